@@ -1,4 +1,4 @@
-"""Static cost of a network: parameters and multiply-accumulates."""
+"""Parameters and multiply-accumulate operations (MACs) of a network."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def count_parameters(parameters: Iterable[nn.Parameter]) -> int:
 
 @torch.no_grad()
 def count_macs(net: nn.Module, example: Tensor) -> int:
-    """Return the multiply-accumulates of convolutions and matrix products for one input.
+    """Return the multiply-accumulate operations of convolutions and matrix products.
 
     This is half of PyTorch's count of floating-point operations, which counts a multiplication
     and an addition as two. Papers on mobile networks call it "FLOPs" or "mult-adds".
 
     Args:
         net: Network; its mode and buffers stay as they are.
-        example: Input of one sample, for example ``(1, C, H, W)``, on the network's device.
+        example: Input with one sample, for example ``(1, C, H, W)``, on the network's device.
     """
     training = net.training
     net.eval()

@@ -17,7 +17,7 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device of a name; ``auto`` selects CUDA, then MPS, then the CPU.
+    """Return the device with a name; ``auto`` selects CUDA if present, else MPS, else the CPU.
 
     Raises:
         ConfigError: When the name is unknown or the device is absent.
@@ -53,19 +53,34 @@ def round_robin_gpu(number: int) -> dict[str, str]:
 
     Args:
         number: Number of the process, from 0.
+
+    Returns:
+        ``CUDA_VISIBLE_DEVICES``, or nothing if this process sees at most one GPU.
     """
     gpus = visible_gpus()
     return {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if len(gpus) > 1 else {}
 
 
 def check_precision(precision: str, device: torch.device) -> None:
-    """Raise ConfigError when the device does not support the precision."""
+    """Refuse a precision that the device does not support.
+
+    Raises:
+        ConfigError: For fp16 on the CPU.
+    """
     if precision == "fp16" and device.type == "cpu":
         raise ConfigError("precision=fp16: needs a GPU; choose fp32 or bf16 on the CPU")
 
 
 def check_compiler(device: torch.device, *, ranks: int) -> None:
-    """Raise ConfigError when ``compile=true`` is not supported."""
+    """Refuse ``compile=true`` where it is not supported.
+
+    Args:
+        device: Device of the run.
+        ranks: Number of processes of the run.
+
+    Raises:
+        ConfigError: On several ranks, on MPS, or on a CPU without a C++ compiler.
+    """
     if ranks > 1:
         raise ConfigError("compile=true: needs a single process; leave it out under torchrun")
     if device.type == "mps":
@@ -79,26 +94,29 @@ def check_compiler(device: torch.device, *, ranks: int) -> None:
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:
-    """Return the context for forward passes; a null context for fp32."""
+    """Return the context manager for forward passes; for fp32 it does nothing."""
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, dtype=_AUTOCAST[precision])
 
 
 def loss_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:
-    """Return a loss scaler, which is active for fp16 only."""
+    """Return a loss scaler, which is enabled for fp16 only."""
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
 
 def seed_everything(seed: int) -> None:
-    """Seed all global generators; the order of data has its own (``darts.data``)."""
+    """Seed all global generators; data uses its own generators (``darts.data.randomness``)."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return peak memory in bytes: of the allocator on a GPU, of the process on a CPU."""
+    """Return peak memory in bytes: of the allocator on a GPU, of the process on a CPU.
+
+    MPS reports no peak; there it is the memory that the driver holds now.
+    """
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     if device.type == "mps":

@@ -3,7 +3,7 @@
 Each rank processes its share of every batch, batch norm uses the statistics of the whole batch
 (``darts.ops.sync_batch_norm``), and gradients are summed over the ranks. All ranks therefore hold
 the same weights, and a run computes the same as one process, up to rounding. Only rank 0 writes
-and prints. In a single process all functions here are no-ops.
+and prints. In a single process nothing is communicated, and the methods return their input.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ Config = TypeVar("Config", bound=RunConfig | EvaluateConfig)
 
 
 class Ranks:
-    """The processes of a run, as a context manager that connects them.
+    """The processes of a run; entering the context connects them.
 
     Args:
         device: Configured device. On several ranks ``auto`` selects CUDA if there is a GPU, else
             the CPU; ``cuda`` assigns each rank the GPU with its local number.
 
     Attributes:
-        rank: Number of this process.
+        rank: Number of this process, from 0.
         size: Number of processes.
-        local_rank: Number of this process on its machine.
-        main: Whether this process writes and prints.
+        local_rank: Number of this process on its machine, from 0.
+        main: Whether this is rank 0, which writes and prints.
         device: Device of this process.
         reduce: Sums tensors over the ranks; None in a single process.
 
@@ -69,10 +69,8 @@ class Ranks:
             raise ConfigError(f"device={name!r}: under torchrun choose from auto, cpu, cuda")
         if resolve_device(name).type == "cpu":
             return torch.device("cpu")
-        processes, gpus = (
-            int(os.environ.get("LOCAL_WORLD_SIZE", self.size)),
-            torch.cuda.device_count(),
-        )
+        processes = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
+        gpus = torch.cuda.device_count()
         if processes > gpus:
             raise ConfigError(
                 f"{processes} processes on a machine with {gpus} GPUs; choose "
@@ -83,15 +81,15 @@ class Ranks:
     def __enter__(self) -> Ranks:
         if self.size == 1:
             return self
-        # Imported before the group exists: the functions bind the group of the import time as
-        # their default and would keep its threads alive until the interpreter exits, which then
-        # sometimes aborts.
+        # Import this before the process group exists. Its functions bind the group that exists at
+        # import as a default argument; this would keep the threads of the group alive until the
+        # interpreter exits, which then sometimes aborts.
         import torch.distributed.nn.functional
 
         on_gpu = self.device.type == "cuda"
         if on_gpu:
             torch.cuda.set_device(self.device)
-        # Long, because rank 0 may download; torchrun ends the other ranks when one dies.
+        # Long, because the others wait while rank 0 downloads. If a rank dies, torchrun ends all.
         timeout = datetime.timedelta(hours=2)
         backend, device = ("nccl", self.device) if on_gpu else ("gloo", None)
         dist.init_process_group(backend, timeout=timeout, device_id=device)
@@ -109,16 +107,16 @@ class Ranks:
         trace: TracebackType | None,
     ) -> None:
         self._exit_stack.close()
-        # After an error other ranks may wait for this one, and destroying the group would hang.
+        # After an error, other ranks may be waiting for this one; destroying the group would hang.
         if self.size > 1 and (kind is None or issubclass(kind, SystemExit)):
-            # A network that holds the group keeps its threads alive, and they must end before the
-            # interpreter.
+            # A network that holds the group keeps the threads of the group alive, and these must
+            # end before the interpreter exits.
             for net in self._prepared:
                 convert_sync_batch_norm(net, None)
             dist.destroy_process_group()
 
     def prepare(self, net: nn.Module) -> None:
-        """Copy rank 0's weights and synchronize batch norm over the ranks, in place."""
+        """Copy the parameters and buffers of rank 0, and synchronize batch norm; both in place."""
         if self.size > 1:
             tensors = list(net.state_dict().values())
             with torch.no_grad():
@@ -128,21 +126,21 @@ class Ranks:
             self._prepared.append(net)
 
     def align_generators(self) -> None:
-        """Copy the restored random state of rank 0's GPU to the GPU of this rank."""
+        """Copy the restored random state of GPU 0 to the GPU of this rank."""
         if self.size > 1 and self.device.type == "cuda":
             torch.cuda.set_rng_state(torch.cuda.get_rng_state(0), self.device)
 
     def all_reduce(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return the sum of each tensor over the ranks, with one communication per dtype."""
+        """Return the sum of each tensor over the ranks; communicate once per dtype."""
         return _flatten_apply(tensors, dist.all_reduce)
 
     def loss_share(self, loss: Tensor, num_samples: int) -> Tensor:
-        """Return this rank's share of the mean over the samples of all ranks.
+        """Return this rank's share of the mean loss over the samples of all ranks.
 
-        The sum of the shares is that mean.
+        The sum of the shares of all ranks is the mean loss.
 
         Args:
-            loss: Mean over this rank's samples, a scalar.
+            loss: Mean loss over this rank's samples, a scalar.
             num_samples: Number of this rank's samples.
         """
         if self.size == 1:
@@ -152,11 +150,14 @@ class Ranks:
         return loss * (num_samples / total).to(loss.dtype)
 
     def weighted_means(self, num_samples: int, *means: Tensor) -> tuple[int, list[Tensor]]:
-        """Return the number of samples of all ranks, and the means over them.
+        """Return the number of samples of all ranks, and the means over these samples.
 
         Args:
             num_samples: Number of this rank's samples.
             means: Means over this rank's samples, scalars.
+
+        Returns:
+            The number of samples, and one scalar per mean (float64 on several ranks).
         """
         if self.size == 1:
             return num_samples, list(means)
@@ -180,7 +181,7 @@ class Ranks:
         return float(tensor)
 
     def broadcast(self, value: T) -> T:
-        """Return rank 0's value, any picklable object, on every rank."""
+        """Return rank 0's value on every rank; the value is any object that can be pickled."""
         if self.size == 1:
             return value
         box = [value]
@@ -202,7 +203,7 @@ class Ranks:
 def distributed(
     function: Callable[Concatenate[Config, Invocation, Ranks, P], T],
 ) -> Callable[Concatenate[Config, Invocation, P], T]:
-    """Decorate a command so that it connects its ranks; they become its third argument.
+    """Decorate a command so that its ranks are connected and become its third argument.
 
     All ranks receive the run directory of rank 0.
     """
@@ -215,8 +216,8 @@ def distributed(
             try:
                 return function(config, own, ranks, *args, **kwargs)
             except SystemExit as error:
-                # The frames of the traceback hold the network and with it the connections, which
-                # must close before the interpreter exits.
+                # The frames of the traceback hold the network, and the network holds the
+                # connections, which must close before the interpreter exits.
                 raise error.with_traceback(None) from None
 
     return command
@@ -229,7 +230,10 @@ def _broadcast(tensor: Tensor) -> None:
 def _flatten_apply(
     tensors: Sequence[Tensor], communicate: Callable[[Tensor], object]
 ) -> list[Tensor]:
-    """Return copies of tensors after an in-place operation on one flat tensor per dtype."""
+    """Return copies of the tensors after a collective operation.
+
+    The operation runs in place, once per dtype, on the tensors of that dtype as one flat tensor.
+    """
     results = [torch.empty_like(tensor) for tensor in tensors]
     for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
         chosen = [i for i, tensor in enumerate(tensors) if tensor.dtype == dtype]

@@ -1,4 +1,4 @@
-"""Cost estimate of a run, from a few of its own steps and epoch ends."""
+"""Estimate the cost of a run from a few of its own steps and epoch ends."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from darts.training.device import peak_memory
 from darts.training.loop import Recipe
 from darts.training.run import energy_meter
 
-MAX_STEPS = 5
-MAX_SECONDS = 10.0  # for the warm-up of one kind of steps, and for its other steps
-SCORED_SECONDS = 5.0  # for the batches of a pass
-SCORED_BATCHES = 4
+MAX_STEPS = 5  # measured steps of one kind, after the warm-up step
+MAX_SECONDS = 10.0  # when the warm-up step, or the measured steps together, take this long: stop
+SCORED_SECONDS = 5.0  # when the batches of a pass over validation data take this long: stop
+SCORED_BATCHES = 4  # batches of such a pass at most
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class FinalWork:
 
 @dataclass
 class StepExamples:
-    """Steps of equal cost in a run."""
+    """The steps of one kind, which have equal cost."""
 
     count: int = 0
-    examples: list[tuple[int, int]] = field(default_factory=list)  # (epoch, step) of the first
+    examples: list[tuple[int, int]] = field(default_factory=list)  # (epoch, step) of the first few
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class CostEstimate:
     steps: int
     epochs: int
     seconds_per_step: float  # mean over all training steps
-    base_memory_mb: float  # before the first step; of the process on a CPU, else of the allocator
+    base_memory_mb: float  # MB of 2**20 bytes before the first step; see peak_memory
     peak_memory_mb: float
     collapse_memory_mb: float  # part of the peak that collapse checks add
     seconds: float
@@ -60,14 +60,14 @@ class CostEstimate:
 
 
 class ExtrapolatedLoader(PositionLoader[Batch]):
-    """A loader whose passes end after a few batches and account for the time of the others.
+    """A loader whose passes end after a few batches; it estimates the time of the others.
 
     Args:
         loader: The complete loader.
         device: Device of the batches.
 
     Attributes:
-        skipped_seconds: Estimated time of all skipped batches so far.
+        skipped_seconds: Estimated seconds of all skipped batches so far.
     """
 
     def __init__(self, loader: Loader, device: torch.device) -> None:
@@ -79,7 +79,7 @@ class ExtrapolatedLoader(PositionLoader[Batch]):
 
     @property
     def batch_share(self) -> tuple[int, int]:
-        """As in the complete loader."""
+        """The batch share of the complete loader."""
         return self._loader.batch_share
 
     def read(self, position: int) -> Batch:
@@ -87,7 +87,7 @@ class ExtrapolatedLoader(PositionLoader[Batch]):
         return self._loader.batch(*divmod(position, len(self)))
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
-        """Yield the first batches of a pass; measure the time that the caller spends on each."""
+        """Yield the first batches of a pass; measure the seconds that the caller spends on each."""
         seconds: list[float] = []
         for batch in islice(self._loader.epoch(epoch, first_step), SCORED_BATCHES):
             start = _synchronized_clock(self._device)
@@ -109,21 +109,21 @@ def estimate_cost(
 ) -> CostEstimate:
     """Run one epoch of each kind with a few of its steps, and extrapolate to the whole run.
 
-    Steps of one kind cost the median of up to ``MAX_STEPS`` steps after a warm-up step. On a CPU, a
-    warm-up of more than ``MAX_SECONDS`` is itself the measurement: it is then only a little slower.
-    Collapse checks with a limit take at most their share of the time. This trains the recipe, which
-    must not be used afterwards.
+    The cost of a step is the median of up to ``MAX_STEPS`` steps of its kind, after a warm-up step.
+    On a CPU, a warm-up step of at least ``MAX_SECONDS`` is the only measurement, because later
+    steps would be only a little faster. Collapse checks with a limit take at most their share of
+    the time. The measurement trains the recipe, so do not use the recipe afterwards.
 
     Args:
-        recipe: What to measure; its ``score_loader`` is an ``ExtrapolatedLoader``.
+        recipe: Recipe to measure. Its ``score_loader`` is an ``ExtrapolatedLoader`` or None.
         epochs: Epochs of the run.
         final_work: Returns the work after the last epoch; called after the measured epochs.
-        show: Prints what is measured now.
+        show: Called with a line that says what is measured next.
     """
     ranks, tracking = recipe.run.ranks, recipe.config.tracking
     device, steps = ranks.device, len(recipe.state.train_loader)
     if tracking.figures or tracking.tensorboard:
-        preload_tensorboard()  # takes memory
+        preload_tensorboard()  # its memory belongs to the base
     base = peak_memory(device)
     monitor = PhaseMonitor(device)
     recipe.monitor = monitor.phase
@@ -133,16 +133,16 @@ def estimate_cost(
     epoch_kinds: dict[Hashable, list[int]] = {}
     for epoch in range(epochs):
         epoch_kinds.setdefault(recipe.epoch_kind(epoch), []).append(epoch)
-    training = ends = checks = finish = 0.0
-    for number, members in enumerate(epoch_kinds.values(), 1):
+    training = ends = checks = finish = 0.0  # seconds
+    for number, same_kind in enumerate(epoch_kinds.values(), 1):
         show(f"measuring steps of epoch kind {number} of {len(epoch_kinds)}")
-        training += timer.seconds_of(members)
+        training += timer.seconds_of(same_kind)
         show("measuring the end of an epoch")
         checked = monitor.seconds.get("collapse", 0.0) + recipe.skipped_seconds
-        end = _epoch_end_seconds(recipe, members[0], device) + recipe.skipped_seconds
+        end = _epoch_end_seconds(recipe, same_kind[0], device) + recipe.skipped_seconds
         check = monitor.seconds.get("collapse", 0.0) + recipe.skipped_seconds - checked
-        ends += len(members) * (end - check)
-        checks += len(members) * check
+        ends += len(same_kind) * (end - check)
+        checks += len(same_kind) * check
     for final in final_work():
         if final.count:
             show("measuring the work after the last epoch")
@@ -168,7 +168,12 @@ def estimate_cost(
 
 
 class PhaseMonitor:
-    """Seconds of each phase of a run, and bytes by which it raises the peak memory."""
+    """Measures the seconds of each phase, and the bytes by which it raises the peak memory.
+
+    Attributes:
+        added: Bytes by phase.
+        seconds: Seconds by phase.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -192,16 +197,16 @@ class StepTimer:
         self._recipe, self._ranks = recipe, recipe.run.ranks
         self._loader = recipe.state.train_loader
         self._seconds: dict[Hashable, float] = {}
-        # Elsewhere the first step also compiles or loads the code of the device.
+        # On other devices and with compile=true, the first step also loads or compiles code.
         compiled = getattr(recipe.config, "compile", False)
         self._typical_warm_up = self._ranks.device.type == "cpu" and not compiled
 
     def seconds_of(self, epochs: Sequence[int]) -> float:
-        """Return the seconds of all steps of some epochs of one kind."""
+        """Return the seconds of all steps of the given epochs, which are of one kind."""
         kinds = self._step_kinds(epochs)
         self._begin(epochs[0], 0)
         frequent = max(kinds, key=lambda kind: kinds[kind].count)
-        # The most frequent kind is measured first and with a warm-up; it warms up the others.
+        # Measure the most frequent kind first, with a warm-up step that serves the others as well.
         for kind in sorted(kinds, key=lambda kind: kind != frequent):
             if kind not in self._seconds:
                 measures = [partial(self._step_seconds, *step) for step in kinds[kind].examples]
@@ -210,7 +215,7 @@ class StepTimer:
         return sum(kinds[kind].count * self._seconds[kind] for kind in kinds)
 
     def _step_kinds(self, epochs: Sequence[int]) -> dict[Hashable, StepExamples]:
-        """Count the steps of some epochs by kind."""
+        """Count the steps of the given epochs by kind."""
         kinds: dict[Hashable, StepExamples] = {}
         for epoch in epochs:
             for step in range(len(self._loader)):
@@ -232,10 +237,13 @@ class StepTimer:
         return _synchronized_clock(self._ranks.device) - start
 
     def median(self, measures: Sequence[Callable[[], float]]) -> float:
-        """Call measures of equal work in turn; return the median of their seconds.
+        """Call measurements of equal work in turn; return the median of their seconds.
 
-        The first call is a warm-up. All ranks measure equally often: the slowest decides when to
-        stop.
+        The first call is a warm-up. All ranks measure equally often: the slowest rank decides when
+        to stop.
+
+        Args:
+            measures: Functions that do the work and return its seconds.
         """
         source = cycle(measures)
         warm_up = next(source)()
@@ -257,7 +265,7 @@ def _seconds_of(work: Callable[[], object], device: torch.device) -> float:
 
 
 def _epoch_end_seconds(recipe: Recipe, epoch: int, device: torch.device) -> float:
-    """Return the seconds of the end of an epoch, including those of skipped batches."""
+    """Return the seconds of the end of an epoch, with an estimate for skipped batches."""
     loader = recipe.score_loader
     before = loader.skipped_seconds if isinstance(loader, ExtrapolatedLoader) else 0.0
     seconds = _seconds_of(lambda: recipe.end_epoch(epoch), device)
@@ -267,7 +275,7 @@ def _epoch_end_seconds(recipe: Recipe, epoch: int, device: torch.device) -> floa
 
 
 def _synchronized_clock(device: torch.device) -> float:
-    """Return the time when the device has finished its queue, in seconds."""
+    """Wait until the device has finished all queued work; return the time in seconds."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

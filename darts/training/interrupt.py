@@ -1,4 +1,4 @@
-"""Signals: Ctrl-C, SIGTERM and SIGHUP make a run save and exit; SIGUSR1 makes it save and go on.
+"""Handle signals: Ctrl-C, SIGTERM and SIGHUP make a run save and exit, SIGUSR1 save and go on.
 
 A second Ctrl-C ends the run at once.
 """
@@ -13,25 +13,29 @@ from types import FrameType, TracebackType
 
 
 class Interrupted(SystemExit):
-    """Exit of a run that saved itself after a signal; the code is 128 plus the signal number."""
+    """Exit of a run that saved a checkpoint after a signal; the code is 128 plus its number."""
 
 
 class Interrupt:
-    """Context manager that records a signal instead of ending the process within a step.
+    """Context manager that records a signal, so that the process does not end within a step.
 
-    When contexts are nested, as in a tuning run that trains in its own process, both record it.
+    When contexts are nested, as in a tuning run that trains in its own process, both record the
+    signal.
 
     Args:
         notice: Line to print on standard error when the first signal arrives.
 
     Attributes:
         received: Number of the signal that ends the run, or None.
+
+    Raises:
+        KeyboardInterrupt: On Ctrl-C after an earlier signal, wherever the main thread is.
     """
 
     SIGNALS = tuple(
         getattr(signal, name)
         for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
-        if hasattr(signal, name)  # Windows lacks the last two
+        if hasattr(signal, name)  # Windows lacks SIGHUP and SIGUSR1
     )
 
     def __init__(self, notice: str = "") -> None:
@@ -56,7 +60,7 @@ class Interrupt:
         # Record before printing: a second signal may arrive as soon as the notice can be read.
         first, self.received = self.received is None, number
         if first and self._notice:
-            # Printing could fail here: the signal may have interrupted another print.
+            # print() could fail here, because the signal may have interrupted another print().
             with suppress(OSError):
                 os.write(2, f"\n{self._notice}\n".encode())
 
@@ -64,7 +68,7 @@ class Interrupt:
         # Only the main thread may install handlers; other threads keep the default behavior.
         if threading.current_thread() is threading.main_thread():
             for number in self.SIGNALS:
-                # nohup ignores SIGHUP, and the run shall survive the end of its terminal.
+                # nohup makes a run ignore SIGHUP, and the run must outlive its terminal.
                 if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
                     self._previous[number] = signal.signal(number, self._record)
             owner = getattr(self._previous.get(signal.SIGTERM), "__self__", None)

@@ -79,7 +79,7 @@ def scores(ranks: Ranks) -> dict[str, float]:
 
 
 def drop_path_outputs(ranks: Ranks) -> Tensor:
-    """Return the outputs of a network for equal images, which differ by the dropped paths."""
+    """Return the outputs of a network for equal images; they differ only by the dropped paths."""
     torch.manual_seed(0)
     net = Network(
         PUBLISHED["DARTS_V2"].genotype, channels=2, cells=2, auxiliary=False, drop_path=0.5
@@ -258,7 +258,7 @@ def test_ranks_and_devices_come_from_the_environment_of_torchrun(
     assert Ranks("cuda").device == torch.device("cuda", 1)
 
 
-def test_a_command_in_one_process_keeps_its_invocation(tmp_path: Path) -> None:
+def test_a_command_in_one_process_gets_its_invocation_unchanged(tmp_path: Path) -> None:
     @distributed
     def command(config: Any, invocation: Any, ranks: Ranks) -> Any:
         return invocation, ranks.device

@@ -66,13 +66,13 @@ class FakeLoader:
 
 
 class FakeRecipe(Recipe):
-    """A recipe with a prescribed duration of steps and epoch ends.
+    """A recipe whose steps and epoch ends take a given time.
 
     Args:
         clock: Spends the seconds.
         steps: Steps per epoch.
-        step_seconds: Seconds of a step, from epoch and step.
-        end_seconds: Seconds of the end of an epoch.
+        step_seconds: Returns the seconds of a step, given epoch and step.
+        end_seconds: Returns the seconds of the end of an epoch.
         epoch_kind, step_kind: As in ``Recipe``.
     """
 
@@ -147,7 +147,7 @@ def test_a_slow_warm_up_that_compiles_is_not_the_measurement(clock: Clock) -> No
 
 
 class CheckedRecipe(FakeRecipe):
-    """A recipe with a collapse check of 7 seconds, of which a dry run does 3, in every epoch."""
+    """A recipe with a collapse check of 7 seconds in every epoch; a dry run skips 4 of them."""
 
     share: float | None = None
     skipped = 0.0
@@ -205,7 +205,7 @@ def test_an_epoch_of_one_step_is_repeated(clock: Clock) -> None:
 
 
 def test_each_kind_of_epoch_is_measured(clock: Clock) -> None:
-    """Three epochs of steps of one second, then two of four seconds with a longer end."""
+    """Three epochs have steps of one second; two have steps of four seconds and a longer end."""
     recipe = FakeRecipe(
         clock,
         steps=10,
@@ -233,7 +233,7 @@ def test_a_kind_of_step_is_measured_once_for_all_kinds_of_epochs(clock: Clock) -
 
 
 def test_rare_steps_are_measured_once_and_counted(clock: Clock) -> None:
-    """Every seventh step of the run takes 11 seconds instead of 1."""
+    """Every seventh step takes 11 seconds instead of 1."""
 
     def is_rare(epoch: int, step: int) -> bool:
         return (epoch * 10 + step) % 7 == 0
@@ -247,7 +247,7 @@ def test_rare_steps_are_measured_once_and_counted(clock: Clock) -> None:
 
 
 def test_final_work_is_measured_after_the_last_epoch(clock: Clock) -> None:
-    """The median ignores the first, which warms up, and one slow measurement."""
+    """The result ignores the warm-up and, as a median, one slow measurement."""
     seconds = iter([5.0, 0.5, 0.5, 7.0, 0.5, 0.5])
     recipe = FakeRecipe(
         clock, steps=10, step_seconds=lambda *_: 0.0, epoch_kind=lambda epoch: epoch < 3
@@ -279,7 +279,11 @@ def test_all_ranks_take_as_many_steps_as_the_slowest(
         estimate_cost(recipe, epochs=3)
         return len(recipe.taken)
 
-    assert (steps_taken(1), steps_taken(7), steps_taken(100)) == (6, 3, 1)  # one warms up
+    assert (steps_taken(1), steps_taken(7), steps_taken(100)) == (
+        6,
+        3,
+        1,
+    )  # the first is the warm-up
 
 
 @pytest.mark.parametrize(("steps", "first_step"), [(10, 0), (10, 3), (3, 0), (5, 4)])
@@ -294,7 +298,7 @@ def test_skipped_batches_are_accounted_for(clock: Clock, steps: int, first_step:
     assert loader.skipped_seconds == 1.0 * (steps - first_step - delivered)
 
 
-def test_an_abandoned_pass_skips_nothing(clock: Clock) -> None:
+def test_an_abandoned_pass_counts_no_skipped_batches(clock: Clock) -> None:
     loader = ExtrapolatedLoader(FakeLoader(10), CPU)  # type: ignore[arg-type]
     for _ in loader.epoch(0):
         clock.spend(2.0)

@@ -1,4 +1,4 @@
-"""Signals end a run after its next checkpoint; the test process sends them to itself."""
+"""Signals are recorded, and handlers restored; the test process sends the signals to itself."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_second_ctrl_c_raises_at_once() -> None:
     assert handlers() == before
 
 
-def test_a_second_sigterm_still_waits() -> None:
+def test_a_second_sigterm_does_not_raise() -> None:
     with Interrupt() as interrupt:
         send(signal.SIGTERM)
         send(signal.SIGTERM)
@@ -76,7 +76,7 @@ def test_other_threads_install_no_handlers() -> None:
     assert handlers() == before
 
 
-def test_an_interrupted_run_exits_with_its_code() -> None:
+def test_an_interrupted_run_exits_with_128_plus_the_signal() -> None:
     with pytest.raises(SystemExit) as caught:
         raise Interrupted(128 + signal.SIGTERM)
     assert caught.value.code == 143
