@@ -1,6 +1,6 @@
 """Encoding of points as rows of numbers, for surrogates.
 
-A number is encoded by its relative position in its range, a choice by one column per value
+A number is encoded by how far along its range it lies, a choice by one column per value
 (one-hot). A conditional parameter has one more column, which is 1 where it is inactive.
 
 A random point is drawn as one independent number per parameter. The numbers of inactive parameters
@@ -26,8 +26,8 @@ _TOLERANCE = 1e-9  # codes that differ by less are equal up to rounding
 class Encoding:
     """The conversion of points to codes, and of codes to rows.
 
-    A *code* represents a value of a parameter by one number: its position in a range, from 0 to 1,
-    or the index of a choice. A *row* is the input of a surrogate.
+    A *code* represents a value of a parameter by one number: how far along a range it lies, from 0
+    to 1, or the index of a choice. A *row* is the input of a surrogate.
 
     Args:
         space: Parameters of the points; ``ValueError`` if there are none.
@@ -78,7 +78,7 @@ class Encoding:
         if isinstance(domain, Choice):
             return self._codes[index][type(value), value]
         assert isinstance(value, (int, float))
-        return domain.position(value)
+        return domain.fraction(value)
 
     def codes(self, points: Sequence[Mapping[str, Value]]) -> Array:
         """Return codes ``(points, parameters)``, NaN for inactive parameters.
@@ -110,7 +110,7 @@ class Encoding:
             return level * (domain.step or 1) / (domain.high - domain.low)
         if not domain.integer:
             return uniform.astype(np.float64)
-        return np.array([domain.position(domain.at(place)) for place in uniform])
+        return np.array([domain.fraction(domain.at(place)) for place in uniform])
 
     def strata(self, index: int, levels: int) -> Array:
         """Return codes ``(count,)`` that represent all values of a parameter with equal weights.

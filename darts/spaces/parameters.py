@@ -115,17 +115,17 @@ class Range:
             return False
         return self.step is None or abs(value - float(self._nearest(value))) <= tolerance
 
-    def at(self, position: float) -> int | float:
-        """Return the number at a position from 0 (``low``) to 1 (``high``)."""
-        position = min(1.0, max(0.0, position))
+    def at(self, fraction: float) -> int | float:
+        """Return the number at a fraction of the range, from 0 (``low``) to 1 (``high``)."""
+        fraction = min(1.0, max(0.0, fraction))
         if self.log:
-            value = math.exp(math.log(self.low) * (1 - position) + math.log(self.high) * position)
+            value = math.exp(math.log(self.low) * (1 - fraction) + math.log(self.high) * fraction)
         else:
-            value = self.low + position * (self.high - self.low)
+            value = self.low + fraction * (self.high - self.low)
         return self._nearest(value)
 
-    def position(self, value: float) -> float:
-        """Return the position of a number; the inverse of ``at``."""
+    def fraction(self, value: float) -> float:
+        """Return how far along the range a number lies, from 0 to 1; the inverse of ``at``."""
         if self.low == self.high:
             return 0.5
         if self.log:
@@ -145,15 +145,15 @@ class Range:
         """
         if self.levels is not None and self.levels <= levels:
             return [self._level(level) for level in range(self.levels)]
-        positions = [level / (levels - 1) for level in range(levels)] if levels > 1 else [0.5]
-        return list(dict.fromkeys(self.at(position) for position in positions))
+        fractions = [level / (levels - 1) for level in range(levels)] if levels > 1 else [0.5]
+        return list(dict.fromkeys(self.at(fraction) for fraction in fractions))
 
     def neighbors(self, value: Value) -> Sequence[Value]:
         """Return numbers at ``NEIGHBOR_DISTANCES``, and the adjacent integers or steps."""
         assert isinstance(value, (int, float))
-        position = self.position(value)
+        fraction = self.fraction(value)
         numbers = [
-            self.at(position + sign * step) for step in NEIGHBOR_DISTANCES for sign in (-1, 1)
+            self.at(fraction + sign * step) for step in NEIGHBOR_DISTANCES for sign in (-1, 1)
         ]
         step = self.step or (1 if self.integer else None)
         if step is not None:
@@ -166,7 +166,7 @@ class Range:
         if self.low == self.high:
             return value
         for _ in range(100):
-            perturbed = self.at(self.position(value) + random.gauss(0, 0.2))
+            perturbed = self.at(self.fraction(value) + random.gauss(0, 0.2))
             if perturbed != value:
                 return perturbed
         others = self.neighbors(value)

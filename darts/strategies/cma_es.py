@@ -49,12 +49,12 @@ class CmaEsSampler(ProposalSampler):
             own = [t for t in finished if t.attributes.get(GENERATION) == optimizer.generation]
             if len(own) < optimizer.population_size:
                 break
-            solutions = [(self._positions(t), t.loss) for t in own[: optimizer.population_size]]
+            solutions = [(self._fractions(t), t.loss) for t in own[: optimizer.population_size]]
             optimizer.tell(solutions)
-        positions = optimizer.ask()
+        fractions = optimizer.ask()
         values: dict[str, Value] = {
-            name: domain.at(float(position))
-            for (name, domain), position in zip(self._ranges.items(), positions, strict=True)
+            name: domain.at(float(fraction))
+            for (name, domain), fraction in zip(self._ranges.items(), fractions, strict=True)
         }
         return self.space.complete(values, random), {GENERATION: int(optimizer.generation)}
 
@@ -69,11 +69,11 @@ class CmaEsSampler(ProposalSampler):
             n_max_resampling=10 * size,
         )
 
-    def _positions(self, trial: Observation) -> np.ndarray:
-        """Return the position of a point in each range, ``(ranges,)``, from 0 to 1."""
+    def _fractions(self, trial: Observation) -> np.ndarray:
+        """Return how far along each range a point lies, ``(ranges,)``, from 0 to 1."""
         values = [float(str(trial.point[name])) for name in self._ranges]
         domains = self._ranges.values()
-        return np.array([d.position(value) for d, value in zip(domains, values, strict=True)])
+        return np.array([d.fraction(value) for d, value in zip(domains, values, strict=True)])
 
 
 def adapted_ranges(setup: Setup) -> dict[str, Range]:

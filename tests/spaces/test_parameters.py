@@ -50,7 +50,7 @@ def test_a_range_contains_all_values_that_it_returns(domain: Range, seed: int, l
     for number in (value, perturbed, *domain.grid(levels), *domain.neighbors(value)):
         assert number in domain
         assert isinstance(number, int) == domain.integer
-        assert domain.at(domain.position(number)) == pytest.approx(number)
+        assert domain.at(domain.fraction(number)) == pytest.approx(number)
     assert value not in domain.neighbors(value)
     assert len(domain.grid(levels)) <= max(levels, 1)
     # Between bounds that differ by rounding only, there may be no other number to draw.

@@ -43,7 +43,7 @@ def _quiet() -> None:
 
 def score(point: Point) -> float:
     """Return a score that is highest at rate 0.01, layers 3, deep, sgd and momentum 0.9."""
-    value = -abs(Range(1e-4, 1.0, log=True).position(float(str(point["rate"]))) - 0.5)
+    value = -abs(Range(1e-4, 1.0, log=True).fraction(float(str(point["rate"]))) - 0.5)
     value -= abs(int(str(point["layers"])) - 3) * 0.1
     value += 0.2 * (point.get("deep") is True) + 0.3 * float(str(point.get("momentum", 0)))
     return value
