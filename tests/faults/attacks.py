@@ -1,6 +1,6 @@
 """Run directories of an adversary: files that would run code, leak, hang or fill the memory.
 
-An attack changes a copy of a real run directory. ``Trap`` is what it aims at.
+An attack changes a copy of a real run directory. A ``Trap`` shows whether it succeeded.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ENV = "${oc.env:DARTS_SECRET}"
 
 @dataclass(frozen=True)
 class Trap:
-    """What an attack aims at.
+    """Files by which a test notices that an attack succeeded.
 
     Attributes:
         marker: A file that exists only if code of the adversary ran.
@@ -60,13 +60,13 @@ class Payload:
 
 @dataclass(frozen=True)
 class Attack:
-    """A changed run directory and the command that reads it.
+    """A change of a run directory, and the command that reads the directory afterwards.
 
     Attributes:
-        change: Changes the directory.
-        command: Name of the command.
-        base: The run: a command, and whether it is complete.
-        arguments: Command line; ``{}`` is the directory.
+        change: Function that changes the directory.
+        command: Name of the command that reads it.
+        base: Which run is changed: the name of its command, and whether it is complete.
+        arguments: Arguments of the command; ``{}`` stands for the directory.
     """
 
     change: Callable[[Path, Trap], None]
@@ -76,7 +76,7 @@ class Attack:
 
 
 def replace_by(kind: str, name: str, directory: Path, trap: Trap) -> None:
-    """Replace a file by something that is not a regular file."""
+    """Replace a file with something that is not a regular file."""
     path = directory / name
     path.unlink(missing_ok=True)
     if kind == "pipe":
@@ -164,7 +164,7 @@ def payload_in_archive(directory: Path, trap: Trap) -> None:
 
 
 def bomb(name: str, directory: Path, trap: Trap) -> None:
-    """Compress four gigabytes of zeros in a member."""
+    """Write an archive whose members decompress to a GiB of zeros each."""
     zeros = bytes(2**24)
     with zipfile.ZipFile(directory / name, "w", zipfile.ZIP_DEFLATED) as archive:
         for member in ("archive/data.pkl", "train.npy"):
@@ -174,7 +174,7 @@ def bomb(name: str, directory: Path, trap: Trap) -> None:
 
 
 def overlapping(name: str, directory: Path, trap: Trap) -> None:
-    """Let many members of an archive share their bytes."""
+    """List each member of an archive many times, so that members share their bytes."""
     file = directory / name
     data = file.read_bytes()
     end = data.rindex(b"PK\5\6")
@@ -186,7 +186,7 @@ def overlapping(name: str, directory: Path, trap: Trap) -> None:
 
 
 def lying_header(directory: Path, trap: Trap) -> None:
-    """Announce an array of a terabyte in split.npz."""
+    """Write a ``split.npz`` whose header announces an array of a terabyte."""
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         header, {"descr": "<i8", "fortran_order": False, "shape": (2**37,)}
@@ -205,7 +205,7 @@ def database(statement: str, directory: Path, trap: Trap) -> None:
 
 
 def study_attribute(directory: Path, trap: Trap) -> None:
-    """Put a command line into the attributes of trials."""
+    """Put a command line that would run code into the attributes of trials."""
     text = json.dumps([f"hydra.callbacks.x={{_target_: builtins.exec, source: {trap.code}}}"])
     with closing(sqlite3.connect(directory / "study.db")) as connection, connection:
         connection.execute("UPDATE trial_user_attributes SET value_json=?", (text,))
@@ -260,7 +260,7 @@ YAML = {
     "two documents": "a: 1\n---\nb: 2\n",
     "a target": f"x: {TARGET}",
 }
-EDITS = {  # of a value of config.yaml
+EDITS = {  # replacements in the text of config.yaml
     "a secret as name": ("name: ", f"name: {ENV} #"),
     "a secret as folder": ("root: ", f"root: {ENV} #"),
     "a parent folder as name": ("name: ", "name: a/../../x #"),
@@ -369,15 +369,15 @@ def _archives() -> Iterator[tuple[str, Callable[[Path, Trap], None]]]:
             partial(pickled, protocol, "checkpoint.pt"),
         )
     yield "a pickle in the checkpoint", pickled_checkpoint
-    yield "a pickle as member of the checkpoint", payload_in_archive
+    yield "a pickle as a member of the checkpoint", payload_in_archive
     yield "a legacy checkpoint", legacy_checkpoint
-    yield "a bomb as checkpoint", partial(bomb, "checkpoint.pt")
-    yield "a checkpoint that overlaps", partial(overlapping, "checkpoint.pt")
+    yield "a decompression bomb as checkpoint", partial(bomb, "checkpoint.pt")
+    yield "a checkpoint with overlapping members", partial(overlapping, "checkpoint.pt")
     yield "a pickle as split", partial(pickled, 2, "split.npz")
     yield "a pickle in the split", pickled_array
-    yield "a bomb as split", partial(bomb, "split.npz")
-    yield "a split that overlaps", partial(overlapping, "split.npz")
-    yield "a lying header", lying_header
+    yield "a decompression bomb as split", partial(bomb, "split.npz")
+    yield "a split with overlapping members", partial(overlapping, "split.npz")
+    yield "a false header in the split", lying_header
 
 
 def _write_code(name: str, text: str, directory: Path, trap: Trap) -> None:

@@ -1,4 +1,4 @@
-"""Forks of a warm process, and unbroken runs to compare with."""
+"""Forks of a warm process, and uninterrupted runs to compare with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import tiny_runs
-from effects import Call, Kill, Recorder
+from file_calls import Call, Kill, Recorder
 from fork_server import ForkServer, one_line_problems
 
 
@@ -17,7 +17,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not sys.platform.startswith("linux"):
         for item in items:
             if Path(__file__).parent in item.path.parents:
-                item.add_marker(pytest.mark.skip(reason="needs forks, pidfd and Linux's signals"))
+                item.add_marker(pytest.mark.skip(reason="needs Linux: fork, pidfd and signals"))
 
 
 @pytest.fixture(scope="session")
@@ -28,14 +28,14 @@ def forks() -> Iterator[ForkServer]:
 
 
 @dataclass(frozen=True)
-class Unbroken:
+class Uninterrupted:
     """A run without faults.
 
     Attributes:
         directory: Its directory.
-        end: What must be equal after a fault.
+        end: What a run that is resumed after a fault must also end with.
         code: Its exit code.
-        err: Its standard error: so small a run finds nothing good.
+        err: Its standard error: a line that says why the result of so small a run is worthless.
         calls: Its file-system calls.
     """
 
@@ -47,20 +47,20 @@ class Unbroken:
 
 
 @pytest.fixture(scope="session")
-def unbroken(
+def uninterrupted(
     forks: ForkServer, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Unbroken]:
-    """Returns the unbroken run of a command."""
-    runs: dict[str, Unbroken] = {}
+) -> Callable[[str], Uninterrupted]:
+    """Return a function that returns the uninterrupted run of a command."""
+    runs: dict[str, Uninterrupted] = {}
 
-    def get(command: str) -> Unbroken:
+    def get(command: str) -> Uninterrupted:
         if command not in runs:
             directory = tmp_path_factory.mktemp(command) / "run"
             watched = (directory, Recorder())
             ended = forks.call(tiny_runs.start, command, directory, watched=watched)
             assert ended.code == 0, ended.err
             end, calls = tiny_runs.end_state(command, directory), ended.value.calls
-            runs[command] = Unbroken(directory, end, ended.code, ended.err, calls)
+            runs[command] = Uninterrupted(directory, end, ended.code, ended.err, calls)
         return runs[command]
 
     return get
@@ -68,19 +68,19 @@ def unbroken(
 
 @dataclass(frozen=True)
 class Continuation:
-    """Continues runs after faults and compares their ends with unbroken runs."""
+    """Continues runs after faults and compares their ends with uninterrupted runs."""
 
     forks: ForkServer
-    unbroken: Callable[[str], Unbroken]
+    uninterrupted: Callable[[str], Uninterrupted]
 
     def problems(self, command: str, directory: Path, *, decorations: bool = True) -> list[str]:
-        """Resume a run and return how its end differs from that of an unbroken run.
+        """Resume a run and return how its end differs from that of an uninterrupted run.
 
-        A run that was complete, or had not begun, must be refused in one line; the latter must be
-        possible to start in the same directory. If ``decorations`` is False, TensorBoard records
-        and files that nothing reads may be missing.
+        A run that is complete or has not begun cannot be resumed, and the command must say so in
+        one line. A run that has not begun is then started in the same directory. Unless
+        ``decorations``, TensorBoard records and files that no command reads may be missing.
         """
-        unbroken = self.unbroken(command)
+        uninterrupted = self.uninterrupted(command)
         complete = (directory / "summary.json").exists()
         begun = (directory / "config.yaml").exists()
         problems: list[str] = []
@@ -91,9 +91,9 @@ class Continuation:
         if not complete:
             function = tiny_runs.resume if begun else tiny_runs.start
             ended = self.forks.call(function, command, directory)
-            if (ended.code, ended.err) != (unbroken.code, unbroken.err):
+            if (ended.code, ended.err) != (uninterrupted.code, uninterrupted.err):
                 return [*problems, f"exit code {ended.code}: {ended.err[-1000:]}"]
-        end, expected = tiny_runs.end_state(command, directory), dict(unbroken.end)
+        end, expected = tiny_runs.end_state(command, directory), dict(uninterrupted.end)
         if not decorations:
             for part in ("TensorBoard", "files"):
                 end.pop(part, None)
@@ -102,23 +102,28 @@ class Continuation:
 
 
 @pytest.fixture(scope="session")
-def continuation(forks: ForkServer, unbroken: Callable[[str], Unbroken]) -> Continuation:
-    return Continuation(forks, unbroken)
+def continuation(forks: ForkServer, uninterrupted: Callable[[str], Uninterrupted]) -> Continuation:
+    return Continuation(forks, uninterrupted)
 
 
 @pytest.fixture(scope="session")
 def bases(
-    forks: ForkServer, unbroken: Callable[[str], Unbroken], tmp_path_factory: pytest.TempPathFactory
+    forks: ForkServer,
+    uninterrupted: Callable[[str], Uninterrupted],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[str, bool], Path]:
-    """Returns the directory of a run that is complete, or was killed before its last checkpoint."""
+    """Return a function that returns the directory of a complete run or of a killed one.
+
+    The killed run ended before its last checkpoint.
+    """
     killed: dict[str, Path] = {}
 
     def get(command: str, complete: bool) -> Path:
         if complete:
-            return unbroken(command).directory
+            return uninterrupted(command).directory
         if command not in killed:
             last = "trials/0001/.checkpoint.pt" if command == "tune" else ".checkpoint.pt"
-            calls = unbroken(command).calls
+            calls = uninterrupted(command).calls
             saves = [call.number for call in calls if call.kind == "replace" and last in call.path]
             directory = tmp_path_factory.mktemp(f"killed-{command}") / "run"
             watched = (directory, Kill(saves[0 if command == "tune" else -2]))

@@ -29,15 +29,15 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 @dataclass(frozen=True)
 class Ended:
-    """How a function ended that was called in a process of its own.
+    """How a function call in a forked process ended.
 
     Attributes:
-        code: Exit code; negative for the number of the signal that killed the process.
+        code: Exit code; ``-n`` if signal ``n`` killed the process.
         out: Standard output.
         err: Standard error.
         value: Return value of the function, if it returned.
         timed_out: Whether it was killed because it took too long.
-        peak_bytes: Largest memory of the process.
+        peak_bytes: Peak resident memory of the process, in bytes.
     """
 
     code: int
@@ -49,11 +49,11 @@ class Ended:
 
 
 class ForkServer:
-    """Client of the server process.
+    """Starts the server process and sends it calls.
 
     Args:
-        warm_up: Name of a module and of its function without arguments, which the server calls
-            once, for example to do imports.
+        warm_up: Names of a module and of a function in it. The server calls the function once,
+            without arguments, for example to import modules.
     """
 
     def __init__(self, warm_up: tuple[str, str]) -> None:
@@ -73,7 +73,14 @@ class ForkServer:
     def call(
         self, function: Callable[..., object], *arguments: object, timeout: float = 60, **more: Any
     ) -> Ended:
-        """Call a function of a module in a fork and wait for the end of the fork."""
+        """Call a function in a fork of the server and wait until it ends or time is over.
+
+        Args:
+            function: A function of a module.
+            arguments: Its positional arguments.
+            timeout: Seconds after which the fork is killed.
+            more: Its keyword arguments.
+        """
         # Modules of tests are imported by their own name, not as __main__ of the server.
         name = (function.__module__, function.__qualname__)
         self._requests.send((name, arguments, more, timeout))
@@ -149,7 +156,13 @@ def _wait(process: int, timeout: float, files: tuple[BinaryIO, ...]) -> Ended:
 
 
 def one_line_problems(ended: Ended, codes: set[int], text: str = "") -> list[str]:
-    """Return what is wrong with a command that must end in one line on standard error."""
+    """Return what is wrong with a command that must end in one line on standard error.
+
+    Args:
+        ended: How the command ended.
+        codes: Allowed exit codes.
+        text: Text that the line must contain.
+    """
     lines = ended.err.splitlines()
     problems = []
     if ended.timed_out:
@@ -162,7 +175,7 @@ def one_line_problems(ended: Ended, codes: set[int], text: str = "") -> list[str
 
 
 def limit_file_size(limit: int) -> None:
-    """Let writes of this process beyond ``limit`` bytes of a file fail, as on a full disk."""
+    """Make this process fail to write a file beyond ``limit`` bytes, as on a full disk."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 

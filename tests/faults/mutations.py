@@ -84,7 +84,7 @@ _WEIGHTS = (3, 2, 1, 2, 1, 3, 3, 1)
 
 
 def mutate(data: bytes, seed: int) -> bytes:
-    """Return other data; which depends on the seed only."""
+    """Return damaged data, which differ from ``data`` and depend only on ``data`` and the seed."""
     random = Random(seed)
     while True:
         changed = random.choices(KINDS, _WEIGHTS)[0](data, random)

@@ -1,4 +1,4 @@
-"""Commands in processes of their own, for signals and locks."""
+"""Commands that run in new processes instead of forks, for tests of signals and locks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LONG = "epochs=100000"
 
 
 def launch(command: str, *arguments: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
-    """Start a command, after the words ``before``, in a process group of its own."""
+    """Start a command in a new process group; ``before`` precedes it, for example ``nohup``."""
     return subprocess.Popen(
         [*before, sys.executable, "-m", f"darts.{command}", *arguments],
         stdout=subprocess.PIPE,
@@ -25,7 +25,7 @@ def launch(command: str, *arguments: str, before: Sequence[str] = ()) -> subproc
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    """Wait until a file exists."""
+    """Wait until a file exists, at most two minutes; the process must keep running."""
     deadline = time.monotonic() + 120
     while not path.exists():
         assert process.poll() is None, process.communicate()
@@ -34,6 +34,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 
 
 def end(processes: Sequence[subprocess.Popen[str]]) -> None:
+    """Kill the processes that still run."""
     for process in processes:
         if process.poll() is None:
             process.kill()

@@ -1,4 +1,4 @@
-"""A run that is killed before or during any file-system call ends like an unbroken run."""
+"""A run that is killed before or during any file-system call ends like an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import tiny_runs
-from effects import Kill, Snapshots
+from file_calls import Kill, Snapshots
 
 COMMANDS = ("search", "retrain", "tune", "compare")
-SAMPLE = {"search": 1, "retrain": 1}  # everyday
+SAMPLE = {"search": 1, "retrain": 1}  # crash points of the everyday tests
 
 
 def crash_states(forks: Any, command: str, folder: Path) -> Snapshots:
-    """Return copies of the directory of a run before each call."""
+    """Run a command and return copies of its directory before each file-system call."""
     store = folder / "copies"
     store.mkdir()
     root = folder / "run"
@@ -40,10 +40,10 @@ def check_states(continuation: Any, command: str, states: Snapshots, names: list
 
 @pytest.mark.parametrize("command", SAMPLE)
 def test_some_crash_points(
-    forks: Any, continuation: Any, unbroken: Any, tmp_path: Path, command: str
+    forks: Any, continuation: Any, uninterrupted: Any, tmp_path: Path, command: str
 ) -> None:
-    """Kill processes at points that are spread over the run, the first one within a write."""
-    calls = unbroken(command).calls
+    """Kill runs at calls that are spread over the run; the first kill is within a write."""
+    calls = uninterrupted(command).calls
     for index in range(SAMPLE[command]):
         number = (2 * index + 1) * len(calls) // (2 * SAMPLE[command])
         if torn := index == 0:

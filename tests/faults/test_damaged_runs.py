@@ -1,7 +1,7 @@
 """A damaged run directory is refused in one line, or the damage changes nothing.
 
 Each file of a run is damaged at random before a command reads the directory. No command may end in
-a traceback, hang, or quietly do something else than with the undamaged directory.
+a traceback, hang, or silently do something else than with the undamaged directory.
 """
 
 from __future__ import annotations
@@ -20,9 +20,6 @@ import tiny_runs
 from mutations import mutate
 from tiny_runs import DATA, GENOTYPE
 
-Result = tuple[int, dict[str, object]]
-"""Exit code of a command, and what must be equal to the result without damage."""
-
 EVENTS = "events.out.tfevents.0"
 LOCK = b'{"host": "elsewhere", "pid": 1, "started": "2026-01-01T00:00:00+00:00"}'
 DIVERGED = b'{"reason": "the loss became nan", "seconds": 1.0, "joules": 4.0}'
@@ -35,10 +32,11 @@ class Case:
     Attributes:
         command: Name of the command.
         arguments: Its command line; ``{}`` stands for the directory.
-        base: Which directory it reads: a command, and whether the run is complete.
-        files: Which files are damaged; they are created if the base has none.
-        result: Returns what must be equal, given the directory and the output.
-        ignored: By file, which parts of the result may differ: those that are made from it.
+        base: Whose directory it reads: the name of a command, and whether its run is complete.
+        files: The files to damage; a file that the directory lacks is created.
+        result: Returns what must be the same as without damage, given the directory and the output.
+        ignored: Pairs of a file and the part of the result that is made from it. This part may
+            differ if the file is damaged.
     """
 
     command: str
@@ -129,12 +127,12 @@ def run_case(case: Case, directory: Path) -> tuple[int, str, dict[str, object]]:
 
 
 def try_mutations(name: str, base: Path, folder: Path, counts: dict[str, int]) -> list[str]:
-    """Damage files and call the command of a case after each damage; call this in a fork."""
+    """Call the command of a case with one damaged file at a time; call this in a fork."""
     case = CASES[name]
     directory = folder / "undamaged"
     shutil.copytree(base, directory)
-    code, usual, expected = run_case(case, directory)
-    assert code == 0, usual
+    code, err, expected = run_case(case, directory)
+    assert code == 0, err
     problems = []
     for file, count in counts.items():
         ignored = dict(case.ignored).get(file)

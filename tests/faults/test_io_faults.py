@@ -1,6 +1,8 @@
-"""Any failing file-system call ends in one line, or in a warning, and the run can be resumed.
+"""If a file-system call fails, the run ends in one line or continues with a warning.
 
-The calls fail with ENOSPC, after which all later writes fail, or once with EIO.
+A run that has ended can be resumed.
+
+A call fails with EIO once, or with ENOSPC, after which all later writes fail, too.
 """
 
 from __future__ import annotations
@@ -14,36 +16,40 @@ from typing import Any
 
 import pytest
 import tiny_runs
-from effects import READS, WRITES, Call, Fail
+from file_calls import READS, WRITES, Call, Fail
 from fork_server import Ended, limit_file_size, one_line_problems
 
-SAMPLE = {"search": 2, "retrain": 1}  # everyday
-# Every n-th call is tried; DARTS_FAULTS=full tries all.
+SAMPLE = {"search": 2, "retrain": 1}  # faults of the everyday tests
+# The slow tests try every n-th fault; with DARTS_FAULTS=full, all.
 STRIDE = {"search": 5, "retrain": 5, "tune": 12, "compare": 4}
-CODES = {4}
+CODES = {4}  # exit code for failures of the machine
 
 
 def fault_problems(forks: Any, continuation: Any, command: str, root: Path, fault: Fail) -> Any:
     """Run a command with a fault, check its end, resume it and return what is wrong."""
     shutil.rmtree(root, ignore_errors=True)
     ended = forks.call(tiny_runs.start, command, root, watched=(root, fault))
-    problems = end_problems(ended, continuation.unbroken(command).err)
+    problems = end_problems(ended, continuation.uninterrupted(command).err)
     return problems + continuation.problems(command, root, decorations=ended.code != 0)
 
 
-def end_problems(ended: Ended, usual: str) -> list[str]:
+def end_problems(ended: Ended, expected: str) -> list[str]:
     """Return what is wrong with the end of a command that met a fault.
 
-    It may go on without decorations (TensorBoard, the model card), with one warning for each. If
-    it ends, one line says why.
+    It may continue without decorations (TensorBoard, the model card), with one warning for each.
+    If it ends early, one line says why.
+
+    Args:
+        ended: How the command ended.
+        expected: Standard error of the command without a fault.
     """
     lines = ended.err.splitlines()
     warnings = [line for line in lines if ": warning: " in line]
     rest = "".join(f"{line}\n" for line in lines if line not in warnings)
     if len(warnings) > (1 if ended.code else 2):
-        return [f"many warnings: {warnings}"]
+        return [f"too many warnings: {warnings}"]
     if ended.code == 0 and not ended.timed_out:
-        return [] if rest == usual else [f"it goes on with {lines}"]
+        return [] if rest == expected else [f"it continues with {lines}"]
     return one_line_problems(dataclasses.replace(ended, err=rest), CODES)
 
 
@@ -60,7 +66,7 @@ def check_faults(
 
 
 def every_fault(calls: list[Call], stride: int) -> list[tuple[Call, int]]:
-    """Return each ``stride``-th call with each error that it can have."""
+    """Return every ``stride``-th of all pairs of a call and an error that it can have."""
     kinds = {errno.ENOSPC: WRITES, errno.EIO: WRITES | READS | {"unlink", "rmdir"}}
     faults = [(call, code) for call in calls for code in kinds if call.kind in kinds[code]]
     return faults[stride // 2 :: stride]
@@ -69,7 +75,7 @@ def every_fault(calls: list[Call], stride: int) -> list[tuple[Call, int]]:
 @pytest.mark.parametrize("command", SAMPLE)
 def test_some_faults(forks: Any, continuation: Any, tmp_path: Path, command: str) -> None:
     root = tmp_path / "run"
-    faults = every_fault(continuation.unbroken(command).calls, 1)
+    faults = every_fault(continuation.uninterrupted(command).calls, 1)
     some = faults[len(faults) // 5 :: len(faults) // SAMPLE[command]]
     check_faults(forks, continuation, command, root, some)
 
@@ -79,7 +85,7 @@ def test_some_faults(forks: Any, continuation: Any, tmp_path: Path, command: str
 def test_many_faults(forks: Any, continuation: Any, tmp_path: Path, command: str) -> None:
     root = tmp_path / "run"
     stride = 1 if tiny_runs.faults_mode() == "full" else STRIDE[command]
-    faults = every_fault(continuation.unbroken(command).calls, stride)
+    faults = every_fault(continuation.uninterrupted(command).calls, stride)
     check_faults(forks, continuation, command, root, faults)
 
 
@@ -108,7 +114,7 @@ def start_without_output(command: str, directory: Path) -> None:
 
 
 def test_full_disk_of_the_output(forks: Any, continuation: Any, tmp_path: Path) -> None:
-    """Standard output is part of the result: it ends the run, which can be resumed."""
+    """If standard output cannot be written, the run ends and can be resumed."""
     root = tmp_path / "run"
     ended = forks.call(start_without_output, "search", root)
     assert ended.code == 4

@@ -1,4 +1,7 @@
-"""A run directory of an adversary is data: it runs no code, leaks nothing and ends in one line."""
+"""A run directory of an adversary is only data.
+
+A command that reads it runs no code from it, leaks nothing, and ends in at most one line.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ EVERYDAY = (
     "run.lock is a link to precious file",
     "config: aliases",
     "config value: a secret as name",
-    "a pickle as member of the checkpoint",
+    "a pickle as a member of the checkpoint",
     "genotype: a call",
 )
 
@@ -60,9 +63,9 @@ def _has_secret(path: Path) -> bool:
 
 @pytest.fixture
 def attack(
-    forks: Any, bases: Callable[..., Path], unbroken: Any, tmp_path: Path
+    forks: Any, bases: Callable[..., Path], uninterrupted: Any, tmp_path: Path
 ) -> Callable[[str], list[str]]:
-    """Returns a function that carries an attack out and returns what is wrong."""
+    """Return a function that carries out an attack and returns what is wrong."""
 
     def carry_out(name: str) -> list[str]:
         planned = ATTACKS[name]
@@ -76,8 +79,8 @@ def attack(
         problems = problems_of(ended, folder, trap)
         if ended.code == 0 and "resume={}" in planned.arguments and not problems:
             end = tiny_runs.end_state(planned.command, directory)
-            expected = dict(unbroken(planned.command).end)
-            for part in ("files", "TensorBoard"):  # the attack added files or cut the records
+            expected = dict(uninterrupted(planned.command).end)
+            for part in ("files", "TensorBoard"):  # the attack may add files or cut the records
                 end.pop(part, None)
                 expected.pop(part, None)
             problems = tiny_runs.differences(end, expected)

@@ -1,4 +1,4 @@
-"""A run directory has one owner: real processes that write to the same one."""
+"""A run directory has at most one owner, however many processes try to write to it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 import tiny_runs
-from effects import Kill
+from file_calls import Kill
 from fork_server import one_line_problems
 from real_processes import LONG, end, launch, wait_for
 
 
 @pytest.mark.slow
-def test_a_run_that_is_stopped_keeps_its_directory(forks: Any, tmp_path: Path) -> None:
-    """Neither a new search nor a resumed one may take it; after a kill it can be resumed."""
+def test_a_suspended_run_keeps_its_directory(forks: Any, tmp_path: Path) -> None:
+    """Neither a new nor a resumed search may take the directory, until the owner is killed."""
     directory = tmp_path / "run"
     owner = launch("search", *tiny_runs.RUNS["search"], LONG, f"hydra.run.dir={directory}")
     try:
@@ -38,7 +38,7 @@ def test_a_run_that_is_stopped_keeps_its_directory(forks: Any, tmp_path: Path) -
 
 
 def resume_for_a_step(directory: Path) -> None:
-    """Resume a search and end it by SIGTERM as soon as it trains."""
+    """Resume a search, and stop it with SIGTERM as soon as it handles signals."""
     from darts.training.interrupt import Interrupt
 
     enter = Interrupt.__enter__
@@ -53,9 +53,10 @@ def resume_for_a_step(directory: Path) -> None:
 
 
 def start_three(cwd: Path, command: str, *arguments: str) -> list[tuple[int, str]]:
-    """Start a command three times in the same moment; return the exit codes and errors.
+    """Start a command three times at once; return exit code and standard error of each process.
 
-    Call this in a fork; its forks have done all imports and wait for each other.
+    Call this in a fork of the server. Its own forks need no imports and wait for each other, so
+    they start at the same time.
     """
     os.chdir(cwd)
     barrier = multiprocessing.get_context("fork").Barrier(3)
@@ -81,22 +82,20 @@ def start_three(cwd: Path, command: str, *arguments: str) -> list[tuple[int, str
 
 
 def test_searches_that_start_in_the_same_second_get_their_own_directories(
-    forks: Any, unbroken: Any, tmp_path: Path
+    forks: Any, uninterrupted: Any, tmp_path: Path
 ) -> None:
     ended = forks.call(start_three, tmp_path, "search", *tiny_runs.RUNS["search"])
     assert [code for code, _ in ended.value] == [0, 0, 0], ended.value
     folders = list(tmp_path.glob("runs/search/*/*"))
     assert len(folders) == 3
     for folder in folders:
-        assert (
-            tiny_runs.differences(tiny_runs.end_state("search", folder), unbroken("search").end)
-            == []
-        )
+        end_state = tiny_runs.end_state("search", folder)
+        assert tiny_runs.differences(end_state, uninterrupted("search").end) == []
 
 
 @pytest.mark.parametrize("kind", [pytest.param("started", marks=pytest.mark.slow), "resumed"])
 def test_one_of_three_processes_gets_the_same_directory(
-    forks: Any, unbroken: Any, tmp_path: Path, kind: str
+    forks: Any, uninterrupted: Any, tmp_path: Path, kind: str
 ) -> None:
     directory = tmp_path / "run"
     arguments = [*tiny_runs.RUNS["search"], f"hydra.run.dir={directory}"]
@@ -110,7 +109,7 @@ def test_one_of_three_processes_gets_the_same_directory(
     for code, err in ended.value:
         if code:
             assert len(err.splitlines()) == 1
-            # The fastest may have ended before another one looked.
+            # The fastest process may have ended before another one tried to lock the directory.
             assert any(text in err for text in ("in use by process", "already holds", "complete"))
     end = tiny_runs.end_state("search", directory)
-    assert tiny_runs.differences(end, unbroken("search").end) == []
+    assert tiny_runs.differences(end, uninterrupted("search").end) == []

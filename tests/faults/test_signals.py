@@ -1,4 +1,4 @@
-"""Signals: a run saves and exits, at any moment, and continues like an unbroken one."""
+"""Signals: at any moment they make a run save and exit, and it can be resumed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import tiny_runs
-from effects import Call, Send
+from file_calls import Call, Send
 from real_processes import LONG, end, launch, wait_for
 
 from darts.training.checkpoint import load_checkpoint
@@ -18,11 +18,11 @@ NOTICE = "stopping after this step; Ctrl-C again to abort"
 
 
 def problems_of_interrupt(forks: Any, continuation: Any, root: Path, call: Call) -> list[str]:
-    """Press Ctrl-C before a file-system call and return what is wrong."""
+    """Send SIGINT to a search before a file-system call; return what is wrong."""
     watched = (root, Send(call.number, signal.SIGINT))
     ended = forks.call(tiny_runs.start, "search", root, watched=watched)
     lines = [line for line in ended.err.splitlines() if line]
-    if ended.code == 0:  # it came too late: the run was about to end
+    if ended.code == 0:  # the signal came too late: the run was about to end
         problems = [] if call.path == "summary.json" or NOTICE in lines else [ended.err]
     else:
         allowed = ([NOTICE], [line for line in lines if "aborted by Ctrl-C" in line])
@@ -33,7 +33,7 @@ def problems_of_interrupt(forks: Any, continuation: Any, root: Path, call: Call)
 
 def interrupt_at(forks: Any, continuation: Any, folder: Path, start: int, stride: int) -> None:
     failed = {}
-    calls = continuation.unbroken("search").calls[start::stride]
+    calls = continuation.uninterrupted("search").calls[start::stride]
     for call in calls:
         problems = problems_of_interrupt(forks, continuation, folder / f"{call.number}", call)
         if problems:
@@ -66,7 +66,7 @@ def test_a_signal_to_a_real_process(number: int, tmp_path: Path) -> None:
 
 
 def end_by_signal(number: int, directory: Path) -> None:
-    """Check that a run answers at once, saves and exits with 128 plus the number."""
+    """Check that a run prints the notice at once, saves and exits with 128 plus the number."""
     process = launch("search", *tiny_runs.RUNS["search"], LONG, f"hydra.run.dir={directory}")
     try:
         wait_for(directory / "checkpoint.pt", process)
@@ -105,7 +105,7 @@ def test_a_second_ctrl_c_ends_a_long_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_sigusr1_saves_and_goes_on(tmp_path: Path) -> None:
+def test_sigusr1_saves_and_the_run_continues(tmp_path: Path) -> None:
     directory = tmp_path / "run"
     late = "save_minutes=600"
     process = launch("search", *tiny_runs.RUNS["search"], LONG, late, f"hydra.run.dir={directory}")
@@ -143,7 +143,7 @@ def test_a_run_under_nohup_survives_the_end_of_its_terminal(tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.4, 1.0, 1.5])
 def test_ctrl_c_before_the_run_begins_prints_no_traceback(tmp_path: Path, seconds: float) -> None:
-    """It prints nothing during the imports, and a line while the configuration is composed."""
+    """Nothing is printed during imports, and one line while the configuration is composed."""
     directory = tmp_path / "run"
     process = launch("search", *tiny_runs.RUNS["search"], LONG, f"hydra.run.dir={directory}")
     try:

@@ -1,4 +1,4 @@
-"""The smallest runs of each command, for forks, and what must be equal at their ends."""
+"""The smallest run of each command, to be called in forks, and what such runs must end with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from effects import Watcher, watch
+from file_calls import Watcher, watch
 from torch import Tensor
 
 from darts.reading import read_json
@@ -49,19 +49,22 @@ RUNS: dict[str, tuple[str, ...]] = {
 }
 FAKE = Path(__file__).parents[1] / "commands" / "fake_run.py"
 
-# Measured costs, and what depends on the time, the folder or the number of attempts.
 COSTS = {"seconds", "joules", "joules_source", "gco2e", "collapse_seconds", "peak_memory_mb"}
+# Values that also differ between equal runs: they depend on time, folder or number of attempts.
 MEASURED = COSTS | {"wall_seconds", "trials", "failed", "trial", "git_revision"}
 NOT_REPRODUCIBLE = {"energy", "config", "files", "metrics_position", "event_offset"}
 
 
 def run(command: str, *arguments: str, watched: tuple[Path, Watcher] | None = None) -> Any:
-    """Call a command like a user in a new process; call this in a fork.
+    """Call a command as if a user had started it; call this in a fork.
 
     Args:
-        command: Its name.
+        command: Name of the command.
         arguments: Its command line.
-        watched: A folder and what is told about each file-system call in it. Returned at the end.
+        watched: A folder, and the watcher that receives each file-system call in it.
+
+    Returns:
+        The watcher, or None.
     """
     if watched is not None:
         watch(*watched)
@@ -85,7 +88,7 @@ def resume(command: str, directory: Path, **options: Any) -> Any:
 
 
 def warm_up() -> None:
-    """Import what the commands import, call each once, and make all later calls cheap."""
+    """Call each command once, so that later calls in forks find all imports done and are fast."""
     from hydra._internal.hydra import Hydra
 
     import darts.comparing.runs
@@ -100,7 +103,7 @@ def warm_up() -> None:
         redirect_stderr(nothing),
     ):
         for command in RUNS:
-            with suppress(SystemExit):  # so small runs may find nothing good
+            with suppress(SystemExit):  # the results of so small runs may be worthless
                 start(command, Path(folder) / command)
 
 
@@ -151,7 +154,7 @@ def _tensorboard(files: list[Path]) -> list[object]:
 
 
 def _tune(command: str, directory: Path) -> dict[str, object]:
-    """Return points and scores of the trials that count; killed attempts do not."""
+    """Return points and scores of the complete trials; killed attempts do not count."""
     with (directory / "trials.csv").open(encoding="utf-8", newline="") as file:
         rows = [_without(MEASURED, row) for row in csv.DictReader(file)]
     best = _without(MEASURED, read_json(directory / "best.json"))
@@ -192,7 +195,7 @@ def _plain(value: Any) -> Any:
 
 
 def differences(actual: object, expected: object, name: str = "") -> list[str]:
-    """Return what differs between two end states: names of nested values, and both values."""
+    """Return what differs between two end states: the path of each value, and both values."""
     if isinstance(actual, dict) and isinstance(expected, dict):
         return [
             difference

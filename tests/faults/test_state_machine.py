@@ -1,7 +1,7 @@
-"""Any sequence of kills, resumes, damage, repairs, reports and second owners ends well.
+"""After any sequence of kills, resumes, damage, repairs, reports and second owners, a run is sound.
 
-A state machine of Hypothesis chooses the sequence. It never meets a traceback; a damaged run is
-refused in one line or ends like an undamaged one; and the end is that of an unbroken run.
+A state machine of Hypothesis chooses the sequence. No step prints a traceback; a damaged run is
+refused in one line or ends like an undamaged one; and the run ends like an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import tiny_runs
-from effects import Kill
+from file_calls import Kill
 from fork_server import Ended, one_line_problems
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -30,12 +30,12 @@ from mutations import mutate
 
 FILES = ("config.yaml", "overrides.json", "env.json", "split.npz", "metrics.jsonl")
 FILES += ("checkpoint.pt", "genotype.json", "alphas.json", "summary.json")
-CALLS = 260  # of an unbroken search
+CALLS = 260  # about the number of file-system calls of an uninterrupted search
 
 
-def make_machine(forks: Any, unbroken: Any) -> Callable[[], RuleBasedStateMachine]:
+def make_machine(forks: Any, uninterrupted: Any) -> Callable[[], RuleBasedStateMachine]:
     """Return a state machine of one search."""
-    expected = unbroken("search")
+    expected = uninterrupted("search")
 
     class SearchMachine(RuleBasedStateMachine):
         @initialize()
@@ -50,7 +50,7 @@ def make_machine(forks: Any, unbroken: Any) -> Callable[[], RuleBasedStateMachin
             if self.damaged is not None:
                 self.repair()
             if not self.complete:
-                self.go_on(kill=None)
+                self.proceed(kill=None)
             end = tiny_runs.end_state("search", self.directory)
             assert tiny_runs.differences(end, expected.end) == []
             shutil.rmtree(self.folder)
@@ -73,8 +73,8 @@ def make_machine(forks: Any, unbroken: Any) -> Callable[[], RuleBasedStateMachin
 
         @precondition(lambda self: self.damaged is None and not self.complete)
         @rule(kill=st.one_of(st.none(), st.integers(0, CALLS)))
-        def go_on(self, kill: int | None) -> None:
-            """Start or resume the run; kill it at a call, if it makes so many."""
+        def proceed(self, kill: int | None) -> None:
+            """Start or resume the run; kill it at call ``kill``, if it makes that many calls."""
             ended = self.call(kill)
             if ended.code != -9:
                 assert (ended.code, ended.err) == (0, expected.err)
@@ -82,7 +82,7 @@ def make_machine(forks: Any, unbroken: Any) -> Callable[[], RuleBasedStateMachin
 
         @precondition(lambda self: self.damaged is None and self.complete)
         @rule()
-        def go_on_at_the_end(self) -> None:
+        def resume_complete(self) -> None:
             refused = forks.call(tiny_runs.resume, "search", self.directory)
             assert one_line_problems(refused, {2}, "complete") == []
 
@@ -97,7 +97,7 @@ def make_machine(forks: Any, unbroken: Any) -> Callable[[], RuleBasedStateMachin
         @precondition(lambda self: self.damaged is not None)
         @rule()
         def resume_damaged(self) -> None:
-            """The run is refused, or ends like an unbroken one."""
+            """The run is refused, or ends like an uninterrupted one."""
             assert self.damaged is not None
             was_complete = self.complete
             ended = self.call(None)
@@ -128,8 +128,8 @@ def make_machine(forks: Any, unbroken: Any) -> Callable[[], RuleBasedStateMachin
         @precondition(lambda self: self.begun and self.damaged is None and not self.complete)
         @rule()
         def second_owner(self) -> None:
-            """While the run is open, no other process can resume it."""
-            ended = forks.call(owned, self.directory)
+            """While a process owns the directory, no other process can resume the run."""
+            ended = forks.call(resume_owned, self.directory)
             pid, code, err = ended.value
             assert code == 2
             assert f"in use by process {pid} on " in err
@@ -137,8 +137,12 @@ def make_machine(forks: Any, unbroken: Any) -> Callable[[], RuleBasedStateMachin
     return SearchMachine
 
 
-def owned(directory: Path) -> tuple[int, int, str]:
-    """Own a run directory and resume the run in another process; return how that ended."""
+def resume_owned(directory: Path) -> tuple[int, int, str]:
+    """Own a run directory and try to resume its run in another process.
+
+    Returns:
+        The ID of the owner, and exit code and standard error of the other process.
+    """
     from darts.training.run_lock import RunLock
 
     lock = RunLock(directory)
@@ -158,9 +162,9 @@ def owned(directory: Path) -> tuple[int, int, str]:
     return os.getpid(), code, error.read_text()
 
 
-def run_machine(forks: Any, unbroken: Any, examples: int, steps: int) -> None:
+def run_machine(forks: Any, uninterrupted: Any, examples: int, steps: int) -> None:
     run_state_machine_as_test(
-        make_machine(forks, unbroken),
+        make_machine(forks, uninterrupted),
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
@@ -172,11 +176,11 @@ def run_machine(forks: Any, unbroken: Any, examples: int, steps: int) -> None:
     )
 
 
-def test_a_few_steps(forks: Any, unbroken: Any) -> None:
-    run_machine(forks, unbroken, examples=1, steps=4)
+def test_a_few_steps(forks: Any, uninterrupted: Any) -> None:
+    run_machine(forks, uninterrupted, examples=1, steps=4)
 
 
 @pytest.mark.slow
-def test_many_steps(forks: Any, unbroken: Any) -> None:
+def test_many_steps(forks: Any, uninterrupted: Any) -> None:
     full = tiny_runs.faults_mode() == "full"
-    run_machine(forks, unbroken, examples=150 if full else 15, steps=12)
+    run_machine(forks, uninterrupted, examples=150 if full else 15, steps=12)

@@ -1,8 +1,8 @@
-"""Watch the file-system calls of a process, and end or disturb it at one of them.
+"""Watch the file-system calls of a process, and kill or disturb the process at one of them.
 
 ``watch`` replaces functions of ``os`` for the rest of the process; call it in a fork. Files are
-then opened by ``_pyio``, the slow implementation of ``io``, which reads and writes by these
-functions. SQLite writes its files itself; its statements count as calls.
+then opened by ``_pyio``, the slow implementation of ``io``, which reads and writes with these
+functions. SQLite writes its files without them, so each of its statements counts as a call.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ READS = {"open", "read", "list", "sql read"}
 class Call:
     """One file-system call, before it happens."""
 
-    number: int  # from 0
+    number: int  # counted from 0
     kind: str  # "write", "fsync", ...
     path: str  # relative to the watched folder
     descriptor: int | None = None
-    data: bytes = b""  # that is about to be written
+    data: bytes = b""  # what a write is about to write
 
     def __str__(self) -> str:
         return f"{self.number} ({self.kind} {self.path})"
 
 
 class Watcher(Protocol):
-    """Is told about each call; may raise an error instead of the call."""
+    """A function that receives each call before it happens, and may raise an error instead."""
 
     def __call__(self, call: Call) -> None: ...
 
@@ -153,7 +153,7 @@ class Kill:
 
     Attributes:
         number: The call.
-        torn: Whether half of the bytes are written.
+        torn: Whether a write writes half of its bytes before the kill.
     """
 
     number: int
@@ -180,11 +180,11 @@ class Send:
 
 @dataclass(frozen=True)
 class Fail:
-    """Lets a call fail. If the disk is full, all later writes fail, too.
+    """Makes a call fail. With ``errno.ENOSPC``, a full disk, all later writes fail, too.
 
     Attributes:
         number: The call.
-        code: Number of the error, for example ``errno.EIO``.
+        code: The ``errno`` of the error, for example ``errno.EIO``.
     """
 
     number: int
@@ -215,13 +215,14 @@ class Recorder:
 class Snapshots:
     """Copies the folder before each call, as a kill at this moment would leave it.
 
-    A write is also torn: half of its bytes are in the copy. Equal states are copied once.
+    For a write there is a second copy, into which half of its bytes have been written (torn). Equal
+    states are copied once.
 
     Attributes:
         root: The watched folder.
         store: Folder of the copies.
         calls: By name of each copy, the first call before which the folder was in this state.
-        count: Number of crash points.
+        count: Number of crash points, equal states included.
     """
 
     root: Path
@@ -253,7 +254,7 @@ class Snapshots:
 
 
 def _content(root: Path) -> str:
-    """Return a hash of the names and bytes of all files but the lock."""
+    """Return a hash of the names and bytes of all files except the lock."""
     total = hashlib.sha256()
     for path in sorted(root.rglob("*")):
         if path.is_file() and path.name != "run.lock":
