@@ -22,7 +22,7 @@ PROGRAMS = (
 
 
 def flip_bytes(file: Path, random: Random) -> None:
-    """Change one to 40 bytes."""
+    """Set one to 40 random bytes to random values."""
     data = bytearray(file.read_bytes())
     for _ in range(random.choice((1, 2, 5, 40))):
         data[random.randrange(len(data))] = random.randrange(256)
@@ -30,14 +30,14 @@ def flip_bytes(file: Path, random: Random) -> None:
 
 
 def cut(file: Path, random: Random) -> None:
-    """Shorten the file, or lengthen it."""
+    """Cut off the end or the start of the file, or repeat a part of it."""
     data = file.read_bytes()
     end = random.randrange(len(data))
     file.write_bytes(random.choice((data[:end], data + data[:end], data[:16], data[end:])))
 
 
 def change_cell(file: Path, random: Random) -> None:
-    """Change a value in a table."""
+    """Change a value in a table, or delete its row if the table refuses the value."""
     with closing(sqlite3.connect(file)) as connection, connection:
         tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master")]
         tables = [name for name in tables if not name.startswith(("sqlite_", "ix_"))]
@@ -57,7 +57,7 @@ def change_cell(file: Path, random: Random) -> None:
 
 
 def change_schema(file: Path, random: Random) -> None:
-    """Add a part that can run code, or replace a table by it."""
+    """Run one of ``PROGRAMS``: it adds a part that Optuna does not create, or replaces a table."""
     with closing(sqlite3.connect(file)) as connection:
         connection.executescript(random.choice(PROGRAMS))
 

@@ -1,4 +1,4 @@
-"""A deterministic judge for studies with several workers, whose trials take different times."""
+"""A judge with deterministic scores, whose trials take different amounts of time."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class SlowJudge(Judge):
     """Scores a point by a formula after a pause.
 
     Attributes:
-        delays: Seed of the pauses.
+        pause_seed: Seed of the lengths of the pauses.
         seconds: Longest pause per epoch.
-        epochs: Number of scores that a trial reports.
-        at_once: The first trials wait until this many have begun, so that as many workers have one.
+        epochs: Number of epochs of a trial; it reports a score after each of them.
+        at_once: The first trials wait until this many have begun, so this many workers get a trial.
     """
 
     name: str = "train"
-    delays: int = 0
+    pause_seed: int = 0
     seconds: float = 0.02
     epochs: int = 1
     at_once: int = 1
@@ -43,7 +43,7 @@ class SlowJudge(Judge):
     def __call__(self, trial: TrialSpec, tools: JudgeTools) -> Mapping[str, object]:
         values = dict(override.split("=", 1) for override in trial.overrides)
         rate, size = math.log10(float(values["optimizer.lr"])), int(values["loader.batch_size"])
-        random = Random(f"{self.delays} {trial.directory.name}")
+        random = Random(f"{self.pause_seed} {trial.directory.name}")
         best = 1 - abs(rate + 1.5) / 3 - abs(size - 20) / 100
         self._wait_for_others(trial)
         score = 0.0

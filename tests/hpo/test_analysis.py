@@ -71,8 +71,8 @@ def test_a_short_study_has_no_surrogate(planned: Callable[..., StudyPlan], table
     assert (plan.directory / "analysis.json").read_text().strip() == "{}"
 
 
-class AdditiveJudge:
-    """Scores with known gains: architecture 1, learning rate 0.25, interaction 0.5."""
+class KnownGainsJudge:
+    """A judge with known gains: architecture 1, learning rate 0.25, interaction of both 0.5."""
 
     name = "train"
     trains = True
@@ -110,7 +110,7 @@ def test_the_factorial_design_measures_the_gains(
         f"metric={metric}",
         "seed=4",
     )
-    plan.config.judge = AdditiveJudge()  # type: ignore[assignment]
+    plan.config.judge = KnownGainsJudge()  # type: ignore[assignment]
     found = analyze(plan, run_study(plan))
     seeds = [5, 6, 7]  # not the seed of the search
     noise = np.mean([0.001 * seed**2 for seed in seeds])

@@ -107,7 +107,7 @@ def test_a_heartbeat_is_lost_when_it_does_not_change(
 def test_an_old_heartbeat_is_lost_at_first_sight(
     fake: FakeTime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For example if a study is resumed the next day."""
+    """This happens, for example, if a study is resumed the next day."""
     start = datetime(2030, 1, 1)
     for age, lost in ((29, False), (31, True)):
         now = start + timedelta(seconds=age)

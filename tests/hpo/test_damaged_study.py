@@ -1,4 +1,4 @@
-"""The database of a study is data: nothing in it runs, and a changed one is refused in one line."""
+"""Nothing in the database of a study runs as code, and a changed one is refused in one line."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SPACE = (
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> StudyPlan:
-    """Return the plan of a study with four of eight trials."""
+    """Return the plan of a study that has finished four of its eight trials."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     options = ("strategy=cmaes", "strategy.startup=2", "budget.trials=4")
     config = compose("tune", [*SPACE, *options])
@@ -54,8 +54,8 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> StudyPlan:
 
 
 @pytest.fixture
-def finished(original: StudyPlan, tmp_path: Path) -> StudyPlan:
-    """Return the plan of a copy of the study."""
+def plan_copy(original: StudyPlan, tmp_path: Path) -> StudyPlan:
+    """Return the plan of a copy of the study, which a test may damage."""
     shutil.copyfile(database(original), tmp_path / "study.db")
     storage = f"sqlite:///{tmp_path}/study.db"
     config = dataclasses.replace(original.config)
@@ -96,8 +96,8 @@ def refusal(plan: StudyPlan) -> str:
     return str(caught.value)
 
 
-def test_an_undamaged_study_is_accepted(finished: StudyPlan) -> None:
-    assert len(read(finished)) == 4
+def test_an_undamaged_study_is_accepted(plan_copy: StudyPlan) -> None:
+    assert len(read(plan_copy)) == 4
 
 
 @pytest.mark.parametrize(
@@ -119,35 +119,35 @@ def test_an_undamaged_study_is_accepted(finished: StudyPlan) -> None:
     ],
 )
 def test_a_changed_study_is_refused_in_one_line(
-    finished: StudyPlan, statement: str, message: str
+    plan_copy: StudyPlan, statement: str, message: str
 ) -> None:
-    with closing(sqlite3.connect(database(finished))) as connection:
+    with closing(sqlite3.connect(database(plan_copy))) as connection:
         connection.executescript(statement)
-    line = refusal(finished)
+    line = refusal(plan_copy)
     assert re.search(message, line), line
 
 
-def test_a_changed_running_time_is_refused(finished: StudyPlan) -> None:
+def test_a_changed_running_time_is_refused(plan_copy: StudyPlan) -> None:
     execute(
-        finished,
+        plan_copy,
         "UPDATE study_user_attributes SET value_json=replace(value_json, ' 0', ' 1') WHERE key=?",
         CLOCK,
     )
     with pytest.raises(ValueError, match="has a running time that was changed"):
-        read(finished)
+        read(plan_copy)
 
 
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
-def test_a_pipe_in_place_of_a_file_does_not_block(finished: StudyPlan, suffix: str) -> None:
-    file = Path(f"{database(finished)}{suffix}")
+def test_a_pipe_in_place_of_a_file_does_not_block(plan_copy: StudyPlan, suffix: str) -> None:
+    file = Path(f"{database(plan_copy)}{suffix}")
     file.unlink(missing_ok=True)
     os.mkfifo(file)
-    assert f"{file} is not a regular file" in refusal(finished)
+    assert f"{file} is not a regular file" in refusal(plan_copy)
 
 
-def test_a_journal_which_may_name_files_to_delete_is_refused(finished: StudyPlan) -> None:
-    Path(f"{database(finished)}-journal").write_bytes(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" * 100)
-    assert "the creation of the study was interrupted; delete it and" in refusal(finished)
+def test_a_journal_which_may_name_files_to_delete_is_refused(plan_copy: StudyPlan) -> None:
+    Path(f"{database(plan_copy)}-journal").write_bytes(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" * 100)
+    assert "the creation of the study was interrupted; delete it and" in refusal(plan_copy)
 
 
 class Malicious:
@@ -183,13 +183,13 @@ def plant(plan: StudyPlan, trap: Path) -> None:
     ["cmaes", *(pytest.param(n, marks=pytest.mark.slow) for n in STRATEGIES if n != "cmaes")],
 )
 def test_a_pickle_in_the_database_is_never_loaded(
-    finished: StudyPlan, tmp_path: Path, strategy: str
+    plan_copy: StudyPlan, tmp_path: Path, strategy: str
 ) -> None:
     trap = tmp_path / "trap"
-    plant(finished, trap)
-    finished.config.strategy = STRATEGIES[strategy]()
-    study = finished.open(existing=True)
-    worker = Worker(finished, study, "tester")
+    plant(plan_copy, trap)
+    plan_copy.config.strategy = STRATEGIES[strategy]()
+    study = plan_copy.open(existing=True)
+    worker = Worker(plan_copy, study, "tester")
     while worker.step():
         pass
     assert len(study.trials) == 8
@@ -197,34 +197,34 @@ def test_a_pickle_in_the_database_is_never_loaded(
 
 
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
-def test_optunas_own_sampler_would_load_a_pickle(finished: StudyPlan, tmp_path: Path) -> None:
-    """The trap of the test above works."""
+def test_optunas_own_sampler_would_load_a_pickle(plan_copy: StudyPlan, tmp_path: Path) -> None:
+    """The pickle that the test above plants does run when it is loaded."""
     trap = tmp_path / "trap"
-    plant(finished, trap)
-    study = finished.open(existing=True)
+    plant(plan_copy, trap)
+    study = plan_copy.open(existing=True)
     study.sampler = optuna.samplers.CmaEsSampler(n_startup_trials=1)
-    suggest_point(study.ask(), finished.space.parameters)
+    suggest_point(study.ask(), plan_copy.space.parameters)
     assert trap.exists()
 
 
-def test_a_repeat_keeps_a_changed_point_from_running(finished: StudyPlan) -> None:
-    """A waiting trial has no digest of results, but one of its point."""
-    study = finished.open(existing=True)
+def test_a_changed_point_of_a_waiting_repeat_is_refused(plan_copy: StudyPlan) -> None:
+    """A waiting trial has no digest of its results, but it has a digest of its point."""
+    study = plan_copy.open(existing=True)
     point = trial_point(study.trials[0])
-    claimed = claim_trial(finished, study, study.get_trials(deepcopy=False), 1)
+    claimed = claim_trial(plan_copy, study, study.get_trials(deepcopy=False), 1)
     assert claimed is not None
-    suggest_point(optuna.Trial(study, claimed._trial_id), finished.space.parameters)
+    suggest_point(optuna.Trial(study, claimed._trial_id), plan_copy.space.parameters)
     store_point_digest(study, claimed._trial_id)
     fail_and_requeue(study, study._storage.get_trial(claimed._trial_id), "killed", 1)
     (again,) = [trial for trial in study.trials if RETRIED in trial.system_attrs]
     assert again.params != point
     execute(
-        finished,
+        plan_copy,
         "UPDATE trial_params SET param_value=5 WHERE trial_id=? AND param_name=?",
         again._trial_id,
         "loader.batch_size",
     )
-    assert "was changed after it had started" in refusal(finished)
+    assert "was changed after it had started" in refusal(plan_copy)
 
 
 def state_of(trials: list[Any]) -> list[Any]:
@@ -235,15 +235,15 @@ def state_of(trials: list[Any]) -> list[Any]:
     "seeds", [range(24), pytest.param(range(24, 500), marks=pytest.mark.slow)], ids=["24", "500"]
 )
 def test_damaged_databases_are_refused_or_unchanged(
-    finished: StudyPlan, tmp_path: Path, seeds: range
+    plan_copy: StudyPlan, tmp_path: Path, seeds: range
 ) -> None:
-    expected = state_of(read(finished))
+    expected = state_of(read(plan_copy))
     lines = []
     for seed in seeds:
         target = tmp_path / f"{seed}.db"
-        damage(database(finished), target, seed)
+        damage(database(plan_copy), target, seed)
         try:
-            found = read(dataclasses.replace(finished, storage=f"sqlite:///{target}"))
+            found = read(dataclasses.replace(plan_copy, storage=f"sqlite:///{target}"))
             assert state_of(found) == expected, seed
         except ValueError as error:
             lines.append(str(error))

@@ -1,4 +1,4 @@
-"""The points of a study are a function of its seed, whatever the workers do and suffer."""
+"""The points of a study are a function of its seed, whatever happens to its workers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Row = tuple[str, dict[str, Any], Any]
 
 @pytest.fixture
 def study_plan(planned: Callable[..., StudyPlan], tmp_path: Path) -> Callable[..., StudyPlan]:
-    """Return a function that plans a study with a slow judge in a directory of its own."""
+    """Return a function that plans a study with a slow judge in a new directory."""
 
     def make(name: str, judge: SlowJudge, *overrides: str) -> StudyPlan:
         plan = planned(*SPACE, *overrides)
@@ -43,7 +43,7 @@ def table_of(plan: StudyPlan) -> list[Row]:
 
 
 def run_in_threads(plan: StudyPlan, workers: int = 2) -> list[Row]:
-    """Run a study by workers in threads, which start faster than processes."""
+    """Run a study with workers in threads, which start faster than processes."""
     plan.open()
 
     def work(name: str) -> None:
@@ -69,7 +69,7 @@ def test_timing_does_not_change_the_points(
     options += ["strategy.startup=3"] if strategy in ("tpe", "cmaes", "gp") else []
     options += ["strategy.population=4"] if strategy in ("evolution", "nsga2") else []
     options += ["strategy.starts=3"] if strategy == "greedy" else []
-    plans = [study_plan(f"{d}", SlowJudge(delays=d, at_once=2), *options) for d in range(3)]
+    plans = [study_plan(f"{d}", SlowJudge(pause_seed=d, at_once=2), *options) for d in range(3)]
     one, two, three = (run_in_threads(plan) for plan in plans)
     assert len(one) == 10
     assert one == two == three
@@ -84,8 +84,8 @@ def test_timing_does_not_change_what_is_pruned(
 ) -> None:
     options = (f"pruner={pruner}", "workers=2", "strategy=random", "budget.trials=12", "epochs=4")
     options += ("pruner.factor=2",) if pruner != "median" else ("pruner.startup=2",)
-    judges = [SlowJudge(delays=d, seconds=0.03, epochs=4) for d in range(2)]
-    one, two = (run_in_threads(study_plan(f"{j.delays}", j, *options)) for j in judges)
+    judges = [SlowJudge(pause_seed=d, seconds=0.03, epochs=4) for d in range(2)]
+    one, two = (run_in_threads(study_plan(f"{j.pause_seed}", j, *options)) for j in judges)
     assert one == two
     assert {row[0] for row in one} == {"complete", "pruned"}
 
@@ -110,7 +110,7 @@ def test_killed_workers_do_not_change_the_table(
 ) -> None:
     options = ("strategy=tpe", "strategy.startup=3", "budget.trials=10", "workers=2", "retries=9")
     whole = run_in_threads(study_plan("whole", SlowJudge(seconds=0), *options))
-    plan = study_plan("killed", SlowJudge(delays=seed, seconds=1), *options)
+    plan = study_plan("killed", SlowJudge(pause_seed=seed, seconds=1), *options)
     random = Random(seed)
     counts = [random.randint(1, 3), random.randint(4, 7)]  # finished trials at each kill
 

@@ -1,4 +1,4 @@
-"""The queue of a study: the order of trials, full disks, and what waiting costs."""
+"""The queue of a study: the order of trials, full disks, and how long workers wait."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TABLE = ("experiment=nas201_table", "strategy=tpe")
 
 
 def claim(plan: StudyPlan, study: optuna.Study, window: int) -> int | None:
-    """Claim and propose a trial; return its number, or None if none may start."""
+    """Claim a trial and propose its point; return its number, or None if none may start."""
     claimed = claim_trial(plan, study, study.get_trials(deepcopy=False), window)
     if claimed is None:
         return None
@@ -70,7 +70,7 @@ def test_proposals_are_made_one_after_the_other(plan: StudyPlan) -> None:
 def test_a_repeat_that_was_not_queued_is_queued_by_any_process(
     plan: StudyPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process was killed between the record of a loss and the repeat."""
+    """A process was killed after it had recorded a loss and before it queued the repeat."""
     study = plan.open()
     claim(plan, study, 1)
     with monkeypatch.context() as patch:

@@ -1,4 +1,4 @@
-"""Storage and recovery: no trial runs forever, and no trial is repeated forever."""
+"""Storage and recovery: a lost trial does not run forever, and is not repeated forever."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def test_a_trial_that_kills_its_worker_is_not_repeated_forever(
 def test_a_trial_whose_heartbeat_stops_is_lost(
     planned: Callable[..., StudyPlan], table: Path
 ) -> None:
-    """Like a trial of another machine, whose process no supervisor here can observe."""
+    """The trial looks like one of another machine, whose process no supervisor here can observe."""
     plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=2", "heartbeat=1")
     study = plan.open()
     elsewhere = study.ask()
@@ -140,7 +140,7 @@ def test_a_trial_whose_heartbeat_stops_is_lost(
 
 
 class FailingJudge:
-    """A judge that fails like trainings do."""
+    """A judge that fails in the ways in which trainings fail."""
 
     name = "train"
     trains = False
