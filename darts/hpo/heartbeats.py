@@ -58,7 +58,7 @@ class HeartbeatWatch:
         self._last_look = -_MIN_INTERVAL
 
     def lost(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        """Return the running trials that are lost; [] if the last read was less than 0.5 s ago."""
+        """Return the running trials that are lost; [] within ``_MIN_INTERVAL`` of the last read."""
         running = [trial for trial in trials if trial.state == TrialState.RUNNING]
         now = time.monotonic()
         if not running or now - self._last_look < _MIN_INTERVAL:
