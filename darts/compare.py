@@ -134,7 +134,7 @@ def prepare_directory(files: RunDirectory, config: CompareConfig, call: Invocati
     """
     if config.resume:
         files.claim_existing()
-        files.require_same(files.saved_config(), config)
+        files.require_same_config(files.saved_config(), config)
         files.require_incomplete()
         for folder in files.path.glob("runs/*/*"):
             if folder.resolve().is_relative_to(files.path):  # not a link to somewhere else

@@ -66,7 +66,7 @@ def tune(config: TuneConfig, invocation: Invocation) -> JsonObject:
     with RunDirectory(invocation.directory, "tune") as run:
         if config.resume:
             run.claim_existing()
-            run.require_same(run.saved_config(), config)
+            run.require_same_config(run.saved_config(), config)
         else:
             run.claim_unused(resumable=True, numbered=invocation.numbered)
         plan = make_plan(config, run.path)

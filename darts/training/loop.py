@@ -21,7 +21,7 @@ from darts.training.state import TrainState
 from darts.training.steps import require_finite
 
 EpochCallback = Callable[[int, dict[str, float]], None]
-"""Receives the number of a completed epoch, from 1, and its scores; may raise to end the run."""
+"""Called with the number of a completed epoch, from 1, and its scores; may raise to end the run."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class StepReport:
     """Result of one training step."""
 
     num_samples: int  # of this rank's batch
-    metrics: Mapping[str, Tensor]  # scalars, means over this rank's batch; the loss comes first
-    norms: Mapping[str, Tensor]  # scalars, gradient norms, equal on all ranks
+    metrics: Mapping[str, Tensor]  # scalars, means over this rank's batch; the first is the loss
+    norms: Mapping[str, Tensor]  # scalars, gradient norms; equal on all ranks
 
 
 @dataclass
@@ -40,27 +40,27 @@ class EpochReport:
     lr: float  # learning rate of the weights
     row: dict[str, object] = field(default_factory=dict)  # for metrics.jsonl
     scalars: dict[str, float | None] = field(default_factory=dict)  # for TensorBoard, by tag
-    console: dict[str, object] = field(default_factory=dict)
+    console: dict[str, object] = field(default_factory=dict)  # for the line of the epoch
     warnings: list[str] = field(default_factory=list)
 
 
 class Recipe(ABC):
-    """A training procedure: what happens at each epoch and step of a ``TrainingLoop``."""
+    """A training procedure: what a ``TrainingLoop`` does in each epoch and step."""
 
     config: RunConfig
     run: TrainingRun  # run directory, checkpoint and logs
-    state: TrainState  # content of a checkpoint
-    score_loader: Loader | None  # validation data at the end of an epoch
-    # Replaces TrainingRun.phase in a dry run.
+    state: TrainState  # what a checkpoint saves and restores
+    score_loader: Loader | None  # validation data, scored at the end of each epoch
+    # In a dry run: replaces TrainingRun.phase.
     monitor: Callable[[str], AbstractContextManager[None]] | None = None
 
     def phase(self, name: str) -> AbstractContextManager[None]:
-        """Return a context whose costs belong to another phase than training."""
+        """Return a context manager that charges costs to the named phase instead of training."""
         return self.run.phase(name) if self.monitor is None else self.monitor(name)
 
     @property
     def finished(self) -> bool:
-        """Whether the run ends before its last epoch."""
+        """Whether the run ends now, before its last epoch."""
         return False
 
     @abstractmethod
@@ -81,33 +81,34 @@ class Recipe(ABC):
 
     @property
     def skipped_seconds(self) -> float:
-        """Seconds of collapse checks that a dry run has left out."""
+        """Estimated seconds of the parts of collapse checks that a dry run has skipped so far."""
         return 0.0
 
     @property
     def collapse_share(self) -> float | None:
-        """Largest share of the run's time for collapse checks; None without a limit."""
+        """Largest share of the run's time that collapse checks may take; None for no limit."""
         return None
 
     def epoch_kind(self, epoch: int) -> Hashable:
-        """Return a key that is equal for epochs of equal cost, for a dry run."""
+        """Return a key that is equal for epochs of equal cost; a dry run measures each key once."""
         return None
 
     def step_kind(self, epoch: int, step: int) -> Hashable:
-        """Return a key that is equal for steps of equal cost, for a dry run."""
+        """Return a key that is equal for steps of equal cost; a dry run measures each key once."""
         return None
 
 
 class TrainingLoop:
-    """Epochs and steps of a recipe, as a context manager.
+    """Runs the epochs and steps of a recipe; a context manager.
 
-    Entering opens the console and catches signals, see ``Interrupt``. A checkpoint is written after
-    each epoch, within an epoch when ``save_minutes`` have passed, and when a signal arrives.
+    Entering the context opens the console and records signals, see ``Interrupt``. A checkpoint is
+    written after each epoch, within an epoch when ``save_minutes`` have passed, and when a signal
+    arrives.
 
     Args:
-        recipe: What to train.
-        epochs: Epochs of the whole run.
-        name: Name of the command for the console.
+        recipe: Recipe to run.
+        epochs: Number of epochs of the whole run.
+        name: Name of the command, for the console.
         on_epoch: Called after each epoch.
     """
 
@@ -161,7 +162,7 @@ class TrainingLoop:
             self._complete_epoch()
 
     def _batches(self) -> Iterator[Batch]:
-        """Yield the remaining batches of the epoch; count and save after each."""
+        """Yield the remaining batches of the epoch; after each, count the step and save if due."""
         state = self.state
         for batch in state.train_loader.epoch(state.epoch, state.step):
             yield batch
@@ -169,7 +170,7 @@ class TrainingLoop:
             self.save_if_due()
 
     def _record_step(self, report: StepReport) -> None:
-        """Add the means over all ranks to the state, with one transfer from the device."""
+        """Add the means over all ranks to the state, with one copy from the device to the CPU."""
         state, names = self.state, [*report.metrics]
         num_samples, means = self.run.ranks.weighted_means(
             report.num_samples, *report.metrics.values()
@@ -226,14 +227,18 @@ class TrainingLoop:
             self.on_epoch(state.epoch, state.scores)
 
     def save_if_due(self) -> None:
-        """Write a checkpoint if any rank received a signal or ``save_minutes`` have passed."""
+        """Write a checkpoint if any rank received a signal or ``save_minutes`` have passed.
+
+        Raises:
+            Interrupted: If a rank received a signal that ends the run.
+        """
         due = self.run.is_save_due(self.recipe.config.save_minutes)
         due = self.interrupt.take_save_request() or due
         if self.run.ranks.all_reduce_max(bool(self.interrupt.received) or due):
             self.save()
 
     def save(self) -> None:
-        """Write a checkpoint, then exit if any rank received a signal.
+        """Write a checkpoint, then exit if any rank received a signal that ends the run.
 
         Raises:
             Interrupted: With 128 plus the signal's number as exit code.

@@ -1,4 +1,4 @@
-"""The states of the global random generators, saved as plain values and restored with checks."""
+"""Save the states of the global random generators as plain values, and check them on restoring."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ class NumpyState(TypedDict):
     """State of NumPy's global generator, MT19937."""
 
     key: Tensor  # (624,) int64
-    pos: Annotated[int, Within(0, 624)]
-    has_gauss: Literal[0, 1]
-    gauss: float
+    pos: Annotated[int, Within(0, 624)]  # next number of the key
+    has_gauss: Literal[0, 1]  # whether the second number of a normal pair is cached
+    gauss: float  # the cached number
 
 
-class _ProcessorStates(TypedDict):
+class _CpuStates(TypedDict):
     python: tuple[Literal[3], tuple[int, ...], float | None]  # of random.getstate
     numpy: NumpyState
     torch: Tensor  # (n,) uint8
 
 
-class RandomStates(_ProcessorStates, total=False):
-    """States of all global generators; those of GPUs only where there are any."""
+class RandomStates(_CpuStates, total=False):
+    """States of all global generators; those of GPUs only if the machine has any."""
 
     cuda: list[Tensor]  # (n,) uint8 of each device
     mps: Tensor  # (n,) uint8
 
 
 def random_states() -> RandomStates:
-    """Return the states of the generators of Python, NumPy and PyTorch as plain values."""
+    """Return the states of the global generators of Python, NumPy and PyTorch as plain values."""
     numpy_state: Any = np.random.get_state(legacy=False)
     states: RandomStates = {
         "python": random.getstate(),
@@ -55,14 +55,14 @@ def random_states() -> RandomStates:
 
 
 def restore_random_states(saved: object) -> None:
-    """Restore ``random_states``; states of absent devices are ignored.
+    """Restore what ``random_states`` returned; ignore states of GPUs that this machine lacks.
 
     Raises:
-        Misfit: If a state is not one of these generators.
+        Misfit: If a state is missing, or does not fit its generator.
     """
     states = typed(RandomStates, saved, "random")
     key = states["numpy"]["key"]
-    # NumPy itself checks neither the numbers nor the position.
+    # NumPy checks neither the numbers of the key nor the position.
     if key.shape != (624,) or key.dtype != torch.int64 or key.min() < 0 or key.max() >= 2**32:
         raise Misfit("random.numpy.key is not a state of NumPy's generator")
     try:
@@ -81,4 +81,4 @@ def restore_random_states(saved: object) -> None:
         if "mps" in states and torch.backends.mps.is_available():
             torch.mps.set_rng_state(states["mps"])
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:
-        raise Misfit(f"random is not a state of the generators: {error}") from None
+        raise Misfit(f"random does not hold states of the generators: {error}") from None

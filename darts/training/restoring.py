@@ -1,7 +1,8 @@
-"""Restoration of PyTorch objects from saved states that may not fit.
+"""Restore PyTorch objects from saved states that may not fit.
 
 PyTorch accepts optimizer states of any shape and converts types silently, so a damaged checkpoint
-would fail much later, or never. These functions compare the saved state with the object first.
+would cause an error much later, or wrong results. These functions first compare the saved state
+with the object.
 """
 
 from __future__ import annotations
@@ -19,17 +20,18 @@ from darts.typed_values import Misfit, Within, entry, shown, typed
 _State: TypeAlias = dict[str, Any]
 
 LearningRate: TypeAlias = Annotated[float, Within(0, 1e308)]
+"""A learning rate that is finite and not negative."""
 
 
 def require_finite_weights(weights: Mapping[str, Tensor], name: str) -> None:
-    """Refuse weights that are infinite or not a number.
+    """Refuse weights that contain infinity or NaN.
 
     Args:
         weights: Tensors by name.
         name: Name of the weights for the message.
 
     Raises:
-        Misfit: If a number is not finite.
+        Misfit: With the name of the first such tensor.
     """
     for key, tensor in weights.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
@@ -37,15 +39,15 @@ def require_finite_weights(weights: Mapping[str, Tensor], name: str) -> None:
 
 
 def require_same_layout(saved: object, expected: Mapping[str, Tensor], name: str) -> None:
-    """Refuse weights with other names, shapes or types than expected.
+    """Refuse tensors whose names, shapes or dtypes differ from the expected ones.
 
     Args:
         saved: Tensors by name.
-        expected: Tensors by name; only their shapes and types matter.
+        expected: Tensors by name; only their shapes and dtypes matter.
         name: Name of the weights for the message.
 
     Raises:
-        Misfit: With the first tensor that differs.
+        Misfit: With the name of the first tensor that differs.
     """
     weights = typed(dict[str, Tensor], saved, name)
     for key in expected.keys() - weights.keys():
@@ -64,15 +66,15 @@ def require_same_layout(saved: object, expected: Mapping[str, Tensor], name: str
 def require_fitting_network(
     build: Callable[[], nn.Module], saved: Mapping[str, Tensor], name: str
 ) -> None:
-    """Refuse weights that do not fit a network, before memory is allocated for the network.
+    """Refuse weights that do not fit a network, without allocating memory for the network.
 
     Args:
-        build: Returns the network; it may raise any error for sizes that come from a file.
-        saved: Weights of the network.
+        build: Returns the network. Sizes that come from a file may make it raise any error.
+        saved: Tensors by name, as in the state dict of the network.
         name: Name of the weights for the message.
 
     Raises:
-        Misfit: If the network has other weights.
+        Misfit: If the network has tensors of other names, shapes or dtypes, or far more tensors.
     """
     limit, count = 10 * len(saved) + 1000, 0
 
@@ -92,10 +94,10 @@ def require_fitting_network(
 
 
 def load_module(module: nn.Module, saved: object, name: str) -> None:
-    """Restore the parameters and buffers of a module, which must be finite.
+    """Restore the parameters and buffers of a module.
 
     Raises:
-        Misfit: If the state does not fit the module.
+        Misfit: If the state does not fit the module, or is not finite.
     """
     weights = typed(dict[str, Tensor], saved, name)
     require_same_layout(weights, module.state_dict(), name)
@@ -104,10 +106,10 @@ def load_module(module: nn.Module, saved: object, name: str) -> None:
 
 
 def load_optimizer(optimizer: Optimizer, saved: object, name: str) -> None:
-    """Restore an optimizer. Its options, except for learning rates, must be the saved ones.
+    """Restore an optimizer. Its options, except for learning rates, must equal the saved ones.
 
     Raises:
-        Misfit: If the state does not fit the optimizer or the shapes of its parameters.
+        Misfit: If the state does not fit the optimizer, or the shapes of its parameters.
     """
     state = typed(_State, saved, name)
     if state.keys() != {"state", "param_groups"}:
@@ -115,8 +117,8 @@ def load_optimizer(optimizer: Optimizer, saved: object, name: str) -> None:
     saved_groups = typed(list[_State], state["param_groups"], f"{name}.param_groups")
     own_groups = optimizer.state_dict()["param_groups"]
     if len(saved_groups) != len(own_groups):
-        raise Misfit(f"{name} has {len(saved_groups)} groups of parameters, not {len(own_groups)}")
-    groups = [_group(*pair, name) for pair in zip(saved_groups, own_groups, strict=True)]
+        raise Misfit(f"{name} has {len(saved_groups)} parameter groups, not {len(own_groups)}")
+    groups = [_merge_group(*pair, name) for pair in zip(saved_groups, own_groups, strict=True)]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     example = _example_state(optimizer)
     for index, values in typed(dict[int, Any], state["state"], f"{name}.state").items():
@@ -132,9 +134,9 @@ def load_optimizer(optimizer: Optimizer, saved: object, name: str) -> None:
     optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
 
 
-def _group(saved: _State, own: _State, name: str) -> _State:
-    """Return a group of parameters with the configured options and the saved learning rate."""
-    # Another version of PyTorch may have more options or fewer.
+def _merge_group(saved: _State, own: _State, name: str) -> _State:
+    """Return a parameter group with the configured options and the saved learning rate."""
+    # Compare only common options: another version of PyTorch may have more or fewer.
     for key in saved.keys() & own.keys() - {"lr"}:
         if type(saved[key]) is not type(own[key]) or saved[key] != own[key]:
             raise Misfit(f"{name}.{key} is {shown(saved[key])}, not {shown(own[key])}")
@@ -158,7 +160,7 @@ def load_scaler(scaler: torch.amp.GradScaler, saved: object, name: str) -> None:
     """Restore a loss scaler.
 
     Raises:
-        Misfit: If it is enabled and the state is not that of a scaler.
+        Misfit: If the state is not that of an equally configured scaler.
     """
     state, own = typed(_State, saved, name), scaler.state_dict()
     if state.keys() != own.keys():

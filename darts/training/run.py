@@ -1,4 +1,4 @@
-"""A training run: its directory, checkpoint, metric logs and energy ledger."""
+"""A training run: its directory, checkpoints, logs of metrics, and energy ledger."""
 
 from __future__ import annotations
 
@@ -48,23 +48,23 @@ DIVERGED = "diverged.json"
 
 
 class RunEntries(TypedDict):
-    """Entries of a checkpoint that a run adds to the state of its training."""
+    """Entries that a run adds to the training state in a checkpoint."""
 
     config: PlainDict
     global_step: Count
-    metrics_position: tuple[Count, str]  # see Position
+    metrics_position: tuple[Count, str]  # in metrics.jsonl, see Position
     event_offset: Count  # bytes of the event file
-    files: dict[str, str]  # digests of files that do not change
+    files: dict[str, str]  # digests of the files that do not change during the run, by name
     random: RandomStates
     energy: LedgerState
 
 
 class TrainingRun:
-    """All output of a search or a retraining, from the first file to the last.
+    """Writes all files of a search or a retraining; a context manager that owns the run directory.
 
-    A context manager that owns the run directory. The constructor writes no file of the run: it
-    loads the checkpoint of a run to resume, or claims an unused directory. ``begin`` writes the
-    first files and opens the logs. A dry run writes nothing and owns nothing.
+    The constructor claims the directory, and loads the checkpoint of a run to resume; of the files
+    of the run it writes only ``run.lock``. ``begin`` writes the first files and opens the logs. A
+    dry run writes nothing and owns nothing.
 
     Args:
         command: ``search`` or ``retrain``.
@@ -74,12 +74,13 @@ class TrainingRun:
 
     Attributes:
         path: The run directory.
-        saved: Content of the checkpoint to resume from, or None for a new run.
+        saved: Content of the checkpoint to resume from; None for a new run, and for a run that was
+            killed before its first checkpoint.
 
     Raises:
-        CheckpointError: If the checkpoint is unusable, or a file of the run was changed.
-        ConfigError: If the directory belongs to another run or process, or the configuration
-            differs from that of the run.
+        CheckpointError: If the checkpoint cannot be used.
+        ConfigError: If the directory belongs to another run or process, or the run to resume is
+            complete, has another configuration, or has a file that was changed.
     """
 
     def __init__(
@@ -130,14 +131,14 @@ class TrainingRun:
         self.saved = load_checkpoint(self.checkpoint, self.command)
         with checkpoint_errors(self.checkpoint):
             self.saved |= typed_entries(RunEntries, self.saved)
-        self.files.require_same(self.saved["config"], self.config)
+        self.files.require_same_config(self.saved["config"], self.config)
         self._digests = self.saved["files"]
         if self.ranks.main:
             self.files.require_unchanged(self._digests)
             self._check_threads()
 
     def _check_threads(self) -> None:
-        """Warn if the number of threads differs: sums are then rounded in another order."""
+        """Warn if the number of threads differs: sums then add up, and round, in another order."""
         before = self.files.read_json("env.json").get("cpu")
         threads = before.get("threads") if isinstance(before, dict) else None
         if threads != torch.get_num_threads():
@@ -148,13 +149,13 @@ class TrainingRun:
             )
 
     def restore(self, state: TrainState, *, epochs: int) -> None:
-        """Restore the state of the training from the checkpoint, if there is one.
+        """Restore the training state from the checkpoint, if there is one.
 
         Call it before ``begin``, which changes files.
 
         Args:
-            state: State of a run that has not begun.
-            epochs: Epochs of the whole run.
+            state: Initial state, to be replaced by the saved one.
+            epochs: Number of epochs of the whole run.
 
         Raises:
             CheckpointError: If the checkpoint does not fit the configuration or the data.
@@ -170,13 +171,15 @@ class TrainingRun:
                 raise Misfit(f"global_step is {self.saved['global_step']}, not {step}")
 
     def begin(self, subsets: Mapping[str, Tensor]) -> None:
-        """Write the first files, restore random states, open the logs, start the energy meter.
+        """Write the first files, restore the random states, start the energy meter, open the logs.
 
         Args:
-            subsets: Indices of the training samples by use, ``(n,)`` int64 each.
+            subsets: Indices of the training samples, ``(n,)`` int64, by name of the subset.
 
         Raises:
-            CheckpointError: If a resumed run finds another data set than it began with.
+            CheckpointError: If the checkpoint does not fit, or the data set is not the one with
+                which the run began.
+            FileError: If ``split.npz`` is damaged.
         """
         file, main, saved = self.path / "split.npz", self.ranks.main, self.saved
         if main and saved is None:
@@ -196,7 +199,7 @@ class TrainingRun:
         self._ledger = Ledger(energy_meter(self.config.tracking.energy, self.ranks))
         if saved is not None:
             with checkpoint_errors(self.checkpoint):
-                if main:  # other ranks count from 0; their joules are added to rank 0's
+                if main:  # other ranks start at 0; rank 0 adds their joules to the saved ones
                     self._ledger.load_state_dict(saved["energy"])
                 restore_random_states(saved["random"])
             self.ranks.align_generators()
@@ -222,18 +225,26 @@ class TrainingRun:
             self.board.log_scalars(step, scalars)
 
     def write(self, name: str, text: str) -> None:
-        """Write a file of the run directory atomically."""
+        """Write a text file of the run directory atomically."""
         if self.ranks.main:
             self.files.write(name, text)
 
     def write_once(self, name: str, text: str) -> None:
-        """Write a file that does not change during the run; a resumed run refuses a changed one."""
+        """Write a file that must not change during the run; resuming checks its digest."""
         if self.ranks.main and name not in self._digests:
             self.files.write(name, text)
             self._digests |= self.files.digests(name)
 
     def save(self, global_step: int, state: StateDict) -> None:
-        """Write the checkpoint: the state, configuration, random states and costs of the run."""
+        """Write the checkpoint: training state, configuration, random states and costs.
+
+        Args:
+            global_step: Completed steps of the whole run.
+            state: Training state.
+
+        Raises:
+            WriteError: If the checkpoint cannot be written.
+        """
         energy = {"entries": self._energy_entries()}
         self._last_save, self._global_step = time.monotonic(), global_step
         if not self.ranks.main:
@@ -257,26 +268,29 @@ class TrainingRun:
         self._last_save = time.monotonic()
 
     def is_save_due(self, minutes: float) -> bool:
-        """Whether the last checkpoint is older than ``minutes``."""
+        """Return whether the last checkpoint is at least ``minutes`` old."""
         return time.monotonic() - self._last_save >= 60 * minutes
 
     def phase(self, name: str) -> AbstractContextManager[None]:
-        """Charge costs to another phase than training within the context; see ``Ledger``."""
+        """Return a context manager that charges costs to the named phase; see ``Ledger``."""
         return self._ledger.phase(name)
 
     def phase_seconds(self) -> dict[str, float]:
-        """Return the seconds of each phase so far, including resumed parts; on rank 0 only."""
+        """Return the seconds of each phase so far; those before a resume count on rank 0 only."""
         seconds = dict.fromkeys(PHASES, 0.0)
         for entry in self._ledger.entries():
             seconds[entry["phase"]] += entry["seconds"]
         return seconds
 
     def cost(self) -> CostSummary:
-        """Return seconds, joules and their source so far, including resumed parts."""
+        """Return seconds, joules, their source and emissions of the run so far.
+
+        Costs before a resume are included on rank 0 only.
+        """
         return summary_costs(self._energy_entries(), self._gco2_per_kwh)
 
     def _energy_entries(self) -> list[LedgerEntry]:
-        """Return the ledger entries with the joules of all ranks; complete on rank 0 only."""
+        """Return the ledger entries, with the joules of all ranks; complete on rank 0 only."""
         own = self._ledger.joules_by_phase()
         others = {phase: self.ranks.all_reduce_sum(own[phase]) - own[phase] for phase in PHASES}
         return self._ledger.entries(others)
@@ -284,11 +298,11 @@ class TrainingRun:
     def finish(
         self, summary: JsonObject, write_card: Callable[[JsonObject], None] | None = None
     ) -> JsonObject:
-        """Close the logs, write energy.json and, as the last file, summary.json.
+        """Close the logs; write ``energy.json`` and, as the last file, ``summary.json``.
 
         Args:
             summary: Results of the run.
-            write_card: Writes files that need the complete summary.
+            write_card: Called with the complete summary to write files that depend on it.
 
         Returns:
             The complete summary.
@@ -308,13 +322,13 @@ class TrainingRun:
         self.board.close()
         self.metrics.close()
         self.files.write_json("energy.json", energy_report(entries, self._gco2_per_kwh))
-        complete = self.files.complete(complete)
+        complete = self.files.add_origin(complete)
         if write_card is not None:
             write_card(complete)
         return self.files.finish(complete)
 
     def close(self) -> None:
-        """Close the logs that ``begin`` opened, and give the run directory up."""
+        """Close the logs that ``begin`` opened, and release the run directory."""
         try:
             for log in ("board", "metrics"):
                 if hasattr(self, log):
@@ -331,18 +345,20 @@ class TrainingRun:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the run; a diverged one writes its reason and cost first.
+        """Close the run; if it diverged, first write the reason and the cost.
 
         Raises:
-            KeyboardInterrupt: After a second Ctrl-C, with the command that resumes the run.
-            WriteError: Instead of an error of the machine, also with that command.
+            KeyboardInterrupt: After a second Ctrl-C; the message has the command that resumes the
+                run.
+            WriteError: In place of an OSError that is a failure of the machine; the message has the
+                same command.
         """
         if isinstance(error, Diverged):
             record = {"reason": str(error), **self.cost()}
             if self.ranks.main:
                 self.files.write_json(DIVERGED, record)
         with warnings.catch_warnings():
-            if isinstance(error, OSError):  # one line is enough for a full disk
+            if isinstance(error, OSError):  # a full disk needs no further warnings
                 warnings.simplefilter("ignore")
             try:
                 self.close()
@@ -355,7 +371,7 @@ class TrainingRun:
             raise WriteError(error.errno, f"{one_line(error)}{self._continuation()}") from error
 
     def _continuation(self) -> str:
-        """Return the end of an error message: how to continue, if there is a checkpoint."""
+        """Return the end of an error message: how to continue; empty without a checkpoint."""
         if not self.ranks.main or not self.checkpoint.exists():
             return ""
         argument = shlex.quote(f"resume={self.path}")

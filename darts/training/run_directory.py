@@ -1,4 +1,4 @@
-"""The directory of a run: its files, and the checks before a run starts or resumes in it."""
+"""The directory of a run: its files, its owner, and the checks before a run starts or resumes."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class ResumableConfig(Protocol):
     """Configuration dataclass of a command that can be resumed."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
-    may_change_on_resume: ClassVar[tuple[str, ...]]
+    may_change_on_resume: ClassVar[tuple[str, ...]]  # dotted keys, and prefixes such as "tracking."
 
 
 class RunDirectory:
-    """Files of one run of any command, and their owner; the context manager gives them up.
+    """The files of one run of any command; leaving its context releases the directory.
 
     Args:
         path: The directory. ``claim_unused`` may choose another one.
@@ -54,16 +54,16 @@ class RunDirectory:
     def claim_unused(
         self, *, resumable: bool = False, numbered: bool = False, repeatable: bool = False
     ) -> None:
-        """Become the owner of a directory that holds no run.
+        """Become the owner of a directory that does not hold a run.
 
         Args:
-            resumable: Whether the message offers to continue a run that the directory holds.
-            numbered: Whether to try ``path_2``, ``path_3``, ... if the directory is taken. For
-                directories that the user did not choose.
+            resumable: Whether the error message suggests continuing a run that the directory holds.
+            numbered: Whether to try ``path_2``, ``path_3``, ... if the directory is taken; for
+                default directories, which the user did not choose.
             repeatable: See ``require_unused``.
 
         Raises:
-            ConfigError: If the directory is taken.
+            ConfigError: If the directory holds a run or has an owner.
         """
         base = self.path
         for number in itertools.count(1):
@@ -96,7 +96,7 @@ class RunDirectory:
         remove_temporary_files(self.path)
 
     def release(self) -> None:
-        """Give the directory up; remove it if ``claim_unused`` created it and it is empty."""
+        """Stop owning the directory; remove it if claiming created it and it is empty."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -120,14 +120,16 @@ class RunDirectory:
         """Refuse a directory that already holds a run.
 
         Args:
-            resumable: Whether the message offers to continue that run.
-            repeatable: Whether to accept an incomplete run of the same command, whose files the
-                new run replaces.
+            resumable: Whether the error message suggests continuing that run.
+            repeatable: Whether to accept an incomplete run of the same command; the new run
+                replaces its files.
 
         Raises:
-            ConfigError: If ``config.yaml`` exists.
+            ConfigError: If ``config.yaml`` exists, and the run that it belongs to is not accepted.
         """
-        if (self.path / "config.yaml").exists() and not (repeatable and self._is_incomplete()):
+        if (self.path / "config.yaml").exists() and not (
+            repeatable and self._holds_incomplete_run()
+        ):
             hint = f", or continue that run with resume={self.path}" if resumable else ""
             raise ConfigError(
                 f"{self.path} already holds a run; choose another hydra.run.dir{hint}"
@@ -140,7 +142,7 @@ class RunDirectory:
 
         Args:
             config: Configuration dataclass of the command.
-            overrides: Command line; ``resume=`` is left out.
+            overrides: Overrides of the command line; ``resume=`` is not written.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         kept = [override for override in overrides if not override.startswith("resume=")]
@@ -152,8 +154,8 @@ class RunDirectory:
         self.write_json("env.json", environment())
         self.write("config.yaml", text)
 
-    def _is_incomplete(self) -> bool:
-        """Return whether the directory holds a run of this command that was killed."""
+    def _holds_incomplete_run(self) -> bool:
+        """Return whether the directory holds a run of this command that has not ended."""
         if self.is_complete:
             return False
         try:
@@ -161,17 +163,19 @@ class RunDirectory:
         except (FileError, OSError):
             return False
 
-    def require_same(self, saved: Mapping[str, object], config: ResumableConfig) -> None:
-        """Refuse to resume with a configuration that differs from the run's own.
+    def require_same_config(self, saved: Mapping[str, object], config: ResumableConfig) -> None:
+        """Refuse to resume with a configuration that differs from that of the run.
 
         Args:
             saved: Configuration with which the run began, as nested plain values.
-            config: Configuration now; the keys in its ``may_change_on_resume`` may differ.
+            config: Configuration of the resumed run; its ``may_change_on_resume`` names the keys
+                that may differ.
 
         Raises:
             ConfigError: With the first key that differs.
         """
-        # Through JSON, because a saved configuration may come from a JSON file.
+        # Convert both to JSON and back, which makes tuples and lists equal: a saved configuration
+        # may come from a file.
         before, now = (json.loads(json.dumps(x)) for x in (saved, dataclasses.asdict(config)))
         differing = list(_differences(before, now, type(config).may_change_on_resume))
         if differing:
@@ -198,14 +202,14 @@ class RunDirectory:
         """Refuse to resume a run whose files were changed.
 
         Args:
-            digests: Return value of ``digests`` for files that the run does not change.
+            digests: SHA-256 digests in hexadecimal, by name of the file.
 
         Raises:
             ConfigError: If a file is missing or differs.
         """
         for name, digest in digests.items():
             try:
-                # The names come from a checkpoint, and must not lead out of the directory.
+                # The names come from a checkpoint, and must not point outside the directory.
                 unchanged = Path(name).name == name and _digest(self.path / name) == digest
             except (OSError, FileError):
                 unchanged = False
@@ -243,31 +247,31 @@ class RunDirectory:
         return values
 
     def overrides(self) -> list[str]:
-        """Return the command line with which the run began."""
+        """Return the overrides of the command line with which the run began."""
         overrides: list[str] = self.read_json("overrides.json")["overrides"]
         return overrides
 
     def git_revision(self) -> str | None:
-        """Return the revision of the code with which the run began.
+        """Return the Git revision of the code with which the run began; None if it is unknown.
 
         Raises:
             FileError: If ``env.json`` is damaged.
         """
         revision = self.read_json("env.json").get("git_revision")
         if not isinstance(revision, str | None):
-            raise FileError(f"{self.path / 'env.json'} is damaged: git_revision is no text")
+            raise FileError(f"{self.path / 'env.json'} is damaged: git_revision is not a string")
         return revision
 
-    def complete(self, summary: JsonObject) -> JsonObject:
-        """Return a summary with the command and the git revision."""
+    def add_origin(self, summary: JsonObject) -> JsonObject:
+        """Return a summary to which the command and the Git revision are added."""
         return {"command": self.command, **summary, "git_revision": self.git_revision()}
 
     def finish(self, summary: JsonObject) -> JsonObject:
-        """Write the complete summary to ``summary.json``, and return it.
+        """Write a summary with its origin to ``summary.json``, and return it.
 
-        It must be the last file of a run, because a run with a summary is complete.
+        Call it last, because a run with a summary is complete.
         """
-        complete = self.complete(summary)
+        complete = self.add_origin(summary)
         self.write_json("summary.json", complete)
         return complete
 
@@ -282,7 +286,10 @@ def _differences(
     ignored: tuple[str, ...],
     prefix: str = "",
 ) -> Iterator[tuple[str, object, object]]:
-    """Yield dotted keys whose values differ, with both values; skip keys with an ignored prefix."""
+    """Yield the dotted keys whose values differ, with both values.
+
+    Skip the keys that begin with one of the ``ignored`` prefixes.
+    """
     for name in dict.fromkeys([*saved, *given]):
         key = prefix + name
         old, new = saved.get(name), given.get(name)

@@ -1,4 +1,4 @@
-"""The owner of a run directory: at most one process, on any machine that shares the file system."""
+"""Lock a run directory: at most one process owns it, also among machines that share its disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from darts.reading import FileError, JsonObject, read_json_object
 from darts.writing import open_in_place, write_errors
 
 LOCK_FILE = "run.lock"
-_ORPHAN_SECONDS = 15.0  # the data loaders of a killed run hold its lock until they notice
+_ORPHAN_SECONDS = 15.0  # loader processes of a killed run hold its lock until they notice its end
 _POLL_SECONDS = 0.1
 
 
@@ -26,13 +26,14 @@ class RunLock:
     """An exclusive lock on a run directory; the file ``run.lock`` describes its owner.
 
     The operating system releases the lock when the process ends, however it ends, so a killed run
-    can be resumed at once. The file is removed by ``release``.
+    can be resumed at once. ``release`` also removes the file.
 
     Args:
         directory: The run directory; it must exist.
 
     Raises:
-        ConfigError: If another process owns the directory; the message names it.
+        ConfigError: If another process or lock owns the directory; the message names the process.
+        WriteError: If ``run.lock`` cannot be written.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -50,7 +51,7 @@ class RunLock:
             file.flush()
 
     def _try_lock(self) -> BinaryIO | None:
-        """Open and lock the file; return None if another process has locked it."""
+        """Open and lock the file; return None if it is locked already, or was just removed."""
         file = open_in_place(self._path)
         try:
             _flock(file)
@@ -64,8 +65,8 @@ class RunLock:
                 file.close()
                 raise
             warnings.warn(
-                f"{self._path.parent}: this file system has no locks; start no second process that "
-                "writes to this run",
+                f"{self._path.parent}: this file system has no locks; do not start a second "
+                "process that writes to this run",
                 stacklevel=4,
             )
             return file
@@ -94,7 +95,7 @@ def _this_process() -> JsonObject:
 
 
 def _read_owner(path: Path) -> JsonObject | None:
-    """Return the description of an owner, or None if it is incomplete."""
+    """Return the description of the owner, or None if it is missing or damaged."""
     try:
         owner = read_json_object(path, limit=4096)
     except (FileError, OSError):
@@ -103,14 +104,14 @@ def _read_owner(path: Path) -> JsonObject | None:
 
 
 def _is_alive(owner: JsonObject) -> bool:
-    """Return whether the owner may be running; on another machine this is not known."""
+    """Return whether the owner may be running; True for another machine, where it is unknown."""
     if owner.get("host") != socket.gethostname():
         return True
     try:
         os.kill(owner["pid"], 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # it belongs to another user
+    except OSError:  # the process belongs to another user
         return True
     return True
 

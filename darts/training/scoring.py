@@ -23,13 +23,13 @@ def evaluate(
     precision: str = "fp32",
     forward: Callable[..., Any] | None = None,
 ) -> dict[str, float]:
-    """Return all metrics of the objective in evaluation mode; restore the mode afterwards.
+    """Return all metrics of the objective, by name; the network is in evaluation mode meanwhile.
 
     Args:
-        net: Network to switch to evaluation mode.
-        batches: Batches to score, on the device.
+        net: Network; its mode is restored afterwards.
+        batches: Batches to score, on ``device``.
         objective: Computes predictions and metrics.
-        device: Device of the batches.
+        device: Device of the batches and the network.
         precision: Precision of the forward passes; metrics are computed in float32.
         forward: Called instead of ``net``, for example with fixed mixing weights.
     """

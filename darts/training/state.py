@@ -1,4 +1,4 @@
-"""State of a training: everything that a checkpoint saves and restores."""
+"""Training state: everything that a checkpoint saves and restores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from darts.typed_values import Count, Misfit, entry, typed
 
 @runtime_checkable
 class Stateful(Protocol):
-    """An object that restores itself from its own state dict."""
+    """An object that returns and restores its own state dict."""
 
     def state_dict(self) -> StateDict:
         """Return tensors and plain values."""
@@ -34,16 +34,17 @@ class Stateful(Protocol):
 
 @dataclass(kw_only=True)
 class TrainState:
-    """Fields of a checkpoint that search and retrain share.
+    """Fields of a checkpoint that search and retraining share.
 
-    A command extends this class. Each field is either ``Stateful`` and restored in place, or a
-    plain value or tensor and replaced. The types of the fields are the schema of a checkpoint.
+    Each of the two commands has a subclass. A field that is ``Stateful`` is restored in place; any
+    other field is a plain value or a tensor, and is replaced. The types of the fields are the
+    schema of a checkpoint.
     """
 
-    train_loader: Loader  # batches of the weights
+    train_loader: Loader  # batches that train the weights
     epoch: Count = 0  # completed epochs
-    step: Count = 0  # completed steps of the epoch that follows them
-    means: EpochMeans = field(default_factory=EpochMeans)  # of the training metrics in that epoch
+    step: Count = 0  # completed steps of the current epoch
+    means: EpochMeans = field(default_factory=EpochMeans)  # training metrics, this epoch
     scores: dict[str, float] = field(default_factory=dict)  # validation, last completed epoch
 
     def state_dict(self) -> StateDict:
@@ -54,7 +55,7 @@ class TrainState:
         }
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Restore every field from ``state_dict``; other entries are ignored.
+        """Restore every field from a state dict; ignore its other entries.
 
         Raises:
             Misfit: If an entry is missing, has another type or does not fit this object.
@@ -77,7 +78,7 @@ class TrainState:
 
     @classmethod
     def entries(cls, state: Mapping[str, object], *names: str) -> StateDict:
-        """Return some plain fields of ``state_dict``, with their declared types.
+        """Return the named plain entries of a state dict, checked against the types of the fields.
 
         Raises:
             Misfit: If an entry is missing, or has another type.
@@ -86,7 +87,7 @@ class TrainState:
         return {name: entry(state, name, hints[name]) for name in names}
 
     def check(self) -> None:
-        """Refuse restored values that contradict each other; subclasses add to it.
+        """Refuse restored values that contradict each other; subclasses add checks.
 
         Raises:
             Misfit: With the first contradiction.
@@ -100,7 +101,7 @@ class TrainState:
             raise Misfit("means.sums.train_loss is missing")
 
     def _fields(self) -> dict[str, object]:
-        return {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        return {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
 
 
 def _plain(value: object) -> object:

@@ -14,7 +14,7 @@ from darts.config import ConfigError, WeightOptimizerConfig
 from darts.typed_values import Count, Misfit, typed
 
 Reduce = Callable[[Sequence[Tensor]], Sequence[Tensor]]
-"""Sums tensors over the ranks of a distributed run."""
+"""Returns the sum of each tensor over the ranks of a run."""
 
 
 class Diverged(ValueError):
@@ -22,7 +22,7 @@ class Diverged(ValueError):
 
 
 def check_learning_rates(config: WeightOptimizerConfig) -> None:
-    """Refuse a rising schedule.
+    """Refuse a learning rate schedule that would rise.
 
     Raises:
         ConfigError: When ``lr_min`` exceeds ``lr``.
@@ -46,7 +46,9 @@ def cosine(epoch: int, epochs: int, high: float, low: float) -> float:
 def weight_optimizer(
     parameters: Iterable[nn.Parameter], config: WeightOptimizerConfig
 ) -> Optimizer:
-    """Return the configured optimizer of the weights.
+    """Return the configured optimizer of the weights: AdamW or SGD with momentum.
+
+    For AdamW, ``momentum`` is the first beta; the second is 0.999.
 
     References:
         Kingma and Ba, "Adam", arXiv:1412.6980; with the weight decay of Loshchilov and Hutter,
@@ -77,10 +79,10 @@ def optimizer_step(
     Args:
         loss: Scalar. Its graph must not contain parameters of other optimizers.
         optimizer: Optimizer of the parameters to update.
-        scaler: Scales the loss in fp16, otherwise passes it through.
+        scaler: Scales the loss if it is enabled (fp16); else changes nothing.
         clip: Maximum norm of the whole gradient; 0 disables clipping.
-        reduce: Sums the gradients over the ranks before clipping, so that all ranks clip, and
-            skip an fp16 step, alike.
+        reduce: Sums the gradients over the ranks before clipping, so that all ranks clip alike
+            and skip the same fp16 steps.
 
     Returns:
         Norm of the gradient before clipping, a scalar.
@@ -100,10 +102,10 @@ def optimizer_step(
 
 
 def require_finite(loss: float | Tensor, epoch: int, step: int) -> float:
-    """Return the loss as a number.
+    """Return the loss as a number; refuse a loss that is not finite.
 
     Args:
-        loss: Loss of the step.
+        loss: Loss of the step, a scalar.
         epoch: Epoch, from 0.
         step: Step in the epoch, from 0.
 
@@ -125,7 +127,7 @@ class _SavedMeans(TypedDict):
 
 
 class EpochMeans:
-    """Running means over the samples of an epoch."""
+    """Running means of metrics over the samples of an epoch."""
 
     def __init__(self) -> None:
         self.reset()
@@ -146,14 +148,14 @@ class EpochMeans:
         return {name: total / self.samples for name, total in self.sums.items()}
 
     def state_dict(self) -> _SavedMeans:
-        """Return sums and count."""
+        """Return the sums and the number of samples."""
         return {"sums": dict(self.sums), "samples": self.samples}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Continue from ``state_dict``.
 
         Raises:
-            Misfit: If the state is not such a state.
+            Misfit: If the state has another structure, or its values contradict each other.
         """
         saved = typed(_SavedMeans, state, "means")
         if bool(saved["sums"]) != (saved["samples"] > 0):

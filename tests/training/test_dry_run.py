@@ -279,11 +279,8 @@ def test_all_ranks_take_as_many_steps_as_the_slowest(
         estimate_cost(recipe, epochs=3)
         return len(recipe.taken)
 
-    assert (steps_taken(1), steps_taken(7), steps_taken(100)) == (
-        6,
-        3,
-        1,
-    )  # the first is the warm-up
+    # The numbers include the warm-up step.
+    assert (steps_taken(1), steps_taken(7), steps_taken(100)) == (6, 3, 1)
 
 
 @pytest.mark.parametrize(("steps", "first_step"), [(10, 0), (10, 3), (3, 0), (5, 4)])

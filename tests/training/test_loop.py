@@ -26,7 +26,7 @@ STEPS = 2  # per epoch
 
 
 class NumberedLoader:
-    """A loader whose batches are pairs of epoch and step."""
+    """A loader whose batches are pairs (epoch, step)."""
 
     batch_share = (0, 4)
 
@@ -55,7 +55,7 @@ class FakeRecipe(Recipe):
         path: Run directory.
         overrides: Overrides of the configuration.
         on_step: Called in each step with epoch and step; returns the loss.
-        last_epoch: Epoch after which the recipe has finished.
+        last_epoch: Epoch after which the recipe is finished; None for the last one of the run.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ def test_the_loop_calls_the_recipe_in_order(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_is_written_after_each_epoch(tmp_path: Path) -> None:
-    """No checkpoint is written earlier, so that a resumed run repeats an incomplete epoch end."""
+    """No checkpoint is written during the end of an epoch, so a resumed run repeats that end."""
     recipe = FakeRecipe(tmp_path / "run", "save_minutes=10")
     completed: list[tuple[int, dict[str, float], int]] = []
 
@@ -161,7 +161,7 @@ def test_a_finished_recipe_ends_the_loop_early(tmp_path: Path) -> None:
 def test_rows_contain_means_scores_norms_and_the_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Means are weighted by samples: one of the first batch, three of the second."""
+    """Means are weighted by samples: the first batch has one, the second three."""
     recipe = FakeRecipe(tmp_path / "run", on_step=lambda epoch, step: [4.0, 2.0][step])
     fit(recipe)
     rows = read_metrics(tmp_path / "run" / "metrics.jsonl")

@@ -50,10 +50,10 @@ def test_a_restored_optimizer_continues_exactly(make: Callable[[Any], Optimizer]
     restored = make(other.parameters())
     load_optimizer(restored, copy.deepcopy(optimizer.state_dict()), "optimizer")
     assert restored.param_groups[0]["lr"] == 0.05
-    for network, steps in ((net, optimizer), (other, restored)):
+    for network, its_optimizer in ((net, optimizer), (other, restored)):
         network(torch.ones(1, 2)).square().sum().backward()
-        steps.step()
-        steps.zero_grad()
+        its_optimizer.step()
+        its_optimizer.zero_grad()
     assert all(a.equal(b) for a, b in zip(net.parameters(), other.parameters(), strict=True))
 
 
@@ -66,7 +66,7 @@ ALTERATIONS: list[tuple[Callable[[Any], Any], str]] = [
     (lambda s: s["state"].update({7: s["state"][0]}), "state.7 belongs to no parameter"),
     (lambda s: s["state"].update({-1: s["state"][0]}), "state.-1 belongs to no parameter"),
     (lambda s: s.update(state=[]), "state is a list"),
-    (lambda s: s.update(param_groups=s["param_groups"] * 2), "has 2 groups of parameters, not 1"),
+    (lambda s: s.update(param_groups=s["param_groups"] * 2), "has 2 parameter groups, not 1"),
     (lambda s: s["param_groups"][0].update(params=[0]), "optimizer.params is a list"),
     (lambda s: s["param_groups"][0].update(weight_decay=0.5), "weight_decay is 0.5, not 0.01"),
     (lambda s: s["param_groups"][0].update(lr=float("nan")), "lr is nan"),

@@ -83,7 +83,7 @@ def test_the_summary_is_the_last_file(tmp_path: Path) -> None:
     "name", ["overrides.json", "env.json", "config.yaml", "split.npz", "genotype.json"]
 )
 @pytest.mark.parametrize("change", ["removed", "changed"])
-def test_a_changed_file_is_refused_before_training(tmp_path: Path, name: str, change: str) -> None:
+def test_a_changed_file_is_refused_on_resume(tmp_path: Path, name: str, change: str) -> None:
     path = tmp_path / "run"
     with make_run(path) as run:
         run.begin(SUBSETS)
@@ -114,7 +114,7 @@ def test_another_data_set_is_refused(tmp_path: Path) -> None:
             run.begin({"other": torch.arange(4)})
 
 
-def test_another_number_of_threads_is_reported(tmp_path: Path) -> None:
+def test_another_number_of_threads_causes_a_warning(tmp_path: Path) -> None:
     save_one_step(tmp_path)
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)

@@ -38,7 +38,7 @@ def test_begin_writes_configuration_overrides_and_environment(directory: RunDire
 def test_begin_writes_the_configuration_last(
     directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A directory that was abandoned before is not a run."""
+    """A directory without ``config.yaml`` does not hold a run."""
 
     def fail(self: RunDirectory, name: str, text: str) -> None:
         assert name == "config.yaml"
@@ -83,13 +83,13 @@ def test_a_different_configuration_is_refused_with_its_key(
 ) -> None:
     saved = dataclasses.asdict(make_config())
     with pytest.raises(ConfigError, match=message) as error_info:
-        directory.require_same(saved, make_config(*overrides))
+        directory.require_same_config(saved, make_config(*overrides))
     assert str(error_info.value).startswith(f"cannot resume {directory.path}: ")
 
 
 def test_keys_that_may_change_on_resume_are_ignored(directory: RunDirectory) -> None:
     saved = dataclasses.asdict(make_config())
-    directory.require_same(saved, make_config())
+    directory.require_same_config(saved, make_config())
     changed = make_config(
         "resume=elsewhere",
         "device=cpu",
@@ -99,9 +99,9 @@ def test_keys_that_may_change_on_resume_are_ignored(directory: RunDirectory) -> 
         "tracking.energy.watts_per_core=7",
     )
     assert dataclasses.asdict(changed) != saved
-    directory.require_same(saved, changed)
+    directory.require_same_config(saved, changed)
     with pytest.raises(ConfigError, match=r"loader\.batch_size is"):
-        directory.require_same(saved, make_config("loader.workers=3", "loader.batch_size=7"))
+        directory.require_same_config(saved, make_config("loader.workers=3", "loader.batch_size=7"))
 
 
 def test_finish_adds_command_and_git_revision(directory: RunDirectory) -> None:

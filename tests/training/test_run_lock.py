@@ -1,4 +1,4 @@
-"""One owner per run directory, with real processes."""
+"""A run directory has at most one owner; the tests use real processes."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ def test_a_run_in_the_same_process_is_refused_too(tmp_path: Path) -> None:
     RunLock(tmp_path).release()
 
 
-def test_the_loaders_of_a_killed_run_are_waited_for(
+def test_a_lock_waits_for_the_loader_processes_of_a_killed_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They inherit the lock, and end a few seconds after the run."""
+    """These processes inherit the lock, and end a few seconds after the run."""
     lock = RunLock(tmp_path)
     child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(1.0,))
     child.start()

@@ -1,4 +1,4 @@
-"""The state of a training is saved and restored field by field."""
+"""The training state is saved and restored field by field."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class FakeLoader:
 
 @dataclass(kw_only=True)
 class ExampleState(TrainState):
-    """A state with stateful objects, a tensor and plain values."""
+    """A training state with stateful objects, a tensor and plain values."""
 
     net: nn.Module
     history: list[int] = field(default_factory=list)

@@ -85,7 +85,7 @@ def test_a_scaled_loss_gives_the_same_step(clip: float) -> None:
     before = net.weight.detach().clone()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     optimizer_step(net(x).sum() * float("inf"), optimizer, scaler, clip=clip)
-    assert torch.equal(net.weight, before)  # an overflow is skipped
+    assert torch.equal(net.weight, before)  # a step whose gradient overflows is skipped
     assert scaler.get_scale() == 512
 
 
