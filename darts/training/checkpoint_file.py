@@ -107,7 +107,7 @@ class _Archive:
         return decode(self._read("data.pkl").numpy().tobytes(), self._tensor)
 
     def _tensor(self, key: str, dtype: torch.dtype) -> Tensor:
-        """Return all numbers of a storage, ``(n,)`` of a dtype."""
+        """Return all numbers of a storage as a tensor, ``(n,)``."""
         data = self._read(f"data/{key}")
         if len(data) % dtype.itemsize:
             raise ValueError(f"the size of tensor {key[:60]!r} is wrong")

@@ -51,7 +51,7 @@ class Recipe(ABC):
     run: TrainingRun  # run directory, checkpoint and logs
     state: TrainState  # what a checkpoint saves and restores
     score_loader: Loader | None  # validation data, scored at the end of each epoch
-    # In a dry run: replaces TrainingRun.phase.
+    # Replaces ``TrainingRun.phase`` in a dry run, to measure each phase.
     monitor: Callable[[str], AbstractContextManager[None]] | None = None
 
     def phase(self, name: str) -> AbstractContextManager[None]:

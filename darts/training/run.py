@@ -138,7 +138,7 @@ class TrainingRun:
             self._check_threads()
 
     def _check_threads(self) -> None:
-        """Warn if the number of threads differs: sums then add up, and round, in another order."""
+        """Warn if the number of threads differs, because it determines how sums are rounded."""
         before = self.files.read_json("env.json").get("cpu")
         threads = before.get("threads") if isinstance(before, dict) else None
         if threads != torch.get_num_threads():

@@ -245,7 +245,7 @@ def test_a_changed_byte_of_any_used_member_is_damage(tmp_path: Path) -> None:
 
 BOMBS = {
     "dictionaries": b"(" + b"}" * (16 * 2**20 - 8),
-    "texts": b"](" + text("x" * 1000) + b"q\x00" + b"h\x00" * (8 * 2**20 - 2000) + b"e",
+    "strings": b"](" + text("x" * 1000) + b"q\x00" + b"h\x00" * (8 * 2**20 - 2000) + b"e",
     "doubling": b"]" + b"q\x00](h\x00h\x00e" * 10**6,
     "numbers": b"](" + b"G" + bytes(8) + b"K\x01" * (8 * 2**20 - 100) + b"e",
     "colliding keys": b"}(" + b"".join(

@@ -83,7 +83,7 @@ def test_an_interrupted_run_exits_with_128_plus_the_signal() -> None:
 
 
 def test_nested_interrupts_share_a_signal() -> None:
-    """A study runs a training: the signal can come before the training or during it."""
+    """In a tuning run, a signal can arrive before the training of a trial or during it."""
     before = handlers()
     with Interrupt() as outer:
         send(signal.SIGTERM)
