@@ -1,4 +1,4 @@
-"""An architecture step follows the hypergradient, also if fp16 needs a scaled loss."""
+"""An architecture step follows the hypergradient, also with the scaled loss of fp16."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_fp16_loses_small_gradients_unless_the_loss_is_scaled() -> None:
         steps, _, unscaled = take_step("first_order", scaler, "fp16", loss=tiny)
         expected = torch.cat([1e-6 * gradient.flatten() for gradient in unscaled.values()])
         actual = torch.cat([step.flatten() for step in steps.values()])
-        # Steps are differences of alphas of about 1e-3, so that they lose a few digits.
+        # A step is a difference of alphas of about 1e-3, so it has lost a few digits.
         return float((actual - expected).norm() / expected.norm())
 
     assert error(enabled=True) < 0.2

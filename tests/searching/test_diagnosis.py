@@ -23,7 +23,7 @@ SCORED = [make_batch(seed, size=6) for seed in (20, 21)]
 
 
 def trained_searcher(*overrides: str) -> Searcher:
-    """Return a searcher after a few steps, with running statistics of its mixture."""
+    """Return a searcher after a few steps; its running statistics are those of the mixture."""
     searcher = make_searcher("space.cells=2", *overrides)
     searcher.begin_epoch(0)
     for seed in range(3):

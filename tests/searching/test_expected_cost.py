@@ -63,7 +63,7 @@ SIZES: dict[str, list[dict[str, Any]]] = {
 def test_the_expected_cost_of_one_architecture_is_the_cost_of_its_network(
     name: str, options: dict[str, Any], sample_shape: tuple[int, int, int]
 ) -> None:
-    """It is exact for random architectures of every space."""
+    """The equality is exact, for random architectures of every space that reads images."""
     context, _ = context_and_supernet(name, channels=4, cells=4, **options)
     space = context.space
     costs = {

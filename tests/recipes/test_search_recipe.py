@@ -1,4 +1,4 @@
-"""The kinds of epochs and steps of a search, by which a dry run extrapolates."""
+"""The kinds of epochs and steps of a search, from which a dry run extrapolates."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def make_recipe(folder: Path, *overrides: str) -> Search:
 def test_epoch_kinds_differ_by_stage_and_alpha_updates(
     overrides: tuple[str, ...], expected: list[tuple[int, int, int, bool]], tmp_path: Path
 ) -> None:
-    """Expected are first epoch, number of epochs, stage, and whether alphas are updated.
+    """A search that begins each epoch has the stage and the updates of the epoch's kind.
 
-    A search that begins each epoch has the same stage and the same updates.
+    Each expected span is: first epoch, number of epochs, stage, whether the alphas are updated.
     """
     recipe = make_recipe(tmp_path / "run", "epochs=10", "collapse.every=0", *overrides)
     assert len(recipe.state.train_loader) == STEPS
@@ -77,7 +77,7 @@ def test_epochs_with_a_collapse_check_have_their_own_kind(tmp_path: Path) -> Non
 
 
 def test_steps_that_observe_gradients_have_their_own_kind(tmp_path: Path) -> None:
-    """The freezing rule observes the gradients of each step."""
+    """The freezing rule of this search observes the gradients of every step."""
     overrides = ("method=pc_darts", "epochs=10", "freezing=gradient_matching")
     recipe = make_recipe(tmp_path / "run", *overrides)
     kinds = Counter(recipe.step_kind(epoch, step) for epoch in range(10) for step in range(STEPS))
