@@ -127,7 +127,7 @@ class CollapseChecks:
         """Return the epoch, from 1, of the last healthy check; None if there is none.
 
         It has neither findings nor flaws. Only the last check within the warm-up counts, because
-        earlier genotypes are accidental. If the curvature grows, the growth began ``patience``
+        earlier genotypes are arbitrary. If the curvature grows, the growth began ``patience``
         checks ago, and later checks are skipped. ``epochs`` is the number of epochs of the
         search.
         """

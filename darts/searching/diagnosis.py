@@ -278,9 +278,13 @@ class Diagnosis:
             "collapse/drift": check.drift,
         }
         items = "\n".join(f"* {text}" for text in [*warnings, *check.flaws] or ["healthy"])
-        verdict = f"{len(warnings)} warnings" if warnings else "healthy"
+        verdict = "healthy"
+        if warnings:
+            verdict = "1 warning" if len(warnings) == 1 else f"{len(warnings)} warnings"
+        elif check.flaws:
+            verdict = "worthless so far"
         return DiagnosisReport(
-            verdict="worthless so far" if check.flaws and not warnings else verdict,
+            verdict=verdict,
             warnings=lines,
             stop_at=stop_at,
             row={**numbers, **self.summary(check.flaws), "collapse_seconds": seconds},
