@@ -1,4 +1,4 @@
-"""The time of collapse checks: a budget, progress, and an end on Ctrl-C."""
+"""The time budget of collapse checks, their progress messages, and their end on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from darts.training.interrupt import Interrupt
 from darts.training.run import TrainingRun
 
 DRY_SECONDS = 10.0
-"""Time for one measurement of a dry run, which extrapolates the rest."""
+"""Seconds after which a dry run ends a measurement and extrapolates its remaining parts."""
 
 T = TypeVar("T")
 Poll = Callable[[int, int], None]
-"""Called before each part of a measurement with the number of finished parts and of all parts."""
+"""Called before each part of a measurement with the numbers of finished parts and of all parts.
+
+It raises ``OutOfTime`` or ``CheckInterrupted`` to end the measurement.
+"""
 
 
 class CheckInterrupted(Exception):
@@ -41,7 +44,7 @@ class OutOfTime(Exception):
 def has_budget(config: SearchConfig) -> bool:
     """Return whether the time of collapse checks is limited.
 
-    It is not if a check may end the search, because the result must not depend on time.
+    There is no limit if a check may end the search, because the result must not depend on time.
     """
     collapse = config.collapse
     may_end = collapse.action != "warn" or config.stopping.needs_curvature
@@ -49,25 +52,26 @@ def has_budget(config: SearchConfig) -> bool:
 
 
 class CheckPacer:
-    """Starts the measurements of collapse checks for which there is time, and ends long ones.
+    """Starts the measurements of collapse checks if there is time, and ends slow ones.
 
-    Rank 0 decides for all ranks. A measurement needs the time that it took before; after one that
-    was ended, twice this time.
+    A measurement is expected to need as long as the last one of its name, or twice as long if that
+    one was ended. Rank 0 decides for all ranks.
 
     Args:
         ranks: Processes of the search.
         seconds_left: Returns the seconds that measurements may take from now on; infinite without
             a budget.
         step_seconds: Returns the mean seconds of a training step so far.
-        dry: Whether to start measurements although there is not enough time for them, because a
-            dry run extrapolates those that it ends.
-        max_steps: Number of training steps beyond which a measurement is never started.
+        dry: Whether to start measurements even if there is not enough time, because a dry run
+            extrapolates those that it ends.
+        max_steps: A measurement that typically takes as long as more training steps than this is
+            never started.
 
     Attributes:
         interrupted: Returns whether a signal has arrived.
-        show: Shows what happens; an empty text ends it.
-        skipped: Names of the measurements that were skipped or ended in the last check.
-        skipped_seconds: Estimated time of all work that was left out because it was ended.
+        show: Shows a text on the status line; an empty text clears it.
+        skipped: Names of the measurements that were not started, or ended, in the last check.
+        skipped_seconds: Estimated time of the parts that ended measurements have left out so far.
     """
 
     def __init__(
@@ -101,8 +105,8 @@ class CheckPacer:
             total_steps: Number of training steps of the whole search.
         """
         if config.dry_run:
-            # The run never starts what exceeds the budget of all its steps; the factor stands for
-            # the time that a run spends on other work than steps.
+            # A run never starts a measurement that exceeds the budget of the whole run. The factor
+            # 2 allows for the time that a run spends on other work than training steps.
             affordable = 2 * config.collapse.time_share * total_steps
             max_steps = affordable if has_budget(config) else math.inf
             return cls(run.ranks, seconds_left=lambda: DRY_SECONDS, dry=True, max_steps=max_steps)
@@ -119,28 +123,28 @@ class CheckPacer:
         return cls(run.ranks, seconds_left=seconds_left, step_seconds=step_seconds)
 
     def attend(self, interrupt: Interrupt, console: Console) -> None:
-        """End measurements after a signal, and show them on a console."""
+        """Let a signal end measurements, and show measurements on a console."""
         self.interrupted = lambda: interrupt.received is not None
         self.show = console.status
 
     def notice(self) -> str | None:
-        """Return a line about skipped measurements, once."""
+        """Return a line about skipped measurements the first time that there are any, else None."""
         if self._noticed or not self.skipped:
             return None
         self._noticed = True
         names = " and ".join(self.skipped)
         return (
-            f"collapse checks without {names}, whenever these would exceed collapse.time_share of "
-            "the time of the search"
+            f"collapse checks leave out {names} when collapse.time_share of the search's time "
+            "leaves too little for it"
         )
 
     def measure(self, name: str, work: Callable[[Poll], T], *, steps: int) -> T | None:
         """Return the result of a measurement, or None if there is not enough time for it.
 
         Args:
-            name: What it measures, in words.
-            work: Measures; calls its argument before each part.
-            steps: Number of training steps that typically take as long.
+            name: What is measured, in words.
+            work: Performs the measurement; must call its argument before each part.
+            steps: Number of training steps that typically take as long as the measurement.
 
         Raises:
             CheckInterrupted: If a signal arrives.
@@ -175,7 +179,7 @@ class CheckPacer:
 
 
 class _Clock:
-    """Time of one measurement, which has ``left`` seconds but at least one part."""
+    """Time of one measurement, which may take ``left`` seconds but always computes one part."""
 
     def __init__(self, left: float) -> None:
         self._left = left
