@@ -111,6 +111,14 @@ class Space(ABC):
         """Return the space at the size that papers use to compare genotypes like this one."""
         return cls()
 
+    @property
+    def benchmark(self) -> str | None:
+        """Name of the benchmark table with every architecture of the space; None without one.
+
+        ``darts.judging.benchmark.TABLES`` lists the names.
+        """
+        return None
+
     @classmethod
     def recognizes(cls, text: str) -> bool:
         """Return whether text that is not JSON is in this space's notation, valid or not."""

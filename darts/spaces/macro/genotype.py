@@ -8,7 +8,9 @@ References:
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import ClassVar
 
 from darts.spaces.any_genotype import ChainGenotype
@@ -28,40 +30,46 @@ PRIMITIVES: tuple[str, ...] = (
 """The candidates, in the order of the alphas' columns. ``mb_k3_e6`` is an inverted residual block
 with kernel size 3 and expansion 6. ``skip_connect`` skips a block; a stage cannot begin with it."""
 
+PROJECTION = "conv_1x1"
+"""A 1x1 convolution that only changes width and image size. A stage may begin with it instead of
+with an inverted residual block; nothing else may use it."""
+
 
 @dataclass(frozen=True)
 class Genotype(ChainGenotype):
-    """The blocks of a network, in three stages of equal length.
+    """The blocks of a network, in three stages.
 
     Attributes:
         blocks: The operation of each block. Lists are converted to tuples.
+        depths: Number of blocks in each stage, including skipped blocks; if it is not given, the
+            stages have equal length.
 
     Raises:
-        ValueError: An unknown operation, a number of blocks that is not a multiple of three, or a
-            skipped block at the start of a stage, where width or image size may change.
+        ValueError: An unknown operation, depths that do not fit the number of blocks, a skipped
+            block at the start of a stage, where width or image size may change, or ``conv_1x1``
+            elsewhere.
     """
 
     blocks: tuple[str, ...]
+    depths: tuple[int, ...] = ()
 
     space: ClassVar[str] = "macro"
     cells: ClassVar[tuple[str, ...]] = ("blocks",)
-    vocabulary: ClassVar[tuple[str, ...]] = PRIMITIVES
+    vocabulary: ClassVar[tuple[str, ...]] = (*PRIMITIVES, PROJECTION)
 
     def __post_init__(self) -> None:
         if not isinstance(self.blocks, (list, tuple)):
             raise ValueError(f"blocks must list operations, not {short_repr(self.blocks)}")
-        count = len(self.blocks)
-        if not count or count % STAGES:
-            raise ValueError(
-                f"blocks lists {count} operations; {STAGES} stages of equal length need a positive "
-                f"multiple of {STAGES}"
-            )
+        object.__setattr__(self, "depths", _checked_depths(len(self.blocks), self.depths))
         for name in self.blocks:
             self.check_operation(name)
-        for position in range(0, count, count // STAGES):
-            if self.blocks[position] == "skip_connect":
-                raise ValueError(f"block {position} begins a stage and cannot be skip_connect")
         object.__setattr__(self, "blocks", tuple(self.blocks))
+        starts = {sum(self.depths[:stage]) for stage in range(STAGES)}
+        for position, name in enumerate(self.blocks):
+            if name == "skip_connect" and position in starts:
+                raise ValueError(f"block {position} begins a stage and cannot be {name}")
+            if name == PROJECTION and position not in starts:
+                raise ValueError(f"block {position} does not begin a stage and cannot be {name}")
 
     @property
     def operations(self) -> tuple[str, ...]:
@@ -69,32 +77,61 @@ class Genotype(ChainGenotype):
 
     @property
     def depth(self) -> int:
-        """Number of blocks in each stage, including skipped blocks."""
-        return len(self.blocks) // STAGES
+        """Number of blocks in the longest stage, including skipped blocks."""
+        return max(self.depths)
 
     def canonical(self) -> Genotype:
         """Return the same architecture with the skipped blocks at the end of each stage."""
         ordered = [sorted(stage, key=lambda name: name == "skip_connect") for stage in self._stages]
-        return Genotype(tuple(name for stage in ordered for name in stage))
+        return Genotype(tuple(name for stage in ordered for name in stage), self.depths)
 
     def to_json(self) -> str:
         """Return JSON text with one line per stage."""
-        rows = ",\n".join(f"    {json.dumps(stage)[1:-1]}" for stage in self._stages)
+        cut = slice(1, -1) if self._is_even else slice(None)
+        rows = ",\n".join(f"    {json.dumps(stage)[cut]}" for stage in self._stages)
         return f'{{\n  "space": "{self.space}",\n  "blocks": [\n{rows}\n  ]\n}}'
 
     def __str__(self) -> str:
         """Return JSON text in one line; ``parse`` is the inverse."""
-        return json.dumps({"space": self.space, "blocks": self.blocks})
+        blocks = self.blocks if self._is_even else self._stages
+        return json.dumps({"space": self.space, "blocks": blocks})
 
     @classmethod
     def parse(cls, text: str) -> Genotype:
         """Parse ``{"space": "macro", "blocks": ["mb_k3_e3", ...]}``.
 
+        If the stages have different lengths, ``blocks`` has a list of operations for each stage.
+
         Raises:
             ValueError: The text is not such a genotype; the message has one line.
         """
-        return cls(read_json_field(strip_text(text), cls.space, "blocks"))
+        blocks = read_json_field(strip_text(text), cls.space, "blocks")
+        if isinstance(blocks, list) and blocks and all(isinstance(s, list) for s in blocks):
+            return cls(tuple(chain.from_iterable(blocks)), tuple(map(len, blocks)))
+        return cls(blocks)
+
+    @property
+    def _is_even(self) -> bool:
+        return len(set(self.depths)) == 1
 
     @property
     def _stages(self) -> list[tuple[str, ...]]:
-        return [self.blocks[i : i + self.depth] for i in range(0, len(self.blocks), self.depth)]
+        blocks = iter(self.blocks)
+        return [tuple(islice(blocks, depth)) for depth in self.depths]
+
+
+def _checked_depths(count: int, depths: Sequence[int]) -> tuple[int, ...]:
+    """Return the number of blocks in each stage; without ``depths``, divide ``count`` evenly."""
+    if depths:
+        if len(depths) != STAGES or min(depths) < 1 or sum(depths) != count:
+            raise ValueError(
+                f"the stages have {', '.join(map(str, depths))} blocks; {STAGES} stages of at "
+                f"least one block and {count} blocks in total are needed"
+            )
+        return tuple(depths)
+    if not count or count % STAGES:
+        raise ValueError(
+            f"blocks lists {count} operations; {STAGES} stages of equal length need a positive "
+            f"multiple of {STAGES}"
+        )
+    return (count // STAGES,) * STAGES

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from darts.spaces.checks import check_positive, reject_auxiliary_head
 from darts.spaces.macro.genotype import Genotype
 from darts.spaces.macro.skeleton import (
+    SKELETONS,
     InvertedResidual,
     last_channels,
     make_head,
@@ -32,6 +33,7 @@ class Network(NetworkBase):
     Args:
         genotype: The blocks; they determine the depth.
         channels: Width of the first stage; it doubles with each stage.
+        skeleton: Key of ``SKELETONS``.
         classes: Number of classes.
         in_channels: Channels of the images.
         auxiliary: Must be False; the space has no auxiliary head.
@@ -40,7 +42,8 @@ class Network(NetworkBase):
     Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.
 
     Raises:
-        ValueError: A size that is not positive, a probability outside [0, 1), or an auxiliary head.
+        ValueError: A size that is not positive, a probability outside [0, 1), an auxiliary head, or
+            a genotype that does not fit the skeleton.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Network(NetworkBase):
         genotype: Genotype,
         *,
         channels: int = 16,
+        skeleton: str = "standard",
         classes: int = 10,
         in_channels: int = 3,
         auxiliary: bool = False,
@@ -56,12 +60,14 @@ class Network(NetworkBase):
         super().__init__(genotype, drop_path)
         check_positive(channels=channels, classes=classes, in_channels=in_channels)
         reject_auxiliary_head("macro", auxiliary)
-        plans = plan_blocks(channels, genotype.depth)
-        self.stem = make_stem(in_channels, channels)
+        shared = SKELETONS[skeleton]
+        check_depths(genotype, skeleton, shared.stage_depths(genotype.depth))
+        plans = plan_blocks(channels, genotype.depth, shared)
+        self.stem = make_stem(in_channels, channels, shared)
         self.blocks = nn.ModuleList(
             make_operation(name, plan) for name, plan in zip(genotype.blocks, plans, strict=True)
         )
-        self.head = make_head(last_channels(channels), classes)
+        self.head = make_head(last_channels(channels), classes, shared)
 
     @overload
     def forward(self, images: Tensor, auxiliary: Literal[False] = False) -> Tensor: ...
@@ -75,6 +81,8 @@ class Network(NetworkBase):
         for block in self.blocks:
             if isinstance(block, InvertedResidual):
                 x = block(x, self.drop_path, self.batch_share)
+            else:
+                x = block(x)
         logits: Tensor = self.head(x)
         return (logits, None) if auxiliary else logits
 
@@ -82,6 +90,19 @@ class Network(NetworkBase):
         # A block that changes width or image size has no residual connection; the network cannot
         # work without it.
         block = self.blocks[edge]
-        if not isinstance(block, InvertedResidual):
+        if isinstance(block, nn.Identity):
             return []
-        return [(block, "layers")] if block.residual else None
+        has_bypass = isinstance(block, InvertedResidual) and block.residual
+        return [(block, "layers")] if has_bypass else None
+
+
+def check_depths(genotype: Genotype, skeleton: str, depths: tuple[int, ...]) -> None:
+    """Raise ValueError unless the stages of a genotype have these numbers of blocks."""
+    if genotype.depths != depths:
+        wanted, actual = (", ".join(map(str, numbers)) for numbers in (depths, genotype.depths))
+        fitting = [name for name, shared in SKELETONS.items() if shared.depths == genotype.depths]
+        remedy = f"; set space.skeleton={fitting[0]}" if fitting else ""
+        raise ValueError(
+            f"space.skeleton={skeleton}: the stages of the genotype have {actual} blocks, not "
+            f"{wanted}{remedy}"
+        )

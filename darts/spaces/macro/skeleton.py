@@ -5,20 +5,76 @@ References:
     residual block, and a last pointwise convolution to four times the width.
     Cai et al., "ProxylessNAS", arXiv:1812.00332, section 4.1: the candidates of a block.
     Wu et al., "FBNet", arXiv:1812.03443, table 1: a macro-architecture with a choice per block.
+    Su et al., "Prioritized Architecture Sampling with Monto-Carlo Tree Search", arXiv:2103.11922,
+    section 5: NAS-Bench-Macro, whose skeleton is ``nasbench``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from darts.spaces.cnn.network import drop_path
 from darts.spaces.cnn.operations import DepthwiseConv2d
-from darts.spaces.macro.genotype import PRIMITIVES, STAGES
+from darts.spaces.macro.genotype import PRIMITIVES, PROJECTION, STAGES
 from darts.spaces.rank_dropout import BatchShare
+
+
+class Skeleton(NamedTuple):
+    """What all networks of a space have in common, apart from their width.
+
+    Attributes:
+        operations: The candidates of a block. The first block of a stage cannot be
+            ``skip_connect``, the others cannot be ``conv_1x1``.
+        depths: Number of blocks in each stage; None if the space's ``cells`` sets it.
+        stride: Stride of the first stage. The later stages have stride 2.
+        stem: Width of the first stage divided by that of the stem.
+        head: Width of the last convolution divided by that of the last stage.
+        activation: Builds the activation function of all blocks, the stem and the head.
+        channels: Width of the first stage in the literature.
+        benchmark: Name of the benchmark table with all architectures, or None.
+    """
+
+    operations: tuple[str, ...] = PRIMITIVES
+    depths: tuple[int, ...] | None = None
+    stride: int = 1
+    stem: int = 1
+    head: int = 4
+    activation: Callable[[], nn.Module] = nn.ReLU6
+    channels: int = 16
+    benchmark: str | None = None
+
+    def stage_depths(self, cells: int) -> tuple[int, ...]:
+        """Return the number of blocks in each stage of a space with this value of ``cells``."""
+        return self.depths or (cells,) * STAGES
+
+    def candidates(self, group: str) -> tuple[str, ...]:
+        """Return the candidates of a block of the group ``"first"`` or ``"rest"``."""
+        excluded = "skip_connect" if group == "first" else PROJECTION
+        return tuple(name for name in self.operations if name != excluded)
+
+
+STANDARD = Skeleton()
+
+SKELETONS: dict[str, Skeleton] = {
+    "standard": STANDARD,
+    # With 64 channels, the networks of NAS-Bench-Macro: widths 32 (stem), 64, 128, 256 and 1280.
+    "nasbench": Skeleton(
+        operations=("mb_k3_e3", "mb_k5_e6", PROJECTION, "skip_connect"),
+        depths=(2, 3, 3),
+        stride=2,
+        stem=2,
+        head=5,
+        activation=nn.ReLU,
+        channels=64,
+        benchmark="macro",
+    ),
+}
+"""The values of ``space.skeleton``."""
 
 
 class BlockPlan(NamedTuple):
@@ -30,6 +86,7 @@ class BlockPlan(NamedTuple):
         stride: 2 if the block halves the image, else 1.
         group: ``"first"`` for the first block of a stage, ``"rest"`` for the others.
         row: Row of the group's alphas.
+        skeleton: Defines the candidates and the activation function.
     """
 
     inputs: int
@@ -37,22 +94,34 @@ class BlockPlan(NamedTuple):
     stride: int
     group: str
     row: int
+    skeleton: Skeleton = STANDARD
 
     @property
     def candidates(self) -> tuple[str, ...]:
         """The candidates; the first block of a stage cannot be skipped."""
-        return PRIMITIVES if self.group == "rest" else PRIMITIVES[:-1]
+        return self.skeleton.candidates(self.group)
 
 
-def plan_blocks(channels: int, cells: int) -> Iterator[BlockPlan]:
-    """Yield the plans of all blocks; ``cells`` is the number of blocks in each stage."""
-    width = channels
-    for stage in range(STAGES):
-        stage_width = channels * 2**stage
-        yield BlockPlan(width, stage_width, 2 if stage else 1, "first", stage)
+def plan_blocks(channels: int, cells: int, skeleton: Skeleton = STANDARD) -> Iterator[BlockPlan]:
+    """Yield the plans of all blocks.
+
+    Args:
+        channels: Width of the first stage; it doubles with each stage.
+        cells: Number of blocks in each stage, unless the skeleton sets it.
+        skeleton: What all networks have in common.
+    """
+    width, rest = stem_channels(channels, skeleton), count()
+    for stage, depth in enumerate(skeleton.stage_depths(cells)):
+        stage_width, stride = channels * 2**stage, 2 if stage else skeleton.stride
+        yield BlockPlan(width, stage_width, stride, "first", stage, skeleton)
         width = stage_width
-        for index in range(cells - 1):
-            yield BlockPlan(width, width, 1, "rest", stage * (cells - 1) + index)
+        for _ in range(depth - 1):
+            yield BlockPlan(width, width, 1, "rest", next(rest), skeleton)
+
+
+def stem_channels(channels: int, skeleton: Skeleton) -> int:
+    """Return the width of the stem; ``channels`` is that of the first stage."""
+    return max(1, channels // skeleton.stem)
 
 
 def last_channels(channels: int) -> int:
@@ -72,6 +141,7 @@ class InvertedResidual(nn.Module):
         kernel: Kernel size of the depthwise convolution, an odd number.
         expansion: Channels of the depthwise convolution divided by ``inputs``.
         affine: Whether batch norms have scale and shift.
+        activation: Builds the activation function.
 
     Shape: ``(B, inputs, H, W)`` -> ``(B, outputs, ceil(H / stride), ceil(W / stride))``.
     """
@@ -85,6 +155,7 @@ class InvertedResidual(nn.Module):
         kernel: int,
         expansion: int,
         affine: bool = True,
+        activation: Callable[[], nn.Module] = nn.ReLU6,
     ) -> None:
         super().__init__()
         hidden = expansion * inputs
@@ -92,12 +163,12 @@ class InvertedResidual(nn.Module):
         self.layers = nn.Sequential(
             nn.Conv2d(inputs, hidden, 1, bias=False),
             nn.BatchNorm2d(hidden, affine=affine),
-            nn.ReLU6(),
+            activation(),
             DepthwiseConv2d(
                 hidden, hidden, kernel, stride, padding=kernel // 2, groups=hidden, bias=False
             ),
             nn.BatchNorm2d(hidden, affine=affine),
-            nn.ReLU6(),
+            activation(),
             nn.Conv2d(hidden, outputs, 1, bias=False),
             nn.BatchNorm2d(outputs, affine=affine),
         )
@@ -127,37 +198,61 @@ def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Mod
         )
     if name == "skip_connect":
         return nn.Identity()
+    if name == PROJECTION:
+        return nn.Sequential(
+            nn.Conv2d(plan.inputs, plan.outputs, 1, plan.stride, bias=False),
+            nn.BatchNorm2d(plan.outputs, affine=affine),
+        )
     kernel, expansion = map(int, re.findall(r"\d", name))
     return InvertedResidual(
-        plan.inputs, plan.outputs, plan.stride, kernel=kernel, expansion=expansion, affine=affine
+        plan.inputs,
+        plan.outputs,
+        plan.stride,
+        kernel=kernel,
+        expansion=expansion,
+        affine=affine,
+        activation=plan.skeleton.activation,
     )
 
 
-def conv_norm(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
-    """Return the layers convolution, batch norm and ReLU6, which keep the image size."""
+def conv_norm(
+    inputs: int, outputs: int, kernel: int, activation: Callable[[], nn.Module]
+) -> list[nn.Module]:
+    """Return the layers convolution, batch norm and activation, which keep the image size."""
     return [
         nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(outputs),
-        nn.ReLU6(),
+        activation(),
     ]
 
 
-def make_stem(in_channels: int, channels: int) -> nn.Sequential:
-    """Return a 3x3 convolution with batch norm and ReLU6.
+def make_stem(in_channels: int, channels: int, skeleton: Skeleton = STANDARD) -> nn.Sequential:
+    """Return a 3x3 convolution with batch norm and activation.
 
-    Shape: ``(B, in_channels, H, W)`` -> ``(B, channels, H, W)``.
+    Args:
+        in_channels: Channels of the images.
+        channels: Width of the first stage.
+        skeleton: Defines the width of the stem, S.
+
+    Shape: ``(B, in_channels, H, W)`` -> ``(B, S, H, W)``.
     """
-    return nn.Sequential(*conv_norm(in_channels, channels, 3))
+    width = stem_channels(channels, skeleton)
+    return nn.Sequential(*conv_norm(in_channels, width, 3, skeleton.activation))
 
 
-def make_head(channels: int, classes: int) -> nn.Sequential:
-    """Return a pointwise convolution to four times the width, average pooling and a classifier.
+def make_head(channels: int, classes: int, skeleton: Skeleton = STANDARD) -> nn.Sequential:
+    """Return a pointwise convolution, average pooling and a classifier.
+
+    Args:
+        channels: Width of the last stage.
+        classes: Number of classes.
+        skeleton: Defines the width of the convolution.
 
     Shape: ``(B, channels, H, W)`` -> logits ``(B, classes)``.
     """
-    wide = 4 * channels
+    wide = skeleton.head * channels
     return nn.Sequential(
-        *conv_norm(channels, wide, 1),
+        *conv_norm(channels, wide, 1, skeleton.activation),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(wide, classes),

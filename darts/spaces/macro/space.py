@@ -7,23 +7,28 @@ References:
     Sandler et al., "MobileNetV2", arXiv:1801.04381; Cai et al., "ProxylessNAS", arXiv:1812.00332,
     section 3.2 (derivation of the path with the highest weights) and section 3.3 (expected costs
     under the mixing weights); Wu et al., "FBNet", arXiv:1812.03443.
+    NAS-Bench-Macro: Su et al., arXiv:2103.11922, section 5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
-from darts.registry import number
+from darts.registry import choice, number
 from darts.spaces.deriving import Candidates, best_operations, mask_row
 from darts.spaces.macro.genotype import STAGES, Genotype
-from darts.spaces.macro.network import Network
+from darts.spaces.macro.network import Network, check_depths
 from darts.spaces.macro.skeleton import (
+    SKELETONS,
+    BlockPlan,
+    Skeleton,
     last_channels,
     make_head,
     make_operation,
@@ -47,13 +52,18 @@ class Macro(Space):
         channels: Width of the first stage; it doubles with each stage.
         cells: Number of blocks in each stage of the supernet. The network of a genotype has the
             genotype's number of blocks.
+        skeleton: "standard"; or "nasbench" for the architectures of NAS-Bench-Macro, whose stages
+            have 2, 3 and 3 blocks whatever ``cells`` is. With ``channels=64``, the networks are
+            those of the benchmark.
     """
 
     name: str = "macro"
     supports_partial: ClassVar[bool] = False
+    retrain_keys: ClassVar[tuple[str, ...]] = ("skeleton",)
     supports_compile: ClassVar[bool] = False
     channels: int = number(16, low=1)
     cells: int = number(4, low=1, high=1000)
+    skeleton: str = choice("standard", *SKELETONS)
 
     def supernet(
         self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
@@ -65,83 +75,117 @@ class Macro(Space):
             depth_reason="each block has its own alphas",
             skip_reason="its blocks already have skip connections",
         )
-        return Supernet(channels=self.channels, cells=self.cells, **sizes)
+        return Supernet(channels=self.channels, cells=self.cells, skeleton=self.skeleton, **sizes)
 
     def network(
         self, genotype: Genotype, *, auxiliary: bool = False, drop_path: float = 0.0, **sizes: int
     ) -> Network:
         return Network(
-            genotype, channels=self.channels, auxiliary=auxiliary, drop_path=drop_path, **sizes
+            genotype,
+            channels=self.channels,
+            skeleton=self.skeleton,
+            auxiliary=auxiliary,
+            drop_path=drop_path,
+            **sizes,
         )
 
     @classmethod
     def reference(cls, genotype: Genotype) -> Macro:
-        return cls(cells=genotype.depth)
+        fitting = (name for name, shared in SKELETONS.items() if shared.depths == genotype.depths)
+        skeleton = next(fitting, "standard")
+        channels = SKELETONS[skeleton].channels
+        return cls(channels=channels, cells=genotype.depth, skeleton=skeleton)
+
+    @property
+    def benchmark(self) -> str | None:
+        return self._shared.benchmark
 
     def parse(self, text: str) -> Genotype:
         return Genotype.parse(text)
 
     def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
-        return Genotype(tuple(in_block_order(best_operations(probabilities, candidates))))
+        best = best_operations(probabilities, candidates)
+        return self._genotype(in_block_order(best, self._shared.depths))
 
     def random(self, generator: torch.Generator) -> Genotype:
         def draw(names: Sequence[str]) -> str:
             column = torch.randint(len(names), (), generator=generator, device=generator.device)
             return names[int(column)]
 
-        plans = plan_blocks(self.channels, self.cells)
-        return Genotype(tuple(draw(plan.candidates) for plan in plans))
+        return self._genotype(draw(plan.candidates) for plan in self._plans())
 
     def parameters(self) -> list[Parameter]:
-        plans = plan_blocks(self.channels, self.cells)
         return [
-            Parameter(f"block{index}", Choice(plan.candidates)) for index, plan in enumerate(plans)
+            Parameter(f"block{index}", Choice(plan.candidates))
+            for index, plan in enumerate(self._plans())
         ]
 
     def encode(self, genotype: Genotype) -> Point:
-        if genotype.depth != self.cells:
+        check_depths(genotype, self.skeleton, self._shared.stage_depths(genotype.depth))
+        if len(genotype.blocks) != len(self.parameters()):
             raise ValueError(
                 f"space.cells={self.cells}: the genotype has {genotype.depth} blocks per stage; "
                 f"set space.cells={genotype.depth}"
             )
+        for name, plan in zip(genotype.blocks, self._plans(), strict=True):
+            mask_row(name, plan.candidates, f"of a block of the group {plan.group}")
         return {f"block{index}": name for index, name in enumerate(genotype.blocks)}
 
     def decode(self, point: Mapping[str, Value]) -> Genotype:
-        return Genotype(tuple(str(point[parameter.name]) for parameter in self.parameters()))
+        return self._genotype(str(point[parameter.name]) for parameter in self.parameters())
 
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
         masks: dict[str, list[list[bool]]] = {group: [] for group in candidates}
+        total = sum(map(len, candidates.values()))
+        if total != len(genotype.blocks):
+            raise ValueError(f"the genotype has {len(genotype.blocks)} blocks, not {total}")
         blocks = in_block_order(
-            {group: [(group, names) for names in rows] for group, rows in candidates.items()}
+            {group: [(group, names) for names in rows] for group, rows in candidates.items()},
+            genotype.depths,
         )
-        if len(blocks) != len(genotype.blocks):
-            raise ValueError(f"the genotype has {len(genotype.blocks)} blocks, not {len(blocks)}")
         for (group, names), operation in zip(blocks, genotype.blocks, strict=True):
             masks[group].append(mask_row(operation, names, f"of a block of the group {group}"))
         return {group: torch.tensor(rows) for group, rows in masks.items()}
 
     def pieces(self, *, classes: int, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
         in_channels, height, width = sample_shape
-        yield NetworkPiece(partial(make_stem, in_channels, self.channels), tuple(sample_shape))
-        for plan in plan_blocks(self.channels, self.cells):
+        stem = partial(make_stem, in_channels, self.channels, self._shared)
+        yield NetworkPiece(stem, tuple(sample_shape))
+        for plan in self._plans():
             for column, name in enumerate(plan.candidates):
                 make, place = partial(make_operation, name, plan), (plan.group, plan.row, column)
                 yield NetworkPiece(make, (plan.inputs, height, width), place)
             height, width = (-(-side // plan.stride) for side in (height, width))
         last_width = last_channels(self.channels)
-        yield NetworkPiece(partial(make_head, last_width, classes), (last_width, height, width))
+        head = partial(make_head, last_width, classes, self._shared)
+        yield NetworkPiece(head, (last_width, height, width))
+
+    @property
+    def _shared(self) -> Skeleton:
+        return SKELETONS[self.skeleton]
+
+    def _plans(self) -> Iterator[BlockPlan]:
+        return plan_blocks(self.channels, self.cells, self._shared)
+
+    def _genotype(self, operations: Iterable[str]) -> Genotype:
+        return Genotype(tuple(operations), self._shared.depths or ())
 
 
-def in_block_order(groups: Mapping[str, Sequence[T]]) -> list[T]:
+def in_block_order(
+    groups: Mapping[str, Sequence[T]], depths: Sequence[int] | None = None
+) -> list[T]:
     """Return the items of both groups of alphas in the order of the blocks.
 
-    ``groups["first"]`` has an item for the first block of each stage, ``groups["rest"]`` an item
-    for each other block.
+    Args:
+        groups: ``groups["first"]`` has an item for the first block of each stage,
+            ``groups["rest"]`` an item for each other block.
+        depths: Number of blocks in each stage; None if all are equal.
     """
     rest = groups.get("rest", ())
-    per_stage = len(rest) // STAGES
+    depths = depths or (1 + len(rest) // STAGES,) * STAGES
+    remaining = iter(rest)
     return [
         item
-        for stage in range(STAGES)
-        for item in (groups["first"][stage], *rest[stage * per_stage : (stage + 1) * per_stage])
+        for first, depth in zip(groups["first"], depths, strict=True)
+        for item in (first, *islice(remaining, depth - 1))
     ]

@@ -20,6 +20,7 @@ from darts.ops.recomputation import recompute
 from darts.ops.sums import weighted_sum
 from darts.spaces.checks import check_positive
 from darts.spaces.macro.skeleton import (
+    SKELETONS,
     BlockPlan,
     last_channels,
     make_head,
@@ -72,8 +73,9 @@ class Supernet(SupernetBase):
     """The supernet of the macro space.
 
     It consists of a stem, three stages of blocks, and a head. The second and third stage begin with
-    stride 2 and twice the width. The batch norms of the blocks have no affine parameters; those of
-    stem and head do. The first block of a stage has no ``skip_connect``.
+    stride 2 and twice the width; the skeleton defines how the first one begins. The batch norms of
+    the blocks have no affine parameters; those of stem and head do. The first block of a stage has
+    no ``skip_connect``.
 
     Inverted residual blocks that keep the shape add their input to their output. If the mixing
     weights sum to one, the input has weight one in the sum, so auxiliary skip connections are not
@@ -81,12 +83,14 @@ class Supernet(SupernetBase):
 
     Args:
         channels: Width of the first stage.
-        cells: Number of blocks in each of the three stages.
+        cells: Number of blocks in each of the three stages, unless the skeleton sets it.
+        skeleton: Key of ``SKELETONS``.
         classes: Number of classes.
         in_channels: Channels of the images.
 
     Attributes:
-        alphas: ``{"first": (3, 6), "rest": (3 * (cells - 1), 7)}``; with ``cells=1``, no ``rest``.
+        alphas: With the standard skeleton, ``{"first": (3, 6), "rest": (3 * (cells - 1), 7)}``;
+            with ``cells=1``, no ``rest``.
         edges: By group, source and target state of each block, ``(i, i + 1)`` for block ``i``.
         counts: 1 for each group, since no two blocks share alphas.
 
@@ -100,11 +104,18 @@ class Supernet(SupernetBase):
     supports_recomputation = True
 
     def __init__(
-        self, *, channels: int = 16, cells: int = 4, classes: int = 10, in_channels: int = 3
+        self,
+        *,
+        channels: int = 16,
+        cells: int = 4,
+        skeleton: str = "standard",
+        classes: int = 10,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
         check_positive(channels=channels, cells=cells, classes=classes, in_channels=in_channels)
-        self.plans = tuple(plan_blocks(channels, cells))
+        shared = SKELETONS[skeleton]
+        self.plans = tuple(plan_blocks(channels, cells, shared))
         groups = dict.fromkeys(plan.group for plan in self.plans)
         self.candidates = {
             group: tuple(plan.candidates for plan in self.plans if plan.group == group)
@@ -116,9 +127,9 @@ class Supernet(SupernetBase):
         }
         self.counts = dict.fromkeys(groups, 1)
         self.shapes = {group: (len(rows), len(rows[0])) for group, rows in self.candidates.items()}
-        self.stem = make_stem(in_channels, channels)
+        self.stem = make_stem(in_channels, channels, shared)
         self.blocks = nn.ModuleList(MixedBlock(plan) for plan in self.plans)
-        self.head = make_head(last_channels(channels), classes)
+        self.head = make_head(last_channels(channels), classes, shared)
         self.alphas = self.make_alphas()
         # Convolutions are fastest in this layout.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -75,6 +75,10 @@ class Nas201(Space):
             **sizes,
         )
 
+    @property
+    def benchmark(self) -> str:
+        return "nas201"
+
     @classmethod
     def recognizes(cls, text: str) -> bool:
         return text.startswith("|")
