@@ -23,7 +23,7 @@ from darts.training.checkpoint import checkpoint_errors, load_checkpoint
 from darts.training.device import resolve_device
 from darts.training.distributed import Ranks
 from darts.training.scoring import evaluate
-from darts.typed_values import Count, PlainDict, entry
+from darts.typed_values import PlainDict, entry
 
 
 class OneShotScorer:
@@ -45,7 +45,6 @@ class OneShotScorer:
         state = load_checkpoint(file, "search")
         with checkpoint_errors(file):
             self.config = config = rebuild(SearchConfig, entry(state, "config", PlainDict))
-            stage = entry(state, "searcher.stage", Count)
         self._device = resolve_device(config.device)
         ranks = Ranks(config.device)
         data_module = make_data_module(config, ranks)
@@ -54,7 +53,7 @@ class OneShotScorer:
         self._objective = config.task.objective(data_module.target_names)
         sizes = data_module.network_sizes(config.space)
         with checkpoint_errors(file):
-            self._searcher = Searcher(config, self._objective, ranks, sizes, stage=stage)
+            self._searcher = Searcher(config, self._objective, ranks, sizes, saved=state)
             self._searcher.load_state_dict(state["searcher"])
 
     def scores(self, genotype: AnyGenotype) -> dict[str, float]:

@@ -11,8 +11,10 @@ import dataclasses
 import math
 import shlex
 from collections.abc import Mapping
+from functools import partial
 
 import torch
+from torch import Tensor
 
 from darts.config import ConfigError, Invocation, RetrainConfig, one_of
 from darts.data import Batch, Loader
@@ -29,6 +31,7 @@ from darts.tracking import Console, print_lines, print_summary, read_metrics
 from darts.tracking.optional import optional
 from darts.training.averaging import Averaging, require_at_most_one_average
 from darts.training.budget import check_budget, print_estimate
+from darts.training.checkpoint import checkpoint_errors
 from darts.training.cost import count_macs, count_parameters
 from darts.training.device import (
     autocast,
@@ -40,6 +43,7 @@ from darts.training.device import (
 from darts.training.distributed import Ranks, distributed
 from darts.training.dry_run import ExtrapolatedLoader, estimate_cost
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
+from darts.training.restoring import require_fitting_network
 from darts.training.run import TrainingRun
 from darts.training.scoring import evaluate
 from darts.training.steps import (
@@ -50,6 +54,7 @@ from darts.training.steps import (
     set_learning_rate,
     weight_optimizer,
 )
+from darts.typed_values import entry
 
 
 def check(config: RetrainConfig) -> None:
@@ -156,7 +161,12 @@ class Retraining(Recipe):
         one_of("metric", config.metric, self.objective.scores(device).metric_names)
         self.metric = self.objective.metrics[config.metric]
         sizes = self.data.network_sizes(config.space)
-        net = build_network(genotype, config, sizes).to(device)
+        build = partial(build_network, genotype, config, sizes)
+        if run.saved is not None:  # its configuration may be untrusted and set huge sizes
+            with checkpoint_errors(run.checkpoint):
+                weights = entry(run.saved, "net", dict[str, Tensor])
+                require_fitting_network(build, weights, "net")
+        net = build().to(device)
         # Convolutions run fastest on channels_last.
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.state = RetrainState(

@@ -40,7 +40,6 @@ from darts.training.dry_run import ExtrapolatedLoader, FinalWork, estimate_cost
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.random_states import random_states, restore_random_states
 from darts.training.run import TrainingRun
-from darts.typed_values import Count, entry
 
 PRINTED_KEYS = ("true_accuracy", "true_rank", "seconds", "joules", "joules_source", "gco2e")
 
@@ -112,8 +111,7 @@ class Search(Recipe):
         self.benchmark = Benchmark.from_config(config.benchmark, config.space.name)
         sizes = self.data.network_sizes(config.space)
         with checkpoint_errors(run.checkpoint):
-            stage = 0 if run.saved is None else entry(run.saved, "searcher.stage", Count)
-            self.searcher = Searcher(config, objective, self.ranks, sizes, stage=stage)
+            self.searcher = Searcher(config, objective, self.ranks, sizes, saved=run.saved)
         self.context = self.searcher.context
         self.penalty = Penalty.measured(config.penalty, self.context, self.data, self.ranks.device)
         self.flaw_finder = FlawFinder.of_search(config, self.data, objective)

@@ -27,10 +27,15 @@ from darts.spaces import Mixture, SearchContext, SupernetBase
 from darts.tasks import Objective
 from darts.training.device import autocast, loss_scaler
 from darts.training.distributed import Ranks
-from darts.training.restoring import load_module, load_optimizer, load_scaler
+from darts.training.restoring import (
+    load_module,
+    load_optimizer,
+    load_scaler,
+    require_fitting_network,
+)
 from darts.training.scoring import evaluate
 from darts.training.steps import cosine, optimizer_step, set_learning_rate, weight_optimizer
-from darts.typed_values import Misfit, shown, typed
+from darts.typed_values import Count, Misfit, entry, shown, typed
 
 
 def updates_alphas(config: SearchConfig, position: StagePosition, epoch: int) -> bool:
@@ -47,7 +52,8 @@ class Searcher:
         objective: Computes losses and metrics.
         ranks: Processes of the run.
         sizes: Arguments that fit the supernet to the data, see ``DataModule.network_sizes``.
-        stage: Index of the stage to start with.
+        saved: Checkpoint from which the searcher will be restored, or None. It sets the stage to
+            start with.
 
     Attributes:
         net: The supernet.
@@ -64,15 +70,19 @@ class Searcher:
         ranks: Ranks,
         sizes: Mapping[str, int],
         *,
-        stage: int = 0,
+        saved: Mapping[str, object] | None = None,
     ) -> None:
         self.config, self.objective, self.ranks = config, objective, ranks
         self.relaxation = config.relaxation
         self.stages: list[Stage] = config.stages or [Stage()]
         stage_position(0, config.epochs, self.stages)  # raises if there are too few epochs
-        if not 0 <= stage < len(self.stages):
+        stage = 0 if saved is None else entry(saved, "searcher.stage", Count)
+        if stage >= len(self.stages):
             raise Misfit(f"stage is {stage}; the search has {len(self.stages)} stages")
         self._sizes = dict(sizes)
+        if saved is not None:  # its configuration may be untrusted and set huge sizes
+            weights = entry(saved, "searcher.net", dict[str, Tensor])
+            require_fitting_network(partial(self._initial_net, stage), weights, "searcher.net")
         self.alpha_cost: Callable[[Mapping[str, Tensor]], Tensor] | None = None
         self.position = StagePosition(stage, 0, 1)
         self.net = self._build_net(stage)
@@ -83,15 +93,20 @@ class Searcher:
 
     # Construction.
 
-    def _build_net(self, index: int) -> SupernetBase:
-        config, stage = self.config, self.stages[index]
-        net = config.space.supernet(
+    def _initial_net(self, index: int) -> SupernetBase:
+        """Return the supernet of a stage on the default device."""
+        stage = self.stages[index]
+        net = self.config.space.supernet(
             **self._sizes,
             partial=max(1, self.relaxation.partial // stage.widen),
             auxiliary_skip=self.relaxation.auxiliary_skip > 0,
             depth=stage.depth,
         )
         self.relaxation.prepare(net)
+        return net
+
+    def _build_net(self, index: int) -> SupernetBase:
+        config, net = self.config, self._initial_net(index)
         # Convolutions run fastest on channels_last.
         net.to(self.ranks.device)
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

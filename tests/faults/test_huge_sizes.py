@@ -1,0 +1,73 @@
+"""A resumed run whose files ask for a huge network is refused before memory is allocated."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_runs
+import torch
+from fork_server import one_line_problems
+
+from darts.config import record_digest
+from darts.reading import read_json
+from darts.training.run_directory import FIRST_FILES, RunDirectory
+from darts.writing import write_json
+
+CNN = (*tiny_runs.DATA, "space=cnn", "space.channels=1", "space.cells=1", "tracking.figures=false")
+RUNS = {
+    "search": (*CNN, "epochs=2", "collapse.every=0"),
+    "retrain": (*CNN, "epochs=2", "genotype=DARTS_V2", "validation=0.2", "cutout=0"),
+}
+HUGE = 100_000  # channels; one convolution between as many has 40 GB
+
+
+def start(command: str, directory: Path) -> None:
+    tiny_runs.run(command, *RUNS[command], f"hydra.run.dir={directory}")
+
+
+def resume(command: str, directory: Path, *more: str) -> None:
+    os.chdir(directory.parent)
+    tiny_runs.run(command, f"resume={directory}", *more)
+
+
+def widen(command: str, directory: Path) -> None:
+    """Ask for many channels in all files, with valid digests."""
+    file = directory / "config.yaml"
+    text = file.read_text()
+    assert text.count("channels: 1\n") == 1
+    text = text.replace("channels: 1\n", f"channels: {HUGE}\n")
+    file.write_text(text)
+    record = read_json(directory / "overrides.json")
+    record["digest"] = record_digest(command, record["overrides"], text)
+    write_json(directory / "overrides.json", record)
+    content = torch.load(directory / "checkpoint.pt", weights_only=True)
+    content["config"]["space"]["channels"] = HUGE
+    content["files"] |= RunDirectory(directory, command).digests(*FIRST_FILES)
+    torch.save(content, directory / "checkpoint.pt")
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def widened(request: Any, forks: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A run of each command without its last file, whose other files ask for a huge network."""
+    directory = tmp_path_factory.mktemp("huge") / "run"
+    ended = forks.call(start, request.param, directory)
+    assert ended.code == 0, ended.err
+    (directory / "summary.json").unlink()
+    widen(request.param, directory)
+    return request.param, directory
+
+
+@pytest.mark.parametrize("more", [(), ("dry_run=true",)], ids=["", "dry run"])
+def test_a_huge_network_is_refused_before_it_is_allocated(
+    widened: tuple[str, Path], forks: Any, more: tuple[str, ...]
+) -> None:
+    command, directory = widened
+    before = {path.name: path.read_bytes() for path in directory.iterdir()}
+    ended = forks.call(resume, command, directory, *more)
+    assert one_line_problems(ended, {2}, "has shape") == []
+    assert str(directory / "checkpoint.pt") in ended.err
+    assert ended.peak_bytes < 10**9
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
