@@ -103,9 +103,13 @@ def retrain(
         invocation: Run directory and overrides.
         ranks: Processes of the run.
         on_epoch: Called after each epoch; may raise to end the run.
+
+    Raises:
+        Diverged: If a training loss is not finite, or no validation score is.
+        Interrupted: After a signal; a checkpoint is saved.
     """
     genotype_name, genotype = find_genotype(config.genotype)
-    # Save the genotype itself in the run: its file may be deleted later.
+    # Save the genotype itself: the file that it comes from may be deleted later.
     config = dataclasses.replace(config, genotype=str(genotype))
     overrides = [o for o in invocation.overrides if not o.startswith("genotype=")]
     overrides.append(f"genotype={genotype}")
@@ -147,7 +151,7 @@ class Retraining(Recipe):
 
     def __init__(self, config: RetrainConfig, run: TrainingRun, genotype: AnyGenotype) -> None:
         self.config, self.run, self.ranks, self.genotype = config, run, run.ranks, genotype
-        # A validation subset is held out of the training split; the test split is used last.
+        # Validation data is held out of the training split. Only ``finish`` uses the test split.
         self.data: DataModule = make_data_module(config, self.ranks)
         train_loader, valid_loader = self.data.retrain_loaders()
         self.score_loader = valid_loader
@@ -167,7 +171,7 @@ class Retraining(Recipe):
                 weights = entry(run.saved, "net", dict[str, Tensor])
                 require_fitting_network(build, weights, "net")
         net = build().to(device)
-        # Convolutions run fastest on channels_last.
+        # Convolutions run fastest in this memory format.
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.state = RetrainState(
             train_loader=train_loader,
@@ -181,7 +185,7 @@ class Retraining(Recipe):
         )
         if self.ranks.size > 1:
             self.ranks.prepare(net)
-            net.batch_share = train_loader.batch_share  # drop path draws for the whole batch
+            net.batch_share = train_loader.batch_share  # drop path draws the masks of all ranks
         auxiliary = [] if net.auxiliary is None else list(net.auxiliary.parameters())
         parameters = count_parameters(net.parameters()) - count_parameters(auxiliary)
         macs = count_macs(net, self.data.example_input())
@@ -234,7 +238,7 @@ class Retraining(Recipe):
         return StepReport(num_samples, metrics, {"grad_norm": norm})
 
     def end_epoch(self, epoch: int) -> EpochReport:
-        """Score on validation data and keep the weights if they are the best so far."""
+        """Score on validation data; copy the weights if ``selection`` prefers this epoch."""
         config, state = self.config, self.state
         state.scores = {}
         if self.score_loader is not None:
@@ -281,7 +285,7 @@ class Retraining(Recipe):
         """Score the selected weights on the test split, once, and write the summary.
 
         Raises:
-            Diverged: When no epoch had a finite validation score.
+            Diverged: If no epoch had a finite validation score.
         """
         config, state, run, best = self.config, self.state, self.run, self.state.best
         if best is None:
@@ -353,9 +357,9 @@ def build_network(
     """Return the untrained network of a retraining.
 
     Args:
-        genotype: Its architecture.
-        config: Its configuration.
-        sizes: Arguments that fit it to the data, see ``DataModule.network_sizes``.
+        genotype: Architecture of the network.
+        config: Configuration of the retraining.
+        sizes: Arguments that fit the network to the data, see ``DataModule.network_sizes``.
     """
     return config.space.network(
         genotype, **sizes, auxiliary=config.auxiliary > 0, drop_path=config.drop_path

@@ -70,6 +70,10 @@ def search(
         invocation: Run directory and overrides.
         ranks: Processes of the run.
         on_epoch: Called after each epoch; may raise to end the run.
+
+    Raises:
+        Diverged: If a training loss is not finite.
+        Interrupted: After a signal; a checkpoint is saved.
     """
     with TrainingRun("search", invocation, config, ranks=ranks) as run:
         seed_everything(config.seed)
@@ -79,7 +83,7 @@ def search(
         recipe.begin()
         with TrainingLoop(recipe, epochs=config.epochs, name="search", on_epoch=on_epoch) as loop:
             recipe.loop = loop
-            recipe.pacer.attend(loop.interrupt, loop.console)
+            recipe.pacer.connect(loop.interrupt, loop.console)
             loop.announce("searching")
             loop.fit()
             genotype = recipe.derive_genotype(loop)
@@ -150,7 +154,7 @@ class Search(Recipe):
     # One epoch of algorithm 1.
 
     def begin_epoch(self, epoch: int) -> None:
-        """Set learning rate, stage and progress, and the position in the batches of the alphas."""
+        """Set learning rate, stage and progress; find the validation batch of the first step."""
         self.lr = self.searcher.begin_epoch(epoch)
         self.updates_alphas = self.searcher.updates_alphas(epoch)
         self._step = epoch * len(self.state.train_loader) + self.state.step
@@ -164,7 +168,7 @@ class Search(Recipe):
         if self.updates_alphas:
             diagnostics = searcher.gradient_diagnostics(step, batch, valid_batch)
             if diagnostics and not self.config.dry_run:
-                # Logged at its own step: a run resumed at an earlier step discards it.
+                # A row of its own, so that a run that resumes at an earlier step discards it.
                 scalars = {f"bilevel/{name}": value for name, value in diagnostics.items()}
                 self.run.log(step + 1, diagnostics, scalars)
             # 1. Update the alphas by a gradient step on the validation loss.
@@ -219,7 +223,9 @@ class Search(Recipe):
         return report
 
     def _inspect(self, epoch: int, genotypes: Sequence[str]) -> float | None:
-        """Check for collapse if that is due; return the eigenvalue of the stopping rule, if any.
+        """Run the collapse check if one is due; return the eigenvalue that the stopping rule uses.
+
+        The eigenvalue is None if the rule needs none.
 
         Raises:
             CheckInterrupted: If a signal arrives; the state is then unchanged.
@@ -267,7 +273,7 @@ class Search(Recipe):
     # The end of the search.
 
     def derive_genotype(self, loop: TrainingLoop) -> AnyGenotype:
-        """Derive the genotype of the search; discretizations that train or score take long."""
+        """Derive the genotype of the search; slow if the discretization trains or scores."""
         state, config = self.state, self.config
         genotype: AnyGenotype
         if state.stopped_epoch is not None:
@@ -332,7 +338,7 @@ class Search(Recipe):
         return (f"valid_{self.config.metric}", *PRINTED_KEYS, "parameters", "macs")
 
     def size(self) -> dict[str, int]:
-        """Return parameters and MACs of the current supernet; a later stage may enlarge it."""
+        """Return parameters and MACs of the supernet, which differ between stages."""
         parameters = count_parameters(self.searcher.net.weight_parameters())
         macs = count_macs(self.searcher.net, self.data.example_input())
         return {"parameters": parameters, "macs": macs}
@@ -341,14 +347,16 @@ class Search(Recipe):
 
     @property
     def skipped_seconds(self) -> float:
+        """As in ``Recipe``."""
         return self.pacer.skipped_seconds
 
     @property
     def collapse_share(self) -> float | None:
+        """As in ``Recipe``."""
         return self.config.collapse.time_share if has_budget(self.config) else None
 
     def epoch_kind(self, epoch: int) -> Hashable:
-        """Return stage, updates of the alphas, and whether a collapse check is due."""
+        """Return the stage, whether the alphas are updated, and whether a collapse check is due."""
         return *self._update_kind(epoch), self.state.diagnosis.is_due(epoch)
 
     def _update_kind(self, epoch: int) -> tuple[int, bool]:
@@ -356,10 +364,13 @@ class Search(Recipe):
         return stage, self.searcher.updates_alphas(epoch)
 
     def step_kind(self, epoch: int, step: int) -> Hashable:
-        """Return what a step computes: updates, gradient diagnostics, freezing rule."""
-        number, config = epoch * len(self.state.train_loader) + step, self.config
-        diagnosed = self.searcher.updates_alphas(epoch) and config.bilevel.reports_at(number)
-        return *self._update_kind(epoch), diagnosed, config.freezing.is_due(number)
+        """Return the stage and which parts the step has.
+
+        The parts are: an update of the alphas, gradient diagnostics, the freezing rule.
+        """
+        global_step, config = epoch * len(self.state.train_loader) + step, self.config
+        diagnosed = self.searcher.updates_alphas(epoch) and config.bilevel.reports_at(global_step)
+        return *self._update_kind(epoch), diagnosed, config.freezing.is_due(global_step)
 
     def dry_run(self) -> JsonObject:
         """Measure representative epochs and steps, and print the predicted cost."""

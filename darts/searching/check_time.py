@@ -122,7 +122,7 @@ class CheckPacer:
 
         return cls(run.ranks, seconds_left=seconds_left, step_seconds=step_seconds)
 
-    def attend(self, interrupt: Interrupt, console: Console) -> None:
+    def connect(self, interrupt: Interrupt, console: Console) -> None:
         """Let a signal end measurements, and show measurements on a console."""
         self.interrupted = lambda: interrupt.received is not None
         self.show = console.status

@@ -59,8 +59,13 @@ class Searcher:
         net: The supernet.
         context: Data of the search that components use.
         position: Stage of the current epoch, and its first epoch and length.
-        alpha_cost: Maps probabilities by group to a term of the loss of the alphas, or None.
+        alpha_cost: Maps probabilities by group to a term of the loss of the alphas. None adds no
+            term.
         freezing_state: State of the freezing rule.
+
+    Raises:
+        ValueError: If there are fewer epochs than stages.
+        Misfit: If the checkpoint does not fit the search.
     """
 
     def __init__(
@@ -107,8 +112,8 @@ class Searcher:
 
     def _build_net(self, index: int) -> SupernetBase:
         config, net = self.config, self._initial_net(index)
-        # Convolutions run fastest on channels_last.
         net.to(self.ranks.device)
+        # Convolutions run fastest in this memory format.
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ranks.prepare(net)
         if config.memory == "checkpoint":
@@ -118,7 +123,7 @@ class Searcher:
         return net
 
     def _build_optimizers(self) -> None:
-        """Build both optimizers; the weight optimizer holds no alpha."""
+        """Build an optimizer and a gradient scaler each for the weights and for the alphas."""
         config, arch, device = self.config, self.config.arch_optimizer, self.ranks.device
         self.optimizer = weight_optimizer(self.net.weight_parameters(), config.optimizer)
         self.arch_optimizer = torch.optim.Adam(
@@ -131,7 +136,7 @@ class Searcher:
         self.arch_scaler = loss_scaler(config.precision, device)
 
     def _enter_stage(self, index: int) -> None:
-        """Drop candidates, and rebuild supernet and optimizers for a later stage."""
+        """Drop candidates, and rebuild supernet and optimizers for the stage with this index."""
         stage = self.stages[index]
         if stage.keep < 1:
             masks = best_candidates(self.probabilities(), self.context.masks, stage.keep)
@@ -161,7 +166,10 @@ class Searcher:
         return lr
 
     def _schedule(self, epoch: int) -> tuple[int, int]:
-        """Return first epoch and length of the current schedule; fresh weights restart it."""
+        """Return first epoch and length of the learning rate schedule that an epoch belongs to.
+
+        The schedule restarts with each stage that starts with new weights.
+        """
         starts = [0]
         for other in range(self.config.epochs):
             position = stage_position(other, self.config.epochs, self.stages)
@@ -178,17 +186,20 @@ class Searcher:
         return updates_alphas(self.config, position, epoch)
 
     def arch_loss(self, net: SupernetBase, batch: Batch) -> Tensor:
-        """Return this rank's share of the loss of the alphas."""
+        """Return this rank's share of the loss of the alphas, a scalar.
+
+        It is the validation loss plus the terms of the regularizer and of ``alpha_cost``.
+        """
         return self._alpha_loss(net, batch, self.relaxation.mixture(_alphas(net), self.context))
 
     def mean_mixture_loss(self, net: SupernetBase, batch: Batch) -> Tensor:
-        """Return the loss of the alphas without random draws, for second derivatives."""
+        """Return ``arch_loss`` for the mixture without random draws; for second derivatives."""
         return self._alpha_loss(
             net, batch, self.relaxation.mean_mixture(_alphas(net), self.context)
         )
 
     def _alpha_loss(self, net: SupernetBase, batch: Batch, mixture: Mixture) -> Tensor:
-        """Return this rank's share of the validation loss of a mixture, with all added terms."""
+        """Return this rank's share of the loss of the alphas for a mixture."""
         loss, _ = self.objective.supernet_loss(partial(run_mixture, net, mixture), batch)
         total = self.ranks.loss_share(loss, self.objective.num_samples(batch))
         terms = [self.config.regularizer.alpha_term(_alphas(net), self.context)]
@@ -216,7 +227,7 @@ class Searcher:
         )
 
     def gradient_diagnostics(self, step: int, batch: Batch, valid_batch: Batch) -> dict[str, float]:
-        """Return the diagnostics of the gradient component; empty at the steps without a report."""
+        """Return the diagnostics of the hypergradient; empty in steps for which none are due."""
         if not self.config.bilevel.reports_at(step):
             return {}
         return self.config.bilevel.report(
@@ -228,7 +239,7 @@ class Searcher:
     def observe_gradients(self, step: int, batch: Batch, valid_batch: Batch) -> None:
         """Pass the weight gradients of a training and a validation batch to the freezing rule.
 
-        Do nothing at the steps for which the rule is not due.
+        Do nothing in steps in which the rule is not due.
         """
         freezing = self.config.freezing
         if not freezing.is_due(step):
@@ -247,14 +258,14 @@ class Searcher:
         self._store_frozen()
 
     def _operation_slices(self) -> dict[str, list[ParameterSlice]]:
-        """Return the weights of each operation, by name of the operation."""
+        """Return the parts of parameters that each operation owns, by name of the operation."""
         return {
             name: [ParameterSlice(*row) for row in rows]
             for name, rows in self.net.operation_rows().items()
         }
 
     def _store_frozen(self) -> None:
-        """Copy the weights of frozen operations; each weight step restores them."""
+        """Copy the weights of newly frozen operations; each weight step restores them."""
         frozen: list[str] = self.freezing_state.get("frozen", [])
         slices = self._operation_slices() if frozen else {}
         for name in frozen:
@@ -300,7 +311,7 @@ class Searcher:
     def _mixture_gradient(self, batch: Batch, mixture: Mixture) -> dict[str, Tensor]:
         """Return the gradient of the training loss with respect to the mixing weights.
 
-        The buffers of the supernet do not change.
+        The gradient is summed over ranks. The buffers of the supernet do not change.
         """
         leaves = {group: w.detach().requires_grad_() for group, w in mixture.items()}
         variable = mixture.with_weights(leaves)
@@ -335,7 +346,8 @@ class Searcher:
 
         Args:
             batches: Batches to score.
-            only: Masks ``(edges, operations)`` by group; mixing weights outside them become 0.
+            only: Masks ``(edges, operations)`` by group; mixing weights outside them become 0. A
+                group without a mask keeps its mixing weights.
         """
         mixture = self.relaxation.mean_mixture(_alphas(self.net), self.context)
         if only is not None:
@@ -357,7 +369,7 @@ class Searcher:
     # Checkpoints.
 
     def state_dict(self) -> SavedSearcher:
-        """Return everything that a checkpoint saves, as tensors and plain values."""
+        """Return the state that a checkpoint saves, as tensors and plain values."""
         return {
             "stage": self.position.stage,
             "masks": dict(self.context.masks),
@@ -370,7 +382,7 @@ class Searcher:
         }
 
     def load_state_dict(self, state: object) -> None:
-        """Continue from ``state_dict``; the searcher must have been built for its stage.
+        """Continue from the result of ``state_dict``; the searcher must have the same stage.
 
         Raises:
             Misfit: If the state does not fit the supernet, its optimizers or its operations.
@@ -380,7 +392,7 @@ class Searcher:
             raise Misfit(f"searcher.stage is {saved['stage']}, not {self.position.stage}")
         self._check_masks(saved["masks"])
         names = {*saved["freezing"].get("frozen", []), *saved["freezing"].get("sums", {})}
-        # Not all spaces have such operations.
+        # Only some spaces implement ``operation_rows``, so it is called only if it is needed.
         if names and (unknown := names - self.net.operation_rows().keys()):
             raise Misfit(f"searcher.freezing names the unknown operation {shown(min(unknown))}")
         load_module(self.net, saved["net"], "searcher.net")
@@ -407,8 +419,9 @@ def _alphas(net: SupernetBase) -> dict[str, Tensor]:
 
 def _masked(weights: Tensor, mask: Tensor) -> Tensor:
     """Return mixing weights multiplied by a mask; an auxiliary skip column stays as it is."""
-    columns = mask.shape[1]
-    return torch.cat([weights[:, :columns] * mask.to(weights.device), weights[:, columns:]], dim=1)
+    candidates = mask.shape[1]
+    masked = weights[:, :candidates] * mask.to(weights.device)
+    return torch.cat([masked, weights[:, candidates:]], dim=1)
 
 
 def run_mixture(net: nn.Module, mixture: Mixture, samples: Any, /, **options: Any) -> Any:
