@@ -163,6 +163,27 @@ class TuneConfig:
 
 
 @dataclass
+class JudgeConfig:
+    """``python -m darts.judge``"""
+
+    # Keys, or prefixes of keys, that a resumed run may change.
+    may_change_on_resume: ClassVar[tuple[str, ...]] = ("name", "resume")
+
+    name: str = "judge"
+    judge: Judge = MISSING
+    base: list[str] = field(default_factory=list)  # overrides of the data, unless dataset= is given
+    overrides: list[str] = field(default_factory=list)  # of the networks: space, data set, ...
+    genotypes: str | None = None  # file with architectures; null: random ones
+    truth: str | None = None  # column of that file with the true scores, larger is better
+    architectures: int = number(1000, low=2, high=100_000)  # random ones, or lines of the file
+    calibration: int = number(0, low=0, high=10_000)  # architectures whose truth weighs the scores
+    metric: str | None = None  # of judges that train, on validation data; null: that of the task
+    benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
+    seed: int = number(0, low=0, high=2**31)
+    resume: str | None = None  # run directory to continue
+
+
+@dataclass
 class CompareConfig:
     """``python -m darts.compare``"""
 

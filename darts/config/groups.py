@@ -21,6 +21,7 @@ from darts.tasks import TASKS
 COMMANDS: dict[str, type] = {
     "search": commands.SearchConfig,
     "retrain": commands.RetrainConfig,
+    "judge": commands.JudgeConfig,
     "tune": commands.TuneConfig,
     "compare": commands.CompareConfig,
     "evaluate": commands.EvaluateConfig,

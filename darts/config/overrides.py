@@ -7,21 +7,23 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from darts.config.commands import CompareConfig, TuneConfig
+from darts.config.commands import CompareConfig, JudgeConfig, TuneConfig
 from darts.config.conf_files import group_options
 from darts.config.fields import ConfigError
 from darts.config.groups import TYPES
 
 # Keys, without the group, whose values may have characters that Hydra's grammar does not accept.
 _GENOTYPE_KEYS = ("genotype", "draw", "validate")
-_PATH_KEYS = (*_GENOTYPE_KEYS, "checkpoint", "resume", "out", "root", "label", "table", "dir")
+_FILE_KEYS = ("genotypes", "checkpoint", "resume", "out", "root", "label", "table", "dir")
+_PATH_KEYS = (*_GENOTYPE_KEYS, *_FILE_KEYS)
 _FLAG_WITH_VALUE = re.compile(
     r"--(cfg|package|config-(path|name|dir)|info|experimental-rerun)|-(c|p|cp|cn|cd|i)"
 )
+_PASSING_ON: dict[str, type] = {"tune": TuneConfig, "compare": CompareConfig, "judge": JudgeConfig}
 # Keys of the commands that run other commands; they pass on all other keys.
 _OWN_KEYS = {
     command: {field.name for field in dataclasses.fields(cls)} | {"experiment", "hydra"}
-    for command, cls in {"tune": TuneConfig, "compare": CompareConfig}.items()
+    for command, cls in _PASSING_ON.items()
 }
 _OPEN_MAPPINGS = {  # mappings that accept any key
     "tune": ("parameters.", "limits."),
@@ -70,8 +72,8 @@ def _translate(command: str, argument: str) -> str:
 def _collect_foreign(command: str, arguments: Sequence[str]) -> list[str]:
     """Collect the arguments that are not overrides of the command in one override.
 
-    ``darts.tune`` and ``darts.compare`` collect, as ``overrides=[...]``, the keys for the commands
-    that they run. ``darts.report`` collects run directories as ``runs=[...]``.
+    ``darts.tune``, ``darts.compare`` and ``darts.judge`` collect, as ``overrides=[...]``, the keys
+    for the commands that they run. ``darts.report`` collects run directories as ``runs=[...]``.
 
     Raises:
         ConfigError: If the user also gives that override.

@@ -93,7 +93,7 @@ def _true_scores(
         assert genotype is not None
         return genotype
 
-    tools = TrialTools(plan.config)
+    tools = TrialTools(plan.config.target, plan.config.benchmark)
     summary: JsonObject = dict(tools.true_scores(genotype(best)))
     complete = complete_trials(trials)
     scores = [trial.values[0] for trial in complete]

@@ -54,6 +54,11 @@ def _check_judge(config: TuneConfig, space: SearchSpace) -> None:
                 f"judge={judge.name} supports space={judge.space}, not "
                 f"parameters.genotype.space={space.architecture.name}"
             )
+    if not judge.absolute:
+        raise ConfigError(
+            f"judge={judge.name} compares architectures with each other and gives a trial no "
+            "metric; use it with darts.judge"
+        )
     if judge.name == "table" and config.benchmark.table is None:
         raise ConfigError("judge=table needs benchmark.table=FILE")
     if config.benchmark.table is not None and not table_covers(config, space.architecture):
@@ -107,7 +112,7 @@ def _check_factorial_design(config: TuneConfig, space: SearchSpace) -> None:
 def check_judge(plan: StudyPlan) -> None:
     """Score one architecture; raise ``ValueError`` if the table or the supernet is unusable."""
     assert isinstance(plan.space, SearchSpace)
-    tools, judge = TrialTools(plan.config), plan.config.judge
+    tools, judge = TrialTools(plan.config.target, plan.config.benchmark), plan.config.judge
     _, point = next(plan.space.extremes())
     genotype = plan.space.genotype(point)
     if genotype is not None and table_covers(plan.config, plan.space.architecture):

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from darts.config import RetrainConfig, TuneConfig
+from darts.config import BenchmarkConfig, RetrainConfig, TuneConfig
 from darts.data_modules import DataModule, make_data_module
 from darts.hpo.commands import run_command, trial_config
+from darts.hpo.untrained_setup import UntrainedSetup
 from darts.judging import nas201_table
 from darts.judging.benchmark import Benchmark
 from darts.judging.one_shot import OneShotScorer
@@ -32,25 +33,29 @@ class TrialTools:
     """The ``darts.strategies.judges.JudgeTools`` of one worker.
 
     Tables, supernets and data are loaded once for all trials of the worker.
+
+    Args:
+        target: Command that a trial runs.
+        benchmark: The benchmark table, if any.
     """
 
-    def __init__(self, config: TuneConfig) -> None:
-        self._config = config
+    def __init__(self, target: str, benchmark: BenchmarkConfig) -> None:
+        self._target, self._benchmark_config = target, benchmark
+        self._untrained: dict[tuple[str, ...], UntrainedSetup] = {}
         self._supernets: dict[tuple[str, int], OneShotScorer] = {}
         self._data_modules: dict[str, DataModule] = {}
 
     def train(self, trial: TrialSpec) -> JsonObject:
-        target = self._config.target
-        return run_command(target, trial.overrides, trial.directory, trial.on_epoch)
+        return run_command(self._target, trial.overrides, trial.directory, trial.on_epoch)
 
     @cached_property
     def _table(self) -> nas201_table.Table:
-        assert self._config.benchmark.table is not None
-        return nas201_table.load(self._config.benchmark.table)
+        assert self._benchmark_config.table is not None
+        return nas201_table.load(self._benchmark_config.table)
 
     @cached_property
     def _benchmark(self) -> Benchmark:
-        config = self._config.benchmark
+        config = self._benchmark_config
         return Benchmark(self._table, config.dataset, config.epochs)
 
     def true_scores(self, genotype: AnyGenotype) -> dict[str, float]:
@@ -64,7 +69,7 @@ class TrialTools:
         return {"test_accuracy": accuracy, **scores, "architectures": ARCHITECTURES}
 
     def table_accuracy(self, genotype: AnyGenotype, *, split: str, epochs: int) -> float:
-        dataset = self._config.benchmark.dataset
+        dataset = self._benchmark_config.dataset
         return self._table.accuracy(str(genotype), dataset=dataset, split=split, epochs=epochs)
 
     def supernet_scores(
@@ -74,6 +79,17 @@ class TrialTools:
         if key not in self._supernets:
             self._supernets[key] = OneShotScorer(Path(checkpoint), calibration)
         return self._supernets[key].scores(genotype)
+
+    def training_free_scores(
+        self, trial: TrialSpec, names: Sequence[str], samples: int
+    ) -> Mapping[str, float]:
+        others = tuple(item for item in trial.overrides if not item.startswith("genotype="))
+        key = (*others, *names, str(samples))
+        if key not in self._untrained:
+            config = trial_config("retrain", [*others, f"genotype={trial.architecture}"])
+            assert isinstance(config, RetrainConfig)
+            self._untrained[key] = UntrainedSetup(config, tuple(names), samples)
+        return self._untrained[key].scores(trial.architecture)
 
     def network_costs(self, trial: TrialSpec, names: Sequence[str]) -> dict[str, float]:
         """Return costs of the network that a retraining at the trial's point would train.

@@ -61,7 +61,7 @@ class Worker:
 
     def __init__(self, plan: StudyPlan, study: Study, name: str) -> None:
         self.plan, self.study, self.name = plan, study, name
-        self.tools = TrialTools(plan.config)
+        self.tools = TrialTools(plan.config.target, plan.config.benchmark)
         self._window = study_window(study)
         self._watch = HeartbeatWatch(study, plan.config.heartbeat)
 

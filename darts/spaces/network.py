@@ -41,6 +41,14 @@ class NetworkBase(nn.Module):
         self.batch_share: BatchShare = None
         self.auxiliary = None
 
+    def feature_blocks(self) -> list[nn.Module]:
+        """Return the modules, in order, whose outputs are the features of the network.
+
+        Their outputs are ``(B, C, ...)``. Empty if the network has no such modules; scores of
+        features then do not apply.
+        """
+        return []
+
     def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]] | None:
         """Return where the operation of edge number ``edge`` of ``genotype.edges(cell)`` is stored.
 

@@ -1,4 +1,4 @@
-"""Judges: components that score a point by a training, a supernet's weights or a table.
+"""Judges: components that score a point by a training, cheaper measurements or a table.
 
 ``darts.judging.one_shot`` and ``darts.judging.nas201_table`` cite the papers.
 """
@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -57,6 +57,11 @@ class JudgeTools(Protocol):
     ) -> Mapping[str, float]:
         """Return validation scores such as ``valid_accuracy`` with the weights of a supernet."""
 
+    def training_free_scores(
+        self, trial: TrialSpec, names: Sequence[str], samples: int
+    ) -> Mapping[str, float]:
+        """Return scores of the untrained network, by name, for batches of ``samples`` samples."""
+
 
 @dataclass
 class Judge(ABC):
@@ -68,6 +73,15 @@ class Judge(ABC):
     trains: ClassVar[bool] = False  # whether it runs the trial's command
     metrics: ClassVar[tuple[str, ...] | None] = None  # metrics that it returns; None for all
     costs: ClassVar[tuple[str, ...]] = ()  # costs that it returns
+    absolute: ClassVar[bool] = True  # whether scores are metrics, not only comparable to others
+
+    def ranked_scores(self, metric: str) -> tuple[str, ...]:
+        """Return the names of the scores whose ranks order architectures, larger is better.
+
+        Args:
+            metric: The steering metric.
+        """
+        return (f"valid_{metric}",)
 
     @abstractmethod
     def __call__(self, trial: TrialSpec, tools: JudgeTools) -> Mapping[str, object]:
@@ -105,6 +119,29 @@ class SupernetJudge(Judge):
 
     def __call__(self, trial: TrialSpec, tools: JudgeTools) -> Mapping[str, object]:
         return tools.supernet_scores(self.checkpoint, trial.architecture, self.calibration)
+
+
+@JUDGES.register
+@dataclass
+class TrainingFreeJudge(Judge):
+    """Score the untrained network; several scores are combined by their ranks.
+
+    Attributes:
+        scores: Names of ``darts.judging.training_free.SCORES``.
+        samples: Samples per batch.
+    """
+
+    name: str = "training_free"
+    scores: list[str] = field(default_factory=list)
+    samples: int = number(32, low=2)
+    needs_genotype: ClassVar[bool] = True
+    absolute: ClassVar[bool] = False
+
+    def __call__(self, trial: TrialSpec, tools: JudgeTools) -> Mapping[str, object]:
+        return tools.training_free_scores(trial, self.scores, self.samples)
+
+    def ranked_scores(self, metric: str) -> tuple[str, ...]:
+        return tuple(self.scores)
 
 
 @JUDGES.register

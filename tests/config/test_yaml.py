@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import fnmatch
+import re
 import shlex
 from itertools import groupby
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 import darts
 from darts.config import COMMANDS, TYPES, ConfigError, compose, conf_folder, group_options
+from darts.judging.training_free import SCORES
 
 CONF = conf_folder()
 CHECKOUT = Path(darts.__file__).resolve().parents[1]
@@ -76,17 +78,33 @@ def test_command_of_the_file_composes(file: str) -> None:
     if group == "method":
         assert config.method == name
     elif group in TYPES and "," not in str(overrides):
-        assert getattr(config, group).name == name
+        assert getattr(config, group).name == component(file, default=name)
 
 
 def test_all_defaults_belong_to_a_task_or_a_data_set() -> None:
     assert {*group_options("defaults")} <= {*TYPES["task"], *group_options("dataset")}
 
 
+def component(file: str, default: str) -> str:
+    """Return the component that a file configures, if another file shares its type."""
+    if not file.startswith("judge/"):
+        return default
+    found = re.search(r"/schema/judge/(\w+)@", (CONF / file).read_text(encoding="utf-8"))
+    assert found is not None
+    return found[1]
+
+
 def test_every_component_has_a_file() -> None:
     for group, types in TYPES.items():
         if group != "dataset":
-            assert group_options(group) == sorted(types)
+            options = {component(f"{group}/{o}.yaml", default=o) for o in group_options(group)}
+            assert options == set(types)
+
+
+def test_every_training_free_score_has_a_file() -> None:
+    assert set(SCORES) <= set(group_options("judge"))
+    for name in SCORES:
+        assert compose("judge", [f"judge={name}"]).judge.scores == [name]
 
 
 def test_retrain_has_no_method() -> None:

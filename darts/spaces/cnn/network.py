@@ -200,6 +200,9 @@ class Network(NetworkBase):
         logits = self.classifier(output.mean(dim=(2, 3)))
         return (logits, auxiliary_logits) if auxiliary else logits
 
+    def feature_blocks(self) -> list[nn.Module]:
+        return list(self.cells)
+
     def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]]:
         return [
             (copy.operations, str(edge))

@@ -68,3 +68,6 @@ class Network(NetworkBase):
             x = rank_dropout(layer(x), self.dropout, self.training, self.batch_share)
         logits: Tensor = self.classifier(x)
         return (logits, None) if auxiliary else logits
+
+    def feature_blocks(self) -> list[nn.Module]:
+        return list(self.layers)

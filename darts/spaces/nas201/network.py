@@ -128,6 +128,9 @@ class Network(NetworkBase):
         logits = self.head(x)
         return (logits, None) if auxiliary else logits
 
+    def feature_blocks(self) -> list[nn.Module]:
+        return list(self.layers)
+
     def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]]:
         return [
             (layer.operations, str(layer.module_index[edge]))

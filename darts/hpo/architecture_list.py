@@ -1,0 +1,116 @@
+"""Lists of architectures with their true scores, from files of users or drawn at random."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from darts.config import ConfigError
+from darts.reading import MIB, read_text
+from darts.spaces import AnyGenotype, Space, parse_genotype
+from darts.spaces.genotype_text import short_repr
+
+COLUMNS = ("genotype", "architecture", "arch")  # names of the column with the architecture
+LIMIT = 64 * MIB  # bytes of a file
+
+_TRIES = 100  # draws per architecture before a space counts as exhausted
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """An architecture and, if it is known, its true score, larger is better."""
+
+    genotype: AnyGenotype
+    truth: float | None = None
+
+
+def read_architectures(path: str, *, truth: str | None, space: str) -> list[Architecture]:
+    """Read a file with one genotype per line, or a CSV file with a column of genotypes.
+
+    Args:
+        path: The file. A CSV file has a header with one of ``COLUMNS``.
+        truth: Name of the column with the true scores; None if there is none.
+        space: Name of the space that all architectures must belong to.
+
+    Raises:
+        ConfigError: If the file cannot be read or a line is invalid.
+    """
+    key = f"genotypes={path!r}"
+    try:
+        text = read_text(Path(path).expanduser(), limit=LIMIT)
+    except FileNotFoundError:
+        raise ConfigError(f"{key} does not exist") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{key}: {error}") from None
+    architectures = []
+    for place, genotype_text, truth_text in _entries(text, truth, key):
+        try:
+            genotype = parse_genotype(genotype_text)
+        except ValueError as error:
+            raise ConfigError(f"{key}, {place}: {error}") from None
+        if genotype.space != space:
+            raise ConfigError(
+                f"{key}, {place}: a genotype of space={genotype.space}, not of space={space}"
+            )
+        architectures.append(Architecture(genotype, _number(truth_text, f"{key}, {place}")))
+    if len(architectures) < 2:
+        raise ConfigError(f"{key} has {len(architectures)} architectures; at least 2 are needed")
+    return architectures
+
+
+def random_architectures(space: Space, count: int, seed: int) -> list[AnyGenotype]:
+    """Draw different architectures; fewer than ``count`` if the space seems to have no more."""
+    generator = torch.Generator().manual_seed(seed)
+    found: dict[str, AnyGenotype] = {}
+    failures = 0
+    while len(found) < count and failures < _TRIES:
+        genotype = space.random(generator)
+        failures = failures + 1 if str(genotype) in found else 0
+        found[str(genotype)] = genotype
+    return list(found.values())
+
+
+def _entries(text: str, truth: str | None, key: str) -> Iterator[tuple[str, str, str | None]]:
+    """Yield place, genotype and truth of each architecture."""
+    text = text.removeprefix("\ufeff")
+    header = next(csv.reader(io.StringIO(text[: text.find("\n") + 1] or text)), [])
+    column = next((name for name in COLUMNS if name in header), None)
+    if column is None:
+        if truth is not None:
+            raise ConfigError(
+                f"truth={truth}: {key} has no header with a column {' or '.join(COLUMNS)}"
+            )
+        for number, line in enumerate(text.splitlines(), 1):
+            if line.strip():
+                yield f"line {number}", line.strip(), None
+        return
+    if truth is not None and truth not in header:
+        choices = ", ".join(name for name in header if name != column)
+        raise ConfigError(f"truth={truth}: {key} has no such column; choose from {choices}")
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        for row in reader:
+            place = f"line {reader.line_num}"
+            if None in row or None in row.values():
+                raise ConfigError(f"{key}, {place}: it has not {len(header)} fields")
+            yield place, row[column], None if truth is None else row[truth]
+    except csv.Error as error:
+        raise ConfigError(f"{key}, line {reader.line_num}: {error}") from None
+
+
+def _number(text: str | None, place: str) -> float | None:
+    if text is None:
+        return None
+    try:
+        value = float(text[:100])
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ConfigError(f"{place}: the truth {short_repr(text)} is not a number")
+    return value

@@ -1,0 +1,125 @@
+"""What ``darts.judge`` scores: networks, architectures and their truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from darts.config import ConfigError, JudgeConfig, RetrainConfig, compose, one_of
+from darts.hpo.architecture_list import Architecture, random_architectures, read_architectures
+from darts.hpo.commands import merge_overrides, trial_config
+from darts.judging.benchmark import Benchmark
+from darts.judging.training_free import SCORES
+from darts.spaces import AnyGenotype
+from darts.strategies.judges import TrainingFreeJudge
+
+Values = NDArray[np.float64]
+
+_ANY_GENOTYPE = "genotype=DARTS_V2"  # only to compose a configuration that declares the space
+
+
+@dataclass(frozen=True)
+class JudgePlan:
+    """Architectures and how to score them.
+
+    Attributes:
+        overrides: Overrides of a retraining of any of the architectures, without its genotype.
+        architectures: The architectures, all different, with their truth if it is known.
+        metric: The steering metric.
+        higher_is_better: Whether higher values of the metric are better.
+    """
+
+    overrides: tuple[str, ...]
+    architectures: tuple[Architecture, ...]
+    metric: str
+    higher_is_better: bool
+
+    @property
+    def genotypes(self) -> list[str]:
+        """The genotypes as text."""
+        return [str(architecture.genotype) for architecture in self.architectures]
+
+    def truth(self) -> Values | None:
+        """Return the true scores ``(n,)``, or None if they are unknown."""
+        truths = [a.truth for a in self.architectures if a.truth is not None]
+        return np.array(truths) if len(truths) == len(self.architectures) else None
+
+    @classmethod
+    def make(cls, config: JudgeConfig) -> JudgePlan:
+        """Read or draw the architectures.
+
+        Raises:
+            ConfigError: If a file is invalid, or the settings do not fit together.
+        """
+        overrides = network_overrides(config)
+        networks = check_networks(config, overrides)
+        space = networks.space
+        benchmark = Benchmark.from_config(config.benchmark, space.name)
+        if config.genotypes is not None:
+            listed = read_architectures(config.genotypes, truth=config.truth, space=space.name)
+            unique = list({str(a.genotype): a for a in listed}.values())[: config.architectures]
+        else:
+            drawn = random_architectures(space, config.architectures, config.seed)
+            unique = [Architecture(genotype) for genotype in drawn]
+        if benchmark is not None and config.truth is None:
+            unique = [Architecture(a.genotype, _true_accuracy(benchmark, a)) for a in unique]
+        known = sum(a.truth is not None for a in unique)
+        if config.calibration and known < config.calibration + 2:
+            raise ConfigError(
+                f"calibration={config.calibration} needs the truth of at least "
+                f"{config.calibration + 2} architectures, and {known} are known; set "
+                "benchmark.table=FILE, or genotypes=FILE and truth=COLUMN"
+            )
+        higher_is_better = networks.task.metrics[networks.metric].higher_is_better
+        return cls(tuple(overrides), tuple(unique), networks.metric, higher_is_better)
+
+
+def network_overrides(config: JudgeConfig) -> list[str]:
+    """Return the overrides of all networks; ``base`` counts only if no data set is given."""
+    chooses_data = any(item.startswith(("dataset=", "experiment")) for item in config.overrides)
+    base = [] if chooses_data else config.base
+    defaults = [f"seed={config.seed}", "tracking.tensorboard=false", "tracking.figures=false"]
+    required = ["evaluate_test=false"]  # every choice is made on validation data
+    if config.metric is not None:
+        required.append(f"metric={config.metric}")
+    return merge_overrides([*defaults, *base, *config.overrides, *required])
+
+
+def check_networks(config: JudgeConfig, overrides: list[str]) -> RetrainConfig:
+    """Return the configuration of a retraining of a random architecture.
+
+    Raises:
+        ConfigError: If the judge or a setting does not fit.
+    """
+    named = [item for item in overrides if item.startswith("genotype=")]
+    if named:
+        raise ConfigError(f"{named[0]}: darts.judge scores several; set genotypes=FILE")
+    declared = compose("retrain", [*overrides, _ANY_GENOTYPE])
+    assert isinstance(declared, RetrainConfig)
+    space, judge = declared.space, config.judge
+    example: AnyGenotype = space.random(torch.Generator().manual_seed(0))
+    networks = trial_config("retrain", [*overrides, f"genotype={example}"])
+    assert isinstance(networks, RetrainConfig)
+    if judge.space not in (None, space.name):
+        raise ConfigError(f"judge={judge.name} supports space={judge.space}, not {space.name}")
+    if isinstance(judge, TrainingFreeJudge):
+        if not judge.scores:
+            raise ConfigError(f"judge.scores=[]: name some of {', '.join(SCORES)}")
+        for name in judge.scores:
+            one_of("judge.scores", name, SCORES)
+    elif config.calibration:
+        raise ConfigError(
+            f"calibration={config.calibration} weighs several scores; judge={judge.name} has one"
+        )
+    if judge.name == "table" and config.benchmark.table is None:
+        raise ConfigError("judge=table needs benchmark.table=FILE")
+    if config.truth is not None and config.genotypes is None:
+        raise ConfigError(f"truth={config.truth} is a column of a file; set genotypes=FILE")
+    return networks
+
+
+def _true_accuracy(benchmark: Benchmark, architecture: Architecture) -> float:
+    return benchmark.scores(architecture.genotype)["true_accuracy"]

@@ -1,0 +1,101 @@
+"""How well the scores of architectures agree with their truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from darts.config import JudgeConfig
+from darts.hpo.judge_plan import JudgePlan, Values
+from darts.hpo.score_file import ScoreFile
+from darts.judging.rankings import Agreement, agreement, calibrated_weights, combined
+from darts.judging.training_free import BASELINES
+
+
+@dataclass(frozen=True)
+class ScoreAnalysis:
+    """Scores of a judge, next to the baselines and the truth.
+
+    Attributes:
+        genotypes: Architectures as text.
+        columns: Scores ``(n,)`` by name, those of the judge and the baselines.
+        values: What the judge ranks architectures by, ``(n,)``: its score, or the combination of
+            its scores. Larger is better.
+        weights: Weight of each score in the combination; empty for a single score.
+        truth: True scores ``(n,)``; None if unknown.
+        calibrating: Architectures whose truth gave the weights, ``(n,)`` bool; they do not count in
+            the agreement.
+        seconds: Mean seconds per architecture, without the baselines.
+    """
+
+    genotypes: tuple[str, ...]
+    columns: dict[str, Values]
+    values: Values
+    weights: dict[str, float]
+    truth: Values | None
+    calibrating: np.ndarray
+    seconds: float
+
+    @classmethod
+    def make(cls, config: JudgeConfig, plan: JudgePlan, scored: ScoreFile) -> ScoreAnalysis:
+        """Combine the scores of all architectures of a plan."""
+        genotypes, truth = plan.genotypes, plan.truth()
+        ranked = config.judge.ranked_scores(plan.metric)
+        names = dict.fromkeys((*ranked, *BASELINES))
+        columns = {n: np.array([scored.score(text, n) for text in genotypes]) for n in names}
+        calibrating = np.zeros(len(genotypes), dtype=bool)
+        weights: dict[str, float] = {}
+        if len(ranked) == 1:
+            (values,) = (columns[name] for name in ranked)
+            if config.judge.absolute and not plan.higher_is_better:
+                values = np.where(np.isfinite(values), -values, -np.inf)
+        else:
+            own = {name: columns[name] for name in ranked}
+            weights = dict.fromkeys(ranked, 1.0)
+            if config.calibration and truth is not None:
+                draw = np.random.default_rng(config.seed)
+                calibrating[draw.permutation(len(genotypes))[: config.calibration]] = True
+                some = {name: column[calibrating] for name, column in own.items()}
+                weights = calibrated_weights(some, truth[calibrating])
+            values = combined(own, weights)
+        seconds = float(np.mean([scored.rows[text]["seconds"] for text in genotypes]))
+        return cls(tuple(genotypes), columns, values, weights, truth, calibrating, seconds)
+
+    def agreements(self) -> dict[str, Agreement]:
+        """Return the agreement with the truth of the judge, its scores and the baselines.
+
+        It is empty if the truth is unknown.
+        """
+        if self.truth is None:
+            return {}
+        counted = ~self.calibrating
+        shown = {"judge": self.values, **self.columns}
+        return {name: agreement(v[counted], self.truth[counted]) for name, v in shown.items()}
+
+    def summary(self) -> dict[str, object]:
+        """Return the entries of ``summary.json``."""
+        result: dict[str, object] = {
+            "architectures": len(self.genotypes),
+            "calibration": int(self.calibrating.sum()),
+            "seconds_per_architecture": self.seconds,
+        }
+        for name, found in self.agreements().items():
+            prefix = "" if name == "judge" else f"{name}_"
+            result[f"{prefix}spearman"] = found.spearman
+            result[f"{prefix}kendall"] = found.kendall
+            result[f"{prefix}top_recall"] = found.top_recall
+        result.update({f"weight_{name}": weight for name, weight in self.weights.items()})
+        return result
+
+    def rows(self) -> list[dict[str, object]]:
+        """Return the rows of ``scores.csv``, the best architecture first."""
+        columns = {"judge": self.values, **self.columns}
+        if self.truth is not None:
+            columns["truth"] = self.truth
+        order = np.argsort(-self.values, kind="stable")
+        return [
+            {"rank": rank, **{name: float(column[index]) for name, column in columns.items()}}
+            | {"genotype": self.genotypes[index]}
+            for rank, index in enumerate(order, 1)
+        ]

@@ -1,0 +1,82 @@
+"""The scores of architectures so far, in a file that a killed command continues from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict
+
+from darts.config import ConfigError
+from darts.reading import MIB, FileError, read_json_object
+from darts.typed_values import Misfit, typed_entries
+from darts.writing import write_json
+
+FILE = "scores.json"
+LIMIT = 256 * MIB
+
+
+class Row(TypedDict):
+    """Scores of one architecture; None stands for the worst score, which is infinite."""
+
+    genotype: str
+    seconds: float
+    scores: dict[str, float | None]
+
+
+class Content(TypedDict):
+    """Content of the file."""
+
+    rows: list[Row]
+    digest: str
+
+
+@dataclass
+class ScoreFile:
+    """Scores by genotype.
+
+    Attributes:
+        path: The file.
+        rows: Rows in the order in which they were computed.
+    """
+
+    path: Path
+    rows: dict[str, Row] = field(default_factory=dict)
+
+    def load(self) -> None:
+        """Read the rows of an interrupted command, if it wrote any.
+
+        Raises:
+            ConfigError: If the file is damaged or was changed.
+        """
+        if not self.path.exists():
+            return
+        try:
+            content = typed_entries(Content, read_json_object(self.path, limit=LIMIT))
+        except (FileError, Misfit, OSError) as error:
+            raise ConfigError(f"cannot resume: {error}") from None
+        if content["digest"] != _digest(content["rows"]):
+            raise ConfigError(f"cannot resume: {self.path} was changed after the run stopped")
+        self.rows = {row["genotype"]: row for row in content["rows"]}
+
+    def save(self) -> None:
+        """Write all rows atomically."""
+        rows = list(self.rows.values())
+        content: Content = {"rows": rows, "digest": _digest(rows)}
+        write_json(self.path, content)
+
+    def add(self, genotype: str, scores: dict[str, float], seconds: float) -> None:
+        """Add the scores of an architecture and the seconds that they took."""
+        plain = {name: value if math.isfinite(value) else None for name, value in scores.items()}
+        self.rows[genotype] = {"genotype": genotype, "seconds": seconds, "scores": plain}
+
+    def score(self, genotype: str, name: str) -> float:
+        """Return a score; minus infinity if it is not finite."""
+        value = self.rows[genotype]["scores"][name]
+        return -math.inf if value is None else value
+
+
+def _digest(rows: list[Row]) -> str:
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()

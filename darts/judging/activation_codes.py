@@ -1,0 +1,79 @@
+"""NASWOT: a score of untrained networks from the ReLUs that samples activate.
+
+References:
+    Mellor et al., "Neural Architecture Search without Training", arXiv:2006.04647, equations 1
+    and 2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from darts.judging.untrained import UntrainedNetwork
+
+_RELUS = (
+    torch.ops.aten.relu,
+    torch.ops.aten.relu_,
+    torch.ops.aten.hardtanh,  # ReLU6
+    torch.ops.aten.hardtanh_,
+)
+
+
+def naswot(network: UntrainedNetwork) -> float:
+    """Return ``log |det K|`` of the kernel of the samples' activation codes.
+
+    The code of a sample says which ReLU units have a positive output. ``K[i, j]`` is the number of
+    units in which the codes of samples i and j agree. The score is high if the network puts the
+    samples of a batch into different linear regions; it is ``-inf`` if two samples have equal
+    codes, or without ReLU units.
+    """
+    with _CodeRecorder() as recorder:
+        network.forward(network.batches[0])
+    kernel = agreement_kernel(recorder.codes)
+    if kernel is None:
+        return -math.inf
+    sign, log_determinant = torch.linalg.slogdet(kernel)
+    return float(log_determinant) if sign > 0 else -math.inf
+
+
+def agreement_kernel(codes: list[Tensor]) -> Tensor | None:
+    """Return how many units agree for each pair of samples: ``(B, B)`` float64; None for no units.
+
+    ``codes`` are ``(B, units)`` bool.
+    """
+    kernel: Tensor | None = None
+    for code in codes:
+        active = code.double()
+        inactive = 1 - active
+        agreement = active @ active.T + inactive @ inactive.T
+        kernel = agreement if kernel is None else kernel + agreement
+    return kernel
+
+
+class _CodeRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Records which outputs of ReLUs are positive, ``(B, units)`` bool per call.
+
+    The networks call the function as well as the module, so module hooks would miss some.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.codes: list[Tensor] = []
+
+    def __torch_dispatch__(  # Any: PyTorch passes arguments of any type
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func.overloadpacket in _RELUS:
+            self.codes.append((result > 0).flatten(1))
+        return result

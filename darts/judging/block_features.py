@@ -1,0 +1,87 @@
+"""Scores of untrained networks from the outputs of their blocks.
+
+References:
+    Lee and Ham, "AZ-NAS: Assembling Zero-Cost Proxies for Network Architecture Search",
+    arXiv:2403.19232, section 3.2: expressivity, progressivity and trainability.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from darts.judging.untrained import UntrainedNetwork
+
+
+def expressivity(network: UntrainedNetwork) -> float:
+    """Return the sum over blocks of the entropy of their features' principal components, in nats.
+
+    The entropy is that of the normalized eigenvalues of the covariance of the channels, over all
+    samples and positions. It is high if the features use all channels.
+    """
+    return sum(_entropies(network))
+
+
+def progressivity(network: UntrainedNetwork) -> float:
+    """Return the smallest increase of the entropy of ``expressivity`` from a block to the next."""
+    entropies = _entropies(network)
+    return min((b - a for a, b in itertools.pairwise(entropies)), default=0.0)
+
+
+def trainability(network: UntrainedNetwork) -> float:
+    """Return the mean over blocks of ``2 - s - 1 / s``, at most 0.
+
+    ``s`` is the spectral norm of the mean Jacobian of a block's channels with respect to those of
+    the block before. Gradients neither vanish nor explode if it is 1. The mean over samples and
+    positions is estimated with random signs as gradients of the block's output.
+    """
+    norms = []
+    for before, after in itertools.pairwise(network.block_outputs):
+        norm = 0.0
+        if before.requires_grad and after.requires_grad:  # not the case for constant outputs
+            signs = network.random_signs(after)
+            (back,) = torch.autograd.grad(
+                after, before, signs, retain_graph=True, allow_unused=True
+            )
+            norm = 0.0 if back is None else _spectral_norm(signs, back)
+        norms.append(max(norm, 1e-6))  # a block that passes no gradient on has the worst score
+    return sum(2 - norm - 1 / norm for norm in norms) / len(norms) if norms else 0.0
+
+
+def entropy_of_components(features: Tensor) -> float:
+    """Return the entropy of the normalized eigenvalues of the channels' covariance, in nats.
+
+    Args:
+        features: ``(B, C, ...)``.
+    """
+    rows = features.detach().transpose(0, 1).flatten(1).double()  # (C, samples and positions)
+    rows = rows - rows.mean(1, keepdim=True)
+    eigenvalues = torch.linalg.eigvalsh(rows @ rows.T / rows.shape[1]).clamp_min(0)
+    total = eigenvalues.sum()
+    if not total > 0:
+        return 0.0
+    return float(torch.special.entr(eigenvalues / total).sum())
+
+
+def _entropies(network: UntrainedNetwork) -> list[float]:
+    return [entropy_of_components(output) for output in network.block_outputs]
+
+
+def _spectral_norm(signs: Tensor, back: Tensor) -> float:
+    """Return the spectral norm of the mean outer product of gradients after and before a block.
+
+    Args:
+        signs: Gradient of the block's output, ``(B, C2, ...)``.
+        back: Gradient of its input, ``(B, C1, ...)``. If the block reduces the image, gradients
+            are summed over the positions that belong to one output position, and divided by the
+            square root of their number, which keeps their norm.
+    """
+    if back.shape[2:] != signs.shape[2:]:
+        ratio = back[0, 0].numel() / signs[0, 0].numel()
+        back = F.adaptive_avg_pool2d(back, (signs.shape[2], signs.shape[3])) * ratio**0.5
+    after = signs.transpose(0, 1).flatten(1).double()
+    before = back.transpose(0, 1).flatten(1).double()
+    return float(torch.linalg.matrix_norm(after @ before.T / after.shape[1], 2))

@@ -1,0 +1,108 @@
+"""Agreement of two rankings, and the combination of several scores by their ranks.
+
+References:
+    Lee and Ham, "AZ-NAS", arXiv:2403.19232, section 3.3: sum of the logarithms of ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+
+PRIOR_CORRELATION = 0.4
+"""Correlation of a score with the truth that calibration expects before it sees any truth."""
+
+PRIOR_TRUTHS = 8
+"""Number of architectures with known truth that weigh as much as the expectation."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well scores predict the truth.
+
+    Attributes:
+        spearman: Correlation of ranks, in [-1, 1].
+        kendall: Kendall's tau-b, in [-1, 1].
+        top_recall: Share of the best tenth by truth that is among the best tenth by score.
+    """
+
+    spearman: float
+    kendall: float
+    top_recall: float
+
+
+def agreement(scores: Values, truth: Values) -> Agreement:
+    """Compare scores with the truth, both ``(n,)``, larger is better; equal scores correlate 0."""
+    from scipy import stats
+
+    if len(scores) < 2 or np.ptp(_finite(scores)) == 0 or np.ptp(truth) == 0:
+        return Agreement(0.0, 0.0, _top_recall(scores, truth))
+    ranks = stats.rankdata(scores)
+    return Agreement(
+        float(stats.spearmanr(ranks, truth).statistic),
+        float(stats.kendalltau(ranks, truth).statistic),
+        _top_recall(scores, truth),
+    )
+
+
+def log_ranks(scores: Values) -> Values:
+    """Return ``log(rank / n)`` of scores ``(n,)``: 0 for the best, ``-log n`` for the worst.
+
+    Equal scores share their mean rank. The logarithm separates bad architectures more than good
+    ones, so an architecture must be good by every score to be good by their sum. NaN counts as the
+    worst score.
+    """
+    from scipy import stats
+
+    ranks: Values = stats.rankdata(np.where(np.isnan(scores), -np.inf, scores))
+    return np.log(ranks / len(ranks))
+
+
+def combined(scores: Mapping[str, Values], weights: Mapping[str, float] | None = None) -> Values:
+    """Return the weighted sum of log ranks of several scores, each ``(n,)``.
+
+    Args:
+        scores: Scores by name.
+        weights: Weight of each score; None for 1. A score with a negative weight is ranked in
+            reverse.
+    """
+    total = np.zeros(len(next(iter(scores.values()))))
+    for name, values in scores.items():
+        weight = 1.0 if weights is None else weights[name]
+        total += abs(weight) * log_ranks(values if weight >= 0 else -values)
+    return total
+
+
+def calibrated_weights(scores: Mapping[str, Values], truth: Values) -> dict[str, float]:
+    """Return a weight for each score from the truth of a few architectures.
+
+    The weight is the rank correlation with the truth, shrunk to ``PRIOR_CORRELATION``, since the
+    correlation of few architectures is uncertain: the prior counts as ``PRIOR_TRUTHS`` of them.
+
+    Args:
+        scores: Scores ``(n,)`` by name.
+        truth: Truth of the same architectures, ``(n,)``.
+    """
+    count = len(truth)
+    prior = PRIOR_CORRELATION * PRIOR_TRUTHS
+    return {
+        name: (prior + count * agreement(values, truth).spearman) / (PRIOR_TRUTHS + count)
+        for name, values in scores.items()
+    }
+
+
+def _finite(values: Values) -> Values:
+    """Replace infinities and NaN by the largest finite floats, so that differences are defined."""
+    return np.nan_to_num(values, nan=-1e300, neginf=-1e300, posinf=1e300)
+
+
+def _top_recall(scores: Values, truth: Values) -> float:
+    count = max(1, round(len(truth) / 10))
+    best = set(np.argsort(-truth, kind="stable")[:count].tolist())
+    found = set(np.argsort(-_finite(scores), kind="stable")[:count].tolist())
+    return len(best & found) / count

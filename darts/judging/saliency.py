@@ -1,0 +1,82 @@
+"""Scores of untrained networks from the gradients of their weights.
+
+References:
+    Abdelfattah et al., "Zero-Cost Proxies for Lightweight NAS", arXiv:2101.08134, section 3.1:
+    gradient norm, SNIP and SynFlow as sums over all weights of a network.
+    Lee et al., "SNIP: Single-shot Network Pruning", arXiv:1810.02340, equation 5.
+    Tanaka et al., "Pruning neural networks without any data", arXiv:2006.05467, section 6.
+    Li et al., "ZiCo: Zero-shot NAS via Inverse Coefficient of Variation on Gradients",
+    arXiv:2301.11300, equation 14.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+
+from darts.judging.untrained import UntrainedNetwork
+
+
+def gradient_norm(network: UntrainedNetwork) -> float:
+    """Return the sum over weight tensors of the Euclidean norm of the gradient of the loss."""
+    gradients = network.gradients()
+    return sum(float(gradient.norm()) for gradient in gradients)
+
+
+def snip(network: UntrainedNetwork) -> float:
+    """Return the sum over all weights of ``|weight * gradient of the loss|``."""
+    gradients = network.gradients()
+    pairs = zip(network.weights(), gradients, strict=True)
+    return sum(float((weight.detach() * gradient).abs().sum()) for weight, gradient in pairs)
+
+
+def synflow(network: UntrainedNetwork) -> float:
+    """Return the logarithm of the sum over all weights of ``weight * dR/dweight``.
+
+    ``R`` is the sum of the outputs of the network whose weights are replaced by their absolute
+    values, for an input of ones. Batch norm passes its input on, as it does in evaluation mode
+    before any training. The score depends on no data. It is computed in double precision, since it
+    grows exponentially with the depth.
+    """
+    net = copy.deepcopy(network.net).double().eval()
+    for module in net.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.reset_running_stats()
+            module.eps = 0.0
+    weights = [parameter for parameter in net.parameters() if parameter.ndim > 1]
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.abs_()
+    output = net(torch.ones_like(network.example, dtype=torch.float64)).sum()
+    gradients = torch.autograd.grad(output, weights, allow_unused=True)
+    pairs = zip(weights, gradients, strict=True)
+    total = sum(float((weight.detach() * g).sum()) for weight, g in pairs if g is not None)
+    return math.log(total) if total > 0 else -math.inf
+
+
+def zico(network: UntrainedNetwork) -> float:
+    """Return the sum over weight tensors of ``log(sum(mean |gradient| / deviation |gradient|))``.
+
+    Mean and deviation are over the batches, of which there must be at least two. The inner sum is
+    over the weights of a tensor whose gradients differ between batches; a tensor without such
+    weights is left out.
+    """
+    if len(network.batches) < 2:
+        raise ValueError(f"zico needs at least two batches, got {len(network.batches)}")
+    per_batch = [network.gradients(number) for number in range(len(network.batches))]
+    score = 0.0
+    for gradients in zip(*per_batch, strict=True):
+        magnitudes = torch.stack(gradients).abs()
+        ratio = _ratio(magnitudes.mean(0), magnitudes.std(0, correction=0))
+        if ratio > 0:
+            score += math.log(ratio)
+    return score
+
+
+def _ratio(mean: Tensor, deviation: Tensor) -> float:
+    """Return the sum of mean / deviation over the entries with a deviation."""
+    varies = deviation > 0
+    return float((mean[varies] / deviation[varies]).sum())

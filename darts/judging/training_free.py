@@ -1,0 +1,85 @@
+"""Scores of networks that need no training, by name.
+
+A training-free score can have the wrong sign on a space: see docs/judging.md. Parameters and MACs
+cost almost nothing and are the baselines of all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from darts.judging.activation_codes import naswot
+from darts.judging.block_features import expressivity, progressivity, trainability
+from darts.judging.saliency import gradient_norm, snip, synflow, zico
+from darts.judging.untrained import UntrainedNetwork
+from darts.spaces import NetworkBase
+from darts.training.cost import count_macs, count_parameters
+
+BASELINES = ("parameters", "macs")
+"""Scores that stand next to every other one."""
+
+COMBINATION = ("expressivity", "progressivity", "trainability", "macs", "naswot", "synflow")
+"""Scores whose ranks are combined by default."""
+
+
+def parameters(network: UntrainedNetwork) -> float:
+    """Return the number of parameters."""
+    return float(count_parameters(network.net.parameters()))
+
+
+def macs(network: UntrainedNetwork) -> float:
+    """Return the multiply-accumulates of a forward pass of one sample."""
+    return float(count_macs(network.net, network.example))
+
+
+@dataclass(frozen=True)
+class TrainingFreeScore:
+    """A score, larger for better networks.
+
+    Attributes:
+        compute: Computes the score; an infinite score is valid.
+        needs_numbers: Whether it applies only to inputs of numbers, such as images, not to words.
+        needs_blocks: Whether it applies only to networks with ``feature_blocks``.
+        batches: Number of batches that it needs.
+    """
+
+    compute: Callable[[UntrainedNetwork], float]
+    needs_numbers: bool = False
+    needs_blocks: bool = False
+    batches: int = 1
+
+
+SCORES: Mapping[str, TrainingFreeScore] = {
+    "parameters": TrainingFreeScore(parameters, batches=0),
+    "macs": TrainingFreeScore(macs, batches=0),
+    "gradient_norm": TrainingFreeScore(gradient_norm),
+    "snip": TrainingFreeScore(snip),
+    "synflow": TrainingFreeScore(synflow, needs_numbers=True, batches=0),
+    "zico": TrainingFreeScore(zico, batches=2),
+    "naswot": TrainingFreeScore(naswot, needs_numbers=True),
+    "expressivity": TrainingFreeScore(expressivity, needs_numbers=True, needs_blocks=True),
+    "progressivity": TrainingFreeScore(progressivity, needs_numbers=True, needs_blocks=True),
+    "trainability": TrainingFreeScore(trainability, needs_numbers=True, needs_blocks=True),
+}
+
+
+def why_unsupported(name: str, net: NetworkBase, *, has_numbers: bool) -> str | None:
+    """Return why a score does not apply to a network, or None if it does.
+
+    Args:
+        name: A key of ``SCORES``.
+        net: A network of the space.
+        has_numbers: Whether the inputs are floating-point numbers.
+    """
+    score = SCORES[name]
+    if score.needs_numbers and not has_numbers:
+        return f"{name} needs inputs of numbers, such as images, not words"
+    if score.needs_blocks and not net.feature_blocks():
+        return f"{name} needs a network of blocks with channels"
+    return None
+
+
+def score_network(network: UntrainedNetwork, names: Iterable[str]) -> dict[str, float]:
+    """Return the scores of a network by name."""
+    return {name: SCORES[name].compute(network) for name in names}

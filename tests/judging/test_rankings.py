@@ -1,0 +1,66 @@
+"""Agreement of rankings, and combination of scores by their ranks."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from darts.judging.rankings import agreement, calibrated_weights, combined, log_ranks
+
+
+def kendall(a: np.ndarray, b: np.ndarray) -> float:
+    """Return Kendall's tau-b by comparing all pairs."""
+    pairs = list(itertools.combinations(range(len(a)), 2))
+    x = np.array([np.sign(a[i] - a[j]) for i, j in pairs])
+    y = np.array([np.sign(b[i] - b[j]) for i, j in pairs])
+    return float((x * y).sum() / math.sqrt((x * x).sum() * (y * y).sum()))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_agreement_equals_direct_computations(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    scores, truth = draw.integers(0, 8, 30).astype(float), draw.normal(size=30)
+    found = agreement(scores, truth)
+    ranks = [np.mean(np.flatnonzero(np.sort(scores) == s)) for s in scores]
+    assert found.spearman == pytest.approx(np.corrcoef(ranks, truth.argsort().argsort())[0, 1])
+    assert found.kendall == pytest.approx(kendall(scores, truth))
+
+
+def test_top_recall_is_the_share_of_the_best_tenth_that_is_found() -> None:
+    truth = np.arange(20.0)
+    scores = truth.copy()
+    scores[19] = -1  # the best architecture gets the worst score
+    assert agreement(scores, truth).top_recall == 0.5
+    assert agreement(truth, truth).top_recall == 1
+
+
+def test_infinite_scores_are_ranked_and_equal_scores_do_not_correlate() -> None:
+    truth = np.array([1.0, 2.0, 3.0])
+    assert agreement(np.array([-np.inf, 1.0, 2.0]), truth).spearman == pytest.approx(1)
+    assert agreement(np.array([-np.inf] * 3), truth).spearman == 0
+
+
+def test_log_ranks_share_the_rank_of_equal_scores() -> None:
+    found = log_ranks(np.array([5.0, -np.inf, 5.0, 9.0]))
+    assert found == pytest.approx(np.log([2.5 / 4, 1 / 4, 2.5 / 4, 1]))
+    assert log_ranks(np.array([1.0, np.nan]))[1] == pytest.approx(math.log(0.5))
+
+
+def test_a_negative_weight_reverses_a_ranking() -> None:
+    scores = {"a": np.array([1.0, 2.0, 3.0]), "b": np.array([3.0, 2.0, 1.0])}
+    assert combined(scores, {"a": 2.0, "b": -1.0}) == pytest.approx(3 * log_ranks(scores["a"]))
+    assert combined(scores) == pytest.approx(log_ranks(scores["a"]) + log_ranks(scores["b"]))
+
+
+def test_calibration_turns_a_score_with_the_wrong_sign_and_expects_little_of_few_truths() -> None:
+    truth = np.arange(40.0)
+    scores = {"right": truth, "wrong": -truth}
+    many = calibrated_weights(scores, truth)
+    assert many["right"] > 0.8
+    assert many["wrong"] < -0.5
+    few = calibrated_weights({n: s[:2] for n, s in scores.items()}, truth[:2])
+    assert few["right"] == pytest.approx((0.4 * 8 + 2) / 10)
+    assert few["wrong"] > 0
