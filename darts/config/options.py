@@ -71,9 +71,10 @@ class PenaltyConfig:
 class BenchmarkConfig:
     """A benchmark table, and the column with the accuracies to use."""
 
-    table: str | None = None  # file with the accuracy of every architecture of space=nas201
+    table: str | None = None  # file with the accuracy of every architecture of the space
     dataset: str = "cifar10"  # data set of that column
-    epochs: int = number(200, low=1)  # length of the trainings of that column
+    # Length of the trainings of that column; null: 200 for NAS-Bench-201, 50 for NAS-Bench-Macro.
+    epochs: int | None = number(None, low=1)
 
 
 @dataclass

@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
 from darts.config import BenchmarkConfig
-from darts.judging import nas201_table
-from darts.spaces import AnyGenotype
+from darts.judging import macro_table, nas201_table
+from darts.judging.benchmark_table import BenchmarkTable, Column
+from darts.spaces import AnyGenotype, Space, space_of
+
+
+class TableFormat(NamedTuple):
+    """A kind of benchmark table: how to read it, and the space that it covers.
+
+    Attributes:
+        load: Reads a file.
+        space: Name of the space.
+        options: Fields of the space that restrict it to the architectures of the benchmark.
+    """
+
+    load: Callable[[str], BenchmarkTable]
+    space: str
+    options: Mapping[str, str]
+
+
+TABLES: dict[str, TableFormat] = {
+    "nas201": TableFormat(nas201_table.load, "nas201", {}),
+    "macro": TableFormat(macro_table.load, "macro", {"skeleton": "nasbench"}),
+}
+"""The benchmark tables by the name that ``Space.benchmark`` declares."""
 
 
 class Benchmark:
@@ -13,28 +38,26 @@ class Benchmark:
     Args:
         table: Table with the accuracies.
         dataset: Data set of the trainings that the accuracies come from.
-        epochs: Epochs of these trainings.
+        epochs: Epochs of these trainings; None for the usual number of the benchmark.
 
     Raises:
         ValueError: If the table has no test accuracies of such trainings.
     """
 
-    def __init__(self, table: nas201_table.Table, dataset: str, epochs: int) -> None:
+    def __init__(self, table: BenchmarkTable, dataset: str, epochs: int | None) -> None:
         self._table = table
-        self._column: nas201_table.Column = {"dataset": dataset, "split": "test", "epochs": epochs}
+        self._column: Column = {"dataset": dataset, "split": "test", "epochs": epochs}
         self._table.optimum(**self._column)  # raises if the column does not exist
 
     @classmethod
-    def from_config(cls, config: BenchmarkConfig, space: str) -> Benchmark | None:
+    def from_config(cls, config: BenchmarkConfig, space: Space) -> Benchmark | None:
         """Load the configured table, or return None if there is none.
 
-        Raise ``ValueError`` if the file is not a table, or if ``space`` is not ``nas201``.
+        Raise ``ValueError`` if the file is not a table, or if no table covers the space.
         """
         if config.table is None:
             return None
-        if space != "nas201":
-            raise ValueError(f"benchmark.table needs space=nas201, not space={space}")
-        return cls(nas201_table.load(config.table), config.dataset, config.epochs)
+        return cls(load_table(config.table, space), config.dataset, config.epochs)
 
     def scores(self, genotype: AnyGenotype) -> dict[str, float]:
         """Return ``true_accuracy``, ``true_regret`` and ``true_rank`` of a genotype.
@@ -42,9 +65,28 @@ class Benchmark:
         Accuracy and regret are fractions. The regret is the difference to the best accuracy in the
         table; the best rank is 1.
         """
-        arch = str(genotype)
         return {
-            "true_accuracy": self._table.accuracy(arch, **self._column) / 100,
-            "true_rank": self._table.rank(arch, **self._column),
-            "true_regret": self._table.regret(arch, **self._column) / 100,
+            "true_accuracy": self._table.accuracy(genotype, **self._column) / 100,
+            "true_rank": self._table.rank(genotype, **self._column),
+            "true_regret": self._table.regret(genotype, **self._column) / 100,
         }
+
+
+def load_table(path: str, space: Space) -> BenchmarkTable:
+    """Read the table of the benchmark that covers a space.
+
+    Raises:
+        ValueError: If there is no such benchmark, or the file is not its table.
+    """
+    if space.benchmark is None:
+        needed = " or ".join(
+            " ".join([f"space={t.space}", *(f"space.{k}={v}" for k, v in t.options.items())])
+            for t in TABLES.values()
+        )
+        raise ValueError(f"benchmark.table needs {needed}, not space={space.name}")
+    return TABLES[space.benchmark].load(path)
+
+
+def load_table_of(path: str, genotype: AnyGenotype) -> BenchmarkTable:
+    """Read the table of the benchmark that contains a genotype; errors as for ``load_table``."""
+    return load_table(path, space_of(genotype))

@@ -112,7 +112,7 @@ class Search(Recipe):
         # Some metrics need a minimum number of classes.
         one_of("metric", config.metric, objective.scores(self.ranks.device).metric_names)
         self.objective = objective
-        self.benchmark = Benchmark.from_config(config.benchmark, config.space.name)
+        self.benchmark = Benchmark.from_config(config.benchmark, config.space)
         sizes = self.data.network_sizes(config.space)
         with checkpoint_errors(run.checkpoint):
             self.searcher = Searcher(config, objective, self.ranks, sizes, saved=run.saved)

@@ -141,7 +141,7 @@ def replaced(lines: list[str], number: int, *swap: str) -> list[str]:
         (lambda ls: [*ls[:5], "a,b", *ls[6:]], "line 6 has 2 fields"),
         (lambda ls: [*ls[:5], ls[5].rsplit(",", 2)[0] + ",high,0", *ls[6:]], "line 6: .*'high'"),
         (lambda ls: [*ls[:5], ls[5].rsplit(",", 2)[0] + ",,0", *ls[6:]], "line 6: could not"),
-        (lambda ls: [*ls[:5], ls[5].rsplit(",", 2)[0] + ",nan,0", *ls[6:]], "accuracies must be"),
+        (lambda ls: [*ls[:5], ls[5].rsplit(",", 2)[0] + ",nan,0", *ls[6:]], "must be between 0"),
         (lambda ls: [*ls[:5], ls[5].rsplit(",", 2)[0] + ",101,0", *ls[6:]], "between 0 and 100"),
         (lambda ls: [*ls[:5], ls[5].rsplit(",", 2)[0] + ",-1,0", *ls[6:]], "between 0 and 100"),
     ],
@@ -203,7 +203,7 @@ HEADER = b"arch,cifar10_test_ep200\n"
     ("data", "message"),
     [
         (gzip.compress(HEADER + bytes(65 * 2**20)), "more than 67,108,864 bytes after"),
-        (b"arch," + b",".join(b"a%d_test_ep1" % n for n in range(201)), "more than 200 columns"),
+        (b"arch," + b",".join(b"a%d_test_ep1" % n for n in range(201)), "more than 200 columns of"),
         (b"arch,a_test_ep1," + b"a_" * 60_000 + b"\n", "0 of 15625 architectures"),
         (HEADER + ARCHS[0].encode() + b"," + b"1" * 100_000, "line 2: a number has more than 100"),
     ],
@@ -245,3 +245,74 @@ def test_the_published_optima() -> None:
     assert table.accuracy(skips) == pytest.approx(54.30, abs=0.005)
     assert table.rank(table.optimum()[0]) == 1
     assert table.rank(skips) > 10_000
+
+
+@pytest.fixture(scope="module")
+def latencies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("latency") / "latency.csv"
+    lines = [f"{arch},{index / 100},{index % 7 + 1}" for index, arch in enumerate(ARCHS)]
+    path.write_text("\n".join(["arch,raspi4,fpga", *reversed(lines)]))
+    return path
+
+
+def test_latencies_match_the_file(lines: list[str], latencies: Path, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(lines))
+    for place in (latencies, latencies.parent):
+        table = nas201_table.load(path, latency=place)
+        assert table.devices == ("raspi4", "fpga")
+        for index in (0, 77, 15624):
+            assert table.latency(ARCHS[index], "raspi4") == index / 100
+            assert table.latency(Genotype.from_index(index), "fpga") == index % 7 + 1
+        assert table.latencies("fpga").shape == (15625,)
+    with pytest.raises(ValueError, match="device 'tpu' is unknown; choose from raspi4, fpga"):
+        table.latency(ARCHS[0], "tpu")
+    with pytest.raises(ValueError, match="not a NAS-Bench-201 architecture"):
+        table.latency("|none~0|", "fpga")
+
+
+def test_a_table_without_latencies_says_how_to_load_them(table: nas201_table.Table) -> None:
+    assert table.devices == ()
+    with pytest.raises(ValueError, match="the table has no latencies; load it with latency=FILE"):
+        table.latency(ARCHS[0], "raspi4")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("arch\n", "needs a column arch and a column of milliseconds per device"),
+        ("raspi4,fpga\n", "needs a column arch and a column of milliseconds per device"),
+        (f"arch,fpga\n{ARCHS[0]},3\n", r"is not a latency table: it has 1 of 15625"),
+        (f"arch,fpga\n{ARCHS[0]},-3\n", "line 2: fpga must be between 0 and 1e"),
+        (f"arch,fpga\n{ARCHS[0]},\n", "line 2: could not convert"),
+        (f"arch,fpga\n{ARCHS[0]},inf\n", "line 2: fpga must be between 0"),
+        ("arch,fpga\n|x|,3\n", "line 2: '.x.' is not an architecture of NAS-Bench-201"),
+    ],
+    ids=range(7),
+)
+def test_an_invalid_latency_table_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "slow.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        nas201_table.load(tmp_path / "none.csv", latency=path)
+    assert "\n" not in str(caught.value)
+    assert "slow.csv" in str(caught.value)
+    with pytest.raises(ValueError, match=r"the latency table .* does not exist"):
+        nas201_table.load(tmp_path / "none.csv", latency=tmp_path / "no.csv")
+
+
+@pytest.mark.data
+@pytest.mark.skipif(
+    not Path(os.environ.get("DARTS_DATA", ""), "nasbench201", "latency.csv").is_file(),
+    reason="the directory DARTS_DATA contains no nasbench201/latency.csv",
+)
+def test_the_published_latencies() -> None:
+    folder = Path(os.environ["DARTS_DATA"], "nasbench201")
+    table = nas201_table.load(folder, latency=folder)
+    assert {"raspi4", "pixel3", "fpga", "eyeriss", "1080ti_1"} <= set(table.devices)
+    arch = (
+        "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|"
+        "+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"
+    )
+    assert table.latency(arch, "raspi4") == 10.482
+    assert table.latency(arch, "fpga") == 2.573

@@ -1,0 +1,214 @@
+"""Benchmark tables: known numbers, such as accuracies, of every architecture of a space.
+
+A table is a CSV file, plain or gzip-compressed, with a column ``arch`` and a row for each
+architecture. A benchmark is a subclass of ``BenchmarkTable`` and a ``Layout``, which describes its
+files.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darts.reading import MIB, gunzip, one_line, read_bytes
+from darts.spaces.any_genotype import AnyGenotype
+from darts.spaces.genotype_text import short_repr
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+Values: TypeAlias = NDArray[np.float64]
+
+LIMIT = 64 * MIB
+"""Bytes of a table, also after decompression; a table of 15,625 rows and 24 columns has 4 MiB."""
+COLUMN_LIMIT = 200
+CELL_LIMIT = 100
+"""Characters of a number and of the name of a column that is read."""
+
+
+class Column(TypedDict, total=False):
+    """Key of a column of accuracies: data set, split with an optional source, training epochs."""
+
+    dataset: str
+    split: str
+    epochs: int | None
+
+
+class BenchmarkTable(ABC):
+    """Accuracies of all architectures of a benchmark. Iteration yields the architectures as text.
+
+    Every lookup takes the fields of ``Column`` as keyword arguments. An architecture is given as
+    genotype or as text. An unknown architecture or column raises ``ValueError``.
+
+    Args:
+        columns: Accuracies in percent ``(N,)`` by column name, in the order of ``index``. Names are
+            ``<dataset>_<split>_ep<epochs>``, optionally followed by ``_<source>``.
+
+    Attributes:
+        default_epochs: Length of the trainings whose accuracies are read by default.
+    """
+
+    default_epochs: ClassVar[int]
+
+    def __init__(self, columns: Mapping[str, Values]) -> None:
+        self._columns = columns
+
+    @abstractmethod
+    def index(self, arch: str | AnyGenotype) -> int:
+        """Return the position of an architecture in the columns."""
+
+    @abstractmethod
+    def arch(self, index: int) -> str:
+        """Return the architecture at a position, in the notation of the benchmark."""
+
+    def __len__(self) -> int:
+        return len(next(iter(self._columns.values())))
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self.arch, range(len(self)))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns of accuracies."""
+        return tuple(self._columns)
+
+    def column(
+        self, *, dataset: str = "cifar10", split: str = "test", epochs: int | None = None
+    ) -> Values:
+        """Return accuracies in percent ``(N,)``; ``split="test_x"`` names the source ``x``."""
+        split, _, source = str(split).partition("_")
+        epochs = self.default_epochs if epochs is None else epochs
+        name = f"{dataset}_{split}_ep{epochs}" + (f"_{source}" if source else "")
+        if name not in self._columns:
+            available = ", ".join(self._columns)
+            raise ValueError(f"the table has no column {short_repr(name)}; choose from {available}")
+        return self._columns[name]
+
+    def accuracy(self, arch: str | AnyGenotype, **column: Unpack[Column]) -> float:
+        """Return the accuracy of an architecture in percent."""
+        return float(self.column(**column)[self.index(arch)])
+
+    def rank(self, arch: str | AnyGenotype, **column: Unpack[Column]) -> int:
+        """Return one plus the number of better architectures; 1 is the best rank."""
+        values = self.column(**column)
+        return 1 + int((values > values[self.index(arch)]).sum())
+
+    def regret(self, arch: str | AnyGenotype, **column: Unpack[Column]) -> float:
+        """Return the best accuracy in the column minus that of ``arch``, in percentage points."""
+        values = self.column(**column)
+        return float(values.max() - values[self.index(arch)])
+
+    def percentile(self, arch: str | AnyGenotype, **column: Unpack[Column]) -> float:
+        """Return the percentage of architectures that are not better, including ``arch`` itself."""
+        values = self.column(**column)
+        return 100 * float((values <= values[self.index(arch)]).mean())
+
+    def optimum(self, **column: Unpack[Column]) -> tuple[str, float]:
+        """Return the best architecture (the first of equals) and its accuracy in percent."""
+        values = self.column(**column)
+        best = int(values.argmax())
+        return self.arch(best), float(values[best])
+
+
+class Layout(NamedTuple):
+    """The files of a benchmark.
+
+    Attributes:
+        benchmark: Name of the benchmark in messages.
+        files: Names of a table in a directory.
+        archs: Returns the text of all architectures, in the order of their index.
+        select: Returns the columns to read from a header, with the largest value of each; raises
+            ``ValueError`` if a required column is missing. The smallest value is 0.
+        kind: Name of the kind of table in messages.
+    """
+
+    benchmark: str
+    files: tuple[str, ...]
+    archs: Callable[[], Iterator[str]]
+    select: Callable[[Sequence[str]], Mapping[str, float]]
+    kind: str = "benchmark table"
+
+
+def read_table(path: str | Path, layout: Layout) -> dict[str, Values]:
+    """Read columns of a table, in the order of the architectures' indices.
+
+    Args:
+        path: A CSV file, plain or gzip-compressed, or a directory with one of ``layout.files``.
+        layout: The format of the file.
+
+    Raises:
+        ValueError: If the file does not exist, is larger than ``LIMIT`` bytes, or is not a complete
+            and valid table; the message has one line and names the file.
+        OSError: If the file cannot be read.
+    """
+    file = Path(path).expanduser()
+    if file.is_dir():
+        tables = [file / name for name in layout.files if (file / name).is_file()]
+        if not tables:
+            raise ValueError(f"{str(path)!r} contains neither {' nor '.join(layout.files)}")
+        file = tables[0]
+    if not file.exists():
+        raise ValueError(f"the {layout.kind} {str(path)!r} does not exist")
+    data = read_bytes(file, limit=LIMIT)
+    try:
+        if data[:2] == b"\x1f\x8b":
+            data = gunzip(data, limit=LIMIT)
+        return _parse(data.decode("utf-8-sig"), layout)
+    except (UnicodeDecodeError, csv.Error) as error:
+        reason = short_repr(str(error))
+        raise ValueError(f"{str(path)!r} cannot be read as CSV: {reason}") from None
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} is not a {layout.kind}: {error}") from None
+
+
+def _parse(text: str, layout: Layout) -> dict[str, Values]:
+    reader = csv.reader(io.StringIO(text, newline=""))
+    header = next(reader, [])
+    limits = layout.select([name for name in header if len(name) <= CELL_LIMIT])
+    if len(limits) > COLUMN_LIMIT:
+        raise ValueError(f"it has more than {COLUMN_LIMIT} columns of numbers")
+    if len(set(header)) != len(header):
+        raise ValueError("two columns have the same name")
+    position_of_arch, positions = header.index("arch"), [header.index(name) for name in limits]
+    archs = list(layout.archs())
+    indices = {arch: index for index, arch in enumerate(archs)}
+    values = np.full((len(archs), len(limits)), np.nan)
+    present = np.zeros(len(archs), dtype=bool)
+    for row in reader:
+        line = f"line {reader.line_num}"
+        if len(row) != len(header):
+            raise ValueError(f"{line} has {len(row)} fields, the header has {len(header)}")
+        arch = row[position_of_arch]
+        index = indices.get(arch)
+        if index is None:
+            name = short_repr(arch)
+            raise ValueError(f"{line}: {name} is not an architecture of {layout.benchmark}")
+        if present[index]:
+            raise ValueError(f"{line}: {arch} is a duplicate")
+        present[index] = True
+        try:
+            values[index] = [_number(row[position]) for position in positions]
+        except ValueError as error:
+            raise ValueError(f"{line}: {one_line(error)}") from None
+        for (name, limit), value in zip(limits.items(), values[index], strict=True):
+            if not 0 <= value <= limit:  # true for NaN, too
+                raise ValueError(f"{line}: {name} must be between 0 and {limit:g}")
+    if not present.all():
+        missing = archs[int(present.argmin())]
+        raise ValueError(
+            f"it has {int(present.sum())} of {len(archs)} architectures; {missing} is missing"
+        )
+    return {name: values[:, position] for position, name in enumerate(limits)}
+
+
+def _number(cell: str) -> float:
+    if len(cell) > CELL_LIMIT:
+        raise ValueError(f"a number has more than {CELL_LIMIT} characters")
+    return float(cell)

@@ -1,0 +1,159 @@
+"""NAS-Bench-Macro: accuracy, parameters and MACs of every architecture, from a table.
+
+The benchmark has trained 6,561 chains of eight blocks on CIFAR-10, each three times for 50 epochs.
+It writes an architecture as eight digits, one per block: 0 for identity, 1 for an inverted residual
+block with kernel size 3 and expansion 3, 2 for kernel size 5 and expansion 6. At the start of a
+stage, identity is a 1x1 convolution. Here, these are genotypes of ``space=macro`` with
+``space.skeleton=nasbench``.
+
+A table is a CSV file, plain or gzip-compressed, with the columns ``arch``, ``mean_acc`` (mean test
+accuracy in percent), ``params`` and ``flops`` (MACs), and optionally ``std`` (standard deviation of
+the test accuracies) and ``test_acc_0``, ``test_acc_1``, ... (single trainings). The mean is the
+column ``cifar10_test_ep50``, the first training ``cifar10_test_ep50_run0`` (``split="test_run0"``).
+
+An accuracy is the best of a training's 50 epochs on the test split, so it is slightly optimistic.
+Architectures that differ only in the position of identities within a stage are the same network and
+have equal rows: there are 3,969 different networks.
+
+References:
+    Su et al., "Prioritized Architecture Sampling with Monto-Carlo Tree Search", arXiv:2103.11922,
+    section 5.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import ClassVar
+
+from darts.judging.benchmark_table import BenchmarkTable, Layout, Values, read_table
+from darts.spaces.any_genotype import AnyGenotype
+from darts.spaces.genotype_text import short_repr
+from darts.spaces.macro import Genotype, Macro
+from darts.spaces.macro.skeleton import SKELETONS
+
+__all__ = ["Table", "arch_of", "genotype_of", "load", "space"]
+
+_SKELETON = "nasbench"
+_DEPTHS = SKELETONS[_SKELETON].depths or ()
+_BLOCKS = sum(_DEPTHS)
+_FIRST = ("conv_1x1", "mb_k3_e3", "mb_k5_e6")  # by digit, at the start of a stage
+_REST = ("skip_connect", "mb_k3_e3", "mb_k5_e6")
+_OPERATIONS = [names for depth in _DEPTHS for names in (_FIRST, *[_REST] * (depth - 1))]
+_ACCURACY = "cifar10_test_ep50"
+_RUN = re.compile(r"test_acc_(\d+)")
+_NUMBERS = {"params": "parameters", "flops": "macs", "std": "deviation"}
+
+
+class Table(BenchmarkTable):
+    """Accuracies, parameters and MACs of all architectures.
+
+    Args:
+        columns: Accuracies in percent ``(6561,)`` by column name. The order is that of the numbers
+            that the digits of an architecture form.
+        numbers: The arrays ``(6561,)`` ``parameters``, ``macs`` and optionally ``deviation`` (of
+            the accuracies of an architecture's trainings, in percentage points), in the same order.
+    """
+
+    default_epochs: ClassVar[int] = 50
+
+    def __init__(self, columns: Mapping[str, Values], numbers: Mapping[str, Values]) -> None:
+        super().__init__(columns)
+        self.numbers = numbers
+
+    def index(self, arch: str | AnyGenotype) -> int:
+        digits = arch if isinstance(arch, str) and arch.isdigit() else arch_of(arch)
+        _check(digits)
+        return int(digits, 3)
+
+    def arch(self, index: int) -> str:
+        return "".join(str(index // 3**place % 3) for place in reversed(range(_BLOCKS)))
+
+    def parameters(self, arch: str | AnyGenotype) -> int:
+        """Return the number of parameters of an architecture's network."""
+        return int(self.numbers["parameters"][self.index(arch)])
+
+    def macs(self, arch: str | AnyGenotype) -> int:
+        """Return the multiply-accumulate operations for one image of 32x32 pixels."""
+        return int(self.numbers["macs"][self.index(arch)])
+
+
+def space() -> Macro:
+    """Return the benchmark's space, with networks of the benchmark's size."""
+    return Macro(channels=SKELETONS[_SKELETON].channels, skeleton=_SKELETON)
+
+
+def arch_of(genotype: str | AnyGenotype) -> str:
+    """Return the eight digits of a genotype, which may be given as text.
+
+    Raises:
+        ValueError: The genotype is not an architecture of the benchmark.
+    """
+    parsed = genotype if isinstance(genotype, AnyGenotype) else Genotype.parse(genotype)
+    if isinstance(parsed, Genotype) and parsed.depths == _DEPTHS:
+        pairs = list(zip(parsed.blocks, _OPERATIONS, strict=True))
+        if all(name in names for name, names in pairs):
+            return "".join(str(names.index(name)) for name, names in pairs)
+    raise ValueError(f"{short_repr(str(parsed))} is not an architecture of NAS-Bench-Macro")
+
+
+def genotype_of(arch: str) -> Genotype:
+    """Return the genotype of eight digits.
+
+    Raises:
+        ValueError: The text is not an architecture of the benchmark.
+    """
+    _check(arch)
+    blocks = (names[int(digit)] for digit, names in zip(arch, _OPERATIONS, strict=True))
+    return Genotype(tuple(blocks), _DEPTHS)
+
+
+def load(path: str | Path) -> Table:
+    """Read a table.
+
+    Args:
+        path: A CSV file, plain or gzip-compressed, or a directory that contains
+            ``nasbench_macro.csv`` or ``nasbench_macro.csv.gz``.
+
+    Raises:
+        ValueError: If the file does not exist, is too large, or is not a table.
+        OSError: If the file cannot be read.
+    """
+    read = read_table(path, _LAYOUT)
+    columns = {_ACCURACY: read["mean_acc"]}
+    for name, values in read.items():
+        if run := _RUN.fullmatch(name):
+            columns[f"{_ACCURACY}_run{run[1]}"] = values
+    return Table(columns, {_NUMBERS[name]: read[name] for name in _NUMBERS if name in read})
+
+
+def _check(arch: str) -> None:
+    if not re.fullmatch(f"[012]{{{_BLOCKS}}}", arch):
+        raise ValueError(
+            f"{short_repr(arch)} is not an architecture of NAS-Bench-Macro; the notation is "
+            f"{_BLOCKS} digits from 0 to 2"
+        )
+
+
+def _select(header: Sequence[str]) -> dict[str, float]:
+    required = ("arch", "mean_acc", "params", "flops")
+    if not set(required) <= set(header):
+        raise ValueError(
+            f"the header {short_repr(','.join(header))} needs the columns {', '.join(required)}"
+        )
+    limits = {name: 1e12 if name in ("params", "flops") else 100.0 for name in header}
+    return {
+        name: limit
+        for name, limit in limits.items()
+        if name in (*_NUMBERS, "mean_acc") or _RUN.fullmatch(name)
+    }
+
+
+def _archs() -> Iterator[str]:
+    return map("".join, product("012", repeat=_BLOCKS))
+
+
+_FILES = ("nasbench_macro.csv", "nasbench_macro.csv.gz")
+_LAYOUT = Layout("NAS-Bench-Macro", _FILES, _archs, _select)
