@@ -10,7 +10,7 @@ import torch
 from darts.config import ConfigError, EvaluateConfig, Invocation, launch, one_of
 from darts.data import Batch, Loader, load_split
 from darts.data_modules import DataModule, make_data_module
-from darts.judging.edge_importance import EdgeImportances, edge_importances, has_removable_edges
+from darts.judging.edge_importance import ImportanceFile, edge_importances, has_removable_edges
 from darts.plotting.genotype import draw_edge_importances
 from darts.plotting.run_figures import save_confusion
 from darts.plotting.style import save_figure
@@ -27,14 +27,6 @@ from darts.training.distributed import Ranks, distributed
 from darts.training.run import energy_meter
 from darts.training.run_directory import RunDirectory
 from darts.training.scoring import evaluate as score
-
-
-class ImportanceFile(EdgeImportances):
-    """Content of ``importance.json``."""
-
-    metric: str
-    split: str
-    samples: int
 
 
 def check(config: EvaluateConfig) -> None:

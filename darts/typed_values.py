@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import (
     Annotated,
@@ -53,35 +53,85 @@ class Within:
             limits = f"at least {self.low:g}"
             if math.isfinite(self.high):
                 limits = f"between {self.low:g} and {self.high:g}"
-            raise Misfit(f"{name} is {value}; it must be {limits}")
+            raise Misfit(f"{name} is {shown(value)}; it must be {limits}")
 
 
 Count: TypeAlias = Annotated[int, Within(0, 2**62)]
 """A whole number that is not negative."""
 
 
-class OnlyPlain:
-    """Limit of a container, for use in ``Annotated``: it may hold only values that JSON has."""
+@dataclass(frozen=True)
+class AtMost:
+    """Limit of the length of a string, list or dictionary, for use in ``Annotated``."""
 
-    def check(self, value: object, name: str) -> None:
-        """Refuse a container that holds an object of another type.
+    length: int
+
+    def check(self, value: Sized, name: str) -> None:
+        """Refuse a longer value.
 
         Raises:
-            Misfit: With the name of the first such object.
+            Misfit: If the value is longer.
         """
-        if isinstance(value, dict):
+        if len(value) > self.length:
+            raise Misfit(f"{name} has length {len(value):,}; it must have at most {self.length:,}")
+
+
+_LONGEST_NAME = AtMost(1000)
+Name: TypeAlias = Annotated[str, _LONGEST_NAME]
+"""A short string, for example the name of a metric."""
+
+_NUMBERS = Within(-1e100, 1e100)
+Number: TypeAlias = Annotated[float, _NUMBERS]
+"""A number whose square is finite."""
+
+
+@dataclass(frozen=True)
+class OnlyPlain:
+    """Limit of a value, for use in ``Annotated``: only what JSON has, and of bounded size.
+
+    Attributes:
+        depth: Maximum depth of nested lists and dictionaries. With 0 the value is a string, a
+            number, a boolean or None.
+    """
+
+    depth: int = 12
+
+    def check(self, value: object, name: str) -> None:
+        """Refuse an object of another type, a value that is too large, and deep nesting.
+
+        Raises:
+            Misfit: With the name of the first such value.
+        """
+        if isinstance(value, str):
+            _LONGEST_TEXT.check(value, name)
+        elif isinstance(value, dict) and self.depth > 0:
+            _MOST_KEYS.check(value, name)
+            inner = OnlyPlain(self.depth - 1)
             for key, item in value.items():
-                self.check(typed(str, key, f"a key of {name}"), name)
-                self.check(item, _inner(name, key))
-        elif isinstance(value, (list, tuple)):
+                key_name = f"a key of {name}"
+                _LONGEST_NAME.check(typed(str, key, key_name), key_name)
+                inner.check(item, _inner(name, key))
+        elif isinstance(value, (list, tuple)) and self.depth > 0:
+            inner = OnlyPlain(self.depth - 1)
             for number, item in enumerate(value):
-                self.check(item, f"{name}[{number}]")
-        elif not isinstance(value, (str, int, float, bool, type(None))):
+                inner.check(item, f"{name}[{number}]")
+        elif isinstance(value, int) or value is None:  # a boolean is an int
+            _INTEGERS.check(value or 0, name)
+        elif isinstance(value, float):
+            _NUMBERS.check(value, name)
+        else:
             raise Misfit(f"{name} is {shown(value)}; it must be a plain value")
 
 
+_LONGEST_TEXT = AtMost(20_000)  # characters; the text of a genotype is the longest
+_MOST_KEYS = AtMost(1000)
+_INTEGERS = Within(-(2**63), 2**63)
+
 PlainDict: TypeAlias = Annotated[dict[str, Any], OnlyPlain()]
 """Nested plain values by name, for example a configuration."""
+
+PlainRow: TypeAlias = Annotated[dict[str, Any], OnlyPlain(depth=1)]
+"""Plain values by name, for example a row of metrics or a summary."""
 
 
 def typed(hint: type[T], value: object, name: str) -> T:
@@ -136,6 +186,8 @@ def shown(value: object) -> str:
 
 
 def _typed(hint: Hint, value: object, name: str) -> object:
+    if hint is float or hint is int or hint is str:  # most values; saves half the time
+        return _scalar(hint, value, name)
     origin: object = get_origin(hint)
     arguments = get_args(hint)
     if hint is Any or hint is object:

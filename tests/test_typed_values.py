@@ -7,7 +7,20 @@ from typing import Annotated, Any, Literal, TypedDict
 
 import pytest
 
-from darts.typed_values import Count, Misfit, PlainDict, Within, entry, shown, typed, typed_entries
+from darts.typed_values import (
+    AtMost,
+    Count,
+    Misfit,
+    Name,
+    Number,
+    PlainDict,
+    PlainRow,
+    Within,
+    entry,
+    shown,
+    typed,
+    typed_entries,
+)
 
 
 @dataclass(frozen=True)
@@ -23,6 +36,11 @@ class Required(TypedDict):
 
 class Record(Required, total=False):
     point: Point | None
+
+
+def nested(depth: int) -> list[Any]:
+    """Return an empty list in lists; ``depth`` lists in all."""
+    return [nested(depth - 1)] if depth > 1 else []
 
 
 @pytest.mark.parametrize(
@@ -44,6 +62,8 @@ class Record(Required, total=False):
             {"count": 0, "share": 0.5, "point": Point(2, ())},
         ),
         (Any, {"a": [1]}, {"a": [1]}),
+        (PlainRow, {"a": 1, "b": None, "c": True}, {"a": 1, "b": None, "c": True}),
+        (Name, "x" * 1000, "x" * 1000),
     ],
 )
 def test_values_of_the_declared_type_are_returned(hint: Any, value: Any, expected: Any) -> None:
@@ -69,6 +89,14 @@ def test_values_of_the_declared_type_are_returned(hint: Any, value: Any, expecte
         (Literal[0, 1], True, "value is True; it must be 0 or 1"),
         (PlainDict, {"a": [{"b": object()}]}, r"value.a\[0\].b is a object; it must be a plain"),
         (PlainDict, {"a": {1: 2}}, "a key of value.a is 1; it must be a string"),
+        (PlainDict, {"a": {"b": float("inf")}}, "value.a.b is inf; it must be between"),
+        (PlainDict, {"a": 2**64}, "it must be between"),
+        (PlainDict, {"a": ["x" * 20_001]}, r"value.a\[0\] has length 20,001; it must have at most"),
+        (PlainDict, {"a": nested(12)}, "is a list; it must be a plain value"),
+        (PlainRow, {"a": [1]}, "value.a is a list; it must be a plain value"),
+        (PlainRow, {str(n): n for n in range(1001)}, "value has length 1,001"),
+        (Annotated[list[int], AtMost(2)], [1, 2, 3], "value has length 3; it must have at most 2"),
+        (Number, 1e101, "value is 1e\\+101; it must be between"),
         (Count, -1, "value is -1; it must be between 0"),
         (Count, 2**63, "it must be between 0"),
         (Annotated[float, Within(0)], float("nan"), "value is nan; it must be at least 0"),

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypedDict
+from typing import Annotated, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from darts.spaces import AnyGenotype, NetworkBase
+from darts.typed_values import AtMost, Count, Name, Number, Within
 
 Edge = tuple[str, int]  # name of a cell, and index of an edge in ``genotype.edges(cell)``
 
@@ -30,10 +31,10 @@ class EdgeDrop(TypedDict):
     ``score_drop`` is None if the edge cannot be removed because no other path bypasses it.
     """
 
-    source: int
-    target: int
-    operation: str
-    score_drop: float | None
+    source: Count
+    target: Count
+    operation: Name
+    score_drop: Number | None
 
 
 class EdgeImportances(TypedDict):
@@ -45,9 +46,17 @@ class EdgeImportances(TypedDict):
         operations: By operation, the score drop without all removable edges that have it.
     """
 
-    score: float
+    score: Number
     edges: dict[str, list[EdgeDrop]]
-    operations: dict[str, float]
+    operations: Annotated[dict[Name, Number], AtMost(1000)]
+
+
+class ImportanceFile(EdgeImportances):
+    """Content of ``importance.json``."""
+
+    metric: Name
+    split: Name
+    samples: Annotated[int, Within(1, 2**62)]
 
 
 class ZeroOutput(nn.Module):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from darts.judging.edge_importance import ImportanceFile
 from darts.plotting.genotype import draw_edge_importances, draw_genotype
 from darts.plotting.style import render_figure
-from darts.reporting.contents import ImportanceFile
 from darts.reporting.labels import label
 from darts.reporting.markup import (
     TableCell,

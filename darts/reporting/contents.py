@@ -1,49 +1,104 @@
 """The declared content of files of a run directory: types, and functions that check them.
 
-All functions raise ``ValueError`` for other content, with a message that names the value.
+The files may be damaged or come from a stranger. What these functions return has the declared types
+and a bounded size, so that a page about it can be computed and drawn. They raise ``Misfit`` or
+another ``ValueError`` for other content, with a message that names the value.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated, TypeAlias, TypedDict
 
 from darts.config.overrides import is_plain_override
 from darts.escaping import for_terminal
-from darts.judging.edge_importance import EdgeDrop, EdgeImportances
-from darts.reporting.checks import (
-    Scalar,
-    integer_of,
-    list_of,
-    number_of,
-    object_of,
-    scalar_of,
-    text_of,
-)
-from darts.searching.alphas import GroupHistory
+from darts.judging.edge_importance import ImportanceFile
+from darts.reading import JsonObject
+from darts.searching.alphas import GroupHistory, Label
 from darts.spaces import AnyGenotype
 from darts.tracking.ledger import PhaseCost
+from darts.typed_values import (
+    AtMost,
+    Count,
+    Misfit,
+    Name,
+    PlainDict,
+    PlainRow,
+    Within,
+    typed,
+    typed_entries,
+)
 
-_MAX_GROUPS = 8  # of alphas
+MAX_COLUMNS = 1000  # of a table
 _MAX_ENTRIES = 2048  # alphas of all groups together
-_MAX_LABEL = 60  # characters of the name of a group, an edge or an operation
-_MAX_COST = 1e18  # seconds, joules and grams, whose sums stay finite
-_MAX_PHASES = 100
-_MAX_DEVICES = 1000
 _TUNED_COMMANDS = ("search", "retrain")
+_COST = Within(0, 1e18)  # seconds, joules and grams, whose sums stay finite
+_PROBABILITY = Within(0, 1.0001)
+_Epoch: TypeAlias = Annotated[int, Within(0, 10**7)]
+_Alphas: TypeAlias = Annotated[dict[Label, GroupHistory], AtMost(8)]
+
+# Columns of metrics.jsonl and keys of summary.json with a declared type. All others are plain
+# values.
+_TEXTS = re.compile(
+    "command|name|metric|genotype|device|joules_source|git_revision|strategy|collapse_verdict|"
+    "checkpoint"
+)
+_NUMBERS = re.compile(
+    "(train|valid|test|true|expected)_.*|seconds|joules|gco2e|parameters|macs|flops|samples|lr|"
+    "peak_memory_mb|trials|trial|complete|pruned|failed|ranks|epochs|seed|step|genotype_epoch|"
+    "collapse_healthy_epoch|grad_norm|arch_grad_norm",
+    re.DOTALL,
+)
 
 
-class ImportanceFile(EdgeImportances):
-    """Content of ``importance.json``: the importances, their metric and the number of samples."""
+class _ConfigFile(TypedDict, total=False):
+    """The values of ``config.yaml`` that a page computes with."""
 
-    metric: str
-    samples: int
+    name: Name
+    metric: Name
+    split: Name
+    seed: Count | None
+    epochs: Count | None
+
+
+class _CudaFile(TypedDict):
+    version: Name | None
+    devices: Annotated[list[Name], AtMost(1000)]
+
+
+class _EnvironmentFile(TypedDict, total=False):
+    """Content of ``env.json``; see ``darts.tracking.environment``."""
+
+    python: Name | None
+    platform: Name | None
+    versions: PlainRow | None
+    cpu: PlainRow | None
+    cuda: _CudaFile | None
+    git_revision: Name | None
+    git_dirty: bool | None
+    started: Name | None
+
+
+class _EnergyFile(TypedDict):
+    """Content of ``energy.json``."""
+
+    gco2_per_kwh: float | None
+    phases: Annotated[list[PhaseCost], AtMost(100)]
+
+
+class _BestFile(TypedDict, total=False):
+    """Content of ``best.json``."""
+
+    parameters: PlainRow | None
+    command: Annotated[str, AtMost(200_000)] | None
 
 
 @dataclass(frozen=True)
 class Environment:
-    """Content of ``env.json``."""
+    """Software, hardware and git revision of a run."""
 
     git_revision: str | None = None
     git_dirty: bool = False
@@ -55,68 +110,69 @@ class Environment:
 class BestTrial:
     """The best trial of a study."""
 
-    parameters: Mapping[str, Scalar]
+    parameters: Mapping[str, object]  # plain values
     command: str | None  # that trains it again, for a shell; None if the file names none
 
 
-def environment_of(content: object) -> Environment:
+def row_of(content: object, name: str) -> JsonObject:
+    """Return an object of plain values, with the declared types of metrics and summaries."""
+    row = typed(PlainRow, content, name)
+    for key, value in row.items():
+        if value is None:
+            continue
+        if key == "epoch":
+            typed(_Epoch, value, key)
+        elif _TEXTS.fullmatch(key):
+            typed(str, value, key)
+        elif _NUMBERS.fullmatch(key):
+            typed(float, value, key)
+    return row
+
+
+def config_of(content: object) -> JsonObject:
+    """Return the configuration of a run, the content of ``config.yaml``."""
+    config = typed(PlainDict, content, "config")
+    typed_entries(_ConfigFile, config)
+    return config
+
+
+def environment_of(content: JsonObject) -> Environment:
     """Return the environment from the content of ``env.json``."""
-    env = object_of(content, "it")
-    texts = {name: _optional_text(env, name) for name in ("git_revision", "started")}
-    values: dict[str, object] = {name: _optional_text(env, name) for name in ("python", "platform")}
-    for name, version in object_of(env.get("versions") or {}, "versions").items():
-        values[name] = scalar_of(version, name)
-    if env.get("cpu") is not None:
-        cpu = object_of(env["cpu"], "cpu")
-        counts = [f"{scalar_of(cpu.get(name), name)} {name}" for name in ("cores", "threads")]
+    env = typed_entries(_EnvironmentFile, content)
+    values: dict[str, object] = {"python": env.get("python"), "platform": env.get("platform")}
+    values |= env.get("versions") or {}
+    if cpu := env.get("cpu"):
+        counts = [f"{cpu.get(name)} {name}" for name in ("cores", "threads")]
         # "1 cores" becomes "1 core".
         counts = [text.removesuffix("s") if text.startswith("1 ") else text for text in counts]
-        values["processor"] = ", ".join([str(scalar_of(cpu.get("model"), "model")), *counts])
-    if env.get("cuda") is not None:
-        cuda = object_of(env["cuda"], "cuda")
-        devices = list_of(cuda.get("devices") or [], "devices", _MAX_DEVICES)
-        names = ", ".join(text_of(name, "a device") for name in devices)
-        values["CUDA"] = f"{scalar_of(cuda.get('version'), 'version')}, {names}"
+        values["processor"] = ", ".join([str(cpu.get("model")), *counts])
+    if cuda := env.get("cuda"):
+        values["CUDA"] = f"{cuda['version']}, {', '.join(cuda['devices'])}"
     return Environment(
-        **texts,
-        git_dirty=env.get("git_dirty") is True,
+        git_revision=env.get("git_revision"),
+        git_dirty=env.get("git_dirty") or False,
+        started=env.get("started"),
         properties={name: str(value) for name, value in values.items() if value is not None},
     )
 
 
-def _optional_text(content: Mapping[str, object], name: str) -> str | None:
-    return None if content.get(name) is None else text_of(content[name], name)
-
-
-def phases_of(content: object) -> tuple[list[PhaseCost], float | None]:
+def phases_of(content: JsonObject) -> tuple[list[PhaseCost], float | None]:
     """Return the cost by phase and source, and grams of CO2 per kilowatt-hour, of energy.json."""
-    energy = object_of(content, "it")
-    grams = energy.get("gco2_per_kwh")
+    energy = typed_entries(_EnergyFile, content)
+    grams, phases = energy["gco2_per_kwh"], energy["phases"]
     if grams is not None:
-        number_of(grams, "gco2_per_kwh", low=0, high=_MAX_COST)
-    phases: list[PhaseCost] = []
-    for entry in list_of(energy.get("phases", []), "phases", _MAX_PHASES):
-        cost = object_of(entry, "a phase")
-        numbers = {
-            name: number_of(cost.get(name), name, low=0, high=_MAX_COST)
-            for name in ("seconds", "joules", "gco2e")
-        }
-        phases.append(
-            {
-                "phase": text_of(cost.get("phase"), "phase"),
-                "source": text_of(cost.get("source"), "source"),
-                "seconds": numbers["seconds"],
-                "joules": numbers["joules"],
-                "gco2e": numbers["gco2e"],
-            }
-        )
+        _COST.check(grams, "gco2_per_kwh")
+    for cost in phases:
+        for name in ("seconds", "joules", "gco2e"):
+            _COST.check(cost[name], name)
     return phases, grams
 
 
 def alphas_of(content: object) -> dict[str, GroupHistory]:
     """Return the probabilities over the epochs by group, of alphas.json."""
-    groups = object_of(content, "it", _MAX_GROUPS)
-    alphas = {name: _history_of(value, name) for name, value in groups.items()}
+    alphas = typed(_Alphas, content, "alphas")
+    for group, history in alphas.items():
+        _check_shape(history, group)
     entries = sum(len(row) for history in alphas.values() for row in history["operations"])
     if entries > _MAX_ENTRIES:
         raise ValueError(f"it must have at most {_MAX_ENTRIES:,} alphas, not {entries:,}")
@@ -125,87 +181,49 @@ def alphas_of(content: object) -> dict[str, GroupHistory]:
     return alphas
 
 
-def _history_of(content: object, group: str) -> GroupHistory:
-    text_of(group, "the name of a group", _MAX_LABEL)
-    history = object_of(content, group)
-    edges = list_of(history.get("edges"), "edges", _MAX_ENTRIES)
-    operations = list_of(history.get("operations"), "operations", _MAX_ENTRIES)
-    epochs = list_of(history.get("epochs"), "epochs", 10**6)
+def _check_shape(history: GroupHistory, group: str) -> None:
+    """Refuse a history without a probability for each epoch, edge and operation."""
+    edges, operations, epochs = history["edges"], history["operations"], history["epochs"]
     if not edges or not epochs or len(operations) != len(edges):
         raise ValueError(f"{group} must have edges, epochs, and operations for each edge")
-    for edge, row in zip(edges, operations, strict=True):
-        text_of(edge, "the name of an edge", _MAX_LABEL)
-        for operation in list_of(row, "operations", _MAX_ENTRIES):
-            text_of(operation, "the name of an operation", _MAX_LABEL)
     widths = [len(row) for row in operations]
     if len(set(widths)) > 1 or not widths[0]:
         raise ValueError(f"{group} must have the same number of operations for each edge")
     for matrix in epochs:
-        rows = list_of(matrix, "epochs", len(edges))
-        if [len(list_of(row, "epochs", widths[0])) for row in rows] != widths:
+        if [len(row) for row in matrix] != widths:
             raise ValueError(f"{group} must have a probability for each edge and operation")
-        for row in rows:
+        for row in matrix:
             for probability in row:
-                number_of(probability, "a probability", low=0, high=1.0001)
-    return {"edges": edges, "operations": operations, "epochs": epochs}
+                _PROBABILITY.check(probability, f"a probability of {group}")
 
 
-def importance_of(content: object, genotype: AnyGenotype) -> ImportanceFile:
+def importance_of(content: JsonObject, genotype: AnyGenotype) -> ImportanceFile:
     """Return the edge importances of a network with this genotype, of importance.json."""
-    importance = object_of(content, "it")
-    edges: dict[str, list[EdgeDrop]] = {}
-    cells = object_of(importance.get("edges"), "edges")
-    for cell, entries in cells.items():
-        edges[cell] = [
-            _edge_drop_of(entry) for entry in list_of(entries, f"the edges of {cell}", 10**4)
-        ]
+    importance = typed_entries(ImportanceFile, content)
     actual = {
         cell: [(edge["source"], edge["target"], edge["operation"]) for edge in drops]
-        for cell, drops in edges.items()
+        for cell, drops in importance["edges"].items()
     }
     if actual != {cell: genotype.edges(cell) for cell in genotype.cells}:
         raise ValueError("its edges are not those of genotype.json")
-    operations = object_of(importance.get("operations"), "operations")
-    return {
-        "score": number_of(importance.get("score"), "score"),
-        "edges": edges,
-        "operations": {name: number_of(drop, name) for name, drop in operations.items()},
-        "metric": text_of(importance.get("metric"), "metric"),
-        "samples": integer_of(importance.get("samples"), "samples", low=1),
-    }
+    return importance
 
 
-def _edge_drop_of(content: object) -> EdgeDrop:
-    edge = object_of(content, "an edge")
-    drop = edge.get("score_drop")
-    return {
-        "source": integer_of(edge.get("source"), "source"),
-        "target": integer_of(edge.get("target"), "target"),
-        "operation": text_of(edge.get("operation"), "operation"),
-        "score_drop": None if drop is None else number_of(drop, "score_drop"),
-    }
-
-
-def best_of(content: object) -> BestTrial:
+def best_of(content: JsonObject) -> BestTrial:
     """Return the best trial of a study, of best.json."""
-    best = object_of(content, "it")
-    parameters = object_of(best.get("parameters") or {}, "parameters")
+    best = typed_entries(_BestFile, content)
     command = best.get("command")
-    return BestTrial(
-        {name: scalar_of(value, name) for name, value in parameters.items()},
-        None if command is None else _command_of(command),
-    )
+    return BestTrial(best.get("parameters") or {}, None if command is None else _quoted(command))
 
 
-def _command_of(content: object) -> str:
+def _quoted(command: str) -> str:
     """Return a command that only trains, quoted for a shell: a reader will copy it."""
-    text = text_of(content, "command", 200_000)
-    words = shlex.split(text)
+    words = shlex.split(command)
     program, overrides = words[:3], words[3:]
     target = program[-1].removeprefix("darts.") if program else ""
     if target not in _TUNED_COMMANDS or program != ["python", "-m", f"darts.{target}"]:
-        raise ValueError("command must be one of darts.search and darts.retrain")
+        raise Misfit("command must be one of darts.search and darts.retrain")
     plain = all(is_plain_override(override) for override in overrides)
-    if not plain or for_terminal(text) != text:
-        raise ValueError("command must only set keys of the configuration")
+    if not plain or for_terminal(command) != command:
+        raise Misfit("command must only set keys of the configuration")
     return shlex.join(words)

@@ -12,7 +12,7 @@ from typing import TypeVar
 from xml.parsers import expat
 
 from darts.reading import MIB, FileError, one_line, read_bytes, read_npz, read_text
-from darts.reporting.checks import MAX_COLUMNS
+from darts.reporting.contents import MAX_COLUMNS
 from darts.tracking.optional import reason_of
 from darts.writing import is_machine_failure
 

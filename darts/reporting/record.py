@@ -10,18 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
-from darts.reading import YAML_LIMIT, FileError, JsonObject, read_json, read_text, read_yaml
-from darts.reporting.checks import MAX_COLUMNS, config_of, list_of, object_of, row_of, text_of
+from darts.judging.edge_importance import ImportanceFile
+from darts.reading import YAML_LIMIT, FileError, JsonObject, read_json_object, read_text, read_yaml
 from darts.reporting.contents import (
+    MAX_COLUMNS,
     BestTrial,
     Environment,
-    ImportanceFile,
     alphas_of,
     best_of,
+    config_of,
     environment_of,
     importance_of,
     phases_of,
+    row_of,
 )
 from darts.reporting.files import (
     METRICS_LIMIT,
@@ -35,11 +38,11 @@ from darts.searching.alphas import GroupHistory
 from darts.spaces import AnyGenotype, parse_genotype
 from darts.tracking import read_metrics
 from darts.tracking.ledger import PhaseCost
+from darts.typed_values import AtMost, Name, entry, typed_entries
 
 COMMANDS = ("search", "retrain", "evaluate", "tune")
 """Commands whose runs reports support."""
 
-_MAX_OVERRIDES, _MAX_OVERRIDE = 10_000, 100_000  # number, characters of one
 _MAX_EDGES = 300  # of a genotype
 
 
@@ -117,7 +120,7 @@ def read_run(directory: Path) -> RunRecord:
     files = RunFiles(directory)
     if not directory.is_dir():
         raise ValueError(f"{str(directory)!r} is not a directory; name a run directory")
-    config = files.required("config.yaml", lambda path: config_of(read_yaml(path), "it"))
+    config = files.required("config.yaml", lambda path: config_of(read_yaml(path)))
     config_text = files.required("config.yaml", partial(read_text, limit=YAML_LIMIT))
     if config_text is None or config is None:
         raise ValueError(f"{str(directory)!r} is not a run directory: it has no config.yaml")
@@ -131,7 +134,9 @@ def read_run(directory: Path) -> RunRecord:
         )
     if summary.get("command", command) != command:
         raise FileError(f"{directory}: overrides.json and summary.json name different commands")
-    phases, gco2_per_kwh = files.optional("energy.json", _read_phases) or ([], None)
+    phases, gco2_per_kwh = files.optional(
+        "energy.json", lambda path: phases_of(_read_small(path))
+    ) or ([], None)
     genotype = files.optional("genotype.json", _read_genotype)
     importance = None
     if genotype is not None:
@@ -150,7 +155,7 @@ def read_run(directory: Path) -> RunRecord:
         phases=phases,
         gco2_per_kwh=gco2_per_kwh,
         genotype=genotype,
-        alphas=files.optional("alphas.json", lambda path: alphas_of(read_json(path))) or {},
+        alphas=files.optional("alphas.json", lambda path: alphas_of(read_json_object(path))) or {},
         samples=files.optional("split.npz", count_samples) or {},
         confusion=files.optional(confusion, read_svg),
         importance=importance,
@@ -199,40 +204,31 @@ def short_run_names(records: Sequence[RunRecord]) -> list[str]:
 class _Start:
     """Content of ``overrides.json``."""
 
-    command: str
-    overrides: list[str]
+    command: Name
+    overrides: Annotated[list[Annotated[str, AtMost(100_000)]], AtMost(10_000)]
 
 
-def _read_small(path: Path) -> object:
-    return read_json(path, limit=SUMMARY_LIMIT)
+def _read_small(path: Path) -> JsonObject:
+    return read_json_object(path, limit=SUMMARY_LIMIT)
 
 
 def _read_summary(path: Path) -> JsonObject:
-    summary = row_of(_read_small(path), "it")
-    text_of(summary.get("command"), "command")
+    summary = row_of(_read_small(path), "summary")
+    entry(summary, "command", Name)
     return summary
 
 
 def _read_start(path: Path) -> _Start:
-    content = object_of(_read_small(path), "it")
-    overrides = list_of(content.get("overrides"), "overrides", _MAX_OVERRIDES)
-    return _Start(
-        text_of(content.get("command"), "command"),
-        [text_of(override, "an override", _MAX_OVERRIDE) for override in overrides],
-    )
+    return typed_entries(_Start, _read_small(path))
 
 
 def _read_rows(path: Path) -> list[JsonObject]:
     """Return the rows of metrics.jsonl that end an epoch."""
-    rows = [row_of(row, "a row") for row in read_metrics(path, limit=METRICS_LIMIT)]
+    rows = [row_of(row, "row") for row in read_metrics(path, limit=METRICS_LIMIT)]
     names = {name for row in rows for name in row}
     if len(names) > MAX_COLUMNS:
         raise ValueError(f"its rows must have at most {MAX_COLUMNS:,} columns together")
     return [row for row in rows if row.get("epoch") is not None]
-
-
-def _read_phases(path: Path) -> tuple[list[PhaseCost], float | None]:
-    return phases_of(_read_small(path))
 
 
 def _read_genotype(path: Path) -> AnyGenotype:

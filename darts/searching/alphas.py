@@ -7,19 +7,23 @@ example a softmax), not raw alphas.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypedDict
+from typing import Annotated, TypeAlias, TypedDict
 
 import torch
 from torch import Tensor
 
 from darts.spaces import AnyGenotype, SearchContext, space_of
+from darts.typed_values import AtMost
+
+Label: TypeAlias = Annotated[str, AtMost(60)]
+"""The name of a group, an edge or an operation."""
 
 
 class GroupHistory(TypedDict):
     """Probabilities of one group over the epochs; a value of ``alphas.json``."""
 
-    edges: list[str]  # names, see ``edge_names``
-    operations: list[list[str]]  # candidates of each edge
+    edges: list[Label]  # names, see ``edge_names``
+    operations: list[list[Label]]  # candidates of each edge
     epochs: list[list[list[float]]]  # (epochs, edges, operations)
 
 

@@ -14,7 +14,7 @@ from typing import TypedDict
 
 from darts.reading import JsonObject
 from darts.tracking.energy import Energy, EnergyMeter
-from darts.typed_values import Misfit, shown, typed
+from darts.typed_values import Misfit, Name, shown, typed
 
 PHASES = ("training", "validation", "collapse", "discretization", "test")
 """Phases of a run, see docs/cost.md. Whatever belongs to no other phase counts as training."""
@@ -23,8 +23,8 @@ PHASES = ("training", "validation", "collapse", "discretization", "test")
 class LedgerEntry(TypedDict):
     """Cost of one phase, measured by one source."""
 
-    phase: str
-    source: str  # of the joules
+    phase: Name
+    source: Name  # of the joules
     seconds: float  # wall-clock time
     joules: float
 

@@ -143,9 +143,9 @@ def test_command_says_what_it_leaves_out(commands: Any, runs: dict[str, Path]) -
     [
         ("summary.json", '{"command": "search", "valid_accuracy": "high"}', "must be a number"),
         ("summary.json", '{"command": "tune"}', "name different commands"),
-        ("config.yaml", "name: [1]", "name must be text"),
-        ("overrides.json", '{"command": "search"}', "overrides must be a list"),
-        ("metrics.jsonl", '{"epoch": 1.5}\n', "epoch must be an integer"),
+        ("config.yaml", "name: [1]", "name is a list; it must be a string"),
+        ("overrides.json", '{"command": "search"}', "overrides is missing"),
+        ("metrics.jsonl", '{"epoch": 1.5}\n', "epoch is 1.5; it must be a whole number"),
     ],
 )
 def test_damaged_required_file_is_one_line(
