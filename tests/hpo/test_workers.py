@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from optuna.trial import TrialState
-from slow_judge import SPACE, SlowJudge
+from slow_judge import SPACE, FullDiskJudge, SlowJudge
 
 from darts.hpo import worker as workers
 from darts.hpo import worker_process
@@ -24,9 +24,10 @@ from darts.hpo.study import StudyPlan
 from darts.hpo.supervisor import Supervisor
 from darts.hpo.trials import WORKER, counted_trials, failure_reason, trial_scores
 from darts.hpo.worker import error_summary
-from darts.hpo.worker_process import worker_main
+from darts.hpo.worker_process import MACHINE_FAILED, worker_main
 from darts.strategies.history import RETRIED
 from darts.strategies.strategy import suggest_point
+from darts.writing import WriteError
 
 # These tests act as a worker, without its heartbeat thread.
 pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
@@ -320,6 +321,27 @@ def test_a_deadline_of_zero_has_passed(
     assert study.trials == []
     worker_main(plan, "name", 0, None, None)
     assert len(study.trials) == 2
+
+
+@pytest.mark.slow
+def test_a_worker_that_cannot_write_exits_with_code_4(planned: Callable[..., StudyPlan]) -> None:
+    """The study ends in one line, and the trial waits in the queue, even with retries=0."""
+    plan = planned(*SPACE, "budget.trials=2", "workers=1", "retries=0")
+    plan.config.judge = FullDiskJudge()
+    study = plan.open()
+    supervisor = Supervisor(plan, study, ignore)
+    processes: set[Any] = set()
+    log = plan.directory / "workers" / "0.log"
+    with pytest.raises(WriteError) as caught:
+        supervisor.run(
+            lambda _: processes.update(process for _, process in supervisor._workers.values())
+        )
+    assert str(caught.value) == f"worker 0 could not write; see {log}"
+    assert [process.exitcode for process in processes] == [MACHINE_FAILED] == [4]
+    assert log.read_text() == "metrics.jsonl: No space left on device\n"
+    first, second = study.trials
+    assert failure_reason(first) == "its worker could not write"
+    assert (second.state, second.params) == (TrialState.WAITING, first.params)
 
 
 def test_error_summaries_are_one_line() -> None:

@@ -1,0 +1,117 @@
+"""Faults of a study with worker processes: Ctrl-C twice, and workers that cannot write."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_runs
+from fork_server import limit_file_size, one_line_problems
+from real_processes import end, launch
+
+from darts.reading import read_json
+
+pytestmark = pytest.mark.slow
+
+NOTICE = "stopping after this step"
+# A step of these trials takes seconds, in which the second Ctrl-C arrives.
+SLOW = (
+    *("dataset=synthetic", "dataset.samples=512", "dataset.size=32", "loader.batch_size=128"),
+    *("genotype=DARTS_V2", "space.channels=16", "space.cells=8", "epochs=1"),
+    *("parameters.optimizer.lr=[0.01, 0.02, 0.03]", "strategy=random", "budget.trials=3"),
+)
+WIDE = 'genotype={"space": "mlp", "layers": ["relu_4096"]}'
+FILE_LIMIT = 4_000_000  # bytes; more than all files but the checkpoint of a trial of WIDE
+
+
+def wait_until(condition: Callable[[], object], process: Any) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def group_exists(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_second_ctrl_c_ends_supervisor_and_workers(tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    process = launch("tune", *SLOW, "workers=2", f"hydra.run.dir={directory}")
+    logs = [directory / f"trials/{number:04d}/log.txt" for number in range(2)]
+    try:
+        wait_until(
+            lambda: all(log.exists() and "training in" in log.read_text() for log in logs), process
+        )
+        process.send_signal(signal.SIGINT)
+        # The workers have got the signal, and the supervisor waits for the end of their steps.
+        wait_until(lambda: all(NOTICE in log.read_text() for log in logs), process)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        (line,) = err.splitlines()
+        assert line.startswith("darts.tune: aborted by Ctrl-C; ")
+        assert line.endswith(f"python -m darts.tune resume={directory}")
+        assert "stopped and saved" not in out
+        deadline = time.monotonic() + 30
+        while group_exists(process.pid):
+            assert time.monotonic() < deadline, "a worker still runs"
+            time.sleep(0.02)
+        assert not list(directory.glob("trials/*/summary.json"))
+        assert not (directory / "run.lock").exists()
+    finally:
+        end([process])
+
+
+def start_limited(directory: Path, limit: int) -> None:
+    """Start a study with a worker whose files cannot grow beyond a limit."""
+    limit_file_size(limit)
+    tiny_runs.start("tune", directory, WIDE, "workers=1")
+
+
+def test_a_worker_that_cannot_save_a_checkpoint(forks: Any, tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    ended = forks.call(start_limited, directory, FILE_LIMIT, timeout=120)
+    log = directory / "workers" / "0.log"
+    assert one_line_problems(ended, {4}, f"worker 0 could not write; see {log}") == []
+    (line,) = log.read_text().splitlines()
+    assert "File too large" in line
+    resumed = forks.call(tiny_runs.resume, "tune", directory, timeout=120)
+    assert resumed.code == 0, resumed.err
+    assert read_json(directory / "summary.json")["complete"] == 2
+
+
+def resume_with_a_worker(directory: Path) -> None:
+    tiny_runs.run("tune", f"resume={directory}", "workers=1")
+
+
+def test_a_full_disk_inside_a_trial(forks: Any, bases: Any, tmp_path: Path) -> None:
+    """The logs of the trials are on a full disk."""
+    directory = Path(shutil.copytree(bases("tune", False), tmp_path / "run"))
+    links = [directory / f"trials/{number:04d}/log.txt" for number in range(10)]
+    for link in links:
+        link.parent.mkdir(exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to("/dev/full")
+    ended = forks.call(resume_with_a_worker, directory, timeout=120)
+    log = directory / "workers" / "0.log"
+    assert one_line_problems(ended, {4}, f"worker 0 could not write; see {log}") == []
+    (line,) = log.read_text().splitlines()
+    assert "No space left on device" in line
+    assert not (directory / "summary.json").exists()
+    for link in links:
+        link.unlink()
+    resumed = forks.call(resume_with_a_worker, directory, timeout=120)
+    assert resumed.code == 0, resumed.err
+    assert read_json(directory / "summary.json")["complete"] == 2
