@@ -10,6 +10,7 @@ from darts.hpo.factorial_design import FactorialDesign
 from darts.hpo.search_space import HYPERPARAMETERS, SearchSpace
 from darts.hpo.study import StudyPlan, example_config, fixed_overrides
 from darts.hpo.trial_tools import TrialTools, table_covers
+from darts.judging.benchmark import TABLES
 from darts.searching.expected_cost import MEASURES
 from darts.strategies import Setup
 from darts.strategies.judges import TrialSpec
@@ -49,11 +50,6 @@ def _check_judge(config: TuneConfig, space: SearchSpace) -> None:
                 f"judge={judge.name} scores architectures only; "
                 f"set parameters={{genotype: {{space: ...}}}}{excluded}"
             )
-        if judge.space not in (None, space.architecture.name):
-            raise ConfigError(
-                f"judge={judge.name} supports space={judge.space}, not "
-                f"parameters.genotype.space={space.architecture.name}"
-            )
     if not judge.absolute:
         raise ConfigError(
             f"judge={judge.name} compares architectures with each other and gives a trial no "
@@ -62,10 +58,14 @@ def _check_judge(config: TuneConfig, space: SearchSpace) -> None:
     if judge.name == "table" and config.benchmark.table is None:
         raise ConfigError("judge=table needs benchmark.table=FILE")
     if config.benchmark.table is not None and not table_covers(config, space.architecture):
-        raise ConfigError(
-            "benchmark.table contains architectures of space=nas201; set "
-            "parameters={genotype: {space: nas201}}"
-        )
+        raise ConfigError(f"benchmark.table needs parameters={{genotype: {_covered_spaces()}}}")
+
+
+def _covered_spaces() -> str:
+    """Return the values of ``parameters.genotype`` that benchmark tables cover."""
+    options = ({"space": table.space, **table.options} for table in TABLES.values())
+    values = (", ".join(f"{key}: {value}" for key, value in pairs.items()) for pairs in options)
+    return " or ".join(f"{{{text}}}" for text in values)
 
 
 def _check_scores(config: TuneConfig, task: Task) -> None:

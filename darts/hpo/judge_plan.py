@@ -57,7 +57,7 @@ class JudgePlan:
         overrides = network_overrides(config)
         networks = check_networks(config, overrides)
         space = networks.space
-        benchmark = Benchmark.from_config(config.benchmark, space.name)
+        benchmark = Benchmark.from_config(config.benchmark, space)
         if config.genotypes is not None:
             listed = read_architectures(config.genotypes, truth=config.truth, space=space.name)
             unique = list({str(a.genotype): a for a in listed}.values())[: config.architectures]
@@ -103,8 +103,6 @@ def check_networks(config: JudgeConfig, overrides: list[str]) -> RetrainConfig:
     example: AnyGenotype = space.random(torch.Generator().manual_seed(0))
     networks = trial_config("retrain", [*overrides, f"genotype={example}"])
     assert isinstance(networks, RetrainConfig)
-    if judge.space not in (None, space.name):
-        raise ConfigError(f"judge={judge.name} supports space={judge.space}, not {space.name}")
     if isinstance(judge, TrainingFreeJudge):
         if not judge.scores:
             raise ConfigError(f"judge.scores=[]: name some of {', '.join(SCORES)}")

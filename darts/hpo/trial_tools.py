@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 
 from darts.config import BenchmarkConfig, RetrainConfig, TuneConfig
 from darts.data_modules import DataModule, make_data_module
 from darts.hpo.commands import run_command, trial_config
 from darts.hpo.untrained_setup import UntrainedSetup
-from darts.judging import nas201_table
-from darts.judging.benchmark import Benchmark
+from darts.judging.benchmark import Benchmark, load_table
+from darts.judging.benchmark_table import BenchmarkTable
 from darts.judging.one_shot import OneShotScorer
 from darts.reading import JsonObject
 from darts.recipes.retrain import build_network
 from darts.searching.expected_cost import MEASURES
-from darts.spaces import AnyGenotype, Space
+from darts.spaces import AnyGenotype, Space, space_of
 from darts.spaces.lookup import find_genotype
-from darts.spaces.nas201.genotype import ARCHITECTURES
 from darts.strategies.judges import TrialSpec
 from darts.training.distributed import Ranks
 
 
 def table_covers(config: TuneConfig, architecture: Space | None) -> bool:
     """Return whether a benchmark table is configured and contains the space ``architecture``."""
-    in_table = architecture is not None and architecture.name == "nas201"
+    in_table = architecture is not None and architecture.benchmark is not None
     return config.benchmark.table is not None and in_table
 
 
@@ -41,6 +39,7 @@ class TrialTools:
 
     def __init__(self, target: str, benchmark: BenchmarkConfig) -> None:
         self._target, self._benchmark_config = target, benchmark
+        self._table: BenchmarkTable | None = None
         self._untrained: dict[tuple[str, ...], UntrainedSetup] = {}
         self._supernets: dict[tuple[str, int], OneShotScorer] = {}
         self._data_modules: dict[str, DataModule] = {}
@@ -48,15 +47,12 @@ class TrialTools:
     def train(self, trial: TrialSpec) -> JsonObject:
         return run_command(self._target, trial.overrides, trial.directory, trial.on_epoch)
 
-    @cached_property
-    def _table(self) -> nas201_table.Table:
-        assert self._benchmark_config.table is not None
-        return nas201_table.load(self._benchmark_config.table)
-
-    @cached_property
-    def _benchmark(self) -> Benchmark:
-        config = self._benchmark_config
-        return Benchmark(self._table, config.dataset, config.epochs)
+    def _loaded_table(self, genotype: AnyGenotype) -> BenchmarkTable:
+        """Return the benchmark table of a genotype; all genotypes of a worker share a space."""
+        if self._table is None:
+            assert self._benchmark_config.table is not None
+            self._table = load_table(self._benchmark_config.table, space_of(genotype))
+        return self._table
 
     def true_scores(self, genotype: AnyGenotype) -> dict[str, float]:
         """Look up the results of a full training of ``genotype`` in the benchmark table.
@@ -64,13 +60,14 @@ class TrialTools:
         These are ``test_accuracy`` and ``true_regret`` as fractions, ``true_rank``, and the number
         of ``architectures`` in the table.
         """
-        scores = self._benchmark.scores(genotype)
+        table, config = self._loaded_table(genotype), self._benchmark_config
+        scores = Benchmark(table, config.dataset, config.epochs).scores(genotype)
         accuracy = scores.pop("true_accuracy")
-        return {"test_accuracy": accuracy, **scores, "architectures": ARCHITECTURES}
+        return {"test_accuracy": accuracy, **scores, "architectures": len(table)}
 
     def table_accuracy(self, genotype: AnyGenotype, *, split: str, epochs: int) -> float:
-        dataset = self._benchmark_config.dataset
-        return self._table.accuracy(str(genotype), dataset=dataset, split=split, epochs=epochs)
+        dataset, table = self._benchmark_config.dataset, self._loaded_table(genotype)
+        return table.accuracy(genotype, dataset=dataset, split=split, epochs=epochs)
 
     def supernet_scores(
         self, checkpoint: str, genotype: AnyGenotype, calibration: int

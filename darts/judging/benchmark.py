@@ -8,7 +8,7 @@ from typing import NamedTuple
 from darts.config import BenchmarkConfig
 from darts.judging import macro_table, nas201_table
 from darts.judging.benchmark_table import BenchmarkTable, Column
-from darts.spaces import AnyGenotype, Space, space_of
+from darts.spaces import AnyGenotype, Space
 
 
 class TableFormat(NamedTuple):
@@ -85,8 +85,3 @@ def load_table(path: str, space: Space) -> BenchmarkTable:
         )
         raise ValueError(f"benchmark.table needs {needed}, not space={space.name}")
     return TABLES[space.benchmark].load(path)
-
-
-def load_table_of(path: str, genotype: AnyGenotype) -> BenchmarkTable:
-    """Read the table of the benchmark that contains a genotype; errors as for ``load_table``."""
-    return load_table(path, space_of(genotype))

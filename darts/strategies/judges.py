@@ -69,7 +69,6 @@ class Judge(ABC):
 
     name: str = ""
     needs_genotype: ClassVar[bool] = False  # whether it scores architectures only
-    space: ClassVar[str | None] = None  # the only space that it supports; None for any space
     trains: ClassVar[bool] = False  # whether it runs the trial's command
     metrics: ClassVar[tuple[str, ...] | None] = None  # metrics that it returns; None for all
     costs: ClassVar[tuple[str, ...]] = ()  # costs that it returns
@@ -150,16 +149,16 @@ class TableJudge(Judge):
     """Read the validation accuracy from a benchmark table.
 
     Attributes:
-        split: Split in the name of the table's column, see ``darts.judging.nas201_table``.
+        split: Split in the name of the table's column, see ``darts.judging.benchmark_table``.
         epochs: Epochs of training after which the accuracy was measured. The default is 12 and not
             200, because a study that trains could not afford 200 epochs per architecture.
+            NAS-Bench-Macro has only ``split="test"`` after 50 epochs.
     """
 
     name: str = "table"
     split: str = "val"
     epochs: int = number(12, low=1)
     needs_genotype: ClassVar[bool] = True
-    space: ClassVar[str | None] = "nas201"
     metrics: ClassVar[tuple[str, ...] | None] = ("accuracy",)
 
     def __call__(self, trial: TrialSpec, tools: JudgeTools) -> Mapping[str, object]:

@@ -451,7 +451,7 @@ ON_TABLE = (TABLE, "hydra.run.dir=unused")
         ((*HPO, "pruner=median", "costs=[flops]"), "pruner=median cannot be combined with costs"),
         ((*HPO, "budget.trials=null"), "budget.trials and budget.hours are both null"),
         ((*HPO, "workers=-1"), "workers=-1: must be"),
-        ((*HPO, "benchmark.table=x"), "benchmark.table contains architectures of space=nas201"),
+        ((*HPO, "benchmark.table=x"), "benchmark.table needs parameters={genotype: {"),
         (
             (*HPO, "judge=supernet", "judge.checkpoint=x"),
             "judge=supernet scores architectures only",
@@ -465,7 +465,10 @@ ON_TABLE = (TABLE, "hydra.run.dir=unused")
             (*ON_TABLE, "benchmark.table=x", "metric=macro_f1"),
             "judge=table returns accuracy, not metric=macro_f1",
         ),
-        ((*ON_TABLE, "parameters.genotype.space=cnn"), "judge=table supports space=nas201"),
+        (
+            (*ON_TABLE, "benchmark.table=x", "parameters.genotype.space=macro"),
+            "{space: nas201} or {space: macro, skeleton: nasbench}",
+        ),
         ((*ON_TABLE, "benchmark.table=x", "analysis.factorial_seeds=1"), "judge=table has none"),
         ((*ON_TABLE, "benchmark.table=no.csv"), "the benchmark table 'no.csv' does not exist"),
         ((*ON_TABLE, "benchmark.table={table}", "judge.epochs=7"), "no column 'cifar10_val_ep7'"),
