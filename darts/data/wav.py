@@ -25,14 +25,15 @@ from torch import Tensor
 from darts.reading import FileError, StrPath, open_regular, read_errors
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
-_UNKNOWN_LENGTH = 0xFFFFFFFF  # in streamed files, whose writer could not correct it
+_UNKNOWN_LENGTH = 0xFFFFFFFF  # of streamed files, whose writer could not go back to set it
 _MAX_RATE = 1_000_000
 _MAX_CHANNELS = 1024
 _MAX_CHUNKS = 1000  # before the samples
 _MAX_SAMPLES = 2**28  # after mixing to one channel: 1 GiB
 _BLOCK = 2**20  # numbers that are decoded together
 _MAX_FACTOR = 100_000
-# With more phases, each has so few outputs that calling a convolution costs more than computing it.
+# Above this number of filter phases, ``resample`` computes so few outputs per phase that the
+# overhead of calling a convolution would dominate.
 _MANY_PHASES = 1000
 
 
@@ -54,7 +55,8 @@ def read_wav(path: StrPath, seconds: Fraction | None = None) -> tuple[Tensor, in
     Args:
         path: File of any rate and at most 1,024 channels, whose samples are integers of 8, 16, 24
             or 32 bits, or float32.
-        seconds: Length of the middle of a longer recording; only this part is read. None reads all.
+        seconds: If the recording is longer, only this many seconds in its middle are read. None
+            reads all.
 
     Returns:
         Samples (N,) float32, with full scale 1.0, and the rate in samples per second.
@@ -70,7 +72,7 @@ def read_wav(path: StrPath, seconds: Fraction | None = None) -> tuple[Tensor, in
             start, stop = 0, length // form.frame
             if seconds is not None:
                 surplus = stop - math.ceil(seconds * form.rate)
-                if surplus > 0:  # the same samples as those of ``fit_length``
+                if surplus > 0:  # keep the same samples as ``mel.fit_length``
                     start, stop = -(-surplus // 2), stop - surplus // 2
             samples = _read_frames(file, form, start, stop)
         except ValueError as error:
@@ -129,8 +131,8 @@ def _parse_format(body: bytes) -> _Format:
         )
     if not (0 < channels <= _MAX_CHANNELS and 0 < rate <= _MAX_RATE):
         raise ValueError(
-            f"has {channels} channels at {rate} samples per second; at most {_MAX_CHANNELS:,} "
-            f"and {_MAX_RATE:,} are possible"
+            f"has {channels} channels at {rate} samples per second; possible are 1 to "
+            f"{_MAX_CHANNELS:,} channels at 1 to {_MAX_RATE:,} samples per second"
         )
     return _Format(encoding, channels, rate, bits)
 
@@ -233,13 +235,14 @@ def resampling_factors(old: int, new: int) -> tuple[int, int]:
 
 
 def _phases(up: int, half: int) -> tuple[Tensor, int]:
-    """Return the filter of each phase, (up, taps), and the offset of the first tap to output 0.
+    """Return the filter of each phase, (up, taps), and the ``k`` of the first tap.
 
     An output at the time ``m + phase / up``, in input samples, is the sum over ``k`` of input
-    ``m + k`` times the filter at ``k - phase / up``.
+    ``m + k`` times the filter at ``k - phase / up``. The filter reaches ``half / up`` input samples
+    to each side.
     """
     time = torch.arange(-half, half + 1, dtype=torch.float64)  # in units of 1 / up
-    lower = half / 10  # steps per sample of the lower rate
+    lower = half / 10  # a sample of the lower rate, in the same units
     window = torch.kaiser_window(2 * half + 1, periodic=False, beta=5.0, dtype=torch.float64)
     taps = torch.sinc(time / lower) * window
     taps *= up / taps.sum()

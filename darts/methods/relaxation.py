@@ -33,7 +33,7 @@ If the mask is None, all candidates that are still in the search run.
 
 
 def edge_group(group: str) -> str:
-    """Return the name of the group of alphas that weights the edges of ``group``."""
+    """Return the name of the group whose alphas give the edge weights of ``group``."""
     return f"{group}_edges"
 
 
@@ -73,18 +73,18 @@ class Relaxation(ABC):
     def sample_weights(
         self, alpha: Tensor, mask: Tensor | None, context: SearchContext
     ) -> WeightsAndMask:
-        """Return mixing weights for training, for arguments as in ``edge_probabilities``.
+        """Return mixing weights for training; ``alpha``, ``mask``: see ``edge_probabilities``.
 
         Random relaxations draw from PyTorch's global generator.
         """
         return self.edge_probabilities(alpha, mask), None
 
     def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> WeightsAndMask:
-        """Return mixing weights for evaluation, without random draws."""
+        """Return mixing weights for evaluation, without random draws: here the probabilities."""
         return self.edge_probabilities(alpha, mask), None
 
     def prepare(self, net: SupernetBase) -> None:
-        """Add alphas other than those of the operations to a supernet: here those of the edges."""
+        """Add the alphas of the edges to a supernet, if ``edge_normalization`` is set."""
         if not self.edge_normalization:
             return
         for group in list(net.alphas):
@@ -130,7 +130,7 @@ class Relaxation(ABC):
         alphas: Mapping[str, Tensor],
         context: SearchContext,
     ) -> Mixture:
-        """Apply edge weights and add the auxiliary skip connection."""
+        """Apply edge weights, also to bypassing channels, and add the auxiliary skip connection."""
         edges = self._edge_weights(alphas, context)
         weights: dict[str, Tensor] = {}
         active: dict[str, Tensor] = {}
@@ -175,7 +175,7 @@ class Relaxation(ABC):
 def _groups(
     alphas: Mapping[str, Tensor], context: SearchContext
 ) -> Iterator[tuple[str, Tensor, Tensor | None]]:
-    """Yield the name, the alphas and the mask of each group of operations."""
+    """Yield the name, the alphas and the mask of each group, without the alphas of the edges."""
     for group in context.candidates:
         yield group, alphas[group], _mask(context, group, alphas[group])
 

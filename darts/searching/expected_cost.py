@@ -64,8 +64,8 @@ class ExpectedCost:
     Args:
         fixed: Cost of everything that all architectures share.
         tables: Cost of each candidate on each edge, summed over the cells of a group:
-            ``(edges, operations)`` by group of ``Space.expected_usage``.
-        space: Computes how often each candidate is used, on average over the probabilities.
+            ``(edges, operations)`` by group, for the same groups as ``Space.expected_usage``.
+        space: Its ``expected_usage`` gives the factors of the entries of ``tables``.
         candidates: Candidates of the supernet, which name the columns of the probabilities.
     """
 
@@ -96,6 +96,7 @@ class ExpectedCost:
             measure: A function like those in ``MEASURES``.
             device: Device of the measurement.
         """
+        # The probabilities do not matter: only the groups and shapes of the usage are needed.
         uniform = {
             group: torch.full((len(rows), len(rows[0])), 1 / len(rows[0]), dtype=torch.float64)
             for group, rows in candidates.items()
@@ -182,7 +183,7 @@ class Penalty:
         return {f"expected_{name}": float(self.costs[name](probabilities)) for name in self.targets}
 
     def state_dict(self) -> dict[str, _SavedCost]:
-        """Return the tables, because a resumed run would measure different latencies."""
+        """Return the measured costs; a resumed run loads them, as new latencies would differ."""
         return {
             name: {"fixed": cost.fixed, "tables": cost.tables} for name, cost in self.costs.items()
         }

@@ -201,7 +201,10 @@ class DiscreteCell(RecurrentCell):
         return torch.stack(outputs), hidden
 
     def _add_successors(self, states: dict[int, Tensor], source: int, product: Tensor) -> None:
-        """Add the nodes that read ``source`` to ``states``; ``product`` is ``(B, nodes * 2H)``."""
+        """Compute the nodes that read ``source``, and put them into ``states``.
+
+        The columns of ``product``, ``(B, nodes * 2H)``, are those of ``concat_weights``.
+        """
         gate, new = product.chunk(2, dim=1)
         state, successors = states[source], self.successors[source]
         if len(successors) == 1:
