@@ -14,7 +14,7 @@ def describe_error(error: BaseException, keys: Sequence[str]) -> str:
 
     Args:
         error: The error.
-        keys: All keys of the command, such as ``optimizer.lr``.
+        keys: All keys of the command's default configuration, such as ``optimizer.lr``.
     """
     return " ".join(_describe(error, keys).splitlines())
 
@@ -24,10 +24,11 @@ def _describe(error: BaseException, keys: Sequence[str]) -> str:
     while causes[-1].__cause__ is not None:
         causes.append(causes[-1].__cause__)
     text = "\n".join(map(str, causes))
-    # A resolver of this package raised the original error.
+    # OmegaConf wraps a ``ConfigError`` that a resolver of ``darts.config`` raised.
     if own := _first_match(r"ConfigError raised while resolving interpolation: (.+)", text):
         return own
     if isinstance(error, OverrideParseException):
+        # The line that gives the reason, without introduction, caret and link.
         reason = _first_match(r"(?m)^((?!Error parsing|Lexer|See https|\s*\^).+)$", str(error))
         return (
             f"cannot read the override {error.override!r}: {reason or 'unexpected character'}; "
@@ -64,7 +65,7 @@ def _describe(error: BaseException, keys: Sequence[str]) -> str:
 
 def _unknown_key(key: str, keys: Sequence[str]) -> str:
     """Return one line for a key that does not exist, with the keys next to it in the hierarchy."""
-    if key in keys:  # the default option of the group has this key
+    if key in keys:  # it exists with the default option of its group, but not with the chosen one
         group = key.split(".")[0]
         return f"the chosen {group} has no key {key!r}; leave it out or choose another {group}"
     prefix = key.rpartition(".")[0]

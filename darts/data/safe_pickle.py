@@ -1,11 +1,11 @@
 """Reading of pickled NumPy arrays without executing code from the file.
 
-CIFAR is published as pickles, and unpickling may execute any function that a file names. Here the
-names that pickled arrays need stand for the harmless objects defined below; any other name is an
-error. Arrays are built from raw bytes, after checks of their type and size.
+CIFAR is published as pickles, and unpickling may execute any function that a file names. Here a
+file gets one of the harmless objects defined below for each name that pickled arrays need; any
+other name is an error. Arrays are built from raw bytes, after checks of their type and size.
 
 A few bytes of a pickle can also demand gigabytes. ``pickle_opcodes.check`` therefore reads the
-opcodes first, and a budget bounds the copies of bytes that a file asks for.
+opcodes first, and a budget limits how many bytes a file can demand by using one string many times.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CODES = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)} | {"f4", "f
 
 
 class _Inert:
-    """A harmless object that a pickle may name; it has no attributes to set."""
+    """A harmless object that a pickle may name, but whose attributes it cannot set."""
 
     __slots__ = ()
 
@@ -57,6 +57,7 @@ class _Dtype(_Inert):
         self.code = code
 
     def __setstate__(self, state: Any) -> None:
+        # NumPy's state: (version, byte order, subarray, field names, fields, ...)
         order = state[1]
         if order not in ("|", "<", ">", "=") or any(item is not None for item in state[2:5]):
             raise pickle.UnpicklingError("an array of a structured type")
@@ -108,7 +109,7 @@ def _make_dtype(code: object, *flags: object) -> _Dtype:
 class _Reader(pickle.Unpickler):
     def __init__(self, data: bytes) -> None:
         super().__init__(io.BytesIO(data), encoding="latin1")
-        # Protocol 2 encodes a string to bytes, and then makes an array of them.
+        # Real files use each string once; twice the length leaves a margin.
         budget = _Budget(2 * len(data))
 
         def encode(text: str, codec: str) -> bytes:  # how protocol 2 writes bytes
@@ -180,7 +181,8 @@ def _plain(value: object) -> Value:
 
 
 def _scalar(value: object) -> Scalar:
-    # Nested lists could refer to each other and describe more elements than fit in memory.
+    # Lists in lists are refused: they could refer to each other and describe more elements than fit
+    # in memory.
     if isinstance(value, bytes):
         return value.decode("latin-1")
     if isinstance(value, (str, int, float)):

@@ -11,7 +11,7 @@ from darts.escaping import for_html
 from darts.reporting.markup import element
 
 _COLORS = 8  # number of colors in the style sheet
-_SMALLEST, _LARGEST = 1e-100, 1e100  # values that can be drawn; smaller ones are 0
+_SMALLEST, _LARGEST = 1e-100, 1e100  # range of absolute values; smaller ones become 0
 _RIGHT = 8.0  # margin on the right of the axes, in pixels
 
 
@@ -37,7 +37,7 @@ class Line:
     @property
     def finite_points(self) -> list[tuple[float, float]]:
         """The points that can be drawn."""
-        # Differences of tiny numbers have too few digits for the ticks of an axis.
+        # Floats near 1e-308 and below have fewer digits, too few for the ticks of an axis.
         return [
             (x, y if abs(y) > _SMALLEST else 0.0)
             for x, y in self.points
@@ -179,7 +179,8 @@ def ticks(low: float, high: float, intervals: int, *, whole: bool = False) -> li
     )
     if whole:
         step = max(1.0, math.ceil(step))
-    tolerance = 1e-9 * (high - low)  # relative to the axis, because a step may be far longer
+    # Not relative to the step: integer steps may be far longer than the axis.
+    tolerance = 1e-9 * (high - low)
     first, last = math.ceil((low - tolerance) / step), math.floor((high + tolerance) / step)
     return [number * step for number in range(first, last + 1)]
 

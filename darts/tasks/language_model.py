@@ -1,7 +1,7 @@
 """Language modeling: the next token of a text.
 
-A network takes ``tokens (T, B)`` and its state ``hidden (B, H)`` before them, or None, and returns
-a ``LanguageModelOutput``.
+A network takes ``tokens (T, B)`` and ``hidden (B, H)``, its state before the first of these tokens
+(None at the start of a text), and returns a ``LanguageModelOutput``.
 
 References:
     Merity, Keskar and Socher, "Regularizing and Optimizing LSTM Language Models",
@@ -54,8 +54,8 @@ class LanguageObjective(BaseObjective[Window, Tensor]):
     Args:
         label_smoothing: Share of the target that is spread evenly over the vocabulary, in the
             training of discrete networks.
-        activation: Coefficient of the mean square of the outputs after dropout.
-        temporal: Coefficient of the mean square of the outputs' change between successive tokens.
+        activation: Coefficient of the mean square of the network's features after dropout.
+        temporal: Coefficient of the mean square of the features' change between successive tokens.
     """
 
     metrics = METRICS
@@ -109,8 +109,8 @@ class LanguageModel(Task):
 
     Attributes:
         window: Number of successive tokens through which gradients flow back.
-        activation: Coefficient of the mean square of the outputs after dropout.
-        temporal: Coefficient of the mean square of the outputs' change between successive tokens.
+        activation: Coefficient of the mean square of the network's features after dropout.
+        temporal: Coefficient of the mean square of the features' change between successive tokens.
     """
 
     name: str = "language_model"

@@ -193,8 +193,8 @@ class ClassifierFrame(Frame):
 
     @staticmethod
     def attention_mask(tokens: Tensor) -> AttentionMask:
-        """Return the mask of the padding in tokens ``(L, B)``."""
-        is_token = tokens.t() != PADDING  # (B, L)
+        """Return the mask of the padding in tokens ``(T, B)``."""
+        is_token = tokens.t() != PADDING  # (B, T)
         return AttentionMask(~is_token[:, None, None], is_token[..., None])
 
     def classify(self, x: Tensor, mask: AttentionMask, batch_share: BatchShare = None) -> Tensor:

@@ -1,7 +1,7 @@
 """The discrete networks of a transformer genotype, for training from scratch.
 
 References:
-    Dropping a layer's output for a text: Huang et al., "Deep Networks with Stochastic Depth",
+    Dropping the output of a layer at random: Huang et al., "Deep Networks with Stochastic Depth",
     arXiv:1603.09382.
 """
 
@@ -22,7 +22,8 @@ class BlockStack(NetworkBase):
     Args:
         genotype: Mixer and feed-forward layer of each block.
         frame: The layers before and after the blocks.
-        drop_path: Probability of dropping the whole output of a layer for a text, in training.
+        drop_path: Probability that the whole output of a layer is dropped in training, for each text
+            of a batch independently.
     """
 
     genotype: Genotype
@@ -90,7 +91,7 @@ class TextClassifier(BlockStack):
         config: Settings of the network; None for the defaults.
         drop_path: See ``BlockStack``.
 
-    Shape: tokens ``(L, B)``, padded with ``PADDING`` at the end -> logits ``(B, classes)``.
+    Shape: tokens ``(T, B)``, padded with ``PADDING`` at the end -> logits ``(B, classes)``.
     """
 
     frame: ClassifierFrame

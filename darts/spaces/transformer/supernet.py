@@ -256,7 +256,7 @@ class ClassifierSupernet(MixedStack):
         cells: Number of blocks.
         config: Settings of the network; None for the defaults.
 
-    Shape: tokens ``(L, B)``, padded with ``PADDING`` at the end -> logits ``(B, classes)``.
+    Shape: tokens ``(T, B)``, padded with ``PADDING`` at the end -> logits ``(B, classes)``.
     """
 
     frame: ClassifierFrame
