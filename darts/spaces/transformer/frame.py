@@ -198,7 +198,7 @@ class ClassifierFrame(Frame):
         return AttentionMask(~is_token[:, None, None], is_token[..., None])
 
     def classify(self, x: Tensor, mask: AttentionMask, batch_share: BatchShare = None) -> Tensor:
-        """Compute logits ``(B, classes)`` from the last block's output ``(B, L, D)``."""
+        """Compute logits ``(B, classes)`` from the last block's output ``(B, T, D)``."""
         is_token = mask.tokens
         assert is_token is not None
         counts = is_token.sum(1).clamp_min(1)  # (B, 1); a text may be empty

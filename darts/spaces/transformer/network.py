@@ -22,8 +22,8 @@ class BlockStack(NetworkBase):
     Args:
         genotype: Mixer and feed-forward layer of each block.
         frame: The layers before and after the blocks.
-        drop_path: Probability that the whole output of a layer is dropped in training, for each text
-            of a batch independently.
+        drop_path: Probability that the whole output of a layer is dropped in training,
+            independently for each text of a batch.
     """
 
     genotype: Genotype
