@@ -1,0 +1,103 @@
+"""Commands with the architectures of NAS-Bench-Macro and a table of their accuracies."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from darts.benchmarks import macro
+from darts.config import RetrainConfig, SearchConfig, compose
+
+SPACE = ("space=macro", "space.skeleton=nasbench")
+ON_TABLE = (
+    "experiment=nas201_table",
+    "parameters.genotype.space=macro",
+    "+parameters.genotype.skeleton=nasbench",
+    *SPACE,
+    "strategy=random",
+    "judge.split=test_run0",
+    "judge.epochs=50",
+    "tracking.tensorboard=false",
+    "tracking.figures=false",
+)
+
+
+@pytest.fixture(scope="module")
+def macro_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("table") / "macro.csv"
+    lines = ["arch,test_acc_0,mean_acc,params,flops"]
+    for index, digits in enumerate(product("012", repeat=8)):
+        accuracy = 50 + index / 200  # a unique accuracy per architecture
+        lines.append(f"{''.join(digits)},{accuracy - 1},{accuracy},1,1")
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_a_search_reports_the_true_accuracy(
+    commands: Any, macro_table: Path, tmp_path: Path
+) -> None:
+    options = ("space.channels=4", f"benchmark.table={macro_table}", "epochs=1")
+    done = commands.run("search", tmp_path / "run", *SPACE, *options, "tracking.figures=false")
+    summary, truth = done.json("summary.json"), macro.load(macro_table)
+    genotype = summary["genotype"]
+    assert len(macro.arch_of(genotype)) == 8
+    (row,) = done.rows
+    assert row["true_accuracy"] == pytest.approx(truth.accuracy(genotype) / 100)
+    assert row["true_rank"] == truth.rank(genotype)
+    assert row["true_regret"] == pytest.approx(truth.regret(genotype) / 100)
+    assert "space.skeleton=nasbench" in done.out  # in the command that retrains
+    retraining = (*SPACE, "space.channels=4", f"genotype={tmp_path / 'run'}", "epochs=1")
+    trained = commands.run("retrain", tmp_path / "trained", *retraining, "auxiliary=0")
+    assert trained.json("summary.json")["genotype"] == genotype
+    error = commands.error_of("retrain", "space=macro", *retraining[2:], "auxiliary=0")
+    assert "have 2, 3, 3 blocks, not 3, 3, 3; set space.skeleton=nasbench" in error
+
+
+@pytest.mark.slow
+def test_architectures_are_scored_with_the_table(
+    commands: Any, macro_table: Path, tmp_path: Path
+) -> None:
+    options = (f"benchmark.table={macro_table}", "budget.trials=20")
+    done = commands.run("tune", tmp_path, *ON_TABLE, *options)
+    summary, truth = done.json("summary.json"), macro.load(macro_table)
+    genotype = done.result["genotype"]
+    assert summary["test_accuracy"] == pytest.approx(truth.accuracy(genotype) / 100)
+    assert summary["valid_accuracy"] == pytest.approx(truth.accuracy(genotype) / 100 - 0.01)
+    assert (summary["true_rank"], summary["architectures"]) == (truth.rank(genotype), 6561)
+    assert summary["rank_correlation_spearman"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("space", "table_name", "message"),
+    [
+        (("space=macro",), "macro", "needs space=nas201 or space=macro space.skeleton=nasbench, "),
+        (("space=cnn",), "macro", "not space=cnn"),
+        (("space=nas201",), "macro", "is not a benchmark table: the header"),
+        (SPACE, "nas201", "needs the columns arch, mean_acc, params, flops"),
+    ],
+)
+def test_tables_of_other_spaces_are_refused(
+    commands: Any,
+    macro_table: Path,
+    table: Path,
+    tmp_path: Path,
+    space: tuple[str, ...],
+    table_name: str,
+    message: str,
+) -> None:
+    path = {"macro": macro_table, "nas201": table}[table_name]
+    options = (f"benchmark.table={path}", f"hydra.run.dir={tmp_path / 'run'}")
+    assert message in commands.error_of("search", *space, *options)
+
+
+def test_the_experiments_have_the_size_of_the_benchmark() -> None:
+    for command, options in (("search", []), ("retrain", ["genotype=x"])):
+        config = compose(command, ["experiment=nas_bench_macro", *options])
+        assert isinstance(config, (SearchConfig, RetrainConfig))
+        full: Any = config.space
+        size = macro.space()
+        assert (full.channels, full.skeleton) == (size.channels, size.skeleton)
+        assert config.dataset.name == "cifar10"
