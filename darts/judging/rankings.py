@@ -50,17 +50,24 @@ def agreement(scores: Values, truth: Values) -> Agreement:
     )
 
 
-def log_ranks(scores: Values) -> Values:
-    """Return ``log(rank / n)`` of scores ``(n,)``: 0 for the best, ``-log n`` for the worst.
+def rank_fractions(scores: Values) -> Values:
+    """Return ``rank / n`` of scores ``(n,)``: 1 for the best, ``1 / n`` for the worst.
 
-    Equal scores share their mean rank. The logarithm separates bad architectures more than good
-    ones, so an architecture must be good by every score to be good by their sum. NaN counts as the
-    worst score.
+    Equal scores share their mean rank. NaN counts as the worst score.
     """
     from scipy import stats
 
     ranks: Values = stats.rankdata(np.where(np.isnan(scores), -np.inf, scores))
-    return np.log(ranks / len(ranks))
+    return ranks / len(ranks)
+
+
+def log_ranks(scores: Values) -> Values:
+    """Return the logarithm of ``rank_fractions``: 0 for the best, ``-log n`` for the worst.
+
+    The logarithm separates bad architectures more than good ones, so an architecture must be good
+    by every score to be good by their sum.
+    """
+    return np.log(rank_fractions(scores))
 
 
 def combined(scores: Mapping[str, Values], weights: Mapping[str, float] | None = None) -> Values:
