@@ -1,7 +1,7 @@
 """Score architectures cheaply, and check the scores against the truth: ``python -m darts.judge``.
 
-A judge is worth as much as its ranking of architectures: the summary says how well it agrees with
-the truth, what it costs, and how well the numbers of parameters and MACs alone would do.
+If the true scores of the architectures are known, the summary says how well the judge's ranking
+agrees with them, what it costs, and how well the numbers of parameters and MACs alone would do.
 """
 
 from __future__ import annotations
@@ -22,42 +22,51 @@ from darts.hpo.score_file import FILE, ScoreFile
 from darts.hpo.trial_tools import TrialTools
 from darts.judging.training_free import BASELINES
 from darts.reading import JsonObject
-from darts.strategies.judges import TrialSpec
+from darts.strategies.judges import SupernetJudge, TableJudge, TrialSpec
 from darts.tracking import Console, print_lines, print_summary
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
 from darts.training.steps import Diverged
 from darts.typed_values import typed
 
-SAVE_INTERVAL = 5.0  # seconds between updates of the scores
+SAVE_INTERVAL = 5.0  # seconds between two writes of the scores
 _HEADER = "spearman  kendall top 10 % recall"
 
 
 def check(config: JudgeConfig) -> None:
-    """Raise ``ConfigError`` if the judge, the architectures and their truth do not fit together."""
+    """Check that the judge, the architectures and their true scores fit together.
+
+    Raises:
+        ConfigError: If they do not, or if ``torchrun`` started this process.
+        ValueError: If the benchmark table or the checkpoint of the supernet is unusable.
+    """
     if rank_and_size()[1] > 1:
         raise ConfigError("darts.judge does not run with torchrun")
-    JudgePlan.make(config)
+    plan = JudgePlan.make(config)
+    if isinstance(config.judge, (TableJudge, SupernetJudge)):  # find errors of their files early
+        first = trial_of(plan, 0, Path())
+        config.judge(first, TrialTools("retrain", config.benchmark))
 
 
 def judge(config: JudgeConfig, invocation: Invocation) -> JsonObject:
     """Score all architectures; return the summary, which is also in the run directory.
 
     Raises:
-        ConfigError: If a score does not apply to the networks, or no architecture was scored.
+        ConfigError: If a score does not apply to the networks, the data set has too few samples,
+            or the run directory cannot be used or resumed.
         Interrupted: If a signal arrived; the scores so far are saved.
     """
     plan = JudgePlan.make(config)
     with RunDirectory(invocation.directory, "judge") as run:
-        scored = ScoreFile(run.path / FILE)
         if config.resume:
             run.claim_existing()
             run.require_same_config(run.saved_config(), config)
             run.require_incomplete()
+            scored = ScoreFile(run.path / FILE)
             scored.load()
         else:
             run.claim_unused(resumable=True, numbered=invocation.numbered)
-            scored.path = run.path / FILE
+            scored = ScoreFile(run.path / FILE)
             run.begin(config, invocation.overrides)
         score_architectures(config, plan, run.path, scored)
         analysis = ScoreAnalysis.make(config, plan, scored)
@@ -80,7 +89,12 @@ def judge(config: JudgeConfig, invocation: Invocation) -> JsonObject:
 def score_architectures(
     config: JudgeConfig, plan: JudgePlan, directory: Path, scored: ScoreFile
 ) -> None:
-    """Score the architectures that have no scores yet; show progress and save regularly."""
+    """Score the architectures that have no scores yet; show progress and save regularly.
+
+    Raises:
+        ConfigError: As ``judge``.
+        Interrupted: If a signal arrived before the last architecture was scored.
+    """
     tools = TrialTools("retrain", config.benchmark)
     genotypes = plan.genotypes
     left = [(n, text) for n, text in enumerate(genotypes) if text not in scored.rows]
@@ -92,18 +106,14 @@ def score_architectures(
         for number, text in left:
             if interrupt.received:
                 break
-            trial = TrialSpec(
-                (*plan.overrides, f"genotype={text}"),
-                plan.architectures[number].genotype,
-                directory / "trials" / f"{number:04d}",
-            )
+            trial = trial_of(plan, number, directory)
             start = time.perf_counter()
             try:
                 scores = judge_scores(config, plan, trial, tools)
             except Interrupted:  # raised by a training
                 break
             seconds = time.perf_counter() - start
-            scores |= tools.training_free_scores(trial, BASELINES, 2)
+            scores |= tools.training_free_scores(trial, BASELINES, samples=2)
             scored.add(text, scores, seconds)
             console.step()
             if time.monotonic() - last_save >= SAVE_INTERVAL:
@@ -117,10 +127,17 @@ def score_architectures(
         raise Interrupted(128 + signal)
 
 
+def trial_of(plan: JudgePlan, number: int, directory: Path) -> TrialSpec:
+    """Return the trial of architecture ``number``, which may train in the run directory."""
+    genotype = plan.architectures[number].genotype
+    overrides = (*plan.overrides, f"genotype={genotype}")
+    return TrialSpec(overrides, genotype, directory / "trials" / f"{number:04d}")
+
+
 def judge_scores(
     config: JudgeConfig, plan: JudgePlan, trial: TrialSpec, tools: TrialTools
 ) -> dict[str, float]:
-    """Return the scores of one architecture; those of a training that diverges are infinite."""
+    """Return the scores of one architecture; after a training that diverges, the worst score."""
     if trial.directory.exists():  # an interrupted training
         shutil.rmtree(trial.directory)
     names = config.judge.ranked_scores(plan.metric)

@@ -1,4 +1,4 @@
-"""Lists of architectures with their true scores, from files of users or drawn at random."""
+"""Lists of architectures: read from a user's file, with their true scores, or drawn at random."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from darts.reading import MIB, read_text
 from darts.spaces import AnyGenotype, Space, parse_genotype
 from darts.spaces.genotype_text import short_repr
 
-COLUMNS = ("genotype", "architecture", "arch")  # names of the column with the architecture
+COLUMNS = ("genotype", "architecture", "arch")  # possible names of the column of genotypes
 LIMIT = 64 * MIB  # bytes of a file
 
-_TRIES = 100  # draws per architecture before a space counts as exhausted
+_TRIES = 100
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """An architecture and, if it is known, its true score, larger is better."""
+    """An architecture and its true score, larger is better; None if it is unknown."""
 
     genotype: AnyGenotype
     truth: float | None = None
@@ -33,23 +33,31 @@ class Architecture:
 def read_architectures(path: str, *, truth: str | None, space: str) -> list[Architecture]:
     """Read a file with one genotype per line, or a CSV file with a column of genotypes.
 
+    A row without a true score, such as that of a failed trial, is left out. If several rows have
+    the same architecture, the last one counts.
+
     Args:
         path: The file. A CSV file has a header with one of ``COLUMNS``.
-        truth: Name of the column with the true scores; None if there is none.
+        truth: Name of the column with the true scores; None to read none.
         space: Name of the space that all architectures must belong to.
 
     Raises:
-        ConfigError: If the file cannot be read or a line is invalid.
+        ConfigError: If the file cannot be read, a line is invalid, or fewer than two different
+            architectures are left.
     """
     key = f"genotypes={path!r}"
     try:
         text = read_text(Path(path).expanduser(), limit=LIMIT)
     except FileNotFoundError:
         raise ConfigError(f"{key} does not exist") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ConfigError(f"{key} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
         raise ConfigError(f"{key}: {error}") from None
-    architectures = []
+    architectures: dict[str, Architecture] = {}
     for place, genotype_text, truth_text in _entries(text, truth, key):
+        if truth_text == "":
+            continue
         try:
             genotype = parse_genotype(genotype_text)
         except ValueError as error:
@@ -58,14 +66,19 @@ def read_architectures(path: str, *, truth: str | None, space: str) -> list[Arch
             raise ConfigError(
                 f"{key}, {place}: a genotype of space={genotype.space}, not of space={space}"
             )
-        architectures.append(Architecture(genotype, _number(truth_text, f"{key}, {place}")))
+        known = _number(truth_text, f"{key}, {place}")
+        architectures[str(genotype)] = Architecture(genotype, known)
     if len(architectures) < 2:
-        raise ConfigError(f"{key} has {len(architectures)} architectures; at least 2 are needed")
-    return architectures
+        needed = "at least 2 different architectures" + (f" with {truth}" if truth else "")
+        raise ConfigError(f"{key}: {needed} are needed, and it has {len(architectures)}")
+    return list(architectures.values())
 
 
 def random_architectures(space: Space, count: int, seed: int) -> list[AnyGenotype]:
-    """Draw different architectures; fewer than ``count`` if the space seems to have no more."""
+    """Draw different architectures; fewer than ``count`` if the space seems to have no more.
+
+    It seems so after ``_TRIES`` draws in a row without a new architecture.
+    """
     generator = torch.Generator().manual_seed(seed)
     found: dict[str, AnyGenotype] = {}
     failures = 0
@@ -84,7 +97,7 @@ def _entries(text: str, truth: str | None, key: str) -> Iterator[tuple[str, str,
     if column is None:
         if truth is not None:
             raise ConfigError(
-                f"truth={truth}: {key} has no header with a column {' or '.join(COLUMNS)}"
+                f"truth={truth}: {key} needs a header with a column {' or '.join(COLUMNS)}"
             )
         for number, line in enumerate(text.splitlines(), 1):
             if line.strip():
@@ -98,7 +111,9 @@ def _entries(text: str, truth: str | None, key: str) -> Iterator[tuple[str, str,
         for row in reader:
             place = f"line {reader.line_num}"
             if None in row or None in row.values():
-                raise ConfigError(f"{key}, {place}: it has not {len(header)} fields")
+                raise ConfigError(
+                    f"{key}, {place}: expected {len(header)} fields, as in the header"
+                )
             yield place, row[column], None if truth is None else row[truth]
     except csv.Error as error:
         raise ConfigError(f"{key}, line {reader.line_num}: {error}") from None

@@ -1,4 +1,4 @@
-"""What ``darts.judge`` scores: networks, architectures and their truth."""
+"""What ``darts.judge`` scores: architectures, their true scores, and how to build networks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ANY_GENOTYPE = "genotype=DARTS_V2"  # only to compose a configuration that decl
 
 @dataclass(frozen=True)
 class JudgePlan:
-    """Architectures and how to score them.
+    """The architectures to score, and the configuration of their networks.
 
     Attributes:
         overrides: Overrides of a retraining of any of the architectures, without its genotype.
@@ -52,7 +52,9 @@ class JudgePlan:
         """Read or draw the architectures.
 
         Raises:
-            ConfigError: If a file is invalid, or the settings do not fit together.
+            ConfigError: If the file of architectures is invalid, or the settings do not fit
+                together.
+            ValueError: If the benchmark table is unusable or does not cover the space.
         """
         overrides = network_overrides(config)
         networks = check_networks(config, overrides)
@@ -60,7 +62,7 @@ class JudgePlan:
         benchmark = Benchmark.from_config(config.benchmark, space)
         if config.genotypes is not None:
             listed = read_architectures(config.genotypes, truth=config.truth, space=space.name)
-            unique = list({str(a.genotype): a for a in listed}.values())[: config.architectures]
+            unique = listed[: config.architectures]
         else:
             drawn = random_architectures(space, config.architectures, config.seed)
             unique = [Architecture(genotype) for genotype in drawn]
@@ -78,7 +80,7 @@ class JudgePlan:
 
 
 def network_overrides(config: JudgeConfig) -> list[str]:
-    """Return the overrides of all networks; ``base`` counts only if no data set is given."""
+    """Return the overrides of all networks; ``base`` applies only if no data set is given."""
     chooses_data = any(item.startswith(("dataset=", "experiment")) for item in config.overrides)
     base = [] if chooses_data else config.base
     defaults = [f"seed={config.seed}", "tracking.tensorboard=false", "tracking.figures=false"]
@@ -89,14 +91,20 @@ def network_overrides(config: JudgeConfig) -> list[str]:
 
 
 def check_networks(config: JudgeConfig, overrides: list[str]) -> RetrainConfig:
-    """Return the configuration of a retraining of a random architecture.
+    """Check the settings that do not depend on files; return how a random network is configured.
+
+    Args:
+        config: The configuration of the command.
+        overrides: Those of ``network_overrides``.
 
     Raises:
-        ConfigError: If the judge or a setting does not fit.
+        ConfigError: If the settings of the judge and of the networks do not fit together.
     """
     named = [item for item in overrides if item.startswith("genotype=")]
     if named:
-        raise ConfigError(f"{named[0]}: darts.judge scores several; set genotypes=FILE")
+        raise ConfigError(
+            f"{named[0]}: darts.judge scores several architectures; set genotypes=FILE"
+        )
     declared = compose("retrain", [*overrides, _ANY_GENOTYPE])
     assert isinstance(declared, RetrainConfig)
     space, judge = declared.space, config.judge
@@ -110,12 +118,13 @@ def check_networks(config: JudgeConfig, overrides: list[str]) -> RetrainConfig:
             one_of("judge.scores", name, SCORES)
     elif config.calibration:
         raise ConfigError(
-            f"calibration={config.calibration} weighs several scores; judge={judge.name} has one"
+            f"calibration={config.calibration} weighs several scores, and judge={judge.name} "
+            "has only one"
         )
     if judge.name == "table" and config.benchmark.table is None:
         raise ConfigError("judge=table needs benchmark.table=FILE")
     if config.truth is not None and config.genotypes is None:
-        raise ConfigError(f"truth={config.truth} is a column of a file; set genotypes=FILE")
+        raise ConfigError(f"truth={config.truth} names a column of a file; set genotypes=FILE")
     return networks
 
 

@@ -1,4 +1,4 @@
-"""How well the scores of architectures agree with their truth."""
+"""The ranking of architectures by a judge, and its agreement with their true scores."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from darts.judging.training_free import BASELINES
 
 @dataclass(frozen=True)
 class ScoreAnalysis:
-    """Scores of a judge, next to the baselines and the truth.
+    """Scores of ``n`` architectures by a judge, next to the baselines and the truth.
 
     Attributes:
         genotypes: Architectures as text.
-        columns: Scores ``(n,)`` by name, those of the judge and the baselines.
+        columns: Scores ``(n,)`` by name: those of the judge and the baselines.
         values: What the judge ranks architectures by, ``(n,)``: its score, or the combination of
             its scores. Larger is better.
         weights: Weight of each score in the combination; empty for a single score.
         truth: True scores ``(n,)``; None if unknown.
-        calibrating: Architectures whose truth gave the weights, ``(n,)`` bool; they do not count in
-            the agreement.
-        seconds: Mean seconds per architecture, without the baselines.
+        calibrating: Architectures whose truth gave the weights, ``(n,)`` bool; the agreement is
+            that of the others.
+        seconds: Mean seconds per architecture, without the baselines. The first architecture
+            includes the loading of data.
     """
 
     genotypes: tuple[str, ...]
@@ -47,9 +48,10 @@ class ScoreAnalysis:
         calibrating = np.zeros(len(genotypes), dtype=bool)
         weights: dict[str, float] = {}
         if len(ranked) == 1:
-            (values,) = (columns[name] for name in ranked)
+            values = columns[ranked[0]]
             if config.judge.absolute and not plan.higher_is_better:
-                values = np.where(np.isfinite(values), -values, -np.inf)
+                columns[ranked[0]] = np.where(np.isfinite(values), values, np.inf)
+                values = -columns[ranked[0]]
         else:
             own = {name: columns[name] for name in ranked}
             weights = dict.fromkeys(ranked, 1.0)
@@ -65,12 +67,15 @@ class ScoreAnalysis:
     def agreements(self) -> dict[str, Agreement]:
         """Return the agreement with the truth of the judge, its scores and the baselines.
 
-        It is empty if the truth is unknown.
+        It is empty if the truth is unknown. A single score, for example a loss, is that of the
+        judge, with the same sign.
         """
         if self.truth is None:
             return {}
         counted = ~self.calibrating
         shown = {"judge": self.values, **self.columns}
+        if not self.weights:
+            shown[next(iter(self.columns))] = self.values
         return {name: agreement(v[counted], self.truth[counted]) for name, v in shown.items()}
 
     def summary(self) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The scores of architectures so far, in a file that a killed command continues from."""
+"""The file of the scores so far, from which an interrupted ``darts.judge`` continues."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from darts.typed_values import Misfit, typed_entries
 from darts.writing import write_json
 
 FILE = "scores.json"
-LIMIT = 256 * MIB
+LIMIT = 256 * MIB  # bytes
 
 
 class Row(TypedDict):
-    """Scores of one architecture; None stands for the worst score, which is infinite."""
+    """Scores of one architecture and the seconds that they took.
+
+    None stands for a score that is not finite, which JSON cannot contain. It counts as the worst.
+    """
 
     genotype: str
     seconds: float
@@ -27,7 +30,7 @@ class Row(TypedDict):
 
 
 class Content(TypedDict):
-    """Content of the file."""
+    """Content of the file; the digest shows changes by others."""
 
     rows: list[Row]
     digest: str
@@ -35,11 +38,11 @@ class Content(TypedDict):
 
 @dataclass
 class ScoreFile:
-    """Scores by genotype.
+    """Scores of architectures, in memory and in the file.
 
     Attributes:
         path: The file.
-        rows: Rows in the order in which they were computed.
+        rows: Rows by genotype, in the order in which they were computed.
     """
 
     path: Path
@@ -73,7 +76,7 @@ class ScoreFile:
         self.rows[genotype] = {"genotype": genotype, "seconds": seconds, "scores": plain}
 
     def score(self, genotype: str, name: str) -> float:
-        """Return a score; minus infinity if it is not finite."""
+        """Return a score; minus infinity if it was not finite."""
         value = self.rows[genotype]["scores"][name]
         return -math.inf if value is None else value
 

@@ -1,4 +1,4 @@
-"""The data that scores of untrained networks need, loaded once for all architectures."""
+"""Scores of untrained networks, with data that is loaded once for all architectures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class UntrainedSetup:
 
     Args:
         config: Configuration of a retraining; its genotype is not used.
-        names: Scores to compute, keys of ``SCORES``.
+        names: Scores to compute, keys of ``darts.judging.training_free.SCORES``.
         samples: Samples per batch.
 
     Raises:
@@ -27,7 +27,7 @@ class UntrainedSetup:
 
     def __init__(self, config: RetrainConfig, names: tuple[str, ...], samples: int) -> None:
         loader = dataclasses.replace(config.loader, batch_size=samples)
-        # Weights of an auxiliary head would count, although the head is not part of the network.
+        # The scores would include the weights of an auxiliary head, which only helps trainings.
         self.config = dataclasses.replace(config, loader=loader, auxiliary=0.0, drop_path=0.0)
         self.names = names
         ranks = Ranks(config.device)
@@ -37,8 +37,8 @@ class UntrainedSetup:
         count = max((SCORES[name].batches for name in names), default=0)
         if len(train) < count:
             raise ConfigError(
-                f"judge.samples={samples}: {config.dataset.name} has {len(train)} batches of this "
-                f"size, and the scores need {count}; lower judge.samples"
+                f"judge.samples={samples}: the scores need {count} batches of this size, and "
+                f"dataset={config.dataset.name} has only {len(train)}; lower judge.samples"
             )
         self._batches = [train.batch(0, number) for number in range(max(count, 1))]
         self._example = data_module.example_input()
@@ -49,13 +49,15 @@ class UntrainedSetup:
         """Return the scores of an architecture by name.
 
         Raises:
-            ConfigError: If a score does not apply to networks of this space.
+            ConfigError: If a score does not apply to the networks of this space.
         """
         net = build_network(genotype, self.config, self._sizes).to(self._device)
         numbers = self._example.is_floating_point()
-        for name in self.names:
-            if reason := why_unsupported(name, net, has_numbers=numbers):
-                raise ConfigError(f"judge.scores: {reason}; leave it out")
+        reasons = {n: why_unsupported(n, net, has_numbers=numbers) for n in self.names}
+        if unsupported := [reason for reason in reasons.values() if reason]:
+            others = ",".join(name for name, reason in reasons.items() if not reason)
+            hint = f"set judge.scores=[{others}]" if others else "choose another judge"
+            raise ConfigError(f"judge.scores: {'; '.join(unsupported)}; {hint}")
         network = UntrainedNetwork(
             net, self._objective, self._batches, self._example, seed=self.config.seed
         )

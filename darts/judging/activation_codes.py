@@ -1,4 +1,4 @@
-"""NASWOT: a score of untrained networks from the ReLUs that samples activate.
+"""NASWOT: a score of untrained networks from the ReLU units that each sample activates.
 
 References:
     Mellor et al., "Neural Architecture Search without Training", arXiv:2006.04647, equations 1
@@ -26,12 +26,12 @@ _RELUS = (
 
 
 def naswot(network: UntrainedNetwork) -> float:
-    """Return ``log |det K|`` of the kernel of the samples' activation codes.
+    """Return ``log |det K|`` of the kernel matrix of the samples' activation codes.
 
     The code of a sample says which ReLU units have a positive output. ``K[i, j]`` is the number of
-    units in which the codes of samples i and j agree. The score is high if the network puts the
-    samples of a batch into different linear regions; it is ``-inf`` if two samples have equal
-    codes, or without ReLU units.
+    units in which the codes of samples i and j of the first batch agree. The score is high if the
+    codes differ much. It is ``-inf`` if two samples have the same code, and for a network without
+    ReLU units.
     """
     with _CodeRecorder() as recorder:
         network.forward(network.batches[0])
@@ -43,9 +43,11 @@ def naswot(network: UntrainedNetwork) -> float:
 
 
 def agreement_kernel(codes: list[Tensor]) -> Tensor | None:
-    """Return how many units agree for each pair of samples: ``(B, B)`` float64; None for no units.
+    """Return the number of units that agree for each pair of samples, ``(B, B)`` float64.
 
-    ``codes`` are ``(B, units)`` bool.
+    Args:
+        codes: Which units are active, ``(B, units)`` bool for each ReLU; the result is None if
+            there is no ReLU.
     """
     kernel: Tensor | None = None
     for code in codes:
@@ -59,7 +61,7 @@ def agreement_kernel(codes: list[Tensor]) -> Tensor | None:
 class _CodeRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records which outputs of ReLUs are positive, ``(B, units)`` bool per call.
 
-    The networks call the function as well as the module, so module hooks would miss some.
+    Some networks call ``torch.relu`` or ``F.relu``, which module hooks would miss.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Scores of untrained networks from the outputs of their blocks.
+"""Scores of untrained networks from the outputs of their blocks, ``NetworkBase.feature_blocks``.
 
 References:
     Lee and Ham, "AZ-NAS: Assembling Zero-Cost Proxies for Network Architecture Search",
@@ -17,16 +17,18 @@ from darts.judging.untrained import UntrainedNetwork
 
 
 def expressivity(network: UntrainedNetwork) -> float:
-    """Return the sum over blocks of the entropy of their features' principal components, in nats.
+    """Return the sum over blocks of the ``entropy_of_components`` of their outputs, in nats.
 
-    The entropy is that of the normalized eigenvalues of the covariance of the channels, over all
-    samples and positions. It is high if the features use all channels.
+    It is high if the features use all channels equally.
     """
     return sum(_entropies(network))
 
 
 def progressivity(network: UntrainedNetwork) -> float:
-    """Return the smallest increase of the entropy of ``expressivity`` from a block to the next."""
+    """Return the smallest increase of ``entropy_of_components`` from a block to the next, in nats.
+
+    It is 0 if there are fewer than two blocks.
+    """
     entropies = _entropies(network)
     return min((b - a for a, b in itertools.pairwise(entropies)), default=0.0)
 
@@ -34,14 +36,15 @@ def progressivity(network: UntrainedNetwork) -> float:
 def trainability(network: UntrainedNetwork) -> float:
     """Return the mean over blocks of ``2 - s - 1 / s``, at most 0.
 
-    ``s`` is the spectral norm of the mean Jacobian of a block's channels with respect to those of
-    the block before. Gradients neither vanish nor explode if it is 1. The mean over samples and
-    positions is estimated with random signs as gradients of the block's output.
+    ``s`` is the spectral norm of the Jacobian of a block's output channels with respect to the
+    output channels of the block before, averaged over samples and positions. If it is 1, gradients
+    neither vanish nor explode. Random signs as gradients of the block's output estimate the
+    average. The score is 0 if there are fewer than two blocks.
     """
     norms = []
     for before, after in itertools.pairwise(network.block_outputs):
         norm = 0.0
-        if before.requires_grad and after.requires_grad:  # not the case for constant outputs
+        if before.requires_grad and after.requires_grad:  # False for constant outputs
             signs = network.random_signs(after)
             (back,) = torch.autograd.grad(
                 after, before, signs, retain_graph=True, allow_unused=True
@@ -53,6 +56,9 @@ def trainability(network: UntrainedNetwork) -> float:
 
 def entropy_of_components(features: Tensor) -> float:
     """Return the entropy of the normalized eigenvalues of the channels' covariance, in nats.
+
+    The eigenvalues are the variances of the principal components. The covariance is over all
+    samples and positions. The entropy of constant features is 0.
 
     Args:
         features: ``(B, C, ...)``.
@@ -71,13 +77,13 @@ def _entropies(network: UntrainedNetwork) -> list[float]:
 
 
 def _spectral_norm(signs: Tensor, back: Tensor) -> float:
-    """Return the spectral norm of the mean outer product of gradients after and before a block.
+    """Return the spectral norm of the mean outer product of two gradients, a ``(C2, C1)`` matrix.
 
     Args:
         signs: Gradient of the block's output, ``(B, C2, ...)``.
-        back: Gradient of its input, ``(B, C1, ...)``. If the block reduces the image, gradients
-            are summed over the positions that belong to one output position, and divided by the
-            square root of their number, which keeps their norm.
+        back: Gradient of the output of the block before, ``(B, C1, ...)``. If the block reduces
+            the image size, the gradients of all positions that belong to one output position are
+            summed and divided by the square root of their number, which keeps their norm.
     """
     if back.shape[2:] != signs.shape[2:]:
         ratio = back[0, 0].numel() / signs[0, 0].numel()

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 Values = NDArray[np.float64]
 
 PRIOR_CORRELATION = 0.4
-"""Correlation of a score with the truth that calibration expects before it sees any truth."""
+"""Rank correlation of a score with the truth that is assumed before any truth is known."""
 
 PRIOR_TRUTHS = 8
-"""Number of architectures with known truth that weigh as much as the expectation."""
+"""Number of architectures with known truth that count as much as this assumption."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,9 @@ class Agreement:
     Attributes:
         spearman: Correlation of ranks, in [-1, 1].
         kendall: Kendall's tau-b, in [-1, 1].
-        top_recall: Share of the best tenth by truth that is among the best tenth by score.
+        top_recall: Share of the best tenth by truth that is among the best tenth by score, in
+            [0, 1]. Where equal values leave open which architectures are the best, it is the
+            expectation over random orders of them.
     """
 
     spearman: float
@@ -37,12 +39,15 @@ class Agreement:
 
 
 def agreement(scores: Values, truth: Values) -> Agreement:
-    """Compare scores with the truth, both ``(n,)``, larger is better; equal scores correlate 0."""
+    """Compare scores with the truth, both ``(n,)``, larger is better.
+
+    The correlations are 0 if all scores or all truths are equal. NaN counts as the worst score.
+    """
     from scipy import stats
 
     if len(scores) < 2 or np.ptp(_finite(scores)) == 0 or np.ptp(truth) == 0:
         return Agreement(0.0, 0.0, _top_recall(scores, truth))
-    ranks = stats.rankdata(scores)
+    ranks = stats.rankdata(_finite(scores))
     return Agreement(
         float(stats.spearmanr(ranks, truth).statistic),
         float(stats.kendalltau(ranks, truth).statistic),
@@ -88,8 +93,9 @@ def combined(scores: Mapping[str, Values], weights: Mapping[str, float] | None =
 def calibrated_weights(scores: Mapping[str, Values], truth: Values) -> dict[str, float]:
     """Return a weight for each score from the truth of a few architectures.
 
-    The weight is the rank correlation with the truth, shrunk to ``PRIOR_CORRELATION``, since the
-    correlation of few architectures is uncertain: the prior counts as ``PRIOR_TRUTHS`` of them.
+    The weight is the rank correlation with the truth, shrunk toward ``PRIOR_CORRELATION``, because
+    the correlation over few architectures is uncertain. It is the mean of the two, in which the
+    prior counts as much as ``PRIOR_TRUTHS`` architectures.
 
     Args:
         scores: Scores ``(n,)`` by name.
@@ -104,12 +110,20 @@ def calibrated_weights(scores: Mapping[str, Values], truth: Values) -> dict[str,
 
 
 def _finite(values: Values) -> Values:
-    """Replace infinities and NaN by the largest finite floats, so that differences are defined."""
+    """Replace infinities and NaN by huge finite values, so that differences are defined."""
     return np.nan_to_num(values, nan=-1e300, neginf=-1e300, posinf=1e300)
 
 
 def _top_recall(scores: Values, truth: Values) -> float:
     count = max(1, round(len(truth) / 10))
-    best = set(np.argsort(-truth, kind="stable")[:count].tolist())
-    found = set(np.argsort(-_finite(scores), kind="stable")[:count].tolist())
-    return len(best & found) / count
+    return float(_chance_of_top(truth, count) @ _chance_of_top(_finite(scores), count)) / count
+
+
+def _chance_of_top(values: Values, count: int) -> Values:
+    """Return the probability ``(n,)`` of being among the ``count`` largest of ``values``.
+
+    Values equal to the smallest of these share the places that the larger ones leave.
+    """
+    limit = np.sort(values)[-count]
+    above, tied = values > limit, values == limit
+    return above + tied * (count - above.sum()) / tied.sum()

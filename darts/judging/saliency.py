@@ -21,13 +21,16 @@ from darts.judging.untrained import UntrainedNetwork
 
 
 def gradient_norm(network: UntrainedNetwork) -> float:
-    """Return the sum over weight tensors of the Euclidean norm of the gradient of the loss."""
+    """Return the sum over weight tensors of the norm of the gradient of the loss.
+
+    The norm is Euclidean; the loss is that of the first batch.
+    """
     gradients = network.gradients()
     return sum(float(gradient.norm()) for gradient in gradients)
 
 
 def snip(network: UntrainedNetwork) -> float:
-    """Return the sum over all weights of ``|weight * gradient of the loss|``."""
+    """Return the sum over all weights of ``|weight * gradient of the first batch's loss|``."""
     gradients = network.gradients()
     pairs = zip(network.weights(), gradients, strict=True)
     return sum(float((weight.detach() * gradient).abs().sum()) for weight, gradient in pairs)
@@ -37,9 +40,9 @@ def synflow(network: UntrainedNetwork) -> float:
     """Return the logarithm of the sum over all weights of ``weight * dR/dweight``.
 
     ``R`` is the sum of the outputs of the network whose weights are replaced by their absolute
-    values, for an input of ones. Batch norm passes its input on, as it does in evaluation mode
-    before any training. The score depends on no data. It is computed in double precision, since it
-    grows exponentially with the depth.
+    values, for an input of ones. Batch norm is the identity, as in evaluation mode before any
+    training. The score depends on no data. It is computed in double precision, since ``R`` grows
+    exponentially with the depth. It is ``-inf`` if no weight has an effect on ``R``.
     """
     net = copy.deepcopy(network.net).double().eval()
     for module in net.modules():
@@ -60,9 +63,11 @@ def synflow(network: UntrainedNetwork) -> float:
 def zico(network: UntrainedNetwork) -> float:
     """Return the sum over weight tensors of ``log(sum(mean |gradient| / deviation |gradient|))``.
 
-    Mean and deviation are over the batches, of which there must be at least two. The inner sum is
-    over the weights of a tensor whose gradients differ between batches; a tensor without such
-    weights is left out.
+    Mean and standard deviation are over the batches. The inner sum is over the weights of a tensor
+    whose absolute gradients differ between batches; a tensor without such weights is left out.
+
+    Raises:
+        ValueError: If there are fewer than two batches.
     """
     if len(network.batches) < 2:
         raise ValueError(f"zico needs at least two batches, got {len(network.batches)}")
@@ -77,6 +82,6 @@ def zico(network: UntrainedNetwork) -> float:
 
 
 def _ratio(mean: Tensor, deviation: Tensor) -> float:
-    """Return the sum of mean / deviation over the entries with a deviation."""
+    """Return the sum of mean / deviation over the entries whose deviation is not 0."""
     varies = deviation > 0
     return float((mean[varies] / deviation[varies]).sum())

@@ -1,7 +1,7 @@
 """Scores of networks that need no training, by name.
 
-A training-free score can have the wrong sign on a space: see docs/judging.md. Parameters and MACs
-cost almost nothing and are the baselines of all others.
+A score can rank the architectures of a space in reverse, see docs/judging.md. Parameters and MACs
+cost almost nothing, so every other score must beat them.
 """
 
 from __future__ import annotations
@@ -17,10 +17,7 @@ from darts.spaces import NetworkBase
 from darts.training.cost import count_macs, count_parameters
 
 BASELINES = ("parameters", "macs")
-"""Scores that stand next to every other one."""
-
-COMBINATION = ("expressivity", "progressivity", "trainability", "macs", "naswot", "synflow")
-"""Scores whose ranks are combined by default."""
+"""Scores that ``darts.judge`` computes for comparison with every judge."""
 
 
 def parameters(network: UntrainedNetwork) -> float:
@@ -35,12 +32,12 @@ def macs(network: UntrainedNetwork) -> float:
 
 @dataclass(frozen=True)
 class TrainingFreeScore:
-    """A score, larger for better networks.
+    """A score that is supposed to be larger for better networks.
 
     Attributes:
-        compute: Computes the score; an infinite score is valid.
+        compute: Computes the score; minus infinity is the worst score.
         needs_numbers: Whether it applies only to inputs of numbers, such as images, not to words.
-        needs_blocks: Whether it applies only to networks with ``feature_blocks``.
+        needs_blocks: Whether it applies only to networks with ``NetworkBase.feature_blocks``.
         batches: Number of batches that it needs.
     """
 
@@ -76,10 +73,10 @@ def why_unsupported(name: str, net: NetworkBase, *, has_numbers: bool) -> str | 
     if score.needs_numbers and not has_numbers:
         return f"{name} needs inputs of numbers, such as images, not words"
     if score.needs_blocks and not net.feature_blocks():
-        return f"{name} needs a network of blocks with channels"
+        return f"{name} is not available for space={net.genotype.space}"
     return None
 
 
 def score_network(network: UntrainedNetwork, names: Iterable[str]) -> dict[str, float]:
-    """Return the scores of a network by name."""
+    """Return the scores ``names``, keys of ``SCORES``, of a network."""
     return {name: SCORES[name].compute(network) for name in names}

@@ -22,10 +22,10 @@ class UntrainedNetwork:
 
     Args:
         net: The network; its weights are replaced.
-        objective: Task and data set.
-        batches: Training batches, on the device of the network.
+        objective: Computes the training loss.
+        batches: Training batches, on the device of the network; empty if no score needs any.
         example: Input of one sample, on the same device.
-        seed: Seed of the weights and of random gradients.
+        seed: Seed of the weights and of ``random_signs``.
 
     Attributes:
         net, objective, batches, example: The arguments.
@@ -62,7 +62,11 @@ class UntrainedNetwork:
     def gradients(self, number: int = 0) -> list[Tensor]:
         """Return the gradient of the loss of a batch with respect to each of ``weights``.
 
-        It is zero for a weight that the loss does not depend on. Scores share the gradients.
+        They are zero for weights that the loss does not depend on, and computed only once per
+        batch.
+
+        Args:
+            number: Index of the batch in ``batches``.
         """
         if number not in self._gradients:
             weights = self.weights()
@@ -76,9 +80,10 @@ class UntrainedNetwork:
 
     @cached_property
     def block_outputs(self) -> list[Tensor]:
-        """Outputs of ``NetworkBase.feature_blocks`` for the first batch, with the graph.
+        """Outputs ``(B, C, ...)`` of ``NetworkBase.feature_blocks`` for the first batch.
 
-        A block that the forward pass skips, for example an identity, has no output.
+        They belong to one autograd graph. A block that the forward pass does not call has no
+        output in the list.
         """
         outputs: list[Tensor] = []
 
@@ -95,22 +100,22 @@ class UntrainedNetwork:
 
     @torch.no_grad()
     def forward(self, batch: Batch) -> None:
-        """Run a forward pass, for hooks and dispatch modes that record it."""
+        """Run a forward pass without gradients, for dispatch modes that record it."""
         self.loss(batch)
 
     def random_signs(self, like: Tensor) -> Tensor:
-        """Return a tensor of the same shape and device with random entries -1 and 1."""
+        """Return random entries -1 and 1 with the shape, data type and device of ``like``."""
         signs = torch.randint(0, 2, like.shape, generator=self.generator)
         return (2 * signs - 1).to(like)
 
 
 @torch.no_grad()
 def initialize(net: nn.Module, generator: torch.Generator) -> None:
-    """Draw weights that keep the variance of activations through ReLUs; set biases to zero.
+    """Draw weights with which ReLU networks keep the variance of activations; set biases to zero.
 
     Convolutions and linear layers get normal weights of variance ``2 / fan_in`` (He et al.,
-    arXiv:1502.01852, equation 10). Equal initialization of all networks makes their scores
-    comparable. Embeddings and norms keep what their constructors drew.
+    arXiv:1502.01852, equation 10). The same distribution for all networks makes their scores
+    comparable. Embeddings and norms keep the values from their constructors.
     """
     for module in net.modules():
         if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)):

@@ -37,6 +37,20 @@ def test_top_recall_is_the_share_of_the_best_tenth_that_is_found() -> None:
     assert agreement(truth, truth).top_recall == 1
 
 
+def test_equal_scores_share_the_places_of_the_best_tenth() -> None:
+    """The order of the architectures, which may be that of the truth, has no effect."""
+    truth = np.arange(20.0)[::-1].copy()
+    assert agreement(np.zeros(20), truth).top_recall == pytest.approx(0.1)
+    scores = np.array([1.0] * 4 + [0.0] * 16)  # 2 of these 4 are in the best tenth
+    assert agreement(scores, truth).top_recall == pytest.approx(0.5)
+    assert agreement(truth, scores).top_recall == pytest.approx(0.5)
+
+
+def test_nan_counts_as_the_worst_score() -> None:
+    truth = np.array([1.0, 2.0, 3.0])
+    assert agreement(np.array([np.nan, 1.0, 2.0]), truth).spearman == pytest.approx(1)
+
+
 def test_infinite_scores_are_ranked_and_equal_scores_do_not_correlate() -> None:
     truth = np.array([1.0, 2.0, 3.0])
     assert agreement(np.array([-np.inf, 1.0, 2.0]), truth).spearman == pytest.approx(1)
