@@ -96,7 +96,7 @@ class ComparisonPlan:
         """Return the overrides of a short training of ``random_search``; it uses no test data."""
         settings = self.config.settings.get(RANDOM_SEARCH) or {}
         overrides = [*self._common_overrides(self.config.retrain), *as_overrides(settings)]
-        overrides += [f"genotype={genotype}", "evaluate_test=false"]
+        overrides += [f"genotype={genotype}", "evaluate_test=false", "restarts=0"]
         return merge_overrides([*overrides, f"seed={self.config.seed + index}"])
 
     def _common_overrides(self, settings: Mapping[str, object]) -> list[str]:

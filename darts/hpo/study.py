@@ -228,6 +228,9 @@ def fixed_overrides(config: TuneConfig) -> list[str]:
     required = [f"metric={config.metric}"]
     if config.target == "retrain":
         required.append("evaluate_test=false")  # every choice is made on validation data
+        defaults.append(
+            "restarts=0"
+        )  # a restart would hide that a point's learning rate is too high
     return merge_overrides([*defaults, *config.base, *config.overrides, *required])
 
 

@@ -56,6 +56,14 @@ from darts.training.steps import (
 )
 from darts.typed_values import entry
 
+RESTART_FACTOR = 0.3
+"""Factor of the learning rate after each restart of a training that has diverged."""
+
+DIVERGENCE_FACTOR = 10.0
+"""A training has diverged if its loss is this many times the loss of its first step."""
+
+_ADVICE = "Try a smaller optimizer.lr"
+
 
 def check(config: RetrainConfig) -> None:
     """Refuse invalid combinations before any data is read.
@@ -209,13 +217,46 @@ class Retraining(Recipe):
         for name, text in self.data.extra_files().items():
             run.write(name, text)
 
+    # Divergence.
+
+    @property
+    def may_restart(self) -> bool:
+        """Whether the training may restart; not on several ranks: one of them has a checkpoint."""
+        return self.ranks.size == 1 and self.state.restarts < self.config.restarts
+
+    def restart(self) -> str:
+        """Lower the learning rate."""
+        state, allowed = self.state, self.config.restarts
+        state.restarts += 1
+        return (
+            f"continuing from the last checkpoint at {RESTART_FACTOR:g} times the learning rate "
+            f"(restart {state.restarts} of {allowed})"
+        )
+
+    def _require_convergence(self, split: str, loss: float) -> None:
+        """Refuse a mean loss far above that of the first step, if the training may restart.
+
+        Raises:
+            Diverged: If the loss is not finite, or ``DIVERGENCE_FACTOR`` times that of the first
+                step.
+        """
+        first = self.state.first_loss
+        if self.may_restart and first is not None and not loss <= DIVERGENCE_FACTOR * first:
+            raise Diverged(
+                f"{split}_loss rose from {first:.4g} in the first step to {loss:.4g} in epoch "
+                f"{self.state.epoch + 1}",
+                _ADVICE,
+            )
+
     # One epoch.
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the learning rate and the drop path probability of the epoch."""
         config, state = self.config, self.state
         optimizer = config.optimizer
-        self.lr = cosine(epoch, config.epochs, optimizer.lr, optimizer.lr_min)
+        self.lr = RESTART_FACTOR**state.restarts * cosine(
+            epoch, config.epochs, optimizer.lr, optimizer.lr_min
+        )
         set_learning_rate(state.optimizer, self.lr)
         state.net.drop_path = config.drop_path * epoch / config.epochs
         state.net.train()
@@ -225,6 +266,8 @@ class Retraining(Recipe):
         config, state, objective = self.config, self.state, self.objective
         with autocast(config.precision, self.ranks.device):
             loss, outputs = objective.network_loss(state.net, batch)
+        if state.first_loss is None:
+            state.first_loss = float(loss.detach())
         num_samples = objective.num_samples(batch)
         norm = optimizer_step(
             self.ranks.loss_share(loss, num_samples),
@@ -240,10 +283,12 @@ class Retraining(Recipe):
     def end_epoch(self, epoch: int) -> EpochReport:
         """Score on validation data; copy the weights if ``selection`` prefers this epoch."""
         config, state = self.config, self.state
+        self._require_convergence("train", state.means.compute().get("train_loss", 0.0))
         state.scores = {}
         if self.score_loader is not None:
             with self.phase("validation"):
                 state.scores = self.score(self.score_loader)
+            self._require_convergence("valid", state.scores.get("loss", 0.0))
         score = state.scores.get(config.metric, math.nan)
         best = None if state.best is None else state.best["scores"].get(config.metric)
         if config.selection == "last" or self.metric.prefers(score, best):
@@ -289,9 +334,7 @@ class Retraining(Recipe):
         """
         config, state, run, best = self.config, self.state, self.run, self.state.best
         if best is None:
-            raise Diverged(
-                f"valid_{config.metric} was not a number in any epoch; try a smaller optimizer.lr"
-            )
+            raise Diverged(f"valid_{config.metric} was not a number in any epoch", _ADVICE)
         state.averaging.scored_net.load_state_dict(best["net"])
         test_scores = self._test_scores()
         if self.ranks.main and config.tracking.figures:
@@ -312,6 +355,7 @@ class Retraining(Recipe):
                 **self.size,
                 "flops": 2 * self.size["macs"],
                 "epochs": config.epochs,
+                "restarts": state.restarts,
                 "seed": config.seed,
                 "device": str(self.ranks.device),
                 "genotype": str(self.genotype),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Annotated, TypedDict
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from darts.spaces import NetworkBase
 from darts.training.averaging import Averaging
 from darts.training.restoring import require_finite_weights, require_same_layout
 from darts.training.state import TrainState
-from darts.typed_values import Count, Misfit
+from darts.typed_values import Count, Misfit, Within
 
 
 class BestEpoch(TypedDict):
@@ -33,6 +33,8 @@ class RetrainState(TrainState):
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     averaging: Averaging
+    restarts: Annotated[int, Within(0, 10)] = 0  # so far, after divergences
+    first_loss: float | None = None  # of the first step
     best: BestEpoch | None = None  # None until an epoch is selected
     target_names: list[str] = field(default_factory=list)  # classes or words
     # See DataModule.network_sizes. The bool says whether two vocabularies are the same.

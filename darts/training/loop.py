@@ -18,7 +18,7 @@ from darts.tracking import Console
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run import TrainingRun
 from darts.training.state import TrainState
-from darts.training.steps import require_finite
+from darts.training.steps import Diverged, require_finite
 
 EpochCallback = Callable[[int, dict[str, float]], None]
 """Called with the number of a completed epoch, from 1, and its scores; may raise to end the run."""
@@ -62,6 +62,19 @@ class Recipe(ABC):
     def finished(self) -> bool:
         """Whether the run ends now, before its last epoch."""
         return False
+
+    @property
+    def may_restart(self) -> bool:
+        """Whether a training that diverges continues from its last checkpoint."""
+        return False
+
+    def restart(self) -> str:
+        """Change what made the training diverge, after the last checkpoint has been restored.
+
+        Returns:
+            What changes, as the end of a message.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def begin_epoch(self, epoch: int) -> None:
@@ -148,18 +161,35 @@ class TrainingLoop:
         """Train until the last epoch, or until the recipe has finished.
 
         Raises:
-            Diverged: When the loss is not finite.
+            Diverged: When the loss is not finite and the recipe cannot restart.
             Interrupted: After a signal; the checkpoint is written.
         """
         recipe, state = self.recipe, self.state
+        if recipe.may_restart and not self.global_step:
+            self.save()  # a restart needs a checkpoint
         while state.epoch < self.epochs and not recipe.finished:
-            recipe.begin_epoch(state.epoch)
-            for batch in self._batches():
-                self._record_step(recipe.train_step(batch))
-            report = recipe.end_epoch(state.epoch)
+            try:
+                recipe.begin_epoch(state.epoch)
+                for batch in self._batches():
+                    self._record_step(recipe.train_step(batch))
+                report = recipe.end_epoch(state.epoch)
+            except Diverged as error:
+                self._restart(error)
+                continue
             self._log_epoch(report)
             recipe.write_epoch(state.epoch)
             self._complete_epoch()
+
+    def _restart(self, error: Diverged) -> None:
+        """Continue from the last checkpoint after a divergence, or raise the error."""
+        recipe, before = self.recipe, self.global_step
+        if not recipe.may_restart:
+            raise error
+        self.run.reload(self.state)
+        change = recipe.restart()
+        self.console.step(self.global_step - before)
+        self.console.warn(f"{error.problem}; {change}")
+        self.save()  # a resumed run must not forget the restart
 
     def _batches(self) -> Iterator[Batch]:
         """Yield the remaining batches of the epoch; after each, count the step and save if due."""

@@ -18,7 +18,19 @@ Reduce = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 
 
 class Diverged(ValueError):
-    """A loss or score that is not finite; the message is one line."""
+    """A loss or score that is not finite; the message is one line.
+
+    Args:
+        problem: What is not finite, and where.
+        advice: What the user can do, as a sentence.
+
+    Attributes:
+        problem: The argument.
+    """
+
+    def __init__(self, problem: str, advice: str) -> None:
+        super().__init__(f"{problem}. {advice}")
+        self.problem = problem
 
 
 def check_learning_rates(config: WeightOptimizerConfig) -> None:
@@ -115,8 +127,9 @@ def require_finite(loss: float | Tensor, epoch: int, step: int) -> float:
     value = float(loss)
     if not math.isfinite(value):
         raise Diverged(
-            f"the loss became {value} in epoch {epoch + 1}, step {step + 1}; the previous "
-            "checkpoint is kept. Try a smaller optimizer.lr or optimizer.clip, or precision=fp32"
+            f"the loss became {value} in epoch {epoch + 1}, step {step + 1}",
+            "The previous checkpoint is kept. Try a smaller optimizer.lr or optimizer.clip, or "
+            "precision=fp32",
         )
     return value
 

@@ -16,6 +16,7 @@ import darts.recipes.retrain as retrain_recipe
 from darts.config import RetrainConfig, rebuild
 from darts.data import load_split
 from darts.reading import read_json
+from darts.recipes.retrain import Retraining
 from darts.spaces import Genotype
 from darts.spaces.cnn import PUBLISHED, Network
 
@@ -296,3 +297,54 @@ def test_a_diverged_run_writes_its_reason_and_cost(commands: Any, tmp_path: Path
     assert record["joules"] >= 0
     assert record["joules_source"] != "none"
     assert not (folder / "summary.json").exists()
+
+
+DIVERGING = (
+    "space=mlp",
+    'genotype={"space":"mlp","layers":["relu_8"]}',
+    "space.normalization=none",
+    "epochs=3",
+    "loader.workers=0",
+    "optimizer.lr=100",
+    "optimizer.clip=0",
+    NO_TENSORBOARD,
+)
+
+
+def test_a_training_that_diverges_restarts_at_a_lower_rate(commands: Any, tmp_path: Path) -> None:
+    done = commands.run("retrain", tmp_path / "run", *DIVERGING)
+    assert done.result["restarts"] == done.checkpoint["restarts"] == 3
+    assert done.out.count("at 0.3 times the learning rate") == 3
+    assert "valid_loss rose from" in done.out
+    rates = [row["lr"] for row in done.rows]
+    assert [row["epoch"] for row in done.rows] == [1, 2, 3]
+    assert rates[2] < 0.3**3 * 100
+    assert not (done.directory / "diverged.json").exists()
+
+
+def test_a_restarted_training_that_is_killed_continues_with_the_same_result(
+    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = commands.run("retrain", tmp_path / "whole", *DIVERGING)
+    original, restarts = Retraining.train_step, 0
+
+    def crash(self: Retraining, batch: Any) -> Any:
+        nonlocal restarts
+        if self.state.restarts == 2 and restarts == 0:
+            restarts = self.state.restarts
+            raise RuntimeError("killed")
+        return original(self, batch)
+
+    monkeypatch.setattr(Retraining, "train_step", crash)
+    with pytest.raises(RuntimeError, match="killed"):
+        commands.run("retrain", tmp_path / "run", *DIVERGING)
+    done = commands.call("retrain", [f"resume={tmp_path / 'run'}"], tmp_path / "run")
+    assert restarts == 2
+    for name in ("net", "optimizer", "best", "restarts"):
+        assert commands.identical(done.checkpoint[name], whole.checkpoint[name])
+
+
+def test_without_restarts_a_high_loss_is_no_error(commands: Any, tmp_path: Path) -> None:
+    done = commands.run("retrain", tmp_path / "run", *DIVERGING, "restarts=0")
+    assert done.result["restarts"] == 0
+    assert max(row["valid_loss"] for row in done.rows) > 1000
