@@ -97,7 +97,10 @@ def test_fields_check_choices_and_limits() -> None:
 def test_each_component_has_a_yaml_file_and_its_own_name(group: str) -> None:
     components = REGISTRIES[group]
     assert components.group == group
-    assert list(components) == group_options(group)
+    files = group_options(group)
+    if group == "judge":  # every training-free score has a file of the same component
+        files = [name for name in files if name in components]
+    assert list(components) == files
     for name, component in components.items():
         assert dataclasses.is_dataclass(component)
         assert component().name == name
