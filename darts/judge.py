@@ -18,7 +18,7 @@ from darts.config import ConfigError, Invocation, JudgeConfig, launch, rank_and_
 from darts.hpo.judge_plan import JudgePlan
 from darts.hpo.result_files import write_trials
 from darts.hpo.score_analysis import ScoreAnalysis
-from darts.hpo.score_file import FILE, ScoreFile
+from darts.hpo.score_file import FILE, ScoreFile, Training
 from darts.hpo.trial_tools import TrialTools
 from darts.judging.training_free import BASELINES
 from darts.reading import JsonObject
@@ -56,7 +56,9 @@ def judge(config: JudgeConfig, invocation: Invocation) -> JsonObject:
             or the run directory cannot be used or resumed.
         Interrupted: If a signal arrived; the scores so far are saved.
     """
-    plan = JudgePlan.make(config)
+    plan, tools = JudgePlan.make(config), TrialTools("retrain", config.benchmark)
+    if not config.judge.trains:  # find out before the run begins whether the judge applies
+        config.judge(trial_of(plan, 0, Path()), tools)
     with RunDirectory(invocation.directory, "judge") as run:
         if config.resume:
             run.claim_existing()
@@ -68,7 +70,7 @@ def judge(config: JudgeConfig, invocation: Invocation) -> JsonObject:
             run.claim_unused(resumable=True, numbered=invocation.numbered)
             scored = ScoreFile(run.path / FILE)
             run.begin(config, invocation.overrides)
-        score_architectures(config, plan, run.path, scored)
+        score_architectures(config, plan, tools, run.path, scored)
         analysis = ScoreAnalysis.make(config, plan, scored)
         write_trials(run.path / "scores.csv", analysis.rows())
         best = plan.architectures[int(np.argmax(analysis.values))].genotype
@@ -87,7 +89,7 @@ def judge(config: JudgeConfig, invocation: Invocation) -> JsonObject:
 
 
 def score_architectures(
-    config: JudgeConfig, plan: JudgePlan, directory: Path, scored: ScoreFile
+    config: JudgeConfig, plan: JudgePlan, tools: TrialTools, directory: Path, scored: ScoreFile
 ) -> None:
     """Score the architectures that have no scores yet; show progress and save regularly.
 
@@ -95,7 +97,6 @@ def score_architectures(
         ConfigError: As ``judge``.
         Interrupted: If a signal arrived before the last architecture was scored.
     """
-    tools = TrialTools("retrain", config.benchmark)
     genotypes = plan.genotypes
     left = [(n, text) for n, text in enumerate(genotypes) if text not in scored.rows]
     console = Console(total_steps=len(genotypes), name="judge", done=len(genotypes) - len(left))
@@ -110,11 +111,14 @@ def score_architectures(
             start = time.perf_counter()
             try:
                 scores = judge_scores(config, plan, trial, tools)
+                seconds = time.perf_counter() - start
+                training = None
+                if plan.calibrating[number] and plan.truth() is None:
+                    training = train_shortly(plan, trial, tools)
             except Interrupted:  # raised by a training
                 break
-            seconds = time.perf_counter() - start
             scores |= tools.training_free_scores(trial, BASELINES, samples=2)
-            scored.add(text, scores, seconds)
+            scored.add(text, scores, seconds, training)
             console.step()
             if time.monotonic() - last_save >= SAVE_INTERVAL:
                 scored.save()
@@ -147,6 +151,16 @@ def judge_scores(
         worst = -math.inf if plan.higher_is_better else math.inf
         return dict.fromkeys(names, worst)
     return {name: typed(float, results[name], name) for name in names}
+
+
+def train_shortly(plan: JudgePlan, trial: TrialSpec, tools: TrialTools) -> Training:
+    """Train an architecture for the calibration; its score takes the place of the truth."""
+    start = time.perf_counter()
+    try:
+        score = typed(float, tools.train(trial)[f"valid_{plan.metric}"], plan.metric)
+    except Diverged:
+        return {"score": None, "seconds": time.perf_counter() - start}
+    return {"score": score, "seconds": time.perf_counter() - start}
 
 
 def print_results(analysis: ScoreAnalysis, summary: JsonObject) -> None:

@@ -12,8 +12,9 @@ from darts.config import ConfigError, JudgeConfig, RetrainConfig, compose, one_o
 from darts.hpo.architecture_list import Architecture, random_architectures, read_architectures
 from darts.hpo.commands import merge_overrides, trial_config
 from darts.judging.benchmark import Benchmark
+from darts.judging.predictor import MIN_POINTS
 from darts.judging.training_free import SCORES
-from darts.spaces import AnyGenotype
+from darts.spaces import AnyGenotype, Space
 from darts.strategies.judges import TrainingFreeJudge
 
 Values = NDArray[np.float64]
@@ -28,12 +29,17 @@ class JudgePlan:
     Attributes:
         overrides: Overrides of a retraining of any of the architectures, without its genotype.
         architectures: The architectures, all different, with their truth if it is known.
+        space: The space of the architectures.
+        calibrating: Architectures whose truth calibrates the judge, ``(n,)`` bool. Without a known
+            truth, a short training takes its place.
         metric: The steering metric.
         higher_is_better: Whether higher values of the metric are better.
     """
 
     overrides: tuple[str, ...]
     architectures: tuple[Architecture, ...]
+    space: Space
+    calibrating: NDArray[np.bool_]
     metric: str
     higher_is_better: bool
 
@@ -68,15 +74,21 @@ class JudgePlan:
             unique = [Architecture(genotype) for genotype in drawn]
         if benchmark is not None and config.truth is None:
             unique = [Architecture(a.genotype, _true_accuracy(benchmark, a)) for a in unique]
-        known = sum(a.truth is not None for a in unique)
-        if config.calibration and known < config.calibration + 2:
+        if config.calibration > len(unique) - 2:
             raise ConfigError(
-                f"calibration={config.calibration} needs the truth of at least "
-                f"{config.calibration + 2} architectures, and {known} are known; set "
-                "benchmark.table=FILE, or genotypes=FILE and truth=COLUMN"
+                f"calibration={config.calibration} leaves fewer than 2 of {len(unique)} "
+                "architectures to judge; lower it"
             )
+        draw = np.random.default_rng(config.seed).permutation(len(unique))
         higher_is_better = networks.task.metrics[networks.metric].higher_is_better
-        return cls(tuple(overrides), tuple(unique), networks.metric, higher_is_better)
+        return cls(
+            tuple(overrides),
+            tuple(unique),
+            space,
+            np.isin(np.arange(len(unique)), draw[: config.calibration]),
+            networks.metric,
+            higher_is_better,
+        )
 
 
 def network_overrides(config: JudgeConfig) -> list[str]:
@@ -84,6 +96,7 @@ def network_overrides(config: JudgeConfig) -> list[str]:
     chooses_data = any(item.startswith(("dataset=", "experiment")) for item in config.overrides)
     base = [] if chooses_data else config.base
     defaults = [f"seed={config.seed}", "tracking.tensorboard=false", "tracking.figures=false"]
+    defaults.append("restarts=0")  # as in studies: the score belongs to the settings
     required = ["evaluate_test=false"]  # every choice is made on validation data
     if config.metric is not None:
         required.append(f"metric={config.metric}")
@@ -116,6 +129,10 @@ def check_networks(config: JudgeConfig, overrides: list[str]) -> RetrainConfig:
             raise ConfigError(f"judge.scores=[]: name some of {', '.join(SCORES)}")
         for name in judge.scores:
             one_of("judge.scores", name, SCORES)
+        if judge.combination == "predictor" and config.calibration < MIN_POINTS:
+            raise ConfigError(
+                f"calibration={config.calibration}: a predictor needs at least {MIN_POINTS}"
+            )
     elif config.calibration:
         raise ConfigError(
             f"calibration={config.calibration} weighs several scores, and judge={judge.name} "

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from darts.config import JudgeConfig
 from darts.hpo.judge_plan import JudgePlan, Values
-from darts.hpo.score_file import ScoreFile
+from darts.hpo.score_file import Row, ScoreFile
+from darts.judging.predictor import predict
 from darts.judging.rankings import Agreement, agreement, calibrated_weights, combined
 from darts.judging.training_free import BASELINES
+from darts.strategies.judges import TrainingFreeJudge
 
 
 @dataclass(frozen=True)
@@ -22,47 +25,66 @@ class ScoreAnalysis:
         columns: Scores ``(n,)`` by name: those of the judge and the baselines.
         values: What the judge ranks architectures by, ``(n,)``: its score, or the combination of
             its scores. Larger is better.
+        deviation: Uncertainty of the values of a predictor, ``(n,)``; None for other judges.
         weights: Weight of each score in the combination; empty for a single score.
         truth: True scores ``(n,)``; None if unknown.
         calibrating: Architectures whose truth gave the weights, ``(n,)`` bool; the agreement is
             that of the others.
         seconds: Mean seconds per architecture, without the baselines. The first architecture
             includes the loading of data.
+        calibration_seconds: Seconds of all short trainings for the calibration.
     """
 
     genotypes: tuple[str, ...]
     columns: dict[str, Values]
     values: Values
+    deviation: Values | None
     weights: dict[str, float]
     truth: Values | None
     calibrating: np.ndarray
     seconds: float
+    calibration_seconds: float
 
     @classmethod
     def make(cls, config: JudgeConfig, plan: JudgePlan, scored: ScoreFile) -> ScoreAnalysis:
         """Combine the scores of all architectures of a plan."""
-        genotypes, truth = plan.genotypes, plan.truth()
-        ranked = config.judge.ranked_scores(plan.metric)
+        genotypes, judge = plan.genotypes, config.judge
+        ranked = judge.ranked_scores(plan.metric)
         names = dict.fromkeys((*ranked, *BASELINES))
         columns = {n: np.array([scored.score(text, n) for text in genotypes]) for n in names}
-        calibrating = np.zeros(len(genotypes), dtype=bool)
+        own = {name: columns[name] for name in ranked}
+        rows = [scored.rows[text] for text in genotypes]
+        calibrating = plan.calibrating
         weights: dict[str, float] = {}
-        if len(ranked) == 1:
+        deviation = None
+        if isinstance(judge, TrainingFreeJudge) and judge.combination == "predictor":
+            points = [plan.space.encode(a.genotype) for a in plan.architectures]
+            truth = calibration_truth(plan, rows)
+            values, deviation = predict(
+                plan.space.parameters(), points, own, truth, calibrating, seed=config.seed
+            )
+        elif len(ranked) == 1:
             values = columns[ranked[0]]
-            if config.judge.absolute and not plan.higher_is_better:
+            if judge.absolute and not plan.higher_is_better:
                 columns[ranked[0]] = np.where(np.isfinite(values), values, np.inf)
                 values = -columns[ranked[0]]
         else:
-            own = {name: columns[name] for name in ranked}
             weights = dict.fromkeys(ranked, 1.0)
-            if config.calibration and truth is not None:
-                draw = np.random.default_rng(config.seed)
-                calibrating[draw.permutation(len(genotypes))[: config.calibration]] = True
+            if calibrating.any():
                 some = {name: column[calibrating] for name, column in own.items()}
-                weights = calibrated_weights(some, truth[calibrating])
+                weights = calibrated_weights(some, calibration_truth(plan, rows)[calibrating])
             values = combined(own, weights)
-        seconds = float(np.mean([scored.rows[text]["seconds"] for text in genotypes]))
-        return cls(tuple(genotypes), columns, values, weights, truth, calibrating, seconds)
+        return cls(
+            genotypes=tuple(genotypes),
+            columns=columns,
+            values=values,
+            deviation=deviation,
+            weights=weights,
+            truth=plan.truth(),
+            calibrating=calibrating,
+            seconds=float(np.mean([row["seconds"] for row in rows])),
+            calibration_seconds=sum(t["seconds"] for row in rows if (t := row["training"])),
+        )
 
     def agreements(self) -> dict[str, Agreement]:
         """Return the agreement with the truth of the judge, its scores and the baselines.
@@ -74,7 +96,7 @@ class ScoreAnalysis:
             return {}
         counted = ~self.calibrating
         shown = {"judge": self.values, **self.columns}
-        if not self.weights:
+        if not self.weights and self.deviation is None:
             shown[next(iter(self.columns))] = self.values
         return {name: agreement(v[counted], self.truth[counted]) for name, v in shown.items()}
 
@@ -84,6 +106,7 @@ class ScoreAnalysis:
             "architectures": len(self.genotypes),
             "calibration": int(self.calibrating.sum()),
             "seconds_per_architecture": self.seconds,
+            "calibration_seconds": self.calibration_seconds,
         }
         for name, found in self.agreements().items():
             prefix = "" if name == "judge" else f"{name}_"
@@ -96,6 +119,8 @@ class ScoreAnalysis:
     def rows(self) -> list[dict[str, object]]:
         """Return the rows of ``scores.csv``, the best architecture first."""
         columns = {"judge": self.values, **self.columns}
+        if self.deviation is not None:
+            columns["deviation"] = self.deviation
         if self.truth is not None:
             columns["truth"] = self.truth
         order = np.argsort(-self.values, kind="stable")
@@ -104,3 +129,17 @@ class ScoreAnalysis:
             | {"genotype": self.genotypes[index]}
             for rank, index in enumerate(order, 1)
         ]
+
+
+def calibration_truth(plan: JudgePlan, rows: Sequence[Row]) -> Values:
+    """Return the truth ``(n,)``, larger is better, of the architectures for the calibration.
+
+    It is known, or the score of a short training, minus infinity if it diverged. The other entries
+    have no meaning.
+    """
+    truth = plan.truth()
+    if truth is not None:
+        return truth
+    sign = 1 if plan.higher_is_better else -1
+    scores = [None if row["training"] is None else row["training"]["score"] for row in rows]
+    return np.array([-np.inf if score is None else sign * score for score in scores])

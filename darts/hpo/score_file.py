@@ -18,15 +18,20 @@ FILE = "scores.json"
 LIMIT = 256 * MIB  # bytes
 
 
-class Row(TypedDict):
-    """Scores of one architecture and the seconds that they took.
+class Training(TypedDict):
+    """Result of a short training; the score is None if it diverged."""
 
-    None stands for a score that is not finite, which JSON cannot contain. It counts as the worst.
-    """
+    score: float | None
+    seconds: float
+
+
+class Row(TypedDict):
+    """Scores of one architecture; None stands for the worst score, which is infinite."""
 
     genotype: str
     seconds: float
     scores: dict[str, float | None]
+    training: Training | None  # of architectures for the calibration
 
 
 class Content(TypedDict):
@@ -70,10 +75,21 @@ class ScoreFile:
         content: Content = {"rows": rows, "digest": _digest(rows)}
         write_json(self.path, content)
 
-    def add(self, genotype: str, scores: dict[str, float], seconds: float) -> None:
+    def add(
+        self,
+        genotype: str,
+        scores: dict[str, float],
+        seconds: float,
+        training: Training | None = None,
+    ) -> None:
         """Add the scores of an architecture and the seconds that they took."""
         plain = {name: value if math.isfinite(value) else None for name, value in scores.items()}
-        self.rows[genotype] = {"genotype": genotype, "seconds": seconds, "scores": plain}
+        self.rows[genotype] = {
+            "genotype": genotype,
+            "seconds": seconds,
+            "scores": plain,
+            "training": training,
+        }
 
     def score(self, genotype: str, name: str) -> float:
         """Return a score; minus infinity if it was not finite."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from darts.registry import Registry, number
+from darts.registry import Registry, choice, number
 from darts.spaces import AnyGenotype
 
 JUDGES: Registry[Judge] = Registry("judge", "darts.strategies")
@@ -128,11 +128,14 @@ class TrainingFreeJudge(Judge):
     Attributes:
         scores: Names of ``darts.judging.training_free.SCORES``.
         samples: Samples per batch.
+        combination: How several scores become one: the sum of the logarithms of their ranks, or a
+            predictor that learns from the truth of some architectures.
     """
 
     name: str = "training_free"
     scores: list[str] = field(default_factory=list)
     samples: int = number(32, low=2)
+    combination: str = choice("ranks", "ranks", "predictor")
     needs_genotype: ClassVar[bool] = True
     absolute: ClassVar[bool] = False
 

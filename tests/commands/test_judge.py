@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +18,7 @@ from darts.hpo.architecture_list import read_architectures
 from darts.hpo.judge_plan import JudgePlan
 from darts.hpo.score_analysis import ScoreAnalysis
 from darts.hpo.score_file import ScoreFile
+from darts.judging.training_free import SCORES
 from darts.spaces import SPACES
 from darts.strategies.judges import TrainingJudge
 
@@ -80,6 +82,29 @@ def test_a_list_with_truth_calibrates_the_combination(commands: Any, tmp_path: P
     assert {row["truth"] for row in rows_of(done.directory)} == {f"{n}.0" for n in range(8)}
 
 
+def test_without_truth_short_trainings_calibrate(commands: Any, tmp_path: Path) -> None:
+    sizes = (*TINY, "dataset.samples=64", "epochs=1", "architectures=6")
+    done = commands.run("judge", tmp_path / "run", *sizes, "judge=training_free", "calibration=2")
+    trained = {path.name for path in (done.directory / "trials").iterdir()}
+    assert len(trained) == 2
+    assert all((done.directory / "trials" / name / "summary.json").exists() for name in trained)
+    summary = done.json("summary.json")
+    assert summary["calibration_seconds"] > 0
+    assert "weight_zico" in summary
+    assert "spearman" not in summary  # the truth is unknown
+
+
+def test_a_predictor_learns_from_the_truth_of_some_architectures(
+    commands: Any, table: Path, tmp_path: Path
+) -> None:
+    judged = ("judge=predictor", "judge.scores=[macs,synflow]", f"benchmark.table={table}")
+    sizes = (*TINY, "architectures=30", "calibration=20")
+    done = commands.run("judge", tmp_path / "run", *sizes, *judged)
+    assert done.result["calibration"] == 20
+    assert set(done.result) >= {"spearman", "macs_spearman", "parameters_spearman"}
+    assert all(float(row["deviation"]) >= 0 for row in rows_of(done.directory))
+
+
 def test_a_list_without_truth_is_ranked(commands: Any, tmp_path: Path) -> None:
     file = tmp_path / "list.txt"
     texts = write_genotypes(file, "nas201", 4, truth=False)
@@ -113,7 +138,7 @@ def test_supported_scores_of_other_spaces_are_numbers(
     commands: Any, tmp_path: Path, space: str
 ) -> None:
     sizes = {"macro": ("space.channels=4",), "mlp": ()}[space]
-    scores = "judge.scores=[gradient_norm,snip,synflow,zico,naswot,parameters,macs]"
+    scores = f"judge.scores=[{','.join(SCORES)}]"
     arguments = (f"space={space}", *sizes, "judge.samples=4", "dataset.size=8", scores)
     done = commands.run("judge", tmp_path / "run", *arguments, "architectures=3")
     for row in rows_of(done.directory):
@@ -134,7 +159,7 @@ def test_an_interrupted_command_continues(
     def interrupted(self: Any, genotype: Any) -> dict[str, float]:
         nonlocal calls
         calls += 1
-        if calls == 4:  # the judge and the baselines of the second architecture
+        if calls == 5:  # after a trial: the judge and the baselines of the second architecture
             signal.raise_signal(signal.SIGINT)
         return compute(self, genotype)
 
@@ -145,7 +170,7 @@ def test_an_interrupted_command_continues(
     assert not (tmp_path / "run" / "summary.json").exists()
     calls = 100
     done = commands.call("judge", [f"resume={tmp_path / 'run'}"], tmp_path / "run")
-    assert calls == 100 + 2 * 3
+    assert calls == 100 + 1 + 2 * 3
     assert rows_of(done.directory) == rows_of(whole.directory)
     assert "complete" in commands.error_of("judge", f"resume={tmp_path / 'run'}")
 
@@ -172,7 +197,8 @@ def test_changed_scores_are_not_continued(
         (("judge=table", "benchmark.table={table}", "judge.epochs=7"), "no column"),
         (("judge=supernet", "judge.checkpoint=/no/run"), "judge.checkpoint='/no/run' is neither"),
         (("judge=train", "calibration=8"), "calibration=8 weighs several scores"),
-        (("calibration=8",), "calibration=8 needs the truth of at least 10 architectures"),
+        (("calibration=3",), "calibration=3 leaves fewer than 2 of 4 architectures to judge"),
+        (("judge=predictor", "calibration=2"), "calibration=2: a predictor needs at least 10"),
         (("genotypes=/no/file",), "genotypes='/no/file' does not exist"),
         (("genotype=DARTS_V2",), "darts.judge scores several architectures; set genotypes=FILE"),
         (("metric=nonsense",), "metric='nonsense'"),
@@ -220,15 +246,8 @@ def test_scores_that_do_not_apply_to_words_are_refused(commands: Any, tmp_path: 
     assert (
         "naswot needs inputs of numbers, such as images, not words; choose another judge" in error
     )
-
-
-def test_all_scores_that_a_space_lacks_are_named(commands: Any, tmp_path: Path) -> None:
-    arguments = ("space=macro", "space.channels=4", "judge.samples=4", "dataset.size=8")
-    error = commands.error_of(
-        "judge", *arguments, "architectures=2", f"hydra.run.dir={tmp_path / 'run'}"
-    )
-    assert "expressivity is not available for space=macro; trainability is not" in error
-    assert "set judge.scores=[macs,naswot,synflow,zico]" in error
+    error = commands.error_of("judge", *text, *sizes)
+    assert "set judge.scores=[macs,zico]" in error
 
 
 def test_too_few_batches_are_reported(commands: Any, tmp_path: Path) -> None:
@@ -253,7 +272,14 @@ def test_a_loss_is_better_if_it_is_lower(tmp_path: Path) -> None:
     file = tmp_path / "list.csv"
     texts = write_genotypes(file, "nas201", 4)
     architectures = read_architectures(str(file), truth="quality", space="nas201")
-    plan = JudgePlan((), tuple(architectures), "loss", higher_is_better=False)
+    plan = JudgePlan(
+        overrides=(),
+        architectures=tuple(architectures),
+        space=SPACES["nas201"](),
+        calibrating=np.zeros(4, dtype=bool),
+        metric="loss",
+        higher_is_better=False,
+    )
     scored = ScoreFile(tmp_path / "scores.json")
     for text, loss in zip(texts, (math.inf, 3.0, 2.0, 1.0), strict=True):
         scored.add(text, {"valid_loss": loss, "parameters": 1.0, "macs": 1.0}, 1.0)

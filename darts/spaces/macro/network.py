@@ -86,6 +86,9 @@ class Network(NetworkBase):
         logits: Tensor = self.head(x)
         return (logits, None) if auxiliary else logits
 
+    def feature_blocks(self) -> list[nn.Module]:
+        return list(self.blocks)
+
     def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]] | None:
         # A block that changes width or image size has no residual connection; the network cannot
         # work without it.
