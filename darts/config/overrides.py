@@ -25,6 +25,7 @@ _OWN_KEYS = {
     command: {field.name for field in dataclasses.fields(cls)} | {"experiment", "hydra"}
     for command, cls in _PASSING_ON.items()
 }
+_OWN_KEYS["judge"].remove("experiment")  # it describes the networks
 _OPEN_MAPPINGS = {  # mappings that accept any key
     "tune": ("parameters.", "limits."),
     "compare": ("search.", "retrain.", "settings."),
@@ -44,6 +45,7 @@ def _translate(command: str, argument: str) -> str:
     """Translate one argument.
 
     * ``experiment=x`` becomes ``experiment/<command>=x``: each command has a folder of experiments.
+      ``darts.judge`` passes it on to its networks, which are those of a retraining.
     * Genotype text and paths are quoted where Hydra's grammar does not accept their characters.
     * Keys of open mappings, such as ``parameters.``, get the prefix ``++``.
     """
@@ -56,7 +58,7 @@ def _translate(command: str, argument: str) -> str:
     if (key in TYPES or key == "method") and text in ("null", ""):
         choices = ", ".join(group_options(key))
         raise ConfigError(f"{key}={value} chooses nothing; choose from {choices}")
-    if key == "experiment":
+    if key == "experiment" and command != "judge":
         return f"experiment/{command}={value}"
     if command == "compare" and key == "method":
         return f"method_name={value}"  # for Hydra, `method` is a config group

@@ -14,12 +14,6 @@ from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
 
-PRIOR_CORRELATION = 0.4
-"""Rank correlation of a score with the truth that is assumed before any truth is known."""
-
-PRIOR_TRUTHS = 8
-"""Number of architectures with known truth that count as much as this assumption."""
-
 
 @dataclass(frozen=True)
 class Agreement:
@@ -91,22 +85,16 @@ def combined(scores: Mapping[str, Values], weights: Mapping[str, float] | None =
 
 
 def calibrated_weights(scores: Mapping[str, Values], truth: Values) -> dict[str, float]:
-    """Return a weight for each score from the truth of a few architectures.
+    """Return the rank correlation of each score with the truth, as its weight in ``combined``.
 
-    The weight is the rank correlation with the truth, shrunk toward ``PRIOR_CORRELATION``, because
-    the correlation over few architectures is uncertain. It is the mean of the two, in which the
-    prior counts as much as ``PRIOR_TRUTHS`` architectures.
+    A score that ranks the architectures in reverse gets a negative weight, and one that has nothing
+    to do with the truth a small one.
 
     Args:
-        scores: Scores ``(n,)`` by name.
+        scores: Scores ``(n,)`` of a few architectures, by name.
         truth: Truth of the same architectures, ``(n,)``.
     """
-    count = len(truth)
-    prior = PRIOR_CORRELATION * PRIOR_TRUTHS
-    return {
-        name: (prior + count * agreement(values, truth).spearman) / (PRIOR_TRUTHS + count)
-        for name, values in scores.items()
-    }
+    return {name: agreement(values, truth).spearman for name, values in scores.items()}
 
 
 def _finite(values: Values) -> Values:

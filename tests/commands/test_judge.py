@@ -294,3 +294,11 @@ def test_a_loss_is_better_if_it_is_lower(tmp_path: Path) -> None:
 def test_a_study_refuses_scores_that_only_compare(commands: Any) -> None:
     error = commands.error_of("tune", "experiment=nas201_table", "judge=training_free")
     assert "judge=training_free compares architectures with each other" in error
+
+
+def test_an_experiment_describes_the_networks(commands: Any, tmp_path: Path) -> None:
+    """Experiments of retrainings set sizes and data set; the command line may change them."""
+    data = ("dataset=synthetic", "dataset.size=8", "space.channels=8", "judge=parameters")
+    arguments = ("experiment=nas_bench_macro", *data, "architectures=2")
+    done = commands.run("judge", tmp_path / "run", *arguments)
+    assert json.loads(done.result["genotype"])["space"] == "macro"
