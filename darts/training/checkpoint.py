@@ -43,7 +43,7 @@ def save_checkpoint(path: Path, kind: str, content: StateDict) -> None:
     """
     with open_atomically(path) as file:
         output = _Output(file)
-        full = {"format": FORMATS.get(kind, 1), "kind": kind, **content}
+        full = {"format": FORMATS[kind], "kind": kind, **content}
         torch.save(full, output)  # type: ignore[arg-type]  # it calls only write and flush
         if output.error is not None:
             raise output.error
@@ -96,9 +96,9 @@ def load_checkpoint(path: Path, kind: str | None = None) -> StateDict:
     if not isinstance(content, dict) or not {"format", "kind"} <= content.keys():
         raise CheckpointError(f"{path} is not a checkpoint of darts-nas")
     written_by, found = content["kind"], content["format"]
-    if not isinstance(written_by, str) or type(found) is not int:
+    if not isinstance(written_by, str) or written_by not in FORMATS or type(found) is not int:
         raise CheckpointError(f"{path} is not a checkpoint of darts-nas")
-    known = FORMATS.get(written_by, 1)
+    known = FORMATS[written_by]
     if found != known:
         raise CheckpointError(
             f"{path} is a checkpoint of another version of darts-nas: format {found}, not {known}"

@@ -229,7 +229,9 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
 
 def test_format_must_be_a_number_and_kind_a_string(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
-    for wrong in ({"format": True}, {"format": "7"}, {"kind": None}, {"kind": ["search"]}):
+    unknown = {"kind": "unknown", "format": 1}
+    wrongs = ({"format": True}, {"format": "7"}, {"kind": None}, {"kind": ["search"]}, unknown)
+    for wrong in wrongs:
         torch.save({"format": FORMATS["search"], "kind": "search", **wrong}, path)
         assert_refused(path, "is not a checkpoint of darts-nas")
 
