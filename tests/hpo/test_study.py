@@ -52,6 +52,7 @@ def test_trials_get_seed_and_metric_and_never_the_test_split() -> None:
         "evaluate_test=false",
         "tracking.tensorboard=false",
         "tracking.figures=false",
+        "restarts=0",
     }
     config = compose("tune", ["base=['seed=3']"])  # a seed in base applies to all trials
     assert "seed=3" in fixed_overrides(config)
