@@ -43,12 +43,12 @@ class RemainingTime:
         self._weighted_seconds = self._weighted_steps = 0.0
 
     def advance(self, steps: int) -> None:
-        """Count steps that have just ended."""
+        """Count steps that have just ended; negative steps have to be repeated."""
         now = self._clock()
         passed = now - self._last
         decay = math.exp(-passed / max(30.0, (now - self._start) / 2))
         self._weighted_seconds = self._weighted_seconds * decay + passed
-        self._weighted_steps = self._weighted_steps * decay + steps
+        self._weighted_steps = self._weighted_steps * decay + max(steps, 0)
         self._last = now
         self.remaining_steps = max(self.remaining_steps - steps, 0)
 
@@ -132,7 +132,7 @@ class Console:
     def step(self, n: int = 1, **fields: object) -> None:
         """Count ``n`` steps that have just ended, and show the fields from now on.
 
-        A field is a name with a value, for example ``loss=0.3``.
+        A negative ``n`` takes back steps that have to be repeated. A field is a name with a value, for example ``loss=0.3``.
         """
         self._done += n
         self._time.advance(n)

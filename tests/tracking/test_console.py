@@ -247,6 +247,16 @@ def test_remaining_time_is_exact_for_constant_speed() -> None:
     assert estimate.elapsed() == pytest.approx(50)
 
 
+def test_steps_that_are_repeated_count_as_remaining() -> None:
+    clock = Clock()
+    estimate = RemainingTime(10, clock=clock)
+    for _ in range(4):
+        clock.seconds += 1
+        estimate.advance(1)
+    estimate.advance(-3)
+    assert estimate.seconds_left() == pytest.approx(9)
+
+
 def test_remaining_time_forgets_a_slow_start_gradually() -> None:
     clock = Clock()
     estimate = RemainingTime(10_000, clock=clock)
