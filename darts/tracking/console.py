@@ -132,7 +132,8 @@ class Console:
     def step(self, n: int = 1, **fields: object) -> None:
         """Count ``n`` steps that have just ended, and show the fields from now on.
 
-        A negative ``n`` takes back steps that have to be repeated. A field is a name with a value, for example ``loss=0.3``.
+        A negative ``n`` takes back steps that have to be repeated. A field is a name with a value,
+        for example ``loss=0.3``.
         """
         self._done += n
         self._time.advance(n)
