@@ -44,11 +44,11 @@ class UntrainedNetwork:
         self.generator = torch.Generator().manual_seed(seed)
         self._gradients: dict[int, list[Tensor]] = {}
         net.drop_path = 0.0
-        for module in net.modules():
-            if isinstance(module, nn.modules.dropout._DropoutNd):
-                module.p = 0.0
         initialize(net, self.generator)
-        net.train()
+        net.eval()  # without dropout
+        for module in net.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.train()
 
     def weights(self) -> list[nn.Parameter]:
         """Return the weights of convolutions, linear layers and embeddings, without biases."""

@@ -1,0 +1,48 @@
+"""Untrained networks get comparable weights and no noise."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from untrained_networks import Chain, batches, mlp, untrained
+
+from darts.judging.untrained import initialize
+from darts.spaces.mlp import Network
+
+
+def test_weights_keep_the_variance_through_relus_and_biases_are_zero() -> None:
+    net = nn.Sequential(nn.Conv2d(8, 64, 3), nn.ReLU(), nn.Linear(64, 500))
+    initialize(net, torch.Generator().manual_seed(0))
+    assert net[0].weight.std().item() == pytest.approx(math.sqrt(2 / 72), rel=0.05)
+    assert net[2].weight.std().item() == pytest.approx(math.sqrt(2 / 64), rel=0.05)
+    assert not net[0].bias.any()
+    assert not net[2].bias.any()
+
+
+def test_equal_seeds_give_equal_weights() -> None:
+    first, same, other = (untrained(mlp(), batches(), seed=seed) for seed in (3, 3, 4))
+    pairs = list(zip(first.weights(), same.weights(), other.weights(), strict=True))
+    assert all(a.equal(b) and not a.equal(c) for a, b, c in pairs)
+
+
+@pytest.mark.parametrize("kind", ["module", "function"])
+def test_dropout_is_off(kind: str) -> None:
+    if kind == "module":
+        net = Chain(nn.Linear(5, 3).double(), nn.Dropout(0.9))
+    else:
+        net = Network(mlp().genotype, classes=3, in_channels=5, dropout=0.9).double()
+    network = untrained(net, batches())
+    losses = {network.loss(network.batches[0]).item() for _ in range(3)}
+    assert len(losses) == 1
+
+
+def test_batch_norm_uses_the_statistics_of_the_batch() -> None:
+    data = batches(samples=50)
+    network = untrained(mlp("batch"), data)
+    shifted = [(100 + data[0][0], data[0][1])]
+    with torch.no_grad():
+        a, b = network.loss(data[0]), network.loss(shifted[0])
+    assert a.item() == pytest.approx(b.item())
