@@ -1,7 +1,7 @@
-"""Escape text that may come from a stranger: one function for each kind of output.
+"""Escape text that may be untrusted: one function for each kind of output.
 
-Names of classes, columns, runs and files, saved command lines and error messages may come from a
-stranger. Wherever such text is written, exactly one of these functions turns it into plain text of
+Names of classes, columns, runs and files, saved command lines and error messages may come from
+anyone. Wherever such text is written, exactly one of these functions turns it into plain text of
 that output: the text cannot control a terminal, run a script or a formula, or break the file that
 holds it. Control characters, lone surrogates (bytes of a file name that are not UTF-8) and
 characters that reverse the order of the text become visible escapes such as ``\\x1b``.

@@ -1,4 +1,4 @@
-"""Read files that may come from a stranger, within limits and without executing them.
+"""Read files that may be untrusted, within limits and without executing them.
 
 Only regular files are read, up to a limit in bytes. JSON and YAML become plain values, and NumPy
 archives become arrays of numbers or text. A file that is damaged, too large or of another kind

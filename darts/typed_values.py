@@ -1,4 +1,4 @@
-"""Check plain values from a file, which may come from a stranger, against type hints.
+"""Check plain values from a file, which may be untrusted, against type hints.
 
 The fields of a dataclass or ``TypedDict`` are the schema of a file: one declaration serves the
 type checker, the writer and the reader.

@@ -131,7 +131,7 @@ def write_atomically(path: StrPath, data: bytes | str) -> None:
 def open_in_place(path: StrPath) -> BinaryIO:
     """Open a regular file to read it and to append to it; create it if it is missing.
 
-    A symbolic link is not followed: in a directory from a stranger it could point to any file of
+    A symbolic link is not followed: in an untrusted directory it could point to any file of
     the user.
 
     Raises:

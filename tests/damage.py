@@ -1,4 +1,4 @@
-"""Seeded damage to files, as a failing disk or a stranger might leave them."""
+"""Seeded damage to files, as a failing disk or an attacker might leave them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files from strangers are read within limits, and refused with a message of one line."""
+"""Untrusted files are read within limits, and refused with a message of one line."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 An image becomes RGB. Then its shorter side is resized and its center is cropped; or, for a random
 resized crop, a random box of the original is resized.
 
-Files may come from strangers: only the formats of ``SUFFIXES`` are decoded, because others start
+Files may be untrusted: only the formats of ``SUFFIXES`` are decoded, because others start
 programs (Ghostscript for PostScript), and the number of pixels in memory is limited.
 """
 

@@ -1,4 +1,4 @@
-"""Reading of text in UTF-8 line by line, within limits: a file may come from a stranger."""
+"""Reading of text in UTF-8 line by line, within limits: a file may be untrusted."""
 
 from __future__ import annotations
 

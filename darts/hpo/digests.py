@@ -68,7 +68,7 @@ def point_digest(trial: FrozenTrial) -> dict[str, str]:
 
 
 def read_trials(plan: StudyPlan, study: Study) -> list[FrozenTrial]:
-    """Return all trials of a study that may come from a stranger or be damaged.
+    """Return all trials of a study that may be untrusted or damaged.
 
     Raises:
         ConfigError: As ``check_trials``, or if the trials cannot be read.

@@ -1,6 +1,6 @@
 """The declared content of files of a run directory: types, and functions that check them.
 
-The files may be damaged or come from a stranger. What these functions return has the declared types
+The files may be damaged or untrusted. What these functions return has the declared types
 and a bounded size, so that a page about it can be computed and drawn. They raise ``Misfit`` or
 another ``ValueError`` for other content, with a message that names the value.
 """

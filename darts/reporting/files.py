@@ -1,4 +1,4 @@
-"""Reading of the files of a run directory, which may be damaged or come from a stranger."""
+"""Reading of the files of a run directory, which may be damaged or untrusted."""
 
 from __future__ import annotations
 

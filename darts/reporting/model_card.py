@@ -187,5 +187,5 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def _fence(text: str) -> str:
-    """Return a Markdown code block. The text is not escaped, so it must not be a stranger's."""
+    """Return a Markdown code block. The text is not escaped, so it must not be untrusted."""
     return f"```\n{text}\n```"

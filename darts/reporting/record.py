@@ -1,6 +1,6 @@
 """The files of a run directory, read for reports. Reading changes nothing.
 
-A run directory may be damaged or come from a stranger, so every file has limits and declared types.
+A run directory may be damaged or untrusted, so every file has limits and declared types.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def group_evaluations(records: Sequence[RunRecord]) -> list[tuple[int, list[int]
     owners: list[int | None] = []
     for record in records:
         checkpoint = record.summary.get("checkpoint") if record.command == "evaluate" else None
-        # The path may be a stranger's, so nothing is looked up there.
+        # The path may be untrusted, so nothing is looked up there.
         folder = os.path.dirname(os.path.abspath(checkpoint)) if checkpoint else None
         owners.append(retrainings.get(folder) if folder else None)
     return [

@@ -193,7 +193,7 @@ def render_reproduction(record: RunRecord) -> str:
 def _render_command(record: RunRecord) -> str:
     """Return the command that began the run.
 
-    A reader will copy it, and the file may be a stranger's. Overrides that do more than set a key
+    A reader will copy it, and the file may be untrusted. Overrides that do more than set a key
     of the configuration are therefore left out.
     """
     if record.overrides is None:

@@ -1,6 +1,6 @@
 """Console output of a running command: a progress bar on a terminal, log lines elsewhere.
 
-Everything is escaped here, because names and messages may contain foreign text.
+Everything is escaped here, because names and messages may contain untrusted text.
 """
 
 from __future__ import annotations

@@ -162,7 +162,7 @@ def test_damaged_required_file_is_one_line(
     assert name in line
 
 
-def test_figure_of_a_stranger_cannot_run_scripts(runs: dict[str, Path]) -> None:
+def test_an_untrusted_figure_cannot_run_scripts(runs: dict[str, Path]) -> None:
     """It is an image without access to the page."""
     file = runs["retrain"] / "confusion_test.svg"
     original = file.read_bytes()

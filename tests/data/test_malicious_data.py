@@ -1,4 +1,4 @@
-"""Files of data sets from a stranger: attacks and random damage, for each kind of file.
+"""Untrusted files of data sets: attacks and random damage, for each kind of file.
 
 Each file loads or is refused in one line that names it, within time and memory bounds.
 """

@@ -72,7 +72,7 @@ def test_figure_that_fails_prevents_no_other(
     assert [path.name for path in paths] == ["front_macs.svg"]
 
 
-def test_names_of_a_stranger_are_shown_in_every_figure(tmp_path: Path) -> None:
+def test_untrusted_names_are_shown_in_every_figure(tmp_path: Path) -> None:
     names = ["$\\frac$", "\x1b[31m", "<script>", "\udcff", "x" * 200, "a|b"]
 
     class Objective:
