@@ -110,7 +110,9 @@ class RetrainConfig(RunConfig):
     epochs: int = number(600, low=1)
     validation: float = number(0.1, low=0, below=1)  # share of the training split held out
     selection: str = choice("best", "best", "last")  # epoch whose weights are the result
-    restarts: int = number(3, low=0, high=10)  # if it diverges, from the last checkpoint, slower
+    restarts: int = number(
+        3, low=0, high=10
+    )  # of an epoch that diverges, each at 0.3 times the rate
     evaluate_test: bool = True  # score the selected weights on the test split, once, at the end
     auxiliary: float = number(0.4, low=0)  # weight of the auxiliary head's loss; 0: no head
     drop_path: float = number(0.2, low=0, below=1)  # final probability; grows linearly from 0

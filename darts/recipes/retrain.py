@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import shlex
+import sys
 from collections.abc import Mapping
 from functools import partial
 
@@ -59,8 +60,11 @@ from darts.typed_values import entry
 RESTART_FACTOR = 0.3
 """Factor of the learning rate after each restart of a training that has diverged."""
 
+SETTLING_STEPS = 50
+"""Steps after which the running statistics of batch norm describe the data."""
+
 DIVERGENCE_FACTOR = 10.0
-"""A training has diverged if its loss is this many times the loss of its first step."""
+"""A training has diverged if the mean loss of an epoch is this many times its first loss."""
 
 _ADVICE = "Try a smaller optimizer.lr"
 
@@ -221,7 +225,7 @@ class Retraining(Recipe):
 
     @property
     def may_restart(self) -> bool:
-        """Whether the training may restart; not on several ranks: one of them has a checkpoint."""
+        """Whether the training may restart; not on several ranks, which would have to agree."""
         return self.ranks.size == 1 and self.state.restarts < self.config.restarts
 
     def restart(self) -> str:
@@ -229,24 +233,45 @@ class Retraining(Recipe):
         state, allowed = self.state, self.config.restarts
         state.restarts += 1
         return (
-            f"continuing from the last checkpoint at {RESTART_FACTOR:g} times the learning rate "
+            f"repeating the epoch at {RESTART_FACTOR:g} times the learning rate "
             f"(restart {state.restarts} of {allowed})"
         )
 
-    def _require_convergence(self, split: str, loss: float) -> None:
-        """Refuse a mean loss far above that of the first step, if the training may restart.
+    def require_convergence(self) -> None:
+        """Refuse weights that are not finite, and a mean loss far above that of the first step.
 
         Raises:
-            Diverged: If the loss is not finite, or ``DIVERGENCE_FACTOR`` times that of the first
-                step.
+            Diverged: When the training may restart and one of the two holds.
         """
-        first = self.state.first_loss
-        if self.may_restart and first is not None and not loss <= DIVERGENCE_FACTOR * first:
+        state = self.state
+        if not self.may_restart or state.first_loss is None:
+            return
+        place = f"in epoch {state.epoch + 1}"
+        loss = state.means.compute().get("train_loss", 0.0)
+        if not loss <= DIVERGENCE_FACTOR * state.first_loss:
             raise Diverged(
-                f"{split}_loss rose from {first:.4g} in the first step to {loss:.4g} in epoch "
-                f"{self.state.epoch + 1}",
+                f"train_loss rose from {state.first_loss:.4g} in the first step to {loss:.4g} "
+                f"{place}",
                 _ADVICE,
             )
+        if not all(bool(parameter.isfinite().all()) for parameter in state.net.parameters()):
+            raise Diverged(f"the weights became infinite or NaN {place}", _ADVICE)
+
+    def _require_valid_loss(self, loss: float) -> None:
+        """Refuse a validation loss that is not finite, or far above the loss of the first step.
+
+        A high loss is accepted in the first ``SETTLING_STEPS`` steps, since the statistics of batch
+        norm settle slowly.
+
+        Raises:
+            Diverged: When the training may restart and the loss is refused.
+        """
+        state = self.state
+        steps, limit = state.epoch * len(state.train_loader) + state.step, sys.float_info.max
+        if steps >= SETTLING_STEPS and state.first_loss is not None:
+            limit = DIVERGENCE_FACTOR * state.first_loss
+        if self.may_restart and not loss <= limit:
+            raise Diverged(f"valid_loss became {loss:.4g} in epoch {state.epoch + 1}", _ADVICE)
 
     # One epoch.
 
@@ -283,12 +308,12 @@ class Retraining(Recipe):
     def end_epoch(self, epoch: int) -> EpochReport:
         """Score on validation data; copy the weights if ``selection`` prefers this epoch."""
         config, state = self.config, self.state
-        self._require_convergence("train", state.means.compute().get("train_loss", 0.0))
+        self.require_convergence()
         state.scores = {}
         if self.score_loader is not None:
             with self.phase("validation"):
                 state.scores = self.score(self.score_loader)
-            self._require_convergence("valid", state.scores.get("loss", 0.0))
+            self._require_valid_loss(state.scores.get("loss", 0.0))
         score = state.scores.get(config.metric, math.nan)
         best = None if state.best is None else state.best["scores"].get(config.metric)
         if config.selection == "last" or self.metric.prefers(score, best):

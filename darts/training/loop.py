@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -15,7 +16,9 @@ from torch import Tensor
 from darts.config import RunConfig
 from darts.data import Batch, Loader
 from darts.tracking import Console
+from darts.training.checkpoint import StateDict
 from darts.training.interrupt import Interrupt, Interrupted
+from darts.training.random_states import RandomStates, random_states, restore_random_states
 from darts.training.run import TrainingRun
 from darts.training.state import TrainState
 from darts.training.steps import Diverged, require_finite
@@ -65,11 +68,19 @@ class Recipe(ABC):
 
     @property
     def may_restart(self) -> bool:
-        """Whether a training that diverges continues from its last checkpoint."""
+        """Whether a training that diverges continues from the beginning of its epoch."""
         return False
 
+    def require_convergence(self) -> None:
+        """Refuse a state that no checkpoint should hold; called before each one within an epoch.
+
+        Raises:
+            Diverged: When the training has diverged and may restart.
+        """
+        return
+
     def restart(self) -> str:
-        """Change what made the training diverge, after the last checkpoint has been restored.
+        """Change what made the training diverge, after the earlier state has been restored.
 
         Returns:
             What changes, as the end of a message.
@@ -134,6 +145,7 @@ class TrainingLoop:
         self.console = Console(total_steps=epochs * self.steps, name=name, done=self.global_step)
         self.interrupt = Interrupt("stopping after this step; Ctrl-C again to abort")
         self._stack = ExitStack()
+        self._kept: tuple[StateDict, RandomStates] | None = None  # training state, random states
 
     @property
     def global_step(self) -> int:
@@ -155,7 +167,7 @@ class TrainingLoop:
 
     def announce(self, verb: str) -> None:
         """Print that the run starts or resumes, and its directory."""
-        self.console.info(f"{'resuming' if self.global_step else verb} in {self.run.path}")
+        self.console.info(f"{verb if self.run.saved is None else 'resuming'} in {self.run.path}")
 
     def fit(self) -> None:
         """Train until the last epoch, or until the recipe has finished.
@@ -165,8 +177,7 @@ class TrainingLoop:
             Interrupted: After a signal; the checkpoint is written.
         """
         recipe, state = self.recipe, self.state
-        if recipe.may_restart and not self.global_step:
-            self.save()  # a restart needs a checkpoint
+        self._keep()
         while state.epoch < self.epochs and not recipe.finished:
             try:
                 recipe.begin_epoch(state.epoch)
@@ -179,14 +190,24 @@ class TrainingLoop:
             self._log_epoch(report)
             recipe.write_epoch(state.epoch)
             self._complete_epoch()
+            self._keep()
+
+    def _keep(self) -> None:
+        """Keep the state from which the training continues if it diverges in the next epoch."""
+        self._kept = None
+        if self.recipe.may_restart:
+            self._kept = copy.deepcopy(self.state.state_dict()), random_states()
 
     def _restart(self, error: Diverged) -> None:
-        """Continue from the last checkpoint after a divergence, or raise the error."""
+        """Continue from the beginning of the epoch after a divergence, or raise the error."""
         recipe, before = self.recipe, self.global_step
-        if not recipe.may_restart:
+        if not recipe.may_restart or self._kept is None:
             raise error
-        self.run.reload(self.state)
+        state, random = self._kept
+        self.state.load_state_dict(state)
+        restore_random_states(random)
         change = recipe.restart()
+        self._keep()
         self.console.step(self.global_step - before)
         self.console.warn(f"{error.problem}; {change}")
         self.save()  # a resumed run must not forget the restart
@@ -260,11 +281,13 @@ class TrainingLoop:
         """Write a checkpoint if any rank received a signal or ``save_minutes`` have passed.
 
         Raises:
+            Diverged: When the training has diverged and may restart.
             Interrupted: If a rank received a signal that ends the run.
         """
         due = self.run.is_save_due(self.recipe.config.save_minutes)
         due = self.interrupt.take_save_request() or due
         if self.run.ranks.all_reduce_max(bool(self.interrupt.received) or due):
+            self.recipe.require_convergence()
             self.save()
 
     def save(self) -> None:

@@ -170,19 +170,6 @@ class TrainingRun:
             if self.saved["global_step"] != step:
                 raise Misfit(f"global_step is {self.saved['global_step']}, not {step}")
 
-    def reload(self, state: TrainState) -> None:
-        """Go back to the last checkpoint of this process: training state and random states.
-
-        Logs and costs stay as they are: nothing is logged between a checkpoint and a divergence.
-
-        Raises:
-            CheckpointError: If the checkpoint was changed meanwhile.
-        """
-        saved = load_checkpoint(self.checkpoint, self.command)
-        with checkpoint_errors(self.checkpoint):
-            state.load_state_dict(saved)
-            restore_random_states(saved["random"])
-
     def begin(self, subsets: Mapping[str, Tensor]) -> None:
         """Write the first files, restore the random states, start the energy meter, open the logs.
 
