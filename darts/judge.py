@@ -64,11 +64,11 @@ def judge(config: JudgeConfig, invocation: Invocation) -> JsonObject:
             run.claim_existing()
             run.require_same_config(run.saved_config(), config)
             run.require_incomplete()
-            scored = ScoreFile(run.path / FILE)
+            scored = ScoreFile(run.path / FILE, plan.digest())
             scored.load()
         else:
             run.claim_unused(resumable=True, numbered=invocation.numbered)
-            scored = ScoreFile(run.path / FILE)
+            scored = ScoreFile(run.path / FILE, plan.digest())
             run.begin(config, invocation.overrides)
         score_architectures(config, plan, tools, run.path, scored)
         analysis = ScoreAnalysis.make(config, plan, scored)
@@ -104,26 +104,28 @@ def score_architectures(
     with console, Interrupt("stopping after this architecture; Ctrl-C again to abort") as interrupt:
         action = "resuming" if config.resume else "scoring"
         console.info(f"{action} in {directory}: {len(genotypes)} architectures")
-        for number, text in left:
-            if interrupt.received:
-                break
-            trial = trial_of(plan, number, directory)
-            start = time.perf_counter()
-            try:
-                scores = judge_scores(config, plan, trial, tools)
-                seconds = time.perf_counter() - start
-                training = None
-                if plan.calibrating[number] and plan.truth() is None:
-                    training = train_shortly(plan, trial, tools)
-            except Interrupted:  # raised by a training
-                break
-            scores |= tools.training_free_scores(trial, BASELINES, samples=2)
-            scored.add(text, scores, seconds, training)
-            console.step()
-            if time.monotonic() - last_save >= SAVE_INTERVAL:
-                scored.save()
-                last_save = time.monotonic()
-        scored.save()
+        try:
+            for number, text in left:
+                if interrupt.received:
+                    break
+                trial = trial_of(plan, number, directory)
+                start = time.perf_counter()
+                try:
+                    scores = judge_scores(config, plan, trial, tools)
+                    seconds = time.perf_counter() - start
+                    training = None
+                    if plan.calibrating[number] and plan.truth() is None:
+                        training = train_shortly(plan, trial, tools)
+                except Interrupted:  # raised by a training
+                    break
+                scores |= tools.training_free_scores(trial, BASELINES, samples=2)
+                scored.add(text, scores, seconds, training)
+                console.step()
+                if time.monotonic() - last_save >= SAVE_INTERVAL:
+                    scored.save()
+                    last_save = time.monotonic()
+        finally:  # also after an error in one of the architectures
+            scored.save()
         signal = interrupt.received
     if signal and len(scored.rows) < len(genotypes):
         argument = shlex.quote(f"resume={directory}")
@@ -160,7 +162,8 @@ def train_shortly(plan: JudgePlan, trial: TrialSpec, tools: TrialTools) -> Train
         score = typed(float, tools.train(trial)[f"valid_{plan.metric}"], plan.metric)
     except Diverged:
         return {"score": None, "seconds": time.perf_counter() - start}
-    return {"score": score, "seconds": time.perf_counter() - start}
+    finite = score if math.isfinite(score) else None
+    return {"score": finite, "seconds": time.perf_counter() - start}
 
 
 def print_results(analysis: ScoreAnalysis, summary: JsonObject) -> None:

@@ -92,7 +92,10 @@ def random_architectures(space: Space, count: int, seed: int) -> list[AnyGenotyp
 def _entries(text: str, truth: str | None, key: str) -> Iterator[tuple[str, str, str | None]]:
     """Yield place, genotype and truth of each architecture."""
     text = text.removeprefix("\ufeff")
-    header = next(csv.reader(io.StringIO(text[: text.find("\n") + 1] or text)), [])
+    try:
+        header = next(csv.reader(io.StringIO(text[: text.find("\n") + 1] or text)), [])
+    except csv.Error as error:
+        raise ConfigError(f"{key}, line 1: {error}") from None
     column = next((name for name in COLUMNS if name in header), None)
     if column is None:
         if truth is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +20,9 @@ from darts.spaces import AnyGenotype, Space
 from darts.strategies.judges import TrainingFreeJudge
 
 Values = NDArray[np.float64]
+
+MIN_CALIBRATION = 3
+"""Smallest number of architectures whose truth calibrates scores."""
 
 _ANY_GENOTYPE = "genotype=DARTS_V2"  # only to compose a configuration that declares the space
 
@@ -53,6 +58,12 @@ class JudgePlan:
         truths = [a.truth for a in self.architectures if a.truth is not None]
         return np.array(truths) if len(truths) == len(self.architectures) else None
 
+    def digest(self) -> str:
+        """Return a hash of the architectures, their truth and the choice for the calibration."""
+        rows = [(str(a.genotype), a.truth) for a in self.architectures]
+        content = json.dumps([rows, self.calibrating.tolist()])
+        return hashlib.sha256(content.encode()).hexdigest()
+
     @classmethod
     def make(cls, config: JudgeConfig) -> JudgePlan:
         """Read or draw the architectures.
@@ -79,6 +90,16 @@ class JudgePlan:
                 f"calibration={config.calibration} leaves fewer than 2 of {len(unique)} "
                 "architectures to judge; lower it"
             )
+        if 0 < config.calibration < MIN_CALIBRATION:
+            raise ConfigError(
+                f"calibration={config.calibration}: must be 0 or at least {MIN_CALIBRATION}"
+            )
+        unknown = any(a.truth is None for a in unique)
+        if networks.validation == 0 and (config.judge.trains or (config.calibration and unknown)):
+            raise ConfigError("validation=0 leaves no data to score trainings; set validation=0.1")
+        if isinstance(config.judge, TrainingFreeJudge) and config.judge.combination == "predictor":
+            for architecture in unique:
+                space.encode(architecture.genotype)  # refuses sizes that the space does not have
         draw = np.random.default_rng(config.seed).permutation(len(unique))
         higher_is_better = networks.task.metrics[networks.metric].higher_is_better
         return cls(
@@ -137,6 +158,10 @@ def check_networks(config: JudgeConfig, overrides: list[str]) -> RetrainConfig:
         raise ConfigError(
             f"calibration={config.calibration} weighs several scores, and judge={judge.name} "
             "has only one"
+        )
+    if judge.metrics is not None and networks.metric not in judge.metrics:
+        raise ConfigError(
+            f"judge={judge.name} returns {', '.join(judge.metrics)}, not metric={networks.metric}"
         )
     if judge.name == "table" and config.benchmark.table is None:
         raise ConfigError("judge=table needs benchmark.table=FILE")

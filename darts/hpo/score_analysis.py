@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -63,7 +64,7 @@ class ScoreAnalysis:
             values, deviation = predict(
                 plan.space.parameters(), points, own, truth, calibrating, seed=config.seed
             )
-        elif len(ranked) == 1:
+        elif len(ranked) == 1 and not calibrating.any():
             values = columns[ranked[0]]
             if judge.absolute and not plan.higher_is_better:
                 columns[ranked[0]] = np.where(np.isfinite(values), values, np.inf)
@@ -72,7 +73,15 @@ class ScoreAnalysis:
             weights = dict.fromkeys(ranked, 1.0)
             if calibrating.any():
                 some = {name: column[calibrating] for name, column in own.items()}
-                weights = calibrated_weights(some, calibration_truth(plan, rows)[calibrating])
+                found = calibrated_weights(some, calibration_truth(plan, rows)[calibrating])
+                if any(found.values()):
+                    weights = found
+                else:
+                    warnings.warn(
+                        "the calibration found no correlation, so all scores weigh the same; "
+                        "calibrate with more architectures or longer trainings",
+                        stacklevel=2,
+                    )
             values = combined(own, weights)
         return cls(
             genotypes=tuple(genotypes),

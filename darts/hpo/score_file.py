@@ -38,6 +38,7 @@ class Content(TypedDict):
     """Content of the file; the digest shows changes by others."""
 
     rows: list[Row]
+    plan: str  # digest of the architectures and their truth
     digest: str
 
 
@@ -47,10 +48,12 @@ class ScoreFile:
 
     Attributes:
         path: The file.
+        plan: Digest of what is scored; a file of another plan is refused.
         rows: Rows by genotype, in the order in which they were computed.
     """
 
     path: Path
+    plan: str
     rows: dict[str, Row] = field(default_factory=dict)
 
     def load(self) -> None:
@@ -65,6 +68,11 @@ class ScoreFile:
             content = typed_entries(Content, read_json_object(self.path, limit=LIMIT))
         except (FileError, Misfit, OSError) as error:
             raise ConfigError(f"cannot resume: {error}") from None
+        if content["plan"] != self.plan:
+            raise ConfigError(
+                "cannot resume: the list of architectures or their true scores changed after the "
+                "run stopped"
+            )
         if content["digest"] != _digest(content["rows"]):
             raise ConfigError(f"cannot resume: {self.path} was changed after the run stopped")
         self.rows = {row["genotype"]: row for row in content["rows"]}
@@ -72,7 +80,7 @@ class ScoreFile:
     def save(self) -> None:
         """Write all rows atomically."""
         rows = list(self.rows.values())
-        content: Content = {"rows": rows, "digest": _digest(rows)}
+        content: Content = {"rows": rows, "plan": self.plan, "digest": _digest(rows)}
         write_json(self.path, content)
 
     def add(
@@ -98,4 +106,4 @@ class ScoreFile:
 
 
 def _digest(rows: list[Row]) -> str:
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(rows, allow_nan=False).encode()).hexdigest()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import torch
+
 from darts.config import ConfigError, RetrainConfig
 from darts.data_modules import make_data_module
 from darts.judging.training_free import SCORES, score_network, why_unsupported
@@ -51,7 +53,9 @@ class UntrainedSetup:
         Raises:
             ConfigError: If a score does not apply to the networks of this space.
         """
-        net = build_network(genotype, self.config, self._sizes).to(self._device)
+        with torch.random.fork_rng():  # the constructor draws embeddings and recurrent weights
+            torch.manual_seed(self.config.seed)
+            net = build_network(genotype, self.config, self._sizes).to(self._device)
         numbers = self._example.is_floating_point()
         reasons = {n: why_unsupported(n, net, has_numbers=numbers) for n in self.names}
         if unsupported := [reason for reason in reasons.values() if reason]:

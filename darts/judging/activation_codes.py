@@ -51,7 +51,7 @@ def agreement_kernel(codes: list[Tensor]) -> Tensor | None:
     """
     kernel: Tensor | None = None
     for code in codes:
-        active = code.double()
+        active = code.cpu().double()
         inactive = 1 - active
         agreement = active @ active.T + inactive @ inactive.T
         kernel = agreement if kernel is None else kernel + agreement

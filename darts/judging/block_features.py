@@ -63,7 +63,7 @@ def entropy_of_components(features: Tensor) -> float:
     Args:
         features: ``(B, C, ...)``.
     """
-    rows = features.detach().transpose(0, 1).flatten(1).double()  # (C, samples and positions)
+    rows = features.detach().transpose(0, 1).flatten(1).cpu().double()  # (C, samples and positions)
     rows = rows - rows.mean(1, keepdim=True)
     eigenvalues = torch.linalg.eigvalsh(rows @ rows.T / rows.shape[1]).clamp_min(0)
     total = eigenvalues.sum()
@@ -88,6 +88,6 @@ def _spectral_norm(signs: Tensor, back: Tensor) -> float:
     if back.shape[2:] != signs.shape[2:]:
         ratio = back[0, 0].numel() / signs[0, 0].numel()
         back = F.adaptive_avg_pool2d(back, (signs.shape[2], signs.shape[3])) * ratio**0.5
-    after = signs.transpose(0, 1).flatten(1).double()
-    before = back.transpose(0, 1).flatten(1).double()
+    after = signs.transpose(0, 1).flatten(1).cpu().double()
+    before = back.transpose(0, 1).flatten(1).cpu().double()
     return float(torch.linalg.matrix_norm(after @ before.T / after.shape[1], 2))

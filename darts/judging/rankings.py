@@ -39,12 +39,12 @@ def agreement(scores: Values, truth: Values) -> Agreement:
     """
     from scipy import stats
 
-    if len(scores) < 2 or np.ptp(_finite(scores)) == 0 or np.ptp(truth) == 0:
+    ranks, true_ranks = stats.rankdata(_finite(scores)), stats.rankdata(truth)
+    if len(scores) < 2 or np.ptp(ranks) == 0 or np.ptp(true_ranks) == 0:
         return Agreement(0.0, 0.0, _top_recall(scores, truth))
-    ranks = stats.rankdata(_finite(scores))
     return Agreement(
-        float(stats.spearmanr(ranks, truth).statistic),
-        float(stats.kendalltau(ranks, truth).statistic),
+        float(stats.spearmanr(ranks, true_ranks).statistic),
+        float(stats.kendalltau(ranks, true_ranks).statistic),
         _top_recall(scores, truth),
     )
 

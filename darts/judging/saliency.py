@@ -44,7 +44,7 @@ def synflow(network: UntrainedNetwork) -> float:
     training. The score depends on no data. It is computed in double precision, since ``R`` grows
     exponentially with the depth. It is ``-inf`` if no weight has an effect on ``R``.
     """
-    net = copy.deepcopy(network.net).double().eval()
+    net = copy.deepcopy(network.net).cpu().double().eval()  # some GPUs have no float64
     for module in net.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.reset_running_stats()
@@ -53,7 +53,7 @@ def synflow(network: UntrainedNetwork) -> float:
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.abs_()
-    output = net(torch.ones_like(network.example, dtype=torch.float64)).sum()
+    output = net(torch.ones(network.example.shape, dtype=torch.float64)).sum()
     gradients = torch.autograd.grad(output, weights, allow_unused=True)
     pairs = zip(weights, gradients, strict=True)
     total = sum(float((weight.detach() * g).sum()) for weight, g in pairs if g is not None)

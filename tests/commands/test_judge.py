@@ -83,10 +83,10 @@ def test_a_list_with_truth_calibrates_the_combination(commands: Any, tmp_path: P
 
 
 def test_without_truth_short_trainings_calibrate(commands: Any, tmp_path: Path) -> None:
-    sizes = (*TINY, "dataset.samples=64", "epochs=1", "architectures=6")
-    done = commands.run("judge", tmp_path / "run", *sizes, "judge=training_free", "calibration=2")
+    sizes = (*TINY, "dataset.samples=64", "epochs=1", "architectures=6", "metric=loss")
+    done = commands.run("judge", tmp_path / "run", *sizes, "judge=training_free", "calibration=3")
     trained = {path.name for path in (done.directory / "trials").iterdir()}
-    assert len(trained) == 2
+    assert len(trained) == 3
     assert all((done.directory / "trials" / name / "summary.json").exists() for name in trained)
     summary = done.json("summary.json")
     assert summary["calibration_seconds"] > 0
@@ -198,6 +198,8 @@ def test_changed_scores_are_not_continued(
         (("judge=supernet", "judge.checkpoint=/no/run"), "judge.checkpoint='/no/run' is neither"),
         (("judge=train", "calibration=8"), "calibration=8 weighs several scores"),
         (("calibration=3",), "calibration=3 leaves fewer than 2 of 4 architectures to judge"),
+        (("calibration=2",), "calibration=2: must be 0 or at least 3"),
+        (("judge=train", "validation=0", "selection=last"), "validation=0 leaves no data to score"),
         (("judge=predictor", "calibration=2"), "calibration=2: a predictor needs at least 10"),
         (("genotypes=/no/file",), "genotypes='/no/file' does not exist"),
         (("genotype=DARTS_V2",), "darts.judge scores several architectures; set genotypes=FILE"),
@@ -280,7 +282,7 @@ def test_a_loss_is_better_if_it_is_lower(tmp_path: Path) -> None:
         metric="loss",
         higher_is_better=False,
     )
-    scored = ScoreFile(tmp_path / "scores.json")
+    scored = ScoreFile(tmp_path / "scores.json", "")
     for text, loss in zip(texts, (math.inf, 3.0, 2.0, 1.0), strict=True):
         scored.add(text, {"valid_loss": loss, "parameters": 1.0, "macs": 1.0}, 1.0)
     analysis = ScoreAnalysis.make(JudgeConfig(judge=TrainingJudge()), plan, scored)
@@ -302,3 +304,66 @@ def test_an_experiment_describes_the_networks(commands: Any, tmp_path: Path) -> 
     arguments = ("experiment=nas_bench_macro", *data, "architectures=2")
     done = commands.run("judge", tmp_path / "run", *arguments)
     assert json.loads(done.result["genotype"])["space"] == "macro"
+
+
+def test_a_changed_list_is_not_continued(commands: Any, tmp_path: Path) -> None:
+    """Otherwise, other architectures would calibrate, or an edited truth would count."""
+    file = tmp_path / "list.csv"
+    write_genotypes(file, "nas201", 4)
+    arguments = (*TINY, "judge=macs", f"genotypes={file}", "truth=quality")
+    done = commands.run("judge", tmp_path / "run", *arguments)
+    (done.directory / "summary.json").unlink()
+    file.write_text(file.read_text().replace(",3", ",7"))
+    error = commands.error_of("judge", f"resume={done.directory}")
+    assert "the list of architectures or their true scores changed" in error
+
+
+def test_a_table_judge_refuses_another_metric(commands: Any, table: Path, tmp_path: Path) -> None:
+    arguments = (*SMALL, "judge=table", "metric=loss", f"benchmark.table={table}")
+    error = commands.error_of("judge", *arguments, f"hydra.run.dir={tmp_path / 'run'}")
+    assert "judge=table returns accuracy, not metric=loss" in error
+
+
+def test_a_calibration_reverses_a_single_score(commands: Any, tmp_path: Path) -> None:
+    """The truth falls with the number of MACs."""
+    file = tmp_path / "list.csv"
+    texts = write_genotypes(file, "nas201", 12, truth=False)
+    ranked = commands.run("judge", tmp_path / "macs", *TINY, "judge=macs", f"genotypes={file}")
+    macs = {row["genotype"]: float(row["macs"]) for row in rows_of(ranked.directory)}
+    lines = [f'"{text}",{-macs[text]}' for text in texts]
+    file.write_text("\n".join(["genotype,truth", *lines]) + "\n")
+    judged = ("judge=macs", f"genotypes={file}", "truth=truth", "calibration=6")
+    done = commands.run("judge", tmp_path / "run", *TINY, *judged)
+    assert done.result["spearman"] == pytest.approx(1)
+    assert done.result["weight_macs"] == pytest.approx(-1)
+
+
+def test_a_calibration_without_correlation_warns(commands: Any, tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    texts = write_genotypes(file, "nas201", 6, truth=False)
+    lines = [f'"{text}",0.5' for text in texts]
+    file.write_text("\n".join(["genotype,truth", *lines]) + "\n")
+    judged = ("judge.scores=[macs,synflow]", f"genotypes={file}", "truth=truth", "calibration=3")
+    with pytest.warns(UserWarning, match="found no correlation"):
+        done = commands.run("judge", tmp_path / "run", *TINY, *judged)
+    assert done.result["weight_macs"] == done.result["weight_synflow"] == 1
+
+
+def test_scores_do_not_depend_on_the_order_of_the_architectures(
+    commands: Any, tmp_path: Path
+) -> None:
+    """Embeddings are drawn by the constructors of networks, with the seed of the command."""
+    generator = torch.Generator().manual_seed(0)
+    texts = [str(SPACES["transformer"]().random(generator)) for _ in range(3)]
+    for split, count in (("train", 60), ("test", 20)):
+        lines = [f"{n % 2},a b {'c' * (n % 5 + 1)} d" for n in range(count)]
+        (tmp_path / f"{split}.csv").write_text("\n".join(["label,text", *lines]) + "\n")
+    data = ("task=text_classification", "dataset=documents", f"dataset.root={tmp_path}")
+    found = []
+    for order in (texts, texts[::-1]):
+        file = tmp_path / "list.txt"
+        file.write_text("\n".join(order) + "\n")
+        judged = (*data, "space=transformer", "judge=snip", "judge.samples=4")
+        done = commands.run("judge", tmp_path / order[0][-9:-4], *judged, f"genotypes={file}")
+        found.append({row["genotype"]: row["snip"] for row in rows_of(done.directory)})
+    assert found[0] == found[1]
