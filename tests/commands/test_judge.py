@@ -82,6 +82,7 @@ def test_a_list_with_truth_calibrates_the_combination(commands: Any, tmp_path: P
     assert {row["truth"] for row in rows_of(done.directory)} == {f"{n}.0" for n in range(8)}
 
 
+@pytest.mark.slow
 def test_without_truth_short_trainings_calibrate(commands: Any, tmp_path: Path) -> None:
     sizes = (*TINY, "dataset.samples=64", "epochs=1", "architectures=6", "metric=loss")
     done = commands.run("judge", tmp_path / "run", *sizes, "judge=training_free", "calibration=3")
@@ -94,6 +95,7 @@ def test_without_truth_short_trainings_calibrate(commands: Any, tmp_path: Path) 
     assert "spearman" not in summary  # the truth is unknown
 
 
+@pytest.mark.slow
 def test_a_predictor_learns_from_the_truth_of_some_architectures(
     commands: Any, table: Path, tmp_path: Path
 ) -> None:
@@ -238,6 +240,7 @@ def test_unusable_files_end_in_one_line(commands: Any, tmp_path: Path) -> None:
     assert "a genotype of space=mlp, not of space=nas201" in commands.error_of("judge", *base)
 
 
+@pytest.mark.slow
 def test_scores_that_do_not_apply_to_words_are_refused(commands: Any, tmp_path: Path) -> None:
     for split, count in (("train", 600), ("valid", 300), ("test", 300)):
         text = "\n".join(f"a b c d {n % 7}" for n in range(count))
@@ -324,6 +327,7 @@ def test_a_table_judge_refuses_another_metric(commands: Any, table: Path, tmp_pa
     assert "judge=table returns accuracy, not metric=loss" in error
 
 
+@pytest.mark.slow
 def test_a_calibration_reverses_a_single_score(commands: Any, tmp_path: Path) -> None:
     """The truth falls with the number of MACs."""
     file = tmp_path / "list.csv"
@@ -349,6 +353,7 @@ def test_a_calibration_without_correlation_warns(commands: Any, tmp_path: Path) 
     assert done.result["weight_macs"] == done.result["weight_synflow"] == 1
 
 
+@pytest.mark.slow
 def test_scores_do_not_depend_on_the_order_of_the_architectures(
     commands: Any, tmp_path: Path
 ) -> None:

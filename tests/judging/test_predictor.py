@@ -35,6 +35,7 @@ def test_operations_predict_a_truth_that_depends_on_them() -> None:
     assert (deviation >= 0).all()
 
 
+@pytest.mark.slow
 def test_scores_predict_a_truth_that_operations_cannot() -> None:
     parameters, points, _ = example()
     truth = np.random.default_rng(1).normal(size=COUNT)
