@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import shlex
-import sys
 from collections.abc import Mapping
 from functools import partial
 
@@ -23,6 +22,13 @@ from darts.data_modules import DataModule, check_data_kind, make_data_module
 from darts.plotting.genotype import draw_genotype, save_genotype
 from darts.plotting.run_figures import log_confusion, save_confusion, save_training_figures
 from darts.reading import JsonObject
+from darts.recipes.divergence import (
+    ADVICE,
+    RESTART_FACTOR,
+    require_convergence,
+    require_valid_loss,
+    restarted,
+)
 from darts.recipes.retrain_state import RetrainState
 from darts.reporting import read_run, render_model_card
 from darts.searching.flaws import FlawFinder, chance_level
@@ -56,17 +62,6 @@ from darts.training.steps import (
     weight_optimizer,
 )
 from darts.typed_values import entry
-
-RESTART_FACTOR = 0.3
-"""Factor of the learning rate after each restart of a training that has diverged."""
-
-SETTLING_STEPS = 50
-"""Steps after which the running statistics of batch norm describe the data."""
-
-DIVERGENCE_FACTOR = 10.0
-"""A training has diverged if the mean loss of an epoch is this many times its first loss."""
-
-_ADVICE = "Try a smaller optimizer.lr"
 
 
 def check(config: RetrainConfig) -> None:
@@ -230,48 +225,12 @@ class Retraining(Recipe):
 
     def restart(self) -> str:
         """Lower the learning rate."""
-        state, allowed = self.state, self.config.restarts
-        state.restarts += 1
-        return (
-            f"repeating the epoch at {RESTART_FACTOR:g} times the learning rate "
-            f"(restart {state.restarts} of {allowed})"
-        )
+        return restarted(self.state, self.config.restarts)
 
     def require_convergence(self) -> None:
-        """Refuse weights that are not finite, and a mean loss far above that of the first step.
-
-        Raises:
-            Diverged: When the training may restart and one of the two holds.
-        """
-        state = self.state
-        if not self.may_restart or state.first_loss is None:
-            return
-        place = f"in epoch {state.epoch + 1}"
-        loss = state.means.compute().get("train_loss", 0.0)
-        if not loss <= DIVERGENCE_FACTOR * state.first_loss:
-            raise Diverged(
-                f"train_loss rose from {state.first_loss:.4g} in the first step to {loss:.4g} "
-                f"{place}",
-                _ADVICE,
-            )
-        if not all(bool(parameter.isfinite().all()) for parameter in state.net.parameters()):
-            raise Diverged(f"the weights became infinite or NaN {place}", _ADVICE)
-
-    def _require_valid_loss(self, loss: float) -> None:
-        """Refuse a validation loss that is not finite, or far above the loss of the first step.
-
-        A high loss is accepted in the first ``SETTLING_STEPS`` steps, since the statistics of batch
-        norm settle slowly.
-
-        Raises:
-            Diverged: When the training may restart and the loss is refused.
-        """
-        state = self.state
-        steps, limit = state.epoch * len(state.train_loader) + state.step, sys.float_info.max
-        if steps >= SETTLING_STEPS and state.first_loss is not None:
-            limit = DIVERGENCE_FACTOR * state.first_loss
-        if self.may_restart and not loss <= limit:
-            raise Diverged(f"valid_loss became {loss:.4g} in epoch {state.epoch + 1}", _ADVICE)
+        """Refuse weights and losses of a training that has diverged, if it may restart."""
+        if self.may_restart:
+            require_convergence(self.state)
 
     # One epoch.
 
@@ -313,7 +272,8 @@ class Retraining(Recipe):
         if self.score_loader is not None:
             with self.phase("validation"):
                 state.scores = self.score(self.score_loader)
-            self._require_valid_loss(state.scores.get("loss", 0.0))
+            if self.may_restart:
+                require_valid_loss(state, state.scores.get("loss", 0.0))
         score = state.scores.get(config.metric, math.nan)
         best = None if state.best is None else state.best["scores"].get(config.metric)
         if config.selection == "last" or self.metric.prefers(score, best):
@@ -359,7 +319,7 @@ class Retraining(Recipe):
         """
         config, state, run, best = self.config, self.state, self.run, self.state.best
         if best is None:
-            raise Diverged(f"valid_{config.metric} was not a number in any epoch", _ADVICE)
+            raise Diverged(f"valid_{config.metric} was not a number in any epoch", ADVICE)
         state.averaging.scored_net.load_state_dict(best["net"])
         test_scores = self._test_scores()
         if self.ranks.main and config.tracking.figures:

@@ -10,9 +10,17 @@ from torch.optim import Optimizer
 
 from darts.bilevel import ArchGradient
 from darts.bilevel.functional import LossFunction, Reduce
+from darts.config import SearchConfig
 from darts.data import Batch
+from darts.methods.stages import StagePosition
 from darts.spaces import SupernetBase
 from darts.training.device import autocast
+
+
+def updates_alphas(config: SearchConfig, position: StagePosition, epoch: int) -> bool:
+    """Return whether a search takes architecture steps in an epoch."""
+    progress = position.progress(epoch)
+    return config.bilevel.updates_alphas and progress >= config.arch_optimizer.warmup
 
 
 def architecture_step(

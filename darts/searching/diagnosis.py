@@ -22,7 +22,8 @@ from darts.methods.collapse import Measurements, count_edges, genotype_drift, sc
 from darts.searching.calibration import calibrate, preserved_state
 from darts.searching.check_time import CheckPacer, Poll
 from darts.searching.flaws import FlawFinder
-from darts.searching.searcher import Searcher, run_mixture
+from darts.searching.mixtures import run_mixture
+from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype, SearchContext
 from darts.spaces.mixture import path_mixture
 from darts.training.checkpoint import StateDict

@@ -21,8 +21,13 @@ from darts.methods.stages import (
     skip_dropout_at,
     stage_position,
 )
-from darts.searching.architecture_step import architecture_step
-from darts.searching.searcher_state import SavedSearcher
+from darts.searching.architecture_step import architecture_step, updates_alphas
+from darts.searching.mixtures import alphas_of, masked, run_mixture
+from darts.searching.searcher_state import (
+    SavedSearcher,
+    require_fitting_masks,
+    require_known_operations,
+)
 from darts.spaces import Mixture, SearchContext, SupernetBase
 from darts.tasks import Objective
 from darts.training.device import autocast, loss_scaler
@@ -35,13 +40,7 @@ from darts.training.restoring import (
 )
 from darts.training.scoring import evaluate
 from darts.training.steps import cosine, optimizer_step, set_learning_rate, weight_optimizer
-from darts.typed_values import Count, Misfit, entry, shown, typed
-
-
-def updates_alphas(config: SearchConfig, position: StagePosition, epoch: int) -> bool:
-    """Return whether a search takes architecture steps in an epoch."""
-    progress = position.progress(epoch)
-    return config.bilevel.updates_alphas and progress >= config.arch_optimizer.warmup
+from darts.typed_values import Count, Misfit, entry, typed
 
 
 class Searcher:
@@ -190,21 +189,23 @@ class Searcher:
 
         It is the validation loss plus the terms of the regularizer and of ``alpha_cost``.
         """
-        return self._alpha_loss(net, batch, self.relaxation.mixture(_alphas(net), self.context))
+        return self._alpha_loss(net, batch, self.relaxation.mixture(alphas_of(net), self.context))
 
     def mean_mixture_loss(self, net: SupernetBase, batch: Batch) -> Tensor:
         """Return ``arch_loss`` for the mixture without random draws; for second derivatives."""
         return self._alpha_loss(
-            net, batch, self.relaxation.mean_mixture(_alphas(net), self.context)
+            net, batch, self.relaxation.mean_mixture(alphas_of(net), self.context)
         )
 
     def _alpha_loss(self, net: SupernetBase, batch: Batch, mixture: Mixture) -> Tensor:
         """Return this rank's share of the loss of the alphas for a mixture."""
         loss, _ = self.objective.supernet_loss(partial(run_mixture, net, mixture), batch)
         total = self.ranks.loss_share(loss, self.objective.num_samples(batch))
-        terms = [self.config.regularizer.alpha_term(_alphas(net), self.context)]
+        terms = [self.config.regularizer.alpha_term(alphas_of(net), self.context)]
         if self.alpha_cost is not None:
-            terms.append(self.alpha_cost(self.relaxation.probabilities(_alphas(net), self.context)))
+            terms.append(
+                self.alpha_cost(self.relaxation.probabilities(alphas_of(net), self.context))
+            )
         for term in terms:
             if term is not None:
                 total = total + term / self.ranks.size
@@ -278,7 +279,7 @@ class Searcher:
         """Take one weight step; return this rank's loss, its outputs and the gradient norm."""
         config = self.config
         with torch.no_grad():  # the alphas are constants here
-            mixture = self.relaxation.mixture(_alphas(self.net), self.context)
+            mixture = self.relaxation.mixture(alphas_of(self.net), self.context)
             gradient = partial(self._mixture_gradient, batch)
             mixture = config.perturbation(mixture, gradient, self.context.progress)
         with autocast(config.precision, self.ranks.device):
@@ -336,7 +337,7 @@ class Searcher:
     @torch.no_grad()
     def probabilities(self) -> dict[str, Tensor]:
         """Return the probabilities that discretization uses, ``(edges, operations)`` by group."""
-        return self.relaxation.probabilities(_alphas(self.net), self.context)
+        return self.relaxation.probabilities(alphas_of(self.net), self.context)
 
     @torch.no_grad()
     def score(
@@ -349,11 +350,11 @@ class Searcher:
             only: Masks ``(edges, operations)`` by group; mixing weights outside them become 0. A
                 group without a mask keeps its mixing weights.
         """
-        mixture = self.relaxation.mean_mixture(_alphas(self.net), self.context)
+        mixture = self.relaxation.mean_mixture(alphas_of(self.net), self.context)
         if only is not None:
             mixture = mixture.with_weights(
                 {
-                    group: _masked(weights, only[group]) if group in only else weights
+                    group: masked(weights, only[group]) if group in only else weights
                     for group, weights in mixture.items()
                 }
             )
@@ -390,11 +391,8 @@ class Searcher:
         saved = typed(SavedSearcher, state, "searcher")
         if saved["stage"] != self.position.stage:
             raise Misfit(f"searcher.stage is {saved['stage']}, not {self.position.stage}")
-        self._check_masks(saved["masks"])
-        names = {*saved["freezing"].get("frozen", []), *saved["freezing"].get("sums", {})}
-        # Only some spaces implement ``operation_rows``, so it is called only if it is needed.
-        if names and (unknown := names - self.net.operation_rows().keys()):
-            raise Misfit(f"searcher.freezing names the unknown operation {shown(min(unknown))}")
+        require_fitting_masks(saved["masks"], self.context.candidates)
+        require_known_operations(saved["freezing"], self.net)
         load_module(self.net, saved["net"], "searcher.net")
         load_optimizer(self.optimizer, saved["optimizer"], "searcher.optimizer")
         load_optimizer(self.arch_optimizer, saved["arch_optimizer"], "searcher.arch_optimizer")
@@ -403,27 +401,3 @@ class Searcher:
         self.context.masks = saved["masks"]
         self.freezing_state = saved["freezing"]
         self._store_frozen()
-
-    def _check_masks(self, masks: Mapping[str, Tensor]) -> None:
-        """Refuse masks of other groups, and masks that leave an edge without candidates."""
-        for group, mask in masks.items():
-            rows = self.context.candidates.get(group, ())
-            shape = (len(rows), len(rows[0])) if rows else None
-            if mask.dtype != torch.bool or mask.shape != shape or not mask.any(dim=1).all():
-                raise Misfit(f"searcher.masks.{group[:60]} does not fit the candidates")
-
-
-def _alphas(net: SupernetBase) -> dict[str, Tensor]:
-    return dict(net.alphas.items())
-
-
-def _masked(weights: Tensor, mask: Tensor) -> Tensor:
-    """Return mixing weights multiplied by a mask; an auxiliary skip column stays as it is."""
-    candidates = mask.shape[1]
-    masked = weights[:, :candidates] * mask.to(weights.device)
-    return torch.cat([masked, weights[:, candidates:]], dim=1)
-
-
-def run_mixture(net: nn.Module, mixture: Mixture, samples: Any, /, **options: Any) -> Any:
-    """Return the outputs of a supernet for given mixing weights."""
-    return net(samples, mixture, **options)
