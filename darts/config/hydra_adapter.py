@@ -23,6 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from darts.config import interrupts
 from darts.config.commands import SearchConfig
 from darts.config.conf_files import conf_folder, group_options
 from darts.config.defaults import defaults_nodes
@@ -82,6 +83,7 @@ class HydraJob(Generic[C, R]):
             self.check(config)
             overrides = (*self.recorded, *HydraConfig.get().overrides.task)
             invocation = Invocation(self.directories[-1], overrides, numbered=_is_default_folder())
+            interrupts.raise_keyboard_interrupt()
             self.results.append(self.function(config, invocation))
         except Exception as error:
             if self.remote:

@@ -8,9 +8,7 @@ and 130 after Ctrl-C.
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 import time
 import traceback
 import warnings
@@ -19,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from darts.config import errors
+from darts.config import errors, interrupts
 from darts.config.fields import ConfigError, check_fields
 from darts.config.hydra_adapter import (
     COMPOSITION_ERRORS,
@@ -67,7 +65,7 @@ def launch(
         SystemExit: After one line on standard error: code 2 for errors that the user can fix, 3
             for a worthless result, 4 for failures of the machine, 130 after Ctrl-C.
     """
-    _handle_interrupts()
+    interrupts.end_silently()  # until the run begins
     given = list(sys.argv[1:] if arguments is None else arguments)
     job = HydraJob(command, check, function)
     try:
@@ -78,6 +76,8 @@ def launch(
         return job.results[-1] if job.results else None
     except KeyboardInterrupt as error:
         _exit(command, str(error) or "aborted by Ctrl-C", code=130)
+    finally:
+        interrupts.raise_keyboard_interrupt()
 
 
 def _run(job: HydraJob[C, R], given: Sequence[str]) -> None:
@@ -159,16 +159,6 @@ def compose(command: str, overrides: Sequence[str] = ()) -> Any:
         raise ConfigError(errors.describe_error(error, known_keys(command))) from None
     check_fields(config)
     return config
-
-
-def _handle_interrupts() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt again.
-
-    During the imports, Ctrl-C ends the process without a traceback.
-    """
-    is_main_thread = threading.current_thread() is threading.main_thread()
-    if is_main_thread and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager

@@ -1,0 +1,26 @@
+"""Ctrl-C while a command starts: it ends the process at once and silently.
+
+A KeyboardInterrupt in the middle of an import or of the composition of a configuration can surface
+as any other error, because libraries clean up in between.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+
+def end_silently() -> None:
+    """Let Ctrl-C end the process, unless the program has a handler of its own."""
+    _replace(signal.default_int_handler, signal.SIG_DFL)
+
+
+def raise_keyboard_interrupt() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt again."""
+    _replace(signal.SIG_DFL, signal.default_int_handler)
+
+
+def _replace(old: object, new: signal.Handlers | signal._HANDLER) -> None:
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    if is_main_thread and signal.getsignal(signal.SIGINT) is old:
+        signal.signal(signal.SIGINT, new)
