@@ -22,13 +22,7 @@ from darts.data_modules import DataModule, check_data_kind, make_data_module
 from darts.plotting.genotype import draw_genotype, save_genotype
 from darts.plotting.run_figures import log_confusion, save_confusion, save_training_figures
 from darts.reading import JsonObject
-from darts.recipes.divergence import (
-    ADVICE,
-    RESTART_FACTOR,
-    require_convergence,
-    require_valid_loss,
-    restarted,
-)
+from darts.recipes.divergence import ADVICE, RetrainRestarts
 from darts.recipes.retrain_state import RetrainState
 from darts.reporting import read_run, render_model_card
 from darts.searching.flaws import FlawFinder, chance_level
@@ -154,6 +148,7 @@ class Retraining(Recipe):
 
     config: RetrainConfig
     state: RetrainState
+    restarts: RetrainRestarts
     loop: TrainingLoop
 
     def __init__(self, config: RetrainConfig, run: TrainingRun, genotype: AnyGenotype) -> None:
@@ -190,6 +185,7 @@ class Retraining(Recipe):
             network_sizes=dict(sizes),
             input_specs=self.data.input_specs(),
         )
+        self.restarts = RetrainRestarts(self.state, config.restarts)
         if self.ranks.size > 1:
             self.ranks.prepare(net)
             net.batch_share = train_loader.batch_share  # drop path draws the masks of all ranks
@@ -216,31 +212,14 @@ class Retraining(Recipe):
         for name, text in self.data.extra_files().items():
             run.write(name, text)
 
-    # Divergence.
-
-    @property
-    def may_restart(self) -> bool:
-        """Whether the training may restart; not on several ranks, which would have to agree."""
-        return self.ranks.size == 1 and self.state.restarts < self.config.restarts
-
-    def restart(self) -> str:
-        """Lower the learning rate."""
-        return restarted(self.state, self.config.restarts)
-
-    def require_convergence(self) -> None:
-        """Refuse weights and losses of a training that has diverged, if it may restart."""
-        if self.may_restart:
-            require_convergence(self.state)
-
     # One epoch.
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the learning rate and the drop path probability of the epoch."""
         config, state = self.config, self.state
         optimizer = config.optimizer
-        self.lr = RESTART_FACTOR**state.restarts * cosine(
-            epoch, config.epochs, optimizer.lr, optimizer.lr_min
-        )
+        lr = cosine(epoch, config.epochs, optimizer.lr, optimizer.lr_min)
+        self.lr = self.restarts.lr_factor * lr
         set_learning_rate(state.optimizer, self.lr)
         state.net.drop_path = config.drop_path * epoch / config.epochs
         state.net.train()
@@ -250,8 +229,6 @@ class Retraining(Recipe):
         config, state, objective = self.config, self.state, self.objective
         with autocast(config.precision, self.ranks.device):
             loss, outputs = objective.network_loss(state.net, batch)
-        if state.first_loss is None:
-            state.first_loss = float(loss.detach())
         num_samples = objective.num_samples(batch)
         norm = optimizer_step(
             self.ranks.loss_share(loss, num_samples),
@@ -267,13 +244,12 @@ class Retraining(Recipe):
     def end_epoch(self, epoch: int) -> EpochReport:
         """Score on validation data; copy the weights if ``selection`` prefers this epoch."""
         config, state = self.config, self.state
-        self.require_convergence()
+        self.restarts.require_convergence()
         state.scores = {}
         if self.score_loader is not None:
             with self.phase("validation"):
                 state.scores = self.score(self.score_loader)
-            if self.may_restart:
-                require_valid_loss(state, state.scores.get("loss", 0.0))
+            self.restarts.require_valid_loss(state.scores.get("loss", 0.0))
         score = state.scores.get(config.metric, math.nan)
         best = None if state.best is None else state.best["scores"].get(config.metric)
         if config.selection == "last" or self.metric.prefers(score, best):

@@ -34,7 +34,6 @@ class RetrainState(TrainState):
     scaler: torch.amp.GradScaler
     averaging: Averaging
     restarts: Annotated[int, Within(0, 10)] = 0  # so far, after divergences
-    first_loss: float | None = None  # of the first step
     best: BestEpoch | None = None  # None until an epoch is selected
     target_names: list[str] = field(default_factory=list)  # classes or words
     # See DataModule.network_sizes. The bool says whether two vocabularies are the same.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -47,6 +48,31 @@ class EpochReport:
     warnings: list[str] = field(default_factory=list)
 
 
+class Restarts(Protocol):
+    """What a recipe does when its training diverges: it repeats the epoch with other settings."""
+
+    @property
+    def left(self) -> bool:
+        """Whether the training may restart once more."""
+        ...
+
+    def require_convergence(self) -> None:
+        """Refuse a state that no checkpoint should hold; called before each one within an epoch.
+
+        Raises:
+            Diverged: When the training has diverged and may restart.
+        """
+        ...
+
+    def restart(self) -> str:
+        """Change what made the training diverge, after the earlier state has been restored.
+
+        Returns:
+            What changes, as the end of a message.
+        """
+        ...
+
+
 class Recipe(ABC):
     """A training procedure: what a ``TrainingLoop`` does in each epoch and step."""
 
@@ -54,6 +80,7 @@ class Recipe(ABC):
     run: TrainingRun  # run directory, checkpoint and logs
     state: TrainState  # what a checkpoint saves and restores
     score_loader: Loader | None  # validation data, scored at the end of each epoch
+    restarts: Restarts | None = None  # None: the run ends when the training diverges
     # Replaces ``TrainingRun.phase`` in a dry run, to measure each phase.
     monitor: Callable[[str], AbstractContextManager[None]] | None = None
 
@@ -65,27 +92,6 @@ class Recipe(ABC):
     def finished(self) -> bool:
         """Whether the run ends now, before its last epoch."""
         return False
-
-    @property
-    def may_restart(self) -> bool:
-        """Whether a training that diverges continues from the beginning of its epoch."""
-        return False
-
-    def require_convergence(self) -> None:
-        """Refuse a state that no checkpoint should hold; called before each one within an epoch.
-
-        Raises:
-            Diverged: When the training has diverged and may restart.
-        """
-        return
-
-    def restart(self) -> str:
-        """Change what made the training diverge, after the earlier state has been restored.
-
-        Returns:
-            What changes, as the end of a message.
-        """
-        raise NotImplementedError
 
     @abstractmethod
     def begin_epoch(self, epoch: int) -> None:
@@ -173,7 +179,7 @@ class TrainingLoop:
         """Train until the last epoch, or until the recipe has finished.
 
         Raises:
-            Diverged: When the loss is not finite and the recipe cannot restart.
+            Diverged: When the loss is not finite and the training cannot restart.
             Interrupted: After a signal; the checkpoint is written.
         """
         recipe, state = self.recipe, self.state
@@ -194,19 +200,19 @@ class TrainingLoop:
 
     def _keep(self) -> None:
         """Keep the state from which the training continues if it diverges in the next epoch."""
-        self._kept = None
-        if self.recipe.may_restart:
+        self._kept, restarts = None, self.recipe.restarts
+        if restarts is not None and restarts.left:
             self._kept = copy.deepcopy(self.state.state_dict()), random_states()
 
     def _restart(self, error: Diverged) -> None:
         """Continue from the beginning of the epoch after a divergence, or raise the error."""
-        recipe, before = self.recipe, self.global_step
-        if not recipe.may_restart or self._kept is None:
+        restarts, before = self.recipe.restarts, self.global_step
+        if restarts is None or self._kept is None:
             raise error
         state, random = self._kept
         self.state.load_state_dict(state)
         restore_random_states(random)
-        change = recipe.restart()
+        change = restarts.restart()
         self._keep()
         self.console.step(self.global_step - before)
         self.console.warn(f"{error.problem}; {change}")
@@ -229,6 +235,8 @@ class TrainingLoop:
         norms = [norm.to(means[0].device) for norm in report.norms.values()]
         values = torch.stack([*means, *norms]).tolist()
         loss = require_finite(values[0], state.epoch, state.step)
+        if state.first_loss is None:
+            state.first_loss = loss
         labels = [*(f"train_{name}" for name in names), *report.norms]
         state.means.add(num_samples, **dict(zip(labels, values, strict=True)))
         self.console.step(epoch=f"{state.epoch + 1}/{self.epochs}", loss=loss)
@@ -287,7 +295,8 @@ class TrainingLoop:
         due = self.run.is_save_due(self.recipe.config.save_minutes)
         due = self.interrupt.take_save_request() or due
         if self.run.ranks.all_reduce_max(bool(self.interrupt.received) or due):
-            self.recipe.require_convergence()
+            if self.recipe.restarts is not None:
+                self.recipe.restarts.require_convergence()
             self.save()
 
     def save(self) -> None:

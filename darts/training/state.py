@@ -44,6 +44,7 @@ class TrainState:
     train_loader: Loader  # batches that train the weights
     epoch: Count = 0  # completed epochs
     step: Count = 0  # completed steps of the current epoch
+    first_loss: float | None = None  # of the first step of the run, mean over all ranks
     means: EpochMeans = field(default_factory=EpochMeans)  # training metrics, this epoch
     scores: dict[str, float] = field(default_factory=dict)  # validation, last completed epoch
 

@@ -202,6 +202,20 @@ def test_a_retraining_on_two_ranks_equals_one_process(
 
 
 @pytest.mark.slow
+def test_a_diverging_retraining_restarts_on_all_ranks(tmp_path: Path) -> None:
+    folder, run = tmp_path / "work", tmp_path / "run"
+    folder.mkdir()
+    network = ("space=mlp", 'genotype={"space":"mlp","layers":["relu_8"]}')
+    rate = ("optimizer.lr=10", "optimizer.clip=0", "space.normalization=none")
+    arguments = (*DATA, "epochs=2", *network, *rate, NO_TENSORBOARD, f"hydra.run.dir={run}")
+    out, _ = run_on_forked_ranks("retrain", *arguments, cwd=folder)
+    summary = read_json(run / "summary.json")
+    assert (summary["ranks"], summary["restarts"]) == (2, 3)
+    assert out.count("(restart 3 of 3)") == 1
+    assert [row["epoch"] for row in read_metrics(run / "metrics.jsonl")] == [1, 2]
+
+
+@pytest.mark.slow
 def test_a_search_interrupted_on_two_ranks_is_resumed_in_one_process(
     commands: Any, searched: Path, tmp_path: Path
 ) -> None:

@@ -80,6 +80,7 @@ def test_the_state_dict_has_one_entry_per_field() -> None:
         "train_loader",
         "epoch",
         "step",
+        "first_loss",
         "means",
         "scores",
         "net",
