@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from darts.config import ConfigError, Invocation, JudgeConfig, launch, rank_and_size
-from darts.hpo.judge_plan import JudgePlan
-from darts.hpo.result_files import write_trials
+from darts.hpo.judge_plan import JudgePlan, check_networks, network_overrides
+from darts.hpo.result_files import write_table
 from darts.hpo.score_analysis import ScoreAnalysis
 from darts.hpo.score_file import FILE, ScoreFile, Training
 from darts.hpo.trial_tools import TrialTools
 from darts.judging.training_free import BASELINES
 from darts.reading import JsonObject
-from darts.strategies.judges import SupernetJudge, TableJudge, TrialSpec
+from darts.strategies.judges import TrialSpec
 from darts.tracking import Console, print_lines, print_summary
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
@@ -34,26 +34,24 @@ _HEADER = "spearman  kendall top 10 % recall"
 
 
 def check(config: JudgeConfig) -> None:
-    """Check that the judge, the architectures and their true scores fit together.
+    """Check the settings that do not depend on files.
 
     Raises:
-        ConfigError: If they do not, or if ``torchrun`` started this process.
-        ValueError: If the benchmark table or the checkpoint of the supernet is unusable.
+        ConfigError: If they do not fit together, or if ``torchrun`` started this process.
     """
     if rank_and_size()[1] > 1:
         raise ConfigError("darts.judge does not run with torchrun")
-    plan = JudgePlan.make(config)
-    if isinstance(config.judge, (TableJudge, SupernetJudge)):  # find errors of their files early
-        first = trial_of(plan, 0, Path())
-        config.judge(first, TrialTools("retrain", config.benchmark))
+    check_networks(config, network_overrides(config))
 
 
 def judge(config: JudgeConfig, invocation: Invocation) -> JsonObject:
     """Score all architectures; return the summary, which is also in the run directory.
 
     Raises:
-        ConfigError: If a score does not apply to the networks, the data set has too few samples,
-            or the run directory cannot be used or resumed.
+        ConfigError: If the file of architectures is invalid, a score does not apply to the
+            networks, the data set has too few samples, or the run directory cannot be used or
+            resumed.
+        ValueError: If the benchmark table or the checkpoint of the supernet is unusable.
         Interrupted: If a signal arrived; the scores so far are saved.
     """
     plan, tools = JudgePlan.make(config), TrialTools("retrain", config.benchmark)
@@ -64,15 +62,14 @@ def judge(config: JudgeConfig, invocation: Invocation) -> JsonObject:
             run.claim_existing()
             run.require_same_config(run.saved_config(), config)
             run.require_incomplete()
-            scored = ScoreFile(run.path / FILE, plan.digest())
-            scored.load()
         else:
             run.claim_unused(resumable=True, numbered=invocation.numbered)
-            scored = ScoreFile(run.path / FILE, plan.digest())
             run.begin(config, invocation.overrides)
+        scored = ScoreFile(run.path / FILE, plan.digest())
+        scored.load()
         score_architectures(config, plan, tools, run.path, scored)
         analysis = ScoreAnalysis.make(config, plan, scored)
-        write_trials(run.path / "scores.csv", analysis.rows())
+        write_table(run.path / "scores.csv", analysis.rows())
         best = plan.architectures[int(np.argmax(analysis.values))].genotype
         run.write("genotype.json", best.to_json())
         summary = run.finish(

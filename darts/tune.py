@@ -26,7 +26,7 @@ from darts.hpo.clock import StudyClock
 from darts.hpo.config_checks import check_config, check_judge
 from darts.hpo.digests import read_trials
 from darts.hpo.queue import is_over
-from darts.hpo.result_files import log_hparams, total_energy, trial_rows, write_best, write_trials
+from darts.hpo.result_files import log_hparams, total_energy, trial_rows, write_best, write_table
 from darts.hpo.store import storage_errors
 from darts.hpo.study import StudyPlan, best_trial, make_plan
 from darts.hpo.supervisor import Supervisor
@@ -208,7 +208,7 @@ class Progress:
 
     def save(self, trials: list[FrozenTrial]) -> None:
         """Write the result files."""
-        write_trials(self._plan.directory / "trials.csv", trial_rows(self._plan, trials))
+        write_table(self._plan.directory / "trials.csv", trial_rows(self._plan, trials))
         write_best(self._plan, trials)
         if self._plan.config.tracking.tensorboard:
             log_hparams(self._plan, trials, self._logged_hparams)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from darts.config import ConfigError, TuneConfig, one_of
+from darts.config import BenchmarkConfig, ConfigError, TuneConfig, one_of
 from darts.hpo.commands import merge_overrides, trial_config
 from darts.hpo.factorial_design import FactorialDesign
 from darts.hpo.search_space import HYPERPARAMETERS, SearchSpace
@@ -13,7 +13,7 @@ from darts.hpo.trial_tools import TrialTools, table_covers
 from darts.judging.benchmark import TABLES
 from darts.searching.expected_cost import MEASURES
 from darts.strategies import Setup
-from darts.strategies.judges import TrialSpec
+from darts.strategies.judges import Judge, TrialSpec
 from darts.tasks import Task
 
 
@@ -55,10 +55,22 @@ def _check_judge(config: TuneConfig, space: SearchSpace) -> None:
             f"judge={judge.name} compares architectures with each other and gives a trial no "
             "metric; use it with darts.judge"
         )
-    if judge.name == "table" and config.benchmark.table is None:
-        raise ConfigError("judge=table needs benchmark.table=FILE")
     if config.benchmark.table is not None and not table_covers(config, space.architecture):
         raise ConfigError(f"benchmark.table needs parameters={{genotype: {_covered_spaces()}}}")
+
+
+def check_judge_options(judge: Judge, metric: str, benchmark: BenchmarkConfig) -> None:
+    """Check that a judge returns the metric and has its table.
+
+    Raises:
+        ConfigError: If it does not.
+    """
+    if judge.name == "table" and benchmark.table is None:
+        raise ConfigError("judge=table needs benchmark.table=FILE")
+    if judge.metrics is not None and metric not in judge.metrics:
+        raise ConfigError(
+            f"judge={judge.name} returns {', '.join(judge.metrics)}, not metric={metric}"
+        )
 
 
 def _covered_spaces() -> str:
@@ -72,10 +84,7 @@ def _check_scores(config: TuneConfig, task: Task) -> None:
     """Check that the judge returns the metric, and that all costs and limits can be measured."""
     judge = config.judge
     one_of("metric", config.metric, task.metrics)
-    if judge.metrics is not None and config.metric not in judge.metrics:
-        raise ConfigError(
-            f"judge={judge.name} returns {', '.join(judge.metrics)}, not metric={config.metric}"
-        )
+    check_judge_options(judge, config.metric, config.benchmark)
     measured = list(MEASURES) if config.target == "retrain" else []
     available = list(dict.fromkeys([*judge.costs, *measured]))
     for key, names in (("costs", config.costs), ("limits", config.limits)):

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from darts.config import ConfigError, JudgeConfig, RetrainConfig, compose, one_of
 from darts.hpo.architecture_list import Architecture, random_architectures, read_architectures
 from darts.hpo.commands import merge_overrides, trial_config
+from darts.hpo.config_checks import check_judge_options
 from darts.judging.benchmark import Benchmark
 from darts.judging.predictor import MIN_POINTS
+from darts.judging.rankings import Values
 from darts.judging.training_free import SCORES
 from darts.spaces import AnyGenotype, Space
 from darts.strategies.judges import TrainingFreeJudge
-
-Values = NDArray[np.float64]
 
 MIN_CALIBRATION = 3
 """Smallest number of architectures whose truth calibrates scores."""
@@ -84,7 +84,8 @@ class JudgePlan:
             drawn = random_architectures(space, config.architectures, config.seed)
             unique = [Architecture(genotype) for genotype in drawn]
         if benchmark is not None and config.truth is None:
-            unique = [Architecture(a.genotype, _true_accuracy(benchmark, a)) for a in unique]
+            scores = [benchmark.scores(a.genotype)["true_accuracy"] for a in unique]
+            unique = [Architecture(a.genotype, s) for a, s in zip(unique, scores, strict=True)]
         if config.calibration > len(unique) - 2:
             raise ConfigError(
                 f"calibration={config.calibration} leaves fewer than 2 of {len(unique)} "
@@ -159,16 +160,9 @@ def check_networks(config: JudgeConfig, overrides: list[str]) -> RetrainConfig:
             f"calibration={config.calibration} weighs several scores, and judge={judge.name} "
             "has only one"
         )
-    if judge.metrics is not None and networks.metric not in judge.metrics:
-        raise ConfigError(
-            f"judge={judge.name} returns {', '.join(judge.metrics)}, not metric={networks.metric}"
-        )
-    if judge.name == "table" and config.benchmark.table is None:
-        raise ConfigError("judge=table needs benchmark.table=FILE")
+    check_judge_options(judge, networks.metric, config.benchmark)
     if config.truth is not None and config.genotypes is None:
         raise ConfigError(f"truth={config.truth} names a column of a file; set genotypes=FILE")
+    if config.truth is not None and config.benchmark.table is not None and judge.name != "table":
+        raise ConfigError(f"truth={config.truth} and benchmark.table exclude each other")
     return networks
-
-
-def _true_accuracy(benchmark: Benchmark, architecture: Architecture) -> float:
-    return benchmark.scores(architecture.genotype)["true_accuracy"]

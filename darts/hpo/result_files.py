@@ -51,7 +51,7 @@ def trial_rows(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> list[dict[str,
     return rows
 
 
-def write_trials(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write rows as CSV; a missing value is an empty field."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     if "failure" in columns:  # the longest text is the last column

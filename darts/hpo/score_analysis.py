@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from darts.config import JudgeConfig
-from darts.hpo.judge_plan import JudgePlan, Values
+from darts.hpo.judge_plan import JudgePlan
 from darts.hpo.score_file import Row, ScoreFile
 from darts.judging.predictor import predict
-from darts.judging.rankings import Agreement, agreement, calibrated_weights, combined
+from darts.judging.rankings import Agreement, Values, agreement, calibrated_weights, combined
 from darts.judging.training_free import BASELINES
 from darts.strategies.judges import TrainingFreeJudge
 

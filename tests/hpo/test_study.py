@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from darts.config import ConfigError, compose
 from darts.hpo.commands import merge_overrides
-from darts.hpo.result_files import best_overrides, trial_rows, write_trials
+from darts.hpo.result_files import best_overrides, trial_rows, write_table
 from darts.hpo.study import StudyPlan, best_trial, fixed_overrides
 from darts.hpo.trials import FAILURE, SCORES, failure_reason, trial_state
 
@@ -128,7 +128,7 @@ def test_rows_include_failed_trials(
     assert [row["state"] for row in rows] == ["complete", "failed"]
     assert (rows[0]["macs"], rows[0]["optimizer.lr"], rows[0]["failure"]) == (7, 0.02, None)
     assert rows[1]["failure"] == "out of memory: all, of it"
-    write_trials(tmp_path / "trials.csv", rows)
+    write_table(tmp_path / "trials.csv", rows)
     lines = (tmp_path / "trials.csv").read_text().splitlines()
     assert lines[0] == "trial,state,valid_accuracy,macs,wall_seconds,optimizer.lr,failure"
     assert lines[1].startswith("0,complete,0.5,7,")
