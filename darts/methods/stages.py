@@ -76,6 +76,21 @@ def stage_position(epoch: int, epochs: int, stages: Sequence[Stage]) -> StagePos
     return StagePosition(current, first, ends[current] - first)
 
 
+def schedule_of(epoch: int, epochs: int, stages: Sequence[Stage]) -> tuple[int, int]:
+    """Return first epoch and length of the learning rate schedule that an epoch belongs to.
+
+    The schedule restarts with each stage that starts with new weights.
+    """
+    starts = [0]
+    for other in range(epochs):
+        position = stage_position(other, epochs, stages)
+        if other == position.first and position.stage > 0 and stages[position.stage].fresh:
+            starts.append(other)
+    first = max(start for start in starts if start <= epoch)
+    after = min([start for start in starts if start > epoch], default=epochs)
+    return first, after - first
+
+
 def skip_dropout_at(stage: Stage, position: StagePosition, epoch: int) -> float:
     """Return the dropout rate of skip connections in an epoch."""
     return stage.skip_dropout * math.exp(-stage.dropout_decay * (epoch - position.first))

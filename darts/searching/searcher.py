@@ -18,6 +18,7 @@ from darts.methods.stages import (
     Stage,
     StagePosition,
     best_candidates,
+    schedule_of,
     skip_dropout_at,
     stage_position,
 )
@@ -158,26 +159,11 @@ class Searcher:
         self.position = position
         self.context.progress = epoch / epochs
         self.net.skip_dropout = skip_dropout_at(self.stages[position.stage], position, epoch)
-        first, length = self._schedule(epoch)
+        first, length = schedule_of(epoch, epochs, self.stages)
         lr = cosine(epoch - first, length, optimizer.lr, optimizer.lr_min)
         set_learning_rate(self.optimizer, lr)
         self.net.train()
         return lr
-
-    def _schedule(self, epoch: int) -> tuple[int, int]:
-        """Return first epoch and length of the learning rate schedule that an epoch belongs to.
-
-        The schedule restarts with each stage that starts with new weights.
-        """
-        starts = [0]
-        for other in range(self.config.epochs):
-            position = stage_position(other, self.config.epochs, self.stages)
-            fresh = position.stage > 0 and self.stages[position.stage].fresh
-            if other == position.first and fresh:
-                starts.append(other)
-        first = max(start for start in starts if start <= epoch)
-        after = min([start for start in starts if start > epoch], default=self.config.epochs)
-        return first, after - first
 
     def updates_alphas(self, epoch: int) -> bool:
         """Return whether the search takes architecture steps in an epoch."""
@@ -201,11 +187,10 @@ class Searcher:
         """Return this rank's share of the loss of the alphas for a mixture."""
         loss, _ = self.objective.supernet_loss(partial(run_mixture, net, mixture), batch)
         total = self.ranks.loss_share(loss, self.objective.num_samples(batch))
-        terms = [self.config.regularizer.alpha_term(alphas_of(net), self.context)]
+        alphas = alphas_of(net)
+        terms = [self.config.regularizer.alpha_term(alphas, self.context)]
         if self.alpha_cost is not None:
-            terms.append(
-                self.alpha_cost(self.relaxation.probabilities(alphas_of(net), self.context))
-            )
+            terms.append(self.alpha_cost(self.relaxation.probabilities(alphas, self.context)))
         for term in terms:
             if term is not None:
                 total = total + term / self.ranks.size

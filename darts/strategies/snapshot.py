@@ -109,7 +109,7 @@ def _snapshot(
 def _numbers(trial: FrozenTrial) -> Attributes:
     """Return the numeric attributes of a trial.
 
-    Optuna's samplers use the other attributes only to tell each other about trials that still run.
+    Other attributes only coordinate trials that are running at the same time in Optuna's samplers.
     """
     attributes = trial.system_attrs.items()
     return {name: value for name, value in attributes if isinstance(value, (int, float))}
