@@ -193,6 +193,7 @@ def test_changed_scores_are_not_continued(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("genotypes=f", "truth=x", "benchmark.table=t"), "truth=x and benchmark.table exclude"),
         (("judge=zico", "truth=x"), "truth=x names a column of a file; set genotypes=FILE"),
         (("judge.scores=[nonsense]",), "judge.scores='nonsense'"),
         (("judge=table",), "judge=table needs benchmark.table=FILE"),
