@@ -25,12 +25,13 @@ def count_macs(net: nn.Module, example: Tensor) -> int:
         net: Network; its mode and buffers stay as they are.
         example: Input with one sample, for example ``(1, C, H, W)``, on the network's device.
     """
-    training = net.training
+    modes = [(module, module.training) for module in net.modules()]
     net.eval()
     try:
         with FlopCounterMode(display=False) as counter:
             net(example)
     finally:
-        net.train(training)
+        for module, training in modes:  # net.train() would set all modules alike
+            module.training = training
     flops: int = counter.get_total_flops()
     return flops // 2

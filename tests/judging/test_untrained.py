@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from untrained_networks import Chain, batches, mlp, untrained
 
+from darts.judging.training_free import SCORES, score_network
 from darts.judging.untrained import initialize
 from darts.spaces.mlp import Network
 
@@ -37,6 +39,17 @@ def test_dropout_is_off(kind: str) -> None:
     network = untrained(net, batches())
     losses = {network.loss(network.batches[0]).item() for _ in range(3)}
     assert len(losses) == 1
+
+
+def test_scores_do_not_depend_on_each_other() -> None:
+    def network() -> Any:
+        return untrained(mlp("batch"), batches(2, samples=20))
+
+    together = score_network(network(), SCORES)
+    reverse = score_network(network(), reversed(SCORES))
+    for name in SCORES:
+        alone = score_network(network(), [name])[name]
+        assert together[name] == reverse[name] == alone, name
 
 
 def test_batch_norm_uses_the_statistics_of_the_batch() -> None:
