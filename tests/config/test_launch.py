@@ -337,7 +337,10 @@ def test_flags_of_hydra_print_without_running(
     if flag == ["--help"]:
         assert f"darts.{command}" in printed.out
         assert not any(group in printed.out for group in ("schema", "defaults", "network:"))
-        assert ("dataset: agnews, " in printed.out) == (command in ("search", "retrain", "compare"))
+        # The commands that read a dataset list its choices.
+        assert ("dataset: agnews, " in printed.out) == (
+            command in ("search", "retrain", "judge", "compare")
+        )
     assert list(tmp_path.iterdir()) == []
 
 
