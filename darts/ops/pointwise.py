@@ -1,4 +1,4 @@
-"""Pointwise convolution that keeps its input only if the weight needs a gradient.
+"""Pointwise convolutions.
 
 PyTorch keeps the input of every convolution. The gradient of the alphas needs no weight gradients,
 so the input can be freed and its memory, which is still in the cache, serves the next operation.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from darts.ops.autograd import Context, OneOutput
 
@@ -39,3 +39,21 @@ class _ConstantWeight(OneOutput):
         transposed = torch.unflatten(weight, 0, (ctx.groups, -1)).transpose(1, 2).flatten(0, 1)
         transposed = transposed.contiguous(memory_format=torch.channels_last)
         return F.conv2d(gradients[0], transposed, groups=ctx.groups), None, None
+
+
+class PointwiseConv2d(nn.Conv2d):
+    """``nn.Conv2d`` with a 1x1 kernel, which drops the pixels between its strides first.
+
+    PyTorch would drop them itself. On processors with AVX2 but without AVX-512, however, its
+    gradient of the weights then writes outside of its memory and corrupts the process (oneDNN in
+    PyTorch 2.13, channels_last, few channels).
+
+    Shape: ``(B, C, H, W)`` -> ``(B, D, ceil(H / stride), ceil(W / stride))``.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int = 1) -> None:
+        super().__init__(inputs, outputs, 1, stride=stride, bias=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        height, width = self.stride
+        return F.conv2d(input[..., ::height, ::width], self.weight, groups=self.groups)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from darts.ops.pointwise import pointwise_conv2d
+from darts.ops.pointwise import PointwiseConv2d, pointwise_conv2d
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
@@ -69,3 +73,34 @@ def test_input_is_saved_only_if_the_weight_needs_a_gradient(constant: bool) -> N
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         pointwise_conv2d(x, weight)
     assert (x.data_ptr() in saved) == (not constant)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("side", [1, 4, 5])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_the_module_equals_a_strided_convolution(
+    stride: int, side: int, layout: torch.memory_format
+) -> None:
+    module = PointwiseConv2d(3, 2, stride=stride).double()
+    x = draw(2, 3, side, side + 1).contiguous(memory_format=layout)
+    expected = F.conv2d(x.contiguous(), module.weight, stride=stride)
+    torch.testing.assert_close(module(x), expected, rtol=1e-12, atol=1e-12)
+    assert list(module.state_dict()) == ["weight"]
+
+
+MANY_STEPS = """
+import torch
+from darts.spaces.cnn import EdgewiseSupernet
+torch.manual_seed(0)
+net = EdgewiseSupernet(channels=2, cells=2, nodes=1, classes=3)
+net.to(memory_format=torch.channels_last)
+for _ in range(40):
+    net(torch.randn(16, 3, 8, 8)).logsumexp(1).sum().backward()
+    unused = [torch.empty(n) for n in range(1, 200, 7)]
+"""
+
+
+def test_gradients_of_reductions_with_few_channels_leave_memory_intact() -> None:
+    """With strided convolutions of PyTorch 2.13, some processors write outside of the gradient."""
+    done = subprocess.run([sys.executable, "-c", MANY_STEPS], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from darts.ops.depthwise import depthwise_conv2d
 from darts.ops.pixels import split_even_odd
+from darts.ops.pointwise import PointwiseConv2d
 
 
 class FactorizedReduce(nn.Module):
@@ -42,8 +43,8 @@ class FactorizedReduce(nn.Module):
         super().__init__()
         if outputs < 2:
             raise ValueError(f"FactorizedReduce needs at least 2 output channels, got {outputs}")
-        self.even = nn.Conv2d(inputs, outputs // 2, 1, stride=2, bias=False)
-        self.odd = nn.Conv2d(inputs, outputs - outputs // 2, 1, stride=2, bias=False)
+        self.even = PointwiseConv2d(inputs, outputs // 2, stride=2)
+        self.odd = PointwiseConv2d(inputs, outputs - outputs // 2, stride=2)
         self.norm = nn.BatchNorm2d(outputs, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -66,6 +66,7 @@ def _stack_convolutions(copies: Sequence[nn.Conv2d]) -> nn.Conv2d:
             groups=count * first.groups,
             bias=first.bias is not None,
         )
+    stacked.__class__ = type(first)  # same attributes, another forward method
     stacked.weight = nn.Parameter(torch.cat([module.weight.detach() for module in copies]))
     if first.bias is not None:
         biases = [cast(Tensor, module.bias).detach() for module in copies]

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from darts.ops.pointwise import PointwiseConv2d
 from darts.spaces.cnn.network import drop_path
 from darts.spaces.cnn.operations import DepthwiseConv2d
 from darts.spaces.macro.genotype import PRIMITIVES, PROJECTION, STAGES
@@ -200,7 +201,7 @@ def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Mod
         return nn.Identity()
     if name == PROJECTION:
         return nn.Sequential(
-            nn.Conv2d(plan.inputs, plan.outputs, 1, plan.stride, bias=False),
+            PointwiseConv2d(plan.inputs, plan.outputs, stride=plan.stride),
             nn.BatchNorm2d(plan.outputs, affine=affine),
         )
     kernel, expansion = map(int, re.findall(r"\d", name))
