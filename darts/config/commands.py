@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
-from darts.bilevel import ArchGradient
 from darts.config.datasets import DatasetConfig
 from darts.config.fields import MISSING
 from darts.config.options import (
@@ -23,6 +22,7 @@ from darts.config.options import (
     TuneBudgetConfig,
     WeightOptimizerConfig,
 )
+from darts.methods.bilevel import ArchGradient
 from darts.methods.collapse import CollapseChecks
 from darts.methods.discretization import Discretization
 from darts.methods.freezing import Freezing

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from darts.bilevel import GRADIENTS
 from darts.config import commands, datasets
+from darts.methods.bilevel import GRADIENTS
 from darts.methods.discretization import DISCRETIZATIONS
 from darts.methods.freezing import FREEZING
 from darts.methods.perturbation import PERTURBATIONS

@@ -15,5 +15,5 @@ components.
 ``collapse``             collapse checks
 =======================  =========================================================================
 
-The gradient of the alphas is a component, too; see ``darts.bilevel``.
+The gradient of the alphas is a component, too; see ``darts.methods.bilevel``.
 """

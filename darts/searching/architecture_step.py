@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from darts.bilevel import ArchGradient
-from darts.bilevel.functional import LossFunction, Reduce
 from darts.config import SearchConfig
 from darts.data import Batch
+from darts.methods.bilevel import ArchGradient
+from darts.methods.bilevel.functional import LossFunction, Reduce
 from darts.methods.stages import StagePosition
 from darts.spaces import SupernetBase
 from darts.training.device import autocast

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from darts.bilevel.curvature import AlphaHessian, dominant_eigenvalue
 from darts.data import Batch, Loader
+from darts.methods.bilevel.curvature import AlphaHessian, dominant_eigenvalue
 from darts.methods.collapse import Measurements, count_edges, genotype_drift, score_gap
 from darts.searching.calibration import calibrate, preserved_state
 from darts.searching.check_time import CheckPacer, Poll

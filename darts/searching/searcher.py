@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from darts.bilevel.arch_gradient import GradientInputs
-from darts.bilevel.functional import FunctionalLoss, gradients
 from darts.config import SearchConfig
 from darts.data import Batch
+from darts.methods.bilevel.arch_gradient import GradientInputs
+from darts.methods.bilevel.functional import FunctionalLoss, gradients
 from darts.methods.freezing import FreezingState, ParameterSlice
 from darts.methods.stages import (
     Stage,

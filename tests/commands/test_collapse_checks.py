@@ -14,7 +14,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import darts.recipes.search as search_recipe
-from darts.bilevel.curvature import AlphaHessian
+from darts.methods.bilevel.curvature import AlphaHessian
 from darts.methods.collapse import CollapseChecks
 from darts.searching import diagnosis
 from darts.searching.flaws import FlawFinder

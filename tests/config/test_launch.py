@@ -15,7 +15,6 @@ import pytest
 import yaml
 
 from darts import search
-from darts.bilevel.unrolled import Unrolled
 from darts.config import (
     COMMANDS,
     TYPES,
@@ -32,6 +31,7 @@ from darts.config import (
     rebuild,
 )
 from darts.config.hydra_adapter import HydraJob
+from darts.methods.bilevel.unrolled import Unrolled
 from darts.spaces.cnn import PUBLISHED
 from darts.spaces.lookup import find_genotype
 from darts.training.checkpoint import load_checkpoint

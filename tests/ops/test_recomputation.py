@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from darts.bilevel import GRADIENTS
+from darts.methods.bilevel import GRADIENTS
 from darts.ops.recomputation import recompute
 from darts.spaces.cnn import Supernet
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.bilevel import GRADIENTS, first_order
+from darts.methods.bilevel import GRADIENTS, first_order
 from darts.searching.architecture_step import architecture_step
 from darts.spaces.cnn import Supernet
 

@@ -15,9 +15,9 @@ from PIL import Image
 from several_ranks import on_ranks
 from torch import Tensor
 
-from darts.bilevel import compare_products, first_order, unrolled
 from darts.config import EvaluateConfig, Invocation, rank_and_size
 from darts.data import Augmentation, DiskImages, MemoryImages, SampleLoader, rank_slice
+from darts.methods.bilevel import compare_products, first_order, unrolled
 from darts.spaces.cnn import PUBLISHED, EdgewiseSupernet, Network
 from darts.tasks.classification import ClassificationObjective
 from darts.training.distributed import Ranks, distributed

@@ -13,7 +13,7 @@ from cnn_supernets import Pair, assert_same, fused, images, labels, make_pair, s
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from darts.bilevel import first_order, unrolled
+from darts.methods.bilevel import first_order, unrolled
 from darts.ops import dispatch
 from darts.ops.dispatch import UNLIMITED, KernelPlan
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.bilevel import GRADIENTS
+from darts.methods.bilevel import GRADIENTS
 from darts.spaces.macro import PRIMITIVES, EdgewiseSupernet, Genotype, Macro, Network, Supernet
 from darts.spaces.macro.skeleton import InvertedResidual
 from darts.spaces.mixture import Mixture

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.bilevel import GRADIENTS
+from darts.methods.bilevel import GRADIENTS
 from darts.spaces.mixture import Mixture
 from darts.spaces.mlp import Genotype, Mlp, Network, Supernet
 from darts.spaces.mlp.layers import ACTIVATION_MODULES

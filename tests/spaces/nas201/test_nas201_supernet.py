@@ -23,8 +23,8 @@ from nas201_supernets import (
 from several_ranks import on_ranks
 from torch import Tensor, nn
 
-from darts.bilevel import first_order, unrolled
 from darts.data import rank_slice
+from darts.methods.bilevel import first_order, unrolled
 from darts.ops.sync_batch_norm import convert_sync_batch_norm
 from darts.spaces.mixture import Mixture
 from darts.spaces.nas201 import PRIMITIVES, EdgewiseSupernet, Supernet, fuse_state_dict

@@ -25,8 +25,8 @@ from several_ranks import on_ranks
 from torch import Tensor
 from torch.optim import SGD
 
-from darts.bilevel import first_order, unrolled
 from darts.data import rank_slice
+from darts.methods.bilevel import first_order, unrolled
 from darts.ops.sync_batch_norm import convert_sync_batch_norm
 from darts.spaces import Mixture
 from darts.spaces.recurrent import DropoutRates, EdgewiseCell, Supernet

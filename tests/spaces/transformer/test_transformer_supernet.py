@@ -25,8 +25,8 @@ from transformer_supernets import (
     texts,
 )
 
-from darts.bilevel import first_order, unrolled
 from darts.data.words import PADDING
+from darts.methods.bilevel import first_order, unrolled
 from darts.spaces import Mixture
 from darts.spaces.transformer import (
     FEED_FORWARDS,

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from darts.bilevel.functional import BatchT, LossFunction, Net, Reduce
+from darts.methods.bilevel.functional import BatchT, LossFunction, Net, Reduce
 from darts.registry import Registry
 
-GRADIENTS: Registry[ArchGradient] = Registry("bilevel", "darts.bilevel")
+GRADIENTS: Registry[ArchGradient] = Registry("bilevel", "darts.methods.bilevel")
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,16 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from darts.bilevel.arch_gradient import GRADIENTS, ArchGradient, GradientInputs
-from darts.bilevel.functional import BatchT, FunctionalLoss, LossFunction, Net, Reduce, gradients
-from darts.bilevel.virtual_step import sgd_step
+from darts.methods.bilevel.arch_gradient import GRADIENTS, ArchGradient, GradientInputs
+from darts.methods.bilevel.functional import (
+    BatchT,
+    FunctionalLoss,
+    LossFunction,
+    Net,
+    Reduce,
+    gradients,
+)
+from darts.methods.bilevel.virtual_step import sgd_step
 from darts.registry import choice, number
 
 PRODUCTS = ("finite_difference", "exact")

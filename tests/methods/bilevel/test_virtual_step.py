@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from darts.bilevel.virtual_step import sgd_step
+from darts.methods.bilevel.virtual_step import sgd_step
 
 COMBINATIONS = [
     {

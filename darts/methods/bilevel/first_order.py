@@ -12,8 +12,15 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 from torch.optim import Optimizer
 
-from darts.bilevel.arch_gradient import GRADIENTS, ArchGradient, GradientInputs
-from darts.bilevel.functional import BatchT, FunctionalLoss, LossFunction, Net, Reduce, gradients
+from darts.methods.bilevel.arch_gradient import GRADIENTS, ArchGradient, GradientInputs
+from darts.methods.bilevel.functional import (
+    BatchT,
+    FunctionalLoss,
+    LossFunction,
+    Net,
+    Reduce,
+    gradients,
+)
 
 
 def first_order(

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darts.bilevel import compare_products, first_order, unrolled
-from darts.bilevel.unrolled import _random_state, _replayed
+from darts.methods.bilevel import compare_products, first_order, unrolled
+from darts.methods.bilevel.unrolled import _random_state, _replayed
 
 Smooth = Callable[..., Any]
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from tiny_search import make_batch, make_searcher
 from torch import Tensor, nn
 
-from darts.bilevel.curvature import AlphaHessian, dominant_eigenvalue
+from darts.methods.bilevel.curvature import AlphaHessian, dominant_eigenvalue
 from darts.spaces.cnn import Supernet
 
 

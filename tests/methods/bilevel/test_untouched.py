@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from darts.bilevel import GRADIENTS, compare_products, first_order, unrolled
+from darts.methods.bilevel import GRADIENTS, compare_products, first_order, unrolled
 from darts.spaces.cnn import EdgewiseSupernet
 
 Batch = tuple[Tensor, Tensor]

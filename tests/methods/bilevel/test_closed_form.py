@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from darts.bilevel import compare_products, first_order, unrolled
+from darts.methods.bilevel import compare_products, first_order, unrolled
 
 HVP = ["finite_difference", "exact"]
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from tiny_search import context_and_supernet, make_batch, make_searcher
 
-from darts.bilevel import GRADIENTS
+from darts.methods.bilevel import GRADIENTS
 
 
 def cross_entropy(net: Any, batch: Any) -> torch.Tensor:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from darts.bilevel.functional import BatchT, FunctionalLoss, LossFunction, Net, Reduce
+from darts.methods.bilevel.functional import BatchT, FunctionalLoss, LossFunction, Net, Reduce
 
 
 class AlphaHessian:
