@@ -108,6 +108,9 @@ class RetrainConfig(RunConfig):
 
     genotype: str = MISSING  # a name, a JSON file, a run directory, or Genotype(...) text
     epochs: int = number(600, low=1)
+    # Share of the steps in which the learning rate rises from almost 0 to optimizer.lr; afterwards
+    # it falls with each step. 0: no rise, and a fall with each epoch.
+    warmup: float = number(0.0, low=0, below=1)
     validation: float = number(0.1, low=0, below=1)  # share of the training split held out
     selection: str = choice("best", "best", "last")  # epoch whose weights are the result
     restarts: int = number(

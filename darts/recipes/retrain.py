@@ -53,6 +53,7 @@ from darts.training.steps import (
     cosine,
     optimizer_step,
     set_learning_rate,
+    warmup_cosine,
     weight_optimizer,
 )
 from darts.typed_values import entry
@@ -144,7 +145,7 @@ def retrain(
 
 
 class Retraining(Recipe):
-    """One retraining: cosine schedule, drop path, auxiliary head, selection of the best epoch."""
+    """One retraining: schedules, auxiliary head, selection of the best epoch."""
 
     config: RetrainConfig
     state: RetrainState
@@ -215,18 +216,26 @@ class Retraining(Recipe):
     # One epoch.
 
     def begin_epoch(self, epoch: int) -> None:
-        """Set the learning rate and the drop path probability of the epoch."""
-        config, state = self.config, self.state
-        optimizer = config.optimizer
-        lr = cosine(epoch, config.epochs, optimizer.lr, optimizer.lr_min)
-        self.lr = self.restarts.lr_factor * lr
-        set_learning_rate(state.optimizer, self.lr)
-        state.net.drop_path = config.drop_path * epoch / config.epochs
-        state.net.train()
+        """Prepare the network and set its drop path probability."""
+        self._epoch = epoch
+        self.state.net.drop_path = self.config.drop_path * epoch / self.config.epochs
+        self.state.net.train()
+
+    def learning_rate(self, epoch: int, step: int) -> float:
+        """Return the learning rate of a step of an epoch, both from 0."""
+        config, steps = self.config, len(self.state.train_loader)
+        high, low = config.optimizer.lr, config.optimizer.lr_min
+        if config.warmup == 0:  # the published schedule
+            lr = cosine(epoch, config.epochs, high, low)
+        else:
+            position, total = epoch * steps + step, config.epochs * steps
+            lr = warmup_cosine(position, total, config.warmup, high, low)
+        return self.restarts.lr_factor * lr
 
     def train_step(self, batch: Batch) -> StepReport:
         """Take one optimizer step on the loss of the network and its auxiliary head."""
         config, state, objective = self.config, self.state, self.objective
+        set_learning_rate(state.optimizer, self.learning_rate(self._epoch, state.step))
         with autocast(config.precision, self.ranks.device):
             loss, outputs = objective.network_loss(state.net, batch)
         num_samples = objective.num_samples(batch)
@@ -256,7 +265,8 @@ class Retraining(Recipe):
             weights = state.averaging.scored_net.state_dict()
             copies = {name: tensor.clone() for name, tensor in weights.items()}
             state.best = {"epoch": epoch + 1, "scores": state.scores, "net": copies}
-        return EpochReport(lr=self.lr, row={"drop_path": state.net.drop_path})
+        lr = self.learning_rate(epoch, len(state.train_loader) - 1)  # of the last step
+        return EpochReport(lr=lr, row={"drop_path": state.net.drop_path})
 
     def write_epoch(self, epoch: int) -> None:
         """Write sample outputs and figures, and begin to average weights after a plateau."""

@@ -49,10 +49,36 @@ def check_learning_rates(config: WeightOptimizerConfig) -> None:
 def cosine(epoch: int, epochs: int, high: float, low: float) -> float:
     """Return the learning rate of an epoch (from 0) on a half cosine from ``high`` to ``low``.
 
+    Steps in place of epochs give a schedule that falls with each step.
+
     References:
         Loshchilov and Hutter, "SGDR", arXiv:1608.03983, equation 5, without restarts.
     """
     return low + 0.5 * (high - low) * (1 + math.cos(math.pi * epoch / epochs))
+
+
+def warmup_cosine(step: int, steps: int, warmup: float, high: float, low: float) -> float:
+    """Return the learning rate of a step: a linear rise, then a half cosine with each step.
+
+    With ``n = warmup * steps``, rounded, the rate is ``(step + 1) / (n + 1) * high`` in the first
+    ``n`` steps. It is ``high`` in step ``n``, and falls towards ``low`` afterwards.
+
+    Args:
+        step: Step of the whole training, from 0.
+        steps: Number of steps of the whole training.
+        warmup: Share of the steps in which the rate rises. Above 0, it rises in at least one step;
+            at least one step follows the rise.
+        high: Rate at the end of the rise.
+        low: Rate that the cosine reaches after the last step.
+
+    References:
+        Goyal et al., "Accurate, Large Minibatch SGD", arXiv:1706.02677, section 2.2, gradual
+        warm-up; Loshchilov and Hutter, "SGDR", arXiv:1608.03983, equation 5, without restarts.
+    """
+    rising = min(max(round(warmup * steps), 1 if warmup > 0 else 0), steps - 1)
+    if step < rising:
+        return (step + 1) / (rising + 1) * high
+    return cosine(step - rising, steps - rising, high, low)
 
 
 def weight_optimizer(

@@ -299,6 +299,61 @@ def test_a_diverged_run_writes_its_reason_and_cost(commands: Any, tmp_path: Path
     assert not (folder / "summary.json").exists()
 
 
+WARMUP = (
+    *SMALL_MLP,
+    "dataset=synthetic",
+    "dataset.samples=64",
+    "loader.batch_size=8",
+    "epochs=3",
+    "warmup=0.4",
+    "optimizer.lr_min=0.001",
+    "tracking.figures=false",
+    NO_TENSORBOARD,
+)
+
+
+def test_a_warm_up_sets_the_rate_of_each_step(
+    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """6 steps per epoch: the rate rises in the first 7 of 18 steps, and falls in the other 11."""
+    rates: list[float] = []
+    original = retrain_recipe.optimizer_step
+
+    def record(loss: Any, optimizer: torch.optim.Optimizer, *rest: Any, **options: Any) -> Any:
+        rates.append(optimizer.param_groups[0]["lr"])
+        return original(loss, optimizer, *rest, **options)
+
+    monkeypatch.setattr(retrain_recipe, "optimizer_step", record)
+    folder = tmp_path / "run"
+    done = commands.call("retrain", [*WARMUP, f"hydra.run.dir={folder}"], folder)
+    rise = [0.025 * step / 8 for step in range(1, 8)]
+    fall = [0.001 + 0.024 * math.cos(math.pi / 2 * step / 11) ** 2 for step in range(11)]
+    assert rates == pytest.approx([*rise, *fall])
+    assert [row["lr"] for row in done.rows] == [rates[5], rates[11], rates[17]]
+
+
+def test_a_warm_up_that_is_killed_continues_with_the_same_result(
+    commands: Any, tmp_path: Path
+) -> None:
+    """The run ends in the fourth of 7 steps in which the rate rises."""
+    commands.assert_resume_is_exact("retrain", WARMUP, tmp_path, steps=3)
+
+
+def test_restarts_lower_all_rates_of_a_warm_up(commands: Any, tmp_path: Path) -> None:
+    done = commands.run("retrain", tmp_path / "run", *DIVERGING, "warmup=0.01", "epochs=1")
+    count = done.result["restarts"]
+    assert count > 0
+    falling = done.rows[0]["step"] - 1  # the rate rises in the first step
+    cosine = math.cos(math.pi / 2 * (falling - 1) / falling) ** 2
+    assert done.checkpoint["config"]["optimizer"]["lr_min"] == 0
+    assert done.rows[0]["lr"] == pytest.approx(0.3**count * 10 * cosine)
+
+
+def test_a_dry_run_of_a_warm_up_predicts_its_cost(commands: Any) -> None:
+    done = commands.call("retrain", [*WARMUP, "dry_run=true"])
+    assert done.result["seconds_per_step"] > 0
+
+
 DIVERGING = (
     "space=mlp",
     'genotype={"space":"mlp","layers":["relu_8"]}',
