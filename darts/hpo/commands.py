@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from darts.config import Invocation, RetrainConfig, SearchConfig, compose, require_plain_overrides
+from darts.config import (
+    Invocation,
+    RetrainConfig,
+    SearchConfig,
+    check_fields,
+    compose,
+    require_plain_overrides,
+)
+from darts.config.resumed_run import ResumedRun
 from darts.reading import JsonObject
 from darts.recipes import retrain, search
 from darts.strategies.judges import EpochCallback
@@ -22,10 +31,7 @@ def trial_config(target: str, overrides: Sequence[str]) -> TrialConfig:
     """
     require_plain_overrides(target, overrides)
     config: TrialConfig = compose(target, overrides)
-    if isinstance(config, SearchConfig):
-        search.check(config)
-    else:
-        retrain.check(config)
+    _check(config)
     return config
 
 
@@ -44,7 +50,40 @@ def run_command(
         ConfigError: As ``trial_config``.
     """
     config = trial_config(target, overrides)
-    invocation = Invocation(directory, tuple(overrides))
+    return _run(config, Invocation(directory, tuple(overrides)), on_epoch)
+
+
+def resume_command(target: str, directory: Path) -> JsonObject:
+    """Resume a run of the command ``target`` in this process, with the configuration of the run.
+
+    Args:
+        target: ``retrain`` or ``search``.
+        directory: Directory of the run.
+
+    Returns:
+        The content of its ``summary.json``.
+
+    Raises:
+        ConfigError: If the run cannot be resumed.
+    """
+    run = ResumedRun.load(target, str(directory))
+    assert isinstance(run.config, RetrainConfig | SearchConfig)
+    config: TrialConfig = dataclasses.replace(run.config, resume=str(run.directory))
+    check_fields(config)
+    _check(config)
+    return _run(config, Invocation(run.directory, run.recorded_overrides))
+
+
+def _check(config: TrialConfig) -> None:
+    if isinstance(config, SearchConfig):
+        search.check(config)
+    else:
+        retrain.check(config)
+
+
+def _run(
+    config: TrialConfig, invocation: Invocation, on_epoch: EpochCallback | None = None
+) -> JsonObject:
     if isinstance(config, SearchConfig):
         return search.search(config, invocation, on_epoch=on_epoch)
     return retrain.retrain(config, invocation, on_epoch=on_epoch)

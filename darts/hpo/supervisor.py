@@ -133,7 +133,7 @@ class Supervisor:
             started = [trial for trial in trials if trial.user_attrs.get(WORKER) == name]
             for trial in started:
                 if trial.state == TrialState.RUNNING:
-                    reason = f"its worker {_describe_exit(process.exitcode)}"
+                    reason = f"its worker {describe_exit(process.exitcode)}"
                     fail_and_requeue(self._study, trial, reason, self._plan.config.retries)
             if process.exitcode == MACHINE_FAILED:
                 log = self._plan.directory / "workers" / f"{number}.log"
@@ -163,7 +163,7 @@ class Supervisor:
             )
 
 
-def _describe_exit(code: int | None) -> str:
+def describe_exit(code: int | None) -> str:
     """Return how a process ended, as a verb phrase; a code of ``-n`` means signal ``n``."""
     if code is None or code >= 0:
         return f"exited with code {code}"

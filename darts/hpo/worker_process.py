@@ -41,7 +41,7 @@ def worker_main(
     if threads is not None:
         torch.set_num_threads(threads)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    _exit_with_supervisor()
+    exit_with_supervisor()
     log = plan.directory / "workers" / f"{number}.log"
     with redirect_output(log), Interrupt() as interrupt:
         try:
@@ -60,7 +60,7 @@ def worker_main(
             raise SystemExit(MACHINE_FAILED) from None
 
 
-def _exit_with_supervisor() -> None:
+def exit_with_supervisor() -> None:
     """Send SIGTERM to this process when its supervisor ends, even if the supervisor is killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -22,6 +22,10 @@ _ORPHAN_SECONDS = 15.0  # loader processes of a killed run hold its lock until t
 _POLL_SECONDS = 0.1
 
 
+class DirectoryInUse(ConfigError):
+    """Another process or lock owns a run directory."""
+
+
 class RunLock:
     """An exclusive lock on a run directory; the file ``run.lock`` describes its owner.
 
@@ -32,7 +36,8 @@ class RunLock:
         directory: The run directory; it must exist.
 
     Raises:
-        ConfigError: If another process or lock owns the directory; the message names the process.
+        DirectoryInUse: If another process or lock owns the directory; the message names the
+            process.
         WriteError: If ``run.lock`` cannot be written.
     """
 
@@ -42,7 +47,7 @@ class RunLock:
         while (file := self._try_lock()) is None:
             owner = _read_owner(self._path)
             if (owner is not None and _is_alive(owner)) or time.monotonic() > deadline:
-                raise ConfigError(f"{directory} is in use by {_describe(owner)}")
+                raise DirectoryInUse(f"{directory} is in use by {_describe(owner)}")
             time.sleep(_POLL_SECONDS)
         self._file = file
         with write_errors(self._path):
