@@ -18,7 +18,16 @@ from darts.spaces.genotype_text import read_json_field, short_repr, strip_text
 SPACE = "mlp"
 """The value of ``"space"`` in a genotype's JSON."""
 
-ACTIVATIONS: tuple[str, ...] = ("relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid")
+ACTIVATIONS: tuple[str, ...] = (
+    "relu",
+    "leaky_relu",
+    "elu",
+    "gelu",
+    "silu",
+    "tanh",
+    "sigmoid",
+    "identity",  # a network of such layers is a linear model
+)
 
 MAX_WIDTH = 65_536
 """Maximum width of a hidden layer."""

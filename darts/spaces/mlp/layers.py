@@ -21,6 +21,7 @@ ACTIVATION_MODULES: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
+    "identity": nn.Identity,
 }
 
 NORMALIZATIONS = ("batch", "layer", "none")
