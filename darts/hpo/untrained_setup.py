@@ -47,22 +47,30 @@ class UntrainedSetup:
         self._objective = config.task.objective(data_module.target_names)
         self._sizes = data_module.network_sizes(config.space)
 
+    def network(self, genotype: AnyGenotype) -> UntrainedNetwork:
+        """Build the network of an architecture, with the batches for its scores."""
+        with torch.random.fork_rng():  # the constructor draws embeddings and recurrent weights
+            torch.manual_seed(self.config.seed)
+            net = build_network(genotype, self.config, self._sizes).to(self._device)
+        return UntrainedNetwork(
+            net, self._objective, self._batches, self._example, seed=self.config.seed
+        )
+
+    def unsupported(self, network: UntrainedNetwork) -> dict[str, str]:
+        """Return why scores do not apply to the networks of this space, by name of the score."""
+        numbers = self._example.is_floating_point()
+        reasons = {n: why_unsupported(n, network.net, has_numbers=numbers) for n in self.names}
+        return {name: reason for name, reason in reasons.items() if reason}
+
     def scores(self, genotype: AnyGenotype) -> dict[str, float]:
         """Return the scores of an architecture by name.
 
         Raises:
             ConfigError: If a score does not apply to the networks of this space.
         """
-        with torch.random.fork_rng():  # the constructor draws embeddings and recurrent weights
-            torch.manual_seed(self.config.seed)
-            net = build_network(genotype, self.config, self._sizes).to(self._device)
-        numbers = self._example.is_floating_point()
-        reasons = {n: why_unsupported(n, net, has_numbers=numbers) for n in self.names}
-        if unsupported := [reason for reason in reasons.values() if reason]:
-            others = ",".join(name for name, reason in reasons.items() if not reason)
+        network = self.network(genotype)
+        if unsupported := self.unsupported(network):
+            others = ",".join(name for name in self.names if name not in unsupported)
             hint = f"set judge.scores=[{others}]" if others else "choose another judge"
-            raise ConfigError(f"judge.scores: {'; '.join(unsupported)}; {hint}")
-        network = UntrainedNetwork(
-            net, self._objective, self._batches, self._example, seed=self.config.seed
-        )
+            raise ConfigError(f"judge.scores: {'; '.join(unsupported.values())}; {hint}")
         return score_network(network, self.names)

@@ -8,21 +8,11 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch._ops import OpOverload
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from darts.judging.untrained import UntrainedNetwork
-
-_RELUS = (
-    torch.ops.aten.relu,
-    torch.ops.aten.relu_,
-    torch.ops.aten.hardtanh,  # ReLU6
-    torch.ops.aten.hardtanh_,
-)
 
 
 def naswot(network: UntrainedNetwork) -> float:
@@ -33,9 +23,7 @@ def naswot(network: UntrainedNetwork) -> float:
     codes differ much. It is ``-inf`` if two samples have the same code, and for a network without
     ReLU units.
     """
-    with _CodeRecorder() as recorder:
-        network.forward(network.batches[0])
-    kernel = agreement_kernel(recorder.codes)
+    kernel = agreement_kernel(network.first_pass.codes)
     if kernel is None:
         return -math.inf
     sign, log_determinant = torch.linalg.slogdet(kernel)
@@ -51,31 +39,12 @@ def agreement_kernel(codes: list[Tensor]) -> Tensor | None:
     """
     kernel: Tensor | None = None
     for code in codes:
-        active = code.cpu().double()
-        inactive = 1 - active
-        agreement = active @ active.T + inactive @ inactive.T
+        # Two units agree unless exactly one is active: units - |a| - |b| + 2 (a and b). Single
+        # precision is exact up to 2^24 units.
+        units = code.shape[1]
+        active = code.cpu().to(torch.float32 if units <= 2**24 else torch.float64)
+        both = (active @ active.T).double()
+        count = both.diagonal()
+        agreement = units - count[:, None] - count[None, :] + 2 * both
         kernel = agreement if kernel is None else kernel + agreement
     return kernel
-
-
-class _CodeRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records which outputs of ReLUs are positive, ``(B, units)`` bool per call.
-
-    Some networks call ``torch.relu`` or ``F.relu``, which module hooks would miss.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.codes: list[Tensor] = []
-
-    def __torch_dispatch__(
-        self,
-        func: OpOverload,
-        types: object,
-        args: tuple[object, ...] = (),
-        kwargs: Mapping[str, object] | None = None,
-    ) -> object:
-        result = func(*args, **(kwargs or {}))
-        if func.overloadpacket in _RELUS:
-            self.codes.append((result > 0).flatten(1))
-        return result

@@ -42,7 +42,7 @@ def trainability(network: UntrainedNetwork) -> float:
     average. The score is 0 if there are fewer than two blocks.
     """
     norms = []
-    for before, after in itertools.pairwise(network.block_outputs):
+    for before, after in itertools.pairwise(network.first_pass.block_outputs):
         norm = 0.0
         if before.requires_grad and after.requires_grad:  # False for constant outputs
             signs = network.random_signs(after)
@@ -73,7 +73,7 @@ def entropy_of_components(features: Tensor) -> float:
 
 
 def _entropies(network: UntrainedNetwork) -> list[float]:
-    return [entropy_of_components(output) for output in network.block_outputs]
+    return [entropy_of_components(output) for output in network.first_pass.block_outputs]
 
 
 def _spectral_norm(signs: Tensor, back: Tensor) -> float:

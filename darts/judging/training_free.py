@@ -14,7 +14,6 @@ from darts.judging.block_features import expressivity, progressivity, trainabili
 from darts.judging.saliency import gradient_norm, snip, synflow, zico
 from darts.judging.untrained import UntrainedNetwork
 from darts.spaces import NetworkBase
-from darts.training.cost import count_macs, count_parameters
 
 BASELINES = ("parameters", "macs")
 """Scores that ``darts.judge`` computes for comparison with every judge."""
@@ -22,12 +21,12 @@ BASELINES = ("parameters", "macs")
 
 def parameters(network: UntrainedNetwork) -> float:
     """Return the number of parameters."""
-    return float(count_parameters(network.net.parameters()))
+    return float(network.parameters)
 
 
 def macs(network: UntrainedNetwork) -> float:
     """Return the multiply-accumulates of a forward pass of one sample."""
-    return float(count_macs(network.net, network.example))
+    return float(network.macs)
 
 
 @dataclass(frozen=True)

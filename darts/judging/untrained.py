@@ -5,20 +5,38 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from darts.data import Batch
+from darts.judging.relu_codes import CodeRecorder
 from darts.spaces import NetworkBase
 from darts.tasks import Objective
+from darts.training.cost import count_macs, count_parameters
+
+
+class FirstPass(NamedTuple):
+    """Results of the forward pass of the first batch.
+
+    Attributes:
+        loss: Mean training loss, a scalar.
+        block_outputs: Outputs ``(B, C, ...)`` of ``NetworkBase.feature_blocks``, in the autograd
+            graph of the loss. A block that the pass does not call has no output in the list.
+        codes: Which units are active, ``(B, units)`` bool for each call of a ReLU.
+    """
+
+    loss: Tensor
+    block_outputs: list[Tensor]
+    codes: list[Tensor]
 
 
 class UntrainedNetwork:
     """A network with fresh weights, and batches to score it with.
 
     Dropout and drop path are off, because their noise would hide small differences between
-    networks. Batch norm uses the statistics of each batch.
+    networks. Batch norm uses the statistics of each batch. Scores share the passes over a batch.
 
     Args:
         net: The network; its weights are replaced.
@@ -59,6 +77,33 @@ class UntrainedNetwork:
         loss, _ = self.objective.network_loss(self.net, batch)
         return loss
 
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-accumulates of a forward pass of one sample."""
+        return count_macs(self.net, self.example)
+
+    @cached_property
+    def parameters(self) -> int:
+        """Number of parameters."""
+        return count_parameters(self.net.parameters())
+
+    @cached_property
+    def first_pass(self) -> FirstPass:
+        """The forward pass of the first batch; its graph is kept for several backward passes."""
+        outputs: list[Tensor] = []
+
+        def record(module: nn.Module, inputs: object, output: Tensor) -> None:
+            outputs.append(output)
+
+        hooks = [block.register_forward_hook(record) for block in self.net.feature_blocks()]
+        try:
+            with CodeRecorder() as recorder:
+                loss = self.loss(self.batches[0])
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return FirstPass(loss, outputs, recorder.codes)
+
     def gradients(self, number: int = 0) -> list[Tensor]:
         """Return the gradient of the loss of a batch with respect to each of ``weights``.
 
@@ -70,38 +115,15 @@ class UntrainedNetwork:
         """
         if number not in self._gradients:
             weights = self.weights()
-            loss = self.loss(self.batches[number])
-            gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+            loss = self.first_pass.loss if number == 0 else self.loss(self.batches[number])
+            gradients = torch.autograd.grad(
+                loss, weights, allow_unused=True, retain_graph=number == 0
+            )
             self._gradients[number] = [
                 torch.zeros_like(weight) if gradient is None else gradient
                 for weight, gradient in zip(weights, gradients, strict=True)
             ]
         return self._gradients[number]
-
-    @cached_property
-    def block_outputs(self) -> list[Tensor]:
-        """Outputs ``(B, C, ...)`` of ``NetworkBase.feature_blocks`` for the first batch.
-
-        They belong to one autograd graph. A block that the forward pass does not call has no
-        output in the list.
-        """
-        outputs: list[Tensor] = []
-
-        def record(module: nn.Module, inputs: object, output: Tensor) -> None:
-            outputs.append(output)
-
-        hooks = [block.register_forward_hook(record) for block in self.net.feature_blocks()]
-        try:
-            self.loss(self.batches[0])
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return outputs
-
-    @torch.no_grad()
-    def forward(self, batch: Batch) -> None:
-        """Run a forward pass without gradients, for dispatch modes that record it."""
-        self.loss(batch)
 
     def random_signs(self, like: Tensor) -> Tensor:
         """Return random entries -1 and 1 with the shape, data type and device of ``like``."""

@@ -1,0 +1,80 @@
+"""Costs and training-free scores of architectures, without work on networks beyond the limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from darts.config import RetrainConfig
+from darts.hpo.untrained_setup import UntrainedSetup
+from darts.judging.training_free import score_network
+from darts.spaces import AnyGenotype
+
+COSTS = ("macs", "parameters")
+
+SCORES = ("expressivity", "trainability", "macs", "naswot", "synflow", "zico")
+"""Scores that are combined, as far as they apply to a space."""
+
+SAMPLES = 16
+"""Samples per batch."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Largest costs of a network; None for no limit.
+
+    Attributes:
+        macs: Multiply-accumulates of a forward pass of one sample.
+        parameters: Number of parameters.
+    """
+
+    macs: float | None = None
+    parameters: float | None = None
+
+    def excess(self, macs: float, parameters: float) -> float:
+        """Return the largest ratio of a cost to its limit; at most 1 if all limits hold."""
+        pairs = ((macs, self.macs), (parameters, self.parameters))
+        return max((cost / limit for cost, limit in pairs if limit is not None), default=0.0)
+
+    def __str__(self) -> str:
+        limits = (("macs", self.macs), ("parameters", self.parameters))
+        return ", ".join(f"{name}<={limit:g}" for name, limit in limits if limit is not None)
+
+
+class Scorer(Protocol):
+    """Measures architectures.
+
+    Attributes:
+        names: Names of the scores to combine.
+    """
+
+    names: tuple[str, ...]
+
+    def __call__(self, genotype: AnyGenotype, limits: Limits) -> dict[str, float]:
+        """Return ``COSTS`` and, unless they are beyond the limits, scores, by name."""
+
+
+class UntrainedScorer:
+    """Measures the networks of a retraining before any training.
+
+    Args:
+        config: Configuration of the retraining; its genotype is not used.
+
+    Raises:
+        ConfigError: If the data set has too few samples.
+    """
+
+    def __init__(self, config: RetrainConfig) -> None:
+        self._setup = UntrainedSetup(config, SCORES, SAMPLES)
+        example = config.space.random(torch.Generator().manual_seed(0))
+        unsupported = self._setup.unsupported(self._setup.network(example))
+        self.names = tuple(name for name in SCORES if name not in unsupported)
+
+    def __call__(self, genotype: AnyGenotype, limits: Limits) -> dict[str, float]:
+        network = self._setup.network(genotype)
+        costs = {"macs": float(network.macs), "parameters": float(network.parameters)}
+        if limits.excess(network.macs, network.parameters) > 1:
+            return costs
+        return {**costs, **score_network(network, self.names)}
