@@ -1,0 +1,266 @@
+"""The data sets, baselines and results of ``experiments/own_data.py``, at a small size."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import wave
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from darts.data import load
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+
+
+@pytest.fixture(scope="module")
+def own_data() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(EXPERIMENTS))
+        import own_data
+
+        yield own_data
+
+
+@pytest.fixture
+def args(own_data, tmp_path, monkeypatch) -> argparse.Namespace:
+    """Arguments of a command whose results are written to a temporary folder."""
+    import records
+
+    (tmp_path / "README.md").write_text("<!-- own_data -->\n<!-- end of own_data -->\n")
+    monkeypatch.setattr(records, "HERE", tmp_path)
+    monkeypatch.setattr(own_data, "HERE", tmp_path)
+    return argparse.Namespace(
+        data=published(tmp_path / "published"),
+        out=tmp_path / "out",
+        only=None,
+        minutes=0.1,
+        seeds=[0],
+        epochs=1,
+        device="cpu",
+        clock="processor",
+    )
+
+
+def published(folder: Path) -> Path:
+    """Write small files in the layout of the published data; return their folder."""
+    random = np.random.default_rng(0)
+    (folder / "ptb").mkdir(parents=True)
+    for split in ("train", "valid", "test"):
+        words = random.choice(["a", "bc", "def"], (4000, 8))
+        text = "".join(" ".join(line) + "\n" for line in words)
+        (folder / "ptb" / f"ptb.{split}.txt").write_text(text)
+    (folder / "agnews").mkdir()
+    with (folder / "agnews" / "test.csv").open("w", newline="") as file:
+        topics = ("war vote", "match goal", "stocks bank", "chip web")
+        for row in range(3800):
+            number = row % 4
+            csv.writer(file).writerow([number + 1, topics[number], f"item {row}"])
+    (folder / "fsdd" / "recordings").mkdir(parents=True)
+    for digit in range(2):
+        for index in range(10):
+            path = folder / "fsdd" / "recordings" / f"{digit}_ann_{index}.wav"
+            with wave.open(str(path), "wb") as recording:
+                recording.setparams((1, 2, 8000, 0, "NONE", ""))
+                tone = np.sin(np.arange(4000) * (0.2 + digit)) * 8000 + random.normal(0, 100, 4000)
+                recording.writeframes(tone.astype("<i2").tobytes())
+    return folder
+
+
+def digest(folder: Path) -> dict[str, str]:
+    """Return the hash of each file below a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
+
+
+def test_prepared_files_are_reproducible(own_data, args, tmp_path):
+    for name in ("wine", "noisy", "digits_28", "words_60k", "news_2000", "spoken_digits", "voices"):
+        first, second = tmp_path / "first" / name, tmp_path / "second" / name
+        for folder in (first, second):
+            assert own_data.DATA_SETS[name].prepare(args.data, folder)
+        assert digest(first) == digest(second)
+        assert digest(first)
+
+
+def test_training_and_test_parts_are_disjoint(own_data, args):
+    args.only = ["noisy", "news_2000", "spoken_digits"]
+    for dataset, folder in own_data.prepared(args):
+        if dataset.kind == "recordings":
+            parts = [
+                {path.name for path in folder.glob(f"{part}/*/*")}
+                for part in ("train", "valid", "test")
+            ]
+            assert [len(part) for part in parts] == [12, 4, 4]
+        else:
+            parts = [
+                set((folder / f"{part}.csv").read_text().splitlines()[1:])
+                for part in ("train", "test")
+            ]
+        assert not set.intersection(*parts)
+
+
+def test_the_package_reads_the_prepared_folders(own_data, args):
+    args.only = ["wine", "digits_28", "chars_60k", "news_2000", "spoken_digits"]
+    for dataset, folder in own_data.prepared(args):
+        overrides = dict(text.split("=") for text in own_data.OVERRIDES[dataset.kind])
+        source = load(
+            overrides["dataset"],
+            root=folder,
+            **({"level": overrides["dataset.level"]} if "dataset.level" in overrides else {}),
+        )
+        assert len(source.train) > len(source.test) > 0
+
+
+def test_sets_without_published_data_are_left_out(own_data, args, capsys):
+    args.data, args.only = None, ["wine", "chars_60k"]
+    assert [dataset.name for dataset, _ in own_data.prepared(args)] == ["wine"]
+    assert "chars_60k: left out, because --data has no folder ptb" in capsys.readouterr().out
+
+
+def test_baselines_are_recorded_once(own_data, args, tmp_path, monkeypatch):
+    import own_data_baselines as baselines
+
+    monkeypatch.setattr(baselines, "MIN_STEPS", 2)
+    args.only = ["wine", "digits_28", "words_60k", "news_2000", "spoken_digits"]
+    sets = own_data.DATA_SETS
+    own_data.run_baselines(args)
+    rows = {
+        row["data"]: row for row in json.loads((tmp_path / "results/own_data.json").read_text())
+    }
+    assert list(rows) == args.only
+    assert rows["wine"]["test"] > 0.9
+    assert rows["news_2000"]["test"] == 1.0
+    assert 1 < rows["words_60k"]["test"] < 10
+    for name, row in rows.items():
+        assert row["metric"] == sets[name].metric
+        assert row["epochs"] == (None if name in ("wine", "news_2000") else 1)
+
+    def fail(*_: object) -> None:
+        raise AssertionError("a finished row is repeated")
+
+    monkeypatch.setattr(own_data, "run_baseline", fail)
+    own_data.run_baselines(args)
+    args.only, args.seeds = ["wine"], [1]
+    with pytest.raises(AssertionError, match="repeated"):
+        own_data.run_baselines(args)
+
+
+def test_find_gets_the_path_and_the_budget_only(own_data, args, tmp_path, monkeypatch):
+    args.only, calls = ["chars_60k", "wine"], []
+
+    def run(command, directory, *overrides):
+        calls.append((command, *overrides))
+        score = {"test_perplexity": 5.0, "test_accuracy": 0.75}
+        return {**score, "baseline_test_accuracy": 0.5, "seconds": 7.0, "parameters": 10}
+
+    monkeypatch.setattr(own_data, "run", run)
+    own_data.run_find(args)
+    root = (args.out / "data" / "wine").resolve()
+    assert calls[1] == (
+        "find",
+        "dataset=csv",
+        f"dataset.root={root}",
+        "budget.minutes=0.1",
+        "seed=0",
+        "device=cpu",
+    )
+    args.only = ["wine"]
+    own_data.run_baselines(args)
+    own_data.write_table(args)
+    with (tmp_path / "results" / "own_data.csv").open(newline="") as file:
+        (line,) = csv.DictReader(file)
+    assert (line["test of find"], line["find's own baseline"]) == ("75.00", "50.00")
+    plain = float(line["test of the baseline"])
+    assert line["find minus baseline"].startswith(f"{75 - plain:+.2f} [")
+    assert "| `wine` | table | 124 | 54 |" in (tmp_path / "README.md").read_text()
+
+
+def test_failed_runs_of_find_are_reported_after_the_others(own_data, args, monkeypatch):
+    args.only = ["wine", "breast_cancer"]
+
+    def run(command, directory, *overrides):
+        if directory.name.startswith("wine"):
+            raise own_data.subprocess.CalledProcessError(1, command)
+        return {"test_accuracy": 0.75, "seconds": 7.0}
+
+    monkeypatch.setattr(own_data, "run", run)
+    with pytest.raises(SystemExit, match=r"1 runs failed:\n.*wine-0-0\.1: exit code 1"):
+        own_data.run_find(args)
+    assert [row["data"] for row in own_data.record("own_data", own_data.KEY, [])] == [
+        "breast_cancer"
+    ]
+
+
+def test_the_interval_is_that_of_newcombe(own_data):
+    # Newcombe 1998, table II, method 10: 56 of 70 and 48 of 80; 0 of 10 and 0 of 10.
+    assert own_data.difference_interval(0.8, 70, 0.6, 80) == pytest.approx(
+        (0.0524, 0.3339), abs=1e-4
+    )
+    assert own_data.difference_interval(0, 10, 0, 10) == pytest.approx((-0.2775, 0.2775), abs=1e-4)
+
+
+def test_training_keeps_the_best_epoch_and_the_time_limit(own_data):
+    import own_data_baselines as baselines
+
+    limits = baselines.Limits(seconds=1e9, epochs=5, seed=0, clock=lambda: 0.0)
+    net = torch.nn.Linear(1, 1)
+    seen, scores = [], iter([(3.0,), (1.0,), (2.0,), (1.0,), (4.0,)])
+
+    def losses():
+        yield net(torch.ones(1, 1)).sum()
+
+    def validate():
+        seen.append(net.weight.item())
+        return next(scores)
+
+    assert baselines.fit(net, losses, validate, limits, lr=0.1, begin=0.0) == ((1.0,), 2, 5)
+    assert net.weight.item() == seen[1] != seen[4]
+    late = replace(limits, seconds=10.0, clock=lambda: 11.0)
+    _, _, epochs = baselines.fit(net, losses, lambda: (0.0,), late, lr=0.1, begin=0.0)
+    assert epochs == 1
+
+
+def test_the_loss_of_a_text_carries_the_state(own_data):
+    import own_data_baselines as baselines
+
+    torch.manual_seed(0)
+    net = baselines.PlainLstm(5, "word").eval()
+    tokens = torch.randint(5, (1201,))
+    with torch.no_grad():
+        logits, _ = net(tokens[:-1, None])
+        expected = F.cross_entropy(logits[:, 0], tokens[1:])
+        assert baselines.text_loss(net, tokens, columns=1) == pytest.approx(
+            float(expected), rel=1e-5
+        )
+
+
+def test_shifts_move_images_and_fill_with_zeros(own_data):
+    import own_data_baselines as baselines
+
+    torch.manual_seed(0)
+    image = torch.arange(1.0, 26).view(1, 1, 5, 5)
+    seen = set()
+    for moved in baselines.shifted(image.expand(300, 1, 5, 5), 1):
+        candidates = {
+            (down, right): F.pad(image, (1, 1, 1, 1))[
+                0, :, 1 - down : 6 - down, 1 - right : 6 - right
+            ]
+            for down in (-1, 0, 1)
+            for right in (-1, 0, 1)
+        }
+        matches = [key for key, value in candidates.items() if torch.equal(value, moved)]
+        assert len(matches) == 1
+        seen.add(matches[0])
+    assert len(seen) == 9
