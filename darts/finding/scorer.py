@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
-from darts.config import RetrainConfig
+from darts.config import ConfigError, RetrainConfig
 from darts.hpo.untrained_setup import UntrainedSetup
 from darts.judging.training_free import score_network
 from darts.spaces import AnyGenotype
@@ -18,7 +19,7 @@ SCORES = ("expressivity", "trainability", "macs", "naswot", "synflow", "zico")
 """Scores that are combined, as far as they apply to a space."""
 
 SAMPLES = 16
-"""Samples per batch."""
+"""Samples per batch; fewer for data sets that are too small."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class UntrainedScorer:
     """
 
     def __init__(self, config: RetrainConfig) -> None:
-        self._setup = UntrainedSetup(config, SCORES, SAMPLES)
+        self._setup = _setup(config)
         example = config.space.random(torch.Generator().manual_seed(0))
         unsupported = self._setup.unsupported(self._setup.network(example))
         self.names = tuple(name for name in SCORES if name not in unsupported)
@@ -78,3 +79,15 @@ class UntrainedScorer:
         if limits.excess(network.macs, network.parameters) > 1:
             return costs
         return {**costs, **score_network(network, self.names)}
+
+
+def _setup(config: RetrainConfig) -> UntrainedSetup:
+    """Return the setup with the largest batches that the data set is enough for.
+
+    Raises:
+        ConfigError: If the data set has too few samples for batches of two.
+    """
+    for samples in (SAMPLES, SAMPLES // 2, SAMPLES // 4):
+        with contextlib.suppress(ConfigError):
+            return UntrainedSetup(config, SCORES, samples)
+    return UntrainedSetup(config, SCORES, 2)
