@@ -11,10 +11,6 @@ published data in folders ``cifar10``, ``fsdd``, ``ptb`` and ``agnews``; data se
 missing are left out. ``--only NAME ...`` selects data sets. Finished rows are not repeated, and an
 interrupted run of ``darts.find`` is resumed. The results are written to results/own_data.json, the
 table to results/own_data.csv and README.md.
-
-References:
-    Newcombe, "Interval estimation for the difference between independent proportions", Statistics
-    in Medicine 17, 1998, method 10.
 """
 
 from __future__ import annotations
@@ -22,17 +18,16 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import math
 import statistics
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from own_data_baselines import Limits, run_baseline
 from own_data_images import IMAGES
+from own_data_samples import correct_samples, pack, paired_interval, unpack, unpaired_interval
 from own_data_sets import OVERRIDES, ROWS_AND_TEXTS, DataSet
 from records import HERE, Row, hardware, mean_and_deviation, put_table, record, table
 from runs import run
@@ -98,7 +93,8 @@ def run_baselines(args: argparse.Namespace) -> None:
         clock = time.process_time if args.clock == "processor" else time.monotonic
         limits = Limits(60 * args.minutes, args.epochs, key["seed"], args.device, clock)
         result = run_baseline(dataset, folder, limits)
-        values = {name: value for name, value in vars(result).items() if name != "predictions"}
+        values = vars(result).copy()
+        correct = values.pop("correct")
         row = {
             **key,
             "model": values.pop("method"),
@@ -107,10 +103,8 @@ def run_baselines(args: argparse.Namespace) -> None:
             "seconds": round(time.monotonic() - begin, 1),
             "processor_seconds": round(time.process_time() - processor, 1),
         }
-        if result.predictions is not None:
-            path = args.out / "baselines" / f"{dataset.name}-{key['seed']}-{args.minutes:g}.npz"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(path, predictions=result.predictions)
+        if correct is not None:
+            row["correct"] = pack(correct)
         save(dataset, row)
 
 
@@ -118,7 +112,9 @@ def run_find(args: argparse.Namespace) -> None:
     """Run ``darts.find`` where a row is missing; report failed runs at the end."""
     failed = []
     for dataset, folder, key in missing(args, FIND):
-        directory = args.out / "find" / f"{dataset.name}-{key['seed']}-{args.minutes:g}"
+        directory = (
+            args.out / "find" / f"{args.minutes:g}_minutes" / f"{dataset.name}-{key['seed']}"
+        )
         try:
             summary = run(
                 "find",
@@ -130,46 +126,23 @@ def run_find(args: argparse.Namespace) -> None:
                 f"device={args.device}",
             )
         except subprocess.CalledProcessError as error:
-            failed.append(f"{directory}: exit code {error.returncode}, see {directory}.log")
+            failed.append(
+                f"{directory}: exit code {error.returncode}, see {directory.with_suffix('.log')}"
+            )
             print(failed[-1], flush=True)
             continue
-        scores = {name: summary[name] for name in summary if name.startswith("baseline")}
-        save(
-            dataset,
-            {
-                **key,
-                "test": summary[f"test_{dataset.metric}"],
-                **scores,
-                "weights": summary.get("parameters"),
-                "seconds": round(summary["seconds"], 1),
-            },
-        )
+        row = {
+            **key,
+            "test": summary[f"test_{dataset.metric}"],
+            **{name: summary[name] for name in summary if name.startswith("baseline")},
+            "weights": summary.get("parameters"),
+            "seconds": round(summary["seconds"], 1),
+        }
+        if dataset.metric == "accuracy":
+            row["correct"] = pack(correct_samples(directory, args.device))
+        save(dataset, row)
     if failed:
         raise SystemExit(f"{len(failed)} runs failed:\n" + "\n".join(failed))
-
-
-def difference_interval(
-    ours: float, our_samples: int, theirs: float, their_samples: int
-) -> tuple[float, float]:
-    """Return Newcombe's 95 % interval of a difference of two accuracies on unpaired samples.
-
-    The accuracies are means over seeds. The interval covers the choice of the test samples, not
-    the seeds. Both methods use the same samples, so it is wider than one of paired predictions.
-    """
-    low, high = _wilson(ours, our_samples)
-    their_low, their_high = _wilson(theirs, their_samples)
-    difference = ours - theirs
-    return (
-        difference - math.hypot(ours - low, their_high - theirs),
-        difference + math.hypot(high - ours, theirs - their_low),
-    )
-
-
-def _wilson(share: float, count: int) -> tuple[float, float]:
-    z2 = 1.959964**2
-    center = (share + z2 / (2 * count)) / (1 + z2 / count)
-    half = math.sqrt(z2 * (share * (1 - share) + z2 / (4 * count)) / count) / (1 + z2 / count)
-    return center - half, center + half
 
 
 def own_baseline(row: Row) -> float | None:
@@ -179,6 +152,25 @@ def own_baseline(row: Row) -> float | None:
         if isinstance(row[name], float):
             return float(row[name])
     return None
+
+
+def budget_seconds(row: Row) -> float:
+    """Return the seconds by the clock that limits the row."""
+    return float(row["processor_seconds" if row.get("clock") == "processor" else "seconds"])
+
+
+def interval(ours: Sequence[Row], theirs: Sequence[Row]) -> tuple[float, float]:
+    """Return the interval of the difference of two accuracies; the same samples are paired.
+
+    If no sample distinguishes the methods, as with two perfect scores, it is the unpaired one.
+    """
+    count = int(theirs[0]["samples"])
+    flags = [[unpack(row["correct"], count) for row in rows] for rows in (ours, theirs)]
+    low, high = paired_interval(*flags)
+    if low < high:
+        return low, high
+    means = [statistics.mean(row["test"] for row in rows) for rows in (ours, theirs)]
+    return unpaired_interval(means[0], means[1], count, count)
 
 
 def describe(group: Sequence[Row]) -> list[object]:
@@ -200,8 +192,7 @@ def describe(group: Sequence[Row]) -> list[object]:
         ours, theirs = statistics.mean(scores[FIND]), statistics.mean(scores[BASELINE])
         difference = f"{ours - theirs:+.{digits}f}"
         if accuracy:
-            count = plain["samples"]
-            low, high = difference_interval(ours / 100, count, theirs / 100, count)
+            low, high = interval(rows[FIND], rows[BASELINE])
             difference += f" [{100 * low:+.2f}, {100 * high:+.2f}]"
     return [
         f"`{dataset.name}`",
@@ -217,7 +208,7 @@ def describe(group: Sequence[Row]) -> list[object]:
         difference,
         f"{len(rows[BASELINE])}, {len(rows[FIND])}",
         ", ".join(
-            f"{statistics.mean(row['seconds'] for row in rows[name]):.0f}" if rows[name] else "-"
+            f"{statistics.mean(map(budget_seconds, rows[name])):.0f}" if rows[name] else "-"
             for name in (BASELINE, FIND)
         ),
         first["hardware"],

@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from own_data_networks import PlainConvNet, PlainLstm
+from own_data_samples import Flags
 from own_data_sets import DataSet
 from PIL import Image
 from torch import Tensor, nn
@@ -72,8 +72,8 @@ class Result:
         epochs: Epochs of a network.
         chosen: What validation data decided, for example the best epoch.
         information: Test scores of other models, which decided nothing.
-        predictions: Predicted class of each test sample, sorted by class and file, or as in
-            test.csv.
+        correct: Whether each test sample is classified correctly, in the order of classes and
+            files or of the lines of test.csv; None for texts.
     """
 
     method: str
@@ -85,7 +85,7 @@ class Result:
     epochs: int | None = None
     chosen: str = ""
     information: str = ""
-    predictions: NDArray[np.int64] | None = None
+    correct: Flags | None = None
 
 
 def run_baseline(dataset: DataSet, folder: Path, limits: Limits) -> Result:
@@ -221,17 +221,17 @@ def _train_convnet(
 
     score, best, epochs = fit(net, losses, validate, limits, lr=2e-3, begin=begin)
     with torch.no_grad():
-        predictions = predict(test[0]).argmax(1)
+        correct = (predict(test[0]).argmax(1) == test[1]).cpu().numpy()
     return Result(
         "convolutional network",
-        test=float((predictions == test[1]).float().mean()),
+        test=float(correct.mean()),
         samples=len(test[1]),
         train_samples=samples,
         valid=1 - score[0],
         weights=count_weights(net),
         epochs=epochs,
         chosen=f"epoch {best}",
-        predictions=predictions.cpu().numpy(),
+        correct=correct,
     )
 
 
@@ -321,14 +321,14 @@ def _table(dataset: DataSet, folder: Path, limits: Limits) -> Result:
     y, test_y = (np.array([row[-1] for row in rows]) for rows in (train, test))
     model = HistGradientBoostingClassifier(random_state=limits.seed).fit(x, y)
     linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(x, y)
-    predictions = model.predict(test_x)
+    correct = model.predict(test_x) == test_y
     return Result(
         "gradient boosting",
-        test=float((predictions == test_y).mean()),
+        test=float(correct.mean()),
         samples=len(test_y),
         train_samples=len(y),
         information=f"logistic regression {linear.score(test_x, test_y):.4f}",
-        predictions=np.searchsorted(model.classes_, predictions),
+        correct=correct,
     )
 
 
@@ -355,15 +355,15 @@ def _documents(dataset: DataSet, folder: Path, limits: Limits) -> Result:
         for inverse in (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # of the regularization strength
     }
     best = max(scores, key=lambda inverse: scores[inverse])
-    predictions = model(best).fit(texts, y).predict(test_texts)  # refitted on all documents
+    correct = model(best).fit(texts, y).predict(test_texts) == test_y  # refitted on all documents
     return Result(
         "TF-IDF, logistic regression",
-        test=float((predictions == test_y).mean()),
+        test=float(correct.mean()),
         samples=len(test_y),
         train_samples=len(y),
         valid=scores[best],
         chosen=f"C={best:g}",
-        predictions=predictions,
+        correct=correct,
     )
 
 

@@ -165,7 +165,9 @@ def test_find_gets_the_path_and_the_budget_only(own_data, args, tmp_path, monkey
         score = {"test_perplexity": 5.0, "test_accuracy": 0.75}
         return {**score, "baseline_test_accuracy": 0.5, "seconds": 7.0, "parameters": 10}
 
+    correct = np.arange(54) % 4 > 0
     monkeypatch.setattr(own_data, "run", run)
+    monkeypatch.setattr(own_data, "correct_samples", lambda run, device: correct)
     own_data.run_find(args)
     root = (args.out / "data" / "wine").resolve()
     assert calls[1] == (
@@ -196,19 +198,80 @@ def test_failed_runs_of_find_are_reported_after_the_others(own_data, args, monke
         return {"test_accuracy": 0.75, "seconds": 7.0}
 
     monkeypatch.setattr(own_data, "run", run)
-    with pytest.raises(SystemExit, match=r"1 runs failed:\n.*wine-0-0\.1: exit code 1"):
+    monkeypatch.setattr(own_data, "correct_samples", lambda run, device: np.ones(171, bool))
+    with pytest.raises(
+        SystemExit, match=r"1 runs failed:\n.*wine-0: exit code 1, see .*wine-0\.log"
+    ):
         own_data.run_find(args)
     assert [row["data"] for row in own_data.record("own_data", own_data.KEY, [])] == [
         "breast_cancer"
     ]
 
 
-def test_the_interval_is_that_of_newcombe(own_data):
-    # Newcombe 1998, table II, method 10: 56 of 70 and 48 of 80; 0 of 10 and 0 of 10.
-    assert own_data.difference_interval(0.8, 70, 0.6, 80) == pytest.approx(
-        (0.0524, 0.3339), abs=1e-4
+def test_the_unpaired_interval_is_that_of_newcombe(own_data):
+    # Newcombe 1998, table II, method 10: 56 of 70 and 48 of 80; 10 of 10 and 0 of 20.
+    interval = own_data.unpaired_interval
+    assert interval(0.8, 0.6, 70, 80) == pytest.approx((0.0524, 0.3339), abs=1e-4)
+    assert interval(1.0, 0.0, 10, 20) == pytest.approx((0.6791, 1.0), abs=1e-4)
+
+
+def test_the_paired_interval_has_its_coverage(own_data):
+    random = np.random.default_rng(0)
+    covered = 0
+    for _ in range(2000):
+        hard = random.random(400)
+        ours = [random.random(400) > 0.6 * hard for _ in range(2)]
+        theirs = [random.random(400) > 0.8 * hard]
+        low, high = own_data.paired_interval(ours, theirs)
+        covered += low < 0.1 < high
+    assert covered / 2000 == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.parametrize("count", [1, 8, 13])
+def test_flags_survive_packing(own_data, count):
+    flags = np.arange(count) % 3 == 0
+    assert np.array_equal(own_data.unpack(own_data.pack(flags), count), flags)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["table", "documents"])
+def test_correct_samples_are_in_the_order_of_the_file(own_data, tmp_path, kind):
+    from own_data_samples import correct_samples
+    from runs import run
+
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 200)
+    swapped = random.random(200) < 0.3  # of the test file only
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for split, written in (("train", labels), ("test", labels ^ swapped)):
+        lines = ["x,label"] if kind == "table" else ["text,label"]
+        for label, word in zip(written, labels, strict=True):
+            text = ("good ", "bad ")[word] * random.integers(1, 9)
+            lines.append(f"{word if kind == 'table' else text},{label}")
+        (folder / f"{split}.csv").write_text("\n".join(lines))
+    genotype = {
+        "table": '{"space":"mlp","layers":["relu_64"]}',
+        "documents": '{"space":"transformer","blocks":[["identity","gelu_1"]]}',
+    }[kind]
+    (tmp_path / "genotype.json").write_text(genotype)
+    summary = run(
+        "retrain",
+        tmp_path / "run",
+        *own_data.OVERRIDES[kind],
+        f"dataset.root={folder}",
+        f"space={'mlp' if kind == 'table' else 'transformer'}",
+        f"genotype={tmp_path / 'genotype.json'}",
+        "epochs=8",
+        "optimizer.lr=0.02",
+        "loader.batch_size=16",
+        "tracking.figures=false",
+        "tracking.tensorboard=false",
+        "device=cpu",
     )
-    assert own_data.difference_interval(0, 10, 0, 10) == pytest.approx((-0.2775, 0.2775), abs=1e-4)
+    correct = correct_samples(tmp_path / "run", "cpu")
+    assert np.array_equal(correct, ~swapped)
+    assert correct.mean() == pytest.approx(summary["test_accuracy"])
 
 
 def test_training_keeps_the_best_epoch_and_the_time_limit(own_data):
