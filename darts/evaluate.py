@@ -9,20 +9,20 @@ import torch
 
 from darts.config import ConfigError, EvaluateConfig, Invocation, launch, one_of
 from darts.data import Batch, Loader, load_split
-from darts.data_modules import DataModule, make_data_module
+from darts.data_modules import DataModule
 from darts.judging.edge_importance import ImportanceFile, edge_importances, has_removable_edges
 from darts.plotting.genotype import draw_edge_importances
 from darts.plotting.run_figures import save_confusion
 from darts.plotting.style import save_figure
 from darts.reading import JsonObject
+from darts.recipes.evaluation import build_on, open_data
 from darts.recipes.trained import TrainedNetwork, find_checkpoint
 from darts.spaces import NetworkBase
 from darts.tasks import Objective
 from darts.tracking import Energy, grams_of_co2, print_summary
 from darts.tracking.formats import is_fraction
 from darts.tracking.optional import optional
-from darts.training.checkpoint import CheckpointError
-from darts.training.device import check_precision, resolve_device, seed_everything
+from darts.training.device import check_precision, resolve_device
 from darts.training.distributed import Ranks, distributed
 from darts.training.run import energy_meter
 from darts.training.run_directory import RunDirectory
@@ -74,14 +74,14 @@ def measure(config: EvaluateConfig, trained: TrainedNetwork, ranks: Ranks) -> Ev
     # Before the data is read, which takes long.
     needs_subsets = config.split == "valid" or config.importance
     subsets = load_split(trained.file.parent / "split.npz") if needs_subsets else {}
-    data = open_data(config, trained, ranks)
+    data = open_data(
+        trained, ranks, root=config.root, batch_size=config.batch_size, workers=config.workers
+    )
     loader = data.held_out_loader(config.split, subsets)
     if loader is None:
         name = trained.config.dataset.name
         raise ConfigError(f"split={config.split}: the retraining on {name} has no such split")
-    net = trained.build().to(ranks.device)
-    # As in training: the memory layout affects the last bits of a score.
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = build_on(trained, ranks.device)
     objective = trained.config.task.objective(data.target_names)
     one_of("metric", trained.config.metric, objective.scores(ranks.device).metric_names)
     importance = None
@@ -135,26 +135,6 @@ def print_results(trained: TrainedNetwork, evaluation: Evaluation) -> None:
     scores, prefix = evaluation.summary, f"{evaluation.split}_"
     shown = {key: value for key, value in scores.items() if key.startswith(prefix)}
     print_summary("evaluate", {**shown, "samples": scores["samples"], "epoch": trained.epoch})
-
-
-def open_data(config: EvaluateConfig, trained: TrainedNetwork, ranks: Ranks) -> DataModule:
-    """Return the data of the retraining, with the configured root and batch size.
-
-    Raises:
-        CheckpointError: When the data set has other classes or words than in training.
-    """
-    dataset, loader = trained.config.dataset, trained.config.loader
-    dataset.root = config.root or dataset.root
-    loader.eval_batch_size = config.batch_size or loader.eval_batch_size
-    loader.workers = config.workers
-    seed_everything(trained.config.seed)
-    data = make_data_module(trained.config, ranks)
-    if tuple(data.target_names) != trained.target_names:
-        raise CheckpointError(
-            f"{trained.file}: trained on {len(trained.target_names)} {data.target_noun}, which "
-            f"differ from the {len(data.target_names)} of {dataset.name} in {dataset.root}"
-        )
-    return data
 
 
 def score_split(

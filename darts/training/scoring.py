@@ -22,6 +22,7 @@ def evaluate(
     device: torch.device,
     precision: str = "fp32",
     forward: Callable[..., Any] | None = None,
+    observe: Callable[[Any, Batch], None] | None = None,
 ) -> dict[str, float]:
     """Return all metrics of the objective, by name; the network is in evaluation mode meanwhile.
 
@@ -32,6 +33,7 @@ def evaluate(
         device: Device of the batches and the network.
         precision: Precision of the forward passes; metrics are computed in float32.
         forward: Called instead of ``net``, for example with fixed mixing weights.
+        observe: Called with the predictions for each batch and the batch.
     """
     scores = objective.scores(device)
     training = net.training
@@ -41,6 +43,8 @@ def evaluate(
             with autocast(precision, device):
                 outputs = objective.predict(forward or net, batch)
             scores.update(outputs, batch)
+            if observe is not None:
+                observe(outputs, batch)
     finally:
         net.train(training)
     return scores.compute()

@@ -1,0 +1,188 @@
+"""How much better a found network is than a baseline on the test split, with an interval.
+
+Both networks are scored once, on the same samples. The interval describes the choice of the test
+samples only, see ``darts.finding.resampling``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from darts.config import ConfigError, one_of
+from darts.data import IGNORE_INDEX, Batch, PairBatch, Window
+from darts.data.words import PADDING
+from darts.finding.resampling import Numbers, paired_interval
+from darts.finding.sample_metrics import SampleMetric, sample_metric
+from darts.recipes.evaluation import build_on, open_data
+from darts.recipes.trained import TrainedNetwork, find_checkpoint
+from darts.training.distributed import Ranks
+from darts.training.scoring import evaluate
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The difference between a found network and a baseline on the test split.
+
+    Attributes:
+        metric: Name of the steering metric.
+        found, baseline: All test scores of each network, by name.
+        difference: Improvement of the steering metric: positive if the found network is better,
+            also for metrics of which lower values are better.
+        low, high: 95 % interval of the difference; both None for too few groups or a difference
+            that is not finite.
+        samples: Number of test samples; of target tokens for text.
+        groups: Number of units that are resampled: samples, sentences, or blocks of a text.
+    """
+
+    metric: str
+    found: Mapping[str, float]
+    baseline: Mapping[str, float]
+    difference: float
+    low: float | None
+    high: float | None
+    samples: int
+    groups: int
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval is above 0."""
+        return self.low is not None and self.low > 0
+
+
+def measure_gain(
+    found: Path,
+    baseline: Path,
+    *,
+    metric: str,
+    draws: int = 10_000,
+    seed: int = 0,
+    device: str = "auto",
+) -> Gain:
+    """Score two retrainings on the test split, once, and compare them.
+
+    Two references to the same checkpoint have a difference and an interval of exactly 0.
+
+    Args:
+        found, baseline: Run directories of retrainings, or their checkpoint files.
+        metric: Name of the steering metric.
+        draws: Number of resamples of the bootstrap.
+        seed: Seed of the resamples.
+        device: Device that scores the networks, see ``darts.training.device.resolve_device``.
+
+    Raises:
+        ConfigError: If there is no such checkpoint, metric or test split, if the two retrainings
+            have different test data, or under torchrun with several processes.
+        CheckpointError: If a checkpoint is damaged or its data set has changed.
+    """
+    ranks = Ranks(device)
+    if ranks.size > 1:
+        raise ConfigError("the test split is scored in one process; start without torchrun")
+    files = [find_checkpoint(str(reference)).resolve() for reference in (found, baseline)]
+    ours = theirs = _score(TrainedNetwork.load(str(files[0])), metric, ranks)
+    if files[0] != files[1]:
+        network = TrainedNetwork.load(str(files[1]))
+        # The order of sentences depends on the batch size.
+        theirs = _score(network, metric, ranks, batch_size=ours.batch_size)
+    same_task = (ours.task, ours.target_names) == (theirs.task, theirs.target_names)
+    if not same_task or not torch.equal(ours.targets, theirs.targets):
+        raise ConfigError(
+            f"{files[0]} and {files[1]} have different tasks or test data; compare retrainings "
+            "with the same dataset and task settings"
+        )
+    sign = 1 if ours.higher_is_better else -1
+    units = ours.metric.units(ours.results)
+    bounds = paired_interval(
+        units, ours.metric.units(theirs.results), ours.metric.value, draws=draws, seed=seed
+    )
+    low, high = (None, None) if bounds is None else sorted(sign * bound for bound in bounds)
+    return Gain(
+        metric=metric,
+        found=ours.scores,
+        baseline=theirs.scores,
+        difference=0.0 + sign * (ours.scores[metric] - theirs.scores[metric]),  # never -0.0
+        low=low,
+        high=high,
+        samples=ours.samples,
+        groups=len(units),
+    )
+
+
+@dataclass(frozen=True)
+class _TestScores:
+    """The scores of a network on the test split.
+
+    Attributes:
+        task, target_names: Names of the task and of the targets.
+        scores: All metrics by name.
+        metric: The steering metric as a function of the results.
+        higher_is_better: Direction of the steering metric.
+        results: Results of all samples, ``(n, k)``.
+        targets: Targets of all samples in the same order, ``(m,)`` int64.
+        samples: Number of samples or target tokens.
+        batch_size: Batch size of evaluation.
+    """
+
+    task: str
+    target_names: tuple[str, ...]
+    scores: dict[str, float]
+    metric: SampleMetric
+    higher_is_better: bool
+    results: Numbers
+    targets: Tensor
+    samples: int
+    batch_size: int
+
+
+def _score(
+    trained: TrainedNetwork, metric: str, ranks: Ranks, batch_size: int | None = None
+) -> _TestScores:
+    """Score a network on the test split as ``darts.evaluate`` does; keep the results of samples."""
+    data = open_data(trained, ranks, batch_size=batch_size)
+    loader = data.held_out_loader("test", {})
+    if loader is None:
+        raise ConfigError(
+            f"dataset={trained.config.dataset.name}: has no test split, on which networks could "
+            "be compared"
+        )
+    objective = trained.config.task.objective(data.target_names)
+    one_of("metric", metric, objective.scores(ranks.device).metric_names)
+    per_sample = sample_metric(objective, metric, trained.target_names, ranks.device)
+    results: list[Tensor] = []
+    targets: list[Tensor] = []
+    samples = 0
+
+    def observe(outputs: object, batch: Batch) -> None:
+        nonlocal samples
+        results.append(per_sample.results(outputs, batch).cpu())
+        targets.append(_targets(batch).cpu())
+        samples += objective.num_samples(batch)
+
+    net = build_on(trained, ranks.device)
+    with torch.inference_mode():
+        scores = evaluate(net, loader.epoch(0), objective, device=ranks.device, observe=observe)
+    return _TestScores(
+        task=trained.config.task.name,
+        target_names=trained.target_names,
+        scores=scores,
+        metric=per_sample,
+        higher_is_better=objective.metrics[metric].higher_is_better,
+        results=np.asarray(torch.cat(results).numpy(), dtype=np.float64),
+        targets=torch.cat(targets),
+        samples=samples,
+        batch_size=trained.config.loader.eval_batch_size,
+    )
+
+
+def _targets(batch: Batch) -> Tensor:
+    """Return the targets of a batch without padding, ``(n,)`` int64, sample by sample."""
+    if isinstance(batch, (Window, PairBatch)):
+        padding = IGNORE_INDEX if isinstance(batch, Window) else PADDING
+        by_sample = batch.targets.t()
+        return by_sample[by_sample != padding]
+    return batch[1]

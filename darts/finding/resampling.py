@@ -1,0 +1,127 @@
+"""The paired bootstrap: how certain is the difference of two networks' scores on one test split?
+
+A resample draws as many samples as the split has, with replacement, and both networks are scored
+on it. The spread of the difference over resamples is its uncertainty due to the choice of the
+samples. It contains no variance of the training: for that, train several seeds.
+
+References:
+    Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
+    Hesterberg, "What Teachers Should Know About the Bootstrap", The American Statistician, 2015:
+    the expanded percentile interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darts.judging.statistics import LEVEL
+
+Numbers = NDArray[np.float64]
+Value = Callable[[Numbers, Numbers], Numbers]
+"""Computes the metric of resamples, ``(draws,)``. Its arguments are how often each resample
+contains each unit, ``(draws, units)``, and the results of the units, ``(units, k)``."""
+
+MIN_UNITS = 10  # units that an interval needs
+_CHUNK = 2**18  # entries of one matrix of counts, which fit into the cache
+_MAX_DRAWN = 5 * 10**7  # units that are drawn one by one, which bounds the time to seconds
+_MIN_DRAWS = 1_000
+_REPEATED = 8  # occurrences of the average distinct result from which they are drawn together
+
+
+def paired_interval(
+    found: Numbers,
+    baseline: Numbers,
+    value: Value,
+    *,
+    draws: int = 10_000,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> tuple[float, float] | None:
+    """Return the expanded percentile interval of ``value`` of found minus that of baseline.
+
+    The percentiles are those of the normal distribution beyond the quantiles of Student's t with
+    ``units - 1`` degrees of freedom, because percentile intervals are too narrow for few units.
+
+    Args:
+        found, baseline: Results of each unit, ``(units, k)``; equal rows are the same unit.
+        value: Computes the metric from the results.
+        draws: Number of resamples; fewer, but at least 1,000, for more than 5,000 units whose
+            results almost never repeat, such as losses.
+        seed: Seed of the resamples.
+        level: Confidence level.
+
+    Returns:
+        Both bounds; None for fewer than ``MIN_UNITS`` units or a difference that is not finite.
+
+    Raises:
+        ValueError: If the two networks have different numbers of units.
+    """
+    if len(found) != len(baseline):
+        raise ValueError(f"{len(found)} and {len(baseline)} units cannot be paired")
+    units = len(found)
+    if units < MIN_UNITS:
+        return None
+    if np.array_equal(found, baseline):
+        return 0.0, 0.0
+    if not (np.isfinite(found).all() and np.isfinite(baseline).all()):
+        return None
+    # Units with equal results are interchangeable, so a resample is a multinomial count of the
+    # distinct results: often a few hundred instead of 10,000.
+    pairs = np.concatenate([found, baseline], axis=1)
+    distinct, occurrences = np.unique(pairs, axis=0, return_counts=True)
+    ours, theirs = distinct[:, : found.shape[1]], distinct[:, found.shape[1] :]
+    differences = np.concatenate(
+        [
+            value(counts, ours) - value(counts, theirs)
+            for counts in _resamples(occurrences, draws, np.random.default_rng(seed))
+        ]
+    )
+    tail = _expanded_tail(units, level)
+    low, high = np.quantile(differences, [tail, 1 - tail])
+    return (float(low), float(high)) if math.isfinite(low) and math.isfinite(high) else None
+
+
+def merge_consecutive(results: Numbers, units: int) -> Numbers:
+    """Return sums over at most ``units`` blocks of consecutive rows, ``(units, k)``.
+
+    Args:
+        results: Additive results of samples in the order of a text, ``(samples, k)``.
+        units: Maximum number of blocks; their lengths differ by at most one.
+    """
+    count = min(units, len(results))
+    starts = np.arange(count) * len(results) // count
+    return np.asarray(np.add.reduceat(results, starts, axis=0))
+
+
+def _resamples(
+    occurrences: NDArray[np.int64], draws: int, generator: np.random.Generator
+) -> Iterator[Numbers]:
+    """Yield how often each resample contains each distinct result, ``(chunk, distinct)``."""
+    units, distinct = int(occurrences.sum()), len(occurrences)
+    repeated = distinct * _REPEATED <= units
+    if not repeated:
+        draws = min(draws, max(_MIN_DRAWS, _MAX_DRAWN // units))
+    result_of = np.repeat(np.arange(distinct), occurrences)
+    chunk = max(1, _CHUNK // (distinct if repeated else units))
+    for start in range(0, draws, chunk):
+        count = min(chunk, draws - start)
+        if repeated:
+            counts = generator.multinomial(units, occurrences / units, size=count)
+        else:  # faster than multinomial for many distinct results
+            chosen = result_of[generator.integers(units, size=(count, units), dtype=np.uint32)]
+            chosen += distinct * np.arange(count)[:, None]
+            counts = np.bincount(chosen.ravel(), minlength=count * distinct)
+            counts = counts.reshape(count, distinct)
+        yield counts.astype(np.float64)
+
+
+def _expanded_tail(units: int, level: float) -> float:
+    """Return the share of resamples below the lower bound, and above the upper bound."""
+    from scipy.stats import norm, t
+
+    quantile = float(t.ppf((1 - level) / 2, units - 1))
+    return float(norm.cdf(math.sqrt(units / (units - 1)) * quantile))

@@ -1,0 +1,246 @@
+"""The gain of a found network over a baseline: scores, pairing, and the metrics of all tasks."""
+
+from __future__ import annotations
+
+import io
+import random
+import wave
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from darts import evaluate, retrain
+from darts.config import ConfigError, launch
+from darts.finding.gain import Gain, measure_gain
+from darts.tasks import TASKS
+
+FAST = ("tracking.tensorboard=false", "tracking.figures=false", "evaluate_test=false", "epochs=1")
+MLP = ("dataset=synthetic", "dataset.samples=64", "space=mlp")
+WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "then", "it", "ran")
+
+
+def trained(directory: Path, *overrides: str) -> Path:
+    """Retrain a tiny network without scoring the test split; return its run directory."""
+    with redirect_stdout(io.StringIO()):
+        arguments = [*FAST, *overrides, f"hydra.run.dir={directory}"]
+        summary = launch("retrain", retrain.check, retrain.retrain, arguments)
+    assert not [key for key in summary if key.startswith("test_")]
+    return directory
+
+
+def scores_of_evaluate(directory: Path, run: Path) -> dict[str, float]:
+    """Return the test scores of ``darts.evaluate``."""
+    with redirect_stdout(io.StringIO()):
+        arguments = [f"checkpoint={run}", f"hydra.run.dir={directory}"]
+        summary = launch("evaluate", evaluate.check, evaluate.evaluate, arguments)
+    return {key[5:]: value for key, value in summary.items() if key.startswith("test_")}
+
+
+def mlp(units: int) -> str:
+    """Return the override for a genotype with one hidden layer."""
+    return f'genotype={{"space": "mlp", "layers": ["relu_{units}"]}}'
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A wide network that is trained for some epochs, and a narrow one."""
+    folder = tmp_path_factory.mktemp("runs")
+    wide = trained(folder / "wide", *MLP, mlp(64), "epochs=8", "optimizer.lr=0.05")
+    return wide, trained(folder / "narrow", *MLP, mlp(4), "optimizer.lr=0.01")
+
+
+@pytest.fixture(scope="module")
+def gain(runs: tuple[Path, Path]) -> Gain:
+    return measure_gain(*runs, metric="accuracy", device="cpu")
+
+
+def test_the_scores_equal_those_of_evaluate(
+    runs: tuple[Path, Path], gain: Gain, tmp_path: Path
+) -> None:
+    for run, actual in zip(runs, (gain.found, gain.baseline), strict=True):
+        assert actual == scores_of_evaluate(tmp_path / run.name, run)
+
+
+def test_a_better_network_has_a_positive_gain_and_interval(gain: Gain) -> None:
+    assert gain.difference == gain.found["accuracy"] - gain.baseline["accuracy"] > 0.3
+    assert gain.low is not None
+    assert gain.high is not None
+    assert 0 < gain.low < gain.difference < gain.high < 1
+    assert gain.significant
+    assert (gain.samples, gain.groups) == (128, 128)
+
+
+def test_swapping_the_networks_changes_the_sign(runs: tuple[Path, Path], gain: Gain) -> None:
+    swapped = measure_gain(*runs[::-1], metric="accuracy", device="cpu")
+    assert swapped.difference == -gain.difference
+    assert swapped.low is not None
+    assert swapped.high is not None
+    assert (-swapped.high, -swapped.low) == pytest.approx((gain.low, gain.high), abs=1.01 / 128)
+    assert not swapped.significant
+
+
+def test_a_lower_loss_is_a_positive_difference(runs: tuple[Path, Path]) -> None:
+    gain = measure_gain(*runs, metric="loss", device="cpu")
+    assert gain.difference == gain.baseline["loss"] - gain.found["loss"] > 0
+    assert gain.low is not None
+    assert gain.high is not None
+    assert 0 < gain.low < gain.difference < gain.high
+
+
+def test_the_same_run_has_a_difference_of_zero(runs: tuple[Path, Path]) -> None:
+    gain = measure_gain(runs[1], runs[1] / "checkpoint.pt", metric="loss", device="cpu")
+    assert (gain.difference, gain.low, gain.high) == (0.0, 0.0, 0.0)
+    assert gain.found == gain.baseline
+    assert not gain.significant
+
+
+def test_equal_networks_in_two_runs_have_a_difference_of_zero(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    again = trained(tmp_path / "again", *MLP, mlp(4), "optimizer.lr=0.01")
+    gain = measure_gain(runs[1], again, metric="macro_f1", device="cpu")
+    assert (gain.difference, gain.low, gain.high) == (0.0, 0.0, 0.0)
+
+
+def test_different_test_data_and_unknown_metrics_are_refused(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    other = trained(tmp_path / "other", *MLP, mlp(4), "dataset.classes=5")
+    with pytest.raises(ConfigError, match="different tasks or test data"):
+        measure_gain(runs[0], other, metric="accuracy", device="cpu")
+    with pytest.raises(ConfigError, match="bleu"):
+        measure_gain(*runs, metric="bleu", device="cpu")
+
+
+def test_a_split_is_scored_once_per_network(
+    runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from darts.finding import gain
+
+    calls: list[Any] = []
+    original = gain.evaluate
+    monkeypatch.setattr(gain, "evaluate", lambda *a, **k: calls.append(a) or original(*a, **k))
+    measure_gain(*runs, metric="accuracy", device="cpu")
+    assert len(calls) == 2
+    measure_gain(runs[0], runs[0], metric="accuracy", device="cpu")
+    assert len(calls) == 3
+
+
+# All tasks.
+
+
+def sentences(draw: random.Random, count: int) -> list[str]:
+    """Return sentences in which each word determines the next one."""
+    starts = [(draw.randrange(len(WORDS)), draw.randrange(5, 9)) for _ in range(count)]
+    return [
+        " ".join(WORDS[(start + i) % len(WORDS)] for i in range(length)) for start, length in starts
+    ]
+
+
+def write_text(folder: Path, suffixes: tuple[str, ...]) -> None:
+    """Write each split to one file, or to equal files with several suffixes."""
+    draw = random.Random(0)
+    for split, count in (("train", 60), ("valid", 20), ("test", 30)):
+        text = "\n".join(sentences(draw, count)) + "\n"
+        for suffix in suffixes:
+            (folder / f"{split}.{suffix}").write_text(text)
+
+
+def write_documents(folder: Path) -> None:
+    draw = random.Random(0)
+    for split, count in (("train", 60), ("test", 30)):
+        rows = [f"{('a', 'b')[i % 2]},{text}" for i, text in enumerate(sentences(draw, count))]
+        (folder / f"{split}.csv").write_text("\n".join(["label,text", *rows]) + "\n")
+
+
+def write_sounds(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 12), ("test", 8)):
+        for label in ("high tone", "low tone"):
+            (folder / split / label).mkdir(parents=True)
+            for number in range(count):
+                with wave.open(str(folder / split / label / f"{number}.wav"), "wb") as file:
+                    file.setparams((1, 2, 8000, 0, "NONE", ""))
+                    file.writeframes((rng.normal(size=1200) * 3000).astype("<i2").tobytes())
+
+
+RECURRENT = ("genotype=DARTS_RNN_V1", "space.embedding=8", "space.hidden=8")
+SPEECH = ("rate=8000", "mels=8", "hop=16", "window=32", "seconds=0.15")
+MASKS = ("frequency_width=1", "time_width=2", "shift=1")
+TASK_OVERRIDES: dict[str, tuple[str, ...]] = {
+    "classification": (*MLP, mlp(8)),
+    "speech": (
+        "task=speech",
+        "dataset=audiofolder",
+        *(f"dataset.{option}" for option in (*SPEECH, *MASKS)),
+        "genotype=DARTS_V2",
+        "space.channels=2",
+        "space.cells=1",
+        "auxiliary=0",
+    ),
+    "text_classification": (
+        "task=text_classification",
+        "dataset=documents",
+        'genotype={"space": "transformer", "blocks": [["attention_2", "gelu_1"]]}',
+        "space.hidden=8",
+    ),
+    "language_model": ("task=language_model", "dataset=text", *RECURRENT, "task.window=9"),
+    **{
+        task: (
+            f"task={task}",
+            "dataset=pairs",
+            "dataset.source=de",
+            "dataset.target=en",
+            "dataset.joint=true",
+            *RECURRENT,
+            "task.max_length=10",
+        )
+        for task in ("translation", "summarization")
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "classification",
+        "language_model",
+        *(
+            pytest.param(task, marks=pytest.mark.slow)
+            for task in ("speech", "text_classification", "translation", "summarization")
+        ),
+    ],
+)
+def test_each_task_has_intervals_of_all_its_metrics(task: str, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    overrides = [*TASK_OVERRIDES[task], "loader.batch_size=8"]
+    if task != "classification":
+        overrides.append(f"dataset.root={data}")
+    if task == "language_model":
+        write_text(data, ("txt",))
+    elif task == "text_classification":
+        write_documents(data)
+    elif task == "speech":
+        write_sounds(data)
+    elif task != "classification":
+        write_text(data, ("de", "en"))
+    found = trained(tmp_path / "found", *overrides, "epochs=3")
+    # Another window and another batch size must not change which samples are paired.
+    window = ["task.window=5"] if task == "language_model" else []
+    baseline = trained(tmp_path / "baseline", *overrides, *window, "loader.eval_batch_size=7")
+    expected = scores_of_evaluate(tmp_path / "evaluate", found)
+    for name, metric in TASKS[task].metrics.items():
+        if name not in expected:  # needs more classes
+            continue
+        gain = measure_gain(found, baseline, metric=name, draws=1000, device="cpu")
+        assert gain.found == expected
+        sign = 1 if metric.higher_is_better else -1
+        assert gain.difference == sign * (gain.found[name] - gain.baseline[name])
+        assert gain.low is not None
+        assert gain.high is not None
+        assert gain.low <= gain.difference <= gain.high
+        assert 10 <= gain.groups <= gain.samples

@@ -1,0 +1,152 @@
+"""Metrics of resamples, compared with the scores of the tasks on repeated samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from darts.data import IGNORE_INDEX, PairBatch, Window
+from darts.data.loader import Carry
+from darts.data.words import END, PADDING, SPECIAL
+from darts.finding.sample_metrics import TEXT_BLOCKS, sample_metric
+from darts.tasks import TASKS, Objective
+from darts.tasks.classification import ClassificationObjective
+from darts.tasks.translation import TranslationOutput
+
+CPU = torch.device("cpu")
+CLASSES = ("turn left", "turn right", "stop", "go", "wait a bit", "up", "down")
+WORDS = (*SPECIAL, *["a", "man", "rides", "the", "white", "horse", "over", "field", "and", "house"])
+
+Select = Callable[[Tensor], tuple[Any, Any]]
+"""Returns outputs and batch of the samples with given indices."""
+
+
+def classification(rng: torch.Generator, count: int) -> Select:
+    logits = torch.randn(count, len(CLASSES), generator=rng)
+    labels = torch.randint(5, (count,), generator=rng)  # two classes are only predicted
+    logits[torch.arange(count), labels] += 1
+    return lambda chosen: (logits[chosen], (logits[chosen], labels[chosen]))
+
+
+def language(rng: torch.Generator, count: int) -> Select:
+    logits = torch.randn(count, len(WORDS), generator=rng)
+    targets = torch.randint(len(WORDS), (count,), generator=rng)
+
+    def select(chosen: Tensor) -> tuple[Tensor, Window]:
+        tokens = torch.cat([targets[chosen], torch.tensor([IGNORE_INDEX])])[:, None]
+        padded = torch.cat([logits[chosen], torch.zeros(1, len(WORDS))])[:, None]
+        return padded, Window(tokens, tokens, Carry())
+
+    return select
+
+
+def pairs(rng: torch.Generator, count: int) -> Select:
+    lengths = torch.randint(4, 9, (count,), generator=rng)
+    targets = torch.randint(len(SPECIAL), len(WORDS), (9, count), generator=rng)
+    wrong = torch.rand(9, count, generator=rng) < 0.15
+    words = torch.where(wrong, torch.randint(4, len(WORDS), (9, count), generator=rng), targets)
+    for column in range(count):
+        for tokens, end in ((targets, lengths[column]), (words, lengths[column] - column % 2)):
+            tokens[end, column], tokens[end + 1 :, column] = END, PADDING
+    logits = torch.randn(9, count, len(WORDS), generator=rng)
+
+    def select(chosen: Tensor) -> tuple[TranslationOutput, PairBatch]:
+        kept = targets[:, chosen]
+        references = tuple(
+            " ".join(WORDS[token] for token in column if token > END)
+            for column in kept.t().tolist()
+        )
+        return TranslationOutput(logits[:, chosen], words[:, chosen]), PairBatch(
+            kept, kept, kept, references
+        )
+
+    return select
+
+
+TASK_DATA = {
+    "classification": (classification, CLASSES),
+    "text_classification": (classification, CLASSES),
+    "speech": (classification, CLASSES),
+    "language_model": (language, WORDS),
+    "translation": (pairs, WORDS),
+    "summarization": (pairs, WORDS),
+}
+CASES = [(task, metric) for task in TASK_DATA for metric in TASKS[task].metrics]
+
+
+def scored(objective: Objective, name: str, select: Select, chosen: Tensor) -> float:
+    """Return a metric as the task computes it."""
+    scores = objective.scores(CPU)
+    scores.update(*select(chosen))
+    return scores.compute()[name]
+
+
+@pytest.mark.parametrize(("task", "name"), CASES)
+def test_a_resample_has_the_score_of_its_repeated_samples(task: str, name: str) -> None:
+    make, names = TASK_DATA[task]
+    count = 60
+    select = make(torch.Generator().manual_seed(0), count)
+    objective = TASKS[task]().objective(names)
+    metric = sample_metric(objective, name, names, CPU)
+    parts = torch.arange(count).split(25)
+    results = torch.cat([metric.results(*select(part)) for part in parts]).double().numpy()
+    assert len(results) == count
+    rng = np.random.default_rng(0)
+    counts = rng.multinomial(count, np.full(count, 1 / count), size=4).astype(float)
+    counts[0] = 1
+    actual = metric.value(counts, results)
+    for row, value in zip(counts, actual, strict=True):
+        chosen = torch.arange(count).repeat_interleave(torch.tensor(row).long())
+        assert value == pytest.approx(scored(objective, name, select, chosen), rel=1e-5)
+    assert len(set(actual)) > 1
+
+
+def test_bleu_is_zero_without_a_match_of_each_order() -> None:
+    metric = sample_metric(TASKS["translation"]().objective(WORDS), "bleu", WORDS, CPU)
+    targets = torch.tensor([[4], [5], [6], [END]])
+    outputs = TranslationOutput(torch.zeros(4, 1, len(WORDS)), torch.tensor([[4], [5], [END]]))
+    batch = PairBatch(targets, targets, targets, ("a man rides",))
+    results = metric.results(outputs, batch).double().numpy()
+    assert metric.value(np.ones((1, 1)), results).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("name", ["perplexity", "bits", "loss"])
+def test_the_units_of_a_text_are_blocks_with_the_same_score(name: str) -> None:
+    select = language(torch.Generator().manual_seed(0), 333)
+    objective = TASKS["language_model"]().objective(WORDS)
+    metric = sample_metric(objective, name, WORDS, CPU)
+    results = metric.results(*select(torch.arange(333))).numpy()
+    units = metric.units(results)
+    assert len(units) == TEXT_BLOCKS
+    assert metric.value(np.ones((1, TEXT_BLOCKS)), units) == pytest.approx(
+        metric.value(np.ones((1, 333)), results)
+    )
+
+
+class CustomObjective(ClassificationObjective):
+    """An objective of another package, whose scores could be anything."""
+
+
+def test_batches_are_the_samples_of_tasks_of_other_packages() -> None:
+    select = classification(torch.Generator().manual_seed(0), 50)
+    objective = CustomObjective(len(CLASSES))
+    metric = sample_metric(objective, "accuracy", CLASSES, CPU)
+    parts = torch.arange(50).split(20)
+    results = torch.cat([metric.results(*select(part)) for part in parts]).numpy()
+    assert len(results) == 3
+    (actual,) = metric.value(np.ones((1, 3)), results)
+    assert actual == pytest.approx(scored(objective, "accuracy", select, torch.arange(50)))
+
+
+def test_a_diverged_network_has_no_finite_results() -> None:
+    objective = TASKS["classification"]().objective(CLASSES)
+    metric = sample_metric(objective, "loss", CLASSES, CPU)
+    logits = torch.full((3, len(CLASSES)), math.nan)
+    results = metric.results(logits, (logits, torch.zeros(3, dtype=torch.int64)))
+    assert torch.isnan(results[:, 0]).all()
