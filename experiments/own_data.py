@@ -18,6 +18,9 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import itertools
+import os
+import platform
 import statistics
 import subprocess
 import time
@@ -57,17 +60,16 @@ def prepared(args: argparse.Namespace) -> Iterator[tuple[DataSet, Path]]:
 def missing(args: argparse.Namespace, method: str) -> Iterator[tuple[DataSet, Path, Row]]:
     """Yield data set, folder and the key of each row that is not in the results."""
     done = [tuple(row[key] for key in KEY) for row in record("own_data", KEY, [])]
-    for seed in args.seeds:
-        for dataset, folder in prepared(args):
-            row = {
-                "data": dataset.name,
-                "method": method,
-                "seed": seed,
-                "minutes": args.minutes,
-                "device": args.device,
-            }
-            if tuple(row.values()) not in done:
-                yield dataset, folder, row
+    for seed, (dataset, folder) in itertools.product(args.seeds, list(prepared(args))):
+        row = {
+            "data": dataset.name,
+            "method": method,
+            "seed": seed,
+            "minutes": args.minutes,
+            "device": args.device,
+        }
+        if tuple(row.values()) not in done:
+            yield dataset, folder, row
 
 
 def save(dataset: DataSet, row: Row) -> None:
@@ -75,11 +77,17 @@ def save(dataset: DataSet, row: Row) -> None:
     common = {
         "metric": dataset.metric,
         "command": f"python experiments/own_data.py {_command(str(row['method']))}",
-        "hardware": hardware(str(row["device"])),
+        "hardware": _hardware(str(row["method"]), str(row["device"])),
     }
     record("own_data", KEY, [{**row, **common}])
     score = f"{dataset.metric} {row['test']:.4f}, {row['seconds']:.0f} s"
     print(f"{dataset.name} {row['method']} seed {row['seed']}: {score}", flush=True)
+
+
+def _hardware(method: str, device: str) -> str:
+    if method == FIND and device == "cpu":  # it starts processes of its own
+        return f"{os.cpu_count()} CPU cores, {platform.machine()}"
+    return hardware(device)
 
 
 def _command(method: str) -> str:
@@ -179,7 +187,7 @@ def describe(group: Sequence[Row]) -> list[object]:
     dataset = DATA_SETS[first["data"]]
     accuracy = dataset.metric == "accuracy"
     scale, digits = (100, 2) if accuracy else (1, 3)
-    rows = {name: [row for row in group if row["method"] == name] for name in (FIND, BASELINE)}
+    rows = {name: [row for row in group if row["method"] == name] for name in (BASELINE, FIND)}
     scores = {name: [scale * row["test"] for row in own] for name, own in rows.items()}
     internal = [score for row in rows[FIND] if (score := own_baseline(row)) is not None]
     plain = rows[BASELINE][0] if rows[BASELINE] else {}
@@ -211,7 +219,7 @@ def describe(group: Sequence[Row]) -> list[object]:
             f"{statistics.mean(map(budget_seconds, rows[name])):.0f}" if rows[name] else "-"
             for name in (BASELINE, FIND)
         ),
-        first["hardware"],
+        "; ".join(dict.fromkeys(row["hardware"] for name in rows for row in rows[name])),
     ]
 
 

@@ -86,7 +86,7 @@ def digest(folder: Path) -> dict[str, str]:
 
 
 def test_prepared_files_are_reproducible(own_data, args, tmp_path):
-    for name in ("wine", "noisy", "digits_28", "words_60k", "news_2000", "spoken_digits", "voices"):
+    for name in ("wine", "noisy", "words_60k", "news_2000", "spoken_digits", "voices"):
         first, second = tmp_path / "first" / name, tmp_path / "second" / name
         for folder in (first, second):
             assert own_data.DATA_SETS[name].prepare(args.data, folder)
@@ -112,7 +112,7 @@ def test_training_and_test_parts_are_disjoint(own_data, args):
 
 
 def test_the_package_reads_the_prepared_folders(own_data, args):
-    args.only = ["wine", "digits_28", "chars_60k", "news_2000", "spoken_digits"]
+    args.only = ["wine", "voices", "chars_60k", "news_2000", "spoken_digits"]
     for dataset, folder in own_data.prepared(args):
         overrides = dict(text.split("=") for text in own_data.OVERRIDES[dataset.kind])
         source = load(
@@ -133,7 +133,7 @@ def test_baselines_are_recorded_once(own_data, args, tmp_path, monkeypatch):
     import own_data_baselines as baselines
 
     monkeypatch.setattr(baselines, "MIN_STEPS", 2)
-    args.only = ["wine", "digits_28", "words_60k", "news_2000", "spoken_digits"]
+    args.only = ["wine", "voices", "words_60k", "news_2000", "spoken_digits"]
     sets = own_data.DATA_SETS
     own_data.run_baselines(args)
     rows = {
