@@ -9,7 +9,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,13 +20,13 @@ from types import TracebackType
 
 import torch
 
+from darts.finding.run_queue import RunQueue
 from darts.finding.run_worker import (
     Ended,
     Job,
     MachineFailed,
     Message,
     Outcome,
-    earlier_outcome,
     execute,
     worker_main,
 )
@@ -37,59 +36,9 @@ from darts.writing import WriteError
 
 __all__ = ["Job", "Outcome", "RunPool"]
 
-MAX_ATTEMPTS = 2  # of a run whose worker dies
 MAX_FAILED_STARTS = 3  # the pool gives up if this many workers in a row die while they start
 
 _POLL = 0.2  # seconds between two calls of ``stopping``
-
-
-class _Queue:
-    """The jobs of one call of ``RunPool.run``.
-
-    Attributes:
-        waiting: Jobs to start, in order.
-        outcomes: Outcomes by name of the job.
-        stopped: Whether no more runs start.
-    """
-
-    def __init__(self, jobs: Sequence[Job], on_done: Callable[[Job, Outcome], None]) -> None:
-        self.outcomes: dict[str, Outcome] = {}
-        self.waiting: deque[Job] = deque()
-        self.stopped = False
-        self._on_done = on_done
-        self._attempts = Counter[str]()  # by name of the job
-        for job in jobs:
-            outcome = earlier_outcome(job)
-            if outcome is None:
-                self.waiting.append(job)
-            else:
-                self.outcomes[job.name] = outcome
-
-    def stop(self) -> None:
-        """Start no more runs."""
-        self.stopped = True
-        self.waiting.clear()
-
-    def finish(self, job: Job, outcome: Outcome) -> None:
-        """Record the outcome of a job."""
-        self.outcomes[job.name] = outcome
-        self._on_done(job, outcome)
-
-    def put_back(self, job: Job) -> None:
-        """Continue an interrupted job next, unless the queue is stopped."""
-        if not self.stopped:
-            self.waiting.appendleft(job)
-
-    def lose(self, job: Job, reason: str) -> None:
-        """Continue a job whose worker has died, or record that it failed."""
-        self._attempts[job.name] += 1
-        outcome = earlier_outcome(job)
-        if outcome is not None:  # the worker died at the very end
-            self.finish(job, outcome)
-        elif self._attempts[job.name] < MAX_ATTEMPTS:
-            self.put_back(job)
-        elif not self.stopped:
-            self.finish(job, Outcome(None, reason))
 
 
 @dataclass
@@ -166,14 +115,14 @@ class RunPool:
         count = len(jobs)
         if len({job.name for job in jobs}) < count or len({job.directory for job in jobs}) < count:
             raise ValueError("two jobs have the same name or the same directory")
-        queue = _Queue(jobs, on_done)
+        queue = RunQueue(jobs, on_done)
         if self._count == 0:
             _run_here(queue, stopping)
         else:
             self._run_in_workers(queue, stopping)
         return queue.outcomes
 
-    def _run_in_workers(self, queue: _Queue, stopping: Callable[[], bool]) -> None:
+    def _run_in_workers(self, queue: RunQueue, stopping: Callable[[], bool]) -> None:
         while True:
             if not queue.stopped and stopping():
                 queue.stop()
@@ -198,7 +147,7 @@ class RunPool:
         """Return the workers that execute a run."""
         return [worker for worker in self._workers.values() if worker.job is not None]
 
-    def _assign(self, queue: _Queue) -> None:
+    def _assign(self, queue: RunQueue) -> None:
         """Send waiting jobs to idle workers."""
         for worker in self._workers.values():
             if queue.waiting and worker.ready and worker.job is None:
@@ -206,7 +155,7 @@ class RunPool:
                     worker.connection.send(queue.waiting[0])
                     worker.job = queue.waiting.popleft()
 
-    def _handle(self, worker: _Worker, message: Message, queue: _Queue) -> None:
+    def _handle(self, worker: _Worker, message: Message, queue: RunQueue) -> None:
         """Handle a message of a worker.
 
         Raises:
@@ -222,7 +171,7 @@ class RunPool:
         elif job is not None and message.outcome is not None:
             queue.finish(job, message.outcome)
 
-    def _remove_dead(self, worker: _Worker, queue: _Queue) -> None:
+    def _remove_dead(self, worker: _Worker, queue: RunQueue) -> None:
         """Forget a worker that has died, and continue its run elsewhere.
 
         Raises:
@@ -294,7 +243,7 @@ class RunPool:
             self._workers.clear()
 
 
-def _run_here(queue: _Queue, stopping: Callable[[], bool]) -> None:
+def _run_here(queue: RunQueue, stopping: Callable[[], bool]) -> None:
     """Execute jobs in this process."""
     while queue.waiting and not stopping():
         job = queue.waiting.popleft()
