@@ -111,14 +111,20 @@ def zico(network: UntrainedNetwork) -> float:
     per_batch = [network.gradients(number) for number in range(len(network.batches))]
     score = 0.0
     for gradients in zip(*per_batch, strict=True):
-        magnitudes = torch.stack(gradients).abs()
-        ratio = _ratio(magnitudes.mean(0), magnitudes.std(0, correction=0))
+        ratio = _sum_of_ratios(torch.stack(gradients).abs())
         if ratio > 0:
             score += math.log(ratio)
     return score
 
 
-def _ratio(mean: Tensor, deviation: Tensor) -> float:
-    """Return the sum of mean / deviation over the entries whose deviation is not 0."""
-    varies = deviation > 0
-    return float((mean[varies] / deviation[varies]).sum())
+def _sum_of_ratios(values: Tensor) -> float:
+    """Return the sum of mean / deviation, over dimension 0, of the entries that vary.
+
+    Args:
+        values: ``(n, ...)``; several times faster than with ``Tensor.std``.
+    """
+    mean = values.mean(0)
+    deviation = (values - mean).square_().mean(0).sqrt_()
+    # Rounding of the mean can give equal values a tiny deviation.
+    constant = (values[1:] == values[0]).all(0).logical_or_(deviation == 0)
+    return float((mean / deviation).masked_fill_(constant, 0).sum())
