@@ -230,7 +230,7 @@ def test_the_split_file_is_read_before_the_data(
 
     file = tmp_path / "checkpoint.pt"
     shutil.copy(retrain_run.directory / "checkpoint.pt", file)
-    monkeypatch.setattr(evaluate, "make_data_module", unexpected)
+    monkeypatch.setattr(evaluate, "open_data", unexpected)
     for option in ("split=valid", "importance=true"):
         line = commands.error_of("evaluate", f"checkpoint={file}", option)
         assert "split.npz" in line
