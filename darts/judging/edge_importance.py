@@ -60,14 +60,17 @@ class ImportanceFile(EdgeImportances):
 
 
 class ZeroOutput(nn.Module):
-    """Replacement of an operation; outputs zeros of the shape of the operation's output."""
+    """Replacement of an operation; outputs zeros of the shapes of the operation's outputs."""
 
     def __init__(self, operation: nn.Module) -> None:
         super().__init__()
         self.operation = operation
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return torch.zeros_like(self.operation(*inputs))
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        outputs = self.operation(*inputs)
+        if isinstance(outputs, Tensor):
+            return torch.zeros_like(outputs)
+        return tuple(torch.zeros_like(output) for output in outputs)
 
 
 def has_removable_edges(net: NetworkBase) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +15,34 @@ def count_parameters(parameters: Iterable[nn.Parameter]) -> int:
     return sum(parameter.numel() for parameter in parameters)
 
 
+def _rnn_flops(
+    inputs: Sequence[int], weights: Iterable[Sequence[int]], *_: object, **__: object
+) -> int:
+    """Return the floating-point operations of a fused kernel of recurrent layers.
+
+    Each matrix is applied once to each position of ``inputs``, ``(T, B, ...)`` or ``(B, T, ...)``.
+    The arguments are shapes.
+    """
+    return 2 * inputs[0] * inputs[1] * sum(math.prod(w) for w in weights if len(w) == 2)
+
+
+def _mkldnn_rnn_flops(
+    inputs: Sequence[int], *weights: Sequence[int], out_shape: object, **_: object
+) -> int:
+    """Return the floating-point operations of one layer with two matrices and two biases."""
+    return _rnn_flops(inputs, weights[:2])
+
+
+# Fused kernels that PyTorch's counter omits: one layer on a CPU, and all layers on a GPU.
+_RNN_KERNELS = {
+    torch.ops.aten.mkldnn_rnn_layer: _mkldnn_rnn_flops,
+    torch.ops.aten._cudnn_rnn: _rnn_flops,
+}
+
+
 @torch.no_grad()
 def count_macs(net: nn.Module, example: Tensor) -> int:
-    """Return the multiply-accumulate operations of convolutions and matrix products.
+    """Return the multiply-accumulate operations of convolutions, matrix products and LSTMs.
 
     This is half of PyTorch's count of floating-point operations, which counts a multiplication
     and an addition as two. Papers on mobile networks call it "FLOPs" or "mult-adds".
@@ -28,7 +54,7 @@ def count_macs(net: nn.Module, example: Tensor) -> int:
     modes = [(module, module.training) for module in net.modules()]
     net.eval()
     try:
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False, custom_mapping=_RNN_KERNELS) as counter:
             net(example)
     finally:
         for module, training in modes:  # net.train() would set all modules alike

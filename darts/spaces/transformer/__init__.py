@@ -2,7 +2,13 @@
 
 from darts.spaces.transformer.edgewise import EdgewiseClassifier, EdgewiseSupernet
 from darts.spaces.transformer.frame import ModelConfig
-from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS, Genotype
+from darts.spaces.transformer.genotype import (
+    FEED_FORWARDS,
+    MIXERS,
+    NETWORK_FEED_FORWARDS,
+    NETWORK_MIXERS,
+    Genotype,
+)
 from darts.spaces.transformer.network import Network, TextClassifier
 from darts.spaces.transformer.space import Transformer
 from darts.spaces.transformer.supernet import ClassifierSupernet, Supernet
@@ -10,6 +16,8 @@ from darts.spaces.transformer.supernet import ClassifierSupernet, Supernet
 __all__ = [
     "FEED_FORWARDS",
     "MIXERS",
+    "NETWORK_FEED_FORWARDS",
+    "NETWORK_MIXERS",
     "ClassifierSupernet",
     "EdgewiseClassifier",
     "EdgewiseSupernet",

@@ -128,6 +128,7 @@ class Frame(nn.Module):
     Args:
         vocab_size: Number of tokens, V.
         config: Settings of the network; None for the defaults.
+        positions: Whether there is a positional encoding.
 
     Attributes:
         causal: Whether a position reads only itself and earlier positions.
@@ -135,13 +136,15 @@ class Frame(nn.Module):
 
     causal: ClassVar[bool]
 
-    def __init__(self, vocab_size: int, config: ModelConfig | None) -> None:
+    def __init__(
+        self, vocab_size: int, config: ModelConfig | None, *, positions: bool = True
+    ) -> None:
         super().__init__()
         check_positive(vocab_size=vocab_size)
         config = config or ModelConfig()
         self.width, self.dropout = config.width, config.dropout
         self.embedding = Embedding(vocab_size, config.width)
-        self.positional_encoding = PositionalEncoding(config)
+        self.positional_encoding = PositionalEncoding(config) if positions else nn.Identity()
         self.norm = nn.LayerNorm(config.width)
 
     def embed(self, tokens: Tensor, batch_share: BatchShare = None) -> Tensor:
@@ -161,8 +164,10 @@ class LanguageModelFrame(Frame):
 
     causal = True
 
-    def __init__(self, vocab_size: int, config: ModelConfig | None) -> None:
-        super().__init__(vocab_size, config)
+    def __init__(
+        self, vocab_size: int, config: ModelConfig | None, *, positions: bool = True
+    ) -> None:
+        super().__init__(vocab_size, config, positions=positions)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
     @staticmethod
@@ -172,13 +177,23 @@ class LanguageModelFrame(Frame):
         ones = torch.ones(length, length, dtype=torch.bool, device=tokens.device)
         return AttentionMask(ones.triu(1), None)
 
-    def decode(self, x: Tensor, batch_share: BatchShare = None) -> LanguageModelOutput:
-        """Predict the token that follows each token, from the last block's output ``(B, T, D)``."""
+    def decode(
+        self, x: Tensor, hidden: Tensor | None = None, batch_share: BatchShare = None
+    ) -> LanguageModelOutput:
+        """Predict the token that follows each token.
+
+        Args:
+            x: The last block's output, ``(B, T, D)``.
+            hidden: State after the last token, ``(B, H)``; None for a network without a state.
+            batch_share: See ``darts.spaces.rank_dropout``.
+        """
+        if hidden is None:
+            hidden = x.new_zeros(x.shape[0], 0)
         raw = self.norm(x)
         dropped = rank_dropout(raw, self.dropout, self.training, batch_share)
         raw, dropped = raw.transpose(0, 1), dropped.transpose(0, 1)  # (T, B, D)
         logits = F.linear(dropped, self.embedding.table, self.bias)
-        return LanguageModelOutput(logits, raw.new_zeros(raw.shape[1], 0), raw, dropped)
+        return LanguageModelOutput(logits, hidden, raw, dropped)
 
 
 class ClassifierFrame(Frame):
@@ -186,8 +201,10 @@ class ClassifierFrame(Frame):
 
     causal = False
 
-    def __init__(self, vocab_size: int, config: ModelConfig | None, classes: int) -> None:
-        super().__init__(vocab_size, config)
+    def __init__(
+        self, vocab_size: int, config: ModelConfig | None, classes: int, *, positions: bool = True
+    ) -> None:
+        super().__init__(vocab_size, config, positions=positions)
         check_positive(classes=classes)
         self.classifier = nn.Linear(self.width, classes)
 

@@ -35,6 +35,14 @@ FEED_FORWARDS: tuple[str, ...] = ("relu_1", "relu_2", "relu_4", "gelu_1", "gelu_
 """Layers that process each word, in the order of the alphas' columns: the activation, and the ratio
 of the hidden width to the model width."""
 
+NETWORK_MIXERS: tuple[str, ...] = ("lstm",)
+"""Mixers of genotypes that are not candidates of the supernet: an LSTM, as a baseline. It has no
+alphas, because a weighted sum with other mixers shares no work, and because fused LSTM kernels have
+no second derivative."""
+
+NETWORK_FEED_FORWARDS: tuple[str, ...] = ("identity",)
+"""Feed-forward layers of genotypes that are not candidates of the supernet: none."""
+
 
 @dataclass(frozen=True)
 class Genotype(ChainGenotype):
@@ -47,14 +55,14 @@ class Genotype(ChainGenotype):
         blocks: ``(mixer, feed-forward layer)`` of each block. Lists are converted to tuples.
 
     Raises:
-        ValueError: No block, a block that is not a pair, or an unknown name.
+        ValueError: No block, a block that is not a pair or has no layer, or an unknown name.
     """
 
     blocks: tuple[tuple[str, str], ...]
 
     space: ClassVar[str] = SPACE
     cells: ClassVar[tuple[str, ...]] = ("blocks",)
-    vocabulary: ClassVar[tuple[str, ...]] = MIXERS + FEED_FORWARDS
+    vocabulary: ClassVar[tuple[str, ...]] = MIXERS + FEED_FORWARDS + NETWORK_MIXERS
 
     def __post_init__(self) -> None:
         if type(self.blocks) not in (list, tuple):
@@ -67,9 +75,30 @@ class Genotype(ChainGenotype):
                     f"block {number} is {short_repr(pair)}, not a pair of mixer and feed-forward "
                     "layer"
                 )
-            _check_name(f"block {number}: unknown mixer", pair[0], MIXERS)
-            _check_name(f"block {number}: unknown feed-forward layer", pair[1], FEED_FORWARDS)
+            names = MIXERS + NETWORK_MIXERS, FEED_FORWARDS + NETWORK_FEED_FORWARDS
+            _check_name(f"block {number}: unknown mixer", pair[0], names[0])
+            _check_name(f"block {number}: unknown feed-forward layer", pair[1], names[1])
+            if tuple(pair) == ("identity", "identity"):
+                raise ValueError(f"block {number} has neither a mixer nor a feed-forward layer")
         object.__setattr__(self, "blocks", tuple(tuple(pair) for pair in self.blocks))
+
+    @property
+    def needs_positions(self) -> bool:
+        """Whether the network needs a positional encoding: unless all its mixers are LSTMs.
+
+        The mixer ``identity`` does not count.
+        """
+        return {mixer for mixer, _ in self.blocks} - {"identity"} != {"lstm"}
+
+    @property
+    def network_operations(self) -> list[str]:
+        """The operations, in order, that are not candidates of the supernet."""
+        return [
+            name
+            for pair in self.blocks
+            for name, candidates in zip(pair, (MIXERS, FEED_FORWARDS), strict=True)
+            if name not in candidates
+        ]
 
     @property
     def operations(self) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ References:
     arXiv:2002.04745.
     Depthwise convolutions instead of attention: Wu et al., "Pay Less Attention with Lightweight and
     Dynamic Convolutions", arXiv:1901.10430.
+    LSTM with a forget gate: Gers, Schmidhuber and Cummins, "Learning to Forget: Continual
+    Prediction with LSTM", Neural Computation 12(10), 2000.
 """
 
 from __future__ import annotations
@@ -143,6 +145,68 @@ class Convolution(nn.Module):
         return convolve(self.norm(x), self.kernel, self.causal, mask)
 
 
+class Lstm(nn.Module):
+    """An LSTM that reads the text from its first word to its last word.
+
+    In a classifier, too: padding is at the end of a text, so it has no effect on the words.
+
+    Args:
+        width: Model width, D, which is also the size of the hidden state.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.lstm = nn.LSTM(width, width, batch_first=True)
+
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Compute the output and the state after the last word.
+
+        Args:
+            x: ``(B, T, D)``.
+            state: Hidden state and cell state before the first word, ``(B, 2D)``; None for zeros.
+
+        Returns:
+            The output ``(B, T, D)`` and the state ``(B, 2D)``.
+        """
+        if torch.is_autocast_enabled("cpu"):  # many processors have no LSTM kernel for bfloat16
+            with torch.autocast("cpu", enabled=False):
+                return self.forward(x, state)
+        x = self.norm(x.to(self.norm.weight.dtype))
+        if state is None:
+            state = x.new_zeros(x.shape[0], 2 * x.shape[2])
+        hidden, cell = state.to(x.dtype).chunk(2, dim=1)
+        if not isinstance(x.shape[1], int):  # an export traces the length as a dynamic axis
+            y, hidden, cell = self._scan(x, hidden, cell)
+            return y, torch.cat([hidden, cell], dim=1)
+        before = hidden.unsqueeze(0).contiguous(), cell.unsqueeze(0).contiguous()
+        y, (hidden, cell) = self.lstm(x, before)
+        return y, torch.cat([hidden.squeeze(0), cell.squeeze(0)], dim=1)
+
+    def _scan(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute the same step by step with a loop that a graph can express.
+
+        An export of the fused kernels would fix the length of a text.
+        """
+        from torch._higher_order_ops.scan import scan
+
+        input_weight, hidden_weight, *biases = self.lstm.all_weights[0]
+        inputs = F.linear(x, input_weight, biases[0] + biases[1]).transpose(0, 1)  # (T, B, 4D)
+
+        def step(
+            state: tuple[Tensor, Tensor], inputs: Tensor
+        ) -> tuple[tuple[Tensor, Tensor], Tensor]:
+            hidden, cell = state
+            gates = (inputs + hidden @ hidden_weight.t()).chunk(4, dim=1)
+            keep, write, read = (torch.sigmoid(gates[i]) for i in (1, 0, 3))
+            cell = keep * cell + write * torch.tanh(gates[2])
+            hidden = read * torch.tanh(cell)
+            return (hidden, cell), hidden.clone()
+
+        (hidden, cell), y = scan(step, (hidden.clone(), cell.clone()), inputs, dim=0)
+        return y.transpose(0, 1), hidden, cell
+
+
 class FeedForward(nn.Module):
     """Two linear maps with an activation between them, ``(B, T, D)`` -> ``(B, T, D)``.
 
@@ -168,17 +232,21 @@ class FeedForward(nn.Module):
 
 
 def make_mixer(name: str, width: int, causal: bool) -> nn.Module:
-    """Make one of ``MIXERS`` for the model width ``width``."""
+    """Make one of ``MIXERS`` or ``NETWORK_MIXERS`` for the model width ``width``."""
     if name == "identity":
         return nn.Identity()
+    if name == "lstm":
+        return Lstm(width)
     operation, number = name.split("_")
     if operation == "attention":
         return Attention(width, int(number))
     return Convolution(width, int(number), causal)
 
 
-def make_feed_forward(name: str, width: int) -> FeedForward:
-    """Make one of ``FEED_FORWARDS`` for the model width ``width``."""
+def make_feed_forward(name: str, width: int) -> nn.Module:
+    """Make one of ``FEED_FORWARDS`` or ``NETWORK_FEED_FORWARDS`` for the model width ``width``."""
+    if name == "identity":
+        return nn.Identity()
     activation, ratio = name.split("_")
     return FeedForward(width, int(ratio), activation)
 
@@ -187,13 +255,17 @@ class Block(nn.Module):
     """A mixer and a feed-forward layer, each with a residual connection.
 
     Args:
-        mixer: One of ``MIXERS``; ``identity`` leaves the block's input unchanged.
-        feed_forward: One of ``FEED_FORWARDS``.
+        mixer: One of ``MIXERS`` or ``NETWORK_MIXERS``; ``identity`` for no mixer.
+        feed_forward: One of ``FEED_FORWARDS`` or ``NETWORK_FEED_FORWARDS``; ``identity`` for no
+            feed-forward layer.
         width: Model width, D.
         causal: Whether a position reads only itself and earlier positions.
         dropout: Dropout rate of each layer's output in training.
 
-    Shape: ``(B, T, D)`` -> ``(B, T, D)``.
+    Attributes:
+        state_size: Number of values of its state for each text, H: 2D with an LSTM, else 0.
+
+    Shape: ``(B, T, D)`` and a state ``(B, H)`` -> ``(B, T, D)`` and the next state ``(B, H)``.
     """
 
     def __init__(
@@ -201,20 +273,34 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.dropout = dropout
+        self.state_size = 2 * width if mixer == "lstm" else 0
         self.mixer = make_mixer(mixer, width, causal)
         self.feed_forward = make_feed_forward(feed_forward, width)
 
     def forward(
-        self, x: Tensor, mask: AttentionMask, drop_path: float = 0.0, batch_share: BatchShare = None
-    ) -> Tensor:
-        """Compute the block's output.
+        self,
+        x: Tensor,
+        mask: AttentionMask,
+        state: Tensor | None = None,
+        drop_path: float = 0.0,
+        batch_share: BatchShare = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Compute the block's output and next state; a state of None counts as zeros.
+
+        The next state of a block without an LSTM is None.
 
         In training, the whole output of a layer is dropped for a text with probability
         ``drop_path``, independently for each layer and text.
         """
-        if not isinstance(self.mixer, nn.Identity):
+        after = None
+        if self.state_size:
+            y, after = self.mixer(x, state)
+            x = x + self._drop(y, drop_path, batch_share)
+        elif not isinstance(self.mixer, nn.Identity):
             x = x + self._drop(self.mixer(x, mask), drop_path, batch_share)
-        return x + self._drop(self.feed_forward(x), drop_path, batch_share)
+        if not isinstance(self.feed_forward, nn.Identity):
+            x = x + self._drop(self.feed_forward(x), drop_path, batch_share)
+        return x, after
 
     def _drop(self, y: Tensor, drop_path: float, batch_share: BatchShare) -> Tensor:
         y = rank_dropout(y, self.dropout, self.training, batch_share)

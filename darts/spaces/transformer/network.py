@@ -7,6 +7,9 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 
 from darts.spaces.language_model_output import LanguageModelOutput
@@ -24,6 +27,9 @@ class BlockStack(NetworkBase):
         frame: The layers before and after the blocks.
         drop_path: Probability that the whole output of a layer is dropped in training,
             independently for each text of a batch.
+
+    Attributes:
+        state_sizes: Number of values of each block's state for a text; their sum is H.
     """
 
     genotype: Genotype
@@ -36,6 +42,7 @@ class BlockStack(NetworkBase):
             Block(mixer, feed_forward, frame.width, causal=frame.causal, dropout=frame.dropout)
             for mixer, feed_forward in genotype.blocks
         )
+        self.state_sizes: list[int] = [2 * frame.width * (m == "lstm") for m, _ in genotype.blocks]
 
     def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]]:
         block, position = divmod(edge, 2)
@@ -43,12 +50,41 @@ class BlockStack(NetworkBase):
         is_identity = isinstance(getattr(self.blocks[block], name), nn.Identity)
         return [] if is_identity else [(self.blocks[block], name)]
 
-    def run_blocks(self, tokens: Tensor, mask: AttentionMask) -> Tensor:
-        """Return the last block's output ``(B, T, D)`` for tokens ``(T, B)``."""
+    def run_blocks(
+        self, tokens: Tensor, mask: AttentionMask, hidden: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Run the blocks on tokens ``(T, B)``.
+
+        Args:
+            tokens: ``(T, B)``.
+            mask: Positions that attention must not read.
+            hidden: State before the first token, ``(B, H)``; None for zeros.
+
+        Returns:
+            The last block's output ``(B, T, D)`` and the state after the last token ``(B, H)``.
+
+        Raises:
+            ValueError: Tokens or a state of another shape.
+        """
         x = self.frame.embed(tokens, self.batch_share)
-        for block in self.blocks:
-            x = block(x, mask, self.drop_path, self.batch_share)
-        return x
+        before = self._split_state(hidden, x.shape[0])
+        after = []
+        for block, state in zip(self.blocks, before, strict=True):
+            x, state = block(x, mask, state, self.drop_path, self.batch_share)
+            if state is not None:
+                after.append(state)
+        return x, torch.cat(after, dim=1) if after else x.new_zeros(x.shape[0], 0)
+
+    def _split_state(self, hidden: Tensor | None, batch: int) -> Sequence[Tensor | None]:
+        """Return the part of the state ``(B, H)`` that belongs to each block."""
+        if hidden is None or not any(self.state_sizes):
+            return [None] * len(self.blocks)
+        # Axis by axis, because an export traces the batch size as a dynamic axis.
+        if hidden.shape[0] != batch or hidden.shape[1:] != (sum(self.state_sizes),):
+            raise ValueError(
+                f"hidden must be ({batch}, {sum(self.state_sizes)}), got {tuple(hidden.shape)}"
+            )
+        return torch.split(hidden, self.state_sizes, dim=1)
 
 
 class Network(BlockStack):
@@ -60,8 +96,8 @@ class Network(BlockStack):
         config: Settings of the network; None for the defaults.
         drop_path: See ``BlockStack``.
 
-    Shape: tokens ``(T, B)`` -> ``LanguageModelOutput``. ``hidden`` is ignored, because there is no
-    state between sequences.
+    Shape: tokens ``(T, B)`` and a hidden state ``(B, H)`` -> ``LanguageModelOutput``. The state
+    consists of the states of all LSTMs; attention and convolutions have no state, so H may be 0.
     """
 
     frame: LanguageModelFrame
@@ -74,11 +110,13 @@ class Network(BlockStack):
         config: ModelConfig | None = None,
         drop_path: float = 0.0,
     ) -> None:
-        super().__init__(genotype, LanguageModelFrame(vocab_size, config), drop_path)
+        frame = LanguageModelFrame(vocab_size, config, positions=genotype.needs_positions)
+        super().__init__(genotype, frame, drop_path)
 
     def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput:
-        x = self.run_blocks(tokens, self.frame.attention_mask(tokens))
-        return self.frame.decode(x, self.batch_share)
+        """Predict the token that follows each token; ``hidden=None`` means zeros."""
+        x, hidden = self.run_blocks(tokens, self.frame.attention_mask(tokens), hidden)
+        return self.frame.decode(x, hidden, self.batch_share)
 
 
 class TextClassifier(BlockStack):
@@ -105,10 +143,12 @@ class TextClassifier(BlockStack):
         config: ModelConfig | None = None,
         drop_path: float = 0.0,
     ) -> None:
-        super().__init__(genotype, ClassifierFrame(vocab_size, config, classes), drop_path)
+        frame = ClassifierFrame(vocab_size, config, classes, positions=genotype.needs_positions)
+        super().__init__(genotype, frame, drop_path)
 
     def forward(self, tokens: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
         """Return logits, or ``(logits, None)`` if ``auxiliary``, as there is no auxiliary head."""
         mask = self.frame.attention_mask(tokens)
-        logits = self.frame.classify(self.run_blocks(tokens, mask), mask, self.batch_share)
+        x, _ = self.run_blocks(tokens, mask)
+        logits = self.frame.classify(x, mask, self.batch_share)
         return (logits, None) if auxiliary else logits

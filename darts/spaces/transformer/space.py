@@ -43,6 +43,7 @@ class Transformer(Space):
         cells: Number of blocks of the supernet. A genotype defines its own number.
         hidden: Model width, a multiple of 8.
         positions: Positional encoding; ``sinusoidal`` for texts of any length, or ``learned``.
+            Networks whose mixers are all ``lstm`` have none.
         max_length: Number of learned positions.
         dropout: Dropout rate in training, of the embeddings, of each layer's output and of the
             input of the output layer.
@@ -140,6 +141,7 @@ class Transformer(Space):
             raise ValueError(
                 f"the genotype has {len(genotype.blocks)} blocks, but space.cells={self.cells}"
             )
+        self._check_candidates(genotype)
         point: Point = {}
         for block, (mixer, feed_forward) in enumerate(genotype.blocks):
             activation, ratio = feed_forward.split("_")
@@ -163,6 +165,7 @@ class Transformer(Space):
         Raises:
             ValueError: The genotype is not among the candidates.
         """
+        self._check_candidates(genotype)
         masks: dict[str, Tensor] = {}
         for group, names in zip(GROUPS, zip(*genotype.blocks, strict=True), strict=True):
             if len(candidates[group]) != len(names):
@@ -175,6 +178,15 @@ class Transformer(Space):
                 [mask_row(name, row, f"of a block's {group}") for name, row in rows]
             )
         return masks
+
+    @staticmethod
+    def _check_candidates(genotype: Genotype) -> None:
+        """Raise ValueError if an operation of the genotype is not a candidate of the supernet."""
+        if names := dict.fromkeys(genotype.network_operations):
+            raise ValueError(
+                f"the genotype has {' and '.join(names)}, which the search cannot choose; use it "
+                "in a retraining"
+            )
 
     def pieces(self, *, classes: int, sample_shape: Sequence[int] = ()) -> Iterator[NetworkPiece]:
         """Yield all modules, with every candidate, for a text of ``length`` words.

@@ -14,10 +14,24 @@ from hypothesis import strategies as st
 from darts.spaces import parse_genotype, space_of
 from darts.spaces.describe import difference, is_chain
 from darts.spaces.lookup import find_genotype
-from darts.spaces.transformer import FEED_FORWARDS, MIXERS, Genotype
+from darts.spaces.transformer import (
+    FEED_FORWARDS,
+    MIXERS,
+    NETWORK_FEED_FORWARDS,
+    NETWORK_MIXERS,
+    Genotype,
+)
 
 BLOCKS = st.lists(
     st.tuples(st.sampled_from(MIXERS), st.sampled_from(FEED_FORWARDS)), min_size=1, max_size=8
+)
+NETWORK_BLOCKS = st.lists(
+    st.tuples(
+        st.sampled_from(MIXERS[:-1] + NETWORK_MIXERS),
+        st.sampled_from(FEED_FORWARDS + NETWORK_FEED_FORWARDS),
+    ),
+    min_size=1,
+    max_size=4,
 )
 SMALL = Genotype((("attention_4", "gelu_2"), ("conv_7", "relu_1")))
 
@@ -50,6 +64,25 @@ def test_json_text_round_trips(blocks: Any) -> None:
     space: Any = space_of(genotype)
     assert (space.name, space.cells) == ("transformer", len(blocks))
     assert space.decode(space.encode(genotype)) == genotype
+
+
+@given(NETWORK_BLOCKS)
+@settings(deadline=None, max_examples=30)
+def test_operations_of_networks_only_round_trip_and_have_no_point(blocks: Any) -> None:
+    genotype = Genotype(tuple(blocks))
+    for text in (str(genotype), genotype.to_json()):
+        assert parse_genotype(text) == genotype
+    names = {name for pair in blocks for name in pair} & {"lstm", "identity"}
+    assert set(genotype.network_operations) == names
+    space: Any = space_of(genotype)
+    if not names:
+        assert space.decode(space.encode(genotype)) == genotype
+        return
+    with pytest.raises(ValueError, match="which the search cannot choose") as caught:
+        space.encode(genotype)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="which the search cannot choose"):
+        space.mask(genotype, {})
 
 
 def test_genotypes_are_immutable_and_hashable() -> None:
@@ -109,6 +142,8 @@ def test_differences_are_described_by_node() -> None:
         ('{"blocks": ["conv_3"]}', "block 0 is 'conv_3', not a pair of mixer and feed-forward"),
         ('{"blocks": [["conv_3", "relu_1"], ["conv_3"]]}', "block 1 is .'conv_3'., not a pair"),
         ('{"blocks": [{"conv_3": 1, "relu_1": 2}]}', "block 0 is .*, not a pair"),
+        ('{"blocks": [["identity", "identity"]]}', "block 0 has neither a mixer nor a feed-"),
+        ('{"blocks": [["conv_3", "lstm"]]}', "unknown feed-forward layer 'lstm'"),
         ('{"blocks": [["relu_1", "conv_3"]]}', "block 0: unknown mixer 'relu_1'; choose from att"),
         ('{"blocks": [["attention_3", "relu_1"]]}', "unknown mixer 'attention_3'"),
         ('{"blocks": [["conv_3", "relu_3"]]}', "unknown feed-forward layer 'relu_3'; choose from"),

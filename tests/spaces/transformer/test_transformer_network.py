@@ -165,7 +165,7 @@ def test_receptive_field_of_each_mixer(mixer: str) -> None:
         x = torch.randn(1, 21, WIDTH, dtype=torch.float64, requires_grad=True)
         block = net.blocks[0]
         mask = net.frame.attention_mask(torch.ones(21, 1, dtype=torch.int64))
-        (gradient,) = torch.autograd.grad(block(x, mask)[0, 10].square().sum(), x)
+        (gradient,) = torch.autograd.grad(block(x, mask)[0][0, 10].square().sum(), x)
         influential = {i for i in range(21) if bool(gradient[0, i].any())}
         before = 2 * reach if causal else reach
         expected = range(10 - before, 11 if causal else 11 + reach)
@@ -252,7 +252,7 @@ def test_drop_path_drops_each_layer_of_a_text_independently() -> None:
     block = net.blocks[0]
     mask = net.frame.attention_mask(torch.ones(3, 64, dtype=torch.int64))
     mixed = 2 * block.mixer(x, mask)
-    actual = block(x, mask, drop_path=0.5)
+    actual, _ = block(x, mask, drop_path=0.5)
     cases = {
         (a, b): x + a * mixed + 2 * b * block.feed_forward(x + a * mixed)
         for a in (0, 1)
@@ -263,7 +263,7 @@ def test_drop_path_drops_each_layer_of_a_text_independently() -> None:
         for i in range(64)
     ]
     assert set(observed) == set(cases)
-    torch.testing.assert_close(block.eval()(x, mask, drop_path=0.5), block(x, mask), **EXACT)
+    torch.testing.assert_close(block.eval()(x, mask, drop_path=0.5)[0], block(x, mask)[0], **EXACT)
 
 
 def test_outputs_before_and_after_dropout() -> None:

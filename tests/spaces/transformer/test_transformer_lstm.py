@@ -1,0 +1,219 @@
+"""LSTMs as mixers of networks: values, states between windows, padding, costs and exports."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformer_supernets import CLASSES, EXACT, WORDS, randomized, texts
+
+from darts.data import InputSpec, WindowLoader
+from darts.judging.edge_importance import without_edges
+from darts.recipes.graph_export import FORMATS, ExportableNetwork, max_error
+from darts.spaces.transformer import (
+    FEED_FORWARDS,
+    MIXERS,
+    Genotype,
+    ModelConfig,
+    Network,
+    TextClassifier,
+    Transformer,
+)
+from darts.spaces.transformer.layers import Lstm
+from darts.tasks.language_model import LanguageObjective
+from darts.training.cost import count_macs, count_parameters
+
+WIDTH = 8
+PLAIN = Genotype((("lstm", "identity"), ("lstm", "identity")))
+MIXED = Genotype((("lstm", "gelu_1"), ("identity", "relu_2"), ("lstm", "identity")))
+WITH_ATTENTION = Genotype((("attention_2", "gelu_1"), ("lstm", "identity"), ("conv_3", "relu_1")))
+
+
+def language_model(genotype: Genotype = MIXED, **sizes: Any) -> Any:
+    torch.manual_seed(0)
+    return randomized(Network(genotype, WORDS, config=ModelConfig(WIDTH, **sizes)))
+
+
+def classifier(genotype: Genotype = MIXED) -> Any:
+    torch.manual_seed(0)
+    return randomized(
+        TextClassifier(genotype, classes=CLASSES, vocab_size=WORDS, config=ModelConfig(WIDTH))
+    )
+
+
+def lstm_step_by_step(layer: Lstm, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, ...]:
+    """Compute an LSTM for one text ``(T, D)``, word by word and unit by unit."""
+    weights: Any = layer.lstm
+
+    def sigmoid(value: float) -> float:
+        return 1 / (1 + math.exp(-value))
+
+    outputs = []
+    for word in x:
+        y = (word - word.mean()) / (word.var(correction=0) + 1e-5).sqrt()
+        y = y * layer.norm.weight + layer.norm.bias
+        gates = (
+            weights.weight_ih_l0 @ y
+            + weights.bias_ih_l0
+            + weights.weight_hh_l0 @ hidden
+            + weights.bias_hh_l0
+        ).tolist()
+        cells, units = [], []
+        for unit in range(WIDTH):
+            write, keep, new, read = (gates[gate * WIDTH + unit] for gate in range(4))
+            value = sigmoid(keep) * float(cell[unit]) + sigmoid(write) * math.tanh(new)
+            cells.append(value)
+            units.append(sigmoid(read) * math.tanh(value))
+        hidden, cell = x.new_tensor(units), x.new_tensor(cells)
+        outputs.append(hidden)
+    return torch.stack(outputs), hidden, cell
+
+
+@torch.no_grad()
+def test_the_layer_equals_its_formula() -> None:
+    torch.manual_seed(0)
+    layer = randomized(Lstm(WIDTH))
+    x = torch.randn(2, 5, WIDTH, dtype=torch.float64)
+    state = torch.randn(2, 2 * WIDTH, dtype=torch.float64)
+    for before in (state, None):
+        y, after = layer(x, before)
+        for text in range(2):
+            initial = torch.zeros_like(state) if before is None else state
+            expected = lstm_step_by_step(layer, x[text], *initial[text].chunk(2))
+            torch.testing.assert_close(y[text], expected[0], **EXACT)
+            torch.testing.assert_close(after[text], torch.cat(expected[1:]), **EXACT)
+
+
+@pytest.mark.parametrize("genotype", [PLAIN, MIXED], ids=["plain", "mixed"])
+def test_two_windows_equal_one(genotype: Genotype) -> None:
+    net = language_model(genotype)
+    tokens = torch.randint(WORDS, (9, 3))
+    whole = net(tokens)
+    assert whole.hidden.shape == (3, 2 * 2 * WIDTH)
+    first = net(tokens[:4])
+    second = net(tokens[4:], hidden=first.hidden)
+    torch.testing.assert_close(torch.cat([first.logits, second.logits]), whole.logits, **EXACT)
+    torch.testing.assert_close(second.hidden, whole.hidden, **EXACT)
+    assert not torch.allclose(net(tokens[4:]).logits, second.logits)
+    with pytest.raises(ValueError, match=r"hidden must be \(3, 32\), got \(3, 8\)"):
+        net(tokens, hidden=torch.zeros(3, 8).double())
+
+
+def test_only_lstms_have_a_state() -> None:
+    tokens = torch.randint(WORDS, (4, 3))
+    net = language_model(WITH_ATTENTION)
+    assert net(tokens).hidden.shape == (3, 2 * WIDTH)
+    net = language_model(Genotype((("attention_2", "gelu_1"), ("conv_3", "identity"))))
+    out = net(tokens)
+    assert out.hidden.shape == (3, 0)
+    assert torch.equal(net(tokens, hidden=out.hidden).logits, out.logits)
+
+
+def test_the_task_carries_the_state_through_the_text() -> None:
+    """The perplexity of a text does not depend on the window."""
+    net = language_model(PLAIN).eval()
+    tokens = torch.randint(WORDS, (41,))
+    losses = []
+    for length in (40, 7):
+        loader = WindowLoader(
+            tokens, columns=1, length=length, seed=0, name="test", shift=False, device=tokens.device
+        )
+        objective = LanguageObjective()
+        scores = objective.scores(tokens.device)
+        for batch in loader.epoch(0):
+            scores.update(objective.predict(net, batch), batch)
+        losses.append(scores.compute()["loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+@pytest.mark.parametrize("genotype", [PLAIN, MIXED, WITH_ATTENTION], ids=["plain", "mixed", "all"])
+def test_padding_has_no_effect(genotype: Genotype) -> None:
+    net = classifier(genotype).eval()
+    tokens = texts(9, 1, 6)
+    longer = torch.cat([tokens, torch.zeros(5, 3, dtype=torch.int64)])
+    torch.testing.assert_close(net(longer), net(tokens), **EXACT)
+    alone = net(tokens[:6, 2:])
+    torch.testing.assert_close(alone, net(tokens)[2:], **EXACT)
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "learned"])
+def test_a_network_of_lstms_has_no_positional_encoding(positions: str) -> None:
+    assert not PLAIN.needs_positions
+    assert not MIXED.needs_positions
+    assert WITH_ATTENTION.needs_positions
+    assert Genotype((("identity", "relu_1"),)).needs_positions
+    net = language_model(PLAIN, positions=positions, max_length=3)
+    assert net(torch.randint(WORDS, (9, 2))).logits.shape == (9, 2, WORDS)  # longer than max_length
+    assert isinstance(net.frame.positional_encoding, torch.nn.Identity)
+
+
+def test_parameters_and_macs_match_a_hand_count() -> None:
+    """The fused kernel of float32 and the plain one of float64 have the same MACs."""
+    width, words, length = 16, 30, 7
+    lstm = 2 * width + 8 * width**2 + 8 * width
+    relu_2 = 2 * width + 4 * width**2 + 2 * width
+    gelu_1 = 2 * width + 2 * width**2 + width
+    body = 2 * lstm + relu_2 + gelu_1 + 2 * width
+    config = ModelConfig(width)
+    model = Network(MIXED, words, config=config)
+    texts_net = TextClassifier(MIXED, classes=5, vocab_size=words, config=config)
+    assert count_parameters(model.parameters()) == body + words * width + words
+    assert count_parameters(texts_net.parameters()) == body + words * width + 5 * width + 5
+    macs_per_word = 2 * 8 * width**2 + 4 * width**2 + 2 * width**2
+    tokens = torch.ones(length, 1, dtype=torch.int64)
+    for net in (model, model.double()):
+        assert count_macs(net, tokens) == length * (macs_per_word + words * width)
+    assert count_macs(texts_net, tokens) == length * macs_per_word + 5 * width
+
+
+def test_the_supernet_has_no_lstm() -> None:
+    space = Transformer(cells=2, hidden=WIDTH)
+    net = space.supernet(vocab_size=WORDS)
+    assert net.candidates == {"mixer": (MIXERS,) * 2, "feed_forward": (FEED_FORWARDS,) * 2}
+    assert not any(isinstance(module, torch.nn.LSTM) for module in net.modules())
+    described = str(space.parameters())
+    assert "attention_2" in described
+    assert "lstm" not in described
+    drawn = {space.random(torch.Generator().manual_seed(seed)) for seed in range(50)}
+    assert not any(genotype.network_operations for genotype in drawn)
+
+
+def test_an_lstm_can_be_removed_to_measure_its_importance() -> None:
+    net, tokens = language_model(PLAIN).eval(), torch.randint(WORDS, (5, 2))
+    assert net.edge_modules("blocks", 1) == []  # no feed-forward layer
+    with without_edges(net, [("blocks", 0), ("blocks", 2)]):
+        out = net(tokens)
+    expected = net.frame.decode(net.frame.embed(tokens))
+    torch.testing.assert_close(out.logits, expected.logits, **EXACT)
+
+
+def test_bfloat16_autocast_keeps_the_state_in_float32() -> None:
+    torch.manual_seed(0)
+    net = Network(MIXED, WORDS, config=ModelConfig(16))
+    tokens = torch.randint(WORDS, (5, 2))
+    exact = net(tokens)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = net(tokens, hidden=torch.zeros(2, 64))
+        rounded.logits.float().sum().backward()
+    assert rounded.hidden.dtype == torch.float32
+    assert (rounded.logits.float() - exact.logits).norm() < 0.05 * exact.logits.norm()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("task", ["language", "classifier"])
+def test_exported_graphs_equal_the_network(name: str, task: str, tmp_path: Path) -> None:
+    if name == "onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    net: Any = language_model() if task == "language" else classifier()
+    axes = {1: "batch"} if task == "language" else {0: "length", 1: "batch"}
+    network = ExportableNetwork(net.float().eval(), [InputSpec("tokens", (5, 2), axes, WORDS)])
+    suffix, save = FORMATS[name]
+    graph = save(network.eval().trace(), tmp_path / f"network{suffix}", network)
+    assert max_error(network, graph) < 1e-5
+    assert network.outputs == (["logits", "next_hidden"] if task == "language" else ["logits"])
