@@ -35,7 +35,9 @@ SAVE_INTERVAL = 5.0  # seconds between two writes of the scores
 
 _TRIES = 200
 """Candidates in a row without a new architecture after which the space counts as exhausted."""
-_WALK = 50
+_FIRST_TRIES = 20
+"""Random architectures to bring within the limits before the limits count as impossible."""
+_WALK = 100
 """Mutations by which a random architecture beyond the limits may approach them."""
 
 
@@ -71,7 +73,7 @@ class Sizes:
     initial: int
     population: int
     tournament: int
-    distance: int = 1
+    distance: int = 2
 
     @classmethod
     def of(cls, evaluations: int) -> Sizes:
@@ -188,7 +190,9 @@ class Evolution:
                 if len(self.members) < evaluations:
                     self._try(genotype)
             failures = 0
-            while len(self.members) < evaluations and failures < _TRIES:
+            while len(self.members) < evaluations:
+                if failures == (_TRIES if self.members else _FIRST_TRIES):
+                    break
                 initial = len(self.members) < self.sizes.initial
                 # After many failed mutations, random architectures may still be new.
                 added = self._draw() if initial or failures > _TRIES // 2 else self._mutate()

@@ -15,8 +15,13 @@ from darts.spaces import AnyGenotype
 
 COSTS = ("macs", "parameters")
 
-SCORES = ("expressivity", "trainability", "macs", "naswot", "synflow", "zico")
-"""Scores that are combined, as far as they apply to a space."""
+SCORES = ("trainability", "macs", "naswot", "synflow", "zico")
+"""Scores that are combined, as far as they apply to a space.
+
+These are the scores of ``conf/judge/training_free.yaml`` without ``expressivity``, which separates
+bad architectures from good ones but ranks good ones in reverse: its rank correlation with the
+accuracy is 0.61 over 538 random architectures of NAS-Bench-201 and -0.34 over those above 93 %.
+"""
 
 SAMPLES = 16
 """Samples per batch; fewer for data sets that are too small."""
