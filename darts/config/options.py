@@ -27,6 +27,8 @@ class ArchOptimizerConfig:
     betas: list[float] = number([0.5, 0.999], low=0, below=1)
     warmup: float = number(0.0, low=0, below=1)  # share of a stage's epochs with frozen alphas
     weight_decay: float = number(1e-3, low=0)
+    # Raises of lr, each by the factor 3, while no edge prefers an operation; 0: lr stays as it is.
+    raises: int = number(3, low=0, high=10)
 
 
 @dataclass

@@ -226,6 +226,8 @@ def fixed_overrides(config: TuneConfig) -> list[str]:
     """Return the overrides that all trials share: defaults, configured and required ones."""
     defaults = [f"seed={config.seed}", "tracking.tensorboard=false", "tracking.figures=false"]
     required = [f"metric={config.metric}"]
+    if config.target == "search":
+        defaults.append("arch_optimizer.raises=0")  # the score belongs to the point's rate
     if config.target == "retrain":
         required.append("evaluate_test=false")  # every choice is made on validation data
         defaults.append(

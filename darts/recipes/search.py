@@ -19,9 +19,11 @@ from darts.judging.benchmark import Benchmark
 from darts.methods.stages import stage_position
 from darts.plotting.run_figures import log_alphas, save_search_figures
 from darts.reading import JsonObject
+from darts.recipes.alpha_rate import AlphaRate
 from darts.recipes.retrain_command import retrain_command
+from darts.recipes.search_report import PRINTED_KEYS, SearchedEpoch
 from darts.recipes.search_state import SearchState
-from darts.searching.alphas import alpha_scalars, genotype_counts, mean_scalars, named_history
+from darts.searching.alphas import genotype_counts, named_history
 from darts.searching.check_time import CheckInterrupted, CheckPacer, has_budget
 from darts.searching.checks import check_components
 from darts.searching.diagnosis import Diagnosis, DiagnosisReport
@@ -40,8 +42,7 @@ from darts.training.dry_run import ExtrapolatedLoader, FinalWork, estimate_cost
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.random_states import random_states, restore_random_states
 from darts.training.run import TrainingRun
-
-PRINTED_KEYS = ("true_accuracy", "true_rank", "seconds", "joules", "joules_source", "gco2e")
+from darts.training.steps import set_learning_rate
 
 
 def check(config: SearchConfig) -> None:
@@ -136,6 +137,7 @@ class Search(Recipe):
                 self.pacer,
             ),
         )
+        self.alpha_rate = AlphaRate(self.state, config)
         self._collapse_report: DiagnosisReport | None = None
         self._sample_outputs = ""
 
@@ -154,8 +156,9 @@ class Search(Recipe):
     # One epoch of algorithm 1.
 
     def begin_epoch(self, epoch: int) -> None:
-        """Set learning rate, stage and progress; find the validation batch of the first step."""
+        """Set learning rates, stage and progress; find the validation batch of the first step."""
         self.lr = self.searcher.begin_epoch(epoch)
+        set_learning_rate(self.searcher.arch_optimizer, self.alpha_rate.lr)
         self.updates_alphas = self.searcher.updates_alphas(epoch)
         self._step = epoch * len(self.state.train_loader) + self.state.step
         self._valid_batches = self.state.valid_loader.stream(self._step)
@@ -204,22 +207,13 @@ class Search(Recipe):
         measures = self.measures(self.genotype)
         if eigenvalue is not None:
             measures["eigenvalue"] = eigenvalue
-        counts, scalars = genotype_counts(self.genotype), alpha_scalars(probabilities, self.context)
-        report = EpochReport(lr=self.lr, row={**counts, **measures})
-        report.scalars = {
-            "lr/alphas": config.arch_optimizer.lr if self.updates_alphas else 0.0,
-            **counts,
-            **{f"measured/{name}": value for name, value in measures.items()},
-            **scalars,
-        }
-        report.console = {name: measures[name] for name in PRINTED_KEYS if name in measures}
-        if self._collapse_report is not None:
-            report.row |= {**mean_scalars(scalars), **self._collapse_report.row}
-            report.scalars |= self._collapse_report.scalars
-            report.console["collapse"] = self._collapse_report.verdict
-            report.warnings = self._collapse_report.warnings
-        report.row["genotype"] = str(self.genotype)
-        report.console["genotype"] = self.genotype
+        arch_lr = self.alpha_rate.lr if self.updates_alphas else 0.0
+        results = SearchedEpoch(
+            self.genotype, probabilities, measures, self.lr, arch_lr, self._collapse_report
+        )
+        report = results.report(self.context)
+        if not self.finished and (line := self.alpha_rate.raise_if_slow(epoch, probabilities)):
+            report.warnings.append(line)
         return report
 
     def _inspect(self, epoch: int, genotypes: Sequence[str]) -> float | None:
@@ -321,6 +315,7 @@ class Search(Recipe):
                 **size,
                 "flops": 2 * size["macs"],
                 "epochs": config.epochs,
+                "arch_lr": self.alpha_rate.lr if config.bilevel.updates_alphas else 0.0,
                 "seed": config.seed,
                 "device": str(self.ranks.device),
                 "genotype": str(genotype),

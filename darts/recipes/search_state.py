@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from darts.searching.searcher import Searcher
 from darts.training.checkpoint import StateDict
 from darts.training.restoring import require_finite_weights, require_same_layout
 from darts.training.state import TrainState
-from darts.typed_values import Count, Misfit
+from darts.typed_values import Count, Misfit, Within
 
 
 @dataclass(kw_only=True)
@@ -27,6 +28,7 @@ class SearchState(TrainState):
     history: list[dict[str, Tensor]] = field(default_factory=list)  # probabilities, each epoch
     genotypes: list[str] = field(default_factory=list)  # JSON, each epoch
     eigenvalues: list[float] = field(default_factory=list)  # each epoch, for the stopping rule
+    raises: Annotated[int, Within(0, 10)] = 0  # so far, of the learning rate of the alphas
     discretization: StateDict = field(default_factory=dict)  # progress of the discretization
     # Epoch, from 0, whose genotype is the result; None unless the stopping rule or a collapse check
     # has ended the search.

@@ -89,6 +89,7 @@ CHANGES: list[tuple[str, tuple[Any, ...], Callable[[Any], Any], str]] = [
     ("search", ("history", 0), with_first(lambda t: t[:1]), "has shape"),
     ("search", ("genotypes",), lambda _: ["{"], "does not fit its run"),
     ("search", ("stopped_epoch",), lambda _: 7, "stopped_epoch is 7"),
+    ("search", ("raises",), lambda _: 11, "raises is 11"),
     ("search", ("diagnosis", 0, "edges"), lambda _: 3, "must be a dictionary"),
     ("search", ("train_loader",), lambda _: "text", "the state of a loader"),
     ("search", ("random", "numpy", "pos"), lambda _: 10**6, "random.numpy.pos is 1000000"),

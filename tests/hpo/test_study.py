@@ -57,9 +57,9 @@ def test_trials_get_seed_and_metric_and_never_the_test_split() -> None:
     config = compose("tune", ["base=['seed=3']"])  # a seed in base applies to all trials
     assert "seed=3" in fixed_overrides(config)
     assert "seed=0" not in fixed_overrides(config)
-    assert not any(
-        o.startswith("evaluate_test=") for o in fixed_overrides(compose("tune", ["target=search"]))
-    )
+    searches = fixed_overrides(compose("tune", ["target=search"]))
+    assert not any(o.startswith("evaluate_test=") for o in searches)
+    assert "arch_optimizer.raises=0" in searches
 
 
 def test_best_overrides_drop_the_restrictions_of_trials(

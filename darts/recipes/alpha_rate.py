@@ -1,0 +1,119 @@
+"""The learning rate of the alphas, which a search raises while they learn too little.
+
+The alphas start as random numbers near 0, so the operation that is most probable at first, and
+small changes of the order of operations, mean nothing. The criterion is therefore the strength of
+the preferences, not their order. If no edge has a clear preference after a tenth of the updates,
+all edges are likely to be close to uniform at the end, and the genotype would be arbitrary (see
+``darts.searching.flaws.uniform_alphas``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from darts.config import SearchConfig
+from darts.methods.stages import schedule_of
+from darts.recipes.search_state import SearchState
+
+RAISE_FACTOR = 3.0
+"""Factor of the learning rate of the alphas at each raise."""
+
+MIN_PREFERENCE = 0.05
+"""An edge prefers an operation that is more probable than any other by at least this share.
+
+With a weaker preference after a tenth of the updates, an edge at ten times the distance from the
+start is still uniform within 1 % of the largest entropy. Searches that work have twice this value.
+"""
+
+CHECKS = 10
+"""The preferences are checked after each of this many equal parts of the updated epochs."""
+
+
+def strongest_preference(probabilities: Mapping[str, Tensor]) -> float:
+    """Return the strength of the clearest preference of any edge.
+
+    The strength of an edge is ``best / second - 1``, where the two are its highest probabilities.
+    It is at least 0, and infinite if no edge has two candidates to choose from.
+
+    Args:
+        probabilities: Probabilities ``(edges, operations)`` by group; 0 for dropped candidates.
+    """
+    strengths = [math.inf]
+    for p in probabilities.values():
+        if p.shape[-1] < 2:
+            continue
+        best, second = p.detach().double().topk(2, dim=-1).values.unbind(-1)  # (edges,) each
+        choice = second > 0
+        strengths += (best[choice] / second[choice] - 1).tolist()
+    return max(strengths[1:], default=math.inf)
+
+
+def is_check_due(epoch: int, updated: Sequence[int], first: int, length: int) -> bool:
+    """Return whether the preferences are checked at the end of an epoch.
+
+    They are checked after each tenth of the updated epochs of a schedule, rounded up, but not after
+    the last one, when no epoch would use a higher rate.
+
+    Args:
+        epoch: The epoch, from 0.
+        updated: All epochs of the search in which the alphas are updated, in order.
+        first: First epoch of the schedule of the learning rate; its alphas are new.
+        length: Number of epochs of the schedule.
+    """
+    own = [other for other in updated if first <= other < first + length]
+    if epoch not in own[:-1]:
+        return False
+    return (own.index(epoch) + 1) % math.ceil(len(own) / CHECKS) == 0
+
+
+@dataclass(frozen=True)
+class AlphaRate:
+    """The learning rate of the alphas of a search.
+
+    All decisions depend on values that are equal on all ranks.
+
+    Attributes:
+        state: State of the search; it counts the raises.
+        config: Configuration of the search.
+    """
+
+    state: SearchState
+    config: SearchConfig
+
+    @property
+    def lr(self) -> float:
+        """The learning rate after all raises so far."""
+        return float(self.config.arch_optimizer.lr * RAISE_FACTOR**self.state.raises)
+
+    def raise_if_slow(self, epoch: int, probabilities: Mapping[str, Tensor]) -> str | None:
+        """Raise the rate if a check is due at the end of an epoch and no edge has a preference.
+
+        Args:
+            epoch: The completed epoch, from 0.
+            probabilities: Probabilities ``(edges, operations)`` by group.
+
+        Returns:
+            A line that says so, or None.
+        """
+        allowed, before = self.config.arch_optimizer.raises, self.lr
+        if self.state.raises >= allowed or not self._is_check_due(epoch):
+            return None
+        if not strongest_preference(probabilities) < MIN_PREFERENCE:
+            return None
+        self.state.raises += 1
+        return (
+            f"after {epoch + 1} epochs, no edge prefers an operation: none is {MIN_PREFERENCE:.0%} "
+            f"more probable than the second best; arch_optimizer.lr is raised from {before:.3g} to "
+            f"{self.lr:.3g} (raise {self.state.raises} of {allowed})"
+        )
+
+    def _is_check_due(self, epoch: int) -> bool:
+        searcher, epochs = self.state.searcher, self.config.epochs
+        if not self.config.relaxation.uses_alphas:
+            return False
+        updated = [other for other in range(epochs) if searcher.updates_alphas(other)]
+        return is_check_due(epoch, updated, *schedule_of(epoch, epochs, searcher.stages))

@@ -1,0 +1,107 @@
+"""A search whose alphas learn nothing raises their learning rate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from darts.config import compose
+from darts.spaces import SPACES
+
+NO_TENSORBOARD = "tracking.tensorboard=false"
+SLOW = (
+    *("dataset=synthetic", "dataset.samples=48", "loader.batch_size=8", "seed=7"),
+    *("space=nas201", "space.channels=1", "space.cells=1", "collapse.every=0"),
+    *("epochs=5", "arch_optimizer.lr=1e-5", "tracking.figures=false"),
+)
+pytestmark = pytest.mark.usefixtures("no_figures")
+
+
+def test_the_raised_rate_is_used_and_reported(commands: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    done = commands.call("search", [*SLOW, f"hydra.run.dir={folder}"], folder)
+    expected = [1e-5, 3e-5, 9e-5, 27e-5, 27e-5]
+    assert [row["arch_lr"] for row in done.rows] == pytest.approx(expected)
+    assert done.result["arch_lr"] == pytest.approx(27e-5)
+    assert done.out.count("no edge prefers an operation") == 3
+    assert "raised from 1e-05 to 3e-05 (raise 1 of 3)" in done.out
+    saved = done.checkpoint
+    assert saved["raises"] == 3
+    rates = [group["lr"] for group in saved["searcher"]["arch_optimizer"]["param_groups"]]
+    assert rates == pytest.approx([27e-5])
+    board = EventAccumulator(str(folder))
+    board.Reload()
+    values = [event.value for event in board.Scalars("lr/alphas")]
+    assert values == pytest.approx(expected)
+
+
+def test_a_search_with_raises_that_is_killed_ends_like_an_unbroken_one(
+    commands: Any, tmp_path: Path
+) -> None:
+    """The run ends within the third epoch, after two raises; an epoch has three steps."""
+    commands.assert_resume_is_exact("search", [*SLOW, NO_TENSORBOARD], tmp_path, steps=7)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "rate"),
+    [
+        (("arch_optimizer.raises=0",), 1e-5),
+        (("arch_optimizer.lr=0.1",), 0.1),  # the alphas learn
+        (("method=random_sharing", "discretize.samples=2", "discretize.finalists=1"), 0.0),
+    ],
+)
+def test_other_searches_keep_their_rate(
+    commands: Any, tmp_path: Path, overrides: tuple[str, ...], rate: float
+) -> None:
+    folder = tmp_path / "run"
+    arguments = [*SLOW, NO_TENSORBOARD, "epochs=3", *overrides, f"hydra.run.dir={folder}"]
+    done = commands.call("search", arguments, folder)
+    assert done.checkpoint["raises"] == 0
+    assert [row["arch_lr"] for row in done.rows] == [rate] * 3
+    assert done.result["arch_lr"] == rate
+    assert "no edge prefers" not in done.out
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "drnas",
+        *(
+            pytest.param(method, marks=pytest.mark.slow)
+            for method in ("pc_darts", "gdas", "fair_darts", "snas")
+        ),
+    ],
+)
+def test_every_relaxation_with_alphas_raises_the_rate(
+    commands: Any, tmp_path: Path, method: str
+) -> None:
+    folder = tmp_path / "run"
+    more = (f"method={method}", "space.channels=4", "arch_optimizer.warmup=0.4")
+    arguments = [*SLOW, NO_TENSORBOARD, *more, f"hydra.run.dir={folder}"]
+    done = commands.call("search", arguments, folder)
+    rates = [row["arch_lr"] for row in done.rows]
+    frozen = rates.count(0.0)
+    assert frozen >= 2
+    updated = [rate for rate in rates if rate > 0]
+    assert updated == pytest.approx([1e-5 * 3**number for number in range(5 - frozen)])
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        *(f"dataset={name}" for name in ("cifar10", "cifar100", "svhn", "imagenet")),
+        *(f"experiment={name}" for name in ("cifar10_cpu", "nas201_cpu", "nas_bench_macro")),
+        "task=language_model dataset=ptb",
+    ],
+)
+def test_published_searches_keep_their_rate(overrides: str) -> None:
+    assert compose("search", overrides.split()).arch_optimizer.raises == 0
+
+
+@pytest.mark.parametrize("space", sorted({"cnn", "nas201", "macro", "mlp"} & SPACES.keys()))
+def test_searches_on_own_data_may_raise_their_rate(space: str) -> None:
+    config = compose("search", ["dataset=imagefolder", "dataset.root=x", f"space={space}"])
+    assert config.arch_optimizer.raises == 3
