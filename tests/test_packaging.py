@@ -16,7 +16,7 @@ import pytest
 import darts
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("search", "retrain", "evaluate", "judge", "tune", "compare")
+COMMANDS = ("find", "search", "retrain", "evaluate", "judge", "tune", "compare")
 COMMANDS += ("export", "genotypes", "report")
 
 

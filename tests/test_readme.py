@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from darts import compare, evaluate, export, genotypes, judge, report, retrain, search, tune
+from darts import compare, evaluate, export, find, genotypes, judge, report, retrain, search, tune
 from darts.config import compose
 from darts.spaces import SPACES
 
@@ -23,6 +23,7 @@ CHECKS = {
     "export": export.check,
     "genotypes": genotypes.check,
     "report": report.check,
+    "find": find.check,
     "judge": judge.check,
     "tune": tune.check,
     "compare": compare.check,
@@ -58,7 +59,7 @@ def test_a_command_composes_and_passes_its_check(line: str, tmp_path: Path) -> N
     overrides = [word for word in words[3:] if not word.startswith(("--", "resume="))]
     if "--multirun" in words:  # check the first run of a sweep
         overrides = [word.partition(",")[0] for word in overrides]
-    if "resume=" in line and command in ("tune", "compare", "judge"):
+    if "resume=" in line and command in ("find", "tune", "compare", "judge"):
         # A resumed run takes its configuration from the config.yaml of its run directory.
         assert overrides == []
         return

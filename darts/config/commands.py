@@ -15,6 +15,9 @@ from darts.config.options import (
     AnalysisConfig,
     ArchOptimizerConfig,
     BenchmarkConfig,
+    CostLimitConfig,
+    FindBudgetConfig,
+    FindPlanConfig,
     LoaderConfig,
     PenaltyConfig,
     RunBudgetConfig,
@@ -73,6 +76,8 @@ class RunConfig:
     seed: int = number(0, low=0, high=2**62)
     device: str = "auto"
     precision: str = choice("fp32", "fp32", "bf16", "fp16")
+    # Restarts of an epoch that diverges, each at 0.3 times the learning rate of the weights.
+    restarts: int = number(3, low=0, high=10)
     save_minutes: float = number(10.0, low=0)  # between checkpoints in an epoch; 0: every step
     resume: str | None = None  # run directory to continue
     dry_run: bool = False  # predict the cost of the run, and stop
@@ -113,9 +118,6 @@ class RetrainConfig(RunConfig):
     warmup: float = number(0.0, low=0, below=1)
     validation: float = number(0.1, low=0, below=1)  # share of the training split held out
     selection: str = choice("best", "best", "last")  # epoch whose weights are the result
-    restarts: int = number(
-        3, low=0, high=10
-    )  # of an epoch that diverges, each at 0.3 times the rate
     evaluate_test: bool = True  # score the selected weights on the test split, once, at the end
     auxiliary: float = number(0.4, low=0)  # weight of the auxiliary head's loss; 0: no head
     drop_path: float = number(0.2, low=0, below=1)  # final probability; grows linearly from 0
@@ -209,6 +211,35 @@ class CompareConfig:
     settings: Settings = field(default_factory=dict)  # method -> keys of its searches
     draws: int = number(10_000, low=1000, high=10_000_000)  # resamples of the bootstrap
     workers: int = number(1, low=1, high=1024)  # runs at the same time
+    seed: int = number(0, low=0, high=2**31)
+    resume: str | None = None  # run directory to continue
+
+
+@dataclass
+class FindConfig:
+    """``python -m darts.find``"""
+
+    # Keys, or prefixes of keys, that a resumed run may change.
+    may_change_on_resume: ClassVar[tuple[str, ...]] = (
+        "name",
+        "resume",
+        "budget.",
+        "benchmark.",
+        "workers",
+    )
+
+    name: str = "find"
+    base: list[str] = field(default_factory=list)  # overrides of all runs, set by experiments
+    overrides: list[str] = field(default_factory=list)  # the same, set on the command line
+    metric: str | None = None  # on validation data; null: that of the task
+    budget: FindBudgetConfig = field(default_factory=FindBudgetConfig)
+    limit: CostLimitConfig = field(default_factory=CostLimitConfig)
+    plan: FindPlanConfig = field(default_factory=FindPlanConfig)
+    methods: list[str] = field(default_factory=lambda: ["drnas", "darts_v1"])  # of the searches
+    benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)  # reports, never decides
+    # Processes that train at the same time; null: one per GPU, or two on a processor with two or
+    # more cores. 0: train in this process.
+    workers: int | None = number(None, low=0, high=1024)
     seed: int = number(0, low=0, high=2**31)
     resume: str | None = None  # run directory to continue
 

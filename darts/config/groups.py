@@ -22,6 +22,7 @@ COMMANDS: dict[str, type] = {
     "search": commands.SearchConfig,
     "retrain": commands.RetrainConfig,
     "judge": commands.JudgeConfig,
+    "find": commands.FindConfig,
     "tune": commands.TuneConfig,
     "compare": commands.CompareConfig,
     "evaluate": commands.EvaluateConfig,

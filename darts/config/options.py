@@ -104,3 +104,34 @@ class AnalysisConfig:
     # hyperparameters; 0 skips it.
     factorial_seeds: int = number(0, low=0, high=100)
     retrain_best: bool = True  # train the best point once more and score it on the test split
+
+
+@dataclass
+class FindBudgetConfig:
+    """Wall-clock time of a whole ``darts.find``, summed over all resumes; 10 minutes if not set."""
+
+    hours: float | None = number(None, above=0)
+    minutes: float | None = number(None, above=0)  # instead of hours
+
+
+@dataclass
+class CostLimitConfig:
+    """Hard upper limits of the network that ``darts.find`` returns."""
+
+    macs: float | None = number(None, above=0)  # multiply-accumulate operations per sample
+    parameters: float | None = number(None, above=0)
+    latency_ms: float | None = number(None, above=0)  # per sample on this machine's device
+
+
+@dataclass
+class FindPlanConfig:
+    """Decisions of ``darts.find``; null: made from the data, measured speed and the budget."""
+
+    evaluations: int | None = number(None, low=0, high=100_000)  # networks scored untrained
+    search_epochs: int | None = number(None, low=0, high=100_000)  # of each search; 0: none
+    proposals: int | None = number(None, low=0, high=1000)  # of them, how many are trained
+    short_epochs: int | None = number(None, low=1, high=100_000)  # of the trainings of a round
+    rounds: int | None = number(None, low=1, high=10)  # of short trainings
+    settings: bool = True  # compare hyperparameters, too
+    finalists: int = number(2, low=1, high=20)  # found networks in the final
+    epochs: int | None = number(None, low=1, high=100_000)  # of the trainings in the final

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from darts.config.commands import CompareConfig, JudgeConfig, TuneConfig
+from darts.config.commands import CompareConfig, FindConfig, JudgeConfig, TuneConfig
 from darts.config.conf_files import group_options
 from darts.config.fields import ConfigError
 from darts.config.groups import TYPES
@@ -19,7 +19,12 @@ _PATH_KEYS = (*_GENOTYPE_KEYS, *_FILE_KEYS)
 _FLAG_WITH_VALUE = re.compile(
     r"--(cfg|package|config-(path|name|dir)|info|experimental-rerun)|-(c|p|cp|cn|cd|i)"
 )
-_PASSING_ON: dict[str, type] = {"tune": TuneConfig, "compare": CompareConfig, "judge": JudgeConfig}
+_PASSING_ON: dict[str, type] = {
+    "find": FindConfig,
+    "tune": TuneConfig,
+    "compare": CompareConfig,
+    "judge": JudgeConfig,
+}
 # Keys of the commands that run other commands; they pass on all other keys.
 _OWN_KEYS = {
     command: {field.name for field in dataclasses.fields(cls)} | {"experiment", "hydra"}
@@ -74,8 +79,9 @@ def _translate(command: str, argument: str) -> str:
 def _collect_foreign(command: str, arguments: Sequence[str]) -> list[str]:
     """Collect the arguments that are not overrides of the command in one override.
 
-    ``darts.tune``, ``darts.compare`` and ``darts.judge`` collect, as ``overrides=[...]``, the keys
-    for the commands that they run. ``darts.report`` collects run directories as ``runs=[...]``.
+    ``darts.find``, ``darts.tune``, ``darts.compare`` and ``darts.judge`` collect, as
+    ``overrides=[...]``, the keys for the commands that they run. ``darts.report`` collects run
+    directories as ``runs=[...]``.
 
     Raises:
         ConfigError: If the user also gives that override.

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 import darts.recipes.search as search_recipe
-from darts import compare, evaluate, export, genotypes, judge, report, retrain, search, tune
+from darts import compare, evaluate, export, find, genotypes, judge, report, retrain, search, tune
 from darts.config import launch
 from darts.reading import read_json
 from darts.tracking import read_metrics
@@ -33,6 +33,7 @@ ENTRY_POINTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "export": (export.check, export.export),
     "genotypes": (genotypes.check, genotypes.genotypes),
     "report": (report.check, report.report),
+    "find": (find.check, find.find),
     "judge": (judge.check, judge.judge),
     "tune": (tune.check, tune.tune),
     "compare": (compare.check, compare.compare),

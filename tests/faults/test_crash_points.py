@@ -10,7 +10,7 @@ import pytest
 import tiny_runs
 from file_calls import Kill, Snapshots
 
-COMMANDS = ("search", "retrain", "tune", "compare")
+COMMANDS = ("search", "retrain", "tune", "find", "compare")
 SAMPLE = {"search": 1, "retrain": 1}  # crash points of the everyday tests
 
 

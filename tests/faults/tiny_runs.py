@@ -41,6 +41,12 @@ RUNS: dict[str, tuple[str, ...]] = {
         "analysis.retrain_best=false",
         "tracking.tensorboard=false",
     ),
+    "find": (
+        *("dataset=synthetic", "dataset.samples=48", "dataset.size=8", "loader.batch_size=4"),
+        *("space=mlp", "space.cells=1", "space.widths=[8]", "seed=7", "device=cpu", "workers=0"),
+        *("plan.evaluations=3", "plan.proposals=1", "plan.search_epochs=0", "plan.rounds=1"),
+        *("plan.short_epochs=1", "plan.epochs=2", "plan.settings=false", "save_minutes=0"),
+    ),
     "compare": (
         *("dataset=synthetic", "dataset.samples=48", "space=mlp", "loader.batch_size=16"),
         *("search.epochs=2", "retrain.epochs=3", "seed=5", "draws=1000"),
@@ -162,6 +168,21 @@ def _tune(command: str, directory: Path) -> dict[str, object]:
     return {"trials.csv": [row for row in rows if row["state"] == "complete"], "best.json": best}
 
 
+def _find(command: str, directory: Path) -> dict[str, object]:
+    """Return scores of all trainings, and the checkpoint of the network."""
+    from darts.training.checkpoint import load_checkpoint
+
+    with (directory / "candidates.csv").open(encoding="utf-8", newline="") as file:
+        rows = [_without(MEASURED, row) for row in csv.DictReader(file)]
+    saved: Mapping[str, Any] = load_checkpoint(directory / "checkpoint.pt", "retrain")
+    return {
+        "files": sorted(path.name for path in directory.iterdir()),
+        "candidates.csv": rows,
+        "genotype.json": (directory / "genotype.json").read_text(),
+        **{f"checkpoint {k}": _plain(v) for k, v in saved.items() if k not in NOT_REPRODUCIBLE},
+    }
+
+
 def _compare(command: str, directory: Path) -> dict[str, object]:
     names = [path.relative_to(directory).as_posix() for path in directory.rglob("*")]
     return {
@@ -174,6 +195,7 @@ def _compare(command: str, directory: Path) -> dict[str, object]:
 _STATES: dict[str, Callable[[str, Path], dict[str, object]]] = {
     "training": _training,
     "tune": _tune,
+    "find": _find,
     "compare": _compare,
 }
 

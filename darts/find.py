@@ -1,0 +1,155 @@
+"""Find the best network for a data set within a time budget: ``python -m darts.find``.
+
+The free baselines of the data take part in every comparison, so the result is never chosen unless
+it beats them on validation data. The summary says what the search has gained on the test split.
+
+References:
+    Yang, Esperança and Carlucci, "NAS evaluation is frustratingly hard", arXiv:1912.12522.
+    Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter
+    Optimization", arXiv:1502.07943: successive halving.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from darts.config import ConfigError, FindConfig, Invocation, launch, rank_and_size
+from darts.finding.budget import Stopwatch, budget_seconds
+from darts.finding.conclusion import Conclusion, benchmark_scores, total_costs, write_files
+from darts.finding.decisions import FILE, Decisions
+from darts.finding.gain import measure_gain
+from darts.finding.results import Result, ranked
+from darts.finding.rounds import Stopped, Trainer
+from darts.finding.rules import max_epochs
+from darts.finding.run_pool import RunPool
+from darts.finding.setup import check_config, choose_workers, make_networks
+from darts.finding.stages import Stages
+from darts.judging.benchmark import Benchmark
+from darts.reading import JsonObject
+from darts.tracking import Console, format_duration, print_lines, print_summary
+from darts.training.interrupt import Interrupt, Interrupted
+from darts.training.run_directory import RunDirectory
+
+
+def check(config: FindConfig) -> None:
+    """Raise ``ConfigError`` if the settings do not fit together; no data is read."""
+    if rank_and_size()[1] > 1:
+        raise ConfigError("darts.find starts its own processes: set workers=N, not torchrun")
+    budget_seconds(config.budget)
+    check_config(config)
+
+
+def find(config: FindConfig, invocation: Invocation) -> JsonObject:
+    """Find a network, train it and score it; return the summary, also in the run directory.
+
+    Raises:
+        ConfigError: If the configuration is invalid, no network is within the limits, or all
+            trainings of a stage failed.
+        Interrupted: If a signal arrived; everything that is complete is saved.
+    """
+    with RunDirectory(invocation.directory.resolve(), "find") as run:
+        if config.resume:
+            run.claim_existing()
+            run.require_same_config(run.saved_config(), config)
+            run.require_incomplete()
+        else:
+            run.claim_unused(resumable=True, numbered=invocation.numbered)
+            run.begin(config, invocation.overrides)
+        summary = run_stages(config, run)
+    print_results(summary, run)
+    return summary
+
+
+def run_stages(config: FindConfig, run: RunDirectory) -> JsonObject:
+    """Execute all stages that are not complete; return the summary.
+
+    Raises:
+        ConfigError, Interrupted: As ``find``.
+    """
+    facts, networks = make_networks(config)
+    decisions = Decisions(run.path / FILE)
+    stopwatch = Stopwatch(budget_seconds(config.budget), decisions)
+    first = next(iter(networks.values()))
+    metric = (first.config.metric, first.config.task.metrics[first.config.metric])
+    benchmark = Benchmark.from_config(config.benchmark, first.space)
+    workers, total = choose_workers(config), max(int(stopwatch.total), 1)
+    console = Console(total_steps=total, name="find", done=min(int(stopwatch.seconds), total))
+    notice = "stopping the trainings; Ctrl-C again to abort"
+    with console, Interrupt(notice) as interrupt, RunPool(workers, run.path / "workers") as pool:
+        action = "resuming" if config.resume else "searching"
+        console.info(
+            f"{action} in {run.path}: {facts.samples:,} training samples, budget "
+            f"{format_duration(stopwatch.total)}, {workers} workers"
+        )
+        trainer = Trainer(
+            run.path, networks, metric, max_epochs(facts), pool, workers, console, interrupt,
+            stopwatch, decisions,
+        )  # fmt: skip
+        try:
+            final = Stages(config, facts, trainer).run()
+        except (Stopped, Interrupted):
+            stopwatch.save(now=True)
+            argument = shlex.quote(f"resume={run.path}")
+            print_lines(f"stopped and saved; continue with: python -m darts.find {argument}")
+            raise Interrupted(128 + (interrupt.received or 0)) from None
+        conclusion = conclude(trainer, final)
+        results = list(trainer.results.values())
+        write_files(run, conclusion, results)
+        return run.finish(
+            {
+                "name": config.name,
+                **conclusion.summary(),
+                **benchmark_scores(benchmark, conclusion),
+                "trainings": len(results),
+                "seconds": stopwatch.seconds,
+                **total_costs(results, trainer.search_summaries),
+                "seed": config.seed,
+            }
+        )
+
+
+def conclude(trainer: Trainer, final: list[Result]) -> Conclusion:
+    """Score the best network and the best baseline on the test split, once.
+
+    Baselines that were trained before the final compete, too: some of them may have trained for
+    longer then.
+    """
+    metric = trainer.metric[1]
+    baselines = [r for r in trainer.results.values() if r.candidate.is_baseline]
+    baseline = ranked(baselines, metric)[0]
+    winner = ranked([baseline, *final], metric)[0]
+    data = trainer.networks[winner.candidate.family].data
+    gain = None
+    if data.held_out_loader("test", data.subsets) is not None:
+        trainer.console.info("scoring the test split")
+        gain = measure_gain(winner.directory, baseline.directory, metric=trainer.metric[0])
+    return Conclusion(winner, baseline, gain, trainer.metric)
+
+
+def print_results(summary: JsonObject, run: RunDirectory) -> None:
+    """Print scores, the verdict, and the commands that use the network."""
+    metric = summary["metric"]
+    keys = (
+        f"valid_{metric}", f"baseline_valid_{metric}", f"test_{metric}",
+        f"baseline_test_{metric}", "true_accuracy", "baseline_true_accuracy", "family", "setting",
+        "parameters", "baseline_parameters", "macs", "trainings", "seconds", "joules", "genotype",
+    )  # fmt: skip
+    print_summary("find", {key: summary[key] for key in keys if summary.get(key) is not None})
+    checkpoint = shlex.quote(f"checkpoint={run.path}")
+    print_lines(
+        "",
+        str(summary["verdict"]),
+        "",
+        "Score it again, or export it:",
+        f"  python -m darts.evaluate {checkpoint}",
+        f"  python -m darts.export {checkpoint}",
+    )
+
+
+def main() -> None:
+    """Entry point of ``darts-find``."""
+    launch("find", check, find)
+
+
+if __name__ == "__main__":
+    main()

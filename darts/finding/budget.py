@@ -1,0 +1,114 @@
+"""The time of a run of ``darts.find``: how much has passed, and what the rest pays for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from darts.config import ConfigError, FindBudgetConfig
+from darts.finding.decisions import Decisions
+
+DEFAULT_SECONDS = 600.0
+MARGIN = 0.92
+"""Share of the time that is planned; the rest is for what the plan does not foresee."""
+
+SAVE_INTERVAL = 5.0  # seconds
+
+
+def budget_seconds(config: FindBudgetConfig) -> float:
+    """Return the wall-clock time of the whole run in seconds.
+
+    Raises:
+        ConfigError: If hours and minutes are both set.
+    """
+    if config.hours is not None and config.minutes is not None:
+        raise ConfigError(
+            f"budget.hours={config.hours:g} and budget.minutes={config.minutes:g} exclude each "
+            "other; use one of them"
+        )
+    if config.hours is not None:
+        return 3600 * config.hours
+    return 60 * config.minutes if config.minutes is not None else DEFAULT_SECONDS
+
+
+class Stopwatch:
+    """The running time, summed over all resumes; a kill loses at most the last seconds.
+
+    Args:
+        total: The budget in seconds.
+        decisions: File that stores the time.
+        clock: Returns the time in seconds.
+    """
+
+    def __init__(
+        self, total: float, decisions: Decisions, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.total, self._decisions, self._clock = total, decisions, clock
+        self._previous = decisions.decide("seconds", float, lambda: 0.0)
+        self._start = self._saved = clock()
+
+    @property
+    def seconds(self) -> float:
+        """Running time in seconds."""
+        return self._previous + self._clock() - self._start
+
+    @property
+    def left(self) -> float:
+        """Planned seconds that are left, not negative."""
+        return max(MARGIN * self.total - self.seconds, 0.0)
+
+    def save(self, *, now: bool = False) -> None:
+        """Save the running time, at most every ``SAVE_INTERVAL`` seconds unless ``now``."""
+        if now or self._clock() - self._saved >= SAVE_INTERVAL:
+            self._decisions.record("seconds", self.seconds)
+            self._saved = self._clock()
+
+
+RUN_OVERHEAD = 1.0
+"""Seconds to start and end a training in a worker."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """Time for a group of trainings, each of which gets the same part of it.
+
+    Attributes:
+        seconds: Seconds of all trainings together, each on one worker.
+        longest: Largest number of epochs of a training.
+        overhead: Seconds of a training that do not depend on its epochs.
+    """
+
+    seconds: float
+    longest: int
+    overhead: float = 0.0
+
+    def divide(self, costs: Mapping[str, float], *, least: int = 1) -> dict[str, int]:
+        """Return the number of epochs of each training, such that all take equally long.
+
+        If some trainings would have fewer than ``least`` epochs, the most expensive ones are
+        dropped, but never the first. A training that would exceed ``longest`` leaves its time to
+        the others.
+
+        Args:
+            costs: Seconds per epoch by name of the training, the most important first.
+            least: Smallest useful number of epochs.
+        """
+        names = list(costs)
+        while len(names) > 1 and min(self._epochs(costs, names).values()) < least:
+            # Drop the most expensive of the trainings that have too few epochs.
+            epochs = self._epochs(costs, names)
+            short = [name for name in names[1:] if epochs[name] < least] or names[1:]
+            names.remove(max(short, key=lambda name: (costs[name], names.index(name))))
+        return self._epochs(costs, names)
+
+    def _epochs(self, costs: Mapping[str, float], names: Sequence[str]) -> dict[str, int]:
+        left = self.seconds - self.overhead * len(names)
+        epochs = dict.fromkeys(names, 1)
+        # The cheapest trainings first: what they leave is shared by the others.
+        for place, name in enumerate(sorted(names, key=lambda name: costs[name])):
+            cost = max(costs[name], 1e-6)
+            share = left / (len(names) - place)
+            epochs[name] = int(min(max(share / cost, 1), self.longest))
+            left = max(left - epochs[name] * cost, 0.0)
+        return epochs

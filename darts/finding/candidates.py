@@ -1,0 +1,205 @@
+"""Candidates of the race, and how their networks are configured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import cast
+
+import torch
+
+from darts.comparing.plan import as_overrides
+from darts.config import ConfigError, RetrainConfig, compose
+from darts.data_modules import DataModule, make_data_module
+from darts.finding.families import Family
+from darts.finding.rules import DEFAULT, Setting, Values
+from darts.hpo.commands import merge_overrides, trial_config
+from darts.recipes.retrain import build_network
+from darts.searching.expected_cost import MEASURES
+from darts.spaces import SPACES, AnyGenotype, Space
+from darts.spaces.lookup import find_genotype
+from darts.training.distributed import Ranks
+
+ANY_GENOTYPE = "genotype=DARTS_V2"  # only to compose a configuration that declares the space
+
+QUIET = ("tracking.tensorboard=false", "tracking.figures=false", "evaluate_test=false")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An architecture with the size of its family.
+
+    Attributes:
+        name: Unique name, which is part of the names of its run directories.
+        family: Name of the family.
+        genotype: The architecture as text.
+        origin: "baseline", "evolution", or the method of the search that found it.
+        setting: Hyperparameters of its trainings.
+    """
+
+    name: str
+    family: str
+    genotype: str
+    origin: str
+    setting: Setting = DEFAULT
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.origin == "baseline"
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Parameters, MACs per sample, and milliseconds per sample where they are limited."""
+
+    parameters: float
+    macs: float
+    latency_ms: float | None = None
+
+
+@dataclass
+class Networks:
+    """The configuration of the networks of one family, on one data set.
+
+    Attributes:
+        family: The family.
+        values: Recipe of the trainings.
+        user: Overrides of the user; they take precedence.
+        seed: Seed of all trainings.
+        metric: Steering metric; None for that of the task.
+    """
+
+    family: Family
+    values: Values
+    user: tuple[str, ...]
+    seed: int
+    metric: str | None
+    _costs: dict[str, Costs] = field(default_factory=dict)
+
+    def overrides(
+        self, genotype: str, *, setting: Setting = DEFAULT, epochs: int | None = None
+    ) -> tuple[str, ...]:
+        """Return the overrides of a retraining.
+
+        The settings of a race never change a key that the user has set, see ``rules.settings``.
+        """
+        accepted = {
+            key: value
+            for key, value in (self.values | setting.values).items()
+            if not key.startswith("space.") or key.removeprefix("space.") in self._space_keys
+        }
+        chosen = [] if epochs is None else [f"epochs={epochs}"]
+        if self.metric is not None:
+            chosen.append(f"metric={self.metric}")
+        overrides = [
+            *QUIET,
+            f"seed={self.seed}",
+            f"space={self.family.space}",
+            *as_overrides(self.family.sizes),
+            *as_overrides(accepted),
+            *self.user,
+            *chosen,
+            f"genotype={genotype}",
+        ]
+        return tuple(merge_overrides(overrides))
+
+    @property
+    def user_keys(self) -> set[str]:
+        """The keys that the user has set."""
+        return {item.partition("=")[0].lstrip("+") for item in self.user}
+
+    @cached_property
+    def _space_keys(self) -> set[str]:
+        return set(SPACES[self.family.space].__dataclass_fields__)
+
+    @cached_property
+    def config(self) -> RetrainConfig:
+        """The configuration of a retraining of the family's first baseline.
+
+        Raises:
+            ConfigError: If the user's overrides do not fit together.
+        """
+        genotype = next(iter(self.family.baselines.values()), None)
+        if genotype is None:
+            overrides = [*self.overrides(""), ANY_GENOTYPE]
+            declared = cast("RetrainConfig", compose("retrain", merge_overrides(overrides)))
+            genotype = str(declared.space.random(torch.Generator().manual_seed(0)))
+        return self.configured(genotype)
+
+    def configured(self, genotype: str, setting: Setting = DEFAULT) -> RetrainConfig:
+        """Return the checked configuration of a retraining."""
+        overrides = self.overrides(genotype, setting=setting)
+        return cast("RetrainConfig", trial_config("retrain", overrides))
+
+    @property
+    def space(self) -> Space:
+        """The space of the family."""
+        return self.config.space
+
+    @cached_property
+    def data(self) -> DataModule:
+        """The data set, loaded once."""
+        return make_data_module(self.config, Ranks(self.config.device))
+
+    def costs(self, genotype: AnyGenotype | str, *, latency: bool = False) -> Costs:
+        """Return the costs of the network of an architecture."""
+        text = str(genotype)
+        if text not in self._costs:
+            config, data = self.config, self.data
+            example = data.example_input()
+            _, parsed = find_genotype(text)
+            with torch.random.fork_rng():
+                net = build_network(parsed, config, data.network_sizes(config.space))
+            net.to(example.device).eval()
+            self._costs[text] = Costs(
+                MEASURES["parameters"](net, example),
+                MEASURES["flops"](net, example) / 2,
+                1000 * MEASURES["latency"](net, example) if latency else None,
+            )
+        return self._costs[text]
+
+
+def largest_architecture(networks: Networks, allowed: Mapping[str, float]) -> str:
+    """Return an architecture with many MACs: each parameter in turn is set to its largest choice.
+
+    Args:
+        networks: Networks of the space.
+        allowed: Upper limits by name of a field of ``Costs``.
+
+    Raises:
+        ConfigError: If no architecture is within the limits.
+    """
+    space = networks.space
+    generator = torch.Generator().manual_seed(0)
+    start = next(
+        (g for g in (space.random(generator) for _ in range(1000)) if _fits(networks, g, allowed)),
+        None,
+    )
+    if start is None:
+        limits = " ".join(f"limit.{name}={value:g}" for name, value in allowed.items())
+        raise ConfigError(f"{limits}: none of 1,000 architectures is within the limits")
+    best = space.encode(start)
+    for parameter in space.parameters():
+        if parameter.name not in best:
+            continue
+        options = getattr(parameter.domain, "values", None)
+        for value in options or ():
+            changed = {**best, parameter.name: value}
+            try:
+                genotype = space.decode(changed)
+            except ValueError:  # a combination that the space does not have
+                continue
+            larger = networks.costs(genotype).macs > networks.costs(space.decode(best)).macs
+            if larger and _fits(networks, genotype, allowed):
+                best = changed
+    return str(space.decode(best))
+
+
+def _fits(networks: Networks, genotype: AnyGenotype, allowed: Mapping[str, float]) -> bool:
+    return within(networks.costs(genotype, latency="latency_ms" in allowed), allowed)
+
+
+def within(costs: Costs, allowed: Mapping[str, float]) -> bool:
+    """Return whether costs are within upper limits, by name of a field."""
+    return all(float(getattr(costs, name) or 0) <= limit for name, limit in allowed.items())

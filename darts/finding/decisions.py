@@ -1,0 +1,61 @@
+"""Decisions of a run of ``darts.find`` that depend on measured time, saved when they are made.
+
+A resumed run repeats none of them. All other decisions follow from the scores of complete runs, so
+a killed and resumed run ends like an uninterrupted one, unless time changes a decision that was
+still open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from darts.reading import FileError, read_json_object
+from darts.typed_values import Misfit, typed
+from darts.writing import write_json
+
+T = TypeVar("T")
+
+FILE = "decisions.json"
+
+
+class Decisions:
+    """The decisions by name, in a JSON file.
+
+    Args:
+        file: The file; it need not exist.
+
+    Raises:
+        FileError: If the file is damaged.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._values: dict[str, object] = dict(read_json_object(file)) if file.exists() else {}
+
+    def decide(self, name: str, kind: type[T], make: Callable[[], T]) -> T:
+        """Return the decision of this name; make and save it first if it is still open.
+
+        Args:
+            name: Name of the decision.
+            kind: Type of the decision, see ``typed_values.typed``; a plain type that JSON can hold.
+            make: Makes the decision.
+
+        Raises:
+            FileError: If the saved decision has another type.
+        """
+        if name not in self._values:
+            value = make()
+            self._values[name] = value
+            write_json(self._file, self._values)
+            return value
+        try:
+            return typed(kind, self._values[name], name)
+        except Misfit as error:
+            raise FileError(f"{self._file} is damaged: {error}") from None
+
+    def record(self, name: str, value: object) -> None:
+        """Save a value that changes, for example the elapsed time."""
+        self._values[name] = value
+        write_json(self._file, self._values)

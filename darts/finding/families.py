@@ -1,0 +1,139 @@
+"""The networks that ``darts.find`` begins with: spaces, sizes, and the free baselines in them.
+
+A baseline is a network that a user would have taken without a search. References:
+    Residual networks: He et al., arXiv:1512.03385; as cells of NAS-Bench-201: arXiv:2001.00326.
+    Inverted residual blocks: Sandler et al., "MobileNetV2", arXiv:1801.04381.
+    Fully connected networks with dropout: Kadra et al., arXiv:2106.11189.
+    LSTM language models: Zaremba et al., arXiv:1409.2329.
+    Means of word vectors as text classifiers: Joulin et al., arXiv:1607.01759.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from darts.finding.rules import Values
+
+
+@dataclass(frozen=True)
+class Family:
+    """Networks of one space and size.
+
+    Attributes:
+        name: Unique name.
+        space: Name of the space.
+        sizes: Values of the space's sizes by dotted key.
+        baselines: Genotypes as text by name, the cheapest first.
+    """
+
+    name: str
+    space: str
+    sizes: Values
+    baselines: Mapping[str, str]
+
+
+RESNET_CELL = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
+PLAIN_CELL = (
+    "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|"
+    "+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
+)
+
+
+def _macro(*blocks: str) -> str:
+    return json.dumps({"space": "macro", "blocks": blocks})
+
+
+def _mlp(*layers: str) -> str:
+    return json.dumps({"space": "mlp", "layers": layers})
+
+
+def _transformer(*blocks: tuple[str, str]) -> str:
+    return json.dumps({"space": "transformer", "blocks": blocks})
+
+
+_MOBILENET = {"mobilenet": _macro(*["mb_k3_e3"] * 6)}
+_WIDE: Values = {"space.widths": [32, 64, 128, 256], "space.cells": 3}
+_TEXTS = {
+    "lstm_1": _transformer(("lstm", "identity")),
+    "lstm_2": _transformer(("lstm", "identity"), ("lstm", "identity")),
+    "transformer": _transformer(("attention_4", "gelu_4"), ("attention_4", "gelu_4")),
+}
+_DOCUMENTS = {
+    "word_vectors": _transformer(("identity", "gelu_1")),
+    "convolution": _transformer(("conv_3", "gelu_2")),
+    "transformer": _transformer(("attention_4", "gelu_2")),
+}
+
+_IMAGES = (
+    Family(
+        "small_resnet", "nas201", {"space.channels": 8, "space.cells": 1}, {"resnet": RESNET_CELL}
+    ),
+    Family(
+        "resnet",
+        "nas201",
+        {"space.channels": 16, "space.cells": 1},
+        {"resnet": RESNET_CELL, "all_3x3": PLAIN_CELL},
+    ),
+    Family("mobilenet", "macro", {"space.channels": 16, "space.cells": 2}, _MOBILENET),
+    Family(
+        "deep_resnet",
+        "nas201",
+        {"space.channels": 32, "space.cells": 2},
+        {"resnet": RESNET_CELL, "all_3x3": PLAIN_CELL},
+    ),
+    Family("darts", "cnn", {"space.channels": 12, "space.cells": 5}, {"DARTS_V2": "DARTS_V2"}),
+)
+
+FAMILIES: Mapping[str, tuple[Family, ...]] = {
+    "images": _IMAGES,
+    "audio": _IMAGES,
+    "rows": (
+        Family(
+            "mlp",
+            "mlp",
+            _WIDE,
+            {
+                "linear": _mlp("identity_64"),
+                "mlp_128": _mlp("relu_128"),
+                "mlp_256x2": _mlp("relu_256", "relu_256"),
+            },
+        ),
+    ),
+    "text": (
+        Family("text_128", "transformer", {"space.hidden": 128, "space.cells": 3}, _TEXTS),
+        Family(
+            "text_256",
+            "transformer",
+            {"space.hidden": 256, "space.cells": 3},
+            {name: _TEXTS[name] for name in ("lstm_1", "lstm_2")},
+        ),
+    ),
+    "documents": (
+        Family("documents_64", "transformer", {"space.hidden": 64, "space.cells": 2}, _DOCUMENTS),
+        Family(
+            "documents_128",
+            "transformer",
+            {"space.hidden": 128, "space.cells": 2},
+            {name: _DOCUMENTS[name] for name in ("word_vectors", "convolution")},
+        ),
+    ),
+    "pairs": (
+        Family(
+            "recurrent",
+            "recurrent",
+            {"space.embedding": 128, "space.hidden": 128},
+            {"ENAS_RNN": "ENAS_RNN", "DARTS_RNN_V2": "DARTS_RNN_V2"},
+        ),
+    ),
+}
+"""The families by kind of data."""
+
+BASELINES: Mapping[str, Mapping[str, str]] = {
+    "nas201": {"resnet": RESNET_CELL, "all_3x3": PLAIN_CELL},
+    "mlp": FAMILIES["rows"][0].baselines,
+    "cnn": {"DARTS_V2": "DARTS_V2", "PC_DARTS_CIFAR": "PC_DARTS_CIFAR"},
+    "recurrent": {"ENAS_RNN": "ENAS_RNN", "DARTS_RNN_V2": "DARTS_RNN_V2"},
+}
+"""The baselines by name of the space, if the user chooses the space."""

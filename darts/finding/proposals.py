@@ -1,0 +1,228 @@
+"""Architectures that ``darts.find`` proposes: by evolution without training, and by searches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+from darts.comparing.plan import as_overrides
+from darts.config import FindConfig, SearchConfig, compose
+from darts.finding.candidates import Candidate, Networks, within
+from darts.finding.decisions import Decisions
+from darts.finding.evolution import Limits, propose
+from darts.finding.facts import DataFacts
+from darts.finding.rules import search_recipe
+from darts.finding.run_pool import Job, Outcome
+from darts.hpo.commands import merge_overrides, run_command
+from darts.hpo.worker import redirect_output
+from darts.spaces import AnyGenotype
+from darts.spaces.lookup import find_genotype
+from darts.tracking import read_metrics
+
+EVOLUTION_SHARE = 0.5
+"""Share of the time for proposals that the evolution takes; the searches take the rest."""
+
+PILOT_EVALUATIONS = 8
+"""Networks that the evolution scores to measure how long it takes."""
+
+MAX_EVALUATIONS = 1000
+
+LEAST_SEARCH_EPOCHS = 8
+"""Shorter searches are left out, because their alphas have hardly moved."""
+
+MAX_SEARCH_EPOCHS = 50  # as in the published searches
+
+SEARCHED_KEYS = ("dataset", "task", "space", "device", "precision", "experiment")
+"""Keys of the user, or groups of them, that searches share with the trainings."""
+
+
+@dataclass
+class Proposer:
+    """Proposes architectures for the networks of one family.
+
+    Attributes:
+        config: Configuration of the run.
+        networks: Networks of the family.
+        facts: Facts of the data.
+        directory: Directory of the run.
+        decisions: Saves decisions that depend on the time.
+        limits: Upper limits by name of a field of ``Costs``.
+        seconds: Wall-clock time for all proposals.
+        count: Number of proposals of each origin together.
+        stopping: Returns whether to stop; called several times per second.
+        train: Executes runs, several at a time.
+        say: Prints a line.
+    """
+
+    config: FindConfig
+    networks: Networks
+    facts: DataFacts
+    directory: Path
+    decisions: Decisions
+    limits: Mapping[str, float]
+    seconds: float
+    count: int
+    stopping: Callable[[], bool]
+    train: Callable[[Sequence[Job]], dict[str, Outcome]]
+    say: Callable[[str], None]
+
+    def propose(self) -> list[Candidate]:
+        """Return the proposals; incomplete if ``stopping`` has become true."""
+        searched = self._from_searches()
+        remaining = max(self.count - len(searched), 1)
+        evolved = self._from_evolution(remaining) if self.count else []
+        return _distinct([*searched, *evolved])
+
+    # Evolution.
+
+    def _from_evolution(self, count: int) -> list[Candidate]:
+        evaluations = self.config.plan.evaluations
+        if evaluations is None:
+            evaluations = self.decisions.decide("evaluations", int, self._affordable_evaluations)
+        if evaluations == 0:
+            return []
+        self.say(f"scoring {evaluations} networks without training")
+        genotypes = self._evolve(evaluations, count)
+        family = self.networks.family.name
+        return [
+            Candidate(f"{family}-evolution{number}", family, str(genotype), "evolution")
+            for number, genotype in enumerate(genotypes)
+        ]
+
+    def _affordable_evaluations(self) -> int:
+        start = time.perf_counter()
+        self._evolve(PILOT_EVALUATIONS, 1)
+        seconds = (time.perf_counter() - start) / PILOT_EVALUATIONS
+        left = EVOLUTION_SHARE * self.seconds - (time.perf_counter() - start)
+        return min(PILOT_EVALUATIONS + max(int(left / max(seconds, 1e-3)), 0), MAX_EVALUATIONS)
+
+    def _evolve(self, evaluations: int, count: int) -> list[AnyGenotype]:
+        baselines = self.networks.family.baselines.values()
+        proposals = propose(
+            self.networks.config,
+            evaluations=evaluations,
+            count=count,
+            seed=self.config.seed,
+            file=self.directory / "evolution.json",
+            limits=Limits(**{k: v for k, v in self.limits.items() if k != "latency_ms"}),
+            start=[find_genotype(text)[1] for text in baselines],
+            on_score=lambda number: None,
+            stopping=self.stopping,
+        )
+        return [proposal.genotype for proposal in proposals if self._fits(str(proposal.genotype))]
+
+    def _fits(self, genotype: str) -> bool:
+        costs = self.networks.costs(genotype, latency="latency_ms" in self.limits)
+        return within(costs, self.limits)
+
+    # Searches.
+
+    def _from_searches(self) -> list[Candidate]:
+        """Run a search per method; return genotypes from the end and the middle of each."""
+        methods = self._applicable_methods()
+        epochs = self.config.plan.search_epochs
+        if epochs is None:
+            affordable = partial(self._affordable_epochs, methods)
+            epochs = self.decisions.decide("search_epochs", int, affordable)
+        if epochs == 0 or not methods:
+            return []
+        self.say(f"searching with {' and '.join(methods)}, {epochs} epochs each")
+        folder = self.directory / "runs"
+        jobs = {
+            method: Job(
+                f"search-{method}",
+                "search",
+                folder / f"search-{method}",
+                self._search_overrides(method, epochs),
+            )
+            for method in methods
+        }
+        outcomes = self.train(list(jobs.values()))
+        return [
+            candidate
+            for method, job in jobs.items()
+            if outcomes[job.name].summary is not None
+            for candidate in self._trajectory(method, job.directory)
+        ]
+
+    def _applicable_methods(self) -> list[str]:
+        """Return the methods that the space supports; say which ones are left out."""
+
+        def choose() -> list[str]:
+            methods = []
+            for method in self.config.methods:
+                config = cast("SearchConfig", compose("search", self._search_overrides(method, 50)))
+                partial_channels = config.relaxation.partial > 1
+                if partial_channels and not config.space.supports_partial:
+                    self.say(
+                        f"no search with {method}: {config.space.name} has no partial channels"
+                    )
+                else:
+                    methods.append(method)
+            return methods
+
+        return self.decisions.decide("methods", list[str], choose)
+
+    def _trajectory(self, method: str, directory: Path) -> list[Candidate]:
+        """Return the genotypes after two thirds of a search and at its end, the last one first."""
+        rows = [row for row in read_metrics(directory / "metrics.jsonl") if "genotype" in row]
+        final = (directory / "genotype.json").read_text("utf-8")
+        texts = [final, str(rows[2 * len(rows) // 3 - 1]["genotype"])] if rows else [final]
+        family = self.networks.family.name
+        candidates = []
+        for number, text in enumerate(texts):
+            genotype = str(self.networks.space.parse(text))
+            if self._fits(genotype):
+                name = f"{family}-{method}{number}"
+                candidates.append(Candidate(name, family, genotype, method))
+        return candidates
+
+    def _affordable_epochs(self, methods: Sequence[str]) -> int:
+        """Return the number of epochs of each search; 0 if too few fit the time."""
+        least, slowest = LEAST_SEARCH_EPOCHS, 1e-3
+        if not methods:
+            return 0
+        for method in methods:
+            overrides = (*self._search_overrides(method, least), "dry_run=true")
+            with redirect_output(self.directory / "runs" / "measure-search.log"):
+                values = run_command("search", overrides, self.directory / "runs" / "measure")
+            slowest = max(slowest, float(str(values["estimated_seconds"])) / least)
+        rounds = -(-len(methods) // max(self.workers, 1))
+        epochs = int((1 - EVOLUTION_SHARE) * self.seconds / (rounds * slowest))
+        if epochs < least:
+            self.say(f"no gradient search: {epochs} epochs fit the time, {least} are needed")
+            return 0
+        return min(epochs, MAX_SEARCH_EPOCHS)
+
+    @property
+    def workers(self) -> int:
+        """Number of simultaneous runs."""
+        return self.config.workers or 1
+
+    def _search_overrides(self, method: str, epochs: int) -> tuple[str, ...]:
+        networks = self.networks
+        user = [item for item in networks.user if item.startswith(SEARCHED_KEYS)]
+        overrides = [
+            "tracking.tensorboard=false",
+            "tracking.figures=false",
+            f"seed={self.config.seed}",
+            f"space={networks.family.space}",
+            *as_overrides(networks.family.sizes),
+            *as_overrides(search_recipe(self.facts)),
+            *user,
+            f"method={method}",
+            f"epochs={epochs}",
+        ]
+        return tuple(merge_overrides(overrides))
+
+
+def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates without repeated architectures."""
+    by_genotype: dict[str, Candidate] = {}
+    for candidate in candidates:
+        by_genotype.setdefault(candidate.genotype, candidate)
+    return list(by_genotype.values())

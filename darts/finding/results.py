@@ -1,0 +1,79 @@
+"""Results of the trainings of a race, and their order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from darts.finding.candidates import Candidate
+from darts.reading import JsonObject
+from darts.tasks.metrics import Metric
+
+
+@dataclass(frozen=True)
+class Result:
+    """A complete training of a candidate.
+
+    Attributes:
+        candidate: The candidate.
+        epochs: Length of the training.
+        directory: Run directory of the training.
+        summary: Content of its ``summary.json``.
+        score: Steering metric on validation data.
+    """
+
+    candidate: Candidate
+    epochs: int
+    directory: Path
+    summary: JsonObject
+    score: float
+
+    @property
+    def loss(self) -> float:
+        """Validation loss; infinite if it is unknown."""
+        value = self.summary.get("valid_loss")
+        return float(value) if isinstance(value, int | float) else math.inf
+
+    @property
+    def seconds_per_epoch(self) -> float:
+        """Wall-clock seconds per epoch, including the start of the run."""
+        return float(self.summary["seconds"]) / self.epochs
+
+    def row(self, metric: str) -> dict[str, object]:
+        """Return the row of the training in ``candidates.csv``."""
+        names = ("parameters", "macs", "seconds", "joules")
+        return {
+            "candidate": self.candidate.name,
+            "origin": self.candidate.origin,
+            "family": self.candidate.family,
+            "setting": self.candidate.setting.name,
+            "epochs": self.epochs,
+            f"valid_{metric}": self.score,
+            "valid_loss": self.loss,
+            **{name: self.summary.get(name) for name in names},
+            "directory": self.directory.name,
+            "genotype": self.candidate.genotype,
+        }
+
+
+def ranked(results: Iterable[Result], metric: Metric) -> list[Result]:
+    """Sort results, the best first: by score, then by validation loss, then by size.
+
+    Small validation sets often give several networks the same score; their losses still differ.
+    """
+
+    def key(result: Result) -> tuple[float, float, float]:
+        score = -result.score if metric.higher_is_better else result.score
+        parameters = float(result.summary.get("parameters") or 0)
+        loss = math.inf if math.isnan(result.loss) else result.loss
+        return (math.inf if math.isnan(score) else score, loss, parameters)
+
+    return sorted(results, key=key)
+
+
+def best_of(results: Sequence[Result], metric: Metric, *, baseline: bool) -> Result | None:
+    """Return the best result of the baselines, or of the others; None if there is none."""
+    chosen = [r for r in results if r.candidate.is_baseline == baseline]
+    return ranked(chosen, metric)[0] if chosen else None

@@ -1,0 +1,189 @@
+"""Rounds of trainings: candidates train for equal times, several at the same time."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from darts.config import ConfigError
+from darts.finding.budget import RUN_OVERHEAD, Share, Stopwatch
+from darts.finding.candidates import Candidate, Networks
+from darts.finding.decisions import Decisions
+from darts.finding.results import Result, ranked
+from darts.finding.run_pool import Job, Outcome, RunPool
+from darts.finding.speed import measure_seconds_per_epoch
+from darts.reading import JsonObject
+from darts.tasks.metrics import Metric
+from darts.tracking import Console, format_duration, format_value
+from darts.training.interrupt import Interrupt
+
+LEAST_EPOCHS = 3
+"""A training with fewer epochs says little about the network."""
+
+
+class Stopped(Exception):
+    """The user has interrupted the run; everything that is complete is saved."""
+
+
+@dataclass
+class Trainer:
+    """Trains candidates and knows the results of all trainings so far.
+
+    Attributes:
+        directory: Directory of the run; its folder ``runs`` holds those of the trainings.
+        networks: The networks of each family by its name.
+        metric: Name of the steering metric and its direction.
+        longest: Largest number of epochs of a training.
+        pool: Executes trainings.
+        workers: Number of simultaneous trainings.
+        console: Shows progress; its steps are seconds.
+        interrupt: Records signals.
+        stopwatch: Knows the time that is left.
+        decisions: Saves decisions that depend on the time.
+        results: All complete trainings so far by name of the run.
+        search_summaries: Summaries of all complete searches so far.
+    """
+
+    directory: Path
+    networks: Mapping[str, Networks]
+    metric: tuple[str, Metric]
+    longest: int
+    pool: RunPool
+    workers: int
+    console: Console
+    interrupt: Interrupt
+    stopwatch: Stopwatch
+    decisions: Decisions
+    results: dict[str, Result] = field(default_factory=dict)
+    search_summaries: list[JsonObject] = field(default_factory=list)
+    _speeds: dict[tuple[str, str], float] = field(default_factory=dict)
+    _shown: float = 0.0
+
+    def round(
+        self, name: str, candidates: Sequence[Candidate], seconds: float, epochs: int | None = None
+    ) -> list[Result]:
+        """Train candidates for equal times; return the results, the best first.
+
+        Candidates with too few epochs are dropped, but never the first one.
+
+        Args:
+            name: Name of the round, for decisions and messages.
+            candidates: What to train, the most promising first.
+            seconds: Wall-clock time of the round.
+            epochs: Length of all trainings; None to divide the time.
+
+        Raises:
+            ConfigError: If all trainings of the round failed.
+            Stopped: If the user interrupts them.
+        """
+        by_run = {f"{c.name}.{c.setting.name}": c for c in candidates}
+
+        def choose() -> dict[str, int]:
+            if epochs is not None:
+                return dict.fromkeys(by_run, epochs)
+            costs = {run: self.seconds_per_epoch(candidate) for run, candidate in by_run.items()}
+            share = Share(seconds * max(self.workers, 1), self.longest, RUN_OVERHEAD)
+            return share.divide(costs, least=LEAST_EPOCHS)
+
+        lengths = self.decisions.decide(f"epochs.{name}", dict[str, int], choose)
+        left = format_duration(self.stopwatch.left)
+        self.console.info(
+            f"{name}: {len(lengths)} of {len(by_run)} networks, {_span(lengths.values())} epochs, "
+            f"{left} left"
+        )
+        entries = {f"{run}.{n}": (by_run[run], n) for run, n in lengths.items() if run in by_run}
+        outcomes = self.train([self._job(run, *entry) for run, entry in entries.items()])
+        results = [
+            self._record(run, *entries[run], outcome.summary)
+            for run, outcome in outcomes.items()
+            if outcome.summary is not None
+        ]
+        if not results:
+            problem = next((outcome.problem for outcome in outcomes.values()), "none was started")
+            raise ConfigError(f"all trainings of the round {name} failed: {problem}")
+        return ranked(results, self.metric[1])
+
+    def train(self, jobs: Sequence[Job]) -> dict[str, Outcome]:
+        """Execute runs; return their outcomes by name.
+
+        Raises:
+            Stopped: If the user interrupts them.
+        """
+        outcomes = self.pool.run(jobs, on_done=self._report, stopping=self.stopping)
+        self.stopwatch.save(now=True)
+        if len(outcomes) < len(jobs):
+            raise Stopped
+        self.search_summaries += [
+            summary
+            for job in jobs
+            if job.command == "search" and (summary := outcomes[job.name].summary) is not None
+        ]
+        return outcomes
+
+    def seconds_per_epoch(self, candidate: Candidate) -> float:
+        """Return the seconds of an epoch: of a complete training, or predicted.
+
+        Predictions are corrected by the ratio of the complete trainings to their predictions.
+        """
+        trained = list(self.results.values())
+        own = [
+            result
+            for result in trained
+            if (result.candidate.family, result.candidate.genotype)
+            == (candidate.family, candidate.genotype)
+        ]
+        if own:
+            return max(own, key=lambda result: result.epochs).seconds_per_epoch
+        ratios = [r.seconds_per_epoch / self._predicted(r.candidate) for r in trained]
+        return self._predicted(candidate) * (statistics.median(ratios) if ratios else 1.0)
+
+    def stopping(self) -> bool:
+        """Advance the progress bar; return whether a signal has arrived."""
+        seconds = min(self.stopwatch.seconds, self.stopwatch.total)
+        if int(seconds) > int(self._shown):
+            self.console.step(int(seconds) - int(self._shown))
+            self._shown = seconds
+        self.stopwatch.save()
+        return self.interrupt.received is not None
+
+    def _predicted(self, candidate: Candidate) -> float:
+        key = (candidate.family, candidate.genotype)
+        if key not in self._speeds:
+            networks = self.networks[candidate.family]
+            threads = max(1, torch.get_num_threads() // max(self.workers, 1))
+            self._speeds[key] = measure_seconds_per_epoch(
+                candidate.genotype, networks.config, networks.data, threads=threads
+            )
+        return self._speeds[key]
+
+    def _job(self, run: str, candidate: Candidate, epochs: int) -> Job:
+        networks = self.networks[candidate.family]
+        overrides = networks.overrides(candidate.genotype, setting=candidate.setting, epochs=epochs)
+        return Job(run, "retrain", self.directory / "runs" / run, overrides)
+
+    def _report(self, job: Job, outcome: Outcome) -> None:
+        """Print a line about a run that has ended."""
+        key = f"valid_{self.metric[0]}"
+        if outcome.summary is None:
+            self.console.warn(f"{job.name}: {outcome.problem}")
+        elif key in outcome.summary:
+            value = format_value(key, outcome.summary[key])
+            seconds = format_duration(float(outcome.summary["seconds"]))
+            self.console.info(f"{job.name}: {key} {value} {seconds}")
+
+    def _record(self, run: str, candidate: Candidate, epochs: int, summary: JsonObject) -> Result:
+        score = summary.get(f"valid_{self.metric[0]}")
+        value = float(score) if isinstance(score, int | float) else math.nan
+        result = Result(candidate, epochs, self.directory / "runs" / run, summary, value)
+        self.results[run] = result
+        return result
+
+
+def _span(lengths: Collection[int]) -> str:
+    low, high = min(lengths), max(lengths)
+    return str(low) if low == high else f"{low} to {high}"

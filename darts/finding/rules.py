@@ -1,0 +1,194 @@
+"""Recipes that follow from the data: learning rate, batch size, augmentation, regularization.
+
+``docs/recipes.md`` states the same rules for readers, with reasons and measurements.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from darts.finding.facts import DataFacts
+
+Values = dict[str, float | int | str | bool | list[int]]
+"""Values of a retraining by dotted key."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Hyperparameters that differ from the recipe, with a name for tables and directories."""
+
+    name: str
+    values: Values
+
+
+DEFAULT = Setting("default", {})
+
+MAX_SHARE = 0.25
+"""Largest share of the training samples that is held out for validation."""
+
+
+def recipe(facts: DataFacts) -> Values:
+    """Return the values of all trainings on a data set.
+
+    The optimizer is AdamW, because one learning rate suits networks of very different sizes. The
+    rate rises in the first tenth of the steps and then follows a cosine.
+    """
+    values: Values = {
+        "optimizer.algorithm": "adam",
+        "optimizer.momentum": 0.9,
+        "optimizer.lr_min": 0.0,
+        "warmup": 0.1,
+        "loader.batch_size": batch_size(facts),
+        "loader.eval_batch_size": 256,
+        "label_smoothing": 0.0,
+    }
+    return values | _OF_KIND[facts.kind](facts)
+
+
+def batch_size(facts: DataFacts) -> int:
+    """Return a power of two such that an epoch has about 40 steps: from 16 to 128 samples.
+
+    Texts are read in parallel columns, from 8 to 64, and an epoch has about 400 windows.
+    """
+    if facts.kind == "text":
+        return _power_of_two(facts.samples / (400 * WINDOW), 8, 64)
+    return _power_of_two(facts.samples / 40, 16, 128)
+
+
+def validation_share(samples: int) -> float:
+    """Return the share of the training samples to hold out.
+
+    It gives about 2,000 validation samples, since the choice between networks is as exact as their
+    validation scores, but at least a tenth and at most a quarter of the training samples.
+    """
+    return min(max(2000 / max(samples, 1), 0.1), MAX_SHARE)
+
+
+def max_epochs(facts: DataFacts) -> int:
+    """Return the number of epochs after which longer trainings hardly gain: 30 to 300."""
+    samples = facts.samples / WINDOW if facts.kind == "text" else facts.samples
+    return min(max(round(600_000 / max(samples, 1)), 30), 300)
+
+
+def settings(
+    facts: DataFacts, values: Mapping[str, object], fixed: Collection[str]
+) -> list[Setting]:
+    """Return the settings that a race compares with the recipe.
+
+    Args:
+        facts: Facts of the data.
+        values: The recipe.
+        fixed: Keys that the user has set; no setting changes them.
+    """
+    lr, decay = float(str(values["optimizer.lr"])), float(str(values["optimizer.weight_decay"]))
+    proposed = [
+        Setting("lr_high", {"optimizer.lr": 2.5 * lr}),
+        Setting("lr_low", {"optimizer.lr": lr / 2.5}),
+        Setting("decay_high", {"optimizer.weight_decay": 5 * decay}),
+    ]
+    if facts.kind == "images":
+        proposed += [
+            Setting("flip", {"dataset.flip": True}),
+            Setting("no_shift", {"dataset.crop": "none"}),
+            Setting("cutout", {"cutout": max(facts.side // 3, 1)}),
+        ]
+    elif "space.dropout" in values:
+        dropout = float(str(values["space.dropout"]))
+        proposed += [
+            Setting("dropout_high", {"space.dropout": min(dropout + 0.2, 0.6)}),
+            Setting("dropout_low", {"space.dropout": dropout / 4}),
+        ]
+    return [setting for setting in proposed if not fixed & setting.values.keys()]
+
+
+def search_recipe(facts: DataFacts) -> Values:
+    """Return the values of all searches on a data set.
+
+    The alphas learn faster than in the published searches of 50 epochs, because a search within a
+    budget has fewer steps.
+    """
+    values: Values = {"loader.batch_size": max(batch_size(facts) // 2, 8), "collapse.every": 0}
+    if facts.kind in ("text", "documents", "pairs"):
+        return values | {
+            "optimizer.algorithm": "adam",
+            "optimizer.lr": 0.002,
+            "optimizer.lr_min": 0.0001,
+            "optimizer.weight_decay": 1e-5,
+            "optimizer.clip": 1.0,
+            "arch_optimizer.lr": 0.003,
+        }
+    return values | {"optimizer.lr": 0.05, "optimizer.lr_min": 0.001, "arch_optimizer.lr": 0.01}
+
+
+WINDOW = 35
+"""Tokens per window of a text."""
+
+
+def _images(facts: DataFacts) -> Values:
+    return {
+        "optimizer.lr": 0.004,
+        "optimizer.weight_decay": 0.02,
+        "optimizer.clip": 5.0,
+        "dataset.padding": max(facts.side // 8, 1),
+        "auxiliary": 0.0,
+        "drop_path": 0.0,
+        "cutout": 0,
+    }
+
+
+def _audio(facts: DataFacts) -> Values:
+    values = _images(facts)
+    del values["dataset.padding"]
+    return values
+
+
+def _rows(facts: DataFacts) -> Values:
+    return {
+        "optimizer.lr": 0.004,
+        "optimizer.weight_decay": 0.05,
+        "optimizer.clip": 5.0,
+        "space.dropout": 0.1,
+        "auxiliary": 0.0,
+        "drop_path": 0.0,
+        "cutout": 0,
+    }
+
+
+def _text(facts: DataFacts) -> Values:
+    return {
+        "optimizer.lr": 0.004,
+        "optimizer.weight_decay": 0.01,
+        "optimizer.clip": 1.0,
+        "space.dropout": 0.1,
+        "task.window": WINDOW,
+        "loader.eval_batch_size": 8,
+    }
+
+
+def _documents(facts: DataFacts) -> Values:
+    return {
+        "optimizer.lr": 0.002,
+        "optimizer.weight_decay": 0.05,
+        "optimizer.clip": 1.0,
+        "space.dropout": 0.2 if facts.samples > 20_000 else 0.4,
+    }
+
+
+def _pairs(facts: DataFacts) -> Values:
+    return {"optimizer.lr": 0.002, "optimizer.weight_decay": 1e-5, "optimizer.clip": 1.0}
+
+
+_OF_KIND = {
+    "images": _images,
+    "audio": _audio,
+    "rows": _rows,
+    "text": _text,
+    "documents": _documents,
+    "pairs": _pairs,
+}
+
+
+def _power_of_two(value: float, low: int, high: int) -> int:
+    return int(min(max(2 ** round(math.log2(max(value, 1))), low), high))

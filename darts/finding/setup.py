@@ -1,0 +1,124 @@
+"""From the configuration of ``darts.find`` to the facts of the data and the families."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import cast
+
+from darts.config import ConfigError, FindConfig, RetrainConfig, compose, group_options, one_of
+from darts.data_modules.compatibility import data_kind
+from darts.finding.candidates import ANY_GENOTYPE, Networks, largest_architecture
+from darts.finding.facts import DataFacts
+from darts.finding.families import BASELINES, FAMILIES, Family
+from darts.finding.rules import MAX_SHARE, Values, recipe, validation_share
+from darts.hpo.commands import merge_overrides
+from darts.spaces import SPACES
+from darts.training.device import visible_gpus
+
+MAX_PUBLISHED = 2  # published architectures of a space among its baselines
+
+_OWN_KEYS = {  # keys of retrainings that darts.find sets, and what replaces them
+    "genotype": "",
+    "resume": "",
+    "dry_run": "",
+    "evaluate_test": "",
+    "epochs": "set plan.epochs and plan.short_epochs instead",
+}
+
+
+def check_config(config: FindConfig) -> None:
+    """Check the settings that do not depend on the data.
+
+    Raises:
+        ConfigError: If they do not fit together.
+    """
+    for item in user_overrides(config):
+        key = item.partition("=")[0]
+        if key in _OWN_KEYS:
+            advice = _OWN_KEYS[key] or "leave it out"
+            raise ConfigError(f"{item}: darts.find sets {key} itself; {advice}")
+    for method in config.methods:
+        one_of("methods", method, group_options("method"))
+    declared = _declared(config)
+    kind = data_kind(declared)
+    if kind not in FAMILIES:
+        raise ConfigError(
+            f"dataset={declared.dataset.name} contains {kind}; darts.find handles "
+            f"{', '.join(FAMILIES)}"
+        )
+    for family in _families(config, declared, kind):
+        _ = _networks(config, family, {}).config
+
+
+def user_overrides(config: FindConfig) -> tuple[str, ...]:
+    """Return the overrides of all runs: of the experiment, then of the command line."""
+    return tuple(merge_overrides([*config.base, *config.overrides]))
+
+
+def limits_of(config: FindConfig) -> dict[str, float]:
+    """Return the limits that are set, by name of a field of ``candidates.Costs``."""
+    return {name: value for name, value in vars(config.limit).items() if value is not None}
+
+
+def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
+    """Read the data; return its facts, and the networks of each family by name.
+
+    A family without baselines gets the largest architecture within the limits.
+
+    Raises:
+        ConfigError: If no architecture is within the limits.
+        ValueError: If the data is missing or damaged.
+    """
+    declared = _declared(config)
+    kind = data_kind(declared)
+    families = _families(config, declared, kind)
+    holds_out = kind in ("images", "audio", "rows", "documents")
+    share: Values = {"validation": MAX_SHARE} if holds_out else {}
+    first = _networks(config, families[0], share)
+    facts = DataFacts.read(first.config, first.data)
+    if holds_out:
+        share["validation"] = validation_share(round(facts.samples / (1 - MAX_SHARE)))
+    values = recipe(facts) | share
+    networks = {}
+    for family in families:
+        own = _networks(config, family, values)
+        if config_chooses_space(config):
+            largest = {"largest": largest_architecture(own, limits_of(config))}
+            known = {n: g for n, g in family.baselines.items() if g not in largest.values()}
+            own = dataclasses.replace(
+                own, family=dataclasses.replace(family, baselines={**known, **largest})
+            )
+        networks[family.name] = own
+    return facts, networks
+
+
+def choose_workers(config: FindConfig) -> int:
+    """Return the number of processes that train at the same time; 0 for this process."""
+    if config.workers is not None:
+        return config.workers
+    return len(visible_gpus()) or min(os.cpu_count() or 1, 2)
+
+
+def config_chooses_space(config: FindConfig) -> bool:
+    """Return whether the user has chosen the space."""
+    return any(item.startswith("space=") for item in user_overrides(config))
+
+
+def _declared(config: FindConfig) -> RetrainConfig:
+    """Return a configuration that declares task, data set and, if chosen, the space."""
+    return cast("RetrainConfig", compose("retrain", [*user_overrides(config), ANY_GENOTYPE]))
+
+
+def _families(config: FindConfig, declared: RetrainConfig, kind: str) -> tuple[Family, ...]:
+    """Return the families of the kind of data, or only that of the space that the user chose."""
+    if not config_chooses_space(config):
+        return FAMILIES[kind]
+    space = declared.space.name
+    published = list(SPACES[space].published)[:MAX_PUBLISHED]
+    baselines = BASELINES.get(space, {name: name for name in published})
+    return (Family(space, space, {}, baselines),)
+
+
+def _networks(config: FindConfig, family: Family, values: Values) -> Networks:
+    return Networks(family, values, user_overrides(config), config.seed, config.metric)

@@ -1,0 +1,157 @@
+"""The stages of ``darts.find``: train baselines, propose, race, compare settings, train finalists.
+
+References:
+    Successive halving: Jamieson and Talwalkar, arXiv:1502.07943; here all trainings of a round get
+    equal time, not equal epochs, because time is what the user has limited.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from darts.config import ConfigError, FindConfig
+from darts.finding.budget import RUN_OVERHEAD
+from darts.finding.candidates import Candidate, within
+from darts.finding.facts import DataFacts
+from darts.finding.proposals import Proposer
+from darts.finding.results import Result, best_of, ranked
+from darts.finding.rounds import LEAST_EPOCHS, Stopped, Trainer
+from darts.finding.rules import Setting, settings
+from darts.finding.setup import limits_of
+
+SHARES = {"baselines": 0.15, "proposals": 0.15, "race": 0.15, "settings": 0.15}
+"""Shares of the budget for the stages before the final."""
+
+FINAL_SHARE = 0.35
+"""Share of the budget that the earlier stages leave to the final, even if they take too long."""
+
+KEPT_BASELINES = 2
+"""Baselines that take part in the race."""
+
+MAX_PROPOSALS = 12
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The stages, one method each.
+
+    Attributes:
+        config: Configuration of the run.
+        facts: Facts of the data.
+        trainer: Trains candidates.
+    """
+
+    config: FindConfig
+    facts: DataFacts
+    trainer: Trainer
+
+    def run(self) -> list[Result]:
+        """Run all stages; return the results of the final, the best first.
+
+        Raises:
+            ConfigError: If no baseline is within the limits, or all trainings of a stage failed.
+            Stopped: If the user interrupts the run.
+        """
+        baselines = self.train_baselines()
+        proposals = self.propose(baselines)
+        kept = [result.candidate for result in baselines[:KEPT_BASELINES]]
+        raced = self.race([*proposals, *kept]) if proposals else baselines
+        setting = self.compare_settings(raced[0].candidate)
+        return self.train_finalists(raced, setting)
+
+    def train_baselines(self) -> list[Result]:
+        """Train the baselines for equal times; return their results, the best first."""
+        limits = limits_of(self.config)
+        candidates = [
+            Candidate(f"{family}-{name}", family, genotype, "baseline")
+            for family, networks in self.trainer.networks.items()
+            for name, genotype in networks.family.baselines.items()
+            if within(networks.costs(genotype, latency="latency_ms" in limits), limits)
+        ]
+        if not candidates:
+            shown = " ".join(f"limit.{name}={value:g}" for name, value in limits.items())
+            raise ConfigError(f"{shown}: no baseline is within the limits; raise them")
+        return self._round("baselines", candidates, self._seconds("baselines"))
+
+    def propose(self, baselines: Sequence[Result]) -> list[Candidate]:
+        """Return new architectures for the networks of the family that leads."""
+        trainer, family = self.trainer, baselines[0].candidate.family
+        proposer = Proposer(
+            dataclasses.replace(self.config, workers=trainer.workers),
+            trainer.networks[family],
+            self.facts,
+            trainer.directory,
+            trainer.decisions,
+            limits_of(self.config),
+            seconds=self._seconds("proposals"),
+            count=self._proposals(baselines[0]),
+            stopping=trainer.stopping,
+            train=trainer.train,
+            say=trainer.console.info,
+        )
+        proposals = proposer.propose()
+        if trainer.stopping():
+            raise Stopped
+        trained = {result.candidate.genotype for result in baselines}
+        return [candidate for candidate in proposals if candidate.genotype not in trained]
+
+    def race(self, candidates: Sequence[Candidate]) -> list[Result]:
+        """Train the candidates for equal times, then the best third of them for longer.
+
+        The best baseline takes part in all rounds.
+        """
+        rounds = self.config.plan.rounds or (2 if len(candidates) > 4 else 1)
+        results: list[Result] = []
+        for number in range(1, rounds + 1):
+            results = self._round(f"race{number}", candidates, self._seconds("race") / rounds)
+            kept = results[: max(len(results) // 3, self.config.plan.finalists)]
+            baseline = best_of(results, self.trainer.metric[1], baseline=True)
+            promoted = [*kept, *([] if baseline is None or baseline in kept else [baseline])]
+            candidates = [result.candidate for result in promoted]
+        return results
+
+    def compare_settings(self, leader: Candidate) -> Setting:
+        """Train the leading candidate with other hyperparameters; return the best setting."""
+        networks = self.trainer.networks[leader.family]
+        options = settings(self.facts, networks.values, networks.user_keys)
+        if not self.config.plan.settings or not options:
+            return leader.setting
+        entrants = [leader, *(dataclasses.replace(leader, setting=option) for option in options)]
+        return self._round("settings", entrants, self._seconds("settings"))[0].candidate.setting
+
+    def train_finalists(self, raced: Sequence[Result], setting: Setting) -> list[Result]:
+        """Train the best found candidates and the best baseline; return them, the best first."""
+        metric = self.trainer.metric[1]
+        found = [r.candidate for r in ranked(raced, metric) if not r.candidate.is_baseline]
+        everything = list(self.trainer.results.values())
+        baseline = best_of(raced, metric, baseline=True) or best_of(
+            everything, metric, baseline=True
+        )
+        assert baseline is not None  # the first stage trained at least one
+        chosen = [*found[: self.config.plan.finalists], baseline.candidate]
+        entrants = [dataclasses.replace(candidate, setting=setting) for candidate in chosen]
+        epochs, left = self.config.plan.epochs, self.trainer.stopwatch.left
+        return self.trainer.round("final", entrants, left, epochs)
+
+    def _round(self, name: str, candidates: Sequence[Candidate], seconds: float) -> list[Result]:
+        return self.trainer.round(name, candidates, seconds, self.config.plan.short_epochs)
+
+    def _seconds(self, stage: str) -> float:
+        """Return the wall-clock time of a stage before the final."""
+        stopwatch = self.trainer.stopwatch
+        left = stopwatch.left - FINAL_SHARE * stopwatch.total
+        return max(min(SHARES[stage] * stopwatch.total, left), 0.0)
+
+    def _proposals(self, leader: Result) -> int:
+        """Return how many proposals to train: as many as get ``LEAST_EPOCHS`` in a round."""
+        if self.config.plan.proposals is not None:
+            return self.config.plan.proposals
+
+        def count() -> int:
+            seconds = self._seconds("race") / 2 * max(self.trainer.workers, 1)
+            training = LEAST_EPOCHS * leader.seconds_per_epoch + RUN_OVERHEAD
+            return int(min(max(seconds / training, 2), MAX_PROPOSALS))
+
+        return self.trainer.decisions.decide("proposals", int, count)

@@ -1,0 +1,203 @@
+"""``darts.find``: stages, files, limits, resume, and what it prints."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import os
+import shutil
+import signal
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sklearn.datasets import load_wine
+
+from darts import find
+from darts.config import launch
+from darts.finding.decisions import FILE
+from darts.training import loop
+
+PLAN = (
+    "plan.evaluations=12",
+    "plan.proposals=2",
+    "plan.search_epochs=0",
+    "plan.short_epochs=1",
+    "plan.epochs=3",
+    "plan.rounds=1",
+    "workers=0",
+)
+"""A plan without decisions that depend on time."""
+
+TINY = ("dataset=synthetic", "dataset.samples=96", "dataset.size=8", "space=mlp", *PLAN)
+TINY += ("space.widths=[8,16]", "space.cells=1", "plan.settings=false", "device=cpu")
+
+
+@pytest.fixture(scope="module")
+def wine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wine data of scikit-learn as a CSV file."""
+    data, file = load_wine(), tmp_path_factory.mktemp("data") / "wine.csv"
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow([*(name.replace("/", "_") for name in data.feature_names), "cultivar"])
+        for row, label in zip(data.data, data.target, strict=True):
+            writer.writerow([*map(float, row), data.target_names[label]])
+    return file
+
+
+def rows_of(directory: Path) -> list[dict[str, str]]:
+    with (directory / "candidates.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def found(commands: Any, wine: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A complete run on a table with nothing but data and plan."""
+    folder = tmp_path_factory.mktemp("find") / "run"
+    return commands.run("find", folder, "dataset=csv", f"dataset.root={wine}", *PLAN, "seed=1")
+
+
+def test_the_run_directory_holds_the_network_and_what_it_gained(found: Any) -> None:
+    summary = found.json("summary.json")
+    assert summary["command"] == "find"
+    assert summary["metric"] == "accuracy"
+    assert 0 <= summary["test_accuracy"] <= 1
+    difference = summary["test_accuracy"] - summary["baseline_test_accuracy"]
+    assert summary["gain"] == pytest.approx(difference, abs=1e-6)
+    assert summary["gain_low"] <= summary["gain"] <= summary["gain_high"]
+    assert summary["verdict"] in found.out
+    assert summary["test_samples"] == 36
+    names = {path.name for path in found.directory.iterdir()}
+    assert names >= {
+        "config.yaml", "overrides.json", "env.json", "genotype.json", "genotype.svg",
+        "checkpoint.pt", "split.npz", "metrics.jsonl", "model_card.md", "candidates.csv", FILE,
+    }  # fmt: skip
+
+
+def test_all_stages_train_their_candidates(found: Any) -> None:
+    rows = rows_of(found.directory)
+    assert {row["origin"] for row in rows} == {"baseline", "evolution"}
+    assert {"default", "lr_high", "lr_low", "dropout_low"} <= {row["setting"] for row in rows}
+    assert {row["epochs"] for row in rows} == {"1", "3"}
+    assert found.json("summary.json")["trainings"] == len(rows)
+    final = [row for row in rows if row["epochs"] == "3"]
+    assert "baseline" in {row["origin"] for row in final}  # it competes until the end
+    for row in rows:
+        assert (found.directory / "runs" / row["directory"] / "summary.json").exists()
+
+
+def test_the_result_is_never_worse_than_the_best_baseline_on_validation_data(found: Any) -> None:
+    summary = found.json("summary.json")
+    assert summary["valid_accuracy"] >= summary["baseline_valid_accuracy"]
+    baselines = [row for row in rows_of(found.directory) if row["origin"] == "baseline"]
+    best = max(float(row["valid_accuracy"]) for row in baselines)
+    assert summary["baseline_valid_accuracy"] == pytest.approx(best)
+
+
+def test_the_found_network_can_be_evaluated(commands: Any, found: Any, tmp_path: Path) -> None:
+    arguments = commands.printed_arguments(found.out, "evaluate")
+    done = commands.call("evaluate", [*arguments, f"hydra.run.dir={tmp_path / 'run'}"])
+    assert done.result["test_accuracy"] == found.json("summary.json")["test_accuracy"]
+
+
+def test_no_test_sample_is_scored_before_the_end(found: Any) -> None:
+    for file in found.directory.glob("runs/*/summary.json"):
+        assert not any(name.startswith("test_") for name in json.loads(file.read_text()))
+
+
+def test_limits_are_hard(commands: Any, tmp_path: Path) -> None:
+    limit = 1700  # relu_8 on 8x8x3 pixels has 1,536 MACs in its first layer
+    done = commands.run("find", tmp_path / "run", *TINY, f"limit.macs={limit}")
+    assert done.json("summary.json")["macs"] <= limit
+    assert all(float(row["macs"]) <= limit for row in rows_of(done.directory))
+
+
+def test_a_limit_without_any_network_ends_in_one_line(commands: Any, tmp_path: Path) -> None:
+    line = commands.error_of("find", *TINY, "limit.macs=10", f"hydra.run.dir={tmp_path / 'run'}")
+    assert "limit.macs=10" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("budget.hours=1", "budget.minutes=5"), "budget.hours=1 and budget.minutes=5"),
+        (("epochs=5",), "epochs=5: darts.find sets epochs itself; set plan.epochs"),
+        (("genotype=DARTS_V2",), "genotype=DARTS_V2: darts.find sets genotype itself"),
+        (("methods=[darts_v9]",), "methods"),
+        (("budget.minutes=0",), "budget.minutes=0"),
+        (("dataset=ptb",), "task"),
+        (("workers=-1",), "workers=-1"),
+    ],
+)
+def test_wrong_settings_end_in_one_line(
+    commands: Any, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    line = commands.error_of("find", *arguments, f"hydra.run.dir={tmp_path / 'run'}")
+    assert message in line
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def interrupt(commands: Any, directory: Path, steps: int) -> str:
+    """Start the tiny run and send it a Ctrl-C after some steps; return what it printed."""
+    original, count = loop.require_finite, itertools.count(1)
+
+    def counted(*arguments: Any) -> float:
+        if next(count) == steps:
+            signal.raise_signal(signal.SIGINT)
+        return float(original(*arguments))
+
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        patch.setattr(loop, "require_finite", counted)
+        with pytest.raises(SystemExit, match="130"):
+            launch("find", find.check, find.find, [*TINY, f"hydra.run.dir={directory}"])
+    return printed.getvalue()
+
+
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(commands: Any, tmp_path: Path) -> None:
+    whole = commands.run("find", tmp_path / "whole", *TINY)
+    printed = interrupt(commands, tmp_path / "run", steps=9)
+    assert commands.printed_arguments(printed, "find") == [f"resume={tmp_path / 'run'}"]
+    assert not (tmp_path / "run" / "summary.json").exists()
+    resumed = commands.call("find", [f"resume={tmp_path / 'run'}"], tmp_path / "run")
+    measured = ("seconds", "joules", "gco2e")
+    assert [
+        {k: v for k, v in row.items() if k not in measured} for row in rows_of(resumed.directory)
+    ] == [{k: v for k, v in row.items() if k not in measured} for row in rows_of(whole.directory)]
+    ours, theirs = resumed.checkpoint, whole.checkpoint
+    assert commands.identical(ours["best"], theirs["best"])
+    assert "complete" in commands.error_of("find", f"resume={tmp_path / 'run'}")
+
+
+def test_a_damaged_decision_ends_in_one_line(commands: Any, tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    interrupt(commands, directory, steps=9)
+    file = directory / FILE
+    for content in ('{"epochs.baselines": {"a": "many"}}', "[]", "{"):
+        copy = Path(shutil.copytree(directory, tmp_path / f"copy{len(content)}"))
+        (copy / FILE).write_text(content, encoding="utf-8")
+        assert FILE in commands.error_of("find", f"resume={copy}")
+    assert file.exists()
+
+
+@pytest.mark.slow
+def test_two_workers_find_the_same_as_this_process(commands: Any, tmp_path: Path) -> None:
+    here = commands.run("find", tmp_path / "here", *TINY)
+    process = commands.start("find", *TINY, "workers=2", f"hydra.run.dir={tmp_path / 'two'}")
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, out + err
+    columns = ("candidate", "epochs", "valid_accuracy", "genotype")
+    assert {tuple(row[c] for c in columns) for row in rows_of(tmp_path / "two")} == {
+        tuple(row[c] for c in columns) for row in rows_of(here.directory)
+    }
+
+
+@pytest.mark.slow
+def test_a_budget_is_kept_roughly(commands: Any, wine: Path, tmp_path: Path) -> None:
+    words = ("dataset=csv", f"dataset.root={wine}", "budget.minutes=1.5", "workers=2")
+    done = commands.run("find", tmp_path / "run", *words)
+    assert done.json("summary.json")["seconds"] < 1.5 * 90
+    assert os.listdir(tmp_path / "run" / "workers")

@@ -1,0 +1,69 @@
+"""How the time of a run is divided."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from darts.config import ConfigError, FindBudgetConfig
+from darts.finding.budget import MARGIN, SAVE_INTERVAL, Share, Stopwatch, budget_seconds
+from darts.finding.decisions import Decisions
+
+
+@pytest.mark.parametrize(
+    ("hours", "minutes", "seconds"), [(None, None, 600), (0.5, None, 1800), (None, 2, 120)]
+)
+def test_the_budget_has_two_units(
+    hours: float | None, minutes: float | None, seconds: float
+) -> None:
+    assert budget_seconds(FindBudgetConfig(hours, minutes)) == seconds
+
+
+def test_both_units_exclude_each_other() -> None:
+    with pytest.raises(ConfigError, match=r"budget\.hours=1 and budget\.minutes=2 exclude"):
+        budget_seconds(FindBudgetConfig(1, 2))
+
+
+def test_trainings_get_equal_time() -> None:
+    costs = {"a": 1.0, "b": 2.0, "c": 5.0}
+    epochs = Share(60, longest=1000).divide(costs)
+    assert {name: epochs[name] * cost for name, cost in costs.items()} == dict.fromkeys("abc", 20)
+
+
+def test_a_training_at_its_longest_leaves_its_time_to_the_others() -> None:
+    epochs = Share(60, longest=10).divide({"a": 1.0, "b": 2.5, "c": 10.0})
+    assert epochs == {"a": 10, "b": 10, "c": 2}  # a and b leave 60 - 10 - 25 seconds
+
+
+def test_each_training_pays_its_start() -> None:
+    assert Share(60, longest=1000, overhead=10).divide({"a": 1.0, "b": 1.0}) == {"a": 20, "b": 20}
+
+
+def test_expensive_trainings_are_dropped_but_never_the_first() -> None:
+    share = Share(30, longest=100)
+    assert share.divide({"a": 1.0, "b": 8.0, "c": 2.0}, least=5) == {"a": 15, "c": 7}
+    assert share.divide({"a": 8.0, "b": 1.0}, least=20) == {"a": 3}
+    assert share.divide({"a": 100.0}, least=5) == {"a": 1}
+
+
+def test_no_time_leaves_one_epoch() -> None:
+    assert Share(0, longest=100).divide({"a": 1.0, "b": 1.0}, least=3) == {"a": 1}
+
+
+def test_the_stopwatch_counts_all_resumes(tmp_path: Path) -> None:
+    now = 100.0
+    decisions = Decisions(tmp_path / "decisions.json")
+    stopwatch = Stopwatch(50, decisions, clock=lambda: now)
+    now += SAVE_INTERVAL
+    stopwatch.save()
+    now += 1  # lost by a kill
+    assert stopwatch.seconds == SAVE_INTERVAL + 1
+
+    now = 7.0
+    resumed = Stopwatch(50, Decisions(tmp_path / "decisions.json"), clock=lambda: now)
+    now += 2
+    assert resumed.seconds == SAVE_INTERVAL + 2
+    assert resumed.left == pytest.approx(MARGIN * 50 - resumed.seconds)
+    now += 1000
+    assert resumed.left == 0

@@ -1,0 +1,79 @@
+"""The baselines of every kind of data are networks that can be built and trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from darts.config import FindConfig, compose
+from darts.finding.candidates import Networks, largest_architecture, within
+from darts.finding.families import BASELINES, FAMILIES, PLAIN_CELL, Family
+from darts.finding.setup import make_networks
+from darts.spaces import SPACES
+from darts.spaces.lookup import find_genotype
+
+TINY = ("dataset=synthetic", "dataset.samples=32", "dataset.size=8", "device=cpu")
+
+
+def networks(space: str, *more: str) -> Networks:
+    family = Family(space, space, {}, {})
+    return Networks(family, {}, (*TINY, f"space={space}", *more), seed=0, metric=None)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_baselines_belong_to_the_space_of_their_family(kind: str) -> None:
+    names = [family.name for family in FAMILIES[kind]]
+    assert len(set(names)) == len(names)
+    for family in FAMILIES[kind]:
+        space = SPACES[family.space]()
+        assert kind in space.data_kinds
+        assert family.baselines
+        for text in family.baselines.values():
+            assert find_genotype(text)[1].space == family.space
+
+
+@pytest.mark.parametrize("space", BASELINES)
+def test_baselines_of_a_chosen_space_belong_to_it(space: str) -> None:
+    assert {find_genotype(text)[1].space for text in BASELINES[space].values()} == {space}
+
+
+def test_the_recipe_of_each_family_composes(tmp_path: Path) -> None:
+    config: FindConfig = compose("find", list(TINY))
+    facts, by_name = make_networks(config)
+    assert (facts.kind, facts.side) == ("images", 8)
+    assert list(by_name) == [family.name for family in FAMILIES["images"]]
+    for own in by_name.values():
+        assert own.config.optimizer.algorithm == "adam"
+        assert own.config.evaluate_test is False
+        assert own.config.warmup == 0.1
+        genotype = next(iter(own.family.baselines.values()))
+        assert own.costs(genotype).parameters > 0
+
+
+def test_the_user_takes_precedence_over_the_recipe() -> None:
+    config: FindConfig = compose("find", [*TINY, "space=mlp", "optimizer.lr=0.5"])
+    (own,) = make_networks(config)[1].values()
+    assert own.config.optimizer.lr == 0.5
+    assert own.user_keys >= {"dataset", "space", "optimizer.lr"}
+
+
+def test_the_largest_cell_of_nas_bench_201_has_only_3x3_convolutions() -> None:
+    own = networks("nas201", "space.channels=2", "space.cells=1")
+    assert largest_architecture(own, {}) == PLAIN_CELL
+
+
+def test_the_largest_architecture_is_within_the_limits() -> None:
+    own = networks("nas201", "space.channels=2", "space.cells=1")
+    limit = 0.6 * own.costs(PLAIN_CELL).macs
+    limited = own.costs(largest_architecture(own, {"macs": limit}))
+    assert within(limited, {"macs": limit})
+    assert limited.macs > 0.5 * limit
+
+
+def test_costs_are_those_of_the_network() -> None:
+    own = networks("mlp")
+    costs = own.costs('{"space": "mlp", "layers": ["relu_16"]}')
+    assert costs.macs == 192 * 16 + 16 * len(own.data.target_names)
+    assert not within(replace(costs, latency_ms=3.0), {"latency_ms": 2.0})
