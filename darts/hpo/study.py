@@ -226,13 +226,12 @@ def fixed_overrides(config: TuneConfig) -> list[str]:
     """Return the overrides that all trials share: defaults, configured and required ones."""
     defaults = [f"seed={config.seed}", "tracking.tensorboard=false", "tracking.figures=false"]
     required = [f"metric={config.metric}"]
-    if config.target == "search":
-        defaults.append("arch_optimizer.raises=0")  # the score belongs to the point's rate
     if config.target == "retrain":
         required.append("evaluate_test=false")  # every choice is made on validation data
-        defaults.append(
-            "restarts=0"
-        )  # a restart would hide that a point's learning rate is too high
+    else:
+        defaults.append("arch_optimizer.raises=0")
+    # Restarts and raises would hide that a point's learning rate is too high or too low.
+    defaults.append("restarts=0")
     return merge_overrides([*defaults, *config.base, *config.overrides, *required])
 
 

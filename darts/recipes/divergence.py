@@ -1,11 +1,15 @@
-"""When a retraining has diverged, and what changes when it repeats an epoch."""
+"""When a training has diverged, and what changes when it repeats an epoch."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from darts.recipes.retrain_state import RetrainState
+import torch
+from torch import Tensor
+
+from darts.training.state import TrainState
 from darts.training.steps import Diverged
 
 RESTART_FACTOR = 0.3
@@ -21,18 +25,24 @@ ADVICE = "Try a smaller optimizer.lr"
 
 
 @dataclass(frozen=True)
-class RetrainRestarts:
-    """The restarts of a retraining, each at a lower learning rate.
+class LowerRateRestarts:
+    """The restarts of a search or a retraining, each at a lower learning rate of the weights.
 
     All decisions depend on values that are equal on all ranks.
 
     Attributes:
-        state: State of the retraining; it counts the restarts.
+        state: State of the training; it counts the restarts.
         allowed: Largest number of restarts.
+        weights: Returns all trained tensors, on one device.
+        valid_factor: A validation loss is refused if it is more than this many times the loss of
+            the first step. Infinity is for supernets: if sampled paths train, the mean of all paths
+            may have a high loss although the training converges.
     """
 
-    state: RetrainState
+    state: TrainState
     allowed: int
+    weights: Callable[[], Iterable[Tensor]]
+    valid_factor: float = DIVERGENCE_FACTOR
 
     @property
     def left(self) -> bool:
@@ -67,7 +77,7 @@ class RetrainRestarts:
                 f"{place}",
                 ADVICE,
             )
-        if not all(bool(parameter.isfinite().all()) for parameter in state.net.parameters()):
+        if not bool(torch.stack([tensor.isfinite().all() for tensor in self.weights()]).all()):
             raise Diverged(f"the weights became infinite or NaN {place}", ADVICE)
 
     def require_valid_loss(self, loss: float) -> None:
@@ -80,8 +90,10 @@ class RetrainRestarts:
             Diverged: When the training may restart and the loss is refused.
         """
         state = self.state
+        if not self.left or state.first_loss is None:
+            return
         steps, limit = state.epoch * len(state.train_loader) + state.step, sys.float_info.max
-        if steps >= SETTLING_STEPS and state.first_loss is not None:
-            limit = DIVERGENCE_FACTOR * state.first_loss
-        if self.left and not loss <= limit:
+        if steps >= SETTLING_STEPS:
+            limit = min(limit, self.valid_factor * state.first_loss)
+        if not loss <= limit:
             raise Diverged(f"valid_loss became {loss:.4g} in epoch {state.epoch + 1}", ADVICE)

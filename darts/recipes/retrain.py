@@ -22,7 +22,7 @@ from darts.data_modules import DataModule, check_data_kind, make_data_module
 from darts.plotting.genotype import draw_genotype, save_genotype
 from darts.plotting.run_figures import log_confusion, save_confusion, save_training_figures
 from darts.reading import JsonObject
-from darts.recipes.divergence import ADVICE, RetrainRestarts
+from darts.recipes.divergence import ADVICE, LowerRateRestarts
 from darts.recipes.retrain_state import RetrainState
 from darts.reporting import read_run, render_model_card
 from darts.searching.flaws import FlawFinder, chance_level
@@ -149,7 +149,7 @@ class Retraining(Recipe):
 
     config: RetrainConfig
     state: RetrainState
-    restarts: RetrainRestarts
+    restarts: LowerRateRestarts
     loop: TrainingLoop
 
     def __init__(self, config: RetrainConfig, run: TrainingRun, genotype: AnyGenotype) -> None:
@@ -186,7 +186,7 @@ class Retraining(Recipe):
             network_sizes=dict(sizes),
             input_specs=self.data.input_specs(),
         )
-        self.restarts = RetrainRestarts(self.state, config.restarts)
+        self.restarts = LowerRateRestarts(self.state, config.restarts, net.parameters)
         if self.ranks.size > 1:
             self.ranks.prepare(net)
             net.batch_share = train_loader.batch_share  # drop path draws the masks of all ranks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, TypedDict
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from darts.spaces import NetworkBase
 from darts.training.averaging import Averaging
 from darts.training.restoring import require_finite_weights, require_same_layout
 from darts.training.state import TrainState
-from darts.typed_values import Count, Misfit, Within
+from darts.typed_values import Count, Misfit
 
 
 class BestEpoch(TypedDict):
@@ -33,7 +33,6 @@ class RetrainState(TrainState):
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     averaging: Averaging
-    restarts: Annotated[int, Within(0, 10)] = 0  # so far, after divergences
     best: BestEpoch | None = None  # None until an epoch is selected
     target_names: list[str] = field(default_factory=list)  # classes or words
     # See DataModule.network_sizes. The bool says whether two vocabularies are the same.

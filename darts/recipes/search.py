@@ -8,6 +8,7 @@ References:
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Hashable, Sequence
 
 import torch
@@ -20,6 +21,7 @@ from darts.methods.stages import stage_position
 from darts.plotting.run_figures import log_alphas, save_search_figures
 from darts.reading import JsonObject
 from darts.recipes.alpha_rate import AlphaRate
+from darts.recipes.divergence import LowerRateRestarts
 from darts.recipes.retrain_command import retrain_command
 from darts.recipes.search_report import PRINTED_KEYS, SearchedEpoch
 from darts.recipes.search_state import SearchState
@@ -73,7 +75,7 @@ def search(
         on_epoch: Called after each epoch; may raise to end the run.
 
     Raises:
-        Diverged: If a training loss is not finite.
+        Diverged: If a training loss is not finite, and no restart is left.
         Interrupted: After a signal; a checkpoint is saved.
     """
     with TrainingRun("search", invocation, config, ranks=ranks) as run:
@@ -100,6 +102,7 @@ class Search(Recipe):
 
     config: SearchConfig
     state: SearchState
+    restarts: LowerRateRestarts
     loop: TrainingLoop
 
     def __init__(self, config: SearchConfig, run: TrainingRun) -> None:
@@ -138,6 +141,9 @@ class Search(Recipe):
             ),
         )
         self.alpha_rate = AlphaRate(self.state, config)
+        self.restarts = LowerRateRestarts(
+            self.state, config.restarts, lambda: self.searcher.net.parameters(), math.inf
+        )
         self._collapse_report: DiagnosisReport | None = None
         self._sample_outputs = ""
 
@@ -157,7 +163,8 @@ class Search(Recipe):
 
     def begin_epoch(self, epoch: int) -> None:
         """Set learning rates, stage and progress; find the validation batch of the first step."""
-        self.lr = self.searcher.begin_epoch(epoch)
+        self.lr = self.restarts.lr_factor * self.searcher.begin_epoch(epoch)
+        set_learning_rate(self.searcher.optimizer, self.lr)
         set_learning_rate(self.searcher.arch_optimizer, self.alpha_rate.lr)
         self.updates_alphas = self.searcher.updates_alphas(epoch)
         self._step = epoch * len(self.state.train_loader) + self.state.step
@@ -189,9 +196,11 @@ class Search(Recipe):
     def end_epoch(self, epoch: int) -> EpochReport:
         """Score the supernet, derive the epoch's genotype and check for collapse."""
         state, config, random = self.state, self.config, random_states()
+        self.restarts.require_convergence()
         with self.phase("validation"):
             state.scores = self.searcher.score(self.score_loader.epoch(0))
             self._sample_outputs = self.objective.sample_outputs()
+        self.restarts.require_valid_loss(state.scores.get("loss", 0.0))
         probabilities = self.searcher.probabilities()
         self.genotype = config.discretize.genotype(probabilities, self.context)
         genotypes = [*state.genotypes, self.genotype.to_json()]
@@ -315,6 +324,7 @@ class Search(Recipe):
                 **size,
                 "flops": 2 * size["macs"],
                 "epochs": config.epochs,
+                "restarts": state.restarts,
                 "arch_lr": self.alpha_rate.lr if config.bilevel.updates_alphas else 0.0,
                 "seed": config.seed,
                 "device": str(self.ranks.device),

@@ -141,12 +141,16 @@ class Searcher:
         if stage.keep < 1:
             masks = best_candidates(self.probabilities(), self.context.masks, stage.keep)
             self.context.masks.update(masks)
-        previous, self.net = self.net, self._build_net(index)
+        net = self._build_net(index)
         if not stage.fresh:
-            self.net.load_state_dict(self.net.widened(previous.state_dict()))
-        self.context.counts = self.net.counts
-        self._build_optimizers()
+            net.load_state_dict(net.widened(self.net.state_dict()))
+        self._replace_net(net)
         self.freezing_state, self._frozen = {}, {}
+
+    def _replace_net(self, net: SupernetBase) -> None:
+        """Use the supernet of another stage, with new optimizers."""
+        self.net, self.context.counts = net, net.counts
+        self._build_optimizers()
 
     # Epochs and steps.
 
@@ -368,14 +372,17 @@ class Searcher:
         }
 
     def load_state_dict(self, state: object) -> None:
-        """Continue from the result of ``state_dict``; the searcher must have the same stage.
+        """Continue from the result of ``state_dict``, which may be of an earlier stage.
 
         Raises:
             Misfit: If the state does not fit the supernet, its optimizers or its operations.
         """
         saved = typed(SavedSearcher, state, "searcher")
-        if saved["stage"] != self.position.stage:
+        if saved["stage"] > self.position.stage:
             raise Misfit(f"searcher.stage is {saved['stage']}, not {self.position.stage}")
+        if saved["stage"] < self.position.stage:  # restart after a divergence
+            self.position = StagePosition(saved["stage"], 0, 1)
+            self._replace_net(self._build_net(saved["stage"]))
         require_fitting_masks(saved["masks"], self.context.candidates)
         require_known_operations(saved["freezing"], self.net)
         load_module(self.net, saved["net"], "searcher.net")
@@ -384,5 +391,5 @@ class Searcher:
         load_scaler(self.scaler, saved["scaler"], "searcher.scaler")
         load_scaler(self.arch_scaler, saved["arch_scaler"], "searcher.arch_scaler")
         self.context.masks = saved["masks"]
-        self.freezing_state = saved["freezing"]
+        self.freezing_state, self._frozen = saved["freezing"], {}
         self._store_frozen()

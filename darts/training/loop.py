@@ -197,6 +197,7 @@ class TrainingLoop:
             recipe.write_epoch(state.epoch)
             self._complete_epoch()
             self._keep()
+        self._kept = None
 
     def _keep(self) -> None:
         """Keep the state from which the training continues if it diverges in the next epoch."""
@@ -295,7 +296,7 @@ class TrainingLoop:
         due = self.run.is_save_due(self.recipe.config.save_minutes)
         due = self.interrupt.take_save_request() or due
         if self.run.ranks.all_reduce_max(bool(self.interrupt.received) or due):
-            if self.recipe.restarts is not None:
+            if self.recipe.restarts is not None and self._kept is not None:
                 self.recipe.restarts.require_convergence()
             self.save()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, cast, get_type_hints, runtime_checkable
+from typing import Annotated, Protocol, cast, get_type_hints, runtime_checkable
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ from darts.data import Loader
 from darts.training.checkpoint import StateDict
 from darts.training.restoring import load_module, load_optimizer, load_scaler
 from darts.training.steps import EpochMeans
-from darts.typed_values import Count, Misfit, entry, typed
+from darts.typed_values import Count, Misfit, Within, entry, typed
 
 
 @runtime_checkable
@@ -45,6 +45,7 @@ class TrainState:
     epoch: Count = 0  # completed epochs
     step: Count = 0  # completed steps of the current epoch
     first_loss: float | None = None  # of the first step of the run, mean over all ranks
+    restarts: Annotated[int, Within(0, 10)] = 0  # so far, after divergences
     means: EpochMeans = field(default_factory=EpochMeans)  # training metrics, this epoch
     scores: dict[str, float] = field(default_factory=dict)  # validation, last completed epoch
 

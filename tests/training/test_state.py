@@ -81,6 +81,7 @@ def test_the_state_dict_has_one_entry_per_field() -> None:
         "epoch",
         "step",
         "first_loss",
+        "restarts",
         "means",
         "scores",
         "net",
