@@ -26,7 +26,8 @@ MIN_PREFERENCE = 0.05
 """An edge prefers an operation that is more probable than any other by at least this share.
 
 With a weaker preference after a tenth of the updates, an edge at ten times the distance from the
-start is still uniform within 1 % of the largest entropy. Searches that work have twice this value.
+start is still uniform within 1 % of the largest entropy. With its default settings, a search of the
+space ``cnn`` on the digits reaches more than twice this value by then.
 """
 
 CHECKS = 10
