@@ -26,6 +26,10 @@ LEAST_EPOCHS = 3
 """A training with fewer epochs says little about the network."""
 
 
+CONTENTION = 1.4
+"""How much longer a step takes while others train, before complete trainings show it."""
+
+
 class Stopped(Exception):
     """The user has interrupted the run; everything that is complete is saved."""
 
@@ -65,7 +69,13 @@ class Trainer:
     _shown: float = 0.0
 
     def round(
-        self, name: str, candidates: Sequence[Candidate], seconds: float, epochs: int | None = None
+        self,
+        name: str,
+        candidates: Sequence[Candidate],
+        seconds: float,
+        epochs: int | None = None,
+        *,
+        least_networks: int = 1,
     ) -> list[Result]:
         """Train candidates for equal times; return the results, the best first.
 
@@ -76,6 +86,7 @@ class Trainer:
             candidates: What to train, the most promising first.
             seconds: Wall-clock time of the round.
             epochs: Length of all trainings; None to divide the time.
+            least_networks: If there is no time for so many networks, train none.
 
         Raises:
             ConfigError: If all trainings of the round failed.
@@ -92,6 +103,9 @@ class Trainer:
 
         lengths = self.decisions.decide(f"epochs.{name}", dict[str, int], choose)
         left = format_duration(self.stopwatch.left)
+        if len(lengths) < least_networks:
+            self.console.info(f"{name}: skipped, the time is too short; {left} left")
+            return []
         self.console.info(
             f"{name}: {len(lengths)} of {len(by_run)} networks, {_span(lengths.values())} epochs, "
             f"{left} left"
@@ -140,7 +154,8 @@ class Trainer:
         if own:
             return max(own, key=lambda result: result.epochs).seconds_per_epoch
         ratios = [r.seconds_per_epoch / self._predicted(r.candidate) for r in trained]
-        return self._predicted(candidate) * (statistics.median(ratios) if ratios else 1.0)
+        factor = statistics.median(ratios) if ratios else CONTENTION if self.workers > 1 else 1.0
+        return factor * self._predicted(candidate)
 
     def stopping(self) -> bool:
         """Advance the progress bar; return whether a signal has arrived."""

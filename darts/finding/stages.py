@@ -16,7 +16,7 @@ from darts.finding.budget import RUN_OVERHEAD
 from darts.finding.candidates import Candidate, within
 from darts.finding.facts import DataFacts
 from darts.finding.proposals import Proposer
-from darts.finding.results import Result, best_of, ranked
+from darts.finding.results import Result, best_of
 from darts.finding.rounds import LEAST_EPOCHS, Stopped, Trainer
 from darts.finding.rules import Setting, settings
 from darts.finding.setup import limits_of
@@ -57,9 +57,11 @@ class Stages:
         baselines = self.train_baselines()
         proposals = self.propose(baselines)
         kept = [result.candidate for result in baselines[:KEPT_BASELINES]]
-        raced = self.race([*proposals, *kept]) if proposals else baselines
-        setting = self.compare_settings(raced[0].candidate)
-        return self.train_finalists(raced, setting)
+        raced = self.race([*proposals, *kept]) if proposals else []
+        leader = (raced or baselines)[0].candidate
+        setting = self.compare_settings(leader)
+        found = [r.candidate for r in raced if not r.candidate.is_baseline] or proposals
+        return self.train_finalists(found, setting)
 
     def train_baselines(self) -> list[Result]:
         """Train the baselines for equal times; return their results, the best first."""
@@ -73,7 +75,8 @@ class Stages:
         if not candidates:
             shown = " ".join(f"limit.{name}={value:g}" for name, value in limits.items())
             raise ConfigError(f"{shown}: no baseline is within the limits; raise them")
-        return self._round("baselines", candidates, self._seconds("baselines"))
+        epochs = self.config.plan.short_epochs
+        return self.trainer.round("baselines", candidates, self._seconds("baselines"), epochs)
 
     def propose(self, baselines: Sequence[Result]) -> list[Candidate]:
         """Return new architectures for the networks of the family that leads."""
@@ -100,16 +103,20 @@ class Stages:
     def race(self, candidates: Sequence[Candidate]) -> list[Result]:
         """Train the candidates for equal times, then the best third of them for longer.
 
-        The best baseline takes part in all rounds.
+        The best baseline takes part in all rounds. If the time is too short to compare any two
+        candidates, the result is empty.
         """
         rounds = self.config.plan.rounds or (2 if len(candidates) > 4 else 1)
         results: list[Result] = []
         for number in range(1, rounds + 1):
-            results = self._round(f"race{number}", candidates, self._seconds("race") / rounds)
+            entered = self._round(f"race{number}", candidates, self._seconds("race") / rounds)
+            results = entered or results
             kept = results[: max(len(results) // 3, self.config.plan.finalists)]
             baseline = best_of(results, self.trainer.metric[1], baseline=True)
             promoted = [*kept, *([] if baseline is None or baseline in kept else [baseline])]
             candidates = [result.candidate for result in promoted]
+            if not entered:
+                break
         return results
 
     def compare_settings(self, leader: Candidate) -> Setting:
@@ -119,24 +126,23 @@ class Stages:
         if not self.config.plan.settings or not options:
             return leader.setting
         entrants = [leader, *(dataclasses.replace(leader, setting=option) for option in options)]
-        return self._round("settings", entrants, self._seconds("settings"))[0].candidate.setting
+        results = self._round("settings", entrants, self._seconds("settings"))
+        return results[0].candidate.setting if results else leader.setting
 
-    def train_finalists(self, raced: Sequence[Result], setting: Setting) -> list[Result]:
-        """Train the best found candidates and the best baseline; return them, the best first."""
-        metric = self.trainer.metric[1]
-        found = [r.candidate for r in ranked(raced, metric) if not r.candidate.is_baseline]
-        everything = list(self.trainer.results.values())
-        baseline = best_of(raced, metric, baseline=True) or best_of(
-            everything, metric, baseline=True
-        )
+    def train_finalists(self, found: Sequence[Candidate], setting: Setting) -> list[Result]:
+        """Train the first found candidates and the best baseline; return the best first."""
+        trained = list(self.trainer.results.values())
+        baseline = best_of(trained, self.trainer.metric[1], baseline=True)
         assert baseline is not None  # the first stage trained at least one
-        chosen = [*found[: self.config.plan.finalists], baseline.candidate]
+        chosen = [baseline.candidate, *found[: self.config.plan.finalists]]
         entrants = [dataclasses.replace(candidate, setting=setting) for candidate in chosen]
         epochs, left = self.config.plan.epochs, self.trainer.stopwatch.left
         return self.trainer.round("final", entrants, left, epochs)
 
     def _round(self, name: str, candidates: Sequence[Candidate], seconds: float) -> list[Result]:
-        return self.trainer.round(name, candidates, seconds, self.config.plan.short_epochs)
+        """Train candidates; return no results if there is no time to compare two of them."""
+        epochs = self.config.plan.short_epochs
+        return self.trainer.round(name, candidates, seconds, epochs, least_networks=2)
 
     def _seconds(self, stage: str) -> float:
         """Return the wall-clock time of a stage before the final."""

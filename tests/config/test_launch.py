@@ -339,7 +339,7 @@ def test_flags_of_hydra_print_without_running(
         assert not any(group in printed.out for group in ("schema", "defaults", "network:"))
         # The commands that read a dataset list its choices.
         assert ("dataset: agnews, " in printed.out) == (
-            command in ("search", "retrain", "judge", "compare")
+            command in ("find", "search", "retrain", "judge", "compare")
         )
     assert list(tmp_path.iterdir()) == []
 
