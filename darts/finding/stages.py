@@ -16,7 +16,7 @@ from darts.finding.budget import RUN_OVERHEAD
 from darts.finding.candidates import Candidate, within
 from darts.finding.facts import DataFacts
 from darts.finding.proposals import Proposer
-from darts.finding.results import Result, best_of
+from darts.finding.results import Result, best_of, ranked
 from darts.finding.rounds import LEAST_EPOCHS, Stopped, Trainer
 from darts.finding.rules import Setting, settings
 from darts.finding.setup import limits_of
@@ -24,8 +24,11 @@ from darts.finding.setup import limits_of
 SHARES = {"baselines": 0.15, "proposals": 0.15, "race": 0.15, "settings": 0.15}
 """Shares of the budget for the stages before the final."""
 
-FINAL_SHARE = 0.35
-"""Share of the budget that the earlier stages leave to the final, even if they take too long."""
+FINAL_SHARES = (0.35, 0.75)
+"""Smallest and largest share of the budget that the other stages leave to the final."""
+
+GOOD_LENGTH = 0.3
+"""Share of the largest number of epochs that a training in the final should have."""
 
 KEPT_BASELINES = 2
 """Baselines that take part in the race."""
@@ -134,7 +137,9 @@ class Stages:
         trained = list(self.trainer.results.values())
         baseline = best_of(trained, self.trainer.metric[1], baseline=True)
         assert baseline is not None  # the first stage trained at least one
-        chosen = [baseline.candidate, *found[: self.config.plan.finalists]]
+        # With little time, one found network that trains well is worth more than two.
+        short = self._final_share() == FINAL_SHARES[1] and self.config.plan.epochs is None
+        chosen = [baseline.candidate, *found[: 1 if short else self.config.plan.finalists]]
         entrants = [dataclasses.replace(candidate, setting=setting) for candidate in chosen]
         epochs, left = self.config.plan.epochs, self.trainer.stopwatch.left
         return self.trainer.round("final", entrants, left, epochs)
@@ -147,8 +152,27 @@ class Stages:
     def _seconds(self, stage: str) -> float:
         """Return the wall-clock time of a stage before the final."""
         stopwatch = self.trainer.stopwatch
-        left = stopwatch.left - FINAL_SHARE * stopwatch.total
+        left = stopwatch.left - self._final_share() * stopwatch.total
         return max(min(SHARES[stage] * stopwatch.total, left), 0.0)
+
+    def _final_share(self) -> float:
+        """Return the share of the budget that belongs to the final.
+
+        The shorter the budget, the larger the share: a well trained baseline is worth more than a
+        choice between networks that nobody can train. One found network and the baseline should
+        have ``GOOD_LENGTH`` of the largest number of epochs.
+        """
+        trainer = self.trainer
+        if not trainer.results:  # the baselines come first
+            return FINAL_SHARES[0]
+
+        def choose() -> float:
+            leader = ranked(trainer.results.values(), trainer.metric[1])[0]
+            needed = 2 * GOOD_LENGTH * trainer.longest * leader.seconds_per_epoch
+            share = needed / max(trainer.workers, 1) / trainer.stopwatch.total
+            return min(max(share, FINAL_SHARES[0]), FINAL_SHARES[1])
+
+        return trainer.decisions.decide("final_share", float, choose)
 
     def _proposals(self, leader: Result) -> int:
         """Return how many proposals to train: as many as get ``LEAST_EPOCHS`` in a round."""
