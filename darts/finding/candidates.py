@@ -68,6 +68,7 @@ class Networks:
         user: Overrides of the user; they take precedence.
         seed: Seed of all trainings.
         metric: Steering metric; None for that of the task.
+        loaded: Data sets that were loaded so far; families share it.
     """
 
     family: Family
@@ -75,6 +76,7 @@ class Networks:
     user: tuple[str, ...]
     seed: int
     metric: str | None
+    loaded: dict[str, DataModule] = field(default_factory=dict)
     _costs: dict[str, Costs] = field(default_factory=dict)
 
     def overrides(
@@ -137,10 +139,14 @@ class Networks:
         """The space of the family."""
         return self.config.space
 
-    @cached_property
+    @property
     def data(self) -> DataModule:
-        """The data set, loaded once."""
-        return make_data_module(self.config, Ranks(self.config.device))
+        """The data set, loaded once for all families with the same settings of the data."""
+        config = self.config
+        key = f"{config.dataset} {config.task} {config.loader} {config.validation}"
+        if key not in self.loaded:
+            self.loaded[key] = make_data_module(config, Ranks(config.device))
+        return self.loaded[key]
 
     def costs(self, genotype: AnyGenotype | str, *, latency: bool = False) -> Costs:
         """Return the costs of the network of an architecture."""

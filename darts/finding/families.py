@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from darts.finding.rules import Values
 
@@ -86,9 +86,19 @@ _IMAGES = (
     Family("darts", "cnn", {"space.channels": 12, "space.cells": 5}, {"DARTS_V2": "DARTS_V2"}),
 )
 
+_HALF_SIZE: Values = {
+    "dataset.mels": 32,
+    "dataset.window": 64.0,
+    "dataset.hop": 32.0,
+    "dataset.frequency_width": 4,
+    "dataset.time_width": 4,
+    "dataset.shift": 2,
+}
+"""Spectrograms of half the height and a third of the width, which train several times as fast."""
+
 FAMILIES: Mapping[str, tuple[Family, ...]] = {
     "images": _IMAGES,
-    "audio": _IMAGES,
+    "audio": tuple(replace(family, sizes={**family.sizes, **_HALF_SIZE}) for family in _IMAGES),
     "rows": (
         Family(
             "mlp",

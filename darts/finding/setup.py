@@ -7,6 +7,7 @@ import os
 from typing import cast
 
 from darts.config import ConfigError, FindConfig, RetrainConfig, compose, group_options, one_of
+from darts.data_modules import DataModule
 from darts.data_modules.compatibility import data_kind
 from darts.finding.candidates import ANY_GENOTYPE, Networks, largest_architecture
 from darts.finding.facts import DataFacts
@@ -81,8 +82,9 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
         share["validation"] = validation_share(round(facts.samples / (1 - MAX_SHARE)))
     values = recipe(facts) | share
     networks = {}
+    loaded: dict[str, DataModule] = {}
     for family in families:
-        own = _networks(config, family, values)
+        own = dataclasses.replace(_networks(config, family, values), loaded=loaded)
         if config_chooses_space(config):
             largest = {"largest": largest_architecture(own, limits_of(config))}
             known = {n: g for n, g in family.baselines.items() if g not in largest.values()}

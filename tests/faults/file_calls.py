@@ -223,15 +223,19 @@ class Snapshots:
         store: Folder of the copies.
         calls: By name of each copy, the first call before which the folder was in this state.
         count: Number of crash points, equal states included.
+        skipped: Calls for paths that begin with this text are no crash points; empty for none.
     """
 
     root: Path
     store: Path
     calls: dict[str, str] = field(default_factory=dict)
     count: int = 0
+    skipped: str = ""
     _seen: set[str] = field(default_factory=set)
 
     def __call__(self, call: Call) -> None:
+        if self.skipped and call.path.startswith(self.skipped):
+            return
         self._keep(f"{call.number:04d}", str(call))
         if call.kind == "write" and len(call.data) > 1:
             self._keep(f"{call.number:04d}-torn", f"{call}, torn", call)
