@@ -1,7 +1,8 @@
 """Find the best network for a data set within a time budget: ``python -m darts.find``.
 
-The free baselines of the data take part in every comparison, so the result is never chosen unless
-it beats them on validation data. The summary says what the search has gained on the test split.
+Baselines, which are networks that need no search, take part in the run. A found network is the
+result only if its validation score is better than that of the best baseline. The summary reports
+the difference of the two on the test split.
 
 References:
     Yang, Esperança and Carlucci, "NAS evaluation is frustratingly hard", arXiv:1912.12522.
@@ -40,7 +41,7 @@ def check(config: FindConfig) -> None:
 
 
 def find(config: FindConfig, invocation: Invocation) -> JsonObject:
-    """Find a network, train it and score it; return the summary, also in the run directory.
+    """Find, train and score a network; write the summary to the run directory and return it.
 
     Raises:
         ConfigError: If the configuration is invalid, no network is within the limits, or all
@@ -111,8 +112,8 @@ def run_stages(config: FindConfig, run: RunDirectory) -> JsonObject:
 def conclude(trainer: Trainer, final: list[Result]) -> Conclusion:
     """Score the best network and the best baseline on the test split, once.
 
-    Baselines that were trained before the final compete, too: some of them may have trained for
-    longer then.
+    The best baseline is that of all stages, because a baseline may have trained for longer in an
+    earlier stage than in the final.
     """
     metric = trainer.metric[1]
     baselines = [r for r in trainer.results.values() if r.candidate.is_baseline]

@@ -1,4 +1,4 @@
-"""The time of a run of ``darts.find``: how much has passed, and what the rest pays for."""
+"""The time of a run of ``darts.find``, and how a round divides its time among trainings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from darts.finding.decisions import Decisions
 
 DEFAULT_SECONDS = 600.0
 MARGIN = 0.92
-"""Share of the time that is planned; the rest is for what the plan does not foresee."""
+"""Share of the budget that is planned; the rest is a reserve for delays."""
 
 SAVE_INTERVAL = 5.0  # seconds
 
@@ -33,7 +33,9 @@ def budget_seconds(config: FindBudgetConfig) -> float:
 
 
 class Stopwatch:
-    """The running time, summed over all resumes; a kill loses at most the last seconds.
+    """The running time, summed over all resumes.
+
+    If the process is killed, at most the last ``SAVE_INTERVAL`` seconds are not counted.
 
     Args:
         total: The budget in seconds.
@@ -55,7 +57,7 @@ class Stopwatch:
 
     @property
     def left(self) -> float:
-        """Planned seconds that are left, not negative."""
+        """Planned seconds that are left, at least 0."""
         return max(MARGIN * self.total - self.seconds, 0.0)
 
     def save(self, *, now: bool = False) -> None:
@@ -71,10 +73,10 @@ RUN_OVERHEAD = 1.0
 
 @dataclass(frozen=True)
 class Share:
-    """Time for a group of trainings, each of which gets the same part of it.
+    """The time of a round, which its trainings share equally.
 
     Attributes:
-        seconds: Seconds of all trainings together, each on one worker.
+        seconds: Sum of the seconds of all trainings, each of which occupies one worker.
         longest: Largest number of epochs of a training.
         overhead: Seconds of a training that do not depend on its epochs.
     """
@@ -105,7 +107,7 @@ class Share:
     def _epochs(self, costs: Mapping[str, float], names: Sequence[str]) -> dict[str, int]:
         left = self.seconds - self.overhead * len(names)
         epochs = dict.fromkeys(names, 1)
-        # The cheapest trainings first: what they leave is shared by the others.
+        # The cheapest trainings first: the time that they do not need goes to the others.
         for place, name in enumerate(sorted(names, key=lambda name: costs[name])):
             cost = max(costs[name], 1e-6)
             share = left / (len(names) - place)

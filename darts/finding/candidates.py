@@ -28,7 +28,7 @@ QUIET = ("tracking.tensorboard=false", "tracking.figures=false", "evaluate_test=
 
 @dataclass(frozen=True)
 class Candidate:
-    """An architecture with the size of its family.
+    """An architecture, the family that sets its size, and the hyperparameters of its trainings.
 
     Attributes:
         name: Unique name, which is part of the names of its run directories.
@@ -68,7 +68,7 @@ class Networks:
         user: Overrides of the user; they take precedence.
         seed: Seed of all trainings.
         metric: Steering metric; None for that of the task.
-        loaded: Data sets that were loaded so far; families share it.
+        loaded: Data sets that were loaded so far, by their configuration; families share it.
     """
 
     family: Family
@@ -84,7 +84,7 @@ class Networks:
     ) -> tuple[str, ...]:
         """Return the overrides of a retraining.
 
-        The settings of a race never change a key that the user has set, see ``rules.settings``.
+        ``rules.settings`` returns no setting that changes a key that the user has set.
         """
         accepted = {
             key: value
@@ -167,7 +167,9 @@ class Networks:
 
 
 def largest_architecture(networks: Networks, allowed: Mapping[str, float]) -> str:
-    """Return an architecture with many MACs: each parameter in turn is set to its largest choice.
+    """Return an architecture with many MACs within the limits.
+
+    Starting from a random architecture, set each parameter in turn to the value with the most MACs.
 
     Args:
         networks: Networks of the space.
@@ -207,5 +209,5 @@ def _fits(networks: Networks, genotype: AnyGenotype, allowed: Mapping[str, float
 
 
 def within(costs: Costs, allowed: Mapping[str, float]) -> bool:
-    """Return whether costs are within upper limits, by name of a field."""
+    """Return whether costs are within upper limits, by name of a field of ``Costs``."""
     return all(float(getattr(costs, name) or 0) <= limit for name, limit in allowed.items())

@@ -1,4 +1,4 @@
-"""The end of ``darts.find``: test scores, files of the run, and what was gained."""
+"""The end of ``darts.find``: test scores, files of the run, and the verdict."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ CHECKPOINT_LIMIT = 2**34  # bytes
 
 @dataclass(frozen=True)
 class Conclusion:
-    """The winner of the final, the best baseline in it, and their difference.
+    """The best network, the best baseline, and their difference.
 
     Attributes:
-        winner: The best result of the final.
-        baseline: The best baseline of the final; the winner if it is one.
+        winner: The best of the final's results and ``baseline``.
+        baseline: The best baseline of all stages; the winner if it is one.
         gain: Difference on the test split; None if the data has no test split.
         metric: Name of the steering metric and its direction.
     """
@@ -72,7 +72,7 @@ class Conclusion:
         }
 
     def verdict(self) -> str:
-        """Return one sentence that says what the search has gained."""
+        """Return one sentence that compares the winner with the best baseline."""
         name = self.baseline.candidate.name
         if self.winner.candidate.is_baseline:
             return (
@@ -116,7 +116,7 @@ def write_files(run: RunDirectory, conclusion: Conclusion, results: Sequence[Res
 
 
 def benchmark_scores(benchmark: Benchmark | None, conclusion: Conclusion) -> JsonObject:
-    """Return the true scores of winner and baseline from a table that no decision has used."""
+    """Return the true scores of winner and baseline from a table that no decision uses."""
     if benchmark is None:
         return {}
     found = benchmark.scores(find_genotype(conclusion.winner.candidate.genotype)[1])

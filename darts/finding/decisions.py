@@ -1,8 +1,8 @@
 """Decisions of a run of ``darts.find`` that depend on measured time, saved when they are made.
 
-A resumed run repeats none of them. All other decisions follow from the scores of complete runs, so
-a killed and resumed run ends like an uninterrupted one, unless time changes a decision that was
-still open.
+A resumed run uses the saved decisions. All other decisions follow from the scores of complete runs.
+The result of a resumed run therefore differs from that of an uninterrupted one only if the timing
+changes a decision that was not saved yet.
 """
 
 from __future__ import annotations

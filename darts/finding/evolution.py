@@ -66,7 +66,7 @@ class Sizes:
         initial: Number of random architectures at the start.
         population: Number of the latest architectures that may be parents.
         tournament: Number of architectures drawn at random, of which the best becomes a parent.
-        distance: Least number of parameters in which two proposals differ, if enough such
+        distance: Smallest number of parameters in which two proposals differ, if enough such
             architectures were scored.
     """
 
@@ -96,14 +96,14 @@ def propose(
 ) -> list[Proposal]:
     """Return the best architectures that an evolution finds without training, best first.
 
-    A search that continues from ``file`` returns the same as an unbroken one.
+    An evolution that continues from ``file`` returns the same as an uninterrupted one.
 
     Args:
         config: Configuration of a retraining of any architecture of the space.
         evaluations: Number of architectures to score, all different. A small space may have fewer.
         count: Largest number of proposals.
         seed: Seed of all random choices.
-        file: File of the scores, written regularly. Scores that it has are not computed again.
+        file: File of the scores, written regularly. Scores in it are not computed again.
         limits: Largest costs; architectures beyond them are neither scored nor proposed.
         start: Architectures to score first.
         on_score: Called after each new score with the number of architectures scored so far,
@@ -117,7 +117,7 @@ def propose(
         ValueError: If an architecture of ``start`` belongs to another space.
     """
     scorer = UntrainedScorer(config)
-    # The file holds scores, not decisions: searches of other lengths and seeds can share it.
+    # The file holds scores, not decisions: evolutions with other lengths and seeds can share it.
     source = [config.space, config.dataset, config.seed, limits, scorer.names, SAMPLES]
     digest = hashlib.sha256(repr(source).encode()).hexdigest()
     scored = ScoreFile(file, digest)
@@ -141,7 +141,7 @@ class _Member:
 
 @dataclass
 class Evolution:
-    """A regularized evolution whose every decision follows from the seed and the scores.
+    """A regularized evolution, all decisions of which follow from the seed and the scores.
 
     Attributes:
         space: The space.

@@ -16,8 +16,8 @@ class DataFacts:
     Attributes:
         kind: Kind of the data, see ``darts.data.SourceSpec.kinds``: "images", "rows", "audio",
             "text", "documents" or "pairs".
-        samples: Training samples after the validation samples were held out; for a text, its
-            training tokens.
+        samples: Training samples without held-out validation samples; for a text, its training
+            tokens.
         targets: Number of classes, words or tokens.
         shape: Shape of one sample, for images and spectrograms ``(C, H, W)``; empty for texts.
     """

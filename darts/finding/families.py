@@ -1,6 +1,8 @@
-"""The networks that ``darts.find`` begins with: spaces, sizes, and the free baselines in them.
+"""The families of ``darts.find``: search spaces with fixed sizes, and the baselines in them.
 
-A baseline is a network that a user would have taken without a search. References:
+A baseline is a network that needs no search.
+
+References:
     Residual networks: He et al., arXiv:1512.03385; as cells of NAS-Bench-201: arXiv:2001.00326.
     Inverted residual blocks: Sandler et al., "MobileNetV2", arXiv:1801.04381.
     Fully connected networks with dropout: Kadra et al., arXiv:2106.11189.
@@ -24,7 +26,7 @@ class Family:
     Attributes:
         name: Unique name.
         space: Name of the space.
-        sizes: Values of the space's sizes by dotted key.
+        sizes: Sizes of the space and, for recordings, of the spectrograms, by dotted key.
         baselines: Genotypes as text by name, the cheapest first.
     """
 
@@ -94,7 +96,8 @@ _HALF_SIZE: Values = {
     "dataset.time_width": 4,
     "dataset.shift": 2,
 }
-"""Spectrograms of half the height and a third of the width, which train several times as fast."""
+"""Options of spectrograms of half the default height and about a third of the default width.
+Trainings on them are several times as fast."""
 
 FAMILIES: Mapping[str, tuple[Family, ...]] = {
     "images": _IMAGES,

@@ -1,7 +1,7 @@
-"""How much better a found network is than a baseline on the test split, with an interval.
+"""The difference between a found network and a baseline on the test split, with an interval.
 
-Both networks are scored once, on the same samples. The interval describes the choice of the test
-samples only, see ``darts.finding.resampling``.
+Both networks are scored once, on the same samples. The interval includes only the uncertainty from
+the choice of the test samples, see ``darts.finding.resampling``.
 """
 
 from __future__ import annotations

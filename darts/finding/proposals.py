@@ -24,7 +24,7 @@ from darts.spaces.lookup import find_genotype
 from darts.tracking import read_metrics
 
 EVOLUTION_SHARE = 0.5
-"""Share of the time for proposals that the evolution takes; the searches take the rest."""
+"""Share of the time of the stage for the evolution; the rest is for the searches."""
 
 PILOT_EVALUATIONS = 8
 """Networks that the evolution scores to measure how long it takes."""
@@ -32,12 +32,12 @@ PILOT_EVALUATIONS = 8
 MAX_EVALUATIONS = 1000
 
 LEAST_SEARCH_EPOCHS = 8
-"""Shorter searches are left out, because their alphas have hardly moved."""
+"""Shorter searches are skipped, because their alphas have hardly changed."""
 
 MAX_SEARCH_EPOCHS = 50  # as in the published searches
 
 SEARCHED_KEYS = ("dataset", "task", "space", "device", "precision", "experiment")
-"""Keys of the user, or groups of them, that searches share with the trainings."""
+"""Prefixes of the user's keys that apply to searches, too; all others apply to trainings only."""
 
 
 @dataclass
@@ -52,7 +52,8 @@ class Proposer:
         decisions: Saves decisions that depend on the time.
         limits: Upper limits by name of a field of ``Costs``.
         seconds: Wall-clock time for all proposals.
-        count: Number of proposals of each origin together.
+        count: Number of proposals of searches and evolution together. Searches may propose more,
+            and the evolution proposes at least one; 0 turns the evolution off.
         stopping: Returns whether to stop; called several times per second.
         train: Executes runs, several at a time.
         say: Prints a line.

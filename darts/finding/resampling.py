@@ -1,8 +1,9 @@
-"""The paired bootstrap: how certain is the difference of two networks' scores on one test split?
+"""The paired bootstrap: an interval for the difference of two networks' scores on a test split.
 
 A resample draws as many samples as the split has, with replacement, and both networks are scored
 on it. The spread of the difference over resamples is its uncertainty due to the choice of the
-samples. It contains no variance of the training: for that, train several seeds.
+samples. It does not include the variance between trainings; to measure that, train with several
+seeds.
 
 References:
     Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
@@ -29,7 +30,7 @@ MIN_UNITS = 10  # units that an interval needs
 _CHUNK = 2**18  # entries of one matrix of counts, which fit into the cache
 _MAX_DRAWN = 5 * 10**7  # units that are drawn one by one, which bounds the time to seconds
 _MIN_DRAWS = 1_000
-_REPEATED = 8  # occurrences of the average distinct result from which they are drawn together
+_REPEATED = 8  # smallest mean number of units per distinct result for multinomial draws
 
 
 def paired_interval(

@@ -61,7 +61,7 @@ class Result:
 def ranked(results: Iterable[Result], metric: Metric) -> list[Result]:
     """Sort results, the best first: by score, then by validation loss, then by size.
 
-    Small validation sets often give several networks the same score; their losses still differ.
+    On small validation sets, several networks often have the same score but different losses.
     """
 
     def key(result: Result) -> tuple[float, float, float]:

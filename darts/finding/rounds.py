@@ -27,7 +27,7 @@ LEAST_EPOCHS = 3
 
 
 CONTENTION = 1.4
-"""How much longer a step takes while others train, before complete trainings show it."""
+"""Assumed slowdown by simultaneous trainings, until complete trainings show the real one."""
 
 
 class Stopped(Exception):
@@ -36,7 +36,7 @@ class Stopped(Exception):
 
 @dataclass
 class Trainer:
-    """Trains candidates and knows the results of all trainings so far.
+    """Trains candidates and stores the results of all trainings so far.
 
     Attributes:
         directory: Directory of the run; its folder ``runs`` holds those of the trainings.
@@ -47,7 +47,7 @@ class Trainer:
         workers: Number of simultaneous trainings.
         console: Shows progress; its steps are seconds.
         interrupt: Records signals.
-        stopwatch: Knows the time that is left.
+        stopwatch: Measures the time that is left.
         decisions: Saves decisions that depend on the time.
         results: All complete trainings so far by name of the run.
         search_summaries: Summaries of all complete searches so far.
@@ -83,10 +83,10 @@ class Trainer:
 
         Args:
             name: Name of the round, for decisions and messages.
-            candidates: What to train, the most promising first.
+            candidates: Candidates to train, the most promising first.
             seconds: Wall-clock time of the round.
             epochs: Length of all trainings; None to divide the time.
-            least_networks: If there is no time for so many networks, train none.
+            least_networks: Smallest number of networks; none is trained if time allows only fewer.
 
         Raises:
             ConfigError: If all trainings of the round failed.
@@ -140,9 +140,10 @@ class Trainer:
         return outcomes
 
     def seconds_per_epoch(self, candidate: Candidate) -> float:
-        """Return the seconds of an epoch: of a complete training, or predicted.
+        """Return the seconds per epoch, from a complete training of the network or predicted.
 
-        Predictions are corrected by the ratio of the complete trainings to their predictions.
+        Predictions are multiplied by the median ratio of measured to predicted seconds per epoch
+        over all complete trainings.
         """
         trained = list(self.results.values())
         own = [

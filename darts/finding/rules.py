@@ -1,6 +1,6 @@
 """Recipes that follow from the data: learning rate, batch size, augmentation, regularization.
 
-``docs/recipes.md`` states the same rules for readers, with reasons and measurements.
+``docs/recipes.md`` lists the same rules for users, with reasons.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from darts.finding.facts import DataFacts
 
 Values = dict[str, float | int | str | bool | list[int]]
-"""Values of a retraining by dotted key."""
+"""Values of a configuration by dotted key."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ MAX_SHARE = 0.25
 
 
 def recipe(facts: DataFacts) -> Values:
-    """Return the values of all trainings on a data set.
+    """Return the recipe of all trainings on a data set, by dotted key.
 
     The optimizer is AdamW, because one learning rate suits networks of very different sizes. The
-    rate rises in the first tenth of the steps and then follows a cosine.
+    learning rate rises in the first tenth of the steps and then falls to 0 on a half cosine.
     """
     values: Values = {
         "optimizer.algorithm": "adam",
@@ -60,16 +60,17 @@ def batch_size(facts: DataFacts) -> int:
 def validation_share(samples: int) -> float:
     """Return the share of the training samples to hold out.
 
-    It gives about 2,000 validation samples, since the choice between networks is as exact as their
-    validation scores, but at least a tenth and at most a quarter of the training samples.
+    It gives about 2,000 validation samples, but at least a tenth and at most a quarter of the
+    training samples. More validation samples make the choice between networks more reliable.
     """
     return min(max(2000 / max(samples, 1), 0.1), MAX_SHARE)
 
 
 def max_epochs(facts: DataFacts) -> int:
-    """Return the number of epochs after which longer trainings hardly gain.
+    """Return the number of epochs after which further epochs hardly improve the score.
 
-    It is 600,000 samples seen, from 30 to 300 epochs; for a text six million tokens, from 10 to 60.
+    It corresponds to 600,000 samples seen, from 30 to 300 epochs. For a text, it corresponds to six
+    million tokens seen, from 10 to 60 epochs.
     """
     if facts.kind == "text":
         return min(max(round(6_000_000 / max(facts.samples, 1)), 10), 60)
@@ -79,7 +80,7 @@ def max_epochs(facts: DataFacts) -> int:
 def settings(
     facts: DataFacts, values: Mapping[str, object], fixed: Collection[str]
 ) -> list[Setting]:
-    """Return the settings that a race compares with the recipe.
+    """Return the settings that the stage "settings" compares with the recipe.
 
     Args:
         facts: Facts of the data.
@@ -108,7 +109,7 @@ def settings(
 
 
 def search_recipe(facts: DataFacts) -> Values:
-    """Return the values of all searches on a data set.
+    """Return the recipe of all gradient searches on a data set, by dotted key.
 
     The alphas learn faster than in the published searches of 50 epochs, because a search within a
     budget has fewer steps.

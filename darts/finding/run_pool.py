@@ -1,7 +1,7 @@
 """Execute many searches and retrainings in a few persistent worker processes.
 
-A new process takes seconds to import PyTorch, as long as a short run. The workers therefore live as
-long as the pool.
+A new process takes seconds to import PyTorch, which is as long as a short run takes. The workers
+therefore live as long as the pool.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _POLL = 0.2  # seconds between two calls of ``stopping``
 
 @dataclass
 class _Worker:
-    """A worker process, as its pool knows it."""
+    """A worker process and its state, from the view of the pool."""
 
     number: int
     process: BaseProcess
@@ -68,12 +68,13 @@ class _Worker:
 class RunPool:
     """Executes runs in worker processes, or in this process if ``workers=0``; a context manager.
 
-    Entering the context starts the workers, which import PyTorch while this process continues. They
-    share its threads, unless ``OMP_NUM_THREADS`` sets the number of threads of each worker, and its
-    GPUs in turn. Leaving the context ends them. Runs in progress save a checkpoint first, except
-    after a second Ctrl-C.
+    Entering the context starts the workers, which import PyTorch while this process continues. Each
+    worker gets an equal share of its threads, unless ``OMP_NUM_THREADS`` sets the number of threads
+    of each worker. The GPUs are assigned to the workers in turn. Leaving the context ends the
+    workers. Runs in progress save a checkpoint first, except after a second Ctrl-C.
 
-    Workers ignore Ctrl-C, because this process stops them. If it is killed, they save and exit.
+    Workers ignore Ctrl-C, because this process stops them. If this process is killed, they save a
+    checkpoint and exit.
 
     Args:
         workers: Number of processes.

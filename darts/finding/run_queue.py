@@ -1,4 +1,4 @@
-"""The queue of a run pool: which runs wait, and how the others have ended."""
+"""The queue of a run pool: waiting runs, and outcomes of the others."""
 
 from __future__ import annotations
 

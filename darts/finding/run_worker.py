@@ -1,6 +1,6 @@
 """A worker process of a ``RunPool``: executes searches and retrainings, one after the other.
 
-Every run leaves the process as it found it, so that the next one computes the same as in a new
+After each run, the state of the process is restored, so the next run computes the same as in a new
 process.
 """
 
@@ -124,7 +124,7 @@ def execute(job: Job) -> Outcome:
 
 
 def _try(job: Job) -> bool:
-    """Execute a run; return False if another process owns its directory, or did so until now."""
+    """Execute a run; return False if another process owns its directory or has just changed it."""
     begun = _has_begun(job)
     try:
         if begun:
@@ -146,7 +146,7 @@ def _has_begun(job: Job) -> bool:
 
 @contextmanager
 def _unchanged_process() -> Iterator[None]:
-    """Release the memory of a run, and restore what would change the next run of this process."""
+    """Release the memory of a run, and restore state that would affect the next run."""
     # The context also makes Python forget which warnings it has shown.
     with warnings.catch_warnings():
         _reset_peak_memory()

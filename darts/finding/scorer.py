@@ -1,4 +1,4 @@
-"""Costs and training-free scores of architectures, without work on networks beyond the limits."""
+"""Costs and training-free scores of architectures; networks beyond the limits get no scores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from darts.spaces import AnyGenotype
 COSTS = ("macs", "parameters")
 
 SCORES = ("trainability", "macs", "naswot", "synflow", "zico")
-"""Scores that are combined, as far as they apply to a space.
+"""Scores that are combined; those that do not apply to a space are left out.
 
 These are the scores of ``conf/judge/training_free.yaml`` without ``expressivity``, which separates
 bad architectures from good ones but ranks good ones in reverse: its rank correlation with the
@@ -87,7 +87,7 @@ class UntrainedScorer:
 
 
 def _setup(config: RetrainConfig) -> UntrainedSetup:
-    """Return the setup with the largest batches that the data set is enough for.
+    """Return the setup with the largest batches for which the data set has enough samples.
 
     Raises:
         ConfigError: If the data set has too few samples for batches of two.

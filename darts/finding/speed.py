@@ -15,11 +15,11 @@ from darts.training.distributed import Ranks
 from darts.training.steps import weight_optimizer
 
 EPOCH_OVERHEAD = 0.05
-"""Seconds at the end of an epoch that no step takes: scores, logs and a checkpoint."""
+"""Seconds per epoch outside of the steps: scores, logs and a checkpoint."""
 
 MAX_STEPS = 5  # measured steps after the warm-up step
-MAX_SECONDS = 3.0  # of the measured steps together; then no further step is measured
-SCORED_COST = 1 / 3  # of a training step, for as many validation samples without gradients
+MAX_SECONDS = 3.0  # after this time, no further step is measured
+SCORED_COST = 1 / 3  # cost of validating a sample, relative to training on it
 
 
 def measure_seconds_per_epoch(
@@ -27,7 +27,7 @@ def measure_seconds_per_epoch(
 ) -> float:
     """Return the predicted seconds of an epoch of a retraining.
 
-    The fastest of a few steps counts, because other processes can only slow a step down.
+    The prediction uses the fastest of a few steps, because other processes only slow steps down.
 
     Args:
         genotype: Architecture as text.

@@ -1,8 +1,8 @@
-"""The stages of ``darts.find``: train baselines, propose, race, compare settings, train finalists.
+"""The stages of ``darts.find``: baselines, proposals, race, settings and final.
 
 References:
-    Successive halving: Jamieson and Talwalkar, arXiv:1502.07943; here all trainings of a round get
-    equal time, not equal epochs, because time is what the user has limited.
+    Successive halving: Jamieson and Talwalkar, arXiv:1502.07943. Here all trainings of a round get
+    equal time, not equal epochs, because the user limits the time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FINAL_SHARES = (0.35, 0.75)
 """Smallest and largest share of the budget that the other stages leave to the final."""
 
 GOOD_LENGTH = 0.3
-"""Share of the largest number of epochs that a training in the final should have."""
+"""Share of ``rules.max_epochs`` for which a network of the final should train."""
 
 KEPT_BASELINES = 2
 """Baselines that take part in the race."""
@@ -82,7 +82,7 @@ class Stages:
         return self.trainer.round("baselines", candidates, self._seconds("baselines"), epochs)
 
     def propose(self, baselines: Sequence[Result]) -> list[Candidate]:
-        """Return new architectures for the networks of the family that leads."""
+        """Return new architectures in the family of the best baseline."""
         trainer, family = self.trainer, baselines[0].candidate.family
         proposer = Proposer(
             dataclasses.replace(self.config, workers=trainer.workers),
@@ -106,8 +106,8 @@ class Stages:
     def race(self, candidates: Sequence[Candidate]) -> list[Result]:
         """Train the candidates for equal times, then the best third of them for longer.
 
-        The best baseline takes part in all rounds. If the time is too short to compare any two
-        candidates, the result is empty.
+        Return the results of the last round that took place, the best first; an empty list if no
+        round had time for two candidates. The best baseline takes part in all rounds.
         """
         rounds = self.config.plan.rounds or (2 if len(candidates) > 4 else 1)
         results: list[Result] = []
@@ -123,7 +123,7 @@ class Stages:
         return results
 
     def compare_settings(self, leader: Candidate) -> Setting:
-        """Train the leading candidate with other hyperparameters; return the best setting."""
+        """Train the best candidate so far with other hyperparameters; return the best setting."""
         networks = self.trainer.networks[leader.family]
         options = settings(self.facts, networks.values, networks.user_keys)
         if not self.config.plan.settings or not options:
@@ -133,11 +133,11 @@ class Stages:
         return results[0].candidate.setting if results else leader.setting
 
     def train_finalists(self, found: Sequence[Candidate], setting: Setting) -> list[Result]:
-        """Train the first found candidates and the best baseline; return the best first."""
+        """Train the first of ``found`` and the best baseline; return the results, best first."""
         trained = list(self.trainer.results.values())
         baseline = best_of(trained, self.trainer.metric[1], baseline=True)
         assert baseline is not None  # the first stage trained at least one
-        # With little time, one found network that trains well is worth more than two.
+        # If time is short, one well trained network is worth more than two poorly trained ones.
         short = self._final_share() == FINAL_SHARES[1] and self.config.plan.epochs is None
         chosen = [baseline.candidate, *found[: 1 if short else self.config.plan.finalists]]
         entrants = [dataclasses.replace(candidate, setting=setting) for candidate in chosen]
@@ -145,7 +145,7 @@ class Stages:
         return self.trainer.round("final", entrants, left, epochs)
 
     def _round(self, name: str, candidates: Sequence[Candidate], seconds: float) -> list[Result]:
-        """Train candidates; return no results if there is no time to compare two of them."""
+        """Train candidates; return an empty list if there is no time for at least two of them."""
         epochs = self.config.plan.short_epochs
         return self.trainer.round(name, candidates, seconds, epochs, least_networks=2)
 
@@ -159,8 +159,8 @@ class Stages:
         """Return the share of the budget that belongs to the final.
 
         The shorter the budget, the larger the share: a well trained baseline is worth more than a
-        choice between networks that nobody can train. One found network and the baseline should
-        have ``GOOD_LENGTH`` of the largest number of epochs.
+        choice between poorly trained networks. There should be time for one found network and the
+        baseline to train for ``GOOD_LENGTH`` of the largest number of epochs.
         """
         trainer = self.trainer
         if not trainer.results:  # the baselines come first
@@ -175,7 +175,7 @@ class Stages:
         return trainer.decisions.decide("final_share", float, choose)
 
     def _proposals(self, leader: Result) -> int:
-        """Return how many proposals to train: as many as get ``LEAST_EPOCHS`` in a round."""
+        """Return the number of proposals that can train for ``LEAST_EPOCHS`` each in a round."""
         if self.config.plan.proposals is not None:
             return self.config.plan.proposals
 
