@@ -129,9 +129,10 @@ class FindPlanConfig:
 
     evaluations: int | None = number(None, low=0, high=100_000)  # networks scored untrained
     search_epochs: int | None = number(None, low=0, high=100_000)  # of each search; 0: none
-    proposals: int | None = number(None, low=0, high=1000)  # of them, how many are trained
+    proposals: int | None = number(None, low=0, high=1000)  # proposed networks in the race
     short_epochs: int | None = number(None, low=1, high=100_000)  # of the trainings of a round
     rounds: int | None = number(None, low=1, high=10)  # of short trainings
     settings: bool = True  # compare hyperparameters, too
-    finalists: int = number(2, low=1, high=20)  # found networks in the final
+    # Found networks in the final; null: two, or one if the budget is short.
+    finalists: int | None = number(None, low=1, high=20)
     epochs: int | None = number(None, low=1, high=100_000)  # of the trainings in the final

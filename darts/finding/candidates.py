@@ -166,6 +166,11 @@ class Networks:
         return self._costs[text]
 
 
+def canonical(reference: str) -> str:
+    """Return the genotype that a name or text refers to as text, equal for equal genotypes."""
+    return str(find_genotype(reference)[1])
+
+
 def largest_architecture(networks: Networks, allowed: Mapping[str, float]) -> str:
     """Return an architecture with many MACs within the limits.
 

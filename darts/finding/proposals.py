@@ -31,7 +31,7 @@ PILOT_EVALUATIONS = 8
 
 MAX_EVALUATIONS = 1000
 
-LEAST_SEARCH_EPOCHS = 8
+MIN_SEARCH_EPOCHS = 8
 """Shorter searches are skipped, because their alphas have hardly changed."""
 
 MAX_SEARCH_EPOCHS = 50  # as in the published searches
@@ -73,10 +73,12 @@ class Proposer:
 
     def propose(self) -> list[Candidate]:
         """Return the proposals; incomplete if ``stopping`` has become true."""
-        searched = self._from_searches()
-        remaining = max(self.count - len(searched), 1)
-        evolved = self._from_evolution(remaining) if self.count else []
-        return _distinct([*searched, *evolved])
+        if self.count == 0:
+            return []
+        # The evolution gets at least half of the places.
+        searched = _distinct(self._from_searches())[: self.count // 2]
+        evolved = self._from_evolution(self.count)
+        return _distinct([*searched, *evolved])[: self.count]
 
     # Evolution.
 
@@ -102,19 +104,22 @@ class Proposer:
         return min(PILOT_EVALUATIONS + max(int(left / max(seconds, 1e-3)), 0), MAX_EVALUATIONS)
 
     def _evolve(self, evaluations: int, count: int) -> list[AnyGenotype]:
-        baselines = self.networks.family.baselines.values()
+        baselines = [find_genotype(text)[1] for text in self.networks.family.baselines.values()]
         proposals = propose(
             self.networks.config,
             evaluations=evaluations,
-            count=count,
+            count=count + len(baselines),
             seed=self.config.seed,
             file=self.directory / "evolution.json",
             limits=Limits(**{k: v for k, v in self.limits.items() if k != "latency_ms"}),
-            start=[find_genotype(text)[1] for text in baselines],
+            start=baselines,
             on_score=lambda number: None,
             stopping=self.stopping,
         )
-        return [proposal.genotype for proposal in proposals if self._fits(str(proposal.genotype))]
+        known = {str(genotype) for genotype in baselines}
+        texts = [(proposal.genotype, str(proposal.genotype)) for proposal in proposals]
+        fitting = [g for g, text in texts if text not in known and self._fits(text)]
+        return fitting[:count]
 
     def _fits(self, genotype: str) -> bool:
         costs = self.networks.costs(genotype, latency="latency_ms" in self.limits)
@@ -184,7 +189,7 @@ class Proposer:
 
     def _affordable_epochs(self, methods: Sequence[str]) -> int:
         """Return the number of epochs of each search; 0 if too few fit the time."""
-        least, slowest = LEAST_SEARCH_EPOCHS, 1e-3
+        least, slowest = MIN_SEARCH_EPOCHS, 1e-3
         if not methods:
             return 0
         for method in methods:
@@ -195,7 +200,9 @@ class Proposer:
         rounds = -(-len(methods) // max(self.workers, 1))
         epochs = int((1 - EVOLUTION_SHARE) * self.seconds / (rounds * slowest))
         if epochs < least:
-            self.say(f"no gradient search: {epochs} epochs fit the time, {least} are needed")
+            self.say(
+                f"no gradient search: the time allows {epochs} epochs; at least {least} are needed"
+            )
             return 0
         return min(epochs, MAX_SEARCH_EPOCHS)
 

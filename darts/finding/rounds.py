@@ -22,7 +22,7 @@ from darts.tasks.metrics import Metric
 from darts.tracking import Console, format_duration, format_value
 from darts.training.interrupt import Interrupt
 
-LEAST_EPOCHS = 3
+MIN_EPOCHS = 3
 """A training with fewer epochs says little about the network."""
 
 
@@ -75,7 +75,7 @@ class Trainer:
         seconds: float,
         epochs: int | None = None,
         *,
-        least_networks: int = 1,
+        min_networks: int = 1,
     ) -> list[Result]:
         """Train candidates for equal times; return the results, the best first.
 
@@ -86,7 +86,7 @@ class Trainer:
             candidates: Candidates to train, the most promising first.
             seconds: Wall-clock time of the round.
             epochs: Length of all trainings; None to divide the time.
-            least_networks: Smallest number of networks; none is trained if time allows only fewer.
+            min_networks: Smallest number of networks; none is trained if time allows only fewer.
 
         Raises:
             ConfigError: If all trainings of the round failed.
@@ -99,11 +99,11 @@ class Trainer:
                 return dict.fromkeys(by_run, epochs)
             costs = {run: self.seconds_per_epoch(candidate) for run, candidate in by_run.items()}
             share = Share(seconds * max(self.workers, 1), self.longest, RUN_OVERHEAD)
-            return share.divide(costs, least=LEAST_EPOCHS)
+            return share.divide(costs, least=MIN_EPOCHS)
 
         lengths = self.decisions.decide(f"epochs.{name}", dict[str, int], choose)
         left = format_duration(self.stopwatch.left)
-        if len(lengths) < least_networks:
+        if len(lengths) < min_networks:
             self.console.info(f"{name}: skipped, the time is too short; {left} left")
             return []
         self.console.info(

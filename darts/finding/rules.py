@@ -94,8 +94,9 @@ def settings(
         Setting("decay_high", {"optimizer.weight_decay": 5 * decay}),
     ]
     if facts.kind == "images":
+        flip = values.get("dataset.flip") is True
         proposed += [
-            Setting("flip", {"dataset.flip": True}),
+            Setting("no_flip" if flip else "flip", {"dataset.flip": not flip}),
             Setting("no_shift", {"dataset.crop": "none"}),
             Setting("cutout", {"cutout": max(facts.side // 3, 1)}),
         ]

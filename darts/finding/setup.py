@@ -9,7 +9,7 @@ from typing import cast
 from darts.config import ConfigError, FindConfig, RetrainConfig, compose, group_options, one_of
 from darts.data_modules import DataModule
 from darts.data_modules.compatibility import data_kind
-from darts.finding.candidates import ANY_GENOTYPE, Networks, largest_architecture
+from darts.finding.candidates import ANY_GENOTYPE, Networks, canonical, largest_architecture
 from darts.finding.facts import DataFacts
 from darts.finding.families import BASELINES, FAMILIES, Family
 from darts.finding.rules import MAX_SHARE, Values, recipe, validation_share
@@ -42,6 +42,8 @@ def check_config(config: FindConfig) -> None:
     for method in config.methods:
         one_of("methods", method, group_options("method"))
     declared = _declared(config)
+    if declared.validation == 0:
+        raise ConfigError("validation=0: darts.find chooses by validation scores; leave it out")
     kind = data_kind(declared)
     if kind not in FAMILIES:
         raise ConfigError(
@@ -79,15 +81,23 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
     first = _networks(config, families[0], share)
     facts = DataFacts.read(first.config, first.data)
     if holds_out:
-        share["validation"] = validation_share(round(facts.samples / (1 - MAX_SHARE)))
+        total = facts.samples / (1 - MAX_SHARE)
+        share["validation"] = held_out = validation_share(round(total))
+        facts = dataclasses.replace(facts, samples=round(total * (1 - held_out)))
     values = recipe(facts) | share
+    if kind == "images":
+        values["dataset.flip"] = bool(getattr(declared.dataset, "flip", False))
     networks = {}
     loaded: dict[str, DataModule] = {}
     for family in families:
         own = dataclasses.replace(_networks(config, family, values), loaded=loaded)
         if config_chooses_space(config):
             largest = {"largest": largest_architecture(own, limits_of(config))}
-            known = {n: g for n, g in family.baselines.items() if g not in largest.values()}
+            known = {
+                name: genotype
+                for name, genotype in family.baselines.items()
+                if canonical(genotype) not in largest.values()
+            }
             own = dataclasses.replace(
                 own, family=dataclasses.replace(family, baselines={**known, **largest})
             )

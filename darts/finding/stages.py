@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 from darts.config import ConfigError, FindConfig
 from darts.finding.budget import RUN_OVERHEAD
-from darts.finding.candidates import Candidate, within
+from darts.finding.candidates import Candidate, canonical, within
 from darts.finding.facts import DataFacts
 from darts.finding.proposals import Proposer
 from darts.finding.results import Result, best_of, ranked
-from darts.finding.rounds import LEAST_EPOCHS, Stopped, Trainer
+from darts.finding.rounds import MIN_EPOCHS, Stopped, Trainer
 from darts.finding.rules import Setting, settings
 from darts.finding.setup import limits_of
 
@@ -27,10 +27,10 @@ SHARES = {"baselines": 0.15, "proposals": 0.15, "race": 0.15, "settings": 0.15}
 FINAL_SHARES = (0.35, 0.75)
 """Smallest and largest share of the budget that the other stages leave to the final."""
 
-GOOD_LENGTH = 0.3
+FINAL_EPOCH_SHARE = 0.3
 """Share of ``rules.max_epochs`` for which a network of the final should train."""
 
-KEPT_BASELINES = 2
+RACED_BASELINES = 2
 """Baselines that take part in the race."""
 
 MAX_PROPOSALS = 12
@@ -59,7 +59,7 @@ class Stages:
         """
         baselines = self.train_baselines()
         proposals = self.propose(baselines)
-        kept = [result.candidate for result in baselines[:KEPT_BASELINES]]
+        kept = [result.candidate for result in baselines[:RACED_BASELINES]]
         raced = self.race([*proposals, *kept]) if proposals else []
         leader = (raced or baselines)[0].candidate
         setting = self.compare_settings(leader)
@@ -70,14 +70,14 @@ class Stages:
         """Train the baselines for equal times; return their results, the best first."""
         limits = limits_of(self.config)
         candidates = [
-            Candidate(f"{family}-{name}", family, genotype, "baseline")
+            Candidate(f"{family}-{name}", family, canonical(genotype), "baseline")
             for family, networks in self.trainer.networks.items()
             for name, genotype in networks.family.baselines.items()
             if within(networks.costs(genotype, latency="latency_ms" in limits), limits)
         ]
         if not candidates:
             shown = " ".join(f"limit.{name}={value:g}" for name, value in limits.items())
-            raise ConfigError(f"{shown}: no baseline is within the limits; raise them")
+            raise ConfigError(f"{shown}: no baseline is within the limits; raise the limits")
         epochs = self.config.plan.short_epochs
         return self.trainer.round("baselines", candidates, self._seconds("baselines"), epochs)
 
@@ -100,8 +100,8 @@ class Stages:
         proposals = proposer.propose()
         if trainer.stopping():
             raise Stopped
-        trained = {result.candidate.genotype for result in baselines}
-        return [candidate for candidate in proposals if candidate.genotype not in trained]
+        trained = {(r.candidate.family, r.candidate.genotype) for r in baselines}
+        return [c for c in proposals if (c.family, c.genotype) not in trained]
 
     def race(self, candidates: Sequence[Candidate]) -> list[Result]:
         """Train the candidates for equal times, then the best third of them for longer.
@@ -114,7 +114,7 @@ class Stages:
         for number in range(1, rounds + 1):
             entered = self._round(f"race{number}", candidates, self._seconds("race") / rounds)
             results = entered or results
-            kept = results[: max(len(results) // 3, self.config.plan.finalists)]
+            kept = results[: max(len(results) // 3, self._finalists())]
             baseline = best_of(results, self.trainer.metric[1], baseline=True)
             promoted = [*kept, *([] if baseline is None or baseline in kept else [baseline])]
             candidates = [result.candidate for result in promoted]
@@ -137,9 +137,7 @@ class Stages:
         trained = list(self.trainer.results.values())
         baseline = best_of(trained, self.trainer.metric[1], baseline=True)
         assert baseline is not None  # the first stage trained at least one
-        # If time is short, one well trained network is worth more than two poorly trained ones.
-        short = self._final_share() == FINAL_SHARES[1] and self.config.plan.epochs is None
-        chosen = [baseline.candidate, *found[: 1 if short else self.config.plan.finalists]]
+        chosen = [baseline.candidate, *found[: self._finalists()]]
         entrants = [dataclasses.replace(candidate, setting=setting) for candidate in chosen]
         epochs, left = self.config.plan.epochs, self.trainer.stopwatch.left
         return self.trainer.round("final", entrants, left, epochs)
@@ -147,7 +145,7 @@ class Stages:
     def _round(self, name: str, candidates: Sequence[Candidate], seconds: float) -> list[Result]:
         """Train candidates; return an empty list if there is no time for at least two of them."""
         epochs = self.config.plan.short_epochs
-        return self.trainer.round(name, candidates, seconds, epochs, least_networks=2)
+        return self.trainer.round(name, candidates, seconds, epochs, min_networks=2)
 
     def _seconds(self, stage: str) -> float:
         """Return the wall-clock time of a stage before the final."""
@@ -155,12 +153,22 @@ class Stages:
         left = stopwatch.left - self._final_share() * stopwatch.total
         return max(min(SHARES[stage] * stopwatch.total, left), 0.0)
 
+    def _finalists(self) -> int:
+        """Return how many found networks enter the final.
+
+        If time is short, one well trained network is worth more than two poorly trained ones.
+        """
+        if self.config.plan.finalists is not None:
+            return self.config.plan.finalists
+        is_short = self.config.plan.epochs is None and self._final_share() == FINAL_SHARES[1]
+        return 1 if is_short else 2
+
     def _final_share(self) -> float:
         """Return the share of the budget that belongs to the final.
 
         The shorter the budget, the larger the share: a well trained baseline is worth more than a
         choice between poorly trained networks. There should be time for one found network and the
-        baseline to train for ``GOOD_LENGTH`` of the largest number of epochs.
+        baseline to train for ``FINAL_EPOCH_SHARE`` of the largest number of epochs.
         """
         trainer = self.trainer
         if not trainer.results:  # the baselines come first
@@ -168,20 +176,20 @@ class Stages:
 
         def choose() -> float:
             leader = ranked(trainer.results.values(), trainer.metric[1])[0]
-            needed = 2 * GOOD_LENGTH * trainer.longest * leader.seconds_per_epoch
+            needed = 2 * FINAL_EPOCH_SHARE * trainer.longest * leader.seconds_per_epoch
             share = needed / max(trainer.workers, 1) / trainer.stopwatch.total
             return min(max(share, FINAL_SHARES[0]), FINAL_SHARES[1])
 
         return trainer.decisions.decide("final_share", float, choose)
 
     def _proposals(self, leader: Result) -> int:
-        """Return the number of proposals that can train for ``LEAST_EPOCHS`` each in a round."""
+        """Return the number of proposals that can train for ``MIN_EPOCHS`` each in a round."""
         if self.config.plan.proposals is not None:
             return self.config.plan.proposals
 
         def count() -> int:
             seconds = self._seconds("race") / 2 * max(self.trainer.workers, 1)
-            training = LEAST_EPOCHS * leader.seconds_per_epoch + RUN_OVERHEAD
+            training = MIN_EPOCHS * leader.seconds_per_epoch + RUN_OVERHEAD
             return int(min(max(seconds / training, 2), MAX_PROPOSALS))
 
         return self.trainer.decisions.decide("proposals", int, count)

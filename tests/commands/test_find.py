@@ -127,6 +127,7 @@ def test_a_limit_without_any_network_ends_in_one_line(commands: Any, tmp_path: P
         (("epochs=5",), "epochs=5: darts.find sets epochs itself; set plan.epochs"),
         (("genotype=DARTS_V2",), "genotype=DARTS_V2: darts.find sets genotype itself"),
         (("methods=[darts_v9]",), "methods"),
+        (("validation=0",), "validation=0: darts.find chooses by validation scores"),
         (("budget.minutes=0",), "budget.minutes=0"),
         (("dataset=ptb",), "task"),
         (("workers=-1",), "workers=-1"),

@@ -71,6 +71,12 @@ def test_images_are_mirrored_only_if_the_race_finds_it_useful() -> None:
     assert [option.values["dataset.flip"] for option in flips] == [True]
 
 
+def test_mirroring_that_is_on_by_default_is_also_tried_off() -> None:
+    values = recipe(facts()) | {"dataset.flip": True}
+    flips = [o for o in settings(facts(), values, set()) if "dataset.flip" in o.values]
+    assert [(o.name, o.values["dataset.flip"]) for o in flips] == [("no_flip", False)]
+
+
 def test_shifts_follow_the_shorter_side() -> None:
     assert recipe(facts())["dataset.padding"] == 3
 
