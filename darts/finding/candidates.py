@@ -68,6 +68,7 @@ class Networks:
         user: Overrides of the user; they take precedence.
         seed: Seed of all trainings.
         metric: Steering metric; None for that of the task.
+        limits: Upper limits of the networks, by name of a field of ``Costs``.
         loaded: Data sets that were loaded so far, by their configuration; families share it.
     """
 
@@ -76,6 +77,7 @@ class Networks:
     user: tuple[str, ...]
     seed: int
     metric: str | None
+    limits: Mapping[str, float] = field(default_factory=dict)
     loaded: dict[str, DataModule] = field(default_factory=dict)
     _costs: dict[str, Costs] = field(default_factory=dict)
 
@@ -148,8 +150,13 @@ class Networks:
             self.loaded[key] = make_data_module(config, Ranks(config.device))
         return self.loaded[key]
 
-    def costs(self, genotype: AnyGenotype | str, *, latency: bool = False) -> Costs:
-        """Return the costs of the network of an architecture."""
+    def fits(self, genotype: AnyGenotype | str) -> bool:
+        """Return whether the network of an architecture is within all limits."""
+        costs = vars(self.costs(genotype))
+        return all(costs[name] <= limit for name, limit in self.limits.items())
+
+    def costs(self, genotype: AnyGenotype | str) -> Costs:
+        """Return the costs of the network of an architecture; measured once per architecture."""
         text = str(genotype)
         if text not in self._costs:
             config, data = self.config, self.data
@@ -161,7 +168,7 @@ class Networks:
             self._costs[text] = Costs(
                 MEASURES["parameters"](net, example),
                 MEASURES["flops"](net, example) / 2,
-                1000 * MEASURES["latency"](net, example) if latency else None,
+                1000 * MEASURES["latency"](net, example) if "latency_ms" in self.limits else None,
             )
         return self._costs[text]
 
@@ -171,26 +178,20 @@ def canonical(reference: str) -> str:
     return str(find_genotype(reference)[1])
 
 
-def largest_architecture(networks: Networks, allowed: Mapping[str, float]) -> str:
+def largest_architecture(networks: Networks) -> str:
     """Return an architecture with many MACs within the limits.
 
     Starting from a random architecture, set each parameter in turn to the value with the most MACs.
-
-    Args:
-        networks: Networks of the space.
-        allowed: Upper limits by name of a field of ``Costs``.
 
     Raises:
         ConfigError: If no architecture is within the limits.
     """
     space = networks.space
     generator = torch.Generator().manual_seed(0)
-    start = next(
-        (g for g in (space.random(generator) for _ in range(1000)) if _fits(networks, g, allowed)),
-        None,
-    )
+    random = (space.random(generator) for _ in range(1000))
+    start = next((genotype for genotype in random if networks.fits(genotype)), None)
     if start is None:
-        limits = " ".join(f"limit.{name}={value:g}" for name, value in allowed.items())
+        limits = describe_limits(networks.limits)
         raise ConfigError(f"{limits}: none of 1,000 architectures is within the limits")
     best = space.encode(start)
     for parameter in space.parameters():
@@ -204,15 +205,11 @@ def largest_architecture(networks: Networks, allowed: Mapping[str, float]) -> st
             except ValueError:  # a combination that the space does not have
                 continue
             larger = networks.costs(genotype).macs > networks.costs(space.decode(best)).macs
-            if larger and _fits(networks, genotype, allowed):
+            if larger and networks.fits(genotype):
                 best = changed
     return str(space.decode(best))
 
 
-def _fits(networks: Networks, genotype: AnyGenotype, allowed: Mapping[str, float]) -> bool:
-    return within(networks.costs(genotype, latency="latency_ms" in allowed), allowed)
-
-
-def within(costs: Costs, allowed: Mapping[str, float]) -> bool:
-    """Return whether costs are within upper limits, by name of a field of ``Costs``."""
-    return all(float(getattr(costs, name) or 0) <= limit for name, limit in allowed.items())
+def describe_limits(limits: Mapping[str, float]) -> str:
+    """Return limits as they are written on the command line."""
+    return " ".join(f"limit.{name}={value:g}" for name, value in limits.items())

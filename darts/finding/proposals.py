@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import cast
 
 from darts.comparing.plan import as_overrides
 from darts.config import FindConfig, SearchConfig, compose
-from darts.finding.candidates import Candidate, Networks, within
+from darts.finding.candidates import Candidate, Networks, canonical
 from darts.finding.decisions import Decisions
 from darts.finding.evolution import Limits, propose
 from darts.finding.facts import DataFacts
@@ -36,7 +36,7 @@ MIN_SEARCH_EPOCHS = 8
 
 MAX_SEARCH_EPOCHS = 50  # as in the published searches
 
-SEARCHED_KEYS = ("dataset", "task", "space", "device", "precision", "experiment")
+SEARCHED_KEYS = ("dataset", "task", "space", "device", "precision")
 """Prefixes of the user's keys that apply to searches, too; all others apply to trainings only."""
 
 
@@ -50,10 +50,8 @@ class Proposer:
         facts: Facts of the data.
         directory: Directory of the run.
         decisions: Saves decisions that depend on the time.
-        limits: Upper limits by name of a field of ``Costs``.
         seconds: Wall-clock time for all proposals.
-        count: Number of proposals of searches and evolution together. Searches may propose more,
-            and the evolution proposes at least one; 0 turns the evolution off.
+        count: Largest number of proposals; searches get at most half of them.
         stopping: Returns whether to stop; called several times per second.
         train: Executes runs, several at a time.
         say: Prints a line.
@@ -64,7 +62,6 @@ class Proposer:
     facts: DataFacts
     directory: Path
     decisions: Decisions
-    limits: Mapping[str, float]
     seconds: float
     count: int
     stopping: Callable[[], bool]
@@ -111,19 +108,15 @@ class Proposer:
             count=count + len(baselines),
             seed=self.config.seed,
             file=self.directory / "evolution.json",
-            limits=Limits(**{k: v for k, v in self.limits.items() if k != "latency_ms"}),
+            limits=Limits(**{k: v for k, v in self.networks.limits.items() if k != "latency_ms"}),
             start=baselines,
             on_score=lambda number: None,
             stopping=self.stopping,
         )
         known = {str(genotype) for genotype in baselines}
         texts = [(proposal.genotype, str(proposal.genotype)) for proposal in proposals]
-        fitting = [g for g, text in texts if text not in known and self._fits(text)]
+        fitting = [g for g, text in texts if text not in known and self.networks.fits(text)]
         return fitting[:count]
-
-    def _fits(self, genotype: str) -> bool:
-        costs = self.networks.costs(genotype, latency="latency_ms" in self.limits)
-        return within(costs, self.limits)
 
     # Searches.
 
@@ -176,13 +169,15 @@ class Proposer:
     def _trajectory(self, method: str, directory: Path) -> list[Candidate]:
         """Return the genotypes after two thirds of a search and at its end, the last one first."""
         rows = [row for row in read_metrics(directory / "metrics.jsonl") if "genotype" in row]
-        final = (directory / "genotype.json").read_text("utf-8")
-        texts = [final, str(rows[2 * len(rows) // 3 - 1]["genotype"])] if rows else [final]
+        texts = [
+            str(directory),
+            *(str(row["genotype"]) for row in rows[2 * len(rows) // 3 - 1 :][:1]),
+        ]
         family = self.networks.family.name
         candidates = []
         for number, text in enumerate(texts):
-            genotype = str(self.networks.space.parse(text))
-            if self._fits(genotype):
+            genotype = canonical(text)
+            if self.networks.fits(genotype):
                 name = f"{family}-{method}{number}"
                 candidates.append(Candidate(name, family, genotype, method))
         return candidates

@@ -133,21 +133,18 @@ WINDOW = 35
 
 
 def _images(facts: DataFacts) -> Values:
+    return _audio(facts) | {"dataset.padding": max(facts.side // 8, 1)}
+
+
+def _audio(facts: DataFacts) -> Values:
     return {
         "optimizer.lr": 0.004,
         "optimizer.weight_decay": 0.02,
         "optimizer.clip": 5.0,
-        "dataset.padding": max(facts.side // 8, 1),
         "auxiliary": 0.0,
         "drop_path": 0.0,
         "cutout": 0,
     }
-
-
-def _audio(facts: DataFacts) -> Values:
-    values = _images(facts)
-    del values["dataset.padding"]
-    return values
 
 
 def _rows(facts: DataFacts) -> Values:

@@ -44,6 +44,10 @@ def check_config(config: FindConfig) -> None:
     declared = _declared(config)
     if declared.validation == 0:
         raise ConfigError("validation=0: darts.find chooses by validation scores; leave it out")
+    if config.benchmark.table is not None and not config_chooses_space(config):
+        raise ConfigError(
+            f"benchmark.table={config.benchmark.table}: a table covers one space; set space=, too"
+        )
     kind = data_kind(declared)
     if kind not in FAMILIES:
         raise ConfigError(
@@ -57,11 +61,6 @@ def check_config(config: FindConfig) -> None:
 def user_overrides(config: FindConfig) -> tuple[str, ...]:
     """Return the overrides of all runs: of the experiment, then of the command line."""
     return tuple(merge_overrides([*config.base, *config.overrides]))
-
-
-def limits_of(config: FindConfig) -> dict[str, float]:
-    """Return the limits that are set, by name of a field of ``candidates.Costs``."""
-    return {name: value for name, value in vars(config.limit).items() if value is not None}
 
 
 def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
@@ -92,7 +91,7 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
     for family in families:
         own = dataclasses.replace(_networks(config, family, values), loaded=loaded)
         if config_chooses_space(config):
-            largest = {"largest": largest_architecture(own, limits_of(config))}
+            largest = {"largest": largest_architecture(own)}
             known = {
                 name: genotype
                 for name, genotype in family.baselines.items()
@@ -133,4 +132,5 @@ def _families(config: FindConfig, declared: RetrainConfig, kind: str) -> tuple[F
 
 
 def _networks(config: FindConfig, family: Family, values: Values) -> Networks:
-    return Networks(family, values, user_overrides(config), config.seed, config.metric)
+    limits = {name: value for name, value in vars(config.limit).items() if value is not None}
+    return Networks(family, values, user_overrides(config), config.seed, config.metric, limits)

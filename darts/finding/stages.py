@@ -13,13 +13,12 @@ from dataclasses import dataclass
 
 from darts.config import ConfigError, FindConfig
 from darts.finding.budget import RUN_OVERHEAD
-from darts.finding.candidates import Candidate, canonical, within
+from darts.finding.candidates import Candidate, canonical, describe_limits
 from darts.finding.facts import DataFacts
 from darts.finding.proposals import Proposer
 from darts.finding.results import Result, best_of, ranked
 from darts.finding.rounds import MIN_EPOCHS, Stopped, Trainer
 from darts.finding.rules import Setting, settings
-from darts.finding.setup import limits_of
 
 SHARES = {"baselines": 0.15, "proposals": 0.15, "race": 0.15, "settings": 0.15}
 """Shares of the budget for the stages before the final."""
@@ -68,16 +67,15 @@ class Stages:
 
     def train_baselines(self) -> list[Result]:
         """Train the baselines for equal times; return their results, the best first."""
-        limits = limits_of(self.config)
         candidates = [
             Candidate(f"{family}-{name}", family, canonical(genotype), "baseline")
             for family, networks in self.trainer.networks.items()
             for name, genotype in networks.family.baselines.items()
-            if within(networks.costs(genotype, latency="latency_ms" in limits), limits)
+            if networks.fits(genotype)
         ]
         if not candidates:
-            shown = " ".join(f"limit.{name}={value:g}" for name, value in limits.items())
-            raise ConfigError(f"{shown}: no baseline is within the limits; raise the limits")
+            limits = describe_limits(next(iter(self.trainer.networks.values())).limits)
+            raise ConfigError(f"{limits}: no baseline is within the limits; raise the limits")
         epochs = self.config.plan.short_epochs
         return self.trainer.round("baselines", candidates, self._seconds("baselines"), epochs)
 
@@ -90,7 +88,6 @@ class Stages:
             self.facts,
             trainer.directory,
             trainer.decisions,
-            limits_of(self.config),
             seconds=self._seconds("proposals"),
             count=self._proposals(baselines[0]),
             stopping=trainer.stopping,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from darts.config import FindConfig, compose
-from darts.finding.candidates import Networks, largest_architecture, within
+from darts.finding.candidates import Networks, largest_architecture
 from darts.finding.families import BASELINES, FAMILIES, PLAIN_CELL, Family
 from darts.finding.setup import make_networks
 from darts.spaces import SPACES
@@ -61,19 +61,25 @@ def test_the_user_takes_precedence_over_the_recipe() -> None:
 
 def test_the_largest_cell_of_nas_bench_201_has_only_3x3_convolutions() -> None:
     own = networks("nas201", "space.channels=2", "space.cells=1")
-    assert largest_architecture(own, {}) == PLAIN_CELL
+    assert largest_architecture(own) == PLAIN_CELL
 
 
 def test_the_largest_architecture_is_within_the_limits() -> None:
     own = networks("nas201", "space.channels=2", "space.cells=1")
     limit = 0.6 * own.costs(PLAIN_CELL).macs
-    limited = own.costs(largest_architecture(own, {"macs": limit}))
-    assert within(limited, {"macs": limit})
-    assert limited.macs > 0.5 * limit
+    limited = own.costs(largest_architecture(replace(own, limits={"macs": limit})))
+    assert 0.5 * limit < limited.macs <= limit
 
 
 def test_costs_are_those_of_the_network() -> None:
     own = networks("mlp")
     costs = own.costs('{"space": "mlp", "layers": ["relu_16"]}')
     assert costs.macs == 192 * 16 + 16 * len(own.data.target_names)
-    assert not within(replace(costs, latency_ms=3.0), {"latency_ms": 2.0})
+
+
+def test_a_latency_limit_is_measured_even_if_other_costs_were_asked_for_first() -> None:
+    own = replace(networks("mlp"), limits={"latency_ms": 1e-9})
+    genotype = '{"space": "mlp", "layers": ["relu_16"]}'
+    assert own.costs(genotype).macs > 0
+    assert not own.fits(genotype)
+    assert replace(networks("mlp"), limits={"latency_ms": 1e9}).fits(genotype)
