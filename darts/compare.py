@@ -132,16 +132,11 @@ def prepare_directory(files: RunDirectory, config: CompareConfig, call: Invocati
         ConfigError: If a new comparison would overwrite another run, or if the resumed one is in
             use, complete or has another configuration.
     """
+    files.start_or_resume(config, call)
     if config.resume:
-        files.claim_existing()
-        files.require_same_config(files.saved_config(), config)
-        files.require_incomplete()
         for folder in files.path.glob("runs/*/*"):
             if folder.resolve().is_relative_to(files.path):  # not a link to somewhere else
                 remove_temporary_files(folder)
-    else:
-        files.claim_unused(resumable=True, numbered=call.numbered)
-        files.begin(config, call.overrides)
 
 
 def main() -> None:

@@ -49,13 +49,7 @@ def find(config: FindConfig, invocation: Invocation) -> JsonObject:
         Interrupted: If a signal arrived; everything that is complete is saved.
     """
     with RunDirectory(invocation.directory.resolve(), "find") as run:
-        if config.resume:
-            run.claim_existing()
-            run.require_same_config(run.saved_config(), config)
-            run.require_incomplete()
-        else:
-            run.claim_unused(resumable=True, numbered=invocation.numbered)
-            run.begin(config, invocation.overrides)
+        run.start_or_resume(config, invocation)
         summary = run_stages(config, run)
     print_results(summary, run)
     return summary

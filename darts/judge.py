@@ -58,13 +58,7 @@ def judge(config: JudgeConfig, invocation: Invocation) -> JsonObject:
     if not config.judge.trains:  # find out before the run begins whether the judge applies
         config.judge(trial_of(plan, 0, Path()), tools)
     with RunDirectory(invocation.directory, "judge") as run:
-        if config.resume:
-            run.claim_existing()
-            run.require_same_config(run.saved_config(), config)
-            run.require_incomplete()
-        else:
-            run.claim_unused(resumable=True, numbered=invocation.numbered)
-            run.begin(config, invocation.overrides)
+        run.start_or_resume(config, invocation)
         scored = ScoreFile(run.path / FILE, plan.digest())
         scored.load()
         score_architectures(config, plan, tools, run.path, scored)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from darts.config import ConfigError, as_yaml, record_digest
+from darts.config import ConfigError, Invocation, as_yaml, record_digest
 from darts.reading import NPZ_LIMIT, FileError, JsonObject, read_bytes, read_json_object, read_yaml
 from darts.tracking import environment
 from darts.training.run_lock import RunLock
@@ -31,6 +31,7 @@ class ResumableConfig(Protocol):
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
     may_change_on_resume: ClassVar[tuple[str, ...]]  # dotted keys, and prefixes such as "tracking."
+    resume: str | None  # run directory to continue
 
 
 class RunDirectory:
@@ -77,6 +78,21 @@ class RunDirectory:
                 self.release()
                 if not numbered:
                     raise
+
+    def start_or_resume(self, config: ResumableConfig, invocation: Invocation) -> None:
+        """Become the owner of the directory, and begin a new run or check the one to resume.
+
+        Raises:
+            ConfigError: If a new run would overwrite another one, or if the run to resume is
+                complete, has another configuration, or has an owner.
+        """
+        if config.resume is None:
+            self.claim_unused(resumable=True, numbered=invocation.numbered)
+            self.begin(config, invocation.overrides)
+        else:
+            self.claim_existing()
+            self.require_same_config(self.saved_config(), config)
+            self.require_incomplete()
 
     def claim_existing(self) -> None:
         """Become the owner of the directory of a run to resume.
