@@ -13,11 +13,14 @@ References:
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 
 from darts.config import ConfigError, FindConfig, Invocation, launch, rank_and_size
 from darts.finding.budget import Stopwatch, budget_seconds
+from darts.finding.candidates import Networks
 from darts.finding.conclusion import Conclusion, benchmark_scores, total_costs, write_files
 from darts.finding.decisions import FILE, Decisions
+from darts.finding.facts import DataFacts
 from darts.finding.gain import measure_gain
 from darts.finding.results import Result, ranked
 from darts.finding.rounds import Stopped, Trainer
@@ -48,20 +51,22 @@ def find(config: FindConfig, invocation: Invocation) -> JsonObject:
             trainings of a stage failed.
         Interrupted: If a signal arrived; everything that is complete is saved.
     """
+    facts, networks = make_networks(config)  # a problem of the data should leave no run behind
     with RunDirectory(invocation.directory.resolve(), "find") as run:
         run.start_or_resume(config, invocation)
-        summary = run_stages(config, run)
+        summary = run_stages(config, run, facts, networks)
     print_results(summary, run)
     return summary
 
 
-def run_stages(config: FindConfig, run: RunDirectory) -> JsonObject:
+def run_stages(
+    config: FindConfig, run: RunDirectory, facts: DataFacts, networks: Mapping[str, Networks]
+) -> JsonObject:
     """Execute all stages that are not complete; return the summary.
 
     Raises:
         ConfigError, Interrupted: As ``find``.
     """
-    facts, networks = make_networks(config)
     decisions = Decisions(run.path / FILE)
     stopwatch = Stopwatch(budget_seconds(config.budget), decisions)
     first = next(iter(networks.values()))

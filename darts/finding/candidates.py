@@ -152,6 +152,8 @@ class Networks:
 
     def fits(self, genotype: AnyGenotype | str) -> bool:
         """Return whether the network of an architecture is within all limits."""
+        if not self.limits:
+            return True
         costs = vars(self.costs(genotype))
         return all(costs[name] <= limit for name, limit in self.limits.items())
 

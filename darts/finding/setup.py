@@ -9,7 +9,13 @@ from typing import cast
 from darts.config import ConfigError, FindConfig, RetrainConfig, compose, group_options, one_of
 from darts.data_modules import DataModule
 from darts.data_modules.compatibility import data_kind
-from darts.finding.candidates import ANY_GENOTYPE, Networks, canonical, largest_architecture
+from darts.finding.candidates import (
+    ANY_GENOTYPE,
+    Networks,
+    canonical,
+    describe_limits,
+    largest_architecture,
+)
 from darts.finding.facts import DataFacts
 from darts.finding.families import BASELINES, FAMILIES, Family
 from darts.finding.rules import MAX_SHARE, Values, recipe, validation_share
@@ -66,10 +72,11 @@ def user_overrides(config: FindConfig) -> tuple[str, ...]:
 def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
     """Read the data; return its facts, and the networks of each family by name.
 
-    A family without baselines gets the largest architecture within the limits.
+    Only baselines within the limits remain, and only families that have some. A space that the user
+    chose also gets its largest architecture within the limits.
 
     Raises:
-        ConfigError: If no architecture is within the limits.
+        ConfigError: If no baseline is within the limits.
         ValueError: If the data is missing or damaged.
     """
     declared = _declared(config)
@@ -90,17 +97,18 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
     loaded: dict[str, DataModule] = {}
     for family in families:
         own = dataclasses.replace(_networks(config, family, values), loaded=loaded)
+        baselines = {name: canonical(text) for name, text in family.baselines.items()}
         if config_chooses_space(config):
-            largest = {"largest": largest_architecture(own)}
-            known = {
-                name: genotype
-                for name, genotype in family.baselines.items()
-                if canonical(genotype) not in largest.values()
-            }
-            own = dataclasses.replace(
-                own, family=dataclasses.replace(family, baselines={**known, **largest})
-            )
-        networks[family.name] = own
+            largest = largest_architecture(own)
+            baselines = {n: text for n, text in baselines.items() if text != largest}
+            baselines["largest"] = largest
+        fitting = {name: text for name, text in baselines.items() if own.fits(text)}
+        if fitting:
+            own = dataclasses.replace(own, family=dataclasses.replace(family, baselines=fitting))
+            networks[family.name] = own
+    if not networks:
+        limits = describe_limits(first.limits)
+        raise ConfigError(f"{limits}: no baseline is within the limits; raise the limits")
     return facts, networks
 
 

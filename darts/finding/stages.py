@@ -11,9 +11,9 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from darts.config import ConfigError, FindConfig
+from darts.config import FindConfig
 from darts.finding.budget import RUN_OVERHEAD
-from darts.finding.candidates import Candidate, canonical, describe_limits
+from darts.finding.candidates import Candidate
 from darts.finding.facts import DataFacts
 from darts.finding.proposals import Proposer
 from darts.finding.results import Result, best_of, ranked
@@ -53,7 +53,7 @@ class Stages:
         """Run all stages; return the results of the final, the best first.
 
         Raises:
-            ConfigError: If no baseline is within the limits, or all trainings of a stage failed.
+            ConfigError: If all trainings of a stage failed.
             Stopped: If the user interrupts the run.
         """
         baselines = self.train_baselines()
@@ -68,14 +68,10 @@ class Stages:
     def train_baselines(self) -> list[Result]:
         """Train the baselines for equal times; return their results, the best first."""
         candidates = [
-            Candidate(f"{family}-{name}", family, canonical(genotype), "baseline")
+            Candidate(f"{family}-{name}", family, genotype, "baseline")
             for family, networks in self.trainer.networks.items()
             for name, genotype in networks.family.baselines.items()
-            if networks.fits(genotype)
         ]
-        if not candidates:
-            limits = describe_limits(next(iter(self.trainer.networks.values())).limits)
-            raise ConfigError(f"{limits}: no baseline is within the limits; raise the limits")
         epochs = self.config.plan.short_epochs
         return self.trainer.round("baselines", candidates, self._seconds("baselines"), epochs)
 

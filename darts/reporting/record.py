@@ -120,9 +120,8 @@ def read_run(directory: Path) -> RunRecord:
     files = RunFiles(directory)
     if not directory.is_dir():
         raise ValueError(f"{str(directory)!r} is not a directory; name a run directory")
-    config = files.required("config.yaml", lambda path: config_of(read_yaml(path)))
     config_text = files.required("config.yaml", partial(read_text, limit=YAML_LIMIT))
-    if config_text is None or config is None:
+    if config_text is None:
         raise ValueError(f"{str(directory)!r} is not a run directory: it has no config.yaml")
     summary = files.required("summary.json", _read_summary) or {}
     start = files.required("overrides.json", _read_start)
@@ -134,6 +133,8 @@ def read_run(directory: Path) -> RunRecord:
         )
     if summary.get("command", command) != command:
         raise FileError(f"{directory}: overrides.json and summary.json name different commands")
+    # The command comes first: the configurations of other commands have other types.
+    config = files.required("config.yaml", lambda path: config_of(read_yaml(path))) or {}
     phases, gco2_per_kwh = files.optional(
         "energy.json", lambda path: phases_of(_read_small(path))
     ) or ([], None)

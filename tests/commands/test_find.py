@@ -120,6 +120,18 @@ def test_limits_are_hard(commands: Any, tmp_path: Path) -> None:
 def test_a_limit_without_any_network_ends_in_one_line(commands: Any, tmp_path: Path) -> None:
     line = commands.error_of("find", *TINY, "limit.macs=10", f"hydra.run.dir={tmp_path / 'run'}")
     assert "limit.macs=10" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_data_leaves_no_run_behind(commands: Any, tmp_path: Path) -> None:
+    words = ("dataset=csv", f"dataset.root={tmp_path / 'missing.csv'}")
+    assert "missing.csv" in commands.error_of("find", *words, f"hydra.run.dir={tmp_path / 'run'}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_report_says_which_commands_it_supports(commands: Any, found: Any) -> None:
+    line = commands.error_of("report", str(found.directory))
+    assert "is a run of command 'find'; reports support search, retrain" in line
 
 
 @pytest.mark.parametrize(
