@@ -7,7 +7,7 @@ References:
     Inverted residual blocks: Sandler et al., "MobileNetV2", arXiv:1801.04381.
     Fully connected networks with dropout: Kadra et al., arXiv:2106.11189.
     LSTM language models: Zaremba et al., arXiv:1409.2329.
-    Means of word vectors as text classifiers: Joulin et al., arXiv:1607.01759.
+    Bags of words as text classifiers: Joulin et al., arXiv:1607.01759.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ _TEXTS = {
     "transformer": _transformer(("attention_4", "gelu_4"), ("attention_4", "gelu_4")),
 }
 _DOCUMENTS = {
+    "bag_of_words": _transformer(("identity", "identity")),
     "word_vectors": _transformer(("identity", "gelu_1")),
     "convolution": _transformer(("conv_3", "gelu_2")),
     "transformer": _transformer(("attention_4", "gelu_2")),
@@ -124,7 +125,12 @@ FAMILIES: Mapping[str, tuple[Family, ...]] = {
         ),
     ),
     "documents": (
-        Family("documents_64", "transformer", {"space.hidden": 64, "space.cells": 2}, _DOCUMENTS),
+        Family(
+            "documents_64",
+            "transformer",
+            {"space.hidden": 64, "space.cells": 2},
+            {name: _DOCUMENTS[name] for name in ("bag_of_words", "convolution", "transformer")},
+        ),
         Family(
             "documents_128",
             "transformer",

@@ -5,6 +5,8 @@ References:
     scaled by the square root of their width, sinusoidal positional encoding.
     Weight tying: Press and Wolf, "Using the Output Embedding to Improve Language Models",
     arXiv:1608.05859.
+    Classifiers without layers: Joulin et al., "Bag of Tricks for Efficient Text Classification",
+    arXiv:1607.01759, section 2.1.
 """
 
 from __future__ import annotations
@@ -109,11 +111,18 @@ class PositionalEncoding(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Token embedding, times the square root of its width; ``(B, T)`` -> ``(B, T, D)``."""
+    """Token embedding, times the square root of its width; ``(B, T)`` -> ``(B, T, D)``.
 
-    def __init__(self, vocab_size: int, width: int) -> None:
+    Args:
+        vocab_size: Number of tokens, V.
+        width: Width, D.
+        scale: Standard deviation of the initial embeddings.
+    """
+
+    def __init__(self, vocab_size: int, width: int, scale: float = 1.0) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.empty(vocab_size, width).normal_(std=width**-0.5))
+        std = scale * width**-0.5
+        self.table = nn.Parameter(torch.empty(vocab_size, width).normal_(std=std))
 
     def extra_repr(self) -> str:
         return f"{tuple(self.table.shape)}"
@@ -129,6 +138,10 @@ class Frame(nn.Module):
         vocab_size: Number of tokens, V.
         config: Settings of the network; None for the defaults.
         positions: Whether there is a positional encoding.
+        layers: Whether there are layers between the embedding and the output layer. Without them,
+            there is no layer norm, so that frequent and informative words can differ in weight,
+            and the initial embeddings are about 1/D: large random embeddings of rare words would
+            be remembered instead of learned.
 
     Attributes:
         causal: Whether a position reads only itself and earlier positions.
@@ -137,15 +150,20 @@ class Frame(nn.Module):
     causal: ClassVar[bool]
 
     def __init__(
-        self, vocab_size: int, config: ModelConfig | None, *, positions: bool = True
+        self,
+        vocab_size: int,
+        config: ModelConfig | None,
+        *,
+        positions: bool = True,
+        layers: bool = True,
     ) -> None:
         super().__init__()
         check_positive(vocab_size=vocab_size)
         config = config or ModelConfig()
         self.width, self.dropout = config.width, config.dropout
-        self.embedding = Embedding(vocab_size, config.width)
+        self.embedding = Embedding(vocab_size, config.width, 1.0 if layers else 1 / config.width)
         self.positional_encoding = PositionalEncoding(config) if positions else nn.Identity()
-        self.norm = nn.LayerNorm(config.width)
+        self.norm = nn.LayerNorm(config.width) if layers else nn.Identity()
 
     def embed(self, tokens: Tensor, batch_share: BatchShare = None) -> Tensor:
         """Embed tokens ``(T, B)`` as ``(B, T, D)``.
@@ -165,9 +183,14 @@ class LanguageModelFrame(Frame):
     causal = True
 
     def __init__(
-        self, vocab_size: int, config: ModelConfig | None, *, positions: bool = True
+        self,
+        vocab_size: int,
+        config: ModelConfig | None,
+        *,
+        positions: bool = True,
+        layers: bool = True,
     ) -> None:
-        super().__init__(vocab_size, config, positions=positions)
+        super().__init__(vocab_size, config, positions=positions, layers=layers)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
     @staticmethod
@@ -202,9 +225,15 @@ class ClassifierFrame(Frame):
     causal = False
 
     def __init__(
-        self, vocab_size: int, config: ModelConfig | None, classes: int, *, positions: bool = True
+        self,
+        vocab_size: int,
+        config: ModelConfig | None,
+        classes: int,
+        *,
+        positions: bool = True,
+        layers: bool = True,
     ) -> None:
-        super().__init__(vocab_size, config, positions=positions)
+        super().__init__(vocab_size, config, positions=positions, layers=layers)
         check_positive(classes=classes)
         self.classifier = nn.Linear(self.width, classes)
 

@@ -43,6 +43,9 @@ no second derivative."""
 NETWORK_FEED_FORWARDS: tuple[str, ...] = ("identity",)
 """Feed-forward layers of genotypes that are not candidates of the supernet: none."""
 
+NO_LAYERS = ("identity", "identity")
+"""The only block of a network without layers."""
+
 
 @dataclass(frozen=True)
 class Genotype(ChainGenotype):
@@ -55,7 +58,8 @@ class Genotype(ChainGenotype):
         blocks: ``(mixer, feed-forward layer)`` of each block. Lists are converted to tuples.
 
     Raises:
-        ValueError: No block, a block that is not a pair or has no layer, or an unknown name.
+        ValueError: No block, a block that is not a pair, one of several blocks without a layer, or an
+            unknown name.
     """
 
     blocks: tuple[tuple[str, str], ...]
@@ -78,17 +82,25 @@ class Genotype(ChainGenotype):
             names = MIXERS + NETWORK_MIXERS, FEED_FORWARDS + NETWORK_FEED_FORWARDS
             _check_name(f"block {number}: unknown mixer", pair[0], names[0])
             _check_name(f"block {number}: unknown feed-forward layer", pair[1], names[1])
-            if tuple(pair) == ("identity", "identity"):
+            if tuple(pair) == NO_LAYERS and len(self.blocks) > 1:
                 raise ValueError(f"block {number} has neither a mixer nor a feed-forward layer")
         object.__setattr__(self, "blocks", tuple(tuple(pair) for pair in self.blocks))
 
     @property
     def needs_positions(self) -> bool:
-        """Whether the network needs a positional encoding: unless all its mixers are LSTMs.
+        """Whether the network needs a positional encoding.
 
-        The mixer ``identity`` does not count.
+        It needs none if all its mixers, without ``identity``, are LSTMs, or if it has no layers.
         """
-        return {mixer for mixer, _ in self.blocks} - {"identity"} != {"lstm"}
+        return self.has_layers and {mixer for mixer, _ in self.blocks} - {"identity"} != {"lstm"}
+
+    @property
+    def has_layers(self) -> bool:
+        """Whether the network has layers between the embedding and the output layer.
+
+        A text classifier without layers is a bag of words: it ignores the order of the words.
+        """
+        return self.blocks != (NO_LAYERS,)
 
     @property
     def network_operations(self) -> list[str]:

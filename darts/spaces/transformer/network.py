@@ -110,7 +110,9 @@ class Network(BlockStack):
         config: ModelConfig | None = None,
         drop_path: float = 0.0,
     ) -> None:
-        frame = LanguageModelFrame(vocab_size, config, positions=genotype.needs_positions)
+        frame = LanguageModelFrame(
+            vocab_size, config, positions=genotype.needs_positions, layers=genotype.has_layers
+        )
         super().__init__(genotype, frame, drop_path)
 
     def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput:
@@ -143,7 +145,13 @@ class TextClassifier(BlockStack):
         config: ModelConfig | None = None,
         drop_path: float = 0.0,
     ) -> None:
-        frame = ClassifierFrame(vocab_size, config, classes, positions=genotype.needs_positions)
+        frame = ClassifierFrame(
+            vocab_size,
+            config,
+            classes,
+            positions=genotype.needs_positions,
+            layers=genotype.has_layers,
+        )
         super().__init__(genotype, frame, drop_path)
 
     def forward(self, tokens: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:

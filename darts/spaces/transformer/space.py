@@ -43,7 +43,7 @@ class Transformer(Space):
         cells: Number of blocks of the supernet. A genotype defines its own number.
         hidden: Model width, a multiple of 8.
         positions: Positional encoding; ``sinusoidal`` for texts of any length, or ``learned``.
-            Networks whose mixers are all ``lstm`` have none.
+            Networks whose mixers are all ``lstm`` and networks without layers have none.
         max_length: Number of learned positions.
         dropout: Dropout rate in training, of the embeddings, of each layer's output and of the
             input of the output layer.

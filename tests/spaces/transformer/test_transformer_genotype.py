@@ -142,7 +142,10 @@ def test_differences_are_described_by_node() -> None:
         ('{"blocks": ["conv_3"]}', "block 0 is 'conv_3', not a pair of mixer and feed-forward"),
         ('{"blocks": [["conv_3", "relu_1"], ["conv_3"]]}', "block 1 is .'conv_3'., not a pair"),
         ('{"blocks": [{"conv_3": 1, "relu_1": 2}]}', "block 0 is .*, not a pair"),
-        ('{"blocks": [["identity", "identity"]]}', "block 0 has neither a mixer nor a feed-"),
+        (
+            '{"blocks": [["conv_3", "relu_1"], ["identity", "identity"]]}',
+            "block 1 has neither a mixer nor a feed-",
+        ),
         ('{"blocks": [["conv_3", "lstm"]]}', "unknown feed-forward layer 'lstm'"),
         ('{"blocks": [["relu_1", "conv_3"]]}', "block 0: unknown mixer 'relu_1'; choose from att"),
         ('{"blocks": [["attention_3", "relu_1"]]}', "unknown mixer 'attention_3'"),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformer_supernets import CLASSES, EXACT, WORDS, randomized, texts
 
+from darts.data.words import PADDING
 from darts.spaces.rank_dropout import rank_dropout
 from darts.spaces.transformer import (
     FEED_FORWARDS,
@@ -337,3 +338,25 @@ def test_bfloat16_autocast_stays_close_to_float32(task: str) -> None:
         rounded = net(tokens)
     pair = (rounded, exact) if task == "classifier" else (rounded.logits, exact.logits)
     assert (pair[0].float() - pair[1]).norm() < 0.05 * pair[1].norm()
+
+
+def test_a_classifier_without_layers_is_a_bag_of_words() -> None:
+    net = make("classify", Genotype((("identity", "identity"),))).eval()
+    tokens = texts(5, 3, 1)
+    table, output = net.frame.embedding.table, net.frame.classifier
+    for text, logits in zip(tokens.t(), net(tokens), strict=True):
+        words = [math.sqrt(WIDTH) * table[word] for word in text.tolist() if word != PADDING]
+        mean = torch.stack(words).mean(0)
+        torch.testing.assert_close(logits, output.weight @ mean + output.bias, **EXACT)
+    assert [name for name, _ in net.named_parameters()] == [
+        "frame.embedding.table", "frame.classifier.weight", "frame.classifier.bias"
+    ]  # fmt: skip
+
+
+def test_embeddings_of_networks_without_layers_begin_small() -> None:
+    bag = Genotype((("identity", "identity"),))
+    for genotype, std in ((bag, 1 / 64), (ALL, 1.0)):
+        torch.manual_seed(0)
+        net = TextClassifier(genotype, classes=2, vocab_size=1000, config=ModelConfig(64))
+        embeddings = 8 * net.frame.embedding.table.detach()
+        assert float(embeddings.std()) == pytest.approx(std, rel=0.05)
