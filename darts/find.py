@@ -22,6 +22,7 @@ from darts.finding.conclusion import Conclusion, benchmark_scores, total_costs, 
 from darts.finding.decisions import FILE, Decisions
 from darts.finding.facts import DataFacts
 from darts.finding.gain import measure_gain
+from darts.finding.refit import Chosen, refit
 from darts.finding.results import Result, ranked
 from darts.finding.rounds import Stopped, Trainer
 from darts.finding.rules import max_epochs
@@ -86,13 +87,15 @@ def run_stages(
             stopwatch, decisions,
         )  # fmt: skip
         try:
-            final = Stages(config, facts, trainer).run()
+            chosen = choose(trainer, Stages(config, facts, trainer).run())
+            if config.plan.refit:
+                chosen = refit(trainer, chosen)
         except (Stopped, Interrupted):
             stopwatch.save(now=True)
             argument = shlex.quote(f"resume={run.path}")
             print_lines(f"stopped and saved; continue with: python -m darts.find {argument}")
             raise Interrupted(128 + (interrupt.received or 0)) from None
-        conclusion = conclude(trainer, final)
+        conclusion = conclude(trainer, chosen)
         results = list(trainer.results.values())
         write_files(run, conclusion, results)
         return run.finish(
@@ -108,8 +111,8 @@ def run_stages(
         )
 
 
-def conclude(trainer: Trainer, final: list[Result]) -> Conclusion:
-    """Score the best network and the best baseline on the test split, once.
+def choose(trainer: Trainer, final: list[Result]) -> Chosen:
+    """Return the best network and the best baseline by validation score.
 
     The best baseline is that of all stages, because a baseline may have trained for longer in an
     earlier stage than in the final.
@@ -117,7 +120,12 @@ def conclude(trainer: Trainer, final: list[Result]) -> Conclusion:
     metric = trainer.metric[1]
     baselines = [r for r in trainer.results.values() if r.candidate.is_baseline]
     baseline = ranked(baselines, metric)[0]
-    winner = ranked([baseline, *final], metric)[0]
+    return Chosen(ranked([baseline, *final], metric)[0], baseline)
+
+
+def conclude(trainer: Trainer, chosen: Chosen) -> Conclusion:
+    """Score the best network and the best baseline on the test split, once."""
+    winner, baseline = chosen.winner, chosen.baseline
     data = trainer.networks[winner.candidate.family].data
     gain = None
     if data.held_out_loader("test", data.subsets) is not None:

@@ -62,6 +62,7 @@ class Conclusion:
             "origin": winner.candidate.origin,
             "family": winner.candidate.family,
             "setting": winner.candidate.setting.name,
+            **({} if winner.refit_epochs is None else {"refit_epochs": winner.refit_epochs}),
             **{name: winner.summary[name] for name in copied},
             "baseline": baseline.candidate.name,
             "baseline_genotype": baseline.candidate.genotype,

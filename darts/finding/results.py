@@ -19,9 +19,11 @@ class Result:
     Attributes:
         candidate: The candidate.
         epochs: Length of the training.
-        directory: Run directory of the training.
+        directory: Run directory of the training with the final weights.
         summary: Content of its ``summary.json``.
-        score: Steering metric on validation data.
+        score: Steering metric on validation data; nan for a training without validation data.
+        refit_epochs: Length of the repeated training on training and validation data, if there is
+            one; ``directory`` is then its directory.
     """
 
     candidate: Candidate
@@ -29,6 +31,12 @@ class Result:
     directory: Path
     summary: JsonObject
     score: float
+    refit_epochs: int | None = None
+
+    @property
+    def run(self) -> str:
+        """Name of the training."""
+        return f"{self.candidate.name}.{self.candidate.setting.name}.{self.epochs}"
 
     @property
     def loss(self) -> float:
@@ -50,12 +58,16 @@ class Result:
             "family": self.candidate.family,
             "setting": self.candidate.setting.name,
             "epochs": self.epochs,
-            f"valid_{metric}": self.score,
-            "valid_loss": self.loss,
+            f"valid_{metric}": _finite(self.score),
+            "valid_loss": _finite(self.loss),
             **{name: self.summary.get(name) for name in names},
             "directory": self.directory.name,
             "genotype": self.candidate.genotype,
         }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def ranked(results: Iterable[Result], metric: Metric) -> list[Result]:

@@ -67,6 +67,7 @@ class Trainer:
     search_summaries: list[JsonObject] = field(default_factory=list)
     _speeds: dict[tuple[str, str], float] = field(default_factory=dict)
     _shown: float = 0.0
+    _problem: str = ""
 
     def round(
         self,
@@ -110,17 +111,28 @@ class Trainer:
             f"{name}: {len(lengths)} of {len(by_run)} networks, {_span(lengths.values())} epochs, "
             f"{left} left"
         )
-        entries = {f"{run}.{n}": (by_run[run], n) for run, n in lengths.items() if run in by_run}
-        outcomes = self.train([self._job(run, *entry) for run, entry in entries.items()])
-        results = [
-            self._record(run, *entries[run], outcome.summary)
+        entries = [(by_run[run], n) for run, n in lengths.items() if run in by_run]
+        results = self.train_candidates(entries)
+        if not results:
+            raise ConfigError(f"all trainings of the round {name} failed: {self._problem}")
+        return ranked(results, self.metric[1])
+
+    def train_candidates(self, entries: Sequence[tuple[Candidate, int]]) -> list[Result]:
+        """Train each candidate for a number of epochs; return the results of those that succeed.
+
+        Raises:
+            Stopped: If the user interrupts them.
+        """
+        by_run = {f"{c.name}.{c.setting.name}.{epochs}": (c, epochs) for c, epochs in entries}
+        outcomes = self.train([self._job(run, *entry) for run, entry in by_run.items()])
+        self._problem = next(
+            (o.problem for o in outcomes.values() if o.problem), "none was started"
+        )
+        return [
+            self._record(run, *by_run[run], outcome.summary)
             for run, outcome in outcomes.items()
             if outcome.summary is not None
         ]
-        if not results:
-            problem = next((outcome.problem for outcome in outcomes.values()), "none was started")
-            raise ConfigError(f"all trainings of the round {name} failed: {problem}")
-        return ranked(results, self.metric[1])
 
     def train(self, jobs: Sequence[Job]) -> dict[str, Outcome]:
         """Execute runs; return their outcomes by name.

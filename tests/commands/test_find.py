@@ -13,6 +13,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sklearn.datasets import load_wine
 
@@ -81,7 +82,8 @@ def test_all_stages_train_their_candidates(found: Any) -> None:
     rows = rows_of(found.directory)
     assert {row["origin"] for row in rows} == {"baseline", "evolution"}
     assert {"default", "lr_high", "lr_low", "dropout_low"} <= {row["setting"] for row in rows}
-    assert {row["epochs"] for row in rows} == {"1", "3"}
+    refitted = {row["directory"] for row in rows if row["setting"].endswith("-refit")}
+    assert {row["epochs"] for row in rows if row["directory"] not in refitted} == {"1", "3"}
     assert found.json("summary.json")["trainings"] == len(rows)
     final = [row for row in rows if row["epochs"] == "3"]
     assert "baseline" in {row["origin"] for row in final}  # it competes until the end
@@ -92,8 +94,8 @@ def test_all_stages_train_their_candidates(found: Any) -> None:
 def test_the_result_is_never_worse_than_the_best_baseline_on_validation_data(found: Any) -> None:
     summary = found.json("summary.json")
     assert summary["valid_accuracy"] >= summary["baseline_valid_accuracy"]
-    baselines = [row for row in rows_of(found.directory) if row["origin"] == "baseline"]
-    best = max(float(row["valid_accuracy"]) for row in baselines)
+    rows = [row for row in rows_of(found.directory) if row["valid_accuracy"]]
+    best = max(float(row["valid_accuracy"]) for row in rows if row["origin"] == "baseline")
     assert summary["baseline_valid_accuracy"] == pytest.approx(best)
 
 
@@ -101,6 +103,34 @@ def test_the_found_network_can_be_evaluated(commands: Any, found: Any, tmp_path:
     arguments = commands.printed_arguments(found.out, "evaluate")
     done = commands.call("evaluate", [*arguments, f"hydra.run.dir={tmp_path / 'run'}"])
     assert done.result["test_accuracy"] == found.json("summary.json")["test_accuracy"]
+
+
+def test_the_result_and_the_best_baseline_train_on_all_training_samples_at_last(found: Any) -> None:
+    summary = found.json("summary.json")
+    refits = [row for row in rows_of(found.directory) if row["setting"].endswith("-refit")]
+    assert len(refits) == (1 if summary["baseline_wins"] else 2)
+    assert {row["genotype"] for row in refits} == {
+        summary["genotype"],
+        summary["baseline_genotype"],
+    }
+    held_out, samples = 0.25, 142
+    for row in refits:
+        assert (row["valid_accuracy"], row["valid_loss"]) == ("", "")
+        with np.load(found.directory / "runs" / row["directory"] / "split.npz") as split:
+            assert [len(split[name]) for name in split.files] == [samples]
+    finals = [row for row in rows_of(found.directory) if row["epochs"] == "3"]
+    with np.load(found.directory / "runs" / finals[0]["directory"] / "split.npz") as split:
+        assert len(split["valid"]) == pytest.approx(held_out * samples, abs=2)
+    assert str(summary["refit_epochs"]) in {row["epochs"] for row in refits}
+
+
+@pytest.mark.parametrize("key", ["plan.refit=false", "validation=0.3"])
+def test_no_training_uses_validation_data_if_the_user_forbids_it(
+    commands: Any, tmp_path: Path, key: str
+) -> None:
+    run = commands.run("find", tmp_path / "run", *TINY, "plan.proposals=0", key)
+    assert "refit" not in {row["setting"].rpartition("-")[2] for row in rows_of(run.directory)}
+    assert "refit_epochs" not in run.json("summary.json")
 
 
 def test_no_test_sample_is_scored_before_the_end(found: Any) -> None:
