@@ -83,8 +83,8 @@ def run_stages(
             f"{format_duration(stopwatch.total)}, {workers} workers"
         )
         trainer = Trainer(
-            run.path, networks, metric, max_epochs(facts), pool, workers, console, interrupt,
-            stopwatch, decisions,
+            run.path, networks, metric, max_epochs(facts), config.plan.equal, pool, workers,
+            console, interrupt, stopwatch, decisions,
         )  # fmt: skip
         try:
             chosen = choose(trainer, Stages(config, facts, trainer).run())

@@ -132,6 +132,7 @@ class FindPlanConfig:
     proposals: int | None = number(None, low=0, high=1000)  # proposed networks in the race
     short_epochs: int | None = number(None, low=1, high=100_000)  # of the trainings of a round
     rounds: int | None = number(None, low=1, high=10)  # of short trainings
+    equal: str = choice("time", "time", "epochs")  # what the trainings of a round have in common
     settings: bool = True  # compare hyperparameters, too
     # Found networks in the final; null: two, or one if the budget is short.
     finalists: int | None = number(None, low=1, high=20)

@@ -85,8 +85,10 @@ class Share:
     longest: int
     overhead: float = 0.0
 
-    def divide(self, costs: Mapping[str, float], *, least: int = 1) -> dict[str, int]:
-        """Return the number of epochs of each training, such that all take equally long.
+    def divide(
+        self, costs: Mapping[str, float], *, least: int = 1, equal: str = "time"
+    ) -> dict[str, int]:
+        """Return the number of epochs of each training.
 
         If some trainings would have fewer than ``least`` epochs, the most expensive ones are
         dropped, but never the first. A training that would exceed ``longest`` leaves its time to
@@ -95,16 +97,23 @@ class Share:
         Args:
             costs: Seconds per epoch by name of the training, the most important first.
             least: Smallest useful number of epochs.
+            equal: "time" if all trainings take equally long, or "epochs" if they are equally long.
         """
+        divide = {"time": self._equal_times, "epochs": self._equal_epochs}[equal]
         names = list(costs)
-        while len(names) > 1 and min(self._epochs(costs, names).values()) < least:
+        while len(names) > 1 and min(divide(costs, names).values()) < least:
             # Drop the most expensive of the trainings that have too few epochs.
-            epochs = self._epochs(costs, names)
+            epochs = divide(costs, names)
             short = [name for name in names[1:] if epochs[name] < least] or names[1:]
             names.remove(max(short, key=lambda name: (costs[name], names.index(name))))
-        return self._epochs(costs, names)
+        return divide(costs, names)
 
-    def _epochs(self, costs: Mapping[str, float], names: Sequence[str]) -> dict[str, int]:
+    def _equal_epochs(self, costs: Mapping[str, float], names: Sequence[str]) -> dict[str, int]:
+        left = self.seconds - self.overhead * len(names)
+        epochs = left / max(sum(costs[name] for name in names), 1e-6)
+        return dict.fromkeys(names, int(min(max(epochs, 1), self.longest)))
+
+    def _equal_times(self, costs: Mapping[str, float], names: Sequence[str]) -> dict[str, int]:
         left = self.seconds - self.overhead * len(names)
         epochs = dict.fromkeys(names, 1)
         # The cheapest trainings first: the time that they do not need goes to the others.

@@ -1,5 +1,9 @@
 """Proposal of architectures by an evolution that scores untrained networks.
 
+Half of the proposals are neighbors of a given architecture, the best one known so far: good
+architectures have good neighbors, and training-free scores rank neighbors more reliably than they
+rank very different architectures.
+
 The combined score of an architecture is relative to the architectures scored so far, see
 ``darts.judging.rankings.combined``. The evolution therefore ranks all of them again before each
 choice of a parent.
@@ -8,11 +12,14 @@ References:
     Real et al., "Regularized Evolution for Image Classifier Architecture Search",
     arXiv:1802.01548, algorithm 1.
     Lee and Ham, "AZ-NAS", arXiv:2403.19232, section 3.3: combination of scores by their ranks.
+    White, Nolen and Savani, "Exploring the Loss Landscape in Neural Architecture Search",
+    arXiv:2005.02960: local search.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -91,6 +98,7 @@ def propose(
     file: Path,
     limits: Limits,
     start: Sequence[AnyGenotype] = (),
+    leader: AnyGenotype | None = None,
     on_score: Callable[[int], None],
     stopping: Callable[[], bool],
 ) -> list[Proposal]:
@@ -106,6 +114,8 @@ def propose(
         file: File of the scores, written regularly. Scores in it are not computed again.
         limits: Largest costs; architectures beyond them are neither scored nor proposed.
         start: Architectures to score first.
+        leader: Architecture whose neighbors are scored next, at most half of ``evaluations``. The
+            best neighbors alternate with the best of all others in the result.
         on_score: Called after each new score with the number of architectures scored so far,
             including those from ``file``.
         stopping: Whether to stop before the next architecture. The scores are then saved, and the
@@ -124,10 +134,11 @@ def propose(
     scored.load()
     evolution = Evolution(config.space, scorer, scored, limits, Sizes.of(evaluations), seed)
     try:
-        evolution.run(evaluations, start, on_score, stopping)
+        near = evolution.neighbors(leader)[: evaluations // 2] if leader is not None else []
+        evolution.run(evaluations, [*start, *near], on_score, stopping)
     finally:  # also after an error in one of the architectures
         scored.save()
-    return evolution.best(count)
+    return evolution.best(count, near)
 
 
 @dataclass(frozen=True)
@@ -212,20 +223,41 @@ class Evolution:
             }
         )
 
-    def best(self, count: int) -> list[Proposal]:
+    def neighbors(self, genotype: AnyGenotype) -> list[AnyGenotype]:
+        """Return all architectures that differ in one parameter, in random order.
+
+        There is none if the space cannot encode the architecture.
+        """
+        point = self._encode(genotype)
+        if point is None:
+            return []
+        points = self._parameters.neighbors(point, Random(self.seed))
+        return [self.space.decode(neighbor) for neighbor in points]
+
+    def best(self, count: int, near: Sequence[AnyGenotype] = ()) -> list[Proposal]:
         """Return the best architectures, best first, that differ in ``sizes.distance`` parameters.
 
         If there are fewer than ``count`` of them, the best of the others follow.
+
+        Args:
+            count: Largest number of architectures.
+            near: Architectures that may be similar. The best of them alternate with the best of all
+                others, beginning with the best of them.
         """
         if not self.members:
             return []
         order = [self.members[n] for n in np.argsort(-self.values(), kind="stable")]
+        keys = {str(genotype.canonical()) for genotype in near}
+        neighbors = [member for member in order if member.key in keys]
+        order = [member for member in order if member.key not in keys]
         chosen: list[_Member] = []
         for member in order:
             if len(chosen) < count and self._is_far(member, chosen):
                 chosen.append(member)
         others = [member for member in order if member not in chosen]
-        return [self._proposal(member) for member in (chosen + others)[:count]]
+        pairs = itertools.zip_longest(neighbors, chosen + others)
+        mixed = [member for pair in pairs for member in pair if member is not None]
+        return [self._proposal(member) for member in mixed[:count]]
 
     def _is_far(self, member: _Member, others: Sequence[_Member]) -> bool:
         return all(_distance(member, other) >= self.sizes.distance for other in others)

@@ -41,6 +41,11 @@ PLAIN_CELL = (
     "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|"
     "+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
 )
+RESIDUAL_CELL = (
+    "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|"
+    "+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"
+)
+"""The plain cell with a residual connection from its input to its output."""
 
 
 def _macro(*blocks: str) -> str:
@@ -77,14 +82,14 @@ _IMAGES = (
         "resnet",
         "nas201",
         {"space.channels": 16, "space.cells": 1},
-        {"resnet": RESNET_CELL, "all_3x3": PLAIN_CELL},
+        {"resnet": RESNET_CELL, "residual_3x3": RESIDUAL_CELL},
     ),
     Family("mobilenet", "macro", {"space.channels": 16, "space.cells": 2}, _MOBILENET),
     Family(
         "deep_resnet",
         "nas201",
         {"space.channels": 32, "space.cells": 2},
-        {"resnet": RESNET_CELL, "all_3x3": PLAIN_CELL},
+        {"resnet": RESNET_CELL, "residual_3x3": RESIDUAL_CELL},
     ),
     Family("darts", "cnn", {"space.channels": 12, "space.cells": 5}, {"DARTS_V2": "DARTS_V2"}),
 )
@@ -150,7 +155,7 @@ FAMILIES: Mapping[str, tuple[Family, ...]] = {
 """The families by kind of data."""
 
 BASELINES: Mapping[str, Mapping[str, str]] = {
-    "nas201": {"resnet": RESNET_CELL, "all_3x3": PLAIN_CELL},
+    "nas201": {"resnet": RESNET_CELL, "residual_3x3": RESIDUAL_CELL, "all_3x3": PLAIN_CELL},
     "mlp": FAMILIES["rows"][0].baselines,
     "cnn": {"DARTS_V2": "DARTS_V2", "PC_DARTS_CIFAR": "PC_DARTS_CIFAR"},
     "recurrent": {"ENAS_RNN": "ENAS_RNN", "DARTS_RNN_V2": "DARTS_RNN_V2"},

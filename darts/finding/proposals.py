@@ -47,6 +47,7 @@ class Proposer:
     Attributes:
         config: Configuration of the run.
         networks: Networks of the family.
+        leader: Genotype of the best baseline, as text.
         facts: Facts of the data.
         directory: Directory of the run.
         decisions: Saves decisions that depend on the time.
@@ -59,6 +60,7 @@ class Proposer:
 
     config: FindConfig
     networks: Networks
+    leader: str
     facts: DataFacts
     directory: Path
     decisions: Decisions
@@ -110,6 +112,7 @@ class Proposer:
             file=self.directory / "evolution.json",
             limits=Limits(**{k: v for k, v in self.networks.limits.items() if k != "latency_ms"}),
             start=baselines,
+            leader=find_genotype(self.leader)[1],
             on_score=lambda number: None,
             stopping=self.stopping,
         )

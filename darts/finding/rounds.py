@@ -43,6 +43,7 @@ class Trainer:
         networks: The networks of each family by its name.
         metric: Name of the steering metric and its direction.
         longest: Largest number of epochs of a training.
+        equal: What the trainings of a round have in common, "time" or "epochs".
         pool: Executes trainings.
         workers: Number of simultaneous trainings.
         console: Shows progress; its steps are seconds.
@@ -57,6 +58,7 @@ class Trainer:
     networks: Mapping[str, Networks]
     metric: tuple[str, Metric]
     longest: int
+    equal: str
     pool: RunPool
     workers: int
     console: Console
@@ -100,7 +102,7 @@ class Trainer:
                 return dict.fromkeys(by_run, epochs)
             costs = {run: self.seconds_per_epoch(candidate) for run, candidate in by_run.items()}
             share = Share(seconds * max(self.workers, 1), self.longest, RUN_OVERHEAD)
-            return share.divide(costs, least=MIN_EPOCHS)
+            return share.divide(costs, least=MIN_EPOCHS, equal=self.equal)
 
         lengths = self.decisions.decide(f"epochs.{name}", dict[str, int], choose)
         left = format_duration(self.stopwatch.left)

@@ -77,10 +77,11 @@ class Stages:
 
     def propose(self, baselines: Sequence[Result]) -> list[Candidate]:
         """Return new architectures in the family of the best baseline."""
-        trainer, family = self.trainer, baselines[0].candidate.family
+        trainer, leader = self.trainer, baselines[0].candidate
         proposer = Proposer(
             dataclasses.replace(self.config, workers=trainer.workers),
-            trainer.networks[family],
+            trainer.networks[leader.family],
+            leader.genotype,
             self.facts,
             trainer.directory,
             trainer.decisions,
@@ -144,7 +145,10 @@ class Stages:
         """Return the wall-clock time of a stage before the final."""
         stopwatch = self.trainer.stopwatch
         left = stopwatch.left - self._final_share() * stopwatch.total
-        return max(min(SHARES[stage] * stopwatch.total, left), 0.0)
+        share = SHARES[stage]
+        if stage == "race" and not self.config.plan.settings:
+            share += SHARES["settings"]
+        return max(min(share * stopwatch.total, left), 0.0)
 
     def _finalists(self) -> int:
         """Return how many found networks enter the final.

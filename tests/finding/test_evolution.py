@@ -232,6 +232,34 @@ def test_an_architecture_without_a_point_is_scored_and_never_mutated(tmp_path: P
     assert len(found.best(20)) == 20
 
 
+def test_neighbors_differ_in_one_parameter(tmp_path: Path) -> None:
+    space = SPACES["nas201"]()
+    found = evolve(FakeScorer(space), tmp_path / "scores.json", evaluations=1)
+    genotype = space.random(torch.Generator())
+    point = space.encode(genotype)
+    neighbors = found.neighbors(genotype)
+    sizes = [len(p.domain.grid(1)) - 1 for p in space.parameters()]
+    assert len({str(neighbor) for neighbor in neighbors}) == len(neighbors) == sum(sizes)
+    for neighbor in neighbors:
+        other = space.encode(neighbor)
+        assert sum(other[name] != value for name, value in point.items()) == 1
+
+
+def test_the_best_neighbors_alternate_with_the_best_of_all_others(tmp_path: Path) -> None:
+    space = Cnn()
+    found = evolve(FakeScorer(space), tmp_path / "scores.json", evaluations=1)
+    near = found.neighbors(space.random(torch.Generator()))[:20]
+    found = evolve(FakeScorer(space), tmp_path / "scores.json", evaluations=80, start=near)
+    names = {str(genotype) for genotype in near}
+    apart = genotypes(found.best(80))
+    assert not names.isdisjoint(apart)
+    mixed = genotypes(found.best(40, near))
+    assert [name in names for name in mixed] == [True, False] * 20
+    scorer = found.scorer
+    scores = [scorer.nearness(space.parse(name)) for name in mixed]  # type: ignore[attr-defined]
+    assert scores[::2] == sorted(scores[::2], reverse=True)
+
+
 @pytest.mark.parametrize("distance", [1, 3])
 def test_proposals_differ_in_several_parameters(distance: int, tmp_path: Path) -> None:
     space = Cnn()

@@ -47,6 +47,14 @@ def test_expensive_trainings_are_dropped_but_never_the_first() -> None:
     assert share.divide({"a": 100.0}, least=5) == {"a": 1}
 
 
+def test_trainings_can_be_equally_long_in_epochs_instead() -> None:
+    costs = {"a": 1.0, "b": 2.0, "c": 3.0}
+    share = Share(66, longest=1000, overhead=2)
+    assert share.divide(costs, equal="epochs") == dict.fromkeys("abc", 10)
+    assert share.divide(costs, least=11, equal="epochs") == {"a": 20, "b": 20}  # without c
+    assert Share(66, longest=5).divide(costs, equal="epochs") == dict.fromkeys("abc", 5)
+
+
 def test_no_time_leaves_one_epoch() -> None:
     assert Share(0, longest=100).divide({"a": 1.0, "b": 1.0}, least=3) == {"a": 1}
 

@@ -40,7 +40,7 @@ def test_small_data_is_seen_more_often(samples: int, epochs: int) -> None:
     assert max_epochs(facts(samples=samples)) == epochs
 
 
-@pytest.mark.parametrize(("tokens", "epochs"), [(60_000, 60), (240_000, 25), (5_000_000, 10)])
+@pytest.mark.parametrize(("tokens", "epochs"), [(60_000, 30), (240_000, 17), (5_000_000, 10)])
 def test_texts_are_seen_less_often(tokens: int, epochs: int) -> None:
     assert max_epochs(facts("text", tokens)) == epochs
 

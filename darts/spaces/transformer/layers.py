@@ -252,7 +252,11 @@ def make_feed_forward(name: str, width: int) -> nn.Module:
 
 
 class Block(nn.Module):
-    """A mixer and a feed-forward layer, each with a residual connection.
+    """A mixer and a feed-forward layer, each with a residual connection unless it is an LSTM.
+
+    The states of an LSTM are below 1 and carry the past themselves. Added to an embedding, they
+    would hardly change it, and a language model whose decoder is the embedding would predict the
+    word that it has just read.
 
     Args:
         mixer: One of ``MIXERS`` or ``NETWORK_MIXERS``; ``identity`` for no mixer.
@@ -290,12 +294,12 @@ class Block(nn.Module):
         The next state of a block without an LSTM is None.
 
         In training, the whole output of a layer is dropped for a text with probability
-        ``drop_path``, independently for each layer and text.
+        ``drop_path``, independently for each layer and text, except that of an LSTM.
         """
         after = None
         if self.state_size:
             y, after = self.mixer(x, state)
-            x = x + self._drop(y, drop_path, batch_share)
+            x = rank_dropout(y, self.dropout, self.training, batch_share)
         elif not isinstance(self.mixer, nn.Identity):
             x = x + self._drop(self.mixer(x, mask), drop_path, batch_share)
         if not isinstance(self.feed_forward, nn.Identity):

@@ -44,9 +44,11 @@ class BlockStack(NetworkBase):
         )
         self.state_sizes: list[int] = [2 * frame.width * (m == "lstm") for m, _ in genotype.blocks]
 
-    def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]]:
+    def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]] | None:
         block, position = divmod(edge, 2)
         name = ("mixer", "feed_forward")[position]
+        if self.genotype.blocks[block][position] == "lstm":
+            return None  # nothing would be left, because it has no residual connection
         is_identity = isinstance(getattr(self.blocks[block], name), nn.Identity)
         return [] if is_identity else [(self.blocks[block], name)]
 
