@@ -137,4 +137,5 @@ class FindPlanConfig:
     # Found networks in the final; null: two, or one if the budget is short.
     finalists: int | None = number(None, low=1, high=20)
     epochs: int | None = number(None, low=1, high=100_000)  # of the trainings in the final
+    final_share: float | None = number(None, low=0, below=1)  # of the budget, at least
     refit: bool = True  # at the end, train on training and validation data if time is left

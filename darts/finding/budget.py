@@ -72,46 +72,46 @@ RUN_OVERHEAD = 1.0
 
 
 @dataclass(frozen=True)
-class Share:
+class RoundTime:
     """The time of a round, which its trainings share equally.
 
     Attributes:
         seconds: Sum of the seconds of all trainings, each of which occupies one worker.
-        longest: Largest number of epochs of a training.
+        max_epochs: Largest number of epochs of a training.
         overhead: Seconds of a training that do not depend on its epochs.
     """
 
     seconds: float
-    longest: int
+    max_epochs: int
     overhead: float = 0.0
 
     def divide(
-        self, costs: Mapping[str, float], *, least: int = 1, equal: str = "time"
+        self, costs: Mapping[str, float], *, min_epochs: int = 1, equal: str = "time"
     ) -> dict[str, int]:
         """Return the number of epochs of each training.
 
-        If some trainings would have fewer than ``least`` epochs, the most expensive ones are
-        dropped, but never the first. A training that would exceed ``longest`` leaves its time to
+        If some trainings would have fewer than ``min_epochs`` epochs, the most expensive ones are
+        dropped, but never the first. A training that would exceed ``max_epochs`` leaves its time to
         the others.
 
         Args:
             costs: Seconds per epoch by name of the training, the most important first.
-            least: Smallest useful number of epochs.
+            min_epochs: Smallest useful number of epochs.
             equal: "time" if all trainings take equally long, or "epochs" if they are equally long.
         """
         divide = {"time": self._equal_times, "epochs": self._equal_epochs}[equal]
         names = list(costs)
-        while len(names) > 1 and min(divide(costs, names).values()) < least:
+        while len(names) > 1 and min(divide(costs, names).values()) < min_epochs:
             # Drop the most expensive of the trainings that have too few epochs.
             epochs = divide(costs, names)
-            short = [name for name in names[1:] if epochs[name] < least] or names[1:]
+            short = [name for name in names[1:] if epochs[name] < min_epochs] or names[1:]
             names.remove(max(short, key=lambda name: (costs[name], names.index(name))))
         return divide(costs, names)
 
     def _equal_epochs(self, costs: Mapping[str, float], names: Sequence[str]) -> dict[str, int]:
         left = self.seconds - self.overhead * len(names)
         epochs = left / max(sum(costs[name] for name in names), 1e-6)
-        return dict.fromkeys(names, int(min(max(epochs, 1), self.longest)))
+        return dict.fromkeys(names, int(min(max(epochs, 1), self.max_epochs)))
 
     def _equal_times(self, costs: Mapping[str, float], names: Sequence[str]) -> dict[str, int]:
         left = self.seconds - self.overhead * len(names)
@@ -120,6 +120,6 @@ class Share:
         for place, name in enumerate(sorted(names, key=lambda name: costs[name])):
             cost = max(costs[name], 1e-6)
             share = left / (len(names) - place)
-            epochs[name] = int(min(max(share / cost, 1), self.longest))
+            epochs[name] = int(min(max(share / cost, 1), self.max_epochs))
             left = max(left - epochs[name] * cost, 0.0)
         return epochs

@@ -55,7 +55,7 @@ class Proposer:
         count: Largest number of proposals; searches get at most half of them.
         stopping: Returns whether to stop; called several times per second.
         train: Executes runs, several at a time.
-        say: Prints a line.
+        log: Prints a line.
     """
 
     config: FindConfig
@@ -68,7 +68,7 @@ class Proposer:
     count: int
     stopping: Callable[[], bool]
     train: Callable[[Sequence[Job]], dict[str, Outcome]]
-    say: Callable[[str], None]
+    log: Callable[[str], None]
 
     def propose(self) -> list[Candidate]:
         """Return the proposals; incomplete if ``stopping`` has become true."""
@@ -87,7 +87,7 @@ class Proposer:
             evaluations = self.decisions.decide("evaluations", int, self._affordable_evaluations)
         if evaluations == 0:
             return []
-        self.say(f"scoring {evaluations} networks without training")
+        self.log(f"scoring {evaluations} networks without training")
         genotypes = self._evolve(evaluations, count)
         family = self.networks.family.name
         return [
@@ -132,7 +132,7 @@ class Proposer:
             epochs = self.decisions.decide("search_epochs", int, affordable)
         if epochs == 0 or not methods:
             return []
-        self.say(f"searching with {' and '.join(methods)}, {epochs} epochs each")
+        self.log(f"searching with {' and '.join(methods)}, {epochs} epochs each")
         folder = self.directory / "runs"
         jobs = {
             method: Job(
@@ -160,7 +160,7 @@ class Proposer:
                 config = cast("SearchConfig", compose("search", self._search_overrides(method, 50)))
                 partial_channels = config.relaxation.partial > 1
                 if partial_channels and not config.space.supports_partial:
-                    self.say(
+                    self.log(
                         f"no search with {method}: {config.space.name} has no partial channels"
                     )
                 else:
@@ -187,19 +187,20 @@ class Proposer:
 
     def _affordable_epochs(self, methods: Sequence[str]) -> int:
         """Return the number of epochs of each search; 0 if too few fit the time."""
-        least, slowest = MIN_SEARCH_EPOCHS, 1e-3
+        slowest = 1e-3
         if not methods:
             return 0
         for method in methods:
-            overrides = (*self._search_overrides(method, least), "dry_run=true")
+            overrides = (*self._search_overrides(method, MIN_SEARCH_EPOCHS), "dry_run=true")
             with redirect_output(self.directory / "runs" / "measure-search.log"):
                 values = run_command("search", overrides, self.directory / "runs" / "measure")
-            slowest = max(slowest, float(str(values["estimated_seconds"])) / least)
+            slowest = max(slowest, float(str(values["estimated_seconds"])) / MIN_SEARCH_EPOCHS)
         rounds = -(-len(methods) // max(self.workers, 1))
         epochs = int((1 - EVOLUTION_SHARE) * self.seconds / (rounds * slowest))
-        if epochs < least:
-            self.say(
-                f"no gradient search: the time allows {epochs} epochs; at least {least} are needed"
+        if epochs < MIN_SEARCH_EPOCHS:
+            self.log(
+                f"no gradient search: the time allows {epochs} epochs; at least "
+                f"{MIN_SEARCH_EPOCHS} are needed"
             )
             return 0
         return min(epochs, MAX_SEARCH_EPOCHS)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from darts.config import ConfigError
-from darts.finding.budget import RUN_OVERHEAD, Share, Stopwatch
+from darts.finding.budget import RUN_OVERHEAD, RoundTime, Stopwatch
 from darts.finding.candidates import Candidate, Networks
 from darts.finding.decisions import Decisions
 from darts.finding.results import Result, ranked
@@ -42,7 +42,7 @@ class Trainer:
         directory: Directory of the run; its folder ``runs`` holds those of the trainings.
         networks: The networks of each family by its name.
         metric: Name of the steering metric and its direction.
-        longest: Largest number of epochs of a training.
+        max_epochs: Largest number of epochs of a training.
         equal: What the trainings of a round have in common, "time" or "epochs".
         pool: Executes trainings.
         workers: Number of simultaneous trainings.
@@ -57,7 +57,7 @@ class Trainer:
     directory: Path
     networks: Mapping[str, Networks]
     metric: tuple[str, Metric]
-    longest: int
+    max_epochs: int
     equal: str
     pool: RunPool
     workers: int
@@ -101,13 +101,16 @@ class Trainer:
             if epochs is not None:
                 return dict.fromkeys(by_run, epochs)
             costs = {run: self.seconds_per_epoch(candidate) for run, candidate in by_run.items()}
-            share = Share(seconds * max(self.workers, 1), self.longest, RUN_OVERHEAD)
-            return share.divide(costs, least=MIN_EPOCHS, equal=self.equal)
+            time = RoundTime(seconds * max(self.workers, 1), self.max_epochs, RUN_OVERHEAD)
+            return time.divide(costs, min_epochs=MIN_EPOCHS, equal=self.equal)
 
         lengths = self.decisions.decide(f"epochs.{name}", dict[str, int], choose)
         left = format_duration(self.stopwatch.left)
         if len(lengths) < min_networks:
-            self.console.info(f"{name}: skipped, the time is too short; {left} left")
+            self.console.info(
+                f"{name}: skipped, because fewer than {min_networks} networks can train for "
+                f"{MIN_EPOCHS} epochs; {left} left"
+            )
             return []
         self.console.info(
             f"{name}: {len(lengths)} of {len(by_run)} networks, {_span(lengths.values())} epochs, "

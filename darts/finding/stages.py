@@ -89,7 +89,7 @@ class Stages:
             count=self._proposals(baselines[0]),
             stopping=trainer.stopping,
             train=trainer.train,
-            say=trainer.console.info,
+            log=trainer.console.info,
         )
         proposals = proposer.propose()
         if trainer.stopping():
@@ -168,12 +168,14 @@ class Stages:
         baseline to train for ``FINAL_EPOCH_SHARE`` of the largest number of epochs.
         """
         trainer = self.trainer
+        if self.config.plan.final_share is not None:
+            return self.config.plan.final_share
         if not trainer.results:  # the baselines come first
             return FINAL_SHARES[0]
 
         def choose() -> float:
             leader = ranked(trainer.results.values(), trainer.metric[1])[0]
-            needed = 2 * FINAL_EPOCH_SHARE * trainer.longest * leader.seconds_per_epoch
+            needed = 2 * FINAL_EPOCH_SHARE * trainer.max_epochs * leader.seconds_per_epoch
             share = needed / max(trainer.workers, 1) / trainer.stopwatch.total
             return min(max(share, FINAL_SHARES[0]), FINAL_SHARES[1])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from darts.config import ConfigError, FindBudgetConfig
-from darts.finding.budget import MARGIN, SAVE_INTERVAL, Share, Stopwatch, budget_seconds
+from darts.finding.budget import MARGIN, SAVE_INTERVAL, RoundTime, Stopwatch, budget_seconds
 from darts.finding.decisions import Decisions
 
 
@@ -27,36 +27,39 @@ def test_both_units_exclude_each_other() -> None:
 
 def test_trainings_get_equal_time() -> None:
     costs = {"a": 1.0, "b": 2.0, "c": 5.0}
-    epochs = Share(60, longest=1000).divide(costs)
+    epochs = RoundTime(60, max_epochs=1000).divide(costs)
     assert {name: epochs[name] * cost for name, cost in costs.items()} == dict.fromkeys("abc", 20)
 
 
 def test_a_training_at_its_longest_leaves_its_time_to_the_others() -> None:
-    epochs = Share(60, longest=10).divide({"a": 1.0, "b": 2.5, "c": 10.0})
+    epochs = RoundTime(60, max_epochs=10).divide({"a": 1.0, "b": 2.5, "c": 10.0})
     assert epochs == {"a": 10, "b": 10, "c": 2}  # a and b leave 60 - 10 - 25 seconds
 
 
 def test_each_training_pays_its_start() -> None:
-    assert Share(60, longest=1000, overhead=10).divide({"a": 1.0, "b": 1.0}) == {"a": 20, "b": 20}
+    assert RoundTime(60, max_epochs=1000, overhead=10).divide({"a": 1.0, "b": 1.0}) == {
+        "a": 20,
+        "b": 20,
+    }
 
 
 def test_expensive_trainings_are_dropped_but_never_the_first() -> None:
-    share = Share(30, longest=100)
-    assert share.divide({"a": 1.0, "b": 8.0, "c": 2.0}, least=5) == {"a": 15, "c": 7}
-    assert share.divide({"a": 8.0, "b": 1.0}, least=20) == {"a": 3}
-    assert share.divide({"a": 100.0}, least=5) == {"a": 1}
+    time = RoundTime(30, max_epochs=100)
+    assert time.divide({"a": 1.0, "b": 8.0, "c": 2.0}, min_epochs=5) == {"a": 15, "c": 7}
+    assert time.divide({"a": 8.0, "b": 1.0}, min_epochs=20) == {"a": 3}
+    assert time.divide({"a": 100.0}, min_epochs=5) == {"a": 1}
 
 
 def test_trainings_can_be_equally_long_in_epochs_instead() -> None:
     costs = {"a": 1.0, "b": 2.0, "c": 3.0}
-    share = Share(66, longest=1000, overhead=2)
-    assert share.divide(costs, equal="epochs") == dict.fromkeys("abc", 10)
-    assert share.divide(costs, least=11, equal="epochs") == {"a": 20, "b": 20}  # without c
-    assert Share(66, longest=5).divide(costs, equal="epochs") == dict.fromkeys("abc", 5)
+    time = RoundTime(66, max_epochs=1000, overhead=2)
+    assert time.divide(costs, equal="epochs") == dict.fromkeys("abc", 10)
+    assert time.divide(costs, min_epochs=11, equal="epochs") == {"a": 20, "b": 20}  # without c
+    assert RoundTime(66, max_epochs=5).divide(costs, equal="epochs") == dict.fromkeys("abc", 5)
 
 
 def test_no_time_leaves_one_epoch() -> None:
-    assert Share(0, longest=100).divide({"a": 1.0, "b": 1.0}, least=3) == {"a": 1}
+    assert RoundTime(0, max_epochs=100).divide({"a": 1.0, "b": 1.0}, min_epochs=3) == {"a": 1}
 
 
 def test_the_stopwatch_counts_all_resumes(tmp_path: Path) -> None:
