@@ -4,6 +4,7 @@ A baseline is a network that needs no search.
 
 References:
     Residual networks: He et al., arXiv:1512.03385; as cells of NAS-Bench-201: arXiv:2001.00326.
+    Plain convolutional networks: Simonyan and Zisserman, arXiv:1409.1556.
     Inverted residual blocks: Sandler et al., "MobileNetV2", arXiv:1801.04381.
     Fully connected networks with dropout: Kadra et al., arXiv:2106.11189.
     LSTM language models: Zaremba et al., arXiv:1409.2329.
@@ -74,7 +75,18 @@ _DOCUMENTS = {
     "transformer": _transformer(("attention_4", "gelu_2")),
 }
 
+_CONVNETS = {
+    "convnet_3": _macro(*["conv_3x3", "skip_connect"] * 3),
+    "convnet_6": _macro(*["conv_3x3"] * 6),
+}
+
 _IMAGES = (
+    Family(
+        "convnet",
+        "macro",
+        {"space.skeleton": "plain", "space.channels": 32, "space.cells": 2},
+        _CONVNETS,
+    ),
     Family(
         "small_resnet", "nas201", {"space.channels": 8, "space.cells": 1}, {"resnet": RESNET_CELL}
     ),

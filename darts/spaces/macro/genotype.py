@@ -34,6 +34,10 @@ PROJECTION = "conv_1x1"
 """A 1x1 convolution that only changes width and image size. A stage may begin with it instead of
 with an inverted residual block; nothing else may use it."""
 
+CONVOLUTIONS: tuple[str, ...] = ("conv_3x3", "conv_5x5")
+"""Convolutions with batch norm and activation, without a residual connection. They are candidates
+of the skeleton ``plain``."""
+
 
 @dataclass(frozen=True)
 class Genotype(ChainGenotype):
@@ -55,7 +59,7 @@ class Genotype(ChainGenotype):
 
     space: ClassVar[str] = "macro"
     cells: ClassVar[tuple[str, ...]] = ("blocks",)
-    vocabulary: ClassVar[tuple[str, ...]] = (*PRIMITIVES, PROJECTION)
+    vocabulary: ClassVar[tuple[str, ...]] = (*PRIMITIVES, PROJECTION, *CONVOLUTIONS)
 
     def __post_init__(self) -> None:
         if not isinstance(self.blocks, (list, tuple)):

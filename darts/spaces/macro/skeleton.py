@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import count
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from darts.ops.pointwise import PointwiseConv2d
 from darts.spaces.cnn.network import drop_path
 from darts.spaces.cnn.operations import DepthwiseConv2d
-from darts.spaces.macro.genotype import PRIMITIVES, PROJECTION, STAGES
+from darts.spaces.macro.genotype import CONVOLUTIONS, PRIMITIVES, PROJECTION, STAGES
 from darts.spaces.rank_dropout import BatchShare
 
 
@@ -34,7 +36,9 @@ class Skeleton(NamedTuple):
         depths: Number of blocks in each stage; None if the space's ``cells`` sets it.
         stride: Stride of the first stage. The later stages have stride 2.
         stem: Width of the first stage divided by that of the stem.
-        head: Width of the last convolution divided by that of the last stage.
+        head: Width of the last convolution, which is pointwise, divided by that of the last stage;
+            0 for no such convolution.
+        positions: Side of the grid to which the last feature map is averaged.
         activation: Builds the activation function of all blocks, the stem and the head.
         channels: Width of the first stage in the literature.
         benchmark: Name of the benchmark table with all architectures, or None.
@@ -45,6 +49,7 @@ class Skeleton(NamedTuple):
     stride: int = 1
     stem: int = 1
     head: int = 4
+    positions: int = 1
     activation: Callable[[], nn.Module] = nn.ReLU6
     channels: int = 16
     benchmark: str | None = None
@@ -73,6 +78,15 @@ SKELETONS: dict[str, Skeleton] = {
         activation=nn.ReLU,
         channels=64,
         benchmark="macro",
+    ),
+    # Plain convolutional networks. The classifier distinguishes 4x4 positions.
+    "plain": Skeleton(
+        operations=(*CONVOLUTIONS, "mb_k3_e3", "mb_k5_e3", "skip_connect"),
+        stride=2,
+        head=0,
+        positions=4,
+        activation=nn.ReLU,
+        channels=32,
     ),
 }
 """The values of ``space.skeleton``."""
@@ -204,6 +218,15 @@ def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Mod
             PointwiseConv2d(plan.inputs, plan.outputs, stride=plan.stride),
             nn.BatchNorm2d(plan.outputs, affine=affine),
         )
+    if name in CONVOLUTIONS:
+        kernel = int(name[-1])
+        return nn.Sequential(
+            nn.Conv2d(
+                plan.inputs, plan.outputs, kernel, plan.stride, padding=kernel // 2, bias=False
+            ),
+            nn.BatchNorm2d(plan.outputs, affine=affine),
+            plan.skeleton.activation(),
+        )
     kernel, expansion = map(int, re.findall(r"\d", name))
     return InvertedResidual(
         plan.inputs,
@@ -247,14 +270,45 @@ def make_head(channels: int, classes: int, skeleton: Skeleton = STANDARD) -> nn.
     Args:
         channels: Width of the last stage.
         classes: Number of classes.
-        skeleton: Defines the width of the convolution.
+        skeleton: Defines the width of the convolution and the pooling.
 
     Shape: ``(B, channels, H, W)`` -> logits ``(B, classes)``.
     """
-    wide = skeleton.head * channels
-    return nn.Sequential(
-        *conv_norm(channels, wide, 1, skeleton.activation),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(wide, classes),
-    )
+    layers: list[nn.Module] = []
+    if skeleton.head:
+        layers = conv_norm(channels, skeleton.head * channels, 1, skeleton.activation)
+        channels *= skeleton.head
+    side = skeleton.positions
+    pooling = nn.AdaptiveAvgPool2d(1) if side == 1 else GridPool2d(side)
+    return nn.Sequential(*layers, pooling, nn.Flatten(), nn.Linear(side**2 * channels, classes))
+
+
+class GridPool2d(nn.Module):
+    """Average pooling to a grid of ``side`` times ``side`` cells, which may overlap by a pixel.
+
+    The same as ``nn.AdaptiveAvgPool2d``, which ONNX has only for sizes that ``side`` divides.
+
+    Shape: ``(B, C, H, W)`` -> ``(B, C, side, side)``.
+    """
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def extra_repr(self) -> str:
+        return str(self.side)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = (_averages(self.side, length).to(x) for length in x.shape[2:])
+        pooled: Tensor = rows @ (x @ columns.t())
+        return pooled
+
+
+@lru_cache(maxsize=64)
+def _averages(cells: int, length: int) -> Tensor:
+    """Return weights ``(cells, length)`` that average the positions of each cell of an axis."""
+    weights = torch.zeros(cells, length, dtype=torch.float64)
+    for cell in range(cells):
+        begin, end = cell * length // cells, -(-(cell + 1) * length // cells)
+        weights[cell, begin:end] = 1 / (end - begin)
+    return weights

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from darts.registry import choice, number
 from darts.spaces.deriving import Candidates, best_operations, mask_row
-from darts.spaces.macro.genotype import STAGES, Genotype
+from darts.spaces.macro.genotype import CONVOLUTIONS, STAGES, Genotype
 from darts.spaces.macro.network import Network, check_depths
 from darts.spaces.macro.skeleton import (
     SKELETONS,
@@ -54,7 +54,8 @@ class Macro(Space):
             genotype's number of blocks.
         skeleton: "standard"; or "nasbench" for the architectures of NAS-Bench-Macro, whose stages
             have 2, 3 and 3 blocks whatever ``cells`` is. With ``channels=64``, the networks are
-            those of the benchmark.
+            those of the benchmark. "plain" for convolutional networks without residual connections
+            whose classifier distinguishes positions, as baselines on small images.
     """
 
     name: str = "macro"
@@ -92,7 +93,8 @@ class Macro(Space):
     @classmethod
     def reference(cls, genotype: Genotype) -> Macro:
         fitting = (name for name, shared in SKELETONS.items() if shared.depths == genotype.depths)
-        skeleton = next(fitting, "standard")
+        plain = not set(CONVOLUTIONS).isdisjoint(genotype.blocks)
+        skeleton = "plain" if plain else next(fitting, "standard")
         channels = SKELETONS[skeleton].channels
         return cls(channels=channels, cells=genotype.depth, skeleton=skeleton)
 

@@ -1,0 +1,95 @@
+"""The skeleton of plain convolutional networks: formulas, genotypes and costs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from darts.spaces import parse_genotype, space_of
+from darts.spaces.macro import EdgewiseSupernet, Genotype, Macro, Network
+from darts.spaces.macro.skeleton import GridPool2d
+from darts.training.cost import count_macs, count_parameters
+
+EXACT = {"rtol": 1e-9, "atol": 1e-9}
+SPACE = Macro(channels=4, cells=2, skeleton="plain")
+DEEP = Genotype(("conv_3x3", "skip_connect", "conv_5x5", "mb_k3_e3", "mb_k5_e3", "conv_3x3"))
+
+
+@pytest.mark.parametrize("size", [(4, 4), (3, 13), (7, 8), (1, 2), (16, 5)])
+@pytest.mark.parametrize("side", [2, 4])
+def test_grid_pooling_equals_adaptive_average_pooling(side: int, size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, *size, dtype=torch.float64).to(memory_format=torch.channels_last)
+    torch.testing.assert_close(GridPool2d(side)(x), nn.AdaptiveAvgPool2d(side)(x), **EXACT)
+
+
+@torch.no_grad()
+def test_a_plain_network_equals_its_formula() -> None:
+    torch.manual_seed(0)
+    blocks = ("conv_3x3", "skip_connect", "conv_5x5", "skip_connect", "conv_3x3", "skip_connect")
+    net = Network(Genotype(blocks), channels=4, skeleton="plain", classes=5).double().eval()
+    x = y = torch.randn(2, 3, 21, 32, dtype=torch.float64)
+    for layers, stride in ((net.stem, 1), *((net.blocks[n], 2) for n in (0, 2, 4))):
+        kernel, norm = layers[0].weight, layers[1]
+        y = F.conv2d(y, kernel, stride=stride, padding=kernel.shape[-1] // 2)
+        y = F.batch_norm(y, norm.running_mean, norm.running_var, norm.weight, norm.bias).relu()
+    assert y.shape == (2, 16, 3, 4)
+    output = net.head[-1]
+    expected = F.adaptive_avg_pool2d(y, 4).flatten(1) @ output.weight.t() + output.bias
+    torch.testing.assert_close(net(x), expected, **EXACT)
+
+
+def test_the_classifier_distinguishes_positions() -> None:
+    torch.manual_seed(0)
+    head = SPACE.network(DEEP, classes=5, in_channels=3).head
+    features = torch.zeros(1, 16, 8, 8)
+    features[..., :2, :2] = 1
+    assert not torch.allclose(head(features), head(features.roll((4, 4), (2, 3))), atol=0.01)
+
+
+def test_points_masks_and_text_can_be_inverted() -> None:
+    generator = torch.Generator().manual_seed(0)
+    candidates = SPACE.supernet(classes=4, in_channels=3).candidates
+    seen = set()
+    for _ in range(60):
+        drawn = SPACE.random(generator)
+        assert SPACE.decode(SPACE.encode(drawn)) == drawn
+        probabilities = {g: m.double() for g, m in SPACE.mask(drawn, candidates).items()}
+        assert SPACE.derive(probabilities, candidates) == drawn
+        assert parse_genotype(str(drawn)) == parse_genotype(drawn.to_json()) == drawn
+        seen |= set(enumerate(drawn.blocks))
+    assert len(seen) == 3 * 4 + 3 * 5  # every candidate of every block
+
+
+def test_a_genotype_with_a_convolution_needs_the_skeleton() -> None:
+    assert space_of(DEEP) == Macro(channels=32, cells=2, skeleton="plain")
+    with pytest.raises(ValueError, match="unknown operation 'conv_3x3'"):
+        Macro(channels=4, cells=2).network(DEEP, classes=4, in_channels=3)
+
+
+def test_parameters_and_macs_of_pieces_add_up() -> None:
+    masks = SPACE.mask(DEEP, SPACE.supernet(classes=7, in_channels=2).candidates)
+    parameters = macs = 0
+    for piece in SPACE.pieces(classes=7, sample_shape=(2, 9, 13)):
+        group, row, column = piece.place or ("", 0, 0)
+        if not group or masks[group][row, column]:
+            module = piece.make()
+            parameters += count_parameters(module.parameters())
+            macs += count_macs(module, torch.zeros(1, *piece.shape))
+    net = SPACE.network(DEEP, classes=7, in_channels=2)
+    assert parameters == count_parameters(net.parameters())
+    assert macs == count_macs(net, torch.zeros(1, 2, 9, 13))
+
+
+def test_the_supernet_mixes_its_candidates() -> None:
+    torch.manual_seed(0)
+    net = EdgewiseSupernet(channels=4, cells=2, skeleton="plain", classes=4).double()
+    x = torch.randn(3, 3, 9, 11, dtype=torch.float64)
+    one_hot = {g: mask.double() for g, mask in SPACE.mask(DEEP, net.candidates).items()}
+    y = net.stem(x)
+    for position, name in enumerate(DEEP.blocks):
+        block = net.blocks[position]
+        y = block.operations[net.plans[position].candidates.index(name)](y)
+    torch.testing.assert_close(net(x, one_hot), net.head(y), **EXACT)
