@@ -35,6 +35,9 @@ from darts.tracking import Console, format_duration, print_lines, print_summary
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
 
+CHOICE_LEVEL = 0.6
+"""Confidence level of the interval of the validation gain that a found network needs above 0."""
+
 
 def check(config: FindConfig) -> None:
     """Raise ``ConfigError`` if the settings do not fit together; no data is read."""
@@ -115,12 +118,26 @@ def choose(trainer: Trainer, final: list[Result]) -> Chosen:
     """Return the best network and the best baseline by validation score.
 
     The best baseline is that of all stages, because a baseline may have trained for longer in an
-    earlier stage than in the final.
+    earlier stage than in the final. A found network must be better with a probability of about
+    four fifths: the best of several networks often has the best score by chance, and the baseline
+    is known to work.
     """
     metric = trainer.metric[1]
     baselines = [r for r in trainer.results.values() if r.candidate.is_baseline]
     baseline = ranked(baselines, metric)[0]
-    return Chosen(ranked([baseline, *final], metric)[0], baseline)
+    best = ranked([baseline, *final], metric)[0]
+    if best.candidate.is_baseline:
+        return Chosen(best, best)
+    gain = measure_gain(
+        best.directory,
+        baseline.directory,
+        metric=trainer.metric[0],
+        split="valid",
+        level=CHOICE_LEVEL,
+    )
+    if gain.low is None or gain.low > 0:
+        return Chosen(best, baseline)
+    return Chosen(baseline, baseline, doubtful=best)
 
 
 def conclude(trainer: Trainer, chosen: Chosen) -> Conclusion:
@@ -131,7 +148,7 @@ def conclude(trainer: Trainer, chosen: Chosen) -> Conclusion:
     if data.held_out_loader("test", data.subsets) is not None:
         trainer.console.info("scoring the test split")
         gain = measure_gain(winner.directory, baseline.directory, metric=trainer.metric[0])
-    return Conclusion(winner, baseline, gain, trainer.metric)
+    return Conclusion(winner, baseline, gain, trainer.metric, chosen.doubtful is not None)
 
 
 def print_results(summary: JsonObject, run: RunDirectory) -> None:

@@ -31,12 +31,14 @@ class Conclusion:
         baseline: The best baseline of all stages; the winner if it is one.
         gain: Difference on the test split; None if the data has no test split.
         metric: Name of the steering metric and its direction.
+        doubtful: Whether a found network had a better validation score than the baseline that won.
     """
 
     winner: Result
     baseline: Result
     gain: Gain | None
     metric: tuple[str, Metric]
+    doubtful: bool = False
 
     def summary(self) -> JsonObject:
         """Return scores, gain and description of the found network for ``summary.json``."""
@@ -75,6 +77,11 @@ class Conclusion:
     def verdict(self) -> str:
         """Return one sentence that compares the winner with the best baseline."""
         name = self.baseline.candidate.name
+        if self.doubtful:
+            return (
+                f"The baseline {name} is the result: the best found network had a better "
+                "validation score, but the difference may be chance."
+            )
         if self.winner.candidate.is_baseline:
             return (
                 f"The baseline {name} had the best validation score, so it is the result: "

@@ -1,4 +1,4 @@
-"""The difference between a found network and a baseline on the test split, with an interval.
+"""The difference between a found network and a baseline on held-out data, with an interval.
 
 Both networks are scored once, on the same samples. The interval includes only the uncertainty from
 the choice of the test samples, see ``darts.finding.resampling``.
@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from darts.config import ConfigError, one_of
-from darts.data import IGNORE_INDEX, Batch, PairBatch, Window
+from darts.data import IGNORE_INDEX, Batch, PairBatch, Window, load_split
 from darts.data.words import PADDING
 from darts.finding.resampling import Numbers, paired_interval
 from darts.finding.sample_metrics import SampleMetric, sample_metric
+from darts.judging.statistics import LEVEL
 from darts.recipes.evaluation import build_on, open_data
 from darts.recipes.trained import TrainedNetwork, find_checkpoint
 from darts.training.distributed import Ranks
@@ -27,16 +28,16 @@ from darts.training.scoring import evaluate
 
 @dataclass(frozen=True)
 class Gain:
-    """The difference between a found network and a baseline on the test split.
+    """The difference between a found network and a baseline on the test or validation data.
 
     Attributes:
         metric: Name of the steering metric.
-        found, baseline: All test scores of each network, by name.
+        found, baseline: All scores of each network, by name.
         difference: Improvement of the steering metric: positive if the found network is better,
             also for metrics of which lower values are better.
-        low, high: 95 % interval of the difference; both None for too few groups or a difference
+        low, high: Interval of the difference; both None for too few groups or a difference
             that is not finite.
-        samples: Number of test samples; of target tokens for text.
+        samples: Number of samples; of target tokens for text.
         groups: Number of units that are resampled: samples, sentences, or blocks of a text.
     """
 
@@ -60,45 +61,55 @@ def measure_gain(
     baseline: Path,
     *,
     metric: str,
+    split: str = "test",
+    level: float = LEVEL,
     draws: int = 10_000,
     seed: int = 0,
     device: str = "auto",
 ) -> Gain:
-    """Score two retrainings on the test split, once, and compare them.
+    """Score two retrainings on the test split, once, or on their validation data; compare them.
 
     Two references to the same checkpoint have a difference and an interval of exactly 0.
 
     Args:
         found, baseline: Run directories of retrainings, or their checkpoint files.
         metric: Name of the steering metric.
+        split: "test" or "valid".
+        level: Confidence level of the interval.
         draws: Number of resamples of the bootstrap.
         seed: Seed of the resamples.
         device: Device that scores the networks, see ``darts.training.device.resolve_device``.
 
     Raises:
-        ConfigError: If there is no such checkpoint, metric or test split, if the two retrainings
-            have different test data, or under torchrun with several processes.
+        ConfigError: If there is no such checkpoint, metric or split, if the two retrainings have
+            different data in it, or under torchrun with several processes.
         CheckpointError: If a checkpoint is damaged or its data set has changed.
+        FileError: If the file of the validation samples is damaged.
     """
     ranks = Ranks(device)
     if ranks.size > 1:
         raise ConfigError("the test split is scored in one process; start without torchrun")
     files = [find_checkpoint(str(reference)).resolve() for reference in (found, baseline)]
-    ours = theirs = _score(TrainedNetwork.load(str(files[0])), metric, ranks)
+    ours = theirs = _score(TrainedNetwork.load(str(files[0])), metric, ranks, split)
     if files[0] != files[1]:
         network = TrainedNetwork.load(str(files[1]))
         # The order of sentences depends on the batch size.
-        theirs = _score(network, metric, ranks, batch_size=ours.batch_size)
+        theirs = _score(network, metric, ranks, split, batch_size=ours.batch_size)
     same_task = (ours.task, ours.target_names) == (theirs.task, theirs.target_names)
     if not same_task or not torch.equal(ours.targets, theirs.targets):
         raise ConfigError(
-            f"{files[0]} and {files[1]} have different tasks or test data; compare retrainings "
+            f"{files[0]} and {files[1]} have different tasks or {split} data; compare retrainings "
             "with the same dataset and task settings"
         )
     sign = 1 if ours.higher_is_better else -1
     units = ours.metric.units(ours.results)
     bounds = paired_interval(
-        units, ours.metric.units(theirs.results), ours.metric.value, draws=draws, seed=seed
+        units,
+        ours.metric.units(theirs.results),
+        ours.metric.value,
+        draws=draws,
+        seed=seed,
+        level=level,
     )
     low, high = (None, None) if bounds is None else sorted(sign * bound for bound in bounds)
     return Gain(
@@ -114,8 +125,8 @@ def measure_gain(
 
 
 @dataclass(frozen=True)
-class _TestScores:
-    """The scores of a network on the test split.
+class _Scores:
+    """The scores of a network on a split.
 
     Attributes:
         task, target_names: Names of the task and of the targets.
@@ -140,14 +151,15 @@ class _TestScores:
 
 
 def _score(
-    trained: TrainedNetwork, metric: str, ranks: Ranks, batch_size: int | None = None
-) -> _TestScores:
-    """Score a network on the test split as ``darts.evaluate`` does; keep the results of samples."""
+    trained: TrainedNetwork, metric: str, ranks: Ranks, split: str, batch_size: int | None = None
+) -> _Scores:
+    """Score a network on a split as ``darts.evaluate`` does; keep the results of samples."""
     data = open_data(trained, ranks, batch_size=batch_size)
-    loader = data.held_out_loader("test", {})
+    subsets = load_split(trained.file.parent / "split.npz") if split == "valid" else {}
+    loader = data.held_out_loader(split, subsets)
     if loader is None:
         raise ConfigError(
-            f"dataset={trained.config.dataset.name}: has no test split, on which networks could "
+            f"dataset={trained.config.dataset.name}: has no {split} split, on which networks could "
             "be compared"
         )
     objective = trained.config.task.objective(data.target_names)
@@ -166,7 +178,7 @@ def _score(
     net = build_on(trained, ranks.device)
     with torch.inference_mode():
         scores = evaluate(net, loader.epoch(0), objective, device=ranks.device, observe=observe)
-    return _TestScores(
+    return _Scores(
         task=trained.config.task.name,
         target_names=trained.target_names,
         scores=scores,

@@ -30,10 +30,13 @@ class Chosen:
     Attributes:
         winner: The best network by validation score; ``baseline`` itself if no other is better.
         baseline: The best baseline.
+        doubtful: A found network with a better validation score than ``baseline``, if the
+            difference may be chance.
     """
 
     winner: Result
     baseline: Result
+    doubtful: Result | None = None
 
 
 def refit(trainer: Trainer, chosen: Chosen) -> Chosen:
@@ -75,7 +78,11 @@ def refit(trainer: Trainer, chosen: Chosen) -> Chosen:
     trained = {result.candidate.name: result for result in trainer.train_candidates(entries)}
     if len(trained) < len(lengths):
         return chosen
-    return Chosen(_replaced(chosen.winner, trained), _replaced(chosen.baseline, trained))
+    return dataclasses.replace(
+        chosen,
+        winner=_replaced(chosen.winner, trained),
+        baseline=_replaced(chosen.baseline, trained),
+    )
 
 
 def _held_out_share(trainer: Trainer, winner: Result) -> float:

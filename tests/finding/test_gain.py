@@ -31,12 +31,13 @@ def trained(directory: Path, *overrides: str) -> Path:
     return directory
 
 
-def scores_of_evaluate(directory: Path, run: Path) -> dict[str, float]:
-    """Return the test scores of ``darts.evaluate``."""
+def scores_of_evaluate(directory: Path, run: Path, split: str = "test") -> dict[str, float]:
+    """Return the scores of ``darts.evaluate`` on a split."""
     with redirect_stdout(io.StringIO()):
-        arguments = [f"checkpoint={run}", f"hydra.run.dir={directory}"]
+        arguments = [f"checkpoint={run}", f"split={split}", f"hydra.run.dir={directory}"]
         summary = launch("evaluate", evaluate.check, evaluate.evaluate, arguments)
-    return {key[5:]: value for key, value in summary.items() if key.startswith("test_")}
+    prefix = f"{split}_"
+    return {k[len(prefix) :]: value for k, value in summary.items() if k.startswith(prefix)}
 
 
 def mlp(units: int) -> str:
@@ -88,6 +89,17 @@ def test_a_lower_loss_is_a_positive_difference(runs: tuple[Path, Path]) -> None:
     assert gain.low is not None
     assert gain.high is not None
     assert 0 < gain.low < gain.difference < gain.high
+
+
+def test_validation_data_and_another_level(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    gain = measure_gain(*runs, metric="loss", split="valid", device="cpu")
+    for run, actual in zip(runs, (gain.found, gain.baseline), strict=True):
+        assert actual == scores_of_evaluate(tmp_path / run.name, run, "valid")
+    narrow = measure_gain(*runs, metric="loss", split="valid", level=0.6, device="cpu")
+    assert narrow.difference == gain.difference
+    assert gain.low is not None
+    assert narrow.low is not None
+    assert gain.low < narrow.low < gain.difference
 
 
 def test_the_same_run_has_a_difference_of_zero(runs: tuple[Path, Path]) -> None:

@@ -1,0 +1,59 @@
+"""Which network ``darts.find`` chooses after the final."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from darts import find
+from darts.finding.candidates import Candidate
+from darts.finding.gain import Gain
+from darts.finding.results import Result
+from darts.tasks.metrics import CLASSIFICATION_METRICS
+
+
+def result(name: str, score: float) -> Result:
+    origin = "baseline" if name.startswith("baseline") else "evolution"
+    return Result(Candidate(name, "family", name, origin), 3, Path(name), {}, score)
+
+
+@pytest.mark.parametrize(
+    ("found", "low", "winner", "doubtful"),
+    [
+        (0.9, 0.01, "found", None),
+        (0.9, -0.01, "baseline1", "found"),
+        (0.9, None, "found", None),  # too few samples for an interval
+        (0.7, 0.01, "baseline1", None),
+    ],
+    ids=["clearly better", "perhaps better", "no interval", "worse"],
+)
+def test_a_found_network_must_be_better_than_by_chance(
+    monkeypatch: pytest.MonkeyPatch,
+    found: float,
+    low: float | None,
+    winner: str,
+    doubtful: str | None,
+) -> None:
+    asked: list[Any] = []
+
+    def gain(*runs: Path, **options: Any) -> Gain:
+        asked.append((runs, options["split"], options["metric"]))
+        return Gain("accuracy", {}, {}, 0.1, low, None if low is None else 0.2, 50, 50)
+
+    monkeypatch.setattr(find, "measure_gain", gain)
+    baselines = [result("baseline0", 0.6), result("baseline1", 0.8)]
+    final = [result("found", found), result("baseline2", 0.5)]
+    trained = {r.run: r for r in [*baselines, *final]}
+    metric = "accuracy", CLASSIFICATION_METRICS["accuracy"]
+    trainer: Any = SimpleNamespace(results=trained, metric=metric)
+    chosen = find.choose(trainer, final)
+    assert chosen.winner.candidate.name == winner
+    assert chosen.baseline.candidate.name == "baseline1"
+    assert (chosen.doubtful and chosen.doubtful.candidate.name) == doubtful
+    if found > 0.8:
+        assert asked == [((Path("found"), Path("baseline1")), "valid", "accuracy")]
+    else:
+        assert asked == []
