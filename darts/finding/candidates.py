@@ -157,6 +157,14 @@ class Networks:
         costs = vars(self.costs(genotype))
         return all(costs[name] <= limit for name, limit in self.limits.items())
 
+    def can_vary(self, genotype: str) -> bool:
+        """Return whether the space has a point for an architecture, and so neighbors of it."""
+        try:
+            self.space.encode(find_genotype(genotype)[1])
+        except ValueError:
+            return False
+        return True
+
     def costs(self, genotype: AnyGenotype | str) -> Costs:
         """Return the costs of the network of an architecture; measured once per architecture."""
         text = str(genotype)

@@ -52,7 +52,7 @@ def refit(trainer: Trainer, chosen: Chosen) -> Chosen:
     by_run = {result.run: result for result in (chosen.winner, chosen.baseline)}
 
     def choose() -> dict[str, int]:
-        share = _held_out_share(trainer, chosen.winner)
+        share = _held_out_share(trainer, chosen.winner.candidate)
         if share == 0:
             return {}
         lengths = {run: repeated_epochs(by_run[run]) for run in results}
@@ -85,9 +85,25 @@ def refit(trainer: Trainer, chosen: Chosen) -> Chosen:
     )
 
 
-def _held_out_share(trainer: Trainer, winner: Result) -> float:
+RESERVE = 0.3
+"""Largest share of the time left before the final that is reserved for the repeated trainings."""
+
+
+def refit_reserve(trainer: Trainer, candidate: Candidate) -> float:
+    """Return the seconds to reserve for repeating the longest useful training of a network.
+
+    This is 0 if it would take too long: trainings on less data for longer are then worth more.
+    """
+    share = _held_out_share(trainer, candidate)
+    if share == 0:
+        return 0.0
+    seconds = trainer.max_epochs * trainer.seconds_per_epoch(candidate) / (1 - share)
+    return seconds if seconds <= RESERVE * trainer.stopwatch.left else 0.0
+
+
+def _held_out_share(trainer: Trainer, candidate: Candidate) -> float:
     """Return the share of the training samples that is held out; 0 if it must stay so."""
-    networks = trainer.networks[winner.candidate.family]
+    networks = trainer.networks[candidate.family]
     networks.data.retrain_loaders()  # sets the subsets
     subsets = networks.data.subsets
     if "valid" not in subsets or networks.user_keys & KEYS.keys():

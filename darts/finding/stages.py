@@ -16,9 +16,10 @@ from darts.finding.budget import RUN_OVERHEAD
 from darts.finding.candidates import Candidate
 from darts.finding.facts import DataFacts
 from darts.finding.proposals import Proposer
+from darts.finding.refit import refit_reserve
 from darts.finding.results import Result, best_of, ranked
 from darts.finding.rounds import MIN_EPOCHS, Stopped, Trainer
-from darts.finding.rules import Setting, settings
+from darts.finding.rules import DEFAULT, Setting, settings
 
 SHARES = {"baselines": 0.15, "proposals": 0.15, "race": 0.15, "settings": 0.15}
 """Shares of the budget for the stages before the final."""
@@ -76,8 +77,17 @@ class Stages:
         return self.trainer.round("baselines", candidates, self._seconds("baselines"), epochs)
 
     def propose(self, baselines: Sequence[Result]) -> list[Candidate]:
-        """Return new architectures in the family of the best baseline."""
-        trainer, leader = self.trainer, baselines[0].candidate
+        """Return new architectures in the family of the best baseline that the space can vary.
+
+        If time is short, there are none, unless the user wants some or the space can vary the best
+        of all baselines: an LSTM or a bag of words that beats all transformers will probably also
+        beat those that a search proposes.
+        """
+        trainer, best = self.trainer, baselines[0].candidate
+        leader = next((r.candidate for r in baselines if self._can_vary(r.candidate)), best)
+        if self.config.plan.proposals is None and leader is not best and self._is_short():
+            trainer.console.info(f"no proposals: time is short, and no space varies {best.name}")
+            return []
         proposer = Proposer(
             dataclasses.replace(self.config, workers=trainer.workers),
             trainer.networks[leader.family],
@@ -127,14 +137,22 @@ class Stages:
         return results[0].candidate.setting if results else leader.setting
 
     def train_finalists(self, found: Sequence[Candidate], setting: Setting) -> list[Result]:
-        """Train the first of ``found`` and the best baseline; return the results, best first."""
-        trained = list(self.trainer.results.values())
-        baseline = best_of(trained, self.trainer.metric[1], baseline=True)
-        assert baseline is not None  # the first stage trained at least one
-        chosen = [baseline.candidate, *found[: self._finalists()]]
+        """Train the first of ``found`` and the best baseline; return the results, best first.
+
+        Without found networks, train the best baseline also with the default setting, because the
+        best setting of short trainings may not be the best of long ones, and the second baseline.
+        """
+        results = [r for r in self.trainer.results.values() if r.candidate.is_baseline]
+        ordered = [result.candidate for result in ranked(results, self.trainer.metric[1])]
+        baselines = list({c.name: c for c in reversed(ordered)}.values())[::-1]
+        chosen = [baselines[0], *(found[: self._finalists()] or baselines[1:2])]
         entrants = [dataclasses.replace(candidate, setting=setting) for candidate in chosen]
-        epochs, left = self.config.plan.epochs, self.trainer.stopwatch.left
-        return self.trainer.round("final", entrants, left, epochs)
+        if not found and setting != DEFAULT:
+            entrants.insert(1, dataclasses.replace(baselines[0], setting=DEFAULT))
+        seconds = self.trainer.stopwatch.left
+        if self.config.plan.refit:
+            seconds -= refit_reserve(self.trainer, entrants[0])
+        return self.trainer.round("final", entrants, seconds, self.config.plan.epochs)
 
     def _round(self, name: str, candidates: Sequence[Candidate], seconds: float) -> list[Result]:
         """Train candidates; return an empty list if there is no time for at least two of them."""
@@ -157,8 +175,14 @@ class Stages:
         """
         if self.config.plan.finalists is not None:
             return self.config.plan.finalists
-        is_short = self.config.plan.epochs is None and self._final_share() == FINAL_SHARES[1]
-        return 1 if is_short else 2
+        return 1 if self.config.plan.epochs is None and self._is_short() else 2
+
+    def _is_short(self) -> bool:
+        """Return whether the final needs as much time as it can get."""
+        return self._final_share() == FINAL_SHARES[1]
+
+    def _can_vary(self, candidate: Candidate) -> bool:
+        return self.trainer.networks[candidate.family].can_vary(candidate.genotype)
 
     def _final_share(self) -> float:
         """Return the share of the budget that belongs to the final.
