@@ -1,21 +1,125 @@
-"""The length of a repeated training on training and validation data."""
+"""The repeated training on training and validation data: its length and its time."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 
 from darts.finding.candidates import Candidate
-from darts.finding.refit import repeated_epochs
+from darts.finding.decisions import Decisions
+from darts.finding.refit import Chosen, refit, refit_reserve, repeated_epochs
 from darts.finding.results import Result
+
+NET = Candidate("net", "family", "genotype", "evolution")
+BASELINE = Candidate("plain", "family", "genotype", "baseline")
+
+
+def result(candidate: Candidate, best: int | None = None, epochs: int = 20) -> Result:
+    summary = {"seconds": 2.0 * epochs} | ({} if best is None else {"epoch": best})
+    return Result(candidate, epochs, Path(candidate.name), summary, 0.5)
+
+
+class FakeTrainer:
+    """Two seconds per epoch; ``failing`` are the names of trainings that fail."""
+
+    max_epochs = 30
+
+    def __init__(
+        self, folder: Path, left: float, held_out: int = 25, user: tuple[str, ...] = (),
+        workers: int = 1, failing: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
+        subsets = {"train": torch.arange(100 - held_out), "valid": torch.arange(held_out)}
+        if not held_out:
+            del subsets["valid"]
+        data = SimpleNamespace(subsets={})
+        data.retrain_loaders = lambda: data.subsets.update(subsets)
+        self.networks = {"family": SimpleNamespace(data=data, user_keys=set(user))}
+        self.stopwatch, self.workers, self.failing = SimpleNamespace(left=left), workers, failing
+        self.decisions = Decisions(folder / "decisions.json")
+        self.messages: list[str] = []
+        self.console = SimpleNamespace(info=self.messages.append)
+        self.entries: list[tuple[Candidate, int]] = []
+
+    def seconds_per_epoch(self, candidate: Candidate) -> float:
+        return 2.0
+
+    def train_candidates(self, entries: list[tuple[Candidate, int]]) -> list[Result]:
+        self.entries += entries
+        return [
+            Result(c, n, Path(f"{c.name}-again"), {}, float("nan"))
+            for c, n in entries
+            if c.name not in self.failing
+        ]
 
 
 @pytest.mark.parametrize(
     ("best", "epochs"), [(20, 20), (13, 13), (10, 10), (3, 10), (None, 20)]
 )  # fmt: skip
-def test_it_is_that_of_the_best_epoch_but_at_least_half(best: int | None, epochs: int) -> None:
-    candidate = Candidate("net", "family", "genotype", "baseline")
-    summary = {} if best is None else {"epoch": best}
-    assert repeated_epochs(Result(candidate, 20, Path(), summary, 0.5)) == epochs
-    assert repeated_epochs(Result(candidate, 19, Path(), {"epoch": 1}, 0.5)) == 10
+def test_it_is_as_long_as_to_the_best_epoch_but_at_least_half(
+    best: int | None, epochs: int
+) -> None:
+    assert repeated_epochs(result(NET, best)) == epochs
+    assert repeated_epochs(result(NET, 1, epochs=19)) == 10
+
+
+@pytest.mark.parametrize(
+    ("options", "reserve"),
+    [
+        ({"left": 300}, 80),  # 30 epochs of 2 seconds on a third more data
+        ({"left": 200}, 0),  # more than 30 % of the time
+        ({"left": 300, "held_out": 0}, 0),
+        ({"left": 300, "user": ("validation",)}, 0),
+        ({"left": 300, "user": ("selection",)}, 0),
+    ],
+)
+def test_time_is_reserved_if_it_is_cheap(
+    options: dict[str, Any], reserve: float, tmp_path: Path
+) -> None:
+    trainer: Any = FakeTrainer(tmp_path, **options)
+    assert refit_reserve(trainer, NET) == pytest.approx(reserve)
+
+
+def test_both_networks_train_on_all_data_and_keep_their_scores(tmp_path: Path) -> None:
+    trainer: Any = FakeTrainer(tmp_path, left=1000)
+    chosen = refit(trainer, Chosen(result(NET, 20), result(BASELINE, 12)))
+    assert [(c.name, c.setting.name, n) for c, n in trainer.entries] == [
+        ("net", "default-refit", 20), ("plain", "default-refit", 12)
+    ]  # fmt: skip
+    for candidate, _ in trainer.entries:
+        assert candidate.setting.values == {"validation": 0, "selection": "last"}
+    assert (chosen.winner.directory, chosen.winner.refit_epochs) == (Path("net-again"), 20)
+    assert (chosen.baseline.directory, chosen.baseline.refit_epochs) == (Path("plain-again"), 12)
+    assert (chosen.winner.score, chosen.winner.epochs) == (0.5, 20)
+
+
+def test_a_baseline_that_wins_trains_once(tmp_path: Path) -> None:
+    trainer: Any = FakeTrainer(tmp_path, left=1000)
+    best = result(BASELINE, 15)
+    chosen = refit(trainer, Chosen(best, best, doubtful=result(NET)))
+    assert [n for _, n in trainer.entries] == [15]
+    assert chosen.winner == chosen.baseline
+    assert chosen.doubtful == result(NET)
+
+
+@pytest.mark.parametrize(
+    ("left", "workers", "trains"), [(105, 1, False), (120, 1, True), (60, 2, True)]
+)
+def test_it_needs_time(left: float, workers: int, trains: bool, tmp_path: Path) -> None:
+    # 20 epochs of 2 seconds on a third more data, and a second for the start, of two networks.
+    trainer: Any = FakeTrainer(tmp_path, left=left, workers=workers)
+    before = Chosen(result(NET), result(BASELINE))
+    after = refit(trainer, before)
+    assert (after != before) == bool(trainer.entries) == trains
+    assert ("skipped" in trainer.messages[0]) != trains
+    again: Any = FakeTrainer(tmp_path, left=0, workers=workers)  # the decision is saved
+    assert refit(again, before) == after
+
+
+def test_if_one_training_fails_both_networks_remain(tmp_path: Path) -> None:
+    trainer: Any = FakeTrainer(tmp_path, left=1000, failing=("plain",))
+    before = Chosen(result(NET), result(BASELINE))
+    assert refit(trainer, before) == before

@@ -1,0 +1,169 @@
+"""Decisions of the stages: who is varied, and who enters the final."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from darts.config import FindConfig, compose
+from darts.finding import stages
+from darts.finding.candidates import Candidate
+from darts.finding.decisions import Decisions
+from darts.finding.facts import DataFacts
+from darts.finding.results import Result
+from darts.finding.rules import DEFAULT, Setting
+from darts.finding.stages import FINAL_SHARES, Stages
+from darts.tasks.metrics import CLASSIFICATION_METRICS
+
+HIGH = Setting("lr_high", {"optimizer.lr": 0.1})
+FACTS = DataFacts("images", 1000, 10, (3, 8, 8))
+
+
+def candidate(name: str, origin: str = "baseline", setting: Setting = DEFAULT) -> Candidate:
+    return Candidate(name, name.partition("-")[0], name, origin, setting)
+
+
+def result(candidate: Candidate, score: float, seconds: float = 1.0) -> Result:
+    return Result(candidate, 3, Path(candidate.name), {"seconds": 3 * seconds}, score)
+
+
+@dataclass
+class FakeTrainer:
+    """Records the candidates of each round."""
+
+    decisions: Decisions
+    fixed: frozenset[str] = frozenset()
+    results: dict[str, Result] = field(default_factory=dict)
+    rounds: list[tuple[str, list[Candidate], float]] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    metric: Any = ("accuracy", CLASSIFICATION_METRICS["accuracy"])
+    stopwatch: Any = field(default_factory=lambda: SimpleNamespace(left=1000.0, total=1000.0))
+    workers: int = 1
+    max_epochs: int = 100
+    directory: Path = Path()
+    train: Any = None
+
+    def add(self, *results: Result) -> list[Result]:
+        self.results |= {result.run: result for result in results}
+        return list(results)
+
+    @property
+    def networks(self) -> dict[str, Any]:
+        def can_vary(name: str) -> bool:
+            return name not in self.fixed
+
+        data = SimpleNamespace(subsets={}, retrain_loaders=lambda: None)
+        return {n: SimpleNamespace(can_vary=can_vary, data=data, user_keys=set()) for n in "ab"}
+
+    @property
+    def console(self) -> Any:
+        return SimpleNamespace(info=self.messages.append)
+
+    def stopping(self) -> bool:
+        return False
+
+    def round(
+        self, name: str, candidates: Sequence[Candidate], seconds: float, epochs: int | None
+    ) -> list[Result]:
+        self.rounds.append((name, list(candidates), seconds))
+        return [result(candidate, 0.5) for candidate in candidates]
+
+
+def make(trainer: FakeTrainer, *overrides: str) -> Stages:
+    config: Any = compose("find", list(overrides))
+    assert isinstance(config, FindConfig)
+    return Stages(config, FACTS, trainer)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def trainer(tmp_path: Path) -> FakeTrainer:
+    return FakeTrainer(Decisions(tmp_path / "decisions.json"))
+
+
+@pytest.fixture
+def leaders(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The architectures around which something is proposed."""
+    found: list[str] = []
+
+    def proposer(config: Any, networks: Any, leader: str, *rest: Any, **options: Any) -> Any:
+        found.append(leader)
+        return SimpleNamespace(propose=lambda: [candidate("a-new", "evolution")])
+
+    monkeypatch.setattr(stages, "Proposer", proposer)
+    return found
+
+
+def test_variants_of_the_best_baseline_are_proposed(
+    trainer: FakeTrainer, leaders: list[str]
+) -> None:
+    baselines = trainer.add(result(candidate("a-1"), 0.8), result(candidate("b-1"), 0.7))
+    assert [c.name for c in make(trainer).propose(baselines)] == ["a-new"]
+    assert leaders == ["a-1"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "overrides", "expected"),
+    [(0.1, (), ["b-1"]), (100.0, (), []), (100.0, ("plan.proposals=2",), ["b-1"])],
+    ids=["enough time", "short", "short, but wanted"],
+)
+def test_a_baseline_outside_of_the_space_is_varied_by_none(
+    trainer: FakeTrainer,
+    leaders: list[str],
+    seconds: float,
+    overrides: tuple[str, ...],
+    expected: list[str],
+) -> None:
+    trainer.fixed = frozenset({"a-1"})
+    baselines = trainer.add(
+        result(candidate("a-1"), 0.8, seconds), result(candidate("b-1"), 0.7, seconds)
+    )
+    proposals = make(trainer, *overrides).propose(baselines)
+    assert leaders == expected
+    assert bool(proposals) == bool(expected)
+    assert bool(trainer.messages) != bool(expected)
+
+
+def test_the_best_baseline_and_two_found_networks_enter_the_final(trainer: FakeTrainer) -> None:
+    trainer.add(
+        result(candidate("a-1"), 0.6), result(candidate("b-1", setting=HIGH), 0.9),
+        result(candidate("a-2", "evolution"), 0.95),
+    )  # fmt: skip
+    found = [candidate(f"a-{n}", "evolution") for n in (2, 3, 4)]
+    make(trainer).train_finalists(found, HIGH)
+    name, entrants, seconds = trainer.rounds[0]
+    assert (name, seconds) == ("final", 1000)
+    assert [(c.name, c.setting) for c in entrants] == [
+        ("b-1", HIGH), ("a-2", HIGH), ("a-3", HIGH)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", [HIGH, DEFAULT], ids=["lr_high", "default"])
+def test_without_found_networks_settings_and_the_second_baseline_enter(
+    trainer: FakeTrainer, setting: Setting
+) -> None:
+    trainer.add(
+        result(candidate("a-1"), 0.8), result(candidate("a-1", setting=HIGH), 0.9),
+        result(candidate("b-1"), 0.7), result(candidate("b-2"), 0.6),
+    )  # fmt: skip
+    make(trainer).train_finalists([], setting)
+    _, entrants, _ = trainer.rounds[0]
+    default = [("a-1", DEFAULT)] if setting != DEFAULT else []
+    assert [(c.name, c.setting) for c in entrants] == [
+        ("a-1", setting), *default, ("b-1", setting)
+    ]  # fmt: skip
+
+
+def test_the_share_of_the_final_can_be_set(trainer: FakeTrainer) -> None:
+    trainer.add(result(candidate("a-1"), 0.8, seconds=100.0))
+    assert make(trainer)._final_share() == FINAL_SHARES[1]
+    assert make(trainer, "plan.final_share=0.2")._final_share() == 0.2
+
+
+def test_the_race_gets_the_time_of_the_settings_if_they_are_skipped(trainer: FakeTrainer) -> None:
+    assert make(trainer)._seconds("race") == pytest.approx(150)
+    assert make(trainer, "plan.settings=false")._seconds("race") == pytest.approx(300)
