@@ -85,7 +85,8 @@ class Stages:
         """
         trainer, best = self.trainer, baselines[0].candidate
         leader = next((r.candidate for r in baselines if self._can_vary(r.candidate)), best)
-        if self.config.plan.proposals is None and leader is not best and self._is_short():
+        varied = self._can_vary(best)
+        if self.config.plan.proposals is None and not varied and self._is_short():
             trainer.console.info(f"no proposals: time is short, and no space varies {best.name}")
             return []
         proposer = Proposer(
@@ -143,8 +144,10 @@ class Stages:
         best setting of short trainings may not be the best of long ones, and the second baseline.
         """
         results = [r for r in self.trainer.results.values() if r.candidate.is_baseline]
-        ordered = [result.candidate for result in ranked(results, self.trainer.metric[1])]
-        baselines = list({c.name: c for c in reversed(ordered)}.values())[::-1]
+        by_name: dict[str, Candidate] = {}
+        for result in ranked(results, self.trainer.metric[1]):
+            by_name.setdefault(result.candidate.name, result.candidate)
+        baselines = list(by_name.values())
         chosen = [baselines[0], *(found[: self._finalists()] or baselines[1:2])]
         entrants = [dataclasses.replace(candidate, setting=setting) for candidate in chosen]
         if not found and setting != DEFAULT:

@@ -158,6 +158,26 @@ def test_without_found_networks_settings_and_the_second_baseline_enter(
     ]  # fmt: skip
 
 
+def test_a_bad_setting_of_the_best_baseline_does_not_make_another_one_the_best(
+    trainer: FakeTrainer,
+) -> None:
+    trainer.add(
+        result(candidate("a-1"), 0.9), result(candidate("b-1"), 0.7),
+        result(candidate("a-1", setting=HIGH), 0.1),
+    )  # fmt: skip
+    make(trainer).train_finalists([], DEFAULT)
+    _, entrants, _ = trainer.rounds[0]
+    assert [c.name for c in entrants] == ["a-1", "b-1"]
+
+
+def test_nothing_is_proposed_if_time_is_short_and_no_baseline_can_be_varied(
+    trainer: FakeTrainer, leaders: list[str]
+) -> None:
+    trainer.fixed = frozenset({"a-1"})
+    assert make(trainer).propose(trainer.add(result(candidate("a-1"), 0.8, 100.0))) == []
+    assert leaders == []
+
+
 def test_the_share_of_the_final_can_be_set(trainer: FakeTrainer) -> None:
     trainer.add(result(candidate("a-1"), 0.8, seconds=100.0))
     assert make(trainer)._final_share() == FINAL_SHARES[1]
