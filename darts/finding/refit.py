@@ -2,7 +2,7 @@
 
 No training before may use the validation data, because all choices depend on validation scores.
 After the last choice, the best network and the best baseline train once more with these data. Small
-data sets gain most, because a quarter of their training samples is held out.
+data sets gain most, because up to a quarter of their training samples is held out.
 """
 
 from __future__ import annotations
@@ -48,17 +48,16 @@ def refit(trainer: Trainer, chosen: Chosen) -> Chosen:
     Raises:
         Stopped: If the user interrupts the trainings.
     """
-    results = list(dict.fromkeys([chosen.winner.run, chosen.baseline.run]))
     by_run = {result.run: result for result in (chosen.winner, chosen.baseline)}
 
     def choose() -> dict[str, int]:
         share = _held_out_share(trainer, chosen.winner.candidate)
         if share == 0:
             return {}
-        lengths = {run: repeated_epochs(by_run[run]) for run in results}
+        lengths = {run: repeated_epochs(result) for run, result in by_run.items()}
         costs = [
-            lengths[run] * by_run[run].seconds_per_epoch / (1 - share) + RUN_OVERHEAD
-            for run in results
+            lengths[run] * result.seconds_per_epoch / (1 - share) + RUN_OVERHEAD
+            for run, result in by_run.items()
         ]
         seconds = max(costs) if trainer.workers > 1 else sum(costs)
         if seconds > trainer.stopwatch.left:
@@ -70,13 +69,13 @@ def refit(trainer: Trainer, chosen: Chosen) -> Chosen:
         return lengths
 
     lengths = trainer.decisions.decide("epochs.refit", dict[str, int], choose)
-    if not lengths:
+    if not by_run.keys() <= lengths.keys():  # none, or those of a changed file
         return chosen
     left = format_duration(trainer.stopwatch.left)
     trainer.console.info(f"refit: training with the validation data, {left} left")
-    entries = [(_without_validation(by_run[run].candidate), lengths[run]) for run in lengths]
+    entries = [(_without_validation(r.candidate), lengths[run]) for run, r in by_run.items()]
     trained = {result.candidate.name: result for result in trainer.train_candidates(entries)}
-    if len(trained) < len(lengths):
+    if len(trained) < len(entries):
         return chosen
     return dataclasses.replace(
         chosen,

@@ -119,6 +119,14 @@ def test_it_needs_time(left: float, workers: int, trains: bool, tmp_path: Path) 
     assert refit(again, before) == after
 
 
+def test_a_decision_about_other_networks_is_ignored(tmp_path: Path) -> None:
+    trainer: Any = FakeTrainer(tmp_path, left=1000)
+    trainer.decisions.record("epochs.refit", {"other.default.20": 5})
+    before = Chosen(result(NET), result(BASELINE))
+    assert refit(trainer, before) == before
+    assert trainer.entries == []
+
+
 def test_if_one_training_fails_both_networks_remain(tmp_path: Path) -> None:
     trainer: Any = FakeTrainer(tmp_path, left=1000, failing=("plain",))
     before = Chosen(result(NET), result(BASELINE))
