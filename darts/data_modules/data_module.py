@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple, TypedDict
+from typing import Any, ClassVar, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
@@ -51,6 +51,7 @@ class DataModule(ABC):
     Args:
         config: Configuration of a search or a retraining.
         ranks: Processes of the run. Each takes its share of every batch, on its own device.
+        source: The data set, if it is loaded already with the same ``load_options``.
 
     Attributes:
         name: Name in the registry.
@@ -71,14 +72,15 @@ class DataModule(ABC):
     source: object
     target_names: tuple[str, ...]
 
-    def __init__(self, config: SearchConfig | RetrainConfig, ranks: Ranks) -> None:
+    def __init__(
+        self, config: SearchConfig | RetrainConfig, ranks: Ranks, source: object | None = None
+    ) -> None:
         self.config, self.ranks = config, ranks
         self.subsets: dict[str, Tensor] = {}
-        dataset, kind = config.dataset, data_kind(config)
-        names = {field.name for field in dataclasses.fields(SOURCES[dataset.name].options)}
-        names.update(_LOAD_KEYS)
-        options = {name: value for name, value in vars(dataset).items() if name in names}
-        self.source = ranks.local_main_first(lambda: load(dataset.name, kind=kind, **options))
+        if source is None:
+            name, kind, options = config.dataset.name, data_kind(config), load_options(config)
+            source = ranks.local_main_first(lambda: load(name, kind=kind, **options))
+        self.source = source
 
     @abstractmethod
     def network_sizes(self, space: Space) -> dict[str, int]:
@@ -178,12 +180,25 @@ class DataModule(ABC):
             )
 
 
-def make_data_module(config: SearchConfig | RetrainConfig, ranks: Ranks) -> DataModule:
-    """Return the data module for the configured data set, or raise ValueError if there is none."""
+def load_options(config: SearchConfig | RetrainConfig) -> dict[str, Any]:
+    """Return the settings of a data set that decide what is loaded, by name."""
+    dataset = config.dataset
+    names = {field.name for field in dataclasses.fields(SOURCES[dataset.name].options)}
+    names.update(_LOAD_KEYS)
+    return {name: value for name, value in vars(dataset).items() if name in names}
+
+
+def make_data_module(
+    config: SearchConfig | RetrainConfig, ranks: Ranks, source: object | None = None
+) -> DataModule:
+    """Return the data module for the configured data set, or raise ValueError if there is none.
+
+    ``source`` is the data set if it is loaded already with the same ``load_options``.
+    """
     kind = data_kind(config)
     for module in DATA_MODULES.values():
         if kind in module.data_kinds:
-            return module(config, ranks)
+            return module(config, ranks, source)
     raise ValueError(
         f"dataset={config.dataset.name}: no data module handles {kind}; register one in "
         f"darts/data_modules"

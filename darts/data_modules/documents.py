@@ -25,8 +25,10 @@ class DocumentDataModule(LabeledDataModule[LabeledTexts]):
     sample_noun = "texts"
     source: Documents
 
-    def __init__(self, config: SearchConfig | RetrainConfig, ranks: Ranks) -> None:
-        super().__init__(config, ranks)
+    def __init__(
+        self, config: SearchConfig | RetrainConfig, ranks: Ranks, source: object | None = None
+    ) -> None:
+        super().__init__(config, ranks, source)
         self.target_names = self.source.classes
 
     def network_sizes(self, space: Space) -> dict[str, int]:

@@ -27,8 +27,10 @@ class PairDataModule(DataModule):
     sample_noun = "pairs"
     source: Pairs
 
-    def __init__(self, config: SearchConfig | RetrainConfig, ranks: Ranks) -> None:
-        super().__init__(config, ranks)
+    def __init__(
+        self, config: SearchConfig | RetrainConfig, ranks: Ranks, source: object | None = None
+    ) -> None:
+        super().__init__(config, ranks, source)
         self.target_names = self.source.target_vocabulary.words
 
     def network_sizes(self, space: Space) -> dict[str, int]:

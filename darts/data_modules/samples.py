@@ -33,8 +33,10 @@ class SampleDataModule(LabeledDataModule[Images]):
     data_kinds = ("images", "rows", "audio")
     source: Source
 
-    def __init__(self, config: SearchConfig | RetrainConfig, ranks: Ranks) -> None:
-        super().__init__(config, ranks)
+    def __init__(
+        self, config: SearchConfig | RetrainConfig, ranks: Ranks, source: object | None = None
+    ) -> None:
+        super().__init__(config, ranks, source)
         self.target_names = tuple(self.source.classes)
 
     def network_sizes(self, space: Space) -> dict[str, int]:
