@@ -40,15 +40,22 @@ class Stopwatch:
     Args:
         total: The budget in seconds.
         decisions: File that stores the time.
+        begin: Start of this process's part of the run, by the clock; None for now.
         clock: Returns the time in seconds.
     """
 
     def __init__(
-        self, total: float, decisions: Decisions, *, clock: Callable[[], float] = time.monotonic
+        self,
+        total: float,
+        decisions: Decisions,
+        *,
+        begin: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.total, self._decisions, self._clock = total, decisions, clock
         self._previous = decisions.decide("seconds", float, lambda: 0.0)
-        self._start = self._saved = clock()
+        self._saved = clock()
+        self._start = self._saved if begin is None else begin
 
     @property
     def seconds(self) -> float:

@@ -48,6 +48,7 @@ class Proposer:
         config: Configuration of the run.
         networks: Networks of the family.
         leader: Genotype of the best baseline, as text.
+        seconds_per_epoch: Seconds of an epoch of the leader's training.
         facts: Facts of the data.
         directory: Directory of the run.
         decisions: Saves decisions that depend on the time.
@@ -61,6 +62,7 @@ class Proposer:
     config: FindConfig
     networks: Networks
     leader: str
+    seconds_per_epoch: float
     facts: DataFacts
     directory: Path
     decisions: Decisions
@@ -187,20 +189,25 @@ class Proposer:
 
     def _affordable_epochs(self, methods: Sequence[str]) -> int:
         """Return the number of epochs of each search; 0 if too few fit the time."""
-        slowest = 1e-3
         if not methods:
             return 0
-        for method in methods:
-            overrides = (*self._search_overrides(method, MIN_SEARCH_EPOCHS), "dry_run=true")
-            with redirect_output(self.directory / "runs" / "measure-search.log"):
-                values = run_command("search", overrides, self.directory / "runs" / "measure")
-            slowest = max(slowest, float(str(values["estimated_seconds"])) / MIN_SEARCH_EPOCHS)
         rounds = -(-len(methods) // max(self.workers, 1))
-        epochs = int((1 - EVOLUTION_SHARE) * self.seconds / (rounds * slowest))
+        seconds = (1 - EVOLUTION_SHARE) * self.seconds / rounds
+        # An epoch of a supernet takes longer than one of a network. If there is no time for the
+        # network, measuring the supernet would only waste time.
+        slowest = max(self.seconds_per_epoch, 1e-3)
+        if seconds >= MIN_SEARCH_EPOCHS * slowest:
+            for method in methods:
+                overrides = (*self._search_overrides(method, MIN_SEARCH_EPOCHS), "dry_run=true")
+                with redirect_output(self.directory / "runs" / "measure-search.log"):
+                    values = run_command("search", overrides, self.directory / "runs" / "measure")
+                estimate = float(str(values["estimated_seconds"])) / MIN_SEARCH_EPOCHS
+                slowest = max(slowest, estimate)
+        epochs = int(seconds / slowest)
         if epochs < MIN_SEARCH_EPOCHS:
             self.log(
-                f"no gradient search: the time allows {epochs} epochs; at least "
-                f"{MIN_SEARCH_EPOCHS} are needed"
+                f"no gradient search: fewer than {MIN_SEARCH_EPOCHS} epochs fit the time, which "
+                "hardly change the alphas"
             )
             return 0
         return min(epochs, MAX_SEARCH_EPOCHS)

@@ -2,7 +2,7 @@
 
 No training before may use the validation data, because all choices depend on validation scores.
 After the last choice, the best network and the best baseline train once more with these data. Small
-data sets gain most, because up to a quarter of their training samples is held out.
+data sets gain most, because up to a fifth of their training samples is held out.
 """
 
 from __future__ import annotations

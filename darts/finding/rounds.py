@@ -30,6 +30,10 @@ CONTENTION = 1.4
 """Assumed slowdown by simultaneous trainings, until complete trainings show the real one."""
 
 
+LARGER_SPEED = 2.0
+"""By how much a larger network of the same space may need less time per MAC."""
+
+
 class Stopped(Exception):
     """The user has interrupted the run; everything that is complete is saved."""
 
@@ -100,8 +104,13 @@ class Trainer:
         def choose() -> dict[str, int]:
             if epochs is not None:
                 return dict.fromkeys(by_run, epochs)
-            costs = {run: self.seconds_per_epoch(candidate) for run, candidate in by_run.items()}
-            time = RoundTime(seconds * max(self.workers, 1), self.max_epochs, RUN_OVERHEAD)
+            total = seconds * max(self.workers, 1)
+            costs: dict[str, float] = {}
+            for run, candidate in by_run.items():
+                bound = self._lower_bound(candidate)
+                is_hopeless = len(costs) > 0 and MIN_EPOCHS * bound > total
+                costs[run] = bound if is_hopeless else self.seconds_per_epoch(candidate)
+            time = RoundTime(total, self.max_epochs, RUN_OVERHEAD)
             return time.divide(costs, min_epochs=MIN_EPOCHS, equal=self.equal)
 
         lengths = self.decisions.decide(f"epochs.{name}", dict[str, int], choose)
@@ -159,8 +168,9 @@ class Trainer:
     def seconds_per_epoch(self, candidate: Candidate) -> float:
         """Return the seconds per epoch, from a complete training of the network or predicted.
 
-        Predictions are multiplied by the median ratio of measured to predicted seconds per epoch
-        over all complete trainings.
+        Predictions are multiplied by the ratio of measured to predicted seconds per epoch: the
+        largest of the same family's trainings, so that the round does not take longer than
+        planned, or else the median of all trainings.
         """
         trained = list(self.results.values())
         own = [
@@ -171,9 +181,7 @@ class Trainer:
         ]
         if own:
             return max(own, key=lambda result: result.epochs).seconds_per_epoch
-        ratios = [r.seconds_per_epoch / self._predicted(r.candidate) for r in trained]
-        factor = statistics.median(ratios) if ratios else CONTENTION if self.workers > 1 else 1.0
-        return factor * self._predicted(candidate)
+        return self._ratio(candidate.family) * self._predicted(candidate)
 
     def stopping(self) -> bool:
         """Advance the progress bar; return whether a signal has arrived."""
@@ -183,6 +191,36 @@ class Trainer:
             self._shown = seconds
         self.stopwatch.save()
         return self.interrupt.received is not None
+
+    def _ratio(self, family: str) -> float:
+        """Return by how much trainings of a family take longer than predicted."""
+        ratios: dict[str, list[float]] = {}
+        for result in self.results.values():
+            ratio = result.seconds_per_epoch / self._predicted(result.candidate)
+            ratios.setdefault(result.candidate.family, []).append(ratio)
+        if family in ratios:
+            return max(ratios[family])
+        if ratios:
+            return statistics.median(ratio for own in ratios.values() for ratio in own)
+        return CONTENTION if self.workers > 1 else 1.0
+
+    def _lower_bound(self, candidate: Candidate) -> float:
+        """Return a lower bound of the seconds per epoch without a measurement; 0 if unknown.
+
+        Networks of one space need similar times per MAC, and the larger ones rather less. A
+        measured step of a network that is far too large would take several seconds.
+        """
+        networks = self.networks[candidate.family]
+        if (candidate.family, candidate.genotype) in self._speeds:
+            return 0.0
+        times = [
+            seconds / self.networks[family].costs(genotype).macs
+            for (family, genotype), seconds in self._speeds.items()
+            if self.networks[family].family.space == networks.family.space
+        ]
+        if not times:
+            return 0.0
+        return min(times) * networks.costs(candidate.genotype).macs / LARGER_SPEED
 
     def _predicted(self, candidate: Candidate) -> float:
         key = (candidate.family, candidate.genotype)

@@ -25,7 +25,7 @@ class Setting:
 
 DEFAULT = Setting("default", {})
 
-MAX_SHARE = 0.25
+MAX_SHARE = 0.2
 """Largest share of the training samples that is held out for validation."""
 
 
@@ -61,7 +61,7 @@ def batch_size(facts: DataFacts) -> int:
 def validation_share(samples: int) -> float:
     """Return the share of the training samples to hold out.
 
-    It gives about 2,000 validation samples, but at least a tenth and at most a quarter of the
+    It gives about 2,000 validation samples, but at least a tenth and at most a fifth of the
     training samples. More validation samples make the choice between networks more reliable.
     """
     return min(max(2000 / max(samples, 1), 0.1), MAX_SHARE)

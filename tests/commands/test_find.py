@@ -113,7 +113,7 @@ def test_the_result_and_the_best_baseline_train_on_all_training_samples_at_last(
         summary["genotype"],
         summary["baseline_genotype"],
     }
-    held_out, samples = 0.25, 142
+    held_out, samples = 0.2, 142
     for row in refits:
         assert (row["valid_accuracy"], row["valid_loss"]) == ("", "")
         with np.load(found.directory / "runs" / row["directory"] / "split.npz") as split:

@@ -78,3 +78,9 @@ def test_the_stopwatch_counts_all_resumes(tmp_path: Path) -> None:
     assert resumed.left == pytest.approx(MARGIN * 50 - resumed.seconds)
     now += 1000
     assert resumed.left == 0
+
+
+def test_the_time_before_the_run_directory_exists_counts(tmp_path: Path) -> None:
+    decisions = Decisions(tmp_path / "decisions.json")
+    stopwatch = Stopwatch(50, decisions, begin=93.0, clock=lambda: 100.0)
+    assert stopwatch.seconds == 7

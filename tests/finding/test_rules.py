@@ -29,7 +29,7 @@ def test_an_epoch_has_about_forty_steps(samples: int, expected: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("samples", "share"), [(100, 0.25), (8000, 0.25), (10_000, 0.2), (50_000, 0.1)]
+    ("samples", "share"), [(100, 0.2), (8000, 0.2), (16_000, 0.125), (50_000, 0.1)]
 )
 def test_about_two_thousand_samples_are_held_out(samples: int, share: float) -> None:
     assert validation_share(samples) == share
