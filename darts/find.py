@@ -13,6 +13,7 @@ References:
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Mapping
 
 from darts.config import ConfigError, FindConfig, Invocation, launch, rank_and_size
@@ -55,24 +56,31 @@ def find(config: FindConfig, invocation: Invocation) -> JsonObject:
             trainings of a stage failed.
         Interrupted: If a signal arrived; everything that is complete is saved.
     """
+    begin = time.monotonic()
     facts, networks = make_networks(config)  # a problem of the data should leave no run behind
     with RunDirectory(invocation.directory.resolve(), "find") as run:
         run.start_or_resume(config, invocation)
-        summary = run_stages(config, run, facts, networks)
+        summary = run_stages(config, run, facts, networks, begin)
     print_results(summary, run)
     return summary
 
 
 def run_stages(
-    config: FindConfig, run: RunDirectory, facts: DataFacts, networks: Mapping[str, Networks]
+    config: FindConfig,
+    run: RunDirectory,
+    facts: DataFacts,
+    networks: Mapping[str, Networks],
+    begin: float,
 ) -> JsonObject:
     """Execute all stages that are not complete; return the summary.
+
+    The time since ``begin``, by ``time.monotonic``, counts as time of the run.
 
     Raises:
         ConfigError, Interrupted: As ``find``.
     """
     decisions = Decisions(run.path / FILE)
-    stopwatch = Stopwatch(budget_seconds(config.budget), decisions)
+    stopwatch = Stopwatch(budget_seconds(config.budget), decisions, begin=begin)
     first = next(iter(networks.values()))
     metric = (first.config.metric, first.config.task.metrics[first.config.metric])
     benchmark = Benchmark.from_config(config.benchmark, first.space)

@@ -97,6 +97,15 @@ def decode(
         raise FileError(f"cannot read the image {path}: {one_line(error)}") from None
 
 
+def image_shape(path: str) -> tuple[int, int] | None:
+    """Return width and height of an image file from its header; None if it cannot be read."""
+    try:
+        with _open_image(path) as file:
+            return file.width, file.height
+    except Exception:  # a damaged file may raise any error; decoding it explains the problem
+        return None
+
+
 @contextlib.contextmanager
 def _open_image(path: StrPath) -> Iterator[Image.Image]:
     """Open an image without decoding its pixels."""

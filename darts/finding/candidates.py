@@ -11,7 +11,7 @@ import torch
 
 from darts.comparing.plan import as_overrides
 from darts.config import ConfigError, RetrainConfig, compose
-from darts.data_modules import DataModule, make_data_module
+from darts.data_modules import DataModule, load_options, make_data_module
 from darts.finding.families import Family
 from darts.finding.rules import DEFAULT, Setting, Values
 from darts.hpo.commands import merge_overrides, trial_config
@@ -69,7 +69,7 @@ class Networks:
         seed: Seed of all trainings.
         metric: Steering metric; None for that of the task.
         limits: Upper limits of the networks, by name of a field of ``Costs``.
-        loaded: Data sets that were loaded so far, by their configuration; families share it.
+        loaded: Data that was loaded so far, by its configuration; families share it.
     """
 
     family: Family
@@ -143,11 +143,14 @@ class Networks:
 
     @property
     def data(self) -> DataModule:
-        """The data set, loaded once for all families with the same settings of the data."""
+        """The data set; families with the same settings of the data share what is loaded."""
         config = self.config
         key = f"{config.dataset} {config.task} {config.loader} {config.validation}"
         if key not in self.loaded:
-            self.loaded[key] = make_data_module(config, Ranks(config.device))
+            options = load_options(config)
+            sources = (m.source for m in self.loaded.values() if load_options(m.config) == options)
+            ranks = Ranks(config.device)
+            self.loaded[key] = make_data_module(config, ranks, next(sources, None))
         return self.loaded[key]
 
     def fits(self, genotype: AnyGenotype | str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from darts.config import RetrainConfig
 from darts.data_modules import DataModule
@@ -31,6 +31,12 @@ class DataFacts:
     def side(self) -> int:
         """The shorter side of an image in pixels; 0 for other data."""
         return min(self.shape[1:]) if len(self.shape) == 3 else 0
+
+    def resized(self, side: object) -> DataFacts:
+        """Return the facts of images of another size, ``side`` by ``side``; the same for None."""
+        if not isinstance(side, int):
+            return self
+        return replace(self, shape=(*self.shape[:-2], side, side))
 
     @classmethod
     def read(cls, config: RetrainConfig, data: DataModule) -> DataFacts:

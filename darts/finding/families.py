@@ -84,7 +84,7 @@ _IMAGES = (
     Family(
         "convnet",
         "macro",
-        {"space.skeleton": "plain", "space.channels": 32, "space.cells": 2},
+        {"space.skeleton": "plain", "space.channels": 48, "space.cells": 2},
         _CONVNETS,
     ),
     Family(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from pathlib import Path
 from typing import cast
 
 from darts.config import ConfigError, FindConfig, RetrainConfig, compose, group_options, one_of
-from darts.data_modules import DataModule
 from darts.data_modules.compatibility import data_kind
 from darts.finding.candidates import (
     ANY_GENOTYPE,
@@ -18,6 +18,7 @@ from darts.finding.candidates import (
 )
 from darts.finding.facts import DataFacts
 from darts.finding.families import BASELINES, FAMILIES, Family
+from darts.finding.image_sizes import ImageFiles, image_sizes, with_sizes
 from darts.finding.rules import MAX_SHARE, Values, recipe, validation_share
 from darts.hpo.commands import merge_overrides
 from darts.spaces import SPACES
@@ -82,6 +83,9 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
     declared = _declared(config)
     kind = data_kind(declared)
     families = _families(config, declared, kind)
+    sizes = _image_sizes(config, declared)
+    if sizes:
+        families = with_sizes(families, sizes)
     holds_out = kind in ("images", "audio", "rows", "documents")
     share: Values = {"validation": MAX_SHARE} if holds_out else {}
     first = _networks(config, families[0], share)
@@ -90,13 +94,13 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
         total = facts.samples / (1 - MAX_SHARE)
         share["validation"] = held_out = validation_share(round(total))
         facts = dataclasses.replace(facts, samples=round(total * (1 - held_out)))
-    values = recipe(facts) | share
+    flip: Values = {}
     if kind == "images":
-        values["dataset.flip"] = bool(getattr(declared.dataset, "flip", False))
+        flip["dataset.flip"] = bool(getattr(declared.dataset, "flip", False))
     networks = {}
-    loaded: dict[str, DataModule] = {}
     for family in families:
-        own = dataclasses.replace(_networks(config, family, values), loaded=loaded)
+        values = recipe(facts.resized(family.sizes.get("dataset.size"))) | share | flip
+        own = dataclasses.replace(_networks(config, family, values), loaded=first.loaded)
         baselines = {name: canonical(text) for name, text in family.baselines.items()}
         if config_chooses_space(config):
             largest = largest_architecture(own)
@@ -137,6 +141,16 @@ def _families(config: FindConfig, declared: RetrainConfig, kind: str) -> tuple[F
     published = list(SPACES[space].published)[:MAX_PUBLISHED]
     baselines = BASELINES.get(space, {name: name for name in published})
     return (Family(space, space, {}, baselines),)
+
+
+def _image_sizes(config: FindConfig, declared: RetrainConfig) -> tuple[int, ...]:
+    """Return the sizes of the user's image files to train on; none if the user has chosen one."""
+    dataset = declared.dataset
+    chosen = any(item.startswith("dataset.size=") for item in user_overrides(config))
+    if dataset.name != "imagefolder" or dataset.root is None or chosen:
+        return ()
+    files = ImageFiles.read(Path(dataset.root).expanduser())
+    return () if files is None else image_sizes(files)
 
 
 def _networks(config: FindConfig, family: Family, values: Values) -> Networks:

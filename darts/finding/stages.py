@@ -15,6 +15,7 @@ from darts.config import FindConfig
 from darts.finding.budget import RUN_OVERHEAD
 from darts.finding.candidates import Candidate
 from darts.finding.facts import DataFacts
+from darts.finding.image_sizes import larger_families
 from darts.finding.proposals import Proposer
 from darts.finding.refit import refit_reserve
 from darts.finding.results import Result, best_of, ranked
@@ -34,6 +35,9 @@ RACED_BASELINES = 2
 """Baselines that take part in the race."""
 
 MAX_PROPOSALS = 12
+
+LARGE_EPOCHS = 8
+"""Smallest number of epochs in the final that make larger images worth a try."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,8 @@ class Stages:
 
         If time is short, there are none, unless the user wants some or the space can vary the best
         of all baselines: an LSTM or a bag of words that beats all transformers will probably also
-        beat those that a search proposes.
+        beat those that a search proposes. Larger images are then worth more than networks that no
+        training has compared.
         """
         trainer, best = self.trainer, baselines[0].candidate
         leader = next((r.candidate for r in baselines if self._can_vary(r.candidate)), best)
@@ -89,10 +94,14 @@ class Stages:
         if self.config.plan.proposals is None and not varied and self._is_short():
             trainer.console.info(f"no proposals: time is short, and no space varies {best.name}")
             return []
+        if self.config.plan.proposals is None and self._is_short() and self._larger_images(best):
+            trainer.console.info("no proposals: time is short; larger images are tried instead")
+            return []
         proposer = Proposer(
             dataclasses.replace(self.config, workers=trainer.workers),
             trainer.networks[leader.family],
             leader.genotype,
+            trainer.seconds_per_epoch(leader),
             self.facts,
             trainer.directory,
             trainer.decisions,
@@ -130,7 +139,8 @@ class Stages:
     def compare_settings(self, leader: Candidate) -> Setting:
         """Train the best candidate so far with other hyperparameters; return the best setting."""
         networks = self.trainer.networks[leader.family]
-        options = settings(self.facts, networks.values, networks.user_keys)
+        facts = self.facts.resized(networks.family.sizes.get("dataset.size"))
+        options = settings(facts, networks.values, networks.user_keys)
         if not self.config.plan.settings or not options:
             return leader.setting
         entrants = [leader, *(dataclasses.replace(leader, setting=option) for option in options)]
@@ -140,6 +150,8 @@ class Stages:
     def train_finalists(self, found: Sequence[Candidate], setting: Setting) -> list[Result]:
         """Train the first of ``found`` and the best baseline; return the results, best first.
 
+        The best baseline also takes part with larger images if there is time for it.
+
         Without found networks, train the best baseline also with the default setting, because the
         best setting of short trainings may not be the best of long ones, and the second baseline.
         """
@@ -148,7 +160,11 @@ class Stages:
         for result in ranked(results, self.trainer.metric[1]):
             by_name.setdefault(result.candidate.name, result.candidate)
         baselines = list(by_name.values())
-        chosen = [baselines[0], *(found[: self._finalists()] or baselines[1:2])]
+        larger = self._larger_images(baselines[0])
+        others = found[: self._finalists()]
+        if not others and not larger:
+            others = baselines[1:2]
+        chosen = [baselines[0], *larger, *others]
         entrants = [dataclasses.replace(candidate, setting=setting) for candidate in chosen]
         if not found and setting != DEFAULT:
             entrants.insert(1, dataclasses.replace(baselines[0], setting=DEFAULT))
@@ -156,6 +172,32 @@ class Stages:
         if self.config.plan.refit:
             seconds -= refit_reserve(self.trainer, entrants[0])
         return self.trainer.round("final", entrants, seconds, self.config.plan.epochs)
+
+    def _larger_images(self, baseline: Candidate) -> list[Candidate]:
+        """Return a baseline with the largest images for which ``LARGE_EPOCHS`` fit the final.
+
+        In short trainings of equal time, networks for larger images have too few epochs to win.
+        """
+        trainer = self.trainer
+        families = [networks.family for networks in trainer.networks.values()]
+        larger = {
+            family.name: dataclasses.replace(
+                baseline, name=f"{family.name}-{key}", family=family.name
+            )
+            for family in larger_families(families, baseline.family)
+            for key, genotype in family.baselines.items()
+            if genotype == baseline.genotype
+        }
+
+        def choose() -> str:
+            seconds = trainer.stopwatch.left * min(max(trainer.workers, 1) / 2, 1)
+            for name, candidate in larger.items():
+                if LARGE_EPOCHS * trainer.seconds_per_epoch(candidate) <= seconds:
+                    return name
+            return ""
+
+        chosen = trainer.decisions.decide("larger_images", str, choose) if larger else ""
+        return [larger[chosen]] if chosen in larger else []
 
     def _round(self, name: str, candidates: Sequence[Candidate], seconds: float) -> list[Result]:
         """Train candidates; return an empty list if there is no time for at least two of them."""

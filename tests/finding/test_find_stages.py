@@ -15,6 +15,7 @@ from darts.finding import stages
 from darts.finding.candidates import Candidate
 from darts.finding.decisions import Decisions
 from darts.finding.facts import DataFacts
+from darts.finding.families import Family
 from darts.finding.results import Result
 from darts.finding.rules import DEFAULT, Setting
 from darts.finding.stages import FINAL_SHARES, Stages
@@ -47,6 +48,10 @@ class FakeTrainer:
     max_epochs: int = 100
     directory: Path = Path()
     train: Any = None
+    families: dict[str, Family] = field(
+        default_factory=lambda: {n: Family(n, f"space of {n}", {}, {}) for n in "ab"}
+    )
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def add(self, *results: Result) -> list[Result]:
         self.results |= {result.run: result for result in results}
@@ -58,7 +63,10 @@ class FakeTrainer:
             return name not in self.fixed
 
         data = SimpleNamespace(subsets={}, retrain_loaders=lambda: None)
-        return {n: SimpleNamespace(can_vary=can_vary, data=data, user_keys=set()) for n in "ab"}
+        return {
+            name: SimpleNamespace(can_vary=can_vary, data=data, user_keys=set(), family=family)
+            for name, family in self.families.items()
+        }
 
     @property
     def console(self) -> Any:
@@ -66,6 +74,9 @@ class FakeTrainer:
 
     def stopping(self) -> bool:
         return False
+
+    def seconds_per_epoch(self, candidate: Candidate) -> float:
+        return self.seconds.get(candidate.family, 1.0)
 
     def round(
         self, name: str, candidates: Sequence[Candidate], seconds: float, epochs: int | None
@@ -168,6 +179,47 @@ def test_a_bad_setting_of_the_best_baseline_does_not_make_another_one_the_best(
     make(trainer).train_finalists([], DEFAULT)
     _, entrants, _ = trainer.rounds[0]
     assert [c.name for c in entrants] == ["a-1", "b-1"]
+
+
+NETWORK = {"x": "a-1"}
+SIZES = {
+    name: Family(name, "macro", {"space.channels": 8, "dataset.size": size}, NETWORK)
+    for name, size in (("a", 32), ("a_64px", 64), ("a_128px", 128))
+} | {"b": Family("b", "macro", {"space.channels": 16, "dataset.size": 256}, NETWORK)}
+
+
+@pytest.mark.parametrize(
+    ("workers", "seconds", "expected"),
+    [
+        (2, 100.0, ["a_128px-x"]),
+        (2, 130.0, ["a_64px-x"]),  # 8 epochs on 128 pixels take more than 1,000 seconds
+        (1, 100.0, ["a_64px-x"]),
+        (1, 300.0, []),
+    ],
+)
+def test_the_best_baseline_enters_the_final_with_larger_images(
+    trainer: FakeTrainer, workers: int, seconds: float, expected: list[str]
+) -> None:
+    trainer.families, trainer.workers = SIZES, workers
+    trainer.seconds = {"a_64px": seconds / 4, "a_128px": seconds}
+    trainer.add(result(candidate("a-1"), 0.9), result(candidate("b-1"), 0.8))
+    make(trainer).train_finalists([candidate("a-2", "evolution")], HIGH)
+    _, entrants, _ = trainer.rounds[0]
+    assert [c.name for c in entrants] == ["a-1", *expected, "a-2"]
+    assert all(c.genotype == "a-1" and c.is_baseline for c in entrants[:-1])
+
+
+def test_a_short_run_tries_larger_images_instead_of_proposals(
+    trainer: FakeTrainer, leaders: list[str]
+) -> None:
+    trainer.families = SIZES
+    baselines = trainer.add(result(candidate("a-1"), 0.9, 100.0))
+    trainer.seconds = {"a_64px": 60.0, "a_128px": 240.0}
+    assert make(trainer).propose(baselines) == []
+    assert len(make(trainer, "plan.proposals=1").propose(baselines)) == 1
+    make(trainer).train_finalists([], DEFAULT)
+    _, entrants, _ = trainer.rounds[0]
+    assert [(c.name, c.family) for c in entrants] == [("a-1", "a"), ("a_64px-x", "a_64px")]
 
 
 def test_nothing_is_proposed_if_time_is_short_and_no_baseline_can_be_varied(

@@ -1,0 +1,108 @@
+"""Which sizes of images are tried, from the files of a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from darts.config import FindConfig, compose
+from darts.finding.facts import DataFacts
+from darts.finding.families import FAMILIES
+from darts.finding.image_sizes import LARGER, ImageFiles, image_sizes, with_sizes
+from darts.finding.rules import settings
+from darts.finding.setup import make_networks
+
+
+def write_images(root: Path, side: int, count: int = 12) -> Path:
+    for index in range(count):
+        folder = root / ("even", "odd")[index % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (side + index, side), (20 * index, 0, 0)).save(folder / f"{index}.png")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("count", "side", "expected"),
+    [
+        (5000, 28, (28,)),
+        (5000, 3, (8,)),
+        (5000, 40, (40,)),
+        (5000, 48, (32, 48)),
+        (5000, 64, (32, 64)),
+        (5000, 66, (32, 66)),
+        (5000, 100, (32, 64, 100)),
+        (5000, 500, (32, 64, 128)),
+        (5000, 4000, (64,)),
+    ],
+)
+def test_sizes_follow_from_the_files(count: int, side: int, expected: tuple[int, ...]) -> None:
+    assert image_sizes(ImageFiles(count, side)) == expected
+
+
+def test_the_side_is_the_median_of_the_readable_files(tmp_path: Path) -> None:
+    write_images(tmp_path / "train", 40)
+    (tmp_path / "train" / "odd" / "damaged.png").write_bytes(b"no image")
+    (tmp_path / "train" / "odd" / "notes.txt").write_text("no image")
+    assert ImageFiles.read(tmp_path) == ImageFiles(13, 40)
+    assert ImageFiles.read(tmp_path / "missing") is None
+
+
+def test_only_some_families_train_on_larger_images() -> None:
+    families = with_sizes(FAMILIES["images"], (32, 64, 100))
+    small = families[: len(FAMILIES["images"])]
+    assert [family.name for family in small] == [family.name for family in FAMILIES["images"]]
+    assert {family.sizes["dataset.size"] for family in small} == {32}
+    larger = [(family.name, family.sizes["dataset.size"]) for family in families[len(small) :]]
+    assert larger == [
+        *((f"{name}_64px", 64) for name in LARGER),
+        *((f"{name}_100px", 100) for name in LARGER),
+    ]
+    only = with_sizes(FAMILIES["images"][-1:], (32, 64))
+    assert [family.name for family in only] == ["darts", "darts_64px"]
+
+
+def networks_of(root: Path, *overrides: str) -> dict[str, tuple[int, int, int]]:
+    config = compose("find", ["dataset=imagefolder", f"dataset.root={root}", *overrides])
+    assert isinstance(config, FindConfig)
+    _, networks = make_networks(config)
+    result = {}
+    for name, own in networks.items():
+        shape = own.data.sample_shape
+        padding = own.config.dataset.padding  # type: ignore[attr-defined]
+        cutout = own.config.cutout
+        assert cutout == 0
+        result[name] = (shape[1], shape[2], padding)
+    return result
+
+
+def test_networks_train_on_their_sizes_with_fitting_augmentation(tmp_path: Path) -> None:
+    root = write_images(tmp_path, 64, 40)
+    seen = networks_of(root)
+    assert seen["convnet"] == seen["darts"] == (32, 32, 4)
+    assert seen["convnet_64px"] == seen["resnet_64px"] == (64, 64, 8)
+    assert networks_of(root, "dataset.size=16")["convnet"] == (16, 16, 2)
+    assert "convnet_64px" not in networks_of(root, "dataset.size=16")
+
+
+def test_networks_for_one_size_share_the_pixels(tmp_path: Path) -> None:
+    root = write_images(tmp_path, 64, 40)
+    config = compose("find", ["dataset=imagefolder", f"dataset.root={root}"])
+    assert isinstance(config, FindConfig)
+    facts, networks = make_networks(config)
+    sources = {name: id(own.data.source) for name, own in networks.items()}
+    assert sources["convnet"] == sources["darts"] != sources["convnet_64px"]
+    assert facts.samples == 26  # 40 without a fifth for tests, and a fifth of the others
+
+
+def test_small_images_keep_their_size(tmp_path: Path) -> None:
+    assert set(networks_of(write_images(tmp_path, 24, 40)).values()) == {(24, 24, 3)}
+
+
+def test_the_erased_square_of_a_setting_fits_the_size_of_the_images() -> None:
+    facts = DataFacts("images", 1000, 10, (3, 32, 32)).resized(96)
+    assert facts == DataFacts("images", 1000, 10, (3, 96, 96))
+    values = {"optimizer.lr": 0.1, "optimizer.weight_decay": 0.1, "dataset.flip": False}
+    cutout = next(s for s in settings(facts, values, ()) if s.name == "cutout")
+    assert cutout.values == {"cutout": 32}
