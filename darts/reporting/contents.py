@@ -58,7 +58,7 @@ class _ConfigFile(TypedDict, total=False):
     """The values of ``config.yaml`` that a page computes with."""
 
     name: Name
-    metric: Name
+    metric: Name | None
     split: Name
     seed: Count | None
     epochs: Count | None

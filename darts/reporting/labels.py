@@ -19,5 +19,6 @@ def label(name: str) -> str:
 def headline_metrics(record: RunRecord) -> list[str]:
     """Return the names of the most important numbers that the run has, scores first."""
     scores = (f"test_{record.metric}", f"valid_{record.metric}", record.metric)
-    candidates = dict.fromkeys((*scores, *_RESULTS, *_COUNTS))
+    baseline = f"baseline_test_{record.metric}"
+    candidates = dict.fromkeys((*scores[:1], baseline, *scores[1:], *_RESULTS, *_COUNTS))
     return [name for name in candidates if record.numbers.get(name) is not None]

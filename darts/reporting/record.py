@@ -40,7 +40,7 @@ from darts.tracking import read_metrics
 from darts.tracking.ledger import PhaseCost
 from darts.typed_values import AtMost, Name, entry, typed_entries
 
-COMMANDS = ("search", "retrain", "evaluate", "tune")
+COMMANDS = ("search", "retrain", "evaluate", "tune", "find")
 """Commands whose runs reports support."""
 
 _MAX_EDGES = 300  # of a genotype
@@ -67,6 +67,7 @@ class RunRecord:
     importance: ImportanceFile | None  # edge importances of an evaluation
     trials: list[dict[str, str]]  # rows of trials.csv of a study
     best: BestTrial | None  # best trial of a study
+    candidates: list[dict[str, str]]  # rows of candidates.csv: the trainings of darts.find
     notes: tuple[str, ...] = ()  # a sentence about each damaged file that was left out
 
     @property
@@ -83,7 +84,7 @@ class RunRecord:
     @property
     def metric(self) -> str:
         """The steering metric, for example ``accuracy``."""
-        return str(self.config.get("metric", self.summary.get("metric", "accuracy")))
+        return str(self.config.get("metric") or self.summary.get("metric") or "accuracy")
 
     @property
     def split(self) -> str:
@@ -97,6 +98,8 @@ class RunRecord:
             return "finished"
         if self.command == "tune":
             return f"not finished: {len(self.trials)} trials"
+        if self.command == "find":
+            return "not finished"
         done = self.rows[-1]["epoch"] if self.rows else 0
         return f"not finished: epoch {done} of {self.config.get('epochs', '?')}"
 
@@ -162,6 +165,7 @@ def read_run(directory: Path) -> RunRecord:
         importance=importance,
         trials=files.optional("trials.csv", read_table) or [],
         best=files.optional("best.json", lambda path: best_of(_read_small(path))),
+        candidates=files.optional("candidates.csv", read_table) or [],
         notes=tuple(files.notes),
     )
 

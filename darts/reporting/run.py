@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from darts.escaping import for_html
 from darts.reporting.alphas import render_alphas
 from darts.reporting.architecture import render_architecture, render_edge_importance
+from darts.reporting.finding import render_candidates
 from darts.reporting.labels import headline_metrics, label
 from darts.reporting.markup import (
     Row,
@@ -51,6 +52,7 @@ def render_run(record: RunRecord, name: str, anchor: str, evaluations: NamedRuns
     head += "".join(paragraph(note, "warn") for note in record.notes)
     config = code_block(record.config_text, keep_lines=True)
     parts: dict[str, Callable[[], str]] = {
+        "candidates": lambda: render_candidates(record),
         "architecture": lambda: render_architecture(record, anchor),
         "edge importance": lambda: _render_importances({name: record, **evaluations}, anchor),
         "trials": lambda: render_study(record),

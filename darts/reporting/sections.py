@@ -47,18 +47,18 @@ def render_study(record: RunRecord) -> str:
     score = next((n for n in (record.metric, f"valid_{record.metric}") if n in names), None)
     if score is not None:
         points = [
-            (number, _parse_number(row.get(score, "")))
+            (number, parse_number(row.get(score, "")))
             for row in record.trials
-            if (number := _parse_number(row.get("trial", ""))) is not None
+            if (number := parse_number(row.get("trial", ""))) is not None
         ]
         line, percent = Line(score, points, dots=True), is_fraction(score)
         parts.append(charts([chart([line], label(score), percent=percent, x_label="trial")]))
-    body = [[_csv_cell(name, row.get(name, "")) for name in names] for row in record.trials]
+    body = [[csv_cell(name, row.get(name, "")) for name in names] for row in record.trials]
     parts.append(collapsible("All trials", table(names, body)))
     return "".join(parts)
 
 
-def _parse_number(text: str) -> float | None:
+def parse_number(text: str) -> float | None:
     """Return a finite number, or None if the text is anything else."""
     try:
         value = float(text)
@@ -67,9 +67,9 @@ def _parse_number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _csv_cell(name: str, text: str) -> TableCell:
+def csv_cell(name: str, text: str) -> TableCell:
     """Return the table cell of a value in a CSV file; integers are formatted as integers."""
-    value = _parse_number(text)
+    value = parse_number(text)
     if value is None:
         return TableCell(text)
     return table_cell(name, int(value) if value.is_integer() and "." not in text else value)

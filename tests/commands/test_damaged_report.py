@@ -23,6 +23,7 @@ FILES = {
     "retrain": ("confusion_test.svg",),  # the other files are like those of a search
     "evaluate": ("summary.json", "importance.json"),
     "tune": ("config.yaml", "overrides.json", "summary.json", "trials.csv", "best.json"),
+    "find": ("config.yaml", "overrides.json", "summary.json", "candidates.csv"),
 }
 STUDY = {  # a real study takes long
     "config.yaml": "name: study\nmetric: accuracy\nseed: 1\nbudget:\n  trials: 3\n  hours: null\n",
@@ -34,6 +35,15 @@ STUDY = {  # a real study takes long
     "best.json": '{"trial": 2, "parameters": {"optimizer.lr": 0.3, "auxiliary": true}, '
     '"command": "python -m darts.retrain space=mlp optimizer.lr=0.3"}',
 }
+FIND = {
+    "config.yaml": "name: find\nmetric: null\nseed: 1\nbudget:\n  minutes: 5\n  hours: null\n",
+    "overrides.json": '{"command": "find", "overrides": ["budget.minutes=5", "dataset=csv"]}',
+    "summary.json": '{"command": "find", "name": "find", "metric": "accuracy", "trainings": 2, '
+    '"test_accuracy": 0.75, "verdict": "The baseline won.", "outlook": "More would help.", '
+    '"seconds": 20.5, "seconds_preparation": 2.5, "seconds_final": 18.0, "gain": null}',
+    "candidates.csv": "candidate,origin,epochs,valid_accuracy,seconds,genotype\n"
+    'linear,baseline,3,0.5,4.0,"{""space"": ""mlp""}"\nnew,evolution,9,,5.5,x\n',
+}
 CASES = [(command, name) for command, names in FILES.items() for name in names]
 
 
@@ -42,14 +52,17 @@ def runs(
     commands: Any, search_run: Any, retrain_run: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """Copies of complete runs of each command, without the files that a page does not read."""
-    evaluation, study = (tmp_path_factory.mktemp(name) / "run" for name in ("evaluate", "tune"))
+    evaluation, study, find = (
+        tmp_path_factory.mktemp(name) / "run" for name in ("evaluate", "tune", "find")
+    )
     arguments = (f"checkpoint={retrain_run.directory}", "split=valid", "importance=true")
     commands.run("evaluate", evaluation, *arguments)
-    study.mkdir()
-    for name, content in STUDY.items():
-        (study / name).write_text(content)
+    for folder, files in ((study, STUDY), (find, FIND)):
+        folder.mkdir()
+        for name, content in files.items():
+            (folder / name).write_text(content)
     sources = {"search": search_run.directory, "retrain": retrain_run.directory}
-    sources |= {"evaluate": evaluation, "tune": study}
+    sources |= {"evaluate": evaluation, "tune": study, "find": find}
     copies = {}
     for command, source in sources.items():
         copies[command] = tmp_path_factory.mktemp("copy") / command
