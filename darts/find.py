@@ -21,17 +21,18 @@ from darts.finding.budget import Stopwatch, budget_seconds
 from darts.finding.candidates import Networks
 from darts.finding.conclusion import Conclusion, benchmark_scores, total_costs, write_files
 from darts.finding.decisions import FILE, Decisions
-from darts.finding.facts import DataFacts
 from darts.finding.gain import measure_gain
+from darts.finding.outlook import StageTimes, describe_times, outlook
 from darts.finding.refit import Chosen, refit
 from darts.finding.results import Result, ranked
 from darts.finding.rounds import Stopped, Trainer
-from darts.finding.rules import max_epochs
 from darts.finding.run_pool import RunPool
 from darts.finding.setup import check_config, choose_workers, make_networks
-from darts.finding.stages import Stages
+from darts.finding.stages import FINAL_SHARES, Stages
 from darts.judging.benchmark import Benchmark
 from darts.reading import JsonObject
+from darts.recipes.facts import DataFacts
+from darts.recipes.rules import max_epochs
 from darts.tracking import Console, format_duration, print_lines, print_summary
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
@@ -95,17 +96,20 @@ def run_stages(
         )
         trainer = Trainer(
             run.path, networks, metric, max_epochs(facts), config.plan.equal, pool, workers,
-            console, interrupt, stopwatch, decisions,
+            console, interrupt, stopwatch, decisions, StageTimes(decisions, stopwatch),
         )  # fmt: skip
         try:
-            chosen = choose(trainer, Stages(config, facts, trainer).run())
+            final = Stages(config, facts, trainer).run()
+            chosen = choose(trainer, final)
             if config.plan.refit:
+                trainer.times.begin("refit")
                 chosen = refit(trainer, chosen)
         except (Stopped, Interrupted):
             stopwatch.save(now=True)
             argument = shlex.quote(f"resume={run.path}")
             print_lines(f"stopped and saved; continue with: python -m darts.find {argument}")
             raise Interrupted(128 + (interrupt.received or 0)) from None
+        stage_seconds = trainer.times.seconds()
         conclusion = conclude(trainer, chosen)
         results = list(trainer.results.values())
         write_files(run, conclusion, results)
@@ -116,6 +120,14 @@ def run_stages(
                 **benchmark_scores(benchmark, conclusion),
                 "trainings": len(results),
                 "seconds": stopwatch.seconds,
+                **{f"seconds_{stage}": seconds for stage, seconds in stage_seconds.items()},
+                "outlook": outlook(
+                    final,
+                    trainer.max_epochs,
+                    skipped=trainer.skipped,
+                    workers=workers,
+                    share=FINAL_SHARES[0],
+                ),
                 **total_costs(results, trainer.search_summaries),
                 "seed": config.seed,
             }
@@ -168,10 +180,17 @@ def print_results(summary: JsonObject, run: RunDirectory) -> None:
         "parameters", "baseline_parameters", "macs", "trainings", "seconds", "joules", "genotype",
     )  # fmt: skip
     print_summary("find", {key: summary[key] for key in keys if summary.get(key) is not None})
+    stage_seconds = {
+        key.removeprefix("seconds_"): float(value)
+        for key, value in summary.items()
+        if key.startswith("seconds_")
+    }
     checkpoint = shlex.quote(f"checkpoint={run.path}")
     print_lines(
         "",
         str(summary["verdict"]),
+        str(summary["outlook"]),
+        f"Time of the stages: {describe_times(stage_seconds)}.",
         "",
         "Score it again, or export it:",
         f"  python -m darts.evaluate {checkpoint}",

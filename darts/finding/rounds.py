@@ -14,6 +14,7 @@ from darts.config import ConfigError
 from darts.finding.budget import RUN_OVERHEAD, RoundTime, Stopwatch
 from darts.finding.candidates import Candidate, Networks
 from darts.finding.decisions import Decisions
+from darts.finding.outlook import StageTimes
 from darts.finding.results import Result, ranked
 from darts.finding.run_pool import Job, Outcome, RunPool
 from darts.finding.speed import measure_seconds_per_epoch
@@ -54,8 +55,10 @@ class Trainer:
         interrupt: Records signals.
         stopwatch: Measures the time that is left.
         decisions: Saves decisions that depend on the time.
+        times: Records when the stages begin.
         results: All complete trainings so far by name of the run.
         search_summaries: Summaries of all complete searches so far.
+        skipped: Stages that were skipped for lack of time so far.
     """
 
     directory: Path
@@ -69,8 +72,10 @@ class Trainer:
     interrupt: Interrupt
     stopwatch: Stopwatch
     decisions: Decisions
+    times: StageTimes
     results: dict[str, Result] = field(default_factory=dict)
     search_summaries: list[JsonObject] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
     _speeds: dict[tuple[str, str], float] = field(default_factory=dict)
     _shown: float = 0.0
     _problem: str = ""
@@ -120,6 +125,7 @@ class Trainer:
                 f"{name}: skipped, because fewer than {min_networks} networks can train for "
                 f"{MIN_EPOCHS} epochs; {left} left"
             )
+            self.skipped.append(name.rstrip("0123456789"))
             return []
         self.console.info(
             f"{name}: {len(lengths)} of {len(by_run)} networks, {_span(lengths.values())} epochs, "

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from darts.config import FindConfig
 from darts.finding.budget import RUN_OVERHEAD
 from darts.finding.candidates import Candidate
-from darts.finding.facts import DataFacts
 from darts.finding.image_sizes import larger_families
 from darts.finding.proposals import Proposer
 from darts.finding.refit import refit_reserve
 from darts.finding.results import Result, best_of, ranked
 from darts.finding.rounds import MIN_EPOCHS, Stopped, Trainer
-from darts.finding.rules import DEFAULT, Setting, settings
+from darts.recipes.facts import DataFacts
+from darts.recipes.rules import DEFAULT, Setting, settings
 
 SHARES = {"baselines": 0.15, "proposals": 0.15, "race": 0.15, "settings": 0.15}
 """Shares of the budget for the stages before the final."""
@@ -61,12 +61,18 @@ class Stages:
             ConfigError: If all trainings of a stage failed.
             Stopped: If the user interrupts the run.
         """
+        begin = self.trainer.times.begin
+        begin("baselines")
         baselines = self.train_baselines()
+        begin("proposals")
         proposals = self.propose(baselines)
+        begin("race")
         kept = [result.candidate for result in baselines[:RACED_BASELINES]]
         raced = self.race([*proposals, *kept]) if proposals else []
         leader = (raced or baselines)[0].candidate
+        begin("settings")
         setting = self.compare_settings(leader)
+        begin("final")
         found = [r.candidate for r in raced if not r.candidate.is_baseline] or proposals
         return self.train_finalists(found, setting)
 
@@ -93,9 +99,11 @@ class Stages:
         varied = self._can_vary(best)
         if self.config.plan.proposals is None and not varied and self._is_short():
             trainer.console.info(f"no proposals: time is short, and no space varies {best.name}")
+            trainer.skipped.append("proposals")
             return []
         if self.config.plan.proposals is None and self._is_short() and self._larger_images(best):
             trainer.console.info("no proposals: time is short; larger images are tried instead")
+            trainer.skipped.append("proposals")
             return []
         proposer = Proposer(
             dataclasses.replace(self.config, workers=trainer.workers),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 from contextlib import redirect_stdout
@@ -105,6 +107,31 @@ def test_the_found_network_can_be_evaluated(commands: Any, found: Any, tmp_path:
     assert done.result["test_accuracy"] == found.json("summary.json")["test_accuracy"]
 
 
+def test_the_output_says_where_the_time_went_and_what_more_time_would_change(found: Any) -> None:
+    summary = found.json("summary.json")
+    stages = ("preparation", "baselines", "proposals", "race", "settings", "final", "refit")
+    seconds = [summary[f"seconds_{stage}"] for stage in stages]
+    assert all(value >= 0 for value in seconds)
+    assert sum(seconds) == pytest.approx(summary["seconds"], abs=2)  # and the test scores
+    assert summary["outlook"] in found.out
+    assert "300 epochs, the longest useful training, instead of at most 3" in summary["outlook"]
+    assert re.search(r"Time of the stages: .*final 0:0\d:\d\d", found.out)
+
+
+def test_a_report_shows_the_verdict_the_stages_and_all_trainings(
+    commands: Any, found: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "page.html"
+    commands.call("report", [str(found.directory), f"out={out}"])
+    page = html.unescape(out.read_text(encoding="utf-8"))
+    summary = found.json("summary.json")
+    assert summary["verdict"] in page
+    assert summary["outlook"] in page
+    assert "preparation" in page
+    for row in rows_of(found.directory):
+        assert row["directory"] in page
+
+
 def test_the_result_and_the_best_baseline_train_on_all_training_samples_at_last(found: Any) -> None:
     summary = found.json("summary.json")
     refits = [row for row in rows_of(found.directory) if row["setting"].endswith("-refit")]
@@ -157,11 +184,6 @@ def test_missing_data_leaves_no_run_behind(commands: Any, tmp_path: Path) -> Non
     words = ("dataset=csv", f"dataset.root={tmp_path / 'missing.csv'}")
     assert "missing.csv" in commands.error_of("find", *words, f"hydra.run.dir={tmp_path / 'run'}")
     assert not (tmp_path / "run").exists()
-
-
-def test_a_report_says_which_commands_it_supports(commands: Any, found: Any) -> None:
-    line = commands.error_of("report", str(found.directory))
-    assert "is a run of command 'find'; reports support search, retrain" in line
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def trainer(tmp_path: Path, measured: Measured) -> Trainer:
     metric = ("accuracy", CLASSIFICATION_METRICS["accuracy"])
     return Trainer(
         tmp_path, networks, metric, 100, "time", fake, 2, console, fake, stopwatch,
-        Decisions(tmp_path / "decisions.json"),
+        Decisions(tmp_path / "decisions.json"), fake,
     )  # fmt: skip
 
 
