@@ -17,7 +17,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from darts.finding.rules import Values
+from darts.recipes.rules import Values
 
 
 @dataclass(frozen=True)

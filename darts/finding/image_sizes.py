@@ -10,7 +10,7 @@ from pathlib import Path
 
 from darts.data.decode import SUFFIXES, image_shape
 from darts.finding.families import Family
-from darts.finding.rules import Values
+from darts.recipes.rules import Values
 
 SIZES = (32, 64, 128)
 """Sides in pixels. A network needs about four times as long on images of the next size."""

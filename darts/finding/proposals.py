@@ -14,11 +14,11 @@ from darts.config import FindConfig, SearchConfig, compose
 from darts.finding.candidates import Candidate, Networks, canonical
 from darts.finding.decisions import Decisions
 from darts.finding.evolution import Limits, propose
-from darts.finding.facts import DataFacts
-from darts.finding.rules import search_recipe
 from darts.finding.run_pool import Job, Outcome
 from darts.hpo.commands import merge_overrides, run_command
 from darts.hpo.worker import redirect_output
+from darts.recipes.facts import DataFacts
+from darts.recipes.rules import search_recipe
 from darts.spaces import AnyGenotype
 from darts.spaces.lookup import find_genotype
 from darts.tracking import read_metrics

@@ -16,7 +16,7 @@ from darts.finding.budget import RUN_OVERHEAD
 from darts.finding.candidates import Candidate
 from darts.finding.results import Result
 from darts.finding.rounds import Trainer
-from darts.finding.rules import Setting, Values
+from darts.recipes.rules import Setting, Values
 from darts.tracking import format_duration
 
 KEYS: Values = {"validation": 0, "selection": "last"}

@@ -16,11 +16,11 @@ from darts.finding.candidates import (
     describe_limits,
     largest_architecture,
 )
-from darts.finding.facts import DataFacts
 from darts.finding.families import BASELINES, FAMILIES, Family
 from darts.finding.image_sizes import ImageFiles, image_sizes, with_sizes
-from darts.finding.rules import MAX_SHARE, Values, recipe, validation_share
 from darts.hpo.commands import merge_overrides
+from darts.recipes.facts import MAX_SHARE, DataFacts
+from darts.recipes.rules import Values, recipe
 from darts.spaces import SPACES
 from darts.training.device import visible_gpus
 
@@ -86,14 +86,9 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
     sizes = _image_sizes(config, declared)
     if sizes:
         families = with_sizes(families, sizes)
-    holds_out = kind in ("images", "audio", "rows", "documents")
-    share: Values = {"validation": MAX_SHARE} if holds_out else {}
-    first = _networks(config, families[0], share)
+    first = _networks(config, families[0], {"validation": MAX_SHARE})
     facts = DataFacts.read(first.config, first.data)
-    if holds_out:
-        total = facts.samples / (1 - MAX_SHARE)
-        share["validation"] = held_out = validation_share(round(total))
-        facts = dataclasses.replace(facts, samples=round(total * (1 - held_out)))
+    share: Values = {"validation": facts.validation} if facts.validation > 0 else {}
     flip: Values = {}
     if kind == "images":
         flip["dataset.flip"] = bool(getattr(declared.dataset, "flip", False))

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from darts.config import SearchConfig, group_options
+from darts.config import RetrainConfig, SearchConfig, compose, group_options
+from darts.recipes.facts import DataFacts
+from darts.recipes.rules import Values, max_epochs, recipe
+
+OWN_FORMATS = ("imagefolder", "csv", "audiofolder", "text", "documents", "pairs")
+"""Names of the data sets that are the user's own; no paper has a recipe for them."""
 
 
-def retrain_command(directory: Path, overrides: Sequence[str], config: SearchConfig) -> str:
+def retrain_command(
+    directory: Path, overrides: Sequence[str], config: SearchConfig, facts: DataFacts | None = None
+) -> str:
     """Return the command that trains the genotype of a search on the same data.
+
+    On the user's own data, the hyperparameters follow from the data, and the network has the size
+    of the supernet. On a published data set, they are the defaults.
 
     Args:
         directory: Run directory of the search.
         overrides: Overrides of its command line.
         config: Its configuration.
+        facts: Facts of the data; None for the defaults.
     """
     space_keys = tuple(f"space.{name}=" for name in config.space.retrain_keys)
     repeated = ("dataset", "device=", "seed=", *space_keys)
@@ -30,5 +42,37 @@ def retrain_command(directory: Path, overrides: Sequence[str], config: SearchCon
         arguments.insert(0, f"space={config.space.name}")
     if config.task.name != "classification":
         arguments.insert(0, f"task={config.task.name}")
+    if facts is not None and experiment is None and config.dataset.name in OWN_FORMATS:
+        arguments += adapted_values(arguments, config, facts)
     words = [f"genotype={directory}", *arguments]
     return " ".join(["python -m darts.retrain", *(shlex.quote(word) for word in words)])
+
+
+def adapted_values(arguments: Sequence[str], config: SearchConfig, facts: DataFacts) -> list[str]:
+    """Return overrides for what follows from the data and differs from the defaults.
+
+    Args:
+        arguments: The other overrides of the retraining; their keys keep their values.
+        config: Configuration of the search.
+        facts: Facts of the data.
+    """
+    defaults: RetrainConfig = compose("retrain", [*arguments, "genotype=any"])
+    values: Values = recipe(facts) | {"epochs": max_epochs(facts)}
+    if facts.validation > 0:
+        values["validation"] = facts.validation
+    values |= {f"space.{key}": getattr(config.space, key) for key in config.space.size_keys}
+    fixed = {argument.partition("=")[0] for argument in arguments}
+    return [
+        f"{key}={value}"
+        for key, value in values.items()
+        if key not in fixed and _differs(defaults, key, value)
+    ]
+
+
+def _differs(defaults: object, key: str, value: object) -> bool:
+    """Return whether a configuration has a dotted key with another value."""
+    *parents, name = key.split(".")
+    for parent in parents:
+        defaults = getattr(defaults, parent)
+    names = [field.name for field in dataclasses.fields(defaults)]  # type: ignore[arg-type]
+    return name in names and getattr(defaults, name) != value

@@ -22,6 +22,7 @@ from darts.plotting.run_figures import log_alphas, save_search_figures
 from darts.reading import JsonObject
 from darts.recipes.alpha_rate import AlphaRate
 from darts.recipes.divergence import LowerRateRestarts
+from darts.recipes.facts import DataFacts
 from darts.recipes.retrain_command import retrain_command
 from darts.recipes.search_report import PRINTED_KEYS, SearchedEpoch
 from darts.recipes.search_state import SearchState
@@ -92,7 +93,8 @@ def search(
             genotype = recipe.derive_genotype(loop)
         summary = recipe.finish(genotype)
     print_summary("search", {key: summary[key] for key in recipe.printed_keys if key in summary})
-    command = retrain_command(run.path, invocation.overrides, config)
+    facts = DataFacts.read(config, recipe.data)
+    command = retrain_command(run.path, invocation.overrides, config, facts)
     print_lines("", str(genotype), "", "Train it from scratch:", f"  {command}")
     return summary
 

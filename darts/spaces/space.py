@@ -48,6 +48,7 @@ class Space(ABC):
         supports_partial: Whether the supernet can use partial channels.
         supports_compile: Whether ``torch.compile`` speeds up the supernet.
         retrain_keys: Settings, besides the sizes, that a retraining repeats from its search.
+        size_keys: Settings that set the size of a network whose genotype is known.
         data_kinds: Kinds of data sets that the networks accept, see ``darts.data.SourceSpec.kind``.
         skip_operations: Operations that pass their input on unchanged, or output zeros.
         weightless_operations: Operations without weights, including ``skip_operations``.
@@ -61,6 +62,7 @@ class Space(ABC):
     supports_partial: ClassVar[bool] = True
     supports_compile: ClassVar[bool] = True
     retrain_keys: ClassVar[tuple[str, ...]] = ()
+    size_keys: ClassVar[tuple[str, ...]] = ()
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "audio")
     skip_operations: ClassVar[tuple[str, ...]] = ("none", "skip_connect")
     weightless_operations: ClassVar[tuple[str, ...]] = ("none", "skip_connect")

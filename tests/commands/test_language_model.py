@@ -63,8 +63,9 @@ def test_a_searched_language_model_learns_and_is_evaluated_with_equal_scores(
         "retrain",
         [
             *base_overrides,
+            "optimizer.lr=0.03",  # of AdamW
             f"genotype={search_result.directory}",
-            "epochs=8",
+            "epochs=25",
             f"hydra.run.dir={folder}",
         ],
         folder,

@@ -14,11 +14,11 @@ from darts.config import FindConfig, compose
 from darts.finding import stages
 from darts.finding.candidates import Candidate
 from darts.finding.decisions import Decisions
-from darts.finding.facts import DataFacts
 from darts.finding.families import Family
 from darts.finding.results import Result
-from darts.finding.rules import DEFAULT, Setting
 from darts.finding.stages import FINAL_SHARES, Stages
+from darts.recipes.facts import DataFacts
+from darts.recipes.rules import DEFAULT, Setting
 from darts.tasks.metrics import CLASSIFICATION_METRICS
 
 HIGH = Setting("lr_high", {"optimizer.lr": 0.1})
@@ -52,6 +52,8 @@ class FakeTrainer:
         default_factory=lambda: {n: Family(n, f"space of {n}", {}, {}) for n in "ab"}
     )
     seconds: dict[str, float] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+    began: list[str] = field(default_factory=list)
 
     def add(self, *results: Result) -> list[Result]:
         self.results |= {result.run: result for result in results}
@@ -67,6 +69,10 @@ class FakeTrainer:
             name: SimpleNamespace(can_vary=can_vary, data=data, user_keys=set(), family=family)
             for name, family in self.families.items()
         }
+
+    @property
+    def times(self) -> Any:
+        return SimpleNamespace(begin=self.began.append)
 
     @property
     def console(self) -> Any:

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from darts.config import FindConfig, compose
-from darts.finding.facts import DataFacts
 from darts.finding.families import FAMILIES
 from darts.finding.image_sizes import LARGER, ImageFiles, image_sizes, with_sizes
-from darts.finding.rules import settings
 from darts.finding.setup import make_networks
+from darts.recipes.facts import DataFacts
+from darts.recipes.rules import settings
 
 
 def write_images(root: Path, side: int, count: int = 12) -> Path:

@@ -54,6 +54,7 @@ class Cnn(Space):
     name: str = "cnn"
     fan_in: ClassVar[int | None] = 2
     retrain_keys: ClassVar[tuple[str, ...]] = ("stem",)
+    size_keys: ClassVar[tuple[str, ...]] = ("channels", "cells")
     weightless_operations: ClassVar[tuple[str, ...]] = (
         "none",
         "skip_connect",

@@ -61,6 +61,7 @@ class Macro(Space):
     name: str = "macro"
     supports_partial: ClassVar[bool] = False
     retrain_keys: ClassVar[tuple[str, ...]] = ("skeleton",)
+    size_keys: ClassVar[tuple[str, ...]] = ("channels",)
     supports_compile: ClassVar[bool] = False
     channels: int = number(16, low=1)
     cells: int = number(4, low=1, high=1000)

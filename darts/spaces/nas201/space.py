@@ -46,6 +46,7 @@ class Nas201(Space):
     """
 
     name: str = "nas201"
+    size_keys: ClassVar[tuple[str, ...]] = ("channels", "cells")
     supports_compile: ClassVar[bool] = False
     weightless_operations: ClassVar[tuple[str, ...]] = ("none", "skip_connect", "avg_pool_3x3")
     channels: int = number(16, low=1)

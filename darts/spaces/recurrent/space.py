@@ -66,6 +66,7 @@ class Recurrent(Space):
     supports_skip_dropout: ClassVar[bool] = False
     supports_compile: ClassVar[bool] = False
     retrain_keys: ClassVar[tuple[str, ...]] = ("tied", "copy")
+    size_keys: ClassVar[tuple[str, ...]] = ("embedding", "hidden")
     data_kinds: ClassVar[tuple[str, ...]] = ("text", "pairs")
     # "identity" is an activation; its edge has weights like all others.
     skip_operations: ClassVar[tuple[str, ...]] = ("none",)

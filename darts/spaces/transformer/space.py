@@ -51,6 +51,7 @@ class Transformer(Space):
     """
 
     name: str = "transformer"
+    size_keys: ClassVar[tuple[str, ...]] = ("hidden",)
     supports_partial: ClassVar[bool] = False
     skip_operation: ClassVar[str | None] = "identity"
     supports_skip_dropout: ClassVar[bool] = False

@@ -9,7 +9,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from darts.finding.facts import DataFacts
+from darts.recipes.facts import DataFacts
 
 Values = dict[str, float | int | str | bool | list[int]]
 """Values of a configuration by dotted key."""
@@ -24,9 +24,6 @@ class Setting:
 
 
 DEFAULT = Setting("default", {})
-
-MAX_SHARE = 0.2
-"""Largest share of the training samples that is held out for validation."""
 
 
 def recipe(facts: DataFacts) -> Values:
@@ -56,15 +53,6 @@ def batch_size(facts: DataFacts) -> int:
     if facts.kind == "text":
         return _power_of_two(facts.samples / (300 * WINDOW), 16, 64)
     return _power_of_two(facts.samples / 40, 16, 128)
-
-
-def validation_share(samples: int) -> float:
-    """Return the share of the training samples to hold out.
-
-    It gives about 2,000 validation samples, but at least a tenth and at most a fifth of the
-    training samples. More validation samples make the choice between networks more reliable.
-    """
-    return min(max(2000 / max(samples, 1), 0.1), MAX_SHARE)
 
 
 def max_epochs(facts: DataFacts) -> int:

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from darts.finding.facts import DataFacts
-from darts.finding.rules import (
-    batch_size,
-    max_epochs,
-    recipe,
-    search_recipe,
-    settings,
-    validation_share,
-)
+from darts.recipes.facts import DataFacts, validation_share
+from darts.recipes.rules import batch_size, max_epochs, recipe, search_recipe, settings
 
 KINDS = ("images", "audio", "rows", "text", "documents", "pairs")
 

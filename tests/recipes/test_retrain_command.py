@@ -1,0 +1,96 @@
+"""The printed command of a search on the user's own data: its recipe follows from the data."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from darts.config import SearchConfig, compose
+from darts.recipes.facts import DataFacts
+from darts.recipes.retrain_command import retrain_command
+from darts.recipes.rules import max_epochs, recipe
+
+DIRECTORY = Path("run")
+SMALL = DataFacts("images", 115, 4, (3, 32, 32), 0.2)
+
+
+def printed(facts: DataFacts | None, *overrides: str) -> dict[str, str]:
+    """Return the overrides of the printed command by key."""
+    config = compose("search", list(overrides))
+    assert isinstance(config, SearchConfig)
+    words = retrain_command(DIRECTORY, overrides, config, facts).split()
+    assert words[:3] == ["python", "-m", "darts.retrain"]
+    return dict(word.split("=", 1) for word in words[3:])
+
+
+@pytest.mark.parametrize(
+    ("facts", "overrides"),
+    [
+        (SMALL, ["dataset=imagefolder"]),
+        (DataFacts("images", 400_000, 9, (3, 64, 64), 0.1), ["dataset=imagefolder"]),
+        (SMALL, ["dataset=imagefolder", "space=nas201", "space.channels=4", "space.cells=2"]),
+        (SMALL, ["dataset=imagefolder", "space=macro", "space.channels=8"]),
+        (DataFacts("rows", 90, 2, (1, 1, 9), 0.2), ["dataset=csv", "space=mlp"]),
+        (DataFacts("audio", 900, 2, (1, 64, 63)), ["dataset=audiofolder", "task=speech"]),
+        (
+            DataFacts("text", 200_000, 60, ()),
+            ["dataset=text", "task=language_model", "space=recurrent", "space.hidden=32"],
+        ),
+        (
+            DataFacts("documents", 1600, 4, (900,), 0.2),
+            ["dataset=documents", "task=text_classification", "space=transformer"],
+        ),
+        (
+            DataFacts("pairs", 5000, 700, ()),
+            ["dataset=pairs", "task=translation", "space=recurrent", "space.embedding=64"],
+        ),
+    ],
+    ids=lambda value: value[0].removeprefix("dataset=") if isinstance(value, list) else value.kind,
+)
+def test_the_retraining_has_the_recipe_of_the_data(facts: DataFacts, overrides: list[str]) -> None:
+    config = compose("search", overrides)
+    given = printed(facts, *overrides)
+    retraining = compose("retrain", [f"{key}={value}" for key, value in given.items()])
+    expected = recipe(facts) | {"epochs": max_epochs(facts)}
+    if facts.validation:
+        expected["validation"] = facts.validation
+    seen = 0
+    for key, value in expected.items():
+        node = retraining
+        for name in key.split("."):
+            node = getattr(node, name, None)
+        if node is None:  # the data set or the space has no such key
+            assert key.startswith(("dataset.", "space."))
+            continue
+        seen += 1
+        assert node == value, key
+    assert seen >= 10
+    for key in config.space.size_keys:
+        assert getattr(retraining.space, key) == getattr(config.space, key)
+
+
+def test_small_data_gets_a_small_network_and_small_batches() -> None:
+    given = printed(SMALL, "dataset=imagefolder")
+    assert given == {
+        "genotype": "run",
+        "dataset": "imagefolder",
+        "loader.batch_size": "16",
+        "epochs": "300",
+    }
+    retraining = compose("retrain", [f"{key}={value}" for key, value in given.items()])
+    assert (retraining.space.channels, retraining.space.cells) == (16, 8)
+    assert retraining.auxiliary == retraining.drop_path == retraining.cutout == 0
+    assert math.ceil(SMALL.samples / 16) * 300 > 2000  # steps
+
+
+def test_keys_of_the_user_keep_their_values() -> None:
+    given = printed(SMALL, "dataset=imagefolder", "dataset.padding=1", "seed=3")
+    assert (given["dataset.padding"], given["seed"]) == ("1", "3")
+
+
+@pytest.mark.parametrize("overrides", [["dataset=digits"], ["experiment=nas201_cpu"]])
+def test_published_data_and_experiments_keep_their_recipe(overrides: list[str]) -> None:
+    overrides = [item.replace("experiment=", "experiment/search=") for item in overrides]
+    assert printed(SMALL, *overrides) == printed(None, *overrides)
