@@ -107,6 +107,34 @@ def test_the_found_network_can_be_evaluated(commands: Any, found: Any, tmp_path:
     assert done.result["test_accuracy"] == found.json("summary.json")["test_accuracy"]
 
 
+def test_sentence_pairs_have_baselines(commands: Any, tmp_path: Path) -> None:
+    """The targets are the words of short sentences in reverse order."""
+    words = ["one", "two", "three", "four"]
+    sentences = [" ".join(p) for p in itertools.permutations(words, 3)]
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"{split}.a").write_text("\n".join(sentences) + "\n")
+        reversed_ = [" ".join(sentence.split()[::-1]) for sentence in sentences]
+        (tmp_path / f"{split}.b").write_text("\n".join(reversed_) + "\n")
+    run = commands.run(
+        "find",
+        tmp_path / "run",
+        "task=translation",
+        "dataset=pairs",
+        f"dataset.root={tmp_path}",
+        "dataset.source=a",
+        "dataset.target=b",
+        "plan.short_epochs=1",
+        "plan.epochs=1",
+        "plan.proposals=0",
+        "plan.settings=false",
+        "workers=0",
+    )
+    summary = run.json("summary.json")
+    assert summary["baseline_wins"]
+    assert summary["family"] == "recurrent"
+    assert summary[f"test_{summary['metric']}"] is not None
+
+
 def test_the_output_says_where_the_time_went_and_what_more_time_would_change(found: Any) -> None:
     summary = found.json("summary.json")
     stages = ("preparation", "baselines", "proposals", "race", "settings", "final", "refit")
