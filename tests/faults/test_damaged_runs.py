@@ -86,6 +86,13 @@ CASES = {
         (*FIRST, "study.db", "trials.csv", "best.json"),
         resumed("tune"),
     ),
+    "resume find": Case(
+        "find",
+        ("resume={}",),
+        ("find", False),
+        (*FIRST, "decisions.json", "evolution.json"),
+        resumed("find"),
+    ),
     "evaluate": Case(
         "evaluate",
         ("checkpoint={}",),

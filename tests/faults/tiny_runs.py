@@ -57,7 +57,9 @@ FAKE = Path(__file__).parents[1] / "commands" / "fake_run.py"
 
 COSTS = {"seconds", "joules", "joules_source", "gco2e", "collapse_seconds", "peak_memory_mb"}
 # Values that also differ between equal runs: they depend on time, folder or number of attempts.
-MEASURED = COSTS | {"wall_seconds", "trials", "failed", "trial", "git_revision"}
+MEASURED = COSTS | {"wall_seconds", "trials", "failed", "trial", "git_revision", "outlook"}
+STAGES = ("preparation", "baselines", "proposals", "race", "settings", "final", "refit")
+MEASURED |= {f"seconds_{stage}" for stage in STAGES}
 NOT_REPRODUCIBLE = {"energy", "config", "files", "metrics_position", "event_offset"}
 
 
