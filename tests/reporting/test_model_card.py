@@ -64,6 +64,7 @@ def record(**changes: Any) -> RunRecord:
             importance=None,
             trials=[],
             best=None,
+            candidates=[],
         ),
         **changes,
     )
