@@ -20,25 +20,25 @@ from darts.tasks.metrics import CLASSIFICATION_METRICS
 
 @dataclass
 class FakeNetworks:
-    """Networks whose genotypes are their MACs."""
+    """Networks whose genotypes are their MACs, or a thousandth of them in the family "wide"."""
 
     family: Family
     config: str
     data: Any = None
 
     def costs(self, genotype: str) -> Any:
-        return SimpleNamespace(macs=float(genotype))
+        return SimpleNamespace(macs=float(genotype) * (1000 if self.config == "wide" else 1))
 
 
 @dataclass
 class Measured:
-    """Predicts a second per epoch and 100 MACs, and three in the family "slow"."""
+    """Predicts a second per epoch and 100 MACs, three in "slow", and 300 in "wide"."""
 
     genotypes: list[str] = field(default_factory=list)
 
     def __call__(self, genotype: str, config: str, data: Any, *, threads: int) -> float:
         self.genotypes.append(genotype)
-        return float(genotype) / 100 * (3 if config == "slow" else 1)
+        return float(genotype) / 100 * {"slow": 3, "wide": 300}.get(config, 1)
 
 
 @pytest.fixture
@@ -50,10 +50,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Measured:
 
 @pytest.fixture
 def trainer(tmp_path: Path, measured: Measured) -> Trainer:
-    spaces = {"fast": "macro", "slow": "macro", "other": "cnn"}
-    networks: Any = {
-        name: FakeNetworks(Family(name, space, {}, {}), name) for name, space in spaces.items()
-    }
+    names = ("fast", "slow", "other", "wide")
+    networks: Any = {name: FakeNetworks(Family(name, "macro", {}, {}), name) for name in names}
     console: Any = SimpleNamespace(info=lambda text: None)
     stopwatch: Any = SimpleNamespace(left=1000.0)
     fake: Any = None
@@ -114,19 +112,27 @@ def entered(trainer: Trainer, candidates: list[Candidate], monkeypatch: Any) -> 
 def test_networks_that_are_far_too_large_are_not_measured(
     trainer: Trainer, measured: Measured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three epochs of 10,000 MACs take 300 seconds, or 150 if they are twice as fast per MAC."""
-    large = [candidate("fast", 10_000), candidate("slow", 20_000), candidate("other", 30_000)]
-    names = entered(trainer, [candidate("fast", 100), *large], monkeypatch)
-    assert measured.genotypes == ["100", "30000"]  # nothing is known about the other space
+    """Three epochs of the wide network take at least 3 * 1,000 / 4 seconds."""
+    names = entered(trainer, [candidate("fast", 100), candidate("wide", 100)], monkeypatch)
+    assert measured.genotypes == ["100"]
     assert names == ["fast-100"]
 
 
 def test_a_network_that_may_fit_is_measured(
     trainer: Trainer, measured: Measured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    macs = int(100 * 100 / 3 * LARGER_SPEED)
-    entered(trainer, [candidate("fast", 100), candidate("fast", macs)], monkeypatch)
-    assert measured.genotypes == ["100", str(macs)]
+    """Three epochs of the wide network may take 3 * 10 * 13 / 4 = 97.5 of 100 seconds."""
+    macs = round(13 * LARGER_SPEED / 4)
+    entered(trainer, [candidate("fast", macs), candidate("wide", macs)], monkeypatch)
+    assert measured.genotypes == [str(macs)] * 2
+
+
+def test_other_architectures_are_measured_however_many_macs_they_have(
+    trainer: Trainer, measured: Measured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bag of words has 256 MACs and needs as long per epoch as a convolution with 17,000."""
+    entered(trainer, [candidate("fast", 1), candidate("fast", 90_000)], monkeypatch)
+    assert measured.genotypes == ["1", "90000"]
 
 
 def test_the_first_network_is_always_trained(
