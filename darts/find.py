@@ -99,7 +99,8 @@ def run_stages(
             console, interrupt, stopwatch, decisions, StageTimes(decisions, stopwatch),
         )  # fmt: skip
         try:
-            final = Stages(config, facts, trainer).run()
+            stages = Stages(config, facts, trainer)
+            final = stages.run()
             chosen = choose(trainer, final)
             if config.plan.refit:
                 trainer.times.begin("refit")
@@ -124,7 +125,7 @@ def run_stages(
                 "outlook": outlook(
                     final,
                     trainer.max_epochs,
-                    skipped=trainer.skipped,
+                    skipped=stages.skipped,
                     workers=workers,
                     share=FINAL_SHARES[0],
                 ),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from darts.data.decode import SUFFIXES, image_shape
+from darts.data.folders import list_files
 from darts.finding.families import Family
 from darts.recipes.rules import Values
 
@@ -36,12 +36,7 @@ class ImageFiles:
     @classmethod
     def read(cls, root: Path) -> ImageFiles | None:
         """Measure the files below a folder; None if there are none that can be read."""
-        paths = sorted(
-            os.path.join(parent, file)
-            for parent, _, files in os.walk(root)
-            for file in files
-            if file.lower().endswith(SUFFIXES)
-        )
+        paths = list_files(root, SUFFIXES)
         step = max(len(paths) // SAMPLED_FILES, 1)
         shapes = [shape for path in paths[::step] if (shape := image_shape(path)) is not None]
         if not shapes:

@@ -58,7 +58,6 @@ class Trainer:
         times: Records when the stages begin.
         results: All complete trainings so far by name of the run.
         search_summaries: Summaries of all complete searches so far.
-        skipped: Stages that were skipped for lack of time so far.
     """
 
     directory: Path
@@ -75,7 +74,6 @@ class Trainer:
     times: StageTimes
     results: dict[str, Result] = field(default_factory=dict)
     search_summaries: list[JsonObject] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
     _speeds: dict[tuple[str, str], float] = field(default_factory=dict)
     _shown: float = 0.0
     _problem: str = ""
@@ -125,7 +123,6 @@ class Trainer:
                 f"{name}: skipped, because fewer than {min_networks} networks can train for "
                 f"{MIN_EPOCHS} epochs; {left} left"
             )
-            self.skipped.append(name.rstrip("0123456789"))
             return []
         self.console.info(
             f"{name}: {len(lengths)} of {len(by_run)} networks, {_span(lengths.values())} epochs, "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from darts.config import FindConfig
 from darts.finding.budget import RUN_OVERHEAD
@@ -48,11 +48,13 @@ class Stages:
         config: Configuration of the run.
         facts: Facts of the data.
         trainer: Trains candidates.
+        skipped: Names of the stages that were skipped for lack of time so far.
     """
 
     config: FindConfig
     facts: DataFacts
     trainer: Trainer
+    skipped: list[str] = field(default_factory=list)
 
     def run(self) -> list[Result]:
         """Run all stages; return the results of the final, the best first.
@@ -99,11 +101,11 @@ class Stages:
         varied = self._can_vary(best)
         if self.config.plan.proposals is None and not varied and self._is_short():
             trainer.console.info(f"no proposals: time is short, and no space varies {best.name}")
-            trainer.skipped.append("proposals")
+            self.skipped.append("proposals")
             return []
         if self.config.plan.proposals is None and self._is_short() and self._larger_images(best):
             trainer.console.info("no proposals: time is short; larger images are tried instead")
-            trainer.skipped.append("proposals")
+            self.skipped.append("proposals")
             return []
         proposer = Proposer(
             dataclasses.replace(self.config, workers=trainer.workers),
@@ -142,6 +144,8 @@ class Stages:
             candidates = [result.candidate for result in promoted]
             if not entered:
                 break
+        if not results:
+            self.skipped.append("race")
         return results
 
     def compare_settings(self, leader: Candidate) -> Setting:
@@ -153,6 +157,8 @@ class Stages:
             return leader.setting
         entrants = [leader, *(dataclasses.replace(leader, setting=option) for option in options)]
         results = self._round("settings", entrants, self._seconds("settings"))
+        if not results:
+            self.skipped.append("settings")
         return results[0].candidate.setting if results else leader.setting
 
     def train_finalists(self, found: Sequence[Candidate], setting: Setting) -> list[Result]:

@@ -52,7 +52,6 @@ class FakeTrainer:
         default_factory=lambda: {n: Family(n, f"space of {n}", {}, {}) for n in "ab"}
     )
     seconds: dict[str, float] = field(default_factory=dict)
-    skipped: list[str] = field(default_factory=list)
     began: list[str] = field(default_factory=list)
 
     def add(self, *results: Result) -> list[Result]:
