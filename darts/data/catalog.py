@@ -37,6 +37,7 @@ _SOURCES = (
         "your own images, one folder per class",
         load_imagefolder,
         storages=("memory", "disk"),
+        own=True,
     ),
     SourceSpec(
         "imagenet",
@@ -44,8 +45,12 @@ _SOURCES = (
         load_imagenet,
         storages=("memory", "disk"),
     ),
-    SourceSpec("csv", "your own table of numbers and classes", load_csv, TableOptions, ("rows",)),
-    SourceSpec("text", "your own text in three files", load_text, CorpusOptions, ("text",)),
+    SourceSpec(
+        "csv", "your own table of numbers and classes", load_csv, TableOptions, ("rows",), own=True
+    ),
+    SourceSpec(
+        "text", "your own text in three files", load_text, CorpusOptions, ("text",), own=True
+    ),
     SourceSpec("ptb", "Penn Treebank, 10,000 words", load_ptb, CorpusOptions, ("text",)),
     SourceSpec("fsdd", "spoken digits of six speakers", load_fsdd, FsddOptions, ("audio",)),
     SourceSpec(
@@ -54,9 +59,15 @@ _SOURCES = (
         load_audiofolder,
         AudioFolderOptions,
         ("audio",),
+        own=True,
     ),
     SourceSpec(
-        "pairs", "your own sentences with translations", load_pairs, PairOptions, ("pairs",)
+        "pairs",
+        "your own sentences with translations",
+        load_pairs,
+        PairOptions,
+        ("pairs",),
+        own=True,
     ),
     SourceSpec(
         "multi30k", "image captions in several languages", load_multi30k, PairOptions, ("pairs",)
@@ -67,6 +78,7 @@ _SOURCES = (
         load_documents,
         DocumentOptions,
         ("documents",),
+        own=True,
     ),
     SourceSpec(
         "agnews",

@@ -127,7 +127,7 @@ def find_class_files(
                 f"{request.name}: {folder / unknown[0]} is not a class of the training split; "
                 "remove it, or add the class there"
             )
-        paths = [_list_files(folder / name, suffixes) for name in classes]
+        paths = [list_files(folder / name, suffixes) for name in classes]
         if split == "train" and not all(paths):
             empty = folder / classes[paths.index([])]
             formats = " ".join(suffix[1:] for suffix in suffixes)
@@ -147,7 +147,8 @@ def _class_names(folder: Path) -> tuple[str, ...]:
         return tuple(sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(".")))
 
 
-def _list_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+def list_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """Return the sorted paths of the files below a folder with these endings, in lower case."""
     return sorted(
         os.path.join(parent, file)
         for parent, _, files in os.walk(folder)

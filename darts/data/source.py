@@ -92,6 +92,7 @@ class SourceSpec:
         kinds: What the samples can be: "images", "rows" of numbers, "audio", "text", "documents"
             with a class, or "pairs" of sentences. Tasks and spaces list the kinds they accept.
         storages: Where the samples can be stored: "memory", "disk" or both.
+        own: Whether it is a format of the user's own data, so no paper has a recipe for it.
     """
 
     name: str
@@ -100,6 +101,7 @@ class SourceSpec:
     options: type = NoOptions
     kinds: tuple[str, ...] = ("images",)
     storages: tuple[str, ...] = ("memory",)
+    own: bool = False
 
 
 def memory_source(

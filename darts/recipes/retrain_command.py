@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from darts.config import RetrainConfig, SearchConfig, compose, group_options
+from darts.data import SOURCES
 from darts.recipes.facts import DataFacts
 from darts.recipes.rules import Values, max_epochs, recipe
-
-OWN_FORMATS = ("imagefolder", "csv", "audiofolder", "text", "documents", "pairs")
-"""Names of the data sets that are the user's own; no paper has a recipe for them."""
 
 
 def retrain_command(
@@ -42,7 +40,7 @@ def retrain_command(
         arguments.insert(0, f"space={config.space.name}")
     if config.task.name != "classification":
         arguments.insert(0, f"task={config.task.name}")
-    if facts is not None and experiment is None and config.dataset.name in OWN_FORMATS:
+    if facts is not None and experiment is None and SOURCES[config.dataset.name].own:
         arguments += adapted_values(arguments, config, facts)
     words = [f"genotype={directory}", *arguments]
     return " ".join(["python -m darts.retrain", *(shlex.quote(word) for word in words)])

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from darts.config import SearchConfig, compose
+from darts.data import SOURCES
 from darts.recipes.facts import DataFacts
 from darts.recipes.retrain_command import retrain_command
 from darts.recipes.rules import max_epochs, recipe
+from darts.spaces import SPACES
 
 DIRECTORY = Path("run")
 SMALL = DataFacts("images", 115, 4, (3, 32, 32), 0.2)
@@ -94,3 +96,30 @@ def test_keys_of_the_user_keep_their_values() -> None:
 def test_published_data_and_experiments_keep_their_recipe(overrides: list[str]) -> None:
     overrides = [item.replace("experiment=", "experiment/search=") for item in overrides]
     assert printed(SMALL, *overrides) == printed(None, *overrides)
+
+
+MEDIUM = {
+    "imagefolder": (DataFacts("images", 2560, 4, (3, 32, 32), 0.2), "cnn"),
+    "audiofolder": (DataFacts("audio", 2560, 4, (1, 64, 101), 0.2), "cnn"),
+    "csv": (DataFacts("rows", 1280, 2, (1, 1, 9), 0.2), "mlp"),
+    "text": (DataFacts("text", 614_400, 60, ()), "recurrent"),
+    "documents": (DataFacts("documents", 2560, 4, (900,), 0.2), "transformer"),
+}
+
+
+@pytest.mark.parametrize("dataset", MEDIUM)
+def test_the_defaults_are_the_rules_for_medium_data(dataset: str) -> None:
+    """The values of the rules are also in YAML files, and must stay the same."""
+    facts, space = MEDIUM[dataset]
+    task = {"text": "task=language_model", "documents": "task=text_classification"}.get(dataset)
+    overrides = [f"dataset={dataset}", f"space={space}", *([] if task is None else [task])]
+    given = printed(facts, *overrides)
+    follow = {"epochs", "loader.batch_size", "dataset.min_count"}  # these depend on the size
+    follow |= {f"space.{key}" for key in SPACES[space].size_keys}
+    assert set(given) - follow <= {"genotype", "dataset", "space", "task"}
+
+
+def test_the_formats_of_own_data_are_known() -> None:
+    own = {name for name, spec in SOURCES.items() if spec.own}
+    assert own == {*MEDIUM, "pairs"}
+    assert all(SOURCES[name].description.startswith("your own") for name in own)
