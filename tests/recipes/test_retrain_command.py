@@ -116,6 +116,7 @@ def test_the_defaults_are_the_rules_for_medium_data(dataset: str) -> None:
     given = printed(facts, *overrides)
     follow = {"epochs", "loader.batch_size", "dataset.min_count"}  # these depend on the size
     follow |= {f"space.{key}" for key in SPACES[space].size_keys}
+    follow.add("task.window")  # only language modeling has it, and conf/defaults are for every task
     assert set(given) - follow <= {"genotype", "dataset", "space", "task"}
 
 
