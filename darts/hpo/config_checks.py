@@ -24,7 +24,9 @@ def check_config(config: TuneConfig) -> None:
         raise ConfigError("budget.trials and budget.hours are both null; set at least one")
     _check_judge(config, space)
     for name, point in space.extremes():
-        task = example_config(config, space, point, name).task
+        example = example_config(config, space, point, name)
+        check_epochs(config.judge, example.epochs)
+        task = example.task
     _check_scores(config, task)
     setup = Setup(
         space.parameters,
@@ -70,6 +72,15 @@ def check_judge_options(judge: Judge, metric: str, benchmark: BenchmarkConfig) -
     if judge.metrics is not None and metric not in judge.metrics:
         raise ConfigError(
             f"judge={judge.name} returns {', '.join(judge.metrics)}, not metric={metric}"
+        )
+
+
+def check_epochs(judge: Judge, epochs: int) -> None:
+    """Raise ``ConfigError`` if trainings of ``epochs`` epochs are too short for a judge."""
+    if epochs < judge.min_epochs:
+        raise ConfigError(
+            f"epochs={epochs}: judge={judge.name} needs trainings of at least "
+            f"{judge.min_epochs} epochs"
         )
 
 

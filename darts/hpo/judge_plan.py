@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from darts.config import ConfigError, JudgeConfig, RetrainConfig, compose, one_of
 from darts.hpo.architecture_list import Architecture, random_architectures, read_architectures
 from darts.hpo.commands import merge_overrides, trial_config
-from darts.hpo.config_checks import check_judge_options
+from darts.hpo.config_checks import check_epochs, check_judge_options
 from darts.judging.benchmark import Benchmark
 from darts.judging.predictor import MIN_POINTS
 from darts.judging.rankings import Values
@@ -161,6 +161,7 @@ def check_networks(config: JudgeConfig, overrides: list[str]) -> RetrainConfig:
             "has only one"
         )
     check_judge_options(judge, networks.metric, config.benchmark)
+    check_epochs(judge, networks.epochs)
     if config.truth is not None and config.genotypes is None:
         raise ConfigError(f"truth={config.truth} names a column of a file; set genotypes=FILE")
     if config.truth is not None and config.benchmark.table is not None and judge.name != "table":

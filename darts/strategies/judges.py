@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import ClassVar, Protocol
 
 from darts.registry import Registry, choice, number
 from darts.spaces import AnyGenotype
+from darts.strategies.learning_curves import MIN_EPOCHS, extrapolate
 
 JUDGES: Registry[Judge] = Registry("judge", "darts.strategies")
 
@@ -70,6 +72,7 @@ class Judge(ABC):
     name: str = ""
     needs_genotype: ClassVar[bool] = False  # whether it scores architectures only
     trains: ClassVar[bool] = False  # whether it runs the trial's command
+    min_epochs: ClassVar[int] = 0  # epochs that these trainings need
     metrics: ClassVar[tuple[str, ...] | None] = None  # metrics that it returns; None for all
     costs: ClassVar[tuple[str, ...]] = ()  # costs that it returns
     absolute: ClassVar[bool] = True  # whether scores are metrics, not only comparable to others
@@ -98,6 +101,33 @@ class TrainingJudge(Judge):
 
     def __call__(self, trial: TrialSpec, tools: JudgeTools) -> Mapping[str, object]:
         return tools.train(trial)
+
+
+@JUDGES.register
+@dataclass
+class LearningCurveJudge(TrainingJudge):
+    """Run the trial's command, and extrapolate its validation scores to more epochs.
+
+    Attributes:
+        epochs: Epoch of the predicted scores. It should be at least the number of trained epochs.
+    """
+
+    name: str = "learning_curve"
+    epochs: int = number(50, low=1)
+    min_epochs: ClassVar[int] = MIN_EPOCHS
+
+    def __call__(self, trial: TrialSpec, tools: JudgeTools) -> Mapping[str, object]:
+        curves: dict[str, list[float]] = {}
+
+        def record(epoch: int, scores: Mapping[str, float]) -> None:
+            for name, score in scores.items():
+                curves.setdefault(name, []).append(score)
+            if trial.on_epoch is not None:
+                trial.on_epoch(epoch, scores)
+
+        summary = tools.train(dataclasses.replace(trial, on_epoch=record))
+        predicted = {f"valid_{name}": extrapolate(y, self.epochs) for name, y in curves.items()}
+        return {**summary, **predicted}
 
 
 @JUDGES.register

@@ -21,6 +21,7 @@ from darts.hpo.score_file import ScoreFile
 from darts.judging.training_free import SCORES
 from darts.spaces import SPACES
 from darts.strategies.judges import TrainingJudge
+from darts.strategies.learning_curves import extrapolate
 
 SMALL = ("space=nas201", "space.channels=2", "space.cells=1", "dataset.size=8")
 TINY = (*SMALL, "judge.samples=4")
@@ -135,6 +136,19 @@ def test_other_judges_score_architectures(
         assert done.result["spearman"] == pytest.approx(1)
 
 
+def test_learning_curves_are_extrapolated(commands: Any, tmp_path: Path) -> None:
+    judged = ("judge=learning_curve", "judge.epochs=30", "architectures=2", "dataset.samples=64")
+    done = commands.run("judge", tmp_path / "run", *SMALL, *judged, "epochs=4")
+    expected = []
+    for trial in (done.directory / "trials").iterdir():
+        lines = (trial / "metrics.jsonl").read_text().splitlines()
+        curve = [row["valid_accuracy"] for row in map(json.loads, lines) if "valid_accuracy" in row]
+        expected.append(extrapolate(curve, 30))
+    assert len(expected) == 2
+    values = sorted(float(row["valid_accuracy"]) for row in rows_of(done.directory))
+    assert values == pytest.approx(sorted(expected))
+
+
 @pytest.mark.parametrize("space", ["macro", "mlp"])
 def test_supported_scores_of_other_spaces_are_numbers(
     commands: Any, tmp_path: Path, space: str
@@ -201,6 +215,7 @@ def test_changed_scores_are_not_continued(
         (("judge=supernet", "judge.checkpoint=/no/run"), "judge.checkpoint='/no/run' is neither"),
         (("judge=train", "calibration=8"), "calibration=8 weighs several scores"),
         (("calibration=3",), "calibration=3 leaves fewer than 2 of 4 architectures to judge"),
+        (("judge=learning_curve", "epochs=3"), "epochs=3: judge=learning_curve needs trainings of"),
         (("calibration=2",), "calibration=2: must be 0 or at least 3"),
         (("judge=train", "validation=0", "selection=last"), "validation=0 leaves no data to score"),
         (("judge=predictor", "calibration=2"), "calibration=2: a predictor needs at least 10"),
