@@ -129,7 +129,7 @@ def run_stages(
                     workers=workers,
                     share=FINAL_SHARES[0],
                 ),
-                **total_costs(results, trainer.search_summaries),
+                **total_costs(results, trainer.other_costs),
                 "seed": config.seed,
             }
         )

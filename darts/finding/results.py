@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darts.finding.candidates import Candidate
-from darts.reading import JsonObject
+from darts.reading import FileError, JsonObject
 from darts.tasks.metrics import Metric
+from darts.tracking.metrics import read_metrics
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,18 @@ class Result:
             "directory": self.directory.name,
             "genotype": self.candidate.genotype,
         }
+
+
+def costs_of_a_failed_run(directory: Path) -> list[JsonObject]:
+    """Return the last row of ``metrics.jsonl``, whose costs are those of all complete epochs.
+
+    The list is empty if the run failed in its first epoch, or if its file is damaged.
+    """
+    try:
+        rows = read_metrics(directory / "metrics.jsonl")
+    except (OSError, FileError):
+        return []
+    return [row for row in rows if "joules" in row][-1:]
 
 
 def _finite(value: float) -> float | None:

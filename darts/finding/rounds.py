@@ -15,7 +15,7 @@ from darts.finding.budget import RUN_OVERHEAD, RoundTime, Stopwatch
 from darts.finding.candidates import Candidate, Networks
 from darts.finding.decisions import Decisions
 from darts.finding.outlook import StageTimes
-from darts.finding.results import Result, ranked
+from darts.finding.results import Result, costs_of_a_failed_run, ranked
 from darts.finding.run_pool import Job, Outcome, RunPool
 from darts.finding.speed import measure_seconds_per_epoch
 from darts.reading import JsonObject
@@ -57,7 +57,7 @@ class Trainer:
         decisions: Saves decisions that depend on the time.
         times: Records when the stages begin.
         results: All complete trainings so far by name of the run.
-        search_summaries: Summaries of all complete searches so far.
+        other_costs: Costs of all complete searches so far, and of the runs that failed.
     """
 
     directory: Path
@@ -73,7 +73,7 @@ class Trainer:
     decisions: Decisions
     times: StageTimes
     results: dict[str, Result] = field(default_factory=dict)
-    search_summaries: list[JsonObject] = field(default_factory=list)
+    other_costs: list[JsonObject] = field(default_factory=list)
     _speeds: dict[tuple[str, str], float] = field(default_factory=dict)
     _shown: float = 0.0
     _problem: str = ""
@@ -161,11 +161,12 @@ class Trainer:
         self.stopwatch.save(now=True)
         if len(outcomes) < len(jobs):
             raise Stopped
-        self.search_summaries += [
-            summary
-            for job in jobs
-            if job.command == "search" and (summary := outcomes[job.name].summary) is not None
-        ]
+        for job in jobs:
+            summary = outcomes[job.name].summary
+            if summary is None:
+                self.other_costs += costs_of_a_failed_run(job.directory)
+            elif job.command == "search":
+                self.other_costs.append(summary)
         return outcomes
 
     def seconds_per_epoch(self, candidate: Candidate) -> float:
