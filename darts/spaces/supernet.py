@@ -130,7 +130,8 @@ class SupernetBase(nn.Module):
 def widen(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Widen the tensors of a state dict to the shapes of a wider network.
 
-    Channel ``i`` of a wider tensor is channel ``i`` modulo the old width. Where a convolution reads
+    Channel ``i`` of a wider tensor is channel ``i`` modulo the old width; the two halves of a
+    ``FactorizedReduce`` are widened separately. Where a convolution reads
     repeated channels, its weights are divided by the number of repetitions, so its output stays the
     same.
 
@@ -138,14 +139,33 @@ def widen(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dict[str, Ten
         old: State dict in which no tensor holds more than one operation.
         new: State dict of the wider network, with the same names.
     """
-    return {name: _widened(old[name], new[name].shape) for name in new}
+    return {
+        name: old[name]
+        if old[name].shape == tensor.shape
+        else _widened(old[name], tensor.shape, _rows(name, old, new))
+        for name, tensor in new.items()
+    }
 
 
-def _widened(value: Tensor, shape: torch.Size) -> Tensor:
-    if value.shape == shape:
-        return value
-    index = torch.arange(shape[0], device=value.device) % value.shape[0]
-    wide = value[index]
+def _rows(name: str, old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> Tensor:
+    """Return the old channel of each channel of a wider tensor.
+
+    The norm of a ``FactorizedReduce`` follows two convolutions, each of which repeats its channels.
+    """
+    path = name.split(".")
+    sources = [".".join([*path[:-2], half, "weight"]) for half in ("even", "odd")]
+    if "norm" not in path[-2:] or not all(source in old for source in sources):
+        sources = [name]
+    rows, first = [], 0
+    for source in sources:
+        width = len(old[source])
+        rows.append(first + torch.arange(len(new[source])) % width)
+        first += width
+    return torch.cat(rows)
+
+
+def _widened(value: Tensor, shape: torch.Size, rows: Tensor) -> Tensor:
+    wide = value[rows.to(value.device)]
     if value.ndim > 1 and value.shape[1] != shape[1]:
         columns = torch.arange(shape[1], device=value.device) % value.shape[1]
         repeats = torch.bincount(columns, minlength=value.shape[1])[columns]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from darts.spaces.cnn import EdgewiseSupernet, Supernet, unfuse_state_dict
+from darts.spaces.cnn.operations import FactorizedReduce
 from darts.spaces.supernet import widen
 
 widths = st.tuples(st.integers(1, 4), st.integers(0, 5)).map(lambda pair: (pair[0], sum(pair)))
@@ -49,6 +50,24 @@ def test_a_wider_chain_repeats_the_output_channels(
         narrow.train(training)
         wide.train(training)
         torch.testing.assert_close(wide(repeated(x, a[1])), repeated(narrow(x), c[1]))
+
+
+@pytest.mark.parametrize(("old", "new"), [(4, 8), (6, 10), (5, 7)])
+def test_a_wider_factorized_reduce_repeats_the_channels_of_each_half(old: int, new: int) -> None:
+    torch.manual_seed(old)
+    narrow, wide = (FactorizedReduce(3, width).double() for width in (old, new))
+    for _ in range(3):  # changes the running statistics
+        narrow(torch.randn(6, 3, 6, 6, dtype=torch.float64).mul(2))
+    with torch.no_grad():
+        narrow.norm.weight.normal_()
+        narrow.norm.bias.normal_()
+    wide.load_state_dict(widen(narrow.state_dict(), wide.state_dict()))
+    x = torch.randn(4, 3, 6, 6, dtype=torch.float64)
+    for training in (False, True):
+        halves = narrow.train(training)(x).split([old // 2, old - old // 2], dim=1)
+        sides = (new // 2, new - new // 2)
+        expected = [repeated(half, side) for half, side in zip(halves, sides, strict=True)]
+        torch.testing.assert_close(wide.train(training)(x), torch.cat(expected, dim=1))
 
 
 def test_tensors_of_equal_shape_are_unchanged() -> None:
