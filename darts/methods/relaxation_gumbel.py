@@ -25,8 +25,8 @@ class Concrete(Relaxation):
     """Soft samples: a softmax of the alphas plus Gumbel noise, divided by a temperature.
 
     Attributes:
-        temperature: Temperature at the start of the search.
-        temperature_end: Temperature at its end; it changes linearly, once per epoch.
+        temperature: Temperature in the first epoch.
+        temperature_end: Temperature in the last epoch; it changes linearly, once per epoch.
     """
 
     name: str = "concrete"
@@ -42,12 +42,12 @@ class Concrete(Relaxation):
         # The clamp excludes exponential draws of 0, whose Gumbel noise would be infinite.
         tiny = torch.finfo(alpha.dtype).tiny
         noise = -torch.empty_like(alpha).exponential_().clamp_min(tiny).log()
-        logits = (alpha.log_softmax(-1) + noise) / self.temperature_at(context.progress)
+        logits = (alpha.log_softmax(-1) + noise) / self.temperature_at(context.schedule)
         return masked_softmax(logits, mask), None
 
-    def temperature_at(self, progress: float) -> float:
-        """Return the temperature at a search progress in [0, 1)."""
-        return self.temperature + (self.temperature_end - self.temperature) * progress
+    def temperature_at(self, schedule: float) -> float:
+        """Return the temperature, where ``schedule`` is ``SearchContext.schedule``."""
+        return self.temperature + (self.temperature_end - self.temperature) * schedule
 
 
 @RELAXATIONS.register

@@ -161,7 +161,7 @@ class Searcher:
         if position.stage != self.position.stage:
             self._enter_stage(position.stage)
         self.position = position
-        self.context.progress = epoch / epochs
+        self.context.epoch, self.context.epochs = epoch, epochs
         self.net.skip_dropout = skip_dropout_at(self.stages[position.stage], position, epoch)
         first, length = schedule_of(epoch, epochs, self.stages)
         lr = cosine(epoch - first, length, optimizer.lr, optimizer.lr_min)

@@ -23,7 +23,8 @@ class SearchContext:
         counts: By group, the number of cells that share its alphas.
         masks: By group, a mask ``(edges, operations)`` of the candidates that are still in the
             search; a missing group keeps all its candidates.
-        progress: Finished share of the search at the start of the epoch, in [0, 1).
+        epoch: Current epoch, counted from 0.
+        epochs: Epochs of the whole search.
     """
 
     space: Space
@@ -31,7 +32,8 @@ class SearchContext:
     edges: Mapping[str, tuple[tuple[int, int], ...]]
     counts: Mapping[str, int]
     masks: dict[str, Tensor] = field(default_factory=dict)
-    progress: float = 0.0
+    epoch: int = 0
+    epochs: int = 1
 
     @classmethod
     def from_supernet(cls, space: Space, net: SupernetBase) -> SearchContext:
@@ -48,6 +50,16 @@ class SearchContext:
         finally:
             self.masks.clear()
             self.masks.update(before)
+
+    @property
+    def progress(self) -> float:
+        """Finished share of the search at the start of the epoch, in [0, 1)."""
+        return self.epoch / self.epochs
+
+    @property
+    def schedule(self) -> float:
+        """Position in a schedule over all epochs: 0 in the first epoch, 1 in the last one."""
+        return self.epoch / max(self.epochs - 1, 1)
 
     @property
     def targets(self) -> dict[str, tuple[int, ...]]:

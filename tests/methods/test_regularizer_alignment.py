@@ -64,7 +64,7 @@ class SmallProblem:
         weights = torch.rand(2, 2, 8, generator=torch.Generator().manual_seed(2)).double()
         self.mixture = Mixture(dict(zip(("normal", "reduce"), weights.softmax(-1), strict=True)))
         self.context = SearchContext(
-            None, self.net.candidates, self.net.edges, self.net.counts, progress=0.5
+            None, self.net.candidates, self.net.edges, self.net.counts, epoch=1, epochs=2
         )
 
     def loss(self, mixture: Mapping[str, Tensor]) -> Tensor:
@@ -118,7 +118,7 @@ def test_weight_term_is_none_at_the_start_and_for_single_cells() -> None:
     def unexpected(*_: Any) -> Any:
         raise AssertionError("no loss or gradient is needed")
 
-    begin = dataclasses.replace(problem.context, progress=0.0)
+    begin = dataclasses.replace(problem.context, epoch=0)
     assert Alignment().weight_term(problem.mixture, unexpected, unexpected, begin) is None
     single = dataclasses.replace(problem.context, counts={"normal": 1, "reduce": 1})
     actual = {group: torch.ones(1, 2, 8) for group in problem.mixture}

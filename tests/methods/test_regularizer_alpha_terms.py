@@ -13,7 +13,7 @@ from torch import Tensor
 from darts.methods.regularizer import Regularizer
 from darts.methods.regularizer_alphas import Anchor, BetaDecay, ZeroOne
 
-CONTEXT = dataclasses.replace(context_and_supernet("cnn")[0], progress=0.4)
+CONTEXT = dataclasses.replace(context_and_supernet("cnn")[0], epoch=2, epochs=5)
 GENERATOR = torch.Generator().manual_seed(0)
 
 
@@ -48,7 +48,7 @@ def test_beta_decay_matches_the_formula_and_its_gradient() -> None:
     for cell, gradient in zip(("normal", "reduce"), gradients(regularizer, alphas), strict=True):
         wanted = 25 * 0.4 * alphas[cell].detach().softmax(1) / 28
         torch.testing.assert_close(gradient, wanted)
-    begin = dataclasses.replace(CONTEXT, progress=0.0)
+    begin = dataclasses.replace(CONTEXT, epoch=0)
     assert regularizer.alpha_term(alphas, begin) == 0
 
 

@@ -112,7 +112,7 @@ def test_auxiliary_skip_adds_a_column_to_the_mixing_weights() -> None:
     alphas = alphas_of(CONTEXT)
     relaxation = Softmax(auxiliary_skip=0.8)
     plain = Softmax().mixture(alphas, CONTEXT)
-    mixture = relaxation.mixture(alphas, dataclasses.replace(CONTEXT, progress=0.25))
+    mixture = relaxation.mixture(alphas, dataclasses.replace(CONTEXT, epoch=1, epochs=4))
     for group in CONTEXT.candidates:
         assert mixture[group].shape == (14, 9)
         assert mixture[group][:, :8].equal(plain[group])

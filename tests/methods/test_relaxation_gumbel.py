@@ -20,8 +20,8 @@ KEPT = torch.tensor([True, False, True, True, False])
 CONTEXT, _ = context_and_supernet("nas201")
 
 
-def context_at(progress: float) -> SearchContext:
-    return dataclasses.replace(CONTEXT, progress=progress)
+def context_at(schedule: float) -> SearchContext:
+    return dataclasses.replace(CONTEXT, epoch=round(100 * schedule), epochs=101)
 
 
 def noise_of(seed: int, shape: torch.Size) -> Tensor:
@@ -75,6 +75,18 @@ def test_soft_sample_matches_the_formula_of_the_paper() -> None:
 def test_temperature_falls_linearly() -> None:
     assert [Gumbel().temperature_at(p) for p in (0, 0.5, 1)] == pytest.approx([10, 5.05, 0.1])
     assert [Concrete().temperature_at(p) for p in (0, 0.5, 1)] == pytest.approx([1, 0.515, 0.03])
+
+
+@pytest.mark.parametrize("epochs", [2, 8, 250])
+def test_the_last_epoch_has_the_last_temperature(epochs: int) -> None:
+    """GDAS code: 10 in the first epoch and 0.1 in the last one, in equal steps."""
+    contexts = [dataclasses.replace(CONTEXT, epoch=n, epochs=epochs) for n in range(epochs)]
+    temperatures = [Gumbel().temperature_at(context.schedule) for context in contexts]
+    assert temperatures == pytest.approx(torch.linspace(10, 0.1, epochs).tolist())
+
+
+def test_a_search_of_one_epoch_keeps_the_first_temperature() -> None:
+    assert dataclasses.replace(CONTEXT, epochs=1).schedule == 0
 
 
 def test_hard_sample_has_the_softmax_gradient_of_the_sampled_operation() -> None:
