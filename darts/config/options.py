@@ -15,6 +15,7 @@ class WeightOptimizerConfig:
     lr: float = number(0.025, above=0)
     lr_min: float = number(0.001, low=0)
     momentum: float = number(0.9, low=0, below=1)  # for Adam: decay of the first moment
+    nesterov: bool = False  # for SGD: Nesterov momentum
     weight_decay: float = number(3e-4, low=0)
     clip: float = number(5.0, low=0)  # largest norm of the gradient; 0: no clipping
 
@@ -27,6 +28,7 @@ class ArchOptimizerConfig:
     betas: list[float] = number([0.5, 0.999], low=0, below=1)
     warmup: float = number(0.0, low=0, below=1)  # share of a stage's epochs with frozen alphas
     weight_decay: float = number(1e-3, low=0)
+    clip: float = number(0.0, low=0)  # largest norm of the gradient; 0: no clipping
     # Raises of lr, each by the factor 3, while no edge prefers an operation; 0: lr stays as it is.
     raises: int = number(3, low=0, high=10)
 

@@ -49,7 +49,7 @@ from darts.training.run import TrainingRun
 from darts.training.scoring import evaluate
 from darts.training.steps import (
     Diverged,
-    check_learning_rates,
+    check_weight_optimizer,
     cosine,
     optimizer_step,
     set_learning_rate,
@@ -68,7 +68,7 @@ def check(config: RetrainConfig) -> None:
     check_data_kind(config)
     check_budget(config)
     one_of("metric", config.metric, config.task.metrics)
-    check_learning_rates(config.optimizer)
+    check_weight_optimizer(config.optimizer)
     require_at_most_one_average(config.ema_decay, config.averaging_patience)
     if config.validation == 0:
         patience = config.averaging_patience

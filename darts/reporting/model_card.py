@@ -23,6 +23,7 @@ _SETTINGS = (
     "optimizer.lr",
     "optimizer.lr_min",
     "optimizer.momentum",
+    "optimizer.nesterov",
     "optimizer.weight_decay",
     "optimizer.clip",
     "loader.batch_size",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -35,6 +36,7 @@ def architecture_step(
     scaler: torch.amp.GradScaler,
     precision: str,
     device: torch.device,
+    clip: float = 0.0,
     reduce: Reduce | None = None,
 ) -> Tensor:
     """Compute the hypergradient and take one optimizer step of the alphas.
@@ -54,10 +56,11 @@ def architecture_step(
         scaler: Scaler for the gradients of the alphas; disabled except in fp16.
         precision: Precision of forward and backward passes.
         device: Device of the supernet.
+        clip: Maximum norm of the whole hypergradient; 0 disables clipping.
         reduce: Sums gradients over the ranks of a distributed run.
 
     Returns:
-        Norm of the hypergradient, a scalar.
+        Norm of the hypergradient before clipping, a scalar.
     """
     scale = scaler.scale(torch.ones((), device=device))  # 1 if the scaler is disabled
 
@@ -84,9 +87,8 @@ def architecture_step(
         # is exact, because the scale is a power of two.
         alpha.grad = gradients[name] * scale if enabled else gradients[name]
     scaler.unscale_(arch_optimizer)
+    norm = torch.nn.utils.clip_grad_norm_(list(net.alphas.values()), clip or math.inf)
     scaler.step(arch_optimizer)
     scaler.update()
     arch_optimizer.zero_grad(set_to_none=True)
-    norms = [torch.linalg.vector_norm(gradient) for gradient in gradients.values()]
-    total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
-    return total
+    return norm

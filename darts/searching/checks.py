@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from darts.config import ConfigError, SearchConfig, rank_and_size
 from darts.training.device import check_compiler, check_precision, resolve_device
-from darts.training.steps import check_learning_rates
+from darts.training.steps import check_weight_optimizer
 
 
 def check_components(config: SearchConfig) -> None:
@@ -14,7 +14,7 @@ def check_components(config: SearchConfig) -> None:
         ConfigError: If components do not fit; one line names the key, the value and a remedy.
     """
     space, relaxation, bilevel = config.space, config.relaxation, config.bilevel
-    check_learning_rates(config.optimizer)
+    check_weight_optimizer(config.optimizer)
     if len(config.arch_optimizer.betas) != 2:
         raise ConfigError(f"arch_optimizer.betas={config.arch_optimizer.betas}: must be 2 numbers")
     if not relaxation.uses_alphas and (bilevel.updates_alphas or config.stopping.needs_curvature):

@@ -213,6 +213,7 @@ class Searcher:
             scaler=self.arch_scaler,
             precision=self.config.precision,
             device=self.ranks.device,
+            clip=self.config.arch_optimizer.clip,
             reduce=self.ranks.reduce,
         )
 

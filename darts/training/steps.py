@@ -33,12 +33,16 @@ class Diverged(ValueError):
         self.problem = problem
 
 
-def check_learning_rates(config: WeightOptimizerConfig) -> None:
-    """Refuse a learning rate schedule that would rise.
+def check_weight_optimizer(config: WeightOptimizerConfig) -> None:
+    """Refuse a learning rate schedule that would rise, and Nesterov momentum without momentum.
 
     Raises:
-        ConfigError: When ``lr_min`` exceeds ``lr``.
+        ConfigError: When ``lr_min`` exceeds ``lr``, or the algorithm has no Nesterov momentum.
     """
+    if config.nesterov and (config.algorithm != "sgd" or config.momentum == 0):
+        raise ConfigError(
+            "optimizer.nesterov=true: needs optimizer.algorithm=sgd and optimizer.momentum > 0"
+        )
     if config.lr_min > config.lr:
         raise ConfigError(
             f"optimizer.lr_min={config.lr_min}: must not exceed optimizer.lr={config.lr}, "
@@ -84,7 +88,7 @@ def warmup_cosine(step: int, steps: int, warmup: float, high: float, low: float)
 def weight_optimizer(
     parameters: Iterable[nn.Parameter], config: WeightOptimizerConfig
 ) -> Optimizer:
-    """Return the configured optimizer of the weights: AdamW or SGD with momentum.
+    """Return the configured optimizer of the weights: AdamW or SGD with (Nesterov) momentum.
 
     For AdamW, ``momentum`` is the first beta; the second is 0.999.
 
@@ -95,7 +99,9 @@ def weight_optimizer(
     lr, decay, momentum = config.lr, config.weight_decay, config.momentum
     if config.algorithm == "adam":
         return torch.optim.AdamW(parameters, lr=lr, betas=(momentum, 0.999), weight_decay=decay)
-    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=decay)
+    return torch.optim.SGD(
+        parameters, lr=lr, momentum=momentum, weight_decay=decay, nesterov=config.nesterov
+    )
 
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:

@@ -36,6 +36,7 @@ def take_step(
     scaler: torch.amp.GradScaler,
     precision: str,
     loss: Any = cross_entropy,
+    clip: float = 0.0,
     **options: Any,
 ) -> tuple[dict[str, Tensor], Tensor, dict[str, Tensor]]:
     """Take an architecture step.
@@ -58,6 +59,7 @@ def take_step(
         scaler=scaler,
         precision=precision,
         device=CPU,
+        clip=clip,
     )
     assert all(alpha.grad is None for alpha in net.alphas.values())
     return {key: before[key] - net.alphas[key].detach() for key in before}, norm, expected
@@ -88,6 +90,17 @@ def test_a_scaled_loss_gives_the_same_step(name: str, options: dict[str, Any]) -
         torch.testing.assert_close(steps[key], gradient, rtol=1e-4, atol=1e-6)
     expected_norm = torch.cat([gradient.flatten() for gradient in expected.values()]).norm()
     torch.testing.assert_close(norm, expected_norm, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("scale", [None, 2.0**14])
+def test_clipping_bounds_the_norm_of_the_step(scale: float | None) -> None:
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale or 1.0, enabled=scale is not None)
+    unclipped, norm, _ = take_step("first_order", scaler, "fp32")
+    clip = 0.25 * float(norm)
+    clipped, norm_before, _ = take_step("first_order", scaler, "fp32", clip=clip)
+    torch.testing.assert_close(norm_before, norm, rtol=1e-4, atol=0)
+    for key, step in unclipped.items():
+        torch.testing.assert_close(clipped[key], 0.25 * step, rtol=1e-3, atol=1e-6)
 
 
 def test_fp16_loses_small_gradients_unless_the_loss_is_scaled() -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from darts.config import WeightOptimizerConfig
+from darts.config import ConfigError, WeightOptimizerConfig
 from darts.training.device import loss_scaler
 from darts.training.steps import (
     Diverged,
     EpochMeans,
+    check_weight_optimizer,
     cosine,
     optimizer_step,
     require_finite,
@@ -64,6 +66,28 @@ def test_the_rate_rises_linearly_and_then_follows_the_cosine_of_torch(
     assert rates == pytest.approx(expected, rel=1e-9)
     assert max(rates) == rates[rising] == high
     assert warmup_cosine(steps, steps, warmup, high, low) == pytest.approx(low)
+
+
+def test_nesterov_momentum_looks_ahead_by_the_momentum() -> None:
+    """The buffer is ``v = m v + g``, and the step is ``g + m v`` (Sutskever et al., 2013)."""
+    weight = nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
+    config = WeightOptimizerConfig(lr=0.1, momentum=0.5, weight_decay=0.0, nesterov=True)
+    optimizer = weight_optimizer([weight], config)
+    expected, buffer = 2.0, 0.0
+    for _ in range(3):
+        optimizer.zero_grad()
+        (weight**2).sum().backward()
+        optimizer.step()
+        gradient = 2 * expected
+        buffer = 0.5 * buffer + gradient
+        expected -= 0.1 * (gradient + 0.5 * buffer)
+        assert weight.item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("options", [{"algorithm": "adam"}, {"momentum": 0.0}])
+def test_nesterov_momentum_needs_sgd_with_momentum(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"nesterov=true: needs optimizer\.algorithm=sgd"):
+        check_weight_optimizer(WeightOptimizerConfig(nesterov=True, **options))
 
 
 def test_set_learning_rate_changes_all_groups() -> None:
