@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+from darts.spaces.checks import check_candidates
 from darts.spaces.cnn.skeleton import edges
-from darts.spaces.genotype import CELLS, PRIMITIVES
+from darts.spaces.genotype import CELLS, OPERATIONS, PRIMITIVES
 
 Operations: TypeAlias = Sequence[str] | Mapping[str, Sequence[Sequence[str]]]
 """The candidates of all edges, or by group the candidates of each edge."""
@@ -65,4 +66,25 @@ CANDIDATE_SETS: dict[str, Operations] = {
     "s3": ("none", "skip_connect", "sep_conv_3x3"),
     "s4": ("noise", "sep_conv_3x3"),
 }
-"""The candidates by the value of ``space.candidates``."""
+"""The candidate sets by name."""
+
+
+def candidate_operations(value: object) -> Operations:
+    """Return the operations that ``space.candidates`` selects.
+
+    Args:
+        value: Name of a candidate set, or a list of operations.
+
+    Raises:
+        ValueError: An unknown name, or a list that is no list of distinct operations, at least one
+            of which is not ``none``.
+    """
+    if isinstance(value, str):
+        if value not in CANDIDATE_SETS:
+            names = ", ".join(CANDIDATE_SETS)
+            raise ValueError(
+                f"space.candidates={value!r} is unknown; choose from {names}, or list operations: "
+                "space.candidates=[sep_conv_3x3,skip_connect]"
+            )
+        return CANDIDATE_SETS[value]
+    return check_candidates(value, OPERATIONS)

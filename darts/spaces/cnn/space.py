@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from darts.registry import choice, number
-from darts.spaces.cnn.candidates import CANDIDATE_SETS, candidates_of
+from darts.spaces.cnn.candidates import candidate_operations, candidates_of
 from darts.spaces.cnn.encoding import decode, derive, encode, parameters, random_genotype
 from darts.spaces.cnn.network import Network
 from darts.spaces.cnn.operations import make_operation
@@ -48,7 +48,11 @@ class Cnn(Space):
     Attributes:
         channels: Width of the first cell's nodes.
         stem: "small" keeps the image size; "imagenet" divides it by 8.
-        candidates: "all" for the eight operations of DARTS, or a candidate set from "s1" to "s4".
+        candidates: Name of a candidate set: "all" for the eight operations of DARTS, or "s1" to
+            "s4". Or a list of the operations that are the candidates of every edge.
+
+    Raises:
+        ValueError: An unknown candidate set, or a list that is no list of distinct operations.
     """
 
     name: str = "cnn"
@@ -66,7 +70,10 @@ class Cnn(Space):
     channels: int = number(16, low=1)
     cells: int = number(8, low=1, high=1000)
     stem: str = choice("small", "small", "imagenet")
-    candidates: str = choice("all", *CANDIDATE_SETS)
+    candidates: Any = "all"  # str or list[str]; OmegaConf has no unions with lists
+
+    def __post_init__(self) -> None:
+        candidate_operations(self.candidates)
 
     def supernet(
         self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
@@ -75,7 +82,7 @@ class Cnn(Space):
             channels=self.channels,
             cells=self.scaled_cells(depth),
             nodes=NODES,
-            operations=CANDIDATE_SETS[self.candidates],
+            operations=candidate_operations(self.candidates),
             stem=self.stem,
             partial=partial,
             auxiliary_skip=auxiliary_skip,
@@ -110,12 +117,12 @@ class Cnn(Space):
         return derive(probabilities, candidates)
 
     def random(self, generator: torch.Generator) -> Genotype:
-        return random_genotype(generator, NODES, CANDIDATE_SETS[self.candidates])
+        return random_genotype(generator, NODES, candidate_operations(self.candidates))
 
     @property
     def edge_candidates(self) -> Candidates:
         """By group, the candidates of each edge."""
-        return candidates_of(CANDIDATE_SETS[self.candidates], NODES)
+        return candidates_of(candidate_operations(self.candidates), NODES)
 
     def parameters(self) -> list[Parameter]:
         return parameters(self.edge_candidates)

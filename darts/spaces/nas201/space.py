@@ -8,7 +8,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
 
@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from darts.registry import number
+from darts.spaces.checks import check_candidates
 from darts.spaces.deriving import Candidates, best_operations, check_groups
-from darts.spaces.nas201.genotype import ARCHITECTURES, EDGES, PRIMITIVES, Genotype
+from darts.spaces.nas201.genotype import EDGES, PRIMITIVES, Genotype
 from darts.spaces.nas201.network import Network
 from darts.spaces.nas201.skeleton import (
     Head,
@@ -43,6 +44,10 @@ class Nas201(Space):
     Attributes:
         channels: Width of the first stage; it doubles with each stage.
         cells: Number of cells in each stage.
+        candidates: Operations that are the candidates of every edge.
+
+    Raises:
+        ValueError: Candidates that are unknown or occur twice, or ``none`` alone.
     """
 
     name: str = "nas201"
@@ -51,6 +56,10 @@ class Nas201(Space):
     weightless_operations: ClassVar[tuple[str, ...]] = ("none", "skip_connect", "avg_pool_3x3")
     channels: int = number(16, low=1)
     cells: int = number(5, low=1, high=1000)
+    candidates: list[str] = field(default_factory=lambda: list(PRIMITIVES))
+
+    def __post_init__(self) -> None:
+        check_candidates(self.candidates, PRIMITIVES)
 
     def supernet(
         self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
@@ -58,7 +67,7 @@ class Nas201(Space):
         return Supernet(
             channels=self.channels,
             cells=self.scaled_cells(depth),
-            operations=PRIMITIVES,
+            operations=self.candidates,
             partial=partial,
             auxiliary_skip=auxiliary_skip,
             **sizes,
@@ -97,13 +106,18 @@ class Nas201(Space):
         return Genotype.from_operations(*best_operations(probabilities, candidates)["cell"])
 
     def random(self, generator: torch.Generator) -> Genotype:
-        drawn = torch.randint(ARCHITECTURES, (), generator=generator, device=generator.device)
-        return Genotype.from_index(int(drawn))
+        count, edges = len(self.candidates), len(EDGES)
+        drawn = int(torch.randint(count**edges, (), generator=generator, device=generator.device))
+        digits = [drawn // count**place % count for place in reversed(range(edges))]
+        return Genotype.from_operations(*(self.candidates[digit] for digit in digits))
 
     def parameters(self) -> list[Parameter]:
-        return [Parameter(name, Choice(PRIMITIVES)) for name in _PARAMETER_NAMES]
+        return [Parameter(name, Choice(tuple(self.candidates))) for name in _PARAMETER_NAMES]
 
     def encode(self, genotype: Genotype) -> Point:
+        for (source, target), name in zip(EDGES, genotype.operations, strict=True):
+            if name not in self.candidates:
+                raise ValueError(f"{name} is not a candidate of the edge from {source} to {target}")
         return dict(zip(_PARAMETER_NAMES, genotype.operations, strict=True))
 
     def decode(self, point: Mapping[str, Value]) -> Genotype:
@@ -120,7 +134,7 @@ class Nas201(Space):
             shape = (layer.inputs, height, width)
             if layer.is_cell:
                 for edge in range(len(EDGES)):
-                    for column, name in enumerate(PRIMITIVES):
+                    for column, name in enumerate(self.candidates):
                         make = partial(make_operation, name, layer.outputs)
                         yield NetworkPiece(make, shape, ("cell", edge, column))
             else:

@@ -117,3 +117,32 @@ def test_parameters_and_macs_of_pieces_add_up(seed: int, sides: tuple[int, int])
     assert places == 6 * 6 * 5
     assert parameters == count_parameters(net.parameters())
     assert macs == count_macs(net, torch.zeros(1, 2, *sides))
+
+
+def test_a_list_limits_supernet_random_genotypes_and_points() -> None:
+    names = ["nor_conv_3x3", "skip_connect", "none"]
+    space = Nas201(channels=2, cells=1, candidates=names)
+    net = space.supernet(classes=3, in_channels=3)
+    assert net.candidates == {"cell": (tuple(names),) * 6}
+    assert net(torch.randn(2, 3, 8, 8)).shape == (2, 3)
+    generator = torch.Generator().manual_seed(0)
+    drawn = [space.random(generator) for _ in range(300)]
+    assert {name for genotype in drawn for name in genotype.operations} == set(names)
+    assert len(set(drawn)) > 200  # of 3 ** 6 = 729
+    assert all(space.decode(space.encode(genotype)) == genotype for genotype in drawn)
+    pool = Genotype.from_operations(*("avg_pool_3x3",) * 6)
+    with pytest.raises(ValueError, match="avg_pool_3x3 is not a candidate of the edge from 0 to 1"):
+        space.encode(pool)
+
+
+def test_all_operations_are_drawn_as_by_the_index() -> None:
+    ours, theirs = torch.Generator().manual_seed(3), torch.Generator().manual_seed(3)
+    for _ in range(20):
+        index = int(torch.randint(5**6, (), generator=theirs))
+        assert Nas201().random(ours) == Genotype.from_index(index)
+
+
+def test_unknown_and_repeated_candidates_are_refused() -> None:
+    for names, problem in ((["conv"], "'conv' is unknown"), (["none", "none"], "more than once")):
+        with pytest.raises(ValueError, match=problem):
+            Nas201(candidates=names)
