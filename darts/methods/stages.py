@@ -29,8 +29,9 @@ class Stage:
         keep: Share of the space's candidates that each edge keeps; the most probable ones.
         fresh: Start with new weights and alphas. Otherwise both are carried over, and channels are
             added where the stage is wider.
-        skip_dropout: Dropout rate of skip connections in the first epoch of the stage. Each epoch
-            multiplies it by ``exp(-dropout_decay)``.
+        skip_dropout: Dropout rate of skip connections in the first epoch that updates the alphas.
+            Each further epoch multiplies it by ``exp(-dropout_decay)``. While the alphas are
+            frozen, the rate is ``skip_dropout`` times the share of the stage that is left.
         dropout_decay: Decay rate of ``skip_dropout``.
     """
 
@@ -91,9 +92,22 @@ def schedule_of(epoch: int, epochs: int, stages: Sequence[Stage]) -> tuple[int, 
     return first, after - first
 
 
-def skip_dropout_at(stage: Stage, position: StagePosition, epoch: int) -> float:
-    """Return the dropout rate of skip connections in an epoch."""
-    return stage.skip_dropout * math.exp(-stage.dropout_decay * (epoch - position.first))
+def skip_dropout_at(stage: Stage, position: StagePosition, epoch: int, warmup: float) -> float:
+    """Return the dropout rate of skip connections in an epoch.
+
+    The schedule is that of the authors' code of P-DARTS; the paper says only that the rate decays.
+
+    Args:
+        stage: The stage of the epoch.
+        position: The stage's first epoch and length.
+        epoch: The epoch.
+        warmup: Share of the stage's epochs in which the alphas are frozen.
+    """
+    finished = epoch - position.first
+    frozen = math.ceil(warmup * position.length)
+    if finished < frozen:
+        return stage.skip_dropout * (position.length - finished - 1) / position.length
+    return stage.skip_dropout * math.exp(-stage.dropout_decay * (finished - frozen))
 
 
 def best_candidates(

@@ -162,7 +162,8 @@ class Searcher:
             self._enter_stage(position.stage)
         self.position = position
         self.context.epoch, self.context.epochs = epoch, epochs
-        self.net.skip_dropout = skip_dropout_at(self.stages[position.stage], position, epoch)
+        stage, warmup = self.stages[position.stage], self.config.arch_optimizer.warmup
+        self.net.skip_dropout = skip_dropout_at(stage, position, epoch, warmup)
         first, length = schedule_of(epoch, epochs, self.stages)
         lr = cosine(epoch - first, length, optimizer.lr, optimizer.lr_min)
         set_learning_rate(self.optimizer, lr)

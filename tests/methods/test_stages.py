@@ -114,5 +114,16 @@ def test_skip_dropout_falls_by_a_constant_factor(
     )
     expected = start
     for epoch in range(first, first + length):
-        assert math.isclose(skip_dropout_at(stage, position, epoch), expected, abs_tol=1e-12)
+        assert math.isclose(skip_dropout_at(stage, position, epoch, 0.0), expected, abs_tol=1e-12)
         expected /= math.e**decay
+
+
+def test_skip_dropout_of_the_published_stages() -> None:
+    """25 epochs, the alphas frozen in the first 10; values of the authors' code of P-DARTS."""
+    shares = {0: 0.96, 1: 0.92, 5: 0.76, 9: 0.60, 10: 1.0, 11: 0.8187, 15: 0.3679, 24: 0.0608}
+    for index, rate in ((1, 0.4), (2, 0.7)):
+        stage, first = Stage(skip_dropout=rate), 25 * index
+        for epoch, share in shares.items():
+            position = StagePosition(index, first, 25)
+            actual = skip_dropout_at(stage, position, first + epoch, 0.4)
+            assert actual == pytest.approx(rate * share, abs=1e-4)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.ops.accumulator import SumAccumulator
-from darts.ops.batch_norm import RunningStats, normalize
+from darts.ops.batch_norm import RunningStats
 from darts.ops.dispatch import KernelPlan, plan_kernels
 from darts.ops.separable import normalize_and_reduce, repeat_per_channel, separable_conv
 from darts.ops.sums import sum_groups, weighted_sum
@@ -153,7 +153,7 @@ class EdgeBundle(nn.Module):
             states: States of the cell computed so far.
             weights: ``(edges, operations)``.
             active: Columns of the operations to run for each edge; all by default.
-            dropout: Probability of dropping an output element of a skip connection in training.
+            dropout: Probability of dropping an output element of an identity in training.
 
         Returns:
             ``(B, C, H', W')``, or None if no operation has an output.
@@ -181,7 +181,7 @@ class EdgeBundle(nn.Module):
                     terms += unweighted
                     factors += scale.unbind()
                 elif isinstance(operation, FactorizedReduce):
-                    self._reduce(operation, copies, scale, drop, total)
+                    self._reduce(operation, copies, scale, total)
                 else:
                     self._convolutions(cast(nn.Sequential, operation), copies, scale, plan, total)
         if terms:
@@ -270,12 +270,7 @@ class EdgeBundle(nn.Module):
         return self._finish(cast(Tensor, x), norm, copies, scale, total)
 
     def _reduce(
-        self,
-        operation: FactorizedReduce,
-        copies: Copies,
-        scale: Tensor,
-        dropout: float,
-        total: SumAccumulator,
+        self, operation: FactorizedReduce, copies: Copies, scale: Tensor, total: SumAccumulator
     ) -> None:
         """Add the skip connections of a reduction cell to the total."""
         halves = [
@@ -284,13 +279,7 @@ class EdgeBundle(nn.Module):
         ]
         halves = [torch.unflatten(half, 1, (copies.count, -1)) for half in halves]
         y = torch.cat(halves, dim=2).flatten(1, 2)
-        if self.training and dropout:
-            norm, running = operation.norm, copies.running_stats(operation.norm)
-            weight = repeat_per_channel(scale, y)
-            y = normalize(y, weight, norm.eps, running, self.process_group)
-            total.add(sum_groups(F.dropout(y, dropout), copies.count))
-        else:
-            self._finish(y, operation.norm, copies, scale, total)
+        self._finish(y, operation.norm, copies, scale, total)
 
     def _finish(
         self,

@@ -102,7 +102,10 @@ class SupernetCell(nn.Module):
         self.preprocess0, self.preprocess1 = make_preprocessing(plan, affine=False)
         self.connections = edges(count_nodes(len(candidates)))
         self.partial, self.width = partial, plan.channels // partial
-        self.skips = [[c for c, name in enumerate(row) if name == SKIP] for row in candidates]
+        self.identities = [
+            [c for c, name in enumerate(row) if name == SKIP and plan.stride(source) == 1]
+            for (source, _), row in zip(self.connections, candidates, strict=True)
+        ]
         self.edges = nn.ModuleList(
             MixedOperation(self.width, plan.stride(source), names)
             for (source, _), names in zip(self.connections, candidates, strict=True)
@@ -117,7 +120,7 @@ class SupernetCell(nn.Module):
             mixed = cast(MixedOperation, self.edges[edge])
             x = states[source][:, : self.width]
             active = None if mixture.active is None else mixture.active[edge]
-            drop = dict.fromkeys(self.skips[edge], dropout) if dropout else None
+            drop = dict.fromkeys(self.identities[edge], dropout) if dropout else None
             y = mixed(x, mixture.weights[edge], active, drop)
             if self.partial > 1:
                 bypassing = bypass_channels(states[source], self.width, mixed.stride)
@@ -154,8 +157,9 @@ class EdgewiseSupernet(SupernetBase):
 
     Attributes:
         cell_groups: The group of each cell.
-        skip_dropout: Probability of dropping an output element of a skip connection in training
-            (P-DARTS, arXiv:1904.12760, section 3.3).
+        skip_dropout: Probability of dropping an output element of an identity in training
+            (P-DARTS, arXiv:1904.12760, section 3.3). A skip connection that halves the image is no
+            identity.
 
     Raises:
         ValueError: A size that is not positive, a width that ``partial`` does not divide, an
