@@ -30,32 +30,37 @@ class Alignment(Regularizer):
     by ``+- epsilon * u / |u|``.
 
     Attributes:
-        weight: Weight of ``Lambda`` at the end of the search; it grows linearly from 0.
+        weight: Weight of ``Lambda`` in the last epoch; it grows linearly from 0 in the first one.
         epsilon: Step length of the finite difference.
+        all_groups: Whether the cells of every group are aligned. Otherwise, as in the authors'
+            code, only those of the first group are: the normal cells.
     """
 
     name: str = "alignment"
     weight: float = number(0.125, low=0)
     epsilon: float = number(1e-4, above=0)
+    all_groups: bool = False
 
     def weight_term(
         self, mixture: Mixture, loss: MixtureLoss, gradient: MixtureGradient, context: SearchContext
     ) -> Tensor | None:
-        weight = self.weight * context.progress
+        weight = self.weight * context.schedule
         if weight == 0:
             return None
+        aligned = list(mixture) if self.all_groups else list(mixture)[:1]
         cells = {
             group: w if w.ndim == 3 else w.expand(context.counts[group], -1, -1)
             for group, w in mixture.items()
         }  # each (cells, edges, operations)
         by_cell = mixture.with_weights(cells)
-        directions = {group: agreement_gradient(g) for group, g in gradient(by_cell).items()}
+        by_group = gradient(by_cell)
+        directions = {group: agreement_gradient(by_group[group]) for group in aligned}
         length = torch.stack([u.norm() for u in directions.values()]).norm()
         if float(length) == 0:
             return None
         step = self.epsilon / length
         shifted = (
-            {group: w + sign * step * directions[group] for group, w in cells.items()}
+            {**cells, **{g: cells[g] + sign * step * u for g, u in directions.items()}}
             for sign in (1, -1)
         )
         plus, minus = (loss(by_cell.with_weights(weights)) for weights in shifted)

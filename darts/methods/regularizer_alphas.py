@@ -47,16 +47,22 @@ class Anchor(Regularizer):
 class BetaDecay(Regularizer):
     """A term that keeps the denominator of the softmax of the alphas small.
 
-    It is the mean of ``logsumexp(alpha)`` over all edges, times a weight that grows linearly
-    from 0 to ``weight`` at the end of the search.
+    It is the mean of ``logsumexp(alpha)`` over all edges, times a weight that grows linearly with
+    the epoch. As in the authors' code, the growth per epoch does not depend on the length of the
+    search.
+
+    Attributes:
+        weight: Weight of the term in epoch ``epochs``, counted from 0.
+        epochs: Epochs in which the weight grows from 0 to ``weight``; it grows on afterwards.
     """
 
     name: str = "beta_decay"
     weight: float = number(50.0, low=0)
+    epochs: int = number(100, low=1)
 
     def alpha_term(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Tensor:
         values = torch.cat([alphas[group].logsumexp(-1) for group in context.candidates])
-        return self.weight * context.progress * values.mean()
+        return self.weight * context.epoch / self.epochs * values.mean()
 
 
 @REGULARIZERS.register
