@@ -5,18 +5,13 @@ Training the weights with disturbed mixing weights makes the loss flat around th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from torch import Tensor
-
+from darts.methods.mixture_loss import MixtureLoss
 from darts.registry import Registry
 from darts.spaces import Mixture
 
 PERTURBATIONS: Registry[Perturbation] = Registry("perturbation", "darts.methods")
-
-MixtureGradient = Callable[[Mixture], Mapping[str, Tensor]]
-"""Gradient of the training loss with respect to the weights of a mixture, by group."""
 
 
 @PERTURBATIONS.register
@@ -26,12 +21,12 @@ class Perturbation:
 
     name: str = "none"
 
-    def __call__(self, mixture: Mixture, gradient: MixtureGradient, progress: float) -> Mixture:
+    def __call__(self, mixture: Mixture, loss: MixtureLoss, progress: float) -> Mixture:
         """Return the mixture for a weight step.
 
         Args:
             mixture: Mixture of the relaxation, detached from the alphas.
-            gradient: Function that computes the gradient of the training loss at a mixture.
+            loss: Training loss of the step's batch.
             progress: Finished share of the search, in [0, 1).
         """
         return mixture

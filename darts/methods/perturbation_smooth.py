@@ -8,13 +8,16 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from darts.methods.perturbation import PERTURBATIONS, MixtureGradient, Perturbation
+from darts.methods.mixture_loss import MixtureLoss
+from darts.methods.perturbation import PERTURBATIONS, Perturbation
 from darts.registry import number
 from darts.spaces import Mixture
 
@@ -35,7 +38,7 @@ class RandomSmoothing(Perturbation):
     radius: float = number(0.03, low=0)
     radius_end: float = number(0.3, low=0)
 
-    def __call__(self, mixture: Mixture, gradient: MixtureGradient, progress: float) -> Mixture:
+    def __call__(self, mixture: Mixture, loss: MixtureLoss, progress: float) -> Mixture:
         return perturb(mixture, uniform_noise(mixture, self.radius_at(progress)))
 
     def radius_at(self, progress: float) -> float:
@@ -48,6 +51,9 @@ class RandomSmoothing(Perturbation):
 class Adversarial(RandomSmoothing):
     """The change within the ball that raises the loss most, found by sign-gradient steps.
 
+    As in the authors' code, the supernet is in evaluation mode during the attack, each step ends
+    with a projection to mixtures, and a change that lowers the loss is dropped.
+
     Attributes:
         steps: Number of steps from a random start; each has the length ``2 * radius / steps``.
     """
@@ -55,15 +61,19 @@ class Adversarial(RandomSmoothing):
     name: str = "adversarial"
     steps: int = number(7, low=1)
 
-    def __call__(self, mixture: Mixture, gradient: MixtureGradient, progress: float) -> Mixture:
+    def __call__(self, mixture: Mixture, loss: MixtureLoss, progress: float) -> Mixture:
         radius = self.radius_at(progress)
-        change = uniform_noise(mixture, radius)
-        for _ in range(self.steps):
-            ascent = gradient(perturb(mixture, change))
-            for group, delta in change.items():
-                step = 2 * radius / self.steps * ascent[group].sign()
-                change[group] = (delta + step).clamp(-radius, radius)
-        return perturb(mixture, change)
+        with loss.evaluating():
+            before = loss.value(mixture)
+            attack = perturb(mixture, uniform_noise(mixture, radius))
+            for _ in range(self.steps):
+                ascent = loss.gradient(attack)
+                change = {}
+                for group, weight in attack.items():
+                    step = 2 * radius / self.steps * ascent[group].sign()
+                    change[group] = (weight + step - mixture[group]).clamp(-radius, radius)
+                attack = perturb(mixture, change)
+            return attack if loss.value(attack) >= before else mixture
 
 
 def uniform_noise(mixture: Mixture, radius: float) -> dict[str, Tensor]:
@@ -75,14 +85,19 @@ def uniform_noise(mixture: Mixture, radius: float) -> dict[str, Tensor]:
 
 
 def perturb(mixture: Mixture, change: Mapping[str, Tensor]) -> Mixture:
-    """Add a change to a mixture, clamp it at 0 and restore the sum of each edge."""
+    """Add a change to a mixture, clamp it to [0, 1] and restore the sum of each edge.
+
+    An edge whose weights would all be 0 gets its whole sum at the largest weight before clamping.
+    """
     weights = {}
     for group, weight in mixture.items():
         mask = None if mixture.active is None else mixture.active.get(group)
-        changed = (weight + change[group]).clamp(0, None)
-        changed = changed if mask is None else changed * mask
-        total, target = changed.sum(-1, keepdim=True), weight.sum(-1, keepdim=True)
-        rescaled = changed * (target / total.clamp_min(1e-12))
-        # An edge whose weights are all 0 cannot be rescaled and keeps its original weights.
-        weights[group] = torch.where(total > 0, rescaled, weight)
+        changed = weight + change[group]
+        if mask is not None:
+            changed = changed.masked_fill(~mask, -math.inf)
+        largest = F.one_hot(changed.argmax(-1), changed.shape[-1]).to(weight.dtype)
+        clamped = changed.clamp(0, 1)
+        total, target = clamped.sum(-1, keepdim=True), weight.sum(-1, keepdim=True)
+        rescaled = clamped * (target / total.clamp_min(1e-12))
+        weights[group] = torch.where(total > 0, rescaled, target * largest)
     return mixture.with_weights(weights)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from darts.methods.perturbation import MixtureGradient
+from darts.methods.mixture_loss import MixtureLoss
 from darts.registry import Registry
 from darts.spaces import Mixture, SearchContext
 
 REGULARIZERS: Registry[Regularizer] = Registry("regularizer", "darts.methods")
-
-MixtureLoss = Callable[[Mixture], Tensor]
-"""Training loss of a mixture: a scalar, differentiable with respect to the weights."""
 
 
 @REGULARIZERS.register
@@ -32,7 +29,7 @@ class Regularizer:
         return None
 
     def weight_term(
-        self, mixture: Mixture, loss: MixtureLoss, gradient: MixtureGradient, context: SearchContext
+        self, mixture: Mixture, loss: MixtureLoss, context: SearchContext
     ) -> Tensor | None:
         """Return a scalar to add to the loss of the weights, or None.
 
@@ -40,9 +37,7 @@ class Regularizer:
 
         Args:
             mixture: Mixture of the weight step.
-            loss: Function that computes the training loss of a mixture.
-            gradient: Function that computes the gradient of that loss with respect to the mixing
-                weights, by group.
+            loss: Training loss of the step's batch, in float32.
             context: Search context.
         """
         return None

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from darts.methods.perturbation import MixtureGradient
-from darts.methods.regularizer import REGULARIZERS, MixtureLoss, Regularizer
+from darts.methods.mixture_loss import MixtureLoss
+from darts.methods.regularizer import REGULARIZERS, Regularizer
 from darts.registry import number
 from darts.spaces import Mixture, SearchContext
 
@@ -42,7 +42,7 @@ class Alignment(Regularizer):
     all_groups: bool = False
 
     def weight_term(
-        self, mixture: Mixture, loss: MixtureLoss, gradient: MixtureGradient, context: SearchContext
+        self, mixture: Mixture, loss: MixtureLoss, context: SearchContext
     ) -> Tensor | None:
         weight = self.weight * context.schedule
         if weight == 0:
@@ -53,7 +53,7 @@ class Alignment(Regularizer):
             for group, w in mixture.items()
         }  # each (cells, edges, operations)
         by_cell = mixture.with_weights(cells)
-        by_group = gradient(by_cell)
+        by_group = loss.gradient(by_cell)
         directions = {group: agreement_gradient(by_group[group]) for group in aligned}
         length = torch.stack([u.norm() for u in directions.values()]).norm()
         if float(length) == 0:

@@ -23,6 +23,7 @@ from darts.methods.stages import (
     stage_position,
 )
 from darts.searching.architecture_step import architecture_step, updates_alphas
+from darts.searching.mixture_loss import SupernetMixtureLoss
 from darts.searching.mixtures import alphas_of, masked, run_mixture
 from darts.searching.searcher_state import (
     SavedSearcher,
@@ -271,18 +272,16 @@ class Searcher:
         config = self.config
         with torch.no_grad():  # the alphas are constants here
             mixture = self.relaxation.mixture(alphas_of(self.net), self.context)
-            gradient = partial(self._mixture_gradient, batch, config.precision)
-            mixture = config.perturbation(mixture, gradient, self.context.progress)
+            mixture = config.perturbation(
+                mixture, self._mixture_loss(batch, config.precision), self.context.progress
+            )
         with autocast(config.precision, self.ranks.device):
             forward = partial(run_mixture, self.net, mixture)
             loss, outputs = self.objective.supernet_loss(forward, batch)
             total = self.ranks.loss_share(loss, self.objective.num_samples(batch))
         # In float32, because the term may be a finite difference.
         term = config.regularizer.weight_term(
-            mixture,
-            partial(self._mixture_loss, batch),
-            partial(self._mixture_gradient, batch, "fp32"),
-            self.context,
+            mixture, self._mixture_loss(batch, "fp32"), self.context
         )
         norm = optimizer_step(
             total if term is None else total + term,
@@ -298,33 +297,8 @@ class Searcher:
                     rows.of(rows.parameter).copy_(values)
         return loss.detach(), outputs, norm
 
-    def _mixture_loss(self, batch: Batch, mixture: Mixture) -> Tensor:
-        """Return this rank's share of the training loss of a mixture; the buffers do not change."""
-        functional = self._functional_loss(mixture)
-        return functional.at(functional.weights, functional.alphas, batch)
-
-    def _functional_loss(self, mixture: Mixture) -> FunctionalLoss[SupernetBase, Batch]:
-        def loss_fn(net: SupernetBase, batch: Batch) -> Tensor:
-            loss, _ = self.objective.supernet_loss(partial(run_mixture, net, mixture), batch)
-            return self.ranks.loss_share(loss, self.objective.num_samples(batch))
-
-        return FunctionalLoss(self.net, loss_fn)
-
-    @torch.enable_grad()
-    def _mixture_gradient(
-        self, batch: Batch, precision: str, mixture: Mixture
-    ) -> dict[str, Tensor]:
-        """Return the gradient of the training loss with respect to the mixing weights.
-
-        The gradient is summed over ranks. The buffers of the supernet do not change.
-        """
-        leaves = {group: w.detach().requires_grad_() for group, w in mixture.items()}
-        functional = self._functional_loss(mixture.with_weights(leaves))
-        weights = [weight.detach() for weight in functional.weights]
-        with autocast(precision, self.ranks.device):
-            value = functional.at(weights, functional.alphas, batch)
-        summed = self._all_reduce(gradients(value, list(leaves.values())))
-        return dict(zip(leaves, summed, strict=True))
+    def _mixture_loss(self, batch: Batch, precision: str) -> SupernetMixtureLoss:
+        return SupernetMixtureLoss(self.net, self.objective, self.ranks, batch, precision)
 
     def _all_reduce(self, tensors: Iterable[Tensor]) -> list[Tensor]:
         own = list(tensors)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -67,12 +68,12 @@ class SmallProblem:
             None, self.net.candidates, self.net.edges, self.net.counts, epoch=1, epochs=3
         )
 
-    def loss(self, mixture: Mapping[str, Tensor]) -> Tensor:
+    def __call__(self, mixture: Mapping[str, Tensor]) -> Tensor:
         return F.cross_entropy(self.net(self.images, mixture), self.labels)
 
     def gradient(self, mixture: Mixture) -> dict[str, Tensor]:
         leaves = {group: w.detach().requires_grad_() for group, w in mixture.items()}
-        actual = torch.autograd.grad(self.loss(mixture.with_weights(leaves)), list(leaves.values()))
+        actual = torch.autograd.grad(self(mixture.with_weights(leaves)), list(leaves.values()))
         return dict(zip(leaves, actual, strict=True))
 
     def exact(self, all_groups: bool) -> list[Tensor]:
@@ -82,7 +83,7 @@ class SmallProblem:
             for group, w in self.mixture.items()
         }
         actual = torch.autograd.grad(
-            self.loss(Mixture(leaves)), list(leaves.values()), create_graph=True
+            self(Mixture(leaves)), list(leaves.values()), create_graph=True
         )
         aligned = actual if all_groups else actual[:1]
         total = sum((agreement(gradient) for gradient in aligned), torch.zeros(()))
@@ -99,7 +100,7 @@ def relative_error(problem: SmallProblem, all_groups: bool, epsilon: float) -> f
     used = [p for p, g in zip(problem.net.weight_parameters(), exact, strict=True) if g is not None]
     wanted = -0.8 * 0.5 * flat(exact)
     regularizer = Alignment(weight=0.8, epsilon=epsilon, all_groups=all_groups)
-    term = regularizer.weight_term(problem.mixture, problem.loss, problem.gradient, problem.context)
+    term = regularizer.weight_term(problem.mixture, problem, problem.context)
     assert term is not None
     actual = flat(torch.autograd.grad(term, used, allow_unused=True, materialize_grads=True))
     return float((actual - wanted).norm() / wanted.norm())
@@ -121,14 +122,12 @@ def test_only_the_cells_of_the_first_group_are_aligned_by_default() -> None:
 def test_weight_term_is_none_at_the_start_and_for_single_cells() -> None:
     problem = SmallProblem()
 
-    def unexpected(*_: Any) -> Any:
-        raise AssertionError("no loss or gradient is needed")
-
     begin = dataclasses.replace(problem.context, epoch=0)
-    assert Alignment().weight_term(problem.mixture, unexpected, unexpected, begin) is None
+    unused: Any = object()  # has neither loss nor gradient
+    assert Alignment().weight_term(problem.mixture, unused, begin) is None
     single = dataclasses.replace(problem.context, counts={"normal": 1, "reduce": 1})
-    actual = {group: torch.ones(1, 2, 8) for group in problem.mixture}
-    assert Alignment().weight_term(problem.mixture, unexpected, lambda _: actual, single) is None
+    ones: Any = SimpleNamespace(gradient=lambda _: {g: torch.ones(1, 2, 8) for g in single.counts})
+    assert Alignment().weight_term(problem.mixture, ones, single) is None
 
 
 def test_weight_step_raises_the_agreement() -> None:
@@ -142,7 +141,7 @@ def test_weight_step_raises_the_agreement() -> None:
 
     before = mean_cosines()
     term = Alignment(weight=1.0, all_groups=True).weight_term(
-        problem.mixture, problem.loss, problem.gradient, problem.context
+        problem.mixture, problem, problem.context
     )
     assert term is not None
     used = problem.net.weight_parameters()
