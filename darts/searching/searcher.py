@@ -80,6 +80,8 @@ class Searcher:
     ) -> None:
         self.config, self.objective, self.ranks = config, objective, ranks
         self.relaxation = config.relaxation
+        clip = config.optimizer.clip if config.space.clips_virtual_step else 0.0
+        self.bilevel = config.bilevel.with_clip(clip)
         self.stages: list[Stage] = config.stages or [Stage()]
         stage_position(0, config.epochs, self.stages)  # raises if there are too few epochs
         stage = 0 if saved is None else entry(saved, "searcher.stage", Count)
@@ -209,7 +211,7 @@ class Searcher:
             self.arch_loss,
             batch,
             valid_batch,
-            gradient=self.config.bilevel,
+            gradient=self.bilevel,
             optimizer=self.optimizer,
             arch_optimizer=self.arch_optimizer,
             scaler=self.arch_scaler,
@@ -221,9 +223,9 @@ class Searcher:
 
     def gradient_diagnostics(self, step: int, batch: Batch, valid_batch: Batch) -> dict[str, float]:
         """Return the diagnostics of the hypergradient; empty in steps for which none are due."""
-        if not self.config.bilevel.reports_at(step):
+        if not self.bilevel.reports_at(step):
             return {}
-        return self.config.bilevel.report(
+        return self.bilevel.report(
             GradientInputs(
                 self.net, self.arch_loss, batch, valid_batch, self.optimizer, self.ranks.reduce
             )

@@ -45,6 +45,7 @@ class Space(ABC):
         fan_in: Number of edges that a genotype keeps into each node; None for all.
         skip_operation: Name of the operation that passes its input on, or None.
         supports_skip_dropout: Whether the supernet can drop outputs of skip connections.
+        clips_virtual_step: Whether second-order gradients clip the gradient of the virtual step.
         supports_partial: Whether the supernet can use partial channels.
         supports_compile: Whether ``torch.compile`` speeds up the supernet.
         retrain_keys: Settings, besides the sizes, that a retraining repeats from its search.
@@ -59,6 +60,7 @@ class Space(ABC):
     fan_in: ClassVar[int | None] = None
     skip_operation: ClassVar[str | None] = "skip_connect"
     supports_skip_dropout: ClassVar[bool] = True
+    clips_virtual_step: ClassVar[bool] = False
     supports_partial: ClassVar[bool] = True
     supports_compile: ClassVar[bool] = True
     retrain_keys: ClassVar[tuple[str, ...]] = ()

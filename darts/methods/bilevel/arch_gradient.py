@@ -66,6 +66,13 @@ class ArchGradient(ABC):
             GradientInputs(net, loss_fn, train_batch, valid_batch, optimizer, reduce)
         )
 
+    def with_clip(self, clip: float) -> ArchGradient:
+        """Return a copy that clips the gradient of its virtual step, if it has one to clip.
+
+        A limit that the configuration sets stays as it is.
+        """
+        return self
+
     @abstractmethod
     def gradient(self, inputs: GradientInputs[Net, BatchT]) -> dict[str, Tensor]:
         """Return ``{name: gradient}`` with the shapes of the supernet's alphas."""

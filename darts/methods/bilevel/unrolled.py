@@ -17,6 +17,7 @@ References:
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ def unrolled(
     *,
     hvp: str = "finite_difference",
     epsilon: float = 0.01,
+    clip: float = 0.0,
     reduce: Reduce | None = None,
 ) -> dict[str, Tensor]:
     """Return the gradient, by group of alphas, of the validation loss after one weight step.
@@ -65,12 +67,13 @@ def unrolled(
         epsilon: Step length of the finite difference. The weights are shifted by
             ``+- epsilon * v / |v|``, where v is the weight gradient of the validation loss after
             the virtual step. The paper uses 0.01.
+        clip: Largest norm of the gradient in the virtual step, and of the vector; 0: no clipping.
 
     Raises:
-        ValueError: If ``hvp`` is unknown, ``epsilon`` is not positive and finite, or the optimizer
-            is not SGD.
+        ValueError: If ``hvp`` is unknown, ``epsilon`` is not positive and finite, ``clip`` is
+            negative, or the optimizer is not SGD.
     """
-    component = Unrolled(hvp=hvp, epsilon=epsilon)
+    component = Unrolled(hvp=hvp, epsilon=epsilon, clip=clip)
     return component(net, loss_fn, train_batch, valid_batch, optimizer, reduce=reduce)
 
 
@@ -82,6 +85,9 @@ class Unrolled(ArchGradient):
     Attributes:
         hvp: How to compute the product with the mixed second derivative (Hessian-vector product).
         epsilon: Step length of the finite difference.
+        clip: Largest norm of the training gradient in the virtual step, and of the gradient with
+            respect to the stepped weights. 0: no clipping. None: ``optimizer.clip`` for recurrent
+            cells, whose published search clips both and diverges without it; else no clipping.
         self_check: Steps between two comparisons of both ways to compute the product; 0: none.
     """
 
@@ -89,11 +95,15 @@ class Unrolled(ArchGradient):
     requires_sgd: ClassVar[bool] = True
     hvp: str = choice("finite_difference", *PRODUCTS)
     epsilon: float = number(0.01, above=0)
+    clip: float | None = number(None, low=0)
     self_check: int = number(0, low=0)
+
+    def with_clip(self, clip: float) -> Unrolled:
+        return self if self.clip is not None else dataclasses.replace(self, clip=clip)
 
     def gradient(self, inputs: GradientInputs[Net, BatchT]) -> dict[str, Tensor]:
         _check_product(self.hvp, self.epsilon)
-        step = _VirtualStep(inputs, graph=self.hvp == "exact")
+        step = _VirtualStep(inputs, graph=self.hvp == "exact", clip=self.clip or 0.0)
         product = step.exact() if self.hvp == "exact" else step.finite_difference(self.epsilon)
         return step.loss.by_group([d - p for d, p in zip(step.direct, product, strict=True)])
 
@@ -103,7 +113,7 @@ class Unrolled(ArchGradient):
     def report(self, inputs: GradientInputs[Net, BatchT]) -> dict[str, float]:
         """Compare both products, see ``compare_products``."""
         _check_product("exact", self.epsilon)
-        step = _VirtualStep(inputs, graph=True)
+        step = _VirtualStep(inputs, graph=True, clip=self.clip or 0.0)
         direct = _flatten(step.direct)
         exact, finite = _flatten(step.exact()), _flatten(step.finite_difference(self.epsilon))
         return {
@@ -149,14 +159,23 @@ class _VirtualStep(Generic[Net, BatchT]):
     Args:
         inputs: Inputs of the gradient.
         graph: Keep the graph of the training gradient, which the exact product needs.
+        clip: Largest norm of the training gradient and of the vector; 0: no clipping. The factors
+            of the clipping are constants in the derivative, as in the authors' code.
 
     Attributes:
         direct: Gradient of the validation loss with respect to the alphas at the stepped weights.
-        vector: Gradient with respect to the stepped weights, times the factors of ``sgd_step``. It
-            is multiplied with the mixed second derivative.
+        vector: Gradient with respect to the stepped weights, times the factors of ``sgd_step`` and
+            of the clipping. It is multiplied with the mixed second derivative.
+
+    Raises:
+        ValueError: If ``clip`` is negative.
     """
 
-    def __init__(self, inputs: GradientInputs[Net, BatchT], *, graph: bool) -> None:
+    def __init__(
+        self, inputs: GradientInputs[Net, BatchT], *, graph: bool, clip: float = 0.0
+    ) -> None:
+        if not clip >= 0:
+            raise ValueError(f"clip={clip!r}: must be >= 0")
         self.reduce: Reduce = inputs.reduce or (lambda tensors: tensors)
         self.loss = FunctionalLoss(inputs.net, inputs.loss_fn)
         self.train_batch = inputs.train_batch
@@ -172,13 +191,18 @@ class _VirtualStep(Generic[Net, BatchT]):
         )
         del value  # frees its graph before the next one is built
         detached = self.reduce([gradient.detach() for gradient in self.gradients])
-        stepped, scales = sgd_step(inputs.optimizer, self.loss.weights, detached)
+        shrink = _clip_factor(detached, clip)
+        clipped = detached if shrink is None else [shrink * gradient for gradient in detached]
+        stepped, scales = sgd_step(inputs.optimizer, self.loss.weights, clipped)
         stepped = [w.requires_grad_() if w.is_leaf else w for w in stepped]
         value = self.loss.at(stepped, self.loss.alphas, inputs.valid_batch)
         direct_and_vector = self.reduce(gradients(value, [*self.loss.alphas, *stepped]))
         count = len(self.loss.alphas)
-        self.direct = direct_and_vector[:count]
-        self.vector = [s * v for s, v in zip(scales, direct_and_vector[count:], strict=True)]
+        self.direct, stepped_gradient = direct_and_vector[:count], direct_and_vector[count:]
+        self.vector = [s * v for s, v in zip(scales, stepped_gradient, strict=True)]
+        for factor in (shrink, _clip_factor(stepped_gradient, clip)):
+            if factor is not None:
+                self.vector = [factor * v for v in self.vector]
 
     def exact(self) -> Sequence[Tensor]:
         """Differentiate the training gradient, times the vector, with respect to the alphas."""
@@ -215,6 +239,15 @@ class _VirtualStep(Generic[Net, BatchT]):
         with _replayed(self.random_state), torch.autocast(device, enabled=False):
             value = self.loss.at(weights, self.loss.alphas, self.train_batch)
             return gradients(value, self.loss.alphas)
+
+
+def _clip_factor(tensors: Sequence[Tensor], clip: float) -> Tensor | None:
+    """Return the factor that limits the norm of all tensors together; None without a limit."""
+    if clip == 0:
+        return None
+    length = torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors]).norm()
+    factor: Tensor = (clip / (length + 1e-6)).clamp_max(1.0)
+    return factor
 
 
 def _flatten(tensors: Sequence[Tensor]) -> Tensor:

@@ -17,9 +17,8 @@ def sgd_step(
 
     Learning rate, momentum (with the optimizer's buffers), dampening, weight decay and Nesterov
     momentum are those of the parameter group. A weight outside the optimizer does not change.
-    Gradient clipping is not included: it happens outside the optimizer, and the published method
-    omits it here as well. The derivative of each new weight is the factor s in
-    ``d(new weight) / d(gradient) = -s``.
+    Gradient clipping is not included, because it happens outside the optimizer. The derivative of
+    each new weight is the factor s in ``d(new weight) / d(gradient) = -s``.
 
     Raises:
         ValueError: If the optimizer is not SGD.

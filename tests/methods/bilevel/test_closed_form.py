@@ -121,6 +121,31 @@ def test_momentum_dampening_nesterov_and_weight_decay(
 
 
 @pytest.mark.parametrize("hvp", HVP)
+@pytest.mark.parametrize(("clip", "clipped"), [(0.5, True), (100.0, False)])
+def test_clipping_shortens_the_step_and_the_vector(clip: float, clipped: bool, hvp: str) -> None:
+    """Weight decay is added after the clipping, as in an optimizer step."""
+    net, lr, decay = Toy(), 0.3, 0.2
+    optimizer = torch.optim.SGD(net.weight_parameters(), lr=lr, weight_decay=decay)
+    w, a = net.w.detach(), net.a.detach()
+    downhill = w - net.A @ a
+    assert (float(downhill.norm()) > clip) is clipped
+    shrink = min(1.0, clip / (float(downhill.norm()) + 1e-6))
+    stepped = w - lr * (shrink * downhill + decay * w)
+    vector = stepped - net.b
+    vector = vector * min(1.0, clip / (float(vector.norm()) + 1e-6))
+    wanted = net.c + lr * shrink * net.A.T @ vector
+    actual = flat(unrolled(net, loss_fn, "train", "valid", optimizer, hvp=hvp, clip=clip))
+    torch.testing.assert_close(actual, wanted, rtol=1e-9, atol=1e-11)
+
+
+def test_negative_clipping_is_refused() -> None:
+    net = Toy()
+    optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1)
+    with pytest.raises(ValueError, match=r"clip=-1.0: must be >= 0"):
+        unrolled(net, loss_fn, "train", "valid", optimizer, clip=-1.0)
+
+
+@pytest.mark.parametrize("hvp", HVP)
 def test_each_parameter_group_uses_its_own_options(hvp: str) -> None:
     net = Toy()
     groups: list[dict[str, Any]] = [
