@@ -47,6 +47,7 @@ METHODS = [
     "oles",
     "darts_v2",
     "p_darts",
+    "darts_es",
     "r_darts",
     "sdarts_adv",
     "darts_pt",

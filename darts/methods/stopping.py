@@ -23,11 +23,15 @@ class Stopping:
     name: str = "never"
     needs_curvature: ClassVar[bool] = False
 
+    def is_due(self, epoch: int) -> bool:
+        """Return whether the rule uses the eigenvalue at the end of an epoch, from 0."""
+        return self.needs_curvature
+
     def stop_epoch(self, eigenvalues: Sequence[float]) -> int | None:
         """Return the epoch, from 0, whose architecture ends the search; None to continue.
 
         Args:
-            eigenvalues: Dominant eigenvalue at the end of each finished epoch.
+            eigenvalues: Dominant eigenvalue at the end of each epoch that is due.
         """
         return None
 
@@ -50,9 +54,19 @@ def lagged_ratio(values: Sequence[float], window: int, patience: int) -> float |
 class Curvature(Stopping):
     """The rule that stops a search when the dominant eigenvalue starts to grow fast.
 
-    It stops at the first epoch ``i`` at which the average over ``window`` epochs at
-    ``i - patience`` is below ``ratio`` times the average at ``i``. It returns the architecture of
-    epoch ``i - patience``.
+    It stops when the average of the latest ``window`` eigenvalues has grown: the average
+    ``patience`` eigenvalues ago is below ``ratio`` times the latest one. It returns the
+    architecture at the end, or at the center, of the earlier window. The defaults are those of the
+    paper; ``method=darts_es`` has those of the authors' code.
+
+    Attributes:
+        window: Eigenvalues per average.
+        patience: Eigenvalues between the two averages.
+        ratio: The earlier average, divided by the latest one, that stops the search.
+        every: Epochs between eigenvalues.
+        centered: Whether an average belongs to the epoch at the center of its window and not to the
+            last one.
+        min_epoch: The search does not stop if it would return an earlier epoch, counted from 0.
 
     References:
         Zela et al., "Understanding and Robustifying Differentiable Architecture Search",
@@ -63,10 +77,18 @@ class Curvature(Stopping):
     window: int = number(5, low=1)
     patience: int = number(5, low=1)
     ratio: float = number(0.75, above=0)
+    every: int = number(1, low=1)
+    centered: bool = False
+    min_epoch: int = number(0, low=0)
     needs_curvature: ClassVar[bool] = True
+
+    def is_due(self, epoch: int) -> bool:
+        return epoch % self.every == 0
 
     def stop_epoch(self, eigenvalues: Sequence[float]) -> int | None:
         ratio = lagged_ratio(eigenvalues, self.window, self.patience)
         if ratio is None or not ratio < self.ratio:  # NaN does not stop the search
             return None
-        return len(eigenvalues) - 1 - self.patience
+        last = len(eigenvalues) - 1 - self.patience - (self.window // 2 if self.centered else 0)
+        epoch = last * self.every
+        return epoch if epoch >= self.min_epoch else None

@@ -238,7 +238,7 @@ class Search(Recipe):
         state, stopping = self.state, self.config.stopping
         eigenvalue, report = None, None
         with self.phase("collapse"):
-            if stopping.needs_curvature:
+            if stopping.is_due(epoch):
                 eigenvalue = state.diagnosis.eigenvalue(epoch)
             if state.diagnosis.is_due(epoch):
                 report = state.diagnosis.check(genotypes, state.scores, eigenvalue)

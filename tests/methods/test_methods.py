@@ -85,7 +85,7 @@ def check_characteristics(method: str, rows: Rows, content: dict[str, Any]) -> N
         assert rows[0]["arch_grad_norm"] == 0  # the alphas are frozen
     elif method not in ("drnas", "p_darts"):  # their stages end before the warm-up here
         assert rows[-1]["arch_grad_norm"] > 0
-    if method == "r_darts":
+    if method == "darts_es":
         assert math.isfinite(rows[0]["eigenvalue"])
         assert content["eigenvalues"] == [rows[0]["eigenvalue"]]
     elif method == "pc_darts":

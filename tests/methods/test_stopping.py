@@ -84,8 +84,23 @@ def test_random_walks_match_the_slow_implementation(
     assert stop_of(values, rule) == slow(values, window, patience, ratio)
 
 
+def test_the_rule_of_the_authors_code_looks_at_every_second_epoch() -> None:
+    """Its window of five measurements is centered; the first possible stop is after epoch 22."""
+    rule = Curvature(window=5, patience=4, ratio=1 / 1.3, every=2, centered=True, min_epoch=10)
+    assert [epoch for epoch in range(8) if rule.is_due(epoch)] == [0, 2, 4, 6]
+    growing = [1.2**n for n in range(25)]  # by a factor of 2.07 in four measurements
+    for count in range(12):
+        assert rule.stop_epoch(growing[:count]) is None
+    assert rule.stop_epoch(growing[:12]) == 10  # after epoch 22
+    assert rule.stop_epoch(growing[:13]) == 12
+    assert rule.stop_epoch(growing[:25]) == 36  # after epoch 48
+    assert rule.stop_epoch([1.06**n for n in range(25)]) is None  # by a factor of 1.26
+    assert rule.stop_epoch([1.07**n for n in range(25)]) == 36  # by a factor of 1.31
+
+
 def test_never_does_not_stop_and_needs_no_curvature() -> None:
     assert Stopping().stop_epoch([10.0**epoch for epoch in range(30)]) is None
+    assert not Stopping().is_due(0)
     assert {name: STOPPING[name].needs_curvature for name in STOPPING} == {
         "curvature": True,
         "never": False,
