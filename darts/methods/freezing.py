@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.registry import Registry, number
+from darts.registry import Registry, choice, number
 
 FREEZING: Registry[Freezing] = Registry("freezing", "darts.methods")
 
@@ -74,12 +74,15 @@ class GradientMatching(Freezing):
     which the operation does not run are ignored.
 
     The code of the authors compares the gradient of a training batch with the sum of itself and the
-    gradient of a validation batch. That gives larger values, to which their threshold of 0.4
-    belongs. Here the two gradients are compared, as in the paper, and the default threshold is 0.
+    gradient of a validation batch, by cosines along the output channels. That gives larger values,
+    to which their threshold of 0.4 belongs: ``statistic=code threshold=0.4``. Their training
+    gradient is that of the step before. By default, the two gradients are compared, as in the
+    paper, and the threshold is 0.
 
     Attributes:
         window: Number of agreements in a mean.
         threshold: Mean agreement below which an operation is frozen.
+        statistic: "paper" or "code", see above.
         every: Steps between two comparisons.
 
     References:
@@ -90,6 +93,7 @@ class GradientMatching(Freezing):
     name: str = "gradient_matching"
     window: int = number(20, low=1)
     threshold: float = number(0.0, low=-1, high=1)
+    statistic: str = choice("paper", "paper", "code")
     every: int = number(1, low=1)
 
     def is_due(self, step: int) -> bool:
@@ -102,7 +106,7 @@ class GradientMatching(Freezing):
         sums = state.setdefault("sums", {})
         names = [name for name in operations if name not in frozen]
         values = [
-            torch.stack([_agreement_and_size(rows, train, valid) for rows in operations[name]])
+            torch.stack([self._agreement_and_size(rows, train, valid) for rows in operations[name]])
             for name in names
         ]  # each (convolutions, 2)
         if not values:
@@ -119,13 +123,23 @@ class GradientMatching(Freezing):
                 total, count = 0.0, 0
             sums[name] = [total, count]
 
-
-def _agreement_and_size(rows: ParameterSlice, train: Gradients, valid: Gradients) -> Tensor:
-    """Return the agreement of both gradients and the product of their norms, ``(2,)``."""
-    a, b = (rows.of(gradients[rows.parameter]) for gradients in (train, valid))
-    return torch.stack([agreement(a, b), a.norm() * b.norm()])
+    def _agreement_and_size(
+        self, rows: ParameterSlice, train: Gradients, valid: Gradients
+    ) -> Tensor:
+        """Return the agreement of both gradients and the product of their norms, ``(2,)``."""
+        a, b = (rows.of(gradients[rows.parameter]) for gradients in (train, valid))
+        cosine = agreement(a, b) if self.statistic == "paper" else agreement_with_sum(a, b)
+        return torch.stack([cosine, a.norm() * b.norm()])
 
 
 def agreement(a: Tensor, b: Tensor) -> Tensor:
     """Return the mean cosine, over output channels, of two gradients of a convolution's weight."""
     return F.cosine_similarity(a.flatten(1), b.flatten(1), dim=1).mean()
+
+
+def agreement_with_sum(train: Tensor, valid: Tensor) -> Tensor:
+    """Return the agreement of ``train`` and ``train + valid`` as in the authors' code.
+
+    It is the cosine along the output channels, averaged over all other positions of the weight.
+    """
+    return F.cosine_similarity(train, train + valid, dim=0).mean()

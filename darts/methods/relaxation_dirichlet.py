@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Dirichlet as DirichletDistribution
 
-from darts.methods.relaxation import RELAXATIONS, Relaxation, WeightsAndMask
+from darts.methods.relaxation import RELAXATIONS, Relaxation, WeightsAndMask, masked_softmax
+from darts.registry import choice
 from darts.spaces import SearchContext
 
 
@@ -27,12 +28,24 @@ def concentration(alpha: Tensor) -> Tensor:
 @RELAXATIONS.register
 @dataclass
 class Dirichlet(Relaxation):
-    """One sample per edge in training, and the mean of the distribution in evaluation."""
+    """One sample per edge in training, and the mean of the distribution in evaluation.
+
+    Attributes:
+        ranking: The probabilities that the genotype is derived from: the mean of the distribution,
+            as in the paper, or the softmax of the alphas, as in the authors' code. Both agree on
+            the best operation of an edge, but not always on the best edges of a node.
+    """
 
     name: str = "dirichlet"
+    ranking: str = choice("mean", "mean", "softmax")
 
     def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
+        if self.ranking == "softmax":
+            return masked_softmax(alpha, mask)
         return _normalize(concentration(alpha), mask)
+
+    def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> WeightsAndMask:
+        return _normalize(concentration(alpha), mask), None
 
     def sample_weights(
         self, alpha: Tensor, mask: Tensor | None, context: SearchContext

@@ -25,7 +25,7 @@ class Stage:
     Attributes:
         share: Number of epochs relative to the other stages.
         depth: Factor on ``space.cells``.
-        widen: Divisor of ``relaxation.partial``.
+        widen: Divisor of ``relaxation.partial``; 1.5 turns a sixth of the channels into a quarter.
         keep: Share of the space's candidates that each edge keeps; the most probable ones.
         fresh: Start with new weights and alphas. Otherwise both are carried over, and channels are
             added where the stage is wider.
@@ -37,11 +37,25 @@ class Stage:
 
     share: float = number(1.0, above=0)
     depth: float = number(1.0, above=0)
-    widen: int = number(1, low=1)
+    widen: float = number(1.0, low=1)
     keep: float = number(1.0, above=0, high=1)
     fresh: bool = False
     skip_dropout: float = number(0.0, low=0, below=1)
     dropout_decay: float = number(0.2, low=0)
+
+
+def partial_of(partial: int, stage: Stage) -> int:
+    """Return the divisor of the channels in a stage; at least 1.
+
+    Raises:
+        ValueError: If it is no integer.
+    """
+    quotient = max(1.0, partial / stage.widen)
+    if abs(quotient - round(quotient)) > 1e-6:
+        raise ValueError(
+            f"stages: widen={stage.widen:g} does not divide relaxation.partial={partial}"
+        )
+    return round(quotient)
 
 
 class StagePosition(NamedTuple):

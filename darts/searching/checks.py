@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from darts.config import ConfigError, SearchConfig, rank_and_size
+from darts.methods.stages import partial_of
 from darts.training.device import check_compiler, check_precision, resolve_device
 from darts.training.steps import check_weight_optimizer
 
@@ -42,6 +43,11 @@ def check_components(config: SearchConfig) -> None:
             f"skip_dropout: space={space.name} has no skip connections to drop; set "
             "skip_dropout=0 in all stages"
         )
+    for stage in config.stages:
+        try:
+            partial_of(relaxation.partial, stage)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
     if config.compile and not space.supports_compile:
         raise ConfigError(f"compile=true: space={space.name} has nothing to compile; leave it out")
     if config.compile:

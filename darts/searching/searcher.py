@@ -18,6 +18,7 @@ from darts.methods.stages import (
     Stage,
     StagePosition,
     best_candidates,
+    partial_of,
     schedule_of,
     skip_dropout_at,
     stage_position,
@@ -106,7 +107,7 @@ class Searcher:
         stage = self.stages[index]
         net = self.config.space.supernet(
             **self._sizes,
-            partial=max(1, self.relaxation.partial // stage.widen),
+            partial=partial_of(self.relaxation.partial, stage),
             auxiliary_skip=self.relaxation.auxiliary_skip > 0,
             depth=stage.depth,
         )

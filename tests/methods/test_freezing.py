@@ -17,6 +17,7 @@ from darts.methods.freezing import (
     GradientMatching,
     ParameterSlice,
     agreement,
+    agreement_with_sum,
 )
 from darts.searching.searcher import Searcher
 
@@ -33,6 +34,31 @@ def test_agreement_is_the_mean_cosine_of_output_channels() -> None:
     assert float(agreement(a, b)) == pytest.approx(sum(cosines) / 4)
     # Each channel has the same weight, regardless of the size of its gradient.
     assert float(agreement(a, a * torch.tensor([1, -1, -1, -9.0])[:, None, None, None])) == -0.5
+
+
+def test_agreement_with_the_sum_is_the_mean_cosine_along_output_channels() -> None:
+    train, valid = torch.randn(2, 4, 3, 2, 1, generator=GENERATOR).double()
+    cosines = []
+    for i in range(3):
+        for j in range(2):
+            x = train[:, i, j, 0].tolist()
+            y = [a + b for a, b in zip(x, valid[:, i, j, 0].tolist(), strict=True)]
+            dot = sum(p * q for p, q in zip(x, y, strict=True))
+            lengths = math.sqrt(sum(p * p for p in x)) * math.sqrt(sum(q * q for q in y))
+            cosines.append(dot / lengths)
+    assert float(agreement_with_sum(train, valid)) == pytest.approx(sum(cosines) / 6)
+    # Orthogonal gradients of equal length have a cosine of 45 degrees with their sum.
+    one, other = torch.eye(2)[:, :, None, None].split(1, dim=1)
+    assert float(agreement_with_sum(one, other)) == pytest.approx(math.sqrt(0.5))
+
+
+@pytest.mark.parametrize(("statistic", "frozen"), [("paper", ["a"]), ("code", [])])
+def test_the_statistic_can_be_chosen(statistic: str, frozen: list[str]) -> None:
+    """Gradients with a negative cosine; the sum of both still points along the first one."""
+    rows, state = Operations(), State()
+    rule = GradientMatching(window=1, statistic=statistic)
+    rule.observe(rows.operations, rows.gradients(), rows.gradients(a=-0.5), state)
+    assert state["frozen"] == frozen
 
 
 class Operations:

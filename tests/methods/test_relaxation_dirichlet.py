@@ -104,3 +104,14 @@ def test_edge_without_candidates_has_zero_weights_and_finite_gradients() -> None
         assert alpha.grad is not None
         assert not alpha.grad[1].any()
         assert alpha.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("kept", [None, KEPT])
+def test_the_authors_code_ranks_by_the_softmax_of_the_alphas(kept: Tensor | None) -> None:
+    """The mixing weights of evaluation stay the mean of the distribution."""
+    mask = None if kept is None else kept[None]
+    relaxation = Dirichlet(ranking="softmax")
+    logits = ROW if kept is None else ROW.masked_fill(~kept, -torch.inf)
+    torch.testing.assert_close(relaxation.edge_probabilities(ROW[None], mask)[0], logits.softmax(0))
+    mean, _ = relaxation.mean_weights(ROW[None], mask)
+    torch.testing.assert_close(mean, Dirichlet().edge_probabilities(ROW[None], mask))

@@ -13,6 +13,7 @@ from darts.methods.stages import (
     Stage,
     StagePosition,
     best_candidates,
+    partial_of,
     skip_dropout_at,
     stage_position,
 )
@@ -93,6 +94,18 @@ def test_best_candidates_are_the_most_probable_of_each_edge(
             left = [c for c in range(columns) if not kept or present[edge, c]]
             best = sorted(left, key=lambda c: -float(p[edge, c]))[:count]
             assert mask[edge].nonzero()[:, 0].tolist() == sorted(best)
+
+
+@pytest.mark.parametrize(
+    ("partial", "widen", "expected"), [(4, 2, 2), (6, 1.5, 4), (6, 2, 3), (1, 2, 1), (3, 1, 3)]
+)
+def test_wider_stages_pass_more_channels(partial: int, widen: float, expected: int) -> None:
+    assert partial_of(partial, Stage(widen=widen)) == expected
+
+
+def test_a_divisor_that_is_no_integer_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"widen=1.5 does not divide relaxation.partial=4"):
+        partial_of(4, Stage(widen=1.5))
 
 
 def test_dropped_candidates_do_not_return_in_later_stages() -> None:
