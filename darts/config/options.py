@@ -29,6 +29,7 @@ class ArchOptimizerConfig:
     warmup: float = number(0.0, low=0, below=1)  # share of a stage's epochs with frozen alphas
     weight_decay: float = number(1e-3, low=0)
     clip: float = number(0.0, low=0)  # largest norm of the gradient; 0: no clipping
+    initial_deviation: float = number(1e-3, low=0)  # of the normally distributed initial alphas
     # Raises of lr, each by the factor 3, while no edge prefers an operation; 0: lr stays as it is.
     raises: int = number(3, low=0, high=10)
 

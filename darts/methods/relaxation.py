@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from darts.registry import Registry, choice, number
 from darts.spaces import Mixture, SearchContext, SupernetBase
+from darts.spaces.supernet import INITIAL_DEVIATION
 
 RELAXATIONS: Registry[Relaxation] = Registry("relaxation", "darts.methods")
 
@@ -88,7 +89,7 @@ class Relaxation(ABC):
         if not self.edge_normalization:
             return
         for group in list(net.alphas):
-            start = 1e-3 * torch.randn(len(net.alphas[group]))
+            start = INITIAL_DEVIATION * torch.randn(len(net.alphas[group]))
             net.alphas[edge_group(group)] = nn.Parameter(start)
 
     def mixture(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Mixture:

@@ -112,6 +112,7 @@ class Searcher:
             depth=stage.depth,
         )
         self.relaxation.prepare(net)
+        net.scale_alphas(self.config.arch_optimizer.initial_deviation)
         return net
 
     def _build_net(self, index: int) -> SupernetBase:

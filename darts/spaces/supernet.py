@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 from darts.spaces.mixture import Mixture, as_mixture
 
+INITIAL_DEVIATION = 1e-3
+"""Standard deviation of the initial alphas."""
+
 
 class ParameterRows(NamedTuple):
     """Rows ``start`` to ``stop - 1`` of a parameter's first dimension."""
@@ -51,11 +54,17 @@ class SupernetBase(nn.Module):
     supports_recomputation: ClassVar[bool] = False
     recomputes: bool = False
 
+    def scale_alphas(self, deviation: float) -> None:
+        """Scale the initial alphas to another standard deviation; 0 makes all of them 0."""
+        with torch.no_grad():
+            for alpha in self.alphas.values():
+                alpha.mul_(deviation / INITIAL_DEVIATION)
+
     def make_alphas(self) -> nn.ParameterDict:
         """Return small random alphas, so that ties between candidates are broken at random."""
         return nn.ParameterDict(
             {
-                group: nn.Parameter(1e-3 * torch.randn(len(rows), len(rows[0])))
+                group: nn.Parameter(INITIAL_DEVIATION * torch.randn(len(rows), len(rows[0])))
                 for group, rows in self.candidates.items()
             }
         )
