@@ -82,9 +82,11 @@ class Discretization:
 
     Attributes:
         reads_alphas: Whether ``final_genotype`` follows from the probabilities.
+        drops_edges: Whether genotypes may miss edges that the space's own rule would keep.
     """
 
     reads_alphas: ClassVar[bool] = True
+    drops_edges: ClassVar[bool] = False
     name: str = ""
 
     def genotype(self, probabilities: Mapping[str, Tensor], context: SearchContext) -> AnyGenotype:

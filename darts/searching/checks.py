@@ -38,6 +38,11 @@ def check_components(config: SearchConfig) -> None:
             f"discretize.skip_limit={skip_limit}: space={space.name} has no skip connections; "
             "leave it out"
         )
+    if config.discretize.drops_edges and not space.supports_missing_edges:
+        raise ConfigError(
+            f"discretize={config.discretize.name}: genotypes of space={space.name} keep all edges; "
+            "choose discretize=argmax"
+        )
     if any(stage.skip_dropout for stage in config.stages) and not space.supports_skip_dropout:
         raise ConfigError(
             f"skip_dropout: space={space.name} has no skip connections to drop; set "

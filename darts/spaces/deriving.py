@@ -108,6 +108,8 @@ def edge_mask(
         names: For each edge of the supernet, the operation of each column.
         group: Name of the group.
 
+    An edge with the operation ``none`` that is no candidate is missing; its row has no entry.
+
     Raises:
         ValueError: An edge is not among the candidates.
     """
@@ -115,6 +117,8 @@ def edge_mask(
     mask = torch.zeros(len(names), len(names[0]), dtype=torch.bool)
     for source, target, operation in edges:
         row = rows.get((source, target))
+        if row is not None and operation == "none" and "none" not in names[row]:
+            continue
         if row is None or operation not in names[row]:
             raise ValueError(f"{operation} from {source} to {target} is not a candidate of {group}")
         mask[row, list(names[row]).index(operation)] = True

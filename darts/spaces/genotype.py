@@ -2,7 +2,8 @@
 
 A cell has two inputs (states 0 and 1: the outputs of the two cells before it) and intermediate
 nodes (states 2, 3, ...). Two edges enter each node; each edge applies one operation to an earlier
-state. The node is the sum of both, and the cell's output concatenates some of the nodes.
+state. The node is the sum of both, and the cell's output concatenates some of the nodes. An edge
+with the operation ``none`` does not exist.
 
 References:
     DARTS, arXiv:1806.09055, section 2.1 and figures 4-5. Two operations beyond the eight of DARTS
@@ -17,6 +18,7 @@ from typing import ClassVar
 
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.genotype_text import is_integer, read_classic, read_json, short_repr, strip_text
+from darts.spaces.sparse import NONE, is_sparse, read_triples
 
 PRIMITIVES: tuple[str, ...] = (
     "none",
@@ -92,7 +94,8 @@ class Genotype(AnyGenotype):
         """
         cells: list[tuple[tuple[tuple[str, int], ...], tuple[int, ...]]] = []
         for cell in CELLS:
-            pairs = self._pairs(cell)
+            # An edge with the operation "none" does not exist, whatever its source is.
+            pairs = tuple((op, 0 if op == NONE else s) for op, s in self._pairs(cell))
             nodes = (pairs[i : i + 2] for i in range(0, len(pairs), 2))
             edges = tuple(e for node in nodes for e in sorted(node, key=lambda e: (e[1], e[0])))
             cells.append((edges, tuple(sorted(self.concat(cell)))))
@@ -119,7 +122,8 @@ class Genotype(AnyGenotype):
         """Parse JSON or the classic ``Genotype(normal=[('sep_conv_3x3', 0), ...], ...)`` text.
 
         The classic text may be preceded by ``NAME =``, give its four fields by keyword or by
-        position, and write a concatenation as ``range(2, 6)``. It is parsed, never evaluated.
+        position, and write a concatenation as ``range(2, 6)``. A cell may consist of triples, see
+        ``darts.spaces.sparse``. The text is parsed, never evaluated.
 
         Raises:
             ValueError: Any other text; the message has one line.
@@ -127,9 +131,13 @@ class Genotype(AnyGenotype):
         text = strip_text(text)
         if not text:
             raise ValueError("empty text: expected a JSON object or Genotype(...)")
-        if text[0] in '{["':
-            return cls(**read_json(text, cls.space, FIELDS))
-        return cls(**read_classic(text, FIELDS))
+        is_json = text[0] in '{["'
+        fields = read_json(text, cls.space, FIELDS) if is_json else read_classic(text, FIELDS)
+        for cell in CELLS:
+            if is_sparse(fields[cell]):
+                pairs, concat = read_triples(cell, fields[cell], fields[f"{cell}_concat"])
+                fields |= {cell: pairs, f"{cell}_concat": concat}
+        return cls(**fields)
 
     def _pairs(self, cell: str) -> tuple[tuple[str, int], ...]:
         pairs: tuple[tuple[str, int], ...] = getattr(self, self.check_cell(cell))

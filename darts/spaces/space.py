@@ -46,6 +46,7 @@ class Space(ABC):
         skip_operation: Name of the operation that passes its input on, or None.
         supports_skip_dropout: Whether the supernet can drop outputs of skip connections.
         clips_virtual_step: Whether second-order gradients clip the gradient of the virtual step.
+        supports_missing_edges: Whether genotypes may miss edges, see ``without_improbable_edges``.
         supports_partial: Whether the supernet can use partial channels.
         supports_compile: Whether ``torch.compile`` speeds up the supernet.
         retrain_keys: Settings, besides the sizes, that a retraining repeats from its search.
@@ -61,6 +62,7 @@ class Space(ABC):
     skip_operation: ClassVar[str | None] = "skip_connect"
     supports_skip_dropout: ClassVar[bool] = True
     clips_virtual_step: ClassVar[bool] = False
+    supports_missing_edges: ClassVar[bool] = False
     supports_partial: ClassVar[bool] = True
     supports_compile: ClassVar[bool] = True
     retrain_keys: ClassVar[tuple[str, ...]] = ()
@@ -148,6 +150,19 @@ class Space(ABC):
             ValueError: Groups or shapes that do not match the candidates, or values that are not
                 finite or not within 0 and 1.
         """
+
+    def without_improbable_edges(
+        self,
+        genotype: Any,
+        probabilities: Mapping[str, Tensor],
+        candidates: Candidates,
+        threshold: float,
+    ) -> AnyGenotype:
+        """Remove the edges whose operation has a probability below a threshold.
+
+        Spaces with ``supports_missing_edges`` override this method.
+        """
+        raise NotImplementedError(f"genotypes of the {self.name} space keep all edges")
 
     @abstractmethod
     def random(self, generator: torch.Generator) -> AnyGenotype:

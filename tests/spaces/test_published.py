@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+import torch
 
+from darts.spaces.cnn.network import Network
 from darts.spaces.cnn.published import PUBLISHED, Published
 from darts.spaces.genotype import Genotype
 from darts.spaces.lookup import find_published
@@ -81,3 +83,22 @@ def test_unknown_names_are_rejected_with_the_choices(name: str, match: str) -> N
         find_published(name, PUBLISHED)
     assert len(str(caught.value).splitlines()) == 1
     assert all(known in str(caught.value) for known in PUBLISHED)
+
+
+@pytest.mark.parametrize("letter", "ABCDEFG")
+def test_cells_of_fair_darts_have_the_reported_number_of_parameters(letter: str) -> None:
+    """Sizes are reported with two decimals, cut off, and include the auxiliary head but for C."""
+    entry = PUBLISHED[f"FAIR_DARTS_{letter}"]
+    net = Network(entry.genotype, channels=36, cells=20, classes=10, auxiliary=letter != "C")
+    size = sum(parameter.numel() for parameter in net.parameters()) / 1e6
+    assert 0 <= size - entry.parameters_million < 0.01 or round(size, 2) == entry.parameters_million
+
+
+def test_nodes_without_inputs_are_not_concatenated() -> None:
+    a, c = (PUBLISHED[f"FAIR_DARTS_{letter}"].genotype for letter in "AC")
+    assert (a.concat("normal"), a.concat("reduce")) == ((2, 4, 5), (2, 3, 4, 5))
+    assert ("none", 3) in c.normal  # a skip connection from a node that does not exist
+    net = Network(a, channels=2, cells=3, classes=3, auxiliary=False)
+    net(torch.randn(2, 3, 8, 8)).sum().backward()
+    # Nothing of the missing node remains: no parameters, and the others get gradients.
+    assert all(parameter.grad is not None for parameter in net.parameters())

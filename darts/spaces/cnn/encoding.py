@@ -21,9 +21,11 @@ from torch import Tensor
 from darts.spaces.checks import check_positive
 from darts.spaces.cnn.candidates import Operations, candidates_of
 from darts.spaces.cnn.skeleton import count_nodes
+from darts.spaces.cnn.skeleton import edges as layout_of
 from darts.spaces.deriving import Candidates, check_groups, checked_rows
 from darts.spaces.genotype import CELLS, OPERATIONS, PRIMITIVES, Genotype
 from darts.spaces.parameters import Choice, Parameter, Point, Value
+from darts.spaces.sparse import drop_edges
 
 T = TypeVar("T")
 
@@ -77,6 +79,35 @@ def _derive_cell(cell: str, table: Tensor, names: Sequence[Sequence[str]]) -> li
         ranked = sorted(range(len(node)), key=lambda source: -node[source][1][best[source]])
         kept += [(node[source][0][best[source]], source) for source in ranked[:2]]
     return kept
+
+
+def without_improbable_edges(
+    genotype: Genotype,
+    probabilities: Mapping[str, Tensor],
+    candidates: Candidates,
+    threshold: float,
+) -> Genotype:
+    """Return the genotype without the edges whose operation is less probable than a threshold.
+
+    If no edge of a cell remains, it keeps the most probable one that reads an input of the cell.
+    Arguments as in ``derive``.
+    """
+    cells: list[tuple[tuple[tuple[str, int], ...], tuple[int, ...]]] = []
+    for cell in CELLS:
+        rows = {pair: row for row, pair in enumerate(layout_of(count_nodes(len(candidates[cell]))))}
+        table = probabilities[cell].tolist()
+        values = []
+        for source, target, name in genotype.edges(cell):
+            row = rows[source, target]
+            values.append(table[row][candidates[cell][row].index(name)])
+        pairs, concat = getattr(genotype, cell), genotype.concat(cell)
+        from_inputs = [index for index, (_, source) in enumerate(pairs) if source < 2]
+        best = max(from_inputs, key=values.__getitem__)
+        sparse = drop_edges(pairs, concat, [value >= threshold for value in values])
+        if not sparse[1]:
+            sparse = drop_edges(pairs, concat, [index == best for index in range(len(pairs))])
+        cells.append(sparse)
+    return Genotype(*cells[0], *cells[1])
 
 
 def random_genotype(

@@ -17,7 +17,14 @@ from torch import Tensor, nn
 
 from darts.registry import choice, number
 from darts.spaces.cnn.candidates import candidate_operations, candidates_of
-from darts.spaces.cnn.encoding import decode, derive, encode, parameters, random_genotype
+from darts.spaces.cnn.encoding import (
+    decode,
+    derive,
+    encode,
+    parameters,
+    random_genotype,
+    without_improbable_edges,
+)
 from darts.spaces.cnn.network import Network
 from darts.spaces.cnn.operations import make_operation
 from darts.spaces.cnn.published import PUBLISHED
@@ -57,6 +64,7 @@ class Cnn(Space):
 
     name: str = "cnn"
     fan_in: ClassVar[int | None] = 2
+    supports_missing_edges: ClassVar[bool] = True
     retrain_keys: ClassVar[tuple[str, ...]] = ("stem",)
     size_keys: ClassVar[tuple[str, ...]] = ("channels", "cells")
     weightless_operations: ClassVar[tuple[str, ...]] = (
@@ -115,6 +123,15 @@ class Cnn(Space):
 
     def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
         return derive(probabilities, candidates)
+
+    def without_improbable_edges(
+        self,
+        genotype: Genotype,
+        probabilities: Mapping[str, Tensor],
+        candidates: Candidates,
+        threshold: float,
+    ) -> Genotype:
+        return without_improbable_edges(genotype, probabilities, candidates, threshold)
 
     def random(self, generator: torch.Generator) -> Genotype:
         return random_genotype(generator, NODES, candidate_operations(self.candidates))

@@ -1,0 +1,42 @@
+"""Threshold: the most probable operations, without those that are improbable themselves.
+
+References:
+    Chu et al., "Fair DARTS", arXiv:1911.12126, section 4: operations whose sigmoid exceeds a
+    threshold, at most two per node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from darts.methods.discretization import DISCRETIZATIONS, Discretization
+from darts.registry import number
+from darts.spaces import AnyGenotype, SearchContext
+
+
+@DISCRETIZATIONS.register
+@dataclass
+class Threshold(Discretization):
+    """The genotype of the most probable operations without edges below a threshold.
+
+    The two edges of each node are chosen first, as in the authors' code: no third edge replaces one
+    that is dropped. A cell keeps its most probable edge from an input if all others are dropped.
+
+    Attributes:
+        threshold: Smallest probability of an operation that stays in the genotype. It suits
+            ``relaxation=sigmoid``, where the operations of an edge do not compete.
+    """
+
+    drops_edges: ClassVar[bool] = True
+    name: str = "threshold"
+    threshold: float = number(0.85, low=0, high=1)
+
+    def genotype(self, probabilities: Mapping[str, Tensor], context: SearchContext) -> AnyGenotype:
+        genotype = super().genotype(probabilities, context)
+        return context.space.without_improbable_edges(
+            genotype, probabilities, context.candidates, self.threshold
+        )

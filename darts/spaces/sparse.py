@@ -1,0 +1,91 @@
+"""Cells of the ``cnn`` space in which nodes have fewer than two inputs.
+
+A genotype has two edges per node. A missing edge is one with the operation ``none``, and a node
+without inputs is not concatenated. Published cells of Fair DARTS (arXiv:1911.12126) list only the
+edges that exist, as triples ``(operation, node, source)``; their nodes without inputs do not exist,
+and an edge from such a node is ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from darts.spaces.genotype_text import is_integer, short_repr
+
+Pairs = tuple[tuple[str, int], ...]
+NONE = "none"
+
+
+def drop_edges(
+    pairs: Pairs, concat: Sequence[int], kept: Sequence[bool]
+) -> tuple[Pairs, tuple[int, ...]]:
+    """Remove edges of a cell, then nodes without inputs and the edges that leave them.
+
+    Args:
+        pairs: ``(operation, source)`` of each edge, two per node.
+        concat: Nodes that the output concatenates.
+        kept: Whether to keep each edge.
+
+    Returns:
+        The edges, in which ``none`` replaces removed operations, and the nodes to concatenate,
+        which are empty if no node has an input.
+    """
+    existing = {0, 1}
+    edges: list[tuple[str, int]] = []
+    for index, ((name, source), keep) in enumerate(zip(pairs, kept, strict=True)):
+        if name != NONE and keep and source in existing:
+            edges.append((name, source))
+            existing.add(index // 2 + 2)
+        else:
+            edges.append((NONE, source))
+    return tuple(edges), tuple(node for node in concat if node in existing)
+
+
+def is_sparse(cell: object) -> bool:
+    """Return whether a cell is a list of triples."""
+    return isinstance(cell, list | tuple) and any(
+        isinstance(item, list | tuple) and len(item) == 3 for item in cell
+    )
+
+
+def read_triples(
+    name: str, triples: Sequence[object], concat: object
+) -> tuple[Pairs, tuple[int, ...]]:
+    """Return the edges and the concatenated nodes of a cell that is given as triples.
+
+    Args:
+        name: Name of the cell, for messages.
+        triples: ``(operation, node, source)`` of each edge; at most two into each node.
+        concat: Nodes that the output concatenates; those without inputs are left out.
+
+    Raises:
+        ValueError: An item that is no such triple, a node with three edges, an edge twice, or a
+            cell in which no concatenated node has an input.
+    """
+    nodes: dict[int, list[tuple[str, int]]] = {}
+    for index, item in enumerate(triples):
+        place = f"edge {index} of {name}"
+        if not isinstance(item, list | tuple) or len(item) != 3:
+            raise ValueError(
+                f"{place} is {short_repr(item)}, not an (operation, node, source) triple"
+            )
+        operation, node, source = item
+        if not is_integer(node) or not 2 <= node <= len(triples) + 5:
+            raise ValueError(f"{place}: {short_repr(node)} is not a node; nodes begin with 2")
+        if any(source == other for _, other in nodes.get(node, [])):
+            raise ValueError(f"{place}: node {node} reads state {short_repr(source)} twice")
+        nodes.setdefault(node, []).append((operation, source))
+        if len(nodes[node]) > 2:
+            raise ValueError(f"{place}: node {node} has more than two inputs")
+    if not isinstance(concat, list | tuple | range) or not concat:
+        raise ValueError(f"{name}_concat must list at least one state, not {short_repr(concat)}")
+    last = max([*nodes, *(node for node in concat if is_integer(node) and node < 100)])
+    pairs: list[tuple[str, int]] = []
+    for node in range(2, last + 1):
+        entering = nodes.get(node, [])
+        unused = [source for source in (0, 1) if source not in [s for _, s in entering]]
+        pairs += [*entering, *((NONE, source) for source in unused)][:2]
+    edges, existing = drop_edges(tuple(pairs), list(concat), [True] * len(pairs))
+    if not existing:
+        raise ValueError(f"{name}: no concatenated node has an input")
+    return edges, existing
