@@ -37,6 +37,7 @@ def difference(a: AnyGenotype, b: AnyGenotype) -> list[str]:
     The order of a node's edges and of a concatenation is ignored.
     """
     check_comparable(a, b)
+    a, b = a.canonical(), b.canonical()
     return [line for cell in a.cells for line in _cell_difference(a, b, cell)]
 
 

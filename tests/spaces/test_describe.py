@@ -14,13 +14,15 @@ V2 = Genotype((("none", 0), ("none", 1)), (2,), (("skip_connect", 1), ("none", 1
 
 
 def chain(*blocks: str) -> Any:
-    return SimpleNamespace(
+    genotype = SimpleNamespace(
         cells=("blocks",),
         inputs=1,
         nodes=lambda cell: len(blocks),
         concat=lambda cell: (len(blocks),),
         edges=lambda cell: [(i, i + 1, name) for i, name in enumerate(blocks)],
     )
+    genotype.canonical = lambda: genotype
+    return genotype
 
 
 def test_names_of_states_and_cells() -> None:
