@@ -195,7 +195,7 @@ class Searcher:
 
     def _alpha_loss(self, net: SupernetBase, batch: Batch, mixture: Mixture) -> Tensor:
         """Return this rank's share of the loss of the alphas for a mixture."""
-        loss, _ = self.objective.supernet_loss(partial(run_mixture, net, mixture), batch)
+        loss = self.objective.alpha_loss(partial(run_mixture, net, mixture), batch)
         total = self.ranks.loss_share(loss, self.objective.num_samples(batch))
         alphas = alphas_of(net)
         terms = [self.config.regularizer.alpha_term(alphas, self.context)]

@@ -70,6 +70,14 @@ class LanguageObjective(BaseObjective[Window, Tensor]):
         output = self._forward(forward, batch)
         return self._loss(output, batch), output.logits.detach()
 
+    def alpha_loss(self, forward: Forward, batch: Window) -> Tensor:
+        """Return the mean loss in nats per token, without activation regularization.
+
+        The authors of DARTS regularize the weights only (rnn/model_search.py of quark0/darts).
+        """
+        logits = self._forward(forward, batch).logits
+        return token_loss(logits, batch.targets, IGNORE_INDEX, label_smoothing=0.0)
+
     def network_loss(self, net: NetworkBase, batch: Window) -> tuple[Tensor, Tensor]:
         output = self._forward(net, batch)
         return self._loss(output, batch, self.label_smoothing), output.logits.detach()

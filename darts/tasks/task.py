@@ -61,6 +61,10 @@ class BaseObjective(ABC, Generic[B, Output]):
     def supernet_loss(self, forward: Forward, batch: B) -> tuple[Tensor, Tensor]:
         """Return the mean loss of a supernet over a batch, a scalar, and its logits."""
 
+    def alpha_loss(self, forward: Forward, batch: B) -> Tensor:
+        """Return the loss that the alphas minimize, a scalar; by default that of the weights."""
+        return self.supernet_loss(forward, batch)[0]
+
     @abstractmethod
     def network_loss(self, net: NetworkBase, batch: B) -> tuple[Tensor, Tensor]:
         """Return the training loss of a discrete network, with all extra terms, and its logits."""

@@ -42,9 +42,38 @@ def learning_rate(config: SearchConfig, epoch: int) -> float:
 
 def test_every_method_has_both_experiments() -> None:
     methods = {file.stem for file in (EXPERIMENTS.parent / "method").glob("*.yaml")}
-    assert set(SEARCHES) == {f"paper_{method}" for method in methods}
+    assert set(SEARCHES) == {f"paper_{name}" for name in (*methods, "recurrent")}
     assert set(RETRAININGS) == {*SEARCHES, "paper_nas201"}
-    assert all(search_config(name).method == name.removeprefix("paper_") for name in SEARCHES)
+    chosen = {name: search_config(name).method for name in SEARCHES}
+    assert chosen.pop("paper_recurrent") == "darts_v2"
+    assert all(method == name.removeprefix("paper_") for name, method in chosen.items())
+
+
+def test_the_recurrent_cell_on_penn_treebank() -> None:
+    search, retraining = search_config("paper_recurrent"), retrain_config("paper_recurrent")
+    for config in (search, retraining):
+        assert (config.dataset.name, config.task.name) == ("ptb", "language_model")
+        assert (config.optimizer.lr, config.optimizer.lr_min, config.optimizer.clip) == (
+            20,
+            20,
+            0.25,
+        )
+        dropouts = config.space.dropouts
+        assert (dropouts.embedding, dropouts.input, dropouts.hidden, dropouts.output) == (
+            0.2, 0.75, 0.25, 0.75
+        )  # fmt: skip
+    assert (search.epochs, search.loader.batch_size, search.space.hidden) == (50, 256, 300)
+    assert search.arch_optimizer.betas == [0.9, 0.999]
+    assert (search.optimizer.weight_decay, search.space.dropouts.word) == (5e-7, 0)
+    assert (retraining.epochs, retraining.loader.batch_size, retraining.space.hidden) == (
+        8000,
+        64,
+        850,
+    )
+    assert (retraining.optimizer.weight_decay, retraining.space.dropouts.word) == (8e-7, 0.1)
+    defaults = compose("retrain", ["task=language_model", "dataset=ptb", "genotype=DARTS_RNN_V2"])
+    assert isinstance(defaults, RetrainConfig)
+    assert defaults.space.dropouts == retraining.space.dropouts
 
 
 @pytest.mark.parametrize(
@@ -169,7 +198,7 @@ OTHERS: dict[str, dict[str, object]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", RETRAININGS)
+@pytest.mark.parametrize("name", [name for name in RETRAININGS if name != "paper_recurrent"])
 def test_retrainings_use_all_images_and_the_last_epoch(name: str) -> None:
     config = retrain_config(name)
     assert (config.validation, config.selection, config.optimizer.lr_min) == (0, "last", 0)
