@@ -53,11 +53,8 @@ def test_the_recurrent_cell_on_penn_treebank() -> None:
     search, retraining = search_config("paper_recurrent"), retrain_config("paper_recurrent")
     for config in (search, retraining):
         assert (config.dataset.name, config.task.name) == ("ptb", "language_model")
-        assert (config.optimizer.lr, config.optimizer.lr_min, config.optimizer.clip) == (
-            20,
-            20,
-            0.25,
-        )
+        optimizer = config.optimizer
+        assert (optimizer.lr, optimizer.lr_min, optimizer.clip) == (20, 20, 0.25)
         dropouts = config.space.dropouts
         assert (dropouts.embedding, dropouts.input, dropouts.hidden, dropouts.output) == (
             0.2, 0.75, 0.25, 0.75

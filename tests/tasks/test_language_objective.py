@@ -62,6 +62,8 @@ def test_activation_regularization_equals_its_definition() -> None:
     ]
     expected = 2 * sum(squares) / len(squares) + 3 * sum(changes) / len(changes)
     assert float(loss - plain) == pytest.approx(expected, rel=1e-12)
+    # The alphas minimize the plain likelihood, as in the authors' code.
+    assert objective.alpha_loss(lambda tokens, hidden: OUTPUT, window()) == plain
 
 
 def test_the_state_is_passed_on_without_its_gradient() -> None:
