@@ -7,6 +7,8 @@ options ``test_share`` and ``split_seed`` alone.
 A sample is a row ``(F, 1, 1)`` float32. Each column is standardized by mean and standard deviation
 of the training rows, in float64, because a column may have large numbers that differ little, for
 example dates in seconds. The loaders need not normalize again: they get mean 0 and deviation 1.
+
+With ``bins``, a column also gets a piecewise linear encoding, see ``darts.data.binning``.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from darts.data.binning import Binning
 from darts.data.images import MemoryImages
 from darts.data.source import Request, Source
 from darts.data.split import HoldOutOptions, hold_out_test
 from darts.data.table_file import Table, read_table
+from darts.registry import number
 
 
 @dataclass
@@ -31,6 +35,7 @@ class TableOptions(HoldOutOptions):
     """Options of a table."""
 
     label: str | None = None  # column of the classes; None: the last column
+    bins: int = number(0, low=0, high=256)  # of each column's piecewise linear encoding; 0: none
 
 
 def load_csv(request: Request[TableOptions]) -> Source:
@@ -55,10 +60,15 @@ def load_csv(request: Request[TableOptions]) -> Source:
         features["test"], labels["test"] = train.features[test.numpy()], labels["train"][test]
         features["train"], labels["train"] = train.features[kept.numpy()], labels["train"][kept]
     standardize = _standardization(train, features["train"])
+    binning = Binning.fit(features["train"], options.bins)
     splits = {
-        split: MemoryImages(standardize(features[split]), labels[split]) for split in features
+        split: MemoryImages(
+            torch.cat([standardize(rows), binning.encode(rows)], dim=1), labels[split]
+        )
+        for split, rows in features.items()
     }
-    mean, std = (0.0,) * len(train.columns), (1.0,) * len(train.columns)
+    width = len(train.columns) + binning.width
+    mean, std = (0.0,) * width, (1.0,) * width
     return Source(
         request.name, classes, splits["train"], splits["test"], splits.get("valid"), mean, std
     )

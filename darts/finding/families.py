@@ -131,6 +131,16 @@ FAMILIES: Mapping[str, tuple[Family, ...]] = {
                 "mlp_256x2": _mlp("relu_256", "relu_256"),
             },
         ),
+        Family(
+            "mlp_bins",
+            "mlp",
+            {**_WIDE, "dataset.bins": 16},
+            {
+                "linear": _mlp("identity_64"),
+                "mlp_128": _mlp("relu_128"),
+                "mlp_256x2": _mlp("relu_256", "relu_256"),
+            },
+        ),
     ),
     "text": (
         Family("text_128", "transformer", {"space.hidden": 128, "space.cells": 3}, _TEXTS),

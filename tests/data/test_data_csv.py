@@ -258,3 +258,19 @@ def test_a_missing_training_file_and_binary_files_are_refused(write: Write, tmp_
     path.write_bytes(b"a,b\n\xff\xfe,1\n")
     with pytest.raises(ValueError, match="is not UTF-8 text"):
         load("csv", root=path)
+
+
+def test_bins_add_an_encoding_that_the_training_rows_define(write: Write) -> None:
+    """The test rows of a file of their own do not move the bins."""
+    folder = write("a,b,kind", *ROWS, name="train.csv").parent
+    write("a,b,kind", "100,0,x", "2.5,30,y", name="test.csv")
+    plain, binned = (load("csv", root=folder, bins=bins) for bins in (0, 3))
+    train, test = pixels(binned.train), pixels(binned.test)
+    assert train.shape[1:] == (2 + 6, 1, 1)
+    assert torch.equal(train[:, :2], pixels(plain.train))
+    assert torch.equal(test[:, :2], pixels(plain.test))
+    # The edges are values of the rows: 1, 3, 6 and 8 for the column a.
+    edges = np.quantile(np.arange(1.0, 9.0), np.linspace(0, 1, 4), method="nearest")
+    shares = np.clip((np.array([[100.0], [2.5]]) - edges[:-1]) / np.diff(edges), 0, 1)
+    np.testing.assert_allclose(test[:, 2:5, 0, 0], shares, rtol=1e-6)
+    assert len(binned.mean) == len(binned.std) == 8
