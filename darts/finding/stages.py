@@ -20,7 +20,7 @@ from darts.finding.refit import refit_reserve
 from darts.finding.results import Result, best_of, ranked
 from darts.finding.rounds import MIN_EPOCHS, Stopped, Trainer
 from darts.recipes.facts import DataFacts
-from darts.recipes.rules import DEFAULT, Setting, settings
+from darts.recipes.rules import DEFAULT, Setting, refinements, settings
 
 SHARES = {"baselines": 0.15, "proposals": 0.15, "race": 0.15, "settings": 0.15}
 """Shares of the budget for the stages before the final."""
@@ -159,7 +159,20 @@ class Stages:
         results = self._round("settings", entrants, self._seconds("settings"))
         if not results:
             self.skipped.append("settings")
-        return results[0].candidate.setting if results else leader.setting
+            return leader.setting
+        best = results[0].candidate
+        return best.setting if best.setting == leader.setting else self._refine(results, leader)
+
+    def _refine(self, results: Sequence[Result], leader: Candidate) -> Setting:
+        """Compare the best setting with changes of it, if there is time; return the best one."""
+        ranking = [result.candidate.setting for result in results]
+        better = ranking[1 : ranking.index(leader.setting)] if leader.setting in ranking else []
+        values = self.trainer.networks[leader.family].values
+        best = dataclasses.replace(leader, setting=ranking[0])
+        options = refinements(ranking[0], better, values)
+        entrants = [best, *(dataclasses.replace(leader, setting=option) for option in options)]
+        refined = self._round("refinement", entrants, self._seconds("settings"))
+        return refined[0].candidate.setting if refined else ranking[0]
 
     def train_finalists(self, found: Sequence[Candidate], setting: Setting) -> list[Result]:
         """Train the first of ``found`` and the best baseline; return the results, best first.

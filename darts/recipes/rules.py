@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from darts.recipes.facts import DataFacts
@@ -99,6 +99,40 @@ def settings(
             Setting("dropout_low", {"space.dropout": dropout / 4}),
         ]
     return [setting for setting in proposed if not fixed & setting.values.keys()]
+
+
+def refinements(
+    best: Setting, others: Sequence[Setting], values: Mapping[str, object]
+) -> list[Setting]:
+    """Return settings to compare with the best one of the stage "settings".
+
+    These are the same change once more, for example an even larger weight decay, and the best
+    setting together with each of the two next ones that change other keys.
+
+    Args:
+        best: The best setting, not the default.
+        others: Further settings that are better than the default, the best first.
+        values: The recipe.
+    """
+    refined = []
+    further: Values = {
+        key: _further(key, float(str(value)), float(str(values[key])))
+        for key, value in best.values.items()
+        if key in ("optimizer.lr", "optimizer.weight_decay", "space.dropout")
+    }
+    if further:
+        refined.append(Setting(f"{best.name}er", further))
+    fitting = [other for other in others if not best.values.keys() & other.values.keys()]
+    for other in fitting[:2]:
+        refined.append(Setting(f"{best.name}-{other.name}", {**best.values, **other.values}))
+    return refined
+
+
+def _further(key: str, value: float, base: float) -> float:
+    """Return a value that differs from ``value`` as this does from ``base``."""
+    if key == "space.dropout" and value > base:
+        return min(2 * value - base, 0.8)
+    return value * value / base if base > 0 else value
 
 
 def search_recipe(facts: DataFacts) -> Values:

@@ -15,10 +15,10 @@ from darts.finding import stages
 from darts.finding.candidates import Candidate
 from darts.finding.decisions import Decisions
 from darts.finding.families import Family
-from darts.finding.results import Result
+from darts.finding.results import Result, ranked
 from darts.finding.stages import FINAL_SHARES, Stages
 from darts.recipes.facts import DataFacts
-from darts.recipes.rules import DEFAULT, Setting
+from darts.recipes.rules import DEFAULT, Setting, recipe
 from darts.tasks.metrics import CLASSIFICATION_METRICS
 
 HIGH = Setting("lr_high", {"optimizer.lr": 0.1})
@@ -52,6 +52,7 @@ class FakeTrainer:
         default_factory=lambda: {n: Family(n, f"space of {n}", {}, {}) for n in "ab"}
     )
     seconds: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)  # of settings, by name
     began: list[str] = field(default_factory=list)
 
     def add(self, *results: Result) -> list[Result]:
@@ -65,7 +66,9 @@ class FakeTrainer:
 
         data = SimpleNamespace(subsets={}, retrain_loaders=lambda: None)
         return {
-            name: SimpleNamespace(can_vary=can_vary, data=data, user_keys=set(), family=family)
+            name: SimpleNamespace(
+                can_vary=can_vary, data=data, user_keys=set(), family=family, values=recipe(FACTS)
+            )
             for name, family in self.families.items()
         }
 
@@ -84,10 +87,16 @@ class FakeTrainer:
         return self.seconds.get(candidate.family, 1.0)
 
     def round(
-        self, name: str, candidates: Sequence[Candidate], seconds: float, epochs: int | None
+        self,
+        name: str,
+        candidates: Sequence[Candidate],
+        seconds: float,
+        epochs: int | None,
+        min_networks: int = 1,
     ) -> list[Result]:
         self.rounds.append((name, list(candidates), seconds))
-        return [result(candidate, 0.5) for candidate in candidates]
+        results = [result(c, self.scores.get(c.setting.name, 0.5)) for c in candidates]
+        return ranked(results, self.metric[1])
 
 
 def make(trainer: FakeTrainer, *overrides: str) -> Stages:
@@ -191,6 +200,24 @@ SIZES = {
     name: Family(name, "macro", {"space.channels": 8, "dataset.size": size}, NETWORK)
     for name, size in (("a", 32), ("a_64px", 64), ("a_128px", 128))
 } | {"b": Family("b", "macro", {"space.channels": 16, "dataset.size": 256}, NETWORK)}
+
+
+def test_the_best_setting_is_refined(trainer: FakeTrainer) -> None:
+    trainer.scores = {"decay_high": 0.9, "flip": 0.8, "cutout": 0.7, "no_shift": 0.6}
+    leader = candidate("a-1", "evolution")
+    assert make(trainer).compare_settings(leader).name == "decay_high"
+    assert [name for name, _, _ in trainer.rounds] == ["settings", "refinement"]
+    entrants = [c.setting.name for c in trainer.rounds[1][1]]
+    assert entrants == ["decay_high", "decay_higher", "decay_high-flip", "decay_high-cutout"]
+    trainer.scores["decay_high-flip"] = 0.95
+    setting = make(trainer).compare_settings(leader)
+    assert setting.values.keys() == {"optimizer.weight_decay", "dataset.flip"}
+
+
+def test_the_default_setting_is_not_refined(trainer: FakeTrainer) -> None:
+    trainer.scores = {"default": 0.9}
+    assert make(trainer).compare_settings(candidate("a-1", "evolution")) == DEFAULT
+    assert [name for name, _, _ in trainer.rounds] == ["settings"]
 
 
 @pytest.mark.parametrize(

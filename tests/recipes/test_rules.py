@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from darts.recipes.facts import DataFacts, validation_share
-from darts.recipes.rules import batch_size, max_epochs, recipe, search_recipe, settings
+from darts.recipes.rules import (
+    Setting,
+    Values,
+    batch_size,
+    max_epochs,
+    recipe,
+    refinements,
+    search_recipe,
+    settings,
+)
 
 KINDS = ("images", "audio", "rows", "text", "documents", "pairs")
 
@@ -56,6 +65,31 @@ def test_settings_never_change_what_the_user_has_set() -> None:
     options = settings(facts(), recipe(facts()), given)
     assert options
     assert not any(given & option.values.keys() for option in options)
+
+
+@pytest.mark.parametrize(
+    ("best", "others", "expected"),
+    [
+        ({"optimizer.weight_decay": 0.05}, [], [{"optimizer.weight_decay": 0.25}]),
+        ({"optimizer.lr": 0.001}, [], [{"optimizer.lr": 0.0005}]),
+        ({"space.dropout": 0.3}, [], [{"space.dropout": 0.5}]),
+        ({"space.dropout": 0.05}, [], [{"space.dropout": 0.025}]),
+        ({"space.dropout": 0.6}, [], [{"space.dropout": 0.8}]),
+        (
+            {"dataset.flip": True},
+            [{"dataset.flip": False}, {"cutout": 3}, {"optimizer.lr": 0.1}, {"x": 1}],
+            [{"dataset.flip": True, "cutout": 3}, {"dataset.flip": True, "optimizer.lr": 0.1}],
+        ),
+    ],
+)
+def test_the_best_setting_goes_further_or_joins_others(
+    best: Values, others: list[Values], expected: list[Values]
+) -> None:
+    values = {"optimizer.weight_decay": 0.01, "optimizer.lr": 0.002, "space.dropout": 0.1}
+    options = [Setting(f"s{n}", other) for n, other in enumerate(others)]
+    found = refinements(Setting("best", best), options, values)
+    assert [option.values for option in found] == [pytest.approx(e) for e in expected]
+    assert len({option.name for option in found}) == len(found)
 
 
 def test_images_are_mirrored_only_if_the_race_finds_it_useful() -> None:
