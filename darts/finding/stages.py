@@ -36,6 +36,9 @@ RACED_BASELINES = 2
 
 MAX_PROPOSALS = 12
 
+SETTING_EPOCHS = 8
+"""Smallest number of epochs after which settings are compared."""
+
 LARGE_EPOCHS = 8
 """Smallest number of epochs in the final that make larger images worth a try."""
 
@@ -75,8 +78,8 @@ class Stages:
         begin("settings")
         setting = self.compare_settings(leader)
         begin("final")
-        found = [r.candidate for r in raced if not r.candidate.is_baseline] or proposals
-        return self.train_finalists(found, setting)
+        found = [r.candidate for r in raced if not r.candidate.is_baseline]
+        return self.train_finalists(found or proposals, setting, compared=bool(found))
 
     def train_baselines(self) -> list[Result]:
         """Train the baselines for equal times; return their results, the best first."""
@@ -155,13 +158,33 @@ class Stages:
         options = settings(facts, networks.values, networks.user_keys)
         if not self.config.plan.settings or not options:
             return leader.setting
-        entrants = [leader, *(dataclasses.replace(leader, setting=option) for option in options)]
-        results = self._round("settings", entrants, self._seconds("settings"))
+        results: list[Result] = []
+        epochs = self._epochs_of_settings(leader, 1 + len(options))
+        # Without augmentation or dropout, a network learns faster, but overfits in a long training.
+        if epochs < FINAL_EPOCH_SHARE * self.trainer.max_epochs:
+            options = [option for option in options if not option.weakens]
+        if epochs >= SETTING_EPOCHS:
+            entrants = [leader, *(dataclasses.replace(leader, setting=o) for o in options)]
+            results = self._round("settings", entrants, self._seconds("settings"))
         if not results:
             self.skipped.append("settings")
             return leader.setting
         best = results[0].candidate
         return best.setting if best.setting == leader.setting else self._refine(results, leader)
+
+    def _epochs_of_settings(self, leader: Candidate, count: int) -> int:
+        """Return for how many epochs each of ``count`` settings can train.
+
+        If the user has chosen the number of epochs, no setting is left out.
+        """
+        if self.config.plan.short_epochs is not None:
+            return self.trainer.max_epochs
+
+        def choose() -> int:
+            seconds = self._seconds("settings") * max(self.trainer.workers, 1) / count
+            return int(seconds / self.trainer.seconds_per_epoch(leader))
+
+        return self.trainer.decisions.decide("setting_epochs", int, choose)
 
     def _refine(self, results: Sequence[Result], leader: Candidate) -> Setting:
         """Compare the best setting with changes of it, if there is time; return the best one."""
@@ -174,10 +197,14 @@ class Stages:
         refined = self._round("refinement", entrants, self._seconds("settings"))
         return refined[0].candidate.setting if refined else ranking[0]
 
-    def train_finalists(self, found: Sequence[Candidate], setting: Setting) -> list[Result]:
+    def train_finalists(
+        self, found: Sequence[Candidate], setting: Setting, *, compared: bool = True
+    ) -> list[Result]:
         """Train the first of ``found`` and the best baseline; return the results, best first.
 
-        The best baseline also takes part with larger images if there is time for it.
+        The best baseline also takes part with larger images if there is time for it. If no training
+        has compared the found networks, the second baseline takes the place of one of them: the
+        order of the baselines is uncertain then, too, and they differ more from each other.
 
         Without found networks, train the best baseline also with the default setting, because the
         best setting of short trainings may not be the best of long ones, and the second baseline.
@@ -188,7 +215,9 @@ class Stages:
             by_name.setdefault(result.candidate.name, result.candidate)
         baselines = list(by_name.values())
         larger = self._larger_images(baselines[0])
-        others = found[: self._finalists()]
+        others = list(found[: self._finalists()])
+        if others and not compared and not larger:
+            others = [*baselines[1:2], *others][: self._finalists()]
         if not others and not larger:
             others = baselines[1:2]
         chosen = [baselines[0], *larger, *others]

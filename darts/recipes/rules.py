@@ -17,10 +17,17 @@ Values = dict[str, float | int | str | bool | list[int]]
 
 @dataclass(frozen=True)
 class Setting:
-    """Hyperparameters that differ from the recipe, with a name for tables and directories."""
+    """Hyperparameters that differ from the recipe, with a name for tables and directories.
+
+    Attributes:
+        name: Unique name.
+        values: The hyperparameters by dotted key.
+        weakens: Whether they regularize less than the recipe. Short trainings overrate this.
+    """
 
     name: str
     values: Values
+    weakens: bool = False
 
 
 DEFAULT = Setting("default", {})
@@ -88,15 +95,15 @@ def settings(
     if facts.kind == "images":
         flip = values.get("dataset.flip") is True
         proposed += [
-            Setting("no_flip" if flip else "flip", {"dataset.flip": not flip}),
-            Setting("no_shift", {"dataset.crop": "none"}),
+            Setting("no_flip" if flip else "flip", {"dataset.flip": not flip}, weakens=flip),
+            Setting("no_shift", {"dataset.crop": "none"}, weakens=True),
             Setting("cutout", {"cutout": max(facts.side // 3, 1)}),
         ]
     elif "space.dropout" in values:
         dropout = float(str(values["space.dropout"]))
         proposed += [
             Setting("dropout_high", {"space.dropout": min(dropout + 0.2, 0.6)}),
-            Setting("dropout_low", {"space.dropout": dropout / 4}),
+            Setting("dropout_low", {"space.dropout": dropout / 4}, weakens=True),
         ]
     return [setting for setting in proposed if not fixed & setting.values.keys()]
 
@@ -121,10 +128,12 @@ def refinements(
         if key in ("optimizer.lr", "optimizer.weight_decay", "space.dropout")
     }
     if further:
-        refined.append(Setting(f"{best.name}er", further))
+        refined.append(Setting(f"{best.name}er", further, best.weakens))
     fitting = [other for other in others if not best.values.keys() & other.values.keys()]
     for other in fitting[:2]:
-        refined.append(Setting(f"{best.name}-{other.name}", {**best.values, **other.values}))
+        values_of_both = {**best.values, **other.values}
+        name = f"{best.name}-{other.name}"
+        refined.append(Setting(name, values_of_both, best.weakens or other.weakens))
     return refined
 
 

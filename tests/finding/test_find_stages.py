@@ -214,6 +214,44 @@ def test_the_best_setting_is_refined(trainer: FakeTrainer) -> None:
     assert setting.values.keys() == {"optimizer.weight_decay", "dataset.flip"}
 
 
+@pytest.mark.parametrize(
+    ("seconds", "entrants"),
+    [
+        (2.0, ["default", "lr_high", "lr_low", "decay_high", "flip", "cutout"]),  # 10 epochs
+        (0.5, ["default", "lr_high", "lr_low", "decay_high", "flip", "no_shift", "cutout"]),
+        (4.0, []),  # 5 epochs
+    ],
+)
+def test_short_trainings_do_not_judge_augmentation_or_settings(
+    trainer: FakeTrainer, seconds: float, entrants: list[str]
+) -> None:
+    """Seven settings share 150 seconds; the longest useful training has 100 epochs."""
+    trainer.scores, trainer.seconds = {"default": 0.9}, {"a": seconds}
+    stages_ = make(trainer)
+    assert stages_.compare_settings(candidate("a-1", "evolution")) == DEFAULT
+    assert [[c.setting.name for c in cs] for _, cs, _ in trainer.rounds] == [entrants] * bool(
+        entrants
+    )
+    assert stages_.skipped == ([] if entrants else ["settings"])
+
+
+def test_the_user_decides_about_short_trainings(trainer: FakeTrainer) -> None:
+    trainer.scores, trainer.seconds = {"no_shift": 0.9}, {"a": 100.0}
+    setting = make(trainer, "plan.short_epochs=1").compare_settings(candidate("a-1", "evolution"))
+    assert setting.name == "no_shift"
+
+
+def test_the_second_baseline_replaces_a_network_that_no_training_has_compared(
+    trainer: FakeTrainer,
+) -> None:
+    trainer.add(result(candidate("a-1"), 0.9), result(candidate("b-1"), 0.8))
+    found = [candidate(f"a-{n}", "evolution") for n in (2, 3)]
+    make(trainer).train_finalists(found, DEFAULT, compared=False)
+    make(trainer).train_finalists(found, DEFAULT)
+    entrants = [[c.name for c in cs] for _, cs, _ in trainer.rounds]
+    assert entrants == [["a-1", "b-1", "a-2"], ["a-1", "a-2", "a-3"]]
+
+
 def test_the_default_setting_is_not_refined(trainer: FakeTrainer) -> None:
     trainer.scores = {"default": 0.9}
     assert make(trainer).compare_settings(candidate("a-1", "evolution")) == DEFAULT
