@@ -78,8 +78,8 @@ class Stages:
         begin("settings")
         setting = self.compare_settings(leader)
         begin("final")
-        found = [r.candidate for r in raced if not r.candidate.is_baseline]
-        return self.train_finalists(found or proposals, setting, compared=bool(found))
+        ranking = [result.candidate for result in raced]
+        return self.train_finalists(ranking or proposals, setting, compared=bool(ranking))
 
     def train_baselines(self) -> list[Result]:
         """Train the baselines for equal times; return their results, the best first."""
@@ -198,13 +198,17 @@ class Stages:
         return refined[0].candidate.setting if refined else ranking[0]
 
     def train_finalists(
-        self, found: Sequence[Candidate], setting: Setting, *, compared: bool = True
+        self, candidates: Sequence[Candidate], setting: Setting, *, compared: bool = True
     ) -> list[Result]:
-        """Train the first of ``found`` and the best baseline; return the results, best first.
+        """Train the best baseline and the best of ``candidates``; return the results, best first.
 
-        The best baseline also takes part with larger images if there is time for it. If no training
-        has compared the found networks, the second baseline takes the place of one of them: the
-        order of the baselines is uncertain then, too, and they differ more from each other.
+        The candidates are those of the race, the best first. They may be baselines: one that was
+        better in the race than the found networks takes the place of one of them. If there was no
+        race (``compared`` is false), they are the proposals, and the second baseline comes first:
+        the order of the baselines is uncertain then, too, and they differ more from each other. At
+        least one of two finalists is a found network.
+
+        The best baseline also takes part with larger images if there is time for it.
 
         Without found networks, train the best baseline also with the default setting, because the
         best setting of short trainings may not be the best of long ones, and the second baseline.
@@ -215,9 +219,11 @@ class Stages:
             by_name.setdefault(result.candidate.name, result.candidate)
         baselines = list(by_name.values())
         larger = self._larger_images(baselines[0])
-        others = list(found[: self._finalists()])
-        if others and not compared and not larger:
-            others = [*baselines[1:2], *others][: self._finalists()]
+        found = [candidate for candidate in candidates if not candidate.is_baseline]
+        ranking = candidates
+        if found and not compared and not larger:
+            ranking = [*baselines[1:2], *candidates]
+        others = self._others(ranking, baselines[0])
         if not others and not larger:
             others = baselines[1:2]
         chosen = [baselines[0], *larger, *others]
@@ -228,6 +234,16 @@ class Stages:
         if self.config.plan.refit:
             seconds -= refit_reserve(self.trainer, entrants[0])
         return self.trainer.round("final", entrants, seconds, self.config.plan.epochs)
+
+    def _others(self, ranking: Sequence[Candidate], best: Candidate) -> list[Candidate]:
+        """Return who joins the best baseline in the final."""
+        count = self._finalists()
+        ranking = [candidate for candidate in ranking if candidate.name != best.name]
+        chosen = ranking[:count]
+        found = [candidate for candidate in ranking if not candidate.is_baseline]
+        if count > 1 and found and all(candidate.is_baseline for candidate in chosen):
+            chosen = [*chosen[: count - 1], found[0]]
+        return chosen
 
     def _larger_images(self, baseline: Candidate) -> list[Candidate]:
         """Return a baseline with the largest images for which ``LARGE_EPOCHS`` fit the final.

@@ -252,6 +252,24 @@ def test_the_second_baseline_replaces_a_network_that_no_training_has_compared(
     assert entrants == [["a-1", "b-1", "a-2"], ["a-1", "a-2", "a-3"]]
 
 
+def test_a_baseline_that_was_better_in_the_race_enters_the_final(trainer: FakeTrainer) -> None:
+    trainer.add(result(candidate("a-1"), 0.9), result(candidate("b-1"), 0.8))
+    found = [candidate(f"a-{n}", "evolution") for n in (2, 3)]
+    for race in ([candidate("b-1"), *found], [found[0], candidate("b-1")], [candidate("b-1")]):
+        make(trainer).train_finalists([*race, candidate("a-1")], DEFAULT)
+    # At least one of two finalists is a found network, if there is one.
+    make(trainer).train_finalists([candidate("b-1"), candidate("b-2"), *found], DEFAULT)
+    make(trainer, "plan.finalists=1").train_finalists([candidate("b-1"), *found], DEFAULT)
+    entrants = [[c.name for c in cs] for _, cs, _ in trainer.rounds]
+    assert entrants == [
+        ["a-1", "b-1", "a-2"],
+        ["a-1", "a-2", "b-1"],
+        ["a-1", "b-1"],
+        ["a-1", "b-1", "a-2"],
+        ["a-1", "b-1"],
+    ]
+
+
 def test_the_default_setting_is_not_refined(trainer: FakeTrainer) -> None:
     trainer.scores = {"default": 0.9}
     assert make(trainer).compare_settings(candidate("a-1", "evolution")) == DEFAULT
