@@ -24,7 +24,7 @@ from darts.finding.decisions import FILE, Decisions
 from darts.finding.gain import measure_gain
 from darts.finding.outlook import StageTimes, describe_times, outlook
 from darts.finding.refit import Chosen, refit
-from darts.finding.results import Result, ranked
+from darts.finding.results import ranked
 from darts.finding.rounds import Stopped, Trainer
 from darts.finding.run_pool import RunPool
 from darts.finding.setup import check_config, choose_workers, make_networks
@@ -101,7 +101,7 @@ def run_stages(
         try:
             stages = Stages(config, facts, trainer)
             final = stages.run()
-            chosen = choose(trainer, final)
+            chosen = choose(trainer)
             if config.plan.refit:
                 trainer.times.begin("refit")
                 chosen = refit(trainer, chosen)
@@ -135,18 +135,18 @@ def run_stages(
         )
 
 
-def choose(trainer: Trainer, final: list[Result]) -> Chosen:
+def choose(trainer: Trainer) -> Chosen:
     """Return the best network and the best baseline by validation score.
 
-    The best baseline is that of all stages, because a baseline may have trained for longer in an
-    earlier stage than in the final. A found network must be better with a probability of about
-    four fifths: the best of several networks often has the best score by chance, and the baseline
-    is known to work.
+    They are the best trainings of all stages: a network that overfits is better after a short
+    training than after the longer one of the final. A found network must be better than the best
+    baseline with a probability of about four fifths: the best of several networks often has the
+    best score by chance, and the baseline is known to work.
     """
     metric = trainer.metric[1]
-    baselines = [r for r in trainer.results.values() if r.candidate.is_baseline]
-    baseline = ranked(baselines, metric)[0]
-    best = ranked([baseline, *final], metric)[0]
+    results = list(trainer.results.values())
+    best = ranked(results, metric)[0]
+    baseline = ranked([result for result in results if result.candidate.is_baseline], metric)[0]
     if best.candidate.is_baseline:
         return Chosen(best, best)
     gain = measure_gain(

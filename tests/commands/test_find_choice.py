@@ -45,11 +45,13 @@ def test_a_found_network_must_be_better_than_by_chance(
 
     monkeypatch.setattr(find, "measure_gain", gain)
     baselines = [result("baseline0", 0.6), result("baseline1", 0.8)]
-    final = [result("found", found), result("baseline2", 0.5)]
+    # The training of the final is worse than a shorter one of an earlier stage.
+    final = [result("found in the final", found - 0.3), result("baseline2", 0.5)]
+    final.insert(0, result("found", found))
     trained = {r.run: r for r in [*baselines, *final]}
     metric = "accuracy", CLASSIFICATION_METRICS["accuracy"]
     trainer: Any = SimpleNamespace(results=trained, metric=metric)
-    chosen = find.choose(trainer, final)
+    chosen = find.choose(trainer)
     assert chosen.winner.candidate.name == winner
     assert chosen.baseline.candidate.name == "baseline1"
     assert (chosen.doubtful and chosen.doubtful.candidate.name) == doubtful
