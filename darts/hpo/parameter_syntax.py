@@ -71,7 +71,10 @@ def parse_architecture(description: object) -> Space:
     fields = {field.name for field in dataclasses.fields(space_type)} - {"name"}
     options = {name: value for name, value in description.items() if name != "space"}
     _refuse_unknown("genotype", options, sorted(fields))
-    space: Space = space_type(**options)
+    try:
+        space: Space = space_type(**options)
+    except (TypeError, ValueError) as error:  # values that the space itself refuses
+        raise ConfigError(f"parameters.genotype: {error}") from None
     check_fields(space, "parameters.genotype.")
     return space
 
