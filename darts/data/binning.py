@@ -6,8 +6,9 @@ value becomes one number per bin: 0 below the bin, 1 above it, and its position 
 
 References:
     Gorishniy et al., "On Embeddings for Numerical Features in Tabular Deep Learning",
-    arXiv:2203.05556, section 3.2.1, equation 1. There, the outer bins are unbounded; here they end
-    at 0 and 1, so that no outlier is amplified, because the standardized column is an input, too.
+    arXiv:2203.05556: the piecewise linear encoding with bins at quantiles. Here the encoding of a
+    value outside of all bins stays 0 or 1, so that no outlier is amplified; the network reads the
+    size of outliers from the standardized column.
 """
 
 from __future__ import annotations

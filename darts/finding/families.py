@@ -62,6 +62,11 @@ def _transformer(*blocks: tuple[str, str]) -> str:
 
 
 _MOBILENET = {"mobilenet": _macro(*["mb_k3_e3"] * 6)}
+_ROWS = {
+    "linear": _mlp("identity_64"),
+    "mlp_128": _mlp("relu_128"),
+    "mlp_256x2": _mlp("relu_256", "relu_256"),
+}
 _WIDE: Values = {"space.widths": [32, 64, 128, 256], "space.cells": 3}
 _TEXTS = {
     "lstm_1": _transformer(("lstm", "identity")),
@@ -121,26 +126,8 @@ FAMILIES: Mapping[str, tuple[Family, ...]] = {
     "images": _IMAGES,
     "audio": tuple(replace(family, sizes={**family.sizes, **_HALF_SIZE}) for family in _IMAGES),
     "rows": (
-        Family(
-            "mlp",
-            "mlp",
-            _WIDE,
-            {
-                "linear": _mlp("identity_64"),
-                "mlp_128": _mlp("relu_128"),
-                "mlp_256x2": _mlp("relu_256", "relu_256"),
-            },
-        ),
-        Family(
-            "mlp_bins",
-            "mlp",
-            {**_WIDE, "dataset.bins": 16},
-            {
-                "linear": _mlp("identity_64"),
-                "mlp_128": _mlp("relu_128"),
-                "mlp_256x2": _mlp("relu_256", "relu_256"),
-            },
-        ),
+        Family("mlp", "mlp", _WIDE, _ROWS),
+        Family("mlp_bins", "mlp", {**_WIDE, "dataset.bins": 16}, _ROWS),
     ),
     "text": (
         Family("text_128", "transformer", {"space.hidden": 128, "space.cells": 3}, _TEXTS),

@@ -1,8 +1,8 @@
 """Threshold: the most probable operations, without those that are improbable themselves.
 
 References:
-    Chu et al., "Fair DARTS", arXiv:1911.12126, section 4: operations whose sigmoid exceeds a
-    threshold, at most two per node.
+    Chu et al., "Fair DARTS", arXiv:1911.12126: operations whose sigmoid exceeds a threshold, at
+    most two per node.
 """
 
 from __future__ import annotations

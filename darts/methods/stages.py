@@ -118,7 +118,7 @@ def skip_dropout_at(stage: Stage, position: StagePosition, epoch: int, warmup: f
         warmup: Share of the stage's epochs in which the alphas are frozen.
     """
     finished = epoch - position.first
-    frozen = math.ceil(warmup * position.length)
+    frozen = sum(number / position.length < warmup for number in range(position.length))
     if finished < frozen:
         return stage.skip_dropout * (position.length - finished - 1) / position.length
     return stage.skip_dropout * math.exp(-stage.dropout_decay * (finished - frozen))

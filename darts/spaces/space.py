@@ -160,9 +160,10 @@ class Space(ABC):
     ) -> AnyGenotype:
         """Remove the edges whose operation has a probability below a threshold.
 
-        Spaces with ``supports_missing_edges`` override this method.
+        Raises:
+            ValueError: The genotypes of the space keep all edges; see ``supports_missing_edges``.
         """
-        raise NotImplementedError(f"genotypes of the {self.name} space keep all edges")
+        raise ValueError(f"discretize=threshold: genotypes of space={self.name} keep all edges")
 
     @abstractmethod
     def random(self, generator: torch.Generator) -> AnyGenotype:

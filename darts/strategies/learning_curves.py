@@ -1,10 +1,10 @@
 """Extrapolation of learning curves: the score of a longer training, from the first epochs of it.
 
-The curve is ``y(t) = a + b t^-c`` (the family "pow3" in table 1 of Domhan et al., "Speeding up
+The curve is ``y(t) = a + b t^-c``, one of the families of curves in Domhan et al., "Speeding up
 Automatic Hyperparameter Optimization of Deep Neural Networks by Extrapolation of Learning Curves",
-IJCAI 2015). They draw the parameters with MCMC from a mixture of eleven families. Here the exponent
-``c`` is on a grid, and the other two parameters are integrated out exactly: a few epochs do not
-determine more.
+IJCAI 2015. They sample the parameters of a mixture of several families. Here the exponent ``c`` is
+on a grid, and the other two parameters are integrated out exactly: a few epochs do not determine
+more.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 MIN_EPOCHS = 4
-"""Three parameters, and one value more to tell which exponents fit."""
+"""A power law has three parameters; a fourth score shows which exponents fit."""
 
 _EXPONENTS = np.linspace(0.25, 2.0, 36)
 _MIN_DEVIATION = 1e-6  # of the residuals, relative to the largest score: no fit is perfect

@@ -66,3 +66,5 @@ def test_spaces_that_keep_all_edges_refuse_it() -> None:
     config = compose("search", ["space=nas201", "dataset=synthetic", "discretize=threshold"])
     with pytest.raises(ConfigError, match="discretize=threshold: genotypes of space=nas201 keep"):
         check_components(config)
+    with pytest.raises(ValueError, match="genotypes of space=nas201 keep all edges"):
+        config.space.without_improbable_edges(None, {}, {}, 0.5)

@@ -35,11 +35,10 @@ def weight_gradient(precision: str, weight: float) -> Tensor:
     return torch.cat([(a - b.detach()).flatten() for a, b in zip(before, after, strict=True)])
 
 
-@pytest.mark.parametrize("precision", ["bf16"])
-def test_a_finite_difference_is_the_same_in_bf16(precision: str) -> None:
+def test_a_finite_difference_is_the_same_in_bf16() -> None:
     """In 16 bits, the difference of two losses 1e-4 apart would be noise."""
     expected = weight_gradient("fp32", 0.125) - weight_gradient("fp32", 0.0)
-    actual = weight_gradient(precision, 0.125) - weight_gradient(precision, 0.0)
+    actual = weight_gradient("bf16", 0.125) - weight_gradient("bf16", 0.0)
     assert float(expected.norm()) > 1e-3
     assert float((actual - expected).norm()) < 0.05 * float(expected.norm())
 

@@ -87,7 +87,7 @@ class Unrolled(ArchGradient):
         epsilon: Step length of the finite difference.
         clip: Largest norm of the training gradient in the virtual step, and of the gradient with
             respect to the stepped weights. 0: no clipping. None: ``optimizer.clip`` for recurrent
-            cells, whose published search clips both and diverges without it; else no clipping.
+            cells, whose published search clips both; else no clipping.
         self_check: Steps between two comparisons of both ways to compute the product; 0: none.
     """
 
