@@ -176,8 +176,8 @@ class Search(Recipe):
         """Take an architecture step, then a weight step (DARTS, algorithm 1)."""
         searcher, step = self.searcher, self._step
         valid_batch = next(self._valid_batches)
-        arch_norm = torch.zeros(())
-        if self.updates_alphas:
+        arch_norm, joint = torch.zeros(()), searcher.bilevel.joins_weight_step
+        if self.updates_alphas and not joint:
             diagnostics = searcher.gradient_diagnostics(step, batch, valid_batch)
             if diagnostics and not self.config.dry_run:
                 # A row of its own, so that a run that resumes at an earlier step discards it.
@@ -187,12 +187,12 @@ class Search(Recipe):
             arch_norm = searcher.arch_step(batch, valid_batch)
         searcher.observe_gradients(step, batch, valid_batch)  # for the freezing rule
         # 2. Update the weights by a gradient step on the training loss.
-        loss, outputs, grad_norm = searcher.weight_step(batch)
+        done = searcher.weight_step(batch, updates_alphas=self.updates_alphas and joint)
         self._step += 1
         return StepReport(
             self.objective.num_samples(batch),
-            {"loss": loss, **self.objective.train_metrics(outputs, batch)},
-            {"grad_norm": grad_norm, "arch_grad_norm": arch_norm},
+            {"loss": done.loss, **self.objective.train_metrics(done.outputs, batch)},
+            {"grad_norm": done.norm, "arch_grad_norm": done.arch_norm if joint else arch_norm},
         )
 
     def end_epoch(self, epoch: int) -> EpochReport:

@@ -77,10 +77,7 @@ class SupernetAdapter:
             epoch = self.state.get("epochs", searcher.config.epochs)
             valid_batches = self._valid_loader.stream(epoch * len(self._train_loader))
             for batch in self._train_loader.epoch(epoch):
-                valid_batch = next(valid_batches)
-                if searcher.config.bilevel.updates_alphas:
-                    searcher.arch_step(batch, valid_batch)
-                searcher.weight_step(batch)
+                searcher.train_step(batch, next(valid_batches))
             self.state["epochs"] = epoch + 1
 
 
@@ -112,10 +109,7 @@ def _final_work(
     def take_step() -> None:
         with context.masked(estimate.masks()):
             searcher.net.train()
-            batch = train_loader.batch(0, 0)
-            if searcher.config.bilevel.updates_alphas:
-                searcher.arch_step(batch, valid_loader.batch(0, 0))
-            searcher.weight_step(batch)
+            searcher.train_step(train_loader.batch(0, 0), valid_loader.batch(0, 0))
 
     steps = estimate.epochs * len(train_loader)
     return [FinalWork(scores, score_batch), FinalWork(steps, take_step)]

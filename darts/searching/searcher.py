@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +12,6 @@ from darts.config import SearchConfig
 from darts.data import Batch
 from darts.methods.bilevel.arch_gradient import GradientInputs
 from darts.methods.bilevel.functional import FunctionalLoss, gradients
-from darts.methods.freezing import FreezingState, ParameterSlice
 from darts.methods.stages import (
     Stage,
     StagePosition,
@@ -24,13 +22,10 @@ from darts.methods.stages import (
     stage_position,
 )
 from darts.searching.architecture_step import architecture_step, updates_alphas
+from darts.searching.frozen_operations import FrozenOperations
 from darts.searching.mixture_loss import SupernetMixtureLoss
 from darts.searching.mixtures import alphas_of, masked, run_mixture
-from darts.searching.searcher_state import (
-    SavedSearcher,
-    require_fitting_masks,
-    require_known_operations,
-)
+from darts.searching.searcher_state import SavedSearcher, WeightStep, require_fitting_masks
 from darts.spaces import Mixture, SearchContext, SupernetBase
 from darts.tasks import Objective
 from darts.training.device import autocast, loss_scaler
@@ -42,7 +37,13 @@ from darts.training.restoring import (
     require_fitting_network,
 )
 from darts.training.scoring import evaluate
-from darts.training.steps import cosine, optimizer_step, set_learning_rate, weight_optimizer
+from darts.training.steps import (
+    Update,
+    cosine,
+    optimizer_steps,
+    set_learning_rate,
+    weight_optimizer,
+)
 from darts.typed_values import Count, Misfit, entry, typed
 
 
@@ -63,7 +64,7 @@ class Searcher:
         position: Stage of the current epoch, and its first epoch and length.
         alpha_cost: Maps probabilities by group to a term of the loss of the alphas. None adds no
             term.
-        freezing_state: State of the freezing rule.
+        frozen: Operations that the freezing rule has frozen.
 
     Raises:
         ValueError: If there are fewer epochs than stages.
@@ -97,8 +98,7 @@ class Searcher:
         self.net = self._build_net(stage)
         self.context = SearchContext.from_supernet(config.space, self.net)
         self._build_optimizers()
-        self.freezing_state: FreezingState = {}
-        self._frozen: dict[str, list[tuple[ParameterSlice, Tensor]]] = {}
+        self.frozen = FrozenOperations(self.net)
 
     # Construction.
 
@@ -150,11 +150,11 @@ class Searcher:
         if not stage.fresh:
             net.load_state_dict(net.widened(self.net.state_dict()))
         self._replace_net(net)
-        self.freezing_state, self._frozen = {}, {}
 
     def _replace_net(self, net: SupernetBase) -> None:
         """Use the supernet of another stage, with new optimizers."""
         self.net, self.context.counts = net, net.counts
+        self.frozen = FrozenOperations(net)
         self._build_optimizers()
 
     # Epochs and steps.
@@ -196,11 +196,16 @@ class Searcher:
     def _alpha_loss(self, net: SupernetBase, batch: Batch, mixture: Mixture) -> Tensor:
         """Return this rank's share of the loss of the alphas for a mixture."""
         loss = self.objective.alpha_loss(partial(run_mixture, net, mixture), batch)
-        total = self.ranks.loss_share(loss, self.objective.num_samples(batch))
+        share = self.ranks.loss_share(loss, self.objective.num_samples(batch))
+        return share + self._alpha_terms(net)
+
+    def _alpha_terms(self, net: SupernetBase) -> Tensor:
+        """Return this rank's share of the terms of the regularizer and of ``alpha_cost``."""
         alphas = alphas_of(net)
         terms = [self.config.regularizer.alpha_term(alphas, self.context)]
         if self.alpha_cost is not None:
             terms.append(self.alpha_cost(self.relaxation.probabilities(alphas, self.context)))
+        total = torch.zeros((), device=self.ranks.device)
         for term in terms:
             if term is not None:
                 total = total + term / self.ranks.size
@@ -250,56 +255,54 @@ class Searcher:
             summed = self._all_reduce(gradients(value, weights))
             observed.append(dict(zip(loss.weights, summed, strict=True)))
         train_gradients, valid_gradients = observed
-        slices = self._operation_slices()
-        freezing.observe(slices, train_gradients, valid_gradients, self.freezing_state)
-        self._store_frozen()
+        self.frozen.observe(freezing, train_gradients, valid_gradients)
 
-    def _operation_slices(self) -> dict[str, list[ParameterSlice]]:
-        """Return the parts of parameters that each operation owns, by name of the operation."""
-        return {
-            name: [ParameterSlice(*row) for row in rows]
-            for name, rows in self.net.operation_rows().items()
-        }
+    def weight_step(self, batch: Batch, *, updates_alphas: bool = False) -> WeightStep:
+        """Take one weight step.
 
-    def _store_frozen(self) -> None:
-        """Copy the weights of newly frozen operations; each weight step restores them."""
-        frozen: list[str] = self.freezing_state.get("frozen", [])
-        slices = self._operation_slices() if frozen else {}
-        for name in frozen:
-            if name in slices and name not in self._frozen:
-                self._frozen[name] = [
-                    (rows, rows.of(rows.parameter).detach().clone()) for rows in slices[name]
-                ]
-
-    def weight_step(self, batch: Batch) -> tuple[Tensor, Any, Tensor]:
-        """Take one weight step; return this rank's loss, its outputs and the gradient norm."""
+        Args:
+            batch: Training batch.
+            updates_alphas: Whether the same backward pass also updates the alphas.
+        """
         config = self.config
-        with torch.no_grad():  # the alphas are constants here
+        with torch.set_grad_enabled(updates_alphas):
             mixture = self.relaxation.mixture(alphas_of(self.net), self.context)
-            mixture = config.perturbation(
-                mixture, self._mixture_loss(batch, config.precision), self.context.progress
+        constant = mixture.detached()
+        with torch.no_grad():
+            perturbed = config.perturbation(
+                constant, self._mixture_loss(batch, config.precision), self.context.progress
             )
+        if updates_alphas:
+            mixture = mixture.with_values(perturbed)
+        else:
+            mixture = constant = perturbed
         with autocast(config.precision, self.ranks.device):
-            forward = partial(run_mixture, self.net, mixture)
-            loss, outputs = self.objective.supernet_loss(forward, batch)
+            loss, outputs = self.objective.supernet_loss(
+                partial(run_mixture, self.net, mixture), batch
+            )
             total = self.ranks.loss_share(loss, self.objective.num_samples(batch))
         # In float32, because the term may be a finite difference.
         term = config.regularizer.weight_term(
-            mixture, self._mixture_loss(batch, "fp32"), self.context
+            constant, self._mixture_loss(batch, "fp32"), self.context
         )
-        norm = optimizer_step(
-            total if term is None else total + term,
-            self.optimizer,
-            self.scaler,
-            clip=config.optimizer.clip,
-            reduce=self.ranks.reduce,
+        updates = [Update(self.optimizer, config.optimizer.clip)]
+        if updates_alphas:
+            total = total + self._alpha_terms(self.net)
+            updates.append(Update(self.arch_optimizer, config.arch_optimizer.clip))
+        norms = optimizer_steps(
+            total if term is None else total + term, updates, self.scaler, reduce=self.ranks.reduce
         )
-        with torch.no_grad():
-            # Momentum and weight decay change frozen weights even without a gradient.
-            for stored in self._frozen.values():
-                for rows, values in stored:
-                    rows.of(rows.parameter).copy_(values)
-        return loss.detach(), outputs, norm
+        self.arch_optimizer.zero_grad(set_to_none=True)
+        self.frozen.restore()
+        arch_norm = norms[1] if updates_alphas else torch.zeros(())
+        return WeightStep(loss.detach(), outputs, norms[0], arch_norm)
+
+    def train_step(self, batch: Batch, valid_batch: Batch) -> None:
+        """Update the alphas, if the method does, and the weights."""
+        joint = self.bilevel.joins_weight_step
+        if self.bilevel.updates_alphas and not joint:
+            self.arch_step(batch, valid_batch)
+        self.weight_step(batch, updates_alphas=joint)
 
     def _mixture_loss(self, batch: Batch, precision: str) -> SupernetMixtureLoss:
         return SupernetMixtureLoss(self.net, self.objective, self.ranks, batch, precision)
@@ -350,7 +353,7 @@ class Searcher:
         return {
             "stage": self.position.stage,
             "masks": dict(self.context.masks),
-            "freezing": self.freezing_state,
+            "freezing": self.frozen.state,
             "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "arch_optimizer": self.arch_optimizer.state_dict(),
@@ -371,12 +374,10 @@ class Searcher:
             self.position = StagePosition(saved["stage"], 0, 1)
             self._replace_net(self._build_net(saved["stage"]))
         require_fitting_masks(saved["masks"], self.context.candidates)
-        require_known_operations(saved["freezing"], self.net)
         load_module(self.net, saved["net"], "searcher.net")
         load_optimizer(self.optimizer, saved["optimizer"], "searcher.optimizer")
         load_optimizer(self.arch_optimizer, saved["arch_optimizer"], "searcher.arch_optimizer")
         load_scaler(self.scaler, saved["scaler"], "searcher.scaler")
         load_scaler(self.arch_scaler, saved["arch_scaler"], "searcher.arch_scaler")
         self.context.masks = saved["masks"]
-        self.freezing_state, self._frozen = saved["freezing"], {}
-        self._store_frozen()
+        self.frozen = FrozenOperations(self.net, saved["freezing"])

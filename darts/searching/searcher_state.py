@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
 
 from darts.methods.freezing import FreezingState
-from darts.spaces import SupernetBase
 from darts.spaces.deriving import Candidates
 from darts.training.checkpoint import StateDict
-from darts.typed_values import Count, Misfit, shown
+from darts.typed_values import Count, Misfit
 
 
 class SavedSearcher(TypedDict):
@@ -28,6 +27,22 @@ class SavedSearcher(TypedDict):
     arch_scaler: StateDict
 
 
+class WeightStep(NamedTuple):
+    """What a weight step reports.
+
+    Attributes:
+        loss: This rank's loss, a scalar.
+        outputs: Outputs of the supernet.
+        norm: Norm of the gradient of the weights before clipping, a scalar.
+        arch_norm: Norm of the gradient of the alphas, 0 if the step does not update them.
+    """
+
+    loss: Tensor
+    outputs: Any
+    norm: Tensor
+    arch_norm: Tensor
+
+
 def require_fitting_masks(masks: Mapping[str, Tensor], candidates: Candidates) -> None:
     """Refuse masks of other groups, and masks that leave an edge without candidates.
 
@@ -39,15 +54,3 @@ def require_fitting_masks(masks: Mapping[str, Tensor], candidates: Candidates) -
         shape = (len(rows), len(rows[0])) if rows else None
         if mask.dtype != torch.bool or mask.shape != shape or not mask.any(dim=1).all():
             raise Misfit(f"searcher.masks.{group[:60]} does not fit the candidates")
-
-
-def require_known_operations(freezing: FreezingState, net: SupernetBase) -> None:
-    """Refuse the state of a freezing rule that names operations that the supernet lacks.
-
-    Raises:
-        Misfit: With the first such name.
-    """
-    names = {*freezing.get("frozen", []), *freezing.get("sums", {})}
-    # Only some spaces implement ``operation_rows``, so it is called only if it is needed.
-    if names and (unknown := names - net.operation_rows().keys()):
-        raise Misfit(f"searcher.freezing names the unknown operation {shown(min(unknown))}")

@@ -74,6 +74,17 @@ class Mixture(dict[str, Tensor]):
         """Return a mixture with other mixing weights and the same bypass weights and masks."""
         return Mixture(weights, bypass=self.bypass, active=self.active)
 
+    def detached(self) -> Mixture:
+        """Return a mixture whose mixing and bypass weights are constants."""
+        bypass = None if self.bypass is None else {g: w.detach() for g, w in self.bypass.items()}
+        weights = {group: w.detach() for group, w in self.items()}
+        return Mixture(weights, bypass=bypass, active=self.active)
+
+    def with_values(self, values: Mixture) -> Mixture:
+        """Return the mixing weights ``values``, which have the gradient of these mixing weights."""
+        weights = {group: w + (values[group] - w).detach() for group, w in self.items()}
+        return Mixture(weights, bypass=self.bypass, active=values.active)
+
 
 def as_mixture(weights: Mapping[str, Tensor]) -> Mixture:
     """Return mixing weights as a mixture."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -110,6 +110,13 @@ def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
         group["lr"] = lr
 
 
+class Update(NamedTuple):
+    """An optimizer that takes a step, and the largest norm of its whole gradient (0: no limit)."""
+
+    optimizer: Optimizer
+    clip: float
+
+
 def optimizer_step(
     loss: Tensor,
     optimizer: Optimizer,
@@ -118,31 +125,49 @@ def optimizer_step(
     clip: float,
     reduce: Reduce | None = None,
 ) -> Tensor:
-    """Backpropagate the loss and take one optimizer step.
-
-    Args:
-        loss: Scalar. Its graph must not contain parameters of other optimizers.
-        optimizer: Optimizer of the parameters to update.
-        scaler: Scales the loss if it is enabled (fp16); else changes nothing.
-        clip: Maximum norm of the whole gradient; 0 disables clipping.
-        reduce: Sums the gradients over the ranks before clipping, so that all ranks clip alike
-            and skip the same fp16 steps.
+    """Backpropagate the loss and take one optimizer step; see ``optimizer_steps``.
 
     Returns:
         Norm of the gradient before clipping, a scalar.
     """
-    optimizer.zero_grad(set_to_none=True)
-    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    if reduce is not None:
-        used = [p for p in parameters if p.grad is not None]
-        for p, gradient in zip(used, reduce([p.grad for p in used]), strict=True):
-            p.grad = gradient
-    scaler.unscale_(optimizer)
-    norm = torch.nn.utils.clip_grad_norm_(parameters, clip or math.inf)
-    scaler.step(optimizer)
-    scaler.update()
+    (norm,) = optimizer_steps(loss, [Update(optimizer, clip)], scaler, reduce=reduce)
     return norm
+
+
+def optimizer_steps(
+    loss: Tensor,
+    updates: Sequence[Update],
+    scaler: torch.amp.GradScaler,
+    *,
+    reduce: Reduce | None = None,
+) -> list[Tensor]:
+    """Backpropagate the loss once and take one step of each optimizer.
+
+    Args:
+        loss: Scalar. Its graph must not contain parameters of other optimizers.
+        updates: Optimizers of the parameters to update.
+        scaler: Scales the loss if it is enabled (fp16); else changes nothing.
+        reduce: Sums the gradients over the ranks before clipping, so that all ranks clip alike
+            and skip the same fp16 steps.
+
+    Returns:
+        For each optimizer, the norm of its gradient before clipping, a scalar.
+    """
+    for optimizer, _ in updates:
+        optimizer.zero_grad(set_to_none=True)
+    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    norms = []
+    for optimizer, clip in updates:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        if reduce is not None:
+            used = [p for p in parameters if p.grad is not None]
+            for p, gradient in zip(used, reduce([p.grad for p in used]), strict=True):
+                p.grad = gradient
+        scaler.unscale_(optimizer)
+        norms.append(torch.nn.utils.clip_grad_norm_(parameters, clip or math.inf))
+        scaler.step(optimizer)
+    scaler.update()
+    return norms
 
 
 def require_finite(loss: float | Tensor, epoch: int, step: int) -> float:

@@ -195,9 +195,9 @@ def test_frozen_operation_is_not_updated_in_a_search(space: str) -> None:
         before = operation_weights(searcher)
         step(searcher, number)
         assert changed_operations(before, operation_weights(searcher)) == names
-        assert searcher.freezing_state["frozen"] == []
+        assert searcher.frozen.state["frozen"] == []
     searcher.observe_gradients(2, TRAIN, VALID)
-    assert searcher.freezing_state["frozen"] == [chosen]
+    assert searcher.frozen.state["frozen"] == [chosen]
     fixed = operation_weights(searcher)[chosen]
     for number in range(3, 6):
         before = operation_weights(searcher)
@@ -221,9 +221,9 @@ def test_resumed_search_freezes_like_an_uninterrupted_one(steps: int) -> None:
     for number in range(steps, 6):
         for each in (searcher, resumed):
             step(each, number)
-        assert searcher.freezing_state == resumed.freezing_state
+        assert searcher.frozen.state == resumed.frozen.state
         assert not changed_operations(operation_weights(searcher), operation_weights(resumed))
-    assert resumed.freezing_state["frozen"] == [chosen]
+    assert resumed.frozen.state["frozen"] == [chosen]
     assert all(
         a.equal(b) for a, b in zip(fixed, operation_weights(resumed)[chosen], strict=True)
     ) == (steps == 4)

@@ -1,4 +1,4 @@
-"""Terms of regularizers in a weight step are computed in float32, whatever the precision is."""
+"""Weight steps: float32 terms of regularizers, and steps that also update the alphas."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tiny_search import make_batch, make_searcher
 from torch import Tensor
 
 from darts.searching.mixture_loss import SupernetMixtureLoss
 from darts.searching.mixtures import alphas_of
+from darts.spaces import Mixture
 
 
 def weight_gradient(precision: str, weight: float) -> Tensor:
@@ -67,3 +69,53 @@ def test_the_loss_of_a_mixture_has_no_side_effects_and_the_gradient_of_autograd(
     assert evaluated != pytest.approx(value.item())  # running statistics instead of the batch's
     after = searcher.net.state_dict()
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize("perturbation", ["none", "random"])
+def test_a_single_level_step_updates_weights_and_alphas_from_one_draw(perturbation: str) -> None:
+    """Both gradients are those of one loss at one sample of the mixing weights."""
+    searcher = make_searcher(
+        "method=snas",
+        "space=nas201",
+        "space.cells=1",
+        "space.channels=4",
+        f"perturbation={perturbation}",
+        *(f"optimizer.{key}=0" for key in ("momentum", "weight_decay", "clip")),
+    )
+    searcher.begin_epoch(0)
+    net, batch = searcher.net, make_batch(0)
+    parameters = [*net.weight_parameters(), *net.alphas.values()]
+    before = [parameter.detach().clone() for parameter in parameters]
+
+    torch.manual_seed(3)
+    weights = searcher.relaxation.mixture(alphas_of(net), searcher.context)["cell"]
+    noise = torch.zeros_like(weights)
+    if perturbation == "random":
+        loss = SupernetMixtureLoss(net, searcher.objective, searcher.ranks, batch, "fp32")
+        perturbed = searcher.config.perturbation(Mixture({"cell": weights.detach()}), loss, 0.0)
+        noise = perturbed["cell"] - weights.detach()
+        assert float(noise.norm()) > 0
+    images, labels = batch
+    value = F.cross_entropy(net(images, {"cell": weights + noise}), labels)
+    expected = torch.autograd.grad(value, parameters, allow_unused=True)
+
+    searcher.arch_optimizer = torch.optim.SGD(list(net.alphas.values()), lr=2.0)
+    lr = searcher.optimizer.param_groups[0]["lr"]
+    torch.manual_seed(3)
+    step = searcher.weight_step(batch, updates_alphas=True)
+    assert float(step.arch_norm) == pytest.approx(float(expected[-1].norm()), rel=1e-4)
+    for old, new, gradient in zip(before, parameters, expected, strict=True):
+        rate = 2.0 if new is parameters[-1] else lr
+        change = torch.zeros_like(old) if gradient is None else -rate * gradient
+        torch.testing.assert_close(new.detach() - old, change, rtol=2e-3, atol=1e-6)
+
+
+def test_a_single_level_search_takes_one_pass_per_step() -> None:
+    searcher = make_searcher("method=snas", "space=nas201", "space.cells=1")
+    searcher.begin_epoch(0)
+    passes = []
+    searcher.net.register_forward_hook(lambda *_: passes.append(1))
+    before = searcher.net.alphas["cell"].detach().clone()
+    searcher.train_step(make_batch(0), make_batch(1))
+    assert len(passes) == 1
+    assert not searcher.net.alphas["cell"].equal(before)

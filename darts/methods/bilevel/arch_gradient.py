@@ -43,12 +43,15 @@ class ArchGradient(ABC):
     """A way to compute the gradient of the alphas.
 
     Attributes:
-        updates_alphas: Whether the search takes architecture steps.
+        updates_alphas: Whether the search updates the alphas.
+        joins_weight_step: Whether one backward pass of the weight step gives the gradients of the
+            weights and the alphas, so that there are no architecture steps.
         requires_sgd: Whether it differentiates through a weight step, which must be a step of SGD.
     """
 
     name: str = ""
     updates_alphas: ClassVar[bool] = True
+    joins_weight_step: ClassVar[bool] = False
     requires_sgd: ClassVar[bool] = False
 
     def __call__(

@@ -8,6 +8,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -58,8 +59,13 @@ class FirstOrder(ArchGradient):
 @GRADIENTS.register
 @dataclass
 class SingleLevel(FirstOrder):
-    """The gradient of the training loss; the validation batch is not used."""
+    """The gradient of the training loss; the validation batch is not used.
 
+    The search computes it in the weight step, from the same random draws, instead of calling
+    ``gradient``.
+    """
+
+    joins_weight_step: ClassVar[bool] = True
     name: str = "single_level"
 
     def gradient(self, inputs: GradientInputs[Net, BatchT]) -> dict[str, Tensor]:
