@@ -7,6 +7,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypedDict
@@ -39,7 +40,9 @@ class Sampling(Discretization):
     Attributes:
         samples: Number of random architectures.
         batches: Validation batches of the first score.
-        finalists: Number of architectures that are scored on all validation data.
+        finalists: Number of architectures of each round that are scored on all validation data.
+        rounds: Number of equal parts of the architectures, each of which has its own finalists, as
+            in section 3.2 of the paper.
     """
 
     reads_alphas: ClassVar[bool] = False
@@ -47,6 +50,7 @@ class Sampling(Discretization):
     samples: int = number(1000, low=1)
     batches: int = number(1, low=1)
     finalists: int = number(10, low=1)
+    rounds: int = number(1, low=1)
 
     def final_genotype(self, trained: SearchedSupernet) -> AnyGenotype:
         space, state = trained.context.space, trained.state
@@ -56,7 +60,7 @@ class Sampling(Discretization):
             state.update(genotypes=list(texts), first=[], final=[])
         progress = typed(_Progress, state, "discretization")
         drawn, first, final = (len(progress[key]) for key in ("genotypes", "first", "final"))
-        if not drawn or first > drawn or final > min(drawn, self.finalists):
+        if not drawn or first > drawn or final > min(drawn, self.rounds * self.finalists):
             raise Misfit(f"discretization has {first} and {final} scores of {drawn} genotypes")
         genotypes = [space.parse(text) for text in progress["genotypes"]]
         first_scores: list[float] = state["first"]
@@ -64,10 +68,21 @@ class Sampling(Discretization):
         done = f" ({len(first_scores)} scored before the interrupt)" if first_scores else ""
         trained.info(f"scoring {len(genotypes)} random architectures with shared weights{done}")
         _score_missing(trained, genotypes, self.batches, first_scores)
-        order = sorted(range(len(genotypes)), key=lambda i: -first_scores[i])[: self.finalists]
+        order = self._finalists_of(first_scores)
         _score_missing(trained, [genotypes[i] for i in order], 0, final_scores)
         trained.save()
         return genotypes[order[max(range(len(order)), key=final_scores.__getitem__)]]
+
+    def _finalists_of(self, scores: Sequence[float]) -> list[int]:
+        """Return the indices of the finalists of each round, in the order of their scores."""
+        size = math.ceil(len(scores) / self.rounds)
+        indices = range(len(scores))
+        rounds = [indices[start : start + size] for start in range(0, len(scores), size)]
+        return [
+            index
+            for part in rounds
+            for index in sorted(part, key=lambda i: -scores[i])[: self.finalists]
+        ]
 
     def estimate_work(self, context: SearchContext) -> list[WorkEstimate]:
         def random_masks() -> Masks:
@@ -76,7 +91,7 @@ class Sampling(Discretization):
 
         return [
             WorkEstimate(random_masks, self.samples, self.batches),
-            WorkEstimate(random_masks, min(self.finalists, self.samples)),
+            WorkEstimate(random_masks, min(self.rounds * self.finalists, self.samples)),
         ]
 
 

@@ -142,3 +142,30 @@ def test_restored_progress_that_does_not_fit_is_refused(progress: dict[str, Any]
     with pytest.raises(ValueError, match=r"\S") as caught:
         Sampling(samples=2).final_genotype(trained)
     assert "\n" not in str(caught.value)
+
+
+def test_each_round_has_its_own_finalists() -> None:
+    """The best three of eight architectures are in the first round, which has two finalists."""
+
+    class Ranked(FakeSupernet):
+        """First scores fall in the order of sampling; final scores rise."""
+
+        calls = 0
+
+        def score(self, batches: int = 0, only: Masks | None = None) -> float:
+            super().score(batches, only)
+            self.calls += 1
+            return -self.calls if batches else self.calls
+
+    trained = Ranked("cnn", lambda masks: 0.0)
+    torch.manual_seed(4)
+    samples = upcoming_samples(trained, 8)
+    actual = Sampling(samples=8, finalists=2, rounds=2).final_genotype(trained)
+    assert trained.log == [1] * 8 + [0] * 4 + ["save"]
+    assert actual == samples[5]  # the second of the second round, scored last
+
+
+def test_rounds_of_unequal_size_have_all_finalists() -> None:
+    trained = FakeSupernet("cnn", value_of(random_values("cnn", 0)))
+    Sampling(samples=7, finalists=2, rounds=3).final_genotype(trained)  # rounds of 3, 3 and 1
+    assert trained.log == [1] * 7 + [0] * 5 + ["save"]
