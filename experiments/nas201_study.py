@@ -1,16 +1,17 @@
-"""Search methods on NAS-Bench-201, compared by the true accuracy of the cells they find.
+"""All search methods on NAS-Bench-201, compared by the true accuracy of the cells they find.
 
-    python experiments/compare_nas201.py --table nasbench201.csv --root data
+    python experiments/nas201_study.py --table nasbench201.csv --root data
 
-Runs ``experiment=nas201_cpu`` for each seed and method, and looks up the resulting cell in the
-benchmark table. Recorded rows and finished runs are not repeated and interrupted runs are resumed,
-so the script may be stopped at any time (delete a row to measure it again). The baseline is random
-search of the same cost: it trains random cells for a few epochs, one after the other, until it has
-used the energy of a first-order search, and returns the best cell on validation data.
-Where energy is estimated from processor time, equal energy means equal processor time, whatever
-else runs on the machine.
+Each method runs its published search on CIFAR-10, shortened by the rule of
+``experiment=nas201_study``, and the resulting cell is looked up in the benchmark table. Recorded
+rows and finished runs are not repeated and interrupted runs are resumed, so the script may be
+stopped at any time (delete a row to measure it again). One baseline is random search: it trains
+random cells for a few epochs, one after the other, until it has used the energy of a first-order
+search, and returns the best cell on validation data. Where energy is estimated from processor time,
+equal energy means equal processor time, whatever else runs on the machine. The other baselines need
+no search, or only the table.
 
-The results are written to results/compare_nas201.json and README.md. ``--jobs 2`` runs two searches
+The results are written to results/nas201_study.json and README.md. ``--jobs 2`` runs two searches
 in parallel, each with ``OMP_NUM_THREADS`` threads.
 """
 
@@ -25,62 +26,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from nas201_methods import METHODS
 from records import Row, hardware, mean_and_deviation, put_table, record, table
 from runs import run
+from scipy.stats import t
 
 from darts.judging.nas201_table import Table, load
 from darts.spaces.nas201 import Genotype
 from darts.tracking.metrics import read_metrics
 
-METHODS = [
-    "darts_v1",
-    "drnas",
-    "gdas",
-    "pc_darts",
-    "darts_minus",
-    "random_sharing",
-    "beta_darts",
-    "sdarts_rs",
-    "snas",
-    "fair_darts",
-    "lambda_darts",
-    "oles",
-    "darts_v2",
-    "p_darts",
-    "darts_es",
-    "r_darts",
-    "sdarts_adv",
-    "darts_pt",
-]
 BASELINE = "random_search"
-# Overrides of a method in addition to the recipe. The authors of DrNAS also search NAS-Bench-201
-# without partial channels and stages; the other overrides adapt methods to the recipe.
-SETTINGS: dict[str, tuple[str, ...]] = {
-    "drnas": ("relaxation.partial=1", "stages=[]", "arch_optimizer.warmup=0"),
-    "p_darts": (
-        "epochs=30",
-        "stages=[{},{keep: 0.6, fresh: true, skip_dropout: 0.4},"
-        "{keep: 0.4, fresh: true, skip_dropout: 0.7}]",
-        "discretize.skip_limit=null",
-    ),
-    "fair_darts": ("loader.batch_size=64", "optimizer.lr=0.025"),
-    "darts_pt": ("discretize.tune=1", "discretize.batches=4"),
-    "random_sharing": ("discretize.samples=300",),
-}
-PUBLISHED = {  # reported test accuracy on CIFAR-10 after a search on the full training split
-    "darts_v1": "54.30",
-    "darts_v2": "54.30",
-    "gdas": "93.61",
-    "drnas": "94.36",
-    "pc_darts": "93.41",
-    "darts_minus": "93.80",
-    "beta_darts": "94.36",
-    "snas": "92.77",
-    "random_sharing": "87.66",
-}
+ALL_3X3 = Genotype.from_operations(*["nor_conv_3x3"] * 6)
 KEY = ("method", "seed")
 CELLS = 15625  # architectures of the space
-COMMAND = "python experiments/compare_nas201.py --table FILE --root DIR"  # recorded without paths
+COMMAND = "python experiments/nas201_study.py --table FILE --root DIR"  # recorded without paths
+QUIET = ("tracking.figures=false", "tracking.tensorboard=false", "dataset.verify=false")
 
 
 def make_row(method: str, seed: int, arch: str, benchmark: Table, **more: Any) -> Row:
@@ -106,12 +66,12 @@ def search(method: str, seed: int, args: argparse.Namespace, benchmark: Table) -
     summary = run(
         "search",
         directory,
-        f"method={method}",
-        "experiment=nas201_cpu",
+        "experiment=nas201_study",
+        *METHODS[method].arguments(method),
         f"dataset.root={args.root}",
         f"benchmark.table={args.table}",
         f"seed={seed}",
-        *SETTINGS.get(method, ()),
+        *QUIET,
         *args.overrides,
     )
     history = [row for row in read_metrics(directory / "metrics.jsonl") if "true_accuracy" in row]
@@ -138,9 +98,10 @@ def random_search(seed: int, budget: float, args: argparse.Namespace, benchmark:
             "retrain",
             args.runs / f"{BASELINE}-{seed}" / str(genotype.index),
             f"genotype={genotype}",
-            "experiment=nas201_cpu",
+            "experiment=nas201_study",
             f"dataset.root={args.root}",
             f"seed={seed}",
+            *QUIET,
             *args.overrides,
         )
         seconds, joules = seconds + summary["seconds"], joules + summary["joules"]
@@ -158,8 +119,17 @@ def random_search(seed: int, budget: float, args: argparse.Namespace, benchmark:
     )
 
 
-def report(rows: Sequence[Row]) -> str:
-    """Return the table of all rows, best mean first."""
+def interval(values: Sequence[float]) -> str:
+    """Return the 95 % interval of the mean by Student's t distribution, cut off at 100 %."""
+    if len(values) < 2:
+        return ""
+    mean, error = statistics.mean(values), statistics.stdev(values) / len(values) ** 0.5
+    half = float(t.ppf(0.975, len(values) - 1)) * error
+    return f"{mean - half:.2f} to {min(mean + half, 100.0):.2f}"
+
+
+def report(rows: Sequence[Row], all_3x3: float) -> str:
+    """Return the table of all methods, best mean first."""
     by_method: dict[str, list[Row]] = {}
     for row in rows:
         by_method.setdefault(row["method"], []).append(row)
@@ -170,8 +140,9 @@ def report(rows: Sequence[Row]) -> str:
         "method",
         "seeds",
         "true test accuracy %",
-        "regret",
-        "better than % of cells",
+        "95 % interval",
+        "all seeds",
+        f"seeds above {all_3x3:.2f}",
         "skips",
         "seconds",
         "kJ (estimate)",
@@ -179,18 +150,20 @@ def report(rows: Sequence[Row]) -> str:
     ]
     lines = []
     for name in ordered:
-        own = by_method[name]
+        own = sorted(by_method[name], key=lambda row: row["seed"])
+        accuracies = [row["accuracy"] for row in own]
         lines.append(
             (
                 f"`{name}`",
                 len(own),
-                mean_and_deviation([row["accuracy"] for row in own]),
-                f"{statistics.mean(row['regret'] for row in own):.2f}",
-                f"{statistics.mean(row['percentile'] for row in own):.1f}",
-                ", ".join(str(row["skips"]) for row in sorted(own, key=lambda row: row["seed"])),
+                mean_and_deviation(accuracies),
+                interval(accuracies),
+                ", ".join(f"{accuracy:.2f}" for accuracy in accuracies),
+                sum(accuracy > all_3x3 for accuracy in accuracies),
+                ", ".join(str(row["skips"]) for row in own),
                 f"{statistics.mean(row['seconds'] for row in own):.0f}",
                 f"{statistics.mean(row['joules'] for row in own) / 1000:.1f}",
-                PUBLISHED.get(name, ""),
+                METHODS[name].accuracy if name in METHODS else "",
             )
         )
     return table(columns, lines)
@@ -212,12 +185,11 @@ def free_baselines(benchmark: Table) -> str:
     mostly_3x3 = [
         index for arch, index in zip(archs, indices, strict=True) if arch.count("nor_conv_3x3") >= 4
     ]
-    all_3x3 = Genotype.from_operations(*["nor_conv_3x3"] * 6)
     _, optimum = benchmark.optimum()
     mean = statistics.mean(benchmark.column().tolist())
     rows = [
         ("the best cell of all", "15,625 full trainings", f"{optimum:.2f}"),
-        ("3x3 convolutions on all edges", "free", f"{benchmark.accuracy(all_3x3):.2f}"),
+        ("3x3 convolutions on all edges", "free", f"{benchmark.accuracy(ALL_3X3):.2f}"),
         (
             "best of ten random cells with at least four 3x3 convolutions",
             "ten trainings of 12 epochs",
@@ -230,7 +202,7 @@ def free_baselines(benchmark: Table) -> str:
         ),
         ("a random cell", "free", f"{mean:.2f}"),
     ]
-    rank = benchmark.rank(all_3x3)
+    rank = benchmark.rank(ALL_3X3)
     return (
         table(["baseline", "cost", "true test accuracy %"], rows)
         + f"\n\nThe cell with 3x3 convolutions on all edges has rank {rank} of {CELLS:,}."
@@ -242,9 +214,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--table", required=True, type=Path, help="benchmark table")
     parser.add_argument("--root", default="data", help="folder of CIFAR-10")
-    parser.add_argument("--runs", default=Path("runs/compare_nas201"), type=Path)
+    parser.add_argument("--runs", default=Path("runs/nas201_study"), type=Path)
     parser.add_argument("--methods", nargs="*", default=[*METHODS, BASELINE])
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--jobs", type=int, default=1, help="number of parallel searches")
     parser.add_argument("--overrides", nargs="*", default=[], help="of all runs")
     args = parser.parse_args()
@@ -254,7 +226,7 @@ def main() -> None:
     benchmark = load(args.table)
 
     def recorded_rows() -> dict[tuple[str, int], Row]:
-        return {(row["method"], row["seed"]): row for row in record("compare_nas201", KEY, [])}
+        return {(row["method"], row["seed"]): row for row in record("nas201_study", KEY, [])}
 
     def work(job: tuple[str, int]) -> None:
         method, seed = job
@@ -268,14 +240,16 @@ def main() -> None:
             print(f"{method} {seed}: failed: {error}", flush=True)  # continue with the others
             return
         print(f"{method} {seed}: {row['accuracy']:.2f} % in {row['seconds']:.0f} s", flush=True)
-        record("compare_nas201", KEY, [row])
+        record("nas201_study", KEY, [row])
 
     recorded = recorded_rows()
     jobs = [(method, seed) for seed in range(args.seeds) for method in args.methods]
     with ThreadPoolExecutor(args.jobs) as pool:
         list(pool.map(work, (job for job in jobs if job not in recorded)))
-    rows = record("compare_nas201", KEY, [])
-    put_table("compare_nas201", f"{report(rows)}\n\n{free_baselines(benchmark)}")
+    rows = record("nas201_study", KEY, [])
+    if rows:
+        text = report(rows, benchmark.accuracy(ALL_3X3))
+        put_table("nas201_study", f"{text}\n\n{free_baselines(benchmark)}")
 
 
 if __name__ == "__main__":
