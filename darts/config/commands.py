@@ -89,7 +89,14 @@ class SearchConfig(RunConfig):
     """``python -m darts.search``"""
 
     epochs: int = number(50, low=1)
-    train_portion: float = number(0.5, above=0, below=1)  # share of samples for the weights
+    # Share of the training samples for the weights; the others train the alphas. 1: all samples
+    # train both.
+    train_portion: float = number(0.5, above=0, high=1)
+    cutout: int = number(0, low=0)  # side of the erased square in pixels; 0: none
+    drop_path: float = number(
+        0.0, low=0, below=1
+    )  # probability of dropping an edge of the supernet
+    drop_path_schedule: str = choice("linear", "linear", "constant")  # linear: grows from 0
     memory: str = choice("full", "full", "checkpoint")  # checkpoint: recompute cells
     compile: bool = False  # compile convolutions and their norms with torch.compile
     method: str = MISSING  # file of conf/method; it sets the components below

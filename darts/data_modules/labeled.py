@@ -63,14 +63,20 @@ class LabeledDataModule(DataModule, Generic[Split]):
         """
 
     def search_loaders(self) -> SearchLoaders:
-        """Return loaders of two stratified subsets; the one for the alphas also gives scores."""
+        """Return loaders of two stratified subsets; the one for the alphas also gives scores.
+
+        With ``train_portion=1``, both subsets are the whole training split.
+        """
         assert isinstance(self.config, SearchConfig)
-        share = self.config.train_portion
-        weights, alphas = self._divide(share, f"train_portion={share}")
+        share, cutout = self.config.train_portion, self.config.cutout
+        if share == 1:
+            weights = alphas = self._training_indices()
+        else:
+            weights, alphas = self._divide(share, f"train_portion={share}")
         self.subsets = {"weights": weights, "alphas": alphas}
         return SearchLoaders(
-            self.training_loader(weights, "weights"),
-            self.training_loader(alphas, "alphas"),
+            self.training_loader(weights, "weights", cutout=cutout),
+            self.training_loader(alphas, "alphas", cutout=cutout),
             self.evaluation_loader(self.source.train, alphas),
         )
 

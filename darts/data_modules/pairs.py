@@ -55,13 +55,17 @@ class PairDataModule(DataModule):
         return torch.full((1, 1), PADDING + 1, device=self.ranks.device)
 
     def search_loaders(self) -> SearchLoaders:
-        """Return loaders of two random subsets; the validation split gives the scores."""
+        """Return loaders of two random subsets; the validation split gives the scores.
+
+        With ``train_portion=1``, both subsets are the whole training split.
+        """
         assert isinstance(self.config, SearchConfig)
         share = self.config.train_portion
+        self.refuse_cutout(self.config.cutout)
         indices = self._training_indices()
         order = indices[permutation(len(indices), self.config.seed, "split")]
         count = round(share * len(order))
-        weights, alphas = order[:count], order[count:]
+        weights, alphas = order[:count], order[count:] if share < 1 else order
         self.check_not_empty([weights, alphas], f"train_portion={share}")
         self.subsets = {"weights": weights, "alphas": alphas}
         return SearchLoaders(

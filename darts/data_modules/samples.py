@@ -21,7 +21,7 @@ from darts.spaces import Space
 from darts.training.distributed import Ranks
 
 # Keys of a data set's configuration that set the augmentation.
-_IMAGE_KEYS = ("crop", "padding", "flip")
+_IMAGE_KEYS = ("crop", "padding", "flip", "color_jitter")
 _SPECTROGRAM_KEYS = ("frequency_masks", "frequency_width", "time_masks", "time_width", "shift")
 
 

@@ -65,6 +65,8 @@ class TextDataModule(DataModule):
 
     def search_loaders(self) -> SearchLoaders:
         """Return loaders; the validation split trains the alphas and gives the scores."""
+        assert isinstance(self.config, SearchConfig)
+        self.refuse_cutout(self.config.cutout)
         train, valid = self._training_tokens(), self.source.valid
         self.subsets = {"weights": _token_range(train), "alphas": _token_range(valid)}
         return SearchLoaders(

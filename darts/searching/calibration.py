@@ -88,13 +88,14 @@ def _num_updates(norm: _RunningNorm) -> int:
 
 @contextmanager
 def preserved_state(net: SupernetBase) -> Iterator[None]:
-    """Disable skip dropout in a ``with`` block, and afterwards restore what scoring changes.
+    """Disable skip dropout and drop path in a block, and afterwards restore what scoring changes.
 
-    That is skip dropout, the buffers, the training mode and all random states.
+    That is the rates of both, the buffers, the training mode and all random states.
     """
-    random, training, dropout = random_states(), net.training, net.skip_dropout
+    random, training = random_states(), net.training
+    rates = net.skip_dropout, net.drop_path
     buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
-    net.skip_dropout = 0.0
+    net.skip_dropout = net.drop_path = 0.0
     try:
         yield
     finally:
@@ -102,5 +103,5 @@ def preserved_state(net: SupernetBase) -> Iterator[None]:
             for buffer, value in buffers:
                 buffer.copy_(value)
         net.train(training)
-        net.skip_dropout = dropout
+        net.skip_dropout, net.drop_path = rates
         restore_random_states(random)

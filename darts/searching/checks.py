@@ -48,6 +48,11 @@ def check_components(config: SearchConfig) -> None:
             f"skip_dropout: space={space.name} has no skip connections to drop; set "
             "skip_dropout=0 in all stages"
         )
+    if config.drop_path and not space.supports_drop_path:
+        raise ConfigError(
+            f"drop_path={config.drop_path}: the supernet of space={space.name} cannot drop edges; "
+            "set drop_path=0"
+        )
     for stage in config.stages:
         try:
             partial_of(relaxation.partial, stage)

@@ -36,14 +36,9 @@ from darts.training.restoring import (
     load_scaler,
     require_fitting_network,
 )
+from darts.training.schedules import rate_of_epoch
 from darts.training.scoring import evaluate
-from darts.training.steps import (
-    Update,
-    cosine,
-    optimizer_steps,
-    set_learning_rate,
-    weight_optimizer,
-)
+from darts.training.steps import Update, optimizer_steps, set_learning_rate, weight_optimizer
 from darts.typed_values import Count, Misfit, entry, typed
 
 
@@ -105,7 +100,9 @@ class Searcher:
     def _initial_net(self, index: int) -> SupernetBase:
         """Return the supernet of a stage on the default device."""
         stage = self.stages[index]
-        net = self.config.space.supernet(
+        space = self.config.space
+        build = space.droppable_supernet if self.config.drop_path > 0 else space.supernet
+        net = build(
             **self._sizes,
             partial=partial_of(self.relaxation.partial, stage),
             auxiliary_skip=self.relaxation.auxiliary_skip > 0,
@@ -169,11 +166,19 @@ class Searcher:
         self.context.epoch, self.context.epochs = epoch, epochs
         stage, warmup = self.stages[position.stage], self.config.arch_optimizer.warmup
         self.net.skip_dropout = skip_dropout_at(stage, position, epoch, warmup)
+        self.net.drop_path = self._drop_path_at(epoch)
         first, length = schedule_of(epoch, epochs, self.stages)
-        lr = cosine(epoch - first, length, optimizer.lr, optimizer.lr_min)
+        lr = rate_of_epoch(optimizer, epoch - first, length)
         set_learning_rate(self.optimizer, lr)
         self.net.train()
         return lr
+
+    def _drop_path_at(self, epoch: int) -> float:
+        """Return the probability of dropping an edge in an epoch."""
+        config = self.config
+        if config.drop_path_schedule == "constant":
+            return config.drop_path
+        return config.drop_path * epoch / max(config.epochs - 1, 1)
 
     def updates_alphas(self, epoch: int) -> bool:
         """Return whether the search takes architecture steps in an epoch."""

@@ -44,6 +44,7 @@ class Space(ABC):
         cells: Depth of the networks, in a unit that each space defines.
         fan_in: Number of edges that a genotype keeps into each node; None for all.
         skip_operation: Name of the operation that passes its input on, or None.
+        supports_drop_path: Whether there is a ``droppable_supernet``.
         supports_skip_dropout: Whether the supernet can drop outputs of skip connections.
         clips_virtual_step: Whether second-order gradients clip the gradient of the virtual step.
         supports_missing_edges: Whether genotypes may miss edges, see ``without_improbable_edges``.
@@ -60,6 +61,7 @@ class Space(ABC):
     name: str = ""
     fan_in: ClassVar[int | None] = None
     skip_operation: ClassVar[str | None] = "skip_connect"
+    supports_drop_path: ClassVar[bool] = False
     supports_skip_dropout: ClassVar[bool] = True
     clips_virtual_step: ClassVar[bool] = False
     supports_missing_edges: ClassVar[bool] = False
@@ -92,6 +94,16 @@ class Space(ABC):
         Raises:
             ValueError: The space does not support an option.
         """
+
+    def droppable_supernet(
+        self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
+    ) -> SupernetBase:
+        """Return a supernet that drops edges with probability ``drop_path``; see ``supernet``.
+
+        Raises:
+            ValueError: The space has no such supernet.
+        """
+        raise ValueError(f"the supernet of space={self.name} cannot drop edges")
 
     @abstractmethod
     def network(

@@ -40,6 +40,8 @@ class SupernetBase(nn.Module):
         counts: By group, the number of cells that share its alphas.
         shapes: By group, the shape of the mixing weights.
         skip_dropout: Probability of dropping an output element of a skip connection in training.
+        drop_path: Probability of dropping the output of an edge for a sample, in training; only
+            some supernets drop them, see ``Space.droppable_supernet``.
         supports_recomputation: Whether ``recompute_cells`` has an effect.
         recomputes: Whether the backward pass recomputes the tensors inside cells.
     """
@@ -51,6 +53,7 @@ class SupernetBase(nn.Module):
     counts: Mapping[str, int]
     shapes: Mapping[str, tuple[int, int]]
     skip_dropout: float = 0.0
+    drop_path: float = 0.0
     supports_recomputation: ClassVar[bool] = False
     recomputes: bool = False
 

@@ -87,7 +87,7 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     # Ranges.
     (SEARCH, ("epochs=0",), ("epochs=0", ">= 1")),
     (SEARCH, ("seed=-1",), ("seed=-1", ">= 0")),
-    (SEARCH, ("train_portion=1",), ("train_portion=1", "> 0", "< 1")),
+    (SEARCH, ("train_portion=1.1",), ("train_portion=1.1", "> 0", "<= 1")),
     (SEARCH, ("optimizer.lr=nan",), ("optimizer.lr=nan", "finite and > 0")),
     (SEARCH, ("optimizer.lr=inf",), ("optimizer.lr=inf", "> 0")),
     (SEARCH, ("optimizer.clip=inf",), ("optimizer.clip=inf", "finite")),

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from darts.spaces.checks import check_positive
 from darts.spaces.cnn.candidates import Operations, candidates_of
+from darts.spaces.cnn.network import drop_path
 from darts.spaces.cnn.operations import Zero, bypass_channels, make_operation, shuffle_channels
 from darts.spaces.cnn.skeleton import (
     CellPlan,
@@ -112,7 +113,12 @@ class SupernetCell(nn.Module):
         )
 
     def forward(
-        self, before_previous: Tensor, previous: Tensor, mixture: CellMixture, dropout: float = 0.0
+        self,
+        before_previous: Tensor,
+        previous: Tensor,
+        mixture: CellMixture,
+        dropout: float = 0.0,
+        drop_path_rate: float = 0.0,
     ) -> Tensor:
         states = [self.preprocess0(before_previous), self.preprocess1(previous)]
         incoming: list[Tensor] = []
@@ -122,6 +128,8 @@ class SupernetCell(nn.Module):
             active = None if mixture.active is None else mixture.active[edge]
             drop = dict.fromkeys(self.identities[edge], dropout) if dropout else None
             y = mixed(x, mixture.weights[edge], active, drop)
+            if self.training and drop_path_rate > 0:
+                y = drop_path(y, drop_path_rate)
             if self.partial > 1:
                 bypassing = bypass_channels(states[source], self.width, mixed.stride)
                 factor = 1.0 if mixture.bypass is None else mixture.bypass[edge]
@@ -160,6 +168,8 @@ class EdgewiseSupernet(SupernetBase):
         skip_dropout: Probability of dropping an output element of an identity in training
             (P-DARTS, arXiv:1904.12760, section 3.3). A skip connection that halves the image is no
             identity.
+        drop_path: Probability of setting the output of an edge to zero for a sample, in training
+            (Zela et al., arXiv:1909.09656; SNAS, arXiv:1812.09926).
 
     Raises:
         ValueError: A size that is not positive, a width that ``partial`` does not divide, an
@@ -242,5 +252,5 @@ class EdgewiseSupernet(SupernetBase):
         self, cell: nn.Module, before_previous: Tensor, previous: Tensor, mixture: CellMixture
     ) -> Tensor:
         """Return the output of one cell; subclasses may override it."""
-        output: Tensor = cell(before_previous, previous, mixture, self.skip_dropout)
+        output: Tensor = cell(before_previous, previous, mixture, self.skip_dropout, self.drop_path)
         return output

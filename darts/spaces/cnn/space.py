@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from darts.registry import choice, number
 from darts.spaces.cnn.candidates import candidate_operations, candidates_of
+from darts.spaces.cnn.edgewise import EdgewiseSupernet
 from darts.spaces.cnn.encoding import (
     decode,
     derive,
@@ -46,6 +47,8 @@ from darts.spaces.space import SPACES, Space
 
 NODES = 4
 
+AnySupernet = TypeVar("AnySupernet", bound=EdgewiseSupernet)
+
 
 @SPACES.register
 @dataclass
@@ -65,6 +68,7 @@ class Cnn(Space):
     name: str = "cnn"
     fan_in: ClassVar[int | None] = 2
     supports_missing_edges: ClassVar[bool] = True
+    supports_drop_path: ClassVar[bool] = True
     retrain_keys: ClassVar[tuple[str, ...]] = ("stem",)
     size_keys: ClassVar[tuple[str, ...]] = ("channels", "cells")
     weightless_operations: ClassVar[tuple[str, ...]] = (
@@ -86,15 +90,26 @@ class Cnn(Space):
     def supernet(
         self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
     ) -> Supernet:
-        return Supernet(
+        options = {"partial": partial, "auxiliary_skip": auxiliary_skip, **sizes}
+        return self._build_supernet(Supernet, depth, options)
+
+    def droppable_supernet(
+        self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
+    ) -> EdgewiseSupernet:
+        # The fast supernet never holds the output of a single edge.
+        options = {"partial": partial, "auxiliary_skip": auxiliary_skip, **sizes}
+        return self._build_supernet(EdgewiseSupernet, depth, options)
+
+    def _build_supernet(
+        self, make: type[AnySupernet], depth: float, options: Mapping[str, Any]
+    ) -> AnySupernet:
+        return make(
             channels=self.channels,
             cells=self.scaled_cells(depth),
             nodes=NODES,
             operations=candidate_operations(self.candidates),
             stem=self.stem,
-            partial=partial,
-            auxiliary_skip=auxiliary_skip,
-            **sizes,
+            **options,
         )
 
     def network(

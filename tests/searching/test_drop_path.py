@@ -1,0 +1,78 @@
+"""Drop path in a search: whole edges of the supernet are dropped for single samples."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_search import make_batch, make_searcher
+from torch import Tensor
+
+from darts.config import ConfigError, compose
+from darts.searching.checks import check_components
+from darts.spaces.cnn import edgewise
+from darts.spaces.cnn.edgewise import EdgewiseSupernet
+from darts.spaces.cnn.network import drop_path
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"), [("linear", (0.0, 0.2, 0.4)), ("constant", (0.4, 0.4, 0.4))]
+)
+def test_the_rate_of_each_epoch(schedule: str, rates: tuple[float, ...]) -> None:
+    searcher = make_searcher("epochs=3", "drop_path=0.4", f"drop_path_schedule={schedule}")
+    for epoch, rate in enumerate(rates):
+        searcher.begin_epoch(epoch)
+        assert searcher.net.drop_path == pytest.approx(rate)
+
+
+def test_dropped_edges_are_zero_and_the_others_keep_the_mean(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each sample of each edge is either 0 or multiplied by 1 / (1 - rate)."""
+    factors: list[Tensor] = []
+
+    def recorded(x: Tensor, rate: float) -> Tensor:
+        y = drop_path(x, rate)
+        factors.append(y.flatten(1).norm(dim=1) / x.flatten(1).norm(dim=1))
+        return y
+
+    monkeypatch.setattr(edgewise, "drop_path", recorded)
+    torch.manual_seed(0)
+    net = EdgewiseSupernet(channels=2, cells=1, classes=3)
+    state = torch.randn(32, 6, 8, 8)
+    mixture = net.make_mixture(None).of_cell("normal", 0)
+    net.cells[0](state, state, mixture, 0.0, 0.25)
+    table = torch.stack(factors)  # (edges, samples)
+    assert table.shape == (14, 32)
+    dropped = table == 0
+    torch.testing.assert_close(table[~dropped], torch.full_like(table[~dropped], 1 / 0.75))
+    assert 0.15 < float(dropped.float().mean()) < 0.35
+    assert len({tuple(row) for row in dropped.tolist()}) == 14  # each edge has draws of its own
+
+    net.eval()
+    net.cells[0](state, state, mixture, 0.0, 0.25)
+    assert len(factors) == 14
+
+
+def test_a_search_drops_edges_in_its_steps_but_not_in_scores() -> None:
+    searcher = make_searcher("drop_path=0.5", "drop_path_schedule=constant", "space.cells=2")
+    searcher.begin_epoch(0)
+    batch = make_batch(0)
+    with torch.no_grad():
+        first, second = (searcher.net(batch[0]) for _ in range(2))
+    assert not torch.allclose(first, second)
+    assert searcher.score([batch]) == searcher.score([batch])
+    searcher.net.train()
+    searcher.train_step(batch, make_batch(1))
+
+
+def test_without_drop_path_the_fast_supernet_runs() -> None:
+    assert type(make_searcher().net) is not EdgewiseSupernet
+    assert type(make_searcher("drop_path=0.1").net) is EdgewiseSupernet
+
+
+def test_spaces_without_edges_to_drop_refuse_it() -> None:
+    config = compose("search", ["dataset=synthetic", "space=macro", "drop_path=0.2"])
+    with pytest.raises(ConfigError, match=r"drop_path=0\.2: the supernet of space=macro cannot"):
+        check_components(config)
+    with pytest.raises(ValueError, match="space=macro cannot drop edges"):
+        config.space.droppable_supernet(classes=3, in_channels=3)
