@@ -38,7 +38,8 @@ class SearchContext:
     @classmethod
     def from_supernet(cls, space: Space, net: SupernetBase) -> SearchContext:
         """Return the context of a search that has not started."""
-        return cls(space, net.candidates, net.edges, net.counts)
+        masks = space.initial_masks(net.candidates)
+        return cls(space, net.candidates, net.edges, net.counts, masks)
 
     @contextmanager
     def masked(self, masks: Mapping[str, Tensor]) -> Iterator[None]:

@@ -95,6 +95,13 @@ class Space(ABC):
             ValueError: The space does not support an option.
         """
 
+    def initial_masks(self, candidates: Candidates) -> dict[str, Tensor]:
+        """Return masks ``(edges, operations)`` by group of the candidates at the start of a search.
+
+        A missing group keeps all its candidates.
+        """
+        return {}
+
     def droppable_supernet(
         self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
     ) -> SupernetBase:

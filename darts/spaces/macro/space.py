@@ -13,7 +13,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import ClassVar, TypeVar
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from darts.registry import choice, number
+from darts.spaces.candidate_subset import allowed, check_subset, subset_masks
 from darts.spaces.deriving import Candidates, best_operations, mask_row
 from darts.spaces.macro.genotype import CONVOLUTIONS, STAGES, Genotype
 from darts.spaces.macro.network import Network, check_depths
@@ -56,6 +57,10 @@ class Macro(Space):
             have 2, 3 and 3 blocks whatever ``cells`` is. With ``channels=64``, the networks are
             those of the benchmark. "plain" for convolutional networks without residual connections
             whose classifier distinguishes positions, as baselines on small images.
+        candidates: Operations to choose from; [] for all operations of the skeleton.
+
+    Raises:
+        ValueError: Candidates that are unknown or occur twice, or none for a block.
     """
 
     name: str = "macro"
@@ -66,6 +71,16 @@ class Macro(Space):
     channels: int = number(16, low=1)
     cells: int = number(4, low=1, high=1000)
     skeleton: str = choice("standard", *SKELETONS)
+    candidates: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.skeleton in SKELETONS:  # the configuration refuses other names
+            shared = SKELETONS[self.skeleton]
+            choices = {
+                "the first block of a stage": shared.candidates("first"),
+                "the other blocks of a stage": shared.candidates("rest"),
+            }
+            check_subset(self.candidates, choices)
 
     def supernet(
         self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
@@ -110,16 +125,21 @@ class Macro(Space):
         best = best_operations(probabilities, candidates)
         return self._genotype(in_block_order(best, self._shared.depths))
 
+    def initial_masks(self, candidates: Candidates) -> dict[str, Tensor]:
+        return subset_masks(candidates, self.candidates)
+
     def random(self, generator: torch.Generator) -> Genotype:
         def draw(names: Sequence[str]) -> str:
             column = torch.randint(len(names), (), generator=generator, device=generator.device)
             return names[int(column)]
 
-        return self._genotype(draw(plan.candidates) for plan in self._plans())
+        return self._genotype(
+            draw(allowed(plan.candidates, self.candidates)) for plan in self._plans()
+        )
 
     def parameters(self) -> list[Parameter]:
         return [
-            Parameter(f"block{index}", Choice(plan.candidates))
+            Parameter(f"block{index}", Choice(allowed(plan.candidates, self.candidates)))
             for index, plan in enumerate(self._plans())
         ]
 
@@ -131,7 +151,8 @@ class Macro(Space):
                 f"set space.cells={genotype.depth}"
             )
         for name, plan in zip(genotype.blocks, self._plans(), strict=True):
-            mask_row(name, plan.candidates, f"of a block of the group {plan.group}")
+            names = allowed(plan.candidates, self.candidates)
+            mask_row(name, names, f"of a block of the group {plan.group}")
         return {f"block{index}": name for index, name in enumerate(genotype.blocks)}
 
     def decode(self, point: Mapping[str, Value]) -> Genotype:

@@ -11,21 +11,22 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from darts.registry import number
+from darts.spaces.candidate_subset import allowed, check_subset, subset_masks
 from darts.spaces.checks import reject_auxiliary_head
-from darts.spaces.deriving import Candidates
+from darts.spaces.deriving import Candidates, mask_row
 from darts.spaces.network import NetworkPiece
 from darts.spaces.parameters import Choice, Parameter, Point, Value
 from darts.spaces.published import PublishedGenotype
 from darts.spaces.recurrent.derive import derive, mask_of
 from darts.spaces.recurrent.dropout import DropoutRates
-from darts.spaces.recurrent.genotype import ACTIVATIONS, Genotype, is_classic
+from darts.spaces.recurrent.genotype import ACTIVATIONS, PRIMITIVES, Genotype, is_classic
 from darts.spaces.recurrent.network import Network, TranslationNetwork
 from darts.spaces.recurrent.pieces import expected_usage, pieces
 from darts.spaces.recurrent.published import PUBLISHED
@@ -57,6 +58,10 @@ class Recurrent(Space):
         hidden_dropout: Dropout rate of the states inside the cell; one mask per sequence.
         output_dropout: Dropout rate of the cell's output; one mask per sequence.
         weight_dropout: Dropout rate of the hidden-to-hidden weights, in the discrete network only.
+        candidates: Operations to choose from; [] for all operations of the space.
+
+    Raises:
+        ValueError: Candidates that are unknown or occur twice, or no activation.
     """
 
     name: str = "recurrent"
@@ -85,6 +90,15 @@ class Recurrent(Space):
     hidden_dropout: float = number(0.25, low=0, below=1)
     output_dropout: float = number(0.75, low=0, below=1)
     weight_dropout: float = number(0.0, low=0, below=1)
+    candidates: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        check_subset(self.candidates, {"an edge": PRIMITIVES, "a node": ACTIVATIONS})
+
+    @property
+    def _activations(self) -> tuple[str, ...]:
+        """The activations that a node can have."""
+        return allowed(ACTIVATIONS, self.candidates)
 
     @property
     def dropouts(self) -> DropoutRates:
@@ -166,12 +180,15 @@ class Recurrent(Space):
     def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
         return derive(probabilities, candidates)
 
+    def initial_masks(self, candidates: Candidates) -> dict[str, Tensor]:
+        return subset_masks(candidates, self.candidates)
+
     def random(self, generator: torch.Generator) -> Genotype:
         def draw_below(count: int) -> int:
             return int(torch.randint(count, (), generator=generator, device=generator.device))
 
-        nodes = range(1, self.nodes + 1)
-        pairs = [(ACTIVATIONS[draw_below(len(ACTIVATIONS))], draw_below(node)) for node in nodes]
+        nodes, names = range(1, self.nodes + 1), self._activations
+        pairs = [(names[draw_below(len(names))], draw_below(node)) for node in nodes]
         return Genotype(pairs, nodes)
 
     def parameters(self) -> list[Parameter]:
@@ -179,7 +196,7 @@ class Recurrent(Space):
         for node in range(1, self.nodes + 1):
             if node > 1:
                 result.append(Parameter(f"node{node}.source", Choice(tuple(range(node)))))
-            result.append(Parameter(f"node{node}.activation", Choice(ACTIVATIONS)))
+            result.append(Parameter(f"node{node}.activation", Choice(self._activations)))
         return result
 
     def encode(self, genotype: Genotype) -> Point:
@@ -190,6 +207,7 @@ class Recurrent(Space):
             )
         point: Point = {}
         for source, node, activation in genotype.edges():
+            mask_row(activation, self._activations, f"of node {node}")
             if node > 1:
                 point[f"node{node}.source"] = source
             point[f"node{node}.activation"] = activation

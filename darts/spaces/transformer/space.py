@@ -11,13 +11,14 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from darts.registry import choice, number
+from darts.spaces.candidate_subset import allowed, check_subset, subset_masks
 from darts.spaces.checks import reject_auxiliary_head
 from darts.spaces.deriving import Candidates, best_operations, check_groups, mask_row
 from darts.spaces.network import NetworkPiece
@@ -25,7 +26,6 @@ from darts.spaces.parameters import Choice, Parameter, Point, Value
 from darts.spaces.space import SPACES, Space
 from darts.spaces.transformer.frame import POSITIONS, ModelConfig, check_heads
 from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS, Genotype
-from darts.spaces.transformer.layers import ACTIVATIONS, RATIOS
 from darts.spaces.transformer.network import Network, TextClassifier
 from darts.spaces.transformer.pieces import classifier_pieces, language_model_pieces
 from darts.spaces.transformer.supernet import GROUPS, ClassifierSupernet, Supernet
@@ -48,6 +48,12 @@ class Transformer(Space):
         dropout: Dropout rate in training, of the embeddings, of each layer's output and of the
             input of the output layer.
         length: Number of words of the text to which costs refer.
+        candidates: Mixers and feed-forward layers to choose from; [] for all of the space. The
+            feed-forward layers must be all combinations of their activations and ratios.
+
+    Raises:
+        ValueError: A width that the heads do not divide; candidates that are unknown or occur
+            twice, or none for a layer.
     """
 
     name: str = "transformer"
@@ -65,9 +71,25 @@ class Transformer(Space):
     max_length: int = number(512, low=1)
     dropout: float = number(0.1, low=0, below=1)
     length: int = number(64, low=1)
+    candidates: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        check_heads(self.hidden)  # the limits of the fields cover everything else
+        check_heads(self.hidden)
+        choices = {"the mixers": MIXERS, "the feed-forward layers": FEED_FORWARDS}
+        check_subset(self.candidates, choices)
+        ratios, activations = self._feed_forward_choices()
+        for name in (f"{activation}_{ratio}" for activation in activations for ratio in ratios):
+            if self.candidates and name not in self.candidates:
+                raise ValueError(
+                    f"space.candidates has the activation and the ratio of {name}, but not "
+                    f"{name}; add it"
+                )
+
+    def _feed_forward_choices(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """Return the ratios and the activations to choose from."""
+        pairs = [name.split("_") for name in allowed(FEED_FORWARDS, self.candidates)]
+        ratios = dict.fromkeys(int(ratio) for _, ratio in pairs)
+        return tuple(ratios), tuple(dict.fromkeys(activation for activation, _ in pairs))
 
     def model_config(self) -> ModelConfig:
         """Return the settings of supernets and networks."""
@@ -118,18 +140,23 @@ class Transformer(Space):
         operations = best_operations(probabilities, {group: candidates[group] for group in GROUPS})
         return Genotype(tuple(zip(*operations.values(), strict=True)))
 
+    def initial_masks(self, candidates: Candidates) -> dict[str, Tensor]:
+        return subset_masks(candidates, self.candidates)
+
     def random(self, generator: torch.Generator) -> Genotype:
         def draw(names: tuple[str, ...]) -> str:
             index = torch.randint(len(names), (), generator=generator, device=generator.device)
             return names[int(index)]
 
-        return Genotype(tuple((draw(MIXERS), draw(FEED_FORWARDS)) for _ in range(self.cells)))
+        layers = [allowed(names, self.candidates) for names in (MIXERS, FEED_FORWARDS)]
+        return Genotype(tuple((draw(layers[0]), draw(layers[1])) for _ in range(self.cells)))
 
     def parameters(self) -> list[Parameter]:
+        ratios, activations = self._feed_forward_choices()
         choices = {
-            "mixer": Choice(MIXERS),
-            "ratio": Choice(RATIOS),
-            "activation": Choice(tuple(ACTIVATIONS)),
+            "mixer": Choice(allowed(MIXERS, self.candidates)),
+            "ratio": Choice(ratios),
+            "activation": Choice(activations),
         }
         return [
             Parameter(f"block{block}.{name}", domain)
@@ -145,6 +172,10 @@ class Transformer(Space):
         self._check_candidates(genotype)
         point: Point = {}
         for block, (mixer, feed_forward) in enumerate(genotype.blocks):
+            mask_row(mixer, allowed(MIXERS, self.candidates), "of a block's mixer")
+            mask_row(
+                feed_forward, allowed(FEED_FORWARDS, self.candidates), "of a block's feed-forward"
+            )
             activation, ratio = feed_forward.split("_")
             point[f"block{block}.mixer"] = mixer
             point[f"block{block}.ratio"] = int(ratio)
