@@ -7,7 +7,9 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import ClassVar, TypedDict
 
 import torch
@@ -39,10 +41,13 @@ class PerturbationSelection(Discretization):
 
     Each edge keeps the operation whose removal lowers the score most. Then each node with more
     edges than the space allows drops, one by one, the edge whose removal lowers the score least.
-    The supernet is trained for some epochs after each decision.
+
+    The supernet is trained for some epochs between the decisions. If several groups have the same
+    number of edges, like the two cells of DARTS, then one edge of each is decided between two
+    trainings, as in the authors' code.
 
     Attributes:
-        tune: Training epochs after a decision.
+        tune: Epochs of each training.
         tune_lr: Learning rate of the weights in these epochs.
         batches: Validation batches per score; 0 for all.
     """
@@ -60,14 +65,14 @@ class PerturbationSelection(Discretization):
             trained.state["decisions"] = self._decisions(context)
         _check_progress(trained)
         decisions: list[Decision] = trained.state["decisions"]
-        total = len(decisions)
+        total, together = len(decisions), _decided_together(context)
         while decisions:
             group, edges, edges_compete = decisions[0]
             select = self._select_edges if edges_compete else self._select_operation
             result = select(trained, group, edges)
             decisions.pop(0)
             trained.info(f"decision {total - len(decisions)}/{total}: keep {result}")
-            if self.tune and decisions:
+            if self.tune and decisions and len(decisions) % together == 0:
                 trained.train(self.tune, self.tune_lr)
             trained.save()
         return self.genotype(trained.probabilities(), context)
@@ -96,8 +101,9 @@ class PerturbationSelection(Discretization):
         scores = sum(count for count in num_columns if count > 1)
         edge_scores = sum(sum(range(fan_in + 1, count + 1)) for count in node_edges)
         # There is no training after the last decision.
-        epochs = self.tune * (len(num_columns) + len(node_edges) - 1)
-        first_scores, first_epochs = scores // 2, self.tune * len(num_columns) // 2
+        together = _decided_together(context)
+        epochs = self.tune * ((len(num_columns) + len(node_edges)) // together - 1)
+        first_scores, first_epochs = scores // 2, self.tune * len(num_columns) // together // 2
         last_scores = scores - first_scores + edge_scores
         return [
             WorkEstimate(lambda: initial, first_scores, self.batches, first_epochs),
@@ -105,21 +111,29 @@ class PerturbationSelection(Discretization):
         ]
 
     def _decisions(self, context: SearchContext) -> list[Decision]:
-        """Return all decisions: the edges in random order, then the nodes in random order."""
+        """Return all decisions: the edges in random order, then the nodes in random order.
+
+        Decisions before which the supernet is not trained follow each other, one of each group.
+        """
         fan_in = context.space.fan_in
-        operations: list[Decision] = []
-        nodes: list[Decision] = []
+        operations: dict[str, list[Decision]] = {}
+        nodes: dict[str, list[Decision]] = {}
         for group, targets in context.targets.items():
-            operations += [(group, [edge], False) for edge in range(len(targets))]
-            for node in dict.fromkeys(targets):
-                entering = [edge for edge, target in enumerate(targets) if target == node]
-                if fan_in is not None and len(entering) > fan_in:
-                    nodes.append((group, entering, True))
-        return [
-            decisions[i]
-            for decisions in (operations, nodes)
-            for i in torch.randperm(len(decisions)).tolist()
-        ]
+            operations[group] = [(group, [edge], False) for edge in range(len(targets))]
+            entering = {node: _edges_into(node, targets) for node in dict.fromkeys(targets)}
+            nodes[group] = [
+                (group, edges, True)
+                for edges in entering.values()
+                if fan_in is not None and len(edges) > fan_in
+            ]
+        ordered: list[Decision] = []
+        for decisions in (operations, nodes):
+            if _decided_together(context) > 1:
+                shuffled = [_shuffled(own) for own in decisions.values()]
+                ordered += chain.from_iterable(zip(*shuffled, strict=True))
+            else:
+                ordered += _shuffled([decision for own in decisions.values() for decision in own])
+        return ordered
 
     def _select_operation(self, trained: SearchedSupernet, group: str, edges: list[int]) -> str:
         """Keep one operation of an edge in the mask; return a description of that operation."""
@@ -154,6 +168,23 @@ class PerturbationSelection(Discretization):
             remaining.remove(least_important)
             trained.context.masks[group] = without[least_important]
         return f"edges {', '.join(map(str, remaining))} of group {group}"
+
+
+def _decided_together(context: SearchContext) -> int:
+    """Return the number of decisions before the supernet is trained.
+
+    It is the number of groups if all have equally many edges, and more than one.
+    """
+    counts = {len(targets) for targets in context.targets.values()}
+    return len(context.targets) if len(counts) == 1 and counts != {1} else 1
+
+
+def _edges_into(node: int, targets: Sequence[int]) -> list[int]:
+    return [edge for edge, target in enumerate(targets) if target == node]
+
+
+def _shuffled(decisions: Sequence[Decision]) -> list[Decision]:
+    return [decisions[i] for i in torch.randperm(len(decisions)).tolist()]
 
 
 def _check_progress(trained: SearchedSupernet) -> None:

@@ -235,3 +235,14 @@ def test_restored_decisions_that_do_not_fit_are_refused(decisions: Any) -> None:
     trained.state = {"decisions": decisions}
     with pytest.raises(Misfit, match=r"^discretization\.decisions"):
         PerturbationSelection(tune=0).final_genotype(trained)
+
+
+def test_both_cells_are_decided_between_two_trainings() -> None:
+    """14 edges and 3 nodes of each cell: 17 pairs of decisions, with 16 trainings between them."""
+    trained = FakeSupernet("cnn", additive(random_values("cnn", 0)))
+    told: list[str] = []
+    trained.info = told.append  # type: ignore[method-assign]
+    PerturbationSelection(tune=2).final_genotype(trained)
+    assert trained.log.count(("train", 2, 0.0025)) == 16
+    groups = [line.rsplit(" ", 1)[-1] for line in told]
+    assert groups == ["normal", "reduce"] * 17
