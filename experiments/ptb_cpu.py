@@ -32,8 +32,9 @@ from darts.spaces.recurrent.embedding import EmbeddingDecoder
 from darts.tasks.language_model import LanguageObjective
 from darts.training.cost import count_parameters
 from darts.training.device import loss_scaler, seed_everything
+from darts.training.schedules import cosine
 from darts.training.scoring import evaluate
-from darts.training.steps import cosine, optimizer_step, set_learning_rate, weight_optimizer
+from darts.training.steps import optimizer_step, set_learning_rate, weight_optimizer
 
 KEY = ("network", "minutes", "seed", "units")
 CPU = torch.device("cpu")

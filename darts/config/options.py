@@ -9,11 +9,14 @@ from darts.registry import choice, number
 
 @dataclass
 class WeightOptimizerConfig:
-    """SGD or Adam with a cosine schedule."""
+    """SGD or Adam, and the schedule of the learning rate."""
 
     algorithm: str = choice("sgd", "sgd", "adam")  # adam: with decoupled weight decay
     lr: float = number(0.025, above=0)
-    lr_min: float = number(0.001, low=0)
+    lr_min: float = number(0.001, low=0)  # smallest rate of the schedule
+    schedule: str = choice("cosine", "cosine", "linear", "exponential")
+    decay: float = number(0.97, above=0, high=1)  # exponential: factor of each epoch
+    warmup_epochs: int = number(0, low=0)  # first epochs, in which the rate rises to lr
     momentum: float = number(0.9, low=0, below=1)  # for Adam: decay of the first moment
     nesterov: bool = False  # for SGD: Nesterov momentum
     weight_decay: float = number(3e-4, low=0)

@@ -23,6 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from darts.data.color import ColorJitter
+
 CROPS = ("pad", "resized", "none")
 
 
@@ -56,15 +58,18 @@ class Augmentation:
         padding: Number of zeros on each side for "pad".
         flip: Whether to flip horizontally with probability 1/2.
         cutout: Side in pixels of a square that is set to zero after normalization; 0 for none.
+        color_jitter: The four numbers of ``ColorJitter``, or none.
 
     Raises:
-        ValueError: If ``crop`` is unknown, or ``padding`` or ``cutout`` is negative.
+        ValueError: If ``crop`` is unknown, ``padding`` or ``cutout`` is negative, or
+            ``color_jitter`` has not four numbers.
     """
 
     crop: str
     padding: int
     flip: bool
     cutout: int
+    color_jitter: Sequence[float] = ()
 
     def __post_init__(self) -> None:
         if self.crop not in CROPS:
@@ -72,6 +77,7 @@ class Augmentation:
         for name, pixels in (("padding", self.padding), ("cutout", self.cutout)):
             if pixels < 0:
                 raise ValueError(f"{name}={pixels}: must be >= 0 pixels")
+        ColorJitter.of(self.color_jitter)  # raises
 
     @property
     def crops_files(self) -> bool:
@@ -79,40 +85,48 @@ class Augmentation:
         return self.crop == "resized"
 
     def check(self, shape: Sequence[int], *, in_memory: bool) -> None:
-        """Raise ValueError if crops come from files, but the samples are in memory."""
+        """Raise ValueError if samples (C, H, W) in memory or on disk cannot be augmented."""
+        if self.color_jitter and shape[0] != 3:
+            raise ValueError(f"color_jitter needs images of 3 channels, not {shape[0]}")
         if self.crops_files and in_memory:
             raise ValueError("crop='resized' crops the original files; set storage='disk'")
 
     def draw(self, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
         """Draw crop offsets, flips and cutout centers of B = ``count`` images of ``size`` (H, W).
 
-        All are always drawn, so that switching one off does not change the others.
+        All except those of colors are always drawn, so that switching one off does not change the
+        others.
 
         Returns:
             (5, B) int64 on the CPU: row offset and column offset, 0 to 2 * padding; flip, 0 or 1;
-            row and column of the center of the cutout square.
+            row and column of the center of the cutout square. With color jitter (10, B); the last
+            five rows are those of ``ColorJitter.draw``.
         """
         num_offsets = 2 * self.padding + 1
         num_values = torch.tensor([num_offsets, num_offsets, 2, *size], dtype=torch.float64)
         uniform = torch.rand(5, count, generator=generator, dtype=torch.float64)
-        return (uniform * num_values[:, None]).long()
+        draws = (uniform * num_values[:, None]).long()
+        jitter = ColorJitter.of(self.color_jitter)
+        return draws if jitter is None else torch.cat([draws, jitter.draw(count, generator)])
 
     def apply(self, pixels: Tensor, draws: Tensor, normalize: Normalization) -> Tensor:
-        """Crop, flip, normalize, then cut out.
+        """Crop, flip, change colors, normalize, then cut out.
 
         Args:
             pixels: Images (B, C, H, W) uint8.
-            draws: Result (5, B) of ``draw``, on the device of ``pixels``.
+            draws: Result of ``draw``, on the device of ``pixels``.
             normalize: Normalization, applied between flip and cutout.
 
         Returns:
             (B, C, H, W) float.
         """
-        rows, columns, flips, center_row, center_column = draws
+        rows, columns, flips, center_row, center_column = draws[:5]
         if self.crop == "pad" and self.padding:
             pixels = self._crop_and_flip(pixels, rows, columns, flips if self.flip else None)
         elif self.flip:
             pixels = torch.where(flips.bool().view(-1, 1, 1, 1), pixels.flip(3), pixels)
+        if (jitter := ColorJitter.of(self.color_jitter)) is not None:
+            pixels = jitter.apply(pixels, draws[5:])
         images = normalize(pixels)
         if self.cutout:
             hit_rows = _within(center_row, self.cutout, images.shape[2])  # (B, H)

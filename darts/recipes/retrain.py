@@ -46,14 +46,13 @@ from darts.training.dry_run import ExtrapolatedLoader, estimate_cost
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.restoring import require_fitting_network
 from darts.training.run import TrainingRun
+from darts.training.schedules import rate_of_epoch, warmup_cosine
 from darts.training.scoring import evaluate
 from darts.training.steps import (
     Diverged,
     check_weight_optimizer,
-    cosine,
     optimizer_step,
     set_learning_rate,
-    warmup_cosine,
     weight_optimizer,
 )
 from darts.typed_values import entry
@@ -69,6 +68,13 @@ def check(config: RetrainConfig) -> None:
     check_budget(config)
     one_of("metric", config.metric, config.task.metrics)
     check_weight_optimizer(config.optimizer)
+    if config.warmup > 0 and (
+        config.optimizer.schedule != "cosine" or config.optimizer.warmup_epochs
+    ):
+        raise ConfigError(
+            f"warmup={config.warmup}: belongs to optimizer.schedule=cosine without "
+            "optimizer.warmup_epochs; set warmup=0"
+        )
     require_at_most_one_average(config.ema_decay, config.averaging_patience)
     if config.validation == 0:
         patience = config.averaging_patience
@@ -224,10 +230,10 @@ class Retraining(Recipe):
     def learning_rate(self, epoch: int, step: int) -> float:
         """Return the learning rate of a step of an epoch, both from 0."""
         config, steps = self.config, len(self.state.train_loader)
-        high, low = config.optimizer.lr, config.optimizer.lr_min
-        if config.warmup == 0:  # the published schedule
-            lr = cosine(epoch, config.epochs, high, low)
+        if config.warmup == 0:  # the published schedules
+            lr = rate_of_epoch(config.optimizer, epoch, config.epochs)
         else:
+            high, low = config.optimizer.lr, config.optimizer.lr_min
             position, total = epoch * steps + step, config.epochs * steps
             lr = warmup_cosine(position, total, config.warmup, high, low)
         return self.restarts.lr_factor * lr

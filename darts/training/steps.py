@@ -1,4 +1,4 @@
-"""Building blocks of a training step: optimizer, learning rate schedule and running means."""
+"""Building blocks of a training step: optimizer, its steps and running means."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from darts.config import ConfigError, WeightOptimizerConfig
+from darts.training.schedules import check_schedule
 from darts.typed_values import Count, Misfit, typed
 
 Reduce = Callable[[Sequence[Tensor]], Sequence[Tensor]]
@@ -34,7 +35,7 @@ class Diverged(ValueError):
 
 
 def check_weight_optimizer(config: WeightOptimizerConfig) -> None:
-    """Refuse a learning rate schedule that would rise, and Nesterov momentum without momentum.
+    """Refuse a learning rate that would rise, and Nesterov momentum without momentum.
 
     Raises:
         ConfigError: When ``lr_min`` exceeds ``lr``, or the algorithm has no Nesterov momentum.
@@ -43,46 +44,7 @@ def check_weight_optimizer(config: WeightOptimizerConfig) -> None:
         raise ConfigError(
             "optimizer.nesterov=true: needs optimizer.algorithm=sgd and optimizer.momentum > 0"
         )
-    if config.lr_min > config.lr:
-        raise ConfigError(
-            f"optimizer.lr_min={config.lr_min}: must not exceed optimizer.lr={config.lr}, "
-            "because the schedule falls from lr to lr_min"
-        )
-
-
-def cosine(epoch: int, epochs: int, high: float, low: float) -> float:
-    """Return the learning rate of an epoch (from 0) on a half cosine from ``high`` to ``low``.
-
-    Steps in place of epochs give a schedule that falls with each step.
-
-    References:
-        Loshchilov and Hutter, "SGDR", arXiv:1608.03983, equation 5, without restarts.
-    """
-    return low + 0.5 * (high - low) * (1 + math.cos(math.pi * epoch / epochs))
-
-
-def warmup_cosine(step: int, steps: int, warmup: float, high: float, low: float) -> float:
-    """Return the learning rate of a step: a linear rise, then a half cosine with each step.
-
-    With ``n = warmup * steps``, rounded, the rate is ``(step + 1) / (n + 1) * high`` in the first
-    ``n`` steps. It is ``high`` in step ``n``, and falls towards ``low`` afterwards.
-
-    Args:
-        step: Step of the whole training, from 0.
-        steps: Number of steps of the whole training.
-        warmup: Share of the steps in which the rate rises. Above 0, it rises in at least one step;
-            at least one step follows the rise.
-        high: Rate at the end of the rise.
-        low: Rate that the cosine reaches after the last step.
-
-    References:
-        Goyal et al., "Accurate, Large Minibatch SGD", arXiv:1706.02677, section 2.2, gradual
-        warm-up; Loshchilov and Hutter, "SGDR", arXiv:1608.03983, equation 5, without restarts.
-    """
-    rising = min(max(round(warmup * steps), 1 if warmup > 0 else 0), steps - 1)
-    if step < rising:
-        return (step + 1) / (rising + 1) * high
-    return cosine(step - rising, steps - rising, high, low)
+    check_schedule(config)
 
 
 def weight_optimizer(

@@ -14,12 +14,21 @@ import pytest
 import conf
 from darts.config import RetrainConfig, SearchConfig, compose
 from darts.methods.stages import Stage, schedule_of, skip_dropout_at, stage_position
-from darts.training.steps import cosine
+from darts.training.schedules import rate_of_epoch
 
 EXPERIMENTS = Path(conf.__file__).parent / "experiment"
 SEARCHES = sorted(file.stem for file in (EXPERIMENTS / "search").glob("paper_*.yaml"))
 RETRAININGS = sorted(file.stem for file in (EXPERIMENTS / "retrain").glob("paper_*.yaml"))
-GENOTYPE = {"paper_nas201": "|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"}
+CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"
+GENOTYPE = {"paper_nas201": CELL, "paper_drnas_nas201": CELL}
+
+VARIANTS = {
+    "paper_recurrent": "darts_v2",
+    "paper_r_darts_dp": "r_darts",
+    "paper_pc_darts_imagenet": "pc_darts",
+    "paper_drnas_nas201": "drnas",
+}
+"""Searches whose names are not those of their methods."""
 
 
 def search_config(name: str) -> SearchConfig:
@@ -37,16 +46,15 @@ def retrain_config(name: str) -> RetrainConfig:
 
 def learning_rate(config: SearchConfig, epoch: int) -> float:
     first, length = schedule_of(epoch, config.epochs, config.stages or [Stage()])
-    return cosine(epoch - first, length, config.optimizer.lr, config.optimizer.lr_min)
+    return rate_of_epoch(config.optimizer, epoch - first, length)
 
 
 def test_every_method_has_both_experiments() -> None:
     methods = {file.stem for file in (EXPERIMENTS.parent / "method").glob("*.yaml")}
-    assert set(SEARCHES) == {f"paper_{name}" for name in (*methods, "recurrent")}
-    assert set(RETRAININGS) == {*SEARCHES, "paper_nas201"}
-    chosen = {name: search_config(name).method for name in SEARCHES}
-    assert chosen.pop("paper_recurrent") == "darts_v2"
-    assert all(method == name.removeprefix("paper_") for name, method in chosen.items())
+    assert set(SEARCHES) == {*(f"paper_{name}" for name in methods), *VARIANTS}
+    assert set(RETRAININGS) == {*SEARCHES, "paper_nas201", "paper_darts_imagenet"}
+    for name in SEARCHES:
+        assert search_config(name).method == VARIANTS.get(name, name.removeprefix("paper_"))
 
 
 def test_the_recurrent_cell_on_penn_treebank() -> None:
@@ -83,6 +91,8 @@ def test_the_recurrent_cell_on_penn_treebank() -> None:
         ("paper_gdas", {0: 0.025, 249: 0.0010009}),
         ("paper_snas", {0: 0.025, 149: 0.0010026}),
         ("paper_fair_darts", {0: 0.005}),
+        ("paper_pc_darts_imagenet", {0: 0.1, 4: 0.5, 5: 0.4878, 49: 4.93e-4}),
+        ("paper_drnas_nas201", {0: 0.025, 99: 0.001006}),
     ],
 )
 def test_learning_rates(name: str, rates: dict[int, float]) -> None:
@@ -95,6 +105,8 @@ def test_learning_rates(name: str, rates: dict[int, float]) -> None:
     ("name", "frozen"),
     [
         ("paper_pc_darts", range(15)),
+        ("paper_pc_darts_imagenet", range(35)),
+        ("paper_drnas_nas201", ()),
         ("paper_p_darts", (*range(10), *range(25, 35), *range(50, 60))),
         ("paper_drnas", (*range(10), *range(25, 35))),
         ("paper_darts_v1", ()),
@@ -140,13 +152,19 @@ def test_quantities_that_change_during_the_search() -> None:
     [
         ("paper_darts_v2", {"bilevel": "unrolled", "batch": 64, "alpha_lr": 3e-4}),
         ("paper_pc_darts", {"batch": 256, "alpha_lr": 6e-4, "partial": 4}),
+        ("paper_pc_darts_imagenet", {"batch": 1024, "alpha_lr": 6e-3, "partial": 2}),
+        ("paper_pc_darts_imagenet", {"alpha_clip": 5.0, "portion": 0.8, "channels": 16}),
         ("paper_p_darts", {"batch": 96, "alpha_lr": 6e-4, "alpha_clip": 5.0, "cells": 5}),
         ("paper_drnas", {"channels": 36, "cells": 20, "partial": 6, "candidates": 7}),
         ("paper_fair_darts", {"batch": 128, "alpha_lr": 3e-3, "deviation": 0, "candidates": 7}),
         ("paper_gdas", {"epochs": 250, "batch": 256, "nesterov": True, "decay": 5e-4, "cells": 6}),
         ("paper_snas", {"epochs": 150, "batch": 64, "bilevel": "single_level", "alpha_clip": 10}),
+        ("paper_snas", {"drop_path": (0.3, "constant"), "cutout": 0, "portion": 1.0}),
         ("paper_darts_es", {"bilevel": "unrolled", "decay": 3e-4, "stopping": "curvature"}),
         ("paper_r_darts", {"bilevel": "unrolled", "decay": 2.7e-3, "stopping": "never"}),
+        ("paper_r_darts", {"drop_path": (0.0, "linear"), "cutout": 0}),
+        ("paper_r_darts_dp", {"bilevel": "unrolled", "decay": 3e-4, "stopping": "never"}),
+        ("paper_r_darts_dp", {"drop_path": (0.2, "linear"), "cutout": 16, "portion": 0.5}),
         ("paper_beta_darts", {"candidates": 7, "alpha_lr": 3e-4}),
         ("paper_lambda_darts", {"candidates": 7}),
         ("paper_darts_pt", {"candidates": 7}),
@@ -172,6 +190,9 @@ def test_values_that_distinguish_a_search(name: str, values: dict[str, Any]) -> 
         "cells": config.space.cells,
         "partial": config.relaxation.partial,
         "candidates": len(candidates),
+        "drop_path": (config.drop_path, config.drop_path_schedule),
+        "cutout": config.cutout,
+        "portion": config.train_portion,
     }
     assert {key: actual[key] for key in values} == values
     assert ("none" in candidates) is (len(candidates) == 8)
@@ -181,6 +202,13 @@ RECIPE = {
     "epochs": 600, "batch": 96, "lr": 0.025, "decay": 3e-4, "nesterov": False, "clip": 5.0,
     "drop_path": 0.2, "cutout": 16, "auxiliary": 0.4, "channels": 36, "cells": 20,
 }  # fmt: skip
+IMAGENET = {
+    "epochs": 250, "decay": 3e-5, "drop_path": 0.0, "cutout": 0, "channels": 48, "cells": 14,
+}  # fmt: skip
+BENCHMARK: dict[str, object] = {
+    "epochs": 200, "batch": 256, "lr": 0.1, "decay": 5e-4, "nesterov": True, "clip": 0.0,
+    "drop_path": 0.0, "cutout": 0, "auxiliary": 0.0, "channels": 16, "cells": 5,
+}  # fmt: skip
 OTHERS: dict[str, dict[str, object]] = {
     "paper_pc_darts": {"drop_path": 0.3},
     "paper_p_darts": {"batch": 128, "drop_path": 0.3},
@@ -188,10 +216,11 @@ OTHERS: dict[str, dict[str, object]] = {
     "paper_gdas": {"epochs": 300, "decay": 5e-4, "nesterov": True, "clip": 0.0},
     "paper_darts_es": {"channels": 16, "cells": 8},
     "paper_r_darts": {"channels": 16, "cells": 8},
-    "paper_nas201": {
-        "epochs": 200, "batch": 256, "lr": 0.1, "decay": 5e-4, "nesterov": True, "clip": 0.0,
-        "drop_path": 0.0, "cutout": 0, "auxiliary": 0.0, "channels": 16, "cells": 5,
-    },
+    "paper_r_darts_dp": {"channels": 16, "cells": 8},
+    "paper_darts_imagenet": IMAGENET | {"batch": 128, "lr": 0.1},
+    "paper_pc_darts_imagenet": IMAGENET | {"batch": 1024, "lr": 0.5},
+    "paper_drnas_nas201": BENCHMARK,
+    "paper_nas201": BENCHMARK,
 }  # fmt: skip
 
 
@@ -212,6 +241,27 @@ def test_retrainings_use_all_images_and_the_last_epoch(name: str) -> None:
     assert actual == RECIPE | OTHERS.get(name, {})
 
 
+def test_the_learning_rates_of_imagenet() -> None:
+    """Recorded from the schedules of the authors' code, at epochs counted from 0."""
+    darts, partial = (
+        retrain_config("paper_darts_imagenet"),
+        retrain_config("paper_pc_darts_imagenet"),
+    )
+    expected = {0: 0.1, 1: 0.097, 249: 0.1 * 0.97**249}
+    actual = {epoch: rate_of_epoch(darts.optimizer, epoch, 250) for epoch in expected}
+    assert actual == pytest.approx(expected)
+    expected = {0: 0.1, 4: 0.5, 5: 0.48980, 244: 0.00204, 245: 0.00204, 249: 0.000408}
+    actual = {epoch: rate_of_epoch(partial.optimizer, epoch, 250) for epoch in expected}
+    assert actual == pytest.approx(expected, rel=2e-3)
+    for config in (darts, partial):
+        assert config.dataset.color_jitter == [0.4, 0.4, 0.4, 0.2]
+        assert (config.space.stem, config.label_smoothing, config.auxiliary) == (
+            "imagenet",
+            0.1,
+            0.4,
+        )
+
+
 @pytest.mark.parametrize("name", SEARCHES)
 def test_experiments_are_complete(name: str) -> None:
     """Other defaults of the configuration would not change a paper experiment."""
@@ -219,4 +269,6 @@ def test_experiments_are_complete(name: str) -> None:
     config = search_config(name)
     for section in ("optimizer", "arch_optimizer"):
         for field in dataclasses.fields(getattr(config, section)):
+            if field.name == "decay":  # only of exponential schedules, which no search has
+                continue
             assert f"\n  {field.name}:" in text, f"{section}.{field.name}"

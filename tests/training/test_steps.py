@@ -15,57 +15,13 @@ from darts.training.steps import (
     Diverged,
     EpochMeans,
     check_weight_optimizer,
-    cosine,
     optimizer_step,
     require_finite,
     set_learning_rate,
-    warmup_cosine,
     weight_optimizer,
 )
 
 SCALER = loss_scaler("fp32", torch.device("cpu"))
-
-
-@pytest.mark.parametrize(("epochs", "high", "low"), [(50, 0.025, 0.001), (7, 0.1, 0.0), (1, 1, 0)])
-def test_the_cosine_schedule_equals_that_of_torch(epochs: int, high: float, low: float) -> None:
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=high)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs, eta_min=low)
-    for epoch in range(epochs):
-        assert cosine(epoch, epochs, high, low) == pytest.approx(schedule.get_last_lr()[0], 1e-9)
-        optimizer.step()
-        schedule.step()
-    assert cosine(epochs, epochs, high, low) == pytest.approx(low, abs=1e-15)
-
-
-@pytest.mark.parametrize(
-    ("steps", "warmup", "rising"),
-    [
-        (40, 0.25, 10),
-        (30, 0.1, 3),
-        (7, 0.5, 4),
-        (10, 0.01, 1),
-        (4, 0.99, 3),
-        (9, 0.0, 0),
-        (1, 0.5, 0),
-    ],
-)
-def test_the_rate_rises_linearly_and_then_follows_the_cosine_of_torch(
-    steps: int, warmup: float, rising: int
-) -> None:
-    """Rise and fall meet in one step at the highest rate; the first rate is above 0."""
-    high, low = 0.1, 0.01
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=high)
-    rise = torch.linspace(0, high, rising + 2, dtype=torch.float64)[1:-1].tolist()
-    fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps - rising, eta_min=low)
-    expected = list(rise)
-    for _ in range(steps - rising):
-        expected.append(fall.get_last_lr()[0])
-        optimizer.step()
-        fall.step()
-    rates = [warmup_cosine(step, steps, warmup, high, low) for step in range(steps)]
-    assert rates == pytest.approx(expected, rel=1e-9)
-    assert max(rates) == rates[rising] == high
-    assert warmup_cosine(steps, steps, warmup, high, low) == pytest.approx(low)
 
 
 def test_nesterov_momentum_looks_ahead_by_the_momentum() -> None:

@@ -110,17 +110,23 @@ def pool_to_two(x: Tensor) -> Tensor:
 class AuxiliaryHead(nn.Module):
     """A second classifier at two thirds of the depth, for training only.
 
+    Args:
+        channels: Channels of the input.
+        classes: Number of classes.
+        second_norm: Whether a batch norm follows the second convolution. The networks that DARTS
+            and PC-DARTS train on ImageNet have none (the authors' model.py says so).
+
     Shape: ``(B, C, H, W)`` of any size -> logits ``(B, classes)``.
     """
 
-    def __init__(self, channels: int, classes: int) -> None:
+    def __init__(self, channels: int, classes: int, *, second_norm: bool = True) -> None:
         super().__init__()
         self.features = nn.Sequential(
             nn.Conv2d(channels, 128, 1, bias=False),
             nn.BatchNorm2d(128),
             nn.ReLU(),
             nn.Conv2d(128, 768, 2, bias=False),
-            nn.BatchNorm2d(768),
+            nn.BatchNorm2d(768) if second_norm else nn.Identity(),
             nn.ReLU(),
         )
         self.classifier = nn.Linear(768, classes)
@@ -176,7 +182,9 @@ class Network(NetworkBase):
         self.auxiliary_at = 2 * cells // 3
         widths = [outputs[plan.group] * plan.channels for plan in plans]
         if auxiliary:
-            self.auxiliary = AuxiliaryHead(widths[self.auxiliary_at], classes)
+            self.auxiliary = AuxiliaryHead(
+                widths[self.auxiliary_at], classes, second_norm=stem != "imagenet"
+            )
         self.classifier = nn.Linear(widths[-1], classes)
 
     @overload

@@ -1,0 +1,87 @@
+"""Schedules of the learning rate of the weights."""
+
+from __future__ import annotations
+
+import math
+
+from darts.config import ConfigError, WeightOptimizerConfig
+
+FLAT_EPOCHS = 5
+"""Epochs at the end of the linear schedule that share the last step of its line."""
+
+
+def check_schedule(config: WeightOptimizerConfig) -> None:
+    """Refuse a learning rate that would rise.
+
+    Raises:
+        ConfigError: When ``lr_min`` exceeds ``lr``.
+    """
+    if config.lr_min > config.lr:
+        raise ConfigError(
+            f"optimizer.lr_min={config.lr_min}: must not exceed optimizer.lr={config.lr}, "
+            "because the schedule falls from lr to lr_min"
+        )
+
+
+def rate_of_epoch(config: WeightOptimizerConfig, epoch: int, epochs: int) -> float:
+    """Return the learning rate of an epoch, from 0, of a training of ``epochs`` epochs.
+
+    In the first ``warmup_epochs`` epochs, it rises linearly to ``lr``. Afterwards it is that of the
+    schedule, which counts the epochs of the rise, so it jumps at the end of the rise.
+    """
+    if epoch < config.warmup_epochs:
+        return config.lr * (epoch + 1) / config.warmup_epochs
+    if config.schedule == "cosine":
+        return cosine(epoch, epochs, config.lr, config.lr_min)
+    if config.schedule == "exponential":
+        return max(config.lr * config.decay**epoch, config.lr_min)
+    return max(linear(epoch, epochs, config.lr), config.lr_min)
+
+
+def cosine(epoch: int, epochs: int, high: float, low: float) -> float:
+    """Return the learning rate of an epoch (from 0) on a half cosine from ``high`` to ``low``.
+
+    Steps in place of epochs give a schedule that falls with each step.
+
+    References:
+        Loshchilov and Hutter, "SGDR", arXiv:1608.03983, equation 5, without restarts.
+    """
+    return low + 0.5 * (high - low) * (1 + math.cos(math.pi * epoch / epochs))
+
+
+def linear(epoch: int, epochs: int, high: float) -> float:
+    """Return the learning rate of an epoch (from 0) on a line from ``high`` to almost 0.
+
+    The line ends at 0 five epochs before the end, and the last five epochs divide its last step
+    among them. P-DARTS and PC-DARTS train on ImageNet in this way (``adjust_lr`` of
+    train_imagenet.py in the code of the authors of PC-DARTS).
+    """
+    flat = min(FLAT_EPOCHS, epochs - 1)
+    falling, left = epochs - flat, epochs - epoch
+    if left > flat:
+        return high * (falling - epoch) / falling
+    return high * left / (falling * flat) if flat else high
+
+
+def warmup_cosine(step: int, steps: int, warmup: float, high: float, low: float) -> float:
+    """Return the learning rate of a step: a linear rise, then a half cosine with each step.
+
+    With ``n = warmup * steps``, rounded, the rate is ``(step + 1) / (n + 1) * high`` in the first
+    ``n`` steps. It is ``high`` in step ``n``, and falls towards ``low`` afterwards.
+
+    Args:
+        step: Step of the whole training, from 0.
+        steps: Number of steps of the whole training.
+        warmup: Share of the steps in which the rate rises. Above 0, it rises in at least one step;
+            at least one step follows the rise.
+        high: Rate at the end of the rise.
+        low: Rate that the cosine reaches after the last step.
+
+    References:
+        Goyal et al., "Accurate, Large Minibatch SGD", arXiv:1706.02677, section 2.2, gradual
+        warm-up; Loshchilov and Hutter, "SGDR", arXiv:1608.03983, equation 5, without restarts.
+    """
+    rising = min(max(round(warmup * steps), 1 if warmup > 0 else 0), steps - 1)
+    if step < rising:
+        return (step + 1) / (rising + 1) * high
+    return cosine(step - rising, steps - rising, high, low)

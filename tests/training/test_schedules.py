@@ -1,0 +1,97 @@
+"""Schedules of the learning rate, compared with PyTorch and with published values."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from darts.config import ConfigError, WeightOptimizerConfig
+from darts.training.schedules import check_schedule, cosine, linear, rate_of_epoch, warmup_cosine
+
+
+@pytest.mark.parametrize(("epochs", "high", "low"), [(50, 0.025, 0.001), (7, 0.1, 0.0), (1, 1, 0)])
+def test_the_cosine_schedule_equals_that_of_torch(epochs: int, high: float, low: float) -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=high)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs, eta_min=low)
+    for epoch in range(epochs):
+        assert cosine(epoch, epochs, high, low) == pytest.approx(schedule.get_last_lr()[0], 1e-9)
+        optimizer.step()
+        schedule.step()
+    assert cosine(epochs, epochs, high, low) == pytest.approx(low, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("steps", "warmup", "rising"),
+    [
+        (40, 0.25, 10),
+        (30, 0.1, 3),
+        (7, 0.5, 4),
+        (10, 0.01, 1),
+        (4, 0.99, 3),
+        (9, 0.0, 0),
+        (1, 0.5, 0),
+    ],
+)
+def test_the_rate_rises_linearly_and_then_follows_the_cosine_of_torch(
+    steps: int, warmup: float, rising: int
+) -> None:
+    """Rise and fall meet in one step at the highest rate; the first rate is above 0."""
+    high, low = 0.1, 0.01
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=high)
+    rise = torch.linspace(0, high, rising + 2, dtype=torch.float64)[1:-1].tolist()
+    fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps - rising, eta_min=low)
+    expected = list(rise)
+    for _ in range(steps - rising):
+        expected.append(fall.get_last_lr()[0])
+        optimizer.step()
+        fall.step()
+    rates = [warmup_cosine(step, steps, warmup, high, low) for step in range(steps)]
+    assert rates == pytest.approx(expected, rel=1e-9)
+    assert max(rates) == rates[rising] == high
+    assert warmup_cosine(steps, steps, warmup, high, low) == pytest.approx(low)
+
+
+def test_the_linear_schedule_has_the_published_values() -> None:
+    """They are the rates of PC-DARTS on ImageNet, in epochs counted from 0."""
+    rates = [linear(epoch, 250, 0.5) for epoch in range(250)]
+    assert rates[5] == pytest.approx(0.5 * 240 / 245)
+    assert rates[244] == pytest.approx(0.5 / 245)
+    assert rates[245] == pytest.approx(0.00204, abs=1e-5)
+    assert rates[249] == pytest.approx(0.000408, abs=1e-6)
+    assert all(a >= b > 0 for a, b in itertools.pairwise(rates))
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 5, 6, 20])
+def test_short_linear_schedules_fall_and_stay_positive(epochs: int) -> None:
+    rates = [linear(epoch, epochs, 0.5) for epoch in range(epochs)]
+    assert rates[0] == 0.5
+    assert all(a >= b > 0 for a, b in itertools.pairwise(rates))
+
+
+def test_the_exponential_schedule_equals_that_of_torch() -> None:
+    config = WeightOptimizerConfig(lr=0.1, lr_min=0.0, schedule="exponential", decay=0.97)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.97)
+    for epoch in range(20):
+        assert rate_of_epoch(config, epoch, 250) == pytest.approx(schedule.get_last_lr()[0], 1e-9)
+        optimizer.step()
+        schedule.step()
+    floor = WeightOptimizerConfig(lr=0.1, lr_min=0.05, schedule="exponential", decay=0.5)
+    assert rate_of_epoch(floor, 9, 10) == 0.05
+
+
+def test_the_rate_rises_in_the_first_epochs_and_then_joins_the_schedule() -> None:
+    """The published search of PC-DARTS on ImageNet: 0.1 to 0.5, then 0.4878."""
+    config = WeightOptimizerConfig(lr=0.5, lr_min=0.0, warmup_epochs=5)
+    rates = [rate_of_epoch(config, epoch, 50) for epoch in range(50)]
+    assert rates[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert rates[5] == pytest.approx(0.4878, abs=1e-4)
+    assert rates[49] == pytest.approx(4.9e-4, rel=0.01)
+
+
+def test_a_rate_that_would_rise_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"lr_min=0\.2: must not exceed optimizer\.lr=0\.1"):
+        check_schedule(WeightOptimizerConfig(lr=0.1, lr_min=0.2))
