@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from darts.data.arrays import load_arrays
 from darts.data.audio import AudioFolderOptions, FsddOptions, load_audiofolder, load_fsdd
 from darts.data.corpus import CorpusOptions, load_ptb, load_text
 from darts.data.documents import DocumentOptions, load_documents
@@ -39,6 +40,7 @@ _SOURCES = (
         storages=("memory", "disk"),
         own=True,
     ),
+    SourceSpec("npz", "your own images, in arrays", load_arrays, own=True),
     SourceSpec(
         "imagenet",
         "ILSVRC2012, 1,000 classes, 3x224x224",

@@ -13,7 +13,16 @@ from darts.data_modules import data_module
 from darts.spaces.cnn import PUBLISHED
 from darts.training.checkpoint import save_checkpoint
 
-DATASETS = ("cifar10", "cifar100", "digits", "fashion_mnist", "imagefolder", "imagenet", "svhn")
+DATASETS = (
+    "cifar10",
+    "cifar100",
+    "digits",
+    "fashion_mnist",
+    "imagefolder",
+    "imagenet",
+    "npz",
+    "svhn",
+)
 SEARCH = "search"
 RETRAIN = "retrain"
 V2 = "genotype=DARTS_V2"
