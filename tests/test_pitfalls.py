@@ -92,20 +92,20 @@ def first_net(monkeypatch: pytest.MonkeyPatch) -> list[EdgewiseSupernet]:
     The supernet has one node. Every weight step asserts that the alphas have no gradient.
     """
     nets: list[EdgewiseSupernet] = []
-    optimizer_step = searcher.optimizer_step
+    optimizer_steps = searcher.optimizer_steps
 
     def build(space: Cnn, *, depth: float, **options: Any) -> EdgewiseSupernet:
         net = EdgewiseSupernet(channels=space.channels, cells=space.cells, nodes=1, **options)
         nets.extend([copy.deepcopy(net), net])
         return net
 
-    def checked_step(*args: Any, **options: Any) -> Tensor:
-        norm = optimizer_step(*args, **options)
+    def checked_steps(*args: Any, **options: Any) -> list[Tensor]:
+        norms = optimizer_steps(*args, **options)
         assert all(alpha.grad is None for alpha in nets[1].alphas.values())
-        return norm
+        return norms
 
     monkeypatch.setattr(Cnn, "supernet", build)
-    monkeypatch.setattr(searcher, "optimizer_step", checked_step)
+    monkeypatch.setattr(searcher, "optimizer_steps", checked_steps)
     return nets
 
 

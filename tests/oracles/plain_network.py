@@ -78,7 +78,11 @@ class PlainNetwork(nn.Module):
         self.cells = nn.ModuleList(PlainCell(plan, genotype) for plan in plans)
         widths = [outputs[plan.group] * plan.channels for plan in plans]
         self.auxiliary_at = 2 * cells // 3
-        self.auxiliary = AuxiliaryHead(widths[self.auxiliary_at], classes) if auxiliary else None
+        self.auxiliary: AuxiliaryHead | None = None
+        if auxiliary:
+            norm = stem != "imagenet"
+            width = widths[self.auxiliary_at]
+            self.auxiliary = AuxiliaryHead(width, classes, second_norm=norm)
         self.classifier = nn.Linear(widths[-1], classes)
 
     def forward(
