@@ -69,8 +69,13 @@ class SupernetAdapter:
         return score if searcher.objective.metrics[metric].higher_is_better else -score
 
     def train(self, epochs: int, lr: float) -> None:
-        """Train weights and alphas of the supernet at a constant learning rate ``lr``."""
+        """Train weights and alphas of the supernet at a constant learning rate ``lr``.
+
+        The first training starts with a new state of the optimizer of the weights.
+        """
         searcher = self._searcher
+        if "epochs" not in self.state:
+            searcher.optimizer.state.clear()
         set_learning_rate(searcher.optimizer, lr)
         searcher.net.train()
         for _ in range(epochs):

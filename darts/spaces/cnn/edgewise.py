@@ -204,7 +204,7 @@ class EdgewiseSupernet(SupernetBase):
         )
         self.candidates = candidates_of(operations, nodes)
         self.edges = dict.fromkeys(CELLS, tuple(edges(nodes)))
-        self.stem, width = make_stem(stem, in_channels, channels)
+        self.stem, width = make_stem(stem, in_channels, channels, in_supernet=True)
         plans = list(
             plan_cells(
                 channels,

@@ -117,11 +117,14 @@ class ImageNetStem(nn.Module):
         return quarter, self.eighth(quarter)
 
 
-def make_stem(name: str, in_channels: int, channels: int) -> tuple[SmallStem | ImageNetStem, int]:
+def make_stem(
+    name: str, in_channels: int, channels: int, *, in_supernet: bool = False
+) -> tuple[SmallStem | ImageNetStem, int]:
     """Return a stem and its output channels.
 
-    The stem "small" has ``3 * channels`` output channels, "imagenet" has ``channels``, the width of
-    the first cell's nodes.
+    The stem "small" has ``3 * channels`` output channels, where ``channels`` is the width of the
+    first cell's nodes. The stem "imagenet" has ``channels`` in a network (DARTS,
+    cnn/model.py) and ``3 * channels`` in a supernet (PC-DARTS, model_search_imagenet.py).
 
     Raises:
         ValueError: Unknown name.
@@ -129,7 +132,8 @@ def make_stem(name: str, in_channels: int, channels: int) -> tuple[SmallStem | I
     if name == "small":
         return SmallStem(in_channels, 3 * channels), 3 * channels
     if name == "imagenet":
-        return ImageNetStem(in_channels, channels), channels
+        width = 3 * channels if in_supernet else channels
+        return ImageNetStem(in_channels, width), width
     raise ValueError(f"unknown stem {name!r}; choose from {', '.join(STEMS)}")
 
 

@@ -118,12 +118,13 @@ class ReferenceSupernet:
             x = self.affine_norm(F.conv2d(x, self.take(3 * c, x.shape[1], 3, 3), padding=1))
             older, newer, widths, halved = x, x, (3 * c, 3 * c), False
         else:
-            x = F.conv2d(x, self.take(c // 2, x.shape[1], 3, 3), stride=2, padding=1)
+            w = 3 * c
+            x = F.conv2d(x, self.take(w // 2, x.shape[1], 3, 3), stride=2, padding=1)
             x = self.affine_norm(x).relu()
-            x = F.conv2d(x, self.take(c, c // 2, 3, 3), stride=2, padding=1)
+            x = F.conv2d(x, self.take(w, w // 2, 3, 3), stride=2, padding=1)
             older = self.affine_norm(x)
-            x = F.conv2d(older.relu(), self.take(c, c, 3, 3), stride=2, padding=1)
-            newer, widths, halved = self.affine_norm(x), (c, c), True
+            x = F.conv2d(older.relu(), self.take(w, w, 3, 3), stride=2, padding=1)
+            newer, widths, halved = self.affine_norm(x), (w, w), True
         for number in range(self.cells):
             reduces = number in (self.cells // 3, 2 * self.cells // 3)
             c = 2 * c if reduces else c
@@ -290,10 +291,11 @@ def test_any_image_size_and_number_of_channels(
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 12), (64, 57)])
 def test_the_imagenet_stem_divides_sizes_by_eight(size: tuple[int, int]) -> None:
+    """Its width is three times that of the first cell's nodes, as in the search of PC-DARTS."""
     net = make(stem="imagenet", channels=3)
     quarter, eighth = net.stem(images(2, 3, *size))
-    assert quarter.shape == (2, 3, *(-(-side // 4) for side in size))
-    assert eighth.shape == (2, 3, *(-(-side // 8) for side in size))
+    assert quarter.shape == (2, 9, *(-(-side // 4) for side in size))
+    assert eighth.shape == (2, 9, *(-(-side // 8) for side in size))
     assert net(images(2, 3, *size)).shape == (2, 4)
 
 
