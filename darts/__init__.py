@@ -1,10 +1,41 @@
-"""Find a network instead of designing it: differentiable neural architecture search."""
+"""Find a network instead of designing it: differentiable neural architecture search.
 
+The functions of the Python API are imported when they are first used:
+
+    import darts
+
+    run = darts.search("digits", method="drnas", epochs=20)
+    trained = darts.retrain(run, epochs=50)
+    model = darts.load(trained.directory)
+    darts.predict(model, ["a.png", "b.png"]).classes
+"""
+
+import importlib
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from darts.find import run as find
+    from darts.recipes.model import load, predict
+    from darts.retrain import run as retrain
+    from darts.search import run as search
+
+__all__ = ["__version__", "find", "load", "predict", "retrain", "search"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("find", "retrain", "search"):  # modules that can be called
+        return importlib.import_module(f"darts.{name}")
+    if name in ("load", "predict"):
+        return getattr(importlib.import_module("darts.recipes.model"), name)
+    raise AttributeError(f"module 'darts' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def _end_silently_while_importing() -> None:

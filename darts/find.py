@@ -12,11 +12,29 @@ References:
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from darts.config import ConfigError, FindConfig, Invocation, launch, rank_and_size
+from darts.config import (
+    ConfigError,
+    FindBudgetConfig,
+    FindConfig,
+    Invocation,
+    compose,
+    launch,
+    rank_and_size,
+)
+from darts.config.python_call import (
+    interrupts_as_keyboard_interrupt,
+    make_callable,
+    overrides_of,
+    run_directory,
+)
+from darts.config.resumed_run import ResumedRun
 from darts.finding.budget import Stopwatch, budget_seconds
 from darts.finding.candidates import Networks
 from darts.finding.conclusion import Conclusion, benchmark_scores, total_costs, write_files
@@ -30,8 +48,10 @@ from darts.finding.run_pool import RunPool
 from darts.finding.setup import check_config, choose_workers, make_networks
 from darts.finding.stages import FINAL_SHARES, Stages
 from darts.judging.benchmark import Benchmark
-from darts.reading import JsonObject
+from darts.reading import JsonObject, read_json_object
 from darts.recipes.facts import DataFacts
+from darts.recipes.model import Model, load
+from darts.recipes.python_data import Data, data_settings
 from darts.recipes.rules import max_epochs
 from darts.tracking import Console, format_duration, print_lines, print_summary
 from darts.training.interrupt import Interrupt, Interrupted
@@ -199,10 +219,77 @@ def print_results(summary: JsonObject, run: RunDirectory) -> None:
     )
 
 
+@dataclass(frozen=True)
+class FindRun:
+    """A complete run of ``darts.find``.
+
+    Attributes:
+        directory: Its run directory.
+    """
+
+    directory: Path
+
+    @property
+    def summary(self) -> JsonObject:
+        """The content of ``summary.json``."""
+        return read_json_object(self.directory / "summary.json")
+
+    def model(self) -> Model:
+        """Return the network that was found, trained, see ``darts.load``."""
+        return load(self.directory)
+
+
+def run(
+    data: Data | None = None,
+    minutes: float | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: str | Path | FindRun | None = None,
+    overrides: Sequence[str] = (),
+    **settings: object,
+) -> FindRun:
+    """Find the best network for a data set, as ``python -m darts.find`` does.
+
+    It starts worker processes. A program that calls it must therefore protect its main part with
+    ``if __name__ == "__main__":``.
+
+    Args:
+        data: The name of a data set, or PyTorch datasets, as for ``darts.search``.
+        minutes: The time budget; 10 minutes by default.
+        out: The run directory; by default a new one in ``runs/find``.
+        resume: An interrupted run to continue; only ``minutes`` may be given, too.
+        overrides: Configuration keys as on the command line, such as ``["dataset.size=32"]``.
+        **settings: Configuration keys without a dot, such as ``workers=1``.
+
+    Raises:
+        ConfigError: For a wrong key or value, with the message of the command.
+        KeyboardInterrupt: After Ctrl-C; the state is saved, so the run can be resumed.
+    """
+    budget = {} if minutes is None else {"budget.minutes": minutes}
+    arguments = overrides_of({**data_settings(data, settings), **budget, **settings}, overrides)
+    if resume is None:
+        directory = run_directory("find", out)
+        config: FindConfig = compose("find", arguments)
+    else:
+        directory = resume.directory if isinstance(resume, FindRun) else Path(resume)
+        saved = ResumedRun.load("find", str(directory))
+        assert isinstance(saved.config, FindConfig)
+        config = dataclasses.replace(saved.config, resume=str(saved.directory))
+        if minutes is not None:
+            config.budget = FindBudgetConfig(minutes=minutes)
+        arguments = list(saved.recorded_overrides)
+    check(config)
+    with interrupts_as_keyboard_interrupt():
+        find(config, Invocation(directory, tuple(arguments)))
+    return FindRun(directory)
+
+
 def main() -> None:
     """Entry point of ``darts-find``."""
     launch("find", check, find)
 
+
+make_callable(__name__, run)
 
 if __name__ == "__main__":
     main()

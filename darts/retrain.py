@@ -1,18 +1,109 @@
-"""Train the network of a genotype from scratch: ``python -m darts.retrain genotype=DARTS_V2``."""
+"""Train the network of a genotype from scratch: ``python -m darts.retrain genotype=DARTS_V2``.
+
+In Python, ``darts.retrain(...)`` is the function ``run`` of this module.
+"""
 
 from __future__ import annotations
 
-from darts.config import launch
-from darts.recipes.retrain import check, retrain
-from darts.searching.flaws import worthless_result
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-__all__ = ["check", "main", "retrain"]
+from darts.config import launch
+from darts.config.python_call import (
+    interrupts_as_keyboard_interrupt,
+    make_callable,
+    overrides_of,
+    run_directory,
+)
+from darts.reading import JsonObject, read_json_object
+from darts.recipes.commands import resume_command, run_command
+from darts.recipes.model import Model, load
+from darts.recipes.python_data import Data, data_settings
+from darts.recipes.retrain import check, retrain
+from darts.search import SearchRun
+from darts.searching.flaws import worthless_result
+from darts.spaces import AnyGenotype
+from darts.spaces.lookup import find_genotype
+from darts.tracking import read_metrics
+
+__all__ = ["RetrainRun", "check", "main", "retrain", "run"]
+
+
+@dataclass(frozen=True)
+class RetrainRun:
+    """A complete retraining.
+
+    Attributes:
+        directory: Its run directory.
+    """
+
+    directory: Path
+
+    @property
+    def summary(self) -> JsonObject:
+        """The content of ``summary.json``."""
+        return read_json_object(self.directory / "summary.json")
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The metrics of each epoch, the rows of ``metrics.jsonl``."""
+        return read_metrics(self.directory / "metrics.jsonl")
+
+    def model(self) -> Model:
+        """Return the trained network, see ``darts.load``."""
+        return load(self.directory)
+
+
+def run(
+    genotype: AnyGenotype | SearchRun | str | Path | None = None,
+    data: Data | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: str | Path | RetrainRun | None = None,
+    overrides: Sequence[str] = (),
+    **settings: object,
+) -> RetrainRun:
+    """Train and score the network of a genotype, as ``python -m darts.retrain`` does.
+
+    Args:
+        genotype: A genotype; the name of a published one, its text, a JSON file or the directory of
+            a search; or a ``SearchRun``, whose data set is the default.
+        data, out, overrides: As for ``darts.search``; by default, ``out`` is in ``runs/retrain``.
+        resume: An interrupted retraining to continue; leave out all other arguments.
+        **settings: Configuration keys without a dot, such as ``epochs=50`` or ``seed=0``. The space
+            is that of the genotype.
+
+    Raises:
+        ConfigError: For a wrong key or value, with the message of the command.
+        KeyboardInterrupt: After Ctrl-C; the checkpoint is saved, so the training can be resumed.
+    """
+    if resume is not None:
+        directory = resume.directory if isinstance(resume, RetrainRun) else Path(resume)
+        with interrupts_as_keyboard_interrupt():
+            resume_command("retrain", directory)
+        return RetrainRun(directory)
+    directory = run_directory("retrain", out)
+    given: dict[str, object] = {**data_settings(data, settings), **settings}
+    if isinstance(genotype, SearchRun):
+        if data is None and "dataset" not in settings:
+            overrides = [*genotype.data_overrides, *overrides]
+        genotype = genotype.genotype
+    if genotype is not None:
+        _, found = find_genotype(str(genotype))
+        given |= {"genotype": str(genotype), "space": settings.get("space", found.space)}
+    with interrupts_as_keyboard_interrupt():
+        run_command("retrain", overrides_of(given, overrides), directory)
+    return RetrainRun(directory)
 
 
 def main() -> None:
     """Entry point of ``darts-retrain``."""
     launch("retrain", check, retrain, worthless=worthless_result)
 
+
+make_callable(__name__, run)
 
 if __name__ == "__main__":
     main()

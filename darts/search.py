@@ -1,18 +1,131 @@
-"""Search for an architecture: ``python -m darts.search dataset=cifar10``."""
+"""Search for an architecture: ``python -m darts.search dataset=cifar10``.
+
+In Python, ``darts.search(...)`` is the function ``run`` of this module.
+"""
 
 from __future__ import annotations
 
-from darts.config import launch
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from darts.config import SearchConfig, launch
+from darts.config.python_call import (
+    interrupts_as_keyboard_interrupt,
+    make_callable,
+    overrides_of,
+    run_directory,
+)
+from darts.config.resumed_run import ResumedRun
+from darts.data_modules import make_data_module
+from darts.reading import JsonObject, read_json_object
+from darts.recipes.commands import resume_command, run_command
+from darts.recipes.python_data import Data, data_settings
 from darts.recipes.search import check, search
 from darts.searching.flaws import worthless_result
+from darts.spaces import AnyGenotype, NetworkBase, parse_genotype
+from darts.tracking import read_metrics
+from darts.training.distributed import Ranks
 
-__all__ = ["check", "main", "search"]
+__all__ = ["SearchRun", "check", "main", "run", "search"]
+
+
+@dataclass(frozen=True)
+class SearchRun:
+    """A complete search.
+
+    Attributes:
+        directory: Its run directory.
+    """
+
+    directory: Path
+
+    @property
+    def summary(self) -> JsonObject:
+        """The content of ``summary.json``."""
+        return read_json_object(self.directory / "summary.json")
+
+    @property
+    def genotype(self) -> AnyGenotype:
+        """The architecture that the search found."""
+        return parse_genotype(str(self.summary["genotype"]))
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The metrics of each epoch, the rows of ``metrics.jsonl``."""
+        return read_metrics(self.directory / "metrics.jsonl")
+
+    @property
+    def config(self) -> SearchConfig:
+        """The configuration of the search."""
+        config = ResumedRun.load("search", str(self.directory)).config
+        assert isinstance(config, SearchConfig)
+        return config
+
+    @property
+    def data_overrides(self) -> list[str]:
+        """The overrides of the search that select its data set and task."""
+        recorded = ResumedRun.load("search", str(self.directory)).recorded_overrides
+        return [item for item in recorded if re.match(r"(dataset|task)[.=]", item)]
+
+    def network(self, **sizes: int) -> NetworkBase:
+        """Return an untrained network of the genotype for the data of the search.
+
+        It reads the data, from which the numbers of classes and channels follow.
+
+        Args:
+            **sizes: Sizes of the space, for example ``channels=16, cells=8``; by default those of
+                the supernet.
+        """
+        config = self.config
+        space = type(config.space)(**{**vars(config.space), **sizes})
+        fitting: dict[str, Any] = {**make_data_module(config, Ranks()).network_sizes(space)}
+        return space.network(self.genotype, **fitting)
+
+
+def run(
+    data: Data | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: str | Path | SearchRun | None = None,
+    overrides: Sequence[str] = (),
+    **settings: object,
+) -> SearchRun:
+    """Search for an architecture, as ``python -m darts.search`` does.
+
+    Args:
+        data: The name of a data set; or PyTorch datasets of images or rows: the training samples,
+            or a pair of training and test samples, see ``darts.data.torch_datasets.store``.
+        out: The run directory; by default a new one in ``runs/search``.
+        resume: An interrupted search to continue; leave out all other arguments.
+        overrides: Configuration keys as on the command line, such as ``["space.channels=8"]``.
+        **settings: Configuration keys without a dot, such as ``space="cnn"``, ``method="drnas"``,
+            ``epochs=20`` or ``seed=0``.
+
+    Raises:
+        ConfigError: For a wrong key or value, with the message of the command.
+        KeyboardInterrupt: After Ctrl-C; the checkpoint is saved, so the search can be resumed.
+    """
+    if resume is not None:
+        directory = resume.directory if isinstance(resume, SearchRun) else Path(resume)
+        with interrupts_as_keyboard_interrupt():
+            resume_command("search", directory)
+        return SearchRun(directory)
+    directory = run_directory("search", out)
+    arguments = overrides_of({**data_settings(data, settings), **settings}, overrides)
+    with interrupts_as_keyboard_interrupt():
+        run_command("search", arguments, directory)
+    return SearchRun(directory)
 
 
 def main() -> None:
     """Entry point of ``darts-search``."""
     launch("search", check, search, worthless=worthless_result)
 
+
+make_callable(__name__, run)
 
 if __name__ == "__main__":
     main()

@@ -78,7 +78,8 @@ def python_blocks() -> list[str]:
     ]
 
 
-def test_python_blocks_run() -> None:
+def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     assert python_blocks()
     for block in python_blocks():
         exec(block, {"__name__": "__main__"})

@@ -7,8 +7,8 @@ from pathlib import Path
 from darts.comparing.pilot import CostModel
 from darts.comparing.plan import RANDOM, RANDOM_SEARCH, ComparisonPlan, search_config
 from darts.comparing.runs import RunFailed, RunLauncher, read_divergence, read_summary
-from darts.hpo.commands import merge_overrides
 from darts.reading import JsonObject, read_json
+from darts.recipes.commands import merge_overrides
 from darts.spaces import AnyGenotype
 from darts.tracking import format_duration, format_value, read_metrics
 from darts.tracking.ledger import common_source

@@ -25,8 +25,8 @@ from darts.config import (
     group_options,
     quoted,
 )
-from darts.hpo.commands import merge_overrides, trial_config
 from darts.reading import JsonObject, read_json, read_yaml
+from darts.recipes.commands import merge_overrides, trial_config
 from darts.spaces import AnyGenotype, Space
 from darts.tasks.metrics import Metric
 from darts.tracking.energy import is_shared_counter

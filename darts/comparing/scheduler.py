@@ -18,7 +18,7 @@ from darts.comparing.plan import (
     search_config,
 )
 from darts.comparing.runs import RunFailed, RunLauncher, RunStopped, is_complete
-from darts.hpo.commands import merge_overrides
+from darts.recipes.commands import merge_overrides
 
 
 @dataclass(frozen=True)

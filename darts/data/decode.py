@@ -85,8 +85,8 @@ def decode(
         OSError: If the file is missing or cannot be read.
     """
     try:
-        with _open_image(path) as file, _budget.use(file.width * file.height):
-            image = _to_rgb(file)
+        with open_image(path) as file, _budget.use(file.width * file.height):
+            image = to_rgb(file)
             file.close()  # frees its pixels
             return _to_tensor(image, size, margin, uniform)
     except FileError:
@@ -100,14 +100,14 @@ def decode(
 def image_shape(path: str) -> tuple[int, int] | None:
     """Return width and height of an image file from its header; None if it cannot be read."""
     try:
-        with _open_image(path) as file:
+        with open_image(path) as file:
             return file.width, file.height
     except Exception:  # a damaged file may raise any error; decoding it explains the problem
         return None
 
 
 @contextlib.contextmanager
-def _open_image(path: StrPath) -> Iterator[Image.Image]:
+def open_image(path: StrPath) -> Iterator[Image.Image]:
     """Open an image without decoding its pixels."""
     from PIL import Image, UnidentifiedImageError
 
@@ -126,7 +126,7 @@ def _open_image(path: StrPath) -> Iterator[Image.Image]:
         yield file
 
 
-def _to_rgb(file: Image.Image) -> Image.Image:
+def to_rgb(file: Image.Image) -> Image.Image:
     # Convert palettes with transparency in two steps: in one step Pillow warns.
     has_alpha = file.mode == "P" and "transparency" in file.info
     return file.convert("RGBA").convert("RGB") if has_alpha else file.convert("RGB")

@@ -13,7 +13,7 @@ from darts.comparing.plan import as_overrides
 from darts.config import ConfigError, RetrainConfig, compose
 from darts.data_modules import DataModule, load_options, make_data_module
 from darts.finding.families import Family
-from darts.hpo.commands import merge_overrides, trial_config
+from darts.recipes.commands import merge_overrides, trial_config
 from darts.recipes.retrain import build_network
 from darts.recipes.rules import DEFAULT, Setting, Values
 from darts.searching.expected_cost import MEASURES

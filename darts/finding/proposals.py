@@ -15,8 +15,8 @@ from darts.finding.candidates import Candidate, Networks, canonical
 from darts.finding.decisions import Decisions
 from darts.finding.evolution import Limits, propose
 from darts.finding.run_pool import Job, Outcome
-from darts.hpo.commands import merge_overrides, run_command
 from darts.hpo.worker import redirect_output
+from darts.recipes.commands import merge_overrides, run_command
 from darts.recipes.facts import DataFacts
 from darts.recipes.rules import search_recipe
 from darts.spaces import AnyGenotype

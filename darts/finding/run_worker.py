@@ -21,10 +21,10 @@ import torch
 
 from darts.comparing.runs import is_complete, log_file, read_divergence, read_summary
 from darts.config import ConfigError
-from darts.hpo.commands import resume_command, run_command
 from darts.hpo.worker import error_summary, redirect_output
 from darts.hpo.worker_process import exit_with_supervisor
 from darts.reading import JsonObject, one_line
+from darts.recipes.commands import resume_command, run_command
 from darts.training.device import round_robin_gpu
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_lock import DirectoryInUse

@@ -18,7 +18,7 @@ from darts.finding.candidates import (
 )
 from darts.finding.families import BASELINES, FAMILIES, Family
 from darts.finding.image_sizes import ImageFiles, image_sizes, with_sizes
-from darts.hpo.commands import merge_overrides
+from darts.recipes.commands import merge_overrides
 from darts.recipes.facts import MAX_SHARE, DataFacts
 from darts.recipes.rules import Values, recipe
 from darts.spaces import SPACES

@@ -10,7 +10,6 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from darts.config import quoted
-from darts.hpo.commands import run_command
 from darts.hpo.digests import check_trials
 from darts.hpo.factorial_design import FACTORS, FactorialDesign
 from darts.hpo.result_files import best_overrides, trial_rows
@@ -23,6 +22,7 @@ from darts.judging.factorial import FactorialEffects, factorial_effects
 from darts.judging.surrogate import MIN_POINTS, Surrogate
 from darts.plotting.study_figures import save_study_figures
 from darts.reading import JsonObject, read_json_object
+from darts.recipes.commands import run_command
 from darts.spaces import AnyGenotype
 from darts.strategies.grid import Grid
 from darts.tracking import format_value, print_lines

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from darts.config import BenchmarkConfig, ConfigError, TuneConfig, one_of
-from darts.hpo.commands import merge_overrides, trial_config
 from darts.hpo.factorial_design import FactorialDesign
 from darts.hpo.search_space import HYPERPARAMETERS, SearchSpace
 from darts.hpo.study import StudyPlan, example_config, fixed_overrides
 from darts.hpo.trial_tools import TrialTools, table_covers
 from darts.judging.benchmark import TABLES
+from darts.recipes.commands import merge_overrides, trial_config
 from darts.searching.expected_cost import MEASURES
 from darts.strategies import Setup
 from darts.strategies.judges import Judge, TrialSpec

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from darts.config import ConfigError, JudgeConfig, RetrainConfig, compose, one_of
 from darts.hpo.architecture_list import Architecture, random_architectures, read_architectures
-from darts.hpo.commands import merge_overrides, trial_config
 from darts.hpo.config_checks import check_epochs, check_judge_options
 from darts.judging.benchmark import Benchmark
 from darts.judging.predictor import MIN_POINTS
 from darts.judging.rankings import Values
 from darts.judging.training_free import SCORES
+from darts.recipes.commands import merge_overrides, trial_config
 from darts.spaces import AnyGenotype, Space
 from darts.strategies.judges import TrainingFreeJudge
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from darts.escaping import for_csv
-from darts.hpo.commands import merge_overrides
 from darts.hpo.study import StudyPlan, best_trial
 from darts.hpo.trials import (
     complete_trials,
@@ -23,6 +22,7 @@ from darts.hpo.trials import (
     trial_state,
 )
 from darts.reading import JsonObject, read_json
+from darts.recipes.commands import merge_overrides
 from darts.tracking import TensorBoard, read_metrics
 from darts.tracking.ledger import sum_costs
 from darts.writing import write_atomically, write_json

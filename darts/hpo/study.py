@@ -12,11 +12,11 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from darts.config import ConfigError, TuneConfig
-from darts.hpo.commands import TrialConfig, merge_overrides, trial_config
 from darts.hpo.search_space import SearchSpace, TrialSpace
 from darts.hpo.store import machine_failure, open_storage, storage_errors
 from darts.hpo.trials import complete_trials, trial_scores
 from darts.reading import one_line
+from darts.recipes.commands import TrialConfig, merge_overrides, trial_config
 from darts.spaces.parameters import Point
 from darts.strategies import Setup
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from darts.config import BenchmarkConfig, RetrainConfig, TuneConfig
 from darts.data_modules import DataModule, make_data_module
-from darts.hpo.commands import run_command, trial_config
 from darts.hpo.untrained_setup import UntrainedSetup
 from darts.judging.benchmark import Benchmark, load_table
 from darts.judging.benchmark_table import BenchmarkTable
 from darts.judging.one_shot import OneShotScorer
 from darts.reading import JsonObject
+from darts.recipes.commands import run_command, trial_config
 from darts.recipes.retrain import build_network
 from darts.searching.expected_cost import MEASURES
 from darts.spaces import AnyGenotype, Space, space_of

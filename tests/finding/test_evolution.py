@@ -13,8 +13,8 @@ import torch
 from darts.config import ConfigError, RetrainConfig, compose
 from darts.finding.evolution import Evolution, Limits, Proposal, Sizes, propose
 from darts.finding.scorer import UntrainedScorer
-from darts.hpo.commands import trial_config
 from darts.hpo.score_file import ScoreFile
+from darts.recipes.commands import trial_config
 from darts.spaces import SPACES, AnyGenotype, Space, parse_genotype
 from darts.spaces.cnn import Cnn
 from darts.spaces.macro import Macro

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from darts.hpo.commands import run_command
 from darts.judging.one_shot import OneShotScorer
+from darts.recipes.commands import run_command
 from darts.spaces import cnn
 from darts.spaces.nas201 import EdgewiseSupernet, Genotype, unfuse_state_dict
 from darts.spaces.nas201.genotype import EDGES, PRIMITIVES

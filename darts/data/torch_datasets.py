@@ -1,0 +1,156 @@
+"""PyTorch datasets as data sets of this project.
+
+The samples are written once to a folder of arrays or a table, from which every command can read
+them: also a command that resumes a run, and the processes that ``darts.find`` starts.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from darts.data.arrays import write_arrays
+from darts.writing import write_atomically
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+
+ROOT = Path("runs") / "data"
+
+
+class StoredDataset(NamedTuple):
+    """A data set on disk.
+
+    Attributes:
+        name: Value of ``dataset``: "npz" for images, "csv" for rows of numbers.
+        root: Value of ``dataset.root``.
+    """
+
+    name: str
+    root: Path
+
+
+def store(
+    train: Dataset[Any], test: Dataset[Any] | None = None, root: Path = ROOT
+) -> StoredDataset:
+    """Write the samples of map-style datasets to a folder that is named after their content.
+
+    Args:
+        train: Pairs ``(sample, label)``. A sample is an image (PIL image; array or tensor uint8, or
+            float from 0 to 1, of shape ``(H, W)`` or ``(C, H, W)``; arrays also ``(H, W, 3)``), or
+            a row of F numbers, of shape ``(F,)``. Labels are integers from 0. An attribute
+            ``classes`` gives the names of the classes.
+        test: Test samples; None: a fifth of ``train``.
+        root: Folder of the written data sets.
+
+    Raises:
+        ValueError: If the samples are of none of these kinds or differ in shape, or a label is no
+            integer.
+    """
+    splits = {"train": _read(train, "train")}
+    if test is not None:
+        splits["test"] = _read(test, "test")
+    shapes = {split: tuple(samples.shape[1:]) for split, (samples, _) in splits.items()}
+    if len(set(shapes.values())) > 1:
+        raise ValueError(f"data: samples of train and test differ in shape: {shapes}")
+    classes = _class_names(train, [labels for _, labels in splits.values()])
+    digest = hashlib.sha256(repr(classes).encode())
+    for split, (samples, labels) in splits.items():
+        digest.update(f"{split} {samples.dtype} {tuple(samples.shape)}".encode())
+        digest.update(np.ascontiguousarray(samples.numpy()).data)
+        digest.update(labels.numpy().data)
+    folder = (root / digest.hexdigest()[:16]).absolute()
+    is_rows = splits["train"][0].ndim == 2
+    last = folder / f"{'test' if test is not None else 'train'}.{'csv' if is_rows else 'npz'}"
+    if not last.exists():  # the splits are written in this order
+        folder.mkdir(parents=True, exist_ok=True)
+        if is_rows:
+            for split, (samples, labels) in splits.items():
+                write_atomically(folder / f"{split}.csv", _table(samples, labels, classes))
+        else:
+            write_arrays(folder, splits, classes)
+    return StoredDataset("csv" if is_rows else "npz", folder)
+
+
+def _read(dataset: Dataset[Any], split: str) -> tuple[Tensor, Tensor]:
+    """Return all samples, ``(N, C, H, W)`` uint8 or ``(N, F)`` float64, and labels ``(N,)``."""
+    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        raise ValueError(
+            f"data: {type(dataset).__name__} is no map-style dataset with __len__ and __getitem__"
+        )
+    samples, labels = [], []
+    for index in range(len(dataset)):
+        place = f"data: sample {index} of {split}"
+        try:
+            sample, label = dataset[index]
+        except (TypeError, ValueError):
+            raise ValueError(f"{place} is not a pair (sample, label)") from None
+        samples.append(_sample(sample, place))
+        labels.append(_label(label, place))
+        if samples[-1].shape != samples[0].shape:
+            raise ValueError(
+                f"{place} has shape {tuple(samples[-1].shape)}, but the first one "
+                f"{tuple(samples[0].shape)}; resize them in the transform of the dataset"
+            )
+    if not samples:
+        raise ValueError(f"data: {split} has no samples")
+    return torch.stack(samples), torch.tensor(labels)
+
+
+def _sample(sample: object, place: str) -> Tensor:
+    """Return an image as ``(C, H, W)`` uint8, or a row as ``(F,)`` float64."""
+    if isinstance(sample, Tensor):
+        values = sample.detach().cpu()
+    else:
+        values = torch.from_numpy(np.array(sample))
+    if values.ndim == 1:
+        return values.double()
+    if not isinstance(sample, Tensor) and values.ndim == 3 and values.shape[0] not in (1, 3):
+        values = values.permute(2, 0, 1)  # height, width, channels
+    if values.ndim == 2:
+        values = values[None]
+    if values.ndim != 3:
+        raise ValueError(f"{place} has shape {tuple(values.shape)}: neither an image nor a row")
+    if values.dtype == torch.uint8:
+        return values
+    low, high = float(values.min()), float(values.max())
+    if not values.is_floating_point() or low < 0 or high > 1:
+        raise ValueError(
+            f"{place} is an image with {values.dtype} values from {low:g} to {high:g}; give uint8 "
+            "values, or floats from 0 to 1 (leave out Normalize; training normalizes)"
+        )
+    return (values * 255).round().to(torch.uint8)
+
+
+def _label(label: object, place: str) -> int:
+    value = label.item() if isinstance(label, Tensor | np.generic) and label.ndim == 0 else label
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{place} has the label {value!r}; must be an integer >= 0")
+    return value
+
+
+def _class_names(dataset: object, labels: Sequence[Tensor]) -> tuple[str, ...]:
+    """Return the attribute ``classes`` of a dataset, as torchvision has it, or numbers as names."""
+    count = max(int(own.max()) for own in labels) + 1
+    names = getattr(dataset, "classes", None)
+    if isinstance(names, list | tuple) and len(names) >= count and len({*names}) == len(names):
+        return tuple(str(name) for name in names)
+    return tuple(str(number) for number in range(count))
+
+
+def _table(samples: Tensor, labels: Tensor, classes: Sequence[str]) -> str:
+    """Return rows and class names as CSV; the floats are exact."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([*(f"column{number}" for number in range(samples.shape[1])), "class"])
+    for row, label in zip(samples.tolist(), labels.tolist(), strict=True):
+        writer.writerow([*row, classes[label]])
+    return text.getvalue()

@@ -1,0 +1,41 @@
+"""The argument ``data`` of the Python functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from torch.utils.data import Dataset
+
+from darts.config import ConfigError
+from darts.data.torch_datasets import store
+
+Data: TypeAlias = "str | Dataset[Any] | tuple[Dataset[Any], Dataset[Any] | None]"
+"""Name of a data set; or training samples, or training and test samples."""
+
+
+def data_settings(data: Data | None, settings: Mapping[str, object]) -> dict[str, object]:
+    """Return the configuration keys of a data set; PyTorch datasets are stored on disk.
+
+    Args:
+        data: See ``Data``; None for the default data set, or the one in ``settings``.
+        settings: The other keys that the user gives.
+
+    Raises:
+        ConfigError: If ``settings`` names a data set, too, or the samples cannot be used.
+    """
+    if data is None:
+        return {}
+    if "dataset" in settings:
+        raise ConfigError("data and dataset exclude each other; use one of them")
+    if isinstance(data, str):
+        return {"dataset": data}
+    train, test = data if isinstance(data, tuple) else (data, None)
+    try:
+        stored = store(train, test)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    found: dict[str, object] = {"dataset": stored.name, "dataset.root": stored.root}
+    if stored.name == "csv" and "space" not in settings:
+        found["space"] = "mlp"  # the space for rows of numbers
+    return found

@@ -1,0 +1,214 @@
+"""``darts.search``, ``darts.retrain``, ``darts.load``, ``darts.predict`` and ``darts.find``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+import darts
+from darts.config import ConfigError
+from darts.tracking import read_metrics
+from darts.training import loop
+
+TINY = ["dataset.samples=64", "space.channels=2", "space.cells=2", "loader.batch_size=16"]
+QUIET = ["tracking.figures=false", "tracking.tensorboard=false"]
+
+
+@pytest.fixture
+def images() -> tuple[Tensor, Tensor]:
+    """Images of three classes, floats from 0 to 1."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(90) % 3
+    noise = 0.05 * torch.randn(90, 3, 8, 8, generator=generator)
+    patterns = torch.rand(3, 3, 8, 8, generator=generator)
+    return (patterns[labels] + noise).clamp(0, 1), labels
+
+
+def accuracy_of(predictions: Any, labels: Tensor) -> float:
+    numbers = torch.tensor([int(name) for name in predictions.classes])
+    return float((numbers == labels).float().mean())
+
+
+def test_a_program_searches_retrains_loads_and_predicts(
+    images: tuple[Tensor, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x, y = images
+    train, test = TensorDataset(x[:60], y[:60]), TensorDataset(x[60:], y[60:])
+    sizes = ["space.channels=4", "space.cells=1", "loader.batch_size=16", *QUIET]
+    run = darts.search((train, test), space="nas201", epochs=2, out="runs/a", overrides=sizes)
+    assert run.directory == Path("runs/a")
+    assert [row["epoch"] for row in run.history] == [1, 2]
+    net = run.network(channels=8, cells=1)
+    assert net(torch.zeros(2, 3, 8, 8)).shape == (2, 3)
+
+    more = ["optimizer.lr=0.02", "dataset.padding=0", "selection=last", *sizes]
+    cell = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_1x1~2|"
+    trained = darts.retrain(cell, (train, test), epochs=20, overrides=more)
+    assert trained.directory.parent == Path("runs/retrain")
+    assert len(trained.history) == 20
+    model = darts.load(trained.directory)
+    assert not model.training
+    assert model.classes == ("0", "1", "2")
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    predictions = darts.predict(model, x[60:], batch_size=7)
+    assert predictions.probabilities.shape == (30, 3)
+    torch.testing.assert_close(predictions.probabilities.sum(1), torch.ones(30))
+    accuracy = accuracy_of(predictions, y[60:])
+    assert accuracy == pytest.approx(trained.summary["test_accuracy"])
+    assert accuracy > 0.9
+
+
+def test_a_retraining_of_a_search_uses_its_data(tmp_path: Path) -> None:
+    run = darts.search(
+        "synthetic", epochs=1, space="nas201", out=tmp_path / "a", overrides=[*TINY, *QUIET]
+    )
+    small = ["space.channels=2", "space.cells=1", *QUIET]
+    trained = darts.retrain(run, epochs=1, out=tmp_path / "b", overrides=small)
+    assert trained.summary["genotype"] == str(run.genotype)
+    assert trained.model().transform.shape == (3, 8, 8)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_command_and_function_give_the_same_run_and_resume_each_other(
+    commands: Any, tmp_path: Path
+) -> None:
+    """Checkpoints are equal bit for bit."""
+    settings: dict[str, Any] = {"space": "nas201", "method": "gdas", "epochs": 2, "seed": 3}
+    keys = [*TINY, *QUIET, "save_minutes=0"]
+    command_line = [f"{key}={value}" for key, value in settings.items()]
+    by_command = commands.call(
+        "search",
+        ["dataset=synthetic", *command_line, *keys, f"hydra.run.dir={tmp_path / 'command'}"],
+        tmp_path / "command",
+    )
+    directory = tmp_path / "function"
+    darts.search("synthetic", out=directory, overrides=keys, **settings)
+    commands.assert_same_run(type(by_command)(directory, None, ""), by_command)
+
+    crashed = tmp_path / "crashed"
+    commands.crash(3, lambda: darts.search("synthetic", out=crashed, overrides=keys, **settings))
+    resumed = commands.call("search", [f"resume={crashed}"], crashed)
+    commands.assert_same_run(resumed, by_command)
+
+    crashed = tmp_path / "crashed_command"
+    arguments = ["dataset=synthetic", *command_line, *keys, f"hydra.run.dir={crashed}"]
+    commands.crash(3, lambda: commands.call("search", arguments))
+    again = darts.search(resume=crashed)
+    assert again.directory == crashed
+    commands.assert_same_run(type(by_command)(crashed, None, ""), by_command)
+
+
+def test_a_model_preprocesses_like_the_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image from a file, an array and a tensor gives the same input."""
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (40, 9, 7, 3), dtype=np.uint8)
+    data = [(Image.fromarray(image), index % 2) for index, image in enumerate(pixels)]
+
+    class Photos:
+        classes = ("cat", "dog")
+
+        def __len__(self) -> int:
+            return len(data)
+
+        def __getitem__(self, index: int) -> Any:
+            return data[index]
+
+    photos: Any = Photos()
+    trained = darts.retrain(
+        "DARTS_V2",
+        (photos, photos),
+        epochs=1,
+        overrides=["space.channels=4", "space.cells=2", "auxiliary=0", "dataset.size=8", *QUIET],
+    )
+    model = trained.model()
+    assert model.classes == ("cat", "dog")
+    data[0][0].save("a.png")
+    expected = model.transform(data[0][0])
+    assert expected.shape == (3, 8, 8)
+    tensor = torch.from_numpy(pixels[0]).permute(2, 0, 1)
+    for same in ("a.png", Path("a.png"), pixels[0], tensor, tensor.float() / 255):
+        assert model.transform(same).equal(expected)
+
+    stored = darts.predict(model, [image for image, _ in data])
+    right = sum(
+        name == photos.classes[label] for name, (_, label) in zip(stored.classes, data, strict=True)
+    )
+    assert right / 40 == pytest.approx(trained.summary["test_accuracy"])
+
+
+@pytest.mark.slow
+def test_find_returns_a_model(
+    images: tuple[Tensor, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x, y = images
+    found = darts.find(TensorDataset(x, y), minutes=0.5, workers=0)
+    assert found.directory.parent == Path("runs/find")
+    assert accuracy_of(darts.predict(found.model(), x), y) > 0.85
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: darts.search(epoch=3), "did you mean 'epochs'"),
+        (lambda: darts.search("digits", epochs=0), "epochs=0: must be >= 1"),
+        (lambda: darts.search("cifar", epochs=1), "did you mean 'cifar10'"),
+        (lambda: darts.search("digits", dataset="svhn"), "data and dataset exclude each other"),
+        (lambda: darts.search(optimizer={"lr": 1}), r'overrides=\["optimizer\.<key>=<value>"\]'),
+        (lambda: darts.search(overrides="epochs=3"), r"must be a list, such as \['epochs=3'\]"),
+        (lambda: darts.search([1, 2]), "list is no map-style dataset|is not a pair"),
+        (lambda: darts.retrain("DARTS_V9", "digits"), "DARTS_V9"),
+        (lambda: darts.find("digits", minutes=-1), "minutes=-1"),
+    ],
+)
+def test_errors_are_those_of_the_commands(call: Any, message: str) -> None:
+    with pytest.raises((ConfigError, ValueError), match=message) as caught:
+        call()
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_an_interrupt_can_be_handled_and_the_search_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, calls = loop.require_finite, iter(range(10**6))
+
+    def interrupt(*arguments: Any) -> float:
+        if next(calls) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return float(original(*arguments))
+
+    monkeypatch.setattr(loop, "require_finite", interrupt)
+    overrides = [*TINY, *QUIET]
+    with pytest.raises(KeyboardInterrupt):
+        darts.search("synthetic", space="nas201", epochs=2, out=tmp_path, overrides=overrides)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    run = darts.search(resume=tmp_path)
+    assert [row["epoch"] for row in read_metrics(run.directory / "metrics.jsonl")] == [1, 2]
+
+
+def test_importing_the_package_is_cheap() -> None:
+    code = (
+        "import sys, darts\n"
+        "assert {'find', 'load', 'predict', 'retrain', 'search'} <= set(dir(darts))\n"
+        "assert 'torch' not in sys.modules and 'hydra' not in sys.modules\n"
+        "assert callable(darts.search) and callable(darts.load)\n"
+        "assert 'Search for an architecture' in darts.search.__doc__\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="no attribute 'serch'"):
+        darts.serch  # type: ignore[attr-defined]  # noqa: B018

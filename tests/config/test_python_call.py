@@ -1,0 +1,57 @@
+"""Keyword arguments of the Python functions as overrides."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from darts.config import ConfigError, compose
+from darts.config.python_call import make_callable, overrides_of, run_directory
+
+
+def test_values_are_those_that_the_configuration_gets() -> None:
+    settings = {
+        "epochs": 3,
+        "dataset": "synthetic",
+        "optimizer.lr": 1e-05,
+        "compile": True,
+        "resume": None,
+        "name": "it's a ${name}, really=1",
+        "arch_optimizer.betas": (0.5, 0.75),
+        "dataset.root": Path("/a folder/with=signs"),
+    }
+    config = compose("search", overrides_of(settings, ["space.channels=5"]))
+    assert (config.epochs, config.dataset.name, config.optimizer.lr) == (3, "synthetic", 1e-5)
+    assert (config.compile, config.resume, config.space.channels) == (True, None, 5)
+    assert config.name == settings["name"]
+    assert config.arch_optimizer.betas == [0.5, 0.75]
+    assert config.dataset.root == "/a folder/with=signs"
+
+
+def test_other_values_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"optimizer=\{'lr': 1\}: must be a string"):
+        overrides_of({"optimizer": {"lr": 1}})
+    with pytest.raises(ConfigError, match="must be a list"):
+        overrides_of({}, "epochs=3")
+
+
+def test_directories_of_runs_do_not_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("time.strftime", lambda form: "now")
+    assert run_directory("search", "here") == Path("here")
+    for name in ("now", "now_2", "now_3"):
+        directory = run_directory("search", None)
+        assert directory == Path("runs/search") / name
+        directory.mkdir(parents=True)
+
+
+def test_a_module_can_be_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("callable_example")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    make_callable(module.__name__, lambda number: number + 1)
+    assert module(2) == 3  # type: ignore[operator]
+    make_callable("__main__", lambda: None)
+    assert not callable(sys.modules["__main__"])
