@@ -4,7 +4,7 @@ The functions of the Python API are imported when they are first used:
 
     import darts
 
-    run = darts.search("digits", method="drnas", epochs=20)
+    run = darts.search(data="digits", method="drnas", epochs=20)
     trained = darts.retrain(run, epochs=50)
     model = darts.load(trained.directory)
     darts.predict(model, ["a.png", "b.png"]).classes
@@ -21,14 +21,17 @@ if TYPE_CHECKING:
     from darts.recipes.model import load, predict
     from darts.retrain import run as retrain
     from darts.search import run as search
+    from darts.spaces.module import Choice
 
-__all__ = ["__version__", "find", "load", "predict", "retrain", "search"]
+__all__ = ["Choice", "__version__", "find", "load", "predict", "retrain", "search"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     if name in ("find", "retrain", "search"):  # modules that can be called
         return importlib.import_module(f"darts.{name}")
+    if name == "Choice":
+        return importlib.import_module("darts.spaces.module").Choice
     if name in ("load", "predict"):
         return getattr(importlib.import_module("darts.recipes.model"), name)
     raise AttributeError(f"module 'darts' has no attribute {name!r}")

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from darts.config import launch
 from darts.config.python_call import (
     interrupts_as_keyboard_interrupt,
@@ -20,7 +22,7 @@ from darts.config.python_call import (
 from darts.reading import JsonObject, read_json_object
 from darts.recipes.commands import resume_command, run_command
 from darts.recipes.model import Model, load
-from darts.recipes.python_data import Data, data_settings
+from darts.recipes.python_data import Data, data_settings, model_settings
 from darts.recipes.retrain import check, retrain
 from darts.search import SearchRun
 from darts.searching.flaws import worthless_result
@@ -37,9 +39,11 @@ class RetrainRun:
 
     Attributes:
         directory: Its run directory.
+        base: The model of the user's own whose genotype was trained, or None.
     """
 
     directory: Path
+    base: nn.Module | None = None
 
     @property
     def summary(self) -> JsonObject:
@@ -53,13 +57,14 @@ class RetrainRun:
 
     def model(self) -> Model:
         """Return the trained network, see ``darts.load``."""
-        return load(self.directory)
+        return load(self.directory, base=self.base)
 
 
 def run(
     genotype: AnyGenotype | SearchRun | str | Path | None = None,
     data: Data | None = None,
     *,
+    model: nn.Module | None = None,
     out: str | Path | None = None,
     resume: str | Path | RetrainRun | None = None,
     overrides: Sequence[str] = (),
@@ -70,6 +75,7 @@ def run(
     Args:
         genotype: A genotype; the name of a published one, its text, a JSON file or the directory of
             a search; or a ``SearchRun``, whose data set is the default.
+        model: The model of your own to which the genotype belongs; a ``SearchRun`` knows it.
         data, out, overrides: As for ``darts.search``; by default, ``out`` is in ``runs/retrain``.
         resume: An interrupted retraining to continue; leave out all other arguments.
         **settings: Configuration keys without a dot, such as ``epochs=50`` or ``seed=0``. The space
@@ -79,13 +85,16 @@ def run(
         ConfigError: For a wrong key or value, with the message of the command.
         KeyboardInterrupt: After Ctrl-C; the checkpoint is saved, so the training can be resumed.
     """
+    if isinstance(genotype, SearchRun) and model is None:
+        model = genotype.model
+    own = model_settings(model)
     if resume is not None:
         directory = resume.directory if isinstance(resume, RetrainRun) else Path(resume)
         with interrupts_as_keyboard_interrupt():
             resume_command("retrain", directory)
-        return RetrainRun(directory)
+        return RetrainRun(directory, model)
     directory = run_directory("retrain", out)
-    given: dict[str, object] = {**data_settings(data, settings), **settings}
+    given = {**own, **data_settings(data, {**own, **settings}), **settings}
     if isinstance(genotype, SearchRun):
         if data is None and "dataset" not in settings:
             overrides = [*genotype.data_overrides, *overrides]
@@ -95,7 +104,7 @@ def run(
         given |= {"genotype": str(genotype), "space": settings.get("space", found.space)}
     with interrupts_as_keyboard_interrupt():
         run_command("retrain", overrides_of(given, overrides), directory)
-    return RetrainRun(directory)
+    return RetrainRun(directory, model)
 
 
 def main() -> None:

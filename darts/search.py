@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from darts.config import SearchConfig, launch
 from darts.config.python_call import (
     interrupts_as_keyboard_interrupt,
@@ -22,10 +24,11 @@ from darts.config.resumed_run import ResumedRun
 from darts.data_modules import make_data_module
 from darts.reading import JsonObject, read_json_object
 from darts.recipes.commands import resume_command, run_command
-from darts.recipes.python_data import Data, data_settings
+from darts.recipes.python_data import Data, data_settings, model_settings
 from darts.recipes.search import check, search
 from darts.searching.flaws import worthless_result
-from darts.spaces import AnyGenotype, NetworkBase, parse_genotype
+from darts.spaces import AnyGenotype, parse_genotype
+from darts.spaces.module import register
 from darts.tracking import read_metrics
 from darts.training.distributed import Ranks
 
@@ -38,9 +41,11 @@ class SearchRun:
 
     Attributes:
         directory: Its run directory.
+        model: The model whose choices were searched, or None.
     """
 
     directory: Path
+    model: nn.Module | None = None
 
     @property
     def summary(self) -> JsonObject:
@@ -70,8 +75,10 @@ class SearchRun:
         recorded = ResumedRun.load("search", str(self.directory)).recorded_overrides
         return [item for item in recorded if re.match(r"(dataset|task)[.=]", item)]
 
-    def network(self, **sizes: int) -> NetworkBase:
+    def network(self, **sizes: int) -> nn.Module:
         """Return an untrained network of the genotype for the data of the search.
+
+        For a model of your own, it is the model without any ``Choice``.
 
         It reads the data, from which the numbers of classes and channels follow.
 
@@ -79,15 +86,18 @@ class SearchRun:
             **sizes: Sizes of the space, for example ``channels=16, cells=8``; by default those of
                 the supernet.
         """
+        if self.model is not None:
+            register(self.model)
         config = self.config
         space = type(config.space)(**{**vars(config.space), **sizes})
         fitting: dict[str, Any] = {**make_data_module(config, Ranks()).network_sizes(space)}
-        return space.network(self.genotype, **fitting)
+        return space.network(self.genotype, **fitting).plain()
 
 
 def run(
-    data: Data | None = None,
+    model: nn.Module | None = None,
     *,
+    data: Data | None = None,
     out: str | Path | None = None,
     resume: str | Path | SearchRun | None = None,
     overrides: Sequence[str] = (),
@@ -96,10 +106,11 @@ def run(
     """Search for an architecture, as ``python -m darts.search`` does.
 
     Args:
+        model: A model of your own that contains ``darts.Choice``; None for one of the other spaces.
         data: The name of a data set; or PyTorch datasets of images or rows: the training samples,
             or a pair of training and test samples, see ``darts.data.torch_datasets.store``.
         out: The run directory; by default a new one in ``runs/search``.
-        resume: An interrupted search to continue; leave out all other arguments.
+        resume: An interrupted search to continue; leave out all other arguments but ``model``.
         overrides: Configuration keys as on the command line, such as ``["space.channels=8"]``.
         **settings: Configuration keys without a dot, such as ``space="cnn"``, ``method="drnas"``,
             ``epochs=20`` or ``seed=0``.
@@ -108,16 +119,18 @@ def run(
         ConfigError: For a wrong key or value, with the message of the command.
         KeyboardInterrupt: After Ctrl-C; the checkpoint is saved, so the search can be resumed.
     """
+    own = model_settings(model)
     if resume is not None:
         directory = resume.directory if isinstance(resume, SearchRun) else Path(resume)
         with interrupts_as_keyboard_interrupt():
             resume_command("search", directory)
-        return SearchRun(directory)
+        return SearchRun(directory, model)
     directory = run_directory("search", out)
-    arguments = overrides_of({**data_settings(data, settings), **settings}, overrides)
+    given = {**own, **data_settings(data, {**own, **settings}), **settings}
+    arguments = overrides_of(given, overrides)
     with interrupts_as_keyboard_interrupt():
         run_command("search", arguments, directory)
-    return SearchRun(directory)
+    return SearchRun(directory, model)
 
 
 def main() -> None:

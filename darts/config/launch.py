@@ -33,6 +33,7 @@ from darts.config.resumed_run import ResumedRun
 from darts.config.torchrun import rank_and_size
 from darts.escaping import for_terminal
 from darts.reading import one_line
+from darts.spaces.module import allow_import
 from darts.writing import WriteError, is_machine_failure
 
 C = TypeVar("C")
@@ -85,6 +86,8 @@ def _run(job: HydraJob[C, R], given: Sequence[str]) -> None:
     command, existing = job.command, set[Path]()
     try:
         overrides = hydra_overrides(command, given)
+        for target in values_of("space.target", overrides):
+            allow_import(target)
         resumed = _resumed_run(command, overrides)
         if resumed is not None:
             job.recorded = resumed.recorded_overrides

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -81,13 +82,13 @@ def run_directory(command: str, out: str | Path | None) -> Path:
 
 @contextmanager
 def interrupts_as_keyboard_interrupt() -> Iterator[None]:
-    """Raise KeyboardInterrupt where a command would exit after a signal.
+    """Raise KeyboardInterrupt where a command would exit after Ctrl-C.
 
     The checkpoint is saved by then, so the run can be resumed.
     """
     try:
         yield
     except SystemExit as error:
-        if isinstance(error.code, int) and error.code > 128:
+        if error.code == 128 + signal.SIGINT:
             raise KeyboardInterrupt from error
         raise

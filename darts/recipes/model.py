@@ -17,6 +17,7 @@ from darts.data.decode import decode, open_image, to_rgb
 from darts.data.images import MemoryImages
 from darts.recipes.trained import TrainedNetwork
 from darts.spaces import NetworkBase
+from darts.spaces.module import register
 
 Image: TypeAlias = Any
 """A file name, a PIL image, or an array or tensor: uint8 or float from 0 to 1, of shape ``(H, W)``
@@ -127,18 +128,23 @@ class Predictions:
     probabilities: Tensor
 
 
-def load(reference: str | Path, device: str | torch.device = "cpu") -> Model:
+def load(
+    reference: str | Path, device: str | torch.device = "cpu", *, base: nn.Module | None = None
+) -> Model:
     """Load the trained network of a retraining.
 
     Args:
         reference: The run directory of a retraining, or its checkpoint file.
         device: Where to place the network.
+        base: The model of your own whose genotype was trained, see ``darts.Choice``.
 
     Raises:
         ConfigError: If there is no such file.
         CheckpointError: If the file is damaged.
         ValueError: If the network does not classify images.
     """
+    if base is not None:
+        register(base)
     trained = TrainedNetwork.load(str(reference))
     specs = trained.input_specs
     spec = specs[0] if len(specs) == 1 else None

@@ -1,14 +1,16 @@
-"""The argument ``data`` of the Python functions."""
+"""The arguments ``data`` and ``model`` of the Python functions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from torch import nn
 from torch.utils.data import Dataset
 
 from darts.config import ConfigError
 from darts.data.torch_datasets import store
+from darts.spaces.module import register
 
 Data: TypeAlias = "str | Dataset[Any] | tuple[Dataset[Any], Dataset[Any] | None]"
 """Name of a data set; or training samples, or training and test samples."""
@@ -39,3 +41,18 @@ def data_settings(data: Data | None, settings: Mapping[str, object]) -> dict[str
     if stored.name == "csv" and "space" not in settings:
         found["space"] = "mlp"  # the space for rows of numbers
     return found
+
+
+def model_settings(model: nn.Module | None) -> dict[str, object]:
+    """Return the configuration keys of a model of the user's own, which is registered.
+
+    Raises:
+        ConfigError: If the model is no module.
+    """
+    if model is None:
+        return {}
+    if not isinstance(model, nn.Module):
+        raise ConfigError(
+            f"model={model!r}: must be a torch.nn.Module; give a data set as data={model!r}"
+        )
+    return {"space": "module", "space.target": register(model)}

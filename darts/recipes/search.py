@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Hashable, Sequence
+from contextlib import nullcontext
 
 import torch
 
@@ -120,7 +121,8 @@ class Search(Recipe):
         self.objective = objective
         self.benchmark = Benchmark.from_config(config.benchmark, config.space)
         sizes = self.data.network_sizes(config.space)
-        with checkpoint_errors(run.checkpoint):
+        # Without a checkpoint, an error has another cause, for example a model of the user's own.
+        with nullcontext() if run.saved is None else checkpoint_errors(run.checkpoint):
             self.searcher = Searcher(config, objective, self.ranks, sizes, saved=run.saved)
         self.context = self.searcher.context
         self.penalty = Penalty.measured(config.penalty, self.context, self.data, self.ranks.device)

@@ -41,6 +41,10 @@ class NetworkBase(nn.Module):
         self.batch_share: BatchShare = None
         self.auxiliary = None
 
+    def plain(self) -> nn.Module:
+        """Return the network as users get it: itself, or the model of their own in it."""
+        return self
+
     def feature_blocks(self) -> list[nn.Module]:
         """Return the modules, in order, whose outputs are the features of the network.
 

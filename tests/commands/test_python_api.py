@@ -47,7 +47,7 @@ def test_a_program_searches_retrains_loads_and_predicts(
     x, y = images
     train, test = TensorDataset(x[:60], y[:60]), TensorDataset(x[60:], y[60:])
     sizes = ["space.channels=4", "space.cells=1", "loader.batch_size=16", *QUIET]
-    run = darts.search((train, test), space="nas201", epochs=2, out="runs/a", overrides=sizes)
+    run = darts.search(data=(train, test), space="nas201", epochs=2, out="runs/a", overrides=sizes)
     assert run.directory == Path("runs/a")
     assert [row["epoch"] for row in run.history] == [1, 2]
     net = run.network(channels=8, cells=1)
@@ -72,7 +72,7 @@ def test_a_program_searches_retrains_loads_and_predicts(
 
 def test_a_retraining_of_a_search_uses_its_data(tmp_path: Path) -> None:
     run = darts.search(
-        "synthetic", epochs=1, space="nas201", out=tmp_path / "a", overrides=[*TINY, *QUIET]
+        data="synthetic", epochs=1, space="nas201", out=tmp_path / "a", overrides=[*TINY, *QUIET]
     )
     small = ["space.channels=2", "space.cells=1", *QUIET]
     trained = darts.retrain(run, epochs=1, out=tmp_path / "b", overrides=small)
@@ -94,11 +94,12 @@ def test_command_and_function_give_the_same_run_and_resume_each_other(
         tmp_path / "command",
     )
     directory = tmp_path / "function"
-    darts.search("synthetic", out=directory, overrides=keys, **settings)
+    darts.search(data="synthetic", out=directory, overrides=keys, **settings)
     commands.assert_same_run(type(by_command)(directory, None, ""), by_command)
 
     crashed = tmp_path / "crashed"
-    commands.crash(3, lambda: darts.search("synthetic", out=crashed, overrides=keys, **settings))
+    start = {"data": "synthetic", "out": crashed, "overrides": keys, **settings}
+    commands.crash(3, lambda: darts.search(**start))
     resumed = commands.call("search", [f"resume={crashed}"], crashed)
     commands.assert_same_run(resumed, by_command)
 
@@ -166,12 +167,15 @@ def test_find_returns_a_model(
     ("call", "message"),
     [
         (lambda: darts.search(epoch=3), "did you mean 'epochs'"),
-        (lambda: darts.search("digits", epochs=0), "epochs=0: must be >= 1"),
-        (lambda: darts.search("cifar", epochs=1), "did you mean 'cifar10'"),
-        (lambda: darts.search("digits", dataset="svhn"), "data and dataset exclude each other"),
+        (lambda: darts.search(data="digits", epochs=0), "epochs=0: must be >= 1"),
+        (lambda: darts.search(data="cifar", epochs=1), "did you mean 'cifar10'"),
+        (
+            lambda: darts.search(data="digits", dataset="svhn"),
+            "data and dataset exclude each other",
+        ),
         (lambda: darts.search(optimizer={"lr": 1}), r'overrides=\["optimizer\.<key>=<value>"\]'),
         (lambda: darts.search(overrides="epochs=3"), r"must be a list, such as \['epochs=3'\]"),
-        (lambda: darts.search([1, 2]), "list is no map-style dataset|is not a pair"),
+        (lambda: darts.search(data=[1, 2]), "list is no map-style dataset|is not a pair"),
         (lambda: darts.retrain("DARTS_V9", "digits"), "DARTS_V9"),
         (lambda: darts.find("digits", minutes=-1), "minutes=-1"),
     ],
@@ -195,7 +199,7 @@ def test_an_interrupt_can_be_handled_and_the_search_resumed(
     monkeypatch.setattr(loop, "require_finite", interrupt)
     overrides = [*TINY, *QUIET]
     with pytest.raises(KeyboardInterrupt):
-        darts.search("synthetic", space="nas201", epochs=2, out=tmp_path, overrides=overrides)
+        darts.search(data="synthetic", space="nas201", epochs=2, out=tmp_path, overrides=overrides)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     run = darts.search(resume=tmp_path)
     assert [row["epoch"] for row in read_metrics(run.directory / "metrics.jsonl")] == [1, 2]

@@ -1,0 +1,142 @@
+"""The supernet of a model of your own: the model, whose choices mix their candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from darts.spaces.module.genotype import Genotype
+from darts.spaces.module.layout import choices_of, rows_of, with_chosen
+from darts.spaces.network import NetworkBase
+from darts.spaces.supernet import ParameterRows, SupernetBase
+
+
+class Supernet(SupernetBase):
+    """A model with alphas for its choices.
+
+    Args:
+        model: The model; it maps a batch of samples to logits ``(B, classes)``.
+        classes: Number of classes.
+
+    Attributes:
+        model: The model.
+        rows: The choices, see ``Row``.
+
+    Raises:
+        ValueError: If the model contains no ``Choice``, or choices that contradict each other.
+    """
+
+    space = "module"
+
+    def __init__(self, model: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.model, self.classes = model, classes
+        self.rows = rows_of(model)
+        self._choices = choices_of(model)  # a plain dictionary: its modules are those of the model
+        candidates: dict[str, list[tuple[str, ...]]] = {}
+        edges: dict[str, list[tuple[int, int]]] = {}
+        for state, row in enumerate(self.rows):
+            candidates.setdefault(row.group, []).append(row.names)
+            edges.setdefault(row.group, []).append((state, state + 1))
+        self.candidates = {group: tuple(names) for group, names in candidates.items()}
+        self.edges = {group: tuple(pairs) for group, pairs in edges.items()}
+        self.counts = dict.fromkeys(self.candidates, 1)
+        self.shapes = {
+            group: (len(names), len(names[0])) for group, names in self.candidates.items()
+        }
+        self.alphas = self.make_alphas()
+
+    def forward(self, samples: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Return logits; for the mixing weights, see ``SupernetBase.make_mixture``."""
+        mixture = self.make_mixture(weights)
+        for row in self.rows:
+            table, _, active = mixture.of_cell(row.group, 0)
+            columns = None if active is None else active[row.index]
+            for choice in self._choices[row.key]:
+                choice.mix(table[row.index], columns)
+        try:
+            logits: Tensor = self.model(samples)
+        finally:
+            for choices in self._choices.values():
+                for choice in choices:
+                    choice.mix(None)  # the graph of this pass must not outlive it
+        return _checked(logits, samples, self.classes, self.model)
+
+    def operation_rows(self) -> dict[str, list[ParameterRows]]:
+        return {
+            f"{key}.{number}.{name}": [
+                ParameterRows(parameter, 0, len(parameter))
+                for parameter in candidate.parameters()
+                if parameter.ndim > 1
+            ]
+            for key, choices in self._choices.items()
+            for number, choice in enumerate(choices)
+            for name, candidate in choice.candidates.items()
+            if any(parameter.ndim > 1 for parameter in candidate.parameters())
+        }
+
+
+class Network(NetworkBase):
+    """The model of a genotype: each choice is replaced by its chosen candidate.
+
+    Args:
+        genotype: The chosen candidates.
+        model: A new model; it is changed in place.
+        classes: Number of classes.
+
+    Attributes:
+        model: The model without any ``Choice``.
+
+    Raises:
+        ValueError: If the genotype belongs to another model.
+    """
+
+    def __init__(self, genotype: Genotype, model: nn.Module, classes: int) -> None:
+        super().__init__(genotype)
+        choices = choices_of(model)
+        require_keys(genotype, {key: found[0].names for key, found in choices.items()})
+        chosen = {id(choice): name for key, name in genotype.choices for choice in choices[key]}
+        self.model, self.classes = with_chosen(model, chosen), classes
+
+    def forward(
+        self, samples: Tensor, auxiliary: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor | None]:
+        logits = _checked(self.model(samples), samples, self.classes, self.model)
+        return (logits, None) if auxiliary else logits
+
+    def plain(self) -> nn.Module:
+        return self.model
+
+
+def require_keys(genotype: Genotype, names: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse a genotype that does not choose one candidate of each choice.
+
+    Args:
+        genotype: The genotype.
+        names: Names of the candidates by key.
+
+    Raises:
+        ValueError: With the first key or name that does not fit.
+    """
+    chosen = dict(genotype.choices)
+    if unknown := [key for key in chosen if key not in names]:
+        raise ValueError(f"the model has no choice {unknown[0]!r}; it has {', '.join(names)}")
+    for key, allowed in names.items():
+        if key not in chosen:
+            raise ValueError(f"the genotype chooses nothing for {key!r}")
+        if chosen[key] not in allowed:
+            raise ValueError(
+                f"{chosen[key]!r} is not a candidate of {key!r}; choose from {', '.join(allowed)}"
+            )
+
+
+def _checked(logits: object, samples: Tensor, classes: int, model: nn.Module) -> Tensor:
+    """Refuse outputs that are no logits of the classes of the data."""
+    if not isinstance(logits, Tensor) or logits.shape != (len(samples), classes):
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(
+            f"{type(model).__name__} returns {found} for {len(samples)} samples, but the data has "
+            f"{classes} classes; it must return logits ({len(samples)}, {classes})"
+        )
+    return logits

@@ -1,0 +1,90 @@
+"""Models with choices, for tests."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+import darts
+
+
+class Scale(nn.Module):
+    """Multiply by a constant; as a candidate, it has no weights."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * x
+
+
+def convolution(inputs: int, outputs: int, size: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    )
+
+
+class SmallNet(nn.Module):
+    """Two choices of their own, two that share their alphas, and a nested one."""
+
+    def __init__(self, classes: int = 3, in_channels: int = 3) -> None:
+        super().__init__()
+        width = 4
+        self.stem = convolution(in_channels, width, 3)
+        self.first = darts.Choice(
+            {"conv1": convolution(width, width, 1), "conv3": convolution(width, width, 3)}
+        )
+        nested = darts.Choice({"small": Scale(0.1), "large": Scale(1.0), "skip": nn.Identity()})
+        self.second = darts.Choice({"nested": nested, "conv": convolution(width, width, 1)})
+        self.left = darts.Choice({"a": nn.Identity(), "b": Scale(0.5)}, key="shared")
+        self.right = darts.Choice({"a": nn.Identity(), "b": Scale(2.0)}, key="shared")
+        self.classifier = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(self.stem(x))
+        x = self.second(x) + self.second(x)  # the same choice twice
+        x = self.left(x) + self.right(x)
+        return self.classifier(x.mean((2, 3)))
+
+
+class Noisy(nn.Module):
+    """Add noise."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 3 * torch.randn_like(x)
+
+
+class Planted(nn.Module):
+    """Each choice has one candidate that keeps the signal; the others shrink it or add noise."""
+
+    def __init__(self, noisy: bool = False) -> None:
+        super().__init__()
+
+        def weak() -> nn.Module:
+            return Noisy() if noisy else Scale(0.2)
+
+        self.first = darts.Choice({"weak": weak(), "keep": nn.Identity(), "tiny": Scale(0.01)})
+        inner = darts.Choice({"keep": nn.Identity(), "weak": weak()})
+        self.nested = darts.Choice({"weak": weak(), "inner": inner})
+        self.one = darts.Choice({"keep": nn.Identity(), "weak": weak()}, key="shared")
+        self.two = darts.Choice({"keep": nn.Identity(), "weak": weak()}, key="shared")
+        self.classifier = nn.Linear(3 * 8 * 8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.nested(self.first(x.flatten(1)))
+        return self.classifier(self.two(self.one(x)))
+
+
+ANSWER = {"first": "keep", "nested": "inner", "nested.candidates.inner": "keep", "shared": "keep"}
+
+
+def planted_data(count: int = 120) -> tuple[Tensor, Tensor]:
+    """Return images, floats from 0 to 1, whose pixels tell the class."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(count) % 3
+    patterns = torch.rand(3, 3, 8, 8, generator=generator)
+    noise = 0.2 * torch.randn(count, 3, 8, 8, generator=generator)
+    return (patterns[labels] + noise).clamp(0, 1), labels

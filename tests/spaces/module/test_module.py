@@ -1,0 +1,239 @@
+"""The space of a model of one's own."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from own_models import ANSWER, Planted, Scale, SmallNet, planted_data
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+import darts
+from darts.spaces import SearchContext, parse_genotype
+from darts.spaces.module import Genotype, Module, Network, Supernet, register
+from darts.spaces.parameters import Choice as Domain
+
+KEYS = ("first", "second", "second.candidates.nested", "shared")
+QUIET = ["tracking.figures=false", "tracking.tensorboard=false", "loader.batch_size=16"]
+
+
+@pytest.fixture
+def supernet() -> Supernet:
+    torch.manual_seed(0)
+    return Supernet(SmallNet(), 3).double()
+
+
+def test_the_layout_lists_each_key_once(supernet: Supernet) -> None:
+    assert [row.key for row in supernet.rows] == list(KEYS)
+    assert {group: alpha.shape for group, alpha in supernet.alphas.items()} == {
+        "choices2": (3, 2),
+        "choices3": (1, 3),
+    }
+    assert supernet.candidates["choices2"][0] == ("conv1", "conv3")
+    assert not {id(a) for a in supernet.alphas.values()} & {
+        id(w) for w in supernet.weight_parameters()
+    }
+
+
+def by_hand(model: SmallNet, x: Tensor, tables: dict[str, Tensor]) -> Tensor:
+    """Return the logits of a mixture that is written out."""
+    first, second, shared = tables["choices2"].unbind()
+    (nested,) = tables["choices3"].unbind()
+    c = model.first.candidates
+    x = model.stem(x)
+    x = first[0] * c["conv1"](x) + first[1] * c["conv3"](x)
+    y = 0
+    for _ in range(2):
+        inner = (nested[0] * 0.1 + nested[1] * 1.0 + nested[2]) * x
+        y = y + second[0] * inner + second[1] * model.second.candidates["conv"](x)
+    left = shared[0] * y + shared[1] * 0.5 * y
+    right = shared[0] * y + shared[1] * 2.0 * y
+    return model.classifier((left + right).mean((2, 3)))
+
+
+def test_logits_and_gradients_equal_those_of_a_mixture_written_by_hand(supernet: Supernet) -> None:
+    x = torch.randn(5, 3, 8, 8, dtype=torch.float64)
+    y = torch.arange(5) % 3
+    with torch.no_grad():
+        for alpha in supernet.alphas.values():
+            alpha.copy_(torch.randn_like(alpha))
+    parameters = [*supernet.alphas.values(), *supernet.weight_parameters()]
+    model: Any = supernet.model
+    tables = {group: alpha.softmax(-1) for group, alpha in supernet.alphas.items()}
+    expected = by_hand(model, x, tables)
+    actual = supernet(x)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
+    ours = torch.autograd.grad(F.cross_entropy(actual, y), parameters)
+    theirs = torch.autograd.grad(F.cross_entropy(expected, y), parameters)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-9)
+
+
+def test_inactive_candidates_do_not_run(supernet: Supernet) -> None:
+    target = register(SmallNet())
+    space = Module(target=target)
+    genotype = space.random(torch.Generator().manual_seed(0))
+    context = SearchContext.from_supernet(space, supernet)
+    from darts.spaces.mixture import path_mixture
+
+    mixture = path_mixture(
+        space.mask(genotype, context.candidates), supernet.shapes, torch.device("cpu")
+    )
+    ran: list[nn.Module] = []
+    for module in supernet.modules():
+        if isinstance(module, Scale):
+            module.register_forward_hook(lambda module, *_: ran.append(module))
+    x = torch.randn(4, 3, 8, 8, dtype=torch.float64)
+    logits = supernet(x, mixture.with_weights({g: w.double() for g, w in mixture.items()}))
+    network = Network(genotype, copy.deepcopy(supernet.model), 3)
+    torch.testing.assert_close(network(x), logits)
+    assert not any(isinstance(module, darts.Choice) for module in network.modules())
+    chosen = dict(genotype.choices)
+    assert len(ran) == 2 * (chosen["shared"] == "b") + 2 * (
+        chosen["second"] == "nested" and chosen["second.candidates.nested"] != "skip"
+    )
+
+
+def test_conversions_are_inverse() -> None:
+    space = Module(target=register(SmallNet()))
+    generator = torch.Generator().manual_seed(0)
+    assert [parameter.name for parameter in space.parameters()] == list(KEYS)
+    assert space.parameters()[2].domain == Domain(("small", "large", "skip"))
+    genotypes = {space.random(generator) for _ in range(200)}
+    assert len(genotypes) == 2 * 2 * 3 * 2
+    candidates = Supernet(SmallNet(), 3).candidates
+    for genotype in genotypes:
+        assert parse_genotype(genotype.to_json()) == genotype
+        assert space.decode(space.encode(genotype)) == genotype
+        masks = {g: mask.float() for g, mask in space.mask(genotype, candidates).items()}
+        assert space.derive(masks, candidates) == genotype
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("darts_v1", []),
+        ("gdas", ["epochs=80", "arch_optimizer.lr=0.01"]),  # each step runs one candidate
+        ("drnas", ["relaxation.partial=1", "stages=[]", "arch_optimizer.warmup=0"]),
+        ("fair_darts", ["epochs=16"]),
+        ("darts_pt", ["discretize.tune=0"]),
+        ("darts_v2", []),
+        ("oles", ["freezing.window=2"]),
+    ],
+)
+def test_a_search_finds_the_planted_answer(
+    method: str, more: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = TensorDataset(*planted_data())
+    keys = ["epochs=8", "arch_optimizer.lr=0.1", "optimizer.lr=0.05", "dataset.padding=0", *QUIET]
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    planted = Planted(noisy=method in ("gdas", "darts_pt"))
+    run = darts.search(planted, data=(data, data), method=method, seed=1, overrides=[*keys, *more])
+    assert isinstance(run.genotype, Genotype)
+    assert dict(run.genotype.choices) == ANSWER
+
+
+def test_a_model_is_searched_retrained_and_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = TensorDataset(*planted_data())
+    model = SmallNet()
+    run = darts.search(model, data=(data, data), epochs=1, out="a", overrides=QUIET)
+    plain = run.network()
+    assert type(plain) is SmallNet
+    assert not any(isinstance(module, darts.Choice) for module in plain.modules())
+    assert plain(torch.zeros(2, 3, 8, 8)).shape == (2, 3)
+    trained = darts.retrain(run, epochs=2, out="b", overrides=QUIET)
+    predictions = darts.predict(trained.model(), planted_data()[0])
+    assert predictions.probabilities.shape == (120, 3)
+    register(Planted())  # another model does not matter
+    assert darts.load("b", base=SmallNet()).classes == ("0", "1", "2")
+
+
+def test_a_run_directory_cannot_start_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process imports the class only if the user names it on the command line."""
+    monkeypatch.chdir(tmp_path)
+    data = TensorDataset(*planted_data(60))
+    darts.search(SmallNet(), data=(data, data), epochs=1, out="a", overrides=QUIET)
+    call = [sys.executable, "-m", "darts.retrain", "genotype=a", "epochs=1", "dataset=synthetic"]
+    call += ["space=module", "dataset.classes=3", "dataset.samples=96", *QUIET, "hydra.run.dir=b"]
+    folder = str(Path(__file__).parent)
+    environment = {"PYTHONPATH": folder, "PATH": "", "OMP_NUM_THREADS": "1"}
+    named = [*call, "space.target=own_models:SmallNet"]
+    done = subprocess.run(named, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 3), done.stderr  # 3: the result is worthless
+    again = [sys.executable, "-m", "darts.evaluate", "checkpoint=b"]
+    refused = subprocess.run(again, env=environment, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "is not registered in this process" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
+class Wrong(nn.Module):
+    def __init__(self, one: nn.Module, two: nn.Module) -> None:
+        super().__init__()
+        self.choice = darts.Choice({"one": one, "two": two})
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weight * self.choice(x.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (nn.Linear(2, 2), "Linear contains no darts.Choice"),
+        (Wrong(nn.Identity(), nn.Unflatten(1, (3, 64))), r"differ in shape: one \(.*\), two \("),
+        (Wrong(nn.Identity(), nn.LSTM(192, 8)), "two returns tuple, not a tensor"),
+        (Wrong(nn.Identity(), nn.Identity()), r"Wrong returns .* the data has 3 classes"),
+    ],
+)
+def test_models_that_cannot_be_searched_end_in_one_line(
+    model: nn.Module, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = TensorDataset(*planted_data(60))
+    with pytest.raises(ValueError, match=message) as caught:
+        darts.search(model, data=(data, data), epochs=1, overrides=QUIET)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_wrong_choices_and_options_are_refused() -> None:
+    with pytest.raises(ValueError, match="needs at least two candidates, got 1"):
+        darts.Choice({"one": nn.Identity()})
+    with pytest.raises(ValueError, match=r"'a\.b' of a Choice must be an identifier"):
+        darts.Choice({"a.b": nn.Identity(), "c": nn.Identity()})
+    different = nn.ModuleList(
+        darts.Choice({"a": nn.Identity(), name: nn.Identity()}, key="k") for name in "bc"
+    )
+    with pytest.raises(ValueError, match="key 'k' have different candidates: a, b and a, c"):
+        Supernet(different, 3)
+    with pytest.raises(ValueError, match="no partial channels"):
+        darts.search(SmallNet(), data="synthetic", epochs=1, method="pc_darts")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"space": "module", "choices": {}}', "1 to 10,000 choices, not 0"),
+        ('{"space": "module", "choices": {"a": 1}}', "must be a key and a name"),
+        ('{"space": "module"}', "has the entries 'space' and 'choices'"),
+    ],
+)
+def test_damaged_genotypes_are_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_genotype(text)
+    space = Module(target=register(SmallNet()))
+    for choices in ({"first": "conv1"}, {**ANSWER}, dict.fromkeys(KEYS, "conv1")):
+        genotype = Genotype(tuple(choices.items()))
+        with pytest.raises(ValueError, match=r"choice|candidate|chooses"):
+            space.encode(genotype)
