@@ -28,12 +28,12 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("find", "retrain", "search"):  # modules that can be called
+    if name in ("find", "predict", "retrain", "search"):  # modules that can be called
         return importlib.import_module(f"darts.{name}")
     if name == "Choice":
         return importlib.import_module("darts.spaces.module").Choice
-    if name in ("load", "predict"):
-        return getattr(importlib.import_module("darts.recipes.model"), name)
+    if name == "load":
+        return importlib.import_module("darts.recipes.model").load
     raise AttributeError(f"module 'darts' has no attribute {name!r}")
 
 

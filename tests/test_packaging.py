@@ -17,7 +17,7 @@ import darts
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("find", "search", "retrain", "evaluate", "judge", "tune", "compare")
-COMMANDS += ("export", "genotypes", "report")
+COMMANDS += ("export", "genotypes", "predict", "report")
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_every_command_has_a_console_script() -> None:
     for script in scripts:
         name, target = (side.strip() for side in script.split("="))
         module, function = target.split(":")
-        assert name == module.replace(".", "-")
+        assert name == module.removesuffix(".__main__").replace(".", "-")
         assert callable(getattr(__import__(module, fromlist=[function]), function))
         names.add(name)
-    assert names == {f"darts-{command}" for command in COMMANDS}
+    assert names == {"darts", *(f"darts-{command}" for command in COMMANDS)}

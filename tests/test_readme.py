@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from darts import compare, evaluate, export, find, genotypes, judge, report, retrain, search, tune
+from darts import predict as predict_command
 from darts.config import compose
 from darts.spaces import SPACES
 
@@ -21,6 +22,7 @@ CHECKS = {
     "retrain": retrain.check,
     "evaluate": evaluate.check,
     "export": export.check,
+    "predict": predict_command.check,
     "genotypes": genotypes.check,
     "report": report.check,
     "find": find.check,

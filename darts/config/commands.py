@@ -267,6 +267,18 @@ class EvaluateConfig:
 
 
 @dataclass
+class PredictConfig:
+    """``python -m darts.predict``"""
+
+    name: str = "predict"
+    checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
+    input: str = MISSING  # an image file, or a folder with images
+    output: str | None = None  # the table; null: predictions.csv in the run directory
+    device: str = "auto"
+    batch_size: int = number(64, low=1)
+
+
+@dataclass
 class ExportConfig:
     """``python -m darts.export``"""
 

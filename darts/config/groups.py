@@ -26,6 +26,7 @@ COMMANDS: dict[str, type] = {
     "tune": commands.TuneConfig,
     "compare": commands.CompareConfig,
     "evaluate": commands.EvaluateConfig,
+    "predict": commands.PredictConfig,
     "export": commands.ExportConfig,
     "genotypes": commands.GenotypesConfig,
     "report": commands.ReportConfig,

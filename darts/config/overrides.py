@@ -14,7 +14,18 @@ from darts.config.groups import TYPES
 
 # Keys, without the group, whose values may have characters that Hydra's grammar does not accept.
 _GENOTYPE_KEYS = ("genotype", "draw", "validate")
-_FILE_KEYS = ("genotypes", "checkpoint", "resume", "out", "root", "label", "table", "dir")
+_FILE_KEYS = (
+    "genotypes",
+    "checkpoint",
+    "resume",
+    "out",
+    "root",
+    "label",
+    "table",
+    "dir",
+    "input",
+    "output",
+)
 _PATH_KEYS = (*_GENOTYPE_KEYS, *_FILE_KEYS)
 _FLAG_WITH_VALUE = re.compile(
     r"--(cfg|package|config-(path|name|dir)|info|experimental-rerun)|-(c|p|cp|cn|cd|i)"

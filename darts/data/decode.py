@@ -84,11 +84,31 @@ def decode(
             the message names it.
         OSError: If the file is missing or cannot be read.
     """
+    with _naming(path), _open_image(path) as file, _budget.use(file.width * file.height):
+        image = _to_rgb(file)
+        file.close()  # frees its pixels
+        return _to_tensor(image, size, margin, uniform)
+
+
+def read_rgb(path: str) -> Image.Image:
+    """Read one image file at its own size.
+
+    Raises:
+        FileError, OSError: As ``decode``.
+    """
+    with _naming(path), _open_image(path) as file, _budget.use(file.width * file.height):
+        return _to_rgb(file)
+
+
+@contextlib.contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Raise the errors of damaged files with the name of the file.
+
+    Raises:
+        FileError, OSError: As ``decode``.
+    """
     try:
-        with open_image(path) as file, _budget.use(file.width * file.height):
-            image = to_rgb(file)
-            file.close()  # frees its pixels
-            return _to_tensor(image, size, margin, uniform)
+        yield
     except FileError:
         raise
     except Exception as error:  # a damaged file may raise any error
@@ -100,14 +120,14 @@ def decode(
 def image_shape(path: str) -> tuple[int, int] | None:
     """Return width and height of an image file from its header; None if it cannot be read."""
     try:
-        with open_image(path) as file:
+        with _open_image(path) as file:
             return file.width, file.height
     except Exception:  # a damaged file may raise any error; decoding it explains the problem
         return None
 
 
 @contextlib.contextmanager
-def open_image(path: StrPath) -> Iterator[Image.Image]:
+def _open_image(path: StrPath) -> Iterator[Image.Image]:
     """Open an image without decoding its pixels."""
     from PIL import Image, UnidentifiedImageError
 
@@ -126,7 +146,7 @@ def open_image(path: StrPath) -> Iterator[Image.Image]:
         yield file
 
 
-def to_rgb(file: Image.Image) -> Image.Image:
+def _to_rgb(file: Image.Image) -> Image.Image:
     # Convert palettes with transparency in two steps: in one step Pillow warns.
     has_alpha = file.mode == "P" and "transparency" in file.info
     return file.convert("RGBA").convert("RGB") if has_alpha else file.convert("RGB")

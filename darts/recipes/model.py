@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.data.decode import decode, open_image, to_rgb
+from darts.data.decode import decode, read_rgb
 from darts.data.images import MemoryImages
 from darts.recipes.trained import TrainedNetwork
 from darts.spaces import NetworkBase
@@ -72,8 +72,7 @@ class Preprocessing:
         from PIL import Image as pillow
 
         if isinstance(image, str | Path):
-            with open_image(image) as file:
-                return self._pixels(to_rgb(file))
+            return self._pixels(read_rgb(str(image)))
         if isinstance(image, pillow.Image):
             image = np.array(image.convert("L" if self.shape[0] == 1 else "RGB"))
         is_tensor = isinstance(image, Tensor)

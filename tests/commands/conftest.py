@@ -20,7 +20,19 @@ import torch
 from torch import Tensor
 
 import darts.recipes.search as search_recipe
-from darts import compare, evaluate, export, find, genotypes, judge, report, retrain, search, tune
+from darts import (
+    compare,
+    evaluate,
+    export,
+    find,
+    genotypes,
+    judge,
+    predict,
+    report,
+    retrain,
+    search,
+    tune,
+)
 from darts.config import launch
 from darts.reading import read_json
 from darts.tracking import read_metrics
@@ -31,6 +43,7 @@ ENTRY_POINTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "retrain": (retrain.check, retrain.retrain),
     "evaluate": (evaluate.check, evaluate.evaluate),
     "export": (export.check, export.export),
+    "predict": (predict.check, predict.predict),
     "genotypes": (genotypes.check, genotypes.genotypes),
     "report": (report.check, report.report),
     "find": (find.check, find.find),

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from darts import compare, evaluate, export, genotypes, report, retrain, search
+from darts import compare, evaluate, export, genotypes, predict, report, retrain, search
 from darts.config import launch
 
 COMMANDS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "search": (search.check, search.search),
     "retrain": (retrain.check, retrain.retrain),
     "export": (export.check, export.export),
+    "predict": (predict.check, predict.predict),
     "evaluate": (evaluate.check, evaluate.evaluate),
     "compare": (compare.check, compare.compare),
     "genotypes": (genotypes.check, genotypes.genotypes),

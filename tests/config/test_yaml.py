@@ -23,6 +23,7 @@ REQUIRED = {
     "retrain": ["genotype=DARTS_V2"],
     "evaluate": ["checkpoint=x"],
     "export": ["checkpoint=x"],
+    "predict": ["checkpoint=x", "input=x"],
 }
 FILES = sorted(file.relative_to(CONF).as_posix() for file in CONF.rglob("*.yaml"))
 # Composing takes time: one file per folder, and all of them in the slow tests.

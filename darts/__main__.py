@@ -1,0 +1,62 @@
+"""All commands behind one name: ``python -m darts search``, or ``darts search`` if installed."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import darts
+
+COMMANDS = {
+    "find": "find the best network for a data set within a time budget",
+    "search": "search for an architecture",
+    "retrain": "train the network of a genotype from scratch",
+    "evaluate": "score a trained network",
+    "predict": "classify images with a trained network",
+    "export": "write a trained network as ONNX or as a PyTorch program",
+    "report": "write an HTML page about runs",
+    "judge": "rank architectures cheaply",
+    "tune": "optimize architectures and hyperparameters together",
+    "compare": "compare search methods",
+    "genotypes": "list, draw and compare genotypes",
+}
+
+
+def usage() -> str:
+    """Return the help text."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: darts COMMAND [key=value ...]",
+            "       darts --version",
+            "",
+            *lines,
+            "",
+            "darts COMMAND --help lists the keys of a command.",
+        ]
+    )
+
+
+def main() -> None:
+    """Run the command that the first argument names.
+
+    Raises:
+        SystemExit: With code 2 after one line for an unknown command.
+    """
+    given = sys.argv[1:2]
+    if given in (["--version"], ["-V"]):
+        print(f"darts-nas {darts.__version__}")
+    elif given in ([], ["--help"], ["-h"], ["help"]):
+        print(usage())
+    elif given[0] in COMMANDS:
+        sys.argv = [f"darts.{given[0]}", *sys.argv[2:]]
+        importlib.import_module(f"darts.{given[0]}").main()
+    else:
+        names = ", ".join(COMMANDS)
+        print(f"darts: unknown command {given[0]!r}; choose from {names}", file=sys.stderr)
+        raise SystemExit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""The command ``darts``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+import darts
+from darts.__main__ import COMMANDS, main
+from darts.config import COMMANDS as CONFIGURED
+
+
+def call(monkeypatch: pytest.MonkeyPatch, arguments: Sequence[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["darts", *arguments])
+    main()
+
+
+def test_every_command_is_listed_with_its_purpose(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert set(COMMANDS) == set(CONFIGURED)
+    for arguments in ([], ["--help"], ["-h"], ["help"]):
+        call(monkeypatch, arguments)
+        out = capsys.readouterr().out
+        assert all(f"  {name} " in out and text in out for name, text in COMMANDS.items())
+
+
+def test_the_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    call(monkeypatch, ["--version"])
+    assert capsys.readouterr().out == f"darts-nas {darts.__version__}\n"
+
+
+def test_an_unknown_command_ends_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        call(monkeypatch, ["serch", "epochs=1"])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("darts: unknown command 'serch'; choose from find, search")
+    assert len(error.splitlines()) == 1
+
+
+def test_a_command_gets_the_other_arguments(tmp_path: Path) -> None:
+    words = ["genotypes", "validate=DARTS_V2"]
+    ours, module = (
+        subprocess.run(
+            [sys.executable, "-m", *start, *words[1:]],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for start in (["darts", words[0]], [f"darts.{words[0]}"])
+    )
+    assert ours == module
+    assert "DARTS_V2" in ours
