@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_search import IMAGE, small_space
+from tiny_search import BUILT_IN, IMAGE, small_space
 
 from darts.spaces import SPACES, parse_genotype, space_of
 
 SPACES_WITHOUT_CNN = [
-    name for name in SPACES if name != "cnn" and "images" in SPACES[name].data_kinds
+    name for name in BUILT_IN if name != "cnn" and "images" in SPACES[name].data_kinds
 ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_search import context_and_supernet, make_batch, make_searcher
+from tiny_search import BUILT_IN, context_and_supernet, make_batch, make_searcher
 from torch import Tensor, nn
 
 from darts.methods.relaxation import RELAXATIONS
@@ -55,7 +55,7 @@ SIZES: dict[str, list[dict[str, Any]]] = {
     ("name", "options"),
     [
         (name, options)
-        for name in SPACES
+        for name in BUILT_IN
         if "images" in SPACES[name].data_kinds  # text spaces count per token, see their tests
         for options in SIZES.get(name, [{}])
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tiny_search import BUILT_IN
 
 from darts.spaces import SPACES, NetworkBase, macro, nas201
 from darts.spaces.deriving import best_columns, best_operations, edge_mask, first_argmax, mask_row
@@ -44,7 +45,7 @@ def test_the_only_cell_need_not_be_named() -> None:
     assert nas201.Genotype.from_index(0).same_as(genotype) is False
 
 
-@pytest.mark.parametrize("name", [n for n in SPACES if "images" in SPACES[n].data_kinds])
+@pytest.mark.parametrize("name", [n for n in BUILT_IN if "images" in SPACES[n].data_kinds])
 def test_networks_share_their_base(name: str) -> None:
     space = SPACES[name]()
     genotype = space.random(torch.Generator().manual_seed(0))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_search import BUILT_IN
 
 from darts.spaces import SPACES, cnn, macro, nas201
 from darts.spaces.cnn.candidates import CANDIDATE_SETS
@@ -15,7 +16,7 @@ from darts.spaces.genotype import Genotype
 from darts.spaces.parameters import Parameters, point_key
 
 TEST_SPACES: dict[str, Any] = {
-    **{name: SPACES[name]() for name in SPACES},
+    **{name: SPACES[name]() for name in BUILT_IN},
     **{f"cnn-{name}": cnn.Cnn(candidates=name) for name in CANDIDATE_SETS},
     "macro-small": macro.Macro(cells=2),
 }

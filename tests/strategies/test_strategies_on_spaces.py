@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_search import BUILT_IN
 
 from darts.spaces import SPACES, macro, mlp
 from darts.spaces.parameters import Parameters, point_key
@@ -39,7 +40,7 @@ def propose_many(sampler: ProposalSampler, count: int, seed: int) -> list[Observ
     return history
 
 
-@pytest.mark.parametrize("space_name", SPACES)
+@pytest.mark.parametrize("space_name", BUILT_IN)
 @pytest.mark.parametrize("name", ["random", "greedy", "evolution"])
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=4, deadline=None)
@@ -52,7 +53,7 @@ def test_proposals_are_valid_genotypes(space_name: str, name: str, seed: int) ->
         assert space.encode(space.decode(observation.point)) == observation.point
 
 
-@pytest.mark.parametrize("space_name", SPACES)
+@pytest.mark.parametrize("space_name", BUILT_IN)
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=20, deadline=None)
 def test_single_parameter_changes_reach_any_genotype(space_name: str, seed: int) -> None:
@@ -92,7 +93,7 @@ def test_a_grid_contains_every_genotype_once(space_name: str) -> None:
     assert len(genotypes) == len(set(genotypes)) == parameters.size(2)
 
 
-@pytest.mark.parametrize("space_name", SPACES)
+@pytest.mark.parametrize("space_name", BUILT_IN)
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=20, deadline=None)
 def test_encode_and_decode_are_inverse(space_name: str, seed: int) -> None:
