@@ -6,6 +6,7 @@ import importlib
 import sys
 
 import darts
+from darts.key_help import key_help
 
 COMMANDS = {
     "find": "find the best network for a data set within a time budget",
@@ -33,7 +34,7 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "darts COMMAND --help lists the keys of a command.",
+            "darts COMMAND --help lists the first keys of a command, --help-all every key.",
         ]
     )
 
@@ -49,8 +50,11 @@ def main() -> None:
         print(f"darts-nas {darts.__version__}")
     elif given in ([], ["--help"], ["-h"], ["help"]):
         print(usage())
+    elif given[0] in COMMANDS and sys.argv[2:3] in (["--help"], ["-h"], ["help"]):
+        print(key_help(given[0], COMMANDS[given[0]]))
     elif given[0] in COMMANDS:
-        sys.argv = [f"darts.{given[0]}", *sys.argv[2:]]
+        others = ["--help" if word == "--help-all" else word for word in sys.argv[2:]]
+        sys.argv = [f"darts.{given[0]}", *others]
         importlib.import_module(f"darts.{given[0]}").main()
     else:
         names = ", ".join(COMMANDS)

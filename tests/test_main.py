@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,9 @@ import pytest
 import darts
 from darts.__main__ import COMMANDS, main
 from darts.config import COMMANDS as CONFIGURED
+from darts.config import group_options
+from darts.config.hydra_adapter import known_keys
+from darts.key_help import SECTIONS
 
 
 def call(monkeypatch: pytest.MonkeyPatch, arguments: Sequence[str]) -> None:
@@ -59,3 +63,40 @@ def test_a_command_gets_the_other_arguments(tmp_path: Path) -> None:
     )
     assert ours == module
     assert "DARTS_V2" in ours
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_names_keys_that_exist(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = set(known_keys(command)) | set(known_keys("search")) | {"hydra.run.dir"}
+    for _, keys in SECTIONS[command]:
+        for words, _ in keys:
+            for word in words.split(" "):
+                key, equals, _ = word.partition("=")
+                if not equals or key.startswith(("parameters.", "high:", "log:")):
+                    continue
+                assert key in known or key == "dataset.root", key
+    call(monkeypatch, [command, "--help"])
+    out = capsys.readouterr().out
+    assert "{" not in re.sub(r"\{(low|space): .*?\}", "", out)
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert f"darts {command} --help-all" in out
+
+
+def test_the_help_lists_all_options(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(monkeypatch, ["search", "--help"])
+    words = set(re.split(r"[\s,]+", capsys.readouterr().out))
+    for group in ("method", "space", "dataset", "experiment/search"):
+        assert set(group_options(group)) <= words
+
+
+def test_the_help_imports_no_heavy_library() -> None:
+    code = (
+        "import sys; sys.argv = ['darts', 'search', '--help']\n"
+        "from darts.__main__ import main; main()\n"
+        "assert not {'torch', 'hydra', 'numpy'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
