@@ -20,7 +20,7 @@ from darts.config.python_call import (
     run_directory,
 )
 from darts.reading import JsonObject, read_json_object
-from darts.recipes.commands import resume_command, run_command
+from darts.recipes.commands import merge_overrides, resume_command, run_command
 from darts.recipes.model import Model, load
 from darts.recipes.python_data import Data, data_settings, model_settings
 from darts.recipes.retrain import check, retrain
@@ -74,7 +74,7 @@ def run(
 
     Args:
         genotype: A genotype; the name of a published one, its text, a JSON file or the directory of
-            a search; or a ``SearchRun``, whose data set is the default.
+            a search; or a ``SearchRun``, whose data set and recommended values are the defaults.
         model: The model of your own to which the genotype belongs; a ``SearchRun`` knows it.
         data, out, overrides: As for ``darts.search``; by default, ``out`` is in ``runs/retrain``.
         resume: An interrupted retraining to continue; leave out all other arguments.
@@ -94,16 +94,18 @@ def run(
             resume_command("retrain", directory)
         return RetrainRun(directory, model)
     directory = run_directory("retrain", out)
+    recommended: list[str] = []
     given = {**own, **data_settings(data, {**own, **settings}), **settings}
     if isinstance(genotype, SearchRun):
         if data is None and "dataset" not in settings:
-            overrides = [*genotype.data_overrides, *overrides]
+            recommended = genotype.retrain_overrides()
         genotype = genotype.genotype
     if genotype is not None:
         _, found = find_genotype(str(genotype))
         given |= {"genotype": str(genotype), "space": settings.get("space", found.space)}
     with interrupts_as_keyboard_interrupt():
-        run_command("retrain", overrides_of(given, overrides), directory)
+        arguments = merge_overrides([*recommended, *overrides_of(given, overrides)])
+        run_command("retrain", arguments, directory)
     return RetrainRun(directory, model)
 
 

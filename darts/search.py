@@ -5,7 +5,7 @@ In Python, ``darts.search(...)`` is the function ``run`` of this module.
 
 from __future__ import annotations
 
-import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from darts.config import SearchConfig, launch
+from darts.config.overrides import hydra_overrides
 from darts.config.python_call import (
     interrupts_as_keyboard_interrupt,
     make_callable,
@@ -24,7 +25,9 @@ from darts.config.resumed_run import ResumedRun
 from darts.data_modules import make_data_module
 from darts.reading import JsonObject, read_json_object
 from darts.recipes.commands import resume_command, run_command
+from darts.recipes.facts import DataFacts
 from darts.recipes.python_data import Data, data_settings, model_settings
+from darts.recipes.retrain_command import retrain_command
 from darts.recipes.search import check, search
 from darts.searching.flaws import worthless_result
 from darts.spaces import AnyGenotype, parse_genotype
@@ -69,11 +72,21 @@ class SearchRun:
         assert isinstance(config, SearchConfig)
         return config
 
-    @property
-    def data_overrides(self) -> list[str]:
-        """The overrides of the search that select its data set and task."""
+    def retrain_overrides(self) -> list[str]:
+        """Return the overrides of the retraining that the search recommends.
+
+        They are those of the command that it prints. They select its data set, and on your own
+        data also the values that follow from the data, which is read for that.
+        """
+        if self.model is not None:
+            register(self.model)
+        config = self.config
         recorded = ResumedRun.load("search", str(self.directory)).recorded_overrides
-        return [item for item in recorded if re.match(r"(dataset|task)[.=]", item)]
+        data = make_data_module(config, Ranks())
+        data.search_loaders()
+        facts = DataFacts.read(config, data)
+        words = shlex.split(retrain_command(self.directory, recorded, config, facts))
+        return [word for word in words[3:] if not word.startswith("genotype=")]
 
     def network(self, **sizes: int) -> nn.Module:
         """Return an untrained network of the genotype for the data of the search.
@@ -127,7 +140,7 @@ def run(
         return SearchRun(directory, model)
     directory = run_directory("search", out)
     given = {**own, **data_settings(data, {**own, **settings}), **settings}
-    arguments = overrides_of(given, overrides)
+    arguments = hydra_overrides("search", overrides_of(given, overrides))
     with interrupts_as_keyboard_interrupt():
         run_command("search", arguments, directory)
     return SearchRun(directory, model)

@@ -63,6 +63,8 @@ class DataFacts:
         if not data.subsets:
             data.retrain_loaders()  # sets the subsets
         kind, subsets = data_kind(config), list(data.subsets.values())
+        if isinstance(config, SearchConfig) and config.train_portion == 1:
+            subsets = subsets[:1]  # both subsets are the whole training split
         total = int(subsets[0][-1]) if kind == "text" else sum(map(len, subsets))
         has_split = data.held_out_loader("valid", {}) is not None
         share = 0.0 if has_split else validation_share(total)

@@ -70,13 +70,18 @@ def test_a_program_searches_retrains_loads_and_predicts(
     assert accuracy > 0.9
 
 
-def test_a_retraining_of_a_search_uses_its_data(tmp_path: Path) -> None:
+def test_a_retraining_of_a_search_uses_its_data(
+    commands: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = darts.search(
         data="synthetic", epochs=1, space="nas201", out=tmp_path / "a", overrides=[*TINY, *QUIET]
     )
     small = ["space.channels=2", "space.cells=1", *QUIET]
     trained = darts.retrain(run, epochs=1, out=tmp_path / "b", overrides=small)
     assert trained.summary["genotype"] == str(run.genotype)
+    assert trained.summary["epochs"] == 1
+    printed = commands.printed_arguments(capsys.readouterr().out, "retrain")
+    assert run.retrain_overrides() == [w for w in printed if not w.startswith("genotype=")]
     assert trained.model().transform.shape == (3, 8, 8)
 
 
