@@ -27,6 +27,12 @@ __all__ = ["Choice", "__version__", "find", "load", "predict", "retrain", "searc
 __version__ = "0.1.0"
 
 
+_COMMANDS = (
+    *("compare", "evaluate", "export", "find", "genotypes", "judge", "predict"),
+    *("report", "retrain", "search", "tune"),
+)
+
+
 def __getattr__(name: str) -> Any:
     if name in ("find", "predict", "retrain", "search"):  # modules that can be called
         return importlib.import_module(f"darts.{name}")
@@ -47,7 +53,8 @@ def _end_silently_while_importing() -> None:
     The command itself then handles Ctrl-C, see ``darts.config.launch``.
     """
     by_module = sys.argv[:1] == ["-m"] and any(a.startswith("darts.") for a in sys.orig_argv)
-    by_script = os.path.basename(sys.argv[0] if sys.argv else "").startswith("darts-")
+    script = os.path.basename(sys.argv[0] if sys.argv else "")
+    by_script = script == "darts" or script in {f"darts-{name}" for name in _COMMANDS}
     if (by_module or by_script) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 

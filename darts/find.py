@@ -32,6 +32,7 @@ from darts.config.python_call import (
     interrupts_as_keyboard_interrupt,
     make_callable,
     overrides_of,
+    resume_directory,
     run_directory,
 )
 from darts.config.resumed_run import ResumedRun
@@ -51,7 +52,7 @@ from darts.judging.benchmark import Benchmark
 from darts.reading import JsonObject, read_json_object
 from darts.recipes.facts import DataFacts
 from darts.recipes.model import Model, load
-from darts.recipes.python_data import Data, data_settings
+from darts.recipes.python_data import Data, data_settings, refuse_other_arguments
 from darts.recipes.rules import max_epochs
 from darts.tracking import Console, format_duration, print_lines, print_summary
 from darts.training.interrupt import Interrupt, Interrupted
@@ -266,12 +267,14 @@ def run(
         KeyboardInterrupt: After Ctrl-C; the state is saved, so the run can be resumed.
     """
     budget = {} if minutes is None else {"budget.minutes": minutes}
-    arguments = overrides_of({**data_settings(data, settings), **budget, **settings}, overrides)
     if resume is None:
+        found = data_settings(data, settings, chooses_space=True)
+        arguments = overrides_of({**found, **budget, **settings}, overrides)
         directory = run_directory("find", out)
         config: FindConfig = compose("find", arguments)
     else:
-        directory = resume.directory if isinstance(resume, FindRun) else Path(resume)
+        refuse_other_arguments(resume, data, out, overrides, settings)
+        directory = run_directory("find", resume_directory(resume))
         saved = ResumedRun.load("find", str(directory))
         assert isinstance(saved.config, FindConfig)
         config = dataclasses.replace(saved.config, resume=str(saved.directory))

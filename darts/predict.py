@@ -14,6 +14,7 @@ from pathlib import Path
 from darts.config import ConfigError, Invocation, PredictConfig, launch
 from darts.config.python_call import make_callable
 from darts.data.decode import SUFFIXES
+from darts.escaping import for_csv
 from darts.reading import JsonObject
 from darts.recipes.model import Predictions, load
 from darts.recipes.model import predict as predict_images
@@ -80,11 +81,13 @@ def _table(images: Sequence[Path], results: Sequence[Predictions], classes: Sequ
     """Return CSV: file, predicted class, and the probability of each class."""
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["file", "class", *(f"probability of {name}" for name in classes)])
+    columns = (for_csv(f"probability of {name}") for name in classes)
+    writer.writerow(["file", "class", *columns])
     names = [name for result in results for name in result.classes]
     rows = [row for result in results for row in result.probabilities.tolist()]
     for file, name, row in zip(images, names, rows, strict=True):
-        writer.writerow([file, name, *(f"{probability:.6f}" for probability in row)])
+        numbers = (f"{probability:.6f}" for probability in row)
+        writer.writerow([for_csv(str(file)), for_csv(name), *numbers])
     return text.getvalue()
 
 

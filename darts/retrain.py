@@ -12,22 +12,24 @@ from typing import Any
 
 from torch import nn
 
-from darts.config import launch
+from darts.config import ConfigError, launch
 from darts.config.python_call import (
     interrupts_as_keyboard_interrupt,
     make_callable,
     overrides_of,
+    resume_directory,
     run_directory,
 )
 from darts.reading import JsonObject, read_json_object
 from darts.recipes.commands import merge_overrides, resume_command, run_command
 from darts.recipes.model import Model, load
-from darts.recipes.python_data import Data, data_settings, model_settings
+from darts.recipes.python_data import Data, data_settings, model_settings, refuse_other_arguments
 from darts.recipes.retrain import check, retrain
 from darts.search import SearchRun
 from darts.searching.flaws import worthless_result
 from darts.spaces import AnyGenotype
 from darts.spaces.lookup import find_genotype
+from darts.spaces.module import passed
 from darts.tracking import read_metrics
 
 __all__ = ["RetrainRun", "check", "main", "retrain", "run"]
@@ -89,8 +91,9 @@ def run(
         model = genotype.model
     own = model_settings(model)
     if resume is not None:
-        directory = resume.directory if isinstance(resume, RetrainRun) else Path(resume)
-        with interrupts_as_keyboard_interrupt():
+        refuse_other_arguments(resume, genotype, data, out, overrides, settings)
+        directory = run_directory("retrain", resume_directory(resume))
+        with interrupts_as_keyboard_interrupt(), passed(model):
             resume_command("retrain", directory)
         return RetrainRun(directory, model)
     directory = run_directory("retrain", out)
@@ -101,9 +104,12 @@ def run(
             recommended = genotype.retrain_overrides()
         genotype = genotype.genotype
     if genotype is not None:
-        _, found = find_genotype(str(genotype))
+        try:
+            _, found = find_genotype(str(genotype))
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
         given |= {"genotype": str(genotype), "space": settings.get("space", found.space)}
-    with interrupts_as_keyboard_interrupt():
+    with interrupts_as_keyboard_interrupt(), passed(model):
         arguments = merge_overrides([*recommended, *overrides_of(given, overrides)])
         run_command("retrain", arguments, directory)
     return RetrainRun(directory, model)

@@ -19,6 +19,7 @@ from darts.config.python_call import (
     interrupts_as_keyboard_interrupt,
     make_callable,
     overrides_of,
+    resume_directory,
     run_directory,
 )
 from darts.config.resumed_run import ResumedRun
@@ -26,12 +27,12 @@ from darts.data_modules import make_data_module
 from darts.reading import JsonObject, read_json_object
 from darts.recipes.commands import resume_command, run_command
 from darts.recipes.facts import DataFacts
-from darts.recipes.python_data import Data, data_settings, model_settings
+from darts.recipes.python_data import Data, data_settings, model_settings, refuse_other_arguments
 from darts.recipes.retrain_command import retrain_command
 from darts.recipes.search import check, search
 from darts.searching.flaws import worthless_result
 from darts.spaces import AnyGenotype, parse_genotype
-from darts.spaces.module import register
+from darts.spaces.module import passed
 from darts.tracking import read_metrics
 from darts.training.distributed import Ranks
 
@@ -78,8 +79,6 @@ class SearchRun:
         They are those of the command that it prints. They select its data set, and on your own
         data also the values that follow from the data, which is read for that.
         """
-        if self.model is not None:
-            register(self.model)
         config = self.config
         recorded = ResumedRun.load("search", str(self.directory)).recorded_overrides
         data = make_data_module(config, Ranks())
@@ -99,12 +98,11 @@ class SearchRun:
             **sizes: Sizes of the space, for example ``channels=16, cells=8``; by default those of
                 the supernet.
         """
-        if self.model is not None:
-            register(self.model)
         config = self.config
         space = type(config.space)(**{**vars(config.space), **sizes})
         fitting: dict[str, Any] = {**make_data_module(config, Ranks()).network_sizes(space)}
-        return space.network(self.genotype, **fitting).plain()
+        with passed(self.model):
+            return space.network(self.genotype, **fitting).plain()
 
 
 def run(
@@ -134,14 +132,15 @@ def run(
     """
     own = model_settings(model)
     if resume is not None:
-        directory = resume.directory if isinstance(resume, SearchRun) else Path(resume)
-        with interrupts_as_keyboard_interrupt():
+        refuse_other_arguments(resume, data, out, overrides, settings)
+        directory = run_directory("search", resume_directory(resume))
+        with interrupts_as_keyboard_interrupt(), passed(model):
             resume_command("search", directory)
         return SearchRun(directory, model)
     directory = run_directory("search", out)
     given = {**own, **data_settings(data, {**own, **settings}), **settings}
     arguments = hydra_overrides("search", overrides_of(given, overrides))
-    with interrupts_as_keyboard_interrupt():
+    with interrupts_as_keyboard_interrupt(), passed(model):
         run_command("search", arguments, directory)
     return SearchRun(directory, model)
 

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import torch
 
-from darts.config import require_plain_overrides
+from darts.config import ConfigError, require_plain_overrides
 from darts.reading import JsonObject, open_regular, read_json
 from darts.training.device import round_robin_gpu
 from darts.training.run import DIVERGED
@@ -80,6 +80,10 @@ class RunLauncher:
             RunStopped: If ``stop`` was called.
         """
         require_plain_overrides(command, overrides)
+        # They may come from the directory of a comparison. The new process would take the key as
+        # given by its user, and import what it names.
+        if any(override.lstrip("+").startswith("space.target") for override in overrides):
+            raise ConfigError("space.target: a comparison cannot use models of your own")
         with self._exclusive(directory) as lock_file:
             if not is_complete(directory):
                 self._run(command, directory, overrides, lock_file)

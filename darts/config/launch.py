@@ -41,6 +41,8 @@ R = TypeVar("R")
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _ERROR_DELAY = 10.0  # seconds
+_PASSES_KEYS_ON = ("compare", "find", "judge", "tune")
+_LOADS_NETWORKS = ("evaluate", "export", "predict")
 
 
 def launch(
@@ -86,8 +88,7 @@ def _run(job: HydraJob[C, R], given: Sequence[str]) -> None:
     command, existing = job.command, set[Path]()
     try:
         overrides = hydra_overrides(command, given)
-        for target in values_of("space.target", overrides):
-            allow_import(target)
+        overrides = _allow_own_models(command, given, overrides)
         resumed = _resumed_run(command, overrides)
         if resumed is not None:
             job.recorded = resumed.recorded_overrides
@@ -118,6 +119,26 @@ def _run(job: HydraJob[C, R], given: Sequence[str]) -> None:
         _exit(command, one_line(error) if isinstance(error, OSError) else str(error))
     finally:
         _remove_empty(job.directories, existing)
+
+
+def _allow_own_models(command: str, given: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """Allow the import of the models that the user names; return the other overrides.
+
+    Commands that load a trained network have no key ``space``, so its target is no override there.
+
+    Raises:
+        ConfigError: If the command passes the key to processes of its own.
+    """
+    key = "space.target="
+    if command in _PASSES_KEYS_ON and any(word.startswith(key) for word in given):
+        raise ConfigError(
+            f"space.target: darts.{command} starts processes that cannot build a model of your own"
+        )
+    for target in values_of("space.target", overrides):
+        allow_import(target)
+    if command not in _LOADS_NETWORKS:
+        return list(overrides)
+    return [override for override in overrides if not override.startswith(key)]
 
 
 def _report_worthless(command: str, reasons: Sequence[str | None]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
+import numbers
 import re
 import signal
 import sys
@@ -35,6 +37,7 @@ def make_callable(name: str, function: Callable[..., Any]) -> None:
         __call__ = staticmethod(function)
 
     sys.modules[name].__class__ = CallableModule
+    vars(sys.modules[name])["__signature__"] = inspect.signature(function)
 
 
 def overrides_of(settings: Mapping[str, object], overrides: Sequence[str] = ()) -> list[str]:
@@ -49,6 +52,10 @@ def overrides_of(settings: Mapping[str, object], overrides: Sequence[str] = ()) 
     """
     if isinstance(overrides, str):
         raise ConfigError(f"overrides={overrides!r}: must be a list, such as [{overrides!r}]")
+    if any(item.startswith("resume=") for item in overrides) or settings.get("dry_run"):
+        raise ConfigError(
+            "overrides: resume= and dry_run= belong to the command; use the argument resume"
+        )
     return [*(f"{key}={_text(key, value)}" for key, value in settings.items()), *overrides]
 
 
@@ -58,8 +65,8 @@ def _text(key: str, value: object) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int | float):
-        return repr(value)
+    if isinstance(value, numbers.Real):  # also NumPy's
+        return repr(int(value) if isinstance(value, numbers.Integral) else float(value))
     if isinstance(value, str | Path):
         text = str(value)
         return text if re.fullmatch(r"[A-Za-z_/][\w./-]*", text) else quoted(text)
@@ -72,12 +79,25 @@ def _text(key: str, value: object) -> str:
 
 
 def run_directory(command: str, out: str | Path | None) -> Path:
-    """Return the directory of a new run: ``out``, or a free one named after the time."""
+    """Return the absolute directory of a run: ``out``, or a free one named after the time."""
     if out is not None:
-        return Path(out)
+        return Path(out).absolute()
     base = Path("runs") / command / time.strftime("%Y-%m-%d_%H-%M-%S")
     candidates = (base.with_name(f"{base.name}_{number}") for number in itertools.count(2))
-    return next(path for path in itertools.chain([base], candidates) if not path.exists())
+    paths = itertools.chain([base], candidates)
+    return next(path for path in paths if not path.exists()).absolute()
+
+
+def resume_directory(resume: object) -> str | Path:
+    """Return the directory that the argument ``resume`` names: itself, or that of a run.
+
+    Raises:
+        ConfigError: If it is neither.
+    """
+    directory = getattr(resume, "directory", resume)
+    if not isinstance(directory, str | Path):
+        raise ConfigError(f"resume={resume!r}: must be a run or its directory")
+    return directory
 
 
 @contextmanager

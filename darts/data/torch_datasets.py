@@ -89,10 +89,10 @@ def _read(dataset: Dataset[Any], split: str) -> tuple[Tensor, Tensor]:
     samples, labels = [], []
     for index in range(len(dataset)):
         place = f"data: sample {index} of {split}"
-        try:
-            sample, label = dataset[index]
-        except (TypeError, ValueError):
-            raise ValueError(f"{place} is not a pair (sample, label)") from None
+        entry = dataset[index]
+        if not isinstance(entry, tuple | list) or len(entry) != 2:
+            raise ValueError(f"{place} is not a pair (sample, label)")
+        sample, label = entry
         samples.append(_sample(sample, place))
         labels.append(_label(label, place))
         if samples[-1].shape != samples[0].shape:
@@ -110,19 +110,24 @@ def _sample(sample: object, place: str) -> Tensor:
     if isinstance(sample, Tensor):
         values = sample.detach().cpu()
     else:
-        values = torch.from_numpy(np.array(sample))
+        if hasattr(sample, "mode") and hasattr(sample, "convert"):  # a PIL image
+            sample = sample.convert("L" if sample.mode in ("1", "L") else "RGB")
+        array = np.array(sample)
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"{place} is {type(sample).__name__}, neither an image nor a row")
+        values = torch.from_numpy(array)
     if values.ndim == 1:
         return values.double()
     if not isinstance(sample, Tensor) and values.ndim == 3 and values.shape[0] not in (1, 3):
         values = values.permute(2, 0, 1)  # height, width, channels
     if values.ndim == 2:
         values = values[None]
-    if values.ndim != 3:
+    if values.ndim != 3 or values.shape[0] > 4:
         raise ValueError(f"{place} has shape {tuple(values.shape)}: neither an image nor a row")
     if values.dtype == torch.uint8:
         return values
     low, high = float(values.min()), float(values.max())
-    if not values.is_floating_point() or low < 0 or high > 1:
+    if not values.is_floating_point() or not (low >= 0 and high <= 1):  # NaN fails, too
         raise ValueError(
             f"{place} is an image with {values.dtype} values from {low:g} to {high:g}; give uint8 "
             "values, or floats from 0 to 1 (leave out Normalize; training normalizes)"
@@ -140,6 +145,11 @@ def _label(label: object, place: str) -> int:
 def _class_names(dataset: object, labels: Sequence[Tensor]) -> tuple[str, ...]:
     """Return the attribute ``classes`` of a dataset, as torchvision has it, or numbers as names."""
     count = max(int(own.max()) for own in labels) + 1
+    samples = sum(map(len, labels))
+    if count > 2 * samples:  # a mistake; the network would have an output for each number
+        raise ValueError(f"data: labels go up to {count - 1}, but there are {samples} samples")
+    while not hasattr(dataset, "classes") and hasattr(dataset, "dataset"):
+        dataset = dataset.dataset  # of a Subset
     names = getattr(dataset, "classes", None)
     if isinstance(names, list | tuple) and len(names) >= count and len({*names}) == len(names):
         return tuple(str(name) for name in names)

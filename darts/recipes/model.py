@@ -17,7 +17,7 @@ from darts.data.decode import decode, read_rgb
 from darts.data.images import MemoryImages
 from darts.recipes.trained import TrainedNetwork
 from darts.spaces import NetworkBase
-from darts.spaces.module import register
+from darts.spaces.module import passed
 
 Image: TypeAlias = Any
 """A file name, a PIL image, or an array or tensor: uint8 or float from 0 to 1, of shape ``(H, W)``
@@ -84,7 +84,7 @@ class Preprocessing:
         if pixels.ndim != 3:
             raise ValueError(f"an image must have shape (H, W) or (C, H, W), not {pixels.shape}")
         if pixels.is_floating_point():
-            if float(pixels.min()) < 0 or float(pixels.max()) > 1:
+            if not (float(pixels.min()) >= 0 and float(pixels.max()) <= 1):  # NaN fails, too
                 raise ValueError("an image of floats must have values from 0 to 1")
             pixels = (pixels * 255).round()
         elif pixels.dtype != torch.uint8:
@@ -142,8 +142,11 @@ def load(
         CheckpointError: If the file is damaged.
         ValueError: If the network does not classify images.
     """
-    if base is not None:
-        register(base)
+    with passed(base):
+        return _load(reference, device)
+
+
+def _load(reference: str | Path, device: str | torch.device) -> Model:
     trained = TrainedNetwork.load(str(reference))
     specs = trained.input_specs
     spec = specs[0] if len(specs) == 1 else None
@@ -173,9 +176,27 @@ def predict(
         model: A model, or what ``load`` takes.
         images: Files, PIL images, arrays or tensors, see ``Preprocessing``.
         batch_size: Number of images that the network processes at once.
+
+    The model computes in evaluation mode, and its mode is the same afterwards.
+
+    Raises:
+        ValueError: If ``batch_size`` is below 1, or an image cannot be used.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size}: must be >= 1")
+    if isinstance(images, str | Path):
+        images = [images]
     if not isinstance(model, Model):
         model = load(model)
+    was_training = model.training
+    model.eval()
+    try:
+        return _predict(model, images, batch_size)
+    finally:
+        model.train(was_training)
+
+
+def _predict(model: Model, images: Iterable[Image], batch_size: int) -> Predictions:
     device = next(model.parameters()).device
     rows = [
         model(torch.stack(batch).to(device)).float().softmax(-1).cpu()

@@ -10,18 +10,21 @@ from torch.utils.data import Dataset
 
 from darts.config import ConfigError
 from darts.data.torch_datasets import store
-from darts.spaces.module import register
+from darts.spaces.module import target_of
 
 Data: TypeAlias = "str | Dataset[Any] | tuple[Dataset[Any], Dataset[Any] | None]"
 """Name of a data set; or training samples, or training and test samples."""
 
 
-def data_settings(data: Data | None, settings: Mapping[str, object]) -> dict[str, object]:
+def data_settings(
+    data: Data | None, settings: Mapping[str, object], *, chooses_space: bool = False
+) -> dict[str, object]:
     """Return the configuration keys of a data set; PyTorch datasets are stored on disk.
 
     Args:
         data: See ``Data``; None for the default data set, or the one in ``settings``.
         settings: The other keys that the user gives.
+        chooses_space: Whether the command chooses the space itself.
 
     Raises:
         ConfigError: If ``settings`` names a data set, too, or the samples cannot be used.
@@ -32,19 +35,23 @@ def data_settings(data: Data | None, settings: Mapping[str, object]) -> dict[str
         raise ConfigError("data and dataset exclude each other; use one of them")
     if isinstance(data, str):
         return {"dataset": data}
-    train, test = data if isinstance(data, tuple) else (data, None)
+    pair: tuple[Any, ...] = tuple(data) if isinstance(data, tuple | list) else (data, None)
+    if len(pair) != 2:
+        raise ConfigError(
+            f"data has {len(pair)} entries; must be a dataset, or training and test samples"
+        )
     try:
-        stored = store(train, test)
+        stored = store(*pair)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     found: dict[str, object] = {"dataset": stored.name, "dataset.root": stored.root}
-    if stored.name == "csv" and "space" not in settings:
+    if stored.name == "csv" and "space" not in settings and not chooses_space:
         found["space"] = "mlp"  # the space for rows of numbers
     return found
 
 
 def model_settings(model: nn.Module | None) -> dict[str, object]:
-    """Return the configuration keys of a model of the user's own, which is registered.
+    """Return the configuration keys of a model of the user's own.
 
     Raises:
         ConfigError: If the model is no module.
@@ -55,4 +62,17 @@ def model_settings(model: nn.Module | None) -> dict[str, object]:
         raise ConfigError(
             f"model={model!r}: must be a torch.nn.Module; give a data set as data={model!r}"
         )
-    return {"space": "module", "space.target": register(model)}
+    return {"space": "module", "space.target": target_of(model)}
+
+
+def refuse_other_arguments(resume: object, *given: object) -> None:
+    """Refuse settings of a run that is resumed, because it keeps its own.
+
+    Raises:
+        ConfigError: If one of the arguments is given.
+    """
+    if any(value is not None and value != () and value != {} for value in given):
+        raise ConfigError(
+            f"resume={str(resume)!r}: a resumed run keeps its settings; leave out the other "
+            "arguments"
+        )

@@ -11,6 +11,7 @@ from darts.config import RetrainConfig, SearchConfig, compose, group_options
 from darts.data import SOURCES
 from darts.recipes.facts import DataFacts
 from darts.recipes.rules import Values, max_epochs, recipe
+from darts.spaces.module import is_passed
 
 
 def retrain_command(
@@ -19,7 +20,8 @@ def retrain_command(
     """Return the command that trains the genotype of a search on the same data.
 
     On the user's own data, the hyperparameters follow from the data, and the network has the size
-    of the supernet. On a published data set, they are the defaults.
+    of the supernet. On a published data set, they are the defaults. For a model that was passed in
+    Python, which a command line cannot know, the result is a call in Python.
 
     Args:
         directory: Run directory of the search.
@@ -27,6 +29,8 @@ def retrain_command(
         config: Its configuration.
         facts: Facts of the data; None for the defaults.
     """
+    if is_passed():
+        return "darts.retrain(run)"
     space_keys = tuple(f"space.{name}=" for name in config.space.retrain_keys)
     repeated = ("dataset", "device=", "seed=", *space_keys)
     arguments = [override for override in overrides if override.startswith(repeated)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import os
 import signal
 import subprocess
@@ -13,11 +15,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 import darts
 from darts.config import ConfigError
+from darts.recipes.model import Model, Preprocessing
 from darts.tracking import read_metrics
 from darts.training import loop
 
@@ -48,7 +51,7 @@ def test_a_program_searches_retrains_loads_and_predicts(
     train, test = TensorDataset(x[:60], y[:60]), TensorDataset(x[60:], y[60:])
     sizes = ["space.channels=4", "space.cells=1", "loader.batch_size=16", *QUIET]
     run = darts.search(data=(train, test), space="nas201", epochs=2, out="runs/a", overrides=sizes)
-    assert run.directory == Path("runs/a")
+    assert run.directory == tmp_path / "runs/a"
     assert [row["epoch"] for row in run.history] == [1, 2]
     net = run.network(channels=8, cells=1)
     assert net(torch.zeros(2, 3, 8, 8)).shape == (2, 3)
@@ -56,7 +59,7 @@ def test_a_program_searches_retrains_loads_and_predicts(
     more = ["optimizer.lr=0.02", "dataset.padding=0", "selection=last", *sizes]
     cell = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_1x1~2|"
     trained = darts.retrain(cell, (train, test), epochs=20, overrides=more)
-    assert trained.directory.parent == Path("runs/retrain")
+    assert trained.directory.parent == tmp_path / "runs/retrain"
     assert len(trained.history) == 20
     model = darts.load(trained.directory)
     assert not model.training
@@ -164,7 +167,7 @@ def test_find_returns_a_model(
     monkeypatch.chdir(tmp_path)
     x, y = images
     found = darts.find(TensorDataset(x, y), minutes=0.5, workers=0)
-    assert found.directory.parent == Path("runs/find")
+    assert found.directory.parent == tmp_path / "runs/find"
     assert accuracy_of(darts.predict(found.model(), x), y) > 0.85
 
 
@@ -180,7 +183,12 @@ def test_find_returns_a_model(
         ),
         (lambda: darts.search(optimizer={"lr": 1}), r'overrides=\["optimizer\.<key>=<value>"\]'),
         (lambda: darts.search(overrides="epochs=3"), r"must be a list, such as \['epochs=3'\]"),
-        (lambda: darts.search(data=[1, 2]), "list is no map-style dataset|is not a pair"),
+        (lambda: darts.search(data=[1, 2]), "int is no map-style dataset"),
+        (lambda: darts.search(data=([], [], [])), "data has 3 entries"),
+        (lambda: darts.search(resume="a", epochs=9), "leave out the other arguments"),
+        (lambda: darts.search(resume=3), "resume=3: must be a run or its directory"),
+        (lambda: darts.search(overrides=["resume=a"]), "use the argument resume"),
+        (lambda: darts.search(dry_run=True), "dry_run= belong to the command"),
         (lambda: darts.retrain("DARTS_V9", "digits"), "DARTS_V9"),
         (lambda: darts.find("digits", minutes=-1), "minutes=-1"),
     ],
@@ -210,6 +218,22 @@ def test_an_interrupt_can_be_handled_and_the_search_resumed(
     assert [row["epoch"] for row in read_metrics(run.directory / "metrics.jsonl")] == [1, 2]
 
 
+def test_predictions_are_made_in_evaluation_mode(images: tuple[Tensor, Tensor]) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(192), nn.Dropout(), nn.Linear(192, 3))
+    transform = Preprocessing((3, 8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    model: Any = Model(net, ("a", "b", "c"), transform).train()  # type: ignore[arg-type]
+    before = copy.deepcopy(model.state_dict())
+    first, second = (darts.predict(model, images[0], batch_size=7) for _ in range(2))
+    assert first.probabilities.equal(second.probabilities)
+    assert model.training
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
+    assert darts.predict(model, []).classes == ()
+    with pytest.raises(ValueError, match="batch_size=0: must be >= 1"):
+        darts.predict(model, images[0], batch_size=0)
+    with pytest.raises(ValueError, match="values from 0 to 1"):
+        darts.predict(model, [torch.full((3, 8, 8), float("nan"))])
+
+
 def test_importing_the_package_is_cheap() -> None:
     code = (
         "import sys, darts\n"
@@ -219,5 +243,7 @@ def test_importing_the_package_is_cheap() -> None:
         "assert 'Search for an architecture' in darts.search.__doc__\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+    assert list(inspect.signature(darts.search).parameters)[:2] == ["model", "data"]
+    assert list(inspect.signature(darts.predict).parameters)[:2] == ["model", "images"]
     with pytest.raises(AttributeError, match="no attribute 'serch'"):
         darts.serch  # type: ignore[attr-defined]  # noqa: B018

@@ -41,10 +41,10 @@ def test_other_values_are_refused() -> None:
 def test_directories_of_runs_do_not_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("time.strftime", lambda form: "now")
-    assert run_directory("search", "here") == Path("here")
+    assert run_directory("search", "here") == tmp_path / "here"
     for name in ("now", "now_2", "now_3"):
         directory = run_directory("search", None)
-        assert directory == Path("runs/search") / name
+        assert directory == tmp_path / "runs/search" / name
         directory.mkdir(parents=True)
 
 

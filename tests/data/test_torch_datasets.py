@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import TensorDataset
+from torch.utils.data import Subset, TensorDataset
 
 from darts.data import load
 from darts.data.torch_datasets import store
@@ -73,6 +73,27 @@ def test_without_test_samples_a_fifth_of_the_training_samples_is_the_test_split(
     assert (len(source.train), len(source.test)) == (16, 4)
 
 
+def test_subsets_keep_class_names_and_palettes_become_colors(tmp_path: Path) -> None:
+    image = Image.fromarray(PIXELS[0])
+    palette = image.quantize(8)
+    data: Any = Samples([(palette, 0), (palette, 1), (palette, 1)], ["ant", "bee"])
+    subset: Any = Subset(Subset(data, [0, 1, 2]), [0, 2])
+    source = load("npz", root=store(subset, subset, tmp_path).root)
+    assert source.classes == ("ant", "bee")
+    expected = torch.from_numpy(np.array(palette.convert("RGB"))).permute(2, 0, 1)
+    assert source.train.pixels[0].equal(expected)
+
+
+def test_errors_of_a_dataset_stay_as_they_are(tmp_path: Path) -> None:
+    class Broken(Samples):
+        def __getitem__(self, index: int) -> Any:
+            raise ValueError("cannot open file 17.jpg")
+
+    broken: Any = Broken([(IMAGE, 0)])
+    with pytest.raises(ValueError, match=r"^cannot open file 17\.jpg$"):
+        store(broken, root=tmp_path)
+
+
 def test_rows_are_a_table_with_exact_numbers(tmp_path: Path) -> None:
     rows = torch.randn(12, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     data: Any = Samples([(row, int(label)) for row, label in zip(rows, [0, 1] * 6, strict=True)])
@@ -111,6 +132,10 @@ IMAGE = torch.zeros(3, 4, 4)
         (pair(IMAGE - 2.5), r"float32 values from -2\.5 to -2\.5; give uint8"),
         (pair(IMAGE.long()), "int64 values"),
         (pair(torch.zeros(2, 3, 4, 4)), "neither an image nor a row"),
+        (pair(IMAGE + float("nan")), "float32 values from nan"),
+        (pair(torch.zeros(32, 32, 3)), "neither an image nor a row"),
+        (pair({"image": 1}), "is dict, neither an image nor a row"),
+        (pair(IMAGE, 1000), "labels go up to 1000, but there are 1 samples"),
         (pair(IMAGE, 0.5), r"label 0\.5; must be an integer >= 0"),
         (pair(IMAGE, -1), "label -1"),
         (pair(IMAGE, torch.zeros(3)), "must be an integer"),

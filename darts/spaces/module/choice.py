@@ -38,6 +38,11 @@ class Choice(nn.Module):
                     f"the name {str(name)[:60]!r} of a Choice must be an identifier of at most 60 "
                     "letters"
                 )
+        for name, candidate in candidates.items():
+            if not isinstance(candidate, nn.Module):
+                raise ValueError(f"the candidate {name!r} of a Choice is no torch.nn.Module")
+            if hasattr(nn.ModuleDict, name) or hasattr(nn.ModuleDict(), name):
+                raise ValueError(f"a candidate of a Choice cannot have the name {name!r}")
         self.key = key
         self.candidates = nn.ModuleDict(dict(candidates))
         self._weights: tuple[Tensor, ...] | None = None  # by column; None outside of a search

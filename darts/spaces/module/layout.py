@@ -36,6 +36,8 @@ def choices_of(model: nn.Module) -> dict[str, list[Choice]]:
     for path, module in model.named_modules():
         if isinstance(module, Choice):
             key = path if module.key is None else module.key
+            if key in found and (module.key is None or found[key][0].key is None):
+                raise ValueError(f"the key {key!r} is also the place of another choice; rename it")
             found.setdefault(key, []).append(module)
     if not found:
         raise ValueError(f"{type(model).__name__} contains no darts.Choice, so nothing to search")

@@ -1,8 +1,8 @@
 """The models that this process may build for the space ``module``.
 
 A run directory names its model, but it may be untrusted, and importing a module runs its code. So
-a model is only built if this process has registered it. ``darts.search(model)`` does that, and so
-does ``space.target=package.module:Class`` on the command line.
+a model is only built if the user of this process gave it: to a Python function such as
+``darts.search(model)``, or as ``space.target=package.module:Class`` on the command line.
 """
 
 from __future__ import annotations
@@ -11,77 +11,110 @@ import copy
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import nn
 
 from darts.spaces.module.layout import Row, rows_of
 
-Factory = Callable[[Mapping[str, int]], nn.Module]
-
-_FACTORIES: dict[str, Factory] = {}
-_ROWS: dict[str, list[Row]] = {}  # by target, of models that were built
-_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.<>]*")
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+_allowed: set[str] = set()  # targets on the command line
 
 
-def register(model: nn.Module) -> str:
-    """Register a model; return its target. Each network begins as a copy of the model."""
-    original = copy.deepcopy(model)
-    target = f"{type(model).__module__}:{type(model).__qualname__}"
-    _FACTORIES[target] = lambda sizes: copy.deepcopy(original)
-    _ROWS.pop(target, None)
-    return target
+class PassedModel:
+    """A model that was passed to a Python function. Each network begins as a copy of it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = copy.deepcopy(model)
+        self.rows = rows_of(self.model)
+
+
+_passed: ContextVar[PassedModel | None] = ContextVar("passed", default=None)
+_imported_rows: dict[str, list[Row]] = {}
+
+
+def target_of(model: nn.Module) -> str:
+    """Return the place of a model's class, for the record of a run."""
+    return f"{type(model).__module__}:{type(model).__qualname__}"
+
+
+@contextmanager
+def passed(model: nn.Module | None) -> Iterator[None]:
+    """Build copies of a model in a block, whatever the target is; None changes nothing.
+
+    Raises:
+        ValueError: If the model contains no choices, or choices that contradict each other.
+    """
+    if model is None:
+        yield
+        return
+    token = _passed.set(PassedModel(model))
+    try:
+        yield
+    finally:
+        _passed.reset(token)
+
+
+def is_passed() -> bool:
+    """Return whether this is a block of ``passed``."""
+    return _passed.get() is not None
 
 
 def allow_import(target: str) -> None:
-    """Register a class by its place; it is imported when the first model is built.
-
-    A model of this name that is registered already stays.
+    """Allow a class by its place; it is imported when the first model is built.
 
     Raises:
         ValueError: If the target is no place of a class.
     """
     if not _TARGET.fullmatch(target):
         raise ValueError(f"space.target={target!r}: must be package.module:Class")
-    _FACTORIES.setdefault(target, lambda sizes: _construct(target, sizes))
+    _allowed.add(target)
 
 
 def build(target: str, sizes: Mapping[str, int]) -> nn.Module:
     """Return a new model.
 
     Args:
-        target: A registered target.
+        target: Place of its class.
         sizes: Sizes of the data, such as ``classes``; a class gets those that it takes.
 
     Raises:
-        ValueError: If the target is not registered, or the class cannot be imported or called.
+        ValueError: If the user of this process gave neither the model nor the target, or the class
+            cannot be imported or called.
     """
+    model = _passed.get()
+    if model is not None:
+        return copy.deepcopy(model.model)
     if not target:
         raise ValueError(
             "space=module searches a model of your own: set space.target=package.module:Class, or "
             "call darts.search(model)"
         )
-    if target not in _FACTORIES:
+    if target not in _allowed:
         raise ValueError(
-            f"space.target={target!r} is not registered in this process: a run directory cannot "
-            "start code. Pass the model to the Python function, or give "
-            f"space.target={target} on the command line"
+            f"space.target={target!r}: a run directory cannot start code. Pass the model to the "
+            "Python function, or give space.target=package.module:Class on the command line"
         )
-    return _FACTORIES[target](sizes)
+    return _construct(target, sizes)
 
 
 def rows(target: str) -> list[Row]:
-    """Return the choices of a registered model; the state of random generators stays as it is.
+    """Return the choices of a model; the state of random generators stays as it is.
 
     Raises:
         ValueError: As ``build``, and if the model contains no choices.
     """
-    if target not in _ROWS:
+    model = _passed.get()
+    if model is not None:
+        return model.rows
+    if target not in _imported_rows:
         with torch.random.fork_rng(devices=[]):
             # The choices do not depend on the sizes of the data.
-            _ROWS[target] = rows_of(build(target, {"classes": 2, "in_channels": 1}))
-    return _ROWS[target]
+            _imported_rows[target] = rows_of(build(target, {"classes": 2, "in_channels": 1}))
+    return _imported_rows[target]
 
 
 def _construct(target: str, sizes: Mapping[str, int]) -> nn.Module:

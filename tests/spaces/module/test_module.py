@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 import darts
+from darts.comparing.runs import RunLauncher
+from darts.config import ConfigError
+from darts.search import SearchRun
 from darts.spaces import SearchContext, parse_genotype
-from darts.spaces.module import Genotype, Module, Network, Supernet, register
+from darts.spaces.module import Genotype, Module, Network, Supernet, passed
 from darts.spaces.parameters import Choice as Domain
 
 KEYS = ("first", "second", "second.candidates.nested", "shared")
@@ -28,6 +32,12 @@ QUIET = ["tracking.figures=false", "tracking.tensorboard=false", "loader.batch_s
 def supernet() -> Supernet:
     torch.manual_seed(0)
     return Supernet(SmallNet(), 3).double()
+
+
+@pytest.fixture
+def small_net() -> Iterator[None]:
+    with passed(SmallNet()):
+        yield
 
 
 def test_the_layout_lists_each_key_once(supernet: Supernet) -> None:
@@ -76,9 +86,9 @@ def test_logits_and_gradients_equal_those_of_a_mixture_written_by_hand(supernet:
         torch.testing.assert_close(a, b, rtol=0, atol=1e-9)
 
 
+@pytest.mark.usefixtures("small_net")
 def test_inactive_candidates_do_not_run(supernet: Supernet) -> None:
-    target = register(SmallNet())
-    space = Module(target=target)
+    space = Module(target="own_models:SmallNet")
     genotype = space.random(torch.Generator().manual_seed(0))
     context = SearchContext.from_supernet(space, supernet)
     from darts.spaces.mixture import path_mixture
@@ -101,8 +111,9 @@ def test_inactive_candidates_do_not_run(supernet: Supernet) -> None:
     )
 
 
+@pytest.mark.usefixtures("small_net")
 def test_conversions_are_inverse() -> None:
-    space = Module(target=register(SmallNet()))
+    space = Module(target="own_models:SmallNet")
     generator = torch.Generator().manual_seed(0)
     assert [parameter.name for parameter in space.parameters()] == list(KEYS)
     assert space.parameters()[2].domain == Domain(("small", "large", "skip"))
@@ -155,7 +166,6 @@ def test_a_model_is_searched_retrained_and_loaded(
     trained = darts.retrain(run, epochs=2, out="b", overrides=QUIET)
     predictions = darts.predict(trained.model(), planted_data()[0])
     assert predictions.probabilities.shape == (120, 3)
-    register(Planted())  # another model does not matter
     assert darts.load("b", base=SmallNet()).classes == ("0", "1", "2")
 
 
@@ -174,8 +184,49 @@ def test_a_run_directory_cannot_start_code(tmp_path: Path, monkeypatch: pytest.M
     again = [sys.executable, "-m", "darts.evaluate", "checkpoint=b"]
     refused = subprocess.run(again, env=environment, capture_output=True, text=True, check=False)
     assert refused.returncode == 2
-    assert "is not registered in this process" in refused.stderr
+    assert "a run directory cannot start code" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
+    again.append("space.target=own_models:SmallNet")
+    done = subprocess.run(again, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_models_of_one_class_are_not_mixed_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each result keeps the model that was passed; nothing remains after a call."""
+    monkeypatch.chdir(tmp_path)
+    data = TensorDataset(*planted_data(60))
+    runs = {}
+    for name, classes in (("a", 3), ("b", 3)):
+        model = SmallNet(classes)
+        model.left.candidates["b"].factor = {"a": 0.5, "b": -0.5}[name]
+        runs[name] = darts.search(model, data=(data, data), epochs=1, out=name, overrides=QUIET)
+    for name, factor in (("a", 0.5), ("b", -0.5)):
+        plain: Any = runs[name].model
+        assert plain.left.candidates["b"].factor == factor
+        copied: Any = runs[name].network()
+        assert getattr(copied.left, "factor", factor) == factor
+    with pytest.raises(ValueError, match="a run directory cannot start code"):
+        SearchRun(runs["a"].directory).network()
+
+
+def test_a_comparison_cannot_import_what_its_directory_names(tmp_path: Path) -> None:
+    launcher: Any = RunLauncher.__new__(RunLauncher)
+    for override in ("space.target=evil:Net", "++space.target=evil:Net", "+space.target=x:y"):
+        with pytest.raises(ConfigError, match=r"cannot|started by"):
+            launcher("search", tmp_path / "run", ["space=module", override])
+
+
+@pytest.mark.parametrize("command", ["compare", "find", "tune", "judge"])
+def test_commands_with_processes_of_their_own_refuse_own_models(command: str) -> None:
+    call = [sys.executable, "-m", f"darts.{command}", "space=module", "space.target=a:B"]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"darts.{command}: space.target: darts.{command} starts processes that cannot build a "
+        "model of your own"
+    ]
 
 
 class Wrong(nn.Module):
@@ -212,6 +263,18 @@ def test_wrong_choices_and_options_are_refused() -> None:
         darts.Choice({"one": nn.Identity()})
     with pytest.raises(ValueError, match=r"'a\.b' of a Choice must be an identifier"):
         darts.Choice({"a.b": nn.Identity(), "c": nn.Identity()})
+    with pytest.raises(ValueError, match=r"is no torch\.nn\.Module"):
+        darts.Choice({"a": nn.Identity(), "b": None})  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match="cannot have the name 'half'"):
+        darts.Choice({"half": nn.Identity(), "b": nn.Identity()})
+    collision = nn.ModuleDict(
+        {
+            "act": darts.Choice({"a": nn.Identity(), "b": nn.Identity()}),
+            "other": darts.Choice({"a": nn.Identity(), "b": nn.Identity()}, key="act"),
+        }
+    )
+    with pytest.raises(ValueError, match="'act' is also the place of another choice"):
+        Supernet(collision, 3)
     different = nn.ModuleList(
         darts.Choice({"a": nn.Identity(), name: nn.Identity()}, key="k") for name in "bc"
     )
@@ -221,6 +284,7 @@ def test_wrong_choices_and_options_are_refused() -> None:
         darts.search(SmallNet(), data="synthetic", epochs=1, method="pc_darts")
 
 
+@pytest.mark.usefixtures("small_net")
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -232,7 +296,7 @@ def test_wrong_choices_and_options_are_refused() -> None:
 def test_damaged_genotypes_are_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_genotype(text)
-    space = Module(target=register(SmallNet()))
+    space = Module(target="own_models:SmallNet")
     for choices in ({"first": "conv1"}, {**ANSWER}, dict.fromkeys(KEYS, "conv1")):
         genotype = Genotype(tuple(choices.items()))
         with pytest.raises(ValueError, match=r"choice|candidate|chooses"):
