@@ -60,7 +60,11 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (SEARCH, ("space.candidates=s5",), ("space.candidates='s5'", "all, s1, s2, s3, s4")),
     (SEARCH, ("relaxation.auxiliary_decay=x",), ("auxiliary_decay='x'", "linear, cosine")),
     # The name of a component does not choose it.
-    (SEARCH, ("space.name=foo",), ("space.name='foo'", "no effect", "cnn, macro, mlp, nas201")),
+    (
+        SEARCH,
+        ("space.name=foo",),
+        ("space.name='foo'", "no effect", "cnn, macro, mlp, module, nas201"),
+    ),
     (SEARCH, ("bilevel.name=foo",), ("bilevel.name='foo'", "first_order", "unrolled")),
     (SEARCH, ("relaxation.name=sigmoid",), ("relaxation.name='sigmoid'", "relaxation=", "gumbel")),
     (RETRAIN, (V2, "space.name=nas201"), ("space.name='nas201'", "space=")),
