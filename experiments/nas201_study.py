@@ -120,12 +120,12 @@ def random_search(seed: int, budget: float, args: argparse.Namespace, benchmark:
 
 
 def interval(values: Sequence[float]) -> str:
-    """Return the 95 % interval of the mean by Student's t distribution, cut off at 100 %."""
+    """Return the 95 % interval of the mean by Student's t distribution, within 0 and 100 %."""
     if len(values) < 2:
         return ""
     mean, error = statistics.mean(values), statistics.stdev(values) / len(values) ** 0.5
     half = float(t.ppf(0.975, len(values) - 1)) * error
-    return f"{mean - half:.2f} to {min(mean + half, 100.0):.2f}"
+    return f"{max(mean - half, 0.0):.2f} to {min(mean + half, 100.0):.2f}"
 
 
 def report(rows: Sequence[Row], all_3x3: float) -> str:
