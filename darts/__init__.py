@@ -27,12 +27,6 @@ __all__ = ["Choice", "__version__", "find", "load", "predict", "retrain", "searc
 __version__ = "0.1.0"
 
 
-_COMMANDS = (
-    *("compare", "evaluate", "export", "find", "genotypes", "judge", "predict"),
-    *("report", "retrain", "search", "tune"),
-)
-
-
 def __getattr__(name: str) -> Any:
     if name in ("find", "predict", "retrain", "search"):  # modules that can be called
         return importlib.import_module(f"darts.{name}")
@@ -54,7 +48,8 @@ def _end_silently_while_importing() -> None:
     """
     by_module = sys.argv[:1] == ["-m"] and any(a.startswith("darts.") for a in sys.orig_argv)
     script = os.path.basename(sys.argv[0] if sys.argv else "")
-    by_script = script == "darts" or script in {f"darts-{name}" for name in _COMMANDS}
+    # Console scripts, not a program such as darts-train.py.
+    by_script = script == "darts" or (script.startswith("darts-") and script[6:].isalpha())
     if (by_module or by_script) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 

@@ -16,7 +16,6 @@ import dataclasses
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from darts.config import (
@@ -49,7 +48,8 @@ from darts.finding.run_pool import RunPool
 from darts.finding.setup import check_config, choose_workers, make_networks
 from darts.finding.stages import FINAL_SHARES, Stages
 from darts.judging.benchmark import Benchmark
-from darts.reading import JsonObject, read_json_object
+from darts.reading import JsonObject
+from darts.recipes.complete_run import CompleteRun
 from darts.recipes.facts import DataFacts
 from darts.recipes.model import Model, load
 from darts.recipes.python_data import Data, data_settings, refuse_other_arguments
@@ -220,20 +220,8 @@ def print_results(summary: JsonObject, run: RunDirectory) -> None:
     )
 
 
-@dataclass(frozen=True)
-class FindRun:
-    """A complete run of ``darts.find``.
-
-    Attributes:
-        directory: Its run directory.
-    """
-
-    directory: Path
-
-    @property
-    def summary(self) -> JsonObject:
-        """The content of ``summary.json``."""
-        return read_json_object(self.directory / "summary.json")
+class FindRun(CompleteRun):
+    """A complete run of ``darts.find``."""
 
     def model(self) -> Model:
         """Return the network that was found, trained, see ``darts.load``."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -20,8 +19,8 @@ from darts.config.python_call import (
     resume_directory,
     run_directory,
 )
-from darts.reading import JsonObject, read_json_object
 from darts.recipes.commands import merge_overrides, resume_command, run_command
+from darts.recipes.complete_run import CompleteRun
 from darts.recipes.model import Model, load
 from darts.recipes.python_data import Data, data_settings, model_settings, refuse_other_arguments
 from darts.recipes.retrain import check, retrain
@@ -30,32 +29,19 @@ from darts.searching.flaws import worthless_result
 from darts.spaces import AnyGenotype
 from darts.spaces.lookup import find_genotype
 from darts.spaces.module import passed
-from darts.tracking import read_metrics
 
 __all__ = ["RetrainRun", "check", "main", "retrain", "run"]
 
 
 @dataclass(frozen=True)
-class RetrainRun:
+class RetrainRun(CompleteRun):
     """A complete retraining.
 
     Attributes:
-        directory: Its run directory.
         base: The model of the user's own whose genotype was trained, or None.
     """
 
-    directory: Path
     base: nn.Module | None = None
-
-    @property
-    def summary(self) -> JsonObject:
-        """The content of ``summary.json``."""
-        return read_json_object(self.directory / "summary.json")
-
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        """The metrics of each epoch, the rows of ``metrics.jsonl``."""
-        return read_metrics(self.directory / "metrics.jsonl")
 
     def model(self) -> Model:
         """Return the trained network, see ``darts.load``."""

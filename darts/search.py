@@ -24,8 +24,8 @@ from darts.config.python_call import (
 )
 from darts.config.resumed_run import ResumedRun
 from darts.data_modules import make_data_module
-from darts.reading import JsonObject, read_json_object
 from darts.recipes.commands import resume_command, run_command
+from darts.recipes.complete_run import CompleteRun
 from darts.recipes.facts import DataFacts
 from darts.recipes.python_data import Data, data_settings, model_settings, refuse_other_arguments
 from darts.recipes.retrain_command import retrain_command
@@ -33,38 +33,25 @@ from darts.recipes.search import check, search
 from darts.searching.flaws import worthless_result
 from darts.spaces import AnyGenotype, parse_genotype
 from darts.spaces.module import passed
-from darts.tracking import read_metrics
 from darts.training.distributed import Ranks
 
 __all__ = ["SearchRun", "check", "main", "run", "search"]
 
 
 @dataclass(frozen=True)
-class SearchRun:
+class SearchRun(CompleteRun):
     """A complete search.
 
     Attributes:
-        directory: Its run directory.
         model: The model whose choices were searched, or None.
     """
 
-    directory: Path
     model: nn.Module | None = None
-
-    @property
-    def summary(self) -> JsonObject:
-        """The content of ``summary.json``."""
-        return read_json_object(self.directory / "summary.json")
 
     @property
     def genotype(self) -> AnyGenotype:
         """The architecture that the search found."""
         return parse_genotype(str(self.summary["genotype"]))
-
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        """The metrics of each epoch, the rows of ``metrics.jsonl``."""
-        return read_metrics(self.directory / "metrics.jsonl")
 
     @property
     def config(self) -> SearchConfig:

@@ -93,9 +93,8 @@ class SearchConfig(RunConfig):
     # train both.
     train_portion: float = number(0.5, above=0, high=1)
     cutout: int = number(0, low=0)  # side of the erased square in pixels; 0: none
-    drop_path: float = number(
-        0.0, low=0, below=1
-    )  # probability of dropping an edge of the supernet
+    # Probability of dropping the output of an edge of the supernet for a sample.
+    drop_path: float = number(0.0, low=0, below=1)
     drop_path_schedule: str = choice("linear", "linear", "constant")  # linear: grows from 0
     memory: str = choice("full", "full", "checkpoint")  # checkpoint: recompute cells
     compile: bool = False  # compile convolutions and their norms with torch.compile

@@ -44,6 +44,11 @@ class ImagesConfig(DatasetConfig):
 
 
 @dataclass
+class ArraysConfig(HoldOutOptions, ImagesConfig):
+    """Images in .npz files."""
+
+
+@dataclass
 class SyntheticConfig(SyntheticOptions, ImagesConfig):
     """Generated images for tests."""
 

@@ -34,6 +34,7 @@ COMMANDS: dict[str, type] = {
 
 DATASETS: dict[str, type] = {
     "images": datasets.ImagesConfig,
+    "arrays": datasets.ArraysConfig,
     "synthetic": datasets.SyntheticConfig,
     "table": datasets.TableConfig,
     "text": datasets.TextConfig,

@@ -52,11 +52,13 @@ def overrides_of(settings: Mapping[str, object], overrides: Sequence[str] = ()) 
     """
     if isinstance(overrides, str):
         raise ConfigError(f"overrides={overrides!r}: must be a list, such as [{overrides!r}]")
-    if any(item.startswith("resume=") for item in overrides) or settings.get("dry_run"):
+    given = [*(f"{key}={_text(key, value)}" for key, value in settings.items()), *overrides]
+    defaults = ("resume=null", "dry_run=false")
+    if any(item.startswith(("resume=", "dry_run=")) for item in given if item not in defaults):
         raise ConfigError(
             "overrides: resume= and dry_run= belong to the command; use the argument resume"
         )
-    return [*(f"{key}={_text(key, value)}" for key, value in settings.items()), *overrides]
+    return given
 
 
 def _text(key: str, value: object) -> str:

@@ -15,22 +15,20 @@ import torch
 from torch import Tensor
 
 from darts.data.images import MemoryImages
-from darts.data.randomness import seed_for
-from darts.data.source import NoOptions, Request, Source, memory_source
-from darts.data.split import stratified_split
+from darts.data.source import Request, Source, memory_source
+from darts.data.split import HoldOutOptions, hold_out_test
 from darts.reading import FileError, read_npz
 from darts.writing import open_atomically
 
 SPLITS = ("train", "valid", "test")
 _LIMIT = 2**35  # bytes of one file, 32 GiB
-_TEST_SHARE = 0.2
 
 
-def load_arrays(request: Request[NoOptions]) -> Source:
+def load_arrays(request: Request[HoldOutOptions]) -> Source:
     """Load images from arrays, resized if there is a ``size``.
 
-    Without ``test.npz``, ``valid.npz`` is the test split; without both, it is a fifth of the
-    training split.
+    Without ``test.npz``, ``valid.npz`` is the test split; without both, it is a stratified share of
+    the training split, which depends on the options alone.
 
     Raises:
         FileError: If a file is damaged or its arrays do not fit.
@@ -57,12 +55,9 @@ def load_arrays(request: Request[NoOptions]) -> Source:
     if "test" not in images and "valid" in images:
         images["test"] = images.pop("valid")
     elif "test" not in images:
-        seed = seed_for("arrays", "test")
-        shares = (1 - _TEST_SHARE, _TEST_SHARE)
-        kept, held_out = stratified_split(train.labels, shares, seed=seed)
-        images["train"] = train.select(kept)
-        if len(held_out):
-            images["test"] = train.select(held_out)
+        where = f"{request.name}: {train_file}"
+        kept, test = hold_out_test(train.labels, request.options, name="npz", where=where)
+        images["train"], images["test"] = train.select(kept), train.select(test)
     return memory_source(
         request.name,
         classes,

@@ -14,6 +14,7 @@ from darts.data.folders import load_imagefolder, load_imagenet
 from darts.data.news import load_agnews
 from darts.data.pairs import PairOptions, load_multi30k, load_pairs
 from darts.data.source import Request, SourceSpec
+from darts.data.split import HoldOutOptions
 from darts.data.synthetic import SyntheticOptions, load_synthetic
 from darts.data.tables import TableOptions, load_csv
 from darts.data.vision import (
@@ -40,7 +41,7 @@ _SOURCES = (
         storages=("memory", "disk"),
         own=True,
     ),
-    SourceSpec("npz", "your own images, in arrays", load_arrays, own=True),
+    SourceSpec("npz", "your own images, in arrays", load_arrays, HoldOutOptions, own=True),
     SourceSpec(
         "imagenet",
         "ILSVRC2012, 1,000 classes, 3x224x224",

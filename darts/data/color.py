@@ -2,8 +2,7 @@
 
 References:
     Howard, "Some Improvements on Deep Convolutional Neural Network Based Image Classification",
-    arXiv:1312.5402, section 2 (contrast, brightness and color). Definitions and ranges are those of
-    ``torchvision.transforms.ColorJitter``.
+    arXiv:1312.5402. Definitions and ranges are those of ``torchvision.transforms.ColorJitter``.
 """
 
 from __future__ import annotations
@@ -14,9 +13,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-DRAWS = 5
-"""Random numbers per image."""
 
 _RESOLUTION = 2**31  # draws are integers, so that one copy moves them with all other draws
 _ORDERS = torch.tensor(list(itertools.permutations(range(4))))  # (24, 4)

@@ -42,7 +42,7 @@ class Sampling(Discretization):
         batches: Validation batches of the first score.
         finalists: Number of architectures of each round that are scored on all validation data.
         rounds: Number of equal parts of the architectures, each of which has its own finalists, as
-            in section 3.2 of the paper.
+            in the authors' code.
     """
 
     reads_alphas: ClassVar[bool] = False

@@ -53,8 +53,7 @@ def linear(epoch: int, epochs: int, high: float) -> float:
     """Return the learning rate of an epoch (from 0) on a line from ``high`` to almost 0.
 
     The line ends at 0 five epochs before the end, and the last five epochs divide its last step
-    among them. P-DARTS and PC-DARTS train on ImageNet in this way (``adjust_lr`` of
-    train_imagenet.py in the code of the authors of PC-DARTS).
+    among them. PC-DARTS trains on ImageNet in this way (train_imagenet.py of the authors' code).
     """
     flat = min(FLAT_EPOCHS, epochs - 1)
     falling, left = epochs - flat, epochs - epoch

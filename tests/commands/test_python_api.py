@@ -189,6 +189,7 @@ def test_find_returns_a_model(
         (lambda: darts.search(resume=3), "resume=3: must be a run or its directory"),
         (lambda: darts.search(overrides=["resume=a"]), "use the argument resume"),
         (lambda: darts.search(dry_run=True), "dry_run= belong to the command"),
+        (lambda: darts.search(overrides=["dry_run=true"]), "dry_run= belong to the command"),
         (lambda: darts.retrain("DARTS_V9", "digits"), "DARTS_V9"),
         (lambda: darts.find("digits", minutes=-1), "minutes=-1"),
     ],

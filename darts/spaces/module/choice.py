@@ -41,7 +41,7 @@ class Choice(nn.Module):
         for name, candidate in candidates.items():
             if not isinstance(candidate, nn.Module):
                 raise ValueError(f"the candidate {name!r} of a Choice is no torch.nn.Module")
-            if hasattr(nn.ModuleDict, name) or hasattr(nn.ModuleDict(), name):
+            if hasattr(nn.ModuleDict(), name):
                 raise ValueError(f"a candidate of a Choice cannot have the name {name!r}")
         self.key = key
         self.candidates = nn.ModuleDict(dict(candidates))

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from darts.registry import number
 from darts.spaces.deriving import Candidates, best_columns, mask_row
 from darts.spaces.module.genotype import Genotype
 from darts.spaces.module.supernet import Network, Supernet, require_keys
@@ -37,11 +38,8 @@ class Module(Space):
     weightless_operations: ClassVar[tuple[str, ...]] = ()
     retrain_keys: ClassVar[tuple[str, ...]] = ("target",)
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "audio", "rows")
-    cells: int = 1
+    cells: int = number(1, low=1, high=1)  # the model defines its depth
     target: str = ""
-
-    def in_channels(self, sample_shape: Sequence[int]) -> int:
-        return sample_shape[0]
 
     def supernet(
         self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int

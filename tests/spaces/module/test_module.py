@@ -197,16 +197,16 @@ def test_models_of_one_class_are_not_mixed_up(
     """Each result keeps the model that was passed; nothing remains after a call."""
     monkeypatch.chdir(tmp_path)
     data = TensorDataset(*planted_data(60))
-    runs = {}
-    for name, classes in (("a", 3), ("b", 3)):
-        model = SmallNet(classes)
-        model.left.candidates["b"].factor = {"a": 0.5, "b": -0.5}[name]
-        runs[name] = darts.search(model, data=(data, data), epochs=1, out=name, overrides=QUIET)
-    for name, factor in (("a", 0.5), ("b", -0.5)):
-        plain: Any = runs[name].model
-        assert plain.left.candidates["b"].factor == factor
-        copied: Any = runs[name].network()
-        assert getattr(copied.left, "factor", factor) == factor
+    models = {name: SmallNet() for name in "ab"}  # with different weights
+    runs = {
+        name: darts.search(model, data=(data, data), epochs=1, out=name, overrides=QUIET)
+        for name, model in models.items()
+    }
+    stems = {name: model.stem[0].weight for name, model in models.items()}  # type: ignore[index]
+    assert not stems["a"].equal(stems["b"])
+    for name, run in runs.items():
+        copied: Any = run.network()
+        assert copied.stem[0].weight.equal(stems[name])
     with pytest.raises(ValueError, match="a run directory cannot start code"):
         SearchRun(runs["a"].directory).network()
 
