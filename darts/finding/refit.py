@@ -16,8 +16,11 @@ from darts.finding.budget import RUN_OVERHEAD
 from darts.finding.candidates import Candidate
 from darts.finding.results import Result
 from darts.finding.rounds import Trainer
+from darts.reading import FileError
 from darts.recipes.rules import Setting, Values
 from darts.tracking import format_duration
+from darts.tracking.formats import is_fraction
+from darts.tracking.metrics import read_metrics
 
 KEYS: Values = {"validation": 0, "selection": "last"}
 """Settings of a training without validation data."""
@@ -54,7 +57,9 @@ def refit(trainer: Trainer, chosen: Chosen) -> Chosen:
         share = _held_out_share(trainer, chosen.winner.candidate)
         if share == 0:
             return {}
-        lengths = {run: repeated_epochs(result) for run, result in by_run.items()}
+        metric = trainer.metric[0]
+        samples = _held_out_samples(trainer, chosen.winner.candidate)
+        lengths = {run: repeated_epochs(r, metric, samples) for run, r in by_run.items()}
         costs = [
             lengths[run] * result.seconds_per_epoch / (1 - share) + RUN_OVERHEAD
             for run, result in by_run.items()
@@ -85,19 +90,41 @@ def refit(trainer: Trainer, chosen: Chosen) -> Chosen:
 
 
 RESERVE = 0.3
-"""Largest share of the time left before the final that is reserved for the repeated trainings."""
+"""Share of the time left before the final that the longest repeated trainings may always take."""
+
+USEFUL_EPOCHS = 30
+"""Epochs after which a training gains more from the held-out samples than from more epochs."""
 
 
-def refit_reserve(trainer: Trainer, candidate: Candidate) -> float:
-    """Return the seconds to reserve for repeating the longest useful training of a network.
+def refit_reserve(trainer: Trainer, candidate: Candidate, networks: int) -> float:
+    """Return the seconds to reserve in the final for the repeated trainings.
 
-    This is 0 if it would take too long: trainings on less data for longer are then worth more.
+    The time is divided so that the repeated trainings can be as long as those of the final. Nothing
+    is reserved if they would then have fewer than ``USEFUL_EPOCHS`` epochs, unless the longest
+    useful training is cheap: with so few epochs, longer trainings on less data are worth more.
+
+    Args:
+        trainer: Trains the candidates.
+        candidate: The most promising network, whose epochs count.
+        networks: Number of networks that train in the final.
     """
     share = _held_out_share(trainer, candidate)
     if share == 0:
         return 0.0
-    seconds = trainer.max_epochs * trainer.seconds_per_epoch(candidate) / (1 - share)
-    return seconds if seconds <= RESERVE * trainer.stopwatch.left else 0.0
+    left, workers = trainer.stopwatch.left, max(trainer.workers, 1)
+    per_epoch = trainer.seconds_per_epoch(candidate)
+    longest = trainer.max_epochs * per_epoch / (1 - share)
+    if longest <= RESERVE * left:
+        return longest
+    # Both last for this many times as long as one training of the final.
+    final = max(networks / workers, 1.0)
+    repeated = max(REPEATED / workers, 1.0) / (1 - share)
+    seconds = left / (final + repeated)
+    return seconds * repeated if seconds >= USEFUL_EPOCHS * per_epoch else 0.0
+
+
+REPEATED = 2
+"""Networks that train again: the winner and the best baseline."""
 
 
 def _held_out_share(trainer: Trainer, candidate: Candidate) -> float:
@@ -111,14 +138,44 @@ def _held_out_share(trainer: Trainer, candidate: Candidate) -> float:
     return held_out / (held_out + len(subsets["train"]))
 
 
-def repeated_epochs(result: Result) -> int:
-    """Return the epochs of the repeated training: those up to the best one, but at least half.
+def _held_out_samples(trainer: Trainer, candidate: Candidate) -> int:
+    return len(trainer.networks[candidate.family].data.subsets["valid"])
 
-    Without validation data, nothing else ends a training before it overfits.
+
+def repeated_epochs(result: Result, metric: str, samples: int) -> int:
+    """Return the epochs of the repeated training.
+
+    It is as long as the first one if its last epoch was hardly worse than the best one: by at most
+    a standard error of a proportion. Otherwise it ends at the best epoch, but is at least half as
+    long: without validation data, nothing else ends a training before it overfits. A best epoch
+    that is better by chance would only end the schedule of the learning rate early.
+
+    Args:
+        result: The first training.
+        metric: Name of the steering metric. Only proportions have a standard error.
+        samples: Number of validation samples.
+
+    Reference: the rule of one standard error of Breiman et al., "Classification and Regression
+    Trees", 1984, there for the size of trees.
     """
     best = result.summary.get("epoch")
     epochs = best if isinstance(best, int) else result.epochs
+    last = last_score(result, metric)
+    if is_fraction(metric) and last is not None and 0 <= result.score <= 1:
+        error = math.sqrt(result.score * (1 - result.score) / samples)
+        if result.score - last <= error:
+            return result.epochs
     return max(epochs, math.ceil(result.epochs / 2))
+
+
+def last_score(result: Result, metric: str) -> float | None:
+    """Return the validation score of the last epoch; None if it cannot be read."""
+    try:
+        rows = read_metrics(result.directory / "metrics.jsonl")
+    except (OSError, FileError):
+        return None
+    scores = [row[f"valid_{metric}"] for row in rows if f"valid_{metric}" in row]
+    return float(scores[-1]) if scores and isinstance(scores[-1], int | float) else None
 
 
 def _without_validation(candidate: Candidate) -> Candidate:

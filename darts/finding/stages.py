@@ -232,7 +232,7 @@ class Stages:
             entrants.insert(1, dataclasses.replace(baselines[0], setting=DEFAULT))
         seconds = self.trainer.stopwatch.left
         if self.config.plan.refit:
-            seconds -= refit_reserve(self.trainer, entrants[0])
+            seconds -= refit_reserve(self.trainer, entrants[0], len(entrants))
         return self.trainer.round("final", entrants, seconds, self.config.plan.epochs)
 
     def _others(self, ranking: Sequence[Candidate], best: Candidate) -> list[Candidate]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from darts.finding.candidates import Candidate
 from darts.finding.decisions import Decisions
 from darts.finding.refit import Chosen, refit, refit_reserve, repeated_epochs
 from darts.finding.results import Result
+from darts.tracking.metrics import MetricsLog
 
 NET = Candidate("net", "family", "genotype", "evolution")
 BASELINE = Candidate("plain", "family", "genotype", "baseline")
@@ -26,12 +28,13 @@ def result(candidate: Candidate, best: int | None = None, epochs: int = 20) -> R
 class FakeTrainer:
     """Two seconds per epoch; ``failing`` are the names of trainings that fail."""
 
-    max_epochs = 30
+    metric = ("accuracy", None)
 
     def __init__(
         self, folder: Path, left: float, held_out: int = 25, user: tuple[str, ...] = (),
-        workers: int = 1, failing: tuple[str, ...] = (),
+        workers: int = 1, failing: tuple[str, ...] = (), max_epochs: int = 30,
     ) -> None:  # fmt: skip
+        self.max_epochs = max_epochs
         subsets = {"train": torch.arange(100 - held_out), "valid": torch.arange(held_out)}
         if not held_out:
             del subsets["valid"]
@@ -59,28 +62,55 @@ class FakeTrainer:
 @pytest.mark.parametrize(
     ("best", "epochs"), [(20, 20), (13, 13), (10, 10), (3, 10), (None, 20)]
 )  # fmt: skip
-def test_it_is_as_long_as_to_the_best_epoch_but_at_least_half(
+def test_after_overfitting_it_ends_at_the_best_epoch_but_is_at_least_half_as_long(
     best: int | None, epochs: int
 ) -> None:
-    assert repeated_epochs(result(NET, best)) == epochs
-    assert repeated_epochs(result(NET, 1, epochs=19)) == 10
+    assert repeated_epochs(result(NET, best), "accuracy", 60) == epochs
+    assert repeated_epochs(result(NET, 1, epochs=19), "accuracy", 60) == 10
 
 
 @pytest.mark.parametrize(
-    ("options", "reserve"),
+    ("last", "metric", "samples", "epochs"),
     [
-        ({"left": 300}, 80),  # 30 epochs of 2 seconds on a third more data
-        ({"left": 200}, 0),  # more than 30 % of the time
-        ({"left": 300, "held_out": 0}, 0),
-        ({"left": 300, "user": ("validation",)}, 0),
-        ({"left": 300, "user": ("selection",)}, 0),
+        (0.44, "accuracy", 60, 20),  # the standard error is 0.065
+        (0.43, "accuracy", 60, 12),
+        (0.44, "accuracy", 600, 12),
+        (0.49, "accuracy", 600, 20),
+        (0.49, "perplexity", 600, 12),
+        (None, "accuracy", 60, 12),
     ],
 )
-def test_time_is_reserved_if_it_is_cheap(
-    options: dict[str, Any], reserve: float, tmp_path: Path
+def test_a_last_epoch_that_is_as_good_by_a_standard_error_keeps_the_length(
+    last: float | None, metric: str, samples: int, epochs: int, tmp_path: Path
+) -> None:
+    rows = [{"epoch": 19, f"valid_{metric}": 0.1}]
+    rows += [] if last is None else [{"epoch": 20, f"valid_{metric}": last}]
+    rows.append({"epoch": 20, "other": 1.0})
+    with MetricsLog(tmp_path / "metrics.jsonl") as file:
+        for row in rows:
+            file.write(**row)
+    trained = dataclasses.replace(result(NET, 12), directory=tmp_path)
+    assert repeated_epochs(trained, metric, samples) == epochs
+
+
+@pytest.mark.parametrize(
+    ("options", "networks", "reserve"),
+    [
+        ({"left": 300}, 2, 80),  # 30 epochs of 2 seconds on a third more data
+        ({"left": 300, "max_epochs": 300}, 2, 300 * 4 / 7),  # 2 and 2 * 4 / 3 trainings
+        ({"left": 300, "max_epochs": 300, "workers": 2}, 3, 300 * 8 / 17),  # 3 / 2 and 4 / 3
+        ({"left": 270, "max_epochs": 300}, 2, 0),  # 29 epochs for each
+        ({"left": 200}, 2, 0),  # more than 30 % of the time
+        ({"left": 300, "held_out": 0}, 2, 0),
+        ({"left": 300, "user": ("validation",)}, 2, 0),
+        ({"left": 300, "user": ("selection",)}, 2, 0),
+    ],
+)
+def test_time_is_reserved_if_it_is_cheap_or_the_final_is_long(
+    options: dict[str, Any], networks: int, reserve: float, tmp_path: Path
 ) -> None:
     trainer: Any = FakeTrainer(tmp_path, **options)
-    assert refit_reserve(trainer, NET) == pytest.approx(reserve)
+    assert refit_reserve(trainer, NET, networks) == pytest.approx(reserve)
 
 
 def test_both_networks_train_on_all_data_and_keep_their_scores(tmp_path: Path) -> None:
