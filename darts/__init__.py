@@ -21,17 +21,27 @@ if TYPE_CHECKING:
     from darts.recipes.model import load, predict
     from darts.retrain import run as retrain
     from darts.search import run as search
-    from darts.spaces.module import Choice
+    from darts.spaces.module import Choice, InputChoice, Repeat
 
-__all__ = ["Choice", "__version__", "find", "load", "predict", "retrain", "search"]
+__all__ = [
+    "Choice",
+    "InputChoice",
+    "Repeat",
+    "__version__",
+    "find",
+    "load",
+    "predict",
+    "retrain",
+    "search",
+]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     if name in ("find", "predict", "retrain", "search"):  # modules that can be called
         return importlib.import_module(f"darts.{name}")
-    if name == "Choice":
-        return importlib.import_module("darts.spaces.module").Choice
+    if name in ("Choice", "InputChoice", "Repeat"):
+        return getattr(importlib.import_module("darts.spaces.module"), name)
     if name == "load":
         return importlib.import_module("darts.recipes.model").load
     raise AttributeError(f"module 'darts' has no attribute {name!r}")

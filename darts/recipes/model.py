@@ -52,7 +52,7 @@ class Preprocessing:
         cropped to its center instead if the network was trained on image files.
 
         Raises:
-            ValueError: If the image has other channels or is no image.
+            ValueError: If the image has another number of channels, or is not an image.
             OSError: If a file cannot be read.
         """
         channels, height, width = self.shape
@@ -135,7 +135,7 @@ def load(
     Args:
         reference: The run directory of a retraining, or its checkpoint file.
         device: Where to place the network.
-        base: The model of your own whose genotype was trained, see ``darts.Choice``.
+        base: The model of your own whose genotype was trained.
 
     Raises:
         ConfigError: If there is no such file.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from darts.spaces.module.choice import Choice
+from darts.spaces.module.choice import BaseChoice
 
 
 @dataclass(frozen=True)
@@ -26,21 +26,23 @@ class Row:
     index: int
 
 
-def choices_of(model: nn.Module) -> dict[str, list[Choice]]:
+def choices_of(model: nn.Module) -> dict[str, list[BaseChoice]]:
     """Return the choices of a model by key, in the order of the model.
 
     Raises:
         ValueError: If there are none, or choices with one key have different candidates.
     """
-    found: dict[str, list[Choice]] = {}
+    found: dict[str, list[BaseChoice]] = {}
     for path, module in model.named_modules():
-        if isinstance(module, Choice):
+        if isinstance(module, BaseChoice):
             key = path if module.key is None else module.key
             if key in found and (module.key is None or found[key][0].key is None):
                 raise ValueError(f"the key {key!r} is also the place of another choice; rename it")
             found.setdefault(key, []).append(module)
     if not found:
-        raise ValueError(f"{type(model).__name__} contains no darts.Choice, so nothing to search")
+        raise ValueError(
+            f"{type(model).__name__} contains no darts.Choice, so there is nothing to search"
+        )
     for key, choices in found.items():
         if len({choice.names for choice in choices}) > 1:
             raise ValueError(
@@ -72,8 +74,8 @@ def with_chosen(module: nn.Module, chosen: dict[int, str]) -> nn.Module:
     Returns:
         The module, or the candidate that replaces it.
     """
-    while isinstance(module, Choice):
-        module = module.candidates[chosen[id(module)]]
+    while isinstance(module, BaseChoice):
+        module = module.chosen(chosen[id(module)])
     for name, child in module._modules.items():  # named_children() leaves out repeated modules
         if child is not None:
             module._modules[name] = with_chosen(child, chosen)

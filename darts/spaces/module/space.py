@@ -22,7 +22,7 @@ from darts.spaces.space import SPACES, Space
 @SPACES.register
 @dataclass
 class Module(Space):
-    """The architectures of a PyTorch model that contains ``darts.Choice``.
+    """The architectures of a PyTorch model that contains choices.
 
     Attributes:
         target: Place of the model's class, ``package.module:Class``. The class is called without

@@ -72,7 +72,7 @@ class Supernet(SupernetBase):
             ]
             for key, choices in self._choices.items()
             for number, choice in enumerate(choices)
-            for name, candidate in choice.candidates.items()
+            for name, candidate in choice.parts.items()
             if any(parameter.ndim > 1 for parameter in candidate.parameters())
         }
 

@@ -53,8 +53,12 @@ class SmallNet(nn.Module):
 class Noisy(nn.Module):
     """Add noise."""
 
+    def __init__(self, scale: float = 3.0) -> None:
+        super().__init__()
+        self.scale = scale
+
     def forward(self, x: Tensor) -> Tensor:
-        return x + 3 * torch.randn_like(x)
+        return x + self.scale * torch.randn_like(x)
 
 
 class Planted(nn.Module):
@@ -88,3 +92,43 @@ def planted_data(count: int = 120) -> tuple[Tensor, Tensor]:
     patterns = torch.rand(3, 3, 8, 8, generator=generator)
     noise = 0.2 * torch.randn(count, 3, 8, 8, generator=generator)
     return (patterns[labels] + noise).clamp(0, 1), labels
+
+
+class Chain(nn.Module):
+    """A choice of inputs, and of the number of blocks, which contain choices."""
+
+    def __init__(self, classes: int = 3, in_channels: int = 3) -> None:
+        super().__init__()
+        self.stem = convolution(in_channels, 4, 3)
+        self.merge = darts.InputChoice(inputs=3, keep=2)
+        self.depth = darts.Repeat(self.block, min=0, max=2)
+        self.classifier = nn.Linear(4, classes)
+
+    @staticmethod
+    def block(number: int) -> nn.Module:
+        conv = convolution(4, 4, 1)
+        return darts.Choice({"conv": conv, "skip": nn.Identity()}) if number else conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = self.merge(x, x.square(), -x)
+        return self.classifier(self.depth(x).mean((2, 3)))
+
+
+class PlantedChain(nn.Module):
+    """The signal is in two of three inputs; the third and each block add noise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.merge = darts.InputChoice(inputs=3, keep=2)
+        self.noise = Noisy(10.0)
+        self.depth = darts.Repeat(Noisy, min=0, max=2)
+        self.classifier = nn.Linear(3 * 8 * 8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        odd = torch.arange(x.shape[1]) % 2
+        return self.classifier(self.depth(self.merge([x * odd, self.noise(x), x * (1 - odd)])))
+
+
+CHAIN_ANSWER = {"merge": "0+2", "depth": "0"}
