@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from darts.spaces.cnn import EdgewiseSupernet, Supernet, unfuse_state_dict
+from darts.spaces.cnn.candidates import candidate_operations
+from darts.spaces.cnn.edge_bundle import EdgeBundle
 from darts.spaces.cnn.operations import FactorizedReduce
 from darts.spaces.supernet import widen
 
@@ -100,3 +102,33 @@ def test_widening_the_fast_supernet(cells: int) -> None:
             torch.testing.assert_close(after[name], expected, msg=name)
     assert grown
     assert wide(torch.randn(2, 3, 8, 8)).isfinite().all()
+
+
+def test_each_edge_repeats_its_own_channels_if_edges_have_different_candidates() -> None:
+    """In S1, an operation is a candidate of some edges of a bundle only."""
+    options = {"channels": 8, "cells": 3, "classes": 3, "operations": candidate_operations("s1")}
+    narrow, wide = Supernet(**options, partial=4), Supernet(**options, partial=2)
+    wide.load_state_dict(wide.widened(narrow.state_dict()))
+    compared = 0
+    for before, after in zip(narrow.modules(), wide.modules(), strict=True):
+        if not isinstance(before, EdgeBundle):
+            continue
+        for (_, _, owners), old, new in zip(
+            before.owners, before.operations, after.operations, strict=True
+        ):
+            for small, large in zip(_convolutions(old), _convolutions(new), strict=True):
+                chunks = (weight.chunk(len(owners)) for weight in (small, large))
+                for a, b in zip(*chunks, strict=True):
+                    expected = torch.cat([a, a])
+                    if a.shape[1] != b.shape[1]:
+                        expected = torch.cat([expected, expected], dim=1) / 2
+                    assert torch.equal(b, expected)
+                    compared += 1
+    assert compared > 50
+
+
+def _convolutions(operation: nn.Module) -> list[Tensor]:
+    """Return the weights of the convolutions that have no halves, see ``FactorizedReduce``."""
+    if isinstance(operation, FactorizedReduce):
+        return []
+    return [m.weight.detach() for m in operation.modules() if isinstance(m, nn.Conv2d)]

@@ -20,7 +20,7 @@ from darts.spaces.cnn.edge_bundle import EdgeBundle
 from darts.spaces.cnn.edgewise import SKIP, EdgewiseSupernet, MixedOperation, SupernetCell
 from darts.spaces.cnn.operations import remove_leading_relu, shuffle_channels
 from darts.spaces.cnn.skeleton import CellPlan, count_nodes
-from darts.spaces.cnn.stacking import bundles_of, fuse_state_dict, unfuse_state_dict
+from darts.spaces.cnn.stacking import bundles_of, concatenated, separated
 from darts.spaces.cnn.state import State
 from darts.spaces.mixture import CellMixture
 from darts.spaces.supernet import ParameterRows, widen
@@ -29,8 +29,8 @@ from darts.spaces.supernet import ParameterRows, widen
 class BundledCell(nn.Module):
     """One cell; its edges run in bundles of one node and one stride.
 
-    The next two cells and the convolutions between nodes begin with the ReLU of a node. It is
-    computed once: cells read and return rectified states.
+    The next two cells and the convolutions between the nodes all read a node after ReLU. The cell
+    computes this ReLU once per node: cells read and return rectified states.
 
     Arguments and shape are those of ``SupernetCell``.
 
@@ -128,8 +128,27 @@ class Supernet(EdgewiseSupernet):
                 module.compiled = True
 
     def widened(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        own = unfuse_state_dict(self.state_dict())
-        return fuse_state_dict(widen(unfuse_state_dict(state), own))
+        new = self.state_dict()
+        wide: dict[str, Tensor] = {}
+        # Each copy in a stacked operation repeats its own channels.
+        for prefix, count in self._stacked_operations().items():
+            before, after = (
+                separated({name: s[name] for name in new if name.startswith(prefix)}, count)
+                for s in (state, new)
+            )
+            wide |= concatenated([widen(*pair) for pair in zip(before, after, strict=True)])
+        others = {name: tensor for name, tensor in new.items() if name not in wide}
+        return wide | widen(state, others)
+
+    def _stacked_operations(self) -> dict[str, int]:
+        """Return the number of copies in each stacked operation, by prefix in the state dict."""
+        return {
+            f"{path}.operations.{index}.": len(owners)
+            for path, module in self.named_modules()
+            if isinstance(module, EdgeBundle)
+            for index, (_, _, owners) in enumerate(module.owners)
+            if module.operations[index].state_dict()
+        }
 
     def operation_rows(self) -> dict[str, list[ParameterRows]]:
         return {
