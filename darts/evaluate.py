@@ -71,7 +71,7 @@ def measure(config: EvaluateConfig, trained: TrainedNetwork, ranks: Ranks) -> Ev
         ConfigError: If there is no such split, or the importance cannot be measured.
         FileError: If the split file of the retraining is needed and cannot be read.
     """
-    # Before the data is read, which takes long.
+    # Read the split file first: an error should not come after the slow reading of the data.
     needs_subsets = config.split == "valid" or config.importance
     subsets = load_split(trained.file.parent / "split.npz") if needs_subsets else {}
     data = open_data(

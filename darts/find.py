@@ -59,7 +59,10 @@ from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
 
 CHOICE_LEVEL = 0.6
-"""Confidence level of the interval of the validation gain that a found network needs above 0."""
+"""Confidence level of the interval of the validation gain.
+
+A found network is chosen only if its interval lies above 0.
+"""
 
 
 def check(config: FindConfig) -> None:
@@ -159,10 +162,11 @@ def run_stages(
 def choose(trainer: Trainer) -> Chosen:
     """Return the best network and the best baseline by validation score.
 
-    They are the best trainings of all stages: a network that overfits is better after a short
-    training than after the longer one of the final. A found network must be better than the best
-    baseline with a probability of about four fifths: the best of several networks often has the
-    best score by chance, and the baseline is known to work.
+    Both are chosen among the trainings of all stages, because a network that overfits is better
+    after a short training than after the longer one of the final. A found network must be
+    better than the best baseline with a probability of about four fifths; otherwise the baseline
+    takes its place. The best of several networks often has the best score by chance, and the
+    baseline is known to work.
     """
     metric = trainer.metric[1]
     results = list(trainer.results.values())
@@ -224,7 +228,7 @@ class FindRun(CompleteRun):
     """A complete run of ``darts.find``."""
 
     def model(self) -> Model:
-        """Return the network that was found, trained, see ``darts.load``."""
+        """Return the found network with its trained weights, see ``darts.load``."""
         return load(self.directory)
 
 
@@ -239,14 +243,14 @@ def run(
 ) -> FindRun:
     """Find the best network for a data set, as ``python -m darts.find`` does.
 
-    It starts worker processes. A program that calls it must therefore protect its main part with
-    ``if __name__ == "__main__":``.
+    The function starts worker processes. A program that calls it must therefore protect its main
+    part with ``if __name__ == "__main__":``.
 
     Args:
         data: The name of a data set, or PyTorch datasets, as for ``darts.search``.
         minutes: The time budget; 10 minutes by default.
         out: The run directory; by default a new one in ``runs/find``.
-        resume: An interrupted run to continue; only ``minutes`` may be given, too.
+        resume: An interrupted run to continue; leave out all other arguments but ``minutes``.
         overrides: Configuration keys as on the command line, such as ``["dataset.size=32"]``.
         **settings: Configuration keys without a dot, such as ``workers=1``.
 

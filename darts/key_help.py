@@ -19,7 +19,7 @@ _DATA = (
     ("task=NAME", "what is learned: {task}"),
 )
 _RUN = (
-    ("seed=0", "of all random numbers"),
+    ("seed=0", "seed of all random numbers"),
     ("device=auto", "cpu, cuda, cuda:N or mps"),
     ("precision=fp32", "fp32, bf16 or fp16"),
     ("hydra.run.dir=DIR", "the run directory; by default a new one in runs/"),
@@ -30,11 +30,11 @@ _TRAINING = (
     ("epochs=50", "length of the training"),
     ("loader.batch_size=64", "samples per step"),
     ("optimizer.lr=0.025", "learning rate of the weights"),
-    ("optimizer.weight_decay=3e-4", "of the weights"),
+    ("optimizer.weight_decay=3e-4", "weight decay of the weights"),
 )
 _MANY_RUNS = (
     ("workers=2", "processes that work at the same time"),
-    ("seed=0", "of all random numbers"),
+    ("seed=0", "seed of all random numbers"),
     ("hydra.run.dir=DIR", "the run directory; by default a new one in runs/"),
     ("resume=DIR", "continue an interrupted run"),
 )
@@ -59,7 +59,7 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
             (
                 ("space=NAME", "{space}"),
                 ("method=NAME", "{method}"),
-                ("experiment=NAME", "a complete setting: {experiment/search}"),
+                ("experiment=NAME", "values that belong together: {experiment/search}"),
                 ("space.channels=16 space.cells=8", "size of the supernet"),
                 ("arch_optimizer.lr=3e-4", "learning rate of the alphas"),
                 ("penalty.flops=1e8", "target for the cost of the architecture"),
@@ -75,7 +75,7 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
             (
                 ("genotype=runs/search/<run>", "a search, a published name, a file or text"),
                 ("space=NAME", "{space}"),
-                ("experiment=NAME", "a complete setting: {experiment/retrain}"),
+                ("experiment=NAME", "values that belong together: {experiment/retrain}"),
                 ("space.channels=36 space.cells=20", "size of the network"),
             ),
         ),
@@ -143,8 +143,8 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
                 ("parameters.genotype={space: cnn}", "the architecture"),
                 ("strategy=NAME", "{strategy}"),
                 ("budget.trials=50", "number of trials"),
-                ("budget.hours=1", "time of the whole run"),
-                ("experiment=NAME", "a complete setting: {experiment/tune}"),
+                ("budget.hours=1", "time after which no trial starts"),
+                ("experiment=NAME", "values that belong together: {experiment/tune}"),
             ),
         ),
         ("Run", _MANY_RUNS),
@@ -154,9 +154,9 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
             "Keys",
             (
                 ("method=drnas", "what is compared: {method}"),
-                ("baselines=[random]", "with what"),
-                ("searches=5 retrainings=3", "how often"),
-                ("experiment=NAME", "a complete setting: {experiment/compare}"),
+                ("baselines=[random]", "baselines to compare with"),
+                ("searches=5 retrainings=3", "runs of each method, and of each genotype"),
+                ("experiment=NAME", "values that belong together: {experiment/compare}"),
             ),
         ),
         ("Run", _MANY_RUNS),

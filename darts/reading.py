@@ -81,7 +81,7 @@ def read_errors(path: StrPath) -> Iterator[None]:
     """Add the name of a file to errors that occur while it is read.
 
     Raises:
-        OSError: With the name of the file, in place of an OSError of the block without a name.
+        OSError: With the name of the file, in place of an OSError that names no file.
     """
     try:
         yield

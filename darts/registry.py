@@ -49,7 +49,8 @@ class Registry(Mapping[str, type[Component]]):
     to an unknown name raises a ``ValueError`` that lists the names.
 
     Args:
-        group: Kind of component; also the name of its group of YAML files.
+        group: Kind of component, for error messages; the config group of its YAML files, if there
+            is one, has the same name.
         package: Package whose modules define the components. The registry imports them on first
             access.
     """

@@ -65,7 +65,7 @@ def run(
             a search; or a ``SearchRun``, whose data set and recommended values are the defaults.
         model: The model of your own to which the genotype belongs; a ``SearchRun`` knows it.
         data, out, overrides: As for ``darts.search``; by default, ``out`` is in ``runs/retrain``.
-        resume: An interrupted retraining to continue; leave out all other arguments.
+        resume: An interrupted retraining to continue; leave out all other arguments but ``model``.
         **settings: Configuration keys without a dot, such as ``epochs=50`` or ``seed=0``. The space
             is that of the genotype.
 

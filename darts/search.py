@@ -63,8 +63,9 @@ class SearchRun(CompleteRun):
     def retrain_overrides(self) -> list[str]:
         """Return the overrides of the retraining that the search recommends.
 
-        They are those of the command that it prints. They select its data set, and on your own
-        data also the values that follow from the data, which is read for that.
+        They are the overrides in the retraining command that the search prints. They select the
+        data set of the search; for data of your own, they also set the values that follow from the
+        data. This method reads the data to compute them.
         """
         config = self.config
         recorded = ResumedRun.load("search", str(self.directory)).recorded_overrides
@@ -77,9 +78,8 @@ class SearchRun(CompleteRun):
     def network(self, **sizes: int) -> nn.Module:
         """Return an untrained network of the genotype for the data of the search.
 
-        For a model of your own, it is the model without any ``Choice``.
-
-        It reads the data, from which the numbers of classes and channels follow.
+        For a model of your own, the result is the model with the chosen candidates in place of all
+        choices. This method reads the data, which determines the sizes of input and output.
 
         Args:
             **sizes: Sizes of the space, for example ``channels=16, cells=8``; by default those of
@@ -104,7 +104,7 @@ def run(
     """Search for an architecture, as ``python -m darts.search`` does.
 
     Args:
-        model: A model of your own that contains ``darts.Choice``; None for one of the other spaces.
+        model: A model of your own that contains choices; None for one of the other spaces.
         data: The name of a data set; or PyTorch datasets of images or rows: the training samples,
             or a pair of training and test samples, see ``darts.data.torch_datasets.store``.
         out: The run directory; by default a new one in ``runs/search``.

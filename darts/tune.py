@@ -78,7 +78,7 @@ def tune(config: TuneConfig, invocation: Invocation) -> JsonObject:
 
 @contextmanager
 def _how_to_continue(directory: Path) -> Iterator[None]:
-    """Add the command that continues the study to errors that are no fault of the study.
+    """Add the command that continues the study to errors that the study did not cause.
 
     Raises:
         WriteError: Instead of an error of a full or failing disk.

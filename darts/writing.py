@@ -57,9 +57,9 @@ def is_machine_failure(error: OSError) -> bool:
 
 @contextlib.contextmanager
 def open_atomically(path: StrPath) -> Iterator[BinaryIO]:
-    """Open a binary file that replaces ``path`` when the block ends without an exception.
+    """Open a binary file that replaces ``path`` when the context ends without an exception.
 
-    The folder is created if it is missing. If the block raises, the temporary file is removed and
+    The folder is created if it is missing. After an exception, the temporary file is removed and
     ``path`` stays as it was.
 
     Raises:
@@ -88,7 +88,7 @@ def write_errors(path: StrPath) -> Iterator[None]:
     """Add the name of a file to errors that occur while it is written.
 
     Raises:
-        WriteError: In place of an OSError of the block.
+        WriteError: In place of an OSError inside the context.
     """
     try:
         yield

@@ -15,7 +15,7 @@ from darts.tracking.ledger import common_source
 from darts.writing import write_atomically, write_json
 
 MAX_DIVERGED = 3
-"""Short trainings at the start of ``random_search`` after which it fails if all have diverged.
+"""``random_search`` fails if this many short trainings at its start have all diverged.
 
 The cause is then more likely in the settings than in the architectures.
 """

@@ -80,8 +80,8 @@ class RunLauncher:
             RunStopped: If ``stop`` was called.
         """
         require_plain_overrides(command, overrides)
-        # They may come from the directory of a comparison. The new process would take the key as
-        # given by its user, and import what it names.
+        # Overrides may come from the directory of a comparison, which may be untrusted. The new
+        # process would take ``space.target`` for a key of its user, and import what it names.
         if any(override.lstrip("+").startswith("space.target") for override in overrides):
             raise ConfigError("space.target: a comparison cannot use models of your own")
         with self._exclusive(directory) as lock_file:

@@ -76,9 +76,10 @@ class RunConfig:
     seed: int = number(0, low=0, high=2**62)
     device: str = "auto"
     precision: str = choice("fp32", "fp32", "bf16", "fp16")
-    # Restarts of an epoch that diverges, each at 0.3 times the learning rate of the weights.
+    # Largest number of restarts of a run that diverges. Each restart repeats the epoch and
+    # multiplies the learning rate of the weights by 0.3.
     restarts: int = number(3, low=0, high=10)
-    save_minutes: float = number(10.0, low=0)  # between checkpoints in an epoch; 0: every step
+    save_minutes: float = number(10.0, low=0)  # between checkpoints in an epoch; 0: at each step
     resume: str | None = None  # run directory to continue
     dry_run: bool = False  # predict the cost of the run, and stop
     budget: RunBudgetConfig = field(default_factory=RunBudgetConfig)  # limits for dry runs
@@ -170,7 +171,8 @@ class TuneConfig:
     heartbeat: int = number(20, low=1, high=3600)  # seconds between a worker's heartbeats
     retries: int = number(1, low=0, high=100)  # of a trial whose worker was killed
     workers: int = number(1, low=0, high=1024)  # processes; 0: trials run in this process
-    # How many trials back the results lie that a proposal may use; null: number of workers.
+    # The proposal of trial n uses the results of the trials up to n - window only; null: number of
+    # workers.
     window: int | None = number(None, low=1, high=1024)
     seed: int = number(0, low=0, high=2**31)
     resume: str | None = None  # run directory to continue
@@ -185,13 +187,16 @@ class JudgeConfig:
 
     name: str = "judge"
     judge: Judge = MISSING
-    base: list[str] = field(default_factory=list)  # overrides of the data, unless dataset= is given
+    # Overrides that choose the data; ignored if dataset= or experiment= is given.
+    base: list[str] = field(default_factory=list)
     overrides: list[str] = field(default_factory=list)  # of the networks: space, data set, ...
     genotypes: str | None = None  # file with architectures; null: random ones
     truth: str | None = None  # column of that file with the true scores, larger is better
-    architectures: int = number(1000, low=2, high=100_000)  # random ones, or lines of the file
-    calibration: int = number(0, low=0, high=10_000)  # architectures whose truth weighs the scores
-    metric: str | None = None  # of judges that train, on validation data; null: that of the task
+    # Number of random architectures, or largest number of architectures from the file.
+    architectures: int = number(1000, low=2, high=100_000)
+    # Number of architectures whose truth decides how the judge weighs its scores; 0: equal weights.
+    calibration: int = number(0, low=0, high=10_000)
+    metric: str | None = None  # of trainings, on validation data; null: that of the task
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     seed: int = number(0, low=0, high=2**31)
     resume: str | None = None  # run directory to continue
@@ -242,7 +247,8 @@ class FindConfig:
     limit: CostLimitConfig = field(default_factory=CostLimitConfig)
     plan: FindPlanConfig = field(default_factory=FindPlanConfig)
     methods: list[str] = field(default_factory=lambda: ["drnas", "darts_v1"])  # of the searches
-    benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)  # reports, never decides
+    # Table whose accuracies the summary reports; it decides nothing.
+    benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     # Processes that train at the same time; null: one per GPU, or two on a processor with two or
     # more cores. 0: train in this process.
     workers: int | None = number(None, low=0, high=1024)

@@ -36,7 +36,7 @@ class ImagesConfig(DatasetConfig):
     verify: bool = True  # false: accept files whose checksum differs, with a warning
     size: int | None = number(None, low=8, high=4096)  # side in pixels after resizing
     storage: str = choice("auto", "auto", "memory", "disk")  # disk: decode files in each epoch
-    crop: str = choice("pad", "pad", "resized", "none")  # resized: a random box of the file
+    crop: str = choice("pad", "pad", "resized", "none")  # resized: a random box, resized to `size`
     padding: int = number(4, low=0, high=64)  # zeros on each side; crop=pad only
     flip: bool = True
     # Random colors: brightness, contrast, saturation and hue, see ColorJitter; [] for none.

@@ -1,7 +1,7 @@
 """Ctrl-C while a command starts: it ends the process at once and silently.
 
 A KeyboardInterrupt in the middle of an import or of the composition of a configuration can surface
-as any other error, because libraries clean up in between.
+as an error of another type, because libraries run cleanup code before it arrives.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ def _run(job: HydraJob[C, R], given: Sequence[str]) -> None:
 def _allow_own_models(command: str, given: Sequence[str], overrides: Sequence[str]) -> list[str]:
     """Allow the import of the models that the user names; return the other overrides.
 
-    Commands that load a trained network have no key ``space``, so its target is no override there.
+    Commands that load a trained network have no key ``space``, so the result omits its target.
 
     Raises:
         ConfigError: If the command passes the key to processes of its own.

@@ -81,7 +81,8 @@ class BenchmarkConfig:
 
     table: str | None = None  # file with the accuracy of every architecture of the space
     dataset: str = "cifar10"  # data set of that column
-    # Length of the trainings of that column; null: 200 for NAS-Bench-201, 50 for NAS-Bench-Macro.
+    # Epochs of the trainings behind that column; null: 200 for NAS-Bench-201, 50 for
+    # NAS-Bench-Macro.
     epochs: int | None = number(None, low=1)
 
 
@@ -114,7 +115,7 @@ class AnalysisConfig:
 
 @dataclass
 class FindBudgetConfig:
-    """Wall-clock time of a whole ``darts.find``, summed over all resumes; 10 minutes if not set."""
+    """Wall-clock time of a run of ``darts.find``, summed over all resumes; default: 10 minutes."""
 
     hours: float | None = number(None, above=0)
     minutes: float | None = number(None, above=0)  # instead of hours
@@ -133,15 +134,16 @@ class CostLimitConfig:
 class FindPlanConfig:
     """Decisions of ``darts.find``; null: made from the data, measured speed and the budget."""
 
-    evaluations: int | None = number(None, low=0, high=100_000)  # networks scored untrained
+    evaluations: int | None = number(None, low=0, high=100_000)  # untrained networks to score
     search_epochs: int | None = number(None, low=0, high=100_000)  # of each search; 0: none
     proposals: int | None = number(None, low=0, high=1000)  # proposed networks in the race
     short_epochs: int | None = number(None, low=1, high=100_000)  # of the trainings of a round
     rounds: int | None = number(None, low=1, high=10)  # of short trainings
     equal: str = choice("time", "time", "epochs")  # what the trainings of a round have in common
     settings: bool = True  # compare hyperparameters, too
-    # Found networks in the final; null: two, or one if the budget is short.
+    # Networks in the final besides the best baseline; null: two, or one if the budget is short.
     finalists: int | None = number(None, low=1, high=20)
     epochs: int | None = number(None, low=1, high=100_000)  # of the trainings in the final
-    final_share: float | None = number(None, low=0, below=1)  # of the budget, at least
+    # Smallest share of the budget for the final.
+    final_share: float | None = number(None, low=0, below=1)
     refit: bool = True  # at the end, train on training and validation data if time is left

@@ -41,7 +41,7 @@ _OWN_KEYS = {
     command: {field.name for field in dataclasses.fields(cls)} | {"experiment", "hydra"}
     for command, cls in _PASSING_ON.items()
 }
-_OWN_KEYS["judge"].remove("experiment")  # it describes the networks
+_OWN_KEYS["judge"].remove("experiment")  # passed on: an experiment describes the networks
 _OPEN_MAPPINGS = {  # mappings that accept any key
     "tune": ("parameters.", "limits."),
     "compare": ("search.", "retrain.", "settings."),
@@ -61,7 +61,8 @@ def _translate(command: str, argument: str) -> str:
     """Translate one argument.
 
     * ``experiment=x`` becomes ``experiment/<command>=x``: each command has a folder of experiments.
-      ``darts.judge`` passes it on to its networks, which are those of a retraining.
+      ``darts.judge`` has none. It passes ``experiment=x`` on to ``darts.retrain``, whose
+      configuration describes its networks.
     * Genotype text and paths are quoted where Hydra's grammar does not accept their characters.
     * Keys of open mappings, such as ``parameters.``, get the prefix ``++``.
     """

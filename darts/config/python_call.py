@@ -22,8 +22,8 @@ from darts.config.overrides import quoted
 def make_callable(name: str, function: Callable[..., Any]) -> None:
     """Let the module of a command be called like a function.
 
-    ``darts.search`` is the module of the command, because ``python -m darts.search`` runs it, and
-    the function of the Python API. The module of a command that runs as a program stays as it is.
+    ``darts.search`` is both the module of the command, which ``python -m darts.search`` runs, and
+    the function of the Python API. A module that runs as a program stays as it is.
 
     Args:
         name: The module's ``__name__``.
@@ -91,10 +91,13 @@ def run_directory(command: str, out: str | Path | None) -> Path:
 
 
 def resume_directory(resume: object) -> str | Path:
-    """Return the directory that the argument ``resume`` names: itself, or that of a run.
+    """Return the directory of a run to resume.
+
+    Args:
+        resume: The directory, or an object with the attribute ``directory``, for example a run.
 
     Raises:
-        ConfigError: If it is neither.
+        ConfigError: If ``resume`` is neither.
     """
     directory = getattr(resume, "directory", resume)
     if not isinstance(directory, str | Path):

@@ -29,7 +29,7 @@ def as_yaml(config: DataclassInstance) -> str:
 def rebuild(config_class: type[C], values: Mapping[str, object]) -> C:
     """Rebuild a configuration from the values of ``dataclasses.asdict``; check types and limits.
 
-    Keys that an older file lacks get their defaults. ``${`` in a value is text, no interpolation.
+    Keys that an older file lacks get their defaults. ``${`` in a value is text.
 
     Raises:
         ConfigError: If the values do not fit the class.

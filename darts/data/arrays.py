@@ -122,7 +122,7 @@ def _images(file: Path, arrays: Mapping[str, np.ndarray], classes: Sequence[str]
         numbers = {name: number for number, name in enumerate(classes)}
         unknown = next((str(name) for name in labels if str(name) not in numbers), None)
         if unknown is not None:
-            raise FileError(f"{file}: {unknown!r} is no class of train.npz")
+            raise FileError(f"{file}: {unknown!r} is not a class of train.npz")
         labels = np.array([numbers[str(name)] for name in labels], dtype=np.int64)
     elif int(labels.min()) < 0 or int(labels.max()) >= len(classes):
         raise FileError(

@@ -139,7 +139,7 @@ def spectrograms(paths: Sequence[str | Path], transform: Spectrogram) -> Tensor:
 def _chunks(
     paths: Sequence[str | Path], transform: Spectrogram
 ) -> Iterator[dict[int, dict[int, Tensor]]]:
-    """Read the files in chunks: recordings of one length by rate, then by index of the file."""
+    """Yield chunks of recordings of equal duration: by sample rate, then by index of the file."""
     waves: dict[int, dict[int, Tensor]] = {}
     files, total = 0, 0
     for row, path in enumerate(paths):

@@ -62,7 +62,7 @@ class Augmentation:
 
     Raises:
         ValueError: If ``crop`` is unknown, ``padding`` or ``cutout`` is negative, or
-            ``color_jitter`` has not four numbers.
+            ``color_jitter`` has neither four numbers nor none.
     """
 
     crop: str
@@ -94,8 +94,8 @@ class Augmentation:
     def draw(self, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
         """Draw crop offsets, flips and cutout centers of B = ``count`` images of ``size`` (H, W).
 
-        All except those of colors are always drawn, so that switching one off does not change the
-        others.
+        Crop, flip and cutout are always drawn, even if they are switched off, so that switching one
+        of them does not change the others. Colors are drawn only with color jitter.
 
         Returns:
             (5, B) int64 on the CPU: row offset and column offset, 0 to 2 * padding; flip, 0 or 1;

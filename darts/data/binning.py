@@ -1,8 +1,9 @@
 """Piecewise linear encoding of the columns of a table.
 
-A network of standardized columns learns smooth functions of a column far more easily than steps and
-peaks, which trees split at once. Here each column is divided at quantiles of the training rows. A
-value becomes one number per bin: 0 below the bin, 1 above it, and its position within the bin.
+A network that reads standardized columns learns smooth functions of a column far more easily than
+steps and peaks, for which a decision tree needs only a few splits. Here each column is divided at
+quantiles of the training rows. A value becomes one number per bin: 0 if the value lies below the
+bin, 1 if it lies above, and otherwise its position within the bin, from 0 to 1.
 
 References:
     Gorishniy et al., "On Embeddings for Numerical Features in Tabular Deep Learning",

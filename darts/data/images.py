@@ -127,7 +127,7 @@ class DiskImages:
         paths: One file per image.
         labels: Integers ``(N,)``.
         size: Side of the decoded images in pixels.
-        margin: Shorter side before the center crop divided by ``size``, see ``decode``; 256 / 224
+        margin: Shorter side before the center crop, divided by ``size``, see ``decode``; 256 / 224
             is customary for ImageNet.
     """
 

@@ -1,7 +1,7 @@
 """PyTorch datasets as data sets of this project.
 
-The samples are written once to a folder of arrays or a table, from which every command can read
-them: also a command that resumes a run, and the processes that ``darts.find`` starts.
+The samples are written once to a folder, as arrays or as a table. Every command can read them from
+there, including a command that resumes a run, and the processes that ``darts.find`` starts.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class StoredDataset(NamedTuple):
 def store(
     train: Dataset[Any], test: Dataset[Any] | None = None, root: Path = ROOT
 ) -> StoredDataset:
-    """Write the samples of map-style datasets to a folder that is named after their content.
+    """Write the samples of map-style datasets to a folder whose name is a hash of their content.
 
     Args:
         train: Pairs ``(sample, label)``. A sample is an image (PIL image; array or tensor uint8, or
@@ -52,8 +52,8 @@ def store(
         root: Folder of the written data sets.
 
     Raises:
-        ValueError: If the samples are of none of these kinds or differ in shape, or a label is no
-            integer.
+        ValueError: If the samples are of none of these kinds or differ in shape, or a label is not
+            an integer from 0.
     """
     splits = {"train": _read(train, "train")}
     if test is not None:
@@ -84,7 +84,8 @@ def _read(dataset: Dataset[Any], split: str) -> tuple[Tensor, Tensor]:
     """Return all samples, ``(N, C, H, W)`` uint8 or ``(N, F)`` float64, and labels ``(N,)``."""
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise ValueError(
-            f"data: {type(dataset).__name__} is no map-style dataset with __len__ and __getitem__"
+            f"data: {type(dataset).__name__} is not a map-style dataset with __len__ and "
+            "__getitem__"
         )
     samples, labels = [], []
     for index in range(len(dataset)):

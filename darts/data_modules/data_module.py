@@ -168,7 +168,7 @@ class DataModule(ABC):
             count = sum(len(subset) for subset in subsets)
             raise ValueError(
                 f"{key} of {count} training {self.sample_noun} leaves a subset empty; use more "
-                f"{self.sample_noun} or a share closer to 0.5"
+                f"{self.sample_noun}, or set {key.partition('=')[0]} closer to 0.5"
             )
 
     def refuse_cutout(self, cutout: int) -> None:

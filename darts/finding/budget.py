@@ -104,7 +104,7 @@ class RoundTime:
         Args:
             costs: Seconds per epoch by name of the training, the most important first.
             min_epochs: Smallest useful number of epochs.
-            equal: "time" if all trainings take equally long, or "epochs" if they are equally long.
+            equal: What all trainings have in common: "time" or "epochs".
         """
         divide = {"time": self._equal_times, "epochs": self._equal_epochs}[equal]
         names = list(costs)

@@ -1,4 +1,4 @@
-"""Candidates of the race, and how their networks are configured."""
+"""Candidates of ``darts.find``, and the configuration of their trainings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from darts.spaces import SPACES, AnyGenotype, Space
 from darts.spaces.lookup import find_genotype
 from darts.training.distributed import Ranks
 
-ANY_GENOTYPE = "genotype=DARTS_V2"  # only to compose a configuration that declares the space
+# A placeholder: a configuration of a retraining can be composed only with a genotype.
+ANY_GENOTYPE = "genotype=DARTS_V2"
 
 QUIET = ("tracking.tensorboard=false", "tracking.figures=false", "evaluate_test=false")
 
@@ -51,7 +52,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Costs:
-    """Parameters, MACs per sample, and milliseconds per sample where they are limited."""
+    """Parameters, MACs per sample, and milliseconds per sample (None unless they are limited)."""
 
     parameters: float
     macs: float
@@ -64,7 +65,7 @@ class Networks:
 
     Attributes:
         family: The family.
-        values: Recipe of the trainings.
+        values: Settings of the trainings from the recipe, by dotted key.
         user: Overrides of the user; they take precedence.
         seed: Seed of all trainings.
         metric: Steering metric; None for that of the task.
@@ -86,7 +87,8 @@ class Networks:
     ) -> tuple[str, ...]:
         """Return the overrides of a retraining.
 
-        ``rules.settings`` returns no setting that changes a key that the user has set.
+        Overrides of the user take precedence over ``setting``. ``rules.settings`` therefore returns
+        no setting that changes a key of the user.
         """
         accepted = {
             key: value
@@ -143,7 +145,7 @@ class Networks:
 
     @property
     def data(self) -> DataModule:
-        """The data set; families with the same settings of the data share what is loaded."""
+        """The data module; families that read the same data share the loaded data set."""
         config = self.config
         key = f"{config.dataset} {config.task} {config.loader} {config.validation}"
         if key not in self.loaded:
@@ -187,7 +189,7 @@ class Networks:
 
 
 def canonical(reference: str) -> str:
-    """Return the genotype that a name or text refers to as text, equal for equal genotypes."""
+    """Return the text of the genotype that a reference denotes, equal for equal genotypes."""
     return str(find_genotype(reference)[1])
 
 

@@ -27,8 +27,9 @@ class Conclusion:
     """The best network, the best baseline, and their difference.
 
     Attributes:
-        winner: The best of the final's results and ``baseline``.
-        baseline: The best baseline of all stages; the winner if it is one.
+        winner: The result of the run: a found network, or ``baseline`` if no found network is
+            clearly better by validation score.
+        baseline: The best baseline of all stages; if a baseline wins, the same as ``winner``.
         gain: Difference on the test split; None if the data has no test split.
         metric: Name of the steering metric and its direction.
         doubtful: Whether a found network had a better validation score than the baseline that won.
@@ -41,7 +42,7 @@ class Conclusion:
     doubtful: bool = False
 
     def summary(self) -> JsonObject:
-        """Return scores, gain and description of the found network for ``summary.json``."""
+        """Return scores, gain and description of the winner for ``summary.json``."""
         winner, baseline = self.winner, self.baseline
         values: JsonObject = {
             "metric": self.metric[0],

@@ -56,7 +56,7 @@ class Proposal:
         genotype: The architecture.
         scores: Its scores by name.
         macs: Multiply-accumulates of a forward pass of one sample.
-        parameters: Number of parameters.
+        parameters: Number of weights.
     """
 
     genotype: AnyGenotype
@@ -73,8 +73,8 @@ class Sizes:
         initial: Number of random architectures at the start.
         population: Number of the latest architectures that may be parents.
         tournament: Number of architectures drawn at random, of which the best becomes a parent.
-        distance: Smallest number of parameters in which two proposals differ, if enough such
-            architectures were scored.
+        distance: Smallest number of parameters of the space in which two proposals differ, if
+            enough such architectures were scored.
     """
 
     initial: int
@@ -118,8 +118,8 @@ def propose(
             best neighbors alternate with the best of all others in the result.
         on_score: Called after each new score with the number of architectures scored so far,
             including those from ``file``.
-        stopping: Whether to stop before the next architecture. The scores are then saved, and the
-            result is preliminary.
+        stopping: Returns whether to stop before the next architecture. The scores are then saved,
+            and the result is preliminary.
 
     Raises:
         ConfigError: If ``file`` is damaged or has scores of other networks or limits, if no
@@ -224,9 +224,9 @@ class Evolution:
         )
 
     def neighbors(self, genotype: AnyGenotype) -> list[AnyGenotype]:
-        """Return all architectures that differ in one parameter, in random order.
+        """Return all architectures that differ from ``genotype`` in one parameter, in random order.
 
-        There is none if the space cannot encode the architecture.
+        The list is empty if the space cannot encode ``genotype``.
         """
         point = self._encode(genotype)
         if point is None:
@@ -235,14 +235,15 @@ class Evolution:
         return [self.space.decode(neighbor) for neighbor in points]
 
     def best(self, count: int, near: Sequence[AnyGenotype] = ()) -> list[Proposal]:
-        """Return the best architectures, best first, that differ in ``sizes.distance`` parameters.
+        """Return the best architectures that differ clearly from each other, best first.
 
-        If there are fewer than ``count`` of them, the best of the others follow.
+        They differ in at least ``sizes.distance`` parameters of the space. If there are fewer than
+        ``count`` of them, the best of the others follow.
 
         Args:
             count: Largest number of architectures.
-            near: Architectures that may be similar. The best of them alternate with the best of all
-                others, beginning with the best of them.
+            near: Architectures that may be similar to each other. In the result, the best of them
+                come first, third, and so on; all others take the places in between.
         """
         if not self.members:
             return []
@@ -268,7 +269,7 @@ class Evolution:
         return Proposal(member.genotype, scores, **costs)
 
     def _mutate(self) -> bool:
-        """Score a mutation of a good architecture; return whether it is new and allowed."""
+        """Score a mutation of a good architecture; return whether it is new and fits the limits."""
         first = max(0, len(self.members) - self.sizes.population)
         young = range(first, len(self.members))
         contestants = self._random.sample(young, min(self.sizes.tournament, len(young)))
@@ -279,7 +280,7 @@ class Evolution:
         return self._try(self.space.decode(self._parameters.mutate(parent.point, self._random)))
 
     def _draw(self) -> bool:
-        """Score a random architecture; return whether it is new and allowed.
+        """Score a random architecture; return whether it is new and fits the limits.
 
         If it is beyond the limits, mutations that do not increase its costs relative to the limits
         try to bring it within them.
@@ -300,7 +301,7 @@ class Evolution:
         return False
 
     def _try(self, genotype: AnyGenotype) -> bool:
-        """Measure an architecture unless it is known; return whether it is new and allowed."""
+        """Measure an architecture if it is new; return whether it is new and fits the limits."""
         key = str(genotype.canonical())
         if key in self._seen:
             return False

@@ -27,7 +27,8 @@ class Family:
     Attributes:
         name: Unique name.
         space: Name of the space.
-        sizes: Sizes of the space and, for recordings, of the spectrograms, by dotted key.
+        sizes: Settings by dotted key: the sizes of the space, and settings of the data set that
+            change the size of its samples, such as ``dataset.size`` or ``dataset.bins``.
         baselines: Genotypes as text by name, the cheapest first.
     """
 

@@ -35,7 +35,7 @@ class Gain:
         found, baseline: All scores of each network, by name.
         difference: Improvement of the steering metric: positive if the found network is better,
             also for metrics of which lower values are better.
-        low, high: Interval of the difference; both None for too few groups or a difference
+        low, high: Interval of the difference; both None for too few units or a difference
             that is not finite.
         samples: Number of samples; of target tokens for text.
         groups: Number of units that are resampled: samples, sentences, or blocks of a text.

@@ -18,7 +18,7 @@ SIZES = (32, 64, 128)
 SAMPLED_FILES = 50
 
 MANY_PIXELS = 2_000_000_000
-"""Pixels of all files that take about a minute to decode, which happens for each size."""
+"""Total number of pixels that takes about a minute to decode; each image size decodes all files."""
 
 SIZE = "dataset.size"
 
@@ -61,7 +61,10 @@ def image_sizes(files: ImageFiles) -> tuple[int, ...]:
 
 
 def with_sizes(families: Iterable[Family], sizes: tuple[int, ...]) -> tuple[Family, ...]:
-    """Return all families at the smallest size; some of them, or the only one, at the others."""
+    """Return all families at the smallest size, and those in ``LARGER`` at the other sizes, too.
+
+    A single family gets all sizes.
+    """
     smallest, *others = sizes
     families = tuple(families)
     larger = [f for f in families if f.name in LARGER] if len(families) > 1 else families

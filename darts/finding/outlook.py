@@ -74,6 +74,9 @@ def outlook(
 
 
 def _rounded(seconds: float) -> str:
-    """Return minutes or hours with two digits."""
+    """Return a time in minutes or hours with two significant digits."""
     minutes = seconds / 60
-    return f"{minutes:.2g} minutes" if minutes < 100 else f"{minutes / 60:.2g} hours"
+    if minutes < 99.5:
+        return f"{minutes:.2g} minutes"
+    hours = minutes / 60
+    return f"{hours:.2g} hours" if hours < 99.5 else f"{hours:,.0f} hours"

@@ -154,7 +154,7 @@ class Proposer:
         ]
 
     def _applicable_methods(self) -> list[str]:
-        """Return the methods that the space supports; say which ones are left out."""
+        """Return the methods that the space supports; log which ones are left out."""
 
         def choose() -> list[str]:
             methods = []
@@ -188,7 +188,7 @@ class Proposer:
         return candidates
 
     def _affordable_epochs(self, methods: Sequence[str]) -> int:
-        """Return the number of epochs of each search; 0 if too few fit the time."""
+        """Return the number of epochs of each search; 0 if there is time for too few epochs."""
         if not methods:
             return 0
         rounds = -(-len(methods) // max(self.workers, 1))
@@ -206,7 +206,7 @@ class Proposer:
         epochs = int(seconds / slowest)
         if epochs < MIN_SEARCH_EPOCHS:
             self.log(
-                f"no gradient search: fewer than {MIN_SEARCH_EPOCHS} epochs fit the time, which "
+                f"no gradient search: there is no time for {MIN_SEARCH_EPOCHS} epochs, and fewer "
                 "hardly change the alphas"
             )
             return 0

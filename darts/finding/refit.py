@@ -1,8 +1,8 @@
 """The last trainings of ``darts.find``: on training and validation data together.
 
-No training before may use the validation data, because all choices depend on validation scores.
-After the last choice, the best network and the best baseline train once more with these data. Small
-data sets gain most, because up to a fifth of their training samples is held out.
+No earlier training may learn from the validation data, because all choices depend on validation
+scores. After the last choice, the winner and the best baseline train once more, now with these
+data, too. Small data sets gain most, because up to a fifth of their training samples is held out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Chosen:
     """The result of a run, and the baseline with which it is compared.
 
     Attributes:
-        winner: The best network by validation score; ``baseline`` itself if no other is better.
+        winner: The best network by validation score; ``baseline`` itself if no found network is
+            clearly better.
         baseline: The best baseline.
         doubtful: A found network with a better validation score than ``baseline``, if the
             difference may be chance.
@@ -43,7 +44,7 @@ class Chosen:
 
 
 def refit(trainer: Trainer, chosen: Chosen) -> Chosen:
-    """Train both networks on training and validation data, if there is time for it.
+    """Train winner and baseline again, on training and validation data, if there is time for it.
 
     The scores remain those of the trainings that used validation data. If one of the trainings
     fails, both networks remain as they are, because a comparison needs equal data.
@@ -74,7 +75,7 @@ def refit(trainer: Trainer, chosen: Chosen) -> Chosen:
         return lengths
 
     lengths = trainer.decisions.decide("epochs.refit", dict[str, int], choose)
-    if not by_run.keys() <= lengths.keys():  # none, or those of a changed file
+    if not by_run.keys() <= lengths.keys():  # no refit, or a changed file of decisions
         return chosen
     left = format_duration(trainer.stopwatch.left)
     trainer.console.info(f"refit: training with the validation data, {left} left")
@@ -116,7 +117,7 @@ def refit_reserve(trainer: Trainer, candidate: Candidate, networks: int) -> floa
     longest = trainer.max_epochs * per_epoch / (1 - share)
     if longest <= RESERVE * left:
         return longest
-    # Both last for this many times as long as one training of the final.
+    # Durations of the final and of the refit, relative to one training of the final.
     final = max(networks / workers, 1.0)
     repeated = max(REPEATED / workers, 1.0) / (1 - share)
     seconds = left / (final + repeated)
@@ -128,7 +129,7 @@ REPEATED = 2
 
 
 def _held_out_share(trainer: Trainer, candidate: Candidate) -> float:
-    """Return the share of the training samples that is held out; 0 if it must stay so."""
+    """Return the share of the training samples that is held out; 0 if the refit cannot use it."""
     networks = trainer.networks[candidate.family]
     networks.data.retrain_loaders()  # sets the subsets
     subsets = networks.data.subsets

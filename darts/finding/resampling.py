@@ -1,9 +1,9 @@
 """The paired bootstrap: an interval for the difference of two networks' scores on a test split.
 
-A resample draws as many samples as the split has, with replacement, and both networks are scored
-on it. The spread of the difference over resamples is its uncertainty due to the choice of the
-samples. It does not include the variance between trainings; to measure that, train with several
-seeds.
+A resample draws as many units as the split has, with replacement, and both networks are scored on
+it. A unit is a sample, or a block of consecutive tokens of a text. The spread of the difference
+over resamples is its uncertainty due to the choice of the samples. It does not include the variance
+between trainings; to measure that, train with several seeds.
 
 References:
     Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
@@ -44,11 +44,13 @@ def paired_interval(
 ) -> tuple[float, float] | None:
     """Return the expanded percentile interval of ``value`` of found minus that of baseline.
 
-    The percentiles are those of the normal distribution beyond the quantiles of Student's t with
-    ``units - 1`` degrees of freedom, because percentile intervals are too narrow for few units.
+    Plain percentile intervals are too narrow for few units. For ``n`` units, the share of resamples
+    beyond each bound is therefore ``Phi(sqrt(n / (n - 1)) * t)`` instead of ``(1 - level) / 2``.
+    ``Phi`` is the standard normal distribution function, and ``t`` is the quantile
+    ``(1 - level) / 2`` of Student's t with ``n - 1`` degrees of freedom.
 
     Args:
-        found, baseline: Results of each unit, ``(units, k)``; equal rows are the same unit.
+        found, baseline: Results of each unit, ``(units, k)``. Row i of both is the same unit.
         value: Computes the metric from the results.
         draws: Number of resamples; fewer, but at least 1,000, for more than 5,000 units whose
             results almost never repeat, such as losses.
@@ -87,7 +89,7 @@ def paired_interval(
 
 
 def merge_consecutive(results: Numbers, units: int) -> Numbers:
-    """Return sums over at most ``units`` blocks of consecutive rows, ``(units, k)``.
+    """Return the sum of each of at most ``units`` blocks of consecutive rows, ``(blocks, k)``.
 
     Args:
         results: Additive results of samples in the order of a text, ``(samples, k)``.

@@ -1,4 +1,4 @@
-"""Results of the trainings of a race, and their order."""
+"""Results of the trainings of ``darts.find``, and their order."""
 
 from __future__ import annotations
 
@@ -68,9 +68,10 @@ class Result:
 
 
 def costs_of_a_failed_run(directory: Path) -> list[JsonObject]:
-    """Return the last row of ``metrics.jsonl``, whose costs are those of all complete epochs.
+    """Return the last row of ``metrics.jsonl`` with costs, as a list of at most one row.
 
-    The list is empty if the run failed in its first epoch, or if its file is damaged.
+    Its costs are those of all complete epochs. The list is empty if the run failed in its first
+    epoch, or if its file is damaged.
     """
     try:
         rows = read_metrics(directory / "metrics.jsonl")

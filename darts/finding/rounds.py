@@ -32,7 +32,7 @@ CONTENTION = 1.4
 
 
 LARGER_SPEED = 4.0
-"""By how much less time per MAC an architecture may need if it is wider or has larger images."""
+"""Largest factor by which the time per MAC may shrink with wider layers or larger images."""
 
 
 class Stopped(Exception):
@@ -209,11 +209,13 @@ class Trainer:
         return CONTENTION if self.workers > 1 else 1.0
 
     def _lower_bound(self, candidate: Candidate) -> float:
-        """Return a lower bound of the seconds per epoch without a measurement; 0 if unknown.
+        """Return a lower bound of the seconds per epoch without a new measurement; 0 if unknown.
 
-        If a smaller network of the same architecture has been measured, the time per MAC is not
-        much less. Different architectures say nothing about each other: a bag of words needs
-        hardly any MACs. A measured step of a network that is far too large takes seconds.
+        The bound saves the measurement of networks that are far too large, a single step of which
+        may take seconds. It follows from measured networks of the same architecture in other
+        families: the time per MAC is smaller by at most the factor ``LARGER_SPEED``. The time per
+        MAC of other architectures says nothing, because a bag of words, for example, needs hardly
+        any MACs. The bound is 0, too, if this network has been measured.
         """
         networks = self.networks[candidate.family]
         if (candidate.family, candidate.genotype) in self._speeds:

@@ -43,7 +43,7 @@ _POLL = 0.2  # seconds between two calls of ``stopping``
 
 @dataclass
 class _Worker:
-    """A worker process and its state, from the view of the pool."""
+    """A worker process and its state, as the pool knows it."""
 
     number: int
     process: BaseProcess
@@ -60,7 +60,7 @@ class _Worker:
         return message
 
     def take_job(self) -> Job | None:
-        """Return the current job, which has ended."""
+        """Return the current job, and mark the worker as idle."""
         job, self.job = self.job, None
         return job
 
@@ -138,7 +138,7 @@ class RunPool:
             connections = [worker.connection for worker in workers]
             wait([*connections, *(worker.process.sentinel for worker in workers)], _POLL)
             for worker in workers:
-                alive = worker.process.is_alive()  # before its last message is received
+                alive = worker.process.is_alive()  # checked first, so that no last message is lost
                 while (message := worker.receive()) is not None:
                     self._handle(worker, message, queue)
                 if not alive:

@@ -1,4 +1,4 @@
-"""The queue of a run pool: waiting runs, and outcomes of the others."""
+"""The queue of a run pool: the waiting runs, and the outcomes of the runs that have ended."""
 
 from __future__ import annotations
 

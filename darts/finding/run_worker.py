@@ -153,7 +153,8 @@ def _unchanged_process() -> Iterator[None]:
         try:
             yield
         finally:
-            if "torch._dynamo" in sys.modules:  # limits the compilations of a process
+            # Dynamo limits the number of compilations in a process; a reset starts anew.
+            if "torch._dynamo" in sys.modules:
                 torch.compiler.reset()
             gc.collect()  # networks in reference cycles would occupy memory in the next run
             if torch.cuda.is_available():

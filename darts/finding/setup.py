@@ -1,4 +1,4 @@
-"""From the configuration of ``darts.find`` to the facts of the data and the families."""
+"""Turn the configuration of ``darts.find`` into the facts of the data and the networks to train."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from darts.training.device import visible_gpus
 
 MAX_PUBLISHED = 2  # published architectures of a space among its baselines
 
-_OWN_KEYS = {  # keys of retrainings that darts.find sets, and what replaces them
+_OWN_KEYS = {  # keys of retrainings that darts.find sets, and advice for users
     "genotype": "",
     "resume": "",
     "dry_run": "",
@@ -112,7 +112,7 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
 
 
 def choose_workers(config: FindConfig) -> int:
-    """Return the number of processes that train at the same time; 0 for this process."""
+    """Return the number of worker processes; with 0, this process trains."""
     if config.workers is not None:
         return config.workers
     return len(visible_gpus()) or min(os.cpu_count() or 1, 2)
@@ -124,12 +124,12 @@ def config_chooses_space(config: FindConfig) -> bool:
 
 
 def _declared(config: FindConfig) -> RetrainConfig:
-    """Return a configuration that declares task, data set and, if chosen, the space."""
+    """Return a retraining's configuration: task, data set and, if the user chose one, space."""
     return cast("RetrainConfig", compose("retrain", [*user_overrides(config), ANY_GENOTYPE]))
 
 
 def _families(config: FindConfig, declared: RetrainConfig, kind: str) -> tuple[Family, ...]:
-    """Return the families of the kind of data, or only that of the space that the user chose."""
+    """Return the families for the kind of data, or only that of the space that the user chose."""
     if not config_chooses_space(config):
         return FAMILIES[kind]
     space = declared.space.name
@@ -139,7 +139,10 @@ def _families(config: FindConfig, declared: RetrainConfig, kind: str) -> tuple[F
 
 
 def _image_sizes(config: FindConfig, declared: RetrainConfig) -> tuple[int, ...]:
-    """Return the sizes of the user's image files to train on; none if the user has chosen one."""
+    """Return the image sizes to train on, smallest first, for image files of the user.
+
+    There are none for other data, or if the user has chosen a size.
+    """
     dataset = declared.dataset
     chosen = any(item.startswith("dataset.size=") for item in user_overrides(config))
     if dataset.name != "imagefolder" or dataset.root is None or chosen:

@@ -33,7 +33,7 @@ def measure_seconds_per_epoch(
         genotype: Architecture as text.
         config: Configuration of the retraining; its genotype is not used.
         data: Loaded data of the configuration.
-        threads: Number of PyTorch's threads of the later training.
+        threads: Number of threads that PyTorch uses in the training.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

@@ -40,7 +40,7 @@ SETTING_EPOCHS = 8
 """Smallest number of epochs after which settings are compared."""
 
 LARGE_EPOCHS = 8
-"""Smallest number of epochs in the final that make larger images worth a try."""
+"""Smallest number of epochs in the final that makes larger images worth a try."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,15 @@ class Stages:
         return self.trainer.round("baselines", candidates, self._seconds("baselines"), epochs)
 
     def propose(self, baselines: Sequence[Result]) -> list[Candidate]:
-        """Return new architectures in the family of the best baseline that the space can vary.
+        """Return new architectures in the family of the best baseline that its space can vary.
 
-        If time is short, there are none, unless the user wants some or the space can vary the best
-        of all baselines: an LSTM or a bag of words that beats all transformers will probably also
-        beat those that a search proposes. Larger images are then worth more than networks that no
-        training has compared.
+        A space can vary a baseline if it contains neighbors of its architecture. If time is short
+        and the user has not set ``plan.proposals``, the list is empty in two cases:
+
+        * No space can vary the best of all baselines. An LSTM or a bag of words that beats all
+          transformers will probably also beat the transformers that a search proposes.
+        * The final has time for the best baseline on larger images. They are worth more than
+          proposals that there is no time to compare.
         """
         trainer, best = self.trainer, baselines[0].candidate
         leader = next((r.candidate for r in baselines if self._can_vary(r.candidate)), best)
@@ -202,16 +205,19 @@ class Stages:
     ) -> list[Result]:
         """Train the best baseline and the best of ``candidates``; return the results, best first.
 
-        The candidates are those of the race, the best first. They may be baselines: one that was
-        better in the race than the found networks takes the place of one of them. If there was no
-        race (``compared`` is false), they are the proposals, and the second baseline comes first:
-        the order of the baselines is uncertain then, too, and they differ more from each other. At
-        least one of two finalists is a found network.
+        If there was a race (``compared`` is true), the candidates are those of its last round, the
+        best first. A baseline among them that was better than found networks takes the place of one
+        of them. If there was no race, the candidates are the proposals, and the second-best
+        baseline precedes them: without a race, the order of the baselines is uncertain, too, and
+        baselines differ more from each other than proposals. If at least two candidates take part,
+        at least one of them is a found network.
 
-        The best baseline also takes part with larger images if there is time for it.
+        The best baseline also takes part with larger images if there is time for it. The
+        second-best baseline then does not precede the proposals.
 
-        Without found networks, train the best baseline also with the default setting, because the
-        best setting of short trainings may not be the best of long ones, and the second baseline.
+        Without found networks, the best baseline also trains with the default setting, because the
+        best setting of short trainings may not be the best of long ones. The second-best baseline
+        takes part, too, unless larger images do.
         """
         results = [r for r in self.trainer.results.values() if r.candidate.is_baseline]
         by_name: dict[str, Candidate] = {}
@@ -236,7 +242,7 @@ class Stages:
         return self.trainer.round("final", entrants, seconds, self.config.plan.epochs)
 
     def _others(self, ranking: Sequence[Candidate], best: Candidate) -> list[Candidate]:
-        """Return who joins the best baseline in the final."""
+        """Return the candidates of a ranking that join the best baseline in the final."""
         count = self._finalists()
         ranking = [candidate for candidate in ranking if candidate.name != best.name]
         chosen = ranking[:count]
@@ -246,9 +252,10 @@ class Stages:
         return chosen
 
     def _larger_images(self, baseline: Candidate) -> list[Candidate]:
-        """Return a baseline with the largest images for which ``LARGE_EPOCHS`` fit the final.
+        """Return a baseline on the largest images on which it can train for ``LARGE_EPOCHS``.
 
-        In short trainings of equal time, networks for larger images have too few epochs to win.
+        The list is empty if the final has no time for such a training. In the short trainings of
+        equal time before the final, networks on larger images have too few epochs to win.
         """
         trainer = self.trainer
         families = [networks.family for networks in trainer.networks.values()]
@@ -286,7 +293,7 @@ class Stages:
         return max(min(share * stopwatch.total, left), 0.0)
 
     def _finalists(self) -> int:
-        """Return how many found networks enter the final.
+        """Return how many candidates join the best baseline in the final.
 
         If time is short, one well trained network is worth more than two poorly trained ones.
         """
@@ -295,7 +302,7 @@ class Stages:
         return 1 if self.config.plan.epochs is None and self._is_short() else 2
 
     def _is_short(self) -> bool:
-        """Return whether the final needs as much time as it can get."""
+        """Return whether time is short: the final gets its largest share of the budget."""
         return self._final_share() == FINAL_SHARES[1]
 
     def _can_vary(self, candidate: Candidate) -> bool:
@@ -323,7 +330,11 @@ class Stages:
         return trainer.decisions.decide("final_share", float, choose)
 
     def _proposals(self, leader: Result) -> int:
-        """Return the number of proposals that can train for ``MIN_EPOCHS`` each in a round."""
+        """Return how many architectures to propose.
+
+        By default, as many as can train for ``MIN_EPOCHS`` each in half of the time of the race,
+        from 2 to ``MAX_PROPOSALS``.
+        """
         if self.config.plan.proposals is not None:
             return self.config.plan.proposals
 

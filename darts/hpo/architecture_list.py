@@ -75,9 +75,9 @@ def read_architectures(path: str, *, truth: str | None, space: str) -> list[Arch
 
 
 def random_architectures(space: Space, count: int, seed: int) -> list[AnyGenotype]:
-    """Draw different architectures; fewer than ``count`` if the space seems to have no more.
+    """Draw ``count`` different architectures, or fewer if the space seems to have no more.
 
-    It seems so after ``_TRIES`` draws in a row without a new architecture.
+    Drawing ends early after ``_TRIES`` draws in a row without a new architecture.
     """
     generator = torch.Generator().manual_seed(seed)
     found: dict[str, AnyGenotype] = {}

@@ -2,8 +2,8 @@
 
 The default and the best architecture are each trained with the default and the best
 hyperparameters, with seeds that the search did not use. Each of these up to four combinations is a
-*corner* of the design. The score of the best trial itself does
-not measure a gain: it is the best of many noisy scores and therefore biased.
+*corner* of the design. The score of the best trial itself does not measure a gain: it is the best
+of many noisy scores and therefore biased.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ from darts.strategies.judges import TrainingFreeJudge
 MIN_CALIBRATION = 3
 """Smallest number of architectures whose truth calibrates scores."""
 
-_ANY_GENOTYPE = "genotype=DARTS_V2"  # only to compose a configuration that declares the space
+# A placeholder: a configuration of a retraining can be composed only with a genotype.
+_ANY_GENOTYPE = "genotype=DARTS_V2"
 
 
 @dataclass(frozen=True)
@@ -114,11 +115,14 @@ class JudgePlan:
 
 
 def network_overrides(config: JudgeConfig) -> list[str]:
-    """Return the overrides of all networks; ``base`` applies only if no data set is given."""
+    """Return the overrides of all networks.
+
+    ``base`` applies only if neither a data set nor an experiment is chosen.
+    """
     chooses_data = any(item.startswith(("dataset=", "experiment")) for item in config.overrides)
     base = [] if chooses_data else config.base
     defaults = [f"seed={config.seed}", "tracking.tensorboard=false", "tracking.figures=false"]
-    defaults.append("restarts=0")  # as in studies: the score belongs to the settings
+    defaults.append("restarts=0")  # as in studies: a restart would hide unsuitable settings
     required = ["evaluate_test=false"]  # every choice is made on validation data
     if config.metric is not None:
         required.append(f"metric={config.metric}")
@@ -126,7 +130,7 @@ def network_overrides(config: JudgeConfig) -> list[str]:
 
 
 def check_networks(config: JudgeConfig, overrides: list[str]) -> RetrainConfig:
-    """Check the settings that do not depend on files; return how a random network is configured.
+    """Check the settings that do not depend on files; return the configuration of a random network.
 
     Args:
         config: The configuration of the command.

@@ -27,7 +27,7 @@ class ScoreAnalysis:
         values: What the judge ranks architectures by, ``(n,)``: its score, or the combination of
             its scores. Larger is better.
         deviation: Uncertainty of the values of a predictor, ``(n,)``; None for other judges.
-        weights: Weight of each score in the combination; empty for a single score.
+        weights: Weight of each score in the combination; empty for a single score and a predictor.
         truth: True scores ``(n,)``; None if unknown.
         calibrating: Architectures whose truth gave the weights, ``(n,)`` bool; the agreement is
             that of the others.
@@ -98,8 +98,8 @@ class ScoreAnalysis:
     def agreements(self) -> dict[str, Agreement]:
         """Return the agreement with the truth of the judge, its scores and the baselines.
 
-        It is empty if the truth is unknown. A single score, for example a loss, is that of the
-        judge, with the same sign.
+        It is empty if the truth is unknown. If the judge has a single score, for example a loss,
+        the agreement of this score equals that of the judge, so its sign is the same.
         """
         if self.truth is None:
             return {}
@@ -143,8 +143,9 @@ class ScoreAnalysis:
 def calibration_truth(plan: JudgePlan, rows: Sequence[Row]) -> Values:
     """Return the truth ``(n,)``, larger is better, of the architectures for the calibration.
 
-    It is known, or the score of a short training, minus infinity if it diverged. The other entries
-    have no meaning.
+    If the truth of all architectures is known, return it. Otherwise the score of a short training
+    takes its place, or minus infinity if the training diverged. The entries of architectures that
+    are not for the calibration then have no meaning.
     """
     truth = plan.truth()
     if truth is not None:

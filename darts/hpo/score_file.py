@@ -1,4 +1,7 @@
-"""The file of the scores so far, from which an interrupted ``darts.judge`` continues."""
+"""The file of the scores so far, from which an interrupted command continues.
+
+``darts.judge`` and the evolution of ``darts.find`` use it.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ class Content(TypedDict):
     """Content of the file; the digest shows changes by others."""
 
     rows: list[Row]
-    plan: str  # digest of the architectures and their truth
+    plan: str  # digest of what is scored, see ``ScoreFile``
     digest: str
 
 
@@ -60,7 +63,7 @@ class ScoreFile:
         """Read the rows of an interrupted command, if it wrote any.
 
         Raises:
-            ConfigError: If the file is damaged or was changed.
+            ConfigError: If the file is damaged, was changed, or has another ``plan``.
         """
         if not self.path.exists():
             return

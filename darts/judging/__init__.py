@@ -1,1 +1,1 @@
-"""The quality of architectures without a full training, and statistics of scores."""
+"""Scores of architectures without a full training, and statistics of scores."""

@@ -1,4 +1,4 @@
-"""True scores of a search's current genotype, looked up in a benchmark table."""
+"""True scores of architectures, looked up in a benchmark table."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ LIMIT = 64 * MIB
 """Bytes of a table, also after decompression; a table of 15,625 rows and 24 columns has 4 MiB."""
 COLUMN_LIMIT = 200
 CELL_LIMIT = 100
-"""Characters of a number and of the name of a column that is read."""
+"""Largest number of characters of a number, and of the name of a column that is read."""
 
 
 class Column(TypedDict, total=False):

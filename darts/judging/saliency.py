@@ -120,8 +120,10 @@ def zico(network: UntrainedNetwork) -> float:
 def _sum_of_ratios(values: Tensor) -> float:
     """Return the sum of mean / deviation, over dimension 0, of the entries that vary.
 
+    This is several times faster than with ``Tensor.std``.
+
     Args:
-        values: ``(n, ...)``; several times faster than with ``Tensor.std``.
+        values: ``(n, ...)``.
     """
     mean = values.mean(0)
     deviation = (values - mean).square_().mean(0).sqrt_()

@@ -1,8 +1,8 @@
 """Components of search methods.
 
 A method is a YAML file of ``conf/method`` that combines components. The modules are grouped by
-kind: ``relaxation.py`` defines the base class and the registry, ``relaxation_gumbel.py`` two
-components.
+kind: for example, ``relaxation.py`` defines the base class and the registry of relaxations, and
+``relaxation_gumbel.py`` defines two relaxations.
 
 =======================  =========================================================================
 ``relaxation``           alphas -> mixing weights

@@ -39,7 +39,7 @@ class Measurements:
         path_score: Steering metric of the path, that is, of the genotype's operations with the
             weights of the supernet.
         higher_is_better: Direction of the steering metric.
-        gap: Relative loss from the supernet's to the path's score, see ``score_gap``; None if it is
+        gap: Relative drop from the supernet's to the path's score, see ``score_gap``; None if it is
             undefined.
         drift: Share of the genotype's edges that differ from the previous check; None in the
             first one.
@@ -223,7 +223,7 @@ def count_edges(genotype: AnyGenotype, operations: Sequence[str] | None = None) 
 
 
 def genotype_drift(genotype: AnyGenotype, before: AnyGenotype) -> float:
-    """Return the share of a genotype's edges, with operations, that are not in ``before``.
+    """Return the share of a genotype's edges that ``before`` lacks or has with other operations.
 
     It is 0 for a genotype without edges.
     """
@@ -235,10 +235,10 @@ def genotype_drift(genotype: AnyGenotype, before: AnyGenotype) -> float:
 
 
 def score_gap(supernet: float, path: float, *, higher_is_better: bool) -> float | None:
-    """Return the relative loss from the score of the supernet to that of the path, at most 1.
+    """Return the relative drop from the score of the supernet to that of the path, at most 1.
 
     If lower scores are better, the inverse scores are compared: a perplexity of 400 instead of 100
-    is a loss of 0.75. The gap is None for NaN and if the divisor is not positive.
+    is a drop of 0.75. The gap is None for NaN and if the divisor is not positive.
     """
     numerator, divisor = (path, supernet) if higher_is_better else (supernet, path)
     if not divisor > 0 or math.isnan(numerator):

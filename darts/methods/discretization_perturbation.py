@@ -113,7 +113,7 @@ class PerturbationSelection(Discretization):
     def _decisions(self, context: SearchContext) -> list[Decision]:
         """Return all decisions: the edges in random order, then the nodes in random order.
 
-        Decisions before which the supernet is not trained follow each other, one of each group.
+        Decisions without a training in between are adjacent: one decision of each group.
         """
         fan_in = context.space.fan_in
         operations: dict[str, list[Decision]] = {}
@@ -171,7 +171,7 @@ class PerturbationSelection(Discretization):
 
 
 def _decided_together(context: SearchContext) -> int:
-    """Return the number of decisions before the supernet is trained.
+    """Return the number of decisions between two trainings of the supernet.
 
     It is the number of groups if all have equally many edges, and more than one.
     """

@@ -41,8 +41,8 @@ class Sampling(Discretization):
         samples: Number of random architectures.
         batches: Validation batches of the first score.
         finalists: Number of architectures of each round that are scored on all validation data.
-        rounds: Number of equal parts of the architectures, each of which has its own finalists, as
-            in the authors' code.
+        rounds: Number of equally large parts into which the architectures are divided. Each part
+            has its own finalists, as in the authors' code.
     """
 
     reads_alphas: ClassVar[bool] = False

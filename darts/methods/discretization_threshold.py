@@ -1,4 +1,4 @@
-"""Threshold: the most probable operations, without those that are improbable themselves.
+"""Threshold: keep the most probable operations whose probability also reaches a threshold.
 
 References:
     Chu et al., "Fair DARTS", arXiv:1911.12126: operations whose sigmoid exceeds a threshold, at
@@ -24,7 +24,8 @@ class Threshold(Discretization):
     """The genotype of the most probable operations without edges below a threshold.
 
     The two edges of each node are chosen first, as in the authors' code: no third edge replaces one
-    that is dropped. A cell keeps its most probable edge from an input if all others are dropped.
+    that is dropped. If no edge of a cell would remain, the cell keeps the most probable one that
+    reads an input of the cell.
 
     Attributes:
         threshold: Smallest probability of an operation that stays in the genotype. It suits

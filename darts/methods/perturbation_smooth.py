@@ -25,7 +25,7 @@ from darts.spaces import Mixture
 @PERTURBATIONS.register
 @dataclass
 class RandomSmoothing(Perturbation):
-    """Uniform noise in a ball of the maximum norm; its radius changes linearly in the search.
+    """Uniform noise in a ball of the maximum norm; its radius changes linearly during the search.
 
     The result is a mixture: no weight is negative, and the sum of each edge is preserved.
 
@@ -87,7 +87,8 @@ def uniform_noise(mixture: Mixture, radius: float) -> dict[str, Tensor]:
 def perturb(mixture: Mixture, change: Mapping[str, Tensor]) -> Mixture:
     """Add a change to a mixture, clamp it to [0, 1] and restore the sum of each edge.
 
-    An edge whose weights would all be 0 gets its whole sum at the largest weight before clamping.
+    If clamping sets all weights of an edge to 0, the largest weight before clamping gets the whole
+    sum.
     """
     weights = {}
     for group, weight in mixture.items():

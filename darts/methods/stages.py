@@ -31,7 +31,8 @@ class Stage:
             added where the stage is wider.
         skip_dropout: Dropout rate of skip connections in the first epoch that updates the alphas.
             Each further epoch multiplies it by ``exp(-dropout_decay)``. While the alphas are
-            frozen, the rate is ``skip_dropout`` times the share of the stage that is left.
+            frozen, the rate is ``skip_dropout`` times the share of the stage that is left after the
+            epoch.
         dropout_decay: Decay rate of ``skip_dropout``.
     """
 
@@ -48,7 +49,7 @@ def partial_of(partial: int, stage: Stage) -> int:
     """Return the divisor of the channels in a stage; at least 1.
 
     Raises:
-        ValueError: If it is no integer.
+        ValueError: If the divisor is not an integer.
     """
     quotient = max(1.0, partial / stage.widen)
     if abs(quotient - round(quotient)) > 1e-6:
@@ -92,7 +93,7 @@ def stage_position(epoch: int, epochs: int, stages: Sequence[Stage]) -> StagePos
 
 
 def schedule_of(epoch: int, epochs: int, stages: Sequence[Stage]) -> tuple[int, int]:
-    """Return first epoch and length of the learning rate schedule that an epoch belongs to.
+    """Return the first epoch and the length of the learning rate schedule of an epoch.
 
     The schedule restarts with each stage that starts with new weights.
     """

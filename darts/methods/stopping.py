@@ -31,7 +31,7 @@ class Stopping:
         """Return the epoch, from 0, whose architecture ends the search; None to continue.
 
         Args:
-            eigenvalues: Dominant eigenvalue at the end of each epoch that is due.
+            eigenvalues: Dominant eigenvalue at the end of each epoch that ``is_due`` selects.
         """
         return None
 
@@ -62,7 +62,7 @@ class Curvature(Stopping):
     Attributes:
         window: Eigenvalues per average.
         patience: Eigenvalues between the two averages.
-        ratio: The earlier average, divided by the latest one, that stops the search.
+        ratio: The search stops when the earlier average, divided by the latest one, is below this.
         every: Epochs between eigenvalues.
         centered: Whether an average belongs to the epoch at the center of its window and not to the
             last one.

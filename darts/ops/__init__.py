@@ -9,7 +9,7 @@ faster implementation does not apply, and is tested against it.
 ``depthwise``            depthwise convolution with a fast backward pass on CPUs
 ``pointwise``            pointwise convolution without a stored input
 ``fused_conv``           both convolutions as one dense convolution
-``batch_norm``           batch norm that returns its statistics
+``batch_norm``           batch norm as functions; one returns the statistics of the batch
 ``folded_norm``          batch norm of few channels
 ``sync_batch_norm``      batch norm over the ranks of a distributed run
 ``accumulator``          sum of normalized feature maps that stores none of them

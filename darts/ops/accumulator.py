@@ -27,7 +27,7 @@ class SumAccumulator:
 
     def __init__(self) -> None:
         self.value: Tensor | None = None
-        self._shift: Tensor | None = None  # (C,), sum over the normalized terms so far
+        self._shift: Tensor | None = None  # (C,), sum of the shifts of all normalized terms
 
     def add(self, term: Tensor) -> None:
         """Add ``(B, C, H, W)``. Do not use the term afterwards: the sum may overwrite it."""
@@ -38,8 +38,9 @@ class SumAccumulator:
     ) -> None:
         """Add ``sum_groups(normalize(y, repeat_per_channel(scale, y), eps, running), groups)``.
 
-        ``y`` is ``(B, groups * C, H, W)``, and ``can_add_normalized(y)`` must be true. ``scale`` is
-        the mixing weight of each group, ``(groups,)``.
+        ``groups`` is the number of edges whose outputs ``y``, ``(B, groups * C, H, W)``, contains.
+        ``can_add_normalized(y)`` must be true. ``scale`` is the mixing weight of each edge,
+        ``(groups,)``.
         """
         count = values_per_channel(y)
         self.value, mean, variance, shift = _AddNormalized.apply(self.value, y, scale, groups, eps)
@@ -47,7 +48,10 @@ class SumAccumulator:
         self._shift = shift if self._shift is None else self._shift.add_(shift)
 
     def result(self) -> Tensor | None:
-        """Return the sum, ``(B, C, H, W)``; None if nothing was added."""
+        """Return the sum, ``(B, C, H, W)``; None if nothing was added.
+
+        Call this only once, after the last term, because each call adds the shifts.
+        """
         if self.value is not None and self._shift is not None:
             with torch.no_grad():  # _AddNormalized.backward includes the gradient of the shift
                 self.value.add_(self._shift.view(1, -1, 1, 1))
@@ -62,7 +66,10 @@ def can_add_normalized(y: Tensor) -> bool:
 
 
 class _AddNormalized(SeveralOutputs):
-    """Add to ``total`` in place; also return mean, variance and shift, which carry no gradient."""
+    """Add ``y`` times its factor per channel to ``total`` in place.
+
+    Also return the mean, variance and shift, which carry no gradient.
+    """
 
     @staticmethod
     def forward(

@@ -1,7 +1,7 @@
-"""Batch normalization without parameters and buffers of its own, which returns its statistics.
+"""Batch normalization as functions, without parameters and buffers of their own.
 
-Edges that share an input can share its normalization, and each edge still updates its own running
-statistics.
+``normalize_shared`` returns the statistics of the batch. Edges that share an input can therefore
+share its normalization, and each edge still updates its own running statistics.
 """
 
 from __future__ import annotations

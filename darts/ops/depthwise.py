@@ -152,8 +152,8 @@ def weight_gradient(x: Tensor, gradient: Tensor, size: int, dilation: int) -> Te
     folded = fold(gradient, folds)
     taps = _rectangular_gradient(fold(x, folds), folded, rows, 3)
     if size == 5:
-        # Columns 1 and 3 come from the image shifted by half a fold, which is one folded pixel
-        # wider.
+        # Columns 1 and 3 need the image shifted by half a folded pixel. Padding both sides shifts
+        # it and makes it one folded pixel wider.
         shifted = F.pad(x, (dilation, dilation)).contiguous(memory_format=_NHWC)
         between = _rectangular_gradient(fold(shifted, folds), folded, rows, 2)
         taps = torch.cat([taps, between], dim=3)[..., [0, 3, 1, 4, 2]]

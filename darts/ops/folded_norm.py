@@ -1,9 +1,10 @@
 """Faster batch normalization of few channels: neighboring pixels are treated as channels.
 
 PyTorch's batch norm iterates over the channels of one pixel after another and is slow if there are
-few of them. In channels_last layout, k neighboring pixels with C channels each have the memory
-layout of one pixel with k * C channels. The statistics of the k folds are computed and combined.
-The backward pass would gain little and uses PyTorch's kernel.
+few channels. In channels_last layout, k neighboring pixels with C channels each have the memory
+layout of one pixel with k * C channels. The statistics of these channels are computed, and the k
+statistics of each original channel are then combined. Folding would gain little in the backward
+pass, which uses PyTorch's kernel.
 
 References:
     Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample

@@ -14,8 +14,8 @@ _NHWC = torch.channels_last
 def split_even_odd(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return ``x[..., ::2, ::2]`` and ``x[..., 1::2, 1::2]``, zero-padded to the same size.
 
-    The backward pass writes both gradients into one tensor. That of two views would allocate a full
-    image for each and add them.
+    The backward pass writes both gradients into one tensor. With two slices of ``x`` instead, it
+    would allocate a full image for each gradient and add the two images.
 
     Shape: ``(B, C, H, W)`` -> twice ``(B, C, ceil(H / 2), ceil(W / 2))`` in channels_last layout.
     """

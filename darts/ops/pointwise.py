@@ -42,11 +42,11 @@ class _ConstantWeight(OneOutput):
 
 
 class PointwiseConv2d(nn.Conv2d):
-    """``nn.Conv2d`` with a 1x1 kernel, which drops the pixels between its strides first.
+    """``nn.Conv2d`` with a 1x1 kernel, which first drops the pixels that its stride skips.
 
-    PyTorch would drop them itself. On processors with AVX2 but without AVX-512, however, its
-    gradient of the weights then writes outside of its memory and corrupts the process (oneDNN in
-    PyTorch 2.13, channels_last, few channels).
+    PyTorch would drop them itself. On processors with AVX2 but without AVX-512, however, its kernel
+    for the weight gradient then writes out of bounds and corrupts the process (oneDNN in PyTorch
+    2.13, channels_last, few channels).
 
     Shape: ``(B, C, H, W)`` -> ``(B, D, ceil(H / stride), ceil(W / stride))``.
     """

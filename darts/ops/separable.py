@@ -50,16 +50,16 @@ def separable_conv(
         x: ``(B, groups * C, H, W)``.
         depthwise: ``(groups * C, 1, k, k)``.
         pointwise: ``(groups * C, C, 1, 1)``.
-        scale: Mixing weight of each group, ``(groups,)``, or None for ones.
+        scale: Mixing weight of each edge, ``(groups,)``, or None for ones.
         stride, dilation: Stride and dilation of the depthwise convolution.
         groups: Number of edges, each with its own convolutions.
         eps: Added to the variance by batch norm.
-        ends_operation: Whether this is the last convolution of an operation. If so, the groups are
+        ends_operation: Whether this is the last convolution of an operation. If so, the edges are
             summed; otherwise a ReLU follows.
-        running: Running statistics of all groups; updated.
+        running: Running statistics of all edges; updated.
         plan: Implementation to use.
         process_group: Ranks that share the batch, or None.
-        accumulator: Takes the sum of the groups, which is then not returned.
+        accumulator: Takes the sum of the edges, which is then not returned.
 
     Returns:
         ``(B, C, H', W')`` at the end of an operation, or None with an accumulator; otherwise
@@ -96,7 +96,7 @@ def normalize_and_reduce(
     process_group: ProcessGroup | None = None,
     accumulator: SumAccumulator | None = None,
 ) -> Tensor | None:
-    """Apply batch norm and mixing weights, then sum the groups or apply ReLU.
+    """Apply batch norm and mixing weights, then sum the edges or apply ReLU.
 
     The arguments are those of ``separable_conv``.
     """
@@ -112,7 +112,7 @@ def normalize_and_reduce(
 
 
 def repeat_per_channel(scale: Tensor | None, y: Tensor) -> Tensor | None:
-    """Repeat the weight of each group for its channels, ``(groups,)`` -> ``(groups * C,)``."""
+    """Repeat the weight of each edge for its channels, ``(groups,)`` -> ``(groups * C,)``."""
     if scale is None:
         return None
     factor = scale[:, None].expand(-1, y.shape[1] // len(scale)).reshape(-1)

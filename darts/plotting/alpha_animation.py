@@ -38,7 +38,7 @@ TOTAL_MS, MIN_FRAME_MS, MAX_FRAME_MS, LAST_FRAME_MS = 6000, 60, 400, 2500
 """Durations in milliseconds. A frame takes ``TOTAL_MS`` divided by the number of frames, within the
 bounds; the last one takes ``LAST_FRAME_MS``."""
 
-# Matrices per row. A matrix with more than `_MAX_COLUMNS` columns has the row for itself.
+# Matrices per row. If one has more than `_MAX_COLUMNS` columns, each has a row to itself.
 _MATRICES_PER_ROW, _MAX_COLUMNS = 2, 10
 _DPI = 100
 

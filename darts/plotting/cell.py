@@ -31,8 +31,8 @@ from darts.spaces import AnyGenotype
 
 _ROW = 0.80  # height of the row of a node with one or two edges
 _HALF_LANE = 0.165  # half of the vertical distance between the boxes of a row
-_BEND, _GAP = 0.72, 0.28  # width of the bend of a curve; from a box to its node
-_PITCH = _BEND + BOX_WIDTH + _GAP + 2 * RADIUS  # horizontal distance of neighboring nodes
+_BEND, _GAP = 0.72, 0.28  # width of the bend of a curve; distance from a box to its node
+_PITCH = _BEND + BOX_WIDTH + _GAP + 2 * RADIUS  # horizontal distance between neighboring nodes
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,9 @@ def _layout(genotype: AnyGenotype, cell: str, states: Sequence[Point]) -> list[_
     inputs, edges = genotype.inputs, genotype.edges(cell)
 
     def height_of_source(edge: int) -> int:
-        # Curves from late nodes arrive above those from early nodes, which bent into the row
-        # further left. Below them are the first input and the second, which is drawn at the bottom.
+        # Curves from late nodes arrive above those from early nodes, which bend into the row
+        # further left. Below them are the curves from the first input. The second input is drawn
+        # at the bottom, so its curves are the lowest.
         source = edges[edge][0]
         return source if source >= inputs else -source
 

@@ -16,7 +16,7 @@ from darts.plotting.shapes import (
 )
 from darts.spaces import AnyGenotype
 
-_LINE, _GAP, _TURN = 0.78, 0.36, 0.12  # height of a line; between boxes; radius of a corner
+_LINE, _GAP, _TURN = 0.78, 0.36, 0.12  # height of a line; gap between boxes; corner radius
 _BOXES_PER_LINE = 4
 
 

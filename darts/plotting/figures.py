@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-# A confusion matrix of more classes shows no numbers, or no names of classes.
+# With more classes than these, a confusion matrix shows no numbers, or no names of classes.
 _MAX_CLASSES_WITH_NUMBERS, _MAX_CLASSES_WITH_NAMES = 20, 60
 
 

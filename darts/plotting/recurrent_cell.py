@@ -1,9 +1,9 @@
 """Drawing of a recurrent cell, which is a tree: each node has one predecessor.
 
-A state is node 0, which combines the two inputs of the cell, or one of the other nodes. The first
-node shares the row of node 0; every other node has a row of its own. The successors of a node are
-in rows below it, one column further right. Therefore the lines to successors and the lines to the
-output never cross.
+The states are node 0, which combines the two inputs of the cell, and the other nodes. Node 1 shares
+the row of node 0; every later node has a row of its own. The successors of a node are in rows below
+it, one column further right. Therefore the lines to successors and the lines to the output never
+cross.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from darts.plotting.shapes import (
 from darts.spaces import AnyGenotype
 
 _ROW, _TURN = 0.5, 0.14  # height of a row; radius of a corner
-# From the center of a node to the boxes of its successors; from a box to its node.
+# Distances: from the center of a node to the boxes of its successors; from a box to its node.
 _LEAD, _GAP = 0.42, 0.26
-_PITCH = _LEAD + BOX_WIDTH + _GAP + RADIUS  # horizontal distance of a node and its successors
-# Distance of the lines that leave a node; largest distance of the first and the last of them.
+_PITCH = _LEAD + BOX_WIDTH + _GAP + RADIUS  # horizontal distance between a node and its successors
+# Distance between neighboring lines that leave a node; largest distance of the first from the last.
 _LANE, _LANES = 0.07, 0.22
 
 

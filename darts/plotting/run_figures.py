@@ -1,7 +1,7 @@
 """Figures of a run: logged to TensorBoard while it runs, written to its directory at its end.
 
-A figure that cannot be made is one warning and prevents no other figure: a run never fails because
-of a figure, and ``darts.report`` draws most of them again.
+A figure that cannot be made causes one warning and prevents no other figure. A run never fails
+because of a figure, and ``darts.report`` draws most of them again.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def save_figures(
 ) -> list[Path]:
     """Draw each figure and write it to ``<name>.svg`` in a directory; return the paths.
 
-    A figure that cannot be drawn or written is one warning and prevents no other figure.
+    A figure that cannot be drawn or written causes one warning and prevents no other figure.
     """
     paths = []
     for name, draw in figures.items():

@@ -25,13 +25,14 @@ RAISE_FACTOR = 3.0
 MIN_PREFERENCE = 0.05
 """An edge prefers an operation that is more probable than any other by at least this share.
 
-With a weaker preference after a tenth of the updates, an edge at ten times the distance from the
-start is still uniform within 1 % of the largest entropy. With its default settings, a search of the
-space ``cnn`` on the digits reaches more than twice this value by then.
+Suppose that the preference of an edge is weaker after a tenth of the updates, and that its alphas
+go on changing at the same speed. Then the entropy of the edge is still within 1 % of its maximum at
+the end. With its default settings, a search of the space ``cnn`` on the digits reaches more than
+twice this value after a tenth of the updates.
 """
 
 CHECKS = 10
-"""The preferences are checked after each of this many equal parts of the updated epochs."""
+"""Number of equal parts of the epochs that update the alphas; each part ends with a check."""
 
 
 def strongest_preference(probabilities: Mapping[str, Tensor]) -> float:
@@ -56,8 +57,8 @@ def strongest_preference(probabilities: Mapping[str, Tensor]) -> float:
 def is_check_due(epoch: int, updated: Sequence[int], first: int, length: int) -> bool:
     """Return whether the preferences are checked at the end of an epoch.
 
-    They are checked after each tenth of the updated epochs of a schedule, rounded up, but not after
-    the last one, when no epoch would use a higher rate.
+    They are checked after each tenth (rounded up) of those epochs of a schedule that update the
+    alphas, but not after the last such epoch, because no later epoch would use a higher rate.
 
     Args:
         epoch: The epoch, from 0.

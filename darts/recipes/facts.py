@@ -28,8 +28,8 @@ class DataFacts:
     Attributes:
         kind: Kind of the data, see ``darts.data.SourceSpec.kinds``: "images", "rows", "audio",
             "text", "documents" or "pairs".
-        samples: Training samples without held-out validation samples; for a text, its training
-            tokens.
+        samples: Number of training samples, without held-out validation samples; for a text, number
+            of training tokens.
         targets: Number of classes, words or tokens.
         shape: Shape of one sample, for images and spectrograms ``(C, H, W)``; empty for texts.
         validation: Share of the training samples that is held out for validation; 0 if the data has

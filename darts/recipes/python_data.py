@@ -54,7 +54,7 @@ def model_settings(model: nn.Module | None) -> dict[str, object]:
     """Return the configuration keys of a model of the user's own.
 
     Raises:
-        ConfigError: If the model is no module.
+        ConfigError: If the model is not a module.
     """
     if model is None:
         return {}

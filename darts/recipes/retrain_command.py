@@ -20,8 +20,8 @@ def retrain_command(
     """Return the command that trains the genotype of a search on the same data.
 
     On the user's own data, the hyperparameters follow from the data, and the network has the size
-    of the supernet. On a published data set, they are the defaults. For a model that was passed in
-    Python, which a command line cannot know, the result is a call in Python.
+    of the supernet. On a published data set, hyperparameters and size are the defaults. For a model
+    that was passed in Python, which a command line cannot know, the result is a call in Python.
 
     Args:
         directory: Run directory of the search.
@@ -51,7 +51,7 @@ def retrain_command(
 
 
 def adapted_values(arguments: Sequence[str], config: SearchConfig, facts: DataFacts) -> list[str]:
-    """Return overrides for what follows from the data and differs from the defaults.
+    """Return overrides for the values that follow from the data and differ from the defaults.
 
     Args:
         arguments: The other overrides of the retraining; their keys keep their values.

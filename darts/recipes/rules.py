@@ -22,7 +22,8 @@ class Setting:
     Attributes:
         name: Unique name.
         values: The hyperparameters by dotted key.
-        weakens: Whether they regularize less than the recipe. Short trainings overrate this.
+        weakens: Whether the setting regularizes less than the recipe. Short trainings overrate such
+            settings.
     """
 
     name: str
@@ -52,10 +53,10 @@ def recipe(facts: DataFacts) -> Values:
 
 
 def batch_size(facts: DataFacts) -> int:
-    """Return a power of two such that an epoch has about 40 steps: from 16 to 128 samples.
+    """Return the batch size: a power of two from 16 to 128, so that an epoch has about 40 steps.
 
-    Texts are read in parallel columns, from 16 to 64, and an epoch has about 300 windows. Fewer
-    columns would hardly train faster.
+    For a text, it is the number of parallel columns: a power of two from 16 to 64, so that an epoch
+    has about 300 windows. Fewer columns would hardly train faster.
     """
     if facts.kind == "text":
         return _power_of_two(facts.samples / (300 * WINDOW), 16, 64)
@@ -65,9 +66,9 @@ def batch_size(facts: DataFacts) -> int:
 def max_epochs(facts: DataFacts) -> int:
     """Return the number of epochs after which further epochs hardly improve the score.
 
-    It corresponds to 600,000 samples seen, from 30 to 300 epochs. It is less for texts,
-    whose networks soon remember the training texts: four million tokens, from 10 to 30 epochs; and
-    for labeled texts, 100,000 texts, from 10 to 60 epochs.
+    A training sees 600,000 samples in this number of epochs, but has at least 30 and at most 300
+    epochs. Networks for texts soon memorize the training texts, so they get fewer epochs: four
+    million tokens of running text in 10 to 30 epochs, or 100,000 documents in 10 to 60 epochs.
     """
     if facts.kind == "text":
         return min(max(round(4_000_000 / max(facts.samples, 1)), 10), 30)
@@ -79,7 +80,7 @@ def max_epochs(facts: DataFacts) -> int:
 def settings(
     facts: DataFacts, values: Mapping[str, object], fixed: Collection[str]
 ) -> list[Setting]:
-    """Return the settings that the stage "settings" compares with the recipe.
+    """Return the settings that the stage "settings" of ``darts.find`` compares with the recipe.
 
     Args:
         facts: Facts of the data.
@@ -113,8 +114,8 @@ def refinements(
 ) -> list[Setting]:
     """Return settings to compare with the best one of the stage "settings".
 
-    These are the same change once more, for example an even larger weight decay, and the best
-    setting together with each of the two next ones that change other keys.
+    One of them repeats the change of the best setting, for example to an even larger weight decay.
+    The others combine the best setting with each of the next two settings that change other keys.
 
     Args:
         best: The best setting, not the default.
@@ -138,7 +139,7 @@ def refinements(
 
 
 def _further(key: str, value: float, base: float) -> float:
-    """Return a value that differs from ``value`` as this does from ``base``."""
+    """Return a value that differs from ``value`` as ``value`` differs from ``base``."""
     if key == "space.dropout" and value > base:
         return min(2 * value - base, 0.8)
     return value * value / base if base > 0 else value

@@ -27,7 +27,8 @@ class SearchState(TrainState):
     diagnosis: Diagnosis  # earlier collapse checks
     history: list[dict[str, Tensor]] = field(default_factory=list)  # probabilities, each epoch
     genotypes: list[str] = field(default_factory=list)  # JSON, each epoch
-    eigenvalues: list[float] = field(default_factory=list)  # each epoch, for the stopping rule
+    # Dominant eigenvalue at the end of each epoch in which the stopping rule needs it.
+    eigenvalues: list[float] = field(default_factory=list)
     raises: Annotated[int, Within(0, 10)] = 0  # so far, of the learning rate of the alphas
     discretization: StateDict = field(default_factory=dict)  # progress of the discretization
     # Epoch, from 0, whose genotype is the result; None unless the stopping rule or a collapse check

@@ -104,7 +104,7 @@ def _parse(config: RetrainConfig) -> AnyGenotype:
 
     Raises:
         Misfit: If it is too long or belongs to another space than the configuration.
-        ValueError: If it is no genotype.
+        ValueError: If it is not a genotype.
     """
     if len(config.genotype) > GENOTYPE_LIMIT:
         raise Misfit(f"config.genotype has more than {GENOTYPE_LIMIT:,} characters")

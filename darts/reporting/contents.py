@@ -102,7 +102,7 @@ class Environment:
 
     git_revision: str | None = None
     git_dirty: bool = False
-    started: str | None = None  # time of day in UTC
+    started: str | None = None  # date and time in UTC, in ISO format
     properties: Mapping[str, str] = field(default_factory=dict)  # software and hardware by name
 
 

@@ -62,7 +62,7 @@ class RunFiles:
     def optional(self, name: str, parse: Callable[[Path], T]) -> T | None:
         """Return what ``parse`` reads from a file, or None if it does not exist or is damaged.
 
-        A damaged file is one warning and one of the notes.
+        A damaged file causes one warning and adds one of the notes.
         """
         try:
             return self.required(name, parse)

@@ -112,7 +112,7 @@ class RunRecord:
 def read_run(directory: Path) -> RunRecord:
     """Read a run directory.
 
-    A damaged file that a page can do without is one warning and one of the ``notes``.
+    A damaged file that a page can do without causes one warning and adds one of the ``notes``.
 
     Raises:
         FileError: If config.yaml, overrides.json, metrics.jsonl or summary.json is damaged, or the

@@ -1,7 +1,7 @@
 """Numbers that describe the alphas of a search: probabilities, entropies, margins and counts.
 
-All functions take probabilities ``(edges, operations)`` by group, after the relaxation (for
-example a softmax), not raw alphas.
+Probabilities are ``(edges, operations)`` by group, after the relaxation (for example a softmax). No
+function takes raw alphas.
 """
 
 from __future__ import annotations

@@ -88,9 +88,9 @@ def _num_updates(norm: _RunningNorm) -> int:
 
 @contextmanager
 def preserved_state(net: SupernetBase) -> Iterator[None]:
-    """Disable skip dropout and drop path in a block, and afterwards restore what scoring changes.
+    """Disable skip dropout and drop path inside the context; at its end, restore the supernet.
 
-    That is the rates of both, the buffers, the training mode and all random states.
+    Restored are the rates of both, the buffers, the training mode and all random states.
     """
     random, training = random_states(), net.training
     rates = net.skip_dropout, net.drop_path

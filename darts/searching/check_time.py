@@ -64,14 +64,15 @@ class CheckPacer:
         step_seconds: Returns the mean seconds of a training step so far.
         dry: Whether to start measurements even if there is not enough time, because a dry run
             extrapolates those that it ends.
-        max_steps: A measurement that typically takes as long as more training steps than this is
+        max_steps: Measurements that typically take longer than this number of training steps are
             never started.
 
     Attributes:
         interrupted: Returns whether a signal has arrived.
         show: Shows a text on the status line; an empty text clears it.
-        skipped: Names of the measurements that were not started, or ended, in the last check.
-        skipped_seconds: Estimated time of the parts that ended measurements have left out so far.
+        skipped: Names of the measurements that the last check did not start, or ended early.
+        skipped_seconds: Estimated seconds of all parts left out so far by measurements that were
+            ended early.
     """
 
     def __init__(
@@ -134,8 +135,8 @@ class CheckPacer:
         self._noticed = True
         names = " and ".join(self.skipped)
         return (
-            f"collapse checks leave out {names} when collapse.time_share of the search's time "
-            "leaves too little for it"
+            f"collapse checks skip {names} while collapse.time_share of the search's time leaves "
+            "too little time"
         )
 
     def measure(self, name: str, work: Callable[[Poll], T], *, steps: int) -> T | None:

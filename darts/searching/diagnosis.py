@@ -201,8 +201,8 @@ class Diagnosis:
     def _eigenvalue_or_problem(self, epoch: int) -> tuple[float | None, list[str]]:
         """Return the eigenvalue, or None and a warning when the device is out of memory.
 
-        A check must not end a healthy search. On several ranks the error is raised, because the
-        other ranks would wait for this one forever.
+        A lack of memory must not end a healthy search. On several ranks, however, the error is
+        raised, because the other ranks would wait for this one forever.
         """
         try:
             return self.eigenvalue(epoch), []

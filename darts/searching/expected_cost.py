@@ -1,8 +1,8 @@
 """Expected cost of the discrete network, as a differentiable function of the probabilities.
 
 References:
-    Cai et al., "ProxylessNAS", arXiv:1812.00332, section 3.3: the expectation of a cost under the
-    mixing weights is differentiable.
+    Cai et al., "ProxylessNAS", arXiv:1812.00332, section 3.3: the expectation of a cost over the
+    probabilities is differentiable.
 """
 
 from __future__ import annotations

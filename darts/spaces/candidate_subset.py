@@ -1,7 +1,7 @@
-"""``space.candidates`` of spaces whose supernets contain all operations of the space.
+"""The list ``space.candidates`` in spaces whose supernets contain all operations of the space.
 
-The operations that the list leaves out stay in the supernet, but the masks of the search exclude
-them, so they are neither run nor trained. An empty list stands for all operations.
+Operations that the list leaves out stay in the supernet, but the masks of the search exclude them,
+so they are neither run nor trained. An empty list stands for all operations.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ def check_subset(subset: Sequence[str], choices: Mapping[str, Sequence[str]]) ->
 
     Args:
         subset: The value of ``space.candidates``; may be empty.
-        choices: By what is chosen, for example "the first block of a stage", its operations.
+        choices: The operations of each choice, by its name in error messages, for example "the
+            first block of a stage".
 
     Raises:
         ValueError: For an unknown operation, one that occurs twice, or a choice without operations.

@@ -23,7 +23,8 @@ def check_candidates(candidates: object, known: Collection[str]) -> tuple[str, .
     """Return the value of ``space.candidates``, a list of operations, as a tuple.
 
     Raises:
-        ValueError: It is no list of distinct known operations, or has only ``none``.
+        ValueError: The value is not a list of distinct known operations, is empty, or contains
+            only ``none``.
     """
     key = "space.candidates"
     if not isinstance(candidates, list | tuple) or not candidates:

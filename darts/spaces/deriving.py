@@ -102,13 +102,14 @@ def edge_mask(
 ) -> Tensor:
     """Return a mask ``(edges, operations)`` of the candidates that the edges of a genotype use.
 
+    An edge of the genotype with the operation ``none`` sets no entry if ``none`` is not a
+    candidate: the edge is missing from the architecture.
+
     Args:
         edges: ``(source, target, operation)`` of each edge of the genotype.
         layout: ``(source, target)`` of each edge of the supernet.
         names: For each edge of the supernet, the operation of each column.
         group: Name of the group.
-
-    An edge with the operation ``none`` that is no candidate is missing; its row has no entry.
 
     Raises:
         ValueError: An edge is not among the candidates.

@@ -81,7 +81,10 @@ class Mixture(dict[str, Tensor]):
         return Mixture(weights, bypass=bypass, active=self.active)
 
     def with_values(self, values: Mixture) -> Mixture:
-        """Return the mixing weights ``values``, which have the gradient of these mixing weights."""
+        """Return a mixture with the values of ``values`` and the gradient of these mixing weights.
+
+        The masks are those of ``values``; the bypass weights do not change.
+        """
         weights = {group: w + (values[group] - w).detach() for group, w in self.items()}
         return Mixture(weights, bypass=self.bypass, active=values.active)
 

@@ -42,7 +42,7 @@ class NetworkBase(nn.Module):
         self.auxiliary = None
 
     def plain(self) -> nn.Module:
-        """Return the network as users get it: itself, or the model of their own in it."""
+        """Return the module that users get: this network, or the user's own model inside it."""
         return self
 
     def feature_blocks(self) -> list[nn.Module]:

@@ -139,7 +139,7 @@ class Range:
         return self.at(random.random())
 
     def grid(self, levels: int) -> Sequence[Value]:
-        """Return at most ``levels`` evenly spaced numbers from ``low`` to ``high``.
+        """Return at most ``levels`` numbers from ``low`` to ``high``, evenly spaced on the scale.
 
         For ``levels=1``, the number is in the middle.
         """
@@ -267,7 +267,7 @@ class Parameters:
         return self.complete({}, random)
 
     def mutate(self, point: Point, random: Random) -> Point:
-        """Return a point with one changed value; draw the parameters that this activates."""
+        """Return a point with one changed value; draw the parameters that the change activates."""
         variable = [
             parameter
             for parameter in self.all
@@ -288,7 +288,10 @@ class Parameters:
         return self.complete(values, random)
 
     def neighbors(self, point: Point, random: Random) -> list[Point]:
-        """Return all points with one changed value, in random order; see ``mutate``."""
+        """Return the points that change one value to a neighbor in its domain, in random order.
+
+        The parameters that a change activates are drawn.
+        """
         points = [
             self.complete({**point, parameter.name: value}, random)
             for parameter in self.all
@@ -299,7 +302,7 @@ class Parameters:
         return points
 
     def points(self, levels: int) -> Iterator[Point]:
-        """Yield the points of the grid with ``levels`` values per continuous range."""
+        """Yield the points of the grid with at most ``levels`` values per range."""
         yield from self._points({}, 0, levels)
 
     def _points(self, point: Point, index: int, levels: int) -> Iterator[Point]:

@@ -50,9 +50,9 @@ class Space(ABC):
         supports_missing_edges: Whether genotypes may miss edges, see ``without_improbable_edges``.
         supports_partial: Whether the supernet can use partial channels.
         supports_compile: Whether ``torch.compile`` speeds up the supernet.
-        retrain_keys: Settings, besides the sizes, that a retraining repeats from its search.
+        retrain_keys: Settings, besides the sizes, that a retraining takes over from its search.
         size_keys: Settings that set the size of a network whose genotype is known.
-        data_kinds: Kinds of data sets that the networks accept, see ``darts.data.SourceSpec.kind``.
+        data_kinds: Kinds of data that the networks accept, see ``darts.data.SourceSpec.kinds``.
         skip_operations: Operations that pass their input on unchanged, or output zeros.
         weightless_operations: Operations without weights, including ``skip_operations``.
         published: Architectures from the literature by name.
@@ -116,9 +116,13 @@ class Space(ABC):
     def network(
         self, genotype: Any, *, auxiliary: bool = False, drop_path: float = 0.0, **sizes: int
     ) -> NetworkBase:
-        """Build the discrete network of a genotype, with the options of ``NetworkBase``.
+        """Build the discrete network of a genotype.
 
-        ``auxiliary`` is whether to build an auxiliary head, ``sizes`` are those of ``supernet``.
+        Args:
+            genotype: The architecture.
+            auxiliary: Whether to build an auxiliary head.
+            drop_path: See ``NetworkBase``.
+            **sizes: Those of ``supernet``.
         """
 
     def reference_sizes(self) -> tuple[dict[str, int], list[str]]:

@@ -59,8 +59,9 @@ def read_triples(
         concat: Nodes that the output concatenates; those without inputs are left out.
 
     Raises:
-        ValueError: An item that is no such triple, a node with three edges, an edge twice, or a
-            cell in which no concatenated node has an input.
+        ValueError: An item that is not such a triple, an invalid node, a node with three edges or
+            with two edges from one state, an empty concatenation, or a cell in which no
+            concatenated node has an input.
     """
     nodes: dict[int, list[tuple[str, int]]] = {}
     for index, item in enumerate(triples):

@@ -105,7 +105,7 @@ class SupernetBase(nn.Module):
         return widen(state, self.state_dict())
 
     def operation_rows(self) -> dict[str, list[ParameterRows]]:
-        """Return the parameter rows of each operation of each edge, by name.
+        """Return the parameter rows of each operation of each edge, by a unique name.
 
         Skip connections are left out.
 
@@ -129,7 +129,7 @@ class SupernetBase(nn.Module):
         self.recomputes = True
 
     def compile_regions(self) -> None:
-        """Run the regions of the network that benefit from it through ``torch.compile``.
+        """Use ``torch.compile`` for the regions of the network that benefit from compilation.
 
         Raises:
             ValueError: The network has no such region.
@@ -143,9 +143,8 @@ def widen(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dict[str, Ten
     """Widen the tensors of a state dict to the shapes of a wider network.
 
     Channel ``i`` of a wider tensor is channel ``i`` modulo the old width; the two halves of a
-    ``FactorizedReduce`` are widened separately. Where a convolution reads
-    repeated channels, its weights are divided by the number of repetitions, so its output stays the
-    same.
+    ``FactorizedReduce`` are widened separately. Where a convolution reads repeated channels, its
+    weights are divided by the number of repetitions, so its output stays the same.
 
     Args:
         old: State dict in which no tensor holds more than one operation.

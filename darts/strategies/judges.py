@@ -75,7 +75,7 @@ class Judge(ABC):
     min_epochs: ClassVar[int] = 0  # epochs that these trainings need
     metrics: ClassVar[tuple[str, ...] | None] = None  # metrics that it returns; None for all
     costs: ClassVar[tuple[str, ...]] = ()  # costs that it returns
-    absolute: ClassVar[bool] = True  # whether scores are metrics, not only comparable to others
+    absolute: ClassVar[bool] = True  # whether scores are metrics; others only rank architectures
 
     def ranked_scores(self, metric: str) -> tuple[str, ...]:
         """Return the names of the scores whose ranks order architectures, larger is better.

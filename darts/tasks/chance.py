@@ -14,7 +14,7 @@ CHANCE = 0.01
 
 @dataclass(frozen=True)
 class ChanceLevel:
-    """The best score that a network without knowledge of its input explains.
+    """The best score that a network can plausibly reach without looking at its input.
 
     Attributes:
         metric: Name of the score.
@@ -34,10 +34,11 @@ class ChanceLevel:
 
 
 def guessed_class(labels: Tensor) -> ChanceLevel:
-    """Return the accuracy of always predicting the most frequent class, with luck.
+    """Return the chance level of accuracy: always predicting the most frequent class, with luck.
 
-    The number of correct predictions is then binomially distributed, if the samples are drawn at
-    random. The limit is the largest accuracy that is reached with a probability above ``CHANCE``.
+    If the samples are drawn at random, the number of correct predictions is then binomially
+    distributed. The limit is the largest accuracy that is reached with a probability above
+    ``CHANCE``.
 
     Args:
         labels: Classes of the scored samples, ``(n,)`` int64, n > 0.
@@ -65,7 +66,9 @@ def likely_successes(trials: int, share: float) -> int:
 
 
 def guessed_tokens(tokens: Tensor) -> ChanceLevel:
-    """Return the loss in nats of always predicting the frequencies of the tokens: their entropy.
+    """Return the chance level of the loss: always predicting the token frequencies.
+
+    The limit is the entropy of the frequencies in nats.
 
     Args:
         tokens: Target tokens, ``(n,)`` int64, n > 0.

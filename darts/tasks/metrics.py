@@ -35,9 +35,9 @@ class Metric:
     min_classes: int = 2
 
     def prefers(self, new: float, old: float | None) -> bool:
-        """Return whether ``new`` replaces ``old``: never if it is NaN, always if they are equal.
+        """Return whether ``new`` replaces ``old``, which is None if there is no value yet.
 
-        ``old`` is None if there is no value yet.
+        An equal value replaces ``old``; NaN never does.
         """
         if new != new:
             return False

@@ -127,8 +127,8 @@ class Ledger:
         """Replace all entries by those of a checkpoint. Call it before ``start``.
 
         Raises:
-            Misfit: If the state is no ``LedgerState``, names an unknown phase, or has a cost that
-                is not finite.
+            Misfit: If the state is not a ``LedgerState``, names an unknown phase, or has a cost
+                that is not finite.
         """
         self._accounts = {}
         for saved in typed(LedgerState, state, "energy")["entries"]:
@@ -136,7 +136,7 @@ class Ledger:
             if phase not in PHASES or not all(map(math.isfinite, costs)):
                 raise Misfit(
                     f"energy: {costs[0]} seconds and {costs[1]} joules of phase {shown(phase)} are "
-                    "no costs"
+                    "not valid costs"
                 )
             self._accounts[phase, saved["source"]] = costs
 

@@ -11,16 +11,16 @@ from darts.reading import StrPath, one_line
 
 @contextmanager
 def optional(name: StrPath) -> Iterator[list[str]]:
-    """Turn an error of the block into one warning, which names the file and the reason.
+    """Turn an error in the ``with`` block into one warning, which names the file and the reason.
 
-    The block draws or writes something that can be made again from the other files of the run, so
-    a run goes on without it.
+    The code in the ``with`` block draws or writes something that can be made again from the other
+    files of the run, so a run goes on without it.
 
     Args:
-        name: The file, or what else the block makes.
+        name: The file, or what else the code makes.
 
     Yields:
-        A list to which the reason is added if the block fails.
+        A list to which the reason is added if the code fails.
 
     Raises:
         MemoryError: If the memory is used up.
@@ -36,7 +36,7 @@ def optional(name: StrPath) -> Iterator[list[str]]:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the message of an error in one line, with its type if it is no message for users."""
+    """Return the message of an error in one line, preceded by the type of an unexpected error."""
     if isinstance(error, (ValueError, OSError)):
         return one_line(error)
     return f"{type(error).__name__}: {one_line(error)}"

@@ -67,7 +67,8 @@ class TensorBoard:
         file = open_in_place(self._path)
         size = os.fstat(file.fileno()).st_size
         if size < offset:
-            warnings.warn(f"{self._path} is damaged: it lacks the steps so far", stacklevel=4)
+            problem = "is damaged: the records of earlier steps are missing"
+            warnings.warn(f"{self._path} {problem}", stacklevel=4)
             offset = 0
         file.truncate(offset)
         self._file, self._records = file, RecordWriter(file)
@@ -76,7 +77,7 @@ class TensorBoard:
 
     @contextmanager
     def _optional(self) -> Iterator[None]:
-        """Turn an error of the block into a warning; later calls then write nothing."""
+        """Turn an error in the ``with`` block into a warning; later calls then write nothing."""
         try:
             yield
         except Exception as error:

@@ -45,9 +45,10 @@ class Averaging:
     Args:
         net: Network whose weights are averaged.
         decay: Decay of an exponential average, which starts with the first step; 0 disables it.
-        patience: Starts a plain mean after the first epoch whose score is no better than the best
-            score of the epochs more than ``patience`` epochs before it; 0 disables the mean. Until
-            the mean starts, the network itself is scored.
+        patience: Number of epochs without improvement before a plain mean starts: it starts after
+            the first epoch whose score is no better than the best one of all epochs that lie more
+            than ``patience`` epochs back. 0 disables the mean. Until the mean starts, the network
+            itself is scored.
 
     Raises:
         ConfigError: When both averages are enabled.

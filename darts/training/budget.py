@@ -2,8 +2,8 @@
 
 References:
     Learning rates that grow with the batch size: Goyal et al., "Accurate, Large Minibatch SGD",
-    arXiv:1706.02677, section 2.1; with its square root for Adam: Malladi et al., "On the SDEs and
-    Scaling Rules for Adaptive Gradient Algorithms", arXiv:2205.10287.
+    arXiv:1706.02677, section 2.1. Rates for Adam that grow with its square root: Malladi et al.,
+    "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms", arXiv:2205.10287.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from darts.reading import JsonObject
 from darts.tracking import format_duration, print_summary
 from darts.training.dry_run import CostEstimate
 
-MIN_BATCH = 8  # smaller batches have unreliable batch norm statistics; advice uses multiples
+MIN_BATCH = 8  # smaller batches have unreliable batch norm statistics; advice uses its multiples
 NOTABLE_SHARE = 0.05  # of the memory that training adds; smaller savings are not suggested
 
 
@@ -105,7 +105,7 @@ class Advisor:
     def from_config(
         cls, config: SearchConfig | RetrainConfig, device: str, estimate: CostEstimate
     ) -> Advisor:
-        """Return the advisor of a run on a device of a type, for example ``cuda``."""
+        """Return the advisor of a run on a type of device, for example ``cuda``."""
         return cls(
             batch_size=config.loader.batch_size,
             lr=config.optimizer.lr,

@@ -112,7 +112,7 @@ def load_checkpoint(path: Path, kind: str | None = None) -> StateDict:
 
 @contextmanager
 def checkpoint_errors(path: Path) -> Iterator[None]:
-    """Add the name of a checkpoint to the errors of a block that uses its entries.
+    """Add the name of a checkpoint to errors in a ``with`` block that uses the checkpoint.
 
     Raises:
         CheckpointError: In place of the errors that PyTorch and this package raise for values that

@@ -17,7 +17,7 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device with a name; ``auto`` selects CUDA if present, else MPS, else the CPU.
+    """Return the named device; ``auto`` selects CUDA if present, else MPS, else the CPU.
 
     Raises:
         ConfigError: When the name is unknown or the device is absent.
@@ -115,7 +115,7 @@ def seed_everything(seed: int) -> None:
 def peak_memory(device: torch.device) -> int:
     """Return peak memory in bytes: of the allocator on a GPU, of the process on a CPU.
 
-    MPS reports no peak; there it is the memory that the driver holds now.
+    MPS reports no peak; the result is then the memory that the driver holds now.
     """
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))

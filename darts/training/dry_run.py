@@ -111,8 +111,9 @@ def estimate_cost(
 
     The cost of a step is the median of up to ``MAX_STEPS`` steps of its kind, after a warm-up step.
     On a CPU, a warm-up step of at least ``MAX_SECONDS`` is the only measurement, because later
-    steps would be only a little faster. Collapse checks with a limit take at most their share of
-    the time. The measurement trains the recipe, so do not use the recipe afterwards.
+    steps would be only a little faster. The estimate limits the time of collapse checks as the run
+    does (``Recipe.collapse_share``). The measurement trains the networks of the recipe, so do not
+    use the recipe afterwards.
 
     Args:
         recipe: Recipe to measure. Its ``score_loader`` is an ``ExtrapolatedLoader`` or None.

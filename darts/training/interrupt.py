@@ -13,7 +13,7 @@ from types import FrameType, TracebackType
 
 
 class Interrupted(SystemExit):
-    """Exit of a run that saved a checkpoint after a signal; the code is 128 plus its number."""
+    """Exit of a run that saved a checkpoint after a signal; the code is 128 + signal number."""
 
 
 class Interrupt:

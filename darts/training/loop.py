@@ -57,7 +57,7 @@ class Restarts(Protocol):
         ...
 
     def require_convergence(self) -> None:
-        """Refuse a state that no checkpoint should hold; called before each one within an epoch.
+        """Refuse a diverged state; called before each checkpoint that is written within an epoch.
 
         Raises:
             Diverged: When the training has diverged and may restart.
@@ -85,7 +85,7 @@ class Recipe(ABC):
     monitor: Callable[[str], AbstractContextManager[None]] | None = None
 
     def phase(self, name: str) -> AbstractContextManager[None]:
-        """Return a context manager that charges costs to the named phase instead of training."""
+        """Return a context manager that charges costs to the named phase, not to the training."""
         return self.run.phase(name) if self.monitor is None else self.monitor(name)
 
     @property

@@ -23,7 +23,7 @@ _POLL_SECONDS = 0.1
 
 
 class DirectoryInUse(ConfigError):
-    """Another process or lock owns a run directory."""
+    """Another process, or another lock of this process, owns a run directory."""
 
 
 class RunLock:
@@ -36,8 +36,8 @@ class RunLock:
         directory: The run directory; it must exist.
 
     Raises:
-        DirectoryInUse: If another process or lock owns the directory; the message names the
-            process.
+        DirectoryInUse: If another process, or another lock of this process, owns the directory;
+            the message names the process.
         WriteError: If ``run.lock`` cannot be written.
     """
 

@@ -7,7 +7,7 @@ import math
 from darts.config import ConfigError, WeightOptimizerConfig
 
 FLAT_EPOCHS = 5
-"""Epochs at the end of the linear schedule that share the last step of its line."""
+"""Epochs at the end of the linear schedule in which the rate falls more slowly."""
 
 
 def check_schedule(config: WeightOptimizerConfig) -> None:
@@ -24,10 +24,10 @@ def check_schedule(config: WeightOptimizerConfig) -> None:
 
 
 def rate_of_epoch(config: WeightOptimizerConfig, epoch: int, epochs: int) -> float:
-    """Return the learning rate of an epoch, from 0, of a training of ``epochs`` epochs.
+    """Return the learning rate of an epoch (from 0) in a training of ``epochs`` epochs.
 
-    In the first ``warmup_epochs`` epochs, it rises linearly to ``lr``. Afterwards it is that of the
-    schedule, which counts the epochs of the rise, so it jumps at the end of the rise.
+    In the first ``warmup_epochs`` epochs, the rate rises linearly to ``lr``. Afterwards it follows
+    the schedule. The schedule begins at epoch 0, so the rate drops at the end of the rise.
     """
     if epoch < config.warmup_epochs:
         return config.lr * (epoch + 1) / config.warmup_epochs
@@ -52,8 +52,9 @@ def cosine(epoch: int, epochs: int, high: float, low: float) -> float:
 def linear(epoch: int, epochs: int, high: float) -> float:
     """Return the learning rate of an epoch (from 0) on a line from ``high`` to almost 0.
 
-    The line ends at 0 five epochs before the end, and the last five epochs divide its last step
-    among them. PC-DARTS trains on ImageNet in this way (train_imagenet.py of the authors' code).
+    The line reaches 0 at epoch ``epochs - 5``. The last five epochs therefore leave the line: they
+    have 5/5, 4/5, ..., 1/5 of the rate of the epoch before them. PC-DARTS trains on ImageNet in
+    this way (train_imagenet.py of the authors' code).
     """
     flat = min(FLAT_EPOCHS, epochs - 1)
     falling, left = epochs - flat, epochs - epoch
@@ -71,8 +72,8 @@ def warmup_cosine(step: int, steps: int, warmup: float, high: float, low: float)
     Args:
         step: Step of the whole training, from 0.
         steps: Number of steps of the whole training.
-        warmup: Share of the steps in which the rate rises. Above 0, it rises in at least one step;
-            at least one step follows the rise.
+        warmup: Share of the steps in which the rate rises. If it is above 0, the rate rises in at
+            least one step. At least one step follows the rise.
         high: Rate at the end of the rise.
         low: Rate that the cosine reaches after the last step.
 

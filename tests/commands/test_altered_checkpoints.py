@@ -94,7 +94,7 @@ CHANGES: list[tuple[str, tuple[Any, ...], Callable[[Any], Any], str]] = [
     ("search", ("train_loader",), lambda _: "text", "the state of a loader"),
     ("search", ("random", "numpy", "pos"), lambda _: 10**6, "random.numpy.pos is 1000000"),
     ("search", ("energy", "entries", 0, "phase"), lambda _: "lunch", "phase 'lunch'"),
-    ("search", ("energy", "entries", 0, "joules"), lambda _: torch.nan, "are no costs"),
+    ("search", ("energy", "entries", 0, "joules"), lambda _: torch.nan, "are not valid costs"),
     ("retrain", ("best", "epoch"), lambda _: 9, "best.epoch is 9"),
     ("retrain", ("best", "net"), with_first(nan), "the weights are not finite"),
     ("retrain", ("net",), with_first(nan), "the weights are not finite"),

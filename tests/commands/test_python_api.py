@@ -183,7 +183,7 @@ def test_find_returns_a_model(
         ),
         (lambda: darts.search(optimizer={"lr": 1}), r'overrides=\["optimizer\.<key>=<value>"\]'),
         (lambda: darts.search(overrides="epochs=3"), r"must be a list, such as \['epochs=3'\]"),
-        (lambda: darts.search(data=[1, 2]), "int is no map-style dataset"),
+        (lambda: darts.search(data=[1, 2]), "int is not a map-style dataset"),
         (lambda: darts.search(data=([], [], [])), "data has 3 entries"),
         (lambda: darts.search(resume="a", epochs=9), "leave out the other arguments"),
         (lambda: darts.search(resume=3), "resume=3: must be a run or its directory"),

@@ -107,7 +107,7 @@ def test_splits_must_fit_each_other(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"have shape \(1, 6, 5\), but those of train"):
         load("npz", root=tmp_path)
     write(tmp_path, test={"images": IMAGES, "labels": np.array(["a", "c"])[LABELS % 2]})
-    with pytest.raises(FileError, match=r"'c' is no class of train\.npz"):
+    with pytest.raises(FileError, match=r"'c' is not a class of train\.npz"):
         load("npz", root=tmp_path)
 
 

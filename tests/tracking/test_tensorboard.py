@@ -105,7 +105,7 @@ def test_a_resumed_run_repeats_no_record(tmp_path: Path) -> None:
 
 
 def test_a_missing_event_file_is_replaced_with_a_warning(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="lacks the steps so far"):
+    with pytest.warns(UserWarning, match="records of earlier steps are missing"):
         board = TensorBoard(tmp_path, resume_at=100)
     board.log_scalars(2, {"loss": 5.0})
     board.close()

@@ -46,7 +46,8 @@ class ArchGradient(ABC):
         updates_alphas: Whether the search updates the alphas.
         joins_weight_step: Whether one backward pass of the weight step gives the gradients of the
             weights and the alphas, so that there are no architecture steps.
-        requires_sgd: Whether it differentiates through a weight step, which must be a step of SGD.
+        requires_sgd: Whether the gradient is taken through a weight step; the optimizer of the
+            weights must then be SGD.
     """
 
     name: str = ""
@@ -70,9 +71,10 @@ class ArchGradient(ABC):
         )
 
     def with_clip(self, clip: float) -> ArchGradient:
-        """Return a copy that clips the gradient of its virtual step, if it has one to clip.
+        """Return this component with a limit on the gradient norm in its virtual step.
 
-        A limit that the configuration sets stays as it is.
+        A component without a virtual step, and one whose configuration sets a limit, is returned
+        unchanged.
         """
         return self
 

@@ -67,7 +67,7 @@ def unrolled(
         epsilon: Step length of the finite difference. The weights are shifted by
             ``+- epsilon * v / |v|``, where v is the weight gradient of the validation loss after
             the virtual step. The paper uses 0.01.
-        clip: Largest norm of the gradient in the virtual step, and of the vector; 0: no clipping.
+        clip: Largest norm of the training gradient in the virtual step, and of v; 0: no clipping.
 
     Raises:
         ValueError: If ``hvp`` is unknown, ``epsilon`` is not positive and finite, ``clip`` is
@@ -159,8 +159,9 @@ class _VirtualStep(Generic[Net, BatchT]):
     Args:
         inputs: Inputs of the gradient.
         graph: Keep the graph of the training gradient, which the exact product needs.
-        clip: Largest norm of the training gradient and of the vector; 0: no clipping. The factors
-            of the clipping are constants in the derivative, as in the authors' code.
+        clip: Largest norm of the training gradient, and of the gradient with respect to the stepped
+            weights; 0: no clipping. The factors of the clipping are constants in the derivative, as
+            in the authors' code.
 
     Attributes:
         direct: Gradient of the validation loss with respect to the alphas at the stepped weights.

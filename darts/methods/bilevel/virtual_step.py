@@ -13,12 +13,12 @@ from torch.optim import SGD, Optimizer
 def sgd_step(
     optimizer: Optimizer, weights: Sequence[nn.Parameter], gradients: Sequence[Tensor]
 ) -> tuple[list[Tensor], list[float]]:
-    """Return the weights after one step of ``torch.optim.SGD``, and their derivatives.
+    """Return the weights after one step of ``torch.optim.SGD``, and a factor for each weight.
 
     Learning rate, momentum (with the optimizer's buffers), dampening, weight decay and Nesterov
     momentum are those of the parameter group. A weight outside the optimizer does not change.
-    Gradient clipping is not included, because it happens outside the optimizer. The derivative of
-    each new weight is the factor s in ``d(new weight) / d(gradient) = -s``.
+    Gradient clipping is not included, because it happens outside the optimizer. The factor of a
+    weight is s in ``d(new weight) / d(gradient) = -s``.
 
     Raises:
         ValueError: If the optimizer is not SGD.

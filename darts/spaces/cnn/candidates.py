@@ -22,8 +22,8 @@ def candidates_of(operations: Operations, nodes: int) -> dict[str, tuple[tuple[s
     """Return the candidates of each edge by group.
 
     Raises:
-        ValueError: A group has another number of edges, or its edges have different numbers of
-            candidates.
+        ValueError: The number of edges of a group does not match ``nodes``, or the edges have
+            different numbers of candidates.
     """
     count = len(edges(nodes))
     if not isinstance(operations, Mapping):
@@ -76,8 +76,8 @@ def candidate_operations(value: object) -> Operations:
         value: Name of a candidate set, or a list of operations.
 
     Raises:
-        ValueError: An unknown name, or a list that is no list of distinct operations, at least one
-            of which is not ``none``.
+        ValueError: An unknown name, or a value that is not a list of distinct operations, at least
+            one of which is not ``none``.
     """
     if isinstance(value, str):
         if value not in CANDIDATE_SETS:

@@ -47,7 +47,10 @@ class Copies:
         return stacked[self.first * per_copy : (self.first + self.count) * per_copy]
 
     def running_stats(self, norm: nn.BatchNorm2d) -> RunningStats:
-        """Return the running statistics of these copies; count the batch in ``norm``."""
+        """Return the running statistics of these copies.
+
+        If the first copy is among them, count the batch in ``norm``.
+        """
         if self.first == 0:
             cast(Tensor, norm.num_batches_tracked).add_(1)
         momentum = cast(float, norm.momentum)
@@ -59,7 +62,7 @@ class Copies:
         return tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim=1)
 
     def convolve(self, module: nn.Conv2d, x: Tensor | None) -> Tensor:
-        """Run these copies of a stacked convolution on ``x``, or on the states if it is None."""
+        """Run these copies of a stacked convolution on ``x``; None for the rectified states."""
         weight, groups = self.rows(module.weight), module.groups // self.total * self.count
         padding = cast(tuple[int, int], module.padding)
         if x is None:
@@ -69,7 +72,7 @@ class Copies:
     def separable_input(self, module: nn.Conv2d, x: Tensor | None) -> tuple[Tensor, int, int]:
         """Return the input, stride and dilation of a depthwise convolution.
 
-        The input is ``x``, or the states if it is None.
+        The input is ``x``, or the rectified states if ``x`` is None.
         """
         stride, dilation = module.stride[0], module.dilation[0]
         if x is not None:
@@ -128,7 +131,10 @@ class EdgeBundle(nn.Module):
         self.process_group: dist.ProcessGroup | None = None
 
     def operation_rows(self) -> Iterator[tuple[str, list[ParameterRows]]]:
-        """Yield a name and the parameter rows of each operation of each edge that has weights."""
+        """Yield the name and the parameter rows of each operation with weights, for each edge.
+
+        The name is ``{edge}.{column}.{operation}``, where ``edge`` counts the edges of the bundle.
+        """
         for (name, column, owners), operation in zip(self.owners, self.operations, strict=True):
             for copy, edge in enumerate(owners):
                 rows = [
@@ -189,7 +195,10 @@ class EdgeBundle(nn.Module):
         return total.result()
 
     def _unweighted(self, operation: nn.Module, copies: Copies, drop: float) -> list[Tensor] | None:
-        """Run an operation without convolutions; return None for other operations."""
+        """Return the outputs of the copies of an operation before the mixing weights.
+
+        Only for operations without convolutions; None for other operations.
+        """
         if isinstance(operation, nn.Identity):
             return [F.dropout(state.value, drop) for state in copies.states]
         if isinstance(operation, Noise):
@@ -245,6 +254,7 @@ class EdgeBundle(nn.Module):
         plan: KernelPlan,
     ) -> Tensor | None:
         """Run convolutions and their norm, then finish as ``_finish`` does.
+
         ``x`` is None for the first convolutions of an operation, which read the states.
         """
         if self.training and _is_separable(convolutions):

@@ -1,4 +1,4 @@
-"""Reference supernet that runs one edge and one operation after the other.
+"""Reference supernet that runs each operation of each edge separately.
 
 It defines the continuous relaxation of the space. It is slow; the fast supernet is tested against
 it.

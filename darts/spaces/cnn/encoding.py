@@ -1,6 +1,6 @@
 """Cell genotypes: derivation from probabilities, random sampling, and conversion to points.
 
-As a point, each node has a parameter for the pair of states that it reads. Each edge has a
+In a point, each node has a parameter for the pair of states that it reads. Each edge has a
 parameter for its operation, which is active if the pair contains the edge's source. So each
 genotype is exactly one point.
 
@@ -39,8 +39,8 @@ def derive(probabilities: Mapping[str, Tensor], candidates: Candidates | None = 
 
     Args:
         probabilities: For ``"normal"`` and ``"reduce"``, a tensor ``(edges, operations)`` of
-            mixing probabilities (after the softmax, not the alphas), on any device. Edges are
-            ordered by node, then by input: 14 rows for 4 nodes.
+            probabilities (after the softmax, not the alphas), on any device. Edges are ordered by
+            node, then by source: 14 rows for 4 nodes.
         candidates: By cell and edge, the operation of each column; by default the eight primitives.
 
     Returns:
@@ -89,8 +89,8 @@ def without_improbable_edges(
 ) -> Genotype:
     """Return the genotype without the edges whose operation is less probable than a threshold.
 
-    If no edge of a cell remains, it keeps the most probable one that reads an input of the cell.
-    Arguments as in ``derive``.
+    If no edge of a cell remains, the cell keeps the most probable edge of the genotype that leaves
+    an input of the cell. ``probabilities`` and ``candidates`` are those of ``derive``.
     """
     cells: list[tuple[tuple[tuple[str, int], ...], tuple[int, ...]]] = []
     for cell in CELLS:

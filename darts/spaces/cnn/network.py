@@ -94,9 +94,9 @@ class Cell(nn.Module):
 def pool_to_two(x: Tensor) -> Tensor:
     """Average-pool images of any size to 2x2 pixels, with overlapping windows.
 
-    At each end of a side of n pixels is a window of ceil(3n/5) pixels. This equals the published
-    pooling of 5 pixels with stride 3 on 8x8 states (CIFAR-10) and with stride 2 on 7x7 states
-    (ImageNet).
+    A side of n pixels has two windows of ceil(3n/5) pixels, one at each end. On 8x8 states
+    (CIFAR-10) and on 7x7 states (ImageNet), this equals the published pooling of 5x5 pixels with
+    stride 3 and stride 2, respectively.
 
     Shape: ``(B, C, H, W) -> (B, C, 2, 2)``.
     """

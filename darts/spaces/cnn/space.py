@@ -62,7 +62,8 @@ class Cnn(Space):
             "s4". Or a list of the operations that are the candidates of every edge.
 
     Raises:
-        ValueError: An unknown candidate set, or a list that is no list of distinct operations.
+        ValueError: An unknown candidate set, or a value that is not a list of distinct operations,
+            at least one of which is not ``none``.
     """
 
     name: str = "cnn"

@@ -3,6 +3,9 @@
 The k edges of a bundle each have a copy of a candidate. ``stack`` turns the k copies into one
 module of the same structure and names; its weights and batch-norm statistics are those of the
 copies, concatenated along the first dimension.
+
+The conversion of state dicts requires that all edges have the same candidates. It refuses a
+supernet of the candidate set S1, whose edges have different ones.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A state of a cell with the tensors that several operations compute from it."""
+"""A state of a cell, and the tensors computed from it that several operations share."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class State:
         """Return a tensor that convolutions read.
 
         Args:
-            name: ``rectified``: ``value`` after ReLU. ``even``: its pixels in even rows and
-                columns, ``(B, C, ceil(H/2), ceil(W/2))``. ``odd``: its pixels in odd rows and
+            name: ``rectified``: ``value`` after ReLU. ``even``: the pixels of ``rectified`` in even
+                rows and columns, ``(B, C, ceil(H/2), ceil(W/2))``. ``odd``: those in odd rows and
                 columns, padded with zeros to the size of ``even``.
         """
         tensors = self._conv_inputs

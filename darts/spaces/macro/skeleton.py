@@ -207,7 +207,7 @@ class InvertedResidual(nn.Module):
 
 
 def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Module:
-    """Build one of ``plan.candidates``; ``affine`` is whether batch norms have scale and shift.
+    """Build one of ``plan.candidates``; ``affine`` says whether batch norms have scale and shift.
 
     Raises:
         ValueError: The operation is not among the candidates.
@@ -293,9 +293,10 @@ def make_head(channels: int, classes: int, skeleton: Skeleton = STANDARD) -> nn.
 
 
 class GridPool2d(nn.Module):
-    """Average pooling to a grid of ``side`` times ``side`` cells, which may overlap by a pixel.
+    """Average pooling with a grid of ``side`` times ``side`` windows, which may overlap by a pixel.
 
-    The same as ``nn.AdaptiveAvgPool2d``, which ONNX has only for sizes that ``side`` divides.
+    Equal to ``nn.AdaptiveAvgPool2d(side)``, which ONNX supports only for image sizes that ``side``
+    divides.
 
     Shape: ``(B, C, H, W)`` -> ``(B, C, side, side)``.
     """
@@ -315,7 +316,7 @@ class GridPool2d(nn.Module):
 
 @lru_cache(maxsize=64)
 def _averages(cells: int, length: int) -> Tensor:
-    """Return weights ``(cells, length)`` that average the positions of each cell of an axis."""
+    """Return weights ``(cells, length)`` that average the positions of each window of an axis."""
     weights = torch.zeros(cells, length, dtype=torch.float64)
     for cell in range(cells):
         begin, end = cell * length // cells, -(-(cell + 1) * length // cells)

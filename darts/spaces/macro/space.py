@@ -60,7 +60,7 @@ class Macro(Space):
         candidates: Operations to choose from; [] for all operations of the skeleton.
 
     Raises:
-        ValueError: Candidates that are unknown or occur twice, or none for a block.
+        ValueError: Candidates that are unknown or occur twice, or a block without candidates.
     """
 
     name: str = "macro"

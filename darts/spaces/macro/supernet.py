@@ -77,9 +77,10 @@ class Supernet(SupernetBase):
     the blocks have no affine parameters; those of stem and head do. The first block of a stage has
     no ``skip_connect``.
 
-    Inverted residual blocks that keep the shape add their input to their output. If the mixing
-    weights sum to one, the input has weight one in the sum, so auxiliary skip connections are not
-    needed. Partial channels are not possible, since blocks change the width.
+    Inverted residual blocks that keep the shape add their input to their output. If all candidates
+    of a block do this or skip the block, and the mixing weights sum to one, the input has weight
+    one in the sum, so auxiliary skip connections are not needed there. Partial channels are not
+    possible, since blocks change the width.
 
     Args:
         channels: Width of the first stage.

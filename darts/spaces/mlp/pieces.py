@@ -54,10 +54,11 @@ def pieces(
 def expected_usage(probabilities: Mapping[str, Tensor], num_widths: int) -> dict[str, Tensor]:
     """Return the probability of each piece.
 
-    The probabilities are ``(layers, candidates)`` by group; those of a layer sum to one.
-    The result has three more groups: ``"input"`` and ``"output"`` for the widths of the first and
-    the last layer, ``(1, widths)``; ``"pairs"`` for the width of each layer but the first together
-    with the width before it, ``(layers - 1, widths * widths)``, ordered by the width before it.
+    The probabilities are ``(layers, candidates)`` by group; those of a layer sum to one. The result
+    has three more groups: ``"input"`` and ``"output"`` for the widths of the first and the last
+    layer, ``(1, widths)``; ``"pairs"`` for the width of the previous layer together with that of
+    each layer but the first, ``(layers - 1, widths * widths)``, ordered by the width of the
+    previous layer.
     """
     first = probabilities["first"].view(-1, num_widths).sum(0)  # (widths,)
     previous, pairs = first, []

@@ -46,7 +46,8 @@ class Mlp(Space):
         dropout: Dropout rate of the hidden units in training.
 
     Raises:
-        ValueError: An unknown activation, or a repeated activation or width.
+        ValueError: No activation or no width, an unknown activation, an activation or width that
+            occurs twice, or a width out of range.
     """
 
     name: str = "mlp"

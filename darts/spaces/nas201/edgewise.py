@@ -1,4 +1,4 @@
-"""Reference supernet of NAS-Bench-201 that runs one edge and one operation after the other.
+"""Reference supernet of NAS-Bench-201 that runs each operation of each edge separately.
 
 It defines the continuous relaxation of the space. It is slow; the fast supernet is tested against
 it.
@@ -36,7 +36,7 @@ from darts.spaces.supernet import SupernetBase
 
 
 def drop_elements(x: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
-    """Apply dropout with random numbers from a generator; return ``x`` if it is None."""
+    """Apply dropout with random numbers from a generator; without one, return ``x``."""
     if generator is None:
         return x
     keep = 1.0 - probability
@@ -128,7 +128,10 @@ class SupernetCell(nn.Module):
 
 
 def generator_from(seed: int | None, device: torch.device) -> torch.Generator | None:
-    """Return a generator, so that a recomputed cell draws the same numbers; None for no seed."""
+    """Return a seeded generator, or None without a seed.
+
+    A recomputed cell gets the same seed and therefore draws the same numbers.
+    """
     return None if seed is None else torch.Generator(device).manual_seed(seed)
 
 

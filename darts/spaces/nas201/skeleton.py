@@ -51,7 +51,7 @@ FACTORIES: dict[str, Factory] = {
 def make_operation(name: str, channels: int, *, affine: bool = True) -> nn.Module:
     """Build one of ``PRIMITIVES``; all of them keep the shape ``(B, channels, H, W)``.
 
-    ``affine`` is whether batch norms have scale and shift.
+    ``affine`` says whether batch norms have scale and shift.
     """
     if name not in FACTORIES:
         raise ValueError(f"unknown operation {name!r}; choose from {', '.join(PRIMITIVES)}")
@@ -59,7 +59,11 @@ def make_operation(name: str, channels: int, *, affine: bool = True) -> nn.Modul
 
 
 def check_operations(operations: Sequence[str]) -> tuple[str, ...]:
-    """Return the operations as a tuple (``ValueError`` for none, unknown or repeated ones)."""
+    """Return the operations as a tuple.
+
+    Raises:
+        ValueError: No operation, an unknown one, or one that occurs twice.
+    """
     for name in operations:
         if name not in FACTORIES:
             raise ValueError(f"unknown operation {name!r}; choose from {', '.join(PRIMITIVES)}")

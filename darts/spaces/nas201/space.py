@@ -1,4 +1,4 @@
-"""The space of NAS-Bench-201. As a point, a genotype has one parameter per edge: its operation.
+"""The space of NAS-Bench-201. A point has one parameter for each edge: its operation.
 
 References:
     Dong and Yang, "NAS-Bench-201", arXiv:2001.00326, sections 2 and 5: all edges are kept, and

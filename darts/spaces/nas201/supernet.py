@@ -1,8 +1,8 @@
 """Fast supernet of NAS-Bench-201: the function of ``EdgewiseSupernet`` with less work.
 
-All edges that leave a node share its ReLU, its average pooling and one convolution, see
-``darts.spaces.nas201.fuse``. The weighted outputs of identities and pools are not stored, ``none``
-costs nothing, and only active operations run.
+All edges that leave a node share its ReLU, its average pooling and one convolution per kernel size,
+see ``darts.spaces.nas201.fuse``. The weighted outputs of identities and pools are not stored,
+``none`` costs nothing, and only active operations run.
 
 References:
     Dong and Yang, "NAS-Bench-201", arXiv:2001.00326, sections 2.1 and 5.
@@ -148,8 +148,8 @@ class SharedCell(nn.Module):
                 rectified = F.relu(x) if rectified is None else rectified
                 run = slice(start, stop)
                 y = convolution(rectified, scales[run, column], run)
-                # No backward pass needs the output of a norm, so the sum may overwrite it. The sum
-                # before the split lets all norms share one gradient.
+                # No backward pass needs the output of a norm, so the sum may overwrite it. Summing
+                # before the split gives all norms one shared gradient.
                 sums[start, stop] = sums[start, stop].add_(y) if (start, stop) in sums else y
         return [
             (EDGES[edges[start + offset]][1], y)

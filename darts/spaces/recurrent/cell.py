@@ -53,6 +53,8 @@ def highway(state: Tensor, new: Tensor, gate: Tensor) -> Tensor:
 class SequenceInput(NamedTuple):
     """What a cell computes once for all steps of a sequence.
 
+    E and H are the sizes of the input and of the states, see ``RecurrentCell``.
+
     Attributes:
         projected: Inputs times the first E rows of ``W_0``, ``(T, B, 2H)``.
         weight: The last H rows of ``W_0``, ``(H, 2H)``, after weight dropout.

@@ -104,7 +104,7 @@ class Genotype(AnyGenotype):
         """Parse JSON, or classic ``Genotype(recurrent=[("tanh", 0), ...], concat=[1, ...])`` text.
 
         Classic text may start with ``NAME =``, pass its arguments by keyword or by position, and
-        give the outputs as a list. No text is ever evaluated.
+        give the outputs as a list or as ``range(...)``. No text is ever evaluated.
 
         Raises:
             ValueError: The text is no recurrent cell; the message has one line.

@@ -1,8 +1,8 @@
 """The fast cell of the supernet; it computes the same function as ``EdgewiseCell``.
 
 All edges into a node share one matrix product, and each activation runs once for all of them. Every
-candidate of an edge from state ``s`` has the same gate ``c`` and bypass, so only the activations
-need the mixing weights ``w_k``:
+candidate of an edge from state ``s`` has the same gate ``c`` (here after the sigmoid) and the same
+bypass, so only the activations need the mixing weights ``w_k``:
 
     sum_k w_k (s + c (f_k(g) - s)) = s' + c (sum_k w_k f_k(g) - s'),    s' = s sum_k w_k.
 

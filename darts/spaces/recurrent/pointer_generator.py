@@ -16,8 +16,8 @@ class PointerGenerator(nn.Module):
     """Mixes the vocabulary distribution with the attention distribution over source words.
 
     Args:
-        width: Number of features from which the probability of generating, not copying, a word is
-            predicted, W.
+        width: Number of features, W, from which the module predicts the probability that a word is
+            generated instead of copied.
     """
 
     def __init__(self, width: int) -> None:

@@ -1,4 +1,4 @@
-"""Published recurrent cells with the results of their authors; ``published.json`` lists them.
+"""Published recurrent cells with the results that their authors report, in ``published.json``.
 
 Perplexities and sizes are the papers' claims for Penn Treebank, not measurements of this code.
 

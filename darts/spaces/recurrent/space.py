@@ -61,7 +61,7 @@ class Recurrent(Space):
         candidates: Operations to choose from; [] for all operations of the space.
 
     Raises:
-        ValueError: Candidates that are unknown or occur twice, or no activation.
+        ValueError: Candidates that are unknown or occur twice, or that contain no activation.
     """
 
     name: str = "recurrent"

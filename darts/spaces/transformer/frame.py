@@ -139,9 +139,9 @@ class Frame(nn.Module):
         config: Settings of the network; None for the defaults.
         positions: Whether there is a positional encoding.
         layers: Whether there are layers between the embedding and the output layer. Without them,
-            there is no layer norm, so that frequent and informative words can differ in weight,
-            and the initial embeddings are about 1/D: large random embeddings of rare words would
-            be remembered instead of learned.
+            there is no layer norm, so that frequent and informative words can differ in weight.
+            The initial embeddings are then small, about 1/D, because the network would otherwise
+            remember the random embeddings of rare words instead of learning them.
 
     Attributes:
         causal: Whether a position reads only itself and earlier positions.

@@ -58,8 +58,8 @@ class Genotype(ChainGenotype):
         blocks: ``(mixer, feed-forward layer)`` of each block. Lists are converted to tuples.
 
     Raises:
-        ValueError: No block, a block that is not a pair, one of several blocks without a layer, or
-            an unknown name.
+        ValueError: No block, a block that is not a pair, an unknown name, or several blocks, one of
+            which has neither a mixer nor a feed-forward layer.
     """
 
     blocks: tuple[tuple[str, str], ...]

@@ -1,8 +1,9 @@
 """The layers of a transformer block, each with the layer norm in front of it.
 
 A block adds ``mixer(norm(x))`` to its input ``x``, and then adds a feed-forward layer in the same
-way. The last linear map of a layer has no bias, so its output is linear in its input and in its
-weights. The supernet relies on this to compute the weighted sum of several candidates at once.
+way. The last linear map of a layer has no bias, so the output of this map is linear in its input
+and in its weights. The supernet relies on this linearity to compute the weighted sum of several
+candidates at once.
 
 Attention does not use PyTorch's fused kernels, because they have no second derivative, which
 ``bilevel.hvp=exact`` needs.
@@ -148,7 +149,8 @@ class Convolution(nn.Module):
 class Lstm(nn.Module):
     """An LSTM that reads the text from its first word to its last word.
 
-    In a classifier, too: padding is at the end of a text, so it has no effect on the words.
+    It reads in this direction in a classifier, too. Padding is at the end of a text, so it has no
+    effect on the outputs at the words.
 
     Args:
         width: Model width, D, which is also the size of the hidden state.
@@ -184,7 +186,7 @@ class Lstm(nn.Module):
         return y, torch.cat([hidden.squeeze(0), cell.squeeze(0)], dim=1)
 
     def _scan(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute the same step by step with a loop that a graph can express.
+        """Run the LSTM step by step, with a loop that an exported graph can express.
 
         An export of the fused kernels would fix the length of a text.
         """

@@ -48,7 +48,7 @@ class BlockStack(NetworkBase):
         block, position = divmod(edge, 2)
         name = ("mixer", "feed_forward")[position]
         if self.genotype.blocks[block][position] == "lstm":
-            return None  # nothing would be left, because it has no residual connection
+            return None  # an LSTM has no residual connection, so nothing would be left without it
         is_identity = isinstance(getattr(self.blocks[block], name), nn.Identity)
         return [] if is_identity else [(self.blocks[block], name)]
 

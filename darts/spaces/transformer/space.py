@@ -53,7 +53,8 @@ class Transformer(Space):
 
     Raises:
         ValueError: A width that the heads do not divide; candidates that are unknown or occur
-            twice, or none for a layer.
+            twice; a layer without candidates; or feed-forward layers that are not all combinations
+            of their activations and ratios.
     """
 
     name: str = "transformer"
