@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from darts.config.fields import ConfigError
 from darts.config.overrides import quoted
 
 
-def make_callable(name: str, function: Callable[..., Any]) -> None:
+def make_callable(name: str, function: Callable[..., object]) -> None:
     """Let the module of a command be called like a function.
 
     ``darts.search`` is both the module of the command, which ``python -m darts.search`` runs, and

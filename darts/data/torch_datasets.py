@@ -11,7 +11,7 @@ import hashlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ class StoredDataset(NamedTuple):
 
 
 def store(
-    train: Dataset[Any], test: Dataset[Any] | None = None, root: Path = ROOT
+    train: Dataset[object], test: Dataset[object] | None = None, root: Path = ROOT
 ) -> StoredDataset:
     """Write the samples of map-style datasets to a folder whose name is a hash of their content.
 
@@ -80,7 +80,7 @@ def store(
     return StoredDataset("csv" if is_rows else "npz", folder)
 
 
-def _read(dataset: Dataset[Any], split: str) -> tuple[Tensor, Tensor]:
+def _read(dataset: Dataset[object], split: str) -> tuple[Tensor, Tensor]:
     """Return all samples, ``(N, C, H, W)`` uint8 or ``(N, F)`` float64, and labels ``(N,)``."""
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise ValueError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from darts.reading import JsonObject, read_json_object
 from darts.tracking import read_metrics
@@ -26,7 +25,7 @@ class CompleteRun:
         return read_json_object(self.directory / "summary.json")
 
     @property
-    def history(self) -> list[dict[str, Any]]:
+    def history(self) -> list[JsonObject]:
         """The metrics of each epoch, the rows of ``metrics.jsonl``; empty without epochs."""
         file = self.directory / "metrics.jsonl"
         return read_metrics(file) if file.exists() else []

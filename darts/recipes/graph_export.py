@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -116,7 +115,7 @@ def save_onnx(program: ExportedProgram, path: Path, network: ExportableNetwork) 
         ) from None
     names = [spec.name for spec in network.inputs]
     with _quiet():
-        onnx_program: Any = torch.onnx.export(
+        onnx_program = torch.onnx.export(
             program,
             input_names=names,
             output_names=network.outputs,
@@ -124,6 +123,7 @@ def save_onnx(program: ExportedProgram, path: Path, network: ExportableNetwork) 
             dynamo=True,
             verbose=False,
         )
+        assert onnx_program is not None  # without a file name, PyTorch returns the program
         onnx_program.save(path, external_data=False)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 

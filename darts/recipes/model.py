@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from darts.recipes.trained import TrainedNetwork
 from darts.spaces import NetworkBase
 from darts.spaces.module import passed
 
-Image: TypeAlias = Any
+Image: TypeAlias = object
 """A file name, a PIL image, or an array or tensor: uint8 or float from 0 to 1, of shape ``(H, W)``
 or ``(C, H, W)``; arrays also ``(H, W, 3)``."""
 
@@ -76,7 +76,7 @@ class Preprocessing:
         if isinstance(image, pillow.Image):
             image = np.array(image.convert("L" if self.shape[0] == 1 else "RGB"))
         is_tensor = isinstance(image, Tensor)
-        pixels = image.cpu() if is_tensor else torch.from_numpy(np.array(image))
+        pixels = image.cpu() if isinstance(image, Tensor) else torch.from_numpy(np.array(image))
         if pixels.ndim == 2:
             pixels = pixels[None]
         elif pixels.ndim == 3 and not is_tensor and pixels.shape[0] != self.shape[0]:

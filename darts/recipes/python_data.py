@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from torch import nn
 from torch.utils.data import Dataset
@@ -12,7 +12,7 @@ from darts.config import ConfigError
 from darts.data.torch_datasets import store
 from darts.spaces.module import target_of
 
-Data: TypeAlias = "str | Dataset[Any] | tuple[Dataset[Any], Dataset[Any] | None]"
+Data: TypeAlias = "str | Dataset[object] | tuple[Dataset[object], Dataset[object] | None]"
 """Name of a data set; or training samples, or training and test samples."""
 
 
@@ -35,13 +35,14 @@ def data_settings(
         raise ConfigError("data and dataset exclude each other; use one of them")
     if isinstance(data, str):
         return {"dataset": data}
-    pair: tuple[Any, ...] = tuple(data) if isinstance(data, tuple | list) else (data, None)
-    if len(pair) != 2:
+    if not isinstance(data, tuple | list):
+        data = (data, None)
+    if len(data) != 2:
         raise ConfigError(
-            f"data has {len(pair)} entries; must be a dataset, or training and test samples"
+            f"data has {len(data)} entries; must be a dataset, or training and test samples"
         )
     try:
-        stored = store(*pair)
+        stored = store(*data)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     found: dict[str, object] = {"dataset": stored.name, "dataset.root": stored.root}

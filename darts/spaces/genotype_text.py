@@ -12,6 +12,8 @@ import re
 import warnings
 from typing import Any, NoReturn
 
+from darts.reading import JsonObject
+
 MAX_CHARACTERS = 100_000
 _MAX_STATE = 10_000  # bounds the memory of range(...)
 
@@ -45,7 +47,7 @@ def strip_text(text: object) -> str:
     return text.removeprefix("\ufeff").strip()
 
 
-def read_json(text: str, space: str, names: tuple[str, ...]) -> dict[str, Any]:
+def read_json(text: str, space: str, names: tuple[str, ...]) -> JsonObject:
     """Return the fields with these names of a genotype's JSON object, unchecked.
 
     Raises:
@@ -112,7 +114,7 @@ class _Fields:
 _FORBIDDEN = re.compile(r"[^\w\s()\[\],='\"]|[)\]]\s*[(\[]", re.ASCII)
 
 
-def read_classic(text: str, names: tuple[str, ...]) -> dict[str, Any]:
+def read_classic(text: str, names: tuple[str, ...]) -> JsonObject:
     """Return the fields of classic text, unchecked.
 
     Args:

@@ -9,9 +9,9 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import TypedDict
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from darts.config import ConfigError
@@ -34,7 +34,7 @@ def require_at_most_one_average(decay: float, patience: int) -> None:
 
 
 class _SavedAverage(TypedDict):
-    average: dict[str, Any] | None  # state of AveragedModel, if averaging is configured
+    average: dict[str, Tensor] | None  # state of AveragedModel, if averaging is configured
     active: bool
     scores: list[float]
 

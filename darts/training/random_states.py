@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -36,7 +36,8 @@ class RandomStates(_CpuStates, total=False):
 
 def random_states() -> RandomStates:
     """Return the states of the global generators of Python, NumPy and PyTorch as plain values."""
-    numpy_state: Any = np.random.get_state(legacy=False)
+    numpy_state = np.random.get_state(legacy=False)
+    assert isinstance(numpy_state, dict)
     states: RandomStates = {
         "python": random.getstate(),
         "numpy": {

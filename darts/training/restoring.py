@@ -121,7 +121,7 @@ def load_optimizer(optimizer: Optimizer, saved: object, name: str) -> None:
     groups = [_merge_group(*pair, name) for pair in zip(saved_groups, own_groups, strict=True)]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     example = _example_state(optimizer)
-    for index, values in typed(dict[int, Any], state["state"], f"{name}.state").items():
+    for index, values in typed(dict[int, object], state["state"], f"{name}.state").items():
         label = f"{name}.state.{index}"
         if not 0 <= index < len(parameters):
             raise Misfit(f"{label} belongs to no parameter")

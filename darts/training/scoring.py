@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 from torch import nn
 
 from darts.data import Batch
-from darts.tasks import Objective
+from darts.tasks import Forward, Objective
 from darts.training.device import autocast
 
 
@@ -21,8 +20,8 @@ def evaluate(
     *,
     device: torch.device,
     precision: str = "fp32",
-    forward: Callable[..., Any] | None = None,
-    observe: Callable[[Any, Batch], None] | None = None,
+    forward: Forward | None = None,
+    observe: Callable[[object, Batch], None] | None = None,
 ) -> dict[str, float]:
     """Return all metrics of the objective, by name; the network is in evaluation mode meanwhile.
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -86,8 +86,17 @@ class Mlp(Space):
             **sizes,
         )
 
-    def network(self, genotype: Genotype, **options: Any) -> Network:
-        return Network(genotype, normalization=self.normalization, dropout=self.dropout, **options)
+    def network(
+        self, genotype: Genotype, *, auxiliary: bool = False, drop_path: float = 0.0, **sizes: int
+    ) -> Network:
+        return Network(
+            genotype,
+            normalization=self.normalization,
+            dropout=self.dropout,
+            auxiliary=auxiliary,
+            drop_path=drop_path,
+            **sizes,
+        )
 
     @classmethod
     def reference(cls, genotype: Genotype) -> Mlp:
