@@ -1,9 +1,9 @@
 """Plan of a comparison: its method and baselines, and the configuration of each run.
 
-The method and each baseline have the same number of searches. Search i of all of them has the same
-seed, and so has retraining j of search i. They therefore share the split of the data, and searches
-with the same seed are compared in pairs. All choices use validation data. Each retraining scores
-the test split once, at its end.
+The method and each baseline have the same number of searches. Search i has the same seed for all of
+them, and so has retraining j of search i. Runs with the same seed share the split of the data, and
+searches with the same seed are compared in pairs. All choices use validation data. Each retraining
+scores the test split once, at its end.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ class ComparisonPlan:
     def search_overrides(self, name: str, index: int) -> list[str]:
         """Return the overrides of a search.
 
-        They do not adapt the number of epochs of a baseline to the cost of the method's search.
+        For a baseline, ``search_at_equal_cost`` replaces the number of epochs by the one that costs
+        as much as the method's search.
         """
         settings = self.config.settings.get(name) or {}
         overrides = [*self._common_overrides(self.config.search), *as_overrides(settings)]
@@ -138,9 +139,9 @@ class ComparisonPlan:
         return SearchCost(*(content[key] for key in SearchCost._fields))
 
     def shared_counter_warning(self, sources: Iterable[object]) -> str:
-        """Return a warning if simultaneous runs share a counter of these sources of joules.
+        """Return a warning if one of these sources of joules is a counter that several runs share.
 
-        Without a shared counter, the text is empty.
+        Without such a counter, the text is empty.
         """
         # A resumed comparison may have fewer workers than the part before, whose costs count too.
         start = self.directory / "config.yaml"

@@ -81,7 +81,7 @@ class RunLauncher:
         """
         require_plain_overrides(command, overrides)
         # Overrides may come from the directory of a comparison, which may be untrusted. The new
-        # process would take ``space.target`` for a key of its user, and import what it names.
+        # process would assume that its user has set ``space.target``, and import what it names.
         if any(override.lstrip("+").startswith("space.target") for override in overrides):
             raise ConfigError("space.target: a comparison cannot use models of your own")
         with self._exclusive(directory) as lock_file:

@@ -28,7 +28,7 @@ class PlannedRun:
     Attributes:
         name: Name on the console, unique in the comparison.
         work: Executes the run and returns a short message about the result.
-        done: Returns whether the run is complete, for example before a resumed comparison starts.
+        done: Returns whether the run is complete; if a comparison is resumed, it may already be.
         needs: Names of the runs that must be complete before this one starts.
     """
 

@@ -33,7 +33,7 @@ class ArchOptimizerConfig:
     weight_decay: float = number(1e-3, low=0)
     clip: float = number(0.0, low=0)  # largest norm of the gradient; 0: no clipping
     initial_deviation: float = number(1e-3, low=0)  # of the normally distributed initial alphas
-    # Raises of lr, each by the factor 3, while no edge prefers an operation; 0: lr stays as it is.
+    # Maximum number of raises of lr, each by the factor 3, while no edge prefers an operation.
     raises: int = number(3, low=0, high=10)
 
 
@@ -67,7 +67,7 @@ class TrackingConfig:
 
 @dataclass
 class PenaltyConfig:
-    """Targets for the expected cost per sample of an architecture with the supernet's size."""
+    """Targets for the expected cost per sample of networks with the size settings of the search."""
 
     flops: float | None = number(None, above=0)  # two per multiply-accumulate operation
     parameters: float | None = number(None, above=0)

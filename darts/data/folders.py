@@ -148,7 +148,10 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 
 
 def list_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
-    """Return the sorted paths of the files below a folder with these endings, in lower case."""
+    """Return the sorted paths of the files below a folder that end with one of ``suffixes``.
+
+    Upper case in file names is ignored; hidden files are left out.
+    """
     return sorted(
         os.path.join(parent, file)
         for parent, _, files in os.walk(folder)

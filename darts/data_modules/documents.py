@@ -45,7 +45,7 @@ class DocumentDataModule(LabeledDataModule[LabeledTexts]):
         return torch.full((1, 1), PADDING + 1, device=self.ranks.device)
 
     def input_specs(self) -> list[InputSpec]:
-        """Return the tokens of a batch, ``(L, B)``."""
+        """Return the one input: the tokens of a batch, ``(L, B)``."""
         return [InputSpec("tokens", (8, 2), {0: "length", 1: "batch"}, len(self.source.vocabulary))]
 
     def extra_files(self) -> dict[str, str]:
@@ -63,7 +63,10 @@ class DocumentDataModule(LabeledDataModule[LabeledTexts]):
     def evaluation_loader(
         self, split: LabeledTexts, indices: Tensor | None = None
     ) -> DocumentLoader:
-        """Return batches of similar length; each rank gets a share of the split, not of batches."""
+        """Return batches of texts of similar length.
+
+        Each rank gets a share of the split, not of each batch.
+        """
         indices = torch.arange(len(split)) if indices is None else indices
         share = indices[self.ranks.rank :: self.ranks.size]
         return DocumentLoader(split, share, **self.loader_options("evaluation", training=False))

@@ -88,7 +88,7 @@ class PairDataModule(DataModule):
         return self._evaluation_loader(self.source.test if split == "test" else self.source.valid)
 
     def scored_targets(self, split: str) -> Tensor:
-        """Return the words of all target sentences, with their ends."""
+        """Return the words of all target sentences; the end mark of each sentence is included."""
         targets = (self.source.test if split == "test" else self.source.valid).targets
         return targets[targets != PADDING]
 
@@ -113,6 +113,9 @@ class PairDataModule(DataModule):
         return PairLoader(self.source.train, indices, **options)
 
     def _evaluation_loader(self, split: SentencePairs) -> PairLoader:
-        """Return batches of similar length; each rank gets a share of the split, not of batches."""
+        """Return batches of pairs of similar length.
+
+        Each rank gets a share of the split, not of each batch.
+        """
         share = torch.arange(self.ranks.rank, len(split), self.ranks.size)
         return PairLoader(split, share, **self.loader_options("evaluation", training=False))

@@ -56,7 +56,7 @@ class SampleDataModule(LabeledDataModule[Images]):
         return torch.zeros(1, *self.sample_shape, device=self.ranks.device)
 
     def input_specs(self) -> list[InputSpec]:
-        """Return the samples of a batch, ``(B, C, H, W)``."""
+        """Return the one input: the samples of a batch, ``(B, C, H, W)``."""
         mean, std = self.source.mean, self.source.std
         return [InputSpec("samples", (2, *self.sample_shape), {0: "batch"}, mean=mean, std=std)]
 

@@ -123,6 +123,8 @@ class Networks:
     def config(self) -> RetrainConfig:
         """The configuration of a retraining of the family's first baseline.
 
+        If the family has no baseline, it is that of a random architecture.
+
         Raises:
             ConfigError: If the user's overrides do not fit together.
         """
@@ -163,7 +165,7 @@ class Networks:
         return all(costs[name] <= limit for name, limit in self.limits.items())
 
     def can_vary(self, genotype: str) -> bool:
-        """Return whether the space has a point for an architecture, and so neighbors of it."""
+        """Return whether the space contains an architecture, and so its neighbors."""
         try:
             self.space.encode(find_genotype(genotype)[1])
         except ValueError:

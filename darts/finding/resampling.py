@@ -28,9 +28,9 @@ contains each unit, ``(draws, units)``, and the results of the units, ``(units, 
 
 MIN_UNITS = 10  # units that an interval needs
 _CHUNK = 2**18  # entries of one matrix of counts, which fit into the cache
-_MAX_DRAWN = 5 * 10**7  # units that are drawn one by one, which bounds the time to seconds
+_MAX_DRAWN = 5 * 10**7  # units that all resamples together draw one by one, in a few seconds
 _MIN_DRAWS = 1_000
-_REPEATED = 8  # smallest mean number of units per distinct result for multinomial draws
+_REPEATED = 8  # mean number of units per distinct result from which draws are multinomial
 
 
 def paired_interval(
@@ -52,8 +52,8 @@ def paired_interval(
     Args:
         found, baseline: Results of each unit, ``(units, k)``. Row i of both is the same unit.
         value: Computes the metric from the results.
-        draws: Number of resamples; fewer, but at least 1,000, for more than 5,000 units whose
-            results almost never repeat, such as losses.
+        draws: Number of resamples; fewer, but at least 1,000, for more than 5,000 units if there
+            are on average fewer than eight units per distinct result, as with losses.
         seed: Seed of the resamples.
         level: Confidence level.
 

@@ -69,9 +69,10 @@ class RunPool:
     """Executes runs in worker processes, or in this process if ``workers=0``; a context manager.
 
     Entering the context starts the workers, which import PyTorch while this process continues. Each
-    worker gets an equal share of its threads, unless ``OMP_NUM_THREADS`` sets the number of threads
-    of each worker. The GPUs are assigned to the workers in turn. Leaving the context ends the
-    workers. Runs in progress save a checkpoint first, except after a second Ctrl-C.
+    worker gets an equal share of the threads of this process, unless ``OMP_NUM_THREADS`` sets the
+    number of threads of each worker. The GPUs are assigned to the workers in turn. Leaving the
+    context ends the workers. Runs in progress save a checkpoint first, except after a second
+    Ctrl-C.
 
     Workers ignore Ctrl-C, because this process stops them. If this process is killed, they save a
     checkpoint and exit.

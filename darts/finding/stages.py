@@ -97,8 +97,8 @@ class Stages:
         A space can vary a baseline if it contains neighbors of its architecture. If time is short
         and the user has not set ``plan.proposals``, the list is empty in two cases:
 
-        * No space can vary the best of all baselines. An LSTM or a bag of words that beats all
-          transformers will probably also beat the transformers that a search proposes.
+        * The space of the best of all baselines cannot vary it. An LSTM or a bag of words that
+          beats all transformers will probably also beat the transformers that a search proposes.
         * The final has time for the best baseline on larger images. They are worth more than
           proposals that there is no time to compare.
         """
@@ -206,11 +206,11 @@ class Stages:
         """Train the best baseline and the best of ``candidates``; return the results, best first.
 
         If there was a race (``compared`` is true), the candidates are those of its last round, the
-        best first. A baseline among them that was better than found networks takes the place of one
-        of them. If there was no race, the candidates are the proposals, and the second-best
-        baseline precedes them: without a race, the order of the baselines is uncertain, too, and
-        baselines differ more from each other than proposals. If at least two candidates take part,
-        at least one of them is a found network.
+        best first. Another baseline among them takes part if it is one of the best. If there was no
+        race, the candidates are the proposals, and the second-best baseline precedes them: without
+        a race, the order of the baselines is uncertain, too, and baselines differ more from each
+        other than proposals. If two or more candidates join the best baseline and there are found
+        networks, at least one of the candidates is a found network.
 
         The best baseline also takes part with larger images if there is time for it. The
         second-best baseline then does not precede the proposals.

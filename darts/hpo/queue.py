@@ -78,7 +78,7 @@ def _next_trial(plan: StudyPlan, trials: Sequence[FrozenTrial], window: int) -> 
         if trial.state == TrialState.WAITING:
             return trial
         if not plan.space.parameters.contains(trial.params):
-            return "none"  # later proposals depend on this point
+            return "none"  # it has no point yet, on which all later proposals depend
     full = plan.max_trials is not None and len(attempts) >= plan.max_trials
     must_wait = oldest is not None and plan.waits_for_results and len(attempts) - oldest >= window
     return "none" if full or must_wait else "new"

@@ -39,8 +39,8 @@ def agreement_kernel(codes: list[Tensor]) -> Tensor | None:
     """
     kernel: Tensor | None = None
     for code in codes:
-        # Two units agree unless exactly one is active: units - |a| - |b| + 2 (a and b). Single
-        # precision is exact up to 2^24 units.
+        # Samples a and b agree in the units that are active for both or for neither:
+        # units - |a| - |b| + 2 |a and b|. Single precision is exact up to 2^24 units.
         units = code.shape[1]
         active = code.cpu().to(torch.float32 if units <= 2**24 else torch.float64)
         both = (active @ active.T).double()

@@ -34,7 +34,7 @@ CELL_LIMIT = 100
 
 
 class Column(TypedDict, total=False):
-    """Key of a column of accuracies: data set, split with an optional source, training epochs."""
+    """What names a column of accuracies; "test_x" is the split "test" from the source "x"."""
 
     dataset: str
     split: str
@@ -122,10 +122,10 @@ class Layout(NamedTuple):
 
     Attributes:
         benchmark: Name of the benchmark in messages.
-        files: Names of a table in a directory.
+        files: Names that a table may have if its path is a directory, the preferred name first.
         archs: Returns the text of all architectures, in the order of their index.
-        select: Returns the columns to read from a header, with the largest value of each; raises
-            ``ValueError`` if a required column is missing. The smallest value is 0.
+        select: Returns which columns of a header to read, with the largest valid value of each;
+            raises ``ValueError`` if a required column is missing. The smallest valid value is 0.
         kind: Name of the kind of table in messages.
     """
 

@@ -238,7 +238,8 @@ def score_gap(supernet: float, path: float, *, higher_is_better: bool) -> float 
     """Return the relative drop from the score of the supernet to that of the path, at most 1.
 
     If lower scores are better, the inverse scores are compared: a perplexity of 400 instead of 100
-    is a drop of 0.75. The gap is None for NaN and if the divisor is not positive.
+    is a drop of 0.75. The gap is None for NaN, and if the divisor (the score of the supernet, or of
+    the path if lower scores are better) is not positive.
     """
     numerator, divisor = (path, supernet) if higher_is_better else (supernet, path)
     if not divisor > 0 or math.isnan(numerator):

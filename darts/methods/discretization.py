@@ -89,6 +89,11 @@ class Discretization:
     drops_edges: ClassVar[bool] = False
     name: str = ""
 
+    @property
+    def edge_rule(self) -> str:
+        """Which edges a node of a genotype has: "two" for the rule of the space."""
+        return "two"
+
     def genotype(self, probabilities: Mapping[str, Tensor], context: SearchContext) -> AnyGenotype:
         """Derive a genotype from probabilities, which are ``(edges, operations)`` by group.
 

@@ -2,7 +2,8 @@
 
 References:
     DARTS, arXiv:1806.09055, section 2.4; the limit: Chen et al., "Progressive DARTS",
-    arXiv:1904.12760, section 3.3.2.
+    arXiv:1904.12760, section 3.3.2; pairs: the later code of GDAS, arXiv:1910.04465; all edges: the
+    code of SNAS, arXiv:1812.09926.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from darts.methods.discretization import DISCRETIZATIONS, Discretization
-from darts.registry import number
+from darts.registry import choice, number
 from darts.spaces import AnyGenotype, SearchContext
 
 
@@ -27,12 +28,32 @@ class Argmax(Discretization):
         skip_limit: Maximum number of skip connections in the first group that has them as
             candidates, for example the normal cell. While there are more, the least probable one is
             removed and the genotype is derived again. None: no limit.
+        edges: "two": the edges that the space keeps; in ``cnn``, the two strongest into each node.
+            "pairs": the two strongest operations into each node, which may be on one edge. "all":
+            all edges; those whose strongest operation is ``none`` do not exist.
+
+    Raises:
+        ValueError: A limit together with another rule than "two".
     """
 
     name: str = "argmax"
     skip_limit: int | None = number(None, low=0)
+    edges: str = choice("two", "two", "pairs", "all")
+
+    def __post_init__(self) -> None:
+        if self.skip_limit is not None and self.edges != "two":
+            raise ValueError(
+                f"discretize.skip_limit={self.skip_limit} needs discretize.edges=two, not "
+                f"{self.edges}"
+            )
+
+    @property
+    def edge_rule(self) -> str:
+        return self.edges
 
     def genotype(self, probabilities: Mapping[str, Tensor], context: SearchContext) -> AnyGenotype:
+        if self.edges != "two":
+            return context.space.derive_by(self.edges, probabilities, context.candidates)
         genotype = super().genotype(probabilities, context)
         if self.skip_limit is None:
             return genotype

@@ -28,8 +28,8 @@ from darts.typed_values import Misfit, typed
 
 class _Progress(TypedDict):
     genotypes: list[str]  # JSON
-    first: list[float]  # scores of the first genotypes on a few batches
-    final: list[float]  # scores of the first finalists on all data
+    first: list[float]  # scores on a few batches, of the genotypes scored so far
+    final: list[float]  # scores on all data, of the finalists scored so far
 
 
 @DISCRETIZATIONS.register

@@ -92,7 +92,7 @@ def draw_alpha_heatmap(
 
 
 def _separate_entries(axes: Axes, names: Sequence[str], columns: int) -> None:
-    """Draw white lines between the entries of a matrix, wide ones between edges of two nodes."""
+    """Draw white lines between the entries of a matrix, wide ones where the target changes."""
     for row in range(1, len(names)):
         new_node = _target(names[row]) != _target(names[row - 1])
         axes.axhline(row - 0.5, color="white", linewidth=3.0 if new_node else 0.6)
@@ -191,7 +191,7 @@ def draw_metrics(
         title: Title of the figure.
 
     Raises:
-        ValueError: If ``keys`` is empty, or no row has one of them.
+        ValueError: If ``keys`` is empty, or contains a key that no row has.
     """
     known = list(dict.fromkeys(key for row in rows for key in row))
     for key in keys:

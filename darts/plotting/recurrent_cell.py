@@ -28,7 +28,7 @@ _ROW, _TURN = 0.5, 0.14  # height of a row; radius of a corner
 # Distances: from the center of a node to the boxes of its successors; from a box to its node.
 _LEAD, _GAP = 0.42, 0.26
 _PITCH = _LEAD + BOX_WIDTH + _GAP + RADIUS  # horizontal distance between a node and its successors
-# Distance between neighboring lines that leave a node; largest distance of the first from the last.
+# Largest distances between lines that leave a node: of neighboring ones; of the first and the last.
 _LANE, _LANES = 0.07, 0.22
 
 
@@ -104,7 +104,7 @@ def draw_recurrent(canvas: CellCanvas) -> None:
 def _positions(genotype: AnyGenotype, cell: str) -> dict[int, _Position]:
     """Return the position of each state. Rows follow a depth-first walk through the tree.
 
-    State 0 shares the row of the first node. This is possible because it has no line to the output.
+    Node 0 shares the row of node 1. This is possible because node 0 has no line to the output.
     """
     edges = genotype.edges(cell)
     positions = {0: _Position(0, 0)}

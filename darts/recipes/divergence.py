@@ -19,7 +19,7 @@ SETTLING_STEPS = 50
 """Steps after which the running statistics of batch norm describe the data."""
 
 DIVERGENCE_FACTOR = 10.0
-"""A training has diverged if the mean loss of an epoch is this many times its first loss."""
+"""Largest mean loss of an epoch relative to the first step; above it, a training has diverged."""
 
 ADVICE = "Try a smaller optimizer.lr"
 
@@ -35,8 +35,8 @@ class LowerRateRestarts:
         allowed: Largest number of restarts.
         weights: Returns all trained tensors, on one device.
         valid_factor: A validation loss is refused if it is more than this many times the loss of
-            the first step. Infinity is for supernets: if sampled paths train, the mean of all paths
-            may have a high loss although the training converges.
+            the first step. Infinity is for supernets: if only sampled paths are trained, the
+            mixture of all candidates may have a high loss although the training converges.
     """
 
     state: TrainState

@@ -48,7 +48,7 @@ class DataFacts:
         return min(self.shape[1:]) if len(self.shape) == 3 else 0
 
     def resized(self, side: object) -> DataFacts:
-        """Return the facts of images of another size, ``side`` by ``side``; the same for None."""
+        """Return the facts for images of ``side`` by ``side`` pixels; None keeps the size."""
         if not isinstance(side, int):
             return self
         return replace(self, shape=(*self.shape[:-2], side, side))
@@ -57,14 +57,15 @@ class DataFacts:
     def read(cls, config: SearchConfig | RetrainConfig, data: DataModule) -> DataFacts:
         """Return the facts of the loaded data of a search or a retraining.
 
-        If the data has no validation split, ``validation_share`` of its training samples is held
-        out, whatever the configuration says.
+        For data without a validation split, the facts assume that ``validation_share`` of the
+        training samples is held out, whatever the configuration says.
         """
         if not data.subsets:
             data.retrain_loaders()  # sets the subsets
         kind, subsets = data_kind(config), list(data.subsets.values())
         if isinstance(config, SearchConfig) and config.train_portion == 1:
             subsets = subsets[:1]  # both subsets are the whole training split
+        # The subset of a text with N tokens is [0, N].
         total = int(subsets[0][-1]) if kind == "text" else sum(map(len, subsets))
         has_split = data.held_out_loader("valid", {}) is not None
         share = 0.0 if has_split else validation_share(total)

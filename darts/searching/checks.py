@@ -43,6 +43,17 @@ def check_components(config: SearchConfig) -> None:
             f"discretize={config.discretize.name}: genotypes of space={space.name} keep all edges; "
             "choose discretize=argmax"
         )
+    rule = config.discretize.edge_rule
+    if rule not in ("two", *space.edge_rules):
+        raise ConfigError(
+            f"discretize.edges={rule}: space={space.name} has no such rule; set "
+            "discretize.edges=two"
+        )
+    targets = (config.penalty.flops, config.penalty.parameters, config.penalty.latency)
+    if rule != "two" and any(target is not None for target in targets):
+        raise ConfigError(
+            f"penalty: expected costs assume discretize.edges=two, not {rule}; leave penalty out"
+        )
     if any(stage.skip_dropout for stage in config.stages) and not space.supports_skip_dropout:
         raise ConfigError(
             f"skip_dropout: space={space.name} has no skip connections to drop; set "

@@ -3,7 +3,8 @@
 A cell has two inputs (states 0 and 1: the outputs of the two cells before it) and intermediate
 nodes (states 2, 3, ...). Two edges enter each node; each edge applies one operation to an earlier
 state. The node is the sum of both, and the cell's output concatenates some of the nodes. An edge
-with the operation ``none`` does not exist.
+with the operation ``none`` does not exist. In a complete cell, edges from all earlier states enter
+each node, as in the cells of SNAS (arXiv:1812.09926); see ``darts.spaces.sparse``.
 
 References:
     DARTS, arXiv:1806.09055, section 2.1 and figures 4-5. Two operations beyond the eight of DARTS
@@ -14,11 +15,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields
+from itertools import groupby
+from operator import itemgetter
 from typing import ClassVar
 
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.genotype_text import is_integer, read_classic, read_json, short_repr, strip_text
-from darts.spaces.sparse import NONE, is_sparse, read_triples
+from darts.spaces.sparse import NONE, is_complete, is_sparse, nodes_of, read_triples
 
 PRIMITIVES: tuple[str, ...] = (
     "none",
@@ -47,13 +50,14 @@ class Genotype(AnyGenotype):
 
     Attributes:
         normal: ``(operation, source)`` of each edge of the normal cell: pairs ``2i`` and ``2i + 1``
-            enter node ``i``, which is state ``i + 2``. Lists become tuples.
+            enter node ``i``, which is state ``i + 2``; a complete cell lists all edges in the order
+            of nodes and sources. Lists become tuples.
         normal_concat: The nodes (states from 2 up) that the output concatenates, in this order.
         reduce: Edges of the reduction cell, which may have another number of nodes.
         reduce_concat: Nodes that the output of the reduction cell concatenates.
 
     Raises:
-        ValueError: An unknown operation, no edges, an odd number of edges, a source that is not an
+        ValueError: An unknown operation, no edges, a wrong number of edges, a source that is not an
             earlier state, or an empty, repeated or invalid concatenation.
     """
 
@@ -69,21 +73,22 @@ class Genotype(AnyGenotype):
 
     def __post_init__(self) -> None:
         for cell in CELLS:
-            edges = self._check_edges(cell, getattr(self, cell))
-            concat = _check_concat(cell, getattr(self, f"{cell}_concat"), len(edges) // 2)
+            concat = getattr(self, f"{cell}_concat")
+            edges = self._check_edges(cell, getattr(self, cell), concat)
+            concat = _check_concat(cell, concat, nodes_of(edges, concat)[-1] - 1)
             object.__setattr__(self, cell, edges)
             object.__setattr__(self, f"{cell}_concat", concat)
 
     def nodes(self, cell: str) -> int:
-        return len(self._pairs(cell)) // 2
+        return self._nodes(cell)[-1] - 1
 
     def concat(self, cell: str) -> tuple[int, ...]:
         states: tuple[int, ...] = getattr(self, f"{self.check_cell(cell)}_concat")
         return states
 
     def edges(self, cell: str) -> list[tuple[int, int, str]]:
-        pairs = self._pairs(cell)
-        return [(source, index // 2 + 2, name) for index, (name, source) in enumerate(pairs)]
+        pairs = zip(self._pairs(cell), self._nodes(cell), strict=True)
+        return [(source, node, name) for (name, source), node in pairs]
 
     def canonical(self) -> Genotype:
         """Return the genotype with the edges of each node and the concatenations sorted.
@@ -94,10 +99,12 @@ class Genotype(AnyGenotype):
         """
         cells: list[tuple[tuple[tuple[str, int], ...], tuple[int, ...]]] = []
         for cell in CELLS:
-            # An edge with the operation "none" does not exist, whatever its source is.
-            pairs = tuple((op, 0 if op == NONE else s) for op, s in self._pairs(cell))
-            nodes = (pairs[i : i + 2] for i in range(0, len(pairs), 2))
-            edges = tuple(e for node in nodes for e in sorted(node, key=lambda e: (e[1], e[0])))
+            edges = self._pairs(cell)
+            if not is_complete(edges, self.concat(cell)):
+                # An edge with the operation "none" does not exist, whatever its source is.
+                pairs = [(op, 0 if op == NONE else source) for op, source in edges]
+                nodes = (pairs[i : i + 2] for i in range(0, len(pairs), 2))
+                edges = tuple(e for node in nodes for e in sorted(node, key=lambda e: (e[1], e[0])))
             cells.append((edges, tuple(sorted(self.concat(cell)))))
         return Genotype(*cells[0], *cells[1])
 
@@ -105,8 +112,8 @@ class Genotype(AnyGenotype):
         """Return JSON text with one line per node."""
         lines = [f'  "space": "{self.space}"']
         for cell in CELLS:
-            pairs = self._pairs(cell)
-            nodes = (pairs[i : i + 2] for i in range(0, len(pairs), 2))
+            by_node = groupby(zip(self._nodes(cell), self._pairs(cell), strict=True), itemgetter(0))
+            nodes = ([pair for _, pair in entering] for _, entering in by_node)
             rows = ",\n".join(f"    {json.dumps(node)[1:-1]}" for node in nodes)
             lines.append(f'  "{cell}": [\n{rows}\n  ]')
             lines.append(f'  "{cell}_concat": {json.dumps(self.concat(cell))}')
@@ -143,14 +150,18 @@ class Genotype(AnyGenotype):
         pairs: tuple[tuple[str, int], ...] = getattr(self, self.check_cell(cell))
         return pairs
 
+    def _nodes(self, cell: str) -> list[int]:
+        return nodes_of(self._pairs(cell), self.concat(cell))
+
     @classmethod
-    def _check_edges(cls, cell: str, pairs: object) -> tuple[tuple[str, int], ...]:
+    def _check_edges(cls, cell: str, pairs: object, concat: object) -> tuple[tuple[str, int], ...]:
         if not isinstance(pairs, (list, tuple)):
             raise ValueError(f"{cell} must list (operation, source) pairs, not {short_repr(pairs)}")
-        if not pairs or len(pairs) % 2:
+        if not pairs or (len(pairs) % 2 and not is_complete(pairs, concat)):
             raise ValueError(
-                f"{cell} has {len(pairs)} edges; a cell needs two per node: 2, 4, 6, ..."
+                f"{cell} has {len(pairs)} edges; a cell needs two per node: 2, 4, 6, ..., or all"
             )
+        nodes = nodes_of(pairs, concat)
         edges: list[tuple[str, int]] = []
         for index, pair in enumerate(pairs):
             place = f"edge {index} of {cell}"
@@ -161,7 +172,7 @@ class Genotype(AnyGenotype):
                 cls.check_operation(name)
             except ValueError as error:
                 raise ValueError(f"{place}: {error}") from None
-            last = index // 2 + 1
+            last = nodes[index] - 1
             if not is_integer(source) or not 0 <= source <= last:
                 raise ValueError(
                     f"{place}: source {short_repr(source)} is not a state from 0 to {last}"

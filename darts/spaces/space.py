@@ -48,6 +48,7 @@ class Space(ABC):
         supports_skip_dropout: Whether the supernet can drop outputs of skip connections.
         clips_virtual_step: Whether second-order gradients clip the gradient of the virtual step.
         supports_missing_edges: Whether genotypes may miss edges, see ``without_improbable_edges``.
+        edge_rules: Rules of ``derive_by``.
         supports_partial: Whether the supernet can use partial channels.
         supports_compile: Whether ``torch.compile`` speeds up the supernet.
         retrain_keys: Settings, besides the sizes, that a retraining takes over from its search.
@@ -65,6 +66,7 @@ class Space(ABC):
     supports_skip_dropout: ClassVar[bool] = True
     clips_virtual_step: ClassVar[bool] = False
     supports_missing_edges: ClassVar[bool] = False
+    edge_rules: ClassVar[tuple[str, ...]] = ()
     supports_partial: ClassVar[bool] = True
     supports_compile: ClassVar[bool] = True
     retrain_keys: ClassVar[tuple[str, ...]] = ()
@@ -173,6 +175,20 @@ class Space(ABC):
             ValueError: Groups or shapes that do not match the candidates, or values that are not
                 finite or not within 0 and 1.
         """
+
+    def derive_by(
+        self, rule: str, probabilities: Mapping[str, Tensor], candidates: Candidates
+    ) -> AnyGenotype:
+        """Derive a genotype by a rule that chooses other edges than ``derive``.
+
+        Args:
+            rule: One of ``edge_rules``.
+            probabilities, candidates: As in ``derive``.
+
+        Raises:
+            ValueError: As ``derive``, and for spaces without such rules.
+        """
+        raise ValueError(f"discretize.edges={rule}: space={self.name} has no such rule")
 
     def without_improbable_edges(
         self,

@@ -1,6 +1,11 @@
-"""Cells of the ``cnn`` space in which nodes have fewer than two inputs.
+"""Cells of the ``cnn`` space in which nodes have fewer or more than two inputs.
 
-A genotype has two edges per node. A missing edge is one with the operation ``none``, and a node
+A genotype has two edges per node, or it is complete: it lists an edge from every earlier state into
+each node, ordered by node, then source, and ``none`` marks those that do not exist. A complete cell
+of n > 1 nodes has n (n + 3) / 2 edges and concatenates its last node. (A cell with two edges per
+node could only be mistaken for it if several of its last nodes were not used.)
+
+In cells with two edges per node, A missing edge is one with the operation ``none``, and a node
 without inputs is not concatenated. Published cells of Fair DARTS (arXiv:1911.12126) list only the
 edges that exist, as triples ``(operation, node, source)``; their nodes without inputs do not exist,
 and an edge from such a node is ignored.
@@ -39,6 +44,29 @@ def drop_edges(
         else:
             edges.append((NONE, source))
     return tuple(edges), tuple(node for node in concat if node in existing)
+
+
+def all_edges(nodes: int) -> list[tuple[int, int]]:
+    """Return ``(source, node)`` of all edges of a cell, ordered by node, then source."""
+    return [(source, node) for node in range(2, nodes + 2) for source in range(node)]
+
+
+def is_complete(pairs: Sequence[object], concat: object) -> bool:
+    """Return whether a cell lists the edges from all earlier states, also for unchecked values."""
+    states = concat if isinstance(concat, list | tuple | range) else ()
+    nodes = max((state for state in states if is_integer(state) and state < 1000), default=0) - 1
+    sources = [p[1] for p in pairs if isinstance(p, list | tuple) and len(p) == 2]
+    if nodes < 2 or len(pairs) != nodes * (nodes + 3) // 2:
+        return False
+    return sources == [source for source, _ in all_edges(nodes)]
+
+
+def nodes_of(pairs: Sequence[object], concat: object) -> list[int]:
+    """Return the node that each edge of a cell enters."""
+    if is_complete(pairs, concat):
+        assert isinstance(concat, list | tuple | range)
+        return [node for _, node in all_edges(max(concat) - 1)]
+    return [index // 2 + 2 for index in range(len(pairs))]
 
 
 def is_sparse(cell: object) -> bool:

@@ -72,10 +72,10 @@ class Judge(ABC):
     name: str = ""
     needs_genotype: ClassVar[bool] = False  # whether it scores architectures only
     trains: ClassVar[bool] = False  # whether it runs the trial's command
-    min_epochs: ClassVar[int] = 0  # epochs that these trainings need
+    min_epochs: ClassVar[int] = 0  # smallest number of epochs of the trial's command
     metrics: ClassVar[tuple[str, ...] | None] = None  # metrics that it returns; None for all
     costs: ClassVar[tuple[str, ...]] = ()  # costs that it returns
-    absolute: ClassVar[bool] = True  # whether scores are metrics; others only rank architectures
+    absolute: ClassVar[bool] = True  # whether scores are metrics, or only rank architectures
 
     def ranked_scores(self, metric: str) -> tuple[str, ...]:
         """Return the names of the scores whose ranks order architectures, larger is better.

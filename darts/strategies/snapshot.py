@@ -109,7 +109,7 @@ def _snapshot(
 def _numbers(trial: FrozenTrial) -> Attributes:
     """Return the numeric attributes of a trial.
 
-    Other attributes only coordinate trials that are running at the same time in Optuna's samplers.
+    With the other attributes, Optuna's samplers only coordinate trials that run at the same time.
     """
     attributes = trial.system_attrs.items()
     return {name: value for name, value in attributes if isinstance(value, (int, float))}

@@ -136,7 +136,7 @@ class Task(ABC):
         """
 
     def reject_auxiliary(self, auxiliary: float) -> None:
-        """Raise ValueError if an auxiliary loss is on and the task's networks have no such head."""
+        """Raise ValueError if an auxiliary loss is on; for tasks without such a head."""
         if auxiliary:
             raise ValueError(
                 f"auxiliary={auxiliary}: networks of task={self.name} have no auxiliary head; "

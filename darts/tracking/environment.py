@@ -86,7 +86,7 @@ def _version(distribution: str) -> str | None:
 
 
 def _cores() -> int | None:
-    """Return the number of cores that this process may use; in a container it may be lower."""
+    """Return the number of cores that this process may use, ignoring a container's CPU quota."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count()

@@ -152,7 +152,7 @@ class Ledger:
 
 
 def sum_entries(entries: Sequence[LedgerEntry]) -> Energy:
-    """Add up all entries. The source of several sources is ``mixed: a + b``."""
+    """Add up all entries. If they have several sources, that of the sum is ``mixed: a + b``."""
     sources = list(dict.fromkeys(entry["source"] for entry in entries if entry["source"] != "none"))
     return Energy(
         sum(entry["seconds"] for entry in entries),

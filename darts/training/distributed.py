@@ -232,7 +232,7 @@ def _flatten_apply(
 ) -> list[Tensor]:
     """Return copies of the tensors after a collective operation.
 
-    The operation runs in place, once per dtype, on the tensors of that dtype as one flat tensor.
+    ``communicate`` is called once per dtype. It changes one flat copy of all tensors of that dtype.
     """
     results = [torch.empty_like(tensor) for tensor in tensors]
     for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):

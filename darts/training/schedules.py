@@ -27,7 +27,7 @@ def rate_of_epoch(config: WeightOptimizerConfig, epoch: int, epochs: int) -> flo
     """Return the learning rate of an epoch (from 0) in a training of ``epochs`` epochs.
 
     In the first ``warmup_epochs`` epochs, the rate rises linearly to ``lr``. Afterwards it follows
-    the schedule. The schedule begins at epoch 0, so the rate drops at the end of the rise.
+    the schedule, which counts these epochs, too, so the rate drops at the end of the rise.
     """
     if epoch < config.warmup_epochs:
         return config.lr * (epoch + 1) / config.warmup_epochs
@@ -53,8 +53,8 @@ def linear(epoch: int, epochs: int, high: float) -> float:
     """Return the learning rate of an epoch (from 0) on a line from ``high`` to almost 0.
 
     The line reaches 0 at epoch ``epochs - 5``. The last five epochs therefore leave the line: they
-    have 5/5, 4/5, ..., 1/5 of the rate of the epoch before them. PC-DARTS trains on ImageNet in
-    this way (train_imagenet.py of the authors' code).
+    have 5/5, 4/5, ..., 1/5 of the last rate on the line that is above 0. PC-DARTS trains on
+    ImageNet in this way (train_imagenet.py of the authors' code).
     """
     flat = min(FLAT_EPOCHS, epochs - 1)
     falling, left = epochs - flat, epochs - epoch

@@ -1,17 +1,21 @@
-"""The limit on skip connections of the argmax discretization."""
+"""The argmax discretization: its limit on skip connections, and which edges it keeps."""
 
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
 from tiny_search import context_and_supernet
 from torch import Tensor
 
+import darts
+from darts.config import ConfigError, compose
 from darts.methods.discretization_argmax import Argmax
+from darts.recipes.search import check as check_search
 from darts.searching.alphas import genotype_counts
-from darts.spaces import SearchContext
+from darts.spaces import SearchContext, parse_genotype
 from darts.spaces.genotype import PRIMITIVES, Genotype
 from darts.spaces.transformer import Transformer
 
@@ -120,3 +124,68 @@ def test_skip_limit_counts_identity_blocks_of_transformers() -> None:
     for limit in (3, 1, 0):
         actual = Argmax(skip_limit=limit).genotype(tables, context)
         assert genotype_counts(actual)["genotype/blocks/identity"] == limit
+
+
+def strongest_pairs(table: list[list[float]]) -> list[tuple[int, int, str]]:
+    """Return ``(source, node, operation)`` of the two strongest operations into each node."""
+    kept, first = [], 0
+    for node in range(2, 6):
+        pairs = [
+            (table[first + source][column], source, PRIMITIVES[column])
+            for source in range(node)
+            for column in range(1, 8)
+        ]
+        kept += [(source, node, name) for _, source, name in sorted(pairs, reverse=True)[:2]]
+        first += node
+    return kept
+
+
+def test_pairs_keep_the_two_strongest_operations_into_each_node() -> None:
+    double = 0
+    for seed in range(20):
+        probabilities = tables(seed, favor=0)
+        genotype = Argmax(edges="pairs").genotype(probabilities, CONTEXT)
+        for cell in ("normal", "reduce"):
+            expected = strongest_pairs(probabilities[cell].tolist())
+            assert genotype.edges(cell) == expected
+            double += sum(a[0] == b[0] for a, b in zip(expected[::2], expected[1::2], strict=True))
+    assert double > 5  # both on one edge
+
+
+def test_all_edges_keep_their_strongest_operation() -> None:
+    genotype = Argmax(edges="all").genotype(tables(1, favor=0), CONTEXT)
+    for cell in ("normal", "reduce"):
+        names = [PRIMITIVES[int(row.argmax())] for row in tables(1, favor=0)[cell]]
+        assert [name for _, _, name in genotype.edges(cell)] == names
+        assert [edge[:2] for edge in genotype.edges(cell)] == list(CONTEXT.edges[cell])
+    mask = CONTEXT.space.mask(genotype, CONTEXT.candidates)
+    assert all(torch.equal(m.float().argmax(1), p.argmax(1)) for m, p in zip(
+        mask.values(), tables(1, favor=0).values(), strict=True))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["space=nas201"], "discretize.edges=pairs: space=nas201 has no such rule"),
+        (["penalty.flops=1e6"], "penalty: expected costs assume discretize.edges=two, not pairs"),
+        (["discretize.skip_limit=2"], "discretize.skip_limit=2 needs discretize.edges=two"),
+    ],
+)
+def test_rules_of_edges_are_refused_where_they_do_not_fit(more: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_search(compose("search", ["dataset=synthetic", "discretize.edges=pairs", *more]))
+
+
+@pytest.mark.parametrize("rule", ["pairs", "all"])
+def test_a_cell_with_other_edges_is_searched_and_retrained(
+    rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = ["dataset.samples=48", "space.channels=4", "space.cells=3", "tracking.figures=false"]
+    run = darts.search(
+        data="synthetic", epochs=1, out="a", overrides=[*small, f"discretize.edges={rule}"]
+    )
+    assert len(run.genotype.edges("normal")) == {"pairs": 8, "all": 14}[rule]
+    trained = darts.retrain(run, epochs=1, out="b", overrides=[*small, "auxiliary=0"])
+    assert parse_genotype((tmp_path / "b" / "genotype.json").read_text()) == run.genotype
+    assert 0 <= trained.summary["test_accuracy"] <= 1

@@ -314,3 +314,28 @@ def test_difference_describes_edges_outputs_and_sizes() -> None:
         "reduce cell, node 1: no edge vs. none from c_{k-2}",
         "reduce cell, node 1: no edge vs. skip_connect from c_{k-1}",
     ]
+
+
+COMPLETE = [("skip_connect", s) if s < 2 else ("none", s) for n in range(2, 6) for s in range(n)]
+
+
+def test_a_complete_cell_lists_all_edges_of_its_nodes() -> None:
+    text = f"SNAS = Genotype({COMPLETE!r}, range(2, 6), {REDUCE!r}, [2])"
+    genotype = Genotype.parse(text)
+    assert (genotype.nodes("normal"), genotype.nodes("reduce")) == (4, 1)
+    assert [(source, node) for source, node, _ in genotype.edges("normal")] == [
+        (source, node) for node in range(2, 6) for source in range(node)
+    ]
+    assert genotype.edges("normal")[4] == (2, 3, "none")
+    assert Genotype.parse(str(genotype)) == Genotype.parse(genotype.to_json()) == genotype
+    assert genotype.canonical().normal == genotype.normal
+    lines = genotype.to_json().splitlines()
+    assert sum(line.startswith("    [") for line in lines) == 5  # one per node
+
+
+def test_a_cell_with_other_sources_or_nodes_is_not_complete() -> None:
+    swapped = [COMPLETE[1], COMPLETE[0], *COMPLETE[2:]]
+    for pairs, last in ((swapped, 5), (COMPLETE, 8)):
+        genotype = Genotype(pairs, range(2, last + 1), REDUCE, [2])  # type: ignore[arg-type]
+        assert genotype.nodes("normal") == 7
+        assert genotype.edges("normal")[4][1] == 4

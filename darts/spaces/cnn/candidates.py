@@ -15,7 +15,7 @@ from darts.spaces.cnn.skeleton import edges
 from darts.spaces.genotype import CELLS, OPERATIONS, PRIMITIVES
 
 Operations: TypeAlias = Sequence[str] | Mapping[str, Sequence[Sequence[str]]]
-"""The candidates of all edges, or by group the candidates of each edge."""
+"""The same candidates for all edges, or the candidates of each edge by group."""
 
 
 def candidates_of(operations: Operations, nodes: int) -> dict[str, tuple[tuple[str, ...], ...]]:
@@ -76,8 +76,8 @@ def candidate_operations(value: object) -> Operations:
         value: Name of a candidate set, or a list of operations.
 
     Raises:
-        ValueError: An unknown name, or a value that is not a list of distinct operations, at least
-            one of which is not ``none``.
+        ValueError: An unknown name, or a value that is not a list of distinct operations with at
+            least one other than ``none``.
     """
     if isinstance(value, str):
         if value not in CANDIDATE_SETS:

@@ -22,7 +22,7 @@ from darts.spaces.checks import check_positive
 from darts.spaces.cnn.candidates import Operations, candidates_of
 from darts.spaces.cnn.skeleton import count_nodes
 from darts.spaces.cnn.skeleton import edges as layout_of
-from darts.spaces.deriving import Candidates, check_groups, checked_rows
+from darts.spaces.deriving import Candidates, check_groups, checked_rows, first_argmax
 from darts.spaces.genotype import CELLS, OPERATIONS, PRIMITIVES, Genotype
 from darts.spaces.parameters import Choice, Parameter, Point, Value
 from darts.spaces.sparse import drop_edges
@@ -30,7 +30,13 @@ from darts.spaces.sparse import drop_edges
 T = TypeVar("T")
 
 
-def derive(probabilities: Mapping[str, Tensor], candidates: Candidates | None = None) -> Genotype:
+EDGE_RULES = ("pairs", "all")
+"""Rules of ``derive`` in addition to the one of DARTS."""
+
+
+def derive(
+    probabilities: Mapping[str, Tensor], candidates: Candidates | None = None, rule: str = "two"
+) -> Genotype:
     """Keep the two strongest edges into each node and the strongest operation of each.
 
     The strength of an edge is the probability of its most probable operation other than ``none``.
@@ -42,10 +48,13 @@ def derive(probabilities: Mapping[str, Tensor], candidates: Candidates | None = 
             probabilities (after the softmax, not the alphas), on any device. Edges are ordered by
             node, then by source: 14 rows for 4 nodes.
         candidates: By cell and edge, the operation of each column; by default the eight primitives.
+        rule: "two": as above. "pairs": the two strongest operations of all edges into a node, which
+            may be on one edge (the later code of GDAS). "all": the strongest operation of every
+            edge, ``none`` included (the code of SNAS).
 
     Returns:
-        A genotype that concatenates all nodes; the stronger edge of a node comes first. Ties go to
-        the lower index, for edges and for operations.
+        A genotype that concatenates all nodes; the stronger edge of a node comes first, except with
+        the rule "all". Ties go to the lower index, for edges and for operations.
 
     Raises:
         ValueError: Other cells, a shape that does not match the edges and operations, unknown
@@ -58,13 +67,17 @@ def derive(probabilities: Mapping[str, Tensor], candidates: Candidates | None = 
                 cell,
                 probabilities[cell],
                 candidates[cell] if candidates else [PRIMITIVES] * len(probabilities[cell]),
+                rule,
             )
             for cell in CELLS
-        }
+        },
+        {cell: count_nodes(len(probabilities[cell])) for cell in CELLS},
     )
 
 
-def _derive_cell(cell: str, table: Tensor, names: Sequence[Sequence[str]]) -> list[tuple[str, int]]:
+def _derive_cell(
+    cell: str, table: Tensor, names: Sequence[Sequence[str]], rule: str
+) -> list[tuple[str, int]]:
     """Return ``(operation, source)`` of each kept edge of one cell."""
     count_nodes(len(names))
     for row in names:
@@ -72,6 +85,19 @@ def _derive_cell(cell: str, table: Tensor, names: Sequence[Sequence[str]]) -> li
     rows = checked_rows(cell, table, (len(names), len(names[0])))
     kept: list[tuple[str, int]] = []
     for node in _by_node(list(zip(names, rows, strict=True))):
+        if rule == "all":
+            kept += [(row[first_argmax(p)], source) for source, (row, p) in enumerate(node)]
+            continue
+        if rule == "pairs":
+            pairs = [
+                (-value, source, name)
+                for source, (row, p) in enumerate(node)
+                for name, value in zip(row, p, strict=True)
+                if name != "none"
+            ]
+            strongest = sorted(pairs, key=lambda pair: pair[0])[:2]  # keeps the order of ties
+            kept += [(name, source) for _, source, name in strongest]
+            continue
         # max() and sorted() both keep the first of equal elements.
         best = [
             max((c for c, n in enumerate(row) if n != "none"), key=p.__getitem__) for row, p in node
@@ -172,6 +198,11 @@ def encode(genotype: Genotype, candidates: Candidates) -> Point:
         edges = genotype.edges(cell)
         for node in states:
             own = sorted((source, name) for source, target, name in edges if target == node)
+            if len(own) != 2:
+                raise ValueError(
+                    f"node {node} of the {cell} cell has {len(own)} edges; the points of space=cnn "
+                    "describe cells with two edges per node"
+                )
             (a, first), (b, second) = own
             if a == b:
                 raise ValueError(f"node {node} of the {cell} cell reads state {a} twice")
@@ -199,9 +230,12 @@ def decode(point: Mapping[str, Value], candidates: Candidates) -> Genotype:
     return _genotype(cells)
 
 
-def _genotype(cells: Mapping[str, Sequence[tuple[str, int]]]) -> Genotype:
-    """Return the genotype with these edges that concatenates all nodes."""
-    fields = [(tuple(cells[cell]), tuple(range(2, len(cells[cell]) // 2 + 2))) for cell in CELLS]
+def _genotype(
+    cells: Mapping[str, Sequence[tuple[str, int]]], nodes: Mapping[str, int] | None = None
+) -> Genotype:
+    """Return the genotype that concatenates all nodes: by default, one for every two edges."""
+    nodes = nodes or {cell: len(edges) // 2 for cell, edges in cells.items()}
+    fields = [(tuple(cells[cell]), tuple(range(2, nodes[cell] + 2))) for cell in CELLS]
     return Genotype(*fields[0], *fields[1])
 
 

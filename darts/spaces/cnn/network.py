@@ -7,6 +7,8 @@ References:
 
 from __future__ import annotations
 
+from functools import reduce
+from itertools import pairwise
 from typing import Literal, overload
 
 import torch
@@ -38,7 +40,7 @@ def drop_path(x: Tensor, probability: float, batch_share: BatchShare = None) -> 
 
 
 class Cell(nn.Module):
-    """One discrete cell: each node is the sum of two operations.
+    """One discrete cell: each node is the sum of its operations.
 
     The ReLU and the pools of a state are computed once for all operations that use them.
 
@@ -53,6 +55,8 @@ class Cell(nn.Module):
         edges = genotype.edges(plan.group)
         self.concat = genotype.concat(plan.group)
         self.sources = [source for source, _, _ in edges]
+        nodes = [node for _, node, _ in edges]
+        self.is_last = [a != b for a, b in pairwise([*nodes, None])]  # of the edges of its node
         self.operations = nn.ModuleList(
             make_operation(name, plan.channels, plan.stride(source)) for source, _, name in edges
         )
@@ -70,8 +74,8 @@ class Cell(nn.Module):
         states = [State(self.preprocess0(before_previous)), State(self.preprocess1(previous))]
         pooled: dict[tuple[int, type], Tensor] = {}
         terms: list[Tensor] = []
-        for source, rectified, operation in zip(
-            self.sources, self.reads_rectified, self.operations, strict=True
+        for source, rectified, operation, is_last in zip(
+            self.sources, self.reads_rectified, self.operations, self.is_last, strict=True
         ):
             state = states[source]
             if isinstance(operation, (nn.MaxPool2d, nn.AvgPool2d)):
@@ -85,8 +89,8 @@ class Cell(nn.Module):
             if probability > 0 and self.training and not isinstance(operation, nn.Identity):
                 x = drop_path(x, probability, batch_share)
             terms.append(x)
-            if len(terms) == 2:
-                states.append(State(terms[0] + terms[1]))
+            if is_last:
+                states.append(State(reduce(torch.add, terms)))
                 terms = []
         return torch.cat([states[node].value for node in self.concat], dim=1)
 

@@ -19,6 +19,7 @@ from darts.registry import choice, number
 from darts.spaces.cnn.candidates import candidate_operations, candidates_of
 from darts.spaces.cnn.edgewise import EdgewiseSupernet
 from darts.spaces.cnn.encoding import (
+    EDGE_RULES,
     decode,
     derive,
     encode,
@@ -69,6 +70,7 @@ class Cnn(Space):
     name: str = "cnn"
     fan_in: ClassVar[int | None] = 2
     supports_missing_edges: ClassVar[bool] = True
+    edge_rules: ClassVar[tuple[str, ...]] = EDGE_RULES
     supports_drop_path: ClassVar[bool] = True
     retrain_keys: ClassVar[tuple[str, ...]] = ("stem",)
     size_keys: ClassVar[tuple[str, ...]] = ("channels", "cells")
@@ -139,6 +141,11 @@ class Cnn(Space):
 
     def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
         return derive(probabilities, candidates)
+
+    def derive_by(
+        self, rule: str, probabilities: Mapping[str, Tensor], candidates: Candidates
+    ) -> Genotype:
+        return derive(probabilities, candidates, rule)
 
     def without_improbable_edges(
         self,

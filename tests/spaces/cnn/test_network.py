@@ -91,6 +91,39 @@ def test_a_cell_sums_the_operations_of_its_genotype() -> None:
     torch.testing.assert_close(y, torch.cat([two, two, two + averaged], 1))
 
 
+def test_a_complete_cell_equals_the_cell_with_the_edges_that_exist() -> None:
+    """Edges with ``none`` add nothing, and a node with one input is that input."""
+    edges = {
+        (0, 2): "skip_connect", (1, 2): "sep_conv_3x3", (0, 3): "max_pool_3x3", (2, 3): "none",
+        (1, 3): "dil_conv_3x3", (3, 4): "sep_conv_3x3", (1, 4): "skip_connect",
+    }  # fmt: skip
+    pairs = [(edges.get((s, n), "none"), s) for n in range(2, 5) for s in range(n)]
+    two = [edge for edge in pairs if edge[0] != "none"]  # in order of the nodes, two of each
+    small, complete = (
+        make(Genotype(tuple(cell), (2, 3, 4), tuple(cell), (2, 3, 4))) for cell in (two, pairs)
+    )
+    kept = [number for number, (name, _) in enumerate(pairs) if name != "none"]
+    renamed = {
+        name.replace(f"operations.{index}.", f"operations.{number}."): value
+        for index, number in reversed(list(enumerate(kept)))
+        for name, value in small.state_dict().items()
+        if f"operations.{index}." in name
+    }
+    others = {k: v for k, v in small.state_dict().items() if ".operations." not in k}
+    complete.load_state_dict(others | renamed)
+    x = images(2, 3, 8, 8)
+    torch.testing.assert_close(complete(x), small(x))
+
+
+def test_two_operations_on_one_edge_are_added() -> None:
+    net = make(genotype(("skip_connect", 1), ("max_pool_3x3", 1)))
+    cell: Any = net.cells[0]
+    states: list[Tensor] = []
+    cell.preprocess1.register_forward_hook(lambda m, inputs, out: states.append(out.detach()))
+    y = first_cell(net, images(2, 3, 8, 8))
+    torch.testing.assert_close(y, states[0] + F.max_pool2d(states[0], 3, 1, 1))
+
+
 def test_a_genotype_of_none_outputs_the_bias() -> None:
     net = make(
         Genotype(
