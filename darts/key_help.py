@@ -1,6 +1,6 @@
 """The help of ``darts COMMAND --help``: the keys that people use first.
 
-This module imports nothing of the package, so that the help appears at once.
+This module imports nothing but ``darts.plugins``, so that the help appears at once.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 import textwrap
 from pathlib import Path
+
+from darts.plugins import plugin_conf_folders
 
 Section = tuple[str, tuple[tuple[str, str], ...]]
 
@@ -178,7 +180,8 @@ def options(group: str) -> list[str]:
     """Return the options of a config group, the names of its YAML files."""
     package = Path(__file__).resolve().parent
     conf = package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
-    return sorted(file.stem for file in (conf / group).glob("*.yaml"))
+    folders = (conf, *plugin_conf_folders())
+    return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml")})
 
 
 def key_help(command: str, purpose: str) -> str:

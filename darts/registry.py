@@ -14,6 +14,8 @@ import pkgutil
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
+from darts.plugins import load_plugins
+
 Class = TypeVar("Class", bound=type)
 Component = TypeVar("Component", covariant=True)
 
@@ -52,7 +54,8 @@ class Registry(Mapping[str, type[Component]]):
         group: Kind of component, for error messages; the config group of its YAML files, if there
             is one, has the same name.
         package: Package whose modules define the components. The registry imports them on first
-            access.
+            access, and then the plug-ins of the group with the package's name, see
+            ``darts.plugins``.
     """
 
     def __init__(self, group: str, package: str) -> None:
@@ -78,6 +81,7 @@ class Registry(Mapping[str, type[Component]]):
             package = importlib.import_module(self._package)
             for module in pkgutil.iter_modules(package.__path__, f"{self._package}."):
                 importlib.import_module(module.name)
+            load_plugins(".".join(self._package.split(".")[:2]))
             self._complete = True  # set last, so that the next access retries a failed import
         return self._components
 

@@ -146,6 +146,11 @@ def run_study(plan: StudyPlan, study: Study, run: RunDirectory) -> JsonObject:
 
     best = write_best(plan, trials)
     if best is None:
+        failed = [trial for trial in finished_trials(trials) if trial_state(trial) == "failed"]
+        if failed:
+            raise ConfigError(
+                f"no trial was completed; trial {failed[0].number}: {failure_reason(failed[0])}"
+            )
         raise ConfigError(
             f"no trial was completed; budget.hours={config.budget.hours} may be too short"
         )

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 import yaml
 
-from darts.config.conf_files import conf_folder, group_options
+from darts.config.conf_files import conf_folders
 from darts.config.fields import one_of
 
 
@@ -36,8 +36,9 @@ def defaults_nodes(
         ConfigError: If a file has values for an unknown space.
     """
     files = {
-        name: yaml.safe_load((conf_folder() / "defaults" / f"{name}.yaml").read_text("utf-8"))
-        for name in group_options("defaults")
+        path.stem: yaml.safe_load(path.read_text("utf-8"))
+        for folder in reversed(conf_folders())  # the files of this project come last and win
+        for path in sorted((folder / "defaults").glob("*.yaml"))
     }
     for command in ("search", "retrain"):
         for kind, names in kinds.items():

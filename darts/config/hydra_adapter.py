@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 import hydra
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.errors import OverrideParseException as OverrideParseException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -29,6 +32,7 @@ from darts.config.conf_files import conf_folder, group_options
 from darts.config.defaults import defaults_nodes
 from darts.config.fields import ConfigError, check_fields
 from darts.config.groups import COMMANDS, TYPES
+from darts.plugins import plugin_conf_folders
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -181,9 +185,18 @@ def _initialized() -> Iterator[None]:
         GlobalHydra.instance().hydra = outer
 
 
+class PluginFolders(SearchPathPlugin):
+    """Lets Hydra find the YAML files of installed plug-ins of this project, after its own files."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for folder in plugin_conf_folders():
+            search_path.append("darts-plugin", str(folder))
+
+
 @functools.cache
 def _register() -> None:
     """Store the dataclasses in Hydra's ConfigStore, once per process."""
+    Plugins.instance().register(PluginFolders)
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
     store = ConfigStore.instance()
     # Hydra copies the whole store for each composition, and 300 times for --help, although `load`

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from darts.data.vision import (
     load_svhn,
 )
 from darts.data.words import VocabularyOptions
+from darts.plugins import PluginError, load_plugins
 
 _STORAGES = ("auto", "memory", "disk")
 
@@ -95,8 +98,32 @@ _SOURCES = (
     ),
 )
 
-SOURCES = {spec.name: spec for spec in _SOURCES}
-"""All data sets by name. Listing them reads no files and imports no further libraries."""
+
+class _Sources(Mapping[str, SourceSpec]):
+    """The specs of this module, and those of plug-ins, which are imported on first access."""
+
+    @cached_property
+    def _specs(self) -> dict[str, SourceSpec]:
+        by_name = {spec.name: spec for spec in _SOURCES}
+        for spec in load_plugins("darts.datasets"):
+            if not isinstance(spec, SourceSpec):
+                raise PluginError(f"the data set {spec!r} of a plug-in is not a SourceSpec")
+            if by_name.setdefault(spec.name, spec) is not spec:
+                raise PluginError(f"a plug-in adds the data set {spec.name}, which exists already")
+        return by_name
+
+    def __getitem__(self, name: str) -> SourceSpec:
+        return self._specs[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._specs)
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+
+SOURCES: Mapping[str, SourceSpec] = _Sources()
+"""All data sets by name. Listing them reads no files."""
 
 
 def load(

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from darts.spaces.checks import check_candidates
 from darts.spaces.cnn.skeleton import edges
-from darts.spaces.genotype import CELLS, OPERATIONS, PRIMITIVES
+from darts.spaces.genotype import CELLS, PRIMITIVES, Genotype
 
 Operations: TypeAlias = Sequence[str] | Mapping[str, Sequence[Sequence[str]]]
 """The same candidates for all edges, or the candidates of each edge by group."""
@@ -87,4 +87,4 @@ def candidate_operations(value: object) -> Operations:
                 "space.candidates=[sep_conv_3x3,skip_connect]"
             )
         return CANDIDATE_SETS[value]
-    return check_candidates(value, OPERATIONS)
+    return check_candidates(value, Genotype.vocabulary)

@@ -3,11 +3,12 @@
 All edges that leave one state share its ReLU, its pools with their batch norms, and its pixels in
 even rows and columns. The candidates of the edges run as grouped convolutions, as many edges at
 once as the device handles well. The mixing weight of a candidate is the scale of its last batch
-norm.
+norm. Candidates of another structure, which a plug-in may add, run one edge after the other.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
@@ -19,9 +20,10 @@ from torch import Tensor, nn
 from darts.ops.accumulator import SumAccumulator
 from darts.ops.batch_norm import RunningStats
 from darts.ops.dispatch import KernelPlan, plan_kernels
+from darts.ops.pointwise import PointwiseConv2d
 from darts.ops.separable import normalize_and_reduce, repeat_per_channel, separable_conv
 from darts.ops.sums import sum_groups, weighted_sum
-from darts.spaces.cnn.operations import FactorizedReduce, Noise, Zero
+from darts.spaces.cnn.operations import DepthwiseConv2d, FactorizedReduce, Noise, Zero
 from darts.spaces.cnn.stacking import stack
 from darts.spaces.cnn.state import Pool, State, run_pool
 from darts.spaces.supernet import ParameterRows
@@ -95,6 +97,37 @@ class Copies:
         return F.batch_norm(x, mean, variance, factor, None, False, 0.0, norm.eps)
 
 
+class Separate(nn.ModuleList):
+    """The copies of a candidate that run one after the other."""
+
+
+def can_stack(operation: nn.Module) -> bool:
+    """Return whether a bundle can run the copies of a candidate together.
+
+    These are the candidates without weights of this project, ``FactorizedReduce``, a pooling with
+    its norm, and sequences that repeat ReLU, convolutions and batch norm.
+    """
+    if isinstance(operation, Zero | Noise | nn.Identity | FactorizedReduce):
+        return True
+    if type(operation) is not nn.Sequential:
+        return False
+    return re.fullmatch("PN|(RC+N)+", "".join(map(_letter, operation))) is not None
+
+
+def _letter(module: nn.Module) -> str:
+    """Return the kind of a module that bundles can run as a letter; "-" for all others."""
+    if type(module) is nn.ReLU:
+        return "R"
+    if isinstance(module, nn.BatchNorm2d):
+        return "-" if module.affine else "N"
+    if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
+        return "P"
+    is_known = type(module) in (nn.Conv2d, DepthwiseConv2d, PointwiseConv2d)
+    if is_known and module.bias is None and getattr(module, "padding_mode", "zeros") == "zeros":
+        return "C"
+    return "-"
+
+
 class EdgeBundle(nn.Module):
     """The edges of a cell that enter one node with one stride.
 
@@ -125,7 +158,10 @@ class EdgeBundle(nn.Module):
             for name in dict.fromkeys(column_names):
                 owners = [edge for edge, other in enumerate(column_names) if other == name]
                 self.owners.append((name, column, owners))
-                stacks.append(stack([modules[edge][column] for edge in owners]))
+                candidates = [modules[edge][column] for edge in owners]
+                stacks.append(
+                    stack(candidates) if can_stack(candidates[0]) else Separate(candidates)
+                )
         self.operations = nn.ModuleList(stacks)
         self.compiled = False
         self.process_group: dist.ProcessGroup | None = None
@@ -137,6 +173,11 @@ class EdgeBundle(nn.Module):
         """
         for (name, column, owners), operation in zip(self.owners, self.operations, strict=True):
             for copy, edge in enumerate(owners):
+                if isinstance(operation, Separate):
+                    own = [ParameterRows(p, 0, len(p)) for p in operation[copy].parameters()]
+                    if own:
+                        yield f"{edge}.{column}.{name}", own
+                    continue
                 rows = [
                     ParameterRows(
                         p, copy * len(p) // len(owners), (copy + 1) * len(p) // len(owners)
@@ -197,8 +238,11 @@ class EdgeBundle(nn.Module):
     def _unweighted(self, operation: nn.Module, copies: Copies, drop: float) -> list[Tensor] | None:
         """Return the outputs of the copies of an operation before the mixing weights.
 
-        Only for operations without convolutions; None for other operations.
+        Only for operations without convolutions, or of another structure; None for the others.
         """
+        if isinstance(operation, Separate):
+            modules = operation[copies.first : copies.first + copies.count]
+            return [module(s.value) for module, s in zip(modules, copies.states, strict=True)]
         if isinstance(operation, nn.Identity):
             return [F.dropout(state.value, drop) for state in copies.states]
         if isinstance(operation, Noise):

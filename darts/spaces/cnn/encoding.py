@@ -23,7 +23,7 @@ from darts.spaces.cnn.candidates import Operations, candidates_of
 from darts.spaces.cnn.skeleton import count_nodes
 from darts.spaces.cnn.skeleton import edges as layout_of
 from darts.spaces.deriving import Candidates, check_groups, checked_rows, first_argmax
-from darts.spaces.genotype import CELLS, OPERATIONS, PRIMITIVES, Genotype
+from darts.spaces.genotype import CELLS, PRIMITIVES, Genotype
 from darts.spaces.parameters import Choice, Parameter, Point, Value
 from darts.spaces.sparse import drop_edges
 
@@ -254,9 +254,9 @@ def _without_none(row: Sequence[str]) -> tuple[str, ...]:
 
 def _check_names(row: Sequence[str]) -> tuple[str, ...]:
     """Check the candidates of an edge; return those that a discrete cell may have."""
-    if not row or not set(row) <= set(OPERATIONS) or len(set(row)) != len(row):
+    if not row or not set(row) <= set(Genotype.vocabulary) or len(set(row)) != len(row):
         raise ValueError(
-            f"operations must be one or more distinct names of {', '.join(OPERATIONS)}, "
+            f"operations must be one or more distinct names of {', '.join(Genotype.vocabulary)}, "
             f"not {list(row)!r}"
         )
     if not _without_none(row):

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from darts.ops.depthwise import depthwise_conv2d
 from darts.ops.pixels import split_even_odd
 from darts.ops.pointwise import PointwiseConv2d
+from darts.spaces.genotype import Genotype
 
 
 class FactorizedReduce(nn.Module):
@@ -183,6 +184,21 @@ FACTORIES: dict[str, Factory] = {
     "conv_7x1_1x7": _conv_7x1_1x7,
     "noise": lambda channels, stride, affine: Noise(stride),
 }
+
+
+def register_operation(name: str, factory: Factory) -> None:
+    """Add an operation to genotypes and to the possible candidates of supernets.
+
+    Modules that call this are plug-ins of the group ``darts.spaces``, see ``darts.plugins``. The
+    operation must keep the number of channels.
+
+    Raises:
+        ValueError: If there is an operation of this name.
+    """
+    if name in FACTORIES:
+        raise ValueError(f"the operation {name!r} exists already; choose another name")
+    FACTORIES[name] = factory
+    Genotype.vocabulary = (*Genotype.vocabulary, name)
 
 
 def make_operation(

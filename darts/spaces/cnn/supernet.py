@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from darts.ops.recomputation import recompute
 from darts.ops.sums import weighted_sum
-from darts.spaces.cnn.edge_bundle import EdgeBundle
+from darts.spaces.cnn.edge_bundle import EdgeBundle, Separate
 from darts.spaces.cnn.edgewise import SKIP, EdgewiseSupernet, MixedOperation, SupernetCell
 from darts.spaces.cnn.operations import remove_leading_relu, shuffle_channels
 from darts.spaces.cnn.skeleton import CellPlan, count_nodes
@@ -147,7 +147,8 @@ class Supernet(EdgewiseSupernet):
             for path, module in self.named_modules()
             if isinstance(module, EdgeBundle)
             for index, (_, _, owners) in enumerate(module.owners)
-            if module.operations[index].state_dict()
+            if not isinstance(module.operations[index], Separate)
+            and module.operations[index].state_dict()
         }
 
     def operation_rows(self) -> dict[str, list[ParameterRows]]:

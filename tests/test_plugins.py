@@ -1,0 +1,122 @@
+"""Installed plug-ins: the package in examples/plugin, and damaged ones."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from darts.reading import read_json_object
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = ("tracking.figures=false", "tracking.tensorboard=false")
+
+
+def run(folder: Path, *arguments: str, plugin: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(plugin), str(ROOT)]),
+        "OMP_NUM_THREADS": "1",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the example is installed, built without a network."""
+    folder = tmp_path_factory.mktemp("example")
+    source = shutil.copytree(ROOT / "examples" / "plugin", folder / "source")
+    options = ("--quiet", "--no-deps", "--no-index", "--no-build-isolation")
+    done = run(folder, "pip", "install", *options, "--target", "site", str(source), plugin=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "site"
+
+
+def test_components_of_a_plugin_are_searched_and_retrained(example: Path, tmp_path: Path) -> None:
+    """An operation, a relaxation, a method and a data set; 0 and 3 (worthless) are successes."""
+    done = run(
+        tmp_path, "darts.search", "dataset=rings", "method=tempered", "epochs=2",
+        "space.candidates=[skip_connect,se_conv_3x3]", "space.channels=4", "space.cells=3",
+        "hydra.run.dir=a", *SMALL, plugin=example,
+    )  # fmt: skip
+    assert done.returncode in (0, 3), done.stderr
+    assert "relaxation:\n  name: tempered" in (tmp_path / "a" / "config.yaml").read_text()
+    done = run(
+        tmp_path, "darts.retrain", "genotype=a", "dataset=rings", "epochs=1", "space.channels=4",
+        "space.cells=3", "auxiliary=0", "hydra.run.dir=b", *SMALL, plugin=example,
+    )  # fmt: skip
+    assert done.returncode in (0, 3), done.stderr
+    assert 0 <= read_json_object(tmp_path / "b" / "summary.json")["test_accuracy"] <= 1
+    resumed = run(tmp_path, "darts.search", "resume=a", plugin=example)
+    assert resumed.returncode == 0 or "complete" in resumed.stderr
+
+
+@pytest.mark.slow
+def test_a_space_of_a_plugin_is_tuned_by_worker_processes(example: Path, tmp_path: Path) -> None:
+    done = run(
+        tmp_path, "darts.tune", "parameters.genotype={space: chain}", "budget.trials=2",
+        "workers=2", "base=['dataset=rings','space=chain','space.channels=4','space.cells=2',"
+        "'epochs=1']", "strategy=random", "hydra.run.dir=t", plugin=example,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert read_json_object(tmp_path / "t" / "summary.json")["complete"] == 2
+
+
+def test_the_help_lists_the_options_of_plugins(example: Path, tmp_path: Path) -> None:
+    text = run(tmp_path, "darts", "search", "--help", plugin=example).stdout
+    assert all(re.search(rf"\b{name}\b", text) for name in ("rings", "tempered", "chain"))
+    text = run(tmp_path, "darts", "search", "--help", plugin=tmp_path).stdout
+    assert "rings" not in text
+
+
+def make_plugin(folder: Path, group: str, value: str, code: str) -> Path:
+    """Write an installed package ``broken`` with one entry point."""
+    (folder / "broken.py").write_text(code)
+    information = folder / "broken-1.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    (information / "entry_points.txt").write_text(f"[{group}]\nthing = {value}\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("group", "value", "code", "message"),
+    [
+        ("darts.spaces", "broken", "import nothing_of_this_name",
+         "plug-in thing (darts.spaces) of broken: ModuleNotFoundError: No module named"),
+        ("darts.methods", "broken:missing", "", "AttributeError: module 'broken' has no attribute"),
+        ("darts.datasets", "broken:X", "X = 3", "the data set 3 of a plug-in is not a SourceSpec"),
+        ("darts.conf", "broken.conf", "", "the package broken.conf has no folder"),
+        ("darts.spaces", "broken",
+         "from darts.spaces.cnn.operations import register_operation as r; r('none', int)",
+         "the operation 'none' exists already"),
+    ],
+)  # fmt: skip
+def test_a_broken_plugin_ends_in_one_line(
+    group: str, value: str, code: str, message: str, tmp_path: Path
+) -> None:
+    plugin = make_plugin(tmp_path, group, value, code)
+    done = run(tmp_path, "darts.search", "dataset=synthetic", "epochs=1", plugin=plugin)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_space_of_the_example_is_that_of_the_page() -> None:
+    """docs/extending.md explains it."""
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    folder = ROOT / "examples" / "plugin" / "darts_example"
+    for file in ("chain.py", "tempered.py", "conf/space/chain.yaml", "conf/method/tempered.yaml"):
+        assert (folder / file).read_text(encoding="utf-8").strip() in page
