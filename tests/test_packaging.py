@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import configparser
 import importlib.metadata
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -71,6 +73,37 @@ def test_an_installed_command_runs_in_any_folder(unpacked: Path, tmp_path: Path)
     folder, _, out = done.stdout.partition("\n")
     assert Path(folder) == unpacked / "darts" / "conf"
     assert "estimated_time" in out
+
+
+PROGRAM = """
+import json, sys
+import darts
+
+print(darts.__file__)
+for block in json.loads(sys.argv[1]):
+    exec(block, {"__name__": "__main__"})
+"""
+
+
+def test_the_programs_of_the_pages_run_from_the_wheel(unpacked: Path, tmp_path: Path) -> None:
+    """The code blocks of README.md and docs/, as written, without the checkout."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    blocks = [
+        block
+        for page in pages
+        for block in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    ]
+    assert sum("darts.search(" in block for block in blocks) >= 2
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROGRAM, json.dumps(blocks)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(unpacked)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.splitlines()[0]).parent == unpacked / "darts"
 
 
 def test_every_command_has_a_console_script() -> None:

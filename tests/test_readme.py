@@ -73,20 +73,6 @@ def test_a_command_composes_and_passes_its_check(line: str, tmp_path: Path) -> N
     CHECKS[command](config)
 
 
-def python_blocks() -> list[str]:
-    pages = [page.read_text(encoding="utf-8") for page in PAGES]
-    return [
-        block for page in pages for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    ]
-
-
-def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert python_blocks()
-    for block in python_blocks():
-        exec(block, {"__name__": "__main__"})
-
-
 def test_every_make_target_exists() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = re.findall(r"^([\w-]+):", makefile, re.MULTILINE)
