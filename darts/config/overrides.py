@@ -11,6 +11,7 @@ from darts.config.commands import CompareConfig, FindConfig, JudgeConfig, TuneCo
 from darts.config.conf_files import group_options
 from darts.config.fields import ConfigError
 from darts.config.groups import TYPES
+from darts.config.latest import LATEST, latest_run
 
 # Keys, without the group, whose values may have characters that Hydra's grammar does not accept.
 _GENOTYPE_KEYS = ("genotype", "draw", "validate")
@@ -53,7 +54,11 @@ _IS_HYDRA_SYNTAX = re.compile(r"['\"\[]|.*\$\{")
 
 
 def hydra_overrides(command: str, overrides: Sequence[str]) -> list[str]:
-    """Translate the overrides that a user writes for a command into overrides for Hydra."""
+    """Translate the overrides that a user writes for a command into overrides for Hydra.
+
+    Raises:
+        ConfigError: If an override cannot be read, or if ``latest`` denotes no run.
+    """
     return _collect_foreign(command, [_translate(command, item) for item in overrides])
 
 
@@ -63,13 +68,17 @@ def _translate(command: str, argument: str) -> str:
     * ``experiment=x`` becomes ``experiment/<command>=x``: each command has a folder of experiments.
       ``darts.judge`` has none. It passes ``experiment=x`` on to ``darts.retrain``, whose
       configuration describes its networks.
+    * ``latest`` as a genotype, checkpoint or run to resume becomes the newest such run.
     * Genotype text and paths are quoted where Hydra's grammar does not accept their characters.
     * Keys of open mappings, such as ``parameters.``, get the prefix ``++``.
     """
     key, equals, value = argument.partition("=")
     text = value.strip()
     if not equals:
-        return argument
+        is_run = command == "report" and argument == LATEST
+        return str(latest_run(command, "runs")) if is_run else argument
+    if text == LATEST and key in ("genotype", "checkpoint", "resume"):
+        return f"{key}={quoted(str(latest_run(command, key)))}"
     if not key.strip("+~ "):
         raise ConfigError(f"cannot read the override {argument!r}: its key is missing")
     if (key in TYPES or key == "method") and text in ("null", ""):

@@ -1,0 +1,66 @@
+"""The word ``latest`` in place of a run directory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from darts.config import ConfigError
+from darts.config.overrides import hydra_overrides
+
+
+def make_run(place: str, age: int, *files: str) -> str:
+    folder = Path("runs") / place
+    folder.mkdir(parents=True)
+    for name in ("config.yaml", *files):
+        (folder / name).touch()
+    os.utime(folder / "config.yaml", (10_000 - age, 10_000 - age))
+    return str(folder)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_it_is_the_newest_run_that_the_key_can_use() -> None:
+    make_run("search/a", 90, "genotype.json", "summary.json")
+    make_run("search/b", 50, "genotype.json", "summary.json")
+    make_run("search/c", 30)  # killed
+    make_run("find/d", 70, "genotype.json", "checkpoint.pt", "summary.json")
+    make_run("retrain/e", 60, "checkpoint.pt", "summary.json")
+    make_run("retrain/f", 10)
+    expected = {
+        ("retrain", "genotype=latest"): "genotype='runs/search/b'",
+        ("evaluate", "checkpoint=latest"): "checkpoint='runs/retrain/e'",
+        ("search", "resume=latest"): "resume='runs/search/c'",
+        ("retrain", "resume=latest"): "resume='runs/retrain/f'",
+        ("report", "latest"): "runs=['runs/retrain/f']",
+        ("search", "name=latest"): "name=latest",
+    }
+    for (command, argument), override in expected.items():
+        assert hydra_overrides(command, [argument]) == [override]
+
+
+def test_a_find_can_be_the_latest_of_both_kinds() -> None:
+    make_run("search/a", 90, "genotype.json")
+    make_run("find/it's", 20, "genotype.json", "checkpoint.pt")
+    assert hydra_overrides("retrain", ["genotype=latest"]) == [r"genotype='runs/find/it\'s'"]
+    assert hydra_overrides("export", ["checkpoint=latest"]) == [r"checkpoint='runs/find/it\'s'"]
+
+
+@pytest.mark.parametrize(
+    ("command", "argument", "message"),
+    [
+        ("retrain", "genotype=latest", "genotype=latest: there is no such run in runs/search or"),
+        ("tune", "resume=latest", "resume=latest: there is no such run in runs/tune"),
+        ("report", "latest", "runs=latest: there is no such run in runs/search or runs/find or"),
+    ],
+)
+def test_without_such_a_run_one_line_says_so(command: str, argument: str, message: str) -> None:
+    make_run("search/a", 1)
+    Path("runs/search/a/config.yaml").unlink()
+    with pytest.raises(ConfigError, match=message):
+        hydra_overrides(command, [argument])
