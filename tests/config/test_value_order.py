@@ -71,8 +71,7 @@ def test_defaults_of_an_unknown_space_are_refused(
 ) -> None:
     (tmp_path / "defaults").mkdir()
     (tmp_path / "defaults" / "digits.yaml").write_text("search: {spaces: {cmm: {epochs: 3}}}")
-    for module in ("conf_files", "defaults"):
-        monkeypatch.setattr(f"darts.config.{module}.conf_folder", lambda: tmp_path)
+    monkeypatch.setattr("darts.config.defaults.conf_folders", lambda: [tmp_path])
     with pytest.raises(
         ConfigError, match=r"defaults/digits\.yaml: search\.spaces='cmm' is unknown"
     ):
