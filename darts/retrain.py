@@ -22,13 +22,20 @@ from darts.config.python_call import (
 from darts.recipes.commands import merge_overrides, resume_command, run_command
 from darts.recipes.complete_run import CompleteRun
 from darts.recipes.model import Model, load
-from darts.recipes.python_data import Data, data_settings, model_settings, refuse_other_arguments
+from darts.recipes.python_data import (
+    Data,
+    data_settings,
+    loss_settings,
+    model_settings,
+    refuse_other_arguments,
+)
 from darts.recipes.retrain import check, retrain
 from darts.search import SearchRun
 from darts.searching.flaws import worthless_result
 from darts.spaces import AnyGenotype
 from darts.spaces.lookup import find_genotype
 from darts.spaces.module import passed
+from darts.tasks.own_loss import Loss, passed_loss
 
 __all__ = ["RetrainRun", "check", "main", "retrain", "run"]
 
@@ -53,6 +60,7 @@ def run(
     data: Data | None = None,
     *,
     model: nn.Module | None = None,
+    loss: Loss | None = None,
     out: str | Path | None = None,
     resume: str | Path | RetrainRun | None = None,
     overrides: Sequence[str] = (),
@@ -64,8 +72,10 @@ def run(
         genotype: A genotype; the name of a published one, its text, a JSON file or the directory of
             a search; or a ``SearchRun``, whose data set and recommended values are the defaults.
         model: The model of your own to which the genotype belongs; a ``SearchRun`` knows it.
+        loss: As for ``darts.search``; by default that of the ``SearchRun``.
         data, out, overrides: As for ``darts.search``; by default, ``out`` is in ``runs/retrain``.
-        resume: An interrupted retraining to continue; leave out all other arguments but ``model``.
+        resume: An interrupted retraining to continue; leave out all other arguments but ``model``
+            and ``loss``.
         **settings: Configuration keys without a dot, such as ``epochs=50`` or ``seed=0``. The space
             is that of the genotype.
 
@@ -73,13 +83,14 @@ def run(
         ConfigError: For a wrong key or value, with the message of the command.
         KeyboardInterrupt: After Ctrl-C; the checkpoint is saved, so the training can be resumed.
     """
-    if isinstance(genotype, SearchRun) and model is None:
-        model = genotype.model
+    if isinstance(genotype, SearchRun):
+        model = genotype.model if model is None else model
+        loss = genotype.loss if loss is None else loss
     own = model_settings(model)
     if resume is not None:
         refuse_other_arguments(resume, genotype, data, out, overrides, settings)
         directory = run_directory("retrain", resume_directory(resume))
-        with interrupts_as_keyboard_interrupt(), passed(model):
+        with interrupts_as_keyboard_interrupt(), passed(model), passed_loss(loss):
             resume_command("retrain", directory)
         return RetrainRun(directory, model)
     directory = run_directory("retrain", out)
@@ -95,8 +106,9 @@ def run(
         except ValueError as error:
             raise ConfigError(str(error)) from None
         given |= {"genotype": str(genotype), "space": settings.get("space", found.space)}
-    with interrupts_as_keyboard_interrupt(), passed(model):
-        arguments = merge_overrides([*recommended, *overrides_of(given, overrides)])
+    with interrupts_as_keyboard_interrupt(), passed(model), passed_loss(loss):
+        given_overrides = [*overrides_of(given, overrides), *loss_settings(loss)]
+        arguments = merge_overrides([*recommended, *given_overrides])
         run_command("retrain", arguments, directory)
     return RetrainRun(directory, model)
 

@@ -27,12 +27,19 @@ from darts.data_modules import make_data_module
 from darts.recipes.commands import resume_command, run_command
 from darts.recipes.complete_run import CompleteRun
 from darts.recipes.facts import DataFacts
-from darts.recipes.python_data import Data, data_settings, model_settings, refuse_other_arguments
+from darts.recipes.python_data import (
+    Data,
+    data_settings,
+    loss_settings,
+    model_settings,
+    refuse_other_arguments,
+)
 from darts.recipes.retrain_command import retrain_command
 from darts.recipes.search import check, search
 from darts.searching.flaws import worthless_result
 from darts.spaces import AnyGenotype, parse_genotype
 from darts.spaces.module import passed
+from darts.tasks.own_loss import Loss, passed_loss
 from darts.training.distributed import Ranks
 
 __all__ = ["SearchRun", "check", "main", "run", "search"]
@@ -44,9 +51,11 @@ class SearchRun(CompleteRun):
 
     Attributes:
         model: The model whose choices were searched, or None.
+        loss: The loss function of the user's own, or None.
     """
 
     model: nn.Module | None = None
+    loss: Loss | None = None
 
     @property
     def genotype(self) -> AnyGenotype:
@@ -96,6 +105,7 @@ def run(
     model: nn.Module | None = None,
     *,
     data: Data | None = None,
+    loss: Loss | None = None,
     out: str | Path | None = None,
     resume: str | Path | SearchRun | None = None,
     overrides: Sequence[str] = (),
@@ -107,8 +117,11 @@ def run(
         model: A model of your own that contains choices; None for one of the other spaces.
         data: The name of a data set; or PyTorch datasets of images or rows: the training samples,
             or a pair of training and test samples, see ``darts.data.torch_datasets.store``.
+        loss: Function of logits ``(B, classes)`` and labels ``(B,)`` that returns the mean loss;
+            by default the cross entropy.
         out: The run directory; by default a new one in ``runs/search``.
-        resume: An interrupted search to continue; leave out all other arguments but ``model``.
+        resume: An interrupted search to continue; leave out all other arguments but ``model``
+            and ``loss``.
         overrides: Configuration keys as on the command line, such as ``["space.channels=8"]``.
         **settings: Configuration keys without a dot, such as ``space="cnn"``, ``method="drnas"``,
             ``epochs=20`` or ``seed=0``.
@@ -121,15 +134,16 @@ def run(
     if resume is not None:
         refuse_other_arguments(resume, data, out, overrides, settings)
         directory = run_directory("search", resume_directory(resume))
-        with interrupts_as_keyboard_interrupt(), passed(model):
+        with interrupts_as_keyboard_interrupt(), passed(model), passed_loss(loss):
             resume_command("search", directory)
-        return SearchRun(directory, model)
+        return SearchRun(directory, model, loss)
     directory = run_directory("search", out)
     given = {**own, **data_settings(data, {**own, **settings}), **settings}
     arguments = hydra_overrides("search", overrides_of(given, overrides))
-    with interrupts_as_keyboard_interrupt(), passed(model):
+    arguments += loss_settings(loss)
+    with interrupts_as_keyboard_interrupt(), passed(model), passed_loss(loss):
         run_command("search", arguments, directory)
-    return SearchRun(directory, model)
+    return SearchRun(directory, model, loss)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from darts.config import ConfigError
 from darts.data.torch_datasets import store
 from darts.spaces.module import target_of
+from darts.tasks.own_loss import Loss
 
 Data: TypeAlias = "str | Dataset[object] | tuple[Dataset[object], Dataset[object] | None]"
 """Name of a data set; or training samples, or training and test samples."""
@@ -64,6 +65,19 @@ def model_settings(model: nn.Module | None) -> dict[str, object]:
             f"model={model!r}: must be a torch.nn.Module; give a data set as data={model!r}"
         )
     return {"space": "module", "space.target": target_of(model)}
+
+
+def loss_settings(loss: Loss | None) -> list[str]:
+    """Return the overrides for a loss function of the user's own; none without one.
+
+    Raises:
+        ConfigError: If the loss cannot be called.
+    """
+    if loss is None:
+        return []
+    if not callable(loss):
+        raise ConfigError(f"loss={loss!r}: must be a function of logits and labels")
+    return ["task.loss=own"]
 
 
 def refuse_other_arguments(resume: object, *given: object) -> None:

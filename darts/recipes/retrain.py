@@ -66,6 +66,7 @@ def check(config: RetrainConfig) -> None:
     """
     check_data_kind(config)
     check_budget(config)
+    config.task.check_training()
     one_of("metric", config.metric, config.task.metrics)
     check_weight_optimizer(config.optimizer)
     if config.warmup > 0 and (

@@ -57,6 +57,7 @@ def check(config: SearchConfig) -> None:
     """
     check_data_kind(config)
     check_budget(config)
+    config.task.check_training()
     one_of("metric", config.metric, config.task.metrics)
     check_components(config)
 

@@ -135,6 +135,9 @@ class Task(ABC):
             auxiliary: Factor of the loss of the auxiliary head, for networks that have one.
         """
 
+    def check_training(self) -> None:  # noqa: B027  # most tasks need nothing
+        """Raise ValueError if this process lacks what a training needs besides the settings."""
+
     def reject_auxiliary(self, auxiliary: float) -> None:
         """Raise ValueError if an auxiliary loss is on; for tasks without such a head."""
         if auxiliary:
