@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from darts.config import SearchConfig, launch
+from darts.config import SearchConfig, launch, one_of
 from darts.config.overrides import hydra_overrides
 from darts.config.python_call import (
     interrupts_as_keyboard_interrupt,
@@ -24,6 +24,7 @@ from darts.config.python_call import (
 )
 from darts.config.resumed_run import ResumedRun
 from darts.data_modules import make_data_module
+from darts.judging.one_shot import OneShotScorer
 from darts.recipes.commands import resume_command, run_command
 from darts.recipes.complete_run import CompleteRun
 from darts.recipes.facts import DataFacts
@@ -43,6 +44,10 @@ from darts.tasks.own_loss import Loss, passed_loss
 from darts.training.distributed import Ranks
 
 __all__ = ["SearchRun", "check", "main", "run", "search"]
+
+
+CALIBRATION_BATCHES = 20
+"""Training batches from which the batch norm statistics of an inherited network are computed."""
 
 
 @dataclass(frozen=True)
@@ -84,16 +89,28 @@ class SearchRun(CompleteRun):
         words = shlex.split(retrain_command(self.directory, recorded, config, facts))
         return [word for word in words[3:] if not word.startswith("genotype=")]
 
-    def network(self, **sizes: int) -> nn.Module:
-        """Return an untrained network of the genotype for the data of the search.
+    def network(self, *, weights: str = "new", **sizes: int) -> nn.Module:
+        """Return the network of the genotype for the data of the search, untrained by default.
 
         For a model of your own, the result is the model with the chosen candidates in place of all
         choices. This method reads the data, which determines the sizes of input and output.
 
         Args:
+            weights: "new", or "inherit" for the weights of the supernet, with the batch norm
+                statistics of this path. Only models of your own can inherit weights.
             **sizes: Sizes of the space, for example ``channels=16, cells=8``; by default those of
                 the supernet.
+
+        Raises:
+            ValueError: If networks of the space cannot inherit weights.
         """
+        one_of("weights", weights, ("new", "inherit"))
+        if weights == "inherit":
+            if sizes:
+                raise ValueError(f"a network that inherits weights cannot have other {[*sizes]}")
+            with passed(self.model):
+                scorer = OneShotScorer(self.directory, CALIBRATION_BATCHES)
+                return scorer.network(self.genotype).plain()
         config = self.config
         space = type(config.space)(**{**vars(config.space), **sizes})
         fitting: dict[str, Any] = {**make_data_module(config, Ranks()).network_sizes(space)}

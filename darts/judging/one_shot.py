@@ -9,6 +9,7 @@ References:
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor
@@ -17,7 +18,7 @@ from darts.config import SearchConfig, rebuild
 from darts.data_modules import make_data_module
 from darts.searching.calibration import calibrate
 from darts.searching.searcher import Searcher
-from darts.spaces import AnyGenotype, Mixture, SupernetBase
+from darts.spaces import AnyGenotype, Mixture, NetworkBase, SupernetBase
 from darts.spaces.mixture import path_mixture
 from darts.training.checkpoint import checkpoint_errors, load_checkpoint
 from darts.training.device import resolve_device
@@ -61,6 +62,28 @@ class OneShotScorer:
 
         A genotype that is not from the supernet's space raises ``ValueError``.
         """
+        net, forward = self._searcher.net, self._calibrated(genotype)
+        scores = evaluate(
+            net,
+            self._valid.epoch(0),
+            self._objective,
+            device=self._device,
+            precision=self.config.precision,
+            forward=forward,
+        )
+        return {f"valid_{name}": value for name, value in scores.items()}
+
+    def network(self, genotype: AnyGenotype) -> NetworkBase:
+        """Return the network of a genotype with the weights of the supernet.
+
+        Its batch norm statistics are those of the calibration. Raises ``ValueError`` for spaces
+        whose networks cannot inherit weights, see ``darts.spaces.Space.inherit``.
+        """
+        self._calibrated(genotype)
+        return self._searcher.context.space.inherit(genotype, self._searcher.net)
+
+    def _calibrated(self, genotype: AnyGenotype) -> Callable[..., Tensor]:
+        """Recompute the batch norm statistics for a genotype; return the forward pass."""
         context, net = self._searcher.context, self._searcher.net
         if genotype.space != context.space.name:
             raise ValueError(
@@ -71,15 +94,7 @@ class OneShotScorer:
         forward = functools.partial(_forward, net, mixture)
         objective, device, precision = self._objective, self._device, self.config.precision
         calibrate(net, forward, self._calibration, objective, device=device, precision=precision)
-        scores = evaluate(
-            net,
-            self._valid.epoch(0),
-            objective,
-            device=device,
-            precision=precision,
-            forward=forward,
-        )
-        return {f"valid_{name}": value for name, value in scores.items()}
+        return forward
 
 
 def _forward(net: SupernetBase, mixture: Mixture, samples: Tensor, /, **options: object) -> Tensor:

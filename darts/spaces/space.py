@@ -137,6 +137,17 @@ class Space(ABC):
             ["images of 3x32x32", "10 classes", "no auxiliary head"],
         )
 
+    def inherit(self, genotype: Any, supernet: SupernetBase) -> NetworkBase:
+        """Return the network of a genotype with the weights of a supernet; they share no tensors.
+
+        Raises:
+            ValueError: Networks of the space have other modules than its supernets.
+        """
+        raise ValueError(
+            f"networks of space={self.name} cannot inherit the weights of a supernet, whose "
+            "operations have other norms; retrain the genotype"
+        )
+
     @classmethod
     def reference(cls, genotype: Any) -> Space:
         """Return the space at the size that papers use to compare genotypes like this one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,6 +18,7 @@ from darts.spaces.module.targets import build, rows
 from darts.spaces.network import NetworkPiece
 from darts.spaces.parameters import Choice, Parameter, Point, Value
 from darts.spaces.space import SPACES, Space
+from darts.spaces.supernet import SupernetBase
 
 
 @SPACES.register
@@ -62,6 +64,10 @@ class Module(Space):
                 "drop_path=0"
             )
         return Network(genotype, build(self.target, sizes), sizes["classes"])
+
+    def inherit(self, genotype: Genotype, supernet: SupernetBase) -> Network:
+        assert isinstance(supernet, Supernet)
+        return Network(genotype, copy.deepcopy(supernet.model), supernet.classes)
 
     def parse(self, text: str) -> Genotype:
         return Genotype.parse(text)

@@ -169,6 +169,31 @@ def test_a_model_is_searched_retrained_and_loaded(
     assert darts.load("b", base=SmallNet()).classes == ("0", "1", "2")
 
 
+def test_a_network_can_inherit_the_weights_of_the_supernet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images, labels = planted_data()
+    data = TensorDataset(images, labels)
+    keys = ["optimizer.lr=0.05", "arch_optimizer.lr=0.1", "dataset.padding=0", *QUIET]
+    run = darts.search(SmallNet(), data=(data, data), epochs=12, out="a", overrides=keys)
+    inherited, fresh = run.network(weights="inherit"), run.network()
+    assert not any(isinstance(module, darts.Choice) for module in inherited.modules())
+    assert inherited.state_dict().keys() == fresh.state_dict().keys()
+    pixels = (255 * images).round() / 255
+    x = (pixels - pixels.mean((0, 2, 3), keepdim=True)) / pixels.std((0, 2, 3), keepdim=True)
+    accuracy = [
+        float((net.eval()(x).argmax(1) == labels).float().mean()) for net in (inherited, fresh)
+    ]
+    assert accuracy[0] > 0.9 > 0.6 > accuracy[1]
+    with pytest.raises(ValueError, match=r"cannot have other \['channels'\]"):
+        run.network(weights="inherit", channels=3)
+    small = ["dataset.samples=48", "space.channels=4", "space.cells=2", *QUIET]
+    cells = darts.search(data="synthetic", epochs=1, out="b", overrides=small)
+    with pytest.raises(ValueError, match="space=cnn cannot inherit the weights"):
+        cells.network(weights="inherit")
+
+
 def test_a_run_directory_cannot_start_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process imports the class only if the user names it on the command line."""
     monkeypatch.chdir(tmp_path)
