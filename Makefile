@@ -5,13 +5,14 @@ DEMO := runs/demo/$(shell date +%Y-%m-%d_%H-%M-%S)
 # Seconds after which `make test-slow` starts no further test; empty for no limit.
 BUDGET ?=
 
-.PHONY: help demo test test-slow lint bench
+.PHONY: help demo test test-slow lint docs bench
 
 help:
 	@echo "make demo       search, retrain and evaluate on the embedded digits, in a few minutes"
 	@echo "make test       run all tests that are not marked slow"
 	@echo "make test-slow  run the slow tests; BUDGET=1800 stops after half an hour"
 	@echo "make lint       run ruff, mypy and import-linter"
+	@echo "make docs       write the documentation as a site to the folder site"
 	@echo "make bench      measure a search step against the published implementation"
 
 $(READY): setup.cfg pyproject.toml
@@ -36,6 +37,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --site-dir site
 
 bench: $(READY)
 	$(BIN)/python experiments/bench_search_step.py

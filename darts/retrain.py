@@ -71,9 +71,11 @@ def run(
     Args:
         genotype: A genotype; the name of a published one, its text, a JSON file or the directory of
             a search; or a ``SearchRun``, whose data set and recommended values are the defaults.
+        data: As for ``darts.search``.
         model: The model of your own to which the genotype belongs; a ``SearchRun`` knows it.
         loss: As for ``darts.search``; by default that of the ``SearchRun``.
-        data, out, overrides: As for ``darts.search``; by default, ``out`` is in ``runs/retrain``.
+        out: The run directory; by default a new one in ``runs/retrain``.
+        overrides: As for ``darts.search``.
         resume: An interrupted retraining to continue; leave out all other arguments but ``model``
             and ``loss``.
         **settings: Configuration keys without a dot, such as ``epochs=50`` or ``seed=0``. The space

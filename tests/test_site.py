@@ -1,0 +1,56 @@
+"""The documentation site, which ``make docs`` builds."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import darts
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr  # a warning is an error
+    assert "WARNING" not in done.stderr
+    return folder
+
+
+def test_every_page_is_in_the_navigation(site: Path) -> None:
+    start = (site / "index.html").read_text(encoding="utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f'href="{page.stem}.html"' in start, page.name
+
+
+def test_the_reference_contains_the_public_names(site: Path) -> None:
+    text = (site / "api.html").read_text(encoding="utf-8")
+    names = {f"darts.{command}.run" for command in ("find", "search", "retrain")}
+    names |= {f"darts.recipes.model.{name}" for name in ("load", "predict")}
+    classes = {"Choice", "InputChoice", "Repeat"}
+    names |= {f"darts.spaces.module.{name}" for name in classes}
+    assert all(f'id="{name}"' in text or f'id="{name}.' in text for name in names), names
+    functions = {name.split(".")[-2] for name in names if name.endswith(".run")}
+    known = functions | classes | {"load", "predict", "__version__"}
+    assert known == set(darts.__all__)
+
+
+def test_the_pages_load_nothing_from_other_servers(site: Path) -> None:
+    for page in site.glob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        loaded = re.findall(r'<(?:script|img|link)[^>]*(?:src|href)="(https?://[^"]*)"', text)
+        assert [address for address in loaded if "darts-nas" not in address] == [], page.name
