@@ -37,6 +37,22 @@ __all__ = [
 __version__ = "0.1.0"
 
 
+def _refuse_mixture() -> None:
+    """Refuse to work if the files of another distribution lie in the folder of this package.
+
+    The distribution ``darts``, a library for time series, has the same import name.
+    """
+    if os.path.exists(os.path.join(os.path.dirname(__file__), "timeseries.py")):
+        raise ImportError(
+            "darts-nas and the time series library darts are installed in one environment, and "
+            "both are imported as darts; uninstall both, then install darts-nas in an environment "
+            "of its own"
+        )
+
+
+_refuse_mixture()
+
+
 def __getattr__(name: str) -> Any:
     if name in ("find", "predict", "retrain", "search"):  # modules that can be called
         return importlib.import_module(f"darts.{name}")

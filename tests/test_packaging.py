@@ -75,6 +75,22 @@ def test_an_installed_command_runs_in_any_folder(unpacked: Path, tmp_path: Path)
     assert "estimated_time" in out
 
 
+def test_the_files_of_the_time_series_library_are_noticed(unpacked: Path, tmp_path: Path) -> None:
+    mixture = tmp_path / "site"
+    shutil.copytree(unpacked, mixture)
+    (mixture / "darts" / "timeseries.py").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "darts.search"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(mixture)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "install darts-nas in an environment of its own" in done.stderr.splitlines()[-1]
+
+
 PROGRAM = """
 import json, sys
 import darts
