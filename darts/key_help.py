@@ -26,6 +26,7 @@ _RUN = (
     ("precision=fp32", "fp32, bf16 or fp16"),
     ("hydra.run.dir=DIR", "the run directory; by default a new one in runs/"),
     ("resume=DIR", "continue an interrupted run"),
+    ("log=plain", "what to print: auto, plain, quiet or json"),
     ("dry_run=true", "predict time and memory, and stop"),
 )
 _TRAINING = (

@@ -76,7 +76,7 @@ def test_the_help_of_a_command_names_keys_that_exist(
                 key, equals, _ = word.partition("=")
                 if not equals or key.startswith(("parameters.", "high:", "log:")):
                     continue
-                assert key in known or key == "dataset.root", key
+                assert key in known or key in ("dataset.root", "log"), key
     call(monkeypatch, [command, "--help"])
     out = capsys.readouterr().out
     assert "{" not in re.sub(r"\{(low|space): .*?\}", "", out)

@@ -32,6 +32,7 @@ from darts.config.overrides import hydra_overrides
 from darts.config.resumed_run import ResumedRun
 from darts.config.torchrun import rank_and_size
 from darts.escaping import for_terminal
+from darts.log_mode import VARIABLE, take_log_mode
 from darts.reading import one_line
 from darts.spaces.module import allow_import
 from darts.writing import WriteError, is_machine_failure
@@ -87,6 +88,7 @@ def _run(job: HydraJob[C, R], given: Sequence[str]) -> None:
     """Compose the configuration and run the job; turn errors into one line and an exit code."""
     command, existing = job.command, set[Path]()
     try:
+        given = take_log_mode(given)
         overrides = hydra_overrides(command, given)
         overrides = _allow_own_models(command, given, overrides)
         resumed = _resumed_run(command, overrides)
@@ -188,7 +190,8 @@ def compose(command: str, overrides: Sequence[str] = ()) -> Any:
 @contextmanager
 def _process_state(command: str) -> Iterator[None]:
     """Make Hydra raise its errors, and shorten warnings of this package; undo both at the end."""
-    arguments, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    arguments = sys.argv
+    environment = {name: os.environ.get(name) for name in ("HYDRA_FULL_ERROR", VARIABLE)}
     format_warning = warnings.formatwarning
     os.environ["HYDRA_FULL_ERROR"] = "1"  # without it, Hydra prints errors and exits
     warnings.formatwarning = _short_warnings(command)
@@ -197,10 +200,11 @@ def _process_state(command: str) -> Iterator[None]:
     finally:
         warnings.formatwarning = format_warning
         sys.argv = arguments
-        if full_error is None:
-            del os.environ["HYDRA_FULL_ERROR"]
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = full_error
+        for name, value in environment.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _rank_overrides(given: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ Everything is escaped here, because names and messages may contain untrusted tex
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import sys
@@ -14,7 +15,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
 from darts.escaping import for_terminal
+from darts.log_mode import log_mode
 from darts.tracking.formats import format_duration, format_value
+from darts.writing import to_jsonable
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -95,7 +98,9 @@ class Console:
     ) -> None:
         if not 0 <= done <= total_steps:
             raise ValueError(f"done={done}: must be between 0 and total_steps={total_steps}")
-        self._total, self._done, self._name, self._quiet = total_steps, done, name, quiet
+        self._mode = log_mode()
+        self._total, self._done, self._name = total_steps, done, name
+        self._quiet = quiet or self._mode == "quiet"
         self._stream = sys.stdout if stream is None else stream
         self._clock, self._now = clock, now
         self._time = RemainingTime(total_steps - done, clock=clock)
@@ -192,10 +197,22 @@ class Console:
     def _log(self, fields: Mapping[str, object]) -> None:
         self._logged = self._clock()
         if not self._quiet:
+            if self._mode == "json":
+                seconds = self._time.seconds_left()
+                progress = {"percent": self._percent(), "seconds_left": seconds}
+                self._write_json({**fields, **progress})
+                return
             left = format_duration(self._time.seconds_left())
             self._write_line(f"{_join(fields)}  {self._percent()} % left {left}")
 
+    def _write_json(self, values: Mapping[str, object]) -> None:
+        time_of_day = self._now().isoformat(timespec="seconds")
+        _write_json({"time": time_of_day, "command": self._name, **values}, self._stream)
+
     def _write_line(self, text: str) -> None:
+        if self._mode == "json":
+            self._write_json({"message": text})
+            return
         self._stream.write(f"{self._now():%H:%M:%S} {_escape(text, self._stream)}\n")
         self._stream.flush()  # so that `tail -f` shows the line, and a kill does not lose it
 
@@ -239,6 +256,10 @@ def print_summary(title: str, rows: Mapping[str, object], *, stream: TextIO | No
     ``format_value`` formats the values. ``stream`` defaults to standard output.
     """
     stream = sys.stdout if stream is None else stream
+    if (mode := log_mode()) in ("json", "quiet"):
+        if mode == "json":
+            _write_json({"summary": title, **rows}, stream)
+        return
     cells = {
         _escape(name, stream): _escape(format_value(name, value), stream)
         for name, value in rows.items()
@@ -266,14 +287,28 @@ def print_summary(title: str, rows: Mapping[str, object], *, stream: TextIO | No
 def print_lines(*lines: str, stream: TextIO | None = None) -> None:
     """Print lines of text, for example a command to copy, on standard output by default."""
     stream = sys.stdout if stream is None else stream
+    if (mode := log_mode()) in ("json", "quiet"):
+        if mode == "json":
+            _write_json({"message": "\n".join(lines).strip()}, stream)
+        return
     stream.write("".join(f"{_escape(line, stream)}\n" for line in lines))
     stream.flush()
 
 
+def _write_json(values: Mapping[str, object], stream: TextIO) -> None:
+    """Write an object in ASCII, so that it needs no further escaping."""
+    plain = {
+        name: format_value(name, value) if hasattr(value, "cells") else value  # a genotype
+        for name, value in values.items()
+    }
+    stream.write(json.dumps(to_jsonable(plain), allow_nan=False) + "\n")
+    stream.flush()
+
+
 def is_terminal(stream: TextIO) -> bool:
-    """Return whether the stream is a terminal that supports cursor movements."""
+    """Return whether the stream is a terminal on which bars and tables can be drawn."""
     isatty = getattr(stream, "isatty", None)
-    return bool(isatty and isatty()) and os.environ.get("TERM", "") != "dumb"
+    return log_mode() == "auto" and bool(isatty and isatty()) and os.environ.get("TERM", "") != "dumb"
 
 
 def _rich_console(stream: TextIO) -> RichConsole:

@@ -1,0 +1,72 @@
+"""What commands print: a bar, lines, nothing but warnings, or JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+
+import pytest
+from test_console import GENOTYPE
+
+from darts.log_mode import VARIABLE, take_log_mode
+from darts.tracking import Console, print_lines, print_summary
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def output(mode: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv(VARIABLE, mode)
+    stream = Terminal()
+    with Console(total_steps=4, name="search", stream=stream) as console:
+        console.info("starting in \x1b[31m r\u00e4d")
+        console.step(2, loss=float("nan"))
+        console.epoch(1, 2, accuracy=0.5, genotype=GENOTYPE)
+        console.warn("careful")
+    print_summary("search", {"accuracy": 0.5, "epochs": 2}, stream=stream)
+    print_lines("", "Train it:", "  python", stream=stream)
+    return stream.getvalue()
+
+
+def test_plain_lines_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = output("plain", monkeypatch)
+    assert "\x1b" not in text
+    assert "epoch 1/2 accuracy 50.00 %" in text
+    assert text.splitlines()[-1] == "  python"
+
+
+def test_quiet_prints_only_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
+    (line,) = output("quiet", monkeypatch).splitlines()
+    assert line.endswith("warning: careful")
+
+
+def test_json_prints_an_object_per_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = output("json", monkeypatch)
+    assert text.isascii()
+    first, epoch, warning, summary, lines = map(json.loads, text.splitlines())
+    assert first["message"] == "starting in \x1b[31m r\u00e4d"
+    assert (epoch["epoch"], epoch["accuracy"], epoch["percent"]) == ("1/2", 0.5, 50)
+    assert "loss" not in epoch or epoch["loss"] is None
+    assert warning["message"] == "warning: careful"
+    assert {first["command"], epoch["command"]} == {"search"}
+    assert summary == {"summary": "search", "accuracy": 0.5, "epochs": 2}
+    assert lines["message"] == "Train it:\n  python"
+
+
+def test_the_argument_sets_the_mode_and_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "auto")
+    assert take_log_mode(["epochs=1", "log=json", "name=log=x"]) == ["epochs=1", "name=log=x"]
+    with pytest.raises(ValueError, match="log=loud: choose from auto, plain, quiet, json"):
+        take_log_mode(["log=loud"])
+
+
+@pytest.mark.parametrize("show", [lambda: Console(total_steps=1, name="x"), lambda: print_lines()])
+def test_a_wrong_variable_is_refused(
+    show: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "loud")
+    with pytest.raises(ValueError, match="DARTS_LOG=loud: choose from auto"):
+        show()
