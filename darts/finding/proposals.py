@@ -15,6 +15,7 @@ from darts.finding.candidates import Candidate, Networks, canonical
 from darts.finding.decisions import Decisions
 from darts.finding.evolution import Limits, propose
 from darts.finding.run_pool import Job, Outcome
+from darts.finding.speed import threads_of_a_run
 from darts.hpo.worker import redirect_output
 from darts.recipes.commands import merge_overrides, run_command
 from darts.recipes.facts import DataFacts
@@ -199,7 +200,8 @@ class Proposer:
         if seconds >= MIN_SEARCH_EPOCHS * slowest:
             for method in methods:
                 overrides = (*self._search_overrides(method, MIN_SEARCH_EPOCHS), "dry_run=true")
-                with redirect_output(self.directory / "runs" / "measure-search.log"):
+                log = self.directory / "runs" / "measure-search.log"
+                with redirect_output(log), threads_of_a_run(self.workers):
                     values = run_command("search", overrides, self.directory / "runs" / "measure")
                 estimate = float(str(values["estimated_seconds"])) / MIN_SEARCH_EPOCHS
                 slowest = max(slowest, estimate)

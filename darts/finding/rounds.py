@@ -8,8 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
 from darts.config import ConfigError
 from darts.finding.budget import RUN_OVERHEAD, RoundTime, Stopwatch
 from darts.finding.candidates import Candidate, Networks
@@ -233,9 +231,8 @@ class Trainer:
         key = (candidate.family, candidate.genotype)
         if key not in self._speeds:
             networks = self.networks[candidate.family]
-            threads = max(1, torch.get_num_threads() // max(self.workers, 1))
             self._speeds[key] = measure_seconds_per_epoch(
-                candidate.genotype, networks.config, networks.data, threads=threads
+                candidate.genotype, networks.config, networks.data, workers=self.workers
             )
         return self._speeds[key]
 

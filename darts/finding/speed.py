@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -22,8 +24,19 @@ MAX_SECONDS = 1.0  # after this time, no further step is measured
 SCORED_COST = 1 / 3  # cost of validating a sample, relative to training on it
 
 
+@contextmanager
+def threads_of_a_run(workers: int) -> Iterator[None]:
+    """Use as many threads in a block as each of ``workers`` simultaneous runs does."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before // max(workers, 1)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def measure_seconds_per_epoch(
-    genotype: str, config: RetrainConfig, data: DataModule, *, threads: int
+    genotype: str, config: RetrainConfig, data: DataModule, *, workers: int
 ) -> float:
     """Return the predicted seconds of an epoch of a retraining.
 
@@ -33,15 +46,10 @@ def measure_seconds_per_epoch(
         genotype: Architecture as text.
         config: Configuration of the retraining; its genotype is not used.
         data: Loaded data of the configuration.
-        threads: Number of threads that PyTorch uses in the training.
+        workers: Number of simultaneous trainings.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with torch.random.fork_rng():
-            return _measure(genotype, config, data)
-    finally:
-        torch.set_num_threads(before)
+    with threads_of_a_run(workers), torch.random.fork_rng():
+        return _measure(genotype, config, data)
 
 
 def _measure(genotype: str, config: RetrainConfig, data: DataModule) -> float:

@@ -308,7 +308,9 @@ def _write_json(values: Mapping[str, object], stream: TextIO) -> None:
 def is_terminal(stream: TextIO) -> bool:
     """Return whether the stream is a terminal on which bars and tables can be drawn."""
     isatty = getattr(stream, "isatty", None)
-    return log_mode() == "auto" and bool(isatty and isatty()) and os.environ.get("TERM", "") != "dumb"
+    return (
+        log_mode() == "auto" and bool(isatty and isatty()) and os.environ.get("TERM", "") != "dumb"
+    )
 
 
 def _rich_console(stream: TextIO) -> RichConsole:

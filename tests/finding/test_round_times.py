@@ -36,7 +36,7 @@ class Measured:
 
     genotypes: list[str] = field(default_factory=list)
 
-    def __call__(self, genotype: str, config: str, data: Any, *, threads: int) -> float:
+    def __call__(self, genotype: str, config: str, data: Any, *, workers: int) -> float:
         self.genotypes.append(genotype)
         return float(genotype) / 100 * {"slow": 3, "wide": 300}.get(config, 1)
 
