@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,14 +84,23 @@ class RoundTime:
     """The time of a round, which its trainings share equally.
 
     Attributes:
-        seconds: Sum of the seconds of all trainings, each of which occupies one worker.
+        seconds: Wall-clock seconds of the round.
         max_epochs: Largest number of epochs of a training.
         overhead: Seconds of a training that do not depend on its epochs.
+        workers: Number of trainings that run at the same time.
     """
 
     seconds: float
     max_epochs: int
     overhead: float = 0.0
+    workers: int = 1
+
+    def _left(self, count: int) -> float:
+        """Return the sum of the seconds that ``count`` trainings have after their start.
+
+        Three equal trainings on two workers take as long as four.
+        """
+        return self.seconds * count / math.ceil(count / self.workers) - self.overhead * count
 
     def divide(
         self, costs: Mapping[str, float], *, min_epochs: int = 1, equal: str = "time"
@@ -116,12 +126,12 @@ class RoundTime:
         return divide(costs, names)
 
     def _equal_epochs(self, costs: Mapping[str, float], names: Sequence[str]) -> dict[str, int]:
-        left = self.seconds - self.overhead * len(names)
+        left = self._left(len(names))
         epochs = left / max(sum(costs[name] for name in names), 1e-6)
         return dict.fromkeys(names, int(min(max(epochs, 1), self.max_epochs)))
 
     def _equal_times(self, costs: Mapping[str, float], names: Sequence[str]) -> dict[str, int]:
-        left = self.seconds - self.overhead * len(names)
+        left = self._left(len(names))
         epochs = dict.fromkeys(names, 1)
         # The cheapest trainings first: the time that they do not need goes to the others.
         for place, name in enumerate(sorted(names, key=lambda name: costs[name])):

@@ -118,8 +118,8 @@ def refit_reserve(trainer: Trainer, candidate: Candidate, networks: int) -> floa
     if longest <= RESERVE * left:
         return longest
     # Durations of the final and of the refit, relative to one training of the final.
-    final = max(networks / workers, 1.0)
-    repeated = max(REPEATED / workers, 1.0) / (1 - share)
+    final = math.ceil(networks / workers)
+    repeated = math.ceil(REPEATED / workers) / (1 - share)
     seconds = left / (final + repeated)
     return seconds * repeated if seconds >= USEFUL_EPOCHS * per_epoch else 0.0
 

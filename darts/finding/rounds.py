@@ -105,13 +105,13 @@ class Trainer:
         def choose() -> dict[str, int]:
             if epochs is not None:
                 return dict.fromkeys(by_run, epochs)
-            total = seconds * max(self.workers, 1)
+            workers = max(self.workers, 1)
             costs: dict[str, float] = {}
             for run, candidate in by_run.items():
                 bound = self._lower_bound(candidate)
-                is_hopeless = len(costs) > 0 and MIN_EPOCHS * bound > total
+                is_hopeless = len(costs) > 0 and MIN_EPOCHS * bound > seconds * workers
                 costs[run] = bound if is_hopeless else self.seconds_per_epoch(candidate)
-            time = RoundTime(total, self.max_epochs, RUN_OVERHEAD)
+            time = RoundTime(seconds, self.max_epochs, RUN_OVERHEAD, workers)
             return time.divide(costs, min_epochs=MIN_EPOCHS, equal=self.equal)
 
         lengths = self.decisions.decide(f"epochs.{name}", dict[str, int], choose)

@@ -58,6 +58,16 @@ def test_trainings_can_be_equally_long_in_epochs_instead() -> None:
     assert RoundTime(66, max_epochs=5).divide(costs, equal="epochs") == dict.fromkeys("abc", 5)
 
 
+@pytest.mark.parametrize(
+    ("workers", "count", "epochs"), [(2, 1, 60), (2, 2, 60), (2, 3, 30), (2, 4, 30), (4, 9, 20)]
+)
+def test_the_last_training_ends_in_time(workers: int, count: int, epochs: int) -> None:
+    """A worker cannot share a training with another one."""
+    costs = {f"net{number}": 1.0 for number in range(count)}
+    time = RoundTime(60, max_epochs=1000, workers=workers)
+    assert time.divide(costs) == time.divide(costs, equal="epochs") == dict.fromkeys(costs, epochs)
+
+
 def test_no_time_leaves_one_epoch() -> None:
     assert RoundTime(0, max_epochs=100).divide({"a": 1.0, "b": 1.0}, min_epochs=3) == {"a": 1}
 
