@@ -123,10 +123,10 @@ def test_blocks_beyond_the_active_depths_do_not_run() -> None:
     ("method", "more"),
     [
         ("darts_v1", []),
-        ("gdas", ["epochs=40", "arch_optimizer.lr=0.03"]),
+        pytest.param("gdas", ["epochs=40", "arch_optimizer.lr=0.03"], marks=pytest.mark.slow),
         ("drnas", ["relaxation.partial=1", "stages=[]", "arch_optimizer.warmup=0"]),
-        ("fair_darts", ["epochs=16"]),
-        ("darts_pt", ["discretize.tune=0"]),
+        pytest.param("fair_darts", ["epochs=16"], marks=pytest.mark.slow),
+        pytest.param("darts_pt", ["discretize.tune=0"], marks=pytest.mark.slow),
     ],
 )
 def test_a_search_finds_the_planted_answer(

@@ -131,12 +131,13 @@ def test_conversions_are_inverse() -> None:
     ("method", "more"),
     [
         ("darts_v1", []),
-        ("gdas", ["epochs=80", "arch_optimizer.lr=0.01"]),  # each step runs one candidate
+        # With gdas, each step runs one candidate.
+        pytest.param("gdas", ["epochs=80", "arch_optimizer.lr=0.01"], marks=pytest.mark.slow),
         ("drnas", ["relaxation.partial=1", "stages=[]", "arch_optimizer.warmup=0"]),
-        ("fair_darts", ["epochs=16"]),
+        pytest.param("fair_darts", ["epochs=16"], marks=pytest.mark.slow),
         ("darts_pt", ["discretize.tune=0"]),
-        ("darts_v2", []),
-        ("oles", ["freezing.window=2"]),
+        pytest.param("darts_v2", [], marks=pytest.mark.slow),
+        pytest.param("oles", ["freezing.window=2"], marks=pytest.mark.slow),
     ],
 )
 def test_a_search_finds_the_planted_answer(
