@@ -81,6 +81,13 @@ def test_the_help_lists_the_options_of_plugins(example: Path, tmp_path: Path) ->
     assert "rings" not in text
 
 
+TAKEN_NAME = """
+from darts.spaces.cnn.operations import register_operation
+
+register_operation("none", int)
+"""
+
+
 def make_plugin(folder: Path, group: str, value: str, code: str) -> Path:
     """Write an installed package ``broken`` with one entry point."""
     (folder / "broken.py").write_text(code)
@@ -102,7 +109,7 @@ def make_plugin(folder: Path, group: str, value: str, code: str) -> Path:
                      marks=pytest.mark.slow),
         ("darts.conf", "broken.conf", "", "the package broken.conf has no folder"),
         pytest.param("darts.spaces", "broken",
-                     "from darts.spaces.cnn import operations as o\no.register_operation('none', int)",
+                     TAKEN_NAME,
                      "the operation 'none' exists already", marks=pytest.mark.slow),
     ],
 )  # fmt: skip
