@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from darts.config import RunConfig
+from darts.config import RunConfig, one_of
 from darts.data import SOURCES
 from darts.spaces import SPACES
 from darts.tasks import TASKS
@@ -33,3 +33,14 @@ def check_data_kind(config: RunConfig) -> None:
             f"space={space.name} takes {' or '.join(space.data_kinds)}, but dataset="
             f"{config.dataset.name} contains {kind}; choose space={' or '.join(spaces)}"
         )
+
+
+def check_training(config: RunConfig) -> None:
+    """Refuse a training whose task does not fit the data, the space, the metric or the process.
+
+    Raises:
+        ValueError: In one line, which lists the alternatives.
+    """
+    check_data_kind(config)
+    config.task.check_training()
+    one_of("metric", config.metric, config.task.metrics)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from darts.config import ConfigError, Invocation, RetrainConfig, one_of
 from darts.data import Batch, Loader
-from darts.data_modules import DataModule, check_data_kind, make_data_module
+from darts.data_modules import DataModule, check_training, make_data_module
 from darts.plotting.genotype import draw_genotype, save_genotype
 from darts.plotting.run_figures import log_confusion, save_confusion, save_training_figures
 from darts.reading import JsonObject
@@ -64,10 +64,8 @@ def check(config: RetrainConfig) -> None:
     Raises:
         ConfigError: In one line that names the key, the value and what to do.
     """
-    check_data_kind(config)
+    check_training(config)
     check_budget(config)
-    config.task.check_training()
-    one_of("metric", config.metric, config.task.metrics)
     check_weight_optimizer(config.optimizer)
     if config.warmup > 0 and (
         config.optimizer.schedule != "cosine" or config.optimizer.warmup_epochs

@@ -16,7 +16,7 @@ import torch
 
 from darts.config import Invocation, SearchConfig, one_of
 from darts.data import Batch, Loader
-from darts.data_modules import DataModule, check_data_kind, make_data_module
+from darts.data_modules import DataModule, check_training, make_data_module
 from darts.judging.benchmark import Benchmark
 from darts.methods.stages import stage_position
 from darts.plotting.run_figures import log_alphas, save_search_figures
@@ -55,10 +55,8 @@ def check(config: SearchConfig) -> None:
     Raises:
         ConfigError: In one line that names the key, the value and what to do.
     """
-    check_data_kind(config)
+    check_training(config)
     check_budget(config)
-    config.task.check_training()
-    one_of("metric", config.metric, config.task.metrics)
     check_components(config)
 
 
