@@ -47,7 +47,11 @@ def drop_edges(
 
 
 def all_edges(nodes: int) -> list[tuple[int, int]]:
-    """Return ``(source, node)`` of all edges of a cell, ordered by node, then source."""
+    """Return ``(source, node)`` of all possible edges of a cell, ordered by node, then source.
+
+    States 0 and 1 are the outputs of the two cells before; nodes are states 2 and up. Four nodes
+    have 14 edges.
+    """
     return [(source, node) for node in range(2, nodes + 2) for source in range(node)]
 
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from darts.spaces.checks import check_candidates
-from darts.spaces.cnn.skeleton import edges
 from darts.spaces.genotype import CELLS, PRIMITIVES, Genotype
+from darts.spaces.sparse import all_edges
 
 Operations: TypeAlias = Sequence[str] | Mapping[str, Sequence[Sequence[str]]]
 """The same candidates for all edges, or the candidates of each edge by group."""
@@ -25,7 +25,7 @@ def candidates_of(operations: Operations, nodes: int) -> dict[str, tuple[tuple[s
         ValueError: The number of edges of a group does not match ``nodes``, or the edges have
             different numbers of candidates.
     """
-    count = len(edges(nodes))
+    count = len(all_edges(nodes))
     if not isinstance(operations, Mapping):
         return dict.fromkeys(CELLS, (tuple(operations),) * count)
     rows = {group: tuple(map(tuple, operations[group])) for group in CELLS}

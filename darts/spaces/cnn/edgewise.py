@@ -24,13 +24,13 @@ from darts.spaces.cnn.operations import Zero, bypass_channels, make_operation, s
 from darts.spaces.cnn.skeleton import (
     CellPlan,
     count_nodes,
-    edges,
     make_preprocessing,
     make_stem,
     plan_cells,
 )
 from darts.spaces.genotype import CELLS, PRIMITIVES
 from darts.spaces.mixture import CellMixture
+from darts.spaces.sparse import all_edges
 from darts.spaces.supernet import SupernetBase
 
 SKIP = "skip_connect"
@@ -101,7 +101,7 @@ class SupernetCell(nn.Module):
         if plan.channels % partial:
             raise ValueError(f"partial={partial} does not divide the {plan.channels} channels")
         self.preprocess0, self.preprocess1 = make_preprocessing(plan, affine=False)
-        self.connections = edges(count_nodes(len(candidates)))
+        self.connections = all_edges(count_nodes(len(candidates)))
         self.partial, self.width = partial, plan.channels // partial
         self.identities = [
             [c for c, name in enumerate(row) if name == SKIP and plan.stride(source) == 1]
@@ -203,7 +203,7 @@ class EdgewiseSupernet(SupernetBase):
             partial=partial,
         )
         self.candidates = candidates_of(operations, nodes)
-        self.edges = dict.fromkeys(CELLS, tuple(edges(nodes)))
+        self.edges = dict.fromkeys(CELLS, tuple(all_edges(nodes)))
         self.stem, width = make_stem(stem, in_channels, channels, in_supernet=True)
         plans = list(
             plan_cells(

@@ -21,11 +21,10 @@ from torch import Tensor
 from darts.spaces.checks import check_positive
 from darts.spaces.cnn.candidates import Operations, candidates_of
 from darts.spaces.cnn.skeleton import count_nodes
-from darts.spaces.cnn.skeleton import edges as layout_of
 from darts.spaces.deriving import Candidates, check_groups, checked_rows, first_argmax
 from darts.spaces.genotype import CELLS, PRIMITIVES, Genotype
 from darts.spaces.parameters import Choice, Parameter, Point, Value
-from darts.spaces.sparse import drop_edges
+from darts.spaces.sparse import all_edges, drop_edges
 
 T = TypeVar("T")
 
@@ -120,7 +119,7 @@ def without_improbable_edges(
     """
     cells: list[tuple[tuple[tuple[str, int], ...], tuple[int, ...]]] = []
     for cell in CELLS:
-        rows = {pair: row for row, pair in enumerate(layout_of(count_nodes(len(candidates[cell]))))}
+        rows = {pair: row for row, pair in enumerate(all_edges(count_nodes(len(candidates[cell]))))}
         table = probabilities[cell].tolist()
         values = []
         for source, target, name in genotype.edges(cell):

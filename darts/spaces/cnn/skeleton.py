@@ -1,4 +1,4 @@
-"""Stems, cell plans and edges that the supernet and the discrete network share.
+"""Stems and cell plans that the supernet and the discrete network share.
 
 References:
     DARTS, arXiv:1806.09055. Section 3.1: cells at 1/3 and 2/3 of the depth halve the image and
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from darts.spaces.cnn.operations import FactorizedReduce, relu_conv_norm
+from darts.spaces.sparse import all_edges
 
 STEMS = ("small", "imagenet")
 
@@ -47,15 +48,6 @@ class CellPlan:
         return self.node_stride if source < 2 else 1
 
 
-def edges(nodes: int) -> list[tuple[int, int]]:
-    """Return ``(source, node)`` of all edges of a supernet cell, ordered by node, then source.
-
-    States 0 and 1 are the outputs of the two cells before; nodes are states 2 and up. Four nodes
-    have 14 edges.
-    """
-    return [(source, node) for node in range(2, nodes + 2) for source in range(node)]
-
-
 def count_nodes(num_edges: int) -> int:
     """Return the number of nodes of a supernet cell with ``num_edges`` edges.
 
@@ -63,7 +55,7 @@ def count_nodes(num_edges: int) -> int:
         ValueError: No cell has this number, since n nodes have 2 + 3 + ... + (n + 1) edges.
     """
     for nodes in range(1, num_edges + 1):
-        if len(edges(nodes)) == num_edges:
+        if len(all_edges(nodes)) == num_edges:
             return nodes
     raise ValueError(f"a cell has 2, 5, 9, 14, 20, ... edges, not {num_edges}")
 

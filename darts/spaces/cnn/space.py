@@ -33,7 +33,6 @@ from darts.spaces.cnn.published import PUBLISHED
 from darts.spaces.cnn.skeleton import (
     CellPlan,
     count_nodes,
-    edges,
     make_preprocessing,
     make_stem,
     plan_cells,
@@ -45,6 +44,7 @@ from darts.spaces.network import NetworkPiece
 from darts.spaces.parameters import Parameter, Point, Value
 from darts.spaces.published import PublishedGenotype
 from darts.spaces.space import SPACES, Space
+from darts.spaces.sparse import all_edges
 
 NODES = 4
 
@@ -175,7 +175,7 @@ class Cnn(Space):
 
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
         return {
-            cell: edge_mask(genotype.edges(cell), edges(count_nodes(len(names))), names, cell)
+            cell: edge_mask(genotype.edges(cell), all_edges(count_nodes(len(names))), names, cell)
             for cell, names in candidates.items()
         }
 
@@ -202,7 +202,7 @@ class Cnn(Space):
                 yield NetworkPiece(make, (inputs, *sizes[index]))
             outer = sizes[1]  # the size of both inputs after preprocessing
             inner = _halved(outer) if plan.group == "reduce" else outer  # the size of the nodes
-            for edge, (source, _) in enumerate(edges(NODES)):
+            for edge, (source, _) in enumerate(all_edges(NODES)):
                 stride = plan.stride(source)
                 shape = (plan.channels, *(outer if source < 2 else inner))
                 for column, name in enumerate(self.edge_candidates[plan.group][edge]):

@@ -19,7 +19,8 @@ from typing import NamedTuple, TypeAlias, cast
 import torch
 from torch import Tensor, nn
 
-from darts.spaces.cnn.skeleton import edges, group_of
+from darts.spaces.cnn.skeleton import group_of
+from darts.spaces.sparse import all_edges
 
 Pair: TypeAlias = tuple[int, int]
 
@@ -114,7 +115,7 @@ def separated(stacked: dict[str, Tensor], count: int) -> list[dict[str, Tensor]]
 
 def bundles_of(group: str, nodes: int) -> list[list[int]]:
     """Return the edges of each bundle of a cell: those with the same node and the same stride."""
-    pairs = edges(nodes)
+    pairs = all_edges(nodes)
 
     def node_and_stride(edge: int) -> tuple[int, bool]:
         source, node = pairs[edge]
@@ -178,7 +179,7 @@ def _parse(state: Mapping[str, Tensor], pattern: re.Pattern[str]) -> _ParsedStat
     others = {name: value.clone() for name, value in state.items() if not pattern.fullmatch(name)}
     cells = len({name.split(".")[1] for name in state if name.startswith("cells.")})
     rows = len(state["alphas.normal"]) if "alphas.normal" in state else -1
-    nodes = next((n for n in range(1, 100) if len(edges(n)) == rows), 0)
+    nodes = next((n for n in range(1, 100) if len(all_edges(n)) == rows), 0)
     valid = nodes > 0 and "alphas.reduce" in state and len(state["alphas.reduce"]) == rows
     _require(valid, pattern)
     bundles = [bundles_of(group_of(cell, cells), nodes) for cell in range(cells)]
@@ -194,7 +195,7 @@ def _parse(state: Mapping[str, Tensor], pattern: re.Pattern[str]) -> _ParsedStat
     for cell, (own, own_bundles) in enumerate(zip(tensors, bundles, strict=True)):
         first_edges = range(rows) if pattern is _EDGE else [edge for edge, *_ in own_bundles]
         for index, edge in enumerate(first_edges):
-            halves = group_of(cell, cells) == "reduce" and edges(nodes)[edge][0] < 2
+            halves = group_of(cell, cells) == "reduce" and all_edges(nodes)[edge][0] < 2
             names = set(own.get(index, {}))
             _require(names == expected.setdefault(halves, names), pattern)
         _require(set(own) <= set(range(len(first_edges))), pattern)
