@@ -41,6 +41,18 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
+def run_python(site: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in a folder, with the packages in ``site``."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def test_the_wheel_contains_every_module_and_yaml_file(unpacked: Path) -> None:
     for pattern, top in (("*.py", "darts"), ("*.yaml", "conf")):
         for file in (ROOT / top).rglob(pattern):
@@ -61,14 +73,7 @@ def test_the_metadata_has_version_author_and_urls(unpacked: Path) -> None:
 
 def test_an_installed_command_runs_in_any_folder(unpacked: Path, tmp_path: Path) -> None:
     code = "from darts import config, search; print(config.conf_folder()); search.main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "dataset=synthetic", "dry_run=true"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(unpacked)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_python(unpacked, tmp_path, "-c", code, "dataset=synthetic", "dry_run=true")
     assert done.returncode == 0, done.stderr
     folder, _, out = done.stdout.partition("\n")
     assert Path(folder) == unpacked / "darts" / "conf"
@@ -79,14 +84,7 @@ def test_the_files_of_the_time_series_library_are_noticed(unpacked: Path, tmp_pa
     mixture = tmp_path / "site"
     shutil.copytree(unpacked, mixture)
     (mixture / "darts" / "timeseries.py").touch()
-    done = subprocess.run(
-        [sys.executable, "-m", "darts.search"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(mixture)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_python(mixture, tmp_path, "-m", "darts.search")
     assert done.returncode != 0
     assert "install darts-nas in an environment of its own" in done.stderr.splitlines()[-1]
 
@@ -110,14 +108,7 @@ def test_the_programs_of_the_pages_run_from_the_wheel(unpacked: Path, tmp_path: 
         for block in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
     ]
     assert sum("darts.search(" in block for block in blocks) >= 2
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM, json.dumps(blocks)],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(unpacked)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_python(unpacked, tmp_path, "-W", "error", "-c", PROGRAM, json.dumps(blocks))
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.splitlines()[0]).parent == unpacked / "darts"
 

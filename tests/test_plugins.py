@@ -58,9 +58,7 @@ def test_components_of_a_plugin_are_searched_and_retrained(example: Path, tmp_pa
         "space.cells=3", "auxiliary=0", "hydra.run.dir=b", *SMALL, plugin=example,
     )  # fmt: skip
     assert done.returncode in (0, 3), done.stderr
-    assert 0 <= read_json_object(tmp_path / "b" / "summary.json")["test_accuracy"] <= 1
-    resumed = run(tmp_path, "darts.search", "resume=a", plugin=example)
-    assert resumed.returncode == 0 or "complete" in resumed.stderr
+    assert "se_conv_3x3" in (tmp_path / "b" / "genotype.json").read_text()
 
 
 @pytest.mark.slow

@@ -186,6 +186,5 @@ def test_a_cell_with_other_edges_is_searched_and_retrained(
         data="synthetic", epochs=1, out="a", overrides=[*small, f"discretize.edges={rule}"]
     )
     assert len(run.genotype.edges("normal")) == {"pairs": 8, "all": 14}[rule]
-    trained = darts.retrain(run, epochs=1, out="b", overrides=[*small, "auxiliary=0"])
+    darts.retrain(run, epochs=1, out="b", overrides=[*small, "auxiliary=0"])
     assert parse_genotype((tmp_path / "b" / "genotype.json").read_text()) == run.genotype
-    assert 0 <= trained.summary["test_accuracy"] <= 1

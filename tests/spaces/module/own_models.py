@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
 import darts
+from darts.spaces.module import Genotype
 
 
 class Scale(nn.Module):
@@ -83,6 +85,18 @@ class Planted(nn.Module):
 
 
 ANSWER = {"first": "keep", "nested": "inner", "nested.candidates.inner": "keep", "shared": "keep"}
+
+
+def search_planted(model: nn.Module, method: str, more: list[str]) -> dict[str, str]:
+    """Search a model on the planted data; return the chosen candidate by key."""
+    data = TensorDataset(*planted_data())
+    keys = [
+        "epochs=8", "arch_optimizer.lr=0.1", "optimizer.lr=0.05", "dataset.padding=0",
+        "tracking.figures=false", "tracking.tensorboard=false", "loader.batch_size=16", *more,
+    ]  # fmt: skip
+    run = darts.search(model, data=(data, data), method=method, seed=1, overrides=keys)
+    assert isinstance(run.genotype, Genotype)
+    return dict(run.genotype.choices)
 
 
 def planted_data(count: int = 120) -> tuple[Tensor, Tensor]:
