@@ -19,7 +19,7 @@ def latest_run(command: str, key: str) -> Path:
     For ``genotype`` it is the newest complete search, for ``checkpoint`` the newest retraining, for
     ``resume`` the newest run of the command that is not complete, and for ``runs`` the newest run;
     runs of ``darts.find`` count as searches and as retrainings. Only the default folders are
-    searched: ``runs/<command>`` in the current folder.
+    searched: ``runs/<command>/<time>`` and ``runs/<command>/<name>/<time>`` in the current folder.
 
     Raises:
         ConfigError: If there is no such run.
@@ -37,7 +37,8 @@ def _newest(commands: tuple[str, ...], needed: Callable[[Path], bool], text: str
     found = [
         (file.stat().st_mtime_ns, file.parent)
         for command in commands
-        for file in (RUNS / command).glob("*/config.yaml")
+        for depth in ("*", "*/*")  # of runs from Python, and of those from the command line
+        for file in (RUNS / command).glob(f"{depth}/config.yaml")
         if needed(file.parent)
     ]
     if not found:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,13 +29,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_is_the_newest_run_that_the_key_can_use() -> None:
     make_run("search/a", 90, "genotype.json", "summary.json")
-    make_run("search/b", 50, "genotype.json", "summary.json")
+    make_run("search/digits-drnas/b", 50, "genotype.json", "summary.json")
     make_run("search/c", 30)  # killed
     make_run("find/d", 70, "genotype.json", "checkpoint.pt", "summary.json")
     make_run("retrain/e", 60, "checkpoint.pt", "summary.json")
     make_run("retrain/f", 10)
+    make_run("find/digits/g/runs/net", 1, "genotype.json", "checkpoint.pt")  # a training of a run
     expected = {
-        ("retrain", "genotype=latest"): "genotype='runs/search/b'",
+        ("retrain", "genotype=latest"): "genotype='runs/search/digits-drnas/b'",
         ("evaluate", "checkpoint=latest"): "checkpoint='runs/retrain/e'",
         ("search", "resume=latest"): "resume='runs/search/c'",
         ("retrain", "resume=latest"): "resume='runs/retrain/f'",
@@ -42,6 +45,18 @@ def test_it_is_the_newest_run_that_the_key_can_use() -> None:
     }
     for (command, argument), override in expected.items():
         assert hydra_overrides(command, [argument]) == [override]
+
+
+def test_it_finds_the_run_that_a_command_has_just_written(tmp_path: Path) -> None:
+    tiny = ["dataset=synthetic", "dataset.samples=48", "space.channels=4", "space.cells=2"]
+    tiny += ["epochs=1", "tracking.figures=false", "tracking.tensorboard=false"]
+    done = subprocess.run(
+        [sys.executable, "-m", "darts.search", *tiny], capture_output=True, text=True, check=False
+    )
+    assert done.returncode in (0, 3), done.stderr  # 3: the result is worthless
+    (override,) = hydra_overrides("retrain", ["genotype=latest"])
+    folder = override.removeprefix("genotype=").strip("'")
+    assert f"genotype={tmp_path / folder} " in done.stdout  # the command that the search prints
 
 
 def test_a_find_can_be_the_latest_of_both_kinds() -> None:
