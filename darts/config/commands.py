@@ -124,6 +124,8 @@ class RetrainConfig(RunConfig):
     # it falls with each step. 0: no rise, and a fall with each epoch.
     warmup: float = number(0.0, low=0, below=1)
     validation: float = number(0.1, low=0, below=1)  # share of the training split held out
+    # Which of the disjoint held-out parts, from 0, for cross-validation; null: a random part.
+    validation_fold: int | None = number(None, low=0, high=1000)
     selection: str = choice("best", "best", "last")  # epoch whose weights are the result
     evaluate_test: bool = True  # score the selected weights on the test split, once, at the end
     auxiliary: float = number(0.4, low=0)  # weight of the auxiliary head's loss; 0: no head

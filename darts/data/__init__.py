@@ -28,7 +28,14 @@ from darts.data.schedule import rank_slice
 from darts.data.sentence_loader import DocumentLoader, PairLoader
 from darts.data.source import Source, SourceSpec
 from darts.data.spec_augment import SpecAugment
-from darts.data.split import load_split, save_split, stratified_split, stratified_subset
+from darts.data.split import (
+    count_folds,
+    load_split,
+    save_split,
+    stratified_fold,
+    stratified_split,
+    stratified_subset,
+)
 from darts.data.window_loader import IGNORE_INDEX, WindowLoader
 
 __all__ = [
@@ -58,10 +65,12 @@ __all__ = [
     "SpecAugment",
     "Window",
     "WindowLoader",
+    "count_folds",
     "load",
     "load_split",
     "rank_slice",
     "save_split",
+    "stratified_fold",
     "stratified_split",
     "stratified_subset",
 ]

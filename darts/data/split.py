@@ -6,6 +6,7 @@ classes and the alphas the other. These functions give all subsets the same shar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -69,6 +70,38 @@ def stratified_subset(labels: Tensor, count: int, *, seed: int) -> Tensor:
     sizes = _apportion(quotas, count, [0.0] * len(quotas))
     chosen = [members[:size] for members, size in zip(classes, sizes, strict=True)]
     return _shuffled(chosen, seed, 0)
+
+
+def count_folds(share: float) -> int:
+    """Return how many disjoint parts of ``share`` of the samples there are; 0 for no share."""
+    return math.floor(1 / share + 1e-9) if share > 0 else 0
+
+
+def stratified_fold(labels: Tensor, share: float, fold: int, *, seed: int) -> list[Tensor]:
+    """Divide ``range(len(labels))`` into one of the disjoint parts of a share, and the rest.
+
+    The parts are those of a cross-validation: with a share of 0.2 there are five, in which each
+    sample occurs once.
+
+    Args:
+        labels: Integers (N,).
+        share: Share of the samples in a part, above 0.
+        fold: Number of the part, from 0.
+        seed: Seed of the parts.
+
+    Returns:
+        Shuffled indices (n,) int64 of the rest, and of the part.
+
+    Raises:
+        ValueError: If there is no such part.
+    """
+    folds = count_folds(share)
+    if not 0 <= fold < folds:
+        raise ValueError(f"fold={fold}: a share of {share:g} has {folds} parts, numbered from 0")
+    rest = max(1 - folds * share, 0.0)
+    subsets = stratified_split(labels, [*[share] * folds, rest], seed=seed)
+    part = subsets.pop(fold)
+    return [_shuffled(subsets, seed, fold), part]
 
 
 @dataclass

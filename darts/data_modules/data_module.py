@@ -171,6 +171,14 @@ class DataModule(ABC):
                 f"{self.sample_noun}, or set {key.partition('=')[0]} closer to 0.5"
             )
 
+    def refuse_fold(self, fold: int | None) -> None:
+        """Raise ValueError unless the fold is None, for data with a validation split."""
+        if fold is not None:
+            raise ValueError(
+                f"validation_fold={fold} selects a part of the training samples, but "
+                f"dataset={self.config.dataset.name} has a validation split; leave it out"
+            )
+
     def refuse_cutout(self, cutout: int) -> None:
         """Raise ValueError unless cutout is 0, for data sets without images."""
         if cutout:

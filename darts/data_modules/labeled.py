@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from darts.config import RetrainConfig, SearchConfig
-from darts.data import Loader, stratified_split, stratified_subset
+from darts.data import Loader, stratified_fold, stratified_split, stratified_subset
 from darts.data_modules.data_module import DataModule, SearchLoaders
 
 
@@ -85,10 +85,10 @@ class LabeledDataModule(DataModule, Generic[Split]):
         config = self.config
         assert isinstance(config, RetrainConfig)
         if config.validation > 0 and self.source.valid is None:
-            key = f"validation={config.validation}"
-            train, valid = self._divide(1 - config.validation, key)
+            train, valid = self._hold_out(config)
             self.subsets = {"train": train, "valid": valid}
         else:
+            self.refuse_fold(config.validation_fold)
             self.subsets = {"train": self._training_indices()}
         train_loader = self.training_loader(self.subsets["train"], "train", cutout=config.cutout)
         if config.validation > 0:
@@ -134,6 +134,20 @@ class LabeledDataModule(DataModule, Generic[Split]):
         if subset is None:
             return torch.arange(len(labels))
         return stratified_subset(labels, subset, seed=self.config.seed)
+
+    def _hold_out(self, config: RetrainConfig) -> list[Tensor]:
+        """Divide the training samples into those that train and those held out for validation."""
+        share, fold, key = (
+            config.validation,
+            config.validation_fold,
+            f"validation={config.validation}",
+        )
+        if fold is None:
+            return self._divide(1 - share, key)
+        indices = self._training_indices()
+        subsets = stratified_fold(self.source.train.labels[indices], share, fold, seed=config.seed)
+        self.check_not_empty(subsets, key)
+        return [indices[subset] for subset in subsets]
 
     def _divide(self, share: float, key: str) -> list[Tensor]:
         """Divide the training samples into two stratified subsets; the first gets the share.

@@ -79,6 +79,7 @@ class PairDataModule(DataModule):
         config = self.config
         assert isinstance(config, RetrainConfig)
         self.refuse_cutout(config.cutout)
+        self.refuse_fold(config.validation_fold)
         self.subsets = {"train": self._training_indices()}
         valid = self._evaluation_loader(self.source.valid) if config.validation > 0 else None
         return self._training_loader(self.subsets["train"], "train"), valid

@@ -80,6 +80,7 @@ class TextDataModule(DataModule):
         config = self.config
         assert isinstance(config, RetrainConfig)
         self.refuse_cutout(config.cutout)
+        self.refuse_fold(config.validation_fold)
         train = self._training_tokens()
         self.subsets = {"train": _token_range(train)}
         loader = self._loader(train, "train")

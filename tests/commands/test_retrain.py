@@ -232,6 +232,44 @@ def test_the_test_split_is_scored_once_after_the_last_epoch(
     assert scored[0] < 64
 
 
+def test_a_cross_validation_holds_out_each_sample_once(commands: Any, tmp_path: Path) -> None:
+    held_out: list[int] = []
+    for fold in range(4):
+        keys = (
+            *SMALL_MLP,
+            NO_TENSORBOARD,
+            "epochs=1",
+            "validation=0.25",
+            f"validation_fold={fold}",
+        )
+        done = commands.run("retrain", tmp_path / str(fold), *keys)
+        subsets = load_split(done.directory / "split.npz")
+        assert not set(subsets["train"].tolist()) & set(subsets["valid"].tolist())
+        assert len(subsets["train"]) + len(subsets["valid"]) == 64
+        held_out += subsets["valid"].tolist()
+    assert len(held_out) == len(set(held_out)) == 64
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (("validation=0.3", "validation_fold=3"), "validation_fold=3: validation=0.3 gives 3"),
+        (
+            ("validation=0", "selection=last", "validation_fold=0"),
+            "validation_fold=0: validation=0",
+        ),
+        (("validation_fold=-1",), "validation_fold=-1"),
+    ],
+)
+def test_a_part_that_does_not_exist_is_refused(
+    commands: Any, tmp_path: Path, keys: tuple[str, ...], message: str
+) -> None:
+    folder = f"hydra.run.dir={tmp_path / 'run'}"
+    line = commands.error_of("retrain", "dataset=synthetic", *SMALL_MLP, *keys, folder)
+    assert message in line
+    assert not (tmp_path / "run").exists()
+
+
 def test_equal_seeds_give_equal_retrainings(commands: Any, tmp_path: Path) -> None:
     a, b, c = (
         commands.run(

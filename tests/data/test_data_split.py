@@ -11,7 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darts.data import load, load_split, save_split, stratified_split, stratified_subset
+from darts.data import (
+    count_folds,
+    load,
+    load_split,
+    save_split,
+    stratified_fold,
+    stratified_split,
+    stratified_subset,
+)
 from darts.writing import WriteError
 
 LABELS = st.lists(st.integers(0, 5), min_size=1, max_size=120).map(torch.tensor)
@@ -30,6 +38,34 @@ def test_subsets_have_their_share_of_each_class(
         members = int((labels == label).sum())
         for part, fraction in zip(parts, fractions, strict=True):
             assert abs(int((labels[part] == label).sum()) - fraction * members) < 1
+
+
+@settings(deadline=None, max_examples=60)
+@given(labels=LABELS, share=st.sampled_from([0.2, 0.1, 0.3, 0.5, 1 / 3]), seed=st.integers(0, 99))
+def test_the_parts_of_a_cross_validation_are_disjoint_and_stratified(
+    labels: torch.Tensor, share: float, seed: int
+) -> None:
+    folds = count_folds(share)
+    assert folds == {0.2: 5, 0.1: 10, 0.3: 3, 0.5: 2}.get(share, 3)
+    everything = list(range(len(labels)))
+    held_out = []
+    for fold in range(folds):
+        rest, part = stratified_fold(labels, share, fold, seed=seed)
+        assert torch.cat([rest, part]).sort().values.tolist() == everything
+        for label in labels.unique():
+            members = int((labels == label).sum())
+            assert abs(int((labels[part] == label).sum()) - share * members) < 1
+        held_out += part.tolist()
+    assert len(held_out) == len(set(held_out))
+    if folds * share == pytest.approx(1):
+        assert sorted(held_out) == everything
+
+
+def test_a_part_that_does_not_exist_is_refused() -> None:
+    assert count_folds(0.0) == 0
+    for fold in (-1, 5):
+        with pytest.raises(ValueError, match=f"fold={fold}: a share of 0.2 has 5 parts"):
+            stratified_fold(torch.zeros(10), 0.2, fold, seed=0)
 
 
 @settings(deadline=None, max_examples=60)
