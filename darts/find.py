@@ -39,7 +39,8 @@ from darts.finding.budget import Stopwatch, budget_seconds
 from darts.finding.candidates import Networks
 from darts.finding.conclusion import Conclusion, benchmark_scores, total_costs, write_files
 from darts.finding.decisions import FILE, Decisions
-from darts.finding.gain import measure_gain
+from darts.finding.folds import choose_folds
+from darts.finding.gain import measure_gain, validation_interval
 from darts.finding.outlook import StageTimes, describe_times, outlook
 from darts.finding.refit import Chosen, refit
 from darts.finding.results import ranked
@@ -83,9 +84,10 @@ def find(config: FindConfig, invocation: Invocation) -> JsonObject:
     """
     begin = time.monotonic()
     facts, networks = make_networks(config)  # a problem of the data should leave no run behind
+    folds = choose_folds(next(iter(networks.values())), config.plan.folds)
     with RunDirectory(invocation.directory.resolve(), "find") as run:
         run.start_or_resume(config, invocation)
-        summary = run_stages(config, run, facts, networks, begin)
+        summary = run_stages(config, run, facts, networks, folds, begin)
     print_results(summary, run)
     return summary
 
@@ -95,11 +97,13 @@ def run_stages(
     run: RunDirectory,
     facts: DataFacts,
     networks: Mapping[str, Networks],
+    folds: int,
     begin: float,
 ) -> JsonObject:
     """Execute all stages that are not complete; return the summary.
 
-    The time since ``begin``, by ``time.monotonic``, counts as time of the run.
+    Each network is trained ``folds`` times, see ``darts.finding.folds``. The time since ``begin``,
+    by ``time.monotonic``, counts as time of the run.
 
     Raises:
         ConfigError, Interrupted: As ``find``.
@@ -121,6 +125,7 @@ def run_stages(
         trainer = Trainer(
             run.path, networks, metric, max_epochs(facts), config.plan.equal, pool, workers,
             console, interrupt, stopwatch, decisions, StageTimes(decisions, stopwatch),
+            folds=folds,
         )  # fmt: skip
         try:
             stages = Stages(config, facts, trainer)
@@ -143,7 +148,7 @@ def run_stages(
                 "name": config.name,
                 **conclusion.summary(),
                 **benchmark_scores(benchmark, conclusion),
-                "trainings": len(results),
+                "trainings": sum(len(result.summaries) for result in results),
                 "seconds": stopwatch.seconds,
                 **{f"seconds_{stage}": seconds for stage, seconds in stage_seconds.items()},
                 "outlook": outlook(
@@ -174,14 +179,10 @@ def choose(trainer: Trainer) -> Chosen:
     baseline = ranked([result for result in results if result.candidate.is_baseline], metric)[0]
     if best.candidate.is_baseline:
         return Chosen(best, best)
-    gain = measure_gain(
-        best.directory,
-        baseline.directory,
-        metric=trainer.metric[0],
-        split="valid",
-        level=CHOICE_LEVEL,
+    bounds = validation_interval(
+        best.directories, baseline.directories, metric=trainer.metric[0], level=CHOICE_LEVEL
     )
-    if gain.low is None or gain.low > 0:
+    if bounds is None or bounds[0] > 0:
         return Chosen(best, baseline)
     return Chosen(baseline, baseline, doubtful=best)
 

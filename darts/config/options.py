@@ -146,4 +146,7 @@ class FindPlanConfig:
     epochs: int | None = number(None, low=1, high=100_000)  # of the trainings in the final
     # Smallest share of the budget for the final.
     final_share: float | None = number(None, low=0, below=1)
+    # Trainings of each network, each with another part of the samples held out; null: 1, or up to 5
+    # if fewer than 200 samples are held out.
+    folds: int | None = number(None, low=1, high=20)
     refit: bool = True  # at the end, train on training and validation data if time is left

@@ -88,19 +88,22 @@ class RoundTime:
         max_epochs: Largest number of epochs of a training.
         overhead: Seconds of a training that do not depend on its epochs.
         workers: Number of trainings that run at the same time.
+        repeats: Number of equal trainings of each network. Costs are those of all of them.
     """
 
     seconds: float
     max_epochs: int
     overhead: float = 0.0
     workers: int = 1
+    repeats: int = 1
 
     def _left(self, count: int) -> float:
-        """Return the sum of the seconds that ``count`` trainings have after their start.
+        """Return the sum of the seconds that ``count`` networks have after their start.
 
         Three equal trainings on two workers take as long as four.
         """
-        return self.seconds * count / math.ceil(count / self.workers) - self.overhead * count
+        trainings = self.repeats * count
+        return (self.seconds / math.ceil(trainings / self.workers) - self.overhead) * trainings
 
     def divide(
         self, costs: Mapping[str, float], *, min_epochs: int = 1, equal: str = "time"
@@ -112,7 +115,7 @@ class RoundTime:
         the others.
 
         Args:
-            costs: Seconds per epoch by name of the training, the most important first.
+            costs: Seconds per epoch by name of the network, the most important first.
             min_epochs: Smallest useful number of epochs.
             equal: What all trainings have in common: "time" or "epochs".
         """

@@ -83,9 +83,14 @@ class Networks:
     _costs: dict[str, Costs] = field(default_factory=dict)
 
     def overrides(
-        self, genotype: str, *, setting: Setting = DEFAULT, epochs: int | None = None
+        self,
+        genotype: str,
+        *,
+        setting: Setting = DEFAULT,
+        epochs: int | None = None,
+        fold: int | None = None,
     ) -> tuple[str, ...]:
-        """Return the overrides of a retraining.
+        """Return the overrides of a retraining; ``fold`` is its ``validation_fold``.
 
         Overrides of the user take precedence over ``setting``. ``rules.settings`` therefore returns
         no setting that changes a key of the user.
@@ -96,6 +101,8 @@ class Networks:
             if not key.startswith("space.") or key.removeprefix("space.") in self._space_keys
         }
         chosen = [] if epochs is None else [f"epochs={epochs}"]
+        if fold is not None:
+            chosen.append(f"validation_fold={fold}")
         if self.metric is not None:
             chosen.append(f"metric={self.metric}")
         overrides = [

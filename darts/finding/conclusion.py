@@ -135,7 +135,7 @@ def benchmark_scores(benchmark: Benchmark | None, conclusion: Conclusion) -> Jso
 
 def total_costs(results: Sequence[Result], others: Sequence[JsonObject]) -> JsonObject:
     """Return joules and emissions of all runs."""
-    return sum_costs([*(result.summary for result in results), *others])
+    return sum_costs([*(summary for r in results for summary in r.summaries), *others])
 
 
 def _scores(split: str, summary: Mapping[str, object]) -> JsonObject:

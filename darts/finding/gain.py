@@ -6,7 +6,7 @@ the choice of the test samples, see ``darts.finding.resampling``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,21 +86,8 @@ def measure_gain(
         CheckpointError: If a checkpoint is damaged or its data set has changed.
         FileError: If the file of the validation samples is damaged.
     """
-    ranks = Ranks(device)
-    if ranks.size > 1:
-        raise ConfigError("the test split is scored in one process; start without torchrun")
     files = [find_checkpoint(str(reference)).resolve() for reference in (found, baseline)]
-    ours = theirs = _score(TrainedNetwork.load(str(files[0])), metric, ranks, split)
-    if files[0] != files[1]:
-        network = TrainedNetwork.load(str(files[1]))
-        # The order of sentences depends on the batch size.
-        theirs = _score(network, metric, ranks, split, batch_size=ours.batch_size)
-    same_task = (ours.task, ours.target_names) == (theirs.task, theirs.target_names)
-    if not same_task or not torch.equal(ours.targets, theirs.targets):
-        raise ConfigError(
-            f"{files[0]} and {files[1]} have different tasks or {split} data; compare retrainings "
-            "with the same dataset and task settings"
-        )
+    ours, theirs = _score_both(files, metric, split, device)
     sign = 1 if ours.higher_is_better else -1
     units = ours.metric.units(ours.results)
     bounds = paired_interval(
@@ -122,6 +109,37 @@ def measure_gain(
         samples=ours.samples,
         groups=len(units),
     )
+
+
+def validation_interval(
+    found: Sequence[Path], baseline: Sequence[Path], *, metric: str, level: float
+) -> tuple[float, float] | None:
+    """Return the interval of the improvement on the validation data of several trainings.
+
+    Args:
+        found, baseline: Run directories of the trainings of two networks. Both trainings of a pair
+            have the same samples held out, and no sample is held out twice.
+        metric: Name of the steering metric.
+        level: Confidence level of the interval.
+
+    Returns:
+        Both bounds, positive if the found network is better; None as for ``paired_interval``.
+
+    Raises:
+        ConfigError, CheckpointError, FileError: As ``measure_gain``.
+    """
+    pairs = []
+    for references in zip(found, baseline, strict=True):
+        files = [find_checkpoint(str(reference)).resolve() for reference in references]
+        pairs.append(_score_both(files, metric, "valid", "auto"))
+    ours = np.concatenate([pair[0].metric.units(pair[0].results) for pair in pairs])
+    theirs = np.concatenate([pair[0].metric.units(pair[1].results) for pair in pairs])
+    first = pairs[0][0]
+    bounds = paired_interval(ours, theirs, first.metric.value, level=level)
+    if bounds is None:
+        return None
+    low, high = bounds
+    return (low, high) if first.higher_is_better else (-high, -low)
 
 
 @dataclass(frozen=True)
@@ -148,6 +166,27 @@ class _Scores:
     targets: Tensor
     samples: int
     batch_size: int
+
+
+def _score_both(
+    files: Sequence[Path], metric: str, split: str, device: str
+) -> tuple[_Scores, _Scores]:
+    """Score two checkpoints on a split; the scores are the same object for the same file."""
+    ranks = Ranks(device)
+    if ranks.size > 1:
+        raise ConfigError("the test split is scored in one process; start without torchrun")
+    ours = theirs = _score(TrainedNetwork.load(str(files[0])), metric, ranks, split)
+    if files[0] != files[1]:
+        network = TrainedNetwork.load(str(files[1]))
+        # The order of sentences depends on the batch size.
+        theirs = _score(network, metric, ranks, split, batch_size=ours.batch_size)
+    same_task = (ours.task, ours.target_names) == (theirs.task, theirs.target_names)
+    if not same_task or not torch.equal(ours.targets, theirs.targets):
+        raise ConfigError(
+            f"{files[0]} and {files[1]} have different tasks or {split} data; compare retrainings "
+            "with the same dataset and task settings"
+        )
+    return ours, theirs
 
 
 def _score(

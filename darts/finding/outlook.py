@@ -64,7 +64,8 @@ def outlook(
             "The final had time for the longest useful training. A longer budget would compare "
             f"more networks{more}."
         )
-    needed = sum(max_epochs * result.seconds_per_epoch for result in final)
+    trainings = [result for result in final for _ in result.summaries]
+    needed = sum(max_epochs * result.seconds_per_epoch for result in trainings)
     longest = max((max_epochs * result.seconds_per_epoch for result in final), default=0.0)
     budget = max(needed / max(workers, 1), longest) / share / MARGIN
     return (

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 
 from darts.finding.budget import RUN_OVERHEAD
 from darts.finding.candidates import Candidate
+from darts.finding.folds import last_score
 from darts.finding.results import Result
 from darts.finding.rounds import Trainer
-from darts.reading import FileError
 from darts.recipes.rules import Setting, Values
 from darts.tracking import format_duration
 from darts.tracking.formats import is_fraction
-from darts.tracking.metrics import read_metrics
 
 KEYS: Values = {"validation": 0, "selection": "last"}
 """Settings of a training without validation data."""
@@ -80,7 +79,8 @@ def refit(trainer: Trainer, chosen: Chosen) -> Chosen:
     left = format_duration(trainer.stopwatch.left)
     trainer.console.info(f"refit: training with the validation data, {left} left")
     entries = [(_without_validation(r.candidate), lengths[run]) for run, r in by_run.items()]
-    trained = {result.candidate.name: result for result in trainer.train_candidates(entries)}
+    results = trainer.train_candidates(entries, folds=1)
+    trained = {result.candidate.name: result for result in results}
     if len(trained) < len(entries):
         return chosen
     return dataclasses.replace(
@@ -118,7 +118,7 @@ def refit_reserve(trainer: Trainer, candidate: Candidate, networks: int) -> floa
     if longest <= RESERVE * left:
         return longest
     # Durations of the final and of the refit, relative to one training of the final.
-    final = math.ceil(networks / workers)
+    final = math.ceil(networks * trainer.folds / workers)
     repeated = math.ceil(REPEATED / workers) / (1 - share)
     seconds = left / (final + repeated)
     return seconds * repeated if seconds >= USEFUL_EPOCHS * per_epoch else 0.0
@@ -140,7 +140,8 @@ def _held_out_share(trainer: Trainer, candidate: Candidate) -> float:
 
 
 def _held_out_samples(trainer: Trainer, candidate: Candidate) -> int:
-    return len(trainer.networks[candidate.family].data.subsets["valid"])
+    """Return on how many held-out samples a score is based."""
+    return trainer.folds * len(trainer.networks[candidate.family].data.subsets["valid"])
 
 
 def repeated_epochs(result: Result, metric: str, samples: int) -> int:
@@ -167,16 +168,6 @@ def repeated_epochs(result: Result, metric: str, samples: int) -> int:
         if result.score - last <= error:
             return result.epochs
     return max(epochs, math.ceil(result.epochs / 2))
-
-
-def last_score(result: Result, metric: str) -> float | None:
-    """Return the validation score of the last epoch; None if it cannot be read."""
-    try:
-        rows = read_metrics(result.directory / "metrics.jsonl")
-    except (OSError, FileError):
-        return None
-    scores = [row[f"valid_{metric}"] for row in rows if f"valid_{metric}" in row]
-    return float(scores[-1]) if scores and isinstance(scores[-1], int | float) else None
 
 
 def _without_validation(candidate: Candidate) -> Candidate:

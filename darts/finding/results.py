@@ -10,21 +10,36 @@ from pathlib import Path
 from darts.finding.candidates import Candidate
 from darts.reading import FileError, JsonObject
 from darts.tasks.metrics import Metric
+from darts.tracking.ledger import sum_costs
 from darts.tracking.metrics import read_metrics
 
 
 @dataclass(frozen=True)
+class FoldTraining:
+    """A complete training of a candidate with one of the parts of the samples held out.
+
+    Attributes:
+        directory: Run directory.
+        summary: Content of its ``summary.json``.
+    """
+
+    directory: Path
+    summary: JsonObject
+
+
+@dataclass(frozen=True)
 class Result:
-    """A complete training of a candidate.
+    """A complete training of a candidate, or one for each part of the samples that is held out.
 
     Attributes:
         candidate: The candidate.
         epochs: Length of the training.
         directory: Run directory of the training with the final weights.
-        summary: Content of its ``summary.json``.
+        summary: Content of its ``summary.json``; with several parts, scores and seconds are means.
         score: Steering metric on validation data; nan for a training without validation data.
         refit_epochs: Length of the repeated training on training and validation data, if there is
             one; ``directory`` is then its directory.
+        folds: The trainings, if there are several.
     """
 
     candidate: Candidate
@@ -33,11 +48,12 @@ class Result:
     summary: JsonObject
     score: float
     refit_epochs: int | None = None
+    folds: tuple[FoldTraining, ...] = ()
 
     @property
     def run(self) -> str:
         """Name of the training."""
-        return f"{self.candidate.name}.{self.candidate.setting.name}.{self.epochs}"
+        return run_name(self.candidate, self.epochs)
 
     @property
     def loss(self) -> float:
@@ -47,12 +63,21 @@ class Result:
 
     @property
     def seconds_per_epoch(self) -> float:
-        """Wall-clock seconds per epoch, including the start of the run."""
+        """Wall-clock seconds per epoch of one training, including the start of the run."""
         return float(self.summary["seconds"]) / self.epochs
+
+    @property
+    def directories(self) -> list[Path]:
+        """The run directories of all trainings."""
+        return [fold.directory for fold in self.folds] or [self.directory]
+
+    @property
+    def summaries(self) -> list[JsonObject]:
+        """The summaries of all trainings."""
+        return [fold.summary for fold in self.folds] or [self.summary]
 
     def row(self, metric: str) -> dict[str, object]:
         """Return the row of the training in ``candidates.csv``."""
-        names = ("parameters", "macs", "seconds", "joules")
         return {
             "candidate": self.candidate.name,
             "origin": self.candidate.origin,
@@ -61,10 +86,18 @@ class Result:
             "epochs": self.epochs,
             f"valid_{metric}": _finite(self.score),
             "valid_loss": _finite(self.loss),
-            **{name: self.summary.get(name) for name in names},
+            **{name: self.summary.get(name) for name in ("parameters", "macs")},
+            "seconds": sum(float(summary["seconds"]) for summary in self.summaries),
+            "joules": sum_costs(self.summaries)["joules"],
+            "trainings": len(self.summaries),
             "directory": self.directory.name,
             "genotype": self.candidate.genotype,
         }
+
+
+def run_name(candidate: Candidate, epochs: int) -> str:
+    """Return the name of a training."""
+    return f"{candidate.name}.{candidate.setting.name}.{epochs}"
 
 
 def costs_of_a_failed_run(directory: Path) -> list[JsonObject]:

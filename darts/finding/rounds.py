@@ -12,8 +12,9 @@ from darts.config import ConfigError
 from darts.finding.budget import RUN_OVERHEAD, RoundTime, Stopwatch
 from darts.finding.candidates import Candidate, Networks
 from darts.finding.decisions import Decisions
+from darts.finding.folds import combine
 from darts.finding.outlook import StageTimes
-from darts.finding.results import Result, costs_of_a_failed_run, ranked
+from darts.finding.results import FoldTraining, Result, costs_of_a_failed_run, ranked, run_name
 from darts.finding.run_pool import Job, Outcome, RunPool
 from darts.finding.speed import measure_seconds_per_epoch
 from darts.reading import JsonObject
@@ -56,6 +57,8 @@ class Trainer:
         times: Records when the stages begin.
         results: All complete trainings so far by name of the run.
         other_costs: Costs of all complete searches so far, and of the runs that failed.
+        folds: Number of trainings of each candidate, each with another part of the samples held
+            out; with 1, a random part is held out.
     """
 
     directory: Path
@@ -72,6 +75,7 @@ class Trainer:
     times: StageTimes
     results: dict[str, Result] = field(default_factory=dict)
     other_costs: list[JsonObject] = field(default_factory=list)
+    folds: int = 1
     _speeds: dict[tuple[str, str], float] = field(default_factory=dict)
     _shown: float = 0.0
     _problem: str = ""
@@ -108,10 +112,12 @@ class Trainer:
             workers = max(self.workers, 1)
             costs: dict[str, float] = {}
             for run, candidate in by_run.items():
-                bound = self._lower_bound(candidate)
+                bound = self.folds * self._lower_bound(candidate)
                 is_hopeless = len(costs) > 0 and MIN_EPOCHS * bound > seconds * workers
-                costs[run] = bound if is_hopeless else self.seconds_per_epoch(candidate)
-            time = RoundTime(seconds, self.max_epochs, RUN_OVERHEAD, workers)
+                if not is_hopeless:
+                    bound = self.folds * self.seconds_per_epoch(candidate)
+                costs[run] = bound
+            time = RoundTime(seconds, self.max_epochs, RUN_OVERHEAD, workers, self.folds)
             return time.divide(costs, min_epochs=MIN_EPOCHS, equal=self.equal)
 
         lengths = self.decisions.decide(f"epochs.{name}", dict[str, int], choose)
@@ -132,22 +138,38 @@ class Trainer:
             raise ConfigError(f"all trainings of the round {name} failed: {self._problem}")
         return ranked(results, self.metric[1])
 
-    def train_candidates(self, entries: Sequence[tuple[Candidate, int]]) -> list[Result]:
+    def train_candidates(
+        self, entries: Sequence[tuple[Candidate, int]], *, folds: int | None = None
+    ) -> list[Result]:
         """Train each candidate for a number of epochs; return the results of those that succeed.
+
+        Args:
+            entries: Candidates and numbers of epochs.
+            folds: Number of trainings of each candidate; None for ``folds`` of the trainer.
 
         Raises:
             Stopped: If the user interrupts them.
         """
-        by_run = {f"{c.name}.{c.setting.name}.{epochs}": (c, epochs) for c, epochs in entries}
-        outcomes = self.train([self._job(run, *entry) for run, entry in by_run.items()])
+        count = self.folds if folds is None else folds
+        parts: Sequence[int | None] = range(count) if count > 1 else [None]
+        by_run = {run_name(*entry): entry for entry in entries}
+        jobs = {run: [self._job(*entry, part) for part in parts] for run, entry in by_run.items()}
+        outcomes = self.train([job for own in jobs.values() for job in own])
         self._problem = next(
             (o.problem for o in outcomes.values() if o.problem), "none was started"
         )
-        return [
-            self._record(run, *by_run[run], outcome.summary)
-            for run, outcome in outcomes.items()
-            if outcome.summary is not None
-        ]
+        results = []
+        for run, own in jobs.items():
+            trainings = [
+                FoldTraining(job.directory, summary)
+                for job in own
+                if (summary := outcomes[job.name].summary) is not None
+            ]
+            if len(trainings) == len(own):
+                results.append(self._record(*by_run[run], trainings))
+            else:
+                self.other_costs += [training.summary for training in trainings]
+        return results
 
     def train(self, jobs: Sequence[Job]) -> dict[str, Outcome]:
         """Execute runs; return their outcomes by name.
@@ -236,9 +258,12 @@ class Trainer:
             )
         return self._speeds[key]
 
-    def _job(self, run: str, candidate: Candidate, epochs: int) -> Job:
+    def _job(self, candidate: Candidate, epochs: int, part: int | None) -> Job:
         networks = self.networks[candidate.family]
-        overrides = networks.overrides(candidate.genotype, setting=candidate.setting, epochs=epochs)
+        overrides = networks.overrides(
+            candidate.genotype, setting=candidate.setting, epochs=epochs, fold=part
+        )
+        run = run_name(candidate, epochs) + ("" if part is None else f".fold{part}")
         return Job(run, "retrain", self.directory / "runs" / run, overrides)
 
     def _report(self, job: Job, outcome: Outcome) -> None:
@@ -246,16 +271,27 @@ class Trainer:
         key = f"valid_{self.metric[0]}"
         if outcome.summary is None:
             self.console.warn(f"{job.name}: {outcome.problem}")
-        elif key in outcome.summary:
+        elif key in outcome.summary and self.folds == 1:
             value = format_value(key, outcome.summary[key])
             seconds = format_duration(float(outcome.summary["seconds"]))
             self.console.info(f"{job.name}: {key} {value} {seconds}")
 
-    def _record(self, run: str, candidate: Candidate, epochs: int, summary: JsonObject) -> Result:
-        score = summary.get(f"valid_{self.metric[0]}")
-        value = float(score) if isinstance(score, int | float) else math.nan
-        result = Result(candidate, epochs, self.directory / "runs" / run, summary, value)
-        self.results[run] = result
+    def _record(
+        self, candidate: Candidate, epochs: int, trainings: Sequence[FoldTraining]
+    ) -> Result:
+        """Save and return the result of the trainings of a candidate."""
+        name = f"valid_{self.metric[0]}"
+        if len(trainings) > 1:
+            selection = self.networks[candidate.family].config.selection
+            result = combine(candidate, epochs, trainings, self.metric, selection=selection)
+            score = format_value(name, result.score)
+            self.console.info(f"{result.run}: {name} {score}, mean of {len(trainings)} trainings")
+        else:
+            (training,) = trainings
+            known = training.summary.get(name)
+            value = float(known) if isinstance(known, int | float) else math.nan
+            result = Result(candidate, epochs, training.directory, training.summary, value)
+        self.results[result.run] = result
         return result
 
 

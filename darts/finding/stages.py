@@ -25,6 +25,9 @@ from darts.recipes.rules import DEFAULT, Setting, refinements, settings
 SHARES = {"baselines": 0.15, "proposals": 0.15, "race": 0.15, "settings": 0.15}
 """Shares of the budget for the stages before the final."""
 
+MOST_BASELINES = 0.4
+"""Largest share of the budget for the baselines, if each of them trains several times."""
+
 FINAL_SHARES = (0.35, 0.75)
 """Smallest and largest share of the budget that the other stages leave to the final."""
 
@@ -95,12 +98,14 @@ class Stages:
         """Return new architectures in the family of the best baseline that its space can vary.
 
         A space can vary a baseline if it contains neighbors of its architecture. If time is short
-        and the user has not set ``plan.proposals``, the list is empty in two cases:
+        and the user has not set ``plan.proposals``, the list is empty in three cases:
 
         * The space of the best of all baselines cannot vary it. An LSTM or a bag of words that
           beats all transformers will probably also beat the transformers that a search proposes.
         * The final has time for the best baseline on larger images. They are worth more than
           proposals that there is no time to compare.
+        * Each network trains several times because few samples are held out. The time is better
+          spent on a reliable choice among the baselines.
         """
         trainer, best = self.trainer, baselines[0].candidate
         leader = next((r.candidate for r in baselines if self._can_vary(r.candidate)), best)
@@ -111,6 +116,12 @@ class Stages:
             return []
         if self.config.plan.proposals is None and self._is_short() and self._larger_images(best):
             trainer.console.info("no proposals: time is short; larger images are tried instead")
+            self.skipped.append("proposals")
+            return []
+        if self.config.plan.proposals is None and trainer.folds > 1 and self._is_short():
+            trainer.console.info(
+                f"no proposals: time is short, and each network trains {trainer.folds} times"
+            )
             self.skipped.append("proposals")
             return []
         proposer = Proposer(
@@ -184,7 +195,8 @@ class Stages:
             return self.trainer.max_epochs
 
         def choose() -> int:
-            seconds = self._seconds("settings") * max(self.trainer.workers, 1) / count
+            trainings = count * self.trainer.folds
+            seconds = self._seconds("settings") * max(self.trainer.workers, 1) / trainings
             return int(seconds / self.trainer.seconds_per_epoch(leader))
 
         return self.trainer.decisions.decide("setting_epochs", int, choose)
@@ -269,7 +281,7 @@ class Stages:
         }
 
         def choose() -> str:
-            seconds = trainer.stopwatch.left * min(max(trainer.workers, 1) / 2, 1)
+            seconds = trainer.stopwatch.left * min(max(trainer.workers, 1) / 2, 1) / trainer.folds
             for name, candidate in larger.items():
                 if LARGE_EPOCHS * trainer.seconds_per_epoch(candidate) <= seconds:
                     return name
@@ -288,6 +300,8 @@ class Stages:
         stopwatch = self.trainer.stopwatch
         left = stopwatch.left - self._final_share() * stopwatch.total
         share = SHARES[stage]
+        if stage == "baselines":
+            share = min(share * self.trainer.folds, MOST_BASELINES)
         if stage == "race" and not self.config.plan.settings:
             share += SHARES["settings"]
         return max(min(share * stopwatch.total, left), 0.0)
@@ -323,7 +337,8 @@ class Stages:
 
         def choose() -> float:
             leader = ranked(trainer.results.values(), trainer.metric[1])[0]
-            needed = 2 * FINAL_EPOCH_SHARE * trainer.max_epochs * leader.seconds_per_epoch
+            training = FINAL_EPOCH_SHARE * trainer.max_epochs * leader.seconds_per_epoch
+            needed = 2 * trainer.folds * training
             share = needed / max(trainer.workers, 1) / trainer.stopwatch.total
             return min(max(share, FINAL_SHARES[0]), FINAL_SHARES[1])
 
@@ -341,6 +356,7 @@ class Stages:
         def count() -> int:
             seconds = self._seconds("race") / 2 * max(self.trainer.workers, 1)
             training = MIN_EPOCHS * leader.seconds_per_epoch + RUN_OVERHEAD
-            return int(min(max(seconds / training, 2), MAX_PROPOSALS))
+            count = seconds / training / self.trainer.folds
+            return int(min(max(count, 2), MAX_PROPOSALS))
 
         return self.trainer.decisions.decide("proposals", int, count)

@@ -36,7 +36,13 @@ PLAN = (
 """A plan without decisions that depend on time."""
 
 TINY = ("dataset=synthetic", "dataset.samples=96", "dataset.size=8", "space=mlp", *PLAN)
-TINY += ("space.widths=[8,16]", "space.cells=1", "plan.settings=false", "device=cpu")
+TINY += (
+    "plan.folds=1",
+    "space.widths=[8,16]",
+    "space.cells=1",
+    "plan.settings=false",
+    "device=cpu",
+)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +66,9 @@ def rows_of(directory: Path) -> list[dict[str, str]]:
 def found(commands: Any, wine: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A complete run on a table with nothing but data and plan."""
     folder = tmp_path_factory.mktemp("find") / "run"
-    return commands.run("find", folder, "dataset=csv", f"dataset.root={wine}", *PLAN, "seed=1")
+    return commands.run(
+        "find", folder, "dataset=csv", f"dataset.root={wine}", *PLAN, "plan.folds=2", "seed=1"
+    )
 
 
 def test_the_run_directory_holds_the_network_and_what_it_gained(found: Any) -> None:
@@ -86,7 +94,10 @@ def test_all_stages_train_their_candidates(found: Any) -> None:
     assert {"default", "lr_high", "lr_low", "dropout_low"} <= {row["setting"] for row in rows}
     refitted = {row["directory"] for row in rows if row["setting"].endswith("-refit")}
     assert {row["epochs"] for row in rows if row["directory"] not in refitted} == {"1", "3"}
-    assert found.json("summary.json")["trainings"] == len(rows)
+    trainings = {row["directory"]: int(row["trainings"]) for row in rows}
+    assert {trainings[name] for name in refitted} == {1}
+    assert {n for name, n in trainings.items() if name not in refitted} == {2}  # plan.folds
+    assert found.json("summary.json")["trainings"] == sum(trainings.values())
     final = [row for row in rows if row["epochs"] == "3"]
     assert "baseline" in {row["origin"] for row in final}  # it competes until the end
     for row in rows:
@@ -188,6 +199,30 @@ def test_no_training_uses_validation_data_if_the_user_forbids_it(
     assert "refit_epochs" not in run.json("summary.json")
 
 
+def test_a_score_is_the_best_mean_over_disjoint_parts_of_the_samples(found: Any) -> None:
+    for row in rows_of(found.directory):
+        if row["setting"].endswith("-refit"):
+            continue
+        first = found.directory / "runs" / row["directory"]
+        runs = [first, first.with_name(first.name.replace(".fold0", ".fold1"))]
+        curves, held_out = [], []
+        for run in runs:
+            lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+            curves.append([line["valid_accuracy"] for line in lines])
+            with np.load(run / "split.npz") as split:
+                assert not set(split["train"]) & set(split["valid"])
+                held_out.append(set(split["valid"]))
+        assert not held_out[0] & held_out[1]
+        assert float(row["valid_accuracy"]) == pytest.approx(np.mean(curves, axis=0).max())
+
+
+def test_few_samples_are_held_out_in_turn(commands: Any, wine: Path, tmp_path: Path) -> None:
+    words = ("dataset=csv", f"dataset.root={wine}", *PLAN, "plan.short_epochs=1", "plan.epochs=1")
+    words += ("plan.proposals=0", "plan.settings=false", "space=mlp", "limit.macs=500")
+    rows = rows_of(commands.run("find", tmp_path / "run", *words).directory)
+    assert {row["trainings"] for row in rows if not row["setting"].endswith("-refit")} == {"5"}
+
+
 def test_no_test_sample_is_scored_before_the_end(found: Any) -> None:
     files = list(found.directory.glob("runs/*/summary.json"))
     assert files
@@ -224,6 +259,10 @@ def test_missing_data_leaves_no_run_behind(commands: Any, tmp_path: Path) -> Non
         (("benchmark.table=x.csv",), "benchmark.table=x.csv: a table covers one space"),
         (("validation=0",), "validation=0: darts.find chooses by validation scores"),
         (("budget.minutes=0",), "budget.minutes=0"),
+        (
+            ("dataset=synthetic", "space=mlp", "plan.folds=11"),
+            "plan.folds=11: validation=0.2 gives at most 5",
+        ),
         (("dataset=ptb",), "task"),
         (("workers=-1",), "workers=-1"),
     ],

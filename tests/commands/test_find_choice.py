@@ -10,7 +10,6 @@ import pytest
 
 from darts import find
 from darts.finding.candidates import Candidate
-from darts.finding.gain import Gain
 from darts.finding.results import Result
 from darts.tasks.metrics import CLASSIFICATION_METRICS
 
@@ -39,11 +38,11 @@ def test_a_found_network_must_be_better_than_by_chance(
 ) -> None:
     asked: list[Any] = []
 
-    def gain(*runs: Path, **options: Any) -> Gain:
-        asked.append((runs, options["split"], options["metric"]))
-        return Gain("accuracy", {}, {}, 0.1, low, None if low is None else 0.2, 50, 50)
+    def interval(*runs: list[Path], **options: Any) -> tuple[float, float] | None:
+        asked.append((runs, options["metric"]))
+        return None if low is None else (low, 0.2)
 
-    monkeypatch.setattr(find, "measure_gain", gain)
+    monkeypatch.setattr(find, "validation_interval", interval)
     baselines = [result("baseline0", 0.6), result("baseline1", 0.8)]
     # The training of the final is worse than a shorter one of an earlier stage.
     final = [result("found in the final", found - 0.3), result("baseline2", 0.5)]
@@ -56,6 +55,6 @@ def test_a_found_network_must_be_better_than_by_chance(
     assert chosen.baseline.candidate.name == "baseline1"
     assert (chosen.doubtful and chosen.doubtful.candidate.name) == doubtful
     if found > 0.8:
-        assert asked == [((Path("found"), Path("baseline1")), "valid", "accuracy")]
+        assert asked == [(([Path("found")], [Path("baseline1")]), "accuracy")]
     else:
         assert asked == []

@@ -68,6 +68,21 @@ def test_the_last_training_ends_in_time(workers: int, count: int, epochs: int) -
     assert time.divide(costs) == time.divide(costs, equal="epochs") == dict.fromkeys(costs, epochs)
 
 
+@pytest.mark.parametrize(
+    ("workers", "repeats", "count", "epochs"), [(1, 5, 2, 6), (2, 5, 1, 20), (2, 5, 2, 12)]
+)
+def test_all_trainings_of_each_network_end_in_time(
+    workers: int, repeats: int, count: int, epochs: int
+) -> None:
+    """A training has 1 second per epoch; 5 trainings on 2 workers take as long as 6."""
+    costs = {f"net{number}": float(repeats) for number in range(count)}
+    time = RoundTime(60, max_epochs=1000, workers=workers, repeats=repeats)
+    assert time.divide(costs) == time.divide(costs, equal="epochs") == dict.fromkeys(costs, epochs)
+    trainings = repeats * count
+    time = RoundTime(60 + trainings, 1000, overhead=1, workers=1, repeats=repeats)
+    assert time.divide(costs) == RoundTime(60, 1000, repeats=repeats).divide(costs)
+
+
 def test_no_time_leaves_one_epoch() -> None:
     assert RoundTime(0, max_epochs=100).divide({"a": 1.0, "b": 1.0}, min_epochs=3) == {"a": 1}
 

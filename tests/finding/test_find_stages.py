@@ -45,6 +45,7 @@ class FakeTrainer:
     metric: Any = ("accuracy", CLASSIFICATION_METRICS["accuracy"])
     stopwatch: Any = field(default_factory=lambda: SimpleNamespace(left=1000.0, total=1000.0))
     workers: int = 1
+    folds: int = 1
     max_epochs: int = 100
     directory: Path = Path()
     train: Any = None
@@ -129,6 +130,40 @@ def test_variants_of_the_best_baseline_are_proposed(
     baselines = trainer.add(result(candidate("a-1"), 0.8), result(candidate("b-1"), 0.7))
     assert [c.name for c in make(trainer).propose(baselines)] == ["a-new"]
     assert leaders == ["a-1"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "folds", "overrides", "proposes"),
+    [
+        (2.0, 1, (), True),
+        (2.0, 5, (), True),  # 5 trainings of 30 epochs for both finalists: 600 of 1,000 seconds
+        (3.0, 1, (), True),
+        (3.0, 5, (), False),
+        (3.0, 5, ("plan.proposals=2",), True),
+    ],
+)
+def test_with_several_trainings_per_network_a_short_time_belongs_to_the_baselines(
+    trainer: FakeTrainer,
+    leaders: list[str],
+    seconds: float,
+    folds: int,
+    overrides: tuple[str, ...],
+    proposes: bool,
+) -> None:
+    trainer.folds = folds
+    baselines = trainer.add(result(candidate("a-1"), 0.8, seconds))
+    assert bool(make(trainer, *overrides).propose(baselines)) == bool(leaders) == proposes
+    assert bool(trainer.messages) != proposes
+
+
+@pytest.mark.parametrize(("folds", "seconds"), [(1, 150), (2, 300), (5, 400)])
+def test_baselines_that_train_several_times_get_more_time(
+    trainer: FakeTrainer, folds: int, seconds: float
+) -> None:
+    trainer.folds = folds
+    trainer.families = {"a": Family("a", "space of a", {}, {"1": "genotype"})}
+    make(trainer).train_baselines()
+    assert [entry[2] for entry in trainer.rounds] == [pytest.approx(seconds)]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 
 from darts import evaluate, retrain
 from darts.config import ConfigError, launch
-from darts.finding.gain import Gain, measure_gain
+from darts.finding.gain import Gain, measure_gain, validation_interval
 from darts.tasks import TASKS
 
 FAST = ("tracking.tensorboard=false", "tracking.figures=false", "evaluate_test=false", "epochs=1")
@@ -100,6 +100,36 @@ def test_validation_data_and_another_level(runs: tuple[Path, Path], tmp_path: Pa
     assert gain.low is not None
     assert narrow.low is not None
     assert gain.low < narrow.low < gain.difference
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "loss"])
+def test_the_interval_of_several_trainings_pools_their_samples(metric: str, tmp_path: Path) -> None:
+    folds = range(3)
+    wide, narrow = (
+        [
+            trained(
+                tmp_path / f"{units}-{fold}", *MLP, mlp(units), *options, "validation=0.3",
+                f"validation_fold={fold}", "seed=1",
+            )
+            for fold in folds
+        ]
+        for units, options in ((64, ["epochs=8", "optimizer.lr=0.05"]), (4, ["epochs=1"]))
+    )  # fmt: skip
+    samples = np.concatenate([np.load(run / "split.npz")["valid"] for run in wide])
+    assert len(samples) == len(set(samples)) > 50
+    bounds = validation_interval(wide, narrow, metric=metric, level=0.9)
+    assert bounds is not None
+    gains = [
+        measure_gain(*pair, metric=metric, split="valid", device="cpu").difference
+        for pair in zip(wide, narrow, strict=True)
+    ]
+    assert 0 < bounds[0] < np.mean(gains) < bounds[1]
+    single = validation_interval(wide[:1], narrow[:1], metric=metric, level=0.9)
+    assert single is not None
+    assert bounds[1] - bounds[0] < single[1] - single[0]  # three times as many samples
+    swapped = validation_interval(narrow, wide, metric=metric, level=0.9)
+    assert swapped is not None
+    assert (-swapped[1], -swapped[0]) == pytest.approx(bounds, rel=0.2)
 
 
 def test_the_same_run_has_a_difference_of_zero(runs: tuple[Path, Path]) -> None:

@@ -32,9 +32,9 @@ class FakeTrainer:
 
     def __init__(
         self, folder: Path, left: float, held_out: int = 25, user: tuple[str, ...] = (),
-        workers: int = 1, failing: tuple[str, ...] = (), max_epochs: int = 30,
+        workers: int = 1, failing: tuple[str, ...] = (), max_epochs: int = 30, folds: int = 1,
     ) -> None:  # fmt: skip
-        self.max_epochs = max_epochs
+        self.max_epochs, self.folds = max_epochs, folds
         subsets = {"train": torch.arange(100 - held_out), "valid": torch.arange(held_out)}
         if not held_out:
             del subsets["valid"]
@@ -50,7 +50,8 @@ class FakeTrainer:
     def seconds_per_epoch(self, candidate: Candidate) -> float:
         return 2.0
 
-    def train_candidates(self, entries: list[tuple[Candidate, int]]) -> list[Result]:
+    def train_candidates(self, entries: list[tuple[Candidate, int]], *, folds: int) -> list[Result]:
+        assert folds == 1  # no samples are held out
         self.entries += entries
         return [
             Result(c, n, Path(f"{c.name}-again"), {}, float("nan"))
@@ -103,6 +104,11 @@ def test_a_last_epoch_that_is_as_good_by_a_standard_error_keeps_the_length(
             3,
             300 * 4 / 10,
         ),  # twice one after the other, and 4 / 3
+        (
+            {"left": 900, "max_epochs": 300, "workers": 2, "folds": 5},
+            3,
+            900 * 4 / 28,
+        ),  # 15 trainings on 2 workers, and 4 / 3
         ({"left": 270, "max_epochs": 300}, 2, 0),  # 29 epochs for each
         ({"left": 200}, 2, 0),  # more than 30 % of the time
         ({"left": 300, "held_out": 0}, 2, 0),
