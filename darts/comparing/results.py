@@ -39,7 +39,7 @@ class NetworkResult:
     directory: str  # run directory, relative to that of the comparison
 
     def as_row(self, metric: str) -> dict[str, object]:
-        """Return a row of ``rows.csv``, in which ``metric`` replaces "score" in the names."""
+        """Return a row of ``rows.csv``; ``metric`` replaces "score" in the names of columns."""
         row: dict[str, object] = {}
         for key, value in vars(self).items():
             if key == "search_cost":
@@ -118,7 +118,8 @@ class ComparisonResults:
     def cost_ratio(self, name: str) -> float | None:
         """Return the cost of a baseline's searches divided by that of the method's searches.
 
-        None if their joules have no common source or those of the method are 0.
+        It is 0 for the baseline ``random``, which draws an architecture and costs nothing. None if
+        the joules have no common source or those of the method are 0.
         """
         if name == RANDOM:
             return 0.0
@@ -138,7 +139,10 @@ class ComparisonResults:
         return f"{100 * value:.2f} points" if is_fraction(self.score) else f"{value:.4g}"
 
     def verdicts(self) -> list[str]:
-        """Return the verdict on each baseline, with a remark if its cost was not equal."""
+        """Return the verdict on each baseline, with a remark if its cost was unequal or is unknown.
+
+        There is no remark on ``random``, which costs nothing.
+        """
         return [
             verdict(comparison, self.format_difference) + self._cost_remark(comparison.baseline)
             for comparison in self.comparisons

@@ -28,7 +28,7 @@ from darts.reading import FileError
 _FSDD_NAME = re.compile(r"(\d)_([^_]+)_(\d+)\.wav", re.IGNORECASE)
 _FSDD_TEST = 5  # recordings 0 to 4 of each digit and speaker are the test split
 _CHUNK = 256  # recordings whose spectrograms are computed together
-_CHUNK_SAMPLES = 2**26  # samples after which a chunk ends earlier: 256 MiB
+_CHUNK_SAMPLES = 2**26  # a chunk also ends after this many values of waveforms: 256 MiB
 
 
 @dataclass
@@ -45,10 +45,11 @@ class AudioFolderOptions(HoldOutOptions, Spectrogram):
 
 
 def load_fsdd(request: Request[FsddOptions]) -> Source:
-    """Load the Free Spoken Digit Dataset: ten English digits, six speakers, 50 recordings of each.
+    """Load the Free Spoken Digit Dataset: six speakers, 50 recordings of each digit by each.
 
     The published test split has recordings 0 to 4 of each speaker and digit. With the option
-    ``test_speakers`` it has all recordings of these speakers, and the training split has none.
+    ``test_speakers``, the test split instead has all recordings of these speakers, and the training
+    split has none of them.
 
     Raises:
         ValueError: If recordings are missing or damaged, or a speaker is unknown.
@@ -93,9 +94,9 @@ def load_fsdd(request: Request[FsddOptions]) -> Source:
 
 
 def load_audiofolder(request: Request[AudioFolderOptions]) -> Source:
-    """Load WAV files in class folders, at any depth.
+    """Load WAV files in class folders; a class folder may have folders of its own.
 
-    The splits are ``root/train/<class>/*.wav``, an optional ``root/valid`` and an optional
+    The splits are ``root/train/<class>/**/*.wav``, an optional ``root/valid`` and an optional
     ``root/test``. Without a ``train`` folder the class folders are in the root. Without a test
     folder a stratified share of the training files is the test split; it depends on the options
     ``test_share`` and ``split_seed`` alone.
@@ -139,7 +140,10 @@ def spectrograms(paths: Sequence[str | Path], transform: Spectrogram) -> Tensor:
 def _chunks(
     paths: Sequence[str | Path], transform: Spectrogram
 ) -> Iterator[dict[int, dict[int, Tensor]]]:
-    """Yield chunks of recordings of equal duration: by sample rate, then by index of the file."""
+    """Yield chunks of recordings, cropped or padded to one duration.
+
+    A chunk has the waveforms of a sample rate by the index of the file.
+    """
     waves: dict[int, dict[int, Tensor]] = {}
     files, total = 0, 0
     for row, path in enumerate(paths):
@@ -165,7 +169,7 @@ def _check_rate(path: str | Path, rate: int, wanted: int) -> None:
 
 def _source(name: str, classes: tuple[str, ...], splits: Mapping[str, MemoryImages]) -> Source:
     decibels = splits["train"].pixels.double()
-    # Silent recordings have deviation 0; at least one decibel keeps their normalization finite.
+    # If all training recordings are silent, the deviation is 0. One decibel keeps the scale finite.
     statistics = (decibels.mean().item(),), (max(decibels.std(correction=0).item(), 1.0),)
     return memory_source(
         name,

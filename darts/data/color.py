@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_RESOLUTION = 2**31  # draws are integers, so that one copy moves them with all other draws
+_RESOLUTION = (
+    2**31
+)  # draws are integers, like the sample indices, in one tensor with which they are copied
 _ORDERS = torch.tensor(list(itertools.permutations(range(4))))  # (24, 4)
 _GRAY = (0.2989, 0.587, 0.114)  # shares of red, green and blue in the brightness, ITU-R 601
 
@@ -24,7 +26,8 @@ class ColorJitter:
     """Random brightness, contrast, saturation and hue, in random order.
 
     Attributes:
-        brightness, contrast, saturation: Each factor is drawn from ``[max(0, 1 - x), 1 + x]``.
+        brightness, contrast, saturation: For an attribute x, the factor is drawn from
+            ``[max(0, 1 - x), 1 + x]``.
         hue: The hue turns by a share of the circle, which is drawn from ``[-hue, hue]``.
 
     Raises:
@@ -57,10 +60,14 @@ class ColorJitter:
         return cls(*values)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Return the draws of B = ``count`` images, (5, B) int64: four amounts and the order."""
-        amounts = torch.randint(_RESOLUTION, (4, count), generator=generator)
+        """Return the draws of B = ``count`` images, (5, B) int64.
+
+        The first four rows are uniform integers, from which ``factors`` computes the factors and
+        the turn; the last row is the index of the order.
+        """
+        uniform = torch.randint(_RESOLUTION, (4, count), generator=generator)
         order = torch.randint(len(_ORDERS), (1, count), generator=generator)
-        return torch.cat([amounts, order])
+        return torch.cat([uniform, order])
 
     def factors(self, draws: Tensor) -> Tensor:
         """Return the factors of brightness, contrast and saturation, and the turn: (4, B) float."""

@@ -16,7 +16,7 @@ from darts.data.text_file import read_csv, read_lines, shortened
 
 DELIMITERS = (",", ";", "\t")
 _COLUMN_LIMIT = 2**20
-_DIGIT_LIMIT = 1000  # characters of a number; Python takes a second to read one of a million digits
+_DIGIT_LIMIT = 1000  # characters of a number; a longer cell is not a number
 _MISSING = {"", "?", "na", "n/a", "nan", "null", "none", "-"}
 
 

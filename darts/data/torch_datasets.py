@@ -44,11 +44,12 @@ def store(
     """Write the samples of map-style datasets to a folder whose name is a hash of their content.
 
     Args:
-        train: Pairs ``(sample, label)``. A sample is an image (PIL image; array or tensor uint8, or
-            float from 0 to 1, of shape ``(H, W)`` or ``(C, H, W)``; arrays also ``(H, W, 3)``), or
-            a row of F numbers, of shape ``(F,)``. Labels are integers from 0. An attribute
-            ``classes`` gives the names of the classes.
-        test: Test samples; None: a fifth of ``train``.
+        train: Pairs ``(sample, label)``. A sample is a row of numbers ``(F,)`` or an image: a PIL
+            image, or an array or tensor of uint8, or of floats from 0 to 1. Its shape is ``(H, W)``
+            or ``(C, H, W)``, with 1 or 3 channels in an array; arrays may also be ``(H, W, C)``.
+            Labels are integers from 0. An attribute ``classes`` gives the names of the classes.
+        test: Test samples. None: only ``train`` is written, and loading it later holds out a fifth
+            of it as the test split.
         root: Folder of the written data sets.
 
     Raises:
@@ -70,7 +71,9 @@ def store(
     folder = (root / digest.hexdigest()[:16]).absolute()
     is_rows = splits["train"][0].ndim == 2
     last = folder / f"{'test' if test is not None else 'train'}.{'csv' if is_rows else 'npz'}"
-    if not last.exists():  # the splits are written in this order
+    if (
+        not last.exists()
+    ):  # train is written before test, so the folder is complete if this file exists
         folder.mkdir(parents=True, exist_ok=True)
         if is_rows:
             for split, (samples, labels) in splits.items():

@@ -172,7 +172,7 @@ class Networks:
         return all(costs[name] <= limit for name, limit in self.limits.items())
 
     def can_vary(self, genotype: str) -> bool:
-        """Return whether the space contains an architecture, and so its neighbors."""
+        """Return whether the space contains an architecture; only then can it propose neighbors."""
         try:
             self.space.encode(find_genotype(genotype)[1])
         except ValueError:

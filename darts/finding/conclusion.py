@@ -32,7 +32,7 @@ class Conclusion:
         baseline: The best baseline of all stages; if a baseline wins, the same as ``winner``.
         gain: Difference on the test split; None if the data has no test split.
         metric: Name of the steering metric and its direction.
-        doubtful: Whether a found network had a better validation score than the baseline that won.
+        doubtful: Whether a found network ranked above the baseline that won, on validation data.
     """
 
     winner: Result
@@ -80,8 +80,8 @@ class Conclusion:
         name = self.baseline.candidate.name
         if self.doubtful:
             return (
-                f"The baseline {name} is the result: the best found network had a better "
-                "validation score, but the difference may be chance."
+                f"The baseline {name} is the result: the best found network ranked higher on "
+                "validation data, but the difference may be chance."
             )
         if self.winner.candidate.is_baseline:
             return (
@@ -95,8 +95,8 @@ class Conclusion:
         found = f"{factor * self.gain.difference:+.2f}{unit}"
         if self.gain.low is None or self.gain.high is None:
             return f"Against the baseline {name}, the gain on test data is {found}."
-        if self.gain.difference == self.gain.low == self.gain.high:
-            return f"The found network is as good as the baseline {name} on all test data."
+        if self.gain.difference == self.gain.low == self.gain.high == 0:
+            return f"The found network and the baseline {name} have equal results on the test data."
         low, high = factor * self.gain.low, factor * self.gain.high
         interval = f"{found} (95 % interval {low:+.2f} to {high:+.2f})"
         if low > 0:

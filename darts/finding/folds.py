@@ -1,4 +1,4 @@
-"""Scores of small data: each network is trained several times, with another part held out.
+"""Scores on small data: each network trains several times, each time with another part held out.
 
 With 60 held-out samples, the standard error of an accuracy of 90 % is 4 points, more than most
 networks differ. Five trainings, each with another fifth of the samples held out, score a network on
@@ -23,10 +23,10 @@ from darts.tasks.metrics import Metric
 from darts.tracking.metrics import read_metrics
 
 RELIABLE_SAMPLES = 250
-"""Held-out samples that score a network well enough; with fewer, several parts are held out."""
+"""Samples that several held-out parts should have together, so that scores are reliable."""
 
 ENOUGH_SAMPLES = 200
-"""Held-out samples from which one training per network is the better use of the time."""
+"""With at least this many held-out samples, each network trains only once."""
 
 MAX_FOLDS = 5
 
@@ -67,9 +67,11 @@ def combine(
     *,
     selection: str,
 ) -> Result:
-    """Return the result of several trainings: mean scores after the epoch with the best mean.
+    """Return the result of several trainings: their mean scores after one epoch.
 
-    The best epoch of each single training would be chosen by the few samples of its part.
+    It is the epoch with the best mean, or the last one if ``selection`` is "last". If each training
+    had a best epoch of its own, the few samples of one part would choose it, and the scores would
+    be too optimistic.
 
     Args:
         candidate: The candidate.

@@ -24,7 +24,7 @@ def send_heartbeats(study: Study, trial_id: int, interval: float) -> Iterator[No
 
     def send() -> None:
         while not stop.wait(interval):
-            with contextlib.suppress(Exception):  # the worker itself meets the same error
+            with contextlib.suppress(Exception):  # the main thread meets the same error
                 storage.record_heartbeat(trial_id)
         storage.remove_session()  # the database session of this thread
 
@@ -44,7 +44,8 @@ class HeartbeatWatch:
     A heartbeat is a time of the database's clock, which may be set forward while a study runs.
     A trial therefore counts as lost in two cases only: if its heartbeat has not changed for
     ``MISSED`` intervals of the monotonic clock of this process, or if it was older than that when
-    this process first saw it, for example in a study that is resumed the next day.
+    this process first saw it, for example in a study that is resumed the next day. For a trial
+    without a heartbeat, the time since its start takes the place of the heartbeat's age.
 
     Args:
         study: The study.

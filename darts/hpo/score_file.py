@@ -29,16 +29,16 @@ class Training(TypedDict):
 
 
 class Row(TypedDict):
-    """Scores of one architecture; None stands for the worst score, which is infinite."""
+    """Scores of one architecture; None stands for a score that is not finite."""
 
     genotype: str
     seconds: float
     scores: dict[str, float | None]
-    training: Training | None  # of architectures for the calibration
+    training: Training | None  # short training for the calibration of a judge, if there was one
 
 
 class Content(TypedDict):
-    """Content of the file; the digest shows changes by others."""
+    """Content of the file; ``digest`` is the hash of the rows and reveals later changes."""
 
     rows: list[Row]
     plan: str  # digest of what is scored, see ``ScoreFile``
@@ -51,7 +51,7 @@ class ScoreFile:
 
     Attributes:
         path: The file.
-        plan: Digest of what is scored; a file of another plan is refused.
+        plan: Digest of what is scored, from the caller; a file of another plan is refused.
         rows: Rows by genotype, in the order in which they were computed.
     """
 
@@ -73,8 +73,8 @@ class ScoreFile:
             raise ConfigError(f"cannot resume: {error}") from None
         if content["plan"] != self.plan:
             raise ConfigError(
-                "cannot resume: the list of architectures or their true scores changed after the "
-                "run stopped"
+                "cannot resume: what is scored (the architectures and their true scores, or space, "
+                "data and limits) changed after the run stopped"
             )
         if content["digest"] != _digest(content["rows"]):
             raise ConfigError(f"cannot resume: {self.path} was changed after the run stopped")
@@ -103,7 +103,7 @@ class ScoreFile:
         }
 
     def score(self, genotype: str, name: str) -> float:
-        """Return a score; minus infinity if it was not finite."""
+        """Return a score; minus infinity if it was not finite, even if lower scores are better."""
         value = self.rows[genotype]["scores"][name]
         return -math.inf if value is None else value
 

@@ -3,17 +3,18 @@
 The benchmark has trained 6,561 chains of eight blocks on CIFAR-10, each three times for 50 epochs.
 It writes an architecture as eight digits, one per block: 0 for identity, 1 for an inverted residual
 block with kernel size 3 and expansion 3, 2 for kernel size 5 and expansion 6. At the start of a
-stage, identity is a 1x1 convolution. Here, these are genotypes of ``space=macro`` with
-``space.skeleton=nasbench``.
+stage, 0 is a 1x1 convolution instead. In this package, architectures are genotypes of
+``space=macro`` with ``space.skeleton=nasbench``.
 
 A table is a CSV file, plain or gzip-compressed, with the columns ``arch``, ``mean_acc`` (mean test
 accuracy in percent), ``params`` and ``flops`` (MACs), and optionally ``std`` (standard deviation of
-the test accuracies) and ``test_acc_0``, ``test_acc_1``, ... (single trainings). The mean is the
-column ``cifar10_test_ep50``, the first training ``cifar10_test_ep50_run0`` (``split="test_run0"``).
+the test accuracies) and ``test_acc_0``, ``test_acc_1``, ... (single trainings). In a ``Table``,
+the column of the means is called ``cifar10_test_ep50`` and that of the first training
+``cifar10_test_ep50_run0``; the latter is read with ``split="test_run0"``.
 
 An accuracy is the best of a training's 50 epochs on the test split, so it is slightly optimistic.
-Architectures that differ only in the position of identities within a stage are the same network and
-have equal rows: there are 3,969 different networks.
+Architectures that differ only in the position of identities after the first block of a stage are
+the same network and have equal rows: there are 3,969 different networks.
 
 References:
     Su et al., "Prioritized Architecture Sampling with Monto-Carlo Tree Search", arXiv:2103.11922,
@@ -51,10 +52,11 @@ class Table(BenchmarkTable):
     """Accuracies, parameters and MACs of all architectures.
 
     Args:
-        columns: Accuracies in percent ``(6561,)`` by column name. The order is that of the numbers
-            that the digits of an architecture form.
-        numbers: The arrays ``(6561,)`` ``parameters``, ``macs`` and optionally ``deviation`` (of
-            the accuracies of an architecture's trainings, in percentage points), in the same order.
+        columns: Accuracies in percent ``(6561,)`` by column name. Architectures are in the order of
+            their digits, read as a number in base 3.
+        numbers: Arrays ``(6561,)`` by name, in the same order: ``parameters``, ``macs``, and
+            optionally ``deviation``, the standard deviation of the accuracies of an architecture's
+            trainings in percentage points.
     """
 
     default_epochs: ClassVar[int] = 50

@@ -18,7 +18,7 @@ class MixtureLoss(Protocol):
     """The training loss of one batch as a function of the mixture, without side effects."""
 
     def __call__(self, mixture: Mixture) -> Tensor:
-        """Return the loss, a scalar; it is differentiable with respect to the weights.
+        """Return the loss, a scalar, differentiable with respect to the weights of the supernet.
 
         In a distributed run, it is this rank's share of the loss.
         """

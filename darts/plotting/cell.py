@@ -1,8 +1,8 @@
 """Drawing of one cell.
 
 A state is an input or a node of the cell. Each node has a row of its own, below the rows of earlier
-nodes and further right. The boxes of the operations that enter the node are on its left; on its
-right there is only its arrow to the output.
+nodes and further right. The boxes of the operations that enter the node are on its left; its row
+has no boxes on its right.
 
 A curve leaves its source state on the right side, bends to the row of its target in the gap next to
 the source, and then runs straight to the box of its operation. Therefore no curve passes behind the
@@ -70,8 +70,8 @@ def draw_cell(canvas: CellCanvas) -> None:
     canvas.heading()
     for (x, y), name in zip(states[:inputs], names, strict=True):
         canvas.state_box(x - STATE_WIDTH, y, name)
-    # Two inputs have names, and nodes are numbered from 0. A single input counts as node 0, so
-    # nodes are numbered from 1.
+    # With two inputs, nodes are numbered from 0. A single input counts as number 0, so nodes are
+    # then numbered from 1.
     for number, (x, y) in enumerate(states[inputs:], 0 if inputs == 2 else 1):
         canvas.node_circle(x - RADIUS, y, number)
     curves = _layout(genotype, cell, states)
@@ -129,7 +129,7 @@ def _layout(genotype: AnyGenotype, cell: str, states: Sequence[Point]) -> list[_
         leaving.sort(key=lambda box: -box[1])
         rank = leaving.index(boxes[index])
         x, y = states[source]
-        if source >= inputs:  # below the middle of a node, where the arrow to the output starts
+        if source >= inputs:  # below the middle, where the node's arrow to the output starts
             start = (x - RADIUS, y - 0.13 * (rank + 1) / len(leaving))
         elif inputs == 1:  # the top curve starts at the middle and runs straight in the first row
             start = (x, y - 0.4 * STATE_HEIGHT * rank / len(leaving))

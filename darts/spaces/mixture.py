@@ -62,7 +62,7 @@ class Mixture(dict[str, Tensor]):
         return CellMixture(weights, bypass, self._columns.get(group))
 
     def check(self, shapes: Mapping[str, tuple[int, int]]) -> None:
-        """Raise ValueError unless the weights of each group have the shape ``(edges, columns)``."""
+        """Raise ValueError unless ``(edges, columns)`` are the last dimensions of all weights."""
         for group, shape in shapes.items():
             if group not in self:
                 raise ValueError(f"mixing weights of {group} are missing")
@@ -81,9 +81,9 @@ class Mixture(dict[str, Tensor]):
         return Mixture(weights, bypass=bypass, active=self.active)
 
     def with_values(self, values: Mixture) -> Mixture:
-        """Return a mixture with the values of ``values`` and the gradient of these mixing weights.
+        """Return a mixture with the numbers and masks of ``values``.
 
-        The masks are those of ``values``; the bypass weights do not change.
+        Its gradient flows to the mixing weights of this mixture, whose bypass weights it keeps.
         """
         weights = {group: w + (values[group] - w).detach() for group, w in self.items()}
         return Mixture(weights, bypass=self.bypass, active=values.active)

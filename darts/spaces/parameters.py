@@ -64,10 +64,10 @@ class Range:
 
     Attributes:
         low: Smallest number.
-        high: Largest number.
+        high: Upper bound. It is a number of the domain unless the steps from ``low`` miss it.
         integer: Whether the numbers are integers.
-        step: Distance between neighboring numbers, starting at ``low``; None for all numbers or all
-            integers.
+        step: Restricts the numbers to ``low``, ``low + step`` and so on; None for all numbers or
+            all integers.
         log: Whether the scale is logarithmic.
 
     Raises:
@@ -193,7 +193,7 @@ class Parameter:
 
     Attributes:
         conditions: Pairs ``(name of an earlier parameter, values)``. The parameter is active if
-            each of these parameters is active and has one of its values.
+            each of the named parameters is active and has one of the values of its pair.
     """
 
     name: str
@@ -212,7 +212,8 @@ class Parameters:
     """A search space: parameters whose conditions refer to earlier parameters only.
 
     Raises:
-        ValueError: A repeated name, or a condition that can never hold; the message has one line.
+        ValueError: A repeated name, or a condition on a parameter that is not an earlier one or on
+            a value that this parameter cannot have; the message has one line.
     """
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:

@@ -55,7 +55,8 @@ class LanguageObjective(BaseObjective[Window, Tensor]):
         label_smoothing: Share of the target that is spread evenly over the vocabulary, in the
             training of discrete networks.
         activation: Coefficient of the mean square of the network's features after dropout.
-        temporal: Coefficient of the mean square of the features' change between successive tokens.
+        temporal: Coefficient of the mean square of the change of the features, before dropout,
+            between successive tokens.
     """
 
     metrics = METRICS
@@ -118,7 +119,8 @@ class LanguageModel(Task):
     Attributes:
         window: Number of successive tokens through which gradients flow back.
         activation: Coefficient of the mean square of the network's features after dropout.
-        temporal: Coefficient of the mean square of the features' change between successive tokens.
+        temporal: Coefficient of the mean square of the change of the features, before dropout,
+            between successive tokens.
     """
 
     name: str = "language_model"

@@ -334,7 +334,7 @@ def test_a_changed_list_is_not_continued(commands: Any, tmp_path: Path) -> None:
     (done.directory / "summary.json").unlink()
     file.write_text(file.read_text().replace(",3", ",7"))
     error = commands.error_of("judge", f"resume={done.directory}")
-    assert "the list of architectures or their true scores changed" in error
+    assert "what is scored (the architectures and their true scores" in error
 
 
 def test_a_table_judge_refuses_another_metric(commands: Any, table: Path, tmp_path: Path) -> None:

@@ -83,12 +83,13 @@ class SupernetCell(nn.Module):
     shuffled, so the next operations read other channels.
 
     Args:
-        plan: Position in the stack.
+        plan: Kind, widths and strides of the cell.
         candidates: Candidates of each edge.
         partial: ``1 / partial`` of the channels pass through the operations.
 
-    Shape: two states ``(B, C, H, W)`` and weights ``(edges, operations)`` -> the concatenated
-    nodes, ``(B, nodes * channels, H', W')``, with ``H' = ceil(H/2)`` in a reduction cell.
+    Shape: the outputs of the two cells before, of which that of the previous one is ``(B,
+    plan.previous, H, W)``, and mixing weights ``(edges, operations)`` -> the concatenated nodes,
+    ``(B, nodes * plan.channels, H', W')``, with ``H' = ceil(H/2)`` in a reduction cell.
 
     Raises:
         ValueError: ``partial`` does not divide the cell's channels.
