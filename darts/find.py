@@ -65,6 +65,9 @@ CHOICE_LEVEL = 0.6
 A found network is chosen only if its interval lies above 0.
 """
 
+CLASSIFIED = ("images", "rows", "audio", "documents")
+"""Kinds of data of which ``darts.predict`` classifies new samples."""
+
 
 def check(config: FindConfig) -> None:
     """Raise ``ConfigError`` if the settings do not fit together; no data is read."""
@@ -88,7 +91,7 @@ def find(config: FindConfig, invocation: Invocation) -> JsonObject:
     with RunDirectory(invocation.directory.resolve(), "find") as run:
         run.start_or_resume(config, invocation)
         summary = run_stages(config, run, facts, networks, folds, begin)
-    print_results(summary, run)
+    print_results(summary, run, facts.kind)
     return summary
 
 
@@ -198,8 +201,8 @@ def conclude(trainer: Trainer, chosen: Chosen) -> Conclusion:
     return Conclusion(winner, baseline, gain, trainer.metric, chosen.doubtful is not None)
 
 
-def print_results(summary: JsonObject, run: RunDirectory) -> None:
-    """Print scores, the verdict, and the commands that use the network."""
+def print_results(summary: JsonObject, run: RunDirectory, kind: str) -> None:
+    """Print scores, the verdict, and the commands that use the network; ``kind`` is of the data."""
     metric = summary["metric"]
     keys = (
         f"valid_{metric}", f"baseline_valid_{metric}", f"test_{metric}",
@@ -219,8 +222,9 @@ def print_results(summary: JsonObject, run: RunDirectory) -> None:
         str(summary["outlook"]),
         f"Time of the stages: {describe_times(stage_seconds)}.",
         "",
-        "Score it again, or export it:",
+        "Score it again, use it, or export it:",
         f"  python -m darts.evaluate {checkpoint}",
+        *([f"  python -m darts.predict {checkpoint} input=PATH"] if kind in CLASSIFIED else []),
         f"  python -m darts.export {checkpoint}",
     )
 

@@ -110,7 +110,7 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
             "Keys",
             (
                 _CHECKPOINT,
-                ("input=DIR", "an image file, or a folder with images"),
+                ("input=PATH", "images, recordings, or a table of rows or texts"),
                 ("output=FILE.csv", "the table; by default in the run directory"),
                 ("device=auto", "cpu, cuda, cuda:N or mps"),
             ),

@@ -1,4 +1,4 @@
-"""Classify images with a trained network: ``python -m darts.predict checkpoint=RUN input=DIR``.
+"""Classify samples with a trained network: ``python -m darts.predict checkpoint=RUN input=PATH``.
 
 In Python, ``darts.predict(...)`` is ``darts.recipes.model.predict``.
 """
@@ -8,16 +8,20 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from darts.config import ConfigError, Invocation, PredictConfig, launch
 from darts.config.python_call import make_callable
 from darts.data.decode import SUFFIXES
+from darts.data.table_file import read_rows
+from darts.data.text_file import read_csv, read_lines
 from darts.escaping import for_csv
 from darts.reading import JsonObject
 from darts.recipes.model import Predictions, load
-from darts.recipes.model import predict as predict_images
+from darts.recipes.model import predict as predict_samples
+from darts.recipes.sample_inputs import RecordingInput, RowInput, TextInput, Transform
 from darts.recipes.trained import find_checkpoint
 from darts.tracking import Console, print_summary
 from darts.training.device import resolve_device
@@ -25,69 +29,132 @@ from darts.training.run_directory import RunDirectory
 from darts.writing import write_atomically
 
 
+@dataclass(frozen=True)
+class Samples:
+    """Samples that a file or folder contains.
+
+    Attributes:
+        column: Column of the names in the table of predictions: "file", or "line" of a file.
+        names: Name of each sample.
+        values: The samples.
+    """
+
+    column: str
+    names: Sequence[str]
+    values: Sequence[object]
+
+
 def check(config: PredictConfig) -> None:
     """Refuse invalid values before the network is loaded."""
     find_checkpoint(config.checkpoint)
-    find_images(config.input)
+    if not Path(config.input).exists():
+        raise ConfigError(f"input={config.input!r}: there is no such file or folder")
     resolve_device(config.device)
 
 
 def predict(config: PredictConfig, invocation: Invocation) -> JsonObject:
-    """Classify images and write a table of the results; return the summary.
+    """Classify samples and write a table of the results; return the summary.
 
     Raises:
         CheckpointError: If the checkpoint is unusable.
-        ConfigError: If there are no images.
-        FileError: If an image is damaged; the message names it.
+        ConfigError: If there are no samples.
+        FileError: If a file is damaged; the message names it.
+        ValueError: If a file does not fit the training data.
     """
+    model = load(config.checkpoint, resolve_device(config.device))
+    samples = read_samples(config.input, model.transform)
     with RunDirectory(invocation.directory, "predict") as files:
         files.claim_unused(numbered=invocation.numbered, repeatable=True)
-        model = load(config.checkpoint, resolve_device(config.device))
-        images = find_images(config.input)
-        remaining, results = iter(images), []
-        with Console(total_steps=len(images), name="predict") as console:
+        remaining, results = iter(samples.values), []
+        with Console(total_steps=len(samples.values), name="predict") as console:
             while batch := list(islice(remaining, config.batch_size)):
-                results.append(predict_images(model, batch, batch_size=config.batch_size))
+                results.append(predict_samples(model, batch, batch_size=config.batch_size))
                 console.step(len(batch))
         output = Path(config.output) if config.output else files.path / "predictions.csv"
         files.begin(config, invocation.overrides)
-        write_atomically(output, _table(images, results, model.classes))
-        summary = files.finish({"images": len(images), "file": str(output)})
-    print_summary("predict", {key: summary[key] for key in ("images", "file")})
+        write_atomically(output, _table(samples, results, model.classes))
+        summary = files.finish({"samples": len(samples.values), "file": str(output)})
+    print_summary("predict", {key: summary[key] for key in ("samples", "file")})
     return summary
 
 
-def find_images(place: str) -> list[Path]:
-    """Return an image file, or all image files in a folder and its folders, sorted.
+def read_samples(place: str, transform: Transform) -> Samples:
+    """Return the samples of a file or folder, of the kind that a transform takes.
+
+    Images and recordings are files. Rows are lines of a CSV file with the columns of the training
+    table. Texts are the column ``text`` of a CSV file, or the lines of another text file.
 
     Raises:
         ConfigError: If there are none.
+        ValueError: If a file does not fit the training data.
     """
     path = Path(place)
-    if path.is_file():
-        return [path]
-    found = sorted(
-        file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()
-    )
+    if isinstance(transform, RecordingInput):
+        return _files(place, (".wav",), "a WAV file", "WAV files")
+    if not isinstance(transform, RowInput | TextInput):
+        return _files(place, SUFFIXES, "an image file", "images")
+    if not path.is_file():
+        kind = "a CSV file" if isinstance(transform, RowInput) else "a CSV or text file"
+        raise ConfigError(f"input={place!r}: must be {kind}, as the network was trained on one")
+    lines: Sequence[int]
+    values: Sequence[object]
+    if isinstance(transform, RowInput):
+        lines, rows = read_rows(path, transform.encoding.columns)
+        values = list(rows)
+    else:
+        numbered = _read_texts(path, transform.column)
+        lines, values = [line for line, _ in numbered], [text for _, text in numbered]
+    if not values:
+        raise ConfigError(f"input={place!r}: has no samples")
+    return Samples("line", [str(line) for line in lines], values)
+
+
+def _files(place: str, suffixes: tuple[str, ...], noun: str, plural: str) -> Samples:
+    """Return a file, or all files with one of the suffixes in a folder and its folders, sorted."""
+    path = Path(place)
+    found = [path]
+    if not path.is_file():
+        found = sorted(
+            file for file in path.rglob("*") if file.suffix.lower() in suffixes and file.is_file()
+        )
     if not found:
         raise ConfigError(
-            f"input={place!r}: must be an image file or a folder with images "
-            f"({', '.join(SUFFIXES)})"
+            f"input={place!r}: must be {noun} or a folder with {plural} ({', '.join(suffixes)})"
         )
-    return found
+    return Samples("file", [str(file) for file in found], found)
 
 
-def _table(images: Sequence[Path], results: Sequence[Predictions], classes: Sequence[str]) -> str:
-    """Return CSV: file, predicted class, and the probability of each class."""
+def _read_texts(path: Path, column: str) -> list[tuple[int, str]]:
+    """Return the texts of a file with the lines in which they end."""
+    if path.suffix.lower() != ".csv":
+        lines = enumerate(read_lines(path), start=1)
+        return [(number, line.rstrip("\n")) for number, line in lines if line.strip()]
+    rows = read_csv(path)
+    _, header = next(rows, (1, []))
+    if header.count(column) != 1:
+        raise ValueError(f"{path}, line 1: must have one column {column!r}")
+    place = header.index(column)
+    texts = []
+    for line, cells in rows:
+        if not cells:
+            continue  # a blank line
+        if len(cells) <= place:
+            raise ValueError(f"{path}, line {line}: {column} is missing")
+        texts.append((line, cells[place]))
+    return texts
+
+
+def _table(samples: Samples, results: Sequence[Predictions], classes: Sequence[str]) -> str:
+    """Return CSV: name, predicted class, and the probability of each class."""
     text = io.StringIO()
     writer = csv.writer(text)
     columns = (for_csv(f"probability of {name}") for name in classes)
-    writer.writerow(["file", "class", *columns])
-    names = [name for result in results for name in result.classes]
+    writer.writerow([samples.column, "class", *columns])
+    predicted = [name for result in results for name in result.classes]
     rows = [row for result in results for row in result.probabilities.tolist()]
-    for file, name, row in zip(images, names, rows, strict=True):
+    for sample, name, row in zip(samples.names, predicted, rows, strict=True):
         numbers = (f"{probability:.6f}" for probability in row)
-        writer.writerow([for_csv(str(file)), for_csv(name), *numbers])
+        writer.writerow([for_csv(sample), for_csv(name), *numbers])
     return text.getvalue()
 
 
@@ -96,7 +163,7 @@ def main() -> None:
     launch("predict", check, predict)
 
 
-make_callable(__name__, predict_images)
+make_callable(__name__, predict_samples)
 
 if __name__ == "__main__":
     main()

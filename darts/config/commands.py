@@ -279,7 +279,7 @@ class PredictConfig:
 
     name: str = "predict"
     checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
-    input: str = MISSING  # an image file, or a folder with images
+    input: str = MISSING  # images or recordings (a file or a folder), or a table of rows or texts
     output: str | None = None  # the table; null: predictions.csv in the run directory
     device: str = "auto"
     batch_size: int = number(64, low=1)

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from darts.data.encodings import WordEncoding
 from darts.data.source import Request
 from darts.data.text_file import read_csv, shortened
 from darts.data.words import Vocabulary, VocabularyOptions
@@ -58,6 +59,7 @@ class Documents:
         classes: Names of the classes, by label.
         train, test: The splits.
         valid: Published validation split, or None.
+        encoding: How the texts became word indices.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Documents:
     train: LabeledTexts
     valid: LabeledTexts | None
     test: LabeledTexts
+    encoding: WordEncoding
 
 
 def load_documents(request: Request[DocumentOptions]) -> Documents:
@@ -135,4 +138,5 @@ def encode_documents(name: str, rows: dict[str, Rows], options: VocabularyOption
         train=encode(rows["train"]),
         valid=encode(rows["valid"]) if "valid" in rows else None,
         test=encode(rows["test"]),
+        encoding=WordEncoding(vocabulary.words, options.max_length, options.lowercase),
     )

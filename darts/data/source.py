@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from darts.data.encodings import RowEncoding
 from darts.data.images import Images, MemoryImages
 
 Options = TypeVar("Options")
@@ -24,6 +25,7 @@ class Source:
         valid: Published validation split in addition to the test split, or None.
         mean, std: Mean and standard deviation of each channel, for normalization. Those of uint8
             images refer to pixels that are scaled to [0, 1].
+        encoding: How the rows of a table became samples; None for other data.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Source:
     valid: Images | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    encoding: RowEncoding | None = None
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,46 @@ def read_table(path: Path, label: str | None) -> Table:
     return _parse(path, label, ((line, [cell.strip() for cell in row]) for line, row in rows))
 
 
+def read_rows(path: Path, columns: Sequence[str]) -> tuple[list[int], np.ndarray]:
+    """Read the named columns of a file with a header; other columns are ignored.
+
+    Returns:
+        The line of the file in which each row ends, and the rows ``(N, columns)`` float64.
+
+    Raises:
+        ValueError: As ``read_table``, or if a column is missing.
+        OSError: If the file cannot be read.
+    """
+    rows = read_csv(path, delimiter=_delimiter(path), strict=True)
+    _, header = next(rows, (1, []))
+    names = [name.strip() for name in header]
+    missing = [name for name in columns if names.count(name) != 1]
+    if missing:
+        raise ValueError(
+            f"csv: {path}, line 1: must have one column {missing[0]!r}, as the training table; its "
+            f"columns are {shortened(names) or 'none'}"
+        )
+    places = [names.index(name) for name in columns]
+    values, lines = array("d"), []
+    for line, row in rows:
+        cells = [cell.strip() for cell in row]
+        if not any(cells):
+            continue  # a blank line
+        if len(cells) != len(header):
+            raise ValueError(
+                f"csv: {path}, line {line}: {len(cells)} cells, but the header has {len(header)}"
+            )
+        chosen = [cells[place] for place in places]
+        try:
+            values.extend(map(_parse_number, chosen))
+        except ValueError:
+            raise ValueError(_cell_error(path, line, columns, chosen)) from None
+        lines.append(line)
+    features = np.frombuffer(values, dtype=np.float64).reshape(len(lines), len(columns))
+    _require_finite(path, columns, lines, features)
+    return lines, features
+
+
 def _delimiter(path: Path) -> str:
     first = next(read_lines(path, newline=""), "")
 
@@ -118,6 +158,14 @@ def _parse(path: Path, label: str | None, rows: Iterator[tuple[int, list[str]]])
     if not labels:
         raise ValueError(f"csv: {path} has a header and no rows")
     features = np.frombuffer(values, dtype=np.float64).reshape(len(labels), len(columns))
+    _require_finite(path, columns, lines, features)
+    return Table(path, columns, header[label_index], features, labels, lines)
+
+
+def _require_finite(
+    path: Path, columns: Sequence[str], lines: Sequence[int], features: np.ndarray
+) -> None:
+    """Raise ValueError for the first number that is not finite."""
     not_finite = np.argwhere(~np.isfinite(features))
     if len(not_finite):
         row, column = not_finite[0].tolist()
@@ -126,7 +174,6 @@ def _parse(path: Path, label: str | None, rows: Iterator[tuple[int, list[str]]])
             f"csv: {path}, line {lines[row]}, column {columns[column]!r}: {value} is not "
             "finite; remove such rows or fill in a value"
         )
-    return Table(path, columns, header[label_index], features, labels, lines)
 
 
 def _label_index(path: Path, header: list[str], label: str | None) -> int:

@@ -14,7 +14,7 @@ With ``bins``, a column also gets a piecewise linear encoding, see ``darts.data.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from darts.data.binning import Binning
+from darts.data.encodings import RowEncoding
 from darts.data.images import MemoryImages
 from darts.data.source import Request, Source
 from darts.data.split import HoldOutOptions, hold_out_test
@@ -59,18 +60,21 @@ def load_csv(request: Request[TableOptions]) -> Source:
         kept, test = hold_out_test(labels["train"], options, name="csv", where=f"csv: {train.path}")
         features["test"], labels["test"] = train.features[test.numpy()], labels["train"][test]
         features["train"], labels["train"] = train.features[kept.numpy()], labels["train"][kept]
-    standardize = _standardization(train, features["train"])
-    binning = Binning.fit(features["train"], options.bins)
+    encoding = _fit(train.columns, features["train"], options.bins)
     splits = {
-        split: MemoryImages(
-            torch.cat([standardize(rows), binning.encode(rows)], dim=1), labels[split]
-        )
+        split: MemoryImages(_encode(encoding, train.path, rows), labels[split])
         for split, rows in features.items()
     }
-    width = len(train.columns) + binning.width
-    mean, std = (0.0,) * width, (1.0,) * width
+    mean, std = (0.0,) * encoding.width, (1.0,) * encoding.width
     return Source(
-        request.name, classes, splits["train"], splits["test"], splits.get("valid"), mean, std
+        request.name,
+        classes,
+        splits["train"],
+        splits["test"],
+        splits.get("valid"),
+        mean,
+        std,
+        encoding,
     )
 
 
@@ -120,29 +124,34 @@ def _encode_labels(table: Table, classes: Sequence[str]) -> Tensor:
     return torch.tensor([index_of[name] for name in table.labels])
 
 
-def _standardization(table: Table, rows: np.ndarray) -> Callable[[np.ndarray], Tensor]:
-    """Return a function that standardizes ``(N, F)`` float64 to ``(N, F, 1, 1)`` float32.
-
-    The training rows give mean and standard deviation; errors name the file of the table.
-    """
+def _fit(columns: tuple[str, ...], rows: np.ndarray, bins: int) -> RowEncoding:
+    """Return the encoding that training rows ``(N, F)`` float64 determine."""
     constant = rows.max(0) == rows.min(0)
-    with np.errstate(all="ignore"):  # overflows are reported below
+    with np.errstate(all="ignore"):  # ``_encode`` reports overflows
         mean = np.where(constant, rows[0], rows.mean(0))
         centered = rows - mean
         # Relative to the largest value, so that no square overflows or underflows.
         largest = np.where(constant, 1.0, np.abs(centered).max(0))
         deviation = np.where(constant, 1.0, largest * np.sqrt(((centered / largest) ** 2).mean(0)))
+    binning = Binning.fit(rows, bins)
+    return RowEncoding(
+        columns,
+        tuple(mean.tolist()),
+        tuple(deviation.tolist()),
+        tuple(binning.columns.tolist()),
+        tuple(binning.low.tolist()),
+        tuple(binning.high.tolist()),
+    )
 
-    def standardize(features: np.ndarray) -> Tensor:
-        with np.errstate(all="ignore"):
-            values = torch.from_numpy(((features - mean) / deviation).astype(np.float32))
-        overflowed = torch.nonzero(~values.isfinite().all(0)).flatten().tolist()
-        if overflowed:
-            name = table.columns[overflowed[0]]
-            raise ValueError(
-                f"csv: {table.path}, column {name!r}: the numbers are too large to standardize; "
-                "rescale or remove the column"
-            )
-        return values[:, :, None, None]
 
-    return standardize
+def _encode(encoding: RowEncoding, path: Path, rows: np.ndarray) -> Tensor:
+    """Return the inputs of rows; an error names the file of the training rows."""
+    inputs = encoding(rows)
+    overflowed = torch.nonzero(~inputs.isfinite().flatten(1).all(0)).flatten().tolist()
+    if overflowed:
+        name = encoding.columns[overflowed[0]]
+        raise ValueError(
+            f"csv: {path}, column {name!r}: the numbers are too large to standardize; "
+            "rescale or remove the column"
+        )
+    return inputs

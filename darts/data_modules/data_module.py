@@ -12,6 +12,7 @@ from torch import Tensor
 
 from darts.config import RetrainConfig, SearchConfig
 from darts.data import SOURCES, InputSpec, Loader, load
+from darts.data.encodings import Encoding
 from darts.data_modules.compatibility import data_kind
 from darts.registry import Registry
 from darts.spaces import Space
@@ -126,6 +127,11 @@ class DataModule(ABC):
     def subset_classes(self) -> dict[str, Tensor]:
         """Return the class of each sample by subset, ``(n,)`` int64; empty without classes."""
         return {}
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """How rows of a table or texts become inputs of the network; None for other data."""
+        return None
 
     def extra_files(self) -> dict[str, str]:
         """Return the text of further files for the run directory, by file name."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from darts.config import RetrainConfig, SearchConfig
 from darts.data import DocumentLoader, Documents, InputSpec, LabeledTexts
+from darts.data.encodings import WordEncoding
 from darts.data.words import PADDING
 from darts.data_modules.data_module import DATA_MODULES
 from darts.data_modules.labeled import LabeledDataModule
@@ -47,6 +48,10 @@ class DocumentDataModule(LabeledDataModule[LabeledTexts]):
     def input_specs(self) -> list[InputSpec]:
         """Return the one input: the tokens of a batch, ``(L, B)``."""
         return [InputSpec("tokens", (8, 2), {0: "length", 1: "batch"}, len(self.source.vocabulary))]
+
+    @property
+    def encoding(self) -> WordEncoding:
+        return self.source.encoding
 
     def extra_files(self) -> dict[str, str]:
         """Return ``vocabulary.json``, the words by index."""

@@ -15,6 +15,7 @@ from darts.data import (
     SpecAugment,
     rank_slice,
 )
+from darts.data.encodings import Encoding
 from darts.data_modules.data_module import DATA_MODULES
 from darts.data_modules.labeled import LabeledDataModule
 from darts.spaces import Space
@@ -59,6 +60,10 @@ class SampleDataModule(LabeledDataModule[Images]):
         """Return the one input: the samples of a batch, ``(B, C, H, W)``."""
         mean, std = self.source.mean, self.source.std
         return [InputSpec("samples", (2, *self.sample_shape), {0: "batch"}, mean=mean, std=std)]
+
+    @property
+    def encoding(self) -> Encoding | None:
+        return self.source.encoding
 
     def training_loader(self, indices: Tensor, name: str, *, cutout: int = 0) -> SampleLoader:
         """Return shuffled, augmented batches without a smaller last one."""

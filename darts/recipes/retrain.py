@@ -204,6 +204,7 @@ class Retraining(Recipe):
             target_names=list(names),
             network_sizes=dict(sizes),
             input_specs=self.data.input_specs(),
+            encoding=self.data.encoding,
         )
         self.restarts = LowerRateRestarts(self.state, config.restarts, net.parameters)
         if self.ranks.size > 1:

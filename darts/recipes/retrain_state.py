@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from darts.data import InputSpec
+from darts.data.encodings import RowEncoding, WordEncoding
 from darts.spaces import NetworkBase
 from darts.training.averaging import Averaging
 from darts.training.restoring import require_finite_weights, require_same_layout
@@ -38,6 +39,7 @@ class RetrainState(TrainState):
     # See DataModule.network_sizes. The bool says whether two vocabularies are the same.
     network_sizes: dict[str, int | bool] = field(default_factory=dict)
     input_specs: list[InputSpec] = field(default_factory=list)
+    encoding: RowEncoding | WordEncoding | None = None  # of rows of a table, or of texts
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Restore every field. Fields that describe the data must equal those of the current data.
@@ -45,7 +47,7 @@ class RetrainState(TrainState):
         Raises:
             Misfit: If an entry is missing, has another type or does not fit.
         """
-        names = ("target_names", "network_sizes", "input_specs")
+        names = ("target_names", "network_sizes", "input_specs", "encoding")
         before = {name: getattr(self, name) for name in names}
         super().load_state_dict(state)
         for name, value in before.items():

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from darts.config import ConfigError, RetrainConfig, rebuild
 from darts.data import InputSpec
+from darts.data.encodings import Encoding, RowEncoding, WordEncoding
 from darts.data_modules import check_data_kind
 from darts.recipes.retrain import build_network
 from darts.recipes.retrain_state import RetrainState
@@ -35,6 +36,7 @@ class TrainedNetwork:
     target_names: tuple[str, ...]  # classes or words
     network_sizes: Mapping[str, int]  # arguments that fit the network to the data
     input_specs: tuple[InputSpec, ...]  # empty if the network cannot be exported
+    encoding: Encoding | None  # of rows of a table, or of texts
 
     @classmethod
     def load(cls, reference: str) -> TrainedNetwork:
@@ -69,6 +71,10 @@ class TrainedNetwork:
                 target_names=tuple(state["target_names"]),
                 network_sizes=state["network_sizes"],
                 input_specs=tuple(state["input_specs"]),
+                # Older checkpoints do not have it.
+                encoding=RetrainState.entries(saved, "encoding")["encoding"]
+                if "encoding" in saved
+                else None,
             )
             trained._check()
         return trained
@@ -97,6 +103,27 @@ class TrainedNetwork:
             )
         for number, spec in enumerate(self.input_specs):
             _check_input(spec, self.network_sizes, f"input_specs[{number}]")
+        self._check_encoding()
+
+    def _check_encoding(self) -> None:
+        """Refuse an encoding whose inputs do not fit the network.
+
+        Raises:
+            Misfit: If it does not fit.
+        """
+        if isinstance(self.encoding, RowEncoding):
+            widths = {spec.shape[1] for spec in self.input_specs if len(spec.shape) > 1}
+            if widths != {self.encoding.width}:
+                raise Misfit(
+                    f"encoding has {self.encoding.width} inputs, which does not fit input_specs"
+                )
+        if isinstance(self.encoding, WordEncoding):
+            if {spec.num_tokens for spec in self.input_specs} != {len(self.encoding.words)}:
+                raise Misfit(
+                    f"encoding has {len(self.encoding.words)} words, which does not fit input_specs"
+                )
+            if self.encoding.max_length < 1:
+                raise Misfit(f"encoding.max_length is {self.encoding.max_length}; must be >= 1")
 
 
 def _parse(config: RetrainConfig) -> AnyGenotype:

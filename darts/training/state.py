@@ -107,7 +107,9 @@ class TrainState:
 
 
 def _plain(value: object) -> object:
-    """Return a field as plain values; a list of dataclasses as a list of dictionaries."""
+    """Return a field as plain values; dataclasses, also in a list, as dictionaries."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
     if isinstance(value, list) and value and dataclasses.is_dataclass(value[0]):
         return [dataclasses.asdict(item) for item in value]
     return value

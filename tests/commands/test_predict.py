@@ -1,16 +1,23 @@
-"""The command that classifies image files."""
+"""The command that classifies images, rows of a table, texts and recordings."""
 
 from __future__ import annotations
 
 import csv
+import random
+import wave
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from sklearn.datasets import load_wine
 
 import darts
+from darts.reading import read_json
+from darts.recipes.sample_inputs import RowInput, TextInput
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +60,7 @@ def test_a_folder_of_images_becomes_a_table(
     assert tuple(row[1] for row in rows) == expected.classes
     actual = np.array([[float(value) for value in row[2:]] for row in rows])
     np.testing.assert_allclose(actual, expected.probabilities.numpy(), atol=1e-5)
-    assert run.result["images"] == 5
+    assert run.result["samples"] == 5
 
 
 def test_one_file_and_a_chosen_output(
@@ -70,6 +77,9 @@ def test_wrong_inputs_end_in_one_line(
 ) -> None:
     where = f"hydra.run.dir={tmp_path}/p"
     line = commands.error_of("predict", f"checkpoint={trained}", f"input={tmp_path}/none", where)
+    assert "there is no such file or folder" in line
+    (tmp_path / "empty").mkdir()
+    line = commands.error_of("predict", f"checkpoint={trained}", f"input={tmp_path}/empty", where)
     assert "must be an image file or a folder with images (.png, .jpg" in line
     (photos / "bad.png").write_bytes(b"no image")
     line = commands.error_of("predict", f"checkpoint={trained}", f"input={photos}", where)
@@ -77,3 +87,188 @@ def test_wrong_inputs_end_in_one_line(
     assert "bad.png" in line
     line = commands.error_of("predict", f"checkpoint={tmp_path}/x", f"input={photos}", where)
     assert "neither a checkpoint file" in line
+
+
+# Other samples than images. The test scores of the training show that the inputs are equal.
+
+SMALL = ("tracking.tensorboard=false", "tracking.figures=false", "epochs=3", "seed=1")
+MLP = ("space=mlp", 'genotype={"space": "mlp", "layers": ["relu_16"]}')
+
+
+def predictions(commands: Any, run: Path, place: Path, folder: Path) -> list[dict[str, str]]:
+    """Return the rows of the table that the command writes."""
+    arguments = [f"checkpoint={run}", f"input={place}", "batch_size=7", f"hydra.run.dir={folder}"]
+    commands.call("predict", arguments, folder)
+    with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def table(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A folder with the wine data of scikit-learn, and a network trained on it."""
+    folder = tmp_path_factory.mktemp("table")
+    data = load_wine()
+    header = [*(name.replace("/", "_") for name in data.feature_names), "cultivar"]
+    rows = [[*row, data.target_names[c]] for row, c in zip(data.data, data.target, strict=True)]
+    for split, chosen in (("train", rows[::2]), ("test", rows[1::2])):
+        with (folder / f"{split}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([header, *chosen])
+    keys = ("dataset=csv", f"dataset.root={folder}", "dataset.bins=4", *MLP, *SMALL)
+    commands.call("retrain", [*keys, f"hydra.run.dir={folder}/run"])
+    return folder, folder / "run"
+
+
+def test_rows_get_the_classes_of_the_evaluation(
+    commands: Any, table: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, run = table
+    found = predictions(commands, run, folder / "test.csv", tmp_path / "p")
+    with (folder / "test.csv").open(newline="") as file:
+        truth = [row["cultivar"] for row in csv.DictReader(file)]
+    assert [row["line"] for row in found] == [str(number + 2) for number in range(len(truth))]
+    accuracy = np.mean([row["class"] == name for row, name in zip(found, truth, strict=True)])
+    summary = read_json(run / "summary.json")
+    assert accuracy == pytest.approx(summary["test_accuracy"])
+    assert accuracy > 0.8
+
+
+def test_a_table_may_have_other_columns_in_another_order(
+    commands: Any, table: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, run = table
+    with (folder / "test.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))[:9]
+    names = ["name", *reversed([name for name in rows[0] if name != "cultivar"])]
+    with (tmp_path / "new.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, names, delimiter=";", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows({"name": "text", **row} for row in rows)
+    found = predictions(commands, run, tmp_path / "new.csv", tmp_path / "p")
+    model = darts.load(run)
+    assert isinstance(model.transform, RowInput)
+    columns = model.transform.encoding.columns
+    mappings: list[Mapping[str, float]] = [
+        {name: float(row[name]) for name in columns} for row in rows
+    ]
+    expected = darts.predict(model, mappings)
+    assert [row["class"] for row in found] == list(expected.classes)
+    values = torch.tensor(
+        [[row[name] for name in columns] for row in mappings], dtype=torch.float64
+    )
+    for samples in (values, values.numpy(), values.tolist()):
+        assert darts.predict(model, samples).probabilities.equal(expected.probabilities)
+    assert darts.predict(run, mappings[0]).classes == expected.classes[:1]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("alcohol\n1\n", "must have one column 'malic_acid'"),
+        ("{header}\n{row},7\n", "line 2: 14 cells, but the header has 13"),
+        ("{header}\n{row}\n{bad}\n", "line 3, column 'alcohol': 'x' is not a number"),
+        ("{header}\n{infinite}\n", "line 2, column 'alcohol': inf is not finite"),
+        ("{header}\n", "has no samples"),
+    ],
+)
+def test_a_table_that_does_not_fit_ends_in_one_line(
+    commands: Any, table: tuple[Path, Path], tmp_path: Path, content: str, message: str
+) -> None:
+    names = [name.replace("/", "_") for name in load_wine().feature_names]
+    ones = ["1"] * 12
+    text = content.format(
+        header=",".join(names),
+        row=",".join(["1", *ones]),
+        bad=",".join(["x", *ones]),
+        infinite=",".join(["inf", *ones]),
+    )
+    (tmp_path / "new.csv").write_text(text)
+    where = f"hydra.run.dir={tmp_path}/p"
+    arguments = (f"checkpoint={table[1]}", f"input={tmp_path / 'new.csv'}", where)
+    assert message in commands.error_of("predict", *arguments)
+    assert not (tmp_path / "p").exists()
+
+
+def test_wrong_rows_are_refused(table: tuple[Path, Path]) -> None:
+    model = darts.load(table[1])
+    cases: list[tuple[object, str]] = [
+        ([1.0] * 12, "a row must have 13 numbers, not the shape (12,)"),
+        (["x"] * 13, "a row must have numbers only"),
+        ([float("nan")] * 13, "missing, infinite or too large"),
+        ([1e300] * 13, "missing, infinite or too large"),
+        ({"alcohol": 1.0}, "the row has no column 'malic_acid'"),
+    ]
+    for row, message in cases:
+        with pytest.raises(ValueError, match=message.replace("(", r"\(").replace(")", r"\)")):
+            darts.predict(model, [row])
+
+
+def test_texts_get_the_classes_of_the_evaluation(commands: Any, tmp_path: Path) -> None:
+    draw = random.Random(0)
+    words = {"cold": ("ice", "snow", "frost"), "hot": ("fire", "sun", "flame")}
+    rows = []
+    for number in range(200):
+        label = ("cold", "hot")[number % 2]
+        text = [*draw.choices(("The", "a", "of", "and"), k=draw.randrange(2, 7))]
+        text.insert(draw.randrange(len(text)), draw.choice(words[label]))
+        rows.append({"topic": label, "body": " ".join(text)})
+    for split, chosen in (("train", rows[:140]), ("test", rows[140:])):
+        with (tmp_path / f"{split}.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["topic", "body"])
+            writer.writeheader()
+            writer.writerows(chosen)
+    keys = (
+        "task=text_classification", "dataset=documents",
+        f"dataset.root={tmp_path}", "dataset.label=topic", "dataset.text=body", "space=transformer",
+        'genotype={"space": "transformer", "blocks": [["identity", "gelu_1"]]}',
+        "dataset.lowercase=true", "space.hidden=16", "loader.batch_size=16", *SMALL,
+    )  # fmt: skip
+    commands.call("retrain", [*keys, f"hydra.run.dir={tmp_path}/run"])
+    summary = read_json(tmp_path / "run" / "summary.json")
+    found = predictions(commands, tmp_path / "run", tmp_path / "test.csv", tmp_path / "p")
+    truth = [row["topic"] for row in rows[140:]]
+    accuracy = np.mean([row["class"] == name for row, name in zip(found, truth, strict=True)])
+    assert accuracy == pytest.approx(summary["test_accuracy"])
+    model = darts.load(tmp_path / "run")
+    assert isinstance(model.transform, TextInput)
+    upper, lower = (darts.predict(model, text) for text in ("the SNOW and ice", "the snow and ice"))
+    assert upper.probabilities.equal(lower.probabilities)
+    texts = [row["body"] for row in rows[140:]]
+    (tmp_path / "lines.txt").write_text("\n\n".join(texts) + "\n")
+    lines = predictions(commands, tmp_path / "run", tmp_path / "lines.txt", tmp_path / "q")
+    assert [row["class"] for row in lines] == [row["class"] for row in found]
+    assert [row["line"] for row in lines[:3]] == ["1", "3", "5"]
+    with pytest.raises(ValueError, match="a text must be a string, not int"):
+        darts.predict(model, [7])
+    (tmp_path / "other.csv").write_text("text\nsnow\n")
+    arguments = (f"input={tmp_path / 'other.csv'}", f"hydra.run.dir={tmp_path}/r")
+    line = commands.error_of("predict", f"checkpoint={tmp_path / 'run'}", *arguments)
+    assert "must have one column 'body'" in line
+
+
+def test_recordings_get_the_classes_of_the_evaluation(commands: Any, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    time = np.arange(4000) / 8000
+    for split, count in (("train", 12), ("test", 8)):
+        for name, frequency in (("high", 1500), ("low", 300)):
+            folder = tmp_path / "tones" / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                tone = np.sin(2 * np.pi * frequency * time) + generator.normal(0, 0.3, len(time))
+                with wave.open(str(folder / f"{number}.wav"), "wb") as file:
+                    file.setparams((1, 2, 8000, 0, "NONE", ""))
+                    file.writeframes((tone * 8000).astype("<i2").tobytes())
+    keys = (
+        "task=speech", "dataset=audiofolder",
+        f"dataset.root={tmp_path / 'tones'}", "dataset.rate=8000", "dataset.mels=16",
+        "dataset.seconds=0.5", "loader.batch_size=8", *MLP, *SMALL,
+    )  # fmt: skip
+    commands.call("retrain", [*keys, f"hydra.run.dir={tmp_path}/run"])
+    summary = read_json(tmp_path / "run" / "summary.json")
+    place = tmp_path / "tones" / "test"
+    found = predictions(commands, tmp_path / "run", place, tmp_path / "p")
+    assert len(found) == 16
+    truth = [Path(row["file"]).parent.name for row in found]
+    accuracy = np.mean([row["class"] == name for row, name in zip(found, truth, strict=True)])
+    assert accuracy == pytest.approx(summary["test_accuracy"])
+    with pytest.raises(ValueError, match="a recording must be a file name, not ndarray"):
+        darts.predict(darts.load(tmp_path / "run"), [np.zeros(4000)])

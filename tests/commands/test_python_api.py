@@ -166,7 +166,7 @@ def test_find_returns_a_model(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     x, y = images
-    found = darts.find(TensorDataset(x, y), minutes=0.5, workers=0)
+    found = darts.find(TensorDataset(x, y), minutes=0.5, workers=0, overrides=["plan.folds=1"])
     assert found.directory.parent == tmp_path / "runs/find"
     assert accuracy_of(darts.predict(found.model(), x), y) > 0.85
 
@@ -245,6 +245,6 @@ def test_importing_the_package_is_cheap() -> None:
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert list(inspect.signature(darts.search).parameters)[:2] == ["model", "data"]
-    assert list(inspect.signature(darts.predict).parameters)[:2] == ["model", "images"]
+    assert list(inspect.signature(darts.predict).parameters)[:2] == ["model", "samples"]
     with pytest.raises(AttributeError, match="no attribute 'serch'"):
         darts.serch  # type: ignore[attr-defined]  # noqa: B018
