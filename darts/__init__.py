@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from darts.find import run as find
     from darts.recipes.model import load, predict
+    from darts.recipes.new_network import create_model
     from darts.retrain import run as retrain
     from darts.search import run as search
     from darts.spaces.module import Choice, InputChoice, Repeat
@@ -28,6 +29,7 @@ __all__ = [
     "InputChoice",
     "Repeat",
     "__version__",
+    "create_model",
     "find",
     "load",
     "predict",
@@ -60,6 +62,8 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module("darts.spaces.module"), name)
     if name == "load":
         return importlib.import_module("darts.recipes.model").load
+    if name == "create_model":
+        return importlib.import_module("darts.recipes.new_network").create_model
     raise AttributeError(f"module 'darts' has no attribute {name!r}")
 
 
