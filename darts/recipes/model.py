@@ -102,11 +102,6 @@ def _transform(trained: TrainedNetwork) -> Transform:
             names = [field.name for field in dataclasses.fields(Spectrogram)]
             spectrogram = Spectrogram(**{name: getattr(dataset, name) for name in names})
             return RecordingInput(spectrogram, spec.mean, spec.std)
-    if kind in ("rows", "documents"):
-        raise ValueError(
-            f"{trained.file}: was written by a version of darts-nas that did not save how {kind} "
-            "become inputs; train the network again"
-        )
     raise ValueError(
         f"{trained.file}: only networks that classify images, rows of a table, texts or recordings "
         f"can be loaded in this way; this one was trained on dataset={dataset.name}"

@@ -55,7 +55,7 @@ class TrainedNetwork:
             config = rebuild(RetrainConfig, entry(saved, "config", PlainDict))
             check_data_kind(config)
             state = RetrainState.entries(
-                saved, "epoch", "best", "target_names", "network_sizes", "input_specs"
+                saved, "epoch", "best", "target_names", "network_sizes", "input_specs", "encoding"
             )
             best = state["best"]
             if best is None:
@@ -71,10 +71,7 @@ class TrainedNetwork:
                 target_names=tuple(state["target_names"]),
                 network_sizes=state["network_sizes"],
                 input_specs=tuple(state["input_specs"]),
-                # Older checkpoints do not have it.
-                encoding=RetrainState.entries(saved, "encoding")["encoding"]
-                if "encoding" in saved
-                else None,
+                encoding=state["encoding"],
             )
             trained._check()
         return trained

@@ -19,7 +19,7 @@ from darts.typed_values import Misfit
 from darts.writing import open_atomically
 
 # Formats of checkpoints by command. Increase the number when the state of a command changes.
-FORMATS = {"search": 10, "retrain": 6}
+FORMATS = {"search": 10, "retrain": 7}
 
 
 StateDict: TypeAlias = dict[str, Any]
