@@ -1,17 +1,26 @@
-"""Export a retrained network to ONNX or PyTorch: ``python -m darts.export checkpoint=...``."""
+"""Export a retrained network: ``python -m darts.export checkpoint=...``.
+
+The formats are graphs of ONNX and of PyTorch, and the weights as safetensors.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from darts.config import ConfigError, ExportConfig, Invocation, launch
 from darts.data import InputSpec
 from darts.reading import JsonObject
 from darts.recipes.graph_export import FORMATS, ExportableNetwork, max_error
+from darts.recipes.shared_network import SUFFIX, save_network
 from darts.recipes.trained import TrainedNetwork, find_checkpoint
+from darts.spaces import NetworkBase
 from darts.tracking import print_summary
-from darts.training.checkpoint import checkpoint_errors
+from darts.training.checkpoint import CheckpointError, checkpoint_errors
 from darts.training.cost import count_parameters
 from darts.training.run_directory import RunDirectory
 from darts.writing import write_errors
@@ -23,13 +32,13 @@ def check(config: ExportConfig) -> None:
 
 
 def export(config: ExportConfig, invocation: Invocation) -> JsonObject:
-    """Write ``network.onnx`` or ``network.pt2``, and ``network.json`` that describes it.
+    """Write the network, and ``network.json`` that describes it.
 
-    No data is read. No file is written if the outputs of graph and network differ.
+    No data is read. No file is written if the outputs of a graph and of the network differ.
 
     Raises:
         CheckpointError: If the checkpoint is unusable, or its inputs do not fit its network.
-        ConfigError: If networks of the task cannot be exported, or outputs differ.
+        ConfigError: If networks of the task have no graph, or outputs differ.
     """
     with RunDirectory(invocation.directory, "export") as files:
         files.claim_unused(numbered=invocation.numbered, repeatable=True)
@@ -39,30 +48,41 @@ def export(config: ExportConfig, invocation: Invocation) -> JsonObject:
     return summary
 
 
+@dataclass(frozen=True)
+class Exported:
+    """An exported network.
+
+    Attributes:
+        file: The file.
+        inputs: Its inputs.
+        outputs: Names of its outputs.
+        difference: Largest error of its outputs.
+    """
+
+    file: Path
+    inputs: Sequence[InputSpec]
+    outputs: Sequence[str]
+    difference: float
+
+
 def write_files(config: ExportConfig, invocation: Invocation, files: RunDirectory) -> JsonObject:
     """Write all files of an export, the summary last; return the summary.
 
     Raises:
         CheckpointError: If the checkpoint is unusable, or its inputs do not fit its network.
-        ConfigError: If networks of the task cannot be exported, or outputs differ.
+        ConfigError: If networks of the task have no graph, or outputs differ.
     """
     trained = TrainedNetwork.load(config.checkpoint)
-    if not trained.input_specs:
-        raise ConfigError(
-            f"task={trained.config.task.name}: its networks generate text word by word, which a "
-            "graph of tensors cannot express"
-        )
     net = trained.build().eval()
     net.auxiliary = None  # used in training only
-    with checkpoint_errors(trained.file):
-        exportable = ExportableNetwork(net, trained.input_specs).eval()
-    target, error = write_graph(config, files.path, exportable)
+    write = write_weights if config.format == "safetensors" else write_graph
+    exported = write(config, files.path, trained, net)
     files.write_json(
         "network.json",
         {
             "task": trained.config.task.name,
-            "inputs": [describe_input(spec) for spec in exportable.inputs],
-            "outputs": exportable.outputs,
+            "inputs": [describe_input(spec) for spec in exported.inputs],
+            "outputs": exported.outputs,
             "names": trained.target_names,
             "genotype": str(trained.genotype),
         },
@@ -73,9 +93,9 @@ def write_files(config: ExportConfig, invocation: Invocation, files: RunDirector
             "name": trained.config.name,
             "checkpoint": str(trained.file),
             "format": config.format,
-            "file": str(target),
-            "bytes": target.stat().st_size,
-            "difference": error,
+            "file": str(exported.file),
+            "bytes": exported.file.stat().st_size,
+            "difference": exported.difference,
             "parameters": count_parameters(net.parameters()),
             "epoch": trained.epoch,
             "seed": trained.config.seed,
@@ -84,18 +104,42 @@ def write_files(config: ExportConfig, invocation: Invocation, files: RunDirector
     )
 
 
-def write_graph(
-    config: ExportConfig, directory: Path, network: ExportableNetwork
-) -> tuple[Path, float]:
-    """Write the graph, compare it with the network, and rename it if they agree.
-
-    Returns:
-        The file, and the largest error of its outputs.
+def write_weights(
+    config: ExportConfig, directory: Path, trained: TrainedNetwork, net: NetworkBase
+) -> Exported:
+    """Write ``network.safetensors``, which ``darts.load`` reads; compare its weights.
 
     Raises:
-        ConfigError: If the error exceeds ``tolerance``.
+        ConfigError: If safetensors is not installed.
+        CheckpointError: If the file cannot be read again, or differs.
         WriteError: If the disk is full or fails.
     """
+    file = directory / f"network{SUFFIX}"
+    directory.mkdir(parents=True, exist_ok=True)
+    save_network(trained, file)
+    again = TrainedNetwork.load(str(file)).weights
+    if not all(torch.equal(again[name], weight) for name, weight in trained.weights.items()):
+        raise CheckpointError(f"{file} differs from the network")
+    return Exported(file, trained.input_specs, [], difference=0.0)
+
+
+def write_graph(
+    config: ExportConfig, directory: Path, trained: TrainedNetwork, net: NetworkBase
+) -> Exported:
+    """Write ``network.onnx`` or ``network.pt2``; the file gets its name if the outputs agree.
+
+    Raises:
+        CheckpointError: If the inputs do not fit the network.
+        ConfigError: If networks of the task have no graph, or the error exceeds ``tolerance``.
+        WriteError: If the disk is full or fails.
+    """
+    if not trained.input_specs:
+        raise ConfigError(
+            f"task={trained.config.task.name}: its networks generate text word by word, which a "
+            "graph of tensors cannot express; choose format=safetensors"
+        )
+    with checkpoint_errors(trained.file):
+        network = ExportableNetwork(net, trained.input_specs).eval()
     suffix, save = FORMATS[config.format]
     directory.mkdir(parents=True, exist_ok=True)
     target, unchecked = directory / f"network{suffix}", directory / f"unchecked{suffix}"
@@ -114,7 +158,7 @@ def write_graph(
             os.replace(unchecked, target)
     finally:
         unchecked.unlink(missing_ok=True)
-    return target, error
+    return Exported(target, network.inputs, network.outputs, error)
 
 
 def describe_input(spec: InputSpec) -> dict[str, object]:

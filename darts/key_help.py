@@ -116,7 +116,7 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
             ),
         ),
     ),
-    "export": (("Keys", (_CHECKPOINT, ("format=onnx", "onnx or torch_export"))),),
+    "export": (("Keys", (_CHECKPOINT, ("format=onnx", "onnx, torch_export or safetensors"))),),
     "report": (
         (
             "Keys",

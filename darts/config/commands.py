@@ -291,7 +291,7 @@ class ExportConfig:
 
     name: str = "export"
     checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
-    format: str = choice("onnx", "onnx", "torch_export")
+    format: str = choice("onnx", "onnx", "torch_export", "safetensors")
     tolerance: float = number(1e-4, above=0)  # largest error of an output, absolute or relative
 
 

@@ -14,6 +14,7 @@ from darts.data.encodings import Encoding, RowEncoding, WordEncoding
 from darts.data_modules import check_data_kind
 from darts.recipes.retrain import build_network
 from darts.recipes.retrain_state import RetrainState
+from darts.recipes.shared_network import SUFFIX, load_network
 from darts.spaces import AnyGenotype, NetworkBase, parse_genotype
 from darts.training.checkpoint import CheckpointError, checkpoint_errors, load_checkpoint
 from darts.training.restoring import require_finite_weights, require_fitting_network
@@ -40,7 +41,7 @@ class TrainedNetwork:
 
     @classmethod
     def load(cls, reference: str) -> TrainedNetwork:
-        """Load a checkpoint file, or the checkpoint of a run directory.
+        """Load a checkpoint file, a file of ``darts.recipes.shared_network``, or a run directory.
 
         The weights are checked to be finite and to fit the network, without allocating a network.
 
@@ -50,7 +51,8 @@ class TrainedNetwork:
                 has not completed an epoch.
         """
         file = find_checkpoint(reference)
-        saved = load_checkpoint(file, "retrain")
+        is_shared = file.suffix == SUFFIX
+        saved = load_network(file) if is_shared else load_checkpoint(file, "retrain")
         with checkpoint_errors(file):
             config = rebuild(RetrainConfig, entry(saved, "config", PlainDict))
             check_data_kind(config)

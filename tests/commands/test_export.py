@@ -116,6 +116,30 @@ def test_torch_runs_an_exported_program(
         assert logits.shape == (3, 2)
 
 
+@pytest.mark.parametrize("write_data", [None, write_texts, write_documents])
+def test_one_file_has_everything_that_an_evaluation_needs(
+    commands: Any, image_run: Any, tmp_path: Path, write_data: Any
+) -> None:
+    trained, root = image_run.directory, []
+    if write_data is not None:
+        trained, root = tmp_path / "trained", [f"root={tmp_path}"]
+        keys = [*write_data(tmp_path), *BARE, f"hydra.run.dir={trained}"]
+        commands.call("retrain", keys, trained)
+    folder = tmp_path / "export"
+    done = commands.run("export", folder, f"checkpoint={trained}", "format=safetensors")
+    assert done.result["difference"] == 0
+    file = tmp_path / "other" / "network.safetensors"
+    file.parent.mkdir()
+    (folder / "network.safetensors").rename(file)
+    scores = []
+    for number, checkpoint in enumerate((trained, file)):
+        place = tmp_path / f"evaluation{number}"
+        result = commands.run("evaluate", place, f"checkpoint={checkpoint}", *root).result
+        scores.append({name: value for name, value in result.items() if name.startswith("test_")})
+    assert scores[0] == scores[1]
+    assert scores[0]
+
+
 @pytest.mark.slow  # ONNX of a cell that is unrolled over time
 @pytest.mark.parametrize("write_data", [write_texts, write_documents])
 def test_exported_text_networks_run_in_onnx_runtime(

@@ -1,0 +1,121 @@
+"""A trained network in one safetensors file."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+import darts
+from darts.recipes.retrain import build_network
+from darts.recipes.shared_network import load_network, save_network
+from darts.recipes.trained import TrainedNetwork
+from darts.training.checkpoint import CheckpointError
+
+QUIET = ["tracking.tensorboard=false", "tracking.figures=false", "evaluate_test=false"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A retraining of one epoch on images."""
+    folder = tmp_path_factory.mktemp("run")
+    small = ["space.channels=4", "space.cells=2", "dataset.samples=48", "auxiliary=0.4"]
+    return darts.retrain(
+        "DARTS_V2", data="synthetic", epochs=1, out=folder / "run", overrides=[*QUIET, *small]
+    ).directory
+
+
+@pytest.fixture(scope="module")
+def file(run: Path) -> Path:
+    path = run.parent / "network.safetensors"
+    save_network(TrainedNetwork.load(str(run)), path)
+    return path
+
+
+def test_the_network_is_the_same(run: Path, file: Path) -> None:
+    first, second = TrainedNetwork.load(str(run)), TrainedNetwork.load(str(file))
+    assert first.weights.keys() == second.weights.keys()
+    assert all(second.weights[name].equal(weight) for name, weight in first.weights.items())
+    assert (first.genotype, first.target_names, first.input_specs, first.epoch) == (
+        second.genotype, second.target_names, second.input_specs, second.epoch,
+    )  # fmt: skip
+    images = torch.rand(5, 3, 8, 8)
+    expected = darts.predict(darts.load(run), images)
+    assert darts.predict(str(file), images).probabilities.equal(expected.probabilities)
+
+
+def test_the_file_opens_without_this_package(run: Path, file: Path) -> None:
+    from safetensors.torch import load_file
+
+    trained = TrainedNetwork.load(str(run))
+    net = build_network(trained.genotype, trained.config, trained.network_sizes)
+    net.load_state_dict(load_file(file))
+
+
+def test_no_path_of_this_machine_is_in_the_file(run: Path, tmp_path: Path) -> None:
+    trained = TrainedNetwork.load(str(run))
+    trained.config.dataset.root = "/home/me/secret"
+    trained.config.resume = "/home/me/runs"
+    save_network(trained, tmp_path / "network.safetensors")
+    assert b"/home/me" not in (tmp_path / "network.safetensors").read_bytes()
+
+
+def test_weights_that_share_memory_are_saved(run: Path, tmp_path: Path) -> None:
+    trained = TrainedNetwork.load(str(run))
+    weight = torch.arange(3.0)
+    tied = TrainedNetwork(**{**vars(trained), "weights": {"a": weight, "b": weight}})
+    save_network(tied, tmp_path / "network.safetensors")
+    content = load_network(tmp_path / "network.safetensors")
+    assert all(content["best"]["net"][name].equal(weight) for name in "ab")
+
+
+def test_no_changed_byte_is_accepted(file: Path, tmp_path: Path) -> None:
+    data, draw = file.read_bytes(), random.Random(0)
+    altered = tmp_path / "network.safetensors"
+    header = int.from_bytes(data[:8], "little")
+    places = [*range(8), *(8 + draw.randrange(header) for _ in range(150))]
+    places += [draw.randrange(8 + header, len(data)) for _ in range(150)]
+    for place in places:
+        changed = bytes([data[place] ^ (1 << draw.randrange(8))])
+        altered.write_bytes(data[:place] + changed + data[place + 1 :])
+        with pytest.raises(CheckpointError) as caught:
+            TrainedNetwork.load(str(altered))
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cannot be read"),
+        (b"\x08\x00\x00\x00\x00\x00\x00\x00{}      ", "not a network of darts-nas"),
+        (b"\xff" * 8, "its header is too long"),
+        (b"\x02\x00\x00\x00\x00\x00\x00\x00[]", "not a network of darts-nas"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "network.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match=message):
+        load_network(tmp_path / "network.safetensors")
+
+
+def test_another_format_is_refused(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = TrainedNetwork.load(str(run))
+    monkeypatch.setitem(darts.recipes.shared_network.FORMATS, "retrain", 1)
+    save_network(trained, tmp_path / "network.safetensors")
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match="another version of darts-nas"):
+        load_network(tmp_path / "network.safetensors")
+
+
+def test_the_metadata_is_json(file: Path) -> None:
+    from safetensors import safe_open
+
+    with safe_open(file, "pt") as opened:
+        content = json.loads(opened.metadata()["darts"])
+    assert content["target_names"][:2] == ["pattern 0", "pattern 1"]
+    assert content["config"]["space"]["channels"] == 4
