@@ -69,7 +69,7 @@ def launch(
         SystemExit: After one line on standard error: code 2 for errors that the user can fix, 3
             for a worthless result, 4 for failures of the machine, 130 after Ctrl-C.
     """
-    interrupts.end_silently()  # until the run begins
+    interrupts.end_silently()  # Ctrl-C, until the run begins
     given = list(sys.argv[1:] if arguments is None else arguments)
     job = HydraJob(command, check, function)
     try:
@@ -113,7 +113,7 @@ def _run(job: HydraJob[C, R], given: Sequence[str]) -> None:
         _wait_for_other_ranks(error)
         if isinstance(error, OSError) and is_machine_failure(error):
             _exit(command, one_line(error), code=4)
-        # Hydra creates the run directory after the composition.
+        # Without a run directory the composition failed: Hydra creates it afterwards.
         if not job.directories or isinstance(error, COMPOSITION_ERRORS):
             _exit(command, errors.describe_error(error, known_keys(command)))
         if not _is_user_error(error):
@@ -124,12 +124,12 @@ def _run(job: HydraJob[C, R], given: Sequence[str]) -> None:
 
 
 def _allow_own_models(command: str, given: Sequence[str], overrides: Sequence[str]) -> list[str]:
-    """Allow the import of the models that the user names; return the other overrides.
+    """Allow the import of the models that the user names; return the overrides for Hydra.
 
     Commands that load a trained network have no key ``space``, so the result omits its target.
 
     Raises:
-        ConfigError: If the command passes the key to processes of its own.
+        ConfigError: If the command passes the key on to other runs.
     """
     key = "space.target="
     if command in _PASSES_KEYS_ON and any(word.startswith(key) for word in given):

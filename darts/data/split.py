@@ -73,12 +73,12 @@ def stratified_subset(labels: Tensor, count: int, *, seed: int) -> Tensor:
 
 
 def count_folds(share: float) -> int:
-    """Return how many disjoint parts of ``share`` of the samples there are; 0 for no share."""
+    """Return how many disjoint parts with this share of the samples there are; 0 for share 0."""
     return math.floor(1 / share + 1e-9) if share > 0 else 0
 
 
 def stratified_fold(labels: Tensor, share: float, fold: int, *, seed: int) -> list[Tensor]:
-    """Divide ``range(len(labels))`` into one of the disjoint parts of a share, and the rest.
+    """Divide ``range(len(labels))`` into a part with a share of the samples, and the rest.
 
     The parts are those of a cross-validation: with a share of 0.2 there are five, in which each
     sample occurs once.
@@ -120,7 +120,7 @@ def hold_out_test(
     Args:
         labels: Integers (N,).
         options: Share and seed of the test split.
-        name: Seeds the random draws together with the seed of the options.
+        name: Kind of the data, such as "csv"; seeds the draws together with ``split_seed``.
         where: Data set and file or folder, for error messages.
 
     Raises:

@@ -26,6 +26,9 @@ class CompleteRun:
 
     @property
     def history(self) -> list[JsonObject]:
-        """The metrics of each epoch, the rows of ``metrics.jsonl``; empty without epochs."""
+        """The rows of ``metrics.jsonl``: one per epoch, and those of gradient diagnostics.
+
+        It is empty if the run has no epochs.
+        """
         file = self.directory / "metrics.jsonl"
         return read_metrics(file) if file.exists() else []

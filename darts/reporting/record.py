@@ -61,7 +61,9 @@ class RunRecord:
     phases: list[PhaseCost]  # cost by phase and source
     gco2_per_kwh: float | None  # emissions in grams per kilowatt-hour, from which gco2e is computed
     genotype: AnyGenotype | None  # result of a search, architecture of a retraining
-    alphas: dict[str, GroupHistory]  # by group, the probabilities of a search over the epochs
+    alphas: dict[
+        str, GroupHistory
+    ]  # content of alphas.json: by group, the probabilities over the epochs
     samples: dict[str, int]  # number of samples of each subset and split
     confusion: bytes | None  # confusion matrix as SVG
     importance: ImportanceFile | None  # edge importances of an evaluation
@@ -136,7 +138,7 @@ def read_run(directory: Path) -> RunRecord:
         )
     if summary.get("command", command) != command:
         raise FileError(f"{directory}: overrides.json and summary.json name different commands")
-    # The command comes first: the configurations of other commands have other types.
+    # Parsed after the check of the command: configurations of other commands have other types.
     config = files.required("config.yaml", lambda path: config_of(read_yaml(path))) or {}
     phases, gco2_per_kwh = files.optional(
         "energy.json", lambda path: phases_of(_read_small(path))
@@ -171,10 +173,10 @@ def read_run(directory: Path) -> RunRecord:
 
 
 def group_evaluations(records: Sequence[RunRecord]) -> list[tuple[int, list[int]]]:
-    """Return the index of each run that has its own article, with the indices of its evaluations.
+    """Return the index of each run with a section of its own, with those of its evaluations.
 
     An evaluation belongs to the retraining whose directory contains its checkpoint. If that
-    retraining is not among the runs, the evaluation has its own article.
+    retraining is not among the runs, the evaluation has a section of its own.
     """
     retrainings = {
         folder: index

@@ -56,7 +56,7 @@ class Searcher:
     Attributes:
         net: The supernet.
         context: Data of the search that components use.
-        position: Stage of the current epoch, and its first epoch and length.
+        position: Stage of the current epoch, with the first epoch and the length of the stage.
         alpha_cost: Maps probabilities by group to a term of the loss of the alphas. None adds no
             term.
         frozen: Operations that the freezing rule has frozen.

@@ -1,12 +1,13 @@
 """Cells of the ``cnn`` space in which nodes have fewer or more than two inputs.
 
-A genotype has two edges per node, or it is complete: it lists an edge from every earlier state into
+A cell has two edges per node, or it is complete: it lists an edge from every earlier state into
 each node, ordered by node, then source, and ``none`` marks those that do not exist. A complete cell
-of n > 1 nodes has n (n + 3) / 2 edges and concatenates its last node. (A cell with two edges per
-node could only be mistaken for it if several of its last nodes were not used.)
+of n > 1 nodes has n (n + 3) / 2 edges; its last node is among those that it concatenates, from
+which n is read. (A cell with two edges per node looks complete only if several of its last nodes
+are neither concatenated nor read.)
 
-In cells with two edges per node, A missing edge is one with the operation ``none``, and a node
-without inputs is not concatenated. Published cells of Fair DARTS (arXiv:1911.12126) list only the
+In cells with two edges per node, ``none`` marks a missing edge, too, and a node without inputs is
+not concatenated. Published cells of Fair DARTS (arXiv:1911.12126) list only the
 edges that exist, as triples ``(operation, node, source)``; their nodes without inputs do not exist,
 and an edge from such a node is ignored.
 """
@@ -32,8 +33,8 @@ def drop_edges(
         kept: Whether to keep each edge.
 
     Returns:
-        The edges, in which ``none`` replaces removed operations, and the nodes to concatenate,
-        which are empty if no node has an input.
+        The edges, in which ``none`` replaces removed operations, and the nodes to concatenate: an
+        empty tuple if none of them has an input.
     """
     existing = {0, 1}
     edges: list[tuple[str, int]] = []
@@ -56,7 +57,7 @@ def all_edges(nodes: int) -> list[tuple[int, int]]:
 
 
 def is_complete(pairs: Sequence[object], concat: object) -> bool:
-    """Return whether a cell lists the edges from all earlier states, also for unchecked values."""
+    """Return whether a cell lists the edges from all earlier states; values may be unchecked."""
     states = concat if isinstance(concat, list | tuple | range) else ()
     nodes = max((state for state in states if is_integer(state) and state < 1000), default=0) - 1
     sources = [p[1] for p in pairs if isinstance(p, list | tuple) and len(p) == 2]
@@ -74,7 +75,7 @@ def nodes_of(pairs: Sequence[object], concat: object) -> list[int]:
 
 
 def is_sparse(cell: object) -> bool:
-    """Return whether a cell is a list of triples."""
+    """Return whether a cell is a list with at least one triple."""
     return isinstance(cell, list | tuple) and any(
         isinstance(item, list | tuple) and len(item) == 3 for item in cell
     )
@@ -104,7 +105,9 @@ def read_triples(
             )
         operation, node, source = item
         if not is_integer(node) or not 2 <= node <= len(triples) + 5:
-            raise ValueError(f"{place}: {short_repr(node)} is not a node; nodes begin with 2")
+            raise ValueError(
+                f"{place}: {short_repr(node)} is not a node from 2 to {len(triples) + 5}"
+            )
         if any(source == other for _, other in nodes.get(node, [])):
             raise ValueError(f"{place}: node {node} reads state {short_repr(source)} twice")
         nodes.setdefault(node, []).append((operation, source))

@@ -46,7 +46,7 @@ class RemainingTime:
         self._weighted_seconds = self._weighted_steps = 0.0
 
     def advance(self, steps: int) -> None:
-        """Count steps that have just ended; negative steps have to be repeated."""
+        """Count steps that have just ended; a negative number takes steps back."""
         now = self._clock()
         passed = now - self._last
         decay = math.exp(-passed / max(30.0, (now - self._start) / 2))
@@ -115,7 +115,7 @@ class Console:
         if self._rich is not None and not self._quiet:
             from rich.live import Live
 
-            # step() redraws the bar instead of a thread of rich. Data loaders fork their workers,
+            # step() redraws the bar; no thread of rich does. Data loaders fork their workers,
             # and a worker can hang if another thread holds a lock at the time of the fork.
             redirect = self._stream in (sys.stdout, sys.stderr)
             self._live = Live(

@@ -206,7 +206,7 @@ class TrainingLoop:
             self._kept = copy.deepcopy(self.state.state_dict()), random_states()
 
     def _restart(self, error: Diverged) -> None:
-        """Continue from the beginning of the epoch after a divergence, or raise the error."""
+        """Go back to the beginning of the epoch that diverged, or raise the error."""
         restarts, before = self.recipe.restarts, self.global_step
         if restarts is None or self._kept is None:
             raise error

@@ -1,4 +1,4 @@
-"""Training state: everything that a checkpoint saves and restores."""
+"""Training state: what a checkpoint saves and restores of the objects of a training."""
 
 from __future__ import annotations
 
