@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import importlib
 import os
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -38,6 +39,7 @@ C = TypeVar("C")
 R = TypeVar("R")
 
 MAX_FOLDER_NAME = 200  # bytes; file systems allow 255
+_lock = threading.RLock()
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 
 
@@ -136,7 +138,6 @@ def _register_resumed(command: str, values: DictConfig) -> str:
 
 def compose_object(command: str, overrides: Sequence[str]) -> Any:
     """Return the dataclass of a command's configuration; its values are not checked."""
-    _register()
     with _initialized():
         return OmegaConf.to_object(hydra.compose(command, list(overrides)))
 
@@ -152,7 +153,6 @@ def values_of(key: str, arguments: Sequence[str]) -> list[str]:
 def known_keys(command: str) -> list[str]:
     """Return all keys and groups of a command's default configuration; [] if it is invalid."""
     with suppress(Exception):
-        _register()
         with _initialized():
             composed = hydra.compose(command, ["hydra.job.name=keys"], return_hydra_config=True)
         groups = [g for g in composed.hydra.runtime.choices if not g.startswith("hydra/")]
@@ -175,14 +175,19 @@ def _dotted_keys(config: Mapping[str, object], prefix: str = "") -> list[str]:
 
 @contextmanager
 def _initialized() -> Iterator[None]:
-    """Initialize Hydra with the folder ``conf``, also inside a command that Hydra has started."""
-    singleton = GlobalHydra.instance()
-    outer, singleton.hydra = singleton.hydra, None
-    try:
-        with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            yield
-    finally:
-        GlobalHydra.instance().hydra = outer
+    """Initialize Hydra with the folder ``conf``, also inside a command that Hydra has started.
+
+    Threads wait for each other, because Hydra's state is global.
+    """
+    with _lock:
+        _register()
+        singleton = GlobalHydra.instance()
+        outer, singleton.hydra = singleton.hydra, None
+        try:
+            with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
+                yield
+        finally:
+            GlobalHydra.instance().hydra = outer
 
 
 class PluginFolders(SearchPathPlugin):

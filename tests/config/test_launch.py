@@ -7,6 +7,7 @@ import json
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -384,3 +385,15 @@ def test_pickled_job_refers_to_the_command_by_name() -> None:
     sent = pickle.loads(pickle.dumps(job))  # noqa: S301 - our own
     assert (sent.check, sent.function) == (search.check, search.search)
     assert (sent.failure, sent.remote, job.remote) == ([], True, False)
+
+
+def test_threads_can_compose_at_the_same_time() -> None:
+    """``darts.compare`` composes the configurations of its runs in threads."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            configs = list(pool.map(lambda n: compose("search", [f"epochs={n}"]), range(1, 25)))
+    finally:
+        sys.setswitchinterval(before)
+    assert [config.epochs for config in configs] == list(range(1, 25))
