@@ -34,7 +34,7 @@ class Samples:
     """Samples that a file or folder contains.
 
     Attributes:
-        column: Column of the names in the table of predictions: "file", or "line" of a file.
+        column: First column of the table of predictions: "file", or "line" of the one file.
         names: Name of each sample.
         values: The samples.
     """
@@ -49,6 +49,8 @@ def check(config: PredictConfig) -> None:
     find_checkpoint(config.checkpoint)
     if not Path(config.input).exists():
         raise ConfigError(f"input={config.input!r}: there is no such file or folder")
+    if config.output is not None and Path(config.output).resolve() == Path(config.input).resolve():
+        raise ConfigError(f"output={config.output!r}: is the input, which would be overwritten")
     resolve_device(config.device)
 
 
@@ -82,7 +84,8 @@ def read_samples(place: str, transform: Transform) -> Samples:
     """Return the samples of a file or folder, of the kind that a transform takes.
 
     Images and recordings are files. Rows are lines of a CSV file with the columns of the training
-    table. Texts are the column ``text`` of a CSV file, or the lines of another text file.
+    table. Texts are the column of a CSV file that the training read, or the lines of another text
+    file.
 
     Raises:
         ConfigError: If there are none.
@@ -130,10 +133,10 @@ def _read_texts(path: Path, column: str) -> list[tuple[int, str]]:
         lines = enumerate(read_lines(path), start=1)
         return [(number, line.rstrip("\n")) for number, line in lines if line.strip()]
     rows = read_csv(path)
-    _, header = next(rows, (1, []))
-    if header.count(column) != 1:
-        raise ValueError(f"{path}, line 1: must have one column {column!r}")
-    place = header.index(column)
+    number, header = next((row for row in rows if row[1]), (1, []))
+    if column not in header:
+        raise ValueError(f"{path}, line {number}: must have the column {column!r}")
+    place = len(header) - 1 - header[::-1].index(column)  # the last one, as in the training
     texts = []
     for line, cells in rows:
         if not cells:

@@ -56,6 +56,7 @@ def test_a_command_composes_and_passes_its_check(line: str, tmp_path: Path) -> N
     run.mkdir()
     (run / "checkpoint.pt").touch()
     line = re.sub(r"--cfg \w+", "", line)
+    line = line.replace("input=PATH", f"input={run}")
     words = shlex.split(re.sub(r"runs/\w+/<run>", str(run), line))
     command = words[2].removeprefix("darts.")
     overrides = [word for word in words[3:] if not word.startswith(("--", "resume="))]

@@ -100,6 +100,15 @@ def read_rgb(path: str) -> Image.Image:
         return _to_rgb(file)
 
 
+def center_crop(image: Image.Image, size: int, margin: float) -> Tensor:
+    """Return an image as ``decode`` returns a file, ``(3, size, size)`` uint8.
+
+    Raises:
+        ValueError: If the image is so narrow that it would have too many pixels.
+    """
+    return _to_tensor(_to_rgb(image), size, margin, None)
+
+
 @contextlib.contextmanager
 def _naming(path: str) -> Iterator[None]:
     """Raise the errors of damaged files with the name of the file.

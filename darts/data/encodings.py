@@ -1,6 +1,6 @@
 """How samples of a user become the inputs of a network: rows of a table, and texts.
 
-The training splits determine an encoding. It is saved with the weights of a network, so that new
+The training split determines the encoding. It is saved with the weights of a network, so that new
 samples can be classified without the training data.
 """
 

@@ -111,7 +111,8 @@ def read_rows(path: Path, columns: Sequence[str]) -> tuple[list[int], np.ndarray
         try:
             values.extend(map(_parse_number, chosen))
         except ValueError:
-            raise ValueError(_cell_error(path, line, columns, chosen)) from None
+            error = _cell_error(path, line, columns, chosen, may_be_label=False)
+            raise ValueError(error) from None
         lines.append(line)
     features = np.frombuffer(values, dtype=np.float64).reshape(len(lines), len(columns))
     _require_finite(path, columns, lines, features)
@@ -205,14 +206,22 @@ def _label_index(path: Path, header: list[str], label: str | None) -> int:
     return index
 
 
-def _cell_error(path: Path, line: int, columns: Sequence[str], cells: Sequence[str]) -> str:
+def _cell_error(
+    path: Path,
+    line: int,
+    columns: Sequence[str],
+    cells: Sequence[str],
+    *,
+    may_be_label: bool = True,
+) -> str:
     """Return the error message for the first cell of a row that is not a number."""
     column, cell = next((c, x) for c, x in zip(columns, cells, strict=True) if not _is_number(x))
     short = shortened([cell])
     if cell.lower() in _MISSING:
         problem = f"a value is missing ({short!r}); remove such rows or fill in a value"
     else:
-        problem = f"{short!r} is not a number; if it is a class, set dataset.label={column}"
+        advice = f"; if it is a class, set dataset.label={column}" if may_be_label else ""
+        problem = f"{short!r} is not a number{advice}"
     return f"csv: {path}, line {line}, column {column!r}: {problem}"
 
 

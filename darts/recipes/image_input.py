@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darts.data.decode import decode, read_rgb
+from darts.data.decode import center_crop, decode, read_rgb
 from darts.data.images import MemoryImages
 
 Image: TypeAlias = object
 """A file name, a PIL image, or an array or tensor: uint8 or float from 0 to 1, of shape ``(H, W)``
-or ``(C, H, W)``; arrays also ``(H, W, 3)``."""
+or ``(C, H, W)``; arrays also ``(H, W, C)``, for the C of the network."""
 
 
 class Preprocessing:
@@ -43,24 +43,44 @@ class Preprocessing:
     def __call__(self, image: Image) -> Tensor:
         """Return the input ``(C, H, W)`` float of one image.
 
-        An image of another size is resized, even if that changes its aspect ratio. A file is
-        cropped to its center instead if the network was trained on image files.
+        If the network was trained on image files, its shorter side is resized, and its center is
+        cropped. Otherwise it is resized, even if that changes its aspect ratio. An array or tensor
+        of the right size stays as it is.
 
         Raises:
             ValueError: If the image has another number of channels, or is not an image.
             OSError: If a file cannot be read.
         """
-        channels, height, width = self.shape
-        if isinstance(image, str | Path) and self.margin is not None:
-            pixels = decode(str(image), height, self.margin)
-        else:
+        pixels = self._cropped(image)
+        if pixels is None:
             pixels = self._pixels(image)
-        if pixels.shape[0] != channels:
-            raise ValueError(f"the image has {pixels.shape[0]} channels, not {channels}")
-        if pixels.shape[1:] != (height, width):
-            pixels = _resized(pixels, height, width)
+            _, height, width = self.shape
+            if pixels.shape[1:] != (height, width):
+                pixels = self._fitted(pixels)
         normalized: Tensor = (pixels.float() / 255 - self._mean) / self._std
         return normalized
+
+    def _cropped(self, image: Image) -> Tensor | None:
+        """Return the center of a file or PIL image, if the network was trained on image files."""
+        from PIL import Image as pillow
+
+        if self.margin is None:
+            return None
+        if isinstance(image, str | Path):
+            return decode(str(image), self.shape[1], self.margin)
+        if isinstance(image, pillow.Image):
+            return center_crop(image, self.shape[1], self.margin)
+        return None
+
+    def _fitted(self, pixels: Tensor) -> Tensor:
+        """Return pixels ``(C, H, W)`` uint8 of any size in the size of the input."""
+        from PIL import Image as pillow
+
+        _, height, width = self.shape
+        if self.margin is None or pixels.shape[0] != 3:
+            return _resized(pixels, height, width)
+        image = pillow.fromarray(pixels.permute(1, 2, 0).numpy())
+        return center_crop(image, height, self.margin)
 
     def batch(self, inputs: Sequence[Tensor]) -> Tensor:
         """Return the inputs of several images, ``(B, C, H, W)``."""
@@ -74,14 +94,19 @@ class Preprocessing:
             return self._pixels(read_rgb(str(image)))
         if isinstance(image, pillow.Image):
             image = np.array(image.convert("L" if self.shape[0] == 1 else "RGB"))
-        is_tensor = isinstance(image, Tensor)
-        pixels = image.cpu() if isinstance(image, Tensor) else torch.from_numpy(np.array(image))
+        is_tensor, channels = isinstance(image, Tensor), self.shape[0]
+        try:
+            pixels = image.cpu() if isinstance(image, Tensor) else torch.from_numpy(np.array(image))
+        except TypeError:
+            kind = type(image).__name__
+            raise ValueError(f"an image must be a file, an array or a tensor, not {kind}") from None
+        shape = tuple(pixels.shape)
         if pixels.ndim == 2:
             pixels = pixels[None]
-        elif pixels.ndim == 3 and not is_tensor and pixels.shape[0] != self.shape[0]:
+        elif pixels.ndim == 3 and not is_tensor and shape[0] != channels and shape[2] == channels:
             pixels = pixels.permute(2, 0, 1)
-        if pixels.ndim != 3:
-            raise ValueError(f"an image must have shape (H, W) or (C, H, W), not {pixels.shape}")
+        if pixels.ndim != 3 or pixels.shape[0] != channels or not pixels.numel():
+            raise ValueError(f"an image of shape {shape} does not have {channels} channels")
         if pixels.is_floating_point():
             if not (float(pixels.min()) >= 0 and float(pixels.max()) <= 1):  # NaN fails, too
                 raise ValueError("an image of floats must have values from 0 to 1")

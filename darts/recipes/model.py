@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from darts.data.encodings import RowEncoding, WordEncoding
 from darts.data.mel import Spectrogram
 from darts.data_modules.compatibility import data_kind
+from darts.recipes.complete_run import CompleteRun
 from darts.recipes.image_input import Preprocessing
 from darts.recipes.sample_inputs import RecordingInput, RowInput, TextInput, Transform
 from darts.recipes.trained import TrainedNetwork
@@ -56,22 +57,27 @@ class Predictions:
 
 
 def load(
-    reference: str | Path, device: str | torch.device = "cpu", *, base: nn.Module | None = None
+    reference: str | Path | CompleteRun,
+    device: str | torch.device = "cpu",
+    *,
+    base: nn.Module | None = None,
 ) -> Model:
-    """Load the trained network of a retraining.
+    """Load the trained network of a retraining, or of a run of ``darts.find``.
 
     Args:
-        reference: The run directory of a retraining, or its checkpoint file.
+        reference: The run, its directory, its checkpoint file, or a file that
+            ``darts.export format=safetensors`` wrote.
         device: Where to place the network.
         base: The model of your own whose genotype was trained.
 
     Raises:
         ConfigError: If there is no such file.
         CheckpointError: If the file is damaged.
-        ValueError: If the network does not classify samples, but generates text.
+        ValueError: If the network does not classify samples, or ``base`` does not fit.
     """
+    place = reference.directory if isinstance(reference, CompleteRun) else reference
     with passed(base):
-        return _load(reference, device)
+        return _load(place, device)
 
 
 def _load(reference: str | Path, device: str | torch.device) -> Model:
@@ -110,17 +116,18 @@ def _transform(trained: TrainedNetwork) -> Transform:
 
 @torch.no_grad()
 def predict(
-    model: Model | str | Path, samples: Iterable[object], *, batch_size: int = 64
+    model: Model | str | Path | CompleteRun, samples: Iterable[object], *, batch_size: int = 64
 ) -> Predictions:
     """Return the predicted classes of samples and their probabilities.
 
     Args:
         model: A model, or what ``load`` takes.
-        samples: Images, see ``Preprocessing``; rows, texts or recordings, see
-            ``darts.recipes.sample_inputs``. A single file, text or row with names is allowed, too.
+        samples: Images, see ``darts.recipes.image_input.Image``; rows, texts or recordings, see
+            ``darts.recipes.sample_inputs``. A single image or WAV file, a single text or a single
+            mapping is allowed, too.
         batch_size: Number of samples that the network processes at once.
 
-    The model computes in evaluation mode, and its mode is the same afterwards.
+    The model computes in evaluation mode, and its modes are the same afterwards.
 
     Raises:
         ValueError: If ``batch_size`` is below 1, or a sample cannot be used.
@@ -131,12 +138,13 @@ def predict(
         samples = [samples]
     if not isinstance(model, Model):
         model = load(model)
-    was_training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         return _predict(model, samples, batch_size)
     finally:
-        model.train(was_training)
+        for module, was_training in modes:
+            module.training = was_training
 
 
 def _predict(model: Model, samples: Iterable[object], batch_size: int) -> Predictions:

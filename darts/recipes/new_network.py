@@ -33,7 +33,8 @@ def create_model(
         drop_path: Probability of dropping an edge of a cell in the training; the attribute
             ``drop_path`` of the network changes it.
         **sizes: Settings of the space, for example ``channels=16, cells=8, stem="imagenet"``. By
-            default those of a retraining, which for a published cell are those of its paper.
+            default those of a retraining on CIFAR-10, which for a published cell are those of its
+            paper.
 
     Shape: ``(B, in_channels, H, W)``, or ``(B, in_channels, 1, 1)`` for rows -> logits
     ``(B, classes)``.
@@ -55,6 +56,13 @@ def create_model(
     keys += overrides_of({f"space.{key}": value for key, value in sizes.items()})
     keys += [f"genotype={quoted(str(parsed))}", f"space={name}"]
     config = cast("RetrainConfig", compose("retrain", keys))
-    return config.space.network(
-        parsed, classes=classes, in_channels=in_channels, auxiliary=auxiliary, drop_path=drop_path
-    ).plain()
+    options = {"classes": classes, "in_channels": in_channels}
+    for key, value in options.items():
+        if value < 1:
+            raise ConfigError(f"{key}={value}: must be >= 1")
+    try:
+        return config.space.network(
+            parsed, **options, auxiliary=auxiliary, drop_path=drop_path
+        ).plain()
+    except ValueError as error:
+        raise ConfigError(str(error)) from None

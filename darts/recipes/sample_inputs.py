@@ -51,16 +51,24 @@ class RowInput:
                 raise ValueError(f"the row has no column {missing[0]!r}")
             sample = [sample[name] for name in columns]
         if isinstance(sample, Tensor):
-            sample = sample.cpu()
+            sample = sample.detach().cpu().double() if not sample.is_complex() else None
         try:
-            row = np.asarray(sample, dtype=np.float64)
-        except (TypeError, ValueError):
+            row = np.asarray(sample)
+            row = row.astype(np.float64, casting="same_kind" if row.dtype.kind != "O" else "unsafe")
+        except (TypeError, ValueError, OverflowError):
             raise ValueError("a row must have numbers only") from None
         if row.shape != (len(columns),):
             raise ValueError(f"a row must have {len(columns)} numbers, not the shape {row.shape}")
         encoded = self.encoding(row[None])[0]
-        if not (np.isfinite(row).all() and encoded.isfinite().all()):
-            raise ValueError("a row has a number that is missing, infinite or too large")
+        unusable = [
+            name
+            for name, number, value in zip(columns, row, encoded[:, 0, 0], strict=False)
+            if not (np.isfinite(number) and value.isfinite())
+        ]
+        if unusable:
+            raise ValueError(
+                f"column {unusable[0]!r}: the number is missing, infinite or too large"
+            )
         return encoded
 
     def batch(self, inputs: Sequence[Tensor]) -> Tensor:

@@ -61,7 +61,7 @@ def test_a_program_searches_retrains_loads_and_predicts(
     trained = darts.retrain(cell, (train, test), epochs=20, overrides=more)
     assert trained.directory.parent == tmp_path / "runs/retrain"
     assert len(trained.history) == 20
-    model = darts.load(trained.directory)
+    model = darts.load(trained)
     assert not model.training
     assert model.classes == ("0", "1", "2")
     assert not any(parameter.requires_grad for parameter in model.parameters())
@@ -224,9 +224,10 @@ def test_predictions_are_made_in_evaluation_mode(images: tuple[Tensor, Tensor]) 
     transform = Preprocessing((3, 8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     model: Any = Model(net, ("a", "b", "c"), transform).train()  # type: ignore[arg-type]
     before = copy.deepcopy(model.state_dict())
+    net[1].eval()  # a frozen norm
     first, second = (darts.predict(model, images[0], batch_size=7) for _ in range(2))
     assert first.probabilities.equal(second.probabilities)
-    assert model.training
+    assert [module.training for module in net] == [True, False, True, True]
     assert all(value.equal(before[name]) for name, value in model.state_dict().items())
     assert darts.predict(model, []).classes == ()
     with pytest.raises(ValueError, match="batch_size=0: must be >= 1"):
