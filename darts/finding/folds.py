@@ -32,7 +32,7 @@ MAX_FOLDS = 5
 
 
 def choose_folds(networks: Networks, chosen: int | None) -> int:
-    """Return on how many held-out parts each network is scored.
+    """Return the number of held-out parts on which each network is scored.
 
     Args:
         networks: A family of networks on the data.
@@ -67,11 +67,11 @@ def combine(
     *,
     selection: str,
 ) -> Result:
-    """Return the result of several trainings: their mean scores after one epoch.
+    """Return the result of several trainings: their mean scores at one common epoch.
 
-    It is the epoch with the best mean, or the last one if ``selection`` is "last". If each training
-    had a best epoch of its own, the few samples of one part would choose it, and the scores would
-    be too optimistic.
+    This is the epoch with the best mean, or the last one if ``selection`` is "last". If each
+    training had a best epoch of its own, the few samples of one part would choose it, and the
+    scores would be too optimistic.
 
     Args:
         candidate: The candidate.

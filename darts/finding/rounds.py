@@ -58,7 +58,7 @@ class Trainer:
         results: All complete trainings so far by name of the run.
         other_costs: Costs of all complete searches so far, and of the runs that failed.
         folds: Number of trainings of each candidate, each with another part of the samples held
-            out; with 1, a random part is held out.
+            out; see ``darts.finding.folds``.
     """
 
     directory: Path
@@ -122,6 +122,9 @@ class Trainer:
 
         lengths = self.decisions.decide(f"epochs.{name}", dict[str, int], choose)
         left = format_duration(self.stopwatch.left)
+        if len(by_run) < min_networks:
+            self.console.info(f"{name}: skipped, because only one network is left")
+            return []
         if len(lengths) < min_networks:
             self.console.info(
                 f"{name}: skipped, because fewer than {min_networks} networks can train for "

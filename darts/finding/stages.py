@@ -316,8 +316,8 @@ class Stages:
         return 1 if self.config.plan.epochs is None and self._is_short() else 2
 
     def _is_short(self) -> bool:
-        """Return whether time is short: the final gets its largest share of the budget."""
-        return self._final_share() == FINAL_SHARES[1]
+        """Return whether time is short: the final gets at least 75 % of the budget."""
+        return self._final_share() >= FINAL_SHARES[1]
 
     def _can_vary(self, candidate: Candidate) -> bool:
         return self.trainer.networks[candidate.family].can_vary(candidate.genotype)

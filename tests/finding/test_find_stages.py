@@ -140,6 +140,7 @@ def test_variants_of_the_best_baseline_are_proposed(
         (3.0, 1, (), True),
         (3.0, 5, (), False),
         (3.0, 5, ("plan.proposals=2",), True),
+        (0.1, 5, ("plan.final_share=0.8",), False),
     ],
 )
 def test_with_several_trainings_per_network_a_short_time_belongs_to_the_baselines(
