@@ -135,8 +135,8 @@ class CheckPacer:
         self._noticed = True
         names = " and ".join(self.skipped)
         return (
-            f"collapse checks skip {names} while collapse.time_share of the search's time leaves "
-            "too little time"
+            f"collapse checks leave out {names} as long as they would take more than "
+            "collapse.time_share of the search's time"
         )
 
     def measure(self, name: str, work: Callable[[Poll], T], *, steps: int) -> T | None:

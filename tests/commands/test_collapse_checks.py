@@ -147,7 +147,7 @@ def test_measurements_that_exceed_the_budget_are_skipped_and_mentioned_once(
     overrides = [item for item in SMALL if item != NO_LIMIT]
     limited = ("collapse.every=2", "collapse.time_share=1e-6", NO_TENSORBOARD)
     done = commands.run("search", tmp_path / "run", *overrides, *limited)
-    assert done.out.count("collapse checks skip path score and eigenvalue") == 1
+    assert done.out.count("collapse checks leave out path score and eigenvalue") == 1
     rows = [row for row in done.rows if collapse_values(row)]
     assert [row["epoch"] for row in rows] == [2, 4]
     for row in rows:
