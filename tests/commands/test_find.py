@@ -190,7 +190,9 @@ def test_the_result_and_the_best_baseline_train_on_all_training_samples_at_last(
     assert str(summary["refit_epochs"]) in {row["epochs"] for row in refits}
 
 
-@pytest.mark.parametrize("key", ["plan.refit=false", "validation=0.3"])
+@pytest.mark.parametrize(
+    "key", ["plan.refit=false", pytest.param("validation=0.3", marks=pytest.mark.slow)]
+)
 def test_no_training_uses_validation_data_if_the_user_forbids_it(
     commands: Any, tmp_path: Path, key: str
 ) -> None:
@@ -307,6 +309,7 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(commands: Any, tmp_pa
     assert "complete" in commands.error_of("find", f"resume={tmp_path / 'run'}")
 
 
+@pytest.mark.slow
 def test_a_damaged_decision_ends_in_one_line(commands: Any, tmp_path: Path) -> None:
     directory = tmp_path / "run"
     interrupt(commands, directory, steps=9)

@@ -15,7 +15,13 @@ SPACES_WITHOUT_CNN = [
 ]
 
 
-@pytest.mark.parametrize("space", SPACES_WITHOUT_CNN)
+@pytest.mark.parametrize(
+    "space",
+    [
+        pytest.param(name, marks=() if name == "nas201" else pytest.mark.slow)
+        for name in SPACES_WITHOUT_CNN
+    ],
+)
 def test_a_space_can_be_searched_retrained_evaluated_and_drawn(
     space: str, commands: Any, tmp_path: Path
 ) -> None:

@@ -102,7 +102,7 @@ def test_validation_data_and_another_level(runs: tuple[Path, Path], tmp_path: Pa
     assert gain.low < narrow.low < gain.difference
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "loss"])
+@pytest.mark.parametrize("metric", ["accuracy", pytest.param("loss", marks=pytest.mark.slow)])
 def test_the_interval_of_several_trainings_pools_their_samples(metric: str, tmp_path: Path) -> None:
     folds = range(3)
     wide, narrow = (

@@ -51,6 +51,7 @@ def when_exists(file: Path, action: Callable[[], object]) -> threading.Thread:
     return thread
 
 
+@pytest.mark.slow
 def test_earlier_runs_do_not_change_a_run(tmp_path: Path) -> None:
     """Repeat runs after other runs in the same process."""
     kinds = ["retrain", "diverging", "search"]
@@ -137,7 +138,7 @@ def test_a_full_disk_ends_the_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         run_here(make_job("retrain", tmp_path))
 
 
-@pytest.mark.parametrize("kind", ["retrain", "search"])
+@pytest.mark.parametrize("kind", ["retrain", pytest.param("search", marks=pytest.mark.slow)])
 def test_a_stopped_run_continues_bit_for_bit(tmp_path: Path, kind: str) -> None:
     """The signal stops this run, and the next one does not start."""
     job = make_job(kind, tmp_path, "epochs=5")

@@ -192,6 +192,7 @@ def test_a_network_can_inherit_the_weights_of_the_supernet(
         cells.network(weights="inherit")
 
 
+@pytest.mark.slow
 def test_a_run_directory_cannot_start_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process imports the class only if the user names it on the command line."""
     monkeypatch.chdir(tmp_path)
@@ -241,7 +242,10 @@ def test_a_comparison_cannot_import_what_its_directory_names(tmp_path: Path) -> 
             launcher("search", tmp_path / "run", ["space=module", override])
 
 
-@pytest.mark.parametrize("command", ["compare", "find", "tune", "judge"])
+@pytest.mark.parametrize(
+    "command",
+    ["find", *(pytest.param(c, marks=pytest.mark.slow) for c in ("compare", "tune", "judge"))],
+)
 def test_commands_with_processes_of_their_own_refuse_own_models(command: str) -> None:
     call = [sys.executable, "-m", f"darts.{command}", "space=module", "space.target=a:B"]
     done = subprocess.run(call, capture_output=True, text=True, check=False)
