@@ -62,6 +62,7 @@ class TrackingConfig:
     tensorboard: bool = True
     figures: bool = True  # write figures to the run directory and to TensorBoard
     figures_every: int = number(1, low=0)  # epochs between figures in TensorBoard; 0: at the end
+    edge_curves: bool = False  # TensorBoard curves of each edge and candidate, often hundreds
     energy: EnergyConfig = field(default_factory=EnergyConfig)
 
 

@@ -1,6 +1,6 @@
 """Data modules: from a configured data set to the loaders of a run."""
 
-from darts.data_modules.compatibility import check_data_kind, check_training
+from darts.data_modules.compatibility import check_data_kind, check_fold, check_training
 from darts.data_modules.data_module import (
     DATA_MODULES,
     DataModule,
@@ -14,6 +14,7 @@ __all__ = [
     "DataModule",
     "SearchLoaders",
     "check_data_kind",
+    "check_fold",
     "check_training",
     "load_options",
     "make_data_module",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from darts.config import RunConfig, one_of
-from darts.data import SOURCES
+from darts.config import ConfigError, RetrainConfig, RunConfig, one_of
+from darts.data import SOURCES, count_folds
 from darts.spaces import SPACES
 from darts.tasks import TASKS
 
@@ -44,3 +44,21 @@ def check_training(config: RunConfig) -> None:
     check_data_kind(config)
     config.task.check_training()
     one_of("metric", config.metric, config.task.metrics)
+
+
+def check_fold(config: RetrainConfig) -> None:
+    """Refuse a held-out part that does not exist.
+
+    Raises:
+        ConfigError: In one line, which lists the valid values.
+    """
+    fold, share = config.validation_fold, config.validation
+    if fold is None:
+        return
+    folds = count_folds(share)
+    if fold >= folds:
+        valid = f"null, 0 to {folds - 1}" if folds else "null"
+        raise ConfigError(
+            f"validation_fold={fold}: validation={share:g} gives {folds} disjoint held-out parts; "
+            f"valid values: {valid}"
+        )

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from darts.config import ConfigError, Invocation, RetrainConfig, one_of
-from darts.data import Batch, Loader, count_folds
-from darts.data_modules import DataModule, check_training, make_data_module
+from darts.data import Batch, Loader
+from darts.data_modules import DataModule, check_fold, check_training, make_data_module
 from darts.plotting.genotype import draw_genotype, save_genotype
 from darts.plotting.run_figures import log_confusion, save_confusion, save_training_figures
 from darts.reading import JsonObject
@@ -86,7 +86,7 @@ def check(config: RetrainConfig) -> None:
                     f"{setting} needs validation data, and validation=0 leaves none; set "
                     f"validation above 0 or {alternative}"
                 )
-    _check_fold(config)
+    check_fold(config)
     _, genotype = find_genotype(config.genotype)
     space = space_of(genotype).name
     if space != config.space.name:
@@ -95,19 +95,6 @@ def check(config: RetrainConfig) -> None:
             f"space={config.space.name}; add space={space}"
         )
     check_precision(config.precision, resolve_device(config.device))
-
-
-def _check_fold(config: RetrainConfig) -> None:
-    fold, share = config.validation_fold, config.validation
-    if fold is None:
-        return
-    folds = count_folds(share)
-    if fold >= folds:
-        valid = f"null, 0 to {folds - 1}" if folds else "null"
-        raise ConfigError(
-            f"validation_fold={fold}: validation={share:g} gives {folds} disjoint held-out parts; "
-            f"valid values: {valid}"
-        )
 
 
 @distributed

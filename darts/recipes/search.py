@@ -223,7 +223,7 @@ class Search(Recipe):
         results = SearchedEpoch(
             self.genotype, probabilities, measures, self.lr, arch_lr, self._collapse_report
         )
-        report = results.report(self.context)
+        report = results.report(self.context, edge_curves=config.tracking.edge_curves)
         if not self.finished and (line := self.alpha_rate.raise_if_slow(epoch, probabilities)):
             report.warnings.append(line)
         return report

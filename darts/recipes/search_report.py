@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from darts.searching.alphas import alpha_scalars, genotype_counts, mean_scalars
+from darts.searching.alphas import alpha_scalars, genotype_counts
 from darts.searching.diagnosis import DiagnosisReport
 from darts.spaces import AnyGenotype, SearchContext
 from darts.training.loop import EpochReport
@@ -35,10 +35,16 @@ class SearchedEpoch:
     arch_lr: float
     collapse: DiagnosisReport | None
 
-    def report(self, context: SearchContext) -> EpochReport:
-        """Return the values to log; ``context`` has the names of edges and candidates."""
+    def report(self, context: SearchContext, *, edge_curves: bool) -> EpochReport:
+        """Return the values to log.
+
+        Args:
+            context: Names of edges and candidates.
+            edge_curves: Whether TensorBoard gets curves of each edge and candidate.
+        """
         counts, measures = genotype_counts(self.genotype), self.measures
-        scalars = alpha_scalars(self.probabilities, context)
+        means = alpha_scalars(self.probabilities, context)
+        scalars = alpha_scalars(self.probabilities, context, edges=edge_curves)
         report = EpochReport(lr=self.lr, row={"arch_lr": self.arch_lr, **counts, **measures})
         report.scalars = {
             "lr/alphas": self.arch_lr,
@@ -48,7 +54,7 @@ class SearchedEpoch:
         }
         report.console = {name: measures[name] for name in PRINTED_KEYS if name in measures}
         if self.collapse is not None:
-            report.row |= {**mean_scalars(scalars), **self.collapse.row}
+            report.row |= {**means, **self.collapse.row}
             report.scalars |= self.collapse.scalars
             report.console["collapse"] = self.collapse.verdict
             report.warnings = list(self.collapse.warnings)

@@ -87,16 +87,20 @@ def margin(p: Tensor, *, none: int | None = 0) -> Tensor:
     return best[..., 0] - best[..., 1]
 
 
-def alpha_scalars(probabilities: Mapping[str, Tensor], context: SearchContext) -> dict[str, float]:
-    """Return scalars for TensorBoard that describe the probabilities of each group.
+def alpha_scalars(
+    probabilities: Mapping[str, Tensor], context: SearchContext, *, edges: bool = False
+) -> dict[str, float]:
+    """Return scalars that describe the probabilities of each group.
 
     Args:
         probabilities: Probabilities ``(edges, operations)`` by group.
         context: Names of edges and candidates.
+        edges: Whether to describe each edge, too.
 
     Returns:
-        ``alpha/<group>/<edge>/<operation>``, ``entropy/<group>/<edge>``, ``entropy/<group>/mean``,
-        ``margin/<group>/<edge>`` and ``margin/<group>/mean``.
+        ``entropy/<group>/mean`` and ``margin/<group>/mean``. With ``edges`` also
+        ``alpha/<group>/<edge>/<operation>``, ``entropy/<group>/<edge>`` and
+        ``margin/<group>/<edge>``.
 
     Raises:
         ValueError: If the numbers of columns and of candidates differ.
@@ -108,26 +112,20 @@ def alpha_scalars(probabilities: Mapping[str, Tensor], context: SearchContext) -
             raise ValueError(f"{group}: {p.shape[-1]} columns for {len(rows[0])} operations")
         p = p.detach().to(device="cpu", dtype=torch.float64)
         names = edge_names(context.edges[group])
-        for name, operations, row in zip(names, rows, p.tolist(), strict=True):
-            for operation, value in zip(operations, row, strict=True):
-                scalars[f"alpha/{group}/{name}/{operation}"] = value
-        entropies = entropy(p)
-        for name, value in zip(names, entropies.tolist(), strict=True):
-            scalars[f"entropy/{group}/{name}"] = value
-        scalars[f"entropy/{group}/mean"] = float(entropies.mean())
         columns = column_names(rows)
         none = columns.index("none") if "none" in columns else None
+        values = {"entropy": entropy(p)}
         if p.shape[-1] - (none is not None) >= 2:
-            margins = margin(p, none=none)
-            for name, value in zip(names, margins.tolist(), strict=True):
-                scalars[f"margin/{group}/{name}"] = value
-            scalars[f"margin/{group}/mean"] = float(margins.mean())
+            values["margin"] = margin(p, none=none)
+        for kind, numbers in values.items():
+            scalars[f"{kind}/{group}/mean"] = float(numbers.mean())
+            if edges:
+                own = zip(names, numbers.tolist(), strict=True)
+                scalars |= {f"{kind}/{group}/{name}": value for name, value in own}
+        for name, operations, row in zip(names, rows, p.tolist(), strict=True) if edges else ():
+            for operation, value in zip(operations, row, strict=True):
+                scalars[f"alpha/{group}/{name}/{operation}"] = value
     return scalars
-
-
-def mean_scalars(scalars: Mapping[str, float]) -> dict[str, float]:
-    """Return only the means from the result of ``alpha_scalars``."""
-    return {name: value for name, value in scalars.items() if name.endswith("/mean")}
 
 
 def genotype_counts(

@@ -170,6 +170,24 @@ class TensorBoard:
                 self._write(summary=record)
         self.log_scalars(self._step if step is None else step, numbers)
 
+    def log_layout(self, metric: str) -> None:
+        """Write the charts of TensorBoard's page Custom Scalars: several curves in each."""
+        if self._file is not None:
+            from torch.utils.tensorboard.summary import custom_scalars
+
+            tags = {
+                "loss": "loss/.*",
+                metric: f"{metric}/.*",
+                "learning rates": "lr/.*",
+                "entropy of the edges (mean)": "entropy/.*/mean",
+                "lead of the best operation (mean)": "margin/.*/mean",
+                "operations without weights in the genotype": "genotype/.*",
+            }
+            charts = {title: ["Multiline", [pattern]] for title, pattern in tags.items()}
+            with self._optional():
+                record = custom_scalars({"overview": charts})  # type: ignore[no-untyped-call]
+                self._write(summary=record)
+
     def flush(self) -> None:
         """Write buffered records to the file."""
         if self._file is not None:

@@ -248,25 +248,29 @@ class TrainingLoop:
         number, means = state.epoch + 1, state.means.compute()
         train = {name: value for name, value in means.items() if name.startswith("train_")}
         norms = {name: value for name, value in means.items() if name not in train}
+        scores = {f"valid_{name}": score for name, score in state.scores.items()}
         row = {
             "epoch": number,
             "lr": report.lr,
             **train,
-            **{f"valid_{name}": score for name, score in state.scores.items()},
+            **scores,
             **norms,
             **report.row,
             **self.run.cost(),
         }
+        # The groups of the steering metric and of the loss show training and validation together.
+        pairs = (config.metric, "loss")
         scalars = {
-            "epoch": number,
             "lr/weights": report.lr,
-            "loss/train": means["train_loss"],
-            "loss/valid": state.scores.get("loss"),
-            **{f"valid/{name}": score for name, score in state.scores.items()},
+            **{
+                f"{name}/{split}": (train | scores).get(f"{split}_{name}")
+                for name in pairs
+                for split in ("train", "valid")
+            },
             **{
                 name.replace("_", "/", 1): value
-                for name, value in train.items()
-                if name != "train_loss"
+                for name, value in (train | scores).items()
+                if name.partition("_")[2] not in pairs
             },
             **{f"norm/{name.removesuffix('_norm')}": value for name, value in norms.items()},
             **report.scalars,

@@ -99,7 +99,7 @@ def test_tensorboard_shows_metrics_figures_and_hyperparameters(retrain_run: Any)
     board.Reload()
     tags = board.Tags()
     assert {"genotype", "confusion"} <= set(tags["images"])
-    expected = {"loss/train", "loss/valid", "valid/accuracy", "lr/weights", "norm/grad"}
+    expected = {"loss/train", "loss/valid", "accuracy/valid", "lr/weights", "norm/grad"}
     assert expected <= set(tags["scalars"])
     assert [event.step for event in board.Scalars("loss/train")] == [3, 6, 9]
     assert [tag for tag in tags["tensors"] if tag.startswith("genotype")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -121,23 +122,43 @@ def test_tensorboard_shows_metrics_alphas_and_genotypes(search_run: Any) -> None
     assert {"alphas/normal", "alphas/reduce", "genotype"} <= set(tags["images"])
     assert len(board.Images("alphas/normal")) == 2
     scalars = set(tags["scalars"])
-    expected = {"loss/train", "loss/valid", "lr/weights", "lr/alphas", "valid/accuracy"}
-    expected |= {"norm/grad", "norm/arch_grad"}
+    expected = {f"{name}/{split}" for name in ("accuracy", "loss") for split in ("train", "valid")}
+    expected |= {"lr/weights", "lr/alphas", "norm/grad", "norm/arch_grad"}
     for cell in ("normal", "reduce"):
         expected |= {f"genotype/{cell}/skip_connect", f"entropy/{cell}/mean"}
-        expected |= {f"alpha/{cell}/0→2/{operation}" for operation in PRIMITIVES}
-        expected |= {f"alpha/{cell}/4→5/none", f"entropy/{cell}/1→3"}
     assert expected <= scalars
-    assert len([tag for tag in scalars if tag.startswith("alpha/normal/")]) == 14 * 8
-    first = [board.Scalars(f"alpha/reduce/0→2/{operation}")[0].value for operation in PRIMITIVES]
-    assert sum(first) == pytest.approx(1, abs=1e-5)
+    groups = Counter(tag.partition("/")[0] for tag in scalars if "/" in tag)
+    assert max(groups.values()) <= 10
+    assert min(groups) == "accuracy"  # TensorBoard opens on it
+    layout = board.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    assert b"loss/.*" in layout
+    assert b"accuracy/.*" in layout
     texts = [tag for tag in tags["tensors"] if tag.startswith("genotype")]
     assert (
         search_run.result["genotype"].encode()
         in board.Tensors(texts[0])[-1].tensor_proto.string_val[0]
     )
-    # The HPARAMS page of TensorBoard reads this summary.
+    # The HPARAMS page of TensorBoard reads these summaries.
+    session = board.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    assert b"arch_optimizer.lr" in session
+    assert b"tracking" not in session
     assert "hparams" in board.summary_metadata["_hparams_/experiment"].plugin_data.plugin_name
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_tensorboard_has_curves_of_edges_if_the_user_wants_them(
+    commands: Any, tmp_path: Path
+) -> None:
+    done = commands.run("search", tmp_path / "run", "epochs=1", "tracking.edge_curves=true")
+    board = read_events(done.directory)
+    scalars = set(board.Tags()["scalars"])
+    for cell in ("normal", "reduce"):
+        expected = {f"alpha/{cell}/0→2/{operation}" for operation in PRIMITIVES}
+        expected |= {f"alpha/{cell}/4→5/none", f"entropy/{cell}/1→3", f"margin/{cell}/0→2"}
+        assert expected <= scalars
+    assert len([tag for tag in scalars if tag.startswith("alpha/normal/")]) == 14 * 8
+    first = [board.Scalars(f"alpha/reduce/0→2/{operation}")[0].value for operation in PRIMITIVES]
+    assert sum(first) == pytest.approx(1, abs=1e-5)
 
 
 def test_the_printed_command_retrains_the_genotype(

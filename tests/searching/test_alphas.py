@@ -64,7 +64,8 @@ def test_the_margin_ignores_none() -> None:
 def test_scalars_have_a_tag_for_each_edge_and_operation() -> None:
     p = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.25, 0.25, 0.25, 0.25]], requires_grad=True)
     context = make_context(normal=EDGES, reduce=EDGES)
-    scalars = alpha_scalars({"normal": p, "reduce": p.flip(0)}, context)
+    probabilities = {"normal": p, "reduce": p.flip(0)}
+    scalars = alpha_scalars(probabilities, context, edges=True)
     assert scalars["alpha/normal/0→2/none"] == pytest.approx(0.7)
     assert scalars["alpha/reduce/1→2/skip_connect"] == pytest.approx(0.1)
     assert scalars["entropy/normal/1→2"] == pytest.approx(math.log(4))
@@ -73,6 +74,8 @@ def test_scalars_have_a_tag_for_each_edge_and_operation() -> None:
     assert scalars["margin/normal/mean"] == pytest.approx(0.0)
     assert len(scalars) == 2 * (2 * 4 + 2 + 2 + 2)
     assert all(type(value) is float for value in scalars.values())
+    means = {tag: value for tag, value in scalars.items() if tag.endswith("/mean")}
+    assert alpha_scalars(probabilities, context) == means
 
 
 def test_scalars_refuse_probabilities_of_another_shape() -> None:
