@@ -44,6 +44,15 @@ class LoaderOptions(TypedDict):
     ranks: int
 
 
+_PURPOSES = {
+    "weights": "the weights",
+    "alphas": "the alphas",
+    "train": "training",
+    "valid": "validation",
+}
+"""What each subset is for, by name."""
+
+
 class DataModule(ABC):
     """Loads a data set and makes the loaders of one run.
 
@@ -132,6 +141,23 @@ class DataModule(ABC):
     def encoding(self) -> Encoding | None:
         """How rows of a table or texts become inputs of the network; None for other data."""
         return None
+
+    def describe(self) -> str:
+        """Return name, size and shape of the data in one line; after the loaders were made."""
+        (first, count), *others = self.subset_sizes().items()
+        sizes = [f"{count:,} {self.sample_noun} for {_PURPOSES[first]}"]
+        sizes += [f"{count:,} for {_PURPOSES[name]}" for name, count in others]
+        targets = f"{len(self.target_names):,} {self.target_noun}"
+        parts = (", ".join(sizes), targets, self._describe_shape())
+        return f"{self.config.dataset.name}: {'; '.join(part for part in parts if part)}"
+
+    def subset_sizes(self) -> dict[str, int]:
+        """Return the number of samples of each subset, by name."""
+        return {name: len(indices) for name, indices in self.subsets.items()}
+
+    def _describe_shape(self) -> str:
+        """Return the shape of a sample for ``describe``; empty if samples have several shapes."""
+        return ""
 
     def extra_files(self) -> dict[str, str]:
         """Return the text of further files for the run directory, by file name."""

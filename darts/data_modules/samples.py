@@ -52,6 +52,9 @@ class SampleDataModule(LabeledDataModule[Images]):
         """Channels, height and width of one sample."""
         return self.source.train.shape
 
+    def _describe_shape(self) -> str:
+        return "x".join(map(str, self.sample_shape)).removesuffix("x1x1") + " inputs"
+
     def example_input(self) -> Tensor:
         """Return one sample of zeros, ``(1, C, H, W)``."""
         return torch.zeros(1, *self.sample_shape, device=self.ranks.device)

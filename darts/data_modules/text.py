@@ -99,6 +99,10 @@ class TextDataModule(DataModule):
         """Return the tokens of a split except the first, which is never a target."""
         return (self.source.test if split == "test" else self.source.valid)[1:]
 
+    def subset_sizes(self) -> dict[str, int]:
+        """Return the number of tokens of each subset; the subset of N tokens is ``[0, N]``."""
+        return {name: int(limits[-1]) for name, limits in self.subsets.items()}
+
     def extra_files(self) -> dict[str, str]:
         """Return ``vocabulary.json``, the tokens by index."""
         text = json.dumps(self.target_names, ensure_ascii=False, indent=0)

@@ -130,7 +130,7 @@ def retrain(
         recipe.begin(genotype_name)
         with TrainingLoop(recipe, epochs=config.epochs, name="retrain", on_epoch=on_epoch) as loop:
             recipe.loop = loop
-            loop.announce("training")
+            loop.announce("training", recipe.data.describe())
             loop.fit()
         summary = recipe.finish()
     keys = (

@@ -88,7 +88,7 @@ def search(
         with TrainingLoop(recipe, epochs=config.epochs, name="search", on_epoch=on_epoch) as loop:
             recipe.loop = loop
             recipe.pacer.connect(loop.interrupt, loop.console)
-            loop.announce("searching")
+            loop.announce("searching", recipe.data.describe())
             loop.fit()
             genotype = recipe.derive_genotype(loop)
         summary = recipe.finish(genotype)

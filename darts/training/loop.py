@@ -171,9 +171,10 @@ class TrainingLoop:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def announce(self, verb: str) -> None:
-        """Print that the run starts or resumes, and its directory."""
+    def announce(self, verb: str, data: str) -> None:
+        """Print that the run starts or resumes, its directory, and a description of its data."""
         self.console.info(f"{verb if self.run.saved is None else 'resuming'} in {self.run.path}")
+        self.console.info(f"{data}; {self.epochs} epochs on {self.run.ranks.device}")
 
     def fit(self) -> None:
         """Train until the last epoch, or until the recipe has finished.

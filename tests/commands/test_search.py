@@ -116,6 +116,16 @@ def test_weights_and_alphas_learn_from_different_images(search_run: Any) -> None
     assert weights | alphas == set(range(64))
 
 
+def test_the_first_lines_say_what_the_run_will_do(search_run: Any, retrain_run: Any) -> None:
+    first, second = search_run.out.splitlines()[:2]
+    assert f"searching in {search_run.directory}" in first
+    data = "synthetic: 32 samples for the weights, 32 for the alphas; 10 classes; 3x8x8 inputs"
+    assert f"{data}; 2 epochs on cpu" in second
+    text = "samples for training, "
+    (line,) = [line for line in retrain_run.out.splitlines() if text in line]
+    assert "for validation; 10 classes; 3x8x8 inputs; 3 epochs on cpu" in line
+
+
 def test_tensorboard_shows_metrics_alphas_and_genotypes(search_run: Any) -> None:
     board = read_events(search_run.directory)
     tags = board.Tags()
