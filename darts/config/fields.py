@@ -34,9 +34,29 @@ def one_of(key: str, value: object, choices: Collection[str]) -> None:
         raise ConfigError(f"{key}={value!r} is unknown; choose from {', '.join(choices)}")
 
 
+OTHER_NAMES = {
+    "learning_rate": "lr",
+    "wd": "weight_decay",
+    "batch": "batch_size",
+    "num_epochs": "epochs",
+    "max_epochs": "epochs",
+    "gpu": "device",
+    "depth": "cells",
+    "layers": "cells",
+    "width": "channels",
+}
+"""Names of other projects for the last part of a key, and ours."""
+
+
 def suggestion(word: str, choices: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` if a choice is similar to the word, else ``""``."""
-    match = difflib.get_close_matches(word, list(choices), n=1)
+    choices = list(choices)
+    prefix, _, last = word.rpartition(".")
+    ours = OTHER_NAMES.get(last)
+    named = [choice for choice in choices if choice.rpartition(".")[2] == ours]
+    # Of several keys with this name, the one in the same group, if there is one.
+    match = sorted(named, key=lambda choice: choice.rpartition(".")[0] != prefix)
+    match = match or difflib.get_close_matches(word, choices, n=1)
     return f" (did you mean {match[0]!r}?)" if match else ""
 
 

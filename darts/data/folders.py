@@ -115,9 +115,12 @@ def find_class_files(
         folders = {"train": root}
     classes = _class_names(folders["train"])
     if len(classes) < 2 or set(classes) <= {*VALIDATION_FOLDERS, "test"}:
+        found = f"only the folder {classes[0]}" if len(classes) == 1 else ", ".join(classes)
+        if not classes:
+            found = "no folders" if folders["train"].is_dir() else "nothing, as it does not exist"
         raise ValueError(
             f"{request.name}: {folders['train']} needs a folder of {noun}s for each of two or more "
-            "classes: create them, or set dataset.root to their folder"
+            f"classes, but has {found}; create them, or set dataset.root to their folder"
         )
     files: dict[str, tuple[list[str], Tensor]] = {}
     for split, folder in folders.items():

@@ -208,7 +208,10 @@ class RunDirectory:
             ConfigError: If ``summary.json`` exists.
         """
         if self.is_complete:
-            raise ConfigError(f"the run in {self.path} is complete; nothing to resume")
+            raise ConfigError(
+                f"the run in {self.path} is complete; nothing to resume. To train longer, start a "
+                "new run with more epochs, because schedules depend on their number"
+            )
 
     def digests(self, *names: str) -> dict[str, str]:
         """Return the SHA-256 digests of files of the run, in hexadecimal."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 import torch
 
+from darts.config import ConfigError, compose
 from darts.data_modules import data_module
 from darts.spaces.cnn import PUBLISHED
 from darts.training.checkpoint import save_checkpoint
@@ -333,3 +335,19 @@ def test_empty_folder_of_the_user_is_not_removed(refused: Any, tmp_path: Path) -
     (tmp_path / "mine").mkdir()
     refused("search", "precision=fp16", "device=cpu", "hydra.run.dir=mine")
     assert (tmp_path / "mine").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("optimizer.learning_rate=0.1", "optimizer.lr"),
+        ("arch_optimizer.learning_rate=0.1", "arch_optimizer.lr"),
+        ("batch=32", "loader.batch_size"),
+        ("num_epochs=3", "epochs"),
+        ("space.width=3", "space.channels"),
+        ("optimizer.lrr=3", "optimizer.lr"),
+    ],
+)
+def test_names_of_other_projects_lead_to_ours(override: str, key: str) -> None:
+    with pytest.raises(ConfigError, match=f"did you mean '{re.escape(key)}'"):
+        compose("search", [override])

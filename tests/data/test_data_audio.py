@@ -237,7 +237,7 @@ def test_the_error_of_a_missing_data_set_says_what_to_do(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("made", "options", "message"),
     [
-        ([], {}, "needs a folder of WAV files for each of two or more classes: create them"),
+        ([], {}, "for each of two or more classes, but has no folders; create them"),
         (["a/0.wav"], {}, "two or more classes"),
         (["test/a/0.wav", "valid/b/0.wav"], {}, "two or more classes"),
         (["train/a/0.wav", "train/b/0.mp3"], {}, r"train/b contains no WAV file \(wav\)"),

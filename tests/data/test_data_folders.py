@@ -168,10 +168,12 @@ def test_invalid_folders_are_refused_in_one_line(make_folder: MakeFolder, tmp_pa
         assert "\n" not in str(caught.value)
         assert str(root) in str(caught.value)
 
-    refused("imagefolder", tmp_path / "none", "two or more classes.*dataset.root")
+    refused("imagefolder", tmp_path / "none", "has nothing, as it does not exist; .*dataset.root")
     refused("imagenet", tmp_path / "none", "no folder train and no folder val.*dataset.root")
     root = make_folder("one/train", {"ant": 2}) / "one"
-    refused("imagefolder", root, "two or more classes")
+    refused("imagefolder", root, "two or more classes, but has only the folder ant")
+    (tmp_path / "bare").mkdir()
+    refused("imagefolder", tmp_path / "bare", "two or more classes, but has no folders")
     root = make_folder("empty/train", {"ant": 2, "bee": 0}) / "empty"
     refused("imagefolder", root, "bee contains no image")
     make_folder("more/train", {"ant": 2, "bee": 2})
