@@ -174,7 +174,8 @@ class TrainingLoop:
     def announce(self, verb: str, data: str) -> None:
         """Print that the run starts or resumes, its directory, and a description of its data."""
         self.console.info(f"{verb if self.run.saved is None else 'resuming'} in {self.run.path}")
-        self.console.info(f"{data}; {self.epochs} epochs on {self.run.ranks.device}")
+        epochs = f"{self.epochs} epoch{'s' if self.epochs != 1 else ''}"
+        self.console.info(f"{data}; {epochs} on {self.run.ranks.device}")
 
     def fit(self) -> None:
         """Train until the last epoch, or until the recipe has finished.
