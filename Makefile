@@ -5,7 +5,7 @@ DEMO := runs/demo/$(shell date +%Y-%m-%d_%H-%M-%S)
 # Seconds after which `make test-slow` starts no further test; empty for no limit.
 BUDGET ?=
 
-.PHONY: help demo test test-slow lint docs bench
+.PHONY: help demo test test-slow lint docs tutorials bench
 
 help:
 	@echo "make demo       search, retrain and evaluate on the embedded digits, in a few minutes"
@@ -13,6 +13,7 @@ help:
 	@echo "make test-slow  run the slow tests; BUDGET=1800 stops after half an hour"
 	@echo "make lint       run ruff, mypy and import-linter"
 	@echo "make docs       write the documentation as a site to the folder site"
+	@echo "make tutorials  execute the notebooks of the documentation, and store their outputs"
 	@echo "make bench      measure a search step against the published implementation"
 
 $(READY): setup.cfg pyproject.toml
@@ -40,6 +41,9 @@ lint: $(READY)
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --site-dir site
+
+tutorials: $(READY)
+	$(BIN)/python docs/execute.py
 
 bench: $(READY)
 	$(BIN)/python experiments/bench_search_step.py

@@ -37,20 +37,35 @@ def test_every_page_is_in_the_navigation(site: Path) -> None:
         assert f'href="{page.stem}.html"' in start, page.name
 
 
+def test_tutorials_show_their_outputs(site: Path) -> None:
+    start = (site / "index.html").read_text(encoding="utf-8")
+    for notebook in (ROOT / "docs" / "tutorials").glob("*.ipynb"):
+        assert f'href="tutorials/{notebook.stem}.html"' in start, notebook.stem
+        assert (site / "tutorials" / notebook.name).exists()
+    page = (site / "tutorials" / "collapse.html").read_text(encoding="utf-8")
+    (image,) = re.findall(r'src="(collapse_files/[^"]*\.svg)"', page)
+    assert "<svg" in (site / "tutorials" / image).read_text(encoding="utf-8")
+    assert "skip connections or none" in page
+    assert "blob/main/experiments/README.md" in (
+        site / "tutorials" / "compare_methods.html"
+    ).read_text(encoding="utf-8")
+
+
 def test_the_reference_contains_the_public_names(site: Path) -> None:
     text = (site / "api.html").read_text(encoding="utf-8")
     names = {f"darts.{command}.run" for command in ("find", "search", "retrain")}
     names |= {f"darts.recipes.model.{name}" for name in ("load", "predict")}
     classes = {"Choice", "InputChoice", "Repeat"}
     names |= {f"darts.spaces.module.{name}" for name in classes}
-    assert all(f'id="{name}"' in text or f'id="{name}.' in text for name in names), names
     functions = {name.split(".")[-2] for name in names if name.endswith(".run")}
-    known = functions | classes | {"load", "predict", "__version__"}
+    names.add("darts.recipes.new_network.create_model")
+    assert all(f'id="{name}"' in text or f'id="{name}.' in text for name in names), names
+    known = functions | classes | {"create_model", "load", "predict", "__version__"}
     assert known == set(darts.__all__)
 
 
 def test_the_pages_load_nothing_from_other_servers(site: Path) -> None:
-    for page in site.glob("*.html"):
+    for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         loaded = re.findall(r'<(?:script|img|link)[^>]*(?:src|href)="(https?://[^"]*)"', text)
         assert [address for address in loaded if "darts-nas" not in address] == [], page.name
