@@ -114,12 +114,16 @@ def write_weights(
         CheckpointError: If the file cannot be read again, or differs.
         WriteError: If the disk is full or fails.
     """
-    file = directory / f"network{SUFFIX}"
+    file, unchecked = directory / f"network{SUFFIX}", directory / f"unchecked{SUFFIX}"
     directory.mkdir(parents=True, exist_ok=True)
-    save_network(trained, file)
-    again = TrainedNetwork.load(str(file)).weights
-    if not all(torch.equal(again[name], weight) for name, weight in trained.weights.items()):
-        raise CheckpointError(f"{file} differs from the network")
+    try:
+        save_network(trained, unchecked)
+        again = TrainedNetwork.load(str(unchecked)).weights
+        if not all(torch.equal(again[name], weight) for name, weight in trained.weights.items()):
+            raise CheckpointError(f"{unchecked} differs from the network")
+        os.replace(unchecked, file)
+    finally:
+        unchecked.unlink(missing_ok=True)
     return Exported(file, trained.input_specs, [], difference=0.0)
 
 

@@ -49,8 +49,6 @@ def check(config: PredictConfig) -> None:
     find_checkpoint(config.checkpoint)
     if not Path(config.input).exists():
         raise ConfigError(f"input={config.input!r}: there is no such file or folder")
-    if config.output is not None and Path(config.output).resolve() == Path(config.input).resolve():
-        raise ConfigError(f"output={config.output!r}: is the input, which would be overwritten")
     resolve_device(config.device)
 
 
@@ -65,6 +63,7 @@ def predict(config: PredictConfig, invocation: Invocation) -> JsonObject:
     """
     model = load(config.checkpoint, resolve_device(config.device))
     samples = read_samples(config.input, model.transform)
+    _check_output(config, samples)
     with RunDirectory(invocation.directory, "predict") as files:
         files.claim_unused(numbered=invocation.numbered, repeatable=True)
         remaining, results = iter(samples.values), []
@@ -78,6 +77,24 @@ def predict(config: PredictConfig, invocation: Invocation) -> JsonObject:
         summary = files.finish({"samples": len(samples.values), "file": str(output)})
     print_summary("predict", {key: summary[key] for key in ("samples", "file")})
     return summary
+
+
+def _check_output(config: PredictConfig, samples: Samples) -> None:
+    """Refuse an output that would overwrite a sample, the input or the checkpoint.
+
+    Raises:
+        ConfigError: If it would.
+    """
+    if config.output is None:
+        return
+    output = Path(config.output).resolve()
+    files = [Path(value) for value in samples.values if isinstance(value, Path)]
+    used = [Path(config.input), find_checkpoint(config.checkpoint), *files]
+    if any(output == file.resolve() for file in used):
+        raise ConfigError(
+            f"output={config.output!r}: is part of the input or the checkpoint, which would be "
+            "overwritten"
+        )
 
 
 def read_samples(place: str, transform: Transform) -> Samples:

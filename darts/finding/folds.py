@@ -95,7 +95,7 @@ def combine(
     sign = -1 if direction.higher_is_better else 1
     best = min(means, key=lambda epoch: sign * means[epoch][name], default=None)
     summary: JsonObject = {
-        **folds[0].summary,
+        **{key: v for key, v in folds[0].summary.items() if not key.startswith("valid_")},
         "seconds": statistics.fmean(float(fold.summary["seconds"]) for fold in folds),
     }
     if best is None:

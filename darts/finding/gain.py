@@ -118,7 +118,8 @@ def validation_interval(
 
     Args:
         found, baseline: Run directories of the trainings of two networks. Both trainings of a pair
-            have the same samples held out, and no sample is held out twice.
+            have the same samples held out, and no sample is held out twice. Each training counts
+            with the weights that it selected; with several, these may be of different epochs.
         metric: Name of the steering metric.
         level: Confidence level of the interval.
 

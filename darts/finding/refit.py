@@ -133,7 +133,7 @@ def _held_out_share(trainer: Trainer, candidate: Candidate) -> float:
     networks = trainer.networks[candidate.family]
     networks.data.retrain_loaders()  # sets the subsets
     subsets = networks.data.subsets
-    if "valid" not in subsets or networks.user_keys & KEYS.keys():
+    if "valid" not in subsets or networks.user_keys & {*KEYS, "validation_fold"}:
         return 0.0
     held_out = len(subsets["valid"])
     return held_out / (held_out + len(subsets["train"]))

@@ -77,7 +77,7 @@ class Result:
         return [fold.summary for fold in self.folds] or [self.summary]
 
     def row(self, metric: str) -> dict[str, object]:
-        """Return the row of the training in ``candidates.csv``."""
+        """Return the row in ``candidates.csv``; its directory is that of the first training."""
         return {
             "candidate": self.candidate.name,
             "origin": self.candidate.origin,

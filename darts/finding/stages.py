@@ -281,7 +281,8 @@ class Stages:
         }
 
         def choose() -> str:
-            seconds = trainer.stopwatch.left * min(max(trainer.workers, 1) / 2, 1) / trainer.folds
+            trainings = 2 * trainer.folds  # of two networks
+            seconds = trainer.stopwatch.left * min(max(trainer.workers, 1) / trainings, 1)
             for name, candidate in larger.items():
                 if LARGE_EPOCHS * trainer.seconds_per_epoch(candidate) <= seconds:
                     return name

@@ -30,7 +30,8 @@ def open_data(
         workers: Number of processes that decode files.
 
     Raises:
-        CheckpointError: When the data set has other classes or words than in training.
+        CheckpointError: When the data set has other classes or words than in training, or its
+            training split would be encoded in another way.
     """
     dataset, loader = trained.config.dataset, trained.config.loader
     dataset.root = root or dataset.root
@@ -42,6 +43,11 @@ def open_data(
         raise CheckpointError(
             f"{trained.file}: trained on {len(trained.target_names)} {data.target_noun}, which "
             f"differ from the {len(data.target_names)} of {dataset.name} in {dataset.root}"
+        )
+    if data.encoding != trained.encoding:
+        raise CheckpointError(
+            f"{trained.file}: the training data in {dataset.root} has changed: its columns or "
+            "words would be encoded in another way than in the training"
         )
     return data
 

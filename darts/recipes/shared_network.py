@@ -106,7 +106,7 @@ def _as_checkpoint(content: StateDict, weights: Mapping[str, Tensor]) -> StateDi
         # The keys of a JSON object are strings.
         for spec in specs:
             axes = spec.get("dynamic_axes") if isinstance(spec, dict) else None
-            if isinstance(axes, dict) and all(axis.isdecimal() for axis in axes):
+            if isinstance(axes, dict) and all(axis.isdecimal() and len(axis) < 4 for axis in axes):
                 spec["dynamic_axes"] = {int(axis): name for axis, name in axes.items()}
     return {**content, "best": {"epoch": epoch, "scores": {}, "net": dict(weights)}}
 

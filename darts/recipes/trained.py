@@ -11,6 +11,7 @@ from torch import Tensor
 from darts.config import ConfigError, RetrainConfig, rebuild
 from darts.data import InputSpec
 from darts.data.encodings import Encoding, RowEncoding, WordEncoding
+from darts.data.words import SPECIAL
 from darts.data_modules import check_data_kind
 from darts.recipes.retrain import build_network
 from darts.recipes.retrain_state import RetrainState
@@ -23,6 +24,7 @@ from darts.typed_values import Misfit, PlainDict, entry
 GENOTYPE_LIMIT = 100_000  # characters
 NAME_LIMIT = 100  # characters of an input or an axis
 EXAMPLE_LIMIT = 2**24  # elements of an example input
+TEXT_LIMIT = 1000  # words of a text, as in ``VocabularyOptions``
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,12 @@ class TrainedNetwork:
                 raise Misfit(
                     f"encoding has {len(self.encoding.words)} words, which does not fit input_specs"
                 )
-            if self.encoding.max_length < 1:
-                raise Misfit(f"encoding.max_length is {self.encoding.max_length}; must be >= 1")
+            if not 1 <= self.encoding.max_length <= TEXT_LIMIT:
+                raise Misfit(
+                    f"encoding.max_length is {self.encoding.max_length}; must be 1 to {TEXT_LIMIT}"
+                )
+            if self.encoding.words[: len(SPECIAL)] != SPECIAL:
+                raise Misfit(f"encoding.words must begin with {' '.join(SPECIAL)}")
 
 
 def _parse(config: RetrainConfig) -> AnyGenotype:

@@ -277,7 +277,7 @@ def test_wrong_settings_end_in_one_line(
     assert not (tmp_path / "run" / "config.yaml").exists()
 
 
-def interrupt(commands: Any, directory: Path, steps: int) -> str:
+def interrupt(commands: Any, directory: Path, steps: int, *more: str) -> str:
     """Start the tiny run and send it a Ctrl-C after some steps; return what it printed."""
     original, count = loop.require_finite, itertools.count(1)
 
@@ -290,13 +290,17 @@ def interrupt(commands: Any, directory: Path, steps: int) -> str:
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
         patch.setattr(loop, "require_finite", counted)
         with pytest.raises(SystemExit, match="130"):
-            launch("find", find.check, find.find, [*TINY, f"hydra.run.dir={directory}"])
+            launch("find", find.check, find.find, [*TINY, *more, f"hydra.run.dir={directory}"])
     return printed.getvalue()
 
 
-def test_an_interrupted_run_ends_like_an_uninterrupted_one(commands: Any, tmp_path: Path) -> None:
-    whole = commands.run("find", tmp_path / "whole", *TINY)
-    printed = interrupt(commands, tmp_path / "run", steps=9)
+@pytest.mark.parametrize(("folds", "steps"), [(1, 9), pytest.param(2, 12, marks=pytest.mark.slow)])
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(
+    commands: Any, tmp_path: Path, folds: int, steps: int
+) -> None:
+    several = f"plan.folds={folds}"
+    whole = commands.run("find", tmp_path / "whole", *TINY, several)
+    printed = interrupt(commands, tmp_path / "run", steps, several)
     assert commands.printed_arguments(printed, "find") == [f"resume={tmp_path / 'run'}"]
     assert not (tmp_path / "run" / "summary.json").exists()
     resumed = commands.call("find", [f"resume={tmp_path / 'run'}"], tmp_path / "run")

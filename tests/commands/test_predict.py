@@ -100,8 +100,14 @@ def test_an_output_that_is_the_input_is_refused(
         "predict", f"checkpoint={trained}", f"input={place}", f"output={place}",
         f"hydra.run.dir={tmp_path}/p",
     )  # fmt: skip
-    assert "is the input, which would be overwritten" in line
+    assert "is part of the input or the checkpoint, which would be overwritten" in line
     assert place.read_bytes() == before
+    for target in (place, trained / "checkpoint.pt"):
+        line = commands.error_of(
+            "predict", f"checkpoint={trained}", f"input={photos}", f"output={target}",
+            f"hydra.run.dir={tmp_path}/p",
+        )  # fmt: skip
+        assert "would be overwritten" in line
 
 
 @pytest.mark.parametrize("margin", [1.0, 256 / 224])
@@ -201,6 +207,19 @@ def test_a_table_may_have_other_columns_in_another_order(
     for samples in (values, values.numpy(), values.tolist()):
         assert darts.predict(model, samples).probabilities.equal(expected.probabilities)
     assert darts.predict(run, mappings[0]).classes == expected.classes[:1]
+
+
+def test_an_evaluation_with_other_training_rows_is_refused(
+    commands: Any, table: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """They would be standardized in another way."""
+    folder, run = table
+    (tmp_path / "test.csv").write_bytes((folder / "test.csv").read_bytes())
+    lines = (folder / "train.csv").read_text().splitlines()
+    (tmp_path / "train.csv").write_text("\n".join(lines[:-3]) + "\n")
+    place = f"hydra.run.dir={tmp_path / 'e'}"
+    line = commands.error_of("evaluate", f"checkpoint={run}", f"root={tmp_path}", place)
+    assert "would be encoded in another way than in the training" in line
 
 
 @pytest.mark.parametrize(

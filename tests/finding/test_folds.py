@@ -15,6 +15,8 @@ from darts.config import ConfigError
 from darts.finding.candidates import Candidate
 from darts.finding.folds import choose_folds, combine, last_score
 from darts.finding.results import FoldTraining, Result
+from darts.finding.rounds import Trainer
+from darts.finding.run_pool import Job, Outcome
 from darts.tasks.metrics import CLASSIFICATION_METRICS
 from darts.tracking.metrics import MetricsLog
 
@@ -64,6 +66,14 @@ def test_the_last_epoch_counts_if_the_user_wants_it(folds: list[FoldTraining]) -
     result = combine(NET, 3, folds, ACCURACY, selection="last")
     assert (result.score, result.summary["epoch"]) == (pytest.approx(0.7), 3)
     assert last_score(result, "accuracy") == pytest.approx(0.7)
+
+
+def test_no_score_of_a_single_training_remains(tmp_path: Path) -> None:
+    parts = [training(tmp_path / name, [0.5], [0.1], 1.0) for name in "ab"]
+    parts[0].summary["valid_top5_accuracy"] = 0.9
+    summary = combine(NET, 3, parts, ACCURACY, selection="best").summary
+    assert "valid_top5_accuracy" not in summary
+    assert summary["valid_accuracy"] == 0.5
 
 
 def test_epochs_without_all_scores_do_not_count(tmp_path: Path) -> None:
@@ -132,3 +142,57 @@ def test_the_parts_are_disjoint_and_the_split_of_the_data_is_kept() -> None:
 def test_too_many_parts_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         choose_folds(networks(30, **options), 6)
+
+
+class Pool:
+    """Runs of which those whose name has one of the ``failing`` endings fail."""
+
+    def __init__(self, failing: tuple[str, ...] = ()) -> None:
+        self.failing, self.names = failing, list[str]()
+
+    def run(self, jobs: Sequence[Job], **_: Any) -> dict[str, Outcome]:
+        outcomes = {}
+        for job in jobs:
+            self.names.append(job.name)
+            job.directory.mkdir(parents=True)
+            with MetricsLog(job.directory / "metrics.jsonl") as log:
+                log.write(epoch=1, valid_accuracy=0.5, joules=7.0, joules_source="nvml", gco2e=0.0)
+            summary = {"seconds": 1.0, "joules": 7.0, "joules_source": "nvml", "gco2e": 0.0}
+            failed = job.name.endswith(self.failing) if self.failing else False
+            outcomes[job.name] = Outcome(None, "diverged") if failed else Outcome(summary)
+        return outcomes
+
+
+def make_trainer(folder: Path, pool: Any) -> Trainer:
+    networks: Any = SimpleNamespace(
+        overrides=lambda genotype, **options: (f"fold={options['fold']}",),
+        config=SimpleNamespace(selection="best"),
+    )
+    fake: Any = SimpleNamespace(info=lambda text: None, save=lambda **_: None, begin=None)
+    return Trainer(
+        folder, {"family": networks}, ACCURACY, 10, "time", pool, 2, fake, fake, fake, fake, fake,
+        folds=3,
+    )  # fmt: skip
+
+
+def test_each_network_trains_once_per_part(tmp_path: Path) -> None:
+    pool = Pool()
+    (result,) = make_trainer(tmp_path, pool).train_candidates([(NET, 1)])
+    assert pool.names == [f"net.default.1.fold{part}" for part in range(3)]
+    assert [directory.name for directory in result.directories] == pool.names
+    assert (result.score, len(result.summaries)) == (0.5, 3)
+    assert result.row("accuracy")["joules"] == 21.0
+
+
+def test_a_network_fails_with_one_of_its_trainings_but_all_of_them_cost(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, Pool(failing=("fold1",)))
+    assert trainer.train_candidates([(NET, 1)]) == []
+    assert trainer.results == {}
+    assert sum(cost["joules"] for cost in trainer.other_costs) == 21.0
+
+
+def test_a_refit_trains_once(tmp_path: Path) -> None:
+    pool = Pool()
+    (result,) = make_trainer(tmp_path, pool).train_candidates([(NET, 1)], folds=1)
+    assert pool.names == ["net.default.1"]
+    assert result.folds == ()

@@ -113,6 +113,7 @@ def test_a_last_epoch_that_is_as_good_by_a_standard_error_keeps_the_length(
         ({"left": 200}, 2, 0),  # more than 30 % of the time
         ({"left": 300, "held_out": 0}, 2, 0),
         ({"left": 300, "user": ("validation",)}, 2, 0),
+        ({"left": 300, "user": ("validation_fold",)}, 2, 0),
         ({"left": 300, "user": ("selection",)}, 2, 0),
     ],
 )

@@ -109,7 +109,7 @@ def test_a_signal_ends_a_measurement(clock: Clock) -> None:
 def test_skipped_measurements_are_mentioned_once(clock: Clock) -> None:
     pacer = CheckPacer(Ranks(), seconds_left=lambda: -1.0)
     pacer.measure("x", Work(clock), steps=1)
-    assert "skip x" in str(pacer.notice())
+    assert "leave out x" in str(pacer.notice())
     assert pacer.notice() is None
 
 
