@@ -75,8 +75,7 @@ def write_files(config: ExportConfig, invocation: Invocation, files: RunDirector
     trained = TrainedNetwork.load(config.checkpoint)
     net = trained.build().eval()
     net.auxiliary = None  # used in training only
-    write = write_weights if config.format == "safetensors" else write_graph
-    exported = write(config, files.path, trained, net)
+    exported = WRITERS[config.format](config, files.path, trained, net)
     files.write_json(
         "network.json",
         {
@@ -163,6 +162,10 @@ def write_graph(
     finally:
         unchecked.unlink(missing_ok=True)
     return Exported(target, network.inputs, network.outputs, error)
+
+
+WRITERS = {**dict.fromkeys(FORMATS, write_graph), "safetensors": write_weights}
+"""The function that writes each format."""
 
 
 def describe_input(spec: InputSpec) -> dict[str, object]:

@@ -15,8 +15,9 @@ from pathlib import Path
 from darts.config import ConfigError, Invocation, PredictConfig, launch
 from darts.config.python_call import make_callable
 from darts.data.decode import SUFFIXES
+from darts.data.documents import read_columns
 from darts.data.table_file import read_rows
-from darts.data.text_file import read_csv, read_lines
+from darts.data.text_file import read_lines
 from darts.escaping import for_csv
 from darts.reading import JsonObject
 from darts.recipes.model import Predictions, load
@@ -149,19 +150,7 @@ def _read_texts(path: Path, column: str) -> list[tuple[int, str]]:
     if path.suffix.lower() != ".csv":
         lines = enumerate(read_lines(path), start=1)
         return [(number, line.rstrip("\n")) for number, line in lines if line.strip()]
-    rows = read_csv(path)
-    number, header = next((row for row in rows if row[1]), (1, []))
-    if column not in header:
-        raise ValueError(f"{path}, line {number}: must have the column {column!r}")
-    place = len(header) - 1 - header[::-1].index(column)  # the last one, as in the training
-    texts = []
-    for line, cells in rows:
-        if not cells:
-            continue  # a blank line
-        if len(cells) <= place:
-            raise ValueError(f"{path}, line {line}: {column} is missing")
-        texts.append((line, cells[place]))
-    return texts
+    return [(line, text) for line, (text,) in read_columns(path, {"text": column})]
 
 
 def _table(samples: Samples, results: Sequence[Predictions], classes: Sequence[str]) -> str:

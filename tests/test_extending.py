@@ -83,7 +83,6 @@ def test_the_page_has_eight_blocks_of_which_three_are_configuration() -> None:
     ],
     ids=["method", "operation", "space"],
 )
-@pytest.mark.slow
 def test_search_and_retrain_with_an_addition(
     extended: Path, overrides: tuple[str, ...], operations: set[str] | None, tmp_path: Path
 ) -> None:

@@ -49,7 +49,6 @@ def test_an_unknown_command_ends_in_one_line(
     assert len(error.splitlines()) == 1
 
 
-@pytest.mark.slow
 def test_a_command_gets_the_other_arguments(tmp_path: Path) -> None:
     words = ["genotypes", "validate=DARTS_V2"]
     ours, module = (

@@ -71,7 +71,6 @@ def test_the_metadata_has_version_author_and_urls(unpacked: Path) -> None:
     assert {url.partition(",")[0] for url in urls} >= {"Documentation", "Changelog", "Issues"}
 
 
-@pytest.mark.slow
 def test_an_installed_command_runs_in_any_folder(unpacked: Path, tmp_path: Path) -> None:
     code = "from darts import config, search; print(config.conf_folder()); search.main()"
     done = run_python(unpacked, tmp_path, "-c", code, "dataset=synthetic", "dry_run=true")
@@ -100,7 +99,6 @@ for block in json.loads(sys.argv[1]):
 """
 
 
-@pytest.mark.slow
 def test_the_programs_of_the_pages_run_from_the_wheel(unpacked: Path, tmp_path: Path) -> None:
     """The code blocks of README.md and docs/, as written, without the checkout."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

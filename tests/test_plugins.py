@@ -44,7 +44,6 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-@pytest.mark.slow
 def test_components_of_a_plugin_are_searched_and_retrained(example: Path, tmp_path: Path) -> None:
     """An operation, a relaxation, a method and a data set; 0 and 3 (worthless) are successes."""
     done = run(

@@ -292,7 +292,8 @@ class ExportConfig:
     name: str = "export"
     checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
     format: str = choice("onnx", "onnx", "torch_export", "safetensors")
-    tolerance: float = number(1e-4, above=0)  # largest error of an output, absolute or relative
+    # Largest error of an output of a graph, absolute or relative; safetensors must be equal.
+    tolerance: float = number(1e-4, above=0)
 
 
 @dataclass

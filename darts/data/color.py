@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_RESOLUTION = (
-    2**31
-)  # draws are integers, like the sample indices, in one tensor with which they are copied
+# Draws are integers, so that one tensor holds them and the sample indices.
+_RESOLUTION = 2**31
 _ORDERS = torch.tensor(list(itertools.permutations(range(4))))  # (24, 4)
 _GRAY = (0.2989, 0.587, 0.114)  # shares of red, green and blue in the brightness, ITU-R 601
 

@@ -10,6 +10,7 @@ References:
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,25 +88,37 @@ def load_documents(request: Request[DocumentOptions]) -> Documents:
 
 
 def _read_rows(path: Path, label: str, text: str) -> Rows:
+    # One object for each class instead of one for each row.
+    rows = read_columns(path, {"label": label, "text": text})
+    return [(sys.intern(own), words) for _, (own, words) in rows]
+
+
+def read_columns(path: Path, names: Mapping[str, str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line in which each row of a CSV file ends, and its cells in the named columns.
+
+    Args:
+        path: File with a header.
+        names: Name of each column, by the key of ``dataset`` that sets it.
+
+    Raises:
+        ValueError: If a column or a cell is missing; the message names the file.
+    """
     lines = read_csv(path)
     _, columns = next((row for row in lines if row[1]), (1, []))
-    for key, name in (("label", label), ("text", text)):
+    for key, name in names.items():
         if name not in columns:
             raise ValueError(
                 f"{path} has no column {name!r} for dataset.{key}; its columns are "
                 f"{shortened(columns) or 'none'}"
             )
     # The last of columns with the same name, as in Python's csv.DictReader.
-    positions = [len(columns) - 1 - columns[::-1].index(name) for name in (label, text)]
-    rows: Rows = []
+    positions = [len(columns) - 1 - columns[::-1].index(name) for name in names.values()]
     for line, cells in lines:
         if not cells:
             continue  # a blank line
         if len(cells) <= max(positions):
-            raise ValueError(f"{path}, line {line}: {label} or {text} is missing")
-        # One object for each class instead of one for each row.
-        rows.append((sys.intern(cells[positions[0]]), cells[positions[1]]))
-    return rows
+            raise ValueError(f"{path}, line {line}: {' or '.join(names.values())} is missing")
+        yield line, [cells[position] for position in positions]
 
 
 def encode_documents(name: str, rows: dict[str, Rows], options: VocabularyOptions) -> Documents:

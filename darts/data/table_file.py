@@ -74,8 +74,7 @@ def read_table(path: Path, label: str | None) -> Table:
             an empty cell or a number that is not finite; the message names file, line and column.
         OSError: If the file cannot be read.
     """
-    rows = read_csv(path, delimiter=_delimiter(path), strict=True)
-    return _parse(path, label, ((line, [cell.strip() for cell in row]) for line, row in rows))
+    return _parse(path, label, _stripped(path))
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> tuple[list[int], np.ndarray]:
@@ -88,35 +87,54 @@ def read_rows(path: Path, columns: Sequence[str]) -> tuple[list[int], np.ndarray
         ValueError: As ``read_table``, or if a column is missing.
         OSError: If the file cannot be read.
     """
-    rows = read_csv(path, delimiter=_delimiter(path), strict=True)
+    rows = _stripped(path)
     _, header = next(rows, (1, []))
-    names = [name.strip() for name in header]
-    missing = [name for name in columns if names.count(name) != 1]
+    missing = [name for name in columns if header.count(name) != 1]
     if missing:
         raise ValueError(
             f"csv: {path}, line 1: must have one column {missing[0]!r}, as the training table; its "
-            f"columns are {shortened(names) or 'none'}"
+            f"columns are {shortened(header) or 'none'}"
         )
-    places = [names.index(name) for name in columns]
+    places = [header.index(name) for name in columns]
     values, lines = array("d"), []
-    for line, row in rows:
-        cells = [cell.strip() for cell in row]
-        if not any(cells):
-            continue  # a blank line
-        if len(cells) != len(header):
-            raise ValueError(
-                f"csv: {path}, line {line}: {len(cells)} cells, but the header has {len(header)}"
-            )
+    for line, cells in _complete(path, rows, len(header)):
         chosen = [cells[place] for place in places]
-        try:
-            values.extend(map(_parse_number, chosen))
-        except ValueError:
-            error = _cell_error(path, line, columns, chosen, may_be_label=False)
-            raise ValueError(error) from None
+        values.extend(_numbers(path, line, columns, chosen, may_be_label=False))
         lines.append(line)
     features = np.frombuffer(values, dtype=np.float64).reshape(len(lines), len(columns))
     _require_finite(path, columns, lines, features)
     return lines, features
+
+
+def _stripped(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line in which each row ends, and its cells without spaces around them."""
+    rows = read_csv(path, delimiter=_delimiter(path), strict=True)
+    return ((line, [cell.strip() for cell in row]) for line, row in rows)
+
+
+def _complete(
+    path: Path, rows: Iterator[tuple[int, list[str]]], width: int
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows below the header that are not blank; refuse those of another length."""
+    for line, cells in rows:
+        if not any(cells):
+            continue
+        if len(cells) != width:
+            raise ValueError(
+                f"csv: {path}, line {line}: {len(cells)} cells, but the header has {width}"
+            )
+        yield line, cells
+
+
+def _numbers(
+    path: Path, line: int, columns: Sequence[str], cells: Sequence[str], *, may_be_label: bool
+) -> list[float]:
+    """Return the cells of a row as numbers."""
+    try:
+        return list(map(_parse_number, cells))
+    except ValueError:
+        error = _cell_error(path, line, columns, cells, may_be_label=may_be_label)
+        raise ValueError(error) from None
 
 
 def _delimiter(path: Path) -> str:
@@ -138,20 +156,11 @@ def _parse(path: Path, label: str | None, rows: Iterator[tuple[int, list[str]]])
     label_index = _label_index(path, header, label)
     columns = tuple(header[:label_index] + header[label_index + 1 :])
     values, labels, lines = array("d"), [], array("q")
-    for line, cells in rows:
-        if not any(cells):
-            continue  # a blank line
-        if len(cells) != len(header):
-            raise ValueError(
-                f"csv: {path}, line {line}: {len(cells)} cells, but the header has {len(header)}"
-            )
+    for line, cells in _complete(path, rows, len(header)):
         # One object for each class instead of one for each row.
         labels.append(sys.intern(cells.pop(label_index)))
         lines.append(line)
-        try:
-            values.extend(map(_parse_number, cells))
-        except ValueError:
-            raise ValueError(_cell_error(path, line, columns, cells)) from None
+        values.extend(_numbers(path, line, columns, cells, may_be_label=True))
         if not labels[-1]:
             raise ValueError(
                 f"csv: {path}, line {line}, column {header[label_index]!r}: the class is missing"
@@ -207,12 +216,7 @@ def _label_index(path: Path, header: list[str], label: str | None) -> int:
 
 
 def _cell_error(
-    path: Path,
-    line: int,
-    columns: Sequence[str],
-    cells: Sequence[str],
-    *,
-    may_be_label: bool = True,
+    path: Path, line: int, columns: Sequence[str], cells: Sequence[str], *, may_be_label: bool
 ) -> str:
     """Return the error message for the first cell of a row that is not a number."""
     column, cell = next((c, x) for c, x in zip(columns, cells, strict=True) if not _is_number(x))

@@ -43,7 +43,6 @@ class SearchedEpoch:
             edge_curves: Whether TensorBoard gets curves of each edge and candidate.
         """
         counts, measures = genotype_counts(self.genotype), self.measures
-        means = alpha_scalars(self.probabilities, context)
         scalars = alpha_scalars(self.probabilities, context, edges=edge_curves)
         report = EpochReport(lr=self.lr, row={"arch_lr": self.arch_lr, **counts, **measures})
         report.scalars = {
@@ -54,6 +53,7 @@ class SearchedEpoch:
         }
         report.console = {name: measures[name] for name in PRINTED_KEYS if name in measures}
         if self.collapse is not None:
+            means = {tag: value for tag, value in scalars.items() if tag.endswith("/mean")}
             report.row |= {**means, **self.collapse.row}
             report.scalars |= self.collapse.scalars
             report.console["collapse"] = self.collapse.verdict

@@ -37,7 +37,7 @@ from darts.training.checkpoint import (
 )
 from darts.training.device import peak_memory
 from darts.training.distributed import Ranks
-from darts.training.important import important
+from darts.training.hparams import hparams
 from darts.training.random_states import RandomStates, random_states, restore_random_states
 from darts.training.run_directory import FIRST_FILES, RunDirectory
 from darts.training.state import TrainState
@@ -321,7 +321,7 @@ class TrainingRun:
         if not self.ranks.main:
             return complete
         scores = {name: value for name, value in complete.items() if isinstance(value, float)}
-        self.board.log_hparams(important(self.config), scores, self._global_step)
+        self.board.log_hparams(hparams(self.config), scores, self._global_step)
         self.board.close()
         self.metrics.close()
         self.files.write_json("energy.json", energy_report(entries, self._gco2_per_kwh))

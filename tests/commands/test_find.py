@@ -313,7 +313,6 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     assert "complete" in commands.error_of("find", f"resume={tmp_path / 'run'}")
 
 
-@pytest.mark.slow
 def test_a_damaged_decision_ends_in_one_line(commands: Any, tmp_path: Path) -> None:
     directory = tmp_path / "run"
     interrupt(commands, directory, steps=9)

@@ -306,7 +306,7 @@ def test_texts_get_the_classes_of_the_evaluation(commands: Any, tmp_path: Path) 
     (tmp_path / "other.csv").write_text("text\nsnow\n")
     arguments = (f"input={tmp_path / 'other.csv'}", f"hydra.run.dir={tmp_path}/r")
     line = commands.error_of("predict", f"checkpoint={tmp_path / 'run'}", *arguments)
-    assert "must have the column 'body'" in line
+    assert "has no column 'body' for dataset.text; its columns are text" in line
 
 
 def test_recordings_get_the_classes_of_the_evaluation(commands: Any, tmp_path: Path) -> None:

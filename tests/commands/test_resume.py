@@ -81,7 +81,6 @@ def assert_same(commands: Any, done: Any, expected: Any) -> None:
 
 
 @pytest.mark.parametrize("command", [pytest.param("search", marks=pytest.mark.slow), "retrain"])
-@pytest.mark.slow
 def test_the_energy_of_a_resumed_run_includes_the_crashed_part(
     commands: Any, copy_crashed: Callable[[str], Path], command: str
 ) -> None:

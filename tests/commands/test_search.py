@@ -266,7 +266,6 @@ def test_equal_seeds_give_equal_searches(commands: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_figures")
-@pytest.mark.slow
 def test_the_self_check_reports_the_error_of_finite_differences(
     commands: Any, tmp_path: Path
 ) -> None:

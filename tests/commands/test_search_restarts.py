@@ -81,7 +81,6 @@ def test_without_restarts_a_high_loss_is_no_error(commands: Any, tmp_path: Path)
         pytest.param(("method=oles", "epochs=3", "freezing.window=4"), 1, marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.slow
 def test_a_restart_restores_everything(
     commands: Any,
     tmp_path: Path,

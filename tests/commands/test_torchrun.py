@@ -175,7 +175,6 @@ def only_entry(folder: Path) -> Path:
 @pytest.mark.parametrize(
     "run_on_ranks", [run_on_forked_ranks, pytest.param(run_on_two_ranks, marks=pytest.mark.slow)]
 )
-@pytest.mark.slow
 def test_a_retraining_on_two_ranks_equals_one_process(
     commands: Any, retrained: Path, tmp_path: Path, run_on_ranks: Callable[..., tuple[str, str]]
 ) -> None:

@@ -175,7 +175,6 @@ def test_a_study_that_was_killed_before_its_summary_is_finished_by_resume(
     assert (tmp_path / "summary.json").exists()
 
 
-@pytest.mark.slow
 def test_architectures_are_scored_with_a_table(commands: Any, tmp_path: Path, table: Path) -> None:
     truth = nas201_table.load(table)
     overrides = [TABLE, "strategy=greedy", f"benchmark.table={table}", "tracking.tensorboard=false"]
@@ -270,7 +269,6 @@ def test_joules_of_different_sources_are_not_compared(commands: Any, tmp_path: P
     assert message in second["failure"]
 
 
-@pytest.mark.slow
 def test_costs_and_limits_give_a_pareto_front(commands: Any, tmp_path: Path) -> None:
     more = (
         "costs=[flops]",

@@ -60,7 +60,6 @@ def write_text_classification(folder: Path, draw: random.Random) -> list[str]:
         ),
     ],
 )
-@pytest.mark.slow
 def test_each_task_is_tuned_by_its_metric(
     commands: Any, tmp_path: Path, write_data: Any, metric: str, space: str, size: str
 ) -> None:

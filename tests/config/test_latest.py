@@ -47,7 +47,6 @@ def test_it_is_the_newest_run_that_the_key_can_use() -> None:
         assert hydra_overrides(command, [argument]) == [override]
 
 
-@pytest.mark.slow
 def test_it_finds_the_run_that_a_command_has_just_written(tmp_path: Path) -> None:
     tiny = ["dataset=synthetic", "dataset.samples=48", "space.channels=4", "space.cells=2"]
     tiny += ["epochs=1", "tracking.figures=false", "tracking.tensorboard=false"]

@@ -77,7 +77,6 @@ def networks_of(root: Path, *overrides: str) -> dict[str, tuple[int, int, int]]:
     return result
 
 
-@pytest.mark.slow
 def test_networks_train_on_their_sizes_with_fitting_augmentation(tmp_path: Path) -> None:
     root = write_images(tmp_path, 64, 40)
     seen = networks_of(root)

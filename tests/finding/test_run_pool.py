@@ -51,7 +51,6 @@ def when_exists(file: Path, action: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-@pytest.mark.slow
 def test_earlier_runs_do_not_change_a_run(tmp_path: Path) -> None:
     """Repeat runs after other runs in the same process."""
     kinds = ["retrain", "diverging", "search"]

@@ -62,7 +62,6 @@ def run_in_threads(plan: StudyPlan, workers: int = 2) -> list[Row]:
 @pytest.mark.parametrize(
     "strategy", [pytest.param(n, marks=() if n == "tpe" else pytest.mark.slow) for n in STRATEGIES]
 )
-@pytest.mark.slow
 def test_timing_does_not_change_the_points(
     study_plan: Callable[..., StudyPlan], strategy: str
 ) -> None:

@@ -192,7 +192,6 @@ def test_a_network_can_inherit_the_weights_of_the_supernet(
         cells.network(weights="inherit")
 
 
-@pytest.mark.slow
 def test_a_run_directory_cannot_start_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process imports the class only if the user names it on the command line."""
     monkeypatch.chdir(tmp_path)

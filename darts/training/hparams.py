@@ -11,7 +11,7 @@ KEYS = (
 )  # fmt: skip
 
 
-def important(config: RunConfig) -> dict[str, object]:
+def hparams(config: RunConfig) -> dict[str, object]:
     """Return the values of those ``KEYS`` that a configuration has."""
     values: dict[str, object] = {}
     for key in KEYS:
