@@ -83,10 +83,12 @@ class Discretization:
     Attributes:
         reads_alphas: Whether ``final_genotype`` follows from the probabilities.
         drops_edges: Whether genotypes may miss edges that the space's own rule would keep.
+        supports_limits: Whether its genotypes are within the limits of the context.
     """
 
     reads_alphas: ClassVar[bool] = True
     drops_edges: ClassVar[bool] = False
+    supports_limits: ClassVar[bool] = True
     name: str = ""
 
     @property
@@ -99,7 +101,7 @@ class Discretization:
 
         The search calls this in every epoch, so it must be cheap.
         """
-        return context.space.derive(probabilities, context.candidates)
+        return context.derive(probabilities)
 
     def final_genotype(self, trained: SearchedSupernet) -> AnyGenotype:
         """Derive the genotype that the search returns."""

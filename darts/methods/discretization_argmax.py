@@ -27,7 +27,8 @@ class Argmax(Discretization):
     Attributes:
         skip_limit: Maximum number of skip connections in the first group that has them as
             candidates, for example the normal cell. While there are more, the least probable one is
-            removed and the genotype is derived again. None: no limit.
+            removed and the genotype is derived again. Hard limits of costs take precedence: a
+            removed one comes back if no other genotype is within them. None: no limit.
         edges: "two": the edges that the space keeps; in ``cnn``, the two strongest into each node.
             "pairs": the two strongest operations into each node, which may be on one edge. "all":
             all edges; those whose strongest operation is ``none`` do not exist.
@@ -67,7 +68,7 @@ class Argmax(Discretization):
             return genotype
         remaining = {group: p.detach().cpu().clone() for group, p in probabilities.items()}
         while True:
-            used = context.space.derived_mask(remaining, context.candidates)[limited].cpu()
+            used = context.derived_mask(remaining)[limited].cpu()
             used &= is_skip[limited]
             if int(used.sum()) <= self.skip_limit:
                 return genotype

@@ -53,6 +53,7 @@ class PerturbationSelection(Discretization):
     """
 
     reads_alphas: ClassVar[bool] = False
+    supports_limits: ClassVar[bool] = False  # it decides one edge at a time
     name: str = "perturbation"
     tune: int = number(5, low=0)
     tune_lr: float = number(0.0025, above=0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar, TypedDict
 
 import torch
@@ -24,6 +25,9 @@ from darts.methods.discretization import (
 from darts.registry import number
 from darts.spaces import AnyGenotype, SearchContext
 from darts.typed_values import Misfit, typed
+
+TRIES = 100
+"""Random architectures to draw for each one that is within hard limits."""
 
 
 class _Progress(TypedDict):
@@ -55,7 +59,7 @@ class Sampling(Discretization):
     def final_genotype(self, trained: SearchedSupernet) -> AnyGenotype:
         space, state = trained.context.space, trained.state
         if "genotypes" not in state:
-            samples = [space.random(torch.default_generator) for _ in range(self.samples)]
+            samples = _draw(trained.context, self.samples)
             texts = dict.fromkeys(genotype.to_json() for genotype in samples)
             state.update(genotypes=list(texts), first=[], final=[])
         progress = typed(_Progress, state, "discretization")
@@ -93,6 +97,19 @@ class Sampling(Discretization):
             WorkEstimate(random_masks, self.samples, self.batches),
             WorkEstimate(random_masks, min(self.rounds * self.finalists, self.samples)),
         ]
+
+
+def _draw(context: SearchContext, samples: int) -> list[AnyGenotype]:
+    """Draw genotypes within the limits; fewer than ``samples`` if these are rare.
+
+    If none is within the limits, the result is the best one by uniform probabilities.
+    """
+    space, limit = context.space, context.limit
+    if limit is None:
+        return [space.random(torch.default_generator) for _ in range(samples)]
+    drawn = (space.random(torch.default_generator) for _ in range(TRIES * samples))
+    fitting = list(islice((genotype for genotype in drawn if limit.allows(genotype)), samples))
+    return fitting or [context.derive(context.uniform())]
 
 
 def _score_missing(

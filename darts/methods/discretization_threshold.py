@@ -38,6 +38,9 @@ class Threshold(Discretization):
 
     def genotype(self, probabilities: Mapping[str, Tensor], context: SearchContext) -> AnyGenotype:
         genotype = super().genotype(probabilities, context)
-        return context.space.without_improbable_edges(
+        smaller = context.space.without_improbable_edges(
             genotype, probabilities, context.candidates, self.threshold
         )
+        # A fitted latency model may predict that a network with fewer edges is slower.
+        fits = context.limit is None or context.limit.allows(smaller)
+        return smaller if fits else genotype

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypedDict
+from typing import ClassVar, NamedTuple, TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +51,7 @@ class FreezingState(TypedDict, total=False):
 class Freezing:
     """The rule ``none``, which freezes nothing; other rules override both methods."""
 
+    captures: ClassVar[bool] = True
     name: str = "none"
 
     def is_due(self, step: int) -> bool:

@@ -6,6 +6,7 @@ Training the weights with disturbed mixing weights makes the loss flat around th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from darts.methods.mixture_loss import MixtureLoss
 from darts.registry import Registry
@@ -19,6 +20,7 @@ PERTURBATIONS: Registry[Perturbation] = Registry("perturbation", "darts.methods"
 class Perturbation:
     """The perturbation ``none``, which changes nothing; others override ``__call__``."""
 
+    captures: ClassVar[bool] = True
     name: str = "none"
 
     def __call__(self, mixture: Mixture, loss: MixtureLoss, progress: float) -> Mixture:

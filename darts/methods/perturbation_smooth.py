@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from darts.methods.mixture_loss import MixtureLoss
 from darts.methods.perturbation import PERTURBATIONS, Perturbation
+from darts.ops.transfer import constant_on
 from darts.registry import number
 from darts.spaces import Mixture
 
@@ -34,6 +36,7 @@ class RandomSmoothing(Perturbation):
         radius_end: Radius at its end.
     """
 
+    captures: ClassVar[bool] = True
     name: str = "random"
     radius: float = number(0.03, low=0)
     radius_end: float = number(0.3, low=0)
@@ -95,7 +98,7 @@ def perturb(mixture: Mixture, change: Mapping[str, Tensor]) -> Mixture:
         mask = None if mixture.active is None else mixture.active.get(group)
         changed = weight + change[group]
         if mask is not None:
-            changed = changed.masked_fill(~mask, -math.inf)
+            changed = changed.masked_fill(~constant_on(mask, changed.device), -math.inf)
         largest = F.one_hot(changed.argmax(-1), changed.shape[-1]).to(weight.dtype)
         clamped = changed.clamp(0, 1)
         total, target = clamped.sum(-1, keepdim=True), weight.sum(-1, keepdim=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -19,6 +20,7 @@ REGULARIZERS: Registry[Regularizer] = Registry("regularizer", "darts.methods")
 class Regularizer:
     """The regularizer ``none``, which has no terms; others override one or both methods."""
 
+    captures: ClassVar[bool] = True
     name: str = "none"
 
     def alpha_term(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Tensor | None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from darts.methods.mixture_loss import MixtureLoss
 from darts.methods.regularizer import REGULARIZERS, Regularizer
+from darts.ops.float32 import exact_float32
 from darts.registry import number
 from darts.spaces import Mixture, SearchContext
 
@@ -84,4 +85,5 @@ def agreement(gradients: Tensor) -> Tensor:
 def agreement_gradient(gradients: Tensor) -> Tensor:
     """Return the derivative of ``agreement`` with respect to the gradients, in their shape."""
     leaf = gradients.detach().requires_grad_()
-    return torch.autograd.grad(agreement(leaf), leaf)[0]
+    with exact_float32(leaf.device):
+        return torch.autograd.grad(agreement(leaf), leaf)[0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ class Anchor(Regularizer):
     ``Dirichlet(1, ..., 1)``.
     """
 
+    captures: ClassVar[bool] = True
     name: str = "anchor"
     weight: float = number(1e-3, low=0)
 
@@ -37,8 +39,9 @@ class Anchor(Regularizer):
         terms = []
         for group in context.candidates:
             beta = concentration(alphas[group])
-            uniform = Dirichlet(torch.ones_like(beta))
-            terms.append(kl_divergence(Dirichlet(beta), uniform).sum())
+            # The validation of the arguments would wait for a GPU.
+            uniform = Dirichlet(torch.ones_like(beta), validate_args=False)
+            terms.append(kl_divergence(Dirichlet(beta, validate_args=False), uniform).sum())
         return self.weight * torch.stack(terms).sum()
 
 
@@ -56,6 +59,7 @@ class BetaDecay(Regularizer):
         epochs: Epochs in which the weight grows from 0 to ``weight``; it grows on afterwards.
     """
 
+    captures: ClassVar[bool] = True
     name: str = "beta_decay"
     weight: float = number(50.0, low=0)
     epochs: int = number(100, low=1)
@@ -73,6 +77,7 @@ class ZeroOne(Regularizer):
     It is ``-weight`` times the mean of ``(sigmoid(alpha) - 1/2) ** 2``.
     """
 
+    captures: ClassVar[bool] = True
     name: str = "zero_one"
     weight: float = number(10.0, low=0)
 

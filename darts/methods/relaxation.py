@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from darts.ops.transfer import constant_on, on_cpu
 from darts.registry import Registry, choice, number
 from darts.spaces import Mixture, SearchContext, SupernetBase
 from darts.spaces.supernet import INITIAL_DEVIATION
@@ -136,7 +137,7 @@ class Relaxation(ABC):
         weights: dict[str, Tensor] = {}
         active: dict[str, Tensor] = {}
         for group, (weight, mask) in weights_and_masks.items():
-            mask = _mask(context, group, weight) if mask is None else mask
+            mask = context.masks.get(group) if mask is None else mask
             if edges is not None:
                 weight = weight * edges[group][:, None]
             if self.auxiliary_skip > 0:
@@ -147,8 +148,9 @@ class Relaxation(ABC):
                 weight = torch.cat([weight, skip], dim=1)
                 mask = None if mask is None else F.pad(mask, (0, 1), value=True)
             weights[group] = weight
-            if mask is not None and not bool(mask.all()):
+            if mask is not None:
                 active[group] = mask
+        active = {group: mask for group, mask in on_cpu(active).items() if not bool(mask.all())}
         return Mixture(weights, bypass=edges, active=active or None)
 
     def auxiliary_weight(self, progress: float) -> float:
@@ -183,7 +185,7 @@ def _groups(
 
 def _mask(context: SearchContext, group: str, alpha: Tensor) -> Tensor | None:
     mask = context.masks.get(group)
-    return None if mask is None else mask.to(alpha.device)
+    return None if mask is None else constant_on(mask, alpha.device)
 
 
 def masked_softmax(alpha: Tensor, mask: Tensor | None) -> Tensor:

@@ -8,6 +8,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from darts.methods.relaxation import RELAXATIONS, Relaxation, masked_softmax
 class Softmax(Relaxation):
     """Positive mixing weights that sum to one on each edge."""
 
+    captures: ClassVar[bool] = True
     name: str = "softmax"
 
     def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
@@ -30,6 +32,7 @@ class Softmax(Relaxation):
 class Sigmoid(Relaxation):
     """Mixing weights between 0 and 1. The operations of an edge do not compete."""
 
+    captures: ClassVar[bool] = True
     name: str = "sigmoid"
 
     def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:

@@ -8,6 +8,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +37,7 @@ class Dirichlet(Relaxation):
             the best operation of an edge, but not always on the best edges of a node.
     """
 
+    captures: ClassVar[bool] = True
     name: str = "dirichlet"
     ranking: str = choice("mean", "mean", "softmax")
 
@@ -51,7 +53,9 @@ class Dirichlet(Relaxation):
         self, alpha: Tensor, mask: Tensor | None, context: SearchContext
     ) -> WeightsAndMask:
         # A subset of the entries of a sample, divided by its sum, is a Dirichlet sample, too.
-        return _normalize(DirichletDistribution(concentration(alpha)).rsample(), mask), None
+        # The validation of the arguments would wait for the device.
+        distribution = DirichletDistribution(concentration(alpha), validate_args=False)
+        return _normalize(distribution.rsample(), mask), None
 
 
 def _normalize(values: Tensor, mask: Tensor | None) -> Tensor:

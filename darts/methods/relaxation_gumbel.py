@@ -9,6 +9,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,7 @@ class Concrete(Relaxation):
         temperature_end: Temperature in the last epoch; it changes linearly, once per epoch.
     """
 
+    captures: ClassVar[bool] = True
     name: str = "concrete"
     temperature: float = number(1.0, above=0)
     temperature_end: float = number(0.03, above=0)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from darts.methods.relaxation import RELAXATIONS, Relaxation, WeightsAndMask, masked_softmax
+from darts.ops.transfer import to_device
 from darts.spaces import Mixture, SearchContext
 
 
@@ -39,8 +40,7 @@ class Uniform(Relaxation):
                 mask = masks[group]
                 if group in context.masks:
                     mask = _replace_dropped(mask, context.masks[group])
-                mask = mask.to(alpha.device)
-                weights[group] = (mask.to(alpha.dtype), mask)
+                weights[group] = (to_device(mask.to(alpha.dtype), alpha.device), mask)
         return self._mixture(weights, alphas, context)
 
 

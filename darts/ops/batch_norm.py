@@ -6,13 +6,15 @@ share its normalization, and each edge still updates its own running statistics.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from darts.ops.folded_norm import folded_batch_norm, num_folds
-from darts.ops.sync_batch_norm import synced_statistics
+from darts.ops.sync_batch_norm import Statistics, synced_statistics
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -31,6 +33,12 @@ class RunningStats(NamedTuple):
         self.mean.lerp_(mean.to(self.mean.dtype), self.momentum)
         self.variance.lerp_(variance.to(self.variance.dtype), self.momentum)
 
+    def part(self, index: int, count: int) -> RunningStats:
+        """Return the ``index``-th of ``count`` equal parts of the channels, as views."""
+        size = len(self.mean) // count
+        rows = slice(index * size, (index + 1) * size)
+        return RunningStats(self.mean[rows], self.variance[rows], self.momentum)
+
 
 class Normalized(NamedTuple):
     """A normalized batch ``(B, C, H, W)`` and its statistics ``(C,)``, which carry no gradient."""
@@ -44,7 +52,7 @@ def normalize(
     x: Tensor,
     scale: Tensor | None,
     eps: float,
-    running: RunningStats,
+    running: RunningStats | None,
     group: ProcessGroup | None = None,
 ) -> Tensor:
     """Compute ``scale * (x - mean) / sqrt(variance + eps)`` with the statistics of the batch.
@@ -53,21 +61,20 @@ def normalize(
         x: ``(B, C, H, W)``, with more than one value per channel.
         scale: ``(C,)``, or None for ones.
         eps: Added to the biased variance.
-        running: Running statistics to update.
+        running: Running statistics to update, or None.
         group: Ranks that share the batch; None for one process.
     """
     if group is not None:
-        normalized = _normalize_synced(x, scale, eps, group)
-        running.update(normalized.mean, normalized.variance)
-        return normalized.output
+        return normalize_together([NormInput(x, scale, eps, running)], group)[0]
     count = values_per_channel(x)
     if (folds := num_folds(x)) > 1:
         output, mean, variance = folded_batch_norm(x, scale, eps, folds)
-        running.update(mean, variance * (count / (count - 1)))
+        if running is not None:
+            running.update(mean, variance * (count / (count - 1)))
         return output
-    return torch.native_batch_norm(
-        x, _float_scale(x, scale), None, running.mean, running.variance, True, running.momentum, eps
-    )[0]
+    means, variances, momentum = running or (None, None, 0.0)
+    scale = _float_scale(x, scale)
+    return torch.native_batch_norm(x, scale, None, means, variances, True, momentum, eps)[0]
 
 
 def normalize_shared(x: Tensor, eps: float, group: ProcessGroup | None = None) -> Normalized:
@@ -76,7 +83,8 @@ def normalize_shared(x: Tensor, eps: float, group: ProcessGroup | None = None) -
     The caller updates the running statistics of every edge that shares the normalization.
     """
     if group is not None:
-        return _normalize_synced(x, None, eps, group)
+        (statistics,) = synced_statistics([_full(x)], group)
+        return _normalized(x, None, eps, statistics)
     count = values_per_channel(x)
     if (folds := num_folds(x)) > 1:
         output, mean, variance = folded_batch_norm(x, None, eps, folds)
@@ -96,14 +104,42 @@ def _float_scale(x: Tensor, scale: Tensor | None) -> Tensor | None:
     """
     if scale is not None or x.dtype not in (torch.float16, torch.bfloat16):
         return scale
-    return torch.ones(x.shape[1], device=x.device)
+    return _ones(x.shape[1], x.device)
 
 
-def _normalize_synced(
-    x: Tensor, scale: Tensor | None, eps: float, group: ProcessGroup
-) -> Normalized:
-    full = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-    mean, variance, count = synced_statistics(full, group)
+@cache
+def _ones(channels: int, device: torch.device) -> Tensor:
+    return torch.ones(channels, device=device)
+
+
+class NormInput(NamedTuple):
+    """Arguments of ``normalize``."""
+
+    x: Tensor
+    scale: Tensor | None
+    eps: float
+    running: RunningStats | None
+
+
+def normalize_together(inputs: Sequence[NormInput], group: ProcessGroup) -> list[Tensor]:
+    """Call ``normalize`` for each input; the ranks exchange one message for all of them."""
+    statistics = synced_statistics([_full(item.x) for item in inputs], group)
+    outputs = []
+    for (x, scale, eps, running), own in zip(inputs, statistics, strict=True):
+        output, mean, variance = _normalized(x, scale, eps, own)
+        if running is not None:
+            running.update(mean, variance)
+        outputs.append(output)
+    return outputs
+
+
+def _full(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def _normalized(x: Tensor, scale: Tensor | None, eps: float, statistics: Statistics) -> Normalized:
+    """Normalize by given statistics."""
+    full, (mean, variance, count) = _full(x), statistics
     factor = (variance + eps).rsqrt()
     if scale is not None:
         factor = factor * scale

@@ -27,7 +27,7 @@ _MIN_VALUES = 2**20  # on smaller inputs, combining the statistics costs more th
 def num_folds(x: Tensor) -> int:
     """Return how many neighboring pixels of ``(B, C, H, W)`` to fold; 1 for no folding."""
     unsupported = x.device.type != "cpu" or x.dtype != torch.float32 or x.numel() < _MIN_VALUES
-    if unsupported or torch.compiler.is_compiling() or not x.is_contiguous(memory_format=_NHWC):
+    if unsupported or not x.is_contiguous(memory_format=_NHWC):
         return 1
     folds = 1
     while 2 * folds * x.shape[1] <= _MAX_CHANNELS and x.shape[3] % (2 * folds) == 0:

@@ -6,8 +6,9 @@ arithmetic and far less memory traffic, which suits tensor cores.
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
+
+from darts.ops.grouped_conv import grouped_conv2d
 
 
 def fused_separable_conv2d(
@@ -15,11 +16,16 @@ def fused_separable_conv2d(
 ) -> Tensor:
     """Compute ``pointwise_conv2d(depthwise_conv2d(x, ...), ...)`` with one convolution.
 
-    Shape: ``(B, groups * C, H, W)``, depthwise ``(groups * C, 1, k, k)`` with odd k, pointwise
-    ``(groups * D, C, 1, 1)`` -> ``(B, groups * D, ceil(H / stride), ceil(W / stride))``.
+    Neighboring groups may share their input: then ``x`` has C channels for each set of groups, all
+    of the same size.
+
+    Shape: ``(B, inputs * C, H, W)``, where ``inputs`` divides ``groups``, depthwise
+    ``(groups * C, 1, k, k)`` with odd k, pointwise ``(groups * D, C, 1, 1)`` ->
+    ``(B, groups * D, ceil(H / stride), ceil(W / stride))``.
     """
     side = depthwise.shape[-1]
     taps = depthwise.view(groups, 1, -1, side, side)  # (groups, 1, C, k, k)
     mixing = pointwise.view(groups, -1, pointwise.shape[1], 1, 1)  # (groups, D, C, 1, 1)
     kernel = (mixing * taps).flatten(0, 1)  # (groups * D, C, k, k)
-    return F.conv2d(x, kernel, None, stride, dilation * (side // 2), dilation, groups)
+    inputs = x.shape[1] // pointwise.shape[1]
+    return grouped_conv2d(x, kernel, stride, dilation * (side // 2), dilation, inputs)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.ops.autograd import Context, OneOutput
+from darts.ops.grouped_conv import grouped_conv2d
 
 
 def pointwise_conv2d(x: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
@@ -18,8 +19,9 @@ def pointwise_conv2d(x: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
 
     Shape: ``(B, groups * C, H, W)``, weight ``(groups * D, C, 1, 1)`` -> ``(B, groups * D, H, W)``.
     """
-    if weight.requires_grad or torch.is_autocast_enabled(x.device.type):
-        return F.conv2d(x, weight, groups=groups)
+    on_cpu = x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    if weight.requires_grad or not on_cpu:
+        return grouped_conv2d(x, weight, groups=groups)
     return _ConstantWeight.apply(x, weight, groups)
 
 

@@ -1,4 +1,4 @@
-"""Weighted sums and group sums of feature maps, without intermediate tensors."""
+"""Weighted sums of feature maps, without intermediate tensors."""
 
 from __future__ import annotations
 
@@ -56,35 +56,16 @@ def _flatten(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).reshape(-1)  # no copy for channels_last
 
 
-def sum_groups(x: Tensor, groups: int) -> Tensor:
-    """Compute ``x.unflatten(1, (groups, -1)).sum(1)`` with a contiguous gradient.
-
-    Shape: ``(B, groups * C, H, W)`` -> ``(B, C, H, W)``.
-    """
-    return x if groups == 1 else _SumGroups.apply(x, groups)
-
-
-class _SumGroups(OneOutput):
-    @staticmethod
-    def forward(ctx: Context, x: Tensor, groups: int) -> Tensor:
-        ctx.groups = groups
-        first, *others = x.chunk(groups, dim=1)
-        total = first.clone(memory_format=_NHWC)
-        for other in others:
-            total.add_(other)
-        return total
-
-    @staticmethod
-    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor, None]:
-        return torch.cat(gradients * ctx.groups, dim=1), None
-
-
 def dense_gradient(x: Tensor) -> Tensor:
     """Return ``x`` and make its gradient contiguous in channels_last layout.
 
     The gradient of a concatenation is a strided view. Without this function, each operation that
     receives the gradient copies it.
     """
+    if not (x.requires_grad and torch.is_grad_enabled()):
+        # A view of a single sample gets other strides, which convolutions and poolings do not
+        # recognize as channels_last, so they run several times slower.
+        return x
     return _DenseGradient.apply(x)
 
 

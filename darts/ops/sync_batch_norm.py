@@ -11,7 +11,8 @@ References:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -49,26 +50,45 @@ def all_reduce_sum(x: Tensor, group: ProcessGroup | None) -> Tensor:
     return x if group is None else _AllReduceSum.apply(x, group)
 
 
-def synced_statistics(x: Tensor, group: ProcessGroup) -> tuple[Tensor, Tensor, Tensor]:
-    """Return statistics of the channels over the samples of all ranks; differentiable.
+class Statistics(NamedTuple):
+    """Statistics of the channels over the samples of all ranks.
+
+    Attributes:
+        mean: ``(C,)``.
+        variance: Biased, ``(C,)``.
+        number: Values per channel, ``(1,)``.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    number: Tensor
+
+
+def synced_statistics(xs: Sequence[Tensor], group: ProcessGroup) -> list[Statistics]:
+    """Return the statistics of several feature maps with one message; differentiable.
 
     Each rank computes mean and variance of its own samples, ``(B, C, H, W)``, in two passes.
-    Combining them loses no precision even if the mean is large. B may differ between ranks.
-
-    Returns:
-        Mean and biased variance, both ``(C,)``, and the number of values per channel, ``(1,)``.
+    Combining them loses no precision even if the mean is large. B may differ between ranks, and C,
+    H and W between feature maps.
     """
-    variance, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
-    row = torch.cat([mean.new_full((1,), x.numel() // x.shape[1]), mean, variance])
+    own = []
+    for x in xs:
+        variance, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
+        own += [mean.new_full((1,), x.numel() // x.shape[1]), mean, variance]
+    row = torch.cat(own)
     # Each rank fills its own row of a table of zeros, so that the sum gathers all rows and
     # gradients flow through it.
     rank, ranks = dist.get_rank(group), dist.get_world_size(group)
     table = all_reduce_sum(F.pad(row[None], (0, 0, rank, ranks - 1 - rank)), group)
-    counts, means, variances = torch.split(table, [1, len(mean), len(mean)], dim=1)
-    count = counts.sum(0)
-    share = counts / count  # (ranks, 1)
-    mean = (share * means).sum(0)
-    return mean, (share * (variances + (means - mean).square())).sum(0), count
+    parts = torch.split(table, [len(part) for part in own], dim=1)
+    results = []
+    for counts, means, variances in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        count = counts.sum(0)
+        share = counts / count  # (ranks, 1)
+        mean = (share * means).sum(0)
+        variance = (share * (variances + (means - mean).square())).sum(0)
+        results.append(Statistics(mean, variance, count))
+    return results
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):
@@ -91,7 +111,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
             return super().forward(input)
         self._check_input_dim(input)
         x = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
-        mean, variance, count = synced_statistics(x, self.process_group)
+        ((mean, variance, count),) = synced_statistics([x], self.process_group)
         self._update_running(mean.detach(), variance.detach(), count)
         scale = (variance + self.eps).rsqrt()
         if self.weight is not None:

@@ -56,10 +56,9 @@ def path_masks(
     genotype does not record everything, for example which layers of a supernet are skipped.
     Otherwise they follow from the genotype alone.
     """
-    space, candidates = context.space, context.candidates
-    if space.derive(probabilities, candidates).to_json() == genotype.to_json():
-        return space.derived_mask(probabilities, candidates)
-    return space.mask(genotype, candidates)
+    if context.derive(probabilities).to_json() == genotype.to_json():
+        return context.derived_mask(probabilities)
+    return context.space.mask(genotype, context.candidates)
 
 
 @torch.no_grad()
@@ -159,8 +158,7 @@ class Diagnosis:
         self._pacer.skipped = []
         supernet, path = self._supernet_and_path_scores(epoch - 1, genotype, scores)
         problems: list[str] = []
-        # A compiled supernet cannot be differentiated twice.
-        if eigenvalue is None and not searcher.config.compile:
+        if eigenvalue is None:
             eigenvalue, problems = self._eigenvalue_or_problem(epoch - 1)
         higher = searcher.objective.metrics[metric].higher_is_better
         drift = None

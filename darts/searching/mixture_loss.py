@@ -11,6 +11,7 @@ from torch import Tensor
 
 from darts.data import Batch
 from darts.methods.bilevel.functional import FunctionalLoss, gradients
+from darts.ops.float32 import float32_products
 from darts.searching.mixtures import run_mixture
 from darts.spaces import Mixture, SupernetBase
 from darts.tasks import Objective
@@ -51,7 +52,9 @@ class SupernetMixtureLoss:
         weights = [weight.detach() for weight in functional.weights]
         with autocast(self._precision, self._ranks.device):
             value = functional.at(weights, functional.alphas, self._batch)
-        summed = self._all_reduce(gradients(value, list(leaves.values())))
+        with float32_products(tf32=self._precision == "tf32"):
+            by_leaf = gradients(value, list(leaves.values()))
+        summed = self._all_reduce(by_leaf)
         return dict(zip(leaves, summed, strict=True))
 
     @contextmanager

@@ -38,7 +38,13 @@ from darts.training.restoring import (
 )
 from darts.training.schedules import rate_of_epoch
 from darts.training.scoring import evaluate
-from darts.training.steps import Update, optimizer_steps, set_learning_rate, weight_optimizer
+from darts.training.steps import (
+    Update,
+    counts_on,
+    optimizer_steps,
+    set_learning_rate,
+    weight_optimizer,
+)
 from darts.typed_values import Count, Misfit, entry, typed
 
 
@@ -117,11 +123,9 @@ class Searcher:
         net.to(self.ranks.device)
         # Convolutions run fastest in this memory format.
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.ranks.prepare(net)
+        self.ranks.prepare(net, sync_batchnorm=config.sync_batchnorm)
         if config.memory == "checkpoint":
             net.recompute_cells()
-        if config.compile:
-            net.compile_regions()
         return net
 
     def _build_optimizers(self) -> None:
@@ -133,6 +137,7 @@ class Searcher:
             lr=arch.lr,
             betas=(arch.betas[0], arch.betas[1]),
             weight_decay=arch.weight_decay,
+            capturable=counts_on(device),
         )
         self.scaler = loss_scaler(config.precision, device)
         self.arch_scaler = loss_scaler(config.precision, device)
@@ -286,7 +291,7 @@ class Searcher:
                 partial(run_mixture, self.net, mixture), batch
             )
             total = self.ranks.loss_share(loss, self.objective.num_samples(batch))
-        # In float32, because the term may be a finite difference.
+        # In true float32, because the term may be a finite difference.
         term = config.regularizer.weight_term(
             constant, self._mixture_loss(batch, "fp32"), self.context
         )
@@ -295,11 +300,11 @@ class Searcher:
             total = total + self._alpha_terms(self.net)
             updates.append(Update(self.arch_optimizer, config.arch_optimizer.clip))
         norms = optimizer_steps(
-            total if term is None else total + term, updates, self.scaler, reduce=self.ranks.reduce
+            total, updates, self.scaler, exact_term=term, reduce=self.ranks.reduce
         )
         self.arch_optimizer.zero_grad(set_to_none=True)
         self.frozen.restore()
-        arch_norm = norms[1] if updates_alphas else torch.zeros(())
+        arch_norm = norms[1] if updates_alphas else torch.zeros_like(norms[0])
         return WeightStep(loss.detach(), outputs, norms[0], arch_norm)
 
     def train_step(self, batch: Batch, valid_batch: Batch) -> None:

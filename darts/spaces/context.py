@@ -5,11 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
+import torch
 from torch import Tensor
 
+from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.space import Space
 from darts.spaces.supernet import SupernetBase
+
+
+class GenotypeLimit(Protocol):
+    """Hard limits of the genotypes that a search may return."""
+
+    def restrict(self, probabilities: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return probabilities from which the space derives the best genotype within the limits.
+
+        Args:
+            probabilities: By group ``(edges, operations)``.
+        """
+        ...
+
+    def allows(self, genotype: AnyGenotype) -> bool:
+        """Return whether a genotype is within all limits."""
+        ...
 
 
 @dataclass
@@ -25,6 +44,7 @@ class SearchContext:
             search; a missing group keeps all its candidates.
         epoch: Current epoch, counted from 0.
         epochs: Epochs of the whole search.
+        limit: Hard limits of the genotypes, or None.
     """
 
     space: Space
@@ -34,12 +54,32 @@ class SearchContext:
     masks: dict[str, Tensor] = field(default_factory=dict)
     epoch: int = 0
     epochs: int = 1
+    limit: GenotypeLimit | None = None
 
     @classmethod
     def from_supernet(cls, space: Space, net: SupernetBase) -> SearchContext:
         """Return the context of a search that has not started."""
         masks = space.initial_masks(net.candidates)
         return cls(space, net.candidates, net.edges, net.counts, masks)
+
+    def derive(self, probabilities: Mapping[str, Tensor]) -> AnyGenotype:
+        """Return the best genotype within the limits; see ``Space.derive``."""
+        return self.space.derive(self._limited(probabilities), self.candidates)
+
+    def derived_mask(self, probabilities: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return which candidates the genotype of ``derive`` uses, as ``Space.mask`` does."""
+        return self.space.derived_mask(self._limited(probabilities), self.candidates)
+
+    def uniform(self) -> dict[str, Tensor]:
+        """Return equal probabilities of all candidates in the masks, ``(edges, operations)``."""
+        found = {}
+        for group, rows in self.candidates.items():
+            mask = self.masks.get(group, torch.ones(len(rows), len(rows[0]), dtype=torch.bool))
+            found[group] = mask.double() / mask.sum(-1, keepdim=True).clamp_min(1)
+        return found
+
+    def _limited(self, probabilities: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return probabilities if self.limit is None else self.limit.restrict(probabilities)
 
     @contextmanager
     def masked(self, masks: Mapping[str, Tensor]) -> Iterator[None]:

@@ -34,8 +34,8 @@ class Mixture(dict[str, Tensor]):
     Args:
         weights: The mixing weights.
         bypass: By group ``(edges,)``, see ``CellMixture``.
-        active: By group a mask ``(edges, columns)`` of the operations to run; None for all. The
-            mixing weights of operations that do not run get no gradient.
+        active: By group a mask ``(edges, columns)`` of the operations to run, preferably on the
+            CPU; None for all. The mixing weights of operations that do not run get no gradient.
     """
 
     def __init__(

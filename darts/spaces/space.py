@@ -50,7 +50,6 @@ class Space(ABC):
         supports_missing_edges: Whether genotypes may miss edges, see ``without_improbable_edges``.
         edge_rules: Rules of ``derive_by``.
         supports_partial: Whether the supernet can use partial channels.
-        supports_compile: Whether ``torch.compile`` speeds up the supernet.
         retrain_keys: Settings, besides the sizes, that a retraining takes over from its search.
         size_keys: Settings that set the size of a network whose genotype is known.
         data_kinds: Kinds of data that the networks accept, see ``darts.data.SourceSpec.kinds``.
@@ -68,7 +67,6 @@ class Space(ABC):
     supports_missing_edges: ClassVar[bool] = False
     edge_rules: ClassVar[tuple[str, ...]] = ()
     supports_partial: ClassVar[bool] = True
-    supports_compile: ClassVar[bool] = True
     retrain_keys: ClassVar[tuple[str, ...]] = ()
     size_keys: ClassVar[tuple[str, ...]] = ()
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "audio")

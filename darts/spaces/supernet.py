@@ -128,16 +128,6 @@ class SupernetBase(nn.Module):
             )
         self.recomputes = True
 
-    def compile_regions(self) -> None:
-        """Use ``torch.compile`` for the regions of the network that benefit from compilation.
-
-        Raises:
-            ValueError: The network has no such region.
-        """
-        raise ValueError(
-            f"compile=true: the {self.space} space has nothing to compile; set compile=false"
-        )
-
 
 def widen(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Widen the tensors of a state dict to the shapes of a wider network.

@@ -11,7 +11,7 @@ from cases import mark_slow
 from torch import Tensor
 
 from darts.ops import folded_norm
-from darts.ops.accumulator import SumAccumulator, can_add_normalized
+from darts.ops.accumulator import SumAccumulator, add_normalized, can_add_normalized
 from darts.ops.batch_norm import RunningStats, normalize
 
 EPS = 1e-3
@@ -37,7 +37,7 @@ def statistics(y: Tensor) -> RunningStats:
 def accumulated_sum(ys: list[Tensor], scales: list[Tensor], running: list[RunningStats]) -> Tensor:
     total = SumAccumulator()
     for y, scale, stats in zip(ys, scales, running, strict=True):
-        total.add_normalized(y, scale, len(scale), EPS, stats)
+        add_normalized([total] * len(scale), y, scale, EPS, stats)
     actual = total.result()
     assert actual is not None
     return actual
@@ -85,7 +85,7 @@ def test_normalized_and_plain_terms_can_be_mixed() -> None:
     first, last = (draw(2, 4, 3, 4, seed=seed).requires_grad_() for seed in (7, 8))
     total = SumAccumulator()
     total.add(first * 2)
-    total.add_normalized(y, scale, 2, EPS, statistics(y.detach()))
+    add_normalized([total] * 2, y, scale, EPS, statistics(y.detach()))
     total.add(last * 3)
     actual = total.result()
     assert actual is not None
@@ -95,6 +95,37 @@ def test_normalized_and_plain_terms_can_be_mixed() -> None:
     out = draw(2, 4, 3, 4, seed=9)
     gradients = torch.autograd.grad(actual, [first, last], out)
     torch.testing.assert_close(gradients, (2 * out, 3 * out))
+
+
+def test_each_edge_is_added_to_its_own_sum() -> None:
+    """Edges 0 and 2 share a sum; the sum of edge 1 begins with another term."""
+    (y,), (scale,) = images([3], (3, 4))
+    term = draw(2, 4, 3, 4, seed=7).requires_grad_()
+    out = [draw(2, 4, 3, 4, seed=seed) for seed in (8, 9)]
+    results = []
+    totals = [SumAccumulator(), SumAccumulator()]
+    totals[1].add(term * 2)
+    running = statistics(y.detach())
+    add_normalized([totals[0], totals[1], totals[0]], y, scale, EPS, running)
+    results.append([total.result() for total in totals])
+    edges = [y[:, 4 * e : 4 * e + 4] for e in range(3)]
+    norms = [plain_sum([e], [scale[i, None]], [statistics(e)]) for i, e in enumerate(edges)]
+    results.append([norms[0] + norms[2], 2 * term + norms[1]])
+    for actual, expected in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
+    gradients = [torch.autograd.grad(sums, [y, scale, term], out) for sums in results]
+    for actual, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_a_view_stays_as_it_is() -> None:
+    x = draw(2, 8, 3, 4)
+    before = x.clone()
+    total = SumAccumulator()
+    for view in x.chunk(2, dim=1):
+        total.add_view(view)
+    torch.testing.assert_close(total.result(), before[:, :4] + before[:, 4:])
+    assert torch.equal(x, before)
 
 
 def test_empty_sum_is_none() -> None:

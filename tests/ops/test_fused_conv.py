@@ -59,3 +59,20 @@ def test_second_derivatives_match_finite_differences() -> None:
         inputs,
         fast_mode=True,
     )
+
+
+@pytest.mark.parametrize(("inputs", "groups"), [(1, 3), (2, 6), (2, 2)])
+def test_neighboring_groups_may_share_their_input(inputs: int, groups: int) -> None:
+    x, depthwise = draw(2, inputs * 3, 6, 5, seed=0), draw(groups * 3, 1, 3, 3, seed=1)
+    pointwise = draw(groups * 2, 3, 1, 1, seed=2)
+    options = {"stride": 1, "dilation": 2, "groups": groups}
+    actual = fused_separable_conv2d(x, depthwise, pointwise, **options)
+    own = [part for part in x.chunk(inputs, 1) for _ in range(groups // inputs)]
+    expected = separate_convolutions(torch.cat(own, 1), depthwise, pointwise, **options)
+    torch.testing.assert_close(actual, expected)
+    leaves = [x, depthwise, pointwise]
+    out = torch.randn_like(expected)
+    for a, b in zip(
+        *(torch.autograd.grad(y, leaves, out) for y in (actual, expected)), strict=True
+    ):
+        torch.testing.assert_close(a, b)

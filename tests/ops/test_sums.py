@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.ops.sums import dense_gradient, sum_groups, weighted_sum
+from darts.ops.sums import dense_gradient, weighted_sum
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
@@ -131,17 +131,10 @@ def test_dense_gradient_is_the_identity_with_a_contiguous_gradient() -> None:
     assert torch.autograd.gradgradcheck(dense_gradient, x)
 
 
-@pytest.mark.parametrize("groups", [1, 2, 5])
-def test_sum_groups_matches_plain_sum(groups: int) -> None:
-    x = torch.randn(3, groups * 4, 5, 6, dtype=torch.float64).requires_grad_()
-    actual, wanted = sum_groups(x, groups), x.unflatten(1, (groups, 4)).sum(1)
-    torch.testing.assert_close(actual, wanted)
-    gradient = torch.randn_like(wanted).contiguous(memory_format=torch.channels_last)
-    for a, b in zip(
-        torch.autograd.grad(actual, x, gradient),
-        torch.autograd.grad(wanted, x, gradient),
-        strict=True,
-    ):
-        torch.testing.assert_close(a, b)
-        assert a.is_contiguous(memory_format=torch.channels_last) or groups == 1
-    assert torch.autograd.gradgradcheck(lambda x: sum_groups(x, groups), x)
+def test_dense_gradient_keeps_the_layout_of_a_single_sample_in_inference() -> None:
+    x = torch.randn(1, 4, 6, 5).contiguous(memory_format=torch.channels_last)
+    assert dense_gradient(x).stride() == x.stride()
+    with torch.no_grad():
+        y = dense_gradient(x.requires_grad_())
+    pooled = torch.nn.functional.max_pool2d(y, 3, 1, 1)
+    assert pooled.is_contiguous(memory_format=torch.channels_last)

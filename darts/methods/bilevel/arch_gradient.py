@@ -48,12 +48,14 @@ class ArchGradient(ABC):
             weights and the alphas, so that there are no architecture steps.
         requires_sgd: Whether the gradient is taken through a weight step; the optimizer of the
             weights must then be SGD.
+        repeats_draws: Whether ``gradient`` uses the same random numbers several times.
     """
 
     name: str = ""
     updates_alphas: ClassVar[bool] = True
     joins_weight_step: ClassVar[bool] = False
     requires_sgd: ClassVar[bool] = False
+    repeats_draws: ClassVar[bool] = False
 
     def __call__(
         self,
@@ -96,6 +98,7 @@ class ArchGradient(ABC):
 class Frozen(ArchGradient):
     """No architecture steps; the gradient is zero."""
 
+    captures: ClassVar[bool] = True
     name: str = "frozen"
     updates_alphas: ClassVar[bool] = False
 

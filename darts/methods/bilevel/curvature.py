@@ -15,11 +15,14 @@ import torch
 from torch import Tensor
 
 from darts.methods.bilevel.functional import BatchT, FunctionalLoss, LossFunction, Net, Reduce
+from darts.ops.float32 import exact_float32
+from darts.ops.grouped_conv import differentiable_twice
 
 
 class AlphaHessian:
     """Products with the Hessian of a loss with respect to all alphas, at the current weights.
 
+    All computations are in true float32.
     The loss is evaluated once, so that all products use the same samples of a random relaxation.
     The supernet and its buffers do not change. ``reduce`` sums tensors over the ranks of a
     distributed run.
@@ -38,16 +41,21 @@ class AlphaHessian:
         reduce: Reduce | None = None,
     ) -> None:
         loss = FunctionalLoss(net, loss_fn)
-        value = loss.at([weight.detach() for weight in loss.weights], loss.alphas, batch)
         self._alphas = loss.alphas
+        self.dtype, self.device = self._alphas[0].dtype, self._alphas[0].device
         self._gradients: Sequence[Tensor] = [torch.zeros_like(alpha) for alpha in self._alphas]
-        if value.requires_grad:  # otherwise no alpha influences the loss
-            self._gradients = torch.autograd.grad(
-                value, self._alphas, create_graph=True, allow_unused=True, materialize_grads=True
-            )
+        with exact_float32(self.device), differentiable_twice():
+            value = loss.at([weight.detach() for weight in loss.weights], loss.alphas, batch)
+            if value.requires_grad:  # otherwise no alpha influences the loss
+                self._gradients = torch.autograd.grad(
+                    value,
+                    self._alphas,
+                    create_graph=True,
+                    allow_unused=True,
+                    materialize_grads=True,
+                )
         self._reduce: Reduce = reduce or (lambda tensors: tensors)
         self.size = sum(alpha.numel() for alpha in self._alphas)
-        self.dtype, self.device = self._alphas[0].dtype, self._alphas[0].device
 
     def times(self, vector: Tensor) -> Tensor:
         """Return ``H @ vector``; both ``(size,)``, the concatenation of all groups of alphas."""
@@ -59,14 +67,15 @@ class AlphaHessian:
         ]
         product: Sequence[Tensor] = [torch.zeros_like(alpha) for alpha in self._alphas]
         if pairs:
-            product = torch.autograd.grad(
-                [gradient for gradient, _ in pairs],
-                self._alphas,
-                grad_outputs=[values for _, values in pairs],
-                retain_graph=True,
-                allow_unused=True,
-                materialize_grads=True,
-            )
+            with exact_float32(self.device):
+                product = torch.autograd.grad(
+                    [gradient for gradient, _ in pairs],
+                    self._alphas,
+                    grad_outputs=[values for _, values in pairs],
+                    retain_graph=True,
+                    allow_unused=True,
+                    materialize_grads=True,
+                )
         return torch.cat([values.reshape(-1) for values in self._reduce(product)])
 
 

@@ -47,6 +47,7 @@ def first_order(
 class FirstOrder(ArchGradient):
     """The gradient of the validation loss at the current weights."""
 
+    captures: ClassVar[bool] = True
     name: str = "first_order"
 
     def gradient(self, inputs: GradientInputs[Net, BatchT]) -> dict[str, Tensor]:
@@ -66,6 +67,7 @@ class SingleLevel(FirstOrder):
     """
 
     joins_weight_step: ClassVar[bool] = True
+    captures: ClassVar[bool] = True
     name: str = "single_level"
 
     def gradient(self, inputs: GradientInputs[Net, BatchT]) -> dict[str, Tensor]:

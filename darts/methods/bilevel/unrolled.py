@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import ClassVar, Generic
 
@@ -37,6 +37,8 @@ from darts.methods.bilevel.functional import (
     gradients,
 )
 from darts.methods.bilevel.virtual_step import sgd_step
+from darts.ops.float32 import exact_float32
+from darts.ops.grouped_conv import differentiable_twice
 from darts.registry import choice, number
 
 PRODUCTS = ("finite_difference", "exact")
@@ -91,8 +93,10 @@ class Unrolled(ArchGradient):
         self_check: Steps between two comparisons of both ways to compute the product; 0: none.
     """
 
+    captures: ClassVar[bool] = True
     name: str = "unrolled"
     requires_sgd: ClassVar[bool] = True
+    repeats_draws: ClassVar[bool] = True
     hvp: str = choice("finite_difference", *PRODUCTS)
     epsilon: float = number(0.01, above=0)
     clip: float | None = number(None, low=0)
@@ -185,7 +189,8 @@ class _VirtualStep(Generic[Net, BatchT]):
         self.weights = [w.detach().requires_grad_() for w in self.loss.weights]
         # The alphas are constants unless the training gradient will be differentiated again.
         alphas = self.loss.alphas if graph else [a.detach() for a in self.loss.alphas]
-        value = self.loss.at(self.weights, alphas, self.train_batch)
+        with differentiable_twice() if graph else nullcontext():
+            value = self.loss.at(self.weights, alphas, self.train_batch)
         # Operations that are not sampled have no influence on the loss and a zero gradient.
         self.gradients = torch.autograd.grad(
             value, self.weights, create_graph=graph, allow_unused=True, materialize_grads=True
@@ -220,15 +225,18 @@ class _VirtualStep(Generic[Net, BatchT]):
         return self.reduce(product)
 
     def finite_difference(self, epsilon: float) -> Sequence[Tensor]:
-        """Compute the product as a central difference (equation 8) without autocast."""
-        length = float(_flatten(self.vector).norm())
-        if length == 0:
+        """Compute the product as a central difference (equation 8) in true float32."""
+        length = _flatten(self.vector).norm()
+        if length.device.type == "cpu" and not length:
             return [torch.zeros_like(alpha) for alpha in self.loss.alphas]
+        # Reading the length would make the CPU wait for a GPU. With a length of 0, the weights are
+        # not shifted, so the difference and the product are 0.
+        length = length.clamp_min(1e-30)
         plus, minus = (self._shifted_gradients(sign * epsilon / length) for sign in (1, -1))
         factor = length / (2 * epsilon)
         return self.reduce([(p - m) * factor for p, m in zip(plus, minus, strict=True)])
 
-    def _shifted_gradients(self, factor: float) -> Sequence[Tensor]:
+    def _shifted_gradients(self, factor: Tensor) -> Sequence[Tensor]:
         """Return the alphas' gradients of the training loss at weights shifted along the vector."""
         with torch.no_grad():
             # Copied into the weights' memory layout: convolutions are a third slower in others.
@@ -236,8 +244,7 @@ class _VirtualStep(Generic[Net, BatchT]):
                 torch.empty_like(w).copy_(w + factor * v)
                 for w, v in zip(self.weights, self.vector, strict=True)
             ]
-        device = weights[0].device.type
-        with _replayed(self.random_state), torch.autocast(device, enabled=False):
+        with _replayed(self.random_state), exact_float32(weights[0].device):
             value = self.loss.at(weights, self.loss.alphas, self.train_batch)
             return gradients(value, self.loss.alphas)
 
@@ -266,7 +273,9 @@ RandomState = tuple[Tensor, torch.device, Tensor | None]
 def _random_state(device: torch.device) -> RandomState:
     on_device = None
     if device.type == "cuda":
-        on_device = torch.cuda.get_rng_state(device)
+        # A step that draws random numbers is not captured, because ``repeats_draws`` is set.
+        if not torch.cuda.is_current_stream_capturing():
+            on_device = torch.cuda.get_rng_state(device)
     elif device.type == "mps":
         on_device = torch.mps.get_rng_state()
     return torch.get_rng_state(), device, on_device

@@ -84,7 +84,7 @@ class Cell(nn.Module):
                     pooled[key] = operation(state.value)
                 x = pooled[key]
             else:
-                x = operation(state.conv_input("rectified") if rectified else state.value)
+                x = operation(state.input("rectified") if rectified else state.value)
             # An identity is never dropped, so that a path remains.
             if probability > 0 and self.training and not isinstance(operation, nn.Identity):
                 x = drop_path(x, probability, batch_share)

@@ -240,10 +240,13 @@ class RectifiedReduce(FactorizedReduce):
     """``FactorizedReduce`` of a rectified state; it processes only the pixels that it reads."""
 
     def forward(self, x: Tensor) -> Tensor:
-        even, odd = split_even_odd(x)
-        halves = [F.conv2d(even, self.even.weight), F.conv2d(odd, self.odd.weight)]
-        output: Tensor = self.norm(torch.cat(halves, dim=1))
+        output: Tensor = self.norm(self.convolve(x))
         return output
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """Return what the norm reads."""
+        even, odd = split_even_odd(x)
+        return torch.cat([F.conv2d(even, self.even.weight), F.conv2d(odd, self.odd.weight)], dim=1)
 
 
 def remove_leading_relu(operation: nn.Module) -> bool:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from darts.ops.transfer import constant_on
 from darts.registry import choice, number
 from darts.spaces.cnn.candidates import candidate_operations, candidates_of
 from darts.spaces.cnn.edgewise import EdgewiseSupernet
@@ -67,6 +68,7 @@ class Cnn(Space):
             at least one of which is not ``none``.
     """
 
+    captures: ClassVar[bool] = True
     name: str = "cnn"
     fan_in: ClassVar[int | None] = 2
     supports_missing_edges: ClassVar[bool] = True
@@ -219,14 +221,20 @@ class Cnn(Space):
         # the edge's probability of operations other than "none", which a kept edge never has.
         usage = {}
         for group, p in probabilities.items():
-            possible = torch.tensor([[name != "none" for name in row] for row in candidates[group]])
-            p = p * possible.to(p.device)
+            p = p * constant_on(_possible(candidates[group]), p.device)
             strength = p.sum(-1)
             per_node = torch.split(strength, [node + 2 for node in range(NODES)])
             kept = torch.cat([2 * s / s.sum().clamp_min(1e-12) for s in per_node])
             kept = kept.clamp_max(1.0)
             usage[group] = kept[:, None] * p / strength[:, None].clamp_min(1e-12)
         return usage
+
+
+@lru_cache(maxsize=64)
+def _possible(rows: tuple[tuple[str, ...], ...]) -> Tensor:
+    """Return which candidates a kept edge may have, ``(edges, operations)`` bool."""
+    with torch.inference_mode(False):  # so that later calls may use the tensor in a training
+        return torch.tensor([[name != "none" for name in row] for row in rows])
 
 
 def _preprocessing(plan: CellPlan, index: int) -> nn.Module:

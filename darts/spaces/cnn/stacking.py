@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from typing import NamedTuple, TypeAlias, cast
 
 import torch
@@ -113,15 +112,18 @@ def separated(stacked: dict[str, Tensor], count: int) -> list[dict[str, Tensor]]
     ]
 
 
-def bundles_of(group: str, nodes: int) -> list[list[int]]:
-    """Return the edges of each bundle of a cell: those with the same node and the same stride."""
+def bundles_of(nodes: int) -> list[list[int]]:
+    """Return the edges of each bundle of a cell, ordered by source, then node.
+
+    The first bundle has the edges that leave the two inputs of the cell; each other bundle those
+    that leave one node. All edges of a bundle have the same stride.
+    """
     pairs = all_edges(nodes)
-
-    def node_and_stride(edge: int) -> tuple[int, bool]:
-        source, node = pairs[edge]
-        return node, group == "reduce" and source < 2
-
-    return [list(run) for _, run in groupby(range(len(pairs)), node_and_stride)]
+    sources = [(0, 1), *((node,) for node in range(2, nodes + 1))]
+    return [
+        sorted((e for e, (source, _) in enumerate(pairs) if source in own), key=pairs.__getitem__)
+        for own in sources
+    ]
 
 
 def fuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -132,8 +134,8 @@ def fuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     parsed = _parse(state, _EDGE)
     fused = parsed.others
-    for cell, bundles in enumerate(parsed.bundles):
-        for bundle, members in enumerate(bundles):
+    for cell in range(len(parsed.cells)):
+        for bundle, members in enumerate(parsed.bundles):
             copies = [parsed.cells[cell].get(edge, {}) for edge in members]
             _require(all(_same_shapes(copies[0], copy) for copy in copies), _EDGE)
             for name, value in concatenated(copies).items():
@@ -149,8 +151,8 @@ def unfuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     parsed = _parse(state, _BUNDLE)
     unfused = parsed.others
-    for cell, bundles in enumerate(parsed.bundles):
-        for bundle, members in enumerate(bundles):
+    for cell in range(len(parsed.cells)):
+        for bundle, members in enumerate(parsed.bundles):
             stacked, count = parsed.cells[cell].get(bundle, {}), len(members)
             divisible = all(v.ndim == 0 or len(v) % count == 0 for v in stacked.values())
             _require(divisible, _BUNDLE)
@@ -166,12 +168,12 @@ class _ParsedState(NamedTuple):
     Attributes:
         others: Copies of the tensors that belong to no edge or bundle.
         cells: Tensors of each cell.
-        bundles: Edges of each bundle of each cell.
+        bundles: Edges of each bundle, the same for all cells.
     """
 
     others: dict[str, Tensor]
     cells: list[CellTensors]
-    bundles: list[list[list[int]]]
+    bundles: list[list[int]]
 
 
 def _parse(state: Mapping[str, Tensor], pattern: re.Pattern[str]) -> _ParsedState:
@@ -182,7 +184,7 @@ def _parse(state: Mapping[str, Tensor], pattern: re.Pattern[str]) -> _ParsedStat
     nodes = next((n for n in range(1, 100) if len(all_edges(n)) == rows), 0)
     valid = nodes > 0 and "alphas.reduce" in state and len(state["alphas.reduce"]) == rows
     _require(valid, pattern)
-    bundles = [bundles_of(group_of(cell, cells), nodes) for cell in range(cells)]
+    bundles = bundles_of(nodes)
     tensors: list[CellTensors] = [{} for _ in range(cells)]
     for name, value in state.items():
         if match := pattern.fullmatch(name):
@@ -192,8 +194,8 @@ def _parse(state: Mapping[str, Tensor], pattern: re.Pattern[str]) -> _ParsedStat
     other = _BUNDLE if pattern is _EDGE else _EDGE
     _require(cells > 0 and not any(other.fullmatch(name) for name in state), pattern)
     expected: dict[bool, set[str]] = {}  # names of the tensors of an edge, by "has stride 2"
-    for cell, (own, own_bundles) in enumerate(zip(tensors, bundles, strict=True)):
-        first_edges = range(rows) if pattern is _EDGE else [edge for edge, *_ in own_bundles]
+    first_edges = range(rows) if pattern is _EDGE else [edge for edge, *_ in bundles]
+    for cell, own in enumerate(tensors):
         for index, edge in enumerate(first_edges):
             halves = group_of(cell, cells) == "reduce" and all_edges(nodes)[edge][0] < 2
             names = set(own.get(index, {}))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -36,9 +35,9 @@ class State:
         if self.width < whole.shape[1]:
             first = self.whole[:, : self.width]
             self.value = dense_gradient(first.contiguous(memory_format=torch.channels_last))
-        self._conv_inputs: dict[str, Tensor] = {}
+        self._inputs = {"value": self.value}
         self._bypass: dict[int, Tensor] = {}
-        self._pooled: dict[tuple[type, int], Normalized] = {}
+        self._pooled: dict[str, Normalized] = {}
 
     def bypass(self, stride: int) -> Tensor:
         """Return the channels that bypass the operations, at the size of an operation's output."""
@@ -50,29 +49,29 @@ class State:
     def rectified_whole(self) -> Tensor:
         """Return all channels after ReLU."""
         bypassed = self.width < self.whole.shape[1]
-        return F.relu(self.whole) if bypassed else self.conv_input("rectified")
+        return F.relu(self.whole) if bypassed else self.input("rectified")
 
-    def conv_input(self, name: str) -> Tensor:
-        """Return a tensor that convolutions read.
+    def input(self, name: str) -> Tensor:
+        """Return a tensor that operations read.
 
         Args:
-            name: ``rectified``: ``value`` after ReLU. ``even``: the pixels of ``rectified`` in even
-                rows and columns, ``(B, C, ceil(H/2), ceil(W/2))``. ``odd``: those in odd rows and
-                columns, padded with zeros to the size of ``even``.
+            name: ``value``: the attribute. ``rectified``: ``value`` after ReLU. ``even``: the
+                pixels of ``rectified`` in even rows and columns, ``(B, C, ceil(H/2), ceil(W/2))``.
+                ``odd``: those in odd rows and columns, padded with zeros to the size of ``even``.
         """
-        tensors = self._conv_inputs
+        tensors = self._inputs
         if name not in tensors:
             if name == "rectified":
                 tensors[name] = F.relu(self.value)
             else:
-                tensors["even"], tensors["odd"] = split_even_odd(self.conv_input("rectified"))
+                tensors["even"], tensors["odd"] = split_even_odd(self.input("rectified"))
         return tensors[name]
 
-    def pooled(self, pool: Pool, eps: float, process_group: dist.ProcessGroup | None) -> Normalized:
+    def pooled(self, pool: Pool, eps: float) -> Normalized:
         """Return ``value`` after pooling and batch norm by the statistics of the batch."""
-        key = (type(pool), cast(int, pool.stride))
+        key = f"{pool} {eps}"
         if key not in self._pooled:
-            self._pooled[key] = normalize_shared(run_pool(pool, self.value), eps, process_group)
+            self._pooled[key] = normalize_shared(run_pool(pool, self.value), eps)
         return self._pooled[key]
 
 

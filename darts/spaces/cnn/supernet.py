@@ -7,18 +7,21 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial, reduce
+from functools import partial
 from typing import cast
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from darts.ops.batch_norm import NormInput, RunningStats, normalize_together
 from darts.ops.recomputation import recompute
 from darts.ops.sums import weighted_sum
 from darts.spaces.cnn.edge_bundle import EdgeBundle, Separate
 from darts.spaces.cnn.edgewise import SKIP, EdgewiseSupernet, MixedOperation, SupernetCell
-from darts.spaces.cnn.operations import remove_leading_relu, shuffle_channels
+from darts.spaces.cnn.node_sums import NodeSums
+from darts.spaces.cnn.operations import RectifiedReduce, remove_leading_relu, shuffle_channels
 from darts.spaces.cnn.skeleton import CellPlan, count_nodes
 from darts.spaces.cnn.stacking import bundles_of, concatenated, separated
 from darts.spaces.cnn.state import State
@@ -27,7 +30,7 @@ from darts.spaces.supernet import ParameterRows, widen
 
 
 class BundledCell(nn.Module):
-    """One cell; its edges run in bundles of one node and one stride.
+    """One cell; the edges that leave a state run in a bundle.
 
     The next two cells and the convolutions between the nodes all read a node after ReLU. The cell
     computes this ReLU once per node: cells read and return rectified states.
@@ -39,7 +42,8 @@ class BundledCell(nn.Module):
             classifier reads.
         has_noise: Whether a candidate draws random numbers.
         members: The edges of each bundle.
-        targets: The node that each bundle enters.
+        incoming: The edges that enter each node.
+        process_group: Ranks that share a batch, see ``darts.ops.sync_batch_norm``, or None.
         groups: The bundles; the name is part of the state dict.
     """
 
@@ -55,54 +59,79 @@ class BundledCell(nn.Module):
         self.rectifies = not plan.is_last
         self.has_noise = any("noise" in row for row in candidates)
         self.partial, self.width = partial, edgewise.width
-        self.members = bundles_of(plan.group, count_nodes(len(candidates)))
+        pairs = edgewise.connections
+        self.nodes = count_nodes(len(candidates))
+        self.members = bundles_of(self.nodes)
         self.groups = nn.ModuleList(
             EdgeBundle(
-                [edgewise.connections[edge][0] for edge in members],
+                [pairs[edge][1] - 2 for edge in members],
                 [candidates[edge] for edge in members],
                 [cast(MixedOperation, edgewise.edges[edge]).operations for edge in members],
             )
             for members in self.members
         )
-        self.targets = [edgewise.connections[members[0]][1] for members in self.members]
+        self.incoming = [
+            [e for e, pair in enumerate(pairs) if pair[1] == n + 2] for n in range(self.nodes)
+        ]
         self.stride = plan.node_stride
+        self.process_group: dist.ProcessGroup | None = None
 
     def forward(
         self, before_previous: Tensor, previous: Tensor, mixture: CellMixture, dropout: float = 0.0
     ) -> Tensor:
-        states = [
-            State(preprocess(x), self.width)
-            for preprocess, x in ((self.preprocess0, before_previous), (self.preprocess1, previous))
-        ]
-        rows = torch.split(mixture.weights, [len(members) for members in self.members])
-        incoming: list[Tensor] = []
-        bypassing: list[Tensor] = []
-        bypass_weights: list[Tensor] = []
-        for index, members in enumerate(self.members):
-            bundle = cast(EdgeBundle, self.groups[index])
+        states = [State(x, self.width) for x in self._preprocess(before_previous, previous)]
+        rows = mixture.weights.unbind()
+        ordered = torch.stack([rows[edge] for members in self.members for edge in members])
+        weights = torch.split(ordered, [len(members) for members in self.members])
+        sums = NodeSums(self.nodes)
+        for node, members in enumerate(self.members):
+            bundle = cast(EdgeBundle, self.groups[node])
             active = mixture.active and [mixture.active[edge] for edge in members]
-            total = bundle(states, rows[index], active, dropout)
-            if total is not None:
-                incoming.append(total)
+            bundle(states[-2:] if node == 0 else states[-1:], weights[node], sums, active, dropout)
+            value = sums.finish_node()
+            if value is None:  # no active operation has an output
+                value = torch.zeros_like(states[0].value[:, :, :: self.stride, :: self.stride])
             if self.partial > 1:
-                weights = torch.ones(len(members), device=previous.device)
-                if mixture.bypass is not None:
-                    weights = mixture.bypass[members[0] : members[-1] + 1]
-                for source, weight in zip(bundle.sources, weights.unbind(), strict=True):
-                    bypassing.append(states[source].bypass(self.stride if source < 2 else 1))
-                    bypass_weights.append(weight)
-            if self.targets[index + 1 : index + 2] != [self.targets[index]]:  # last bundle
-                if not incoming:  # no active operation has an output
-                    subsampled = states[0].value[:, :, :: self.stride, :: self.stride]
-                    incoming = [torch.zeros_like(subsampled)]
-                value = reduce(torch.add, incoming)
-                if bypassing:
-                    value = torch.cat([value, weighted_sum(bypassing, bypass_weights)], dim=1)
-                states.append(State(shuffle_channels(value, self.partial), self.width))
-                incoming, bypassing, bypass_weights = [], [], []
+                value = torch.cat([value, self._bypass(states, node, mixture.bypass)], dim=1)
+            states.append(State(shuffle_channels(value, self.partial), self.width))
         return torch.cat(
             [node.rectified_whole() if self.rectifies else node.whole for node in states[2:]], dim=1
         )
+
+    def _preprocess(self, *inputs: Tensor) -> list[Tensor]:
+        """Return the two inputs of the cell after their preprocessing.
+
+        If ranks share a batch, they exchange one message for both norms.
+        """
+        pairs = list(zip((self.preprocess0, self.preprocess1), inputs, strict=True))
+        if self.process_group is None or not self.training:
+            return [preprocess(x) for preprocess, x in pairs]
+        norms = [_norm_input(preprocess, x) for preprocess, x in pairs]
+        return normalize_together(norms, self.process_group)
+
+    def _bypass(self, states: Sequence[State], node: int, bypass: Tensor | None) -> Tensor:
+        """Return the weighted sum of the channels of all states that bypass the operations."""
+        edges = self.incoming[node]
+        weights = torch.ones(len(edges), device=states[0].whole.device)
+        if bypass is not None:
+            weights = bypass[edges[0] : edges[-1] + 1]
+        terms = [s.bypass(self.stride if i < 2 else 1) for i, s in enumerate(states)]
+        return weighted_sum(terms, weights.unbind())
+
+
+def _norm_input(preprocess: nn.Module, x: Tensor) -> NormInput:
+    """Run a preprocessing up to its norm."""
+    if isinstance(preprocess, RectifiedReduce):
+        y, norm = preprocess.convolve(x), preprocess.norm
+    else:
+        *convolutions, last = cast(nn.Sequential, preprocess)
+        y, norm = nn.Sequential(*convolutions)(x), cast(nn.BatchNorm2d, last)
+    running = None
+    if norm.running_mean is not None and norm.running_var is not None:
+        cast(Tensor, norm.num_batches_tracked).add_(1)
+        momentum = cast(float, norm.momentum)
+        running = RunningStats(norm.running_mean, norm.running_var, momentum)
+    return NormInput(y, None, norm.eps, running)
 
 
 class Supernet(EdgewiseSupernet):
@@ -116,16 +145,6 @@ class Supernet(EdgewiseSupernet):
     make_cell = BundledCell
     memory_format = torch.channels_last
     supports_recomputation = True
-
-    def compile_regions(self) -> None:
-        """Run the separable convolutions with their norms through ``torch.compile``.
-
-        Equal regions of all cells share one compilation. Compiling the whole network would take
-        many minutes.
-        """
-        for module in self.modules():
-            if isinstance(module, EdgeBundle):
-                module.compiled = True
 
     def widened(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         new = self.state_dict()

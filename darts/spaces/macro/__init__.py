@@ -3,9 +3,6 @@
 from darts.spaces.macro.genotype import PRIMITIVES, Genotype
 from darts.spaces.macro.network import Network
 from darts.spaces.macro.space import Macro
-from darts.spaces.macro.supernet import Supernet
-
-EdgewiseSupernet = Supernet
-"""The supernet is its own oracle, because the candidates of a block share no computation."""
+from darts.spaces.macro.supernet import EdgewiseSupernet, Supernet
 
 __all__ = ["PRIMITIVES", "EdgewiseSupernet", "Genotype", "Macro", "Network", "Supernet"]

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from darts.ops.pointwise import PointwiseConv2d
+from darts.ops.transfer import constant_on
 from darts.spaces.cnn.network import drop_path
 from darts.spaces.cnn.operations import DepthwiseConv2d
 from darts.spaces.macro.genotype import CONVOLUTIONS, PRIMITIVES, PROJECTION, STAGES
@@ -309,7 +310,9 @@ class GridPool2d(nn.Module):
         return str(self.side)
 
     def forward(self, x: Tensor) -> Tensor:
-        rows, columns = (_averages(self.side, length).to(x) for length in x.shape[2:])
+        rows, columns = (
+            constant_on(_averages(self.side, length), x.device, x.dtype) for length in x.shape[2:]
+        )
         pooled: Tensor = rows @ (x @ columns.t())
         return pooled
 
@@ -317,8 +320,9 @@ class GridPool2d(nn.Module):
 @lru_cache(maxsize=64)
 def _averages(cells: int, length: int) -> Tensor:
     """Return weights ``(cells, length)`` that average the positions of each window of an axis."""
-    weights = torch.zeros(cells, length, dtype=torch.float64)
-    for cell in range(cells):
-        begin, end = cell * length // cells, -(-(cell + 1) * length // cells)
-        weights[cell, begin:end] = 1 / (end - begin)
-    return weights
+    with torch.inference_mode(False):  # so that later calls may use the weights in a training
+        weights = torch.zeros(cells, length, dtype=torch.float64)
+        for cell in range(cells):
+            begin, end = cell * length // cells, -(-(cell + 1) * length // cells)
+            weights[cell, begin:end] = 1 / (end - begin)
+        return weights

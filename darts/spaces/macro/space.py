@@ -63,11 +63,11 @@ class Macro(Space):
         ValueError: Candidates that are unknown or occur twice, or a block without candidates.
     """
 
+    captures: ClassVar[bool] = True
     name: str = "macro"
     supports_partial: ClassVar[bool] = False
     retrain_keys: ClassVar[tuple[str, ...]] = ("skeleton",)
     size_keys: ClassVar[tuple[str, ...]] = ("channels",)
-    supports_compile: ClassVar[bool] = False
     channels: int = number(16, low=1)
     cells: int = number(4, low=1, high=1000)
     skeleton: str = choice("standard", *SKELETONS)

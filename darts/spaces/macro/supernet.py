@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,9 +19,11 @@ from torch import Tensor, nn
 from darts.ops.recomputation import recompute
 from darts.ops.sums import weighted_sum
 from darts.spaces.checks import check_positive
+from darts.spaces.macro.parallel import can_run_together, run_together
 from darts.spaces.macro.skeleton import (
     SKELETONS,
     BlockPlan,
+    InvertedResidual,
     last_channels,
     make_head,
     make_operation,
@@ -34,12 +36,18 @@ from darts.spaces.supernet import ParameterRows, SupernetBase
 class MixedBlock(nn.Module):
     """All candidates of one block.
 
+    Attributes:
+        runs_together: Whether inverted residual blocks share kernels if they can.
+
     Shape: ``(B, inputs, H, W)`` -> ``(B, outputs, ceil(H / stride), ceil(W / stride))``.
     """
+
+    runs_together: ClassVar[bool] = True
 
     def __init__(self, plan: BlockPlan) -> None:
         super().__init__()
         self.plan = plan
+        self.keeps_shape = plan.stride == 1 and plan.inputs == plan.outputs
         self.operations = nn.ModuleList(
             make_operation(name, plan, affine=False) for name in plan.candidates
         )
@@ -56,17 +64,48 @@ class MixedBlock(nn.Module):
             skip_dropout: Dropout rate of the output of ``skip_connect``.
         """
         factors = weights.unbind()
+        together = self._inverted_residuals(active)
+        total: Tensor | None = None
+        if self.runs_together and can_run_together(list(together.values()), x):
+            own = [factors[column] for column in together]
+            total = run_together(list(together.values()), x, own)
+            active = [column for column in active if column not in together]
+            if self.keeps_shape:  # the blocks add their input
+                names = self.plan.candidates
+                skips = [column for column in active if names[column] == "skip_connect"]
+                if skips and not (self.training and skip_dropout > 0):  # adds the input, too
+                    own.extend(factors[column] for column in skips)
+                    active = [column for column in active if column not in skips]
+                total = torch.addcmul(total, x, torch.stack(own).sum())
         terms = [self._run_candidate(column, x, skip_dropout) for column in active]
         if terms:
-            return weighted_sum(terms, [factors[column] for column in active])
+            others = weighted_sum(terms, [factors[column] for column in active])
+            return others if total is None else total + others
+        if total is not None:
+            return total
         size = (-(-side // self.plan.stride) for side in x.shape[-2:])
         return x.new_zeros((len(x), self.plan.outputs, *size))
+
+    def _inverted_residuals(self, active: Sequence[int]) -> dict[int, InvertedResidual]:
+        """Return the active candidates that are inverted residual blocks, by column."""
+        operations = ((column, self.operations[column]) for column in active)
+        return {
+            column: operation
+            for column, operation in operations
+            if isinstance(operation, InvertedResidual)
+        }
 
     def _run_candidate(self, column: int, x: Tensor, skip_dropout: float) -> Tensor:
         y: Tensor = self.operations[column](x)
         if self.plan.candidates[column] == "skip_connect":
             y = F.dropout(y, skip_dropout, self.training)
         return y
+
+
+class EdgewiseBlock(MixedBlock):
+    """All candidates of one block, one after the other."""
+
+    runs_together = False
 
 
 class Supernet(SupernetBase):
@@ -103,6 +142,7 @@ class Supernet(SupernetBase):
 
     space = "macro"
     supports_recomputation = True
+    block_class: ClassVar[type[MixedBlock]] = MixedBlock
 
     def __init__(
         self,
@@ -129,7 +169,7 @@ class Supernet(SupernetBase):
         self.counts = dict.fromkeys(groups, 1)
         self.shapes = {group: (len(rows), len(rows[0])) for group, rows in self.candidates.items()}
         self.stem = make_stem(in_channels, channels, shared)
-        self.blocks = nn.ModuleList(MixedBlock(plan) for plan in self.plans)
+        self.blocks = nn.ModuleList(self.block_class(plan) for plan in self.plans)
         self.head = make_head(last_channels(channels), classes, shared)
         self.alphas = self.make_alphas()
         # Convolutions are fastest in this layout.
@@ -157,3 +197,12 @@ class Supernet(SupernetBase):
             x = run(x, block_weights[plan.row], active, dropout)
         logits: Tensor = self.head(x)
         return logits
+
+
+class EdgewiseSupernet(Supernet):
+    """The oracle of ``Supernet``, which runs one candidate after the other.
+
+    Both have the same arguments, state dicts and initial weights.
+    """
+
+    block_class = EdgewiseBlock

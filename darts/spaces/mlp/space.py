@@ -50,9 +50,9 @@ class Mlp(Space):
             occurs twice, or a width out of range.
     """
 
+    captures: ClassVar[bool] = True
     name: str = "mlp"
     supports_partial: ClassVar[bool] = False
-    supports_compile: ClassVar[bool] = False
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "rows", "audio")
     cells: int = number(2, low=1, high=1000)
     widths: list[int] = number([16, 32, 64, 128], low=1, high=MAX_WIDTH)

@@ -6,7 +6,7 @@ from darts.spaces.module.input_choice import InputChoice
 from darts.spaces.module.repeat import Repeat
 from darts.spaces.module.space import Module
 from darts.spaces.module.supernet import Network, Supernet
-from darts.spaces.module.targets import allow_import, is_passed, passed, target_of
+from darts.spaces.module.targets import allow_import, is_allowed, is_passed, passed, target_of
 
 __all__ = [
     "BaseChoice",
@@ -18,6 +18,7 @@ __all__ = [
     "Repeat",
     "Supernet",
     "allow_import",
+    "is_allowed",
     "is_passed",
     "passed",
     "target_of",

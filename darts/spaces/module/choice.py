@@ -20,8 +20,9 @@ class BaseChoice(nn.Module):
     Args:
         names: Names of the candidates, at least two.
         key: Name of the alphas. Choices with the same key share their alphas, so they make the same
-            choice; their candidates must have the same names. By default, the choice has alphas of
-            its own, which are named after its place in the model.
+            choice; their candidates must have the same names. By default, the alphas are named
+            after the place of the choice in the model, such as ``block1``; another choice shares
+            them with ``key="block1"``.
 
     Attributes:
         names: Names of the candidates.

@@ -29,6 +29,9 @@ class Row:
 def choices_of(model: nn.Module) -> dict[str, list[BaseChoice]]:
     """Return the choices of a model by key, in the order of the model.
 
+    A choice without a key has its place in the model as its key. Another choice with this key
+    therefore shares its alphas.
+
     Raises:
         ValueError: If there are none, or choices with one key have different candidates.
     """
@@ -36,8 +39,6 @@ def choices_of(model: nn.Module) -> dict[str, list[BaseChoice]]:
     for path, module in model.named_modules():
         if isinstance(module, BaseChoice):
             key = path if module.key is None else module.key
-            if key in found and (module.key is None or found[key][0].key is None):
-                raise ValueError(f"the key {key!r} is also the place of another choice; rename it")
             found.setdefault(key, []).append(module)
     if not found:
         raise ValueError(

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from darts.registry import number
 from darts.spaces.deriving import Candidates, best_columns, mask_row
+from darts.spaces.module.costs import pieces
 from darts.spaces.module.genotype import Genotype
 from darts.spaces.module.supernet import Network, Supernet, require_keys
-from darts.spaces.module.targets import build, rows
+from darts.spaces.module.targets import build, conditions, rows
 from darts.spaces.network import NetworkPiece
 from darts.spaces.parameters import Choice, Parameter, Point, Value
 from darts.spaces.space import SPACES, Space
@@ -34,7 +35,6 @@ class Module(Space):
     name: str = "module"
     supports_partial: ClassVar[bool] = False
     supports_skip_dropout: ClassVar[bool] = False
-    supports_compile: ClassVar[bool] = False
     skip_operation: ClassVar[str | None] = None
     skip_operations: ClassVar[tuple[str, ...]] = ()
     weightless_operations: ClassVar[tuple[str, ...]] = ()
@@ -104,7 +104,24 @@ class Module(Space):
         return {group: torch.tensor(table) for group, table in masks.items()}
 
     def pieces(self, *, classes: int, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
-        raise ValueError(
-            "space=module: the costs of single candidates of your own model are not measured; "
-            "leave penalty out"
-        )
+        sizes = {"classes": classes, "in_channels": self.in_channels(sample_shape)}
+        return pieces(build(self.target, sizes), sample_shape)
+
+    def expected_usage(
+        self, probabilities: Mapping[str, Tensor], candidates: Candidates
+    ) -> dict[str, Tensor]:
+        """Return the probability that a network has each candidate.
+
+        A choice inside of candidates of another choice is part of the network only if the other one
+        chooses one of them.
+        """
+        usage = super().expected_usage(probabilities, candidates)
+        factors = {group: torch.ones_like(table[:, :1]) for group, table in usage.items()}
+        for (group, index), own in conditions(self.target).items():
+            for other in own:
+                probability = usage[other.group][other.index, list(other.columns)].sum()
+                row = torch.arange(len(factors[group]), device=probability.device) == index
+                factors[group] = torch.where(
+                    row[:, None], factors[group] * probability, factors[group]
+                )
+        return {group: table * factors[group] for group, table in usage.items()}

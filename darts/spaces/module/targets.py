@@ -2,7 +2,8 @@
 
 A run directory names its model, but it may be untrusted, and importing a module runs its code. So
 a model is only built if the user of this process gave it: to a Python function such as
-``darts.search(model)``, or as ``space.target=package.module:Class`` on the command line.
+``darts.search(model)``, or as ``space.target=package.module:Class`` on the command line. Processes
+that this one starts inherit the permission as an environment variable.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ from __future__ import annotations
 import copy
 import importlib
 import inspect
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cached_property
 
 import torch
 from torch import nn
 
+from darts.spaces.module.costs import Conditions, conditions_of
 from darts.spaces.module.layout import Row, rows_of
 
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-_allowed: set[str] = set()  # targets on the command line
+_VARIABLE = "DARTS_ALLOWED_MODELS"  # targets on the command line, of this process or its parents
 
 
 class PassedModel:
@@ -31,9 +35,13 @@ class PassedModel:
         self.model = copy.deepcopy(model)
         self.rows = rows_of(self.model)
 
+    @cached_property
+    def conditions(self) -> Conditions:
+        return conditions_of(self.model)
+
 
 _passed: ContextVar[PassedModel | None] = ContextVar("passed", default=None)
-_imported_rows: dict[str, list[Row]] = {}
+_imported: dict[str, PassedModel] = {}
 
 
 def target_of(model: nn.Module) -> str:
@@ -71,7 +79,16 @@ def allow_import(target: str) -> None:
     """
     if not _TARGET.fullmatch(target):
         raise ValueError(f"space.target={target!r}: must be package.module:Class")
-    _allowed.add(target)
+    os.environ[_VARIABLE] = ",".join(dict.fromkeys([*_allowed(), target]))
+
+
+def is_allowed(target: str) -> bool:
+    """Return whether the user of this process, or of one that started it, has named the class."""
+    return target in _allowed()
+
+
+def _allowed() -> list[str]:
+    return [target for target in os.environ.get(_VARIABLE, "").split(",") if target]
 
 
 def build(target: str, sizes: Mapping[str, int]) -> nn.Module:
@@ -93,7 +110,7 @@ def build(target: str, sizes: Mapping[str, int]) -> nn.Module:
             "space=module searches a model of your own: set space.target=package.module:Class, or "
             "call darts.search(model)"
         )
-    if target not in _allowed:
+    if not is_allowed(target):
         raise ValueError(
             f"space.target={target!r}: a run directory cannot start code. Pass the model to the "
             "Python function, or give space.target=package.module:Class on the command line"
@@ -107,14 +124,27 @@ def rows(target: str) -> list[Row]:
     Raises:
         ValueError: As ``build``, and if the model contains no choices.
     """
+    return _example(target).rows
+
+
+def conditions(target: str) -> Conditions:
+    """Return which choices of a model are inside of candidates of others.
+
+    Raises:
+        ValueError: As ``rows``, and if the conditions of choices with one key differ.
+    """
+    return _example(target).conditions
+
+
+def _example(target: str) -> PassedModel:
     model = _passed.get()
     if model is not None:
-        return model.rows
-    if target not in _imported_rows:
+        return model
+    if target not in _imported:
         with torch.random.fork_rng(devices=[]):
             # The choices do not depend on the sizes of the data.
-            _imported_rows[target] = rows_of(build(target, {"classes": 2, "in_channels": 1}))
-    return _imported_rows[target]
+            _imported[target] = PassedModel(build(target, {"classes": 2, "in_channels": 1}))
+    return _imported[target]
 
 
 def _construct(target: str, sizes: Mapping[str, int]) -> nn.Module:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.ops.batch_norm import RunningStats, normalize
-from darts.ops.separable import repeat_per_channel
+from darts.ops.repetition import repeat_per_channel
 from darts.spaces.nas201.genotype import EDGES, OUTGOING
 
 _EDGE = re.compile(r"(layers\.\d+)\.edges\.(\d+)\.operations\.(\d+)\.(.+)")
@@ -70,7 +70,7 @@ class ParallelConvNorm(nn.Module):
         rows = slice(selected.start * channels, selected.stop * channels)
         y = F.conv2d(x, self.weight[rows], padding=self.padding)
         mean, variance = self.running_mean[rows], self.running_var[rows]
-        scale = repeat_per_channel(scales, y)
+        scale = repeat_per_channel(scales, channels)
         if not self.training:
             return F.batch_norm(y, mean, variance, scale, None, False, 0.0, self.eps)
         self.num_batches_tracked[selected] += 1

@@ -50,9 +50,9 @@ class Nas201(Space):
         ValueError: Candidates that are unknown or occur twice, or ``none`` alone.
     """
 
+    captures: ClassVar[bool] = True
     name: str = "nas201"
     size_keys: ClassVar[tuple[str, ...]] = ("channels", "cells")
-    supports_compile: ClassVar[bool] = False
     weightless_operations: ClassVar[tuple[str, ...]] = ("none", "skip_connect", "avg_pool_3x3")
     channels: int = number(16, low=1)
     cells: int = number(5, low=1, high=1000)

@@ -75,8 +75,9 @@ class SharedCell(nn.Module):
         weights, bypass, active = mixture
         columns = tuple(range(weights.shape[1]))
         selected = (columns,) * len(EDGES) if active is None else active
-        scales = torch.split(weights[_ORDER], _SIZES)
-        scalars = [row.unbind() for row in weights.unbind()]
+        rows = weights.unbind()
+        scales = torch.split(torch.stack([rows[edge] for edge in _ORDER]), _SIZES)
+        scalars = [row.unbind() for row in rows]
         generator = generator_from(seed, x.device)
         inputs: list[Tensor] = []  # of each node, the channels that pass through operations
         bypassing: list[Tensor] = []  # and the others
@@ -127,8 +128,9 @@ class SharedCell(nn.Module):
         if bypass is None:
             total = reduce(torch.add, bypassing)
         else:
-            edges = [edge for edge, (_, node) in enumerate(EDGES) if node == target]
-            total = weighted_sum(bypassing, bypass[edges].unbind())
+            # Not bypass[edges], which copies the indices to the GPU.
+            weights = zip(EDGES, bypass.unbind(), strict=True)
+            total = weighted_sum(bypassing, [w for (_, node), w in weights if node == target])
         x = shuffle_channels(torch.cat([mixed, total], dim=1), self.partial)
         return x.contiguous(memory_format=torch.channels_last)
 

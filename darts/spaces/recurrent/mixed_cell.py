@@ -6,6 +6,9 @@ bypass, so only the activations need the mixing weights ``w_k``:
 
     sum_k w_k (s + c (f_k(g) - s)) = s' + c (sum_k w_k f_k(g) - s'),    s' = s sum_k w_k.
 
+In training, ``MixedSequence`` computes all steps with fewer kernels. The loop of this module serves
+evaluation, frozen candidates, mixed precision, several ranks, and second derivatives.
+
 References:
     DARTS, arXiv:1806.09055, sections 3.1 and 3.3: batch norm without affine parameters in each node
     during the search; appendix A.1.2.
@@ -20,10 +23,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from darts.ops.batch_norm import values_per_channel
+from darts.ops.transfer import to_device
 from darts.spaces.rank_dropout import BatchShare
 from darts.spaces.recurrent.cell import (
     FUNCTIONS,
     RecurrentCell,
+    SequenceInput,
     apply_mask,
     highway,
     init_preserving_variance,
@@ -31,6 +37,8 @@ from darts.spaces.recurrent.cell import (
 from darts.spaces.recurrent.derive import edges_of
 from darts.spaces.recurrent.dropout import DropoutRates
 from darts.spaces.recurrent.genotype import PRIMITIVES
+from darts.spaces.recurrent.mixed_sequence import MixedSequence
+from darts.spaces.recurrent.mixed_steps import SequenceArguments
 from darts.spaces.recurrent.norm import SequenceNorm
 
 ActiveColumns = Sequence[Sequence[int]] | None
@@ -115,18 +123,44 @@ class MixedCell(RecurrentCell):
         """
         hidden = self.initial_hidden(inputs, hidden)
         prepared = self.prepare(inputs, hidden, batch_share)
-        all_inputs = node_inputs(weights, active, self.nodes)
-        node_weights = self.node_weights.unbind()
-        outputs: list[Tensor] = []
+        arguments = SequenceArguments(
+            prepared.projected, hidden, prepared.weight, self.node_weights, weights, prepared.mask
+        )
         normalize = SequenceNorm(self.norm, self.training, self.process_group)
-        for state0 in prepared.steps():
+        if (
+            active is None
+            and normalize.own_batch
+            and not torch.is_autocast_enabled(hidden.device.type)
+        ):
+            batch_size = values_per_channel(hidden)
+            outputs, means, inverses = MixedSequence.apply(
+                self._plain_outputs, self.norm.eps, *arguments
+            )
+            normalize.add(means.flatten(0, 1), inverses.flatten(0, 1), batch_size)
+        else:
+            outputs = self._run(arguments, normalize, active)
+        normalize.update_running_stats()
+        return outputs, outputs[-1]
+
+    def _plain_outputs(self, arguments: SequenceArguments) -> Tensor:
+        """Return the outputs in training; leave the running statistics unchanged."""
+        return self._run(arguments, SequenceNorm(self.norm, training=True))
+
+    def _run(
+        self, arguments: SequenceArguments, normalize: SequenceNorm, active: ActiveColumns = None
+    ) -> Tensor:
+        """Return the outputs of all steps, ``(T, B, H)``, computed node by node."""
+        inputs = SequenceInput(arguments.projected, arguments.hidden_weight, arguments.mask)
+        all_inputs = node_inputs(arguments.weights, active, self.nodes)
+        node_weights = arguments.node_weights.unbind()
+        hidden, outputs = arguments.hidden, []
+        for state0 in inputs.steps():
             states = [normalize(state0(hidden))]
             for weight, edges in zip(node_weights, all_inputs, strict=True):
-                states.append(normalize(self._node(states, edges, weight, prepared.mask)))
+                states.append(normalize(self._node(states, edges, weight, arguments.mask)))
             hidden = torch.stack(states[1:]).mean(0)
             outputs.append(hidden)
-        normalize.update_running_stats()
-        return torch.stack(outputs), hidden
+        return torch.stack(outputs)
 
     @staticmethod
     def _node(
@@ -149,10 +183,11 @@ def node_inputs(weights: Tensor, active: ActiveColumns, nodes: int) -> list[Node
     columns = [range(len(PRIMITIVES))] * len(weights) if active is None else active
     activations = [[column for column in row if column] for row in columns]  # column 0 is none
     if active is not None:
-        mask = torch.zeros(weights.shape, device=weights.device)
+        mask = torch.zeros(weights.shape)
         for edge, row in enumerate(activations):
             mask[edge, row] = 1
-        weights = weights * mask
+        weights = weights * to_device(mask, weights.device)
+    rows = weights.unbind()
     inputs: list[NodeInputs | None] = []
     endpoints = edges_of(nodes)
     for node in range(1, nodes + 1):
@@ -164,13 +199,14 @@ def node_inputs(weights: Tensor, active: ActiveColumns, nodes: int) -> list[Node
         if not edges:
             inputs.append(None)
             continue
-        node_weights = weights[edges]  # (sources, 5)
+        node_columns = torch.stack([rows[edge] for edge in edges], dim=1)  # (5, sources)
         used = sorted({column for edge in edges for column in activations[edge]})
+        by_column = {column: node_columns[column][:, None, None] for column in used}
         inputs.append(
             NodeInputs(
                 [endpoints[edge][0] for edge in edges],
-                {PRIMITIVES[column]: node_weights[:, column, None, None] for column in used},
-                node_weights[:, used].sum(1)[:, None, None],
+                {PRIMITIVES[column]: values for column, values in by_column.items()},
+                torch.stack(list(by_column.values())).sum(0),
             )
         )
     return inputs

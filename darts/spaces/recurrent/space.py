@@ -70,7 +70,6 @@ class Recurrent(Space):
     skip_operation: ClassVar[str | None] = None
     supports_skip_dropout: ClassVar[bool] = False
     clips_virtual_step: ClassVar[bool] = True  # gradients through time can be huge
-    supports_compile: ClassVar[bool] = False
     retrain_keys: ClassVar[tuple[str, ...]] = ("tied", "copy")
     size_keys: ClassVar[tuple[str, ...]] = ("embedding", "hidden")
     data_kinds: ClassVar[tuple[str, ...]] = ("text", "pairs")

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.data.words import PADDING
+from darts.ops.transfer import to_device
 from darts.spaces.checks import check_drop_probability, check_positive
 from darts.spaces.language_model_output import LanguageModelOutput
 from darts.spaces.rank_dropout import BatchShare, rank_dropout
@@ -81,7 +82,7 @@ def _sinusoidal_table(length: int, width: int, dtype: torch.dtype, device: torch
     exponents = torch.arange(0, width, 2, dtype=torch.float64) / width
     angles = positions * torch.exp(-math.log(10_000.0) * exponents)  # (length, width / 2)
     table = torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
-    return table.to(dtype).to(device)  # dtype first, because some devices have no float64
+    return to_device(table.to(dtype), device)  # dtype first, because some devices have no float64
 
 
 # The batches of a search have only a few different lengths.

@@ -62,7 +62,6 @@ class Transformer(Space):
     supports_partial: ClassVar[bool] = False
     skip_operation: ClassVar[str | None] = "identity"
     supports_skip_dropout: ClassVar[bool] = False
-    supports_compile: ClassVar[bool] = False
     data_kinds: ClassVar[tuple[str, ...]] = ("text", "documents")
     skip_operations: ClassVar[tuple[str, ...]] = ("identity",)
     weightless_operations: ClassVar[tuple[str, ...]] = ("identity",)

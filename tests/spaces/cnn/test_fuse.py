@@ -87,26 +87,21 @@ def test_fusing_keeps_common_names_and_the_order_of_edges() -> None:
     for name in ("classifier.bias", "alphas.reduce", "cells.0.preprocess1.1.weight"):
         assert torch.equal(state[name], slow.state_dict()[name])
     edges = [edge.operations[0][1].weight for edge in slow.cells[0].edges]
-    # The first node has edges 0 and 1; the second has 2 and 3 with stride 2, and 4 with stride 1.
-    for group, members in enumerate(([0, 1], [2, 3], [4])):
+    # Edges 0 and 2 leave the first input, edges 1 and 3 the second, and edge 4 the first node.
+    for group, members in enumerate(([0, 2, 1, 3], [4])):
         actual = state[f"cells.0.groups.{group}.operations.0.1.weight"]
         assert torch.equal(actual, torch.cat([edges[edge] for edge in members]))
     assert set(state) == set(fast.state_dict())
 
 
 @pytest.mark.parametrize(
-    ("kind", "nodes", "expected"),
-    [
-        ("normal", 1, [[0, 1]]),
-        ("normal", 3, [[0, 1], [2, 3, 4], [5, 6, 7, 8]]),
-        ("reduce", 1, [[0, 1]]),
-        ("reduce", 3, [[0, 1], [2, 3], [4], [5, 6], [7, 8]]),
-    ],
+    ("nodes", "expected"),
+    [(1, [[0, 1]]), (2, [[0, 2, 1, 3], [4]]), (3, [[0, 2, 5, 1, 3, 6], [4, 7], [8]])],
 )
-def test_bundles_have_one_node_and_one_stride(
-    kind: str, nodes: int, expected: list[list[int]]
+def test_bundles_hold_the_edges_that_leave_the_inputs_or_one_node(
+    nodes: int, expected: list[list[int]]
 ) -> None:
-    assert bundles_of(kind, nodes) == expected
+    assert bundles_of(nodes) == expected
 
 
 def test_networks_share_no_memory_after_loading() -> None:
@@ -178,7 +173,7 @@ def damaged(state: dict[str, Tensor], how: str) -> dict[str, Tensor]:
         return state | {"alphas.normal": torch.zeros(9, 8)}
     gone = {
         "first of a cell missing": ("cells.1.edges.0.", "cells.1.groups.0."),
-        "last of a cell missing": ("cells.1.edges.4.", "cells.1.groups.2."),
+        "last of a cell missing": ("cells.1.edges.4.", "cells.1.groups.1."),
         "one weight missing": (
             "cells.1.edges.1.operations.4.1.weight",
             "cells.1.groups.0.operations.4.1.weight",

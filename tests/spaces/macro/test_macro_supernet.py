@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from darts.methods.bilevel import GRADIENTS
 from darts.spaces.macro import PRIMITIVES, EdgewiseSupernet, Genotype, Macro, Network, Supernet
-from darts.spaces.macro.skeleton import InvertedResidual
+from darts.spaces.macro.skeleton import SKELETONS, InvertedResidual
 from darts.spaces.mixture import Mixture
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
@@ -44,7 +44,6 @@ def test_shapes_and_names_of_alphas() -> None:
     assert net.edges["first"] == ((0, 1), (3, 4), (6, 7))
     assert sorted(net.edges["first"] + net.edges["rest"]) == [(i, i + 1) for i in range(9)]
     assert set(Supernet(channels=2, cells=1).alphas) == {"first"}
-    assert EdgewiseSupernet is Supernet
 
 
 def test_weight_parameters_exclude_the_alphas() -> None:
@@ -100,6 +99,48 @@ def test_the_output_is_the_weighted_sum_of_the_candidates() -> None:
     net, x = make(3), images(3, 3, 7, 10)
     weights = mixing(net)
     torch.testing.assert_close(net(x, weights), by_definition(net, x, weights), **EXACT)
+
+
+@pytest.mark.parametrize("skip_dropout", [0.0, 0.4])
+@pytest.mark.parametrize("skeleton", SKELETONS)
+def test_outputs_gradients_and_statistics_equal_the_oracle(
+    skeleton: str, skip_dropout: float
+) -> None:
+    x, results = images(4, 3, 9, 12), []
+    for net_class in (EdgewiseSupernet, Supernet):
+        torch.manual_seed(0)
+        net = net_class(channels=4, cells=2, classes=CLASSES, skeleton=skeleton).double()
+        net.skip_dropout = skip_dropout
+        for _ in range(2):  # the second pass changes running statistics that differ
+            net(x).square().sum().backward()
+        parameters = {name: p.grad for name, p in net.named_parameters()}
+        results.append({"output": net(x), **parameters, **dict(net.named_buffers())})
+    expected, actual = results
+    assert list(actual) == list(expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(actual[name], value, **EXACT, msg=lambda m, n=name: n + m)
+
+
+@pytest.mark.slow  # the test above compares first derivatives
+def test_hypergradients_equal_the_oracle() -> None:
+    batch = images(4, 3, 6, 6), torch.tensor([0, 1, 2, 3])
+    results = []
+    for net_class in (EdgewiseSupernet, Supernet):
+        torch.manual_seed(0)
+        net = net_class(channels=2, cells=2, classes=CLASSES).double()
+        optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1, momentum=0.9)
+        results.append(
+            {
+                hvp: GRADIENTS["unrolled"](hvp=hvp)(
+                    net, lambda net, b: F.cross_entropy(net(b[0]), b[1]), batch, batch, optimizer
+                )
+                for hvp in ("exact", "finite_difference")
+            }
+        )
+    for hvp, tolerance in (("exact", 1e-9), ("finite_difference", 1e-6)):
+        for group, expected in results[0][hvp].items():
+            actual = results[1][hvp][group]
+            torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
 
 
 def test_default_weights_are_the_softmax_of_the_alphas() -> None:
@@ -266,11 +307,6 @@ def test_mixing_weights_of_other_shapes_are_rejected() -> None:
         net(x, {"first": torch.ones(3, 6).double()})
     with pytest.raises(ValueError, match=r"mixing weights of first have shape \(3, 7\)"):
         net(x, {"first": torch.ones(3, 7).double(), "rest": torch.ones(3, 7).double()})
-
-
-def test_compilation_is_rejected() -> None:
-    with pytest.raises(ValueError, match="compile=true: the macro space has nothing to compile"):
-        make().compile_regions()
 
 
 def test_mask_rejects_other_numbers_of_blocks() -> None:

@@ -307,7 +307,7 @@ def test_missing_mixing_weights_are_rejected() -> None:
         net(x, {"first": torch.ones(1, 9).double()})
 
 
-@pytest.mark.parametrize("call", ["compile_regions", "recompute_cells", "operation_rows"])
+@pytest.mark.parametrize("call", ["recompute_cells", "operation_rows"])
 def test_unsupported_features_are_rejected(call: str) -> None:
     with pytest.raises(ValueError, match="the mlp space"):
         getattr(make(), call)()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,12 @@ import torch.nn.functional as F
 from own_models import ANSWER, Planted, Scale, SmallNet, planted_data, search_planted
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
+from warm_python import WarmPython
 
 import darts
 from darts.comparing.runs import RunLauncher
 from darts.config import ConfigError
+from darts.reading import read_json
 from darts.search import SearchRun
 from darts.spaces import SearchContext, parse_genotype
 from darts.spaces.module import Genotype, Module, Network, Supernet, passed
@@ -192,25 +193,26 @@ def test_a_network_can_inherit_the_weights_of_the_supernet(
         cells.network(weights="inherit")
 
 
-def test_a_run_directory_cannot_start_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_a_run_directory_cannot_start_code(
+    tmp_path: Path, warm_python: WarmPython, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another process imports the class only if the user names it on the command line."""
     monkeypatch.chdir(tmp_path)
     data = TensorDataset(*planted_data(60))
     darts.search(SmallNet(), data=(data, data), epochs=1, out="a", overrides=QUIET)
-    call = [sys.executable, "-m", "darts.retrain", "genotype=a", "epochs=1", "dataset=synthetic"]
+    call = ["-m", "darts.retrain", "genotype=a", "epochs=1", "dataset=synthetic"]
     call += ["space=module", "dataset.classes=3", "dataset.samples=96", *QUIET, "hydra.run.dir=b"]
-    folder = str(Path(__file__).parent)
-    environment = {"PYTHONPATH": folder, "PATH": "", "OMP_NUM_THREADS": "1"}
     named = [*call, "space.target=own_models:SmallNet"]
-    done = subprocess.run(named, env=environment, capture_output=True, text=True, check=False)
+    done = warm_python.run(*named, environment=ENVIRONMENT)
     assert done.returncode in (0, 3), done.stderr  # 3: the result is worthless
-    again = [sys.executable, "-m", "darts.evaluate", "checkpoint=b"]
-    refused = subprocess.run(again, env=environment, capture_output=True, text=True, check=False)
+    again = ["-m", "darts.evaluate", "checkpoint=b"]
+    refused = warm_python.run(*again, environment=ENVIRONMENT)
     assert refused.returncode == 2
     assert "a run directory cannot start code" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
     again.append("space.target=own_models:SmallNet")
-    done = subprocess.run(again, env=environment, capture_output=True, text=True, check=False)
+    done = warm_python.run(*again, environment=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
 
 
@@ -237,21 +239,66 @@ def test_models_of_one_class_are_not_mixed_up(
 def test_a_comparison_cannot_import_what_its_directory_names(tmp_path: Path) -> None:
     launcher: Any = RunLauncher.__new__(RunLauncher)
     for override in ("space.target=evil:Net", "++space.target=evil:Net", "+space.target=x:y"):
-        with pytest.raises(ConfigError, match=r"cannot|started by"):
+        with pytest.raises(ConfigError, match=r"cannot start code|started by"):
             launcher("search", tmp_path / "run", ["space=module", override])
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["find", *(pytest.param(c, marks=pytest.mark.slow) for c in ("compare", "tune", "judge"))],
-)
-def test_commands_with_processes_of_their_own_refuse_own_models(command: str) -> None:
-    call = [sys.executable, "-m", f"darts.{command}", "space=module", "space.target=a:B"]
-    done = subprocess.run(call, capture_output=True, text=True, check=False)
+@pytest.fixture
+def run_own(warm_python: WarmPython) -> Callable[..., Any]:
+    """Runs a command on the model of own_models.py; returns what it printed."""
+
+    def run(command: str, folder: Path, *arguments: str) -> Any:
+        call = ["-m", f"darts.{command}", *arguments, f"hydra.run.dir={folder}"]
+        return warm_python.run(*call, environment=ENVIRONMENT | {"HOME": str(folder)}, timeout=300)
+
+    return run
+
+
+ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parent), "PATH": "", "OMP_NUM_THREADS": "1"}
+OWN = ["space.target=own_models:SmallNet", "dataset=synthetic", "dataset.classes=3"]
+OWN += ["dataset.samples=96"]
+
+
+@pytest.mark.slow
+def test_the_choices_of_an_own_model_are_tuned_by_a_worker_process(
+    tmp_path: Path, run_own: Callable[..., Any]
+) -> None:
+    folder = tmp_path / "study"
+    genotype = "parameters.genotype={space: module}"
+    more = ["epochs=1", "budget.trials=2", "workers=1"]
+    study = run_own("tune", folder, genotype, *OWN, *more)
+    assert study.returncode == 0, study.stderr
+    summary = read_json(folder / "summary.json")
+    assert summary["complete"] == 2
+    assert '"space": "module"' in (folder / "genotype.json").read_text()
+    (folder / "summary.json").unlink()  # as if it had been killed at its end
+    refused = run_own("tune", folder, f"resume={folder}")
+    assert refused.returncode == 2
+    assert "a run directory cannot start code" in refused.stderr
+    resumed = run_own("tune", folder, f"resume={folder}", OWN[0])
+    assert resumed.returncode == 0, resumed.stderr
+
+
+@pytest.mark.slow
+def test_own_models_are_judged_and_compared(tmp_path: Path, run_own: Callable[..., Any]) -> None:
+    judged = run_own(
+        "judge", tmp_path / "judge", "space=module", *OWN, "judge=naswot", "architectures=3"
+    )
+    assert judged.returncode == 0, judged.stderr
+    assert read_json(tmp_path / "judge" / "summary.json")["architectures"] == 3
+    sizes = ["searches=1", "retrainings=1", "baselines=[random]", "epochs=1"]
+    compared = run_own("compare", tmp_path / "c", "space=module", *OWN, *sizes)
+    assert compared.returncode == 0, compared.stderr
+    assert (tmp_path / "c" / "report.md").exists()
+
+
+@pytest.mark.slow
+def test_find_refuses_own_models(tmp_path: Path, run_own: Callable[..., Any]) -> None:
+    done = run_own("find", tmp_path, *OWN)
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        f"darts.{command}: space.target: darts.{command} starts processes that cannot build a "
-        "model of your own"
+        "darts.find: space.target: darts.find chooses the space itself; use darts.tune for a model "
+        "of your own"
     ]
 
 
@@ -284,6 +331,18 @@ def test_models_that_cannot_be_searched_end_in_one_line(
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("order", [("act", "other"), ("other", "act")])
+def test_a_choice_can_share_the_alphas_of_the_one_at_a_place(order: tuple[str, str]) -> None:
+    choices = {
+        "act": darts.Choice({"a": nn.Identity(), "b": nn.Identity()}),
+        "other": darts.Choice({"a": nn.ReLU(), "b": nn.Tanh()}, key="act"),
+    }
+    net = Supernet(nn.Sequential(OrderedDict((name, choices[name]) for name in order)), 3)
+    assert [row.key for row in net.rows] == ["act"]
+    chosen = Network(Genotype((("act", "b"),)), net.model, 3).plain()
+    assert {type(module) for module in chosen} == {nn.Identity, nn.Tanh}
+
+
 def test_wrong_choices_and_options_are_refused() -> None:
     with pytest.raises(ValueError, match="needs at least two candidates, got 1"):
         darts.Choice({"one": nn.Identity()})
@@ -293,14 +352,6 @@ def test_wrong_choices_and_options_are_refused() -> None:
         darts.Choice({"a": nn.Identity(), "b": None})  # type: ignore[dict-item]
     with pytest.raises(ValueError, match="cannot have the name 'half'"):
         darts.Choice({"half": nn.Identity(), "b": nn.Identity()})
-    collision = nn.ModuleDict(
-        {
-            "act": darts.Choice({"a": nn.Identity(), "b": nn.Identity()}),
-            "other": darts.Choice({"a": nn.Identity(), "b": nn.Identity()}, key="act"),
-        }
-    )
-    with pytest.raises(ValueError, match="'act' is also the place of another choice"):
-        Supernet(collision, 3)
     different = nn.ModuleList(
         darts.Choice({"a": nn.Identity(), name: nn.Identity()}, key="k") for name in "bc"
     )

@@ -416,7 +416,6 @@ def test_invalid_arguments_are_rejected_in_one_line() -> None:
         (lambda: learned(texts(4)), "space.max_length=3: a text has 4 words"),
         (lambda: Supernet(7, cells=0), "cells=0: must be an integer >= 1"),
         (lambda: Supernet(0), "vocab_size=0: must be an integer >= 1"),
-        (lambda: net.compile_regions(), "nothing to compile"),
         (lambda: net.operation_rows(), "set freezing=none"),
     ]
     for call, message in cases:

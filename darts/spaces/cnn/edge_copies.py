@@ -1,0 +1,196 @@
+"""What the edges of a bundle read: states, mixing weights and rows of stacked weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from darts.ops.batch_norm import RunningStats
+from darts.ops.repetition import repeat_groups, repeat_per_channel
+from darts.spaces.cnn.state import Pool, State, run_pool
+
+
+class BundleInputs:
+    """States and mixing weights of the edges of a bundle; derived tensors are computed once.
+
+    Args:
+        states: States that the edges leave. The edges are ordered by state, and each state has the
+            same number of edges.
+        nodes: The node that each edge enters, counted from 0.
+        weights: ``(edges, operations)``.
+    """
+
+    def __init__(self, states: Sequence[State], nodes: Sequence[int], weights: Tensor) -> None:
+        self.states, self.nodes = states, nodes
+        self._per_state = len(nodes) // len(states)
+        self._weights = weights
+        self._columns: tuple[Tensor, ...] | None = None
+        self._channel_columns: tuple[Tensor, ...] | None = None
+        self._joint: dict[str, Tensor] = {}
+        self._repeated: dict[str, Tensor] = {}
+
+    def state(self, edge: int) -> State:
+        """Return the state that an edge leaves."""
+        return self.states[edge // self._per_state]
+
+    def joint(self, name: str) -> Tensor:
+        """Return ``State.input`` of all states, ``(B, states * C, H, W)``."""
+        if name not in self._joint:
+            tensors = [state.input(name) for state in self.states]
+            self._joint[name] = tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim=1)
+        return self._joint[name]
+
+    def repeated(self, name: str) -> Tensor:
+        """Return ``State.input`` of the state of each edge, ``(B, edges * C, H, W)``."""
+        if name not in self._repeated:
+            joint = self.joint(name)
+            self._repeated[name] = repeat_groups(joint, len(self.states), self._per_state)
+        return self._repeated[name]
+
+    def scale(self, column: int, edges: Sequence[int]) -> Tensor:
+        """Return the mixing weights of an operation, ``(len(edges),)``."""
+        if self._columns is None:
+            self._columns = self._weights.unbind(1)
+        weights, first, last = self._columns[column], edges[0], edges[-1]
+        if last - first + 1 == len(edges):
+            return weights[first : last + 1]
+        scalars = weights.unbind()
+        return torch.stack([scalars[edge] for edge in edges])
+
+    def channel_scale(self, column: int, edges: Sequence[int], channels: int) -> Tensor:
+        """Return the mixing weight of an operation for each channel of some edges."""
+        if len(edges) < len(self.nodes):
+            return repeat_per_channel(self.scale(column, edges), channels)
+        if self._channel_columns is None:
+            expanded = self._weights.t()[:, :, None].expand(-1, -1, channels)
+            # One tensor per operation. For one edge, flatten returns a view of stride 0, with which
+            # batch norm is slow and its gradient in evaluation mode wrong (PyTorch 2.13, CPU).
+            self._channel_columns = expanded.flatten(1).contiguous().unbind()
+        return self._channel_columns[column]
+
+
+class Copies:
+    """Some consecutive copies of a stacked operation, see ``darts.spaces.cnn.stacking``.
+
+    Args:
+        inputs: Inputs of the bundle.
+        column: Column of the operation in the mixing weights.
+        edges: The edge of each copy.
+        first: Index of the first copy.
+        total: Number of copies in the stacked operation.
+        counters: Takes the batch counters of the norms whose running statistics are used.
+
+    Attributes:
+        count: Number of copies.
+        nodes: The node that the edge of each copy enters.
+        is_whole_bundle: Whether there is a copy for each edge of the bundle.
+    """
+
+    def __init__(
+        self,
+        inputs: BundleInputs,
+        column: int,
+        edges: Sequence[int],
+        first: int,
+        total: int,
+        counters: list[Tensor],
+    ) -> None:
+        self.inputs = inputs
+        self.first, self.count, self.total = first, len(edges), total
+        self.nodes = [inputs.nodes[edge] for edge in edges]
+        self.is_whole_bundle = len(edges) == len(inputs.nodes)
+        self._counters = counters
+        self._column, self._edges = column, edges
+
+    @property
+    def states(self) -> list[State]:
+        """The state that each copy reads."""
+        return [self.inputs.state(edge) for edge in self._edges]
+
+    @property
+    def scale(self) -> Tensor:
+        """Mixing weight of each copy, ``(count,)``."""
+        return self.inputs.scale(self._column, self._edges)
+
+    def channel_scale(self, channels: int) -> Tensor:
+        """Return the mixing weight of each channel, ``(count * channels,)``."""
+        return self.inputs.channel_scale(self._column, self._edges, channels)
+
+    def rows(self, stacked: Tensor | None) -> Tensor:
+        """Return the rows of a stacked tensor that belong to these copies; a view."""
+        assert stacked is not None
+        if self.count == self.total:
+            return stacked
+        per_copy = stacked.shape[0] // self.total
+        return stacked[self.first * per_copy : (self.first + self.count) * per_copy]
+
+    def running_stats(self, norm: nn.BatchNorm2d) -> RunningStats | None:
+        """Return the running statistics of these copies; None if the norm has none at present.
+
+        If the first copy is among them, add the norm's batch counter to ``counters``.
+        """
+        if norm.running_mean is None:
+            return None
+        if self.first == 0:
+            self._counters.append(cast(Tensor, norm.num_batches_tracked))
+        momentum = cast(float, norm.momentum)
+        return RunningStats(self.rows(norm.running_mean), self.rows(norm.running_var), momentum)
+
+    def read(self, name: str) -> Tensor:
+        """Return ``State.input`` of the state of each copy, ``(B, count * C, H, W)``."""
+        if self.is_whole_bundle:
+            return self.inputs.repeated(name)
+        tensors = [state.input(name) for state in self.states]
+        return tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim=1)
+
+    def read_shared(self, name: str) -> Tensor:
+        """Return an input for a convolution whose groups may share channels.
+
+        For a whole bundle, each state occurs only once; otherwise this is ``read``.
+        """
+        return self.inputs.joint(name) if self.is_whole_bundle else self.read(name)
+
+    def separable_input(
+        self, module: nn.Conv2d, x: Tensor | None, *, fused: bool
+    ) -> tuple[Tensor, int, int]:
+        """Return the input, stride and dilation of a depthwise convolution.
+
+        The input is ``x``, or the rectified states if ``x`` is None. With ``fused``, edges may
+        share the channels of a state.
+        """
+        stride, dilation = module.stride[0], module.dilation[0]
+        if x is not None:
+            return x, stride, dilation
+        read = self.read_shared if fused else self.read
+        if stride == dilation == 2:  # reads only the pixels in even rows and columns
+            return read("even"), 1, 1
+        return read("rectified"), stride, dilation
+
+    def pooled(self, pool: Pool) -> Tensor:
+        """Return the pooled states of the copies, ``(B, count * C, H', W')``."""
+        return run_pool(pool, self.read("value"))
+
+    def convolve(self, module: nn.Conv2d, x: Tensor | None) -> Tensor:
+        """Run these copies of a stacked convolution on ``x``; None for the rectified states."""
+        weight, groups = self.rows(module.weight), module.groups // self.total * self.count
+        padding = cast(tuple[int, int], module.padding)
+        if x is None:
+            x = self.read("rectified")
+        return F.conv2d(x, weight, None, module.stride, padding, module.dilation, groups)
+
+    def normalize_by_running_stats(
+        self, x: Tensor, norm: nn.BatchNorm2d, factor: Tensor | None = None
+    ) -> Tensor:
+        """Apply batch norm with the running statistics of these copies.
+
+        Args:
+            x: ``(B, count * C, H, W)``.
+            norm: The stacked batch norm.
+            factor: ``(count * C,)``, by which to multiply the result; None for 1.
+        """
+        mean, variance = self.rows(norm.running_mean), self.rows(norm.running_var)
+        return F.batch_norm(x, mean, variance, factor, None, False, 0.0, norm.eps)

@@ -1,0 +1,200 @@
+"""The pieces of a model of your own, so that the cost of each candidate can be measured.
+
+The model runs once on a sample of zeros, which shows with which arguments each choice is called.
+Then each candidate can run alone. In a candidate that contains other choices, these are replaced by
+zeros, because their candidates are pieces themselves.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from darts.spaces.module.choice import BaseChoice
+from darts.spaces.module.layout import Row, choices_of, rows_of
+from darts.spaces.network import NetworkPiece
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A choice and those of its candidates that contain another choice.
+
+    Attributes:
+        group, index: Row of the alphas of the containing choice.
+        columns: Columns of the candidates.
+    """
+
+    group: str
+    index: int
+    columns: tuple[int, ...]
+
+
+Conditions = Mapping[tuple[str, int], Sequence[Condition]]
+"""By group and index of a row, the conditions under which its choice is part of the network."""
+
+
+def conditions_of(model: nn.Module) -> Conditions:
+    """Return the conditions of all choices that are inside of candidates of others.
+
+    Raises:
+        ValueError: If choices that share a key are in different candidates.
+    """
+    choices, rows = choices_of(model), {row.key: row for row in rows_of(model)}
+    found: dict[tuple[str, int], list[Condition]] = {}
+    for key, own in choices.items():
+        conditions = [_conditions(choice, choices, rows) for choice in own]
+        if any(other != conditions[0] for other in conditions):
+            raise ValueError(
+                f"the choices with the key {key!r} are in different candidates of other choices, "
+                "so their cost is not known; leave out the limits and penalties of costs"
+            )
+        found[rows[key].group, rows[key].index] = conditions[0]
+    return found
+
+
+def _conditions(
+    choice: BaseChoice, choices: Mapping[str, Sequence[BaseChoice]], rows: Mapping[str, Row]
+) -> list[Condition]:
+    found = []
+    for key, others in choices.items():
+        for other in others:
+            if other is choice or not _contains(other, choice):
+                continue
+            columns = tuple(
+                column
+                for column, name in enumerate(other.names)
+                if _contains(other.chosen(name), choice)
+            )
+            found.append(Condition(rows[key].group, rows[key].index, columns))
+    return found
+
+
+def _contains(module: nn.Module, part: nn.Module) -> bool:
+    return any(other is part for other in module.modules())
+
+
+class _Call(NamedTuple):
+    """One call of a choice, on one sample."""
+
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
+    output: Tensor
+
+
+class Zeros(nn.Module):
+    """Stands for a choice: returns zeros of the shape of its output."""
+
+    def __init__(self, output: Tensor) -> None:
+        super().__init__()
+        self._output = torch.zeros_like(output)  # no buffer, as it needs no memory for weights
+
+    def forward(self, *args: object, **kwargs: object) -> Tensor:
+        first = next((arg for arg in args if isinstance(arg, Tensor)), self._output)
+        return self._output.to(first.device)
+
+
+class Called(nn.Module):
+    """A candidate that is called with its recorded arguments, whatever the input is.
+
+    Args:
+        module: The candidate.
+        call: The call.
+        number: Number of the call, from 0. The weights of the candidate are parameters of the first
+            call only, so that they count once.
+    """
+
+    def __init__(self, module: nn.Module, call: _Call, number: int) -> None:
+        super().__init__()
+        self._held, self._call, self._number = [module], call, number  # a list hides the module
+        if number == 0:
+            self.module = module
+
+    def forward(self, sample: Tensor) -> Tensor:
+        args, kwargs = tree_map(
+            lambda x: x.to(sample.device) if isinstance(x, Tensor) else x,
+            (self._call.args, self._call.kwargs),
+        )
+        output: Tensor = self._held[0].to(sample.device)(*args, **kwargs)
+        return output
+
+    def extra_repr(self) -> str:
+        # Equal texts share a measurement.
+        shapes = tree_map(
+            lambda x: tuple(x.shape) if isinstance(x, Tensor) else x,
+            (self._call.args, self._call.kwargs),
+        )
+        return f"call {self._number}, arguments {shapes}" + (
+            "" if self._number == 0 else f", {self._held[0]}"
+        )
+
+
+def pieces(model: nn.Module, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
+    """Yield the candidates of each call of each choice, and the rest of the model.
+
+    Args:
+        model: A new model; it is changed in place.
+        sample_shape: Shape of one sample.
+
+    Raises:
+        ValueError: If a choice returns tensors of different shapes.
+    """
+    model.eval()
+    choices, rows = choices_of(model), {row.key: row for row in rows_of(model)}
+    shape = tuple(sample_shape)
+    calls = _record(model, [c for own in choices.values() for c in own], shape)
+    for key, own in choices.items():
+        row = rows[key]
+        for choice in own:
+            for number, call in enumerate(calls[id(choice)]):
+                for column, name in enumerate(choice.names):
+                    candidate = _with_zeros(choice.chosen(name), calls)
+                    called = Called(candidate, call, number)
+                    yield NetworkPiece(
+                        lambda called=called: called,  # type: ignore[misc]
+                        shape,
+                        (row.group, row.index, column),
+                    )
+    yield NetworkPiece(lambda: _with_zeros(model, calls), shape)
+
+
+def _record(
+    model: nn.Module, choices: Sequence[BaseChoice], shape: tuple[int, ...]
+) -> dict[int, list[_Call]]:
+    """Return the calls of each choice by its ``id``, in a pass of one sample of zeros."""
+    calls: dict[int, list[_Call]] = {id(choice): [] for choice in choices}
+
+    def remember(
+        module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: Tensor
+    ) -> None:
+        calls[id(module)].append(_Call(args, kwargs, output))
+
+    handles = [c.register_forward_hook(remember, with_kwargs=True) for c in choices]
+    try:
+        with torch.no_grad():
+            model(torch.zeros(1, *shape))
+    finally:
+        for handle in handles:
+            handle.remove()
+    for own in calls.values():
+        shapes = {tuple(call.output.shape) for call in own}
+        if len(shapes) > 1:
+            raise ValueError(
+                f"a choice returns tensors of different shapes, {' and '.join(map(str, shapes))}, "
+                "so its cost is not known; leave out the limits and penalties of costs"
+            )
+    return calls
+
+
+def _with_zeros(module: nn.Module, calls: Mapping[int, Sequence[_Call]]) -> nn.Module:
+    """Return a copy of a module in which every choice with a call returns zeros."""
+    zeros = {id_: Zeros(own[0].output) for id_, own in calls.items() if own}
+    if id(module) in zeros:
+        return zeros[id(module)]
+    # A deep copy takes what the memo has for an object in place of a copy of it.
+    return copy.deepcopy(module, dict(zeros))

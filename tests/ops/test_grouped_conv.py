@@ -1,0 +1,87 @@
+"""Grouped convolutions that can be differentiated twice without a loop over the groups."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from darts.ops.depthwise import depthwise_conv2d
+from darts.ops.grouped_conv import differentiable_twice, grouped_conv2d
+
+OPTIONS = [
+    {"stride": 1, "padding": 1, "dilation": 1, "groups": 4},
+    {"stride": 2, "padding": 2, "dilation": 2, "groups": 2},
+    {"stride": 2, "padding": 0, "dilation": 1, "groups": 1},
+]
+
+
+def draw(*shape: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
+
+
+def inputs(groups: int) -> tuple[Tensor, Tensor]:
+    return draw(2, 4, 7, 6, seed=0), draw(8, 4 // groups, 3, 3, seed=1)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_values_and_derivatives_up_to_the_second_are_those_of_pytorch(
+    options: dict[str, int],
+) -> None:
+    x, weight = inputs(options["groups"])
+    results = []
+    for function in (grouped_conv2d, F.conv2d):
+        with differentiable_twice():
+            y = function(x, weight, **options)  # type: ignore[operator]
+        first = torch.autograd.grad(y.sin().sum(), (x, weight), create_graph=True)
+        penalty = sum((g.cos() * g).sum() for g in first)
+        results.append([y, *first, *torch.autograd.grad(penalty, (x, weight))])
+    for actual, expected in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_finite_differences_confirm_both_derivatives(options: dict[str, int]) -> None:
+    pair = inputs(options["groups"])
+    with differentiable_twice():
+        assert torch.autograd.gradcheck(
+            lambda x, w: grouped_conv2d(x, w, **options), pair, fast_mode=True
+        )
+        assert torch.autograd.gradgradcheck(
+            lambda x, w: grouped_conv2d(x, w, **options), pair, fast_mode=True
+        )
+
+
+class Convolutions(TorchDispatchMode):
+    """Counts the convolutions and their backward passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name.split("::")[1]
+        if "convolution" in name:
+            self.counts[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def count_of_second_derivatives(channels: int) -> int:
+    """Return the convolutions of a second derivative of two depthwise convolutions."""
+    x, weight = draw(2, channels, 6, 6, seed=0), draw(channels, 1, 3, 3, seed=1)
+    with differentiable_twice():
+        y = depthwise_conv2d(depthwise_conv2d(x, weight).relu(), weight, 2).sin().sum()
+    (gradient,) = torch.autograd.grad(y, weight, create_graph=True)
+    with Convolutions() as mode:
+        torch.autograd.grad(gradient.square().sum(), x)
+    return sum(mode.counts.values())
+
+
+def test_second_derivatives_take_as_many_kernels_for_many_groups_as_for_few() -> None:
+    assert count_of_second_derivatives(16) == count_of_second_derivatives(3) < 25

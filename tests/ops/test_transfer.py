@@ -1,0 +1,60 @@
+"""Copies between the CPU and a device; ``meta`` stands for the device."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from darts.ops.transfer import constant_on, on_cpu, to_device
+
+
+def test_a_tensor_that_is_there_is_not_copied() -> None:
+    x = torch.ones(3)
+    assert to_device(x, torch.device("cpu")) is x
+    assert on_cpu({"x": x})["x"] is x
+
+
+def test_a_tensor_is_copied_to_another_device() -> None:
+    assert to_device(torch.ones(3), torch.device("meta")).device.type == "meta"
+
+
+def test_tensors_on_the_cpu_keep_their_names_and_shapes() -> None:
+    tensors = {"a": torch.tensor([[True, False]]), "b": torch.tensor([True])}
+    for name, value in on_cpu(tensors).items():
+        assert torch.equal(value, tensors[name])
+
+
+def test_a_constant_is_copied_once() -> None:
+    x, meta = torch.ones(3), torch.device("meta")
+    copy = constant_on(x, meta)
+    assert copy.device.type == "meta"
+    assert constant_on(x, meta) is copy
+    assert constant_on(torch.ones(3), meta) is not copy
+    assert constant_on(x, torch.device("cpu")) is x
+
+
+def test_a_constant_is_converted() -> None:
+    x = torch.ones(3, dtype=torch.float64)
+    for device in ("cpu", "meta"):
+        assert constant_on(x, torch.device(device), torch.float32).dtype == torch.float32
+        assert constant_on(x, torch.device(device)).dtype == torch.float64
+
+
+def test_a_constant_that_has_changed_is_copied_again() -> None:
+    x, meta = torch.ones(3), torch.device("meta")
+    copy = constant_on(x, meta)
+    x[0] = 2
+    assert constant_on(x, meta) is not copy
+
+
+def test_a_constant_can_be_used_in_a_training_after_an_evaluation() -> None:
+    x = torch.ones(3)
+    with torch.inference_mode():
+        copy = constant_on(x, torch.device("meta"))
+    assert not copy.is_inference()
+
+
+def test_a_captured_step_may_not_copy_to_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    with pytest.raises(RuntimeError, match="a step that is captured copies a tensor to the GPU"):
+        to_device(torch.ones(3), torch.device("cuda"))
