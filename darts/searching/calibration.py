@@ -92,7 +92,8 @@ def preserved_state(net: SupernetBase) -> Iterator[None]:
 
     Restored are the rates of both, the buffers, the training mode and all random states.
     """
-    random, training = random_states(), net.training
+    device = next(net.parameters()).device
+    random, training = random_states(device), net.training
     rates = net.skip_dropout, net.drop_path
     buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
     net.skip_dropout = net.drop_path = 0.0
@@ -104,4 +105,4 @@ def preserved_state(net: SupernetBase) -> Iterator[None]:
                 buffer.copy_(value)
         net.train(training)
         net.skip_dropout, net.drop_path = rates
-        restore_random_states(random)
+        restore_random_states(random, device)

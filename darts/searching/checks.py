@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from darts.config import ConfigError, SearchConfig, rank_and_size
+from darts.config import ConfigError, SearchConfig
 from darts.methods.stages import partial_of
-from darts.training.device import check_compiler, check_precision, resolve_device
+from darts.training.device import check_precision, resolve_device
 from darts.training.steps import check_weight_optimizer
 
 
@@ -69,10 +69,6 @@ def check_components(config: SearchConfig) -> None:
             partial_of(relaxation.partial, stage)
         except ValueError as error:
             raise ConfigError(str(error)) from None
-    if config.compile and not space.supports_compile:
-        raise ConfigError(f"compile=true: space={space.name} has nothing to compile; leave it out")
-    if config.compile:
-        check_compiler(device, ranks=rank_and_size()[1])
 
 
 def check_collapse_action(config: SearchConfig) -> None:

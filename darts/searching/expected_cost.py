@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from darts.config import PenaltyConfig
 from darts.data_modules import DataModule
+from darts.ops.transfer import constant_on
 from darts.spaces import SearchContext, Space
 from darts.spaces.deriving import Candidates
 from darts.training.cost import count_macs, count_parameters
@@ -39,15 +40,23 @@ def parameters_of(module: nn.Module, example: Tensor) -> float:
 
 @torch.inference_mode()
 def latency_of(module: nn.Module, example: Tensor, repeats: int = 11) -> float:
-    """Return the median seconds of a forward pass in evaluation mode, on the example's device."""
+    """Return the median seconds of a forward pass in evaluation mode, on the example's device.
+
+    The modes of the modules stay as they are.
+    """
+    modes = [(own, own.training) for own in module.modules()]
     module.eval()
     times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        module(example)
-        if example.is_cuda:
-            torch.cuda.synchronize(example.device)
-        times.append(time.perf_counter() - start)
+    try:
+        for _ in range(repeats):
+            start = time.perf_counter()
+            module(example)
+            if example.is_cuda:
+                torch.cuda.synchronize(example.device)
+            times.append(time.perf_counter() - start)
+    finally:
+        for own, training in modes:
+            own.training = training
     return statistics.median(times[1:])  # the first pass is a warm-up
 
 
@@ -123,7 +132,10 @@ class ExpectedCost:
     def __call__(self, probabilities: Mapping[str, Tensor]) -> Tensor:
         """Return the expected cost, a scalar that is differentiable in the probabilities."""
         usage = self._space.expected_usage(probabilities, self._candidates)
-        terms = [(u * self.tables[group].to(u.device, u.dtype)).sum() for group, u in usage.items()]
+        terms = [
+            (u * constant_on(self.tables[group], u.device, u.dtype)).sum()
+            for group, u in usage.items()
+        ]
         return torch.stack(terms).sum() + self.fixed
 
 
@@ -150,20 +162,26 @@ class Penalty:
 
     @classmethod
     def measured(
-        cls, config: PenaltyConfig, context: SearchContext, data: DataModule, device: torch.device
+        cls,
+        config: PenaltyConfig,
+        context: SearchContext,
+        data: DataModule,
+        known: Mapping[str, ExpectedCost],
     ) -> Penalty:
-        """Measure the candidates of a search for each configured target."""
+        """Measure the candidates of a search for each target whose cost is not ``known``."""
         targets = {
             name: target for name in MEASURES if (target := getattr(config, name)) is not None
         }
         costs = {
-            name: ExpectedCost.measured(
+            name: known[name]
+            if name in known
+            else ExpectedCost.measured(
                 context.space,
                 context.candidates,
                 classes=len(data.target_names),
                 sample_shape=data.sample_shape,
                 measure=MEASURES[name],
-                device=device,
+                device=data.ranks.device,
             )
             for name in targets
         }

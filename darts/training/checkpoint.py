@@ -19,7 +19,7 @@ from darts.typed_values import Misfit
 from darts.writing import open_atomically
 
 # Formats of checkpoints by command. Increase the number when the state of a command changes.
-FORMATS = {"search": 10, "retrain": 7}
+FORMATS = {"search": 12, "retrain": 8}
 
 
 StateDict: TypeAlias = dict[str, Any]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
 
 from darts.config import ConfigError
+from darts.ops.float32 import float32_products
 
-PRECISIONS = ("fp32", "bf16", "fp16")
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -65,39 +64,22 @@ def check_precision(precision: str, device: torch.device) -> None:
     """Refuse a precision that the device does not support.
 
     Raises:
-        ConfigError: For fp16 on the CPU.
+        ConfigError: For fp16 on the CPU, and for tf32 without CUDA.
     """
     if precision == "fp16" and device.type == "cpu":
         raise ConfigError("precision=fp16: needs a GPU; choose fp32 or bf16 on the CPU")
-
-
-def check_compiler(device: torch.device, *, ranks: int) -> None:
-    """Refuse ``compile=true`` where it is not supported.
-
-    Args:
-        device: Device of the run.
-        ranks: Number of processes of the run.
-
-    Raises:
-        ConfigError: On several ranks, on MPS, or on a CPU without a C++ compiler.
-    """
-    if ranks > 1:
-        raise ConfigError("compile=true: needs a single process; leave it out under torchrun")
-    if device.type == "mps":
-        raise ConfigError("compile=true: needs a CPU or a CUDA GPU; leave it out on mps")
-    compilers = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++", "cl"]
-    if device.type == "cpu" and not any(shutil.which(name) for name in compilers):
-        raise ConfigError(
-            f"compile=true: no C++ compiler found ({', '.join(compilers)}); leave it out, install "
-            "one, or set CXX"
-        )
+    if precision == "tf32" and device.type != "cuda":
+        raise ConfigError("precision=tf32: needs an NVIDIA GPU; choose fp32 or bf16")
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:
-    """Return the context manager for forward passes; for fp32 it does nothing."""
-    if precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=_AUTOCAST[precision])
+    """Return the context manager for forward passes.
+
+    For fp32 and tf32, it forbids and allows TF32, which no backward pass outside of it notices.
+    """
+    if precision in _AUTOCAST:
+        return torch.autocast(device.type, dtype=_AUTOCAST[precision])
+    return float32_products(tf32=precision == "tf32")
 
 
 def loss_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:

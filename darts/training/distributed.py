@@ -13,11 +13,12 @@ import datetime
 import functools
 import os
 import warnings
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from types import TracebackType
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -29,6 +30,9 @@ from darts.ops.sync_batch_norm import convert_sync_batch_norm
 from darts.training.device import resolve_device
 from darts.training.steps import Reduce
 
+if TYPE_CHECKING:
+    from torch.distributed.distributed_c10d import Store
+
 T = TypeVar("T")
 P = ParamSpec("P")
 Config = TypeVar("Config", bound=RunConfig | EvaluateConfig)
@@ -39,7 +43,8 @@ class Ranks:
 
     Args:
         device: Configured device. On several ranks ``auto`` selects CUDA if there is a GPU, else
-            the CPU; ``cuda`` assigns each rank the GPU with its local number.
+            the CPU; ``cuda`` assigns each rank the GPU with its local number, or the only GPU that
+            the rank sees.
 
     Attributes:
         rank: Number of this process, from 0.
@@ -50,7 +55,8 @@ class Ranks:
         reduce: Sums tensors over the ranks; None in a single process.
 
     Raises:
-        ConfigError: When the ranks cannot use the device, or outnumber the GPUs.
+        ConfigError: When the ranks cannot use the device, or outnumber the GPUs, and on entering if
+            two ranks have the same GPU.
     """
 
     def __init__(self, device: str = "cpu") -> None:
@@ -61,6 +67,8 @@ class Ranks:
         self.reduce: Reduce | None = self.all_reduce if self.size > 1 else None
         self._exit_stack = ExitStack()
         self._prepared: list[nn.Module] = []
+        # In the order of preparation, which is the same on all ranks.
+        self._unsynchronized: list[weakref.ref[nn.Module]] = []
 
     def _rank_device(self, name: str) -> torch.device:
         if name == "auto":
@@ -71,6 +79,8 @@ class Ranks:
             return torch.device("cpu")
         processes = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
         gpus = torch.cuda.device_count()
+        if gpus == 1:  # CUDA_VISIBLE_DEVICES may show each rank another GPU, see __enter__
+            return torch.device("cuda", 0)
         if processes > gpus:
             raise ConfigError(
                 f"{processes} processes on a machine with {gpus} GPUs; choose "
@@ -85,14 +95,26 @@ class Ranks:
         # import as a default argument; this would keep the threads of the group alive until the
         # interpreter exits, which then sometimes aborts.
         import torch.distributed.nn.functional
+        from torch.distributed.rendezvous import rendezvous
 
         on_gpu = self.device.type == "cuda"
         if on_gpu:
             torch.cuda.set_device(self.device)
         # Long, because the others wait while rank 0 downloads. If a rank dies, torchrun ends all.
         timeout = datetime.timedelta(hours=2)
-        backend, device = ("nccl", self.device) if on_gpu else ("gloo", None)
-        dist.init_process_group(backend, timeout=timeout, device_id=device)
+        store, _, _ = next(rendezvous("env://", self.rank, self.size, timeout=timeout))
+        store.set_timeout(timeout)
+        if on_gpu:  # before NCCL connects, which would fail without naming the cause
+            uuid = str(torch.cuda.get_device_properties(self.device).uuid)
+            check_different_gpus(store, self.rank, self.size, uuid)
+        dist.init_process_group(
+            "nccl" if on_gpu else "gloo",
+            timeout=timeout,
+            store=store,
+            rank=self.rank,
+            world_size=self.size,
+            device_id=self.device if on_gpu else None,
+        )
         if not self.main:
             self._exit_stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore", UserWarning)
@@ -115,15 +137,36 @@ class Ranks:
                 convert_sync_batch_norm(net, None)
             dist.destroy_process_group()
 
-    def prepare(self, net: nn.Module) -> None:
-        """Copy the parameters and buffers of rank 0, and synchronize batch norm; both in place."""
+    def prepare(self, net: nn.Module, *, sync_batchnorm: bool) -> None:
+        """Copy the parameters and buffers of rank 0, in place.
+
+        Args:
+            net: The network of this rank.
+            sync_batchnorm: Make batch norms use the statistics of the batches of all ranks.
+                Otherwise they use those of the rank's own samples, and their running statistics
+                differ until ``average_statistics``.
+        """
         if self.size > 1:
             tensors = list(net.state_dict().values())
             with torch.no_grad():
                 for tensor, main in zip(tensors, _flatten_apply(tensors, _broadcast), strict=True):
                     tensor.copy_(main)
-            convert_sync_batch_norm(net, dist.group.WORLD)
-            self._prepared.append(net)
+            if sync_batchnorm:
+                convert_sync_batch_norm(net, dist.group.WORLD)
+                self._prepared.append(net)
+            else:
+                self._unsynchronized.append(weakref.ref(net))
+
+    @torch.no_grad()
+    def average_statistics(self) -> None:
+        """Replace running statistics that differ between ranks by their means over the ranks."""
+        self._unsynchronized = [net for net in self._unsynchronized if net() is not None]
+        for reference in self._unsynchronized:
+            net = cast(nn.Module, reference())
+            names = ("running_mean", "running_var")
+            buffers = [b for n, b in net.named_buffers() if n.rpartition(".")[2] in names]
+            for buffer, total in zip(buffers, self.all_reduce(buffers), strict=True):
+                buffer.copy_(total / self.size)
 
     def align_generators(self) -> None:
         """Copy the restored random state of GPU 0 to the GPU of this rank."""
@@ -145,11 +188,12 @@ class Ranks:
         """
         if self.size == 1:
             return loss
-        total = torch.tensor(num_samples, dtype=torch.float64, device=loss.device)
+        # Not torch.tensor, which waits for a GPU.
+        total = torch.full((), num_samples, dtype=torch.float64, device=loss.device)
         dist.all_reduce(total)
         return loss * (num_samples / total).to(loss.dtype)
 
-    def weighted_means(self, num_samples: int, *means: Tensor) -> tuple[int, list[Tensor]]:
+    def weighted_means(self, num_samples: int, *means: Tensor) -> Tensor:
         """Return the number of samples of all ranks, and the means over these samples.
 
         Args:
@@ -157,13 +201,17 @@ class Ranks:
             means: Means over this rank's samples, scalars.
 
         Returns:
-            The number of samples, and one scalar per mean (float64 on several ranks).
+            The number and one value per mean, ``(1 + len(means),)`` in float64 (on MPS in float32).
         """
-        if self.size == 1:
-            return num_samples, list(means)
-        row = torch.stack([torch.ones_like(means[0]), *means]).double() * num_samples
-        dist.all_reduce(row)
-        return int(row[0]), list((row[1:] / row[0]).unbind())
+        row = torch.stack(means)
+        row = row.to(torch.float32 if row.device.type == "mps" else torch.float64)
+        # Not torch.tensor(num_samples), which waits for a GPU.
+        row = torch.cat([torch.full_like(row[:1], num_samples), row])
+        if self.size > 1:
+            row[1:] *= num_samples
+            dist.all_reduce(row)
+            row[1:] /= row[:1].clone()
+        return row
 
     def all_reduce_max(self, value: int) -> int:
         """Return the largest value over the ranks."""
@@ -176,7 +224,7 @@ class Ranks:
     def _all_reduce_scalar(self, value: float, operation: dist.ReduceOp.RedOpType) -> float:
         if self.size == 1:
             return value
-        tensor = torch.tensor(value, dtype=torch.float64, device=self.device)
+        tensor = torch.full((), value, dtype=torch.float64, device=self.device)
         dist.all_reduce(tensor, operation)
         return float(tensor)
 
@@ -198,6 +246,29 @@ class Ranks:
         result = work()
         dist.barrier()
         return result
+
+
+def check_different_gpus(store: Store, rank: int, size: int, uuid: str) -> None:
+    """Refuse ranks that share a GPU; all ranks must call this.
+
+    Args:
+        store: Values that all ranks share.
+        rank: Number of this rank.
+        size: Number of ranks.
+        uuid: Identifies the GPU of this rank among the GPUs of all machines.
+
+    Raises:
+        ConfigError: On every rank, when two ranks have the same GPU.
+    """
+    store.set(f"gpu/{rank}", uuid)
+    ranks: dict[str, int] = {}  # by GPU, the first rank that uses it
+    for other in range(size):
+        first = ranks.setdefault(store.get(f"gpu/{other}").decode(), other)
+        if first != other:
+            raise ConfigError(
+                f"ranks {first} and {other} use the same GPU: set CUDA_VISIBLE_DEVICES of each "
+                "rank to a different GPU, start fewer processes, or choose device=cpu"
+            )
 
 
 def distributed(

@@ -198,9 +198,8 @@ class StepTimer:
         self._recipe, self._ranks = recipe, recipe.run.ranks
         self._loader = recipe.state.train_loader
         self._seconds: dict[Hashable, float] = {}
-        # On other devices and with compile=true, the first step also loads or compiles code.
-        compiled = getattr(recipe.config, "compile", False)
-        self._typical_warm_up = self._ranks.device.type == "cpu" and not compiled
+        # On other devices, the first step also loads code.
+        self._typical_warm_up = self._ranks.device.type == "cpu"
 
     def seconds_of(self, epochs: Sequence[int]) -> float:
         """Return the seconds of all steps of the given epochs, which are of one kind."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -16,9 +17,12 @@ from torch import Tensor
 
 from darts.config import RunConfig
 from darts.data import Batch, Loader
+from darts.ops.float32 import float32_products
 from darts.tracking import Console
 from darts.training.checkpoint import StateDict
+from darts.training.contention import ContentionWatch
 from darts.training.interrupt import Interrupt, Interrupted
+from darts.training.pending_steps import PendingSteps, StepValues
 from darts.training.random_states import RandomStates, random_states, restore_random_states
 from darts.training.run import TrainingRun
 from darts.training.state import TrainState
@@ -150,6 +154,10 @@ class TrainingLoop:
         self.steps = len(self.state.train_loader)
         self.console = Console(total_steps=epochs * self.steps, name=name, done=self.global_step)
         self.interrupt = Interrupt("stopping after this step; Ctrl-C again to abort")
+        device = recipe.run.ranks.device
+        self._pending = PendingSteps(device)
+        passive = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
+        self._contention = ContentionWatch(passive=passive) if device.type == "cpu" else None
         self._stack = ExitStack()
         self._kept: tuple[StateDict, RandomStates] | None = None  # training state, random states
 
@@ -161,6 +169,9 @@ class TrainingLoop:
     def __enter__(self) -> TrainingLoop:
         self._stack.enter_context(self.console)
         self._stack.enter_context(self.interrupt)
+        # For backward passes; forward passes have a context of their own.
+        tf32 = self.run.config.precision == "tf32"
+        self._stack.enter_context(float32_products(tf32=tf32))
         return self
 
     def __exit__(
@@ -191,6 +202,8 @@ class TrainingLoop:
                 recipe.begin_epoch(state.epoch)
                 for batch in self._batches():
                     self._record_step(recipe.train_step(batch))
+                self._read_steps()
+                self.run.ranks.average_statistics()
                 report = recipe.end_epoch(state.epoch)
             except Diverged as error:
                 self._restart(error)
@@ -205,16 +218,20 @@ class TrainingLoop:
         """Keep the state from which the training continues if it diverges in the next epoch."""
         self._kept, restarts = None, self.recipe.restarts
         if restarts is not None and restarts.left:
-            self._kept = copy.deepcopy(self.state.state_dict()), random_states()
+            self._kept = (
+                copy.deepcopy(self.state.state_dict()),
+                random_states(self.run.ranks.device),
+            )
 
     def _restart(self, error: Diverged) -> None:
         """Go back to the beginning of the epoch that diverged, or raise the error."""
         restarts, before = self.recipe.restarts, self.global_step
         if restarts is None or self._kept is None:
             raise error
+        self._pending.discard()
         state, random = self._kept
         self.state.load_state_dict(state)
-        restore_random_states(random)
+        restore_random_states(random, self.run.ranks.device)
         change = restarts.restart()
         self._keep()
         self.console.step(self.global_step - before)
@@ -230,19 +247,33 @@ class TrainingLoop:
             self.save_if_due()
 
     def _record_step(self, report: StepReport) -> None:
-        """Add the means over all ranks to the state, with one copy from the device to the CPU."""
-        state, names = self.state, [*report.metrics]
-        num_samples, means = self.run.ranks.weighted_means(
-            report.num_samples, *report.metrics.values()
-        )
-        norms = [norm.to(means[0].device) for norm in report.norms.values()]
-        values = torch.stack([*means, *norms]).tolist()
-        loss = require_finite(values[0], state.epoch, state.step)
-        if state.first_loss is None:
-            state.first_loss = loss
-        labels = [*(f"train_{name}" for name in names), *report.norms]
-        state.means.add(num_samples, **dict(zip(labels, values, strict=True)))
-        self.console.step(epoch=f"{state.epoch + 1}/{self.epochs}", loss=loss)
+        """Keep the means over all ranks; read them if it is time to."""
+        state = self.state
+        means = self.run.ranks.weighted_means(report.num_samples, *report.metrics.values())
+        norms = [norm.to(means)[None] for norm in report.norms.values()]
+        names = [*(f"train_{name}" for name in report.metrics), *report.norms]
+        values = StepValues(state.epoch, state.step, names, torch.cat([means, *norms]))
+        shown: dict[str, object] = {"epoch": f"{state.epoch + 1}/{self.epochs}"}
+        # Restarts and collapse checks need the loss of the first step.
+        if self._pending.add(values) or state.first_loss is None:
+            shown["loss"] = self._read_steps()
+        self.console.step(1, **shown)
+        if self._contention is not None and (warning := self._contention.warning()):
+            self.console.warn(warning)
+
+    def _read_steps(self) -> float | None:
+        """Add the values of the pending steps to the state; return the last loss.
+
+        Raises:
+            Diverged: When a loss is not finite.
+        """
+        state, loss = self.state, None
+        for done in self._pending.read():
+            loss = require_finite(done.values["train_loss"], done.epoch, done.step)
+            if state.first_loss is None:
+                state.first_loss = loss
+            state.means.add(done.num_samples, **done.values)
+        return loss
 
     def _log_epoch(self, report: EpochReport) -> None:
         """Log a completed epoch: metrics.jsonl, TensorBoard and console."""
@@ -302,6 +333,7 @@ class TrainingLoop:
         due = self.run.is_save_due(self.recipe.config.save_minutes)
         due = self.interrupt.take_save_request() or due
         if self.run.ranks.all_reduce_max(bool(self.interrupt.received) or due):
+            self._read_steps()
             if self.recipe.restarts is not None and self._kept is not None:
                 self.recipe.restarts.require_convergence()
             self.save()

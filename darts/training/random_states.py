@@ -28,14 +28,19 @@ class _CpuStates(TypedDict):
 
 
 class RandomStates(_CpuStates, total=False):
-    """States of all global generators; those of GPUs only if the machine has any."""
+    """States of all global generators; that of a GPU only if the run is on one."""
 
-    cuda: list[Tensor]  # (n,) uint8 of each device
+    cuda: Tensor  # (n,) uint8
     mps: Tensor  # (n,) uint8
 
 
-def random_states() -> RandomStates:
-    """Return the states of the global generators of Python, NumPy and PyTorch as plain values."""
+def random_states(device: torch.device) -> RandomStates:
+    """Return the states of the global generators of Python, NumPy and PyTorch as plain values.
+
+    Args:
+        device: Device of the run. The generators of other GPUs do not belong to it, so the number
+            of visible GPUs may change before the run resumes.
+    """
     numpy_state = np.random.get_state(legacy=False)
     assert isinstance(numpy_state, dict)
     states: RandomStates = {
@@ -48,15 +53,15 @@ def random_states() -> RandomStates:
         },
         "torch": torch.get_rng_state(),
     }
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state_all()
-    if torch.backends.mps.is_available():
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
         states["mps"] = torch.mps.get_rng_state()
     return states
 
 
-def restore_random_states(saved: object) -> None:
-    """Restore what ``random_states`` returned; ignore states of GPUs that this machine lacks.
+def restore_random_states(saved: object, device: torch.device) -> None:
+    """Restore what ``random_states`` returned; ignore the state of a GPU of another kind.
 
     Raises:
         Misfit: If a state is missing, or does not fit its generator.
@@ -77,9 +82,9 @@ def restore_random_states(saved: object) -> None:
             }
         )
         torch.set_rng_state(states["torch"])
-        if "cuda" in states and torch.cuda.device_count() == len(states["cuda"]):
-            torch.cuda.set_rng_state_all(states["cuda"])
-        if "mps" in states and torch.backends.mps.is_available():
+        if "cuda" in states and device.type == "cuda":
+            torch.cuda.set_rng_state(states["cuda"], device)
+        if "mps" in states and device.type == "mps":
             torch.mps.set_rng_state(states["mps"])
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:
         raise Misfit(f"random does not hold states of the generators: {error}") from None

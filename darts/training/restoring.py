@@ -19,6 +19,9 @@ from darts.typed_values import Misfit, Within, entry, shown, typed
 
 _State: TypeAlias = dict[str, Any]
 
+IMPLEMENTATION = {"capturable", "foreach", "fused"}
+"""Options that decide how an optimizer computes its step; they depend on the device."""
+
 LearningRate: TypeAlias = Annotated[float, Within(0, 1e308)]
 """A learning rate that is finite and not negative."""
 
@@ -106,7 +109,9 @@ def load_module(module: nn.Module, saved: object, name: str) -> None:
 
 
 def load_optimizer(optimizer: Optimizer, saved: object, name: str) -> None:
-    """Restore an optimizer. Its options, except for learning rates, must equal the saved ones.
+    """Restore an optimizer.
+
+    Its options must equal the saved ones, except for learning rates and ``IMPLEMENTATION``.
 
     Raises:
         Misfit: If the state does not fit the optimizer, or the shapes of its parameters.
@@ -137,7 +142,7 @@ def load_optimizer(optimizer: Optimizer, saved: object, name: str) -> None:
 def _merge_group(saved: _State, own: _State, name: str) -> _State:
     """Return a parameter group with the configured options and the saved learning rate."""
     # Compare only common options: another version of PyTorch may have more or fewer.
-    for key in saved.keys() & own.keys() - {"lr"}:
+    for key in saved.keys() & own.keys() - {"lr"} - IMPLEMENTATION:
         if type(saved[key]) is not type(own[key]) or saved[key] != own[key]:
             raise Misfit(f"{name}.{key} is {shown(saved[key])}, not {shown(own[key])}")
     if "params" not in saved:
@@ -149,7 +154,11 @@ def _example_state(optimizer: Optimizer) -> dict[str, Tensor]:
     """Return what this kind of optimizer stores for a parameter of shape ``(1,)``."""
     parameter = torch.zeros(1, requires_grad=True)
     parameter.grad = torch.zeros(1)
-    options = {k: v for k, v in optimizer.param_groups[0].items() if k != "params"}
+    options = {
+        key: value
+        for key, value in optimizer.param_groups[0].items()
+        if key not in {"params"} | IMPLEMENTATION
+    }
     kind: Callable[[list[_State]], Optimizer] = type(optimizer)
     probe = kind([{**options, "params": [parameter]}])
     probe.step()

@@ -28,6 +28,7 @@ from darts.tracking.ledger import (
     summary_costs,
 )
 from darts.tracking.metrics import Position
+from darts.tracking.trackers import Board, TrackedRun, open_trackers
 from darts.training.checkpoint import (
     CheckpointError,
     StateDict,
@@ -202,7 +203,7 @@ class TrainingRun:
             with checkpoint_errors(self.checkpoint):
                 if main:  # other ranks start at 0; rank 0 adds their joules to the saved ones
                     self._ledger.load_state_dict(saved["energy"])
-                restore_random_states(saved["random"])
+                restore_random_states(saved["random"], self.ranks.device)
             self.ranks.align_generators()
             self._global_step = saved["global_step"]
         self._ledger.start()
@@ -216,13 +217,17 @@ class TrainingRun:
                 self.path / "metrics.jsonl",
                 resume_at=None if position is None else Position(*position),
             )
-        enabled = self.config.tracking.tensorboard and self.ranks.main
-        self.board = TensorBoard(self.path, enabled=enabled, resume_at=saved["event_offset"])
-        if self.saved is None:
-            self.board.log_layout(self.config.metric)
+        tracking, main = self.config.tracking, self.ranks.main
+        enabled = tracking.tensorboard and main
+        tensorboard = TensorBoard(self.path, enabled=enabled, resume_at=saved["event_offset"])
+        resumed_at = None if self.saved is None else self._global_step
+        if resumed_at is None:
+            tensorboard.log_layout(self.config.metric)
+        run = TrackedRun(self.path, self.config.name, hparams(self.config), resumed_at)
+        self.board = Board(tensorboard, open_trackers(tracking.trackers if main else (), run))
 
     def log(self, step: int, row: JsonObject, scalars: Mapping[str, float | None]) -> None:
-        """Add a row to metrics.jsonl and scalars to TensorBoard at a global step."""
+        """Add a row to metrics.jsonl and scalars to all trackers at a global step."""
         if self.ranks.main:
             self.metrics.write(step=step, **row)
             self.board.log_scalars(step, scalars)
@@ -253,7 +258,7 @@ class TrainingRun:
         if not self.ranks.main:
             return
         self.metrics.sync()
-        self.board.flush()
+        self.board.tensorboard.flush()
         save_checkpoint(
             self.checkpoint,
             self.command,
@@ -262,9 +267,9 @@ class TrainingRun:
                 "config": dataclasses.asdict(self.config),
                 "global_step": global_step,
                 "metrics_position": tuple(self.metrics.position),
-                "event_offset": self.board.offset,
+                "event_offset": self.board.tensorboard.offset,
                 "files": self._digests,
-                "random": random_states(),
+                "random": random_states(self.ranks.device),
                 "energy": energy,
             },
         )
@@ -321,7 +326,7 @@ class TrainingRun:
         if not self.ranks.main:
             return complete
         scores = {name: value for name, value in complete.items() if isinstance(value, float)}
-        self.board.log_hparams(hparams(self.config), scores, self._global_step)
+        self.board.log_results(hparams(self.config), scores, self._global_step)
         self.board.close()
         self.metrics.close()
         self.files.write_json("energy.json", energy_report(entries, self._gco2_per_kwh))

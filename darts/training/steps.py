@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from darts.config import ConfigError, WeightOptimizerConfig
+from darts.ops.float32 import exact_float32
 from darts.training.schedules import check_schedule
 from darts.typed_values import Count, Misfit, typed
 
@@ -60,10 +61,26 @@ def weight_optimizer(
     """
     lr, decay, momentum = config.lr, config.weight_decay, config.momentum
     if config.algorithm == "adam":
-        return torch.optim.AdamW(parameters, lr=lr, betas=(momentum, 0.999), weight_decay=decay)
+        parameters = list(parameters)
+        return torch.optim.AdamW(
+            parameters,
+            lr=lr,
+            betas=(momentum, 0.999),
+            weight_decay=decay,
+            capturable=counts_on(parameters[0].device),
+        )
     return torch.optim.SGD(
         parameters, lr=lr, momentum=momentum, weight_decay=decay, nesterov=config.nesterov
     )
+
+
+def counts_on(device: torch.device) -> bool:
+    """Return whether Adam counts its steps on the device: the option ``capturable``.
+
+    A CUDA graph can contain such a step, see ``darts.training.graphs``. Steps without a graph count
+    in the same way, so that both kinds have equal results.
+    """
+    return device.type == "cuda"
 
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
@@ -101,12 +118,15 @@ def optimizer_steps(
     updates: Sequence[Update],
     scaler: torch.amp.GradScaler,
     *,
+    exact_term: Tensor | None = None,
     reduce: Reduce | None = None,
 ) -> list[Tensor]:
     """Backpropagate the loss once and take one step of each optimizer.
 
     Args:
         loss: Scalar. Its graph must not contain parameters of other optimizers.
+        exact_term: Scalar to add to the loss, whose backward pass is in true float32; its forward
+            pass should be so, too.
         updates: Optimizers of the parameters to update.
         scaler: Scales the loss if it is enabled (fp16); else changes nothing.
         reduce: Sums the gradients over the ranks before clipping, so that all ranks clip alike
@@ -118,6 +138,9 @@ def optimizer_steps(
     for optimizer, _ in updates:
         optimizer.zero_grad(set_to_none=True)
     scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    if exact_term is not None:
+        with exact_float32(exact_term.device):
+            scaler.scale(exact_term).backward()  # type: ignore[no-untyped-call]
     norms = []
     for optimizer, clip in updates:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]

@@ -37,6 +37,7 @@ def weight_gradient(precision: str, weight: float) -> Tensor:
     return torch.cat([(a - b.detach()).flatten() for a, b in zip(before, after, strict=True)])
 
 
+@pytest.mark.slow
 def test_a_finite_difference_is_the_same_in_bf16() -> None:
     """In 16 bits, the difference of two losses 1e-4 apart would be noise."""
     expected = weight_gradient("fp32", 0.125) - weight_gradient("fp32", 0.0)

@@ -23,6 +23,8 @@ from darts.training.checkpoint import (
 from darts.training.random_states import random_states
 from darts.typed_values import Misfit
 
+CPU = torch.device("cpu")
+
 
 def example_state() -> dict[str, Any]:
     """Return a checkpoint with all kinds of values: tensors, numbers, text, lists and None."""
@@ -40,7 +42,7 @@ def example_state() -> dict[str, Any]:
         "scores": {"accuracy": 0.1 + 0.2, "loss": float("inf")},
         "chosen": None,
         "config": {"genotype": "Genotype(...)", "betas": [0.5, 0.999], "flip": True},
-        "random": random_states(),
+        "random": random_states(CPU),
     }
 
 

@@ -1,4 +1,4 @@
-"""Devices, precisions, seeds and compilers are resolved and checked."""
+"""Devices, precisions, seeds are resolved and checked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch
 
 from darts.training.device import (
     autocast,
-    check_compiler,
     check_precision,
     loss_scaler,
     peak_memory,
@@ -100,19 +99,3 @@ def test_one_seed_determines_all_global_generators() -> None:
 
 def test_peak_memory_is_in_bytes() -> None:
     assert 2**24 < peak_memory(CPU) < 2**40
-
-
-def test_compile_needs_a_compiler_one_process_and_a_supported_device(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    cpu, cuda, mps = (torch.device(name) for name in ("cpu", "cuda", "mps"))
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(ValueError, match=r"no C\+\+ compiler found \(no-such-compiler\)"):
-        check_compiler(cpu, ranks=1)
-    check_compiler(cuda, ranks=1)
-    with pytest.raises(ValueError, match=r"compile=true: .* on mps"):
-        check_compiler(mps, ranks=1)
-    with pytest.raises(ValueError, match="compile=true: needs a single process"):
-        check_compiler(cuda, ranks=2)
-    monkeypatch.setenv("CXX", "python3")  # any existing program
-    check_compiler(cpu, ranks=1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import importlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,17 +12,18 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from PIL import Image
 from several_ranks import on_ranks
 from torch import Tensor
 
-from darts.config import EvaluateConfig, Invocation, rank_and_size
+from darts.config import ConfigError, EvaluateConfig, Invocation, rank_and_size
 from darts.data import Augmentation, DiskImages, MemoryImages, SampleLoader, rank_slice
 from darts.methods.bilevel import compare_products, first_order, unrolled
 from darts.spaces.cnn import PUBLISHED, EdgewiseSupernet, Network
 from darts.tasks.classification import ClassificationObjective
-from darts.training.distributed import Ranks, distributed
+from darts.training.distributed import Ranks, check_different_gpus, distributed
 from darts.training.interrupt import Interrupt
 from darts.training.loop import TrainingLoop
 from darts.training.scoring import evaluate
@@ -44,7 +47,7 @@ def alpha_gradients(ranks: Ranks) -> dict[str, Any]:
     """Return all hypergradients of a supernet after one weight step."""
     torch.manual_seed(ranks.rank)  # all ranks use the initial weights of rank 0
     net = EdgewiseSupernet(channels=2, cells=1, classes=3, in_channels=1, nodes=2).double()
-    ranks.prepare(net)
+    ranks.prepare(net, sync_batchnorm=True)
     share = rank_slice(SAMPLES, ranks.rank, ranks.size)
     train, valid = make_batch(1, share), make_batch(2, share)
 
@@ -95,12 +98,12 @@ def drop_path_outputs(ranks: Ranks) -> Tensor:
 
 def collective_results(ranks: Ranks) -> dict[str, Any]:
     """Return the results of all collective operations."""
-    samples, (loss,) = ranks.weighted_means(ranks.rank + 1, torch.tensor(float(ranks.rank)))
+    samples, loss = ranks.weighted_means(ranks.rank + 1, torch.tensor(float(ranks.rank)))
     own = f"rank {ranks.rank}"
     return {
         "rank": ranks.rank,
         "main": ranks.main,
-        "samples": samples,
+        "samples": int(samples),
         "loss": float(loss),
         "max": ranks.all_reduce_max(15 * ranks.rank),
         "sum": ranks.all_reduce_sum(0.5 + ranks.rank),
@@ -128,6 +131,19 @@ def interrupted_save(ranks: Ranks) -> list[Any]:
     return []
 
 
+def averaged_statistics(ranks: Ranks) -> dict[str, Tensor]:
+    """Return the running statistics of two networks, one of which no longer exists."""
+    nets = [torch.nn.Sequential(torch.nn.BatchNorm2d(2)) for _ in range(2)]
+    for net in nets:
+        ranks.prepare(net, sync_batchnorm=False)
+        net[0].running_mean += ranks.rank
+        net[0].running_var *= 1 + ranks.rank
+    kept = nets[1]
+    del nets, net
+    ranks.average_statistics()
+    return kept.state_dict()
+
+
 def compute_results() -> dict[str, Any]:
     """Return the results of one rank."""
     ranks = Ranks("auto" if not torch.cuda.is_available() else "cpu")
@@ -137,6 +153,7 @@ def compute_results() -> dict[str, Any]:
         "drop_path": drop_path_outputs(ranks),
         "collectives": collective_results(ranks),
         "interrupted": interrupted_save(ranks),
+        "statistics": averaged_statistics(ranks),
     }
 
 
@@ -208,6 +225,12 @@ def test_collective_operations_give_all_ranks_the_same_results(rank_results: Any
         assert (results["broadcast"], results["local_main_first"]) == ("rank 0", "done")
 
 
+def test_running_statistics_of_separate_norms_are_averaged(rank_results: Any) -> None:
+    for rank in rank_results:
+        assert rank["statistics"]["0.running_mean"].tolist() == [0.5, 0.5]
+        assert rank["statistics"]["0.running_var"].tolist() == [1.5, 1.5]
+
+
 def test_a_signal_to_one_rank_interrupts_all_ranks(rank_results: Any) -> None:
     for rank in rank_results:
         code, line = rank["interrupted"]
@@ -223,8 +246,8 @@ def test_collective_operations_change_nothing_in_one_process() -> None:
         assert not torch.distributed.is_initialized()
         assert (ranks.rank, ranks.size, ranks.main, ranks.reduce) == (0, 1, True, None)
         assert ranks.loss_share(loss, 3) is loss
-        assert ranks.weighted_means(3, loss) == (3, [loss])
-        ranks.prepare(net)
+        assert ranks.weighted_means(3, loss).tolist() == [3, 2]
+        ranks.prepare(net, sync_batchnorm=True)
         assert type(net[0]) is torch.nn.BatchNorm2d
         assert (ranks.all_reduce_max(2), ranks.all_reduce_sum(2.5), ranks.broadcast("x")) == (
             2,
@@ -256,6 +279,63 @@ def test_ranks_and_devices_come_from_the_environment_of_torchrun(
         Ranks("auto")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     assert Ranks("cuda").device == torch.device("cuda", 1)
+
+
+@pytest.fixture
+def own_gpu(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Rank 1 of 2, which sees one GPU; the fixture returns what NCCL would connect."""
+    for name, value in (("MASTER_ADDR", "localhost"), ("WORLD_SIZE", "2"), ("RANK", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    properties = SimpleNamespace(uuid="second")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    store = dist.HashStore()
+    connected: dict[str, Any] = {"store": store}
+    # The function with the name of its module hides the module.
+    rendezvous_module = importlib.import_module("torch.distributed.rendezvous")
+    monkeypatch.setattr(rendezvous_module, "rendezvous", lambda *_, **__: iter([(store, 1, 2)]))
+
+    def connect(backend: str, **options: Any) -> None:
+        connected.update(options, backend=backend)
+
+    monkeypatch.setattr(dist, "init_process_group", connect)
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: None)
+    return connected
+
+
+def test_a_rank_that_sees_one_gpu_uses_it(own_gpu: dict[str, Any]) -> None:
+    own_gpu["store"].set("gpu/0", "first")
+    with Ranks("auto") as ranks:
+        assert (ranks.rank, ranks.device) == (1, torch.device("cuda", 0))
+    assert (own_gpu["backend"], own_gpu["device_id"]) == ("nccl", torch.device("cuda", 0))
+    assert (own_gpu["rank"], own_gpu["world_size"]) == (1, 2)
+
+
+def test_two_ranks_with_the_same_gpu_are_refused(own_gpu: dict[str, Any]) -> None:
+    own_gpu["store"].set("gpu/0", "second")
+    with pytest.raises(ConfigError, match=r"^ranks 0 and 1 use the same GPU: .*device=cpu$"):
+        Ranks("cuda").__enter__()
+    assert "backend" not in own_gpu
+
+
+def test_all_ranks_compare_their_gpus() -> None:
+    def check(store: dist.HashStore, uuids: list[str]) -> list[str | None]:
+        def of_rank(rank: int) -> str | None:
+            try:
+                check_different_gpus(store, rank, len(uuids), uuids[rank])
+            except ConfigError as error:
+                return str(error).split(" use")[0]
+            return None
+
+        with ThreadPoolExecutor(len(uuids)) as pool:
+            return list(pool.map(of_rank, range(len(uuids))))
+
+    assert check(dist.HashStore(), ["a", "b", "c"]) == [None] * 3
+    assert check(dist.HashStore(), ["a", "b", "c", "b"]) == ["ranks 1 and 3"] * 4
 
 
 def test_a_command_in_one_process_gets_its_invocation_unchanged(tmp_path: Path) -> None:

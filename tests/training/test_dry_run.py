@@ -139,13 +139,6 @@ def test_slow_steps_are_measured_once(clock: Clock) -> None:
     assert len(recipe.taken) == 1
 
 
-def test_a_slow_warm_up_that_compiles_is_not_the_measurement(clock: Clock) -> None:
-    seconds = iter([100.0, *[2.0] * 5])
-    recipe = FakeRecipe(clock, steps=100, step_seconds=lambda *_: next(seconds))
-    recipe.config.compile = True
-    assert estimate_cost(recipe, epochs=1).seconds == 200
-
-
 class CheckedRecipe(FakeRecipe):
     """A recipe with a collapse check of 7 seconds in every epoch; a dry run skips 4 of them."""
 

@@ -15,6 +15,8 @@ from darts.training.checkpoint import load_checkpoint, save_checkpoint
 from darts.training.random_states import random_states, restore_random_states
 from darts.typed_values import Misfit
 
+CPU = torch.device("cpu")
+
 
 def test_restored_generators_continue_their_sequences(tmp_path: Path) -> None:
     def draw() -> list[Any]:
@@ -34,13 +36,13 @@ def test_restored_generators_continue_their_sequences(tmp_path: Path) -> None:
     torch.manual_seed(3)
     # Python and NumPy cache the second number of each pair of normal draws.
     random.gauss(0, 1), np.random.standard_normal(), torch.randn(1)
-    save_checkpoint(tmp_path / "c.pt", "search", {"random": random_states()})
+    save_checkpoint(tmp_path / "c.pt", "search", {"random": random_states(CPU)})
     expected = draw()
     random.seed(4)
     np.random.seed(5)
     torch.manual_seed(6)
     assert draw() != expected
-    restore_random_states(load_checkpoint(tmp_path / "c.pt")["random"])
+    restore_random_states(load_checkpoint(tmp_path / "c.pt")["random"], CPU)
     assert draw() == expected
 
 
@@ -67,25 +69,39 @@ def test_restored_generators_continue_their_sequences(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_state_is_refused_in_one_line(key: str, value: Any) -> None:
-    states: Any = copy.deepcopy(random_states())
+    states: Any = copy.deepcopy(random_states(CPU))
     target = states
     *outer, last = key.split(".")
     for name in outer:
         target = target[name]
     target[last] = value
-    before = random_states()
+    before = random_states(CPU)
     try:
         with pytest.raises(Misfit) as caught:
-            restore_random_states(states)
+            restore_random_states(states, CPU)
     finally:
-        restore_random_states(before)
+        restore_random_states(before, CPU)
     assert "random" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_state_is_refused() -> None:
     for name in ("python", "numpy", "torch"):
-        states: Any = random_states()
+        states: Any = random_states(CPU)
         del states[name]
         with pytest.raises(Misfit, match=f"random.{name} is missing"):
-            restore_random_states(states)
+            restore_random_states(states, CPU)
+
+
+def test_only_the_generator_of_the_own_gpu_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another number of visible GPUs must not matter when the run resumes."""
+    states = {torch.device("cuda:1"): torch.arange(16, dtype=torch.uint8)}
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: states[device].clone())
+    monkeypatch.setattr(
+        torch.cuda, "set_rng_state", lambda state, device: states.update({device: state})
+    )
+    saved = random_states(torch.device("cuda:1"))
+    only = torch.device("cuda:0")  # the same GPU, if it is the only visible one
+    restore_random_states(saved, only)
+    assert torch.equal(states[only], torch.arange(16, dtype=torch.uint8))
+    restore_random_states(saved, CPU)  # ignores the state of the GPU

@@ -57,6 +57,17 @@ def test_a_restored_optimizer_continues_exactly(make: Callable[[Any], Optimizer]
     assert all(a.equal(b) for a, b in zip(net.parameters(), other.parameters(), strict=True))
 
 
+def test_how_a_step_is_computed_may_change() -> None:
+    """A run on a GPU saves ``capturable``, and may resume on the CPU."""
+    _, optimizer = trained(adamw)
+    state = copy.deepcopy(optimizer.state_dict())
+    state["param_groups"][0].update(capturable=True, foreach=True, fused=True)
+    _, restored = trained(adamw)
+    load_optimizer(restored, state, "optimizer")
+    group = restored.param_groups[0]
+    assert (group["capturable"], group["foreach"], group["fused"]) == (False, None, None)
+
+
 ALTERATIONS: list[tuple[Callable[[Any], Any], str]] = [
     (lambda s: s["state"][0].pop("exp_avg"), "state.0.exp_avg is missing"),
     (lambda s: s["state"][0].update(exp_avg=torch.zeros(2)), r"exp_avg has shape \(2,\)"),

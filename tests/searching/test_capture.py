@@ -1,0 +1,104 @@
+"""Which searches can run as CUDA graphs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+
+from darts.config import SearchConfig, compose
+from darts.config.conf_files import conf_folder
+from darts.methods.freezing import GradientMatching
+from darts.methods.perturbation_smooth import Adversarial, RandomSmoothing
+from darts.methods.regularizer_alignment import Alignment
+from darts.methods.relaxation_deterministic import Softmax
+from darts.methods.relaxation_gumbel import Concrete, Gumbel
+from darts.registry import can_capture
+from darts.searching.capture import capture_obstacle, graphed_step
+from darts.tasks.classification import Classification
+from darts.training.distributed import Ranks
+from darts.training.graphs import GraphedStep
+
+METHODS = sorted(path.stem for path in (conf_folder() / "method").glob("*.yaml"))
+OBSTACLES = {
+    "gdas": "relaxation=gumbel",
+    "lambda_darts": "regularizer=alignment",
+    "oles": "freezing=gradient_matching",
+    "random_sharing": "relaxation=uniform",
+    "sdarts_adv": "perturbation=adversarial",
+}
+
+
+@pytest.fixture(scope="module")
+def config() -> SearchConfig:
+    """Return the configuration of a search that can be captured."""
+    found: SearchConfig = compose("search", ["dataset=synthetic"])
+    assert capture_obstacle(found, Ranks("cpu")) is None
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_that_cannot_be_captured_name_their_component(method: str) -> None:
+    expected = OBSTACLES.get(method)
+    config: SearchConfig = compose("search", ["dataset=synthetic", f"method={method}"])
+    found = capture_obstacle(config, Ranks("cpu"))
+    assert found == (None if expected is None else f"{expected} does not support them")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"precision": "fp16"}, "precision=fp16: the CPU reads whether a gradient overflows"),
+        ({"memory": "checkpoint"}, "memory=checkpoint: it saves and restores"),
+        ({"task": Classification(loss="own")}, "task.loss=own is your own code"),
+        ({"relaxation": Gumbel()}, "relaxation=gumbel does not support them"),
+        ({"perturbation": Adversarial()}, "perturbation=adversarial does not support them"),
+        ({"regularizer": Alignment()}, "regularizer=alignment does not support them"),
+        ({"freezing": GradientMatching()}, "freezing=gradient_matching does not support them"),
+        ({"relaxation": Concrete()}, ""),
+        ({"perturbation": RandomSmoothing()}, ""),
+        ({"precision": "bf16"}, ""),
+    ],
+)
+def test_settings_that_cannot_be_captured_are_named(
+    config: SearchConfig, change: dict[str, Any], reason: str
+) -> None:
+    found = capture_obstacle(replace(config, **change), Ranks("cpu"))
+    assert (found or "").startswith(reason)
+    assert (found is None) == (not reason)
+
+
+def test_several_ranks_are_an_obstacle(config: SearchConfig) -> None:
+    ranks = Ranks("cpu")
+    ranks.size = 2
+    assert capture_obstacle(config, ranks) == "there are several ranks"
+
+
+@dataclass
+class CountingSoftmax(Softmax):
+    """Could count its calls in Python, which a graph would not repeat."""
+
+    name: str = "counting"
+
+
+def test_a_subclass_does_not_inherit_the_declaration() -> None:
+    assert can_capture(Softmax())
+    assert not can_capture(CountingSoftmax())
+
+
+def test_graphs_change_nothing_on_the_cpu(config: SearchConfig) -> None:
+    calls, lines = list[Any](), list[str]()
+    step: GraphedStep[None] = graphed_step(
+        lambda *batches: calls.append(batches),
+        replace(config, graphs="auto", relaxation=Gumbel()),
+        Ranks("cpu"),
+    )
+    step.connect(lines.append)
+    batch = (torch.zeros(1), torch.zeros(1))
+    for _ in range(3):
+        step(batch, batch)
+    assert calls == [(batch, batch)] * 3
+    assert lines == []
