@@ -25,6 +25,7 @@ from darts.config import (
     group_options,
     quoted,
 )
+from darts.judging.limits import random_within_limits
 from darts.reading import JsonObject, read_json, read_yaml
 from darts.recipes.commands import merge_overrides, trial_config
 from darts.spaces import AnyGenotype, Space
@@ -70,9 +71,9 @@ class ComparisonPlan:
         self.config, self.directory = config, directory
         self.method = config.method_name
         self.names = [self.method, *config.baselines]
-        search = search_config(self.search_overrides(config.method_name, 0))
-        self.space: Space = search.space
-        self.metric: Metric = search.task.metrics[config.metric]
+        self._search = search_config(self.search_overrides(config.method_name, 0))
+        self.space: Space = self._search.space
+        self.metric: Metric = self._search.task.metrics[config.metric]
 
     def search_overrides(self, name: str, index: int) -> list[str]:
         """Return the overrides of a search.
@@ -124,10 +125,12 @@ class ComparisonPlan:
         return [folder / f"retrain-{number}" for number in range(self.config.retrainings)]
 
     def random_genotypes(self, index: int) -> Iterator[AnyGenotype]:
-        """Yield random architectures without end, drawn with the seed of search ``index``."""
+        """Yield random architectures without end, drawn with the seed of search ``index``.
+
+        They are within the limits of the searches.
+        """
         generator = torch.Generator().manual_seed(self.config.seed + index)
-        while True:
-            yield self.space.random(generator)
+        return random_within_limits(self._search, generator)
 
     def search_cost(self, name: str, index: int) -> SearchCost:
         """Return the cost of a complete search."""
@@ -195,7 +198,7 @@ def check_comparison(config: CompareConfig) -> None:
     for name in plan.names:
         if name not in RANDOM_BASELINES:
             search_config(plan.search_overrides(name, 0))
-    genotype = next(plan.random_genotypes(0)).to_json()
+    genotype = plan.space.random(torch.Generator().manual_seed(0)).to_json()
     retraining = retrain_config(plan.retrain_overrides(genotype, 0, 0))
     if not retraining.evaluate_test:
         raise ConfigError(

@@ -17,6 +17,7 @@ import torch
 
 from darts.config import ConfigError, require_plain_overrides
 from darts.reading import JsonObject, open_regular, read_json
+from darts.spaces.module import is_allowed
 from darts.training.device import round_robin_gpu
 from darts.training.run import DIVERGED
 from darts.writing import open_in_place
@@ -82,8 +83,13 @@ class RunLauncher:
         require_plain_overrides(command, overrides)
         # Overrides may come from the directory of a comparison, which may be untrusted. The new
         # process would assume that its user has set ``space.target``, and import what it names.
-        if any(override.lstrip("+").startswith("space.target") for override in overrides):
-            raise ConfigError("space.target: a comparison cannot use models of your own")
+        for override in overrides:
+            key, _, target = override.lstrip("+").partition("=")
+            if key.startswith("space.target") and not is_allowed(target.strip("'\"")):
+                raise ConfigError(
+                    f"{override}: a run directory cannot start code; repeat the key on the command "
+                    "line of the resumed comparison"
+                )
         with self._exclusive(directory) as lock_file:
             if not is_complete(directory):
                 self._run(command, directory, overrides, lock_file)

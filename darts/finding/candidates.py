@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import cast
@@ -10,9 +9,11 @@ from typing import cast
 import torch
 
 from darts.comparing.plan import as_overrides
-from darts.config import ConfigError, RetrainConfig, compose
+from darts.config import RetrainConfig, compose
 from darts.data_modules import DataModule, load_options, make_data_module
 from darts.finding.families import Family
+from darts.judging.devices.memory import count_weights
+from darts.judging.limits import CostMeter
 from darts.recipes.commands import merge_overrides, trial_config
 from darts.recipes.retrain import build_network
 from darts.recipes.rules import DEFAULT, Setting, Values
@@ -50,15 +51,6 @@ class Candidate:
         return self.origin == "baseline"
 
 
-@dataclass(frozen=True)
-class Costs:
-    """Parameters, MACs per sample, and milliseconds per sample (None unless they are limited)."""
-
-    parameters: float
-    macs: float
-    latency_ms: float | None = None
-
-
 @dataclass
 class Networks:
     """The configuration of the networks of one family, on one data set.
@@ -69,7 +61,7 @@ class Networks:
         user: Overrides of the user; they take precedence.
         seed: Seed of all trainings.
         metric: Steering metric; None for that of the task.
-        limits: Upper limits of the networks, by name of a field of ``Costs``.
+        limits: Hard limits of the networks.
         loaded: Data that was loaded so far, by its configuration; families share it.
     """
 
@@ -78,9 +70,9 @@ class Networks:
     user: tuple[str, ...]
     seed: int
     metric: str | None
-    limits: Mapping[str, float] = field(default_factory=dict)
+    limits: CostMeter = field(default_factory=CostMeter)
     loaded: dict[str, DataModule] = field(default_factory=dict)
-    _costs: dict[str, Costs] = field(default_factory=dict)
+    _costs: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
 
     def overrides(
         self,
@@ -166,10 +158,11 @@ class Networks:
 
     def fits(self, genotype: AnyGenotype | str) -> bool:
         """Return whether the network of an architecture is within all limits."""
-        if not self.limits:
-            return True
-        costs = vars(self.costs(genotype))
-        return all(costs[name] <= limit for name, limit in self.limits.items())
+        return self.excess(genotype) <= 1
+
+    def excess(self, genotype: AnyGenotype | str) -> float:
+        """Return the largest ratio of a cost to its limit; at most 1 if all limits hold."""
+        return self.limits.excess(self.costs(genotype)) if self.limits.limits else 0.0
 
     def can_vary(self, genotype: str) -> bool:
         """Return whether the space contains an architecture; only then can it propose neighbors."""
@@ -179,61 +172,28 @@ class Networks:
             return False
         return True
 
-    def costs(self, genotype: AnyGenotype | str) -> Costs:
-        """Return the costs of the network of an architecture; measured once per architecture."""
+    def costs(self, genotype: AnyGenotype | str) -> dict[str, float]:
+        """Return ``parameters``, ``macs`` and all limited costs of an architecture's network.
+
+        They are measured once per architecture.
+        """
         text = str(genotype)
-        if text not in self._costs:
+        key = (text, str(self.limits))
+        if key not in self._costs:
             config, data = self.config, self.data
             example = data.example_input()
             _, parsed = find_genotype(text)
             with torch.random.fork_rng():
                 net = build_network(parsed, config, data.network_sizes(config.space))
             net.to(example.device).eval()
-            self._costs[text] = Costs(
-                MEASURES["parameters"](net, example),
-                MEASURES["flops"](net, example) / 2,
-                1000 * MEASURES["latency"](net, example) if "latency_ms" in self.limits else None,
-            )
-        return self._costs[text]
+            self._costs[key] = {
+                "parameters": float(count_weights(net, statistics=False)),
+                "macs": MEASURES["flops"](net, example) / 2,
+                **self.limits(parsed, net, example),
+            }
+        return self._costs[key]
 
 
 def canonical(reference: str) -> str:
     """Return the text of the genotype that a reference denotes, equal for equal genotypes."""
     return str(find_genotype(reference)[1])
-
-
-def largest_architecture(networks: Networks) -> str:
-    """Return an architecture with many MACs within the limits.
-
-    Starting from a random architecture, set each parameter in turn to the value with the most MACs.
-
-    Raises:
-        ConfigError: If no architecture is within the limits.
-    """
-    space = networks.space
-    generator = torch.Generator().manual_seed(0)
-    random = (space.random(generator) for _ in range(1000))
-    start = next((genotype for genotype in random if networks.fits(genotype)), None)
-    if start is None:
-        limits = describe_limits(networks.limits)
-        raise ConfigError(f"{limits}: none of 1,000 architectures is within the limits")
-    best = space.encode(start)
-    for parameter in space.parameters():
-        if parameter.name not in best:
-            continue
-        options = getattr(parameter.domain, "values", None)
-        for value in options or ():
-            changed = {**best, parameter.name: value}
-            try:
-                genotype = space.decode(changed)
-            except ValueError:  # a combination that the space does not have
-                continue
-            larger = networks.costs(genotype).macs > networks.costs(space.decode(best)).macs
-            if larger and networks.fits(genotype):
-                best = changed
-    return str(space.decode(best))
-
-
-def describe_limits(limits: Mapping[str, float]) -> str:
-    """Return limits as they are written on the command line."""
-    return " ".join(f"limit.{name}={value:g}" for name, value in limits.items())

@@ -91,14 +91,14 @@ class Conclusion:
         if self.gain is None:
             return f"The found network beats {name} on validation data; there is no test split."
         unit = " points" if is_fraction(self.metric[0]) else ""
-        factor = 100 if unit else 1
-        found = f"{factor * self.gain.difference:+.2f}{unit}"
+        factor, digits = (100, "+.2f") if unit else (1, "+.3g")
+        found = f"{factor * self.gain.difference:{digits}}{unit}"
         if self.gain.low is None or self.gain.high is None:
             return f"Against the baseline {name}, the gain on test data is {found}."
         if self.gain.difference == self.gain.low == self.gain.high == 0:
             return f"The found network and the baseline {name} have equal results on the test data."
         low, high = factor * self.gain.low, factor * self.gain.high
-        interval = f"{found} (95 % interval {low:+.2f} to {high:+.2f})"
+        interval = f"{found} (95 % interval {low:{digits}} to {high:{digits}})"
         if low > 0:
             return f"The found network is better than the baseline {name}: {interval}."
         if high < 0:

@@ -30,13 +30,12 @@ import numpy as np
 import torch
 
 from darts.config import ConfigError, RetrainConfig
-from darts.finding.scorer import SAMPLES, Limits, Scorer, UntrainedScorer
+from darts.finding.scorer import SAMPLES, Scorer, UntrainedScorer
 from darts.hpo.score_file import ScoreFile
+from darts.judging.limits import CostMeter
 from darts.judging.rankings import Values, combined
 from darts.spaces import AnyGenotype, Space
 from darts.spaces.parameters import Parameters, Point
-
-__all__ = ["Evolution", "Limits", "Proposal", "Sizes", "propose"]
 
 SAVE_INTERVAL = 5.0  # seconds between two writes of the scores
 
@@ -96,7 +95,7 @@ def propose(
     count: int,
     seed: int,
     file: Path,
-    limits: Limits,
+    limits: CostMeter,
     start: Sequence[AnyGenotype] = (),
     leader: AnyGenotype | None = None,
     on_score: Callable[[int], None],
@@ -167,7 +166,7 @@ class Evolution:
     space: Space
     scorer: Scorer
     scored: ScoreFile
-    limits: Limits
+    limits: CostMeter
     sizes: Sizes
     seed: int
     members: list[_Member] = field(default_factory=list)
@@ -328,8 +327,7 @@ class Evolution:
     def _excess(self, genotype: AnyGenotype) -> float:
         """Return the largest ratio of a cost of a measured architecture to its limit."""
         key = str(genotype.canonical())
-        macs, parameters = (self.scored.score(key, name) for name in ("macs", "parameters"))
-        return self.limits.excess(macs, parameters)
+        return self.limits.excess({n: self.scored.score(key, n) for n in self.limits.limits})
 
     def _encode(self, genotype: AnyGenotype) -> Point | None:
         try:

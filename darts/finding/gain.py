@@ -153,7 +153,7 @@ class _Scores:
         metric: The steering metric as a function of the results.
         higher_is_better: Direction of the steering metric.
         results: Results of all samples, ``(n, k)``.
-        targets: Targets of all samples in the same order, ``(m,)`` int64.
+        targets: Targets of all samples in the same order, ``(m,)`` int64, or ``(m, K)`` float32.
         samples: Number of samples or target tokens.
         batch_size: Batch size of evaluation.
     """
@@ -202,7 +202,7 @@ def _score(
             f"dataset={trained.config.dataset.name}: has no {split} split, on which networks could "
             "be compared"
         )
-    objective = trained.config.task.objective(data.target_names)
+    objective = data.objective()
     one_of("metric", metric, objective.scores(ranks.device).metric_names)
     per_sample = sample_metric(objective, metric, trained.target_names, ranks.device)
     results: list[Tensor] = []
@@ -232,7 +232,7 @@ def _score(
 
 
 def _targets(batch: Batch) -> Tensor:
-    """Return the targets of a batch without padding, ``(n,)`` int64, sample by sample."""
+    """Return the targets of a batch without padding, sample by sample."""
     if isinstance(batch, (Window, PairBatch)):
         padding = IGNORE_INDEX if isinstance(batch, Window) else PADDING
         by_sample = batch.targets.t()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,13 +11,15 @@ from pathlib import Path
 from typing import cast
 
 from darts.comparing.plan import as_overrides
-from darts.config import FindConfig, SearchConfig, compose
+from darts.config import FindConfig, LimitConfig, SearchConfig, compose
 from darts.finding.candidates import Candidate, Networks, canonical
 from darts.finding.decisions import Decisions
-from darts.finding.evolution import Limits, propose
+from darts.finding.evolution import propose
+from darts.finding.limited_baselines import is_connected
 from darts.finding.run_pool import Job, Outcome
 from darts.finding.speed import threads_of_a_run
 from darts.hpo.worker import redirect_output
+from darts.judging.limits import has_fixed_size, limit_overrides
 from darts.recipes.commands import merge_overrides, run_command
 from darts.recipes.facts import DataFacts
 from darts.recipes.rules import search_recipe
@@ -113,7 +116,7 @@ class Proposer:
             count=count + len(baselines),
             seed=self.config.seed,
             file=self.directory / "evolution.json",
-            limits=Limits(**{k: v for k, v in self.networks.limits.items() if k != "latency_ms"}),
+            limits=self.networks.limits,
             start=baselines,
             leader=find_genotype(self.leader)[1],
             on_score=lambda number: None,
@@ -121,7 +124,8 @@ class Proposer:
         )
         known = {str(genotype) for genotype in baselines}
         texts = [(proposal.genotype, str(proposal.genotype)) for proposal in proposals]
-        fitting = [g for g, text in texts if text not in known and self.networks.fits(text)]
+        new = [(g, text) for g, text in texts if text not in known and is_connected(g)]
+        fitting = [g for g, text in new if self.networks.fits(text)]
         return fitting[:count]
 
     # Searches.
@@ -183,7 +187,7 @@ class Proposer:
         candidates = []
         for number, text in enumerate(texts):
             genotype = canonical(text)
-            if self.networks.fits(genotype):
+            if is_connected(find_genotype(genotype)[1]) and self.networks.fits(genotype):
                 name = f"{family}-{method}{number}"
                 candidates.append(Candidate(name, family, genotype, method))
         return candidates
@@ -222,9 +226,11 @@ class Proposer:
     def _search_overrides(self, method: str, epochs: int) -> tuple[str, ...]:
         networks = self.networks
         user = [item for item in networks.user if item.startswith(SEARCHED_KEYS)]
+        limits = search_limits(networks, self.config.limit, method)
         overrides = [
             "tracking.tensorboard=false",
             "tracking.figures=false",
+            *limits,
             f"seed={self.config.seed}",
             f"space={networks.family.space}",
             *as_overrides(networks.family.sizes),
@@ -234,6 +240,23 @@ class Proposer:
             f"epochs={epochs}",
         ]
         return tuple(merge_overrides(overrides))
+
+
+def search_limits(networks: Networks, limit: LimitConfig, method: str) -> list[str]:
+    """Return the limits that a search with a method can keep, as overrides.
+
+    A genotype that exceeds another limit is left out after the search. Searches for texts keep no
+    limits, because they count a whole text and not one token.
+    """
+    discretize = cast("SearchConfig", compose("search", [f"method={method}"])).discretize
+    keeps = discretize.supports_limits and discretize.edge_rule == "two"
+    if not keeps or not has_fixed_size(networks.space):
+        return []
+    if limit.device is None:  # a search cannot measure latencies
+        limit = dataclasses.replace(limit, latency_ms=None)
+    overrides, space = limit_overrides(limit), networks.space
+    sizes = [f"limit.sizes.{key}={getattr(space, key)}" for key in space.size_keys]
+    return [*overrides, *sizes] if overrides else []
 
 
 def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -129,8 +129,13 @@ REPEATED = 2
 
 
 def _held_out_share(trainer: Trainer, candidate: Candidate) -> float:
-    """Return the share of the training samples that is held out; 0 if the refit cannot use it."""
+    """Return the share of the training samples that is held out; 0 if the refit cannot use it.
+
+    A published validation split is not held out: a training without validation does not read it.
+    """
     networks = trainer.networks[candidate.family]
+    if networks.data.held_out_loader("valid", {}) is not None:
+        return 0.0
     networks.data.retrain_loaders()  # sets the subsets
     subsets = networks.data.subsets
     if "valid" not in subsets or networks.user_keys & {*KEYS, "validation_fold"}:

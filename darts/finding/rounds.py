@@ -244,13 +244,13 @@ class Trainer:
         if (candidate.family, candidate.genotype) in self._speeds:
             return 0.0
         times = [
-            seconds / self.networks[family].costs(genotype).macs
+            seconds / self.networks[family].costs(genotype)["macs"]
             for (family, genotype), seconds in self._speeds.items()
             if genotype == candidate.genotype
         ]
         if not times:
             return 0.0
-        return min(times) * networks.costs(candidate.genotype).macs / LARGER_SPEED
+        return min(times) * networks.costs(candidate.genotype)["macs"] / LARGER_SPEED
 
     def _predicted(self, candidate: Candidate) -> float:
         key = (candidate.family, candidate.genotype)

@@ -153,9 +153,6 @@ def _unchanged_process() -> Iterator[None]:
         try:
             yield
         finally:
-            # Dynamo limits the number of compilations in a process; a reset starts anew.
-            if "torch._dynamo" in sys.modules:
-                torch.compiler.reset()
             gc.collect()  # networks in reference cycles would occupy memory in the next run
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()

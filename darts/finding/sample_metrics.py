@@ -21,11 +21,14 @@ from torch import Tensor
 
 from darts.data import IGNORE_INDEX, PairBatch, SampleBatch, Window
 from darts.data.words import PADDING, Vocabulary
+from darts.finding.column_metrics import multi_label_parts, regression_parts
 from darts.finding.resampling import Numbers, Value, merge_consecutive
-from darts.tasks import Metric, Objective
+from darts.tasks import Objective
 from darts.tasks.classification import ClassificationObjective
 from darts.tasks.language_model import LanguageObjective
 from darts.tasks.metrics import token_losses
+from darts.tasks.multi_label import MultiLabelObjective
+from darts.tasks.regression import RegressionObjective
 from darts.tasks.speech import SpeechObjective
 from darts.tasks.translation import ROUGE, PairObjective, TranslationOutput
 
@@ -76,7 +79,7 @@ def sample_metric(
     """
     metrics = _METRICS.get(type(objective), {})
     if name in metrics:
-        return metrics[name](objective.metrics[name], target_names)
+        return metrics[name](objective, name, target_names)
     return SampleMetric(partial(_batch_score, objective, name, device), ratio)
 
 
@@ -193,9 +196,9 @@ def _state(accumulator: torchmetrics.Metric, *names: str) -> Tensor:
     return torch.cat([getattr(accumulator, name).reshape(-1) for name in names])
 
 
-def _word_errors(metric: Metric, class_names: tuple[str, ...]) -> SampleMetric:
+def _word_errors(objective: Objective, name: str, class_names: tuple[str, ...]) -> SampleMetric:
     """Results are the wrong words and the words of the true class name."""
-    accumulator, known = metric.make(0), dict[tuple[int, int], Tensor]()
+    accumulator, known = objective.metrics[name].make(0), dict[tuple[int, int], Tensor]()
 
     def results(logits: Tensor, batch: SampleBatch) -> Tensor:
         pairs = list(zip(batch[1].tolist(), logits.argmax(1).tolist(), strict=True))
@@ -208,8 +211,8 @@ def _word_errors(metric: Metric, class_names: tuple[str, ...]) -> SampleMetric:
     return SampleMetric(results, ratio)
 
 
-def _bleu(metric: Metric, words: tuple[str, ...]) -> SampleMetric:
-    accumulator, vocabulary = metric.make(0), Vocabulary(words)
+def _bleu(objective: Objective, name: str, words: tuple[str, ...]) -> SampleMetric:
+    accumulator, vocabulary = objective.metrics[name].make(0), Vocabulary(words)
 
     def sentence(generated: str, reference: str) -> Tensor:
         accumulator.reset()
@@ -223,24 +226,34 @@ def _bleu(metric: Metric, words: tuple[str, ...]) -> SampleMetric:
     return SampleMetric(results, bleu)
 
 
-def _rouge(metric: Metric, words: tuple[str, ...]) -> SampleMetric:
-    accumulator, vocabulary = metric.make(0), Vocabulary(words)
+def _rouge(objective: Objective, name: str, words: tuple[str, ...]) -> SampleMetric:
+    accumulator, vocabulary = objective.metrics[name].make(0), Vocabulary(words)
 
     def results(outputs: TranslationOutput, batch: PairBatch) -> Tensor:
         accumulator.reset()
         texts = [vocabulary.decode(column) for column in outputs.words.t().tolist()]
         accumulator.update(texts, [[reference] for reference in batch.references])
-        return _counted(torch.stack(getattr(accumulator, f"{metric.name}_fmeasure")))
+        return _counted(torch.stack(getattr(accumulator, f"{name}_fmeasure")))
 
     return SampleMetric(results, ratio)
 
 
-_Make = Callable[[Metric, tuple[str, ...]], SampleMetric]
+_Make = Callable[[Objective, str, tuple[str, ...]], SampleMetric]
+"""Makes a metric from the objective, the name of the metric, and the names of the targets."""
 
 
 def _fixed(results: Results, value: Value, text: bool = False) -> _Make:
     """Return the function that makes a metric without options."""
-    return lambda metric, target_names: SampleMetric(results, value, text)
+    return lambda objective, name, target_names: SampleMetric(results, value, text)
+
+
+def _regression(objective: Objective, name: str, target_names: tuple[str, ...]) -> SampleMetric:
+    assert isinstance(objective, RegressionObjective)
+    return SampleMetric(*regression_parts(objective.scale, name))
+
+
+def _multi_label(objective: Objective, name: str, target_names: tuple[str, ...]) -> SampleMetric:
+    return SampleMetric(*multi_label_parts(len(target_names), name))
 
 
 _CLASSIFICATION: Mapping[str, _Make] = {
@@ -253,6 +266,8 @@ _CLASSIFICATION: Mapping[str, _Make] = {
 _METRICS: Mapping[type, Mapping[str, _Make]] = {
     ClassificationObjective: _CLASSIFICATION,
     SpeechObjective: {**_CLASSIFICATION, "word_error_rate": _word_errors},
+    RegressionObjective: dict.fromkeys(RegressionObjective.metrics, _regression),
+    MultiLabelObjective: dict.fromkeys(MultiLabelObjective.metrics, _multi_label),
     LanguageObjective: {
         "perplexity": _fixed(_window_losses, exp_ratio, text=True),
         "bits": _fixed(_window_losses, bits_ratio, text=True),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
 from darts.config import ConfigError, RetrainConfig
 from darts.hpo.untrained_setup import UntrainedSetup
+from darts.judging.limits import CostMeter
 from darts.judging.training_free import score_network
 from darts.spaces import AnyGenotype
 
@@ -27,28 +27,6 @@ SAMPLES = 16
 """Samples per batch; fewer for data sets that are too small."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Largest costs of a network; None for no limit.
-
-    Attributes:
-        macs: Multiply-accumulates of a forward pass of one sample.
-        parameters: Number of parameters.
-    """
-
-    macs: float | None = None
-    parameters: float | None = None
-
-    def excess(self, macs: float, parameters: float) -> float:
-        """Return the largest ratio of a cost to its limit; at most 1 if all limits hold."""
-        pairs = ((macs, self.macs), (parameters, self.parameters))
-        return max((cost / limit for cost, limit in pairs if limit is not None), default=0.0)
-
-    def __str__(self) -> str:
-        limits = (("macs", self.macs), ("parameters", self.parameters))
-        return ", ".join(f"{name}<={limit:g}" for name, limit in limits if limit is not None)
-
-
 class Scorer(Protocol):
     """Measures architectures.
 
@@ -58,8 +36,8 @@ class Scorer(Protocol):
 
     names: tuple[str, ...]
 
-    def __call__(self, genotype: AnyGenotype, limits: Limits) -> dict[str, float]:
-        """Return ``COSTS`` and, unless they are beyond the limits, scores, by name."""
+    def __call__(self, genotype: AnyGenotype, limits: CostMeter) -> dict[str, float]:
+        """Return ``COSTS``, the limited costs and, if these are within their limits, scores."""
 
 
 class UntrainedScorer:
@@ -78,10 +56,14 @@ class UntrainedScorer:
         unsupported = self._setup.unsupported(self._setup.network(example))
         self.names = tuple(name for name in SCORES if name not in unsupported)
 
-    def __call__(self, genotype: AnyGenotype, limits: Limits) -> dict[str, float]:
+    def __call__(self, genotype: AnyGenotype, limits: CostMeter) -> dict[str, float]:
         network = self._setup.network(genotype)
-        costs = {"macs": float(network.macs), "parameters": float(network.parameters)}
-        if limits.excess(network.macs, network.parameters) > 1:
+        costs = {
+            "macs": float(network.macs),
+            "parameters": float(network.parameters),
+            **limits(genotype, network.net, network.example),
+        }
+        if limits.excess(costs) > 1:
             return costs
         return {**costs, **score_network(network, self.names)}
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
 from darts.config import ConfigError, FindConfig, RetrainConfig, compose, group_options, one_of
 from darts.data_modules.compatibility import data_kind
-from darts.finding.candidates import (
-    ANY_GENOTYPE,
-    Networks,
-    canonical,
-    describe_limits,
-    largest_architecture,
-)
+from darts.finding.candidates import ANY_GENOTYPE, Networks, canonical
 from darts.finding.families import BASELINES, FAMILIES, Family
 from darts.finding.image_sizes import ImageFiles, image_sizes, with_sizes
+from darts.finding.limited_baselines import largest_architecture, reduced_architecture
+from darts.judging.limits import CostMeter, require_known_memory, require_sizes
 from darts.recipes.commands import merge_overrides
 from darts.recipes.facts import MAX_SHARE, DataFacts
 from darts.recipes.rules import Values, recipe
@@ -62,7 +59,7 @@ def check_config(config: FindConfig) -> None:
             f"{', '.join(FAMILIES)}"
         )
     for family in _families(config, declared, kind):
-        _ = _networks(config, family, {}).config
+        require_known_memory(config.limit, _networks(config, family, {}).config.space)
 
 
 def user_overrides(config: FindConfig) -> tuple[str, ...]:
@@ -73,7 +70,8 @@ def user_overrides(config: FindConfig) -> tuple[str, ...]:
 def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
     """Read the data; return its facts, and the networks of each family by name.
 
-    Only baselines within the limits remain, and only families that have some. A space that the user
+    Smaller architectures replace baselines beyond the limits, and only families with baselines
+    within the limits remain. A space that the user
     chose also gets its largest architecture within the limits.
 
     Raises:
@@ -96,19 +94,31 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
     for family in families:
         values = recipe(facts.resized(family.sizes.get("dataset.size"))) | share | flip
         own = dataclasses.replace(_networks(config, family, values), loaded=first.loaded)
+        if own.limits.model is not None:
+            require_sizes("limit.device", own.limits.model, own.space, own.data.sample_shape)
         baselines = {name: canonical(text) for name, text in family.baselines.items()}
         if config_chooses_space(config):
             largest = largest_architecture(own)
             baselines = {n: text for n, text in baselines.items() if text != largest}
             baselines["largest"] = largest
-        fitting = {name: text for name, text in baselines.items() if own.fits(text)}
+        fitting = within_limits(own, baselines)
         if fitting:
             own = dataclasses.replace(own, family=dataclasses.replace(family, baselines=fitting))
             networks[family.name] = own
     if not networks:
-        limits = describe_limits(first.limits)
-        raise ConfigError(f"{limits}: no baseline is within the limits; raise the limits")
+        raise ConfigError(f"{first.limits}: no baseline is within the limits; raise the limits")
     return facts, networks
+
+
+def within_limits(networks: Networks, baselines: Mapping[str, str]) -> dict[str, str]:
+    """Return the baselines within the limits; smaller ones replace those that exceed a limit."""
+    names: dict[str, str] = {}  # by architecture, as several may be reduced to the same one
+    for name, text in baselines.items():
+        if networks.fits(text):
+            names[text] = name
+        elif (reduced := reduced_architecture(networks, text)) is not None:
+            names.setdefault(reduced, f"{name}_reduced")
+    return {name: text for text, name in names.items()}
 
 
 def choose_workers(config: FindConfig) -> int:
@@ -129,8 +139,21 @@ def _declared(config: FindConfig) -> RetrainConfig:
 
 
 def _families(config: FindConfig, declared: RetrainConfig, kind: str) -> tuple[Family, ...]:
-    """Return the families for the kind of data, or only that of the space that the user chose."""
-    if not config_chooses_space(config):
+    """Return the families for the kind of data, or only that of the space that the user chose.
+
+    A latency model needs a chosen space, because it is for networks of one size.
+
+    Raises:
+        ConfigError: If the space of the model is not chosen.
+    """
+    model = CostMeter.from_config(config.limit).model
+    chosen = config_chooses_space(config)
+    if model is not None and (not chosen or declared.space.name != model.space_name):
+        raise ConfigError(
+            f"limit.device={config.limit.device}: the latency model is for "
+            f"space={model.space_name}; set space={model.space_name} and the sizes of the networks"
+        )
+    if not chosen:
         return FAMILIES[kind]
     space = declared.space.name
     published = list(SPACES[space].published)[:MAX_PUBLISHED]
@@ -141,10 +164,12 @@ def _families(config: FindConfig, declared: RetrainConfig, kind: str) -> tuple[F
 def _image_sizes(config: FindConfig, declared: RetrainConfig) -> tuple[int, ...]:
     """Return the image sizes to train on, smallest first, for image files of the user.
 
-    There are none for other data, or if the user has chosen a size.
+    There are none for other data, with a latency model, or if the user has chosen a size.
     """
     dataset = declared.dataset
-    chosen = any(item.startswith("dataset.size=") for item in user_overrides(config))
+    chosen = config.limit.device is not None or any(
+        item.startswith("dataset.size=") for item in user_overrides(config)
+    )
     if dataset.name != "imagefolder" or dataset.root is None or chosen:
         return ()
     files = ImageFiles.read(Path(dataset.root).expanduser())
@@ -152,5 +177,5 @@ def _image_sizes(config: FindConfig, declared: RetrainConfig) -> tuple[int, ...]
 
 
 def _networks(config: FindConfig, family: Family, values: Values) -> Networks:
-    limits = {name: value for name, value in vars(config.limit).items() if value is not None}
-    return Networks(family, values, user_overrides(config), config.seed, config.metric, limits)
+    meter = CostMeter.from_config(config.limit)
+    return Networks(family, values, user_overrides(config), config.seed, config.metric, meter)

@@ -60,7 +60,7 @@ def _measure(genotype: str, config: RetrainConfig, data: DataModule) -> float:
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     net.train()
     optimizer = weight_optimizer(net.parameters(), config.optimizer)
-    objective = config.task.objective(data.target_names)
+    objective = data.objective()
     seconds: list[float] = []
     start = time.perf_counter()
     for step in range(MAX_STEPS + 1):

@@ -225,7 +225,8 @@ class Stages:
         networks, at least one of the candidates is a found network.
 
         The best baseline also takes part with larger images if there is time for it. The
-        second-best baseline then does not precede the proposals.
+        second-best baseline then does not precede the proposals, and if time is short, no other
+        network takes part: on larger images, each epoch counts.
 
         Without found networks, the best baseline also trains with the default setting, because the
         best setting of short trainings may not be the best of long ones. The second-best baseline
@@ -241,7 +242,7 @@ class Stages:
         ranking = candidates
         if found and not compared and not larger:
             ranking = [*baselines[1:2], *candidates]
-        others = self._others(ranking, baselines[0])
+        others = [] if larger and self._is_short() else self._others(ranking, baselines[0])
         if not others and not larger:
             others = baselines[1:2]
         chosen = [baselines[0], *larger, *others]
@@ -250,7 +251,10 @@ class Stages:
             entrants.insert(1, dataclasses.replace(baselines[0], setting=DEFAULT))
         seconds = self.trainer.stopwatch.left
         if self.config.plan.refit:
-            seconds -= refit_reserve(self.trainer, entrants[0], len(entrants))
+            # With larger images, a training takes longest, and it is the one that may be repeated.
+            names = [entrant.name for entrant in entrants]
+            slowest = entrants[names.index(larger[0].name)] if larger else entrants[0]
+            seconds -= refit_reserve(self.trainer, slowest, len(entrants))
         return self.trainer.round("final", entrants, seconds, self.config.plan.epochs)
 
     def _others(self, ranking: Sequence[Candidate], best: Candidate) -> list[Candidate]:
@@ -328,7 +332,8 @@ class Stages:
 
         The shorter the budget, the larger the share: a well trained baseline is worth more than a
         choice between poorly trained networks. There should be time for one found network and the
-        baseline to train for ``FINAL_EPOCH_SHARE`` of the largest number of epochs.
+        baseline to train for ``FINAL_EPOCH_SHARE`` of the largest number of epochs, on larger
+        images if the best baseline can train on them.
         """
         trainer = self.trainer
         if self.config.plan.final_share is not None:
@@ -338,7 +343,10 @@ class Stages:
 
         def choose() -> float:
             leader = ranked(trainer.results.values(), trainer.metric[1])[0]
-            training = FINAL_EPOCH_SHARE * trainer.max_epochs * leader.seconds_per_epoch
+            per_epoch = leader.seconds_per_epoch
+            for larger in self._larger_images(leader.candidate):
+                per_epoch = max(per_epoch, trainer.seconds_per_epoch(larger))
+            training = FINAL_EPOCH_SHARE * trainer.max_epochs * per_epoch
             needed = 2 * trainer.folds * training
             share = needed / max(trainer.workers, 1) / trainer.stopwatch.total
             return min(max(share, FINAL_SHARES[0]), FINAL_SHARES[1])

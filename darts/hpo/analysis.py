@@ -9,7 +9,7 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.config import quoted
+from darts.config import TrialLimitConfig, quoted
 from darts.hpo.digests import check_trials
 from darts.hpo.factorial_design import FACTORS, FactorialDesign
 from darts.hpo.result_files import best_overrides, trial_rows
@@ -125,7 +125,7 @@ def _run_factorial_design(
     grid = Grid(order="written")
     design_plan = dataclasses.replace(
         plan,
-        config=dataclasses.replace(plan.config, strategy=grid, costs=[], limits={}),
+        config=dataclasses.replace(plan.config, strategy=grid, costs=[], limit=TrialLimitConfig()),
         directory=plan.directory / "factorial",
         name=f"{plan.name}-factorial-of-{best.number}",
         space=design,

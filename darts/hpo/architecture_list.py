@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from darts.config import ConfigError
-from darts.reading import MIB, read_text
+from darts.reading import MIB, FileError, gunzip, read_bytes
 from darts.spaces import AnyGenotype, Space, parse_genotype
 from darts.spaces.genotype_text import short_repr
 
@@ -30,24 +30,32 @@ class Architecture:
     truth: float | None = None
 
 
-def read_architectures(path: str, *, truth: str | None, space: str) -> list[Architecture]:
+def read_architectures(
+    path: str,
+    *,
+    truth: str | None,
+    space: str,
+    path_key: str = "genotypes",
+    truth_key: str = "truth",
+) -> list[Architecture]:
     """Read a file with one genotype per line, or a CSV file with a column of genotypes.
 
     A row without a true score, such as that of a failed trial, is left out. If several rows have
     the same architecture, the last one counts.
 
     Args:
-        path: The file. A CSV file has a header with one of ``COLUMNS``.
+        path: The file, plain or gzip-compressed. A CSV file has a header with one of ``COLUMNS``.
         truth: Name of the column with the true scores; None to read none.
         space: Name of the space that all architectures must belong to.
+        path_key, truth_key: Keys of ``path`` and ``truth`` in messages.
 
     Raises:
         ConfigError: If the file cannot be read, a line is invalid, or fewer than two different
             architectures are left.
     """
-    key = f"genotypes={path!r}"
+    key = f"{path_key}={path!r}"
     try:
-        text = read_text(Path(path).expanduser(), limit=LIMIT)
+        text = _read(Path(path).expanduser())
     except FileNotFoundError:
         raise ConfigError(f"{key} does not exist") from None
     except OSError as error:
@@ -55,7 +63,7 @@ def read_architectures(path: str, *, truth: str | None, space: str) -> list[Arch
     except ValueError as error:
         raise ConfigError(f"{key}: {error}") from None
     architectures: dict[str, Architecture] = {}
-    for place, genotype_text, truth_text in _entries(text, truth, key):
+    for place, genotype_text, truth_text in _entries(text, truth, key, truth_key):
         if truth_text == "":
             continue
         try:
@@ -66,7 +74,7 @@ def read_architectures(path: str, *, truth: str | None, space: str) -> list[Arch
             raise ConfigError(
                 f"{key}, {place}: a genotype of space={genotype.space}, not of space={space}"
             )
-        known = _number(truth_text, f"{key}, {place}")
+        known = _number(truth_text, f"{key}, {place}", truth_key)
         architectures[str(genotype)] = Architecture(genotype, known)
     if len(architectures) < 2:
         needed = "at least 2 different architectures" + (f" with {truth}" if truth else "")
@@ -89,7 +97,20 @@ def random_architectures(space: Space, count: int, seed: int) -> list[AnyGenotyp
     return list(found.values())
 
 
-def _entries(text: str, truth: str | None, key: str) -> Iterator[tuple[str, str, str | None]]:
+def _read(path: Path) -> str:
+    """Return the text of a file, which may be gzip-compressed."""
+    data = read_bytes(path, limit=LIMIT)
+    if data[:2] == b"\x1f\x8b":
+        data = gunzip(data, limit=LIMIT)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise FileError(f"{path} is not text in UTF-8") from None
+
+
+def _entries(
+    text: str, truth: str | None, key: str, truth_key: str
+) -> Iterator[tuple[str, str, str | None]]:
     """Yield place, genotype and truth of each architecture."""
     text = text.removeprefix("\ufeff")
     try:
@@ -100,7 +121,7 @@ def _entries(text: str, truth: str | None, key: str) -> Iterator[tuple[str, str,
     if column is None:
         if truth is not None:
             raise ConfigError(
-                f"truth={truth}: {key} needs a header with a column {' or '.join(COLUMNS)}"
+                f"{truth_key}={truth}: {key} needs a header with a column {' or '.join(COLUMNS)}"
             )
         for number, line in enumerate(text.splitlines(), 1):
             if line.strip():
@@ -108,7 +129,7 @@ def _entries(text: str, truth: str | None, key: str) -> Iterator[tuple[str, str,
         return
     if truth is not None and truth not in header:
         choices = ", ".join(name for name in header if name != column)
-        raise ConfigError(f"truth={truth}: {key} has no such column; choose from {choices}")
+        raise ConfigError(f"{truth_key}={truth}: {key} has no such column; choose from {choices}")
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
         for row in reader:
@@ -122,7 +143,7 @@ def _entries(text: str, truth: str | None, key: str) -> Iterator[tuple[str, str,
         raise ConfigError(f"{key}, line {reader.line_num}: {error}") from None
 
 
-def _number(text: str | None, place: str) -> float | None:
+def _number(text: str | None, place: str, truth_key: str) -> float | None:
     if text is None:
         return None
     try:
@@ -130,5 +151,5 @@ def _number(text: str | None, place: str) -> float | None:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ConfigError(f"{place}: the truth {short_repr(text)} is not a number")
+        raise ConfigError(f"{place}: the {truth_key} {short_repr(text)} is not a number")
     return value

@@ -10,7 +10,8 @@ from darts.hpo.search_space import HYPERPARAMETERS, SearchSpace
 from darts.hpo.study import StudyPlan, example_config, fixed_overrides
 from darts.hpo.trial_tools import TrialTools, table_covers
 from darts.judging.benchmark import TABLES
-from darts.recipes.commands import merge_overrides, trial_config
+from darts.judging.limits import CostMeter, require_known_memory, require_space
+from darts.recipes.commands import TrialConfig, merge_overrides, trial_config
 from darts.searching.expected_cost import MEASURES
 from darts.strategies import Setup
 from darts.strategies.judges import Judge, TrialSpec
@@ -19,19 +20,21 @@ from darts.tasks import Task
 
 def check_config(config: TuneConfig) -> None:
     """Raise ``ConfigError`` if trials or analysis cannot run; no data is read."""
-    space = SearchSpace(config.parameters)
+    space = SearchSpace(config.parameters, config.overrides)
     if config.budget.trials is None and config.budget.hours is None:
         raise ConfigError("budget.trials and budget.hours are both null; set at least one")
     _check_judge(config, space)
     for name, point in space.extremes():
         example = example_config(config, space, point, name)
         check_epochs(config.judge, example.epochs)
+        check_trial_limits(config, space, example)
         task = example.task
     _check_scores(config, task)
+    limited = config.limit.values() or config.limit.measured()
     setup = Setup(
         space.parameters,
         objectives=1 + len(config.costs),
-        constraints=(lambda trial: []) if config.limits else None,
+        constraints=(lambda trial: []) if limited else None,
     )
     config.strategy.check(setup)
     if config.pruner.name != "none" and (config.costs or not config.judge.trains):
@@ -39,6 +42,27 @@ def check_config(config: TuneConfig) -> None:
         raise ConfigError(f"pruner={config.pruner.name} cannot be combined with {reason}")
     if config.analysis.factorial_seeds:
         _check_factorial_design(config, space)
+
+
+def check_trial_limits(config: TuneConfig, varied: SearchSpace, example: TrialConfig) -> None:
+    """Refuse limits that do not fit the networks of a trial.
+
+    Raises:
+        ConfigError: If the memory is unknown, or a latency model is for other networks.
+    """
+    meter, space = CostMeter.from_config(config.limit), example.space
+    if config.target == "search":
+        return  # the searches check their limits themselves
+    require_known_memory(config.limit, space)
+    if meter.model is None:
+        return
+    require_space("limit.device", meter.model, space)
+    for parameter in varied.parameters:
+        if parameter.name.startswith("space."):
+            raise ConfigError(
+                f"limit.device={config.limit.device}: a latency model is for networks of one size; "
+                f"leave parameters.{parameter.name} out"
+            )
 
 
 def _check_judge(config: TuneConfig, space: SearchSpace) -> None:
@@ -98,15 +122,16 @@ def _check_scores(config: TuneConfig, task: Task) -> None:
     check_judge_options(judge, config.metric, config.benchmark)
     measured = list(MEASURES) if config.target == "retrain" else []
     available = list(dict.fromkeys([*judge.costs, *measured]))
-    for key, names in (("costs", config.costs), ("limits", config.limits)):
-        for name in (name for name in names if name not in available):
+    for name in (name for name in config.costs if name not in available):
+        raise ConfigError(
+            f"costs: {name!r} is unknown with judge={judge.name} target={config.target}; "
+            f"choose from {', '.join(available) or 'none'}"
+        )
+    for name, limit in config.limit.measured().items():
+        if name not in judge.costs:
             raise ConfigError(
-                f"{key}: {name!r} is unknown with judge={judge.name} target={config.target}; "
-                f"choose from {', '.join(available) or 'none'}"
+                f"limit.{name}={limit:g}: judge={judge.name} does not train; leave it out"
             )
-    for name, limit in config.limits.items():
-        if not limit > 0:
-            raise ConfigError(f"limits.{name}={limit}: must be > 0")
 
 
 def _check_factorial_design(config: TuneConfig, space: SearchSpace) -> None:

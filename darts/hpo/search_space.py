@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from darts.config import ConfigError, quoted
+from darts.config import ConfigError, quoted, values_of
 from darts.hpo.parameter_syntax import (
     descriptions,
     format_override,
@@ -52,6 +52,8 @@ class SearchSpace(TrialSpace):
     Args:
         parameters: Nested mapping from keys to descriptions, see ``darts.hpo.parameter_syntax``;
             an invalid description raises ``ConfigError``.
+        overrides: Overrides of all trials. They may name a model of the user's own, whose choices
+            are the architecture.
 
     Attributes:
         parameters: All parameters; the names of those of the architecture begin with
@@ -59,12 +61,12 @@ class SearchSpace(TrialSpace):
         architecture: Space of the genotypes; None if the study does not vary the architecture.
     """
 
-    def __init__(self, parameters: Mapping[str, object]) -> None:
+    def __init__(self, parameters: Mapping[str, object], overrides: Sequence[str] = ()) -> None:
         self.architecture: Space | None = None
         unsorted: list[Parameter] = []
         for key, description in descriptions(parameters):
             if key == "genotype":
-                self.architecture = parse_architecture(description)
+                self.architecture = parse_architecture(_with_target(description, overrides))
                 unsorted += map(_prefixed, self.architecture.parameters())
             else:
                 unsorted.append(parse_parameter(key, description))
@@ -144,6 +146,14 @@ class SearchSpace(TrialSpace):
             if other.active(point):
                 point[other.name] = required.get(other.name, other.domain.grid(2)[0])
         return point
+
+
+def _with_target(description: object, overrides: Sequence[str]) -> object:
+    """Return the description of an architecture; of ``module``, with the class of the overrides."""
+    targets = values_of("space.target", overrides)
+    if not isinstance(description, Mapping) or description.get("space") != "module" or not targets:
+        return description
+    return {"target": targets[-1], **{str(key): value for key, value in description.items()}}
 
 
 def _prefixed(parameter: Parameter) -> Parameter:

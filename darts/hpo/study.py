@@ -9,12 +9,14 @@ from pathlib import Path
 
 import optuna
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from darts.config import ConfigError, TuneConfig
+from darts.hpo.limited_points import LimitedPoints
 from darts.hpo.search_space import SearchSpace, TrialSpace
 from darts.hpo.store import machine_failure, open_storage, storage_errors
 from darts.hpo.trials import complete_trials, trial_scores
+from darts.judging.limits import limit_overrides
 from darts.reading import one_line
 from darts.recipes.commands import TrialConfig, merge_overrides, trial_config
 from darts.spaces.parameters import Point
@@ -78,14 +80,31 @@ class StudyPlan:
             seed=self.config.seed,
             window=window,
             objectives=len(self.objectives),
-            constraints=self._excess if self.config.limits else None,
+            constraints=self._excess if self._limits else None,
+            allows=None if (limited := self.limited_points()) is None else limited.may_propose,
         )
+
+    @property
+    def _limits(self) -> dict[str, float]:
+        """All limits of trials, by name of a cost."""
+        network = self.config.limit.values() if self.config.target == "retrain" else {}
+        return {**network, **self.config.limit.measured()}
+
+    def limited_points(self) -> LimitedPoints | None:
+        """Return the limits that are known before a training; None without such limits.
+
+        Searches keep their limits themselves.
+        """
+        if self.config.target != "retrain" or not self.config.limit.values():
+            return None
+        return LimitedPoints(self.config.limit, self.space, self.overrides)
 
     def _excess(self, trial: FrozenTrial) -> list[float]:
         """Return the relative excess over each limit: 0.1 is 10 % too much, up to 0 is allowed."""
         scores = trial_scores(trial)
-        limits = self.config.limits.items()
-        return [scores.get(name, math.inf) / limit - 1 for name, limit in limits]
+        # A pruned trial has only the costs that were known before its training.
+        missing = 0.0 if trial.state == TrialState.PRUNED else math.inf
+        return [scores.get(name, missing) / limit - 1 for name, limit in self._limits.items()]
 
     def is_within_limits(self, trial: FrozenTrial) -> bool:
         """Return whether a finished trial exceeds no limit."""
@@ -155,6 +174,7 @@ class StudyPlan:
                 o for o in self.fixed_overrides if not o.startswith("dataset.root=")
             ),
             "judge": self.config.judge.name,
+            "limits": limit_overrides(self.config.limit),
         }
         existing = study.user_attrs.get(IDENTITY)
         if existing is None:
@@ -203,7 +223,7 @@ def example_config(config: TuneConfig, space: SearchSpace, point: Point, name: s
 
 def make_plan(config: TuneConfig, directory: Path) -> StudyPlan:
     """Return the plan of a study whose configuration has been checked."""
-    space = SearchSpace(config.parameters)
+    space = SearchSpace(config.parameters, config.overrides)
     name, point = next(space.extremes())
     example = example_config(config, space, point, name)
     plan = StudyPlan(
@@ -226,10 +246,13 @@ def fixed_overrides(config: TuneConfig) -> list[str]:
     """Return the overrides that all trials share: defaults, configured and required ones."""
     defaults = [f"seed={config.seed}", "tracking.tensorboard=false", "tracking.figures=false"]
     required = [f"metric={config.metric}"]
+    if config.tracking.trackers:
+        required.append(f"tracking.trackers=[{','.join(config.tracking.trackers)}]")
     if config.target == "retrain":
         required.append("evaluate_test=false")  # every choice is made on validation data
     else:
         defaults.append("arch_optimizer.raises=0")
+        required += limit_overrides(config.limit)
     # Restarts and raises would hide that a point's learning rate is too high or too low.
     defaults.append("restarts=0")
     return merge_overrides([*defaults, *config.base, *config.overrides, *required])

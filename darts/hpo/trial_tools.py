@@ -6,19 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from darts.config import BenchmarkConfig, RetrainConfig, TuneConfig
-from darts.data_modules import DataModule, make_data_module
+from darts.hpo.trial_networks import TrialNetworks
 from darts.hpo.untrained_setup import UntrainedSetup
 from darts.judging.benchmark import Benchmark, load_table
 from darts.judging.benchmark_table import BenchmarkTable
 from darts.judging.one_shot import OneShotScorer
 from darts.reading import JsonObject
 from darts.recipes.commands import run_command, trial_config
-from darts.recipes.retrain import build_network
 from darts.searching.expected_cost import MEASURES
 from darts.spaces import AnyGenotype, Space, space_of
-from darts.spaces.lookup import find_genotype
 from darts.strategies.judges import TrialSpec
-from darts.training.distributed import Ranks
 
 
 def table_covers(config: TuneConfig, architecture: Space | None) -> bool:
@@ -42,7 +39,7 @@ class TrialTools:
         self._table: BenchmarkTable | None = None
         self._untrained: dict[tuple[str, ...], UntrainedSetup] = {}
         self._supernets: dict[tuple[str, int], OneShotScorer] = {}
-        self._data_modules: dict[str, DataModule] = {}
+        self._networks = TrialNetworks()
 
     def train(self, trial: TrialSpec) -> JsonObject:
         return run_command(self._target, trial.overrides, trial.directory, trial.on_epoch)
@@ -93,13 +90,5 @@ class TrialTools:
 
         ``names`` are keys of ``MEASURES``.
         """
-        config = trial_config("retrain", trial.overrides)
-        assert isinstance(config, RetrainConfig)
-        dataset = str(config.dataset)
-        if dataset not in self._data_modules:
-            self._data_modules[dataset] = make_data_module(config, Ranks(config.device))
-        data_module = self._data_modules[dataset]
-        example, sizes = data_module.example_input(), data_module.network_sizes(config.space)
-        _, genotype = find_genotype(config.genotype)
-        net = build_network(genotype, config, sizes).to(example.device).eval()
-        return {name: MEASURES[name](net, example) for name in names}
+        built = self._networks.build(trial.overrides)
+        return {name: MEASURES[name](built.network, built.example) for name in names}

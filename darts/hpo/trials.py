@@ -13,6 +13,7 @@ from darts.strategies.history import RETRIED, latest_attempts
 SCORES = "scores"  # scores and costs by name
 WALL_SECONDS = "wall_seconds"  # duration of the evaluation, by a monotonic clock
 FAILURE = "failure"  # why the trial failed, in one line
+BEYOND = "beyond_limits"  # why its network was not trained, in one line
 REPEAT = "repeat"  # whether a failed trial has to be repeated
 WORKER = "worker"  # name of the worker that evaluates the trial
 

@@ -10,6 +10,7 @@ from darts.config import ConfigError, RetrainConfig
 from darts.data_modules import make_data_module
 from darts.judging.training_free import SCORES, score_network, why_unsupported
 from darts.judging.untrained import UntrainedNetwork
+from darts.ops.float32 import exact_float32
 from darts.recipes.retrain import build_network
 from darts.spaces import AnyGenotype
 from darts.training.distributed import Ranks
@@ -44,7 +45,7 @@ class UntrainedSetup:
             )
         self._batches = [train.batch(0, number) for number in range(max(count, 1))]
         self._example = data_module.example_input()
-        self._objective = config.task.objective(data_module.target_names)
+        self._objective = data_module.objective()
         self._sizes = data_module.network_sizes(config.space)
 
     def network(self, genotype: AnyGenotype) -> UntrainedNetwork:
@@ -73,4 +74,5 @@ class UntrainedSetup:
             others = ",".join(name for name in self.names if name not in unsupported)
             hint = f"set judge.scores=[{others}]" if others else "choose another judge"
             raise ConfigError(f"judge.scores: {'; '.join(unsupported.values())}; {hint}")
-        return score_network(network, self.names)
+        with exact_float32(self._device):
+            return score_network(network, self.names)

@@ -32,7 +32,7 @@ from darts.hpo.queue import claim_trial, fail_and_requeue, is_over, requeue_lost
 from darts.hpo.store import machine_failure
 from darts.hpo.study import StudyPlan, study_window
 from darts.hpo.trial_tools import TrialTools
-from darts.hpo.trials import FAILURE, SCORES, WALL_SECONDS, WORKER, trial_results
+from darts.hpo.trials import BEYOND, FAILURE, SCORES, WALL_SECONDS, WORKER, trial_results
 from darts.spaces.parameters import Point
 from darts.strategies.history import retry_history
 from darts.strategies.judges import EpochCallback, TrialSpec
@@ -62,6 +62,7 @@ class Worker:
     def __init__(self, plan: StudyPlan, study: Study, name: str) -> None:
         self.plan, self.study, self.name = plan, study, name
         self.tools = TrialTools(plan.config.target, plan.config.benchmark)
+        self._limited = plan.limited_points()
         self._window = study_window(study)
         self._watch = HeartbeatWatch(study, plan.config.heartbeat)
 
@@ -95,7 +96,7 @@ class Worker:
                 except optuna.TrialPruned:
                     state = TrialState.PRUNED
                     reported = self._frozen(claimed._trial_id).intermediate_values
-                    values = [reported[max(reported)]]
+                    values = [reported[max(reported)]] if reported else None
             finish_trial(self.study, claimed._trial_id, state, values)
         except UpdateFinishedTrialError:
             # This process was suspended for so long that another worker took over the trial.
@@ -159,6 +160,11 @@ class Worker:
         plan = self.plan
         point = suggest_point(trial, plan.space.parameters)
         store_point_digest(self.study, trial._trial_id)
+        limited = self._limited
+        if limited is not None and not limited.allows(point):
+            trial.set_user_attr(SCORES, limited.costs(point))
+            trial.set_user_attr(BEYOND, f"its network exceeds {limited.meter}")
+            raise optuna.TrialPruned
         on_epoch = self._pruning_callback(trial, point)
         spec = TrialSpec(plan.overrides(point), plan.space.genotype(point), directory, on_epoch)
         results = plan.config.judge(spec, self.tools)
@@ -169,7 +175,9 @@ class Worker:
             and not isinstance(value, bool)
             and name not in SETTINGS
         }
-        required = [*plan.objectives, *plan.config.limits]
+        if limited is not None:
+            scores = limited.costs(point) | scores
+        required = [*plan.objectives, *plan.config.limit.measured()]
         missing = [name for name in required if name not in scores]
         if plan.score in missing:
             available = ", ".join(name for name in scores if name.startswith("valid_"))

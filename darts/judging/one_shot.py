@@ -51,7 +51,7 @@ class OneShotScorer:
         data_module = make_data_module(config, ranks)
         train, _, self._valid = data_module.search_loaders()
         self._calibration = [train.batch(0, n) for n in range(min(calibration, len(train)))]
-        self._objective = config.task.objective(data_module.target_names)
+        self._objective = data_module.objective()
         sizes = data_module.network_sizes(config.space)
         with checkpoint_errors(file):
             self._searcher = Searcher(config, self._objective, ranks, sizes, saved=state)

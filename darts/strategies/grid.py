@@ -28,7 +28,7 @@ class GridSampler(PointSampler):
         self.points = points
 
     def point_of(
-        self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial]
+        self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial], attempt: int = 0
     ) -> tuple[Point, Attributes]:
         return self.points[trial_position(trial, trials) % len(self.points)], {}
 

@@ -23,8 +23,15 @@ from darts.spaces.parameters import Point, Value, point_key
 from darts.strategies.history import trial_position, visible_history
 from darts.strategies.strategy import Setup, distribution
 
+MAX_ATTEMPTS = 50
+"""Points to propose for a trial until the network of one is within its limits."""
+
 Attributes: TypeAlias = Mapping[str, int | float]
 """Numbers that a strategy or pruner attaches to a trial, as system attributes."""
+
+
+MEASURED = (TrialState.COMPLETE, TrialState.PRUNED)
+"""States of trials whose costs are known."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +77,11 @@ class PointSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> Point:
-        trials = study.get_trials(deepcopy=False)
-        point, attributes = self.point_of(study, trial, trials)
+        trials, allows = study.get_trials(deepcopy=False), self._setup.allows
+        for attempt in range(MAX_ATTEMPTS):
+            point, attributes = self.point_of(study, trial, trials, attempt)
+            if allows is None or allows(point):
+                break
         for name, value in attributes.items():
             # Optuna's own samplers store their attributes in this way, too.
             study._storage.set_trial_system_attr(trial._trial_id, name, value)
@@ -79,7 +89,7 @@ class PointSampler(BaseSampler):
 
     @abstractmethod
     def point_of(
-        self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial]
+        self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial], attempt: int = 0
     ) -> tuple[Point, Attributes]:
         """Return the point to propose for ``trial``, and the attributes to attach to the trial.
 
@@ -87,11 +97,12 @@ class PointSampler(BaseSampler):
             study: The study.
             trial: The trial that needs a point.
             trials: All trials of the study, by number.
+            attempt: Number of points already refused for this trial.
         """
 
-    def random_of(self, position: int) -> Random:
-        """Return the generator for the proposal at a position."""
-        return Random(f"{self._setup.seed} {position}")
+    def random_of(self, position: int, attempt: int = 0) -> Random:
+        """Return the generator for a proposal at a position."""
+        return Random(f"{self._setup.seed} {position}" + (f" again {attempt}" if attempt else ""))
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: object
@@ -124,21 +135,21 @@ class ProposalSampler(PointSampler):
         return point
 
     def point_of(
-        self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial]
+        self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial], attempt: int = 0
     ) -> tuple[Point, Attributes]:
         sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
         visible = visible_history(trials, trial, self._setup.window)
         history = [self._observe(other, sign) for other in visible]
-        return self.propose(history, self.random_of(len(history)))
+        return self.propose(history, self.random_of(len(history), attempt))
 
     def _observe(self, trial: FrozenTrial, sign: float) -> Observation:
         loss: float | None = None
         excess = 0.0
         if trial.state == TrialState.COMPLETE:
             loss = sign * trial.values[0]
-            if self._setup.constraints is not None:
-                excess = sum(max(0.0, value) for value in self._setup.constraints(trial))
         elif trial.state.is_finished():
             loss = math.inf
+        if self._setup.constraints is not None and trial.state in MEASURED:
+            excess = sum(max(0.0, value) for value in self._setup.constraints(trial))
         point = dict(trial.params)
         return Observation(point, point_key(point), loss, excess, trial.system_attrs)

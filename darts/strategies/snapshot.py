@@ -17,14 +17,18 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from darts.spaces.parameters import Point
-from darts.strategies.history import visible_history
-from darts.strategies.point_sampler import Attributes, PointSampler
+from darts.strategies.history import trial_position, visible_history
+from darts.strategies.point_sampler import MEASURED, Attributes, PointSampler
 from darts.strategies.strategy import Setup, silence_optuna_warnings, suggest_point
 
 MakeSampler = Callable[[int], BaseSampler]
+
+
+MODEL_ATTEMPTS = 5
+"""Points of the model that may exceed a limit before a random point takes their place."""
 
 
 class SnapshotSampler(PointSampler):
@@ -40,10 +44,14 @@ class SnapshotSampler(PointSampler):
         self._make = make
 
     def point_of(
-        self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial]
+        self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial], attempt: int = 0
     ) -> tuple[Point, Attributes]:
+        if attempt >= MODEL_ATTEMPTS:
+            # A model may not know that networks near its best point exceed a limit.
+            position = trial_position(trial, trials)
+            return self.space.draw(self.random_of(position, attempt)), {}
         visible = visible_history(trials, trial, self._setup.window, self._with_constraints)
-        seed = self.random_of(len(visible)).randrange(2**31)
+        seed = self.random_of(len(visible), attempt).randrange(2**31)
         with silence_optuna_warnings():
             sampler = self._make(seed)
         copy, current = _snapshot(study, visible, sampler, optuna.pruners.NopPruner())
@@ -51,8 +59,8 @@ class SnapshotSampler(PointSampler):
         return point, _numbers(copy._storage.get_trial(current._trial_id))
 
     def _with_constraints(self, trial: FrozenTrial) -> FrozenTrial:
-        """Attach the excess over each limit to a complete trial, as Optuna stores it."""
-        if self._setup.constraints is not None and trial.state == TrialState.COMPLETE:
+        """Attach the excess over each limit to a finished trial, as Optuna stores it."""
+        if self._setup.constraints is not None and trial.state in MEASURED:
             trial.system_attrs["constraints"] = tuple(self._setup.constraints(trial))
         return trial
 

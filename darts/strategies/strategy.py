@@ -33,6 +33,8 @@ class Setup:
         objectives: Number of objectives: the metric and the costs.
         constraints: Function of a finished trial that returns the relative excess over each
             limit, which is at most 0 within the limit. None without limits.
+        allows: Function that returns whether the network of a point is within its limits. None
+            without limits of the network.
     """
 
     space: Parameters
@@ -40,6 +42,7 @@ class Setup:
     window: int = 1
     objectives: int = 1
     constraints: Constraints | None = None
+    allows: Callable[[Point], bool] | None = None
 
 
 @dataclass

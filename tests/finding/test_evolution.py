@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from darts.config import ConfigError, RetrainConfig, compose
-from darts.finding.evolution import Evolution, Limits, Proposal, Sizes, propose
+from darts.finding.evolution import Evolution, Proposal, Sizes, propose
 from darts.finding.scorer import UntrainedScorer
 from darts.hpo.score_file import ScoreFile
+from darts.judging.limits import CostMeter
 from darts.recipes.commands import trial_config
 from darts.spaces import SPACES, AnyGenotype, Space, parse_genotype
 from darts.spaces.cnn import Cnn
@@ -47,11 +48,11 @@ class FakeScorer:
         macs = sum(sum(map(ord, name)) % 5 for name in names)
         return {"macs": float(macs), "parameters": float(10 * macs)}
 
-    def __call__(self, genotype: AnyGenotype, limits: Limits) -> dict[str, float]:
+    def __call__(self, genotype: AnyGenotype, limits: CostMeter) -> dict[str, float]:
         if len(self.calls) == self.fail_at:
             raise KeyboardInterrupt
         costs = self.costs(genotype)
-        if limits.excess(**costs) > 1:
+        if limits.excess(costs) > 1:
             return costs
         self.calls.append(genotype)
         near = float(self.nearness(genotype))
@@ -64,7 +65,7 @@ def evolve(
     *,
     evaluations: int = 60,
     seed: int = 0,
-    limits: Limits | None = None,
+    limits: CostMeter | None = None,
     start: Sequence[AnyGenotype] = (),
     stop_after: int | None = None,
 ) -> Evolution:
@@ -72,7 +73,7 @@ def evolve(
     scored = ScoreFile(file, "plan")
     scored.load()
     sizes = Sizes.of(evaluations)
-    found = Evolution(scorer.space, scorer, scored, limits or Limits(), sizes, seed)
+    found = Evolution(scorer.space, scorer, scored, limits or CostMeter(), sizes, seed)
     counts: list[int] = []
     try:
         found.run(evaluations, start, counts.append, lambda: len(counts) == stop_after)
@@ -101,13 +102,13 @@ def test_the_best_are_those_with_the_largest_sum_of_logarithms_of_ranks(tmp_path
     scorer = FakeScorer(Cnn())
     noise = random.Random(0)
 
-    def noisy(genotype: AnyGenotype, limits: Limits) -> dict[str, float]:
+    def noisy(genotype: AnyGenotype, limits: CostMeter) -> dict[str, float]:
         return {**scorer.costs(genotype), "near": noise.random(), "nearer": noise.random()}
 
     noisy.names = scorer.names  # type: ignore[attr-defined]
     scored = ScoreFile(tmp_path / "scores.json", "plan")
     sizes = Sizes(initial=10, population=10, tournament=3, distance=1)
-    found = Evolution(scorer.space, noisy, scored, Limits(), sizes, seed=0)  # type: ignore[arg-type]
+    found = Evolution(scorer.space, noisy, scored, CostMeter(), sizes, seed=0)  # type: ignore[arg-type]
     found.run(30, (), lambda number: None, lambda: False)
     rows = {key: row["scores"] for key, row in scored.rows.items()}
     columns = {name: sorted(row[name] or 0.0 for row in rows.values()) for name in scorer.names}
@@ -122,29 +123,32 @@ def test_the_best_are_those_with_the_largest_sum_of_logarithms_of_ranks(tmp_path
 
 @pytest.mark.parametrize(
     "limits",
-    [Limits(macs=30), Limits(parameters=280), Limits(macs=20, parameters=190)],
+    [
+        CostMeter({"macs": 30}),
+        CostMeter({"parameters": 280}),
+        CostMeter({"macs": 20, "parameters": 190}),
+    ],
     ids=["macs", "parameters", "tight"],
 )
 def test_architectures_beyond_the_limits_are_neither_scored_nor_proposed(
-    limits: Limits, tmp_path: Path
+    limits: CostMeter, tmp_path: Path
 ) -> None:
     scorer = FakeScorer(Cnn())
     found = evolve(scorer, tmp_path / "scores.json", limits=limits)
     assert len(found.best(100)) == len(scorer.calls) == 60
     for genotype in [*scorer.calls, *(p.genotype for p in found.best(100))]:
         costs = scorer.costs(genotype)
-        assert limits.macs is None or costs["macs"] <= limits.macs
-        assert limits.parameters is None or costs["parameters"] <= limits.parameters
+        assert all(costs[name] <= limit for name, limit in limits.limits.items())
 
 
 def test_impossible_limits_are_reported(tmp_path: Path) -> None:
     scorer = FakeScorer(Macro(skeleton="nasbench"))
-    with pytest.raises(ConfigError, match=r"space=macro is within macs<=0\.5"):
-        evolve(scorer, tmp_path / "scores.json", limits=Limits(macs=0.5))
+    with pytest.raises(ConfigError, match=r"space=macro is within limit\.macs=0\.5"):
+        evolve(scorer, tmp_path / "scores.json", limits=CostMeter({"macs": 0.5}))
 
 
 def test_a_stopped_evolution_continues_identically(tmp_path: Path) -> None:
-    limits = Limits(macs=30)
+    limits = CostMeter({"macs": 30})
     whole = evolve(FakeScorer(Cnn()), tmp_path / "whole.json", limits=limits)
     scores = ScoreFile(tmp_path / "whole.json", "plan")
     scores.load()
@@ -203,7 +207,7 @@ def test_given_architectures_are_scored_first(tmp_path: Path) -> None:
     evolve(scorer, tmp_path / "scores.json", start=[*published, published[0]], evaluations=20)
     assert scorer.calls[: len(published)] == published
     assert len(scorer.calls) == 20
-    scorer, limits = FakeScorer(space), Limits(macs=25)
+    scorer, limits = FakeScorer(space), CostMeter({"macs": 25})
     evolve(scorer, tmp_path / "limited.json", start=published, evaluations=20, limits=limits)
     allowed = [genotype for genotype in published if scorer.costs(genotype)["macs"] <= 25]
     assert scorer.calls[: len(allowed)] == allowed
@@ -329,7 +333,7 @@ def test_every_space_has_an_evolution(
             count=3,
             seed=0,
             file=tmp_path / name,
-            limits=Limits(),
+            limits=CostMeter(),
             on_score=counts.append,
             stopping=lambda: len(counts) == stop_after,
         )
@@ -353,7 +357,7 @@ def test_scores_of_other_networks_are_refused(tmp_path: Path) -> None:
             count=1,
             seed=0,
             file=tmp_path / "scores.json",
-            limits=Limits(),
+            limits=CostMeter(),
             on_score=lambda number: None,
             stopping=lambda: False,
         )
@@ -366,5 +370,5 @@ def test_scores_of_other_networks_are_refused(tmp_path: Path) -> None:
 def test_small_data_sets_get_smaller_batches(tmp_path: Path) -> None:
     sizes = ["space=nas201", "space.channels=2", "space.cells=1", "device=cpu", "dataset.size=8"]
     small = configuration(["dataset=synthetic", "dataset.samples=80", "validation=0.7", *sizes])
-    scores = UntrainedScorer(small)(small.space.random(torch.Generator()), Limits())
+    scores = UntrainedScorer(small)(small.space.random(torch.Generator()), CostMeter())
     assert np.isfinite(scores["zico"])

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from darts.config import FindConfig, compose
-from darts.finding.candidates import Networks, largest_architecture
+from darts.finding.candidates import Networks
 from darts.finding.families import BASELINES, FAMILIES, PLAIN_CELL, Family
+from darts.finding.limited_baselines import is_connected, largest_architecture, reduced_architecture
 from darts.finding.setup import make_networks
+from darts.judging.limits import CostMeter
 from darts.spaces import SPACES
 from darts.spaces.lookup import find_genotype
 
@@ -49,7 +51,7 @@ def test_the_recipe_of_each_family_composes(tmp_path: Path) -> None:
         assert own.config.evaluate_test is False
         assert own.config.warmup == 0.1
         genotype = next(iter(own.family.baselines.values()))
-        assert own.costs(genotype).parameters > 0
+        assert own.costs(genotype)["parameters"] > 0
 
 
 def test_the_user_takes_precedence_over_the_recipe() -> None:
@@ -66,20 +68,57 @@ def test_the_largest_cell_of_nas_bench_201_has_only_3x3_convolutions() -> None:
 
 def test_the_largest_architecture_is_within_the_limits() -> None:
     own = networks("nas201", "space.channels=2", "space.cells=1")
-    limit = 0.6 * own.costs(PLAIN_CELL).macs
-    limited = own.costs(largest_architecture(replace(own, limits={"macs": limit})))
-    assert 0.5 * limit < limited.macs <= limit
+    limit = 0.6 * own.costs(PLAIN_CELL)["macs"]
+    limited = own.costs(largest_architecture(replace(own, limits=CostMeter({"macs": limit}))))
+    assert 0.5 * limit < limited["macs"] <= limit
 
 
 def test_costs_are_those_of_the_network() -> None:
     own = networks("mlp")
     costs = own.costs('{"space": "mlp", "layers": ["relu_16"]}')
-    assert costs.macs == 192 * 16 + 16 * len(own.data.target_names)
+    assert costs["macs"] == 192 * 16 + 16 * len(own.data.target_names)
 
 
 def test_a_latency_limit_is_measured_even_if_other_costs_were_asked_for_first() -> None:
-    own = replace(networks("mlp"), limits={"latency_ms": 1e-9})
+    own = replace(networks("mlp"), limits=CostMeter({"latency_ms": 1e-9}))
     genotype = '{"space": "mlp", "layers": ["relu_16"]}'
-    assert own.costs(genotype).macs > 0
+    assert own.costs(genotype)["macs"] > 0
     assert not own.fits(genotype)
-    assert replace(networks("mlp"), limits={"latency_ms": 1e9}).fits(genotype)
+    assert replace(networks("mlp"), limits=CostMeter({"latency_ms": 1e9})).fits(genotype)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.2, 0.6])
+def test_a_baseline_beyond_the_limits_is_reduced_by_few_changes(share: float) -> None:
+    own = networks("nas201", "space.channels=2", "space.cells=1")
+    empty = find_genotype("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")[1]
+    fixed, whole = own.costs(empty)["macs"], own.costs(PLAIN_CELL)["macs"]
+    limit = fixed + share * (whole - fixed)
+    limited = replace(own, limits=CostMeter({"macs": limit}))
+    text = reduced_architecture(limited, PLAIN_CELL)
+    assert text is not None
+    genotype = find_genotype(text)[1]
+    assert is_connected(genotype)
+    assert limited.costs(text)["macs"] <= limit
+    # One more 3x3 convolution would exceed the limit.
+    convolution = (whole - fixed) / 6
+    assert limited.costs(text)["macs"] + convolution > limit
+
+
+@pytest.mark.slow
+def test_a_baseline_cannot_be_reduced_below_the_smallest_network() -> None:
+    own = networks("nas201", "space.channels=2", "space.cells=1")
+    assert reduced_architecture(replace(own, limits=CostMeter({"macs": 10})), PLAIN_CELL) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "connected"),
+    [
+        ("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|", False),
+        ("|none~0|+|none~0|nor_conv_3x3~1|+|none~0|none~1|nor_conv_3x3~2|", False),
+        ("|nor_conv_3x3~0|+|none~0|none~1|+|none~0|nor_conv_3x3~1|none~2|", True),
+        ("DARTS_V2", True),
+    ],
+)
+def test_connected_cells_have_a_path_from_input_to_output(text: str, connected: bool) -> None:
+    assert is_connected(find_genotype(text)[1]) == connected

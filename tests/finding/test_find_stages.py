@@ -65,7 +65,9 @@ class FakeTrainer:
         def can_vary(name: str) -> bool:
             return name not in self.fixed
 
-        data = SimpleNamespace(subsets={}, retrain_loaders=lambda: None)
+        data = SimpleNamespace(
+            subsets={}, retrain_loaders=lambda: None, held_out_loader=lambda split, subsets: None
+        )
         return {
             name: SimpleNamespace(
                 can_vary=can_vary, data=data, user_keys=set(), family=family, values=recipe(FACTS)
@@ -327,10 +329,22 @@ def test_the_best_baseline_enters_the_final_with_larger_images(
     trainer.families, trainer.workers = SIZES, workers
     trainer.seconds = {"a_64px": seconds / 4, "a_128px": seconds}
     trainer.add(result(candidate("a-1"), 0.9), result(candidate("b-1"), 0.8))
-    make(trainer).train_finalists([candidate("a-2", "evolution")], HIGH)
+    search = make(trainer, "plan.final_share=0.5")
+    search.train_finalists([candidate("a-2", "evolution")], HIGH)
     _, entrants, _ = trainer.rounds[0]
     assert [c.name for c in entrants] == ["a-1", *expected, "a-2"]
     assert all(c.genotype == "a-1" and c.is_baseline for c in entrants[:-1])
+
+
+def test_larger_images_need_the_time_of_other_networks_if_it_is_short(trainer: FakeTrainer) -> None:
+    trainer.families = SIZES
+    trainer.seconds = {"a_64px": 60.0, "a_128px": 240.0}
+    trainer.add(result(candidate("a-1"), 0.9, seconds=1.0), result(candidate("b-1"), 0.8))
+    search = make(trainer)
+    assert search._final_share() == FINAL_SHARES[1]  # though a-1 itself trains fast
+    search.train_finalists([candidate("a-2", "evolution")], HIGH)
+    _, entrants, _ = trainer.rounds[0]
+    assert [c.name for c in entrants] == ["a-1", "a_64px-x"]
 
 
 def test_a_short_run_tries_larger_images_instead_of_proposals(

@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 import torch
 
+from darts.config import compose
+from darts.data_modules import make_data_module
 from darts.finding.candidates import Candidate
 from darts.finding.decisions import Decisions
 from darts.finding.refit import Chosen, refit, refit_reserve, repeated_epochs
 from darts.finding.results import Result
 from darts.tracking.metrics import MetricsLog
+from darts.training.distributed import Ranks
 
 NET = Candidate("net", "family", "genotype", "evolution")
 BASELINE = Candidate("plain", "family", "genotype", "baseline")
@@ -40,6 +43,7 @@ class FakeTrainer:
             del subsets["valid"]
         data = SimpleNamespace(subsets={})
         data.retrain_loaders = lambda: data.subsets.update(subsets)
+        data.held_out_loader = lambda split, known: None  # no published validation split
         self.networks = {"family": SimpleNamespace(data=data, user_keys=set(user))}
         self.stopwatch, self.workers, self.failing = SimpleNamespace(left=left), workers, failing
         self.decisions = Decisions(folder / "decisions.json")
@@ -58,6 +62,22 @@ class FakeTrainer:
             for c, n in entries
             if c.name not in self.failing
         ]
+
+
+def test_a_text_has_no_refit_since_its_validation_split_would_not_be_read(tmp_path: Path) -> None:
+    """Without validation, only the selection of the best epoch would be missing."""
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"{split}.txt").write_text("to be or not to be that is the question\n" * 300)
+    overrides = ["task=language_model", "dataset=text", f"dataset.root={tmp_path}", "genotype=any"]
+    data = make_data_module(compose("retrain", overrides), Ranks("cpu"))
+    data.retrain_loaders()
+    assert "valid" in data.subsets
+    trainer: Any = FakeTrainer(tmp_path, left=10_000)
+    trainer.networks = {"family": SimpleNamespace(data=data, user_keys=set())}
+    assert refit_reserve(trainer, NET, networks=2) == 0
+    chosen = Chosen(result(NET), result(BASELINE))
+    assert refit(trainer, chosen) is chosen
+    assert trainer.entries == []
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ class FakeNetworks:
     data: Any = None
 
     def costs(self, genotype: str) -> Any:
-        return SimpleNamespace(macs=float(genotype) * (1000 if self.config == "wide" else 1))
+        return {"macs": float(genotype) * (1000 if self.config == "wide" else 1)}
 
 
 @dataclass

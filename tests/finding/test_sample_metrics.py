@@ -41,7 +41,7 @@ def language(rng: torch.Generator, count: int) -> Select:
     def select(chosen: Tensor) -> tuple[Tensor, Window]:
         tokens = torch.cat([targets[chosen], torch.tensor([IGNORE_INDEX])])[:, None]
         padded = torch.cat([logits[chosen], torch.zeros(1, len(WORDS))])[:, None]
-        return padded, Window(tokens, tokens, Carry())
+        return padded, Window(tokens, tokens, Carry(), int((tokens != IGNORE_INDEX).sum()))
 
     return select
 
@@ -63,13 +63,28 @@ def pairs(rng: torch.Generator, count: int) -> Select:
             for column in kept.t().tolist()
         )
         return TranslationOutput(logits[:, chosen], words[:, chosen]), PairBatch(
-            kept, kept, kept, references
+            kept, kept, kept, references, int((kept != PADDING).sum())
         )
 
     return select
 
 
+def numbers(rng: torch.Generator, count: int) -> Select:
+    targets = torch.randn(count, 2, generator=rng)
+    outputs = targets + 0.5 * torch.randn(count, 2, generator=rng)
+    return lambda chosen: (outputs[chosen], (outputs[chosen], targets[chosen]))
+
+
+def labels(rng: torch.Generator, count: int) -> Select:
+    targets = (torch.rand(count, 3, generator=rng) < 0.4).float()
+    logits = targets + torch.randn(count, 3, generator=rng)
+    logits[:10] = logits[10:20]  # equal probabilities with different labels
+    return lambda chosen: (logits[chosen], (logits[chosen], targets[chosen]))
+
+
 TASK_DATA = {
+    "regression": (numbers, ("price", "weight")),
+    "multi_label": (labels, ("cat", "dog", "bird")),
     "classification": (classification, CLASSES),
     "text_classification": (classification, CLASSES),
     "speech": (classification, CLASSES),
@@ -111,7 +126,7 @@ def test_bleu_is_zero_without_a_match_of_each_order() -> None:
     metric = sample_metric(TASKS["translation"]().objective(WORDS), "bleu", WORDS, CPU)
     targets = torch.tensor([[4], [5], [6], [END]])
     outputs = TranslationOutput(torch.zeros(4, 1, len(WORDS)), torch.tensor([[4], [5], [END]]))
-    batch = PairBatch(targets, targets, targets, ("a man rides",))
+    batch = PairBatch(targets, targets, targets, ("a man rides",), 4)
     results = metric.results(outputs, batch).double().numpy()
     assert metric.value(np.ones((1, 1)), results).tolist() == [0.0]
 

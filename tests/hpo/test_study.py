@@ -76,10 +76,10 @@ def test_best_overrides_drop_the_restrictions_of_trials(
 def test_trials_within_the_limits_precede_better_trials(
     planned: Callable[..., StudyPlan], short: list[str]
 ) -> None:
-    plan = planned(*short, "limits.flops=100", "limits.parameters=10")
-    cheap = {SCORES: {"flops": 100, "parameters": 10}}
-    expensive = {SCORES: {"flops": 99, "parameters": 11}}
-    incomplete = {SCORES: {"flops": 1}}
+    plan = planned(*short, "limit.macs=100", "limit.joules=10")
+    cheap = {SCORES: {"macs": 100, "joules": 10}}
+    expensive = {SCORES: {"macs": 99, "joules": 11}}
+    incomplete = {SCORES: {"macs": 1}}
     trials = [trial(0, 0.9, **expensive), trial(1, 0.5, **cheap), trial(2, 0.6, **cheap)]
     trials += [trial(3, 0.99, **incomplete), trial(4, None, **cheap)]
     best = best_trial(plan, trials)

@@ -23,6 +23,7 @@ def test_a_constant_stays_constant(value: float) -> None:
     assert extrapolate([value] * 5, 50) == pytest.approx(value, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_prediction_is_the_mean_over_a_fine_grid_of_all_parameters() -> None:
     """The marginal likelihood is compared with sums over a grid of a, b and the deviation."""
     scores = np.array([0.40, 0.52, 0.55, 0.60, 0.61])

@@ -1,0 +1,111 @@
+"""Baselines in a space that the user chose, and baselines that are too large for the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+import torch
+
+from darts.config import ConfigError
+from darts.finding.candidates import Networks
+from darts.judging.devices.cell_features import ZEROS, read_edges
+from darts.spaces import AnyGenotype
+from darts.spaces.lookup import find_genotype
+from darts.spaces.parameters import Parameters, Point
+
+MAX_CHANGES = 60
+"""Changes of one parameter that are measured for each step towards the limits."""
+
+MAX_STEPS = 100
+
+
+def is_connected(genotype: AnyGenotype) -> bool:
+    """Return whether each cell has a path of operations from an input to its output.
+
+    A cell whose paths all contain ``none`` outputs zeros.
+    """
+    for cell in genotype.cells:
+        edges = read_edges(genotype, cell)
+        if any(edge.operation == ZEROS for edge in edges) and not any(edge.used for edge in edges):
+            return False
+    return True
+
+
+def largest_architecture(networks: Networks) -> str:
+    """Return an architecture with many MACs within the limits.
+
+    Starting from a random architecture, set each parameter in turn to the value with the most MACs.
+
+    Raises:
+        ConfigError: If no architecture is within the limits.
+    """
+    space = networks.space
+    generator = torch.Generator().manual_seed(0)
+    random = (space.random(generator) for _ in range(1000))
+    start = next((g for g in random if is_connected(g) and networks.fits(g)), None)
+    if start is None:
+        raise ConfigError(f"{networks.limits}: none of 1,000 architectures is within the limits")
+    best = space.encode(start)
+    for parameter in space.parameters():
+        if parameter.name not in best:
+            continue
+        options = getattr(parameter.domain, "values", None)
+        for value in options or ():
+            changed = {**best, parameter.name: value}
+            try:
+                genotype = space.decode(changed)
+            except ValueError:  # a combination that the space does not have
+                continue
+            largest = networks.costs(space.decode(best))["macs"]
+            larger = networks.costs(genotype)["macs"] > largest
+            if larger and is_connected(genotype) and networks.fits(genotype):
+                best = changed
+    return str(space.decode(best))
+
+
+def reduced_architecture(networks: Networks, text: str) -> str | None:
+    """Return an architecture within the limits that is similar to a given one.
+
+    While the architecture exceeds a limit, one parameter changes at a time: the one that lowers the
+    exceeded cost most per MAC removed.
+
+    Args:
+        networks: Networks with their limits.
+        text: An architecture of their space.
+
+    Returns:
+        None if the space cannot vary the architecture, or if the limits were not reached.
+    """
+    if not networks.can_vary(text):
+        return None
+    space, random = networks.space, Random(0)
+    point = space.encode(find_genotype(text)[1])
+    for _ in range(MAX_STEPS):
+        current = space.decode(point)
+        excess, macs = networks.excess(current), networks.costs(current)["macs"]
+        if excess <= 1:
+            return str(current)
+        best: tuple[float, Point] | None = None
+        for changed, genotype in _changes(networks, point, random):
+            gain = excess - networks.excess(genotype)
+            loss = max(macs - networks.costs(genotype)["macs"], 0.0) / max(macs, 1.0)
+            value = gain / (loss + 1e-3)
+            if gain > 0 and (best is None or value > best[0]):
+                best = value, changed
+        if best is None:
+            return None
+        point = best[1]
+    return None
+
+
+def _changes(
+    networks: Networks, point: Point, random: Random
+) -> Iterator[tuple[Point, AnyGenotype]]:
+    """Yield the connected architectures that differ in one parameter, at most ``MAX_CHANGES``."""
+    space = networks.space
+    neighbors = Parameters(space.parameters()).neighbors(point, random)
+    for changed in neighbors[:MAX_CHANGES]:
+        genotype = space.decode(changed)
+        if is_connected(genotype):
+            yield changed, genotype

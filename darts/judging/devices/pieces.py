@@ -1,0 +1,75 @@
+"""The operations that the networks of a space contain, each with the shape of its input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import nn
+
+from darts.spaces import NetworkPiece, Space
+from darts.spaces.deriving import Candidates
+
+FIXED = "fixed"
+
+Shape: TypeAlias = tuple[int, ...]
+Key: TypeAlias = tuple[str, Shape]
+"""A module as text, and the shape of its input for one sample; equal keys cost the same."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation that is measured once, wherever it occurs.
+
+    Attributes:
+        name: Name of the candidate; ``FIXED`` for a part of all networks, such as the stem.
+        key: Its module and the shape of its input.
+        make: Builds the module.
+    """
+
+    name: str
+    key: Key
+    make: Callable[[], nn.Module]
+
+
+def candidates_of(space: Space, *, classes: int, sample_shape: Shape) -> Candidates:
+    """Return the names of the candidates of a space by group and edge."""
+    with torch.device("meta"):  # without memory for the weights
+        supernet = space.supernet(classes=classes, in_channels=space.in_channels(sample_shape))
+    return supernet.candidates
+
+
+def operations_of(space: Space, *, classes: int, sample_shape: Shape) -> list[Operation]:
+    """Return the different operations of a space in the order of their first occurrence.
+
+    Operations that do not compute anything are left out, see ``is_free``.
+    """
+    candidates = candidates_of(space, classes=classes, sample_shape=sample_shape)
+    found: dict[Key, Operation] = {}
+    for piece in space.pieces(classes=classes, sample_shape=sample_shape):
+        module, name = piece.make(), name_of(piece, candidates)
+        key = key_of(module, piece.shape)
+        if key not in found and not is_free(space, name, module):
+            found[key] = Operation(name, key, piece.make)
+    return list(found.values())
+
+
+def key_of(module: nn.Module, shape: Shape) -> Key:
+    """Return the key under which the cost of a module is stored."""
+    return " ".join(str(module).split()), tuple(shape)
+
+
+def is_free(space: Space, name: str, module: nn.Module) -> bool:
+    """Return whether a network does not compute an operation: it passes its input on, or zeros."""
+    computes = any(True for _ in module.parameters())
+    return isinstance(module, nn.Identity) or (name in space.skip_operations and not computes)
+
+
+def name_of(piece: NetworkPiece, candidates: Candidates) -> str:
+    """Return the name of the operation of a piece."""
+    if piece.place is None:
+        return FIXED
+    group, edge, column = piece.place
+    return candidates[group][edge][column] if group in candidates else group

@@ -1,0 +1,140 @@
+"""Timing of forward passes on the machine that runs this process."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from darts.ops.float32 import float32_products
+from darts.tracking import environment
+from darts.typed_values import Name, Within
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+Size = Annotated[int, Within(1, 1e9)]
+Milliseconds = Annotated[float, Within(0, 1e9)]
+
+
+Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
+"""Keys of ``DTYPES``."""
+
+
+@dataclass(frozen=True)
+class TimingSettings:
+    """How forward passes are timed.
+
+    Attributes:
+        device: Device of PyTorch, for example ``cpu``.
+        threads: Threads of PyTorch on the CPU.
+        batch_size: Number of samples per pass.
+        precision: A key of ``DTYPES``: the type of weights and activations.
+        warmup: Passes of each module before the timed ones.
+        repeats: Timed passes of each module.
+    """
+
+    device: Name
+    threads: Size
+    batch_size: Size
+    precision: Precision
+    warmup: Annotated[int, Within(0, 1e9)]
+    repeats: Size
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Times of the passes of one module.
+
+    Attributes:
+        median_ms: Median in milliseconds.
+        spread_ms: Interquartile range in milliseconds.
+        count: Number of timed passes.
+    """
+
+    median_ms: Milliseconds
+    spread_ms: Milliseconds
+    count: Size
+
+
+@contextmanager
+def timing(settings: TimingSettings) -> Iterator[None]:
+    """Set the number of threads and forbid TF32 for the duration of a ``with`` block."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(settings.threads)
+    try:
+        with torch.inference_mode(), float32_products(tf32=False):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def example(shape: tuple[int, ...], settings: TimingSettings) -> Tensor:
+    """Return a batch of random samples of a shape, in the memory format that networks use."""
+    draw = torch.Generator().manual_seed(0)
+    batch = torch.randn(settings.batch_size, *shape, generator=draw)
+    if batch.ndim == 4:
+        batch = batch.contiguous(memory_format=torch.channels_last)
+    return batch.to(settings.device, DTYPES[settings.precision])
+
+
+def place(module: nn.Module, settings: TimingSettings) -> nn.Module:
+    """Move a module to the device and the type of the measurement, in evaluation mode."""
+    return module.eval().to(settings.device, DTYPES[settings.precision])
+
+
+def time_passes(
+    modules: Sequence[nn.Module],
+    inputs: Sequence[Tensor],
+    settings: TimingSettings,
+    after_round: Callable[[], None] = lambda: None,
+) -> list[Timing]:
+    """Time forward passes of several modules in evaluation mode.
+
+    The modules run in rounds, one pass of each per round. Phases in which the machine is slow
+    therefore affect all of them alike, and a module finds the caches as other modules left them,
+    as in a network. Call it within ``timing(settings)``.
+
+    Args:
+        modules: The modules.
+        inputs: The input of each module.
+        settings: Numbers of warm-up rounds and timed rounds, and where to compute.
+        after_round: Called after each round.
+    """
+    modules = [place(module, settings) for module in modules]
+    times = np.zeros((settings.warmup + settings.repeats, len(modules)))
+    for row in times:
+        for column, (module, batch) in enumerate(zip(modules, inputs, strict=True)):
+            _synchronize(batch.device)
+            start = time.perf_counter()
+            module(batch)
+            _synchronize(batch.device)
+            row[column] = 1000 * (time.perf_counter() - start)
+        after_round()
+    quartiles = np.percentile(times[settings.warmup :], [25, 50, 75], axis=0)
+    return [
+        Timing(median, high - low, settings.repeats) for low, median, high in quartiles.T.tolist()
+    ]
+
+
+def _synchronize(device: torch.device) -> None:
+    """Wait until a GPU has finished its work."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of the GPU or the processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    processor = environment()["cpu"]
+    model = processor.get("model") if isinstance(processor, dict) else None
+    return str(model or platform.machine())

@@ -1,0 +1,33 @@
+"""Hard limits of the costs of networks: which costs, and the best genotype within them."""
+
+from darts.judging.limits.costs import (
+    CostMeter,
+    describe_limits,
+    has_fixed_size,
+    limit_overrides,
+    require_known_memory,
+    require_sizes,
+    require_space,
+)
+from darts.judging.limits.genotype_limits import GenotypeLimits
+from darts.judging.limits.of_search import (
+    check_limits,
+    predicted_costs,
+    random_within_limits,
+    search_limits,
+)
+
+__all__ = [
+    "CostMeter",
+    "GenotypeLimits",
+    "check_limits",
+    "describe_limits",
+    "has_fixed_size",
+    "limit_overrides",
+    "predicted_costs",
+    "random_within_limits",
+    "require_known_memory",
+    "require_sizes",
+    "require_space",
+    "search_limits",
+]

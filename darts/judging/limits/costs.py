@@ -1,0 +1,227 @@
+"""The costs that limits refer to, measured on a network."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from darts.config import ConfigError, LimitConfig, quoted
+from darts.judging.devices.latency_model import LatencyModel, load_model
+from darts.judging.devices.lookup_table import LookupTable
+from darts.judging.devices.memory import count_weights, memory
+from darts.reading import FileError
+from darts.searching.expected_cost import MEASURES
+from darts.spaces import AnyGenotype, Space
+
+KIB = 1024
+
+DTYPES = {8: torch.int8, 16: torch.float16, 32: torch.float32}
+
+SUFFIXES = (".json", ".csv")  # of fitted models and of lookup tables
+
+UNTIMED = ("dropout",)  # settings of a space that do not change the latency
+
+FOLDER = Path("devices")
+"""Where the latency models of ``limit.device=NAME`` are, relative to the working directory."""
+
+Measure = Callable[[nn.Module, Tensor], float]
+
+
+@dataclass(frozen=True)
+class CostMeter:
+    """Measures the limited costs of networks.
+
+    Attributes:
+        limits: Largest value of each limited cost, by name.
+        bits: Width of weights and activations for ``flash_kb`` and ``ram_kb``.
+        model: Latency model of the device; None to measure on the device of the example.
+    """
+
+    limits: Mapping[str, float] = field(default_factory=dict)
+    bits: int = 32
+    model: LatencyModel | None = None
+
+    @classmethod
+    def from_config(cls, config: LimitConfig) -> CostMeter:
+        """Return the meter of a configuration; read the latency model.
+
+        Raises:
+            ConfigError: If the model cannot be read, or nothing uses it.
+        """
+        limits = config.values()
+        if config.bits not in DTYPES:
+            raise ConfigError(
+                f"limit.bits={config.bits}: must be one of {', '.join(map(str, DTYPES))}"
+            )
+        if config.device is not None and "latency_ms" not in limits:
+            raise ConfigError(
+                f"limit.device={config.device}: nothing uses it; set limit.latency_ms, too"
+            )
+        memory_limits = limits.keys() & {"flash_kb", "ram_kb"}
+        if config.bits != LimitConfig.bits and not memory_limits:
+            raise ConfigError(
+                f"limit.bits={config.bits}: nothing uses it; set limit.flash_kb or limit.ram_kb, "
+                "too"
+            )
+        model = None if config.device is None else find_model(config.device)
+        return cls(limits, config.bits, model)
+
+    def measures(self) -> dict[str, Measure]:
+        """Return the functions of network and example that measure each cost but the latency.
+
+        An example is a batch with one sample.
+        """
+        known: dict[str, Measure] = {
+            "macs": lambda net, example: MEASURES["flops"](net, example) / 2,
+            "parameters": lambda net, example: float(count_weights(net, statistics=False)),
+            "flash_kb": lambda net, example: count_weights(net) * self.bits / 8 / KIB,
+            "ram_kb": lambda net, example: (
+                memory(net, example.shape[1:], dtype=DTYPES[self.bits]).ram_bytes / KIB
+            ),
+        }
+        return {name: measure for name, measure in known.items() if name in self.limits}
+
+    @property
+    def needs_network(self) -> bool:
+        """Whether a limited cost depends on more than the genotype."""
+        return self.model is None or self.limits.keys() != {"latency_ms"}
+
+    def __call__(
+        self, genotype: AnyGenotype, network: nn.Module, example: Tensor
+    ) -> dict[str, float]:
+        """Return the limited costs of a network, by name.
+
+        Args:
+            genotype: Its architecture.
+            network: The network in evaluation mode.
+            example: A batch with one sample, on the network's device.
+
+        Raises:
+            ValueError: If the latency model is for another space.
+        """
+        costs = {name: measure(network, example) for name, measure in self.measures().items()}
+        if "latency_ms" in self.limits:
+            costs["latency_ms"] = (
+                1000 * MEASURES["latency"](network, example)
+                if self.model is None
+                else self.model.predict(genotype)
+            )
+        return costs
+
+    def excess(self, costs: Mapping[str, float]) -> float:
+        """Return the largest ratio of a cost to its limit; at most 1 if all limits hold."""
+        return max((costs[name] / limit for name, limit in self.limits.items()), default=0.0)
+
+    def __str__(self) -> str:
+        return describe_limits(self.limits)
+
+
+def find_model(name: str, key: str = "limit.device") -> LatencyModel:
+    """Read the latency model that a key names: a file, or a name in the folder ``devices``.
+
+    Raises:
+        ConfigError: If there is no such file, or it is no latency model.
+    """
+    path = Path(name).expanduser()
+    known = sorted(file.stem for file in FOLDER.glob("*") if file.suffix in SUFFIXES)
+    if path.suffix not in SUFFIXES:
+        files = [FOLDER / f"{name}{suffix}" for suffix in SUFFIXES]
+        path = next((file for file in files if file.is_file()), path)
+    try:
+        return load_model(path)
+    except (FileError, OSError) as error:
+        if path.is_file():
+            raise ConfigError(f"{key}={name}: {error}") from None
+    missing = f"there is no {FOLDER}/{name}.json"
+    available = f"{FOLDER}/ has {', '.join(known)}" if known else missing
+    raise ConfigError(
+        f"{key}={name}: no such latency model; {available}; darts.device measure and fit "
+        "write models"
+    )
+
+
+def has_fixed_size(space: Space) -> bool:
+    """Return whether all samples of the networks have one size, unlike texts."""
+    return bool({"images", "rows", "audio"} & set(space.data_kinds))
+
+
+def require_known_memory(limit: LimitConfig, space: Space) -> None:
+    """Refuse a limit of the memory for activations that depend on the length of a text.
+
+    Raises:
+        ConfigError: If there is such a limit.
+    """
+    if limit.ram_kb is not None and not has_fixed_size(space):
+        raise ConfigError(
+            f"limit.ram_kb={limit.ram_kb:g}: the memory of networks of space={space.name} depends "
+            "on the length of a text; leave it out"
+        )
+
+
+def require_space(key: str, model: LatencyModel, space: Space) -> None:
+    """Refuse a latency model for networks of another space.
+
+    Args:
+        key: Key that names the latency model.
+        model: The latency model.
+        space: Space of the networks.
+
+    Raises:
+        ConfigError: If it is one.
+    """
+    if model.space_name != space.name:
+        raise ConfigError(
+            f"{key}: the latency model is for space={model.space_name}, not space={space.name}"
+        )
+
+
+def require_sizes(
+    key: str, model: LatencyModel | None, space: Space, sample_shape: Sequence[int]
+) -> None:
+    """Refuse a lookup table that was measured with networks or samples of other sizes.
+
+    Args:
+        key: Key that names the latency model.
+        model: The latency model, if any; a fitted one does not know the sizes.
+        space: Space of the networks.
+        sample_shape: Shape of a sample.
+
+    Raises:
+        ConfigError: If a size differs.
+    """
+    if not isinstance(model, LookupTable):
+        return
+    for own_field in dataclasses.fields(space):
+        name = own_field.name
+        measured, own = getattr(model.space, name), getattr(space, name)
+        if measured != own and name not in UNTIMED:
+            raise ConfigError(
+                f"{key}: the lookup table was measured with space.{name}={measured}, and the "
+                f"networks have space.{name}={own}; measure networks of this size"
+            )
+    if tuple(model.info.sample_shape) != tuple(sample_shape):
+        raise ConfigError(
+            f"{key}: the lookup table was measured with samples of shape "
+            f"{list(model.info.sample_shape)}, and the data has {list(sample_shape)}; measure "
+            "networks for this shape"
+        )
+
+
+def limit_overrides(limit: LimitConfig) -> list[str]:
+    """Return the limits of the network as overrides of another command."""
+    values = limit.values()
+    overrides = [f"limit.{name}={value!r}" for name, value in values.items()]
+    if limit.device is not None:
+        overrides.append(f"limit.device={quoted(limit.device)}")
+    memory_limits = values.keys() & {"flash_kb", "ram_kb"}
+    return [*overrides, f"limit.bits={limit.bits}"] if memory_limits else overrides
+
+
+def describe_limits(limits: Mapping[str, float]) -> str:
+    """Return limits as they are written on the command line."""
+    return " ".join(f"limit.{name}={value:g}" for name, value in limits.items())

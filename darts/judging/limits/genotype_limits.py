@@ -1,0 +1,242 @@
+"""The best genotype within limits, by the probabilities of its operations.
+
+A genotype that discretization would choose anyway is kept if it is within the limits. Otherwise, in
+a small space, all genotypes are tried in the order of their probability. In a large one, the costs
+are written as sums over the chosen operations, and dynamic programming finds the best choice. MACs,
+parameters and looked-up latencies are such sums in most spaces. Other costs, such as the memory for
+activations, are only close to a sum: the result is then checked with the true cost, and the limit
+of the sum is lowered until it holds.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+from torch import Tensor
+
+from darts.config import ConfigError
+from darts.judging.limits.costs import describe_limits
+from darts.judging.limits.decisions import Choice, Decisions
+from darts.judging.limits.knapsack import best_choice
+from darts.judging.limits.sums import EXACT, Sums, fit_sums
+from darts.spaces import AnyGenotype
+
+Cost = Callable[[AnyGenotype], float]
+
+SMALL = 20_000
+"""Largest number of genotypes of a space in which all are tried, the most probable first."""
+
+SLOW = "ram_kb"  # the cost that takes longest to compute
+
+MAX_TRIED = 500
+"""Largest number of genotypes that are tried if a slow cost has a limit."""
+
+ROUNDS = 12
+"""How often the limit of an inexact sum is lowered."""
+
+POLISH = 300
+"""Changes of one decision that are tried to improve the result of inexact sums."""
+
+
+class GenotypeLimits:
+    """Restricts discretization to genotypes within limits.
+
+    It implements ``darts.spaces.context.GenotypeLimit``.
+
+    Args:
+        decisions: The decisions that make up a genotype.
+        costs: Function that returns each limited cost of a genotype, by name.
+        limits: Largest value of each of these costs.
+        uniform: Equal probabilities of all candidates of the space.
+
+    Raises:
+        ConfigError: If no genotype within the limits was found.
+    """
+
+    def __init__(
+        self,
+        decisions: Decisions,
+        costs: Mapping[str, Cost],
+        limits: Mapping[str, float],
+        uniform: Mapping[str, Tensor],
+    ) -> None:
+        self.decisions, self.limits = decisions, dict(limits)
+        self._costs = {name: costs[name] for name in limits}
+        self._known: dict[tuple[str, str], float] = {}
+        self._feasible = self._first_choice(uniform)
+
+    def costs(self, genotype: AnyGenotype) -> dict[str, float]:
+        """Return the limited costs of a genotype, by name."""
+        return {name: self._cost(name, genotype) for name in self._costs}
+
+    def allows(self, genotype: AnyGenotype) -> bool:
+        """Return whether a genotype is within all limits."""
+        return all(self._cost(name, genotype) <= limit for name, limit in self.limits.items())
+
+    def _cost(self, name: str, genotype: AnyGenotype) -> float:
+        """Return a cost of a genotype, which is computed once."""
+        key = (name, str(genotype))
+        if key not in self._known:
+            self._known[key] = self._costs[name](genotype)
+        return self._known[key]
+
+    def restrict(self, probabilities: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return probabilities from which the space derives the best genotype within the limits.
+
+        They are those given if the limits hold for their genotype. Otherwise all candidates but
+        those of the best genotype have probability 0.
+
+        Args:
+            probabilities: By group ``(edges, operations)``, on any device.
+        """
+        given = {group: p.detach().double().cpu() for group, p in probabilities.items()}
+        if self.allows(self._derived(given)):
+            return dict(probabilities)
+        scores = self.decisions.scores(given)
+        choice = self._choose(scores) or self._polish(self._feasible, scores)
+        # Equal probabilities, so that the space derives the very genotype that was checked: the
+        # order of the edges into a node changes the memory.
+        return self.decisions.restrict(choice)
+
+    def _first_choice(self, uniform: Mapping[str, Tensor]) -> Choice:
+        """Return a choice within the limits, so that a search always has one."""
+        space, candidates = self.decisions.space, self.decisions.candidates
+        if self.allows(self._derived(uniform)):
+            return self.decisions.choice_of(space.derived_mask(uniform, candidates))
+        choice = self._choose(self.decisions.scores(uniform))
+        if choice is None:
+            raise ConfigError(self._impossible())
+        return choice
+
+    def _choose(self, scores: Sequence[np.ndarray]) -> Choice | None:
+        """Return the best choice within the limits; None if none was found."""
+        is_small = self.decisions.count <= SMALL
+        choice = self._by_trial(scores) if is_small else None
+        if choice is None and not (is_small and self._sums.exact):
+            choice = self._by_sums(scores)
+        return choice
+
+    def _derived(self, probabilities: Mapping[str, Tensor]) -> AnyGenotype:
+        return self.decisions.space.derive(probabilities, self.decisions.candidates)
+
+    def _excess(self, genotype: AnyGenotype) -> float:
+        costs = self.costs(genotype)
+        return max(costs[name] / limit for name, limit in self.limits.items())
+
+    def _fits(self, choice: Choice) -> bool:
+        return self.allows(self.decisions.genotype(choice))
+
+    # Sums.
+
+    @cached_property
+    def _sums(self) -> Sums:
+        """The costs as sums over the chosen candidates."""
+        return fit_sums(self.decisions, lambda genotype: list(self.costs(genotype).values()))
+
+    @cached_property
+    def _tables(self) -> list[np.ndarray]:
+        """For each decision, the summands of its options ``(options, costs)``."""
+        return self.decisions.sums(self._sums.weights)
+
+    def _by_sums(self, scores: Sequence[np.ndarray]) -> Choice | None:
+        """Return the best choice by the sums whose true costs are within the limits."""
+        limits = np.array(list(self.limits.values()))
+        allowed = limits - self._sums.constants
+        for _ in range(ROUNDS):
+            # Rounding may turn a cost that equals its limit into one slightly above it.
+            choice = best_choice(scores, self._tables, allowed + EXACT / 10 * limits)
+            if choice is None:
+                break
+            costs = self.costs(self.decisions.genotype(choice))
+            true = np.array([costs[name] for name in self.limits])
+            if (true <= limits).all():
+                return choice if self._sums.exact else self._polish(choice, scores)
+            allowed = allowed - np.maximum(true - limits, 1e-3 * limits) * (true > limits)
+        return None if self._sums.exact else self._repair(scores)
+
+    def _repair(self, scores: Sequence[np.ndarray]) -> Choice | None:
+        """Lower the costs of the cheapest choice by its sums, one decision at a time."""
+        limits = np.array(list(self.limits.values()))
+        relative = [(table / limits).sum(axis=1) for table in self._tables]
+        choice: Choice = tuple(int(own.argmin()) for own in relative)
+        excess = self._excess(self.decisions.genotype(choice))
+        while excess > 1:
+            changed = [
+                (self._excess(self.decisions.genotype(other)), other)
+                for other in self._changes(choice, [-own for own in relative])
+            ]
+            best, other = min(changed, default=(excess, choice))
+            if best >= excess:
+                return None
+            choice, excess = other, best
+        return self._polish(choice, scores)
+
+    def _polish(self, choice: Choice, scores: Sequence[np.ndarray]) -> Choice:
+        """Return the choice after changes of single decisions that raise its score."""
+        tried = 0
+        while tried < POLISH:
+            for other in self._changes(choice, scores, better=True):
+                tried += 1
+                if self._fits(other):
+                    choice = other
+                    break
+                if tried == POLISH:
+                    return choice
+            else:
+                return choice
+        return choice
+
+    def _changes(
+        self, choice: Choice, scores: Sequence[np.ndarray], *, better: bool = False
+    ) -> Iterator[Choice]:
+        """Yield the choices that differ in one decision, those with the largest gain first."""
+        gains = [
+            (float(own[option] - own[chosen]), decision, option)
+            for decision, (own, chosen) in enumerate(zip(scores, choice, strict=True))
+            for option in range(len(own))
+            if option != chosen
+        ]
+        for gain, decision, option in sorted(gains, reverse=True)[:POLISH]:
+            if better and gain <= 0:
+                return
+            yield (*choice[:decision], option, *choice[decision + 1 :])
+
+    # All genotypes.
+
+    def _by_trial(self, scores: Sequence[np.ndarray]) -> Choice | None:
+        """Return the choice with the largest score within the limits, of all choices.
+
+        None if there is none, or if none of ``MAX_TRIED`` genotypes is within a slow limit.
+        """
+        index, sums = np.array(self._all), self._sums
+        value = np.sum([own[index[:, n]] for n, own in enumerate(scores)], axis=0)
+        cost = np.sum([own[index[:, n]] for n, own in enumerate(self._tables)], axis=0)
+        limits = np.array(list(self.limits.values()))
+        ratio = ((cost + sums.constants) / limits).max(axis=1)
+        # The error was measured on a sample, so twice as much is allowed for.
+        possible = (cost + sums.constants - 2 * sums.error <= limits * (1 + EXACT)).all(axis=1)
+        order = np.lexsort((ratio, -value))
+        order = order[possible[order]]
+        tried = order[:MAX_TRIED] if SLOW in self.limits and not sums.exact else order
+        return next((self._all[n] for n in tried if self._fits(self._all[n])), None)
+
+    @cached_property
+    def _all(self) -> list[Choice]:
+        """All choices of a small space."""
+        return list(itertools.product(*(range(len(own)) for own in self.decisions.options)))
+
+    def _impossible(self) -> str:
+        """Return why no genotype fits."""
+        space, sums = self.decisions.space.name, self._sums
+        smallest = sums.constants + np.sum([own.min(axis=0) for own in self._tables], axis=0)
+        least = dict(zip(self.limits, smallest, strict=True))
+        about = "" if sums.exact else "about "
+        needs = " and ".join(f"{name}={about}{value:.4g}" for name, value in least.items())
+        together = ", not all at once" if len(least) > 1 else ""
+        return (
+            f"{describe_limits(self.limits)}: no network of space={space} is within the limits; "
+            f"the smallest have {needs}{together}"
+        )

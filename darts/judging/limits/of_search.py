@@ -1,0 +1,198 @@
+"""The limits of a search, from its configuration and its data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+
+from darts.config import ConfigError, SearchConfig, SearchLimitConfig
+from darts.data_modules import DataModule, make_data_module
+from darts.data_modules.compatibility import data_kind
+from darts.judging.limits.costs import (
+    CostMeter,
+    Measure,
+    find_model,
+    require_known_memory,
+    require_sizes,
+    require_space,
+)
+from darts.judging.limits.decisions import Decisions
+from darts.judging.limits.genotype_limits import Cost, GenotypeLimits
+from darts.judging.limits.sums import expected_cost
+from darts.searching.expected_cost import ExpectedCost
+from darts.spaces import AnyGenotype, SearchContext, Space
+from darts.spaces.deriving import Candidates
+from darts.training.distributed import Ranks
+
+DRAWS = 10_000
+"""Random genotypes to draw until one is within the limits."""
+
+CPU = torch.device("cpu")
+
+
+def check_limits(config: SearchConfig) -> None:
+    """Refuse limits that do not fit the other settings, before any data is read.
+
+    Raises:
+        ConfigError: In one line that names the key, the value and what to do.
+    """
+    if config.penalty.device is not None:
+        if config.penalty.latency is None:
+            raise ConfigError(
+                f"penalty.device={config.penalty.device}: nothing uses it; set penalty.latency, too"
+            )
+        model = find_model(config.penalty.device, "penalty.device")
+        require_space("penalty.device", model, config.space)
+    meter = CostMeter.from_config(config.limit)
+    if not meter.limits:
+        if config.limit.sizes:
+            raise ConfigError(f"limit.sizes={config.limit.sizes}: no limit uses it; leave it out")
+        return
+    discretize = config.discretize
+    if not discretize.supports_limits or discretize.edge_rule != "two":
+        rule = f" discretize.edges={discretize.edge_rule}" if discretize.supports_limits else ""
+        raise ConfigError(
+            f"{meter}: discretize={discretize.name}{rule} cannot keep limits; choose "
+            "discretize=argmax"
+        )
+    if "latency_ms" in meter.limits and meter.model is None:
+        raise ConfigError(
+            f"limit.latency_ms={config.limit.latency_ms:g}: a search needs a latency model; set "
+            "limit.device=FILE, which darts.device writes"
+        )
+    if meter.model is not None:
+        require_space("limit.device", meter.model, config.space)
+    if data_kind(config) == "pairs":
+        raise ConfigError(
+            f"{meter}: the costs of networks for sentence pairs are not known to a search; leave "
+            "the limits out"
+        )
+    require_known_memory(config.limit, config.space)
+    sized_space(config.space, config.limit)
+
+
+def sized_space(space: Space, limit: SearchLimitConfig) -> Space:
+    """Return the space of the networks that the limits refer to.
+
+    Raises:
+        ConfigError: If the space does not have one of the sizes, or refuses its value.
+    """
+    for name in limit.sizes:
+        if name not in space.size_keys:
+            known = ", ".join(space.size_keys) or "none"
+            raise ConfigError(
+                f"limit.sizes={limit.sizes}: space={space.name} has no size {name}; choose from "
+                f"{known}"
+            )
+    try:
+        sizes: dict[str, Any] = dict(limit.sizes)  # Any, as the fields of spaces differ
+        return dataclasses.replace(space, **sizes)
+    except ValueError as error:
+        raise ConfigError(f"limit.sizes={limit.sizes}: {error}") from None
+
+
+def search_limits(
+    config: SearchConfig, context: SearchContext, data: DataModule
+) -> GenotypeLimits | None:
+    """Return the limits of a search; None without limits.
+
+    Raises:
+        ConfigError: If no network within the limits was found.
+    """
+    meter = CostMeter.from_config(config.limit)
+    if not meter.limits:
+        return None
+    space = sized_space(config.space, config.limit)
+    classes, shape = len(data.target_names), tuple(data.sample_shape)
+    if config.limit.sizes and candidates_of(space, data) != context.candidates:
+        raise ConfigError(
+            f"limit.sizes={config.limit.sizes}: networks of these sizes have other candidates than "
+            "the supernet; leave out the size that sets their number"
+        )
+    require_sizes("limit.device", meter.model, space, shape)
+    costs: dict[str, Cost] = {}
+    for name, measure in meter.measures().items():
+        if name == "ram_kb":
+            costs[name] = partial(_of_network, measure, space, data, shape)
+        else:
+            expected = ExpectedCost.measured(
+                space,
+                context.candidates,
+                classes=classes,
+                sample_shape=shape,
+                measure=measure,
+                device=CPU,
+            )
+            costs[name] = partial(_of_pieces, expected, context)
+    if meter.model is not None:
+        costs["latency_ms"] = meter.model.predict
+    # The memory takes longest, so it is measured if all other limits hold.
+    limits = dict(sorted(meter.limits.items(), key=lambda item: item[0] == "ram_kb"))
+    return GenotypeLimits(Decisions.of(context), costs, limits, context.uniform())
+
+
+def predicted_costs(
+    config: SearchConfig, context: SearchContext, data: DataModule
+) -> dict[str, ExpectedCost]:
+    """Return the expected latency by the latency model of ``penalty.device``, in seconds.
+
+    The result is empty without a model.
+
+    Raises:
+        ConfigError: If a lookup table was measured with other sizes.
+    """
+    if config.penalty.device is None:
+        return {}
+    model = find_model(config.penalty.device, "penalty.device")
+    require_sizes("penalty.device", model, config.space, data.sample_shape)
+    return {"latency": expected_cost(context, lambda genotype: model.predict(genotype) / 1000)}
+
+
+def random_within_limits(config: SearchConfig, generator: torch.Generator) -> Iterator[AnyGenotype]:
+    """Yield random genotypes within the limits of a search, without end.
+
+    If none of ``DRAWS`` random genotypes is within the limits, the best one by uniform
+    probabilities takes its place.
+
+    Raises:
+        ConfigError: If no network within the limits was found.
+    """
+    space = config.space
+    if not config.limit.values():
+        while True:
+            yield space.random(generator)
+    data = make_data_module(config, Ranks(config.device))
+    sizes: dict[str, Any] = {**data.network_sizes(space)}
+    context = SearchContext.from_supernet(space, space.supernet(**sizes))
+    limit = search_limits(config, context, data)
+    assert limit is not None
+    best = space.derive(limit.restrict(context.uniform()), context.candidates)
+    while True:
+        drawn = (space.random(generator) for _ in range(DRAWS))
+        yield next((genotype for genotype in drawn if limit.allows(genotype)), best)
+
+
+def candidates_of(space: Space, data: DataModule) -> Candidates:
+    """Return the names of the candidates of a supernet for the data, by group and edge."""
+    with torch.device("meta"):  # without memory for the weights
+        sizes: dict[str, Any] = {**data.network_sizes(space)}
+        return space.supernet(**sizes).candidates
+
+
+def _of_pieces(expected: ExpectedCost, context: SearchContext, genotype: AnyGenotype) -> float:
+    """Return the sum of the costs of the pieces of a network."""
+    masks = context.space.mask(genotype, context.candidates)
+    return float(expected({group: mask.double() for group, mask in masks.items()}))
+
+
+def _of_network(
+    measure: Measure, space: Space, data: DataModule, shape: tuple[int, ...], genotype: AnyGenotype
+) -> float:
+    """Return the cost of a whole network, which is built without memory for its weights."""
+    with torch.device("meta"):
+        network = space.network(genotype, auxiliary=False, **data.network_sizes(space))
+    return measure(network, torch.empty(1, *shape, device="meta"))

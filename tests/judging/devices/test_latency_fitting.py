@@ -1,0 +1,198 @@
+"""Fits recover latencies whose law is known, and read only the training networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from phone_latency import MS
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from darts.judging.devices import load_model
+from darts.judging.devices.accuracy import Accuracy, count, fit_and_test
+from darts.judging.devices.cell_features import read_edges
+from darts.judging.devices.fitting import (
+    FOLDS,
+    cross_validation_error,
+    fit_latency,
+    non_negative,
+    ridge,
+    rows_of,
+)
+from darts.judging.devices.linear_model import LinearModel
+from darts.reading import FileError
+from darts.spaces import AnyGenotype
+from darts.spaces.cnn import Cnn
+from darts.spaces.nas201 import Genotype, Nas201
+from darts.training.cost import count_macs, count_parameters
+
+CELLS: list[AnyGenotype] = [
+    Genotype.from_index(int(index))
+    for index in np.random.default_rng(0).choice(15625, 600, replace=False)
+]
+
+
+def latencies_of(cells: list[AnyGenotype], *, prunes: bool = False) -> NDArray[np.float64]:
+    """Return the latencies of a device that runs all edges, or only the used ones."""
+    return np.array(
+        [
+            3.0
+            + sum(
+                MS[edge.operation] for edge in read_edges(cell, "cell") if edge.used or not prunes
+            )
+            for cell in cells
+        ]
+    )
+
+
+def test_the_additive_model_recovers_a_sum() -> None:
+    latencies = latencies_of(CELLS)
+    fits = fit_latency(CELLS[:150], latencies[:150], device="sum")
+    model = fits["additive"].model
+    predicted = [model.predict(cell) for cell in CELLS[150:]]
+    assert predicted == pytest.approx(latencies[150:], abs=1e-6)
+    assert min(model.weights.values()) >= 0
+    assert model.intercept >= 0
+
+
+def test_the_ridge_learns_that_a_device_prunes() -> None:
+    latencies = latencies_of(CELLS, prunes=True)
+    result = fit_and_test(CELLS, latencies, {}, train=200, device="pruning", seed=0)
+    assert next(iter(result.fits)) == "ridge"
+    assert result.fits["ridge"].model.encoding == "graph"
+    assert result.accuracies["ridge"].spearman > 0.995
+    assert result.accuracies["additive"].spearman < 0.96
+    assert result.tested == 400
+
+
+def test_errors_of_the_cross_validation_equal_those_of_scikit_learn() -> None:
+    latencies = latencies_of(CELLS[:90], prunes=True)
+    _, rows = rows_of(CELLS[:90], "operations")
+    order = np.random.default_rng(3).permutation(90)
+    folds = [order[start::FOLDS] for start in range(FOLDS)]
+    ours = cross_validation_error(rows, latencies, folds, ridge(2.0))
+    splits = [(np.setdiff1d(order, fold), fold) for fold in folds]
+    pipeline = make_pipeline(StandardScaler(), Ridge(alpha=2.0))
+    theirs = cross_val_predict(pipeline, rows, latencies, cv=splits)
+    assert ours == pytest.approx(float(np.sqrt(np.mean((theirs - latencies) ** 2))))
+
+
+def test_a_constant_feature_gets_no_weight() -> None:
+    rows = np.column_stack([np.ones(30), np.arange(30.0)])
+    weights, intercept = ridge(1e-6)(rows, 2 * np.arange(30.0) + 5)
+    assert weights == pytest.approx([0, 2], abs=1e-5)
+    assert intercept == pytest.approx(5, abs=1e-4)
+    weights, intercept = non_negative(rows[:, 1:], 40 - np.arange(30.0))
+    assert weights == pytest.approx([0])
+    assert intercept == pytest.approx(25.5)
+
+
+def test_other_networks_do_not_change_the_fit() -> None:
+    latencies = latencies_of(CELLS, prunes=True)
+    changed = latencies.copy()
+    order = np.random.default_rng(5).permutation(len(CELLS))
+    changed[order[200:]] = np.random.default_rng(6).random(len(CELLS) - 200)
+    fits = [
+        fit_and_test(CELLS, values, {}, train=200, device="d", seed=5).fits
+        for values in (latencies, latencies, changed)
+    ]
+    assert fits[0] == fits[1] == fits[2]
+    assert fits[0]["ridge"].model.trained_on == [str(CELLS[n]) for n in order[:200]]
+
+
+def test_counts_are_those_of_the_networks() -> None:
+    space = Nas201(channels=4, cells=1)
+    counts = count(space, CELLS[:5], classes=7, sample_shape=(1, 9, 8))
+    for index, cell in enumerate(CELLS[:5]):
+        assert isinstance(cell, Genotype)
+        net = space.network(cell, classes=7, in_channels=1)
+        assert counts["parameters"][index] == count_parameters(net.parameters())
+        assert counts["macs"][index] == 2 * count_macs(net, torch.zeros(1, 1, 9, 8))
+
+
+def test_counts_become_milliseconds_by_a_line_through_the_training_networks() -> None:
+    values = np.arange(600.0)
+    result = fit_and_test(CELLS, 3 * values + 1, {"macs": values}, train=50, device="d", seed=0)
+    assert result.accuracies["macs"] == Accuracy(
+        pytest.approx(1), pytest.approx(1), pytest.approx(0, abs=1e-9)
+    )
+
+
+def test_accuracy_of_a_known_case() -> None:
+    found = Accuracy.of(np.array([1.0, 2.0, 4.0]), np.array([1.0, 3.0, 2.0]))
+    assert found.spearman == pytest.approx(0.5)
+    assert found.kendall == pytest.approx(1 / 3)
+    assert found.rmse_ms == pytest.approx(np.sqrt(5 / 3))
+
+
+def test_too_few_networks_are_an_error() -> None:
+    latencies = latencies_of(CELLS)
+    with pytest.raises(ValueError, match="19 networks are too few; at least 20"):
+        fit_latency(CELLS[:19], latencies[:19], device="d")
+    with pytest.raises(ValueError, match="train=599 leaves fewer than 2 of 600 networks"):
+        fit_and_test(CELLS, latencies, {}, train=599, device="d", seed=0)
+
+
+def test_a_model_survives_its_file(tmp_path: Path) -> None:
+    latencies = latencies_of(CELLS, prunes=True)
+    for fit in fit_latency(CELLS[:60], latencies[:60], device="my phone").values():
+        fit.model.save(tmp_path / "model.json")
+        model = load_model(tmp_path / "model.json")
+        assert model == fit.model
+        assert [model.predict(c) for c in CELLS[:9]] == [fit.model.predict(c) for c in CELLS[:9]]
+
+
+def test_a_latency_is_not_negative() -> None:
+    weights = {"count.cell.none": 2.0}
+    model = LinearModel("nas201", "d", "ridge", "operations", -3.0, weights, [])
+    names = ["none"] * 6
+    predicted = [
+        model.predict(Genotype.from_operations(*names[:n], *["skip_connect"] * (6 - n)))
+        for n in range(4)
+    ]
+    assert predicted == [0.0, 0.0, 1.0, 3.0]
+
+
+def test_a_genotype_of_another_space_is_an_error() -> None:
+    model = fit_latency(CELLS[:60], latencies_of(CELLS[:60]), device="d")["ridge"].model
+    with pytest.raises(ValueError, match="for space=nas201, and the genotype is of space=cnn"):
+        model.predict(Cnn().random(torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ('"encoding": "pickle"', "encoding is 'pickle'"),
+        ('"intercept": "0"', "intercept is '0'; it must be a number"),
+        ('"intercept": 1e999', "too large"),
+        ('"weights": {"a": true}', "weights.a is True"),
+        ('"trained_on": 3', "trained_on is 3"),
+        ('"code": "import os"', "unknown entry 'code'"),
+    ],
+)
+def test_damaged_model_files_are_refused(change: str, named: str, tmp_path: Path) -> None:
+    good = (
+        '{"space": "nas201", "device": "d", "kind": "ridge", "encoding": "graph", '
+        '"intercept": 1.0, "weights": {"a": 2.0}, "trained_on": []'
+    )
+    file = tmp_path / "model.json"
+    file.write_text(good + "}")
+    assert load_model(file).predict(CELLS[0]) == 1.0
+    key = change.split(":")[0]
+    fields = [field for field in good[1:].split(", ") if not field.startswith(key)]
+    file.write_text("{" + ", ".join([*fields, change]) + "}")
+    with pytest.raises(FileError, match=named) as caught:
+        load_model(file)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_other_suffixes_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.pkl").write_bytes(b"\x80\x04.")
+    with pytest.raises(FileError, match=r"must end in \.csv .* or \.json"):
+        load_model(tmp_path / "model.pkl")

@@ -1,0 +1,307 @@
+"""Lookup tables: which operations are measured, sums of their latencies, and their files."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from torch import Tensor, nn
+
+import darts
+from darts.judging.devices import load_model
+from darts.judging.devices.lookup_table import LookupTable, info_file
+from darts.judging.devices.measuring import measure, measure_networks
+from darts.judging.devices.pieces import FIXED, operations_of
+from darts.judging.devices.stopwatch import Timing, TimingSettings, example, time_passes, timing
+from darts.reading import FileError
+from darts.spaces import SPACES, Space
+from darts.spaces.cnn import Cnn
+from darts.spaces.module import allow_import
+from darts.spaces.nas201 import PRIMITIVES, Genotype, Nas201
+
+SHAPE = (3, 8, 8)
+SETTINGS = TimingSettings("cpu", threads=1, batch_size=2, precision="fp32", warmup=1, repeats=3)
+SMALL: dict[str, Space] = {
+    "nas201": Nas201(channels=2, cells=1),
+    "cnn": Cnn(channels=4, cells=3),
+    "macro": SPACES["macro"](channels=4),
+    "mlp": SPACES["mlp"](),
+}
+
+
+def table_of(space: Space, settings: TimingSettings = SETTINGS) -> LookupTable:
+    operations = operations_of(space, classes=3, sample_shape=SHAPE)
+    return measure(space, operations, settings, classes=3, sample_shape=SHAPE)
+
+
+def with_medians(table: LookupTable, base: float = 2.0) -> LookupTable:
+    """Return a table in which row n has a latency of base^n ms.
+
+    With base 2, a sum identifies its terms.
+    """
+    rows = [
+        dataclasses.replace(row, timing=Timing(base**n, 0.0, 3)) for n, row in enumerate(table.rows)
+    ]
+    return dataclasses.replace(table, rows=tuple(rows))
+
+
+@pytest.fixture(scope="module")
+def nas201() -> LookupTable:
+    return table_of(SMALL["nas201"])
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_operations_are_different_and_in_the_same_order(name: str) -> None:
+    first, second = (operations_of(SMALL[name], classes=3, sample_shape=SHAPE) for _ in range(2))
+    keys = [operation.key for operation in first]
+    assert keys == [operation.key for operation in second]
+    assert len(set(keys)) == len(keys)
+    assert all(any(True for _ in operation.make().modules()) for operation in first)
+
+
+def test_the_operations_of_nas201() -> None:
+    found = [
+        (operation.name, operation.key[1])
+        for operation in operations_of(Nas201(channels=16), classes=10, sample_shape=(3, 32, 32))
+    ]
+    computing = [name for name in PRIMITIVES if name not in ("none", "skip_connect")]
+    stages = [(16, 32, 32), (32, 16, 16), (64, 8, 8)]
+    expected = [(FIXED, (3, 32, 32))]
+    for stage in stages:
+        # A residual block follows each stage but the last, which the head follows.
+        expected += [*((name, stage) for name in computing), (FIXED, stage)]
+    assert found == expected
+
+
+@pytest.mark.parametrize("name", ["nas201", "macro"])  # others fuse convolutions
+def test_every_convolution_of_random_networks_is_measured(name: str) -> None:
+    """Networks share ReLUs between operations, but their convolutions are those of the table."""
+    space = SMALL[name]
+    measured = {
+        (str(layer), shape)
+        for operation in operations_of(space, classes=3, sample_shape=SHAPE)
+        for layer, shape in convolutions(operation.make().eval(), operation.key[1])
+    }
+    draw = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        net = space.network(space.random(draw), classes=3, in_channels=3).eval()
+        assert {(str(layer), shape) for layer, shape in convolutions(net, SHAPE)} <= measured
+
+
+def convolutions(
+    module: nn.Module, shape: tuple[int, ...]
+) -> list[tuple[nn.Module, tuple[int, ...]]]:
+    """Return the convolutions that run in a pass, with the shapes of their inputs."""
+    found: list[tuple[nn.Module, tuple[int, ...]]] = []
+    hooks = [
+        layer.register_forward_hook(lambda m, i, o: found.append((m, tuple(i[0].shape[1:]))))
+        for layer in module.modules()
+        if isinstance(layer, nn.Conv2d)
+    ]
+    with torch.no_grad():
+        module(torch.zeros(1, *shape))
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def test_the_latency_of_a_cell_is_a_sum_over_all_cells(nas201: LookupTable) -> None:
+    table = with_medians(nas201)
+    cost = {(row.operation, row.key[1]): row.timing.median_ms for row in table.rows}
+    stages = [(2, 8, 8), (4, 4, 4), (8, 2, 2)]
+    fixed = sum(value for (name, _), value in cost.items() if name == FIXED)
+    draw = torch.Generator().manual_seed(0)
+    for _ in range(10):
+        genotype = SMALL["nas201"].random(draw)
+        assert isinstance(genotype, Genotype)
+        terms = [
+            cost[name, stage]
+            for stage in stages
+            for name in genotype.operations
+            if name not in ("none", "skip_connect")
+        ]
+        assert table.predict(genotype) == fixed + sum(terms)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_table_survives_its_files(name: str, tmp_path: Path) -> None:
+    table = with_medians(table_of(SMALL[name]), base=1.0)
+    table.save(tmp_path / "new" / "x.csv")
+    loaded = load_model(tmp_path / "new" / "x.csv")
+    assert loaded == table
+    assert isinstance(loaded, LookupTable)
+    assert loaded.space == SMALL[name]
+    draw = torch.Generator().manual_seed(0)
+    genotypes = [SMALL[name].random(draw) for _ in range(3)]
+    latencies = [loaded.predict(genotype) for genotype in genotypes]
+    assert latencies == [table.predict(genotype) for genotype in genotypes]
+    assert min(latencies) > 0
+    info = yaml.safe_load((tmp_path / "new" / "x.yaml").read_text())
+    assert info["settings"] == dataclasses.asdict(SETTINGS)
+    assert info["torch"] == torch.__version__
+    assert info["name"]
+
+
+def test_the_stride_follows_from_the_shapes() -> None:
+    rows = table_of(SMALL["cnn"]).rows
+    pairs = {(row.operation, row.stride) for row in rows}
+    assert {("sep_conv_3x3", 1), ("sep_conv_3x3", 2), ("skip_connect", 2)} <= pairs
+    assert ("skip_connect", 1) not in pairs  # an identity is free
+
+
+def test_networks_are_measured_in_the_same_way(nas201: LookupTable) -> None:
+    genotype = SMALL["nas201"].random(torch.Generator().manual_seed(0))
+    found = measure_networks([genotype] * 2, nas201)
+    assert [timing.count for timing in found] == [3, 3]
+    assert all(timing.median_ms > 0 for timing in found)
+
+
+class Sleep(nn.Module):
+    """Sleeps for the given seconds, one after the other."""
+
+    def __init__(self, *seconds: float) -> None:
+        super().__init__()
+        self.seconds = iter(seconds)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert not self.training
+        assert torch.get_num_threads() == 1
+        assert torch.is_inference_mode_enabled()
+        time.sleep(next(self.seconds))
+        return x
+
+
+def test_the_median_leaves_out_the_warm_up() -> None:
+    threads, rounds = torch.get_num_threads(), []
+    modules = [Sleep(0.5, 0.01, 0.03, 0.02), Sleep(0.4, 0.0, 0.0, 0.0)]
+    with timing(SETTINGS):
+        slow, quick = time_passes(
+            modules, [torch.zeros(1)] * 2, SETTINGS, lambda: rounds.append(len(rounds))
+        )
+    assert rounds == [0, 1, 2, 3]
+    assert torch.get_num_threads() == threads
+    assert slow.count == quick.count == 3
+    assert 20 <= slow.median_ms < 100
+    assert slow.spread_ms > 5
+    assert quick.median_ms < 10
+
+
+def test_an_example_has_the_batch_size_and_the_type() -> None:
+    settings = dataclasses.replace(SETTINGS, precision="bf16")
+    batch = example((4, 6, 6), settings)
+    assert batch.shape == (2, 4, 6, 6)
+    assert batch.dtype == torch.bfloat16
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    assert example((7,), settings).shape == (2, 7)
+
+
+def test_bf16_weights_are_measured() -> None:
+    table = table_of(SMALL["nas201"], dataclasses.replace(SETTINGS, precision="bf16"))
+    assert all(row.timing.median_ms > 0 for row in table.rows)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_gpu_is_measured(precision: str) -> None:
+    settings = dataclasses.replace(SETTINGS, device="cuda", precision=precision)
+    table = table_of(SMALL["nas201"], settings)
+    assert table.info.name == torch.cuda.get_device_name()
+    genotype = SMALL["nas201"].random(torch.Generator().manual_seed(0))
+    (found,) = measure_networks([genotype], table)
+    assert found.median_ms > 0
+    assert table.predict(genotype) > 0
+
+
+def test_a_genotype_of_another_space_is_an_error(nas201: LookupTable) -> None:
+    genotype = SMALL["cnn"].random(torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="for space=nas201, and the genotype is of space=cnn"):
+        nas201.predict(genotype)
+
+
+def test_a_missing_row_is_an_error(nas201: LookupTable) -> None:
+    table = dataclasses.replace(nas201, rows=nas201.rows[1:])
+    genotype = SMALL["nas201"].random(torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match=r"no row for .* measure the space again"):
+        table.predict(genotype)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("median_ms", "median", "the header must be operation,input"),
+        (",3\n", ",3,4\n", "line 2 must have 8 fields"),
+        (",3\n", ",-3\n", "line 2: count is -3"),
+        ("fixed,3x8x8", "fixed,3x0x8", "input"),
+        ("fixed,3x8x8", "fixed,3xax8", "line 2: invalid literal"),
+    ],
+)
+def test_damaged_tables_are_refused(
+    old: str, new: str, named: str, nas201: LookupTable, tmp_path: Path
+) -> None:
+    file = tmp_path / "x.csv"
+    nas201.save(file)
+    file.write_text(file.read_text().replace(old, new, 1))
+    with pytest.raises(FileError, match=named) as caught:
+        load_model(file)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"classes": 0}, "classes is 0"),
+        ({"sample_shape": "3x8x8"}, "sample_shape"),
+        ({"settings": None}, "settings is None"),
+        ({"extra": 1}, "unknown entry 'extra'"),
+        ({"space": {"name": "grid"}}, "space.name='grid' is unknown"),
+    ],
+)
+def test_damaged_descriptions_are_refused(
+    values: dict[str, object], named: str, nas201: LookupTable, tmp_path: Path
+) -> None:
+    nas201.save(tmp_path / "x.csv")
+    file = info_file(tmp_path / "x.csv")
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | values))
+    genotype = SMALL["nas201"].random(torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match=named) as caught:
+        load_model(tmp_path / "x.csv").predict(genotype)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_table_imports_no_code(nas201: LookupTable, tmp_path: Path) -> None:
+    info = dataclasses.replace(nas201.info, space={"name": "module", "target": "os:system"})
+    dataclasses.replace(nas201, info=info).save(tmp_path / "x.csv")
+    table = load_model(tmp_path / "x.csv")
+    assert isinstance(table, LookupTable)
+    with pytest.raises(ValueError, match=r"space\.target='os:system'"):
+        assert table.candidates
+
+
+class OwnNet(nn.Module):
+    """A model with a choice, as users write it."""
+
+    def __init__(self, classes: int = 3) -> None:
+        super().__init__()
+        self.choice = darts.Choice({"small": nn.Conv2d(3, 4, 1), "large": nn.Conv2d(3, 4, 3, 1, 1)})
+        self.classifier = nn.Linear(4, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.choice(x).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def test_a_model_of_the_users_own_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARTS_ALLOWED_MODELS", "")
+    target = f"{__name__}:OwnNet"
+    allow_import(target)
+    space = SPACES["module"](target=target)  # type: ignore[call-arg]
+    table = table_of(space, dataclasses.replace(SETTINGS, batch_size=1))
+    assert {row.operation for row in table.rows} == {"small", "large", FIXED}
+    draw = torch.Generator().manual_seed(0)
+    assert all(table.predict(space.random(draw)) > 0 for _ in range(3))
+    with pytest.raises(ValueError, match="batch_size=2: operations of models of your own"):
+        table_of(space)

@@ -1,0 +1,359 @@
+"""Genotypes within limits: never beyond them, and the best ones by the probabilities."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from tiny_search import CLASSES, IMAGE, context_and_supernet, small_space
+from torch import Tensor
+
+from darts.config import ConfigError
+from darts.judging.devices.memory import count_weights, memory
+from darts.judging.limits.costs import CostMeter
+from darts.judging.limits.decisions import Decisions
+from darts.judging.limits.genotype_limits import GenotypeLimits
+from darts.judging.limits.sums import fit_sums
+from darts.searching.expected_cost import ExpectedCost
+from darts.spaces import AnyGenotype, SearchContext
+from darts.training.cost import count_macs, count_parameters
+
+IMAGE_SPACES = ("cnn", "nas201", "macro", "mlp")
+TEXT_SPACES = ("recurrent", "transformer")
+QUICK = ("mlp", "recurrent")
+ALL = [
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+    for name in (*IMAGE_SPACES, *TEXT_SPACES)
+]
+Costs = dict[str, Callable[[AnyGenotype], float]]
+
+
+@dataclass
+class Case:
+    """A small space: its context, what limits read, and what measures whole networks instead."""
+
+    context: SearchContext
+    costs: Costs
+    truth: Costs
+
+    def limited(self, limits: Mapping[str, float]) -> GenotypeLimits:
+        costs = {name: self.costs[name] for name in limits}
+        limit = GenotypeLimits(Decisions.of(self.context), costs, limits, self.context.uniform())
+        self.context.limit = limit
+        return limit
+
+
+def make_case(name: str) -> Case:
+    if name in TEXT_SPACES:
+        return text_case(name)
+    context, _ = context_and_supernet(name, cells=2 if name == "mlp" else 1)
+    sizes = {"classes": CLASSES, "in_channels": context.space.in_channels(IMAGE)}
+
+    def build(genotype: AnyGenotype) -> torch.nn.Module:
+        with torch.device("meta"):
+            return context.space.network(genotype, **sizes).eval()
+
+    def pieces(measure: Any) -> Callable[[AnyGenotype], float]:
+        expected = ExpectedCost.measured(
+            context.space,
+            context.candidates,
+            classes=CLASSES,
+            sample_shape=IMAGE,
+            measure=measure,
+            device=torch.device("cpu"),
+        )
+        return lambda genotype: float(
+            expected(
+                {g: m.double() for g, m in context.space.mask(genotype, context.candidates).items()}
+            )
+        )
+
+    example = torch.empty(1, *IMAGE, device="meta")
+    truth: Costs = {
+        "macs": lambda genotype: float(count_macs(build(genotype), example)),
+        "parameters": lambda genotype: float(count_parameters(build(genotype).parameters())),
+        "flash_kb": lambda genotype: count_weights(build(genotype)) / 256,
+        "ram_kb": lambda genotype: memory(build(genotype), IMAGE).ram_bytes / 1024,
+    }
+    measures = CostMeter(dict.fromkeys(truth, 1.0)).measures()
+    costs = {key: pieces(measures[key]) for key in truth if key != "ram_kb"}
+    return Case(context, {**costs, "ram_kb": truth["ram_kb"]}, truth)
+
+
+def text_case(name: str) -> Case:
+    """Return a case with latencies of a random table, as other costs hardly differ."""
+    space = small_space(name, nodes=3, embedding=8, hidden=8, cells=2)
+    sizes: dict[str, Any] = {"vocab_size": 11}
+    if name == "transformer":
+        sizes["classes"] = CLASSES
+    context = SearchContext.from_supernet(space, space.supernet(**sizes))
+    draw = torch.Generator().manual_seed(1)
+    table = {
+        group: torch.rand(len(rows), len(rows[0]), generator=draw)
+        for group, rows in context.candidates.items()
+    }
+
+    def latency(genotype: AnyGenotype) -> float:
+        masks = space.mask(genotype, context.candidates)
+        return 1.0 + sum(float(table[group][mask].sum()) for group, mask in masks.items())
+
+    return Case(context, {"latency_ms": latency}, {"latency_ms": latency})
+
+
+def probabilities_of(context: SearchContext, seed: int, scale: float = 2.0) -> dict[str, Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    found = {}
+    for group, rows in context.candidates.items():
+        logits = scale * torch.randn(len(rows), len(rows[0]), generator=draw).double()
+        mask = context.masks.get(group)
+        if mask is not None:
+            logits = logits.masked_fill(~mask, -math.inf)
+        found[group] = logits.softmax(-1)
+    return found
+
+
+def limits_between(case: Case, names: tuple[str, ...], share: float) -> dict[str, float]:
+    """Return limits that lie at a share of the range of 40 random networks."""
+    draw = torch.Generator().manual_seed(5)
+    sample = [case.context.space.random(draw) for _ in range(40)]
+    limits = {}
+    for name in names:
+        values = sorted(case.truth[name](genotype) for genotype in sample)
+        limits[name] = values[0] + share * (values[-1] - values[0])
+    return limits
+
+
+def check_random_cases(name: str, chosen: tuple[str, ...], cases: int) -> None:
+    case = make_case(name)
+    context, changed = case.context, 0
+    for share in (0.1, 0.3, 0.6):
+        limits = limits_between(case, chosen, share)
+        case.limited(limits)
+        for seed in range(cases):
+            p = probabilities_of(context, seed)
+            genotype = context.derive(p)
+            for cost, limit in limits.items():
+                assert case.truth[cost](genotype) <= limit, (share, seed, cost)
+            mask = {group: own.double() for group, own in context.derived_mask(p).items()}
+            again = context.space.derive(mask, context.candidates)
+            assert again.canonical() == genotype.canonical()
+            changed += genotype != context.space.derive(p, context.candidates)
+    assert changed > 0
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_limits_hold_in_random_cases(name: str) -> None:
+    check_random_cases(name, ("latency_ms",) if name in TEXT_SPACES else ("parameters",), 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "chosen"),
+    [(name, ("macs",)) for name in IMAGE_SPACES]
+    + [(name, ("latency_ms",)) for name in TEXT_SPACES]
+    + [(name, ("flash_kb", "macs")) for name in IMAGE_SPACES]
+    + [(name, ("ram_kb",)) for name in IMAGE_SPACES],
+)
+def test_limits_hold_in_many_random_cases(name: str, chosen: tuple[str, ...]) -> None:
+    # The memory of a network takes long to compute.
+    cases = {("ram_kb",): 20, ("flash_kb", "macs"): 60}
+    check_random_cases(name, chosen, cases.get(chosen, 334))
+
+
+def best_by_trial(
+    context: SearchContext, p: Mapping[str, Tensor], fits: Callable[[AnyGenotype], bool]
+) -> float:
+    """Return the largest product of probabilities of all genotypes that fit, as a logarithm."""
+    decisions = Decisions.of(context)
+    scores = decisions.scores(p)
+    best = -math.inf
+    for choice in itertools.product(*(range(len(own)) for own in decisions.options)):
+        score = sum(float(own[option]) for own, option in zip(scores, choice, strict=True))
+        if score > best and fits(decisions.genotype(choice)):
+            best = score
+    return best
+
+
+def score_of(context: SearchContext, p: Mapping[str, Tensor], genotype: AnyGenotype) -> float:
+    masks = context.space.mask(genotype, context.candidates)
+    return sum(float(p[group][mask].log().sum()) for group, mask in masks.items())
+
+
+@pytest.mark.parametrize(("name", "cost"), [("mlp", "macs"), ("recurrent", "latency_ms")])
+def test_the_genotype_is_the_most_probable_one_within_the_limit(name: str, cost: str) -> None:
+    case = make_case(name)
+    limit = case.limited(limits_between(case, (cost,), 0.3))
+    for seed in range(3):
+        p = probabilities_of(case.context, seed)
+        best = best_by_trial(case.context, p, limit.allows)
+        found = case.context.derive(p)
+        assert score_of(case.context, p, found) == pytest.approx(best, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["recurrent", pytest.param("nas201", marks=pytest.mark.slow)])
+def test_dynamic_programming_finds_what_trying_all_genotypes_finds(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    case = make_case(name)
+    context = case.context
+    limits = limits_between(case, (next(iter(case.costs)),), 0.3)
+    by_trial = case.limited(limits)
+    ps = [probabilities_of(context, seed) for seed in range(20)]
+    expected = [by_trial.restrict(p) for p in ps]
+    monkeypatch.setattr("darts.judging.limits.genotype_limits.SMALL", 0)
+    by_sums = case.limited(limits)
+    for p, restricted in zip(ps, expected, strict=True):
+        found = context.space.derive(by_sums.restrict(p), context.candidates)
+        other = context.space.derive(restricted, context.candidates)
+        assert score_of(context, p, found) == pytest.approx(score_of(context, p, other), abs=1e-9)
+
+
+@pytest.mark.slow
+def test_costs_that_are_not_sums_keep_their_limit_in_a_large_space(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The cost of this test depends on pairs of edges."""
+    monkeypatch.setattr("darts.judging.limits.genotype_limits.SMALL", 0)
+    context, _ = context_and_supernet("nas201")
+
+    def cost(genotype: Any) -> float:
+        convolutions = [name.startswith("nor_conv") for name in genotype.operations]
+        pairs = sum(a and b for a, b in itertools.pairwise(convolutions))
+        return 1.0 + sum(convolutions) + 2.5 * pairs
+
+    for bound in (1.0, 2.0, 4.5, 8.0):
+        limits = {"macs": bound}
+        limit = GenotypeLimits(Decisions.of(context), {"macs": cost}, limits, context.uniform())
+        context.limit = limit
+        lost = []
+        for seed in range(15):
+            p = probabilities_of(context, seed)
+            genotype = context.derive(p)
+            assert cost(genotype) <= bound
+            best = best_by_trial(context, p, limit.allows) if seed < 2 else math.nan
+            lost.append(best - score_of(context, p, genotype))
+        assert all(loss < 2.0 for loss in lost if not math.isnan(loss))
+
+
+def test_a_genotype_within_the_limits_is_not_changed() -> None:
+    case = make_case("cnn")
+    context = case.context
+    case.limited({"parameters": 1e9})
+    for seed in range(5):
+        p = probabilities_of(context, seed)
+        assert str(context.derive(p)) == str(context.space.derive(p, context.candidates))
+
+
+@pytest.mark.slow
+def test_a_limit_equal_to_a_cost_allows_it() -> None:
+    case = make_case("cnn")
+    draw = torch.Generator().manual_seed(0)
+    smallest = min(case.truth["macs"](case.context.space.random(draw)) for _ in range(20))
+    case.limited({"macs": smallest})
+    assert case.truth["macs"](case.context.derive(probabilities_of(case.context, 0))) <= smallest
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_impossible_limits_are_refused_with_the_smallest_cost(name: str) -> None:
+    case = make_case(name)
+    key = next(iter(case.costs))
+    with pytest.raises(ConfigError) as error:
+        case.limited({key: 0.5})
+    text = str(error.value)
+    assert text.startswith(f"limit.{key}=0.5: no network of space={name} is within the limits")
+    smallest = float(text.rpartition("=")[2].removeprefix("about "))
+    draw = torch.Generator().manual_seed(0)
+    measured = min(case.truth[key](case.context.space.random(draw)) for _ in range(20))
+    assert 0.5 < smallest <= measured * 1.01
+
+
+def test_dropped_operations_come_back_only_if_nothing_else_fits() -> None:
+    case = make_case("nas201")
+    context, parameters = case.context, case.costs["parameters"]
+    names = context.candidates["cell"][0]
+    p = {"cell": torch.zeros(6, 5, dtype=torch.float64)}
+    p["cell"][:, names.index("nor_conv_3x3")] = 1.0
+    empty = context.space.parse("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")
+    smallest, largest = parameters(empty), parameters(context.space.derive(p, context.candidates))
+    case.limited({"parameters": smallest + 4.5 / 6 * (largest - smallest)})
+    genotype: Any = context.derive(p)
+    assert list(genotype.operations).count("nor_conv_3x3") == 4
+
+
+def test_six_likely_operations_are_preferred_to_a_dropped_one() -> None:
+    """A dropped operation does not outweigh several improbable ones."""
+    context, _ = context_and_supernet("nas201")
+    names = list(context.candidates["cell"][0])
+    p = torch.zeros(6, 5, dtype=torch.float64)
+    p[:, names.index("nor_conv_3x3")] = 0.999
+    p[:, names.index("nor_conv_1x1")] = 0.001
+    milliseconds = {"nor_conv_3x3": 3.0, "nor_conv_1x1": 2.5}
+
+    def latency(genotype: Any) -> float:
+        return sum(milliseconds.get(name, 0.0) for name in genotype.operations)
+
+    context.limit = GenotypeLimits(
+        Decisions.of(context), {"latency_ms": latency}, {"latency_ms": 16.0}, context.uniform()
+    )
+    genotype: Any = context.derive({"cell": p})
+    assert set(genotype.operations) == {"nor_conv_3x3", "nor_conv_1x1"}
+
+
+def test_sums_know_every_operation_of_a_single_decision() -> None:
+    """One layer with 80 options: random genotypes alone would miss some of them."""
+    widths = [2 * n + 3 for n in range(20)]
+    space = small_space("mlp", cells=1, widths=widths)
+    net = space.supernet(classes=CLASSES, in_channels=space.in_channels(IMAGE))
+    context = SearchContext.from_supernet(space, net)
+    sizes = {"classes": CLASSES, "in_channels": space.in_channels(IMAGE)}
+
+    def parameters(genotype: AnyGenotype) -> float:
+        with torch.device("meta"):
+            return float(count_parameters(space.network(genotype, **sizes).parameters()))
+
+    sums = fit_sums(Decisions.of(context), lambda genotype: [parameters(genotype)])
+    assert sums.exact
+    for width in widths:
+        genotype = space.parse(f'{{"space": "mlp", "layers": ["relu_{width}"]}}')
+        mask = context.space.mask(genotype, context.candidates)
+        decisions = Decisions.of(context)
+        features = decisions.features([decisions.choice_of(mask)])[0, :-1]
+        predicted = float(features @ sums.weights[:, 0] + sums.constants[0])
+        assert predicted == pytest.approx(parameters(genotype))
+
+
+def test_excluded_candidates_are_never_chosen() -> None:
+    space = small_space("transformer", hidden=8, cells=2, candidates=["attention_4", "gelu_4"])
+    net = space.supernet(vocab_size=11, classes=CLASSES)
+    context = SearchContext.from_supernet(space, net)
+
+    def cost(genotype: Any) -> float:
+        return 1.0 if "attention_4" in str(genotype) else 0.5
+
+    with pytest.raises(ConfigError, match="no network of space=transformer"):
+        GenotypeLimits(Decisions.of(context), {"macs": cost}, {"macs": 0.7}, context.uniform())
+
+
+@pytest.mark.slow
+def test_the_derived_genotype_is_the_checked_one() -> None:
+    """The memory depends on the order of the edges into a node, which follows probabilities."""
+    case = make_case("cnn")
+    seen: list[str] = []
+
+    def cost(genotype: AnyGenotype) -> float:
+        seen.append(str(genotype))
+        return case.truth["parameters"](genotype)
+
+    bound = sorted(limits_between(case, ("parameters",), 0.3).values())[0]
+    context = case.context
+    context.limit = GenotypeLimits(
+        Decisions.of(context), {"parameters": cost}, {"parameters": bound}, context.uniform()
+    )
+    for seed in range(4):
+        p = probabilities_of(context, seed)
+        assert str(context.derive(p)) in seen
