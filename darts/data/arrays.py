@@ -1,14 +1,17 @@
 """Images in arrays: ``train.npz`` and optionally ``test.npz`` and ``valid.npz`` in one folder.
 
 Each file has an array ``images``, uint8 of shape ``(N, C, H, W)`` or ``(N, H, W)``, and an array
-``labels``: integers from 0, or the names of the classes. ``train.npz`` may have an array
-``classes`` with the names of the classes by number. ``write_arrays`` writes such files.
+``labels``: integers from 0, or the names of the classes. For other tasks, ``labels`` has the shape
+``(N, K)``: 0 or 1 for each of K labels, or K numbers; one number may have the shape ``(N,)``.
+``train.npz`` may have an array ``classes`` with the names of the classes by number, or of the
+labels or numbers by column. ``write_arrays`` writes such files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +20,7 @@ from torch import Tensor
 from darts.data.images import MemoryImages
 from darts.data.source import Request, Source, memory_source
 from darts.data.split import HoldOutOptions, hold_out_test
+from darts.data.targets import CLASSES, LABELS, NUMBERS, standardize_splits, strata
 from darts.reading import FileError, read_npz
 from darts.writing import open_atomically
 
@@ -40,32 +44,60 @@ def load_arrays(request: Request[HoldOutOptions]) -> Source:
         file = request.folder() / f"{split}.npz"
         if file.is_file():
             arrays[split] = read_npz(file, limit=_LIMIT)
-    classes = _class_names(train_file, arrays["train"])
-    images = {
-        split: _images(request.folder() / f"{split}.npz", content, classes)
+    if request.targets == CLASSES:
+        names = _class_names(train_file, arrays["train"])
+    else:
+        names = _column_names(train_file, arrays["train"])
+        if request.targets == LABELS and len(names) < 2:
+            raise FileError(
+                f"{train_file}: labels must have at least two columns with task=multi_label; for "
+                "one label, set task=classification"
+            )
+    splits = {
+        split: _read_split(request.folder() / f"{split}.npz", content, names, request.targets)
         for split, content in arrays.items()
     }
-    train = images["train"]
-    for split, other in images.items():
+    train = splits["train"]
+    for split, other in splits.items():
         if other.shape != train.shape and request.size is None:
             raise FileError(
                 f"{request.folder() / f'{split}.npz'}: images have shape {other.shape}, but those "
                 f"of train.npz {train.shape}"
             )
-    if "test" not in images and "valid" in images:
-        images["test"] = images.pop("valid")
-    elif "test" not in images:
-        where = f"{request.name}: {train_file}"
-        kept, test = hold_out_test(train.labels, request.options, name="npz", where=where)
-        images["train"], images["test"] = train.select(kept), train.select(test)
+    where = f"{request.name}: {train_file}"
+    if "test" not in splits and "valid" in splits:
+        splits["test"] = splits.pop("valid")
+    elif "test" not in splits:
+        groups = strata(train.targets)
+        kept, test = hold_out_test(groups, request.options, name="npz", where=where)
+        splits["train"], splits["test"] = train.select(kept), train.select(test)
+    targets, scale = {name: split.targets for name, split in splits.items()}, None
+    if request.targets == NUMBERS:
+        targets, scale = standardize_splits(targets, names, where)
+    images = {name: MemoryImages(split.pixels, targets[name]) for name, split in splits.items()}
     return memory_source(
         request.name,
-        classes,
+        names,
         images["train"],
         images.get("test"),
         valid=images.get("valid"),
         size=request.size,
+        scale=scale,
     )
+
+
+class _Split(NamedTuple):
+    """Images ``(N, C, H, W)`` uint8 and their targets; numbers are not yet standardized."""
+
+    pixels: Tensor
+    targets: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.pixels.shape[1:])
+
+    def select(self, indices: Tensor) -> _Split:
+        return _Split(self.pixels[indices], self.targets[indices])
 
 
 def write_arrays(
@@ -76,8 +108,8 @@ def write_arrays(
     Args:
         folder: Folder of the files; it is created.
         splits: By split ("train", "valid" or "test"), images ``(N, C, H, W)`` uint8 and labels
-            ``(N,)`` int64.
-        classes: Names of the classes by label.
+            ``(N,)`` int64, or labels or numbers ``(N, K)`` float64.
+        classes: Names of the classes by label, or of the labels or numbers by column.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for split, (pixels, labels) in splits.items():
@@ -89,14 +121,8 @@ def write_arrays(
 def _class_names(file: Path, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     """Return the names of the classes: those of the file, or the distinct labels."""
     labels = _labels(file, arrays)
-    if "classes" in arrays:
-        names = arrays["classes"]
-        if names.ndim != 1 or names.dtype.kind != "U":
-            raise FileError(f"{file}: classes must be a list of names, not {_describe(names)}")
-        classes = tuple(str(name) for name in names)
-        if len(set(classes)) < len(classes):
-            raise FileError(f"{file}: classes has a name twice")
-        return classes
+    if names := _listed_names(file, arrays):
+        return names
     if labels.dtype.kind == "U":
         return tuple(sorted({str(label) for label in labels}))
     count = int(labels.max()) + 1 if len(labels) else 0
@@ -105,10 +131,51 @@ def _class_names(file: Path, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...
     return tuple(str(number) for number in range(count))
 
 
-def _images(file: Path, arrays: Mapping[str, np.ndarray], classes: Sequence[str]) -> MemoryImages:
+def _column_names(file: Path, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """Return the names of the labels or numbers of a sample: those of the file, or numbers."""
+    count = _columns(file, arrays).shape[1]
+    names = _listed_names(file, arrays) or tuple(f"target{number}" for number in range(count))
+    if len(names) != count:
+        raise FileError(f"{file}: classes has {len(names)} names, but labels {count} columns")
+    return names
+
+
+def _listed_names(file: Path, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """Return the names in the array ``classes``; none if there is no such array."""
+    if "classes" not in arrays:
+        return ()
+    names = arrays["classes"]
+    if names.ndim != 1 or names.dtype.kind != "U" or not len(names):
+        raise FileError(f"{file}: classes must be a list of names, not {_describe(names)}")
+    listed = tuple(str(name) for name in names)
+    if len(set(listed)) < len(listed):
+        raise FileError(f"{file}: classes has a name twice")
+    return listed
+
+
+def _read_split(
+    file: Path, arrays: Mapping[str, np.ndarray], names: Sequence[str], targets: str
+) -> _Split:
+    pixels = _pixels(file, arrays)
+    values = _classes(file, arrays, names) if targets == CLASSES else _columns(file, arrays)
+    if len(values) != len(pixels):
+        raise FileError(f"{file} has {len(pixels)} images, but {len(values)} labels")
+    if targets != CLASSES and values.shape[1] != len(names):
+        raise FileError(
+            f"{file}: labels has {values.shape[1]} columns, but that of train.npz {len(names)}"
+        )
+    if targets == LABELS:
+        if not np.isin(values, (0, 1)).all():
+            raise FileError(f"{file}: labels must be 0 or 1 with task=multi_label")
+        values = values.astype(np.float32)
+    return _Split(torch.from_numpy(pixels), torch.from_numpy(values))
+
+
+def _pixels(file: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the images, ``(N, C, H, W)`` uint8."""
     if "images" not in arrays:
         raise FileError(f"{file} has no array named images")
-    pixels, labels = arrays["images"], _labels(file, arrays)
+    pixels = arrays["images"]
     if pixels.ndim == 3:
         pixels = pixels[:, None]
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or 0 in pixels.shape:
@@ -116,19 +183,37 @@ def _images(file: Path, arrays: Mapping[str, np.ndarray], classes: Sequence[str]
             f"{file}: images must be uint8 of shape (N, C, H, W) or (N, H, W), not "
             f"{_describe(arrays['images'])}"
         )
-    if len(labels) != len(pixels):
-        raise FileError(f"{file} has {len(pixels)} images, but {len(labels)} labels")
+    return pixels
+
+
+def _columns(file: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the labels or numbers of each image, ``(N, K)`` float64."""
+    if "labels" not in arrays:
+        raise FileError(f"{file} has no array named labels")
+    labels = arrays["labels"]
+    values = labels[:, None] if labels.ndim == 1 else labels
+    if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "biuf":
+        raise FileError(
+            f"{file}: labels must be numbers of shape (N, K) or (N,), not {_describe(labels)}"
+        )
+    if not np.isfinite(values).all():
+        raise FileError(f"{file}: labels has a number that is not finite")
+    return values.astype(np.float64)
+
+
+def _classes(file: Path, arrays: Mapping[str, np.ndarray], classes: Sequence[str]) -> np.ndarray:
+    """Return the class of each image, ``(N,)`` int64."""
+    labels = _labels(file, arrays)
     if labels.dtype.kind == "U":
         numbers = {name: number for number, name in enumerate(classes)}
         unknown = next((str(name) for name in labels if str(name) not in numbers), None)
         if unknown is not None:
             raise FileError(f"{file}: {unknown!r} is not a class of train.npz")
-        labels = np.array([numbers[str(name)] for name in labels], dtype=np.int64)
-    elif int(labels.min()) < 0 or int(labels.max()) >= len(classes):
-        raise FileError(
-            f"{file}: labels are {labels.min()} to {labels.max()}; must be 0 to {len(classes) - 1}"
-        )
-    return MemoryImages(torch.from_numpy(pixels), torch.from_numpy(labels.astype(np.int64)))
+        return np.array([numbers[str(name)] for name in labels], dtype=np.int64)
+    if not len(labels) or int(labels.min()) < 0 or int(labels.max()) >= len(classes):
+        found = f"{labels.min()} to {labels.max()}" if len(labels) else "missing"
+        raise FileError(f"{file}: labels are {found}; must be 0 to {len(classes) - 1}")
+    return labels.astype(np.int64)
 
 
 def _labels(file: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:

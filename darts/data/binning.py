@@ -71,6 +71,10 @@ class Binning:
     def encode(self, rows: NDArray[np.float64]) -> Tensor:
         """Return the encoding of ``(N, F)`` rows, ``(N, width, 1, 1)`` float32 from 0 to 1."""
         values = np.clip(rows[:, self.columns], self.low, self.high)
-        # Halves, because the difference of two finite numbers may overflow.
-        shares = (values / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
+        # Halves where the difference of two finite numbers overflows. Not everywhere, because half
+        # of the smallest positive number is 0.
+        with np.errstate(over="ignore"):
+            factor = np.where(np.isfinite(self.high - self.low), 1.0, 0.5)
+        low, high = self.low * factor, self.high * factor
+        shares = (values * factor - low) / (high - low)
         return torch.from_numpy(shares.astype(np.float32))[:, :, None, None]

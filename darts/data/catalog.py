@@ -19,6 +19,7 @@ from darts.data.source import Request, SourceSpec
 from darts.data.split import HoldOutOptions
 from darts.data.synthetic import SyntheticOptions, load_synthetic
 from darts.data.tables import TableOptions, load_csv
+from darts.data.targets import CLASSES, TARGETS
 from darts.data.vision import (
     load_cifar10,
     load_cifar100,
@@ -44,7 +45,9 @@ _SOURCES = (
         storages=("memory", "disk"),
         own=True,
     ),
-    SourceSpec("npz", "your own images, in arrays", load_arrays, HoldOutOptions, own=True),
+    SourceSpec(
+        "npz", "your own images, in arrays", load_arrays, HoldOutOptions, own=True, targets=TARGETS
+    ),
     SourceSpec(
         "imagenet",
         "ILSVRC2012, 1,000 classes, 3x224x224",
@@ -52,7 +55,13 @@ _SOURCES = (
         storages=("memory", "disk"),
     ),
     SourceSpec(
-        "csv", "your own table of numbers and classes", load_csv, TableOptions, ("rows",), own=True
+        "csv",
+        "your own table of numbers and targets",
+        load_csv,
+        TableOptions,
+        ("rows",),
+        own=True,
+        targets=TARGETS,
     ),
     SourceSpec(
         "text", "your own text in three files", load_text, CorpusOptions, ("text",), own=True
@@ -136,6 +145,7 @@ def load(
     storage: str = "auto",
     seed: int = 0,
     kind: str | None = None,
+    targets: str = CLASSES,
     **options: object,
 ) -> Any:  # Source, Corpus, Documents or Pairs, depending on the name
     """Load a data set: a ``Source``, ``Corpus``, ``Documents`` or ``Pairs``.
@@ -150,6 +160,7 @@ def load(
         storage: Where to keep the samples: "memory", "disk", or "auto" to choose by their size.
         seed: Seed of the ``synthetic`` images; other data sets do not depend on it.
         kind: One of the kinds of samples of the data set, see ``SourceSpec``; None for the first.
+        targets: What each sample has, see ``darts.data.targets``.
         **options: Options that only this data set has, see ``SourceSpec.options``.
 
     Raises:
@@ -173,6 +184,8 @@ def load(
         )
     if kind is not None and kind not in spec.kinds:
         raise ValueError(f"{name}: kind={kind!r}: choose from {', '.join(spec.kinds)}")
+    if targets not in spec.targets:
+        raise ValueError(f"{name}: targets={targets!r}: choose from {', '.join(spec.targets)}")
     request = Request(
         name=name,
         root=None if root is None else Path(root).expanduser(),
@@ -183,6 +196,7 @@ def load(
         seed=seed,
         kind=kind or spec.kinds[0],
         options=_parse_options(spec, options),
+        targets=targets,
     )
     return spec.read(request)
 

@@ -26,7 +26,8 @@ class Images(Protocol):
     """N labeled images of one shape.
 
     Attributes:
-        labels: Class of each image, ``(N,)`` int64 on the CPU.
+        labels: Class of each image, ``(N,)`` int64, or its K labels or numbers, ``(N, K)``
+            float32, on the CPU; see ``darts.data.targets``.
         shape: Channels, height and width.
         full_scale: Pixel value that stands for 1.0: 255 for uint8, 1 for float32.
     """
@@ -44,7 +45,7 @@ class MemoryImages:
     Args:
         pixels: Samples ``(N, C, H, W)``: images as uint8, where 255 stands for 1.0; spectrograms
             and rows as float32.
-        labels: Integers ``(N,)``.
+        labels: Integers ``(N,)``, or float32 ``(N, K)``.
 
     Raises:
         ValueError: If a shape or type is wrong.
@@ -125,7 +126,7 @@ class DiskImages:
 
     Args:
         paths: One file per image.
-        labels: Integers ``(N,)``.
+        labels: Integers ``(N,)``, or float32 ``(N, K)``.
         size: Side of the decoded images in pixels.
         margin: Shorter side before the center crop, divided by ``size``, see ``decode``; 256 / 224
             is customary for ImageNet.
@@ -195,6 +196,8 @@ class DiskImages:
 
 
 def _checked_labels(labels: Tensor, count: int) -> Tensor:
+    if labels.ndim == 2 and len(labels) == count and labels.dtype == torch.float32:
+        return labels.cpu()
     if labels.shape != (count,) or labels.is_floating_point():
         raise ValueError(
             f"labels must be {count} integers, one per image, not {labels.dtype} of shape "

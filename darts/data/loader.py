@@ -16,8 +16,8 @@ from torch import Tensor
 from darts.typed_values import Misfit, shown
 
 SampleBatch: TypeAlias = tuple[Tensor, Tensor]
-"""Samples and their classes ``(B,)`` int64. Samples are images, rows or spectrograms
-``(B, C, H, W)``, or texts ``(L, B)`` int64."""
+"""Samples and their targets: classes ``(B,)`` int64, or K labels or numbers, ``(B, K)`` float32.
+Samples are images, rows or spectrograms ``(B, C, H, W)``, or texts ``(L, B)`` int64."""
 
 
 class Carry:
@@ -49,11 +49,13 @@ class Window(NamedTuple):
         tokens: Token indices, ``(T, B)`` int64.
         targets: The next tokens, ``(T, B)`` int64; ``IGNORE_INDEX`` after the end of the text.
         carry: The network's state before the window, and the place for the state after it.
+        num_targets: Number of targets before the end of the text.
     """
 
     tokens: Tensor
     targets: Tensor
     carry: Carry
+    num_targets: int
 
 
 class PairBatch(NamedTuple):
@@ -65,12 +67,14 @@ class PairBatch(NamedTuple):
             last word.
         targets: Targets of the decoder, ``(T, B)`` int64.
         references: The target sentences as text.
+        num_targets: Number of words of all targets, with the ends of sentences.
     """
 
     sources: Tensor
     inputs: Tensor
     targets: Tensor
     references: tuple[str, ...]
+    num_targets: int
 
 
 Batch: TypeAlias = SampleBatch | Window | PairBatch

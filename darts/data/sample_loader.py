@@ -19,7 +19,7 @@ from darts.data.schedule import Schedule, rank_slice
 
 
 class SampleLoader(PositionLoader[SampleBatch]):
-    """Normalized batches of samples ``(B, C, H, W)`` with labels ``(B,)`` int64.
+    """Normalized batches of samples ``(B, C, H, W)`` with their targets, see ``SampleBatch``.
 
     For evaluation use ``shuffle=False, drop_last=False, augmentation=None``: each epoch then has
     all samples in the order of ``indices``.

@@ -19,6 +19,7 @@ from darts.data.pairs import SentencePairs
 from darts.data.randomness import permutation
 from darts.data.schedule import rank_slice
 from darts.data.words import BEGIN, PADDING
+from darts.ops.transfer import to_device
 
 POOL = 50
 """Batches per pool."""
@@ -136,10 +137,11 @@ class PairLoader(SentenceLoader[SentencePairs, PairBatch]):
         targets = self.time_major(self.split.targets[indices])
         begin = torch.full((1, len(indices)), BEGIN)
         return PairBatch(
-            sources.to(self.device),
-            torch.cat([begin, targets[:-1]]).to(self.device),
-            targets.to(self.device),
+            to_device(sources, self.device),
+            to_device(torch.cat([begin, targets[:-1]]), self.device),
+            to_device(targets, self.device),
             tuple(self.split.references[index] for index in indices.tolist()),
+            int((targets != PADDING).sum()),
         )
 
 
@@ -151,4 +153,4 @@ class DocumentLoader(SentenceLoader[LabeledTexts, SampleBatch]):
 
     def collate(self, indices: Tensor) -> SampleBatch:
         texts = self.time_major(self.split.texts[indices])
-        return texts.to(self.device), self.split.labels[indices].to(self.device)
+        return to_device(texts, self.device), to_device(self.split.labels[indices], self.device)

@@ -9,23 +9,25 @@ from typing import Any, Generic, TypeVar
 
 from darts.data.encodings import RowEncoding
 from darts.data.images import Images, MemoryImages
+from darts.data.targets import CLASSES, TargetScale
 
 Options = TypeVar("Options")
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A data set of samples with one class each.
+    """A data set of samples with one class each, or with other targets.
 
     Attributes:
         name: Name in the registry.
-        classes: Names of the classes, by label.
+        classes: Names of the classes, by label; or names of the labels or numbers of a sample.
         train: Training split; ``stratified_split`` divides it into subsets.
         test: Test split, or None.
         valid: Published validation split in addition to the test split, or None.
         mean, std: Mean and standard deviation of each channel, for normalization. Those of uint8
             images refer to pixels that are scaled to [0, 1].
         encoding: How the rows of a table became samples; None for other data.
+        scale: How the targets were standardized, if they are numbers.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Source:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     encoding: RowEncoding | None = None
+    scale: TargetScale | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Request(Generic[Options]):
     seed: int
     kind: str
     options: Options
+    targets: str = CLASSES
 
     def folder(self) -> Path:
         """Return the root; raise ValueError if there is none."""
@@ -96,6 +100,7 @@ class SourceSpec:
             with a class, or "pairs" of sentences. Tasks and spaces list the kinds they accept.
         storages: Where the samples can be stored: "memory", "disk" or both.
         own: Whether it is a format of the user's own data, so no paper has a recipe for it.
+        targets: Kinds of targets that it can have, see ``darts.data.targets``.
     """
 
     name: str
@@ -105,6 +110,7 @@ class SourceSpec:
     kinds: tuple[str, ...] = ("images",)
     storages: tuple[str, ...] = ("memory",)
     own: bool = False
+    targets: tuple[str, ...] = (CLASSES,)
 
 
 def memory_source(
@@ -116,6 +122,7 @@ def memory_source(
     size: int | None = None,
     valid: MemoryImages | None = None,
     statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+    scale: TargetScale | None = None,
 ) -> Source:
     """Return a data set in memory, resized to ``size`` by ``size`` pixels unless it is None.
 
@@ -126,4 +133,4 @@ def memory_source(
         test = None if test is None else test.resized(size)
         valid = None if valid is None else valid.resized(size)
     mean, std = train.statistics() if statistics is None else statistics
-    return Source(name, classes, train, test, valid, mean, std)
+    return Source(name, classes, train, test, valid, mean, std, scale=scale)

@@ -1,4 +1,4 @@
-"""Reading of a CSV file with numbers and classes; errors name line and column."""
+"""Reading of a CSV file with numbers and targets; errors name line and column."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class Table:
     Attributes:
         path: The file.
         columns: Names of the numeric columns.
-        label: Name of the column of classes.
+        targets: Names of the target columns.
         features: Numbers ``(N, columns)`` float64, all finite.
-        labels: Class of each of the N rows, as text.
+        cells: Cells of the target columns of each of the N rows, as text; none is empty.
         lines: Line of the file in which each row ends; the first line is 1.
     """
 
     path: Path
     columns: tuple[str, ...]
-    label: str
+    targets: tuple[str, ...]
     features: np.ndarray
-    labels: list[str]
+    cells: list[tuple[str, ...]]
     lines: Sequence[int]
 
     def reorder(self, columns: Sequence[str]) -> Table:
@@ -57,24 +57,37 @@ class Table:
             )
         order = [position_of[name] for name in columns]
         features = self.features[:, order]
-        return Table(self.path, tuple(columns), self.label, features, self.labels, self.lines)
+        return Table(self.path, tuple(columns), self.targets, features, self.cells, self.lines)
+
+    def numbers(self) -> np.ndarray:
+        """Return the cells of the target columns as numbers, ``(N, targets)`` float64.
+
+        Raises:
+            ValueError: If a cell is not a finite number.
+        """
+        values = array("d")
+        for line, cells in zip(self.lines, self.cells, strict=True):
+            values.extend(_numbers(self.path, line, self.targets, cells, may_be_label=False))
+        numbers = np.frombuffer(values, dtype=np.float64).reshape(len(self.cells), -1)
+        _require_finite(self.path, self.targets, self.lines, numbers)
+        return numbers
 
 
-def read_table(path: Path, label: str | None) -> Table:
-    """Read a file with a header, numbers, and one column of classes.
+def read_table(path: Path, targets: Sequence[str]) -> Table:
+    """Read a file with a header, numbers, and target columns.
 
     The delimiter is the comma, semicolon or tab that divides the header into the most names.
 
     Args:
         path: The file.
-        label: Name of the column of classes; None for the last column.
+        targets: Names of the target columns; empty for the last column.
 
     Raises:
         ValueError: If the file is not text in UTF-8, has no header, or has a row of another length,
             an empty cell or a number that is not finite; the message names file, line and column.
         OSError: If the file cannot be read.
     """
-    return _parse(path, label, _stripped(path))
+    return _parse(path, targets, _stripped(path))
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> tuple[list[int], np.ndarray]:
@@ -149,27 +162,29 @@ def _delimiter(path: Path) -> str:
     return max(DELIMITERS, key=columns)
 
 
-def _parse(path: Path, label: str | None, rows: Iterator[tuple[int, list[str]]]) -> Table:
+def _parse(path: Path, targets: Sequence[str], rows: Iterator[tuple[int, list[str]]]) -> Table:
     line, header = next(rows, (1, []))
     if not any(header):
         raise ValueError(f"csv: {path}, line {line}: the header is missing")
-    label_index = _label_index(path, header, label)
-    columns = tuple(header[:label_index] + header[label_index + 1 :])
-    values, labels, lines = array("d"), [], array("q")
+    places = _target_places(path, header, targets)
+    names = tuple(header[place] for place in places)
+    others = [place for place in range(len(header)) if place not in {*places}]
+    columns = tuple(header[place] for place in others)
+    values, targets_of_rows, lines = array("d"), [], array("q")
     for line, cells in _complete(path, rows, len(header)):
         # One object for each class instead of one for each row.
-        labels.append(sys.intern(cells.pop(label_index)))
+        targets_of_rows.append(tuple(sys.intern(cells[place]) for place in places))
         lines.append(line)
-        values.extend(_numbers(path, line, columns, cells, may_be_label=True))
-        if not labels[-1]:
-            raise ValueError(
-                f"csv: {path}, line {line}, column {header[label_index]!r}: the class is missing"
-            )
-    if not labels:
+        numbers = [cells[place] for place in others]
+        values.extend(_numbers(path, line, columns, numbers, may_be_label=True))
+        if not all(targets_of_rows[-1]):
+            name = names[targets_of_rows[-1].index("")]
+            raise ValueError(f"csv: {path}, line {line}, column {name!r}: the target is missing")
+    if not targets_of_rows:
         raise ValueError(f"csv: {path} has a header and no rows")
-    features = np.frombuffer(values, dtype=np.float64).reshape(len(labels), len(columns))
+    features = np.frombuffer(values, dtype=np.float64).reshape(len(targets_of_rows), len(columns))
     _require_finite(path, columns, lines, features)
-    return Table(path, columns, header[label_index], features, labels, lines)
+    return Table(path, columns, names, features, targets_of_rows, lines)
 
 
 def _require_finite(
@@ -186,12 +201,12 @@ def _require_finite(
         )
 
 
-def _label_index(path: Path, header: list[str], label: str | None) -> int:
-    """Check the header and return the index of the column of classes."""
+def _target_places(path: Path, header: list[str], targets: Sequence[str]) -> list[int]:
+    """Check the header and return the index of each target column."""
     if len(header) < 2:
         raise ValueError(
             f"csv: {path}, line 1: there is only one column, {header[0]!r}; a table needs "
-            "numbers and classes, separated by commas, semicolons or tabs"
+            "numbers and targets, separated by commas, semicolons or tabs"
         )
     if len(header) > _COLUMN_LIMIT:
         raise ValueError(f"csv: {path}, line 1: more than {_COLUMN_LIMIT:,} columns")
@@ -200,19 +215,23 @@ def _label_index(path: Path, header: list[str], label: str | None) -> int:
     name, occurrences = Counter(header).most_common(1)[0]
     if occurrences > 1:
         raise ValueError(f"csv: {path}, line 1: two columns are named {name!r}")
-    if label is not None and label not in header:
+    missing = [name for name in targets if name not in header]
+    if missing:
+        key = f"dataset.label{'s' if len(targets) > 1 else ''}"
         raise ValueError(
-            f"csv: {path} has no column {label!r} for dataset.label; its columns are "
+            f"csv: {path} has no column {missing[0]!r} for {key}; its columns are "
             f"{shortened(header)}"
         )
-    index = len(header) - 1 if label is None else header.index(label)
-    names = header[:index] + header[index + 1 :]
+    places = [header.index(name) for name in targets] or [len(header) - 1]
+    names = [name for place, name in enumerate(header) if place not in places]
+    if not names:
+        raise ValueError(f"csv: {path}, line 1: no columns are left for the inputs")
     default_names = [str(number) for number in range(len(names))]  # those of a pandas data frame
     if all(_is_number(name) for name in names) and names != default_names:
         raise ValueError(
             f"csv: {path}, line 1: the column names are numbers; insert a header above the rows"
         )
-    return index
+    return places
 
 
 def _cell_error(
@@ -224,7 +243,7 @@ def _cell_error(
     if cell.lower() in _MISSING:
         problem = f"a value is missing ({short!r}); remove such rows or fill in a value"
     else:
-        advice = f"; if it is a class, set dataset.label={column}" if may_be_label else ""
+        advice = f"; if it is the target, set dataset.label={column}" if may_be_label else ""
         problem = f"{short!r} is not a number{advice}"
     return f"csv: {path}, line {line}, column {column!r}: {problem}"
 

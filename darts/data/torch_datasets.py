@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from darts.data.arrays import write_arrays
+from darts.data.targets import CLASSES
 from darts.writing import write_atomically
 
 if TYPE_CHECKING:
@@ -32,37 +33,51 @@ class StoredDataset(NamedTuple):
     Attributes:
         name: Value of ``dataset``: "npz" for images, "csv" for rows of numbers.
         root: Value of ``dataset.root``.
+        labels: Value of ``dataset.labels``: names of the target columns of a table whose samples
+            have several labels or numbers.
     """
 
     name: str
     root: Path
+    labels: tuple[str, ...] = ()
 
 
 def store(
-    train: Dataset[object], test: Dataset[object] | None = None, root: Path = ROOT
+    train: Dataset[object],
+    test: Dataset[object] | None = None,
+    root: Path = ROOT,
+    *,
+    targets: str = CLASSES,
 ) -> StoredDataset:
     """Write the samples of map-style datasets to a folder whose name is a hash of their content.
 
     Args:
-        train: Pairs ``(sample, label)``. A sample is a row of numbers ``(F,)`` or an image: a PIL
+        train: Pairs ``(sample, target)``. A sample is a row of numbers ``(F,)`` or an image: a PIL
             image, or an array or tensor of uint8, or of floats from 0 to 1. Its shape is ``(H, W)``
             or ``(C, H, W)``, with 1 or 3 channels in an array; arrays may also be ``(H, W, C)``.
-            Labels are integers from 0. An attribute ``classes`` gives the names of the classes.
+            A target is a class, an integer from 0; or numbers or labels (0 or 1), a number or a
+            sequence, array or tensor ``(K,)``. An attribute ``classes`` gives the names of the
+            classes, labels or numbers.
         test: Test samples. None: only ``train`` is written, and loading it later holds out a fifth
             of it as the test split.
         root: Folder of the written data sets.
+        targets: What each sample has, see ``darts.data.targets``.
 
     Raises:
-        ValueError: If the samples are of none of these kinds or differ in shape, or a label is not
-            an integer from 0.
+        ValueError: If the samples are of none of these kinds or differ in shape, or a target is
+            not as described.
     """
-    splits = {"train": _read(train, "train")}
+    splits = {"train": _read(train, "train", targets)}
     if test is not None:
-        splits["test"] = _read(test, "test")
+        splits["test"] = _read(test, "test", targets)
     shapes = {split: tuple(samples.shape[1:]) for split, (samples, _) in splits.items()}
     if len(set(shapes.values())) > 1:
         raise ValueError(f"data: samples of train and test differ in shape: {shapes}")
-    classes = _class_names(train, [labels for _, labels in splits.values()])
+    labels_of_splits = [labels for _, labels in splits.values()]
+    if targets == CLASSES:
+        classes = _class_names(train, labels_of_splits)
+    else:
+        classes = _column_names(train, labels_of_splits)
     digest = hashlib.sha256(repr(classes).encode())
     for split, (samples, labels) in splits.items():
         digest.update(f"{split} {samples.dtype} {tuple(samples.shape)}".encode())
@@ -80,17 +95,25 @@ def store(
                 write_atomically(folder / f"{split}.csv", _table(samples, labels, classes))
         else:
             write_arrays(folder, splits, classes)
-    return StoredDataset("csv" if is_rows else "npz", folder)
+    if not is_rows:
+        return StoredDataset("npz", folder)
+    return StoredDataset("csv", folder, () if targets == CLASSES else classes)
 
 
-def _read(dataset: Dataset[object], split: str) -> tuple[Tensor, Tensor]:
-    """Return all samples, ``(N, C, H, W)`` uint8 or ``(N, F)`` float64, and labels ``(N,)``."""
+def _read(dataset: Dataset[object], split: str, targets: str) -> tuple[Tensor, Tensor]:
+    """Return all samples and their targets.
+
+    Samples are ``(N, C, H, W)`` uint8 or ``(N, F)`` float64. Targets are classes ``(N,)`` int64, or
+    labels or numbers ``(N, K)`` float64.
+    """
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise ValueError(
             f"data: {type(dataset).__name__} is not a map-style dataset with __len__ and "
             "__getitem__"
         )
-    samples, labels = [], []
+    samples: list[Tensor] = []
+    classes: list[int] = []
+    numbers: list[list[float]] = []
     for index in range(len(dataset)):
         place = f"data: sample {index} of {split}"
         entry = dataset[index]
@@ -98,7 +121,10 @@ def _read(dataset: Dataset[object], split: str) -> tuple[Tensor, Tensor]:
             raise ValueError(f"{place} is not a pair (sample, label)")
         sample, label = entry
         samples.append(_sample(sample, place))
-        labels.append(_label(label, place))
+        if targets == CLASSES:
+            classes.append(_label(label, place))
+        else:
+            numbers.append(_numbers(label, place))
         if samples[-1].shape != samples[0].shape:
             raise ValueError(
                 f"{place} has shape {tuple(samples[-1].shape)}, but the first one "
@@ -106,7 +132,12 @@ def _read(dataset: Dataset[object], split: str) -> tuple[Tensor, Tensor]:
             )
     if not samples:
         raise ValueError(f"data: {split} has no samples")
-    return torch.stack(samples), torch.tensor(labels)
+    if targets == CLASSES:
+        return torch.stack(samples), torch.tensor(classes)
+    lengths = {len(own) for own in numbers}
+    if len(lengths) > 1:
+        raise ValueError(f"data: targets of {split} have {sorted(lengths)} numbers; must be equal")
+    return torch.stack(samples), torch.tensor(numbers, dtype=torch.float64)
 
 
 def _sample(sample: object, place: str) -> Tensor:
@@ -142,8 +173,46 @@ def _sample(sample: object, place: str) -> Tensor:
 def _label(label: object, place: str) -> int:
     value = label.item() if isinstance(label, Tensor | np.generic) and label.ndim == 0 else label
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{place} has the label {value!r}; must be an integer >= 0")
+        raise ValueError(
+            f"{place} has the label {value!r}; must be an integer >= 0, the number of a class; for "
+            "numbers, set task=regression, for several labels task=multi_label"
+        )
     return value
+
+
+def _numbers(target: object, place: str) -> list[float]:
+    """Return the labels or numbers of a sample."""
+    if isinstance(target, Tensor):
+        target = target.detach().cpu().double().numpy()
+    try:
+        array = np.atleast_1d(np.asarray(target, dtype=np.float64))
+    except (TypeError, ValueError):
+        array = np.empty(0)
+    if array.ndim != 1 or not len(array) or not np.isfinite(array).all():
+        raise ValueError(f"{place} has the target {target!r}; must be one or several numbers")
+    numbers: list[float] = array.tolist()
+    return numbers
+
+
+def _column_names(dataset: object, targets: Sequence[Tensor]) -> tuple[str, ...]:
+    """Return the attribute ``classes`` of a dataset, or names with numbers."""
+    counts = {values.shape[1] for values in targets}
+    if len(counts) > 1:
+        raise ValueError(f"data: train and test have {sorted(counts)} targets; must be equal")
+    (count,) = counts
+    names = _listed_names(dataset)
+    return names if len(names) == count else tuple(f"target{number}" for number in range(count))
+
+
+def _listed_names(dataset: object) -> tuple[str, ...]:
+    """Return the names in the attribute ``classes``; none if they are not distinct texts."""
+    while not hasattr(dataset, "classes") and hasattr(dataset, "dataset"):
+        dataset = dataset.dataset  # of a Subset
+    listed = getattr(dataset, "classes", None)
+    if not isinstance(listed, list | tuple):
+        return ()
+    names = tuple(str(name).strip() for name in listed)
+    return names if all(names) and len({*names}) == len(names) else ()
 
 
 def _class_names(dataset: object, labels: Sequence[Tensor]) -> tuple[str, ...]:
@@ -152,19 +221,23 @@ def _class_names(dataset: object, labels: Sequence[Tensor]) -> tuple[str, ...]:
     samples = sum(map(len, labels))
     if count > 2 * samples:  # a mistake; the network would have an output for each number
         raise ValueError(f"data: labels go up to {count - 1}, but there are {samples} samples")
-    while not hasattr(dataset, "classes") and hasattr(dataset, "dataset"):
-        dataset = dataset.dataset  # of a Subset
-    names = getattr(dataset, "classes", None)
-    if isinstance(names, list | tuple) and len(names) >= count and len({*names}) == len(names):
-        return tuple(str(name) for name in names)
-    return tuple(str(number) for number in range(count))
+    names = _listed_names(dataset)
+    return names if len(names) >= count else tuple(str(number) for number in range(count))
 
 
 def _table(samples: Tensor, labels: Tensor, classes: Sequence[str]) -> str:
-    """Return rows and class names as CSV; the floats are exact."""
+    """Return rows and targets, classes by name, as CSV; the floats are exact."""
+    has_classes = labels.ndim == 1
+    targets: Iterable[Sequence[object]] = labels.tolist()
+    if has_classes:
+        targets = [[classes[label]] for label in labels.tolist()]
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow([*(f"column{number}" for number in range(samples.shape[1])), "class"])
-    for row, label in zip(samples.tolist(), labels.tolist(), strict=True):
-        writer.writerow([*row, classes[label]])
+    names = ["class"] if has_classes else classes
+    prefix = "column"
+    while any(name.startswith(prefix) for name in names):
+        prefix += "_"
+    writer.writerow([*(f"{prefix}{number}" for number in range(samples.shape[1])), *names])
+    for row, own in zip(samples.tolist(), targets, strict=True):
+        writer.writerow([*row, *own])
     return text.getvalue()

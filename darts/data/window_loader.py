@@ -70,7 +70,9 @@ class WindowLoader(PositionLoader[Window]):
         self._steps = steps
         self._columns = columns
         self._inputs = self._in_columns(tokens[:-1], height, 0).to(device)
-        self._targets = self._in_columns(tokens[1:], height, IGNORE_INDEX).to(device)
+        targets = self._in_columns(tokens[1:], height, IGNORE_INDEX)
+        self._row_counts: list[int] = (targets != IGNORE_INDEX).sum(1).tolist()
+        self._targets = targets.to(device)
 
     def _in_columns(self, tokens: Tensor, height: int, fill: int) -> Tensor:
         """Return the tokens in columns, ``(height, B)``, cropped or filled at the end."""
@@ -106,7 +108,8 @@ class WindowLoader(PositionLoader[Window]):
         epoch, step = divmod(position, self._steps)
         offset = seed_for(*self._generator_name, "begin", epoch) % self.length if self.shift else 0
         rows = slice(offset + step * self.length, offset + (step + 1) * self.length)
-        return Window(self._inputs[rows], self._targets[rows], carry)
+        count = sum(self._row_counts[rows])
+        return Window(self._inputs[rows], self._targets[rows], carry, count)
 
     def state_dict(self) -> LoaderState:
         """Return the state of the network before and after the last window, ``(B, H)`` each."""

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from darts.config import ConfigError, RetrainConfig, RunConfig, one_of
-from darts.data import SOURCES, count_folds
+from darts.data import SOURCES, SourceSpec, count_folds
 from darts.spaces import SPACES
-from darts.tasks import TASKS
+from darts.tasks import TASKS, Task
+from darts.tracking.trackers import check_trackers
 
 
 def data_kind(config: RunConfig) -> str:
     """Return the first kind of the data set that the task accepts; else raise ValueError."""
     task, dataset = config.task, config.dataset.name
-    kinds = SOURCES[dataset].kinds
-    for kind in kinds:
-        if kind in task.data_kinds:
+    spec = SOURCES[dataset]
+    for kind in spec.kinds:
+        if kind in task.data_kinds and task.targets in spec.targets:
             return kind
-    tasks = [name for name in TASKS if set(kinds) & set(TASKS[name].data_kinds)]
-    datasets = [name for name, spec in SOURCES.items() if set(spec.kinds) & set(task.data_kinds)]
+    datasets = [name for name, other in SOURCES.items() if _fit(task, other)]
+    tasks = [name for name in TASKS if _fit(TASKS[name], spec)]
+    problem = (
+        f"learns from {' or '.join(task.data_kinds)}, but dataset={dataset} contains "
+        f"{' or '.join(spec.kinds)}"
+    )
+    if set(spec.kinds) & set(task.data_kinds):
+        problem = f"predicts {task.targets}, but dataset={dataset} has {' or '.join(spec.targets)}"
     raise ValueError(
-        f"task={task.name} learns from {' or '.join(task.data_kinds)}, but dataset={dataset} "
-        f"contains {' or '.join(kinds)}; choose dataset={' or '.join(datasets)}, "
+        f"task={task.name} {problem}; choose dataset={' or '.join(datasets)}, "
         f"or task={' or '.join(tasks)}"
     )
+
+
+def _fit(task: Task | type[Task], spec: SourceSpec) -> bool:
+    """Return whether a task accepts a kind of samples of a data set, and its targets."""
+    return bool(set(spec.kinds) & set(task.data_kinds)) and task.targets in spec.targets
 
 
 def check_data_kind(config: RunConfig) -> None:
@@ -38,10 +49,13 @@ def check_data_kind(config: RunConfig) -> None:
 def check_training(config: RunConfig) -> None:
     """Refuse a training whose task does not fit the data, the space, the metric or the process.
 
+    Trackers that do not exist or are not installed are refused, too.
+
     Raises:
         ValueError: In one line, which lists the alternatives.
     """
     check_data_kind(config)
+    check_trackers(config.tracking.trackers)
     config.task.check_training()
     one_of("metric", config.metric, config.task.metrics)
 

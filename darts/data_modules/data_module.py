@@ -13,9 +13,11 @@ from torch import Tensor
 from darts.config import RetrainConfig, SearchConfig
 from darts.data import SOURCES, InputSpec, Loader, load
 from darts.data.encodings import Encoding
+from darts.data.targets import CLASSES, TargetScale
 from darts.data_modules.compatibility import data_kind
 from darts.registry import Registry
 from darts.spaces import Space
+from darts.tasks import Objective
 from darts.training.distributed import Ranks
 
 DATA_MODULES: Registry[DataModule] = Registry("data module", "darts.data_modules")
@@ -89,8 +91,25 @@ class DataModule(ABC):
         self.subsets: dict[str, Tensor] = {}
         if source is None:
             name, kind, options = config.dataset.name, data_kind(config), load_options(config)
-            source = ranks.local_main_first(lambda: load(name, kind=kind, **options))
+            targets = config.task.targets
+            source = ranks.local_main_first(
+                lambda: load(name, kind=kind, targets=targets, **options)
+            )
         self.source = source
+
+    @property
+    def target_scale(self) -> TargetScale | None:
+        """How the targets are standardized, if they are numbers."""
+        return None
+
+    def objective(self, *, label_smoothing: float = 0.0, auxiliary: float = 0.0) -> Objective:
+        """Return the objective of the task for this data, see ``darts.tasks.Task.objective``."""
+        return self.config.task.objective(
+            self.target_names,
+            label_smoothing=label_smoothing,
+            auxiliary=auxiliary,
+            scale=self.target_scale,
+        )
 
     @abstractmethod
     def network_sizes(self, space: Space) -> dict[str, int]:
@@ -126,9 +145,10 @@ class DataModule(ABC):
         """
 
     def scored_targets(self, split: str) -> Tensor | None:
-        """Return all targets whose predictions give the scores, ``(n,)`` int64; None if unknown.
+        """Return all targets whose predictions give the scores; None if they are unknown.
 
-        Targets are classes, words or tokens. ``split`` is "valid" or "test". Call it after
+        Targets are classes, words or tokens ``(n,)`` int64, or labels or numbers ``(n, K)``
+        float32. ``split`` is "valid" or "test". Call it after
         ``search_loaders`` or ``retrain_loaders``.
         """
         return None
@@ -148,6 +168,10 @@ class DataModule(ABC):
         sizes = [f"{count:,} {self.sample_noun} for {_PURPOSES[first]}"]
         sizes += [f"{count:,} for {_PURPOSES[name]}" for name, count in others]
         targets = f"{len(self.target_names):,} {self.target_noun}"
+        if self.config.task.targets != CLASSES:
+            shown = ", ".join(self.target_names[:3])
+            more = len(self.target_names) - 3
+            targets = f"predicts {shown}{f' and {more:,} more' if more > 0 else ''}"
         parts = (", ".join(sizes), targets, self._describe_shape())
         return f"{self.config.dataset.name}: {'; '.join(part for part in parts if part)}"
 

@@ -1,4 +1,4 @@
-"""Data sets whose samples have one class each."""
+"""Data sets whose samples have one class each, or other targets."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from torch import Tensor
 
 from darts.config import RetrainConfig, SearchConfig
 from darts.data import Loader, stratified_fold, stratified_split, stratified_subset
+from darts.data.targets import strata
 from darts.data_modules.data_module import DataModule, SearchLoaders
 
 
 class LabeledSplit(Protocol):
-    """A split of a data set with one class per sample: labels are ``(N,)`` int64."""
+    """A split of a data set; ``labels`` are its targets, see ``darts.data.targets``."""
 
     @property
     def labels(self) -> Tensor: ...
@@ -26,7 +27,7 @@ SplitCo = TypeVar("SplitCo", bound=LabeledSplit, covariant=True)
 
 
 class LabeledSource(Protocol[SplitCo]):
-    """A data set with one class per sample; a split that was not published is None."""
+    """A data set with a target per sample; a split that was not published is None."""
 
     @property
     def train(self) -> SplitCo: ...
@@ -39,7 +40,9 @@ class LabeledSource(Protocol[SplitCo]):
 
 
 class LabeledDataModule(DataModule, Generic[Split]):
-    """Base class of data modules with one class per sample; subsets are stratified by class.
+    """Base class of data modules with a target per sample.
+
+    Subsets are stratified by class, or by the groups of ``darts.data.targets.strata``.
 
     A search trains the weights on one subset and the alphas on the other. A retraining holds out a
     validation subset, unless the data set has a validation split.
@@ -120,20 +123,27 @@ class LabeledDataModule(DataModule, Generic[Split]):
         held_out = self.source.test if split == "test" else self.source.valid
         subset = next((name for name in ("alphas", "valid") if name in self.subsets), None)
         if split == "valid" and subset is not None:
-            return self.subset_classes()[subset]
+            return self.source.train.labels[self.subsets[subset]]
         return None if held_out is None else held_out.labels
 
     def subset_classes(self) -> dict[str, Tensor]:
         labels = self.source.train.labels
+        if labels.ndim > 1:
+            return {}
         return {name: labels[indices] for name, indices in self.subsets.items()}
 
     def _training_indices(self) -> Tensor:
         """Return indices of all training samples or of a stratified subset, ``(n,)`` int64."""
-        labels = self.source.train.labels
-        subset = self.subset_size(len(labels))
+        groups = self._strata
+        subset = self.subset_size(len(groups))
         if subset is None:
-            return torch.arange(len(labels))
-        return stratified_subset(labels, subset, seed=self.config.seed)
+            return torch.arange(len(groups))
+        return stratified_subset(groups, subset, seed=self.config.seed)
+
+    @property
+    def _strata(self) -> Tensor:
+        """The group of each training sample, ``(N,)`` int64."""
+        return strata(self.source.train.labels)
 
     def _hold_out(self, config: RetrainConfig) -> list[Tensor]:
         """Divide the training samples into those that train and those held out for validation."""
@@ -145,7 +155,7 @@ class LabeledDataModule(DataModule, Generic[Split]):
         if fold is None:
             return self._divide(1 - share, key)
         indices = self._training_indices()
-        subsets = stratified_fold(self.source.train.labels[indices], share, fold, seed=config.seed)
+        subsets = stratified_fold(self._strata[indices], share, fold, seed=config.seed)
         self.check_not_empty(subsets, key)
         return [indices[subset] for subset in subsets]
 
@@ -155,7 +165,7 @@ class LabeledDataModule(DataModule, Generic[Split]):
         ``key`` is the setting of the share, as "key=value", for the error message.
         """
         indices = self._training_indices()
-        labels = self.source.train.labels[indices]
-        subsets = stratified_split(labels, [share, 1 - share], seed=self.config.seed)
+        groups = self._strata[indices]
+        subsets = stratified_split(groups, [share, 1 - share], seed=self.config.seed)
         self.check_not_empty(subsets, key)
         return [indices[subset] for subset in subsets]

@@ -1,4 +1,4 @@
-"""Samples of one fixed shape with one class each: images, rows of numbers, spectrograms."""
+"""Samples of one fixed shape: images, rows of numbers, spectrograms."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from darts.data import (
     rank_slice,
 )
 from darts.data.encodings import Encoding
+from darts.data.targets import TargetScale
 from darts.data_modules.data_module import DATA_MODULES
 from darts.data_modules.labeled import LabeledDataModule
 from darts.spaces import Space
@@ -63,6 +64,10 @@ class SampleDataModule(LabeledDataModule[Images]):
         """Return the one input: the samples of a batch, ``(B, C, H, W)``."""
         mean, std = self.source.mean, self.source.std
         return [InputSpec("samples", (2, *self.sample_shape), {0: "batch"}, mean=mean, std=std)]
+
+    @property
+    def target_scale(self) -> TargetScale | None:
+        return self.source.scale
 
     @property
     def encoding(self) -> Encoding | None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+_ORDERS = 2 * 10**7  # labels that all random orders together contain
+
 CHANCE = 0.01
 """Probability below which a score is no longer explained by chance."""
 
@@ -63,6 +65,29 @@ def likely_successes(trials: int, share: float) -> int:
     terms = (log_coefficients + k * math.log(share) + rest * math.log1p(-share)).exp()
     at_least = terms.flip(0).cumsum(0).flip(0)  # P(X >= k) by k
     return int((at_least > CHANCE).nonzero().max())
+
+
+def lucky_average_precision(labels: Tensor) -> float:
+    """Return the mean average precision that a random order of the samples hardly exceeds.
+
+    It is the quantile ``1 - CHANCE`` over random orders, and at least the frequency of the labels,
+    which equal probabilities reach.
+
+    Args:
+        labels: Labels of the scored samples, ``(n, K)``; labels that do not occur do not count.
+    """
+    present = labels[:, (labels > 0).any(0)].double().cpu()
+    count, rng = len(present), torch.Generator().manual_seed(0)
+    rank = torch.arange(1, count + 1, dtype=torch.float64)[:, None]
+    draws = min(max(_ORDERS // max(present.numel(), 1), 20), 500)
+    found = []
+    for _ in range(draws):
+        own = present[torch.randperm(count, generator=rng)]
+        precision = own.cumsum(0) / rank
+        found.append(((precision * own).sum(0) / own.sum(0)).mean())
+    lucky = float(torch.stack(found).quantile(1 - CHANCE))
+    # Scores are in float32, so equal probabilities may exceed their frequency by rounding.
+    return max(lucky, float(present.mean()) * (1 + 1e-5))
 
 
 def guessed_tokens(tokens: Tensor) -> ChanceLevel:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -12,14 +12,14 @@ from torch import Tensor
 
 from darts.data import SampleBatch
 from darts.registry import choice
-from darts.spaces import NetworkBase
 from darts.tasks.chance import ChanceLevel, guessed_class
 from darts.tasks.metrics import CLASSIFICATION_METRICS, ClassificationScores, Metric
-from darts.tasks.own_loss import Loss, compute_own_loss, require_loss
-from darts.tasks.task import TASKS, BaseObjective, Forward, Task
+from darts.tasks.own_loss import OWN, Loss
+from darts.tasks.sample_objective import SampleObjective, SampleTask
+from darts.tasks.task import TASKS, ObjectiveSpec
 
 
-class ClassificationObjective(BaseObjective[SampleBatch, Tensor]):
+class ClassificationObjective(SampleObjective):
     """Cross entropy of logits ``(B, classes)``, or another loss.
 
     Args:
@@ -40,37 +40,13 @@ class ClassificationObjective(BaseObjective[SampleBatch, Tensor]):
         auxiliary: float = 0.0,
         loss: Loss | None = None,
     ) -> None:
-        self._own_loss = loss
-        self.classes, self.label_smoothing, self.auxiliary = classes, label_smoothing, auxiliary
+        super().__init__(label_smoothing=label_smoothing, auxiliary=auxiliary, loss=loss)
+        self.classes = classes
         self._last_scores: ClassificationScores | None = None
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean loss for logits ``(B, classes)`` and labels ``(B,)``.
-
-        The cross entropy is in nats.
-        """
-        if self._own_loss is not None:
-            return self._own_loss(logits, labels)
-        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-
-    def supernet_loss(self, forward: Forward, batch: SampleBatch) -> tuple[Tensor, Tensor]:
-        samples, labels = batch
-        logits = forward(samples)
-        return self.loss(logits, labels), logits
-
-    def network_loss(self, net: NetworkBase, batch: SampleBatch) -> tuple[Tensor, Tensor]:
-        samples, labels = batch
-        logits, auxiliary = net(samples, auxiliary=True)
-        loss = self.loss(logits, labels)
-        if auxiliary is not None:
-            loss = loss + self.auxiliary * self.loss(auxiliary, labels)
-        return loss, logits
-
-    def predict(self, forward: Forward, batch: SampleBatch) -> Tensor:
-        return cast(Tensor, forward(batch[0]))  # logits
-
-    def num_samples(self, batch: SampleBatch) -> int:
-        return len(batch[1])
+    def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the cross entropy in nats of logits ``(B, classes)`` and labels ``(B,)``."""
+        return F.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
 
     def train_metrics(self, logits: Tensor, batch: SampleBatch) -> dict[str, Tensor]:
         """Return ``accuracy``."""
@@ -93,7 +69,7 @@ class ClassificationObjective(BaseObjective[SampleBatch, Tensor]):
 
 @TASKS.register
 @dataclass
-class Classification(Task):
+class Classification(SampleTask):
     """The task of assigning one of several classes to a sample.
 
     Attributes:
@@ -101,30 +77,19 @@ class Classification(Task):
             ``darts.search`` or ``darts.retrain``. Scores always report the cross entropy.
     """
 
+    captures: ClassVar[bool] = True
     name: str = "classification"
-    loss: str = choice("cross_entropy", "cross_entropy", "own")
+    loss: str = choice("cross_entropy", "cross_entropy", OWN)
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "rows", "audio")
     metrics: ClassVar[Mapping[str, Metric]] = CLASSIFICATION_METRICS
 
-    def objective(
-        self, target_names: Sequence[str], *, label_smoothing: float = 0.0, auxiliary: float = 0.0
-    ) -> ClassificationObjective:
-        is_own = self.loss == "own"
-        if is_own and label_smoothing:
-            raise ValueError(
-                f"label_smoothing={label_smoothing}: belongs to task.loss=cross_entropy; set "
-                "label_smoothing=0"
-            )
+    def make_objective(self, spec: ObjectiveSpec) -> ClassificationObjective:
         return ClassificationObjective(
-            len(target_names),
-            label_smoothing=label_smoothing,
-            auxiliary=auxiliary,
-            loss=compute_own_loss if is_own else None,
+            len(spec.target_names),
+            label_smoothing=spec.label_smoothing,
+            auxiliary=spec.auxiliary,
+            loss=self.own_loss(spec),
         )
-
-    def check_training(self) -> None:
-        if self.loss == "own":
-            require_loss()
 
 
 @TASKS.register

@@ -24,7 +24,7 @@ from darts.spaces import NetworkBase
 from darts.spaces.language_model_output import LanguageModelOutput
 from darts.tasks.chance import ChanceLevel, guessed_tokens
 from darts.tasks.metrics import Metric, mean_metric, perplexity, token_loss, token_losses
-from darts.tasks.task import TASKS, BaseObjective, Forward, Task
+from darts.tasks.task import TASKS, BaseObjective, Forward, ObjectiveSpec, Task
 
 METRICS = {name: Metric(name, False, mean_metric) for name in ("perplexity", "bits", "loss")}
 """``bits`` are per token, that is per character with ``dataset.level=char``."""
@@ -102,7 +102,7 @@ class LanguageObjective(BaseObjective[Window, Tensor]):
         return self._forward(forward, batch).logits
 
     def num_samples(self, batch: Window) -> int:
-        return int((batch.targets != IGNORE_INDEX).sum())
+        return batch.num_targets
 
     def scores(self, device: torch.device) -> LanguageScores:
         return LanguageScores(device)
@@ -130,10 +130,8 @@ class LanguageModel(Task):
     activation: float = number(0.0, low=0)
     temporal: float = number(1e-3, low=0)
 
-    def objective(
-        self, target_names: Sequence[str], *, label_smoothing: float = 0.0, auxiliary: float = 0.0
-    ) -> LanguageObjective:
-        self.reject_auxiliary(auxiliary)
+    def make_objective(self, spec: ObjectiveSpec) -> LanguageObjective:
+        self.reject_auxiliary(spec.auxiliary)
         return LanguageObjective(
-            label_smoothing=label_smoothing, activation=self.activation, temporal=self.temporal
+            label_smoothing=spec.label_smoothing, activation=self.activation, temporal=self.temporal
         )

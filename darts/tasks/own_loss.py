@@ -13,7 +13,11 @@ from typing import TypeAlias
 from torch import Tensor
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""Returns the mean loss, a scalar, for logits ``(B, classes)`` and labels ``(B,)`` int64."""
+"""Returns the mean loss, a scalar, for the outputs ``(B, K)`` of a network and the targets of a
+batch, see ``darts.data.targets``; in classification, for logits and classes ``(B,)`` int64."""
+
+OWN = "own"
+"""Value of ``task.loss`` for a function that was passed."""
 
 _passed: ContextVar[Loss | None] = ContextVar("passed_loss", default=None)
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from darts.tasks.classification import Classification, ClassificationObjective
 from darts.tasks.metrics import CLASSIFICATION_METRICS, ClassificationScores, Metric
-from darts.tasks.task import TASKS
+from darts.tasks.own_loss import Loss
+from darts.tasks.task import TASKS, ObjectiveSpec
 
 if TYPE_CHECKING:
     import torchmetrics
@@ -59,9 +60,16 @@ class SpeechObjective(ClassificationObjective):
     metrics = METRICS
 
     def __init__(
-        self, class_names: Sequence[str], *, label_smoothing: float = 0.0, auxiliary: float = 0.0
+        self,
+        class_names: Sequence[str],
+        *,
+        label_smoothing: float = 0.0,
+        auxiliary: float = 0.0,
+        loss: Loss | None = None,
     ) -> None:
-        super().__init__(len(class_names), label_smoothing=label_smoothing, auxiliary=auxiliary)
+        super().__init__(
+            len(class_names), label_smoothing=label_smoothing, auxiliary=auxiliary, loss=loss
+        )
         self._class_names = tuple(class_names)
 
     def new_scores(self, device: torch.device) -> SpeechScores:
@@ -73,11 +81,15 @@ class SpeechObjective(ClassificationObjective):
 class Speech(Classification):
     """The task of assigning one of several words or sounds to a recording."""
 
+    captures: ClassVar[bool] = True
     name: str = "speech"
     data_kinds: ClassVar[tuple[str, ...]] = ("audio",)
     metrics: ClassVar[Mapping[str, Metric]] = METRICS
 
-    def objective(
-        self, target_names: Sequence[str], *, label_smoothing: float = 0.0, auxiliary: float = 0.0
-    ) -> SpeechObjective:
-        return SpeechObjective(target_names, label_smoothing=label_smoothing, auxiliary=auxiliary)
+    def make_objective(self, spec: ObjectiveSpec) -> SpeechObjective:
+        return SpeechObjective(
+            spec.target_names,
+            label_smoothing=spec.label_smoothing,
+            auxiliary=spec.auxiliary,
+            loss=self.own_loss(spec),
+        )

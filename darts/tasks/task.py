@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from darts.data import Batch
+from darts.data.targets import CLASSES, TargetScale
 from darts.registry import Registry
 from darts.spaces import NetworkBase
 from darts.tasks.chance import ChanceLevel
@@ -100,13 +101,24 @@ class BaseObjective(ABC, Generic[B, Output]):
         """Return what a network could score without its input; None if that is unknown.
 
         Args:
-            targets: All targets of the scored data, ``(n,)`` int64: classes, words or tokens.
+            targets: All targets of the scored data: classes, words or tokens ``(n,)`` int64, or
+                labels or numbers ``(n, K)``.
         """
         return None
 
 
 Objective: TypeAlias = BaseObjective[Any, Any]
 """An objective of any task."""
+
+
+@dataclass(frozen=True)
+class ObjectiveSpec:
+    """The arguments of ``Task.objective``."""
+
+    target_names: tuple[str, ...]
+    label_smoothing: float = 0.0
+    auxiliary: float = 0.0
+    scale: TargetScale | None = None
 
 
 @dataclass
@@ -116,24 +128,38 @@ class Task(ABC):
     Attributes:
         data_kinds: Kinds of data sets that the task accepts, see ``darts.data.SourceSpec.kinds``.
         metrics: All metrics that the task can report, by name.
+        targets: What each sample has, see ``darts.data.targets``.
     """
 
     name: str = ""
     data_kinds: ClassVar[tuple[str, ...]] = ()
     metrics: ClassVar[Mapping[str, Metric]] = {}
+    targets: ClassVar[str] = CLASSES
 
-    @abstractmethod
     def objective(
-        self, target_names: Sequence[str], *, label_smoothing: float = 0.0, auxiliary: float = 0.0
+        self,
+        target_names: Sequence[str],
+        *,
+        label_smoothing: float = 0.0,
+        auxiliary: float = 0.0,
+        scale: TargetScale | None = None,
     ) -> Objective:
         """Return the objective for a data set.
 
         Args:
-            target_names: Names of the targets by index: classes, words or tokens.
+            target_names: Names of the targets by index: classes, labels, numbers, words or tokens.
             label_smoothing: Share of the target that is spread evenly over all targets, in the
                 training of discrete networks (Szegedy et al., arXiv:1512.00567, section 7).
             auxiliary: Factor of the loss of the auxiliary head, for networks that have one.
+            scale: How the targets are standardized, for tasks whose targets are numbers.
         """
+        return self.make_objective(
+            ObjectiveSpec(tuple(target_names), label_smoothing, auxiliary, scale)
+        )
+
+    @abstractmethod
+    def make_objective(self, spec: ObjectiveSpec) -> Objective:
+        """Return the objective with these settings, or raise ValueError if one does not fit."""
 
     def check_training(self) -> None:  # noqa: B027  # most tasks need nothing
         """Raise ValueError if this process lacks what a training needs besides the settings."""

@@ -25,7 +25,7 @@ from darts.registry import number
 from darts.spaces import NetworkBase
 from darts.tasks.chance import ChanceLevel, guessed_tokens
 from darts.tasks.metrics import Metric, mean_metric, perplexity, token_loss, token_losses
-from darts.tasks.task import TASKS, BaseObjective, Forward, Task
+from darts.tasks.task import TASKS, BaseObjective, Forward, ObjectiveSpec, Task
 
 if TYPE_CHECKING:
     import torchmetrics
@@ -138,7 +138,7 @@ class PairObjective(BaseObjective[PairBatch, TranslationOutput]):
         return TranslationOutput(logits, words)
 
     def num_samples(self, batch: PairBatch) -> int:
-        return int((batch.targets != PADDING).sum())  # includes the ends of sentences
+        return batch.num_targets
 
     def scores(self, device: torch.device) -> TextScores:
         self._last_scores = TextScores(self._vocabulary, self.metrics, device)
@@ -168,14 +168,12 @@ class PairTask(Task):
     max_length: int = number(60, low=1, high=1000)
     beam: int = number(1, low=1, high=100)
 
-    def objective(
-        self, target_names: Sequence[str], *, label_smoothing: float = 0.0, auxiliary: float = 0.0
-    ) -> PairObjective:
-        self.reject_auxiliary(auxiliary)
+    def make_objective(self, spec: ObjectiveSpec) -> PairObjective:
+        self.reject_auxiliary(spec.auxiliary)
         return PairObjective(
-            target_names,
+            spec.target_names,
             self.metrics,
-            label_smoothing=label_smoothing,
+            label_smoothing=spec.label_smoothing,
             max_length=self.max_length,
             beam=self.beam,
         )

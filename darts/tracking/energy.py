@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,17 @@ from pathlib import Path
 import torch
 
 POWERCAP = Path("/sys/class/powercap")
+UNKNOWN_WATTS = 250.0
+"""Assumed power of a GPU whose rated power is unknown."""
+
+_RATED_WATTS = {
+    "H200": 700, "H100 PCIe": 350, "H100": 700, "A100-PCIE": 250, "A100 PCIe": 300, "A100": 400,
+    "V100": 300, "P100": 250, "L40S": 350, "L40": 300, "L4": 72, "A40": 300, "A30": 165,
+    "A10": 150, "T4": 70, "RTX 4090": 450, "RTX 4080": 320, "RTX 4070": 200, "RTX 3090": 350,
+    "RTX 3080": 320, "RTX 3070": 220, "RTX 3060": 170, "RTX 2080 Ti": 250, "GTX 1080 Ti": 250,
+}  # fmt: skip
+"""Rated power in watts, from the data sheets, by a part of the name of the card; the first entry
+that fits counts."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +96,8 @@ class EnergyMeter:
     Args:
         watts_per_core: Assumed power of a busy core in watts. The estimate without a counter is
             this power times processor seconds.
-        gpu_watts: Assumed power of a GPU in watts. The estimate for a GPU without a readable
-            counter is this power times wall-clock seconds.
+        gpu_watts: Assumed power of a GPU in watts; None for the rated power of the card. The
+            estimate for a GPU without a readable counter is this power times wall-clock seconds.
         device: Device of the run. Default: the GPU if CUDA is already initialized.
         powercap: Folder of the RAPL counters.
         read_rapl: Whether to read the RAPL counters where the machine has them. They cover the
@@ -99,13 +111,13 @@ class EnergyMeter:
         self,
         *,
         watts_per_core: float = 10.0,
-        gpu_watts: float = 250.0,
+        gpu_watts: float | None = None,
         device: torch.device | str | None = None,
         powercap: Path = POWERCAP,
         read_rapl: bool = True,
     ) -> None:
         for name, value in (("watts_per_core", watts_per_core), ("gpu_watts", gpu_watts)):
-            if not value >= 0:
+            if value is not None and not value >= 0:
                 raise ValueError(f"{name}={value}: must be >= 0")
         self._watts_per_core, self._gpu_watts = watts_per_core, gpu_watts
         self._seconds = self._joules = 0.0
@@ -143,9 +155,18 @@ class EnergyMeter:
             name = f"estimate: {watts:g} W per busy core"
             counters = [_Counter(name, lambda: watts * _processor_seconds())]
         if on_gpu:
-            name = f"estimate: {self._gpu_watts:g} W per GPU"
-            counters.append(_Counter(name, lambda: self._gpu_watts * time.monotonic()))
+            power = self._gpu_watts
+            if power is None:
+                power = rated_watts(torch.cuda.get_device_name(self._device))
+            rate: float = power
+            name = f"estimate: {rate:g} W per GPU"
+            counters.append(_Counter(name, lambda: rate * time.monotonic()))
         return counters
+
+
+def rated_watts(name: str) -> float:
+    """Return the rated power of a GPU in watts by its name, as PyTorch gives it."""
+    return next((float(w) for part, w in _RATED_WATTS.items() if part in name), UNKNOWN_WATTS)
 
 
 def _uses_cuda(device: torch.device | str | None) -> bool:
@@ -162,6 +183,11 @@ def _nvml_counter(device: torch.device | str | None) -> _Counter | None:
     try:
         import pynvml
     except ImportError:
+        warnings.warn(
+            "the energy of the GPU is an estimate, because its counter cannot be read; run "
+            "pip install nvidia-ml-py",
+            stacklevel=2,
+        )
         return None
     index = torch.device(device).index if device is not None else None
     try:

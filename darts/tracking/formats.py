@@ -11,7 +11,10 @@ from darts.spaces.describe import is_chain
 
 # A quantity is a fraction if its name contains one of these words. format_value does not convert
 # values outside [0, 1] to percent, because such a value may already be in percent.
-_FRACTIONS = {"accuracy", "acc", "f1", "recall", "top1", "top5", "wer", "cer", "fraction"}
+_FRACTIONS = {
+    "accuracy", "acc", "f1", "recall", "precision", "match", "top1", "top5", "wer", "cer",
+    "fraction",
+}  # fmt: skip
 
 
 def format_duration(seconds: float | None) -> str:

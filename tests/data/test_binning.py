@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -59,6 +59,7 @@ def test_wide_tables_get_fewer_bins() -> None:
     ),
     st.integers(2, 9),
 )
+@example(rows=np.array([[1.0], [5e-324], [0.0]]), bins=2)  # half of the smallest number is 0
 def test_any_finite_table_is_encoded_to_shares(rows: np.ndarray, bins: int) -> None:
     encoded = Binning.fit(rows, bins).encode(rows)
     assert encoded.isfinite().all()

@@ -45,20 +45,20 @@ def column(source: Source, split: str, index: int = 0) -> list[float]:
 def test_each_delimiter_is_detected(delimiter: str, write: Write) -> None:
     lines = ["one", "and, two", "kind"], ["1.5", "-2e3", "a b"], [" 0 ", "7", "c"]
     quoted = [delimiter.join(f'"{cell}"' for cell in cells) for cells in lines]
-    table = read_table(write("\ufeff" + quoted[0], *quoted[1:], "", end="\r\n"), None)
-    assert (table.columns, table.label) == (("one", "and, two"), "kind")
+    table = read_table(write("\ufeff" + quoted[0], *quoted[1:], "", end="\r\n"), [])
+    assert (table.columns, table.targets) == (("one", "and, two"), ("kind",))
     assert table.features.tolist() == [[1.5, -2000.0], [0.0, 7.0]]
-    assert (table.labels, list(table.lines)) == (["a b", "c"], [2, 3])
+    assert (table.cells, list(table.lines)) == ([("a b",), ("c",)], [2, 3])
 
 
 def test_the_label_may_be_any_column(write: Write) -> None:
-    table = read_table(write("a,b,c", "1,x,3", "4,y,6"), "b")
-    assert (table.columns, table.labels) == (("a", "c"), ["x", "y"])
+    table = read_table(write("a,b,c", "1,x,3", "4,y,6"), ["b"])
+    assert (table.columns, table.cells) == (("a", "c"), [("x",), ("y",)])
     assert table.features.tolist() == [[1, 3], [4, 6]]
 
 
 def test_default_names_of_a_data_frame_are_a_header(write: Write) -> None:
-    assert read_table(write("0,1,class", "5,6,a"), None).columns == ("0", "1")
+    assert read_table(write("0,1,class", "5,6,a"), []).columns == ("0", "1")
 
 
 def test_data_sets_of_scikit_learn_are_read_and_standardized(write: Write) -> None:
@@ -188,7 +188,7 @@ HEAD = "a,b,c"
         ([HEAD, "1,NA,x"], r"line 2, column 'b': a value is missing \('NA'\)"),
         ([HEAD, "1,2,x", "3,nan,y"], "line 3, column 'b': nan is not finite"),
         ([HEAD, "1,2,x", "-inf,4,y"], "line 3, column 'a': -inf is not finite"),
-        ([HEAD, "1,2,x", "3,4,"], "line 3, column 'c': the class is missing"),
+        ([HEAD, "1,2,x", "3,4,"], "line 3, column 'c': the target is missing"),
         ([HEAD, "1,2,x", "3,4,x"], "column 'c': 'x' is the only class"),
         ([HEAD, *ROWS, "9,90,z"], "column 'c': line 10 is the only row of class 'z'"),
         (

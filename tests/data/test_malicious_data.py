@@ -11,8 +11,6 @@ import os
 import pickle
 import resource
 import struct
-import subprocess
-import sys
 import time
 import wave
 import zlib
@@ -22,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from warm_python import WarmPython
 
 from darts.data import load, load_split, save_split
 from darts.data.decode import decode
@@ -356,20 +355,16 @@ def attack(names: list[str], folder: Path) -> dict[str, int]:
     return grown
 
 
-def test_attacks_are_refused_in_one_line_without_much_memory(tmp_path: Path) -> None:
-    """A new process, because the peak memory of this one may already be high."""
+def test_attacks_are_refused_in_one_line_without_much_memory(
+    tmp_path: Path, warm_python: WarmPython
+) -> None:
+    """Another process, because the peak memory of this one may already be high."""
     program = (
         "import sys, warnings; warnings.simplefilter('ignore'); from pathlib import Path\n"
         "import test_malicious_data as t; print(t.attack([*t.ATTACKS], Path(sys.argv[1])))"
     )
     environment = os.environ | {"PYTHONPATH": os.path.dirname(__file__)}
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = warm_python.run("-c", program, str(tmp_path), environment=environment, timeout=300)
     assert done.returncode == 0, done.stderr
     grown = eval(done.stdout, {})  # noqa: S307
     assert set(grown) == set(ATTACKS)

@@ -29,7 +29,9 @@ TARGETS[3, 1:] = IGNORE_INDEX
 def window(state: Tensor | None = None) -> Window:
     carry = Carry()
     carry.state = state
-    return Window(torch.zeros(4, 3, dtype=torch.int64), TARGETS, carry)
+    return Window(
+        torch.zeros(4, 3, dtype=torch.int64), TARGETS, carry, int((TARGETS != IGNORE_INDEX).sum())
+    )
 
 
 def target_losses() -> list[float]:

@@ -30,6 +30,11 @@ def columns(texts: list[str]) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence(rows, padding_value=PADDING)
 
 
+def pair_batch(targets: Tensor, references: list[str]) -> PairBatch:
+    count = int((targets != PADDING).sum())
+    return PairBatch(targets, targets, targets, tuple(references), count)
+
+
 def scored(task: str) -> dict[str, float]:
     """Return the scores of ``TEXTS``, in two batches."""
     generated, references = ([pair[side] for pair in TEXTS] for side in (0, 1))
@@ -38,7 +43,9 @@ def scored(task: str) -> dict[str, float]:
     for part in (slice(0, 3), slice(3, 4)):
         targets = columns(references[part])
         logits = torch.zeros(*targets.shape, len(WORDS))
-        batch = PairBatch(targets, targets, targets, tuple(references[part]))
+        batch = PairBatch(
+            targets, targets, targets, tuple(references[part]), int((targets != PADDING).sum())
+        )
         scores.update(TranslationOutput(logits, columns(generated[part])), batch)
     return scores.compute()
 
@@ -91,7 +98,7 @@ def test_the_loss_ignores_padding() -> None:
     draw = torch.Generator().manual_seed(0)
     targets = columns([TEXTS[0][0], TEXTS[2][0]])
     logits = torch.randn(*targets.shape, len(WORDS), generator=draw, dtype=torch.float64)
-    batch = PairBatch(targets, targets, targets, ("", ""))
+    batch = pair_batch(targets, ["", ""])
     objective = TASKS["translation"]().objective(WORDS.words, label_smoothing=0.1)
     rows = [
         -logits[t, b].log_softmax(0)
@@ -116,7 +123,9 @@ def test_sample_outputs_are_a_markdown_table() -> None:
     assert objective.sample_outputs() == ""
     targets = columns(["a man"])
     scores = objective.scores(CPU)
-    batch = PairBatch(targets, targets, targets, ("a | <b>man</b>",))
+    batch = PairBatch(
+        targets, targets, targets, ("a | <b>man</b>",), int((targets != PADDING).sum())
+    )
     scores.update(TranslationOutput(torch.zeros(*targets.shape, len(WORDS)), targets), batch)
     assert objective.sample_outputs().splitlines()[-1] == "| a \\| \\<b\\>man\\</b\\> | a man |"
 

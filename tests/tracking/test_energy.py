@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from darts.tracking import EnergyMeter
+from darts.tracking.energy import rated_watts
 
 
 def add_domain(
@@ -180,6 +181,44 @@ def test_gpu_without_counter_is_estimated_in_addition_to_the_processor(
     total = meter.read()
     assert total.joules == pytest.approx(200 + 10)
     assert total.source == "estimate: 10 W per busy core and estimate: 100 W per GPU"
+
+
+def test_a_gpu_is_estimated_by_its_rated_power(
+    tmp_path: Path, nvml: FakeNvml, clock: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvml.supported = False
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA A100-SXM4-80GB")
+    meter = EnergyMeter(device="cuda:0", powercap=tmp_path)
+    meter.start()
+    clock.wall += 2
+    total = meter.read()
+    assert total.joules == pytest.approx(800)
+    assert "estimate: 400 W per GPU" in total.source
+
+
+@pytest.mark.parametrize(
+    ("name", "watts"),
+    [
+        ("NVIDIA H100 80GB HBM3", 700),
+        ("NVIDIA H100 PCIe", 350),
+        ("NVIDIA A100-PCIE-40GB", 250),
+        ("NVIDIA L4", 72),
+        ("NVIDIA L40S", 350),
+        ("Tesla T4", 70),
+        ("A card of the future", 250),
+    ],
+)
+def test_the_rated_power_follows_from_the_name(name: str, watts: float) -> None:
+    assert rated_watts(name) == watts
+
+
+def test_a_gpu_without_the_package_of_its_counter_warns(
+    tmp_path: Path, clock: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)  # an import fails
+    meter = EnergyMeter(device="cuda:0", gpu_watts=100, powercap=tmp_path)
+    with pytest.warns(UserWarning, match="run pip install nvidia-ml-py"):
+        meter.start()
 
 
 def test_gpu_not_in_use_is_not_counted(tmp_path: Path, nvml: FakeNvml) -> None:

@@ -1,0 +1,119 @@
+"""What each sample has as its target: one class, several labels, or numbers.
+
+The targets of N samples are one tensor: classes ``(N,)`` int64, K labels ``(N, K)`` float32 that
+are 0 or 1, or K numbers ``(N, K)`` float32 that are standardized by ``TargetScale``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+CLASSES, LABELS, NUMBERS = "classes", "labels", "numbers"
+TARGETS = (CLASSES, LABELS, NUMBERS)
+"""Kinds of targets: one class, any of several labels, or numbers."""
+
+NUM_STRATA = 10
+"""Groups into which numbers are divided, each with equally many samples."""
+_MIN_MEMBERS = 10  # of a combination of labels that is a group of its own
+
+
+@dataclass(frozen=True)
+class TargetScale:
+    """Mean and standard deviation of each number, in the training samples.
+
+    Networks learn standardized numbers. Then one learning rate suits prices and probabilities.
+    """
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.deviation):
+            raise ValueError("scale: mean and deviation differ in length")
+        if not np.isfinite([*self.mean, *self.deviation]).all() or min(self.deviation) <= 0:
+            raise ValueError("scale: every mean must be finite, every deviation also positive")
+
+    @classmethod
+    def fit(cls, numbers: Tensor, names: Sequence[str], where: str) -> TargetScale:
+        """Return the scale of the training targets.
+
+        Args:
+            numbers: ``(N, K)`` float64, all finite.
+            names: Name of each column, for the error message.
+            where: Data set and file, for the error message.
+
+        Raises:
+            ValueError: If all numbers of a column are equal, or some are too large.
+        """
+        mean, deviation = numbers.mean(0), numbers.std(0, correction=0)
+        for column, name in enumerate(names):
+            if bool((numbers[:, column] == numbers[0, column]).all()):
+                problem = f"all training samples have the number {float(numbers[0, column]):g}"
+            elif not (0 < float(deviation[column]) < float("inf")):
+                problem = "the numbers are too large or too close together to standardize"
+            else:
+                continue
+            raise ValueError(f"{where}, target {name!r}: {problem}")
+        return cls(tuple(mean.tolist()), tuple(deviation.tolist()))
+
+    def standardize(self, numbers: Tensor) -> Tensor:
+        """Return standardized numbers ``(..., K)`` float64, on the CPU."""
+        values = numbers.cpu().double()
+        mean, deviation = (values.new_tensor(own) for own in (self.mean, self.deviation))
+        return (values - mean) / deviation
+
+    def restore(self, outputs: Tensor) -> Tensor:
+        """Return numbers in their own units, of the shape ``(..., K)`` and type of ``outputs``."""
+        mean, deviation = (outputs.new_tensor(values) for values in (self.mean, self.deviation))
+        return outputs * deviation + mean
+
+
+def standardize_splits(
+    by_split: Mapping[str, Tensor], names: Sequence[str], where: str
+) -> tuple[dict[str, Tensor], TargetScale]:
+    """Return the numbers of all splits, standardized as ``train``, and their scale.
+
+    Args:
+        by_split: Numbers ``(N, K)`` float64 of each split; one of them is ``train``.
+        names: Name of each column, for error messages.
+        where: Data set and file, for error messages.
+
+    Returns:
+        Numbers ``(N, K)`` float32 by split, and the scale.
+
+    Raises:
+        ValueError: If the training numbers have no scale, or another number is too large for it.
+    """
+    scale = TargetScale.fit(by_split["train"], names, where)
+    found = {split: scale.standardize(numbers).float() for split, numbers in by_split.items()}
+    for split, numbers in found.items():
+        if not bool(numbers.isfinite().all()):
+            raise ValueError(f"{where}, {split} split: a number is too large to standardize")
+    return found, scale
+
+
+def strata(targets: Tensor) -> Tensor:
+    """Return the group of each sample, ``(N,)`` int64, for stratified subsets.
+
+    Groups are classes, frequent combinations of labels, or ranges of the first number. All rare
+    combinations of labels together are one group.
+
+    Args:
+        targets: See the description of this module.
+    """
+    if targets.ndim == 1:
+        return targets
+    values = targets.numpy()
+    if np.isin(values, (0.0, 1.0)).all():
+        _, group, sizes = np.unique(values, axis=0, return_inverse=True, return_counts=True)
+        rare = sizes < _MIN_MEMBERS
+        names = np.where(rare, len(sizes), np.arange(len(sizes)))
+        return torch.from_numpy(names[group.reshape(-1)].astype(np.int64))
+    ranks = values[:, 0].argsort(kind="stable").argsort(kind="stable")
+    count = max(min(NUM_STRATA, len(ranks) // _MIN_MEMBERS), 1)
+    return torch.from_numpy((ranks * count // len(ranks)).astype(np.int64))

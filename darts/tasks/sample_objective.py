@@ -1,0 +1,90 @@
+"""What tasks of samples share: a network returns one row of outputs for each sample."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import cast
+
+from torch import Tensor
+
+from darts.data import SampleBatch
+from darts.spaces import NetworkBase
+from darts.tasks.own_loss import OWN, Loss, compute_own_loss, require_loss
+from darts.tasks.task import BaseObjective, Forward, ObjectiveSpec, Task
+
+
+class SampleObjective(BaseObjective[SampleBatch, Tensor]):
+    """A loss of outputs ``(B, K)`` and targets, see ``darts.data.targets``.
+
+    Args:
+        loss: Function of outputs and targets that returns the mean loss; None for the loss of the
+            task.
+        label_smoothing: See ``Task.objective``.
+        auxiliary: Factor of the auxiliary head's loss, for networks that have one.
+    """
+
+    def __init__(
+        self, *, label_smoothing: float = 0.0, auxiliary: float = 0.0, loss: Loss | None = None
+    ) -> None:
+        self._own_loss = loss
+        self.label_smoothing, self.auxiliary = label_smoothing, auxiliary
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss for outputs ``(B, K)``, a scalar."""
+        if self._own_loss is not None:
+            return self._own_loss(outputs, targets)
+        return self.task_loss(outputs, targets)
+
+    @abstractmethod
+    def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss of the task, a scalar."""
+
+    def supernet_loss(self, forward: Forward, batch: SampleBatch) -> tuple[Tensor, Tensor]:
+        samples, targets = batch
+        outputs = forward(samples)
+        return self.loss(outputs, targets), outputs
+
+    def network_loss(self, net: NetworkBase, batch: SampleBatch) -> tuple[Tensor, Tensor]:
+        samples, targets = batch
+        outputs, auxiliary = net(samples, auxiliary=True)
+        loss = self.loss(outputs, targets)
+        if auxiliary is not None:
+            loss = loss + self.auxiliary * self.loss(auxiliary, targets)
+        return loss, outputs
+
+    def predict(self, forward: Forward, batch: SampleBatch) -> Tensor:
+        return cast(Tensor, forward(batch[0]))
+
+    def num_samples(self, batch: SampleBatch) -> int:
+        return len(batch[1])
+
+
+@dataclass
+class SampleTask(Task):
+    """Base class of tasks whose loss can be a function of the user's own.
+
+    Attributes:
+        loss: Name of the loss. Subclasses declare the choices; ``OWN`` is one of them.
+    """
+
+    loss: str = ""
+
+    def own_loss(self, spec: ObjectiveSpec) -> Loss | None:
+        """Return the function for ``task.loss=own``; None for other losses.
+
+        Raises:
+            ValueError: If labels would be smoothed, which the function cannot know.
+        """
+        if self.loss != OWN:
+            return None
+        if spec.label_smoothing:
+            raise ValueError(
+                f"label_smoothing={spec.label_smoothing}: belongs to the losses of the task, not "
+                "to task.loss=own; set label_smoothing=0"
+            )
+        return compute_own_loss
+
+    def check_training(self) -> None:
+        if self.loss == OWN:
+            require_loss()

@@ -1,0 +1,193 @@
+"""The interface of experiment trackers, and the board of a run, which writes to all of them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+import secrets
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, SupportsFloat
+
+from darts.config import ConfigError, one_of
+from darts.reading import FileError, read_json_object
+from darts.registry import Registry
+from darts.tracking.optional import reason_of
+from darts.tracking.tensorboard import TensorBoard
+from darts.writing import write_json
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TRACKERS: Registry[Tracker] = Registry(
+    "tracker", "darts.tracking.trackers", plugins="darts.trackers"
+)
+KEY_FILE = "tracker.json"
+_NONCE = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """What trackers know of a run when they are opened.
+
+    Attributes:
+        directory: The run directory.
+        name: Name of the run for people.
+        params: The most important settings by dotted key.
+        resumed_at: Step of the checkpoint from which the run resumes; None for a new run.
+    """
+
+    directory: Path
+    name: str
+    params: Mapping[str, object]
+    resumed_at: int | None
+
+    def key(self) -> str:
+        """Return the identifier under which trackers know this run, 32 hexadecimal digits.
+
+        It is a hash of the place of the directory and of a random number in ``tracker.json``. A
+        resumed run has the same identifier, and another run in the same place has another one. No
+        file of a directory can choose it, so a directory cannot go on with the records of another
+        run; a directory that was moved begins new records.
+
+        Raises:
+            FileError: If the file is damaged.
+            OSError: If the file cannot be read.
+            WriteError: If it cannot be written.
+        """
+        path = self.directory / KEY_FILE
+        if self.resumed_at is not None and path.exists():
+            nonce = read_json_object(path).get("nonce")
+            if not isinstance(nonce, str) or not _NONCE.fullmatch(nonce):
+                raise FileError(f"{path} is damaged: it has no random number")
+        else:
+            nonce = secrets.token_hex(16)
+            write_json(path, {"nonce": nonce})
+        text = f"{nonce}\n{self.directory.resolve()}"
+        return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()[:32]
+
+
+class Tracker(ABC):
+    """A destination of the records of a run.
+
+    Subclasses register themselves in ``TRACKERS``. Their constructor takes a ``TrackedRun``. If a
+    method raises an exception, there is one warning, and the tracker gets no more records. A run
+    that resumes repeats steps after the last checkpoint, with the same scores.
+
+    Attributes:
+        name: Name in the registry.
+        package: Name of the package that the tracker imports; None if it needs none.
+    """
+
+    name: ClassVar[str]
+    package: ClassVar[str | None] = None
+
+    @abstractmethod
+    def __init__(self, run: TrackedRun) -> None: ...
+
+    @abstractmethod
+    def log_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Record one number per tag at a step."""
+
+    def log_text(self, tag: str, text: str, step: int) -> None:  # noqa: B027  # optional
+        """Record a text in Markdown."""
+
+    def log_figure(self, tag: str, figure: Figure, step: int) -> None:  # noqa: B027  # optional
+        """Record a figure."""
+
+    @abstractmethod
+    def log_results(self, metrics: Mapping[str, float]) -> None:
+        """Record the scores of the complete run."""
+
+    def close(self) -> None:  # noqa: B027  # optional
+        """Write what is left. The run may be incomplete."""
+
+
+class Board:
+    """TensorBoard and the trackers of a run.
+
+    Args:
+        tensorboard: The writer of TensorBoard.
+        trackers: The other trackers.
+    """
+
+    def __init__(self, tensorboard: TensorBoard, trackers: Sequence[Tracker] = ()) -> None:
+        self.tensorboard = tensorboard
+        self._trackers = list(trackers)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is recorded. If False, callers need not draw figures."""
+        return self.tensorboard.enabled or bool(self._trackers)
+
+    def log_scalars(self, step: int, scalars: Mapping[str, SupportsFloat | None]) -> None:
+        """Record one number per tag. A value of None was not measured and is skipped."""
+        self.tensorboard.log_scalars(step, scalars)
+        known = {tag: float(value) for tag, value in scalars.items() if value is not None}
+        self._each(lambda tracker: tracker.log_scalars(step, known))
+
+    def log_text(self, tag: str, text: str, step: int) -> None:
+        """Record a text in Markdown."""
+        self.tensorboard.log_text(tag, text, step)
+        self._each(lambda tracker: tracker.log_text(tag, text, step))
+
+    def log_figure(self, tag: str, figure: Figure, step: int) -> None:
+        """Record a matplotlib figure. Always clear the figure, to free its memory."""
+        self._each(lambda tracker: tracker.log_figure(tag, figure, step))
+        self.tensorboard.log_figure(tag, figure, step)
+
+    def log_results(
+        self, params: Mapping[str, object], metrics: Mapping[str, float], step: int
+    ) -> None:
+        """Record the settings and the scores of the complete run."""
+        self.tensorboard.log_hparams(params, metrics, step)
+        self._each(lambda tracker: tracker.log_results(metrics))
+
+    def close(self) -> None:
+        """Close all destinations. Later calls of any method record nothing."""
+        self.tensorboard.close()
+        self._each(lambda tracker: tracker.close())
+        self._trackers.clear()
+
+    def _each(self, call: Callable[[Tracker], None]) -> None:
+        """Call a method of each tracker; drop those that fail, with a warning."""
+        for tracker in [*self._trackers]:
+            try:
+                call(tracker)
+            except Exception as error:
+                self._trackers.remove(tracker)
+                _warn(tracker.name, error)
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Refuse trackers that do not exist or whose package is not installed.
+
+    Raises:
+        ConfigError: For the first one.
+    """
+    for name in names:
+        one_of("tracking.trackers", name, TRACKERS)
+        package = TRACKERS[name].package
+        if package is not None and importlib.util.find_spec(package) is None:
+            raise ConfigError(
+                f"tracking.trackers={name}: {package} is not installed; run pip install {package}"
+            )
+
+
+def open_trackers(names: Sequence[str], run: TrackedRun) -> list[Tracker]:
+    """Return the trackers of a run; one that fails causes a warning instead."""
+    opened = []
+    for name in dict.fromkeys(names):
+        try:
+            opened.append(TRACKERS[name](run))
+        except Exception as error:
+            _warn(name, error)
+    return opened
+
+
+def _warn(name: str, error: Exception) -> None:
+    warnings.warn(f"no more records for {name}: {reason_of(error)}", stacklevel=2)

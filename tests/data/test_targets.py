@@ -1,0 +1,270 @@
+"""Targets that are labels or numbers: their scale, their groups, and the files that have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+
+from darts.data import load
+from darts.data.source import Source
+from darts.data.targets import LABELS, NUMBERS, TargetScale, strata
+from darts.data.torch_datasets import store
+
+
+def table(folder: Path, header: str, *rows: str, name: str = "table.csv") -> Path:
+    path = folder / name
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_restored_numbers_equal_the_original_ones() -> None:
+    numbers = torch.tensor([[1.0, 2e6], [3.0, 2e6 + 1], [8.0, 2e6 + 5]], dtype=torch.float64)
+    scale = TargetScale.fit(numbers, ("a", "b"), "here")
+    standardized = scale.standardize(numbers).float()
+    torch.testing.assert_close(standardized.double().mean(0), torch.zeros(2).double())
+    torch.testing.assert_close(
+        standardized.double().std(0, correction=0), torch.ones(2).double(), rtol=1e-6, atol=0
+    )
+    torch.testing.assert_close(scale.restore(standardized.double()), numbers, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("column", "problem"),
+    [
+        ([4.0, 4.0, 4.0], "all training samples have the number 4"),
+        ([1e308, -1e308, 1e308], "too large"),
+        ([0.0, 5e-324, 0.0], "too close together"),
+    ],
+)
+def test_numbers_that_cannot_be_standardized_are_refused(column: list[float], problem: str) -> None:
+    numbers = torch.tensor([[1.0, value] for value in column], dtype=torch.float64)
+    numbers[0, 0] = 7.0
+    with pytest.raises(ValueError, match=f"here, target 'b': .*{problem}"):
+        TargetScale.fit(numbers, ("a", "b"), "here")
+
+
+def test_numbers_far_from_the_training_numbers_are_refused(tmp_path: Path) -> None:
+    table(tmp_path, "x,y", "1,10", "2,30", name="train.csv")
+    table(tmp_path, "x,y", "1,20", "2,1e300", name="test.csv")
+    with pytest.raises(ValueError, match="test split: a number is too large to standardize"):
+        load("csv", root=tmp_path, targets=NUMBERS)
+
+
+def test_groups_of_numbers_are_ranges_of_equal_size() -> None:
+    numbers = torch.randperm(100).float()[:, None].log1p()
+    groups = strata(numbers)
+    assert torch.bincount(groups).tolist() == [10] * 10
+    order = numbers[:, 0].argsort()
+    assert (groups[order].diff() >= 0).all()
+
+
+def test_few_numbers_are_one_group() -> None:
+    assert strata(torch.randn(15, 2)).unique().tolist() == [0]
+
+
+def test_groups_of_labels_are_frequent_combinations() -> None:
+    labels = torch.tensor([[0.0, 1.0]] * 30 + [[1.0, 1.0]] * 12 + [[1.0, 0.0]] * 3 + [[0.0, 0.0]])
+    groups = strata(labels)
+    assert len(groups.unique()) == 3
+    assert (
+        len(groups[:30].unique()) == len(groups[30:42].unique()) == len(groups[42:].unique()) == 1
+    )
+
+
+ROWS = [f"{k},{k % 7},{3 * k + 1},{k * k}" for k in range(60)]
+
+
+def test_a_table_has_standardized_numbers_in_its_target_columns(tmp_path: Path) -> None:
+    path = table(tmp_path, "a,b,first,second", *ROWS)
+    source: Source = load("csv", root=path, targets=NUMBERS, labels=["second", "first"])
+    assert source.classes == ("second", "first")
+    assert source.encoding is not None
+    assert source.encoding.columns == ("a", "b")
+    assert source.scale is not None
+    assert source.test is not None
+    numbers = torch.cat([source.train.labels, source.test.labels])
+    assert (len(source.train), len(source.test)) == (48, 12)
+    restored = source.scale.restore(numbers.double()).round().sort(0).values
+    assert restored[:, 0].tolist() == [k * k for k in range(60)]
+    assert restored[:, 1].tolist() == [3 * k + 1 for k in range(60)]
+    torch.testing.assert_close(source.train.labels.mean(0), torch.zeros(2), atol=1e-6, rtol=0)
+
+
+def test_the_last_column_is_the_number_by_default(tmp_path: Path) -> None:
+    source: Source = load("csv", root=table(tmp_path, "a,b,c,d", *ROWS), targets=NUMBERS)
+    assert source.classes == ("d",)
+    assert source.train.labels.shape == (48, 1)
+
+
+def test_test_rows_are_standardized_as_training_rows(tmp_path: Path) -> None:
+    table(tmp_path, "x,y", "1,10", "2,30", name="train.csv")
+    table(tmp_path, "x,y", "1,20", "2,40", name="test.csv")
+    source: Source = load("csv", root=tmp_path, targets=NUMBERS)
+    assert source.scale == TargetScale((20.0,), (10.0,))
+    assert source.test is not None
+    assert source.test.labels.tolist() == [[0.0], [2.0]]
+
+
+def test_a_table_has_labels(tmp_path: Path) -> None:
+    rows = [f"{k},{k % 2},{int(k % 3 == 0)}" for k in range(60)]
+    path = table(tmp_path, "a,odd,third", *rows)
+    source: Source = load("csv", root=path, targets=LABELS, labels=["odd", "third"])
+    assert (source.classes, source.scale) == (("odd", "third"), None)
+    assert source.test is not None
+    every = torch.cat([source.train.labels, source.test.labels])
+    assert every.sum(0).tolist() == [30, 20]
+    # A stratified fifth: each of the four combinations is divided.
+    assert len(source.test.labels.unique(dim=0)) == 4
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "problem"),
+    [
+        (ROWS, {"labels": ["first"], "label": "second"}, "exclude each other"),
+        (ROWS, {"labels": ["first", "first"]}, "has a column twice"),
+        (ROWS, {"labels": ["first", "wrong"]}, "no column 'wrong' for dataset.labels"),
+        (["1,2,3,many"], {}, "line 2, column 'second': 'many' is not a number"),
+        (["1,2,3,inf"], {}, "line 2, column 'second': inf is not finite"),
+        (["1,2,3,"], {}, "line 2, column 'second': the target is missing"),
+        (ROWS, {"labels": ["a", "b", "first", "second"]}, "no columns are left for the inputs"),
+    ],
+)
+def test_wrong_number_columns_are_refused(
+    rows: list[str], options: dict[str, object], problem: str, tmp_path: Path
+) -> None:
+    path = table(tmp_path, "a,b,first,second", *rows)
+    with pytest.raises(ValueError, match=problem):
+        load("csv", root=path, targets=NUMBERS, **options)
+
+
+@pytest.mark.parametrize(
+    ("labels", "problem"),
+    [
+        ([], "must name the columns of the labels"),
+        (["b"], "at least two"),
+        (["b", "first"], "line 4, column 'b': '2' is not a label; must be 0 or 1"),
+    ],
+)
+def test_wrong_label_columns_are_refused(labels: list[str], problem: str, tmp_path: Path) -> None:
+    path = table(tmp_path, "a,b,first", "1,0,1", "2,1,0", "3,2,1")
+    with pytest.raises(ValueError, match=problem):
+        load("csv", root=path, targets=LABELS, labels=labels)
+
+
+def test_classes_need_one_column(tmp_path: Path) -> None:
+    path = table(tmp_path, "a,b,first,second", *ROWS)
+    with pytest.raises(ValueError, match="task=multi_label or task=regression"):
+        load("csv", root=path, labels=["first", "second"])
+
+
+def test_other_data_sets_have_no_numbers() -> None:
+    with pytest.raises(ValueError, match="digits: targets='numbers': choose from classes"):
+        load("digits", targets=NUMBERS)
+
+
+def arrays(folder: Path, split: str, labels: np.ndarray, **others: np.ndarray) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (len(labels), 1, 8, 8), dtype=np.uint8)
+    np.savez(folder / f"{split}.npz", images=images, labels=labels, **others)
+
+
+def test_images_have_numbers(tmp_path: Path) -> None:
+    arrays(tmp_path, "train", np.linspace(5, 9, 50), classes=np.array(["age"]))
+    arrays(tmp_path, "test", np.array([[7.0], [9.0]]))
+    source: Source = load("npz", root=tmp_path, targets=NUMBERS)
+    assert source.classes == ("age",)
+    assert source.scale is not None
+    assert source.test is not None
+    assert source.scale.mean == pytest.approx((7.0,))
+    torch.testing.assert_close(source.scale.restore(source.test.labels), torch.tensor([[7.0], [9]]))
+
+
+def test_images_without_a_test_file_have_numbers_in_all_splits(tmp_path: Path) -> None:
+    arrays(tmp_path, "train", np.arange(100.0).reshape(50, 2))
+    source: Source = load("npz", root=tmp_path, targets=NUMBERS)
+    assert source.classes == ("target0", "target1")
+    assert source.test is not None
+    assert (source.train.labels.shape, source.test.labels.shape) == ((40, 2), (10, 2))
+
+
+def test_images_have_labels(tmp_path: Path) -> None:
+    labels = np.random.default_rng(1).integers(0, 2, (40, 3))
+    arrays(tmp_path, "train", labels, classes=np.array(["a", "b", "c"]))
+    source: Source = load("npz", root=tmp_path, targets=LABELS)
+    assert source.classes == ("a", "b", "c")
+    assert source.test is not None
+    every = torch.cat([source.train.labels, source.test.labels])
+    assert every.sum(0).tolist() == labels.sum(0).tolist()
+
+
+@pytest.mark.parametrize(
+    ("targets", "labels", "names", "problem"),
+    [
+        (NUMBERS, np.array(["a", "b"]), None, r"must be numbers of shape \(N, K\)"),
+        (NUMBERS, np.array([1.0, np.nan]), None, "a number that is not finite"),
+        (NUMBERS, np.ones((2, 2)), np.array(["a"]), "1 names, but labels 2 columns"),
+        (LABELS, np.array([[0, 2], [1, 1]]), None, "must be 0 or 1 with task=multi_label"),
+        (LABELS, np.array([0, 1, 1]), None, "must have at least two columns"),
+    ],
+)
+def test_wrong_target_arrays_are_refused(
+    targets: str, labels: np.ndarray, names: np.ndarray | None, problem: str, tmp_path: Path
+) -> None:
+    others = {} if names is None else {"classes": names}
+    arrays(tmp_path, "train", labels, **others)
+    with pytest.raises(ValueError, match=problem):
+        load("npz", root=tmp_path, targets=targets)
+
+
+def test_splits_with_other_columns_are_refused(tmp_path: Path) -> None:
+    arrays(tmp_path, "train", np.arange(40.0).reshape(20, 2))
+    arrays(tmp_path, "test", np.arange(9.0).reshape(3, 3))
+    with pytest.raises(ValueError, match=r"labels has 3 columns, but that of train\.npz 2"):
+        load("npz", root=tmp_path, targets=NUMBERS)
+
+
+def test_rows_of_a_torch_dataset_have_exact_numbers(tmp_path: Path) -> None:
+    numbers = torch.randn(30, 2, dtype=torch.float64)
+    stored = store(TensorDataset(torch.randn(30, 3), numbers), root=tmp_path, targets=NUMBERS)
+    assert (stored.name, stored.labels) == ("csv", ("target0", "target1"))
+    source: Source = load("csv", root=stored.root, targets=NUMBERS, labels=[*stored.labels])
+    assert source.scale is not None
+    assert source.test is not None
+    every = source.scale.restore(torch.cat([source.train.labels, source.test.labels]).double())
+    torch.testing.assert_close(every.sort(0).values, numbers.sort(0).values, rtol=1e-6, atol=1e-6)
+
+
+def test_images_of_a_torch_dataset_have_labels(tmp_path: Path) -> None:
+    images = torch.randint(0, 256, (20, 3, 8, 8), dtype=torch.uint8)
+    labels = torch.randint(0, 2, (20, 2))
+    data = TensorDataset(images, labels)
+    data.classes = ["cat", "dog"]  # type: ignore[attr-defined]
+    stored = store(data, data, root=tmp_path, targets=LABELS)
+    source: Source = load("npz", root=stored.root, targets=LABELS)
+    assert source.classes == ("cat", "dog")
+    assert torch.equal(source.train.labels, labels.float())
+
+
+@pytest.mark.parametrize(
+    ("targets", "problem"),
+    [
+        ([1.0, "x"], "sample 1 of train has the target 'x'"),
+        ([1.0, float("nan")], "sample 1 of train has the target nan"),
+        ([1.0, [1.0, 2.0]], r"targets of train have \[1, 2\] numbers"),
+    ],
+)
+def test_wrong_targets_of_a_torch_dataset_are_refused(
+    targets: list[object], problem: str, tmp_path: Path
+) -> None:
+    class Rows:
+        def __len__(self) -> int:
+            return len(targets)
+
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, object]:
+            return torch.zeros(2), targets[index]
+
+    with pytest.raises(ValueError, match=problem):
+        store(Rows(), root=tmp_path, targets=NUMBERS)  # type: ignore[arg-type]

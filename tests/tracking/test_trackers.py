@@ -1,0 +1,295 @@
+"""Trackers besides TensorBoard: all get the same numbers, also from a run that was resumed."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import struct
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+from darts.config import ConfigError
+from darts.tracking import TensorBoard
+from darts.tracking.trackers import (
+    TRACKERS,
+    Board,
+    TrackedRun,
+    Tracker,
+    check_trackers,
+    open_trackers,
+)
+
+Scalars = dict[tuple[int, str], float]
+FIRST = {1: {"loss/train": 2.5, "lr/weights": 0.1}, 2: {"loss/train": 1.5}, 3: {"loss/train": 1.0}}
+SECOND = {3: {"loss/train": 1.0}, 4: {"loss/train": 0.5, "lr/weights": 0.05}}
+EXPECTED = {
+    (step, tag): value
+    for steps in (FIRST, SECOND)
+    for step, scalars in steps.items()
+    for tag, value in scalars.items()
+}
+
+
+def read_csv(folder: Path, run: str) -> Scalars:
+    with (folder / "run" / "scalars.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = {(int(row["step"]), row["tag"]): float(row["value"]) for row in rows}
+    assert len(found) == len(rows), "a step occurs twice"
+    return found
+
+
+def mlflow_run(key: str) -> Any:
+    """Return the run of MLflow with a key."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name("darts-nas")
+    (run,) = client.search_runs([experiment.experiment_id], f"tags.`darts.key` = '{key}'")
+    return run
+
+
+def read_mlflow(folder: Path, key: str) -> Scalars:
+    from mlflow.tracking import MlflowClient
+
+    client, found, run = MlflowClient(), Scalars(), mlflow_run(key)
+    for tag in run.data.metrics:
+        for metric in client.get_metric_history(run.info.run_id, tag):
+            assert (metric.step, tag) not in found, "a step occurs twice"
+            found[metric.step, tag] = metric.value
+    return found
+
+
+def wandb_records(data: bytes) -> Iterator[bytes]:
+    """Yield the records of an offline file: blocks of 32 KiB, chunks with headers of 7 bytes."""
+    place, record = 7, b""  # after the header of the file
+    while place + 7 <= len(data):
+        left = 32768 - place % 32768
+        if left < 7:
+            place += left
+            continue
+        length, kind = struct.unpack("<HB", data[place + 4 : place + 7])
+        record += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # a whole record, or its last chunk
+            yield record
+            record = b""
+
+
+def read_wandb(folder: Path, run: str) -> Scalars:
+    """Read the files that ``wandb sync`` would send; later files go on with the same run."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    found = Scalars()
+    for file in sorted((folder / "run" / "wandb").glob(f"offline-run-*-{run}*/*.wandb")):
+        for data in wandb_records(file.read_bytes()):
+            record = Record()
+            record.ParseFromString(data)
+            items = record.history.item
+            values = {"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in items}
+            for tag, value in values.items():
+                if not tag.startswith("_") and isinstance(value, float | int):
+                    found[int(values["_step"]), tag] = value
+    return found
+
+
+READERS = {"csv": read_csv, "mlflow": read_mlflow, "wandb": read_wandb}
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of MLflow, which takes seconds to make its tables."""
+    return tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+
+
+@pytest.fixture(autouse=True)
+def local(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing leaves the folders of the tests."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    return
+
+
+def tracked(folder: Path, resumed_at: int | None = None) -> TrackedRun:
+    directory = folder / "run"
+    directory.mkdir(exist_ok=True)
+    return TrackedRun(directory, "digits", {"optimizer.lr": 0.1, "method": "gdas"}, resumed_at)
+
+
+def open_board(folder: Path, *names: str, resumed_at: int | None = None) -> Board:
+    trackers = open_trackers(names, tracked(folder, resumed_at))
+    assert len(trackers) == len(names)
+    return Board(TensorBoard(folder / "run", enabled=False), trackers)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of wandb and MLflow
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "wandb")) for n in READERS]
+)
+def test_a_resumed_run_has_every_step_once(name: str, tmp_path: Path) -> None:
+    board = open_board(tmp_path, name)
+    for step, scalars in FIRST.items():
+        board.log_scalars(step, {**scalars, "absent": None})
+    board.close()  # killed after step 3; the checkpoint is of step 2
+    board = open_board(tmp_path, name, resumed_at=2)
+    for step, scalars in SECOND.items():
+        board.log_scalars(step, scalars)
+    board.log_results({"optimizer.lr": 0.1}, {"test_accuracy": 0.75}, 4)
+    board.close()
+    run = "" if name == "csv" else tracked(tmp_path, resumed_at=4).key()
+    deadline = time.monotonic() + 20  # a process of wandb writes its files a little later
+    while not (found := READERS[name](tmp_path, run)).items() >= EXPECTED.items():
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+    results = {key: found.pop(key) for key in [*found] if key[1].startswith("result/")}
+    assert found == EXPECTED
+    if name != "wandb":  # its results are no history
+        assert list(results.values()) == [0.75]
+
+
+def test_a_resumed_run_has_the_same_key_and_a_new_one_another(tmp_path: Path) -> None:
+    first = tracked(tmp_path).key()
+    assert tracked(tmp_path, resumed_at=3).key() == first
+    assert tracked(tmp_path).key() != first
+
+
+def test_a_directory_cannot_go_on_with_the_records_of_another_run(tmp_path: Path) -> None:
+    """Whatever its files say, the key depends on its place, too."""
+    (tmp_path / "a").mkdir()
+    victim = tracked(tmp_path / "a").key()
+    (tmp_path / "b" / "run").mkdir(parents=True)
+    copied = (tmp_path / "a" / "run" / "tracker.json").read_text()
+    (tmp_path / "b" / "run" / "tracker.json").write_text(copied)
+    assert tracked(tmp_path / "b", resumed_at=3).key() != victim
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_mlflow_has_settings_texts_figures_and_the_state_of_the_run(tmp_path: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    board = open_board(tmp_path, "mlflow")
+    board.log_text("genotype", "`sep_conv_3x3`", 7)
+    board.log_figure("alphas/normal", Figure(figsize=(1, 1)), 7)
+    key = tracked(tmp_path, resumed_at=7).key()
+    assert mlflow_run(key).info.status == "RUNNING"
+    board.log_results({}, {"test_accuracy": 0.5}, 7)
+    board.close()
+    run = mlflow_run(key)
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"optimizer.lr": "0.1", "method": "gdas"}
+    list_artifacts = MlflowClient().list_artifacts
+    artifacts = {
+        artifact.path
+        for folder in ("genotype", "alphas/normal")
+        for artifact in list_artifacts(run.info.run_id, folder)
+    }
+    assert artifacts == {"genotype/7.md", "alphas/normal/7.png"}
+    open_board(tmp_path, "mlflow").close()  # a new run, which is interrupted
+    assert mlflow_run(tracked(tmp_path, resumed_at=0).key()).info.status == "KILLED"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_metric_of_the_last_known_step_is_not_lost(tmp_path: Path) -> None:
+    """Two rows may have the same step, and a run may be killed between them."""
+    board = open_board(tmp_path, "mlflow")
+    board.log_scalars(5, {"bilevel/cosine": 0.5})
+    board.close()
+    board = open_board(tmp_path, "mlflow", resumed_at=4)
+    board.log_scalars(5, {"bilevel/cosine": 0.5})
+    board.log_scalars(5, {"loss/train": 1.5})
+    board.close()
+    found = read_mlflow(tmp_path, tracked(tmp_path, resumed_at=5).key())
+    assert found == {(5, "bilevel/cosine"): 0.5, (5, "loss/train"): 1.5}
+
+
+def test_a_damaged_key_stops_the_tracker_and_not_the_run(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "tracker.json").write_text('{"nonce": "../../other"}')
+    with pytest.warns(UserWarning, match=r"no more records for mlflow: .*has no random number"):
+        assert open_trackers(["mlflow"], tracked(tmp_path, resumed_at=3)) == []
+
+
+def test_wandb_without_a_key_asks_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import wandb
+
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setattr(wandb, "login", lambda prompt: prompt)  # as without credentials: False
+    with pytest.warns(UserWarning, match=r"no more records for wandb: there is no API key"):
+        assert open_trackers(["wandb"], tracked(tmp_path)) == []
+
+
+class Broken(Tracker):
+    name = "broken"
+
+    def __init__(self, run: TrackedRun) -> None:
+        self.calls = 0
+
+    def log_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        self.calls += 1
+        raise ConnectionError("the server has gone")
+
+    def log_results(self, metrics: Mapping[str, float]) -> None:
+        self.calls += 1
+
+
+def test_a_failing_tracker_warns_once_and_the_others_go_on(tmp_path: Path) -> None:
+    (table,) = open_trackers(["csv"], tracked(tmp_path))
+    broken = Broken(tracked(tmp_path))
+    board = Board(TensorBoard(tmp_path / "run", enabled=False), [broken, table])
+    with pytest.warns(UserWarning, match="no more records for broken: the server has gone"):
+        board.log_scalars(1, {"loss": 1.0})
+    board.log_scalars(2, {"loss": 2.0})  # a second warning would be an error
+    board.log_results({}, {}, 2)
+    board.close()
+    assert broken.calls == 1
+    assert read_csv(tmp_path, "") == {(1, "loss"): 1.0, (2, "loss"): 2.0}
+    assert not board.enabled
+
+
+def test_unknown_trackers_and_missing_packages_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        ConfigError, match=r"tracking\.trackers='aim' is unknown; choose from csv, ml"
+    ):
+        check_trackers(["aim"])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    check_trackers(["csv"])
+    with pytest.raises(ConfigError, match="wandb is not installed; run pip install wandb"):
+        check_trackers(["wandb"])
+
+
+def test_each_tracker_is_registered_under_its_name() -> None:
+    assert {"csv", "mlflow", "wandb"} <= {*TRACKERS}
+
+
+def test_a_search_records_the_same_numbers_for_tensorboard_and_trackers(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    import darts
+
+    sizes = ["dataset.samples=64", "space.channels=2", "space.cells=2", "loader.batch_size=16"]
+    run = darts.search(
+        data="synthetic",
+        epochs=2,
+        out=tmp_path / "run",
+        overrides=[*sizes, "tracking.trackers=[csv]", "tracking.figures=false"],
+    )
+    events: Any = EventAccumulator(str(run.directory), size_guidance={"scalars": 0}).Reload()
+    board = {
+        (event.step, tag): event.value
+        for tag in events.Tags()["scalars"]
+        for event in events.Scalars(tag)
+    }
+    table = {k: v for k, v in read_csv(tmp_path, "").items() if not k[1].startswith("result/")}
+    assert len(table) > 20
+    for key, value in table.items():
+        assert board[key] == pytest.approx(value, rel=1e-6, nan_ok=True)
