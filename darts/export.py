@@ -1,51 +1,84 @@
 """Export a retrained network: ``python -m darts.export checkpoint=...``.
 
-The formats are graphs of ONNX and of PyTorch, and the weights as safetensors.
+The formats are graphs for ONNX Runtime, PyTorch, ExecuTorch and LiteRT, and the weights as
+safetensors.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
 from darts.config import ConfigError, ExportConfig, Invocation, launch
 from darts.data import InputSpec
-from darts.reading import JsonObject
-from darts.recipes.graph_export import FORMATS, ExportableNetwork, max_error
+from darts.reading import JsonObject, one_line
+from darts.recipes.exporting.formats import FORMATS, require_packages
+from darts.recipes.exporting.graph_file import GraphFile
+from darts.recipes.exporting.network import ExportableNetwork
+from darts.recipes.exporting.validation import Validation, is_validated, takes_numbers
 from darts.recipes.shared_network import SUFFIX, save_network
 from darts.recipes.trained import TrainedNetwork, find_checkpoint
 from darts.spaces import NetworkBase
-from darts.tracking import print_summary
+from darts.tracking import print_lines, print_summary
 from darts.training.checkpoint import CheckpointError, checkpoint_errors
 from darts.training.cost import count_parameters
 from darts.training.run_directory import RunDirectory
-from darts.writing import write_errors
 
 
 def check(config: ExportConfig) -> None:
     """Refuse invalid values."""
     find_checkpoint(config.checkpoint)
+    if config.format == "safetensors" and (config.quantize != "none" or config.validate):
+        key = "validate=true" if config.quantize == "none" else f"quantize={config.quantize}"
+        raise ConfigError(
+            f"format=safetensors {key}: the file has the weights of the training and no graph; "
+            f"choose format={', '.join(FORMATS)}"
+        )
+    if config.quantize != "none" and config.validate is False:
+        raise ConfigError(
+            f"quantize={config.quantize} validate=false: a quantized network is always validated; "
+            "leave validate out"
+        )
+    if config.quantize == "none" and config.finetune_epochs:
+        raise ConfigError(
+            f"finetune_epochs={config.finetune_epochs}: belongs to quantize=int8; set it, too"
+        )
 
 
 def export(config: ExportConfig, invocation: Invocation) -> JsonObject:
     """Write the network, and ``network.json`` that describes it.
 
-    No data is read. No file is written if the outputs of a graph and of the network differ.
+    A graph is run by its runtime on random inputs and, if the run has validation data, on these. No
+    file is written if its outputs or its score do not agree with those of the network.
 
     Raises:
         CheckpointError: If the checkpoint is unusable, or its inputs do not fit its network.
-        ConfigError: If networks of the task have no graph, or outputs differ.
+        ConfigError: If networks of the task have no such file, or outputs or scores differ.
+        FileError: If the data cannot be read.
     """
     with RunDirectory(invocation.directory, "export") as files:
         files.claim_unused(numbered=invocation.numbered, repeatable=True)
         summary = write_files(config, invocation, files)
-    keys = ("file", "bytes", "parameters", "difference")
-    print_summary("export", {key: summary[key] for key in keys})
+    print_summary("export", {k: value for k, value in summary.items() if k not in NOT_PRINTED})
     return summary
+
+
+NOT_PRINTED = {
+    "command",
+    "git_revision",
+    "name",
+    "checkpoint",
+    "format",
+    "quantize",
+    "epoch",
+    "seed",
+    "genotype",
+}
+"""Values of the summary that repeat the configuration or the name of the network."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +89,15 @@ class Exported:
         file: The file.
         inputs: Its inputs.
         outputs: Names of its outputs.
-        difference: Largest error of its outputs.
+        report: What was measured, for the summary.
+        one_sample: Whether the file takes one sample per pass.
     """
 
     file: Path
     inputs: Sequence[InputSpec]
     outputs: Sequence[str]
-    difference: float
+    report: JsonObject
+    one_sample: bool = False
 
 
 def write_files(config: ExportConfig, invocation: Invocation, files: RunDirectory) -> JsonObject:
@@ -70,7 +105,8 @@ def write_files(config: ExportConfig, invocation: Invocation, files: RunDirector
 
     Raises:
         CheckpointError: If the checkpoint is unusable, or its inputs do not fit its network.
-        ConfigError: If networks of the task have no graph, or outputs differ.
+        ConfigError: If networks of the task have no such file, or outputs or scores differ.
+        FileError: If the data cannot be read.
     """
     trained = TrainedNetwork.load(config.checkpoint)
     net = trained.build().eval()
@@ -80,9 +116,10 @@ def write_files(config: ExportConfig, invocation: Invocation, files: RunDirector
         "network.json",
         {
             "task": trained.config.task.name,
-            "inputs": [describe_input(spec) for spec in exported.inputs],
+            "inputs": [describe_input(spec, exported.one_sample) for spec in exported.inputs],
             "outputs": exported.outputs,
             "names": trained.target_names,
+            "encoding": None if trained.encoding is None else asdict(trained.encoding),
             "genotype": str(trained.genotype),
         },
     )
@@ -92,9 +129,10 @@ def write_files(config: ExportConfig, invocation: Invocation, files: RunDirector
             "name": trained.config.name,
             "checkpoint": str(trained.file),
             "format": config.format,
+            "quantize": config.quantize,
             "file": str(exported.file),
             "bytes": exported.file.stat().st_size,
-            "difference": exported.difference,
+            **exported.report,
             "parameters": count_parameters(net.parameters()),
             "epoch": trained.epoch,
             "seed": trained.config.seed,
@@ -123,17 +161,19 @@ def write_weights(
         os.replace(unchecked, file)
     finally:
         unchecked.unlink(missing_ok=True)
-    return Exported(file, trained.input_specs, [], difference=0.0)
+    return Exported(file, trained.input_specs, [], {"difference": 0.0})
 
 
 def write_graph(
     config: ExportConfig, directory: Path, trained: TrainedNetwork, net: NetworkBase
 ) -> Exported:
-    """Write ``network.onnx`` or ``network.pt2``; the file gets its name if the outputs agree.
+    """Write the graph of a network in one of ``FORMATS``, in float32 or int8.
 
     Raises:
-        CheckpointError: If the inputs do not fit the network.
-        ConfigError: If networks of the task have no graph, or the error exceeds ``tolerance``.
+        CheckpointError: If the inputs do not fit the network, or the data has changed.
+        ConfigError: If the format cannot express the network, a package is missing, outputs differ,
+            or the score drops too far.
+        FileError: If the data or the split cannot be read.
         WriteError: If the disk is full or fails.
     """
     if not trained.input_specs:
@@ -141,39 +181,50 @@ def write_graph(
             f"task={trained.config.task.name}: its networks generate text word by word, which a "
             "graph of tensors cannot express; choose format=safetensors"
         )
+    one_sample = FORMATS[config.format].one_sample
+    if one_sample and not takes_numbers(trained):
+        raise ConfigError(
+            f"format={config.format}: takes networks with one input of numbers (images, rows, "
+            "spectrograms), not texts; choose onnx, torch_export or safetensors"
+        )
+    require_packages(config.format, int8=config.quantize == "int8")
     with checkpoint_errors(trained.file):
-        network = ExportableNetwork(net, trained.input_specs).eval()
-    suffix, save = FORMATS[config.format]
-    directory.mkdir(parents=True, exist_ok=True)
-    target, unchecked = directory / f"network{suffix}", directory / f"unchecked{suffix}"
+        network = ExportableNetwork(net, trained.input_specs, trained.target_scale).eval()
+    validation = open_validation(config, trained)
+    file, report = GraphFile(config, directory, network, net, validation).write()
+    return Exported(file, network.inputs, network.outputs, report, one_sample)
+
+
+def open_validation(config: ExportConfig, trained: TrainedNetwork) -> Validation | None:
+    """Return the validation data; None if the file is not scored.
+
+    Unless the user asked for a score, data that is not at hand is no error: a line says so.
+
+    Raises:
+        ValueError, OSError: If the data is needed and cannot be read.
+    """
+    if not is_validated(config, trained):
+        return None
     try:
-        with write_errors(target):
-            graph = save(network.trace(), unchecked, network)
-        error = max_error(network, graph)
-        if not error <= config.tolerance:
-            raise ConfigError(
-                f"the graph differs from the network by {error:.2g}, more than "
-                f"tolerance={config.tolerance:g}; nothing was written"
-            )
-        with write_errors(target):
-            with open(unchecked, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(unchecked, target)
-    finally:
-        unchecked.unlink(missing_ok=True)
-    return Exported(target, network.inputs, network.outputs, error)
+        return Validation.open(config, trained)
+    except (ValueError, OSError) as error:
+        if config.validate or config.quantize != "none":
+            raise
+        print_lines(f"the file is not scored on validation data: {one_line(error)}")
+        return None
 
 
 WRITERS = {**dict.fromkeys(FORMATS, write_graph), "safetensors": write_weights}
 """The function that writes each format."""
 
 
-def describe_input(spec: InputSpec) -> dict[str, object]:
+def describe_input(spec: InputSpec, one_sample: bool) -> dict[str, object]:
     """Describe an input for network.json; an axis with a name as its size has any length."""
+    shape = [spec.dynamic_axes.get(axis, size) for axis, size in enumerate(spec.shape)]
     description: dict[str, object] = {
         "name": spec.name,
         "type": "float32" if spec.num_tokens is None else "int64",
-        "shape": [spec.dynamic_axes.get(axis, size) for axis, size in enumerate(spec.shape)],
+        "shape": [1, *shape[1:]] if one_sample else shape,
     }
     if spec.mean is not None and spec.std is not None:
         description |= {"mean": list(spec.mean), "std": list(spec.std)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from darts.data.targets import CLASSES
 from darts.data_modules import DataModule, make_data_module
 from darts.recipes.trained import TrainedNetwork
 from darts.spaces import NetworkBase
@@ -40,14 +41,15 @@ def open_data(
     seed_everything(trained.config.seed)
     data = make_data_module(trained.config, ranks)
     if tuple(data.target_names) != trained.target_names:
+        noun = data.target_noun if trained.config.task.targets == CLASSES else "targets"
         raise CheckpointError(
-            f"{trained.file}: trained on {len(trained.target_names)} {data.target_noun}, which "
+            f"{trained.file}: trained on {len(trained.target_names)} {noun}, which "
             f"differ from the {len(data.target_names)} of {dataset.name} in {dataset.root}"
         )
-    if data.encoding != trained.encoding:
+    if data.encoding != trained.encoding or data.target_scale != trained.target_scale:
         raise CheckpointError(
-            f"{trained.file}: the training data in {dataset.root} has changed: its columns or "
-            "words would be encoded in another way than in the training"
+            f"{trained.file}: the training data in {dataset.root} has changed: its columns, words "
+            "or targets would be encoded in another way than in the training"
         )
     return data
 

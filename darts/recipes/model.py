@@ -1,9 +1,9 @@
-"""A trained network that classifies samples: preprocessing, network and class names."""
+"""A trained network with what it needs for new samples: preprocessing, names, units."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from darts.data.encodings import RowEncoding, WordEncoding
 from darts.data.mel import Spectrogram
+from darts.data.targets import CLASSES, LABELS, NUMBERS, TargetScale
 from darts.data_modules.compatibility import data_kind
 from darts.recipes.complete_run import CompleteRun
 from darts.recipes.image_input import Preprocessing
@@ -23,24 +24,35 @@ from darts.spaces.module import passed
 
 
 class Model(nn.Module):
-    """A trained network that classifies samples, in evaluation mode.
+    """A trained network of samples, in evaluation mode.
 
     Attributes:
         network: The network.
-        classes: Names of the classes, by index of the logits.
+        classes: Names of the classes, labels or numbers, by index of the outputs.
         transform: Preprocessing of one sample: ``Preprocessing`` of an image, ``RowInput``,
             ``TextInput`` or ``RecordingInput``. Its method ``batch`` joins the results.
+        targets: What the network predicts for each sample, see ``darts.data.targets``.
+        scale: How the numbers to predict were standardized; None for classes and labels.
 
-    Shape: a batch of preprocessed samples -> logits ``(B, classes)``.
+    Shape: a batch of preprocessed samples -> logits ``(B, K)``, or numbers in their own units.
     """
 
-    def __init__(self, network: NetworkBase, classes: Sequence[str], transform: Transform) -> None:
+    def __init__(
+        self,
+        network: NetworkBase,
+        classes: Sequence[str],
+        transform: Transform,
+        *,
+        targets: str = CLASSES,
+        scale: TargetScale | None = None,
+    ) -> None:
         super().__init__()
         self.network, self.classes, self.transform = network, tuple(classes), transform
+        self.targets, self.scale = targets, scale
 
     def forward(self, inputs: Tensor) -> Tensor:
-        logits: Tensor = self.network(inputs)
-        return logits
+        outputs: Tensor = self.network(inputs)
+        return outputs if self.scale is None else self.scale.restore(outputs)
 
 
 @dataclass(frozen=True)
@@ -48,12 +60,53 @@ class Predictions:
     """Predictions for N samples.
 
     Attributes:
-        classes: The most probable class of each sample.
-        probabilities: ``(N, classes)`` float, on the CPU.
+        names: Names of the K classes, labels or numbers.
+        targets: What each sample has, see ``darts.data.targets``.
+        values: ``(N, K)`` on the CPU: the probability of each class or label, float32; or the
+            predicted numbers in their own units, float64.
     """
 
-    classes: tuple[str, ...]
-    probabilities: Tensor
+    names: tuple[str, ...]
+    targets: str
+    values: Tensor
+
+    @property
+    def probabilities(self) -> Tensor:
+        """The probability of each class or label, ``(N, K)``.
+
+        Raises:
+            ValueError: If the network predicts numbers.
+        """
+        self._require(CLASSES, LABELS)
+        return self.values
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The most probable class of each sample.
+
+        Raises:
+            ValueError: If the network predicts labels or numbers.
+        """
+        self._require(CLASSES)
+        best = self.values.argmax(-1).tolist() if len(self.values) else []
+        return tuple(self.names[index] for index in best)
+
+    @property
+    def labels(self) -> tuple[tuple[str, ...], ...]:
+        """The labels of each sample whose probability is above one half.
+
+        Raises:
+            ValueError: If the network predicts classes or numbers.
+        """
+        self._require(LABELS)
+        rows = (self.values > 0.5).tolist()
+        return tuple(
+            tuple(name for name, has in zip(self.names, row, strict=True) if has) for row in rows
+        )
+
+    def _require(self, *kinds: str) -> None:
+        if self.targets not in kinds:
+            raise ValueError(f"the network predicts {self.targets}, not {' or '.join(kinds)}")
 
 
 def load(
@@ -73,7 +126,7 @@ def load(
     Raises:
         ConfigError: If there is no such file.
         CheckpointError: If the file is damaged.
-        ValueError: If the network does not classify samples, or ``base`` does not fit.
+        ValueError: If the network has no separate samples as input, or ``base`` does not fit.
     """
     place = reference.directory if isinstance(reference, CompleteRun) else reference
     with passed(base):
@@ -82,7 +135,13 @@ def load(
 
 def _load(reference: str | Path, device: str | torch.device) -> Model:
     trained = TrainedNetwork.load(str(reference))
-    model = Model(trained.build(), trained.target_names, _transform(trained))
+    model = Model(
+        trained.build(),
+        trained.target_names,
+        _transform(trained),
+        targets=trained.config.task.targets,
+        scale=trained.target_scale,
+    )
     return model.eval().requires_grad_(False).to(device)
 
 
@@ -90,7 +149,7 @@ def _transform(trained: TrainedNetwork) -> Transform:
     """Return the preprocessing of one sample of the kind on which a network was trained.
 
     Raises:
-        ValueError: If the network does not classify samples.
+        ValueError: If the network has no separate samples as input.
     """
     dataset, encoding = trained.config.dataset, trained.encoding
     kind = data_kind(trained.config)
@@ -109,7 +168,7 @@ def _transform(trained: TrainedNetwork) -> Transform:
             spectrogram = Spectrogram(**{name: getattr(dataset, name) for name in names})
             return RecordingInput(spectrogram, spec.mean, spec.std)
     raise ValueError(
-        f"{trained.file}: only networks that classify images, rows of a table, texts or recordings "
+        f"{trained.file}: only networks of images, rows of a table, labeled texts or recordings "
         f"can be loaded in this way; this one was trained on dataset={dataset.name}"
     )
 
@@ -118,7 +177,7 @@ def _transform(trained: TrainedNetwork) -> Transform:
 def predict(
     model: Model | str | Path | CompleteRun, samples: Iterable[object], *, batch_size: int = 64
 ) -> Predictions:
-    """Return the predicted classes of samples and their probabilities.
+    """Return the predictions for samples: classes, labels or numbers.
 
     Args:
         model: A model, or what ``load`` takes.
@@ -149,13 +208,22 @@ def predict(
 
 def _predict(model: Model, samples: Iterable[object], batch_size: int) -> Predictions:
     device = next(model.parameters()).device
-    rows = [
-        model(model.transform.batch(batch).to(device)).float().softmax(-1).cpu()
-        for batch in _batches(map(model.transform, samples), batch_size)
-    ]
-    probabilities = torch.cat(rows) if rows else torch.zeros(0, len(model.classes))
-    best = probabilities.argmax(-1).tolist() if rows else []
-    return Predictions(tuple(model.classes[index] for index in best), probabilities)
+    rows = []
+    for batch in _batches(map(model.transform, samples), batch_size):
+        outputs = model.network(model.transform.batch(batch).to(device)).float().cpu()
+        if model.scale is not None:  # in float64, since numbers may be large and differ little
+            outputs = model.scale.restore(outputs.double())
+        rows.append(_VALUES[model.targets](outputs))
+    values = torch.cat(rows) if rows else torch.zeros(0, len(model.classes))
+    return Predictions(model.classes, model.targets, values)
+
+
+_VALUES: Mapping[str, Callable[[Tensor], Tensor]] = {
+    CLASSES: lambda outputs: outputs.softmax(-1),
+    LABELS: Tensor.sigmoid,
+    NUMBERS: lambda outputs: outputs,
+}
+"""Functions from the outputs of a model to its predictions, by kind of the targets."""
 
 
 def _batches(items: Iterable[Tensor], size: int) -> Iterator[list[Tensor]]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from torch import nn
 from torch.utils.data import Dataset
 
-from darts.config import ConfigError
+from darts.config import ConfigError, values_of
 from darts.data.torch_datasets import store
 from darts.spaces.module import target_of
+from darts.tasks import TASKS
 from darts.tasks.own_loss import Loss
 
 Data: TypeAlias = "str | Dataset[object] | tuple[Dataset[object], Dataset[object] | None]"
@@ -18,13 +19,18 @@ Data: TypeAlias = "str | Dataset[object] | tuple[Dataset[object], Dataset[object
 
 
 def data_settings(
-    data: Data | None, settings: Mapping[str, object], *, chooses_space: bool = False
+    data: Data | None,
+    settings: Mapping[str, object],
+    overrides: Sequence[str] = (),
+    *,
+    chooses_space: bool = False,
 ) -> dict[str, object]:
     """Return the configuration keys of a data set; PyTorch datasets are stored on disk.
 
     Args:
         data: See ``Data``; None for the default data set, or the one in ``settings``.
         settings: The other keys that the user gives.
+        overrides: The overrides that the user gives; the last ``task=`` counts.
         chooses_space: Whether the command chooses the space itself.
 
     Raises:
@@ -43,10 +49,14 @@ def data_settings(
             f"data has {len(data)} entries; must be a dataset, or training and test samples"
         )
     try:
-        stored = store(*data)
+        name = str(settings.get("task", "classification"))
+        task = TASKS[[name, *values_of("task", overrides)][-1]]
+        stored = store(*data, targets=task.targets)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     found: dict[str, object] = {"dataset": stored.name, "dataset.root": stored.root}
+    if stored.labels:
+        found["dataset.labels"] = list(stored.labels)
     if stored.name == "csv" and "space" not in settings and not chooses_space:
         found["space"] = "mlp"  # the space for rows of numbers
     return found
@@ -76,7 +86,7 @@ def loss_settings(loss: Loss | None) -> list[str]:
     if loss is None:
         return []
     if not callable(loss):
-        raise ConfigError(f"loss={loss!r}: must be a function of logits and labels")
+        raise ConfigError(f"loss={loss!r}: must be a function of outputs and targets")
     return ["task.loss=own"]
 
 

@@ -23,6 +23,7 @@ from darts.plotting.genotype import draw_genotype, save_genotype
 from darts.plotting.run_figures import log_confusion, save_confusion, save_training_figures
 from darts.reading import JsonObject
 from darts.recipes.divergence import ADVICE, LowerRateRestarts
+from darts.recipes.retrain_graphs import graphed_retraining_step
 from darts.recipes.retrain_state import RetrainState
 from darts.reporting import read_run, render_model_card
 from darts.searching.flaws import FlawFinder, chance_level
@@ -56,6 +57,8 @@ from darts.training.steps import (
     weight_optimizer,
 )
 from darts.typed_values import entry
+
+COST_KEYS = ("seconds", "joules", "joules_source", "gco2e")
 
 
 def check(config: RetrainConfig) -> None:
@@ -131,19 +134,11 @@ def retrain(
         with TrainingLoop(recipe, epochs=config.epochs, name="retrain", on_epoch=on_epoch) as loop:
             recipe.loop = loop
             loop.announce("training", recipe.data.describe())
+            recipe.update.connect(loop.console.info)
             loop.fit()
         summary = recipe.finish()
-    keys = (
-        f"valid_{config.metric}",
-        f"test_{config.metric}",
-        "epoch",
-        "seconds",
-        "joules",
-        "joules_source",
-        "gco2e",
-        "parameters",
-        "macs",
-    )
+    scores = f"valid_{config.metric}", f"test_{config.metric}"
+    keys = (*scores, "epoch", *COST_KEYS, "parameters", "macs")
     print_summary("retrain", {key: summary[key] for key in keys if key in summary})
     argument = shlex.quote(f"checkpoint={run.path}")
     print_lines("", "Score it again:", f"  python -m darts.evaluate {argument}")
@@ -166,9 +161,9 @@ class Retraining(Recipe):
         self.score_loader = valid_loader
         if config.dry_run and valid_loader is not None:
             self.score_loader = ExtrapolatedLoader(valid_loader, self.ranks.device)
-        device, names = self.ranks.device, self.data.target_names
-        self.objective = config.task.objective(
-            names, label_smoothing=config.label_smoothing, auxiliary=config.auxiliary
+        device = self.ranks.device
+        self.objective = self.data.objective(
+            label_smoothing=config.label_smoothing, auxiliary=config.auxiliary
         )
         # Some metrics need a minimum number of classes.
         one_of("metric", config.metric, self.objective.scores(device).metric_names)
@@ -188,14 +183,16 @@ class Retraining(Recipe):
             optimizer=weight_optimizer(net.parameters(), config.optimizer),
             scaler=loss_scaler(config.precision, device),
             averaging=Averaging(net, decay=config.ema_decay, patience=config.averaging_patience),
-            target_names=list(names),
+            target_names=list(self.data.target_names),
+            target_scale=self.data.target_scale,
             network_sizes=dict(sizes),
             input_specs=self.data.input_specs(),
             encoding=self.data.encoding,
         )
         self.restarts = LowerRateRestarts(self.state, config.restarts, net.parameters)
+        self.update = graphed_retraining_step(self._update, config, self.ranks)
         if self.ranks.size > 1:
-            self.ranks.prepare(net)
+            self.ranks.prepare(net, sync_batchnorm=config.sync_batchnorm)
             net.batch_share = train_loader.batch_share  # drop path draws the masks of all ranks
         auxiliary = [] if net.auxiliary is None else list(net.auxiliary.parameters())
         parameters = count_parameters(net.parameters()) - count_parameters(auxiliary)
@@ -227,6 +224,7 @@ class Retraining(Recipe):
         self._epoch = epoch
         self.state.net.drop_path = self.config.drop_path * epoch / self.config.epochs
         self.state.net.train()
+        self.update.discard()
 
     def learning_rate(self, epoch: int, step: int) -> float:
         """Return the learning rate of a step of an epoch, both from 0."""
@@ -241,8 +239,12 @@ class Retraining(Recipe):
 
     def train_step(self, batch: Batch) -> StepReport:
         """Take one optimizer step on the loss of the network and its auxiliary head."""
+        set_learning_rate(self.state.optimizer, self.learning_rate(self._epoch, self.state.step))
+        return self.update(batch)  # calls _update, or replays it as a CUDA graph
+
+    def _update(self, batch: Batch) -> StepReport:
+        """Take the optimizer step at the current learning rate."""
         config, state, objective = self.config, self.state, self.objective
-        set_learning_rate(state.optimizer, self.learning_rate(self._epoch, state.step))
         with autocast(config.precision, self.ranks.device):
             loss, outputs = objective.network_loss(state.net, batch)
         num_samples = objective.num_samples(batch)
@@ -260,6 +262,7 @@ class Retraining(Recipe):
     def end_epoch(self, epoch: int) -> EpochReport:
         """Score on validation data; copy the weights if ``selection`` prefers this epoch."""
         config, state = self.config, self.state
+        self.update.discard()  # frees the memory of the graph
         self.restarts.require_convergence()
         state.scores = {}
         if self.score_loader is not None:

@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from darts.config import RetrainConfig, SearchConfig, compose, group_options
+from darts.config import RetrainConfig, SearchConfig, compose
+from darts.config.retraining import repeated_overrides
 from darts.data import SOURCES
 from darts.recipes.facts import DataFacts
 from darts.recipes.rules import Values, max_epochs, recipe
@@ -31,23 +32,27 @@ def retrain_command(
     """
     if is_passed():
         return "darts.retrain(run)"
-    space_keys = tuple(f"space.{name}=" for name in config.space.retrain_keys)
-    repeated = ("dataset", "device=", "seed=", *space_keys)
-    arguments = [override for override in overrides if override.startswith(repeated)]
-    given = dict(override.split("=", 1) for override in overrides if "=" in override)
-    experiment = given.get("experiment/search")
-    if experiment in group_options("experiment/retrain"):
-        arguments.insert(0, f"experiment={experiment}")
-    elif "dataset" not in given:
-        arguments.insert(0, f"dataset={config.dataset.name}")
-    if config.space.name != "cnn":
-        arguments.insert(0, f"space={config.space.name}")
-    if config.task.name != "classification":
-        arguments.insert(0, f"task={config.task.name}")
-    if facts is not None and experiment is None and SOURCES[config.dataset.name].own:
+    arguments = repeated_overrides(
+        overrides,
+        space=config.space.name,
+        space_keys=config.space.retrain_keys,
+        task=config.task.name,
+        dataset=config.dataset.name,
+    )
+    if config.limit.values():
+        arguments += limited_sizes(config)
+    has_experiment = any(override.startswith("experiment/search=") for override in overrides)
+    if facts is not None and not has_experiment and SOURCES[config.dataset.name].own:
         arguments += adapted_values(arguments, config, facts)
     words = [f"genotype={directory}", *arguments]
     return " ".join(["python -m darts.retrain", *(shlex.quote(word) for word in words)])
+
+
+def limited_sizes(config: SearchConfig) -> list[str]:
+    """Return overrides for the sizes of the networks that the limits of a search refer to."""
+    keys = config.space.size_keys
+    own = {key: config.limit.sizes.get(key, getattr(config.space, key)) for key in keys}
+    return [f"space.{key}={value}" for key, value in own.items()]
 
 
 def adapted_values(arguments: Sequence[str], config: SearchConfig, facts: DataFacts) -> list[str]:

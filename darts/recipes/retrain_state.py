@@ -11,6 +11,7 @@ from torch import Tensor
 
 from darts.data import InputSpec
 from darts.data.encodings import RowEncoding, WordEncoding
+from darts.data.targets import TargetScale
 from darts.spaces import NetworkBase
 from darts.training.averaging import Averaging
 from darts.training.restoring import require_finite_weights, require_same_layout
@@ -35,7 +36,8 @@ class RetrainState(TrainState):
     scaler: torch.amp.GradScaler
     averaging: Averaging
     best: BestEpoch | None = None  # None until an epoch is selected
-    target_names: list[str] = field(default_factory=list)  # classes or words
+    target_names: list[str] = field(default_factory=list)  # classes, labels, numbers or words
+    target_scale: TargetScale | None = None  # of numbers to predict
     # See DataModule.network_sizes. The bool says whether two vocabularies are the same.
     network_sizes: dict[str, int | bool] = field(default_factory=dict)
     input_specs: list[InputSpec] = field(default_factory=list)
@@ -47,7 +49,7 @@ class RetrainState(TrainState):
         Raises:
             Misfit: If an entry is missing, has another type or does not fit.
         """
-        names = ("target_names", "network_sizes", "input_specs", "encoding")
+        names = ("target_names", "target_scale", "network_sizes", "input_specs", "encoding")
         before = {name: getattr(self, name) for name in names}
         super().load_state_dict(state)
         for name, value in before.items():

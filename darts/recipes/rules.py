@@ -167,6 +167,9 @@ def search_recipe(facts: DataFacts) -> Values:
 WINDOW = 64
 """Tokens per window of a text."""
 
+SHORT_TEXT = 30_000
+"""Up to this number of training tokens, networks for running text get more dropout."""
+
 
 _UNREGULARIZED: Values = {"optimizer.clip": 5.0, "auxiliary": 0.0, "drop_path": 0.0, "cutout": 0}
 """Regularization that helps only in trainings of hundreds of epochs is off."""
@@ -190,7 +193,7 @@ def _text(facts: DataFacts) -> Values:
         "optimizer.lr": 0.004,
         "optimizer.weight_decay": 0.01,
         "optimizer.clip": 1.0,
-        "space.dropout": 0.1,
+        "space.dropout": 0.1 if facts.samples > SHORT_TEXT else 0.3,
         "task.window": WINDOW,
         "loader.eval_batch_size": 8,
     }

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Hashable, Sequence
 from contextlib import nullcontext
+from functools import partial
 
 import torch
 
@@ -18,16 +19,18 @@ from darts.config import Invocation, SearchConfig, one_of
 from darts.data import Batch, Loader
 from darts.data_modules import DataModule, check_training, make_data_module
 from darts.judging.benchmark import Benchmark
+from darts.judging.limits import check_limits, predicted_costs, search_limits
 from darts.methods.stages import stage_position
 from darts.plotting.run_figures import log_alphas, save_search_figures
 from darts.reading import JsonObject
+from darts.recipes import search_report
 from darts.recipes.alpha_rate import AlphaRate
 from darts.recipes.divergence import LowerRateRestarts
 from darts.recipes.facts import DataFacts
 from darts.recipes.retrain_command import retrain_command
-from darts.recipes.search_report import PRINTED_KEYS, SearchedEpoch
 from darts.recipes.search_state import SearchState
-from darts.searching.alphas import genotype_counts, named_history
+from darts.searching.alphas import named_history
+from darts.searching.capture import graphed_step
 from darts.searching.check_time import CheckInterrupted, CheckPacer, has_budget
 from darts.searching.checks import check_components
 from darts.searching.diagnosis import Diagnosis, DiagnosisReport
@@ -36,13 +39,13 @@ from darts.searching.expected_cost import Penalty
 from darts.searching.flaws import FlawFinder
 from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype
-from darts.tracking import Console, print_lines, print_summary, read_metrics
+from darts.tracking import Console, print_lines, read_metrics
 from darts.training.budget import check_budget, print_estimate
 from darts.training.checkpoint import checkpoint_errors
 from darts.training.cost import count_macs, count_parameters
 from darts.training.device import seed_everything
 from darts.training.distributed import Ranks, distributed
-from darts.training.dry_run import ExtrapolatedLoader, FinalWork, estimate_cost
+from darts.training.dry_run import ExtrapolatedLoader, estimate_cost
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.random_states import random_states, restore_random_states
 from darts.training.run import TrainingRun
@@ -58,6 +61,7 @@ def check(config: SearchConfig) -> None:
     check_training(config)
     check_budget(config)
     check_components(config)
+    check_limits(config)
 
 
 @distributed
@@ -89,10 +93,11 @@ def search(
             recipe.loop = loop
             recipe.pacer.connect(loop.interrupt, loop.console)
             loop.announce("searching", recipe.data.describe())
+            recipe.update.connect(loop.console.info)
             loop.fit()
             genotype = recipe.derive_genotype(loop)
         summary = recipe.finish(genotype)
-    print_summary("search", {key: summary[key] for key in recipe.printed_keys if key in summary})
+    search_report.print_search(summary, config.metric)
     facts = DataFacts.read(config, recipe.data)
     command = retrain_command(run.path, invocation.overrides, config, facts)
     print_lines("", str(genotype), "", "Train it from scratch:", f"  {command}")
@@ -114,7 +119,7 @@ class Search(Recipe):
         self.score_loader: Loader = loaders.scoring
         if config.dry_run:
             self.score_loader = ExtrapolatedLoader(loaders.scoring, self.ranks.device)
-        objective = config.task.objective(self.data.target_names)
+        objective = self.data.objective()
         # Some metrics need a minimum number of classes.
         one_of("metric", config.metric, objective.scores(self.ranks.device).metric_names)
         self.objective = objective
@@ -124,7 +129,9 @@ class Search(Recipe):
         with nullcontext() if run.saved is None else checkpoint_errors(run.checkpoint):
             self.searcher = Searcher(config, objective, self.ranks, sizes, saved=run.saved)
         self.context = self.searcher.context
-        self.penalty = Penalty.measured(config.penalty, self.context, self.data, self.ranks.device)
+        self.context.limit = self.limit = search_limits(config, self.context, self.data)
+        known = predicted_costs(config, self.context, self.data)
+        self.penalty = Penalty.measured(config.penalty, self.context, self.data, known)
         self.flaw_finder = FlawFinder.of_search(config, self.data, objective)
         self.searcher.alpha_cost = self.penalty if self.penalty.targets else None
         total_steps = config.epochs * len(loaders.weights)
@@ -147,6 +154,7 @@ class Search(Recipe):
         self.restarts = LowerRateRestarts(
             self.state, config.restarts, lambda: self.searcher.net.parameters(), math.inf
         )
+        self.update = graphed_step(self._update, config, self.ranks)
         self._collapse_report: DiagnosisReport | None = None
         self._sample_outputs = ""
 
@@ -172,24 +180,33 @@ class Search(Recipe):
         self.updates_alphas = self.searcher.updates_alphas(epoch)
         self._step = epoch * len(self.state.train_loader) + self.state.step
         self._valid_batches = self.state.valid_loader.stream(self._step)
+        self.update.discard()
 
     def train_step(self, batch: Batch) -> StepReport:
         """Take an architecture step, then a weight step (DARTS, algorithm 1)."""
         searcher, step = self.searcher, self._step
         valid_batch = next(self._valid_batches)
-        arch_norm, joint = torch.zeros(()), searcher.bilevel.joins_weight_step
-        if self.updates_alphas and not joint:
+        if self.updates_alphas and not searcher.bilevel.joins_weight_step:
             diagnostics = searcher.gradient_diagnostics(step, batch, valid_batch)
             if diagnostics and not self.config.dry_run:
                 # A row of its own, so that a run that resumes at an earlier step discards it.
                 scalars = {f"bilevel/{name}": value for name, value in diagnostics.items()}
                 self.run.log(step + 1, diagnostics, scalars)
+        report = self.update(batch, valid_batch)  # calls _update, or replays it as a CUDA graph
+        self._step += 1
+        return report
+
+    def _update(self, batch: Batch, valid_batch: Batch) -> StepReport:
+        """Update the alphas, then the weights."""
+        searcher = self.searcher
+        arch_norm = torch.zeros((), device=self.ranks.device)
+        joint = searcher.bilevel.joins_weight_step
+        if self.updates_alphas and not joint:
             # 1. Update the alphas by a gradient step on the validation loss.
             arch_norm = searcher.arch_step(batch, valid_batch)
-        searcher.observe_gradients(step, batch, valid_batch)  # for the freezing rule
+        searcher.observe_gradients(self._step, batch, valid_batch)  # for the freezing rule
         # 2. Update the weights by a gradient step on the training loss.
         done = searcher.weight_step(batch, updates_alphas=self.updates_alphas and joint)
-        self._step += 1
         return StepReport(
             self.objective.num_samples(batch),
             {"loss": done.loss, **self.objective.train_metrics(done.outputs, batch)},
@@ -198,7 +215,9 @@ class Search(Recipe):
 
     def end_epoch(self, epoch: int) -> EpochReport:
         """Score the supernet, derive the epoch's genotype and check for collapse."""
-        state, config, random = self.state, self.config, random_states()
+        state, config, device = self.state, self.config, self.ranks.device
+        self.update.discard()  # frees the memory of the graph
+        random = random_states(device)
         self.restarts.require_convergence()
         with self.phase("validation"):
             state.scores = self.searcher.score(self.score_loader.epoch(0))
@@ -210,17 +229,16 @@ class Search(Recipe):
         try:
             eigenvalue = self._inspect(epoch, genotypes)
         except CheckInterrupted:
-            restore_random_states(random)
+            restore_random_states(random, device)
             self.loop.save()  # exits; a resumed search repeats the end of the epoch
             raise
         state.history.append({group: p.cpu() for group, p in probabilities.items()})
         state.genotypes = genotypes
-
         measures = self.measures(self.genotype)
         if eigenvalue is not None:
             measures["eigenvalue"] = eigenvalue
         arch_lr = self.alpha_rate.lr if self.updates_alphas else 0.0
-        results = SearchedEpoch(
+        results = search_report.SearchedEpoch(
             self.genotype, probabilities, measures, self.lr, arch_lr, self._collapse_report
         )
         report = results.report(self.context, edge_curves=config.tracking.edge_curves)
@@ -254,9 +272,10 @@ class Search(Recipe):
         return eigenvalue
 
     def measures(self, genotype: AnyGenotype) -> dict[str, float]:
-        """Return the expected costs and, with a benchmark table, the true accuracy and rank."""
-        expected = self.penalty.expected(self.searcher.probabilities())
-        return expected | ({} if self.benchmark is None else self.benchmark.scores(genotype))
+        """Return expected costs, limited costs and, from a benchmark table, accuracy and rank."""
+        costs = self.penalty.expected(self.searcher.probabilities())
+        costs |= search_report.limited_costs(self.limit, genotype)
+        return costs | ({} if self.benchmark is None else self.benchmark.scores(genotype))
 
     def write_epoch(self, epoch: int) -> None:
         """Write the genotype, the alphas and the figures of the epoch."""
@@ -281,7 +300,6 @@ class Search(Recipe):
     def derive_genotype(self, loop: TrainingLoop) -> AnyGenotype:
         """Derive the genotype of the search; slow if the discretization trains or scores."""
         state, config = self.state, self.config
-        genotype: AnyGenotype
         if state.stopped_epoch is not None:
             early = "stopped early: " if len(state.genotypes) < config.epochs else ""
             loop.console.info(f"{early}the genotype is that of epoch {state.stopped_epoch + 1}")
@@ -299,6 +317,7 @@ class Search(Recipe):
             )
             with self.phase("discretization"):
                 genotype = config.discretize.final_genotype(adapter)
+        search_report.require_limits(self.limit, genotype)
         self.run.write("genotype.json", genotype.to_json())
         return genotype
 
@@ -315,35 +334,20 @@ class Search(Recipe):
                 read_metrics(run.metrics.path),
                 title=f"{config.name}, seed {config.seed}",
             )
-        size = self.size()
-        stopped = state.stopped_epoch
-        probabilities = state.history[-1 if stopped is None else stopped]
+        probabilities = state.history[-1 if state.stopped_epoch is None else state.stopped_epoch]
         flaws = self.flaw_finder.find(state.scores, self.searcher.net.state_dict(), probabilities)
         return run.finish(
-            {
-                "name": config.name,
-                "metric": config.metric,
-                **{f"valid_{name}": score for name, score in state.scores.items()},
-                **size,
-                "flops": 2 * size["macs"],
-                "epochs": config.epochs,
-                "restarts": state.restarts,
-                "arch_lr": self.alpha_rate.lr if config.bilevel.updates_alphas else 0.0,
-                "seed": config.seed,
-                "device": str(self.ranks.device),
-                "genotype": str(genotype),
-                "genotype_epoch": config.epochs if stopped is None else stopped + 1,
-                "worthless": "; ".join(flaws) or None,
-                **state.diagnosis.summary(flaws),
-                **genotype_counts(genotype),
-                **self.measures(genotype),
-            }
+            search_report.search_summary(
+                config,
+                state,
+                genotype,
+                self.measures(genotype),
+                size=self.size(),
+                arch_lr=self.alpha_rate.lr if config.bilevel.updates_alphas else 0.0,
+                device=self.ranks.device,
+                flaws=flaws,
+            )
         )
-
-    @property
-    def printed_keys(self) -> tuple[str, ...]:
-        """Keys of the summary to print."""
-        return (f"valid_{self.config.metric}", *PRINTED_KEYS, "parameters", "macs")
 
     def size(self) -> dict[str, int]:
         """Return parameters and MACs of the supernet, which differ between stages."""
@@ -385,15 +389,12 @@ class Search(Recipe):
         discretize = self.config.discretize
         epochs, show = self.config.epochs, Console(total_steps=0, name="dry run").info
         self.pacer.show = lambda text: show(text) if text else None
-        estimate = estimate_cost(self, epochs=epochs, final_work=self._final_work, show=show)
+        loaders = self.state.train_loader, self.state.valid_loader, self.score_loader
+        final_work = partial(estimate_discretization, self.searcher, *loaders)
+        estimate = estimate_cost(self, epochs=epochs, final_work=final_work, show=show)
         missing = None
         if discretize.estimate_work(self.context) is None:
             missing = f"the discretization: discretize={discretize.name} does not declare its work"
         return print_estimate(
             self.config, self.size(), estimate, self.ranks.device, not_counted=missing
-        )
-
-    def _final_work(self) -> list[FinalWork]:
-        return estimate_discretization(
-            self.searcher, self.state.train_loader, self.state.valid_loader, self.score_loader
         )

@@ -1,18 +1,53 @@
-"""What a search reports: the values that it logs after each epoch."""
+"""What a search reports: the values that it logs after each epoch, and its summary."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from darts.config import ConfigError, SearchConfig
+from darts.judging.limits import GenotypeLimits, describe_limits
+from darts.reading import JsonObject
+from darts.recipes.search_state import SearchState
 from darts.searching.alphas import alpha_scalars, genotype_counts
 from darts.searching.diagnosis import DiagnosisReport
 from darts.spaces import AnyGenotype, SearchContext
+from darts.tracking import print_summary
 from darts.training.loop import EpochReport
 
+NETWORK = "network_"
+"""Prefix of the costs of the genotype's network; costs without it are those of the supernet."""
+
 PRINTED_KEYS = ("true_accuracy", "true_rank", "seconds", "joules", "joules_source", "gco2e")
+
+
+def limited_costs(limit: GenotypeLimits | None, genotype: AnyGenotype) -> dict[str, float]:
+    """Return the limited costs of a genotype's network as ``network_<cost>``."""
+    costs = {} if limit is None else limit.costs(genotype)
+    return {f"{NETWORK}{name}": cost for name, cost in costs.items()}
+
+
+def require_limits(limit: GenotypeLimits | None, genotype: AnyGenotype) -> None:
+    """Refuse the result of a discretization that does not keep the limits.
+
+    Raises:
+        ConfigError: If the genotype exceeds a limit.
+    """
+    if limit is not None and not limit.allows(genotype):
+        raise ConfigError(
+            f"the discretization returned a genotype beyond {describe_limits(limit.limits)}; "
+            "choose discretize=argmax"
+        )
+
+
+def print_search(summary: JsonObject, metric: str) -> None:
+    """Print the most important values of the summary of a search."""
+    limited = [key for key in summary if key.startswith(NETWORK)]
+    keys = (f"valid_{metric}", *PRINTED_KEYS, *limited, "parameters", "macs")
+    print_summary("search", {key: summary[key] for key in keys if key in summary})
 
 
 @dataclass(frozen=True)
@@ -22,7 +57,8 @@ class SearchedEpoch:
     Attributes:
         genotype: Genotype of the epoch.
         probabilities: Probabilities ``(edges, operations)`` by group, at the end of the epoch.
-        measures: Expected costs, the true accuracy and the eigenvalue, those that are known.
+        measures: Expected costs, limited costs, the true accuracy and the eigenvalue, those that
+            are known.
         lr: Learning rate of the weights.
         arch_lr: Learning rate of the alphas; 0 if they were frozen.
         collapse: The collapse check; None if there was none.
@@ -61,3 +97,47 @@ class SearchedEpoch:
         report.row["genotype"] = str(self.genotype)
         report.console["genotype"] = self.genotype
         return report
+
+
+def search_summary(
+    config: SearchConfig,
+    state: SearchState,
+    genotype: AnyGenotype,
+    measures: Mapping[str, float],
+    *,
+    size: Mapping[str, int],
+    arch_lr: float,
+    device: torch.device,
+    flaws: Sequence[str],
+) -> JsonObject:
+    """Return the entries of ``summary.json`` that the search knows.
+
+    Args:
+        config: Configuration of the search.
+        state: State at the end of the search.
+        genotype: Result of the search.
+        measures: Expected costs and the true accuracy, those that are known.
+        size: Parameters and MACs of the supernet.
+        arch_lr: Learning rate of the alphas at the end; 0 if the method does not update them.
+        device: Device of the search.
+        flaws: Why the result is worthless; empty if it is not.
+    """
+    stopped = state.stopped_epoch
+    return {
+        "name": config.name,
+        "metric": config.metric,
+        **{f"valid_{name}": score for name, score in state.scores.items()},
+        **size,
+        "flops": 2 * size["macs"],
+        "epochs": config.epochs,
+        "restarts": state.restarts,
+        "arch_lr": arch_lr,
+        "seed": config.seed,
+        "device": str(device),
+        "genotype": str(genotype),
+        "genotype_epoch": config.epochs if stopped is None else stopped + 1,
+        "worthless": "; ".join(flaws) or None,
+        **state.diagnosis.summary(flaws),
+        **genotype_counts(genotype),
+        **measures,
+    }

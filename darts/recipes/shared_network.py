@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from darts.config import ConfigError
+from darts.data.encodings import Encoding
+from darts.data.targets import TargetScale
 from darts.reading import FileError, one_line, parse_json, read_bytes
 from darts.training.checkpoint import FORMATS, CheckpointError, StateDict
 from darts.writing import write_atomically
@@ -55,9 +57,10 @@ def save_network(trained: TrainedNetwork, path: Path) -> None:
             "config": config,
             "epoch": trained.epoch,
             "target_names": list(trained.target_names),
+            "target_scale": _plain(trained.target_scale),
             "network_sizes": dict(trained.network_sizes),
             "input_specs": [dataclasses.asdict(spec) for spec in trained.input_specs],
-            "encoding": None if trained.encoding is None else dataclasses.asdict(trained.encoding),
+            "encoding": _plain(trained.encoding),
         },
         allow_nan=False,
     )
@@ -65,6 +68,10 @@ def save_network(trained: TrainedNetwork, path: Path) -> None:
     weights = {name: w.detach().clone().contiguous() for name, w in trained.weights.items()}
     digest = _digest(text, save(weights))
     write_atomically(path, save(weights, {_TEXT: text, _DIGEST: digest}))
+
+
+def _plain(value: Encoding | TargetScale | None) -> dict[str, object] | None:
+    return None if value is None else dataclasses.asdict(value)
 
 
 def load_network(path: Path) -> StateDict:

@@ -11,6 +11,7 @@ from torch import Tensor
 from darts.config import ConfigError, RetrainConfig, rebuild
 from darts.data import InputSpec
 from darts.data.encodings import Encoding, RowEncoding, WordEncoding
+from darts.data.targets import NUMBERS, TargetScale
 from darts.data.words import SPECIAL
 from darts.data_modules import check_data_kind
 from darts.recipes.retrain import build_network
@@ -36,7 +37,8 @@ class TrainedNetwork:
     genotype: AnyGenotype
     epoch: int  # of the selected weights, from 1
     weights: Mapping[str, Tensor]  # state dict of the network
-    target_names: tuple[str, ...]  # classes or words
+    target_names: tuple[str, ...]  # classes, labels, numbers or words
+    target_scale: TargetScale | None  # of numbers to predict
     network_sizes: Mapping[str, int]  # arguments that fit the network to the data
     input_specs: tuple[InputSpec, ...]  # empty if the network cannot be exported
     encoding: Encoding | None  # of rows of a table, or of texts
@@ -59,8 +61,9 @@ class TrainedNetwork:
             config = rebuild(RetrainConfig, entry(saved, "config", PlainDict))
             check_data_kind(config)
             state = RetrainState.entries(
-                saved, "epoch", "best", "target_names", "network_sizes", "input_specs", "encoding"
-            )
+                saved, "epoch", "best", "target_names", "target_scale", "network_sizes",
+                "input_specs", "encoding",
+            )  # fmt: skip
             best = state["best"]
             if best is None:
                 raise CheckpointError(f"{file}: the retraining has not completed an epoch")
@@ -73,6 +76,7 @@ class TrainedNetwork:
                 epoch=best["epoch"],
                 weights=best["net"],
                 target_names=tuple(state["target_names"]),
+                target_scale=state["target_scale"],
                 network_sizes=state["network_sizes"],
                 input_specs=tuple(state["input_specs"]),
                 encoding=state["encoding"],
@@ -101,6 +105,13 @@ class TrainedNetwork:
             raise Misfit(
                 f"target_names has {len(self.target_names)} names, which equals no entry of "
                 "network_sizes"
+            )
+        scale, has_numbers = self.target_scale, self.config.task.targets == NUMBERS
+        if has_numbers != (scale is not None):
+            raise Misfit("target_scale does not fit the task of the configuration")
+        if scale is not None and len(scale.mean) != len(self.target_names):
+            raise Misfit(
+                f"target_scale has {len(scale.mean)} numbers, target_names {len(self.target_names)}"
             )
         for number, spec in enumerate(self.input_specs):
             _check_input(spec, self.network_sizes, f"input_specs[{number}]")

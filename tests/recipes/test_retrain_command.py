@@ -92,6 +92,13 @@ def test_keys_of_the_user_keep_their_values() -> None:
     assert (given["dataset.padding"], given["seed"]) == ("1", "3")
 
 
+def test_the_settings_of_the_task_are_repeated() -> None:
+    overrides = ["dataset=csv", "task=regression", "space=mlp", "task.loss=huber"]
+    assert printed(None, *overrides)["task.loss"] == "huber"
+    own = ["dataset=csv", "space=mlp", "task.loss=own"]
+    assert "task.loss" not in printed(None, *own)
+
+
 @pytest.mark.parametrize("overrides", [["dataset=digits"], ["experiment=nas201_cpu"]])
 def test_published_data_and_experiments_keep_their_recipe(overrides: list[str]) -> None:
     overrides = [item.replace("experiment=", "experiment/search=") for item in overrides]

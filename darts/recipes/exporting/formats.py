@@ -1,0 +1,93 @@
+"""The formats of exported graphs, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from torch import Tensor
+
+from darts.config import ConfigError
+from darts.recipes.exporting import executorch_file, litert_file, onnx_file, torch_file
+from darts.recipes.exporting.network import ExportableNetwork, Graph, quiet
+
+
+@dataclass(frozen=True)
+class GraphFormat:
+    """A format of exported graphs.
+
+    Attributes:
+        suffix: Suffix of its files.
+        save: Writes a network in float32.
+        save_int8: Writes a network in int8, given samples for calibration ``(N, C, H, W)``.
+        load: Returns a function that runs a file in its runtime.
+        imports: Packages that it needs to write and run files, besides PyTorch.
+        int8_imports: Further packages for int8.
+        extra: Extra of this package that installs them.
+        one_sample: Whether its files take one sample per pass, and no sequences.
+    """
+
+    suffix: str
+    save: Callable[[ExportableNetwork, Path], None]
+    save_int8: Callable[[ExportableNetwork, Path, Tensor], None]
+    load: Callable[[Path, ExportableNetwork], Graph]
+    imports: tuple[str, ...] = ()
+    int8_imports: tuple[str, ...] = ()
+    extra: str = "export"
+    one_sample: bool = False
+
+
+FORMATS: Mapping[str, GraphFormat] = {
+    "onnx": GraphFormat(
+        ".onnx",
+        onnx_file.save,
+        onnx_file.save_int8,
+        onnx_file.load,
+        imports=("onnxruntime", "onnxscript"),
+        int8_imports=("onnx",),
+    ),
+    "torch_export": GraphFormat(
+        ".pt2", torch_file.save, torch_file.save_int8, torch_file.load, int8_imports=("torchao",)
+    ),
+    "executorch": GraphFormat(
+        ".pte",
+        executorch_file.save,
+        executorch_file.save_int8,
+        executorch_file.load,
+        imports=("executorch",),
+        int8_imports=("torchao",),
+        extra="executorch",
+        one_sample=True,
+    ),
+    "litert": GraphFormat(
+        ".tflite",
+        litert_file.save,
+        litert_file.save_int8,
+        litert_file.load,
+        imports=("litert_torch", "ai_edge_litert"),
+        int8_imports=("ai_edge_quantizer",),
+        extra="litert",
+        one_sample=True,
+    ),
+}
+
+
+def require_packages(name: str, *, int8: bool) -> None:
+    """Refuse a format whose packages are not installed.
+
+    Raises:
+        ConfigError: For the first package that cannot be imported.
+    """
+    chosen = FORMATS[name]
+    for package in (*chosen.imports, *(chosen.int8_imports if int8 else ())):
+        try:
+            with quiet():
+                import_module(package)
+        except ImportError as error:
+            setting = f"format={name}" + (" quantize=int8" if int8 else "")
+            raise ConfigError(
+                f"{setting}: {error.name or package} is not installed; run pip install "
+                f"'darts-nas[{chosen.extra}]', or choose another format"
+            ) from None

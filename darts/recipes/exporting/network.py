@@ -1,0 +1,196 @@
+"""A trained network as a graph of tensors, and the comparison of a file with it."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.fx import GraphModule
+
+from darts.data import InputSpec
+from darts.data.targets import TargetScale
+from darts.spaces.language_model_output import LanguageModelOutput
+
+HIDDEN = "hidden"
+
+Graph = Callable[[Sequence[Tensor]], list[Tensor]]
+"""An exported graph, as a function from its inputs to its outputs."""
+
+
+def one_by_one(run: Callable[[Tensor], Tensor]) -> Graph:
+    """Return a graph that takes batches of any size from a function of one sample."""
+
+    def run_batch(tensors: Sequence[Tensor]) -> list[Tensor]:
+        (samples,) = tensors
+        return [torch.cat([run(sample) for sample in torch.split(samples, 1)])]
+
+    return run_batch
+
+
+class ExportableNetwork(nn.Module):
+    """A network whose inputs and outputs are only tensors.
+
+    Args:
+        net: Network in evaluation mode, without an auxiliary head.
+        inputs: Specifications of its inputs.
+        scale: How the numbers that it predicts were standardized; the graph returns them in their
+            own units.
+
+    Attributes:
+        inputs: Specifications of its inputs, including the hidden state of a language model.
+        outputs: Names of the outputs.
+    """
+
+    def __init__(
+        self, net: nn.Module, inputs: Sequence[InputSpec], scale: TargetScale | None = None
+    ) -> None:
+        super().__init__()
+        self.net, self.scale = net, scale
+        self.inputs, self.outputs = list(inputs), ["logits" if scale is None else "numbers"]
+        with torch.no_grad():
+            out = net(*self.examples(2))
+        if isinstance(out, LanguageModelOutput) and out.hidden.shape[1] > 0:
+            self.inputs.append(InputSpec(HIDDEN, tuple(out.hidden.shape), {0: "batch"}))
+            self.outputs.append(f"next_{HIDDEN}")
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs in the order of their names."""
+        out = self.net(*tensors)
+        if not isinstance(out, LanguageModelOutput):
+            return (out if self.scale is None else self.scale.restore(out),)
+        return (out.logits, out.hidden)[: len(self.outputs)]
+
+    def examples(self, length: int, seed: int = 0) -> list[Tensor]:
+        """Return random inputs; the dynamic axes have ``length``, ``length + 1``, ... entries."""
+        draw = torch.Generator().manual_seed(seed)
+        inputs = []
+        for spec in self.inputs:
+            names = sorted(set(spec.dynamic_axes.values()))
+            shape = [
+                length + names.index(spec.dynamic_axes[axis]) if axis in spec.dynamic_axes else size
+                for axis, size in enumerate(spec.shape)
+            ]
+            if spec.num_tokens is None:
+                inputs.append(torch.randn(shape, generator=draw))
+            else:
+                inputs.append(torch.randint(1, spec.num_tokens, shape, generator=draw))
+        return inputs
+
+    def trace(self) -> ExportedProgram:
+        """Return the network as a program with dynamic axes."""
+        return torch.export.export(
+            self, tuple(self.examples(4)), dynamic_shapes={"tensors": self.dynamic_shapes()}
+        )
+
+    def trace_sample(self) -> ExportedProgram:
+        """Return the network as a program for a batch of one sample.
+
+        Operations that change nothing but the layout in memory are left out. Runtimes of devices
+        choose their own layout, and XNNPACK cannot run some of them on quantized tensors.
+        """
+        inputs = tuple(self.examples(1))
+        program = torch.export.export(self, inputs)
+        return torch.export.export(without_layouts(program.module()), inputs)
+
+    def dynamic_shapes(self) -> tuple[dict[int, object], ...]:
+        """Return the dynamic axes of each input, as ``torch.export`` takes them."""
+        axes: dict[str, object] = {
+            name: torch.export.Dim(name)
+            for spec in self.inputs
+            for name in spec.dynamic_axes.values()
+        }
+        return tuple(
+            {axis: axes[name] for axis, name in spec.dynamic_axes.items()} for spec in self.inputs
+        )
+
+
+@torch.no_grad()
+def max_error(
+    network: ExportableNetwork, graph: Graph, lengths: Sequence[int] = (1, 3, 8)
+) -> float:
+    """Return the largest error of all outputs, ``|expected - actual| / max(1, |expected|)``.
+
+    Numbers in their own units are compared after they were standardized again. The error is
+    infinite if it is not a number.
+
+    Args:
+        network: The network.
+        graph: The exported graph.
+        lengths: Arguments of ``examples``; each gives one comparison on random inputs.
+    """
+    examples = (network.examples(length, seed) for seed, length in enumerate(lengths))
+    return max(max_error_on(network, graph, tensors) for tensors in examples)
+
+
+@torch.no_grad()
+def max_error_on(network: ExportableNetwork, graph: Graph, tensors: Sequence[Tensor]) -> float:
+    """Return the largest error of all outputs for the given inputs, see ``max_error``."""
+    worst = 0.0
+    for expected, actual in zip(network(*tensors), graph(tensors), strict=True):
+        if network.scale is not None:
+            expected, actual = map(network.scale.standardize, (expected, actual))
+        error = (expected - actual).abs() / expected.abs().clamp(min=1)
+        worst = max(worst, float(error.max().nan_to_num(float("inf"))))
+    return worst
+
+
+def without_layouts(module: GraphModule) -> GraphModule:
+    """Remove the operations of a traced graph that only change the layout in memory, in place."""
+    aten = torch.ops.aten
+    for node in list(module.graph.nodes):
+        # ``view_as`` marks the outputs of autograd functions; it has the shape of its input there.
+        if node.target in (aten.contiguous.default, aten.view_as.default):
+            source = node.args[0]
+            if source.meta["val"].shape == node.meta["val"].shape:
+                node.replace_all_uses_with(source)
+                module.graph.erase_node(node)
+    module.recompile()
+    return module
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Suppress what exporters print, log and warn.
+
+    Libraries in C++ write to the file descriptors of the process, so these are redirected, too.
+    """
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            warnings.catch_warnings(),
+            redirect_stdout(io.StringIO()),
+            redirect_stderr(io.StringIO()),
+            tempfile.TemporaryFile() as sink,
+            _redirected((1, 2), sink.fileno()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+@contextmanager
+def _redirected(descriptors: Sequence[int], sink: int) -> Iterator[None]:
+    """Let file descriptors refer to another file for the duration of a ``with`` block."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(descriptor) for descriptor in descriptors]
+    try:
+        for descriptor in descriptors:
+            os.dup2(sink, descriptor)
+        yield
+    finally:
+        sys.stderr.flush()
+        for descriptor, original in zip(descriptors, saved, strict=True):
+            os.dup2(original, descriptor)
+            os.close(original)

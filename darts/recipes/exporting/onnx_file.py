@@ -1,0 +1,119 @@
+"""ONNX files, run by ONNX Runtime.
+
+References:
+    ONNX (https://onnx.ai); quantization of ONNX Runtime
+    (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from darts.recipes.exporting.network import ExportableNetwork, Graph, quiet
+
+if TYPE_CHECKING:
+    from onnx import GraphProto
+
+OPSET = 18
+CALIBRATION_BATCH = 32  # samples per pass; it limits memory, the result does not depend on it
+
+
+def save(network: ExportableNetwork, path: Path) -> None:
+    """Write the network in float32, with dynamic axes."""
+    with quiet():
+        onnx_program = torch.onnx.export(
+            network.trace(),
+            input_names=[spec.name for spec in network.inputs],
+            output_names=network.outputs,
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+        assert onnx_program is not None  # without a file name, PyTorch returns the program
+        # The exporter notes the lines of code of each node, with paths of this machine.
+        for node in onnx_program.model.graph.all_nodes():
+            node.metadata_props.clear()
+            for output in node.outputs:
+                output.metadata_props.clear()
+        onnx_program.save(path, external_data=False)
+
+
+def save_int8(network: ExportableNetwork, path: Path, samples: Tensor) -> None:
+    """Write the network with weights and activations in int8 ("QDQ").
+
+    Weights have a scale per output channel, activations a scale and a zero point per tensor, from
+    their smallest and largest value. Batch norms that follow a convolution are folded into it;
+    others stay in float32. So does what follows the last layer: numbers in their own units, such as
+    a price and an age, have no common scale.
+
+    Args:
+        network: Network with one float input.
+        path: File to write.
+        samples: Inputs for calibration ``(N, C, H, W)`` float32.
+    """
+    import onnx
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    (spec,) = network.inputs
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]  # has no types
+        def __init__(self) -> None:
+            self._batches: Iterator[Tensor] = iter(torch.split(samples, CALIBRATION_BATCH))
+
+        def get_next(self) -> dict[str, object] | None:
+            batch = next(self._batches, None)
+            return None if batch is None else {spec.name: batch.numpy()}
+
+    plain = path.with_suffix(".float.onnx")
+    try:
+        save(network, plain)
+        with quiet():
+            quant_pre_process(plain, plain, skip_symbolic_shape=True)
+            float_nodes = _float_nodes(onnx.load(plain).graph)
+            quantization.quantize_static(
+                plain,
+                path,
+                Reader(),
+                quant_format=quantization.QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=quantization.QuantType.QInt8,
+                weight_type=quantization.QuantType.QInt8,
+                nodes_to_exclude=float_nodes,
+            )
+    finally:
+        plain.unlink(missing_ok=True)
+
+
+def _float_nodes(graph: GraphProto) -> list[str]:
+    """Return the names of the nodes that are not quantized."""
+    producers = {output: node for node in graph.node for output in node.output}
+    names = [node.name for node in graph.node if node.op_type == "BatchNormalization"]
+    ends = [output.name for output in graph.output]
+    while ends:
+        node = producers.get(ends.pop())
+        if node is not None and node.op_type in ("Add", "Mul", "Cast"):
+            names.append(node.name)
+            ends.extend(node.input)
+    return names
+
+
+def load(path: Path, network: ExportableNetwork) -> Graph:
+    """Return a function that runs a file in ONNX Runtime, on one thread."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [spec.name for spec in network.inputs]
+
+    def run(tensors: Sequence[Tensor]) -> list[Tensor]:
+        arrays = {name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True)}
+        return [torch.from_numpy(out) for out in session.run(network.outputs, arrays)]
+
+    return run

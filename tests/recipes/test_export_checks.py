@@ -1,0 +1,98 @@
+"""What decides whether an exported file agrees with its network."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from darts.recipes.exporting.network import one_by_one, quiet, without_layouts
+from darts.recipes.exporting.validation import Validation, median_milliseconds
+
+
+def validation(metric: str, *, higher_is_better: bool) -> Any:
+    objective = SimpleNamespace(
+        metrics={metric: SimpleNamespace(higher_is_better=higher_is_better)}
+    )
+    data: Any = SimpleNamespace(objective=lambda: objective)
+    trained: Any = SimpleNamespace(config=SimpleNamespace(metric=metric))
+    nothing: Any = None
+    return Validation(trained, data, "valid", nothing, torch.arange(0), torch.arange(0))
+
+
+@pytest.mark.parametrize(
+    ("metric", "higher", "before", "after", "expected"),
+    [
+        ("accuracy", True, 0.9, 0.88, 0.02),  # a difference of fractions
+        ("accuracy", True, 0.9, 0.92, -0.02),
+        ("rmse", False, 200.0, 210.0, 0.05),  # relative to the network
+        ("rmse", False, 200.0, 190.0, -0.05),
+        ("r2", True, -0.5, -0.6, 0.2),
+        ("rmse", False, 0.0, 0.0, 0.0),
+    ],
+)
+def test_the_drop_is_positive_if_the_file_is_worse(
+    metric: str, higher: bool, before: float, after: float, expected: float
+) -> None:
+    own = validation(metric, higher_is_better=higher)
+    assert own.loss(before, after) == pytest.approx(expected)
+
+
+def test_a_perfect_error_that_gets_worse_is_a_large_drop() -> None:
+    assert validation("rmse", higher_is_better=False).loss(0.0, 1e-6) > 1
+
+
+class Layouts(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.contiguous(memory_format=torch.channels_last).relu()
+        return y.view_as(y) + y.view_as(torch.empty(2, 3, 16)).sum()
+
+
+@pytest.mark.slow  # imports of torch.export
+def test_operations_that_only_change_the_layout_are_removed() -> None:
+    x = torch.randn(2, 3, 4, 4)
+    with quiet():
+        module = torch.export.export(Layouts(), (x,)).module()
+        cleaned = without_layouts(module)
+    names = [str(node.target) for node in cleaned.graph.nodes]
+    assert "aten.contiguous.default" not in names
+    assert names.count("aten.view_as.default") == 1  # the one that changes the shape remains
+    torch.testing.assert_close(cleaned(x), Layouts()(x))
+
+
+def test_a_graph_of_one_sample_takes_batches() -> None:
+    sizes: list[int] = []
+
+    def run(sample: Tensor) -> Tensor:
+        sizes.append(len(sample))
+        return sample.flatten(1).sum(1, keepdim=True)
+
+    samples = torch.randn(5, 3, 2, 2)
+    (out,) = one_by_one(run)([samples])
+    torch.testing.assert_close(out, samples.sum((1, 2, 3))[:, None])
+    assert sizes == [1] * 5
+
+
+def test_graphs_take_turns_when_they_are_timed() -> None:
+    calls: list[str] = []
+    graphs: list[Any] = [lambda _: calls.append("a"), lambda _: calls.append("b")]
+    threads = torch.get_num_threads()
+    medians = median_milliseconds(graphs, torch.zeros(1))
+    assert len(medians) == 2
+    assert calls == ["a", "b"] * 110
+    assert torch.get_num_threads() == threads
+
+
+def test_exporters_print_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    with quiet():
+        print("python")
+        sys.stderr.write("errors")
+
+        os.write(1, b"library")
+    print("afterwards")
+    assert capfd.readouterr() == ("afterwards\n", "")
