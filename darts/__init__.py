@@ -71,17 +71,26 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
+def _is_command() -> bool:
+    """Return whether this process runs a command, and not a program that imports the package."""
+    by_module = sys.argv[:1] == ["-m"] and any(a.startswith("darts.") for a in sys.orig_argv)
+    script = os.path.basename(sys.argv[0] if sys.argv else "")
+    # Console scripts, not a program such as darts-train.py.
+    by_script = script == "darts" or (script.startswith("darts-") and script[6:].isalpha())
+    return by_module or by_script
+
+
 def _end_silently_while_importing() -> None:
     """Let Ctrl-C end a command without a traceback during its imports, which take seconds.
 
     The command itself then handles Ctrl-C, see ``darts.config.launch``.
     """
-    by_module = sys.argv[:1] == ["-m"] and any(a.startswith("darts.") for a in sys.orig_argv)
-    script = os.path.basename(sys.argv[0] if sys.argv else "")
-    # Console scripts, not a program such as darts-train.py.
-    by_script = script == "darts" or (script.startswith("darts-") and script[6:].isalpha())
-    if (by_module or by_script) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-_end_silently_while_importing()
+if _is_command():
+    from darts.cpu_sharing import choose_wait_policy
+
+    _end_silently_while_importing()
+    choose_wait_policy()

@@ -20,6 +20,7 @@ COMMANDS = {
     "tune": "optimize architectures and hyperparameters together",
     "compare": "compare search methods",
     "genotypes": "list, draw and compare genotypes",
+    "device": "measure and predict latencies on a device",
 }
 
 

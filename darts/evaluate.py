@@ -82,7 +82,7 @@ def measure(config: EvaluateConfig, trained: TrainedNetwork, ranks: Ranks) -> Ev
         name = trained.config.dataset.name
         raise ConfigError(f"split={config.split}: the retraining on {name} has no such split")
     net = build_on(trained, ranks.device)
-    objective = trained.config.task.objective(data.target_names)
+    objective = data.objective()
     one_of("metric", trained.config.metric, objective.scores(ranks.device).metric_names)
     importance = None
     if config.importance:

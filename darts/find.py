@@ -145,10 +145,13 @@ def run_stages(
         stage_seconds = trainer.times.seconds()
         conclusion = conclude(trainer, chosen)
         results = list(trainer.results.values())
+        winner = conclusion.winner.candidate
+        costs = trainer.networks[winner.family].costs(winner.genotype)
         write_files(run, conclusion, results)
         return run.finish(
             {
                 "name": config.name,
+                **{name: costs[name] for name in config.limit.values()},
                 **conclusion.summary(),
                 **benchmark_scores(benchmark, conclusion),
                 "trainings": sum(len(result.summaries) for result in results),
@@ -207,7 +210,8 @@ def print_results(summary: JsonObject, run: RunDirectory, kind: str) -> None:
     keys = (
         f"valid_{metric}", f"baseline_valid_{metric}", f"test_{metric}",
         f"baseline_test_{metric}", "true_accuracy", "baseline_true_accuracy", "family", "setting",
-        "parameters", "baseline_parameters", "macs", "trainings", "seconds", "joules", "genotype",
+        "parameters", "baseline_parameters", "macs", "latency_ms", "flash_kb", "ram_kb",
+        "trainings", "seconds", "joules", "genotype",
     )  # fmt: skip
     print_summary("find", {key: summary[key] for key in keys if summary.get(key) is not None})
     stage_seconds = {
@@ -265,7 +269,7 @@ def run(
     """
     budget = {} if minutes is None else {"budget.minutes": minutes}
     if resume is None:
-        found = data_settings(data, settings, chooses_space=True)
+        found = data_settings(data, settings, overrides, chooses_space=True)
         arguments = overrides_of({**found, **budget, **settings}, overrides)
         directory = run_directory("find", out)
         config: FindConfig = compose("find", arguments)

@@ -23,7 +23,7 @@ _DATA = (
 _RUN = (
     ("seed=0", "seed of all random numbers"),
     ("device=auto", "cpu, cuda, cuda:N or mps"),
-    ("precision=fp32", "fp32, bf16 or fp16"),
+    ("precision=fp32", "fp32, tf32, bf16 or fp16"),
     ("hydra.run.dir=DIR", "the run directory; by default a new one in runs/"),
     ("resume=DIR", "continue an interrupted run"),
     ("log=plain", "what to print: auto, plain, quiet or json"),
@@ -116,7 +116,18 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
             ),
         ),
     ),
-    "export": (("Keys", (_CHECKPOINT, ("format=onnx", "onnx, torch_export or safetensors"))),),
+    "export": (
+        (
+            "Keys",
+            (
+                _CHECKPOINT,
+                ("format=onnx", "onnx, torch_export, executorch, litert or safetensors"),
+                ("quantize=int8", "8-bit weights and activations"),
+                ("max_drop=0.01", "largest loss of the score on validation data"),
+                ("root=DIR", "folder of the data set, if it has moved"),
+            ),
+        ),
+    ),
     "report": (
         (
             "Keys",
@@ -171,6 +182,36 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
                 ("validate=GENOTYPE", "check a genotype"),
                 ("draw=GENOTYPE out=FILE.svg", "draw it"),
                 ("compare=[A,B]", "show the differences of two genotypes"),
+            ),
+        ),
+    ),
+    "device": (
+        (
+            "measure: time the operations of a space on this machine",
+            (
+                ("space=NAME", "{space}"),
+                ("out=FILE.csv", "the lookup table; by default in the run directory"),
+                ("shape=[3,32,32] classes=10", "shape of a sample, and number of classes"),
+                ("device=auto", "cpu, cuda, cuda:N or mps"),
+                ("threads=1 batch_size=1", "how the networks run"),
+            ),
+        ),
+        (
+            "fit: fit a latency model to measurements",
+            (
+                ("space=NAME", "space of the networks"),
+                ("table=FILE.csv", "columns genotype or arch, and milliseconds per device"),
+                ("column=NAME", "the device"),
+                ("train=200", "number of networks to fit to; the others test the model"),
+                ("out=FILE.json", "the model; by default in the run directory"),
+            ),
+        ),
+        (
+            "compare: compare a model with measurements",
+            (
+                ("model=FILE", "a lookup table or a fitted model"),
+                ("table=FILE.csv column=NAME", "measurements"),
+                ("networks=20", "number of networks to measure on this machine"),
             ),
         ),
     ),

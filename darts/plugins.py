@@ -13,7 +13,10 @@ import importlib.util
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-GROUPS = ("darts.spaces", "darts.methods", "darts.tasks", "darts.strategies", "darts.datasets")
+GROUPS = (
+    "darts.spaces", "darts.methods", "darts.tasks", "darts.strategies", "darts.datasets",
+    "darts.trackers",
+)  # fmt: skip
 CONF = "darts.conf"
 
 

@@ -1,4 +1,4 @@
-"""Classify samples with a trained network: ``python -m darts.predict checkpoint=RUN input=PATH``.
+"""Predict with a trained network: ``python -m darts.predict checkpoint=RUN input=PATH``.
 
 In Python, ``darts.predict(...)`` is ``darts.recipes.model.predict``.
 """
@@ -17,6 +17,7 @@ from darts.config.python_call import make_callable
 from darts.data.decode import SUFFIXES
 from darts.data.documents import read_columns
 from darts.data.table_file import read_rows
+from darts.data.targets import CLASSES, LABELS, NUMBERS
 from darts.data.text_file import read_lines
 from darts.escaping import for_csv
 from darts.reading import JsonObject
@@ -54,7 +55,7 @@ def check(config: PredictConfig) -> None:
 
 
 def predict(config: PredictConfig, invocation: Invocation) -> JsonObject:
-    """Classify samples and write a table of the results; return the summary.
+    """Predict classes, labels or numbers and write them as a table; return the summary.
 
     Raises:
         CheckpointError: If the checkpoint is unusable.
@@ -74,7 +75,7 @@ def predict(config: PredictConfig, invocation: Invocation) -> JsonObject:
                 console.step(len(batch))
         output = Path(config.output) if config.output else files.path / "predictions.csv"
         files.begin(config, invocation.overrides)
-        write_atomically(output, _table(samples, results, model.classes))
+        write_atomically(output, _table(samples, results))
         summary = files.finish({"samples": len(samples.values), "file": str(output)})
     print_summary("predict", {key: summary[key] for key in ("samples", "file")})
     return summary
@@ -153,17 +154,29 @@ def _read_texts(path: Path, column: str) -> list[tuple[int, str]]:
     return [(line, text) for line, (text,) in read_columns(path, {"text": column})]
 
 
-def _table(samples: Samples, results: Sequence[Predictions], classes: Sequence[str]) -> str:
-    """Return CSV: name, predicted class, and the probability of each class."""
+def _table(samples: Samples, results: Sequence[Predictions]) -> str:
+    """Return CSV with a row for each sample.
+
+    The columns are the name of the sample; its class and the probability of each class, or its
+    labels and the probability of each label, or the predicted numbers.
+    """
     text = io.StringIO()
     writer = csv.writer(text)
-    columns = (for_csv(f"probability of {name}") for name in classes)
-    writer.writerow([samples.column, "class", *columns])
-    predicted = [name for result in results for name in result.classes]
-    rows = [row for result in results for row in result.probabilities.tolist()]
-    for sample, name, row in zip(samples.names, predicted, rows, strict=True):
-        numbers = (f"{probability:.6f}" for probability in row)
-        writer.writerow([for_csv(sample), for_csv(name), *numbers])
+    first = results[0]
+    is_number = first.targets == NUMBERS
+    columns = [name if is_number else f"probability of {name}" for name in first.names]
+    answer = {CLASSES: ["class"], LABELS: ["labels"]}.get(first.targets, [])
+    writer.writerow([samples.column, *answer, *map(for_csv, columns)])
+    names = iter(samples.names)
+    for result in results:
+        answers: Sequence[Sequence[str]] = [()] * len(result.values)
+        if first.targets == CLASSES:
+            answers = [(name,) for name in result.classes]
+        elif first.targets == LABELS:
+            answers = [(";".join(labels),) for labels in result.labels]
+        for own, row in zip(answers, result.values.tolist(), strict=True):
+            numbers = (f"{value:.9g}" if is_number else f"{value:.6f}" for value in row)
+            writer.writerow([for_csv(next(names)), *map(for_csv, own), *numbers])
     return text.getvalue()
 
 

@@ -44,6 +44,16 @@ def number(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def can_capture(component: object) -> bool:
+    """Return whether a training step with this component can be captured as a CUDA graph.
+
+    The class declares it with ``captures: ClassVar[bool] = True``. A subclass does not inherit the
+    declaration. What the component does in a step must then depend only on its options, on the
+    epoch and on tensors of the GPU, and it must not wait for the GPU nor copy from or to it.
+    """
+    return bool(vars(type(component)).get("captures", False))
+
+
 class Registry(Mapping[str, type[Component]]):
     """A mapping from names to the component classes of one kind.
 
@@ -54,13 +64,15 @@ class Registry(Mapping[str, type[Component]]):
         group: Kind of component, for error messages; the config group of its YAML files, if there
             is one, has the same name.
         package: Package whose modules define the components. The registry imports them on first
-            access, and then the plug-ins of the group with the package's name, see
-            ``darts.plugins``.
+            access, and then the plug-ins.
+        plugins: Group of the plug-ins, see ``darts.plugins``; None for the name of the package, or
+            of the package of ``darts`` that contains it.
     """
 
-    def __init__(self, group: str, package: str) -> None:
+    def __init__(self, group: str, package: str, *, plugins: str | None = None) -> None:
         self.group = group
         self._package = package
+        self._plugins = plugins or ".".join(package.split(".")[:2])
         self._components: dict[str, type[Component]] = {}
         self._complete = False
 
@@ -81,7 +93,7 @@ class Registry(Mapping[str, type[Component]]):
             package = importlib.import_module(self._package)
             for module in pkgutil.iter_modules(package.__path__, f"{self._package}."):
                 importlib.import_module(module.name)
-            load_plugins(".".join(self._package.split(".")[:2]))
+            load_plugins(self._plugins)
             self._complete = True  # set last, so that the next access retries a failed import
         return self._components
 

@@ -97,7 +97,9 @@ def run(
         return RetrainRun(directory, model)
     directory = run_directory("retrain", out)
     recommended: list[str] = []
-    given = {**own, **data_settings(data, {**own, **settings}), **settings}
+    if isinstance(genotype, SearchRun) and "task" not in settings:
+        settings["task"] = genotype.config.task.name
+    given = {**own, **data_settings(data, {**own, **settings}, overrides), **settings}
     if isinstance(genotype, SearchRun):
         if data is None and "dataset" not in settings:
             recommended = genotype.retrain_overrides()

@@ -108,7 +108,7 @@ class SearchRun(CompleteRun):
         if weights == "inherit":
             if sizes:
                 raise ValueError(f"a network that inherits weights cannot have other {[*sizes]}")
-            with passed(self.model):
+            with passed(self.model), passed_loss(self.loss):
                 scorer = OneShotScorer(self.directory, CALIBRATION_BATCHES)
                 return scorer.network(self.genotype).plain()
         config = self.config
@@ -134,8 +134,8 @@ def run(
         model: A model of your own that contains choices; None for one of the other spaces.
         data: The name of a data set; or PyTorch datasets of images or rows: the training samples,
             or a pair of training and test samples, see ``darts.data.torch_datasets.store``.
-        loss: Function of logits ``(B, classes)`` and labels ``(B,)`` that returns the mean loss;
-            by default the cross entropy.
+        loss: Function of outputs ``(B, K)`` and targets that returns the mean loss, see
+            ``darts.tasks.own_loss.Loss``; by default the loss of the task.
         out: The run directory; by default a new one in ``runs/search``.
         resume: An interrupted search to continue; leave out all other arguments but ``model``
             and ``loss``.
@@ -155,7 +155,7 @@ def run(
             resume_command("search", directory)
         return SearchRun(directory, model, loss)
     directory = run_directory("search", out)
-    given = {**own, **data_settings(data, {**own, **settings}), **settings}
+    given = {**own, **data_settings(data, {**own, **settings}, overrides), **settings}
     arguments = hydra_overrides("search", overrides_of(given, overrides))
     arguments += loss_settings(loss)
     with interrupts_as_keyboard_interrupt(), passed(model), passed_loss(loss):

@@ -31,6 +31,7 @@ from darts.hpo.store import storage_errors
 from darts.hpo.study import StudyPlan, best_trial, make_plan
 from darts.hpo.supervisor import Supervisor
 from darts.hpo.trials import (
+    BEYOND,
     failure_reason,
     finished_trials,
     trial_point,
@@ -38,6 +39,7 @@ from darts.hpo.trials import (
     trial_seconds,
     trial_state,
 )
+from darts.judging.limits import describe_limits
 from darts.reading import JsonObject, one_line
 from darts.tracking import Console, format_duration, format_value, print_lines, print_summary
 from darts.training.interrupt import Interrupted
@@ -151,6 +153,11 @@ def run_study(plan: StudyPlan, study: Study, run: RunDirectory) -> JsonObject:
             raise ConfigError(
                 f"no trial was completed; trial {failed[0].number}: {failure_reason(failed[0])}"
             )
+        if any(BEYOND in trial.user_attrs for trial in trials):
+            raise ConfigError(
+                f"no trial was completed: {describe_limits(config.limit.values())}: the networks "
+                f"of all {len(trials)} trials exceed the limits; raise the limits"
+            )
         raise ConfigError(
             f"no trial was completed; budget.hours={config.budget.hours} may be too short"
         )
@@ -226,7 +233,8 @@ def format_trial(plan: StudyPlan, trial: FrozenTrial, best: FrozenTrial | None) 
     if trial.state == TrialState.FAIL:
         words.append(f"failed: {failure_reason(trial)}")
     elif trial.state == TrialState.PRUNED:
-        words.append("pruned")
+        beyond = trial.user_attrs.get(BEYOND)
+        words.append("pruned" if beyond is None else f"pruned: {beyond}")
     scores, point = trial_scores(trial), trial_point(trial)
     words += [
         f"{name} {format_value(name, scores[name])}" for name in plan.objectives if name in scores

@@ -2,6 +2,7 @@
 
 from darts.config.commands import (
     CompareConfig,
+    DeviceConfig,
     EvaluateConfig,
     ExportConfig,
     FindConfig,
@@ -18,14 +19,17 @@ from darts.config.conf_files import conf_folder, group_options
 from darts.config.datasets import SyntheticConfig
 from darts.config.fields import ConfigError, check_fields, one_of, suggestion
 from darts.config.groups import COMMANDS, TYPES
-from darts.config.hydra_adapter import Invocation
+from darts.config.hydra_adapter import Invocation, values_of
 from darts.config.launch import compose, launch
 from darts.config.options import (
     BenchmarkConfig,
     EnergyConfig,
     FindBudgetConfig,
+    LimitConfig,
     PenaltyConfig,
+    SearchLimitConfig,
     TrackingConfig,
+    TrialLimitConfig,
     WeightOptimizerConfig,
 )
 from darts.config.overrides import quoted, require_plain_overrides
@@ -39,6 +43,7 @@ __all__ = [
     "BenchmarkConfig",
     "CompareConfig",
     "ConfigError",
+    "DeviceConfig",
     "EnergyConfig",
     "EvaluateConfig",
     "ExportConfig",
@@ -47,14 +52,17 @@ __all__ = [
     "GenotypesConfig",
     "Invocation",
     "JudgeConfig",
+    "LimitConfig",
     "PenaltyConfig",
     "PredictConfig",
     "ReportConfig",
     "RetrainConfig",
     "RunConfig",
     "SearchConfig",
+    "SearchLimitConfig",
     "SyntheticConfig",
     "TrackingConfig",
+    "TrialLimitConfig",
     "TuneConfig",
     "WeightOptimizerConfig",
     "as_yaml",
@@ -70,4 +78,5 @@ __all__ = [
     "record_digest",
     "require_plain_overrides",
     "suggestion",
+    "values_of",
 ]

@@ -15,13 +15,15 @@ from darts.config.options import (
     AnalysisConfig,
     ArchOptimizerConfig,
     BenchmarkConfig,
-    CostLimitConfig,
     FindBudgetConfig,
     FindPlanConfig,
+    LimitConfig,
     LoaderConfig,
     PenaltyConfig,
     RunBudgetConfig,
+    SearchLimitConfig,
     TrackingConfig,
+    TrialLimitConfig,
     TuneBudgetConfig,
     WeightOptimizerConfig,
 )
@@ -43,6 +45,8 @@ from darts.tasks import Task
 
 Settings: TypeAlias = dict[str, Any]  # accepts any key
 
+DEVICE_ACTIONS = ("measure", "fit", "compare")
+
 
 @dataclass
 class RunConfig:
@@ -56,7 +60,7 @@ class RunConfig:
         "save_minutes",
         "dry_run",
         "memory",
-        "compile",
+        "graphs",
         "loader.workers",
         "dataset.root",
         "dataset.download",
@@ -75,7 +79,9 @@ class RunConfig:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     seed: int = number(0, low=0, high=2**62)
     device: str = "auto"
-    precision: str = choice("fp32", "fp32", "bf16", "fp16")
+    precision: str = choice("fp32", "fp32", "tf32", "bf16", "fp16")
+    graphs: str = choice("off", "off", "auto")  # auto: run steps as CUDA graphs if possible
+    sync_batchnorm: bool = True  # several ranks: batch norms use the whole batch
     # Largest number of restarts of a run that diverges. Each restart repeats the epoch and
     # multiplies the learning rate of the weights by 0.3.
     restarts: int = number(3, low=0, high=10)
@@ -98,7 +104,6 @@ class SearchConfig(RunConfig):
     drop_path: float = number(0.0, low=0, below=1)
     drop_path_schedule: str = choice("linear", "linear", "constant")  # linear: grows from 0
     memory: str = choice("full", "full", "checkpoint")  # checkpoint: recompute cells
-    compile: bool = False  # compile convolutions and their norms with torch.compile
     method: str = MISSING  # file of conf/method; it sets the components below
     arch_optimizer: ArchOptimizerConfig = field(default_factory=ArchOptimizerConfig)
     relaxation: Relaxation = MISSING
@@ -110,6 +115,7 @@ class SearchConfig(RunConfig):
     discretize: Discretization = MISSING
     stages: list[Stage] = field(default_factory=list)  # empty: one stage with all epochs
     penalty: PenaltyConfig = field(default_factory=PenaltyConfig)
+    limit: SearchLimitConfig = field(default_factory=SearchLimitConfig)
     collapse: CollapseChecks = field(default_factory=CollapseChecks)
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
 
@@ -161,7 +167,7 @@ class TuneConfig:
     parameters: Settings = field(default_factory=dict)  # what to vary: key -> domain
     metric: str = "accuracy"  # measured on validation data
     costs: list[str] = field(default_factory=list)  # minimized in addition to the metric
-    limits: dict[str, float] = field(default_factory=dict)  # upper bounds of costs
+    limit: TrialLimitConfig = field(default_factory=TrialLimitConfig)
     strategy: Strategy = MISSING
     pruner: Pruner = MISSING
     judge: Judge = MISSING
@@ -246,7 +252,7 @@ class FindConfig:
     overrides: list[str] = field(default_factory=list)  # the same, set on the command line
     metric: str | None = None  # on validation data; null: that of the task
     budget: FindBudgetConfig = field(default_factory=FindBudgetConfig)
-    limit: CostLimitConfig = field(default_factory=CostLimitConfig)
+    limit: LimitConfig = field(default_factory=LimitConfig)
     plan: FindPlanConfig = field(default_factory=FindPlanConfig)
     methods: list[str] = field(default_factory=lambda: ["drnas", "darts_v1"])  # of the searches
     # Table whose accuracies the summary reports; it decides nothing.
@@ -268,7 +274,7 @@ class EvaluateConfig:
     importance: bool = False  # score drop without each edge, on validation data
     root: str | None = None  # folder of the data set; null: as in the retraining
     device: str = "auto"
-    precision: str = choice("fp32", "fp32", "bf16", "fp16")
+    precision: str = choice("fp32", "fp32", "tf32", "bf16", "fp16")
     batch_size: int | None = number(None, low=1)  # null: as in the retraining
     workers: int = number(4, low=0, high=256)
 
@@ -291,9 +297,23 @@ class ExportConfig:
 
     name: str = "export"
     checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
-    format: str = choice("onnx", "onnx", "torch_export", "safetensors")
-    # Largest error of an output of a graph, absolute or relative; safetensors must be equal.
+    format: str = choice("onnx", "onnx", "torch_export", "executorch", "litert", "safetensors")
+    # Largest error of an output of a graph in float32, absolute or relative; safetensors must be
+    # equal.
     tolerance: float = number(1e-4, above=0)
+    quantize: str = choice("none", "none", "int8")  # type of weights and activations
+    calibration: int = number(256, low=1)  # training samples that give the ranges of activations
+    # Largest loss of the steering metric on validation data, as a fraction; on training data if the
+    # run held no validation data out.
+    max_drop: float = number(0.01, low=0)
+    # Epochs of training with the rounding of int8, if the drop is larger without it.
+    finetune_epochs: int = number(0, low=0)
+    finetune_lr: float = number(1e-4, above=0)
+    # Score the file in its runtime on validation data; null: if the run held some out and the
+    # network has one input of numbers. quantize=int8 always does.
+    validate: bool | None = None
+    root: str | None = None  # folder of the data set; null: as in the retraining
+    workers: int = number(4, low=0, high=256)
 
 
 @dataclass
@@ -312,3 +332,34 @@ class ReportConfig:
 
     runs: list[str] = field(default_factory=list)  # run directories
     out: str | None = None  # page to write; null: report.html in the first run directory
+
+
+@dataclass
+class DeviceConfig:
+    """``python -m darts.device ACTION``"""
+
+    name: str = "device"
+    action: str = choice("measure", *DEVICE_ACTIONS)
+    space: Space = MISSING
+    # File to write; null: latencies.csv (measure) or model.json (fit) in the run directory.
+    out: str | None = None
+    # The networks: of measure, and of the counts with which fit compares its model.
+    shape: list[int] = number(
+        [3, 32, 32], low=1, high=10_000
+    )  # of a sample: channels, height, width
+    classes: int = number(10, low=1, high=1_000_000)
+    # How measure times forward passes.
+    device: str = "auto"
+    precision: str = choice("fp32", "fp32", "bf16", "fp16")  # of weights and activations
+    threads: int | None = number(None, low=1, high=1024)  # null: those of PyTorch
+    batch_size: int = number(1, low=1, high=65_536)
+    warmup: int = number(10, low=0, high=100_000)  # passes before the timed ones
+    repeats: int = number(50, low=3, high=100_000)  # timed passes
+    # Measurements of fit and compare: a CSV file, and its column of milliseconds.
+    table: str | None = None
+    column: str | None = None
+    train: int = number(200, low=20, high=100_000)  # networks that fit reads; the others test it
+    model: str | None = None  # file of compare: a lookup table or a fitted model
+    # Number of random networks that compare measures on this machine.
+    networks: int = number(0, low=0, high=200)
+    seed: int = number(0, low=0, high=2**31)

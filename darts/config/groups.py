@@ -29,6 +29,7 @@ COMMANDS: dict[str, type] = {
     "predict": commands.PredictConfig,
     "export": commands.ExportConfig,
     "genotypes": commands.GenotypesConfig,
+    "device": commands.DeviceConfig,
     "report": commands.ReportConfig,
 }
 

@@ -42,7 +42,7 @@ R = TypeVar("R")
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _ERROR_DELAY = 10.0  # seconds
-_PASSES_KEYS_ON = ("compare", "find", "judge", "tune")
+_PASSES_KEYS_ON = ("compare", "judge", "tune")
 _LOADS_NETWORKS = ("evaluate", "export", "predict")
 
 
@@ -89,8 +89,7 @@ def _run(job: HydraJob[C, R], given: Sequence[str]) -> None:
     command, existing = job.command, set[Path]()
     try:
         given = take_log_mode(given)
-        overrides = hydra_overrides(command, given)
-        overrides = _allow_own_models(command, given, overrides)
+        overrides = hydra_overrides(command, _allow_own_models(command, given))
         resumed = _resumed_run(command, overrides)
         if resumed is not None:
             job.recorded = resumed.recorded_overrides
@@ -123,24 +122,27 @@ def _run(job: HydraJob[C, R], given: Sequence[str]) -> None:
         _remove_empty(job.directories, existing)
 
 
-def _allow_own_models(command: str, given: Sequence[str], overrides: Sequence[str]) -> list[str]:
-    """Allow the import of the models that the user names; return the overrides for Hydra.
+def _allow_own_models(command: str, given: Sequence[str]) -> list[str]:
+    """Allow the import of the models that the user names; return the arguments for the command.
 
-    Commands that load a trained network have no key ``space``, so the result omits its target.
+    The target is left out for commands that load a trained network, which have no key ``space``,
+    and for a resumed study or comparison, whose configuration already names the model.
 
     Raises:
-        ConfigError: If the command passes the key on to other runs.
+        ConfigError: If the command does not know models of the user's own.
     """
     key = "space.target="
-    if command in _PASSES_KEYS_ON and any(word.startswith(key) for word in given):
+    if command == "find" and any(word.startswith(key) for word in given):
         raise ConfigError(
-            f"space.target: darts.{command} starts processes that cannot build a model of your own"
+            "space.target: darts.find chooses the space itself; use darts.tune for a model of your "
+            "own"
         )
-    for target in values_of("space.target", overrides):
+    for target in values_of("space.target", given):
         allow_import(target)
-    if command not in _LOADS_NETWORKS:
-        return list(overrides)
-    return [override for override in overrides if not override.startswith(key)]
+    is_resumed = any(word.startswith("resume=") and word != "resume=null" for word in given)
+    if command in _LOADS_NETWORKS or (command in _PASSES_KEYS_ON and is_resumed):
+        return [word for word in given if not word.startswith(key)]
+    return list(given)
 
 
 def _report_worthless(command: str, reasons: Sequence[str | None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from darts.registry import choice, number
 
@@ -51,7 +52,7 @@ class EnergyConfig:
     """Power estimates if no meter can be read, and the emissions of a kilowatt-hour."""
 
     watts_per_core: float = number(10.0, above=0)  # of a busy processor core
-    gpu_watts: float = number(250.0, above=0)  # of a GPU in use
+    gpu_watts: float | None = number(None, above=0)  # of a GPU in use; null: its rated power
     gco2_per_kwh: float = number(480.0, low=0)  # gCO2e; the world average of 2023
 
 
@@ -60,6 +61,7 @@ class TrackingConfig:
     """TensorBoard events, figures and energy of a run."""
 
     tensorboard: bool = True
+    trackers: list[str] = field(default_factory=list)  # further ones: mlflow, wandb, csv
     figures: bool = True  # write figures to the run directory and to TensorBoard
     figures_every: int = number(1, low=0)  # epochs between figures in TensorBoard; 0: at the end
     edge_curves: bool = False  # TensorBoard curves of each edge and candidate, often hundreds
@@ -73,6 +75,8 @@ class PenaltyConfig:
     flops: float | None = number(None, above=0)  # two per multiply-accumulate operation
     parameters: float | None = number(None, above=0)
     latency: float | None = number(None, above=0)  # seconds, summed over operations
+    # Latency model that predicts the latency, see limit.device; null: operations are measured here.
+    device: str | None = None
     weight: float = number(1.0, low=0)  # factor of each cost's relative excess over its target
 
 
@@ -123,12 +127,54 @@ class FindBudgetConfig:
 
 
 @dataclass
-class CostLimitConfig:
-    """Hard upper limits of the network that ``darts.find`` returns."""
+class LimitConfig:
+    """Hard upper limits of a network, for one sample."""
 
-    macs: float | None = number(None, above=0)  # multiply-accumulate operations per sample
+    network: ClassVar[tuple[str, ...]] = (
+        "macs",
+        "parameters",
+        "latency_ms",
+        "flash_kb",
+        "ram_kb",
+    )  # limits that are known without a training
+
+    macs: float | None = number(None, above=0)  # multiply-accumulate operations
     parameters: float | None = number(None, above=0)
-    latency_ms: float | None = number(None, above=0)  # per sample on this machine's device
+    latency_ms: float | None = number(None, above=0)  # milliseconds on limit.device
+    # Latency model: a file of darts.device, or NAME for devices/NAME.json or devices/NAME.csv. A
+    # search needs one; elsewhere, null measures on this machine.
+    device: str | None = None
+    flash_kb: float | None = number(None, above=0)  # 1,024 bytes of weights and statistics of norms
+    ram_kb: float | None = number(None, above=0)  # 1,024 bytes of activations at the same time
+    bits: int = 32  # of each number in flash_kb and ram_kb: 8, 16 or 32
+
+    def values(self) -> dict[str, float]:
+        """Return the limits of the network that are set, by name."""
+        return {n: value for n in self.network if (value := getattr(self, n)) is not None}
+
+
+@dataclass
+class TrialLimitConfig(LimitConfig):
+    """Hard upper limits of the trials of a study."""
+
+    # Known after a training: such a trial ranks behind all within the limits.
+    seconds: float | None = number(None, above=0)
+    joules: float | None = number(None, above=0)
+    gco2e: float | None = number(None, above=0)
+
+    def measured(self) -> dict[str, float]:
+        """Return the limits that only a training can measure and that are set, by name."""
+        names = ("seconds", "joules", "gco2e")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+@dataclass
+class SearchLimitConfig(LimitConfig):
+    """Hard upper limits of the network that a search returns."""
+
+    # Sizes of the networks if they differ from those of the supernet, for example
+    # limit.sizes.channels=36 limit.sizes.cells=20.
+    sizes: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from darts.config.commands import CompareConfig, FindConfig, JudgeConfig, TuneConfig
+from darts.config.commands import DEVICE_ACTIONS, CompareConfig, FindConfig, JudgeConfig, TuneConfig
 from darts.config.conf_files import group_options
 from darts.config.fields import ConfigError
 from darts.config.groups import TYPES
@@ -26,6 +26,7 @@ _FILE_KEYS = (
     "dir",
     "input",
     "output",
+    "model",
 )
 _PATH_KEYS = (*_GENOTYPE_KEYS, *_FILE_KEYS)
 _FLAG_WITH_VALUE = re.compile(
@@ -44,7 +45,8 @@ _OWN_KEYS = {
 }
 _OWN_KEYS["judge"].remove("experiment")  # passed on: an experiment describes the networks
 _OPEN_MAPPINGS = {  # mappings that accept any key
-    "tune": ("parameters.", "limits."),
+    "search": ("limit.sizes.",),
+    "tune": ("parameters.",),
     "compare": ("search.", "retrain.", "settings."),
 }
 _NEEDS_QUOTES = re.compile(r"[^\w/\\+.$%*@:?|, -]|[^ -~]")
@@ -71,9 +73,12 @@ def _translate(command: str, argument: str) -> str:
     * ``latest`` as a genotype, checkpoint or run to resume becomes the newest such run.
     * Genotype text and paths are quoted where Hydra's grammar does not accept their characters.
     * Keys of open mappings, such as ``parameters.``, get the prefix ``++``.
+    * ``darts.device fit`` is short for ``darts.device action=fit``.
     """
     key, equals, value = argument.partition("=")
     text = value.strip()
+    if command == "device" and argument in DEVICE_ACTIONS:
+        return f"action={argument}"
     if not equals:
         is_run = command == "report" and argument == LATEST
         return str(latest_run(command, "runs")) if is_run else argument

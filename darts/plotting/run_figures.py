@@ -1,4 +1,4 @@
-"""Figures of a run: logged to TensorBoard while it runs, written to its directory at its end.
+"""Figures of a run: logged to its trackers while it runs, written to its directory at its end.
 
 A figure that cannot be made causes one warning and prevents no other figure. A run never fails
 because of a figure, and ``darts.report`` draws most of them again.
@@ -30,7 +30,7 @@ from darts.writing import write_atomically
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from darts.tracking import TensorBoard
+    from darts.tracking.trackers import Board
 
 
 class HasConfusionMatrix(Protocol):
@@ -42,7 +42,7 @@ class HasConfusionMatrix(Protocol):
 
 
 def log_alphas(
-    board: TensorBoard,
+    board: Board,
     probabilities: Mapping[str, Tensor],
     genotype: AnyGenotype,
     context: SearchContext,
@@ -50,24 +50,24 @@ def log_alphas(
     epoch: int,
     step: int,
 ) -> None:
-    """Log heatmaps of the probabilities, and the genotype as figure and text, to TensorBoard.
+    """Log heatmaps of the probabilities, and the genotype as figure and text.
 
     Args:
-        board: TensorBoard of the run. If it is disabled, nothing is drawn.
+        board: Board of the run. If it is disabled, nothing is drawn.
         probabilities: By group, ``(edges, operations)``.
         genotype: Genotype that is derived from the probabilities.
         context: Names of edges and candidates.
         epoch: Number of the epoch in the titles, from 1.
-        step: Position on TensorBoard's horizontal axis.
+        step: Position on the horizontal axis.
     """
     if not board.enabled:
         return
     for group in probabilities:
-        with optional(f"TensorBoard's figure of alphas/{group}"):
+        with optional(f"the logged figure of alphas/{group}"):
             title = f"{group}, epoch {epoch}"
             figure = draw_group_heatmap(probabilities[group], genotype, group, context, title)
             board.log_figure(f"alphas/{group}", figure, step)
-    with optional("TensorBoard's figure of the genotype"):
+    with optional("the logged figure of the genotype"):
         board.log_figure("genotype", draw_genotype(genotype, title=f"epoch {epoch}"), step)
     board.log_text("genotype", f"`{genotype}`", step)
 
@@ -150,18 +150,13 @@ def save_training_figures(directory: Path, rows: Sequence[JsonObject], *, title:
 
 
 def log_confusion(
-    board: TensorBoard,
-    objective: HasConfusionMatrix,
-    names: Sequence[str],
-    *,
-    epoch: int,
-    step: int,
+    board: Board, objective: HasConfusionMatrix, names: Sequence[str], *, epoch: int, step: int
 ) -> None:
-    """Log the confusion matrix of the last evaluation to TensorBoard, if there is one.
+    """Log the confusion matrix of the last evaluation, if there is one.
 
     ``names`` are those of the classes. The epoch in the title counts from 1.
     """
-    with optional("TensorBoard's confusion matrix"):
+    with optional("the logged confusion matrix"):
         counts = objective.confusion_matrix()
         if board.enabled and counts is not None:
             figure = draw_confusion(counts, names, title=f"validation, epoch {epoch}")

@@ -13,10 +13,10 @@ _STAGE = "seconds_"  # prefix of the times of the stages in summary.json
 
 
 def render_candidates(record: RunRecord) -> str:
-    """Return the verdict, the outlook, the time of each stage, and the trainings."""
+    """Return the outlook, the time of each stage, and the trainings."""
     summary = record.summary
-    texts = (summary.get(name) for name in ("verdict", "outlook"))
-    parts = [paragraph(str(text)) for text in texts if text]
+    outlook = summary.get("outlook")
+    parts = [paragraph(str(outlook))] if outlook else []
     times = {name: value for name, value in summary.items() if name.startswith(_STAGE)}
     if times:
         parts.append(

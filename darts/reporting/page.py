@@ -70,27 +70,40 @@ def _render_comparison(runs: Runs) -> str:
 
 def _render_results(runs: Runs) -> str:
     """Return a table with one row per run: scores, sizes, time; progress if a run is unfinished."""
-    names = {name for _, record in runs for name in headline_metrics(record)}
-    metrics = sorted(names, key=_column_order)
+    numbers = [_headlines(record) for _, record in runs]
+    metrics = sorted({name for own in numbers for name in own}, key=_column_order)
     unfinished = not all(record.finished for _, record in runs)
     rows: list[Row] = [
         [
             name,
-            *(table_cell(metric, record.numbers.get(metric)) for metric in metrics),
+            *(table_cell(metric, own.get(metric)) for metric in metrics),
             table_cell("seed", record.config.get("seed")),
             record.command,
             *([record.progress] if unfinished else []),
         ]
-        for name, record in runs
+        for (name, record), own in zip(runs, numbers, strict=True)
     ]
     state = ["state"] if unfinished else []
     return table(("run", *map(label, metrics), "seed", "command", *state), rows)
 
 
+def _headlines(record: RunRecord) -> dict[str, object]:
+    """Return the most important numbers of a run by name.
+
+    The scores of a supernet have names of their own, so that they do not share a column with those
+    of networks.
+    """
+    prefix = "supernet_" if record.command == "search" else ""
+    return {
+        f"{prefix}{name}" if name.startswith("valid_") else name: record.numbers[name]
+        for name in headline_metrics(record)
+    }
+
+
 def _column_order(metric: str) -> tuple[int, str]:
     """Return a key that sorts scores before sizes before times."""
-    prefixes = ("test_", "valid_", "true_")
-    rank = next((i for i, prefix in enumerate(prefixes) if metric.startswith(prefix)), 3)
+    prefixes = ("test_", "valid_", "supernet_", "true_")
+    rank = next((i for i, prefix in enumerate(prefixes) if metric.startswith(prefix)), 4)
     last = {"parameters": 10, "macs": 11, "seconds": 12, "epoch": 13, "genotype_epoch": 14}
     return last.get(metric, rank), metric
 

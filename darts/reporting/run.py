@@ -31,6 +31,7 @@ from darts.reporting.sections import (
     render_reproduction,
     render_study,
 )
+from darts.reporting.verdict import render_verdict
 from darts.tracking import format_value
 
 NamedRuns = Mapping[str, RunRecord]
@@ -69,8 +70,9 @@ def render_run(record: RunRecord, name: str, anchor: str, evaluations: NamedRuns
     sections = (
         section(title, part(title, render), **ids.get(title, {})) for title, render in parts.items()
     )
+    opening = part("verdict", lambda: render_verdict(record))
     results = part("results", lambda: _render_results(record))
-    return element("article", head + results + "".join(sections), id=anchor)
+    return element("article", head + opening + results + "".join(sections), id=anchor)
 
 
 def _render_results(record: RunRecord) -> str:

@@ -29,6 +29,11 @@ margin:.8rem 0}
 dt{color:var(--quiet);font-size:.8rem}dd{margin:0;font-size:1.15rem;font-weight:600;
 font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
 .wide,.paper{overflow-x:auto;max-width:100%}
+/* Shadows at the edges behind which a wide table goes on; the covers scroll with the table. */
+.wide{background:linear-gradient(90deg,var(--paper) 40%,transparent) left/3rem 100% no-repeat local,
+linear-gradient(270deg,var(--paper) 40%,transparent) right/3rem 100% no-repeat local,
+linear-gradient(90deg,#0005,transparent) left/.9rem 100% no-repeat scroll,
+linear-gradient(270deg,#0005,transparent) right/.9rem 100% no-repeat scroll}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
 th,td{padding:.3rem .7rem;border-bottom:1px solid var(--rule);text-align:left;vertical-align:top;
 min-width:4rem;max-width:24rem}

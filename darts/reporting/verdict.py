@@ -1,0 +1,122 @@
+"""The first sentences of an article: what a run found, whether to trust it, what to do next."""
+
+from __future__ import annotations
+
+import shlex
+
+from darts.config.overrides import is_plain_override
+from darts.config.retraining import repeated_overrides
+from darts.reporting.labels import label
+from darts.reporting.markup import code_block, paragraph
+from darts.reporting.record import RunRecord
+from darts.spaces import SPACES
+from darts.tracking import format_value
+
+_SUBJECTS = {
+    "retrain": "The trained network",
+    "evaluate": "The evaluated network",
+    "tune": "The best trial",
+    "find": "The network of the result",
+}
+
+
+def render_verdict(record: RunRecord) -> str:
+    """Return the verdict in one paragraph, and the next command."""
+    text, is_doubtful = verdict(record)
+    command = next_command(record)
+    shown = paragraph(text, "warn" if is_doubtful else "")
+    if not command:
+        return shown
+    note = "Next:"
+    if record.command == "search" and record.finished:
+        note = "Next (the search printed it with the values that follow from the data, if any):"
+    return shown + paragraph(note, "quiet") + code_block(command)
+
+
+def verdict(record: RunRecord) -> tuple[str, bool]:
+    """Return what a run found and whether to trust it, and whether there is doubt."""
+    if not record.finished:
+        return f"This run is {record.progress}, so its numbers are preliminary.", True
+    summary = record.summary
+    if reason := summary.get("worthless"):
+        return f"The result is worthless: {reason}.", True
+    if text := summary.get("verdict"):  # darts.find writes its own
+        return str(text), False
+    score = _score(record)
+    if record.command == "search":
+        return _search_verdict(record, score)
+    subject = _SUBJECTS[record.command]
+    found = f"{subject} has a {score}" if score else f"{subject} has no score"
+    samples = summary.get("samples")
+    if record.command == "evaluate" and isinstance(samples, int):
+        return f"{found}, measured on {samples:,} samples.", False
+    epoch, epochs = summary.get("epoch"), record.config.get("epochs")
+    if record.command == "retrain" and epoch is not None:
+        return f"{found}, with the weights of epoch {epoch} of {epochs}.", False
+    return f"{found}.", False
+
+
+def _score(record: RunRecord) -> str:
+    """Return the score of the result with its name; empty if there is none."""
+    numbers = record.summary
+    names = (f"test_{record.metric}", f"valid_{record.metric}", record.metric, "score")
+    name = next((name for name in names if numbers.get(name) is not None), None)
+    return "" if name is None else f"{label(name)} of {format_value(name, numbers[name])}"
+
+
+def _search_verdict(record: RunRecord, score: str) -> tuple[str, bool]:
+    """Return the verdict on a search, with that of its last collapse check."""
+    found = "The search found an architecture."
+    if score:
+        found += (
+            f" The supernet has a {score}, which says little about the network: train it from "
+            "scratch."
+        )
+    checks = [row["collapse_verdict"] for row in record.rows if "collapse_verdict" in row]
+    last = str(record.numbers.get("collapse_verdict") or (checks[-1] if checks else ""))
+    if not last:
+        return f"{found} The search was not checked for collapse.", False
+    if last == "healthy":
+        return f"{found} The last check found no sign of collapse.", False
+    return f"{found} Do not trust the architecture: the last collapse check says {last}.", True
+
+
+def next_command(record: RunRecord) -> str:
+    """Return the command to run next; empty if none follows.
+
+    A reader will copy it, and the files may be untrusted. Overrides that do more than set a key of
+    the configuration are therefore left out.
+    """
+    directory = shlex.quote(str(record.directory))
+    if not record.finished:
+        command = record.command
+        return "" if command == "evaluate" else f"python -m darts.{command} resume={directory}"
+    if record.summary.get("worthless"):
+        return ""
+    if record.command == "search":
+        words = [f"genotype={directory}", *map(shlex.quote, _retrain_overrides(record))]
+        return f"python -m darts.retrain {' '.join(words)}"
+    if record.command in ("retrain", "find"):
+        return f"python -m darts.evaluate checkpoint={directory}"
+    return ""
+
+
+def _retrain_overrides(record: RunRecord) -> list[str]:
+    """Return the overrides of a search that its retraining must have, too."""
+    space, task, dataset = (_name_of(record, key) for key in ("space", "task", "dataset"))
+    if space not in SPACES:
+        return []
+    repeated = repeated_overrides(
+        record.overrides or (),
+        space=space,
+        space_keys=SPACES[space].retrain_keys,
+        task=task,
+        dataset=dataset,
+    )
+    return [override for override in repeated if is_plain_override(override)]
+
+
+def _name_of(record: RunRecord, group: str) -> str:
+    """Return the name of the component of a group; empty if the configuration has none."""
+    component = record.config.get(group)
+    return str(component.get("name", "")) if isinstance(component, dict) else ""
