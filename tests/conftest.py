@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import importlib
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fast_composition import compose_faster
+from warm_python import WarmPython
 
 # The networks in the tests are too small to gain from threads, and tests run in parallel.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -49,16 +54,36 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"time budget of {budget:g} s is used up")
 
 
+@pytest.fixture(scope="session")
+def warm_python() -> Iterator[WarmPython]:
+    """Runs Python programs without the time that imports of libraries take."""
+    python = WarmPython()
+    yield python
+    python.close()
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _compose_once() -> Iterator[None]:
-    """Skip a composition before that of the run, which takes as long as a tiny run.
-
-    Hydra looks in it for ``hydra.mode``, which no configuration here sets.
-    """
-    from hydra._internal.hydra import Hydra
-
+def _compose_faster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Hydra, "get_mode", lambda *_, **__: None)
+        compose_faster(patch)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _skip_waits() -> Iterator[None]:
+    """Do not wait for the disk, ask git once, and collect only the garbage of the last runs.
+
+    A complete collection visits the objects of all libraries, which takes longer than a tiny run.
+    Commands in other processes and in forks do all of it.
+    """
+    environment: Any = importlib.import_module("darts.tracking.environment")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        collect = gc.collect
+        patch.setattr(gc, "collect", lambda generation=1: collect(generation))
+        state = environment.git_state
+        states = functools.cache(lambda path: state())  # without git in PATH, there is none
+        patch.setattr(environment, "git_state", lambda: states(os.environ.get("PATH")))
         yield
 
 

@@ -6,11 +6,10 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from warm_python import WarmPython
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -52,16 +51,11 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-def call_commands(copy: Path, *calls: tuple[str, ...]) -> tuple[list[int], str]:
-    """Call commands of the copy in one new process; return exit codes and standard error."""
-    result = subprocess.run(
-        [sys.executable, "-c", CALL, json.dumps(calls)],
-        cwd=copy,
-        env=os.environ | {"PYTHONPATH": str(copy)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def call_commands(python: WarmPython, copy: Path, *calls: tuple[str, ...]) -> tuple[list[int], str]:
+    """Call commands of the copy in one process; return exit codes and standard error."""
+    environment = os.environ | {"PYTHONPATH": str(copy)}
+    code = ("-c", CALL, json.dumps(calls))
+    result = python.run(*code, folder=copy, environment=environment, timeout=300)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout.splitlines()[-1]), result.stderr
 
@@ -79,17 +73,26 @@ def test_the_page_has_eight_blocks_of_which_three_are_configuration() -> None:
         pytest.param(
             ("space.candidates=plain",), {"skip_connect", "conv_3x3"}, marks=pytest.mark.slow
         ),
-        (("space=chain", "method=drnas", "relaxation.partial=1", "penalty.flops=1e3"), CHAIN),
+        pytest.param(
+            ("space=chain", "method=drnas", "relaxation.partial=1", "penalty.flops=1e3"),
+            CHAIN,
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["method", "operation", "space"],
 )
 def test_search_and_retrain_with_an_addition(
-    extended: Path, overrides: tuple[str, ...], operations: set[str] | None, tmp_path: Path
+    warm_python: WarmPython,
+    extended: Path,
+    overrides: tuple[str, ...],
+    operations: set[str] | None,
+    tmp_path: Path,
 ) -> None:
     run = tmp_path / "run"
     space = [item for item in overrides if item.startswith("space=")]
     options = ["auxiliary=0", "drop_path=0"] if space else []
     codes, err = call_commands(
+        warm_python,
         extended,
         ("search", *SMALL, *overrides, f"hydra.run.dir={run}"),
         (
@@ -107,13 +110,17 @@ def test_search_and_retrain_with_an_addition(
 
 
 @pytest.mark.slow
-def test_options_that_an_addition_does_not_support_end_in_one_line(extended: Path) -> None:
+def test_options_that_an_addition_does_not_support_end_in_one_line(
+    warm_python: WarmPython, extended: Path
+) -> None:
     unsupported = [
         ("space=chain", option)
         for option in ("method=pc_darts", "method=oles", "memory=checkpoint")
     ]
     calls = [("method=tempered", "relaxation.temperature=-1"), *unsupported]
-    codes, err = call_commands(extended, *(("search", *SMALL, *call) for call in calls))
+    codes, err = call_commands(
+        warm_python, extended, *(("search", *SMALL, *call) for call in calls)
+    )
     assert codes == [2] * 4, err
     wrong_value, *lines = err.strip().splitlines()
     assert wrong_value.startswith("darts.search: relaxation.temperature=-1")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from warm_python import WarmPython
 
 import darts
 from darts.__main__ import COMMANDS, main
@@ -49,16 +50,10 @@ def test_an_unknown_command_ends_in_one_line(
     assert len(error.splitlines()) == 1
 
 
-def test_a_command_gets_the_other_arguments(tmp_path: Path) -> None:
+def test_a_command_gets_the_other_arguments(tmp_path: Path, warm_python: WarmPython) -> None:
     words = ["genotypes", "validate=DARTS_V2"]
     ours, module = (
-        subprocess.run(
-            [sys.executable, "-m", *start, *words[1:]],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+        warm_python.run("-m", *start, *words[1:], folder=tmp_path).stdout
         for start in (["darts", words[0]], [f"darts.{words[0]}"])
     )
     assert ours == module

@@ -6,10 +6,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from warm_python import WarmPython
 
 from darts.reading import read_json_object
 
@@ -17,24 +19,27 @@ ROOT = Path(__file__).resolve().parents[1]
 SMALL = ("tracking.figures=false", "tracking.tensorboard=false")
 
 
-def run(folder: Path, *arguments: str, plugin: Path) -> subprocess.CompletedProcess[str]:
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def run(warm_python: WarmPython) -> Run:
+    """Runs a module as a program, with the packages in a folder."""
+    return partial(run_module, warm_python)
+
+
+def run_module(
+    python: WarmPython, folder: Path, *arguments: str, plugin: Path
+) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(plugin), str(ROOT)]),
         "OMP_NUM_THREADS": "1",
     }
-    return subprocess.run(
-        [sys.executable, "-m", *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    return python.run("-m", *arguments, folder=folder, environment=environment, timeout=300)
 
 
 @pytest.fixture(scope="module")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def example(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which the example is installed, built without a network."""
     folder = tmp_path_factory.mktemp("example")
     source = shutil.copytree(ROOT / "examples" / "plugin", folder / "source")
@@ -44,14 +49,21 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-def test_components_of_a_plugin_are_searched_and_retrained(example: Path, tmp_path: Path) -> None:
-    """An operation, a relaxation, a method and a data set; 0 and 3 (worthless) are successes."""
+@pytest.mark.slow
+def test_components_of_a_plugin_are_searched_and_retrained(
+    run: Run, example: Path, tmp_path: Path
+) -> None:
+    """An operation, a relaxation, a method, a data set and a tracker.
+
+    The exit codes 0 and 3 (worthless) are successes.
+    """
     done = run(
         tmp_path, "darts.search", "dataset=rings", "method=tempered", "epochs=2",
         "space.candidates=[skip_connect,se_conv_3x3]", "space.channels=4", "space.cells=3",
-        "hydra.run.dir=a", *SMALL, plugin=example,
+        "tracking.trackers=[lines]", "hydra.run.dir=a", *SMALL, plugin=example,
     )  # fmt: skip
     assert done.returncode in (0, 3), done.stderr
+    assert "result: valid_accuracy" in (tmp_path / "a" / "lines.txt").read_text()
     assert "relaxation:\n  name: tempered" in (tmp_path / "a" / "config.yaml").read_text()
     done = run(
         tmp_path, "darts.retrain", "genotype=a", "dataset=rings", "epochs=1", "space.channels=4",
@@ -62,7 +74,9 @@ def test_components_of_a_plugin_are_searched_and_retrained(example: Path, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_space_of_a_plugin_is_tuned_by_worker_processes(example: Path, tmp_path: Path) -> None:
+def test_a_space_of_a_plugin_is_tuned_by_worker_processes(
+    run: Run, example: Path, tmp_path: Path
+) -> None:
     done = run(
         tmp_path, "darts.tune", "parameters.genotype={space: chain}", "budget.trials=2",
         "workers=2", "base=['dataset=rings','space=chain','space.channels=4','space.cells=2',"
@@ -72,7 +86,7 @@ def test_a_space_of_a_plugin_is_tuned_by_worker_processes(example: Path, tmp_pat
     assert read_json_object(tmp_path / "t" / "summary.json")["complete"] == 2
 
 
-def test_the_help_lists_the_options_of_plugins(example: Path, tmp_path: Path) -> None:
+def test_the_help_lists_the_options_of_plugins(run: Run, example: Path, tmp_path: Path) -> None:
     text = run(tmp_path, "darts", "search", "--help", plugin=example).stdout
     assert all(re.search(rf"\b{name}\b", text) for name in ("rings", "tempered", "chain"))
     text = run(tmp_path, "darts", "search", "--help", plugin=tmp_path).stdout
@@ -112,7 +126,7 @@ def make_plugin(folder: Path, group: str, value: str, code: str) -> Path:
     ],
 )  # fmt: skip
 def test_a_broken_plugin_ends_in_one_line(
-    group: str, value: str, code: str, message: str, tmp_path: Path
+    run: Run, group: str, value: str, code: str, message: str, tmp_path: Path
 ) -> None:
     plugin = make_plugin(tmp_path, group, value, code)
     done = run(tmp_path, "darts.search", "dataset=synthetic", "epochs=1", plugin=plugin)

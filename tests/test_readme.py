@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from darts import compare, evaluate, export, find, genotypes, judge, report, retrain, search, tune
+from darts import (
+    compare,
+    device,
+    evaluate,
+    export,
+    find,
+    genotypes,
+    judge,
+    report,
+    retrain,
+    search,
+    tune,
+)
 from darts import predict as predict_command
 from darts.config import compose
 from darts.spaces import SPACES
@@ -29,6 +41,7 @@ CHECKS = {
     "judge": judge.check,
     "tune": tune.check,
     "compare": compare.check,
+    "device": device.check,
 }
 
 

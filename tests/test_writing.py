@@ -74,6 +74,23 @@ def test_failed_rename_keeps_the_old_content(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
+def test_content_is_on_the_disk_before_the_file_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    replace = os.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: calls.append("fsync"))
+
+    def renamed(source: Path, target: Path) -> None:
+        calls.append("replace")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", renamed)
+    write_atomically(tmp_path / "file", "content")
+    assert calls[:2] == ["fsync", "replace"]
+    assert calls[2:] == ["fsync"]  # of the folder, which then has the name
+
+
 def test_permissions_equal_those_of_open(tmp_path: Path) -> None:
     write_atomically(tmp_path / "a", "x")
     (tmp_path / "b").write_text("x")

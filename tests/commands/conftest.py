@@ -22,6 +22,7 @@ from torch import Tensor
 import darts.recipes.search as search_recipe
 from darts import (
     compare,
+    device,
     evaluate,
     export,
     find,
@@ -50,6 +51,7 @@ ENTRY_POINTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "judge": (judge.check, judge.judge),
     "tune": (tune.check, tune.tune),
     "compare": (compare.check, compare.compare),
+    "device": (device.check, device.device),
 }
 TINY = {
     "search": ("dataset=synthetic", "dataset.samples=64"),
@@ -211,6 +213,27 @@ class Commands:
 @pytest.fixture(scope="session")
 def commands() -> Commands:
     return Commands()
+
+
+@pytest.fixture(autouse=True)
+def _blank_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave figures blank and TensorBoard without figures, which take longer than a tiny epoch.
+
+    Fixtures for several tests, tests that use the fixture ``drawn_figures`` and other processes
+    draw them.
+    """
+    if "drawn_figures" in request.fixturenames:
+        return
+    if "matplotlib.figure" in sys.modules:
+        monkeypatch.setattr("matplotlib.figure.Figure.draw", lambda *_: None)
+    for module, function in (("search", "log_alphas"), ("retrain", "log_confusion")):
+        if recipe := sys.modules.get(f"darts.recipes.{module}"):
+            monkeypatch.setattr(recipe, function, lambda *_, **__: None)
+
+
+@pytest.fixture
+def drawn_figures() -> None:
+    """Draw the figures of a test."""
 
 
 @pytest.fixture

@@ -231,6 +231,7 @@ def assert_refused_or_complete(commands: Any, crashed: Any, folder: Path, seed: 
     return result
 
 
+@pytest.mark.slow
 def test_random_alterations_are_refused_or_harmless(
     commands: Any, crashed: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -397,6 +397,7 @@ def test_the_checkpoint_contains_earlier_checks_without_costs(checked: Any) -> N
     assert "collapse_seconds" not in str(saved["diagnosis"])
 
 
+@pytest.mark.slow
 def test_a_check_without_memory_for_the_eigenvalue_omits_it(
     commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

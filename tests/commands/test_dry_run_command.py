@@ -107,6 +107,7 @@ SMALL = (
 )
 
 
+@pytest.mark.slow
 def test_a_dry_run_includes_the_cost_of_the_discretization(commands: Any) -> None:
     """It grows with the work of the discretization and is 0 if a search only reads the alphas."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from darts.reading import read_json
-from darts.recipes import graph_export
+from darts.recipes.exporting.formats import FORMATS
 
 BARE = ("tracking.tensorboard=false", "tracking.figures=false", "epochs=1")
 
@@ -154,13 +155,14 @@ def test_exported_text_networks_run_in_onnx_runtime(
 def test_a_graph_with_other_outputs_is_refused_and_deleted(
     image_run: Any, commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = graph_export.save_program
+    original = FORMATS["torch_export"]
 
-    def save_wrong_program(program: Any, path: Path, plain: Any) -> Any:
-        run = original(program, path, plain)
+    def load_wrong_program(path: Path, network: Any) -> Any:
+        run = original.load(path, network)
         return lambda tensors: [out + 0.01 for out in run(tensors)]
 
-    monkeypatch.setitem(graph_export.FORMATS, "torch_export", (".pt2", save_wrong_program))  # type: ignore[arg-type]
+    wrong = replace(original, load=load_wrong_program)
+    monkeypatch.setitem(FORMATS, "torch_export", wrong)  # type: ignore[arg-type]
     arguments = [f"checkpoint={image_run.directory}", "format=torch_export"]
     line = commands.error_of("export", *arguments, f"hydra.run.dir={tmp_path / 'run'}")
     assert "the graph differs from the network by 0.01" in line

@@ -8,7 +8,6 @@ import io
 import itertools
 import json
 import os
-import re
 import shutil
 import signal
 from contextlib import redirect_stdout
@@ -22,6 +21,10 @@ from sklearn.datasets import load_wine
 from darts import find
 from darts.config import launch
 from darts.finding.decisions import FILE
+from darts.finding.outlook import describe_times
+from darts.judging.devices.linear_model import LinearModel
+from darts.reading import read_json
+from darts.spaces import parse_genotype
 from darts.training import loop
 
 PLAN = (
@@ -149,12 +152,12 @@ def test_sentence_pairs_have_baselines(commands: Any, tmp_path: Path) -> None:
 def test_the_output_says_where_the_time_went_and_what_more_time_would_change(found: Any) -> None:
     summary = found.json("summary.json")
     stages = ("preparation", "baselines", "proposals", "race", "settings", "final", "refit")
-    seconds = [summary[f"seconds_{stage}"] for stage in stages]
-    assert all(value >= 0 for value in seconds)
-    assert sum(seconds) == pytest.approx(summary["seconds"], abs=2)  # and the test scores
+    seconds = {stage: summary[f"seconds_{stage}"] for stage in stages}
+    assert all(value >= 0 for value in seconds.values())
+    assert sum(seconds.values()) == pytest.approx(summary["seconds"], abs=2)  # and the test scores
     assert summary["outlook"] in found.out
     assert "300 epochs, the longest useful training, instead of at most 3" in summary["outlook"]
-    assert re.search(r"Time of the stages: .*final 0:0\d:\d\d", found.out)
+    assert f"Time of the stages: {describe_times(seconds)}." in found.out
 
 
 def test_a_report_shows_the_verdict_the_stages_and_all_trainings(
@@ -237,6 +240,42 @@ def test_limits_are_hard(commands: Any, tmp_path: Path) -> None:
     done = commands.run("find", tmp_path / "run", *TINY, f"limit.macs={limit}")
     assert done.json("summary.json")["macs"] <= limit
     assert all(float(row["macs"]) <= limit for row in rows_of(done.directory))
+
+
+@pytest.mark.slow
+def test_networks_keep_a_predicted_latency(commands: Any, tmp_path: Path) -> None:
+    weights = {"count.cell.nor_conv_3x3": 3.0, "count.cell.nor_conv_1x1": 1.0}
+    model = tmp_path / "phone.json"
+    LinearModel("nas201", "phone", "ridge", "operations", 1.0, weights, []).save(model)
+    words = [word for word in TINY if not word.startswith(("space", "plan.evaluations"))]
+    words += ["space=nas201", "space.channels=2", "space.cells=1", "plan.evaluations=12"]
+    words += ["limit.latency_ms=8", f"limit.device={model}", "methods=[darts_v1]"]
+    done = commands.run("find", tmp_path / "run", *words, "plan.search_epochs=8")
+    genotypes = [parse_genotype(row["genotype"]) for row in rows_of(done.directory)]
+    assert len(genotypes) > 1
+    for genotype in genotypes:
+        names = [name for _, _, name in genotype.edges("cell")]
+        assert 1 + 3 * names.count("nor_conv_3x3") + names.count("nor_conv_1x1") <= 8
+    assert done.json("summary.json")["latency_ms"] <= 8
+    search = read_json(done.directory / "runs" / "search-darts_v1" / "summary.json")
+    assert search["network_latency_ms"] <= 8
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("limit.latency_ms=8", "limit.device=MODEL"), "is for space=nas201; set space=nas201"),
+        (("limit.device=MODEL",), "nothing uses it; set limit.latency_ms"),
+    ],
+)
+def test_a_latency_model_that_does_not_fit_is_refused(
+    commands: Any, tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    model = tmp_path / "phone.json"
+    LinearModel("nas201", "phone", "ridge", "operations", 1.0, {}, []).save(model)
+    own = [word.replace("MODEL", str(model)) for word in words]
+    line = commands.error_of("find", *TINY, *own, f"hydra.run.dir={tmp_path / 'run'}")
+    assert message in line
 
 
 def test_a_limit_without_any_network_ends_in_one_line(commands: Any, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from darts.spaces.cnn import PUBLISHED
 GENOTYPE = PUBLISHED["SGAS"].genotype
 SCRIPTS = ("darts-search", "darts-retrain", "darts-evaluate", "darts-genotypes")
 
+pytestmark = pytest.mark.usefixtures("drawn_figures")
+
 
 @pytest.fixture(autouse=True)
 def _empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,7 @@ def test_the_raised_rate_is_used_and_reported(commands: Any, tmp_path: Path) -> 
     assert values == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_search_with_raises_that_is_killed_ends_like_an_unbroken_one(
     commands: Any, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from darts.tracking import format_value
 
+pytestmark = pytest.mark.usefixtures("drawn_figures")
 VOID = {"meta", "img", "line", "circle", "polyline", "path", "use", "br", "rect"}
 
 
@@ -226,6 +227,8 @@ def test_page_of_several_runs_compares_them(
     assert row is not None
     assert row.groups() == (str(search_run.json("summary.json")["epochs"]), "3")
     assert "Source of the joules" in text
+    heads = re.findall(r"<button[^>]*>([^<]*)</button>", out.read_text())
+    assert {"valid accuracy", "supernet valid accuracy"} <= {*heads}  # in columns of their own
 
 
 @pytest.mark.slow

@@ -305,18 +305,6 @@ def test_recomputed_activations_give_the_same_search(
     assert commands.identical(full.checkpoint["searcher"], recomputed.checkpoint["searcher"])
 
 
-@pytest.mark.slow  # compiles for minutes
-@pytest.mark.usefixtures("no_figures")
-@pytest.mark.filterwarnings("ignore")  # of the compiler
-def test_compiled_regions_give_the_same_search(commands: Any, tmp_path: Path) -> None:
-    small = (NO_TENSORBOARD, "epochs=1", "space.cells=2", "space.channels=2")
-    plain = commands.run("search", tmp_path / "plain", *small)
-    compiled = commands.run("search", tmp_path / "compiled", *small, "compile=true")
-    weights = compiled.checkpoint["searcher"]["net"]
-    for name, value in plain.checkpoint["searcher"]["net"].items():
-        torch.testing.assert_close(weights[name], value, rtol=1e-2, atol=1e-3, msg=name)
-
-
 @pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(
     "overrides",

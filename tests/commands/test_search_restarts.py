@@ -70,7 +70,9 @@ def test_without_restarts_a_high_loss_is_no_error(commands: Any, tmp_path: Path)
     [
         pytest.param(("epochs=3",), 1, marks=pytest.mark.slow),
         # The epoch begins a stage with wider channels and fewer candidates.
-        (("method=drnas", "epochs=4", "arch_optimizer.warmup=0"), 2),
+        pytest.param(
+            ("method=drnas", "epochs=4", "arch_optimizer.warmup=0"), 2, marks=pytest.mark.slow
+        ),
         pytest.param(
             # The epoch begins a stage with a deeper network and new weights.
             ("method=p_darts", "epochs=3", "arch_optimizer.warmup=0", "space.cells=1"),

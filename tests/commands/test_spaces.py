@@ -10,6 +10,7 @@ from tiny_search import BUILT_IN, IMAGE, small_space
 
 from darts.spaces import SPACES, parse_genotype, space_of
 
+pytestmark = pytest.mark.usefixtures("drawn_figures")
 SPACES_WITHOUT_CNN = [
     name for name in BUILT_IN if name != "cnn" and "images" in SPACES[name].data_kinds
 ]

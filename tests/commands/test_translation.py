@@ -80,7 +80,7 @@ def test_a_searched_translator_learns_and_is_evaluated_with_equal_scores(
         assert evaluation.result[f"test_{name}"] == retrain_result.result[f"test_{name}"]
 
 
-@pytest.mark.parametrize("command", ["search", "retrain"])
+@pytest.mark.parametrize("command", ["search", pytest.param("retrain", marks=pytest.mark.slow)])
 def test_a_resumed_run_ends_like_an_unbroken_one(
     commands: Any, base_overrides: list[str], tmp_path: Path, command: str
 ) -> None:

@@ -21,6 +21,7 @@ from darts import retrain
 from darts.config import compose
 from darts.hpo.trials import WORKER, counted_trials
 from darts.judging import nas201_table
+from darts.judging.devices.linear_model import LinearModel
 from darts.reading import read_json
 from darts.training import loop
 from darts.training.run_directory import RunDirectory
@@ -178,7 +179,7 @@ def test_a_study_that_was_killed_before_its_summary_is_finished_by_resume(
 def test_architectures_are_scored_with_a_table(commands: Any, tmp_path: Path, table: Path) -> None:
     truth = nas201_table.load(table)
     overrides = [TABLE, "strategy=greedy", f"benchmark.table={table}", "tracking.tensorboard=false"]
-    done = commands.run("tune", tmp_path, *overrides, "budget.trials=40")
+    done = commands.run("tune", tmp_path, *overrides, "budget.trials=20")
     summary, genotype = done.json("summary.json"), done.result["genotype"]
     assert summary["test_accuracy"] == pytest.approx(truth.accuracy(genotype) / 100)
     assert summary["valid_accuracy"] == pytest.approx(
@@ -272,7 +273,7 @@ def test_joules_of_different_sources_are_not_compared(commands: Any, tmp_path: P
 def test_costs_and_limits_give_a_pareto_front(commands: Any, tmp_path: Path) -> None:
     more = (
         "costs=[flops]",
-        "limits.parameters=7000",
+        "limit.parameters=7000",
         "strategy=nsga2",
         "analysis.retrain_best=false",
     )
@@ -281,7 +282,7 @@ def test_costs_and_limits_give_a_pareto_front(commands: Any, tmp_path: Path) -> 
     assert (tmp_path / "front_flops.svg").exists()
     assert all(int(row["flops"]) > 0 for row in rows)
     assert best["flops"] == done.result["flops"] == int(rows[best["trial"]]["flops"])
-    within = [row for row in rows if int(row["parameters"]) <= 7000]
+    within = [row for row in rows if float(row["parameters"]) <= 7000]
     assert within
     assert best["valid_accuracy"] == max(float(row["valid_accuracy"]) for row in within)
     assert "test_accuracy" not in done.result
@@ -443,8 +444,9 @@ ON_TABLE = (TABLE, "hydra.run.dir=unused")
         ((*HPO, "parameters.genotype.space=rnn"), "parameters.genotype.space='rnn' is unknown"),
         ((*HPO, "metric=acc"), "metric='acc' is unknown; choose from accuracy,"),
         ((*HPO, "costs=[flop]"), "costs: 'flop' is unknown"),
-        ((*HPO, "limits.flop=1"), "limits: 'flop' is unknown"),
-        ((*HPO, "limits.flops=0"), "limits.flops=0.0: must be > 0"),
+        ((*HPO, "limit.macs=0"), "limit.macs=0.0: must be > 0"),
+        ((*HPO, "limit.device=phone"), "limit.device=phone: nothing uses it"),
+        ((*HPO, "limit.latency_ms=1", "limit.device=phone"), "no such latency model"),
         ((*HPO, "strategy=foo"), "strategy"),
         ((*HPO, "strategy=cmaes"), "cmaes needs at least two numeric parameters"),
         ((*HPO, "strategy=greedy", "costs=[flops]"), "strategy=greedy supports only one objective"),
@@ -494,3 +496,34 @@ def test_invalid_studies_are_refused_before_the_first_trial(
     arguments = [word.replace("{table}", str(table)) for word in overrides]
     assert message in commands.error_of("tune", *arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_networks_beyond_a_limit_are_not_trained(commands: Any, tmp_path: Path) -> None:
+    more = ("limit.macs=6000", "analysis.retrain_best=false", "strategy=random", "budget.trials=3")
+    done = commands.run("tune", tmp_path, *SIMPLE, IN_PROCESS, *more)
+    rows = trial_rows(tmp_path)
+    assert all(0 < float(row["macs"]) <= 6000 for row in rows)
+    assert done.result["complete"] == 3
+
+
+def test_a_study_without_any_network_within_the_limits_says_so(
+    commands: Any, tmp_path: Path
+) -> None:
+    more = ("limit.macs=10", "analysis.retrain_best=false", "strategy=random", "budget.trials=2")
+    line = commands.error_of("tune", *SIMPLE, IN_PROCESS, *more, f"hydra.run.dir={tmp_path}")
+    assert "limit.macs=10: the networks of all 2 trials exceed the limits" in line
+    assert not list(tmp_path.glob("trials/*/checkpoint.pt"))
+
+
+def test_a_latency_model_is_for_networks_of_one_space_and_size(
+    commands: Any, tmp_path: Path
+) -> None:
+    model = tmp_path / "phone.json"
+    LinearModel("nas201", "phone", "ridge", "operations", 1.0, {}, []).save(model)
+    limit = ("limit.latency_ms=3", f"limit.device={model}")
+    line = commands.error_of("tune", *STUDY, *limit, f"hydra.run.dir={tmp_path / 'run'}")
+    assert "the latency model is for space=nas201, not space=mlp" in line
+    cell = "genotype=|none~0|+|none~0|none~1|+|none~0|none~1|nor_conv_3x3~2|"
+    varied = ("space=nas201", cell, "parameters.space.channels=[2, 4]", *DATA)
+    line = commands.error_of("tune", *varied, *limit, f"hydra.run.dir={tmp_path / 'run'}")
+    assert "networks of one size; leave parameters.space.channels out" in line

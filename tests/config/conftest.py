@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from darts import compare, evaluate, export, genotypes, predict, report, retrain, search
+from darts import compare, device, evaluate, export, genotypes, predict, report, retrain, search
 from darts.config import launch
 
 COMMANDS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "compare": (compare.check, compare.compare),
     "genotypes": (genotypes.check, genotypes.genotypes),
     "report": (report.check, report.report),
+    "device": (device.check, device.device),
 }
 
 Refused = Callable[..., str]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from warm_python import WarmPython
 
 from darts.config import ConfigError
 from darts.config.overrides import hydra_overrides
@@ -47,12 +46,13 @@ def test_it_is_the_newest_run_that_the_key_can_use() -> None:
         assert hydra_overrides(command, [argument]) == [override]
 
 
-def test_it_finds_the_run_that_a_command_has_just_written(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_it_finds_the_run_that_a_command_has_just_written(
+    tmp_path: Path, warm_python: WarmPython
+) -> None:
     tiny = ["dataset=synthetic", "dataset.samples=48", "space.channels=4", "space.cells=2"]
     tiny += ["epochs=1", "tracking.figures=false", "tracking.tensorboard=false"]
-    done = subprocess.run(
-        [sys.executable, "-m", "darts.search", *tiny], capture_output=True, text=True, check=False
-    )
+    done = warm_python.run("-m", "darts.search", *tiny)
     assert done.returncode in (0, 3), done.stderr  # 3: the result is worthless
     (override,) = hydra_overrides("retrain", ["genotype=latest"])
     folder = override.removeprefix("genotype=").strip("'")

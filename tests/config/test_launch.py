@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from warm_python import WarmPython
 
 from darts import search
 from darts.config import (
@@ -354,10 +355,11 @@ def test_cfg_flag_in_a_new_process(tmp_path: Path) -> None:
     assert (shown["epochs"], shown["seed"], shown["dataset"]["name"]) == (50, 5, "cifar10")
 
 
-def test_error_in_a_new_process_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_error_of_a_program_is_one_line(tmp_path: Path, warm_python: WarmPython) -> None:
     """Errors raised by the module ``__main__`` belong to the package, too."""
-    words = [sys.executable, "-m", "darts.search", "precision=fp16", "device=cpu"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    words = ["-m", "darts.search", "precision=fp16", "device=cpu"]
+    done = warm_python.run(*words, folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert "precision=fp16" in done.stderr

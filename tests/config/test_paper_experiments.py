@@ -49,6 +49,7 @@ def learning_rate(config: SearchConfig, epoch: int) -> float:
     return rate_of_epoch(config.optimizer, epoch - first, length)
 
 
+@pytest.mark.slow
 def test_every_method_has_both_experiments() -> None:
     methods = {file.stem for file in (EXPERIMENTS.parent / "method").glob("*.yaml")}
     assert set(SEARCHES) == {*(f"paper_{name}" for name in methods), *VARIANTS}

@@ -17,7 +17,7 @@ def test_values_are_those_that_the_configuration_gets() -> None:
         "epochs": 3,
         "dataset": "synthetic",
         "optimizer.lr": 1e-05,
-        "compile": True,
+        "dataset.verify": False,
         "resume": None,
         "name": "it's a ${name}, really=1",
         "arch_optimizer.betas": (0.5, 0.75),
@@ -25,7 +25,7 @@ def test_values_are_those_that_the_configuration_gets() -> None:
     }
     config = compose("search", overrides_of(settings, ["space.channels=5"]))
     assert (config.epochs, config.dataset.name, config.optimizer.lr) == (3, "synthetic", 1e-5)
-    assert (config.compile, config.resume, config.space.channels) == (True, None, 5)
+    assert (config.dataset.verify, config.resume, config.space.channels) == (False, None, 5)
     assert config.name == settings["name"]
     assert config.arch_optimizer.betas == [0.5, 0.75]
     assert config.dataset.root == "/a folder/with=signs"

@@ -13,6 +13,7 @@ import pytest
 
 import darts
 from darts.config import COMMANDS, TYPES, ConfigError, compose, conf_folder, group_options
+from darts.config.commands import DEVICE_ACTIONS
 from darts.judging.training_free import SCORES
 
 CONF = conf_folder()
@@ -46,6 +47,8 @@ def words(file: str) -> list[str]:
 def test_file_starts_with_a_command_that_chooses_it(file: str) -> None:
     command, overrides = words(file)[2].removeprefix("darts."), words(file)[3:]
     assert command in COMMANDS
+    if command == "device":
+        assert overrides.pop(0) in DEVICE_ACTIONS
     assert command == "report" or all(
         "=" in override for override in overrides if override[0] != "-"
     )

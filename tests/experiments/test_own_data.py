@@ -133,7 +133,7 @@ def test_baselines_are_recorded_once(own_data, args, tmp_path, monkeypatch):
     import own_data_baselines as baselines
 
     monkeypatch.setattr(baselines, "MIN_STEPS", 2)
-    args.only = ["wine", "voices", "words_60k", "news_2000", "spoken_digits"]
+    args.only = ["wine", "diabetes", "voices", "words_60k", "news_2000", "spoken_digits"]
     sets = own_data.DATA_SETS
     own_data.run_baselines(args)
     rows = {
@@ -142,10 +142,14 @@ def test_baselines_are_recorded_once(own_data, args, tmp_path, monkeypatch):
     assert list(rows) == args.only
     assert rows["wine"]["test"] > 0.9
     assert rows["news_2000"]["test"] == 1.0
+    assert rows["diabetes"]["test"] == pytest.approx(
+        1 - np.mean(np.array(rows["diabetes"]["errors"].split(), float)), rel=1e-3
+    )
+    assert 0.2 < rows["diabetes"]["test"] < 0.6
     assert 1 < rows["words_60k"]["test"] < 10
     for name, row in rows.items():
         assert row["metric"] == sets[name].metric
-        assert row["epochs"] == (None if name in ("wine", "news_2000") else 1)
+        assert row["epochs"] == (None if name in ("wine", "diabetes", "news_2000") else 1)
 
     def fail(*_: object) -> None:
         raise AssertionError("a finished row is repeated")

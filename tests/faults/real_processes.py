@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -21,7 +22,14 @@ def launch(command: str, *arguments: str, before: Sequence[str] = ()) -> subproc
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
         process_group=0,
+        preexec_fn=_default_signals,
     )
+
+
+def _default_signals() -> None:
+    """Let signals end a process, although tests that run in the background may ignore them."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:

@@ -41,7 +41,8 @@ def check_states(continuation: Any, command: str, states: Snapshots, names: list
     assert not failed, "\n".join(f"{call}: {problems[:3]}" for call, problems in failed.items())
 
 
-@pytest.mark.parametrize("command", ["retrain", pytest.param("search", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["retrain", "search"])
 def test_some_crash_points(
     forks: Any, continuation: Any, uninterrupted: Any, tmp_path: Path, command: str
 ) -> None:

@@ -49,7 +49,10 @@ def make_machine(forks: Any, uninterrupted: Any) -> Callable[[], RuleBasedStateM
                 return
             if self.damaged is not None:
                 self.repair()
-            if not self.complete:
+            if self.complete:
+                # The run may have been killed before it removed its lock file.
+                self.resume_complete()
+            else:
                 self.proceed(kill=None)
             end = tiny_runs.end_state("search", self.directory)
             assert tiny_runs.differences(end, expected.end) == []

@@ -15,7 +15,9 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from fast_composition import compose_faster
 from file_calls import Watcher, watch
 from torch import Tensor
 
@@ -95,24 +97,36 @@ def resume(command: str, directory: Path, **options: Any) -> Any:
     return run(command, f"resume={directory}", **options)
 
 
-def warm_up() -> None:
-    """Call each command once, so that later calls in forks find all imports done and are fast."""
-    from hydra._internal.hydra import Hydra
+def warm_up(command: object = "search", *_: object) -> None:
+    """Call a command once, so that later calls in forks find all imports done and are fast.
 
-    import darts.comparing.runs
+    The server calls this before each fork, with the arguments of the forked function.
+    """
+    if isinstance(command, str) and command in RUNS:
+        _warm_up(command)
 
-    torch.set_num_threads(1)
-    Hydra.get_mode = lambda *_, **__: None  # type: ignore[method-assign]  # see tests/conftest.py
-    darts.comparing.runs.command_arguments = fake_command
+
+@functools.cache
+def _warm_up(command: str) -> None:
+    prepare_process()
     with (
         tempfile.TemporaryDirectory() as folder,
         open(os.devnull, "w") as nothing,
         redirect_stdout(nothing),
         redirect_stderr(nothing),
+        suppress(SystemExit),  # the results of so small runs may be worthless
     ):
-        for command in RUNS:
-            with suppress(SystemExit):  # the results of so small runs may be worthless
-                start(command, Path(folder) / command)
+        start(command, Path(folder) / command)
+
+
+@functools.cache
+def prepare_process() -> None:
+    """Make all later runs of this process fast."""
+    import darts.comparing.runs
+
+    torch.set_num_threads(1)
+    compose_faster(pytest.MonkeyPatch())
+    darts.comparing.runs.command_arguments = fake_command
 
 
 def fake_command(command: str) -> list[str]:

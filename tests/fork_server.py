@@ -52,8 +52,9 @@ class ForkServer:
     """Starts the server process and sends it calls.
 
     Args:
-        warm_up: Names of a module and of a function in it. The server calls the function once,
-            without arguments, for example to import modules.
+        warm_up: Names of a module and of a function in it. The server calls the function without
+            arguments when it starts, and with the arguments of each call before it forks. The
+            function can import modules once for all forks.
     """
 
     def __init__(self, warm_up: tuple[str, str]) -> None:
@@ -94,12 +95,13 @@ class ForkServer:
         self._replies.close()
 
 
-def _serve(requests: Connection, replies: Connection) -> None:
+def _serve(requests: Connection, replies: Connection, warm_up: Callable[..., None]) -> None:
     while True:
         try:
             (module, name), arguments, more, timeout = requests.recv()
         except EOFError:
             return
+        warm_up(*arguments)
         files = tuple(tempfile.TemporaryFile() for _ in range(3))  # noqa: SIM115
         process = os.fork()
         if process == 0:
@@ -182,7 +184,9 @@ def limit_file_size(limit: int) -> None:
 
 def main() -> None:
     requests, replies, module, name = sys.argv[1:]
-    getattr(importlib.import_module(module), name)()
+    warm_up = getattr(importlib.import_module(module), name)
+    warm_up()
     gc.collect()
     gc.freeze()
-    _serve(Connection(int(requests), writable=False), Connection(int(replies), readable=False))
+    pipes = (Connection(int(requests), writable=False), Connection(int(replies), readable=False))
+    _serve(*pipes, warm_up)

@@ -1,0 +1,232 @@
+"""``darts.device`` measures lookup tables, fits latency models and compares both."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from phone_latency import MS
+
+from darts.judging.devices import load_model
+from darts.spaces import SPACES
+from darts.spaces.nas201 import Genotype
+
+SMALL = ("space=nas201", "space.channels=2", "space.cells=1", "shape=[3,8,8]")
+QUICK = ("device=cpu", "warmup=1", "repeats=3", "threads=1")
+
+
+@pytest.fixture(scope="module")
+def latencies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Latencies of 400 cells: of a device whose law is known, and constant ones."""
+    file = tmp_path_factory.mktemp("latencies") / "latency.csv.gz"
+    with gzip.open(file, "wt", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["arch", "phone", "zeros"])
+        for index in range(0, 15625, 39):
+            cell = Genotype.from_index(index)
+            total = 2 + sum(MS[name] for name in cell.operations)
+            writer.writerow([str(cell), f"{total:.3f}", 0])
+    return file
+
+
+@pytest.fixture(scope="module")
+def laptop(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("laptop")
+    out = folder / "laptop.csv"
+    commands.run("device", folder / "run", "measure", *SMALL, *QUICK, f"out={out}")
+    return out
+
+
+def test_measure_writes_a_table_and_its_description(laptop: Path) -> None:
+    with laptop.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 13
+    assert {row["operation"] for row in rows} == {
+        "fixed",
+        "nor_conv_1x1",
+        "nor_conv_3x3",
+        "avg_pool_3x3",
+    }
+    assert all(float(row["median_ms"]) > 0 and row["count"] == "3" for row in rows)
+    assert {row["input"] for row in rows} == {"3x8x8", "2x8x8", "4x4x4", "8x2x2"}
+    assert laptop.with_suffix(".yaml").exists()
+    genotype = SPACES["nas201"]().random(torch.Generator().manual_seed(0))
+    assert load_model(laptop).predict(genotype) > 0
+
+
+def test_measure_writes_into_its_run_directory(commands: Any, tmp_path: Path) -> None:
+    run = commands.run("device", tmp_path / "run", *SMALL, *QUICK, "space.channels=1")
+    summary = run.json("summary.json")
+    assert summary["action"] == "measure"
+    assert summary["operations"] == 13
+    assert summary["file"] == str(tmp_path / "run" / "latencies.csv")
+    assert (tmp_path / "run" / "latencies.yaml").exists()
+
+
+def test_fit_writes_a_model_and_its_accuracy(
+    commands: Any, latencies: Path, tmp_path: Path
+) -> None:
+    given = ("fit", *SMALL, f"table={latencies}", "column=phone", "train=100")
+    run = commands.run("device", tmp_path / "run", *given)
+    summary = run.json("summary.json")
+    assert summary["tested"] == 301
+    assert summary["spearman"] == pytest.approx(1, abs=1e-3)
+    assert summary["rmse_ms"] < 0.05
+    for name in ("additive", "ridge", "parameters", "macs"):
+        for key in ("spearman", "kendall", "rmse_ms"):
+            assert f"{name}_{key}" in summary
+    assert summary["parameters_spearman"] < summary["spearman"]
+    assert re.search(r"ridge +\+1\.000 +\+1\.000", run.out) or "+0.99" in run.out
+    model = load_model(tmp_path / "run" / "model.json")
+    cell = Genotype.from_operations(*["nor_conv_3x3"] * 6)
+    assert model.predict(cell) == pytest.approx(26, abs=0.2)
+    again = commands.run("device", tmp_path / "again", *given)
+    assert (tmp_path / "again" / "model.json").read_bytes() == (
+        tmp_path / "run" / "model.json"
+    ).read_bytes()
+    assert again.json("summary.json")["spearman"] == summary["spearman"]
+
+
+def test_the_order_of_the_rows_does_not_matter(
+    commands: Any, latencies: Path, tmp_path: Path
+) -> None:
+    with gzip.open(latencies, "rt") as file:
+        header, *lines = file.read().splitlines()
+    plain = tmp_path / "plain.csv"
+    plain.write_text("\n".join([header, *reversed(lines)]))
+    models = []
+    for table in (latencies, plain):
+        out = tmp_path / f"{table.name}.json"
+        commands.run(
+            "device",
+            tmp_path / f"run of {table.name}",
+            *("fit", *SMALL, f"table={table}", "column=phone", "train=50", f"out={out}"),
+        )
+        models.append(out.read_text())
+    assert models[0] == models[1]
+
+
+def test_compare_leaves_out_the_networks_of_the_fit(
+    commands: Any, latencies: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model.json"
+    table = (f"table={latencies}", "column=phone")
+    fitted = commands.run(
+        "device", tmp_path / "fit", "fit", *SMALL, *table, "train=100", f"out={model}"
+    )
+    run = commands.run("device", tmp_path / "run", "compare", f"model={model}", *table)
+    summary = run.json("summary.json")
+    assert summary["tested"] == 301
+    for key in ("spearman", "kendall", "rmse_ms"):
+        assert summary[key] == summary[f"table_{key}"] == fitted.json("summary.json")[key]
+
+
+def test_compare_measures_networks_on_this_machine(
+    commands: Any, laptop: Path, latencies: Path, tmp_path: Path
+) -> None:
+    run = commands.run(
+        "device",
+        tmp_path / "run",
+        *("compare", f"model={laptop}", "networks=4", f"table={latencies}", "column=phone"),
+    )
+    summary = run.json("summary.json")
+    assert summary["networks"] == 4
+    assert summary["networks_rmse_ms"] > 0
+    assert summary["table_spearman"] > 0.3  # convolutions take longer than poolings on any machine
+    assert "networks " in run.out
+    assert "table " in run.out
+
+
+def test_python_needs_only_the_file(laptop: Path, latencies: Path) -> None:
+    """The example of docs/devices.md."""
+    from darts.judging.devices import memory
+
+    model = load_model(laptop)
+    genotype = Genotype.from_index(15000)
+    network = SPACES["nas201"]().network(genotype, classes=10, in_channels=3)
+    assert model.predict(genotype) > 0
+    assert memory(network, (3, 32, 32)).ram_bytes > 0
+
+
+ERRORS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (("fit",), ("fit needs measurements", "table=FILE", "column=NAME")),
+    (("fit", "table=x.csv"), ("table=FILE and column=NAME belong together",)),
+    (("fit", "table=x.csv", "column=a"), ("table='x.csv' does not exist",)),
+    (("fit", "table=TABLE", "column=fone"), ("column=fone", "choose from phone, zeros")),
+    (("fit", "table=TABLE", "column=zeros"), ("column=zeros", "a latency must be > 0")),
+    (("fit", "table=TABLE", "column=phone", "train=400"), ("train=400 leaves fewer than 2",)),
+    (("fit", "table=TABLE", "column=phone", "train=3"), ("train=3", ">= 20")),
+    (("fit", "table=TABLE", "column=phone", "space=cnn"), ("space=nas201, not of space=cnn",)),
+    (("fit", "table=TABLE", "column=phone", "out=x.pkl"), ("out='x.pkl'", ".json")),
+    (("compare",), ("compare needs a model", "model=FILE")),
+    (("compare", "model=x.csv", "networks=1"), ("networks=1", "at least two")),
+    (("compare", "model=x.csv", "networks=2", "space=mlp"), ("space", "leave the key out")),
+    (("compare", "model=x.csv", "networks=2", "threads=1"), ("threads=1", "does not use it")),
+    (("measure", "networks=3"), ("networks=3", "measure does not use it")),
+    (("fit", "table=x", "column=y", "repeats=9"), ("repeats=9", "fit does not use it")),
+    (("compare", "model=x.json"), ("compare needs measurements", "networks=20")),
+    (("compare", "model=x.json", "networks=2"), ("x.json", "No such file")),
+    (("compare", "model=x.csv", "networks=2", "out=y.csv"), ("out='y.csv'", "leave it out")),
+    (("compare", "model=x.pt", "networks=2"), ("'x.pt'", ".csv", ".json")),
+    (("measure", "space=recurrent"), ("space=recurrent", "choose from cnn, macro")),
+    (("measure", "shape=[3,32]"), ("shape=[3, 32]", "channels, height and width")),
+    (("measure", "shape=[3,0,32]"), ("shape=0", ">= 1")),
+    (("measure", "out=x.txt"), ("out='x.txt'", "must end in .csv")),
+    (("measure", "precision=fp16", "device=cpu"), ("precision=fp16", "needs a GPU")),
+    (("measure", "device=tpu"), ("device='tpu'", "choose from auto, cpu")),
+    (("measure", "repeats=0"), ("repeats=0", ">= 3")),
+    (("action=mesure",), ("action='mesure'", "measure, fit, compare")),
+)
+
+
+@pytest.mark.parametrize(("arguments", "named"), ERRORS)
+def test_errors_name_key_and_choices(
+    arguments: tuple[str, ...],
+    named: tuple[str, ...],
+    commands: Any,
+    latencies: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    needs_none = arguments[0] == "compare" or any(word.startswith("space=") for word in arguments)
+    space = () if needs_none else SMALL
+    given = [word.replace("=TABLE", f"={latencies}") for word in arguments]
+    error = commands.error_of("device", given[0], *space, *given[1:])
+    assert all(word in error for word in named), error
+    assert not list(tmp_path.rglob("*")), "the command left files"
+
+
+def test_networks_need_a_lookup_table(commands: Any, latencies: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model.json"
+    given = (f"table={latencies}", "column=phone", "train=50", f"out={model}")
+    commands.run("device", tmp_path / "fit", "fit", *SMALL, *given)
+    error = commands.error_of("device", "compare", f"model={model}", "networks=2")
+    assert "networks=2: needs a lookup table" in error
+
+
+@pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not Path(os.environ.get("DARTS_DATA", ""), "nasbench201", "latency.csv").is_file(),
+    reason="the directory DARTS_DATA contains no nasbench201/latency.csv",
+)
+def test_models_of_real_devices_rank_their_cells(commands: Any, tmp_path: Path) -> None:
+    """A few devices of different kinds; experiments/device_fits.py fits all of them."""
+    table = Path(os.environ["DARTS_DATA"]) / "nasbench201" / "latency.csv"
+    for column in ("raspi4", "samsung_s7", "2080ti_1", "eyeriss"):
+        run = commands.run(
+            "device",
+            tmp_path / column,
+            *("fit", "space=nas201", f"table={table}", f"column={column}"),
+        )
+        summary = run.json("summary.json")
+        assert summary["tested"] == 15425
+        assert summary["spearman"] >= 0.90, column
+        assert summary["spearman"] > summary["macs_spearman"]
