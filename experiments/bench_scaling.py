@@ -32,7 +32,7 @@ def main() -> None:
     sizes = [BASE, *({**BASE, key: value} for key, values in CHANGES.items() for value in values)]
     rows: list[Row] = []
     for size in sizes:
-        options = {**vars(args), **size, "compile": False, "memory": "full"}
+        options = {**vars(args), **size, "memory": "full"}
         steps = {
             name: make_step(argparse.Namespace(**options), name, order=1)
             for name in ("edgewise", "fast")

@@ -127,8 +127,6 @@ def make_step(args: argparse.Namespace, implementation: str, order: int) -> Call
     net_class = cnn.Supernet if implementation == "fast" else cnn.EdgewiseSupernet
     net: Any = net_class(channels=args.channels, cells=args.cells)
     net = net.to(device=device, memory_format=layout)
-    if implementation == "fast" and args.compile:
-        net.compile_regions()
     if implementation == "fast" and args.memory == "checkpoint":
         net.recompute_cells()
     optimizer = weight_optimizer(net)
@@ -191,8 +189,6 @@ def measure_memory(args: argparse.Namespace, implementation: str, order: int) ->
     """Return the peak memory in MiB of three steps in a new process."""
     keys = ("channels", "cells", "batch", "size", "device", "precision", "memory", "threads")
     options = [f"--{key}={getattr(args, key)}" for key in keys]
-    if args.compile:
-        options.append("--compile")
     options += ["--memory-of", implementation, "--orders", str(order)]
     return float(run_in_new_process(*options))
 
@@ -204,7 +200,7 @@ def measure(args: argparse.Namespace, order: int) -> list[Row]:
     timings = alternate(steps, args.repeats, args.device)
     del steps
     data = data_seconds(args)
-    options = " ".join(["compile"] * args.compile + ["checkpoint"] * (args.memory == "checkpoint"))
+    options = "checkpoint" if args.memory == "checkpoint" else ""
     rows = []
     for name in args.implementations:
         rows.append(
@@ -288,7 +284,6 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
-    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--memory", choices=("full", "checkpoint"), default="full")
     parser.add_argument("--orders", type=int, nargs="+", choices=(1, 2), default=[1, 2])
     parser.add_argument(

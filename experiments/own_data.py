@@ -27,10 +27,18 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from own_data_baselines import Limits, run_baseline
 from own_data_images import IMAGES
-from own_data_samples import correct_samples, pack, paired_interval, unpack, unpaired_interval
+from own_data_samples import (
+    correct_samples,
+    number_errors,
+    pack,
+    paired_interval,
+    unpack,
+    unpaired_interval,
+)
 from own_data_sets import OVERRIDES, ROWS_AND_TEXTS, DataSet
 from records import HERE, Row, hardware, mean_and_deviation, put_table, record, table
 from runs import run
@@ -103,6 +111,9 @@ def run_baselines(args: argparse.Namespace) -> None:
         result = run_baseline(dataset, folder, limits)
         values = vars(result).copy()
         correct = values.pop("correct")
+        errors = values.pop("errors")
+        if errors is not None:
+            values["errors"] = joined(errors)
         row = {
             **key,
             "model": values.pop("method"),
@@ -148,9 +159,16 @@ def run_find(args: argparse.Namespace) -> None:
         }
         if dataset.metric == "accuracy":
             row["correct"] = pack(correct_samples(directory, args.device))
+        if dataset.metric == "r2":
+            row["errors"] = joined(number_errors(directory, folder / "test.csv"))
         save(dataset, row)
     if failed:
         raise SystemExit(f"{len(failed)} runs failed:\n" + "\n".join(failed))
+
+
+def joined(errors: Sequence[float]) -> str:
+    """Return numbers as one text, which takes one line in the file of results."""
+    return " ".join(f"{error:.4g}" for error in errors)
 
 
 def own_baseline(row: Row) -> float | None:
@@ -168,10 +186,15 @@ def budget_seconds(row: Row) -> float:
 
 
 def interval(ours: Sequence[Row], theirs: Sequence[Row]) -> tuple[float, float]:
-    """Return the interval of the difference of two accuracies; the same samples are paired.
+    """Return the interval of the difference of two accuracies or R2; the same samples are paired.
 
     If no sample distinguishes the methods, as with two perfect scores, it is the unpaired one.
     """
+    if "errors" in ours[0]:
+        scores = [
+            [-np.array(row["errors"].split(), float) for row in rows] for rows in (ours, theirs)
+        ]
+        return paired_interval(*scores)
     count = int(theirs[0]["samples"])
     flags = [[unpack(row["correct"], count) for row in rows] for rows in (ours, theirs)]
     low, high = paired_interval(*flags)
@@ -199,16 +222,16 @@ def describe(group: Sequence[Row]) -> list[object]:
     if scores[FIND] and scores[BASELINE]:
         ours, theirs = statistics.mean(scores[FIND]), statistics.mean(scores[BASELINE])
         difference = f"{ours - theirs:+.{digits}f}"
-        if accuracy:
-            low, high = interval(rows[FIND], rows[BASELINE])
-            difference += f" [{100 * low:+.2f}, {100 * high:+.2f}]"
+        if dataset.metric != "perplexity":
+            low, high = (scale * bound for bound in interval(rows[FIND], rows[BASELINE]))
+            difference += f" [{low:+.{digits}f}, {high:+.{digits}f}]"
     return [
         f"`{dataset.name}`",
         dataset.kind,
         f"{plain['train_samples']:,}" if plain else "",
         f"{plain['samples']:,}" if plain else "",
         f"{first['minutes']:g} min",
-        "accuracy %" if accuracy else "perplexity",
+        "accuracy %" if accuracy else dataset.metric,
         plain.get("model", ""),
         spread(scores[BASELINE]),
         spread(scores[FIND]),

@@ -1,7 +1,7 @@
 """Plain baselines of ``own_data.py``: what a user could write without a search.
 
 * tables: histogram gradient boosting of scikit-learn with its defaults; for information, logistic
-  regression on standardized columns
+  or, for numbers, ridge regression on standardized columns
 * images and spectrograms: three blocks of convolution, batch norm, ReLU and max pooling
 * texts: an LSTM
 * documents: logistic regression on TF-IDF of words and word pairs
@@ -25,7 +25,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from own_data_networks import PlainConvNet, PlainLstm
-from own_data_samples import Flags
+from own_data_samples import Flags, relative_errors
 from own_data_sets import DataSet
 from PIL import Image
 from torch import Tensor, nn
@@ -74,6 +74,8 @@ class Result:
         information: Test scores of other models, which decided nothing.
         correct: Whether each test sample is classified correctly, in the order of classes and
             files or of the lines of test.csv; None for texts.
+        errors: For numbers, the squared error of each test sample divided by the variance of the
+            test targets, so that the mean is ``1 - test``.
     """
 
     method: str
@@ -86,6 +88,7 @@ class Result:
     chosen: str = ""
     information: str = ""
     correct: Flags | None = None
+    errors: list[float] | None = None
 
 
 def run_baseline(dataset: DataSet, folder: Path, limits: Limits) -> Result:
@@ -332,6 +335,28 @@ def _table(dataset: DataSet, folder: Path, limits: Limits) -> Result:
     )
 
 
+def _numbers(dataset: DataSet, folder: Path, limits: Limits) -> Result:
+    from sklearn.ensemble import HistGradientBoostingRegressor
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    (_, train), (_, test) = (read_rows(folder / f"{split}.csv") for split in ("train", "test"))
+    values, test_values = (np.array(rows, dtype=float) for rows in (train, test))
+    x, y, test_x, test_y = values[:, :-1], values[:, -1], test_values[:, :-1], test_values[:, -1]
+    model = HistGradientBoostingRegressor(random_state=limits.seed).fit(x, y)
+    linear = make_pipeline(StandardScaler(), RidgeCV()).fit(x, y)
+    errors = relative_errors(model.predict(test_x), test_y)
+    return Result(
+        "gradient boosting",
+        test=1 - float(np.mean(errors)),
+        samples=len(test_y),
+        train_samples=len(y),
+        information=f"ridge regression {linear.score(test_x, test_y):.4f}",
+        errors=errors,
+    )
+
+
 def _documents(dataset: DataSet, folder: Path, limits: Limits) -> Result:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -373,5 +398,6 @@ _BASELINES: dict[str, Callable[[DataSet, Path, Limits], Result]] = {
     "characters": _texts,
     "words": _texts,
     "table": _table,
+    "numbers": _numbers,
     "documents": _documents,
 }

@@ -7,6 +7,7 @@ References:
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+import darts
 from darts.data import DocumentLoader, SampleBatch
 from darts.recipes.evaluation import build_on, open_data
 from darts.recipes.trained import TrainedNetwork
@@ -24,6 +26,7 @@ from darts.training.distributed import Ranks
 
 QUANTILE = 1.959964  # of the normal distribution, for 95 %
 Flags = NDArray[np.bool_]
+Numbers = NDArray[np.float64]
 Interval = tuple[float, float]
 
 
@@ -66,16 +69,38 @@ def correct_samples(run: Path, device: str) -> Flags:
     return np.asarray(torch.cat(correct).numpy(), dtype=bool)
 
 
-def paired_interval(ours: Sequence[Flags], theirs: Sequence[Flags]) -> Interval:
-    """Return the 95 % interval of a difference of accuracies on the same samples.
+def relative_errors(found: Numbers, true: Numbers) -> list[float]:
+    """Return squared errors ``(N,)`` divided by the variance of the targets: mean 1 - R2."""
+    return [float(f"{error:.5g}") for error in (found - true) ** 2 / true.var()]
+
+
+def number_errors(run: Path, file: Path) -> list[float]:
+    """Return the relative errors of the network of a run on a table, whose last column it predicts.
 
     Args:
-        ours: Correct samples for each seed, ``(N,)`` each.
+        run: Run directory with the checkpoint of a regression.
+        file: The CSV file.
+    """
+    with file.open(newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    inputs = [{name: float(cell) for name, cell in row.items()} for row in rows]
+    found = darts.predict(str(run), inputs).values[:, 0].numpy()
+    return relative_errors(found, np.array([list(row.values())[-1] for row in inputs]))
+
+
+def paired_interval(
+    ours: Sequence[Flags] | Sequence[Numbers], theirs: Sequence[Flags] | Sequence[Numbers]
+) -> Interval:
+    """Return the 95 % interval of a difference of mean scores on the same samples.
+
+    Args:
+        ours: Scores of the samples for each seed, ``(N,)`` each, for example whether they are
+            classified correctly.
         theirs: The same for the other method, whose number of seeds may differ.
 
     Returns:
-        The mean difference over samples of the shares of seeds that are correct, plus and minus
-        1.96 standard errors. The interval covers the choice of the test samples, not the seeds.
+        The mean difference over samples of the means over seeds, plus and minus 1.96 standard
+        errors. The interval covers the choice of the test samples, not the seeds.
     """
     difference = np.mean(ours, 0) - np.mean(theirs, 0)
     center = float(difference.mean())

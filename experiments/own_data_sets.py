@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 OVERRIDES = {
     "images": ("dataset=imagefolder",),
     "table": ("dataset=csv",),
+    "numbers": ("task=regression", "dataset=csv"),
     "characters": ("task=language_model", "dataset=text", "dataset.level=char"),
     "words": ("task=language_model", "dataset=text", "dataset.level=word"),
     "documents": ("task=text_classification", "dataset=documents"),
@@ -50,6 +51,8 @@ class DataSet:
     @property
     def metric(self) -> str:
         """Name of the test score; a perplexity is better if it is smaller."""
+        if self.kind == "numbers":
+            return "r2"
         return "perplexity" if self.kind in ("characters", "words") else "accuracy"
 
     def prepare(self, data: Path | None, folder: Path) -> bool:
@@ -135,6 +138,29 @@ def _write_noisy(_: Path, folder: Path) -> None:
     _write_table(folder, [f"x{column}" for column in range(12)], x, labels)
 
 
+def _write_numbers(folder: Path, columns: Sequence[str], features: Numbers, y: Numbers) -> None:
+    """Write a table whose last column is a number; both parts have all ranges of it."""
+    ranges = np.digitize(y, np.quantile(y, np.linspace(0, 1, 11)[1:-1]))
+    for split, rows in zip(("train", "test"), split_rows(ranges, 0.3), strict=True):
+        lines = [[*(f"{x:.6g}" for x in features[row]), f"{y[row]:.6g}"] for row in rows]
+        write_csv(folder / f"{split}.csv", [*columns, "target"], lines)
+
+
+def _write_diabetes(_: Path, folder: Path) -> None:
+    from sklearn.datasets import load_diabetes
+
+    bunch = load_diabetes(scaled=False)
+    _write_numbers(folder, bunch.feature_names, bunch.data, bunch.target)
+
+
+def _write_friedman(_: Path, folder: Path) -> None:
+    """Write Friedman's function of five of ten columns, with noise."""
+    from sklearn.datasets import make_friedman1
+
+    features, y = make_friedman1(4000, 10, noise=1.0, random_state=0)
+    _write_numbers(folder, [f"x{column}" for column in range(10)], features, y)
+
+
 def _text(characters: int) -> Callable[[Path, Path], None]:
     def write(source: Path, folder: Path) -> None:
         """Write the first lines of each split; the test split is the same for all sizes."""
@@ -198,6 +224,14 @@ ROWS_AND_TEXTS = (
     DataSet(
         "noisy", "table", "6,000 generated rows, nonlinear, 10 % random labels; 3 classes",
         _write_noisy,
+    ),
+    DataSet(
+        "diabetes", "numbers", "442 patients, 10 measurements; progression (scikit-learn)",
+        _write_diabetes,
+    ),
+    DataSet(
+        "friedman", "numbers", "4,000 generated rows, a nonlinear function with noise",
+        _write_friedman,
     ),
     DataSet("chars_60k", "characters", "60,000 characters of Penn Treebank", _text(60_000), "ptb"),
     DataSet("chars_300k", "characters", "300,000 characters of the same", _text(300_000), "ptb"),

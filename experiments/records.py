@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import statistics
 import sys
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from filelock import FileLock
 
+from darts.judging.devices.stopwatch import device_name
 from darts.writing import write_atomically
 
 HERE = Path(__file__).parent
@@ -26,10 +26,9 @@ def command() -> str:
 
 
 def hardware(device: str) -> str:
-    """Return the name of the GPU, or the number of CPU threads in use and the processor type."""
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    return f"{torch.get_num_threads()} CPU threads, {platform.machine()}"
+    """Return the name of the GPU, or the number of CPU threads in use and the processor."""
+    name = device_name(torch.device(device))
+    return name if device.startswith("cuda") else f"{torch.get_num_threads()} CPU threads, {name}"
 
 
 def record(name: str, key: Sequence[str], rows: Sequence[Row]) -> list[Row]:

@@ -1,0 +1,93 @@
+"""One trained network in every format of ``darts.export``, in float32 and in int8.
+
+    python -m darts.search
+    python -m darts.retrain genotype=runs/search/<run>
+    python experiments/export_formats.py --checkpoint runs/retrain/<run> --runs DIR
+
+Each export is a command of its own and measures its file: the accuracy on the validation split, the
+size, and the median latency of one sample on one thread. The float32 and the int8 file of a format
+take turns when they are timed. Formats whose packages are not installed are left out; run the
+script again in the environment that has them.
+
+The results are written to results/export_formats.json and README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+from importlib.metadata import version
+from pathlib import Path
+
+from records import Row, hardware, put_table, record, table
+from runs import run
+
+from darts.config import ConfigError
+from darts.recipes.exporting.formats import FORMATS, require_packages
+
+RUNTIMES = {
+    "onnx": "onnxruntime",
+    "torch_export": "torch",
+    "executorch": "executorch",
+    "litert": "ai-edge-litert",
+}
+"""The package that runs the files of each format."""
+
+
+def main() -> None:
+    """Export the network, and write the results."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--checkpoint", required=True, type=Path, help="directory of a retraining")
+    parser.add_argument("--runs", required=True, type=Path, help="folder for the exports")
+    args = parser.parse_args()
+    rows: list[Row] = []
+    for name in FORMATS:
+        try:
+            require_packages(name, int8=True)
+        except ConfigError as error:
+            print(error)
+            continue
+        own = (f"checkpoint={args.checkpoint}", f"format={name}")
+        summaries = {
+            "float32": run("export", args.runs / name, *own),
+            "int8": run("export", args.runs / f"{name}_int8", *own, "quantize=int8"),
+        }
+        quantized = summaries["int8"]
+        for numbers, summary in summaries.items():
+            prefix = "float_" if numbers == "float32" else ""
+            rows.append(
+                {
+                    "format": name,
+                    "numbers": numbers,
+                    "network_accuracy": summary["float_valid_accuracy"],
+                    "accuracy": summary["valid_accuracy"],
+                    "bytes": summary["bytes"],
+                    "milliseconds": quantized[f"{prefix}milliseconds"],
+                    "runtime": f"{RUNTIMES[name]} {version(RUNTIMES[name])}",
+                    "torch": version("torch"),
+                    "command": "python experiments/export_formats.py",
+                    "hardware": hardware("cpu"),
+                }
+            )
+    show(record("export_formats", ("format", "numbers"), rows))
+
+
+def show(rows: list[Row]) -> None:
+    """Write the table of all results."""
+    columns = ["format", "numbers", "valid % in PyTorch", "valid % of the file", "bytes", "ms"]
+    lines = [
+        (
+            f"`{row['format']}`",
+            row["numbers"],
+            f"{100 * row['network_accuracy']:.2f}",
+            f"{100 * row['accuracy']:.2f}",
+            f"{row['bytes']:,}",
+            f"{row['milliseconds']:.2f}",
+            row["runtime"],
+        )
+        for row in sorted(rows, key=lambda row: list(RUNTIMES).index(row["format"]))
+    ]
+    put_table("export_formats", table([*columns, "runtime"], lines))
+
+
+if __name__ == "__main__":
+    main()
