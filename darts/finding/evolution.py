@@ -247,7 +247,7 @@ class Evolution:
         if not self.members:
             return []
         order = [self.members[n] for n in np.argsort(-self.values(), kind="stable")]
-        keys = {str(genotype.canonical()) for genotype in near}
+        keys = {_key(genotype) for genotype in near}
         neighbors = [member for member in order if member.key in keys]
         order = [member for member in order if member.key not in keys]
         chosen: list[_Member] = []
@@ -300,8 +300,12 @@ class Evolution:
         return False
 
     def _try(self, genotype: AnyGenotype) -> bool:
-        """Measure an architecture if it is new; return whether it is new and fits the limits."""
-        key = str(genotype.canonical())
+        """Measure an architecture if it is new; return whether it is new and fits the limits.
+
+        Operations without effect are removed first, because scores and costs would count them.
+        """
+        genotype = genotype.simplified()
+        key = _key(genotype)
         if key in self._seen:
             return False
         if key not in self.scored.rows:
@@ -326,7 +330,7 @@ class Evolution:
 
     def _excess(self, genotype: AnyGenotype) -> float:
         """Return the largest ratio of a cost of a measured architecture to its limit."""
-        key = str(genotype.canonical())
+        key = _key(genotype)
         return self.limits.excess({n: self.scored.score(key, n) for n in self.limits.limits})
 
     def _encode(self, genotype: AnyGenotype) -> Point | None:
@@ -334,6 +338,11 @@ class Evolution:
             return self.space.encode(genotype)
         except ValueError:  # for example a published architecture of another size
             return None
+
+
+def _key(genotype: AnyGenotype) -> str:
+    """Return a text that is equal for architectures with the same effect."""
+    return str(genotype.simplified().canonical())
 
 
 class _Stopped(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from random import Random
 
@@ -19,6 +20,9 @@ MAX_CHANGES = 60
 
 MAX_STEPS = 100
 
+STARTS = 10
+"""Random architectures that are enlarged within limits."""
+
 
 def is_connected(genotype: AnyGenotype) -> bool:
     """Return whether each cell has a path of operations from an input to its output.
@@ -35,18 +39,26 @@ def is_connected(genotype: AnyGenotype) -> bool:
 def largest_architecture(networks: Networks) -> str:
     """Return an architecture with many MACs within the limits.
 
-    Starting from a random architecture, set each parameter in turn to the value with the most MACs.
+    Starting from random architectures, set each parameter in turn to the value with the most MACs,
+    and return the largest result.
 
     Raises:
         ConfigError: If no architecture is within the limits.
     """
-    space = networks.space
     generator = torch.Generator().manual_seed(0)
-    random = (space.random(generator) for _ in range(1000))
-    start = next((g for g in random if is_connected(g) and networks.fits(g)), None)
-    if start is None:
+    drawn = (networks.space.random(generator).simplified() for _ in range(1000))
+    fitting = (genotype for genotype in drawn if is_connected(genotype) and networks.fits(genotype))
+    starts = list(itertools.islice(fitting, STARTS if networks.limits.limits else 1))
+    if not starts:
         raise ConfigError(f"{networks.limits}: none of 1,000 architectures is within the limits")
-    best = space.encode(start)
+    enlarged = [_enlarged(networks, start) for start in starts]
+    return str(max(enlarged, key=lambda genotype: networks.costs(genotype)["macs"]))
+
+
+def _enlarged(networks: Networks, genotype: AnyGenotype) -> AnyGenotype:
+    """Set each parameter in turn to the value with the most MACs within the limits."""
+    space = networks.space
+    best = space.encode(genotype)
     for parameter in space.parameters():
         if parameter.name not in best:
             continue
@@ -54,14 +66,14 @@ def largest_architecture(networks: Networks) -> str:
         for value in options or ():
             changed = {**best, parameter.name: value}
             try:
-                genotype = space.decode(changed)
+                changed_genotype = space.decode(changed).simplified()
             except ValueError:  # a combination that the space does not have
                 continue
             largest = networks.costs(space.decode(best))["macs"]
-            larger = networks.costs(genotype)["macs"] > largest
-            if larger and is_connected(genotype) and networks.fits(genotype):
-                best = changed
-    return str(space.decode(best))
+            larger = networks.costs(changed_genotype)["macs"] > largest
+            if larger and is_connected(changed_genotype) and networks.fits(changed_genotype):
+                best = space.encode(changed_genotype)
+    return space.decode(best)
 
 
 def reduced_architecture(networks: Networks, text: str) -> str | None:
@@ -102,10 +114,13 @@ def reduced_architecture(networks: Networks, text: str) -> str | None:
 def _changes(
     networks: Networks, point: Point, random: Random
 ) -> Iterator[tuple[Point, AnyGenotype]]:
-    """Yield the connected architectures that differ in one parameter, at most ``MAX_CHANGES``."""
+    """Yield the connected architectures that differ in one parameter, at most ``MAX_CHANGES``.
+
+    Operations that have no effect after the change are removed.
+    """
     space = networks.space
     neighbors = Parameters(space.parameters()).neighbors(point, random)
     for changed in neighbors[:MAX_CHANGES]:
-        genotype = space.decode(changed)
+        genotype = space.decode(changed).simplified()
         if is_connected(genotype):
-            yield changed, genotype
+            yield space.encode(genotype), genotype

@@ -12,7 +12,7 @@ from typing import cast
 
 from darts.comparing.plan import as_overrides
 from darts.config import FindConfig, LimitConfig, SearchConfig, compose
-from darts.finding.candidates import Candidate, Networks, canonical
+from darts.finding.candidates import Candidate, Networks
 from darts.finding.decisions import Decisions
 from darts.finding.evolution import propose
 from darts.finding.limited_baselines import is_connected
@@ -186,7 +186,7 @@ class Proposer:
         family = self.networks.family.name
         candidates = []
         for number, text in enumerate(texts):
-            genotype = canonical(text)
+            genotype = str(find_genotype(text)[1].simplified())
             if is_connected(find_genotype(genotype)[1]) and self.networks.fits(genotype):
                 name = f"{family}-{method}{number}"
                 candidates.append(Candidate(name, family, genotype, method))

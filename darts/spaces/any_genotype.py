@@ -56,6 +56,14 @@ class AnyGenotype(ABC):
         """Return the standard form, which is equal for all genotypes of one architecture."""
         return self
 
+    def simplified(self) -> AnyGenotype:
+        """Return an equal function without operations that have no effect.
+
+        An operation has no effect if no path of operations leads from it to the output, or none
+        leads from an input to it. Most spaces have no such operations.
+        """
+        return self
+
     def same_as(self, other: object) -> bool:
         """Return whether ``other`` describes the same architecture."""
         return isinstance(other, type(self)) and self.canonical() == other.canonical()

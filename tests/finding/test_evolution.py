@@ -179,6 +179,13 @@ def test_a_pilot_run_shortens_the_run_with_the_same_file(tmp_path: Path) -> None
     assert len(scorer.calls) == 60 - 8
 
 
+def test_the_evolution_scores_no_operations_without_effect(tmp_path: Path) -> None:
+    scorer = FakeScorer(SPACES["nas201"]())
+    proposals = evolve(scorer, tmp_path / "scores.json").best(5)
+    for genotype in [*scorer.calls, *(proposal.genotype for proposal in proposals)]:
+        assert genotype.simplified() == genotype
+
+
 def test_seeds_give_different_evolutions(tmp_path: Path) -> None:
     found = [evolve(FakeScorer(Cnn()), tmp_path / f"{s}.json", seed=s).best(60) for s in (0, 1)]
     assert genotypes(found[0]) != genotypes(found[1])

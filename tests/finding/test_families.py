@@ -99,6 +99,7 @@ def test_a_baseline_beyond_the_limits_is_reduced_by_few_changes(share: float) ->
     assert text is not None
     genotype = find_genotype(text)[1]
     assert is_connected(genotype)
+    assert genotype.simplified() == genotype
     assert limited.costs(text)["macs"] <= limit
     # One more 3x3 convolution would exceed the limit.
     convolution = (whole - fixed) / 6

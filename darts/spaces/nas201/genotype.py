@@ -20,6 +20,9 @@ from darts.spaces.genotype_text import is_integer, read_json_field, short_repr, 
 PRIMITIVES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """The five candidates, in the order of the alphas' columns."""
 
+ZEROS = "none"
+"""The operation that outputs zeros."""
+
 NODES = 4
 EDGES: tuple[tuple[int, int], ...] = tuple((s, t) for t in range(1, NODES) for s in range(t))
 """``(source, target)`` of each edge, ordered by target, then source."""
@@ -109,6 +112,23 @@ class Genotype(AnyGenotype):
         for (source, target), name in zip(EDGES, operations, strict=True):
             nodes[target] = nodes.get(target, "|") + f"{name}~{source}|"
         return cls("+".join(nodes.values()))
+
+    def simplified(self) -> Genotype:
+        """Return the genotype with ``none`` in place of all operations without effect."""
+        edges = dict(zip(EDGES, self.operations, strict=True))
+        fed, live = {0}, {NODES - 1}
+        for source, target in EDGES:  # ordered by target
+            if source in fed and edges[source, target] != ZEROS:
+                fed.add(target)
+        for source, target in reversed(EDGES):
+            if target in live and edges[source, target] != ZEROS:
+                live.add(source)
+        return self.from_operations(
+            *(
+                name if source in fed and target in live else ZEROS
+                for (source, target), name in edges.items()
+            )
+        )
 
     def nodes(self, cell: str = "cell") -> int:
         self.check_cell(cell)

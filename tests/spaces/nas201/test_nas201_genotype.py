@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -109,3 +110,25 @@ def test_unknown_operations_and_cells_are_rejected() -> None:
             ask("normal")
     with pytest.raises(ValueError, match="6 edges, not 5"):
         Genotype.from_operations(*["none"] * 5)
+
+
+def paths(genotype: Genotype) -> list[list[str]]:
+    """Return the operations on each path from the input to the output that has no ``none``."""
+    operation = {(source, target): name for source, target, name in genotype.edges("cell")}
+    found = []
+    for states in ([0, 3], [0, 1, 3], [0, 2, 3], [0, 1, 2, 3]):
+        edges = list(itertools.pairwise(states))
+        if all(operation[edge] != "none" for edge in edges):
+            found.append([f"{s}>{t}{operation[s, t]}" for s, t in edges])
+    return found
+
+
+def test_a_simplified_cell_has_the_same_paths_and_nothing_else() -> None:
+    for index in range(0, 15_625, 7):
+        genotype = Genotype.from_index(index)
+        simplified = genotype.simplified()
+        assert paths(simplified) == paths(genotype)
+        on_paths = set(itertools.chain(*paths(simplified)))
+        operations = [edge for edge in simplified.edges("cell") if edge[2] != "none"]
+        assert all(f"{source}>{target}{name}" in on_paths for source, target, name in operations)
+        assert simplified.simplified() == simplified
