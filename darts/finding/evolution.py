@@ -176,6 +176,7 @@ class Evolution:
         self._random = Random(self.seed)
         self._generator = torch.Generator().manual_seed(self.seed)
         self._seen: set[str] = set()
+        self._functions: set[str] = set()  # of the members
         self._last_save = time.monotonic()
 
     def run(
@@ -302,11 +303,12 @@ class Evolution:
     def _try(self, genotype: AnyGenotype) -> bool:
         """Measure an architecture if it is new; return whether it is new and fits the limits.
 
-        Operations without effect are removed first, because scores and costs would count them.
+        Operations without effect are removed first, because scores and costs would count them. An
+        architecture that computes the same functions as another one is not new.
         """
         genotype = genotype.simplified()
         key = _key(genotype)
-        if key in self._seen:
+        if key in self._seen or genotype.function in self._functions:
             return False
         if key not in self.scored.rows:
             if self._stopping():
@@ -323,6 +325,7 @@ class Evolution:
         self._seen.add(key)
         if self._excess(genotype) > 1:
             return False
+        self._functions.add(genotype.function)
         self.members.append(_Member(genotype, key, self._encode(genotype)))
         if fresh:
             self._on_score(len(self.members))

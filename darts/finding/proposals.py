@@ -122,10 +122,10 @@ class Proposer:
             on_score=lambda number: None,
             stopping=self.stopping,
         )
-        known = {str(genotype) for genotype in baselines}
-        texts = [(proposal.genotype, str(proposal.genotype)) for proposal in proposals]
-        new = [(g, text) for g, text in texts if text not in known and is_connected(g)]
-        fitting = [g for g, text in new if self.networks.fits(text)]
+        known = {genotype.function for genotype in baselines}
+        genotypes = [proposal.genotype for proposal in proposals]
+        new = [g for g in genotypes if g.function not in known and is_connected(g)]
+        fitting = [genotype for genotype in new if self.networks.fits(genotype)]
         return fitting[:count]
 
     # Searches.

@@ -64,6 +64,15 @@ class AnyGenotype(ABC):
         """
         return self
 
+    @property
+    def function(self) -> str:
+        """A text that is equal for genotypes whose networks compute the same functions.
+
+        It is their standard form, in spaces in which different standard forms compute different
+        functions.
+        """
+        return str(self.simplified().canonical())
+
     def same_as(self, other: object) -> bool:
         """Return whether ``other`` describes the same architecture."""
         return isinstance(other, type(self)) and self.canonical() == other.canonical()

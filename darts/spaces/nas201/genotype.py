@@ -20,8 +20,11 @@ from darts.spaces.genotype_text import is_integer, read_json_field, short_repr, 
 PRIMITIVES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """The five candidates, in the order of the alphas' columns."""
 
-ZEROS = "none"
-"""The operation that outputs zeros."""
+ZEROS, SKIP = "none", "skip_connect"
+"""The operations that output zeros and their input."""
+
+CONVOLUTIONS = ("nor_conv_1x1", "nor_conv_3x3")
+"""The operations with weights."""
 
 NODES = 4
 EDGES: tuple[tuple[int, int], ...] = tuple((s, t) for t in range(1, NODES) for s in range(t))
@@ -129,6 +132,37 @@ class Genotype(AnyGenotype):
                 for (source, target), name in edges.items()
             )
         )
+
+    @property
+    def function(self) -> str:
+        """The output of the cell as a sum of nested operations, without skip connections.
+
+        How many paths pass through each convolution distinguishes a convolution whose output is
+        used twice from two convolutions.
+        """
+        edges = dict(zip(EDGES, self.simplified().operations, strict=True))
+        terms: list[list[str]] = [["x"]]  # of each node
+        paths = [1]  # from the input to each node
+        for target in range(1, NODES):
+            own, count = [], 0
+            for source in range(target):
+                name = edges[source, target]
+                if name == SKIP:
+                    own += terms[source]
+                elif name != ZEROS:
+                    own.append(f"{name}({'+'.join(terms[source])})")
+                count += paths[source] * (name != ZEROS)
+            terms.append(sorted(own))
+            paths.append(count)
+        onward = [0] * (NODES - 1) + [1]  # paths from each node to the output
+        for source, target in sorted(EDGES, reverse=True):
+            onward[source] += onward[target] * (edges[source, target] != ZEROS)
+        shared = sorted(
+            f"{name} on {paths[source] * onward[target]}"
+            for (source, target), name in edges.items()
+            if name in CONVOLUTIONS
+        )
+        return f"{'+'.join(terms[-1])}; {', '.join(shared)}"
 
     def nodes(self, cell: str = "cell") -> int:
         self.check_cell(cell)
