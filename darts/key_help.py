@@ -66,6 +66,8 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
                 ("space.channels=16 space.cells=8", "size of the supernet"),
                 ("arch_optimizer.lr=3e-4", "learning rate of the alphas"),
                 ("penalty.flops=1e8", "target for the cost of the architecture"),
+                ("limit.macs=1e8", "largest number of multiply-accumulates of the genotype"),
+                ("front.cost=macs", "a genotype for each of several budgets"),
             ),
         ),
         ("Data", _DATA),

@@ -17,6 +17,7 @@ from darts.config.options import (
     BenchmarkConfig,
     FindBudgetConfig,
     FindPlanConfig,
+    FrontConfig,
     LimitConfig,
     LoaderConfig,
     PenaltyConfig,
@@ -116,6 +117,7 @@ class SearchConfig(RunConfig):
     stages: list[Stage] = field(default_factory=list)  # empty: one stage with all epochs
     penalty: PenaltyConfig = field(default_factory=PenaltyConfig)
     limit: SearchLimitConfig = field(default_factory=SearchLimitConfig)
+    front: FrontConfig = field(default_factory=FrontConfig)
     collapse: CollapseChecks = field(default_factory=CollapseChecks)
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
 

@@ -178,6 +178,27 @@ class SearchLimitConfig(LimitConfig):
 
 
 @dataclass
+class FrontConfig:
+    """Genotypes for several budgets of one cost, all from one search."""
+
+    # The cost that the budgets bound, for one sample; none: the search returns one genotype.
+    cost: str = choice("none", "none", "macs", "parameters", "latency_ms")
+    device: str | None = None  # latency model that predicts latency_ms, see limit.device
+    points: int = number(8, low=2, high=100)  # budgets, evenly spaced from least to most
+    # Range of the budgets, in the unit of the cost; null: that of 1,000 random genotypes.
+    least: float | None = number(None, above=0)
+    most: float | None = number(None, above=0)
+    # Budgets with alphas of their own; the alphas of budgets between them are interpolated.
+    anchors: int = number(5, low=2, high=20)
+    weight: float = number(1.0, above=0)  # factor of the expected cost's relative excess
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the search looks for a front."""
+        return self.cost != "none"
+
+
+@dataclass
 class FindPlanConfig:
     """Decisions of ``darts.find``; null: made from the data, measured speed and the budget."""
 

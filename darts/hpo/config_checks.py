@@ -120,7 +120,7 @@ def _check_scores(config: TuneConfig, task: Task) -> None:
     judge = config.judge
     one_of("metric", config.metric, task.metrics)
     check_judge_options(judge, config.metric, config.benchmark)
-    measured = list(MEASURES) if config.target == "retrain" else []
+    measured = [*MEASURES, *config.limit.values()] if config.target == "retrain" else []
     available = list(dict.fromkeys([*judge.costs, *measured]))
     for name in (name for name in config.costs if name not in available):
         raise ConfigError(

@@ -19,14 +19,15 @@ from darts.config import Invocation, SearchConfig, one_of
 from darts.data import Batch, Loader
 from darts.data_modules import DataModule, check_training, make_data_module
 from darts.judging.benchmark import Benchmark
-from darts.judging.limits import check_limits, predicted_costs, search_limits
+from darts.judging.limits import check_front, check_limits, predicted_costs, search_limits
 from darts.methods.stages import stage_position
-from darts.plotting.run_figures import log_alphas, save_search_figures
+from darts.plotting.run_figures import log_alphas
 from darts.reading import JsonObject
 from darts.recipes import search_report
 from darts.recipes.alpha_rate import AlphaRate
 from darts.recipes.divergence import LowerRateRestarts
 from darts.recipes.facts import DataFacts
+from darts.recipes.front import Front, front_lines
 from darts.recipes.retrain_command import retrain_command
 from darts.recipes.search_state import SearchState
 from darts.searching.alphas import named_history
@@ -39,7 +40,7 @@ from darts.searching.expected_cost import Penalty
 from darts.searching.flaws import FlawFinder
 from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype
-from darts.tracking import Console, print_lines, read_metrics
+from darts.tracking import Console, print_lines
 from darts.training.budget import check_budget, print_estimate
 from darts.training.checkpoint import checkpoint_errors
 from darts.training.cost import count_macs, count_parameters
@@ -62,6 +63,7 @@ def check(config: SearchConfig) -> None:
     check_budget(config)
     check_components(config)
     check_limits(config)
+    check_front(config)
 
 
 @distributed
@@ -98,6 +100,8 @@ def search(
             genotype = recipe.derive_genotype(loop)
         summary = recipe.finish(genotype)
     search_report.print_search(summary, config.metric)
+    if recipe.front is not None:
+        print_lines("", *front_lines(recipe.front.rows))
     facts = DataFacts.read(config, recipe.data)
     command = retrain_command(run.path, invocation.overrides, config, facts)
     print_lines("", str(genotype), "", "Train it from scratch:", f"  {command}")
@@ -133,7 +137,9 @@ class Search(Recipe):
         known = predicted_costs(config, self.context, self.data)
         self.penalty = Penalty.measured(config.penalty, self.context, self.data, known)
         self.flaw_finder = FlawFinder.of_search(config, self.data, objective)
-        self.searcher.alpha_cost = self.penalty if self.penalty.targets else None
+        if self.penalty.targets:
+            self.searcher.alpha_costs.append(self.penalty)
+        self.front = Front.of_search(config, self.searcher, self.data, loaders)
         total_steps = config.epochs * len(loaders.weights)
         self.pacer = CheckPacer.of_search(config, run, lambda: self._step, total_steps=total_steps)
         self.state = SearchState(
@@ -322,18 +328,11 @@ class Search(Recipe):
         return genotype
 
     def finish(self, genotype: AnyGenotype) -> JsonObject:
-        """Write the figures and the summary of the run."""
+        """Write the front, the figures and the summary of the run."""
         run, state, config = self.run, self.state, self.config
+        front = self.front.write(run) if self.front else None
         if self.ranks.main and config.tracking.figures:
-            run.metrics.sync()
-            save_search_figures(
-                run.path,
-                state.history,
-                genotype,
-                self.context,
-                read_metrics(run.metrics.path),
-                title=f"{config.name}, seed {config.seed}",
-            )
+            search_report.save_figures(run, state, genotype, self.context)
         probabilities = state.history[-1 if state.stopped_epoch is None else state.stopped_epoch]
         flaws = self.flaw_finder.find(state.scores, self.searcher.net.state_dict(), probabilities)
         return run.finish(
@@ -346,6 +345,7 @@ class Search(Recipe):
                 arch_lr=self.alpha_rate.lr if config.bilevel.updates_alphas else 0.0,
                 device=self.ranks.device,
                 flaws=flaws,
+                front=front,
             )
         )
 

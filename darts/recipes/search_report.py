@@ -10,13 +10,15 @@ from torch import Tensor
 
 from darts.config import ConfigError, SearchConfig
 from darts.judging.limits import GenotypeLimits, describe_limits
+from darts.plotting.run_figures import save_search_figures
 from darts.reading import JsonObject
 from darts.recipes.search_state import SearchState
 from darts.searching.alphas import alpha_scalars, genotype_counts
 from darts.searching.diagnosis import DiagnosisReport
 from darts.spaces import AnyGenotype, SearchContext
-from darts.tracking import print_summary
+from darts.tracking import print_summary, read_metrics
 from darts.training.loop import EpochReport
+from darts.training.run import TrainingRun
 
 NETWORK = "network_"
 """Prefix of the costs of the genotype's network; costs without it are those of the supernet."""
@@ -99,6 +101,21 @@ class SearchedEpoch:
         return report
 
 
+def save_figures(
+    run: TrainingRun, state: SearchState, genotype: AnyGenotype, context: SearchContext
+) -> None:
+    """Write the figures of a finished search to its run directory."""
+    run.metrics.sync()
+    save_search_figures(
+        run.path,
+        state.history,
+        genotype,
+        context,
+        read_metrics(run.metrics.path),
+        title=f"{run.config.name}, seed {run.config.seed}",
+    )
+
+
 def search_summary(
     config: SearchConfig,
     state: SearchState,
@@ -109,6 +126,7 @@ def search_summary(
     arch_lr: float,
     device: torch.device,
     flaws: Sequence[str],
+    front: Sequence[JsonObject] | None,
 ) -> JsonObject:
     """Return the entries of ``summary.json`` that the search knows.
 
@@ -121,6 +139,7 @@ def search_summary(
         arch_lr: Learning rate of the alphas at the end; 0 if the method does not update them.
         device: Device of the search.
         flaws: Why the result is worthless; empty if it is not.
+        front: Rows of the table of the front; None if the search looks for none.
     """
     stopped = state.stopped_epoch
     return {
@@ -140,4 +159,5 @@ def search_summary(
         **state.diagnosis.summary(flaws),
         **genotype_counts(genotype),
         **measures,
+        **({} if front is None else {"front_points": len(front)}),
     }

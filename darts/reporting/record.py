@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -70,6 +70,8 @@ class RunRecord:
     trials: list[dict[str, str]]  # rows of trials.csv of a study
     best: BestTrial | None  # best trial of a study
     candidates: list[dict[str, str]]  # rows of candidates.csv: the trainings of darts.find
+    front: list[dict[str, str]] = field(default_factory=list)  # rows of front.csv of a search
+    front_figure: bytes | None = None  # front.svg
     notes: tuple[str, ...] = ()  # a sentence about each damaged file that was left out
 
     @property
@@ -168,6 +170,8 @@ def read_run(directory: Path) -> RunRecord:
         trials=files.optional("trials.csv", read_table) or [],
         best=files.optional("best.json", lambda path: best_of(_read_small(path))),
         candidates=files.optional("candidates.csv", read_table) or [],
+        front=files.optional("front.csv", read_table) or [],
+        front_figure=files.optional("front.svg", read_svg),
         notes=tuple(files.notes),
     )
 

@@ -25,6 +25,7 @@ from darts.reporting.markup import (
 from darts.reporting.parts import part
 from darts.reporting.record import RunRecord
 from darts.reporting.sections import (
+    csv_cell,
     render_collapse_checks,
     render_cost,
     render_curves,
@@ -55,6 +56,7 @@ def render_run(record: RunRecord, name: str, anchor: str, evaluations: NamedRuns
     parts: dict[str, Callable[[], str]] = {
         "candidates": lambda: render_candidates(record),
         "architecture": lambda: render_architecture(record, anchor),
+        "front": lambda: _render_front(record),
         "edge importance": lambda: _render_importances({name: record, **evaluations}, anchor),
         "trials": lambda: render_study(record),
         "probabilities of the operations": lambda: render_alphas(record),
@@ -101,6 +103,16 @@ def _render_confusion(record: RunRecord) -> str:
     if record.confusion is None:
         return ""
     return image(record.confusion, f"true and predicted classes, {record.split} split")
+
+
+def _render_front(record: RunRecord) -> str:
+    """Return the genotypes of a search for a front: cost and score as an image and as a table."""
+    if not record.front:
+        return ""
+    drawing = "" if record.front_figure is None else image(record.front_figure, "cost and score")
+    names = list(record.front[0])
+    rows = [[csv_cell(name, row.get(name, "")) for name in names] for row in record.front]
+    return drawing + table(names, rows)
 
 
 def _render_importances(records: NamedRuns, anchor: str) -> str:

@@ -17,6 +17,8 @@ def capture_obstacle(config: SearchConfig, ranks: Ranks) -> str | None:
     """Return why a step of a search cannot be captured as a CUDA graph; None if it can."""
     if config.memory != "full":
         return f"memory={config.memory}: it saves and restores the state of random generators"
+    if config.front.enabled:
+        return f"front.cost={config.front.cost}: every step draws a budget on the CPU"
     return graphs.capture_obstacle(config, ranks, COMPONENTS)
 
 

@@ -89,12 +89,20 @@ class SupernetAdapter:
 def estimate_discretization(
     searcher: Searcher, train_loader: Loader, valid_loader: Loader, score_loader: Loader
 ) -> list[FinalWork]:
-    """Return the work of the discretization for a dry run: scored batches and training steps."""
-    return [
+    """Return the work of the discretization for a dry run: scored batches and training steps.
+
+    A front adds the scores of its points.
+    """
+    work = [
         work
         for estimate in searcher.config.discretize.estimate_work(searcher.context) or ()
         for work in _final_work(estimate, searcher, train_loader, valid_loader, score_loader)
     ]
+    front = searcher.config.front
+    if front.enabled:
+        scores = front.points * len(score_loader)
+        work.append(FinalWork(scores, lambda: searcher.score([score_loader.batch(0, 0)])))
+    return work
 
 
 def _final_work(

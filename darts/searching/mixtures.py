@@ -7,12 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from darts.spaces import Mixture, SupernetBase
-
-
-def alphas_of(net: SupernetBase) -> dict[str, Tensor]:
-    """Return the alphas of a supernet by group, ``(edges, operations)``."""
-    return dict(net.alphas.items())
+from darts.spaces import Mixture
 
 
 def masked(weights: Tensor, mask: Tensor) -> Tensor:

@@ -22,9 +22,10 @@ from darts.methods.stages import (
     stage_position,
 )
 from darts.searching.architecture_step import architecture_step, updates_alphas
+from darts.searching.budget_alphas import add_anchors, alphas_at, at_drawn_budget
 from darts.searching.frozen_operations import FrozenOperations
 from darts.searching.mixture_loss import SupernetMixtureLoss
-from darts.searching.mixtures import alphas_of, masked, run_mixture
+from darts.searching.mixtures import masked, run_mixture
 from darts.searching.searcher_state import SavedSearcher, WeightStep, require_fitting_masks
 from darts.spaces import Mixture, SearchContext, SupernetBase
 from darts.tasks import Objective
@@ -63,8 +64,7 @@ class Searcher:
         net: The supernet.
         context: Data of the search that components use.
         position: Stage of the current epoch, with the first epoch and the length of the stage.
-        alpha_cost: Maps probabilities by group to a term of the loss of the alphas. None adds no
-            term.
+        alpha_costs: Functions that map probabilities by group to terms of the loss of the alphas.
         frozen: Operations that the freezing rule has frozen.
 
     Raises:
@@ -94,7 +94,7 @@ class Searcher:
         if saved is not None:  # its configuration may be untrusted and set huge sizes
             weights = entry(saved, "searcher.net", dict[str, Tensor])
             require_fitting_network(partial(self._initial_net, stage), weights, "searcher.net")
-        self.alpha_cost: Callable[[Mapping[str, Tensor]], Tensor] | None = None
+        self.alpha_costs: list[Callable[[Mapping[str, Tensor]], Tensor]] = []
         self.position = StagePosition(stage, 0, 1)
         self.net = self._build_net(stage)
         self.context = SearchContext.from_supernet(config.space, self.net)
@@ -115,6 +115,8 @@ class Searcher:
             depth=stage.depth,
         )
         self.relaxation.prepare(net)
+        if self.config.front.enabled:
+            add_anchors(net, self.config.front.anchors)
         net.scale_alphas(self.config.arch_optimizer.initial_deviation)
         return net
 
@@ -159,6 +161,10 @@ class Searcher:
         self.frozen = FrozenOperations(net)
         self._build_optimizers()
 
+    def _alphas(self, net: SupernetBase) -> dict[str, Tensor]:
+        """Return the alphas for the current budget, by group."""
+        return alphas_at(net, self.context.budget)
+
     # Epochs and steps.
 
     def begin_epoch(self, epoch: int) -> float:
@@ -171,19 +177,13 @@ class Searcher:
         self.context.epoch, self.context.epochs = epoch, epochs
         stage, warmup = self.stages[position.stage], self.config.arch_optimizer.warmup
         self.net.skip_dropout = skip_dropout_at(stage, position, epoch, warmup)
-        self.net.drop_path = self._drop_path_at(epoch)
+        share = 1.0 if self.config.drop_path_schedule == "constant" else epoch / max(epochs - 1, 1)
+        self.net.drop_path = self.config.drop_path * share
         first, length = schedule_of(epoch, epochs, self.stages)
         lr = rate_of_epoch(optimizer, epoch - first, length)
         set_learning_rate(self.optimizer, lr)
         self.net.train()
         return lr
-
-    def _drop_path_at(self, epoch: int) -> float:
-        """Return the probability of dropping an edge in an epoch."""
-        config = self.config
-        if config.drop_path_schedule == "constant":
-            return config.drop_path
-        return config.drop_path * epoch / max(config.epochs - 1, 1)
 
     def updates_alphas(self, epoch: int) -> bool:
         """Return whether the search takes architecture steps in an epoch."""
@@ -193,14 +193,16 @@ class Searcher:
     def arch_loss(self, net: SupernetBase, batch: Batch) -> Tensor:
         """Return this rank's share of the loss of the alphas, a scalar.
 
-        It is the validation loss plus the terms of the regularizer and of ``alpha_cost``.
+        It is the validation loss plus the terms of the regularizer and of ``alpha_costs``.
         """
-        return self._alpha_loss(net, batch, self.relaxation.mixture(alphas_of(net), self.context))
+        return self._alpha_loss(
+            net, batch, self.relaxation.mixture(self._alphas(net), self.context)
+        )
 
     def mean_mixture_loss(self, net: SupernetBase, batch: Batch) -> Tensor:
         """Return ``arch_loss`` for the mixture without random draws; for second derivatives."""
         return self._alpha_loss(
-            net, batch, self.relaxation.mean_mixture(alphas_of(net), self.context)
+            net, batch, self.relaxation.mean_mixture(self._alphas(net), self.context)
         )
 
     def _alpha_loss(self, net: SupernetBase, batch: Batch, mixture: Mixture) -> Tensor:
@@ -210,17 +212,19 @@ class Searcher:
         return share + self._alpha_terms(net)
 
     def _alpha_terms(self, net: SupernetBase) -> Tensor:
-        """Return this rank's share of the terms of the regularizer and of ``alpha_cost``."""
-        alphas = alphas_of(net)
+        """Return this rank's share of the terms of the regularizer and of ``alpha_costs``."""
+        alphas = self._alphas(net)
         terms = [self.config.regularizer.alpha_term(alphas, self.context)]
-        if self.alpha_cost is not None:
-            terms.append(self.alpha_cost(self.relaxation.probabilities(alphas, self.context)))
+        if self.alpha_costs:
+            probabilities = self.relaxation.probabilities(alphas, self.context)
+            terms.extend(cost(probabilities) for cost in self.alpha_costs)
         total = torch.zeros((), device=self.ranks.device)
         for term in terms:
             if term is not None:
                 total = total + term / self.ranks.size
         return total
 
+    @at_drawn_budget
     def arch_step(self, batch: Batch, valid_batch: Batch) -> Tensor:
         """Take one architecture step; return the norm of the hypergradient."""
         return architecture_step(
@@ -267,6 +271,7 @@ class Searcher:
         train_gradients, valid_gradients = observed
         self.frozen.observe(freezing, train_gradients, valid_gradients)
 
+    @at_drawn_budget
     def weight_step(self, batch: Batch, *, updates_alphas: bool = False) -> WeightStep:
         """Take one weight step.
 
@@ -276,7 +281,7 @@ class Searcher:
         """
         config = self.config
         with torch.set_grad_enabled(updates_alphas):
-            mixture = self.relaxation.mixture(alphas_of(self.net), self.context)
+            mixture = self.relaxation.mixture(self._alphas(self.net), self.context)
         constant = mixture.detached()
         with torch.no_grad():
             perturbed = config.perturbation(
@@ -326,7 +331,7 @@ class Searcher:
     @torch.no_grad()
     def probabilities(self) -> dict[str, Tensor]:
         """Return the probabilities that discretization uses, ``(edges, operations)`` by group."""
-        return self.relaxation.probabilities(alphas_of(self.net), self.context)
+        return self.relaxation.probabilities(self._alphas(self.net), self.context)
 
     @torch.no_grad()
     def score(
@@ -339,7 +344,7 @@ class Searcher:
             only: Masks ``(edges, operations)`` by group; mixing weights outside them become 0. A
                 group without a mask keeps its mixing weights.
         """
-        mixture = self.relaxation.mean_mixture(alphas_of(self.net), self.context)
+        mixture = self.relaxation.mean_mixture(self._alphas(self.net), self.context)
         if only is not None:
             mixture = mixture.with_weights(
                 {

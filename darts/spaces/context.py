@@ -45,6 +45,8 @@ class SearchContext:
         epoch: Current epoch, counted from 0.
         epochs: Epochs of the whole search.
         limit: Hard limits of the genotypes, or None.
+        budget: The budget in [0, 1] that the alphas are for, in a search for a front; 1 is the
+            largest one.
     """
 
     space: Space
@@ -55,6 +57,7 @@ class SearchContext:
     epoch: int = 0
     epochs: int = 1
     limit: GenotypeLimit | None = None
+    budget: float = 1.0
 
     @classmethod
     def from_supernet(cls, space: Space, net: SupernetBase) -> SearchContext:
@@ -91,6 +94,15 @@ class SearchContext:
         finally:
             self.masks.clear()
             self.masks.update(before)
+
+    @contextmanager
+    def at_budget(self, budget: float) -> Iterator[None]:
+        """Use another budget for the duration of a ``with`` block."""
+        before, self.budget = self.budget, budget
+        try:
+            yield
+        finally:
+            self.budget = before
 
     @property
     def progress(self) -> float:

@@ -25,6 +25,7 @@ from darts.hpo.supervisor import Supervisor
 from darts.hpo.trials import WORKER, counted_trials, failure_reason, trial_scores
 from darts.hpo.worker import error_summary
 from darts.hpo.worker_process import MACHINE_FAILED, worker_main
+from darts.judging.devices.linear_model import LinearModel
 from darts.strategies.history import RETRIED
 from darts.strategies.strategy import suggest_point
 from darts.writing import WriteError
@@ -307,6 +308,27 @@ def test_missing_costs_are_measured(planned: Callable[..., StudyPlan], table: Pa
     assert all(len(trial.values) == 2 for trial in trials)
     assert len({trial.values[1] for trial in trials}) > 1
     assert all(trial_scores(trial)["macs"] > 0 for trial in trials)
+
+
+def test_a_predicted_latency_can_be_an_objective(
+    planned: Callable[..., StudyPlan], table: Path, tmp_path: Path
+) -> None:
+    model = LinearModel(
+        "nas201", "phone", "ridge", "operations", 1.0, {"count.cell.nor_conv_3x3": 2.0}, []
+    )
+    model.save(tmp_path / "phone.json")
+    plan = planned(
+        *TABLE,
+        f"benchmark.table={table}",
+        "budget.trials=4",
+        "costs=[latency_ms]",
+        "limit.latency_ms=100",
+        f"limit.device={tmp_path / 'phone.json'}",
+    )
+    for trial in run(plan):
+        genotype = plan.space.genotype(dict(trial.params))
+        assert genotype is not None
+        assert trial.values[1] == 1 + 2 * genotype.count("nor_conv_3x3")
 
 
 def test_a_deadline_of_zero_has_passed(

@@ -220,7 +220,7 @@ def test_a_search_with_a_penalty_ends_with_cheaper_operations() -> None:
         searcher = make_searcher("space=nas201", "space.cells=1", "arch_optimizer.lr=0.05")
         cost = measure_cost(searcher.config.space, searcher.context, "flops", (3, 8, 8))
         start = float(cost(searcher.probabilities()))
-        searcher.alpha_cost = Penalty({"flops": cost}, {"flops": 0.5 * start}, weight)
+        searcher.alpha_costs = [Penalty({"flops": cost}, {"flops": 0.5 * start}, weight)]
         searcher.begin_epoch(0)
         torch.manual_seed(1)
         for step in range(15):

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from tiny_search import make_batch, make_searcher
 from torch import Tensor
 
+from darts.searching.budget_alphas import LARGEST, alphas_at
 from darts.searching.mixture_loss import SupernetMixtureLoss
-from darts.searching.mixtures import alphas_of
 from darts.spaces import Mixture
 
 
@@ -52,7 +52,7 @@ def test_the_loss_of_a_mixture_has_no_side_effects_and_the_gradient_of_autograd(
     loss = SupernetMixtureLoss(
         searcher.net, searcher.objective, searcher.ranks, make_batch(0), "fp32"
     )
-    mixture = searcher.relaxation.mixture(alphas_of(searcher.net), searcher.context)
+    mixture = searcher.relaxation.mixture(alphas_at(searcher.net, LARGEST), searcher.context)
     mixture = mixture.with_weights({g: w.detach().requires_grad_() for g, w in mixture.items()})
     before = copy.deepcopy(searcher.net.state_dict())
     with loss.evaluating():
@@ -89,7 +89,7 @@ def test_a_single_level_step_updates_weights_and_alphas_from_one_draw(perturbati
     before = [parameter.detach().clone() for parameter in parameters]
 
     torch.manual_seed(3)
-    weights = searcher.relaxation.mixture(alphas_of(net), searcher.context)["cell"]
+    weights = searcher.relaxation.mixture(alphas_at(net, LARGEST), searcher.context)["cell"]
     noise = torch.zeros_like(weights)
     if perturbation == "random":
         loss = SupernetMixtureLoss(net, searcher.objective, searcher.ranks, batch, "fp32")

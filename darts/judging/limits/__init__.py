@@ -9,6 +9,7 @@ from darts.judging.limits.costs import (
     require_sizes,
     require_space,
 )
+from darts.judging.limits.front_budgets import Budgets, check_front
 from darts.judging.limits.genotype_limits import GenotypeLimits
 from darts.judging.limits.of_search import (
     check_limits,
@@ -18,8 +19,10 @@ from darts.judging.limits.of_search import (
 )
 
 __all__ = [
+    "Budgets",
     "CostMeter",
     "GenotypeLimits",
+    "check_front",
     "check_limits",
     "describe_limits",
     "has_fixed_size",

@@ -49,7 +49,7 @@ def check_limits(config: SearchConfig) -> None:
         require_space("penalty.device", model, config.space)
     meter = CostMeter.from_config(config.limit)
     if not meter.limits:
-        if config.limit.sizes:
+        if config.limit.sizes and not config.front.enabled:
             raise ConfigError(f"limit.sizes={config.limit.sizes}: no limit uses it; leave it out")
         return
     discretize = config.discretize
@@ -103,9 +103,44 @@ def search_limits(
     Raises:
         ConfigError: If no network within the limits was found.
     """
-    meter = CostMeter.from_config(config.limit)
-    if not meter.limits:
+    limits, costs = search_costs(config, context, data)
+    if not limits:
         return None
+    return GenotypeLimits(Decisions.of(context), costs, limits, context.uniform())
+
+
+def search_costs(
+    config: SearchConfig, context: SearchContext, data: DataModule
+) -> tuple[dict[str, float], dict[str, Cost]]:
+    """Return the limits of a search, and the functions that compute their costs, by name.
+
+    Raises:
+        ConfigError: If the sizes of the limits do not fit the supernet or the latency model.
+    """
+    meter = CostMeter.from_config(config.limit)
+    # The memory takes longest, so it is measured if all other limits hold.
+    limits = dict(sorted(meter.limits.items(), key=lambda item: item[0] == "ram_kb"))
+    if not limits:
+        return {}, {}
+    space = sized_space(config.space, config.limit)
+    require_sizes("limit.device", meter.model, space, data.sample_shape)
+    return limits, genotype_costs(meter, config, context, data)
+
+
+def genotype_costs(
+    meter: CostMeter, config: SearchConfig, context: SearchContext, data: DataModule
+) -> dict[str, Cost]:
+    """Return the functions that compute the costs of a meter for a genotype of a search.
+
+    Args:
+        meter: The costs.
+        config: Configuration of the search.
+        context: Context of the search.
+        data: Data of the search.
+
+    Raises:
+        ConfigError: If networks of the sizes of the limits have other candidates.
+    """
     space = sized_space(config.space, config.limit)
     classes, shape = len(data.target_names), tuple(data.sample_shape)
     if config.limit.sizes and candidates_of(space, data) != context.candidates:
@@ -113,7 +148,6 @@ def search_limits(
             f"limit.sizes={config.limit.sizes}: networks of these sizes have other candidates than "
             "the supernet; leave out the size that sets their number"
         )
-    require_sizes("limit.device", meter.model, space, shape)
     costs: dict[str, Cost] = {}
     for name, measure in meter.measures().items():
         if name == "ram_kb":
@@ -130,9 +164,7 @@ def search_limits(
             costs[name] = partial(_of_pieces, expected, context)
     if meter.model is not None:
         costs["latency_ms"] = meter.model.predict
-    # The memory takes longest, so it is measured if all other limits hold.
-    limits = dict(sorted(meter.limits.items(), key=lambda item: item[0] == "ram_kb"))
-    return GenotypeLimits(Decisions.of(context), costs, limits, context.uniform())
+    return costs
 
 
 def predicted_costs(

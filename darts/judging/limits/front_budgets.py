@@ -1,0 +1,160 @@
+"""The budgets of a search for a front: their range, and the best genotype within each of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from darts.config import ConfigError, FrontConfig, SearchConfig
+from darts.data_modules import DataModule
+from darts.data_modules.compatibility import data_kind
+from darts.judging.limits.costs import CostMeter, find_model, require_sizes, require_space
+from darts.judging.limits.decisions import Decisions
+from darts.judging.limits.genotype_limits import Cost, GenotypeLimits
+from darts.judging.limits.of_search import genotype_costs, search_costs, sized_space
+from darts.judging.limits.sums import expected_cost
+from darts.searching.budget_alphas import BudgetPenalty
+from darts.spaces import AnyGenotype, SearchContext
+
+SAMPLES = 1000
+"""Random genotypes whose costs set the range of the budgets."""
+
+BUDGET = "budget"
+"""Name of the bounded cost among the costs of the limits."""
+
+
+def check_front(config: SearchConfig) -> None:
+    """Refuse a front that does not fit the other settings, before any data is read.
+
+    Raises:
+        ConfigError: In one line that names the key, the value and what to do.
+    """
+    front = config.front
+    if not front.enabled:
+        unused = [
+            f"front.{field.name}={getattr(front, field.name)}"
+            for field in dataclasses.fields(FrontConfig)
+            if getattr(front, field.name) != field.default
+        ]
+        if unused:
+            raise ConfigError(f"{unused[0]}: nothing uses it; set front.cost, too")
+        return
+    key = f"front.cost={front.cost}"
+    discretize, stopping = config.discretize, config.stopping
+    if not discretize.supports_limits or discretize.edge_rule != "two":
+        raise ConfigError(
+            f"{key}: discretize={discretize.name} cannot keep a budget; choose discretize=argmax"
+        )
+    if not config.bilevel.updates_alphas or not config.relaxation.uses_alphas:
+        raise ConfigError(f"{key}: method={config.method} does not learn alphas; choose another")
+    if stopping.name != "never" or config.collapse.action != "warn":
+        other = (
+            f"collapse.action={config.collapse.action}"
+            if stopping.name == "never"
+            else f"stopping={stopping.name}"
+        )
+        remedy = "collapse.action=warn" if stopping.name == "never" else "stopping=never"
+        raise ConfigError(
+            f"{key}: {other} may return the genotype of an earlier epoch, but the front is that "
+            f"of the last one; set {remedy}"
+        )
+    if data_kind(config) == "pairs":
+        raise ConfigError(
+            f"{key}: the costs of networks for sentence pairs are not known to a search"
+        )
+    if front.cost == "latency_ms" and front.device is None:
+        raise ConfigError(
+            f"{key}: a search needs a latency model; set front.device=FILE, which darts.device "
+            "writes"
+        )
+    if front.device is not None:
+        if front.cost != "latency_ms":
+            raise ConfigError(
+                f"front.device={front.device}: nothing uses it; set front.cost=latency_ms, too"
+            )
+        require_space("front.device", find_model(front.device, "front.device"), config.space)
+    if front.least is not None and front.most is not None and front.least >= front.most:
+        raise ConfigError(f"front.least={front.least:g}: must be below front.most={front.most:g}")
+
+
+class Budgets:
+    """The budgets of a search.
+
+    Args:
+        config: Configuration of the search, with a front.
+        context: Context of the search, with its limits.
+        data: Data of the search.
+
+    Attributes:
+        least: Smallest budget, in the unit of the cost.
+        most: Largest budget.
+
+    Raises:
+        ConfigError: If a lookup table was measured with other sizes, or the range is empty.
+    """
+
+    def __init__(self, config: SearchConfig, context: SearchContext, data: DataModule) -> None:
+        self._config, self._context, self._data = config.front, context, data
+        self._limits = search_costs(config, context, data)
+        self.cost = _cost(config, context, data)
+        draw = torch.Generator().manual_seed(0)
+        sampled = [self.cost(context.space.random(draw)) for _ in range(SAMPLES)]
+        front = config.front
+        self.least = min(sampled) if front.least is None else front.least
+        self.most = max(sampled) if front.most is None else front.most
+        if self.least >= self.most:
+            raise ConfigError(
+                f"front.cost={front.cost}: the smallest budget is {self.least:g} and the largest "
+                f"{self.most:g}; set front.least and front.most"
+            )
+
+    def penalty(self) -> BudgetPenalty:
+        """Return the term of the loss of the alphas that keeps the expected cost in the budget."""
+        cost = expected_cost(self._context, self.cost)
+        return BudgetPenalty(cost, self.least, self.most, self._config.weight, self._context)
+
+    def shares(self) -> list[float]:
+        """Return the budgets of the front as positions in their range, from 0 to 1."""
+        return [float(share) for share in np.linspace(0, 1, self._config.points)]
+
+    def at(self, share: float) -> float:
+        """Return the budget at a position, in the unit of the cost."""
+        return self.least + share * (self.most - self.least)
+
+    def derive(self, probabilities: Mapping[str, Tensor], share: float) -> AnyGenotype | None:
+        """Return the best genotype within a budget and within the limits of the search.
+
+        Args:
+            probabilities: Probabilities of that budget, ``(edges, operations)`` by group.
+            share: Position of the budget.
+
+        Returns:
+            None if no genotype is within them.
+        """
+        context, (limits, costs) = self._context, self._limits
+        try:
+            limit = GenotypeLimits(
+                Decisions.of(context),
+                {**costs, BUDGET: self.cost},
+                {**limits, BUDGET: self.at(share)},
+                context.uniform(),
+            )
+        except ConfigError:
+            return None
+        return context.space.derive(limit.restrict(probabilities), context.candidates)
+
+
+def _cost(config: SearchConfig, context: SearchContext, data: DataModule) -> Cost:
+    """Return the function that maps a genotype to the cost that the budgets bound."""
+    front, model = config.front, None
+    if front.device is not None:
+        model = find_model(front.device, "front.device")
+        space = sized_space(config.space, config.limit)
+        require_sizes("front.device", model, space, data.sample_shape)
+    meter = CostMeter({front.cost: math.inf}, model=model)
+    return genotype_costs(meter, config, context, data)[front.cost]

@@ -1,0 +1,163 @@
+"""The front of a search: one genotype for each budget, with its cost and its score."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from darts.config import SearchConfig
+from darts.data_modules import DataModule, SearchLoaders
+from darts.judging.limits import Budgets
+from darts.judging.pareto import pareto_front
+from darts.plotting.style import save_figure
+from darts.plotting.trials import draw_pareto_front
+from darts.reading import JsonObject
+from darts.searching.diagnosis import path_score
+from darts.searching.searcher import Searcher
+from darts.spaces import AnyGenotype
+from darts.tracking import format_value
+from darts.tracking.optional import optional
+from darts.training.run import TrainingRun
+
+FOLDER = "front"
+TABLE = "front.csv"
+FIGURE = "front.svg"
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """A genotype of the front.
+
+    Attributes:
+        budget: Smallest budget that the genotype was found for.
+        cost: Its cost, at most the budget.
+        score: Score of its path in the supernet on the validation data of the search.
+        genotype: The genotype.
+    """
+
+    budget: float
+    cost: float
+    score: float
+    genotype: AnyGenotype
+
+
+class Front:
+    """Finds the genotypes of a front with a trained supernet, and writes them.
+
+    Args:
+        config: Configuration of the search.
+        searcher: Its supernet and alphas.
+        budgets: Its budgets.
+        loaders: Its batches: those that train the weights set the batch norm statistics of each
+            path, and the validation batches score it.
+    """
+
+    def __init__(
+        self, config: SearchConfig, searcher: Searcher, budgets: Budgets, loaders: SearchLoaders
+    ) -> None:
+        self._config, self._searcher, self._budgets = config, searcher, budgets
+        self._loaders = loaders
+        self.rows: list[JsonObject] = []  # of the table, once it is written
+
+    @classmethod
+    def of_search(
+        cls, config: SearchConfig, searcher: Searcher, data: DataModule, loaders: SearchLoaders
+    ) -> Front | None:
+        """Return the front of a search; None if it looks for none.
+
+        The penalty of the budgets becomes a term of the loss of the alphas.
+
+        Raises:
+            ConfigError: If the range of the budgets is empty.
+        """
+        if not config.front.enabled:
+            return None
+        budgets = Budgets(config, searcher.context, data)
+        searcher.alpha_costs.append(budgets.penalty())
+        return cls(config, searcher, budgets, loaders)
+
+    def points(self) -> list[FrontPoint]:
+        """Return the distinct genotypes of the budgets, those of small budgets first.
+
+        Budgets that no genotype within the limits of the search keeps are left out.
+        """
+        searcher, budgets = self._searcher, self._budgets
+        context, metric = searcher.context, self._config.metric
+        train_loader = self._loaders.weights
+        count = min(self._config.collapse.calibration, len(train_loader))
+        calibration = [train_loader.batch(0, step) for step in range(count)]
+        found: dict[str, FrontPoint] = {}
+        for share in budgets.shares():
+            with context.at_budget(share):
+                genotype = budgets.derive(searcher.probabilities(), share)
+            if genotype is None or str(genotype) in found:
+                continue
+            masks = context.space.mask(genotype, context.candidates)
+            scores = path_score(searcher, masks, calibration, self._loaders.scoring.epoch(0))
+            cost = budgets.cost(genotype)
+            found[str(genotype)] = FrontPoint(budgets.at(share), cost, scores[metric], genotype)
+        return list(found.values())
+
+    def write(self, run: TrainingRun) -> list[JsonObject]:
+        """Write a table, a figure, and a file for each genotype; return the rows of the table."""
+        points = self.points()
+        config, metric = self._config, f"valid_{self._config.metric}"
+        higher = self._searcher.objective.metrics[config.metric].higher_is_better
+        self.rows = rows = [
+            {
+                "point": number,
+                "budget": point.budget,
+                config.front.cost: point.cost,
+                metric: point.score,
+                "genotype": str(point.genotype),
+            }
+            for number, point in enumerate(points, 1)
+        ]
+        best = pareto_front(rows, {metric: higher, config.front.cost: False})
+        for number, row in enumerate(rows):
+            row["on_front"] = number in best
+        if not rows:
+            return rows
+        if run.ranks.main:
+            (run.path / FOLDER).mkdir(exist_ok=True)
+        for number, point in enumerate(points, 1):
+            run.write(f"{FOLDER}/{number}.json", point.genotype.to_json())
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        run.write(TABLE, text.getvalue())
+        if run.ranks.main and config.tracking.figures:
+            with optional(run.path / FIGURE):
+                named = [{**row, "trial": row["point"]} for row in rows]
+                title = f"{config.name}, seed {config.seed}"
+                figure = draw_pareto_front(named, metric, config.front.cost, higher, title=title)
+                save_figure(figure, run.path / FIGURE)
+        return rows
+
+
+def front_lines(rows: Sequence[JsonObject]) -> list[str]:
+    """Return lines with cost and score of each genotype of a front."""
+    shown = [
+        [
+            f"front/{row['point']}.json",
+            *(
+                f"{name} {format_value(name, value)}"
+                for name, value in row.items()
+                if name not in ("point", "budget", "genotype", "on_front")
+            ),
+            "" if row["on_front"] else "dominated",
+        ]
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    title = "Front (front.csv, front.svg), scored with the weights of the supernet:"
+    return [
+        title,
+        *(
+            "  " + "  ".join(f"{text:{width}}" for text, width in zip(own, widths, strict=True))
+            for own in shown
+        ),
+    ]

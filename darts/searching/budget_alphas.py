@@ -1,0 +1,122 @@
+"""Alphas that depend on a budget, so that one search answers for all budgets of a cost.
+
+A budget is a number between 0 (the smallest) and 1 (the largest). Some budgets, the anchors, have
+alphas of their own; the alphas of the budgets between two anchors are interpolated. Every step
+draws a budget, so that weights and alphas learn for all of them.
+
+References:
+    Sukthanker et al., "Multi-objective Differentiable Neural Architecture Search",
+    arXiv:2402.18213, section 3.1: alphas as a function of preferences, which are drawn in every
+    step. There, a preference weighs loss and cost; here, it bounds the cost, so that results are
+    spread evenly whatever the slope of the front.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from darts.config import SearchConfig
+from darts.searching.expected_cost import ExpectedCost
+from darts.spaces import SearchContext, SupernetBase
+
+LARGEST = 1.0
+"""The largest budget, whose alphas are those that the supernet has without budgets."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S", bound="TakesSteps")
+
+
+def offset_group(group: str) -> str:
+    """Return the name of the parameter that holds the offsets of the alphas of ``group``."""
+    return f"{group}_offsets"
+
+
+def add_anchors(net: SupernetBase, anchors: int) -> None:
+    """Give a supernet alphas for several budgets, which are equal at first.
+
+    The alphas of the largest budget stay in ``net.alphas[group]``. The offsets of the others are
+    ``(anchors - 1, *alphas)``, the smallest budget first.
+
+    Args:
+        net: Supernet.
+        anchors: Number of budgets with alphas of their own, evenly spaced from 0 to 1.
+    """
+    for group, alpha in list(net.alphas.items()):
+        offsets = torch.zeros(anchors - 1, *alpha.shape)
+        net.alphas[offset_group(group)] = nn.Parameter(offsets)
+
+
+def alphas_at(net: SupernetBase, budget: float) -> dict[str, Tensor]:
+    """Return the alphas of a supernet for a budget in [0, 1], by group ``(edges, operations)``.
+
+    Without anchors, they are the same for all budgets.
+    """
+    alphas: dict[str, Tensor] = dict(net.alphas.items())
+    for group in list(alphas):
+        offsets = alphas.pop(offset_group(group), None)
+        if offsets is not None:
+            alphas[group] = alphas[group] + _interpolated(offsets, budget)
+    return alphas
+
+
+def _interpolated(offsets: Tensor, budget: float) -> Tensor:
+    """Return the offsets of a budget; those of the largest one are 0."""
+    position = budget * len(offsets)
+    index = min(int(position), len(offsets) - 1)
+    share = position - index
+    result = (1 - share) * offsets[index]
+    return result + share * offsets[index + 1] if index + 1 < len(offsets) else result
+
+
+class BudgetPenalty:
+    """Term of the loss of the alphas: the relative excess of the expected cost over the budget.
+
+    It is ``weight * max(0, cost / budget - 1)``, for the budget of the current step.
+
+    Args:
+        cost: Expected cost as a function of the probabilities.
+        least: Smallest budget, in the unit of the cost.
+        most: Largest budget.
+        weight: Factor of the excess.
+        context: Context of the search, which knows the current budget.
+    """
+
+    def __init__(
+        self, cost: ExpectedCost, least: float, most: float, weight: float, context: SearchContext
+    ) -> None:
+        self.cost, self.least, self.most, self.weight = cost, least, most, weight
+        self._context = context
+
+    def __call__(self, probabilities: Mapping[str, Tensor]) -> Tensor:
+        """Return the penalty, a scalar that is differentiable in the probabilities."""
+        bound = self.least + self._context.budget * (self.most - self.least)
+        return self.weight * (self.cost(probabilities) / bound - 1).clamp_min(0)
+
+
+class TakesSteps(Protocol):
+    """A searcher, as far as the decorator of its steps needs it."""
+
+    config: SearchConfig
+    context: SearchContext
+
+
+def at_drawn_budget(step: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Decorate a step of a searcher: if the search has budgets, draw one for each call.
+
+    The budget comes from PyTorch's global generator, which checkpoints save.
+    """
+
+    @functools.wraps(step)
+    def with_budget(searcher: S, /, *args: P.args, **options: P.kwargs) -> R:
+        if not searcher.config.front.enabled:
+            return step(searcher, *args, **options)
+        with searcher.context.at_budget(float(torch.rand(()))):
+            return step(searcher, *args, **options)
+
+    return with_budget

@@ -1,0 +1,271 @@
+"""Fronts of accuracy and latency in a space whose accuracies and latencies are known.
+
+    python experiments/front_study.py --data DIR --nas201 FILE --latencies FILE
+
+Three ways to find a front take equal processor time on one thread: one search for all budgets
+(``front.cost``), one search with a penalty and a limit for each budget, and NSGA-II with short
+trainings (``darts.tune strategy=nsga2``). All of them read the same latency model, which is fitted
+to 200 random cells of one device. The tables only give the true latencies and accuracies of the
+cells that each way returns. The free baseline draws as many random cells.
+
+The measure is the hypervolume: the area that the cells dominate, relative to the area of the true
+front. Its corner is the largest latency and ``--reference`` percent. Finished rows are not
+repeated. The results are written to results/front_study.json, the plot to results/front_study.svg,
+and the table to README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from limited_find import Truth, read_truth
+from records import HERE, Row, command, hardware, mean_and_deviation, put_table, record, table
+from runs import run
+
+from darts.judging.pareto import pareto_front
+from darts.spaces.nas201 import Nas201
+
+KEY = ("device", "epochs", "points", "way", "seed")
+WAYS = {
+    "front": "one search for all budgets",
+    "penalties": "one search for each budget",
+    "nsga2": "NSGA-II with short trainings",
+    "random": "random cells",
+}
+COLUMNS = ("way", "seeds", "hypervolume in %", "cells", "minutes")
+TRAINING = (
+    "dataset=cifar10",
+    "dataset.subset=10000",
+    "validation=0.5",
+    "space=nas201",
+    "space.channels=8",
+    "space.cells=1",
+    "loader.batch_size=64",
+    "optimizer.lr=0.05",
+    "auxiliary=0",
+    "drop_path=0",
+    "cutout=0",
+    "evaluate_test=false",
+)  # of the trials, as in experiment/retrain/nas201_cpu.yaml
+DRAWS = 1000  # fronts of random cells
+
+
+def hypervolume(points: Iterable[tuple[float, float]], slowest: float, reference: float) -> float:
+    """Return the area that points dominate.
+
+    Args:
+        points: Latency and accuracy of each cell.
+        slowest: Latency of the corner.
+        reference: Accuracy of the corner.
+    """
+    area, best = 0.0, reference
+    for latency, accuracy in sorted(points):
+        if accuracy > best and latency < slowest:
+            area += (slowest - latency) * (accuracy - best)
+            best = accuracy
+    return area
+
+
+def common(args: argparse.Namespace) -> list[str]:
+    """Return the overrides of all runs."""
+    return [
+        f"dataset.root={args.data.resolve()}",
+        *(["dataset.verify=false"] if args.unverified else []),
+        "tracking.figures=false",
+        "tracking.tensorboard=false",
+    ]
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """Read a table of a run."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def search_front(
+    args: argparse.Namespace, model: Path, seed: int
+) -> tuple[list[str], list[float], float]:
+    """Search once for all budgets.
+
+    Returns:
+        The cells, the budgets in milliseconds, and the seconds.
+    """
+    folder = args.out / f"front-{seed}"
+    summary = run(
+        "search",
+        folder,
+        "experiment=nas201_cpu",
+        *common(args),
+        f"epochs={args.epochs}",
+        "collapse.every=0",
+        "front.cost=latency_ms",
+        f"front.device={model.resolve()}",
+        f"front.points={args.points}",
+        f"seed={seed}",
+    )
+    rows = rows_of(folder / "front.csv")
+    own = [float(row["budget"]) for row in rows]
+    budgets = [float(b) for b in np.linspace(min(own), max(own), args.points)]
+    return [row["genotype"] for row in rows], budgets, float(summary["seconds"])
+
+
+def search_penalties(
+    args: argparse.Namespace, model: Path, seed: int, budgets: Sequence[float]
+) -> tuple[list[str], float]:
+    """Search once for each budget, with a penalty and a limit; return the cells and the seconds."""
+    cells, seconds = [], 0.0
+    for number, budget in enumerate(budgets):
+        summary = run(
+            "search",
+            args.out / f"penalties-{seed}-{number}",
+            "experiment=nas201_cpu",
+            *common(args),
+            f"epochs={max(1, args.epochs // len(budgets))}",
+            "collapse.every=0",
+            f"penalty.latency={budget / 1000!r}",
+            f"penalty.device={model.resolve()}",
+            f"limit.latency_ms={budget!r}",
+            f"limit.device={model.resolve()}",
+            f"seed={seed}",
+        )
+        cells.append(str(summary["genotype"]))
+        seconds += float(summary["seconds"])
+    return list(dict.fromkeys(cells)), seconds
+
+
+def evolve(
+    args: argparse.Namespace, model: Path, seed: int, slowest: float, seconds: float
+) -> tuple[list[str], float]:
+    """Run NSGA-II for a time; return the cells of its front and its seconds."""
+    folder = args.out / f"nsga2-{seed}"
+    summary = run(
+        "tune",
+        folder,
+        *TRAINING,
+        *common(args),
+        "strategy=nsga2",
+        "parameters.genotype={space: nas201}",
+        "costs=[latency_ms]",
+        f"limit.latency_ms={2 * slowest!r}",
+        f"limit.device={model.resolve()}",
+        f"epochs={args.trial_epochs}",
+        f"budget.hours={seconds / 3600!r}",
+        "budget.trials=null",
+        "analysis.surrogate=none",
+        "analysis.retrain_best=false",
+        "workers=0",
+        f"seed={seed}",
+    )
+    rows = [
+        {
+            "genotype": row["genotype"],
+            "score": float(row["valid_accuracy"]),
+            "latency": float(row["latency_ms"]),
+        }
+        for row in rows_of(folder / "trials.csv")
+        if row["state"] == "complete"
+    ]
+    best = pareto_front(rows, {"score": True, "latency": False})
+    return list(dict.fromkeys(str(rows[n]["genotype"]) for n in best)), float(summary["seconds"])
+
+
+def random_cells(points: int, seed: int) -> list[str]:
+    """Return random cells."""
+    draw = torch.Generator().manual_seed(seed)
+    return [str(Nas201().random(draw)) for _ in range(points)]
+
+
+def draw(rows: Sequence[Row], truth: Truth, path: Path) -> None:
+    """Draw all cells, their true front, and the results of each way."""
+    latencies = np.array(list(truth.latencies.values()))
+    accuracies = np.array(list(truth.accuracies.values()))
+    order = np.argsort(latencies, kind="stable")
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    axes.scatter(latencies, accuracies, s=2, color="0.8", rasterized=True, label="all cells")
+    front = np.maximum.accumulate(accuracies[order])
+    axes.step(latencies[order], front, where="post", color="C0", label="true front")
+    styles = {"front": ("o", "C3"), "penalties": ("s", "C2"), "nsga2": ("x", "C1")}
+    for way, (marker, color) in styles.items():
+        cells = [cell for row in rows if row["way"] == way for cell in row["cells"]]
+        places = [truth.latencies[c] for c in cells], [truth.accuracies[c] for c in cells]
+        axes.scatter(*places, marker=marker, color=color, s=18, zorder=3, label=WAYS[way])
+    axes.set(xlabel=f"latency on {rows[0]['device']} in ms", ylabel="test accuracy in %")
+    axes.set_ylim(float(np.quantile(accuracies, 0.1)), 95)
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=150, metadata={"Date": None})
+    plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of CIFAR-10")
+    parser.add_argument("--nas201", type=Path, required=True, help="table of NAS-Bench-201")
+    parser.add_argument("--latencies", type=Path, required=True, help="latencies of all cells")
+    parser.add_argument("--device", default="raspi4", help="column of the latencies")
+    parser.add_argument("--epochs", type=int, default=24, help="of the search for all budgets")
+    parser.add_argument("--points", type=int, default=6, help="budgets")
+    parser.add_argument("--trial-epochs", type=int, default=2, help="of a training of NSGA-II")
+    parser.add_argument("--reference", type=float, default=80.0, help="accuracy of the corner")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, default=Path("runs/front_study"))
+    parser.add_argument("--unverified", action="store_true", help="accept another CIFAR-10")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the runs
+    truth = read_truth(args)
+    slowest = max(truth.latencies.values())
+    whole = hypervolume(
+        ((ms, truth.accuracies[c]) for c, ms in truth.latencies.items()), slowest, args.reference
+    )
+    model = args.out / f"{args.device}.json"
+    words = (f"table={args.latencies.resolve()}", f"column={args.device}", "train=200")
+    folder = args.out / f"fit-{args.device}"
+    run("device", folder, "action=fit", "space=nas201", *words, f"out={model}")
+
+    def share(cells: Sequence[str]) -> float:
+        places = ((truth.latencies[cell], truth.accuracies[cell]) for cell in cells)
+        return 100 * hypervolume(places, slowest, args.reference) / whole
+
+    setting = {"device": args.device, "epochs": args.epochs, "points": args.points}
+    for seed in args.seeds:
+        found, budgets, seconds = search_front(args, model, seed)
+        penalties, penalty_seconds = search_penalties(args, model, seed, budgets)
+        evolved, evolution_seconds = evolve(args, model, seed, slowest, seconds)
+        chance = [random_cells(args.points, DRAWS * seed + n) for n in range(DRAWS)]
+        for way, cells, value, duration in (
+            ("front", found, share(found), seconds),
+            ("penalties", penalties, share(penalties), penalty_seconds),
+            ("nsga2", evolved, share(evolved), evolution_seconds),
+            ("random", chance[0], float(np.mean([share(own) for own in chance])), 0.0),
+        ):
+            row = {**setting, "way": way, "seed": seed, "hypervolume": value, "cells": cells}
+            row |= {"seconds": duration, "reference": args.reference}
+            record("front_study", KEY, [{**row, "command": command(), "hardware": hardware("cpu")}])
+    rows = [r for r in record("front_study", KEY, []) if {**r, **setting} == r]
+    rows.sort(key=lambda row: (list(WAYS).index(row["way"]), row["seed"]))
+    lines = []
+    for way, group in itertools.groupby(rows, key=lambda row: row["way"]):
+        own = list(group)
+        lines.append(
+            [
+                WAYS[way],
+                len(own),
+                mean_and_deviation([row["hypervolume"] for row in own], 1),
+                ", ".join(str(len(row["cells"])) for row in own),
+                f"{np.mean([row['seconds'] for row in own]) / 60:.1f}",
+            ]
+        )
+    put_table("front_study", table(COLUMNS, lines))
+    draw(rows, truth, HERE / "results" / "front_study.svg")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""A search for a front writes one genotype for each budget, which other commands read."""
+
+from __future__ import annotations
+
+import csv
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from darts.escaping import for_html
+from darts.spaces import parse_genotype
+
+TINY = (
+    "tracking.tensorboard=false",
+    "collapse.every=0",
+    "dataset=synthetic",
+    "dataset.samples=64",
+    "space=nas201",
+    "space.channels=2",
+    "space.cells=1",
+    "epochs=2",
+    "loader.batch_size=16",
+    "front.cost=macs",
+    "front.points=4",
+)
+
+
+def rows_of(directory: Path) -> list[dict[str, str]]:
+    with (directory / "front.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+def test_a_search_writes_its_front(commands: Any, tmp_path: Path) -> None:
+    done = commands.run("search", tmp_path / "run", *TINY)
+    rows, summary = rows_of(tmp_path / "run"), done.json("summary.json")
+    assert len(rows) >= 2
+    assert len({row["genotype"] for row in rows}) == len(rows)
+    assert summary["front_points"] == len(rows)
+    for row in rows:
+        file = tmp_path / "run" / "front" / f"{row['point']}.json"
+        genotype = parse_genotype(file.read_text())
+        assert str(genotype) == row["genotype"]
+        assert float(row["macs"]) <= float(row["budget"])
+        assert f"front/{row['point']}.json" in done.out
+    on_front = [row for row in rows if row["on_front"] == "True"]
+    costs = [float(row["macs"]) for row in on_front]
+    scores = [float(row["valid_accuracy"]) for row in on_front]
+    order = sorted(range(len(costs)), key=costs.__getitem__)
+    assert [scores[n] for n in order] == sorted(scores)
+    assert (tmp_path / "run" / "front.svg").read_text().lstrip().startswith("<?xml")
+    # Other commands read the files of the front, and the report reads the run.
+    file = f"genotype={tmp_path / 'run' / 'front' / '1.json'}"
+    words = [word for word in TINY if not word.startswith(("front.", "collapse."))]
+    commands.run("retrain", tmp_path / "trained", *words, file, "auxiliary=0", "drop_path=0")
+    page = tmp_path / "page.html"
+    commands.call("report", [str(tmp_path / "run"), f"out={page}"])
+    assert all(f"<td>{for_html(row['genotype'])}</td>" in page.read_text() for row in rows)
+
+
+@pytest.mark.slow
+def test_a_resumed_search_finds_the_same_front(commands: Any, tmp_path: Path) -> None:
+    commands.run("search", tmp_path / "whole", *TINY)
+    folder = tmp_path / "run"
+    words = [*TINY, "save_minutes=0", f"hydra.run.dir={folder}"]
+    commands.crash(3, partial(commands.call, "search", words))
+    commands.call("search", [f"resume={folder}"], folder)
+    assert rows_of(folder) == rows_of(tmp_path / "whole")

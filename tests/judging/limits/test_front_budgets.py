@@ -1,0 +1,100 @@
+"""The genotype of a budget is the most probable one among those that cost at most the budget."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any, cast
+
+import pytest
+import torch
+
+from darts.config import ConfigError, SearchConfig, compose
+from darts.data_modules import make_data_module
+from darts.judging.limits.front_budgets import Budgets, check_front
+from darts.spaces import SearchContext
+from darts.spaces.nas201.genotype import PRIMITIVES, Genotype
+from darts.training.cost import count_macs
+from darts.training.distributed import Ranks
+
+TINY = ("dataset=synthetic", "dataset.samples=64", "space=nas201", "space.channels=2")
+TINY += ("space.cells=1", "front.cost=macs")
+
+
+def make_budgets(*words: str) -> tuple[Budgets, SearchContext]:
+    config = cast("SearchConfig", compose("search", [*TINY, *words]))
+    check_front(config)
+    data = make_data_module(config, Ranks("cpu"))
+    sizes: dict[str, Any] = {**data.network_sizes(config.space)}
+    context = SearchContext.from_supernet(config.space, config.space.supernet(**sizes))
+    return Budgets(config, context, data), context
+
+
+def test_budgets_span_the_costs_of_random_networks() -> None:
+    budgets, context = make_budgets("front.points=5")
+    assert budgets.shares() == [0, 0.25, 0.5, 0.75, 1]
+    assert budgets.at(0.5) == pytest.approx((budgets.least + budgets.most) / 2)
+    genotype = context.space.random(torch.Generator().manual_seed(1))
+    network = context.space.network(genotype, classes=10, in_channels=3).eval()
+    cost = count_macs(network, torch.zeros(1, 3, 8, 8))
+    assert budgets.cost(genotype) == cost
+    assert budgets.least <= cost <= budgets.most
+    own, _ = make_budgets("front.least=1e4", "front.most=2e4")
+    assert (own.least, own.most) == (1e4, 2e4)
+
+
+def test_the_best_genotype_within_each_budget() -> None:
+    """It is compared with every fifth of all 15,625 genotypes."""
+    budgets, _ = make_budgets()
+    logits = 2 * torch.randn(6, 5, generator=torch.Generator().manual_seed(4)).double()
+    p = logits.softmax(-1)
+    costs = {
+        operations: budgets.cost(Genotype.from_operations(*operations))
+        for operations in itertools.islice(itertools.product(PRIMITIVES, repeat=6), 0, None, 5)
+    }
+    logs = p.log().tolist()
+    for share in (0.1, 0.4, 1.0):
+        found = cast("Genotype", budgets.derive({"cell": p}, share))
+        assert budgets.cost(found) <= budgets.at(share)
+
+        def score(operations: tuple[str, ...]) -> float:
+            return sum(logs[n][PRIMITIVES.index(name)] for n, name in enumerate(operations))
+
+        within = (score(own) for own, cost in costs.items() if cost <= budgets.at(share))
+        assert score(found.operations) >= max(within, default=-math.inf) - 1e-9
+
+
+def test_limits_hold_on_the_whole_front() -> None:
+    budgets, context = make_budgets("limit.parameters=1480")
+    p = context.uniform()
+    for share in (0.0, 1.0):
+        genotype = budgets.derive(p, share)
+        assert genotype is not None
+        network = context.space.network(genotype, classes=10, in_channels=3)
+        assert sum(own.numel() for own in network.parameters()) <= 1480
+
+
+def test_a_budget_that_no_genotype_keeps_has_no_genotype() -> None:
+    budgets, context = make_budgets("front.least=1")
+    assert budgets.derive(context.uniform(), 0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("front.cost=none", "front.points=3"), "front.points=3: nothing uses it; set front.cost"),
+        (("discretize=perturbation",), "front.cost=macs: discretize=perturbation cannot keep"),
+        (("method=random_sharing",), "front.cost=macs: method=random_sharing does not learn"),
+        (("stopping=curvature",), "stopping=curvature may return the genotype of an earlier"),
+        (("collapse.action=stop",), "collapse.action=stop may return the genotype of an earlier"),
+        (("front.cost=latency_ms",), "front.cost=latency_ms: a search needs a latency model; set"),
+        (("front.device=phone",), "front.device=phone: nothing uses it; set front.cost=latency_ms"),
+        (("front.least=2", "front.most=1"), "front.least=2: must be below front.most=1"),
+        (("front.most=1",), "front.cost=macs: the smallest budget is "),
+    ],
+)
+def test_wrong_fronts_end_in_one_line(words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_budgets(*words)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

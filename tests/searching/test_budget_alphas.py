@@ -1,0 +1,112 @@
+"""Alphas of a search for a front depend on a budget, which every step draws."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_search import context_and_supernet, make_batch, make_searcher
+
+from darts.searching.budget_alphas import LARGEST, BudgetPenalty, add_anchors, alphas_at
+from darts.searching.expected_cost import MEASURES, ExpectedCost
+
+FRONT = ("space=nas201", "space.cells=1", "arch_optimizer.lr=0.05", "front.cost=macs")
+
+
+def test_alphas_between_anchors_are_interpolated() -> None:
+    """The independent formula is NumPy's interpolation, for each alpha alone."""
+    _, net = context_and_supernet("nas201")
+    add_anchors(net, 4)
+    with torch.no_grad():
+        net.alphas["cell_offsets"].normal_()
+    base, offsets = net.alphas["cell"].detach(), net.alphas["cell_offsets"].detach()
+    anchors = np.linspace(0, 1, 4)
+    values = [*(base + own for own in offsets), base]
+    for budget in (0.0, 0.1, 1 / 3, 0.5, 0.9, 1.0):
+        found = alphas_at(net, budget)
+        assert list(found) == ["cell"]
+        for place in np.ndindex(*base.shape):
+            expected = np.interp(budget, anchors, [float(value[place]) for value in values])
+            assert float(found["cell"].detach()[place]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_largest_budget_has_the_alphas_of_a_search_without_budgets() -> None:
+    _, net = context_and_supernet("nas201")
+    before = alphas_at(net, 0.3)["cell"]
+    assert before is net.alphas["cell"]
+    add_anchors(net, 3)
+    assert torch.equal(alphas_at(net, LARGEST)["cell"], before)
+
+
+def test_a_budget_trains_the_anchors_next_to_it() -> None:
+    _, net = context_and_supernet("nas201")
+    add_anchors(net, 5)
+    alphas_at(net, 0.3)["cell"].sum().backward()
+    gradient = net.alphas["cell_offsets"].grad
+    assert gradient is not None
+    shares = [float(own[0, 0]) for own in gradient]
+    assert shares == pytest.approx([0, 0.8, 0.2, 0], abs=1e-6)  # 0.3 is 0.2 of the way from 0.25
+
+
+def penalty(searcher: Any, weight: float) -> BudgetPenalty:
+    cost = ExpectedCost.measured(
+        searcher.config.space,
+        searcher.context.candidates,
+        classes=3,
+        sample_shape=(3, 8, 8),
+        measure=MEASURES["parameters"],
+        device=torch.device("cpu"),
+    )
+    mean = float(cost(searcher.probabilities()))
+    return BudgetPenalty(cost, 0.5 * mean, 1.5 * mean, weight, searcher.context)
+
+
+def test_the_penalty_is_the_relative_excess_over_the_budget() -> None:
+    searcher = make_searcher(*FRONT)
+    own, p = penalty(searcher, 3.0), searcher.probabilities()
+    cost = float(own.cost(p))
+    for budget in (0.0, 0.2, 0.9):
+        with searcher.context.at_budget(budget):
+            expected = 3.0 * max(0.0, cost / (cost * (0.5 + budget)) - 1)
+            assert float(own(p)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_one_search_ends_with_cheap_alphas_for_small_budgets_only() -> None:
+    searcher = make_searcher(*FRONT)
+    own = penalty(searcher, 5.0)
+    searcher.alpha_costs.append(own)
+    searcher.begin_epoch(0)
+    torch.manual_seed(1)
+    for step in range(30):
+        searcher.arch_step(make_batch(step), make_batch(100 + step))
+        searcher.weight_step(make_batch(step))
+    costs = []
+    for budget in (0.0, 0.5, 1.0):
+        with searcher.context.at_budget(budget):
+            costs.append(float(own.cost(searcher.probabilities())))
+    assert costs[0] < 0.9 * costs[2]
+    assert costs[0] <= costs[1] <= 1.05 * costs[2]
+
+
+def test_every_step_draws_a_budget_and_ends_at_the_largest() -> None:
+    searcher, seen = make_searcher(*FRONT), []
+    searcher.alpha_costs.append(lambda p: seen.append(searcher.context.budget) or p["cell"].sum())
+    searcher.begin_epoch(0)
+    torch.manual_seed(3)
+    for step in range(3):
+        searcher.arch_step(make_batch(step), make_batch(step))
+        assert searcher.context.budget == LARGEST
+    torch.manual_seed(3)
+    assert seen[0] == float(torch.rand(()))
+    assert len(set(seen)) == 3
+
+
+def test_a_search_without_a_front_draws_nothing() -> None:
+    searcher = make_searcher(*FRONT[:-1])
+    assert list(searcher.net.alphas) == ["cell"]
+    before = torch.random.get_rng_state()
+    searcher.begin_epoch(0)
+    searcher.arch_step(make_batch(0), make_batch(1))
+    assert torch.equal(torch.random.get_rng_state(), before)
