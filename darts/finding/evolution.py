@@ -334,6 +334,8 @@ class Evolution:
     def _excess(self, genotype: AnyGenotype) -> float:
         """Return the largest ratio of a cost of a measured architecture to its limit."""
         key = _key(genotype)
+        if key not in self.scored.rows:  # it repeats the functions of a member, which fits
+            return 0.0
         return self.limits.excess({n: self.scored.score(key, n) for n in self.limits.limits})
 
     def _encode(self, genotype: AnyGenotype) -> Point | None:

@@ -181,9 +181,13 @@ def test_a_pilot_run_shortens_the_run_with_the_same_file(tmp_path: Path) -> None
 
 def test_the_evolution_scores_no_operations_without_effect(tmp_path: Path) -> None:
     scorer = FakeScorer(SPACES["nas201"]())
-    proposals = evolve(scorer, tmp_path / "scores.json").best(5)
+    limits = CostMeter({"macs": 6})
+    proposals = evolve(scorer, tmp_path / "scores.json", limits=limits).best(5)
+    assert len(proposals) == 5
     for genotype in [*scorer.calls, *(proposal.genotype for proposal in proposals)]:
         assert genotype.simplified() == genotype
+    functions = [genotype.function for genotype in scorer.calls]
+    assert len(functions) == len(set(functions))
 
 
 def test_seeds_give_different_evolutions(tmp_path: Path) -> None:
