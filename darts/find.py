@@ -19,12 +19,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from darts.config import (
+    GRAPHS,
+    INT8,
     ConfigError,
+    ExportConfig,
     FindBudgetConfig,
     FindConfig,
     Invocation,
     compose,
     launch,
+    quoted,
     rank_and_size,
 )
 from darts.config.python_call import (
@@ -35,6 +39,7 @@ from darts.config.python_call import (
     run_directory,
 )
 from darts.config.resumed_run import ResumedRun
+from darts.export import export
 from darts.finding.budget import Stopwatch, budget_seconds
 from darts.finding.candidates import Networks
 from darts.finding.conclusion import Conclusion, benchmark_scores, total_costs, write_files
@@ -51,6 +56,7 @@ from darts.finding.stages import FINAL_SHARES, Stages
 from darts.judging.benchmark import Benchmark
 from darts.reading import JsonObject
 from darts.recipes.complete_run import CompleteRun
+from darts.recipes.exporting.formats import require_packages
 from darts.recipes.facts import DataFacts
 from darts.recipes.model import Model, load
 from darts.recipes.python_data import Data, data_settings, refuse_other_arguments
@@ -74,6 +80,9 @@ def check(config: FindConfig) -> None:
     if rank_and_size()[1] > 1:
         raise ConfigError("darts.find starts its own processes: set workers=N, not torchrun")
     budget_seconds(config.budget)
+    if config.export in GRAPHS or config.export.endswith(INT8):
+        name, int8 = export_format(config)
+        require_packages(name, int8=int8)
     check_config(config)
 
 
@@ -92,7 +101,28 @@ def find(config: FindConfig, invocation: Invocation) -> JsonObject:
         run.start_or_resume(config, invocation)
         summary = run_stages(config, run, facts, networks, folds, begin)
     print_results(summary, run, facts.kind)
+    if config.export != "none":
+        write_export(config, run.path)
     return summary
+
+
+def export_format(config: FindConfig) -> tuple[str, bool]:
+    """Return the format of the exported network, and whether it is quantized to int8."""
+    return config.export.removesuffix(INT8), config.export.endswith(INT8)
+
+
+def write_export(config: FindConfig, directory: Path) -> JsonObject:
+    """Export the network of a complete run to its folder ``export``; return the summary of that.
+
+    Raises:
+        ConfigError: As ``darts.export``, for example if int8 loses too much; the run stays complete.
+    """
+    name, int8 = export_format(config)
+    words = [f"checkpoint={directory}", f"format={name}", *(["quantize=int8"] if int8 else [])]
+    print_lines("", "Exporting it:", f"  python -m darts.export {shlex.join(words)}")
+    words[0] = f"checkpoint={quoted(str(directory))}"
+    export_config: ExportConfig = compose("export", words)
+    return export(export_config, Invocation(directory / "export", tuple(words), numbered=True))
 
 
 def run_stages(

@@ -1,6 +1,8 @@
 """Typed configuration of every command: dataclasses, composed from YAML and the command line."""
 
 from darts.config.commands import (
+    GRAPHS,
+    INT8,
     CompareConfig,
     DeviceConfig,
     EvaluateConfig,
@@ -40,6 +42,8 @@ from darts.config.torchrun import rank_and_size
 
 __all__ = [
     "COMMANDS",
+    "GRAPHS",
+    "INT8",
     "TYPES",
     "BenchmarkConfig",
     "CompareConfig",

@@ -236,6 +236,13 @@ class CompareConfig:
     resume: str | None = None  # run directory to continue
 
 
+GRAPHS = ("onnx", "torch_export", "executorch", "litert")
+"""Formats of exported networks that a runtime executes."""
+
+INT8 = "_int8"
+EXPORTS = (*GRAPHS, *(f"{name}{INT8}" for name in GRAPHS), "safetensors")
+
+
 @dataclass
 class FindConfig:
     """``python -m darts.find``"""
@@ -246,6 +253,7 @@ class FindConfig:
         "resume",
         "budget.",
         "benchmark.",
+        "export",
         "workers",
     )
 
@@ -259,6 +267,9 @@ class FindConfig:
     methods: list[str] = field(default_factory=lambda: ["drnas", "darts_v1"])  # of the searches
     # Table whose accuracies the summary reports; it decides nothing.
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
+    # Format of the file to export the network to, see darts.export, with an int8 variant of each
+    # graph; none: no file.
+    export: str = choice("none", "none", *EXPORTS)
     # Processes that train at the same time; null: one per GPU, or two on a processor with two or
     # more cores. 0: train in this process.
     workers: int | None = number(None, low=0, high=1024)
@@ -299,7 +310,7 @@ class ExportConfig:
 
     name: str = "export"
     checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
-    format: str = choice("onnx", "onnx", "torch_export", "executorch", "litert", "safetensors")
+    format: str = choice("onnx", *GRAPHS, "safetensors")
     # Largest error of an output of a graph in float32, absolute or relative; safetensors must be
     # equal.
     tolerance: float = number(1e-4, above=0)

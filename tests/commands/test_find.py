@@ -235,6 +235,17 @@ def test_no_test_sample_is_scored_before_the_end(found: Any) -> None:
         assert not any(name.startswith("test_") for name in json.loads(file.read_text()))
 
 
+@pytest.mark.slow
+def test_a_run_exports_its_network(commands: Any, tmp_path: Path) -> None:
+    run = tmp_path / "the run"
+    done = commands.run("find", run, *TINY, "export=onnx_int8")
+    exported = read_json(run / "export" / "summary.json")
+    assert (exported["format"], exported["quantize"]) == ("onnx", "int8")
+    assert Path(exported["file"]) == run / "export" / "network.onnx"
+    assert exported["genotype"] == done.json("summary.json")["genotype"]
+    assert "python -m darts.export 'checkpoint=" in done.out
+
+
 def test_limits_are_hard(commands: Any, tmp_path: Path) -> None:
     limit = 1700  # relu_8 on 8x8x3 pixels has 1,536 MACs in its first layer
     done = commands.run("find", tmp_path / "run", *TINY, f"limit.macs={limit}")
@@ -305,6 +316,7 @@ def test_missing_data_leaves_no_run_behind(commands: Any, tmp_path: Path) -> Non
             "plan.folds=11: validation=0.2 gives at most 5",
         ),
         (("dataset=ptb",), "task"),
+        (("export=onxx",), "export='onxx' is unknown; choose from none, onnx, "),
         (("workers=-1",), "workers=-1"),
     ],
 )
