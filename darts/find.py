@@ -115,7 +115,8 @@ def write_export(config: FindConfig, directory: Path) -> JsonObject:
     """Export the network of a complete run to its folder ``export``; return the summary of that.
 
     Raises:
-        ConfigError: As ``darts.export``, for example if int8 loses too much; the run stays complete.
+        ConfigError: As ``darts.export``, for example if int8 loses too much. The run stays
+            complete.
     """
     name, int8 = export_format(config)
     words = [f"checkpoint={directory}", f"format={name}", *(["quantize=int8"] if int8 else [])]
