@@ -61,6 +61,7 @@ from darts.recipes.facts import DataFacts
 from darts.recipes.model import Model, load
 from darts.recipes.python_data import Data, data_settings, refuse_other_arguments
 from darts.recipes.rules import max_epochs
+from darts.recipes.shared_network import require_safetensors
 from darts.tracking import Console, format_duration, print_lines, print_summary
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
@@ -80,9 +81,11 @@ def check(config: FindConfig) -> None:
     if rank_and_size()[1] > 1:
         raise ConfigError("darts.find starts its own processes: set workers=N, not torchrun")
     budget_seconds(config.budget)
-    if config.export in GRAPHS or config.export.endswith(INT8):
-        name, int8 = export_format(config)
+    name, int8 = export_format(config)
+    if name in GRAPHS:
         require_packages(name, int8=int8)
+    elif name != "none":
+        require_safetensors()
     check_config(config)
 
 
@@ -123,7 +126,11 @@ def write_export(config: FindConfig, directory: Path) -> JsonObject:
     print_lines("", "Exporting it:", f"  python -m darts.export {shlex.join(words)}")
     words[0] = f"checkpoint={quoted(str(directory))}"
     export_config: ExportConfig = compose("export", words)
-    return export(export_config, Invocation(directory / "export", tuple(words), numbered=True))
+    folder = Invocation(directory / "export", tuple(words), numbered=True)
+    try:
+        return export(export_config, folder)
+    except ConfigError as error:
+        raise ConfigError(f"the run is complete, but export={config.export}: {error}") from None
 
 
 def run_stages(

@@ -185,7 +185,7 @@ class FrontConfig:
     cost: str = choice("none", "none", "macs", "parameters", "latency_ms")
     device: str | None = None  # latency model that predicts latency_ms, see limit.device
     points: int = number(8, low=2, high=100)  # budgets, evenly spaced from least to most
-    # Range of the budgets, in the unit of the cost; null: that of 1,000 random genotypes.
+    # Range of the budgets, in the unit of the cost; null: that of 500 random genotypes.
     least: float | None = number(None, above=0)
     most: float | None = number(None, above=0)
     # Budgets with alphas of their own; the alphas of budgets between them are interpolated.

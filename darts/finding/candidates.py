@@ -50,6 +50,11 @@ class Candidate:
     def is_baseline(self) -> bool:
         return self.origin == "baseline"
 
+    @property
+    def function(self) -> str:
+        """Equal texts mean that the networks compute the same functions."""
+        return find_genotype(self.genotype)[1].function
+
 
 @dataclass
 class Networks:

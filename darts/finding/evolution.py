@@ -334,8 +334,8 @@ class Evolution:
     def _excess(self, genotype: AnyGenotype) -> float:
         """Return the largest ratio of a cost of a measured architecture to its limit."""
         key = _key(genotype)
-        if key not in self.scored.rows:  # it repeats the functions of a member, which fits
-            return 0.0
+        if key not in self.scored.rows:
+            return 0.0  # not scored, because a member within the limits has the same functions
         return self.limits.excess({n: self.scored.score(key, n) for n in self.limits.limits})
 
     def _encode(self, genotype: AnyGenotype) -> Point | None:

@@ -15,10 +15,10 @@ from darts.config import FindConfig, LimitConfig, SearchConfig, compose
 from darts.finding.candidates import Candidate, Networks
 from darts.finding.decisions import Decisions
 from darts.finding.evolution import propose
-from darts.finding.limited_baselines import is_connected
 from darts.finding.run_pool import Job, Outcome
 from darts.finding.speed import threads_of_a_run
 from darts.hpo.worker import redirect_output
+from darts.judging.devices.cell_features import is_connected
 from darts.judging.limits import has_fixed_size, limit_overrides
 from darts.recipes.commands import merge_overrides, run_command
 from darts.recipes.facts import DataFacts
@@ -260,8 +260,8 @@ def search_limits(networks: Networks, limit: LimitConfig, method: str) -> list[s
 
 
 def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return the candidates without repeated architectures."""
-    by_genotype: dict[str, Candidate] = {}
+    """Return the candidates without those that compute the same functions as an earlier one."""
+    by_function: dict[str, Candidate] = {}
     for candidate in candidates:
-        by_genotype.setdefault(candidate.genotype, candidate)
-    return list(by_genotype.values())
+        by_function.setdefault(candidate.function, candidate)
+    return list(by_function.values())

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from darts.config import SearchConfig
 from darts.data_modules import DataModule, SearchLoaders
+from darts.judging.devices.cell_features import is_connected
 from darts.judging.limits import Budgets
 from darts.judging.pareto import pareto_front
 from darts.plotting.style import save_figure
 from darts.plotting.trials import draw_pareto_front
 from darts.reading import JsonObject
-from darts.searching.diagnosis import path_score
+from darts.searching.diagnosis import path_masks, path_score
 from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype
-from darts.tracking import format_value
+from darts.tracking import format_value, print_lines
 from darts.tracking.optional import optional
 from darts.training.run import TrainingRun
 
@@ -59,6 +61,7 @@ class Front:
     ) -> None:
         self._config, self._searcher, self._budgets = config, searcher, budgets
         self._loaders = loaders
+        self._points: list[FrontPoint] = []
         self.rows: list[JsonObject] = []  # of the table, once it is written
 
     @classmethod
@@ -78,10 +81,14 @@ class Front:
         searcher.alpha_costs.append(budgets.penalty())
         return cls(config, searcher, budgets, loaders)
 
-    def points(self) -> list[FrontPoint]:
-        """Return the distinct genotypes of the budgets, those of small budgets first.
+    def find(self, save_if_due: Callable[[], None]) -> None:
+        """Find the distinct genotypes of the budgets, those of small budgets first.
 
-        Budgets that no genotype within the limits of the search keeps are left out.
+        Budgets that no genotype within the limits of the search keeps are left out, and so are
+        cells without a path from input to output.
+
+        Args:
+            save_if_due: Called before each score; exits after a signal.
         """
         searcher, budgets = self._searcher, self._budgets
         context, metric = searcher.context, self._config.metric
@@ -90,19 +97,28 @@ class Front:
         calibration = [train_loader.batch(0, step) for step in range(count)]
         found: dict[str, FrontPoint] = {}
         for share in budgets.shares():
-            with context.at_budget(share):
-                genotype = budgets.derive(searcher.probabilities(), share)
-            if genotype is None or str(genotype) in found:
+            limit = budgets.limit_at(share)
+            if limit is None:
                 continue
-            masks = context.space.mask(genotype, context.candidates)
+            limited = dataclasses.replace(context, limit=limit)
+            with context.at_budget(share):
+                probabilities = searcher.probabilities()
+            derived = self._config.discretize.genotype(probabilities, limited)
+            simple = derived.simplified()
+            genotype = simple if limit.allows(simple) else derived
+            if genotype.function in found or not is_connected(genotype):
+                continue
+            save_if_due()
+            masks = path_masks(derived, probabilities, limited)
             scores = path_score(searcher, masks, calibration, self._loaders.scoring.epoch(0))
-            cost = budgets.cost(genotype)
-            found[str(genotype)] = FrontPoint(budgets.at(share), cost, scores[metric], genotype)
-        return list(found.values())
+            found[genotype.function] = FrontPoint(
+                budgets.at(share), budgets.cost(genotype), scores[metric], genotype
+            )
+        self._points = list(found.values())
 
     def write(self, run: TrainingRun) -> list[JsonObject]:
         """Write a table, a figure, and a file for each genotype; return the rows of the table."""
-        points = self.points()
+        points = self._points
         config, metric = self._config, f"valid_{self._config.metric}"
         higher = self._searcher.objective.metrics[config.metric].higher_is_better
         self.rows = rows = [
@@ -138,6 +154,12 @@ class Front:
         return rows
 
 
+def print_front(front: Front | None) -> None:
+    """Print the genotypes of a search for a front; nothing for another search."""
+    if front is not None:
+        print_lines("", *front_lines(front.rows))
+
+
 def front_lines(rows: Sequence[JsonObject]) -> list[str]:
     """Return lines with cost and score of each genotype of a front."""
     shown = [
@@ -152,12 +174,14 @@ def front_lines(rows: Sequence[JsonObject]) -> list[str]:
         ]
         for row in rows
     ]
+    if not shown:
+        return ["warning: the front is empty: no genotype is within the budgets and the limits"]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    title = "Front (front.csv, front.svg), scored with the weights of the supernet:"
     return [
-        title,
+        "Front, scored with the weights of the supernet:",
         *(
             "  " + "  ".join(f"{text:{width}}" for text, width in zip(own, widths, strict=True))
             for own in shown
         ),
+        "To train one of them, put its file into the command below.",
     ]

@@ -39,7 +39,7 @@ def retrain_command(
         task=config.task.name,
         dataset=config.dataset.name,
     )
-    if config.limit.values():
+    if config.limit.values() or config.front.enabled:
         arguments += limited_sizes(config)
     has_experiment = any(override.startswith("experiment/search=") for override in overrides)
     if facts is not None and not has_experiment and SOURCES[config.dataset.name].own:

@@ -27,7 +27,7 @@ from darts.recipes import search_report
 from darts.recipes.alpha_rate import AlphaRate
 from darts.recipes.divergence import LowerRateRestarts
 from darts.recipes.facts import DataFacts
-from darts.recipes.front import Front, front_lines
+from darts.recipes.front import Front, print_front
 from darts.recipes.retrain_command import retrain_command
 from darts.recipes.search_state import SearchState
 from darts.searching.alphas import named_history
@@ -100,8 +100,7 @@ def search(
             genotype = recipe.derive_genotype(loop)
         summary = recipe.finish(genotype)
     search_report.print_search(summary, config.metric)
-    if recipe.front is not None:
-        print_lines("", *front_lines(recipe.front.rows))
+    print_front(recipe.front)
     facts = DataFacts.read(config, recipe.data)
     command = retrain_command(run.path, invocation.overrides, config, facts)
     print_lines("", str(genotype), "", "Train it from scratch:", f"  {command}")
@@ -323,6 +322,8 @@ class Search(Recipe):
             )
             with self.phase("discretization"):
                 genotype = config.discretize.final_genotype(adapter)
+                if self.front is not None:
+                    self.front.find(loop.save_if_due)
         search_report.require_limits(self.limit, genotype)
         self.run.write("genotype.json", genotype.to_json())
         return genotype
@@ -330,7 +331,6 @@ class Search(Recipe):
     def finish(self, genotype: AnyGenotype) -> JsonObject:
         """Write the front, the figures and the summary of the run."""
         run, state, config = self.run, self.state, self.config
-        front = self.front.write(run) if self.front else None
         if self.ranks.main and config.tracking.figures:
             search_report.save_figures(run, state, genotype, self.context)
         probabilities = state.history[-1 if state.stopped_epoch is None else state.stopped_epoch]
@@ -345,7 +345,7 @@ class Search(Recipe):
                 arch_lr=self.alpha_rate.lr if config.bilevel.updates_alphas else 0.0,
                 device=self.ranks.device,
                 flaws=flaws,
-                front=front,
+                front=self.front.write(run) if self.front else None,
             )
         )
 

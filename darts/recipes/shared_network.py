@@ -36,6 +36,16 @@ HEADER_LIMIT = 64 * 2**20  # bytes
 _TEXT, _DIGEST = "darts", "darts_sha256"
 
 
+def require_safetensors() -> None:
+    """Raise ``ConfigError`` if safetensors is not installed."""
+    try:
+        import safetensors.torch  # noqa: F401
+    except ImportError:
+        raise ConfigError(
+            "format=safetensors: safetensors is not installed; run pip install 'darts-nas[export]'"
+        ) from None
+
+
 def save_network(trained: TrainedNetwork, path: Path) -> None:
     """Write a network to a file.
 
@@ -43,12 +53,9 @@ def save_network(trained: TrainedNetwork, path: Path) -> None:
         ConfigError: If safetensors is not installed.
         WriteError: If the disk is full or fails.
     """
-    try:
-        from safetensors.torch import save
-    except ImportError:
-        raise ConfigError(
-            "format=safetensors: safetensors is not installed; run pip install 'darts-nas[export]'"
-        ) from None
+    require_safetensors()
+    from safetensors.torch import save
+
     config = dataclasses.asdict(trained.config)
     config["dataset"]["root"], config["resume"] = DEFAULT_ROOT, None  # no paths of this machine
     text = json.dumps(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from darts.data import Batch, Loader
 from darts.methods.discretization import WorkEstimate
+from darts.searching.diagnosis import path_score
 from darts.searching.searcher import Searcher
 from darts.training.checkpoint import StateDict
 from darts.training.dry_run import FinalWork
@@ -100,8 +101,13 @@ def estimate_discretization(
     ]
     front = searcher.config.front
     if front.enabled:
-        scores = front.points * len(score_loader)
-        work.append(FinalWork(scores, lambda: searcher.score([score_loader.batch(0, 0)])))
+        masks = searcher.context.derived_mask(searcher.probabilities())
+        work.append(
+            FinalWork(
+                front.points * len(score_loader),
+                lambda: path_score(searcher, masks, (), [score_loader.batch(0, 0)]),
+            )
+        )
     return work
 
 

@@ -57,7 +57,7 @@ class AnyGenotype(ABC):
         return self
 
     def simplified(self) -> AnyGenotype:
-        """Return an equal function without operations that have no effect.
+        """Return a genotype of the same function, without operations that have no effect.
 
         An operation has no effect if no path of operations leads from it to the output, or none
         leads from an input to it. Most spaces have no such operations.
@@ -66,11 +66,7 @@ class AnyGenotype(ABC):
 
     @property
     def function(self) -> str:
-        """A text that is equal for genotypes whose networks compute the same functions.
-
-        It is their standard form, in spaces in which different standard forms compute different
-        functions.
-        """
+        """A text; if it is equal for two genotypes, their networks compute the same functions."""
         return str(self.simplified().canonical())
 
     def same_as(self, other: object) -> bool:

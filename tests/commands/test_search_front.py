@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from darts.escaping import for_html
 from darts.spaces import parse_genotype
+from darts.spaces.nas201 import Nas201
+from darts.training.cost import count_macs
 
 TINY = (
     "tracking.tensorboard=false",
@@ -44,6 +47,8 @@ def test_a_search_writes_its_front(commands: Any, tmp_path: Path) -> None:
         genotype = parse_genotype(file.read_text())
         assert str(genotype) == row["genotype"]
         assert float(row["macs"]) <= float(row["budget"])
+        network = Nas201(channels=2, cells=1).network(genotype, classes=10, in_channels=3)
+        assert float(row["macs"]) == count_macs(network.eval(), torch.zeros(1, 3, 8, 8))
         assert f"front/{row['point']}.json" in done.out
     on_front = [row for row in rows if row["on_front"] == "True"]
     costs = [float(row["macs"]) for row in on_front]
@@ -68,3 +73,9 @@ def test_a_resumed_search_finds_the_same_front(commands: Any, tmp_path: Path) ->
     commands.crash(3, partial(commands.call, "search", words))
     commands.call("search", [f"resume={folder}"], folder)
     assert rows_of(folder) == rows_of(tmp_path / "whole")
+    nets = [
+        torch.load(directory / "checkpoint.pt", weights_only=True)["searcher"]["net"]
+        for directory in (folder, tmp_path / "whole")
+    ]
+    assert torch.equal(*(net["alphas.cell_offsets"] for net in nets))
+    assert nets[0]["alphas.cell_offsets"].abs().max() > 0

@@ -10,8 +10,9 @@ import pytest
 from darts.config import FindConfig, compose
 from darts.finding.candidates import Networks
 from darts.finding.families import BASELINES, FAMILIES, PLAIN_CELL, Family
-from darts.finding.limited_baselines import is_connected, largest_architecture, reduced_architecture
+from darts.finding.limited_baselines import largest_architecture, reduced_architecture
 from darts.finding.setup import make_networks
+from darts.judging.devices.cell_features import is_connected
 from darts.judging.limits import CostMeter
 from darts.spaces import SPACES
 from darts.spaces.lookup import find_genotype
@@ -66,6 +67,7 @@ def test_the_largest_cell_of_nas_bench_201_has_only_3x3_convolutions() -> None:
     assert largest_architecture(own) == PLAIN_CELL
 
 
+@pytest.mark.slow
 def test_the_largest_architecture_is_within_the_limits() -> None:
     own = networks("nas201", "space.channels=2", "space.cells=1")
     limit = 0.6 * own.costs(PLAIN_CELL)["macs"]

@@ -110,3 +110,33 @@ def test_a_search_without_a_front_draws_nothing() -> None:
     searcher.begin_epoch(0)
     searcher.arch_step(make_batch(0), make_batch(1))
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_weight_steps_train_the_mixtures_of_all_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    searcher, seen = make_searcher(*FRONT), []
+    original = searcher.relaxation.mixture
+
+    def watched(*arguments: Any) -> Any:
+        seen.append(searcher.context.budget)
+        return original(*arguments)
+
+    monkeypatch.setattr(searcher.relaxation, "mixture", watched)
+    searcher.begin_epoch(0)
+    for step in range(3):
+        searcher.weight_step(make_batch(step))
+    assert len(set(seen)) == 3
+    assert all(0 <= budget < LARGEST for budget in seen)
+
+
+@pytest.mark.parametrize("words", [("method=pc_darts",), ("method=darts_v2",)])
+def test_edge_weights_and_second_order_steps_depend_on_the_budget(words: tuple[str, ...]) -> None:
+    more = ("space=cnn", "space.cells=3") if "pc" in words[0] else ()
+    searcher = make_searcher(*FRONT, *more, *words)
+    searcher.begin_epoch(20)
+    before = {name: alpha.detach().clone() for name, alpha in searcher.net.alphas.items()}
+    offsets = [name for name in before if name.endswith("_offsets")]
+    assert len(offsets) == len(before) / 2
+    for step in range(2):
+        searcher.arch_step(make_batch(step), make_batch(10 + step))
+    for name in offsets:
+        assert not torch.equal(before[name], searcher.net.alphas[name])

@@ -93,6 +93,18 @@ def read_edges(genotype: AnyGenotype, cell: str) -> list[Edge]:
     ]
 
 
+def is_connected(genotype: AnyGenotype) -> bool:
+    """Return whether each cell has a path of operations from an input to its output.
+
+    A cell whose paths all contain ``none`` outputs zeros.
+    """
+    for cell in genotype.cells:
+        edges = read_edges(genotype, cell)
+        if any(edge.operation == ZEROS for edge in edges) and not any(edge.used for edge in edges):
+            return False
+    return True
+
+
 def _reached(pairs: Sequence[tuple[int, int]], start: set[int]) -> set[int]:
     """Return the states that paths of ``pairs`` reach from the states of ``start``."""
     reached = set(start)

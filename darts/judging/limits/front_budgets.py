@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from darts.config import ConfigError, FrontConfig, SearchConfig
 from darts.data_modules import DataModule
 from darts.data_modules.compatibility import data_kind
+from darts.judging.devices.cell_features import is_connected
 from darts.judging.limits.costs import CostMeter, find_model, require_sizes, require_space
 from darts.judging.limits.decisions import Decisions
 from darts.judging.limits.genotype_limits import Cost, GenotypeLimits
 from darts.judging.limits.of_search import genotype_costs, search_costs, sized_space
 from darts.judging.limits.sums import expected_cost
 from darts.searching.budget_alphas import BudgetPenalty
-from darts.spaces import AnyGenotype, SearchContext
+from darts.spaces import SearchContext
 
-SAMPLES = 1000
+SAMPLES = 500
 """Random genotypes whose costs set the range of the budgets."""
 
 BUDGET = "budget"
@@ -46,12 +45,22 @@ def check_front(config: SearchConfig) -> None:
         return
     key = f"front.cost={front.cost}"
     discretize, stopping = config.discretize, config.stopping
-    if not discretize.supports_limits or discretize.edge_rule != "two":
+    if not config.bilevel.updates_alphas or not config.relaxation.uses_alphas:
+        raise ConfigError(f"{key}: method={config.method} does not learn alphas; choose another")
+    if not discretize.supports_limits or not discretize.reads_alphas:
         raise ConfigError(
             f"{key}: discretize={discretize.name} cannot keep a budget; choose discretize=argmax"
         )
-    if not config.bilevel.updates_alphas or not config.relaxation.uses_alphas:
-        raise ConfigError(f"{key}: method={config.method} does not learn alphas; choose another")
+    if discretize.edge_rule != "two":
+        raise ConfigError(
+            f"{key}: discretize.edges={discretize.edge_rule} cannot keep a budget; set "
+            "discretize.edges=two"
+        )
+    if any(stage.keep < 1 for stage in config.stages):
+        raise ConfigError(
+            f"{key}: the stages of method={config.method} drop candidates that other budgets need; "
+            "set stages=[]"
+        )
     if stopping.name != "never" or config.collapse.action != "warn":
         other = (
             f"collapse.action={config.collapse.action}"
@@ -80,6 +89,7 @@ def check_front(config: SearchConfig) -> None:
         require_space("front.device", find_model(front.device, "front.device"), config.space)
     if front.least is not None and front.most is not None and front.least >= front.most:
         raise ConfigError(f"front.least={front.least:g}: must be below front.most={front.most:g}")
+    sized_space(config.space, config.limit)  # raises if limit.sizes do not fit
 
 
 class Budgets:
@@ -95,19 +105,22 @@ class Budgets:
         most: Largest budget.
 
     Raises:
-        ConfigError: If a lookup table was measured with other sizes, or the range is empty.
+        ConfigError: If a lookup table was measured with other sizes, or the range is empty or
+            contains 0.
     """
 
     def __init__(self, config: SearchConfig, context: SearchContext, data: DataModule) -> None:
-        self._config, self._context, self._data = config.front, context, data
-        self._limits = search_costs(config, context, data)
+        front = self._config = config.front
+        self._context, self._uniform = context, context.uniform()
+        self._decisions = Decisions.of(context)
+        self._limits, self._costs = search_costs(config, context, data)
         self.cost = _cost(config, context, data)
         draw = torch.Generator().manual_seed(0)
-        sampled = [self.cost(context.space.random(draw)) for _ in range(SAMPLES)]
-        front = config.front
+        random = (context.space.random(draw).simplified() for _ in range(SAMPLES))
+        sampled = [self.cost(genotype) for genotype in random if is_connected(genotype)]
         self.least = min(sampled) if front.least is None else front.least
         self.most = max(sampled) if front.most is None else front.most
-        if self.least >= self.most:
+        if not 0 < self.least < self.most:
             raise ConfigError(
                 f"front.cost={front.cost}: the smallest budget is {self.least:g} and the largest "
                 f"{self.most:g}; set front.least and front.most"
@@ -126,27 +139,21 @@ class Budgets:
         """Return the budget at a position, in the unit of the cost."""
         return self.least + share * (self.most - self.least)
 
-    def derive(self, probabilities: Mapping[str, Tensor], share: float) -> AnyGenotype | None:
-        """Return the best genotype within a budget and within the limits of the search.
+    def limit_at(self, share: float) -> GenotypeLimits | None:
+        """Return a budget as a hard limit, together with the limits of the search.
 
         Args:
-            probabilities: Probabilities of that budget, ``(edges, operations)`` by group.
             share: Position of the budget.
 
         Returns:
             None if no genotype is within them.
         """
-        context, (limits, costs) = self._context, self._limits
+        costs = {**self._costs, BUDGET: self.cost}
+        limits = {**self._limits, BUDGET: self.at(share)}
         try:
-            limit = GenotypeLimits(
-                Decisions.of(context),
-                {**costs, BUDGET: self.cost},
-                {**limits, BUDGET: self.at(share)},
-                context.uniform(),
-            )
+            return GenotypeLimits(self._decisions, costs, limits, self._uniform)
         except ConfigError:
             return None
-        return context.space.derive(limit.restrict(probabilities), context.candidates)
 
 
 def _cost(config: SearchConfig, context: SearchContext, data: DataModule) -> Cost:

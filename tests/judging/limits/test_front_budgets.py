@@ -12,7 +12,7 @@ import torch
 from darts.config import ConfigError, SearchConfig, compose
 from darts.data_modules import make_data_module
 from darts.judging.limits.front_budgets import Budgets, check_front
-from darts.spaces import SearchContext
+from darts.spaces import AnyGenotype, SearchContext
 from darts.spaces.nas201.genotype import PRIMITIVES, Genotype
 from darts.training.cost import count_macs
 from darts.training.distributed import Ranks
@@ -30,6 +30,12 @@ def make_budgets(*words: str) -> tuple[Budgets, SearchContext]:
     return Budgets(config, context, data), context
 
 
+def derived(budgets: Budgets, context: SearchContext, p: Any, share: float) -> AnyGenotype:
+    limit = budgets.limit_at(share)
+    assert limit is not None
+    return context.space.derive(limit.restrict(p), context.candidates)
+
+
 def test_budgets_span_the_costs_of_random_networks() -> None:
     budgets, context = make_budgets("front.points=5")
     assert budgets.shares() == [0, 0.25, 0.5, 0.75, 1]
@@ -45,7 +51,7 @@ def test_budgets_span_the_costs_of_random_networks() -> None:
 
 def test_the_best_genotype_within_each_budget() -> None:
     """It is compared with every fifth of all 15,625 genotypes."""
-    budgets, _ = make_budgets()
+    budgets, context = make_budgets()
     logits = 2 * torch.randn(6, 5, generator=torch.Generator().manual_seed(4)).double()
     p = logits.softmax(-1)
     costs = {
@@ -54,7 +60,7 @@ def test_the_best_genotype_within_each_budget() -> None:
     }
     logs = p.log().tolist()
     for share in (0.1, 0.4, 1.0):
-        found = cast("Genotype", budgets.derive({"cell": p}, share))
+        found = cast("Genotype", derived(budgets, context, {"cell": p}, share))
         assert budgets.cost(found) <= budgets.at(share)
 
         def score(operations: tuple[str, ...]) -> float:
@@ -68,15 +74,14 @@ def test_limits_hold_on_the_whole_front() -> None:
     budgets, context = make_budgets("limit.parameters=1480")
     p = context.uniform()
     for share in (0.0, 1.0):
-        genotype = budgets.derive(p, share)
-        assert genotype is not None
+        genotype = derived(budgets, context, p, share)
         network = context.space.network(genotype, classes=10, in_channels=3)
         assert sum(own.numel() for own in network.parameters()) <= 1480
 
 
 def test_a_budget_that_no_genotype_keeps_has_no_genotype() -> None:
-    budgets, context = make_budgets("front.least=1")
-    assert budgets.derive(context.uniform(), 0.0) is None
+    budgets, _ = make_budgets("front.least=1")
+    assert budgets.limit_at(0.0) is None
 
 
 @pytest.mark.parametrize(
@@ -84,6 +89,10 @@ def test_a_budget_that_no_genotype_keeps_has_no_genotype() -> None:
     [
         (("front.cost=none", "front.points=3"), "front.points=3: nothing uses it; set front.cost"),
         (("discretize=perturbation",), "front.cost=macs: discretize=perturbation cannot keep"),
+        (("discretize=sampling",), "front.cost=macs: discretize=sampling cannot keep"),
+        (("discretize.edges=all",), "discretize.edges=all cannot keep"),
+        (("method=drnas",), "the stages of method=drnas drop candidates that other budgets need"),
+        (("limit.sizes.foo=1",), "space=nas201 has no size foo"),
         (("method=random_sharing",), "front.cost=macs: method=random_sharing does not learn"),
         (("stopping=curvature",), "stopping=curvature may return the genotype of an earlier"),
         (("collapse.action=stop",), "collapse.action=stop may return the genotype of an earlier"),
