@@ -25,9 +25,11 @@ from darts.config.python_call import (
 from darts.config.resumed_run import ResumedRun
 from darts.data_modules import make_data_module
 from darts.judging.one_shot import OneShotScorer
+from darts.reading import read_text
 from darts.recipes.commands import resume_command, run_command
 from darts.recipes.complete_run import CompleteRun
 from darts.recipes.facts import DataFacts
+from darts.recipes.front import FOLDER
 from darts.recipes.python_data import (
     Data,
     data_settings,
@@ -66,6 +68,16 @@ class SearchRun(CompleteRun):
     def genotype(self) -> AnyGenotype:
         """The architecture that the search found."""
         return parse_genotype(str(self.summary["genotype"]))
+
+    @property
+    def front(self) -> list[AnyGenotype]:
+        """The genotypes of a search with ``front.cost``, that of the smallest budget first.
+
+        The rows of ``front.csv`` have their costs and scores.
+        """
+        count = int(self.summary.get("front_points", 0))
+        files = [self.directory / FOLDER / f"{number}.json" for number in range(1, count + 1)]
+        return [parse_genotype(read_text(file)) for file in files]
 
     @property
     def config(self) -> SearchConfig:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from darts.escaping import for_html
+from darts.search import SearchRun
 from darts.spaces import parse_genotype
 from darts.spaces.nas201 import Nas201
 from darts.training.cost import count_macs
@@ -50,6 +51,7 @@ def test_a_search_writes_its_front(commands: Any, tmp_path: Path) -> None:
         network = Nas201(channels=2, cells=1).network(genotype, classes=10, in_channels=3)
         assert float(row["macs"]) == count_macs(network.eval(), torch.zeros(1, 3, 8, 8))
         assert f"front/{row['point']}.json" in done.out
+    assert [str(g) for g in SearchRun(tmp_path / "run").front] == [row["genotype"] for row in rows]
     on_front = [row for row in rows if row["on_front"] == "True"]
     costs = [float(row["macs"]) for row in on_front]
     scores = [float(row["valid_accuracy"]) for row in on_front]
