@@ -35,7 +35,7 @@ from runs import run
 from darts.judging.pareto import pareto_front
 from darts.spaces.nas201 import Nas201
 
-KEY = ("device", "epochs", "points", "way", "seed")
+KEY = ("device", "subset", "epochs", "points", "way", "seed")
 WAYS = {
     "front": "one search for all budgets",
     "penalties": "one search for each budget",
@@ -45,7 +45,6 @@ WAYS = {
 COLUMNS = ("way", "seeds", "hypervolume in %", "cells", "minutes")
 TRAINING = (
     "dataset=cifar10",
-    "dataset.subset=10000",
     "validation=0.5",
     "space=nas201",
     "space.channels=8",
@@ -80,6 +79,7 @@ def common(args: argparse.Namespace) -> list[str]:
     """Return the overrides of all runs."""
     return [
         f"dataset.root={args.data.resolve()}",
+        f"dataset.subset={args.subset}",
         *(["dataset.verify=false"] if args.unverified else []),
         "tracking.figures=false",
         "tracking.tensorboard=false",
@@ -209,6 +209,7 @@ def main() -> None:
     parser.add_argument("--device", default="raspi4", help="column of the latencies")
     parser.add_argument("--epochs", type=int, default=24, help="of the search for all budgets")
     parser.add_argument("--points", type=int, default=6, help="budgets")
+    parser.add_argument("--subset", type=int, default=10_000, help="images; half train weights")
     parser.add_argument("--trial-epochs", type=int, default=2, help="of a training of NSGA-II")
     parser.add_argument("--reference", type=float, default=80.0, help="accuracy of the corner")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -233,7 +234,7 @@ def main() -> None:
         places = ((truth.latencies[cell], truth.accuracies[cell]) for cell in cells)
         return 100 * hypervolume(places, slowest, args.reference) / whole
 
-    setting = {"device": args.device, "epochs": args.epochs, "points": args.points}
+    setting = {name: getattr(args, name) for name in ("device", "subset", "epochs", "points")}
     for seed in args.seeds:
         found, seconds = search_front(args, model, seed, budgets)
         penalties, penalty_seconds = search_penalties(args, model, seed, budgets)
