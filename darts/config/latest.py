@@ -17,8 +17,8 @@ def latest_run(command: str, key: str) -> Path:
     """Return the run that ``latest`` denotes as the value of a key.
 
     For ``genotype`` it is the newest complete search, for ``checkpoint`` the newest retraining, for
-    ``resume`` the newest run of the command that is not complete, and for ``runs`` the newest run;
-    runs of ``darts.find`` count as searches and as retrainings. Only the default folders are
+    ``resume`` the newest run of the command that is not complete, and for ``runs`` the newest run that
+    ``darts.report`` shows; runs of ``darts.find`` count as searches and as retrainings. Only the default folders are
     searched: ``runs/<command>/<time>`` and ``runs/<command>/<name>/<time>`` in the current folder.
 
     Raises:
@@ -28,7 +28,7 @@ def latest_run(command: str, key: str) -> Path:
         "genotype": (_WITH_GENOTYPE, lambda run: (run / "genotype.json").is_file()),
         "checkpoint": (_WITH_CHECKPOINT, lambda run: (run / "checkpoint.pt").is_file()),
         "resume": ((command,), lambda run: not (run / "summary.json").exists()),
-        "runs": ((*_WITH_GENOTYPE, "retrain", "tune", "compare"), Path.is_dir),
+        "runs": ((*_WITH_GENOTYPE, "retrain", "evaluate", "tune"), Path.is_dir),
     }[key]
     return _newest(commands, needed, f"{key}={LATEST}")
 

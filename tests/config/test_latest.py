@@ -33,6 +33,7 @@ def test_it_is_the_newest_run_that_the_key_can_use() -> None:
     make_run("find/d", 70, "genotype.json", "checkpoint.pt", "summary.json")
     make_run("retrain/e", 60, "checkpoint.pt", "summary.json")
     make_run("retrain/f", 10)
+    make_run("compare/h", 5, "summary.json")  # which reports do not show
     make_run("find/digits/g/runs/net", 1, "genotype.json", "checkpoint.pt")  # a training of a run
     expected = {
         ("retrain", "genotype=latest"): "genotype='runs/search/digits-drnas/b'",
