@@ -17,9 +17,10 @@ def latest_run(command: str, key: str) -> Path:
     """Return the run that ``latest`` denotes as the value of a key.
 
     For ``genotype`` it is the newest complete search, for ``checkpoint`` the newest retraining, for
-    ``resume`` the newest run of the command that is not complete, and for ``runs`` the newest run that
-    ``darts.report`` shows; runs of ``darts.find`` count as searches and as retrainings. Only the default folders are
-    searched: ``runs/<command>/<time>`` and ``runs/<command>/<name>/<time>`` in the current folder.
+    ``resume`` the newest run of the command that is not complete, and for ``runs`` the newest run
+    that ``darts.report`` shows; runs of ``darts.find`` count as searches and as retrainings. Only
+    the default folders are searched: ``runs/<command>/<time>`` and ``runs/<command>/<name>/<time>``
+    in the current folder.
 
     Raises:
         ConfigError: If there is no such run.

@@ -33,7 +33,7 @@ Choice = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Decisions:
+class GenotypeDecisions:
     """All decisions of the genotypes of a space.
 
     Attributes:
@@ -48,7 +48,7 @@ class Decisions:
     options: tuple[tuple[tuple[Entry, ...], ...], ...]
 
     @classmethod
-    def of(cls, context: SearchContext) -> Decisions:
+    def of(cls, context: SearchContext) -> GenotypeDecisions:
         """Return the decisions of a search that has not started."""
         keep = context.space.fan_in
         options: list[list[tuple[Entry, ...]]] = []

@@ -13,7 +13,7 @@ from darts.data_modules import DataModule
 from darts.data_modules.compatibility import data_kind
 from darts.judging.devices.cell_features import is_connected
 from darts.judging.limits.costs import CostMeter, find_model, require_sizes, require_space
-from darts.judging.limits.decisions import Decisions
+from darts.judging.limits.decisions import GenotypeDecisions
 from darts.judging.limits.genotype_limits import Cost, GenotypeLimits
 from darts.judging.limits.of_search import genotype_costs, search_costs, sized_space
 from darts.judging.limits.sums import expected_cost
@@ -112,7 +112,7 @@ class Budgets:
     def __init__(self, config: SearchConfig, context: SearchContext, data: DataModule) -> None:
         front = self._config = config.front
         self._context, self._uniform = context, context.uniform()
-        self._decisions = Decisions.of(context)
+        self._decisions = GenotypeDecisions.of(context)
         self._limits, self._costs = search_costs(config, context, data)
         self.cost = _cost(config, context, data)
         draw = torch.Generator().manual_seed(0)

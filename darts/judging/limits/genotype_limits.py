@@ -19,7 +19,7 @@ from torch import Tensor
 
 from darts.config import ConfigError
 from darts.judging.limits.costs import describe_limits
-from darts.judging.limits.decisions import Choice, Decisions
+from darts.judging.limits.decisions import Choice, GenotypeDecisions
 from darts.judging.limits.knapsack import best_choice
 from darts.judging.limits.sums import EXACT, Sums, fit_sums
 from darts.spaces import AnyGenotype
@@ -58,7 +58,7 @@ class GenotypeLimits:
 
     def __init__(
         self,
-        decisions: Decisions,
+        decisions: GenotypeDecisions,
         costs: Mapping[str, Cost],
         limits: Mapping[str, float],
         uniform: Mapping[str, Tensor],

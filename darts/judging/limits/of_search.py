@@ -20,7 +20,7 @@ from darts.judging.limits.costs import (
     require_sizes,
     require_space,
 )
-from darts.judging.limits.decisions import Decisions
+from darts.judging.limits.decisions import GenotypeDecisions
 from darts.judging.limits.genotype_limits import Cost, GenotypeLimits
 from darts.judging.limits.sums import expected_cost
 from darts.searching.expected_cost import ExpectedCost
@@ -106,7 +106,7 @@ def search_limits(
     limits, costs = search_costs(config, context, data)
     if not limits:
         return None
-    return GenotypeLimits(Decisions.of(context), costs, limits, context.uniform())
+    return GenotypeLimits(GenotypeDecisions.of(context), costs, limits, context.uniform())
 
 
 def search_costs(

@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 import torch
 
-from darts.judging.limits.decisions import Decisions, Entry
+from darts.judging.limits.decisions import Entry, GenotypeDecisions
 from darts.searching.expected_cost import ExpectedCost
 from darts.spaces import AnyGenotype, SearchContext
 
@@ -25,7 +25,8 @@ class Sums:
     """Costs as a constant plus a sum over the candidates that a genotype chooses.
 
     Attributes:
-        weights: Costs of the candidates ``(candidates, costs)``, as in ``Decisions.columns``.
+        weights: Costs of the candidates ``(candidates, costs)``, in the order of
+            ``GenotypeDecisions.columns``.
         constants: The costs of what all genotypes share ``(costs,)``.
         error: Largest error of each cost on the sampled genotypes ``(costs,)``.
         exact: Whether the sums are the costs; otherwise they are close to them.
@@ -38,7 +39,7 @@ class Sums:
 
 
 def fit_sums(
-    decisions: Decisions, costs: Callable[[AnyGenotype], Sequence[float]], *, seed: int = 0
+    decisions: GenotypeDecisions, costs: Callable[[AnyGenotype], Sequence[float]], *, seed: int = 0
 ) -> Sums:
     """Fit sums to the costs of random genotypes by least squares.
 
@@ -77,7 +78,7 @@ def expected_cost(context: SearchContext, cost: Callable[[AnyGenotype], float]) 
         context: Context of a search that has not started.
         cost: Function that returns the cost of a genotype.
     """
-    decisions = Decisions.of(context)
+    decisions = GenotypeDecisions.of(context)
     sums = fit_sums(decisions, lambda genotype: [cost(genotype)])
     usage = context.space.expected_usage(context.uniform(), context.candidates)
     tables = {group: torch.zeros_like(table) for group, table in usage.items()}

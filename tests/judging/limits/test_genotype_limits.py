@@ -16,7 +16,7 @@ from torch import Tensor
 from darts.config import ConfigError
 from darts.judging.devices.memory import count_weights, memory
 from darts.judging.limits.costs import CostMeter
-from darts.judging.limits.decisions import Decisions
+from darts.judging.limits.decisions import GenotypeDecisions
 from darts.judging.limits.genotype_limits import GenotypeLimits
 from darts.judging.limits.sums import fit_sums
 from darts.searching.expected_cost import ExpectedCost
@@ -43,7 +43,9 @@ class Case:
 
     def limited(self, limits: Mapping[str, float]) -> GenotypeLimits:
         costs = {name: self.costs[name] for name in limits}
-        limit = GenotypeLimits(Decisions.of(self.context), costs, limits, self.context.uniform())
+        limit = GenotypeLimits(
+            GenotypeDecisions.of(self.context), costs, limits, self.context.uniform()
+        )
         self.context.limit = limit
         return limit
 
@@ -169,7 +171,7 @@ def best_by_trial(
     context: SearchContext, p: Mapping[str, Tensor], fits: Callable[[AnyGenotype], bool]
 ) -> float:
     """Return the largest product of probabilities of all genotypes that fit, as a logarithm."""
-    decisions = Decisions.of(context)
+    decisions = GenotypeDecisions.of(context)
     scores = decisions.scores(p)
     best = -math.inf
     for choice in itertools.product(*(range(len(own)) for own in decisions.options)):
@@ -228,7 +230,9 @@ def test_costs_that_are_not_sums_keep_their_limit_in_a_large_space(
 
     for bound in (1.0, 2.0, 4.5, 8.0):
         limits = {"macs": bound}
-        limit = GenotypeLimits(Decisions.of(context), {"macs": cost}, limits, context.uniform())
+        limit = GenotypeLimits(
+            GenotypeDecisions.of(context), {"macs": cost}, limits, context.uniform()
+        )
         context.limit = limit
         lost = []
         for seed in range(15):
@@ -298,7 +302,10 @@ def test_six_likely_operations_are_preferred_to_a_dropped_one() -> None:
         return sum(milliseconds.get(name, 0.0) for name in genotype.operations)
 
     context.limit = GenotypeLimits(
-        Decisions.of(context), {"latency_ms": latency}, {"latency_ms": 16.0}, context.uniform()
+        GenotypeDecisions.of(context),
+        {"latency_ms": latency},
+        {"latency_ms": 16.0},
+        context.uniform(),
     )
     genotype: Any = context.derive({"cell": p})
     assert set(genotype.operations) == {"nor_conv_3x3", "nor_conv_1x1"}
@@ -316,12 +323,12 @@ def test_sums_know_every_operation_of_a_single_decision() -> None:
         with torch.device("meta"):
             return float(count_parameters(space.network(genotype, **sizes).parameters()))
 
-    sums = fit_sums(Decisions.of(context), lambda genotype: [parameters(genotype)])
+    sums = fit_sums(GenotypeDecisions.of(context), lambda genotype: [parameters(genotype)])
     assert sums.exact
     for width in widths:
         genotype = space.parse(f'{{"space": "mlp", "layers": ["relu_{width}"]}}')
         mask = context.space.mask(genotype, context.candidates)
-        decisions = Decisions.of(context)
+        decisions = GenotypeDecisions.of(context)
         features = decisions.features([decisions.choice_of(mask)])[0, :-1]
         predicted = float(features @ sums.weights[:, 0] + sums.constants[0])
         assert predicted == pytest.approx(parameters(genotype))
@@ -336,7 +343,9 @@ def test_excluded_candidates_are_never_chosen() -> None:
         return 1.0 if "attention_4" in str(genotype) else 0.5
 
     with pytest.raises(ConfigError, match="no network of space=transformer"):
-        GenotypeLimits(Decisions.of(context), {"macs": cost}, {"macs": 0.7}, context.uniform())
+        GenotypeLimits(
+            GenotypeDecisions.of(context), {"macs": cost}, {"macs": 0.7}, context.uniform()
+        )
 
 
 @pytest.mark.slow
@@ -352,7 +361,10 @@ def test_the_derived_genotype_is_the_checked_one() -> None:
     bound = sorted(limits_between(case, ("parameters",), 0.3).values())[0]
     context = case.context
     context.limit = GenotypeLimits(
-        Decisions.of(context), {"parameters": cost}, {"parameters": bound}, context.uniform()
+        GenotypeDecisions.of(context),
+        {"parameters": cost},
+        {"parameters": bound},
+        context.uniform(),
     )
     for seed in range(4):
         p = probabilities_of(context, seed)
