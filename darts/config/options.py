@@ -190,7 +190,7 @@ class FrontConfig:
     most: float | None = number(None, above=0)
     # Budgets with alphas of their own; the alphas of budgets between them are interpolated.
     anchors: int = number(5, low=2, high=20)
-    weight: float = number(1.0, above=0)  # factor of the expected cost's relative excess
+    weight: float = number(1.0, above=0)  # factor of the relative difference of cost and budget
 
     @property
     def enabled(self) -> bool:

@@ -75,15 +75,17 @@ def _interpolated(offsets: Tensor, budget: float) -> Tensor:
 
 
 class BudgetPenalty:
-    """Term of the loss of the alphas: the relative excess of the expected cost over the budget.
+    """Term of the loss of the alphas that draws the expected cost to the budget.
 
-    It is ``weight * max(0, cost / budget - 1)``, for the budget of the current step.
+    It is ``weight * |cost / budget - 1|`` for the budget of the current step. It also raises costs
+    below the budget: otherwise, the alphas of all budgets tend to operations without weights, which
+    learn fastest, and the results are equal.
 
     Args:
         cost: Expected cost as a function of the probabilities.
         least: Smallest budget, in the unit of the cost.
         most: Largest budget.
-        weight: Factor of the excess.
+        weight: Factor of the relative difference.
         context: Context of the search, which knows the current budget.
     """
 
@@ -95,8 +97,8 @@ class BudgetPenalty:
 
     def __call__(self, probabilities: Mapping[str, Tensor]) -> Tensor:
         """Return the penalty, a scalar that is differentiable in the probabilities."""
-        bound = self.least + self._context.budget * (self.most - self.least)
-        return self.weight * (self.cost(probabilities) / bound - 1).clamp_min(0)
+        budget = self.least + self._context.budget * (self.most - self.least)
+        return self.weight * (self.cost(probabilities) / budget - 1).abs()
 
 
 class TakesSteps(Protocol):

@@ -63,13 +63,13 @@ def penalty(searcher: Any, weight: float) -> BudgetPenalty:
     return BudgetPenalty(cost, 0.5 * mean, 1.5 * mean, weight, searcher.context)
 
 
-def test_the_penalty_is_the_relative_excess_over_the_budget() -> None:
+def test_the_penalty_is_the_relative_difference_from_the_budget() -> None:
     searcher = make_searcher(*FRONT)
     own, p = penalty(searcher, 3.0), searcher.probabilities()
     cost = float(own.cost(p))
     for budget in (0.0, 0.2, 0.9):
         with searcher.context.at_budget(budget):
-            expected = 3.0 * max(0.0, cost / (cost * (0.5 + budget)) - 1)
+            expected = 3.0 * abs(cost / (cost * (0.5 + budget)) - 1)
             assert float(own(p)) == pytest.approx(expected, rel=1e-5)
 
 
@@ -86,8 +86,7 @@ def test_one_search_ends_with_cheap_alphas_for_small_budgets_only() -> None:
     for budget in (0.0, 0.5, 1.0):
         with searcher.context.at_budget(budget):
             costs.append(float(own.cost(searcher.probabilities())))
-    assert costs[0] < 0.9 * costs[2]
-    assert costs[0] <= costs[1] <= 1.05 * costs[2]
+    assert costs[0] < 0.8 * min(costs[1:])
 
 
 def test_every_step_draws_a_budget_and_ends_at_the_largest() -> None:

@@ -18,7 +18,7 @@ from darts.judging.limits.genotype_limits import Cost, GenotypeLimits
 from darts.judging.limits.of_search import genotype_costs, search_costs, sized_space
 from darts.judging.limits.sums import expected_cost
 from darts.searching.budget_alphas import BudgetPenalty
-from darts.spaces import SearchContext
+from darts.spaces import AnyGenotype, SearchContext
 
 SAMPLES = 500
 """Random genotypes whose costs set the range of the budgets."""
@@ -142,18 +142,24 @@ class Budgets:
     def limit_at(self, share: float) -> GenotypeLimits | None:
         """Return a budget as a hard limit, together with the limits of the search.
 
+        A cell without a path from input to output is beyond every budget.
+
         Args:
             share: Position of the budget.
 
         Returns:
             None if no genotype is within them.
         """
-        costs = {**self._costs, BUDGET: self.cost}
+        costs = {**self._costs, BUDGET: self._useful_cost}
         limits = {**self._limits, BUDGET: self.at(share)}
         try:
             return GenotypeLimits(self._decisions, costs, limits, self._uniform)
         except ConfigError:
             return None
+
+    def _useful_cost(self, genotype: AnyGenotype) -> float:
+        # Infinity would prevent the fit of sums to the costs.
+        return self.cost(genotype) if is_connected(genotype) else 2 * self.most
 
 
 def _cost(config: SearchConfig, context: SearchContext, data: DataModule) -> Cost:

@@ -11,6 +11,7 @@ import torch
 
 from darts.config import ConfigError, SearchConfig, compose
 from darts.data_modules import make_data_module
+from darts.judging.devices.cell_features import is_connected
 from darts.judging.limits.front_budgets import Budgets, check_front
 from darts.spaces import AnyGenotype, SearchContext
 from darts.spaces.nas201.genotype import PRIMITIVES, Genotype
@@ -77,6 +78,14 @@ def test_limits_hold_on_the_whole_front() -> None:
         genotype = derived(budgets, context, p, share)
         network = context.space.network(genotype, classes=10, in_channels=3)
         assert sum(own.numel() for own in network.parameters()) <= 1480
+
+
+def test_every_cell_of_a_front_has_a_path_from_input_to_output() -> None:
+    budgets, context = make_budgets()
+    p = torch.full((6, 5), 0.02).double()
+    p[:, PRIMITIVES.index("none")] = 0.92
+    for share in (0.0, 0.5):
+        assert is_connected(derived(budgets, context, {"cell": p}, share))
 
 
 def test_a_budget_that_no_genotype_keeps_has_no_genotype() -> None:
