@@ -75,7 +75,8 @@ def reduced_architecture(networks: Networks, text: str) -> str | None:
     """Return an architecture within the limits that is similar to a given one.
 
     While the architecture exceeds a limit, one parameter changes at a time: the one that lowers the
-    exceeded cost most per MAC removed.
+    excess over the limit most per MAC removed. At the end, changes are undone if there is room for
+    it after all. This keeps, for example, skip connections, which have no MACs.
 
     Args:
         networks: Networks with their limits.
@@ -87,15 +88,15 @@ def reduced_architecture(networks: Networks, text: str) -> str | None:
     if not networks.can_vary(text):
         return None
     space, random = networks.space, Random(0)
-    point = space.encode(find_genotype(text)[1])
+    point = original = space.encode(find_genotype(text)[1])
     for _ in range(MAX_STEPS):
         current = space.decode(point)
         excess, macs = networks.excess(current), networks.costs(current)["macs"]
         if excess <= 1:
-            return str(current)
+            return str(_restored(networks, point, original))
         best: tuple[float, Point] | None = None
         for changed, genotype in _changes(networks, point, random):
-            gain = excess - networks.excess(genotype)
+            gain = excess - max(networks.excess(genotype), 1.0)  # more would remove too much
             loss = max(macs - networks.costs(genotype)["macs"], 0.0) / max(macs, 1.0)
             value = gain / (loss + 1e-3)
             if gain > 0 and (best is None or value > best[0]):
@@ -104,6 +105,20 @@ def reduced_architecture(networks: Networks, text: str) -> str | None:
             return None
         point = best[1]
     return None
+
+
+def _restored(networks: Networks, point: Point, original: Point) -> AnyGenotype:
+    """Undo single changes of an architecture as long as the limits hold."""
+    space = networks.space
+    for name in sorted(original):
+        restored = {**point, name: original[name]}
+        try:
+            genotype = space.decode(restored).simplified()
+        except ValueError:  # a combination that the space does not have
+            continue
+        if is_connected(genotype) and networks.fits(genotype):
+            point = space.encode(genotype)
+    return space.decode(point)
 
 
 def _changes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,6 +107,17 @@ def test_a_baseline_beyond_the_limits_is_reduced_by_few_changes(share: float) ->
     # One more 3x3 convolution would exceed the limit.
     convolution = (whole - fixed) / 6
     assert limited.costs(text)["macs"] + convolution > limit
+
+
+def test_a_reduced_baseline_keeps_what_there_is_room_for() -> None:
+    """Only one 3x3 convolution fits, so both residual connections and a 1x1 convolution stay."""
+    own = networks("nas201", "space.channels=2", "space.cells=1")
+    resnet = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
+    limit = own.costs(resnet)["macs"] - 1
+    text = reduced_architecture(replace(own, limits=CostMeter({"macs": limit})), resnet)
+    assert text is not None
+    counts = Counter(name for _, _, name in find_genotype(text)[1].edges("cell"))
+    assert counts == {"nor_conv_3x3": 1, "nor_conv_1x1": 1, "skip_connect": 2, "none": 2}
 
 
 @pytest.mark.slow
