@@ -19,8 +19,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from darts.config import (
-    GRAPHS,
-    INT8,
     ConfigError,
     ExportConfig,
     FindBudgetConfig,
@@ -51,17 +49,15 @@ from darts.finding.refit import Chosen, refit
 from darts.finding.results import ranked
 from darts.finding.rounds import Stopped, Trainer
 from darts.finding.run_pool import RunPool
-from darts.finding.setup import check_config, choose_workers, make_networks
+from darts.finding.setup import check_config, choose_workers, export_format, make_networks
 from darts.finding.stages import FINAL_SHARES, Stages
 from darts.judging.benchmark import Benchmark
 from darts.reading import JsonObject
 from darts.recipes.complete_run import CompleteRun
-from darts.recipes.exporting.formats import require_packages
 from darts.recipes.facts import DataFacts
 from darts.recipes.model import Model, load
 from darts.recipes.python_data import Data, data_settings, refuse_other_arguments
 from darts.recipes.rules import max_epochs
-from darts.recipes.shared_network import require_safetensors
 from darts.tracking import Console, format_duration, print_lines, print_summary
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
@@ -81,11 +77,6 @@ def check(config: FindConfig) -> None:
     if rank_and_size()[1] > 1:
         raise ConfigError("darts.find starts its own processes: set workers=N, not torchrun")
     budget_seconds(config.budget)
-    name, int8 = export_format(config)
-    if name in GRAPHS:
-        require_packages(name, int8=int8)
-    elif name != "none":
-        require_safetensors()
     check_config(config)
 
 
@@ -107,11 +98,6 @@ def find(config: FindConfig, invocation: Invocation) -> JsonObject:
     if config.export != "none":
         write_export(config, run.path)
     return summary
-
-
-def export_format(config: FindConfig) -> tuple[str, bool]:
-    """Return the format of the exported network, and whether it is quantized to int8."""
-    return config.export.removesuffix(INT8), config.export.endswith(INT8)
 
 
 def write_export(config: FindConfig, directory: Path) -> JsonObject:

@@ -1,7 +1,6 @@
 """Typed configuration of every command: dataclasses, composed from YAML and the command line."""
 
 from darts.config.commands import (
-    GRAPHS,
     INT8,
     CompareConfig,
     DeviceConfig,
@@ -42,7 +41,6 @@ from darts.config.torchrun import rank_and_size
 
 __all__ = [
     "COMMANDS",
-    "GRAPHS",
     "INT8",
     "TYPES",
     "BenchmarkConfig",

@@ -316,6 +316,10 @@ def test_missing_data_leaves_no_run_behind(commands: Any, tmp_path: Path) -> Non
             "plan.folds=11: validation=0.2 gives at most 5",
         ),
         (("dataset=ptb",), "task"),
+        (
+            ("dataset=ptb", "task=language_model", "export=onnx_int8"),
+            "export=onnx_int8: takes networks for images, rows, audio",
+        ),
         (("export=onxx",), "export='onxx' is unknown; choose from none, onnx, "),
         (("workers=-1",), "workers=-1"),
     ],
