@@ -81,7 +81,10 @@ class Proposer:
         if self.count == 0:
             return []
         # The evolution gets at least half of the places.
-        searched = _distinct(self._from_searches())[: self.count // 2]
+        baselines = self.networks.family.baselines.values()
+        known = {find_genotype(text)[1].function for text in baselines}
+        found = [c for c in _distinct(self._from_searches()) if c.function not in known]
+        searched = found[: self.count // 2]
         evolved = self._from_evolution(self.count)
         return _distinct([*searched, *evolved])[: self.count]
 

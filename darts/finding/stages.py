@@ -141,8 +141,8 @@ class Stages:
         proposals = proposer.propose()
         if trainer.stopping():
             raise Stopped
-        trained = {(r.candidate.family, r.candidate.function) for r in baselines}
-        return [c for c in proposals if (c.family, c.function) not in trained]
+        trained = {(r.candidate.family, r.candidate.genotype) for r in baselines}
+        return [c for c in proposals if (c.family, c.genotype) not in trained]
 
     def race(self, candidates: Sequence[Candidate]) -> list[Result]:
         """Train the candidates for equal times, then the best third of them for longer.

@@ -19,7 +19,6 @@ import pytest
 import torch
 from torch import Tensor
 
-import darts.recipes.search as search_recipe
 from darts import (
     compare,
     device,
@@ -36,6 +35,7 @@ from darts import (
 )
 from darts.config import launch
 from darts.reading import read_json
+from darts.recipes import search_report
 from darts.tracking import read_metrics
 from darts.training import loop
 
@@ -239,7 +239,7 @@ def drawn_figures() -> None:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skip the figures at the end of a search, which take longer than a tiny search."""
-    monkeypatch.setattr(search_recipe, "save_search_figures", lambda *_, **__: None)
+    monkeypatch.setattr(search_report, "save_search_figures", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="session")

@@ -18,10 +18,10 @@ import pytest
 import torch
 from several_ranks import on_ranks
 
-import darts.recipes.search as search_recipe
 from darts import retrain, search
 from darts.config import launch
 from darts.reading import read_json
+from darts.recipes import search_report
 from darts.tracking import read_metrics
 from darts.training import loop
 
@@ -150,7 +150,7 @@ def assert_close(a: Any, b: Any, where: str) -> None:
 def run_alone(commands: Any, command: str, folder: Path) -> Path:
     """Do the run of a command in one process, without figures, and return its directory."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search_recipe, "save_search_figures", lambda *_, **__: None)
+        patch.setattr(search_report, "save_search_figures", lambda *_, **__: None)
         commands.call(command, [*RUNS[command], NO_TENSORBOARD, f"hydra.run.dir={folder}"])
     return folder
 

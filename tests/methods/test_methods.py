@@ -16,7 +16,7 @@ import conf
 from darts import search
 from darts.config import launch
 from darts.reading import read_json
-from darts.recipes import search as recipe
+from darts.recipes import search_report
 from darts.spaces import SPACES
 from darts.tracking import read_metrics
 from darts.training import loop
@@ -61,7 +61,7 @@ def slow_except(cases: list[Any], everyday: set[Any]) -> list[Any]:
 @pytest.fixture(autouse=True, scope="module")
 def _no_figures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipe, "save_search_figures", lambda *_, **__: None)
+        patch.setattr(search_report, "save_search_figures", lambda *_, **__: None)
         yield
 
 

@@ -15,7 +15,7 @@ from torch.utils.data import TensorDataset
 import darts
 from darts.judging.devices.memory import count_weights
 from darts.judging.limits import GenotypeLimits
-from darts.judging.limits.decisions import Decisions
+from darts.judging.limits.decisions import GenotypeDecisions
 from darts.searching.expected_cost import MEASURES, ExpectedCost
 from darts.spaces import AnyGenotype, SearchContext
 from darts.spaces.module import Module, Network, passed
@@ -206,7 +206,10 @@ def test_limits_hold_for_own_models() -> None:
         assert [cost(genotype) for genotype in sample] == weights
         bound = float(sorted(weights)[2])
         limit = GenotypeLimits(
-            Decisions.of(context), {"flash_kb": cost}, {"flash_kb": bound}, context.uniform()
+            GenotypeDecisions.of(context),
+            {"flash_kb": cost},
+            {"flash_kb": bound},
+            context.uniform(),
         )
         context.limit = limit
         largest = max(sample, key=cost)
