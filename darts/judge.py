@@ -16,7 +16,6 @@ import numpy as np
 
 from darts.config import ConfigError, Invocation, JudgeConfig, launch, rank_and_size
 from darts.hpo.judge_plan import JudgePlan, check_networks, network_overrides
-from darts.hpo.result_files import write_table
 from darts.hpo.score_analysis import ScoreAnalysis
 from darts.hpo.score_file import FILE, ScoreFile, Training
 from darts.hpo.trial_tools import TrialTools
@@ -24,6 +23,7 @@ from darts.judging.training_free import BASELINES
 from darts.reading import JsonObject
 from darts.strategies.judges import TrialSpec
 from darts.tracking import Console, print_lines, print_summary
+from darts.tracking.tables import write_table
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
 from darts.training.steps import Diverged

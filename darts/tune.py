@@ -26,7 +26,7 @@ from darts.hpo.clock import StudyClock
 from darts.hpo.config_checks import check_config, check_judge
 from darts.hpo.digests import read_trials
 from darts.hpo.queue import is_over
-from darts.hpo.result_files import log_hparams, total_energy, trial_rows, write_best, write_table
+from darts.hpo.result_files import log_hparams, total_energy, trial_rows, write_best
 from darts.hpo.store import storage_errors
 from darts.hpo.study import StudyPlan, best_trial, make_plan
 from darts.hpo.supervisor import Supervisor
@@ -42,6 +42,7 @@ from darts.hpo.trials import (
 from darts.judging.limits import describe_limits
 from darts.reading import JsonObject, one_line
 from darts.tracking import Console, format_duration, format_value, print_lines, print_summary
+from darts.tracking.tables import write_table
 from darts.training.interrupt import Interrupted
 from darts.training.run_directory import RunDirectory
 from darts.writing import WriteError, is_machine_failure, remove_temporary_files

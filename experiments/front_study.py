@@ -11,7 +11,7 @@ latencies and accuracies of the cells that each way returns. The free baseline d
 cells.
 
 The measure is the hypervolume: the area that the cells dominate, relative to the area of the true
-front. Its corner is the largest latency and ``--reference`` percent. Finished rows are not
+front. Its corner is the largest latency and ``--reference`` percent. Finished runs are not
 repeated. The results are written to results/front_study.json, the plot to results/front_study.svg,
 and the table to README.md.
 """
@@ -21,14 +21,21 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from limited_find import Truth, read_truth
+from nas201_truth import (
+    Truth,
+    data_of,
+    draw_truth,
+    fit_model,
+    parser_of,
+    read_truth,
+    save,
+    use_one_thread,
+)
 from records import HERE, Row, command, hardware, mean_and_deviation, put_table, record, table
 from runs import run
 
@@ -78,9 +85,8 @@ def hypervolume(points: Iterable[tuple[float, float]], slowest: float, reference
 def common(args: argparse.Namespace) -> list[str]:
     """Return the overrides of all runs."""
     return [
-        f"dataset.root={args.data.resolve()}",
+        *data_of(args),
         f"dataset.subset={args.subset}",
-        *(["dataset.verify=false"] if args.unverified else []),
         "tracking.figures=false",
         "tracking.tensorboard=false",
     ]
@@ -182,53 +188,31 @@ def random_cells(points: int, seed: int) -> list[str]:
 
 def draw(rows: Sequence[Row], truth: Truth, path: Path) -> None:
     """Draw all cells, their true front, and the results of each way."""
-    latencies = np.array(list(truth.latencies.values()))
-    accuracies = np.array(list(truth.accuracies.values()))
-    order = np.argsort(latencies, kind="stable")
-    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    axes.scatter(latencies, accuracies, s=2, color="0.8", rasterized=True, label="all cells")
-    front = np.maximum.accumulate(accuracies[order])
-    axes.step(latencies[order], front, where="post", color="C0", label="true front")
+    figure, axes = draw_truth(truth, str(rows[0]["device"]))
     styles = {"front": ("o", "C3"), "penalties": ("s", "C2"), "nsga2": ("x", "C1")}
     for way, (marker, color) in styles.items():
         cells = [cell for row in rows if row["way"] == way for cell in row["cells"]]
         places = [truth.latencies[c] for c in cells], [truth.accuracies[c] for c in cells]
         axes.scatter(*places, marker=marker, color=color, s=18, zorder=3, label=WAYS[way])
-    axes.set(xlabel=f"latency on {rows[0]['device']} in ms", ylabel="test accuracy in %")
-    axes.set_ylim(float(np.quantile(accuracies, 0.1)), 95)
-    axes.legend(loc="lower right")
-    figure.savefig(path, dpi=150, metadata={"Date": None})
-    plt.close(figure)
+    save(figure, axes, path)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of CIFAR-10")
-    parser.add_argument("--nas201", type=Path, required=True, help="table of NAS-Bench-201")
-    parser.add_argument("--latencies", type=Path, required=True, help="latencies of all cells")
-    parser.add_argument("--device", default="raspi4", help="column of the latencies")
+    parser = parser_of(__doc__, "runs/front_study")
     parser.add_argument("--epochs", type=int, default=24, help="of the search for all budgets")
     parser.add_argument("--points", type=int, default=6, help="budgets")
     parser.add_argument("--subset", type=int, default=10_000, help="images; half train weights")
     parser.add_argument("--trial-epochs", type=int, default=2, help="of a training of NSGA-II")
     parser.add_argument("--reference", type=float, default=80.0, help="accuracy of the corner")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, default=Path("runs/front_study"))
-    parser.add_argument("--unverified", action="store_true", help="accept another CIFAR-10")
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"  # of the runs
-    truth = read_truth(args)
+    use_one_thread()
+    truth, model = read_truth(args), fit_model(args)
     latencies = list(truth.latencies.values())
     slowest, (low, high) = max(latencies), np.quantile(latencies, [0.05, 0.95]).tolist()
     budgets = [round(float(budget), 3) for budget in np.linspace(low, high, args.points)]
     whole = hypervolume(
         ((ms, truth.accuracies[c]) for c, ms in truth.latencies.items()), slowest, args.reference
     )
-    model = args.out / f"{args.device}.json"
-    words = (f"table={args.latencies.resolve()}", f"column={args.device}", "train=200")
-    folder = args.out / f"fit-{args.device}"
-    run("device", folder, "action=fit", "space=nas201", *words, f"out={model}")
 
     def share(cells: Sequence[str]) -> float:
         places = ((truth.latencies[cell], truth.accuracies[cell]) for cell in cells)

@@ -15,53 +15,33 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import matplotlib.pyplot as plt
 import numpy as np
-import torch
+from nas201_truth import (
+    Truth,
+    data_of,
+    draw_truth,
+    fit_model,
+    parser_of,
+    read_truth,
+    save,
+    use_one_thread,
+)
 from records import HERE, Row, command, hardware, mean_and_deviation, put_table, record, table
 from runs import run
 
-from darts.hpo.architecture_list import read_architectures
-from darts.judging.nas201_table import load
+from darts.judging.devices.latency_model import load_model
+from darts.spaces.lookup import find_genotype
 
 KEY = ("device", "minutes", "limit_ms", "seed")
 COLUMNS = (
-    "limit in ms", "cells within", "seeds", "accuracy of the result", "best cell within", "lost",
+    "limit in ms", "cells within", "seeds", "accuracy of the result", "best cell within",
+    "best that the model allows", "lost",
     "free baseline", "true latency in ms", "found won",
 )  # fmt: skip
 QUANTILES = (0.1, 0.3, 0.6)
-
-
-class Truth(NamedTuple):
-    """Latencies in milliseconds and accuracies in percent of all cells, by their text."""
-
-    latencies: dict[str, float]
-    accuracies: dict[str, float]
-
-    def best_within(self, limit: float) -> float:
-        """Return the best accuracy of all cells with a true latency of at most ``limit``."""
-        return max(self.accuracies[cell] for cell, ms in self.latencies.items() if ms <= limit)
-
-
-def read_truth(args: argparse.Namespace) -> Truth:
-    """Read both tables."""
-    measured = read_architectures(
-        str(args.latencies), truth=args.device, space="nas201", path_key="table", truth_key="column"
-    )
-    accuracies = load(args.nas201)
-    latencies, scores = {}, {}
-    for cell in measured:
-        text = str(cell.genotype)
-        latencies[text] = float(cell.truth or 0.0)
-        scores[text] = accuracies.accuracy(
-            cell.genotype, dataset="cifar10", split="test", epochs=200
-        )
-    return Truth(latencies, scores)
 
 
 def find(args: argparse.Namespace, truth: Truth, model: Path, key: Row) -> Row:
@@ -71,8 +51,7 @@ def find(args: argparse.Namespace, truth: Truth, model: Path, key: Row) -> Row:
         "find",
         args.out / f"{args.device}-{limit:g}_ms-{args.minutes:g}_minutes-{key['seed']}",
         "experiment=nas201_cpu",
-        f"dataset.root={args.data.resolve()}",
-        *(["dataset.verify=false"] if args.unverified else []),
+        *data_of(args),
         f"budget.minutes={args.minutes:g}",
         f"limit.latency_ms={limit!r}",
         f"limit.device={model.resolve()}",
@@ -96,14 +75,17 @@ def find(args: argparse.Namespace, truth: Truth, model: Path, key: Row) -> Row:
     }
 
 
-def describe(rows: Sequence[Row]) -> list[object]:
+def describe(rows: Sequence[Row], truth: Truth, predicted: Mapping[str, float]) -> list[object]:
     """Return the cells of one limit, in the order of ``COLUMNS``."""
+    limit = rows[0]["limit_ms"]
+    allowed = max(truth.accuracies[cell] for cell, ms in predicted.items() if ms <= limit)
     return [
         f"{rows[0]['limit_ms']:.3g}",
         f"{rows[0]['cells_within']:,}",
         len(rows),
         mean_and_deviation([row["accuracy"] for row in rows]),
         f"{rows[0]['best_within']:.2f}",
+        f"{allowed:.2f}",
         f"{np.mean([row['best_within'] - row['accuracy'] for row in rows]):.2f}",
         mean_and_deviation([row["baseline"] for row in rows]),
         ", ".join(f"{row['true_ms']:.3g}" for row in rows),
@@ -113,13 +95,7 @@ def describe(rows: Sequence[Row]) -> list[object]:
 
 def draw(rows: Sequence[Row], truth: Truth, path: Path) -> None:
     """Draw all cells, their true front, the limits, and the results."""
-    latencies = np.array(list(truth.latencies.values()))
-    accuracies = np.array(list(truth.accuracies.values()))
-    order = np.argsort(latencies, kind="stable")
-    front = np.maximum.accumulate(accuracies[order])
-    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    axes.scatter(latencies, accuracies, s=2, color="0.8", rasterized=True, label="all cells")
-    axes.step(latencies[order], front, where="post", color="C0", label="true front")
+    figure, axes = draw_truth(truth, str(rows[0]["device"]))
     for limit in sorted({row["limit_ms"] for row in rows}):
         axes.axvline(limit, color="0.5", linewidth=0.8, linestyle="--")
     axes.scatter(
@@ -130,38 +106,32 @@ def draw(rows: Sequence[Row], truth: Truth, path: Path) -> None:
         zorder=3,
         label="results of darts.find",
     )
-    axes.set(xlabel=f"latency on {rows[0]['device']} in ms", ylabel="test accuracy in %")
-    axes.set_ylim(float(np.quantile(accuracies, 0.1)), 95)
-    axes.legend(loc="lower right")
-    figure.savefig(path, dpi=150, metadata={"Date": None})
-    plt.close(figure)
+    save(figure, axes, path)
+
+
+def predict_all(model: Path, truth: Truth) -> dict[str, float]:
+    """Return the predicted latencies of all cells without useless operations; print the error."""
+    predictor = load_model(model)
+    cells = {text: find_genotype(text)[1] for text in truth.latencies}
+    predicted = {
+        text: predictor.predict(cell) for text, cell in cells.items() if cell.simplified() == cell
+    }
+    errors = [abs(ms / truth.latencies[text] - 1) for text, ms in predicted.items()]
+    print(
+        f"{len(predicted):,} cells without useless operations; median error of the model: "
+        f"{np.median(errors):.1%}"
+    )
+    return predicted
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of CIFAR-10")
-    parser.add_argument("--nas201", type=Path, required=True, help="table of NAS-Bench-201")
-    parser.add_argument("--latencies", type=Path, required=True, help="latencies of all cells")
-    parser.add_argument("--device", default="raspi4", help="column of the latencies")
+    parser = parser_of(__doc__, "runs/limited_find")
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--limits", type=float, nargs="*", help="in ms; by default quantiles")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, default=Path("runs/limited_find"))
-    parser.add_argument("--unverified", action="store_true", help="accept another CIFAR-10")
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"  # of the runs
-    truth = read_truth(args)
-    model = args.out / f"{args.device}.json"
-    table_words = (f"table={args.latencies.resolve()}", f"column={args.device}", "train=200")
-    run(
-        "device",
-        args.out / f"fit-{args.device}",
-        "action=fit",
-        "space=nas201",
-        *table_words,
-        f"out={model}",
-    )
+    use_one_thread()
+    truth, model = read_truth(args), fit_model(args)
+    predicted = predict_all(model, truth)
     latencies = list(truth.latencies.values())
     limits = args.limits or [round(float(np.quantile(latencies, q)), 2) for q in QUANTILES]
     for seed, limit in itertools.product(args.seeds, limits):
@@ -174,7 +144,8 @@ def main() -> None:
     rows = [r for r in record("limited_find", KEY, []) if r["device"] == args.device]
     rows.sort(key=lambda row: (row["limit_ms"], row["seed"]))
     groups = itertools.groupby(rows, key=lambda row: row["limit_ms"])
-    put_table("limited_find", table(COLUMNS, [describe(list(group)) for _, group in groups]))
+    lines = [describe(list(group), truth, predicted) for _, group in groups]
+    put_table("limited_find", table(COLUMNS, lines))
     draw(rows, truth, HERE / "results" / "limited_find.svg")
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from darts.finding.gain import Gain
 from darts.finding.results import Result
-from darts.hpo.result_files import write_table
 from darts.judging.benchmark import Benchmark
 from darts.plotting.genotype import save_genotype
 from darts.reading import JsonObject, read_bytes
@@ -16,6 +15,7 @@ from darts.tasks.metrics import Metric
 from darts.tracking.formats import is_fraction
 from darts.tracking.ledger import sum_costs
 from darts.tracking.optional import optional
+from darts.tracking.tables import write_table
 from darts.training.run_directory import RunDirectory
 from darts.writing import write_atomically
 

@@ -346,7 +346,7 @@ class Evolution:
 
 
 def _key(genotype: AnyGenotype) -> str:
-    """Return a text that is equal for architectures with the same effect."""
+    """Return the name under which the scores of an architecture are stored."""
     return str(genotype.simplified().canonical())
 
 

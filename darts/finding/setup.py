@@ -18,6 +18,7 @@ from darts.config import (
     one_of,
 )
 from darts.data_modules.compatibility import data_kind
+from darts.data_modules.samples import SampleDataModule
 from darts.finding.candidates import ANY_GENOTYPE, Networks, canonical
 from darts.finding.families import BASELINES, FAMILIES, Family
 from darts.finding.image_sizes import ImageFiles, image_sizes, with_sizes
@@ -32,9 +33,6 @@ from darts.spaces import SPACES
 from darts.training.device import visible_gpus
 
 MAX_PUBLISHED = 2  # published architectures of a space among its baselines
-
-NUMBERS = ("images", "rows", "audio")
-"""Kinds of data that are numbers, which all formats of exported networks take."""
 
 _OWN_KEYS = {  # keys of retrainings that darts.find sets, and advice for users
     "genotype": "",
@@ -88,9 +86,10 @@ def _check_export(config: FindConfig, kind: str) -> None:
         if name != "none":
             require_safetensors()
         return
-    if kind not in NUMBERS and (int8 or FORMATS[name].one_sample):
+    numbers = SampleDataModule.data_kinds
+    if kind not in numbers and (int8 or FORMATS[name].one_sample):
         raise ConfigError(
-            f"export={config.export}: takes networks for {', '.join(NUMBERS)}, and the data "
+            f"export={config.export}: takes networks for {', '.join(numbers)}, and the data "
             f"contains {kind}; choose export=onnx, torch_export or safetensors"
         )
     require_packages(name, int8=int8)

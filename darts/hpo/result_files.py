@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.escaping import for_csv
 from darts.hpo.study import StudyPlan, best_trial
 from darts.hpo.trials import (
     complete_trials,
@@ -49,18 +46,6 @@ def trial_rows(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> list[dict[str,
             }
         )
     return rows
-
-
-def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write rows as CSV; a missing value is an empty field."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    if "failure" in columns:  # the longest text is the last column
-        columns.append(columns.pop(columns.index("failure")))
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(for_csv, columns))
-    writer.writerows([for_csv(row.get(name, "")) for name in columns] for row in rows)
-    write_atomically(path, text.getvalue())
 
 
 def best_overrides(plan: StudyPlan, trial: FrozenTrial) -> list[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +19,7 @@ from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype
 from darts.tracking import format_value, print_lines
 from darts.tracking.optional import optional
+from darts.tracking.tables import write_table
 from darts.training.run import TrainingRun
 
 FOLDER = "front"
@@ -116,8 +115,8 @@ class Front:
             )
         self._points = list(found.values())
 
-    def write(self, run: TrainingRun) -> list[JsonObject]:
-        """Write a table, a figure, and a file for each genotype; return the rows of the table."""
+    def write(self, run: TrainingRun) -> None:
+        """Write a table, a figure, and a file for each genotype; set ``rows``."""
         points = self._points
         config, metric = self._config, f"valid_{self._config.metric}"
         higher = self._searcher.objective.metrics[config.metric].higher_is_better
@@ -134,24 +133,18 @@ class Front:
         best = pareto_front(rows, {metric: higher, config.front.cost: False})
         for number, row in enumerate(rows):
             row["on_front"] = number in best
-        if not rows:
-            return rows
-        if run.ranks.main:
-            (run.path / FOLDER).mkdir(exist_ok=True)
+        if not rows or not run.ranks.main:
+            return
+        (run.path / FOLDER).mkdir(exist_ok=True)
         for number, point in enumerate(points, 1):
             run.write(f"{FOLDER}/{number}.json", point.genotype.to_json())
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        run.write(TABLE, text.getvalue())
-        if run.ranks.main and config.tracking.figures:
+        write_table(run.path / TABLE, rows)
+        if config.tracking.figures:
             with optional(run.path / FIGURE):
                 named = [{**row, "trial": row["point"]} for row in rows]
                 title = f"{config.name}, seed {config.seed}"
                 figure = draw_pareto_front(named, metric, config.front.cost, higher, title=title)
                 save_figure(figure, run.path / FIGURE)
-        return rows
 
 
 def print_front(front: Front | None) -> None:

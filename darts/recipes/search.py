@@ -331,8 +331,7 @@ class Search(Recipe):
     def finish(self, genotype: AnyGenotype) -> JsonObject:
         """Write the front, the figures and the summary of the run."""
         run, state, config = self.run, self.state, self.config
-        if self.ranks.main and config.tracking.figures:
-            search_report.save_figures(run, state, genotype, self.context)
+        search_report.write_results(run, state, genotype, self.context, self.front)
         probabilities = state.history[-1 if state.stopped_epoch is None else state.stopped_epoch]
         flaws = self.flaw_finder.find(state.scores, self.searcher.net.state_dict(), probabilities)
         return run.finish(
@@ -345,7 +344,7 @@ class Search(Recipe):
                 arch_lr=self.alpha_rate.lr if config.bilevel.updates_alphas else 0.0,
                 device=self.ranks.device,
                 flaws=flaws,
-                front=self.front.write(run) if self.front else None,
+                front_points=len(self.front.rows) if self.front else None,
             )
         )
 

@@ -12,6 +12,7 @@ from darts.config import ConfigError, SearchConfig
 from darts.judging.limits import GenotypeLimits, describe_limits
 from darts.plotting.run_figures import save_search_figures
 from darts.reading import JsonObject
+from darts.recipes.front import Front
 from darts.recipes.search_state import SearchState
 from darts.searching.alphas import alpha_scalars, genotype_counts
 from darts.searching.diagnosis import DiagnosisReport
@@ -101,10 +102,18 @@ class SearchedEpoch:
         return report
 
 
-def save_figures(
-    run: TrainingRun, state: SearchState, genotype: AnyGenotype, context: SearchContext
+def write_results(
+    run: TrainingRun,
+    state: SearchState,
+    genotype: AnyGenotype,
+    context: SearchContext,
+    front: Front | None,
 ) -> None:
-    """Write the figures of a finished search to its run directory."""
+    """Write the front and the figures of a finished search to its run directory."""
+    if front is not None:
+        front.write(run)
+    if not run.ranks.main or not run.config.tracking.figures:
+        return
     run.metrics.sync()
     save_search_figures(
         run.path,
@@ -126,7 +135,7 @@ def search_summary(
     arch_lr: float,
     device: torch.device,
     flaws: Sequence[str],
-    front: Sequence[JsonObject] | None,
+    front_points: int | None,
 ) -> JsonObject:
     """Return the entries of ``summary.json`` that the search knows.
 
@@ -139,7 +148,7 @@ def search_summary(
         arch_lr: Learning rate of the alphas at the end; 0 if the method does not update them.
         device: Device of the search.
         flaws: Why the result is worthless; empty if it is not.
-        front: Rows of the table of the front; None if the search looks for none.
+        front_points: Genotypes of the front; None if the search looks for none.
     """
     stopped = state.stopped_epoch
     return {
@@ -159,5 +168,5 @@ def search_summary(
         **state.diagnosis.summary(flaws),
         **genotype_counts(genotype),
         **measures,
-        **({} if front is None else {"front_points": len(front)}),
+        **({} if front_points is None else {"front_points": front_points}),
     }

@@ -7,8 +7,7 @@ draws a budget, so that weights and alphas learn for all of them.
 References:
     Sukthanker et al., "Multi-objective Differentiable Neural Architecture Search",
     arXiv:2402.18213, section 3.1: alphas as a function of preferences, which are drawn in every
-    step. There, a preference weighs loss and cost; here, it bounds the cost, so that results are
-    spread evenly whatever the slope of the front.
+    step. There, a preference weighs loss and cost; here, it is the cost to aim at.
 """
 
 from __future__ import annotations

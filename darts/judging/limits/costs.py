@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from darts.config import ConfigError, LimitConfig, quoted
+from darts.data_modules.samples import SampleDataModule
 from darts.judging.devices.latency_model import LatencyModel, load_model
 from darts.judging.devices.lookup_table import LookupTable
 from darts.judging.devices.memory import count_weights, memory
@@ -147,7 +148,7 @@ def find_model(name: str, key: str = "limit.device") -> LatencyModel:
 
 def has_fixed_size(space: Space) -> bool:
     """Return whether all samples of the networks have one size, unlike texts."""
-    return bool({"images", "rows", "audio"} & set(space.data_kinds))
+    return bool({*SampleDataModule.data_kinds} & set(space.data_kinds))
 
 
 def require_known_memory(limit: LimitConfig, space: Space) -> None:
