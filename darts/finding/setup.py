@@ -84,7 +84,7 @@ def _check_export(config: FindConfig, kind: str) -> None:
     name, int8 = export_format(config)
     if name not in FORMATS:
         if name != "none":
-            require_safetensors()
+            require_safetensors(f"export={config.export}")
         return
     numbers = SampleDataModule.data_kinds
     if kind not in numbers and (int8 or FORMATS[name].one_sample):
@@ -92,7 +92,7 @@ def _check_export(config: FindConfig, kind: str) -> None:
             f"export={config.export}: takes networks for {', '.join(numbers)}, and the data "
             f"contains {kind}; choose export=onnx, torch_export or safetensors"
         )
-    require_packages(name, int8=int8)
+    require_packages(name, int8=int8, setting=f"export={config.export}")
 
 
 def user_overrides(config: FindConfig) -> tuple[str, ...]:

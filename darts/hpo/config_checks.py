@@ -123,6 +123,8 @@ def _check_scores(config: TuneConfig, task: Task) -> None:
     measured = [*MEASURES, *config.limit.values()] if config.target == "retrain" else []
     available = list(dict.fromkeys([*judge.costs, *measured]))
     for name in (name for name in config.costs if name not in available):
+        if config.target == "retrain" and name in config.limit.network:
+            raise ConfigError(f"costs: {name!r} is measured for limit.{name} only; set it, too")
         raise ConfigError(
             f"costs: {name!r} is unknown with judge={judge.name} target={config.target}; "
             f"choose from {', '.join(available) or 'none'}"

@@ -36,13 +36,13 @@ HEADER_LIMIT = 64 * 2**20  # bytes
 _TEXT, _DIGEST = "darts", "darts_sha256"
 
 
-def require_safetensors() -> None:
-    """Raise ``ConfigError`` if safetensors is not installed."""
+def require_safetensors(setting: str) -> None:
+    """Raise ``ConfigError`` if safetensors is not installed; ``setting`` asks for it."""
     try:
         import safetensors.torch  # noqa: F401
     except ImportError:
         raise ConfigError(
-            "format=safetensors: safetensors is not installed; run pip install 'darts-nas[export]'"
+            f"{setting}: safetensors is not installed; run pip install 'darts-nas[export]'"
         ) from None
 
 
@@ -53,7 +53,7 @@ def save_network(trained: TrainedNetwork, path: Path) -> None:
         ConfigError: If safetensors is not installed.
         WriteError: If the disk is full or fails.
     """
-    require_safetensors()
+    require_safetensors("format=safetensors")
     from safetensors.torch import save
 
     config = dataclasses.asdict(trained.config)

@@ -239,6 +239,8 @@ def test_a_missing_extra_is_named(
     line = commands.error_of("export", f"checkpoint={run.directory}", "format=executorch")
     assert "format=executorch: executorch is not installed; run pip install" in line
     assert "'darts-nas[executorch]'" in line
+    line = commands.error_of("find", "dataset=digits", "export=executorch_int8")
+    assert line.startswith("darts.find: export=executorch_int8: executorch is not installed")
 
 
 @pytest.mark.slow

@@ -74,8 +74,13 @@ FORMATS: Mapping[str, GraphFormat] = {
 }
 
 
-def require_packages(name: str, *, int8: bool) -> None:
+def require_packages(name: str, *, int8: bool, setting: str | None = None) -> None:
     """Refuse a format whose packages are not installed.
+
+    Args:
+        name: One of ``FORMATS``.
+        int8: Whether the file is quantized.
+        setting: What the user has set; None for the keys of ``darts.export``.
 
     Raises:
         ConfigError: For the first package that cannot be imported.
@@ -86,8 +91,8 @@ def require_packages(name: str, *, int8: bool) -> None:
             with quiet():
                 import_module(package)
         except ImportError as error:
-            setting = f"format={name}" + (" quantize=int8" if int8 else "")
+            keys = f"format={name}" + (" quantize=int8" if int8 else "")
             raise ConfigError(
-                f"{setting}: {error.name or package} is not installed; run pip install "
+                f"{setting or keys}: {error.name or package} is not installed; run pip install "
                 f"'darts-nas[{chosen.extra}]', or choose another format"
             ) from None
