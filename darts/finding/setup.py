@@ -30,6 +30,7 @@ from darts.recipes.facts import MAX_SHARE, DataFacts
 from darts.recipes.rules import Values, recipe
 from darts.recipes.shared_network import require_safetensors
 from darts.spaces import SPACES
+from darts.spaces.lookup import find_genotype
 from darts.training.device import visible_gpus
 
 MAX_PUBLISHED = 2  # published architectures of a space among its baselines
@@ -144,14 +145,20 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
 
 
 def within_limits(networks: Networks, baselines: Mapping[str, str]) -> dict[str, str]:
-    """Return the baselines within the limits; smaller ones replace those that exceed a limit."""
-    names: dict[str, str] = {}  # by architecture, as several may be reduced to the same one
-    for name, text in baselines.items():
-        if networks.fits(text):
-            names[text] = name
-        elif (reduced := reduced_architecture(networks, text)) is not None:
-            names.setdefault(reduced, f"{name}_reduced")
-    return {name: text for text, name in names.items()}
+    """Return the baselines within the limits; smaller ones replace those that exceed a limit.
+
+    If several compute the same function, the first of them remains.
+    """
+    fitting = {name: text for name, text in baselines.items() if networks.fits(text)}
+    reduced = {
+        f"{name}_reduced": smaller
+        for name, text in baselines.items()
+        if name not in fitting and (smaller := reduced_architecture(networks, text)) is not None
+    }
+    by_function: dict[str, tuple[str, str]] = {}
+    for name, text in (fitting | reduced).items():
+        by_function.setdefault(find_genotype(text)[1].function, (name, text))
+    return dict(by_function.values())
 
 
 def choose_workers(config: FindConfig) -> int:

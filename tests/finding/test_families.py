@@ -12,7 +12,7 @@ from darts.config import FindConfig, compose
 from darts.finding.candidates import Networks
 from darts.finding.families import BASELINES, FAMILIES, PLAIN_CELL, Family
 from darts.finding.limited_baselines import largest_architecture, reduced_architecture
-from darts.finding.setup import make_networks
+from darts.finding.setup import make_networks, within_limits
 from darts.judging.devices.cell_features import is_connected
 from darts.judging.limits import CostMeter
 from darts.spaces import SPACES
@@ -107,6 +107,16 @@ def test_a_baseline_beyond_the_limits_is_reduced_by_few_changes(share: float) ->
     # One more 3x3 convolution would exceed the limit.
     convolution = (whole - fixed) / 6
     assert limited.costs(text)["macs"] + convolution > limit
+
+
+def test_no_two_baselines_within_limits_compute_the_same_function() -> None:
+    own = networks("nas201", "space.channels=2", "space.cells=1")
+    late = "|skip_connect~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_3x3~2|"
+    early = "|none~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|skip_connect~2|"
+    limited = replace(own, limits=CostMeter({"macs": own.costs(late)["macs"]}))
+    direct = "|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|"
+    baselines = {"late": late, "early": early, "direct": direct}
+    assert within_limits(limited, baselines) == {"late": late}
 
 
 def test_a_reduced_baseline_keeps_what_there_is_room_for() -> None:
