@@ -30,8 +30,9 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
+# A test that runs for seven minutes prints where it is.
 test-slow: $(READY)
-	$(BIN)/python -m pytest -n 2 -m slow $(if $(BUDGET),--time-budget $(BUDGET))
+	$(BIN)/python -m pytest -n 2 -m slow -o faulthandler_timeout=420 $(if $(BUDGET),--time-budget $(BUDGET))
 
 lint: $(READY)
 	$(BIN)/ruff check .

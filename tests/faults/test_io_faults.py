@@ -21,7 +21,7 @@ from fork_server import Ended, limit_file_size, one_line_problems
 
 SAMPLE = {"search": 2, "retrain": 1}  # faults of the everyday tests
 # The slow tests try every n-th fault; with DARTS_FAULTS=full, all.
-STRIDE = {"search": 5, "retrain": 5, "tune": 12, "compare": 4, "find": 300}
+STRIDE = {"search": 5, "retrain": 5, "tune": 12, "compare": 4, "find": 1500}
 CODES = {4}  # exit code for failures of the machine
 
 
