@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from darts.config import SearchConfig
 from darts.data_modules import DataModule, SearchLoaders
-from darts.judging.devices.cell_features import is_connected
 from darts.judging.limits import Budgets
 from darts.judging.pareto import pareto_front
 from darts.plotting.style import save_figure
@@ -83,8 +82,10 @@ class Front:
     def find(self, save_if_due: Callable[[], None]) -> None:
         """Find the distinct genotypes of the budgets, those of small budgets first.
 
-        Budgets that no genotype within the limits of the search keeps are left out, and so are
-        cells without a path from input to output.
+        The genotype of a budget is the best one by its alphas among those that cost at least as
+        much as the next smaller budget allows. Otherwise, the most probable genotypes of several
+        budgets are often the same, far below the larger budgets. Budgets that no genotype within
+        the limits of the search keeps are left out.
 
         Args:
             save_if_due: Called before each score; exits after a signal.
@@ -95,20 +96,19 @@ class Front:
         count = min(self._config.collapse.calibration, len(train_loader))
         calibration = [train_loader.batch(0, step) for step in range(count)]
         found: dict[str, FrontPoint] = {}
-        for share in budgets.shares():
-            limit = budgets.limit_at(share)
+        shares = budgets.shares()
+        for share, smaller in zip(shares, [None, *shares], strict=False):
+            limit = budgets.limit_at(share, smaller)
             if limit is None:
                 continue
             limited = dataclasses.replace(context, limit=limit)
             with context.at_budget(share):
                 probabilities = searcher.probabilities()
-            derived = self._config.discretize.genotype(probabilities, limited)
-            simple = derived.simplified()
-            genotype = simple if limit.allows(simple) else derived
-            if genotype.function in found or not is_connected(genotype):
+            genotype = self._config.discretize.genotype(probabilities, limited)
+            if genotype.function in found:
                 continue
             save_if_due()
-            masks = path_masks(derived, probabilities, limited)
+            masks = path_masks(genotype, probabilities, limited)
             scores = path_score(searcher, masks, calibration, self._loaders.scoring.epoch(0))
             found[genotype.function] = FrontPoint(
                 budgets.at(share), budgets.cost(genotype), scores[metric], genotype

@@ -1,9 +1,10 @@
-"""The budgets of a search for a front: their range, and the best genotype within each of them."""
+"""The budgets of a search for a front: their range, and the best genotype of each of them."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -25,6 +26,9 @@ SAMPLES = 500
 
 BUDGET = "budget"
 """Name of the bounded cost among the costs of the limits."""
+
+UNUSED = "unused"
+"""Name of the cost that bounds it from below."""
 
 
 def check_front(config: SearchConfig) -> None:
@@ -139,27 +143,43 @@ class Budgets:
         """Return the budget at a position, in the unit of the cost."""
         return self.least + share * (self.most - self.least)
 
-    def limit_at(self, share: float) -> GenotypeLimits | None:
+    def limit_at(self, share: float, above: float | None = None) -> GenotypeLimits | None:
         """Return a budget as a hard limit, together with the limits of the search.
 
-        A cell without a path from input to output is beyond every budget.
+        Cells with operations without effect, or without a path from input to output, are beyond
+        every budget.
 
         Args:
             share: Position of the budget.
+            above: Position of a smaller budget, which genotypes should use up.
 
         Returns:
-            None if no genotype is within them.
+            The limit, without the smaller budget if no genotype costs that much. None if no
+            genotype is within the limits.
         """
         costs = {**self._costs, BUDGET: self._useful_cost}
         limits = {**self._limits, BUDGET: self.at(share)}
+        if above is not None:
+            # A lower bound is an upper bound for what is left of a constant.
+            whole = 2 * self.most
+            unused = {**costs, UNUSED: lambda genotype: whole - self.cost(genotype)}
+            bounded = self._limit(unused, {**limits, UNUSED: whole - self.at(above)})
+            if bounded is not None:
+                return bounded
+        return self._limit(costs, limits)
+
+    def _limit(
+        self, costs: Mapping[str, Cost], limits: Mapping[str, float]
+    ) -> GenotypeLimits | None:
         try:
             return GenotypeLimits(self._decisions, costs, limits, self._uniform)
         except ConfigError:
             return None
 
     def _useful_cost(self, genotype: AnyGenotype) -> float:
+        is_useful = is_connected(genotype) and genotype.simplified() == genotype
         # Infinity would prevent the fit of sums to the costs.
-        return self.cost(genotype) if is_connected(genotype) else 2 * self.most
+        return self.cost(genotype) if is_useful else 2 * self.most
 
 
 def _cost(config: SearchConfig, context: SearchContext, data: DataModule) -> Cost:

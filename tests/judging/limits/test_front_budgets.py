@@ -31,10 +31,17 @@ def make_budgets(*words: str) -> tuple[Budgets, SearchContext]:
     return Budgets(config, context, data), context
 
 
-def derived(budgets: Budgets, context: SearchContext, p: Any, share: float) -> AnyGenotype:
-    limit = budgets.limit_at(share)
+def derived(
+    budgets: Budgets, context: SearchContext, p: Any, share: float, above: float | None = None
+) -> AnyGenotype:
+    limit = budgets.limit_at(share, above)
     assert limit is not None
     return context.space.derive(limit.restrict(p), context.candidates)
+
+
+def is_useful(operations: tuple[str, ...]) -> bool:
+    genotype = Genotype.from_operations(*operations)
+    return genotype == genotype.simplified() and is_connected(genotype)
 
 
 def test_budgets_span_the_costs_of_random_networks() -> None:
@@ -67,8 +74,45 @@ def test_the_best_genotype_within_each_budget() -> None:
         def score(operations: tuple[str, ...]) -> float:
             return sum(logs[n][PRIMITIVES.index(name)] for n, name in enumerate(operations))
 
-        within = (score(own) for own, cost in costs.items() if cost <= budgets.at(share))
+        within = (
+            score(own)
+            for own, cost in costs.items()
+            if cost <= budgets.at(share) and is_useful(own)
+        )
         assert score(found.operations) >= max(within, default=-math.inf) - 1e-9
+
+
+def test_the_best_genotype_between_two_budgets() -> None:
+    """It is the most probable one that costs at least the smaller budget, of all genotypes."""
+    budgets, context = make_budgets()
+    logits = torch.randn(6, 5, generator=torch.Generator().manual_seed(5)).double()
+    logits[:, PRIMITIVES.index("skip_connect")] += 3
+    p = {"cell": logits.softmax(-1)}
+    cheap = derived(budgets, context, p, 1.0)
+    assert budgets.cost(cheap) < budgets.at(0.25)
+    for above, share in ((0.2, 0.5), (0.5, 0.9)):
+        found = cast("Genotype", derived(budgets, context, p, share, above))
+        assert budgets.at(above) <= budgets.cost(found) <= budgets.at(share)
+        logs = p["cell"].log().tolist()
+
+        def score(operations: tuple[str, ...], logs: Any = logs) -> float:
+            return sum(logs[n][PRIMITIVES.index(name)] for n, name in enumerate(operations))
+
+        between = [
+            score(own)
+            for own in itertools.islice(itertools.product(PRIMITIVES, repeat=6), 0, None, 7)
+            if is_useful(own)
+            and budgets.at(above)
+            <= budgets.cost(Genotype.from_operations(*own))
+            <= budgets.at(share)
+        ]
+        assert len(between) > 20
+        assert score(found.operations) >= max(between) - 1e-9
+
+
+def test_without_a_genotype_between_two_budgets_the_smaller_one_is_no_bound() -> None:
+    budgets, context = make_budgets("limit.parameters=1480")
+    assert budgets.cost(derived(budgets, context, context.uniform(), 1.0, 0.99)) < budgets.at(0.99)
 
 
 def test_limits_hold_on_the_whole_front() -> None:
