@@ -8,7 +8,7 @@ gradients consists mostly of the rounding errors then.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 
@@ -29,7 +29,10 @@ def float32_products(*, tf32: bool) -> Iterator[None]:
 def exact_float32(device: torch.device) -> Iterator[None]:
     """Compute in true float32 in a block: neither TF32 nor the types of an outer autocast.
 
-    A backward pass belongs into the block, too.
+    A backward pass belongs into the block, too. Devices without autocast, such as ``meta``, have no
+    types to undo.
     """
-    with float32_products(tf32=False), torch.autocast(device.type, enabled=False):
+    has_autocast = torch.amp.is_autocast_available(device.type)
+    autocast = torch.autocast(device.type, enabled=False) if has_autocast else nullcontext()
+    with float32_products(tf32=False), autocast:
         yield
