@@ -146,8 +146,8 @@ class Budgets:
     def limit_at(self, share: float, above: float | None = None) -> GenotypeLimits | None:
         """Return a budget as a hard limit, together with the limits of the search.
 
-        Cells with operations without effect, or without a path from input to output, are beyond
-        every budget.
+        Cells with operations without effect, or without a path from input to output, are not
+        chosen.
 
         Args:
             share: Position of the budget.
@@ -157,7 +157,7 @@ class Budgets:
             The limit, without the smaller budget if no genotype costs that much. None if no
             genotype is within the limits.
         """
-        costs = {**self._costs, BUDGET: self._useful_cost}
+        costs = {**self._costs, BUDGET: self.cost}
         limits = {**self._limits, BUDGET: self.at(share)}
         if above is not None:
             # A lower bound is an upper bound for what is left of a constant.
@@ -172,14 +172,14 @@ class Budgets:
         self, costs: Mapping[str, Cost], limits: Mapping[str, float]
     ) -> GenotypeLimits | None:
         try:
-            return GenotypeLimits(self._decisions, costs, limits, self._uniform)
+            return GenotypeLimits(self._decisions, costs, limits, self._uniform, is_useful)
         except ConfigError:
             return None
 
-    def _useful_cost(self, genotype: AnyGenotype) -> float:
-        is_useful = is_connected(genotype) and genotype.simplified() == genotype
-        # Infinity would prevent the fit of sums to the costs.
-        return self.cost(genotype) if is_useful else 2 * self.most
+
+def is_useful(genotype: AnyGenotype) -> bool:
+    """Return whether all operations have an effect, and a path leads from input to output."""
+    return is_connected(genotype) and genotype.simplified() == genotype
 
 
 def _cost(config: SearchConfig, context: SearchContext, data: DataModule) -> Cost:

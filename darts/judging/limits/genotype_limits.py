@@ -11,6 +11,7 @@ of the sum is lowered until it holds.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 
@@ -51,6 +52,7 @@ class GenotypeLimits:
         costs: Function that returns each limited cost of a genotype, by name.
         limits: Largest value of each of these costs.
         uniform: Equal probabilities of all candidates of the space.
+        useful: Whether a genotype may be chosen at all; by default, each may.
 
     Raises:
         ConfigError: If no genotype within the limits was found.
@@ -62,7 +64,9 @@ class GenotypeLimits:
         costs: Mapping[str, Cost],
         limits: Mapping[str, float],
         uniform: Mapping[str, Tensor],
+        useful: Callable[[AnyGenotype], bool] = lambda genotype: True,
     ) -> None:
+        self._useful = useful
         self.decisions, self.limits = decisions, dict(limits)
         self._costs = {name: costs[name] for name in limits}
         self._known: dict[tuple[str, str], float] = {}
@@ -73,8 +77,10 @@ class GenotypeLimits:
         return {name: self._cost(name, genotype) for name in self._costs}
 
     def allows(self, genotype: AnyGenotype) -> bool:
-        """Return whether a genotype is within all limits."""
-        return all(self._cost(name, genotype) <= limit for name, limit in self.limits.items())
+        """Return whether a genotype is useful and within all limits."""
+        return self._useful(genotype) and all(
+            self._cost(name, genotype) <= limit for name, limit in self.limits.items()
+        )
 
     def _cost(self, name: str, genotype: AnyGenotype) -> float:
         """Return a cost of a genotype, which is computed once."""
@@ -123,6 +129,8 @@ class GenotypeLimits:
         return self.decisions.space.derive(probabilities, self.decisions.candidates)
 
     def _excess(self, genotype: AnyGenotype) -> float:
+        if not self._useful(genotype):
+            return math.inf
         costs = self.costs(genotype)
         return max(costs[name] / limit for name, limit in self.limits.items())
 
@@ -150,9 +158,12 @@ class GenotypeLimits:
             choice = best_choice(scores, self._tables, allowed + EXACT / 10 * limits)
             if choice is None:
                 break
-            costs = self.costs(self.decisions.genotype(choice))
+            genotype = self.decisions.genotype(choice)
+            costs = self.costs(genotype)
             true = np.array([costs[name] for name in self.limits])
             if (true <= limits).all():
+                if not self._useful(genotype):
+                    break
                 return choice if self._sums.exact else self._polish(choice, scores)
             allowed = allowed - np.maximum(true - limits, 1e-3 * limits) * (true > limits)
         return None if self._sums.exact else self._repair(scores)

@@ -39,7 +39,7 @@ def derived(
     return context.space.derive(limit.restrict(p), context.candidates)
 
 
-def is_useful(operations: tuple[str, ...]) -> bool:
+def has_effect(operations: tuple[str, ...]) -> bool:
     genotype = Genotype.from_operations(*operations)
     return genotype == genotype.simplified() and is_connected(genotype)
 
@@ -77,7 +77,7 @@ def test_the_best_genotype_within_each_budget() -> None:
         within = (
             score(own)
             for own, cost in costs.items()
-            if cost <= budgets.at(share) and is_useful(own)
+            if cost <= budgets.at(share) and has_effect(own)
         )
         assert score(found.operations) >= max(within, default=-math.inf) - 1e-9
 
@@ -101,7 +101,7 @@ def test_the_best_genotype_between_two_budgets() -> None:
         between = [
             score(own)
             for own in itertools.islice(itertools.product(PRIMITIVES, repeat=6), 0, None, 7)
-            if is_useful(own)
+            if has_effect(own)
             and budgets.at(above)
             <= budgets.cost(Genotype.from_operations(*own))
             <= budgets.at(share)
