@@ -149,16 +149,16 @@ def within_limits(networks: Networks, baselines: Mapping[str, str]) -> dict[str,
 
     If several compute the same function, the first of them remains.
     """
-    fitting = {name: text for name, text in baselines.items() if networks.fits(text)}
-    reduced = {
-        f"{name}_reduced": smaller
-        for name, text in baselines.items()
-        if name not in fitting and (smaller := reduced_architecture(networks, text)) is not None
-    }
-    by_function: dict[str, tuple[str, str]] = {}
-    for name, text in (fitting | reduced).items():
-        by_function.setdefault(find_genotype(text)[1].function, (name, text))
-    return dict(by_function.values())
+    fitting: dict[str, str] = {}
+    functions: set[str] = set()
+    for name, text in baselines.items():
+        is_reduced = not networks.fits(text)
+        found = reduced_architecture(networks, text) if is_reduced else text
+        if found is None or (function := find_genotype(found)[1].function) in functions:
+            continue
+        functions.add(function)
+        fitting[f"{name}_reduced" if is_reduced else name] = found
+    return fitting
 
 
 def choose_workers(config: FindConfig) -> int:
