@@ -173,7 +173,9 @@ def front_lines(rows: Sequence[JsonObject]) -> list[str]:
     return [
         "Front, scored with the weights of the supernet:",
         *(
-            "  " + "  ".join(f"{text:{width}}" for text, width in zip(own, widths, strict=True))
+            "  ".join(
+                f"{text:{width}}" for text, width in zip(["", *own], [0, *widths], strict=True)
+            ).rstrip()
             for own in shown
         ),
         "To train one of them, put its file into the command below.",
