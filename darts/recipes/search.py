@@ -27,6 +27,7 @@ from darts.recipes import search_report
 from darts.recipes.alpha_rate import AlphaRate
 from darts.recipes.divergence import LowerRateRestarts
 from darts.recipes.facts import DataFacts
+from darts.recipes.first_files import write_first_files
 from darts.recipes.front import Front, print_front
 from darts.recipes.retrain_command import retrain_command
 from darts.recipes.search_state import SearchState
@@ -167,8 +168,7 @@ class Search(Recipe):
         """Begin the run, or continue from its checkpoint."""
         self.run.restore(self.state, epochs=self.config.epochs)
         self.run.begin(self.data.subsets)
-        for name, text in self.data.extra_files().items():
-            self.run.write(name, text)
+        write_first_files(self.run, self.config, self.data)
 
     @property
     def finished(self) -> bool:

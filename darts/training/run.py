@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shlex
 import time
 import warnings
@@ -15,7 +16,7 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-from darts.config import EnergyConfig, Invocation, RunConfig
+from darts.config import ConfigError, EnergyConfig, Invocation, RunConfig
 from darts.data import load_split, save_split
 from darts.reading import JsonObject, one_line
 from darts.tracking import EnergyMeter, Ledger, MetricsLog, TensorBoard
@@ -238,10 +239,21 @@ class TrainingRun:
             self.files.write(name, text)
 
     def write_once(self, name: str, text: str) -> None:
-        """Write a file that must not change during the run; resuming checks its digest."""
-        if self.ranks.main and name not in self._digests:
+        """Write a file that must not change during the run; resuming checks its digest.
+
+        Raises:
+            ConfigError: If the run is resumed and began with another text.
+        """
+        if not self.ranks.main:
+            return
+        if name not in self._digests:
             self.files.write(name, text)
             self._digests |= self.files.digests(name)
+        elif self._digests[name] != hashlib.sha256(text.encode()).hexdigest():
+            raise ConfigError(
+                f"cannot resume {self.path}: the run began with another {name}; restore it, or "
+                "start a new run"
+            )
 
     def save(self, global_step: int, state: StateDict) -> None:
         """Write the checkpoint: training state, configuration, random states and costs.

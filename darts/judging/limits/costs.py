@@ -128,11 +128,8 @@ def find_model(name: str, key: str = "limit.device") -> LatencyModel:
     Raises:
         ConfigError: If there is no such file, or it is no latency model.
     """
-    path = Path(name).expanduser()
+    path = find_model_file(name)
     known = sorted(file.stem for file in FOLDER.glob("*") if file.suffix in SUFFIXES)
-    if path.suffix not in SUFFIXES:
-        files = [FOLDER / f"{name}{suffix}" for suffix in SUFFIXES]
-        path = next((file for file in files if file.is_file()), path)
     try:
         return load_model(path)
     except (FileError, OSError) as error:
@@ -144,6 +141,15 @@ def find_model(name: str, key: str = "limit.device") -> LatencyModel:
         f"{key}={name}: no such latency model; {available}; darts.device measure and fit "
         "write models"
     )
+
+
+def find_model_file(name: str) -> Path:
+    """Return the file that ``name`` denotes: itself, or a file of the folder ``devices``."""
+    path = Path(name).expanduser()
+    if path.suffix in SUFFIXES:
+        return path
+    files = [FOLDER / f"{name}{suffix}" for suffix in SUFFIXES]
+    return next((file for file in files if file.is_file()), path)
 
 
 def has_fixed_size(space: Space) -> bool:
