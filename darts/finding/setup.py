@@ -147,18 +147,20 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
 def within_limits(networks: Networks, baselines: Mapping[str, str]) -> dict[str, str]:
     """Return the baselines within the limits; smaller ones replace those that exceed a limit.
 
-    If several compute the same function, the first of them remains.
+    If several compute the same function, one remains: the first that fits, or else the first.
     """
-    fitting: dict[str, str] = {}
-    functions: set[str] = set()
+    fitting = {name: text for name, text in baselines.items() if networks.fits(text)}
+    functions = {_function(text): name for name, text in reversed(fitting.items())}
+    chosen: dict[str, str] = {}
     for name, text in baselines.items():
-        is_reduced = not networks.fits(text)
-        found = reduced_architecture(networks, text) if is_reduced else text
-        if found is None or (function := find_genotype(found)[1].function) in functions:
-            continue
-        functions.add(function)
-        fitting[f"{name}_reduced" if is_reduced else name] = found
-    return fitting
+        found = text if name in fitting else reduced_architecture(networks, text)
+        if found is not None and functions.setdefault(_function(found), name) == name:
+            chosen[name if name in fitting else f"{name}_reduced"] = found
+    return chosen
+
+
+def _function(text: str) -> str:
+    return find_genotype(text)[1].function
 
 
 def choose_workers(config: FindConfig) -> int:

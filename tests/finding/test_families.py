@@ -119,6 +119,24 @@ def test_no_two_baselines_within_limits_compute_the_same_function() -> None:
     assert within_limits(limited, baselines) == {"late": late}
 
 
+def test_a_baseline_within_the_limits_replaces_an_equal_reduced_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = networks("nas201", "space.channels=2", "space.cells=1")
+    late = "|skip_connect~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_3x3~2|"
+    early = "|none~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|skip_connect~2|"
+    pooling = "|none~0|+|none~0|none~1|+|avg_pool_3x3~0|none~1|none~2|"
+    resnet = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
+    reduced = {PLAIN_CELL: early, resnet: pooling}
+    monkeypatch.setattr(
+        "darts.finding.setup.reduced_architecture", lambda networks, text: reduced[text]
+    )
+    limited = replace(own, limits=CostMeter({"macs": own.costs(late)["macs"]}))
+    baselines = {"plain": PLAIN_CELL, "resnet": resnet, "late": late}
+    fitting = within_limits(limited, baselines)
+    assert list(fitting.items()) == [("resnet_reduced", pooling), ("late", late)]
+
+
 def test_a_reduced_baseline_keeps_what_there_is_room_for() -> None:
     """Only one 3x3 convolution fits, so both residual connections and a 1x1 convolution stay."""
     own = networks("nas201", "space.channels=2", "space.cells=1")
