@@ -82,10 +82,10 @@ class Front:
     def find(self, save_if_due: Callable[[], None]) -> None:
         """Find the distinct genotypes of the budgets, those of small budgets first.
 
-        The genotype of a budget is the best one by its alphas among those that cost at least as
-        much as the next smaller budget allows. Otherwise, the most probable genotypes of several
-        budgets are often the same, far below the larger budgets. Budgets that no genotype within
-        the limits of the search keeps are left out.
+        The genotype of a budget is the most probable one that was found between it and the next
+        smaller budget, if there is one, or else below it. Without the smaller budget, the genotypes
+        of several budgets are often the same, far below the larger budgets. Budgets without a
+        genotype within the limits of the search are left out.
 
         Args:
             save_if_due: Called before each score; exits after a signal.

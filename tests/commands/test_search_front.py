@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,10 @@ def test_a_search_writes_its_front(commands: Any, tmp_path: Path) -> None:
     assert len(rows) >= 2
     assert len({row["genotype"] for row in rows}) == len(rows)
     assert summary["front_points"] == len(rows)
+    # Most points are between two of the evenly spaced budgets.
+    budgets = [float(row["budget"]) for row in rows]
+    step = min(b - a for a, b in itertools.pairwise(budgets))
+    assert sum(float(row["macs"]) > float(row["budget"]) - step for row in rows) >= 3
     for row in rows:
         file = tmp_path / "run" / "front" / f"{row['point']}.json"
         genotype = parse_genotype(file.read_text())

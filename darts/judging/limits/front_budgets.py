@@ -21,6 +21,9 @@ from darts.judging.limits.sums import expected_cost
 from darts.searching.budget_alphas import BudgetPenalty
 from darts.spaces import AnyGenotype, SearchContext
 
+STRICT = 1e-9
+"""Relative difference by which a genotype must exceed the smaller budget."""
+
 SAMPLES = 500
 """Random genotypes whose costs set the range of the budgets."""
 
@@ -28,7 +31,7 @@ BUDGET = "budget"
 """Name of the bounded cost among the costs of the limits."""
 
 UNUSED = "unused"
-"""Name of the cost that bounds it from below."""
+"""Name of a constant minus the bounded cost: its upper limit is a lower limit of that cost."""
 
 
 def check_front(config: SearchConfig) -> None:
@@ -151,19 +154,19 @@ class Budgets:
 
         Args:
             share: Position of the budget.
-            above: Position of a smaller budget, which genotypes should use up.
+            above: Position of a smaller budget, which genotypes must exceed; None for none.
 
         Returns:
-            The limit, without the smaller budget if no genotype costs that much. None if no
-            genotype is within the limits.
+            The limit, without the smaller budget if no genotype was found that exceeds it. None if
+            none was found within the limits.
         """
         costs = {**self._costs, BUDGET: self.cost}
         limits = {**self._limits, BUDGET: self.at(share)}
         if above is not None:
-            # A lower bound is an upper bound for what is left of a constant.
             whole = 2 * self.most
             unused = {**costs, UNUSED: lambda genotype: whole - self.cost(genotype)}
-            bounded = self._limit(unused, {**limits, UNUSED: whole - self.at(above)})
+            left = whole - self.at(above)
+            bounded = self._limit(unused, {**limits, UNUSED: left * (1 - STRICT)})
             if bounded is not None:
                 return bounded
         return self._limit(costs, limits)

@@ -55,7 +55,7 @@ class GenotypeLimits:
         useful: Whether a genotype may be chosen at all; by default, each may.
 
     Raises:
-        ConfigError: If no genotype within the limits was found.
+        ConfigError: If no useful genotype within the limits was found.
     """
 
     def __init__(
@@ -163,10 +163,15 @@ class GenotypeLimits:
             true = np.array([costs[name] for name in self.limits])
             if (true <= limits).all():
                 if not self._useful(genotype):
-                    break
+                    return self._useful_neighbor(choice, scores)
                 return choice if self._sums.exact else self._polish(choice, scores)
             allowed = allowed - np.maximum(true - limits, 1e-3 * limits) * (true > limits)
         return None if self._sums.exact else self._repair(scores)
+
+    def _useful_neighbor(self, choice: Choice, scores: Sequence[np.ndarray]) -> Choice | None:
+        """Return the best useful choice within the limits that differs in one decision."""
+        found = next((own for own in self._changes(choice, scores) if self._fits(own)), None)
+        return None if found is None else self._polish(found, scores)
 
     def _repair(self, scores: Sequence[np.ndarray]) -> Choice | None:
         """Lower the costs of the cheapest choice by its sums, one decision at a time."""
