@@ -203,7 +203,7 @@ class Retraining(Recipe):
         """Begin the run, or continue from its checkpoint."""
         run = self.run
         run.restore(self.state, epochs=self.config.epochs)
-        run.begin(self.data.subsets)
+        run.begin(self.data.subsets, self.data.extra_files())
         if run.saved is None and self.ranks.main and self.config.tracking.figures:
             run.board.log_text("genotype", f"`{self.genotype}`", 0)
             with optional("TensorBoard's figure of the genotype"):
@@ -214,8 +214,6 @@ class Retraining(Recipe):
         if self.ranks.main and self.config.tracking.figures and not drawing.exists():
             with optional(drawing):
                 save_genotype(self.genotype, drawing, title=genotype_name)
-        for name, text in self.data.extra_files().items():
-            run.write(name, text)
 
     # One epoch.
 

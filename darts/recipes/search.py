@@ -27,8 +27,8 @@ from darts.recipes import search_report
 from darts.recipes.alpha_rate import AlphaRate
 from darts.recipes.divergence import LowerRateRestarts
 from darts.recipes.facts import DataFacts
-from darts.recipes.first_files import write_first_files
 from darts.recipes.front import Front, print_front
+from darts.recipes.latency_models import keep_latency_models
 from darts.recipes.retrain_command import retrain_command
 from darts.recipes.search_state import SearchState
 from darts.searching.alphas import named_history
@@ -87,6 +87,7 @@ def search(
         Interrupted: After a signal; a checkpoint is saved.
     """
     with TrainingRun("search", invocation, config, ranks=ranks) as run:
+        keep_latency_models(run, config)
         seed_everything(config.seed)
         recipe = Search(config, run)
         if config.dry_run:
@@ -167,8 +168,7 @@ class Search(Recipe):
     def begin(self) -> None:
         """Begin the run, or continue from its checkpoint."""
         self.run.restore(self.state, epochs=self.config.epochs)
-        self.run.begin(self.data.subsets)
-        write_first_files(self.run, self.config, self.data)
+        self.run.begin(self.data.subsets, self.data.extra_files())
 
     @property
     def finished(self) -> bool:

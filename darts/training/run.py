@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import shlex
 import time
 import warnings
@@ -16,7 +15,7 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-from darts.config import ConfigError, EnergyConfig, Invocation, RunConfig
+from darts.config import EnergyConfig, Invocation, RunConfig
 from darts.data import load_split, save_split
 from darts.reading import JsonObject, one_line
 from darts.tracking import EnergyMeter, Ledger, MetricsLog, TensorBoard
@@ -95,6 +94,7 @@ class TrainingRun:
         self.saved: StateDict | None = None
         self._overrides = list(invocation.overrides)
         self._digests: dict[str, str] = {}  # of files that do not change during the run
+        self.constants: dict[str, str] = {}  # such text files by name, to be written by begin
         self._last_save = time.monotonic()
         self._gco2_per_kwh = config.tracking.energy.gco2_per_kwh
         self._global_step = 0  # of the last checkpoint
@@ -173,11 +173,12 @@ class TrainingRun:
             if self.saved["global_step"] != step:
                 raise Misfit(f"global_step is {self.saved['global_step']}, not {step}")
 
-    def begin(self, subsets: Mapping[str, Tensor]) -> None:
+    def begin(self, subsets: Mapping[str, Tensor], texts: Mapping[str, str] | None = None) -> None:
         """Write the first files, restore the random states, start the energy meter, open the logs.
 
         Args:
             subsets: Indices of the training samples, ``(n,)`` int64, by name of the subset.
+            texts: Further text files by name, which describe the data.
 
         Raises:
             CheckpointError: If the checkpoint does not fit, or the data set is not the one with
@@ -209,6 +210,10 @@ class TrainingRun:
             self._global_step = saved["global_step"]
         self._ledger.start()
         self._open_logs()
+        for name, text in (texts or {}).items():
+            self.write(name, text)
+        for name, text in self.constants.items():
+            self.write_once(name, text)
 
     def _open_logs(self) -> None:
         saved = self.saved or {"metrics_position": None, "event_offset": None}
@@ -239,21 +244,10 @@ class TrainingRun:
             self.files.write(name, text)
 
     def write_once(self, name: str, text: str) -> None:
-        """Write a file that must not change during the run; resuming checks its digest.
-
-        Raises:
-            ConfigError: If the run is resumed and began with another text.
-        """
-        if not self.ranks.main:
-            return
-        if name not in self._digests:
+        """Write a file that must not change during the run; resuming checks its digest."""
+        if self.ranks.main and name not in self._digests:
             self.files.write(name, text)
             self._digests |= self.files.digests(name)
-        elif self._digests[name] != hashlib.sha256(text.encode()).hexdigest():
-            raise ConfigError(
-                f"cannot resume {self.path}: the run began with another {name}; restore it, or "
-                "start a new run"
-            )
 
     def save(self, global_step: int, state: StateDict) -> None:
         """Write the checkpoint: training state, configuration, random states and costs.
