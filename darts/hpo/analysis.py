@@ -97,7 +97,7 @@ def _true_scores(
     summary: JsonObject = dict(tools.true_scores(genotype(best)))
     complete = complete_trials(trials)
     scores = [trial.values[0] for trial in complete]
-    accuracies = [tools.true_scores(genotype(trial))["test_accuracy"] for trial in complete]
+    accuracies = [tools.true_scores(genotype(trial))["true_accuracy"] for trial in complete]
     if len(set(scores)) > 1 and len(set(accuracies)) > 1:
         sign = 1 if plan.higher_is_better else -1
         summary["rank_correlation_spearman"] = sign * float(spearmanr(scores, accuracies).statistic)

@@ -54,13 +54,12 @@ class TrialTools:
     def true_scores(self, genotype: AnyGenotype) -> dict[str, float]:
         """Look up the results of a full training of ``genotype`` in the benchmark table.
 
-        These are ``test_accuracy`` and ``true_regret`` as fractions, ``true_rank``, and the number
+        These are ``true_accuracy`` and ``true_regret`` as fractions, ``true_rank``, and the number
         of ``architectures`` in the table.
         """
         table, config = self._loaded_table(genotype), self._benchmark_config
         scores = Benchmark(table, config.dataset, config.epochs).scores(genotype)
-        accuracy = scores.pop("true_accuracy")
-        return {"test_accuracy": accuracy, **scores, "architectures": len(table)}
+        return {**scores, "architectures": len(table)}
 
     def table_accuracy(self, genotype: AnyGenotype, *, split: str, epochs: int) -> float:
         dataset, table = self._benchmark_config.dataset, self._loaded_table(genotype)

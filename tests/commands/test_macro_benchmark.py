@@ -64,7 +64,7 @@ def test_architectures_are_scored_with_the_table(
     done = commands.run("tune", tmp_path, *ON_TABLE, *options)
     summary, truth = done.json("summary.json"), macro.load(macro_table)
     genotype = done.result["genotype"]
-    assert summary["test_accuracy"] == pytest.approx(truth.accuracy(genotype) / 100)
+    assert summary["true_accuracy"] == pytest.approx(truth.accuracy(genotype) / 100)
     assert summary["valid_accuracy"] == pytest.approx(truth.accuracy(genotype) / 100 - 0.01)
     assert (summary["true_rank"], summary["architectures"]) == (truth.rank(genotype), 6561)
     assert summary["rank_correlation_spearman"] == pytest.approx(1)

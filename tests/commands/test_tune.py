@@ -181,7 +181,7 @@ def test_architectures_are_scored_with_a_table(commands: Any, tmp_path: Path, ta
     overrides = [TABLE, "strategy=greedy", f"benchmark.table={table}", "tracking.tensorboard=false"]
     done = commands.run("tune", tmp_path, *overrides, "budget.trials=20")
     summary, genotype = done.json("summary.json"), done.result["genotype"]
-    assert summary["test_accuracy"] == pytest.approx(truth.accuracy(genotype) / 100)
+    assert summary["true_accuracy"] == pytest.approx(truth.accuracy(genotype) / 100)
     assert summary["valid_accuracy"] == pytest.approx(
         truth.accuracy(genotype, split="val", epochs=12) / 100
     )

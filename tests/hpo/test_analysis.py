@@ -58,7 +58,7 @@ def test_rank_correlation_of_scores_and_true_accuracies(
     assert found["rank_correlation_kendall"] == pytest.approx(tau)
     assert 0 < found["rank_correlation_spearman"] < 0.99
     best = archs[int(valid.argmax())]
-    assert found["test_accuracy"] == pytest.approx(truth.accuracy(best) / 100)
+    assert found["true_accuracy"] == pytest.approx(truth.accuracy(best) / 100)
     assert found["true_rank"] == 1 + sum(truth.column() > truth.accuracy(best))
     assert found["architectures"] == 15625
     assert found["share_architecture"] + found["share_interaction"] == pytest.approx(1)
