@@ -7,7 +7,8 @@ bypass, so only the activations need the mixing weights ``w_k``:
     sum_k w_k (s + c (f_k(g) - s)) = s' + c (sum_k w_k f_k(g) - s'),    s' = s sum_k w_k.
 
 In training, ``MixedSequence`` computes all steps with fewer kernels. The loop of this module serves
-evaluation, frozen candidates, mixed precision, several ranks, and second derivatives.
+evaluation, steps with only some active candidates, mixed precision, several ranks, and second
+derivatives.
 
 References:
     DARTS, arXiv:1806.09055, sections 3.1 and 3.3: batch norm without affine parameters in each node
