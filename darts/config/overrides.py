@@ -50,7 +50,10 @@ _OPEN_MAPPINGS = {  # mappings that accept any key
     "compare": ("search.", "retrain.", "settings."),
 }
 _NEEDS_QUOTES = re.compile(r"[^\w/\\+.$%*@:?|, -]|[^ -~]")
-_PLAIN_OVERRIDE = re.compile(r"(?P<key>[a-z_]+)(\.\w+)*=.*|experiment/[a-z]+=\w+", re.S)
+# Translated overrides of an open mapping have a prefix.
+_PLAIN_OVERRIDE = re.compile(
+    r"(\+\+(?=limit\.sizes\.))?(?P<key>[a-z_]+)(\.\w+)*=.*|experiment/[a-z]+=\w+", re.S
+)
 _IS_GENOTYPE = re.compile(r"\{|(?!['\"]).*Genotype\(", re.S)
 _IS_HYDRA_SYNTAX = re.compile(r"['\"\[]|.*\$\{")
 

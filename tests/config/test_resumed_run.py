@@ -178,7 +178,15 @@ def test_resume_and_multirun_exclude_each_other(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "override",
-    ["epochs=3", "optimizer.lr=0.1", "dataset=digits", "experiment=x", "experiment/search=x"],
+    [
+        "epochs=3",
+        "optimizer.lr=0.1",
+        "dataset=digits",
+        "experiment=x",
+        "experiment/search=x",
+        "limit.sizes.channels=4",
+        "++limit.sizes.channels=4",  # as translated for Hydra
+    ],
 )
 def test_overrides_that_set_a_value_are_plain(override: str) -> None:
     require_plain_overrides("search", [override])
@@ -190,6 +198,8 @@ def test_overrides_that_set_a_value_are_plain(override: str) -> None:
         "hydra.run.dir=x",
         "+hydra.callbacks.x._target_=torch.hub.load",
         "++seed=1",
+        "++limit.macs=1",
+        "++limit.sizes.channels=${oc.env:HOME}",
         "~seed",
         "--help",
         "-m",
