@@ -120,7 +120,7 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) ->
         name, reason = next(iter(failed.items()))
         raise ConfigError(
             f"{len(failed)} of {len(runs)} runs failed, and the comparison needs all of them; "
-            f"{name}: {reason}; {resume} repeats failed runs, which helps if the cause was "
+            f"{name}: {reason}; {resume} starts failed runs again, which helps if the cause was "
             "temporary; if a setting was the cause, start a new comparison"
         )
 
