@@ -7,8 +7,8 @@ one search with a penalty and a limit for each budget, which have as many epochs
 NSGA-II with short trainings (``darts.tune strategy=nsga2``) for the time of the first way. All of
 them read the same latency model, which is fitted to 200 random cells of one device. The budgets
 span the latencies of all cells from the 5 % to the 95 % quantile. The tables only give the true
-latencies and accuracies of the cells that each way returns. The free baseline draws as many random
-cells.
+latencies and accuracies of the cells that each way returns. The free baselines draw as many random
+cells, of all cells, or one between each two budgets, as the search for all budgets returns them.
 
 The measure is the hypervolume: the area that the cells dominate, relative to the area of the true
 front. Its corner is the largest latency and ``--reference`` percent. Finished runs are not
@@ -39,7 +39,10 @@ from nas201_truth import (
 from records import HERE, Row, command, hardware, mean_and_deviation, put_table, record, table
 from runs import run
 
+from darts.judging.devices.cell_features import is_connected
+from darts.judging.devices.latency_model import load_model
 from darts.judging.pareto import pareto_front
+from darts.spaces.lookup import find_genotype
 from darts.spaces.nas201 import Nas201
 
 KEY = ("device", "subset", "epochs", "points", "way", "seed")
@@ -48,6 +51,7 @@ WAYS = {
     "penalties": "one search for each budget",
     "nsga2": "NSGA-II with short trainings",
     "random": "random cells",
+    "between": "random cells between the budgets",
 }
 COLUMNS = ("way", "seeds", "hypervolume in %", "cells", "minutes")
 TRAINING = (
@@ -186,6 +190,29 @@ def random_cells(points: int, seed: int) -> list[str]:
     return [str(Nas201().random(draw)) for _ in range(points)]
 
 
+def useful_cells(model: Path, truth: Truth) -> dict[str, float]:
+    """Return the predicted latencies of all cells without operations without effect."""
+    predictor = load_model(model)
+    cells = {text: find_genotype(text)[1] for text in truth.latencies}
+    return {
+        text: predictor.predict(cell)
+        for text, cell in cells.items()
+        if cell.simplified() == cell and is_connected(cell)
+    }
+
+
+def cells_between(
+    predicted: dict[str, float], budgets: Sequence[float], draws: np.random.Generator
+) -> list[str]:
+    """Return a random cell for each budget that exceeds the next smaller one."""
+    cells = []
+    for below, budget in zip([0.0, *budgets], budgets, strict=False):
+        own = [cell for cell, ms in predicted.items() if below < ms <= budget]
+        if own:
+            cells.append(own[draws.integers(len(own))])
+    return cells
+
+
 def draw(rows: Sequence[Row], truth: Truth, path: Path) -> None:
     """Draw all cells, their true front, and the results of each way."""
     figure, axes = draw_truth(truth, str(rows[0]["device"]))
@@ -207,6 +234,7 @@ def main() -> None:
     args = parser.parse_args()
     use_one_thread()
     truth, model = read_truth(args), fit_model(args)
+    predicted = useful_cells(model, truth)
     latencies = list(truth.latencies.values())
     slowest, (low, high) = max(latencies), np.quantile(latencies, [0.05, 0.95]).tolist()
     budgets = [round(float(budget), 3) for budget in np.linspace(low, high, args.points)]
@@ -224,11 +252,14 @@ def main() -> None:
         penalties, penalty_seconds = search_penalties(args, model, seed, budgets)
         evolved, evolution_seconds = evolve(args, model, seed, slowest, seconds)
         chance = [random_cells(args.points, DRAWS * seed + n) for n in range(DRAWS)]
+        draws = np.random.default_rng(seed)
+        between = [cells_between(predicted, budgets, draws) for _ in range(DRAWS // 10)]
         for way, cells, value, duration in (
             ("front", found, share(found), seconds),
             ("penalties", penalties, share(penalties), penalty_seconds),
             ("nsga2", evolved, share(evolved), evolution_seconds),
             ("random", chance[0], float(np.mean([share(own) for own in chance])), 0.0),
+            ("between", between[0], float(np.mean([share(own) for own in between])), 0.0),
         ):
             row = {**setting, "way": way, "seed": seed, "hypervolume": value, "cells": cells}
             row |= {"seconds": duration, "reference": args.reference}
