@@ -138,18 +138,7 @@ class TrainingRun:
         self._digests = self.saved["files"]
         if self.ranks.main:
             self.files.require_unchanged(self._digests)
-            self._check_threads()
-
-    def _check_threads(self) -> None:
-        """Warn if the number of threads differs, because it determines how sums are rounded."""
-        before = self.files.read_json("env.json").get("cpu")
-        threads = before.get("threads") if isinstance(before, dict) else None
-        if threads != torch.get_num_threads():
-            warnings.warn(
-                f"the run began with {threads} threads and resumes with {torch.get_num_threads()}; "
-                f"its results will differ in rounding. Set OMP_NUM_THREADS={threads} to avoid this",
-                stacklevel=2,
-            )
+            self.files.warn_of_other_threads(torch.get_num_threads())
 
     def restore(self, state: TrainState, *, epochs: int) -> None:
         """Restore the training state from the checkpoint, if there is one.

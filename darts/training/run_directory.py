@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -199,6 +200,17 @@ class RunDirectory:
             more = f" (and {len(differing) - 1} more keys)" if len(differing) > 1 else ""
             raise ConfigError(
                 f"cannot resume {self.path}: {key} is {old!r} in the run and {new!r} here{more}"
+            )
+
+    def warn_of_other_threads(self, now: int) -> None:
+        """Warn if the number of threads differs, because it determines how sums are rounded."""
+        cpu = self.read_json("env.json").get("cpu")
+        before = cpu.get("threads") if isinstance(cpu, dict) else None
+        if before != now:
+            warnings.warn(
+                f"the run began with {before} threads and resumes with {now}; its results will "
+                f"differ in rounding. Set OMP_NUM_THREADS={before} to avoid this",
+                stacklevel=2,
             )
 
     def require_incomplete(self) -> None:
