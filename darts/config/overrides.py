@@ -50,9 +50,9 @@ _OPEN_MAPPINGS = {  # mappings that accept any key
     "compare": ("search.", "retrain.", "settings."),
 }
 _NEEDS_QUOTES = re.compile(r"[^\w/\\+.$%*@:?|, -]|[^ -~]")
-# Translated overrides of an open mapping have a prefix.
-_PLAIN_OVERRIDE = re.compile(
-    r"(\+\+(?=limit\.sizes\.))?(?P<key>[a-z_]+)(\.\w+)*=.*|experiment/[a-z]+=\w+", re.S
+_OPEN_KEY = "|".join(map(re.escape, _OPEN_MAPPINGS["search"]))
+_PLAIN_OVERRIDE = re.compile(  # translated overrides of an open mapping have a prefix
+    rf"(\+\+(?={_OPEN_KEY}))?(?P<key>[a-z_]+)(\.\w+)*=.*|experiment/[a-z]+=\w+", re.S
 )
 _IS_GENOTYPE = re.compile(r"\{|(?!['\"]).*Genotype\(", re.S)
 _IS_HYDRA_SYNTAX = re.compile(r"['\"\[]|.*\$\{")

@@ -53,7 +53,7 @@ class Candidate:
     @property
     def function(self) -> str:
         """Equal texts mean that the networks compute the same functions."""
-        return find_genotype(self.genotype)[1].function
+        return function_of(self.genotype)
 
 
 @dataclass
@@ -197,6 +197,11 @@ class Networks:
                 **self.limits(parsed, net, example),
             }
         return self._costs[key]
+
+
+def function_of(text: str) -> str:
+    """Return the function that an architecture computes; see ``AnyGenotype.function``."""
+    return find_genotype(text)[1].function
 
 
 def canonical(reference: str) -> str:

@@ -12,7 +12,7 @@ from typing import cast
 
 from darts.comparing.plan import as_overrides
 from darts.config import FindConfig, LimitConfig, SearchConfig, compose
-from darts.finding.candidates import Candidate, Networks
+from darts.finding.candidates import Candidate, Networks, function_of
 from darts.finding.decisions import Decisions
 from darts.finding.evolution import propose
 from darts.finding.run_pool import Job, Outcome
@@ -82,7 +82,7 @@ class Proposer:
             return []
         # The evolution gets at least half of the places.
         baselines = self.networks.family.baselines.values()
-        known = {find_genotype(text)[1].function for text in baselines}
+        known = {function_of(text) for text in baselines}
         found = [c for c in _distinct(self._from_searches()) if c.function not in known]
         searched = found[: self.count // 2]
         evolved = self._from_evolution(self.count)

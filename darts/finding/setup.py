@@ -19,7 +19,7 @@ from darts.config import (
 )
 from darts.data_modules.compatibility import data_kind
 from darts.data_modules.samples import SampleDataModule
-from darts.finding.candidates import ANY_GENOTYPE, Networks, canonical
+from darts.finding.candidates import ANY_GENOTYPE, Networks, canonical, function_of
 from darts.finding.families import BASELINES, FAMILIES, Family
 from darts.finding.image_sizes import ImageFiles, image_sizes, with_sizes
 from darts.finding.limited_baselines import largest_architecture, reduced_architecture
@@ -30,7 +30,6 @@ from darts.recipes.facts import MAX_SHARE, DataFacts
 from darts.recipes.rules import Values, recipe
 from darts.recipes.shared_network import require_safetensors
 from darts.spaces import SPACES
-from darts.spaces.lookup import find_genotype
 from darts.training.device import visible_gpus
 
 MAX_PUBLISHED = 2  # published architectures of a space among its baselines
@@ -150,17 +149,13 @@ def within_limits(networks: Networks, baselines: Mapping[str, str]) -> dict[str,
     If several compute the same function, one remains: the first that fits, or else the first.
     """
     fitting = {name: text for name, text in baselines.items() if networks.fits(text)}
-    functions = {_function(text): name for name, text in reversed(fitting.items())}
+    functions = {function_of(text): name for name, text in reversed(fitting.items())}
     chosen: dict[str, str] = {}
     for name, text in baselines.items():
         found = text if name in fitting else reduced_architecture(networks, text)
-        if found is not None and functions.setdefault(_function(found), name) == name:
+        if found is not None and functions.setdefault(function_of(found), name) == name:
             chosen[name if name in fitting else f"{name}_reduced"] = found
     return chosen
-
-
-def _function(text: str) -> str:
-    return find_genotype(text)[1].function
 
 
 def choose_workers(config: FindConfig) -> int:

@@ -29,7 +29,8 @@ def keep_latency_models(run: TrainingRun, config: SearchConfig) -> None:
     """
     digests = _digests(config)
     if run.saved is None:  # a new run, or one without a checkpoint, which begins again
-        run.constants |= {FILE: json.dumps(digests, indent=2)} if digests else {}
+        if digests:
+            run.constants[FILE] = json.dumps(digests, indent=2)
         return
     before = run.files.read_json(FILE) if (run.path / FILE).is_file() else digests
     for key, device in _devices(config).items():
