@@ -32,6 +32,7 @@ from nas201_truth import (
     draw_truth,
     fit_model,
     parser_of,
+    predict_useful_cells,
     read_truth,
     save,
     use_one_thread,
@@ -39,10 +40,7 @@ from nas201_truth import (
 from records import HERE, Row, command, hardware, mean_and_deviation, put_table, record, table
 from runs import run
 
-from darts.judging.devices.cell_features import is_connected
-from darts.judging.devices.latency_model import load_model
 from darts.judging.pareto import pareto_front
-from darts.spaces.lookup import find_genotype
 from darts.spaces.nas201 import Nas201
 
 KEY = ("device", "subset", "epochs", "points", "way", "seed")
@@ -190,17 +188,6 @@ def random_cells(points: int, seed: int) -> list[str]:
     return [str(Nas201().random(draw)) for _ in range(points)]
 
 
-def useful_cells(model: Path, truth: Truth) -> dict[str, float]:
-    """Return the predicted latencies of all cells without operations without effect."""
-    predictor = load_model(model)
-    cells = {text: find_genotype(text)[1] for text in truth.latencies}
-    return {
-        text: predictor.predict(cell)
-        for text, cell in cells.items()
-        if cell.simplified() == cell and is_connected(cell)
-    }
-
-
 def cells_between(
     predicted: dict[str, float], budgets: Sequence[float], draws: np.random.Generator
 ) -> list[str]:
@@ -234,7 +221,7 @@ def main() -> None:
     args = parser.parse_args()
     use_one_thread()
     truth, model = read_truth(args), fit_model(args)
-    predicted = useful_cells(model, truth)
+    predicted = predict_useful_cells(model, truth)
     latencies = list(truth.latencies.values())
     slowest, (low, high) = max(latencies), np.quantile(latencies, [0.05, 0.95]).tolist()
     budgets = [round(float(budget), 3) for budget in np.linspace(low, high, args.points)]

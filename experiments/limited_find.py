@@ -27,6 +27,7 @@ from nas201_truth import (
     draw_truth,
     fit_model,
     parser_of,
+    predict_useful_cells,
     read_truth,
     save,
     use_one_thread,
@@ -34,7 +35,6 @@ from nas201_truth import (
 from records import HERE, Row, command, hardware, mean_and_deviation, put_table, record, table
 from runs import run
 
-from darts.judging.devices.latency_model import load_model
 from darts.spaces.lookup import find_genotype
 
 KEY = ("device", "minutes", "limit_ms", "seed")
@@ -131,19 +131,13 @@ def draw(rows: Sequence[Row], truth: Truth, path: Path) -> None:
     save(figure, axes, path)
 
 
-def predict_all(model: Path, truth: Truth) -> dict[str, float]:
-    """Return the predicted latencies of all cells without useless operations; print the error."""
-    predictor = load_model(model)
-    cells = {text: find_genotype(text)[1] for text in truth.latencies}
-    predicted = {
-        text: predictor.predict(cell) for text, cell in cells.items() if cell.simplified() == cell
-    }
+def print_error(predicted: Mapping[str, float], truth: Truth) -> None:
+    """Print the typical error of the predicted latencies."""
     errors = [abs(ms / truth.latencies[text] - 1) for text, ms in predicted.items()]
     print(
         f"{len(predicted):,} cells without useless operations; median error of the model: "
         f"{np.median(errors):.1%}"
     )
-    return predicted
 
 
 def main() -> None:
@@ -153,7 +147,8 @@ def main() -> None:
     args = parser.parse_args()
     use_one_thread()
     truth, model = read_truth(args), fit_model(args)
-    predicted = predict_all(model, truth)
+    predicted = predict_useful_cells(model, truth)
+    print_error(predicted, truth)
     latencies = list(truth.latencies.values())
     limits = args.limits or [round(float(np.quantile(latencies, q)), 2) for q in QUANTILES]
     for seed, limit in itertools.product(args.seeds, limits):

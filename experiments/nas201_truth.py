@@ -15,7 +15,10 @@ from matplotlib.figure import Figure
 from runs import run
 
 from darts.hpo.architecture_list import read_architectures
+from darts.judging.devices.latency_model import load_model
+from darts.judging.limits.front_budgets import is_useful
 from darts.judging.nas201_table import load
+from darts.spaces.lookup import find_genotype
 
 
 class Truth(NamedTuple):
@@ -73,6 +76,13 @@ def read_truth(args: argparse.Namespace) -> Truth:
             cell.genotype, dataset="cifar10", split="test", epochs=200
         )
     return Truth(latencies, scores)
+
+
+def predict_useful_cells(model: Path, truth: Truth) -> dict[str, float]:
+    """Return the predicted latencies of all cells whose operations all have an effect."""
+    predictor = load_model(model)
+    cells = {text: find_genotype(text)[1] for text in truth.latencies}
+    return {text: predictor.predict(cell) for text, cell in cells.items() if is_useful(cell)}
 
 
 def fit_model(args: argparse.Namespace) -> Path:
