@@ -63,6 +63,13 @@ def warm_python() -> Iterator[WarmPython]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _limit_threads() -> None:
+    """Use as many threads as child processes, even if a plugin has loaded OpenMP earlier."""
+    torch: Any = importlib.import_module("torch")
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _compose_faster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         compose_faster(patch)
