@@ -16,12 +16,13 @@ from darts.plotting.run_figures import save_confusion
 from darts.plotting.style import save_figure
 from darts.reading import JsonObject
 from darts.recipes.evaluation import build_on, open_data
-from darts.recipes.trained import TrainedNetwork, find_checkpoint
+from darts.recipes.trained import TrainedNetwork
 from darts.spaces import NetworkBase
 from darts.tasks import Objective
 from darts.tracking import Energy, grams_of_co2, print_summary
 from darts.tracking.formats import is_fraction
 from darts.tracking.optional import optional
+from darts.training.checkpoint import find_checkpoint
 from darts.training.device import check_precision, resolve_device
 from darts.training.distributed import Ranks, distributed
 from darts.training.run import energy_meter

@@ -21,10 +21,10 @@ from darts.recipes.exporting.graph_file import GraphFile
 from darts.recipes.exporting.network import ExportableNetwork
 from darts.recipes.exporting.validation import Validation, is_validated, takes_numbers
 from darts.recipes.shared_network import SUFFIX, save_network
-from darts.recipes.trained import TrainedNetwork, find_checkpoint
+from darts.recipes.trained import TrainedNetwork
 from darts.spaces import NetworkBase
 from darts.tracking import print_lines, print_summary
-from darts.training.checkpoint import CheckpointError, checkpoint_errors
+from darts.training.checkpoint import CheckpointError, checkpoint_errors, find_checkpoint
 from darts.training.cost import count_parameters
 from darts.training.run_directory import RunDirectory
 

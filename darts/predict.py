@@ -24,8 +24,8 @@ from darts.reading import JsonObject
 from darts.recipes.model import Predictions, load
 from darts.recipes.model import predict as predict_samples
 from darts.recipes.sample_inputs import RecordingInput, RowInput, TextInput, Transform
-from darts.recipes.trained import find_checkpoint
 from darts.tracking import Console, print_summary
+from darts.training.checkpoint import find_checkpoint
 from darts.training.device import resolve_device
 from darts.training.run_directory import RunDirectory
 from darts.writing import write_atomically

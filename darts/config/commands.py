@@ -6,7 +6,8 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeAlias
 
 from darts.config.datasets import DatasetConfig
@@ -91,6 +92,26 @@ class RunConfig:
     dry_run: bool = False  # predict the cost of the run, and stop
     budget: RunBudgetConfig = field(default_factory=RunBudgetConfig)  # limits for dry runs
 
+    def continued_keys(self, saved: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the keys that may differ from the saved values when a run is continued.
+
+        Empty if the run cannot be continued beyond its last epoch.
+        """
+        return ()
+
+    def extends(self, saved: Mapping[str, Any]) -> bool:
+        """Return whether the run continues beyond the last epoch of the saved values."""
+        return False
+
+    def resumed(self, begun: Mapping[str, Any], saved: Mapping[str, Any]) -> RunConfig:
+        """Return the configuration with the values that an earlier continuation chose.
+
+        Args:
+            begun: Values with which the run began, from ``config.yaml``.
+            saved: Values of the checkpoint.
+        """
+        return self
+
 
 @dataclass
 class SearchConfig(RunConfig):
@@ -128,6 +149,9 @@ class RetrainConfig(RunConfig):
 
     genotype: str = MISSING  # a name, a JSON file, a run directory, or Genotype(...) text
     epochs: int = number(600, low=1)
+    # End the training after this time, even within an epoch, which then counts as complete. Only
+    # with optimizer.schedule=stable.
+    max_seconds: float | None = number(None, above=0)
     # Share of the steps in which the learning rate rises from almost 0 to optimizer.lr; afterwards
     # it falls with each step. 0: no rise, and a fall with each epoch.
     warmup: float = number(0.0, low=0, below=1)
@@ -141,8 +165,40 @@ class RetrainConfig(RunConfig):
     cutout: int = number(16, low=0)  # side of the erased square in pixels; 0: none
     label_smoothing: float = number(0.0, low=0, below=1)
     ema_decay: float = number(0.0, low=0, below=1)  # exponential average of the weights; 0: none
+    # Average in which step t has a weight about proportional to t to this power; 0: none.
+    average_power: float = number(0.0, low=0)
     # Start to average weights when the score has not improved for this many epochs; 0: never.
     averaging_patience: int = number(0, low=0)
+    mirror: bool = False  # images: average the outputs for the image and its mirror image
+    # Run directory or checkpoint whose last weights and optimizer state the training begins with.
+    start: str | None = None
+
+    def continued_keys(self, saved: Mapping[str, Any]) -> tuple[str, ...]:
+        # A constant learning rate does not depend on the number of epochs.
+        optimizer = saved.get("optimizer", {})
+        is_open = optimizer.get("schedule") == "stable" and not optimizer.get("decay_epochs")
+        return ("epochs", "max_seconds", "optimizer.decay_epochs") if is_open else ()
+
+    def extends(self, saved: Mapping[str, Any]) -> bool:
+        if not self.continued_keys(saved):
+            return False
+        before = saved.get("max_seconds")
+        longer = before is not None and (self.max_seconds is None or self.max_seconds > before)
+        return longer or self.epochs > saved.get("epochs", 0)
+
+    def resumed(self, begun: Mapping[str, Any], saved: Mapping[str, Any]) -> RetrainConfig:
+        if not self.continued_keys(begun):
+            return self
+        # A value as in config.yaml was not given again: use that of the last continuation.
+        first, last, seconds = begun["optimizer"], saved["optimizer"], self.max_seconds
+        decay = self.optimizer.decay_epochs
+        if seconds == begun["max_seconds"]:
+            seconds = saved["max_seconds"]
+        if decay == first["decay_epochs"]:
+            decay = last["decay_epochs"]
+        epochs = max(self.epochs, saved["epochs"])
+        optimizer = replace(self.optimizer, decay_epochs=decay)
+        return replace(self, epochs=epochs, max_seconds=seconds, optimizer=optimizer)
 
 
 @dataclass

@@ -15,9 +15,11 @@ class WeightOptimizerConfig:
     algorithm: str = choice("sgd", "sgd", "adam")  # adam: with decoupled weight decay
     lr: float = number(0.025, above=0)
     lr_min: float = number(0.001, low=0)  # smallest rate of the schedule
-    schedule: str = choice("cosine", "cosine", "linear", "exponential")
+    schedule: str = choice("cosine", "cosine", "linear", "exponential", "stable")
     decay: float = number(0.97, above=0, high=1)  # exponential: factor of each epoch
     warmup_epochs: int = number(0, low=0)  # first epochs, in which the rate rises to lr
+    # stable: last epochs, in which the rate falls to 0 with each step; before, it is constant.
+    decay_epochs: int = number(0, low=0)
     momentum: float = number(0.9, low=0, below=1)  # for Adam: decay of the first moment
     nesterov: bool = False  # for SGD: Nesterov momentum
     weight_decay: float = number(3e-4, low=0)
@@ -202,19 +204,16 @@ class FrontConfig:
 class FindPlanConfig:
     """Decisions of ``darts.find``; null: made from the data, measured speed and the budget."""
 
-    evaluations: int | None = number(None, low=0, high=100_000)  # untrained networks to score
-    search_epochs: int | None = number(None, low=0, high=100_000)  # of each search; 0: none
-    proposals: int | None = number(None, low=0, high=1000)  # proposed networks in the race
-    short_epochs: int | None = number(None, low=1, high=100_000)  # of the trainings of a round
-    rounds: int | None = number(None, low=1, high=10)  # of short trainings
-    equal: str = choice("time", "time", "epochs")  # what the trainings of a round have in common
+    # What the slices of candidates have in common. epochs: the run can be repeated bit for bit.
+    equal: str = choice("time", "time", "epochs")
+    slice_epochs: int = number(2, low=1, high=100_000)  # equal=epochs: epochs of the first slice
+    # Rounds before the winner trains alone; null: as long as time allows, or one for equal=epochs.
+    rounds: int | None = number(None, low=1, high=10_000)
+    epochs: int | None = number(None, low=1, high=100_000)  # equal=epochs: of the winner
+    newcomers: int | None = number(None, low=0, high=1000)  # candidates per round; null: 4
     settings: bool = True  # compare hyperparameters, too
-    # Networks in the final besides the best baseline; null: two, or one if the budget is short.
-    finalists: int | None = number(None, low=1, high=20)
-    epochs: int | None = number(None, low=1, high=100_000)  # of the trainings in the final
-    # Smallest share of the budget for the final.
-    final_share: float | None = number(None, low=0, below=1)
-    # Trainings of each network, each with another part of the samples held out; null: 1, or up to 5
-    # if fewer than 200 samples are held out.
+    search_epochs: int | None = number(None, low=0, high=100_000)  # of each search; 0: none
+    # Runs of each candidate, each with another part of the samples held out; null: 1, or up to 5 if
+    # fewer than 200 samples are held out.
     folds: int | None = number(None, low=1, high=20)
-    refit: bool = True  # at the end, train on training and validation data if time is left
+    refit: bool = True  # at the end, train with the validation samples, too

@@ -1,7 +1,7 @@
 """The difference between a found network and a baseline on held-out data, with an interval.
 
 Both networks are scored once, on the same samples. The interval includes only the uncertainty from
-the choice of the test samples, see ``darts.finding.resampling``.
+the choice of the test samples, see ``darts.judging.resampling``.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from torch import Tensor
 from darts.config import ConfigError, one_of
 from darts.data import IGNORE_INDEX, Batch, PairBatch, Window, load_split
 from darts.data.words import PADDING
-from darts.finding.resampling import Numbers, paired_interval
-from darts.finding.sample_metrics import SampleMetric, sample_metric
+from darts.judging.resampling import Numbers, paired_interval
+from darts.judging.sample_metrics import SampleMetric, sample_metric
 from darts.judging.statistics import LEVEL
 from darts.recipes.evaluation import build_on, open_data
-from darts.recipes.trained import TrainedNetwork, find_checkpoint
+from darts.recipes.trained import TrainedNetwork
+from darts.training.checkpoint import find_checkpoint
 from darts.training.distributed import Ranks
 from darts.training.scoring import evaluate
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import shlex
+import time
 from collections.abc import Mapping
 from functools import partial
 
@@ -19,21 +20,25 @@ from torch import Tensor
 from darts.config import ConfigError, Invocation, RetrainConfig, one_of
 from darts.data import Batch, Loader
 from darts.data_modules import DataModule, check_fold, check_training, make_data_module
+from darts.data_modules.compatibility import data_kind
 from darts.plotting.genotype import draw_genotype, save_genotype
 from darts.plotting.run_figures import log_confusion, save_confusion, save_training_figures
 from darts.reading import JsonObject
 from darts.recipes.divergence import ADVICE, LowerRateRestarts
+from darts.recipes.first_samples import first_samples
 from darts.recipes.retrain_graphs import graphed_retraining_step
 from darts.recipes.retrain_state import RetrainState
 from darts.reporting import read_run, render_model_card
 from darts.searching.flaws import FlawFinder, chance_level
 from darts.spaces import AnyGenotype, NetworkBase, space_of
 from darts.spaces.lookup import find_genotype
+from darts.spaces.mirrored import Mirrored
+from darts.spaces.network import fit_layers
 from darts.tracking import Console, print_lines, print_summary, read_metrics
 from darts.tracking.optional import optional
 from darts.training.averaging import Averaging, require_at_most_one_average
 from darts.training.budget import check_budget, print_estimate
-from darts.training.checkpoint import checkpoint_errors
+from darts.training.checkpoint import checkpoint_errors, find_checkpoint, load_checkpoint
 from darts.training.cost import count_macs, count_parameters
 from darts.training.device import (
     autocast,
@@ -47,7 +52,7 @@ from darts.training.dry_run import ExtrapolatedLoader, estimate_cost
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.restoring import require_fitting_network
 from darts.training.run import TrainingRun
-from darts.training.schedules import rate_of_epoch, warmup_cosine
+from darts.training.schedules import rate_of_epoch, stable_rate, warmup_cosine
 from darts.training.scoring import evaluate
 from darts.training.steps import (
     Diverged,
@@ -77,7 +82,18 @@ def check(config: RetrainConfig) -> None:
             f"warmup={config.warmup}: belongs to optimizer.schedule=cosine without "
             "optimizer.warmup_epochs; set warmup=0"
         )
-    require_at_most_one_average(config.ema_decay, config.averaging_patience)
+    require_at_most_one_average(config.ema_decay, config.averaging_patience, config.average_power)
+    if config.max_seconds is not None and (
+        config.optimizer.schedule != "stable" or config.optimizer.decay_epochs
+    ):
+        raise ConfigError(
+            f"max_seconds={config.max_seconds:g}: the learning rate depends on the number of "
+            "epochs; set optimizer.schedule=stable and optimizer.decay_epochs=0"
+        )
+    if config.start is not None and config.resume is None:
+        find_checkpoint(config.start, key="start")
+    if config.mirror and data_kind(config) != "images":
+        raise ConfigError(f"mirror=true: dataset={config.dataset.name} contains no images")
     if config.validation == 0:
         patience = config.averaging_patience
         for setting, chosen, alternative in (
@@ -127,6 +143,8 @@ def retrain(
     invocation = dataclasses.replace(invocation, overrides=tuple(overrides))
     with TrainingRun("retrain", invocation, config, ranks=ranks) as run:
         seed_everything(config.seed)
+        assert isinstance(run.config, RetrainConfig)
+        config = run.config  # may have the length of an earlier continuation
         recipe = Retraining(config, run, genotype)
         if config.dry_run:
             return recipe.dry_run()
@@ -145,6 +163,23 @@ def retrain(
     return summary
 
 
+def warm_start(state: RetrainState, reference: str) -> None:
+    """Begin with the last weights, the average and the optimizer state of another retraining.
+
+    Args:
+        state: State of the new run.
+        reference: Run directory or checkpoint of the other one, whose network has the same shape.
+
+    Raises:
+        ConfigError: If there is no such checkpoint.
+        CheckpointError: If it is damaged or does not fit.
+    """
+    file = find_checkpoint(reference, key="start")
+    saved = load_checkpoint(file, "retrain")
+    with checkpoint_errors(file):
+        state.load_fields(saved, "net", "optimizer", "averaging", "restarts", "first_loss")
+
+
 class Retraining(Recipe):
     """One retraining: schedules, auxiliary head, selection of the best epoch."""
 
@@ -152,6 +187,7 @@ class Retraining(Recipe):
     state: RetrainState
     restarts: LowerRateRestarts
     loop: TrainingLoop
+    _deadline: float | None = None  # by time.monotonic
 
     def __init__(self, config: RetrainConfig, run: TrainingRun, genotype: AnyGenotype) -> None:
         self.config, self.run, self.ranks, self.genotype = config, run, run.ranks, genotype
@@ -175,6 +211,8 @@ class Retraining(Recipe):
                 weights = entry(run.saved, "net", dict[str, Tensor])
                 require_fitting_network(build, weights, "net")
         net = build().to(device)
+        if run.saved is None and config.start is None:
+            fit_layers(net, partial(first_samples, train_loader))
         # Convolutions run fastest in this memory format.
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.state = RetrainState(
@@ -182,13 +220,20 @@ class Retraining(Recipe):
             net=net,
             optimizer=weight_optimizer(net.parameters(), config.optimizer),
             scaler=loss_scaler(config.precision, device),
-            averaging=Averaging(net, decay=config.ema_decay, patience=config.averaging_patience),
+            averaging=Averaging(
+                net,
+                decay=config.ema_decay,
+                patience=config.averaging_patience,
+                power=config.average_power,
+            ),
             target_names=list(self.data.target_names),
             target_scale=self.data.target_scale,
             network_sizes=dict(sizes),
             input_specs=self.data.input_specs(),
             encoding=self.data.encoding,
         )
+        if run.saved is None and config.start is not None:
+            warm_start(self.state, config.start)
         self.restarts = LowerRateRestarts(self.state, config.restarts, net.parameters)
         self.update = graphed_retraining_step(self._update, config, self.ranks)
         if self.ranks.size > 1:
@@ -204,6 +249,9 @@ class Retraining(Recipe):
         run = self.run
         run.restore(self.state, epochs=self.config.epochs)
         run.begin(self.data.subsets, self.data.extra_files())
+        if self.config.max_seconds is not None:
+            left = self.config.max_seconds - run.cost()["seconds"]
+            self._deadline = time.monotonic() + left
         if run.saved is None and self.ranks.main and self.config.tracking.figures:
             run.board.log_text("genotype", f"`{self.genotype}`", 0)
             with optional("TensorBoard's figure of the genotype"):
@@ -214,6 +262,12 @@ class Retraining(Recipe):
         if self.ranks.main and self.config.tracking.figures and not drawing.exists():
             with optional(drawing):
                 save_genotype(self.genotype, drawing, title=genotype_name)
+
+    @property
+    def out_of_time(self) -> bool:
+        if self._deadline is None:
+            return False
+        return bool(self.ranks.all_reduce_max(time.monotonic() >= self._deadline))
 
     # One epoch.
 
@@ -227,7 +281,9 @@ class Retraining(Recipe):
     def learning_rate(self, epoch: int, step: int) -> float:
         """Return the learning rate of a step of an epoch, both from 0."""
         config, steps = self.config, len(self.state.train_loader)
-        if config.warmup == 0:  # the published schedules
+        if config.optimizer.schedule == "stable":
+            lr = stable_rate(config.optimizer, epoch * steps + step, config.epochs, steps)
+        elif config.warmup == 0:  # the published schedules
             lr = rate_of_epoch(config.optimizer, epoch, config.epochs)
         else:
             high, low = config.optimizer.lr, config.optimizer.lr_min
@@ -333,7 +389,7 @@ class Retraining(Recipe):
                 **{f"test_{name}": score for name, score in test_scores.items()},
                 **self.size,
                 "flops": 2 * self.size["macs"],
-                "epochs": config.epochs,
+                "epochs": state.epoch,
                 "restarts": state.restarts,
                 "seed": config.seed,
                 "device": str(self.ranks.device),
@@ -384,6 +440,7 @@ def build_network(
         config: Configuration of the retraining.
         sizes: Arguments that fit the network to the data, see ``DataModule.network_sizes``.
     """
-    return config.space.network(
+    net = config.space.network(
         genotype, **sizes, auxiliary=config.auxiliary > 0, drop_path=config.drop_path
     )
+    return Mirrored(net) if config.mirror else net

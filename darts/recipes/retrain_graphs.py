@@ -13,8 +13,10 @@ def retraining_obstacle(config: RetrainConfig, ranks: Ranks) -> str | None:
     """Return why a step of a retraining cannot be captured as a CUDA graph; None if it can."""
     if config.warmup > 0:
         return f"warmup={config.warmup:g}: the learning rate changes with each step"
-    if config.ema_decay or config.averaging_patience:
-        return "the CPU reads how many steps are averaged (ema_decay, averaging_patience)"
+    if config.optimizer.schedule == "stable":
+        return "optimizer.schedule=stable: the learning rate changes with each step"
+    if config.ema_decay or config.averaging_patience or config.average_power:
+        return "the CPU reads how many steps are averaged"
     return capture_obstacle(config, ranks, ("space", "task"))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from darts.config import ConfigError, RetrainConfig, rebuild
+from darts.config import RetrainConfig, rebuild
 from darts.data import InputSpec
 from darts.data.encodings import Encoding, RowEncoding, WordEncoding
 from darts.data.targets import NUMBERS, TargetScale
@@ -18,7 +18,12 @@ from darts.recipes.retrain import build_network
 from darts.recipes.retrain_state import RetrainState
 from darts.recipes.shared_network import SUFFIX, load_network
 from darts.spaces import AnyGenotype, NetworkBase, parse_genotype
-from darts.training.checkpoint import CheckpointError, checkpoint_errors, load_checkpoint
+from darts.training.checkpoint import (
+    CheckpointError,
+    checkpoint_errors,
+    find_checkpoint,
+    load_checkpoint,
+)
 from darts.training.restoring import require_finite_weights, require_fitting_network
 from darts.typed_values import Misfit, PlainDict, entry
 
@@ -185,19 +190,3 @@ def _check_input(spec: InputSpec, sizes: Mapping[str, int], name: str) -> None:
         raise Misfit(
             f"{name}.num_tokens is {spec.num_tokens}, which equals no entry of network_sizes"
         )
-
-
-def find_checkpoint(reference: str) -> Path:
-    """Return the checkpoint file that a file name or a run directory refers to.
-
-    Raises:
-        ConfigError: If there is no such file.
-    """
-    path = Path(reference)
-    file = path / "checkpoint.pt" if path.is_dir() else path
-    if not file.is_file():
-        raise ConfigError(
-            f"checkpoint={reference!r}: neither a checkpoint file nor the directory of a "
-            "retraining; give runs/retrain/<run>"
-        )
-    return file

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.checks import check_drop_probability
@@ -61,6 +62,24 @@ class NetworkBase(nn.Module):
             without a module; None if the network cannot work without the edge.
         """
         return None
+
+
+class FittedLayer(nn.Module):
+    """A layer with fixed values that follow from the inputs of its network, before the training."""
+
+    def fit(self, inputs: Tensor) -> None:
+        """Compute the values from inputs of the network, for example images ``(N, C, H, W)``."""
+        raise NotImplementedError
+
+
+@torch.no_grad()
+def fit_layers(net: nn.Module, inputs: Callable[[], Tensor]) -> None:
+    """Fit all ``FittedLayer`` modules of a network; without any, the inputs are not read."""
+    layers = [module for module in net.modules() if isinstance(module, FittedLayer)]
+    if layers:
+        samples = inputs()
+        for layer in layers:
+            layer.fit(samples)
 
 
 class NetworkPiece(NamedTuple):

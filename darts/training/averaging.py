@@ -8,9 +8,10 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypedDict
+from collections.abc import Callable, Mapping
+from typing import TypeAlias, TypedDict
 
+import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -19,18 +20,15 @@ from darts.tasks import Metric
 from darts.training.restoring import load_module
 from darts.typed_values import Misfit, typed
 
+Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 
-def require_at_most_one_average(decay: float, patience: int) -> None:
-    """Refuse both kinds of averages at once; see ``Averaging`` for the arguments.
 
-    Raises:
-        ConfigError: When neither argument is 0.
-    """
-    if decay and patience:
-        raise ConfigError(
-            f"ema_decay={decay:g} and averaging_patience={patience} exclude each other; "
-            "set one of them to 0"
-        )
+def require_at_most_one_average(decay: float, patience: int, power: float = 0.0) -> None:
+    """Raise ConfigError if several averages are enabled; see ``Averaging`` for the arguments."""
+    values = {"ema_decay": decay, "averaging_patience": patience, "average_power": power}
+    chosen = [f"{key}={value:g}" for key, value in values.items() if value]
+    if len(chosen) > 1:
+        raise ConfigError(f"{' and '.join(chosen)} are mutually exclusive; keep one of them")
 
 
 class _SavedAverage(TypedDict):
@@ -49,17 +47,26 @@ class Averaging:
             the first epoch whose score is no better than the best one of all epochs that lie more
             than ``patience`` epochs back. 0 disables the mean. Until the mean starts, the network
             itself is scored.
+        power: Power p of a polynomial average; 0 disables it. After step t, the newest weights
+            have the share ``(p + 1) / (t + p)``, so the average covers about the last
+            ``1 / (p + 1)`` of the steps, whatever their number is (Shamir and Zhang,
+            "Stochastic Gradient Descent for Non-smooth Optimization", arXiv:1212.1824, section 4).
 
     Raises:
-        ConfigError: When both averages are enabled.
+        ConfigError: When several averages are enabled.
     """
 
-    def __init__(self, net: nn.Module, *, decay: float = 0.0, patience: int = 0) -> None:
-        require_at_most_one_average(decay, patience)
-        self._net, self.patience, self.active = net, patience, decay > 0
+    def __init__(
+        self, net: nn.Module, *, decay: float = 0.0, patience: int = 0, power: float = 0.0
+    ) -> None:
+        require_at_most_one_average(decay, patience, power)
+        self._net, self.patience, self.active = net, patience, decay > 0 or power > 0
         self._average: AveragedModel | None = None
         if decay:
             average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+            self._average = AveragedModel(net, multi_avg_fn=average, use_buffers=True)
+        elif power:
+            average = _polynomial(power)
             self._average = AveragedModel(net, multi_avg_fn=average, use_buffers=True)
         elif patience:
             self._average = AveragedModel(net, use_buffers=True)
@@ -114,3 +121,18 @@ class Averaging:
         if self._average is not None:
             load_module(self._average, saved["average"], "averaging.average")
         self.active, self._scores = saved["active"], saved["scores"]
+
+
+def _polynomial(power: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    """Return the update of a polynomial average: averages, new values, and earlier updates."""
+
+    @torch.no_grad()
+    def update(averages: Tensors, values: Tensors, updates: Tensor | int) -> None:
+        share = (power + 1) / (int(updates) + 1 + power)
+        for average, value in zip(averages, values, strict=True):
+            if average.is_floating_point():
+                average.lerp_(value.to(average), share)
+            else:
+                average.copy_(value)
+
+    return update

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 import torch
 
+from darts.config import ConfigError
 from darts.reading import FileError, one_line
 from darts.training.checkpoint_file import DamagedFile, read_values
 from darts.typed_values import Misfit
@@ -136,3 +137,21 @@ def checkpoint_errors(path: Path) -> Iterator[None]:
     ) as error:
         reason = one_line(error)
         raise CheckpointError(f"checkpoint {path} does not fit its run: {reason}") from error
+
+
+def find_checkpoint(reference: str, key: str = "checkpoint") -> Path:
+    """Return the checkpoint file that a file name or a run directory refers to.
+
+    ``key`` is the name of the setting, for the message.
+
+    Raises:
+        ConfigError: If there is no such file.
+    """
+    path = Path(reference)
+    file = path / "checkpoint.pt" if path.is_dir() else path
+    if not file.is_file():
+        raise ConfigError(
+            f"{key}={reference!r}: neither a checkpoint file nor the directory of a "
+            "retraining; give runs/retrain/<run>"
+        )
+    return file

@@ -97,6 +97,11 @@ class Recipe(ABC):
         """Whether the run ends now, before its last epoch."""
         return False
 
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the epoch ends now, before its last step, and the run with it."""
+        return False
+
     @abstractmethod
     def begin_epoch(self, epoch: int) -> None:
         """Set the values that depend on the epoch, for example the learning rate."""
@@ -198,6 +203,8 @@ class TrainingLoop:
         recipe, state = self.recipe, self.state
         self._keep()
         while state.epoch < self.epochs and not recipe.finished:
+            if state.epoch > 0 and recipe.out_of_time:  # the first epoch has at least one step
+                break
             try:
                 recipe.begin_epoch(state.epoch)
                 for batch in self._batches():
@@ -244,6 +251,8 @@ class TrainingLoop:
         for batch in state.train_loader.epoch(state.epoch, state.step):
             yield batch
             state.step += 1
+            if self.recipe.out_of_time:
+                return
             self.save_if_due()
 
     def _record_step(self, report: StepReport) -> None:

@@ -15,7 +15,7 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-from darts.config import EnergyConfig, Invocation, RunConfig
+from darts.config import EnergyConfig, Invocation, RunConfig, check_fields
 from darts.data import load_split, save_split
 from darts.reading import JsonObject, one_line
 from darts.tracking import EnergyMeter, Ledger, MetricsLog, TensorBoard
@@ -128,16 +128,24 @@ class TrainingRun:
             self.files.claim_unused(resumable=True, numbered=numbered)
 
     def _load(self) -> None:
-        self.files.require_incomplete()
         if not self.checkpoint.exists():
+            self.files.require_incomplete()
             return  # killed before its first checkpoint: start from the beginning
         self.saved = load_checkpoint(self.checkpoint, self.command)
         with checkpoint_errors(self.checkpoint):
             self.saved |= typed_entries(RunEntries, self.saved)
-        self.files.require_same_config(self.saved["config"], self.config)
         self._digests = self.saved["files"]
         if self.ranks.main:
             self.files.require_unchanged(self._digests)
+        with checkpoint_errors(self.checkpoint):
+            self.config = self.config.resumed(self.files.saved_config(), self.saved["config"])
+            check_fields(self.config)
+            changed = self.config.continued_keys(self.saved["config"])
+            continues = self.config.extends(self.saved["config"])
+        if not continues:
+            self.files.require_incomplete()
+        self.files.require_same_config(self.saved["config"], self.config, changed)
+        if self.ranks.main:
             self.files.warn_of_other_threads(torch.get_num_threads())
 
     def restore(self, state: TrainState, *, epochs: int) -> None:
@@ -189,6 +197,7 @@ class TrainingRun:
                 )
         if main:
             (self.path / DIVERGED).unlink(missing_ok=True)
+            self.files.reopen()
         self._ledger = Ledger(energy_meter(self.config.tracking.energy, self.ranks))
         if saved is not None:
             with checkpoint_errors(self.checkpoint):

@@ -80,8 +80,15 @@ class RunDirectory:
                 if not numbered:
                     raise
 
-    def start_or_resume(self, config: ResumableConfig, invocation: Invocation) -> None:
+    def start_or_resume(
+        self, config: ResumableConfig, invocation: Invocation, *, can_continue: bool = False
+    ) -> None:
         """Become the owner of the directory, and begin a new run or check the one to resume.
+
+        Args:
+            config: Configuration of the command.
+            invocation: Run directory and overrides.
+            can_continue: Whether a complete run may be resumed; it then becomes incomplete.
 
         Raises:
             ConfigError: If a new run would overwrite another one, or if the run to resume is
@@ -93,7 +100,9 @@ class RunDirectory:
         else:
             self.claim_existing()
             self.require_same_config(self.saved_config(), config)
-            self.require_incomplete()
+            if not can_continue:
+                self.require_incomplete()
+            self.reopen()
 
     def claim_existing(self) -> None:
         """Become the owner of the directory of a run to resume.
@@ -180,13 +189,16 @@ class RunDirectory:
         except (FileError, OSError):
             return False
 
-    def require_same_config(self, saved: Mapping[str, object], config: ResumableConfig) -> None:
+    def require_same_config(
+        self, saved: Mapping[str, object], config: ResumableConfig, changed: Sequence[str] = ()
+    ) -> None:
         """Refuse to resume with a configuration that differs from that of the run.
 
         Args:
             saved: Configuration with which the run began, as nested plain values.
             config: Configuration of the resumed run; its ``may_change_on_resume`` names the keys
                 that may differ.
+            changed: Further keys that may differ.
 
         Raises:
             ConfigError: With the first key that differs.
@@ -194,7 +206,8 @@ class RunDirectory:
         # Convert both to JSON and back, which makes tuples and lists equal: a saved configuration
         # may come from a file.
         before, now = (json.loads(json.dumps(x)) for x in (saved, dataclasses.asdict(config)))
-        differing = list(_differences(before, now, type(config).may_change_on_resume))
+        allowed = (*type(config).may_change_on_resume, *changed)
+        differing = list(_differences(before, now, allowed))
         if differing:
             key, old, new = differing[0]
             more = f" (and {len(differing) - 1} more keys)" if len(differing) > 1 else ""
@@ -222,8 +235,14 @@ class RunDirectory:
         if self.is_complete:
             raise ConfigError(
                 f"the run in {self.path} is complete; nothing to resume. To train longer, start a "
-                "new run with more epochs, because schedules depend on their number"
+                "new run with more epochs. Only a retraining with optimizer.schedule=stable and "
+                "optimizer.decay_epochs=0 can be resumed with more epochs, because other schedules "
+                "depend on their number"
             )
+
+    def reopen(self) -> None:
+        """Make a complete run incomplete, because it continues."""
+        (self.path / "summary.json").unlink(missing_ok=True)
 
     def digests(self, *names: str) -> dict[str, str]:
         """Return the SHA-256 digests of files of the run, in hexadecimal."""

@@ -11,11 +11,11 @@ FLAT_EPOCHS = 5
 
 
 def check_schedule(config: WeightOptimizerConfig) -> None:
-    """Refuse a learning rate that would rise.
-
-    Raises:
-        ConfigError: When ``lr_min`` exceeds ``lr``.
-    """
+    """Raise ConfigError if ``lr_min`` exceeds ``lr``, or ``decay_epochs`` has no effect."""
+    if config.decay_epochs and config.schedule != "stable":
+        raise ConfigError(
+            f"optimizer.decay_epochs={config.decay_epochs}: set optimizer.schedule=stable"
+        )
     if config.lr_min > config.lr:
         raise ConfigError(
             f"optimizer.lr_min={config.lr_min}: must not exceed optimizer.lr={config.lr}, "
@@ -36,6 +36,27 @@ def rate_of_epoch(config: WeightOptimizerConfig, epoch: int, epochs: int) -> flo
     if config.schedule == "exponential":
         return max(config.lr * config.decay**epoch, config.lr_min)
     return max(linear(epoch, epochs, config.lr), config.lr_min)
+
+
+def stable_rate(config: WeightOptimizerConfig, step: int, epochs: int, steps: int) -> float:
+    """Return the learning rate of a step (from 0): a linear rise, a constant phase, a linear fall.
+
+    Without a fall, no rate depends on the number of epochs, so the training can be continued.
+
+    Args:
+        config: The rate rises in ``warmup_epochs`` and falls in the last ``decay_epochs`` epochs.
+        step: Step of the whole training.
+        epochs: Number of epochs.
+        steps: Number of steps per epoch.
+
+    References:
+        Zhai et al., "Scaling Vision Transformers", arXiv:2106.04560, section 3.5; Hägele et al.,
+        "Scaling Laws and Compute-Optimal Training Beyond Fixed Training Durations",
+        arXiv:2405.18392, section 3.
+    """
+    rise = (step + 1) / (config.warmup_epochs * steps + 1)
+    fall = (epochs * steps - step) / (config.decay_epochs * steps + 1)
+    return config.lr * min(rise, fall, 1.0)
 
 
 def cosine(epoch: int, epochs: int, high: float, low: float) -> float:

@@ -63,8 +63,18 @@ class TrainState:
             Misfit: If an entry is missing, has another type or does not fit this object.
             ValueError: If the state of a ``Stateful`` field does not fit.
         """
+        self.load_fields(state, *self._fields())
+        self.check()
+
+    def load_fields(self, state: Mapping[str, object], *names: str) -> None:
+        """Restore the named fields from a state dict, without checking that fields fit together.
+
+        Raises:
+            Misfit, ValueError: As ``load_state_dict``.
+        """
         hints = get_type_hints(type(self), include_extras=True)
-        for name, value in self._fields().items():
+        for name in names:
+            value = getattr(self, name)
             saved = entry(state, name, object)
             if isinstance(value, nn.Module):
                 load_module(value, saved, name)
@@ -76,7 +86,6 @@ class TrainState:
                 value.load_state_dict(cast("StateDict", saved))
             else:
                 setattr(self, name, typed(hints[name], saved, name))
-        self.check()
 
     @classmethod
     def entries(cls, state: Mapping[str, object], *names: str) -> StateDict:

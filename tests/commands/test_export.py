@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+import darts
 from darts.reading import read_json
 from darts.recipes.exporting.formats import FORMATS
 
@@ -81,6 +82,33 @@ def test_onnx_runtime_runs_an_exported_network(
 def samples(count: int) -> np.ndarray[Any, Any]:
     generator = np.random.default_rng(0)
     return generator.normal(size=(count, 3, 8, 8)).astype("float32")
+
+
+def test_a_mirrored_network_has_the_same_outputs_in_every_form(
+    commands: Any, tmp_path: Path
+) -> None:
+    """Loaded, exported and in the commands; the skeleton has whitened patches and a grid."""
+    import onnxruntime
+
+    trained, folder = tmp_path / "trained", tmp_path / "export"
+    blocks = '["conv_3x3","res_3x3","mb_k3_e3","convnext_k7","conv_5x5","skip_connect"]'
+    genotype = f'genotype={{"space": "macro", "blocks": {blocks}}}'
+    space = ("space=macro", "space.skeleton=fast_grid", "space.channels=2", "auxiliary=0")
+    done = commands.run("retrain", trained, genotype, *space, "mirror=true", *BARE)
+    commands.run("export", folder, f"checkpoint={trained}")
+    model, inputs = darts.load(trained), torch.from_numpy(samples(5))
+    logits = model(inputs)
+    torch.testing.assert_close(logits, model(inputs.flip(3)))  # only a mirrored network does this
+    session = onnxruntime.InferenceSession(folder / "network.onnx")
+    (exported,) = session.run(["logits"], {"samples": inputs.numpy()})
+    np.testing.assert_allclose(exported, logits.numpy(), atol=1e-5)
+    pixels = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    expected = model(torch.stack([model.transform(image) for image in pixels]))
+    predicted = darts.predict(model, pixels)
+    torch.testing.assert_close(predicted.probabilities, expected.softmax(1))
+    evaluation = commands.run("evaluate", tmp_path / "evaluation", f"checkpoint={trained}").result
+    for score in ("test_accuracy", "test_loss"):
+        assert evaluation[score] == done.result[score]
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,34 @@ def test_an_exponential_average_weighs_recent_steps_more() -> None:
     assert not averaging.end_epoch(0.1, ACCURACY)  # it started with the first step
 
 
+@pytest.mark.parametrize("power", [0.5, 1, 8])
+@pytest.mark.parametrize("steps", [1, 2, 7, 30])
+def test_a_polynomial_average_weighs_each_step_by_a_power(power: float, steps: int) -> None:
+    """Step t has the weight t (t + 1) ... (t + p - 1): about t to the power p, and 1 for t = 1."""
+    net = nn.Linear(3, 2)
+    averaging = Averaging(net, power=power)
+    values = torch.stack(take_steps(net, averaging, steps))
+    times = torch.arange(1, steps + 1, dtype=torch.float64)
+    weights = (torch.lgamma(times + power) - torch.lgamma(times)).softmax(0)
+    expected = (weights[:, None, None] * values).sum(0).float()
+    torch.testing.assert_close(averaging.scored_net.weight, expected)
+
+
+def test_a_polynomial_average_has_averaged_statistics_and_the_last_counts() -> None:
+    net = nn.BatchNorm1d(2)
+    averaging = Averaging(net, power=1)
+    means = []
+    for step in range(3):
+        net(torch.randn(8, 2, generator=torch.Generator().manual_seed(step)))
+        averaging.step()
+        means.append(net.running_mean.clone())
+    average = averaging.scored_net
+    assert average is not net
+    expected = (means[0] + 2 * means[1] + 3 * means[2]) / 6
+    torch.testing.assert_close(average.running_mean, expected)
+    assert average.num_batches_tracked == 3
+
+
 def test_a_mean_starts_after_epochs_without_improvement() -> None:
     net = nn.Linear(3, 2)
     averaging = Averaging(net, patience=2)
@@ -83,7 +111,7 @@ def test_a_mean_starts_in_the_epoch_of_the_published_algorithm(seed: int, patien
         )
 
 
-@pytest.mark.parametrize("options", [{"decay": 0.9}, {"patience": 1}, {}])
+@pytest.mark.parametrize("options", [{"decay": 0.9}, {"power": 3.0}, {"patience": 1}, {}])
 def test_a_resumed_average_equals_an_uninterrupted_one(options: dict[str, Any]) -> None:
     unbroken_net, net = nn.Linear(3, 2), nn.Linear(3, 2)
     unbroken = Averaging(unbroken_net, **options)
@@ -100,7 +128,14 @@ def test_a_resumed_average_equals_an_uninterrupted_one(options: dict[str, Any]) 
     assert (unbroken.scored_net is unbroken_net) == (resumed.scored_net is net) == (not options)
 
 
-def test_two_kinds_of_averages_are_refused() -> None:
-    message = "ema_decay=0.9 and averaging_patience=5 exclude each other"
-    with pytest.raises(ValueError, match=message):
-        Averaging(nn.Linear(1, 1), decay=0.9, patience=5)
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"decay": 0.9, "patience": 5}, "ema_decay=0.9 and averaging_patience=5"),
+        ({"power": 8.0, "patience": 5}, "averaging_patience=5 and average_power=8"),
+        ({"decay": 0.9, "power": 0.5}, "ema_decay=0.9 and average_power=0.5"),
+    ],
+)
+def test_two_kinds_of_averages_are_refused(options: dict[str, Any], names: str) -> None:
+    with pytest.raises(ValueError, match=f"{names} are mutually exclusive; keep one of them"):
+        Averaging(nn.Linear(1, 1), **options)

@@ -9,7 +9,14 @@ import torch
 from torch import nn
 
 from darts.config import ConfigError, WeightOptimizerConfig
-from darts.training.schedules import check_schedule, cosine, linear, rate_of_epoch, warmup_cosine
+from darts.training.schedules import (
+    check_schedule,
+    cosine,
+    linear,
+    rate_of_epoch,
+    stable_rate,
+    warmup_cosine,
+)
 
 
 @pytest.mark.parametrize(("epochs", "high", "low"), [(50, 0.025, 0.001), (7, 0.1, 0.0), (1, 1, 0)])
@@ -95,3 +102,42 @@ def test_the_rate_rises_in_the_first_epochs_and_then_joins_the_schedule() -> Non
 def test_a_rate_that_would_rise_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"lr_min=0\.2: must not exceed optimizer\.lr=0\.1"):
         check_schedule(WeightOptimizerConfig(lr=0.1, lr_min=0.2))
+
+
+def stable(warmup: int, decay: int) -> WeightOptimizerConfig:
+    return WeightOptimizerConfig(
+        lr=0.1, schedule="stable", warmup_epochs=warmup, decay_epochs=decay, lr_min=0.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps", "warmup", "decay"),
+    [(6, 4, 2, 3), (2, 5, 1, 1), (3, 1, 1, 1), (5, 3, 0, 2), (4, 3, 2, 0), (3, 2, 0, 0)],
+)
+def test_the_stable_schedule_is_a_line_a_constant_and_a_line(
+    epochs: int, steps: int, warmup: int, decay: int
+) -> None:
+    """Neither line contains 0; without warm-up or decay, there is no such line."""
+    rise, fall = (
+        torch.linspace(0, 0.1, count * steps + 2, dtype=torch.float64)[1:-1].tolist()
+        for count in (warmup, decay)
+    )
+    expected = [*rise, *[0.1] * ((epochs - warmup - decay) * steps), *reversed(fall)]
+    config = stable(warmup, decay)
+    rates = [stable_rate(config, step, epochs, steps) for step in range(epochs * steps)]
+    assert rates == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_warmup_and_a_decay_that_overlap_meet_below_the_rate() -> None:
+    rates = [stable_rate(stable(2, 2), step, 2, 3) for step in range(6)]
+    assert rates == pytest.approx([0.1 * n / 7 for n in (1, 2, 3, 3, 2, 1)])
+
+
+def test_without_decay_the_stable_schedule_does_not_depend_on_the_number_of_epochs() -> None:
+    rates = [[stable_rate(stable(3, 0), step, epochs, 4) for step in range(8)] for epochs in (2, 9)]
+    assert rates[0] == rates[1]
+
+
+def test_a_decay_without_the_stable_schedule_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"decay_epochs=2: set optimizer\.schedule=stable"):
+        check_schedule(WeightOptimizerConfig(decay_epochs=2))

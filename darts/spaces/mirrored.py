@@ -1,0 +1,69 @@
+"""A network that averages its outputs for an image and the mirror image.
+
+References:
+    Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural
+    Networks", 2012, section 4.1: averaging predictions of crops and their reflections.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from darts.spaces.network import NetworkBase
+from darts.spaces.rank_dropout import BatchShare
+
+
+class Mirrored(NetworkBase):
+    """The outputs of a network in training; in evaluation, the mean for an image and its mirror.
+
+    An evaluation takes twice as long as that of the network.
+
+    Args:
+        net: Network for images ``(B, C, H, W)``.
+    """
+
+    def __init__(self, net: NetworkBase) -> None:
+        nn.Module.__init__(self)
+        self.net, self.genotype = net, net.genotype
+
+    def forward(self, images: Tensor, *args: Any, **options: Any) -> Any:
+        """Return the outputs; in evaluation, they must be one tensor."""
+        outputs = self.net(images, *args, **options)
+        if self.training:
+            return outputs
+        mirrored = self.net(images.flip(3), *args, **options)
+        if isinstance(outputs, tuple):  # logits and those of the auxiliary head
+            return (outputs[0] + mirrored[0]) / 2, outputs[1]
+        return (outputs + mirrored) / 2
+
+    @property
+    def drop_path(self) -> float:
+        return self.net.drop_path
+
+    @drop_path.setter
+    def drop_path(self, value: float) -> None:
+        self.net.drop_path = value
+
+    @property
+    def batch_share(self) -> BatchShare:
+        return self.net.batch_share
+
+    @batch_share.setter
+    def batch_share(self, value: BatchShare) -> None:
+        self.net.batch_share = value
+
+    @property
+    def auxiliary(self) -> nn.Module | None:
+        return self.net.auxiliary
+
+    @auxiliary.setter
+    def auxiliary(self, value: nn.Module | None) -> None:
+        self.net.auxiliary = value
+
+    def feature_blocks(self) -> list[nn.Module]:
+        return self.net.feature_blocks()
+
+    def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]] | None:
+        return self.net.edge_modules(cell, edge)

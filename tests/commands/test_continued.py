@@ -1,0 +1,251 @@
+"""Retrainings that are continued, that end after a time, or that begin from another one."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+import darts.recipes.retrain as retrain_recipe
+from darts.config import RetrainConfig, WeightOptimizerConfig
+from darts.recipes.retrain import Retraining
+
+GENOTYPE = (
+    'genotype={"space": "macro", "blocks": '
+    '["conv_3x3", "res_3x3", "conv_3x3", "convnext_k7", "conv_3x3", "skip_connect"]}'
+)
+SMALL = (
+    *(GENOTYPE, "space=macro", "space.skeleton=fast", "space.channels=2"),
+    *("dataset=synthetic", "dataset.samples=48", "loader.batch_size=8", "seed=7"),
+    *("auxiliary=0", "drop_path=0", "tracking.figures=false", "tracking.tensorboard=false"),
+    *("optimizer.schedule=stable", "optimizer.warmup_epochs=1", "average_power=4"),
+)
+STEPS = 5  # per epoch: 38 images in batches of 8
+
+
+def run(commands: Any, folder: Path, *overrides: str) -> Any:
+    return commands.call("retrain", [*SMALL, *overrides, f"hydra.run.dir={folder}"], folder)
+
+
+def resume(commands: Any, folder: Path, *overrides: str) -> Any:
+    return commands.call("retrain", [f"resume={folder}", *overrides], folder)
+
+
+@pytest.fixture(scope="module")
+def two_epochs(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete retraining of two epochs."""
+    folder: Path = tmp_path_factory.mktemp("two") / "run"
+    run(commands, folder, "epochs=2")
+    return folder
+
+
+@pytest.fixture
+def copied(two_epochs: Path, tmp_path: Path) -> Path:
+    """A copy of it, which a test may continue."""
+    return Path(shutil.copytree(two_epochs, tmp_path / "two"))
+
+
+@pytest.fixture(scope="module")
+def unbroken(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+    """Returns a retraining of four epochs with a number of ``decay_epochs``."""
+    done: dict[str, Any] = {}
+
+    def get(decay: str) -> Any:
+        if decay not in done:
+            folder = tmp_path_factory.mktemp("four") / "run"
+            done[decay] = run(commands, folder, "epochs=4", f"optimizer.decay_epochs={decay}")
+        return done[decay]
+
+    return get
+
+
+def assert_same(commands: Any, actual: Any, expected: Any) -> None:
+    """Check that weights, optimizer, average, rows and results are equal; costs may differ."""
+    commands.assert_same_run(actual, expected)
+    for key in ("valid_accuracy", "valid_loss", "test_accuracy", "test_loss", "epoch", "epochs"):
+        assert actual.json("summary.json")[key] == expected.json("summary.json")[key]
+
+
+@pytest.mark.parametrize("decay", ["0", "1"])
+def test_two_and_two_epochs_equal_four(
+    commands: Any, copied: Path, unbroken: Callable[[str], Any], decay: str
+) -> None:
+    continued = resume(commands, copied, "epochs=4", f"optimizer.decay_epochs={decay}")
+    expected = unbroken(decay)
+    assert_same(commands, continued, expected)
+    assert [row["epoch"] for row in continued.rows] == [1, 2, 3, 4]
+    steps = continued.checkpoint["averaging"]["average"]["n_averaged"]
+    assert steps == 4 * STEPS
+    # A later continuation may leave the first one out, unless the rate has fallen.
+    if decay == "0":
+        assert resume(commands, copied, "epochs=5").result["epochs"] == 5
+    else:
+        assert "is complete" in commands.error_of("retrain", f"resume={copied}", "epochs=5")
+
+
+@pytest.mark.parametrize(
+    ("decay", "repeats", "steps"),
+    [("0", False, 2), ("0", True, STEPS + 2), ("1", False, STEPS + 2)],
+)
+def test_a_killed_continuation_can_be_resumed_with_and_without_its_length(
+    commands: Any,
+    copied: Path,
+    unbroken: Callable[[str], Any],
+    decay: str,
+    repeats: bool,
+    steps: int,
+) -> None:
+    length = ["epochs=4", f"optimizer.decay_epochs={decay}"]
+    commands.crash(steps, partial(resume, commands, copied, *length, "save_minutes=0"))
+    assert not (copied / "summary.json").exists()
+    done = resume(commands, copied, *(length if repeats else []))
+    assert_same(commands, done, unbroken(decay))
+
+
+def test_a_continuation_killed_before_its_first_checkpoint_can_be_resumed(
+    commands: Any, copied: Path, unbroken: Callable[[str], Any]
+) -> None:
+    before = (copied / "checkpoint.pt").read_bytes()
+    commands.crash(0, partial(resume, commands, copied, "epochs=4"))
+    assert (copied / "checkpoint.pt").read_bytes() == before
+    assert resume(commands, copied).result["epochs"] == 2  # nothing of it was saved
+    assert_same(commands, resume(commands, copied, "epochs=4"), unbroken("0"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([], "is complete"),
+        (["epochs=1"], "is complete"),
+        (["epochs=2"], "is complete"),
+        (["epochs=4", "optimizer.schedule=cosine"], "optimizer.schedule is 'stable'"),
+        (["epochs=4", "optimizer.lr=0.2"], "optimizer.lr is"),
+        (["epochs=4", "average_power=2"], "average_power is 4"),
+    ],
+)
+def test_other_changes_of_a_complete_retraining_are_refused(
+    commands: Any, two_epochs: Path, overrides: list[str], message: str
+) -> None:
+    before = {file: file.read_bytes() for file in two_epochs.iterdir()}
+    assert message in commands.error_of("retrain", f"resume={two_epochs}", *overrides)
+    assert {file: file.read_bytes() for file in two_epochs.iterdir()} == before
+
+
+def test_other_schedules_cannot_be_continued(commands: Any, tmp_path: Path) -> None:
+    run(commands, tmp_path, "epochs=1", "optimizer.schedule=cosine")
+    line = commands.error_of("retrain", f"resume={tmp_path}", "epochs=2")
+    assert "is complete" in line
+    assert "optimizer.schedule=stable" in line
+
+
+@pytest.mark.parametrize(
+    ("begun", "saved", "given", "expected"),
+    [
+        (10.0, 20.0, 10.0, 20.0),  # given again as in config.yaml: the last continuation counts
+        (10.0, 20.0, 30.0, 30.0),
+        (10.0, None, 10.0, None),
+        (None, 20.0, None, 20.0),
+        (10.0, 20.0, None, None),
+    ],
+)
+def test_a_resumed_run_has_the_last_time_limit(
+    begun: float | None, saved: float | None, given: float | None, expected: float | None
+) -> None:
+    def values(seconds: float | None) -> dict[str, Any]:
+        optimizer = {"schedule": "stable", "decay_epochs": 0}
+        return {"epochs": 9, "max_seconds": seconds, "optimizer": optimizer}
+
+    config = RetrainConfig(
+        genotype="DARTS_V2",
+        epochs=9,
+        max_seconds=given,
+        optimizer=WeightOptimizerConfig(schedule="stable"),
+    )
+    assert config.resumed(values(begun), values(saved)).max_seconds == expected
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock for time limits that advances by 100 seconds with each look at it."""
+    looks = iter(range(10**6))
+    fake = SimpleNamespace(monotonic=lambda: 100.0 * next(looks))
+    monkeypatch.setattr(retrain_recipe, "time", fake)
+
+
+def steps_of(done: Any) -> int:
+    return int(done.checkpoint["averaging"]["average"]["n_averaged"])
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_time_limit_ends_the_run_within_an_epoch(commands: Any, tmp_path: Path) -> None:
+    """One look follows each step, another one each epoch but the last."""
+    done = run(commands, tmp_path, "epochs=1000", "max_seconds=850")
+    assert steps_of(done) == STEPS + 3
+    assert done.result["epochs"] == 2
+    assert [row["epoch"] for row in done.rows] == [1, 2]
+    assert (done.checkpoint["epoch"], done.checkpoint["step"]) == (2, 0)
+    assert done.result["test_accuracy"] >= 0
+    assert "is complete" in commands.error_of("retrain", f"resume={tmp_path}", "max_seconds=850")
+    longer = resume(commands, tmp_path, "max_seconds=1250")
+    assert [row["epoch"] for row in longer.rows] == [1, 2, 3, 4]
+    assert steps_of(longer) == STEPS + 3 + 2 * STEPS  # the first part took almost no real time
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_run_takes_at_least_one_step(commands: Any, tmp_path: Path) -> None:
+    done = run(commands, tmp_path, "epochs=3", "max_seconds=0.001")
+    assert (steps_of(done), done.result["epochs"], done.result["epoch"]) == (1, 1, 1)
+
+
+def test_a_retraining_begins_with_the_state_of_another_one(
+    commands: Any, two_epochs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    initial: list[dict[str, Any]] = []
+    begin = Retraining.begin
+
+    def record(self: Retraining, name: str) -> None:
+        initial.append(copy.deepcopy(self.state.state_dict()))
+        begin(self, name)
+
+    monkeypatch.setattr(Retraining, "begin", record)
+    start = Path(shutil.copytree(two_epochs, tmp_path / "start"))
+    saved = torch.load(start / "checkpoint.pt", weights_only=True)
+    folder, options = tmp_path / "run", (f"start={start}", "epochs=2", "seed=8", "save_minutes=0")
+    commands.crash(2, partial(run, commands, folder, *options))
+    for key in ("net", "averaging", "optimizer"):
+        assert commands.identical(initial[0][key], saved[key]), key
+    assert (initial[0]["epoch"], initial[0]["best"]) == (0, None)
+    shutil.rmtree(start)  # a resumed run does not need it
+    done = resume(commands, folder)
+    assert done.result["epochs"] == 2
+    assert steps_of(done) == 4 * STEPS
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["space.channels=3"], "net.blocks"),
+        (["average_power=0"], "averaging"),
+        (["optimizer.algorithm=adam"], "optimizer"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused(
+    commands: Any, two_epochs: Path, tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    arguments = [*SMALL, *overrides, f"start={two_epochs}", f"hydra.run.dir={tmp_path / 'run'}"]
+    line = commands.error_of("retrain", *arguments)
+    assert str(two_epochs / "checkpoint.pt") in line
+    assert message in line
+
+
+def test_a_start_that_is_missing_is_refused(commands: Any, tmp_path: Path) -> None:
+    line = commands.error_of("retrain", *SMALL, "start=nowhere", f"hydra.run.dir={tmp_path}/run")
+    assert "start='nowhere'" in line
+    assert "retraining" in line
