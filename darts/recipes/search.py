@@ -27,6 +27,7 @@ from darts.recipes import search_report
 from darts.recipes.alpha_rate import AlphaRate
 from darts.recipes.divergence import LowerRateRestarts
 from darts.recipes.facts import DataFacts
+from darts.recipes.first_samples import first_samples
 from darts.recipes.front import Front, print_front
 from darts.recipes.latency_models import keep_latency_models
 from darts.recipes.retrain_command import retrain_command
@@ -132,7 +133,10 @@ class Search(Recipe):
         sizes = self.data.network_sizes(config.space)
         # Without a checkpoint, an error has another cause, for example a model of the user's own.
         with nullcontext() if run.saved is None else checkpoint_errors(run.checkpoint):
-            self.searcher = Searcher(config, objective, self.ranks, sizes, saved=run.saved)
+            samples = partial(first_samples, loaders.weights)
+            self.searcher = Searcher(
+                config, objective, self.ranks, sizes, saved=run.saved, samples=samples
+            )
         self.context = self.searcher.context
         self.context.limit = self.limit = search_limits(config, self.context, self.data)
         known = predicted_costs(config, self.context, self.data)

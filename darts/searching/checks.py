@@ -16,6 +16,11 @@ def check_components(config: SearchConfig) -> None:
     """
     space, relaxation, bilevel = config.space, config.relaxation, config.bilevel
     check_weight_optimizer(config.optimizer)
+    if config.optimizer.schedule == "stable":
+        raise ConfigError(
+            "optimizer.schedule=stable: only retrainings have this schedule; choose cosine, linear "
+            "or exponential"
+        )
     if len(config.arch_optimizer.betas) != 2:
         raise ConfigError(f"arch_optimizer.betas={config.arch_optimizer.betas}: must be 2 numbers")
     if not relaxation.uses_alphas and (bilevel.updates_alphas or config.stopping.needs_curvature):

@@ -28,6 +28,7 @@ from darts.searching.mixture_loss import SupernetMixtureLoss
 from darts.searching.mixtures import masked, run_mixture
 from darts.searching.searcher_state import SavedSearcher, WeightStep, require_fitting_masks
 from darts.spaces import Mixture, SearchContext, SupernetBase
+from darts.spaces.network import fit_layers
 from darts.tasks import Objective
 from darts.training.device import autocast, loss_scaler
 from darts.training.distributed import Ranks
@@ -59,6 +60,7 @@ class Searcher:
         sizes: Arguments that fit the supernet to the data, see ``DataModule.network_sizes``.
         saved: Checkpoint from which the searcher will be restored, or None. It sets the stage to
             start with.
+        samples: Returns samples that fit the ``FittedLayer`` modules of a new supernet, or None.
 
     Attributes:
         net: The supernet.
@@ -80,7 +82,9 @@ class Searcher:
         sizes: Mapping[str, int],
         *,
         saved: Mapping[str, object] | None = None,
+        samples: Callable[[], Tensor] | None = None,
     ) -> None:
+        self._samples = samples
         self.config, self.objective, self.ranks = config, objective, ranks
         self.relaxation = config.relaxation
         clip = config.optimizer.clip if config.space.clips_virtual_step else 0.0
@@ -123,6 +127,8 @@ class Searcher:
     def _build_net(self, index: int) -> SupernetBase:
         config, net = self.config, self._initial_net(index)
         net.to(self.ranks.device)
+        if self._samples is not None:
+            fit_layers(net, self._samples)
         # Convolutions run fastest in this memory format.
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ranks.prepare(net, sync_batchnorm=config.sync_batchnorm)

@@ -36,7 +36,14 @@ with an inverted residual block; nothing else may use it."""
 
 CONVOLUTIONS: tuple[str, ...] = ("conv_3x3", "conv_5x5")
 """Convolutions with batch norm and activation, without a residual connection. They are candidates
-of the skeleton ``plain``."""
+of the skeletons ``plain`` and ``fast``."""
+
+RESIDUALS: tuple[str, ...] = ("res_3x3", "convnext_k7")
+"""A 3x3 convolution with batch norm and activation, and a ConvNeXt-like block. Both add their
+input, so they keep width and image size. They are candidates of the skeleton ``fast``."""
+
+KEEP_SHAPE: tuple[str, ...] = ("skip_connect", *RESIDUALS)
+"""The operations that no stage can begin with."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +56,9 @@ class Genotype(ChainGenotype):
             stages have equal length.
 
     Raises:
-        ValueError: An unknown operation, depths that do not fit the number of blocks, a skipped
-            block at the start of a stage, where width or image size may change, or ``conv_1x1``
-            elsewhere.
+        ValueError: An unknown operation, depths that do not fit the number of blocks, an operation
+            that keeps the shape at the start of a stage, where width or image size may change, or
+            ``conv_1x1`` elsewhere.
     """
 
     blocks: tuple[str, ...]
@@ -59,7 +66,7 @@ class Genotype(ChainGenotype):
 
     space: ClassVar[str] = "macro"
     cells: ClassVar[tuple[str, ...]] = ("blocks",)
-    vocabulary: ClassVar[tuple[str, ...]] = (*PRIMITIVES, PROJECTION, *CONVOLUTIONS)
+    vocabulary: ClassVar[tuple[str, ...]] = (*PRIMITIVES, PROJECTION, *CONVOLUTIONS, *RESIDUALS)
 
     def __post_init__(self) -> None:
         if not isinstance(self.blocks, (list, tuple)):
@@ -70,7 +77,7 @@ class Genotype(ChainGenotype):
         object.__setattr__(self, "blocks", tuple(self.blocks))
         starts = {sum(self.depths[:stage]) for stage in range(STAGES)}
         for position, name in enumerate(self.blocks):
-            if name == "skip_connect" and position in starts:
+            if name in KEEP_SHAPE and position in starts:
                 raise ValueError(f"block {position} begins a stage and cannot be {name}")
             if name == PROJECTION and position not in starts:
                 raise ValueError(f"block {position} does not begin a stage and cannot be {name}")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from darts.spaces.checks import check_positive, reject_auxiliary_head
+from darts.spaces.macro.fast_layers import Residual
 from darts.spaces.macro.genotype import Genotype
 from darts.spaces.macro.skeleton import (
     SKELETONS,
@@ -32,7 +33,7 @@ class Network(NetworkBase):
 
     Args:
         genotype: The blocks; they determine the depth.
-        channels: Width of the first stage; it doubles with each stage.
+        channels: Width of the first stage; the skeleton defines the other widths.
         skeleton: Key of ``SKELETONS``.
         classes: Number of classes.
         in_channels: Channels of the images.
@@ -62,12 +63,12 @@ class Network(NetworkBase):
         reject_auxiliary_head("macro", auxiliary)
         shared = SKELETONS[skeleton]
         check_depths(genotype, skeleton, shared.stage_depths(genotype.depth))
-        plans = plan_blocks(channels, genotype.depth, shared)
+        plans = plan_blocks(channels, genotype.depth, shared, in_channels)
         self.stem = make_stem(in_channels, channels, shared)
         self.blocks = nn.ModuleList(
             make_operation(name, plan) for name, plan in zip(genotype.blocks, plans, strict=True)
         )
-        self.head = make_head(last_channels(channels), classes, shared)
+        self.head = make_head(last_channels(channels, shared), classes, shared)
 
     @overload
     def forward(self, images: Tensor, auxiliary: Literal[False] = False) -> Tensor: ...
@@ -79,7 +80,7 @@ class Network(NetworkBase):
         """Return logits; with ``auxiliary``, ``(logits, None)`` as there is no auxiliary head."""
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
-            if isinstance(block, InvertedResidual):
+            if isinstance(block, InvertedResidual | Residual):
                 x = block(x, self.drop_path, self.batch_share)
             else:
                 x = block(x)
@@ -95,7 +96,7 @@ class Network(NetworkBase):
         block = self.blocks[edge]
         if isinstance(block, nn.Identity):
             return []
-        has_bypass = isinstance(block, InvertedResidual) and block.residual
+        has_bypass = isinstance(block, InvertedResidual | Residual) and block.residual
         return [(block, "layers")] if has_bypass else None
 
 

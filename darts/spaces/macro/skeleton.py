@@ -7,6 +7,10 @@ References:
     Wu et al., "FBNet", arXiv:1812.03443, table 1: a macro-architecture with a choice per block.
     Su et al., "Prioritized Architecture Sampling with Monto-Carlo Tree Search", arXiv:2103.11922,
     section 5: NAS-Bench-Macro, whose skeleton is ``nasbench``.
+    Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", arXiv:2404.00498, sections 3.1, 3.2
+    and A: the skeleton ``fast``: whitened patches, Dirac initialization, widths, pooling, scaled
+    logits.
+    Liu et al., "A ConvNet for the 2020s", arXiv:2201.03545, section 2.4: ``convnext_k7``.
 """
 
 from __future__ import annotations
@@ -24,7 +28,15 @@ from darts.ops.pointwise import PointwiseConv2d
 from darts.ops.transfer import constant_on
 from darts.spaces.cnn.network import drop_path
 from darts.spaces.cnn.operations import DepthwiseConv2d
-from darts.spaces.macro.genotype import CONVOLUTIONS, PRIMITIVES, PROJECTION, STAGES
+from darts.spaces.macro.fast_layers import (
+    MaxClassifier,
+    WhitenedPatches,
+    convnext_block,
+    count_components,
+    dirac_conv,
+    residual_conv,
+)
+from darts.spaces.macro.genotype import CONVOLUTIONS, KEEP_SHAPE, PRIMITIVES, PROJECTION, STAGES
 from darts.spaces.rank_dropout import BatchShare
 
 
@@ -32,16 +44,20 @@ class Skeleton(NamedTuple):
     """What all networks of a space have in common, apart from their width.
 
     Attributes:
-        operations: The candidates of a block. The first block of a stage cannot be
-            ``skip_connect``, the others cannot be ``conv_1x1``.
+        operations: The candidates of a block. The first block of a stage cannot be one of
+            ``KEEP_SHAPE``, the others cannot be ``conv_1x1``.
         depths: Number of blocks in each stage; None if the space's ``cells`` sets it.
         stride: Stride of the first stage. The later stages have stride 2.
-        pools: Whether max pooling halves the images before the first block of a stage, instead of
-            the stride of its convolution.
+        pools: Where max pooling halves the images in the first block of a stage: "before" its
+            operation, or "after" its convolution; "none" if its stride does so.
+        widths: Width of each stage divided by that of the first.
+        whitened: Whether the stem is a ``WhitenedPatches`` instead of a 3x3 convolution.
         stem: Width of the first stage divided by that of the stem.
         head: Width of the last convolution, which is pointwise, divided by that of the last stage;
             0 for no such convolution.
-        positions: Side of the grid to which the last feature map is averaged.
+        positions: Side of the grid to which the last feature map is pooled.
+        maximum: Whether it is pooled by maximum, for a classifier without bias whose logits are
+            scaled; otherwise it is averaged.
         activation: Builds the activation function of all blocks, the stem and the head.
         channels: Width of the first stage in the literature.
         benchmark: Name of the benchmark table with all architectures, or None.
@@ -50,10 +66,13 @@ class Skeleton(NamedTuple):
     operations: tuple[str, ...] = PRIMITIVES
     depths: tuple[int, ...] | None = None
     stride: int = 1
-    pools: bool = False
+    pools: str = "none"
+    widths: tuple[int, ...] = (1, 2, 4)
+    whitened: bool = False
     stem: int = 1
     head: int = 4
     positions: int = 1
+    maximum: bool = False
     activation: Callable[[], nn.Module] = nn.ReLU6
     channels: int = 16
     benchmark: str | None = None
@@ -64,11 +83,25 @@ class Skeleton(NamedTuple):
 
     def candidates(self, group: str) -> tuple[str, ...]:
         """Return the candidates of a block of the group ``"first"`` or ``"rest"``."""
-        excluded = "skip_connect" if group == "first" else PROJECTION
-        return tuple(name for name in self.operations if name != excluded)
+        excluded = KEEP_SHAPE if group == "first" else (PROJECTION,)
+        return tuple(name for name in self.operations if name not in excluded)
 
 
 STANDARD = Skeleton()
+
+FAST = Skeleton(
+    operations=(*CONVOLUTIONS, "res_3x3", "mb_k3_e3", "convnext_k7", "skip_connect"),
+    stride=2,
+    pools="after",
+    widths=(1, 4, 4),
+    whitened=True,
+    head=0,
+    maximum=True,
+    activation=nn.GELU,
+    channels=64,
+)
+"""Networks that learn in few epochs. With two ``conv_3x3`` per stage and 64 channels, nearly the
+network of the paper."""
 
 SKELETONS: dict[str, Skeleton] = {
     "standard": STANDARD,
@@ -88,13 +121,14 @@ SKELETONS: dict[str, Skeleton] = {
     "plain": Skeleton(
         operations=(*CONVOLUTIONS, "mb_k3_e3", "mb_k5_e3", "skip_connect"),
         stride=2,
-        pools=True,
+        pools="before",
         stem=2,
         head=0,
         positions=4,
         activation=nn.ReLU,
         channels=64,
     ),
+    **{name: FAST._replace(positions=side) for name, side in (("fast", 1), ("fast_grid", 3))},
 }
 """The values of ``space.skeleton``."""
 
@@ -124,31 +158,36 @@ class BlockPlan(NamedTuple):
         return self.skeleton.candidates(self.group)
 
 
-def plan_blocks(channels: int, cells: int, skeleton: Skeleton = STANDARD) -> Iterator[BlockPlan]:
+def plan_blocks(
+    channels: int, cells: int, skeleton: Skeleton = STANDARD, in_channels: int = 3
+) -> Iterator[BlockPlan]:
     """Yield the plans of all blocks.
 
     Args:
-        channels: Width of the first stage; it doubles with each stage.
+        channels: Width of the first stage; the skeleton defines the other widths.
         cells: Number of blocks in each stage, unless the skeleton sets it.
         skeleton: What all networks have in common.
+        in_channels: Channels of the images.
     """
-    width, rest = stem_channels(channels, skeleton), count()
+    width, rest = stem_channels(channels, skeleton, in_channels), count()
     for stage, depth in enumerate(skeleton.stage_depths(cells)):
-        stage_width, stride = channels * 2**stage, 2 if stage else skeleton.stride
+        stage_width, stride = channels * skeleton.widths[stage], 2 if stage else skeleton.stride
         yield BlockPlan(width, stage_width, stride, "first", stage, skeleton)
         width = stage_width
         for _ in range(depth - 1):
             yield BlockPlan(width, width, 1, "rest", next(rest), skeleton)
 
 
-def stem_channels(channels: int, skeleton: Skeleton) -> int:
+def stem_channels(channels: int, skeleton: Skeleton, in_channels: int) -> int:
     """Return the width of the stem; ``channels`` is that of the first stage."""
+    if skeleton.whitened:
+        return 2 * count_components(in_channels)
     return max(1, channels // skeleton.stem)
 
 
-def last_channels(channels: int) -> int:
+def last_channels(channels: int, skeleton: Skeleton) -> int:
     """Return the width of the last stage; ``channels`` is that of the first."""
-    return channels << (STAGES - 1)
+    return channels * skeleton.widths[-1]
 
 
 class InvertedResidual(nn.Module):
@@ -218,7 +257,16 @@ def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Mod
             f"unknown operation {name!r} of a block of the group {plan.group}; "
             f"choose from {', '.join(plan.candidates)}"
         )
-    if plan.stride == 2 and plan.skeleton.pools:
+    activation = plan.skeleton.activation
+    pools = plan.skeleton.pools if plan.stride == 2 else "none"
+    if pools == "after" and name in CONVOLUTIONS:
+        return nn.Sequential(
+            dirac_conv(plan.inputs, plan.outputs, int(name[-1])),
+            nn.MaxPool2d(2, ceil_mode=True),
+            nn.BatchNorm2d(plan.outputs, affine=affine),
+            activation(),
+        )
+    if pools != "none":
         operation = make_operation(name, plan._replace(stride=1), affine=affine)
         return nn.Sequential(nn.MaxPool2d(2, ceil_mode=True), operation)
     if name == "skip_connect":
@@ -230,13 +278,16 @@ def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Mod
         )
     if name in CONVOLUTIONS:
         kernel = int(name[-1])
-        return nn.Sequential(
-            nn.Conv2d(
-                plan.inputs, plan.outputs, kernel, plan.stride, padding=kernel // 2, bias=False
-            ),
-            nn.BatchNorm2d(plan.outputs, affine=affine),
-            plan.skeleton.activation(),
+        conv = nn.Conv2d(
+            plan.inputs, plan.outputs, kernel, plan.stride, padding=kernel // 2, bias=False
         )
+        if plan.skeleton.pools == "after":
+            conv = dirac_conv(plan.inputs, plan.outputs, kernel)
+        return nn.Sequential(conv, nn.BatchNorm2d(plan.outputs, affine=affine), activation())
+    if name == "res_3x3":
+        return residual_conv(plan.inputs, activation, affine=affine)
+    if name == "convnext_k7":
+        return convnext_block(plan.inputs, activation, affine=affine)
     kernel, expansion = map(int, re.findall(r"\d", name))
     return InvertedResidual(
         plan.inputs,
@@ -245,7 +296,7 @@ def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Mod
         kernel=kernel,
         expansion=expansion,
         affine=affine,
-        activation=plan.skeleton.activation,
+        activation=activation,
     )
 
 
@@ -261,7 +312,7 @@ def conv_norm(
 
 
 def make_stem(in_channels: int, channels: int, skeleton: Skeleton = STANDARD) -> nn.Sequential:
-    """Return a 3x3 convolution with batch norm and activation.
+    """Return a 3x3 convolution with batch norm and activation, or whitened patches.
 
     Args:
         in_channels: Channels of the images.
@@ -270,12 +321,14 @@ def make_stem(in_channels: int, channels: int, skeleton: Skeleton = STANDARD) ->
 
     Shape: ``(B, in_channels, H, W)`` -> ``(B, S, H, W)``.
     """
-    width = stem_channels(channels, skeleton)
+    if skeleton.whitened:
+        return nn.Sequential(WhitenedPatches(in_channels))
+    width = stem_channels(channels, skeleton, in_channels)
     return nn.Sequential(*conv_norm(in_channels, width, 3, skeleton.activation))
 
 
 def make_head(channels: int, classes: int, skeleton: Skeleton = STANDARD) -> nn.Sequential:
-    """Return a pointwise convolution, average pooling and a classifier.
+    """Return pooling and a classifier, perhaps after a pointwise convolution.
 
     Args:
         channels: Width of the last stage.
@@ -284,6 +337,8 @@ def make_head(channels: int, classes: int, skeleton: Skeleton = STANDARD) -> nn.
 
     Shape: ``(B, channels, H, W)`` -> logits ``(B, classes)``.
     """
+    if skeleton.maximum:
+        return nn.Sequential(MaxClassifier(channels, classes, skeleton.positions))
     layers: list[nn.Module] = []
     if skeleton.head:
         layers = conv_norm(channels, skeleton.head * channels, 1, skeleton.activation)

@@ -24,7 +24,7 @@ from torch import Tensor
 from darts.registry import choice, number
 from darts.spaces.candidate_subset import allowed, check_subset, subset_masks
 from darts.spaces.deriving import Candidates, best_operations, mask_row
-from darts.spaces.macro.genotype import CONVOLUTIONS, STAGES, Genotype
+from darts.spaces.macro.genotype import CONVOLUTIONS, RESIDUALS, STAGES, Genotype
 from darts.spaces.macro.network import Network, check_depths
 from darts.spaces.macro.skeleton import (
     SKELETONS,
@@ -50,13 +50,15 @@ class Macro(Space):
     """Three stages of inverted residual blocks with one choice per block.
 
     Attributes:
-        channels: Width of the first stage; it doubles with each stage.
+        channels: Width of the first stage; the skeleton defines the other widths.
         cells: Number of blocks in each stage of the supernet. The network of a genotype has the
             genotype's number of blocks.
         skeleton: "standard"; or "nasbench" for the architectures of NAS-Bench-Macro, whose stages
             have 2, 3 and 3 blocks whatever ``cells`` is. With ``channels=64``, the networks are
             those of the benchmark. "plain" for convolutional networks without residual connections
-            whose classifier distinguishes positions, as baselines on small images.
+            whose classifier distinguishes positions, as baselines on small images. "fast" for
+            networks that learn in few epochs; the classifier of "fast_grid" distinguishes
+            positions.
         candidates: Operations to choose from; [] for all operations of the skeleton.
 
     Raises:
@@ -109,8 +111,11 @@ class Macro(Space):
     @classmethod
     def reference(cls, genotype: Genotype) -> Macro:
         fitting = (name for name, shared in SKELETONS.items() if shared.depths == genotype.depths)
-        plain = not set(CONVOLUTIONS).isdisjoint(genotype.blocks)
-        skeleton = "plain" if plain else next(fitting, "standard")
+        skeleton = next(fitting, "standard")
+        if not set(CONVOLUTIONS).isdisjoint(genotype.blocks):
+            skeleton = "plain"
+        if not set(RESIDUALS).isdisjoint(genotype.blocks):
+            skeleton = "fast"
         channels = SKELETONS[skeleton].channels
         return cls(channels=channels, cells=genotype.depth, skeleton=skeleton)
 
@@ -175,12 +180,12 @@ class Macro(Space):
         in_channels, height, width = sample_shape
         stem = partial(make_stem, in_channels, self.channels, self._shared)
         yield NetworkPiece(stem, tuple(sample_shape))
-        for plan in self._plans():
+        for plan in plan_blocks(self.channels, self.cells, self._shared, in_channels):
             for column, name in enumerate(plan.candidates):
                 make, place = partial(make_operation, name, plan), (plan.group, plan.row, column)
                 yield NetworkPiece(make, (plan.inputs, height, width), place)
             height, width = (-(-side // plan.stride) for side in (height, width))
-        last_width = last_channels(self.channels)
+        last_width = last_channels(self.channels, self._shared)
         head = partial(make_head, last_width, classes, self._shared)
         yield NetworkPiece(head, (last_width, height, width))
 

@@ -112,7 +112,7 @@ class Supernet(SupernetBase):
     """The supernet of the macro space.
 
     It consists of a stem, three stages of blocks, and a head. The second and third stage begin with
-    stride 2 and twice the width; the skeleton defines how the first one begins. The batch norms of
+    stride 2; the skeleton defines the widths, and how the first one begins. The batch norms of
     the blocks have no affine parameters; those of stem and head do. The first block of a stage has
     no ``skip_connect``.
 
@@ -156,7 +156,7 @@ class Supernet(SupernetBase):
         super().__init__()
         check_positive(channels=channels, cells=cells, classes=classes, in_channels=in_channels)
         shared = SKELETONS[skeleton]
-        self.plans = tuple(plan_blocks(channels, cells, shared))
+        self.plans = tuple(plan_blocks(channels, cells, shared, in_channels))
         groups = dict.fromkeys(plan.group for plan in self.plans)
         self.candidates = {
             group: tuple(plan.candidates for plan in self.plans if plan.group == group)
@@ -170,7 +170,7 @@ class Supernet(SupernetBase):
         self.shapes = {group: (len(rows), len(rows[0])) for group, rows in self.candidates.items()}
         self.stem = make_stem(in_channels, channels, shared)
         self.blocks = nn.ModuleList(self.block_class(plan) for plan in self.plans)
-        self.head = make_head(last_channels(channels), classes, shared)
+        self.head = make_head(last_channels(channels, shared), classes, shared)
         self.alphas = self.make_alphas()
         # Convolutions are fastest in this layout.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

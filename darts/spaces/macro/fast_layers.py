@@ -1,0 +1,159 @@
+"""Layers of the skeleton ``fast`` of the macro space.
+
+References:
+    Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", arXiv:2404.00498, sections 3.1 and
+    3.2; Zagoruyko and Komodakis, "DiracNets", arXiv:1706.00388: convolutions that begin as the
+    identity.
+    Liu et al., "A ConvNet for the 2020s", arXiv:2201.03545, section 2.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from darts.ops.pointwise import PointwiseConv2d
+from darts.spaces.cnn.network import drop_path
+from darts.spaces.cnn.operations import DepthwiseConv2d
+from darts.spaces.network import FittedLayer
+from darts.spaces.rank_dropout import BatchShare
+
+SIDE = 2  # of a patch, in pixels
+MAX_COMPONENTS = 24  # principal components of patches, for images of more than six channels
+VARIANCE_FLOOR = 5e-4  # of normalized pixels, as in the paper; bounds the gain of rare patterns
+
+
+def count_components(in_channels: int) -> int:
+    """Return the number of principal components that ``WhitenedPatches`` uses."""
+    return min(in_channels * SIDE**2, MAX_COMPONENTS)
+
+
+class WhitenedPatches(FittedLayer):
+    """A fixed 2x2 convolution to whitened patches and their negatives, with a learned bias, GELU.
+
+    The filters are the principal components of 2x2 patches, scaled to unit variance; ``fit``
+    computes them. Until then they are random. They are a buffer, so no optimizer changes them.
+
+    Args:
+        in_channels: Channels of the images, C.
+
+    Shape: ``(B, C, H, W)`` -> ``(B, 2 K, H, W)`` with K = ``count_components(C)``. Zeros at the
+    lower and right border keep the size.
+    """
+
+    weight: Tensor
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        count = count_components(in_channels)
+        filters = torch.nn.init.orthogonal_(torch.empty(count, in_channels * SIDE**2))
+        self._set(filters.view(count, in_channels, SIDE, SIDE))
+        self.bias = nn.Parameter(torch.zeros(2 * count))
+
+    def _set(self, filters: Tensor) -> None:
+        self.register_buffer("weight", torch.cat([filters, -filters]))
+
+    def fit(self, images: Tensor) -> None:
+        """Compute the filters from images ``(N, C, H, W)``.
+
+        Without two different patches, the filters stay as they are.
+        """
+        patches = F.unfold(images.double(), SIDE, stride=SIDE).transpose(1, 2).flatten(0, 1)
+        if len(patches) < 2:
+            return
+        values, vectors = torch.linalg.eigh(torch.cov(patches.t()))
+        count = len(self.weight) // 2
+        scaled = (vectors / (values.clamp_min(0) + VARIANCE_FLOOR).sqrt()).t().flip(0)[:count]
+        filters = scaled.view(count, -1, SIDE, SIDE).to(self.weight)
+        self.weight.copy_(torch.cat([filters, -filters]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.gelu(F.conv2d(F.pad(x, (0, 1, 0, 1)), self.weight, self.bias))
+
+
+def dirac_conv(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
+    """Return a convolution that keeps the size and copies its input to its first channels."""
+    conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+    nn.init.dirac_(conv.weight[: min(inputs, outputs)])
+    return conv
+
+
+class Residual(nn.Module):
+    """``x + layers(x)``, for layers that keep the shape."""
+
+    residual = True  # as in an inverted residual block that keeps the shape
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(
+        self, x: Tensor, probability: float = 0.0, batch_share: BatchShare = None
+    ) -> Tensor:
+        """Return the sum; in training, ``drop_path`` may drop the layers."""
+        y: Tensor = self.layers(x)
+        if probability > 0 and self.training:
+            y = drop_path(y, probability, batch_share)
+        return x + y
+
+
+def residual_conv(channels: int, activation: Callable[[], nn.Module], *, affine: bool) -> Residual:
+    """Return a residual 3x3 convolution with batch norm and activation."""
+    conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+    return Residual(conv, nn.BatchNorm2d(channels, affine=affine), activation())
+
+
+def convnext_block(channels: int, activation: Callable[[], nn.Module], *, affine: bool) -> Residual:
+    """Return a ConvNeXt-like block: depthwise 7x7, then two pointwise convolutions with 4x width.
+
+    It has a batch norm in place of the layer norm.
+    """
+    return Residual(
+        DepthwiseConv2d(channels, channels, 7, padding=3, groups=channels, bias=False),
+        nn.BatchNorm2d(channels, affine=affine),
+        PointwiseConv2d(channels, 4 * channels),
+        activation(),
+        PointwiseConv2d(4 * channels, channels),
+    )
+
+
+class MaxClassifier(nn.Module):
+    """Maximum pooling to a grid, and a linear classifier without bias whose logits are scaled.
+
+    The scale makes up for the large learning rate of the classifier's weights: logits of unit
+    features have a deviation of about 0.1 to 0.3 at the start.
+
+    Args:
+        channels: Channels of the features, C.
+        classes: Number of classes, K.
+        side: Side of the grid.
+
+    Shape: ``(B, C, H, W)`` -> ``(B, K)``.
+    """
+
+    SCALE = 0.25
+
+    def __init__(self, channels: int, classes: int, side: int) -> None:
+        super().__init__()
+        self.side = side
+        self.linear = nn.Linear(side**2 * channels, classes, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = x.amax((2, 3)) if self.side == 1 else self._grid(x).flatten(1)
+        y: Tensor = self.linear(pooled) * self.SCALE
+        return y
+
+    def _grid(self, x: Tensor) -> Tensor:
+        """Return the maxima of ``side`` times ``side`` windows, which may overlap by a pixel."""
+        rows = torch.stack([part.amax(2) for part in _windows(x, 2, self.side)], 2)
+        return torch.stack([part.amax(3) for part in _windows(rows, 3, self.side)], 3)
+
+
+def _windows(x: Tensor, axis: int, count: int) -> list[Tensor]:
+    """Return the windows of ``nn.AdaptiveMaxPool2d`` along an axis, which ONNX lacks."""
+    length = x.shape[axis]
+    bounds = [(i * length // count, -(-(i + 1) * length // count)) for i in range(count)]
+    return [x.narrow(axis, begin, end - begin) for begin, end in bounds]
