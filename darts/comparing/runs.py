@@ -16,10 +16,15 @@ from typing import BinaryIO
 import torch
 
 from darts.config import ConfigError, require_plain_overrides
-from darts.reading import JsonObject, open_regular, read_json
+from darts.reading import JsonObject, open_regular
+
+# Re-exported.
+from darts.running.run_files import is_complete as is_complete
+from darts.running.run_files import log_file as log_file
+from darts.running.run_files import read_divergence as read_divergence
+from darts.running.run_files import read_summary as read_summary
 from darts.spaces.module import is_allowed
 from darts.training.device import round_robin_gpu
-from darts.training.run import DIVERGED
 from darts.writing import open_in_place
 
 _POLL = 0.2  # seconds
@@ -169,34 +174,9 @@ def shell_command(command: str, overrides: Sequence[str]) -> str:
     return " ".join(["python -m", f"darts.{command}", *map(shlex.quote, overrides)])
 
 
-def is_complete(directory: Path) -> bool:
-    """Return whether a run has finished."""
-    return (directory / "summary.json").exists()
-
-
-def read_summary(directory: Path) -> JsonObject:
-    """Return the summary of a complete run."""
-    summary: JsonObject = read_json(directory / "summary.json")
-    return summary
-
-
-def read_divergence(directory: Path) -> JsonObject | None:
-    """Return the reason (key ``reason``) and the cost of a diverged run, or None for other runs."""
-    file = directory / DIVERGED
-    if is_complete(directory) or not file.exists():
-        return None
-    divergence: JsonObject = read_json(file)
-    return divergence
-
-
 def last_lines(file: Path) -> list[str]:
     """Return the last lines of a log file, at most 64 KiB."""
     with open_regular(file) as log:
         size = os.fstat(log.fileno()).st_size
         log.seek(max(0, size - 2**16))
         return log.read().decode("utf-8", errors="replace").split("\n")
-
-
-def log_file(directory: Path) -> Path:
-    """Return the file with the output of a run."""
-    return directory.with_name(f"{directory.name}.log")

@@ -136,10 +136,16 @@ def _register_resumed(command: str, values: DictConfig) -> str:
     return name
 
 
-def compose_object(command: str, overrides: Sequence[str]) -> Any:
-    """Return the dataclass of a command's configuration; its values are not checked."""
+def compose_object(
+    command: str, overrides: Sequence[str], resumed: DictConfig | None = None
+) -> Any:
+    """Return the dataclass of a command's configuration; its values are not checked.
+
+    ``resumed`` is as for ``run_job``.
+    """
     with _initialized():
-        return OmegaConf.to_object(hydra.compose(command, list(overrides)))
+        name = command if resumed is None else _register_resumed(command, resumed)
+        return OmegaConf.to_object(hydra.compose(name, list(overrides)))
 
 
 def values_of(key: str, arguments: Sequence[str]) -> list[str]:

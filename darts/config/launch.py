@@ -172,14 +172,21 @@ def _resumed_run(command: str, overrides: Sequence[str]) -> ResumedRun | None:
     return ResumedRun.load(command, resume[-1])
 
 
-def compose(command: str, overrides: Sequence[str] = ()) -> Any:
+def compose(command: str, overrides: Sequence[str] = (), resumed: ResumedRun | None = None) -> Any:
     """Return the configuration of a command, its values checked against the limits of their fields.
+
+    Args:
+        command: Name of the command.
+        overrides: Its overrides.
+        resumed: A run whose configuration the overrides change; by default they change the
+            configuration of ``conf``.
 
     Raises:
         ConfigError: With the message that ``launch`` prints.
     """
     try:
-        config = compose_object(command, hydra_overrides(command, overrides))
+        node = None if resumed is None else resumed.node()
+        config = compose_object(command, hydra_overrides(command, overrides), node)
     except ConfigError:
         raise
     except Exception as error:

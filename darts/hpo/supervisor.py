@@ -6,7 +6,6 @@ import errno
 import multiprocessing
 import os
 import secrets
-import signal
 import time
 from collections.abc import Callable, Iterable
 from multiprocessing.process import BaseProcess
@@ -20,6 +19,7 @@ from darts.hpo.study import StudyPlan
 from darts.hpo.trials import WORKER, failure_reason, finished_trials
 from darts.hpo.worker import Worker
 from darts.hpo.worker_process import MACHINE_FAILED, worker_main
+from darts.running.worker import describe_exit as describe_exit
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.writing import WriteError
 
@@ -161,12 +161,3 @@ class Supervisor:
                 f"{MAX_LOST_WORKERS} workers in a row died without finishing a trial; see "
                 f"{self._plan.directory / 'workers'}"
             )
-
-
-def describe_exit(code: int | None) -> str:
-    """Return how a process ended, as a verb phrase; a code of ``-n`` means signal ``n``."""
-    if code is None or code >= 0:
-        return f"exited with code {code}"
-    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    hint = " (out of memory?)" if name == "SIGKILL" else ""
-    return f"was killed by {name}{hint}"

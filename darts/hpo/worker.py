@@ -11,11 +11,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import math
-import os
-import sys
 import time
-import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -33,6 +30,8 @@ from darts.hpo.store import machine_failure
 from darts.hpo.study import StudyPlan, study_window
 from darts.hpo.trial_tools import TrialTools
 from darts.hpo.trials import BEYOND, FAILURE, SCORES, WALL_SECONDS, WORKER, trial_results
+from darts.running.output import error_summary as error_summary
+from darts.running.output import redirect_output as redirect_output
 from darts.spaces.parameters import Point
 from darts.strategies.history import retry_history
 from darts.strategies.judges import EpochCallback, TrialSpec
@@ -235,32 +234,3 @@ class Worker:
                     f"joules cannot be compared: they come from {source} here and from {other} "
                     f"in trial {trial.number}"
                 )
-
-
-def error_summary(error: BaseException) -> str:
-    """Return an error in one line, and print its traceback, which goes to the trial's log."""
-    traceback.print_exception(error)
-    text = " ".join(str(error).split())
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "out of memory" in text.lower():
-        return f"out of memory: {text[:200]}"
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
-
-
-@contextlib.contextmanager
-def redirect_output(file: Path) -> Iterator[None]:
-    """Append stdout and stderr to a file, including those of libraries and child processes."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = [os.dup(1), os.dup(2)]
-    # With line buffering, the file contains the last lines of a killed worker.
-    with file.open("a", encoding="utf-8", buffering=1) as log:
-        try:
-            os.dup2(log.fileno(), 1)
-            os.dup2(log.fileno(), 2)
-            with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-                yield
-        finally:
-            for number, descriptor in zip((1, 2), saved, strict=True):
-                os.dup2(descriptor, number)
-                os.close(descriptor)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
-from multiprocessing.connection import wait
 
 import optuna
 import torch
@@ -17,6 +14,7 @@ from darts.hpo.store import storage_errors
 from darts.hpo.study import StudyPlan
 from darts.hpo.worker import Worker, redirect_output
 from darts.reading import one_line
+from darts.running.worker_process import exit_with_parent
 from darts.training.device import round_robin_gpu
 from darts.training.interrupt import Interrupt
 from darts.writing import is_machine_failure
@@ -41,7 +39,7 @@ def worker_main(
     if threads is not None:
         torch.set_num_threads(threads)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    exit_with_supervisor()
+    exit_with_parent()
     log = plan.directory / "workers" / f"{number}.log"
     with redirect_output(log), Interrupt() as interrupt:
         try:
@@ -58,15 +56,3 @@ def worker_main(
                 raise
             print(one_line(error), file=sys.stderr, flush=True)
             raise SystemExit(MACHINE_FAILED) from None
-
-
-def exit_with_supervisor() -> None:
-    """Send SIGTERM to this process when its supervisor ends, even if the supervisor is killed."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch(sentinel: int) -> None:
-        wait([sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()

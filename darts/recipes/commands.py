@@ -18,6 +18,8 @@ from darts.config.resumed_run import ResumedRun
 from darts.reading import JsonObject
 from darts.recipes import retrain, search
 from darts.strategies.judges import EpochCallback
+from darts.training.checkpoint import checkpoint_errors, load_checkpoint
+from darts.typed_values import PlainDict, entry
 
 TrialConfig = RetrainConfig | SearchConfig
 
@@ -53,25 +55,45 @@ def run_command(
     return _run(config, Invocation(directory, tuple(overrides)), on_epoch)
 
 
-def resume_command(target: str, directory: Path) -> JsonObject:
+def resume_command(target: str, directory: Path, changes: Sequence[str] = ()) -> JsonObject:
     """Resume a run of the command ``target`` in this process, with the configuration of the run.
 
     Args:
         target: ``retrain`` or ``search``.
         directory: Directory of the run.
+        changes: Overrides of the saved configuration, such as ``["epochs=20"]``.
 
     Returns:
         The content of its ``summary.json``.
 
     Raises:
-        ConfigError: If the run cannot be resumed.
+        ConfigError: If the run cannot be resumed, or not with these changes.
     """
     run = ResumedRun.load(target, str(directory))
-    assert isinstance(run.config, RetrainConfig | SearchConfig)
-    config: TrialConfig = dataclasses.replace(run.config, resume=str(run.directory))
+    config = dataclasses.replace(_changed(run, target, changes), resume=str(run.directory))
     check_fields(config)
     _check(config)
-    return _run(config, Invocation(run.directory, run.recorded_overrides))
+    return _run(config, Invocation(run.directory, (*run.recorded_overrides, *changes)))
+
+
+def would_continue(target: str, directory: Path, changes: Sequence[str]) -> bool:
+    """Return whether a complete run would train longer with these changes of its configuration.
+
+    Raises:
+        ConfigError: If the directory holds no run of ``target``, or if the changes are invalid.
+        CheckpointError, OSError: If the checkpoint is damaged or missing.
+    """
+    config = _changed(ResumedRun.load(target, str(directory)), target, changes)
+    saved = load_checkpoint(directory / "checkpoint.pt", target)
+    with checkpoint_errors(directory):
+        return config.extends(entry(saved, "config", PlainDict))
+
+
+def _changed(run: ResumedRun, target: str, changes: Sequence[str]) -> TrialConfig:
+    """Return the configuration of a run with changed keys."""
+    require_plain_overrides(target, changes)
+    config: TrialConfig = compose(target, changes, run)
+    return config
 
 
 def _check(config: TrialConfig) -> None:

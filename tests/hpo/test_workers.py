@@ -337,7 +337,7 @@ def test_a_deadline_of_zero_has_passed(
     """The clock may start at 0 with the machine, and 0.0 is not the same as no deadline."""
     plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=2")
     study = plan.open()
-    monkeypatch.setattr(worker_process, "exit_with_supervisor", lambda: None)
+    monkeypatch.setattr(worker_process, "exit_with_parent", lambda: None)
     monkeypatch.setattr(worker_process, "round_robin_gpu", lambda number: {})
     worker_main(plan, "name", 0, None, 0.0)
     assert study.trials == []

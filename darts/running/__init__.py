@@ -1,0 +1,1 @@
+"""Starts, watches and resumes runs of ``search`` and ``retrain``."""

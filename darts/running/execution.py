@@ -1,0 +1,142 @@
+"""Execution of jobs in this process.
+
+After each run, the state of the process is restored, so the next run computes the same as in a new
+process.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+
+from darts.config import ConfigError
+from darts.reading import one_line
+from darts.recipes.commands import resume_command, run_command, would_continue
+from darts.running.jobs import Executor, Future, Job, Outcome
+from darts.running.output import error_summary, redirect_output
+from darts.running.run_files import is_complete, log_file, read_divergence, read_summary
+from darts.training.interrupt import Interrupt, Interrupted
+from darts.training.run_lock import DirectoryInUse
+from darts.training.steps import Diverged
+from darts.writing import WriteError, is_machine_failure
+
+_POLL = 0.2  # seconds between two attempts to own a run directory
+
+
+class InlineExecutor(Executor):
+    """Executes each job in ``submit``, before it returns; for debugging."""
+
+    workers = 1
+
+    def submit(self, job: Job) -> Future:
+        """Execute a job.
+
+        Raises:
+            Interrupted: After a signal. A run that had started has saved a checkpoint.
+        """
+        future = Future(job)
+        try:
+            future.set_result(execute(job))
+        except WriteError as error:
+            future.set_exception(error)
+        return future
+
+
+def earlier_outcome(job: Job) -> Outcome | None:
+    """Return the outcome of a run that has ended, or None for a run to start or to resume.
+
+    A diverged run has ended. A complete run has ended unless it trains longer with ``changes``.
+    """
+    if is_complete(job.directory):
+        return None if _is_to_continue(job) else Outcome(read_summary(job.directory))
+    divergence = read_divergence(job.directory)
+    return None if divergence is None else Outcome(None, str(divergence["reason"]))
+
+
+def _is_to_continue(job: Job) -> bool:
+    try:
+        return bool(job.changes) and would_continue(job.command, job.directory, job.changes)
+    except (ValueError, OSError):  # damaged files or invalid changes: resuming says which
+        return True
+
+
+def execute(job: Job) -> Outcome:
+    """Start or resume a run in this process, and wait for its end.
+
+    If another process owns the run directory, wait until it has ended.
+
+    Raises:
+        Interrupted: After a signal. A run that had started has saved a checkpoint.
+        WriteError: If the machine failed, for example because the disk is full.
+    """
+    with redirect_output(log_file(job.directory)), _unchanged_process(job.threads):
+        try:
+            with Interrupt() as interrupt:
+                while (outcome := earlier_outcome(job) or _try(job, interrupt)) is None:
+                    time.sleep(_POLL)
+            return outcome
+        except (ConfigError, Diverged) as error:
+            print(one_line(error), file=sys.stderr, flush=True)
+            return Outcome(None, one_line(error))
+        except Exception as error:
+            if isinstance(error, OSError) and is_machine_failure(error):
+                raise WriteError(error.errno, one_line(error)) from error
+            return Outcome(None, error_summary(error))
+
+
+def _try(job: Job, interrupt: Interrupt) -> Outcome | None:
+    """Execute a run; return None if another process owns its directory or has just changed it."""
+    if interrupt.received:
+        raise Interrupted(128 + interrupt.received)
+    begun = _has_begun(job)
+    try:
+        if begun:
+            return Outcome(resume_command(job.command, job.directory, job.changes))
+        return Outcome(run_command(job.command, job.overrides, job.directory))
+    except DirectoryInUse:
+        return None
+    except ConfigError:
+        if begun == _has_begun(job) and earlier_outcome(job) is None:
+            raise
+        return None  # another process has begun or ended the run in the meantime
+
+
+def _has_begun(job: Job) -> bool:
+    return (job.directory / "config.yaml").exists()
+
+
+@contextmanager
+def _unchanged_process(threads: int | None) -> Iterator[None]:
+    """Set the number of threads; at the end, release memory and restore the state of the process.
+
+    Args:
+        threads: Number of threads of PyTorch in the context; None leaves it as it is.
+    """
+    threads_before = torch.get_num_threads()
+    # The context also makes Python forget which warnings it has shown.
+    with warnings.catch_warnings():
+        _reset_peak_memory()
+        if threads is not None:
+            torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads_before)
+            gc.collect()  # networks in reference cycles would occupy memory in the next run
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+
+def _reset_peak_memory() -> None:
+    """Reset what ``darts.training.device.peak_memory`` reports."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):  # Linux only
+        Path("/proc/self/clear_refs").write_text("5")

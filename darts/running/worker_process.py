@@ -1,0 +1,85 @@
+"""The process of a ``Worker``."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import signal
+import threading
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+
+from darts.data_modules.data_module import keep_data
+from darts.reading import one_line
+from darts.running.execution import execute
+from darts.running.jobs import Outcome
+from darts.running.output import redirect_output
+from darts.training.device import round_robin_gpu
+from darts.training.interrupt import Interrupt, Interrupted
+from darts.writing import WriteError
+
+LATE_IMPORTS = ("torchmetrics", "torch._dynamo")
+"""Modules that runs import late, and that take seconds."""
+
+Reply: TypeAlias = "Outcome | OSError | None"
+"""How a job ended: None if a signal has stopped it, an error if the machine failed."""
+
+
+def main(number: int, threads: int | None, log: Path, connection: Connection) -> None:
+    """Execute the jobs that arrive on a connection, until its other end closes.
+
+    SIGTERM stops the current job only. If the parent process is killed, the current run saves a
+    checkpoint, and this process exits.
+
+    Args:
+        number: Number of the worker on this machine, from 0.
+        threads: Number of threads of PyTorch; None for PyTorch's default.
+        log: File for output outside of runs.
+        connection: Receives ``Job`` and sends ``Reply``; the first reply means that this process
+            has started.
+    """
+    os.environ.update(round_robin_gpu(number))  # before CUDA is initialized in this process
+    if threads is not None:
+        torch.set_num_threads(threads)
+    exit_with_parent()
+    with suppress(EOFError, OSError):  # the other end has closed
+        try:
+            # This `Interrupt` records a signal that arrives just before or after a run.
+            with redirect_output(log), Interrupt() as interrupt, keep_data():
+                gc.collect()
+                gc.freeze()  # makes later collections fast
+                _serve(connection, interrupt)
+        except OSError as error:  # the log cannot be written
+            reason = error.strerror or one_line(error)
+            connection.send(WriteError(error.errno, f"cannot write {log}: {reason}"))
+
+
+def _serve(connection: Connection, interrupt: Interrupt) -> None:
+    reply: Reply = None
+    while True:
+        connection.send(reply)
+        job = connection.recv()
+        try:
+            reply = execute(job)
+        except Interrupted:
+            interrupt.received = None  # the signal has stopped this run, and stops no other
+            reply = None
+        except OSError as error:
+            reply = error
+
+
+def exit_with_parent() -> None:
+    """Send SIGTERM to this process when its parent process ends, even if that is killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch(sentinel: int) -> None:
+        wait([sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()

@@ -1,0 +1,102 @@
+"""Jobs of tiny runs, and what such runs must end with."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from darts.reading import read_json
+from darts.running.jobs import Job
+from darts.tracking import read_metrics
+from darts.training.checkpoint import load_checkpoint
+
+DATA = ("dataset=synthetic", "dataset.samples=24", "dataset.size=8", "loader.batch_size=4")
+COMMON = (*DATA, "space=mlp", "tracking.figures=false", "save_minutes=0", "epochs=2")
+GENOTYPE = 'genotype={"space": "mlp", "layers": ["relu_8"]}'
+RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "search": ("search", (*COMMON, "seed=7")),
+    "retrain": ("retrain", (*COMMON, GENOTYPE, "validation=0.2", "seed=8")),
+    "cnn": (
+        "retrain",
+        (
+            *(*DATA, "genotype=DARTS_V2", "space.channels=2", "space.cells=2", "epochs=1"),
+            # Drop path draws from the global generator.
+            *("drop_path=0.3", "validation=0.2", "seed=9", "tracking.figures=false"),
+        ),
+    ),
+    "diverging": (
+        "retrain",
+        (*COMMON, GENOTYPE, "validation=0.2", "optimizer.lr=1e30", "restarts=0"),
+    ),
+    "invalid": ("retrain", (*COMMON, GENOTYPE, "optimizer.lr=-1")),
+}
+COSTS = {"seconds", "joules", "joules_source", "gco2e", "collapse_seconds", "peak_memory_mb"}
+MEASURED = COSTS | {"git_revision"}
+NOT_REPRODUCIBLE = {"energy", "config", "files", "metrics_position", "event_offset"}
+
+
+def make_job(kind: str, folder: Path, *more: str, name: str = "", **options: Any) -> Job:
+    """Return the job of a tiny run whose directory is in a folder."""
+    command, overrides = RUNS[kind]
+    keys = {override.partition("=")[0] for override in more}
+    kept = tuple(item for item in overrides if item.partition("=")[0] not in keys)
+    name = name or kind
+    return Job(name, command, folder / name, (*kept, *more), **options)
+
+
+def when_exists(file: Path, action: Callable[[], object]) -> threading.Thread:
+    """Call a function in another thread as soon as a file exists."""
+
+    def watch() -> None:
+        wait_for(file)
+        action()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    return thread
+
+
+def wait_for(file: Path) -> None:
+    """Wait until a file exists."""
+    deadline = time.monotonic() + 120
+    while not file.exists():
+        assert time.monotonic() < deadline, f"{file} is missing"
+        time.sleep(0.002)
+
+
+def end_state(job: Job) -> dict[str, str]:
+    """Return as text what two equal runs must have in common, bit for bit."""
+    summary = read_json(job.directory / "summary.json")
+    saved: Any = load_checkpoint(job.directory / "checkpoint.pt", job.command)
+    state = {
+        "summary": {key: value for key, value in summary.items() if key not in MEASURED},
+        "genotype": (job.directory / "genotype.json").read_text(),
+        "metrics": [
+            {key: value for key, value in row.items() if key not in COSTS}
+            for row in read_metrics(job.directory / "metrics.jsonl")
+        ],
+        "files": sorted(
+            "events" if path.name.startswith("events") else path.name
+            for path in job.directory.iterdir()
+        ),
+        **{key: _plain(value) for key, value in saved.items() if key not in NOT_REPRODUCIBLE},
+    }
+    return {key: json.dumps(value) for key, value in state.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Return nested values with tensors as text that is equal only for equal bits."""
+    if isinstance(value, torch.Tensor):
+        data = value.detach().contiguous().reshape(-1).view(torch.uint8)
+        return f"{value.dtype} {tuple(value.shape)} {bytes(data.tolist()).hex()}"
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return repr(value)

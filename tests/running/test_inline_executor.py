@@ -1,0 +1,272 @@
+"""Jobs in this process: runs compute the same as commands, whatever happened before."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from small_jobs import end_state, make_job, when_exists
+
+from darts.config import ConfigError
+from darts.recipes.commands import would_continue
+from darts.running import execution
+from darts.running.execution import InlineExecutor
+from darts.running.jobs import Job, Outcome
+from darts.running.run_files import log_file
+from darts.training.device import peak_memory
+from darts.training.interrupt import Interrupt, Interrupted
+from darts.training.run_lock import RunLock
+from darts.writing import WriteError
+
+STABLE = "optimizer.schedule=stable"
+
+
+def run(*jobs: Job) -> dict[str, Outcome]:
+    """Execute jobs in this process."""
+    with InlineExecutor() as executor:
+        return {job.name: executor.submit(job).result(0) for job in jobs}
+
+
+def test_a_network_for_digits(tmp_path: Path) -> None:
+    """The future has the outcome at once, and knows the last epoch."""
+    overrides = (
+        *("dataset=digits", "genotype=DARTS_V2", "space.channels=2", "space.cells=2"),
+        *("epochs=1", "loader.batch_size=64", "tracking.figures=false"),
+    )
+    job = Job("digits", "retrain", tmp_path / "digits", overrides)
+    with InlineExecutor() as executor:
+        assert executor.workers == 1
+        future = executor.submit(job)
+    assert future.done()
+    summary = future.result().summary
+    assert summary is not None
+    assert summary["test_accuracy"] > 0
+    row = future.progress()
+    assert row is not None
+    assert row["epoch"] == 1
+    assert not future.cancel()
+    assert not future.cancelled()
+
+
+def test_earlier_runs_do_not_change_a_run(tmp_path: Path) -> None:
+    kinds = ["retrain", "diverging", "search"]
+    first = [make_job(kind, tmp_path / "first") for kind in kinds]
+    again = [make_job(kind, tmp_path / "again") for kind in reversed(kinds)]
+    run(*first)
+    run(*again)
+    states = {job.name: end_state(job) for job in again if job.name != "diverging"}
+    assert states == {job.name: end_state(job) for job in first if job.name != "diverging"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+def test_the_peak_memory_of_a_run_is_its_own(tmp_path: Path) -> None:
+    torch.ones(2**27)  # 512 MiB, released at once
+    before = peak_memory(torch.device("cpu")) / 2**20
+    summary = run(make_job("retrain", tmp_path))["retrain"].summary
+    assert summary is not None
+    assert summary["peak_memory_mb"] < before - 150
+
+
+def test_failed_runs_do_not_disturb_others(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Every failure becomes a one-line problem; output goes to the logs."""
+    jobs = [make_job(kind, tmp_path) for kind in ("invalid", "diverging", "retrain")]
+    outcomes = run(*jobs)
+    assert outcomes["invalid"] == Outcome(None, "optimizer.lr=-1.0: must be > 0")
+    assert outcomes["diverging"].summary is None
+    assert "not finite" in outcomes["diverging"].problem or "nan" in outcomes["diverging"].problem
+    assert outcomes["retrain"].summary is not None
+    assert capfd.readouterr() == ("", "")
+    assert "must be > 0" in log_file(jobs[0].directory).read_text()
+    assert "training in" in log_file(jobs[2].directory).read_text()
+
+
+def test_ended_runs_are_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This holds for complete and for diverged runs; failures of other kinds are tried again."""
+    jobs = [make_job(kind, tmp_path) for kind in ("retrain", "diverging", "invalid")]
+    before = run(*jobs)
+    started: list[Job] = []
+
+    def record(job: Job, interrupt: Interrupt) -> Outcome:
+        started.append(job)
+        return Outcome(None, "again")
+
+    monkeypatch.setattr(execution, "_try", record)
+    after = run(*jobs)
+    assert [job.name for job in started] == ["invalid"]
+    assert after == before | {"invalid": Outcome(None, "again")}
+
+
+def test_a_complete_run_continues_only_if_changes_make_it_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = run(make_job("retrain", tmp_path, STABLE))["retrain"]
+    calls: list[tuple[str, ...]] = []
+
+    def resume(command: str, directory: Path, changes: tuple[str, ...]) -> dict[str, object]:
+        calls.append(changes)
+        return {"epochs": 4}
+
+    monkeypatch.setattr(execution, "resume_command", resume)
+    for changes in (("epochs=2",), ("epochs=2", "save_minutes=3")):
+        assert run(make_job("retrain", tmp_path, STABLE, changes=changes)) == {"retrain": before}
+    assert calls == []
+    job = make_job("retrain", tmp_path, STABLE, changes=("epochs=4",))
+    assert run(job) == {"retrain": Outcome({"epochs": 4})}
+    assert calls == [("epochs=4",)]
+
+
+def test_changes_have_no_effect_on_a_new_run(tmp_path: Path) -> None:
+    summary = run(make_job("retrain", tmp_path, changes=("epochs=1",)))["retrain"].summary
+    assert summary is not None
+    assert summary["epochs"] == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("seed=1", "seed is 8 in the run and 1 here"),
+        ("epochs=0", "epochs=0: must be >= 1"),
+        ("epoch=5", "no such key 'epoch'"),
+        ("hydra.run.dir=.", "accepts only key=value"),
+    ],
+)
+def test_a_wrong_change_is_an_outcome(tmp_path: Path, change: str, problem: str) -> None:
+    """The run is incomplete; its earlier files stay."""
+    job = make_job("retrain", tmp_path, changes=(change,))
+    run(make_job("retrain", tmp_path))
+    (job.directory / "summary.json").unlink()
+    outcome = run(job)["retrain"]
+    assert outcome.summary is None
+    assert problem in outcome.problem
+    assert run(make_job("retrain", tmp_path))["retrain"].summary is not None
+
+
+def test_an_interrupted_run_continues_with_changes(tmp_path: Path) -> None:
+    """The configuration of the run is the saved one with the changed keys."""
+    job, whole = make_job("retrain", tmp_path), make_job("retrain", tmp_path, name="whole")
+    interrupt_after_first_checkpoint(job)
+    changed = make_job("retrain", tmp_path, changes=("name=other", "loader.workers=0"))
+    summary = run(changed)["retrain"].summary
+    assert summary is not None
+    assert summary["name"] == "other"
+    run(whole)
+    assert end_state(job)["metrics"] == end_state(whole)["metrics"]
+    with pytest.raises(ConfigError, match=r"darts\.retrain"):
+        would_continue("search", job.directory, ())
+
+
+def interrupt_after_first_checkpoint(job: Job) -> None:
+    """Start a job in this process and end it by SIGTERM."""
+    thread = when_exists(
+        job.directory / "checkpoint.pt", lambda: os.kill(os.getpid(), signal.SIGTERM)
+    )
+    with pytest.raises(Interrupted):
+        run(job)
+    thread.join()
+
+
+@pytest.mark.parametrize("kind", ["retrain", pytest.param("search", marks=pytest.mark.slow)])
+def test_an_interrupted_run_continues_bit_for_bit(tmp_path: Path, kind: str) -> None:
+    job = make_job(kind, tmp_path, "epochs=5")
+    whole = make_job(kind, tmp_path, "epochs=5", name="whole")
+    interrupt_after_first_checkpoint(job)
+    run(job, whole)
+    assert "resuming" in log_file(job.directory).read_text()
+    assert end_state(job) == end_state(whole)
+
+
+def test_a_run_without_checkpoint_starts_again_in_its_directory(tmp_path: Path) -> None:
+    job, whole = make_job("retrain", tmp_path), make_job("retrain", tmp_path, name="whole")
+    run(job, whole)
+    for name in ("summary.json", "checkpoint.pt"):
+        (job.directory / name).unlink()
+    assert run(job)["retrain"].summary is not None
+    assert end_state(job) == end_state(whole)
+
+
+def test_the_threads_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They apply during the job, also if it fails."""
+    threads: list[int] = []
+
+    def fail(*_: object) -> None:
+        threads.append(torch.get_num_threads())
+        raise RuntimeError
+
+    before = torch.get_num_threads()
+    monkeypatch.setattr(execution, "run_command", fail)
+    run(make_job("retrain", tmp_path), make_job("search", tmp_path, threads=before + 1))
+    assert threads == [before, before + 1]
+    assert torch.get_num_threads() == before
+
+
+def test_an_unexpected_error_is_an_outcome_with_a_traceback_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("CUDA out of\nmemory")
+
+    monkeypatch.setattr(execution, "run_command", fail)
+    job = make_job("retrain", tmp_path)
+    assert run(job) == {"retrain": Outcome(None, "out of memory: CUDA out of memory")}
+    assert "Traceback" in log_file(job.directory).read_text()
+
+
+def test_a_full_disk_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This holds for an error of this package and for another one, as in a print."""
+    errors = [WriteError(errno.ENOSPC, "cannot write: disk is full"), OSError(errno.ENOSPC, "full")]
+
+    def fail(*_: object) -> None:
+        raise errors.pop(0)
+
+    monkeypatch.setattr(execution, "run_command", fail)
+    for _ in range(2):
+        with pytest.raises(WriteError, match="full"):
+            run(make_job("retrain", tmp_path))
+
+
+def test_a_run_waits_for_the_owner_of_its_directory(tmp_path: Path) -> None:
+    job = make_job("retrain", tmp_path)
+    job.directory.mkdir()
+    lock = RunLock(job.directory)
+    released: list[float] = []
+
+    def release() -> None:
+        time.sleep(1)
+        released.append(time.time())
+        lock.release()
+
+    thread = threading.Thread(target=release)
+    thread.start()
+    assert run(job)["retrain"].summary is not None
+    thread.join()
+    assert (job.directory / "config.yaml").stat().st_mtime > released[0]
+
+
+def test_a_run_that_another_process_has_begun_meanwhile_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process begins the run right after this one has found an empty directory."""
+    job, whole = make_job("retrain", tmp_path), make_job("retrain", tmp_path, name="whole")
+    run_command = execution.run_command
+
+    def interfere(command: str, overrides: tuple[str, ...], directory: Path) -> None:
+        monkeypatch.undo()
+        with Interrupt() as interrupt:
+            interrupt.received = signal.SIGTERM
+            with pytest.raises(Interrupted):
+                run_command(command, overrides, directory)
+            interrupt.received = None
+        run_command(command, overrides, directory)
+
+    monkeypatch.setattr(execution, "run_command", interfere)
+    run(job, whole)
+    assert "resuming" in log_file(job.directory).read_text()
+    assert end_state(job) == end_state(whole)

@@ -1,0 +1,317 @@
+"""Jobs in worker processes, which are stopped and killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.spawn as spawn
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
+from pathlib import Path
+
+import pytest
+import torch
+from small_jobs import end_state, make_job, wait_for
+
+from darts.running import worker
+from darts.running.jobs import Future, Job, Outcome
+from darts.running.processes import ProcessExecutor
+from darts.running.run_files import is_complete, log_file
+from darts.writing import WriteError
+
+LONG = "epochs=25"  # a second, with a checkpoint after each step
+ENDLESS = "epochs=100000"
+TIMEOUT = 120
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs signals")
+
+
+@pytest.fixture(scope="module")
+def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessExecutor]:
+    """Return an executor with one worker, which starts once for all tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        with ProcessExecutor(1, tmp_path_factory.mktemp("workers")) as executor:
+            yield executor
+
+
+@pytest.fixture(scope="module")
+def whole(executor: ProcessExecutor, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """Return the job of an uninterrupted long run."""
+    job = make_job("retrain", tmp_path_factory.mktemp("whole"), LONG)
+    assert executor.submit(job).result(TIMEOUT).summary is not None
+    return job
+
+
+def worker_pid(executor: ProcessExecutor) -> int:
+    """Return the process ID of the only worker."""
+    (worker,) = executor._workers
+    assert worker.process.pid is not None
+    return worker.process.pid
+
+
+def outcomes(*futures: Future) -> list[Outcome]:
+    return [future.result(TIMEOUT) for future in futures]
+
+
+def test_jobs_run_in_order_and_failures_do_not_disturb_others(
+    executor: ProcessExecutor, tmp_path: Path
+) -> None:
+    kinds = ["cnn", "invalid", "search", "diverging", "retrain"]
+    done: list[str] = []
+    futures = [executor.submit(make_job(kind, tmp_path)) for kind in kinds]
+    for future in futures:
+        future.add_done_callback(lambda future: done.append(future.job.name))
+    assert not wait(futures, TIMEOUT).not_done
+    assert done == kinds
+    complete = [outcome.summary is not None for outcome in outcomes(*futures)]
+    assert complete == [True, False, True, False, True]
+    row = futures[-1].progress()
+    assert row is not None
+    assert row["epoch"] == 2
+    assert futures[1].progress() is None
+    again = executor.submit(futures[-1].job)
+    assert again.done()  # without a worker
+    assert again.result() == futures[-1].result()
+
+
+@pytest.mark.slow
+def test_a_worker_computes_the_same_as_a_new_process(
+    executor: ProcessExecutor, tmp_path: Path
+) -> None:
+    job, alone = make_job("cnn", tmp_path / "worker"), make_job("cnn", tmp_path / "alone")
+    outcomes(executor.submit(make_job("search", tmp_path)), executor.submit(job))
+    directory = f"hydra.run.dir={alone.directory}"
+    subprocess.run(
+        [sys.executable, "-m", f"darts.{alone.command}", *alone.overrides, directory],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,  # it exits with code 3, because the network is bad
+        capture_output=True,
+    )
+    assert end_state(job) == end_state(alone)
+
+
+def test_a_cancelled_run_continues_in_the_same_worker(
+    executor: ProcessExecutor, whole: Job, tmp_path: Path
+) -> None:
+    """The waiting job is dropped; the worker is free at once for the next job."""
+    job, waiting = make_job("retrain", tmp_path, LONG), make_job("search", tmp_path)
+    first, second = executor.submit(job), executor.submit(waiting)
+    wait_for(job.directory / "checkpoint.pt")
+    assert first.running()
+    worker = worker_pid(executor)
+    assert second.cancel()
+    assert first.cancel()
+    assert first.cancel()  # a second call changes nothing
+    assert wait([first, second], TIMEOUT).not_done == set()
+    for future in (first, second):
+        assert future.cancelled()
+        with pytest.raises(CancelledError):
+            future.result()
+    assert not is_complete(job.directory)
+    assert not waiting.directory.exists()
+    futures = [executor.submit(job), executor.submit(waiting)]
+    assert all(outcome.summary for outcome in outcomes(*futures))
+    assert worker_pid(executor) == worker
+    assert "resuming" in log_file(job.directory).read_text()
+    assert end_state(job) == end_state(whole)
+    assert not futures[0].cancel()
+    assert not futures[0].cancelled()
+
+
+def test_a_signal_to_an_idle_worker_costs_no_run(executor: ProcessExecutor, tmp_path: Path) -> None:
+    executor.submit(make_job("invalid", tmp_path)).result(TIMEOUT)
+    worker = worker_pid(executor)
+    os.kill(worker, signal.SIGTERM)
+    time.sleep(0.5)
+    assert executor.submit(make_job("retrain", tmp_path)).result(TIMEOUT).summary is not None
+    assert worker_pid(executor) == worker
+
+
+def test_the_threads_of_a_job(executor: ProcessExecutor, tmp_path: Path) -> None:
+    """``env.json`` records them. The next job has the number of the worker again."""
+    jobs = [make_job("retrain", tmp_path, name="two", threads=2), make_job("search", tmp_path)]
+    outcomes(*map(executor.submit, jobs))
+    recorded = ['"threads": 2' in (job.directory / "env.json").read_text() for job in jobs]
+    assert recorded == [True, False]
+
+
+@pytest.mark.slow
+def test_the_run_of_a_killed_worker_continues_in_another_one(
+    executor: ProcessExecutor, whole: Job, tmp_path: Path
+) -> None:
+    job, other = make_job("retrain", tmp_path, LONG), make_job("search", tmp_path)
+    futures = [executor.submit(job), executor.submit(other)]
+    wait_for(job.directory / "checkpoint.pt")
+    worker = worker_pid(executor)
+    os.kill(worker, signal.SIGKILL)
+    assert all(outcome.summary for outcome in outcomes(*futures))
+    assert worker_pid(executor) != worker
+    assert "resuming" in log_file(job.directory).read_text()
+    assert end_state(job) == end_state(whole)
+
+
+@pytest.mark.slow
+def test_a_run_that_kills_two_workers_has_failed(executor: ProcessExecutor, tmp_path: Path) -> None:
+    """The next job is not affected, and a worker that dies while it is idle costs nothing."""
+    job, other = make_job("retrain", tmp_path, ENDLESS), make_job("search", tmp_path)
+    os.kill(worker_pid(executor), signal.SIGKILL)
+    time.sleep(0.5)
+    future, next_future = executor.submit(job), executor.submit(other)
+    for text in ("training in", "resuming"):
+        deadline = time.monotonic() + TIMEOUT
+        log = log_file(job.directory)
+        while not log.exists() or text not in log.read_text() or not future.running():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        wait_for(job.directory / "checkpoint.pt")
+        os.kill(worker_pid(executor), signal.SIGKILL)
+    reason = "its worker was killed by SIGKILL (out of memory?)"
+    assert future.result(TIMEOUT) == Outcome(None, reason)
+    assert next_future.result(TIMEOUT).summary is not None
+
+
+def test_a_worker_that_cannot_write_raises(executor: ProcessExecutor, tmp_path: Path) -> None:
+    """A limit on the size of files acts like a full disk. The executor remains usable."""
+    job = make_job("retrain", tmp_path)
+    executor.submit(make_job("invalid", tmp_path)).result(TIMEOUT)
+    worker = worker_pid(executor)
+    before = resource.prlimit(worker, resource.RLIMIT_FSIZE)
+    resource.prlimit(worker, resource.RLIMIT_FSIZE, (4096, before[1]))
+    with pytest.raises(WriteError, match="cannot write"):
+        executor.submit(job).result(TIMEOUT)
+    resource.prlimit(worker, resource.RLIMIT_FSIZE, before)
+    assert executor.submit(job).result(TIMEOUT).summary is not None
+
+
+def test_a_log_that_cannot_be_written_raises(tmp_path: Path) -> None:
+    (tmp_path / "workers").write_text("not a folder")
+    with (
+        ProcessExecutor(1, tmp_path / "workers") as executor,
+        pytest.raises(WriteError, match=r"cannot write .*workers/0\.log"),
+    ):
+        executor.submit(make_job("search", tmp_path)).result(TIMEOUT)
+
+
+def test_workers_that_cannot_start_raise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_context", lambda: multiprocessing.get_context("spawn"))
+    monkeypatch.setattr(spawn, "_python_exe", b"/bin/false")
+    with (
+        ProcessExecutor(1, tmp_path / "workers") as executor,
+        pytest.raises(ValueError, match=r"3 workers in a row died .* exited with code 1"),
+    ):
+        executor.submit(make_job("search", tmp_path)).result(TIMEOUT)
+
+
+def test_the_end_of_the_context_cancels_jobs_at_once(tmp_path: Path) -> None:
+    """The workers are still importing PyTorch."""
+    start = time.monotonic()
+    with ProcessExecutor(2, tmp_path / "workers") as executor:
+        futures = [executor.submit(make_job("search", tmp_path, name=f"{n}")) for n in range(3)]
+    assert time.monotonic() - start < 2
+    assert all(future.cancelled() for future in futures)
+    assert not wait(futures, 0).not_done
+
+
+def test_workers_share_the_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    shares = [each._arguments[1] for each in ProcessExecutor(3, tmp_path)._workers]
+    assert shares == [2, 2, 2]
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert ProcessExecutor(1, tmp_path)._workers[0]._arguments[1] is None
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_the_context_kills_runs(tmp_path: Path) -> None:
+    """A second Ctrl-C does not wait for checkpoints."""
+    job = make_job("retrain", tmp_path, ENDLESS)
+
+    def interrupt() -> None:
+        with ProcessExecutor(1, tmp_path / "workers") as executor:
+            futures.append(executor.submit(job))
+            wait_for(job.directory / "checkpoint.pt")
+            raise KeyboardInterrupt
+
+    futures: list[Future] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    assert futures[0].cancelled()
+    assert not is_complete(job.directory)
+
+
+PARENT = """
+import sys
+from concurrent.futures import wait
+from pathlib import Path
+from small_jobs import make_job
+from darts.running.processes import ProcessExecutor
+from darts.training.interrupt import Interrupt
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    jobs = [make_job("retrain", folder, "epochs=100000", name=f"run{n}") for n in range(3)]
+    with Interrupt() as interrupt, ProcessExecutor(2, folder / "workers") as executor:
+        futures = [executor.submit(job) for job in jobs]
+        while not interrupt.received:
+            wait(futures, 0.1)
+    print(sum(future.cancelled() for future in futures), "cancelled")
+"""
+
+
+def start_parent(folder: Path) -> subprocess.Popen[str]:
+    """Start a process whose two workers execute long runs; wait for checkpoints."""
+    script = folder / "parent.py"
+    script.write_text(PARENT)
+    paths = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(folder)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+    for name in ("run0", "run1"):
+        wait_for(folder / name / "checkpoint.pt")
+    return process
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_all_runs_without_any_output(tmp_path: Path) -> None:
+    """The terminal sends the signal to all processes of the group."""
+    process = start_parent(tmp_path)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.communicate(timeout=TIMEOUT) == ("3 cancelled\n", "")
+    assert process.returncode == 0
+    for name in ("run0", "run1"):
+        assert "checkpoint saved" in (tmp_path / f"{name}.log").read_text()
+        assert not (tmp_path / name / "run.lock").exists()
+    assert not (tmp_path / "run2").exists()
+
+
+@pytest.mark.slow
+def test_runs_of_a_killed_parent_continue_in_a_new_one(
+    executor: ProcessExecutor, tmp_path: Path
+) -> None:
+    """The workers of the killed process save and exit, while the new executor waits for them."""
+    process = start_parent(tmp_path)
+    process.kill()
+    future = executor.submit(make_job("retrain", tmp_path, ENDLESS, name="run0"))
+    process.communicate(timeout=TIMEOUT)  # ends when the workers have closed the pipes
+    log = log_file(future.job.directory)
+    deadline = time.monotonic() + TIMEOUT
+    while "resuming" not in log.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    future.cancel()
+    assert wait([future], TIMEOUT, FIRST_COMPLETED).done == {future}
+    for name in ("run0", "run1"):
+        text = (tmp_path / f"{name}.log").read_text()
+        assert "checkpoint saved" in text
+        assert "in use" not in text
