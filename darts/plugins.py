@@ -10,6 +10,7 @@ This module is imported by every command, so it imports nothing but the standard
 from __future__ import annotations
 
 import importlib.util
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def load_plugins(group: str) -> list[object]:
         PluginError: If the import of one of them fails.
     """
     loaded = []
-    for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
+    for entry in _entries(group):
         try:
             loaded.append(entry.load())
         except Exception as error:  # code of strangers may raise anything
@@ -47,7 +48,7 @@ def plugin_conf_folders() -> list[Path]:
         PluginError: If a folder does not exist.
     """
     folders = []
-    for entry in sorted(entry_points(group=CONF), key=lambda entry: entry.name):
+    for entry in _entries(CONF):
         top, *rest = entry.value.split(".")
         spec = importlib.util.find_spec(top)
         places = list(spec.submodule_search_locations or ()) if spec else []
@@ -56,6 +57,12 @@ def plugin_conf_folders() -> list[Path]:
             raise PluginError(f"{_title(entry)}: the package {entry.value} has no folder")
         folders.append(folder)
     return folders
+
+
+@cache
+def _entries(group: str) -> list[EntryPoint]:
+    """Return the entry points of a group, sorted by name; reading all packages takes a while."""
+    return sorted(entry_points(group=group), key=lambda entry: entry.name)
 
 
 def _title(entry: EntryPoint) -> str:

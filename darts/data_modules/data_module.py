@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple, TypedDict
 
 import torch
@@ -252,6 +253,21 @@ def load_options(config: SearchConfig | RetrainConfig) -> dict[str, Any]:
     return {name: value for name, value in vars(dataset).items() if name in names}
 
 
+_kept: dict[str, object] | None = None
+"""Loaded data sets by their options, within ``keep_data``."""
+
+
+@contextmanager
+def keep_data() -> Iterator[None]:
+    """Load each data set once in a block; changes of its files are not noticed in the meantime."""
+    global _kept
+    before, _kept = _kept, {}
+    try:
+        yield
+    finally:
+        _kept = before
+
+
 def make_data_module(
     config: SearchConfig | RetrainConfig, ranks: Ranks, source: object | None = None
 ) -> DataModule:
@@ -260,9 +276,15 @@ def make_data_module(
     ``source`` is the data set if it is loaded already with the same ``load_options``.
     """
     kind = data_kind(config)
+    key = f"{kind} {config.task.targets} {config.dataset.name} {load_options(config)}"
+    if source is None and _kept is not None:
+        source = _kept.get(key)
     for module in DATA_MODULES.values():
         if kind in module.data_kinds:
-            return module(config, ranks, source)
+            made = module(config, ranks, source)
+            if _kept is not None:
+                _kept[key] = made.source
+            return made
     raise ValueError(
         f"dataset={config.dataset.name}: no data module handles {kind}; register one in "
         f"darts/data_modules"

@@ -1,0 +1,60 @@
+"""``keep_data``: each data set is loaded once within a block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from darts.config import compose
+from darts.data_modules import data_module
+from darts.data_modules.data_module import keep_data, make_data_module
+from darts.training.distributed import Ranks
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the data sets that are loaded from now on."""
+    names: list[str] = []
+    load = data_module.load
+
+    def record(name: str, **options: Any) -> object:
+        names.append(name)
+        return load(name, **options)
+
+    monkeypatch.setattr(data_module, "load", record)
+    return names
+
+
+def source(*overrides: str, given: object | None = None) -> object:
+    config = compose("retrain", ["genotype=DARTS_V2", "dataset=synthetic", *overrides])
+    return make_data_module(config, Ranks(), given).source
+
+
+def test_a_block_loads_each_data_set_once(loaded: list[str]) -> None:
+    with keep_data():
+        first = source()
+        assert source("seed=5", "loader.batch_size=8") is first
+        other = source("dataset.samples=40")
+        assert other is not first
+        assert source("dataset.samples=40") is other
+    assert len(loaded) == 2
+    assert source() is not first
+    assert len(loaded) == 3
+
+
+def test_a_block_within_a_block_keeps_data_of_its_own(loaded: list[str]) -> None:
+    with keep_data():
+        first = source()
+        with keep_data():
+            assert source() is not first
+        assert source() is first
+    assert len(loaded) == 2
+
+
+def test_a_block_uses_data_that_are_loaded_already(loaded: list[str]) -> None:
+    given = source()
+    with keep_data():
+        assert source(given=given) is given
+        assert source() is given
+    assert len(loaded) == 1
