@@ -16,7 +16,10 @@ import dataclasses
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+
+import torch
 
 from darts.config import (
     ConfigError,
@@ -37,36 +40,44 @@ from darts.config.python_call import (
     run_directory,
 )
 from darts.config.resumed_run import ResumedRun
+from darts.data_modules.data_module import keep_data
 from darts.export import export
+from darts.finding.answer import write_answer
 from darts.finding.budget import Stopwatch, budget_seconds
-from darts.finding.candidates import Networks
-from darts.finding.conclusion import Conclusion, benchmark_scores, total_costs, write_files
+from darts.finding.candidates import Candidate, Networks
+from darts.finding.conclusion import Conclusion, benchmark_scores, total_costs, write_candidates
 from darts.finding.decisions import FILE, Decisions
 from darts.finding.folds import choose_folds
-from darts.finding.gain import measure_gain, validation_interval
-from darts.finding.outlook import StageTimes, describe_times, outlook
-from darts.finding.refit import Chosen, refit
-from darts.finding.results import ranked
-from darts.finding.rounds import Stopped, Trainer
-from darts.finding.run_pool import RunPool
+from darts.finding.gain import measure_gain
+from darts.finding.proposals import Pool
+from darts.finding.race import EXPLORED, Race, Stopped
 from darts.finding.setup import check_config, choose_workers, export_format, make_networks
-from darts.finding.stages import FINAL_SHARES, Stages
+from darts.finding.speed import faster_precision
+from darts.finding.winner import (
+    DUEL,
+    PLANNED,
+    Duel,
+    anew_seconds,
+    answer_so_far,
+    duel,
+    held_out_share,
+    is_better,
+    refit,
+    train_winner,
+)
 from darts.judging.benchmark import Benchmark
-from darts.reading import JsonObject
+from darts.plotting.race import save_race
+from darts.reading import FileError, JsonObject, read_json_object
 from darts.recipes.complete_run import CompleteRun
 from darts.recipes.facts import DataFacts
 from darts.recipes.model import Model, load
 from darts.recipes.python_data import Data, data_settings, refuse_other_arguments
-from darts.recipes.rules import max_epochs
+from darts.running.execution import InlineExecutor
+from darts.running.processes import ProcessExecutor
 from darts.tracking import Console, format_duration, print_lines, print_summary
+from darts.tracking.optional import optional
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
-
-CHOICE_LEVEL = 0.6
-"""Confidence level of the interval of the validation gain.
-
-A found network is chosen only if its interval lies above 0.
-"""
 
 CLASSIFIED = ("images", "rows", "audio", "documents")
 """Kinds of data of which ``darts.predict`` classifies new samples."""
@@ -80,20 +91,28 @@ def check(config: FindConfig) -> None:
     check_config(config)
 
 
-def find(config: FindConfig, invocation: Invocation) -> JsonObject:
+def find(config: FindConfig, invocation: Invocation, begin: float | None = None) -> JsonObject:
     """Find, train and score a network; write the summary to the run directory and return it.
+
+    The time since ``begin``, by ``time.monotonic``, counts as time of the run; None for now.
 
     Raises:
         ConfigError: If the configuration is invalid, no network is within the limits, or all
-            trainings of a stage failed.
+            candidates of the first round failed.
         Interrupted: If a signal arrived; everything that is complete is saved.
     """
-    begin = time.monotonic()
-    facts, networks = make_networks(config)  # a problem of the data should leave no run behind
-    folds = choose_folds(next(iter(networks.values())), config.plan.folds)
-    with RunDirectory(invocation.directory.resolve(), "find") as run:
-        run.start_or_resume(config, invocation)
-        summary = run_stages(config, run, facts, networks, folds, begin)
+    begin = time.monotonic() if begin is None else begin
+    with keep_data():
+        facts, networks = make_networks(config)  # a problem of the data leaves no run behind
+        folds = choose_folds(next(iter(networks.values())), config.plan.folds)
+        with RunDirectory(invocation.directory.resolve(), "find") as run:
+            continues = has_larger_budget(config, run)
+            if run.is_complete and config.resume is not None and not continues:
+                raise ConfigError(
+                    f"the run in {run.path} is complete; to continue it, set a larger budget"
+                )
+            run.start_or_resume(config, invocation, can_continue=continues)
+            summary = run_race(config, run, facts, networks, folds, begin)
     print_results(summary, run, facts.kind)
     if config.export != "none":
         write_export(config, run.path)
@@ -119,15 +138,15 @@ def write_export(config: FindConfig, directory: Path) -> JsonObject:
         raise ConfigError(f"the run is complete, but export={config.export}: {error}") from None
 
 
-def run_stages(
+def run_race(
     config: FindConfig,
     run: RunDirectory,
     facts: DataFacts,
-    networks: Mapping[str, Networks],
+    networks: dict[str, Networks],
     folds: int,
     begin: float,
 ) -> JsonObject:
-    """Execute all stages that are not complete; return the summary.
+    """Run the race, or continue it; return the summary.
 
     Each network is trained ``folds`` times, see ``darts.finding.folds``. The time since ``begin``,
     by ``time.monotonic``, counts as time of the run.
@@ -135,120 +154,203 @@ def run_stages(
     Raises:
         ConfigError, Interrupted: As ``find``.
     """
+    if (run.path / "runs").exists() and not (run.path / FILE).exists():
+        raise FileError(f"{run.path / FILE} is missing; start a new run")
     decisions = Decisions(run.path / FILE)
-    stopwatch = Stopwatch(budget_seconds(config.budget), decisions, begin=begin)
+    stopwatch = Stopwatch(total_seconds(config, run, decisions), decisions, begin=begin)
     first = next(iter(networks.values()))
     metric = (first.config.metric, first.config.task.metrics[first.config.metric])
     benchmark = Benchmark.from_config(config.benchmark, first.space)
     workers, total = choose_workers(config), max(int(stopwatch.total), 1)
     console = Console(total_steps=total, name="find", done=min(int(stopwatch.seconds), total))
-    notice = "stopping the trainings; Ctrl-C again to abort"
-    with console, Interrupt(notice) as interrupt, RunPool(workers, run.path / "workers") as pool:
+    notice = "stopping the runs; Ctrl-C again to abort"
+    threads = torch.get_num_threads()
+    executor = ProcessExecutor(workers, run.path / "workers") if workers else InlineExecutor()
+    with console, Interrupt(notice) as interrupt, executor:
         action = "resuming" if config.resume else "searching"
         console.info(
             f"{action} in {run.path}: {facts.samples:,} training samples, budget "
-            f"{format_duration(stopwatch.total)}, {workers} workers"
+            f"{format_duration(stopwatch.total)}, {executor.workers} workers"
         )
-        trainer = Trainer(
-            run.path, networks, metric, max_epochs(facts), config.plan.equal, pool, workers,
-            console, interrupt, stopwatch, decisions, StageTimes(decisions, stopwatch),
-            folds=folds,
+        if config.plan.equal == "time":  # a measured speed would differ between equal runs
+            choose_precision(networks, facts.kind, decisions)
+        pool = Pool(config, networks, facts)
+        race = Race(
+            run.path, config, pool, metric, executor, threads, console, interrupt, stopwatch,
+            decisions, folds,
         )  # fmt: skip
         try:
-            stages = Stages(config, facts, trainer)
-            final = stages.run()
-            chosen = choose(trainer)
-            if config.plan.refit:
-                trainer.times.begin("refit")
-                chosen = refit(trainer, chosen)
+            race.restore()
+            conclusion = run_to_the_end(race)
         except (Stopped, Interrupted):
             stopwatch.save(now=True)
-            argument = shlex.quote(f"resume={run.path}")
-            print_lines(f"stopped and saved; continue with: python -m darts.find {argument}")
+            print_interrupted(race)
             raise Interrupted(128 + (interrupt.received or 0)) from None
-        stage_seconds = trainer.times.seconds()
-        conclusion = conclude(trainer, chosen)
-        results = list(trainer.results.values())
-        winner = conclusion.winner.candidate
-        costs = trainer.networks[winner.family].costs(winner.genotype)
-        write_files(run, conclusion, results)
-        return run.finish(
-            {
-                "name": config.name,
-                **{name: costs[name] for name in config.limit.values()},
-                **conclusion.summary(),
-                **benchmark_scores(benchmark, conclusion),
-                "trainings": sum(len(result.summaries) for result in results),
-                "seconds": stopwatch.seconds,
-                **{f"seconds_{stage}": seconds for stage, seconds in stage_seconds.items()},
-                "outlook": outlook(
-                    final,
-                    trainer.max_epochs,
-                    skipped=stages.skipped,
-                    workers=workers,
-                    share=FINAL_SHARES[0],
-                ),
-                **total_costs(results, trainer.other_costs),
-                "seed": config.seed,
-            }
-        )
-
-
-def choose(trainer: Trainer) -> Chosen:
-    """Return the best network and the best baseline by validation score.
-
-    Both are chosen among the trainings of all stages, because a network that overfits is better
-    after a short training than after the longer one of the final. A found network must be
-    better than the best baseline with a probability of about four fifths; otherwise the baseline
-    takes its place. The best of several networks often has the best score by chance, and the
-    baseline is known to work.
-    """
-    metric = trainer.metric[1]
-    results = list(trainer.results.values())
-    best = ranked(results, metric)[0]
-    baseline = ranked([result for result in results if result.candidate.is_baseline], metric)[0]
-    if best.candidate.is_baseline:
-        return Chosen(best, best)
-    bounds = validation_interval(
-        best.directories, baseline.directories, metric=trainer.metric[0], level=CHOICE_LEVEL
+    winner = conclusion.winner.candidate
+    write_answer(run.path, conclusion.directory, winner.genotype)
+    write_candidates(run.path, race.results.values(), metric[0])
+    draw(race, winner)
+    stopwatch.save(now=True)
+    costs = networks[winner.family].costs(winner.genotype)
+    other = [] if conclusion.final is None else [conclusion.final.summary]
+    return run.finish(
+        {
+            "name": config.name,
+            **{name: costs[name] for name in config.limit.values()},
+            **conclusion.summary(),
+            **benchmark_scores(benchmark, conclusion),
+            "candidates": len(race.standings),
+            "seconds": stopwatch.seconds,
+            "outlook": outlook(race, conclusion),
+            **total_costs(race.results.values(), [*race.other_summaries, *other]),
+            "seed": config.seed,
+        }
     )
-    if bounds is None or bounds[0] > 0:
-        return Chosen(best, baseline)
-    return Chosen(baseline, baseline, doubtful=best)
 
 
-def conclude(trainer: Trainer, chosen: Chosen) -> Conclusion:
-    """Score the best network and the best baseline on the test split, once."""
-    winner, baseline = chosen.winner, chosen.baseline
-    data = trainer.networks[winner.candidate.family].data
+def has_larger_budget(config: FindConfig, run: RunDirectory) -> bool:
+    """Return whether a run is resumed with a larger budget than before."""
+    if config.resume is None or not (run.path / FILE).exists():
+        return False
+    before = Decisions(run.path / FILE).decide("budget", float, lambda: 0.0)
+    return budget_seconds(config.budget) > before
+
+
+def total_seconds(config: FindConfig, run: RunDirectory, decisions: Decisions) -> float:
+    """Return the budget: that of the command line, or else the last one of the run."""
+    seconds = budget_seconds(config.budget)
+    if config.resume is None or dataclasses.asdict(config.budget) == run.saved_config()["budget"]:
+        return decisions.decide("budget", float, lambda: seconds)
+    decisions.record("budget", seconds)
+    return seconds
+
+
+def run_to_the_end(race: Race) -> Conclusion:
+    """Let candidates compete, train the winner, and score it on the test split, once.
+
+    Raises:
+        ConfigError: If all candidates of the first round fail.
+        Stopped: If the user interrupts the race.
+    """
+    plan = race.config.plan
+    race.explore(EXPLORED)
+    chosen = duel(race)
+    while True:
+        networks = race.pool.networks[chosen.winner.candidate.family]
+        reserve = scoring_seconds(networks, chosen)
+        refits = plan.refit and held_out_share(race, chosen.winner.candidate) > 0
+        winner = train_winner(race, chosen, reserve, refits=refits)
+        # If more training does not help, the time that is left belongs to further candidates.
+        left = race.stopwatch.until(PLANNED) - reserve
+        left -= anew_seconds(race, winner) if refits else 0.0
+        if plan.equal == "epochs" or not winner.is_exhausted or left <= 0:
+            break
+        before = race.rounds
+        race.explore((race.stopwatch.seconds + left) / race.stopwatch.total)
+        best = race.best()
+        if race.rounds == before or best == winner or not is_better(race, best, winner):
+            break
+        again = duel(race)
+        if not is_better(race, again.winner, winner):
+            break
+        chosen = again
+    final = refit(race, winner, reserve) if refits else None
+    scores: Mapping[str, float] = {}
     gain = None
-    if data.held_out_loader("test", data.subsets) is not None:
-        trainer.console.info("scoring the test split")
-        gain = measure_gain(winner.directory, baseline.directory, metric=trainer.metric[0])
-    return Conclusion(winner, baseline, gain, trainer.metric, chosen.doubtful is not None)
+    if networks.data.held_out_loader("test", networks.data.subsets) is not None:
+        race.console.info("scoring the test split")
+        directory = winner.directory if final is None else final.directory
+        device = networks.config.device
+        scores = measure_gain(directory, directory, metric=race.metric[0], device=device).found
+        if not winner.candidate.is_baseline:
+            folder = race.directory / DUEL
+            gain = measure_gain(
+                folder / "found", folder / "baseline", metric=race.metric[0], device=device
+            )
+    return Conclusion(winner, chosen.baseline, final, scores, gain, race.metric, chosen.doubtful)
+
+
+def choose_precision(networks: Mapping[str, Networks], kind: str, decisions: Decisions) -> None:
+    """Use bfloat16 in networks for images and recordings if it is faster on this machine."""
+    first = next(iter(networks.values()))
+    if kind not in ("images", "audio") or "precision" in first.user_keys:
+        return
+    genotype = next(iter(first.baselines.values()))
+    precision = decisions.decide(
+        "precision", str, lambda: faster_precision(genotype, first.config, first.data)
+    )
+    for own in networks.values():
+        own.values["precision"] = precision
+
+
+def scoring_seconds(networks: Networks, chosen: Duel) -> float:
+    """Return about how many seconds the scores on the test split will take."""
+    test = networks.data.held_out_loader("test", {})
+    valid = networks.data.retrain_loaders()[1]
+    if test is None or valid is None:
+        return 0.0
+    result = chosen.winner
+    spent = read_json_object(result.directory / "energy.json")["phases"]
+    validation = sum(phase["seconds"] for phase in spent if phase["phase"] == "validation")
+    scored = 1 if result.candidate.is_baseline else 3
+    return float(scored * validation / max(result.epochs, 1) * len(test) / len(valid))
+
+
+def outlook(race: Race, conclusion: Conclusion) -> str:
+    """Return what a longer budget would change."""
+    winner = conclusion.winner
+    if winner.is_exhausted:
+        return (
+            f"The winner reached its best score in epoch {winner.best_epoch} of {winner.epochs}: "
+            "more training would not help. A longer budget would compare more networks."
+        )
+    if race.config.plan.equal == "epochs":
+        return f"The winner was still improving after {winner.epochs} epochs; set plan.epochs."
+    unit, seconds = ("minutes", 60) if race.config.budget.hours is None else ("hours", 3600)
+    return (
+        f"The winner was still improving after {winner.epochs} epochs. Continue with more time: "
+        f"python -m darts.find {shlex.quote(f'resume={race.directory}')} budget.{unit}="
+        f"{2 * race.stopwatch.total / seconds:g}"
+    )
+
+
+def draw(race: Race, winner: Candidate) -> None:
+    """Write the picture of the race."""
+    baselines = {name for name, candidate in race.candidates.items() if candidate.is_baseline}
+    with optional(race.directory / "race.svg"):
+        save_race(race.directory, race.metric[0], winner=winner.name, baselines=baselines)
+
+
+def print_interrupted(race: Race) -> None:
+    """Write the best network so far to the run directory, and print what can be done with it."""
+    if race.results:
+        best = answer_so_far(race)
+        write_answer(race.directory, best.directory, best.candidate.genotype)
+        write_candidates(race.directory, race.results.values(), race.metric[0])
+        draw(race, best.candidate)
+        checkpoint = shlex.quote(f"checkpoint={race.directory}")
+        print_lines(
+            f"the best network so far is {race.describe(best)}; score it with: "
+            f"python -m darts.evaluate {checkpoint}"
+        )
+    argument = shlex.quote(f"resume={race.directory}")
+    print_lines(f"stopped and saved; continue with: python -m darts.find {argument}")
 
 
 def print_results(summary: JsonObject, run: RunDirectory, kind: str) -> None:
     """Print scores, the verdict, and the commands that use the network; ``kind`` is of the data."""
     metric = summary["metric"]
     keys = (
-        f"valid_{metric}", f"baseline_valid_{metric}", f"test_{metric}",
-        f"baseline_test_{metric}", "true_accuracy", "baseline_true_accuracy", "family", "setting",
-        "parameters", "baseline_parameters", "macs", "latency_ms", "flash_kb", "ram_kb",
-        "trainings", "seconds", "joules", "genotype",
+        f"test_{metric}", f"valid_{metric}", f"baseline_valid_{metric}", "true_accuracy",
+        "baseline_true_accuracy", "family", "setting", "parameters", "macs", "latency_ms",
+        "flash_kb", "ram_kb", "candidates", "winner_seconds", "seconds", "joules", "genotype",
     )  # fmt: skip
     print_summary("find", {key: summary[key] for key in keys if summary.get(key) is not None})
-    stage_seconds = {
-        key.removeprefix("seconds_"): float(value)
-        for key, value in summary.items()
-        if key.startswith("seconds_")
-    }
     checkpoint = shlex.quote(f"checkpoint={run.path}")
     print_lines(
         "",
         str(summary["verdict"]),
         str(summary["outlook"]),
-        f"Time of the stages: {describe_times(stage_seconds)}.",
         "",
         "Score it again, use it, or export it:",
         f"  python -m darts.evaluate {checkpoint}",
@@ -314,7 +416,8 @@ def run(
 
 def main() -> None:
     """Entry point of ``darts-find``."""
-    launch("find", check, find)
+    begin = time.monotonic() - time.process_time()  # imports belong to the budget
+    launch("find", check, partial(find, begin=begin))
 
 
 make_callable(__name__, run)

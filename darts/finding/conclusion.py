@@ -2,44 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from darts.finding.gain import Gain
-from darts.finding.results import Result
+from darts.finding.results import FoldRun, Result
 from darts.judging.benchmark import Benchmark
-from darts.plotting.genotype import save_genotype
-from darts.reading import JsonObject, read_bytes
-from darts.spaces.lookup import find_genotype
+from darts.reading import JsonObject
 from darts.tasks.metrics import Metric
-from darts.tracking.formats import is_fraction
+from darts.tracking.formats import format_duration, is_fraction
 from darts.tracking.ledger import sum_costs
-from darts.tracking.optional import optional
 from darts.tracking.tables import write_table
-from darts.training.run_directory import RunDirectory
-from darts.writing import write_atomically
 
 CHECKPOINT_LIMIT = 2**34  # bytes
 
 
 @dataclass(frozen=True)
 class Conclusion:
-    """The best network, the best baseline, and their difference.
+    """The answer, and what the search has contributed to it.
 
     Attributes:
-        winner: The result of the run: a found network, or ``baseline`` if no found network is
-            clearly better by validation score.
-        baseline: The best baseline of all stages; if a baseline wins, the same as ``winner``.
-        gain: Difference on the test split; None if the data has no test split.
+        winner: The result of the run: a found network, or a baseline.
+        baseline: The best baseline, after as much training as the winner in the race.
+        final: Run of the winner with the validation samples; None if there is none.
+        scores: Test scores of the answer; empty without a test split.
+        gain: Difference between winner and baseline on the test split after equal training; None if
+            a baseline wins, or without a test split.
         metric: Name of the steering metric and its direction.
         doubtful: Whether a found network ranked above the baseline that won, on validation data.
     """
 
     winner: Result
     baseline: Result
+    final: FoldRun | None
+    scores: Mapping[str, float]
     gain: Gain | None
     metric: tuple[str, Metric]
     doubtful: bool = False
+
+    @property
+    def directory(self) -> Path:
+        """The run directory with the weights of the answer."""
+        return self.winner.directory if self.final is None else self.final.directory
 
     def summary(self) -> JsonObject:
         """Return scores, gain and description of the winner for ``summary.json``."""
@@ -47,10 +52,11 @@ class Conclusion:
         values: JsonObject = {
             "metric": self.metric[0],
             **_scores("valid", winner.summary),
+            **{f"test_{name}": score for name, score in self.scores.items()},
             **{f"baseline_{k}": v for k, v in _scores("valid", baseline.summary).items()},
         }
         if self.gain is not None:
-            values |= {f"test_{name}": score for name, score in self.gain.found.items()}
+            values |= {f"raced_test_{n}": score for n, score in self.gain.found.items()}
             values |= {f"baseline_test_{n}": score for n, score in self.gain.baseline.items()}
             values |= {
                 "gain": self.gain.difference,
@@ -58,22 +64,31 @@ class Conclusion:
                 "gain_high": self.gain.high,
                 "test_samples": self.gain.samples,
             }
+        elif winner.candidate.is_baseline:
+            values["gain"] = 0.0
         copied = ("parameters", "macs", "flops", "epochs", "device")
+        setting = winner.candidate.setting
         return {
             **values,
-            "genotype": winner.candidate.genotype,
+            "genotype": str(winner.candidate.genotype),
             "origin": winner.candidate.origin,
             "family": winner.candidate.family,
-            "setting": winner.candidate.setting.name,
-            **({} if winner.refit_epochs is None else {"refit_epochs": winner.refit_epochs}),
+            "setting": setting.name,
             **{name: winner.summary[name] for name in copied},
+            **({} if self.final is None else {"refit_epochs": self.final.summary["epochs"]}),
+            "winner_seconds": self._winner_seconds(),
             "baseline": baseline.candidate.name,
-            "baseline_genotype": baseline.candidate.genotype,
+            "baseline_genotype": str(baseline.candidate.genotype),
             "baseline_parameters": baseline.summary["parameters"],
             "baseline_macs": baseline.summary["macs"],
+            "baseline_seconds": baseline.seconds,
             "baseline_wins": winner.candidate.is_baseline,
             "verdict": self.verdict(),
         }
+
+    def _winner_seconds(self) -> float:
+        final = 0.0 if self.final is None else float(self.final.summary["seconds"])
+        return final + sum(float(run.summary["seconds"]) for run in self.winner.runs)
 
     def verdict(self) -> str:
         """Return one sentence that compares the winner with the best baseline."""
@@ -85,57 +100,42 @@ class Conclusion:
             )
         if self.winner.candidate.is_baseline:
             return (
-                f"The baseline {name} had the best validation score, so it is the result: "
-                "the search has found nothing better."
+                f"The baseline {name} is the result: the search has found no better architecture."
             )
         if self.gain is None:
             return f"The found network beats {name} on validation data; there is no test split."
         unit = " points" if is_fraction(self.metric[0]) else ""
         factor, digits = (100, "+.2f") if unit else (1, "+.3g")
-        found = f"{factor * self.gain.difference:{digits}}{unit}"
+        difference = f"{factor * self.gain.difference:{digits}}{unit}"
+        seconds = format_duration(self.baseline.seconds)
+        start = f"After {seconds} of training each, the found network minus the baseline {name}"
         if self.gain.low is None or self.gain.high is None:
-            return f"Against the baseline {name}, the gain on test data is {found}."
-        if self.gain.difference == self.gain.low == self.gain.high == 0:
-            return f"The found network and the baseline {name} have equal results on the test data."
+            return f"{start} is {difference} on test data."
         low, high = factor * self.gain.low, factor * self.gain.high
-        interval = f"{found} (95 % interval {low:{digits}} to {high:{digits}})"
-        if low > 0:
-            return f"The found network is better than the baseline {name}: {interval}."
-        if high < 0:
-            return f"The found network is worse than the baseline {name} on test data: {interval}."
+        chance = ", which may be chance" if low <= 0 <= high else ""
         return (
-            f"The found network and the baseline {name} differ by {interval} on test data, "
-            "which may be chance."
+            f"{start} is {difference} on test data (95 % interval {low:{digits}} to "
+            f"{high:{digits}}){chance}."
         )
 
 
-def write_files(run: RunDirectory, conclusion: Conclusion, results: Sequence[Result]) -> None:
-    """Write the table of candidates, and copy the files of the winner's run."""
-    metric = conclusion.metric[0]
-    write_table(run.path / "candidates.csv", [result.row(metric) for result in results])
-    winner = conclusion.winner
-    name, genotype = find_genotype(winner.candidate.genotype)
-    for file in ("checkpoint.pt", "split.npz", "metrics.jsonl", "model_card.md", "vocabulary.json"):
-        source = winner.directory / file
-        if source.exists():
-            write_atomically(run.path / file, read_bytes(source, limit=CHECKPOINT_LIMIT))
-    run.write("genotype.json", genotype.to_json())
-    with optional(run.path / "genotype.svg"):
-        save_genotype(genotype, run.path / "genotype.svg", title=name)
+def write_candidates(run: Path, results: Iterable[Result], metric: str) -> None:
+    """Write the table of candidates."""
+    write_table(run / "candidates.csv", [result.row(metric) for result in results])
 
 
 def benchmark_scores(benchmark: Benchmark | None, conclusion: Conclusion) -> JsonObject:
     """Return the true scores of winner and baseline from a table that no decision uses."""
     if benchmark is None:
         return {}
-    found = benchmark.scores(find_genotype(conclusion.winner.candidate.genotype)[1])
-    baseline = benchmark.scores(find_genotype(conclusion.baseline.candidate.genotype)[1])
+    found = benchmark.scores(conclusion.winner.candidate.genotype)
+    baseline = benchmark.scores(conclusion.baseline.candidate.genotype)
     return {**found, "baseline_true_accuracy": baseline["true_accuracy"]}
 
 
-def total_costs(results: Sequence[Result], others: Sequence[JsonObject]) -> JsonObject:
+def total_costs(results: Iterable[Result], others: Sequence[JsonObject]) -> JsonObject:
     """Return joules and emissions of all runs."""
-    return sum_costs([*(summary for r in results for summary in r.summaries), *others])
+    return sum_costs([*(run.summary for r in results for run in r.runs), *others])
 
 
 def _scores(split: str, summary: Mapping[str, object]) -> JsonObject:

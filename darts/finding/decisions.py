@@ -59,6 +59,9 @@ class Decisions:
         except Misfit as error:
             raise FileError(f"{self._file} is damaged: {error}") from None
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
     def record(self, name: str, value: object) -> None:
         """Save a value that changes, for example the elapsed time."""
         self._values[name] = value

@@ -6,6 +6,8 @@ References:
     Residual networks: He et al., arXiv:1512.03385; as cells of NAS-Bench-201: arXiv:2001.00326.
     Plain convolutional networks: Simonyan and Zisserman, arXiv:1409.1556.
     Inverted residual blocks: Sandler et al., "MobileNetV2", arXiv:1801.04381.
+    Fast convolutional networks: Jordan, arXiv:2404.00498; ConvNeXt: Liu et al., arXiv:2201.03545.
+    Wide residual networks: Zagoruyko and Komodakis, arXiv:1605.07146.
     Fully connected networks with dropout: Kadra et al., arXiv:2106.11189.
     LSTM language models: Zaremba et al., arXiv:1409.2329.
     Bags of words as text classifiers: Joulin et al., arXiv:1607.01759.
@@ -18,6 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from darts.recipes.rules import Values
+from darts.spaces import AnyGenotype
+from darts.spaces.lookup import find_genotype
 
 
 @dataclass(frozen=True)
@@ -27,15 +31,20 @@ class Family:
     Attributes:
         name: Unique name.
         space: Name of the space.
-        sizes: Settings by dotted key: the sizes of the space, and settings of the data set that
-            change the size of its samples, such as ``dataset.size`` or ``dataset.bins``.
-        baselines: Genotypes as text by name, the cheapest first.
+        values: Settings by dotted key: the sizes of the space, settings of the data set that
+            change the size of its samples, such as ``dataset.size`` or ``dataset.bins``, and
+            hyperparameters that differ from the recipe.
+        baselines: Genotypes as text by name, the most promising first.
     """
 
     name: str
     space: str
-    sizes: Values
+    values: Values
     baselines: Mapping[str, str]
+
+    def genotypes(self) -> dict[str, AnyGenotype]:
+        """Return the baselines by name."""
+        return {name: find_genotype(text)[1] for name, text in self.baselines.items()}
 
 
 RESNET_CELL = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
@@ -64,8 +73,8 @@ def _transformer(*blocks: tuple[str, str]) -> str:
 
 _MOBILENET = {"mobilenet": _macro(*["mb_k3_e3"] * 6)}
 _ROWS = {
-    "linear": _mlp("identity_64"),
     "mlp_128": _mlp("relu_128"),
+    "linear": _mlp("identity_64"),
     "mlp_256x2": _mlp("relu_256", "relu_256"),
 }
 _WIDE: Values = {"space.widths": [32, 64, 128, 256], "space.cells": 3}
@@ -81,33 +90,38 @@ _DOCUMENTS = {
     "transformer": _transformer(("attention_4", "gelu_2")),
 }
 
-_CONVNETS = {
-    "convnet_3": _macro(*["conv_3x3", "skip_connect"] * 3),
-    "convnet_6": _macro(*["conv_3x3"] * 6),
-}
 
+def _fast(name: str, channels: int, skeleton: str, **baselines: str) -> Family:
+    values: Values = {
+        "space.skeleton": skeleton,
+        "space.channels": channels,
+        "space.cells": 1 + max(len(json.loads(text)["blocks"]) for text in baselines.values()) // 6,
+    }
+    return Family(name, "macro", values, baselines)
+
+
+_PLAIN_6 = _macro(*["conv_3x3"] * 6)
 _IMAGES = (
-    Family(
-        "convnet",
-        "macro",
-        {"space.skeleton": "plain", "space.channels": 48, "space.cells": 2},
-        _CONVNETS,
+    _fast("fast_32", 32, "fast", plain=_PLAIN_6),
+    _fast("grid_32", 32, "fast_grid", plain=_PLAIN_6),
+    _fast("fast_64", 64, "fast", plain=_PLAIN_6),
+    _fast("fast_16", 16, "fast", plain=_PLAIN_6),
+    _fast(
+        "deep_32",
+        32,
+        "fast",
+        residual=_macro(*["conv_3x3", "conv_3x3", "res_3x3"] * 3),
+        convnext=_macro(*["conv_3x3", "convnext_k7", "convnext_k7"] * 3),
     ),
-    Family(
-        "small_resnet", "nas201", {"space.channels": 8, "space.cells": 1}, {"resnet": RESNET_CELL}
-    ),
+    Family("mobilenet", "macro", {"space.channels": 16, "space.cells": 2}, _MOBILENET),
     Family(
         "resnet",
         "nas201",
         {"space.channels": 16, "space.cells": 1},
         {"resnet": RESNET_CELL, "residual_3x3": RESIDUAL_CELL},
     ),
-    Family("mobilenet", "macro", {"space.channels": 16, "space.cells": 2}, _MOBILENET),
     Family(
-        "deep_resnet",
-        "nas201",
-        {"space.channels": 32, "space.cells": 2},
-        {"resnet": RESNET_CELL, "residual_3x3": RESIDUAL_CELL},
+        "wide_resnet", "nas201", {"space.channels": 32, "space.cells": 2}, {"resnet": RESNET_CELL}
     ),
     Family("darts", "cnn", {"space.channels": 12, "space.cells": 5}, {"DARTS_V2": "DARTS_V2"}),
 )
@@ -125,7 +139,7 @@ Trainings on them are several times as fast."""
 
 FAMILIES: Mapping[str, tuple[Family, ...]] = {
     "images": _IMAGES,
-    "audio": tuple(replace(family, sizes={**family.sizes, **_HALF_SIZE}) for family in _IMAGES),
+    "audio": tuple(replace(family, values={**family.values, **_HALF_SIZE}) for family in _IMAGES),
     "rows": (
         Family("mlp", "mlp", _WIDE, _ROWS),
         Family("mlp_bins", "mlp", {**_WIDE, "dataset.bins": 16}, _ROWS),
@@ -162,7 +176,7 @@ FAMILIES: Mapping[str, tuple[Family, ...]] = {
         ),
     ),
 }
-"""The families by kind of data."""
+"""The families by kind of data, the most promising first."""
 
 BASELINES: Mapping[str, Mapping[str, str]] = {
     "nas201": {"resnet": RESNET_CELL, "residual_3x3": RESIDUAL_CELL, "all_3x3": PLAIN_CELL},

@@ -1,4 +1,4 @@
-"""Scores on small data: each network trains several times, each time with another part held out.
+"""Scores on small data: each network has several runs, each with another part held out.
 
 With 60 held-out samples, the standard error of an accuracy of 90 % is 4 points, more than most
 networks differ. Five trainings, each with another fifth of the samples held out, score a network on
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from darts.config import ConfigError
 from darts.data import count_folds
 from darts.finding.candidates import Candidate, Networks
-from darts.finding.results import FoldTraining, Result
+from darts.finding.results import FoldRun, Result
 from darts.reading import FileError, JsonObject
 from darts.tasks.metrics import Metric
 from darts.tracking.metrics import read_metrics
@@ -60,28 +60,26 @@ def choose_folds(networks: Networks, chosen: int | None) -> int:
 
 
 def combine(
-    candidate: Candidate,
-    epochs: int,
-    folds: Sequence[FoldTraining],
-    metric: tuple[str, Metric],
-    *,
-    selection: str,
+    candidate: Candidate, runs: Sequence[FoldRun], metric: tuple[str, Metric], *, selection: str
 ) -> Result:
-    """Return the result of several trainings: their mean scores at one common epoch.
+    """Return the result of the runs of a candidate: their mean scores at one common epoch.
 
-    This is the epoch with the best mean, or the last one if ``selection`` is "last". If each
-    training had a best epoch of its own, the few samples of one part would choose it, and the
-    scores would be too optimistic.
+    This is the epoch with the best mean, or the last one if ``selection`` is "last". If each run
+    had a best epoch of its own, the few samples of one part would choose it, and the scores would
+    be too optimistic. A single run has chosen its epoch in the same way.
 
     Args:
         candidate: The candidate.
-        epochs: Length of the trainings.
-        folds: The trainings.
+        runs: The runs.
         metric: Name of the steering metric and its direction.
-        selection: ``selection`` of the trainings: "best" or "last".
+        selection: ``selection`` of the runs: "best" or "last".
     """
     name, direction = f"valid_{metric[0]}", metric[1]
-    curves = [_scores_by_epoch(fold) for fold in folds]
+    if len(runs) == 1:
+        known = runs[0].summary.get(name)
+        score = float(known) if isinstance(known, int | float) else math.nan
+        return Result(candidate, tuple(runs), runs[0].summary, score)
+    curves = [_scores_by_epoch(run) for run in runs]
     common = sorted(set.intersection(*(set(curve) for curve in curves)))
     means = {
         epoch: {
@@ -95,31 +93,20 @@ def combine(
     sign = -1 if direction.higher_is_better else 1
     best = min(means, key=lambda epoch: sign * means[epoch][name], default=None)
     summary: JsonObject = {
-        **{key: v for key, v in folds[0].summary.items() if not key.startswith("valid_")},
-        "seconds": statistics.fmean(float(fold.summary["seconds"]) for fold in folds),
+        **{key: v for key, v in runs[0].summary.items() if not key.startswith("valid_")},
+        "epochs": common[-1] if common else 0,
+        "seconds": statistics.fmean(float(run.summary["seconds"]) for run in runs),
     }
     if best is None:
-        return Result(candidate, epochs, folds[0].directory, summary, math.nan, folds=tuple(folds))
+        return Result(candidate, tuple(runs), summary, math.nan)
     summary |= {**means[best], "epoch": best}
-    score = means[best][name]
-    return Result(candidate, epochs, folds[0].directory, summary, score, folds=tuple(folds))
+    return Result(candidate, tuple(runs), summary, means[best][name])
 
 
-def last_score(result: Result, metric: str) -> float | None:
-    """Return the score after the last epoch, the mean over all parts; None if it is unknown."""
-    folds = result.folds or (FoldTraining(result.directory, result.summary),)
-    curves = [_scores_by_epoch(fold) for fold in folds]
-    if not all(curves):
-        return None
-    scores = [curve[max(curve)].get(f"valid_{metric}") for curve in curves]
-    known = [score for score in scores if score is not None]
-    return statistics.fmean(known) if len(known) == len(scores) else None
-
-
-def _scores_by_epoch(fold: FoldTraining) -> dict[int, dict[str, float]]:
+def _scores_by_epoch(run: FoldRun) -> dict[int, dict[str, float]]:
     """Return the validation scores of each epoch, by name; empty if they cannot be read."""
     try:
-        rows = read_metrics(fold.directory / "metrics.jsonl")
+        rows = read_metrics(run.directory / "metrics.jsonl")
     except (OSError, FileError):
         return {}
     scores = {}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from darts.data.decode import SUFFIXES, image_shape
 from darts.data.folders import list_files
 from darts.finding.families import Family
-from darts.recipes.rules import Values
 
 SIZES = (32, 64, 128)
 """Sides in pixels. A network needs about four times as long on images of the next size."""
@@ -19,11 +18,6 @@ SAMPLED_FILES = 50
 
 MANY_PIXELS = 2_000_000_000
 """Total number of pixels that takes about a minute to decode; each image size decodes all files."""
-
-SIZE = "dataset.size"
-
-LARGER = ("convnet", "small_resnet", "resnet")
-"""Families that also train on images larger than the smallest size."""
 
 
 @dataclass(frozen=True)
@@ -60,35 +54,18 @@ def image_sizes(files: ImageFiles) -> tuple[int, ...]:
     return (*(size for size in SIZES if size < 0.9 * largest), largest)
 
 
-def with_sizes(families: Iterable[Family], sizes: tuple[int, ...]) -> tuple[Family, ...]:
-    """Return all families at the smallest size, and those in ``LARGER`` at the other sizes, too.
+def with_sizes(families: Sequence[Family], sizes: Sequence[int]) -> tuple[Family, ...]:
+    """Return all families at the smallest size, and the first one at the other sizes.
 
-    A single family gets all sizes.
+    Without sizes, the families stay as they are. Neighbors of a leader have its size.
     """
-    smallest, *others = sizes
-    families = tuple(families)
-    larger = [f for f in families if f.name in LARGER] if len(families) > 1 else families
+    if not sizes:
+        return tuple(families)
     return (
-        *(_resized(family, smallest, family.name) for family in families),
-        *(_resized(f, size, f"{f.name}_{size}px") for size in others for f in larger),
+        *(_resized(family, sizes[0], family.name) for family in families),
+        *(_resized(families[0], size, f"{families[0].name}_{size}px") for size in sizes[1:]),
     )
 
 
-def larger_families(families: Iterable[Family], name: str) -> list[Family]:
-    """Return the families with the same networks for larger images, the largest first."""
-    by_name = {family.name: family for family in families}
-
-    def networks(family: Family) -> Values:
-        return {key: value for key, value in family.sizes.items() if key != SIZE}
-
-    def size(family: Family) -> int:
-        value = family.sizes.get(SIZE)
-        return value if isinstance(value, int) else 0
-
-    own = by_name[name]
-    others = (f for f in by_name.values() if f.space == own.space and networks(f) == networks(own))
-    return sorted((f for f in others if size(f) > size(own)), key=size, reverse=True)
-
-
 def _resized(family: Family, size: int, name: str) -> Family:
-    return replace(family, name=name, sizes={**family.sizes, SIZE: size})
+    return replace(family, name=name, values={**family.values, "dataset.size": size})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from random import Random
 
 import torch
@@ -12,7 +12,6 @@ from darts.config import ConfigError
 from darts.finding.candidates import Networks
 from darts.judging.devices.cell_features import is_connected
 from darts.spaces import AnyGenotype
-from darts.spaces.lookup import find_genotype
 from darts.spaces.parameters import Parameters, Point
 
 MAX_CHANGES = 60
@@ -24,7 +23,7 @@ STARTS = 10
 """Random architectures that are enlarged within limits."""
 
 
-def largest_architecture(networks: Networks) -> str:
+def largest_architecture(networks: Networks) -> AnyGenotype:
     """Return an architecture with many MACs within the limits.
 
     Starting from random architectures, set each parameter in turn to the value with the most MACs,
@@ -42,7 +41,7 @@ def largest_architecture(networks: Networks) -> str:
     if not starts:
         raise ConfigError(f"{networks.limits}: none of 1,000 architectures is within the limits")
     enlarged = [_enlarged(networks, start) for start in starts]
-    return str(max(enlarged, key=lambda genotype: networks.costs(genotype)["macs"]))
+    return max(enlarged, key=lambda genotype: networks.costs(genotype)["macs"])
 
 
 def _has_dead_ends(genotype: AnyGenotype) -> bool:
@@ -71,7 +70,7 @@ def _enlarged(networks: Networks, genotype: AnyGenotype) -> AnyGenotype:
     return space.decode(best)
 
 
-def reduced_architecture(networks: Networks, text: str) -> str | None:
+def reduced_architecture(networks: Networks, genotype: AnyGenotype) -> AnyGenotype | None:
     """Return an architecture within the limits that is similar to a given one.
 
     While the architecture exceeds a limit, one parameter changes at a time: the one that lowers the
@@ -80,24 +79,24 @@ def reduced_architecture(networks: Networks, text: str) -> str | None:
 
     Args:
         networks: Networks with their limits.
-        text: An architecture of their space.
+        genotype: An architecture of their space.
 
     Returns:
         None if the space cannot vary the architecture, or if the limits were not reached.
     """
-    if not networks.can_vary(text):
+    if not networks.can_vary(genotype):
         return None
     space, random = networks.space, Random(0)
-    point = original = space.encode(find_genotype(text)[1])
+    point = original = space.encode(genotype)
     for _ in range(MAX_STEPS):
         current = space.decode(point)
         excess, macs = networks.excess(current), networks.costs(current)["macs"]
         if excess <= 1:
-            return str(_restored(networks, point, original))
+            return _restored(networks, point, original)
         best: tuple[float, Point] | None = None
-        for changed, genotype in _changes(networks, point, random):
-            gain = excess - max(networks.excess(genotype), 1.0)  # more would remove too much
-            loss = max(macs - networks.costs(genotype)["macs"], 0.0) / max(macs, 1.0)
+        for changed, varied in _changes(networks, point, random):
+            gain = excess - max(networks.excess(varied), 1.0)  # more would remove too much
+            loss = max(macs - networks.costs(varied)["macs"], 0.0) / max(macs, 1.0)
             value = gain / (loss + 1e-3)
             if gain > 0 and (best is None or value > best[0]):
                 best = value, changed
@@ -134,3 +133,20 @@ def _changes(
         genotype = space.decode(changed).simplified()
         if is_connected(genotype):
             yield space.encode(genotype), genotype
+
+
+def within_limits(
+    networks: Networks, baselines: Mapping[str, AnyGenotype]
+) -> dict[str, AnyGenotype]:
+    """Return the baselines within the limits; smaller ones replace those that exceed a limit.
+
+    If several compute the same function, one remains: the first that fits, or else the first.
+    """
+    fitting = {name: genotype for name, genotype in baselines.items() if networks.fits(genotype)}
+    functions = {genotype.function: name for name, genotype in reversed(fitting.items())}
+    chosen: dict[str, AnyGenotype] = {}
+    for name, genotype in baselines.items():
+        found = genotype if name in fitting else reduced_architecture(networks, genotype)
+        if found is not None and functions.setdefault(found.function, name) == name:
+            chosen[name if name in fitting else f"{name}_reduced"] = found
+    return chosen

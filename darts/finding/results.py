@@ -1,22 +1,24 @@
-"""Results of the trainings of ``darts.find``, and their order."""
+"""Results of the candidates of ``darts.find``, and their order."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from darts.finding.candidates import Candidate
-from darts.reading import FileError, JsonObject
+from darts.reading import JsonObject
 from darts.tasks.metrics import Metric
 from darts.tracking.ledger import sum_costs
-from darts.tracking.metrics import read_metrics
+
+FIRST_EPOCHS = 3
+"""Epochs after which the score of a network says something, at least."""
 
 
 @dataclass(frozen=True)
-class FoldTraining:
-    """A complete training of a candidate with one of the parts of the samples held out.
+class FoldRun:
+    """A run of a candidate with one of the parts of the samples held out.
 
     Attributes:
         directory: Run directory.
@@ -29,31 +31,29 @@ class FoldTraining:
 
 @dataclass(frozen=True)
 class Result:
-    """A complete training of a candidate, or one for each part of the samples that is held out.
+    """What a candidate has reached so far.
 
     Attributes:
         candidate: The candidate.
-        epochs: Length of the training.
-        directory: Run directory of the training with the final weights.
-        summary: Content of its ``summary.json``; with several parts, scores and seconds are means.
-        score: Steering metric on validation data; nan for a training without validation data.
-        refit_epochs: Length of the repeated training on training and validation data, if there is
-            one; ``directory`` is then its directory.
-        folds: The trainings, if there are several.
+        runs: Its run, or one for each part of the samples that is held out.
+        summary: Content of ``summary.json``; with several runs, scores and seconds are means.
+        score: Steering metric on validation data; nan without validation data.
     """
 
     candidate: Candidate
-    epochs: int
-    directory: Path
+    runs: tuple[FoldRun, ...]
     summary: JsonObject
     score: float
-    refit_epochs: int | None = None
-    folds: tuple[FoldTraining, ...] = ()
 
     @property
-    def run(self) -> str:
-        """Name of the training."""
-        return run_name(self.candidate, self.epochs)
+    def directory(self) -> Path:
+        """The run directory with the weights of the network."""
+        return self.runs[0].directory
+
+    @property
+    def directories(self) -> list[Path]:
+        """The run directories of all runs."""
+        return [run.directory for run in self.runs]
 
     @property
     def loss(self) -> float:
@@ -62,22 +62,30 @@ class Result:
         return float(value) if isinstance(value, int | float) else math.inf
 
     @property
-    def seconds_per_epoch(self) -> float:
-        """Wall-clock seconds per epoch of one training, including the start of the run."""
-        return float(self.summary["seconds"]) / self.epochs
+    def epochs(self) -> int:
+        """Number of epochs so far."""
+        return int(self.summary["epochs"])
 
     @property
-    def directories(self) -> list[Path]:
-        """The run directories of all trainings."""
-        return [fold.directory for fold in self.folds] or [self.directory]
+    def best_epoch(self) -> int:
+        """The epoch with the best score."""
+        return int(self.summary["epoch"])
 
     @property
-    def summaries(self) -> list[JsonObject]:
-        """The summaries of all trainings."""
-        return [fold.summary for fold in self.folds] or [self.summary]
+    def seconds(self) -> float:
+        """Seconds of training of one run so far."""
+        return float(self.summary["seconds"])
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the second half of the epochs brought no better score.
+
+        The first epochs say little, so they do not count.
+        """
+        return self.epochs > 2 * self.best_epoch + FIRST_EPOCHS
 
     def row(self, metric: str) -> dict[str, object]:
-        """Return the row in ``candidates.csv``; its directory is that of the first training."""
+        """Return the row in ``candidates.csv``; its directory is that of the first run."""
         return {
             "candidate": self.candidate.name,
             "origin": self.candidate.origin,
@@ -87,34 +95,23 @@ class Result:
             f"valid_{metric}": _finite(self.score),
             "valid_loss": _finite(self.loss),
             **{name: self.summary.get(name) for name in ("parameters", "macs")},
-            "seconds": sum(float(summary["seconds"]) for summary in self.summaries),
-            "joules": sum_costs(self.summaries)["joules"],
-            "trainings": len(self.summaries),
+            "seconds": sum(float(run.summary["seconds"]) for run in self.runs),
+            "joules": sum_costs([run.summary for run in self.runs])["joules"],
+            "runs": len(self.runs),
             "directory": self.directory.name,
-            "genotype": self.candidate.genotype,
+            "genotype": str(self.candidate.genotype),
         }
-
-
-def run_name(candidate: Candidate, epochs: int) -> str:
-    """Return the name of a training."""
-    return f"{candidate.name}.{candidate.setting.name}.{epochs}"
-
-
-def costs_of_a_failed_run(directory: Path) -> list[JsonObject]:
-    """Return the last row of ``metrics.jsonl`` with costs, as a list of at most one row.
-
-    Its costs are those of all complete epochs. The list is empty if the run failed in its first
-    epoch, or if its file is damaged.
-    """
-    try:
-        rows = read_metrics(directory / "metrics.jsonl")
-    except (OSError, FileError):
-        return []
-    return [row for row in rows if "joules" in row][-1:]
 
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def signed(score: float, metric: Metric) -> float:
+    """Return a number that is higher for better scores; the lowest one for nan."""
+    if math.isnan(score):
+        return -math.inf
+    return score if metric.higher_is_better else -score
 
 
 def ranked(results: Iterable[Result], metric: Metric) -> list[Result]:
@@ -124,15 +121,7 @@ def ranked(results: Iterable[Result], metric: Metric) -> list[Result]:
     """
 
     def key(result: Result) -> tuple[float, float, float]:
-        score = -result.score if metric.higher_is_better else result.score
-        parameters = float(result.summary.get("parameters") or 0)
         loss = math.inf if math.isnan(result.loss) else result.loss
-        return (math.inf if math.isnan(score) else score, loss, parameters)
+        return (-signed(result.score, metric), loss, float(result.summary.get("parameters") or 0))
 
     return sorted(results, key=key)
-
-
-def best_of(results: Sequence[Result], metric: Metric, *, baseline: bool) -> Result | None:
-    """Return the best result of the baselines, or of the others; None if there is none."""
-    chosen = [r for r in results if r.candidate.is_baseline == baseline]
-    return ranked(chosen, metric)[0] if chosen else None

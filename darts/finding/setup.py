@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -19,10 +18,10 @@ from darts.config import (
 )
 from darts.data_modules.compatibility import data_kind
 from darts.data_modules.samples import SampleDataModule
-from darts.finding.candidates import ANY_GENOTYPE, Networks, canonical, function_of
+from darts.finding.candidates import ANY_GENOTYPE, Networks
 from darts.finding.families import BASELINES, FAMILIES, Family
 from darts.finding.image_sizes import ImageFiles, image_sizes, with_sizes
-from darts.finding.limited_baselines import largest_architecture, reduced_architecture
+from darts.finding.limited_baselines import largest_architecture, within_limits
 from darts.judging.limits import CostMeter, require_known_memory, require_sizes
 from darts.recipes.commands import merge_overrides
 from darts.recipes.exporting.formats import FORMATS, require_packages
@@ -39,7 +38,12 @@ _OWN_KEYS = {  # keys of retrainings that darts.find sets, and advice for users
     "resume": "",
     "dry_run": "",
     "evaluate_test": "",
-    "epochs": "set plan.epochs and plan.short_epochs instead",
+    "epochs": "set plan.epochs instead",
+    "max_seconds": "set budget.minutes instead",
+    "start": "",
+    "optimizer.schedule": "runs continue, so their learning rate is constant",
+    "optimizer.decay_epochs": "runs continue, so their learning rate is constant",
+    "drop_path": "it depends on the number of epochs, which a race does not know; leave it out",
 }
 
 
@@ -104,8 +108,8 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
     """Read the data; return its facts, and the networks of each family by name.
 
     Smaller architectures replace baselines beyond the limits, and only families with baselines
-    within the limits remain. A space that the user
-    chose also gets its largest architecture within the limits.
+    within the limits remain. A space that the user chose also gets its largest architecture within
+    the limits.
 
     Raises:
         ConfigError: If no baseline is within the limits.
@@ -113,49 +117,29 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
     """
     declared = _declared(config)
     kind = data_kind(declared)
-    families = _families(config, declared, kind)
-    sizes = _image_sizes(config, declared)
-    if sizes:
-        families = with_sizes(families, sizes)
+    families = with_sizes(_families(config, declared, kind), _image_sizes(config, declared))
     first = _networks(config, families[0], {"validation": MAX_SHARE})
     facts = DataFacts.read(first.config, first.data)
-    share: Values = {"validation": facts.validation} if facts.validation > 0 else {}
-    flip: Values = {}
+    own: Values = {"validation": facts.validation} if facts.validation > 0 else {}
     if kind == "images":
-        flip["dataset.flip"] = bool(getattr(declared.dataset, "flip", False))
+        flip = bool(getattr(declared.dataset, "flip", False))
+        own |= {"dataset.flip": flip, "mirror": flip}
     networks = {}
     for family in families:
-        values = recipe(facts.resized(family.sizes.get("dataset.size"))) | share | flip
-        own = dataclasses.replace(_networks(config, family, values), loaded=first.loaded)
-        if own.limits.model is not None:
-            require_sizes("limit.device", own.limits.model, own.space, own.data.sample_shape)
-        baselines = {name: canonical(text) for name, text in family.baselines.items()}
+        values = recipe(facts.resized(family.values.get("dataset.size"))) | own
+        made = dataclasses.replace(_networks(config, family, values), loaded=first.loaded)
+        if made.limits.model is not None:
+            require_sizes("limit.device", made.limits.model, made.space, made.data.sample_shape)
+        baselines = family.genotypes()
         if config_chooses_space(config):
-            largest = largest_architecture(own)
-            baselines = {n: text for n, text in baselines.items() if text != largest}
+            largest = largest_architecture(made)
+            baselines = {n: g for n, g in baselines.items() if g != largest}
             baselines["largest"] = largest
-        fitting = within_limits(own, baselines)
-        if fitting:
-            own = dataclasses.replace(own, family=dataclasses.replace(family, baselines=fitting))
-            networks[family.name] = own
+        if fitting := within_limits(made, baselines):
+            networks[family.name] = made.with_baselines(fitting)
     if not networks:
         raise ConfigError(f"{first.limits}: no baseline is within the limits; raise the limits")
     return facts, networks
-
-
-def within_limits(networks: Networks, baselines: Mapping[str, str]) -> dict[str, str]:
-    """Return the baselines within the limits; smaller ones replace those that exceed a limit.
-
-    If several compute the same function, one remains: the first that fits, or else the first.
-    """
-    fitting = {name: text for name, text in baselines.items() if networks.fits(text)}
-    functions = {function_of(text): name for name, text in reversed(fitting.items())}
-    chosen: dict[str, str] = {}
-    for name, text in baselines.items():
-        found = text if name in fitting else reduced_architecture(networks, text)
-        if found is not None and functions.setdefault(function_of(found), name) == name:
-            chosen[name if name in fitting else f"{name}_reduced"] = found
-    return chosen
 
 
 def choose_workers(config: FindConfig) -> int:

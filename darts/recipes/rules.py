@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from darts.recipes.facts import DataFacts
@@ -22,30 +22,31 @@ class Setting:
     Attributes:
         name: Unique name.
         values: The hyperparameters by dotted key.
-        weakens: Whether the setting regularizes less than the recipe. Short trainings overrate such
-            settings.
     """
 
     name: str
     values: Values
-    weakens: bool = False
 
 
 DEFAULT = Setting("default", {})
 
 
 def recipe(facts: DataFacts) -> Values:
-    """Return the recipe of all trainings on a data set, by dotted key.
+    """Return the recipe of all retrainings on a data set, by dotted key.
 
-    The optimizer is AdamW, because one learning rate suits networks of very different sizes. The
-    learning rate rises in the first tenth of the steps and then falls to 0 on a half cosine.
+    The learning rate rises in about ``RISE`` steps and stays constant, so a run can be continued.
+    The score is that of a polynomial average of the weights, which makes up for the missing fall.
     """
+    size = batch_size(facts)
+    steps = max(facts.samples // (size * (WINDOW if facts.kind == "text" else 1)), 1)
     values: Values = {
-        "optimizer.algorithm": "adam",
         "optimizer.momentum": 0.9,
         "optimizer.lr_min": 0.0,
-        "warmup": 0.1,
-        "loader.batch_size": batch_size(facts),
+        "optimizer.schedule": "stable",
+        "optimizer.warmup_epochs": math.ceil(RISE / steps),
+        "warmup": 0.0,
+        "average_power": POWER,
+        "loader.batch_size": size,
         "loader.eval_batch_size": 256,
         "label_smoothing": 0.0,
     }
@@ -80,7 +81,7 @@ def max_epochs(facts: DataFacts) -> int:
 def settings(
     facts: DataFacts, values: Mapping[str, object], fixed: Collection[str]
 ) -> list[Setting]:
-    """Return the settings that the stage "settings" of ``darts.find`` compares with the recipe.
+    """Return settings that ``darts.find`` compares with a recipe.
 
     Args:
         facts: Facts of the data.
@@ -91,58 +92,26 @@ def settings(
     proposed = [
         Setting("lr_high", {"optimizer.lr": 2.5 * lr}),
         Setting("lr_low", {"optimizer.lr": lr / 2.5}),
-        Setting("decay_high", {"optimizer.weight_decay": 5 * decay}),
+        Setting("decay_high", {"optimizer.weight_decay": 4 * decay}),
+        Setting("decay_low", {"optimizer.weight_decay": decay / 4}),
     ]
     if facts.kind == "images":
-        flip = values.get("dataset.flip") is True
-        proposed += [
-            Setting("no_flip" if flip else "flip", {"dataset.flip": not flip}, weakens=flip),
-            Setting("no_shift", {"dataset.crop": "none"}, weakens=True),
+        flip, shifts = values.get("dataset.flip") is True, values.get("dataset.crop") != "none"
+        flipped: Values = {"dataset.flip": not flip, "mirror": not flip}
+        shifted: Values = {"dataset.crop": "none" if shifts else "pad"}
+        proposed = [
+            Setting("no_flip" if flip else "flip", flipped),
+            Setting("no_shift" if shifts else "shift", shifted),
             Setting("cutout", {"cutout": max(facts.side // 3, 1)}),
+            *proposed,
         ]
     elif "space.dropout" in values:
         dropout = float(str(values["space.dropout"]))
         proposed += [
             Setting("dropout_high", {"space.dropout": min(dropout + 0.2, 0.6)}),
-            Setting("dropout_low", {"space.dropout": dropout / 4}, weakens=True),
+            Setting("dropout_low", {"space.dropout": dropout / 4}),
         ]
     return [setting for setting in proposed if not fixed & setting.values.keys()]
-
-
-def refinements(
-    best: Setting, others: Sequence[Setting], values: Mapping[str, object]
-) -> list[Setting]:
-    """Return settings to compare with the best one of the stage "settings".
-
-    One of them repeats the change of the best setting, for example to an even larger weight decay.
-    The others combine the best setting with each of the next two settings that change other keys.
-
-    Args:
-        best: The best setting, not the default.
-        others: Further settings that are better than the default, the best first.
-        values: The recipe.
-    """
-    refined = []
-    further: Values = {
-        key: _further(key, float(str(value)), float(str(values[key])))
-        for key, value in best.values.items()
-        if key in ("optimizer.lr", "optimizer.weight_decay", "space.dropout")
-    }
-    if further:
-        refined.append(Setting(f"{best.name}er", further, best.weakens))
-    fitting = [other for other in others if not best.values.keys() & other.values.keys()]
-    for other in fitting[:2]:
-        values_of_both = {**best.values, **other.values}
-        name = f"{best.name}-{other.name}"
-        refined.append(Setting(name, values_of_both, best.weakens or other.weakens))
-    return refined
-
-
-def _further(key: str, value: float, base: float) -> float:
-    """Return a value that differs from ``value`` as ``value`` differs from ``base``."""
-    if key == "space.dropout" and value > base:
-        return min(2 * value - base, 0.8)
-    return value * value / base if base > 0 else value
 
 
 def search_recipe(facts: DataFacts) -> Values:
@@ -167,6 +136,12 @@ def search_recipe(facts: DataFacts) -> Values:
 WINDOW = 64
 """Tokens per window of a text."""
 
+RISE = 100
+"""Steps in which the learning rate rises."""
+
+POWER = 8.0
+"""Power of the polynomial average of the weights: it covers about the last ninth of the steps."""
+
 SHORT_TEXT = 30_000
 """Up to this number of training tokens, networks for running text get more dropout."""
 
@@ -176,20 +151,33 @@ _UNREGULARIZED: Values = {"optimizer.clip": 5.0, "auxiliary": 0.0, "drop_path": 
 
 
 def _images(facts: DataFacts) -> Values:
-    return _audio(facts) | {"dataset.padding": max(facts.side // 8, 1)}
+    return _audio(facts) | {"dataset.crop": "pad", "dataset.padding": max(facts.side // 16, 1)}
 
 
 def _audio(facts: DataFacts) -> Values:
-    return {"optimizer.lr": 0.004, "optimizer.weight_decay": 0.02, **_UNREGULARIZED}
+    return {
+        "optimizer.algorithm": "sgd",
+        "optimizer.nesterov": True,
+        "optimizer.lr": 0.1,
+        "optimizer.weight_decay": 5e-4,
+        "label_smoothing": 0.1,
+        **_UNREGULARIZED,
+    }
 
 
 def _rows(facts: DataFacts) -> Values:
-    own: Values = {"optimizer.lr": 0.004, "optimizer.weight_decay": 0.05, "space.dropout": 0.1}
+    own: Values = {
+        "optimizer.algorithm": "adam",
+        "optimizer.lr": 0.004,
+        "optimizer.weight_decay": 0.05,
+        "space.dropout": 0.1,
+    }
     return own | _UNREGULARIZED
 
 
 def _text(facts: DataFacts) -> Values:
     return {
+        "optimizer.algorithm": "adam",
         "optimizer.lr": 0.004,
         "optimizer.weight_decay": 0.01,
         "optimizer.clip": 1.0,
@@ -202,6 +190,7 @@ def _text(facts: DataFacts) -> Values:
 def _documents(facts: DataFacts) -> Values:
     is_large = facts.samples > 20_000
     return {
+        "optimizer.algorithm": "adam",
         "optimizer.lr": 0.002,
         "optimizer.weight_decay": 0.05,
         "optimizer.clip": 1.0,
@@ -213,7 +202,12 @@ def _documents(facts: DataFacts) -> Values:
 
 
 def _pairs(facts: DataFacts) -> Values:
-    return {"optimizer.lr": 0.002, "optimizer.weight_decay": 1e-5, "optimizer.clip": 1.0}
+    return {
+        "optimizer.algorithm": "adam",
+        "optimizer.lr": 0.002,
+        "optimizer.weight_decay": 1e-5,
+        "optimizer.clip": 1.0,
+    }
 
 
 _OF_KIND = {

@@ -23,7 +23,7 @@ FILES = {
     "retrain": ("confusion_test.svg",),  # the other files are like those of a search
     "evaluate": ("summary.json", "importance.json"),
     "tune": ("config.yaml", "overrides.json", "summary.json", "trials.csv", "best.json"),
-    "find": ("config.yaml", "overrides.json", "summary.json", "candidates.csv"),
+    "find": ("config.yaml", "overrides.json", "summary.json", "candidates.csv", "race.jsonl"),
 }
 STUDY = {  # a real study takes long
     "config.yaml": "name: study\nmetric: accuracy\nseed: 1\nbudget:\n  trials: 3\n  hours: null\n",
@@ -38,11 +38,15 @@ STUDY = {  # a real study takes long
 FIND = {
     "config.yaml": "name: find\nmetric: null\nseed: 1\nbudget:\n  minutes: 5\n  hours: null\n",
     "overrides.json": '{"command": "find", "overrides": ["budget.minutes=5", "dataset=csv"]}',
-    "summary.json": '{"command": "find", "name": "find", "metric": "accuracy", "trainings": 2, '
+    "summary.json": '{"command": "find", "name": "find", "metric": "accuracy", "candidates": 2, '
     '"test_accuracy": 0.75, "verdict": "The baseline won.", "outlook": "More would help.", '
-    '"seconds": 20.5, "seconds_preparation": 2.5, "seconds_final": 18.0, "gain": null}',
-    "candidates.csv": "candidate,origin,epochs,valid_accuracy,seconds,genotype\n"
-    'linear,baseline,3,0.5,4.0,"{""space"": ""mlp""}"\nnew,evolution,9,,5.5,x\n',
+    '"genotype": "y", "family": "mlp", "setting": "default", "refit_epochs": 3, '
+    '"seconds": 20.5, "winner_seconds": 6.5, "gain": null}',
+    "candidates.csv": "candidate,origin,family,setting,epochs,valid_accuracy,seconds,genotype\n"
+    "linear,baseline,mlp,default,3,0.5,4.0,y\nnew,neighbor,mlp,default,9,,5.5,x\n",
+    "race.jsonl": '{"time": 5.5, "candidate": "linear", "score": 0.5, "seconds": 4.0, "epochs": 3, '
+    '"leader": "linear"}\n{"time": 9, "candidate": "new", "score": null, "seconds": 5.5, '
+    '"epochs": 9, "leader": "linear"}\n',
 }
 CASES = [(command, name) for command, names in FILES.items() for name in names]
 

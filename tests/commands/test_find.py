@@ -1,9 +1,8 @@
-"""``darts.find``: stages, files, limits, resume, and what it prints."""
+"""``darts.find``: files, limits, resume, and what it prints."""
 
 from __future__ import annotations
 
 import csv
-import html
 import io
 import itertools
 import json
@@ -16,36 +15,33 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_wine
 
 from darts import find
 from darts.config import launch
+from darts.finding import setup, winner
 from darts.finding.decisions import FILE
-from darts.finding.outlook import describe_times
 from darts.judging.devices.linear_model import LinearModel
 from darts.reading import read_json
 from darts.spaces import parse_genotype
 from darts.training import loop
 
 PLAN = (
-    "plan.evaluations=12",
-    "plan.proposals=2",
-    "plan.search_epochs=0",
-    "plan.short_epochs=1",
+    "plan.equal=epochs",
+    "plan.slice_epochs=1",
+    "plan.rounds=2",
+    "plan.newcomers=2",
     "plan.epochs=3",
-    "plan.rounds=1",
     "workers=0",
 )
 """A plan without decisions that depend on time."""
 
 TINY = ("dataset=synthetic", "dataset.samples=96", "dataset.size=8", "space=mlp", *PLAN)
-TINY += (
-    "plan.folds=1",
-    "space.widths=[8,16]",
-    "space.cells=1",
-    "plan.settings=false",
-    "device=cpu",
-)
+TINY += ("plan.folds=1", "space.widths=[8,16]", "space.cells=1", "device=cpu")
+MEASURED = ("seconds", "joules", "gco2e", "peak_memory_mb", "git_revision")
+STEPS = (3, 23, 38, 43)
+"""Steps in which a run is interrupted: in each round, of the winner, and of the refit."""
 
 
 @pytest.fixture(scope="module")
@@ -79,46 +75,123 @@ def test_the_run_directory_holds_the_network_and_what_it_gained(found: Any) -> N
     assert summary["command"] == "find"
     assert summary["metric"] == "accuracy"
     assert 0 <= summary["test_accuracy"] <= 1
-    difference = summary["test_accuracy"] - summary["baseline_test_accuracy"]
-    assert summary["gain"] == pytest.approx(difference, abs=1e-6)
-    assert summary["gain_low"] <= summary["gain"] <= summary["gain_high"]
+    assert summary["baseline_wins"] == (summary["origin"] == "baseline")
     assert summary["verdict"] in found.out
-    assert summary["test_samples"] == 36
+    assert summary["outlook"] in found.out
+    assert summary["winner_seconds"] < summary["seconds"]
     names = {path.name for path in found.directory.iterdir()}
     assert names >= {
         "config.yaml", "overrides.json", "env.json", "genotype.json", "genotype.svg",
-        "checkpoint.pt", "split.npz", "metrics.jsonl", "model_card.md", "candidates.csv", FILE,
+        "checkpoint.pt", "split.npz", "metrics.jsonl", "model_card.md", "candidates.csv",
+        "race.jsonl", FILE,
     }  # fmt: skip
 
 
-def test_all_stages_train_their_candidates(found: Any) -> None:
+def test_the_candidates_have_the_epochs_of_their_stages(found: Any) -> None:
     rows = rows_of(found.directory)
-    assert {row["origin"] for row in rows} == {"baseline", "evolution"}
-    assert {"default", "lr_high", "lr_low", "dropout_low"} <= {row["setting"] for row in rows}
-    refitted = {row["directory"] for row in rows if row["setting"].endswith("-refit")}
-    assert {row["epochs"] for row in rows if row["directory"] not in refitted} == {"1", "3"}
-    trainings = {row["directory"]: int(row["trainings"]) for row in rows}
-    assert {trainings[name] for name in refitted} == {1}
-    assert {n for name, n in trainings.items() if name not in refitted} == {2}  # plan.folds
-    assert found.json("summary.json")["trainings"] == sum(trainings.values())
-    final = [row for row in rows if row["epochs"] == "3"]
-    assert "baseline" in {row["origin"] for row in final}  # it competes until the end
+    assert len(rows) == found.json("summary.json")["candidates"] == 8  # 6 baselines
+    assert {row["epochs"] for row in rows} == {"1", "2", "3"}
+    (longest,) = [row for row in rows if row["epochs"] == "3"]
+    assert longest["genotype"] == found.json("summary.json")["genotype"]
+    assert {row["runs"] for row in rows} == {"2"}  # plan.folds
     for row in rows:
         assert (found.directory / "runs" / row["directory"] / "summary.json").exists()
 
 
-def test_the_result_is_never_worse_than_the_best_baseline_on_validation_data(found: Any) -> None:
+def test_a_found_network_is_compared_with_the_baseline_on_test_data(
+    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The only baseline is a small network."""
+    small = parse_genotype('{"space": "mlp", "layers": ["relu_2"]}')
+    monkeypatch.setattr(setup, "BASELINES", {"mlp": {}})
+    monkeypatch.setattr(setup, "largest_architecture", lambda networks: small)
+    monkeypatch.setattr(winner, "validation_interval", lambda *_, **__: (0.1, 0.2))
+    words = ("space.widths=[2,64]", "plan.settings=false", "plan.slice_epochs=3", "plan.epochs=6")
+    run = commands.run("find", tmp_path / "run", *TINY, *words)
+    summary = run.json("summary.json")
+    assert (summary["baseline_genotype"], summary["origin"]) == (str(small), "neighbor")
+    assert not summary["baseline_wins"]
+    difference = summary["raced_test_accuracy"] - summary["baseline_test_accuracy"]
+    assert summary["gain"] == pytest.approx(difference, abs=1e-6)
+    assert summary["gain_low"] <= summary["gain"] <= summary["gain_high"]
+    assert "of training each, the found network minus the baseline mlp-largest" in run.out
+    for name, epochs in (("found", 3), ("baseline", 3)):
+        checkpoint = torch.load(run.directory / "duel" / name / "checkpoint.pt", weights_only=True)
+        assert checkpoint["epoch"] == epochs
+
+
+def test_the_answer_trains_on_all_training_samples_at_last(found: Any) -> None:
+    longest = next(row for row in rows_of(found.directory) if row["epochs"] == "3")
+    samples, held_out = 142, 0.2
+    with np.load(found.directory / "split.npz") as split:
+        assert [len(split[name]) for name in split.files] == [samples]
+    with np.load(found.directory / "runs" / longest["directory"] / "split.npz") as split:
+        assert len(split["valid"]) == pytest.approx(held_out * samples, abs=2)
     summary = found.json("summary.json")
-    assert summary["valid_accuracy"] >= summary["baseline_valid_accuracy"]
-    rows = [row for row in rows_of(found.directory) if row["valid_accuracy"]]
-    best = max(float(row["valid_accuracy"]) for row in rows if row["origin"] == "baseline")
-    assert summary["baseline_valid_accuracy"] == pytest.approx(best)
+    curve = scores_by_epoch(found.directory, longest)
+    assert summary["refit_epochs"] == 1 + int(np.argmax(curve))
 
 
-def test_the_found_network_can_be_evaluated(commands: Any, found: Any, tmp_path: Path) -> None:
+def scores_by_epoch(directory: Path, row: dict[str, str]) -> Any:
+    """Return the mean scores of both parts of a candidate, by epoch."""
+    first = directory / "runs" / row["directory"]
+    curves = []
+    for run in (first, first.with_name(first.name.replace(".fold0", ".fold1"))):
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        curves.append([line["valid_accuracy"] for line in lines])
+    return np.mean(curves, axis=0)
+
+
+def test_a_score_is_the_best_mean_over_disjoint_parts_of_the_samples(found: Any) -> None:
+    for row in rows_of(found.directory):
+        curve = scores_by_epoch(found.directory, row)
+        assert float(row["valid_accuracy"]) == pytest.approx(curve.max())
+        held_out = []
+        for part in range(2):
+            run = row["directory"].replace(".fold0", f".fold{part}")
+            with np.load(found.directory / "runs" / run / "split.npz") as split:
+                held_out.append(set(split["valid"]))
+        assert not held_out[0] & held_out[1]
+
+
+def test_no_test_sample_is_scored_before_the_end(found: Any) -> None:
+    files = list(found.directory.glob("runs/*/summary.json"))
+    assert files
+    for file in files:
+        assert not any(name.startswith("test_") for name in json.loads(file.read_text()))
+
+
+def test_the_found_network_can_be_used(
+    commands: Any, found: Any, wine: Path, tmp_path: Path
+) -> None:
     arguments = commands.printed_arguments(found.out, "evaluate")
     done = commands.call("evaluate", [*arguments, f"hydra.run.dir={tmp_path / 'run'}"])
     assert done.result["test_accuracy"] == found.json("summary.json")["test_accuracy"]
+    (checkpoint, _) = commands.printed_arguments(found.out, "predict")
+    folder = f"hydra.run.dir={tmp_path / 'predict'}"
+    commands.call("predict", [checkpoint, f"input={wine}", folder])
+    with (tmp_path / "predict" / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 178
+    arguments = commands.printed_arguments(found.out, "export")
+    commands.call("export", [*arguments, "format=safetensors", f"hydra.run.dir={tmp_path / 'e'}"])
+    assert (tmp_path / "e" / "network.safetensors").exists()
+
+
+@pytest.mark.parametrize("key", ["plan.refit=false", "validation=0.3"])
+def test_no_run_trains_on_validation_samples_if_the_user_forbids_it(
+    commands: Any, tmp_path: Path, key: str
+) -> None:
+    run = commands.run("find", tmp_path / "run", *TINY, "plan.rounds=1", key)
+    assert not (run.directory / "runs" / "refit").exists()
+    assert "refit_epochs" not in run.json("summary.json")
+    with np.load(run.directory / "split.npz") as split:
+        assert len(split["valid"]) > 0
+
+
+def test_few_samples_are_held_out_in_turn(commands: Any, wine: Path, tmp_path: Path) -> None:
+    words = ("dataset=csv", f"dataset.root={wine}", *PLAN, "plan.rounds=1", "space=mlp")
+    rows = rows_of(commands.run("find", tmp_path / "run", *words, "limit.macs=500").directory)
+    assert {row["runs"] for row in rows} == {"5"}
 
 
 def test_sentence_pairs_have_baselines(commands: Any, tmp_path: Path) -> None:
@@ -137,102 +210,15 @@ def test_sentence_pairs_have_baselines(commands: Any, tmp_path: Path) -> None:
         f"dataset.root={tmp_path}",
         "dataset.source=a",
         "dataset.target=b",
-        "plan.short_epochs=1",
+        *PLAN,
+        "plan.rounds=1",
         "plan.epochs=1",
-        "plan.proposals=0",
-        "plan.settings=false",
-        "workers=0",
     )
     summary = run.json("summary.json")
     assert summary["baseline_wins"]
+    assert "refit_epochs" not in summary  # the files have a validation split
     assert summary["family"] == "recurrent"
     assert summary[f"test_{summary['metric']}"] is not None
-
-
-def test_the_output_says_where_the_time_went_and_what_more_time_would_change(found: Any) -> None:
-    summary = found.json("summary.json")
-    stages = ("preparation", "baselines", "proposals", "race", "settings", "final", "refit")
-    seconds = {stage: summary[f"seconds_{stage}"] for stage in stages}
-    assert all(value >= 0 for value in seconds.values())
-    assert sum(seconds.values()) == pytest.approx(summary["seconds"], abs=2)  # and the test scores
-    assert summary["outlook"] in found.out
-    assert "300 epochs, the longest useful training, instead of at most 3" in summary["outlook"]
-    assert f"Time of the stages: {describe_times(seconds)}." in found.out
-
-
-def test_a_report_shows_the_verdict_the_stages_and_all_trainings(
-    commands: Any, found: Any, tmp_path: Path
-) -> None:
-    out = tmp_path / "page.html"
-    commands.call("report", [str(found.directory), f"out={out}"])
-    page = html.unescape(out.read_text(encoding="utf-8"))
-    summary = found.json("summary.json")
-    assert summary["verdict"] in page
-    assert summary["outlook"] in page
-    assert "preparation" in page
-    for row in rows_of(found.directory):
-        assert row["directory"] in page
-
-
-def test_the_result_and_the_best_baseline_train_on_all_training_samples_at_last(found: Any) -> None:
-    summary = found.json("summary.json")
-    refits = [row for row in rows_of(found.directory) if row["setting"].endswith("-refit")]
-    assert len(refits) == (1 if summary["baseline_wins"] else 2)
-    assert {row["genotype"] for row in refits} == {
-        summary["genotype"],
-        summary["baseline_genotype"],
-    }
-    held_out, samples = 0.2, 142
-    for row in refits:
-        assert (row["valid_accuracy"], row["valid_loss"]) == ("", "")
-        with np.load(found.directory / "runs" / row["directory"] / "split.npz") as split:
-            assert [len(split[name]) for name in split.files] == [samples]
-    finals = [row for row in rows_of(found.directory) if row["epochs"] == "3"]
-    with np.load(found.directory / "runs" / finals[0]["directory"] / "split.npz") as split:
-        assert len(split["valid"]) == pytest.approx(held_out * samples, abs=2)
-    assert str(summary["refit_epochs"]) in {row["epochs"] for row in refits}
-
-
-@pytest.mark.parametrize(
-    "key", ["plan.refit=false", pytest.param("validation=0.3", marks=pytest.mark.slow)]
-)
-def test_no_training_uses_validation_data_if_the_user_forbids_it(
-    commands: Any, tmp_path: Path, key: str
-) -> None:
-    run = commands.run("find", tmp_path / "run", *TINY, "plan.proposals=0", key)
-    assert "refit" not in {row["setting"].rpartition("-")[2] for row in rows_of(run.directory)}
-    assert "refit_epochs" not in run.json("summary.json")
-
-
-def test_a_score_is_the_best_mean_over_disjoint_parts_of_the_samples(found: Any) -> None:
-    for row in rows_of(found.directory):
-        if row["setting"].endswith("-refit"):
-            continue
-        first = found.directory / "runs" / row["directory"]
-        runs = [first, first.with_name(first.name.replace(".fold0", ".fold1"))]
-        curves, held_out = [], []
-        for run in runs:
-            lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-            curves.append([line["valid_accuracy"] for line in lines])
-            with np.load(run / "split.npz") as split:
-                assert not set(split["train"]) & set(split["valid"])
-                held_out.append(set(split["valid"]))
-        assert not held_out[0] & held_out[1]
-        assert float(row["valid_accuracy"]) == pytest.approx(np.mean(curves, axis=0).max())
-
-
-def test_few_samples_are_held_out_in_turn(commands: Any, wine: Path, tmp_path: Path) -> None:
-    words = ("dataset=csv", f"dataset.root={wine}", *PLAN, "plan.short_epochs=1", "plan.epochs=1")
-    words += ("plan.proposals=0", "plan.settings=false", "space=mlp", "limit.macs=500")
-    rows = rows_of(commands.run("find", tmp_path / "run", *words).directory)
-    assert {row["trainings"] for row in rows if not row["setting"].endswith("-refit")} == {"5"}
-
-
-def test_no_test_sample_is_scored_before_the_end(found: Any) -> None:
-    files = list(found.directory.glob("runs/*/summary.json"))
-    assert files
-    for file in files:
-        assert not any(name.startswith("test_") for name in json.loads(file.read_text()))
 
 
 @pytest.mark.slow
@@ -258,8 +244,8 @@ def test_networks_keep_a_predicted_latency(commands: Any, tmp_path: Path) -> Non
     weights = {"count.cell.nor_conv_3x3": 3.0, "count.cell.nor_conv_1x1": 1.0}
     model = tmp_path / "phone.json"
     LinearModel("nas201", "phone", "ridge", "operations", 1.0, weights, []).save(model)
-    words = [word for word in TINY if not word.startswith(("space", "plan.evaluations"))]
-    words += ["space=nas201", "space.channels=2", "space.cells=1", "plan.evaluations=12"]
+    words = [word for word in TINY if not word.startswith("space")]
+    words += ["space=nas201", "space.channels=2", "space.cells=1"]
     words += ["limit.latency_ms=8", f"limit.device={model}", "methods=[darts_v1]"]
     done = commands.run("find", tmp_path / "run", *words, "plan.search_epochs=8")
     genotypes = [parse_genotype(row["genotype"]) for row in rows_of(done.directory)]
@@ -268,7 +254,7 @@ def test_networks_keep_a_predicted_latency(commands: Any, tmp_path: Path) -> Non
         names = [name for _, _, name in genotype.edges("cell")]
         assert 1 + 3 * names.count("nor_conv_3x3") + names.count("nor_conv_1x1") <= 8
     assert done.json("summary.json")["latency_ms"] <= 8
-    search = read_json(done.directory / "runs" / "search-darts_v1" / "summary.json")
+    search = read_json(done.directory / "runs" / "search-nas201-darts_v1" / "summary.json")
     assert search["network_latency_ms"] <= 8
 
 
@@ -307,6 +293,10 @@ def test_missing_data_leaves_no_run_behind(commands: Any, tmp_path: Path) -> Non
         (("budget.hours=1", "budget.minutes=5"), "budget.hours=1 and budget.minutes=5"),
         (("epochs=5",), "epochs=5: darts.find sets epochs itself; set plan.epochs"),
         (("genotype=DARTS_V2",), "genotype=DARTS_V2: darts.find sets genotype itself"),
+        (("max_seconds=5",), "max_seconds=5: darts.find sets max_seconds itself; set budget"),
+        (("start=run",), "start=run: darts.find sets start itself; leave it out"),
+        (("plan.evaluations=5",), "plan.evaluations"),
+        (("optimizer.speed=5",), "optimizer.speed"),
         (("methods=[darts_v9]",), "methods"),
         (("benchmark.table=x.csv",), "benchmark.table=x.csv: a table covers one space"),
         (("validation=0",), "validation=0: darts.find chooses by validation scores"),
@@ -333,65 +323,103 @@ def test_wrong_settings_end_in_one_line(
 
 
 def interrupt(commands: Any, directory: Path, steps: int, *more: str) -> str:
-    """Start the tiny run and send it a Ctrl-C after some steps; return what it printed."""
+    """Start the tiny run and stop it by a signal after some steps; return what it printed."""
     original, count = loop.require_finite, itertools.count(1)
 
     def counted(*arguments: Any) -> float:
         if next(count) == steps:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
         return float(original(*arguments))
 
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
         patch.setattr(loop, "require_finite", counted)
-        with pytest.raises(SystemExit, match="130"):
+        with pytest.raises(SystemExit, match="143"):
             launch("find", find.check, find.find, [*TINY, *more, f"hydra.run.dir={directory}"])
     return printed.getvalue()
 
 
-@pytest.mark.parametrize(("folds", "steps"), [(1, 9), pytest.param(2, 12, marks=pytest.mark.slow)])
+def assert_same(commands: Any, actual: Path, expected: Path) -> None:
+    """Check that two runs have the same decisions, scores and weights."""
+    decisions, rows, checkpoints = [], [], []
+    for directory in (actual, expected):
+        saved = read_json(directory / FILE)["decisions"]
+        duel = saved.pop("duel")
+        scores = {k: v for k, v in duel["baseline_summary"].items() if k not in MEASURED}
+        saved = {k: v for k, v in saved.items() if k not in ("seconds", "budget")}
+        decisions.append({**saved, "duel": {**duel, "baseline_summary": scores}})
+        rows.append([{k: v for k, v in r.items() if k not in MEASURED} for r in rows_of(directory)])
+        checkpoints.append(torch.load(directory / "checkpoint.pt", weights_only=True))
+    assert decisions[0] == decisions[1]
+    assert rows[0] == rows[1]
+    for key in checkpoints[0].keys() - commands.not_reproducible:
+        assert commands.identical(checkpoints[0][key], checkpoints[1][key]), key
+
+
+@pytest.fixture(scope="module")
+def whole(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny run without an interruption."""
+    directory = tmp_path_factory.mktemp("find") / "whole"
+    commands.run("find", directory, *TINY)
+    return Path(directory)
+
+
+@pytest.mark.parametrize("steps", STEPS)
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(
-    commands: Any, tmp_path: Path, folds: int, steps: int
+    commands: Any, whole: Path, tmp_path: Path, steps: int
 ) -> None:
-    several = f"plan.folds={folds}"
-    whole = commands.run("find", tmp_path / "whole", *TINY, several)
-    printed = interrupt(commands, tmp_path / "run", steps, several)
-    assert commands.printed_arguments(printed, "find") == [f"resume={tmp_path / 'run'}"]
-    assert not (tmp_path / "run" / "summary.json").exists()
-    resumed = commands.call("find", [f"resume={tmp_path / 'run'}"], tmp_path / "run")
-    measured = ("seconds", "joules", "gco2e")
-    assert [
-        {k: v for k, v in row.items() if k not in measured} for row in rows_of(resumed.directory)
-    ] == [{k: v for k, v in row.items() if k not in measured} for row in rows_of(whole.directory)]
-    ours, theirs = resumed.checkpoint, whole.checkpoint
-    assert commands.identical(ours["best"], theirs["best"])
-    assert "complete" in commands.error_of("find", f"resume={tmp_path / 'run'}")
+    run = tmp_path / "run"
+    printed = interrupt(commands, run, steps)
+    assert commands.printed_arguments(printed, "find") == [f"resume={run}"]
+    assert not (run / "summary.json").exists()
+    if steps > STEPS[0]:  # after the first round, there is an answer
+        arguments = commands.printed_arguments(printed, "evaluate")
+        done = commands.call("evaluate", [*arguments, f"hydra.run.dir={tmp_path / 'scores'}"])
+        assert 0 <= done.result["test_accuracy"] <= 1
+    commands.call("find", [f"resume={run}"])
+    assert_same(commands, run, whole)
+
+
+def test_a_complete_run_is_resumed_only_with_a_larger_budget(
+    commands: Any, whole: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(whole, tmp_path / "run"))
+    for more in ((), ("budget.minutes=5",)):
+        assert "complete" in commands.error_of("find", f"resume={run}", *more)
+    commands.call("find", [f"resume={run}", "budget.minutes=20"])
+    assert_same(commands, run, whole)  # with plan.equal=epochs, there is nothing left to do
 
 
 def test_a_damaged_decision_ends_in_one_line(commands: Any, tmp_path: Path) -> None:
     directory = tmp_path / "run"
-    interrupt(commands, directory, steps=9)
-    for content in ('{"epochs.baselines": {"a": "many"}}', "[]", "{"):
+    interrupt(commands, directory, steps=STEPS[1])
+    for content in ('{"round.0": [{"name": 5}]}', "[]", "{"):
         copy = Path(shutil.copytree(directory, tmp_path / f"copy{len(content)}"))
         (copy / FILE).write_text(content, encoding="utf-8")
         assert FILE in commands.error_of("find", f"resume={copy}")
+    (directory / FILE).unlink()
+    assert "is missing; start a new run" in commands.error_of("find", f"resume={directory}")
 
 
 @pytest.mark.slow
-def test_two_workers_find_the_same_as_this_process(commands: Any, tmp_path: Path) -> None:
-    here = commands.run("find", tmp_path / "here", *TINY)
-    process = commands.start("find", *TINY, "workers=2", f"hydra.run.dir={tmp_path / 'two'}")
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, out + err
-    columns = ("candidate", "epochs", "valid_accuracy", "genotype")
-    assert {tuple(row[c] for c in columns) for row in rows_of(tmp_path / "two")} == {
-        tuple(row[c] for c in columns) for row in rows_of(here.directory)
-    }
+def test_the_number_of_workers_does_not_change_the_result(
+    commands: Any, whole: Path, tmp_path: Path
+) -> None:
+    for workers in (1, 2):
+        run = tmp_path / str(workers)
+        process = commands.start("find", *TINY, f"workers={workers}", f"hydra.run.dir={run}")
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, out + err
+        assert os.listdir(run / "workers")
+        assert_same(commands, run, whole)
 
 
 @pytest.mark.slow
-def test_a_budget_is_kept_roughly(commands: Any, wine: Path, tmp_path: Path) -> None:
-    words = ("dataset=csv", f"dataset.root={wine}", "budget.minutes=1.5", "workers=2")
-    done = commands.run("find", tmp_path / "run", *words)
-    assert done.json("summary.json")["seconds"] < 1.5 * 90
-    assert os.listdir(tmp_path / "run" / "workers")
+def test_a_timed_run_uses_its_time(commands: Any, tmp_path: Path) -> None:
+    words = ("dataset=synthetic", "dataset.samples=512", "dataset.size=8", "space=mlp")
+    more = ("device=cpu", "methods=[]", "budget.minutes=0.2", "workers=0")
+    run = commands.run("find", tmp_path / "run", *words, *more)
+    assert run.json("summary.json")["seconds"] > 0.5 * 12
+    rows = rows_of(run.directory)
+    assert rows
+    assert max(float(row["seconds"]) for row in rows) > 12 / 64  # longer than the first slice

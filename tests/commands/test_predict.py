@@ -142,6 +142,7 @@ def test_wrong_images_are_refused(image: object, message: str) -> None:
 
 SMALL = ("tracking.tensorboard=false", "tracking.figures=false", "epochs=3", "seed=1")
 MLP = ("space=mlp", 'genotype={"space": "mlp", "layers": ["relu_16"]}')
+WITHOUT_RISE = "optimizer.warmup_epochs=0"
 
 
 def predictions(commands: Any, run: Path, place: Path, folder: Path) -> list[dict[str, str]]:
@@ -162,7 +163,7 @@ def table(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     for split, chosen in (("train", rows[::2]), ("test", rows[1::2])):
         with (folder / f"{split}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([header, *chosen])
-    keys = ("dataset=csv", f"dataset.root={folder}", "dataset.bins=4", *MLP, *SMALL)
+    keys = ("dataset=csv", f"dataset.root={folder}", "dataset.bins=4", *MLP, *SMALL, WITHOUT_RISE)
     commands.call("retrain", [*keys, f"hydra.run.dir={folder}/run"])
     return folder, folder / "run"
 

@@ -351,10 +351,9 @@ def attacks() -> Iterator[tuple[str, Attack]]:
     yield "study: a command line", Attack(study_attribute, "tune", tune)
     for kind in SPECIAL:
         yield f"study: {kind}", Attack(partial(replace_by, kind, "study.db"), "tune", tune)
-    for name in ("decisions.json", "evolution.json"):
-        for kind in SPECIAL:
-            attack = partial(replace_by, kind, name)
-            yield f"find: {name} is a {kind}", Attack(attack, "find", ("find", False))
+    for kind in SPECIAL:
+        attack = partial(replace_by, kind, "decisions.json")
+        yield f"find: decisions.json is a {kind}", Attack(attack, "find", ("find", False))
     report, out = ("retrain", True), ("{}", "out={}.html")
     for title, (key, value) in SUMMARIES.items():
         yield f"summary: {title}", Attack(partial(set_summary, key, value), "report", report, out)

@@ -13,7 +13,7 @@ from file_calls import Kill, Snapshots
 COMMANDS = ("search", "retrain", "tune", "find", "compare")
 # The trainings of darts.find are those of darts.retrain, whose crash points are tested, too.
 SKIPPED = {"find": "runs/"}
-STEP = {"find": 5}  # every fifth state, because each continuation runs several trainings
+STEP = {"find": 9}  # every ninth state, because each continuation runs several trainings
 SAMPLE = {"search": 1, "retrain": 1}  # crash points of the everyday tests
 
 

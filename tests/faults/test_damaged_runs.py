@@ -87,11 +87,7 @@ CASES = {
         resumed("tune"),
     ),
     "resume find": Case(
-        "find",
-        ("resume={}",),
-        ("find", False),
-        (*FIRST, "decisions.json", "evolution.json"),
-        resumed("find"),
+        "find", ("resume={}",), ("find", False), (*FIRST, "decisions.json"), resumed("find")
     ),
     "evaluate": Case(
         "evaluate",

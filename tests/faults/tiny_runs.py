@@ -46,8 +46,8 @@ RUNS: dict[str, tuple[str, ...]] = {
     "find": (
         *("dataset=synthetic", "dataset.samples=48", "dataset.size=8", "loader.batch_size=4"),
         *("space=mlp", "space.cells=1", "space.widths=[8]", "seed=7", "device=cpu", "workers=0"),
-        *("plan.evaluations=3", "plan.proposals=1", "plan.search_epochs=0", "plan.rounds=1"),
-        *("plan.short_epochs=1", "plan.epochs=2", "plan.settings=false", "save_minutes=0"),
+        *("plan.equal=epochs", "plan.slice_epochs=1", "plan.rounds=2", "plan.newcomers=1"),
+        *("plan.epochs=3", "plan.folds=1", "plan.settings=false", "save_minutes=0"),
     ),
     "compare": (
         *("dataset=synthetic", "dataset.samples=48", "space=mlp", "loader.batch_size=16"),
@@ -60,8 +60,7 @@ FAKE = Path(__file__).parents[1] / "commands" / "fake_run.py"
 COSTS = {"seconds", "joules", "joules_source", "gco2e", "collapse_seconds", "peak_memory_mb"}
 # Values that also differ between equal runs: they depend on time, folder or number of attempts.
 MEASURED = COSTS | {"wall_seconds", "trials", "failed", "trial", "git_revision", "outlook"}
-STAGES = ("preparation", "baselines", "proposals", "race", "settings", "final", "refit")
-MEASURED |= {f"seconds_{stage}" for stage in STAGES}
+MEASURED |= {"winner_seconds", "baseline_seconds"}
 NOT_REPRODUCIBLE = {"energy", "config", "files", "metrics_position", "event_offset"}
 
 

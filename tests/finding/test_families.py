@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from darts.config import FindConfig, compose
 from darts.finding.candidates import Networks
-from darts.finding.families import BASELINES, FAMILIES, PLAIN_CELL, Family
-from darts.finding.limited_baselines import largest_architecture, reduced_architecture
-from darts.finding.setup import make_networks, within_limits
+from darts.finding.families import BASELINES, FAMILIES, PLAIN_CELL, RESNET_CELL, Family
+from darts.finding.limited_baselines import (
+    largest_architecture,
+    reduced_architecture,
+    within_limits,
+)
+from darts.finding.setup import make_networks
 from darts.judging.devices.cell_features import is_connected
 from darts.judging.limits import CostMeter
-from darts.spaces import SPACES
+from darts.spaces import SPACES, AnyGenotype
 from darts.spaces.lookup import find_genotype
 
 TINY = ("dataset=synthetic", "dataset.samples=32", "dataset.size=8", "device=cpu")
+
+
+def genotype(text: str) -> AnyGenotype:
+    return find_genotype(text)[1]
+
+
+PLAIN, RESNET = genotype(PLAIN_CELL), genotype(RESNET_CELL)
 
 
 def networks(space: str, *more: str) -> Networks:
@@ -35,25 +45,24 @@ def test_baselines_belong_to_the_space_of_their_family(kind: str) -> None:
         assert kind in space.data_kinds
         assert family.baselines
         for text in family.baselines.values():
-            assert find_genotype(text)[1].space == family.space
+            assert genotype(text).space == family.space
 
 
 @pytest.mark.parametrize("space", BASELINES)
 def test_baselines_of_a_chosen_space_belong_to_it(space: str) -> None:
-    assert {find_genotype(text)[1].space for text in BASELINES[space].values()} == {space}
+    assert {genotype(text).space for text in BASELINES[space].values()} == {space}
 
 
-def test_the_recipe_of_each_family_composes(tmp_path: Path) -> None:
+def test_the_recipe_of_each_family_composes() -> None:
     config: FindConfig = compose("find", list(TINY))
     facts, by_name = make_networks(config)
     assert (facts.kind, facts.side) == ("images", 8)
     assert list(by_name) == [family.name for family in FAMILIES["images"]]
     for own in by_name.values():
-        assert own.config.optimizer.algorithm == "adam"
+        assert own.config.optimizer.schedule == "stable"
         assert own.config.evaluate_test is False
-        assert own.config.warmup == 0.1
-        genotype = next(iter(own.family.baselines.values()))
-        assert own.costs(genotype)["parameters"] > 0
+        assert own.config.average_power > 0
+        assert own.costs(next(iter(own.baselines.values())))["parameters"] > 0
 
 
 def test_the_user_takes_precedence_over_the_recipe() -> None:
@@ -65,56 +74,55 @@ def test_the_user_takes_precedence_over_the_recipe() -> None:
 
 def test_the_largest_cell_of_nas_bench_201_has_only_3x3_convolutions() -> None:
     own = networks("nas201", "space.channels=2", "space.cells=1")
-    assert largest_architecture(own) == PLAIN_CELL
+    assert largest_architecture(own) == PLAIN
 
 
 @pytest.mark.slow
 def test_the_largest_architecture_is_within_the_limits() -> None:
     own = networks("nas201", "space.channels=2", "space.cells=1")
-    limit = 0.6 * own.costs(PLAIN_CELL)["macs"]
+    limit = 0.6 * own.costs(PLAIN)["macs"]
     limited = own.costs(largest_architecture(replace(own, limits=CostMeter({"macs": limit}))))
     assert 0.5 * limit < limited["macs"] <= limit
 
 
 def test_costs_are_those_of_the_network() -> None:
     own = networks("mlp")
-    costs = own.costs('{"space": "mlp", "layers": ["relu_16"]}')
+    costs = own.costs(genotype('{"space": "mlp", "layers": ["relu_16"]}'))
     assert costs["macs"] == 192 * 16 + 16 * len(own.data.target_names)
 
 
 def test_a_latency_limit_is_measured_even_if_other_costs_were_asked_for_first() -> None:
     own = replace(networks("mlp"), limits=CostMeter({"latency_ms": 1e-9}))
-    genotype = '{"space": "mlp", "layers": ["relu_16"]}'
-    assert own.costs(genotype)["macs"] > 0
-    assert not own.fits(genotype)
-    assert replace(networks("mlp"), limits=CostMeter({"latency_ms": 1e9})).fits(genotype)
+    net = genotype('{"space": "mlp", "layers": ["relu_16"]}')
+    assert own.costs(net)["macs"] > 0
+    assert not own.fits(net)
+    assert replace(networks("mlp"), limits=CostMeter({"latency_ms": 1e9})).fits(net)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [0.2, 0.6])
 def test_a_baseline_beyond_the_limits_is_reduced_by_few_changes(share: float) -> None:
     own = networks("nas201", "space.channels=2", "space.cells=1")
-    empty = find_genotype("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")[1]
-    fixed, whole = own.costs(empty)["macs"], own.costs(PLAIN_CELL)["macs"]
+    empty = genotype("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")
+    fixed, whole = own.costs(empty)["macs"], own.costs(PLAIN)["macs"]
     limit = fixed + share * (whole - fixed)
     limited = replace(own, limits=CostMeter({"macs": limit}))
-    text = reduced_architecture(limited, PLAIN_CELL)
-    assert text is not None
-    genotype = find_genotype(text)[1]
-    assert is_connected(genotype)
-    assert genotype.simplified() == genotype
-    assert limited.costs(text)["macs"] <= limit
+    reduced = reduced_architecture(limited, PLAIN)
+    assert reduced is not None
+    assert is_connected(reduced)
+    assert reduced.simplified() == reduced
+    assert limited.costs(reduced)["macs"] <= limit
     # One more 3x3 convolution would exceed the limit.
     convolution = (whole - fixed) / 6
-    assert limited.costs(text)["macs"] + convolution > limit
+    assert limited.costs(reduced)["macs"] + convolution > limit
 
 
 def test_no_two_baselines_within_limits_compute_the_same_function() -> None:
     own = networks("nas201", "space.channels=2", "space.cells=1")
-    late = "|skip_connect~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_3x3~2|"
-    early = "|none~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|skip_connect~2|"
+    late = genotype("|skip_connect~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_3x3~2|")
+    early = genotype("|none~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|skip_connect~2|")
     limited = replace(own, limits=CostMeter({"macs": own.costs(late)["macs"]}))
-    direct = "|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|"
+    direct = genotype("|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|")
     baselines = {"late": late, "early": early, "direct": direct}
     assert within_limits(limited, baselines) == {"late": late}
 
@@ -123,16 +131,15 @@ def test_a_baseline_within_the_limits_replaces_an_equal_reduced_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own = networks("nas201", "space.channels=2", "space.cells=1")
-    late = "|skip_connect~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_3x3~2|"
-    early = "|none~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|skip_connect~2|"
-    pooling = "|none~0|+|none~0|none~1|+|avg_pool_3x3~0|none~1|none~2|"
-    resnet = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
-    reduced = {PLAIN_CELL: early, resnet: pooling}
+    late = genotype("|skip_connect~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_3x3~2|")
+    early = genotype("|none~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|skip_connect~2|")
+    pooling = genotype("|none~0|+|none~0|none~1|+|avg_pool_3x3~0|none~1|none~2|")
+    reduced = {PLAIN: early, RESNET: pooling}
     monkeypatch.setattr(
-        "darts.finding.setup.reduced_architecture", lambda networks, text: reduced[text]
+        "darts.finding.limited_baselines.reduced_architecture", lambda networks, own: reduced[own]
     )
     limited = replace(own, limits=CostMeter({"macs": own.costs(late)["macs"]}))
-    baselines = {"plain": PLAIN_CELL, "resnet": resnet, "late": late}
+    baselines = {"plain": PLAIN, "resnet": RESNET, "late": late}
     fitting = within_limits(limited, baselines)
     assert list(fitting.items()) == [("resnet_reduced", pooling), ("late", late)]
 
@@ -140,18 +147,17 @@ def test_a_baseline_within_the_limits_replaces_an_equal_reduced_one(
 def test_a_reduced_baseline_keeps_what_there_is_room_for() -> None:
     """Only one 3x3 convolution fits, so both residual connections and a 1x1 convolution stay."""
     own = networks("nas201", "space.channels=2", "space.cells=1")
-    resnet = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
-    limit = own.costs(resnet)["macs"] - 1
-    text = reduced_architecture(replace(own, limits=CostMeter({"macs": limit})), resnet)
-    assert text is not None
-    counts = Counter(name for _, _, name in find_genotype(text)[1].edges("cell"))
+    limit = own.costs(RESNET)["macs"] - 1
+    reduced = reduced_architecture(replace(own, limits=CostMeter({"macs": limit})), RESNET)
+    assert reduced is not None
+    counts = Counter(name for _, _, name in reduced.edges("cell"))
     assert counts == {"nor_conv_3x3": 1, "nor_conv_1x1": 1, "skip_connect": 2, "none": 2}
 
 
 @pytest.mark.slow
 def test_a_baseline_cannot_be_reduced_below_the_smallest_network() -> None:
     own = networks("nas201", "space.channels=2", "space.cells=1")
-    assert reduced_architecture(replace(own, limits=CostMeter({"macs": 10})), PLAIN_CELL) is None
+    assert reduced_architecture(replace(own, limits=CostMeter({"macs": 10})), PLAIN) is None
 
 
 @pytest.mark.parametrize(
@@ -164,4 +170,4 @@ def test_a_baseline_cannot_be_reduced_below_the_smallest_network() -> None:
     ],
 )
 def test_connected_cells_have_a_path_from_input_to_output(text: str, connected: bool) -> None:
-    assert is_connected(find_genotype(text)[1]) == connected
+    assert is_connected(genotype(text)) == connected

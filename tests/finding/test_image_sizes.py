@@ -9,7 +9,7 @@ from PIL import Image
 
 from darts.config import FindConfig, compose
 from darts.finding.families import FAMILIES
-from darts.finding.image_sizes import LARGER, ImageFiles, image_sizes, with_sizes
+from darts.finding.image_sizes import ImageFiles, image_sizes, with_sizes
 from darts.finding.setup import make_networks
 from darts.recipes.facts import DataFacts
 from darts.recipes.rules import settings
@@ -49,18 +49,14 @@ def test_the_side_is_the_median_of_the_readable_files(tmp_path: Path) -> None:
     assert ImageFiles.read(tmp_path / "missing") is None
 
 
-def test_only_some_families_train_on_larger_images() -> None:
+def test_only_the_first_family_trains_on_larger_images() -> None:
     families = with_sizes(FAMILIES["images"], (32, 64, 100))
     small = families[: len(FAMILIES["images"])]
     assert [family.name for family in small] == [family.name for family in FAMILIES["images"]]
-    assert {family.sizes["dataset.size"] for family in small} == {32}
-    larger = [(family.name, family.sizes["dataset.size"]) for family in families[len(small) :]]
-    assert larger == [
-        *((f"{name}_64px", 64) for name in LARGER),
-        *((f"{name}_100px", 100) for name in LARGER),
-    ]
-    only = with_sizes(FAMILIES["images"][-1:], (32, 64))
-    assert [family.name for family in only] == ["darts", "darts_64px"]
+    assert {family.values["dataset.size"] for family in small} == {32}
+    larger = [(family.name, family.values["dataset.size"]) for family in families[len(small) :]]
+    assert larger == [(f"{small[0].name}_64px", 64), (f"{small[0].name}_100px", 100)]
+    assert with_sizes(FAMILIES["images"], ()) == FAMILIES["images"]
 
 
 def networks_of(root: Path, *overrides: str) -> dict[str, tuple[int, int, int]]:
@@ -80,10 +76,9 @@ def networks_of(root: Path, *overrides: str) -> dict[str, tuple[int, int, int]]:
 def test_networks_train_on_their_sizes_with_fitting_augmentation(tmp_path: Path) -> None:
     root = write_images(tmp_path, 64, 40)
     seen = networks_of(root)
-    assert seen["convnet"] == seen["darts"] == (32, 32, 4)
-    assert seen["convnet_64px"] == seen["resnet_64px"] == (64, 64, 8)
-    assert networks_of(root, "dataset.size=16")["convnet"] == (16, 16, 2)
-    assert "convnet_64px" not in networks_of(root, "dataset.size=16")
+    assert seen["fast_32"] == seen["darts"] == (32, 32, 2)
+    assert seen["fast_32_64px"] == (64, 64, 4)
+    assert set(networks_of(root, "dataset.size=16").values()) == {(16, 16, 1)}
 
 
 def test_networks_for_one_size_share_the_pixels(tmp_path: Path) -> None:
@@ -92,12 +87,12 @@ def test_networks_for_one_size_share_the_pixels(tmp_path: Path) -> None:
     assert isinstance(config, FindConfig)
     facts, networks = make_networks(config)
     sources = {name: id(own.data.source) for name, own in networks.items()}
-    assert sources["convnet"] == sources["darts"] != sources["convnet_64px"]
+    assert sources["fast_32"] == sources["darts"] != sources["fast_32_64px"]
     assert facts.samples == 26  # 40 without a fifth for tests, and a fifth of the others
 
 
 def test_small_images_keep_their_size(tmp_path: Path) -> None:
-    assert set(networks_of(write_images(tmp_path, 24, 40)).values()) == {(24, 24, 3)}
+    assert set(networks_of(write_images(tmp_path, 24, 40)).values()) == {(24, 24, 1)}
 
 
 def test_the_erased_square_of_a_setting_fits_the_size_of_the_images() -> None:

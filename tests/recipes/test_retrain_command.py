@@ -78,6 +78,7 @@ def test_small_data_gets_a_small_network_and_small_batches() -> None:
     assert given == {
         "genotype": "run",
         "dataset": "imagefolder",
+        "optimizer.warmup_epochs": "15",
         "loader.batch_size": "16",
         "epochs": "300",
     }

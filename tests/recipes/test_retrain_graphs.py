@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from darts.config import RetrainConfig, compose
+from darts.config import RetrainConfig, WeightOptimizerConfig, compose
 from darts.recipes.retrain_graphs import retraining_obstacle
 from darts.tasks.classification import Classification
 from darts.training.distributed import Ranks
@@ -26,6 +26,8 @@ def config() -> RetrainConfig:
         ({"warmup": 0.1}, "warmup=0.1: the learning rate changes with each step"),
         ({"ema_decay": 0.9}, "the CPU reads how many steps are averaged"),
         ({"averaging_patience": 3}, "the CPU reads how many steps are averaged"),
+        ({"average_power": 8.0}, "the CPU reads how many steps are averaged"),
+        ({"optimizer": WeightOptimizerConfig(schedule="stable")}, "optimizer.schedule=stable"),
         ({"precision": "fp16"}, "precision=fp16: the CPU reads whether a gradient overflows"),
         ({"task": Classification(loss="own")}, "task.loss=own is your own code"),
     ],

@@ -5,16 +5,7 @@ from __future__ import annotations
 import pytest
 
 from darts.recipes.facts import DataFacts, validation_share
-from darts.recipes.rules import (
-    Setting,
-    Values,
-    batch_size,
-    max_epochs,
-    recipe,
-    refinements,
-    search_recipe,
-    settings,
-)
+from darts.recipes.rules import batch_size, max_epochs, recipe, search_recipe, settings
 
 KINDS = ("images", "audio", "rows", "text", "documents", "pairs")
 
@@ -51,7 +42,7 @@ def test_texts_are_seen_less_often(tokens: int, epochs: int) -> None:
 def test_settings_differ_from_the_recipe(kind: str) -> None:
     values = recipe(facts(kind))
     options = settings(facts(kind), values, set())
-    assert len({option.name for option in options}) == len(options) >= 3
+    assert len({option.name for option in options}) == len(options) >= 4
     for option in options:
         assert all(value != values.get(key) for key, value in option.values.items())
     rates = sorted(
@@ -68,44 +59,54 @@ def test_settings_never_change_what_the_user_has_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("best", "others", "expected"),
+    ("kind", "samples", "epochs"),
     [
-        ({"optimizer.weight_decay": 0.05}, [], [{"optimizer.weight_decay": 0.25}]),
-        ({"optimizer.lr": 0.001}, [], [{"optimizer.lr": 0.0005}]),
-        ({"space.dropout": 0.3}, [], [{"space.dropout": 0.5}]),
-        ({"space.dropout": 0.05}, [], [{"space.dropout": 0.025}]),
-        ({"space.dropout": 0.6}, [], [{"space.dropout": 0.8}]),
-        (
-            {"dataset.flip": True},
-            [{"dataset.flip": False}, {"cutout": 3}, {"optimizer.lr": 0.1}, {"x": 1}],
-            [{"dataset.flip": True, "cutout": 3}, {"dataset.flip": True, "optimizer.lr": 0.1}],
-        ),
+        ("images", 100, 17),  # 6 steps of 16 images
+        ("images", 5000, 3),  # 39 steps of 128 images
+        ("images", 100_000, 1),
+        ("text", 2000, 100),  # one window
+        ("text", 600_000, 1),
     ],
 )
-def test_the_best_setting_goes_further_or_joins_others(
-    best: Values, others: list[Values], expected: list[Values]
+def test_the_learning_rate_rises_in_about_a_hundred_steps(
+    kind: str, samples: int, epochs: int
 ) -> None:
-    values = {"optimizer.weight_decay": 0.01, "optimizer.lr": 0.002, "space.dropout": 0.1}
-    options = [Setting(f"s{n}", other) for n, other in enumerate(others)]
-    found = refinements(Setting("best", best), options, values)
-    assert [option.values for option in found] == [pytest.approx(e) for e in expected]
-    assert len({option.name for option in found}) == len(found)
+    assert recipe(facts(kind, samples))["optimizer.warmup_epochs"] == epochs
 
 
-def test_images_are_mirrored_only_if_the_race_finds_it_useful() -> None:
-    assert "dataset.flip" not in recipe(facts())
-    flips = [o for o in settings(facts(), recipe(facts()), set()) if "dataset.flip" in o.values]
-    assert [option.values["dataset.flip"] for option in flips] == [True]
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_recipe_can_be_continued(kind: str) -> None:
+    """The rate does not depend on the number of epochs, and an average takes part of the fall."""
+    values = recipe(facts(kind))
+    assert (values["optimizer.schedule"], values["warmup"]) == ("stable", 0)
+    assert "optimizer.decay_epochs" not in values
+    assert values["average_power"] == 8
+    uses_sgd = kind in ("images", "audio")
+    assert values["optimizer.algorithm"] == ("sgd" if uses_sgd else "adam")
 
 
-def test_mirroring_that_is_on_by_default_is_also_tried_off() -> None:
-    values = recipe(facts()) | {"dataset.flip": True}
+@pytest.mark.parametrize("flip", [False, True])
+def test_mirroring_and_its_opposite_are_compared(flip: bool) -> None:
+    """Images are mirrored in training and in evaluation, or in neither."""
+    assert "dataset.flip" not in recipe(facts())  # as in the configuration of the data set
+    values = recipe(facts()) | {"dataset.flip": flip}
     flips = [o for o in settings(facts(), values, set()) if "dataset.flip" in o.values]
-    assert [(o.name, o.values["dataset.flip"]) for o in flips] == [("no_flip", False)]
+    (name,) = (option.name for option in flips)
+    assert name == ("no_flip" if flip else "flip")
+    assert flips[0].values == {"dataset.flip": not flip, "mirror": not flip}
+
+
+@pytest.mark.parametrize(
+    ("crop", "name", "other"), [("pad", "no_shift", "none"), ("none", "shift", "pad")]
+)
+def test_shifts_and_their_opposite_are_compared(crop: str, name: str, other: str) -> None:
+    values = recipe(facts()) | {"dataset.crop": crop}
+    shifts = [o for o in settings(facts(), values, set()) if "dataset.crop" in o.values]
+    assert [(option.name, option.values) for option in shifts] == [(name, {"dataset.crop": other})]
 
 
 def test_shifts_follow_the_shorter_side() -> None:
-    assert recipe(facts())["dataset.padding"] == 3
+    assert recipe(facts())["dataset.padding"] == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from darts.data import IGNORE_INDEX, PairBatch, SampleBatch, Window
 from darts.data.words import PADDING, Vocabulary
-from darts.finding.column_metrics import multi_label_parts, regression_parts
-from darts.finding.resampling import Numbers, Value, merge_consecutive
+from darts.judging.column_metrics import multi_label_parts, regression_parts
+from darts.judging.resampling import Numbers, Value, merge_consecutive
 from darts.tasks import Objective
 from darts.tasks.classification import ClassificationObjective
 from darts.tasks.language_model import LanguageObjective

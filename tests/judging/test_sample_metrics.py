@@ -14,7 +14,7 @@ from torch import Tensor
 from darts.data import IGNORE_INDEX, PairBatch, Window
 from darts.data.loader import Carry
 from darts.data.words import END, PADDING, SPECIAL
-from darts.finding.sample_metrics import TEXT_BLOCKS, sample_metric
+from darts.judging.sample_metrics import TEXT_BLOCKS, sample_metric
 from darts.tasks import TASKS, Objective
 from darts.tasks.classification import ClassificationObjective
 from darts.tasks.translation import TranslationOutput

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from darts.data import SampleBatch
 from darts.data.targets import TargetScale
-from darts.finding.resampling import Numbers, Value
+from darts.judging.resampling import Numbers, Value
 
 Results = Callable[[Tensor, SampleBatch], Tensor]
 

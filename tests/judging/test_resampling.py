@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from darts.finding.resampling import MIN_UNITS, Numbers, merge_consecutive, paired_interval
-from darts.finding.sample_metrics import exp_ratio, ratio
+from darts.judging.resampling import MIN_UNITS, Numbers, merge_consecutive, paired_interval
+from darts.judging.sample_metrics import exp_ratio, ratio
 
 
 def counted(values: Numbers) -> Numbers:

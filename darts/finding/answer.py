@@ -1,0 +1,31 @@
+"""The files of the best network so far, in the run directory of ``darts.find``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from darts.plotting.genotype import save_genotype
+from darts.reading import read_bytes
+from darts.spaces import AnyGenotype
+from darts.tracking.optional import optional
+from darts.writing import write_atomically
+
+CHECKPOINT_LIMIT = 2**34  # bytes
+
+ANSWER_FILES = (
+    "checkpoint.pt", "split.npz", "metrics.jsonl", "model_card.md", "vocabulary.json",
+)  # fmt: skip
+
+
+def write_answer(run: Path, source: Path, genotype: AnyGenotype) -> None:
+    """Copy the files of a trained network to the run directory.
+
+    ``darts.evaluate``, ``predict`` and ``export`` then accept the run directory, also if the run is
+    interrupted later. The checkpoint is written last but for the drawing.
+    """
+    write_atomically(run / "genotype.json", genotype.to_json())
+    for file in reversed(ANSWER_FILES):
+        if (source / file).exists():
+            write_atomically(run / file, read_bytes(source / file, limit=CHECKPOINT_LIMIT))
+    with optional(run / "genotype.svg"):
+        save_genotype(genotype, run / "genotype.svg", title="the found network")

@@ -1,0 +1,45 @@
+"""Which candidates of the race train next: successive halving that never ends.
+
+A candidate has *stages*: after stage k, it has trained for ``2**k`` times as long as in stage 0.
+Candidates are compared only after the same stage, so with equal training. Whenever a stage has
+candidates that rank in its better half, they enter the next stage. New candidates enter stage 0 at
+any time, so a race can be continued with more time.
+
+References:
+    Jamieson and Talwalkar, arXiv:1502.07943: successive halving; Li et al., "A System for Massively
+    Parallel Hyperparameter Tuning", arXiv:1810.05934, algorithm 2: promotions at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Standing:
+    """What the policy knows of a candidate.
+
+    Attributes:
+        name: Its name.
+        scores: Score after each complete stage; higher is better.
+        is_open: Whether more training may help.
+    """
+
+    name: str
+    scores: list[float] = field(default_factory=list)
+    is_open: bool = True
+
+
+def promoted(standings: Sequence[Standing]) -> list[str]:
+    """Return the candidates that enter their next stage, those with the longest training first.
+
+    Among candidates of equal score, the earlier one ranks higher.
+    """
+    chosen: list[str] = []
+    for stage in reversed(range(max((len(s.scores) for s in standings), default=0))):
+        reached = [s for s in standings if len(s.scores) > stage]
+        reached.sort(key=lambda s: s.scores[stage], reverse=True)  # stable
+        better = reached[: len(reached) // 2]
+        chosen += [s.name for s in better if len(s.scores) == stage + 1 and s.is_open]
+    return chosen

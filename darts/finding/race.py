@@ -1,0 +1,501 @@
+"""The race of ``darts.find``: candidates train in slices, and the better ones continue.
+
+``docs/find.md`` describes the procedure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import CancelledError
+from concurrent.futures import Future as AnyFuture
+from concurrent.futures import wait as wait_for
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict
+
+from darts.config import ConfigError, FindConfig
+from darts.finding.answer import write_answer
+from darts.finding.budget import Stopwatch
+from darts.finding.candidates import Candidate, Networks
+from darts.finding.decisions import Decisions
+from darts.finding.folds import combine
+from darts.finding.policy import Standing, promoted
+from darts.finding.proposals import GradientSearches, Pool
+from darts.finding.results import FIRST_EPOCHS, FoldRun, Result, ranked, signed
+from darts.finding.searches import affordable_epochs
+from darts.reading import JsonObject
+from darts.recipes.rules import Setting
+from darts.running.jobs import Executor, Future, Job, Outcome
+from darts.running.run_files import is_complete, read_summary
+from darts.spaces.lookup import find_genotype
+from darts.tasks.metrics import Metric
+from darts.tracking import Console, format_duration, format_value
+from darts.training.interrupt import Interrupt
+from darts.typed_values import PlainDict
+
+EXPLORED = 0.4
+"""Share of the budget in which candidates compete; the rest belongs to the best one."""
+
+SLICES = 64
+"""The first slice of a candidate is at least the budget divided by this number."""
+
+LONGEST = 0.1
+"""Share of the budget that the first slice takes at most."""
+
+NEWCOMERS = 4
+"""Candidates that enter in each round after the first."""
+
+ENDLESS = 100_000  # epochs of a run that time ends
+_POLL = 0.2  # seconds between two looks at signals
+
+LOG = "race.jsonl"
+
+
+class Stopped(Exception):
+    """The user has interrupted the race; everything that is complete is saved."""
+
+
+class Entry(TypedDict):
+    """A candidate and a stage of its training, in ``decisions.json``."""
+
+    name: str
+    stage: int
+
+
+class SavedStanding(TypedDict):
+    """A ``Standing`` in ``decisions.json``; None stands for a failed run."""
+
+    scores: list[float | None]
+    is_open: bool
+
+
+class SavedCandidate(TypedDict):
+    """A candidate in ``decisions.json``."""
+
+    name: str
+    family: str
+    genotype: str
+    origin: str
+    setting: str
+    values: PlainDict
+
+
+@dataclass
+class Race:
+    """The candidates and their results so far.
+
+    Attributes:
+        directory: Directory of the run; its folder ``runs`` has those of the candidates.
+        config: Configuration of the run.
+        pool: Where candidates come from.
+        metric: Name of the steering metric and its direction.
+        executor: Executes retrainings and searches.
+        threads: Threads of a retraining that runs alone.
+        console: Shows progress; its steps are seconds.
+        interrupt: Records signals.
+        stopwatch: Measures the time that is left.
+        decisions: Saves what a resumed run repeats.
+        folds: Number of runs of each candidate, see ``darts.finding.folds``.
+        candidates: All candidates so far by name.
+        standings: Their scores by stage.
+        results: The newest results by name.
+        other_summaries: Summaries of complete searches, for their costs.
+        rounds: Number of complete rounds.
+        overhead: Seconds of a slice outside of the training, as measured in the last round.
+    """
+
+    directory: Path
+    config: FindConfig
+    pool: Pool
+    metric: tuple[str, Metric]
+    executor: Executor
+    threads: int
+    console: Console
+    interrupt: Interrupt
+    stopwatch: Stopwatch
+    decisions: Decisions
+    folds: int = 1
+    candidates: dict[str, Candidate] = field(default_factory=dict)
+    standings: dict[str, Standing] = field(default_factory=dict)
+    results: dict[str, Result] = field(default_factory=dict)
+    other_summaries: list[JsonObject] = field(default_factory=list)
+    rounds: int = 0
+    overhead: float = 1.0
+    _searches: list[Job] = field(default_factory=list)
+    _ended: dict[Path, float] = field(default_factory=dict)  # time of the run
+    _shown: int = 0
+    _problem: str = ""
+
+    # Rounds.
+
+    def explore(self, until: float) -> None:
+        """Execute rounds until a share of the budget is used; first one that was interrupted.
+
+        Raises:
+            ConfigError: If all candidates of the first round fail.
+            Stopped: If the user interrupts the race.
+        """
+        if self.config.plan.equal == "time":
+            self._measure_slice()
+        while f"round.{self.rounds}" in self.decisions or self._has_time(until):
+            name = f"round.{self.rounds}"
+            if name not in self.decisions:
+                planned = self._plan(until)
+                if not planned:
+                    return
+                self.decisions.record(name, planned)
+            entries = self.decisions.decide(name, list[Entry], list)
+            self._read_candidates()
+            self._train(entries, self._search_jobs() if self.rounds == 1 else [])
+            if not self.results:  # before the round is saved: a resumed run repeats it
+                raise ConfigError(f"all runs failed: {self._problem}")
+            self.rounds += 1
+            self._save()
+            self._report_round()
+
+    def _has_time(self, until: float) -> bool:
+        plan = self.config.plan
+        if plan.equal == "epochs":
+            return self.rounds < (plan.rounds or 1)
+        is_allowed = plan.rounds is None or self.rounds < plan.rounds
+        return self.rounds == 0 or (is_allowed and self.stopwatch.until(until) > 0)
+
+    def _plan(self, until: float) -> list[Entry]:
+        """Return what trains in the next round: promoted candidates, then new ones."""
+        entries = [
+            Entry(name=name, stage=len(self.standings[name].scores))
+            for name in promoted(list(self.standings.values()))
+        ]
+        # A killed process may have saved candidates without the round in which they enter.
+        self.candidates = {name: self.candidates[name] for name in self.standings}
+        known = list(self.candidates.values())
+        new = list(self._newcomers(known))
+        entries += [Entry(name=candidate.name, stage=0) for candidate in new]
+        if self.config.plan.equal == "time":
+            entries = self._fitting(entries, until)
+        names = {entry["name"] for entry in entries}
+        saved = [_saved(c) for c in (*known, *new) if c.name in names or c.name in self.standings]
+        self.decisions.record("candidates", saved)
+        return entries
+
+    def _fitting(self, entries: Sequence[Entry], until: float) -> list[Entry]:
+        """Return the first entries that end before a share of the budget is used."""
+        workers = self.executor.workers
+        # The first round leaves time for the next ones, but trains one candidate per worker.
+        seconds = self.stopwatch.until(until if self.rounds else until / 2)
+        chosen: list[Entry] = []
+        total = 0.0
+        for entry in entries:
+            cost = self.folds * self._slice_seconds(entry["stage"]) + self.overhead
+            fits = cost <= seconds * min(self.folds, workers) and total + cost <= seconds * workers
+            if fits or (not self.rounds and len(chosen) < workers):
+                chosen.append(entry)
+                total += cost
+        return chosen
+
+    def _newcomers(self, known: Sequence[Candidate]) -> Collection[Candidate]:
+        if not known:
+            return self.pool.baselines()
+        leader = self.best().candidate
+        found: list[Candidate] = []
+        if self._searches:
+            keys = {candidate.key for candidate in known}
+            networks = self.pool.networks[self.decisions.decide("search_family", str, str)]
+            complete = [job for job in self._searches if (job.directory / "summary.json").exists()]
+            basis = dataclasses.replace(leader, family=networks.family.name)
+            candidates = self._gradient_searches(networks).candidates(complete, basis)
+            found = [c for c in candidates if c.key not in keys and c.name not in self.candidates]
+        count = self.config.plan.newcomers
+        variants = self.pool.variants(leader, [*known, *found])
+        return [*found, *itertools.islice(variants, NEWCOMERS if count is None else count)]
+
+    def restore(self) -> None:
+        """Restore the state after the last complete round of an earlier process, if any.
+
+        Slices that were interrupted end now, so that their candidates have scores.
+
+        Raises:
+            Stopped: If the user interrupts them.
+        """
+        self._read_candidates()
+        self.rounds = self.decisions.decide("rounds", int, lambda: 0)
+        standings = self.decisions.decide("standings", dict[str, SavedStanding], dict)
+        for name, saved in standings.items():
+            scores = [-math.inf if score is None else score for score in saved["scores"]]
+            self.standings[name] = Standing(name, scores, saved["is_open"])
+            runs = [
+                FoldRun(job.directory, read_summary(job.directory))
+                for job in self._jobs(self.candidates[name], ())
+                if is_complete(job.directory)
+            ]
+            if len(runs) == self.folds:
+                self._combine(self.candidates[name], runs)
+        interrupted = {
+            name: self._jobs(self.candidates[name], ())
+            for name, standing in self.standings.items()
+            if name not in self.results and math.isfinite(standing.scores[-1])
+        }
+        outcomes = self.run(list(itertools.chain.from_iterable(interrupted.values())))
+        for name, jobs in interrupted.items():
+            self.record(self.candidates[name], jobs, outcomes)
+        # The order decides between equal results.
+        self.results = {n: self.results[n] for n in self.standings if n in self.results}
+        if "search_family" in self.decisions:
+            self._searches = self._search_jobs()
+            if self.rounds > 1:  # otherwise the next round adds their summaries
+                complete = (job.directory for job in self._searches if is_complete(job.directory))
+                self.other_summaries += map(read_summary, complete)
+
+    def _save(self) -> None:
+        """Save the standings, which ``restore`` reads."""
+        self.decisions.record(
+            "standings",
+            {
+                name: SavedStanding(
+                    scores=[s if math.isfinite(s) else None for s in standing.scores],
+                    is_open=standing.is_open,
+                )
+                for name, standing in self.standings.items()
+            },
+        )
+        self.decisions.record("rounds", self.rounds)
+
+    def _read_candidates(self) -> None:
+        """Read the candidates of the decisions, which may be those of an earlier process."""
+        for saved in self.decisions.decide("candidates", list[SavedCandidate], list):
+            if saved["name"] not in self.candidates:
+                self.candidates[saved["name"]] = _restored(saved)
+
+    # Gradient searches.
+
+    def _search_jobs(self) -> list[Job]:
+        """Return the gradient searches that there is time for, in the family of the leader."""
+        leader = self.best()
+        family = self.decisions.decide("search_family", str, lambda: leader.candidate.family)
+        searches = self._gradient_searches(self.pool.networks[family])
+        epochs = self.decisions.decide(
+            "search_epochs",
+            int,
+            lambda: affordable_epochs(
+                self.config, searches, leader.seconds / max(leader.epochs, 1), self.stopwatch.total
+            ),
+        )
+        self._searches = searches.jobs(epochs) if epochs else []
+        return self._searches
+
+    def _gradient_searches(self, networks: Networks) -> GradientSearches:
+        folder = self.directory / "runs"
+        return GradientSearches(self.config, networks, self.pool.facts, folder, self.console.info)
+
+    # Slices.
+
+    def _measure_slice(self) -> None:
+        """Decide on the first slice: train the first candidates for a few epochs."""
+        if "slice_seconds" in self.decisions:
+            return
+        total = self.stopwatch.total / self.folds
+        length = (f"epochs={FIRST_EPOCHS}", f"max_seconds={LONGEST * total:g}")
+        first, *others = self.pool.baselines()[: self.executor.workers]
+        jobs = [self._jobs(candidate, length)[0] for candidate in (first, *others)]
+        summaries = (outcome.summary for outcome in self.run(jobs).values())
+        seconds = [float(summary["seconds"]) for summary in summaries if summary is not None]
+        self.decisions.record("slice_seconds", max(*seconds, total / SLICES, 0.0))
+
+    def _slice_seconds(self, stage: int) -> float:
+        """Return the additional seconds of a stage."""
+        return self._stage_seconds(stage) - (self._stage_seconds(stage - 1) if stage else 0.0)
+
+    def _stage_seconds(self, stage: int) -> float:
+        """Return the seconds of training after a stage."""
+        first = self.decisions.decide("slice_seconds", float, lambda: 0.0)
+        return float(first * 2**stage)
+
+    def _length(self, stage: int) -> tuple[str, ...]:
+        """Return the overrides that end a run after a stage."""
+        if self.config.plan.equal == "epochs":
+            return (f"epochs={self.config.plan.slice_epochs * 2**stage}",)
+        return f"epochs={ENDLESS}", f"max_seconds={self._stage_seconds(stage):g}"
+
+    def _train(self, entries: Sequence[Entry], jobs: Sequence[Job] = ()) -> None:
+        """Train candidates to their stages; execute other jobs at the same time."""
+        slices = {
+            entry["name"]: self._jobs(self.candidates[entry["name"]], self._length(entry["stage"]))
+            for entry in entries
+        }
+        runs = list(itertools.chain.from_iterable(slices.values()))
+        before, begin = self._trained_seconds(slices), self.stopwatch.seconds
+        outcomes = self.run([*jobs, *runs])
+        self.other_summaries += [s for job in jobs if (s := outcomes[job.name].summary) is not None]
+        for entry in entries:
+            name = entry["name"]
+            standing = self.standings.setdefault(name, Standing(name))
+            result = self.record(self.candidates[name], slices[name], outcomes)
+            score = -math.inf if result is None else signed(result.score, self.metric[1])
+            standing.scores[entry["stage"] :] = [score]
+            standing.is_open = result is not None and not result.is_exhausted
+        if runs and not jobs:
+            spent = (self.stopwatch.seconds - begin) * min(self.executor.workers, len(runs))
+            trained = self._trained_seconds(slices) - before
+            self.overhead = max(spent - trained, 0.0) / len(runs) * self.folds
+
+    def _trained_seconds(self, names: Iterable[str]) -> float:
+        results = (self.results[name] for name in names if name in self.results)
+        return sum(float(run.summary["seconds"]) for result in results for run in result.runs)
+
+    def _jobs(
+        self, candidate: Candidate, length: Sequence[str], threads: int | None = None
+    ) -> list[Job]:
+        """Return the jobs that train a candidate up to a length, one for each held-out part."""
+        networks = self.pool.networks[candidate.family]
+        overrides = networks.overrides(candidate.genotype, candidate.setting.values)
+        if self.config.plan.equal == "epochs":
+            threads = 1  # with other numbers, sums are rounded in another way
+        jobs = []
+        for part in range(self.folds):
+            fold = (f"validation_fold={part}",) if self.folds > 1 else ()
+            name = candidate.name + (f".fold{part}" if fold else "")
+            folder = self.directory / "runs" / name
+            jobs.append(
+                Job(name, "retrain", folder, (*overrides, *fold, *length), tuple(length), threads)
+            )
+        return jobs
+
+    def train_alone(self, candidate: Candidate, length: Sequence[str]) -> Result | None:
+        """Train a candidate up to a length, with all threads; return its result."""
+        threads = self.threads if self.folds == 1 else None
+        jobs = self._jobs(candidate, length, threads)
+        return self.record(candidate, jobs, self.run(jobs))
+
+    def train_to(self, candidate: Candidate, stage: int) -> Result | None:
+        """Train a candidate to a stage, if it has not reached it; return its result."""
+        standing = self.standings[candidate.name]
+        while len(standing.scores) <= stage and math.isfinite(standing.scores[-1]):
+            self._train([Entry(name=candidate.name, stage=len(standing.scores))])
+            self._save()
+        return self.results.get(candidate.name)
+
+    def record(
+        self, candidate: Candidate, jobs: Sequence[Job], outcomes: dict[str, Outcome]
+    ) -> Result | None:
+        """Save and return the result of a candidate; None if one of its runs failed."""
+        runs = []
+        for job in jobs:
+            outcome = outcomes[job.name]
+            if outcome.summary is None:
+                self._problem = outcome.problem
+                self.results.pop(candidate.name, None)
+                return None
+            runs.append(FoldRun(job.directory, outcome.summary))
+        result = self._combine(candidate, runs)
+        self._log(result)
+        return result
+
+    def _combine(self, candidate: Candidate, runs: Sequence[FoldRun]) -> Result:
+        selection = self.pool.networks[candidate.family].config.selection
+        result = combine(candidate, runs, self.metric, selection=selection)
+        self.results[candidate.name] = result
+        return result
+
+    def run(self, jobs: Sequence[Job]) -> dict[str, Outcome]:
+        """Execute runs; return their outcomes by name. Runs that are long enough are not repeated.
+
+        Raises:
+            Stopped: If the user interrupts them.
+        """
+        futures: list[Future] = []
+        for job in jobs:
+            if self.stopping():
+                raise Stopped
+            futures.append(self.executor.submit(job))
+        waiting: set[AnyFuture[Outcome]] = set(futures)
+        while waiting:
+            done, _ = wait_for(waiting, timeout=_POLL, return_when="FIRST_COMPLETED")
+            waiting -= done
+            if self.stopping():
+                for future in waiting:
+                    future.cancel()
+                wait_for(waiting)
+                self.stopwatch.save(now=True)
+                raise Stopped
+            for future in futures:
+                if future in done:
+                    self._ended[future.job.directory] = self.stopwatch.seconds
+                    self._warn_of_failure(future)
+        self.stopwatch.save(now=True)
+        try:
+            return {future.job.name: future.result() for future in futures}
+        except CancelledError:
+            raise Stopped from None
+
+    def _warn_of_failure(self, future: Future) -> None:
+        if not future.cancelled() and future.exception() is None:
+            outcome = future.result()
+            if outcome.summary is None:
+                self.console.warn(f"{future.job.name}: {outcome.problem}")
+
+    def stopping(self) -> bool:
+        """Advance the progress bar; return whether a signal has arrived."""
+        seconds = int(min(self.stopwatch.seconds, self.stopwatch.total))
+        if seconds > self._shown:
+            self.console.step(seconds - self._shown)
+            self._shown = seconds
+        self.stopwatch.save()
+        return self.interrupt.received is not None
+
+    # Results.
+
+    def best(self, *, baseline: bool = False) -> Result:
+        """Return the best result so far, or the best one of a baseline, if any is left."""
+        results = list(self.results.values())
+        baselines = [r for r in results if r.candidate.is_baseline] if baseline else []
+        return ranked(baselines or results, self.metric[1])[0]
+
+    def _report_round(self) -> None:
+        """Print the leader and the next-best candidate, and save the answer so far."""
+        first, *others = ranked(self.results.values(), self.metric[1])
+        second = f", next {self.describe(others[0])}" if others else ""
+        used, total = self.stopwatch.seconds, self.stopwatch.total
+        self.console.info(
+            f"round {self.rounds}: leader {self.describe(first)}{second}; "
+            f"{format_duration(used)} of {format_duration(total)} used"
+        )
+        write_answer(self.directory, first.directory, first.candidate.genotype)
+
+    def describe(self, result: Result) -> str:
+        """Return name, score and training time of a candidate."""
+        score = format_value(f"valid_{self.metric[0]}", result.score)
+        return f"{result.candidate.name} {score} after {format_duration(result.seconds)}"
+
+    def _log(self, result: Result) -> None:
+        """Add the result to ``race.jsonl``, which only pictures read."""
+        row = {
+            "time": round(max(self._ended[path] for path in result.directories), 2),
+            "candidate": result.candidate.name,
+            "score": result.score if math.isfinite(result.score) else None,
+            "seconds": round(result.seconds, 2),
+            "epochs": result.epochs,
+            "leader": self.best().candidate.name,
+        }
+        with (self.directory / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def _saved(candidate: Candidate) -> SavedCandidate:
+    return SavedCandidate(
+        name=candidate.name,
+        family=candidate.family,
+        genotype=str(candidate.genotype),
+        origin=candidate.origin,
+        setting=candidate.setting.name,
+        values=dict(candidate.setting.values),
+    )
+
+
+def _restored(saved: SavedCandidate) -> Candidate:
+    setting = Setting(saved["setting"], saved["values"])
+    genotype = find_genotype(saved["genotype"])[1]
+    return Candidate(saved["name"], saved["family"], genotype, saved["origin"], setting)

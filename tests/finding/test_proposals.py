@@ -1,0 +1,172 @@
+"""Where the candidates of ``darts.find`` come from."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+from fake_race import BASELINES, DATA, networks_of
+
+from darts.finding.candidates import BASELINE, Candidate
+from darts.finding.proposals import GradientSearches, Pool
+from darts.recipes.rules import Setting
+from darts.running.jobs import Job
+
+IMAGES = DATA[:4]
+
+
+def make_pool(*words: str, data: tuple[str, ...] = DATA) -> Pool:
+    config, facts, networks = networks_of((*data, *words))
+    return Pool(config, networks, facts)
+
+
+def proposed(pool: Pool, leader: Candidate, count: int = 12) -> list[Candidate]:
+    """Return the first variants of a leader, after the baselines."""
+    return list(itertools.islice(pool.variants(leader, pool.baselines()), count))
+
+
+def test_the_first_baselines_of_all_families_come_first_but_for_a_changed_augmentation() -> None:
+    pool = make_pool(data=IMAGES)
+    first, changed, *others = pool.baselines()
+    families = list(pool.networks)
+    assert first.family == changed.family == families[0]
+    assert changed.genotype == first.genotype
+    assert changed.setting.name == "flip"
+    assert changed.setting.values == {"dataset.flip": True, "mirror": True}
+    turns = [candidate.family for candidate in (first, *others)]
+    assert turns[: len(families)] == families
+    assert turns[len(families) :] == ["deep_32", "resnet"]  # with a second baseline
+    assert all(c.is_baseline for c in pool.baselines())
+
+
+@pytest.mark.parametrize(
+    ("words", "second"),
+    [
+        ((), "mlp-mlp_128+flip"),
+        (("dataset.flip=true",), "mlp-mlp_128+no_shift"),
+        (("plan.settings=false",), "mlp-linear"),
+    ],
+)
+def test_the_user_decides_about_augmentation(words: tuple[str, ...], second: str) -> None:
+    assert make_pool(*words).baselines()[1].name == second
+
+
+def test_variants_are_new_distinct_and_of_three_kinds() -> None:
+    pool = make_pool()
+    known = pool.baselines()
+    leader = dataclasses.replace(known[0], setting=Setting("cutout", {"cutout": 2}))
+    variants = proposed(pool, leader)
+    assert len({c.key for c in [*known, *variants]}) == len(known) + len(variants)
+    assert len({c.name for c in [*known, *variants]}) == len(known) + len(variants)
+    setting, neighbor, other = variants[:3]
+    assert (setting.genotype, setting.setting.name) == (leader.genotype, "cutout+flip")
+    assert setting.setting.values == {"cutout": 2, "dataset.flip": True, "mirror": True}
+    assert (neighbor.origin, neighbor.setting) == ("neighbor", leader.setting)
+    space = pool.networks["mlp"].space
+    ours, theirs = space.encode(neighbor.genotype), space.encode(leader.genotype)
+    assert sum(ours.get(key) != theirs.get(key) for key in ours | theirs) in (1, 2)  # or a layer
+    assert (other.genotype, other.setting) == (known[0].genotype, leader.setting)
+    assert [c.name for c in variants] == [c.name for c in proposed(make_pool(), leader)]
+
+
+def test_variants_end_when_there_are_no_more() -> None:
+    pool = make_pool("space.widths=[64,128]", "space.cells=1", "plan.settings=false")
+    first = pool.baselines()[0]
+    variants = proposed(pool, first, 1000)
+    assert 0 < len(variants) < 20
+    assert list(pool.variants(first, [*pool.baselines(), *variants])) == []
+
+
+def test_no_variant_changes_what_the_user_has_set() -> None:
+    words = ("optimizer.lr=0.1", "optimizer.weight_decay=0", "dataset.crop=none", "cutout=0")
+    pool = make_pool(*words)
+    leader = pool.baselines()[0]
+    variants = itertools.islice(pool.variants(leader, [leader]), 40)
+    keys = {key for candidate in variants for key in candidate.setting.values}
+    assert keys == {"dataset.flip", "mirror"}
+    overrides = pool.networks["mlp"].overrides(None, {"optimizer.lr": 0.5})
+    assert "optimizer.lr=0.1" in overrides
+    assert "optimizer.lr=0.5" not in overrides
+
+
+def test_without_settings_only_architectures_change() -> None:
+    pool = make_pool("plan.settings=false")
+    assert [c.name for c in pool.baselines()] == [name for name in BASELINES if "+" not in name]
+    variants = proposed(pool, pool.baselines()[0])
+    assert {c.setting.name for c in variants} == {"default"}
+    assert {c.origin for c in variants} == {"neighbor"}
+
+
+def test_a_neighbor_that_is_a_baseline_is_named_so() -> None:
+    pool = make_pool("plan.settings=false")
+    leader = pool.baselines()[0]
+    neighbor = next(pool.variants(leader, [leader]))
+    networks = pool.networks["mlp"].with_baselines({"known": neighbor.genotype})
+    again = dataclasses.replace(pool, networks={"mlp": networks})
+    assert neighbor.origin == "neighbor"
+    assert next(again.variants(leader, [leader])) == dataclasses.replace(neighbor, origin=BASELINE)
+
+
+def test_variants_keep_the_limits() -> None:
+    limit = 30_000
+    pool = make_pool(f"limit.macs={limit}")
+    leader = pool.baselines()[0]
+    networks = pool.networks["mlp"]
+    variants = proposed(pool, leader, 40)
+    neighbors = [c for c in variants if c.origin == "neighbor"]
+    assert neighbors
+    assert all(networks.costs(c.genotype)["macs"] <= limit for c in [*pool.baselines(), *variants])
+    unlimited = [c for c in proposed(make_pool(), leader, 40) if c.origin == "neighbor"]
+    assert any(networks.costs(c.genotype)["macs"] > limit for c in unlimited)
+
+
+def test_no_setting_doubles_the_macs_of_a_limited_network() -> None:
+    for words, mirrored in ((), True), (("limit.macs=100000",), False):
+        second = make_pool(*words).baselines()[1]
+        assert second.setting.name == "flip"
+        assert ("mirror" in second.setting.values) == mirrored
+
+
+def test_a_setting_is_not_undone() -> None:
+    pool = make_pool()
+    first, flipped, *_ = pool.baselines()
+    same = [c for c in proposed(pool, flipped, 40) if c.genotype == first.genotype]
+    assert same
+    assert all(c.setting.values for c in same)
+
+
+@pytest.fixture
+def searches(tmp_path: Path) -> GradientSearches:
+    words = ("methods=[darts_v1,pc_darts]", "limit.macs=100000", "optimizer.lr=0.5")
+    pool = make_pool(*words)
+    return GradientSearches(pool.config, pool.networks["mlp"], pool.facts, tmp_path, print)
+
+
+def test_searches_get_the_recipe_of_searches(
+    searches: GradientSearches, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (job,) = searches.jobs(9)
+    assert job.name == "search-mlp-darts_v1"
+    assert {"epochs=9", "method=darts_v1", "space=mlp", "dataset=synthetic"} <= {*job.overrides}
+    assert "optimizer.lr=0.5" not in job.overrides  # for retrainings
+    assert "no search with pc_darts: mlp has no partial channels" in capsys.readouterr().out
+
+
+def test_genotypes_of_searches_become_candidates(searches: GradientSearches) -> None:
+    networks = searches.networks
+    leader = Candidate("mlp-mlp_128+flip", "mlp", networks.baselines["mlp_128"], BASELINE)
+    jobs = []
+    for method, layers in (("drnas", ["relu_64"]), ("darts_v1", ["relu_256", "relu_256"])):
+        job = Job(f"search-mlp-{method}", "search", searches.directory / method, ())
+        job.directory.mkdir()
+        text = json.dumps({"space": "mlp", "layers": layers})
+        (job.directory / "genotype.json").write_text(text)
+        jobs.append(job)
+    (candidate,) = searches.candidates(jobs, leader)  # the other one is beyond the limit
+    assert (candidate.name, candidate.origin) == ("mlp-drnas", "drnas")
+    assert (candidate.setting, str(candidate.genotype)) == (
+        leader.setting, '{"space": "mlp", "layers": ["relu_64"]}'
+    )  # fmt: skip

@@ -1,0 +1,169 @@
+"""Rounds of the race of ``darts.find``, and their repetition after interruptions."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_race import BASELINES, SHORT, Crash, FakeExecutor, make_race
+
+from darts.config import ConfigError
+from darts.finding import winner
+from darts.finding.race import EXPLORED, SLICES, Race, Stopped
+from darts.finding.results import FIRST_EPOCHS
+from darts.finding.winner import duel, refit, train_winner
+
+TIMED = ("plan.newcomers=2", "methods=[]")
+
+
+def explored(folder: Path, *words: str, **options: Any) -> tuple[Race, FakeExecutor]:
+    """Return a race after its last round."""
+    executor = FakeExecutor(**options)
+    race = make_race(folder, *words, executor=executor)
+    race.explore(EXPLORED)
+    return race, executor
+
+
+def test_the_better_half_continues_and_new_candidates_enter(tmp_path: Path) -> None:
+    scores = dict(zip(BASELINES, (0.1, 0.2, 0.9, 0.8, 0.3), strict=True))
+    race, executor = explored(tmp_path, *SHORT, scores=lambda name, _: scores.get(name, 0.5))
+    first, second = executor.ended[:5], executor.ended[5:]
+    assert first == [(name, 1) for name in BASELINES]
+    assert second[:2] == [("mlp-linear", 2), ("mlp-mlp_256x2", 2)]
+    assert [epochs for _, epochs in second[2:]] == [1, 1]
+    assert all(name.startswith("mlp-linear+") or "neighbor" in name for name, _ in second[2:])
+    assert (race.rounds, len(race.standings), len(race.results)) == (2, 7, 7)
+    assert race.best().candidate.name == race.best(baseline=True).candidate.name == "mlp-linear"
+    assert {job.threads for job in executor.jobs} == {1}
+
+
+def test_each_round_saves_the_best_network(tmp_path: Path) -> None:
+    race, _ = explored(tmp_path, *SHORT)
+    best = race.best()
+    assert (tmp_path / "checkpoint.pt").read_text() == f"{best.candidate.name} {best.epochs}"
+    assert (tmp_path / "genotype.json").read_text() == best.candidate.genotype.to_json()
+    rows = [json.loads(line) for line in (tmp_path / "race.jsonl").read_text().splitlines()]
+    assert [row["candidate"] for row in rows[:5]] == BASELINES
+    assert rows[-1]["leader"] == best.candidate.name
+
+
+def test_slices_share_the_time_of_the_race(tmp_path: Path) -> None:
+    race, executor = explored(tmp_path, *TIMED)
+    first = race.stopwatch.total / SLICES
+    assert executor.ended[0] == (BASELINES[0], FIRST_EPOCHS)  # to measure the speed
+    assert {name for name, epochs in executor.ended if epochs == first} > set(BASELINES)
+    assert max(epochs for _, epochs in executor.ended) >= 4 * first
+    end = EXPLORED * race.stopwatch.total
+    assert end - 2 * first <= race.stopwatch.seconds <= end + first
+
+
+@pytest.mark.parametrize(("total", "workers", "count"), [(16, 1, 1), (16, 2, 2), (64, 1, 2)])
+def test_a_short_budget_trims_the_first_round(
+    total: int, workers: int, count: int, tmp_path: Path
+) -> None:
+    """The first slice has a tenth of the budget or at most three epochs."""
+    race = make_race(tmp_path, *TIMED, executor=FakeExecutor(workers=workers), total=total)
+    race.explore(EXPLORED)
+    entries = race.decisions.decide("round.0", list[dict[str, Any]], list)
+    assert [entry["name"] for entry in entries] == BASELINES[:count]
+    assert set(race.candidates) == set(race.standings)  # trimmed ones may enter later
+
+
+def test_a_candidate_has_a_run_for_each_part_and_fails_with_one_of_them(tmp_path: Path) -> None:
+    parts = {"fold0": 0.4, "fold1": 0.8}
+    executor = FakeExecutor(
+        scores=lambda name, _: parts[name.rpartition(".")[2]],
+        failing=frozenset({f"{BASELINES[1]}.fold1"}),
+    )
+    race = make_race(tmp_path, *SHORT, "plan.rounds=1", executor=executor)
+    race.folds = 2
+    race.explore(EXPLORED)
+    assert [job.name for job in executor.jobs[:4]] == [
+        f"{name}.fold{part}" for name in BASELINES[:2] for part in range(2)
+    ]
+    assert "validation_fold=1" in executor.jobs[1].overrides
+    assert BASELINES[1] not in race.results
+    assert race.best().score == pytest.approx(0.6)
+
+
+def test_a_failed_run_drops_its_candidate(tmp_path: Path) -> None:
+    failing = frozenset({BASELINES[0], BASELINES[3]})
+    race, executor = explored(tmp_path, *SHORT, failing=failing)
+    assert not failing & set(race.results)
+    assert [job.name for job in executor.jobs if job.name in failing] == [*BASELINES[0:4:3]]
+    assert f"{BASELINES[0]}: optimizer.lr=9: too high" in race.console.messages  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("attempt", range(2))
+def test_if_all_runs_fail_one_line_says_why(attempt: int, tmp_path: Path) -> None:
+    for _ in range(attempt + 1):  # a resumed run fails in the same way
+        race = make_race(tmp_path, *SHORT, executor=FakeExecutor(failing=frozenset(BASELINES)))
+        race.restore()
+        with pytest.raises(ConfigError, match=r"failed: optimizer\.lr=9: too high$"):
+            race.explore(EXPLORED)
+
+
+def test_a_candidate_that_no_longer_improves_trains_no_further(tmp_path: Path) -> None:
+    scores = dict.fromkeys(BASELINES[:2], 0.99)
+    race, executor = explored(
+        tmp_path, *TIMED, scores=lambda name, _: scores.get(name, 0.5),
+        peaks={BASELINES[0]: 1},
+    )  # fmt: skip
+    lengths = dict(executor.ended)
+    assert not race.standings[BASELINES[0]].is_open
+    assert lengths[BASELINES[0]] == race.stopwatch.total / SLICES < lengths[BASELINES[1]]
+
+
+def test_a_signal_stops_before_the_next_run(tmp_path: Path) -> None:
+    executor = FakeExecutor(signal_at=3)
+    with pytest.raises(Stopped):
+        make_race(tmp_path, *SHORT, executor=executor).explore(EXPLORED)
+    assert len(executor.jobs) == 3
+
+
+def run_all(folder: Path, words: tuple[str, ...], **options: Any) -> list[Any]:
+    """Start or continue a race; return the answer, and what a resumed run must end with."""
+    executor = FakeExecutor(**options)
+    race = make_race(folder, *words, executor=executor)
+    race.restore()
+    race.explore(EXPLORED)
+    chosen = duel(race)
+    trained = train_winner(race, chosen, 0.0, refits=True)
+    final = refit(race, trained, 0.0)
+    assert final is not None
+    copies = [(p.parent.name, p.read_text()) for p in sorted(folder.glob("duel/*/*.pt"))]
+    decisions = json.loads((folder / "decisions.json").read_text())["decisions"]
+    return [
+        {key: value for key, value in decisions.items() if key != "seconds"},
+        (chosen.baseline.candidate, chosen.baseline.summary, chosen.doubtful),
+        (trained.candidate, trained.summary, final.summary),
+        copies,
+        [(race.candidates[name], standing) for name, standing in race.standings.items()],
+        (folder / "checkpoint.pt").read_text(),
+    ]
+
+
+@pytest.mark.parametrize("bounds", [(0.1, 0.2), (-0.1, 0.2)], ids=["clear", "by chance"])
+def test_a_run_that_is_killed_anywhere_ends_in_the_same_way(
+    bounds: tuple[float, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(winner, "validation_interval", lambda *_, **__: bounds)
+
+    def scores(name: str, epochs: int) -> float:
+        return (0.7 if "neighbor" in name else len(name) / 100) + 0.05 * epochs
+
+    words = (*SHORT, "plan.epochs=5", "plan.settings=false")
+    expected = run_all(tmp_path / "whole", words, scores=scores)
+    assert [name for name, _ in expected[3]] == ["baseline", "found"]
+    for crash_after in itertools.count():
+        folder = tmp_path / str(crash_after)
+        try:
+            run_all(folder, words, scores=scores, crash_after=crash_after)
+            break
+        except Crash:
+            again = run_all(folder, words, scores=scores)
+        assert again == expected, crash_after
+    assert crash_after > 40

@@ -1,0 +1,195 @@
+"""The winner of ``darts.find``: its comparison with the baseline, its training, and the refit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_race import BASELINES, SHORT, FakeExecutor, make_race
+
+from darts.finding import winner
+from darts.finding.race import EXPLORED, Race
+from darts.finding.winner import PLANNED, REFITTED, duel, held_out_share, refit, train_winner
+
+TIMED = ("plan.newcomers=2", "methods=[]")
+LEADER = BASELINES[3]
+
+
+def led_by_a_baseline(name: str, epochs: int) -> float:
+    return 0.9 if name == LEADER else 0.1
+
+
+def led_by_a_neighbor(name: str, epochs: int) -> float:
+    return 0.95 if "neighbor" in name else led_by_a_baseline(name, epochs)
+
+
+def explored(folder: Path, *words: str, **options: Any) -> tuple[Race, FakeExecutor]:
+    """Return a race after its last round."""
+    executor = FakeExecutor(**{"scores": led_by_a_baseline, **options})
+    race = make_race(folder, *words, executor=executor)
+    race.explore(EXPLORED)
+    return race, executor
+
+
+@pytest.mark.parametrize(
+    ("bounds", "found"),
+    [((0.01, 0.2), True), ((-0.01, 0.2), False), (None, True)],
+    ids=["clearly better", "perhaps better", "too few samples"],
+)
+def test_a_found_network_must_be_better_than_by_chance_after_equal_training(
+    bounds: tuple[float, float] | None, found: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[list[list[Path]]] = []
+    monkeypatch.setattr(
+        winner, "validation_interval", lambda *runs, **_: compared.append([*runs]) or bounds
+    )
+    race, _ = explored(tmp_path, *SHORT, "plan.settings=false", scores=led_by_a_neighbor)
+    neighbor = race.best().candidate.name
+    assert (race.results[neighbor].epochs, race.results[LEADER].epochs) == (1, 2)
+    chosen = duel(race)
+    assert race.results[neighbor].epochs == race.results[LEADER].epochs == 2
+    assert compared == [[[tmp_path / "runs" / name] for name in (neighbor, LEADER)]]
+    for folder, name in (("found", neighbor), ("baseline", LEADER)):
+        assert (tmp_path / "duel" / folder / "checkpoint.pt").read_text() == f"{name} 2"
+    assert chosen.winner.candidate.name == (neighbor if found else LEADER)
+    assert chosen.baseline.candidate.name == LEADER
+    assert chosen.doubtful == (not found)
+
+
+def test_a_baseline_that_leads_is_not_compared(tmp_path: Path) -> None:
+    race, _ = explored(tmp_path, *SHORT)
+    chosen = duel(race)
+    assert chosen.winner.candidate == chosen.baseline.candidate == race.candidates[LEADER]
+    assert not chosen.doubtful
+    assert not (tmp_path / "duel").exists()
+
+
+def test_with_more_time_a_winner_does_not_compete_again_with_less_trained_baselines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(winner, "validation_interval", lambda *_, **__: (0.1, 0.2))
+    race, executor = explored(tmp_path, *TIMED, "plan.settings=false", scores=led_by_a_neighbor)
+    first = duel(race)
+    epochs = first.winner.epochs
+    assert train_winner(race, first, 0.0, refits=False).epochs > epochs
+    again = make_race(
+        tmp_path, *TIMED, "plan.settings=false", executor=executor, total=2 * race.stopwatch.total
+    )
+    again.restore()
+    again.explore(0.6)
+    assert again.rounds > race.rounds
+    second = duel(again)
+    assert second.winner.epochs > epochs
+    assert (second.winner.candidate, second.baseline) == (first.winner.candidate, first.baseline)
+    copy = (tmp_path / "duel" / "found" / "checkpoint.pt").read_text()
+    assert copy == f"{first.winner.candidate.name} {epochs}"
+
+
+def test_the_winner_has_the_epochs_of_the_plan(tmp_path: Path) -> None:
+    for folder, words, epochs in (("a", (), 2), ("b", ("plan.epochs=7",), 7)):
+        race, _ = explored(tmp_path / folder, *SHORT, *words)
+        trained = train_winner(race, duel(race), 0.0, refits=True)
+        assert (trained.candidate.name, trained.epochs) == (LEADER, epochs)
+
+
+@pytest.mark.parametrize(("refits", "reserve"), [(False, 0.0), (True, 100.0)])
+def test_the_length_of_the_winner_doubles_until_its_time_is_used(
+    refits: bool, reserve: float, tmp_path: Path
+) -> None:
+    race, executor = explored(tmp_path, *TIMED)
+    chosen = duel(race)
+    begin, before = race.stopwatch.seconds, len(executor.ended)
+    trained = train_winner(race, chosen, reserve, refits=refits)
+    lengths = [chosen.winner.epochs, *(epochs for _, epochs in executor.ended[before:])]
+    left = PLANNED * race.stopwatch.total - reserve - begin
+    end = begin + left * (1 - REFITTED if refits else 1)
+    assert end - 1 <= race.stopwatch.seconds <= end
+    assert lengths[1:-1] == [2 * length for length in lengths[:-2]]
+    assert executor.jobs[-1].threads == race.threads
+    assert (tmp_path / "checkpoint.pt").read_text() == f"{LEADER} {trained.epochs}"
+
+
+def test_a_winner_that_no_longer_improves_stops_early(tmp_path: Path) -> None:
+    race, _ = explored(tmp_path, *TIMED, peaks={LEADER: 25})
+    trained = train_winner(race, duel(race), 0.0, refits=False)
+    assert trained.is_exhausted
+    assert 2 * 25 < trained.epochs <= 4 * 25 + 6
+    assert race.stopwatch.until(PLANNED) > 0
+
+
+def test_a_winner_that_fails_keeps_its_result(tmp_path: Path) -> None:
+    race, executor = explored(tmp_path, *SHORT, "plan.epochs=7")
+    executor.failing = frozenset({LEADER})
+    chosen = duel(race)
+    assert train_winner(race, chosen, 0.0, refits=True) == chosen.winner == race.best()
+
+
+@pytest.mark.parametrize(
+    ("peak", "left", "length"),
+    [
+        (None, 100.0, {"start", "max_seconds", "optimizer.warmup_epochs"}),
+        (None, 0.5, None),
+        (4, 100.0, {"epochs"}),  # 4 epochs on a quarter more samples take 5 seconds
+        (4, 5.5, {"epochs"}),
+        (4, 4.5, None),
+    ],
+    ids=["improving", "no time", "from scratch", "just enough", "too long"],
+)
+def test_the_refit_continues_the_training_or_repeats_it_up_to_the_best_epoch(
+    peak: int | None, left: float, length: set[str] | None, tmp_path: Path
+) -> None:
+    race, executor = explored(tmp_path, *TIMED, peaks={} if peak is None else {LEADER: peak})
+    result = race.results[LEADER]
+    executor.now = PLANNED * race.stopwatch.total - left
+    run = refit(race, result, 0.0)
+    if length is None:
+        assert run is None
+        return
+    assert run is not None
+    job = executor.jobs[-1]
+    values = dict(item.split("=", 1) for item in job.overrides)
+    assert (values["validation"], values["selection"]) == ("0", "last")
+    assert length <= values.keys()
+    assert values.get("start") == (None if peak else str(result.directory.resolve()))
+    assert int(run.summary["epochs"]) == (peak or int(left))
+    assert job.directory == tmp_path / "runs" / job.name
+
+
+def test_a_refit_uses_the_reserve_of_nobody_else(tmp_path: Path) -> None:
+    race, executor = explored(tmp_path, *TIMED)
+    executor.now = 0.5 * race.stopwatch.total
+    assert refit(race, race.results[LEADER], 100.0) is not None
+    assert race.stopwatch.until(PLANNED) == pytest.approx(100.0, abs=1)
+
+
+def test_a_refit_that_fails_leaves_the_winner(tmp_path: Path) -> None:
+    race, executor = explored(tmp_path, *SHORT)
+    executor.failing = frozenset({"refit"})
+    assert refit(race, race.best(), 0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "share"),
+    [
+        ((), 0.2),
+        (("validation=0.3",), 0.0),
+        (("validation_fold=1",), 0.0),
+        (("selection=last",), 0.0),
+    ],
+)
+def test_the_user_decides_about_validation_samples(
+    words: tuple[str, ...], share: float, tmp_path: Path
+) -> None:
+    race = make_race(tmp_path, *SHORT, *words)
+    candidate = race.pool.baselines()[0]
+    assert held_out_share(race, candidate) == share
+
+
+def test_a_published_validation_split_is_not_held_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    race = make_race(tmp_path, *SHORT)
+    networks = race.pool.networks["mlp"]
+    monkeypatch.setattr(networks.data, "held_out_loader", lambda split, subsets: "loader")
+    assert held_out_share(race, race.pool.baselines()[0]) == 0.0
