@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from darts.escaping import for_figure
 from darts.writing import write_atomically
@@ -30,7 +30,7 @@ _GRAY = "#8A8A8A"  # of the operation `none`
 HIGHLIGHT = "#D55E00"  # what readers should notice first
 PRIMARY = "#0072B2"  # the main data
 MUTED = "#9AA5B1"  # data in the background
-_NOTE = "#555555"
+NOTE = "#555555"  # small text, and data with a label in the background
 MAX_TITLE = 120  # characters
 
 # The supported file formats, each with the metadata to leave out, so that equal figures give equal
@@ -123,7 +123,7 @@ def add_title(figure: Figure, title: str, size: float = 12) -> None:
 
 def add_note(figure: Figure, text: str) -> None:
     """Add a small note below the figure."""
-    figure.supxlabel(for_figure(text), fontsize=8, color=_NOTE)
+    figure.supxlabel(for_figure(text), fontsize=8, color=NOTE)
 
 
 def integer_ticks(axes: Axes) -> None:
@@ -133,17 +133,21 @@ def integer_ticks(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
 
 
-def log_ticks(axes: Axes) -> None:
-    """Make the horizontal axis logarithmic, with few ticks that are plain numbers."""
+def log_ticks(axes: Axes, which: Literal["x", "y"] = "x") -> None:
+    """Make an axis logarithmic, with few ticks that are plain numbers."""
     from matplotlib.ticker import LogLocator, NullLocator
 
-    axes.set_xscale("log")
-    low, high = axes.get_xlim()
-    narrow = high < 100 * low  # less than two decades
-    subs = (1.0, 2.0, 5.0) if narrow else (1.0,)
-    axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=6))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set(**{f"{which}scale": "log"})
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = axis.get_view_interval()
+    subs: tuple[float, ...] = (1.0,)
+    if high < 10 * low:
+        subs = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+    elif high < 100 * low:
+        subs = (1.0, 2.0, 5.0)
+    axis.set_major_locator(LogLocator(subs=subs, numticks=6))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
 def outlier_bounds(values: Sequence[float]) -> tuple[float, float]:

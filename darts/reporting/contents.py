@@ -47,8 +47,9 @@ _TEXTS = re.compile(
     "checkpoint"
 )
 _NUMBERS = re.compile(
-    "(train|valid|test|true|expected)_.*|seconds|joules|gco2e|parameters|macs|flops|samples|lr|"
-    "peak_memory_mb|trials|trial|complete|pruned|failed|ranks|epochs|seed|step|genotype_epoch|"
+    "(train|valid|test|true|expected)_.*|(winner_|baseline_)?seconds|joules|gco2e|parameters|macs|"
+    "flops|samples|lr|peak_memory_mb|trials|trial|complete|pruned|failed|ranks|(refit_)?epochs|"
+    "candidates|seed|step|genotype_epoch|"
     "collapse_healthy_epoch|grad_norm|arch_grad_norm",
     re.DOTALL,
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 from darts.judging.edge_importance import ImportanceFile
+from darts.plotting.race import Slice, read_race
 from darts.reading import YAML_LIMIT, FileError, JsonObject, read_json_object, read_text, read_yaml
 from darts.reporting.contents import (
     MAX_COLUMNS,
@@ -69,7 +70,8 @@ class RunRecord:
     importance: ImportanceFile | None  # edge importances of an evaluation
     trials: list[dict[str, str]]  # rows of trials.csv of a study
     best: BestTrial | None  # best trial of a study
-    candidates: list[dict[str, str]]  # rows of candidates.csv: the trainings of darts.find
+    candidates: list[dict[str, str]]  # rows of candidates.csv of darts.find
+    race: list[Slice] = field(default_factory=list)  # rows of race.jsonl of darts.find
     front: list[dict[str, str]] = field(default_factory=list)  # rows of front.csv of a search
     front_figure: bytes | None = None  # front.svg
     notes: tuple[str, ...] = ()  # a sentence about each damaged file that was left out
@@ -88,7 +90,14 @@ class RunRecord:
     @property
     def metric(self) -> str:
         """The steering metric, for example ``accuracy``."""
-        return str(self.config.get("metric") or self.summary.get("metric") or "accuracy")
+        if name := self.config.get("metric") or self.summary.get("metric"):
+            return str(name)
+        if self.command != "find":
+            return "accuracy"
+        # Of an interrupted run, candidates.csv has the steering metric before other ones.
+        columns = self.candidates[0] if self.candidates else ()
+        scores = (name.removeprefix("valid_") for name in columns if name.startswith("valid_"))
+        return next(scores, "score")
 
     @property
     def split(self) -> str:
@@ -103,7 +112,7 @@ class RunRecord:
         if self.command == "tune":
             return f"not finished: {len(self.trials)} trials"
         if self.command == "find":
-            return "not finished"
+            return f"not finished: {len({row['candidate'] for row in self.race})} candidates"
         done = self.rows[-1]["epoch"] if self.rows else 0
         return f"not finished: epoch {done} of {self.config.get('epochs', '?')}"
 
@@ -170,6 +179,7 @@ def read_run(directory: Path) -> RunRecord:
         trials=files.optional("trials.csv", read_table) or [],
         best=files.optional("best.json", lambda path: best_of(_read_small(path))),
         candidates=files.optional("candidates.csv", read_table) or [],
+        race=files.optional("race.jsonl", read_race) or [],
         front=files.optional("front.csv", read_table) or [],
         front_figure=files.optional("front.svg", read_svg),
         notes=tuple(files.notes),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from darts.escaping import for_html
 from darts.reporting.alphas import render_alphas
 from darts.reporting.architecture import render_architecture, render_edge_importance
-from darts.reporting.finding import render_candidates
+from darts.reporting.finding import render_race
 from darts.reporting.labels import headline_metrics, label
 from darts.reporting.markup import (
     Row,
@@ -54,7 +54,7 @@ def render_run(record: RunRecord, name: str, anchor: str, evaluations: NamedRuns
     head += "".join(paragraph(note, "warn") for note in record.notes)
     config = code_block(record.config_text, keep_lines=True)
     parts: dict[str, Callable[[], str]] = {
-        "candidates": lambda: render_candidates(record),
+        "race": lambda: render_race(record, anchor),
         "architecture": lambda: render_architecture(record, anchor),
         "front": lambda: _render_front(record),
         "edge importance": lambda: _render_importances({name: record, **evaluations}, anchor),
@@ -80,7 +80,7 @@ def render_run(record: RunRecord, name: str, anchor: str, evaluations: NamedRuns
 def _render_results(record: RunRecord) -> str:
     """Return the most important numbers of a run, and all of them on a click."""
     numbers = record.numbers
-    if not numbers and not record.trials:
+    if not (numbers or record.trials or record.race):
         return paragraph("No epoch has finished yet.", "warn")
     shown = tiles((label(n), format_value(n, numbers[n])) for n in headline_metrics(record))
     if not record.finished and record.rows:

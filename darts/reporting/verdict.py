@@ -21,10 +21,12 @@ _SUBJECTS = {
 
 
 def render_verdict(record: RunRecord) -> str:
-    """Return the verdict in one paragraph, and the next command."""
+    """Return the verdict, what a longer run would change if it is known, and the next command."""
     text, is_doubtful = verdict(record)
     command = next_command(record)
     shown = paragraph(text, "warn" if is_doubtful else "")
+    if outlook := record.summary.get("outlook"):  # of darts.find
+        shown += paragraph(str(outlook))
     if not command:
         return shown
     note = "Next:"

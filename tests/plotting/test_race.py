@@ -1,0 +1,213 @@
+"""The picture of the race of ``darts.find``."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.text import Text
+
+from darts.plotting.race import Slice, draw_race, read_race, save_race
+from darts.plotting.style import HIGHLIGHT, MUTED, PRIMARY
+from darts.reading import MIB, FileError
+
+Scores = dict[str, list[float | None]]
+
+
+def race(scores: Scores, *, higher: bool = True, seconds: float = 60.0) -> list[Slice]:
+    """Return a race in which each candidate trains for a slice in each round."""
+    slices: list[Slice] = []
+    newest: dict[str, float] = {}
+    for number in range(max(map(len, scores.values()))):
+        for name, own in scores.items():
+            if number >= len(own):
+                continue
+            score = own[number]
+            newest[name] = -math.inf if score is None else score if higher else -score
+            slices.append(
+                Slice(
+                    time=(number + 1) * seconds,
+                    candidate=name,
+                    score=score,
+                    seconds=(number + 1) * seconds / 2,
+                    epochs=number + 1,
+                    leader=max(newest, key=newest.__getitem__),
+                )
+            )
+    return slices
+
+
+def lines(figure: Any) -> dict[str, list[list[float]]]:
+    """Return the points of the line of each candidate."""
+    found = figure.axes[0].get_lines()
+    return {line.get_label(): np.asarray(line.get_xydata()).round(6).tolist() for line in found}
+
+
+def highlighted(figure: Any) -> list[str]:
+    found = figure.axes[0].get_lines()
+    return [x.get_label() for x in found if to_hex(x.get_color()) == HIGHLIGHT.lower()]
+
+
+def color(figure: Any, name: str) -> str:
+    (line,) = (x for x in figure.axes[0].get_lines() if x.get_label() == name)
+    return str(line.get_color())
+
+
+def labels(figure: Any) -> list[str]:
+    """Return the labels from top to bottom."""
+    texts = sorted(figure.axes[0].texts, key=lambda text: -text.get_position()[1])
+    return [text.get_text() for text in texts]
+
+
+def write(directory: Path, slices: list[Slice]) -> None:
+    text = "".join(json.dumps(row) + "\n" for row in slices)
+    (directory / "race.jsonl").write_text(text, encoding="utf-8")
+
+
+RACE: Scores = {"small": [0.6, 0.61], "found": [0.5, 0.7, 0.8], "large": [0.4]}
+
+
+def test_each_candidate_has_a_line_with_a_dot_after_each_slice() -> None:
+    figure = draw_race(race(RACE), "accuracy", winner="found")
+    assert lines(figure) == {
+        "small": [[1, 0.6], [2, 0.61]],
+        "found": [[1, 0.5], [2, 0.7], [3, 0.8]],
+        "large": [[1, 0.4]],
+    }
+    assert {line.get_marker() for line in figure.axes[0].get_lines()} == {"o"}
+    assert figure.axes[0].get_xlabel() == "time of the run, minutes"
+    assert figure.axes[0].get_ylabel() == "valid accuracy"
+
+
+def test_the_winner_is_highlighted_and_an_earlier_leader_has_a_color() -> None:
+    figure = draw_race(race(RACE), "accuracy", winner="found", baselines=["small", "large"])
+    assert highlighted(figure) == ["found"]
+    assert color(figure, "small") == PRIMARY
+    assert color(figure, "large") == MUTED
+    assert labels(figure) == ["winner: 80.00 %\nfound", "best other, a baseline: 61.00 %\nsmall"]
+
+
+def test_a_winner_that_does_not_lead_is_highlighted() -> None:
+    figure = draw_race(race(RACE), "accuracy", winner="small", baselines=["small"])
+    assert highlighted(figure) == ["small"]
+    assert labels(figure) == ["best other: 80.00 %\nfound", "winner: 61.00 %\nsmall"]
+
+
+@pytest.mark.parametrize(("winner", "role"), [(None, "leader"), ("unknown", "winner")])
+def test_without_a_known_winner_the_leader_is_highlighted(winner: str | None, role: str) -> None:
+    figure = draw_race(race(RACE), "accuracy", winner=winner)
+    assert highlighted(figure) == ["found"]
+    assert labels(figure)[0].startswith(role)
+
+
+def test_the_best_baseline_has_a_label_of_its_own() -> None:
+    scores: Scores = {"found": [0.9], "other": [0.8], "plain": [0.7], "linear": [0.2]}
+    figure = draw_race(race(scores), "accuracy", winner="found", baselines=["linear", "plain"])
+    roles = [
+        "winner: 90.00 %\nfound",
+        "best other: 80.00 %\nother",
+        "best baseline: 70.00 %\nplain",
+    ]
+    assert labels(figure) == roles
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_labels_of_many_candidates_are_few_and_do_not_overlap(higher: bool) -> None:
+    bonus = 0.1 if higher else -0.1  # each round has another leader
+    scores: Scores = {
+        f"network-{i}": [0.5 + 0.001 * i + bonus * (i == number) for number in range(12)]
+        for i in range(60)
+    }
+    figure = draw_race(race(scores, higher=higher), "accuracy", winner="network-59")
+    figure.draw_without_rendering()
+    assert len(lines(figure)) == 60
+    texts = figure.axes[0].texts
+    assert 3 <= len(texts) <= 5
+    boxes = [Text.get_window_extent(text) for text in texts]  # without the lines to the dots
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    assert all(box.x1 <= figure.bbox.x1 and box.x0 > figure.axes[0].bbox.x1 for box in boxes)
+
+
+def test_of_a_perplexity_the_lowest_is_best_and_the_axis_is_logarithmic() -> None:
+    scores: Scores = {"lstm": [900.0, 150.0, 120.0], "transformer": [1500.0], "linear": [800.0]}
+    figure = draw_race(race(scores, higher=False), "perplexity", winner="lstm")
+    axes = figure.axes[0]
+    assert axes.get_yscale() == "log"
+    assert axes.get_ylabel() == "valid perplexity (lower is better)"
+    assert labels(figure) == ["best other: 800\nlinear", "winner: 120\nlstm"]
+    low, high = axes.get_ylim()
+    assert low < 120 < 1500 < high
+    figure.draw_without_rendering()
+    ticks = [t.get_text() for t in axes.get_yticklabels() if low < t.get_position()[1] < high]
+    assert {"200", "500", "1000"} <= set(ticks)
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_outliers_and_missing_scores_are_at_the_border_on_the_worse_side(higher: bool) -> None:
+    sign = 1 if higher else -1
+    good: Scores = {f"n{i}": [sign * (0.5 + 0.01 * i)] for i in range(12)}
+    scores: Scores = {**good, "diverged": [-sign * 1e6], "failed": [None]}
+    figure = draw_race(race(scores, higher=higher), "r2", winner="n11")
+    axes = figure.axes[0]
+    border = axes.get_ylim()[0 if higher else 1]
+    assert abs(border) < 1
+    drawn = lines(figure)
+    assert drawn["diverged"][0][1] == drawn["failed"][0][1] == pytest.approx(border, abs=1e-6)
+    assert "at the border" in figure.get_supxlabel()
+
+
+def test_a_bad_start_of_the_winner_is_not_an_outlier() -> None:
+    scores: Scores = {"a": [0.7], "b": [0.71], "c": [-3.0, 0.9], "d": [0.7]}
+    figure = draw_race(race(scores), "r2", winner="c")
+    assert lines(figure)["c"] == [[1, -3], [2, 0.9]]
+    assert figure.axes[0].get_ylim()[0] < -3
+
+
+@pytest.mark.parametrize("score", [None, 0.0, 5e-324, 1e100])
+def test_a_single_slice_can_be_drawn(score: float | None) -> None:
+    figure = draw_race(race({"a": [score]}), "accuracy")
+    assert list(lines(figure)) == ["a"]
+
+
+def test_a_slice_that_a_resumed_run_repeats_is_drawn_once() -> None:
+    slices = race({"a": [0.5], "b": [0.6]})
+    again = [Slice(**{**row, "time": row["time"] + 5}) for row in slices]
+    assert lines(draw_race([*slices, *again], "accuracy"))["a"] == [[60, 0.5]]
+
+
+def test_no_slices_raise() -> None:
+    with pytest.raises(ValueError, match="no slices"):
+        draw_race([], "accuracy")
+
+
+def test_the_picture_is_written_and_damaged_lines_are_skipped(tmp_path: Path) -> None:
+    write(tmp_path, race({**RACE, "a<b$": [0.3]}))
+    path = tmp_path / "race.jsonl"
+    intact = read_race(path)
+    more = b'[1]\n{"time": -1}\n\xff\xfe\n{"time": NaN}\n\n{"time": 1, "candidate": "x", "sco'
+    path.write_bytes(more + b"\n" + path.read_bytes() + more)
+    assert read_race(path) == intact
+    save_race(tmp_path, "accuracy", winner="found", baselines={"small"})
+    text = "".join(ElementTree.parse(tmp_path / "race.svg").getroot().itertext())
+    assert "winner: 80.00 %" in text
+    assert "4 candidates" in text
+
+
+@pytest.mark.parametrize("content", [None, "", "x\n"])
+def test_without_slices_no_picture_is_written(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "race.jsonl").write_text(content)
+    save_race(tmp_path, "accuracy")
+    assert not (tmp_path / "race.svg").exists()
+
+
+def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "race.jsonl").write_bytes(b" " * (MIB + 1))
+    with pytest.raises(FileError, match="too large"):
+        save_race(tmp_path, "accuracy")
