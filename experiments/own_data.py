@@ -1,57 +1,52 @@
-"""``darts.find`` compared with plain baselines on data that it was not tuned for.
+"""``darts.find`` compared with plain baselines and an expert on data that it was not tuned for.
 
     python experiments/own_data.py prepare --data DIR --out runs/own_data
     python experiments/own_data.py baselines --out runs/own_data --minutes 5 --seeds 0 1 2
+    python experiments/own_data.py expert --out runs/own_data --minutes 5 --seeds 0 1 2
     python experiments/own_data.py find --out runs/own_data --minutes 5 --seeds 0 1 2
-    python experiments/own_data.py table --minutes 5
+    python experiments/own_data.py alone --out runs/own_data --minutes 5 --seeds 0 1 2
+    python experiments/own_data.py table
 
 ``darts.find`` gets the path of the data and a budget, nothing else. The baselines of
-``own_data_baselines.py`` get the same files and at most the same time. ``--data`` holds the
-published data in folders ``cifar10``, ``fsdd``, ``ptb`` and ``agnews``; data sets whose folder is
-missing are left out. ``--only NAME ...`` selects data sets. Finished rows are not repeated, and an
-interrupted run of ``darts.find`` is resumed. The results are written to results/own_data.json, the
-table to results/own_data.csv and README.md.
+``own_data_baselines.py`` and, for images, the expert of ``own_data_expert.py`` get the same files
+and at most the same time. ``alone`` trains the best baseline of each finished run of
+``darts.find`` for the whole time. ``--data`` holds the published data in folders ``cifar10``,
+``fashion_mnist``, ``fsdd``, ``ptb`` and ``agnews``; data sets whose folder is missing are left out.
+``--only NAME ...`` selects data sets. Finished rows are not repeated, and an interrupted run is
+resumed. The results are written to results/own_data.json, the table to results/own_data.csv and
+README.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import itertools
 import os
 import platform
-import statistics
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from own_data_baselines import Limits, run_baseline
-from own_data_images import IMAGES
-from own_data_samples import (
-    correct_samples,
-    number_errors,
-    pack,
-    paired_interval,
-    unpack,
-    unpaired_interval,
-)
-from own_data_sets import OVERRIDES, ROWS_AND_TEXTS, DataSet
-from records import HERE, Row, hardware, mean_and_deviation, put_table, record, table
+from own_data_baselines import run_baseline
+from own_data_expert import train_expert
+from own_data_result import Limits, Result
+from own_data_samples import Flags, correct_samples, number_errors, pack
+from own_data_sets import OVERRIDES, DataSet
+from own_data_table import ALONE, BASELINE, DATA_SETS, EXPERT, FIND, KEY, write_table
+from records import Row, hardware, record
 from runs import run
 
-from darts.writing import write_atomically
+from darts.finding.race import ENDLESS
+from darts.reading import read_json
+from darts.recipes.commands import merge_overrides
+from darts.running.execution import InlineExecutor
+from darts.running.jobs import Job
 
-DATA_SETS = {dataset.name: dataset for dataset in (*IMAGES, *ROWS_AND_TEXTS)}
-KEY = ("data", "method", "seed", "minutes", "device")
-FIND, BASELINE = "find", "baseline"
-COLUMNS = (
-    "data", "kind", "train", "test", "budget", "score", "plain baseline", "test of the baseline",
-    "test of find", "find's own baseline", "find minus baseline", "seeds", "seconds", "hardware",
-)  # fmt: skip
+COMMANDS = {BASELINE: "baselines", EXPERT: "expert", FIND: "find", ALONE: "alone"}
+KEPT = ("baseline", "gain", "raced_test", "winner_seconds", "candidates", "family", "setting")
+"""Beginnings of the keys of ``summary.json`` that a row of ``darts.find`` repeats."""
 
 
 def prepared(args: argparse.Namespace) -> Iterator[tuple[DataSet, Path]]:
@@ -76,6 +71,8 @@ def missing(args: argparse.Namespace, method: str) -> Iterator[tuple[DataSet, Pa
             "minutes": args.minutes,
             "device": args.device,
         }
+        if method == EXPERT and dataset.kind != "images":
+            continue
         if tuple(row.values()) not in done:
             yield dataset, folder, row
 
@@ -84,7 +81,7 @@ def save(dataset: DataSet, row: Row) -> None:
     """Add a finished row to the results and print its score."""
     common = {
         "metric": dataset.metric,
-        "command": f"python experiments/own_data.py {_command(str(row['method']))}",
+        "command": f"python experiments/own_data.py {COMMANDS[row['method']]}",
         "hardware": _hardware(str(row["method"]), str(row["device"])),
     }
     record("own_data", KEY, [{**row, **common}])
@@ -98,42 +95,38 @@ def _hardware(method: str, device: str) -> str:
     return hardware(device)
 
 
-def _command(method: str) -> str:
-    return {FIND: "find", BASELINE: "baselines"}[method]
-
-
-def run_baselines(args: argparse.Namespace) -> None:
-    """Train the missing baselines."""
-    for dataset, folder, key in missing(args, BASELINE):
+def run_models(
+    args: argparse.Namespace, method: str, train: Callable[[DataSet, Path, Limits], Result]
+) -> None:
+    """Train the missing baselines or experts."""
+    for dataset, folder, key in missing(args, method):
         begin, processor = time.monotonic(), time.process_time()
         clock = time.process_time if args.clock == "processor" else time.monotonic
         limits = Limits(60 * args.minutes, args.epochs, key["seed"], args.device, clock)
-        result = run_baseline(dataset, folder, limits)
-        values = vars(result).copy()
-        correct = values.pop("correct")
-        errors = values.pop("errors")
-        if errors is not None:
-            values["errors"] = joined(errors)
+        values = vars(train(dataset, folder, limits)).copy()
         row = {
             **key,
             "model": values.pop("method"),
             "clock": args.clock,
+            **samples(values.pop("correct"), values.pop("errors")),
             **values,
             "seconds": round(time.monotonic() - begin, 1),
             "processor_seconds": round(time.process_time() - processor, 1),
         }
-        if correct is not None:
-            row["correct"] = pack(correct)
         save(dataset, row)
+
+
+def find_directory(args: argparse.Namespace, key: Row) -> Path:
+    """Return the directory of a run of ``darts.find``."""
+    folder: Path = args.out / "find" / f"{args.minutes:g}_minutes"
+    return folder / f"{key['data']}-{key['seed']}"
 
 
 def run_find(args: argparse.Namespace) -> None:
     """Run ``darts.find`` where a row is missing; report failed runs at the end."""
     failed = []
     for dataset, folder, key in missing(args, FIND):
-        directory = (
-            args.out / "find" / f"{args.minutes:g}_minutes" / f"{dataset.name}-{key['seed']}"
-        )
+        directory = find_directory(args, key)
         try:
             summary = run(
                 "find",
@@ -153,129 +146,99 @@ def run_find(args: argparse.Namespace) -> None:
         row = {
             **key,
             "test": summary[f"test_{dataset.metric}"],
-            **{name: summary[name] for name in summary if name.startswith("baseline")},
+            **{name: value for name, value in summary.items() if name.startswith(KEPT)},
             "weights": summary.get("parameters"),
             "seconds": round(summary["seconds"], 1),
+            **scored(dataset, folder, directory, args.device),
         }
-        if dataset.metric == "accuracy":
-            row["correct"] = pack(correct_samples(directory, args.device))
-        if dataset.metric == "r2":
-            row["errors"] = joined(number_errors(directory, folder / "test.csv"))
         save(dataset, row)
     if failed:
         raise SystemExit(f"{len(failed)} runs failed:\n" + "\n".join(failed))
 
 
-def joined(errors: Sequence[float]) -> str:
-    """Return numbers as one text, which takes one line in the file of results."""
-    return " ".join(f"{error:.4g}" for error in errors)
+def run_alone(args: argparse.Namespace) -> None:
+    """Train the best baseline of each finished run of ``darts.find`` alone for the whole time."""
+    for dataset, folder, key in missing(args, ALONE):
+        found = find_directory(args, key)
+        if not (found / "summary.json").exists():
+            print(f"{dataset.name} seed {key['seed']}: left out, because {found} is not complete")
+            continue
+        name = read_json(found / "summary.json")["baseline"]
+        directory = args.out / "alone" / f"{args.minutes:g}_minutes" / found.name
+        overrides = alone_overrides(found / "runs", name, 60 * args.minutes)
+        job = Job(name, "retrain", directory, overrides)
+        outcome = InlineExecutor().submit(job).result()
+        if outcome.summary is None:
+            raise SystemExit(f"{directory}: {outcome.problem}")
+        row = {
+            **key,
+            "model": name,
+            "test": outcome.summary[f"test_{dataset.metric}"],
+            "weights": outcome.summary["parameters"],
+            "epochs": outcome.summary["epochs"],
+            "seconds": round(outcome.summary["seconds"], 1),
+            **scored(dataset, folder, directory, args.device),
+        }
+        save(dataset, row)
 
 
-def own_baseline(row: Row) -> float | None:
-    """Return the test score of the baseline that ``darts.find`` itself reports, if any."""
-    names = [key for key in row if key.startswith("baseline") and key.endswith(str(row["metric"]))]
-    for name in sorted(names, key=lambda name: "test" not in name):
-        if isinstance(row[name], float):
-            return float(row[name])
-    return None
+def alone_overrides(runs: Path, candidate: str, seconds: float) -> tuple[str, ...]:
+    """Return the overrides of a candidate's run that trains for a time and is scored once.
 
+    The validation samples are training samples, too, unless the data has a validation part.
 
-def budget_seconds(row: Row) -> float:
-    """Return the seconds by the clock that limits the row."""
-    return float(row["processor_seconds" if row.get("clock") == "processor" else "seconds"])
-
-
-def interval(ours: Sequence[Row], theirs: Sequence[Row]) -> tuple[float, float]:
-    """Return the interval of the difference of two accuracies or R2; the same samples are paired.
-
-    If no sample distinguishes the methods, as with two perfect scores, it is the unpaired one.
+    Args:
+        runs: The folder ``runs`` of a run of ``darts.find``.
+        candidate: Name of the candidate.
+        seconds: Seconds of training.
     """
-    if "errors" in ours[0]:
-        scores = [
-            [-np.array(row["errors"].split(), float) for row in rows] for rows in (ours, theirs)
-        ]
-        return paired_interval(*scores)
-    count = int(theirs[0]["samples"])
-    flags = [[unpack(row["correct"], count) for row in rows] for rows in (ours, theirs)]
-    low, high = paired_interval(*flags)
-    if low < high:
-        return low, high
-    means = [statistics.mean(row["test"] for row in rows) for rows in (ours, theirs)]
-    return unpaired_interval(means[0], means[1], count, count)
-
-
-def describe(group: Sequence[Row]) -> list[object]:
-    """Return the cells of one data set, budget and device, in the order of ``COLUMNS``."""
-    first = group[0]
-    dataset = DATA_SETS[first["data"]]
-    accuracy = dataset.metric == "accuracy"
-    scale, digits = (100, 2) if accuracy else (1, 3)
-    rows = {name: [row for row in group if row["method"] == name] for name in (BASELINE, FIND)}
-    scores = {name: [scale * row["test"] for row in own] for name, own in rows.items()}
-    internal = [score for row in rows[FIND] if (score := own_baseline(row)) is not None]
-    plain = rows[BASELINE][0] if rows[BASELINE] else {}
-
-    def spread(values: Sequence[float]) -> str:
-        return mean_and_deviation(values, digits) if values else ""
-
-    difference = ""
-    if scores[FIND] and scores[BASELINE]:
-        ours, theirs = statistics.mean(scores[FIND]), statistics.mean(scores[BASELINE])
-        difference = f"{ours - theirs:+.{digits}f}"
-        if dataset.metric != "perplexity":
-            low, high = (scale * bound for bound in interval(rows[FIND], rows[BASELINE]))
-            difference += f" [{low:+.{digits}f}, {high:+.{digits}f}]"
-    return [
-        f"`{dataset.name}`",
-        dataset.kind,
-        f"{plain['train_samples']:,}" if plain else "",
-        f"{plain['samples']:,}" if plain else "",
-        f"{first['minutes']:g} min",
-        "accuracy %" if accuracy else dataset.metric,
-        plain.get("model", ""),
-        spread(scores[BASELINE]),
-        spread(scores[FIND]),
-        spread([scale * score for score in internal]),
-        difference,
-        f"{len(rows[BASELINE])}, {len(rows[FIND])}",
-        ", ".join(
-            f"{statistics.mean(map(budget_seconds, rows[name])):.0f}" if rows[name] else "-"
-            for name in (BASELINE, FIND)
-        ),
-        "; ".join(dict.fromkeys(row["hardware"] for name in rows for row in rows[name])),
+    folders = (runs / candidate, runs / f"{candidate}.fold0")
+    recorded = next(folder for folder in folders if folder.is_dir()) / "overrides.json"
+    own = [f"epochs={ENDLESS}", f"max_seconds={seconds:g}", "evaluate_test=true"]
+    kept = [
+        item
+        for item in read_json(recorded)["overrides"]
+        if not item.startswith(("validation_fold=", "hydra."))
     ]
+    if any(item.startswith("validation=") for item in kept):  # a part is held out
+        own += ["validation=0", "selection=last"]
+    return tuple(merge_overrides([*kept, *own]))
 
 
-def write_table(args: argparse.Namespace) -> None:
-    """Write the table of all results with the selected data sets."""
-    groups: dict[tuple[int, float, str], list[Row]] = {}
-    order = list(DATA_SETS)
-    for row in record("own_data", KEY, []):
-        if row["data"] in (args.only or DATA_SETS):
-            key = (order.index(row["data"]), row["minutes"], row["device"])
-            groups.setdefault(key, []).append(row)
-    lines = [describe(groups[key]) for key in sorted(groups)]
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *lines])
-    write_atomically(HERE / "results" / "own_data.csv", text.getvalue())
-    put_table("own_data", table(COLUMNS, lines))
+def scored(dataset: DataSet, folder: Path, directory: Path, device: str) -> Row:
+    """Return which test samples the network of a run classifies correctly, or its errors."""
+    if dataset.metric == "accuracy":
+        return samples(correct_samples(directory, device), None)
+    if dataset.metric == "r2":
+        return samples(None, number_errors(directory, folder / "test.csv"))
+    return {}
+
+
+def samples(correct: Flags | None, errors: Sequence[float] | None) -> Row:
+    """Return scores of test samples as texts, which take one line in the file of results."""
+    row: Row = {}
+    if correct is not None:
+        row |= {"samples": len(correct), "correct": pack(correct)}
+    if errors is not None:
+        row |= {"samples": len(errors), "errors": " ".join(f"{error:.4g}" for error in errors)}
+    return row
 
 
 def main() -> None:
     """Run one of the commands."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("command", choices=("prepare", "baselines", "find", "table"))
+    parser.add_argument("command", choices=("prepare", *COMMANDS.values(), "table"))
     parser.add_argument("--data", type=Path, help="folder of the published data")
     parser.add_argument("--out", default=Path("runs/own_data"), type=Path)
     parser.add_argument("--only", nargs="+", choices=DATA_SETS, metavar="NAME")
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=30, help="maximum of the baselines")
+    parser.add_argument("--epochs", type=int, default=30, help="maximum of the plain baselines")
     parser.add_argument(
         "--clock",
         choices=("wall", "processor"),
         default="wall",
-        help="time that limits the baselines; use processor if other programs use the machine",
+        help="time that limits baselines and expert; processor if other programs use the machine",
     )
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
@@ -284,11 +247,15 @@ def main() -> None:
         for dataset, folder in prepared(args):
             print(f"{folder}: {dataset.content}")
     elif args.command == "baselines":
-        run_baselines(args)
+        run_models(args, BASELINE, run_baseline)
+    elif args.command == "expert":
+        run_models(args, EXPERT, train_expert)
     elif args.command == "find":
         run_find(args)
+    elif args.command == "alone":
+        run_alone(args)
     else:
-        write_table(args)
+        write_table(args.only or DATA_SETS)
 
 
 if __name__ == "__main__":

@@ -14,81 +14,25 @@ validation part, a stratified 15 % of the training part is held out. The test pa
 from __future__ import annotations
 
 import copy
-import csv
 import math
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from own_data_models import VALIDATION, train_on_documents, train_on_numbers, train_on_table
 from own_data_networks import PlainConvNet, PlainLstm
-from own_data_samples import Flags, relative_errors
+from own_data_result import Limits, Result
 from own_data_sets import DataSet
 from PIL import Image
 from torch import Tensor, nn
 
 from darts.data import Corpus, Images, MemoryImages, Source, load, stratified_split
 
-VALIDATION = 0.15
 MIN_STEPS = 50  # per epoch; a small data set is read several times per epoch
 Samples = tuple[Tensor, Tensor]
 """Images ``(N, C, H, W)`` float32 and labels ``(N,)`` int64."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Limits of a baseline.
-
-    Attributes:
-        seconds: Maximum time, from the start of the baseline.
-        epochs: Maximum number of epochs of a network.
-        seed: Seed of weights, batches and the validation part.
-        device: Device of the networks.
-        clock: Clock that measures the time: ``time.monotonic``, or ``time.process_time`` on a
-            machine that other programs use.
-    """
-
-    seconds: float
-    epochs: int
-    seed: int
-    device: str = "cpu"
-    clock: Callable[[], float] = time.monotonic
-
-
-@dataclass(frozen=True)
-class Result:
-    """Scores of a baseline.
-
-    Attributes:
-        method: What was trained.
-        test: Accuracy as a fraction, or perplexity, on the test part.
-        samples: Samples or tokens of the test part.
-        train_samples: Samples or tokens of the training part, including those held out of it.
-        valid: The same score on validation data; None if nothing was chosen.
-        weights: Number of weights of a network.
-        epochs: Epochs of a network.
-        chosen: What validation data decided, for example the best epoch.
-        information: Test scores of other models, which decided nothing.
-        correct: Whether each test sample is classified correctly, in the order of classes and
-            files or of the lines of test.csv; None for texts.
-        errors: For numbers, the squared error of each test sample divided by the variance of the
-            test targets, so that the mean is ``1 - test``.
-    """
-
-    method: str
-    test: float
-    samples: int
-    train_samples: int
-    valid: float | None = None
-    weights: int | None = None
-    epochs: int | None = None
-    chosen: str = ""
-    information: str = ""
-    correct: Flags | None = None
-    errors: list[float] | None = None
 
 
 def run_baseline(dataset: DataSet, folder: Path, limits: Limits) -> Result:
@@ -306,98 +250,12 @@ def text_loss(net: PlainLstm, tokens: Tensor, *, columns: int) -> float:
     return total / targets.numel()
 
 
-def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows of a CSV file."""
-    with path.open(encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
-    return header, rows
-
-
-def _table(dataset: DataSet, folder: Path, limits: Limits) -> Result:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    (_, train), (_, test) = (read_rows(folder / f"{split}.csv") for split in ("train", "test"))
-    x, test_x = (np.array([row[:-1] for row in rows], dtype=float) for rows in (train, test))
-    y, test_y = (np.array([row[-1] for row in rows]) for rows in (train, test))
-    model = HistGradientBoostingClassifier(random_state=limits.seed).fit(x, y)
-    linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(x, y)
-    correct = model.predict(test_x) == test_y
-    return Result(
-        "gradient boosting",
-        test=float(correct.mean()),
-        samples=len(test_y),
-        train_samples=len(y),
-        information=f"logistic regression {linear.score(test_x, test_y):.4f}",
-        correct=correct,
-    )
-
-
-def _numbers(dataset: DataSet, folder: Path, limits: Limits) -> Result:
-    from sklearn.ensemble import HistGradientBoostingRegressor
-    from sklearn.linear_model import RidgeCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    (_, train), (_, test) = (read_rows(folder / f"{split}.csv") for split in ("train", "test"))
-    values, test_values = (np.array(rows, dtype=float) for rows in (train, test))
-    x, y, test_x, test_y = values[:, :-1], values[:, -1], test_values[:, :-1], test_values[:, -1]
-    model = HistGradientBoostingRegressor(random_state=limits.seed).fit(x, y)
-    linear = make_pipeline(StandardScaler(), RidgeCV()).fit(x, y)
-    errors = relative_errors(model.predict(test_x), test_y)
-    return Result(
-        "gradient boosting",
-        test=1 - float(np.mean(errors)),
-        samples=len(test_y),
-        train_samples=len(y),
-        information=f"ridge regression {linear.score(test_x, test_y):.4f}",
-        errors=errors,
-    )
-
-
-def _documents(dataset: DataSet, folder: Path, limits: Limits) -> Result:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import Pipeline, make_pipeline
-
-    (_, train), (_, test) = (read_rows(folder / f"{split}.csv") for split in ("train", "test"))
-    classes = sorted({label for label, _ in train})
-    y, test_y = (np.array([classes.index(label) for label, _ in rows]) for rows in (train, test))
-    texts, test_texts = (np.array([text for _, text in rows]) for rows in (train, test))
-
-    def model(inverse: float) -> Pipeline:
-        return make_pipeline(
-            TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2),
-            LogisticRegression(C=inverse, max_iter=2000),
-        )
-
-    shares = (1 - VALIDATION, VALIDATION)
-    kept, held_out = stratified_split(torch.from_numpy(y), shares, seed=limits.seed)
-    scores = {
-        inverse: float(model(inverse).fit(texts[kept], y[kept]).score(texts[held_out], y[held_out]))
-        for inverse in (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # of the regularization strength
-    }
-    best = max(scores, key=lambda inverse: scores[inverse])
-    correct = model(best).fit(texts, y).predict(test_texts) == test_y  # refitted on all documents
-    return Result(
-        "TF-IDF, logistic regression",
-        test=float(correct.mean()),
-        samples=len(test_y),
-        train_samples=len(y),
-        valid=scores[best],
-        chosen=f"C={best:g}",
-        correct=correct,
-    )
-
-
 _BASELINES: dict[str, Callable[[DataSet, Path, Limits], Result]] = {
     "images": _images,
     "recordings": _recordings,
     "characters": _texts,
     "words": _texts,
-    "table": _table,
-    "numbers": _numbers,
-    "documents": _documents,
+    "table": train_on_table,
+    "numbers": train_on_numbers,
+    "documents": train_on_documents,
 }

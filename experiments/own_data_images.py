@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from own_data_sets import DataSet, fsdd_files, split_rows
+from own_data_sets import DataSet, Labels, fsdd_files, split_rows
 from PIL import Image, ImageDraw, ImageFont
 
 Pixels = NDArray[np.uint8]
@@ -30,22 +30,21 @@ def write_images(folder: Path, images: Iterable[Pixels], names: Iterable[str]) -
         Image.fromarray(image).save(folder / name / f"{index:05d}.png")
 
 
-def read_cifar(source: Path) -> dict[str, tuple[Pixels, NDArray[np.int64]]]:
-    """Return images ``(N, 32, 32, 3)`` and labels of CIFAR-10, by split."""
+def read_published(name: str, source: Path) -> dict[str, tuple[Pixels, Labels]]:
+    """Return images and labels of a published data set, ``cifar10`` for example, by split."""
     from darts.data import MemoryImages, load
 
-    cifar = load("cifar10", root=source, download=False, verify=False)
-    splits = {"train": cifar.train, "test": cifar.test}
+    loaded = load(name, root=source, download=False, verify=False)
+    splits = {"train": loaded.train, "test": loaded.test}
     result = {}
-    for name, split in splits.items():
-        assert isinstance(split, MemoryImages)
-        result[name] = split.pixels.permute(0, 2, 3, 1).numpy(), split.labels.numpy()
+    for split, images in splits.items():
+        assert isinstance(images, MemoryImages)
+        pixels = images.pixels.permute(0, 2, 3, 1).numpy()
+        result[split] = pixels[..., 0] if pixels.shape[-1] == 1 else pixels, images.labels.numpy()
     return result
 
 
-def take(
-    labels: NDArray[np.int64], counts: dict[int, int], random: np.random.Generator
-) -> NDArray[np.int64]:
+def take(labels: Labels, counts: dict[int, int], random: np.random.Generator) -> Labels:
     """Return indices of ``counts[label]`` random samples of each label."""
     chosen = [
         random.choice(np.flatnonzero(labels == label), count, replace=False)
@@ -58,7 +57,7 @@ def _write_cifar(
     source: Path, folder: Path, counts: dict[str, dict[int, int]], gray: bool = False
 ) -> None:
     random = np.random.default_rng(0)
-    for split, (images, labels) in read_cifar(source).items():
+    for split, (images, labels) in read_published("cifar10", source).items():
         rows = take(labels, counts[split], random)
         chosen: Iterable[Pixels] = images[rows]
         if gray:
@@ -84,7 +83,7 @@ def _write_mosaic(source: Path, folder: Path) -> None:
     """Write four photos as one image; the class is the place of the only animal."""
     random = np.random.default_rng(0)
     places = ("top_left", "top_right", "bottom_left", "bottom_right")
-    for split, (images, labels) in read_cifar(source).items():
+    for split, (images, labels) in read_published("cifar10", source).items():
         vehicle = np.isin(labels, VEHICLES)
         vehicles, animals = np.flatnonzero(vehicle), np.flatnonzero(~vehicle)
         count = 2000 if split == "train" else 1000
@@ -93,20 +92,76 @@ def _write_mosaic(source: Path, folder: Path) -> None:
         for mosaic, place in zip(mosaics, classes, strict=True):
             tiles = random.choice(vehicles, 4)
             tiles[place] = random.choice(animals)
-            for tile, index in enumerate(tiles):
-                row, column = 32 * (tile // 2), 32 * (tile % 2)
-                mosaic[row : row + 32, column : column + 32] = images[index]
+            mosaic[:] = joined(images[tiles])
         write_images(folder / split, mosaics, (places[place] for place in classes))
 
 
-def _write_digits(_: Path, folder: Path) -> None:
+def joined(tiles: Pixels) -> Pixels:
+    """Return four images ``(4, H, W, 3)`` as one, row by row, ``(2H, 2W, 3)``."""
+    return np.concatenate([np.concatenate(list(pair), 1) for pair in (tiles[:2], tiles[2:])])
+
+
+def _write_tiles(source: Path, folder: Path) -> None:
+    """Write four photos as one image; the class is their number of distinct classes."""
+    random = np.random.default_rng(0)
+    for split, (images, labels) in read_published("cifar10", source).items():
+        groups = [np.flatnonzero(labels == label) for label in range(10)]
+        tiled, names = [], []
+        for index in range(8000 if split == "train" else 2000):
+            count = index % 4 + 1
+            classes = random.choice(10, count, replace=False)
+            classes = random.permutation([*classes, *random.choice(classes, 4 - count)])
+            tiled.append(joined(images[[random.choice(groups[label]) for label in classes]]))
+            names.append(str(count - 1))
+        write_images(folder / split, tiled, names)
+
+
+def _write_added(
+    folder: Path, splits: dict[str, tuple[Pixels, Labels]], counts: dict[str, int]
+) -> None:
+    """Write three gray images as the channels of one; the class is the sum of their labels.
+
+    Sums above 19 are rare and left out.
+    """
+    random = np.random.default_rng(0)
+    for split, (images, labels) in splits.items():
+        triples = random.integers(len(labels), size=(2 * counts[split], 3))
+        triples = triples[labels[triples].sum(1) < 20][: counts[split]]
+        channels = (np.stack(list(images[triple]), 2) for triple in triples)
+        names = (f"{labels[triple].sum():02d}" for triple in triples)
+        write_images(folder / split, channels, names)
+
+
+def _write_added_clothes(source: Path, folder: Path) -> None:
+    splits = read_published("fashion_mnist", source)
+    _write_added(folder, splits, {"train": 10_000, "test": 4000})
+
+
+def _write_added_digits(_: Path, folder: Path) -> None:
+    _write_added(folder, large_digits(), {"train": 10_000, "test": 3000})
+
+
+def _write_fashion(source: Path, folder: Path) -> None:
+    for split, (images, labels) in read_published("fashion_mnist", source).items():
+        write_images(folder / split, images, map(str, labels))
+
+
+def large_digits() -> dict[str, tuple[Pixels, Labels]]:
+    """Return scikit-learn's digits, enlarged to 28x28 pixels: 70 % for training, 30 % for test."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
+    result = {}
     for split, rows in zip(("train", "test"), split_rows(digits.target, 0.3), strict=True):
         small = [Image.fromarray((digits.images[row] * 15.9).astype(np.uint8)) for row in rows]
         images = [np.asarray(image.resize((28, 28), Image.Resampling.BICUBIC)) for image in small]
-        write_images(folder / split, images, (str(digits.target[row]) for row in rows))
+        result[split] = np.stack(images), digits.target[rows]
+    return result
+
+
+def _write_digits(_: Path, folder: Path) -> None:
+    for split, (images, labels) in large_digits().items():
+        write_images(folder / split, images, map(str, labels))
 
 
 def _fonts() -> list[Path]:
@@ -184,5 +239,24 @@ IMAGES = (
     DataSet(
         "voices", "images", "Free Spoken Digit Dataset as 64x63 spectrograms, 60 digits x speakers",
         _write_voices, "fsdd",
+    ),
+    DataSet(
+        "added_digits", "images",
+        "three digits of digits_28 as the channels of an image; the class is their sum, 0 to 19",
+        _write_added_digits,
+    ),
+    DataSet(
+        "added_clothes", "images",
+        "three images of Fashion-MNIST as the channels of an image; the class is the sum of labels",
+        _write_added_clothes, "fashion_mnist",
+    ),
+    DataSet(
+        "tiles", "images",
+        "64x64 images of four images of CIFAR-10; the class is the number of distinct classes - 1",
+        _write_tiles, "cifar10",
+    ),
+    DataSet(
+        "fashion", "images", "Fashion-MNIST, 60,000 training and 10,000 test images, gray",
+        _write_fashion, "fashion_mnist",
     ),
 )  # fmt: skip

@@ -34,11 +34,12 @@ def own_data() -> Iterator[ModuleType]:
 @pytest.fixture
 def args(own_data, tmp_path, monkeypatch) -> argparse.Namespace:
     """Arguments of a command whose results are written to a temporary folder."""
+    import own_data_table
     import records
 
     (tmp_path / "README.md").write_text("<!-- own_data -->\n<!-- end of own_data -->\n")
     monkeypatch.setattr(records, "HERE", tmp_path)
-    monkeypatch.setattr(own_data, "HERE", tmp_path)
+    monkeypatch.setattr(own_data_table, "HERE", tmp_path)
     return argparse.Namespace(
         data=published(tmp_path / "published"),
         out=tmp_path / "out",
@@ -135,7 +136,7 @@ def test_baselines_are_recorded_once(own_data, args, tmp_path, monkeypatch):
     monkeypatch.setattr(baselines, "MIN_STEPS", 2)
     args.only = ["wine", "diabetes", "voices", "words_60k", "news_2000", "spoken_digits"]
     sets = own_data.DATA_SETS
-    own_data.run_baselines(args)
+    own_data.run_models(args, "baseline", own_data.run_baseline)
     rows = {
         row["data"]: row for row in json.loads((tmp_path / "results/own_data.json").read_text())
     }
@@ -154,11 +155,10 @@ def test_baselines_are_recorded_once(own_data, args, tmp_path, monkeypatch):
     def fail(*_: object) -> None:
         raise AssertionError("a finished row is repeated")
 
-    monkeypatch.setattr(own_data, "run_baseline", fail)
-    own_data.run_baselines(args)
+    own_data.run_models(args, "baseline", fail)
     args.only, args.seeds = ["wine"], [1]
     with pytest.raises(AssertionError, match="repeated"):
-        own_data.run_baselines(args)
+        own_data.run_models(args, "baseline", fail)
 
 
 def test_find_gets_the_path_and_the_budget_only(own_data, args, tmp_path, monkeypatch):
@@ -166,8 +166,19 @@ def test_find_gets_the_path_and_the_budget_only(own_data, args, tmp_path, monkey
 
     def run(command, directory, *overrides):
         calls.append((command, *overrides))
-        score = {"test_perplexity": 5.0, "test_accuracy": 0.75}
-        return {**score, "baseline_test_accuracy": 0.5, "seconds": 7.0, "parameters": 10}
+        return {
+            "test_perplexity": 5.0,
+            "test_accuracy": 0.75,
+            "seconds": 8.0,
+            "parameters": 10,
+            "gain": 0.05,
+            "gain_low": -0.01,
+            "gain_high": 0.11,
+            "baseline_wins": False,
+            "baseline_test_accuracy": 0.5,
+            "winner_seconds": 2.0,
+            "valid_accuracy": 0.9,
+        }
 
     correct = np.arange(54) % 4 > 0
     monkeypatch.setattr(own_data, "run", run)
@@ -183,11 +194,20 @@ def test_find_gets_the_path_and_the_budget_only(own_data, args, tmp_path, monkey
         "device=cpu",
     )
     args.only = ["wine"]
-    own_data.run_baselines(args)
-    own_data.write_table(args)
+    own_data.run_models(args, "baseline", own_data.run_baseline)
+    own_data.write_table(args.only)
     with (tmp_path / "results" / "own_data.csv").open(newline="") as file:
         (line,) = csv.DictReader(file)
-    assert (line["test of find"], line["find's own baseline"]) == ("75.00", "50.00")
+    assert line["test of find"] == "75.00"
+    assert line["gain of the search"] == "+5.00 [-1.00, +11.00]"
+    assert (line["found networks"], line["winner_seconds / seconds"]) == ("1 of 1", "0.25")
+    (row,) = [
+        row
+        for row in own_data.record("own_data", own_data.KEY, [])
+        if (row["data"], row["method"]) == ("wine", "find")
+    ]
+    assert row["baseline_test_accuracy"] == 0.5
+    assert "valid_accuracy" not in row
     plain = float(line["test of the baseline"])
     assert line["find minus baseline"].startswith(f"{75 - plain:+.2f} [")
     assert "| `wine` | table | 124 | 54 |" in (tmp_path / "README.md").read_text()
@@ -199,7 +219,7 @@ def test_failed_runs_of_find_are_reported_after_the_others(own_data, args, monke
     def run(command, directory, *overrides):
         if directory.name.startswith("wine"):
             raise own_data.subprocess.CalledProcessError(1, command)
-        return {"test_accuracy": 0.75, "seconds": 7.0}
+        return {"test_accuracy": 0.75, "seconds": 7.0, "winner_seconds": 3.0}
 
     monkeypatch.setattr(own_data, "run", run)
     monkeypatch.setattr(own_data, "correct_samples", lambda run, device: np.ones(171, bool))
@@ -214,27 +234,78 @@ def test_failed_runs_of_find_are_reported_after_the_others(own_data, args, monke
 
 def test_the_unpaired_interval_is_that_of_newcombe(own_data):
     # Newcombe 1998, table II, method 10: 56 of 70 and 48 of 80; 10 of 10 and 0 of 20.
-    interval = own_data.unpaired_interval
+    from own_data_samples import unpaired_interval as interval
+
     assert interval(0.8, 0.6, 70, 80) == pytest.approx((0.0524, 0.3339), abs=1e-4)
     assert interval(1.0, 0.0, 10, 20) == pytest.approx((0.6791, 1.0), abs=1e-4)
 
 
 def test_the_paired_interval_has_its_coverage(own_data):
+    from own_data_samples import paired_interval
+
     random = np.random.default_rng(0)
     covered = 0
     for _ in range(2000):
         hard = random.random(400)
         ours = [random.random(400) > 0.6 * hard for _ in range(2)]
         theirs = [random.random(400) > 0.8 * hard]
-        low, high = own_data.paired_interval(ours, theirs)
+        low, high = paired_interval(ours, theirs)
         covered += low < 0.1 < high
     assert covered / 2000 == pytest.approx(0.95, abs=0.02)
 
 
+def test_the_gain_is_a_mean_over_runs(own_data):
+    from own_data_table import gain
+
+    won = {"baseline_wins": False, "gain": 0.04, "gain_low": 0.02, "gain_high": 0.06}
+    lost = {"baseline_wins": True, "gain": 0.0}
+    assert gain([won, lost], 100, 2) == "+2.00 [+1.00, +3.00]"
+    assert gain([lost, lost], 100, 2) == "0"
+    assert gain([{**won, "gain_low": None}, lost], 1, 3) == "+0.020"
+    assert gain([], 100, 2) == ""
+
+
+def test_the_baseline_of_find_trains_alone(own_data, args, tmp_path, monkeypatch, capsys):
+    from darts.running.jobs import Future, Outcome
+
+    args.only, jobs = ["wine", "chars_60k"], []
+    for name, part in (("wine", ".fold0"), ("chars_60k", "")):
+        found = args.out / "find" / "0.1_minutes" / f"{name}-0"
+        candidate = found / "runs" / f"best{part}"
+        candidate.mkdir(parents=True)
+        (found / "summary.json").write_text('{"baseline": "best"}')
+        held_out = ["validation=0.2", "validation_fold=0"] if part else []
+        recorded = ["space=mlp", *held_out, "selection=best", "epochs=3", "max_seconds=6"]
+        (candidate / "overrides.json").write_text(json.dumps({"overrides": recorded}))
+
+    class Executor:
+        def submit(self, job):
+            future = Future(job)
+            jobs.append(job)
+            summary = {"test_accuracy": 0.75, "test_perplexity": 5.0, "parameters": 10}
+            future.set_result(Outcome({**summary, "epochs": 9, "seconds": 6.0}))
+            return future
+
+    monkeypatch.setattr(own_data, "InlineExecutor", Executor)
+    monkeypatch.setattr(own_data, "correct_samples", lambda run, device: np.ones(54, bool))
+    own_data.run_alone(args)
+    common = ("epochs=100000", "max_seconds=6", "evaluate_test=true")
+    assert set(jobs[0].overrides) == {"space=mlp", "validation=0", "selection=last", *common}
+    assert set(jobs[1].overrides) == {"space=mlp", "selection=best", *common}
+    rows = own_data.record("own_data", own_data.KEY, [])
+    assert [(row["method"], row["model"]) for row in rows] == [("alone", "best")] * 2
+    args.seeds = [1]
+    own_data.run_alone(args)
+    assert "wine seed 1: left out, because" in capsys.readouterr().out
+    assert len(jobs) == 2
+
+
 @pytest.mark.parametrize("count", [1, 8, 13])
 def test_flags_survive_packing(own_data, count):
+    from own_data_samples import pack, unpack
+
     flags = np.arange(count) % 3 == 0
-    assert np.array_equal(own_data.unpack(own_data.pack(flags), count), flags)
+    assert np.array_equal(unpack(pack(flags), count), flags)
 
 
 @pytest.mark.slow
@@ -280,8 +351,9 @@ def test_correct_samples_are_in_the_order_of_the_file(own_data, tmp_path, kind):
 
 def test_training_keeps_the_best_epoch_and_the_time_limit(own_data):
     import own_data_baselines as baselines
+    from own_data_result import Limits
 
-    limits = baselines.Limits(seconds=1e9, epochs=5, seed=0, clock=lambda: 0.0)
+    limits = Limits(seconds=1e9, epochs=5, seed=0, clock=lambda: 0.0)
     net = torch.nn.Linear(1, 1)
     seen, scores = [], iter([(3.0,), (1.0,), (2.0,), (1.0,), (4.0,)])
 

@@ -1,0 +1,164 @@
+"""The generated image sets and the expert of ``experiments/own_data.py``, at a small size."""
+
+from __future__ import annotations
+
+import itertools
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+
+
+@pytest.fixture(scope="module")
+def modules() -> Iterator[Namespace]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(EXPERIMENTS))
+        import own_data_expert
+        import own_data_images
+        import own_data_result
+
+        yield Namespace(
+            images=own_data_images, expert=own_data_expert, Limits=own_data_result.Limits
+        )
+
+
+def read(folder: Path) -> list[tuple[str, np.ndarray]]:
+    """Return classes and pixels of all files."""
+    files = sorted(folder.glob("*/*.png"))
+    return [(path.parent.name, np.asarray(Image.open(path))) for path in files]
+
+
+def test_the_class_of_added_images_is_the_sum_of_their_labels(modules, tmp_path):
+    labels = np.arange(10)
+    images = np.broadcast_to(10 * labels[:, None, None], (10, 4, 4)).astype(np.uint8)
+    splits = {"train": (images[:8], labels[:8]), "test": (images[8:], labels[8:])}
+    modules.images._write_added(tmp_path, splits, {"train": 200, "test": 0})
+    written = read(tmp_path / "train")
+    assert len(written) == 200
+    assert len({name for name, _ in written}) > 15
+    for name, pixels in written:
+        values = pixels.reshape(-1, 3)
+        assert (values == values[0]).all()
+        assert values[0].sum() == 10 * int(name) < 200
+    assert any(len(set(pixels[0, 0])) == 3 for _, pixels in written)
+
+
+def test_added_digits_share_no_digit_between_splits(modules):
+    splits = modules.images.large_digits()
+    train, test = (
+        {image.tobytes() for image in images} for images, _ in (splits["train"], splits["test"])
+    )
+    assert not train & test
+    assert (len(splits["train"][1]), len(splits["test"][1])) == (1257, 540)
+
+
+def test_the_class_of_tiles_is_the_number_of_distinct_photos_classes(
+    modules, tmp_path, monkeypatch
+):
+    labels = np.repeat(np.arange(10), 3)
+    images = np.broadcast_to(labels[:, None, None, None], (30, 32, 32, 3)).astype(np.uint8)
+    published = dict.fromkeys(("train", "test"), (images, labels))
+    monkeypatch.setattr(modules.images, "read_published", lambda name, source: published)
+    fewer = {8000: 80, 2000: 20}
+    monkeypatch.setattr(
+        modules.images, "range", lambda count: range(fewer.get(count, count)), raising=False
+    )
+    modules.images._write_tiles(tmp_path, tmp_path)
+    written = read(tmp_path / "train")
+    assert [len(written), len(read(tmp_path / "test"))] == [80, 20]
+    for name, pixels in written:
+        corners = pixels[[0, 0, 63, 63], [0, 63, 0, 63], 0]
+        assert len(set(corners)) == int(name) + 1
+        assert pixels.shape == (64, 64, 3)
+
+
+def test_tiles_are_joined_row_by_row(modules):
+    tiles = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.ones((4, 2, 2, 3), np.uint8)
+    assert modules.images.joined(tiles)[::2, ::2, 0].tolist() == [[0, 1], [2, 3]]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_first_layer_whitens(modules, channels):
+    torch.manual_seed(0)
+    images = torch.randn(500, channels, 8, 8).cumsum(3)
+    images = (images - images.mean()) / images.std()
+    net = modules.expert.ExpertNet(images, 10)
+    filters = net[0].weight
+    assert filters.shape == (8 * channels, channels, 2, 2)
+    assert not filters.requires_grad
+    assert torch.equal(filters[: 4 * channels], -filters[4 * channels :])
+    patches = nn.functional.unfold(images, 2, stride=2).transpose(1, 2).flatten(0, 1)
+    outputs = patches @ filters[: 4 * channels].detach().flatten(1).T
+    covariance = outputs.T @ outputs / len(outputs)
+    large = covariance.diagonal() > 0.9  # not the directions below the regularization
+    assert large.sum() >= 4
+    assert covariance[large][:, large] == pytest.approx(torch.eye(int(large.sum())), abs=0.1)
+
+
+def test_groups_begin_as_identity(modules):
+    group = modules.expert.Group(3, 5)
+    images = torch.rand(2, 3, 8, 8)
+    assert torch.equal(group[0](images)[:, :3], images)
+    assert torch.equal(group[4](torch.ones(1, 5, 4, 4)), torch.ones(1, 5, 4, 4))
+
+
+def test_the_learning_rate_is_a_triangle(modules):
+    rate = modules.expert.learning_rate
+    assert [rate(done) for done in (0, 0.1, 0.2, 0.6, 1.0, 1.1)] == pytest.approx(
+        [0.02, 0.06, 0.1, 0.05, 0, 0]
+    )
+
+
+def test_augmented_images_are_shifted_and_mirrored(modules):
+    torch.manual_seed(0)
+    image = torch.arange(16.0).view(1, 1, 4, 4)
+    padded = nn.functional.pad(image, [2] * 4, mode="reflect")
+    expected = {
+        (crop.flip(-1) if mirrored else crop).numpy().tobytes()
+        for top, left, mirrored in itertools.product(range(5), range(5), (False, True))
+        if (crop := padded[0, 0, top : top + 4, left : left + 4]) is not None
+    }
+    augmented = modules.expert.augmented(padded.expand(1000, -1, -1, -1))
+    assert {each.numpy().tobytes() for each in augmented[:, 0]} == expected
+
+
+@pytest.mark.parametrize("shape", [(12, 11), (12, 12, 3), (34, 34)])
+def test_the_expert_learns(modules, tmp_path, shape):
+    random = np.random.default_rng(0)
+    for split, count in (("train", 70), ("test", 20)):
+        for name, value in (("bright", 140), ("dark", 110)):
+            (tmp_path / split / name).mkdir(parents=True)
+            for index in range(count):
+                pixels = random.normal(value, 20, shape).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(tmp_path / split / name / f"{index}.png")
+    ticks = itertools.count()
+    limits = modules.Limits(30.0, 0, 0, clock=lambda: float(next(ticks)))
+    result = modules.expert.train_expert(None, tmp_path, limits)
+    assert result.test > 0.9
+    assert (result.samples, result.train_samples) == (40, 140)
+    assert result.correct is not None
+    assert result.correct.mean() == result.test
+    assert result.epochs == 9  # the clock ticks three times per epoch of two batches
+
+
+def test_the_expert_is_repeatable(modules, tmp_path):
+    random = np.random.default_rng(0)
+    for split, name in itertools.product(("train", "test"), "ab"):
+        (tmp_path / split / name).mkdir(parents=True)
+        for index in range(20):
+            pixels = random.integers(0, 256, (10, 10)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / split / name / f"{index}.png")
+
+    def correct(seed: int) -> list[bool]:
+        ticks = itertools.count()
+        limits = modules.Limits(8.0, 0, seed, clock=lambda: float(next(ticks)))
+        return list(modules.expert.train_expert(None, tmp_path, limits).correct)
+
+    assert correct(0) == correct(0) != correct(1)

@@ -1,0 +1,249 @@
+"""The recording of learning curves and the policies that are replayed on them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from darts.finding.results import Result
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+
+
+@pytest.fixture(scope="module")
+def modules() -> Iterator[Namespace]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(EXPERIMENTS))
+        import record_curves
+        import records
+        import replay
+        import replay_curves
+        import replay_policies
+
+        yield Namespace(
+            records=records,
+            recorder=record_curves,
+            replay=replay,
+            curves=replay_curves,
+            policies=replay_policies,
+        )
+
+
+def row(name: str, scores: list[float], seconds: float = 1.0, **changes: str) -> dict[str, Any]:
+    """Return a recorded candidate whose epochs all take the same time."""
+    count = len(scores)
+    return {
+        "name": name,
+        "family": "f",
+        "origin": "baseline",
+        "setting": "default",
+        "genotype": "g",
+        "seconds": [seconds * epoch for epoch in range(1, count + 1)],
+        "epochs": list(range(1, count + 1)),
+        "scores": scores,
+        "losses": [1 - score for score in scores],
+        **changes,
+    }
+
+
+def power_law(limit: float, rate: float, seconds: int = 100) -> list[float]:
+    """Return accuracies whose gap to 1 falls as a power of the time."""
+    return [1 - (1 - limit) * (seconds / second) ** rate for second in range(1, seconds + 1)]
+
+
+def write(folder: Path, rows: list[dict[str, Any]], modules: Namespace, **changes: Any) -> Any:
+    table = {
+        "data": "made_up",
+        "metric": "accuracy",
+        "higher_is_better": True,
+        "seconds": 100.0,
+        "candidates": rows,
+        **changes,
+    }
+    path = folder / f"{table['data']}.json"
+    modules.recorder.write_curves(path, table)
+    assert json.loads(path.read_text()) == table
+    return modules.curves.Recording.read(path)
+
+
+@pytest.fixture
+def recording(modules, tmp_path) -> Any:
+    """Eight candidates; the fifth one is the best after 3 seconds and at the end."""
+    rows = [row(f"baseline_{k}", power_law(0.5 + 0.02 * k, 0.3)) for k in range(4)]
+    rows += [row(f"setting_{k}", power_law(0.9 - 0.3 * k, 0.2), setting="lr") for k in range(2)]
+    rows += [row(f"neighbor_{k}", power_law(0.6, 0.2), origin="neighbor") for k in range(2)]
+    return write(tmp_path, rows, modules)
+
+
+def test_a_curve_has_the_best_score_within_a_time(modules, tmp_path):
+    rows = [row("a", [0.2, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0]), row("b", [0.1, 0.9])]
+    recording = write(tmp_path, rows, modules)
+    curve = recording.curves[0]
+    scores = [recording.score(curve.value(seconds)) for seconds in (0.5, 1, 2.5, 100)]
+    assert scores == pytest.approx([0.1, 0.2, 0.6, 0.6])  # first the worst of all first epochs
+    for seconds in range(1, 9):
+        best = 1 if seconds == 1 else 2
+        result = Result(None, (), {"epochs": seconds, "epoch": best}, 0.0)  # type: ignore[arg-type]
+        assert curve.is_exhausted(seconds) == result.is_exhausted
+    assert curve.epoch_seconds(3) == 3
+    assert curve.rank(3) == pytest.approx((-0.4, -0.4))
+
+
+def test_lower_scores_can_be_better(modules, tmp_path):
+    rows = [row("a", [300.0, 200.0, 250.0])]
+    recording = write(tmp_path, rows, modules, metric="perplexity", higher_is_better=False)
+    assert recording.score(recording.curves[0].value(3)) == 200
+
+
+def test_the_forecast_of_a_power_law_is_exact(modules, recording):
+    for curve in recording.curves:
+        assert curve.forecast(20, 90) == pytest.approx(curve.value(90), rel=1e-3)
+        assert curve.forecast(1, 90) == curve.value(1)  # too few epochs
+
+
+def test_policies_choose_as_described(modules, recording):
+    policies = modules.policies
+    order = recording.curves
+    best = order[4]
+    assert policies.uniform(order, 80) == best.value(10)
+    assert policies.first(order, 80) == order[0].value(80)
+    assert policies.stages(order, 100) == pytest.approx(best.value(55 / 3))
+    # Both recognize the best candidate early and give it most of the time.
+    for policy in (policies.halving, policies.freeze_thaw):
+        value = policy(order, 100)
+        assert best.value(40) < value <= best.value(100)
+
+
+def test_no_policy_uses_more_than_the_budget(modules, recording, monkeypatch):
+    curves = modules.curves
+    longest: dict[str, float] = {}
+    value = curves.Curve.value
+
+    def spy(curve: Any, seconds: float) -> float:
+        longest[curve.name] = max(longest.get(curve.name, 0.0), seconds)
+        return float(value(curve, seconds))
+
+    monkeypatch.setattr(curves.Curve, "value", spy)
+    for (name, policy), budget in itertools.product(modules.policies.POLICIES.items(), (5, 40, 90)):
+        for seed in range(10):
+            longest.clear()
+            policy(modules.replay.draw_order(recording.curves, 0.7, seed), budget)
+            if name != "stages":  # it trains each network several times
+                assert sum(longest.values()) <= budget * (1 + 1e-6)
+
+
+def test_the_race_is_that_of_find(modules, recording, monkeypatch):
+    """A better candidate stays open, and each stage doubles the time."""
+    policies = modules.policies
+    race = policies.Halving(64, recording.curves[:4], recording.curves[4:])
+    race.explore(0.4 * 64)
+    slices = {round(seconds / 3, 6) for seconds in race.trained.values()}
+    assert slices <= {1.0, 2.0, 4.0}
+    assert race.used == pytest.approx(sum(race.trained.values()))
+    assert race.best().name == "setting_0"
+    before = race.used
+    assert race.finish(0.97 * 64).name == "setting_0"
+    assert before < race.used == pytest.approx(0.97 * 64)
+
+
+def test_orders_are_drawn_by_seed(modules, recording):
+    draw = modules.replay.draw_order
+    names = [[curve.name for curve in draw(recording.curves, 0.5, seed)] for seed in (0, 0, 1)]
+    assert names[0] == names[1] != names[2]
+    for order in names:
+        assert order[0] == "baseline_0"
+        assert {"baseline_1", "baseline_2", "baseline_3"} == set(order[1:4])
+        assert len(order) == 6
+
+
+def test_the_table_has_differences_to_uniform(modules, recording, tmp_path, monkeypatch):
+    (tmp_path / "README.md").write_text("<!-- replay -->\n<!-- end of replay -->\n")
+    monkeypatch.setattr(modules.records, "HERE", tmp_path)
+    rows = modules.replay.replay(recording, 50.0, seeds=20, share=0.5)
+    by_policy = {row["policy"]: row for row in rows}
+    assert by_policy["uniform"]["difference"] == 0
+    assert by_policy["first"]["half_interval"] == 0
+    for row in rows:
+        expected = row["score"] - by_policy["uniform"]["score"]
+        assert row["difference"] == pytest.approx(expected)
+    assert np.isfinite([row["difference_half_interval"] for row in rows]).all()
+    modules.records.record("replay", modules.replay.KEY, rows)
+    modules.replay.write_table()
+    page = (tmp_path / "README.md").read_text()
+    assert "| `made_up` | 50 | accuracy % | 6 | 20 |" in page
+    assert f"({100 * by_policy['halving']['difference']:+.2f} ± " in page
+
+
+@pytest.fixture
+def table_file(tmp_path) -> Path:
+    """A small table with two classes in the layout of ``own_data.py``; return its folder."""
+    random = np.random.default_rng(0)
+    folder = tmp_path / "table"
+    folder.mkdir()
+    for split, count in (("train", 400), ("test", 100)):
+        values = random.normal(size=(count, 2))
+        lines = [f"{x:.3f},{y:.3f},{'ab'[int(x > y)]}" for x, y in values]
+        (folder / f"{split}.csv").write_text("\n".join(["x,y,class", *lines]))
+    return folder
+
+
+def data_set(modules: Namespace) -> Any:
+    """Return a data set of the same format."""
+    return modules.recorder.DATA_SETS["wine"]
+
+
+def test_candidates_are_the_same_in_each_process(modules, table_file):
+    names = []
+    for _ in range(2):
+        pool = modules.recorder.make_pool(data_set(modules), table_file, 0)
+        candidates = modules.recorder.draw(pool, 20)
+        names.append([candidate.name for candidate in candidates])
+        assert len({candidate.key for candidate in candidates}) == 20
+    assert names[0] == names[1]
+    assert names[0][:6] == [candidate.name for candidate in pool.baselines()][:6]
+    assert {candidate.origin for candidate in candidates} == {"baseline", "neighbor"}
+    assert len({candidate.setting.name for candidate in candidates}) > 2
+
+
+@pytest.mark.slow
+def test_curves_are_recorded_and_resumed(modules, table_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(modules.recorder, "HERE", tmp_path)
+    args = Namespace(out=tmp_path / "out", seconds=0.5, count=3, workers=1, seed=0)
+    modules.recorder.record_curves(args, data_set(modules), table_file)
+    file = tmp_path / "results" / "curves" / "wine.json"
+    first = json.loads(file.read_text())
+    assert len(first["candidates"]) == 3
+    for candidate in first["candidates"]:
+        assert candidate["seconds"] == sorted(candidate["seconds"])
+        assert max(candidate["scores"]) > 0.7
+    modules.recorder.record_curves(args, data_set(modules), table_file)
+    assert json.loads(file.read_text())["candidates"] == first["candidates"]
+    args.seconds = 1.0
+    modules.recorder.record_curves(args, data_set(modules), table_file)
+    for candidate, before in zip(
+        json.loads(file.read_text())["candidates"], first["candidates"], strict=True
+    ):
+        assert candidate["seconds"][-1] > before["seconds"][-1]
+
+
+def test_long_curves_keep_all_improvements(modules, tmp_path, monkeypatch):
+    scores = [0.1 + 0.001 * (epoch // 7) - 0.05 * (epoch % 3) for epoch in range(1500)]
+    rows = [
+        {"seconds": 0.1 * epoch, "epoch": epoch, "valid_accuracy": score, "valid_loss": 1.0}
+        for epoch, score in enumerate(scores, 1)
+    ]
+    monkeypatch.setattr(modules.recorder, "read_metrics", lambda path: rows)
+    curve = modules.recorder.curve(tmp_path, "accuracy", 1)
+    assert len(curve["scores"]) < 1000
+    assert curve["epochs"][-1] == 1500
+    best, kept = -1.0, set(curve["epochs"])
+    for epoch, score in enumerate(scores, 1):
+        assert score <= best or epoch in kept
+        best = max(best, score)
