@@ -123,11 +123,26 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (
         RETRAIN,
         (V2, "ema_decay=0.9", "averaging_patience=2"),
-        ("ema_decay=0.9", "averaging_patience=2", "exclude each other"),
+        ("ema_decay=0.9", "averaging_patience=2", "are mutually exclusive"),
     ),
+    (RETRAIN, (V2, "average_power=-1"), ("average_power=-1", ">= 0")),
+    (
+        RETRAIN,
+        (V2, "max_seconds=60"),
+        ("max_seconds=60", "optimizer.schedule=stable", "optimizer.decay_epochs=0"),
+    ),
+    (
+        RETRAIN,
+        (V2, "max_seconds=60", "optimizer.schedule=stable", "optimizer.decay_epochs=1"),
+        ("max_seconds=60", "optimizer.decay_epochs=0"),
+    ),
+    (RETRAIN, (V2, "optimizer.decay_epochs=1"), ("optimizer.decay_epochs=1", "schedule=stable")),
+    (RETRAIN, (V2, "dataset=fsdd", "mirror=true"), ("mirror=true", "dataset=fsdd", "no images")),
+    (RETRAIN, (V2, "start=nowhere"), ("start='nowhere'", "retraining")),
     (RETRAIN, (V2, "auxiliary=nan"), ("auxiliary=nan", ">= 0")),
     ("evaluate", ("checkpoint=x", "batch_size=0"), ("batch_size=0", ">= 1")),
     # Combinations.
+    (SEARCH, ("optimizer.schedule=stable",), ("optimizer.schedule=stable", "cosine, linear")),
     (SEARCH, ("optimizer.lr_min=0.2",), ("optimizer.lr_min=0.2", "optimizer.lr=0.05")),
     (RETRAIN, (V2, "optimizer.lr_min=9"), ("optimizer.lr_min=9", "optimizer.lr=0.05")),
     (SEARCH, ("precision=fp16", "device=cpu"), ("precision=fp16", "fp32 or bf16")),
