@@ -217,7 +217,7 @@ def has_larger_budget(config: FindConfig, run: RunDirectory) -> bool:
 
 
 def total_seconds(config: FindConfig, run: RunDirectory, decisions: Decisions) -> float:
-    """Return the budget: that of the command line, or else the last one of the run."""
+    """Return the budget from the command line, or else the last budget of the run."""
     seconds = budget_seconds(config.budget)
     if config.resume is None or dataclasses.asdict(config.budget) == run.saved_config()["budget"]:
         return decisions.decide("budget", float, lambda: seconds)

@@ -15,8 +15,6 @@ from darts.tracking.formats import format_duration, is_fraction
 from darts.tracking.ledger import sum_costs
 from darts.tracking.tables import write_table
 
-CHECKPOINT_LIMIT = 2**34  # bytes
-
 
 @dataclass(frozen=True)
 class Conclusion:

@@ -15,7 +15,6 @@ from concurrent.futures import Future as AnyFuture
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
 
 from darts.config import ConfigError, FindConfig
 from darts.finding.answer import write_answer
@@ -26,16 +25,20 @@ from darts.finding.folds import combine
 from darts.finding.policy import Standing, promoted
 from darts.finding.proposals import GradientSearches, Pool
 from darts.finding.results import FIRST_EPOCHS, FoldRun, Result, ranked, signed
+from darts.finding.saved_race import (
+    Entry,
+    SavedCandidate,
+    SavedStanding,
+    restored_candidate,
+    saved_candidate,
+)
 from darts.finding.searches import affordable_epochs
 from darts.reading import JsonObject
-from darts.recipes.rules import Setting
 from darts.running.jobs import Executor, Future, Job, Outcome
 from darts.running.run_files import is_complete, read_summary
-from darts.spaces.lookup import find_genotype
 from darts.tasks.metrics import Metric
 from darts.tracking import Console, format_duration, format_value
 from darts.training.interrupt import Interrupt
-from darts.typed_values import PlainDict
 
 EXPLORED = 0.4
 """Share of the budget in which candidates compete; the rest belongs to the best one."""
@@ -50,7 +53,7 @@ NEWCOMERS = 4
 """Candidates that enter in each round after the first."""
 
 ENDLESS = 100_000  # epochs of a run that time ends
-_POLL = 0.2  # seconds between two looks at signals
+_POLL = 0.2  # seconds between two checks for signals
 
 LOG = "race.jsonl"
 
@@ -59,37 +62,12 @@ class Stopped(Exception):
     """The user has interrupted the race; everything that is complete is saved."""
 
 
-class Entry(TypedDict):
-    """A candidate and a stage of its training, in ``decisions.json``."""
-
-    name: str
-    stage: int
-
-
-class SavedStanding(TypedDict):
-    """A ``Standing`` in ``decisions.json``; None stands for a failed run."""
-
-    scores: list[float | None]
-    is_open: bool
-
-
-class SavedCandidate(TypedDict):
-    """A candidate in ``decisions.json``."""
-
-    name: str
-    family: str
-    genotype: str
-    origin: str
-    setting: str
-    values: PlainDict
-
-
 @dataclass
 class Race:
     """The candidates and their results so far.
 
     Attributes:
-        directory: Directory of the run; its folder ``runs`` has those of the candidates.
+        directory: Run directory; its folder ``runs`` has the run directories of the candidates.
         config: Configuration of the run.
         pool: Where candidates come from.
         metric: Name of the steering metric and its direction.
@@ -178,7 +156,11 @@ class Race:
         if self.config.plan.equal == "time":
             entries = self._fitting(entries, until)
         names = {entry["name"] for entry in entries}
-        saved = [_saved(c) for c in (*known, *new) if c.name in names or c.name in self.standings]
+        saved = [
+            saved_candidate(c)
+            for c in (*known, *new)
+            if c.name in names or c.name in self.standings
+        ]
         self.decisions.record("candidates", saved)
         return entries
 
@@ -268,7 +250,7 @@ class Race:
         """Read the candidates of the decisions, which may be those of an earlier process."""
         for saved in self.decisions.decide("candidates", list[SavedCandidate], list):
             if saved["name"] not in self.candidates:
-                self.candidates[saved["name"]] = _restored(saved)
+                self.candidates[saved["name"]] = restored_candidate(saved)
 
     # Gradient searches.
 
@@ -482,20 +464,3 @@ class Race:
         }
         with (self.directory / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-
-
-def _saved(candidate: Candidate) -> SavedCandidate:
-    return SavedCandidate(
-        name=candidate.name,
-        family=candidate.family,
-        genotype=str(candidate.genotype),
-        origin=candidate.origin,
-        setting=candidate.setting.name,
-        values=dict(candidate.setting.values),
-    )
-
-
-def _restored(saved: SavedCandidate) -> Candidate:
-    setting = Setting(saved["setting"], saved["values"])
-    genotype = find_genotype(saved["genotype"])[1]
-    return Candidate(saved["name"], saved["family"], genotype, saved["origin"], setting)

@@ -85,7 +85,7 @@ class Result:
         return self.epochs > 2 * self.best_epoch + FIRST_EPOCHS
 
     def row(self, metric: str) -> dict[str, object]:
-        """Return the row in ``candidates.csv``; its directory is that of the first run."""
+        """Return the row in ``candidates.csv``, with the directory of the first run."""
         return {
             "candidate": self.candidate.name,
             "origin": self.candidate.origin,
