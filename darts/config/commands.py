@@ -189,7 +189,7 @@ class RetrainConfig(RunConfig):
     def resumed(self, begun: Mapping[str, Any], saved: Mapping[str, Any]) -> RetrainConfig:
         if not self.continued_keys(begun):
             return self
-        # A value as in config.yaml was not given again: use that of the last continuation.
+        # A value equal to config.yaml was not given again: use the one of the last continuation.
         first, last, seconds = begun["optimizer"], saved["optimizer"], self.max_seconds
         decay = self.optimizer.decay_epochs
         if seconds == begun["max_seconds"]:
