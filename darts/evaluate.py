@@ -184,8 +184,9 @@ def measure_importance(
         ConfigError: For a network without removable edges, or a run without validation data.
     """
     if not has_removable_edges(net):
+        noun = f"a network of space={trained.config.space.name}"
         raise ConfigError(
-            f"importance=true: networks of space={trained.config.space.name} have no edges to "
+            f"importance=true: {'an ensemble' if trained.members else noun} has no edges to "
             "remove; set importance=false"
         )
     if loader is None:

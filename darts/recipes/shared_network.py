@@ -9,7 +9,6 @@ Reference: https://huggingface.co/docs/safetensors
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -19,8 +18,6 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from darts.config import ConfigError
-from darts.data.encodings import Encoding
-from darts.data.targets import TargetScale
 from darts.reading import FileError, one_line, parse_json, read_bytes
 from darts.training.checkpoint import FORMATS, CheckpointError, StateDict
 from darts.writing import write_atomically
@@ -56,29 +53,15 @@ def save_network(trained: TrainedNetwork, path: Path) -> None:
     require_safetensors("format=safetensors")
     from safetensors.torch import save
 
-    config = dataclasses.asdict(trained.config)
-    config["dataset"]["root"], config["resume"] = DEFAULT_ROOT, None  # no paths of this machine
-    text = json.dumps(
-        {
-            "format": FORMATS["retrain"],
-            "config": config,
-            "epoch": trained.epoch,
-            "target_names": list(trained.target_names),
-            "target_scale": _plain(trained.target_scale),
-            "network_sizes": dict(trained.network_sizes),
-            "input_specs": [dataclasses.asdict(spec) for spec in trained.input_specs],
-            "encoding": _plain(trained.encoding),
-        },
-        allow_nan=False,
-    )
+    entries = trained.entries()
+    for owner in (entries, *entries["members"]):  # no paths of this machine
+        config = owner["config"]
+        config["dataset"]["root"], config["resume"], config["start"] = DEFAULT_ROOT, None, None
+    text = json.dumps({"format": FORMATS["retrain"], **entries}, allow_nan=False)
     # Copies, because tied weights share their memory, which the format does not allow.
     weights = {name: w.detach().clone().contiguous() for name, w in trained.weights.items()}
     digest = _digest(text, save(weights))
     write_atomically(path, save(weights, {_TEXT: text, _DIGEST: digest}))
-
-
-def _plain(value: Encoding | TargetScale | None) -> dict[str, object] | None:
-    return None if value is None else dataclasses.asdict(value)
 
 
 def load_network(path: Path) -> StateDict:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, TypedDict
 
 from torch import Tensor
 
@@ -18,14 +19,18 @@ from darts.recipes.retrain import build_network
 from darts.recipes.retrain_state import RetrainState
 from darts.recipes.shared_network import SUFFIX, load_network
 from darts.spaces import AnyGenotype, NetworkBase, parse_genotype
+from darts.spaces.ensemble import Ensemble
+from darts.tasks.sample_objective import SampleTask
 from darts.training.checkpoint import (
+    ENSEMBLE,
     CheckpointError,
+    StateDict,
     checkpoint_errors,
     find_checkpoint,
     load_checkpoint,
 )
 from darts.training.restoring import require_finite_weights, require_fitting_network
-from darts.typed_values import Misfit, PlainDict, entry
+from darts.typed_values import Misfit, PlainDict, Within, entry, typed
 
 GENOTYPE_LIMIT = 100_000  # characters
 NAME_LIMIT = 100  # characters of an input or an axis
@@ -33,9 +38,27 @@ EXAMPLE_LIMIT = 2**24  # elements of an example input
 TEXT_LIMIT = 1000  # words of a text, as in ``VocabularyOptions``
 
 
+class MemberEntry(TypedDict):
+    """One of the ``members`` in the checkpoint of an ensemble."""
+
+    config: PlainDict
+    count: Annotated[int, Within(1, 2**31)]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network of an ensemble: the configuration of its retraining, and how often it counts."""
+
+    config: RetrainConfig
+    count: int
+
+
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """The result of a retraining: weights, genotype, configuration and description of the data."""
+    """The result of a retraining: weights, genotype, configuration and description of the data.
+
+    For an ensemble, these are the values of its first member, and the weights of all members.
+    """
 
     file: Path  # the checkpoint
     config: RetrainConfig
@@ -47,6 +70,7 @@ class TrainedNetwork:
     network_sizes: Mapping[str, int]  # arguments that fit the network to the data
     input_specs: tuple[InputSpec, ...]  # empty if the network cannot be exported
     encoding: Encoding | None  # of rows of a table, or of texts
+    members: tuple[Member, ...] = ()  # of an ensemble, including the first
 
     @classmethod
     def load(cls, reference: str) -> TrainedNetwork:
@@ -61,7 +85,7 @@ class TrainedNetwork:
         """
         file = find_checkpoint(reference)
         is_shared = file.suffix == SUFFIX
-        saved = load_network(file) if is_shared else load_checkpoint(file, "retrain")
+        saved = load_network(file) if is_shared else load_checkpoint(file, "retrain", ENSEMBLE)
         with checkpoint_errors(file):
             config = rebuild(RetrainConfig, entry(saved, "config", PlainDict))
             check_data_kind(config)
@@ -85,6 +109,7 @@ class TrainedNetwork:
                 network_sizes=state["network_sizes"],
                 input_specs=tuple(state["input_specs"]),
                 encoding=state["encoding"],
+                members=_members(saved, config),
             )
             trained._check()
         return trained
@@ -95,8 +120,28 @@ class TrainedNetwork:
         net.load_state_dict(self.weights)
         return net
 
+    def entries(self) -> StateDict:
+        """Return the entries of a checkpoint that describe the network, without its weights."""
+        return {
+            "config": asdict(self.config),
+            "epoch": self.epoch,
+            "target_names": list(self.target_names),
+            "target_scale": None if self.target_scale is None else asdict(self.target_scale),
+            "network_sizes": dict(self.network_sizes),
+            "input_specs": [asdict(spec) for spec in self.input_specs],
+            "encoding": None if self.encoding is None else asdict(self.encoding),
+            "members": [asdict(member) for member in self.members],
+        }
+
     def _untrained(self) -> NetworkBase:
-        return build_network(self.genotype, self.config, self.network_sizes)
+        if not self.members:
+            return build_network(self.genotype, self.config, self.network_sizes)
+        configs = [member.config for member in self.members]
+        return Ensemble(
+            [build_network(_parse(own), own, self.network_sizes) for own in configs],
+            [member.count for member in self.members],
+            self.config.task.targets,
+        )
 
     def _check(self) -> None:
         """Refuse weights, names and inputs that do not fit the network.
@@ -145,6 +190,20 @@ class TrainedNetwork:
                 )
             if self.encoding.words[: len(SPECIAL)] != SPECIAL:
                 raise Misfit(f"encoding.words must begin with {' '.join(SPECIAL)}")
+
+
+def _members(saved: StateDict, config: RetrainConfig) -> tuple[Member, ...]:
+    """Return the members of an ensemble; none for a single network.
+
+    Raises:
+        ConfigError, Misfit: If an entry is damaged, or a member has another task.
+    """
+    entries = typed(list[MemberEntry], saved.get("members", []), "members")
+    members = tuple(Member(rebuild(RetrainConfig, own["config"]), own["count"]) for own in entries)
+    for number, member in enumerate(members):
+        if member.config.task.name != config.task.name or not isinstance(config.task, SampleTask):
+            raise Misfit(f"members[{number}] cannot be in an ensemble of task={config.task.name}")
+    return members
 
 
 def _parse(config: RetrainConfig) -> AnyGenotype:

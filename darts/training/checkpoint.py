@@ -19,8 +19,11 @@ from darts.training.checkpoint_file import DamagedFile, read_values
 from darts.typed_values import Misfit
 from darts.writing import open_atomically
 
+ENSEMBLE = "find ensemble"
+"""Kind of the checkpoint of an ensemble; it has the entries of a retraining for its result."""
+
 # Formats of checkpoints by command. Increase the number when the state of a command changes.
-FORMATS = {"search": 12, "retrain": 8}
+FORMATS = {"search": 12, "retrain": 8, ENSEMBLE: 8}
 
 
 StateDict: TypeAlias = dict[str, Any]
@@ -36,7 +39,7 @@ def save_checkpoint(path: Path, kind: str, content: StateDict) -> None:
 
     Args:
         path: The file.
-        kind: Command that writes it, ``search`` or ``retrain``.
+        kind: Command that writes it, one of ``FORMATS``.
         content: Tensors and plain values by name.
 
     Raises:
@@ -70,12 +73,12 @@ class _Output:
         """Do nothing: ``open_atomically`` flushes the file."""
 
 
-def load_checkpoint(path: Path, kind: str | None = None) -> StateDict:
+def load_checkpoint(path: Path, *kinds: str) -> StateDict:
     """Read a checkpoint, with all tensors on the CPU; the types of its entries are not yet checked.
 
     Args:
         path: The file.
-        kind: Command that must have written it, ``search`` or ``retrain``; None accepts both.
+        *kinds: Commands of which one must have written it, as in ``FORMATS``; any by default.
 
     Raises:
         CheckpointError: When the file is missing, damaged, not a checkpoint of this version of
@@ -104,8 +107,8 @@ def load_checkpoint(path: Path, kind: str | None = None) -> StateDict:
         raise CheckpointError(
             f"{path} is a checkpoint of another version of darts-nas: format {found}, not {known}"
         )
-    if kind is not None and written_by != kind:
-        raise CheckpointError(f"checkpoint {path} was written by {written_by[:60]}, not by {kind}")
+    if kinds and written_by not in kinds:
+        raise CheckpointError(f"checkpoint {path} was written by {written_by}, not by {kinds[0]}")
     if not all(isinstance(name, str) for name in content):
         raise CheckpointError(f"{path} is not a checkpoint of darts-nas")
     return content

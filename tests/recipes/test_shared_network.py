@@ -58,7 +58,7 @@ def test_the_file_opens_without_this_package(run: Path, file: Path) -> None:
 def test_no_path_of_this_machine_is_in_the_file(run: Path, tmp_path: Path) -> None:
     trained = TrainedNetwork.load(str(run))
     trained.config.dataset.root = "/home/me/secret"
-    trained.config.resume = "/home/me/runs"
+    trained.config.resume = trained.config.start = "/home/me/runs"
     save_network(trained, tmp_path / "network.safetensors")
     assert b"/home/me" not in (tmp_path / "network.safetensors").read_bytes()
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 OPSET = 18
 CALIBRATION_BATCH = 32  # samples per pass; it limits memory, the result does not depend on it
+LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")  # operations with weights
 
 
 def save(network: ExportableNetwork, path: Path) -> None:
@@ -49,7 +50,7 @@ def save_int8(network: ExportableNetwork, path: Path, samples: Tensor) -> None:
     Weights have a scale per output channel, activations a scale and a zero point per tensor, from
     their smallest and largest value. Batch norms that follow a convolution are folded into it;
     others stay in float32. So does what follows the last layer: numbers in their own units, such as
-    a price and an age, have no common scale.
+    a price and an age, have no common scale, and an ensemble averages probabilities.
 
     Args:
         network: Network with one float input.
@@ -96,8 +97,8 @@ def _float_nodes(graph: GraphProto) -> list[str]:
     names = [node.name for node in graph.node if node.op_type == "BatchNormalization"]
     ends = [output.name for output in graph.output]
     while ends:
-        node = producers.get(ends.pop())
-        if node is not None and node.op_type in ("Add", "Mul", "Cast"):
+        node = producers.pop(ends.pop(), None)  # each node once
+        if node is not None and node.op_type not in LAYERS:
             names.append(node.name)
             ends.extend(node.input)
     return names

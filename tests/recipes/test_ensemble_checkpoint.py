@@ -1,0 +1,383 @@
+"""One checkpoint with several trained networks, in every command that takes a checkpoint."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import dataclasses
+import io
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import darts
+from darts import evaluate, export, retrain
+from darts.config import ConfigError, RetrainConfig, launch
+from darts.data import InputSpec, load_split
+from darts.data.targets import CLASSES
+from darts.reading import read_json
+from darts.recipes.ensemble import fits_together, save_ensemble
+from darts.recipes.evaluation import open_data
+from darts.recipes.exporting import onnx_file
+from darts.recipes.exporting.formats import FORMATS
+from darts.recipes.exporting.network import ExportableNetwork
+from darts.recipes.trained import TrainedNetwork
+from darts.spaces.ensemble import Ensemble
+from darts.tasks.language_model import LanguageModel
+from darts.training.checkpoint import ENSEMBLE, CheckpointError, load_checkpoint, save_checkpoint
+from darts.training.distributed import Ranks
+
+QUIET = ["tracking.tensorboard=false", "tracking.figures=false", "evaluate_test=false"]
+CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|skip_connect~0|none~1|nor_conv_1x1~2|"
+SMALL = ["dataset.samples=96", "space.channels=4", "space.cells=1", "loader.batch_size=16"]
+COUNTS = (2, 3, 1)
+
+
+def call(command: Any, directory: Path, *arguments: str) -> Any:
+    """Return the result of a command without its output."""
+    name = command.__name__.rpartition(".")[2]
+    run = getattr(command, name)
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        return launch(name, command.check, run, [*arguments, f"hydra.run.dir={directory}"])
+
+
+def error_of(command: Any, *arguments: str) -> str:
+    """Return the error of a command, one line."""
+    name, err = command.__name__.rpartition(".")[2], io.StringIO()
+    with redirect_stdout(io.StringIO()), redirect_stderr(err), pytest.raises(SystemExit):
+        launch(name, command.check, getattr(command, name), list(arguments))
+    (line,) = err.getvalue().splitlines()
+    return line
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Retrainings of networks of two spaces; one averages mirror images, one has a second head."""
+    folder = tmp_path_factory.mktemp("runs")
+    settings = [
+        ("DARTS_V2", ["auxiliary=0.4", "space.cells=2"]),
+        (CELL, ["space=nas201", "mirror=true"]),
+        ("DARTS_V2", []),
+    ]
+    return [
+        darts.retrain(
+            genotype,
+            data="synthetic",
+            epochs=2,
+            seed=seed,
+            out=folder / f"run{seed}",
+            overrides=[*QUIET, *SMALL, *more],
+        ).directory
+        for seed, (genotype, more) in enumerate(settings)
+    ]
+
+
+@pytest.fixture(scope="module")
+def ensemble(runs: list[Path]) -> Path:
+    """The directory of an ensemble, with the validation samples of its first member."""
+    folder = runs[0].parent / "ensemble"
+    save_ensemble(folder, runs, COUNTS)
+    shutil.copy(runs[0] / "split.npz", folder)
+    return folder
+
+
+def weighted_mean(values: Sequence[torch.Tensor]) -> torch.Tensor:
+    counts = COUNTS[: len(values)]
+    terms = [count * value for count, value in zip(counts, values, strict=True)]
+    return torch.stack(terms).sum(0) / sum(counts)
+
+
+def test_predictions_are_the_mean_of_those_of_the_members(runs: list[Path], ensemble: Path) -> None:
+    images = torch.rand(5, 3, 8, 8)
+    expected = weighted_mean([darts.predict(run, images).probabilities for run in runs])
+    found = darts.predict(ensemble, images)
+    torch.testing.assert_close(found.probabilities, expected)
+    assert found.names == darts.load(runs[0]).classes
+
+
+def test_members_with_count_0_are_left_out(runs: list[Path], tmp_path: Path) -> None:
+    save_ensemble(tmp_path, runs, [0, 0, 4])
+    trained = TrainedNetwork.load(str(tmp_path))
+    assert [member.count for member in trained.members] == [4]
+    images = torch.rand(3, 3, 8, 8)
+    torch.testing.assert_close(
+        darts.predict(tmp_path, images).probabilities, darts.predict(runs[2], images).probabilities
+    )
+
+
+def test_its_scores_are_those_of_the_mean_prediction(
+    runs: list[Path], ensemble: Path, tmp_path: Path
+) -> None:
+    found = call(evaluate, tmp_path / "e", f"checkpoint={ensemble}", "split=valid")
+    trained = [TrainedNetwork.load(str(run)) for run in runs]
+    loader = open_data(trained[0], Ranks()).held_out_loader(
+        "valid", load_split(runs[0] / "split.npz")
+    )
+    assert loader is not None
+    images, classes = map(torch.cat, zip(*loader.epoch(0), strict=True))
+    with torch.no_grad():
+        mean = weighted_mean([own.build().eval()(images).softmax(-1) for own in trained])
+    accuracy = (mean.argmax(1) == classes).float().mean()
+    loss = -mean[torch.arange(len(classes)), classes].log().mean()
+    assert found["valid_accuracy"] == pytest.approx(float(accuracy))
+    assert found["valid_loss"] == pytest.approx(float(loss), rel=1e-5)
+    assert found["samples"] == len(classes)
+
+
+def test_a_shared_file_has_the_same_network(ensemble: Path, tmp_path: Path) -> None:
+    call(export, tmp_path, f"checkpoint={ensemble}", "format=safetensors")
+    images = torch.rand(3, 3, 8, 8)
+    expected = darts.predict(ensemble, images).probabilities
+    assert darts.predict(tmp_path / "network.safetensors", images).probabilities.equal(expected)
+    assert str(ensemble.parent).encode() not in (tmp_path / "network.safetensors").read_bytes()
+
+
+def test_no_training_continues_from_it(runs: list[Path], ensemble: Path, tmp_path: Path) -> None:
+    message = "was written by find ensemble, not by retrain"
+    with pytest.raises(CheckpointError, match=message):
+        darts.retrain(
+            "DARTS_V2",
+            data="synthetic",
+            epochs=1,
+            out=tmp_path / "start",
+            overrides=[*QUIET, *SMALL, f"start={ensemble}"],
+        )
+    continued = Path(shutil.copytree(runs[0], tmp_path / "run"))
+    shutil.copy(ensemble / "checkpoint.pt", continued)
+    assert message in error_of(retrain, f"resume={continued}", "epochs=3")
+
+
+def test_it_has_no_edges_to_remove(ensemble: Path, tmp_path: Path) -> None:
+    error = error_of(
+        evaluate, f"checkpoint={ensemble}", "importance=true", f"hydra.run.dir={tmp_path}"
+    )
+    assert "importance=true: an ensemble has no edges to remove" in error
+
+
+# Networks that do not fit together.
+
+
+def test_networks_fit_together_whatever_their_space_and_training(runs: list[Path]) -> None:
+    first, *others = (TrainedNetwork.load(str(run)) for run in runs)
+    assert all(fits_together(first, other) and fits_together(other, first) for other in others)
+
+
+def with_config(trained: TrainedNetwork, change: Callable[[RetrainConfig], None]) -> TrainedNetwork:
+    config = copy.deepcopy(trained.config)
+    change(config)
+    return dataclasses.replace(trained, config=config)
+
+
+def set_task(config: RetrainConfig) -> None:
+    config.task = LanguageModel()
+
+
+def set_root(config: RetrainConfig) -> None:
+    config.dataset.root = "elsewhere"
+
+
+def test_other_inputs_targets_and_tasks_do_not_fit(runs: list[Path]) -> None:
+    first = TrainedNetwork.load(str(runs[0]))
+    (spec,) = first.input_specs
+    others = [
+        dataclasses.replace(first, input_specs=(dataclasses.replace(spec, std=(1.0, 1.0, 2.0)),)),
+        dataclasses.replace(first, target_names=first.target_names[::-1]),
+        with_config(first, set_task),
+        with_config(first, set_root),
+    ]
+    assert not any(fits_together(first, other) for other in others)
+    text = with_config(first, set_task)
+    assert not fits_together(text, text)
+
+
+def test_members_that_cannot_be_averaged_are_refused(
+    runs: list[Path], ensemble: Path, tmp_path: Path
+) -> None:
+    other = darts.retrain(
+        "DARTS_V2",
+        data="synthetic",
+        epochs=1,
+        out=tmp_path / "other",
+        overrides=[*QUIET, *SMALL, "dataset.samples=64"],
+    ).directory
+    with pytest.raises(ConfigError) as caught:
+        save_ensemble(tmp_path / "e", [runs[0], other], [1, 1])
+    message = str(caught.value)
+    assert str(runs[0]) in message
+    assert str(other) in message
+    assert "cannot form an ensemble: " in message
+    with pytest.raises(ConfigError, match="is an ensemble, which cannot be a member"):
+        save_ensemble(tmp_path / "e", [runs[0], ensemble], [1, 1])
+    for counts in ([0, 0, 0], [1, -1, 1]):
+        with pytest.raises(ConfigError, match="must be >= 0, and at least one above 0"):
+            save_ensemble(tmp_path / "e", runs, counts)
+    assert not (tmp_path / "e").exists()
+
+
+# Damaged checkpoints.
+
+
+def weight_of(content: dict[str, Any], start: str) -> str:
+    names: list[str] = list(content["best"]["net"])
+    return next(name for name in names if name.startswith(start))
+
+
+def drop_last_member(content: dict[str, Any]) -> None:
+    content["members"].pop()
+
+
+def set_count(content: dict[str, Any]) -> None:
+    content["members"][1]["count"] = 0
+
+
+def remove_members(content: dict[str, Any]) -> None:
+    del content["members"]
+
+
+def replace_members(content: dict[str, Any]) -> None:
+    content["members"] = None
+
+
+def set_member_task(content: dict[str, Any]) -> None:
+    content["members"][1]["config"]["task"] = {"name": "multi_label"}
+
+
+def set_genotype(content: dict[str, Any]) -> None:
+    content["members"][1]["config"]["genotype"] = content["config"]["genotype"]
+
+
+def set_channels(content: dict[str, Any]) -> None:
+    content["members"][2]["config"]["space"]["channels"] = 2**20  # a terabyte
+
+
+def set_nan(content: dict[str, Any]) -> None:
+    content["best"]["net"][weight_of(content, "members.1.")].fill_(torch.nan)
+
+
+def remove_weight(content: dict[str, Any]) -> None:
+    del content["best"]["net"][weight_of(content, "members.1.")]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (drop_last_member, "best.net has the unknown entry 'members.2."),
+        (set_count, r"members\[1\].count is 0; it must be"),
+        (remove_members, "best.net"),
+        (replace_members, "members is None; it must be a list"),
+        (set_member_task, r"members\[1\] cannot be in an ensemble of task=classification"),
+        (set_genotype, "config.genotype belongs to space=cnn, not to space=nas201"),
+        (set_channels, r"best.net.members.2.* has shape .*, not"),
+        (set_nan, "best.net: the weights are not finite, in members.1."),
+        (remove_weight, r"best.net.members.1.* is missing"),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused(
+    damage: Callable[[dict[str, Any]], None], message: str, ensemble: Path, tmp_path: Path
+) -> None:
+    content = load_checkpoint(ensemble / "checkpoint.pt", ENSEMBLE)
+    damage(content)
+    entries = {key: value for key, value in content.items() if key not in ("format", "kind")}
+    save_checkpoint(tmp_path / "checkpoint.pt", ENSEMBLE, entries)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        darts.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+# Numbers and labels, and files that run without this package.
+
+TABLES = {"regression": ["price", "size"], "multi_label": ["tall", "wide"]}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of 80 rows with two numbers and two labels to predict from two columns."""
+    columns = np.random.default_rng(0).normal(size=(80, 2))
+    path: Path = tmp_path_factory.mktemp("table") / "houses.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["price", "size", "tall", "wide", "a", "b"])
+        for a, b in columns.tolist():
+            writer.writerow([300_000 + 50_000 * a, 90 + 20 * b, int(a > 0), int(b > 0), a, b])
+    return path
+
+
+@pytest.fixture(scope="module", params=list(TABLES))
+def mlp_runs(
+    request: pytest.FixtureRequest, table: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[Path]:
+    """Two retrainings on the table, and their ensemble."""
+    folder, task = tmp_path_factory.mktemp(request.param), request.param
+    overrides = [
+        *QUIET, "dataset=csv", f"dataset.root={table}", "space=mlp",
+        f"dataset.labels=[{','.join(TABLES[task])}]",
+    ]  # fmt: skip
+    made = [
+        darts.retrain(
+            f'{{"space": "mlp", "layers": ["relu_{width}"]}}',
+            task=task,
+            epochs=2,
+            seed=width,
+            out=folder / f"run{width}",
+            overrides=overrides,
+        ).directory
+        for width in (16, 32)
+    ]
+    save_ensemble(folder / "ensemble", made, COUNTS[:2])
+    return [*made, folder / "ensemble"]
+
+
+def test_numbers_and_labels_are_averaged(mlp_runs: list[Path]) -> None:
+    rows = torch.randn(6, 4)
+    *members, ensemble = (darts.predict(run, rows) for run in mlp_runs)
+    expected = weighted_mean([own.values for own in members])
+    torch.testing.assert_close(ensemble.values, expected, rtol=1e-5, atol=1e-6)
+    assert ensemble.names == members[0].names
+
+
+@pytest.mark.parametrize("name", ["onnx", "torch_export"])
+def test_an_exported_file_computes_the_same(
+    name: str, mlp_runs: list[Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    summary = call(export, tmp_path, f"checkpoint={mlp_runs[-1]}", f"format={name}")
+    assert summary["difference"] < 1e-5
+    model, rows = darts.load(mlp_runs[-1]), torch.randn(5, 4, 1, 1)
+    exported = FORMATS[name]
+    trained = TrainedNetwork.load(str(mlp_runs[-1]))
+    network = ExportableNetwork(trained.build().eval(), trained.input_specs, trained.target_scale)
+    (found,) = exported.load(tmp_path / f"network{exported.suffix}", network)([rows])
+    torch.testing.assert_close(found, model(rows), rtol=1e-5, atol=1e-4)
+    assert read_json(tmp_path / "network.json")["names"] == list(trained.target_names)
+    assert summary["parameters"] == sum(
+        parameter.numel()
+        for run in mlp_runs[:-1]
+        for parameter in TrainedNetwork.load(str(run)).build().parameters()
+    )
+
+
+@pytest.mark.slow  # imports of quantization
+def test_probabilities_are_not_rounded_to_int8(tmp_path: Path) -> None:
+    """Their logarithms have a wide range, of which the largest matter."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    genotype = '{"space": "mlp", "layers": ["relu_16"]}'
+    members: list[Any] = [
+        darts.create_model(genotype, classes=3, in_channels=4).eval() for _ in range(2)
+    ]
+    inputs = [InputSpec("samples", (2, 4, 1, 1), {0: "batch"})]
+    network = ExportableNetwork(Ensemble(members, (1, 1), CLASSES).eval(), inputs)
+    onnx_file.save_int8(network, tmp_path / "network.onnx", torch.randn(64, 4, 1, 1))
+    nodes = onnx.load(tmp_path / "network.onnx").graph.node
+    rounded = {name for node in nodes if node.op_type == "QuantizeLinear" for name in node.input}
+    for node in nodes:
+        if node.op_type in ("LogSoftmax", "Add", "Concat", "Unsqueeze"):
+            assert not rounded & set(node.output)
+    assert any(node.op_type == "DequantizeLinear" for node in nodes)
