@@ -166,6 +166,8 @@ def retrain(
 def warm_start(state: RetrainState, reference: str) -> None:
     """Begin with the last weights, the average and the optimizer state of another retraining.
 
+    The options of the optimizer, such as its weight decay, are those of the new run.
+
     Args:
         state: State of the new run.
         reference: Run directory or checkpoint of the other one, whose network has the same shape.
@@ -177,7 +179,10 @@ def warm_start(state: RetrainState, reference: str) -> None:
     file = find_checkpoint(reference, key="start")
     saved = load_checkpoint(file, "retrain")
     with checkpoint_errors(file):
-        state.load_fields(saved, "net", "optimizer", "averaging", "restarts", "first_loss")
+        optimizer = entry(saved, "optimizer", dict[str, object])
+        groups = {"param_groups": state.optimizer.state_dict()["param_groups"]}
+        changed = {**saved, "optimizer": optimizer | groups}
+        state.load_fields(changed, "net", "optimizer", "averaging", "restarts", "first_loss")
 
 
 class Retraining(Recipe):

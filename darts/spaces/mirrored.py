@@ -7,8 +7,10 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from darts.spaces.network import NetworkBase
@@ -18,7 +20,8 @@ from darts.spaces.rank_dropout import BatchShare
 class Mirrored(NetworkBase):
     """The outputs of a network in training; in evaluation, the mean for an image and its mirror.
 
-    An evaluation takes twice as long as that of the network.
+    An evaluation takes twice as long as that of the network. The state dict is that of the network,
+    so a training can continue with mirror images or without them.
 
     Args:
         net: Network for images ``(B, C, H, W)``.
@@ -27,16 +30,18 @@ class Mirrored(NetworkBase):
     def __init__(self, net: NetworkBase) -> None:
         nn.Module.__init__(self)
         self.net, self.genotype = net, net.genotype
+        self.register_state_dict_post_hook(_remove_name)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_add_name)  # type: ignore[no-untyped-call]
 
     def forward(self, images: Tensor, *args: Any, **options: Any) -> Any:
         """Return the outputs; in evaluation, they must be one tensor."""
-        outputs = self.net(images, *args, **options)
         if self.training:
-            return outputs
-        mirrored = self.net(images.flip(3), *args, **options)
+            return self.net(images, *args, **options)
+        # One pass, because int8 formats need each layer only once.
+        outputs = self.net(torch.cat([images, images.flip(3)]), *args, **options)
         if isinstance(outputs, tuple):  # logits and those of the auxiliary head
-            return (outputs[0] + mirrored[0]) / 2, outputs[1]
-        return (outputs + mirrored) / 2
+            return outputs[0].unflatten(0, (2, -1)).mean(0), outputs[1]
+        return outputs.unflatten(0, (2, -1)).mean(0)
 
     @property
     def drop_path(self) -> float:
@@ -67,3 +72,20 @@ class Mirrored(NetworkBase):
 
     def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]] | None:
         return self.net.edge_modules(cell, edge)
+
+
+_NAME = "net."
+
+
+def _remove_name(
+    module: nn.Module, state: MutableMapping[str, Any], prefix: str, *others: Any
+) -> None:
+    for key in [key for key in state if key.startswith(prefix + _NAME)]:
+        state[prefix + key.removeprefix(prefix + _NAME)] = state.pop(key)
+
+
+def _add_name(
+    module: nn.Module, state: MutableMapping[str, Any], prefix: str, *others: Any
+) -> None:
+    for key in [key for key in state if key.startswith(prefix)]:
+        state[prefix + _NAME + key.removeprefix(prefix)] = state.pop(key)
