@@ -142,6 +142,10 @@ RISE = 100
 POWER = 8.0
 """Power of the polynomial average of the weights: it covers about the last ninth of the steps."""
 
+LR_PER_SAMPLE = 0.1 / 32
+"""Learning rate of images, divided by the batch size: with equal ratios, batches of different sizes
+learn equally well per epoch (Goyal et al., arXiv:1706.02677, section 2.1)."""
+
 SHORT_TEXT = 30_000
 """Up to this number of training tokens, networks for running text get more dropout."""
 
@@ -151,7 +155,12 @@ _UNREGULARIZED: Values = {"optimizer.clip": 5.0, "auxiliary": 0.0, "drop_path": 
 
 
 def _images(facts: DataFacts) -> Values:
-    return _audio(facts) | {"dataset.crop": "pad", "dataset.padding": max(facts.side // 16, 1)}
+    own: Values = {
+        "optimizer.lr": LR_PER_SAMPLE * batch_size(facts),
+        "dataset.crop": "pad",
+        "dataset.padding": max(round(facts.side / 16), 1),
+    }
+    return _audio(facts) | own
 
 
 def _audio(facts: DataFacts) -> Values:

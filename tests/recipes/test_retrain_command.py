@@ -80,6 +80,7 @@ def test_small_data_gets_a_small_network_and_small_batches() -> None:
         "dataset": "imagefolder",
         "optimizer.warmup_epochs": "15",
         "loader.batch_size": "16",
+        "optimizer.lr": "0.05",
         "epochs": "300",
     }
     retraining = compose("retrain", [f"{key}={value}" for key, value in given.items()])

@@ -21,6 +21,11 @@ def test_an_epoch_has_about_forty_steps(samples: int, expected: int) -> None:
     assert batch_size(facts(samples=samples)) == expected
 
 
+@pytest.mark.parametrize(("samples", "rate"), [(100, 0.05), (1300, 0.1), (5000, 0.4)])
+def test_images_have_a_learning_rate_per_sample(samples: int, rate: float) -> None:
+    assert recipe(facts(samples=samples))["optimizer.lr"] == pytest.approx(rate)
+
+
 @pytest.mark.parametrize(
     ("samples", "share"), [(100, 0.2), (8000, 0.2), (16_000, 0.125), (50_000, 0.1)]
 )
@@ -106,7 +111,7 @@ def test_shifts_and_their_opposite_are_compared(crop: str, name: str, other: str
 
 
 def test_shifts_follow_the_shorter_side() -> None:
-    assert recipe(facts())["dataset.padding"] == 1
+    assert recipe(facts())["dataset.padding"] == 2  # of 24 pixels
 
 
 @pytest.mark.parametrize("kind", KINDS)
