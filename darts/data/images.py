@@ -18,8 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darts.data.decode import ATTEMPTS, decode
+from darts.data.decode import ATTEMPTS, decode, image_shape
 from darts.data.randomness import generator
+
+PARALLEL_PIXELS = 2**14
+"""Pixels of an image from which on parallel threads decode faster than one."""
 
 
 class Images(Protocol):
@@ -187,7 +190,14 @@ class DiskImages:
         return batch
 
     def to_memory(self) -> MemoryImages:
-        """Decode all files, in parallel threads: Pillow releases the global interpreter lock."""
+        """Decode all files; large ones in parallel threads.
+
+        Pillow releases the global interpreter lock while it decodes. For small images, threads
+        take longer than one thread, because they mostly wait for the lock.
+        """
+        first = image_shape(self.path(0)) if len(self) else None
+        if first is not None and first[0] * first[1] < PARALLEL_PIXELS:
+            return MemoryImages(self.read(range(len(self))), self.labels)
         # Few threads, because each keeps the memory of its largest image.
         chunks = [range(i, min(i + 256, len(self))) for i in range(0, len(self), 256)]
         with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
