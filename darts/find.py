@@ -47,12 +47,18 @@ from darts.finding.budget import Stopwatch, budget_seconds
 from darts.finding.candidates import Candidate, Networks
 from darts.finding.conclusion import Conclusion, benchmark_scores, total_costs, write_candidates
 from darts.finding.decisions import FILE, Decisions
+from darts.finding.ensemble import (
+    FOLDER,
+    check_ensemble,
+    choose_members,
+    describe_ensemble,
+    train_finalists,
+)
 from darts.finding.folds import choose_folds
-from darts.finding.gain import measure_gain
 from darts.finding.proposals import Pool
 from darts.finding.race import EXPLORED, Race, Stopped
-from darts.finding.setup import check_config, choose_workers, export_format, make_networks
-from darts.finding.speed import faster_precision
+from darts.finding.results import Result
+from darts.finding.setup import CLASSIFIED, check_config, choose_workers, make_networks
 from darts.finding.winner import (
     DUEL,
     PLANNED,
@@ -69,18 +75,19 @@ from darts.judging.benchmark import Benchmark
 from darts.plotting.race import save_race
 from darts.reading import FileError, JsonObject, read_json_object
 from darts.recipes.complete_run import CompleteRun
+from darts.recipes.exporting.formats import split_export
 from darts.recipes.facts import DataFacts
+from darts.recipes.faster_precision import faster_precision
+from darts.recipes.gain import Gain, measure_gain
 from darts.recipes.model import Model, load
 from darts.recipes.python_data import Data, data_settings, refuse_other_arguments
 from darts.running.execution import InlineExecutor
 from darts.running.processes import ProcessExecutor
+from darts.running.worker import start_server
 from darts.tracking import Console, format_duration, print_lines, print_summary
 from darts.tracking.optional import optional
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
-
-CLASSIFIED = ("images", "rows", "audio", "documents")
-"""Kinds of data of which ``darts.predict`` classifies new samples."""
 
 
 def check(config: FindConfig) -> None:
@@ -102,9 +109,12 @@ def find(config: FindConfig, invocation: Invocation, begin: float | None = None)
         Interrupted: If a signal arrived; everything that is complete is saved.
     """
     begin = time.monotonic() if begin is None else begin
+    if choose_workers(config):
+        start_server()
     with keep_data():
         facts, networks = make_networks(config)  # a problem of the data leaves no run behind
         folds = choose_folds(next(iter(networks.values())), config.plan.folds)
+        check_ensemble(config.ensemble, folds)
         with RunDirectory(invocation.directory.resolve(), "find") as run:
             continues = has_larger_budget(config, run)
             if run.is_complete and config.resume is not None and not continues:
@@ -126,7 +136,7 @@ def write_export(config: FindConfig, directory: Path) -> JsonObject:
         ConfigError: As ``darts.export``, for example if int8 loses too much. The run stays
             complete.
     """
-    name, int8 = export_format(config)
+    name, int8 = split_export(config.export)
     words = [f"checkpoint={directory}", f"format={name}", *(["quantize=int8"] if int8 else [])]
     print_lines("", "Exporting it:", f"  python -m darts.export {shlex.join(words)}")
     words[0] = f"checkpoint={quoted(str(directory))}"
@@ -235,6 +245,8 @@ def run_to_the_end(race: Race) -> Conclusion:
     plan = race.config.plan
     race.explore(EXPLORED)
     chosen = duel(race)
+    if race.config.ensemble > 1:
+        return end_with_ensemble(race, chosen)
     while True:
         networks = race.pool.networks[chosen.winner.candidate.family]
         reserve = scoring_seconds(networks, chosen)
@@ -255,19 +267,56 @@ def run_to_the_end(race: Race) -> Conclusion:
             break
         chosen = again
     final = refit(race, winner, reserve) if refits else None
-    scores: Mapping[str, float] = {}
-    gain = None
-    if networks.data.held_out_loader("test", networks.data.subsets) is not None:
-        race.console.info("scoring the test split")
-        directory = winner.directory if final is None else final.directory
-        device = networks.config.device
-        scores = measure_gain(directory, directory, metric=race.metric[0], device=device).found
-        if not winner.candidate.is_baseline:
-            folder = race.directory / DUEL
-            gain = measure_gain(
-                folder / "found", folder / "baseline", metric=race.metric[0], device=device
-            )
-    return Conclusion(winner, chosen.baseline, final, scores, gain, race.metric, chosen.doubtful)
+    directory = winner.directory if final is None else final.directory
+    scores, gain = score_answer(race, winner, directory)
+    return Conclusion(
+        winner, chosen.baseline, directory, final, scores, gain, race.metric, chosen.doubtful
+    )
+
+
+def end_with_ensemble(race: Race, chosen: Duel) -> Conclusion:
+    """Train the best networks for equally long, and choose those whose predictions are averaged.
+
+    Raises:
+        Stopped: If the user interrupts the race.
+    """
+    networks = race.pool.networks[chosen.winner.candidate.family]
+    reserve = race.config.ensemble * scoring_seconds(networks, chosen)
+    finalists = train_finalists(race, chosen.winner, reserve)
+    single = finalists[0]
+    counts = choose_members(race, finalists)
+    directory = race.directory / FOLDER if len(counts) > 1 else single.directory
+    scores, gain = score_answer(race, single, directory)
+    ensemble = describe_ensemble(race, counts, directory, single.directory, has_test=bool(scores))
+    return Conclusion(
+        single, chosen.baseline, directory, None, scores, gain, race.metric, chosen.doubtful,
+        ensemble,
+    )  # fmt: skip
+
+
+def score_answer(
+    race: Race, winner: Result, directory: Path
+) -> tuple[Mapping[str, float], Gain | None]:
+    """Score the answer on the test split, once; compare a found network with the best baseline.
+
+    Args:
+        race: The race.
+        winner: The winner.
+        directory: Folder with the checkpoint of the answer.
+
+    Returns:
+        All scores of the answer, empty without a test split; and what the search contributed, if
+        the winner is a found network.
+    """
+    networks = race.pool.networks[winner.candidate.family]
+    if networks.data.held_out_loader("test", networks.data.subsets) is None:
+        return {}, None
+    race.console.info("scoring the test split")
+    metric, device, folder = race.metric[0], networks.config.device, race.directory / DUEL
+    scores = measure_gain(directory, directory, metric=metric, device=device).found
+    if winner.candidate.is_baseline:
+        return scores, None
+    return scores, measure_gain(folder / "found", folder / "baseline", metric=metric, device=device)
 
 
 def choose_precision(networks: Mapping[str, Networks], kind: str, decisions: Decisions) -> None:
@@ -293,7 +342,7 @@ def scoring_seconds(networks: Networks, chosen: Duel) -> float:
     spent = read_json_object(result.directory / "energy.json")["phases"]
     validation = sum(phase["seconds"] for phase in spent if phase["phase"] == "validation")
     scored = 1 if result.candidate.is_baseline else 3
-    return float(scored * validation / max(result.epochs, 1) * len(test) / len(valid))
+    return float(scored * validation / max(result.summary["epochs"], 1) * len(test) / len(valid))
 
 
 def outlook(race: Race, conclusion: Conclusion) -> str:
@@ -341,7 +390,8 @@ def print_results(summary: JsonObject, run: RunDirectory, kind: str) -> None:
     """Print scores, the verdict, and the commands that use the network; ``kind`` is of the data."""
     metric = summary["metric"]
     keys = (
-        f"test_{metric}", f"valid_{metric}", f"baseline_valid_{metric}", "true_accuracy",
+        f"test_{metric}", f"single_test_{metric}", f"valid_{metric}", f"baseline_valid_{metric}",
+        "true_accuracy",
         "baseline_true_accuracy", "family", "setting", "parameters", "macs", "latency_ms",
         "flash_kb", "ram_kb", "candidates", "winner_seconds", "seconds", "joules", "genotype",
     )  # fmt: skip
@@ -349,6 +399,7 @@ def print_results(summary: JsonObject, run: RunDirectory, kind: str) -> None:
     checkpoint = shlex.quote(f"checkpoint={run.path}")
     print_lines(
         "",
+        *([str(summary["ensemble_note"])] if "ensemble_note" in summary else []),
         str(summary["verdict"]),
         str(summary["outlook"]),
         "",

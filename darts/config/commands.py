@@ -323,6 +323,8 @@ class FindConfig:
     methods: list[str] = field(default_factory=lambda: ["drnas", "darts_v1"])  # of the searches
     # Table whose accuracies the summary reports; it decides nothing.
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
+    # Largest number of networks whose predictions are averaged; 1: a single network.
+    ensemble: int = number(1, low=1, high=100)
     # Format of the file to export the network to, see darts.export, with an int8 variant of each
     # graph; none: no file.
     export: str = choice("none", "none", *EXPORTS)

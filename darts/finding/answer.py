@@ -21,11 +21,14 @@ def write_answer(run: Path, source: Path, genotype: AnyGenotype) -> None:
     """Copy the files of a trained network to the run directory.
 
     ``darts.evaluate``, ``predict`` and ``export`` then accept the run directory, also if the run is
-    interrupted later. The checkpoint is written last but for the drawing.
+    interrupted later. The checkpoint is written last but for the drawing. Files of an earlier
+    answer that this one lacks are removed.
     """
     write_atomically(run / "genotype.json", genotype.to_json())
     for file in reversed(ANSWER_FILES):
         if (source / file).exists():
             write_atomically(run / file, read_bytes(source / file, limit=CHECKPOINT_LIMIT))
+        else:
+            (run / file).unlink(missing_ok=True)
     with optional(run / "genotype.svg"):
         save_genotype(genotype, run / "genotype.svg", title="the found network")

@@ -32,6 +32,23 @@ BASELINE = "baseline"
 
 
 @dataclass(frozen=True)
+class Start:
+    """The training with which a candidate begins; by default, none.
+
+    Attributes:
+        parent: Name of the candidate that was trained.
+        stage: The first stage of the new candidate, see ``darts.finding.policy``.
+        seconds: Seconds of the training.
+        epochs: Its epochs.
+    """
+
+    parent: str = ""
+    stage: int = 0
+    seconds: float = 0.0
+    epochs: int = 0
+
+
+@dataclass(frozen=True)
 class Candidate:
     """An architecture, the family that sets its size, and the hyperparameters of its training.
 
@@ -42,6 +59,7 @@ class Candidate:
         origin: Where the architecture comes from: "baseline", "neighbor", or the method of the
             search that found it.
         setting: Hyperparameters that differ from the recipe.
+        start: The training of another candidate that it continues with its setting.
     """
 
     name: str
@@ -49,15 +67,17 @@ class Candidate:
     genotype: AnyGenotype
     origin: str
     setting: Setting = DEFAULT
+    start: Start = Start()
 
     @property
     def is_baseline(self) -> bool:
         return self.origin == BASELINE
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> tuple[str, str, str, int]:
         """Equal keys mean that two candidates would train in the same way."""
-        return self.family, self.genotype.function, repr(sorted(self.setting.values.items()))
+        values = repr(sorted(self.setting.values.items()))
+        return self.family, self.genotype.function, values, self.start.stage
 
 
 @dataclass

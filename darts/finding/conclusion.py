@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from darts.finding.gain import Gain
+from darts.finding.ensemble import EnsembleResult
 from darts.finding.results import FoldRun, Result
 from darts.judging.benchmark import Benchmark
 from darts.reading import JsonObject
+from darts.recipes.gain import Gain
 from darts.tasks.metrics import Metric
 from darts.tracking.formats import format_duration, is_fraction
 from darts.tracking.ledger import sum_costs
@@ -23,26 +24,25 @@ class Conclusion:
     Attributes:
         winner: The result of the run: a found network, or a baseline.
         baseline: The best baseline, after as much training as the winner in the race.
+        directory: Folder with the checkpoint of the answer.
         final: Run of the winner with the validation samples; None if there is none.
         scores: Test scores of the answer; empty without a test split.
         gain: Difference between winner and baseline on the test split after equal training; None if
             a baseline wins, or without a test split.
         metric: Name of the steering metric and its direction.
         doubtful: Whether a found network ranked above the baseline that won, on validation data.
+        ensemble: The ensemble that is the answer; the winner is then its best network.
     """
 
     winner: Result
     baseline: Result
+    directory: Path
     final: FoldRun | None
     scores: Mapping[str, float]
     gain: Gain | None
     metric: tuple[str, Metric]
     doubtful: bool = False
-
-    @property
-    def directory(self) -> Path:
-        """The run directory with the weights of the answer."""
-        return self.winner.directory if self.final is None else self.final.directory
+    ensemble: EnsembleResult | None = None
 
     def summary(self) -> JsonObject:
         """Return scores, gain and description of the winner for ``summary.json``."""
@@ -74,6 +74,7 @@ class Conclusion:
             "setting": setting.name,
             **{name: winner.summary[name] for name in copied},
             **({} if self.final is None else {"refit_epochs": self.final.summary["epochs"]}),
+            **({} if self.ensemble is None else self.ensemble.summary()),
             "winner_seconds": self._winner_seconds(),
             "baseline": baseline.candidate.name,
             "baseline_genotype": str(baseline.candidate.genotype),
@@ -86,7 +87,7 @@ class Conclusion:
 
     def _winner_seconds(self) -> float:
         final = 0.0 if self.final is None else float(self.final.summary["seconds"])
-        return final + sum(float(run.summary["seconds"]) for run in self.winner.runs)
+        return final + self.winner.seconds * len(self.winner.runs)
 
     def verdict(self) -> str:
         """Return one sentence that compares the winner with the best baseline."""

@@ -24,11 +24,19 @@ class Standing:
         name: Its name.
         scores: Score after each complete stage; higher is better.
         is_open: Whether more training may help.
+        first: Stage of the first score. It is above 0 if the candidate has continued the training
+            of another one.
     """
 
     name: str
     scores: list[float] = field(default_factory=list)
     is_open: bool = True
+    first: int = 0
+
+    @property
+    def stage(self) -> int:
+        """The next stage."""
+        return self.first + len(self.scores)
 
 
 def promoted(standings: Sequence[Standing]) -> list[str]:
@@ -37,9 +45,9 @@ def promoted(standings: Sequence[Standing]) -> list[str]:
     Among candidates of equal score, the earlier one ranks higher.
     """
     chosen: list[str] = []
-    for stage in reversed(range(max((len(s.scores) for s in standings), default=0))):
-        reached = [s for s in standings if len(s.scores) > stage]
-        reached.sort(key=lambda s: s.scores[stage], reverse=True)  # stable
+    for stage in reversed(range(max((s.stage for s in standings), default=0))):
+        reached = [s for s in standings if s.first <= stage < s.stage]
+        reached.sort(key=lambda s: s.scores[stage - s.first], reverse=True)  # stable
         better = reached[: len(reached) // 2]
-        chosen += [s.name for s in better if len(s.scores) == stage + 1 and s.is_open]
+        chosen += [s.name for s in better if s.stage == stage + 1 and s.is_open]
     return chosen

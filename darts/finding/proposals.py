@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import cast
 
 from darts.comparing.plan import as_overrides
 from darts.config import FindConfig, LimitConfig, SearchConfig, compose
-from darts.finding.candidates import BASELINE, Candidate, Networks
+from darts.finding.candidates import BASELINE, Candidate, Networks, Start
 from darts.judging.devices.cell_features import is_connected
 from darts.judging.limits import has_fixed_size, limit_overrides
 from darts.recipes.commands import merge_overrides
@@ -42,11 +43,7 @@ class Pool:
     facts: DataFacts
 
     def baselines(self) -> list[Candidate]:
-        """Return the baselines: the first one of each family, then the second ones, and so on.
-
-        If augmentation can change, as by mirroring, the second candidate is the first baseline with
-        this change.
-        """
+        """Return the baselines: the first one of each family, then the second ones, and so on."""
         by_family = [
             [
                 Candidate(f"{family}-{name}", family, genotype, BASELINE)
@@ -55,29 +52,25 @@ class Pool:
             for family, networks in self.networks.items()
         ]
         turns = itertools.zip_longest(*by_family)
-        first, *others = [c for turn in turns for c in turn if c is not None]
-        changed = [
-            candidate
-            for candidate in itertools.islice(self._settings(first), 1)
-            if self.config.plan.settings
-            and all(not key.startswith("optimizer") for key in candidate.setting.values)
-        ]
-        return [first, *changed, *others]
+        return [c for turn in turns for c in turn if c is not None]
 
-    def variants(self, leader: Candidate, known: Sequence[Candidate]) -> Iterator[Candidate]:
+    def variants(
+        self, leader: Candidate, start: Start, known: Sequence[Candidate]
+    ) -> Iterator[Candidate]:
         """Yield new candidates near the leader, as long as there are any.
 
-        In turn: another setting of the leader, a neighbor of its architecture, and another baseline
-        with the leader's setting.
+        In turn: the leader, which continues its training with another setting; a neighbor of its
+        architecture; and another baseline with the leader's setting.
 
         Args:
             leader: The best candidate.
+            start: The training of the leader, for those that continue it.
             known: All candidates so far.
         """
         keys = {candidate.key for candidate in known}
         number = len(known)
         sources = [
-            self._settings(leader) if self.config.plan.settings else iter(()),
+            self._settings(leader, start, known) if self.config.plan.settings else iter(()),
             self._neighbors(leader, Random(self.config.seed + number)),
             self._others(leader),
         ]
@@ -90,10 +83,15 @@ class Pool:
                 yield dataclasses.replace(candidate, name=f"{candidate.name}-{number}")
                 sources.append(source)
 
-    def _settings(self, leader: Candidate) -> Iterator[Candidate]:
+    def _settings(
+        self, leader: Candidate, start: Start, known: Sequence[Candidate]
+    ) -> Iterator[Candidate]:
+        """Yield changes of the leader's setting; first those that fewer candidates have tried."""
         networks = self.networks[leader.family]
         recipe = networks.values | networks.family.values
-        for change in settings(self.facts, recipe | leader.setting.values, networks.user_keys):
+        tried = Counter(name for c in known for name in c.setting.name.split("+"))
+        changes = settings(self.facts, recipe | leader.setting.values, networks.user_keys)
+        for change in sorted(changes, key=lambda change: tried[change.name]):
             names = [leader.setting.name] if leader.setting.values else []
             values = {
                 key: value
@@ -103,7 +101,9 @@ class Pool:
             }
             setting = Setting("+".join([*names, change.name]), values)
             stem = leader.name.partition("+")[0]
-            yield dataclasses.replace(leader, name=f"{stem}+{setting.name}", setting=setting)
+            yield dataclasses.replace(
+                leader, name=f"{stem}+{setting.name}", setting=setting, start=start
+            )
 
     def _neighbors(self, leader: Candidate, random: Random) -> Iterator[Candidate]:
         networks = self.networks[leader.family]
@@ -116,7 +116,11 @@ class Pool:
             if is_connected(genotype) and networks.fits(genotype):
                 name = f"{leader.family}-neighbor"
                 yield dataclasses.replace(
-                    leader, name=name, genotype=genotype, origin=self._origin(leader, genotype)
+                    leader,
+                    name=name,
+                    genotype=genotype,
+                    origin=self._origin(leader, genotype),
+                    start=Start(),
                 )
 
     def _origin(self, leader: Candidate, genotype: AnyGenotype) -> str:
@@ -171,7 +175,9 @@ class GradientSearches:
             if is_connected(genotype) and self.networks.fits(genotype):
                 method = job.name.rpartition("-")[2]
                 name = job.name.removeprefix("search-")
-                yield dataclasses.replace(leader, name=name, genotype=genotype, origin=method)
+                yield dataclasses.replace(
+                    leader, name=name, genotype=genotype, origin=method, start=Start()
+                )
 
     def _overrides(self, method: str, epochs: int) -> list[str]:
         networks = self.networks

@@ -9,17 +9,17 @@ import dataclasses
 import itertools
 import json
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import Future as AnyFuture
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from darts.config import ConfigError, FindConfig
-from darts.finding.answer import write_answer
+from darts.config import ConfigError, FindConfig, quoted
+from darts.finding.answer import CHECKPOINT_LIMIT, write_answer
 from darts.finding.budget import Stopwatch
-from darts.finding.candidates import Candidate, Networks
+from darts.finding.candidates import Candidate, Networks, Start
 from darts.finding.decisions import Decisions
 from darts.finding.folds import combine
 from darts.finding.policy import Standing, promoted
@@ -33,12 +33,14 @@ from darts.finding.saved_race import (
     saved_candidate,
 )
 from darts.finding.searches import affordable_epochs
-from darts.reading import JsonObject
+from darts.reading import JsonObject, read_bytes
+from darts.recipes.commands import merge_overrides
 from darts.running.jobs import Executor, Future, Job, Outcome
 from darts.running.run_files import is_complete, read_summary
 from darts.tasks.metrics import Metric
 from darts.tracking import Console, format_duration, format_value
 from darts.training.interrupt import Interrupt
+from darts.writing import write_atomically
 
 EXPLORED = 0.4
 """Share of the budget in which candidates compete; the rest belongs to the best one."""
@@ -128,7 +130,7 @@ class Race:
                 self.decisions.record(name, planned)
             entries = self.decisions.decide(name, list[Entry], list)
             self._read_candidates()
-            self._train(entries, self._search_jobs() if self.rounds == 1 else [])
+            self.train(entries, self._search_jobs() if self.rounds == 1 else [])
             if not self.results:  # before the round is saved: a resumed run repeats it
                 raise ConfigError(f"all runs failed: {self._problem}")
             self.rounds += 1
@@ -145,17 +147,24 @@ class Race:
     def _plan(self, until: float) -> list[Entry]:
         """Return what trains in the next round: promoted candidates, then new ones."""
         entries = [
-            Entry(name=name, stage=len(self.standings[name].scores))
+            Entry(name=name, stage=self.standings[name].stage)
             for name in promoted(list(self.standings.values()))
         ]
         # A killed process may have saved candidates without the round in which they enter.
         self.candidates = {name: self.candidates[name] for name in self.standings}
         known = list(self.candidates.values())
         new = list(self._newcomers(known))
-        entries += [Entry(name=candidate.name, stage=0) for candidate in new]
+        # A candidate that others continue trains to the same stage, so that they can be compared.
+        parents = {c.start.parent: c.start.stage for c in new if c.start.parent}
+        trained = {entry["name"] for entry in entries}
+        trained |= {name for name, standing in self.standings.items() if not standing.is_open}
+        entries += [Entry(name=n, stage=s) for n, s in parents.items() if n not in trained]
+        entries += [Entry(name=c.name, stage=c.start.stage) for c in new]
         if self.config.plan.equal == "time":
             entries = self._fitting(entries, until)
         names = {entry["name"] for entry in entries}
+        for parent in {c.start.parent for c in new if c.start.parent and c.name in names}:
+            self._save_start(self.results[parent])
         saved = [
             saved_candidate(c)
             for c in (*known, *new)
@@ -170,19 +179,21 @@ class Race:
         # The first round leaves time for the next ones, but trains one candidate per worker.
         seconds = self.stopwatch.until(until if self.rounds else until / 2)
         chosen: list[Entry] = []
-        total = 0.0
+        busy = [0.0] * workers  # until when, if each slice goes to the worker that is free first
         for entry in entries:
-            cost = self.folds * self._slice_seconds(entry["stage"]) + self.overhead
-            fits = cost <= seconds * min(self.folds, workers) and total + cost <= seconds * workers
-            if fits or (not self.rounds and len(chosen) < workers):
+            after = list(busy)
+            for _ in range(self.folds):
+                after[after.index(min(after))] += self.slice_seconds(entry["stage"]) + self.overhead
+            if max(after) <= seconds or (not self.rounds and len(chosen) < workers):
                 chosen.append(entry)
-                total += cost
+                busy = after
         return chosen
 
     def _newcomers(self, known: Sequence[Candidate]) -> Collection[Candidate]:
         if not known:
             return self.pool.baselines()
-        leader = self.best().candidate
+        best = self.best()
+        leader = best.candidate
         found: list[Candidate] = []
         if self._searches:
             keys = {candidate.key for candidate in known}
@@ -192,7 +203,9 @@ class Race:
             candidates = self._gradient_searches(networks).candidates(complete, basis)
             found = [c for c in candidates if c.key not in keys and c.name not in self.candidates]
         count = self.config.plan.newcomers
-        variants = self.pool.variants(leader, [*known, *found])
+        stage = self.standings[leader.name].stage
+        start = Start(leader.name, stage, best.seconds, best.epochs)
+        variants = self.pool.variants(leader, start, [*known, *found])
         return [*found, *itertools.islice(variants, NEWCOMERS if count is None else count)]
 
     def restore(self) -> None:
@@ -208,7 +221,7 @@ class Race:
         standings = self.decisions.decide("standings", dict[str, SavedStanding], dict)
         for name, saved in standings.items():
             scores = [-math.inf if score is None else score for score in saved["scores"]]
-            self.standings[name] = Standing(name, scores, saved["is_open"])
+            self.standings[name] = Standing(name, scores, saved["is_open"], saved["first"])
             runs = [
                 FoldRun(job.directory, read_summary(job.directory))
                 for job in self._jobs(self.candidates[name], ())
@@ -240,6 +253,7 @@ class Race:
                 name: SavedStanding(
                     scores=[s if math.isfinite(s) else None for s in standing.scores],
                     is_open=standing.is_open,
+                    first=standing.first,
                 )
                 for name, standing in self.standings.items()
             },
@@ -287,7 +301,7 @@ class Race:
         seconds = [float(summary["seconds"]) for summary in summaries if summary is not None]
         self.decisions.record("slice_seconds", max(*seconds, total / SLICES, 0.0))
 
-    def _slice_seconds(self, stage: int) -> float:
+    def slice_seconds(self, stage: int) -> float:
         """Return the additional seconds of a stage."""
         return self._stage_seconds(stage) - (self._stage_seconds(stage - 1) if stage else 0.0)
 
@@ -296,17 +310,32 @@ class Race:
         first = self.decisions.decide("slice_seconds", float, lambda: 0.0)
         return float(first * 2**stage)
 
-    def _length(self, stage: int) -> tuple[str, ...]:
+    def _length(self, candidate: Candidate, stage: int) -> tuple[str, ...]:
         """Return the overrides that end a run after a stage."""
         if self.config.plan.equal == "epochs":
-            return (f"epochs={self.config.plan.slice_epochs * 2**stage}",)
-        return f"epochs={ENDLESS}", f"max_seconds={self._stage_seconds(stage):g}"
+            epochs = self.config.plan.slice_epochs * 2**stage
+            return (f"epochs={epochs - candidate.start.epochs}",)
+        return timed(candidate, self._stage_seconds(stage))
 
-    def _train(self, entries: Sequence[Entry], jobs: Sequence[Job] = ()) -> None:
+    def _save_start(self, result: Result) -> None:
+        """Save the training of a candidate so far, so that others can continue it."""
+        stage = self.standings[result.candidate.name].stage
+        for directory in result.directories:
+            target = self._saved_start(directory.name, stage)
+            target.parent.mkdir(exist_ok=True)
+            write_atomically(
+                target, read_bytes(directory / "checkpoint.pt", limit=CHECKPOINT_LIMIT)
+            )
+
+    def _saved_start(self, run: str, stage: int) -> Path:
+        return (self.directory / "starts" / f"{run}-{stage}.pt").resolve()
+
+    def train(self, entries: Sequence[Entry], jobs: Sequence[Job] = ()) -> None:
         """Train candidates to their stages; execute other jobs at the same time."""
         slices = {
-            entry["name"]: self._jobs(self.candidates[entry["name"]], self._length(entry["stage"]))
+            c.name: self._jobs(c, self._length(c, entry["stage"]))
             for entry in entries
+            for c in [self.candidates[entry["name"]]]
         }
         runs = list(itertools.chain.from_iterable(slices.values()))
         before, begin = self._trained_seconds(slices), self.stopwatch.seconds
@@ -314,15 +343,20 @@ class Race:
         self.other_summaries += [s for job in jobs if (s := outcomes[job.name].summary) is not None]
         for entry in entries:
             name = entry["name"]
-            standing = self.standings.setdefault(name, Standing(name))
             result = self.record(self.candidates[name], slices[name], outcomes)
-            score = -math.inf if result is None else signed(result.score, self.metric[1])
-            standing.scores[entry["stage"] :] = [score]
-            standing.is_open = result is not None and not result.is_exhausted
+            self._enter(self.candidates[name], entry["stage"], result)
         if runs and not jobs:
             spent = (self.stopwatch.seconds - begin) * min(self.executor.workers, len(runs))
             trained = self._trained_seconds(slices) - before
-            self.overhead = max(spent - trained, 0.0) / len(runs) * self.folds
+            self.overhead = max(spent - trained, 0.0) / len(runs)
+
+    def _enter(self, candidate: Candidate, stage: int, result: Result | None) -> None:
+        """Note the result of a stage; None if the run has failed."""
+        new = Standing(candidate.name, first=candidate.start.stage)
+        standing = self.standings.setdefault(candidate.name, new)
+        score = -math.inf if result is None else signed(result.score, self.metric[1])
+        standing.scores[stage - standing.first :] = [score]
+        standing.is_open = result is not None and not result.is_exhausted
 
     def _trained_seconds(self, names: Iterable[str]) -> float:
         results = (self.results[name] for name in names if name in self.results)
@@ -339,11 +373,14 @@ class Race:
         jobs = []
         for part in range(self.folds):
             fold = (f"validation_fold={part}",) if self.folds > 1 else ()
-            name = candidate.name + (f".fold{part}" if fold else "")
-            folder = self.directory / "runs" / name
-            jobs.append(
-                Job(name, "retrain", folder, (*overrides, *fold, *length), tuple(length), threads)
-            )
+            suffix = f".fold{part}" if fold else ""
+            start = []
+            if parent := candidate.start.parent:
+                file = self._saved_start(parent + suffix, candidate.start.stage)
+                start = [f"start={quoted(str(file))}", "optimizer.warmup_epochs=0"]
+            words = tuple(merge_overrides([*overrides, *fold, *start, *length]))
+            folder = self.directory / "runs" / f"{candidate.name}{suffix}"
+            jobs.append(Job(folder.name, "retrain", folder, words, tuple(length), threads))
         return jobs
 
     def train_alone(self, candidate: Candidate, length: Sequence[str]) -> Result | None:
@@ -352,11 +389,33 @@ class Race:
         jobs = self._jobs(candidate, length, threads)
         return self.record(candidate, jobs, self.run(jobs))
 
+    def train_together(self, lengths: Mapping[str, Sequence[str]]) -> None:
+        """Train candidates up to lengths at the same time; one that fails keeps its result."""
+        slices = {name: self._jobs(self.candidates[name], to) for name, to in lengths.items()}
+        outcomes = self.run(list(itertools.chain.from_iterable(slices.values())))
+        for name, jobs in slices.items():
+            before = self.results[name]
+            self.results[name] = self.record(self.candidates[name], jobs, outcomes) or before
+
+    def train_for(self, candidate: Candidate, seconds: float) -> Result | None:
+        """Train a candidate alone to its next stage, or for some seconds if it is not reached."""
+        before = self.results[candidate.name]
+        stage = self.standings[candidate.name].stage
+        while self._stage_seconds(stage) <= before.seconds:  # it has trained alone before
+            self._enter(candidate, stage, before)
+            stage += 1
+        total = min(self._stage_seconds(stage), before.seconds + seconds)
+        result = self.train_alone(candidate, timed(candidate, total))
+        if result is not None and total == self._stage_seconds(stage):
+            self._enter(candidate, stage, result)
+            self._save()
+        return result
+
     def train_to(self, candidate: Candidate, stage: int) -> Result | None:
         """Train a candidate to a stage, if it has not reached it; return its result."""
         standing = self.standings[candidate.name]
-        while len(standing.scores) <= stage and math.isfinite(standing.scores[-1]):
-            self._train([Entry(name=candidate.name, stage=len(standing.scores))])
+        while standing.stage <= stage and math.isfinite(standing.scores[-1]):
+            self.train([Entry(name=candidate.name, stage=standing.stage)])
             self._save()
         return self.results.get(candidate.name)
 
@@ -464,3 +523,8 @@ class Race:
         }
         with (self.directory / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+
+
+def timed(candidate: Candidate, seconds: float) -> tuple[str, str]:
+    """Return the overrides that end the run of a candidate after seconds of training."""
+    return f"epochs={ENDLESS}", f"max_seconds={seconds - candidate.start.seconds:.2f}"

@@ -64,17 +64,17 @@ class Result:
     @property
     def epochs(self) -> int:
         """Number of epochs so far."""
-        return int(self.summary["epochs"])
+        return self.candidate.start.epochs + int(self.summary["epochs"])
 
     @property
     def best_epoch(self) -> int:
         """The epoch with the best score."""
-        return int(self.summary["epoch"])
+        return self.candidate.start.epochs + int(self.summary["epoch"])
 
     @property
     def seconds(self) -> float:
-        """Seconds of training of one run so far."""
-        return float(self.summary["seconds"])
+        """Seconds of training of one run so far, with those of the candidate that it continues."""
+        return self.candidate.start.seconds + float(self.summary["seconds"])
 
     @property
     def is_exhausted(self) -> bool:

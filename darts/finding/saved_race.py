@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+import dataclasses
+from typing import TypedDict, cast
 
-from darts.finding.candidates import Candidate
+from darts.finding.candidates import Candidate, Start
 from darts.recipes.rules import Setting
 from darts.spaces.lookup import find_genotype
 from darts.typed_values import PlainDict
@@ -20,8 +21,18 @@ class Entry(TypedDict):
 class SavedStanding(TypedDict):
     """A ``Standing`` in ``decisions.json``; None stands for a failed run."""
 
+    first: int
     scores: list[float | None]
     is_open: bool
+
+
+class SavedStart(TypedDict):
+    """A ``Start`` in ``decisions.json``."""
+
+    parent: str
+    stage: int
+    seconds: float
+    epochs: int
 
 
 class SavedCandidate(TypedDict):
@@ -33,6 +44,7 @@ class SavedCandidate(TypedDict):
     origin: str
     setting: str
     values: PlainDict
+    start: SavedStart
 
 
 def saved_candidate(candidate: Candidate) -> SavedCandidate:
@@ -44,6 +56,7 @@ def saved_candidate(candidate: Candidate) -> SavedCandidate:
         origin=candidate.origin,
         setting=candidate.setting.name,
         values=dict(candidate.setting.values),
+        start=cast("SavedStart", dataclasses.asdict(candidate.start)),
     )
 
 
@@ -51,4 +64,5 @@ def restored_candidate(saved: SavedCandidate) -> Candidate:
     """Return a candidate from ``decisions.json``."""
     setting = Setting(saved["setting"], saved["values"])
     genotype = find_genotype(saved["genotype"])[1]
-    return Candidate(saved["name"], saved["family"], genotype, saved["origin"], setting)
+    start = Start(**saved["start"])
+    return Candidate(saved["name"], saved["family"], genotype, saved["origin"], setting, start)

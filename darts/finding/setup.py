@@ -7,15 +7,7 @@ import os
 from pathlib import Path
 from typing import cast
 
-from darts.config import (
-    INT8,
-    ConfigError,
-    FindConfig,
-    RetrainConfig,
-    compose,
-    group_options,
-    one_of,
-)
+from darts.config import ConfigError, FindConfig, RetrainConfig, compose, group_options, one_of
 from darts.data_modules.compatibility import data_kind
 from darts.data_modules.samples import SampleDataModule
 from darts.finding.candidates import ANY_GENOTYPE, Networks
@@ -24,14 +16,16 @@ from darts.finding.image_sizes import ImageFiles, image_sizes, with_sizes
 from darts.finding.limited_baselines import largest_architecture, within_limits
 from darts.judging.limits import CostMeter, require_known_memory, require_sizes
 from darts.recipes.commands import merge_overrides
-from darts.recipes.exporting.formats import FORMATS, require_packages
+from darts.recipes.exporting.formats import check_export
 from darts.recipes.facts import MAX_SHARE, DataFacts
 from darts.recipes.rules import Values, recipe
-from darts.recipes.shared_network import require_safetensors
 from darts.spaces import SPACES
 from darts.training.device import visible_gpus
 
 MAX_PUBLISHED = 2  # published architectures of a space among its baselines
+
+CLASSIFIED = (*SampleDataModule.data_kinds, "documents")
+"""Kinds of data with separate samples, which ``darts.predict`` accepts."""
 
 _OWN_KEYS = {  # keys of retrainings that darts.find sets, and advice for users
     "genotype": "",
@@ -73,30 +67,14 @@ def check_config(config: FindConfig) -> None:
             f"dataset={declared.dataset.name} contains {kind}; darts.find handles "
             f"{', '.join(FAMILIES)}"
         )
-    _check_export(config, kind)
+    if config.ensemble > 1 and kind not in CLASSIFIED:
+        raise ConfigError(
+            f"ensemble={config.ensemble}: averages predictions of samples, and the data contains "
+            f"{kind}; leave it out"
+        )
+    check_export(config.export, kind)
     for family in _families(config, declared, kind):
         require_known_memory(config.limit, _networks(config, family, {}).config.space)
-
-
-def export_format(config: FindConfig) -> tuple[str, bool]:
-    """Return the format of the exported network, and whether it is quantized to int8."""
-    return config.export.removesuffix(INT8), config.export.endswith(INT8)
-
-
-def _check_export(config: FindConfig, kind: str) -> None:
-    """Refuse a format that is not installed, or that cannot hold networks for the kind of data."""
-    name, int8 = export_format(config)
-    if name not in FORMATS:
-        if name != "none":
-            require_safetensors(f"export={config.export}")
-        return
-    numbers = SampleDataModule.data_kinds
-    if kind not in numbers and (int8 or FORMATS[name].one_sample):
-        raise ConfigError(
-            f"export={config.export}: takes networks for {', '.join(numbers)}, and the data "
-            f"contains {kind}; choose export=onnx, torch_export or safetensors"
-        )
-    require_packages(name, int8=int8, setting=f"export={config.export}")
 
 
 def user_overrides(config: FindConfig) -> tuple[str, ...]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
 from darts.finding.answer import write_answer
 from darts.finding.candidates import Candidate
-from darts.finding.gain import validation_interval
 from darts.finding.race import ENDLESS, Race
 from darts.finding.results import FoldRun, Result, ranked
+from darts.recipes.gain import validation_interval
 from darts.recipes.rules import Values
 from darts.running.jobs import Job
 from darts.tracking import format_duration
@@ -26,7 +25,7 @@ baseline if its interval lies above 0, which has a probability of about four fif
 PLANNED = 0.97
 """Share of the budget after which nothing trains; test scores and files take the rest."""
 
-REFITTED = 0.35
+REFITTED = 0.5
 """Share of the winner's time alone that also uses the validation samples."""
 
 DUEL = "duel"
@@ -87,7 +86,7 @@ def answer_so_far(race: Race) -> Result:
 
 def _decide(race: Race) -> SavedDuel:
     best, baseline = race.best(), race.best(baseline=True)
-    stage = max(len(race.standings[r.candidate.name].scores) for r in (best, baseline)) - 1
+    stage = max(race.standings[r.candidate.name].stage for r in (best, baseline)) - 1
     baseline = race.train_to(baseline.candidate, stage) or race.best(baseline=True)
     best = race.train_to(best.candidate, stage) or race.best()
     best = ranked([best, baseline], race.metric[1])[0]
@@ -127,7 +126,9 @@ def train_winner(race: Race, chosen: Duel, reserve: float, *, refits: bool) -> R
     result, plan = chosen.winner, race.config.plan
     if plan.equal == "epochs":
         if plan.epochs is not None:
-            result = _extend(race, result, (f"epochs={plan.epochs}",))
+            epochs = max(plan.epochs - result.candidate.start.epochs, 1)
+            longer = race.train_alone(result.candidate, (f"epochs={epochs}",))
+            result = _kept(race, result, longer)
         return result
     share = 1 - REFITTED if refits else 1.0
     waves = math.ceil(race.folds / race.executor.workers)  # of the runs of the candidate
@@ -138,17 +139,15 @@ def train_winner(race: Race, chosen: Duel, reserve: float, *, refits: bool) -> R
     )
     while not result.is_exhausted and (left := (end - race.stopwatch.seconds) / waves) > 1:
         # Lengths double, so that the answer so far is saved and the training may end early.
-        seconds = result.seconds + min(left, max(result.seconds, 1.0))
-        longer = _extend(race, result, (f"epochs={ENDLESS}", f"max_seconds={seconds:.1f}"))
+        longer = _kept(race, result, race.train_for(result.candidate, left))
         if longer == result:  # the run has failed
             break
         result = longer
     return result
 
 
-def _extend(race: Race, result: Result, length: Sequence[str]) -> Result:
-    """Train a candidate further; return its old result if the run fails."""
-    longer = race.train_alone(result.candidate, length)
+def _kept(race: Race, result: Result, longer: Result | None) -> Result:
+    """Make the result of a longer training the answer; keep the old result if it has failed."""
     if longer is None:
         race.results[result.candidate.name] = result
         return result

@@ -117,6 +117,15 @@ def _context() -> BaseContext:
     return context
 
 
+def start_server() -> None:
+    """Begin to import what worker processes need, while this process does something else."""
+    if _context().get_start_method() == "forkserver":
+        from multiprocessing.forkserver import ensure_running
+
+        with _ctrl_c_blocked():
+            ensure_running()
+
+
 def describe_exit(code: int | None) -> str:
     """Return how a process ended, as a verb phrase; a code of ``-n`` means signal ``n``."""
     if code is None or code >= 0:

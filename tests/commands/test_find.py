@@ -18,9 +18,9 @@ import pytest
 import torch
 from sklearn.datasets import load_wine
 
-from darts import find
+from darts import find, predict
 from darts.config import launch
-from darts.finding import setup, winner
+from darts.finding import ensemble, setup, winner
 from darts.finding.decisions import FILE
 from darts.judging.devices.linear_model import LinearModel
 from darts.reading import read_json
@@ -194,6 +194,43 @@ def test_few_samples_are_held_out_in_turn(commands: Any, wine: Path, tmp_path: P
     assert {row["runs"] for row in rows} == {"5"}
 
 
+def test_an_ensemble_averages_the_probabilities_of_its_members(
+    commands: Any, wine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ensemble, "greedy_selection", lambda *_, **__: [2, 0, 1])
+    words = ("dataset=csv", f"dataset.root={wine}", "space=mlp", *PLAN, "plan.rounds=1")
+    run = commands.run("find", tmp_path / "run", *words, "plan.folds=1", "ensemble=3")
+    summary = run.json("summary.json")
+    members = {name: run.directory / "runs" / name for name in summary["ensemble"]}
+    assert list(summary["ensemble"].values()) == [2, 1]
+    assert {row["epochs"] for row in rows_of(run.directory) if row["directory"] in members} == {"3"}
+    samples = list(load_wine().data[:20])
+    first, third = (predict(path, samples).probabilities for path in members.values())
+    averaged = predict(run.directory, samples).probabilities
+    torch.testing.assert_close(averaged, (2 * first + third) / 3)
+    done = commands.call(
+        "evaluate", [f"checkpoint={run.directory}", f"hydra.run.dir={tmp_path / 'evaluation'}"]
+    )
+    assert done.result["test_accuracy"] == summary["test_accuracy"]
+    assert summary["single_test_accuracy"] <= 1
+    gain = summary["test_accuracy"] - summary["single_test_accuracy"]
+    assert summary["ensemble_gain"] == pytest.approx(gain, abs=1e-6)
+    assert summary["ensemble_parameters"] > summary["single_parameters"]
+    assert summary["ensemble_ms"] > 0
+
+
+def test_an_ensemble_is_at_least_as_good_on_validation_data(
+    commands: Any, wine: Path, tmp_path: Path
+) -> None:
+    words = ("dataset=csv", f"dataset.root={wine}", "space=mlp", *PLAN, "plan.rounds=1")
+    run = commands.run("find", tmp_path / "run", *words, "plan.folds=1", "ensemble=4")
+    arguments = [f"checkpoint={run.directory}", "split=valid"]
+    done = commands.call("evaluate", [*arguments, f"hydra.run.dir={tmp_path / 'evaluation'}"])
+    summary = run.json("summary.json")
+    assert done.result["valid_accuracy"] >= summary["valid_accuracy"]
+    assert 1 <= len(summary["ensemble"]) <= 4
+
+
 def test_sentence_pairs_have_baselines(commands: Any, tmp_path: Path) -> None:
     """The targets are the words of short sentences in reverse order."""
     words = ["one", "two", "three", "four"]
@@ -312,6 +349,14 @@ def test_missing_data_leaves_no_run_behind(commands: Any, tmp_path: Path) -> Non
         ),
         (("export=onxx",), "export='onxx' is unknown; choose from none, onnx, "),
         (("workers=-1",), "workers=-1"),
+        (
+            ("dataset=ptb", "task=language_model", "ensemble=2"),
+            "ensemble=2: averages predictions of samples, and the data contains text",
+        ),
+        (
+            ("dataset=synthetic", "dataset.samples=96", "space=mlp", "ensemble=2"),
+            "ensemble=2: there are too few samples to choose networks",
+        ),
     ],
 )
 def test_wrong_settings_end_in_one_line(
@@ -345,6 +390,8 @@ def assert_same(commands: Any, actual: Path, expected: Path) -> None:
     for directory in (actual, expected):
         saved = read_json(directory / FILE)["decisions"]
         duel = saved.pop("duel")
+        for candidate in saved["candidates"]:
+            del candidate["start"]["seconds"]  # measured
         scores = {k: v for k, v in duel["baseline_summary"].items() if k not in MEASURED}
         saved = {k: v for k, v in saved.items() if k not in ("seconds", "budget")}
         decisions.append({**saved, "duel": {**duel, "baseline_summary": scores}})

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from darts.finding.candidates import Candidate
 from darts.finding.results import Result
+from darts.spaces import parse_genotype
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -88,9 +90,11 @@ def test_a_curve_has_the_best_score_within_a_time(modules, tmp_path):
     curve = recording.curves[0]
     scores = [recording.score(curve.value(seconds)) for seconds in (0.5, 1, 2.5, 100)]
     assert scores == pytest.approx([0.1, 0.2, 0.6, 0.6])  # first the worst of all first epochs
+    network = parse_genotype('{"space": "mlp", "layers": ["relu_8"]}')
+    candidate = Candidate("net", "mlp", network, "baseline")
     for seconds in range(1, 9):
         best = 1 if seconds == 1 else 2
-        result = Result(None, (), {"epochs": seconds, "epoch": best}, 0.0)  # type: ignore[arg-type]
+        result = Result(candidate, (), {"epochs": seconds, "epoch": best}, 0.0)
         assert curve.is_exhausted(seconds) == result.is_exhausted
     assert curve.epoch_seconds(3) == 3
     assert curve.rank(3) == pytest.approx((-0.4, -0.4))

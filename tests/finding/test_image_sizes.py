@@ -92,7 +92,7 @@ def test_networks_for_one_size_share_the_pixels(tmp_path: Path) -> None:
 
 
 def test_small_images_keep_their_size(tmp_path: Path) -> None:
-    assert set(networks_of(write_images(tmp_path, 24, 40)).values()) == {(24, 24, 1)}
+    assert set(networks_of(write_images(tmp_path, 24, 40)).values()) == {(24, 24, 2)}
 
 
 def test_the_erased_square_of_a_setting_fits_the_size_of_the_images() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from darts.finding.policy import Standing, promoted
 
 SCORES = st.lists(st.integers(0, 3).map(float), min_size=1, max_size=4)
-STANDINGS = st.lists(st.tuples(SCORES, st.booleans()), max_size=12).map(
+STANDINGS = st.lists(st.tuples(SCORES, st.booleans(), st.integers(0, 2)), max_size=12).map(
     lambda rows: [Standing(f"net{n}", *row) for n, row in enumerate(rows)]
 )
 
@@ -21,12 +21,16 @@ def slow_promoted(standings: list[Standing]) -> list[str]:
     """Count for each candidate how many rank above it after its last stage."""
     ranks = []
     for place, own in enumerate(standings):
-        stage = len(own.scores) - 1
-        reached = [(n, s.scores[stage]) for n, s in enumerate(standings) if len(s.scores) > stage]
+        stage = own.first + len(own.scores) - 1
+        reached = [
+            (n, dict(enumerate(s.scores, s.first))[stage])
+            for n, s in enumerate(standings)
+            if stage in dict(enumerate(s.scores, s.first))
+        ]
         above = [
             n
             for n, score in reached
-            if score > own.scores[stage] or (score == own.scores[stage] and n < place)
+            if score > own.scores[-1] or (score == own.scores[-1] and n < place)
         ]
         if own.is_open and len(above) < len(reached) // 2:
             ranks.append((-stage, len(above), own.name))

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from fake_race import BASELINES, DATA, networks_of
 
-from darts.finding.candidates import BASELINE, Candidate
+from darts.finding.candidates import BASELINE, Candidate, Start
 from darts.finding.proposals import GradientSearches, Pool
 from darts.recipes.rules import Setting
 from darts.running.jobs import Job
 
 IMAGES = DATA[:4]
+START = Start("mlp-mlp_128", 2, 12.0, 9)
 
 
 def make_pool(*words: str, data: tuple[str, ...] = DATA) -> Pool:
@@ -25,21 +26,16 @@ def make_pool(*words: str, data: tuple[str, ...] = DATA) -> Pool:
 
 def proposed(pool: Pool, leader: Candidate, count: int = 12) -> list[Candidate]:
     """Return the first variants of a leader, after the baselines."""
-    return list(itertools.islice(pool.variants(leader, pool.baselines()), count))
+    return list(itertools.islice(pool.variants(leader, START, pool.baselines()), count))
 
 
-def test_the_first_baselines_of_all_families_come_first_but_for_a_changed_augmentation() -> None:
+def test_the_first_baselines_of_all_families_come_first() -> None:
     pool = make_pool(data=IMAGES)
-    first, changed, *others = pool.baselines()
-    families = list(pool.networks)
-    assert first.family == changed.family == families[0]
-    assert changed.genotype == first.genotype
-    assert changed.setting.name == "flip"
-    assert changed.setting.values == {"dataset.flip": True, "mirror": True}
-    turns = [candidate.family for candidate in (first, *others)]
+    baselines, families = pool.baselines(), list(pool.networks)
+    turns = [candidate.family for candidate in baselines]
     assert turns[: len(families)] == families
     assert turns[len(families) :] == ["deep_32", "resnet"]  # with a second baseline
-    assert all(c.is_baseline for c in pool.baselines())
+    assert all(c.is_baseline and c.start == Start() for c in baselines)
 
 
 @pytest.mark.parametrize(
@@ -47,11 +43,36 @@ def test_the_first_baselines_of_all_families_come_first_but_for_a_changed_augmen
     [
         ((), "mlp-mlp_128+flip"),
         (("dataset.flip=true",), "mlp-mlp_128+no_shift"),
-        (("plan.settings=false",), "mlp-linear"),
+        (("plan.settings=false",), "mlp-neighbor"),
     ],
 )
 def test_the_user_decides_about_augmentation(words: tuple[str, ...], second: str) -> None:
-    assert make_pool(*words).baselines()[1].name == second
+    pool = make_pool(*words)
+    assert proposed(pool, pool.baselines()[0])[0].name.rpartition("-")[0] == second
+
+
+def test_settings_that_were_tried_less_often_come_first() -> None:
+    pool = make_pool()
+    leader = pool.baselines()[0]
+    flipped = dataclasses.replace(leader, setting=Setting("flip", {"dataset.flip": True}))
+    variants = list(itertools.islice(pool.variants(leader, START, [leader, flipped]), 30))
+    names = [c.setting.name for c in variants if c.setting.values]
+    assert names[0] == "no_shift"
+    assert names[-1] == "flip"
+
+
+def test_a_setting_continues_the_training_of_the_leader_at_each_of_its_stages() -> None:
+    pool = make_pool()
+    leader = pool.baselines()[0]
+    first = next(pool.variants(leader, START, [leader]))
+    assert (first.setting.name, first.start) == ("flip", START)
+    assert "flip" not in {
+        c.setting.name for c in itertools.islice(pool.variants(leader, START, [leader, first]), 30)
+    }
+    later = dataclasses.replace(START, stage=3)
+    again = list(itertools.islice(pool.variants(leader, later, [leader, first]), 30))
+    assert "flip" in {c.setting.name for c in again}
+    assert all(c.start == (later if c.setting.values else Start()) for c in again)
 
 
 def test_variants_are_new_distinct_and_of_three_kinds() -> None:
@@ -65,6 +86,7 @@ def test_variants_are_new_distinct_and_of_three_kinds() -> None:
     assert (setting.genotype, setting.setting.name) == (leader.genotype, "cutout+flip")
     assert setting.setting.values == {"cutout": 2, "dataset.flip": True, "mirror": True}
     assert (neighbor.origin, neighbor.setting) == ("neighbor", leader.setting)
+    assert [c.start for c in (setting, neighbor, other)] == [START, Start(), Start()]
     space = pool.networks["mlp"].space
     ours, theirs = space.encode(neighbor.genotype), space.encode(leader.genotype)
     assert sum(ours.get(key) != theirs.get(key) for key in ours | theirs) in (1, 2)  # or a layer
@@ -77,14 +99,14 @@ def test_variants_end_when_there_are_no_more() -> None:
     first = pool.baselines()[0]
     variants = proposed(pool, first, 1000)
     assert 0 < len(variants) < 20
-    assert list(pool.variants(first, [*pool.baselines(), *variants])) == []
+    assert list(pool.variants(first, START, [*pool.baselines(), *variants])) == []
 
 
 def test_no_variant_changes_what_the_user_has_set() -> None:
     words = ("optimizer.lr=0.1", "optimizer.weight_decay=0", "dataset.crop=none", "cutout=0")
     pool = make_pool(*words)
     leader = pool.baselines()[0]
-    variants = itertools.islice(pool.variants(leader, [leader]), 40)
+    variants = itertools.islice(pool.variants(leader, START, [leader]), 40)
     keys = {key for candidate in variants for key in candidate.setting.values}
     assert keys == {"dataset.flip", "mirror"}
     overrides = pool.networks["mlp"].overrides(None, {"optimizer.lr": 0.5})
@@ -94,7 +116,7 @@ def test_no_variant_changes_what_the_user_has_set() -> None:
 
 def test_without_settings_only_architectures_change() -> None:
     pool = make_pool("plan.settings=false")
-    assert [c.name for c in pool.baselines()] == [name for name in BASELINES if "+" not in name]
+    assert [c.name for c in pool.baselines()] == BASELINES
     variants = proposed(pool, pool.baselines()[0])
     assert {c.setting.name for c in variants} == {"default"}
     assert {c.origin for c in variants} == {"neighbor"}
@@ -103,11 +125,13 @@ def test_without_settings_only_architectures_change() -> None:
 def test_a_neighbor_that_is_a_baseline_is_named_so() -> None:
     pool = make_pool("plan.settings=false")
     leader = pool.baselines()[0]
-    neighbor = next(pool.variants(leader, [leader]))
+    neighbor = next(pool.variants(leader, START, [leader]))
     networks = pool.networks["mlp"].with_baselines({"known": neighbor.genotype})
     again = dataclasses.replace(pool, networks={"mlp": networks})
     assert neighbor.origin == "neighbor"
-    assert next(again.variants(leader, [leader])) == dataclasses.replace(neighbor, origin=BASELINE)
+    assert next(again.variants(leader, START, [leader])) == dataclasses.replace(
+        neighbor, origin=BASELINE
+    )
 
 
 def test_variants_keep_the_limits() -> None:
@@ -125,17 +149,19 @@ def test_variants_keep_the_limits() -> None:
 
 def test_no_setting_doubles_the_macs_of_a_limited_network() -> None:
     for words, mirrored in ((), True), (("limit.macs=100000",), False):
-        second = make_pool(*words).baselines()[1]
-        assert second.setting.name == "flip"
-        assert ("mirror" in second.setting.values) == mirrored
+        pool = make_pool(*words)
+        flipped = proposed(pool, pool.baselines()[0])[0]
+        assert flipped.setting.name == "flip"
+        assert ("mirror" in flipped.setting.values) == mirrored
 
 
-def test_a_setting_is_not_undone() -> None:
+def test_a_setting_is_undone_only_if_the_training_goes_on() -> None:
     pool = make_pool()
-    first, flipped, *_ = pool.baselines()
+    first = pool.baselines()[0]
+    flipped = proposed(pool, first)[0]
     same = [c for c in proposed(pool, flipped, 40) if c.genotype == first.genotype]
     assert same
-    assert all(c.setting.values for c in same)
+    assert all(c.setting.values or c.start == START for c in same)
 
 
 @pytest.fixture

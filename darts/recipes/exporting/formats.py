@@ -9,9 +9,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from darts.config import ConfigError
+from darts.config import INT8, ConfigError
+from darts.data_modules.samples import SampleDataModule
 from darts.recipes.exporting import executorch_file, litert_file, onnx_file, torch_file
 from darts.recipes.exporting.network import ExportableNetwork, Graph, quiet
+from darts.recipes.shared_network import require_safetensors
 
 
 @dataclass(frozen=True)
@@ -96,3 +98,32 @@ def require_packages(name: str, *, int8: bool, setting: str | None = None) -> No
                 f"{setting or keys}: {error.name or package} is not installed; run pip install "
                 f"'darts-nas[{chosen.extra}]', or choose another format"
             ) from None
+
+
+def split_export(export: str) -> tuple[str, bool]:
+    """Return the format of the key ``export``, and whether it is quantized to int8."""
+    return export.removesuffix(INT8), export.endswith(INT8)
+
+
+def check_export(export: str, kind: str) -> None:
+    """Refuse a format that is not installed, or that cannot hold networks for the kind of data.
+
+    Args:
+        export: Value of the key ``export``; "none" for no file.
+        kind: Kind of the data, see ``darts.data_modules.compatibility.data_kind``.
+
+    Raises:
+        ConfigError: If it is refused.
+    """
+    name, int8 = split_export(export)
+    if name not in FORMATS:
+        if name != "none":
+            require_safetensors(f"export={export}")
+        return
+    numbers = SampleDataModule.data_kinds
+    if kind not in numbers and (int8 or FORMATS[name].one_sample):
+        raise ConfigError(
+            f"export={export}: takes networks for {', '.join(numbers)}, and the data contains "
+            f"{kind}; choose export=onnx, torch_export or safetensors"
+        )
+    require_packages(name, int8=int8, setting=f"export={export}")

@@ -14,7 +14,7 @@ import pytest
 
 from darts import evaluate, retrain
 from darts.config import ConfigError, launch
-from darts.finding.gain import Gain, measure_gain, validation_interval
+from darts.recipes.gain import Gain, measure_gain, validation_interval
 from darts.tasks import TASKS
 
 FAST = ("tracking.tensorboard=false", "tracking.figures=false", "evaluate_test=false", "epochs=1")
@@ -160,7 +160,7 @@ def test_different_test_data_and_unknown_metrics_are_refused(
 def test_a_split_is_scored_once_per_network(
     runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from darts.finding import gain
+    from darts.recipes import gain
 
     calls: list[Any] = []
     original = gain.evaluate
