@@ -3,9 +3,10 @@
     python experiments/record_curves.py --data DIR --only photos cover --seconds 300 --workers 2
 
 The candidates are the baselines of ``darts.find`` and variants of them: other settings, and
-neighbors of their architectures. Each trains with one thread for the same time. ``--data`` and
-``--out`` are those of ``own_data.py``, whose folders are used. An interrupted recording is resumed;
-with larger ``--seconds``, complete runs continue. The curves are written to
+neighbors of their architectures. Each begins with random weights, also those with other settings,
+which continue the leader in ``darts.find``. Each trains with one thread for the same time.
+``--data`` and ``--out`` are those of ``own_data.py``, whose folders are used. An interrupted
+recording is resumed; with larger ``--seconds``, complete runs continue. The curves are written to
 results/curves/<data>.json.
 """
 
@@ -25,7 +26,7 @@ from records import HERE, Row, command, hardware
 
 from darts.config import FindConfig, compose
 from darts.find import choose_precision
-from darts.finding.candidates import Candidate
+from darts.finding.candidates import Candidate, Start
 from darts.finding.decisions import FILE, Decisions
 from darts.finding.proposals import Pool
 from darts.finding.race import ENDLESS
@@ -57,7 +58,8 @@ def draw(pool: Pool, count: int) -> list[Candidate]:
         complete = True
         for leader in baselines:
             number = min(VARIANTS, count - len(chosen))
-            variants = list(itertools.islice(pool.variants(leader, chosen), number))
+            found = pool.variants(leader, Start(), chosen)  # settings begin with random weights
+            variants = list(itertools.islice(found, number))
             chosen += variants
             complete = complete and not variants
     return chosen
