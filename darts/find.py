@@ -277,17 +277,20 @@ def run_to_the_end(race: Race) -> Conclusion:
 def end_with_ensemble(race: Race, chosen: Duel) -> Conclusion:
     """Train the best networks for equally long, and choose those whose predictions are averaged.
 
+    Without such a choice, the winner of the duel is the answer; the ensemble is compared with it.
+
     Raises:
         Stopped: If the user interrupts the race.
     """
     networks = race.pool.networks[chosen.winner.candidate.family]
     reserve = race.config.ensemble * scoring_seconds(networks, chosen)
     finalists = train_finalists(race, chosen.winner, reserve)
-    single = finalists[0]
+    single = race.results[chosen.winner.candidate.name]
     counts = choose_members(race, finalists)
     directory = race.directory / FOLDER if len(counts) > 1 else single.directory
     scores, gain = score_answer(race, single, directory)
-    ensemble = describe_ensemble(race, counts, directory, single.directory, has_test=bool(scores))
+    device = networks.config.device if scores and len(counts) > 1 else None
+    ensemble = describe_ensemble(race, counts, directory, single.directory, test_device=device)
     return Conclusion(
         single, chosen.baseline, directory, None, scores, gain, race.metric, chosen.doubtful,
         ensemble,

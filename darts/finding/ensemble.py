@@ -45,8 +45,9 @@ class EnsembleResult:
 
     Attributes:
         counts: How often each network counts, by its name.
-        gain: Difference to the best single network on the test split; None without a test split.
-        costs: Parameters and milliseconds of a sample, of the ensemble and of the single network.
+        gain: Difference to the winner alone on the test split; None without a test split or with
+            one network only.
+        costs: Parameters and milliseconds per sample, of the ensemble and of the winner alone.
     """
 
     counts: Mapping[str, int]
@@ -54,12 +55,12 @@ class EnsembleResult:
     costs: Mapping[str, float]
 
     def sentence(self) -> str:
-        """Return what the ensemble is, and how it compares with the best single network."""
+        """Return which networks are averaged, and how large they are together."""
         if len(self.counts) == 1:
             return "No ensemble has a better validation score than the best network alone."
         names = ", ".join(f"{n} x {name}" for name, n in self.counts.items())
         cost = self.costs["ensemble_parameters"] / self.costs["single_parameters"]
-        return f"The result averages {names}: {cost:.1f} times the parameters of the best network."
+        return f"The result averages {names}: {cost:.1f} times the parameters of the winner."
 
     def summary(self) -> JsonObject:
         """Return the entries of ``summary.json``."""
@@ -76,7 +77,7 @@ class EnsembleResult:
 
 
 def check_ensemble(members: int, folds: int) -> None:
-    """Refuse an ensemble of networks that have several runs.
+    """Refuse an ensemble if each candidate is trained several times, see ``plan.folds``.
 
     Raises:
         ConfigError: If there is more than one held-out part.
@@ -203,10 +204,12 @@ def _outputs(predictions: Tensor, targets: str) -> Tensor:
 
 
 def describe_ensemble(
-    race: Race, counts: Mapping[str, int], ensemble: Path, single: Path, *, has_test: bool
+    race: Race, counts: Mapping[str, int], ensemble: Path, single: Path, *, test_device: str | None
 ) -> EnsembleResult:
-    """Compare the ensemble with the best single network: test scores, parameters and time."""
-    gain = measure_gain(ensemble, single, metric=race.metric[0]) if has_test else None
+    """Compare the ensemble with the winner alone: parameters, time, and test scores on a device."""
+    gain = None
+    if test_device is not None:
+        gain = measure_gain(ensemble, single, metric=race.metric[0], device=test_device)
     nets = [TrainedNetwork.load(str(directory)) for directory in (ensemble, single)]
     settings = TimingSettings("cpu", race.threads, 1, "fp32", warmup=5, repeats=20)
     built = [trained.build() for trained in nets]

@@ -73,7 +73,7 @@ class Result:
 
     @property
     def seconds(self) -> float:
-        """Seconds of training of one run so far, with those of the candidate that it continues."""
+        """Seconds that one run has trained so far, including the run that it continues."""
         return self.candidate.start.seconds + float(self.summary["seconds"])
 
     @property

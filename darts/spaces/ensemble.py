@@ -50,7 +50,7 @@ class Ensemble(NetworkBase):
 
 
 def mean_outputs(outputs: Sequence[Tensor], counts: Sequence[int], targets: str) -> Tensor:
-    """Return the outputs whose predictions are the weighted mean of those of several networks.
+    """Return outputs of which the predictions are the weighted mean of several predictions.
 
     For classes, it is the logarithm of the mean of the softmax probabilities; for labels, the logit
     of the mean of the sigmoids; for numbers, the mean.

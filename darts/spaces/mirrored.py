@@ -20,8 +20,8 @@ from darts.spaces.rank_dropout import BatchShare
 class Mirrored(NetworkBase):
     """The outputs of a network in training; in evaluation, the mean for an image and its mirror.
 
-    An evaluation takes twice as long as that of the network. The state dict is that of the network,
-    so a training can continue with mirror images or without them.
+    An evaluation takes twice as long as that of the network. Its state dict equals that of
+    the network, so a training with mirror images can continue without them, and the reverse.
 
     Args:
         net: Network for images ``(B, C, H, W)``.

@@ -219,6 +219,23 @@ def test_an_ensemble_averages_the_probabilities_of_its_members(
     assert summary["ensemble_ms"] > 0
 
 
+def test_without_an_ensemble_the_winner_is_the_answer(
+    commands: Any, wine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best network after the final need not be the winner of the duel before it."""
+    monkeypatch.setattr(ensemble, "greedy_selection", lambda *_, **__: [0, 1, 0])
+    words = ("dataset=csv", f"dataset.root={wine}", "space=mlp", *PLAN, "plan.rounds=1")
+    run = commands.run("find", tmp_path / "run", *words, "plan.folds=1", "ensemble=3")
+    summary = run.json("summary.json")
+    winner_run = run.directory / "runs" / summary["baseline"]
+    assert summary["baseline_wins"]
+    assert (run.directory / "checkpoint.pt").read_bytes() == (
+        winner_run / "checkpoint.pt"
+    ).read_bytes()
+    assert "ensemble_gain" not in summary
+    assert "No ensemble has a better validation score" in run.out
+
+
 def test_an_ensemble_is_at_least_as_good_on_validation_data(
     commands: Any, wine: Path, tmp_path: Path
 ) -> None:
