@@ -12,31 +12,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from darts.config import ConfigError
-from darts.data import Batch, load_split
-from darts.data.targets import CLASSES, LABELS
-from darts.finding.race import Race, timed
+from darts.finding.race import Race
 from darts.finding.results import Result, ranked
+from darts.finding.slices import timed
 from darts.finding.winner import PLANNED
 from darts.judging.devices.stopwatch import TimingSettings, example, time_passes, timing
-from darts.judging.ensemble_selection import greedy_selection
-from darts.judging.sample_metrics import SampleMetric, sample_metric
 from darts.reading import JsonObject
 from darts.recipes.ensemble import fits_together, save_ensemble
-from darts.recipes.evaluation import build_on, open_data
+from darts.recipes.ensemble_choice import choose_members
 from darts.recipes.gain import Gain, measure_gain
 from darts.recipes.trained import TrainedNetwork
 from darts.training.cost import count_parameters
-from darts.training.distributed import Ranks
-from darts.training.scoring import evaluate
 
 FOLDER = "ensemble"
-
-SMALL = 1e-12  # a probability of 0 or 1 would have infinite outputs
 
 
 @dataclass(frozen=True)
@@ -112,7 +101,7 @@ def train_finalists(race: Race, winner: Result, reserve: float) -> list[Result]:
             float,
             lambda: PLANNED * race.stopwatch.total - reserve,
         )
-        waves = math.ceil(len(names) / race.executor.workers)
+        waves = math.ceil(len(names) / race.execution.executor.workers)
         while (left := (end - race.stopwatch.seconds) / waves) > 1:
             before = max(race.results[name].seconds for name in names)
             seconds = before + min(left, before)
@@ -136,71 +125,22 @@ def _finalists(race: Race, winner: Result) -> list[str]:
     return [winner.candidate.name, *fitting][: race.config.ensemble]
 
 
-def choose_members(race: Race, finalists: Sequence[Result]) -> dict[str, int]:
+def make_ensemble(race: Race, finalists: Sequence[Result]) -> dict[str, int]:
     """Return how often each network counts in the ensemble with the best validation score.
 
     Its checkpoint is written, unless it has one member only.
     """
-    outputs, metric, targets, kind = _validation_outputs(race, finalists)
-    sign = 1 if race.metric[1].higher_is_better else -1
-
-    def score(predictions: Tensor) -> float:
-        logits = _outputs(predictions, kind)
-        results = metric.results(logits, (logits, targets)).numpy()
-        return sign * float(metric.value(np.ones((1, len(results))), results)[0])
-
-    size = len(finalists)
-    predictions = torch.stack([_predictions(own, kind) for own in outputs])
-    counts = greedy_selection(predictions, score, members=size, rounds=2 * size)
+    name, metric = race.metric
+    runs = [finalist.directory for finalist in finalists]
+    counts = choose_members(runs, name, higher_is_better=metric.higher_is_better)
     chosen = {f.candidate.name: n for f, n in zip(finalists, counts, strict=True) if n}
     if len(chosen) > 1:
         folder = race.directory / FOLDER
-        save_ensemble(folder, [finalist.directory for finalist in finalists], counts)
-        for name in ("split.npz", "metrics.jsonl", "vocabulary.json"):
-            if (finalists[0].directory / name).exists():
-                shutil.copyfile(finalists[0].directory / name, folder / name)
+        save_ensemble(folder, runs, counts)
+        for file in ("split.npz", "metrics.jsonl", "vocabulary.json"):
+            if (runs[0] / file).exists():
+                shutil.copyfile(runs[0] / file, folder / file)
     return chosen
-
-
-def _validation_outputs(
-    race: Race, finalists: Sequence[Result]
-) -> tuple[list[Tensor], SampleMetric, Tensor, str]:
-    """Return the outputs of each network, ``(samples, K)``, the metric, the targets, their kind."""
-    ranks = Ranks("cpu")
-    outputs: list[Tensor] = []
-    for finalist in finalists:
-        trained = TrainedNetwork.load(str(finalist.directory))
-        data = open_data(trained, ranks)
-        loader = data.held_out_loader("valid", load_split(finalist.directory / "split.npz"))
-        assert loader is not None  # each candidate has a validation score
-        objective = data.objective()
-        rows: list[tuple[Tensor, Tensor]] = []
-
-        def observe(output: object, batch: Batch, rows: list[tuple[Tensor, Tensor]] = rows) -> None:
-            assert isinstance(output, Tensor)
-            rows.append((output.cpu().double(), batch[1].cpu()))
-
-        net = build_on(trained, ranks.device)
-        with torch.inference_mode():
-            evaluate(net, loader.epoch(0), objective, device=ranks.device, observe=observe)
-        columns = [torch.cat(column) for column in zip(*rows, strict=True)]
-        outputs.append(columns[0])
-    metric = sample_metric(objective, race.metric[0], trained.target_names, ranks.device)
-    return outputs, metric, columns[1], trained.config.task.targets
-
-
-def _predictions(outputs: Tensor, targets: str) -> Tensor:
-    """Return probabilities or numbers for the outputs of a network, of the same shape."""
-    if targets == CLASSES:
-        return outputs.softmax(-1)
-    return outputs.sigmoid() if targets == LABELS else outputs
-
-
-def _outputs(predictions: Tensor, targets: str) -> Tensor:
-    """Return outputs that give these predictions."""
-    if targets == CLASSES:
-        return predictions.clamp_min(SMALL).log()
-    return predictions.logit(SMALL) if targets == LABELS else predictions
 
 
 def describe_ensemble(
@@ -211,7 +151,7 @@ def describe_ensemble(
     if test_device is not None:
         gain = measure_gain(ensemble, single, metric=race.metric[0], device=test_device)
     nets = [TrainedNetwork.load(str(directory)) for directory in (ensemble, single)]
-    settings = TimingSettings("cpu", race.threads, 1, "fp32", warmup=5, repeats=20)
+    settings = TimingSettings("cpu", race.execution.threads, 1, "fp32", warmup=5, repeats=20)
     built = [trained.build() for trained in nets]
     costs: dict[str, float] = {
         f"{name}_parameters": count_parameters(net.parameters())

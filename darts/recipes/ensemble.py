@@ -1,4 +1,4 @@
-"""The checkpoint of an ensemble, made from those of several retrainings."""
+"""Combine the checkpoints of several training runs in the checkpoint of an ensemble."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def fits_together(first: TrainedNetwork, other: TrainedNetwork) -> bool:
 def save_ensemble(target: Path, members: Sequence[Path], counts: Sequence[int]) -> None:
     """Write ``checkpoint.pt`` of an ensemble, which ``darts.load`` and other commands accept.
 
-    Its configuration is that of the first member. It has the selected weights of each member, but
-    no state to continue a training.
+    It has the configuration of the first member and the best weights of each member. It cannot be
+    trained further.
 
     Args:
         target: Folder of the file; it is made if there is none.

@@ -1,0 +1,82 @@
+"""Choose the networks of an ensemble by their predictions for the validation samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from darts.data import Batch, load_split
+from darts.data.targets import CLASSES, LABELS
+from darts.judging.ensemble_selection import greedy_selection
+from darts.judging.sample_metrics import SampleMetric, sample_metric
+from darts.recipes.evaluation import build_on, open_data
+from darts.recipes.trained import TrainedNetwork
+from darts.training.distributed import Ranks
+from darts.training.scoring import evaluate
+
+
+def choose_members(runs: Sequence[Path], metric: str, *, higher_is_better: bool) -> list[int]:
+    """Return how often each network counts in the ensemble with the best validation score.
+
+    Args:
+        runs: Run directories of retrainings with the same validation samples.
+        metric: Name of the score.
+        higher_is_better: Its direction.
+    """
+    outputs, scoring, targets, kind = _validation_outputs(runs, metric)
+    sign = 1 if higher_is_better else -1
+
+    def score(predictions: Tensor) -> float:
+        logits = _outputs(predictions, kind)
+        results = scoring.results(logits, (logits, targets)).numpy()
+        return sign * float(scoring.value(np.ones((1, len(results))), results)[0])
+
+    size = len(runs)
+    predictions = torch.stack([_predictions(own, kind) for own in outputs])
+    return greedy_selection(predictions, score, members=size, rounds=2 * size)
+
+
+def _validation_outputs(
+    runs: Sequence[Path], metric: str
+) -> tuple[list[Tensor], SampleMetric, Tensor, str]:
+    """Return the outputs of each network, ``(samples, K)``, the metric, the targets, their kind."""
+    ranks = Ranks("cpu")
+    outputs: list[Tensor] = []
+    for run in runs:
+        trained = TrainedNetwork.load(str(run))
+        data = open_data(trained, ranks)
+        loader = data.held_out_loader("valid", load_split(run / "split.npz"))
+        assert loader is not None  # each run has a validation score
+        objective = data.objective()
+        rows: list[tuple[Tensor, Tensor]] = []
+
+        def observe(output: object, batch: Batch, rows: list[tuple[Tensor, Tensor]] = rows) -> None:
+            assert isinstance(output, Tensor)
+            rows.append((output.cpu().double(), batch[1].cpu()))
+
+        net = build_on(trained, ranks.device)
+        with torch.inference_mode():
+            evaluate(net, loader.epoch(0), objective, device=ranks.device, observe=observe)
+        columns = [torch.cat(column) for column in zip(*rows, strict=True)]
+        outputs.append(columns[0])
+    scoring = sample_metric(objective, metric, trained.target_names, ranks.device)
+    return outputs, scoring, columns[1], trained.config.task.targets
+
+
+def _predictions(outputs: Tensor, targets: str) -> Tensor:
+    """Return probabilities or numbers for the outputs of a network, of the same shape."""
+    if targets == CLASSES:
+        return outputs.softmax(-1)
+    return outputs.sigmoid() if targets == LABELS else outputs
+
+
+def _outputs(predictions: Tensor, targets: str) -> Tensor:
+    """Return outputs that give these predictions."""
+    smallest = torch.finfo(torch.float32).tiny  # a probability of 0 would have infinite outputs
+    if targets == CLASSES:
+        return predictions.clamp_min(smallest).log()
+    return predictions.logit(smallest) if targets == LABELS else predictions
