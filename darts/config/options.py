@@ -124,6 +124,7 @@ class AnalysisConfig:
 class FindBudgetConfig:
     """Wall-clock time of a run of ``darts.find``, summed over all resumes; default: 10 minutes."""
 
+    default_minutes: ClassVar[float] = 10.0
     hours: float | None = number(None, above=0)
     minutes: float | None = number(None, above=0)  # instead of hours
 
@@ -213,7 +214,7 @@ class FindPlanConfig:
     newcomers: int | None = number(None, low=0, high=1000)  # candidates per round; null: 4
     settings: bool = True  # compare hyperparameters, too
     search_epochs: int | None = number(None, low=0, high=100_000)  # of each search; 0: none
-    # Runs of each candidate, each with another part of the samples held out; null: 1, or up to 5 if
-    # fewer than 200 samples are held out.
+    # Runs of each candidate, each with another part of the samples held out; null: as many as hold
+    # out 200 samples together.
     folds: int | None = number(None, low=1, high=20)
     refit: bool = True  # at the end, train with the validation samples, too

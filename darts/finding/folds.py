@@ -22,13 +22,8 @@ from darts.reading import FileError, JsonObject
 from darts.tasks.metrics import Metric
 from darts.tracking.metrics import read_metrics
 
-RELIABLE_SAMPLES = 250
-"""Samples that several held-out parts should have together, so that scores are reliable."""
-
 ENOUGH_SAMPLES = 200
-"""With at least this many held-out samples, each network trains only once."""
-
-MAX_FOLDS = 5
+"""Samples on which a network is scored, at least, if there are enough held-out parts."""
 
 
 def choose_folds(networks: Networks, chosen: int | None) -> int:
@@ -53,10 +48,8 @@ def choose_folds(networks: Networks, chosen: int | None) -> int:
         if chosen > most:
             raise ConfigError(f"plan.folds={chosen}: {reason}; leave plan.folds out")
         return chosen
-    held_out = len(subsets["valid"]) if most > 1 else ENOUGH_SAMPLES
-    if held_out >= ENOUGH_SAMPLES:
-        return 1
-    return min(math.ceil(RELIABLE_SAMPLES / max(held_out, 1)), MAX_FOLDS, most)
+    held_out = max(len(subsets["valid"]), 1) if most > 1 else ENOUGH_SAMPLES
+    return min(math.ceil(ENOUGH_SAMPLES / held_out), most)
 
 
 def combine(

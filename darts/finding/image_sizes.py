@@ -46,12 +46,10 @@ def image_sizes(files: ImageFiles) -> tuple[int, ...]:
     is one size.
     """
     side = max(files.side, 8)
-    if side <= 1.25 * SIZES[0]:
-        return (side,)
     if files.count * side**2 > MANY_PIXELS:
         return (min(side, SIZES[1]),)
     largest = min(side, SIZES[-1])
-    return (*(size for size in SIZES if size < 0.9 * largest), largest)
+    return (*(size for size in SIZES if size < largest), largest)
 
 
 def with_sizes(families: Sequence[Family], sizes: Sequence[int]) -> tuple[Family, ...]:

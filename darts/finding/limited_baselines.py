@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping
 from random import Random
 
@@ -17,40 +16,27 @@ from darts.spaces.parameters import Parameters, Point
 MAX_CHANGES = 60
 """Changes of one parameter that are measured for each step towards the limits."""
 
-MAX_STEPS = 100
-
-STARTS = 10
-"""Random architectures that are enlarged within limits."""
-
 
 def largest_architecture(networks: Networks) -> AnyGenotype:
     """Return an architecture with many MACs within the limits.
 
-    Starting from random architectures, set each parameter in turn to the value with the most MACs,
-    and return the largest result.
+    Starting from a random architecture, set each parameter in turn to the value with the most MACs.
+    A result beyond the limits is reduced.
 
     Raises:
-        ConfigError: If no architecture is within the limits.
+        ConfigError: If no architecture is found within the limits.
     """
     generator = torch.Generator().manual_seed(0)
-    drawn = (networks.space.random(generator).simplified() for _ in range(1000))
-    fitting = (genotype for genotype in drawn if is_connected(genotype) and networks.fits(genotype))
-    starts = list(itertools.islice(fitting, 1))
-    if starts and networks.limits.limits and _has_dead_ends(starts[0]):
-        starts += itertools.islice(fitting, STARTS - 1)
-    if not starts:
-        raise ConfigError(f"{networks.limits}: none of 1,000 architectures is within the limits")
-    enlarged = [_enlarged(networks, start) for start in starts]
-    return max(enlarged, key=lambda genotype: networks.costs(genotype)["macs"])
-
-
-def _has_dead_ends(genotype: AnyGenotype) -> bool:
-    """Return whether single changes may leave operations without effect, as in ``nas201``."""
-    return type(genotype).simplified is not AnyGenotype.simplified
+    drawn = iter(lambda: networks.space.random(generator).simplified(), None)
+    largest = _enlarged(networks, next(filter(is_connected, drawn)))
+    found = largest if networks.fits(largest) else reduced_architecture(networks, largest)
+    if found is None:
+        raise ConfigError(f"{networks.limits}: no architecture was found within the limits")
+    return found
 
 
 def _enlarged(networks: Networks, genotype: AnyGenotype) -> AnyGenotype:
-    """Set each parameter in turn to the value with the most MACs within the limits."""
+    """Set each parameter in turn to the value with the most MACs."""
     space = networks.space
     best = space.encode(genotype)
     for parameter in space.parameters():
@@ -65,7 +51,7 @@ def _enlarged(networks: Networks, genotype: AnyGenotype) -> AnyGenotype:
                 continue
             largest = networks.costs(space.decode(best))["macs"]
             larger = networks.costs(changed_genotype)["macs"] > largest
-            if larger and is_connected(changed_genotype) and networks.fits(changed_genotype):
+            if larger and is_connected(changed_genotype):
                 best = space.encode(changed_genotype)
     return space.decode(best)
 
@@ -88,7 +74,7 @@ def reduced_architecture(networks: Networks, genotype: AnyGenotype) -> AnyGenoty
         return None
     space, random = networks.space, Random(0)
     point = original = space.encode(genotype)
-    for _ in range(MAX_STEPS):
+    while True:
         current = space.decode(point)
         excess, macs = networks.excess(current), networks.costs(current)["macs"]
         if excess <= 1:
@@ -103,14 +89,13 @@ def reduced_architecture(networks: Networks, genotype: AnyGenotype) -> AnyGenoty
         if best is None:
             return None
         point = best[1]
-    return None
 
 
 def _restored(networks: Networks, point: Point, original: Point) -> AnyGenotype:
     """Undo single changes of an architecture as long as the limits hold."""
     space = networks.space
     for name in sorted(original):
-        restored = {**point, name: original[name]}
+        restored = {**original, **point, name: original[name]}
         try:
             genotype = space.decode(restored).simplified()
         except ValueError:  # a combination that the space does not have

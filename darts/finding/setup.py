@@ -19,10 +19,7 @@ from darts.recipes.commands import merge_overrides
 from darts.recipes.exporting.formats import check_export
 from darts.recipes.facts import MAX_SHARE, DataFacts
 from darts.recipes.rules import Values, recipe
-from darts.spaces import SPACES
 from darts.training.device import visible_gpus
-
-MAX_PUBLISHED = 2  # published architectures of a space among its baselines
 
 CLASSIFIED = (*SampleDataModule.data_kinds, "documents")
 """Kinds of data with separate samples, which ``darts.predict`` accepts."""
@@ -155,9 +152,7 @@ def _families(config: FindConfig, declared: RetrainConfig, kind: str) -> tuple[F
     if not chosen:
         return FAMILIES[kind]
     space = declared.space.name
-    published = list(SPACES[space].published)[:MAX_PUBLISHED]
-    baselines = BASELINES.get(space, {name: name for name in published})
-    return (Family(space, space, {}, baselines),)
+    return (Family(space, space, {}, BASELINES.get(space, {})),)
 
 
 def _image_sizes(config: FindConfig, declared: RetrainConfig) -> tuple[int, ...]:

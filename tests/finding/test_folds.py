@@ -114,7 +114,7 @@ def networks(held_out: int, *, validation: float = 0.2, split: bool = False, **k
 
 
 @pytest.mark.parametrize(
-    ("held_out", "folds"), [(5, 5), (60, 5), (80, 4), (100, 3), (199, 2), (200, 1), (2000, 1)]
+    ("held_out", "folds"), [(5, 5), (45, 5), (80, 3), (100, 2), (199, 2), (200, 1), (2000, 1)]
 )
 def test_the_fewer_samples_the_more_parts(held_out: int, folds: int) -> None:
     assert choose_folds(networks(held_out), None) == folds
