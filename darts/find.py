@@ -47,38 +47,21 @@ from darts.finding.budget import Stopwatch, budget_seconds
 from darts.finding.candidates import Candidate, Networks
 from darts.finding.conclusion import Conclusion, benchmark_scores, total_costs, write_candidates
 from darts.finding.decisions import FILE, Decisions
-from darts.finding.ensemble import (
-    FOLDER,
-    check_ensemble,
-    choose_members,
-    describe_ensemble,
-    train_finalists,
-)
+from darts.finding.ending import run_to_the_end
+from darts.finding.ensemble import check_ensemble
+from darts.finding.execution import Execution, Stopped
 from darts.finding.folds import choose_folds
 from darts.finding.proposals import Pool
-from darts.finding.race import EXPLORED, Race, Stopped
-from darts.finding.results import Result
+from darts.finding.race import Race
 from darts.finding.setup import CLASSIFIED, check_config, choose_workers, make_networks
-from darts.finding.winner import (
-    DUEL,
-    PLANNED,
-    Duel,
-    anew_seconds,
-    answer_so_far,
-    duel,
-    held_out_share,
-    is_better,
-    refit,
-    train_winner,
-)
+from darts.finding.winner import answer_so_far
 from darts.judging.benchmark import Benchmark
 from darts.plotting.race import save_race
-from darts.reading import FileError, JsonObject, read_json_object
+from darts.reading import FileError, JsonObject
 from darts.recipes.complete_run import CompleteRun
 from darts.recipes.exporting.formats import split_export
 from darts.recipes.facts import DataFacts
 from darts.recipes.faster_precision import faster_precision
-from darts.recipes.gain import Gain, measure_gain
 from darts.recipes.model import Model, load
 from darts.recipes.python_data import Data, data_settings, refuse_other_arguments
 from darts.running.execution import InlineExecutor
@@ -186,21 +169,26 @@ def run_race(
             choose_precision(networks, facts.kind, decisions)
         pool = Pool(config, networks, facts)
         race = Race(
-            run.path, config, pool, metric, executor, threads, console, interrupt, stopwatch,
-            decisions, folds,
-        )  # fmt: skip
+            run.path,
+            config,
+            pool,
+            metric,
+            Execution(executor, threads, console, interrupt, stopwatch),
+            decisions,
+            folds,
+        )
         try:
             race.restore()
             conclusion = run_to_the_end(race)
         except (Stopped, Interrupted):
-            stopwatch.save(now=True)
+            stopwatch.save()
             print_interrupted(race)
             raise Interrupted(128 + (interrupt.received or 0)) from None
     winner = conclusion.winner.candidate
     write_answer(run.path, conclusion.directory, winner.genotype)
     write_candidates(run.path, race.results.values(), metric[0])
     draw(race, winner)
-    stopwatch.save(now=True)
+    stopwatch.save()
     costs = networks[winner.family].costs(winner.genotype)
     other = [] if conclusion.final is None else [conclusion.final.summary]
     return run.finish(
@@ -212,7 +200,7 @@ def run_race(
             "candidates": len(race.standings),
             "seconds": stopwatch.seconds,
             "outlook": outlook(race, conclusion),
-            **total_costs(race.results.values(), [*race.other_summaries, *other]),
+            **total_costs(race.results.values(), [*race.searches.summaries(), *other]),
             "seed": config.seed,
         }
     )
@@ -235,93 +223,6 @@ def total_seconds(config: FindConfig, run: RunDirectory, decisions: Decisions) -
     return seconds
 
 
-def run_to_the_end(race: Race) -> Conclusion:
-    """Let candidates compete, train the winner, and score it on the test split, once.
-
-    Raises:
-        ConfigError: If all candidates of the first round fail.
-        Stopped: If the user interrupts the race.
-    """
-    plan = race.config.plan
-    race.explore(EXPLORED)
-    chosen = duel(race)
-    if race.config.ensemble > 1:
-        return end_with_ensemble(race, chosen)
-    while True:
-        networks = race.pool.networks[chosen.winner.candidate.family]
-        reserve = scoring_seconds(networks, chosen)
-        refits = plan.refit and held_out_share(race, chosen.winner.candidate) > 0
-        winner = train_winner(race, chosen, reserve, refits=refits)
-        # If more training does not help, the time that is left belongs to further candidates.
-        left = race.stopwatch.until(PLANNED) - reserve
-        left -= anew_seconds(race, winner) if refits else 0.0
-        if plan.equal == "epochs" or not winner.is_exhausted or left <= 0:
-            break
-        before = race.rounds
-        race.explore((race.stopwatch.seconds + left) / race.stopwatch.total)
-        best = race.best()
-        if race.rounds == before or best == winner or not is_better(race, best, winner):
-            break
-        again = duel(race)
-        if not is_better(race, again.winner, winner):
-            break
-        chosen = again
-    final = refit(race, winner, reserve) if refits else None
-    directory = winner.directory if final is None else final.directory
-    scores, gain = score_answer(race, winner, directory)
-    return Conclusion(
-        winner, chosen.baseline, directory, final, scores, gain, race.metric, chosen.doubtful
-    )
-
-
-def end_with_ensemble(race: Race, chosen: Duel) -> Conclusion:
-    """Train the best networks for equally long, and choose those whose predictions are averaged.
-
-    Without such a choice, the winner of the duel is the answer; the ensemble is compared with it.
-
-    Raises:
-        Stopped: If the user interrupts the race.
-    """
-    networks = race.pool.networks[chosen.winner.candidate.family]
-    reserve = race.config.ensemble * scoring_seconds(networks, chosen)
-    finalists = train_finalists(race, chosen.winner, reserve)
-    single = race.results[chosen.winner.candidate.name]
-    counts = choose_members(race, finalists)
-    directory = race.directory / FOLDER if len(counts) > 1 else single.directory
-    scores, gain = score_answer(race, single, directory)
-    device = networks.config.device if scores and len(counts) > 1 else None
-    ensemble = describe_ensemble(race, counts, directory, single.directory, test_device=device)
-    return Conclusion(
-        single, chosen.baseline, directory, None, scores, gain, race.metric, chosen.doubtful,
-        ensemble,
-    )  # fmt: skip
-
-
-def score_answer(
-    race: Race, winner: Result, directory: Path
-) -> tuple[Mapping[str, float], Gain | None]:
-    """Score the answer on the test split, once; compare a found network with the best baseline.
-
-    Args:
-        race: The race.
-        winner: The winner.
-        directory: Folder with the checkpoint of the answer.
-
-    Returns:
-        All scores of the answer, empty without a test split; and what the search contributed, if
-        the winner is a found network.
-    """
-    networks = race.pool.networks[winner.candidate.family]
-    if networks.data.held_out_loader("test", networks.data.subsets) is None:
-        return {}, None
-    race.console.info("scoring the test split")
-    metric, device, folder = race.metric[0], networks.config.device, race.directory / DUEL
-    scores = measure_gain(directory, directory, metric=metric, device=device).found
-    if winner.candidate.is_baseline:
-        return scores, None
-    return scores, measure_gain(folder / "found", folder / "baseline", metric=metric, device=device)
-
-
 def choose_precision(networks: Mapping[str, Networks], kind: str, decisions: Decisions) -> None:
     """Use bfloat16 in networks for images and recordings if it is faster on this machine."""
     first = next(iter(networks.values()))
@@ -333,19 +234,6 @@ def choose_precision(networks: Mapping[str, Networks], kind: str, decisions: Dec
     )
     for own in networks.values():
         own.values["precision"] = precision
-
-
-def scoring_seconds(networks: Networks, chosen: Duel) -> float:
-    """Return about how many seconds the scores on the test split will take."""
-    test = networks.data.held_out_loader("test", {})
-    valid = networks.data.retrain_loaders()[1]
-    if test is None or valid is None:
-        return 0.0
-    result = chosen.winner
-    spent = read_json_object(result.directory / "energy.json")["phases"]
-    validation = sum(phase["seconds"] for phase in spent if phase["phase"] == "validation")
-    scored = 1 if result.candidate.is_baseline else 3
-    return float(scored * validation / max(result.summary["epochs"], 1) * len(test) / len(valid))
 
 
 def outlook(race: Race, conclusion: Conclusion) -> str:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from darts.plotting.genotype import save_genotype
-from darts.reading import read_bytes
 from darts.spaces import AnyGenotype
 from darts.tracking.optional import optional
 from darts.writing import write_atomically
-
-CHECKPOINT_LIMIT = 2**34  # bytes
 
 ANSWER_FILES = (
     "checkpoint.pt", "split.npz", "metrics.jsonl", "model_card.md", "vocabulary.json",
@@ -27,7 +24,7 @@ def write_answer(run: Path, source: Path, genotype: AnyGenotype) -> None:
     write_atomically(run / "genotype.json", genotype.to_json())
     for file in reversed(ANSWER_FILES):
         if (source / file).exists():
-            write_atomically(run / file, read_bytes(source / file, limit=CHECKPOINT_LIMIT))
+            write_atomically(run / file, (source / file).read_bytes())
         else:
             (run / file).unlink(missing_ok=True)
     with optional(run / "genotype.svg"):

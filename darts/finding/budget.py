@@ -8,9 +8,6 @@ from collections.abc import Callable
 from darts.config import ConfigError, FindBudgetConfig
 from darts.finding.decisions import Decisions
 
-DEFAULT_SECONDS = 600.0
-SAVE_INTERVAL = 5.0  # seconds
-
 
 def budget_seconds(config: FindBudgetConfig) -> float:
     """Return the wall-clock time of the whole run in seconds.
@@ -25,13 +22,13 @@ def budget_seconds(config: FindBudgetConfig) -> float:
         )
     if config.hours is not None:
         return 3600 * config.hours
-    return 60 * config.minutes if config.minutes is not None else DEFAULT_SECONDS
+    return 60 * (config.default_minutes if config.minutes is None else config.minutes)
 
 
 class Stopwatch:
     """The running time, summed over all resumes.
 
-    If the process is killed, at most the last ``SAVE_INTERVAL`` seconds are not counted.
+    If the process is killed, the time since the last ``save`` does not count.
 
     Args:
         total: The budget in seconds.
@@ -50,8 +47,7 @@ class Stopwatch:
     ) -> None:
         self.total, self._decisions, self._clock = total, decisions, clock
         self._previous = decisions.decide("seconds", float, lambda: 0.0)
-        self._saved = clock()
-        self._start = self._saved if begin is None else begin
+        self._start = clock() if begin is None else begin
 
     @property
     def seconds(self) -> float:
@@ -62,8 +58,6 @@ class Stopwatch:
         """Return the seconds until a share of the budget is used; negative afterwards."""
         return share * self.total - self.seconds
 
-    def save(self, *, now: bool = False) -> None:
-        """Save the running time, at most every ``SAVE_INTERVAL`` seconds unless ``now``."""
-        if now or self._clock() - self._saved >= SAVE_INTERVAL:
-            self._decisions.record("seconds", self.seconds)
-            self._saved = self._clock()
+    def save(self) -> None:
+        """Save the running time."""
+        self._decisions.record("seconds", self.seconds)

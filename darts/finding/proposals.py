@@ -1,31 +1,21 @@
-"""New candidates of the race: variants of the leader, and results of gradient searches."""
+"""New candidates of the race: the baselines, and variants of the leader."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
-from typing import cast
 
-from darts.comparing.plan import as_overrides
-from darts.config import FindConfig, LimitConfig, SearchConfig, compose
+from darts.config import FindConfig
 from darts.finding.candidates import BASELINE, Candidate, Networks, Start
 from darts.judging.devices.cell_features import is_connected
-from darts.judging.limits import has_fixed_size, limit_overrides
-from darts.recipes.commands import merge_overrides
 from darts.recipes.facts import DataFacts
-from darts.recipes.rules import Setting, search_recipe, settings
-from darts.running.jobs import Job
+from darts.recipes.rules import Setting, settings
 from darts.spaces import AnyGenotype
-from darts.spaces.lookup import find_genotype
 from darts.spaces.parameters import Parameters
-
-SEARCHED_KEYS = ("dataset", "task", "space", "device", "precision")
-"""Prefixes of the user's keys that apply to searches; all others apply to retrainings only."""
 
 
 @dataclass(frozen=True)
@@ -135,81 +125,3 @@ class Pool:
                 yield Candidate(
                     f"{family}-{name}{label}", family, genotype, BASELINE, leader.setting
                 )
-
-
-@dataclass(frozen=True)
-class GradientSearches:
-    """The gradient searches of a run, in the family of the leader.
-
-    Attributes:
-        config: Configuration of the run.
-        networks: Networks of the family.
-        facts: Facts of the data.
-        directory: Folder of the run directories.
-        log: Prints a line.
-    """
-
-    config: FindConfig
-    networks: Networks
-    facts: DataFacts
-    directory: Path
-    log: Callable[[str], None]
-
-    def jobs(self, epochs: int) -> list[Job]:
-        """Return a job for each method that the space supports."""
-        family, jobs = self.networks.family.name, []
-        for method in self.config.methods:
-            overrides = self._overrides(method, epochs)
-            config = cast("SearchConfig", compose("search", overrides))
-            if config.relaxation.partial > 1 and not config.space.supports_partial:
-                self.log(f"no search with {method}: {config.space.name} has no partial channels")
-                continue
-            name = f"search-{family}-{method}"
-            jobs.append(Job(name, "search", self.directory / name, tuple(overrides)))
-        return jobs
-
-    def candidates(self, jobs: Sequence[Job], leader: Candidate) -> Iterator[Candidate]:
-        """Yield the genotypes of complete searches, with the setting of the leader."""
-        for job in jobs:
-            genotype = find_genotype(str(job.directory))[1].simplified()
-            if is_connected(genotype) and self.networks.fits(genotype):
-                method = job.name.rpartition("-")[2]
-                name = job.name.removeprefix("search-")
-                yield dataclasses.replace(
-                    leader, name=name, genotype=genotype, origin=method, start=Start()
-                )
-
-    def _overrides(self, method: str, epochs: int) -> list[str]:
-        networks = self.networks
-        sizes = {k: v for k, v in networks.family.values.items() if k.startswith(SEARCHED_KEYS)}
-        return merge_overrides(
-            [
-                "tracking.tensorboard=false",
-                "tracking.figures=false",
-                *search_limits(networks, self.config.limit, method),
-                f"seed={self.config.seed}",
-                f"space={networks.family.space}",
-                *as_overrides(sizes),
-                *as_overrides(search_recipe(self.facts)),
-                *(item for item in networks.user if item.startswith(SEARCHED_KEYS)),
-                f"method={method}",
-                f"epochs={epochs}",
-            ]
-        )
-
-
-def search_limits(networks: Networks, limit: LimitConfig, method: str) -> list[str]:
-    """Return the limits that a search with a method can keep, as overrides.
-
-    A genotype that exceeds another limit is left out after the search. Searches for texts keep no
-    limits, because they count a whole text and not one token.
-    """
-    discretize = cast("SearchConfig", compose("search", [f"method={method}"])).discretize
-    keeps = discretize.supports_limits and discretize.edge_rule == "two"
-    if not keeps or not has_fixed_size(networks.space):
-        return []
-    if limit.device is None:  # a search cannot measure latencies
-        limit = dataclasses.replace(limit, latency_ms=None)
-    overrides, space = limit_overrides(limit), networks.space
-    sizes = [f"limit.sizes.{key}={getattr(space, key)}" for key in space.size_keys]
-    return [*overrides, *sizes] if overrides else []

@@ -5,25 +5,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from concurrent.futures import CancelledError
-from concurrent.futures import Future as AnyFuture
-from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from darts.config import ConfigError, FindConfig, quoted
-from darts.finding.answer import CHECKPOINT_LIMIT, write_answer
-from darts.finding.budget import Stopwatch
-from darts.finding.candidates import Candidate, Networks, Start
+from darts.config import ConfigError, FindConfig
+from darts.finding.answer import write_answer
+from darts.finding.candidates import Candidate, Start
 from darts.finding.decisions import Decisions
+from darts.finding.execution import Execution
 from darts.finding.folds import combine
 from darts.finding.policy import Standing, promoted
-from darts.finding.proposals import GradientSearches, Pool
+from darts.finding.proposals import Pool
 from darts.finding.results import FIRST_EPOCHS, FoldRun, Result, ranked, signed
 from darts.finding.saved_race import (
     Entry,
@@ -32,15 +28,12 @@ from darts.finding.saved_race import (
     restored_candidate,
     saved_candidate,
 )
-from darts.finding.searches import affordable_epochs
-from darts.reading import JsonObject, read_bytes
-from darts.recipes.commands import merge_overrides
-from darts.running.jobs import Executor, Future, Job, Outcome
+from darts.finding.searches import GradientSearches
+from darts.finding.slices import Slices, timed
+from darts.running.jobs import Job, Outcome
 from darts.running.run_files import is_complete, read_summary
 from darts.tasks.metrics import Metric
-from darts.tracking import Console, format_duration, format_value
-from darts.training.interrupt import Interrupt
-from darts.writing import write_atomically
+from darts.tracking import format_duration, format_value
 
 EXPLORED = 0.4
 """Share of the budget in which candidates compete; the rest belongs to the best one."""
@@ -54,14 +47,7 @@ LONGEST = 0.1
 NEWCOMERS = 4
 """Candidates that enter in each round after the first."""
 
-ENDLESS = 100_000  # epochs of a run that time ends
-_POLL = 0.2  # seconds between two checks for signals
-
 LOG = "race.jsonl"
-
-
-class Stopped(Exception):
-    """The user has interrupted the race; everything that is complete is saved."""
 
 
 @dataclass
@@ -73,17 +59,12 @@ class Race:
         config: Configuration of the run.
         pool: Where candidates come from.
         metric: Name of the steering metric and its direction.
-        executor: Executes retrainings and searches.
-        threads: Threads of a retraining that runs alone.
-        console: Shows progress; its steps are seconds.
-        interrupt: Records signals.
-        stopwatch: Measures the time that is left.
+        execution: Executes training runs and searches.
         decisions: Saves what a resumed run repeats.
         folds: Number of runs of each candidate, see ``darts.finding.folds``.
         candidates: All candidates so far by name.
         standings: Their scores by stage.
         results: The newest results by name.
-        other_summaries: Summaries of complete searches, for their costs.
         rounds: Number of complete rounds.
         overhead: Seconds of a slice outside of the training, as measured in the last round.
     """
@@ -92,23 +73,22 @@ class Race:
     config: FindConfig
     pool: Pool
     metric: tuple[str, Metric]
-    executor: Executor
-    threads: int
-    console: Console
-    interrupt: Interrupt
-    stopwatch: Stopwatch
+    execution: Execution
     decisions: Decisions
     folds: int = 1
     candidates: dict[str, Candidate] = field(default_factory=dict)
     standings: dict[str, Standing] = field(default_factory=dict)
     results: dict[str, Result] = field(default_factory=dict)
-    other_summaries: list[JsonObject] = field(default_factory=list)
     rounds: int = 0
     overhead: float = 1.0
-    _searches: list[Job] = field(default_factory=list)
-    _ended: dict[Path, float] = field(default_factory=dict)  # time of the run
-    _shown: int = 0
     _problem: str = ""
+
+    def __post_init__(self) -> None:
+        self.stopwatch, self.console = self.execution.stopwatch, self.execution.console
+        self.slices = Slices(self.directory, self.config, self.pool, self.decisions, self.folds)
+        self.searches = GradientSearches(
+            self.config, self.pool, self.decisions, self.directory / "runs", self.console.info
+        )
 
     # Rounds.
 
@@ -130,7 +110,9 @@ class Race:
                 self.decisions.record(name, planned)
             entries = self.decisions.decide(name, list[Entry], list)
             self._read_candidates()
-            self.train(entries, self._search_jobs() if self.rounds == 1 else [])
+            is_first = self.rounds == 1  # round that has a leader
+            total = self.stopwatch.total
+            self.train(entries, self.searches.start(self.best(), total) if is_first else [])
             if not self.results:  # before the round is saved: a resumed run repeats it
                 raise ConfigError(f"all runs failed: {self._problem}")
             self.rounds += 1
@@ -164,7 +146,7 @@ class Race:
             entries = self._fitting(entries, until)
         names = {entry["name"] for entry in entries}
         for parent in {c.start.parent for c in new if c.start.parent and c.name in names}:
-            self._save_start(self.results[parent])
+            self.slices.save_start(self.results[parent], self.standings[parent].stage)
         saved = [
             saved_candidate(c)
             for c in (*known, *new)
@@ -175,16 +157,17 @@ class Race:
 
     def _fitting(self, entries: Sequence[Entry], until: float) -> list[Entry]:
         """Return the first entries that end before a share of the budget is used."""
-        workers = self.executor.workers
+        workers = self.execution.executor.workers
         # The first round leaves time for the next ones, but trains one candidate per worker.
-        seconds = self.stopwatch.until(until if self.rounds else until / 2)
+        left = self.stopwatch.until(until if self.rounds else until / 2)
         chosen: list[Entry] = []
         busy = [0.0] * workers  # until when, if each slice goes to the worker that is free first
         for entry in entries:
             after = list(busy)
             for _ in range(self.folds):
-                after[after.index(min(after))] += self.slice_seconds(entry["stage"]) + self.overhead
-            if max(after) <= seconds or (not self.rounds and len(chosen) < workers):
+                seconds = self.slices.seconds(entry["stage"]) + self.overhead
+                after[after.index(min(after))] += seconds
+            if max(after) <= left or (not self.rounds and len(chosen) < workers):
                 chosen.append(entry)
                 busy = after
         return chosen
@@ -193,17 +176,13 @@ class Race:
         if not known:
             return self.pool.baselines()
         best = self.best()
-        leader = best.candidate
-        found: list[Candidate] = []
-        if self._searches:
-            keys = {candidate.key for candidate in known}
-            networks = self.pool.networks[self.decisions.decide("search_family", str, str)]
-            complete = [job for job in self._searches if (job.directory / "summary.json").exists()]
-            basis = dataclasses.replace(leader, family=networks.family.name)
-            candidates = self._gradient_searches(networks).candidates(complete, basis)
-            found = [c for c in candidates if c.key not in keys and c.name not in self.candidates]
-        count = self.config.plan.newcomers
-        stage = self.standings[leader.name].stage
+        leader, keys = best.candidate, {candidate.key for candidate in known}
+        found = [
+            candidate
+            for candidate in self.searches.candidates(leader)
+            if candidate.key not in keys and candidate.name not in self.candidates
+        ]
+        stage, count = self.standings[leader.name].stage, self.config.plan.newcomers
         start = Start(leader.name, stage, best.seconds, best.epochs)
         variants = self.pool.variants(leader, start, [*known, *found])
         return [*found, *itertools.islice(variants, NEWCOMERS if count is None else count)]
@@ -224,26 +203,21 @@ class Race:
             self.standings[name] = Standing(name, scores, saved["is_open"], saved["first"])
             runs = [
                 FoldRun(job.directory, read_summary(job.directory))
-                for job in self._jobs(self.candidates[name], ())
+                for job in self.slices.jobs(self.candidates[name])
                 if is_complete(job.directory)
             ]
             if len(runs) == self.folds:
                 self._combine(self.candidates[name], runs)
         interrupted = {
-            name: self._jobs(self.candidates[name], ())
+            name: self.slices.jobs(self.candidates[name])
             for name, standing in self.standings.items()
             if name not in self.results and math.isfinite(standing.scores[-1])
         }
-        outcomes = self.run(list(itertools.chain.from_iterable(interrupted.values())))
+        outcomes = self.execution.run(list(itertools.chain.from_iterable(interrupted.values())))
         for name, jobs in interrupted.items():
             self.record(self.candidates[name], jobs, outcomes)
         # The order decides between equal results.
         self.results = {n: self.results[n] for n in self.standings if n in self.results}
-        if "search_family" in self.decisions:
-            self._searches = self._search_jobs()
-            if self.rounds > 1:  # otherwise the next round adds their summaries
-                complete = (job.directory for job in self._searches if is_complete(job.directory))
-                self.other_summaries += map(read_summary, complete)
 
     def _save(self) -> None:
         """Save the standings, which ``restore`` reads."""
@@ -266,27 +240,6 @@ class Race:
             if saved["name"] not in self.candidates:
                 self.candidates[saved["name"]] = restored_candidate(saved)
 
-    # Gradient searches.
-
-    def _search_jobs(self) -> list[Job]:
-        """Return the gradient searches that there is time for, in the family of the leader."""
-        leader = self.best()
-        family = self.decisions.decide("search_family", str, lambda: leader.candidate.family)
-        searches = self._gradient_searches(self.pool.networks[family])
-        epochs = self.decisions.decide(
-            "search_epochs",
-            int,
-            lambda: affordable_epochs(
-                self.config, searches, leader.seconds / max(leader.epochs, 1), self.stopwatch.total
-            ),
-        )
-        self._searches = searches.jobs(epochs) if epochs else []
-        return self._searches
-
-    def _gradient_searches(self, networks: Networks) -> GradientSearches:
-        folder = self.directory / "runs"
-        return GradientSearches(self.config, networks, self.pool.facts, folder, self.console.info)
-
     # Slices.
 
     def _measure_slice(self) -> None:
@@ -295,58 +248,29 @@ class Race:
             return
         total = self.stopwatch.total / self.folds
         length = (f"epochs={FIRST_EPOCHS}", f"max_seconds={LONGEST * total:g}")
-        first, *others = self.pool.baselines()[: self.executor.workers]
-        jobs = [self._jobs(candidate, length)[0] for candidate in (first, *others)]
-        summaries = (outcome.summary for outcome in self.run(jobs).values())
+        first, *others = self.pool.baselines()[: self.execution.executor.workers]
+        jobs = [self.slices.jobs(candidate, length)[0] for candidate in (first, *others)]
+        summaries = (outcome.summary for outcome in self.execution.run(jobs).values())
         seconds = [float(summary["seconds"]) for summary in summaries if summary is not None]
         self.decisions.record("slice_seconds", max(*seconds, total / SLICES, 0.0))
-
-    def slice_seconds(self, stage: int) -> float:
-        """Return the additional seconds of a stage."""
-        return self._stage_seconds(stage) - (self._stage_seconds(stage - 1) if stage else 0.0)
-
-    def _stage_seconds(self, stage: int) -> float:
-        """Return the seconds of training after a stage."""
-        first = self.decisions.decide("slice_seconds", float, lambda: 0.0)
-        return float(first * 2**stage)
-
-    def _length(self, candidate: Candidate, stage: int) -> tuple[str, ...]:
-        """Return the overrides that end a run after a stage."""
-        if self.config.plan.equal == "epochs":
-            epochs = self.config.plan.slice_epochs * 2**stage
-            return (f"epochs={epochs - candidate.start.epochs}",)
-        return timed(candidate, self._stage_seconds(stage))
-
-    def _save_start(self, result: Result) -> None:
-        """Save the training of a candidate so far, so that others can continue it."""
-        stage = self.standings[result.candidate.name].stage
-        for directory in result.directories:
-            target = self._saved_start(directory.name, stage)
-            target.parent.mkdir(exist_ok=True)
-            write_atomically(
-                target, read_bytes(directory / "checkpoint.pt", limit=CHECKPOINT_LIMIT)
-            )
-
-    def _saved_start(self, run: str, stage: int) -> Path:
-        return (self.directory / "starts" / f"{run}-{stage}.pt").resolve()
 
     def train(self, entries: Sequence[Entry], jobs: Sequence[Job] = ()) -> None:
         """Train candidates to their stages; execute other jobs at the same time."""
         slices = {
-            c.name: self._jobs(c, self._length(c, entry["stage"]))
+            c.name: self.slices.jobs(c, self.slices.length(c, entry["stage"]))
             for entry in entries
             for c in [self.candidates[entry["name"]]]
         }
         runs = list(itertools.chain.from_iterable(slices.values()))
         before, begin = self._trained_seconds(slices), self.stopwatch.seconds
-        outcomes = self.run([*jobs, *runs])
-        self.other_summaries += [s for job in jobs if (s := outcomes[job.name].summary) is not None]
+        outcomes = self.execution.run([*jobs, *runs])
         for entry in entries:
             name = entry["name"]
             result = self.record(self.candidates[name], slices[name], outcomes)
             self._enter(self.candidates[name], entry["stage"], result)
         if runs and not jobs:
-            spent = (self.stopwatch.seconds - begin) * min(self.executor.workers, len(runs))
+            busy = min(self.execution.executor.workers, len(runs))
+            spent = busy * (self.stopwatch.seconds - begin)
             trained = self._trained_seconds(slices) - before
             self.overhead = max(spent - trained, 0.0) / len(runs)
 
@@ -362,37 +286,16 @@ class Race:
         results = (self.results[name] for name in names if name in self.results)
         return sum(float(run.summary["seconds"]) for result in results for run in result.runs)
 
-    def _jobs(
-        self, candidate: Candidate, length: Sequence[str], threads: int | None = None
-    ) -> list[Job]:
-        """Return the jobs that train a candidate up to a length, one for each held-out part."""
-        networks = self.pool.networks[candidate.family]
-        overrides = networks.overrides(candidate.genotype, candidate.setting.values)
-        if self.config.plan.equal == "epochs":
-            threads = 1  # with other numbers, sums are rounded in another way
-        jobs = []
-        for part in range(self.folds):
-            fold = (f"validation_fold={part}",) if self.folds > 1 else ()
-            suffix = f".fold{part}" if fold else ""
-            start = []
-            if parent := candidate.start.parent:
-                file = self._saved_start(parent + suffix, candidate.start.stage)
-                start = [f"start={quoted(str(file))}", "optimizer.warmup_epochs=0"]
-            words = tuple(merge_overrides([*overrides, *fold, *start, *length]))
-            folder = self.directory / "runs" / f"{candidate.name}{suffix}"
-            jobs.append(Job(folder.name, "retrain", folder, words, tuple(length), threads))
-        return jobs
-
     def train_alone(self, candidate: Candidate, length: Sequence[str]) -> Result | None:
         """Train a candidate up to a length, with all threads; return its result."""
-        threads = self.threads if self.folds == 1 else None
-        jobs = self._jobs(candidate, length, threads)
-        return self.record(candidate, jobs, self.run(jobs))
+        threads = self.execution.threads if self.folds == 1 else None
+        jobs = self.slices.jobs(candidate, length, threads)
+        return self.record(candidate, jobs, self.execution.run(jobs))
 
     def train_together(self, lengths: Mapping[str, Sequence[str]]) -> None:
         """Train candidates up to lengths at the same time; one that fails keeps its result."""
-        slices = {name: self._jobs(self.candidates[name], to) for name, to in lengths.items()}
-        outcomes = self.run(list(itertools.chain.from_iterable(slices.values())))
+        slices = {name: self.slices.jobs(self.candidates[name], to) for name, to in lengths.items()}
+        outcomes = self.execution.run(list(itertools.chain.from_iterable(slices.values())))
         for name, jobs in slices.items():
             before = self.results[name]
             self.results[name] = self.record(self.candidates[name], jobs, outcomes) or before
@@ -401,12 +304,12 @@ class Race:
         """Train a candidate alone to its next stage, or for some seconds if it is not reached."""
         before = self.results[candidate.name]
         stage = self.standings[candidate.name].stage
-        while self._stage_seconds(stage) <= before.seconds:  # it has trained alone before
+        while self.slices.seconds_after(stage) <= before.seconds:  # it has trained alone before
             self._enter(candidate, stage, before)
             stage += 1
-        total = min(self._stage_seconds(stage), before.seconds + seconds)
+        total = min(self.slices.seconds_after(stage), before.seconds + seconds)
         result = self.train_alone(candidate, timed(candidate, total))
-        if result is not None and total == self._stage_seconds(stage):
+        if result is not None and total == self.slices.seconds_after(stage):
             self._enter(candidate, stage, result)
             self._save()
         return result
@@ -441,52 +344,6 @@ class Race:
         self.results[candidate.name] = result
         return result
 
-    def run(self, jobs: Sequence[Job]) -> dict[str, Outcome]:
-        """Execute runs; return their outcomes by name. Runs that are long enough are not repeated.
-
-        Raises:
-            Stopped: If the user interrupts them.
-        """
-        futures: list[Future] = []
-        for job in jobs:
-            if self.stopping():
-                raise Stopped
-            futures.append(self.executor.submit(job))
-        waiting: set[AnyFuture[Outcome]] = set(futures)
-        while waiting:
-            done, _ = wait_for(waiting, timeout=_POLL, return_when="FIRST_COMPLETED")
-            waiting -= done
-            if self.stopping():
-                for future in waiting:
-                    future.cancel()
-                wait_for(waiting)
-                self.stopwatch.save(now=True)
-                raise Stopped
-            for future in futures:
-                if future in done:
-                    self._ended[future.job.directory] = self.stopwatch.seconds
-                    self._warn_of_failure(future)
-        self.stopwatch.save(now=True)
-        try:
-            return {future.job.name: future.result() for future in futures}
-        except CancelledError:
-            raise Stopped from None
-
-    def _warn_of_failure(self, future: Future) -> None:
-        if not future.cancelled() and future.exception() is None:
-            outcome = future.result()
-            if outcome.summary is None:
-                self.console.warn(f"{future.job.name}: {outcome.problem}")
-
-    def stopping(self) -> bool:
-        """Advance the progress bar; return whether a signal has arrived."""
-        seconds = int(min(self.stopwatch.seconds, self.stopwatch.total))
-        if seconds > self._shown:
-            self.console.step(seconds - self._shown)
-            self._shown = seconds
-        self.stopwatch.save()
-        return self.interrupt.received is not None
-
     # Results.
 
     def best(self, *, baseline: bool = False) -> Result:
@@ -514,7 +371,7 @@ class Race:
     def _log(self, result: Result) -> None:
         """Add the result to ``race.jsonl``, which only pictures read."""
         row = {
-            "time": round(max(self._ended[path] for path in result.directories), 2),
+            "time": round(max(self.execution.ended[path] for path in result.directories), 2),
             "candidate": result.candidate.name,
             "score": result.score if math.isfinite(result.score) else None,
             "seconds": round(result.seconds, 2),
@@ -523,8 +380,3 @@ class Race:
         }
         with (self.directory / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-
-
-def timed(candidate: Candidate, seconds: float) -> tuple[str, str]:
-    """Return the overrides that end the run of a candidate after seconds of training."""
-    return f"epochs={ENDLESS}", f"max_seconds={seconds - candidate.start.seconds:.2f}"

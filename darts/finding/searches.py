@@ -1,40 +1,160 @@
-"""How long the gradient searches of ``darts.find`` may take."""
+"""The gradient searches of ``darts.find``, whose genotypes become candidates."""
 
 from __future__ import annotations
 
-from darts.config import FindConfig
-from darts.finding.proposals import GradientSearches
-from darts.recipes.commands import run_command
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from darts.comparing.plan import as_overrides
+from darts.config import FindConfig, LimitConfig, SearchConfig, compose
+from darts.finding.candidates import Candidate, Networks
+from darts.finding.decisions import Decisions
+from darts.finding.proposals import Pool
+from darts.finding.results import Result
+from darts.judging.devices.cell_features import is_connected
+from darts.judging.limits import has_fixed_size, limit_overrides
+from darts.reading import JsonObject
+from darts.recipes.commands import merge_overrides, run_command
+from darts.recipes.rules import search_recipe
+from darts.running.jobs import Job
 from darts.running.output import redirect_output
+from darts.running.run_files import is_complete, read_summary
+from darts.spaces.lookup import find_genotype
 
 SHARE = 0.1
 """Share of the budget for each search."""
 
-MIN_EPOCHS, MAX_EPOCHS = 8, 50
-"""In fewer epochs, alphas hardly change; published searches have 50."""
+MIN_EPOCHS = 8
+"""A search that has time for fewer epochs does not start: its alphas would hardly change."""
+
+SEARCHED_KEYS = ("dataset", "task", "space", "device", "precision")
+"""Prefixes of the user's keys that apply to searches; all others apply to retrainings only."""
 
 
-def affordable_epochs(
-    config: FindConfig, searches: GradientSearches, seconds_per_epoch: float, total: float
-) -> int:
-    """Return the number of epochs of each search; 0 if there is time for too few.
+@dataclass(frozen=True)
+class GradientSearches:
+    """The gradient searches of a run, in the family of the candidate that leads when they start.
 
-    Args:
+    Attributes:
         config: Configuration of the run.
-        searches: The searches.
-        seconds_per_epoch: Of a retraining of the leader, which is faster than a supernet.
-        total: The budget in seconds.
+        pool: The networks of all families.
+        decisions: Saves family and length of the searches.
+        directory: Folder of the run directories.
+        log: Prints a line.
     """
-    if config.plan.search_epochs is not None:
-        return config.plan.search_epochs
-    seconds = SHARE * total
-    if config.plan.equal == "epochs" or seconds < MIN_EPOCHS * seconds_per_epoch:
-        return 0
-    slowest = seconds_per_epoch
-    for job in searches.jobs(MIN_EPOCHS):
-        folder = searches.directory
-        with redirect_output(folder / "measure-search.log"):
-            values = run_command("search", (*job.overrides, "dry_run=true"), folder / "measure")
-        slowest = max(slowest, float(str(values["estimated_seconds"])) / MIN_EPOCHS)
-    epochs = int(seconds / slowest)
-    return 0 if epochs < MIN_EPOCHS else min(epochs, MAX_EPOCHS)
+
+    config: FindConfig
+    pool: Pool
+    decisions: Decisions
+    directory: Path
+    log: Callable[[str], None]
+
+    def start(self, leader: Result, budget: float) -> list[Job]:
+        """Decide on the searches; return their jobs, none if there is no time.
+
+        Args:
+            leader: The best result so far.
+            budget: Seconds of the whole run.
+        """
+        self.decisions.decide("search_family", str, lambda: leader.candidate.family)
+        seconds = leader.seconds / max(leader.epochs, 1)
+        epochs = self.decisions.decide("search_epochs", int, lambda: self._epochs(seconds, budget))
+        return self._jobs(epochs) if epochs else []
+
+    def summaries(self) -> list[JsonObject]:
+        """Return the summaries of complete searches."""
+        return [read_summary(directory) for directory in self._complete().values()]
+
+    def candidates(self, leader: Candidate) -> Iterator[Candidate]:
+        """Yield the genotypes of complete searches, with the setting of the leader."""
+        for method, directory in self._complete().items():
+            genotype = find_genotype(str(directory))[1].simplified()
+            if is_connected(genotype) and self._networks.fits(genotype):
+                family = self._networks.family.name
+                yield Candidate(f"{family}-{method}", family, genotype, method, leader.setting)
+
+    @property
+    def _networks(self) -> Networks:
+        return self.pool.networks[self.decisions.decide("search_family", str, str)]
+
+    def _directory(self, method: str) -> Path:
+        return self.directory / f"search-{self._networks.family.name}-{method}"
+
+    def _complete(self) -> dict[str, Path]:
+        """Return the run directories of complete searches by method."""
+        if "search_family" not in self.decisions:
+            return {}
+        directories = {method: self._directory(method) for method in self.config.methods}
+        return {method: path for method, path in directories.items() if is_complete(path)}
+
+    def _epochs(self, seconds_per_epoch: float, budget: float) -> int:
+        """Return the number of epochs of each search; 0 if there is time for too few.
+
+        Args:
+            seconds_per_epoch: Of a retraining of the leader, which is faster than a supernet.
+            budget: Seconds of the whole run.
+        """
+        plan, seconds = self.config.plan, SHARE * budget
+        if plan.search_epochs is not None:
+            return plan.search_epochs
+        if plan.equal == "epochs" or seconds < MIN_EPOCHS * seconds_per_epoch:
+            return 0
+        slowest = seconds_per_epoch
+        for job in self._jobs(MIN_EPOCHS):
+            with redirect_output(self.directory / "measure-search.log"):
+                words, folder = (*job.overrides, "dry_run=true"), self.directory / "measure"
+                values = run_command("search", words, folder)
+            slowest = max(slowest, float(str(values["estimated_seconds"])) / MIN_EPOCHS)
+        epochs = int(seconds / slowest)
+        return epochs if epochs >= MIN_EPOCHS else 0
+
+    def _jobs(self, epochs: int) -> list[Job]:
+        """Return a job for each method that the space supports."""
+        jobs = []
+        for method in self.config.methods:
+            overrides = self._overrides(method, epochs)
+            config = cast("SearchConfig", compose("search", overrides))
+            if config.relaxation.partial > 1 and not config.space.supports_partial:
+                self.log(f"no search with {method}: {config.space.name} has no partial channels")
+                continue
+            directory = self._directory(method)
+            jobs.append(Job(directory.name, "search", directory, tuple(overrides)))
+        return jobs
+
+    def _overrides(self, method: str, epochs: int) -> list[str]:
+        networks = self._networks
+        sizes = {k: v for k, v in networks.family.values.items() if k.startswith(SEARCHED_KEYS)}
+        return merge_overrides(
+            [
+                "tracking.tensorboard=false",
+                "tracking.figures=false",
+                *search_limits(networks, self.config.limit, method),
+                f"seed={self.config.seed}",
+                f"space={networks.family.space}",
+                *as_overrides(sizes),
+                *as_overrides(search_recipe(self.pool.facts)),
+                *(item for item in networks.user if item.startswith(SEARCHED_KEYS)),
+                f"method={method}",
+                f"epochs={epochs}",
+            ]
+        )
+
+
+def search_limits(networks: Networks, limit: LimitConfig, method: str) -> list[str]:
+    """Return the limits that a search with a method can keep, as overrides.
+
+    A genotype that exceeds another limit is left out after the search. Searches for texts keep no
+    limits, because they count a whole text and not one token.
+    """
+    discretize = cast("SearchConfig", compose("search", [f"method={method}"])).discretize
+    keeps = discretize.supports_limits and discretize.edge_rule == "two"
+    if not keeps or not has_fixed_size(networks.space):
+        return []
+    if limit.device is None:  # a search cannot measure latencies
+        limit = dataclasses.replace(limit, latency_ms=None)
+    overrides, space = limit_overrides(limit), networks.space
+    sizes = [f"limit.sizes.{key}={getattr(space, key)}" for key in space.size_keys]
+    return [*overrides, *sizes] if overrides else []

@@ -10,8 +10,9 @@ from typing import TypedDict
 
 from darts.finding.answer import write_answer
 from darts.finding.candidates import Candidate
-from darts.finding.race import ENDLESS, Race
+from darts.finding.race import Race
 from darts.finding.results import FoldRun, Result, ranked
+from darts.finding.slices import ENDLESS
 from darts.recipes.gain import validation_interval
 from darts.recipes.rules import Values
 from darts.running.jobs import Job
@@ -131,7 +132,7 @@ def train_winner(race: Race, chosen: Duel, reserve: float, *, refits: bool) -> R
             result = _kept(race, result, longer)
         return result
     share = 1 - REFITTED if refits else 1.0
-    waves = math.ceil(race.folds / race.executor.workers)  # of the runs of the candidate
+    waves = math.ceil(race.folds / race.execution.executor.workers)  # of the runs of the candidate
     end = race.decisions.decide(
         f"end-{race.stopwatch.total:.0f}-{result.candidate.name}",
         float,
@@ -200,9 +201,9 @@ def refit(race: Race, result: Result, reserve: float) -> FoldRun | None:
         f"refit: training {candidate.name} with the validation samples for "
         f"{format_duration(seconds) if is_timed else f'{result.best_epoch} epochs'}"
     )
-    threads = race.threads if is_timed else 1
+    threads = race.execution.threads if is_timed else 1
     job = Job(name, "retrain", race.directory / "runs" / name, overrides, threads=threads)
-    summary = race.run([job])[name].summary
+    summary = race.execution.run([job])[name].summary
     return None if summary is None else FoldRun(job.directory, summary)
 
 

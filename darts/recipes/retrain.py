@@ -166,7 +166,7 @@ def retrain(
 def warm_start(state: RetrainState, reference: str) -> None:
     """Begin with the last weights, the average and the optimizer state of another retraining.
 
-    The options of the optimizer, such as its weight decay, are those of the new run.
+    The optimizer keeps the options of the new run, such as its weight decay.
 
     Args:
         state: State of the new run.

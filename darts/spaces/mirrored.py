@@ -18,10 +18,10 @@ from darts.spaces.rank_dropout import BatchShare
 
 
 class Mirrored(NetworkBase):
-    """The outputs of a network in training; in evaluation, the mean for an image and its mirror.
+    """A network that averages its outputs for each image and its mirror image in evaluation mode.
 
-    An evaluation takes twice as long as that of the network. Its state dict equals that of
-    the network, so a training with mirror images can continue without them, and the reverse.
+    In training mode, it is the network itself. An evaluation takes twice as long. The module has
+    the state dict of the network, so a run may continue with or without mirror images.
 
     Args:
         net: Network for images ``(B, C, H, W)``.

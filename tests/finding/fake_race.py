@@ -15,6 +15,7 @@ from darts.config import FindConfig, compose
 from darts.finding.budget import Stopwatch
 from darts.finding.candidates import Networks
 from darts.finding.decisions import Decisions
+from darts.finding.execution import Execution
 from darts.finding.proposals import Pool
 from darts.finding.race import Race
 from darts.finding.setup import make_networks
@@ -129,7 +130,11 @@ def networks_of(words: tuple[str, ...]) -> tuple[FindConfig, DataFacts, dict[str
 
 
 def make_race(
-    folder: Path, *words: str, executor: FakeExecutor | None = None, total: float = 640.0
+    folder: Path,
+    *words: str,
+    executor: FakeExecutor | None = None,
+    total: float = 640.0,
+    folds: int = 1,
 ) -> Race:
     """Return a race with a budget of ``total`` seconds; its executor has the clock."""
     executor = FakeExecutor() if executor is None else executor
@@ -145,10 +150,13 @@ def make_race(
         config,
         Pool(config, networks, facts),
         ("accuracy", CLASSIFICATION_METRICS["accuracy"]),
-        executor,
-        4,
-        console,
-        executor,  # type: ignore[arg-type]  # it also knows whether a signal has arrived
-        Stopwatch(total, decisions, clock=lambda: executor.now),
+        Execution(
+            executor,
+            4,
+            console,
+            executor,  # type: ignore[arg-type]  # it also knows whether a signal has arrived
+            Stopwatch(total, decisions, clock=lambda: executor.now),
+        ),
         decisions,
+        folds,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from darts.config import ConfigError, FindBudgetConfig
-from darts.finding.budget import SAVE_INTERVAL, Stopwatch, budget_seconds
+from darts.finding.budget import Stopwatch, budget_seconds
 from darts.finding.decisions import Decisions
 
 
@@ -29,15 +29,15 @@ def test_the_stopwatch_counts_all_resumes(tmp_path: Path) -> None:
     now = 100.0
     decisions = Decisions(tmp_path / "decisions.json")
     stopwatch = Stopwatch(50, decisions, clock=lambda: now)
-    now += SAVE_INTERVAL
+    now += 5
     stopwatch.save()
     now += 1  # lost by a kill
-    assert stopwatch.seconds == SAVE_INTERVAL + 1
+    assert stopwatch.seconds == 5 + 1
 
     now = 7.0
     resumed = Stopwatch(50, Decisions(tmp_path / "decisions.json"), clock=lambda: now)
     now += 2
-    assert resumed.seconds == SAVE_INTERVAL + 2
+    assert resumed.seconds == 5 + 2
     assert resumed.until(0.5) == 25 - resumed.seconds
     now += 1000
     assert resumed.until(1) < 0

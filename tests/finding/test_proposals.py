@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
-from pathlib import Path
 
 import pytest
 from fake_race import BASELINES, DATA, networks_of
 
 from darts.finding.candidates import BASELINE, Candidate, Start
-from darts.finding.proposals import GradientSearches, Pool
+from darts.finding.proposals import Pool
 from darts.recipes.rules import Setting
-from darts.running.jobs import Job
 
 IMAGES = DATA[:4]
 START = Start("mlp-mlp_128", 2, 12.0, 9)
@@ -162,37 +159,3 @@ def test_a_setting_is_undone_only_if_the_training_goes_on() -> None:
     same = [c for c in proposed(pool, flipped, 40) if c.genotype == first.genotype]
     assert same
     assert all(c.setting.values or c.start == START for c in same)
-
-
-@pytest.fixture
-def searches(tmp_path: Path) -> GradientSearches:
-    words = ("methods=[darts_v1,pc_darts]", "limit.macs=100000", "optimizer.lr=0.5")
-    pool = make_pool(*words)
-    return GradientSearches(pool.config, pool.networks["mlp"], pool.facts, tmp_path, print)
-
-
-def test_searches_get_the_recipe_of_searches(
-    searches: GradientSearches, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (job,) = searches.jobs(9)
-    assert job.name == "search-mlp-darts_v1"
-    assert {"epochs=9", "method=darts_v1", "space=mlp", "dataset=synthetic"} <= {*job.overrides}
-    assert "optimizer.lr=0.5" not in job.overrides  # for retrainings
-    assert "no search with pc_darts: mlp has no partial channels" in capsys.readouterr().out
-
-
-def test_genotypes_of_searches_become_candidates(searches: GradientSearches) -> None:
-    networks = searches.networks
-    leader = Candidate("mlp-mlp_128+flip", "mlp", networks.baselines["mlp_128"], BASELINE)
-    jobs = []
-    for method, layers in (("drnas", ["relu_64"]), ("darts_v1", ["relu_256", "relu_256"])):
-        job = Job(f"search-mlp-{method}", "search", searches.directory / method, ())
-        job.directory.mkdir()
-        text = json.dumps({"space": "mlp", "layers": layers})
-        (job.directory / "genotype.json").write_text(text)
-        jobs.append(job)
-    (candidate,) = searches.candidates(jobs, leader)  # the other one is beyond the limit
-    assert (candidate.name, candidate.origin) == ("mlp-drnas", "drnas")
-    assert (candidate.setting, str(candidate.genotype)) == (
-        leader.setting, '{"space": "mlp", "layers": ["relu_64"]}'
-    )  # fmt: skip

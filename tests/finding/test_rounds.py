@@ -13,7 +13,8 @@ from fake_race import BASELINES, SHORT, Crash, FakeExecutor, make_race
 from darts.config import ConfigError
 from darts.finding import winner
 from darts.finding.candidates import Start
-from darts.finding.race import EXPLORED, SLICES, Race, Stopped
+from darts.finding.execution import Stopped
+from darts.finding.race import EXPLORED, SLICES, Race
 from darts.finding.results import FIRST_EPOCHS
 from darts.finding.winner import duel, refit, train_winner
 
@@ -100,8 +101,7 @@ def test_a_candidate_has_a_run_for_each_part_and_fails_with_one_of_them(tmp_path
         scores=lambda name, _: parts[name.rpartition(".")[2]],
         failing=frozenset({f"{BASELINES[1]}.fold1"}),
     )
-    race = make_race(tmp_path, *SHORT, "plan.rounds=1", executor=executor)
-    race.folds = 2
+    race = make_race(tmp_path, *SHORT, "plan.rounds=1", executor=executor, folds=2)
     race.explore(EXPLORED)
     assert [job.name for job in executor.jobs[:4]] == [
         f"{name}.fold{part}" for name in BASELINES[:2] for part in range(2)

@@ -106,7 +106,7 @@ def test_the_length_of_the_winner_doubles_until_its_time_is_used(
     end = begin + left * (1 - REFITTED if refits else 1)
     assert end - 1 <= race.stopwatch.seconds <= end
     assert lengths[1:-1] == [2 * length for length in lengths[:-2]]
-    assert executor.jobs[-1].threads == race.threads
+    assert executor.jobs[-1].threads == race.execution.threads
     assert (tmp_path / "checkpoint.pt").read_text() == f"{LEADER} {trained.epochs}"
 
 

@@ -106,14 +106,14 @@ def split_export(export: str) -> tuple[str, bool]:
 
 
 def check_export(export: str, kind: str) -> None:
-    """Refuse a format that is not installed, or that cannot hold networks for the kind of data.
+    """Raise ``ConfigError`` if a format is not installed or has no networks for the kind of data.
 
     Args:
         export: Value of the key ``export``; "none" for no file.
         kind: Kind of the data, see ``darts.data_modules.compatibility.data_kind``.
 
     Raises:
-        ConfigError: If it is refused.
+        ConfigError: If the format cannot be used.
     """
     name, int8 = split_export(export)
     if name not in FORMATS:

@@ -1,0 +1,89 @@
+"""Execute the jobs of ``darts.find``, show the time that is left, and stop after a signal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
+from concurrent.futures import Future as AnyFuture
+from concurrent.futures import wait as wait_for
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from darts.finding.budget import Stopwatch
+from darts.running.jobs import Executor, Future, Job, Outcome
+from darts.tracking import Console
+from darts.training.interrupt import Interrupt
+
+_POLL = 0.2  # seconds between two checks for signals
+
+
+class Stopped(Exception):
+    """The user has interrupted the race; everything that is complete is saved."""
+
+
+@dataclass
+class Execution:
+    """Executes jobs.
+
+    Attributes:
+        executor: Where jobs run.
+        threads: Threads of a training run that runs alone.
+        console: Shows progress; its steps are seconds.
+        interrupt: Records signals.
+        stopwatch: Measures the time that is left.
+        ended: Time at which each run has ended, in seconds since the start.
+    """
+
+    executor: Executor
+    threads: int
+    console: Console
+    interrupt: Interrupt
+    stopwatch: Stopwatch
+    ended: dict[Path, float] = field(default_factory=dict)
+    _shown: int = 0
+
+    def run(self, jobs: Sequence[Job]) -> dict[str, Outcome]:
+        """Execute runs; return their outcomes by name. Runs that are long enough are not repeated.
+
+        Raises:
+            Stopped: If the user interrupts them.
+        """
+        futures: list[Future] = []
+        for job in jobs:
+            if self._stopping():
+                raise Stopped
+            futures.append(self.executor.submit(job))
+        waiting: set[AnyFuture[Outcome]] = set(futures)
+        while waiting:
+            done, _ = wait_for(waiting, timeout=_POLL, return_when="FIRST_COMPLETED")
+            waiting -= done
+            if self._stopping():
+                for future in waiting:
+                    future.cancel()
+                wait_for(waiting)
+                self.stopwatch.save()
+                raise Stopped
+            for future in futures:
+                if future in done:
+                    self.ended[future.job.directory] = self.stopwatch.seconds
+                    self._warn_of_failure(future)
+            if done:
+                self.stopwatch.save()
+        try:
+            return {future.job.name: future.result() for future in futures}
+        except CancelledError:
+            raise Stopped from None
+
+    def _warn_of_failure(self, future: Future) -> None:
+        if not future.cancelled() and future.exception() is None:
+            outcome = future.result()
+            if outcome.summary is None:
+                self.console.warn(f"{future.job.name}: {outcome.problem}")
+
+    def _stopping(self) -> bool:
+        """Advance the progress bar; return whether a signal has arrived."""
+        seconds = int(min(self.stopwatch.seconds, self.stopwatch.total))
+        if seconds > self._shown:
+            self.console.step(seconds - self._shown)
+            self._shown = seconds
+        return self.interrupt.received is not None

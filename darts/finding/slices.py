@@ -1,0 +1,91 @@
+"""The slices in which candidates train: their lengths and their jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from darts.config import FindConfig, quoted
+from darts.finding.candidates import Candidate
+from darts.finding.decisions import Decisions
+from darts.finding.proposals import Pool
+from darts.finding.results import Result
+from darts.recipes.commands import merge_overrides
+from darts.running.jobs import Job
+from darts.writing import write_atomically
+
+ENDLESS = 100_000  # epochs of a run that time ends
+
+
+@dataclass(frozen=True)
+class Slices:
+    """The training runs of candidates, in slices.
+
+    After stage k, a candidate has trained for ``2**k`` times as long as in stage 0.
+
+    Attributes:
+        directory: Run directory; its folder ``runs`` has the run directories of the candidates.
+        config: Configuration of the run.
+        pool: Where candidates come from.
+        decisions: Saves the length of the first slice.
+        folds: Number of runs of each candidate, see ``darts.finding.folds``.
+    """
+
+    directory: Path
+    config: FindConfig
+    pool: Pool
+    decisions: Decisions
+    folds: int
+
+    def seconds(self, stage: int) -> float:
+        """Return the additional seconds of a stage."""
+        return self.seconds_after(stage) - (self.seconds_after(stage - 1) if stage else 0.0)
+
+    def seconds_after(self, stage: int) -> float:
+        """Return the seconds of training after a stage."""
+        first = self.decisions.decide("slice_seconds", float, lambda: 0.0)
+        return float(first * 2**stage)
+
+    def length(self, candidate: Candidate, stage: int) -> tuple[str, ...]:
+        """Return the overrides that end a run after a stage."""
+        if self.config.plan.equal == "epochs":
+            epochs = self.config.plan.slice_epochs * 2**stage
+            return (f"epochs={epochs - candidate.start.epochs}",)
+        return timed(candidate, self.seconds_after(stage))
+
+    def jobs(
+        self, candidate: Candidate, length: Sequence[str] = (), threads: int | None = None
+    ) -> list[Job]:
+        """Return the jobs that train a candidate up to a length, one for each held-out part."""
+        networks = self.pool.networks[candidate.family]
+        overrides = networks.overrides(candidate.genotype, candidate.setting.values)
+        if self.config.plan.equal == "epochs":
+            threads = 1  # with other numbers, sums are rounded in another way
+        jobs = []
+        for part in range(self.folds):
+            fold = (f"validation_fold={part}",) if self.folds > 1 else ()
+            suffix = f".fold{part}" if fold else ""
+            start = []
+            if parent := candidate.start.parent:
+                file = self._saved_start(parent + suffix, candidate.start.stage)
+                start = [f"start={quoted(str(file))}", "optimizer.warmup_epochs=0"]
+            words = tuple(merge_overrides([*overrides, *fold, *start, *length]))
+            folder = self.directory / "runs" / f"{candidate.name}{suffix}"
+            jobs.append(Job(folder.name, "retrain", folder, words, tuple(length), threads))
+        return jobs
+
+    def save_start(self, result: Result, stage: int) -> None:
+        """Save the training of a candidate before a stage, so that others can continue it."""
+        for directory in result.directories:
+            target = self._saved_start(directory.name, stage)
+            target.parent.mkdir(exist_ok=True)
+            write_atomically(target, (directory / "checkpoint.pt").read_bytes())
+
+    def _saved_start(self, run: str, stage: int) -> Path:
+        return (self.directory / "starts" / f"{run}-{stage}.pt").resolve()
+
+
+def timed(candidate: Candidate, seconds: float) -> tuple[str, str]:
+    """Return the overrides that end the run of a candidate after seconds of training."""
+    return f"epochs={ENDLESS}", f"max_seconds={seconds - candidate.start.seconds:.2f}"
