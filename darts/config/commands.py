@@ -176,8 +176,8 @@ class RetrainConfig(RunConfig):
     def continued_keys(self, saved: Mapping[str, Any]) -> tuple[str, ...]:
         # A constant learning rate does not depend on the number of epochs.
         optimizer = saved.get("optimizer", {})
-        is_open = optimizer.get("schedule") == "stable" and not optimizer.get("decay_epochs")
-        return ("epochs", "max_seconds", "optimizer.decay_epochs") if is_open else ()
+        is_open = optimizer.get("schedule") == "stable" and not optimizer.get("cooldown")
+        return ("epochs", "max_seconds", "optimizer.cooldown") if is_open else ()
 
     def extends(self, saved: Mapping[str, Any]) -> bool:
         if not self.continued_keys(saved):
@@ -191,13 +191,13 @@ class RetrainConfig(RunConfig):
             return self
         # A value equal to config.yaml was not given again: use the one of the last continuation.
         first, last, seconds = begun["optimizer"], saved["optimizer"], self.max_seconds
-        decay = self.optimizer.decay_epochs
+        cooldown = self.optimizer.cooldown
         if seconds == begun["max_seconds"]:
             seconds = saved["max_seconds"]
-        if decay == first["decay_epochs"]:
-            decay = last["decay_epochs"]
+        if cooldown == first["cooldown"]:
+            cooldown = last["cooldown"]
         epochs = max(self.epochs, saved["epochs"])
-        optimizer = replace(self.optimizer, decay_epochs=decay)
+        optimizer = replace(self.optimizer, cooldown=cooldown)
         return replace(self, epochs=epochs, max_seconds=seconds, optimizer=optimizer)
 
 

@@ -18,8 +18,8 @@ class WeightOptimizerConfig:
     schedule: str = choice("cosine", "cosine", "linear", "exponential", "stable")
     decay: float = number(0.97, above=0, high=1)  # exponential: factor of each epoch
     warmup_epochs: int = number(0, low=0)  # first epochs, in which the rate rises to lr
-    # stable: last epochs, in which the rate falls to 0 with each step; before, it is constant.
-    decay_epochs: int = number(0, low=0)
+    # stable: share of the training at its end in which the rate falls to 0; before, it is constant.
+    cooldown: float = number(0.0, low=0, high=1)
     momentum: float = number(0.9, low=0, below=1)  # for Adam: decay of the first moment
     nesterov: bool = False  # for SGD: Nesterov momentum
     weight_decay: float = number(3e-4, low=0)

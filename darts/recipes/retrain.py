@@ -83,12 +83,10 @@ def check(config: RetrainConfig) -> None:
             "optimizer.warmup_epochs; set warmup=0"
         )
     require_at_most_one_average(config.ema_decay, config.averaging_patience, config.average_power)
-    if config.max_seconds is not None and (
-        config.optimizer.schedule != "stable" or config.optimizer.decay_epochs
-    ):
+    if config.max_seconds is not None and config.optimizer.schedule != "stable":
         raise ConfigError(
             f"max_seconds={config.max_seconds:g}: the learning rate depends on the number of "
-            "epochs; set optimizer.schedule=stable and optimizer.decay_epochs=0"
+            "epochs; set optimizer.schedule=stable"
         )
     if config.start is not None and config.resume is None:
         find_checkpoint(config.start, key="start")
@@ -193,6 +191,7 @@ class Retraining(Recipe):
     restarts: LowerRateRestarts
     loop: TrainingLoop
     _deadline: float | None = None  # by time.monotonic
+    _time_left = 1.0  # share of config.max_seconds
 
     def __init__(self, config: RetrainConfig, run: TrainingRun, genotype: AnyGenotype) -> None:
         self.config, self.run, self.ranks, self.genotype = config, run, run.ranks, genotype
@@ -255,8 +254,9 @@ class Retraining(Recipe):
         run.restore(self.state, epochs=self.config.epochs)
         run.begin(self.data.subsets, self.data.extra_files())
         if self.config.max_seconds is not None:
-            left = self.config.max_seconds - run.cost()["seconds"]
+            left = self.config.max_seconds - self.ranks.all_reduce_max(run.cost()["seconds"])
             self._deadline = time.monotonic() + left
+            self._time_left = left / self.config.max_seconds
         if run.saved is None and self.ranks.main and self.config.tracking.figures:
             run.board.log_text("genotype", f"`{self.genotype}`", 0)
             with optional("TensorBoard's figure of the genotype"):
@@ -270,9 +270,11 @@ class Retraining(Recipe):
 
     @property
     def out_of_time(self) -> bool:
-        if self._deadline is None:
+        if self._deadline is None or self.config.max_seconds is None:
             return False
-        return bool(self.ranks.all_reduce_max(time.monotonic() >= self._deadline))
+        over = self.ranks.all_reduce_max(time.monotonic() - self._deadline)
+        self._time_left = -over / self.config.max_seconds
+        return over >= 0
 
     # One epoch.
 
@@ -287,7 +289,8 @@ class Retraining(Recipe):
         """Return the learning rate of a step of an epoch, both from 0."""
         config, steps = self.config, len(self.state.train_loader)
         if config.optimizer.schedule == "stable":
-            lr = stable_rate(config.optimizer, epoch * steps + step, config.epochs, steps)
+            position = epoch * steps + step
+            lr = stable_rate(config.optimizer, position, config.epochs, steps, self._time_left)
         elif config.warmup == 0:  # the published schedules
             lr = rate_of_epoch(config.optimizer, epoch, config.epochs)
         else:

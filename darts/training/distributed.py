@@ -213,9 +213,9 @@ class Ranks:
             row[1:] /= row[:1].clone()
         return row
 
-    def all_reduce_max(self, value: int) -> int:
+    def all_reduce_max(self, value: float) -> float:
         """Return the largest value over the ranks."""
-        return int(self._all_reduce_scalar(value, dist.ReduceOp.MAX))
+        return self._all_reduce_scalar(value, dist.ReduceOp.MAX)
 
     def all_reduce_sum(self, value: float) -> float:
         """Return the sum of the values of the ranks."""

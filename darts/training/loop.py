@@ -354,7 +354,7 @@ class TrainingLoop:
             Interrupted: With 128 plus the signal's number as exit code.
         """
         self.run.save(self.global_step, self.state.state_dict())
-        number = self.run.ranks.all_reduce_max(self.interrupt.received or 0)
+        number = int(self.run.ranks.all_reduce_max(self.interrupt.received or 0))
         if not number:
             return
         argument = shlex.quote(f"resume={self.run.path}")

@@ -236,7 +236,7 @@ class RunDirectory:
             raise ConfigError(
                 f"the run in {self.path} is complete; nothing to resume. To train longer, start a "
                 "new run with more epochs. Only a retraining with optimizer.schedule=stable and "
-                "optimizer.decay_epochs=0 can be resumed with more epochs, because other schedules "
+                "optimizer.cooldown=0 can be resumed with more epochs, because other schedules "
                 "depend on their number"
             )
 

@@ -11,11 +11,9 @@ FLAT_EPOCHS = 5
 
 
 def check_schedule(config: WeightOptimizerConfig) -> None:
-    """Raise ConfigError if ``lr_min`` exceeds ``lr``, or ``decay_epochs`` has no effect."""
-    if config.decay_epochs and config.schedule != "stable":
-        raise ConfigError(
-            f"optimizer.decay_epochs={config.decay_epochs}: set optimizer.schedule=stable"
-        )
+    """Raise ConfigError if ``lr_min`` exceeds ``lr``, or ``cooldown`` has no effect."""
+    if config.cooldown and config.schedule != "stable":
+        raise ConfigError(f"optimizer.cooldown={config.cooldown:g}: set optimizer.schedule=stable")
     if config.lr_min > config.lr:
         raise ConfigError(
             f"optimizer.lr_min={config.lr_min}: must not exceed optimizer.lr={config.lr}, "
@@ -38,16 +36,20 @@ def rate_of_epoch(config: WeightOptimizerConfig, epoch: int, epochs: int) -> flo
     return max(linear(epoch, epochs, config.lr), config.lr_min)
 
 
-def stable_rate(config: WeightOptimizerConfig, step: int, epochs: int, steps: int) -> float:
+def stable_rate(
+    config: WeightOptimizerConfig, step: int, epochs: int, steps: int, time_left: float = 1.0
+) -> float:
     """Return the learning rate of a step (from 0): a linear rise, a constant phase, a linear fall.
 
     Without a fall, no rate depends on the number of epochs, so the training can be continued.
 
     Args:
-        config: The rate rises in ``warmup_epochs`` and falls in the last ``decay_epochs`` epochs.
+        config: The rate rises in ``warmup_epochs`` and falls in the last share ``cooldown`` of the
+            training.
         step: Step of the whole training.
         epochs: Number of epochs.
         steps: Number of steps per epoch.
+        time_left: Share of the training time that is left, if a time limit ends the training.
 
     References:
         Zhai et al., "Scaling Vision Transformers", arXiv:2106.04560, section 3.5; Hägele et al.,
@@ -55,7 +57,10 @@ def stable_rate(config: WeightOptimizerConfig, step: int, epochs: int, steps: in
         arXiv:2405.18392, section 3.
     """
     rise = (step + 1) / (config.warmup_epochs * steps + 1)
-    fall = (epochs * steps - step) / (config.decay_epochs * steps + 1)
+    total = epochs * steps
+    fall = (total - step) / (config.cooldown * total + 1)
+    if config.cooldown:
+        fall = min(fall, time_left / config.cooldown)
     return config.lr * min(rise, fall, 1.0)
 
 

@@ -54,13 +54,13 @@ def copied(two_epochs: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def unbroken(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
-    """Returns a retraining of four epochs with a number of ``decay_epochs``."""
+    """Returns a retraining of four epochs with a ``cooldown``."""
     done: dict[str, Any] = {}
 
     def get(decay: str) -> Any:
         if decay not in done:
             folder = tmp_path_factory.mktemp("four") / "run"
-            done[decay] = run(commands, folder, "epochs=4", f"optimizer.decay_epochs={decay}")
+            done[decay] = run(commands, folder, "epochs=4", f"optimizer.cooldown={decay}")
         return done[decay]
 
     return get
@@ -73,11 +73,11 @@ def assert_same(commands: Any, actual: Any, expected: Any) -> None:
         assert actual.json("summary.json")[key] == expected.json("summary.json")[key]
 
 
-@pytest.mark.parametrize("decay", ["0", "1"])
+@pytest.mark.parametrize("decay", ["0", "0.25"])
 def test_two_and_two_epochs_equal_four(
     commands: Any, copied: Path, unbroken: Callable[[str], Any], decay: str
 ) -> None:
-    continued = resume(commands, copied, "epochs=4", f"optimizer.decay_epochs={decay}")
+    continued = resume(commands, copied, "epochs=4", f"optimizer.cooldown={decay}")
     expected = unbroken(decay)
     assert_same(commands, continued, expected)
     assert [row["epoch"] for row in continued.rows] == [1, 2, 3, 4]
@@ -92,7 +92,7 @@ def test_two_and_two_epochs_equal_four(
 
 @pytest.mark.parametrize(
     ("decay", "repeats", "steps"),
-    [("0", False, 2), ("0", True, STEPS + 2), ("1", False, STEPS + 2)],
+    [("0", False, 2), ("0", True, STEPS + 2), ("0.25", False, STEPS + 2)],
 )
 def test_a_killed_continuation_can_be_resumed_with_and_without_its_length(
     commands: Any,
@@ -102,7 +102,7 @@ def test_a_killed_continuation_can_be_resumed_with_and_without_its_length(
     repeats: bool,
     steps: int,
 ) -> None:
-    length = ["epochs=4", f"optimizer.decay_epochs={decay}"]
+    length = ["epochs=4", f"optimizer.cooldown={decay}"]
     commands.crash(steps, partial(resume, commands, copied, *length, "save_minutes=0"))
     assert not (copied / "summary.json").exists()
     done = resume(commands, copied, *(length if repeats else []))
@@ -159,7 +159,7 @@ def test_a_resumed_run_has_the_last_time_limit(
     begun: float | None, saved: float | None, given: float | None, expected: float | None
 ) -> None:
     def values(seconds: float | None) -> dict[str, Any]:
-        optimizer = {"schedule": "stable", "decay_epochs": 0}
+        optimizer = {"schedule": "stable", "cooldown": 0.0}
         return {"epochs": 9, "max_seconds": seconds, "optimizer": optimizer}
 
     config = RetrainConfig(
@@ -196,6 +196,16 @@ def test_a_time_limit_ends_the_run_within_an_epoch(commands: Any, tmp_path: Path
     longer = resume(commands, tmp_path, "max_seconds=1250")
     assert [row["epoch"] for row in longer.rows] == [1, 2, 3, 4]
     assert steps_of(longer) == STEPS + 3 + 2 * STEPS  # the first part took almost no real time
+
+
+@pytest.mark.usefixtures("clock")
+def test_the_rate_falls_until_the_time_limit(commands: Any, tmp_path: Path) -> None:
+    words = ("epochs=1000", f"max_seconds={100 * 4 * STEPS}", "optimizer.cooldown=0.5")
+    done = run(commands, tmp_path, *words)
+    rates = [row["lr"] for row in done.rows]
+    assert rates[1:] == sorted(rates[1:], reverse=True)  # the rate rises in the first epoch
+    assert rates[-1] < 0.3 * rates[0]
+    assert "is complete" in commands.error_of("retrain", f"resume={tmp_path}", "max_seconds=9999")
 
 
 @pytest.mark.usefixtures("clock")

@@ -270,6 +270,6 @@ def test_experiments_are_complete(name: str) -> None:
     config = search_config(name)
     for section in ("optimizer", "arch_optimizer"):
         for field in dataclasses.fields(getattr(config, section)):
-            if field.name in ("decay", "decay_epochs"):  # of schedules that no search has
+            if field.name in ("decay", "cooldown"):  # of schedules that no search has
                 continue
             assert f"\n  {field.name}:" in text, f"{section}.{field.name}"

@@ -84,7 +84,7 @@ def test_every_recipe_can_be_continued(kind: str) -> None:
     """The rate does not depend on the number of epochs, and an average takes part of the fall."""
     values = recipe(facts(kind))
     assert (values["optimizer.schedule"], values["warmup"]) == ("stable", 0)
-    assert "optimizer.decay_epochs" not in values
+    assert "optimizer.cooldown" not in values
     assert values["average_power"] == 8
     uses_sgd = kind in ("images", "audio")
     assert values["optimizer.algorithm"] == ("sgd" if uses_sgd else "adam")

@@ -104,9 +104,9 @@ def test_a_rate_that_would_rise_is_refused() -> None:
         check_schedule(WeightOptimizerConfig(lr=0.1, lr_min=0.2))
 
 
-def stable(warmup: int, decay: int) -> WeightOptimizerConfig:
+def stable(warmup: int, cooldown: float) -> WeightOptimizerConfig:
     return WeightOptimizerConfig(
-        lr=0.1, schedule="stable", warmup_epochs=warmup, decay_epochs=decay, lr_min=0.0
+        lr=0.1, schedule="stable", warmup_epochs=warmup, cooldown=cooldown, lr_min=0.0
     )
 
 
@@ -123,21 +123,29 @@ def test_the_stable_schedule_is_a_line_a_constant_and_a_line(
         for count in (warmup, decay)
     )
     expected = [*rise, *[0.1] * ((epochs - warmup - decay) * steps), *reversed(fall)]
-    config = stable(warmup, decay)
+    config = stable(warmup, decay / epochs)
     rates = [stable_rate(config, step, epochs, steps) for step in range(epochs * steps)]
     assert rates == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_warmup_and_a_decay_that_overlap_meet_below_the_rate() -> None:
-    rates = [stable_rate(stable(2, 2), step, 2, 3) for step in range(6)]
+    rates = [stable_rate(stable(2, 1.0), step, 2, 3) for step in range(6)]
     assert rates == pytest.approx([0.1 * n / 7 for n in (1, 2, 3, 3, 2, 1)])
 
 
-def test_without_decay_the_stable_schedule_does_not_depend_on_the_number_of_epochs() -> None:
+def test_without_a_cooldown_the_stable_schedule_does_not_depend_on_the_number_of_epochs() -> None:
     rates = [[stable_rate(stable(3, 0), step, epochs, 4) for step in range(8)] for epochs in (2, 9)]
     assert rates[0] == rates[1]
 
 
-def test_a_decay_without_the_stable_schedule_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"decay_epochs=2: set optimizer\.schedule=stable"):
-        check_schedule(WeightOptimizerConfig(decay_epochs=2))
+def test_with_a_time_limit_the_rate_falls_with_the_time() -> None:
+    shares = [1.0, 0.6, 0.5, 0.25, 0.0]
+    for step in (0, 900):  # the number of epochs is far away
+        rates = [stable_rate(stable(0, 0.5), step, 10**6, 10, left) for left in shares]
+        assert rates == pytest.approx([0.1, 0.1, 0.1, 0.05, 0.0])
+    assert stable_rate(stable(0, 0.0), 5, 10**6, 10, 0.0) == 0.1
+
+
+def test_a_cooldown_without_the_stable_schedule_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"cooldown=0\.5: set optimizer\.schedule=stable"):
+        check_schedule(WeightOptimizerConfig(cooldown=0.5))
