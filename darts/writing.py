@@ -7,6 +7,7 @@ final name.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import functools
 import json
@@ -158,8 +159,8 @@ def remove_temporary_files(folder: StrPath) -> None:
 def to_jsonable(obj: object) -> Jsonable:
     """Convert ``obj`` to JSON's types: dict, list, str, int, float, bool and None.
 
-    NaN and infinity become None, and paths become strings. NumPy and PyTorch scalars and arrays are
-    converted by their method ``tolist()``.
+    NaN and infinity become None, paths strings, and dataclasses dictionaries. NumPy and PyTorch
+    scalars and arrays are converted by their method ``tolist()``.
 
     Raises:
         TypeError: If ``obj`` or a nested object has another type.
@@ -172,6 +173,8 @@ def to_jsonable(obj: object) -> Jsonable:
         return {str(key): to_jsonable(value) for key, value in obj.items()}
     if isinstance(obj, (list, tuple)):
         return [to_jsonable(value) for value in obj]
+    if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
+        return {f.name: to_jsonable(getattr(obj, f.name)) for f in dataclasses.fields(obj)}
     if isinstance(obj, os.PathLike):
         return str(os.fspath(obj))
     if hasattr(obj, "tolist"):

@@ -21,6 +21,7 @@ from darts.recipes.retrain import build_network
 from darts.recipes.rules import DEFAULT, Setting, Values
 from darts.searching.expected_cost import MEASURES
 from darts.spaces import SPACES, AnyGenotype, Space
+from darts.spaces.lookup import find_genotype
 from darts.training.distributed import Ranks
 
 # A placeholder: a configuration of a retraining can be composed only with a genotype.
@@ -78,6 +79,29 @@ class Candidate:
         """Equal keys mean that two candidates would train in the same way."""
         values = repr(sorted(self.setting.values.items()))
         return self.family, self.genotype.function, values, self.start.stage
+
+    def save(self) -> SavedCandidate:
+        """Return what ``decisions.json`` holds of the candidate."""
+        return SavedCandidate(
+            self.name, self.family, str(self.genotype), self.origin, self.setting, self.start
+        )
+
+
+@dataclass(frozen=True)
+class SavedCandidate:
+    """A candidate in ``decisions.json``, whose genotype is text."""
+
+    name: str
+    family: str
+    genotype: str
+    origin: str
+    setting: Setting
+    start: Start
+
+    def restore(self) -> Candidate:
+        """Return the candidate."""
+        genotype = find_genotype(self.genotype)[1]
+        return Candidate(self.name, self.family, genotype, self.origin, self.setting, self.start)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from darts.reading import FileError, read_json_object
 from darts.typed_values import Misfit, typed
-from darts.writing import write_json
+from darts.writing import to_jsonable, write_json
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class Decisions:
 
         Args:
             name: Name of the decision.
-            kind: Type of the decision, see ``typed_values.typed``; a plain type that JSON can hold.
+            kind: Type of the decision, see ``typed_values.typed``; plain values and dataclasses.
             make: Makes the decision.
 
         Raises:
@@ -64,7 +64,7 @@ class Decisions:
 
     def record(self, name: str, value: object) -> None:
         """Save a value that changes, for example the elapsed time."""
-        self._values[name] = value
+        self._values[name] = to_jsonable(value)
         write_json(self._file, {"sha256": _hash(self._values), "decisions": self._values})
 
 

@@ -12,8 +12,25 @@ References:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+WORST = -sys.float_info.max
+"""Score of a failed run; JSON has no infinity."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A candidate that trains in a round, and the stage that it reaches.
+
+    Attributes:
+        name: Its name.
+        stage: The stage.
+    """
+
+    name: str
+    stage: int
 
 
 @dataclass
@@ -22,7 +39,7 @@ class Standing:
 
     Attributes:
         name: Its name.
-        scores: Score after each complete stage; higher is better.
+        scores: Score after each complete stage; higher is better, ``WORST`` if the run has failed.
         is_open: Whether more training may help.
         first: Stage of the first score. It is above 0 if the candidate has continued the training
             of another one.
@@ -32,6 +49,11 @@ class Standing:
     scores: list[float] = field(default_factory=list)
     is_open: bool = True
     first: int = 0
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the last run has failed."""
+        return self.scores[-1] == WORST
 
     @property
     def stage(self) -> int:

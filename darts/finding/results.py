@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darts.finding.candidates import Candidate
+from darts.finding.policy import WORST
 from darts.reading import JsonObject
 from darts.tasks.metrics import Metric
 from darts.tracking.ledger import sum_costs
@@ -108,9 +109,9 @@ def _finite(value: float) -> float | None:
 
 
 def signed(score: float, metric: Metric) -> float:
-    """Return a number that is higher for better scores; the lowest one for nan."""
+    """Return a number that is higher for better scores; ``WORST`` for nan."""
     if math.isnan(score):
-        return -math.inf
+        return WORST
     return score if metric.higher_is_better else -score
 
 
