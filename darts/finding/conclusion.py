@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darts.finding.ensemble import EnsembleResult
-from darts.finding.results import FoldRun, Result
+from darts.finding.results import Result
 from darts.judging.benchmark import Benchmark
 from darts.reading import JsonObject
 from darts.recipes.gain import Gain
@@ -25,7 +25,7 @@ class Conclusion:
         winner: The result of the run: a found network, or a baseline.
         baseline: The best baseline, after as much training as the winner in the race.
         directory: Folder with the checkpoint of the answer.
-        final: Run of the winner with the validation samples; None if there is none.
+        final: Final run of the winner; None if there is none.
         scores: Test scores of the answer; empty without a test split.
         gain: Difference between winner and baseline on the test split after equal training; None if
             a baseline wins, or without a test split.
@@ -37,7 +37,7 @@ class Conclusion:
     winner: Result
     baseline: Result
     directory: Path
-    final: FoldRun | None
+    final: Result | None
     scores: Mapping[str, float]
     gain: Gain | None
     metric: tuple[str, Metric]
@@ -50,6 +50,7 @@ class Conclusion:
         values: JsonObject = {
             "metric": self.metric[0],
             **_scores("valid", winner.summary),
+            **({} if self.final is None else _scores("valid", self.final.summary)),
             **{f"test_{name}": score for name, score in self.scores.items()},
             **{f"baseline_{k}": v for k, v in _scores("valid", baseline.summary).items()},
         }
@@ -73,7 +74,7 @@ class Conclusion:
             "family": winner.candidate.family,
             "setting": setting.name,
             **{name: winner.summary[name] for name in copied},
-            **({} if self.final is None else {"refit_epochs": self.final.summary["epochs"]}),
+            **({} if self.final is None else {"final_epochs": self.final.summary["epochs"]}),
             **({} if self.ensemble is None else self.ensemble.summary()),
             "winner_seconds": self._winner_seconds(),
             "baseline": baseline.candidate.name,

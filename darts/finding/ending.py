@@ -8,19 +8,10 @@ from pathlib import Path
 from darts.finding.candidates import Networks
 from darts.finding.conclusion import Conclusion
 from darts.finding.ensemble import FOLDER, describe_ensemble, make_ensemble, train_finalists
+from darts.finding.final_run import PLANNED, anew_seconds, final_run, held_out_share
 from darts.finding.race import EXPLORED, Race
-from darts.finding.results import Result
-from darts.finding.winner import (
-    DUEL,
-    PLANNED,
-    Duel,
-    anew_seconds,
-    duel,
-    held_out_share,
-    is_better,
-    refit,
-    train_winner,
-)
+from darts.finding.results import Result, ranked
+from darts.finding.winner import DUEL, Duel, duel, is_better, train_winner
 from darts.reading import read_json_object
 from darts.recipes.gain import Gain, measure_gain
 
@@ -41,7 +32,7 @@ def run_to_the_end(race: Race) -> Conclusion:
         networks = race.pool.networks[chosen.winner.candidate.family]
         reserve = scoring_seconds(networks, chosen)
         refits = plan.refit and held_out_share(race, chosen.winner.candidate) > 0
-        winner = train_winner(race, chosen, reserve, refits=refits)
+        winner = train_winner(race, chosen, reserve)
         # If more training does not help, the time that is left belongs to further candidates.
         left = race.stopwatch.until(PLANNED) - reserve
         left -= anew_seconds(race, winner) if refits else 0.0
@@ -56,7 +47,9 @@ def run_to_the_end(race: Race) -> Conclusion:
         if not is_better(race, again.winner, winner):
             break
         chosen = again
-    final = refit(race, winner, reserve) if refits else None
+    final = final_run(race, winner, reserve, refits=refits)
+    if final is not None and not refits and ranked([winner, final], race.metric[1])[0] is winner:
+        final = None
     directory = winner.directory if final is None else final.directory
     scores, gain = score_answer(race, winner, directory)
     return Conclusion(
@@ -75,7 +68,7 @@ def end_with_ensemble(race: Race, chosen: Duel) -> Conclusion:
     networks = race.pool.networks[chosen.winner.candidate.family]
     reserve = race.config.ensemble * scoring_seconds(networks, chosen)
     finalists = train_finalists(race, chosen.winner, reserve)
-    single = race.results[chosen.winner.candidate.name]
+    single = next(f for f in finalists if f.candidate.name == chosen.winner.candidate.name)
     counts = make_ensemble(race, finalists)
     directory = race.directory / FOLDER if len(counts) > 1 else single.directory
     scores, gain = score_answer(race, single, directory)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darts.config import ConfigError
+from darts.finding.final_run import FINAL, final_runs, seconds_left
 from darts.finding.race import Race
 from darts.finding.results import Result, ranked
 from darts.finding.slices import timed
-from darts.finding.winner import PLANNED
 from darts.judging.devices.stopwatch import TimingSettings, example, time_passes, timing
 from darts.reading import JsonObject
 from darts.recipes.ensemble import fits_together, save_ensemble
@@ -99,14 +99,16 @@ def train_finalists(race: Race, winner: Result, reserve: float) -> list[Result]:
         end = race.decisions.decide(
             f"end-{race.stopwatch.total:.0f}-ensemble",
             float,
-            lambda: PLANNED * race.stopwatch.total - reserve,
+            lambda: race.stopwatch.seconds + (1 - FINAL) * seconds_left(race, reserve),
         )
         waves = math.ceil(len(names) / race.execution.executor.workers)
         while (left := (end - race.stopwatch.seconds) / waves) > 1:
             before = max(race.results[name].seconds for name in names)
             seconds = before + min(left, before)
             race.train_together({name: timed(race.candidates[name], seconds) for name in names})
-    elif plan.epochs is not None:
+        results = final_runs(race, [race.results[name] for name in names], reserve)
+        return ranked(results, race.metric[1])
+    if plan.epochs is not None:
         trained = {name: race.candidates[name].start.epochs for name in names}
         race.train_together(
             {n: (f"epochs={max(plan.epochs - epochs, 1)}",) for n, epochs in trained.items()}

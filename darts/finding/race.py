@@ -14,20 +14,13 @@ from pathlib import Path
 
 from darts.config import ConfigError, FindConfig
 from darts.finding.answer import write_answer
-from darts.finding.candidates import Candidate, Start
+from darts.finding.candidates import Candidate, SavedCandidate, Start
 from darts.finding.decisions import Decisions
 from darts.finding.execution import Execution
 from darts.finding.folds import combine
-from darts.finding.policy import Standing, promoted
+from darts.finding.policy import WORST, Entry, Standing, promoted
 from darts.finding.proposals import Pool
-from darts.finding.results import FIRST_EPOCHS, FoldRun, Result, ranked, signed
-from darts.finding.saved_race import (
-    Entry,
-    SavedCandidate,
-    SavedStanding,
-    restored_candidate,
-    saved_candidate,
-)
+from darts.finding.results import FoldRun, Result, ranked, signed
 from darts.finding.searches import GradientSearches
 from darts.finding.slices import Slices, timed
 from darts.running.jobs import Job, Outcome
@@ -129,7 +122,7 @@ class Race:
     def _plan(self, until: float) -> list[Entry]:
         """Return what trains in the next round: promoted candidates, then new ones."""
         entries = [
-            Entry(name=name, stage=self.standings[name].stage)
+            Entry(name, self.standings[name].stage)
             for name in promoted(list(self.standings.values()))
         ]
         # A killed process may have saved candidates without the round in which they enter.
@@ -138,20 +131,16 @@ class Race:
         new = list(self._newcomers(known))
         # A candidate that others continue trains to the same stage, so that they can be compared.
         parents = {c.start.parent: c.start.stage for c in new if c.start.parent}
-        trained = {entry["name"] for entry in entries}
+        trained = {entry.name for entry in entries}
         trained |= {name for name, standing in self.standings.items() if not standing.is_open}
-        entries += [Entry(name=n, stage=s) for n, s in parents.items() if n not in trained]
-        entries += [Entry(name=c.name, stage=c.start.stage) for c in new]
+        entries += [Entry(n, s) for n, s in parents.items() if n not in trained]
+        entries += [Entry(c.name, c.start.stage) for c in new]
         if self.config.plan.equal == "time":
             entries = self._fitting(entries, until)
-        names = {entry["name"] for entry in entries}
+        names = {entry.name for entry in entries}
         for parent in {c.start.parent for c in new if c.start.parent and c.name in names}:
             self.slices.save_start(self.results[parent], self.standings[parent].stage)
-        saved = [
-            saved_candidate(c)
-            for c in (*known, *new)
-            if c.name in names or c.name in self.standings
-        ]
+        saved = [c.save() for c in (*known, *new) if c.name in names or c.name in self.standings]
         self.decisions.record("candidates", saved)
         return entries
 
@@ -165,7 +154,7 @@ class Race:
         for entry in entries:
             after = list(busy)
             for _ in range(self.folds):
-                seconds = self.slices.seconds(entry["stage"]) + self.overhead
+                seconds = self.slices.seconds(entry.stage) + self.overhead
                 after[after.index(min(after))] += seconds
             if max(after) <= left or (not self.rounds and len(chosen) < workers):
                 chosen.append(entry)
@@ -197,10 +186,8 @@ class Race:
         """
         self._read_candidates()
         self.rounds = self.decisions.decide("rounds", int, lambda: 0)
-        standings = self.decisions.decide("standings", dict[str, SavedStanding], dict)
-        for name, saved in standings.items():
-            scores = [-math.inf if score is None else score for score in saved["scores"]]
-            self.standings[name] = Standing(name, scores, saved["is_open"], saved["first"])
+        self.standings = self.decisions.decide("standings", dict[str, Standing], dict)
+        for name in self.standings:
             runs = [
                 FoldRun(job.directory, read_summary(job.directory))
                 for job in self.slices.jobs(self.candidates[name])
@@ -211,7 +198,7 @@ class Race:
         interrupted = {
             name: self.slices.jobs(self.candidates[name])
             for name, standing in self.standings.items()
-            if name not in self.results and math.isfinite(standing.scores[-1])
+            if name not in self.results and not standing.has_failed
         }
         outcomes = self.execution.run(list(itertools.chain.from_iterable(interrupted.values())))
         for name, jobs in interrupted.items():
@@ -221,35 +208,30 @@ class Race:
 
     def _save(self) -> None:
         """Save the standings, which ``restore`` reads."""
-        self.decisions.record(
-            "standings",
-            {
-                name: SavedStanding(
-                    scores=[s if math.isfinite(s) else None for s in standing.scores],
-                    is_open=standing.is_open,
-                    first=standing.first,
-                )
-                for name, standing in self.standings.items()
-            },
-        )
+        self.decisions.record("standings", self.standings)
         self.decisions.record("rounds", self.rounds)
 
     def _read_candidates(self) -> None:
         """Read the candidates of the decisions, which may be those of an earlier process."""
         for saved in self.decisions.decide("candidates", list[SavedCandidate], list):
-            if saved["name"] not in self.candidates:
-                self.candidates[saved["name"]] = restored_candidate(saved)
+            if saved.name not in self.candidates:
+                self.candidates[saved.name] = saved.restore()
 
     # Slices.
 
     def _measure_slice(self) -> None:
-        """Decide on the first slice: train the first candidates for a few epochs."""
+        """Decide on the first slice: train the first candidates until the rate has risen.
+
+        They train for one more epoch, so that each candidate has a score at the full rate.
+        """
         if "slice_seconds" in self.decisions:
             return
         total = self.stopwatch.total / self.folds
-        length = (f"epochs={FIRST_EPOCHS}", f"max_seconds={LONGEST * total:g}")
-        first, *others = self.pool.baselines()[: self.execution.executor.workers]
-        jobs = [self.slices.jobs(candidate, length)[0] for candidate in (first, *others)]
+        jobs = []
+        for candidate in self.pool.baselines()[: self.execution.executor.workers]:
+            rise = self.pool.networks[candidate.family].config.optimizer.warmup_epochs
+            length = (f"epochs={rise + 1}", f"max_seconds={LONGEST * total:g}")
+            jobs.append(self.slices.jobs(candidate, length)[0])
         summaries = (outcome.summary for outcome in self.execution.run(jobs).values())
         seconds = [float(summary["seconds"]) for summary in summaries if summary is not None]
         self.decisions.record("slice_seconds", max(*seconds, total / SLICES, 0.0))
@@ -257,17 +239,17 @@ class Race:
     def train(self, entries: Sequence[Entry], jobs: Sequence[Job] = ()) -> None:
         """Train candidates to their stages; execute other jobs at the same time."""
         slices = {
-            c.name: self.slices.jobs(c, self.slices.length(c, entry["stage"]))
+            c.name: self.slices.jobs(c, self.slices.length(c, entry.stage))
             for entry in entries
-            for c in [self.candidates[entry["name"]]]
+            for c in [self.candidates[entry.name]]
         }
         runs = list(itertools.chain.from_iterable(slices.values()))
         before, begin = self._trained_seconds(slices), self.stopwatch.seconds
         outcomes = self.execution.run([*jobs, *runs])
         for entry in entries:
-            name = entry["name"]
+            name = entry.name
             result = self.record(self.candidates[name], slices[name], outcomes)
-            self._enter(self.candidates[name], entry["stage"], result)
+            self._enter(self.candidates[name], entry.stage, result)
         if runs and not jobs:
             busy = min(self.execution.executor.workers, len(runs))
             spent = busy * (self.stopwatch.seconds - begin)
@@ -278,7 +260,7 @@ class Race:
         """Note the result of a stage; None if the run has failed."""
         new = Standing(candidate.name, first=candidate.start.stage)
         standing = self.standings.setdefault(candidate.name, new)
-        score = -math.inf if result is None else signed(result.score, self.metric[1])
+        score = WORST if result is None else signed(result.score, self.metric[1])
         standing.scores[stage - standing.first :] = [score]
         standing.is_open = result is not None and not result.is_exhausted
 
@@ -317,8 +299,8 @@ class Race:
     def train_to(self, candidate: Candidate, stage: int) -> Result | None:
         """Train a candidate to a stage, if it has not reached it; return its result."""
         standing = self.standings[candidate.name]
-        while standing.stage <= stage and math.isfinite(standing.scores[-1]):
-            self.train([Entry(name=candidate.name, stage=standing.stage)])
+        while standing.stage <= stage and not standing.has_failed:
+            self.train([Entry(candidate.name, standing.stage)])
             self._save()
         return self.results.get(candidate.name)
 

@@ -48,7 +48,7 @@ _TEXTS = re.compile(
 )
 _NUMBERS = re.compile(
     "(train|valid|test|true|expected)_.*|(winner_|baseline_)?seconds|joules|gco2e|parameters|macs|"
-    "flops|samples|lr|peak_memory_mb|trials|trial|complete|pruned|failed|ranks|(refit_)?epochs|"
+    "flops|samples|lr|peak_memory_mb|trials|trial|complete|pruned|failed|ranks|(final_)?epochs|"
     "candidates|seed|step|genotype_epoch|"
     "collapse_healthy_epoch|grad_norm|arch_grad_norm",
     re.DOTALL,

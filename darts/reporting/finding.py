@@ -69,7 +69,7 @@ def _is_baseline(row: dict[str, str]) -> bool:
 
 
 def _render_times(record: RunRecord, candidates: Candidates, winner: str | None) -> str:
-    """Return how much of the training the winner or leader, all others and the refit have taken."""
+    """Return the training times of winner or leader, of all others, and of the final run."""
     leader = winner or (record.race[-1]["leader"] if record.race else None)
     first, others = 0.0, 0.0
     for row in candidates:
@@ -83,9 +83,9 @@ def _render_times(record: RunRecord, candidates: Candidates, winner: str | None)
         f"{'leader' if winner is None else 'winner'} {leader}": first,
         f"{count} other candidate{'' if count == 1 else 's'}": others,
     }
-    if winner is not None and record.summary.get("refit_epochs") is not None:
+    if winner is not None and record.summary.get("final_epochs") is not None:
         total = record.summary.get("winner_seconds") or 0.0
-        times["refit of the winner with the validation samples"] = max(total - first, 0.0)
+        times["final run of the winner"] = max(total - first, 0.0)
     total = sum(times.values())
     if not 0 < total < float("inf"):
         return ""

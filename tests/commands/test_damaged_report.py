@@ -40,7 +40,7 @@ FIND = {
     "overrides.json": '{"command": "find", "overrides": ["budget.minutes=5", "dataset=csv"]}',
     "summary.json": '{"command": "find", "name": "find", "metric": "accuracy", "candidates": 2, '
     '"test_accuracy": 0.75, "verdict": "The baseline won.", "outlook": "More would help.", '
-    '"genotype": "y", "family": "mlp", "setting": "default", "refit_epochs": 3, '
+    '"genotype": "y", "family": "mlp", "setting": "default", "final_epochs": 3, '
     '"seconds": 20.5, "winner_seconds": 6.5, "gain": null}',
     "candidates.csv": "candidate,origin,family,setting,epochs,valid_accuracy,seconds,genotype\n"
     "linear,baseline,mlp,default,3,0.5,4.0,y\nnew,neighbor,mlp,default,9,,5.5,x\n",

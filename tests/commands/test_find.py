@@ -42,7 +42,7 @@ TINY = ("dataset=synthetic", "dataset.samples=96", "dataset.size=8", "space=mlp"
 TINY += ("plan.folds=1", "space.widths=[8,16]", "space.cells=1", "device=cpu")
 MEASURED = ("seconds", "joules", "gco2e", "peak_memory_mb", "git_revision")
 STEPS = (3, 23, 38, 43)
-"""Steps in which a run is interrupted: in each round, of the winner, and of the refit."""
+"""Steps in which a run is interrupted: in each round, of the winner, and of the final run."""
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_the_answer_trains_on_all_training_samples_at_last(found: Any) -> None:
         assert len(split["valid"]) == pytest.approx(held_out * samples, abs=2)
     summary = found.json("summary.json")
     curve = scores_by_epoch(found.directory, longest)
-    assert summary["refit_epochs"] == 1 + int(np.argmax(curve))
+    assert summary["final_epochs"] == 1 + int(np.argmax(curve))
 
 
 def scores_by_epoch(directory: Path, row: dict[str, str]) -> Any:
@@ -183,8 +183,8 @@ def test_no_run_trains_on_validation_samples_if_the_user_forbids_it(
     commands: Any, tmp_path: Path, key: str
 ) -> None:
     run = commands.run("find", tmp_path / "run", *TINY, "plan.rounds=1", key)
-    assert not (run.directory / "runs" / "refit").exists()
-    assert "refit_epochs" not in run.json("summary.json")
+    assert not (run.directory / "runs" / "final").exists()
+    assert "final_epochs" not in run.json("summary.json")
     with np.load(run.directory / "split.npz") as split:
         assert len(split["valid"]) > 0
 
@@ -271,7 +271,7 @@ def test_sentence_pairs_have_baselines(commands: Any, tmp_path: Path) -> None:
     )
     summary = run.json("summary.json")
     assert summary["baseline_wins"]
-    assert "refit_epochs" not in summary  # the files have a validation split
+    assert "final_epochs" not in summary  # the files have a validation split
     assert summary["family"] == "recurrent"
     assert summary[f"test_{summary['metric']}"] is not None
 

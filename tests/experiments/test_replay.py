@@ -175,14 +175,39 @@ def test_the_table_has_differences_to_uniform(modules, recording, tmp_path, monk
     assert by_policy["uniform"]["difference"] == 0
     assert by_policy["first"]["half_interval"] == 0
     for row in rows:
-        expected = row["score"] - by_policy["uniform"]["score"]
+        reference = by_policy[modules.replay.reference(row["policy"])]
+        expected = row["score"] - reference["score"]
         assert row["difference"] == pytest.approx(expected)
     assert np.isfinite([row["difference_half_interval"] for row in rows]).all()
-    modules.records.record("replay", modules.replay.KEY, rows)
+    modules.records.record("replay", modules.replay.KEY, [{**row, "share": 0.5} for row in rows])
     modules.replay.write_table()
     page = (tmp_path / "README.md").read_text()
     assert "| `made_up` | 50 | accuracy % | 6 | 20 |" in page
     assert f"({100 * by_policy['halving']['difference']:+.2f} ± " in page
+
+
+def test_the_second_table_has_the_mean_change_over_data_sets(modules, tmp_path, monkeypatch):
+    marks = "<!-- replay_constants -->\n<!-- end of replay_constants -->\n"
+    (tmp_path / "README.md").write_text(marks)
+    monkeypatch.setattr(modules.records, "HERE", tmp_path)
+    common = {"policy": "explored=0.2", "share": 0.5, "budget": 9.0}
+    rows = [
+        {**common, "data": "a", "metric": "accuracy", "score": 0.8, "difference": 0.02},
+        {**common, "data": "b", "metric": "perplexity", "score": 50.0, "difference": 2.0},
+    ]
+    modules.records.record("replay", modules.replay.KEY, rows)
+    modules.replay.write_constants()
+    page = (tmp_path / "README.md").read_text()
+    half = 1.96 * 3 * 2**0.5 / 2**0.5  # +2 points and -4 percent
+    assert f"| `explored` | 0.4 | 0.2 | -1.00 ± {half:.2f} (1 worse, 1 better) |" in page
+
+
+def test_other_constants_change_the_race(modules, recording):
+    values = {
+        name: policy(recording.curves, 64) for name, policy in modules.policies.OTHERS.items()
+    }
+    assert values["explored=0.8"] < modules.policies.halving(recording.curves, 64)
+    assert len(set(values.values())) > 3
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from darts.running.jobs import Executor, Future, Job, Outcome
 from darts.tasks.metrics import CLASSIFICATION_METRICS
 
 DATA = ("dataset=synthetic", "dataset.samples=32", "dataset.size=8", "device=cpu", "space=mlp")
-DATA += ("space.widths=[64,128,256]", "space.cells=2")
+DATA += ("space.widths=[64,128,256]", "space.cells=2", "optimizer.warmup_epochs=2")
 SHORT = ("plan.equal=epochs", "plan.slice_epochs=1", "plan.rounds=2", "plan.newcomers=2")
 BASELINES = ["mlp-mlp_128", "mlp-linear", "mlp-mlp_256x2", "mlp-largest"]
 

@@ -1,4 +1,4 @@
-"""The winner of ``darts.find``: its comparison with the baseline, its training, and the refit."""
+"""The winner of ``darts.find``: its comparison with the baseline, and its training."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 from fake_race import BASELINES, SHORT, FakeExecutor, make_race
 
 from darts.finding import winner
+from darts.finding.final_run import FINAL, PLANNED
 from darts.finding.race import EXPLORED, Race
-from darts.finding.winner import PLANNED, REFITTED, duel, held_out_share, refit, train_winner
+from darts.finding.winner import duel, train_winner
 
 TIMED = ("plan.newcomers=2", "methods=[]")
 LEADER = BASELINES[3]
@@ -72,7 +73,7 @@ def test_with_more_time_a_winner_does_not_compete_again_with_less_trained_baseli
     race, executor = explored(tmp_path, *TIMED, "plan.settings=false", scores=led_by_a_neighbor)
     first = duel(race)
     epochs = first.winner.epochs
-    assert train_winner(race, first, 0.0, refits=False).epochs > epochs
+    assert train_winner(race, first, 0.0).epochs > epochs
     again = make_race(
         tmp_path, *TIMED, "plan.settings=false", executor=executor, total=2 * race.stopwatch.total
     )
@@ -89,21 +90,21 @@ def test_with_more_time_a_winner_does_not_compete_again_with_less_trained_baseli
 def test_the_winner_has_the_epochs_of_the_plan(tmp_path: Path) -> None:
     for folder, words, epochs in (("a", (), 2), ("b", ("plan.epochs=7",), 7)):
         race, _ = explored(tmp_path / folder, *SHORT, *words)
-        trained = train_winner(race, duel(race), 0.0, refits=True)
+        trained = train_winner(race, duel(race), 0.0)
         assert (trained.candidate.name, trained.epochs) == (LEADER, epochs)
 
 
-@pytest.mark.parametrize(("refits", "reserve"), [(False, 0.0), (True, 100.0)])
+@pytest.mark.parametrize("reserve", [0.0, 100.0])
 def test_the_length_of_the_winner_doubles_until_its_time_is_used(
-    refits: bool, reserve: float, tmp_path: Path
+    reserve: float, tmp_path: Path
 ) -> None:
     race, executor = explored(tmp_path, *TIMED)
     chosen = duel(race)
     begin, before = race.stopwatch.seconds, len(executor.ended)
-    trained = train_winner(race, chosen, reserve, refits=refits)
+    trained = train_winner(race, chosen, reserve)
     lengths = [chosen.winner.epochs, *(epochs for _, epochs in executor.ended[before:])]
     left = PLANNED * race.stopwatch.total - reserve - begin
-    end = begin + left * (1 - REFITTED if refits else 1)
+    end = begin + left * (1 - FINAL)
     assert end - 1 <= race.stopwatch.seconds <= end
     assert lengths[1:-1] == [2 * length for length in lengths[:-2]]
     assert executor.jobs[-1].threads == race.execution.threads
@@ -112,7 +113,7 @@ def test_the_length_of_the_winner_doubles_until_its_time_is_used(
 
 def test_a_winner_that_no_longer_improves_stops_early(tmp_path: Path) -> None:
     race, _ = explored(tmp_path, *TIMED, peaks={LEADER: 25})
-    trained = train_winner(race, duel(race), 0.0, refits=False)
+    trained = train_winner(race, duel(race), 0.0)
     assert trained.is_exhausted
     assert 2 * 25 < trained.epochs <= 4 * 25 + 6
     assert race.stopwatch.until(PLANNED) > 0
@@ -122,74 +123,4 @@ def test_a_winner_that_fails_keeps_its_result(tmp_path: Path) -> None:
     race, executor = explored(tmp_path, *SHORT, "plan.epochs=7")
     executor.failing = frozenset({LEADER})
     chosen = duel(race)
-    assert train_winner(race, chosen, 0.0, refits=True) == chosen.winner == race.best()
-
-
-@pytest.mark.parametrize(
-    ("peak", "left", "length"),
-    [
-        (None, 100.0, {"start", "max_seconds", "optimizer.warmup_epochs"}),
-        (None, 0.5, None),
-        (4, 100.0, {"epochs"}),  # 4 epochs on a quarter more samples take 5 seconds
-        (4, 5.5, {"epochs"}),
-        (4, 4.5, None),
-    ],
-    ids=["improving", "no time", "from scratch", "just enough", "too long"],
-)
-def test_the_refit_continues_the_training_or_repeats_it_up_to_the_best_epoch(
-    peak: int | None, left: float, length: set[str] | None, tmp_path: Path
-) -> None:
-    race, executor = explored(tmp_path, *TIMED, peaks={} if peak is None else {LEADER: peak})
-    result = race.results[LEADER]
-    executor.now = PLANNED * race.stopwatch.total - left
-    run = refit(race, result, 0.0)
-    if length is None:
-        assert run is None
-        return
-    assert run is not None
-    job = executor.jobs[-1]
-    values = dict(item.split("=", 1) for item in job.overrides)
-    assert (values["validation"], values["selection"]) == ("0", "last")
-    assert length <= values.keys()
-    assert values.get("start") == (None if peak else str(result.directory.resolve()))
-    assert int(run.summary["epochs"]) == (peak or int(left))
-    assert job.directory == tmp_path / "runs" / job.name
-
-
-def test_a_refit_uses_the_reserve_of_nobody_else(tmp_path: Path) -> None:
-    race, executor = explored(tmp_path, *TIMED)
-    executor.now = 0.5 * race.stopwatch.total
-    assert refit(race, race.results[LEADER], 100.0) is not None
-    assert race.stopwatch.until(PLANNED) == pytest.approx(100.0, abs=1)
-
-
-def test_a_refit_that_fails_leaves_the_winner(tmp_path: Path) -> None:
-    race, executor = explored(tmp_path, *SHORT)
-    executor.failing = frozenset({"refit"})
-    assert refit(race, race.best(), 0.0) is None
-
-
-@pytest.mark.parametrize(
-    ("words", "share"),
-    [
-        ((), 0.2),
-        (("validation=0.3",), 0.0),
-        (("validation_fold=1",), 0.0),
-        (("selection=last",), 0.0),
-    ],
-)
-def test_the_user_decides_about_validation_samples(
-    words: tuple[str, ...], share: float, tmp_path: Path
-) -> None:
-    race = make_race(tmp_path, *SHORT, *words)
-    candidate = race.pool.baselines()[0]
-    assert held_out_share(race, candidate) == share
-
-
-def test_a_published_validation_split_is_not_held_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    race = make_race(tmp_path, *SHORT)
-    networks = race.pool.networks["mlp"]
-    monkeypatch.setattr(networks.data, "held_out_loader", lambda split, subsets: "loader")
-    assert held_out_share(race, race.pool.baselines()[0]) == 0.0
+    assert train_winner(race, chosen, 0.0) == chosen.winner == race.best()

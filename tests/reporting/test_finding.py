@@ -25,7 +25,7 @@ SUMMARY = {
     "genotype": GENOTYPE,
     "family": "mlp",
     "setting": "lr_high",
-    "refit_epochs": 3,
+    "final_epochs": 3,
     "winner_seconds": 100.0,
     "verdict": "The found network is better.",
     "outlook": "More training would help.",
@@ -88,11 +88,13 @@ def test_verdict_and_outlook_come_before_the_race_and_its_picture(tmp_path: Path
     assert "valid perplexity (lower is better)" in page
 
 
-def test_the_times_are_those_of_the_winner_of_all_others_and_of_the_refit(tmp_path: Path) -> None:
+def test_the_times_are_those_of_the_winner_of_all_others_and_of_the_final_run(
+    tmp_path: Path,
+) -> None:
     assert times_of(page_of(write_run(tmp_path))) == {
         "winner wide": ("0:01:15", "60 %"),
         "1 other candidate": ("0:00:25", "20 %"),
-        "refit of the winner with the validation samples": ("0:00:25", "20 %"),
+        "final run of the winner": ("0:00:25", "20 %"),
     }
 
 

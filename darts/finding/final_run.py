@@ -1,0 +1,145 @@
+"""The last part of the training: the learning rate falls, and the validation samples are used.
+
+References:
+    Zhai et al., "Scaling Vision Transformers", arXiv:2106.04560, section 3.5: a constant learning
+    rate, and a fall when the training is to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+from darts.config import quoted
+from darts.finding.candidates import Candidate, Start
+from darts.finding.folds import combine
+from darts.finding.race import Race
+from darts.finding.results import FoldRun, Result
+from darts.finding.slices import ENDLESS
+from darts.recipes.rules import Values
+from darts.running.jobs import Job
+from darts.tracking import format_duration
+
+FINAL = 0.5
+"""Share of the winner's time alone that belongs to the final run."""
+
+PLANNED = 0.97
+"""Share of the budget after which nothing trains; test scores and files take the rest."""
+
+
+def final_run(race: Race, winner: Result, reserve: float, *, refits: bool) -> Result | None:
+    """Continue the winner with a falling learning rate; return the result, or None without one.
+
+    If more training of the winner does not help, its final run begins with random weights, uses all
+    samples and ends at the best epoch; without time for this, there is no final run.
+
+    Args:
+        race: The race.
+        winner: The winner.
+        reserve: Seconds to keep for test scores.
+        refits: Whether the run also trains on the validation samples.
+
+    Raises:
+        Stopped: If the user interrupts the race.
+    """
+    seconds = seconds_left(race, reserve)
+    is_timed = race.config.plan.equal == "time"
+
+    def choose() -> list[str]:
+        anew = not is_timed or (winner.is_exhausted and anew_seconds(race, winner) <= seconds)
+        if refits and anew:
+            return [f"epochs={winner.best_epoch}"]
+        if anew or seconds < 1 or winner.is_exhausted or (race.folds > 1 and not refits):
+            return []
+        return _falling(winner, seconds)
+
+    # A run that is continued with a larger budget ends with another final run.
+    name = f"final-{race.stopwatch.total:.0f}" if is_timed else "final"
+    length = race.decisions.decide(name, list[str], choose)
+    if not length:
+        return None
+    how = " with the validation samples" if refits else ""
+    until = format_duration(seconds) if is_timed else f"{winner.best_epoch} epochs"
+    race.execution.console.info(f"final run of {winner.candidate.name}{how}: {until}")
+    values: Values = {"validation": 0, "selection": "last"} if refits else {}
+    threads = race.execution.threads if is_timed else 1
+    return _train(race, {name: winner}, {name: length}, values, threads).get(name)
+
+
+def final_runs(race: Race, finalists: Sequence[Result], reserve: float) -> list[Result]:
+    """Continue several networks with a falling learning rate; return their results.
+
+    A network whose run fails keeps its result.
+    """
+    waves = -(-len(finalists) // race.execution.executor.workers)
+    seconds = seconds_left(race, reserve) / waves
+    names = {f"final-{race.stopwatch.total:.0f}-{f.candidate.name}": f for f in finalists}
+    lengths = {
+        name: race.decisions.decide(name, list[str], partial(_falling, result, seconds))
+        for name, result in names.items()
+    }
+    finished = _train(race, names, lengths, {}, None)
+    return [finished.get(name, result) for name, result in names.items()]
+
+
+def _falling(result: Result, seconds: float) -> list[str]:
+    """Return the overrides that continue a run for seconds with a falling learning rate."""
+    return [
+        f"start={quoted(str(result.directory.resolve()))}",
+        "optimizer.warmup_epochs=0",
+        "optimizer.cooldown=1",
+        f"epochs={ENDLESS}",
+        f"max_seconds={seconds:.1f}",
+    ]
+
+
+def _train(
+    race: Race,
+    results: Mapping[str, Result],
+    lengths: Mapping[str, Sequence[str]],
+    values: Values,
+    threads: int | None,
+) -> dict[str, Result]:
+    """Execute final runs; return the results of those that have not failed, by name."""
+    jobs = []
+    for name, result in results.items():
+        candidate = result.candidate
+        networks = race.pool.networks[candidate.family]
+        overrides = networks.overrides(candidate.genotype, {**candidate.setting.values, **values})
+        directory = race.directory / "runs" / name
+        jobs.append(Job(name, "retrain", directory, (*overrides, *lengths[name]), threads=threads))
+    outcomes = race.execution.run(jobs)
+    finished = {}
+    for job, (name, result) in zip(jobs, results.items(), strict=True):
+        summary = outcomes[name].summary
+        if summary is not None:
+            begun = Start(result.candidate.name, 0, result.seconds, result.epochs)
+            start = begun if any(word.startswith("start=") for word in lengths[name]) else Start()
+            candidate = replace(result.candidate, start=start)
+            runs = [FoldRun(job.directory, summary)]
+            finished[name] = combine(candidate, runs, race.metric, selection="last")
+    return finished
+
+
+def seconds_left(race: Race, reserve: float) -> float:
+    """Return the seconds that are left for training."""
+    return max(race.stopwatch.until(PLANNED) - reserve, 0.0)
+
+
+def anew_seconds(race: Race, result: Result) -> float:
+    """Return about how long a run on all samples takes that begins with random weights."""
+    share = result.best_epoch / max(result.epochs, 1)
+    return share * result.seconds / (1 - held_out_share(race, result.candidate))
+
+
+def held_out_share(race: Race, candidate: Candidate) -> float:
+    """Return the share of the training samples that is held out; 0 if no run may train on them.
+
+    A published validation split is not held out: a training without validation does not read it.
+    """
+    networks = race.pool.networks[candidate.family]
+    keys = ("validation", "validation_fold", "selection")
+    if networks.data.held_out_loader("valid", {}) is not None or networks.user_keys & set(keys):
+        return 0.0
+    return float(networks.config.validation)

@@ -1,0 +1,122 @@
+"""The final run of ``darts.find``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_race import BASELINES, SHORT, FakeExecutor, make_race
+
+from darts.finding.final_run import PLANNED, final_run, final_runs, held_out_share
+from darts.finding.race import EXPLORED, Race
+
+TIMED = ("plan.newcomers=2", "methods=[]")
+LEADER = BASELINES[3]
+
+
+def explored(folder: Path, *words: str, **options: Any) -> tuple[Race, FakeExecutor]:
+    """Return a race after its last round, which ``LEADER`` leads."""
+    executor = FakeExecutor(scores=lambda name, _: 0.9 if LEADER in name else 0.1, **options)
+    race = make_race(folder, *words, executor=executor)
+    race.explore(EXPLORED)
+    return race, executor
+
+
+@pytest.mark.parametrize(
+    ("peak", "left", "length"),
+    [
+        (None, 100.0, {"start", "max_seconds", "optimizer.warmup_epochs", "optimizer.cooldown"}),
+        (None, 0.5, None),
+        (4, 100.0, {"epochs"}),  # 4 epochs on a quarter more samples take 5 seconds
+        (4, 5.5, {"epochs"}),
+        (4, 4.5, None),
+    ],
+    ids=["improving", "no time", "from scratch", "just enough", "too long"],
+)
+def test_the_final_run_continues_the_training_or_repeats_it_up_to_the_best_epoch(
+    peak: int | None, left: float, length: set[str] | None, tmp_path: Path
+) -> None:
+    race, executor = explored(tmp_path, *TIMED, peaks={} if peak is None else {LEADER: peak})
+    result = race.results[LEADER]
+    executor.now = PLANNED * race.stopwatch.total - left
+    run = final_run(race, result, 0.0, refits=True)
+    if length is None:
+        assert run is None
+        return
+    assert run is not None
+    job = executor.jobs[-1]
+    values = dict(item.split("=", 1) for item in job.overrides)
+    assert (values["validation"], values["selection"]) == ("0", "last")
+    assert length <= values.keys()
+    assert values.get("start") == (None if peak else f"'{result.directory.resolve()}'")
+    assert int(run.summary["epochs"]) == (peak or int(left))
+    assert run.epochs == (peak or int(left) + result.epochs)
+    assert run.directory == job.directory == tmp_path / "runs" / job.name
+
+
+def test_a_final_run_leaves_the_time_for_test_scores(tmp_path: Path) -> None:
+    race, executor = explored(tmp_path, *TIMED)
+    executor.now = 0.5 * race.stopwatch.total
+    assert final_run(race, race.results[LEADER], 100.0, refits=True) is not None
+    assert race.stopwatch.until(PLANNED) == pytest.approx(100.0, abs=1)
+
+
+def test_a_final_run_that_fails_leaves_the_winner(tmp_path: Path) -> None:
+    race, executor = explored(tmp_path, *SHORT)
+    executor.failing = frozenset({"final"})
+    assert final_run(race, race.best(), 0.0, refits=True) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "share"),
+    [
+        ((), 0.2),
+        (("validation=0.3",), 0.0),
+        (("validation_fold=1",), 0.0),
+        (("selection=last",), 0.0),
+    ],
+)
+def test_the_user_decides_about_validation_samples(
+    words: tuple[str, ...], share: float, tmp_path: Path
+) -> None:
+    race = make_race(tmp_path, *SHORT, *words)
+    candidate = race.pool.baselines()[0]
+    assert held_out_share(race, candidate) == share
+
+
+def test_a_published_validation_split_is_not_held_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    race = make_race(tmp_path, *SHORT)
+    networks = race.pool.networks["mlp"]
+    monkeypatch.setattr(networks.data, "held_out_loader", lambda split, subsets: "loader")
+    assert held_out_share(race, race.pool.baselines()[0]) == 0.0
+
+
+def test_without_a_refit_the_samples_of_the_winner_stay_held_out(tmp_path: Path) -> None:
+    race, executor = explored(tmp_path, *TIMED)
+    run = final_run(race, race.results[LEADER], 0.0, refits=False)
+    assert run is not None
+    assert run.score == run.summary["valid_accuracy"] == 0.1
+    keys = {item.partition("=")[0] for item in executor.jobs[-1].overrides}
+    assert "optimizer.cooldown" in keys
+    assert "selection" not in keys
+    assert "validation=0" not in executor.jobs[-1].overrides
+
+
+def test_a_plan_in_epochs_without_a_refit_has_no_final_run(tmp_path: Path) -> None:
+    race, _ = explored(tmp_path, *SHORT)
+    assert final_run(race, race.best(), 0.0, refits=False) is None
+
+
+def test_the_networks_of_an_ensemble_share_the_time_that_is_left(tmp_path: Path) -> None:
+    race, executor = explored(tmp_path, *TIMED, workers=2)
+    finalists = [race.results[name] for name in (LEADER, BASELINES[0], BASELINES[1])]
+    executor.failing = frozenset({f"final-640-{BASELINES[1]}"})
+    executor.now = PLANNED * race.stopwatch.total - 100
+    first, second, failed = final_runs(race, finalists, 20.0)
+    assert [run.summary["epochs"] for run in (first, second)] == [40, 40]  # two rounds of workers
+    assert first.candidate.name == LEADER
+    assert first.directory != finalists[0].directory
+    assert failed == finalists[2]
