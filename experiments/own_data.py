@@ -38,7 +38,7 @@ from own_data_table import ALONE, BASELINE, DATA_SETS, EXPERT, FIND, KEY, write_
 from records import Row, hardware, record
 from runs import run
 
-from darts.finding.race import ENDLESS
+from darts.finding.slices import ENDLESS
 from darts.reading import read_json
 from darts.recipes.commands import merge_overrides
 from darts.running.execution import InlineExecutor

@@ -29,8 +29,8 @@ from darts.find import choose_precision
 from darts.finding.candidates import Candidate, Start
 from darts.finding.decisions import FILE, Decisions
 from darts.finding.proposals import Pool
-from darts.finding.race import ENDLESS
 from darts.finding.setup import make_networks
+from darts.finding.slices import ENDLESS
 from darts.running.jobs import Job
 from darts.running.processes import ProcessExecutor
 from darts.tracking.metrics import read_metrics

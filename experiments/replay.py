@@ -5,7 +5,8 @@
 The curves are those of ``record_curves.py``. Each seed draws the order of the candidates and a
 subset of the variants, and all policies of ``replay_policies.py`` get the same. The budgets are
 shares of the length of the recorded runs, because a policy may spend all its time on one candidate.
-The results are written to results/replay.json, the table to README.md.
+The results are written to results/replay.json, two tables to README.md: the policies, and the race
+of ``darts.find`` with other constants.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ import numpy as np
 from own_data_samples import QUANTILE
 from records import HERE, Row, command, put_table, record, table
 from replay_curves import Curve, Numbers, Recording
-from replay_policies import POLICIES
+from replay_policies import DEFAULTS, OTHERS, POLICIES
 
 KEY = ("data", "budget", "policy")
-REFERENCE = "uniform"
+REFERENCE, RACE = "uniform", "halving"
 FRACTIONS = ("accuracy", "macro_f1", "micro_f1")
 """Metrics that the table shows in percent."""
 
@@ -45,7 +46,7 @@ def replay(recording: Recording, budget: float, seeds: int, share: float) -> lis
     orders = [draw_order(recording.curves, share, seed) for seed in range(seeds)]
     scores = {
         name: np.array([recording.score(policy(order, budget)) for order in orders])
-        for name, policy in POLICIES.items()
+        for name, policy in (POLICIES | OTHERS).items()
     }
     return [
         {
@@ -55,8 +56,8 @@ def replay(recording: Recording, budget: float, seeds: int, share: float) -> lis
             "metric": recording.metric,
             "score": float(own.mean()),
             "half_interval": half_interval(own),
-            "difference": float((own - scores[REFERENCE]).mean()),
-            "difference_half_interval": half_interval(own - scores[REFERENCE]),
+            "difference": float((own - scores[reference(name)]).mean()),
+            "difference_half_interval": half_interval(own - scores[reference(name)]),
             "seeds": seeds,
             "candidates": len(orders[0]),
             "command": command(),
@@ -65,13 +66,18 @@ def replay(recording: Recording, budget: float, seeds: int, share: float) -> lis
     ]
 
 
+def reference(policy: str) -> str:
+    """Return the policy with which a policy is compared."""
+    return RACE if policy in OTHERS else REFERENCE
+
+
 def half_interval(values: Numbers) -> float:
     """Return half of the 95 % interval of the mean."""
     return QUANTILE * float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
 def write_table() -> None:
-    """Write the table of all results, with one line for each data set and budget."""
+    """Write the table of the policies, with one line for each data set and budget."""
     groups: dict[tuple[str, float], dict[str, Row]] = {}
     for row in record("replay", KEY, []):
         groups.setdefault((row["data"], row["budget"]), {})[row["policy"]] = row
@@ -84,6 +90,38 @@ def write_table() -> None:
         lines.append([*size, *(cell(rows[name], percent) for name in POLICIES)])
     columns = ("data", "seconds", "score", "candidates", "seeds", *POLICIES)
     put_table("replay", table(columns, lines))
+
+
+def write_constants() -> None:
+    """Write the table of the race with other constants: the mean difference over data sets."""
+    rows = [row for row in record("replay", KEY, []) if row["policy"] in OTHERS]
+    budgets = sorted({row["share"] for row in rows})
+    lines = []
+    for name in OTHERS:
+        constant = name.partition("=")[0]
+        cells = [
+            mean_change([row for row in rows if row["policy"] == name and row["share"] == share])
+            for share in budgets
+        ]
+        lines.append([f"`{constant}`", getattr(DEFAULTS, constant), name.partition("=")[2], *cells])
+    columns = ("constant", "value", "other value", *(f"{share:g}" for share in budgets))
+    put_table("replay_constants", table(columns, lines))
+
+
+def mean_change(rows: Sequence[Row]) -> str:
+    """Return the mean over data sets of the change of the score in percent, with its interval."""
+    changes = np.array([percent_change(row) for row in rows])
+    if len(changes) < 2:
+        return ""
+    worse, better = int((changes < -0.05).sum()), int((changes > 0.05).sum())
+    return f"{changes.mean():+.2f} ± {half_interval(changes):.2f} ({worse} worse, {better} better)"
+
+
+def percent_change(row: Row) -> float:
+    """Return the difference to the race in points, or in percent of a perplexity."""
+    if row["metric"] == "perplexity":
+        return -100 * float(row["difference"] / row["score"])
+    return 100 * float(row["difference"])
 
 
 def cell(row: Row, percent: bool) -> str:
@@ -120,8 +158,9 @@ def main() -> None:
             recording = Recording.read(path)
             for share in args.budgets:
                 rows = replay(recording, share * recording.seconds, args.seeds, args.share)
-                record("replay", KEY, rows)
+                record("replay", KEY, [{**row, "share": share} for row in rows])
     write_table()
+    write_constants()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from replay_curves import Curve
 
@@ -23,6 +24,24 @@ from darts.finding.race import EXPLORED, LONGEST, NEWCOMERS, SLICES
 from darts.finding.results import FIRST_EPOCHS
 
 Policy = Callable[[Sequence[Curve], float], float]
+
+
+@dataclass(frozen=True)
+class Constants:
+    """The constants of the race of ``darts.find``; see the modules that define the defaults."""
+
+    explored: float = EXPLORED
+    slices: int = SLICES
+    newcomers: int = NEWCOMERS
+    first_epochs: int = FIRST_EPOCHS
+
+    def slice_seconds(self, curve: Curve, budget: float) -> float:
+        """Return the first slice of a candidate."""
+        epochs = curve.epoch_seconds(self.first_epochs) if self.first_epochs else 0.0
+        return max(min(epochs, LONGEST * budget), budget / self.slices)
+
+
+DEFAULTS = Constants()
 
 
 def uniform(order: Sequence[Curve], budget: float) -> float:
@@ -36,11 +55,6 @@ def first(order: Sequence[Curve], budget: float) -> float:
     return order[0].value(budget)
 
 
-def slice_seconds(curve: Curve, budget: float) -> float:
-    """Return the first slice of a candidate, as ``Race`` of ``darts.find`` measures it."""
-    return max(min(curve.epoch_seconds(FIRST_EPOCHS), LONGEST * budget), budget / SLICES)
-
-
 @dataclass
 class Halving:
     """The race of ``darts.find`` with one worker: ``Race.explore``, then ``train_winner``.
@@ -49,6 +63,7 @@ class Halving:
         budget: Its seconds.
         baselines: The candidates of the first round.
         others: The candidates that enter later.
+        constants: The constants of the race.
         trained: Seconds of each candidate so far, by name.
         used: Seconds of all candidates.
         rounds: Number of rounds.
@@ -57,6 +72,7 @@ class Halving:
     budget: float
     baselines: list[Curve]
     others: list[Curve]
+    constants: Constants = DEFAULTS
     trained: dict[str, float] = field(default_factory=dict)
     used: float = 0.0
     rounds: int = 0
@@ -64,7 +80,7 @@ class Halving:
     _curves: dict[str, Curve] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._slice = slice_seconds(self.baselines[0], self.budget)
+        self._slice = self.constants.slice_seconds(self.baselines[0], self.budget)
 
     def explore(self, until: float) -> None:
         """Execute rounds until this many seconds are used."""
@@ -101,7 +117,7 @@ class Halving:
             (self._curves[name], len(self._standings[name].scores))
             for name in promoted(list(self._standings.values()))
         ]
-        count = NEWCOMERS if self.rounds else len(self.baselines)
+        count = self.constants.newcomers if self.rounds else len(self.baselines)
         source = self.others if self.rounds else self.baselines
         entries += [(curve, 0) for curve in source[:count]]
         left = (until if self.rounds else until / 2) - self.used
@@ -126,12 +142,13 @@ class Halving:
         self.used += added
 
 
-def halving(order: Sequence[Curve], budget: float) -> float:
+def halving(order: Sequence[Curve], budget: float, constants: Constants = DEFAULTS) -> float:
     """Let candidates compete as in ``darts.find``; the best one trains for the other time."""
     baselines = [curve for curve in order if curve.is_baseline and not curve.has_setting]
     baselines = baselines or [order[0]]
-    race = Halving(budget, baselines, [curve for curve in order if curve not in baselines])
-    race.explore(EXPLORED * budget)
+    others = [curve for curve in order if curve not in baselines]
+    race = Halving(budget, baselines, others, constants)
+    race.explore(constants.explored * budget)
     winner = race.finish(budget)
     while budget - race.used > 1e-9:  # more training does not help: explore further
         rounds = race.rounds
@@ -145,7 +162,7 @@ def halving(order: Sequence[Curve], budget: float) -> float:
 
 def freeze_thaw(order: Sequence[Curve], budget: float) -> float:
     """Alternate between new candidates and the best forecast; at the end, only the latter."""
-    step = slice_seconds(order[0], budget)
+    step = DEFAULTS.slice_seconds(order[0], budget)
     trained: dict[Curve, float] = {}
     waiting = list(order)
     used = 0.0
@@ -200,3 +217,18 @@ POLICIES: dict[str, Policy] = {
     "freeze-thaw": freeze_thaw,
     "stages": stages,
 }
+
+CHANGES: dict[str, tuple[float, ...]] = {
+    "explored": (0.1, 0.2, 0.6, 0.8),
+    "slices": (16, 32, 128),
+    "newcomers": (1, 2, 8),
+    "first_epochs": (0, 1, 6),
+}
+"""Other values of each constant."""
+
+OTHERS: dict[str, Policy] = {
+    f"{name}={value:g}": partial(halving, constants=replace(DEFAULTS, **{name: value}))  # type: ignore[arg-type]
+    for name, values in CHANGES.items()
+    for value in values
+}
+"""The race with one constant changed."""
