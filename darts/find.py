@@ -45,7 +45,7 @@ from darts.export import export
 from darts.finding.answer import write_answer
 from darts.finding.budget import Stopwatch, budget_seconds
 from darts.finding.candidates import Candidate, Networks
-from darts.finding.conclusion import Conclusion, benchmark_scores, total_costs, write_candidates
+from darts.finding.conclusion import Conclusion, benchmark_scores
 from darts.finding.decisions import FILE, Decisions
 from darts.finding.ending import run_to_the_end
 from darts.finding.ensemble import check_ensemble
@@ -68,7 +68,9 @@ from darts.running.execution import InlineExecutor
 from darts.running.processes import ProcessExecutor
 from darts.running.worker import start_server
 from darts.tracking import Console, format_duration, print_lines, print_summary
+from darts.tracking.ledger import sum_costs
 from darts.tracking.optional import optional
+from darts.tracking.tables import write_table
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
 
@@ -186,11 +188,12 @@ def run_race(
             raise Interrupted(128 + (interrupt.received or 0)) from None
     winner = conclusion.winner.candidate
     write_answer(run.path, conclusion.directory, winner.genotype)
-    write_candidates(run.path, race.results.values(), metric[0])
+    write_candidates(race)
     draw(race, winner)
     stopwatch.save()
     costs = networks[winner.family].costs(winner.genotype)
-    other = [] if conclusion.final is None else [conclusion.final.summary]
+    results = [*race.results.values(), *([conclusion.final] if conclusion.final else [])]
+    trained = [run.summary for result in results for run in result.runs]
     return run.finish(
         {
             "name": config.name,
@@ -200,7 +203,7 @@ def run_race(
             "candidates": len(race.standings),
             "seconds": stopwatch.seconds,
             "outlook": outlook(race, conclusion),
-            **total_costs(race.results.values(), [*race.searches.summaries(), *other]),
+            **sum_costs([*trained, *race.searches.summaries()]),
             "seed": config.seed,
         }
     )
@@ -254,6 +257,12 @@ def outlook(race: Race, conclusion: Conclusion) -> str:
     )
 
 
+def write_candidates(race: Race) -> None:
+    """Write the table of candidates."""
+    rows = [result.row(race.metric[0]) for result in race.results.values()]
+    write_table(race.directory / "candidates.csv", rows)
+
+
 def draw(race: Race, winner: Candidate) -> None:
     """Write the picture of the race."""
     baselines = {name for name, candidate in race.candidates.items() if candidate.is_baseline}
@@ -266,7 +275,7 @@ def print_interrupted(race: Race) -> None:
     if race.results:
         best = answer_so_far(race)
         write_answer(race.directory, best.directory, best.candidate.genotype)
-        write_candidates(race.directory, race.results.values(), race.metric[0])
+        write_candidates(race)
         draw(race, best.candidate)
         checkpoint = shlex.quote(f"checkpoint={race.directory}")
         print_lines(

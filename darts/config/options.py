@@ -217,4 +217,4 @@ class FindPlanConfig:
     # Runs of each candidate, each with another part of the samples held out; null: as many as hold
     # out 200 samples together.
     folds: int | None = number(None, low=1, high=20)
-    refit: bool = True  # at the end, train with the validation samples, too
+    refit: bool = True  # the final run also trains on the validation samples

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -187,10 +186,6 @@ class Networks:
             ranks = Ranks(config.device)
             self.loaded[key] = make_data_module(config, ranks, next(sources, None))
         return self.loaded[key]
-
-    def with_baselines(self, baselines: Mapping[str, AnyGenotype]) -> Networks:
-        """Return the same networks with other baselines."""
-        return dataclasses.replace(self, baselines=baselines)
 
     def fits(self, genotype: AnyGenotype) -> bool:
         """Return whether the network of an architecture is within all limits."""

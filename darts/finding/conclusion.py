@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,6 @@ from darts.reading import JsonObject
 from darts.recipes.gain import Gain
 from darts.tasks.metrics import Metric
 from darts.tracking.formats import format_duration, is_fraction
-from darts.tracking.ledger import sum_costs
-from darts.tracking.tables import write_table
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ class Conclusion:
             }
         elif winner.candidate.is_baseline:
             values["gain"] = 0.0
-        copied = ("parameters", "macs", "flops", "epochs", "device")
+        copied = ("parameters", "macs", "flops", "device")
         setting = winner.candidate.setting
         return {
             **values,
@@ -74,6 +72,7 @@ class Conclusion:
             "family": winner.candidate.family,
             "setting": setting.name,
             **{name: winner.summary[name] for name in copied},
+            "epochs": winner.epochs,
             **({} if self.final is None else {"final_epochs": self.final.summary["epochs"]}),
             **({} if self.ensemble is None else self.ensemble.summary()),
             "winner_seconds": self._winner_seconds(),
@@ -119,11 +118,6 @@ class Conclusion:
         )
 
 
-def write_candidates(run: Path, results: Iterable[Result], metric: str) -> None:
-    """Write the table of candidates."""
-    write_table(run / "candidates.csv", [result.row(metric) for result in results])
-
-
 def benchmark_scores(benchmark: Benchmark | None, conclusion: Conclusion) -> JsonObject:
     """Return the true scores of winner and baseline from a table that no decision uses."""
     if benchmark is None:
@@ -131,11 +125,6 @@ def benchmark_scores(benchmark: Benchmark | None, conclusion: Conclusion) -> Jso
     found = benchmark.scores(conclusion.winner.candidate.genotype)
     baseline = benchmark.scores(conclusion.baseline.candidate.genotype)
     return {**found, "baseline_true_accuracy": baseline["true_accuracy"]}
-
-
-def total_costs(results: Iterable[Result], others: Sequence[JsonObject]) -> JsonObject:
-    """Return joules and emissions of all runs."""
-    return sum_costs([*(run.summary for r in results for run in r.runs), *others])
 
 
 def _scores(split: str, summary: Mapping[str, object]) -> JsonObject:

@@ -17,13 +17,12 @@ from darts.finding.final_run import FINAL, final_runs, seconds_left
 from darts.finding.race import Race
 from darts.finding.results import Result, ranked
 from darts.finding.slices import timed
-from darts.judging.devices.stopwatch import TimingSettings, example, time_passes, timing
 from darts.reading import JsonObject
+from darts.recipes.compared_costs import compare_costs
 from darts.recipes.ensemble import fits_together, save_ensemble
 from darts.recipes.ensemble_choice import choose_members
 from darts.recipes.gain import Gain, measure_gain
 from darts.recipes.trained import TrainedNetwork
-from darts.training.cost import count_parameters
 
 FOLDER = "ensemble"
 
@@ -152,20 +151,5 @@ def describe_ensemble(
     gain = None
     if test_device is not None:
         gain = measure_gain(ensemble, single, metric=race.metric[0], device=test_device)
-    nets = [TrainedNetwork.load(str(directory)) for directory in (ensemble, single)]
-    settings = TimingSettings("cpu", race.execution.threads, 1, "fp32", warmup=5, repeats=20)
-    built = [trained.build() for trained in nets]
-    costs: dict[str, float] = {
-        f"{name}_parameters": count_parameters(net.parameters())
-        for name, net in zip(("ensemble", "single"), built, strict=True)
-    }
-    specs = nets[1].input_specs
-    if len(specs) == 1 and specs[0].num_tokens is None:
-        with timing(settings):
-            inputs = example(tuple(specs[0].shape[1:]), settings)
-            times = time_passes(built, [inputs, inputs], settings)
-        costs |= {
-            f"{name}_ms": time.median_ms
-            for name, time in zip(("ensemble", "single"), times, strict=True)
-        }
-    return EnsembleResult(counts, gain, costs)
+    directories = {"ensemble": ensemble, "single": single}
+    return EnsembleResult(counts, gain, compare_costs(directories, race.execution.threads))

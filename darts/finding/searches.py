@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from darts.comparing.plan import as_overrides
-from darts.config import FindConfig, LimitConfig, SearchConfig, compose
+from darts.config import FindConfig, SearchConfig, compose
 from darts.finding.candidates import Candidate, Networks
 from darts.finding.decisions import Decisions
 from darts.finding.proposals import Pool
 from darts.finding.results import Result
 from darts.judging.devices.cell_features import is_connected
-from darts.judging.limits import has_fixed_size, limit_overrides
+from darts.judging.limits import overrides_of_limits
 from darts.reading import JsonObject
 from darts.recipes.commands import merge_overrides, run_command
 from darts.recipes.rules import search_recipe
@@ -131,7 +130,7 @@ class GradientSearches:
             [
                 "tracking.tensorboard=false",
                 "tracking.figures=false",
-                *search_limits(networks, self.config.limit, method),
+                *overrides_of_limits(self.config.limit, networks.space, method),
                 f"seed={self.config.seed}",
                 f"space={networks.family.space}",
                 *as_overrides(sizes),
@@ -141,20 +140,3 @@ class GradientSearches:
                 f"epochs={epochs}",
             ]
         )
-
-
-def search_limits(networks: Networks, limit: LimitConfig, method: str) -> list[str]:
-    """Return the limits that a search with a method can keep, as overrides.
-
-    A genotype that exceeds another limit is left out after the search. Searches for texts keep no
-    limits, because they count a whole text and not one token.
-    """
-    discretize = cast("SearchConfig", compose("search", [f"method={method}"])).discretize
-    keeps = discretize.supports_limits and discretize.edge_rule == "two"
-    if not keeps or not has_fixed_size(networks.space):
-        return []
-    if limit.device is None:  # a search cannot measure latencies
-        limit = dataclasses.replace(limit, latency_ms=None)
-    overrides, space = limit_overrides(limit), networks.space
-    sizes = [f"limit.sizes.{key}={getattr(space, key)}" for key in space.size_keys]
-    return [*overrides, *sizes] if overrides else []

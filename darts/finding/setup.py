@@ -111,7 +111,7 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
             baselines = {n: g for n, g in baselines.items() if g != largest}
             baselines["largest"] = largest
         if fitting := within_limits(made, baselines):
-            networks[family.name] = made.with_baselines(fitting)
+            networks[family.name] = dataclasses.replace(made, baselines=fitting)
     if not networks:
         raise ConfigError(f"{first.limits}: no baseline is within the limits; raise the limits")
     return facts, networks

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
 from darts.finding.answer import write_answer
 from darts.finding.final_run import FINAL, seconds_left
@@ -84,7 +83,10 @@ def _decide(race: Race) -> SavedDuel:
     winner = best
     if best != baseline:
         for name, result in (("found", best), ("baseline", baseline)):
-            _copy(result.directory, race.directory / DUEL / name)
+            target = race.directory / DUEL / name
+            target.mkdir(parents=True, exist_ok=True)
+            for file in ("checkpoint.pt", "split.npz"):  # what scores a network
+                shutil.copyfile(result.directory / file, target / file)
         winner = best if is_better(race, best, baseline) else baseline
     return SavedDuel(
         rounds=race.rounds,
@@ -93,13 +95,6 @@ def _decide(race: Race) -> SavedDuel:
         baseline_summary=dict(baseline.summary),
         doubtful=winner != best,
     )
-
-
-def _copy(run: Path, target: Path) -> None:
-    """Copy what scores the network of a run."""
-    target.mkdir(parents=True, exist_ok=True)
-    for name in ("checkpoint.pt", "split.npz"):
-        shutil.copyfile(run / name, target / name)
 
 
 def train_winner(race: Race, chosen: Duel, reserve: float) -> Result:

@@ -123,7 +123,7 @@ def test_a_neighbor_that_is_a_baseline_is_named_so() -> None:
     pool = make_pool("plan.settings=false")
     leader = pool.baselines()[0]
     neighbor = next(pool.variants(leader, START, [leader]))
-    networks = pool.networks["mlp"].with_baselines({"known": neighbor.genotype})
+    networks = dataclasses.replace(pool.networks["mlp"], baselines={"known": neighbor.genotype})
     again = dataclasses.replace(pool, networks={"mlp": networks})
     assert neighbor.origin == "neighbor"
     assert next(again.variants(leader, START, [leader])) == dataclasses.replace(

@@ -13,6 +13,7 @@ from darts.judging.limits.front_budgets import Budgets, check_front
 from darts.judging.limits.genotype_limits import GenotypeLimits
 from darts.judging.limits.of_search import (
     check_limits,
+    overrides_of_limits,
     predicted_costs,
     random_within_limits,
     search_limits,
@@ -27,6 +28,7 @@ __all__ = [
     "describe_limits",
     "has_fixed_size",
     "limit_overrides",
+    "overrides_of_limits",
     "predicted_costs",
     "random_within_limits",
     "require_known_memory",

@@ -5,17 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 
-from darts.config import ConfigError, SearchConfig, SearchLimitConfig
+from darts.config import ConfigError, LimitConfig, SearchConfig, SearchLimitConfig, compose
 from darts.data_modules import DataModule, make_data_module
 from darts.data_modules.compatibility import data_kind
 from darts.judging.limits.costs import (
     CostMeter,
     Measure,
     find_model,
+    has_fixed_size,
+    limit_overrides,
     require_known_memory,
     require_sizes,
     require_space,
@@ -228,3 +230,24 @@ def _of_network(
     with torch.device("meta"):
         network = space.network(genotype, auxiliary=False, **data.network_sizes(space))
     return measure(network, torch.empty(1, *shape, device="meta"))
+
+
+def overrides_of_limits(limit: LimitConfig, space: Space, method: str) -> list[str]:
+    """Return the limits that a search with a method can keep, as overrides of the search.
+
+    A search for texts keeps no limits, because it would count a whole text and not one token.
+
+    Args:
+        limit: Limits of the network.
+        space: Space of the search.
+        method: Name of the method.
+    """
+    discretize = cast("SearchConfig", compose("search", [f"method={method}"])).discretize
+    keeps = discretize.supports_limits and discretize.edge_rule == "two"
+    if not keeps or not has_fixed_size(space):
+        return []
+    if limit.device is None:  # a search cannot measure latencies
+        limit = dataclasses.replace(limit, latency_ms=None)
+    sizes = [f"limit.sizes.{key}={getattr(space, key)}" for key in space.size_keys]
+    overrides = limit_overrides(limit)
+    return [*overrides, *sizes] if overrides else []
