@@ -1,13 +1,15 @@
-"""Batch sizes and learning rates of the networks that ``darts.find`` trains on images.
+"""Learning rate and its fall, of the networks that ``darts.find`` trains on images.
 
-    python experiments/batch_sizes.py --own runs/own_data/data --seeds 0
-    python experiments/batch_sizes.py --table
+    python experiments/learning_rates.py --own runs/own_data/data --seeds 0
+    python experiments/learning_rates.py --table
 
 ``--own`` is a folder that ``own_data.py prepare`` has written. The first baseline of ``darts.find``
-trains for the same epochs with each combination, in bfloat16 and with one thread; two runs at the
-same time. The score is the validation accuracy after the last epoch. The recipe takes the ratio of
-learning rate and batch size from this table (``darts.recipes.rules.LR_PER_SAMPLE``). Finished rows
-are not repeated. The results are in results/batch_sizes.json and README.md.
+trains for the same epochs with each combination of a learning rate, divided by the batch size, and
+a share of the epochs at the end in which the rate falls. The runs use bfloat16 and one thread, two
+at the same time. The score is the validation accuracy after the last epoch, of the average of the
+weights. The recipe takes the ratio from this table (``darts.recipes.rules.LR_PER_SAMPLE``), and
+``darts.finding.final_run.FINAL`` the share. Finished rows are not repeated. The results are in
+results/learning_rates.json and README.md.
 """
 
 from __future__ import annotations
@@ -27,26 +29,27 @@ from darts.running.jobs import Job
 from darts.running.processes import ProcessExecutor
 
 SETS = {  # mirrored images, epochs
-    "photos": (True, 20),
+    "photos": (True, 30),
+    "glyphs": (False, 30),
     "added_clothes": (True, 16),
-    "added_digits": (False, 16),
-    "glyphs": (False, 20),
+    "fashion": (True, 6),
 }
-SIZES = (32, 64, 128)
-RATIOS = (0.1 / 128, 0.1 / 64, 0.1 / 32)
+RATIOS = (0.1 / 64, 0.1 / 32)
 """Learning rate divided by the batch size."""
-KEY = ("data", "size", "ratio", "seed", "epochs")
+COOLDOWNS = (0.0, 0.3, 0.6, 0.9)
+"""Shares of the epochs in which the rate falls."""
+KEY = ("data", "ratio", "cooldown", "seed", "epochs")
 
 
-def job(name: str, args: argparse.Namespace, size: int, ratio: float, seed: int) -> Job:
-    """Return the training of the first baseline with a batch size and a learning rate."""
+def job(name: str, args: argparse.Namespace, ratio: float, cooldown: float, seed: int) -> Job:
+    """Return the training of the first baseline with a learning rate and its fall."""
     mirrored, epochs = SETS[name]
     root = f"dataset.root={args.own.resolve() / name}"
     words = ["dataset=imagefolder", root, f"seed={seed}", "device=cpu"]
     networks = next(iter(make_networks(cast("FindConfig", compose("find", words)))[1].values()))
     changes: Values = {
-        "loader.batch_size": size,
-        "optimizer.lr": ratio * size,
+        "optimizer.lr": ratio * networks.config.loader.batch_size,
+        "optimizer.cooldown": cooldown,
         "dataset.flip": mirrored,
         "mirror": mirrored,
         "precision": "bf16",
@@ -54,71 +57,64 @@ def job(name: str, args: argparse.Namespace, size: int, ratio: float, seed: int)
         "epochs": epochs,
     }
     overrides = networks.overrides(next(iter(networks.baselines.values())), changes)
-    run = f"{name}-{size}-{ratio:.5f}-{seed}"
+    run = f"{name}-{ratio:.5f}-{cooldown}-{seed}"
     return Job(run, "retrain", args.out.resolve() / run, overrides)
 
 
 def write_table() -> None:
     """Write the table of all results."""
-    rows = record("batch_sizes", KEY, [])
+    rows = record("learning_rates", KEY, [])
     lines = []
-    for name, size in itertools.product(SETS, SIZES):
-        own = [row for row in rows if (row["data"], row["size"]) == (name, size)]
+    for name, ratio in itertools.product(SETS, RATIOS):
+        own = [row for row in rows if (row["data"], row["ratio"]) == (name, ratio)]
         if own:
-            values = [[r for r in own if r["ratio"] == ratio] for ratio in RATIOS]
+            values = [[r for r in own if r["cooldown"] == share] for share in COOLDOWNS]
             cells = [mean_and_deviation([100 * r["valid"] for r in v]) if v else "" for v in values]
-            rate = sum(row["samples_per_second"] for row in own) / len(own)
             seeds = len({row["seed"] for row in own})
-            lines.append([f"`{name}`", own[0]["epochs"], size, *cells, f"{rate:.0f}", seeds])
-    columns = [f"lr {32 * ratio:g} per 32" for ratio in RATIOS]
-    put_table(
-        "batch_sizes", table(("data", "epochs", "batch", *columns, "images / s", "seeds"), lines)
-    )
+            lines.append([f"`{name}`", own[0]["epochs"], f"{32 * ratio:g}", *cells, seeds])
+    columns = [f"falls in the last {100 * share:.0f} %" for share in COOLDOWNS[1:]]
+    head = ("data", "epochs", "rate per 32 images", "constant", *columns, "seeds")
+    put_table("learning_rates", table(head, lines))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train the networks that are not in the results, and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--own", type=Path, help="folder of the data sets")
-    parser.add_argument("--out", type=Path, default=Path("runs/batch_sizes"))
+    parser.add_argument("--out", type=Path, default=Path("runs/learning_rates"))
     parser.add_argument("--only", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--table", action="store_true", help="only write the table")
     args = parser.parse_args(arguments)
-    done = {tuple(row[key] for key in KEY[:4]) for row in record("batch_sizes", KEY, [])}
+    done = {tuple(row[key] for key in KEY[:4]) for row in record("learning_rates", KEY, [])}
+    combinations = itertools.product(args.seeds, args.only, RATIOS, COOLDOWNS)
     todo = [
-        (name, size, ratio, seed)
-        for seed, name, size, ratio in itertools.product(args.seeds, args.only, SIZES, RATIOS)
-        if not args.table and (name, size, ratio, seed) not in done
+        (name, ratio, cooldown, seed)
+        for seed, name, ratio, cooldown in combinations
+        if not args.table and (name, ratio, cooldown, seed) not in done
     ]
     if todo:
         with ProcessExecutor(2, args.out / "workers") as executor:
             jobs = [job(name, args, *others) for name, *others in todo]
             futures = [executor.submit(one) for one in jobs]
-            for (name, size, ratio, seed), future in zip(todo, futures, strict=True):
+            for (name, ratio, cooldown, seed), future in zip(todo, futures, strict=True):
                 summary = future.result().summary
                 if summary is None:
                     raise SystemExit(f"{future.job.name}: {future.result().problem}")
-                trained = 0.8 * summary["epochs"] * images(args.own / name)
                 row: Row = {
                     "data": name,
-                    "size": size,
                     "ratio": ratio,
+                    "cooldown": cooldown,
                     "seed": seed,
                     "epochs": summary["epochs"],
                     "valid": summary["valid_accuracy"],
-                    "samples_per_second": trained / summary["seconds"],
+                    "seconds": summary["seconds"],
                     "command": command(),
                     "hardware": hardware("cpu"),
                 }
-                record("batch_sizes", KEY, [row])
+                record("learning_rates", KEY, [row])
                 print(future.job.name, f"{row['valid']:.4f}", flush=True)
     write_table()
-
-
-def images(folder: Path) -> int:
-    """Return the number of training images of a data set."""
-    return sum(1 for path in (folder / "train").rglob("*") if path.is_file())
 
 
 if __name__ == "__main__":
