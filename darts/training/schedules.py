@@ -60,7 +60,7 @@ def stable_rate(
     total = epochs * steps
     fall = (total - step) / (config.cooldown * total + 1)
     if config.cooldown:
-        fall = min(fall, time_left / config.cooldown)
+        fall = min(fall, max(time_left, 0.0) / config.cooldown)
     return config.lr * min(rise, fall, 1.0)
 
 

@@ -40,6 +40,7 @@ class FakeExecutor(Executor):
     Attributes:
         now: The time in seconds.
         scores: Score of a run after some epochs; by default, it depends on name and epochs.
+        trained: Accuracy of a run on the training samples.
         peaks: The best epoch of runs that overfit, by name.
         failing: Names of runs that fail.
         crash_after: Number of events after which the process ends: begins and middles of runs,
@@ -54,6 +55,7 @@ class FakeExecutor(Executor):
     )
     peaks: Mapping[str, int] = field(default_factory=dict)
     failing: frozenset[str] = frozenset()
+    trained: Callable[[str], float] = lambda name: 0.0
     crash_after: int = -1
     signal_at: int = -1
     now: float = 0.0
@@ -102,7 +104,7 @@ class FakeExecutor(Executor):
         summary |= {"valid_accuracy": score, "parameters": 10, "macs": 20}
         for name in ("checkpoint.pt", "split.npz"):
             (job.directory / name).write_text(f"{job.name} {epochs}")
-        row = {"epoch": epochs, "valid_accuracy": score}
+        row = {"epoch": epochs, "valid_accuracy": score, "train_accuracy": self.trained(job.name)}
         (job.directory / "metrics.jsonl").write_text(json.dumps(row) + "\n")
         (job.directory / "summary.json").write_text(json.dumps(summary))
 

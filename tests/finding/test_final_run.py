@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fake_race import BASELINES, SHORT, FakeExecutor, make_race
 
-from darts.finding.final_run import PLANNED, final_run, final_runs, held_out_share
+from darts.finding.final_run import PLANNED, final_run, final_runs, held_out_share, memorizes
 from darts.finding.race import EXPLORED, Race
 
 TIMED = ("plan.newcomers=2", "methods=[]")
@@ -103,6 +103,24 @@ def test_without_a_refit_the_samples_of_the_winner_stay_held_out(tmp_path: Path)
     assert "optimizer.cooldown" in keys
     assert "selection" not in keys
     assert "validation=0" not in executor.jobs[-1].overrides
+
+
+@pytest.mark.parametrize(("accuracy", "cooldown"), [(0.93, "1"), (0.96, "0")])
+def test_the_rate_falls_unless_the_winner_knows_its_training_samples(
+    accuracy: float, cooldown: str, tmp_path: Path
+) -> None:
+    """The validation error of the winner is 0.1."""
+    race, executor = explored(tmp_path, *TIMED, trained=lambda name: accuracy)
+    assert final_run(race, race.results[LEADER], 0.0, refits=True) is not None
+    assert f"optimizer.cooldown={cooldown}" in executor.jobs[-1].overrides
+
+
+@pytest.mark.parametrize(("train", "expected"), [(0.6, False), (0.4, True)])
+def test_without_an_accuracy_the_losses_are_compared(
+    train: float, expected: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "metrics.jsonl").write_text(f'{{"train_loss": {train}, "valid_loss": 1.0}}\n')
+    assert memorizes(tmp_path) == expected
 
 
 def test_a_plan_in_epochs_without_a_refit_has_no_final_run(tmp_path: Path) -> None:
