@@ -7,9 +7,8 @@
 trains for the same epochs with each combination of a learning rate, divided by the batch size, and
 a share of the epochs at the end in which the rate falls. The runs use bfloat16 and one thread, two
 at the same time. The score is the validation accuracy after the last epoch, of the average of the
-weights. The recipe takes the ratio from this table (``darts.recipes.rules.LR_PER_SAMPLE``), and
-``darts.finding.final_run.FINAL`` the share. Finished rows are not repeated. The results are in
-results/learning_rates.json and README.md.
+weights. From this table follows when the rate falls in ``darts.finding.final_run``. Finished rows
+are not repeated. The results are in results/learning_rates.json and README.md.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def test_an_epoch_has_about_forty_steps(samples: int, expected: int) -> None:
     assert batch_size(facts(samples=samples)) == expected
 
 
-@pytest.mark.parametrize(("samples", "rate"), [(100, 0.025), (1300, 0.05), (5000, 0.2)])
+@pytest.mark.parametrize(("samples", "rate"), [(100, 0.05), (1300, 0.1), (5000, 0.4)])
 def test_images_have_a_learning_rate_per_sample(samples: int, rate: float) -> None:
     assert recipe(facts(samples=samples))["optimizer.lr"] == pytest.approx(rate)
 
