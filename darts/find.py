@@ -66,6 +66,7 @@ from darts.recipes.model import Model, load
 from darts.recipes.python_data import Data, data_settings, refuse_other_arguments
 from darts.running.execution import InlineExecutor
 from darts.running.processes import ProcessExecutor
+from darts.running.run_files import is_complete, read_summary
 from darts.running.worker import start_server
 from darts.tracking import Console, format_duration, print_lines, print_summary
 from darts.tracking.ledger import sum_costs
@@ -192,8 +193,7 @@ def run_race(
     draw(race, winner)
     stopwatch.save()
     costs = networks[winner.family].costs(winner.genotype)
-    results = [*race.results.values(), *([conclusion.final] if conclusion.final else [])]
-    trained = [run.summary for result in results for run in result.runs]
+    runs = [path for path in sorted((run.path / "runs").iterdir()) if is_complete(path)]
     return run.finish(
         {
             "name": config.name,
@@ -203,7 +203,7 @@ def run_race(
             "candidates": len(race.standings),
             "seconds": stopwatch.seconds,
             "outlook": outlook(race, conclusion),
-            **sum_costs([*trained, *race.searches.summaries()]),
+            **sum_costs([read_summary(path) for path in runs]),
             "seed": config.seed,
         }
     )

@@ -125,6 +125,7 @@ def record_curves(args: argparse.Namespace, dataset: DataSet, folder: Path) -> N
         "metric": metric,
         "higher_is_better": sign == 1,
         "seconds": args.seconds,
+        "first_epochs": first.optimizer.warmup_epochs + 1,
         "command": command(),
         "hardware": f"1 of {args.workers} workers; {hardware('cpu')}",
         "candidates": rows,

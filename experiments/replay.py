@@ -103,7 +103,9 @@ def write_constants() -> None:
             mean_change([row for row in rows if row["policy"] == name and row["share"] == share])
             for share in budgets
         ]
-        lines.append([f"`{constant}`", getattr(DEFAULTS, constant), name.partition("=")[2], *cells])
+        value = getattr(DEFAULTS, constant)
+        default = "warm-up + 1" if value is None else value
+        lines.append([f"`{constant}`", default, name.partition("=")[2], *cells])
     columns = ("constant", "value", "other value", *(f"{share:g}" for share in budgets))
     put_table("replay_constants", table(columns, lines))
 

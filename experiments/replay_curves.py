@@ -32,6 +32,7 @@ class Curve:
         values: Best value so far after each epoch, ``(N,)``.
         best_epochs: The epoch of the best value so far, ``(N,)``.
         losses: Loss at that epoch, ``(N,)``.
+        first_epochs: Epochs of the first slice in the race of ``darts.find``.
         start: Value of a run that has not completed an epoch.
     """
 
@@ -43,6 +44,7 @@ class Curve:
     values: list[float]
     best_epochs: list[float]
     losses: list[float]
+    first_epochs: int
     start: float
 
     def index(self, seconds: float) -> int:
@@ -127,7 +129,8 @@ class Recording:
         length = float(table["seconds"])
         for row in rows:  # time ends a run within an epoch, whose validation comes later
             row["seconds"] = [min(seconds, length) for seconds in row["seconds"]]
-        curves = [_curve(row, own, start) for row, own in zip(rows, values, strict=True)]
+        first = int(table["first_epochs"])
+        curves = [_curve(row, own, first, start) for row, own in zip(rows, values, strict=True)]
         return cls(table["data"], table["metric"], higher, length, curves)
 
     def score(self, value: float) -> float:
@@ -135,7 +138,7 @@ class Recording:
         return value + 1 if self.higher_is_better else -value
 
 
-def _curve(row: JsonObject, values: list[float], start: float) -> Curve:
+def _curve(row: JsonObject, values: list[float], first: int, start: float) -> Curve:
     chosen = [0]  # index of the best value so far
     for index, value in enumerate(values[1:], 1):
         chosen.append(index if value > values[chosen[-1]] else chosen[-1])
@@ -148,5 +151,6 @@ def _curve(row: JsonObject, values: list[float], start: float) -> Curve:
         [values[index] for index in chosen],
         [row["epochs"][index] for index in chosen],
         [row["losses"][index] for index in chosen],
+        first,
         start,
     )

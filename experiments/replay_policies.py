@@ -21,7 +21,6 @@ from replay_curves import Curve
 
 from darts.finding.policy import Standing, promoted
 from darts.finding.race import EXPLORED, LONGEST, NEWCOMERS, SLICES
-from darts.finding.results import FIRST_EPOCHS
 
 Policy = Callable[[Sequence[Curve], float], float]
 
@@ -33,11 +32,12 @@ class Constants:
     explored: float = EXPLORED
     slices: int = SLICES
     newcomers: int = NEWCOMERS
-    first_epochs: int = FIRST_EPOCHS
+    first_epochs: int | None = None  # the warm-up and one more
 
     def slice_seconds(self, curve: Curve, budget: float) -> float:
         """Return the first slice of a candidate."""
-        epochs = curve.epoch_seconds(self.first_epochs) if self.first_epochs else 0.0
+        count = curve.first_epochs if self.first_epochs is None else self.first_epochs
+        epochs = curve.epoch_seconds(count) if count else 0.0
         return max(min(epochs, LONGEST * budget), budget / self.slices)
 
 
@@ -222,7 +222,7 @@ CHANGES: dict[str, tuple[float, ...]] = {
     "explored": (0.1, 0.2, 0.6, 0.8),
     "slices": (16, 32, 128),
     "newcomers": (1, 2, 8),
-    "first_epochs": (0, 1, 6),
+    "first_epochs": (0, 1, 10),
 }
 """Other values of each constant."""
 

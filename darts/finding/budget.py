@@ -28,7 +28,7 @@ def budget_seconds(config: FindBudgetConfig) -> float:
 class Stopwatch:
     """The running time, summed over all resumes.
 
-    If the process is killed, the time since the last ``save`` does not count.
+    If the process is killed, the time since the last ``save`` is lost, about a second.
 
     Args:
         total: The budget in seconds.

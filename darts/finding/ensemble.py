@@ -65,7 +65,7 @@ class EnsembleResult:
 
 
 def check_ensemble(members: int, folds: int) -> None:
-    """Refuse an ensemble if each candidate is trained several times, see ``plan.folds``.
+    """Raise ConfigError for an ensemble if each candidate has several runs, see ``plan.folds``.
 
     Raises:
         ConfigError: If there is more than one held-out part.

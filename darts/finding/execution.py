@@ -27,7 +27,7 @@ class Execution:
 
     Attributes:
         executor: Where jobs run.
-        threads: Threads of a training run that runs alone.
+        threads: PyTorch threads of a training run that has all cores.
         console: Shows progress; its steps are seconds.
         interrupt: Records signals.
         stopwatch: Measures the time that is left.
@@ -67,8 +67,6 @@ class Execution:
                 if future in done:
                     self.ended[future.job.directory] = self.stopwatch.seconds
                     self._warn_of_failure(future)
-            if done:
-                self.stopwatch.save()
         try:
             return {future.job.name: future.result() for future in futures}
         except CancelledError:
@@ -86,4 +84,5 @@ class Execution:
         if seconds > self._shown:
             self.console.step(seconds - self._shown)
             self._shown = seconds
+            self.stopwatch.save()
         return self.interrupt.received is not None

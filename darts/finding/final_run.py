@@ -104,8 +104,9 @@ def memorizes(run: Path) -> bool:
     larger one, and harms on photos.
     """
     row = read_metrics(run / "metrics.jsonl")[-1]
-    if "train_accuracy" in row:
-        return float(row["train_accuracy"]) > float(row["valid_accuracy"])
+    for name in ("accuracy", "exact_match"):  # losses may differ by label smoothing
+        if f"train_{name}" in row and f"valid_{name}" in row:
+            return float(row[f"train_{name}"]) > float(row[f"valid_{name}"])
     return float(row["train_loss"]) < float(row["valid_loss"])
 
 
@@ -151,7 +152,7 @@ def anew_seconds(race: Race, result: Result) -> float:
 def held_out_share(race: Race, candidate: Candidate) -> float:
     """Return the share of the training samples that is held out; 0 if no run may train on them.
 
-    A published validation split is not held out: a training without validation does not read it.
+    A published validation split does not count, because a run without validation does not read it.
     """
     networks = race.pool.networks[candidate.family]
     keys = ("validation", "validation_fold", "selection")

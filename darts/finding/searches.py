@@ -15,12 +15,11 @@ from darts.finding.proposals import Pool
 from darts.finding.results import Result
 from darts.judging.devices.cell_features import is_connected
 from darts.judging.limits import overrides_of_limits
-from darts.reading import JsonObject
 from darts.recipes.commands import merge_overrides, run_command
 from darts.recipes.rules import search_recipe
 from darts.running.jobs import Job
 from darts.running.output import redirect_output
-from darts.running.run_files import is_complete, read_summary
+from darts.running.run_files import is_complete
 from darts.spaces.lookup import find_genotype
 
 SHARE = 0.1
@@ -62,10 +61,6 @@ class GradientSearches:
         seconds = leader.seconds / max(leader.epochs, 1)
         epochs = self.decisions.decide("search_epochs", int, lambda: self._epochs(seconds, budget))
         return self._jobs(epochs) if epochs else []
-
-    def summaries(self) -> list[JsonObject]:
-        """Return the summaries of complete searches."""
-        return [read_summary(directory) for directory in self._complete().values()]
 
     def candidates(self, leader: Candidate) -> Iterator[Candidate]:
         """Yield the genotypes of complete searches, with the setting of the leader."""

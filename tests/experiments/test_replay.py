@@ -66,6 +66,7 @@ def write(folder: Path, rows: list[dict[str, Any]], modules: Namespace, **change
         "metric": "accuracy",
         "higher_is_better": True,
         "seconds": 100.0,
+        "first_epochs": 3,
         "candidates": rows,
         **changes,
     }

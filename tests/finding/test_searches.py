@@ -49,7 +49,6 @@ def test_without_time_for_some_epochs_there_is_no_search(
 ) -> None:
     searches, leader = make_searches(tmp_path, *METHODS, *words)
     assert searches.start(leader, 600 if words else 30) == []
-    assert searches.summaries() == []
 
 
 def test_a_resumed_run_repeats_its_searches(tmp_path: Path) -> None:
@@ -73,4 +72,3 @@ def test_genotypes_of_searches_become_candidates(tmp_path: Path) -> None:
     assert (candidate.name, candidate.origin) == ("mlp-darts_v2", "darts_v2")
     assert candidate.setting == leader.candidate.setting
     assert str(candidate.genotype) == '{"space": "mlp", "layers": ["relu_64"]}'
-    assert searches.summaries() == [{}, {}]
