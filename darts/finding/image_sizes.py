@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from darts.data.decode import SUFFIXES, image_shape
@@ -16,39 +16,25 @@ SIZES = (32, 64, 128)
 
 SAMPLED_FILES = 50
 
-MANY_PIXELS = 2_000_000_000
-"""Total number of pixels that takes about a minute to decode; each image size decodes all files."""
+
+def median_side(root: Path) -> int | None:
+    """Return the median of the shorter sides of images below a folder, in pixels.
+
+    The images are a sample. None if none of them can be read.
+    """
+    paths = list_files(root, SUFFIXES)
+    step = max(len(paths) // SAMPLED_FILES, 1)
+    shapes = [shape for path in paths[::step] if (shape := image_shape(path)) is not None]
+    return round(statistics.median(min(shape) for shape in shapes)) if shapes else None
 
 
-@dataclass(frozen=True)
-class ImageFiles:
-    """Number of image files, and the median of their shorter sides in pixels."""
-
-    count: int
-    side: int
-
-    @classmethod
-    def read(cls, root: Path) -> ImageFiles | None:
-        """Measure the files below a folder; None if there are none that can be read."""
-        paths = list_files(root, SUFFIXES)
-        step = max(len(paths) // SAMPLED_FILES, 1)
-        shapes = [shape for path in paths[::step] if (shape := image_shape(path)) is not None]
-        if not shapes:
-            return None
-        return cls(len(paths), round(statistics.median(min(shape) for shape in shapes)))
-
-
-def image_sizes(files: ImageFiles) -> tuple[int, ...]:
+def image_sizes(side: int) -> tuple[int, ...]:
     """Return the sides of images to train on, the smallest first.
 
     Small images keep their size. Larger ones are resized to several sizes, because details may or
-    may not matter; networks on small images can train for longer. If decoding takes long, there
-    is one size.
+    may not matter; networks on small images can train for longer.
     """
-    side = max(files.side, 8)
-    if files.count * side**2 > MANY_PIXELS:
-        return (min(side, SIZES[1]),)
-    largest = min(side, SIZES[-1])
+    largest = min(max(side, 8), SIZES[-1])
     return (*(size for size in SIZES if size < largest), largest)
 
 

@@ -12,7 +12,7 @@ from darts.data_modules.compatibility import data_kind
 from darts.data_modules.samples import SampleDataModule
 from darts.finding.candidates import ANY_GENOTYPE, Networks
 from darts.finding.families import BASELINES, FAMILIES, Family
-from darts.finding.image_sizes import ImageFiles, image_sizes, with_sizes
+from darts.finding.image_sizes import image_sizes, median_side, with_sizes
 from darts.finding.limited_baselines import largest_architecture, within_limits
 from darts.judging.limits import CostMeter, require_known_memory, require_sizes
 from darts.recipes.commands import merge_overrides
@@ -166,8 +166,8 @@ def _image_sizes(config: FindConfig, declared: RetrainConfig) -> tuple[int, ...]
     )
     if dataset.name != "imagefolder" or dataset.root is None or chosen:
         return ()
-    files = ImageFiles.read(Path(dataset.root).expanduser())
-    return () if files is None else image_sizes(files)
+    side = median_side(Path(dataset.root).expanduser())
+    return () if side is None else image_sizes(side)
 
 
 def _networks(config: FindConfig, family: Family, values: Values) -> Networks:
