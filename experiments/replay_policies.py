@@ -32,13 +32,14 @@ class Constants:
     explored: float = EXPLORED
     slices: int = SLICES
     newcomers: int = NEWCOMERS
+    longest: float = LONGEST
     first_epochs: int | None = None  # the warm-up and one more
 
     def slice_seconds(self, curve: Curve, budget: float) -> float:
         """Return the first slice of a candidate."""
         count = curve.first_epochs if self.first_epochs is None else self.first_epochs
         epochs = curve.epoch_seconds(count) if count else 0.0
-        return max(min(epochs, LONGEST * budget), budget / self.slices)
+        return max(min(epochs, self.longest * budget), budget / self.slices)
 
 
 DEFAULTS = Constants()
@@ -222,6 +223,7 @@ CHANGES: dict[str, tuple[float, ...]] = {
     "explored": (0.1, 0.2, 0.6, 0.8),
     "slices": (16, 32, 128),
     "newcomers": (1, 2, 8),
+    "longest": (0.02, 0.05, 0.2),
     "first_epochs": (0, 1, 10),
 }
 """Other values of each constant."""
