@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darts.config import ConfigError
-from darts.finding.final_run import FINAL, final_runs, seconds_left
+from darts.finding.final_run import begin_of_final_runs, final_runs
 from darts.finding.race import Race
 from darts.finding.results import Result, ranked
 from darts.finding.slices import timed
@@ -95,12 +95,13 @@ def train_finalists(race: Race, winner: Result, reserve: float) -> list[Result]:
     )
     plan = race.config.plan
     if plan.equal == "time":
+        waves = math.ceil(len(names) / race.execution.executor.workers)
+        trained = max(race.results[name].seconds for name in names)
         end = race.decisions.decide(
             f"end-{race.stopwatch.total:.0f}-ensemble",
             float,
-            lambda: race.stopwatch.seconds + (1 - FINAL) * seconds_left(race, reserve),
+            lambda: begin_of_final_runs(race, trained, reserve, waves, waves),
         )
-        waves = math.ceil(len(names) / race.execution.executor.workers)
         while (left := (end - race.stopwatch.seconds) / waves) > 1:
             before = max(race.results[name].seconds for name in names)
             seconds = before + min(left, before)
@@ -108,9 +109,9 @@ def train_finalists(race: Race, winner: Result, reserve: float) -> list[Result]:
         results = final_runs(race, [race.results[name] for name in names], reserve)
         return ranked(results, race.metric[1])
     if plan.epochs is not None:
-        trained = {name: race.candidates[name].start.epochs for name in names}
+        begun = {name: race.candidates[name].start.epochs for name in names}
         race.train_together(
-            {n: (f"epochs={max(plan.epochs - epochs, 1)}",) for n, epochs in trained.items()}
+            {n: (f"epochs={max(plan.epochs - epochs, 1)}",) for n, epochs in begun.items()}
         )
     return ranked([race.results[name] for name in names], race.metric[1])
 

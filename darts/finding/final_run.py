@@ -23,9 +23,6 @@ from darts.running.jobs import Job
 from darts.tracking import format_duration
 from darts.tracking.metrics import read_metrics
 
-FINAL = 0.5
-"""Share of the winner's time alone that belongs to the final run."""
-
 PLANNED = 0.97
 """Share of the budget after which nothing trains; test scores and files take the rest."""
 
@@ -136,6 +133,24 @@ def _train(
             runs = [FoldRun(job.directory, summary)]
             finished[name] = combine(candidate, runs, race.metric, selection="last")
     return finished
+
+
+def begin_of_final_runs(
+    race: Race, trained: float, reserve: float, waves: int, final_waves: int = 1
+) -> float:
+    """Return when final runs begin, so that they double the training of their networks.
+
+    A longer final run could overfit without being noticed, because it has no validation scores.
+
+    Args:
+        race: The race.
+        trained: Seconds for which each run has trained so far.
+        reserve: Seconds to keep for test scores.
+        waves: Runs of each worker until then, one after the other.
+        final_waves: Final runs of each worker.
+    """
+    left = seconds_left(race, reserve) - final_waves * trained
+    return race.stopwatch.seconds + waves * max(left, 0.0) / (waves + final_waves)
 
 
 def seconds_left(race: Race, reserve: float) -> float:

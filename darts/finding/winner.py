@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 
 from darts.finding.answer import write_answer
-from darts.finding.final_run import FINAL, seconds_left
+from darts.finding.final_run import begin_of_final_runs
 from darts.finding.race import Race
 from darts.finding.results import Result, ranked
 from darts.recipes.gain import validation_interval
@@ -119,7 +119,7 @@ def train_winner(race: Race, chosen: Duel, reserve: float) -> Result:
     end = race.decisions.decide(
         f"end-{race.stopwatch.total:.0f}-{result.candidate.name}",
         float,
-        lambda: race.stopwatch.seconds + (1 - FINAL) * seconds_left(race, reserve),
+        lambda: begin_of_final_runs(race, result.seconds, reserve, waves),
     )
     while not result.is_exhausted and (left := (end - race.stopwatch.seconds) / waves) > 1:
         # Lengths double, so that the answer so far is saved and the training may end early.

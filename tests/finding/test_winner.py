@@ -9,7 +9,7 @@ import pytest
 from fake_race import BASELINES, SHORT, FakeExecutor, make_race
 
 from darts.finding import winner
-from darts.finding.final_run import FINAL, PLANNED
+from darts.finding.final_run import PLANNED
 from darts.finding.race import EXPLORED, Race
 from darts.finding.winner import duel, train_winner
 
@@ -104,7 +104,7 @@ def test_the_length_of_the_winner_doubles_until_its_time_is_used(
     trained = train_winner(race, chosen, reserve)
     lengths = [chosen.winner.epochs, *(epochs for _, epochs in executor.ended[before:])]
     left = PLANNED * race.stopwatch.total - reserve - begin
-    end = begin + left * (1 - FINAL)
+    end = begin + (left - chosen.winner.seconds) / 2  # the final run doubles the training
     assert end - 1 <= race.stopwatch.seconds <= end
     assert lengths[1:-1] == [2 * length for length in lengths[:-2]]
     assert executor.jobs[-1].threads == race.execution.threads
