@@ -38,8 +38,13 @@ WHOLE, KEY = "whole", ("data", "seed")
 
 def working_seconds(directory: Path) -> float:
     """Return the time for which a run has worked so far, which it saves every second."""
+    return float(decisions(directory).get("seconds", 0.0))
+
+
+def decisions(directory: Path) -> JsonObject:
+    """Return the saved decisions of a run, empty if there are none yet."""
     path = directory / "decisions.json"
-    return float(read_json_object(path).get("seconds", 0.0)) if path.exists() else 0.0
+    return read_json_object(path)["decisions"] if path.exists() else {}
 
 
 def interrupt(directory: Path, overrides: Sequence[str], moment: float) -> int:
@@ -73,7 +78,7 @@ def outcome(directory: Path) -> JsonObject:
     """Return what must be equal in equal runs: the scores of all candidates, and the summary."""
     summary = read_json_object(directory / "summary.json")
     kept = {k: v for k, v in summary.items() if not any(part in k for part in MEASURED)}
-    return kept | {"standings": read_json_object(directory / "decisions.json")["standings"]}
+    return kept | {"standings": decisions(directory)["standings"]}
 
 
 def check(name: str, args: argparse.Namespace) -> Row:

@@ -43,13 +43,10 @@ def with_sizes(families: Sequence[Family], sizes: Sequence[int]) -> tuple[Family
 
     Without sizes, the families stay as they are. Neighbors of a leader have its size.
     """
-    if not sizes:
-        return tuple(families)
-    return (
-        *(_resized(family, sizes[0], family.name) for family in families),
-        *(_resized(families[0], size, f"{families[0].name}_{size}px") for size in sizes[1:]),
+    entries = [(family, size, family.name) for family in families for size in sizes[:1]]
+    entries += [(families[0], size, f"{families[0].name}_{size}px") for size in sizes[1:]]
+    resized = (
+        replace(family, name=name, values={**family.values, "dataset.size": size})
+        for family, size, name in entries
     )
-
-
-def _resized(family: Family, size: int, name: str) -> Family:
-    return replace(family, name=name, values={**family.values, "dataset.size": size})
+    return tuple(resized if sizes else families)
