@@ -44,8 +44,7 @@ class Slices:
 
     def seconds_after(self, stage: int) -> float:
         """Return the seconds of training after a stage."""
-        first = self.decisions.decide("slice_seconds", float, lambda: 0.0)
-        return float(first * 2**stage)
+        return self.decisions.decide("slice_seconds", float, float) * 2.0**stage
 
     def length(self, candidate: Candidate, stage: int) -> tuple[str, ...]:
         """Return the overrides that end a run after a stage."""
