@@ -20,7 +20,8 @@ from functools import partial
 from replay_curves import Curve
 
 from darts.finding.policy import Standing, promoted
-from darts.finding.race import EXPLORED, LONGEST, NEWCOMERS, SLICES
+from darts.finding.race import EXPLORED, NEWCOMERS, SLICES
+from darts.finding.slices import LONGEST
 
 Policy = Callable[[Sequence[Curve], float], float]
 

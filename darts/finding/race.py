@@ -22,7 +22,7 @@ from darts.finding.policy import WORST, Entry, Standing, promoted
 from darts.finding.proposals import Pool
 from darts.finding.results import FoldRun, Result, ranked, signed
 from darts.finding.searches import GradientSearches
-from darts.finding.slices import Slices, timed
+from darts.finding.slices import LONGEST, Slices, timed
 from darts.running.jobs import Job, Outcome
 from darts.running.run_files import is_complete, read_summary
 from darts.tasks.metrics import Metric
@@ -33,9 +33,6 @@ EXPLORED = 0.4
 
 SLICES = 64
 """The first slice of a candidate is at least the budget divided by this number."""
-
-LONGEST = 0.1
-"""Share of the budget that the first slice takes at most."""
 
 NEWCOMERS = 4
 """Candidates that enter in each round after the first."""

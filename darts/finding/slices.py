@@ -17,6 +17,9 @@ from darts.writing import write_atomically
 
 ENDLESS = 100_000  # epochs of a run that time ends
 
+LONGEST = 0.1
+"""Share of the budget that the first slice of a candidate takes at most, and also a search."""
+
 
 @dataclass(frozen=True)
 class Slices:
