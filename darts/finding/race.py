@@ -28,7 +28,7 @@ from darts.running.run_files import is_complete, read_summary
 from darts.tasks.metrics import Metric
 from darts.tracking import format_duration, format_value
 
-EXPLORED = 0.4
+EXPLORED = 0.3
 """Share of the budget in which candidates compete; the rest belongs to the best one."""
 
 SLICES = 64
