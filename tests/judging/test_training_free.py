@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from untrained_networks import Chain, batches, mlp, untrained
 
-from darts.judging.activation_codes import naswot
+from darts.judging.training_free import naswot
 
 
 def test_the_score_is_the_log_determinant_of_agreeing_units() -> None:
