@@ -153,7 +153,7 @@ def alphas_of(content: object) -> dict[str, GroupHistory]:
 
 
 def _check_shape(history: GroupHistory, group: str) -> None:
-    """Refuse a history without a probability for each epoch, edge and operation."""
+    """Raise ValueError if an epoch, edge or operation has no probability."""
     edges, operations, epochs = history["edges"], history["operations"], history["epochs"]
     if not edges or not epochs or len(operations) != len(edges):
         raise ValueError(f"{group} must have edges, epochs, and operations for each edge")

@@ -51,7 +51,7 @@ def _score(record: RunRecord) -> str:
 
 
 def _search_verdict(record: RunRecord, score: str) -> tuple[str, bool]:
-    """Return the verdict on a search, with that of its last collapse check."""
+    """Return the verdict on a search, which depends on its last collapse check."""
     found = "The search found an architecture."
     if score:
         found += (
@@ -120,7 +120,7 @@ def origin(record: RunRecord) -> dict[str, object]:
 
 
 def _retrain_overrides(record: RunRecord) -> list[str]:
-    """Return the overrides of a search that its retraining must have, too."""
+    """Return the overrides of a search that its retraining must also have."""
     space, task, dataset = (_name_of(record, key) for key in ("space", "task", "dataset"))
     if space not in SPACES:
         return []
