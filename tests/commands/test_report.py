@@ -316,6 +316,7 @@ def test_page_of_an_unfinished_run_says_how_far_it_is(
     assert "No epoch has finished yet." in text
 
 
+@drawn
 def test_page_of_a_search_shows_collapse_checks(
     commands: Any, search_run: Any, tmp_path: Path
 ) -> None:
