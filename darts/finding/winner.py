@@ -1,4 +1,9 @@
-"""The second part of ``darts.find``: the best candidate trains alone and becomes the answer."""
+"""The second part of ``darts.find``: the best candidate trains alone and becomes the answer.
+
+References:
+    Breiman et al., "Classification and Regression Trees", 1984, section 3.4.3: among models that
+    are level with the best one on held-out data, choose the more strongly regularized one.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ from darts.finding.final_run import begin_of_final_runs
 from darts.finding.race import Race
 from darts.finding.results import Result, ranked
 from darts.recipes.gain import validation_interval
+from darts.recipes.rules import AUGMENTATIONS
 from darts.typed_values import PlainDict
 
 CHOICE_LEVEL = 0.6
@@ -90,11 +96,29 @@ def _decide(race: Race) -> SavedDuel:
         winner = best if is_better(race, best, baseline) else baseline
     return SavedDuel(
         rounds=race.rounds,
-        winner=winner.candidate.name,
+        winner=augmented(race, winner).candidate.name,
         baseline=baseline.candidate.name,
         baseline_summary=dict(baseline.summary),
         doubtful=winner != best,
     )
+
+
+def augmented(race: Race, best: Result) -> Result:
+    """Return the best candidate with one more augmentation, unless this is clearly worse.
+
+    The gain of augmentation grows with the length of the training, and the winner trains for
+    several times as long as in the comparison.
+    """
+    stage = race.standings[best.candidate.name].stage
+    others = [
+        result
+        for result in race.results.values()
+        if result.candidate.start.parent == best.candidate.name
+        and result.candidate.setting.name.rpartition("+")[2] in AUGMENTATIONS
+        and race.standings[result.candidate.name].stage == stage  # equal training
+    ]
+    level = (o for o in ranked(others, race.metric[1]) if not is_better(race, best, o))
+    return next(level, best)
 
 
 def train_winner(race: Race, chosen: Duel, reserve: float) -> Result:

@@ -133,6 +133,9 @@ def search_recipe(facts: DataFacts) -> Values:
     return values | {"optimizer.lr": 0.05, "optimizer.lr_min": 0.001, "arch_optimizer.lr": 0.01}
 
 
+AUGMENTATIONS = ("flip", "shift", "cutout")
+"""Names of the settings that only add to the random changes of training images."""
+
 WINDOW = 64
 """Tokens per window of a text."""
 
