@@ -117,8 +117,7 @@ def augmented(race: Race, best: Result) -> Result:
         and result.candidate.setting.name.rpartition("+")[2] in AUGMENTATIONS
         and race.standings[result.candidate.name].stage == stage  # equal training
     ]
-    level = (o for o in ranked(others, race.metric[1]) if not is_better(race, best, o))
-    return next(level, best)
+    return next((o for o in ranked(others, race.metric[1]) if not is_better(race, best, o)), best)
 
 
 def train_winner(race: Race, chosen: Duel, reserve: float) -> Result:
