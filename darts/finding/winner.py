@@ -12,7 +12,7 @@ import shutil
 from dataclasses import dataclass
 
 from darts.finding.answer import write_answer
-from darts.finding.final_run import begin_of_final_runs
+from darts.finding.final_run import begin_of_final_runs, memorizes
 from darts.finding.race import Race
 from darts.finding.results import Result, ranked
 from darts.recipes.gain import validation_interval
@@ -123,6 +123,9 @@ def augmented(race: Race, best: Result) -> Result:
 def train_winner(race: Race, chosen: Duel, reserve: float) -> Result:
     """Train the winner until its final run begins; return its result.
 
+    The final run begins early if the winner does not memorize the training samples: the longer the
+    rate then falls, the better.
+
     Args:
         race: The race.
         chosen: The winner.
@@ -145,6 +148,8 @@ def train_winner(race: Race, chosen: Duel, reserve: float) -> Result:
         lambda: begin_of_final_runs(race, result.seconds, reserve, waves),
     )
     while not result.is_exhausted and (left := (end - race.stopwatch.seconds) / waves) > 1:
+        if race.folds == 1 and not memorizes(result.directory):
+            break
         # Lengths double, so that the answer so far is saved and the training may end early.
         longer = _kept(race, result, race.train_for(result.candidate, left))
         if longer == result:  # the run has failed

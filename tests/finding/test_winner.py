@@ -13,7 +13,7 @@ from darts.finding.final_run import PLANNED
 from darts.finding.race import EXPLORED, Race
 from darts.finding.winner import duel, train_winner
 
-TIMED = ("plan.newcomers=2", "methods=[]")
+TIMED = ("plan.newcomers=2", "plan.settings=false", "methods=[]")
 LEADER = BASELINES[3]
 
 
@@ -98,13 +98,11 @@ def test_with_more_time_a_winner_does_not_compete_again_with_less_trained_baseli
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(winner, "validation_interval", lambda *_, **__: (0.1, 0.2))
-    race, executor = explored(tmp_path, *TIMED, "plan.settings=false", scores=led_by_a_neighbor)
+    race, executor = explored(tmp_path, *TIMED, scores=led_by_a_neighbor)
     first = duel(race)
     epochs = first.winner.epochs
     assert train_winner(race, first, 0.0).epochs > epochs
-    again = make_race(
-        tmp_path, *TIMED, "plan.settings=false", executor=executor, total=2 * race.stopwatch.total
-    )
+    again = make_race(tmp_path, *TIMED, executor=executor, total=2 * race.stopwatch.total)
     again.restore()
     again.explore(0.6)
     assert again.rounds > race.rounds
@@ -137,6 +135,13 @@ def test_the_length_of_the_winner_doubles_until_its_time_is_used(
     assert lengths[1:-1] == [2 * length for length in lengths[:-2]]
     assert executor.jobs[-1].threads == race.execution.threads
     assert (tmp_path / "checkpoint.pt").read_text() == f"{LEADER} {trained.epochs}"
+
+
+def test_the_final_run_of_a_winner_that_does_not_memorize_begins_at_once(tmp_path: Path) -> None:
+    race, executor = explored(tmp_path, *TIMED, trained=lambda name: 0.0)
+    chosen, before = duel(race), len(executor.ended)
+    assert train_winner(race, chosen, 0.0) == chosen.winner
+    assert len(executor.ended) == before
 
 
 def test_a_winner_that_no_longer_improves_stops_early(tmp_path: Path) -> None:
