@@ -20,7 +20,7 @@ from darts.recipes.exporting.formats import FORMATS, require_packages
 from darts.recipes.exporting.graph_file import GraphFile
 from darts.recipes.exporting.network import ExportableNetwork
 from darts.recipes.exporting.validation import Validation, is_validated, takes_numbers
-from darts.recipes.shared_network import SUFFIX, save_network
+from darts.recipes.shared_network import save_network
 from darts.recipes.trained import TrainedNetwork
 from darts.spaces import NetworkBase
 from darts.tracking import print_lines, print_summary
@@ -147,11 +147,10 @@ def write_weights(
     """Write ``network.safetensors``, which ``darts.load`` reads; compare its weights.
 
     Raises:
-        ConfigError: If safetensors is not installed.
         CheckpointError: If the file cannot be read again, or differs.
         WriteError: If the disk is full or fails.
     """
-    file, unchecked = directory / f"network{SUFFIX}", directory / f"unchecked{SUFFIX}"
+    file, unchecked = directory / "network.safetensors", directory / "unchecked.safetensors"
     directory.mkdir(parents=True, exist_ok=True)
     try:
         save_network(trained, unchecked)

@@ -101,7 +101,7 @@ def check(name: str, args: argparse.Namespace) -> Row:
         if interrupt(parts, overrides, moment) == 0:
             break
         stops += 1
-        if (parts / "checkpoint.pt").exists():
+        if (parts / "checkpoint.safetensors").exists():
             networks += has_network(parts)
         else:
             before_first += 1

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,10 +51,9 @@ class ResumedRun:
         recorded, digest = _read_record(command, directory)
         try:
             file = directory / "config.yaml"
-            if digest != record_digest(command, recorded, read_text(file, limit=YAML_LIMIT)):
+            if digest != config_digest(read_text(file, limit=YAML_LIMIT)):
                 raise ConfigError(
-                    f"resume={reference!r}: config.yaml or overrides.json was changed after the "
-                    "run began"
+                    f"resume={reference!r}: config.yaml was changed after the run began"
                 )
             values = read_yaml(file)
         except FileNotFoundError:
@@ -119,16 +117,9 @@ class ResumedRun:
         return getattr(chosen, "name", chosen)
 
 
-def record_digest(command: str, overrides: Sequence[str], config: str) -> str:
-    """Return a hash of what a run began with, by which later changes are noticed.
-
-    Args:
-        command: Name of the command.
-        overrides: Its command line.
-        config: Text of ``config.yaml``.
-    """
-    content = json.dumps([command, list(overrides), config])
-    return hashlib.sha256(content.encode()).hexdigest()
+def config_digest(text: str) -> str:
+    """Return a hash of the text of ``config.yaml``, by which a resumed run notices changes."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _read_record(command: str, directory: Path) -> tuple[list[str], object]:
@@ -153,4 +144,4 @@ def _read_record(command: str, directory: Path) -> tuple[list[str], object]:
         raise ConfigError(
             f"{reference} is a run of darts.{record['command']}; resume it with that command"
         )
-    return overrides, record.get("digest")
+    return overrides, record.get("config_digest")

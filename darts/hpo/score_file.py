@@ -14,7 +14,7 @@ from typing import TypedDict
 
 from darts.config import ConfigError
 from darts.reading import MIB, FileError, read_json_object
-from darts.typed_values import Misfit, typed_entries
+from darts.typed_values import Misfit, typed
 from darts.writing import write_json
 
 FILE = "scores.json"
@@ -68,7 +68,7 @@ class ScoreFile:
         if not self.path.exists():
             return
         try:
-            content = typed_entries(Content, read_json_object(self.path, limit=LIMIT))
+            content = typed(Content, read_json_object(self.path, limit=LIMIT))
         except (FileError, Misfit, OSError) as error:
             raise ConfigError(f"cannot resume: {error}") from None
         if content["plan"] != self.plan:

@@ -158,9 +158,9 @@ def test_a_changed_table_is_refused(
 def test_a_checkpoint_with_a_wrong_scale_is_refused(
     scale: object, problem: str, trained: Path, commands: Any, tmp_path: Path
 ) -> None:
-    state = load_checkpoint(trained / "checkpoint.pt")
+    state = load_checkpoint(trained / "checkpoint.safetensors")
     saved = vars(scale) if isinstance(scale, TargetScale) else scale
-    file = tmp_path / "checkpoint.pt"
+    file = tmp_path / "checkpoint.safetensors"
     entries = {k: v for k, v in state.items() if k not in ("format", "kind")}
     save_checkpoint(file, "retrain", {**entries, "target_scale": saved})
     assert problem in commands.error_of("predict", f"checkpoint={file}", f"input={file}")

@@ -19,11 +19,11 @@ from fork_server import Ended
 ATTACKS = dict(attacks())
 EVERYDAY = (
     "config.yaml is a pipe",
-    "checkpoint.pt is a socket",
+    "checkpoint.safetensors is a socket",
     "run.lock is a link to precious file",
     "config: aliases",
     "config value: a secret as name",
-    "a pickle as a member of the checkpoint",
+    "an archive of torch.save as checkpoint",
     "genotype: a call",
 )
 

@@ -45,7 +45,9 @@ def test_the_better_half_continues_and_new_candidates_enter(tmp_path: Path) -> N
 def test_each_round_saves_the_best_network(tmp_path: Path) -> None:
     race, _ = explored(tmp_path, *SHORT)
     best = race.best()
-    assert (tmp_path / "checkpoint.pt").read_text() == f"{best.candidate.name} {best.epochs}"
+    assert (
+        tmp_path / "checkpoint.safetensors"
+    ).read_text() == f"{best.candidate.name} {best.epochs}"
     assert (tmp_path / "genotype.json").read_text() == best.candidate.genotype.to_json()
     rows = [json.loads(line) for line in (tmp_path / "race.jsonl").read_text().splitlines()]
     assert [row["candidate"] for row in rows[:4]] == BASELINES
@@ -164,7 +166,7 @@ def run_all(folder: Path, words: tuple[str, ...], **options: Any) -> list[Any]:
         (trained.candidate, trained.summary, final.summary),
         copies,
         [(race.candidates[name], standing) for name, standing in race.standings.items()],
-        (folder / "checkpoint.pt").read_text(),
+        (folder / "checkpoint.safetensors").read_text(),
     ]
 
 
