@@ -161,7 +161,11 @@ def test_command_says_what_it_leaves_out(commands: Any, runs: dict[str, Path]) -
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("summary.json", '{"command": "search", "valid_accuracy": "high"}', "Expected float, got str"),
+        (
+            "summary.json",
+            '{"command": "search", "valid_accuracy": "high"}',
+            "Expected float, got str",
+        ),
         ("summary.json", '{"command": "tune"}', "name different commands"),
         ("config.yaml", "name: [1]", "name: Expected str, got array"),
         ("overrides.json", '{"command": "search"}', "missing required field overrides"),
