@@ -176,15 +176,15 @@ class TrainingRun:
         """
         file, main, saved = self.path / "split.npz", self.ranks.main, self.saved
         self._split = _digest(subsets)
-        if main and saved is None:
-            save_split(file, dict(subsets))
-            self.files.begin(self.config, self._overrides)
-        elif main and not saved["split"] == self._split == _digest(load_split(file)):
-            raise CheckpointError(
-                f"cannot resume {self.path}: the data set is not the one with which the run began, "
-                "or split.npz was changed"
-            )
         if main:
+            if saved is None:
+                save_split(file, dict(subsets))
+                self.files.begin(self.config, self._overrides)
+            elif not saved["split"] == self._split == _digest(load_split(file)):
+                raise CheckpointError(
+                    f"cannot resume {self.path}: the data set is not the one with which the run "
+                    "began, or split.npz was changed"
+                )
             (self.path / DIVERGED).unlink(missing_ok=True)
             self.files.reopen()
         self._ledger = Ledger(energy_meter(self.config.tracking.energy, self.ranks))

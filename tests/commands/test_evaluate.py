@@ -79,7 +79,7 @@ def test_an_evaluation_does_not_change_the_retraining(retrain_run: Any, evaluati
 def test_only_the_validation_split_needs_the_split_file(
     retrain_run: Any, commands: Any, tmp_path: Path, split: str
 ) -> None:
-    file = tmp_path / "weights.pt"
+    file = tmp_path / "weights.safetensors"
     shutil.copy(retrain_run.directory / "checkpoint.safetensors", file)
     arguments = [f"checkpoint={file}", f"split={split}", f"hydra.run.dir={tmp_path / 'run'}"]
     if split == "test":

@@ -86,7 +86,7 @@ def test_a_setting_continues_the_leader_and_both_are_compared_after_equal_traini
     assert fork.start == Start(first, stage=1, seconds=2.0, epochs=2)
     assert {(first, 2), (first, 4), (name, 2)} <= set(executor.ended)
     (job, *later) = [job for job in executor.jobs if job.name == name]
-    file = tmp_path / "starts" / f"{first}-1.pt"
+    file = tmp_path / "starts" / f"{first}-1.safetensors"
     assert {f"start='{file}'", "optimizer.warmup_epochs=0", "dataset.flip=true"} <= {*job.overrides}
     assert file.read_text() == f"{first} 2"  # the other one has trained on since then
     assert (race.standings[name].first, race.standings[name].scores[0]) == (1, 3)
@@ -158,8 +158,8 @@ def run_all(folder: Path, words: tuple[str, ...], **options: Any) -> list[Any]:
     trained = train_winner(race, chosen, 0.0)
     final = final_run(race, trained, 0.0, refits=True)
     assert final is not None
-    copies = [(p.parent.name, p.read_text()) for p in sorted(folder.glob("duel/*/*.pt"))]
-    decisions = json.loads((folder / "decisions.json").read_text())["decisions"]
+    copies = [(p.parent.name, p.read_text()) for p in sorted(folder.glob("duel/*/*.safetensors"))]
+    decisions = json.loads((folder / "decisions.json").read_text())
     return [
         {key: value for key, value in decisions.items() if key != "seconds"},
         (chosen.baseline.candidate, chosen.baseline.summary, chosen.doubtful),

@@ -31,7 +31,7 @@ from darts.training.graphs import GraphedStep
 from darts.training.loop import TrainingLoop
 
 # What differs between two equal runs: times, and the hashes of rows that contain times.
-IGNORED = ("seconds", "joules", "gco2e", "samples_per_second", "chain")
+IGNORED = ("seconds", "joules", "gco2e", "samples_per_second")
 STATE = ("searcher", "history", "genotypes", "net", "optimizer", "best", "random")
 
 

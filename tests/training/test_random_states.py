@@ -40,13 +40,13 @@ def test_restored_generators_continue_their_sequences(tmp_path: Path) -> None:
     torch.manual_seed(3)
     # Python and NumPy cache the second number of each pair of normal draws.
     random.gauss(0, 1), np.random.standard_normal(), torch.randn(1)
-    save_checkpoint(tmp_path / "c.pt", "search", {"random": random_states(CPU)})
+    save_checkpoint(tmp_path / "c.safetensors", "search", {"random": random_states(CPU)})
     expected = draw()
     random.seed(4)
     np.random.seed(5)
     torch.manual_seed(6)
     assert draw() != expected
-    restore_random_states(load_checkpoint(tmp_path / "c.pt")["random"], CPU)
+    restore_random_states(load_checkpoint(tmp_path / "c.safetensors")["random"], CPU)
     assert draw() == expected
 
 
