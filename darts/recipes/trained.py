@@ -31,7 +31,7 @@ from darts.training.checkpoint import (
     load_checkpoint,
 )
 from darts.training.restoring import require_finite_weights, require_fitting_network
-from darts.typed_values import Misfit, typed
+from darts.typed_values import Misfit, entry, typed
 
 EXAMPLE_LIMIT = 2**24  # elements of an example input
 
@@ -42,9 +42,8 @@ class _MemberEntries(TypedDict):
 
 
 class _Entries(TypedDict):
-    """Entries of a checkpoint that describe a network."""
+    """Entries of a checkpoint that describe a network, in addition to its configuration."""
 
-    config: JsonObject
     best: BestEpoch | None
     target_names: tuple[str, ...]
     target_scale: TargetScale | None
@@ -98,9 +97,9 @@ class TrainedNetwork:
         file = find_checkpoint(reference)
         content = load_checkpoint(file, "retrain", NETWORK)
         with checkpoint_errors(file):
-            saved = typed(_AllEntries, content)
-            config = rebuild(RetrainConfig, saved["config"])
+            config = rebuild(RetrainConfig, entry(content, "config", JsonObject))
             check_data_kind(config)
+            saved = typed(_AllEntries, content)
             best = saved["best"]
             if best is None:
                 raise CheckpointError(f"{file}: the retraining has not completed an epoch")

@@ -27,8 +27,8 @@ from darts.writing import write_atomically
 FILE = "checkpoint.safetensors"
 """Name of the checkpoint in a run directory."""
 
-NETWORK = "network"
-"""Kind of a file with only the result of a retraining, for example of an ensemble."""
+NETWORK = "find or export"
+"""Kind of a file with the result of retrainings only: an ensemble, or an exported network."""
 
 # Formats of checkpoints by command. Increase the number when the state of a command changes.
 FORMATS = {"search": 13, "retrain": 9, NETWORK: 9}

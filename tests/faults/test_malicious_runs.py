@@ -84,6 +84,8 @@ def attack(
                 end.pop(part, None)
                 expected.pop(part, None)
             problems = tiny_runs.differences(end, expected)
+            # Any text may be a name.
+            problems = [text for text in problems if not text.startswith("/summary/name:")]
         shutil.rmtree(folder)
         return problems
 

@@ -139,7 +139,7 @@ def test_a_shared_file_has_the_same_network(ensemble: Path, tmp_path: Path) -> N
 
 
 def test_no_training_continues_from_it(runs: list[Path], ensemble: Path, tmp_path: Path) -> None:
-    message = "was written by find ensemble, not by retrain"
+    message = "was written by find or export, not by retrain"
     with pytest.raises(CheckpointError, match=message):
         darts.retrain(
             "DARTS_V2",
