@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, TypedDict
+from typing import Annotated, TypeAlias, TypedDict
 
 import msgspec
 import torch
@@ -11,16 +11,14 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.optim import Optimizer
 
-from darts.typed_values import Misfit, typed
+from darts.typed_values import Misfit, entry, typed
 
-
-class _SavedGroup(TypedDict):
-    lr: Annotated[float, msgspec.Meta(ge=0, le=1e308)]
+_LearningRate: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e308)]
 
 
 class _SavedOptimizer(TypedDict):
     state: dict[int, dict[str, object]]  # by number of the parameter
-    param_groups: list[_SavedGroup]
+    param_groups: list[dict[str, object]]
 
 
 def load_optimizer(optimizer: Optimizer, saved: object, name: str) -> None:
@@ -35,7 +33,10 @@ def load_optimizer(optimizer: Optimizer, saved: object, name: str) -> None:
     state = typed(_SavedOptimizer, saved, name)
     groups = optimizer.state_dict()["param_groups"]
     for group, saved_group in zip(groups, state["param_groups"], strict=True):
-        group["lr"] = saved_group["lr"]
+        # Another version of PyTorch may have more or fewer options.
+        if not (group.keys() <= saved_group.keys() or group.keys() >= saved_group.keys()):
+            raise Misfit(f"{name} is the state of an optimizer of another kind")
+        group["lr"] = entry(saved_group, "lr", _LearningRate)
     optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
     for parameter, buffers in optimizer.state.items():
         for key, value in buffers.items():

@@ -89,7 +89,8 @@ def test_how_a_step_is_computed_may_change() -> None:
         (lambda s: s["state"].update(x={}), "key in optimizer.state: Expected int"),
         (lambda s: s.update(param_groups=s["param_groups"] * 2), "zip"),
         (lambda s: s["param_groups"][0].update(lr=float("nan")), "lr: Expected float"),
-        (lambda s: s["param_groups"][0].pop("lr"), "missing required field lr"),
+        (lambda s: s["param_groups"][0].pop("lr"), "lr is missing"),
+        (lambda s: s.update(SGD([torch.zeros(1)], lr=1.0).state_dict()), "of another kind"),
         (lambda s: s.pop("state"), "missing required field state"),
     ],
 )
