@@ -40,10 +40,6 @@ def check(config: ExportConfig) -> None:
             f"quantize={config.quantize} validate=false: a quantized network is always validated; "
             "leave validate out"
         )
-    if config.quantize == "none" and config.finetune_epochs:
-        raise ConfigError(
-            f"finetune_epochs={config.finetune_epochs}: belongs to quantize=int8; set it, too"
-        )
 
 
 def export(config: ExportConfig, invocation: Invocation) -> JsonObject:

@@ -162,7 +162,7 @@ def run_study(plan: StudyPlan, study: Study, run: RunDirectory) -> JsonObject:
         raise ConfigError(
             f"no trial was completed; budget.hours={config.budget.hours} may be too short"
         )
-    analysis = analyze(plan, trials)
+    analysis = analyze(plan, study)
     states = [trial_state(trial) for trial in finished_trials(trials)]
     summary = run.finish(
         {

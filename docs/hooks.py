@@ -11,8 +11,6 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from nbconvert import MarkdownExporter
 
-REPOSITORY = "https://github.com/darts-nas/darts-nas/blob/main"
-
 DOWNLOAD = "[Download this page as a notebook]({}) ({} of the repository).\n"
 
 
@@ -38,17 +36,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Return the page with other links.
 
-    Links to files outside of docs, such as ``../README.md``, become addresses of the repository,
-    and those to ``tutorials/NAME.ipynb`` lead to the pages of the notebooks.
+    Links to files outside of docs, such as ``../README.md``, become their text, and links to
+    ``tutorials/NAME.ipynb`` lead to the pages of the notebooks.
     """
     folder = posixpath.dirname(page.file.src_uri)
 
-    def address(match: re.Match[str]) -> str:
-        path, _, anchor = match[1].partition("#")
-        target = posixpath.normpath(posixpath.join("docs", folder, path))
-        if target.startswith("docs/"):
-            return match[0]
-        return f"]({REPOSITORY}/{target}{'#' if anchor else ''}{anchor})"
+    def inside(match: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join("docs", folder, match[2]))
+        return match[0] if target.startswith("docs/") else match[1]
 
     markdown = re.sub(r"\]\((tutorials/\w+)\.ipynb([)#])", r"](\1.md\2", markdown)
-    return re.sub(r"\]\((\.\./[^)\s]+)\)", address, markdown)
+    return re.sub(r"\[([^\]]*)\]\((\.\./[^)\s]+)\)", inside, markdown)

@@ -164,7 +164,6 @@ def evolve(
         f"epochs={args.trial_epochs}",
         f"budget.hours={seconds / 3600!r}",
         "budget.trials=null",
-        "analysis.surrogate=none",
         "analysis.retrain_best=false",
         "workers=0",
         f"seed={seed}",

@@ -20,7 +20,8 @@ from functools import partial
 from replay_curves import Curve
 
 from darts.finding.policy import Standing, promoted
-from darts.finding.race import EXPLORED, LONGEST, NEWCOMERS, SLICES
+from darts.finding.race import EXPLORED, NEWCOMERS, SLICES
+from darts.finding.slices import LONGEST
 
 Policy = Callable[[Sequence[Curve], float], float]
 
@@ -220,7 +221,7 @@ POLICIES: dict[str, Policy] = {
 }
 
 CHANGES: dict[str, tuple[float, ...]] = {
-    "explored": (0.1, 0.2, 0.6, 0.8),
+    "explored": (0.1, 0.2, 0.4, 0.6),
     "slices": (16, 32, 128),
     "newcomers": (1, 2, 8),
     "longest": (0.02, 0.05, 0.2),

@@ -46,9 +46,9 @@ def test_tutorials_show_their_outputs(site: Path) -> None:
     (image,) = re.findall(r'src="(collapse_files/[^"]*\.svg)"', page)
     assert "<svg" in (site / "tutorials" / image).read_text(encoding="utf-8")
     assert "skip connections or none" in page
-    assert "blob/main/experiments/README.md" in (
-        site / "tutorials" / "compare_methods.html"
-    ).read_text(encoding="utf-8")
+    assert "experiments/README.md" not in (site / "tutorials" / "compare_methods.html").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_the_reference_contains_the_public_names(site: Path) -> None:
@@ -68,4 +68,4 @@ def test_the_pages_load_nothing_from_other_servers(site: Path) -> None:
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         loaded = re.findall(r'<(?:script|img|link)[^>]*(?:src|href)="(https?://[^"]*)"', text)
-        assert [address for address in loaded if "darts-nas" not in address] == [], page.name
+        assert loaded == [], page.name

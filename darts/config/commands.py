@@ -377,9 +377,6 @@ class ExportConfig:
     # Largest loss of the steering metric on validation data, as a fraction; on training data if the
     # run held no validation data out.
     max_drop: float = number(0.01, low=0)
-    # Epochs of training with the rounding of int8, if the drop is larger without it.
-    finetune_epochs: int = number(0, low=0)
-    finetune_lr: float = number(1e-4, above=0)
     # Score the file in its runtime on validation data; null: if the run held some out and the
     # network has one input of numbers. quantize=int8 always does.
     validate: bool | None = None

@@ -113,7 +113,6 @@ class TuneBudgetConfig:
 class AnalysisConfig:
     """Computations of ``darts.tune`` after the last trial."""
 
-    surrogate: str = choice("forest", "forest", "gp", "none")  # regression model of the score
     # Seeds per corner of the design {default, best} architecture x {default, best}
     # hyperparameters; 0 skips it.
     factorial_seeds: int = number(0, low=0, high=100)

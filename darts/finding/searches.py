@@ -13,6 +13,7 @@ from darts.finding.candidates import Candidate, Networks
 from darts.finding.decisions import Decisions
 from darts.finding.proposals import Pool
 from darts.finding.results import Result
+from darts.finding.slices import LONGEST
 from darts.judging.devices.cell_features import is_connected
 from darts.judging.limits import overrides_of_limits
 from darts.recipes.commands import merge_overrides, run_command
@@ -21,9 +22,6 @@ from darts.running.jobs import Job
 from darts.running.output import redirect_output
 from darts.running.run_files import is_complete
 from darts.spaces.lookup import find_genotype
-
-SHARE = 0.1
-"""Share of the budget for each search."""
 
 MIN_EPOCHS = 8
 """A search that has time for fewer epochs does not start: its alphas would hardly change."""
@@ -91,7 +89,7 @@ class GradientSearches:
             seconds_per_epoch: Of a retraining of the leader, which is faster than a supernet.
             budget: Seconds of the whole run.
         """
-        plan, seconds = self.config.plan, SHARE * budget
+        plan, seconds = self.config.plan, LONGEST * budget
         if plan.search_epochs is not None:
             return plan.search_epochs
         if plan.equal == "epochs" or seconds < MIN_EPOCHS * seconds_per_epoch:

@@ -1,4 +1,4 @@
-"""The analysis after the last trial: table scores, surrogate, factorial design, final training."""
+"""The analysis after the last trial: importances, factorial design, final training."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from darts.config import TrialLimitConfig, quoted
 from darts.hpo.digests import check_trials
 from darts.hpo.factorial_design import FACTORS, FactorialDesign
-from darts.hpo.result_files import best_overrides, trial_rows
+from darts.hpo.result_files import best_overrides
 from darts.hpo.search_space import SearchSpace
 from darts.hpo.study import StudyPlan, best_trial
 from darts.hpo.supervisor import Supervisor
 from darts.hpo.trial_tools import TrialTools, table_covers
 from darts.hpo.trials import complete_trials, failure_reason, trial_point
 from darts.judging.factorial import FactorialEffects, factorial_effects
-from darts.judging.surrogate import MIN_POINTS, Surrogate
+from darts.judging.parameter_importance import ParameterImportances
 from darts.plotting.study_figures import save_study_figures
 from darts.reading import JsonObject, read_json_object
 from darts.recipes.commands import run_command
@@ -28,8 +29,10 @@ from darts.strategies.grid import Grid
 from darts.tracking import format_value, print_lines
 from darts.writing import write_json
 
+MIN_TRIALS = 10  # complete trials that the importances of parameters need
 
-def analyze(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
+
+def analyze(plan: StudyPlan, study: Study) -> JsonObject:
     """Analyze a study with at least one complete trial and return entries of ``summary.json``.
 
     The analysis also writes ``analysis.json`` and the figures.
@@ -38,6 +41,7 @@ def analyze(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
         ConfigError: If a trial was changed after it had finished.
         ValueError: If the first trainings of the factorial design all failed.
     """
+    trials = study.get_trials(deepcopy=False)
     check_trials(plan, trials)
     assert isinstance(plan.space, SearchSpace)
     options = plan.config.analysis
@@ -45,15 +49,12 @@ def analyze(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
     assert best is not None
     summary = _true_scores(plan, plan.space, trials, best)
     details: JsonObject = {}
-    surrogate = _fit_surrogate(plan, trials)
-    if surrogate is not None:
-        error = dataclasses.asdict(surrogate.error)
-        shares = surrogate.shares(plan.space.groups())
-        details["surrogate"] = {"kind": options.surrogate, **error}
-        details["importances"] = surrogate.importances()
-        details["shares"] = shares
-        summary |= {f"surrogate_{name}": v for name, v in error.items() if name != "points"}
-        summary |= {f"share_{name}": value for name, value in shares.items()}
+    importances, complete = None, complete_trials(trials)
+    if len(complete) >= MIN_TRIALS:
+        importances = ParameterImportances(plan.space.parameters, complete, plan.config.seed)
+        details["importances"] = importances.by_name
+        for group, names in plan.space.groups().items():
+            summary[f"share_{group}"] = sum(importances.by_name[name] for name in names)
     effects = None
     if options.factorial_seeds:
         effects = _run_factorial_design(plan, plan.space, best)
@@ -65,10 +66,9 @@ def analyze(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
     if plan.config.tracking.figures:
         save_study_figures(
             plan.directory,
-            trial_rows(plan, trials),
-            objectives=plan.objectives,
-            higher_is_better=plan.higher_is_better,
-            surrogate=surrogate,
+            study,
+            plan.objectives,
+            importances=importances,
             effects=effects,
             title=plan.config.name,
         )
@@ -103,16 +103,6 @@ def _true_scores(
         summary["rank_correlation_spearman"] = sign * float(spearmanr(scores, accuracies).statistic)
         summary["rank_correlation_kendall"] = sign * float(kendalltau(scores, accuracies).statistic)
     return summary
-
-
-def _fit_surrogate(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> Surrogate | None:
-    """Fit the configured surrogate to the complete trials; None if there are too few."""
-    kind = plan.config.analysis.surrogate
-    complete = complete_trials(trials)
-    if kind == "none" or len(complete) < MIN_POINTS:
-        return None
-    points, scores = zip(*((trial_point(t), t.values[0]) for t in complete), strict=True)
-    return Surrogate(plan.space.parameters, points, scores, kind=kind, seed=plan.config.seed)
 
 
 def _run_factorial_design(

@@ -8,18 +8,26 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from darts.judging.rankings import Values, combined, rank_fractions
-from darts.judging.surrogate import MIN_POINTS, Surrogate
-from darts.spaces.parameters import Parameter, Parameters, Point, Range
+from darts.spaces.parameters import Choice, Parameter, Point
 
-__all__ = ["MIN_POINTS", "predict"]
+if TYPE_CHECKING:
+    from sklearn.gaussian_process import GaussianProcessRegressor
 
-_MODELS = ("forest", "gp")
+Rows = NDArray[np.float32]
+
+MIN_POINTS = 10  # architectures with a truth that a predictor needs
+
+_TREES = 100
+_MAX_FEATURES = 0.5  # share of the columns that a split may choose from
+_MAX_LENGTH_SCALES = 24  # columns up to which each column has its own length scale
 
 
 def predict(
@@ -52,24 +60,83 @@ def predict(
     Raises:
         ValueError: If too few architectures are known.
     """
-    ranks = {f"score/{name}": rank_fractions(values) for name, values in scores.items()}
+    from sklearn.ensemble import RandomForestRegressor
+
+    if known.sum() < MIN_POINTS:
+        raise ValueError(f"a predictor needs {MIN_POINTS} points, there are {known.sum()}")
+    operations = encode(parameters, points)
+    encodings = [operations]
     if scores:
-        ranks["score"] = rank_fractions(combined(scores))
-    score_parameters = [Parameter(name, Range(0.0, 1.0)) for name in ranks]
-    score_points: list[Point] = [
-        {name: float(column[index]) for name, column in ranks.items()}
-        for index in range(len(points))
-    ]
-    both: list[Point] = [{**a, **b} for a, b in zip(points, score_points, strict=True)]
-    encodings: list[tuple[list[Parameter], Sequence[Point]]] = [([*parameters], points)]
-    if scores:
-        encodings += [(score_parameters, score_points), ([*parameters, *score_parameters], both)]
-    targets = rank_fractions(truth[known]).tolist()
+        columns = [*scores.values(), combined(scores)]
+        ranks = np.stack([rank_fractions(c) for c in columns], axis=1).astype(np.float32)
+        encodings += [ranks, np.concatenate([operations, ranks], axis=1)]
+    targets = rank_fractions(truth[known])
     predictions = []
-    for inputs, encoded in encodings:
-        examples = [point for point, is_known in zip(encoded, known, strict=True) if is_known]
-        for kind in _MODELS:
-            model = Surrogate(Parameters(inputs), examples, targets, kind=kind, seed=seed)
-            predictions.append(model.predict(encoded))
+    for rows in encodings:
+        forest = RandomForestRegressor(_TREES, max_features=_MAX_FEATURES, random_state=seed)
+        predictions.append(forest.fit(rows[known], targets).predict(rows))
+        process = _gaussian_process(rows[known], targets)
+        predictions.append(process.predict(rows.astype(np.float64)))
     members = np.stack(predictions)
     return members.mean(0), members.std(0)
+
+
+def encode(parameters: Sequence[Parameter], points: Sequence[Point]) -> Rows:
+    """Return points as rows ``(points, columns)``.
+
+    A number is encoded by how far along its range it lies, a choice by one column per value
+    (one-hot). A conditional parameter has one more column, which is 1 where it is inactive.
+    """
+    columns = [column for parameter in parameters for column in _columns(parameter, points)]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _columns(parameter: Parameter, points: Sequence[Point]) -> list[list[float]]:
+    name, domain = parameter.name, parameter.domain
+    columns: list[list[float]]
+    if isinstance(domain, Choice):
+        only = [Choice((value,)) for value in domain.values]  # compares types, because True == 1
+        columns = [[name in p and p[name] in choice for p in points] for choice in only]
+    else:
+        # An inactive number gets the middle of its range.
+        values = [cast("float | None", p.get(name)) for p in points]
+        columns = [[0.5 if value is None else domain.fraction(value) for value in values]]
+    if parameter.conditions:
+        columns.append([name not in p for p in points])
+    return columns
+
+
+def _gaussian_process(rows: Rows, targets: Values) -> GaussianProcessRegressor:
+    """Fit a Gaussian process with a Matern kernel and noise.
+
+    Up to ``_MAX_LENGTH_SCALES`` columns have one length scale each; more columns share one.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+    columns = rows.shape[1]
+    # sqrt(columns / 6): root mean square distance of two uniform random rows in [0, 1].
+    scales = np.ones(columns) if columns <= _MAX_LENGTH_SCALES else np.sqrt(columns / 6)
+    matern = Matern(scales, length_scale_bounds=(0.05, 100), nu=2.5)
+    noise = WhiteKernel(0.1, noise_level_bounds=(1e-5, 10))
+    kernel = ConstantKernel(1, (1e-2, 1e2)) * matern + noise
+    process = GaussianProcessRegressor(kernel, optimizer=_minimize, normalize_y=True)
+    with warnings.catch_warnings():
+        # A length scale reaches its bound if the values do not depend on the column.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return process.fit(rows.astype(np.float64), targets)
+
+
+def _minimize(
+    loss: Callable[[Values], tuple[float, Values]], start: Values, bounds: Values
+) -> tuple[Values, float]:
+    """Minimize like scikit-learn's default, but with at most 30 iterations, usually enough.
+
+    ``loss`` returns the loss and its gradient. Return the best kernel parameters and their loss.
+    """
+    from scipy.optimize import minimize
+
+    limit = {"maxiter": 30}
+    result = minimize(loss, start, method="L-BFGS-B", jac=True, bounds=bounds, options=limit)
+    return result.x, result.fun

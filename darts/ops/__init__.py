@@ -5,10 +5,9 @@ faster implementation does not apply, and is tested against it.
 
 =======================  =========================================================================
 ``dispatch``             ``KernelPlan``, ``plan_kernels``: the implementation for each device
-``separable``            depthwise and pointwise convolution, batch norm and sum over edges
+``separable``            depthwise and pointwise convolution, also as one dense convolution
 ``depthwise``            depthwise convolution with a fast backward pass on CPUs
 ``pointwise``            pointwise convolution without a stored input
-``fused_conv``           both convolutions as one dense convolution
 ``batch_norm``           batch norm as functions; one returns the statistics of the batch
 ``folded_norm``          batch norm of few channels
 ``sync_batch_norm``      batch norm over the ranks of a distributed run

@@ -5,12 +5,14 @@ The figures do not use pyplot, so they need no display and no global state.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 from torch import Tensor
 
 from darts.escaping import for_figure
+from darts.judging.pareto import has_number
 from darts.plotting.style import (
     HIGHLIGHT,
     ArtistStyle,
@@ -20,16 +22,20 @@ from darts.plotting.style import (
     label_text,
     line_style,
     new_figure,
+    shorten,
     style_axes,
     unzip,
     write_number,
 )
 from darts.reading import JsonObject
+from darts.tracking.formats import is_fraction
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Points: TypeAlias = Sequence[tuple[float, float]]
+"""``(x, y)`` of each point of a line."""
 
 # With more classes than these, a confusion matrix shows no numbers, or no names of classes.
 _MAX_CLASSES_WITH_NUMBERS, _MAX_CLASSES_WITH_NAMES = 20, 60
@@ -79,9 +85,9 @@ def draw_alpha_heatmap(
             write_number(axes, row, column, f"{value:.2f}", dark=dark)
     _separate_entries(axes, names, columns)
     _outline_operations(axes, chosen, rows, columns)
-    texts = [for_figure(operation) for operation in operations]
+    texts = [label_text(operation) for operation in operations]
     axes.set_xticks(range(columns), texts, rotation=40, ha="left", rotation_mode="anchor")
-    axes.set_yticks(range(rows), [for_figure(name) for name in names])
+    axes.set_yticks(range(rows), [label_text(name) for name in names])
     axes.xaxis.tick_top()
     axes.tick_params(length=0, labelsize=9)
     axes.spines[:].set_visible(False)
@@ -111,7 +117,8 @@ def _outline_operations(
                 f"chosen contains ({row}, {column}), outside {rows} rows and {columns} columns"
             )
         style: ArtistStyle = {"fill": False, "edgecolor": HIGHLIGHT, "linewidth": 2.2, "zorder": 3}
-        axes.add_patch(Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, gid="chosen", **style))
+        gid = f"chosen-{row}-{column}"
+        axes.add_patch(Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, gid=gid, **style))
 
 
 def draw_alpha_history(
@@ -121,6 +128,7 @@ def draw_alpha_history(
     title: str = "",
     edges: Sequence[str] | None = None,
     epochs: Sequence[int] | None = None,
+    chosen: Collection[tuple[int, int]] = (),
 ) -> Figure:
     """Draw probabilities over the epochs, one panel per edge, one line per operation.
 
@@ -133,6 +141,7 @@ def draw_alpha_history(
         title: Title of the figure.
         edges: Names of the panels. Default: "edge 0", "edge 1", ...
         epochs: Numbers of the epochs. Default: 1, 2, ...
+        chosen: ``(edge, operation)`` of the operations that the genotype keeps; they are thick.
 
     Raises:
         ValueError: If the history is empty, or the numbers of names or epochs do not match it.
@@ -149,7 +158,8 @@ def draw_alpha_history(
     positions = _panel_positions(names)
     rows = max(row for row, _ in positions) + 1
     columns = max(column for _, column in positions) + 1
-    figure = new_figure(1.9 + 1.75 * columns, 1.0 + 1.45 * rows)
+    height = max(1.0 + 1.45 * rows, _legend_height(len(operations)))
+    figure = new_figure(1.9 + 1.75 * columns, height)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     top = float(values.max())
     marker = "o" if len(epochs) == 1 else None  # since one epoch gives no line
@@ -160,8 +170,10 @@ def draw_alpha_history(
         axes.set_visible(True)
         for index, operation in enumerate(operations):
             style = line_style(index, operation)
+            if (edge, index) in chosen:
+                style |= {"linewidth": 3.0, "zorder": 3}
             axes.plot(epochs, values[:, edge, index], marker=marker, markersize=3, **style)
-        axes.set_title(for_figure(names[edge]), fontsize=9, pad=3)
+        axes.set_title(label_text(names[edge]), fontsize=9, pad=3)
         axes.set_ylim(0, 1.05 * top if top > 0 else 1)
         style_axes(axes)
         lowest = (row + 1, column) not in positions
@@ -170,58 +182,60 @@ def draw_alpha_history(
             axes.set_xlabel("epoch", fontsize=8)
         integer_ticks(axes)
     lines = grid[positions[0]].get_lines()
-    texts = [for_figure(operation) for operation in operations]
+    texts = [label_text(operation) for operation in operations]
     figure.legend(lines, texts, loc="outside right upper", fontsize=8, frameon=False)
     add_title(figure, title)
     return figure
 
 
-def draw_metrics(
-    rows: Sequence[JsonObject], keys: Sequence[str], *, x: str = "epoch", title: str = ""
+def draw_curves(
+    panels: Mapping[str, Mapping[str, Points]],
+    *,
+    x: str = "epoch",
+    dots: bool = False,
+    title: str = "",
 ) -> Figure:
-    """Draw columns of metrics.jsonl over the epochs, one panel per quantity.
-
-    The quantity is the last word of a key: ``train_loss`` and ``valid_loss`` share a panel, and all
-    accuracies share another one, in percent.
+    """Draw panels of lines next to each other; several lines have a legend.
 
     Args:
-        rows: Rows of ``darts.tracking.read_metrics``. A line skips rows without a value.
-        keys: Names of the columns to draw.
-        x: Column of the horizontal axis. A row without it is placed at its number, from 1.
+        panels: By quantity, the points of each line by name. Fractions, such as accuracies, are in
+            percent.
+        x: Name of the horizontal axis, whose values are integers.
+        dots: Whether to draw the points without lines between them.
         title: Title of the figure.
 
     Raises:
-        ValueError: If ``keys`` is empty, or contains a key that no row has.
+        ValueError: If there are no panels.
     """
-    known = list(dict.fromkeys(key for row in rows for key in row))
-    for key in keys:
-        if key not in known:
-            raise ValueError(f"no row has {key!r}; choose from: {', '.join(known) or 'none'}")
-    panels: dict[str, list[str]] = {}
-    for key in keys:
-        panels.setdefault(key.split("/")[-1].split("_")[-1], []).append(key)
-    if not panels:
-        raise ValueError(f"keys is empty; choose from: {', '.join(known) or 'none'}")
-    figure = new_figure(0.4 + 4.4 * len(panels), 3.3)
+    height = max(2.6, _legend_height(max(map(len, panels.values()), default=0)))
+    figure = new_figure(0.4 + 4.4 * len(panels), height)
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (quantity, members) in zip(grid, panels.items(), strict=True):
-        percent = quantity in ("accuracy", "f1", "top1", "top5")
-        for index, key in enumerate(members):
-            points = [
-                (row.get(x, number), row[key] * (100 if percent else 1))
-                for number, row in enumerate(rows, start=1)
-                if row.get(key) is not None
-            ]
-            axes.plot(*unzip(points), **line_style(index, key))
-            if len(points) == 1:
-                axes.get_lines()[-1].set_marker("o")
-        axes.set_xlabel(for_figure(x))
-        axes.set_ylabel(for_figure(f"{quantity}, %" if percent else quantity))
-        axes.legend(frameon=False, fontsize=9)
+    for axes, (quantity, lines) in zip(grid, panels.items(), strict=True):
+        scale, unit = (100, ", %") if is_fraction(quantity) else (1, "")
+        for index, (name, points) in enumerate(lines.items()):
+            style = line_style(index, shorten(name))
+            if dots or len(points) == 1:  # since one point gives no line
+                style |= {"marker": "o", "markersize": 3.5, "linestyle": ""}
+            xs, ys = unzip(points)
+            axes.plot(xs, [scale * y for y in ys], **style)
+        axes.set_title(label_text(quantity, 80) + unit, fontsize=10, loc="left")
+        axes.set_xlabel(for_figure(x), fontsize=9)
         style_axes(axes)
         integer_ticks(axes)
+        if len(lines) > 1:
+            axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False)
     add_title(figure, title)
     return figure
+
+
+def points_of(rows: Iterable[JsonObject], name: str, x: str = "epoch") -> Points:
+    """Return the values of two columns of a table, in the rows that have numbers for both."""
+    return [(row[x], row[name]) for row in rows if has_number(row, x) and has_number(row, name)]
+
+
+def _legend_height(entries: int) -> float:
+    """Return the height, in inches, of a figure with a legend of many entries next to its axes."""
+    return 0.6 + 0.17 * entries
 
 
 def draw_confusion(counts: Tensor, names: Sequence[str], *, title: str = "") -> Figure:
@@ -283,13 +297,12 @@ def _target(edge: str) -> str:
 
 def _panel_positions(names: Sequence[str]) -> list[tuple[int, int]]:
     """Return row and column of each panel: target and source, or four per row for a chain."""
-    edges = [
-        (int(source), int(target))
-        for source, arrow, target in (name.partition("→") for name in names)
-        if arrow
-    ]
+    ends = [re.fullmatch(r"(\d{1,3})→(\d{1,3})", name) for name in names]
+    edges = [(int(match[1]), int(match[2])) for match in ends if match]
     nodes = {target for _, target in edges}
-    if len(edges) < len(names) or len(nodes) == len(edges) > 1:  # other names, or a chain
+    first = min(nodes, default=0)
+    positions = [(target - first, source) for source, target in edges]
+    distinct = {(row, column) for row, column in positions if max(row, column) <= len(names)}
+    if len(distinct) < len(names) or len(nodes) == len(edges) > 1:  # other names, or a chain
         return [divmod(edge, 4) for edge in range(len(names))]
-    first = min(nodes)
-    return [(target - first, source) for source, target in edges]
+    return positions

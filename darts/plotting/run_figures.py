@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
-from darts.plotting.alpha_animation import animate_alphas
 from darts.plotting.figures import (
     draw_alpha_heatmap,
     draw_alpha_history,
     draw_confusion,
-    draw_metrics,
+    draw_curves,
+    points_of,
 )
 from darts.plotting.genotype import draw_genotype, save_genotype
 from darts.plotting.style import save_figure
 from darts.reading import JsonObject
-from darts.searching.alphas import column_names, edge_names, named_history
+from darts.searching.alphas import column_names, edge_names
 from darts.spaces import AnyGenotype, SearchContext
 from darts.tracking.optional import optional
-from darts.writing import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,7 +105,7 @@ def save_search_figures(
     """Write the figures of a finished search.
 
     They are ``genotype.svg``, ``alphas_<group>.png`` (the last epoch),
-    ``alphas_<group>_history.png``, ``alphas.gif`` and ``curves.png``.
+    ``alphas_<group>_history.png`` and ``curves.png``.
 
     Args:
         directory: Run directory.
@@ -131,10 +130,6 @@ def save_search_figures(
                 title=heading,
             )
             save_figure(figure, path)
-    with optional(path := directory / "alphas.gif"):
-        masks = context.space.mask(genotype, context.candidates)
-        chosen = {group: _chosen_positions(mask) for group, mask in masks.items()}
-        write_atomically(path, animate_alphas(named_history(history, context), chosen=chosen))
     save_training_figures(directory, rows, title=title)
 
 
@@ -143,10 +138,17 @@ def save_training_figures(directory: Path, rows: Sequence[JsonObject], *, title:
 
     ``rows`` are those of metrics.jsonl; at least one must have a loss or an accuracy.
     """
-    keys = ("train_loss", "valid_loss", "train_accuracy", "valid_accuracy")
     with optional(path := directory / "curves.png"):
-        known = [key for key in keys if any(key in row for row in rows)]
-        save_figure(draw_metrics(rows, known, title=title), path)
+        panels = {
+            quantity: {
+                split: points
+                for split in ("train", "valid")
+                if (points := points_of(rows, f"{split}_{quantity}"))
+            }
+            for quantity in ("loss", "accuracy")
+        }
+        shown = {quantity: lines for quantity, lines in panels.items() if lines}
+        save_figure(draw_curves(shown, title=title), path)
 
 
 def log_confusion(

@@ -1,96 +1,154 @@
-"""The figures of a study, written to files."""
+"""The figures of a study, most of them drawn by Optuna, written to files."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
 from darts.judging.factorial import FactorialEffects
-from darts.judging.pareto import has_number
-from darts.plotting.importances import (
-    MAX_PANELS,
-    draw_factorial,
-    draw_importance_bars,
-    draw_marginals,
-)
-from darts.plotting.style import save_figure
-from darts.plotting.trials import draw_pareto_front, draw_trial_history
-from darts.reading import JsonObject
+from darts.judging.parameter_importance import ParameterImportances
+from darts.plotting.factorial import draw_factorial
+from darts.plotting.style import add_note, add_title, outlier_bounds, save_figure
+from darts.strategies.strategy import silence_optuna_warnings
 from darts.tracking.optional import optional
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from darts.judging.surrogate import Surrogate
-
-
-def save_figures(
-    directory: str | os.PathLike[str], figures: Mapping[str, Callable[[], Figure]]
-) -> list[Path]:
-    """Draw each figure and write it to ``<name>.svg`` in a directory; return the paths.
-
-    A figure that cannot be drawn or written causes one warning and prevents no other figure.
-    """
-    paths = []
-    for name, draw in figures.items():
-        with optional(path := Path(directory) / f"{name}.svg"):
-            save_figure(draw(), path)
-            paths.append(path)
-    return paths
+MAX_PANELS = 6
+"""Number of parameters in the figure of marginals."""
 
 
 def save_study_figures(
     directory: str | os.PathLike[str],
-    rows: Sequence[JsonObject],
-    *,
+    study: Study,
     objectives: Sequence[str],
-    higher_is_better: bool,
-    surrogate: Surrogate | None = None,
+    *,
+    importances: ParameterImportances | None = None,
     effects: FactorialEffects | None = None,
     title: str = "",
 ) -> list[Path]:
     """Write the figures of a study for which there is data, and return their paths.
 
     They are ``history.svg``, ``front_<cost>.svg`` for each cost, ``importances.svg`` and
-    ``marginals.svg`` (with a surrogate), and ``factorial.svg`` (with effects).
+    ``marginals.svg`` (with importances), and ``factorial.svg`` (with effects). A figure that cannot
+    be drawn or written causes one warning and prevents no other figure.
 
     Args:
         directory: Where to write the files.
-        rows: Finished trials: the number ``trial``, the ``state``, and metrics and costs by name.
-        objectives: Name of the metric, followed by those of costs. Lower costs are better.
-        higher_is_better: Whether higher values of the metric are better.
-        surrogate: Surrogate that is fitted to the trials.
+        study: The study.
+        objectives: Name of the metric, followed by those of costs.
+        importances: Importances of its parameters.
         effects: Effects that the factorial design measured.
         title: Title of all figures.
     """
     metric, *costs = objectives
-    values = [row[metric] if has_number(row, metric) else None for row in rows]
-    states, numbers = [str(row["state"]) for row in rows], [int(row["trial"]) for row in rows]
-    figures: dict[str, Callable[[], Figure]] = {
-        "history": partial(
-            draw_trial_history,
-            values,
-            states,
-            metric,
-            higher_is_better,
-            numbers=numbers,
-            title=title,
-        )
-    }
-    complete = [row for row in rows if row["state"] == "complete"]
-    for cost in costs:
-        if any(has_number(row, metric) and has_number(row, cost) for row in complete):
-            figures[f"front_{cost}"] = partial(
-                draw_pareto_front, complete, metric, cost, higher_is_better, title=title
-            )
-    if surrogate is not None:
-        importances = surrogate.importances()
-        names = list(importances)[:MAX_PANELS]
-        figures["importances"] = partial(draw_importance_bars, importances, title=title)
-        figures["marginals"] = partial(draw_marginals, surrogate, names, ylabel=metric, title=title)
+    figures: dict[str, Callable[[], Figure]] = {"history": partial(draw_history, study, metric)}
+    for position, cost in enumerate(costs, 1):
+        figures[f"front_{cost}"] = partial(draw_pareto_front, study, metric, cost, position)
+    if importances is not None:
+        figures["importances"] = partial(draw_importances, importances, metric)
+        names = list(importances.by_name)[:MAX_PANELS]
+        figures["marginals"] = partial(draw_marginals, study, names, metric)
     if effects is not None:
-        figures["factorial"] = partial(draw_factorial, effects, ylabel=metric, title=title)
-    return save_figures(directory, figures)
+        figures["factorial"] = partial(draw_factorial, effects, ylabel=metric)
+    paths = []
+    for name, draw in figures.items():
+        with optional(path := Path(directory) / f"{name}.svg"):
+            figure = draw()
+            add_title(figure, title)
+            save_figure(figure, path)
+            paths.append(path)
+    return paths
+
+
+def draw_history(study: Study, metric: str) -> Figure:
+    """Draw the score of each complete trial; with one objective, also the best score so far."""
+    from optuna.visualization.matplotlib import plot_optimization_history
+
+    # With a function, Optuna draws no best score.
+    target = _score if len(study.directions) > 1 else None
+    figure = _drawn(
+        lambda: plot_optimization_history(study, target=target, target_name=metric), 7.0, 3.6
+    )
+    _leave_out_outliers(figure, study)
+    return figure
+
+
+def draw_pareto_front(study: Study, metric: str, cost: str, position: int) -> Figure:
+    """Draw the score of each complete trial against the cost that is objective ``position``."""
+    from optuna.visualization.matplotlib import plot_pareto_front
+
+    def values(trial: FrozenTrial) -> Sequence[float]:
+        return [trial.values[position], trial.values[0]]
+
+    names = [cost, metric]
+    figure = _drawn(lambda: plot_pareto_front(study, target_names=names, targets=values), 6.0, 4.2)
+    low, high = figure.axes[0].dataLim.intervalx
+    if 0 < 30 * low < high:
+        figure.axes[0].set_xscale("log")
+    _leave_out_outliers(figure, study)
+    return figure
+
+
+def draw_importances(importances: ParameterImportances, metric: str) -> Figure:
+    """Draw one bar per parameter, the largest importance first."""
+    from optuna.visualization.matplotlib import plot_param_importances
+
+    study, evaluator = importances.study, importances.evaluator
+    height = 1.3 + 0.25 * len(importances.by_name)
+    return _drawn(lambda: plot_param_importances(study, evaluator, target_name=metric), 7.0, height)
+
+
+def draw_marginals(study: Study, names: Sequence[str], metric: str) -> Figure:
+    """Draw the score of each complete trial against each of some parameters."""
+    from optuna.visualization.matplotlib import plot_slice
+
+    # Optuna makes each panel half as wide as a figure.
+    figure = _drawn(
+        lambda: plot_slice(study, list(names), target=_score, target_name=metric), 5.0, 3.6
+    )
+    for axes in figure.axes:
+        axes.tick_params(axis="x", labelrotation=30, labelsize=8)
+    _leave_out_outliers(figure, study)
+    return figure
+
+
+def _score(trial: FrozenTrial) -> float:
+    return float(trial.values[0])
+
+
+def _drawn(plot: Callable[[], object], width: float, height: float) -> Figure:
+    """Return the figure that a function of Optuna draws with pyplot; sizes in inches.
+
+    Optuna changes the style of all later figures, so the style is restored.
+    """
+    import matplotlib
+    from matplotlib import pyplot
+
+    options = matplotlib.rc_context({"backend": "agg", "figure.figsize": (width, height)})
+    with options, silence_optuna_warnings():
+        plot()
+        figure = pyplot.gcf()
+        pyplot.close(figure)
+    figure.set_layout_engine("constrained")
+    return figure
+
+
+def _leave_out_outliers(figure: Figure, study: Study) -> None:
+    """Limit the vertical axis to the scores that are not outliers; a note counts the others."""
+    trials = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    scores = [trial.values[0] for trial in trials]
+    low, high = outlier_bounds(scores)
+    inside = [score for score in scores if low <= score <= high]
+    if len(inside) < len(scores):
+        margin = 0.06 * (max(inside) - min(inside)) or 0.5
+        figure.axes[0].set_ylim(min(inside) - margin, max(inside) + margin)
+        count = len(scores) - len(inside)
+        add_note(figure, f"not drawn: {count} of {len(scores)} trials (outliers)")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -14,11 +13,9 @@ from darts.escaping import for_figure
 from darts.writing import write_atomically
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
-    from numpy.typing import NDArray
 
 ArtistStyle: TypeAlias = dict[str, Any]
 """Keyword arguments of matplotlib's drawing functions."""
@@ -91,15 +88,9 @@ def style_axes(axes: Axes) -> None:
     axes.tick_params(labelsize=8)
 
 
-def add_color_bar(
-    figure: Figure, image: AxesImage, axes: Axes | NDArray[np.object_], label: str, **size: float
-) -> None:
-    """Add a color bar without a frame to the right of one or several matrices.
-
-    ``size`` are options of ``Figure.colorbar``, for example ``fraction`` and ``aspect``.
-    """
-    options: ArtistStyle = {"fraction": 0.04, **size}
-    bar = figure.colorbar(image, ax=axes, pad=0.02, **options)
+def add_color_bar(figure: Figure, image: AxesImage, axes: Axes, label: str) -> None:
+    """Add a color bar without a frame to the right of a matrix."""
+    bar = figure.colorbar(image, ax=axes, pad=0.02, fraction=0.04)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, length=2)
     bar.set_label(label, fontsize=9)
@@ -181,18 +172,12 @@ def render_figure(figure: Figure, file_format: str, *, dpi: int = 150) -> bytes:
     buffer = io.BytesIO()
     with (
         matplotlib.rc_context({"svg.hashsalt": "darts-nas", "svg.fonttype": "none"}),
-        missing_glyphs_allowed(),
+        warnings.catch_warnings(),
     ):
+        # For characters that the font lacks, matplotlib draws boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(buffer, format=file_format, dpi=dpi, metadata=_METADATA[file_format])
     return buffer.getvalue()
-
-
-@contextmanager
-def missing_glyphs_allowed() -> Iterator[None]:
-    """Silence the warning about scripts that the font lacks; matplotlib draws boxes for them."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        yield
 
 
 def file_format(path: str | os.PathLike[str]) -> str:

@@ -10,8 +10,8 @@ from darts.config import SearchConfig
 from darts.data_modules import DataModule, SearchLoaders
 from darts.judging.limits import Budgets
 from darts.judging.pareto import pareto_front
+from darts.plotting.front import draw_front
 from darts.plotting.style import save_figure
-from darts.plotting.trials import draw_pareto_front
 from darts.reading import JsonObject
 from darts.searching.diagnosis import path_masks, path_score
 from darts.searching.searcher import Searcher
@@ -141,9 +141,8 @@ class Front:
         write_table(run.path / TABLE, rows)
         if config.tracking.figures:
             with optional(run.path / FIGURE):
-                named = [{**row, "trial": row["point"]} for row in rows]
                 title = f"{config.name}, seed {config.seed}"
-                figure = draw_pareto_front(named, metric, config.front.cost, higher, title=title)
+                figure = draw_front(rows, metric, config.front.cost, title=title)
                 save_figure(figure, run.path / FIGURE)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, TypeAlias, TypedDict
 
 from msgspec import Meta
@@ -60,24 +60,6 @@ class _ConfigFile(TypedDict, total=False):
     epochs: Count | None
 
 
-class _CudaFile(TypedDict):
-    version: Name | None
-    devices: Annotated[list[Name], Meta(max_length=1000)]
-
-
-class _EnvironmentFile(TypedDict, total=False):
-    """Content of ``env.json``; see ``darts.tracking.environment``."""
-
-    python: Name | None
-    platform: Name | None
-    versions: _Row | None
-    cpu: _Row | None
-    cuda: _CudaFile | None
-    git_revision: Name | None
-    git_dirty: bool | None
-    started: Name | None
-
-
 class _EnergyFile(TypedDict):
     """Content of ``energy.json``."""
 
@@ -90,16 +72,6 @@ class _BestFile(TypedDict, total=False):
 
     parameters: _Row | None
     command: Annotated[str, Meta(max_length=200_000)] | None
-
-
-@dataclass(frozen=True)
-class Environment:
-    """Software, hardware and git revision of a run."""
-
-    git_revision: str | None = None
-    git_dirty: bool = False
-    started: str | None = None  # date and time in UTC, in ISO format
-    properties: Mapping[str, str] = field(default_factory=dict)  # software and hardware by name
 
 
 @dataclass(frozen=True)
@@ -132,24 +104,22 @@ def config_of(content: object) -> JsonObject:
     return config
 
 
-def environment_of(content: JsonObject) -> Environment:
-    """Return the environment from the content of ``env.json``."""
-    env = typed(_EnvironmentFile, content)
-    values: dict[str, object] = {"python": env.get("python"), "platform": env.get("platform")}
-    values |= env.get("versions") or {}
-    if cpu := env.get("cpu"):
-        counts = [f"{cpu.get(name)} {name}" for name in ("cores", "threads")]
-        # "1 cores" becomes "1 core".
-        counts = [text.removesuffix("s") if text.startswith("1 ") else text for text in counts]
-        values["processor"] = ", ".join([str(cpu.get("model")), *counts])
-    if cuda := env.get("cuda"):
-        values["CUDA"] = f"{cuda['version']}, {', '.join(cuda['devices'])}"
-    return Environment(
-        git_revision=env.get("git_revision"),
-        git_dirty=env.get("git_dirty") or False,
-        started=env.get("started"),
-        properties={name: str(value) for name, value in values.items() if value is not None},
-    )
+def environment_of(content: JsonObject) -> JsonObject:
+    """Return the environment of a run, the content of ``env.json``, by dotted name.
+
+    The command is left out: ``overrides.json`` has it.
+    """
+    env = dict(flatten(content))
+    return {name: value for name, value in env.items() if value is not None and name != "command"}
+
+
+def flatten(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the dotted keys of nested dictionaries, with their values."""
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def phases_of(content: JsonObject) -> tuple[list[PhaseCost], float | None]:
@@ -172,7 +142,7 @@ def alphas_of(content: object) -> dict[str, GroupHistory]:
 
 
 def _check_shape(history: GroupHistory, group: str) -> None:
-    """Refuse a history without a probability for each epoch, edge and operation."""
+    """Raise ValueError if an epoch, edge or operation has no probability."""
     edges, operations, epochs = history["edges"], history["operations"], history["epochs"]
     if not edges or not epochs or len(operations) != len(edges):
         raise ValueError(f"{group} must have edges, epochs, and operations for each edge")

@@ -20,7 +20,6 @@ from darts.reading import YAML_LIMIT, FileError, JsonObject, read_json_object, r
 from darts.reporting.contents import (
     MAX_COLUMNS,
     BestTrial,
-    Environment,
     alphas_of,
     best_of,
     config_of,
@@ -58,7 +57,7 @@ class RunRecord:
     config: JsonObject  # content of config.yaml
     config_text: str  # the same as YAML
     overrides: list[str] | None  # arguments of the command line; None if unknown
-    env: Environment  # software, hardware and git revision
+    env: JsonObject  # software, hardware and git revision by dotted name
     summary: JsonObject  # scores and costs; empty until the run has finished
     rows: list[JsonObject]  # rows of metrics.jsonl that end an epoch
     phases: list[PhaseCost]  # cost by phase and source
@@ -70,11 +69,11 @@ class RunRecord:
     samples: dict[str, int]  # number of samples of each subset and split
     confusion: bytes | None  # confusion matrix as SVG
     importance: ImportanceFile | None  # edge importances of an evaluation
-    trials: list[dict[str, str]]  # rows of trials.csv of a study
+    trials: list[JsonObject]  # rows of trials.csv of a study
     best: BestTrial | None  # best trial of a study
-    candidates: list[dict[str, str]]  # rows of candidates.csv of darts.find
+    candidates: list[JsonObject]  # rows of candidates.csv of darts.find
     race: list[Slice] = field(default_factory=list)  # rows of race.jsonl of darts.find
-    front: list[dict[str, str]] = field(default_factory=list)  # rows of front.csv of a search
+    front: list[JsonObject] = field(default_factory=list)  # rows of front.csv of a search
     front_figure: bytes | None = None  # front.svg
     notes: tuple[str, ...] = ()  # a sentence about each damaged file that was left out
 
@@ -167,8 +166,7 @@ def read_run(directory: Path) -> RunRecord:
         config=config,
         config_text=config_text,
         overrides=None if start is None else start.overrides,
-        env=files.optional("env.json", lambda path: environment_of(_read_small(path)))
-        or Environment(),
+        env=files.optional("env.json", lambda path: environment_of(_read_small(path))) or {},
         summary=summary,
         rows=files.required("metrics.jsonl", _read_rows) or [],
         phases=phases,

@@ -1,4 +1,4 @@
-"""The first sentences of an article: what a run found, whether to trust it, what to do next."""
+"""What a run found, whether to trust it, and the commands that repeat and continue it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shlex
 from darts.config.overrides import is_plain_override
 from darts.config.retraining import repeated_overrides
 from darts.reporting.labels import label
-from darts.reporting.markup import code_block, paragraph
 from darts.reporting.record import RunRecord
 from darts.spaces import SPACES
 from darts.tracking import format_value
@@ -18,21 +17,6 @@ _SUBJECTS = {
     "tune": "The best trial",
     "find": "The network of the result",
 }
-
-
-def render_verdict(record: RunRecord) -> str:
-    """Return the verdict, what a longer run would change if it is known, and the next command."""
-    text, is_doubtful = verdict(record)
-    command = next_command(record)
-    shown = paragraph(text, "warn" if is_doubtful else "")
-    if outlook := record.summary.get("outlook"):  # of darts.find
-        shown += paragraph(str(outlook))
-    if not command:
-        return shown
-    note = "Next:"
-    if record.command == "search" and record.finished:
-        note = "Next (the search printed it with the values that follow from the data, if any):"
-    return shown + paragraph(note, "quiet") + code_block(command)
 
 
 def verdict(record: RunRecord) -> tuple[str, bool]:
@@ -67,20 +51,30 @@ def _score(record: RunRecord) -> str:
 
 
 def _search_verdict(record: RunRecord, score: str) -> tuple[str, bool]:
-    """Return the verdict on a search, with that of its last collapse check."""
+    """Return the verdict on a search, which depends on its last collapse check."""
     found = "The search found an architecture."
     if score:
         found += (
             f" The supernet has a {score}, which says little about the network: train it from "
             "scratch."
         )
-    checks = [row["collapse_verdict"] for row in record.rows if "collapse_verdict" in row]
-    last = str(record.numbers.get("collapse_verdict") or (checks[-1] if checks else ""))
+    last, _ = last_collapse_check(record)
     if not last:
         return f"{found} The search was not checked for collapse.", False
     if last == "healthy":
         return f"{found} The last check found no sign of collapse.", False
     return f"{found} Do not trust the architecture: the last collapse check says {last}.", True
+
+
+def last_collapse_check(record: RunRecord) -> tuple[str, object]:
+    """Return the verdict of the last check, empty without checks, and the last healthy epoch."""
+    checks = [row for row in record.rows if "collapse_verdict" in row]
+    sources = (record.numbers, *checks[-1:])
+    text, healthy = (
+        next((row[key] for row in sources if row.get(key) is not None), None)
+        for key in ("collapse_verdict", "collapse_healthy_epoch")
+    )
+    return "" if text is None else str(text), healthy
 
 
 def next_command(record: RunRecord) -> str:
@@ -103,8 +97,30 @@ def next_command(record: RunRecord) -> str:
     return ""
 
 
+def start_command(record: RunRecord) -> tuple[str, int]:
+    """Return the command that began the run, and how many overrides it leaves out.
+
+    A reader will copy it, and the file may be untrusted. Overrides that do more than set a key
+    of the configuration are therefore left out.
+    """
+    overrides = record.overrides or []
+    plain = [override for override in overrides if is_plain_override(override.removeprefix("++"))]
+    words = ["python", "-m", f"darts.{record.command}", *plain]
+    return shlex.join(words), len(overrides) - len(plain)
+
+
+def origin(record: RunRecord) -> dict[str, object]:
+    """Return seed, git revision and environment of a run."""
+    values = {
+        "seed": record.config.get("seed"),
+        "git_revision": record.summary.get("git_revision"),
+        **record.env,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _retrain_overrides(record: RunRecord) -> list[str]:
-    """Return the overrides of a search that its retraining must have, too."""
+    """Return the overrides of a search that its retraining must also have."""
     space, task, dataset = (_name_of(record, key) for key in ("space", "task", "dataset"))
     if space not in SPACES:
         return []

@@ -1,4 +1,4 @@
-"""Files that a run can do without: figures, animations, model cards, images for TensorBoard."""
+"""Files that a run can do without: figures, model cards, images for TensorBoard."""
 
 from __future__ import annotations
 

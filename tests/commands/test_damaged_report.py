@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from damage import damage, restore
 
-import darts.reporting.alphas as alphas_section
 from darts.reading import FileError
-from darts.reporting import architecture, read_run, render_page
+from darts.reporting import page as page_module
+from darts.reporting import probabilities, read_run, render_page, rendering
 
 REQUIRED = ("config.yaml", "overrides.json", "metrics.jsonl", "summary.json")
 FILES = {
@@ -122,10 +122,11 @@ def mutate(runs: dict[str, Path], command: str, name: str, seeds: range) -> int:
 def test_damaged_file_is_left_out_or_refused(
     runs: dict[str, Path], command: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alphas_section, "animate_alphas", lambda *_, **__: b"GIF")
+    if name != "alphas.json":  # the figures of the alphas take longest
+        monkeypatch.setattr(probabilities, "draw_probabilities", lambda *_: iter(()))
     for function in ("draw_genotype", "draw_edge_importances"):
-        monkeypatch.setattr(architecture, function, lambda *_, **__: None)
-    monkeypatch.setattr(architecture, "render_figure", lambda *_: b"<svg></svg>")
+        monkeypatch.setattr(page_module, function, lambda *_, **__: None)
+    monkeypatch.setattr(rendering, "render_figure", lambda *_: b"<svg></svg>")
     pages = mutate(runs, command, name, range(10))
     assert pages == 10 or name in REQUIRED
     assert check_page(runs[command], "restored") is not None
@@ -136,8 +137,8 @@ def test_damaged_file_is_left_out_or_refused(
 def test_any_damage_is_left_out_or_refused(
     runs: dict[str, Path], command: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if name != "alphas.json":  # the animation does not depend on the other files, and takes longest
-        monkeypatch.setattr(alphas_section, "animate_alphas", lambda *_, **__: b"GIF")
+    if name != "alphas.json":  # the figures of the alphas take longest
+        monkeypatch.setattr(probabilities, "draw_probabilities", lambda *_: iter(()))
     mutate(runs, command, name, range(10, 525))
 
 

@@ -86,7 +86,6 @@ def test_the_file_holds_int8_weights_and_the_summary_its_own_score(
     assert summary["valid_accuracy"] == pytest.approx(accuracy)
     assert summary["drop"] == pytest.approx(own["valid_accuracy"] - accuracy, abs=1e-6)
     assert summary["calibration_samples"] == 64
-    assert summary["finetune_epochs"] == 0
     assert summary["bytes"] == file.stat().st_size < summary["float_bytes"]
     assert min(summary["milliseconds"], summary["float_milliseconds"]) > 0
     model = onnx.load(file)
@@ -111,12 +110,12 @@ class StandIn:
 
     Attributes:
         samples: The samples of each calibration.
-        wrong: Number of int8 files, the next ones, whose logits have the wrong sign.
+        wrong: Whether the logits of int8 files have the wrong sign.
     """
 
     def __init__(self) -> None:
         self.samples: list[Tensor] = []
-        self.wrong = 0
+        self.wrong = False
 
     def save(self, network: ExportableNetwork, path: Path) -> None:
         path.write_bytes(b"float")
@@ -126,9 +125,7 @@ class StandIn:
         path.write_bytes(b"int8")
 
     def load(self, path: Path, network: ExportableNetwork) -> Graph:
-        sign = 1
-        if path.read_bytes() == b"int8" and self.wrong:
-            self.wrong, sign = self.wrong - 1, -1
+        sign = -1 if self.wrong and path.read_bytes() == b"int8" else 1
         return lambda tensors: [sign * out.detach() for out in network(*tensors)]
 
 
@@ -148,41 +145,12 @@ def test_calibration_uses_training_samples_only(
 def test_a_file_whose_score_drops_is_refused_and_deleted(
     commands: Any, run: Any, tmp_path: Path, stand_in: StandIn
 ) -> None:
-    stand_in.wrong = 1
+    stand_in.wrong = True
     arguments = [f"checkpoint={run.directory}", "quantize=int8"]
     line = commands.error_of("export", *arguments, f"hydra.run.dir={tmp_path / 'x'}")
     assert "max_drop=0.01: valid_accuracy goes from " in line
-    assert "nothing was written; calibrate with more samples, or set finetune_epochs" in line
+    assert "nothing was written; calibrate with more samples" in line
     assert not (tmp_path / "x").exists()
-
-
-def test_a_network_is_fine_tuned_only_if_its_score_drops(
-    commands: Any, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stand_in: StandIn
-) -> None:
-    changes: list[float] = []
-    original = graph_file.finetune
-
-    def remember(net: Any, loader: Any, objective: Any, **options: Any) -> None:
-        before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-        original(net, loader, objective, **options)
-        after = net.state_dict()
-        changes.append(max(float((after[name] - before[name]).abs().max()) for name in before))
-
-    monkeypatch.setattr(graph_file, "finetune", remember)
-    arguments = (f"checkpoint={run.directory}", "quantize=int8", "max_drop=0.1")
-    tuning = ("finetune_epochs=2", "finetune_lr=1e-5")
-    good = commands.run("export", tmp_path / "good", *arguments, *tuning).result
-    assert (good["finetune_epochs"], changes) == (0, [])
-    stand_in.wrong = 1
-    tuned = commands.run("export", tmp_path / "tuned", *arguments, *tuning).result
-    assert tuned["finetune_epochs"] == 2
-    assert tuned["float_valid_accuracy"] == good["float_valid_accuracy"]  # of the checkpoint
-    (change,) = changes
-    assert 0 < change < 1e-3
-    stand_in.wrong = 2  # without success, nothing is written
-    line = commands.error_of("export", *arguments, *tuning, f"hydra.run.dir={tmp_path / 'bad'}")
-    assert "max_drop=0.1" in line
-    assert not (tmp_path / "bad").exists()
 
 
 @pytest.mark.parametrize(
@@ -191,7 +159,6 @@ def test_a_network_is_fine_tuned_only_if_its_score_drops(
         (("format=safetensors", "quantize=int8"), "format=safetensors quantize=int8: the file has"),
         (("format=safetensors", "validate=true"), "format=safetensors validate=true: the file has"),
         (("quantize=int8", "validate=false"), "quantize=int8 validate=false: a quantized network"),
-        (("finetune_epochs=3",), "finetune_epochs=3: belongs to quantize=int8"),
     ],
 )
 def test_combinations_that_do_not_exist_are_refused(

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import yaml
-from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from darts.config import SearchConfig, compose, rebuild
@@ -48,20 +47,13 @@ def test_the_run_directory_contains_all_files(search_run: Any) -> None:
     assert not [name for name in present if name.endswith(".tmp")]
 
 
-def test_the_animation_of_the_alphas_has_a_frame_per_epoch(search_run: Any) -> None:
-    with Image.open(search_run.directory / "alphas.gif") as animation:
-        assert animation.format == "GIF"
-        frames: int = getattr(animation, "n_frames", 1)
-        assert frames == len(search_run.rows) == search_run.json("summary.json")["epochs"]
-
-
 def test_a_search_without_figures_writes_no_image(commands: Any, tmp_path: Path) -> None:
     done = commands.run(
         "search", tmp_path / "run", NO_TENSORBOARD, "epochs=1", "tracking.figures=false"
     )
     names = {file.name for file in done.directory.iterdir()}
     assert "alphas.json" in names
-    assert not [name for name in names if name.endswith((".svg", ".png", ".gif"))]
+    assert not [name for name in names if name.endswith((".svg", ".png"))]
 
 
 def test_the_summary_is_flat_and_has_no_test_scores(search_run: Any) -> None:

@@ -90,7 +90,9 @@ def test_the_summary_is_flat_and_describes_the_best_trial(tuned: Any) -> None:
     assert summary["valid_loss"] == best["valid_loss"] == min(scores)
     assert scores[summary["trial"]] == min(scores)
     assert 0 <= summary["test_accuracy"] <= 1
-    assert summary["share_hyperparameters"] + summary["share_interaction"] == pytest.approx(1)
+    assert summary["share_hyperparameters"] == pytest.approx(1)
+    importances = tuned.json("analysis.json")["importances"]
+    assert set(importances) == {"optimizer.lr", "selection", "ema_decay"}
     # The energy includes all trials and the final training.
     files = [*tuned.directory.glob("trials/*/summary.json"), tuned.directory / "final/summary.json"]
     assert summary["joules"] == pytest.approx(sum(read_json(file)["joules"] for file in files))

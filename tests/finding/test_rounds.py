@@ -64,7 +64,7 @@ def test_slices_share_the_time_of_the_race(tmp_path: Path) -> None:
     assert end - 2 * first <= race.stopwatch.seconds <= end + first
 
 
-@pytest.mark.parametrize(("total", "workers", "count"), [(16, 1, 1), (16, 2, 2), (64, 1, 2)])
+@pytest.mark.parametrize(("total", "workers", "count"), [(16, 1, 1), (16, 2, 2), (86, 1, 2)])
 def test_a_short_budget_trims_the_first_round(
     total: int, workers: int, count: int, tmp_path: Path
 ) -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from oracles.nas201_supernet import EdgewiseSupernet, unfuse_state_dict
 from torch import nn
 
 from darts.judging.one_shot import OneShotScorer
 from darts.recipes.commands import run_command
 from darts.spaces import cnn
-from darts.spaces.nas201 import EdgewiseSupernet, Genotype, unfuse_state_dict
+from darts.spaces.nas201 import Genotype
 from darts.spaces.nas201.genotype import EDGES, PRIMITIVES
 from darts.training.checkpoint import load_checkpoint
 

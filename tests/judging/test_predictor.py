@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from darts.judging.predictor import MIN_POINTS, predict
+from darts.judging.predictor import MIN_POINTS, encode, predict
 from darts.judging.rankings import agreement
 from darts.spaces import SPACES
+from darts.spaces.parameters import Choice, Parameter, Point, Range
 
 COUNT, KNOWN = 120, 40
 
@@ -58,3 +59,28 @@ def test_too_few_truths_are_refused() -> None:
     few = np.arange(COUNT) < MIN_POINTS - 1
     with pytest.raises(ValueError, match=f"needs {MIN_POINTS} points, there are 9"):
         predict(parameters, points, {}, truth, few)
+
+
+def test_numbers_are_scaled_and_choices_are_one_hot() -> None:
+    space = [
+        Parameter("operation", Choice(("conv", True, 1))),
+        Parameter("rate", Range(1e-4, 1.0, log=True)),
+        Parameter("layers", Range(1, 4, integer=True)),
+    ]
+    points: list[Point] = [
+        {"operation": True, "rate": 1e-2, "layers": 4},
+        {"operation": 1, "rate": 1e-4, "layers": 1},
+    ]
+    expected = [[0, 1, 0, 0.5, 1], [0, 0, 1, 0, 0]]
+    np.testing.assert_allclose(encode(space, points), expected, atol=1e-6)
+
+
+def test_inactive_parameters_have_a_column_of_their_own() -> None:
+    space = [
+        Parameter("kind", Choice(("sgd", "adam"))),
+        Parameter("momentum", Range(0.0, 0.9), (("kind", ("sgd",)),)),
+        Parameter("nesterov", Choice((True, False)), (("kind", ("sgd",)),)),
+    ]
+    points: list[Point] = [{"kind": "adam"}, {"kind": "sgd", "momentum": 0.9, "nesterov": True}]
+    expected = [[0, 1, 0.5, 1, 0, 0, 1], [1, 0, 1, 0, 1, 0, 0]]
+    np.testing.assert_allclose(encode(space, points), expected, atol=1e-6)

@@ -18,7 +18,8 @@ from darts.plotting.figures import (
     draw_alpha_heatmap,
     draw_alpha_history,
     draw_confusion,
-    draw_metrics,
+    draw_curves,
+    points_of,
 )
 from darts.plotting.style import save_figure
 
@@ -52,7 +53,7 @@ def test_heatmap_shows_names_and_numbers() -> None:
 
 def test_heatmap_outlines_chosen_operations() -> None:
     figure = draw_alpha_heatmap(probabilities(), operations=OPERATIONS, chosen=[(0, 1), (4, 2)])
-    boxes = [patch for patch in figure.axes[0].patches if patch.get_gid() == "chosen"]
+    boxes = [patch for patch in figure.axes[0].patches if str(patch.get_gid()).startswith("chosen")]
     centers = [
         box.get_window_extent().transformed(figure.axes[0].transData.inverted()) for box in boxes
     ]
@@ -110,6 +111,20 @@ def test_history_uses_given_names_of_edges_and_numbers_of_epochs() -> None:
     assert list(panels[0].get_lines()[0].get_xdata()) == [10]
 
 
+@pytest.mark.parametrize("edges", [["0→1", "a→b"], ["0→2", "1→900"], ["0→2", "0→2"]])
+def test_history_with_names_that_are_not_a_cell_has_four_panels_per_row(edges: list[str]) -> None:
+    figure = draw_alpha_history([probabilities(edges=2)], operations=OPERATIONS, edges=edges)
+    assert [axes.get_title() for axes in figure.axes if axes.get_visible()] == edges
+
+
+def test_chosen_operations_are_thick_in_the_history() -> None:
+    history = [probabilities(seed, edges=2) for seed in range(2)]
+    figure = draw_alpha_history(history, operations=OPERATIONS, chosen=[(0, 1), (1, 2)])
+    panels: list[Any] = [axes for axes in figure.axes if axes.get_visible()]
+    widths = [[line.get_linewidth() for line in axes.get_lines()] for axes in panels]
+    assert [row.index(max(row)) for row in widths] == [1, 2]
+
+
 def test_history_without_epochs_or_with_other_numbers_raises() -> None:
     with pytest.raises(ValueError, match="2 numbers of epochs for a history of 1 epoch"):
         draw_alpha_history([probabilities()], operations=OPERATIONS, epochs=[1, 2])
@@ -117,37 +132,45 @@ def test_history_without_epochs_or_with_other_numbers_raises() -> None:
         draw_alpha_history([], operations=OPERATIONS)
 
 
-ROWS: list[dict[str, Any]] = [
-    {"epoch": 1, "train_loss": 2.0, "valid_accuracy": 0.5},
-    {"epoch": 2, "train_loss": 1.0, "valid_loss": None},
-    {"epoch": 3, "train_loss": 0.5, "valid_loss": 0.7, "valid_accuracy": 0.75},
-]
+def test_points_skip_rows_without_both_numbers() -> None:
+    rows: list[dict[str, Any]] = [
+        {"epoch": 1, "train_loss": 2.0, "valid_loss": None},
+        {"epoch": 2, "train_loss": "x", "valid_loss": 0.75},
+        {"train_loss": 0.5},
+    ]
+    assert points_of(rows, "train_loss") == [(1, 2.0)]
+    assert points_of(rows, "valid_loss") == [(2, 0.75)]
 
 
-def test_metrics_share_panels_by_quantity_and_skip_missing_values() -> None:
-    figure = draw_metrics(ROWS, ["train_loss", "valid_loss", "valid_accuracy"])
-    loss: Any
-    accuracy: Any
-    loss, accuracy = figure.axes
-    assert [line.get_label() for line in loss.get_lines()] == ["train_loss", "valid_loss"]
-    assert list(loss.get_lines()[1].get_xdata()) == [3]
-    np.testing.assert_array_equal(accuracy.get_lines()[0].get_xdata(), [1, 3])
-    np.testing.assert_allclose(accuracy.get_lines()[0].get_ydata(), [50, 75])
+def test_curves_have_a_legend_if_there_are_several_and_repeat_colors_with_other_dashes() -> None:
+    figure = draw_curves({"loss": {f"run {n}": [(1, 0.5), (2, 1.0)] for n in range(9)}})
+    (axes,) = figure.axes
+    lines: list[Any] = list(axes.get_lines())
+    assert lines[0].get_color() == lines[8].get_color() != lines[1].get_color()
+    assert lines[0].get_linestyle() != lines[8].get_linestyle()
+    legend: Any = axes.get_legend()
+    assert strings(legend.get_texts()) == [f"run {n}" for n in range(9)]
 
 
-def test_metrics_with_an_unknown_column_or_without_columns_raise() -> None:
-    with pytest.raises(ValueError, match="'test_loss'; choose from: epoch, train_loss") as caught:
-        draw_metrics(ROWS, ["test_loss"])
-    assert "\n" not in str(caught.value)
-    with pytest.raises(ValueError, match="keys is empty"):
-        draw_metrics(ROWS, [])
+def test_a_fraction_is_drawn_in_percent_and_a_single_point_as_a_dot() -> None:
+    figure = draw_curves({"top5 accuracy": {"$valid$": [(3, 0.25)]}, "loss": {}}, title="two")
+    axes: Any = figure.axes[0]
+    (line,) = axes.get_lines()
+    assert list(line.get_xydata()[0]) == [3, 25]
+    assert line.get_marker() == "o"
+    assert axes.get_title(loc="left") == "top5 accuracy, %"
+    assert axes.get_legend() is None
+    assert figure.get_suptitle() == "two"
+    dotted = draw_curves({"loss": {"score": [(0, 1.0), (1, 2.0)]}}, dots=True)
+    (dots,) = dotted.axes[0].get_lines()
+    assert dots.get_linestyle() == "None"
 
 
 def draw_figures() -> list[Figure]:
     return [
         draw_alpha_heatmap(probabilities(), operations=OPERATIONS, chosen=[(0, 1)], title="a"),
         draw_alpha_history([probabilities()], operations=OPERATIONS),
-        draw_metrics(ROWS, ["train_loss", "valid_loss"]),
+        draw_curves({"loss": {"train": [(1, 2.0), (2, 3.0)], "valid": [(2, 1.0)]}}),
     ]
 
 

@@ -22,7 +22,7 @@ def validation(metric: str, *, higher_is_better: bool) -> Any:
     data: Any = SimpleNamespace(objective=lambda: objective)
     trained: Any = SimpleNamespace(config=SimpleNamespace(metric=metric))
     nothing: Any = None
-    return Validation(trained, data, "valid", nothing, torch.arange(0), torch.arange(0))
+    return Validation(trained, data, "valid", nothing, torch.arange(0))
 
 
 @pytest.mark.parametrize(

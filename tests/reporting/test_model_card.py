@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from darts.reporting import RunRecord, render_model_card
-from darts.reporting.contents import Environment
 from darts.spaces.cnn import PUBLISHED
 
 
@@ -52,7 +51,7 @@ def record(**changes: Any) -> RunRecord:
             },
             config_text="",
             overrides=[],
-            env=Environment(),
+            env={},
             summary=summary,
             rows=[],
             phases=phases,

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from oracles import nas201_supernet
 from tiny_search import make_batch, make_searcher
 from torch import Tensor, nn
 
 from darts.searching.calibration import preserved_state
 from darts.searching.diagnosis import dominant_alpha_eigenvalue, path_masks, path_score
 from darts.searching.searcher import Searcher
-from darts.spaces import Mixture, SearchContext, cnn, nas201
+from darts.spaces import Mixture, SearchContext, cnn
 from darts.spaces.cnn.candidates import CANDIDATE_SETS
 
 CALIBRATION = [make_batch(seed) for seed in (10, 11, 12)]
@@ -75,8 +76,8 @@ def test_path_scores_equal_those_of_the_edgewise_supernet(space: str) -> None:
         net = cnn.EdgewiseSupernet(**sizes, operations=CANDIDATE_SETS["s2"])
         net.load_state_dict(cnn.unfuse_state_dict(searcher.net.state_dict()))
     else:
-        net = nas201.EdgewiseSupernet(**sizes, in_channels=3)
-        net.load_state_dict(nas201.unfuse_state_dict(searcher.net.state_dict()))
+        net = nas201_supernet.EdgewiseSupernet(**sizes, in_channels=3)
+        net.load_state_dict(nas201_supernet.unfuse_state_dict(searcher.net.state_dict()))
     accuracy, loss = slow_path_score(net, one_hot(genotype, searcher.context))
     assert score["accuracy"] == pytest.approx(accuracy)
     assert score["loss"] == pytest.approx(loss, rel=1e-3)

@@ -6,8 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import nas201_supernet
 from torch import Tensor, nn
 
+from darts.spaces import nas201
 from darts.spaces.cnn import EdgewiseSupernet, Supernet, unfuse_state_dict
 from darts.spaces.cnn.candidates import candidate_operations
 from darts.spaces.cnn.edge_bundle import EdgeBundle
@@ -132,3 +134,13 @@ def _convolutions(operation: nn.Module) -> list[Tensor]:
     if isinstance(operation, FactorizedReduce):
         return []
     return [m.weight.detach() for m in operation.modules() if isinstance(m, nn.Conv2d)]
+
+
+def test_the_nas201_supernet_is_widened_edge_by_edge() -> None:
+    narrow, wide = (nas201.Supernet(channels=4, cells=1, partial=partial) for partial in (4, 2))
+    narrow(torch.randn(3, 3, 8, 8))  # changes the running statistics
+    edges = [nas201_supernet.unfuse_state_dict(net.state_dict()) for net in (narrow, wide)]
+    expected = nas201_supernet.fuse_state_dict(widen(*edges))
+    actual = wide.widened(narrow.state_dict())
+    assert actual.keys() == expected.keys()
+    assert all(torch.equal(actual[name], value) for name, value in expected.items())

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import torch
 
@@ -63,12 +64,11 @@ def test_figure_that_fails_prevents_no_other(
     with pytest.warns(UserWarning, match=r"curves\.png was not made"):
         run_figures.save_training_figures(tmp_path, [], title="no rows")
 
-    trials = [{"trial": 0, "state": "complete", "loss": 1.0, "macs": 2.0}]
-    monkeypatch.setattr(study_figures, "draw_trial_history", fail)
+    study = optuna.create_study(directions=["minimize"] * 2)
+    study.add_trial(optuna.create_trial(values=[1.0, 2.0]))
+    monkeypatch.setattr(study_figures, "draw_history", fail)
     with pytest.warns(UserWarning, match=r"history\.svg was not made"):
-        paths = study_figures.save_study_figures(
-            tmp_path / "study", trials, objectives=["loss", "macs"], higher_is_better=False
-        )
+        paths = study_figures.save_study_figures(tmp_path / "study", study, ["loss", "macs"])
     assert [path.name for path in paths] == ["front_macs.svg"]
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 import json
 import struct
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from matplotlib.figure import Figure
@@ -34,14 +33,6 @@ EXPECTED = {
     for step, scalars in steps.items()
     for tag, value in scalars.items()
 }
-
-
-def read_csv(folder: Path, run: str) -> Scalars:
-    with (folder / "run" / "scalars.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    found = {(int(row["step"]), row["tag"]): float(row["value"]) for row in rows}
-    assert len(found) == len(rows), "a step occurs twice"
-    return found
 
 
 def mlflow_run(key: str) -> Any:
@@ -98,7 +89,7 @@ def read_wandb(folder: Path, run: str) -> Scalars:
     return found
 
 
-READERS = {"csv": read_csv, "mlflow": read_mlflow, "wandb": read_wandb}
+READERS = {"mlflow": read_mlflow, "wandb": read_wandb}
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +135,7 @@ def test_a_resumed_run_has_every_step_once(name: str, tmp_path: Path) -> None:
         board.log_scalars(step, scalars)
     board.log_results({"optimizer.lr": 0.1}, {"test_accuracy": 0.75}, 4)
     board.close()
-    run = "" if name == "csv" else tracked(tmp_path, resumed_at=4).key()
+    run = tracked(tmp_path, resumed_at=4).key()
     deadline = time.monotonic() + 20  # a process of wandb writes its files a little later
     while not (found := READERS[name](tmp_path, run)).items() >= EXPECTED.items():
         assert time.monotonic() < deadline, found
@@ -228,6 +219,23 @@ def test_wandb_without_a_key_asks_for_nothing(
         assert open_trackers(["wandb"], tracked(tmp_path)) == []
 
 
+class Recorder(Tracker):
+    """Keeps the numbers; ``last`` is the newest recorder."""
+
+    name = "recorder"
+    last: ClassVar[Recorder]
+
+    def __init__(self, run: TrackedRun) -> None:
+        self.found = Scalars()
+        Recorder.last = self
+
+    def log_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        self.found |= {(step, tag): value for tag, value in scalars.items()}
+
+    def log_results(self, metrics: Mapping[str, float]) -> None:
+        pass
+
+
 class Broken(Tracker):
     name = "broken"
 
@@ -243,45 +251,44 @@ class Broken(Tracker):
 
 
 def test_a_failing_tracker_warns_once_and_the_others_go_on(tmp_path: Path) -> None:
-    (table,) = open_trackers(["csv"], tracked(tmp_path))
-    broken = Broken(tracked(tmp_path))
-    board = Board(TensorBoard(tmp_path / "run", enabled=False), [broken, table])
+    broken, recorder = Broken(tracked(tmp_path)), Recorder(tracked(tmp_path))
+    board = Board(TensorBoard(tmp_path / "run", enabled=False), [broken, recorder])
     with pytest.warns(UserWarning, match="no more records for broken: the server has gone"):
         board.log_scalars(1, {"loss": 1.0})
     board.log_scalars(2, {"loss": 2.0})  # a second warning would be an error
     board.log_results({}, {}, 2)
     board.close()
     assert broken.calls == 1
-    assert read_csv(tmp_path, "") == {(1, "loss"): 1.0, (2, "loss"): 2.0}
+    assert recorder.found == {(1, "loss"): 1.0, (2, "loss"): 2.0}
     assert not board.enabled
 
 
 def test_unknown_trackers_and_missing_packages_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(
-        ConfigError, match=r"tracking\.trackers='aim' is unknown; choose from csv, ml"
-    ):
+    with pytest.raises(ConfigError, match=r"tracking\.trackers='aim' is unknown; choose from ml"):
         check_trackers(["aim"])
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    check_trackers(["csv"])
     with pytest.raises(ConfigError, match="wandb is not installed; run pip install wandb"):
         check_trackers(["wandb"])
 
 
 def test_each_tracker_is_registered_under_its_name() -> None:
-    assert {"csv", "mlflow", "wandb"} <= {*TRACKERS}
+    assert {"mlflow", "wandb"} <= {*TRACKERS}
 
 
-def test_a_search_records_the_same_numbers_for_tensorboard_and_trackers(tmp_path: Path) -> None:
+def test_a_search_records_the_same_numbers_for_tensorboard_and_trackers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     import darts
 
+    monkeypatch.setitem(TRACKERS._components, "recorder", Recorder)
     sizes = ["dataset.samples=64", "space.channels=2", "space.cells=2", "loader.batch_size=16"]
     run = darts.search(
         data="synthetic",
         epochs=2,
         out=tmp_path / "run",
-        overrides=[*sizes, "tracking.trackers=[csv]", "tracking.figures=false"],
+        overrides=[*sizes, "tracking.trackers=[recorder]", "tracking.figures=false"],
     )
     events: Any = EventAccumulator(str(run.directory), size_guidance={"scalars": 0}).Reload()
     board = {
@@ -289,7 +296,6 @@ def test_a_search_records_the_same_numbers_for_tensorboard_and_trackers(tmp_path
         for tag in events.Tags()["scalars"]
         for event in events.Scalars(tag)
     }
-    table = {k: v for k, v in read_csv(tmp_path, "").items() if not k[1].startswith("result/")}
-    assert len(table) > 20
-    for key, value in table.items():
+    assert len(Recorder.last.found) > 20
+    for key, value in Recorder.last.found.items():
         assert board[key] == pytest.approx(value, rel=1e-6, nan_ok=True)

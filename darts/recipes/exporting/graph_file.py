@@ -6,11 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
 from darts.config import ConfigError, ExportConfig
 from darts.reading import JsonObject
-from darts.recipes.exporting.fake_quantization import finetune
 from darts.recipes.exporting.formats import FORMATS, GraphFormat
 from darts.recipes.exporting.network import ExportableNetwork, Graph, max_error, max_error_on
 from darts.recipes.exporting.validation import Validation, median_milliseconds
@@ -27,7 +24,7 @@ class GraphFile:
         config: The keys of the command.
         directory: Folder of the file.
         network: The network as a graph of tensors.
-        net: The same network for the objective; a fine-tuning trains it.
+        net: The same network for the objective.
         validation: Data for scores and calibration; None if the export reads no data.
     """
 
@@ -93,28 +90,15 @@ class GraphFile:
     def _write_int8(
         self, path: Path, plain: Path, float_graph: Graph, report: JsonObject
     ) -> JsonObject:
-        """Write the network in int8; fine-tune it first if the score drops too far without that."""
-        validation, config = self.validation, self.config
+        """Write the network in int8, and compare the scores."""
+        validation = self.validation
         assert validation is not None  # quantize=int8 always reads data
         before = float(str(report[f"float_{validation.score_name}"]))
         samples = validation.calibration_samples()
-        graph = self._quantize(path, samples)
-        after, epochs = validation.score(self.net, graph), 0
-        if not validation.loss(before, after) <= config.max_drop and config.finetune_epochs:
-            epochs = config.finetune_epochs
-            validation.trained.config.task.check_training()
-            objective = validation.data.objective(
-                label_smoothing=validation.trained.config.label_smoothing
-            )
-            finetune(
-                self.net,
-                validation.training_loader(),
-                objective,
-                epochs=epochs,
-                lr=config.finetune_lr,
-            )
-            graph = self._quantize(path, samples)
-            after = validation.score(self.net, graph)
+        with write_errors(path):
+            self.format.save_int8(self.network, path, samples)
+        graph = self.format.load(path, self.network)
+        after = validation.score(self.net, graph)
         self._require_small_drop(before, after)
         float_ms, int8_ms = median_milliseconds([float_graph, graph], samples[:1])
         return self._scores(before, after) | {
@@ -123,14 +107,7 @@ class GraphFile:
             "float_milliseconds": float_ms,
             "milliseconds": int8_ms,
             "calibration_samples": len(samples),
-            "finetune_epochs": epochs,
         }
-
-    def _quantize(self, path: Path, samples: Tensor) -> Graph:
-        """Write the network in int8; return a function that runs the file."""
-        with write_errors(path):
-            self.format.save_int8(self.network, path, samples)
-        return self.format.load(path, self.network)
 
     def _scores(self, before: float, after: float) -> JsonObject:
         """Return the scores of the network in PyTorch and of the file in its runtime."""
@@ -150,7 +127,7 @@ class GraphFile:
             scores = f"{format_value(name, before)} to {format_value(name, after)}"
             advice = ""
             if self.config.quantize == "int8":
-                advice = "; calibrate with more samples, or set finetune_epochs=5"
+                advice = "; calibrate with more samples"
             raise ConfigError(
                 f"max_drop={self.config.max_drop:g}: {name} goes from {scores}, a drop of "
                 f"{drop:.2g}; nothing was written{advice}"

@@ -59,15 +59,13 @@ class Validation:
             of ``darts.find`` does.
         loader: The samples that are scored, in a fixed order, without augmentation. Of the training
             samples, those that do not calibrate.
-        train: Indices of the training samples, ``(n,)`` int64.
-        calibration: Indices of the training samples that calibrate.
+        calibration: Indices of the training samples that calibrate, ``(n,)`` int64.
     """
 
     trained: TrainedNetwork
     data: SampleDataModule
     split: str
     loader: Loader
-    train: Tensor
     calibration: Tensor
 
     @classmethod
@@ -97,7 +95,7 @@ class Validation:
         if loader is None:
             split = "train"
             loader = data.evaluation_loader(data.source.train, rest if len(rest) else order)
-        return cls(trained, data, split, loader, train, calibration)
+        return cls(trained, data, split, loader, calibration)
 
     @property
     def score_name(self) -> str:
@@ -112,11 +110,6 @@ class Validation:
     @property
     def objective(self) -> Objective:
         return self.data.objective()
-
-    def training_loader(self) -> Loader:
-        """Return shuffled, augmented training batches, as in the retraining."""
-        cutout = self.trained.config.cutout
-        return self.data.training_loader(self.train, "train", cutout=cutout)
 
     def calibration_samples(self) -> Tensor:
         """Return the samples that calibrate, without augmentation, ``(n, ...)`` float32."""

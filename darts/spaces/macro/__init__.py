@@ -3,6 +3,6 @@
 from darts.spaces.macro.genotype import PRIMITIVES, Genotype
 from darts.spaces.macro.network import Network
 from darts.spaces.macro.space import Macro
-from darts.spaces.macro.supernet import EdgewiseSupernet, Supernet
+from darts.spaces.macro.supernet import Supernet
 
-__all__ = ["PRIMITIVES", "EdgewiseSupernet", "Genotype", "Macro", "Network", "Supernet"]
+__all__ = ["PRIMITIVES", "Genotype", "Macro", "Network", "Supernet"]

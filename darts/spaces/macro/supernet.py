@@ -36,13 +36,8 @@ from darts.spaces.supernet import ParameterRows, SupernetBase
 class MixedBlock(nn.Module):
     """All candidates of one block.
 
-    Attributes:
-        runs_together: Whether inverted residual blocks share kernels if they can.
-
     Shape: ``(B, inputs, H, W)`` -> ``(B, outputs, ceil(H / stride), ceil(W / stride))``.
     """
-
-    runs_together: ClassVar[bool] = True
 
     def __init__(self, plan: BlockPlan) -> None:
         super().__init__()
@@ -64,9 +59,9 @@ class MixedBlock(nn.Module):
             skip_dropout: Dropout rate of the output of ``skip_connect``.
         """
         factors = weights.unbind()
-        together = self._inverted_residuals(active)
+        together = self.inverted_residuals(active)
         total: Tensor | None = None
-        if self.runs_together and can_run_together(list(together.values()), x):
+        if can_run_together(list(together.values()), x):
             own = [factors[column] for column in together]
             total = run_together(list(together.values()), x, own)
             active = [column for column in active if column not in together]
@@ -86,7 +81,7 @@ class MixedBlock(nn.Module):
         size = (-(-side // self.plan.stride) for side in x.shape[-2:])
         return x.new_zeros((len(x), self.plan.outputs, *size))
 
-    def _inverted_residuals(self, active: Sequence[int]) -> dict[int, InvertedResidual]:
+    def inverted_residuals(self, active: Sequence[int]) -> dict[int, InvertedResidual]:
         """Return the active candidates that are inverted residual blocks, by column."""
         operations = ((column, self.operations[column]) for column in active)
         return {
@@ -100,12 +95,6 @@ class MixedBlock(nn.Module):
         if self.plan.candidates[column] == "skip_connect":
             y = F.dropout(y, skip_dropout, self.training)
         return y
-
-
-class EdgewiseBlock(MixedBlock):
-    """All candidates of one block, one after the other."""
-
-    runs_together = False
 
 
 class Supernet(SupernetBase):
@@ -197,12 +186,3 @@ class Supernet(SupernetBase):
             x = run(x, block_weights[plan.row], active, dropout)
         logits: Tensor = self.head(x)
         return logits
-
-
-class EdgewiseSupernet(Supernet):
-    """The oracle of ``Supernet``, which runs one candidate after the other.
-
-    Both have the same arguments, state dicts and initial weights.
-    """
-
-    block_class = EdgewiseBlock

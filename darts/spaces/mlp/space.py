@@ -13,18 +13,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from darts.registry import choice, number
 from darts.spaces.deriving import Candidates, best_columns, best_operations, mask_row
 from darts.spaces.mlp.genotype import MAX_WIDTH, Genotype
-from darts.spaces.mlp.layers import NORMALIZATIONS, SKIP, check_choices
+from darts.spaces.mlp.layers import (
+    ACTIVATION_MODULES,
+    NORMALIZATIONS,
+    SKIP,
+    check_choices,
+    make_preactivation,
+)
 from darts.spaces.mlp.network import Network
-from darts.spaces.mlp.pieces import expected_usage, pieces
 from darts.spaces.mlp.supernet import Supernet
 from darts.spaces.network import NetworkPiece
 from darts.spaces.parameters import Choice, Parameter, Point, Range, Value
@@ -205,12 +211,49 @@ class Mlp(Space):
         }
 
     def pieces(self, *, classes: int, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
-        return pieces(
-            self.activations, self.widths, self.cells, self.normalization, classes, sample_shape
-        )
+        """Yield all linear maps with their norms, all activations, and all classifiers.
+
+        The cost of a linear map depends on the widths of two consecutive layers, so there is a
+        piece for each pair of widths, and ``expected_usage`` returns the probability of each pair.
+        The expected costs are exact if the candidate of each layer is drawn independently.
+        """
+        inputs = self.in_channels(sample_shape)
+        for column, width in enumerate(self.widths):
+            make = partial(make_preactivation, inputs, width, self.normalization)
+            yield NetworkPiece(make, (inputs,), ("input", 0, column))
+        for layer in range(self.cells):
+            group, row = ("rest", layer - 1) if layer else ("first", 0)
+            for index, activation in enumerate(self.activations):
+                for column, width in enumerate(self.widths):
+                    place = (group, row, index * len(self.widths) + column)
+                    yield NetworkPiece(ACTIVATION_MODULES[activation], (width,), place)
+            if layer == 0:
+                continue
+            for previous_column, previous in enumerate(self.widths):
+                for column, width in enumerate(self.widths):
+                    place = ("pairs", layer - 1, previous_column * len(self.widths) + column)
+                    make = partial(make_preactivation, previous, width, self.normalization)
+                    yield NetworkPiece(make, (previous,), place)
+        for column, width in enumerate(self.widths):
+            yield NetworkPiece(partial(nn.Linear, width, classes), (width,), ("output", 0, column))
 
     def expected_usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """Return the probability of each piece; see ``pieces.expected_usage`` for the groups."""
-        return expected_usage(super().expected_usage(probabilities, candidates), len(self.widths))
+        """Return the probability of each piece.
+
+        The result has three more groups than ``Space.expected_usage``: ``"input"`` and ``"output"``
+        for the widths of the first and the last layer, ``(1, widths)``; ``"pairs"`` for the width
+        of the previous layer together with the width of each layer but the first,
+        ``(layers - 1, widths * widths)``, ordered by the width of the previous layer.
+        """
+        probabilities = super().expected_usage(probabilities, candidates)
+        num_widths = len(self.widths)
+        first = probabilities["first"].view(-1, num_widths).sum(0)  # (widths,)
+        previous, pairs = first, []
+        for row in probabilities["rest"].unbind() if "rest" in probabilities else ():
+            layer = row[:-1].view(-1, num_widths).sum(0)
+            pairs.append(torch.outer(previous, layer).flatten())
+            previous = layer + row[-1] * previous  # a skipped layer keeps the width
+        usage = {**probabilities, "input": first[None], "output": previous[None]}
+        return {**usage, "pairs": torch.stack(pairs)} if pairs else usage

@@ -9,7 +9,9 @@ References:
     Luong, Pham and Manning, "Effective Approaches to Attention-based Neural Machine Translation",
     arXiv:1508.04025, sections 3.1 and 3.3: dot-product attention after the cell, so that one call
     of the cell processes a whole target. Input feeding would prevent this and is not implemented.
-    Copying of source words: ``pointer_generator``.
+    See, Liu and Manning, "Get To The Point: Summarization with Pointer-Generator Networks",
+    arXiv:1704.04368, section 2.2: copying of source words. The extended vocabulary of
+    out-of-vocabulary source words and the coverage mechanism are not implemented.
 """
 
 from __future__ import annotations
@@ -27,7 +29,6 @@ from darts.spaces.checks import check_positive
 from darts.spaces.rank_dropout import BatchShare
 from darts.spaces.recurrent.cell import RecurrentCell
 from darts.spaces.recurrent.dropout import DropoutRates, locked_dropout
-from darts.spaces.recurrent.pointer_generator import PointerGenerator
 
 RunCell = Callable[[nn.Module, Tensor, Tensor | None], tuple[Tensor, Tensor]]
 """Runs a cell on inputs ``(T, B, E)`` from a hidden state ``(B, H)``, or from zeros for None, and
@@ -53,6 +54,38 @@ class EncodedSource(NamedTuple):
     def select(self, rows: Tensor) -> EncodedSource:
         """Return the sources with the indices ``rows``, which may repeat."""
         return EncodedSource(self.values[rows], self.keys[rows], self.words[rows])
+
+
+class PointerGenerator(nn.Module):
+    """Mixes the vocabulary distribution with the attention distribution over source words.
+
+    Args:
+        width: Number of features, W, from which the module predicts the probability that a word is
+            generated instead of copied.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.choice = nn.Linear(width, 1)
+
+    def forward(self, logits: Tensor, weights: Tensor, words: Tensor, features: Tensor) -> Tensor:
+        """Compute log-probabilities, which are valid logits (equation 9).
+
+        Args:
+            logits: Logits of the vocabulary, ``(T, B, V)``.
+            weights: Attention weights, ``(T, B, S)``.
+            words: Token ids of the source, ``(B, S)``.
+            features: ``(T, B, W)``.
+
+        Returns:
+            ``(T, B, V)``, float32 or wider.
+        """
+        generate = torch.sigmoid(self.choice(features))  # (T, B, 1)
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        mixed = logits.softmax(2, dtype=dtype) * generate
+        copied = ((1 - generate) * weights).to(mixed.dtype)
+        mixed = mixed.scatter_add(2, words.expand(len(logits), -1, -1), copied)
+        return mixed.clamp_min(torch.finfo(mixed.dtype).tiny).log()
 
 
 class EncoderDecoder(nn.Module):

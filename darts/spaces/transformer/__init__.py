@@ -1,6 +1,5 @@
 """The space of transformers: the mixer and feed-forward layer of each block are searched."""
 
-from darts.spaces.transformer.edgewise import EdgewiseClassifier, EdgewiseSupernet
 from darts.spaces.transformer.frame import ModelConfig
 from darts.spaces.transformer.genotype import (
     FEED_FORWARDS,
@@ -19,8 +18,6 @@ __all__ = [
     "NETWORK_FEED_FORWARDS",
     "NETWORK_MIXERS",
     "ClassifierSupernet",
-    "EdgewiseClassifier",
-    "EdgewiseSupernet",
     "Genotype",
     "ModelConfig",
     "Network",

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from darts.registry import choice, number
 from darts.spaces.candidate_subset import allowed, check_subset, subset_masks
@@ -24,10 +25,16 @@ from darts.spaces.deriving import Candidates, best_operations, check_groups, mas
 from darts.spaces.network import NetworkPiece
 from darts.spaces.parameters import Choice, Parameter, Point, Value
 from darts.spaces.space import SPACES, Space
-from darts.spaces.transformer.frame import POSITIONS, ModelConfig, check_heads
+from darts.spaces.transformer.frame import (
+    POSITIONS,
+    Embedding,
+    ModelConfig,
+    PositionalEncoding,
+    check_heads,
+)
 from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS, Genotype
+from darts.spaces.transformer.layers import make_feed_forward, make_mixer
 from darts.spaces.transformer.network import Network, TextClassifier
-from darts.spaces.transformer.pieces import classifier_pieces, language_model_pieces
 from darts.spaces.transformer.supernet import GROUPS, ClassifierSupernet, Supernet
 
 PENN_TREEBANK_WORDS = 10_000
@@ -223,6 +230,9 @@ class Transformer(Space):
     def pieces(self, *, classes: int, sample_shape: Sequence[int] = ()) -> Iterator[NetworkPiece]:
         """Yield all modules, with every candidate, for a text of ``length`` words.
 
+        The cost of attention per word depends on the length of the text. A language model has no
+        piece for its embedding, because it shares its weights with the decoder.
+
         Args:
             classes: Vocabulary size of a language model, or number of classes.
             sample_shape: ``()`` for a language model; ``(V,)`` for a classifier of texts with a
@@ -235,10 +245,23 @@ class Transformer(Space):
             raise ValueError(
                 f"space=transformer needs texts, not images of shape {tuple(sample_shape)}"
             )
-        config = self.model_config()
-        if not sample_shape:
-            return language_model_pieces(config, self.cells, classes, self.length)
-        return classifier_pieces(config, self.cells, classes, sample_shape[0], self.length)
+        return self._pieces(classes, sample_shape)
+
+    def _pieces(self, classes: int, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
+        shape = (self.length, self.hidden)
+        if sample_shape:
+            yield NetworkPiece(partial(Embedding, sample_shape[0], self.hidden), (self.length,))
+        yield NetworkPiece(partial(PositionalEncoding, self.model_config()), shape)
+        for row in range(self.cells):
+            for column, name in enumerate(MIXERS):
+                mixer = partial(make_mixer, name, self.hidden, causal=not sample_shape)
+                yield NetworkPiece(mixer, shape, ("mixer", row, column))
+            for column, name in enumerate(FEED_FORWARDS):
+                feed_forward = partial(make_feed_forward, name, self.hidden)
+                yield NetworkPiece(feed_forward, shape, ("feed_forward", row, column))
+        yield NetworkPiece(partial(nn.LayerNorm, self.hidden), shape)
+        last = shape[1:] if sample_shape else shape  # of a classifier, a mean over the words
+        yield NetworkPiece(partial(nn.Linear, self.hidden, classes), last)
 
 
 def _is_language_model(options: Mapping[str, object]) -> bool:

@@ -2,8 +2,7 @@
 
 A block adds the weighted sum of its mixers to its input, and then the weighted sum of its
 feed-forward layers. The mixer ``identity`` adds nothing. Candidates share weights, and the supernet
-computes their common work once (``darts.spaces.transformer.edgewise`` computes the same function
-candidate by candidate):
+computes their common work once:
 
 * All candidates of a layer share the layer norm in front of it.
 * Attention candidates share their projections and differ only in how these are split into heads. A

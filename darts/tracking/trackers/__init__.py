@@ -1,6 +1,6 @@
-"""Experiment trackers besides TensorBoard: MLflow, Weights & Biases, and a table.
+"""Experiment trackers besides TensorBoard: MLflow and Weights & Biases.
 
-``tracking.trackers=[mlflow,wandb,csv]`` chooses them. Each module registers one of them.
+``tracking.trackers=[mlflow,wandb]`` chooses them. Each module registers one of them.
 """
 
 from darts.tracking.trackers.tracker import (

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from oracles.macro_supernet import EdgewiseSupernet
 from torch import Tensor, nn
 
 from darts.spaces import parse_genotype, space_of
-from darts.spaces.macro import EdgewiseSupernet, Genotype, Macro, Network
+from darts.spaces.macro import Genotype, Macro, Network
 from darts.spaces.macro.fast_layers import (
     MAX_COMPONENTS,
     VARIANCE_FLOOR,

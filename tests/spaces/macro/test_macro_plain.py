@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from oracles.macro_supernet import EdgewiseSupernet
 from torch import nn
 
 from darts.spaces import parse_genotype, space_of
-from darts.spaces.macro import EdgewiseSupernet, Genotype, Macro, Network
+from darts.spaces.macro import Genotype, Macro, Network
 from darts.spaces.macro.skeleton import GridPool2d
 from darts.training.cost import count_macs, count_parameters
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from oracles.macro_supernet import EdgewiseSupernet
 
 from darts.spaces import parse_genotype, space_of
-from darts.spaces.macro import EdgewiseSupernet, Genotype, Macro, Network
+from darts.spaces.macro import Genotype, Macro, Network
 from darts.spaces.macro.skeleton import InvertedResidual, plan_blocks
 from darts.training.cost import count_macs, count_parameters
 

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from oracles.macro_supernet import EdgewiseSupernet
 from torch import Tensor, nn
 
 from darts.methods.bilevel import GRADIENTS
-from darts.spaces.macro import PRIMITIVES, EdgewiseSupernet, Genotype, Macro, Network, Supernet
+from darts.spaces.macro import PRIMITIVES, Genotype, Macro, Network, Supernet
 from darts.spaces.macro.skeleton import SKELETONS, InvertedResidual
 from darts.spaces.mixture import Mixture
 

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from oracles.nas201_supernet import EdgewiseSupernet, fuse_state_dict
 from torch import Tensor, nn
 
-from darts.spaces.nas201 import EdgewiseSupernet, Supernet, fuse_state_dict
+from darts.spaces.nas201 import Supernet
 
 SMALL: dict[str, Any] = {"channels": 4, "cells": 1, "classes": 4}
 EXACT = {"rtol": 1e-9, "atol": 1e-9}

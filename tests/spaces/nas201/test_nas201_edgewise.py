@@ -8,12 +8,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from nas201_supernets import EXACT, images, make_pair
+from oracles.nas201_supernet import EdgewiseCell
 from torch import Tensor, nn
 
 from darts.spaces.mixture import Mixture
-from darts.spaces.nas201 import PRIMITIVES, EdgewiseSupernet, Genotype, Network
-from darts.spaces.nas201.edgewise import SupernetCell, drop_elements
+from darts.spaces.nas201 import PRIMITIVES, Genotype, Network, Supernet
 from darts.spaces.nas201.genotype import EDGES
+from darts.spaces.nas201.shared_cell import drop_elements
 
 
 def one_hot(genotype: Genotype) -> dict[str, Tensor]:
@@ -65,7 +66,7 @@ def test_a_cell_sums_all_paths_of_identities() -> None:
 
 
 def test_other_channels_bypass_the_operations() -> None:
-    cell = SupernetCell(4, ("skip_connect",), 2, False).double()
+    cell = EdgewiseCell(4, ("skip_connect",), 2, False).double()
     x, weights, bypass = images(2, 4, 3, 3), images(6, 1, seed=5), images(6, seed=6)
     mixture = Mixture({"cell": weights}, bypass={"cell": bypass}).of_cell("cell", 0)
     nodes = [x]
@@ -136,7 +137,7 @@ def test_only_norms_of_cells_have_no_affine_parameters() -> None:
     assert all(p.requires_grad for p in net.weight_parameters())
     alphas = {id(alpha) for alpha in net.alphas.values()}
     assert not alphas & {id(p) for p in net.weight_parameters()}
-    assert float(EdgewiseSupernet(channels=2, cells=1).alphas["cell"].detach().abs().max()) < 1e-2
+    assert float(Supernet(channels=2, cells=1).alphas["cell"].detach().abs().max()) < 1e-2
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,7 @@ def test_only_norms_of_cells_have_no_affine_parameters() -> None:
 )
 def test_invalid_options_are_rejected(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        EdgewiseSupernet(**options)
+        Supernet(**options)
     assert "\n" not in str(caught.value)
 
 

@@ -20,6 +20,7 @@ from nas201_supernets import (
     labels,
     make_pair,
 )
+from oracles.nas201_supernet import EdgewiseSupernet, fuse_state_dict
 from several_ranks import on_ranks
 from torch import Tensor, nn
 
@@ -27,7 +28,7 @@ from darts.data import rank_slice
 from darts.methods.bilevel import first_order, unrolled
 from darts.ops.sync_batch_norm import convert_sync_batch_norm
 from darts.spaces.mixture import Mixture
-from darts.spaces.nas201 import PRIMITIVES, EdgewiseSupernet, Supernet, fuse_state_dict
+from darts.spaces.nas201 import PRIMITIVES, Supernet
 
 OPERATIONS = [*((name,) for name in PRIMITIVES), ("nor_conv_3x3", "none", "skip_connect")]
 

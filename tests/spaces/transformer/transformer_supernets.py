@@ -6,16 +6,11 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from oracles.transformer_supernet import EdgewiseClassifier, EdgewiseSupernet
 from torch import Tensor, nn
 
 from darts.data.words import PADDING
-from darts.spaces.transformer import (
-    ClassifierSupernet,
-    EdgewiseClassifier,
-    EdgewiseSupernet,
-    ModelConfig,
-    Supernet,
-)
+from darts.spaces.transformer import ClassifierSupernet, ModelConfig, Supernet
 
 WORDS, CLASSES = 11, 3
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
