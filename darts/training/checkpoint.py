@@ -170,20 +170,11 @@ def checkpoint_errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except CheckpointError:
-        raise
-    except torch.OutOfMemoryError:
+    except (CheckpointError, OSError, MemoryError, torch.OutOfMemoryError):
         raise
     except Misfit as error:
         raise CheckpointError(f"checkpoint {path} cannot be used: {error}") from None
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except Exception as error:  # an incompatible value may cause any error
         reason = one_line(error)
         raise CheckpointError(f"checkpoint {path} does not fit its run: {reason}") from error
 
