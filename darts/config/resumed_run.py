@@ -141,7 +141,9 @@ def _read_record(command: str, directory: Path) -> _Record:
     except FileNotFoundError:
         raise ConfigError(f"{reference} is not a run directory: {name} is missing") from None
     except Misfit as error:
-        raise ConfigError(f"{reference}: {name} is damaged: {error}") from None
+        raise ConfigError(
+            f"{reference}: {name} is damaged, or from another version: {error}"
+        ) from None
     except (FileError, OSError) as error:
         raise ConfigError(f"{reference} is not a run directory: {one_line(error)}") from None
     if record["command"] not in COMMANDS:

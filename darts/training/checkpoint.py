@@ -80,7 +80,8 @@ def save_checkpoint(path: Path, kind: str, content: StateDict, *, prefix: str = 
         return value
 
     entries = {name: plain(value, name) for name, value in content.items()}
-    text = json.dumps({"format": FORMATS[kind], "kind": kind, **entries})
+    text = json.dumps({"format": FORMATS[kind], "kind": kind, **entries}, ensure_ascii=False)
+    text = text.encode(errors="backslashreplace").decode()  # a lone surrogate becomes an escape
     metadata = {_TEXT: text, _CHECKSUM: str(_checksum(text, tensors))}
     write_atomically(path, save(tensors, metadata))
 

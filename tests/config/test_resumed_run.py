@@ -164,6 +164,32 @@ def test_a_configuration_that_was_changed_after_the_start_is_refused(tmp_path: P
         ResumedRun.load("search", str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"command": ["search"]},
+        {"command": "holiday"},
+        {"overrides": [1]},
+        {"config_digest": None},
+    ],
+)
+def test_a_damaged_command_line_is_refused_in_one_line(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    file = make_run(tmp_path) / "overrides.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    with pytest.raises(ConfigError, match=r"overrides\.json is damaged") as caught:
+        ResumedRun.load("search", str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_of_an_older_version_is_refused(tmp_path: Path) -> None:
+    record = {"command": "search", "overrides": [], "digest": "0" * 64}
+    (make_run(tmp_path) / "overrides.json").write_text(json.dumps(record))
+    with pytest.raises(ConfigError, match=r"from another version: .* field config_digest$"):
+        ResumedRun.load("search", str(tmp_path))
+
+
 def test_resume_and_multirun_exclude_each_other(tmp_path: Path) -> None:
     done = resume(make_run(tmp_path), "--multirun")
     assert done.code == 2

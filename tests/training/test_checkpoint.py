@@ -138,6 +138,12 @@ def test_a_name_like_the_key_of_tensors_is_an_ordinary_key(path: Path) -> None:
     assert identical({key: loaded[key] for key in state}, state)
 
 
+def test_a_large_vocabulary_fits_the_limit_of_the_header(path: Path) -> None:
+    words = [f"предложение{number}" for number in range(200_000)]
+    save_checkpoint(path, "retrain", {"target_names": words})
+    assert load_checkpoint(path)["target_names"] == words
+
+
 def test_a_failed_write_keeps_the_previous_checkpoint(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
