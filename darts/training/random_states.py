@@ -22,7 +22,7 @@ class _CpuStates(TypedDict):
 
 
 class RandomStates(_CpuStates, total=False):
-    """States of all global generators; that of a GPU only if the run is on one."""
+    """States of all global generators, including the GPU if the run is on one."""
 
     cuda: Tensor  # (n,) uint8
     mps: Tensor  # (n,) uint8

@@ -42,7 +42,7 @@ def load_optimizer(optimizer: Optimizer, saved: object, name: str) -> None:
         for key, value in buffers.items():
             if isinstance(value, Tensor) and value.ndim:
                 if value.shape != parameter.shape:
-                    raise Misfit(f"{name}: the shape of a buffer {key} is not that of its weight")
+                    raise Misfit(f"{name}: the shape of a buffer {key} differs from its weight")
                 buffers[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 

@@ -166,12 +166,7 @@ def test_a_configuration_that_was_changed_after_the_start_is_refused(tmp_path: P
 
 @pytest.mark.parametrize(
     "change",
-    [
-        {"command": ["search"]},
-        {"command": "holiday"},
-        {"overrides": [1]},
-        {"config_digest": None},
-    ],
+    [{"command": ["search"]}, {"command": "holiday"}, {"overrides": [1]}, {"config_digest": None}],
 )
 def test_a_damaged_command_line_is_refused_in_one_line(
     tmp_path: Path, change: dict[str, object]
