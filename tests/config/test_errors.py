@@ -293,7 +293,7 @@ def test_damaged_run_directory_is_not_resumed(refused: Any, tmp_path: Path, cont
 
 @pytest.mark.usefixtures("no_data")
 def test_run_of_another_command_is_not_resumed(refused: Any, tmp_path: Path) -> None:
-    began = {"command": "search", "overrides": ["method=darts_v2"]}
+    began = {"command": "search", "overrides": ["method=darts_v2"], "config_digest": ""}
     (tmp_path / "overrides.json").write_text(json.dumps(began))
     line = refused("retrain", f"resume={tmp_path}")
     assert "search" in line
