@@ -31,6 +31,7 @@ SETS = {  # mirrored images, epochs
     "photos": (True, 30),
     "glyphs": (False, 30),
     "added_clothes": (True, 16),
+    "added_digits": (False, 20),
     "fashion": (True, 6),
 }
 RATIOS = (0.1 / 64, 0.1 / 32)

@@ -55,12 +55,7 @@ class Conclusion:
         if self.gain is not None:
             values |= {f"raced_test_{n}": score for n, score in self.gain.found.items()}
             values |= {f"baseline_test_{n}": score for n, score in self.gain.baseline.items()}
-            values |= {
-                "gain": self.gain.difference,
-                "gain_low": self.gain.low,
-                "gain_high": self.gain.high,
-                "test_samples": self.gain.samples,
-            }
+            values |= {**self.gain.entries("gain"), "test_samples": self.gain.samples}
         elif winner.candidate.is_baseline:
             values["gain"] = 0.0
         copied = ("parameters", "macs", "flops", "device")
@@ -98,9 +93,7 @@ class Conclusion:
                 "validation data, but the difference may be chance."
             )
         if self.winner.candidate.is_baseline:
-            return (
-                f"The baseline {name} is the result: the search has found no better architecture."
-            )
+            return f"The baseline {name} is the result: no better architecture was found."
         if self.gain is None:
             return f"The found network beats {name} on validation data; there is no test split."
         unit = " points" if is_fraction(self.metric[0]) else ""

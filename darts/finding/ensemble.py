@@ -56,11 +56,7 @@ class EnsembleResult:
         values["ensemble_note"] = self.sentence()
         if self.gain is not None:
             values |= {f"single_test_{name}": v for name, v in self.gain.baseline.items()}
-            values |= {
-                "ensemble_gain": self.gain.difference,
-                "ensemble_gain_low": self.gain.low,
-                "ensemble_gain_high": self.gain.high,
-            }
+            values |= self.gain.entries("ensemble_gain")
         return values
 
 

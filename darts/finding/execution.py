@@ -73,10 +73,10 @@ class Execution:
             raise Stopped from None
 
     def _warn_of_failure(self, future: Future) -> None:
-        if not future.cancelled() and future.exception() is None:
-            outcome = future.result()
-            if outcome.summary is None:
-                self.console.warn(f"{future.job.name}: {outcome.problem}")
+        if future.cancelled() or future.exception() is not None:
+            return
+        if (outcome := future.result()).summary is None:
+            self.console.warn(f"{future.job.name}: {outcome.problem}")
 
     def _stopping(self) -> bool:
         """Advance the progress bar; return whether a signal has arrived."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -49,8 +48,8 @@ class Pool:
     ) -> Iterator[Candidate]:
         """Yield new candidates near the leader, as long as there are any.
 
-        In turn: the leader, which continues its training with another setting; a neighbor of its
-        architecture; and another baseline with the leader's setting.
+        In turn: twice the leader, which continues its training with another setting; a neighbor of
+        its architecture; and another baseline with the leader's setting.
 
         Args:
             leader: The best candidate.
@@ -59,8 +58,10 @@ class Pool:
         """
         keys = {candidate.key for candidate in known}
         number = len(known)
+        changes = self._settings(leader, start) if self.config.plan.settings else iter(())
         sources = [
-            self._settings(leader, start, known) if self.config.plan.settings else iter(()),
+            changes,
+            changes,
             self._neighbors(leader, Random(self.config.seed + number)),
             self._others(leader),
         ]
@@ -73,15 +74,11 @@ class Pool:
                 yield dataclasses.replace(candidate, name=f"{candidate.name}-{number}")
                 sources.append(source)
 
-    def _settings(
-        self, leader: Candidate, start: Start, known: Sequence[Candidate]
-    ) -> Iterator[Candidate]:
-        """Yield changes of the leader's setting; first those that fewer candidates have tried."""
+    def _settings(self, leader: Candidate, start: Start) -> Iterator[Candidate]:
+        """Yield changes of the leader's setting that do not take back an earlier change."""
         networks = self.networks[leader.family]
         recipe = networks.values | networks.family.values
-        tried = Counter(name for c in known for name in c.setting.name.split("+"))
-        changes = settings(self.facts, recipe | leader.setting.values, networks.user_keys)
-        for change in sorted(changes, key=lambda change: tried[change.name]):
+        for change in settings(self.facts, recipe | leader.setting.values, networks.user_keys):
             names = [leader.setting.name] if leader.setting.values else []
             values = {
                 key: value
@@ -89,6 +86,8 @@ class Pool:
                 # A mirrored network has twice the MACs.
                 if recipe.get(key) != value and not (key == "mirror" and networks.limits.limits)
             }
+            if not leader.setting.values.keys() <= values.keys():
+                continue
             setting = Setting("+".join([*names, change.name]), values)
             stem = leader.name.partition("+")[0]
             yield dataclasses.replace(

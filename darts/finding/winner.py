@@ -1,4 +1,9 @@
-"""The second part of ``darts.find``: the best candidate trains alone and becomes the answer."""
+"""The second part of ``darts.find``: the best candidate trains alone and becomes the answer.
+
+References:
+    Breiman et al., "Classification and Regression Trees", 1984, section 3.4.3: among models that
+    are level with the best one on held-out data, choose the more strongly regularized one.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +12,12 @@ import shutil
 from dataclasses import dataclass
 
 from darts.finding.answer import write_answer
-from darts.finding.final_run import begin_of_final_runs
+from darts.finding.final_run import begin_of_final_runs, memorizes
 from darts.finding.race import Race
 from darts.finding.results import Result, ranked
 from darts.reading import JsonObject
 from darts.recipes.gain import validation_interval
+from darts.recipes.rules import AUGMENTATIONS
 
 CHOICE_LEVEL = 0.6
 """Confidence level of the interval of a difference on validation data. A network replaces the best
@@ -90,15 +96,35 @@ def _decide(race: Race) -> SavedDuel:
         winner = best if is_better(race, best, baseline) else baseline
     return SavedDuel(
         rounds=race.rounds,
-        winner=winner.candidate.name,
+        winner=augmented(race, winner).candidate.name,
         baseline=baseline.candidate.name,
         baseline_summary=dict(baseline.summary),
         doubtful=winner != best,
     )
 
 
+def augmented(race: Race, best: Result) -> Result:
+    """Return the best candidate with one more augmentation, unless this is clearly worse.
+
+    The gain of augmentation grows with the length of the training, and the winner trains for
+    several times as long as in the comparison.
+    """
+    stage = race.standings[best.candidate.name].stage
+    others = [
+        result
+        for result in race.results.values()
+        if result.candidate.start.parent == best.candidate.name
+        and result.candidate.setting.name.rpartition("+")[2] in AUGMENTATIONS
+        and race.standings[result.candidate.name].stage == stage  # equal training
+    ]
+    return next((o for o in ranked(others, race.metric[1]) if not is_better(race, best, o)), best)
+
+
 def train_winner(race: Race, chosen: Duel, reserve: float) -> Result:
     """Train the winner until its final run begins; return its result.
+
+    The final run begins early if the winner does not memorize the training samples: the longer the
+    rate then falls, the better.
 
     Args:
         race: The race.
@@ -122,6 +148,8 @@ def train_winner(race: Race, chosen: Duel, reserve: float) -> Result:
         lambda: begin_of_final_runs(race, result.seconds, reserve, waves),
     )
     while not result.is_exhausted and (left := (end - race.stopwatch.seconds) / waves) > 1:
+        if race.folds == 1 and not memorizes(result.directory):
+            break
         # Lengths double, so that the answer so far is saved and the training may end early.
         longer = _kept(race, result, race.train_for(result.candidate, left))
         if longer == result:  # the run has failed

@@ -20,6 +20,7 @@ from darts.data.words import PADDING
 from darts.judging.resampling import Numbers, paired_interval
 from darts.judging.sample_metrics import SampleMetric, sample_metric
 from darts.judging.statistics import LEVEL
+from darts.reading import JsonObject
 from darts.recipes.evaluation import build_on, open_data
 from darts.recipes.trained import TrainedNetwork
 from darts.training.checkpoint import find_checkpoint
@@ -55,6 +56,10 @@ class Gain:
     def significant(self) -> bool:
         """Whether the interval is above 0."""
         return self.low is not None and self.low > 0
+
+    def entries(self, name: str) -> JsonObject:
+        """Return the difference and its bounds for ``summary.json``, named after it."""
+        return {name: self.difference, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
 def measure_gain(

@@ -81,7 +81,7 @@ def max_epochs(facts: DataFacts) -> int:
 def settings(
     facts: DataFacts, values: Mapping[str, object], fixed: Collection[str]
 ) -> list[Setting]:
-    """Return settings that ``darts.find`` compares with a recipe.
+    """Return settings that ``darts.find`` compares with a recipe, the most promising first.
 
     Args:
         facts: Facts of the data.
@@ -90,8 +90,8 @@ def settings(
     """
     lr, decay = float(str(values["optimizer.lr"])), float(str(values["optimizer.weight_decay"]))
     proposed = [
-        Setting("lr_high", {"optimizer.lr": 2.5 * lr}),
         Setting("lr_low", {"optimizer.lr": lr / 2.5}),
+        Setting("lr_high", {"optimizer.lr": 2.5 * lr}),
         Setting("decay_high", {"optimizer.weight_decay": 4 * decay}),
         Setting("decay_low", {"optimizer.weight_decay": decay / 4}),
     ]
@@ -99,11 +99,13 @@ def settings(
         flip, shifts = values.get("dataset.flip") is True, values.get("dataset.crop") != "none"
         flipped: Values = {"dataset.flip": not flip, "mirror": not flip}
         shifted: Values = {"dataset.crop": "none" if shifts else "pad"}
+        low, *others = proposed
         proposed = [
             Setting("no_flip" if flip else "flip", flipped),
+            low,
             Setting("no_shift" if shifts else "shift", shifted),
             Setting("cutout", {"cutout": max(facts.side // 3, 1)}),
-            *proposed,
+            *others,
         ]
     elif "space.dropout" in values:
         dropout = float(str(values["space.dropout"]))
@@ -133,6 +135,9 @@ def search_recipe(facts: DataFacts) -> Values:
     return values | {"optimizer.lr": 0.05, "optimizer.lr_min": 0.001, "arch_optimizer.lr": 0.01}
 
 
+AUGMENTATIONS = ("flip", "shift", "cutout")
+"""Names of the settings that only add to the random changes of training images."""
+
 WINDOW = 64
 """Tokens per window of a text."""
 
@@ -145,7 +150,8 @@ POWER = 8.0
 LR_PER_SAMPLE = 0.1 / 32
 """Learning rate of images, divided by the batch size: with equal ratios, batches of different sizes
 learn equally well per epoch (Goyal et al., arXiv:1706.02677, section 2.1). In
-experiments/learning_rates.py, half of this rate is level with it, and better on photos."""
+experiments/learning_rates.py, half of this rate is better on photos and clothes, and much worse on
+sums of digits; ``darts.find`` tries it early."""
 
 SHORT_TEXT = 30_000
 """Up to this number of training tokens, networks for running text get more dropout."""

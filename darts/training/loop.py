@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -20,7 +19,6 @@ from darts.data import Batch, Loader
 from darts.ops.float32 import float32_products
 from darts.tracking import Console
 from darts.training.checkpoint import StateDict
-from darts.training.contention import ContentionWatch
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.pending_steps import PendingSteps, StepValues
 from darts.training.random_states import RandomStates, random_states, restore_random_states
@@ -159,10 +157,7 @@ class TrainingLoop:
         self.steps = len(self.state.train_loader)
         self.console = Console(total_steps=epochs * self.steps, name=name, done=self.global_step)
         self.interrupt = Interrupt("stopping after this step; Ctrl-C again to abort")
-        device = recipe.run.ranks.device
-        self._pending = PendingSteps(device)
-        passive = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
-        self._contention = ContentionWatch(passive=passive) if device.type == "cpu" else None
+        self._pending = PendingSteps(recipe.run.ranks.device)
         self._stack = ExitStack()
         self._kept: tuple[StateDict, RandomStates] | None = None  # training state, random states
 
@@ -267,8 +262,6 @@ class TrainingLoop:
         if self._pending.add(values) or state.first_loss is None:
             shown["loss"] = self._read_steps()
         self.console.step(1, **shown)
-        if self._contention is not None and (warning := self._contention.warning()):
-            self.console.warn(warning)
 
     def _read_steps(self) -> float | None:
         """Add the values of the pending steps to the state; return the last loss.

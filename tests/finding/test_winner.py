@@ -13,7 +13,7 @@ from darts.finding.final_run import PLANNED
 from darts.finding.race import EXPLORED, Race
 from darts.finding.winner import duel, train_winner
 
-TIMED = ("plan.newcomers=2", "methods=[]")
+TIMED = ("plan.newcomers=2", "plan.settings=false", "methods=[]")
 LEADER = BASELINES[3]
 
 
@@ -59,24 +59,50 @@ def test_a_found_network_must_be_better_than_by_chance_after_equal_training(
 
 
 def test_a_baseline_that_leads_is_not_compared(tmp_path: Path) -> None:
-    race, _ = explored(tmp_path, *SHORT)
+    race, _ = explored(tmp_path, *SHORT, "plan.settings=false")
     chosen = duel(race)
     assert chosen.winner.candidate == chosen.baseline.candidate == race.candidates[LEADER]
     assert not chosen.doubtful
     assert not (tmp_path / "duel").exists()
 
 
+@pytest.mark.parametrize(
+    ("flipped", "bounds", "name"),
+    [
+        (0.89, (-0.01, 0.03), "flip"),
+        (0.89, (0.01, 0.03), LEADER),
+        (0.89, None, LEADER),
+        (0.91, None, "flip"),
+    ],
+    ids=["level", "clearly worse", "too few samples", "better"],
+)
+def test_augmentation_is_preferred_unless_it_is_clearly_worse(
+    flipped: float,
+    bounds: tuple[float, float] | None,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def scores(name: str, epochs: int) -> float:
+        return flipped if "flip" in name else led_by_a_baseline(name, epochs)
+
+    monkeypatch.setattr(winner, "validation_interval", lambda *_, **__: bounds)
+    race, _ = explored(tmp_path, *SHORT, scores=scores)
+    chosen = duel(race)
+    assert name in chosen.winner.candidate.name
+    assert chosen.winner.epochs == 2
+    assert not chosen.doubtful
+
+
 def test_with_more_time_a_winner_does_not_compete_again_with_less_trained_baselines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(winner, "validation_interval", lambda *_, **__: (0.1, 0.2))
-    race, executor = explored(tmp_path, *TIMED, "plan.settings=false", scores=led_by_a_neighbor)
+    race, executor = explored(tmp_path, *TIMED, scores=led_by_a_neighbor)
     first = duel(race)
     epochs = first.winner.epochs
     assert train_winner(race, first, 0.0).epochs > epochs
-    again = make_race(
-        tmp_path, *TIMED, "plan.settings=false", executor=executor, total=2 * race.stopwatch.total
-    )
+    again = make_race(tmp_path, *TIMED, executor=executor, total=2 * race.stopwatch.total)
     again.restore()
     again.explore(0.6)
     assert again.rounds > race.rounds
@@ -89,7 +115,7 @@ def test_with_more_time_a_winner_does_not_compete_again_with_less_trained_baseli
 
 def test_the_winner_has_the_epochs_of_the_plan(tmp_path: Path) -> None:
     for folder, words, epochs in (("a", (), 2), ("b", ("plan.epochs=7",), 7)):
-        race, _ = explored(tmp_path / folder, *SHORT, *words)
+        race, _ = explored(tmp_path / folder, *SHORT, "plan.settings=false", *words)
         trained = train_winner(race, duel(race), 0.0)
         assert (trained.candidate.name, trained.epochs) == (LEADER, epochs)
 
@@ -111,6 +137,13 @@ def test_the_length_of_the_winner_doubles_until_its_time_is_used(
     assert (tmp_path / "checkpoint.safetensors").read_text() == f"{LEADER} {trained.epochs}"
 
 
+def test_the_final_run_of_a_winner_that_does_not_memorize_begins_at_once(tmp_path: Path) -> None:
+    race, executor = explored(tmp_path, *TIMED, trained=lambda name: 0.0)
+    chosen, before = duel(race), len(executor.ended)
+    assert train_winner(race, chosen, 0.0) == chosen.winner
+    assert len(executor.ended) == before
+
+
 def test_a_winner_that_no_longer_improves_stops_early(tmp_path: Path) -> None:
     race, _ = explored(tmp_path, *TIMED, peaks={LEADER: 25})
     trained = train_winner(race, duel(race), 0.0)
@@ -120,7 +153,7 @@ def test_a_winner_that_no_longer_improves_stops_early(tmp_path: Path) -> None:
 
 
 def test_a_winner_that_fails_keeps_its_result(tmp_path: Path) -> None:
-    race, executor = explored(tmp_path, *SHORT, "plan.epochs=7")
+    race, executor = explored(tmp_path, *SHORT, "plan.settings=false", "plan.epochs=7")
     executor.failing = frozenset({LEADER})
     chosen = duel(race)
     assert train_winner(race, chosen, 0.0) == chosen.winner == race.best()

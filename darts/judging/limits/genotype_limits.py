@@ -1,16 +1,14 @@
 """The best genotype within limits, by the probabilities of its operations.
 
-A genotype that discretization would choose anyway is kept if it is within the limits. Otherwise, in
-a small space, all genotypes are tried in the order of their probability. In a large one, the costs
-are written as sums over the chosen operations, and dynamic programming finds the best choice. MACs,
-parameters and looked-up latencies are such sums in most spaces. Other costs, such as the memory for
-activations, are only close to a sum: the result is then checked with the true cost, and the limit
-of the sum is lowered until it holds.
+A genotype that discretization would choose anyway is kept if it is within the limits. Otherwise the
+costs are written as sums over the chosen operations, and an integer program finds the best choice.
+MACs, parameters and looked-up latencies are such sums in most spaces. Other costs, such as the
+memory for activations, are only close to a sum: the result is then checked with the true cost, and
+the limit of the sum is lowered until it holds.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -19,24 +17,16 @@ import numpy as np
 from torch import Tensor
 
 from darts.config import ConfigError
+from darts.judging.limits.best_choice import best_choice
 from darts.judging.limits.costs import describe_limits
 from darts.judging.limits.decisions import Choice, GenotypeDecisions
-from darts.judging.limits.knapsack import best_choice
 from darts.judging.limits.sums import EXACT, Sums, fit_sums
 from darts.spaces import AnyGenotype
 
 Cost = Callable[[AnyGenotype], float]
 
-SMALL = 20_000
-"""Largest number of genotypes of a space in which all are tried, the most probable first."""
-
-SLOW = "ram_kb"  # the cost that takes longest to compute
-
-MAX_TRIED = 500
-"""Largest number of genotypes that are tried if a slow cost has a limit."""
-
-ROUNDS = 12
-"""How often the limit of an inexact sum is lowered."""
+ROUNDS = 20
+"""How many choices by the sums are tried; each is checked with the true costs."""
 
 POLISH = 300
 """Changes of one decision that are tried to improve the result of inexact sums."""
@@ -117,14 +107,6 @@ class GenotypeLimits:
             raise ConfigError(self._impossible())
         return choice
 
-    def _choose(self, scores: Sequence[np.ndarray]) -> Choice | None:
-        """Return the best choice within the limits; None if none was found."""
-        is_small = self.decisions.count <= SMALL
-        choice = self._by_trial(scores) if is_small else None
-        if choice is None and not (is_small and self._sums.exact):
-            choice = self._by_sums(scores)
-        return choice
-
     def _derived(self, probabilities: Mapping[str, Tensor]) -> AnyGenotype:
         return self.decisions.space.derive(probabilities, self.decisions.candidates)
 
@@ -149,29 +131,29 @@ class GenotypeLimits:
         """For each decision, the summands of its options ``(options, costs)``."""
         return self.decisions.sums(self._sums.weights)
 
-    def _by_sums(self, scores: Sequence[np.ndarray]) -> Choice | None:
-        """Return the best choice by the sums whose true costs are within the limits."""
+    def _choose(self, scores: Sequence[np.ndarray]) -> Choice | None:
+        """Return the best choice within the limits; None if none was found."""
         limits = np.array(list(self.limits.values()))
         allowed = limits - self._sums.constants
-        for _ in range(ROUNDS):
+        tried: list[Choice] = []
+        while len(tried) < ROUNDS:
             # Rounding may turn a cost that equals its limit into one slightly above it.
-            choice = best_choice(scores, self._tables, allowed + EXACT / 10 * limits)
+            choice = best_choice(scores, self._tables, allowed + EXACT / 10 * limits, tried)
             if choice is None:
                 break
             genotype = self.decisions.genotype(choice)
-            costs = self.costs(genotype)
-            true = np.array([costs[name] for name in self.limits])
-            if (true <= limits).all():
-                if not self._useful(genotype):
-                    return self._useful_neighbor(choice, scores)
+            if self.allows(genotype):
                 return choice if self._sums.exact else self._polish(choice, scores)
-            allowed = allowed - np.maximum(true - limits, 1e-3 * limits) * (true > limits)
+            tried.append(choice)
+            costs = self.costs(genotype)
+            over = np.array([costs[name] for name in self.limits]) - limits
+            if not self._sums.exact:
+                allowed = allowed - np.maximum(over, 1e-3 * limits) * (over > 0)
+        changes = self._changes(tried[-1], scores) if tried else ()
+        found = next((own for own in changes if self._fits(own)), None)
+        if found is not None:
+            return self._polish(found, scores)
         return None if self._sums.exact else self._repair(scores)
-
-    def _useful_neighbor(self, choice: Choice, scores: Sequence[np.ndarray]) -> Choice | None:
-        """Return the best useful choice within the limits that differs in one decision."""
-        found = next((own for own in self._changes(choice, scores) if self._fits(own)), None)
-        return None if found is None else self._polish(found, scores)
 
     def _repair(self, scores: Sequence[np.ndarray]) -> Choice | None:
         """Lower the costs of the cheapest choice by its sums, one decision at a time."""
@@ -219,30 +201,6 @@ class GenotypeLimits:
             if better and gain <= 0:
                 return
             yield (*choice[:decision], option, *choice[decision + 1 :])
-
-    # All genotypes.
-
-    def _by_trial(self, scores: Sequence[np.ndarray]) -> Choice | None:
-        """Return the choice with the largest score within the limits, of all choices.
-
-        None if there is none, or if none of ``MAX_TRIED`` genotypes is within a slow limit.
-        """
-        index, sums = np.array(self._all), self._sums
-        value = np.sum([own[index[:, n]] for n, own in enumerate(scores)], axis=0)
-        cost = np.sum([own[index[:, n]] for n, own in enumerate(self._tables)], axis=0)
-        limits = np.array(list(self.limits.values()))
-        ratio = ((cost + sums.constants) / limits).max(axis=1)
-        # The error was measured on a sample, so twice as much is allowed for.
-        possible = (cost + sums.constants - 2 * sums.error <= limits * (1 + EXACT)).all(axis=1)
-        order = np.lexsort((ratio, -value))
-        order = order[possible[order]]
-        tried = order[:MAX_TRIED] if SLOW in self.limits and not sums.exact else order
-        return next((self._all[n] for n in tried if self._fits(self._all[n])), None)
-
-    @cached_property
-    def _all(self) -> list[Choice]:
-        """All choices of a small space."""
-        return list(itertools.product(*(range(len(own)) for own in self.decisions.options)))
 
     def _impossible(self) -> str:
         """Return why no genotype fits."""
