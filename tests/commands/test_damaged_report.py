@@ -122,10 +122,12 @@ def mutate(runs: dict[str, Path], command: str, name: str, seeds: range) -> int:
 def test_damaged_file_is_left_out_or_refused(
     runs: dict[str, Path], command: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if name != "alphas.json":  # the figures of the alphas take longest
-        monkeypatch.setattr(probabilities, "draw_probabilities", lambda *_: iter(()))
-    for function in ("draw_genotype", "draw_edge_importances"):
-        monkeypatch.setattr(page_module, function, lambda *_, **__: None)
+    for module, functions in (
+        (probabilities, ("draw_alpha_heatmap", "draw_alpha_history")),
+        (page_module, ("draw_genotype", "draw_edge_importances")),
+    ):
+        for function in functions:
+            monkeypatch.setattr(module, function, lambda *_, **__: None)
     monkeypatch.setattr(rendering, "render_figure", lambda *_: b"<svg></svg>")
     pages = mutate(runs, command, name, range(10))
     assert pages == 10 or name in REQUIRED
