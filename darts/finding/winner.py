@@ -15,9 +15,9 @@ from darts.finding.answer import write_answer
 from darts.finding.final_run import begin_of_final_runs, memorizes
 from darts.finding.race import Race
 from darts.finding.results import Result, ranked
+from darts.reading import JsonObject
 from darts.recipes.gain import validation_interval
 from darts.recipes.rules import AUGMENTATIONS
-from darts.typed_values import PlainDict
 
 CHOICE_LEVEL = 0.6
 """Confidence level of the interval of a difference on validation data. A network replaces the best
@@ -49,7 +49,7 @@ class SavedDuel:
     rounds: int
     winner: str
     baseline: str
-    baseline_summary: PlainDict
+    baseline_summary: JsonObject
     doubtful: bool
 
 
@@ -91,7 +91,7 @@ def _decide(race: Race) -> SavedDuel:
         for name, result in (("found", best), ("baseline", baseline)):
             target = race.directory / DUEL / name
             target.mkdir(parents=True, exist_ok=True)
-            for file in ("checkpoint.pt", "split.npz"):  # what scores a network
+            for file in ("checkpoint.safetensors", "split.npz"):  # what scores a network
                 shutil.copyfile(result.directory / file, target / file)
         winner = best if is_better(race, best, baseline) else baseline
     return SavedDuel(

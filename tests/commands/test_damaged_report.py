@@ -164,11 +164,15 @@ def test_command_says_what_it_leaves_out(commands: Any, runs: dict[str, Path]) -
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("summary.json", '{"command": "search", "valid_accuracy": "high"}', "must be a number"),
+        (
+            "summary.json",
+            '{"command": "search", "valid_accuracy": "high"}',
+            "Expected float, got str",
+        ),
         ("summary.json", '{"command": "tune"}', "name different commands"),
-        ("config.yaml", "name: [1]", "name is a list; it must be a string"),
-        ("overrides.json", '{"command": "search"}', "overrides is missing"),
-        ("metrics.jsonl", '{"epoch": 1.5}\n', "epoch is 1.5; it must be a whole number"),
+        ("config.yaml", "name: [1]", "name: Expected str, got array"),
+        ("overrides.json", '{"command": "search"}', "missing required field overrides"),
+        ("metrics.jsonl", '{"epoch": 1.5}\n', "epoch: Expected int, got float"),
     ],
 )
 def test_damaged_required_file_is_one_line(

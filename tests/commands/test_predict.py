@@ -102,7 +102,7 @@ def test_an_output_that_is_the_input_is_refused(
     )  # fmt: skip
     assert "is part of the input or the checkpoint, which would be overwritten" in line
     assert place.read_bytes() == before
-    for target in (place, trained / "checkpoint.pt"):
+    for target in (place, trained / "checkpoint.safetensors"):
         line = commands.error_of(
             "predict", f"checkpoint={trained}", f"input={photos}", f"output={target}",
             f"hydra.run.dir={tmp_path}/p",

@@ -102,7 +102,7 @@ class FakeExecutor(Executor):
         score = self.scores(job.name, best)
         summary = {"epochs": epochs, "epoch": best, "seconds": float(epochs), "valid_loss": 1.0}
         summary |= {"valid_accuracy": score, "parameters": 10, "macs": 20}
-        for name in ("checkpoint.pt", "split.npz"):
+        for name in ("checkpoint.safetensors", "split.npz"):
             (job.directory / name).write_text(f"{job.name} {epochs}")
         row = {"epoch": epochs, "valid_accuracy": score, "train_accuracy": self.trained(job.name)}
         (job.directory / "metrics.jsonl").write_text(json.dumps(row) + "\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
@@ -20,7 +19,6 @@ from fake_supernet import (
 from darts.methods.discretization import Discretization, SearchedSupernet
 from darts.methods.discretization_argmax import Argmax
 from darts.methods.discretization_perturbation import PerturbationSelection
-from darts.typed_values import Misfit
 
 
 def additive(values: Masks) -> Callable[[Masks], float]:
@@ -214,27 +212,6 @@ def test_work_is_unknown_unless_a_discretization_estimates_it() -> None:
     context = FakeSupernet("nas201", lambda masks: 0.0).context
     assert Slow().estimate_work(context) is None
     assert Discretization().estimate_work(context) == Argmax().estimate_work(context) == []
-
-
-@pytest.mark.parametrize(
-    "decisions",
-    [
-        [("normal", [99], False)],
-        [("normal", [-1], False)],
-        [("normal", [0, 1], False)],
-        [("normal", [], True)],
-        [("other", [0], False)],
-        [("normal", [0])],
-        [("normal", 0, False)],
-        None,
-    ],
-)
-def test_restored_decisions_that_do_not_fit_are_refused(decisions: Any) -> None:
-    trained = FakeSupernet("cnn", lambda masks: 0.0)
-    trained.context.masks.update(trained.masks())
-    trained.state = {"decisions": decisions}
-    with pytest.raises(Misfit, match=r"^discretization\.decisions"):
-        PerturbationSelection(tune=0).final_genotype(trained)
 
 
 def test_both_cells_are_decided_between_two_trainings() -> None:
