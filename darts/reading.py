@@ -99,7 +99,7 @@ def damage(problem: str) -> Iterator[None]:
         problem: Begin of the message; it names the file.
 
     Raises:
-        FileError: In place of any error, except those of the operating system.
+        FileError: If the block raises any error except one of the operating system.
     """
     try:
         yield

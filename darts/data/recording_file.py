@@ -26,8 +26,8 @@ _BLOCK = 2**20  # numbers that are decoded together
 # Samples before the first needed one that are decoded and dropped: after a jump, a decoder of MP3
 # needs several frames of 1,152 samples until its output is exact.
 _LEAD = 2**14
-# libsndfile reads what is left of a truncated WAV file, and only its log tells. 4294967295 stands
-# for an unknown length, in streamed files.
+# libsndfile reads a truncated WAV file without an error and only logs the missing part. The length
+# 4294967295 stands for an unknown length in streamed files.
 _TRUNCATED = re.compile(r"^data : (?!4294967295 )\d+ \(should be", re.MULTILINE)
 
 

@@ -170,6 +170,6 @@ def _read_idx(path: Path, *sample: int) -> np.ndarray:
         raw = gunzip(read_bytes(path, limit=_IDX_LIMIT), limit=_IDX_LIMIT)
         kind, count, *shape = np.frombuffer(raw, ">u4", count=2 + len(sample)).tolist()
         if kind != 0x801 + len(sample) or shape != [*sample]:
-            raise ValueError("its header is not that of the data set")
+            raise ValueError("it has another header than the published files")
         array = np.frombuffer(raw, np.uint8, offset=8 + 4 * len(sample))
         return np.reshape(array, (count, *sample))

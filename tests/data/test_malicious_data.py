@@ -115,7 +115,7 @@ ATTACKS: dict[str, tuple[str, bytes, Read, str]] = {
         "train-images-idx3-ubyte.gz",
         gzip.compress(bytes([0, 0, 8, 3]) + b"\xff" * 12),
         read_fashion,
-        "its header is not that of the data set",
+        "it has another header than the published files",
     ),
     "a long header": ("x.csv", b"a" * (LINE_LIMIT + 2), read_table, "16,777,216 char"),
     "a long number": ("x.csv", b"a,b\n" + b"1" * 10**7 + b",x\n", read_table, "not finite"),

@@ -61,8 +61,7 @@ def test_slices_share_the_time_of_the_race(tmp_path: Path) -> None:
     assert {name for name, epochs in executor.ended if epochs == first} > set(BASELINES)
     assert max(epochs for _, epochs in executor.ended) >= 4 * first
     end = EXPLORED * race.stopwatch.total
-    longest = race.slices.seconds(race.standings[race.best().candidate.name].stage)
-    assert end - longest <= race.stopwatch.seconds <= end + first  # longer slices no longer fit
+    assert end - 2 * first <= race.stopwatch.seconds <= end + first
 
 
 @pytest.mark.parametrize(("total", "workers", "count"), [(16, 1, 1), (16, 2, 2), (86, 1, 2)])
