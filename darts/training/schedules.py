@@ -55,7 +55,7 @@ def stable_rate(
     References:
         Zhai et al., "Scaling Vision Transformers", arXiv:2106.04560, section 3.5; Hägele et al.,
         "Scaling Laws and Compute-Optimal Training Beyond Fixed Training Durations",
-        arXiv:2405.18392, section 3 and equation 2: the fall is one minus a square root.
+        arXiv:2405.18392, section 3: the fall is one minus a square root.
     """
     rise = (step + 1) / (config.warmup_epochs * steps + 1)
     total = epochs * steps
