@@ -49,7 +49,7 @@ class Pool:
         """Yield new candidates near the leader, as long as there are any.
 
         In turn: the leader, which continues its training with another setting; a neighbor of its
-        architecture; the leader with a further setting; and another baseline with the leader's
+        architecture; another baseline with the leader's setting; and the leader with a further
         setting.
 
         Args:
@@ -63,8 +63,8 @@ class Pool:
         sources = [
             changes,
             self._neighbors(leader, Random(self.config.seed + number)),
-            changes,
             self._others(leader),
+            changes,
         ]
         while sources:
             source = sources.pop(0)
