@@ -170,8 +170,9 @@ class RetrainConfig(RunConfig):
     # Start to average weights when the score has not improved for this many epochs; 0: never.
     averaging_patience: int = number(0, low=0)
     mirror: bool = False  # images: average the outputs for the image and its mirror image
-    # Run directory or checkpoint whose last weights and optimizer state the training begins with.
+    # Run directory or checkpoint whose weights and optimizer state the training begins with.
     start: str | None = None
+    start_epoch: str = choice("last", "last", "best")  # epoch of these weights
 
     def continued_keys(self, saved: Mapping[str, Any]) -> tuple[str, ...]:
         # A constant learning rate does not depend on the number of epochs.

@@ -40,12 +40,14 @@ class Start:
         stage: The first stage of the new candidate, see ``darts.finding.policy``.
         seconds: Seconds of the training.
         epochs: Its epochs.
+        best: Whether it ends with its best epoch, after which more training did not help.
     """
 
     parent: str = ""
     stage: int = 0
     seconds: float = 0.0
     epochs: int = 0
+    best: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,10 @@ class Candidate:
         return self.origin == BASELINE
 
     @property
-    def key(self) -> tuple[str, str, str, int]:
+    def key(self) -> tuple[str, str, str, int, bool]:
         """Equal keys mean that two candidates would train in the same way."""
         values = repr(sorted(self.setting.values.items()))
-        return self.family, self.genotype.function, values, self.start.stage
+        return self.family, self.genotype.function, values, self.start.stage, self.start.best
 
     def save(self) -> SavedCandidate:
         """Return what ``decisions.json`` holds of the candidate."""

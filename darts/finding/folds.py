@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from darts.config import ConfigError
 from darts.data import count_folds
 from darts.finding.candidates import Candidate, Networks
-from darts.finding.results import FoldRun, Result
+from darts.finding.results import FoldRun, Result, signed
 from darts.reading import FileError, JsonObject
 from darts.tasks.metrics import Metric
 from darts.tracking.metrics import read_metrics
@@ -83,8 +83,7 @@ def combine(
         for epoch in (common[-1:] if selection == "last" else common)
     }
     means = {epoch: row for epoch, row in means.items() if math.isfinite(row.get(name, math.nan))}
-    sign = -1 if direction.higher_is_better else 1
-    best = min(means, key=lambda epoch: sign * means[epoch][name], default=None)
+    best = max(means, key=lambda epoch: signed(means[epoch][name], direction), default=None)
     summary: JsonObject = {
         **{key: v for key, v in runs[0].summary.items() if not key.startswith("valid_")},
         "epochs": common[-1] if common else 0,
@@ -102,13 +101,12 @@ def _scores_by_epoch(run: FoldRun) -> dict[int, dict[str, float]]:
         rows = read_metrics(run.directory / "metrics.jsonl")
     except (OSError, FileError):
         return {}
-    scores = {}
-    for row in rows:
-        own = {
+    scores = {
+        int(row["epoch"]): {
             key: float(value)
             for key, value in row.items()
             if key.startswith("valid_") and isinstance(value, int | float)
         }
-        if own:
-            scores[int(row["epoch"])] = own
-    return scores
+        for row in rows
+    }
+    return {epoch: own for epoch, own in scores.items() if own}

@@ -114,8 +114,7 @@ class Pool:
                 )
 
     def _origin(self, leader: Candidate, genotype: AnyGenotype) -> str:
-        baselines = self.networks[leader.family].baselines.values()
-        known = {baseline.function for baseline in baselines}
+        known = {each.function for each in self.networks[leader.family].baselines.values()}
         return BASELINE if genotype.function in known else "neighbor"
 
     def _others(self, leader: Candidate) -> Iterator[Candidate]:

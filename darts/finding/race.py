@@ -14,7 +14,7 @@ from pathlib import Path
 
 from darts.config import ConfigError, FindConfig
 from darts.finding.answer import write_answer
-from darts.finding.candidates import Candidate, SavedCandidate, Start
+from darts.finding.candidates import Candidate, SavedCandidate
 from darts.finding.decisions import Decisions
 from darts.finding.execution import Execution
 from darts.finding.folds import combine
@@ -133,7 +133,7 @@ class Race:
         known = list(self.candidates.values())
         new = list(self._newcomers(known))
         # A candidate that others continue trains to the same stage, so that they can be compared.
-        parents = {c.start.parent: c.start.stage for c in new if c.start.parent}
+        parents = {s.parent: s.stage for s in (c.start for c in new) if s.parent and not s.best}
         trained = {entry.name for entry in entries}
         trained |= {name for name, standing in self.standings.items() if not standing.is_open}
         entries += [Entry(n, s) for n, s in parents.items() if n not in trained]
@@ -141,8 +141,8 @@ class Race:
         if self.config.plan.equal == "time":
             entries = self._fitting(entries, until)
         names = {entry.name for entry in entries}
-        for parent in {c.start.parent for c in new if c.start.parent and c.name in names}:
-            self.slices.save_start(self.results[parent], self.standings[parent].stage)
+        for start in {c.start for c in new if c.start.parent and c.name in names}:
+            self.slices.save_start(self.results[start.parent], start)
         saved = [c.save() for c in (*known, *new) if c.name in names or c.name in self.standings]
         self.decisions.record("candidates", saved)
         return entries
@@ -174,8 +174,8 @@ class Race:
             for candidate in self.searches.candidates(leader)
             if candidate.key not in keys and candidate.name not in self.candidates
         ]
-        stage, count = self.standings[leader.name].stage, self.config.plan.newcomers
-        start = Start(leader.name, stage, best.seconds, best.epochs)
+        start = self.slices.start(best, self.standings[leader.name].stage)
+        count = self.config.plan.newcomers
         variants = self.pool.variants(leader, start, [*known, *found])
         return [*found, *itertools.islice(variants, NEWCOMERS if count is None else count)]
 

@@ -32,6 +32,7 @@ _OWN_KEYS = {  # keys of retrainings that darts.find sets, and advice for users
     "epochs": "set plan.epochs instead",
     "max_seconds": "set budget.minutes instead",
     "start": "",
+    "start_epoch": "",
     "optimizer.schedule": "runs continue, so their learning rate is constant",
     "optimizer.cooldown": "runs continue, so their learning rate is constant",
     "drop_path": "it depends on the number of epochs, which a race does not know; leave it out",

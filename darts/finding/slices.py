@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from darts.config import FindConfig, quoted
-from darts.finding.candidates import Candidate
+from darts.finding.candidates import Candidate, Start
 from darts.finding.decisions import Decisions
 from darts.finding.proposals import Pool
 from darts.finding.results import Result
@@ -73,22 +74,38 @@ class Slices:
             suffix = f".fold{part}" if fold else ""
             start = []
             if parent := candidate.start.parent:
-                file = self._saved_start(parent + suffix, candidate.start.stage)
+                file = self._saved_start(parent + suffix, candidate.start)
                 start = [f"start={quoted(str(file))}", "optimizer.warmup_epochs=0"]
+                if candidate.start.best:
+                    start.append("start_epoch=best")
             words = tuple(merge_overrides([*overrides, *fold, *start, *length]))
             folder = self.directory / "runs" / f"{candidate.name}{suffix}"
             jobs.append(Job(folder.name, "retrain", folder, words, tuple(length), threads))
         return jobs
 
-    def save_start(self, result: Result, stage: int) -> None:
-        """Save the training of a candidate before a stage, so that others can continue it."""
+    def start(self, result: Result, stage: int) -> Start:
+        """Return the training of a candidate before its next stage, which others can continue.
+
+        If more training did not help, they continue its best epoch.
+        """
+        name = result.candidate.name
+        if not result.is_exhausted:
+            return Start(name, stage, result.seconds, result.epochs)
+        plan, epochs = self.config.plan, result.best_epoch
+        seconds = result.seconds * epochs / result.epochs
+        is_timed = plan.equal == "time"
+        slices = seconds / self.seconds_after(0) if is_timed else epochs / plan.slice_epochs
+        return Start(name, max(math.floor(math.log2(slices)) + 1, 0), seconds, epochs, best=True)
+
+    def save_start(self, result: Result, start: Start) -> None:
+        """Save the training of a candidate, so that others can continue it."""
         for directory in result.directories:
-            target = self._saved_start(directory.name, stage)
+            target = self._saved_start(directory.name, start)
             target.parent.mkdir(exist_ok=True)
             write_atomically(target, (directory / "checkpoint.safetensors").read_bytes())
 
-    def _saved_start(self, run: str, stage: int) -> Path:
-        return (self.directory / "starts" / f"{run}-{stage}.safetensors").resolve()
+    def _saved_start(self, run: str, start: Start) -> Path:
+        return (self.directory / "starts" / f"{run}-{start.epochs}.safetensors").resolve()
 
 
 def timed(candidate: Candidate, seconds: float) -> tuple[str, str]:

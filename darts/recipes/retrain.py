@@ -27,7 +27,7 @@ from darts.reading import JsonObject
 from darts.recipes.divergence import ADVICE, LowerRateRestarts
 from darts.recipes.first_samples import first_samples
 from darts.recipes.retrain_graphs import graphed_retraining_step
-from darts.recipes.retrain_state import RetrainState
+from darts.recipes.retrain_state import BestEpoch, RetrainState
 from darts.reporting import read_run, render_model_card
 from darts.searching.flaws import FlawFinder, chance_level
 from darts.spaces import AnyGenotype, NetworkBase, space_of
@@ -90,6 +90,8 @@ def check(config: RetrainConfig) -> None:
         )
     if config.start is not None and config.resume is None:
         find_checkpoint(config.start, key="start")
+    if config.start is None and config.start_epoch != "last":
+        raise ConfigError(f"start_epoch={config.start_epoch} needs start=DIR")
     if config.mirror and data_kind(config) != "images":
         raise ConfigError(f"mirror=true: dataset={config.dataset.name} contains no images")
     if config.validation == 0:
@@ -161,14 +163,15 @@ def retrain(
     return summary
 
 
-def warm_start(state: RetrainState, reference: str) -> None:
-    """Begin with the last weights, the average and the optimizer state of another retraining.
+def warm_start(state: RetrainState, reference: str, *, best: bool = False) -> None:
+    """Begin with the weights, their average and the optimizer state of another retraining.
 
     The optimizer keeps the options of the new run, such as its weight decay.
 
     Args:
         state: State of the new run.
         reference: Run directory or checkpoint of the other one, whose network has the same shape.
+        best: Begin with the selected weights, of which a new average starts, instead of the last.
 
     Raises:
         ConfigError: If there is no such checkpoint.
@@ -177,7 +180,11 @@ def warm_start(state: RetrainState, reference: str) -> None:
     file = find_checkpoint(reference, key="start")
     saved = load_checkpoint(file, "retrain")
     with checkpoint_errors(file):
-        state.load_fields(saved, "net", "optimizer", "averaging", "restarts", "first_loss")
+        state.load_fields(saved, "optimizer", "restarts", "first_loss")
+        if best:
+            state.net.load_state_dict(entry(saved, "best", BestEpoch)["net"])
+        else:
+            state.load_fields(saved, "net", "averaging")
 
 
 class Retraining(Recipe):
@@ -233,7 +240,7 @@ class Retraining(Recipe):
             encoding=self.data.encoding,
         )
         if run.saved is None and config.start is not None:
-            warm_start(self.state, config.start)
+            warm_start(self.state, config.start, best=config.start_epoch == "best")
         self.restarts = LowerRateRestarts(self.state, config.restarts, net.parameters)
         self.update = graphed_retraining_step(self._update, config, self.ranks)
         if self.ranks.size > 1:

@@ -214,8 +214,9 @@ def test_a_run_takes_at_least_one_step(commands: Any, tmp_path: Path) -> None:
     assert (steps_of(done), done.result["epochs"], done.result["epoch"]) == (1, 1, 1)
 
 
+@pytest.mark.parametrize("epoch", ["last", "best"])
 def test_a_retraining_begins_with_the_state_of_another_one(
-    commands: Any, two_epochs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    commands: Any, two_epochs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: str
 ) -> None:
     initial: list[dict[str, Any]] = []
     begin = Retraining.begin
@@ -227,17 +228,21 @@ def test_a_retraining_begins_with_the_state_of_another_one(
     monkeypatch.setattr(Retraining, "begin", record)
     start = Path(shutil.copytree(two_epochs, tmp_path / "start"))
     saved = load_checkpoint(start / "checkpoint.safetensors")
-    folder, options = tmp_path / "run", (f"start={start}", "epochs=2", "seed=8", "save_minutes=0")
+    words = (f"start={start}", f"start_epoch={epoch}")
+    folder, options = tmp_path / "run", (*words, "epochs=2", "seed=8", "save_minutes=0")
     commands.crash(2, partial(run, commands, folder, *options))
     save_checkpoint(tmp_path / "initial", "retrain", initial[0])
     begun = load_checkpoint(tmp_path / "initial")
-    for key in ("net", "averaging", "optimizer"):
-        assert commands.identical(begun[key], saved[key]), key
+    assert commands.identical(begun["optimizer"], saved["optimizer"])
+    net = saved["net"] if epoch == "last" else saved["best"]["net"]
+    assert commands.identical(begun["net"], net)
+    averages = (begun["averaging"], saved["averaging"])
+    assert commands.identical(*averages) == (epoch == "last")  # a new average has no steps yet
     assert (begun["epoch"], begun["best"]) == (0, None)
     shutil.rmtree(start)  # a resumed run does not need it
     done = resume(commands, folder)
     assert done.result["epochs"] == 2
-    assert steps_of(done) == 4 * STEPS
+    assert steps_of(done) == (4 if epoch == "last" else 2) * STEPS
 
 
 @pytest.mark.parametrize(
@@ -260,4 +265,6 @@ def test_a_start_that_does_not_fit_is_refused(
 def test_a_start_that_is_missing_is_refused(commands: Any, tmp_path: Path) -> None:
     line = commands.error_of("retrain", *SMALL, "start=nowhere", f"hydra.run.dir={tmp_path}/run")
     assert "start='nowhere'" in line
+    line = commands.error_of("retrain", *SMALL, "start_epoch=best", f"hydra.run.dir={tmp_path}/run")
+    assert "start_epoch=best needs start=DIR" in line
     assert "retraining" in line

@@ -86,7 +86,7 @@ def test_a_setting_continues_the_leader_and_both_are_compared_after_equal_traini
     assert fork.start == Start(first, stage=1, seconds=2.0, epochs=2)
     assert {(first, 2), (first, 4), (name, 2)} <= set(executor.ended)
     (job, *later) = [job for job in executor.jobs if job.name == name]
-    file = tmp_path / "starts" / f"{first}-1.safetensors"
+    file = tmp_path / "starts" / f"{first}-2.safetensors"
     assert {f"start='{file}'", "optimizer.warmup_epochs=0", "dataset.flip=true"} <= {*job.overrides}
     assert file.read_text() == f"{first} 2"  # the other one has trained on since then
     assert (race.standings[name].first, race.standings[name].scores[0]) == (1, 3)
@@ -95,6 +95,24 @@ def test_a_setting_continues_the_leader_and_both_are_compared_after_equal_traini
     own = result.summary["epochs"]
     assert (result.epochs, result.seconds) == (own + 2, own + 2)
     assert later or race.standings[name].stage == 2
+
+
+def test_a_setting_continues_the_best_epoch_of_a_leader_that_gets_worse(tmp_path: Path) -> None:
+    words = ("plan.newcomers=2", "methods=[]", "plan.rounds=4")
+    leader = BASELINES[0]
+    race, executor = explored(
+        tmp_path, *words, scores=lambda name, _: float(name == leader), peaks={leader: 2}
+    )
+    first = race.stopwatch.total / SLICES
+    assert race.results[leader].is_exhausted
+    assert not race.standings[leader].is_open
+    fork = next(c for c in race.candidates.values() if c.setting.name == "flip")
+    assert fork.start == Start(leader, stage=0, seconds=2.0, epochs=2, best=True)
+    job = next(job for job in executor.jobs if job.name == fork.name)
+    file = tmp_path / "starts" / f"{leader}-2.safetensors"
+    assert {f"start='{file}'", "start_epoch=best"} <= {*job.overrides}
+    assert (fork.name, first - 2) in executor.ended  # as long as the first slice of the leader
+    assert (leader, 2 * first) not in executor.ended
 
 
 def test_a_candidate_has_a_run_for_each_part_and_fails_with_one_of_them(tmp_path: Path) -> None:
