@@ -11,7 +11,7 @@ from darts.finding.ensemble import FOLDER, describe_ensemble, make_ensemble, tra
 from darts.finding.final_run import PLANNED, anew_seconds, final_run, held_out_share
 from darts.finding.race import EXPLORED, Race
 from darts.finding.results import Result, ranked
-from darts.finding.winner import DUEL, Duel, duel, is_better, train_winner
+from darts.finding.winner import DUEL, Duel, duel, duel_seconds, is_better, train_winner
 from darts.reading import read_json_object
 from darts.recipes.gain import Gain, measure_gain
 
@@ -33,20 +33,20 @@ def run_to_the_end(race: Race) -> Conclusion:
         reserve = scoring_seconds(networks, chosen)
         refits = plan.refit and held_out_share(race, chosen.winner.candidate) > 0
         winner = train_winner(race, chosen, reserve)
-        # If more training does not help, the time that is left belongs to further candidates.
+        # If more training does not help, the time that is left belongs to further candidates and
+        # their duels.
         left = race.stopwatch.until(PLANNED) - reserve
         left -= anew_seconds(race, winner) if refits else 0.0
         if plan.equal == "epochs" or not winner.is_exhausted or left <= 0:
             break
         before = race.rounds
-        race.explore((race.stopwatch.seconds + left) / race.stopwatch.total)
-        best = race.best()
-        if race.rounds == before or best == winner or not is_better(race, best, winner):
+        race.explore((race.stopwatch.seconds + left / 2) / race.stopwatch.total)
+        if race.rounds == before:
             break
-        again = duel(race)
-        if not is_better(race, again.winner, winner):
-            break
-        chosen = again
+        if is_better(race, race.best(), winner) and duel_seconds(race) < left / 2:
+            again = duel(race)
+            if is_better(race, again.winner, winner):
+                chosen = again
     final = final_run(race, winner, reserve, refits=refits)
     if final is not None and not refits and ranked([winner, final], race.metric[1])[0] is winner:
         final = None

@@ -73,9 +73,8 @@ class Execution:
             raise Stopped from None
 
     def _warn_of_failure(self, future: Future) -> None:
-        if future.cancelled() or future.exception() is not None:
-            return
-        if (outcome := future.result()).summary is None:
+        has_ended = not future.cancelled() and future.exception() is None
+        if has_ended and (outcome := future.result()).summary is None:
             self.console.warn(f"{future.job.name}: {outcome.problem}")
 
     def _stopping(self) -> bool:

@@ -40,10 +40,8 @@ def _enlarged(networks: Networks, genotype: AnyGenotype) -> AnyGenotype:
     space = networks.space
     best = space.encode(genotype)
     for parameter in space.parameters():
-        if parameter.name not in best:
-            continue
-        options = getattr(parameter.domain, "values", None)
-        for value in options or ():
+        options = getattr(parameter.domain, "values", ()) if parameter.name in best else ()
+        for value in options:
             changed = {**best, parameter.name: value}
             try:
                 changed_genotype = space.decode(changed).simplified()

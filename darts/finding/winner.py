@@ -72,6 +72,13 @@ def duel(race: Race) -> Duel:
     return Duel(winner, baseline, saved.doubtful)
 
 
+def duel_seconds(race: Race) -> float:
+    """Return how long the best candidate or the best baseline trains in a duel."""
+    pair = race.best(), race.best(baseline=True)
+    stage = max(race.standings[result.candidate.name].stage for result in pair) - 1
+    return race.slices.seconds_after(stage) - min(result.seconds for result in pair)
+
+
 def answer_so_far(race: Race) -> Result:
     """Return the winner of the duel, or the best candidate before it."""
     winner = ""
@@ -85,8 +92,7 @@ def _decide(race: Race) -> SavedDuel:
     stage = max(race.standings[r.candidate.name].stage for r in (best, baseline)) - 1
     baseline = race.train_to(baseline.candidate, stage) or race.best(baseline=True)
     best = race.train_to(best.candidate, stage) or race.best()
-    best = ranked([best, baseline], race.metric[1])[0]
-    winner = best
+    winner = best = ranked([best, baseline], race.metric[1])[0]
     if best != baseline:
         for name, result in (("found", best), ("baseline", baseline)):
             target = race.directory / DUEL / name
