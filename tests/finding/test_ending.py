@@ -22,7 +22,7 @@ class Peaks(dict[str, int]):
         return 3 + zlib.crc32(name.encode()) % 40
 
 
-@pytest.mark.parametrize("seed", (0, 3, 4, 21))
+@pytest.mark.parametrize("seed", [0, 3, 4, 21])
 def test_candidates_and_duels_after_an_exhausted_winner_keep_to_the_budget(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
