@@ -14,9 +14,10 @@ from pathlib import Path
 
 from darts.config import ConfigError, Invocation, PredictConfig, launch
 from darts.config.python_call import make_callable
-from darts.data.decode import SUFFIXES
-from darts.data.documents import read_columns
-from darts.data.table_file import read_rows
+from darts.data.decode import SUFFIXES as IMAGE_SUFFIXES
+from darts.data.recording_file import SUFFIXES as RECORDING_SUFFIXES
+from darts.data.table_file import SUFFIXES as TABLE_SUFFIXES
+from darts.data.table_file import read_table
 from darts.data.targets import CLASSES, LABELS, NUMBERS
 from darts.data.text_file import read_lines
 from darts.escaping import for_csv
@@ -112,17 +113,18 @@ def read_samples(place: str, transform: Transform) -> Samples:
     """
     path = Path(place)
     if isinstance(transform, RecordingInput):
-        return _files(place, (".wav",), "a WAV file", "WAV files")
+        return _files(place, RECORDING_SUFFIXES, "a recording", "recordings")
     if not isinstance(transform, RowInput | TextInput):
-        return _files(place, SUFFIXES, "an image file", "images")
+        return _files(place, IMAGE_SUFFIXES, "an image file", "images")
     if not path.is_file():
         kind = "a CSV file" if isinstance(transform, RowInput) else "a CSV or text file"
         raise ConfigError(f"input={place!r}: must be {kind}, as the network was trained on one")
     lines: Sequence[int]
     values: Sequence[object]
     if isinstance(transform, RowInput):
-        lines, rows = read_rows(path, transform.encoding.columns)
-        values = list(rows)
+        table = read_table(path)
+        table.check_columns(transform.encoding.columns, " of the training table")
+        lines, values = table.lines(), list(table.numbers(transform.encoding.columns))
     else:
         numbered = _read_texts(path, transform.column)
         lines, values = [line for line, _ in numbered], [text for _, text in numbered]
@@ -148,10 +150,12 @@ def _files(place: str, suffixes: tuple[str, ...], noun: str, plural: str) -> Sam
 
 def _read_texts(path: Path, column: str) -> list[tuple[int, str]]:
     """Return the texts of a file with the lines in which they end."""
-    if path.suffix.lower() != ".csv":
+    if path.suffix.lower() not in TABLE_SUFFIXES:
         lines = enumerate(read_lines(path), start=1)
         return [(number, line.rstrip("\n")) for number, line in lines if line.strip()]
-    return [(line, text) for line, (text,) in read_columns(path, {"text": column})]
+    table = read_table(path)
+    table.check_columns([column], " for dataset.text")
+    return [*zip(table.lines(), map(str, table.cells[column]), strict=True)]
 
 
 def _table(samples: Samples, results: Sequence[Predictions]) -> str:

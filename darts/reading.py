@@ -91,6 +91,26 @@ def read_errors(path: StrPath) -> Iterator[None]:
         raise OSError(error.errno, one_line(error), os.fspath(path)) from None
 
 
+@contextlib.contextmanager
+def damage(problem: str) -> Iterator[None]:
+    """Raise errors that a damaged file causes in a library as a ``FileError``.
+
+    Args:
+        problem: Begin of the message; it names the file.
+
+    Raises:
+        FileError: If the block raises any error except one of the operating system.
+    """
+    try:
+        yield
+    except FileError:
+        raise
+    except Exception as error:  # a damaged file may raise any error
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise FileError(f"{problem}: {one_line(error)}") from None
+
+
 def read_bytes(path: StrPath, *, limit: int) -> bytes:
     """Return the content of a regular file of at most ``limit`` bytes.
 
@@ -217,20 +237,18 @@ def read_npz(path: StrPath, *, limit: int = NPZ_LIMIT) -> dict[str, np.ndarray]:
         OSError: If the file does not exist or cannot be read.
     """
     name = os.fspath(path)
-    with open_regular(path) as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                members = archive.infolist()
-                if sum(member.file_size for member in members) > limit:
-                    raise FileError(f"{name} is too large: more than {limit:,} bytes of arrays")
-                return {
-                    member.filename.removesuffix(".npy"): _read_npy(archive, member)
-                    for member in members
-                }
-        except FileError:
-            raise
-        except Exception as error:  # a damaged archive may raise any error
-            raise FileError(f"{name} is damaged or not an .npz file: {one_line(error)}") from None
+    with (
+        read_errors(path),
+        damage(f"{name} is damaged or not an .npz file"),
+        open_regular(path) as file,
+        zipfile.ZipFile(file) as archive,
+    ):
+        members = archive.infolist()
+        if sum(member.file_size for member in members) > limit:
+            raise FileError(f"{name} is too large: more than {limit:,} bytes of arrays")
+        return {
+            member.filename.removesuffix(".npy"): _read_npy(archive, member) for member in members
+        }
 
 
 def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:

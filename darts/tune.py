@@ -135,7 +135,7 @@ def run_study(plan: StudyPlan, study: Study, run: RunDirectory) -> JsonObject:
     supervisor = Supervisor(
         plan, study, progress.report, deadline=clock.deadline, reported=reported
     )
-    with progress.console, clock:
+    with progress.console, clock.running():
         action = "resuming" if config.resume else "tuning"
         count = len(plan.space.parameters)
         progress.console.info(f"{action} in {run.path} with {count} parameters")

@@ -44,7 +44,7 @@ def working_seconds(directory: Path) -> float:
 def decisions(directory: Path) -> JsonObject:
     """Return the saved decisions of a run, empty if there are none yet."""
     path = directory / "decisions.json"
-    return read_json_object(path)["decisions"] if path.exists() else {}
+    return read_json_object(path) if path.exists() else {}
 
 
 def interrupt(directory: Path, overrides: Sequence[str], moment: float) -> int:
@@ -101,7 +101,7 @@ def check(name: str, args: argparse.Namespace) -> Row:
         if interrupt(parts, overrides, moment) == 0:
             break
         stops += 1
-        if (parts / "checkpoint.pt").exists():
+        if (parts / "checkpoint.safetensors").exists():
             networks += has_network(parts)
         else:
             before_first += 1

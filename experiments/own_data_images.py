@@ -203,7 +203,7 @@ def _write_glyphs(_: Path, folder: Path) -> None:
 def _write_voices(source: Path, folder: Path) -> None:
     """Write spectrograms ``(64, 63)``, brighter where louder; a class is a digit and a speaker."""
     from darts.data.mel import Spectrogram, fit_length
-    from darts.data.wav import read_wav
+    from darts.data.recording_file import read_recording
 
     transform = Spectrogram(rate=8000, window=32.0, hop=16.0)
     files = fsdd_files(source)
@@ -211,7 +211,7 @@ def _write_voices(source: Path, folder: Path) -> None:
     for split, rows in zip(("train", "test"), split_rows(names, 0.2), strict=True):
         images = []
         for row in rows:
-            samples, _ = read_wav(files[row])
+            samples, _ = read_recording(files[row])
             decibels = transform(fit_length(samples, transform.samples)[None])[0].flip(0)
             bright = (decibels + 80) * (255 / 80)
             images.append(bright.clamp(0, 255).numpy().astype(np.uint8))

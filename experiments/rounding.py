@@ -33,6 +33,7 @@ from darts.search import main as search_main
 from darts.searching.searcher import Searcher
 from darts.spaces import SupernetBase
 from darts.spaces.genotype import Genotype
+from darts.training.checkpoint import load_checkpoint
 
 REFERENCE = "reference"
 VARIANTS = ("same", "2_threads", "2_ranks", "1_ulp")
@@ -75,7 +76,7 @@ def run_search(variant: str, directory: Path, overrides: Sequence[str]) -> None:
 
 def alphas_of(directory: Path) -> dict[str, Tensor]:
     """Return the final alphas of a search, ``(edges, operations)`` by group."""
-    net = torch.load(directory / "checkpoint.pt", weights_only=True)["searcher"]["net"]
+    net = load_checkpoint(directory / "checkpoint.safetensors", "search")["searcher"]["net"]
     return {name: value for name, value in net.items() if name.startswith("alphas.")}
 
 

@@ -128,7 +128,7 @@ def test_2_alphas_are_in_the_state_dict_and_in_one_optimizer(
         "space.channels=2", "space.cells=2", "optimizer.lr=0.5", "optimizer.weight_decay=0.1",
         "arch_optimizer.weight_decay=0", f"arch_optimizer.lr={lr}",
     )  # fmt: skip
-    saved = load_checkpoint(tmp_path / "run" / "checkpoint.pt", "search")["searcher"]
+    saved = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors", "search")["searcher"]
     initial = first_net[0]
     assert torch.equal(saved["net"]["alphas.reduce"], initial.alphas["reduce"]) is not updated
     counts = [
@@ -304,7 +304,7 @@ def test_7_validation_data_select_the_epoch_and_the_test_split_is_used_once(
     assert (summary["epoch"], summary["valid_accuracy"]) == (2, 0.75)
     assert test_images[0].reads == [4]  # once, after the last epoch
     assert len(states) == 5  # four times validation, once test
-    best = load_checkpoint(tmp_path / "checkpoint.pt", "retrain")["best"]
+    best = load_checkpoint(tmp_path / "checkpoint.safetensors", "retrain")["best"]
     for name, value in best["net"].items():
         assert torch.equal(value, states[1][name])
         assert torch.equal(value, states[4][name])  # the test used these weights

@@ -67,7 +67,7 @@ def random_genotype(space: str) -> str:
 def test_a_command_composes_and_passes_its_check(line: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    (run / "checkpoint.pt").touch()
+    (run / "checkpoint.safetensors").touch()
     line = re.sub(r"--cfg \w+", "", line)
     line = line.replace("input=PATH", f"input={run}")
     words = shlex.split(re.sub(r"runs/\w+/<run>", str(run), line))

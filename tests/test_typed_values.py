@@ -6,21 +6,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypedDict
 
 import pytest
+import torch
+from msgspec import Meta
+from torch import Tensor
 
-from darts.typed_values import (
-    AtMost,
-    Count,
-    Misfit,
-    Name,
-    Number,
-    PlainDict,
-    PlainRow,
-    Within,
-    entry,
-    shown,
-    typed,
-    typed_entries,
-)
+from darts.typed_values import Count, Misfit, Name, Number, entry, typed
 
 
 @dataclass(frozen=True)
@@ -31,27 +21,23 @@ class Point:
 
 class Required(TypedDict):
     count: Count
-    share: Annotated[float, Within(0, 1)]
+    share: Annotated[float, Meta(ge=0, le=1)]
 
 
 class Record(Required, total=False):
     point: Point | None
 
 
-def nested(depth: int) -> list[Any]:
-    """Return an empty list in lists; ``depth`` lists in all."""
-    return [nested(depth - 1)] if depth > 1 else []
-
-
 @pytest.mark.parametrize(
     ("hint", "value", "expected"),
     [
         (int, 3, 3),
-        (float, 3, 3),
+        (float, 3, 3.0),
         (float | None, None, None),
         (list[int], (1, 2), [1, 2]),
         (tuple[int, str], [1, "a"], (1, "a")),
         (dict[int, float], {1: 0.5}, {1: 0.5}),
+        (float, float("inf"), float("inf")),
         (Literal["a", "b"], "b", "b"),
         (Point, {"x": 1, "names": ["a"]}, Point(1, ("a",))),
         (list[Point], [{"x": 1, "names": []}], [Point(1, ())]),
@@ -62,7 +48,8 @@ def nested(depth: int) -> list[Any]:
             {"count": 0, "share": 0.5, "point": Point(2, ())},
         ),
         (Any, {"a": [1]}, {"a": [1]}),
-        (PlainRow, {"a": 1, "b": None, "c": True}, {"a": 1, "b": None, "c": True}),
+        (dict[int, str], {"1": "a"}, {1: "a"}),
+        (Record, {"count": 0, "share": 1, "other": "x"}, {"count": 0, "share": 1}),
         (Name, "x" * 1000, "x" * 1000),
     ],
 )
@@ -75,41 +62,42 @@ def test_values_of_the_declared_type_are_returned(hint: Any, value: Any, expecte
 @pytest.mark.parametrize(
     ("hint", "value", "message"),
     [
-        (int, True, "value is True; it must be a whole number"),
-        (int, 1.0, "value is 1.0; it must be a whole number"),
-        (float, "1", "value is '1'; it must be a number"),
-        (float, True, "value is True; it must be a number"),
-        (str, None, "value is None; it must be a string"),
-        (int | None, "x", "value is 'x'; it must be a whole number"),
-        (list[int], {}, "value is a dict; it must be a list"),
-        (list[int], [1, "x"], r"value\[1\] is 'x'; it must be a whole number"),
-        (tuple[int, int], (1,), "value has 1 items; it must have 2"),
-        (dict[str, int], {1: 1}, "a key of value is 1; it must be a string"),
-        (dict[str, int], {"a": None}, "value.a is None"),
-        (Literal[0, 1], True, "value is True; it must be 0 or 1"),
-        (PlainDict, {"a": [{"b": object()}]}, r"value.a\[0\].b is a object; it must be a plain"),
-        (PlainDict, {"a": {1: 2}}, "a key of value.a is 1; it must be a string"),
-        (PlainDict, {"a": {"b": float("inf")}}, "value.a.b is inf; it must be between"),
-        (PlainDict, {"a": 2**64}, "it must be between"),
-        (PlainDict, {"a": ["x" * 20_001]}, r"value.a\[0\] has length 20,001; it must have at most"),
-        (PlainDict, {"a": nested(12)}, "is a list; it must be a plain value"),
-        (PlainRow, {"a": [1]}, "value.a is a list; it must be a plain value"),
-        (PlainRow, {str(n): n for n in range(1001)}, "value has length 1,001"),
-        (Annotated[list[int], AtMost(2)], [1, 2, 3], "value has length 3; it must have at most 2"),
-        (Number, 1e101, "value is 1e\\+101; it must be between"),
-        (Count, -1, "value is -1; it must be between 0"),
-        (Count, 2**63, "it must be between 0"),
-        (Annotated[float, Within(0)], float("nan"), "value is nan; it must be at least 0"),
-        (Point, {"x": 1}, "value.names is missing"),
-        (Point, {"x": 1, "names": (), "y": 2}, "value has the unknown entry 'y'"),
-        (Record, {"count": 0}, "value.share is missing"),
-        (Record, {"count": 0, "share": 2}, "value.share is 2; it must be between 0 and 1"),
+        (int, True, "value: Expected int, got bool"),
+        (int, 1.0, "value: Expected int, got float"),
+        (float, "1", "value: Expected float, got str"),
+        (float, True, "value: Expected float, got bool"),
+        (str, None, "value: Expected str, got null"),
+        (int | None, "x", "value: Expected int | null, got str"),
+        (list[int], {}, "value: Expected array, got object"),
+        (list[int], [1, "x"], "value[1]: Expected int, got str"),
+        (tuple[int, int], (1,), "value: Expected array of length 2, got 1"),
+        (dict[str, int], {1: 1}, "key in value: Expected str, got int"),
+        (dict[str, Point], {"a": {"x": "y"}}, "value[...].x: Expected int, got str"),
+        (Literal[0, 1], True, "value: Expected int, got bool"),
+        (Annotated[list[int], Meta(max_length=2)], [1, 2, 3], "value: Expected array of length"),
+        (Number, 1e101, "value: Expected float <= 1e+100"),
+        (Count, -1, "value: Expected int >= 0"),
+        (Annotated[float, Meta(ge=0)], float("nan"), "value: Expected float >= 0.0"),
+        (Point, {"x": 1}, "value: Object missing required field names"),
+        (Record, {"count": 0}, "value: Object missing required field share"),
+        (Record, {"count": 0, "share": 2}, "value.share: Expected float <= 1.0"),
+        (Tensor, [1.0], "value: Expected Tensor, got list"),
+        (dict[str, Tensor], {"a": None}, "value[...]: Expected Tensor, got NoneType"),
+        (Literal["a"], "x\n" * 1000, "value: Invalid enum value"),
     ],
 )
 def test_other_values_are_named_in_one_line(hint: Any, value: Any, message: str) -> None:
-    with pytest.raises(Misfit, match=message) as caught:
+    with pytest.raises(Misfit) as caught:
         typed(hint, value, "value")
+    assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_a_tensor_is_returned_as_it_is() -> None:
+    tensor = torch.zeros(2)
+    assert typed(dict[str, Tensor | None], {"a": tensor, "b": None}, "value")["a"] is tensor
+    assert typed(dict[str, Any], {"a": [tensor]}, "value")["a"][0] is tensor
 
 
 def test_an_entry_is_found_by_its_path() -> None:
@@ -119,16 +107,8 @@ def test_an_entry_is_found_by_its_path() -> None:
             entry(content, "a.b", int)
 
 
-def test_entries_that_are_not_declared_are_left_out() -> None:
-    content = {"count": 1, "share": 0.5, "other": "x"}
-    assert typed_entries(Required, content) == {"count": 1, "share": 0.5}
-    with pytest.raises(Misfit, match=r"^share is missing$"):
-        typed_entries(Required, {"count": 1})
-
-
-def test_long_values_are_shortened_in_messages() -> None:
-    assert len(shown("x" * 10**6)) == 60
-    assert shown([1] * 10**6) == "a list"
-    with pytest.raises(Misfit) as caught:
-        typed(dict[str, int], {"k" * 10**6: "x" * 10**6}, "value")
-    assert len(str(caught.value)) < 300
+def test_a_value_without_a_name_is_named_by_its_entry() -> None:
+    with pytest.raises(Misfit, match=r"^share: Expected float"):
+        typed(Required, {"count": 1, "share": "x"})
+    with pytest.raises(Misfit, match=r"^Object missing required field share$"):
+        typed(Required, {"count": 1})

@@ -30,7 +30,7 @@ def test_write_replaces_text_and_bytes(tmp_path: Path) -> None:
 
 
 def test_exception_in_the_block_keeps_the_old_content(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint.pt"
+    path = tmp_path / "checkpoint.safetensors"
     write_atomically(path, b"old")
 
     def fail() -> None:
@@ -41,11 +41,11 @@ def test_exception_in_the_block_keeps_the_old_content(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="disk full"):
         fail()
     assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["checkpoint.pt"]
+    assert os.listdir(tmp_path) == ["checkpoint.safetensors"]
 
 
 def test_killed_writer_keeps_the_old_content(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint.pt"
+    path = tmp_path / "checkpoint.safetensors"
     write_atomically(path, b"old")
     code = (
         "import os, sys; from darts.writing import open_atomically\n"

@@ -35,7 +35,7 @@ from darts.config.options import (
     WeightOptimizerConfig,
 )
 from darts.config.overrides import quoted, require_plain_overrides
-from darts.config.resumed_run import record_digest
+from darts.config.resumed_run import config_digest
 from darts.config.serialization import as_yaml, rebuild
 from darts.config.torchrun import rank_and_size
 
@@ -73,13 +73,13 @@ __all__ = [
     "check_fields",
     "compose",
     "conf_folder",
+    "config_digest",
     "group_options",
     "launch",
     "one_of",
     "quoted",
     "rank_and_size",
     "rebuild",
-    "record_digest",
     "require_plain_overrides",
     "suggestion",
     "values_of",

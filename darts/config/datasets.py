@@ -107,4 +107,4 @@ class SpokenDigitsConfig(AudioConfig):
 
 @dataclass
 class AudioFolderConfig(HoldOutOptions, AudioConfig):
-    """WAV files in one folder per class."""
+    """Recordings in one folder per class."""

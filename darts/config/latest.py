@@ -27,7 +27,7 @@ def latest_run(command: str, key: str) -> Path:
     """
     commands, needed = {
         "genotype": (_WITH_GENOTYPE, lambda run: (run / "genotype.json").is_file()),
-        "checkpoint": (_WITH_CHECKPOINT, lambda run: (run / "checkpoint.pt").is_file()),
+        "checkpoint": (_WITH_CHECKPOINT, lambda run: (run / "checkpoint.safetensors").is_file()),
         "resume": ((command,), lambda run: not (run / "summary.json").exists()),
         "runs": ((*_WITH_GENOTYPE, "retrain", "evaluate", "tune"), Path.is_dir),
     }[key]

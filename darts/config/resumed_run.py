@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from omegaconf import DictConfig
 
@@ -22,9 +21,16 @@ from darts.config.overrides import is_plain_override, quoted
 from darts.config.serialization import as_node, rebuild
 from darts.config.torchrun import rank_and_size
 from darts.reading import YAML_LIMIT, FileError, one_line, read_json_object, read_text, read_yaml
+from darts.typed_values import Misfit, Name, typed
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+
+class _Record(TypedDict):
+    command: Name
+    overrides: list[str]
+    config_digest: Name
 
 
 @dataclass(frozen=True)
@@ -49,13 +55,12 @@ class ResumedRun:
             ConfigError: If the directory holds no run, a run of another command, or damaged files.
         """
         directory = Path(reference)
-        recorded, digest = _read_record(command, directory)
+        record = _read_record(command, directory)
         try:
             file = directory / "config.yaml"
-            if digest != record_digest(command, recorded, read_text(file, limit=YAML_LIMIT)):
+            if record["config_digest"] != config_digest(read_text(file, limit=YAML_LIMIT)):
                 raise ConfigError(
-                    f"resume={reference!r}: config.yaml or overrides.json was changed after the "
-                    "run began"
+                    f"resume={reference!r}: config.yaml was changed after the run began"
                 )
             values = read_yaml(file)
         except FileNotFoundError:
@@ -70,7 +75,7 @@ class ResumedRun:
             config: DataclassInstance = rebuild(COMMANDS[command], {**values, "resume": None})
         except ConfigError as error:
             raise ConfigError(f"resume={reference!r}: config.yaml: {error}") from None
-        plain = [override for override in recorded if is_plain_override(override)]
+        plain = [override for override in record["overrides"] if is_plain_override(override)]
         return cls(directory.resolve(), config, tuple(plain))
 
     def node(self) -> DictConfig:
@@ -119,38 +124,32 @@ class ResumedRun:
         return getattr(chosen, "name", chosen)
 
 
-def record_digest(command: str, overrides: Sequence[str], config: str) -> str:
-    """Return a hash of what a run began with, by which later changes are noticed.
-
-    Args:
-        command: Name of the command.
-        overrides: Its command line.
-        config: Text of ``config.yaml``.
-    """
-    content = json.dumps([command, list(overrides), config])
-    return hashlib.sha256(content.encode()).hexdigest()
+def config_digest(text: str) -> str:
+    """Return a hash of the text of ``config.yaml``, by which a resumed run notices changes."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read_record(command: str, directory: Path) -> tuple[list[str], object]:
-    """Return the overrides with which a run of the command began, and the recorded digest.
+def _read_record(command: str, directory: Path) -> _Record:
+    """Return the content of ``overrides.json`` of a run of the command.
 
     Raises:
-        ConfigError: If ``overrides.json`` is missing, damaged, or of another command.
+        ConfigError: If the file is missing, damaged, or of another command.
     """
     reference, name = f"resume={str(directory)!r}", "overrides.json"
     try:
-        record = read_json_object(directory / name)
+        record = typed(_Record, read_json_object(directory / name))
     except FileNotFoundError:
         raise ConfigError(f"{reference} is not a run directory: {name} is missing") from None
+    except Misfit as error:
+        raise ConfigError(
+            f"{reference}: {name} is damaged, or from another version: {error}"
+        ) from None
     except (FileError, OSError) as error:
         raise ConfigError(f"{reference} is not a run directory: {one_line(error)}") from None
-    overrides = record.get("overrides")
-    if not isinstance(overrides, list) or not all(isinstance(item, str) for item in overrides):
-        raise ConfigError(f"{reference}: {name} is damaged")
-    if record.get("command") not in COMMANDS:
+    if record["command"] not in COMMANDS:
         raise ConfigError(f"{reference}: {name} is damaged: it does not name a known command")
     if record["command"] != command:
         raise ConfigError(
             f"{reference} is a run of darts.{record['command']}; resume it with that command"
         )
-    return overrides, record.get("digest")
+    return record

@@ -20,15 +20,16 @@ from torch import Tensor
 from darts.data.folders import find_class_files
 from darts.data.images import MemoryImages
 from darts.data.mel import Spectrogram, fit_length
+from darts.data.recording_file import SUFFIXES, read_recording
 from darts.data.source import Request, Source, memory_source
 from darts.data.split import HoldOutOptions, hold_out_test
-from darts.data.wav import read_wav, resample, resampling_factors
 from darts.reading import FileError
 
 _FSDD_NAME = re.compile(r"(\d)_([^_]+)_(\d+)\.wav", re.IGNORECASE)
 _FSDD_TEST = 5  # recordings 0 to 4 of each digit and speaker are the test split
 _CHUNK = 256  # recordings whose spectrograms are computed together
 _CHUNK_SAMPLES = 2**26  # a chunk also ends after this many values of waveforms: 256 MiB
+_MAX_FACTOR = 100_000  # of resampling; the filter has 20 times as many numbers
 
 
 @dataclass
@@ -94,18 +95,18 @@ def load_fsdd(request: Request[FsddOptions]) -> Source:
 
 
 def load_audiofolder(request: Request[AudioFolderOptions]) -> Source:
-    """Load WAV files in class folders; a class folder may have folders of its own.
+    """Load audio files in class folders; a class folder may have folders of its own.
 
-    The splits are ``root/train/<class>/**/*.wav``, an optional ``root/valid`` and an optional
-    ``root/test``. Without a ``train`` folder the class folders are in the root. Without a test
-    folder a stratified share of the training files is the test split; it depends on the options
-    ``test_share`` and ``split_seed`` alone.
+    The splits are ``root/train/<class>/**/*.wav`` (or another of ``recording_file.SUFFIXES``), an
+    optional ``root/valid`` and an optional ``root/test``. Without a ``train`` folder the class
+    folders are in the root. Without a test folder a stratified share of the training files is the
+    test split; it depends on the options ``test_share`` and ``split_seed`` alone.
 
     Raises:
         ValueError: If a folder or file is missing or damaged; the message names it.
     """
     options = request.options
-    classes, files = find_class_files(request, (".wav",), "WAV file")
+    classes, files = find_class_files(request, SUFFIXES, "recording")
     if "test" not in files:
         paths, labels = files["train"]
         indices = hold_out_test(
@@ -121,7 +122,7 @@ def load_audiofolder(request: Request[AudioFolderOptions]) -> Source:
 
 
 def spectrograms(paths: Sequence[str | Path], transform: Spectrogram) -> Tensor:
-    """Return the spectrograms of WAV files, ``(N, 1, bands, frames)`` float32.
+    """Return the spectrograms of audio files, ``(N, 1, bands, frames)`` float32.
 
     Files are read one by one; those of the same rate are resampled and transformed together.
 
@@ -148,7 +149,7 @@ def _chunks(
     files, total = 0, 0
     for row, path in enumerate(paths):
         # Only the middle is read, because a recording may be hours long.
-        samples, rate = read_wav(path, Fraction(transform.samples, transform.rate))
+        samples, rate = read_recording(path, Fraction(transform.samples, transform.rate))
         _check_rate(path, rate, transform.rate)
         length = math.ceil(transform.samples * rate / transform.rate)
         waves.setdefault(rate, {})[row] = fit_length(samples, length)
@@ -161,10 +162,24 @@ def _chunks(
 
 
 def _check_rate(path: str | Path, rate: int, wanted: int) -> None:
-    try:
-        resampling_factors(rate, wanted)
-    except ValueError as error:
-        raise FileError(f"{path} {error}") from None
+    if max(rate, wanted) // math.gcd(rate, wanted) > _MAX_FACTOR:
+        raise FileError(
+            f"{path} cannot be resampled from {rate} to {wanted} samples per second; convert it to "
+            "a rate that has a large factor in common"
+        )
+
+
+def resample(samples: Tensor, old: int, new: int) -> Tensor:
+    """Resample recordings (B, N) from ``old`` to ``new`` samples per second.
+
+    Returns:
+        (B, ceil(N * new / old)) float; sample ``n`` is at time ``n / new`` in seconds.
+    """
+    if old == new:
+        return samples
+    from scipy.signal import resample_poly
+
+    return torch.from_numpy(resample_poly(samples.numpy(), new, old, axis=1))
 
 
 def _source(name: str, classes: tuple[str, ...], splits: Mapping[str, MemoryImages]) -> Source:

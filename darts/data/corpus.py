@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darts.data.download import Archive, Layout, find_files
+from darts.data.download import Layout, find_files
 from darts.data.source import Request
 from darts.data.text_file import count, read_pieces
 from darts.reading import FileError
@@ -39,7 +39,7 @@ _PTB_FILES = {
 PTB = Layout(
     folder="ptb",
     files=_PTB_FILES,
-    archives=tuple(Archive(f"{_PTB}/{name}", md5) for name, md5 in _PTB_FILES.items()),
+    downloads={f"{_PTB}/{name}": md5 for name, md5 in _PTB_FILES.items()},
 )
 
 

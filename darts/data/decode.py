@@ -10,7 +10,6 @@ programs (Ghostscript for PostScript), and the number of pixels in memory is lim
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor
 
 from darts.data.augment import resized_box
-from darts.reading import FileError, StrPath, one_line, open_regular
+from darts.reading import StrPath, damage, open_regular, read_errors
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -111,19 +110,9 @@ def center_crop(image: Image.Image, size: int, margin: float) -> Tensor:
 
 @contextlib.contextmanager
 def _naming(path: str) -> Iterator[None]:
-    """Raise the errors of damaged files with the name of the file.
-
-    Raises:
-        FileError, OSError: As ``decode``.
-    """
-    try:
+    """Raise the errors of damaged files with the name of the file."""
+    with read_errors(path), damage(f"cannot read the image {path}"):
         yield
-    except FileError:
-        raise
-    except Exception as error:  # a damaged file may raise any error
-        if isinstance(error, OSError) and error.errno is not None:  # not one of Pillow's
-            raise OSError(error.errno, os.strerror(error.errno), path) from None
-        raise FileError(f"cannot read the image {path}: {one_line(error)}") from None
 
 
 def image_shape(path: str) -> tuple[int, int] | None:

@@ -9,8 +9,6 @@ References:
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from torch import Tensor
 
 from darts.data.encodings import WordEncoding
 from darts.data.source import Request
-from darts.data.text_file import read_csv, shortened
+from darts.data.table_file import find_tables, read_table
 from darts.data.words import Vocabulary, VocabularyOptions
 
 Rows = list[tuple[str, str]]
@@ -75,50 +73,25 @@ class Documents:
 def load_documents(request: Request[DocumentOptions]) -> Documents:
     """Load ``train.csv``, ``test.csv`` and the optional ``valid.csv``, each with a header.
 
+    Parquet files may take their places.
+
     Raises:
         ValueError: If a file or a column is missing; the message names the file.
     """
     options = request.options
+    paths = find_tables(request.folder())
+    missing = [f"{split}.csv" for split in ("train", "test") if split not in paths]
     needed = f"train.csv and test.csv with the columns {options.label} and {options.text}"
-    train, test = request.files("train.csv", "test.csv", needed=needed)
-    valid = train.with_name("valid.csv")
-    paths = {"train": train, "test": test} | ({"valid": valid} if valid.is_file() else {})
-    rows = {split: _read_rows(path, options.label, options.text) for split, path in paths.items()}
+    request.files(*missing, needed=needed)
+    rows = {split: _read_rows(path, options) for split, path in paths.items()}
     return encode_documents(request.name, rows, options)
 
 
-def _read_rows(path: Path, label: str, text: str) -> Rows:
-    # One object for each class instead of one for each row.
-    rows = read_columns(path, {"label": label, "text": text})
-    return [(sys.intern(own), words) for _, (own, words) in rows]
-
-
-def read_columns(path: Path, names: Mapping[str, str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line in which each row of a CSV file ends, and its cells in the named columns.
-
-    Args:
-        path: File with a header.
-        names: Name of each column, by the key of ``dataset`` that sets it.
-
-    Raises:
-        ValueError: If a column or a cell is missing; the message names the file.
-    """
-    lines = read_csv(path)
-    _, columns = next((row for row in lines if row[1]), (1, []))
-    for key, name in names.items():
-        if name not in columns:
-            raise ValueError(
-                f"{path} has no column {name!r} for dataset.{key}; its columns are "
-                f"{shortened(columns) or 'none'}"
-            )
-    # The last of columns with the same name, as in Python's csv.DictReader.
-    positions = [len(columns) - 1 - columns[::-1].index(name) for name in names.values()]
-    for line, cells in lines:
-        if not cells:
-            continue  # a blank line
-        if len(cells) <= max(positions):
-            raise ValueError(f"{path}, line {line}: {' or '.join(names.values())} is missing")
-        yield line, [cells[position] for position in positions]
+def _read_rows(path: Path, options: DocumentOptions) -> Rows:
+    table = read_table(path)
+    table.check_columns([options.label], " for dataset.label")
+    table.check_columns([options.text], " for dataset.text")
+    return [*zip(table.texts(options.label), map(str, table.cells[options.text]), strict=True)]
 
 
 def encode_documents(name: str, rows: dict[str, Rows], options: VocabularyOptions) -> Documents:

@@ -13,8 +13,6 @@ from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from torch import Tensor
 
-from darts.typed_values import Misfit, shown
-
 SampleBatch: TypeAlias = tuple[Tensor, Tensor]
 """Samples and their targets: classes ``(B,)`` int64, or K labels or numbers, ``(B, K)`` float32.
 Samples are images, rows or spectrograms ``(B, C, H, W)``, or texts ``(L, B)`` int64."""
@@ -155,13 +153,7 @@ class PositionLoader(ABC, Generic[B]):
         return {}
 
     def load_state_dict(self, state: Mapping[str, Tensor | None]) -> None:
-        """Restore ``state_dict``; by default there is nothing to restore.
-
-        Raises:
-            Misfit: If the state is not that of such a loader.
-        """
-        if not isinstance(state, dict) or state:
-            raise Misfit(f"the state of a loader is {shown(state)}; it must be an empty dictionary")
+        """Restore ``state_dict``; by default there is nothing to restore."""
 
     def close(self) -> None:
         """End worker processes; by default there are none."""

@@ -11,7 +11,7 @@ from darts.data.documents import Documents, encode_documents
 from darts.data.pairs import Pairs, encode_pairs
 from darts.data.randomness import permutation
 from darts.data.source import Request
-from darts.data.text_file import read_csv
+from darts.data.table_file import Table, read_cells
 from darts.data.words import VocabularyOptions
 
 TOPICS = {"1": "world", "2": "sports", "3": "business", "4": "technology"}
@@ -29,15 +29,19 @@ def load_agnews(request: Request[VocabularyOptions]) -> Pairs | Documents:
     """
     needed = "test.csv of AG News (class, title, description)"
     (path,) = request.files("test.csv", needed=needed)
-    rows: list[tuple[str, str, str]] = []
-    for line, row in read_csv(path):
-        if len(row) != 3 or row[0] not in TOPICS:
-            raise ValueError(
-                f"{request.name}: {path}, line {line}: must be class (1 to 4), title and "
-                "description"
-            )
-        title, description = (text.replace("\\", " ") for text in row[1:])
-        rows.append((TOPICS[row[0]], title, description))
+    table = Table(path, read_cells(path, ","))
+    if table.cells.shape[1] != 3:
+        raise ValueError(f"{request.name}: {path} must have class, title and description")
+    wrong = ~table.cells[0].isin(TOPICS) | (table.cells == "").any(axis=1)
+    if wrong.any():
+        raise ValueError(
+            f"{request.name}: {path}, line {table.lines()[wrong.argmax()]}: must be class (1 to "
+            "4), title and description"
+        )
+    rows = [
+        (TOPICS[topic], title.replace("\\", " "), description.replace("\\", " "))
+        for topic, title, description in table.cells.itertuples(index=False)
+    ]
     order = permutation(len(rows), request.name, "parts").tolist()
     splits: dict[str, list[tuple[str, str, str]]] = {}
     begin = 0

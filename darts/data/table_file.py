@@ -1,262 +1,223 @@
-"""Reading of a CSV file with numbers and targets; errors name line and column."""
+"""Reading of tables with pandas: CSV and Parquet files with numbers, classes and texts.
+
+Errors name the file, the line and the column.
+"""
 
 from __future__ import annotations
 
-import csv
-import sys
-from array import array
+import math
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from darts.data.text_file import read_csv, read_lines, shortened
+from darts.data.text_file import open_text, read_lines, shortened
+from darts.reading import FileError, damage, one_line, open_regular, read_errors
 
-DELIMITERS = (",", ";", "\t")
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUFFIXES = (".csv", ".parquet")
+"""Endings of file names; other files are read as CSV."""
+
+_DELIMITERS = (",", ";", "\t")
 _COLUMN_LIMIT = 2**20
-_DIGIT_LIMIT = 1000  # characters of a number; a longer cell is not a number
+_CELL_LIMIT = 2**28  # of a Parquet file, which can be much smaller than its content
 _MISSING = {"", "?", "na", "n/a", "nan", "null", "none", "-"}
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """The content of a CSV file.
+    """The content of a file.
 
     Attributes:
         path: The file.
-        columns: Names of the numeric columns.
-        targets: Names of the target columns.
-        features: Numbers ``(N, columns)`` float64, all finite.
-        cells: Cells of the target columns of each of the N rows, as text; none is empty.
-        lines: Line of the file in which each row ends; the first line is 1.
+        cells: Rows with named columns; in a CSV file, all cells are text. The index is the number
+            of the row: in a CSV file, where blank rows are left out, the header is row 1.
     """
 
     path: Path
-    columns: tuple[str, ...]
-    targets: tuple[str, ...]
-    features: np.ndarray
-    cells: list[tuple[str, ...]]
-    lines: Sequence[int]
+    cells: pd.DataFrame
 
-    def reorder(self, columns: Sequence[str]) -> Table:
-        """Return the table with its columns in another order.
+    @property
+    def columns(self) -> list[str]:
+        return list(self.cells.columns)
+
+    @property
+    def is_parquet(self) -> bool:
+        return self.path.suffix.lower() == ".parquet"
+
+    def lines(self) -> list[int]:
+        """Return the line in which each row of a CSV file ends; the first line is 1."""
+        rows = self.cells.index.to_numpy()
+        if not self.is_parquet:
+            breaks = self.cells.map(lambda cell: cell.count("\n")).to_numpy().sum(axis=1)
+            rows = rows + np.cumsum(breaks) + "".join(self.columns).count("\n")
+        return [int(row) for row in rows]
+
+    def place(self, row: int, column: str) -> str:
+        """Return file, line and column of a cell, for error messages."""
+        unit = "row" if self.is_parquet else "line"
+        return f"{self.path}, {unit} {self.lines()[row]}, column {column!r}"
+
+    def check_columns(self, names: Iterable[str], use: str = "") -> None:
+        """Raise ValueError unless there is one column of each name; ``use`` is part of the text."""
+        counts = Counter(self.columns)
+        for name in names:
+            if counts[name] != 1:
+                number = f"{counts[name]} columns" if counts[name] else "no column"
+                raise ValueError(
+                    f"{self.path} has {number} {name!r}{use}; its columns are "
+                    f"{shortened(self.columns)}"
+                )
+
+    def texts(self, column: str) -> list[str]:
+        """Return the cells of a column as text without spaces around it.
 
         Raises:
-            ValueError: If the columns differ.
+            ValueError: If a cell is empty.
         """
-        position_of = {name: position for position, name in enumerate(self.columns)}
-        missing = [name for name in columns if name not in position_of]
-        if missing:
-            raise ValueError(f"csv: {self.path} has no column {missing[0]!r}; add it")
-        if len(columns) < len(self.columns):
-            extra = next(name for name in self.columns if name not in set(columns))
-            raise ValueError(
-                f"csv: {self.path} has a column that the training file lacks: {extra!r}; remove it"
-            )
-        order = [position_of[name] for name in columns]
-        features = self.features[:, order]
-        return Table(self.path, tuple(columns), self.targets, features, self.cells, self.lines)
+        texts = [str(cell).strip() for cell in self.cells[column]]
+        if "" in texts:
+            raise ValueError(f"{self.place(texts.index(''), column)}: {_missing('')}")
+        return texts
 
-    def numbers(self) -> np.ndarray:
-        """Return the cells of the target columns as numbers, ``(N, targets)`` float64.
+    def numbers(self, columns: Sequence[str], *, may_be_label: bool = False) -> np.ndarray:
+        """Return the cells of columns as numbers, ``(N, columns)`` float64.
+
+        Args:
+            columns: Names of the columns.
+            may_be_label: Whether an error message suggests that a column is the target.
 
         Raises:
             ValueError: If a cell is not a finite number.
         """
-        values = array("d")
-        for line, cells in zip(self.lines, self.cells, strict=True):
-            values.extend(_numbers(self.path, line, self.targets, cells, may_be_label=False))
-        numbers = np.frombuffer(values, dtype=np.float64).reshape(len(self.cells), -1)
-        _require_finite(self.path, self.targets, self.lines, numbers)
-        return numbers
+        cells = self.cells[list(columns)].to_numpy(dtype=object)
+        flat = np.fromiter(map(as_number, cells.flat), np.float64)
+        values = np.reshape(flat, cells.shape)
+        wrong = np.argwhere(~np.isfinite(values))
+        if len(wrong):
+            row, place = wrong[0].tolist()
+            name, cell = columns[place], str(cells[row, place]).strip()
+            if np.isinf(values[row, place]):
+                problem = f"{shortened([cell])} is not finite; remove such rows or fill in a value"
+            elif cell.lower() in _MISSING:
+                problem = _missing(cell)
+            else:
+                advice = f"; if it is the target, set dataset.label={name}" if may_be_label else ""
+                problem = f"{shortened([cell])!r} is not a number{advice}"
+            raise ValueError(f"{self.place(row, name)}: {problem}")
+        return values
 
 
-def read_table(path: Path, targets: Sequence[str]) -> Table:
-    """Read a file with a header, numbers, and target columns.
+def find_tables(folder: Path) -> dict[str, Path]:
+    """Return the files of the splits in a folder; ``train.csv`` comes before ``train.parquet``."""
+    paths: dict[str, Path] = {}
+    for split in ("train", "valid", "test"):
+        for suffix in SUFFIXES:
+            path = folder / f"{split}{suffix}"
+            if path.is_file():
+                paths.setdefault(split, path)
+    return paths
 
-    The delimiter is the comma, semicolon or tab that divides the header into the most names.
 
-    Args:
-        path: The file.
-        targets: Names of the target columns; empty for the last column.
+def read_table(path: Path) -> Table:
+    """Read a file with a header and rows.
+
+    The delimiter of a CSV file is the comma, semicolon or tab that divides the header into the most
+    names.
 
     Raises:
-        ValueError: If the file is not text in UTF-8, has no header, or has a row of another length,
-            an empty cell or a number that is not finite; the message names file, line and column.
+        ValueError: If the file is damaged or too large, or has no header or no rows; the message
+            names it.
         OSError: If the file cannot be read.
     """
-    return _parse(path, targets, _stripped(path))
-
-
-def read_rows(path: Path, columns: Sequence[str]) -> tuple[list[int], np.ndarray]:
-    """Read the named columns of a file with a header; other columns are ignored.
-
-    Returns:
-        The line of the file in which each row ends, and the rows ``(N, columns)`` float64.
-
-    Raises:
-        ValueError: As ``read_table``, or if a column is missing.
-        OSError: If the file cannot be read.
-    """
-    rows = _stripped(path)
-    _, header = next(rows, (1, []))
-    missing = [name for name in columns if header.count(name) != 1]
-    if missing:
-        raise ValueError(
-            f"csv: {path}, line 1: must have one column {missing[0]!r}, as the training table; its "
-            f"columns are {shortened(header) or 'none'}"
-        )
-    places = [header.index(name) for name in columns]
-    values, lines = array("d"), []
-    for line, cells in _complete(path, rows, len(header)):
-        chosen = [cells[place] for place in places]
-        values.extend(_numbers(path, line, columns, chosen, may_be_label=False))
-        lines.append(line)
-    features = np.frombuffer(values, dtype=np.float64).reshape(len(lines), len(columns))
-    _require_finite(path, columns, lines, features)
-    return lines, features
-
-
-def _stripped(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line in which each row ends, and its cells without spaces around them."""
-    rows = read_csv(path, delimiter=_delimiter(path), strict=True)
-    return ((line, [cell.strip() for cell in row]) for line, row in rows)
-
-
-def _complete(
-    path: Path, rows: Iterator[tuple[int, list[str]]], width: int
-) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows below the header that are not blank; refuse those of another length."""
-    for line, cells in rows:
-        if not any(cells):
-            continue
-        if len(cells) != width:
-            raise ValueError(
-                f"csv: {path}, line {line}: {len(cells)} cells, but the header has {width}"
-            )
-        yield line, cells
-
-
-def _numbers(
-    path: Path, line: int, columns: Sequence[str], cells: Sequence[str], *, may_be_label: bool
-) -> list[float]:
-    """Return the cells of a row as numbers."""
-    try:
-        return list(map(_parse_number, cells))
-    except ValueError:
-        error = _cell_error(path, line, columns, cells, may_be_label=may_be_label)
-        raise ValueError(error) from None
-
-
-def _delimiter(path: Path) -> str:
-    first = next(read_lines(path, newline=""), "")
-
-    def columns(delimiter: str) -> int:
-        try:
-            return len(next(csv.reader([first], delimiter=delimiter), []))
-        except csv.Error:  # the line is one long cell
-            return 0
-
-    return max(DELIMITERS, key=columns)
-
-
-def _parse(path: Path, targets: Sequence[str], rows: Iterator[tuple[int, list[str]]]) -> Table:
-    line, header = next(rows, (1, []))
-    if not any(header):
-        raise ValueError(f"csv: {path}, line {line}: the header is missing")
-    places = _target_places(path, header, targets)
-    names = tuple(header[place] for place in places)
-    others = [place for place in range(len(header)) if place not in {*places}]
-    columns = tuple(header[place] for place in others)
-    values, targets_of_rows, lines = array("d"), [], array("q")
-    for line, cells in _complete(path, rows, len(header)):
-        # One object for each class instead of one for each row.
-        targets_of_rows.append(tuple(sys.intern(cells[place]) for place in places))
-        lines.append(line)
-        numbers = [cells[place] for place in others]
-        values.extend(_numbers(path, line, columns, numbers, may_be_label=True))
-        if not all(targets_of_rows[-1]):
-            name = names[targets_of_rows[-1].index("")]
-            raise ValueError(f"csv: {path}, line {line}, column {name!r}: the target is missing")
-    if not targets_of_rows:
-        raise ValueError(f"csv: {path} has a header and no rows")
-    features = np.frombuffer(values, dtype=np.float64).reshape(len(targets_of_rows), len(columns))
-    _require_finite(path, columns, lines, features)
-    return Table(path, columns, names, features, targets_of_rows, lines)
-
-
-def _require_finite(
-    path: Path, columns: Sequence[str], lines: Sequence[int], features: np.ndarray
-) -> None:
-    """Raise ValueError for the first number that is not finite."""
-    not_finite = np.argwhere(~np.isfinite(features))
-    if len(not_finite):
-        row, column = not_finite[0].tolist()
-        value = features[row, column]
-        raise ValueError(
-            f"csv: {path}, line {lines[row]}, column {columns[column]!r}: {value} is not "
-            "finite; remove such rows or fill in a value"
-        )
-
-
-def _target_places(path: Path, header: list[str], targets: Sequence[str]) -> list[int]:
-    """Check the header and return the index of each target column."""
-    if len(header) < 2:
-        raise ValueError(
-            f"csv: {path}, line 1: there is only one column, {header[0]!r}; a table needs "
-            "numbers and targets, separated by commas, semicolons or tabs"
-        )
-    if len(header) > _COLUMN_LIMIT:
-        raise ValueError(f"csv: {path}, line 1: more than {_COLUMN_LIMIT:,} columns")
-    if "" in header:
-        raise ValueError(f"csv: {path}, line 1: column {header.index('') + 1} has no name")
-    name, occurrences = Counter(header).most_common(1)[0]
-    if occurrences > 1:
-        raise ValueError(f"csv: {path}, line 1: two columns are named {name!r}")
-    missing = [name for name in targets if name not in header]
-    if missing:
-        key = f"dataset.label{'s' if len(targets) > 1 else ''}"
-        raise ValueError(
-            f"csv: {path} has no column {missing[0]!r} for {key}; its columns are "
-            f"{shortened(header)}"
-        )
-    places = [header.index(name) for name in targets] or [len(header) - 1]
-    names = [name for place, name in enumerate(header) if place not in places]
-    if not names:
-        raise ValueError(f"csv: {path}, line 1: no columns are left for the inputs")
-    default_names = [str(number) for number in range(len(names))]  # those of a pandas data frame
-    if all(_is_number(name) for name in names) and names != default_names:
-        raise ValueError(
-            f"csv: {path}, line 1: the column names are numbers; insert a header above the rows"
-        )
-    return places
-
-
-def _cell_error(
-    path: Path, line: int, columns: Sequence[str], cells: Sequence[str], *, may_be_label: bool
-) -> str:
-    """Return the error message for the first cell of a row that is not a number."""
-    column, cell = next((c, x) for c, x in zip(columns, cells, strict=True) if not _is_number(x))
-    short = shortened([cell])
-    if cell.lower() in _MISSING:
-        problem = f"a value is missing ({short!r}); remove such rows or fill in a value"
+    if path.suffix.lower() == ".parquet":
+        cells = _read_parquet(path)
     else:
-        advice = f"; if it is the target, set dataset.label={column}" if may_be_label else ""
-        problem = f"{short!r} is not a number{advice}"
-    return f"csv: {path}, line {line}, column {column!r}: {problem}"
+        cells = read_cells(path, _find_delimiter(path))
+        header = [name.strip() for name in cells.iloc[0]] if len(cells) else []
+        if not any(header):
+            raise ValueError(f"{path}, line 1: the header is missing")
+        cells = cells[(cells != "").any(axis=1)][1:].set_axis(header, axis=1)
+    if not len(cells):
+        raise ValueError(f"{path} has a header and no rows")
+    return Table(path, cells)
 
 
-def _parse_number(cell: str) -> float:
-    if "_" in cell or len(cell) > _DIGIT_LIMIT:  # float() accepts underscores between digits
-        raise ValueError(cell)
-    return float(cell)
+def read_cells(path: Path, delimiter: str) -> pd.DataFrame:
+    """Return all cells of a CSV file in UTF-8 as text, indexed by the number of the row from 1.
+
+    Raises:
+        FileError: If the file is damaged or too large; the message names it.
+        OSError: If the file cannot be read.
+    """
+    import pandas as pd
+
+    with open_text(path) as file:
+        try:
+            cells = pd.read_csv(
+                file,
+                sep=delimiter,
+                header=None,
+                dtype=object,
+                keep_default_na=False,
+                skip_blank_lines=False,
+            )
+        except pd.errors.EmptyDataError:
+            return pd.DataFrame()
+        except UnicodeDecodeError:
+            raise FileError(f"{path} is not UTF-8 text") from None
+        except pd.errors.ParserError as error:
+            reason = one_line(error).removeprefix("Error tokenizing data. C error: ")
+            raise FileError(f"{path} is not a CSV file: {reason}") from None
+    cells.index += 1
+    return cells
 
 
-def _is_number(cell: str) -> bool:
+def as_number(cell: Any) -> float:
+    """Return a cell as a number; NaN if it is not one."""
     try:
-        _parse_number(cell)
-    except ValueError:
-        return False
-    return True
+        # float() accepts underscores between digits.
+        return math.nan if isinstance(cell, str) and "_" in cell else float(cell)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _find_delimiter(path: Path) -> str:
+    first = re.sub(r'"[^"]*"', "", next(read_lines(path), ""))
+    delimiter = max(_DELIMITERS, key=first.count)
+    if first.count(delimiter) >= _COLUMN_LIMIT:
+        raise FileError(f"{path}, line 1: more than {_COLUMN_LIMIT:,} columns")
+    return delimiter
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    """Return the cells of a Parquet file, indexed from 1; those without a value become ""."""
+    import pandas as pd
+
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise ValueError(
+            f"{path}: Parquet files need pyarrow; run pip install 'darts-nas[parquet]'"
+        ) from None
+    with (
+        read_errors(path),
+        damage(f"{path} is damaged or not a Parquet file"),
+        open_regular(path) as file,
+    ):
+        size = parquet.read_metadata(file)
+        if size.num_rows * size.num_columns > _CELL_LIMIT:
+            raise FileError(f"{path} is too large: more than {_CELL_LIMIT:,} cells")
+        cells = pd.read_parquet(file, engine="pyarrow")
+    cells = cells.astype(object).where(cells.notna(), "")
+    return cells.set_axis(map(str, cells.columns), axis=1).set_axis(range(1, len(cells) + 1))
+
+
+def _missing(cell: str) -> str:
+    return f"a value is missing ({cell!r}); remove such rows or fill in a value"

@@ -1,6 +1,7 @@
-"""Tables of numbers with a column of classes, or with columns of other targets, from CSV files.
+"""Tables of numbers with a column of classes, or with columns of other targets, from files.
 
-The root is a file, or a folder with ``train.csv`` and optionally ``valid.csv`` and ``test.csv``.
+The root is a file, or a folder with ``train.csv`` and optionally ``valid.csv`` and ``test.csv``;
+Parquet files may take their places.
 Without a test file a stratified share of the training rows is the test split; it depends on the
 options ``test_share`` and ``split_seed`` alone.
 
@@ -15,6 +16,7 @@ Target columns have classes as text, labels as 0 or 1, or numbers.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,8 +31,9 @@ from darts.data.encodings import RowEncoding
 from darts.data.images import MemoryImages
 from darts.data.source import Request, Source
 from darts.data.split import HoldOutOptions, hold_out_test
-from darts.data.table_file import Table, read_table
+from darts.data.table_file import Table, as_number, find_tables, read_table
 from darts.data.targets import CLASSES, LABELS, NUMBERS, standardize_splits, strata
+from darts.data.text_file import shortened
 from darts.registry import number
 
 
@@ -51,23 +54,25 @@ def load_csv(request: Request[TableOptions]) -> Source:
             line and column.
     """
     options = request.options
-    files = _find_files(request)
-    train = read_table(files["train"], _target_columns(options, request.targets))
-    tables = {"train": train}
-    for split, path in files.items():
-        if split != "train":
-            tables[split] = read_table(path, train.targets).reorder(train.columns)
-    features = {split: table.features for split, table in tables.items()}
-    names, targets = _READERS[request.targets](tables)
+    tables = {split: read_table(path) for split, path in _find_files(request).items()}
+    train = tables["train"]
+    columns, target_columns = _split_columns(train, _target_columns(options, request.targets))
+    for table in tables.values():
+        _check_columns(table, train)
+    features = {split: table.numbers(columns, may_be_label=True) for split, table in tables.items()}
+    names, targets = _READERS[request.targets](tables, target_columns)
     where = f"csv: {train.path}"
-    if "test" not in files:
+    if "test" not in tables:
         kept, test = hold_out_test(strata(targets["train"]), options, name="csv", where=where)
-        features["test"], targets["test"] = train.features[test.numpy()], targets["train"][test]
-        features["train"], targets["train"] = train.features[kept.numpy()], targets["train"][kept]
+        features["test"], targets["test"] = features["train"][test.numpy()], targets["train"][test]
+        features["train"], targets["train"] = (
+            features["train"][kept.numpy()],
+            targets["train"][kept],
+        )
     scale = None
     if request.targets == NUMBERS:
         targets, scale = standardize_splits(targets, names, where)
-    encoding = _fit(train.columns, features["train"], options.bins)
+    encoding = _fit(columns, features["train"], options.bins)
     splits = {
         split: MemoryImages(_encode(encoding, train.path, rows), targets[split])
         for split, rows in features.items()
@@ -92,14 +97,13 @@ def _find_files(request: Request[TableOptions]) -> dict[str, Path]:
         raise ValueError("csv: dataset.root must name a CSV file, or a folder with train.csv")
     if root.is_file():
         return {"train": root}
-    paths = {split: root / f"{split}.csv" for split in ("train", "valid", "test")}
-    existing = {split: path for split, path in paths.items() if path.is_file()}
-    if "train" not in existing:
+    paths = find_tables(root)
+    if "train" not in paths:
         problem = "contains no train.csv" if root.is_dir() else "does not exist"
         raise ValueError(
             f"csv: {root} {problem}: set dataset.root to a CSV file, or a folder with train.csv"
         )
-    return existing
+    return paths
 
 
 def _target_columns(options: TableOptions, kind: str) -> Sequence[str]:
@@ -121,66 +125,108 @@ def _target_columns(options: TableOptions, kind: str) -> Sequence[str]:
     return options.labels or [name for name in (options.label,) if name is not None]
 
 
-def _read_classes(tables: Mapping[str, Table]) -> tuple[tuple[str, ...], dict[str, Tensor]]:
+def _split_columns(table: Table, targets: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Check the header of the training table; return the numeric columns and the target columns."""
+    header = table.columns
+    if "" in header:
+        raise ValueError(f"csv: {table.path}, line 1: column {header.index('') + 1} has no name")
+    table.check_columns(header)
+    table.check_columns(targets, f" for dataset.label{'s' if len(targets) > 1 else ''}")
+    chosen = tuple(targets) or (header[-1],)
+    columns = tuple(name for name in header if name not in chosen)
+    if not columns:
+        raise ValueError(
+            f"csv: {table.path}: no columns are left for the inputs; a table needs numbers and "
+            f"targets, separated by commas, semicolons or tabs, but has {shortened(header)}"
+        )
+    default_names = tuple(str(number) for number in range(len(columns)))  # of a pandas data frame
+    if columns != default_names and not any(math.isnan(as_number(name)) for name in columns):
+        raise ValueError(
+            f"csv: {table.path}, line 1: the column names are numbers; insert a header above the "
+            "rows"
+        )
+    return columns, chosen
+
+
+def _check_columns(table: Table, train: Table) -> None:
+    """Raise ValueError unless a table has the columns of the training table, in any order."""
+    table.check_columns(train.columns)
+    extra = list(Counter(table.columns) - Counter(train.columns))
+    if extra:
+        raise ValueError(
+            f"csv: {table.path} has a column that the training file lacks: {extra[0]!r}; remove it"
+        )
+
+
+def _read_classes(
+    tables: Mapping[str, Table], columns: tuple[str, ...]
+) -> tuple[tuple[str, ...], dict[str, Tensor]]:
     """Return the names of the classes, and the class of each row by split."""
-    names = _class_names(tables["train"])
-    return names, {split: _encode_classes(table, names) for split, table in tables.items()}
+    (column,) = columns
+    names = _class_names(tables["train"], column)
+    return names, {split: _encode_classes(table, column, names) for split, table in tables.items()}
 
 
-def _read_numbers(tables: Mapping[str, Table]) -> tuple[tuple[str, ...], dict[str, Tensor]]:
+def _read_numbers(
+    tables: Mapping[str, Table], columns: tuple[str, ...]
+) -> tuple[tuple[str, ...], dict[str, Tensor]]:
     """Return the names of the target columns, and their numbers by split."""
-    numbers = {split: torch.from_numpy(table.numbers()) for split, table in tables.items()}
-    return tables["train"].targets, numbers
+    return columns, {
+        split: torch.from_numpy(table.numbers(columns)) for split, table in tables.items()
+    }
 
 
-def _read_labels(tables: Mapping[str, Table]) -> tuple[tuple[str, ...], dict[str, Tensor]]:
+def _read_labels(
+    tables: Mapping[str, Table], columns: tuple[str, ...]
+) -> tuple[tuple[str, ...], dict[str, Tensor]]:
     """Return the names of the labels, and by split which rows have them."""
-    names, labels = _read_numbers(tables)
+    _, labels = _read_numbers(tables, columns)
     for split, values in labels.items():
         wrong = torch.nonzero((values != 0) & (values != 1)).tolist()
         if wrong:
             (row, column), table = wrong[0], tables[split]
             raise ValueError(
-                f"csv: {table.path}, line {table.lines[row]}, column {names[column]!r}: "
-                f"{table.cells[row][column]!r} is not a label; must be 0 or 1"
+                f"csv: {table.place(row, columns[column])}: {values[row, column]:g} is not a "
+                "label; must be 0 or 1"
             )
-    return names, {split: values.float() for split, values in labels.items()}
+    return columns, {split: values.float() for split, values in labels.items()}
 
 
 _READERS = {CLASSES: _read_classes, LABELS: _read_labels, NUMBERS: _read_numbers}
 """Functions that read the targets of all splits, by kind of the targets."""
 
 
-def _class_names(table: Table) -> tuple[str, ...]:
+def _class_names(table: Table, column: str) -> tuple[str, ...]:
     """Return the classes of the training file, sorted as integers if all are, else as text."""
-    where = f"csv: {table.path}, column {table.targets[0]!r}"
-    labels = [name for (name,) in table.cells]
+    where = f"csv: {table.path}, column {column!r}"
+    labels = table.texts(column)
     counts = Counter(labels)
     if len(counts) < 2:
         raise ValueError(f"{where}: {labels[0]!r} is the only class; two or more are needed")
     single = [name for name, count in counts.items() if count < 2]
     if single:
-        line = table.lines[labels.index(single[0])]
         raise ValueError(
-            f"{where}: line {line} is the only row of class {single[0]!r} (of {len(counts)}), but "
-            "each class needs two rows; if the classes are in another column, set dataset.label; "
-            "if these are numbers to predict, set task=regression"
+            f"csv: {table.place(labels.index(single[0]), column)}: the only row of class "
+            f"{single[0]!r} (of {len(counts)}), but each class needs two rows; if the classes are "
+            "in another column, set dataset.label; if these are numbers to predict, set "
+            "task=regression"
         )
     # int() refuses numbers of more than 4,300 digits.
     integers = all(len(name) < 100 and name.removeprefix("-").isdecimal() for name in counts)
     return tuple(sorted(counts, key=(lambda name: (int(name), name)) if integers else str))
 
 
-def _encode_classes(table: Table, classes: Sequence[str]) -> Tensor:
+def _encode_classes(table: Table, column: str, classes: Sequence[str]) -> Tensor:
     """Return the index of each row's class, ``(N,)`` int64."""
+    labels = table.texts(column)
     index_of = {name: index for index, name in enumerate(classes)}
-    for line, (name,) in zip(table.lines, table.cells, strict=True):
-        if name not in index_of:
-            raise ValueError(
-                f"csv: {table.path}, line {line}, column {table.targets[0]!r}: the training file "
-                f"has no class {name!r}"
-            )
-    return torch.tensor([index_of[name] for (name,) in table.cells])
+    unknown = next((row for row, name in enumerate(labels) if name not in index_of), None)
+    if unknown is not None:
+        raise ValueError(
+            f"csv: {table.place(unknown, column)}: the training file has no class "
+            f"{labels[unknown]!r}"
+        )
+    return torch.tensor([index_of[name] for name in labels])
 
 
 def _fit(columns: tuple[str, ...], rows: np.ndarray, bins: int) -> RowEncoding:

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import io
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from darts.reading import FileError, open_regular, read_errors
 
 TEXT_LIMIT = 2 * 2**30
-"""Bytes of a text file. The numbers made from a text take up to eight times as much memory."""
+"""Bytes of a text file. The numbers made from a text take up to eight times as much memory, the
+cells of a table up to thirteen times."""
 LINE_LIMIT = 2**24
 """Characters of a line."""
 DISTINCT_LIMIT = 2**22
 """Different words or tokens of a training split; each takes about 200 bytes."""
+
+
+@contextlib.contextmanager
+def open_text(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file for reading.
+
+    Raises:
+        FileError: If it is larger than ``TEXT_LIMIT``, or not a regular file.
+        OSError: If it cannot be read.
+    """
+    with open_regular(path) as file, read_errors(path):
+        if os.fstat(file.fileno()).st_size > TEXT_LIMIT:
+            raise FileError(f"{path} is too large: more than {TEXT_LIMIT:,} bytes of text")
+        yield file
 
 
 def read_lines(path: Path, *, newline: str | None = None) -> Iterator[str]:
@@ -41,9 +57,7 @@ def read_pieces(path: Path, size: int, *, newline: str | None = None) -> Iterato
             ``TEXT_LIMIT``.
         OSError: If the file cannot be read.
     """
-    with open_regular(path) as file, read_errors(path):
-        if os.fstat(file.fileno()).st_size > TEXT_LIMIT:
-            raise FileError(f"{path} is too large: more than {TEXT_LIMIT:,} bytes of text")
+    with open_text(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8-sig", newline=newline)
         try:
             while piece := text.readline(size):
@@ -53,28 +67,6 @@ def read_pieces(path: Path, size: int, *, newline: str | None = None) -> Iterato
         except UnicodeDecodeError as error:
             byte = file.tell() - len(error.object) + error.start
             raise FileError(f"{path} is not UTF-8 text: byte {byte}") from None
-
-
-def read_csv(
-    path: Path, *, delimiter: str = ",", strict: bool = False
-) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line in which each row of a CSV file ends, and the cells of the row.
-
-    Args:
-        path: File, with or without a byte order mark.
-        delimiter, strict: As for ``csv.reader``.
-
-    Raises:
-        FileError: As ``read_pieces``, or if a cell has more than ``csv.field_size_limit()``
-            characters or the quotes of a strict file do not match.
-        OSError: If the file cannot be read.
-    """
-    reader = csv.reader(read_lines(path, newline=""), delimiter=delimiter, strict=strict)
-    try:
-        for row in reader:
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise FileError(f"{path}, line {reader.line_num}: {error}") from None
 
 
 def count(tokens: Iterable[str], where: str) -> Counter[str]:

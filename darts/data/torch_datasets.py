@@ -6,10 +6,8 @@ there, including a command that resumes a run, and the processes that ``darts.fi
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -227,17 +225,14 @@ def _class_names(dataset: object, labels: Sequence[Tensor]) -> tuple[str, ...]:
 
 def _table(samples: Tensor, labels: Tensor, classes: Sequence[str]) -> str:
     """Return rows and targets, classes by name, as CSV; the floats are exact."""
-    has_classes = labels.ndim == 1
-    targets: Iterable[Sequence[object]] = labels.tolist()
-    if has_classes:
-        targets = [[classes[label]] for label in labels.tolist()]
-    text = io.StringIO()
-    writer = csv.writer(text)
-    names = ["class"] if has_classes else classes
+    import pandas as pd
+
+    if labels.ndim == 1:
+        targets = pd.DataFrame({"class": [classes[label] for label in labels.tolist()]})
+    else:
+        targets = pd.DataFrame(labels.numpy(), columns=list(classes))
     prefix = "column"
-    while any(name.startswith(prefix) for name in names):
+    while any(name.startswith(prefix) for name in targets.columns):
         prefix += "_"
-    writer.writerow([*(f"{prefix}{number}" for number in range(samples.shape[1])), *names])
-    for row, own in zip(samples.tolist(), targets, strict=True):
-        writer.writerow([*row, *own])
-    return text.getvalue()
+    rows = pd.DataFrame(samples.numpy()).add_prefix(prefix)
+    return str(pd.concat([rows, targets], axis=1).to_csv(index=False))

@@ -10,7 +10,7 @@ from darts.tracking.optional import optional
 from darts.writing import write_atomically
 
 ANSWER_FILES = (
-    "checkpoint.pt", "split.npz", "metrics.jsonl", "model_card.md", "vocabulary.json",
+    "checkpoint.safetensors", "split.npz", "metrics.jsonl", "model_card.md", "vocabulary.json",
 )  # fmt: skip
 
 

@@ -3,20 +3,15 @@
 A resumed run uses the saved decisions. All other decisions follow from the scores of complete runs.
 The result of a resumed run therefore differs from that of an uninterrupted one only if the timing
 changes a decision that was not saved yet.
-
-The file has a hash of its values. Without it, a damaged number of epochs would silently change the
-result.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from darts.reading import FileError, read_json_object
+from darts.reading import FileError, JsonObject, read_json_object
 from darts.typed_values import Misfit, typed
 from darts.writing import to_jsonable, write_json
 
@@ -37,7 +32,7 @@ class Decisions:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._values: dict[str, object] = _read(file) if file.exists() else {}
+        self._values: JsonObject = read_json_object(file) if file.exists() else {}
 
     def decide(self, name: str, kind: type[T], make: Callable[[], T]) -> T:
         """Return the decision of this name; make and save it first if it is still open.
@@ -65,18 +60,4 @@ class Decisions:
     def record(self, name: str, value: object) -> None:
         """Save a value that changes, for example the elapsed time."""
         self._values[name] = to_jsonable(value)
-        write_json(self._file, {"sha256": _hash(self._values), "decisions": self._values})
-
-
-def _read(file: Path) -> dict[str, object]:
-    """Return the values of a file, or raise ``FileError`` if they are not what was written."""
-    content = read_json_object(file)
-    values = content.get("decisions")
-    if not isinstance(values, dict) or content.get("sha256") != _hash(values):
-        raise FileError(f"{file} is damaged: its hash is not that of its decisions")
-    return dict(values)
-
-
-def _hash(values: Mapping[str, object]) -> str:
-    text = json.dumps(values, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+        write_json(self._file, self._values)

@@ -48,8 +48,9 @@ class Pool:
     ) -> Iterator[Candidate]:
         """Yield new candidates near the leader, as long as there are any.
 
-        In turn: twice the leader, which continues its training with another setting; a neighbor of
-        its architecture; and another baseline with the leader's setting.
+        In turn: the leader, which continues its training with another setting; a neighbor of its
+        architecture; another baseline with the leader's setting; and the leader with a further
+        setting.
 
         Args:
             leader: The best candidate.
@@ -61,9 +62,9 @@ class Pool:
         changes = self._settings(leader, start) if self.config.plan.settings else iter(())
         sources = [
             changes,
-            changes,
             self._neighbors(leader, Random(self.config.seed + number)),
             self._others(leader),
+            changes,
         ]
         while sources:
             source = sources.pop(0)

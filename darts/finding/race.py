@@ -107,8 +107,7 @@ class Race:
                 self.decisions.record(name, planned)
             entries = self.decisions.decide(name, list[Entry], list)
             self._read_candidates()
-            is_first = self.rounds == 1  # round that has a leader
-            total = self.stopwatch.total
+            total, is_first = self.stopwatch.total, self.rounds == 1  # round that has a leader
             self.train(entries, self.searches.start(self.best(), total) if is_first else [])
             if not self.results:  # before the round is saved: a resumed run repeats it
                 raise ConfigError(f"all runs failed: {self._problem}")

@@ -85,10 +85,10 @@ class Slices:
         for directory in result.directories:
             target = self._saved_start(directory.name, stage)
             target.parent.mkdir(exist_ok=True)
-            write_atomically(target, (directory / "checkpoint.pt").read_bytes())
+            write_atomically(target, (directory / "checkpoint.safetensors").read_bytes())
 
     def _saved_start(self, run: str, stage: int) -> Path:
-        return (self.directory / "starts" / f"{run}-{stage}.pt").resolve()
+        return (self.directory / "starts" / f"{run}-{stage}.safetensors").resolve()
 
 
 def timed(candidate: Candidate, seconds: float) -> tuple[str, str]:

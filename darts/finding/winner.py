@@ -12,12 +12,12 @@ import shutil
 from dataclasses import dataclass
 
 from darts.finding.answer import write_answer
-from darts.finding.final_run import begin_of_final_runs
+from darts.finding.final_run import begin_of_final_runs, memorizes
 from darts.finding.race import Race
 from darts.finding.results import Result, ranked
+from darts.reading import JsonObject
 from darts.recipes.gain import validation_interval
 from darts.recipes.rules import AUGMENTATIONS
-from darts.typed_values import PlainDict
 
 CHOICE_LEVEL = 0.6
 """Confidence level of the interval of a difference on validation data. A network replaces the best
@@ -49,7 +49,7 @@ class SavedDuel:
     rounds: int
     winner: str
     baseline: str
-    baseline_summary: PlainDict
+    baseline_summary: JsonObject
     doubtful: bool
 
 
@@ -91,7 +91,7 @@ def _decide(race: Race) -> SavedDuel:
         for name, result in (("found", best), ("baseline", baseline)):
             target = race.directory / DUEL / name
             target.mkdir(parents=True, exist_ok=True)
-            for file in ("checkpoint.pt", "split.npz"):  # what scores a network
+            for file in ("checkpoint.safetensors", "split.npz"):  # what scores a network
                 shutil.copyfile(result.directory / file, target / file)
         winner = best if is_better(race, best, baseline) else baseline
     return SavedDuel(
@@ -106,8 +106,8 @@ def _decide(race: Race) -> SavedDuel:
 def augmented(race: Race, best: Result) -> Result:
     """Return the best candidate with one more augmentation, unless this is clearly worse.
 
-    The gain of augmentation grows with the length of the training, and the winner trains for
-    several times as long as in the comparison.
+    The winner trains for several times as long as in the comparison, and longer training is
+    expected to gain more from augmentation.
     """
     stage = race.standings[best.candidate.name].stage
     others = [
@@ -122,6 +122,9 @@ def augmented(race: Race, best: Result) -> Result:
 
 def train_winner(race: Race, chosen: Duel, reserve: float) -> Result:
     """Train the winner until its final run begins; return its result.
+
+    The final run begins early if the winner does not memorize the training samples. On
+    Fashion-MNIST in experiments/learning_rates.py, longer falls of the rate are then better.
 
     Args:
         race: The race.
@@ -145,6 +148,8 @@ def train_winner(race: Race, chosen: Duel, reserve: float) -> Result:
         lambda: begin_of_final_runs(race, result.seconds, reserve, waves),
     )
     while not result.is_exhausted and (left := (end - race.stopwatch.seconds) / waves) > 1:
+        if race.folds == 1 and not memorizes(result.directory):
+            break
         # Lengths double, so that the answer so far is saved and the training may end early.
         longer = _kept(race, result, race.train_for(result.candidate, left))
         if longer == result:  # the run has failed

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from threading import Event, Thread
-from types import TracebackType
+from collections.abc import Iterator
 
 from optuna.study import Study
 
 from darts.config import ConfigError
+from darts.hpo.background import in_background
 from darts.hpo.digests import digest
 
 CLOCK = "clock"  # user attribute of a study: running time and number of finished trials so far
@@ -18,7 +18,7 @@ SAVE_INTERVAL = 5.0  # seconds between two updates of the attribute
 
 
 class StudyClock:
-    """Measures how long a study runs; as a context manager, saves the time regularly.
+    """Measures how long a study runs.
 
     The clock is monotonic, so a change of the system clock neither ends nor extends a study. A
     killed study loses at most ``SAVE_INTERVAL`` seconds of its running time.
@@ -42,39 +42,23 @@ class StudyClock:
         self._previous = _saved_seconds(study)
         left = None if hours is None else 3600 * hours - self._previous
         self.deadline = None if left is None else self._start + left
-        self._stop = Event()
-        self._thread = Thread(target=self._save_regularly, daemon=True)
 
     @property
     def seconds(self) -> float:
         """Running time in seconds, including the time before the study was resumed."""
         return self._previous + time.monotonic() - self._start
 
-    def __enter__(self) -> StudyClock:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-        if kind is None:
-            self.save()
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Save the running time regularly while the block runs, and at its end."""
+        with in_background(self._study, SAVE_INTERVAL, self.save):
+            yield
+        self.save()
 
     def save(self) -> None:
         """Store the running time in the study."""
         record = {"seconds": self.seconds, "trials": _count_finished(self._study)}
         self._study.set_user_attr(CLOCK, {**record, "digest": digest(record)})
-
-    def _save_regularly(self) -> None:
-        while not self._stop.wait(SAVE_INTERVAL):
-            with contextlib.suppress(Exception):  # the main thread meets the same error
-                self.save()
-        self._study._storage.remove_session()  # the database session of this thread
 
 
 def _count_finished(study: Study) -> int:

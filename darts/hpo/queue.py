@@ -9,9 +9,11 @@ to claim adds one; if two workers each add one at the same time, the later trial
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -58,11 +60,25 @@ def claim_trial(
         waiting = _next_trial(plan, study.get_trials(deepcopy=False), window)
     if not isinstance(waiting, FrozenTrial):
         return None
+    # Before the claim, because Optuna never finds a running trial without a heartbeat stale.
+    record_heartbeat(study, waiting)
     try:
         claimed = study._storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING)
     except UpdateFinishedTrialError:
         return None
     return study._storage.get_trial(waiting._trial_id) if claimed else None
+
+
+def record_heartbeat(study: Study, trial: FrozenTrial) -> None:
+    """Store that the worker of a trial is alive."""
+    cast("RDBStorage", study._storage).record_heartbeat(trial._trial_id)
+
+
+def stale_trials(study: Study) -> set[int]:
+    """Return the IDs of the running trials without a heartbeat during the last two intervals."""
+    # Optuna's public function also fails the trials, but stores neither a digest nor, at the same
+    # moment, that they will be repeated. Points would depend on who sees the failure before.
+    return set(cast("RDBStorage", study._storage)._get_stale_trial_ids(study._study_id))
 
 
 def _next_trial(plan: StudyPlan, trials: Sequence[FrozenTrial], window: int) -> FrozenTrial | str:

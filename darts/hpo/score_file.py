@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import TypedDict
 
 from darts.config import ConfigError
 from darts.reading import MIB, FileError, read_json_object
-from darts.typed_values import Misfit, typed_entries
+from darts.typed_values import Misfit, typed
 from darts.writing import write_json
 
 FILE = "scores.json"
@@ -38,11 +36,10 @@ class Row(TypedDict):
 
 
 class Content(TypedDict):
-    """Content of the file; ``digest`` is the hash of the rows and reveals later changes."""
+    """Content of the file."""
 
     rows: list[Row]
     plan: str  # digest of what is scored, see ``ScoreFile``
-    digest: str
 
 
 @dataclass
@@ -63,12 +60,12 @@ class ScoreFile:
         """Read the rows of an interrupted command, if it wrote any.
 
         Raises:
-            ConfigError: If the file is damaged, was changed, or has another ``plan``.
+            ConfigError: If the file is damaged or has another ``plan``.
         """
         if not self.path.exists():
             return
         try:
-            content = typed_entries(Content, read_json_object(self.path, limit=LIMIT))
+            content = typed(Content, read_json_object(self.path, limit=LIMIT))
         except (FileError, Misfit, OSError) as error:
             raise ConfigError(f"cannot resume: {error}") from None
         if content["plan"] != self.plan:
@@ -76,14 +73,11 @@ class ScoreFile:
                 "cannot resume: what is scored (the architectures and their true scores, or space, "
                 "data and limits) changed after the run stopped"
             )
-        if content["digest"] != _digest(content["rows"]):
-            raise ConfigError(f"cannot resume: {self.path} was changed after the run stopped")
         self.rows = {row["genotype"]: row for row in content["rows"]}
 
     def save(self) -> None:
         """Write all rows atomically."""
-        rows = list(self.rows.values())
-        content: Content = {"rows": rows, "plan": self.plan, "digest": _digest(rows)}
+        content: Content = {"rows": list(self.rows.values()), "plan": self.plan}
         write_json(self.path, content)
 
     def add(
@@ -106,7 +100,3 @@ class ScoreFile:
         """Return a score; minus infinity if it was not finite, even if lower scores are better."""
         value = self.rows[genotype]["scores"][name]
         return -math.inf if value is None else value
-
-
-def _digest(rows: list[Row]) -> str:
-    return hashlib.sha256(json.dumps(rows, allow_nan=False).encode()).hexdigest()

@@ -13,7 +13,7 @@ import gc
 import math
 import time
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import optuna
@@ -23,9 +23,16 @@ from optuna.pruners import BasePruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from darts.hpo.background import in_background
 from darts.hpo.digests import finish_trial, store_point_digest
-from darts.hpo.heartbeats import HeartbeatWatch, send_heartbeats
-from darts.hpo.queue import claim_trial, fail_and_requeue, is_over, requeue_lost
+from darts.hpo.queue import (
+    claim_trial,
+    fail_and_requeue,
+    is_over,
+    record_heartbeat,
+    requeue_lost,
+    stale_trials,
+)
 from darts.hpo.store import machine_failure
 from darts.hpo.study import StudyPlan, study_window
 from darts.hpo.trial_tools import TrialTools
@@ -63,16 +70,15 @@ class Worker:
         self.tools = TrialTools(plan.config.target, plan.config.benchmark)
         self._limited = plan.limited_points()
         self._window = study_window(study)
-        self._watch = HeartbeatWatch(study, plan.config.heartbeat)
+        self._stale: set[int] = set()  # IDs of the trials that were stale at the last look
+        self._next_look = 0.0
 
     def step(self) -> bool:
         """Evaluate a trial, or wait briefly for other workers; return False to stop."""
         trials = self.study.get_trials(deepcopy=False)
         if is_over(self.plan, trials):
             return False
-        for trial in self._watch.lost(trials):
-            reason = "its worker sends no heartbeats"
-            fail_and_requeue(self.study, trial, reason, self.plan.config.retries)
+        self._fail_stale_trials()
         requeue_lost(self.study, trials)
         claimed = claim_trial(self.plan, self.study, trials, self._window)
         if claimed is None:
@@ -83,11 +89,26 @@ class Worker:
                 gc.collect()  # networks in reference cycles would occupy memory in the next trial
         return True
 
+    def _fail_stale_trials(self) -> None:
+        """Requeue the trials that are stale at two looks in a row.
+
+        Between the looks, a worker whose machine was asleep sends a heartbeat. So does one whose
+        database had its clock set forward.
+        """
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + self.plan.config.heartbeat
+        before, self._stale = self._stale, stale_trials(self.study)
+        for trial_id in before & self._stale:
+            reason = "its worker sends no heartbeats"
+            fail_and_requeue(self.study, self._frozen(trial_id), reason, self.plan.config.retries)
+
     def _run(self, claimed: FrozenTrial) -> None:
         """Evaluate a claimed trial and store its state, unless another worker took it over."""
         state, values = TrialState.COMPLETE, None
         try:
-            with send_heartbeats(self.study, claimed._trial_id, self.plan.config.heartbeat):
+            send = partial(record_heartbeat, self.study, claimed)
+            with in_background(self.study, self.plan.config.heartbeat, send):
                 try:
                     values = self._evaluate_with_log(optuna.Trial(self.study, claimed._trial_id))
                 except TrialFailed:

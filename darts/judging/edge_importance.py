@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, TypedDict
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
 from darts.spaces import AnyGenotype, NetworkBase
-from darts.typed_values import AtMost, Count, Name, Number, Within
+from darts.typed_values import Count, Name, Number
 
 Edge = tuple[str, int]  # name of a cell, and index of an edge in ``genotype.edges(cell)``
 
@@ -48,7 +49,7 @@ class EdgeImportances(TypedDict):
 
     score: Number
     edges: dict[str, list[EdgeDrop]]
-    operations: Annotated[dict[Name, Number], AtMost(1000)]
+    operations: Annotated[dict[Name, Number], msgspec.Meta(max_length=1000)]
 
 
 class ImportanceFile(EdgeImportances):
@@ -56,7 +57,7 @@ class ImportanceFile(EdgeImportances):
 
     metric: Name
     split: Name
-    samples: Annotated[int, Within(1, 2**62)]
+    samples: Annotated[int, msgspec.Meta(ge=1)]
 
 
 class ZeroOutput(nn.Module):

@@ -16,15 +16,16 @@ from torch import Tensor
 
 from darts.config import SearchConfig, rebuild
 from darts.data_modules import make_data_module
+from darts.reading import JsonObject
 from darts.searching.calibration import calibrate
 from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype, Mixture, NetworkBase, SupernetBase
 from darts.spaces.mixture import path_mixture
-from darts.training.checkpoint import checkpoint_errors, load_checkpoint
+from darts.training.checkpoint import FILE, checkpoint_errors, load_checkpoint
 from darts.training.device import resolve_device
 from darts.training.distributed import Ranks
 from darts.training.scoring import evaluate
-from darts.typed_values import PlainDict, entry
+from darts.typed_values import entry
 
 
 class OneShotScorer:
@@ -37,7 +38,7 @@ class OneShotScorer:
     """
 
     def __init__(self, checkpoint: Path, calibration: int) -> None:
-        file = checkpoint / "checkpoint.pt" if checkpoint.is_dir() else checkpoint
+        file = checkpoint / FILE if checkpoint.is_dir() else checkpoint
         if not file.is_file():
             raise ValueError(
                 f"judge.checkpoint={str(checkpoint)!r} is neither the run directory of a "
@@ -45,7 +46,7 @@ class OneShotScorer:
             )
         state = load_checkpoint(file, "search")
         with checkpoint_errors(file):
-            self.config = config = rebuild(SearchConfig, entry(state, "config", PlainDict))
+            self.config = config = rebuild(SearchConfig, entry(state, "config", JsonObject))
         self._device = resolve_device(config.device)
         ranks = Ranks(config.device)
         data_module = make_data_module(config, ranks)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import ClassVar, TypedDict
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,15 +18,9 @@ from torch import Tensor
 from darts.methods.discretization import DISCRETIZATIONS, Discretization, SearchedSupernet
 from darts.registry import number
 from darts.spaces import AnyGenotype, SearchContext
-from darts.typed_values import Count, Misfit, typed
 
 Decision = tuple[str, list[int], bool]
 """Group, edges, and what competes: the edges (True) or the operations of the edge (False)."""
-
-
-class _Progress(TypedDict, total=False):
-    decisions: list[Decision]  # still to take
-    epochs: Count  # of training so far
 
 
 @DISCRETIZATIONS.register
@@ -59,7 +53,6 @@ class PerturbationSelection(Discretization):
         if "decisions" not in trained.state:
             context.masks.update(_current_masks(context))
             trained.state["decisions"] = self._decisions(context)
-        _check_progress(trained)
         decisions: list[Decision] = trained.state["decisions"]
         total, together = len(decisions), _decided_together(context)
         while decisions:
@@ -148,19 +141,6 @@ def _edges_into(node: int, targets: Sequence[int]) -> list[int]:
 
 def _shuffled(decisions: Sequence[Decision]) -> list[Decision]:
     return [decisions[i] for i in torch.randperm(len(decisions)).tolist()]
-
-
-def _check_progress(trained: SearchedSupernet) -> None:
-    """Refuse restored progress that does not fit the supernet.
-
-    Raises:
-        Misfit: If it does not fit.
-    """
-    progress = typed(_Progress, trained.state, "discretization")
-    for group, edges, edges_compete in progress["decisions"]:
-        known = range(len(trained.context.masks.get(group, ())))
-        if not edges or not set(edges) <= set(known) or (len(edges) > 1 and not edges_compete):
-            raise Misfit("discretization.decisions names edges that the supernet does not have")
 
 
 def _current_masks(context: SearchContext) -> dict[str, Tensor]:

@@ -11,23 +11,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import ClassVar, TypedDict
+from typing import ClassVar
 
 import torch
 
 from darts.methods.discretization import DISCRETIZATIONS, Discretization, SearchedSupernet
 from darts.registry import number
 from darts.spaces import AnyGenotype, SearchContext
-from darts.typed_values import Misfit, typed
 
 TRIES = 100
 """Random architectures to draw for each one that is within hard limits."""
-
-
-class _Progress(TypedDict):
-    genotypes: list[str]  # JSON
-    first: list[float]  # scores on a few batches, of the genotypes scored so far
-    final: list[float]  # scores on all data, of the finalists scored so far
 
 
 @DISCRETIZATIONS.register
@@ -55,12 +48,9 @@ class Sampling(Discretization):
         if "genotypes" not in state:
             samples = _draw(trained.context, self.samples)
             texts = dict.fromkeys(genotype.to_json() for genotype in samples)
+            # The scores so far: on a few batches, and of the finalists on all data.
             state.update(genotypes=list(texts), first=[], final=[])
-        progress = typed(_Progress, state, "discretization")
-        drawn, first, final = (len(progress[key]) for key in ("genotypes", "first", "final"))
-        if not drawn or first > drawn or final > min(drawn, self.rounds * self.finalists):
-            raise Misfit(f"discretization has {first} and {final} scores of {drawn} genotypes")
-        genotypes = [space.parse(text) for text in progress["genotypes"]]
+        genotypes = [space.parse(text) for text in state["genotypes"]]
         first_scores: list[float] = state["first"]
         final_scores: list[float] = state["final"]
         done = f" ({len(first_scores)} scored before the interrupt)" if first_scores else ""

@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias, TypedDict
 
+from msgspec import Meta
+
 from darts.escaping import for_figure
 from darts.plotting.style import (
     HIGHLIGHT,
@@ -27,13 +29,13 @@ from darts.plotting.style import (
 )
 from darts.reading import MIB, StrPath, parse_json, read_bytes
 from darts.tracking.formats import format_value, is_fraction
-from darts.typed_values import Name, Number, Within, typed_entries
+from darts.typed_values import Name, Number, typed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_Seconds: TypeAlias = Annotated[float, Within(0, 1e9)]
+_Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=1e9)]
 
 
 class Slice(TypedDict):
@@ -52,7 +54,7 @@ class Slice(TypedDict):
     candidate: Name
     score: Number | None
     seconds: _Seconds
-    epochs: Annotated[int, Within(0, 10**9)]
+    epochs: Annotated[int, Meta(ge=0, le=10**9)]
     leader: Name
 
 
@@ -78,7 +80,7 @@ def read_race(path: StrPath) -> list[Slice]:
         with contextlib.suppress(ValueError):
             content = parse_json(line.decode("utf-8"))
             if isinstance(content, dict):
-                slices.append(typed_entries(Slice, content))
+                slices.append(typed(Slice, content))
     return slices
 
 

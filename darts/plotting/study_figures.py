@@ -43,7 +43,7 @@ def save_study_figures(
     Args:
         directory: Where to write the files.
         study: The study.
-        objectives: Name of the metric, followed by those of costs.
+        objectives: Names of the metric and of the costs, the metric first.
         importances: Importances of its parameters.
         effects: Effects that the factorial design measured.
         title: Title of all figures.

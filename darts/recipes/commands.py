@@ -18,8 +18,8 @@ from darts.config.resumed_run import ResumedRun
 from darts.reading import JsonObject
 from darts.recipes import retrain, search
 from darts.strategies.judges import EpochCallback
-from darts.training.checkpoint import checkpoint_errors, load_checkpoint
-from darts.typed_values import PlainDict, entry
+from darts.training.checkpoint import FILE, checkpoint_errors, load_checkpoint
+from darts.typed_values import entry
 
 TrialConfig = RetrainConfig | SearchConfig
 
@@ -84,9 +84,9 @@ def would_continue(target: str, directory: Path, changes: Sequence[str]) -> bool
         CheckpointError, OSError: If the checkpoint is damaged or missing.
     """
     config = _changed(ResumedRun.load(target, str(directory)), target, changes)
-    saved = load_checkpoint(directory / "checkpoint.pt", target)
+    saved = load_checkpoint(directory / FILE, target)
     with checkpoint_errors(directory):
-        return config.extends(entry(saved, "config", PlainDict))
+        return config.extends(entry(saved, "config", JsonObject))
 
 
 def _changed(run: ResumedRun, target: str, changes: Sequence[str]) -> TrialConfig:

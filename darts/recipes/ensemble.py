@@ -11,7 +11,7 @@ from darts.data_modules import load_options
 from darts.recipes.trained import Member, TrainedNetwork
 from darts.spaces.ensemble import Ensemble
 from darts.tasks.sample_objective import SampleTask
-from darts.training.checkpoint import ENSEMBLE, save_checkpoint
+from darts.training.checkpoint import FILE, NETWORK, save_checkpoint
 
 
 def fits_together(first: TrainedNetwork, other: TrainedNetwork) -> bool:
@@ -24,7 +24,7 @@ def fits_together(first: TrainedNetwork, other: TrainedNetwork) -> bool:
 
 
 def save_ensemble(target: Path, members: Sequence[Path], counts: Sequence[int]) -> None:
-    """Write ``checkpoint.pt`` of an ensemble, which ``darts.load`` and other commands accept.
+    """Write the checkpoint of an ensemble, which ``darts.load`` and other commands accept.
 
     It has the configuration of the first member and the best weights of each member. It cannot be
     trained further.
@@ -58,8 +58,7 @@ def save_ensemble(target: Path, members: Sequence[Path], counts: Sequence[int]) 
         first, members=tuple(Member(own.config, n) for own, n in zip(trained, weights, strict=True))
     )
     best = {"epoch": first.epoch, "scores": {}, "net": net.state_dict()}
-    target.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(target / "checkpoint.pt", ENSEMBLE, {**ensemble.entries(), "best": best})
+    save_checkpoint(target / FILE, NETWORK, {**ensemble.entries(), "best": best})
 
 
 def _difference(first: TrainedNetwork, other: TrainedNetwork) -> str | None:

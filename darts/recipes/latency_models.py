@@ -17,28 +17,29 @@ from darts.training.run import TrainingRun
 FILE = "latency_models.json"
 
 
-def keep_latency_models(run: TrainingRun, config: SearchConfig) -> None:
-    """Let a run record the SHA-256 digests of its latency models, or compare them when it resumes.
+def keep_latency_models(run: TrainingRun, config: SearchConfig) -> dict[str, str]:
+    """Return the file with the SHA-256 digests of the latency models; compare it when resuming.
 
     Args:
         run: The run, before it begins.
         config: Its configuration.
 
+    Returns:
+        The text of the file by its name; empty without latency models.
+
     Raises:
         ConfigError: If the file of a model differs from the one with which the run began.
     """
     digests = _digests(config)
-    if run.saved is None:  # a new run, or one without a checkpoint, which begins again
-        if digests:
-            run.constants[FILE] = json.dumps(digests, indent=2)
-        return
-    before = run.files.read_json(FILE) if (run.path / FILE).is_file() else digests
+    known = run.saved is not None and (run.path / FILE).is_file()
+    before = run.files.read_json(FILE) if known else digests
     for key, device in _devices(config).items():
         if before.get(key) != digests[key]:
             raise ConfigError(
                 f"cannot resume {run.path}: the file of {key}={device} has changed since the run "
                 "began; restore it, or start a new run"
             )
+    return {FILE: json.dumps(digests, indent=2)} if digests else {}
 
 
 def _devices(config: SearchConfig) -> dict[str, str]:

@@ -182,7 +182,7 @@ def predict(
     Args:
         model: A model, or what ``load`` takes.
         samples: Images, see ``darts.recipes.image_input.Image``; rows, texts or recordings, see
-            ``darts.recipes.sample_inputs``. A single image or WAV file, a single text or a single
+            ``darts.recipes.sample_inputs``. A single image or recording, a single text or a single
             mapping is allowed, too.
         batch_size: Number of samples that the network processes at once.
 

@@ -177,10 +177,7 @@ def warm_start(state: RetrainState, reference: str) -> None:
     file = find_checkpoint(reference, key="start")
     saved = load_checkpoint(file, "retrain")
     with checkpoint_errors(file):
-        optimizer = entry(saved, "optimizer", dict[str, object])
-        groups = {"param_groups": state.optimizer.state_dict()["param_groups"]}
-        changed = {**saved, "optimizer": optimizer | groups}
-        state.load_fields(changed, "net", "optimizer", "averaging", "restarts", "first_loss")
+        state.load_fields(saved, "net", "optimizer", "averaging", "restarts", "first_loss")
 
 
 class Retraining(Recipe):
@@ -210,8 +207,7 @@ class Retraining(Recipe):
         build = partial(build_network, genotype, config, sizes)
         if run.saved is not None:  # its configuration may be untrusted and set huge sizes
             with checkpoint_errors(run.checkpoint):
-                weights = entry(run.saved, "net", dict[str, Tensor])
-                require_fitting_network(build, weights, "net")
+                require_fitting_network(build, entry(run.saved, "net", dict[str, Tensor]), "net")
         net = build().to(device)
         if run.saved is None and config.start is None:
             fit_layers(net, partial(first_samples, train_loader))
@@ -260,7 +256,7 @@ class Retraining(Recipe):
             with optional("TensorBoard's figure of the genotype"):
                 figure = draw_genotype(self.genotype, title=genotype_name)
                 run.board.log_figure("genotype", figure, 0)
-        run.write_once("genotype.json", self.genotype.to_json())
+        run.write("genotype.json", self.genotype.to_json())
         drawing = run.path / "genotype.svg"
         if self.ranks.main and self.config.tracking.figures and not drawing.exists():
             with optional(drawing):
@@ -380,7 +376,8 @@ class Retraining(Recipe):
         test_scores = self._test_scores()
         if self.ranks.main and config.tracking.figures:
             run.metrics.sync()
-            save_training_figures(run.path, read_metrics(run.metrics.path), title=config.name)
+            with optional("curves.png"):  # metrics.jsonl may have been damaged before a resume
+                save_training_figures(run.path, read_metrics(run.metrics.path), title=config.name)
         split, scores = ("valid", best["scores"]) if best["scores"] else ("test", test_scores)
         finder = FlawFinder(
             chance_level(self.data, self.objective, split) if scores else None, split

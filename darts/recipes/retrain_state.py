@@ -1,7 +1,8 @@
-"""The checkpoint of a retraining: its fields, and what a restored state must satisfy."""
+"""The checkpoint of a retraining."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypedDict
@@ -14,7 +15,6 @@ from darts.data.encodings import RowEncoding, WordEncoding
 from darts.data.targets import TargetScale
 from darts.spaces import NetworkBase
 from darts.training.averaging import Averaging
-from darts.training.restoring import require_finite_weights, require_same_layout
 from darts.training.state import TrainState
 from darts.typed_values import Count, Misfit
 
@@ -25,6 +25,10 @@ class BestEpoch(TypedDict):
     epoch: Count  # from 1
     scores: dict[str, float]  # validation metrics
     net: dict[str, Tensor]  # state dict of the network
+
+
+DATA_FIELDS = ("target_names", "target_scale", "network_sizes", "input_specs", "encoding")
+"""Fields of a checkpoint that describe the data."""
 
 
 @dataclass(kw_only=True)
@@ -49,22 +53,9 @@ class RetrainState(TrainState):
         Raises:
             Misfit: If an entry is missing, has another type or does not fit.
         """
-        names = ("target_names", "target_scale", "network_sizes", "input_specs", "encoding")
-        before = {name: getattr(self, name) for name in names}
-        super().load_state_dict(state)
-        for name, value in before.items():
-            if getattr(self, name) != value:
+        current = self.state_dict()
+        for name in DATA_FIELDS:
+            # As JSON, because the state of a file has lists in place of tuples.
+            if json.dumps(state.get(name)) != json.dumps(current[name]):
                 raise Misfit(f"{name} differs from the value for the data set")
-
-    def check(self) -> None:
-        """Refuse restored values that contradict each other or do not fit the network.
-
-        Raises:
-            Misfit: For the first such value.
-        """
-        super().check()
-        if self.best is not None:
-            if not 1 <= self.best["epoch"] <= self.epoch:
-                raise Misfit(f"best.epoch is {self.best['epoch']} of {self.epoch} epochs")
-            require_same_layout(self.best["net"], self.net.state_dict(), "best.net")
-            require_finite_weights(self.best["net"], "best.net")
+        self.load_fields(state, *(name for name in current if name not in DATA_FIELDS))

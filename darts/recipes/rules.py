@@ -150,8 +150,8 @@ POWER = 8.0
 LR_PER_SAMPLE = 0.1 / 32
 """Learning rate of images, divided by the batch size: with equal ratios, batches of different sizes
 learn equally well per epoch (Goyal et al., arXiv:1706.02677, section 2.1). In
-experiments/learning_rates.py, half of this rate is better on photos and clothes, and much worse on
-sums of digits; ``darts.find`` tries it early."""
+experiments/learning_rates.py, half of this rate is five points worse on sums of digits; on other
+sets, the differences may be chance. ``darts.find`` also tries a lower rate, if time allows."""
 
 SHORT_TEXT = 30_000
 """Up to this number of training tokens, networks for running text get more dropout."""

@@ -100,7 +100,7 @@ class TextInput:
 
 
 class RecordingInput:
-    """Turns a recording, a WAV file, into a normalized spectrogram.
+    """Turns a recording, an audio file, into a normalized spectrogram.
 
     Args:
         spectrogram: The transform of the training.

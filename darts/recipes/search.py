@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 
@@ -87,12 +87,12 @@ def search(
         Interrupted: After a signal; a checkpoint is saved.
     """
     with TrainingRun("search", invocation, config, ranks=ranks) as run:
-        keep_latency_models(run, config)
+        latency_models = keep_latency_models(run, config)
         seed_everything(config.seed)
         recipe = Search(config, run)
         if config.dry_run:
             return recipe.dry_run()
-        recipe.begin()
+        recipe.begin(latency_models)
         with TrainingLoop(recipe, epochs=config.epochs, name="search", on_epoch=on_epoch) as loop:
             recipe.loop = loop
             loop.announce("searching", recipe.data.describe())
@@ -163,10 +163,10 @@ class Search(Recipe):
         self._collapse_report: DiagnosisReport | None = None
         self._sample_outputs = ""
 
-    def begin(self) -> None:
-        """Begin the run, or continue from its checkpoint."""
+    def begin(self, texts: Mapping[str, str]) -> None:
+        """Begin the run with further text files, or continue from its checkpoint."""
         self.run.restore(self.state, epochs=self.config.epochs)
-        self.run.begin(self.data.subsets, self.data.extra_files())
+        self.run.begin(self.data.subsets, {**self.data.extra_files(), **texts})
 
     @property
     def finished(self) -> bool:

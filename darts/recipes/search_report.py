@@ -18,6 +18,7 @@ from darts.searching.alphas import alpha_scalars, genotype_counts
 from darts.searching.diagnosis import DiagnosisReport
 from darts.spaces import AnyGenotype, SearchContext
 from darts.tracking import print_summary, read_metrics
+from darts.tracking.optional import optional
 from darts.training.loop import EpochReport
 from darts.training.run import TrainingRun
 
@@ -115,14 +116,10 @@ def write_results(
     if not run.ranks.main or not run.config.tracking.figures:
         return
     run.metrics.sync()
-    save_search_figures(
-        run.path,
-        state.history,
-        genotype,
-        context,
-        read_metrics(run.metrics.path),
-        title=f"{run.config.name}, seed {run.config.seed}",
-    )
+    title = f"{run.config.name}, seed {run.config.seed}"
+    with optional("a figure"):  # metrics.jsonl may have been damaged before a resume
+        rows = read_metrics(run.metrics.path)
+        save_search_figures(run.path, state.history, genotype, context, rows, title=title)
 
 
 def search_summary(

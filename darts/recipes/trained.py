@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, TypedDict
 
+import msgspec
 from torch import Tensor
 
 from darts.config import RetrainConfig, rebuild
 from darts.data import InputSpec
 from darts.data.encodings import Encoding, RowEncoding, WordEncoding
-from darts.data.targets import NUMBERS, TargetScale
-from darts.data.words import SPECIAL
+from darts.data.targets import TargetScale
 from darts.data_modules import check_data_kind
+from darts.reading import JsonObject
 from darts.recipes.retrain import build_network
-from darts.recipes.retrain_state import RetrainState
-from darts.recipes.shared_network import SUFFIX, load_network
+from darts.recipes.retrain_state import BestEpoch
 from darts.spaces import AnyGenotype, NetworkBase, parse_genotype
 from darts.spaces.ensemble import Ensemble
 from darts.tasks.sample_objective import SampleTask
 from darts.training.checkpoint import (
-    ENSEMBLE,
+    NETWORK,
     CheckpointError,
     StateDict,
     checkpoint_errors,
@@ -30,19 +31,29 @@ from darts.training.checkpoint import (
     load_checkpoint,
 )
 from darts.training.restoring import require_finite_weights, require_fitting_network
-from darts.typed_values import Misfit, PlainDict, Within, entry, typed
+from darts.typed_values import Misfit, entry, typed
 
-GENOTYPE_LIMIT = 100_000  # characters
-NAME_LIMIT = 100  # characters of an input or an axis
 EXAMPLE_LIMIT = 2**24  # elements of an example input
-TEXT_LIMIT = 1000  # words of a text, as in ``VocabularyOptions``
 
 
-class MemberEntry(TypedDict):
-    """One of the ``members`` in the checkpoint of an ensemble."""
+class _MemberEntries(TypedDict):
+    config: JsonObject
+    count: Annotated[int, msgspec.Meta(ge=1)]
 
-    config: PlainDict
-    count: Annotated[int, Within(1, 2**31)]
+
+class _Entries(TypedDict):
+    """Entries of a checkpoint that describe a network, in addition to its configuration."""
+
+    best: BestEpoch | None
+    target_names: tuple[str, ...]
+    target_scale: TargetScale | None
+    network_sizes: dict[str, int | bool]
+    input_specs: tuple[InputSpec, ...]
+    encoding: JsonObject | None
+
+
+class _AllEntries(_Entries, total=False):
+    members: list[_MemberEntries]  # of an ensemble
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,7 @@ class TrainedNetwork:
 
     @classmethod
     def load(cls, reference: str) -> TrainedNetwork:
-        """Load a checkpoint file, a file of ``darts.recipes.shared_network``, or a run directory.
+        """Load a checkpoint file, a network that was exported, or a run directory.
 
         The weights are checked to be finite and to fit the network, without allocating a network.
 
@@ -84,34 +95,32 @@ class TrainedNetwork:
                 has not completed an epoch.
         """
         file = find_checkpoint(reference)
-        is_shared = file.suffix == SUFFIX
-        saved = load_network(file) if is_shared else load_checkpoint(file, "retrain", ENSEMBLE)
+        content = load_checkpoint(file, "retrain", NETWORK)
         with checkpoint_errors(file):
-            config = rebuild(RetrainConfig, entry(saved, "config", PlainDict))
+            config = rebuild(RetrainConfig, entry(content, "config", JsonObject))
             check_data_kind(config)
-            state = RetrainState.entries(
-                saved, "epoch", "best", "target_names", "target_scale", "network_sizes",
-                "input_specs", "encoding",
-            )  # fmt: skip
-            best = state["best"]
+            saved = typed(_AllEntries, content)
+            best = saved["best"]
             if best is None:
                 raise CheckpointError(f"{file}: the retraining has not completed an epoch")
-            if not 1 <= best["epoch"] <= state["epoch"] <= config.epochs:
-                raise Misfit(f"best.epoch is {best['epoch']} of {state['epoch']} epochs")
             trained = cls(
                 file=file,
                 config=config,
                 genotype=_parse(config),
                 epoch=best["epoch"],
                 weights=best["net"],
-                target_names=tuple(state["target_names"]),
-                target_scale=state["target_scale"],
-                network_sizes=state["network_sizes"],
-                input_specs=tuple(state["input_specs"]),
-                encoding=state["encoding"],
-                members=_members(saved, config),
+                target_names=saved["target_names"],
+                target_scale=saved["target_scale"],
+                network_sizes=saved["network_sizes"],
+                input_specs=saved["input_specs"],
+                encoding=_encoding(saved["encoding"]),
+                members=_members(saved.get("members", []), config),
             )
-            trained._check()
+            require_fitting_network(trained._untrained, trained.weights, "best.net")
+            require_finite_weights(trained.weights, "best.net")
+            for number, spec in enumerate(trained.input_specs):
+                if math.prod(spec.shape) > EXAMPLE_LIMIT:
+                    raise Misfit(f"input_specs[{number}].shape is too large: {spec.shape[:8]}")
         return trained
 
     def build(self) -> NetworkBase:
@@ -124,7 +133,6 @@ class TrainedNetwork:
         """Return the entries of a checkpoint that describe the network, without its weights."""
         return {
             "config": asdict(self.config),
-            "epoch": self.epoch,
             "target_names": list(self.target_names),
             "target_scale": None if self.target_scale is None else asdict(self.target_scale),
             "network_sizes": dict(self.network_sizes),
@@ -143,63 +151,22 @@ class TrainedNetwork:
             self.config.task.targets,
         )
 
-    def _check(self) -> None:
-        """Refuse weights, names and inputs that do not fit the network.
 
-        Raises:
-            Misfit: For the first one.
-        """
-        require_fitting_network(self._untrained, self.weights, "best.net")
-        require_finite_weights(self.weights, "best.net")
-        if len(self.target_names) not in self.network_sizes.values():
-            raise Misfit(
-                f"target_names has {len(self.target_names)} names, which equals no entry of "
-                "network_sizes"
-            )
-        scale, has_numbers = self.target_scale, self.config.task.targets == NUMBERS
-        if has_numbers != (scale is not None):
-            raise Misfit("target_scale does not fit the task of the configuration")
-        if scale is not None and len(scale.mean) != len(self.target_names):
-            raise Misfit(
-                f"target_scale has {len(scale.mean)} numbers, target_names {len(self.target_names)}"
-            )
-        for number, spec in enumerate(self.input_specs):
-            _check_input(spec, self.network_sizes, f"input_specs[{number}]")
-        self._check_encoding()
-
-    def _check_encoding(self) -> None:
-        """Refuse an encoding whose inputs do not fit the network.
-
-        Raises:
-            Misfit: If it does not fit.
-        """
-        if isinstance(self.encoding, RowEncoding):
-            widths = {spec.shape[1] for spec in self.input_specs if len(spec.shape) > 1}
-            if widths != {self.encoding.width}:
-                raise Misfit(
-                    f"encoding has {self.encoding.width} inputs, which does not fit input_specs"
-                )
-        if isinstance(self.encoding, WordEncoding):
-            if {spec.num_tokens for spec in self.input_specs} != {len(self.encoding.words)}:
-                raise Misfit(
-                    f"encoding has {len(self.encoding.words)} words, which does not fit input_specs"
-                )
-            if not 1 <= self.encoding.max_length <= TEXT_LIMIT:
-                raise Misfit(
-                    f"encoding.max_length is {self.encoding.max_length}; must be 1 to {TEXT_LIMIT}"
-                )
-            if self.encoding.words[: len(SPECIAL)] != SPECIAL:
-                raise Misfit(f"encoding.words must begin with {' '.join(SPECIAL)}")
+def _encoding(saved: JsonObject | None) -> Encoding | None:
+    if saved is None:
+        return None
+    if "words" in saved:
+        return typed(WordEncoding, saved, "encoding")
+    return typed(RowEncoding, saved, "encoding")
 
 
-def _members(saved: StateDict, config: RetrainConfig) -> tuple[Member, ...]:
+def _members(saved: list[_MemberEntries], config: RetrainConfig) -> tuple[Member, ...]:
     """Return the members of an ensemble; none for a single network.
 
     Raises:
         ConfigError, Misfit: If an entry is damaged, or a member has another task.
     """
-    entries = typed(list[MemberEntry], saved.get("members", []), "members")
-    members = tuple(Member(rebuild(RetrainConfig, own["config"]), own["count"]) for own in entries)
+    members = tuple(Member(rebuild(RetrainConfig, own["config"]), own["count"]) for own in saved)
     for number, member in enumerate(members):
         if member.config.task.name != config.task.name or not isinstance(config.task, SampleTask):
             raise Misfit(f"members[{number}] cannot be in an ensemble of task={config.task.name}")
@@ -210,42 +177,12 @@ def _parse(config: RetrainConfig) -> AnyGenotype:
     """Return the genotype of a configuration.
 
     Raises:
-        Misfit: If it is too long or belongs to another space than the configuration.
+        Misfit: If it belongs to another space than the configuration.
         ValueError: If it is not a genotype.
     """
-    if len(config.genotype) > GENOTYPE_LIMIT:
-        raise Misfit(f"config.genotype has more than {GENOTYPE_LIMIT:,} characters")
     genotype = parse_genotype(config.genotype)
     if genotype.space != config.space.name:
         raise Misfit(
             f"config.genotype belongs to space={genotype.space}, not to space={config.space.name}"
         )
     return genotype
-
-
-def _check_input(spec: InputSpec, sizes: Mapping[str, int], name: str) -> None:
-    """Refuse an input that an exported graph cannot have, or whose example would be too large.
-
-    Raises:
-        Misfit: If an entry of the specification is invalid.
-    """
-    elements = 1
-    for size in spec.shape:
-        elements *= size
-        if not 1 <= size <= EXAMPLE_LIMIT or elements > EXAMPLE_LIMIT:
-            raise Misfit(
-                f"{name}.shape is {spec.shape[:8]}; it must have 1 to {EXAMPLE_LIMIT:,} elements"
-            )
-    for text in (spec.name, *spec.dynamic_axes.values()):
-        if not text.isidentifier() or len(text) > NAME_LIMIT:
-            raise Misfit(f"{name} has the name {text[:60]!r}, which is not an identifier")
-    if not all(0 <= axis < len(spec.shape) for axis in spec.dynamic_axes):
-        raise Misfit(f"{name}.dynamic_axes names an axis that the shape does not have")
-    if spec.mean is not None or spec.std is not None:
-        channels = {len(numbers) for numbers in (spec.mean or (), spec.std or ())}
-        if channels != {spec.shape[1] if len(spec.shape) > 1 else 0}:
-            raise Misfit(f"{name}: mean and std must have one number per channel")
-    if spec.num_tokens is not None and spec.num_tokens not in sizes.values():
-        raise Misfit(
-            f"{name}.num_tokens is {spec.num_tokens}, which equals no entry of network_sizes"
-        )

@@ -13,32 +13,27 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias, TypedDict
 
+from msgspec import Meta
+
 from darts.config.overrides import is_plain_override
 from darts.escaping import for_terminal
 from darts.judging.edge_importance import ImportanceFile
 from darts.reading import JsonObject
 from darts.searching.alphas import GroupHistory, Label
 from darts.spaces import AnyGenotype
-from darts.tracking.ledger import PhaseCost
-from darts.typed_values import (
-    AtMost,
-    Count,
-    Misfit,
-    Name,
-    PlainDict,
-    PlainRow,
-    Within,
-    typed,
-    typed_entries,
-)
+from darts.tracking.ledger import Cost, PhaseCost
+from darts.typed_values import Count, Misfit, Name, Number, typed
 
 MAX_COLUMNS = 1000  # of a table
 _MAX_ENTRIES = 2048  # alphas of all groups together
 _TUNED_COMMANDS = ("search", "retrain")
-_COST = Within(0, 1e18)  # seconds, joules and grams, whose sums stay finite
-_PROBABILITY = Within(0, 1.0001)
-_Epoch: TypeAlias = Annotated[int, Within(0, 10**7)]
-_Alphas: TypeAlias = Annotated[dict[Label, GroupHistory], AtMost(8)]
+_Text: TypeAlias = Annotated[str, Meta(max_length=20_000)]  # the text of a genotype is the longest
+_Integer: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+_Row: TypeAlias = Annotated[
+    dict[Name, _Text | bool | _Integer | Number | None], Meta(max_length=1000)
+]
+_Epoch: TypeAlias = Annotated[int, Meta(ge=0, le=10**7)]
+_Alphas: TypeAlias = Annotated[dict[Label, GroupHistory], Meta(max_length=8)]
 
 # Columns of metrics.jsonl and keys of summary.json with a declared type. All others are plain
 # values.
@@ -68,15 +63,15 @@ class _ConfigFile(TypedDict, total=False):
 class _EnergyFile(TypedDict):
     """Content of ``energy.json``."""
 
-    gco2_per_kwh: float | None
-    phases: Annotated[list[PhaseCost], AtMost(100)]
+    gco2_per_kwh: Cost | None
+    phases: Annotated[list[PhaseCost], Meta(max_length=100)]
 
 
 class _BestFile(TypedDict, total=False):
     """Content of ``best.json``."""
 
-    parameters: PlainRow | None
-    command: Annotated[str, AtMost(200_000)] | None
+    parameters: _Row | None
+    command: Annotated[str, Meta(max_length=200_000)] | None
 
 
 @dataclass(frozen=True)
@@ -89,7 +84,7 @@ class BestTrial:
 
 def row_of(content: object, name: str) -> JsonObject:
     """Return an object of plain values, with the declared types of metrics and summaries."""
-    row = typed(PlainRow, content, name)
+    row = typed(_Row, content, name)
     for key, value in row.items():
         if value is None:
             continue
@@ -104,8 +99,8 @@ def row_of(content: object, name: str) -> JsonObject:
 
 def config_of(content: object) -> JsonObject:
     """Return the configuration of a run, the content of ``config.yaml``."""
-    config = typed(PlainDict, content, "config")
-    typed_entries(_ConfigFile, config)
+    config = typed(JsonObject, content, "config")
+    typed(_ConfigFile, config)
     return config
 
 
@@ -114,7 +109,7 @@ def environment_of(content: JsonObject) -> JsonObject:
 
     The command is left out: ``overrides.json`` has it.
     """
-    env = dict(flatten(typed(PlainDict, content, "env")))
+    env = dict(flatten(content))
     return {name: value for name, value in env.items() if value is not None and name != "command"}
 
 
@@ -129,14 +124,8 @@ def flatten(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[st
 
 def phases_of(content: JsonObject) -> tuple[list[PhaseCost], float | None]:
     """Return the cost by phase and source, and grams of CO2 per kilowatt-hour, of energy.json."""
-    energy = typed_entries(_EnergyFile, content)
-    grams, phases = energy["gco2_per_kwh"], energy["phases"]
-    if grams is not None:
-        _COST.check(grams, "gco2_per_kwh")
-    for cost in phases:
-        for name in ("seconds", "joules", "gco2e"):
-            _COST.check(cost[name], name)
-    return phases, grams
+    energy = typed(_EnergyFile, content)
+    return energy["phases"], energy["gco2_per_kwh"]
 
 
 def alphas_of(content: object) -> dict[str, GroupHistory]:
@@ -163,14 +152,11 @@ def _check_shape(history: GroupHistory, group: str) -> None:
     for matrix in epochs:
         if [len(row) for row in matrix] != widths:
             raise ValueError(f"{group} must have a probability for each edge and operation")
-        for row in matrix:
-            for probability in row:
-                _PROBABILITY.check(probability, f"a probability of {group}")
 
 
 def importance_of(content: JsonObject, genotype: AnyGenotype) -> ImportanceFile:
     """Return the edge importances of a network with this genotype, of importance.json."""
-    importance = typed_entries(ImportanceFile, content)
+    importance = typed(ImportanceFile, content)
     actual = {
         cell: [(edge["source"], edge["target"], edge["operation"]) for edge in drops]
         for cell, drops in importance["edges"].items()
@@ -182,7 +168,7 @@ def importance_of(content: JsonObject, genotype: AnyGenotype) -> ImportanceFile:
 
 def best_of(content: JsonObject) -> BestTrial:
     """Return the best trial of a study, of best.json."""
-    best = typed_entries(_BestFile, content)
+    best = typed(_BestFile, content)
     command = best.get("command")
     return BestTrial(best.get("parameters") or {}, None if command is None else _quoted(command))
 

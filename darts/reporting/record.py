@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+from msgspec import Meta
+
 from darts.judging.edge_importance import ImportanceFile
 from darts.plotting.race import Slice, read_race
 from darts.reading import YAML_LIMIT, FileError, JsonObject, read_json_object, read_text, read_yaml
@@ -38,7 +40,7 @@ from darts.searching.alphas import GroupHistory
 from darts.spaces import AnyGenotype, parse_genotype
 from darts.tracking import read_metrics
 from darts.tracking.ledger import PhaseCost
-from darts.typed_values import AtMost, Name, entry, typed_entries
+from darts.typed_values import Name, entry, typed
 
 COMMANDS = ("search", "retrain", "evaluate", "tune", "find")
 """Commands whose runs reports support."""
@@ -224,7 +226,7 @@ class _Start:
     """Content of ``overrides.json``."""
 
     command: Name
-    overrides: Annotated[list[Annotated[str, AtMost(100_000)]], AtMost(10_000)]
+    overrides: Annotated[list[Annotated[str, Meta(max_length=100_000)]], Meta(max_length=10_000)]
 
 
 def _read_small(path: Path) -> JsonObject:
@@ -238,7 +240,7 @@ def _read_summary(path: Path) -> JsonObject:
 
 
 def _read_start(path: Path) -> _Start:
-    return typed_entries(_Start, _read_small(path))
+    return typed(_Start, _read_small(path))
 
 
 def _read_rows(path: Path) -> list[JsonObject]:

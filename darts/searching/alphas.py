@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, TypeAlias, TypedDict
 
+import msgspec
 import torch
 from torch import Tensor
 
 from darts.spaces import AnyGenotype, SearchContext, space_of
-from darts.typed_values import AtMost
 
-Label: TypeAlias = Annotated[str, AtMost(60)]
+Label: TypeAlias = Annotated[str, msgspec.Meta(max_length=60)]
 """The name of a group, an edge or an operation."""
+
+
+Probability: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1.0001)]
+"""A probability with rounding errors."""
 
 
 class GroupHistory(TypedDict):
@@ -24,7 +28,7 @@ class GroupHistory(TypedDict):
 
     edges: list[Label]  # names, see ``edge_names``
     operations: list[list[Label]]  # candidates of each edge
-    epochs: list[list[list[float]]]  # (epochs, edges, operations)
+    epochs: list[list[list[Probability]]]  # (epochs, edges, operations)
 
 
 def edge_names(edges: Iterable[tuple[int, int]]) -> list[str]:

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from darts.methods.freezing import Freezing, FreezingState, Gradients, ParameterSlice
 from darts.spaces import SupernetBase
-from darts.typed_values import Misfit, shown
 
 
 class FrozenOperations:
@@ -19,19 +18,12 @@ class FrozenOperations:
 
     Attributes:
         state: State of the freezing rule.
-
-    Raises:
-        Misfit: If the state names operations that the supernet does not have.
     """
 
     def __init__(self, net: SupernetBase, state: FreezingState | None = None) -> None:
         self._net = net
         self.state: FreezingState = {} if state is None else state
         self._stored: dict[str, list[tuple[ParameterSlice, Tensor]]] = {}
-        names = {*self.state.get("frozen", []), *self.state.get("sums", {})}
-        # Only some spaces implement ``operation_rows``, so it is called only if it is needed.
-        if names and (unknown := names - net.operation_rows().keys()):
-            raise Misfit(f"searcher.freezing names the unknown operation {shown(min(unknown))}")
         self._store()
 
     def observe(self, rule: Freezing, train: Gradients, valid: Gradients) -> None:
@@ -56,6 +48,7 @@ class FrozenOperations:
     def _store(self) -> None:
         """Copy the weights of newly frozen operations."""
         frozen: list[str] = self.state.get("frozen", [])
+        # Only some spaces implement ``operation_rows``, so it is called only if it is needed.
         slices = self._slices() if frozen else {}
         for name in frozen:
             if name in slices and name not in self._stored:

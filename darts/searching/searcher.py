@@ -26,18 +26,13 @@ from darts.searching.budget_alphas import add_anchors, alphas_at, at_drawn_budge
 from darts.searching.frozen_operations import FrozenOperations
 from darts.searching.mixture_loss import SupernetMixtureLoss
 from darts.searching.mixtures import masked, run_mixture
-from darts.searching.searcher_state import SavedSearcher, WeightStep, require_fitting_masks
+from darts.searching.searcher_state import SavedSearcher, WeightStep
 from darts.spaces import Mixture, SearchContext, SupernetBase
 from darts.spaces.network import fit_layers
 from darts.tasks import Objective
 from darts.training.device import autocast, loss_scaler
 from darts.training.distributed import Ranks
-from darts.training.restoring import (
-    load_module,
-    load_optimizer,
-    load_scaler,
-    require_fitting_network,
-)
+from darts.training.restoring import load_optimizer, require_fitting_network
 from darts.training.schedules import rate_of_epoch
 from darts.training.scoring import evaluate
 from darts.training.steps import (
@@ -47,7 +42,7 @@ from darts.training.steps import (
     set_learning_rate,
     weight_optimizer,
 )
-from darts.typed_values import Count, Misfit, entry, typed
+from darts.typed_values import Count, entry, typed
 
 
 class Searcher:
@@ -92,8 +87,6 @@ class Searcher:
         self.stages: list[Stage] = config.stages or [Stage()]
         stage_position(0, config.epochs, self.stages)  # raises if there are too few epochs
         stage = 0 if saved is None else entry(saved, "searcher.stage", Count)
-        if stage >= len(self.stages):
-            raise Misfit(f"stage is {stage}; the search has {len(self.stages)} stages")
         self._sizes = dict(sizes)
         if saved is not None:  # its configuration may be untrusted and set huge sizes
             weights = entry(saved, "searcher.net", dict[str, Tensor])
@@ -386,19 +379,17 @@ class Searcher:
         """Continue from the result of ``state_dict``, which may be of an earlier stage.
 
         Raises:
-            Misfit: If the state does not fit the supernet, its optimizers or its operations.
+            Misfit, ValueError, RuntimeError: If the state does not fit the supernet or its
+                optimizers.
         """
         saved = typed(SavedSearcher, state, "searcher")
-        if saved["stage"] > self.position.stage:
-            raise Misfit(f"searcher.stage is {saved['stage']}, not {self.position.stage}")
         if saved["stage"] < self.position.stage:  # restart after a divergence
             self.position = StagePosition(saved["stage"], 0, 1)
             self._replace_net(self._build_net(saved["stage"]))
-        require_fitting_masks(saved["masks"], self.context.candidates)
-        load_module(self.net, saved["net"], "searcher.net")
+        self.net.load_state_dict(saved["net"])
         load_optimizer(self.optimizer, saved["optimizer"], "searcher.optimizer")
         load_optimizer(self.arch_optimizer, saved["arch_optimizer"], "searcher.arch_optimizer")
-        load_scaler(self.scaler, saved["scaler"], "searcher.scaler")
-        load_scaler(self.arch_scaler, saved["arch_scaler"], "searcher.arch_scaler")
+        self.scaler.load_state_dict(saved["scaler"])
+        self.arch_scaler.load_state_dict(saved["arch_scaler"])
         self.context.masks = saved["masks"]
         self.frozen = FrozenOperations(self.net, saved["freezing"])

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple, TypedDict
 
-import torch
 from torch import Tensor
 
 from darts.methods.freezing import FreezingState
-from darts.spaces.deriving import Candidates
 from darts.training.checkpoint import StateDict
-from darts.typed_values import Count, Misfit
+from darts.typed_values import Count
 
 
 class SavedSearcher(TypedDict):
@@ -41,16 +38,3 @@ class WeightStep(NamedTuple):
     outputs: Any
     norm: Tensor
     arch_norm: Tensor
-
-
-def require_fitting_masks(masks: Mapping[str, Tensor], candidates: Candidates) -> None:
-    """Refuse masks of other groups, and masks that leave an edge without candidates.
-
-    Raises:
-        Misfit: For the first such mask.
-    """
-    for group, mask in masks.items():
-        rows = candidates.get(group, ())
-        shape = (len(rows), len(rows[0])) if rows else None
-        if mask.dtype != torch.bool or mask.shape != shape or not mask.any(dim=1).all():
-            raise Misfit(f"searcher.masks.{group[:60]} does not fit the candidates")

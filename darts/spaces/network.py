@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -64,12 +65,12 @@ class NetworkBase(nn.Module):
         return None
 
 
-class FittedLayer(nn.Module):
+class FittedLayer(nn.Module, ABC):
     """A layer with fixed values that follow from the inputs of its network, before the training."""
 
+    @abstractmethod
     def fit(self, inputs: Tensor) -> None:
         """Compute the values from inputs of the network, for example images ``(N, C, H, W)``."""
-        raise NotImplementedError
 
 
 @torch.no_grad()

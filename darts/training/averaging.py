@@ -17,7 +17,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from darts.config import ConfigError
 from darts.tasks import Metric
-from darts.training.restoring import load_module
 from darts.typed_values import Misfit, typed
 
 Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
@@ -114,12 +113,11 @@ class Averaging:
             Misfit: If the state does not fit the network, or belongs to another kind of average.
         """
         saved = typed(_SavedAverage, state, "averaging")
-        if (saved["average"] is None) != (self._average is None):
+        average = saved["average"]
+        if (average is None) != (self._average is None):
             raise Misfit("averaging belongs to another configuration")
-        if saved["active"] and self._average is None:
-            raise Misfit("averaging.active is True without an average")
-        if self._average is not None:
-            load_module(self._average, saved["average"], "averaging.average")
+        if average is not None and self._average is not None:
+            self._average.load_state_dict(average)
         self.active, self._scores = saved["active"], saved["scores"]
 
 

@@ -1,30 +1,40 @@
-"""Checkpoints: written atomically, read without executing code, checked before use.
+"""Checkpoints: all tensors and one JSON text in a safetensors file, which cannot hold code.
 
-A checkpoint holds only tensors and plain values. It is written to a temporary file, synced to disk
-and renamed.
+Each tensor is stored under its place in the content, for example ``searcher.net.stem.0.weight``. In
+the JSON text, which is metadata of the file, a tensor is an object with its name.
+
+Reference: https://huggingface.co/docs/safetensors
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
+from safetensors.torch import load, save
+from torch import Tensor
 
 from darts.config import ConfigError
-from darts.reading import FileError, one_line
-from darts.training.checkpoint_file import DamagedFile, read_values
+from darts.reading import JSON_LIMIT, FileError, JsonObject, one_line, open_regular, read_errors
 from darts.typed_values import Misfit
-from darts.writing import open_atomically
+from darts.writing import write_atomically
 
-ENSEMBLE = "find ensemble"
-"""Kind of the checkpoint of an ensemble; it has the entries of a retraining for its result."""
+FILE = "checkpoint.safetensors"
+"""Name of the checkpoint in a run directory."""
+
+NETWORK = "find or export"
+"""Kind of a file with the result of retrainings only: an ensemble, or an exported network."""
 
 # Formats of checkpoints by command. Increase the number when the state of a command changes.
-FORMATS = {"search": 12, "retrain": 8, ENSEMBLE: 8}
+FORMATS = {"search": 13, "retrain": 9, NETWORK: 9}
 
+_TEXT, _CHECKSUM = "darts", "crc32"  # entries of the metadata
+_TENSOR = "$tensor"  # the only key of an object that stands for a tensor
 
 StateDict: TypeAlias = dict[str, Any]
 """Tensors and plain values by name: the state of an object, or the content of a checkpoint."""
@@ -34,47 +44,52 @@ class CheckpointError(ValueError):
     """A checkpoint cannot be used; the message is one line."""
 
 
-def save_checkpoint(path: Path, kind: str, content: StateDict) -> None:
+def save_checkpoint(path: Path, kind: str, content: StateDict, *, prefix: str = "") -> None:
     """Write a checkpoint; ``path`` always holds either the old or the new one.
+
+    Tensors that are the same memory, such as tied weights, are stored once. Keys become strings and
+    tuples become lists.
 
     Args:
         path: The file.
         kind: Command that writes it, one of ``FORMATS``.
         content: Tensors and plain values by name.
+        prefix: Left out of the names of tensors.
 
     Raises:
         WriteError: If the file cannot be written, for example because the disk is full.
     """
-    with open_atomically(path) as file:
-        output = _Output(file)
-        full = {"format": FORMATS[kind], "kind": kind, **content}
-        torch.save(full, output)  # type: ignore[arg-type]  # it calls only write and flush
-        if output.error is not None:
-            raise output.error
+    tensors: dict[str, Tensor] = {}
+    names: dict[object, str] = {}
 
+    def plain(value: object, place: str) -> object:
+        if isinstance(value, Tensor):
+            memory = (value.device, value.data_ptr(), value.dtype, value.shape, value.stride())
+            if memory not in names:
+                names[memory] = name = place.removeprefix(prefix)
+                assert name not in tensors, f"two tensors have the name {name}"
+                # A copy, because safetensors stores neither views nor other memory formats.
+                tensors[name] = value.detach().to(
+                    "cpu", copy=True, memory_format=torch.contiguous_format
+                )
+            return {_TENSOR: names[memory]}
+        if isinstance(value, Mapping):
+            return {str(key): plain(item, f"{place}.{key}") for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(item, f"{place}.{number}") for number, item in enumerate(value)]
+        return value
 
-class _Output:
-    """A file for ``torch.save``; keeps an OSError, which ``torch.save`` would replace."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.error: OSError | None = None
-
-    def write(self, data: bytes) -> int:
-        """Write bytes; keep the first error, and write nothing after it."""
-        if self.error is None:
-            try:
-                self._file.write(data)
-            except OSError as error:
-                self.error = error
-        return len(data)
-
-    def flush(self) -> None:
-        """Do nothing: ``open_atomically`` flushes the file."""
+    entries = {name: plain(value, name) for name, value in content.items()}
+    text = json.dumps({"format": FORMATS[kind], "kind": kind, **entries}, ensure_ascii=False)
+    text = text.encode(errors="backslashreplace").decode()  # a lone surrogate becomes an escape
+    metadata = {_TEXT: text, _CHECKSUM: str(_checksum(text, tensors))}
+    write_atomically(path, save(tensors, metadata))
 
 
 def load_checkpoint(path: Path, *kinds: str) -> StateDict:
     """Read a checkpoint, with all tensors on the CPU; the types of its entries are not yet checked.
+
+    The memory is bounded by the size of the file.
 
     Args:
         path: The file.
@@ -86,32 +101,64 @@ def load_checkpoint(path: Path, *kinds: str) -> StateDict:
         OSError: When the disk fails.
     """
     try:
-        content = read_values(path)
+        return _read(path, kinds)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise CheckpointError(f"no checkpoint at {path}") from None
     except (FileError, PermissionError) as error:
         raise CheckpointError(f"checkpoint {path} cannot be read: {one_line(error)}") from None
-    except DamagedFile as error:
-        raise CheckpointError(
-            f"checkpoint {path} is damaged or not a checkpoint: {one_line(error)}"
-        ) from None
-    except ValueError as error:
-        raise CheckpointError(f"checkpoint {path} cannot be used: {one_line(error)}") from None
-    if not isinstance(content, dict) or not {"format", "kind"} <= content.keys():
-        raise CheckpointError(f"{path} is not a checkpoint of darts-nas")
-    written_by, found = content["kind"], content["format"]
-    if not isinstance(written_by, str) or written_by not in FORMATS or type(found) is not int:
-        raise CheckpointError(f"{path} is not a checkpoint of darts-nas")
-    known = FORMATS[written_by]
+    except (CheckpointError, OSError, MemoryError):
+        raise
+    except Exception:  # a damaged file may cause any error
+        raise CheckpointError(f"{path} is damaged, or not a checkpoint of darts-nas") from None
+
+
+def _read(path: Path, kinds: tuple[str, ...]) -> StateDict:
+    with open_regular(path) as file, read_errors(path):
+        # The file begins with the length of a JSON header in eight bytes, and this header.
+        length = int.from_bytes(file.read(8), "little")
+        if length > JSON_LIMIT:
+            raise ValueError("its header is too long")
+        metadata = json.loads(file.read(length))["__metadata__"]
+        content = json.loads(metadata[_TEXT])
+        _check_kind(path, content, kinds)
+        file.seek(0)
+        data = file.read()
+    # Copies, because the memory of a tensor from bytes is not aligned.
+    tensors = {name: tensor.clone() for name, tensor in load(data).items()}
+    if metadata[_CHECKSUM] != str(_checksum(metadata[_TEXT], tensors)):
+        raise ValueError("its checksum differs")
+
+    def restored(value: Any) -> Any:
+        if isinstance(value, list):
+            return [restored(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if value.keys() == {_TENSOR}:
+            return tensors[value[_TENSOR]]
+        return {key: restored(item) for key, item in value.items()}
+
+    return {name: restored(value) for name, value in content.items()}
+
+
+def _check_kind(path: Path, content: JsonObject, kinds: tuple[str, ...]) -> None:
+    kind, found = content["kind"], content["format"]
+    known = FORMATS[kind]
     if found != known:
         raise CheckpointError(
-            f"{path} is a checkpoint of another version of darts-nas: format {found}, not {known}"
+            f"{path} is a checkpoint of another version of darts-nas: format {found!r:.20}, "
+            f"not {known}"
         )
-    if kinds and written_by not in kinds:
-        raise CheckpointError(f"checkpoint {path} was written by {written_by}, not by {kinds[0]}")
-    if not all(isinstance(name, str) for name in content):
-        raise CheckpointError(f"{path} is not a checkpoint of darts-nas")
-    return content
+    if kinds and kind not in kinds:
+        raise CheckpointError(f"checkpoint {path} was written by {kind}, not by {kinds[0]}")
+
+
+def _checksum(text: str, tensors: Mapping[str, Tensor]) -> int:
+    """Return the CRC-32 of a text and of names, types, shapes and numbers of tensors."""
+    value = zlib.crc32(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        value = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), value)
+        value = zlib.crc32(tensor.flatten().view(torch.uint8).numpy().data, value)
+    return value
 
 
 @contextmanager
@@ -124,20 +171,11 @@ def checkpoint_errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except CheckpointError:
-        raise
-    except torch.OutOfMemoryError:
+    except (CheckpointError, OSError, MemoryError, torch.OutOfMemoryError):
         raise
     except Misfit as error:
         raise CheckpointError(f"checkpoint {path} cannot be used: {error}") from None
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except Exception as error:  # an incompatible value may cause any error
         reason = one_line(error)
         raise CheckpointError(f"checkpoint {path} does not fit its run: {reason}") from error
 
@@ -151,7 +189,7 @@ def find_checkpoint(reference: str, key: str = "checkpoint") -> Path:
         ConfigError: If there is no such file.
     """
     path = Path(reference)
-    file = path / "checkpoint.pt" if path.is_dir() else path
+    file = path / FILE if path.is_dir() else path
     if not file.is_file():
         raise ConfigError(
             f"{key}={reference!r}: neither a checkpoint file nor the directory of a "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shlex
 import time
 import warnings
@@ -27,9 +28,9 @@ from darts.tracking.ledger import (
     energy_report,
     summary_costs,
 )
-from darts.tracking.metrics import Position
 from darts.tracking.trackers import Board, TrackedRun, open_trackers
 from darts.training.checkpoint import (
+    FILE,
     CheckpointError,
     StateDict,
     checkpoint_errors,
@@ -40,10 +41,10 @@ from darts.training.device import peak_memory
 from darts.training.distributed import Ranks
 from darts.training.hparams import hparams
 from darts.training.random_states import RandomStates, random_states, restore_random_states
-from darts.training.run_directory import FIRST_FILES, RunDirectory
+from darts.training.run_directory import RunDirectory
 from darts.training.state import TrainState
 from darts.training.steps import Diverged
-from darts.typed_values import Count, Misfit, PlainDict, typed_entries
+from darts.typed_values import Count, Misfit, typed
 from darts.writing import WriteError, is_machine_failure
 
 DIVERGED = "diverged.json"
@@ -52,11 +53,11 @@ DIVERGED = "diverged.json"
 class RunEntries(TypedDict):
     """Entries that a run adds to the training state in a checkpoint."""
 
-    config: PlainDict
+    config: JsonObject
     global_step: Count
-    metrics_position: tuple[Count, str]  # in metrics.jsonl, see Position
+    metrics_offset: Count  # bytes of metrics.jsonl
     event_offset: Count  # bytes of the event file
-    files: dict[str, str]  # digests of the files that do not change during the run, by name
+    split: str  # digest of the content of split.npz
     random: RandomStates
     energy: LedgerState
 
@@ -82,7 +83,7 @@ class TrainingRun:
     Raises:
         CheckpointError: If the checkpoint cannot be used.
         ConfigError: If the directory belongs to another run or process, or the run to resume is
-            complete, has another configuration, or has a file that was changed.
+            complete or has another configuration.
     """
 
     def __init__(
@@ -93,8 +94,6 @@ class TrainingRun:
         self.resumed = config.resume is not None
         self.saved: StateDict | None = None
         self._overrides = list(invocation.overrides)
-        self._digests: dict[str, str] = {}  # of files that do not change during the run
-        self.constants: dict[str, str] = {}  # such text files by name, to be written by begin
         self._last_save = time.monotonic()
         self._gco2_per_kwh = config.tracking.energy.gco2_per_kwh
         self._global_step = 0  # of the last checkpoint
@@ -114,7 +113,7 @@ class TrainingRun:
     @property
     def checkpoint(self) -> Path:
         """The checkpoint file."""
-        return self.path / "checkpoint.pt"
+        return self.path / FILE
 
     def _claim(self, *, numbered: bool) -> None:
         if not self.ranks.main:
@@ -133,11 +132,7 @@ class TrainingRun:
             return  # killed before its first checkpoint: start from the beginning
         self.saved = load_checkpoint(self.checkpoint, self.command)
         with checkpoint_errors(self.checkpoint):
-            self.saved |= typed_entries(RunEntries, self.saved)
-        self._digests = self.saved["files"]
-        if self.ranks.main:
-            self.files.require_unchanged(self._digests)
-        with checkpoint_errors(self.checkpoint):
+            self.saved |= typed(RunEntries, self.saved)
             self.config = self.config.resumed(self.files.saved_config(), self.saved["config"])
             check_fields(self.config)
             changed = self.config.continued_keys(self.saved["config"])
@@ -166,9 +161,6 @@ class TrainingRun:
             state.load_state_dict(self.saved)
             if state.epoch > epochs:
                 raise Misfit(f"epoch is {state.epoch} of {epochs} epochs")
-            step = state.epoch * len(state.train_loader) + state.step
-            if self.saved["global_step"] != step:
-                raise Misfit(f"global_step is {self.saved['global_step']}, not {step}")
 
     def begin(self, subsets: Mapping[str, Tensor], texts: Mapping[str, str] | None = None) -> None:
         """Write the first files, restore the random states, start the energy meter, open the logs.
@@ -183,19 +175,16 @@ class TrainingRun:
             FileError: If ``split.npz`` is damaged.
         """
         file, main, saved = self.path / "split.npz", self.ranks.main, self.saved
-        if main and saved is None:
-            save_split(file, dict(subsets))
-            self.files.begin(self.config, self._overrides)
-            self._digests = self.files.digests("split.npz", *FIRST_FILES)
-        elif main:
-            before = load_split(file)
-            if before.keys() != subsets.keys() or any(
-                not before[name].equal(indices) for name, indices in subsets.items()
-            ):
-                raise CheckpointError(
-                    f"cannot resume {self.path}: the data set is not the one in split.npz"
-                )
+        self._split = _digest(subsets)
         if main:
+            if saved is None:
+                save_split(file, dict(subsets))
+                self.files.begin(self.config, self._overrides)
+            elif not saved["split"] == self._split == _digest(load_split(file)):
+                raise CheckpointError(
+                    f"cannot resume {self.path}: the data set is not the one with which the run "
+                    "began, or split.npz was changed"
+                )
             (self.path / DIVERGED).unlink(missing_ok=True)
             self.files.reopen()
         self._ledger = Ledger(energy_meter(self.config.tracking.energy, self.ranks))
@@ -210,17 +199,12 @@ class TrainingRun:
         self._open_logs()
         for name, text in (texts or {}).items():
             self.write(name, text)
-        for name, text in self.constants.items():
-            self.write_once(name, text)
 
     def _open_logs(self) -> None:
-        saved = self.saved or {"metrics_position": None, "event_offset": None}
+        saved = self.saved or {"metrics_offset": 0, "event_offset": 0}
         if self.ranks.main:
-            position = saved["metrics_position"]
-            self.metrics = MetricsLog(
-                self.path / "metrics.jsonl",
-                resume_at=None if position is None else Position(*position),
-            )
+            path = self.path / "metrics.jsonl"
+            self.metrics = MetricsLog(path, resume_at=saved["metrics_offset"])
         tracking, main = self.config.tracking, self.ranks.main
         enabled = tracking.tensorboard and main
         tensorboard = TensorBoard(self.path, enabled=enabled, resume_at=saved["event_offset"])
@@ -240,12 +224,6 @@ class TrainingRun:
         """Write a text file of the run directory atomically."""
         if self.ranks.main:
             self.files.write(name, text)
-
-    def write_once(self, name: str, text: str) -> None:
-        """Write a file that must not change during the run; resuming checks its digest."""
-        if self.ranks.main and name not in self._digests:
-            self.files.write(name, text)
-            self._digests |= self.files.digests(name)
 
     def save(self, global_step: int, state: StateDict) -> None:
         """Write the checkpoint: training state, configuration, random states and costs.
@@ -270,9 +248,9 @@ class TrainingRun:
                 **state,
                 "config": dataclasses.asdict(self.config),
                 "global_step": global_step,
-                "metrics_position": tuple(self.metrics.position),
+                "metrics_offset": self.metrics.offset,
                 "event_offset": self.board.tensorboard.offset,
-                "files": self._digests,
+                "split": self._split,
                 "random": random_states(self.ranks.device),
                 "energy": energy,
             },
@@ -384,6 +362,15 @@ class TrainingRun:
             f"; the checkpoint of step {self._global_step} is complete, continue with: "
             f"python -m darts.{self.command} {argument}"
         )
+
+
+def _digest(subsets: Mapping[str, Tensor]) -> str:
+    """Return a hash of the subsets of a data set."""
+    digest = hashlib.sha256()
+    for name, indices in sorted(subsets.items()):
+        digest.update(f"{name} {len(indices)} ".encode())
+        digest.update(indices.cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def energy_meter(energy: EnergyConfig, ranks: Ranks) -> EnergyMeter:

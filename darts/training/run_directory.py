@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 import json
 import warnings
@@ -13,18 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from darts.config import ConfigError, Invocation, as_yaml, record_digest
-from darts.reading import NPZ_LIMIT, FileError, JsonObject, read_bytes, read_json_object, read_yaml
+from darts.config import ConfigError, Invocation, as_yaml, config_digest
+from darts.reading import FileError, JsonObject, read_json_object, read_yaml
 from darts.tracking import environment
 from darts.training.run_lock import RunLock
 from darts.writing import remove_temporary_files, write_atomically, write_json
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
-
-
-FIRST_FILES = ("overrides.json", "env.json", "config.yaml")
-"""Files with which every run begins, in the order in which they are written."""
 
 
 class ResumableConfig(Protocol):
@@ -173,10 +168,8 @@ class RunDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         kept = [override for override in overrides if not override.startswith("resume=")]
         text = as_yaml(config)
-        record = {"command": self.command, "overrides": kept}
-        self.write_json(
-            "overrides.json", {**record, "digest": record_digest(self.command, kept, text)}
-        )
+        record = {"command": self.command, "overrides": kept, "config_digest": config_digest(text)}
+        self.write_json("overrides.json", record)
         self.write_json("env.json", environment())
         self.write("config.yaml", text)
 
@@ -244,31 +237,6 @@ class RunDirectory:
         """Make a complete run incomplete, because it continues."""
         (self.path / "summary.json").unlink(missing_ok=True)
 
-    def digests(self, *names: str) -> dict[str, str]:
-        """Return the SHA-256 digests of files of the run, in hexadecimal."""
-        return {name: _digest(self.path / name) for name in names}
-
-    def require_unchanged(self, digests: Mapping[str, str]) -> None:
-        """Refuse to resume a run whose files were changed.
-
-        Args:
-            digests: SHA-256 digests in hexadecimal, by name of the file.
-
-        Raises:
-            ConfigError: If a file is missing or differs.
-        """
-        for name, digest in digests.items():
-            try:
-                # The names come from a checkpoint, and must not point outside the directory.
-                unchanged = Path(name).name == name and _digest(self.path / name) == digest
-            except (OSError, FileError):
-                unchanged = False
-            if not unchanged:
-                raise ConfigError(
-                    f"cannot resume {self.path}: {name} is missing or was changed after the run "
-                    "began"
-                )
-
     def write(self, name: str, text: str) -> None:
         """Write a text file atomically."""
         write_atomically(self.path / name, text)
@@ -324,10 +292,6 @@ class RunDirectory:
         complete = self.add_origin(summary)
         self.write_json("summary.json", complete)
         return complete
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(read_bytes(path, limit=NPZ_LIMIT)).hexdigest()
 
 
 def _differences(

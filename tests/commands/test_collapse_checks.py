@@ -20,6 +20,7 @@ from darts.recipes import search_report
 from darts.searching import diagnosis
 from darts.searching.flaws import FlawFinder
 from darts.tracking import Console
+from darts.training.checkpoint import load_checkpoint
 from darts.training.loop import TrainingLoop
 
 NO_TENSORBOARD = "tracking.tensorboard=false"
@@ -388,7 +389,7 @@ def test_a_dry_run_prints_no_verdict(commands: Any) -> None:
 
 
 def test_the_checkpoint_contains_earlier_checks_without_costs(checked: Any) -> None:
-    saved = torch.load(checked.directory / "checkpoint.pt", weights_only=True)
+    saved = load_checkpoint(checked.directory / "checkpoint.safetensors")
     assert [check["epoch"] for check in saved["diagnosis"]] == [2, 4]
     assert "collapse_seconds" not in str(saved["diagnosis"])
 

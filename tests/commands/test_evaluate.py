@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from darts import evaluate
 from darts.spaces import Genotype
+from darts.training.checkpoint import save_checkpoint
 from darts.training.run_directory import RunDirectory
 
 
@@ -61,7 +61,7 @@ def test_the_validation_split_can_be_evaluated(
 def test_a_checkpoint_file_batch_size_and_precision_can_be_chosen(
     retrain_run: Any, commands: Any, tmp_path: Path
 ) -> None:
-    file = retrain_run.directory / "checkpoint.pt"
+    file = retrain_run.directory / "checkpoint.safetensors"
     for index, more in enumerate((["batch_size=7"], ["precision=bf16"])):
         directory = f"hydra.run.dir={tmp_path / str(index)}"
         done = commands.call("evaluate", [f"checkpoint={file}", *more, directory])
@@ -79,8 +79,8 @@ def test_an_evaluation_does_not_change_the_retraining(retrain_run: Any, evaluati
 def test_only_the_validation_split_needs_the_split_file(
     retrain_run: Any, commands: Any, tmp_path: Path, split: str
 ) -> None:
-    file = tmp_path / "weights.pt"
-    shutil.copy(retrain_run.directory / "checkpoint.pt", file)
+    file = tmp_path / "weights.safetensors"
+    shutil.copy(retrain_run.directory / "checkpoint.safetensors", file)
     arguments = [f"checkpoint={file}", f"split={split}", f"hydra.run.dir={tmp_path / 'run'}"]
     if split == "test":
         result = commands.call("evaluate", arguments).result
@@ -91,8 +91,8 @@ def test_only_the_validation_split_needs_the_split_file(
 
 
 def test_a_damaged_checkpoint_is_refused(retrain_run: Any, commands: Any, tmp_path: Path) -> None:
-    file = tmp_path / "checkpoint.pt"
-    shutil.copy(retrain_run.directory / "checkpoint.pt", file)
+    file = tmp_path / "checkpoint.safetensors"
+    shutil.copy(retrain_run.directory / "checkpoint.safetensors", file)
     commands.flip_bit(file)
     line = commands.error_of("evaluate", f"checkpoint={file}", f"hydra.run.dir={tmp_path / 'x'}")
     assert str(file) in line
@@ -112,8 +112,8 @@ def test_a_checkpoint_of_a_search_is_refused(
 def test_a_checkpoint_without_a_complete_epoch_is_refused(
     retrain_run: Any, commands: Any, tmp_path: Path
 ) -> None:
-    file = tmp_path / "checkpoint.pt"
-    torch.save(retrain_run.checkpoint | {"best": None}, file)
+    file = tmp_path / "checkpoint.safetensors"
+    save_checkpoint(file, "retrain", retrain_run.checkpoint | {"best": None})
     line = commands.error_of("evaluate", f"checkpoint={file}", f"hydra.run.dir={tmp_path / 'x'}")
     assert "has not completed an epoch" in line
 
@@ -228,8 +228,8 @@ def test_the_split_file_is_read_before_the_data(
     def unexpected(*_: Any) -> None:
         raise AssertionError("the data was read")
 
-    file = tmp_path / "checkpoint.pt"
-    shutil.copy(retrain_run.directory / "checkpoint.pt", file)
+    file = tmp_path / "checkpoint.safetensors"
+    shutil.copy(retrain_run.directory / "checkpoint.safetensors", file)
     monkeypatch.setattr(evaluate, "open_data", unexpected)
     for option in ("split=valid", "importance=true"):
         line = commands.error_of("evaluate", f"checkpoint={file}", option)

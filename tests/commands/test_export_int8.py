@@ -51,7 +51,7 @@ def convolutions(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any
 def validation_data(directory: Path) -> tuple[Tensor, Tensor]:
     """Return the validation samples and classes of a retraining."""
     config = rebuild(
-        RetrainConfig, load_checkpoint(directory / "checkpoint.pt", "retrain")["config"]
+        RetrainConfig, load_checkpoint(directory / "checkpoint.safetensors", "retrain")["config"]
     )
     loader = make_data_module(config, Ranks()).held_out_loader(
         "valid", load_split(directory / "split.npz")

@@ -191,16 +191,11 @@ def test_an_interrupted_command_continues(
     assert "complete" in commands.error_of("judge", f"resume={tmp_path / 'run'}")
 
 
-def test_changed_scores_are_not_continued(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_damaged_scores_are_not_continued(commands: Any, tmp_path: Path) -> None:
     done = commands.run("judge", tmp_path / "run", *TINY, "judge=macs", "architectures=3")
     (done.directory / "summary.json").unlink()
     file = done.directory / "scores.json"
-    content = file.read_text()
-    file.write_text(content.replace('"macs": ', '"macs": 1', 1))
-    assert "scores.json was changed" in commands.error_of("judge", f"resume={done.directory}")
-    file.write_text(content[:-20])
+    file.write_text(file.read_text()[:-20])
     assert "scores.json" in commands.error_of("judge", f"resume={done.directory}")
 
 

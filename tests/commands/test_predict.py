@@ -102,7 +102,7 @@ def test_an_output_that_is_the_input_is_refused(
     )  # fmt: skip
     assert "is part of the input or the checkpoint, which would be overwritten" in line
     assert place.read_bytes() == before
-    for target in (place, trained / "checkpoint.pt"):
+    for target in (place, trained / "checkpoint.safetensors"):
         line = commands.error_of(
             "predict", f"checkpoint={trained}", f"input={photos}", f"output={target}",
             f"hydra.run.dir={tmp_path}/p",
@@ -226,11 +226,11 @@ def test_an_evaluation_with_other_training_rows_is_refused(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("alcohol\n1\n", "must have one column 'malic_acid'"),
-        ("{header}\n{row},7\n", "line 2: 14 cells, but the header has 13"),
+        ("alcohol\n1\n", "has no column 'malic_acid' of the training table"),
+        ("{header}\n{row},7\n", "Expected 13 fields in line 2, saw 14"),
         ("{header}\n{row}\n{bad}\n", "line 3, column 'alcohol': 'x' is not a number"),
         ("{header}\n{infinite}\n", "line 2, column 'alcohol': inf is not finite"),
-        ("{header}\n", "has no samples"),
+        ("{header}\n", "has a header and no rows"),
     ],
 )
 def test_a_table_that_does_not_fit_ends_in_one_line(

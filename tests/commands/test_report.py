@@ -309,7 +309,7 @@ def test_page_of_an_unfinished_run_says_how_far_it_is(
     epochs = search_run.json("summary.json")["epochs"]
     assert f"search: not finished: epoch {epochs} of {epochs}" in text
     (run / "metrics.jsonl").unlink()
-    for name in ("alphas.json", "genotype.json", "checkpoint.pt", "split.npz"):
+    for name in ("alphas.json", "genotype.json", "checkpoint.safetensors", "split.npz"):
         (run / name).unlink()
     commands.call("report", [str(run)])
     text, _ = read(run / "report.html")

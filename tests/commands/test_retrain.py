@@ -19,6 +19,7 @@ from darts.reading import read_json
 from darts.recipes.retrain import Retraining
 from darts.spaces import Genotype
 from darts.spaces.cnn import PUBLISHED, Network
+from darts.training.checkpoint import load_checkpoint
 
 NO_TENSORBOARD = "tracking.tensorboard=false"
 V2 = "genotype=DARTS_V2"
@@ -30,7 +31,7 @@ REQUIRED_FILES = {
     "summary.json",
     "env.json",
     "split.npz",
-    "checkpoint.pt",
+    "checkpoint.safetensors",
     "genotype.svg",
     "confusion_test.svg",
     "model_card.md",
@@ -307,7 +308,7 @@ def test_a_directory_with_a_run_is_refused(retrain_run: Any, commands: Any, tmp_
 
 
 def test_the_checkpoint_contains_network_progress_and_random_states(retrain_run: Any) -> None:
-    saved = torch.load(retrain_run.directory / "checkpoint.pt", weights_only=True)
+    saved = load_checkpoint(retrain_run.directory / "checkpoint.safetensors")
     assert {"net", "optimizer", "scaler", "epoch", "step", "random", "best"} <= saved.keys()
     assert (saved["kind"], saved["epoch"], saved["step"]) == ("retrain", 3, 0)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -19,6 +18,7 @@ from darts.data import load_split
 from darts.recipes.retrain_command import retrain_command
 from darts.spaces import Genotype
 from darts.spaces.cnn import PRIMITIVES
+from darts.training.checkpoint import load_checkpoint
 
 NO_TENSORBOARD = "tracking.tensorboard=false"
 REQUIRED_FILES = {
@@ -28,7 +28,7 @@ REQUIRED_FILES = {
     "summary.json",
     "env.json",
     "split.npz",
-    "checkpoint.pt",
+    "checkpoint.safetensors",
     "genotype.svg",
     "alphas.json",
 }
@@ -341,7 +341,7 @@ def test_a_directory_with_a_run_is_refused(search_run: Any, commands: Any, tmp_p
 
 
 def test_the_checkpoint_contains_searcher_progress_and_random_states(search_run: Any) -> None:
-    saved = torch.load(search_run.directory / "checkpoint.pt", weights_only=True)
+    saved = load_checkpoint(search_run.directory / "checkpoint.safetensors")
     assert {"searcher", "means", "epoch", "step", "random"} <= saved.keys()
     assert (saved["kind"], saved["epoch"], saved["step"]) == ("search", 2, 0)
     searcher = saved["searcher"]

@@ -15,6 +15,7 @@ from darts.escaping import for_html
 from darts.search import SearchRun
 from darts.spaces import parse_genotype
 from darts.spaces.nas201 import Nas201
+from darts.training.checkpoint import load_checkpoint
 from darts.training.cost import count_macs
 
 TINY = (
@@ -89,7 +90,7 @@ def test_a_resumed_search_finds_the_same_front(commands: Any, tmp_path: Path) ->
     commands.call("search", [f"resume={folder}"], folder)
     assert rows_of(folder) == rows_of(tmp_path / "whole")
     nets = [
-        torch.load(directory / "checkpoint.pt", weights_only=True)["searcher"]["net"]
+        load_checkpoint(directory / "checkpoint.safetensors")["searcher"]["net"]
         for directory in (folder, tmp_path / "whole")
     ]
     assert torch.equal(*(net["alphas.cell_offsets"] for net in nets))

@@ -24,6 +24,7 @@ from darts.reading import read_json
 from darts.recipes import search_report
 from darts.tracking import read_metrics
 from darts.training import loop
+from darts.training.checkpoint import load_checkpoint
 
 NO_TENSORBOARD = "tracking.tensorboard=false"
 # The batch size is odd, so that the ranks have different shares.
@@ -118,7 +119,7 @@ def assert_equal_runs(actual: Path, expected: Path, keys: tuple[str, ...]) -> No
         expected: Run directory.
         keys: Entries of the checkpoint to compare.
     """
-    left, right = (torch.load(d / "checkpoint.pt", weights_only=True) for d in (actual, expected))
+    left, right = (load_checkpoint(d / "checkpoint.safetensors") for d in (actual, expected))
     assert left.keys() == right.keys()
     for key in keys:
         assert_close(left[key], right[key], key)
@@ -246,7 +247,7 @@ def test_a_search_interrupted_on_two_ranks_is_resumed_in_one_process(
     overrides = [*RUNS["search"], NO_TENSORBOARD, f"hydra.run.dir={run}", "save_minutes=0"]
     with torchrun("search", *overrides, cwd=tmp_path) as process:
         deadline = time.monotonic() + 90
-        while not (run / "checkpoint.pt").exists():
+        while not (run / "checkpoint.safetensors").exists():
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -256,7 +257,7 @@ def test_a_search_interrupted_on_two_ranks_is_resumed_in_one_process(
     assert out.count("interrupted; checkpoint saved. Continue with") == 1, (out, err)
     assert commands.printed_arguments(out, "search") == [f"resume={run}"]
     assert not (run / "summary.json").exists()
-    saved = torch.load(run / "checkpoint.pt", weights_only=True)
+    saved = load_checkpoint(run / "checkpoint.safetensors")
     assert (saved["epoch"], saved["step"]) < (3, 0)
     commands.call("search", [f"resume={run}"])
     assert_equal_runs(run, searched, SEARCH_KEYS)
@@ -277,7 +278,7 @@ def test_a_search_interrupted_in_one_process_is_resumed_on_two_ranks(
     with monkeypatch.context() as patch, pytest.raises(SystemExit):  # noqa: PT012
         patch.setattr(loop, "require_finite", interrupt_in_fourth_step)
         commands.call("search", [*RUNS["search"], NO_TENSORBOARD, f"hydra.run.dir={run}"])
-    before = torch.load(run / "checkpoint.pt", weights_only=True)
+    before = load_checkpoint(run / "checkpoint.safetensors")
     assert (before["epoch"], before["step"]) == (1, 2)
     out, _ = run_on_two_ranks("search", f"resume={run}", cwd=tmp_path)
     assert out.count("resuming in") == 1

@@ -515,7 +515,7 @@ def test_a_study_without_any_network_within_the_limits_says_so(
     more = ("limit.macs=10", "analysis.retrain_best=false", "strategy=random", "budget.trials=2")
     line = commands.error_of("tune", *SIMPLE, IN_PROCESS, *more, f"hydra.run.dir={tmp_path}")
     assert "limit.macs=10: the networks of all 2 trials exceed the limits" in line
-    assert not list(tmp_path.glob("trials/*/checkpoint.pt"))
+    assert not list(tmp_path.glob("trials/*/checkpoint.safetensors"))
 
 
 def test_a_latency_model_is_for_networks_of_one_space_and_size(

@@ -266,7 +266,7 @@ def test_code_in_a_genotype_is_not_executed(refused: Any, tmp_path: Path) -> Non
 
 @pytest.mark.usefixtures("no_data")
 def test_invalid_checkpoint_is_named(refused: Any, tmp_path: Path) -> None:
-    file = tmp_path / "checkpoint.pt"
+    file = tmp_path / "checkpoint.safetensors"
     file.write_text("not a checkpoint")
     assert str(file) in refused("evaluate", f"checkpoint={file}")
     torch.save({"weights": torch.zeros(3)}, file)
@@ -279,7 +279,7 @@ def test_invalid_checkpoint_is_named(refused: Any, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_data")
 def test_checkpoint_of_another_version_names_the_unknown_key(refused: Any, tmp_path: Path) -> None:
-    file = tmp_path / "checkpoint.pt"
+    file = tmp_path / "checkpoint.safetensors"
     save_checkpoint(file, "retrain", {"best": {}, "config": {"epochz": 3}})
     assert "epochz" in refused("evaluate", f"checkpoint={file}")
 
@@ -293,7 +293,7 @@ def test_damaged_run_directory_is_not_resumed(refused: Any, tmp_path: Path, cont
 
 @pytest.mark.usefixtures("no_data")
 def test_run_of_another_command_is_not_resumed(refused: Any, tmp_path: Path) -> None:
-    began = {"command": "search", "overrides": ["method=darts_v2"]}
+    began = {"command": "search", "overrides": ["method=darts_v2"], "config_digest": ""}
     (tmp_path / "overrides.json").write_text(json.dumps(began))
     line = refused("retrain", f"resume={tmp_path}")
     assert "search" in line

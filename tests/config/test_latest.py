@@ -30,11 +30,13 @@ def test_it_is_the_newest_run_that_the_key_can_use() -> None:
     make_run("search/a", 90, "genotype.json", "summary.json")
     make_run("search/digits-drnas/b", 50, "genotype.json", "summary.json")
     make_run("search/c", 30)  # killed
-    make_run("find/d", 70, "genotype.json", "checkpoint.pt", "summary.json")
-    make_run("retrain/e", 60, "checkpoint.pt", "summary.json")
+    make_run("find/d", 70, "genotype.json", "checkpoint.safetensors", "summary.json")
+    make_run("retrain/e", 60, "checkpoint.safetensors", "summary.json")
     make_run("retrain/f", 10)
     make_run("compare/h", 5, "summary.json")  # which reports do not show
-    make_run("find/digits/g/runs/net", 1, "genotype.json", "checkpoint.pt")  # a training of a run
+    make_run(
+        "find/digits/g/runs/net", 1, "genotype.json", "checkpoint.safetensors"
+    )  # a training of a run
     expected = {
         ("retrain", "genotype=latest"): "genotype='runs/search/digits-drnas/b'",
         ("evaluate", "checkpoint=latest"): "checkpoint='runs/retrain/e'",
@@ -62,7 +64,7 @@ def test_it_finds_the_run_that_a_command_has_just_written(
 
 def test_a_find_can_be_the_latest_of_both_kinds() -> None:
     make_run("search/a", 90, "genotype.json")
-    make_run("find/it's", 20, "genotype.json", "checkpoint.pt")
+    make_run("find/it's", 20, "genotype.json", "checkpoint.safetensors")
     assert hydra_overrides("retrain", ["genotype=latest"]) == [r"genotype='runs/find/it\'s'"]
     assert hydra_overrides("export", ["checkpoint=latest"]) == [r"checkpoint='runs/find/it\'s'"]
 

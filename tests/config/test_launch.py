@@ -310,9 +310,9 @@ def test_exit_code_of_the_task_is_kept() -> None:
 
 
 def test_damaged_checkpoint_is_named(tmp_path: Path) -> None:
-    (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 no archive")
-    with pytest.raises(ValueError, match=r"checkpoint\.pt"):
-        load_checkpoint(tmp_path / "checkpoint.pt")
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"PK\x03\x04 no archive")
+    with pytest.raises(ValueError, match=r"checkpoint\.safetensors"):
+        load_checkpoint(tmp_path / "checkpoint.safetensors")
 
 
 @pytest.mark.parametrize(

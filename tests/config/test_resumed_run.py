@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from darts import search
-from darts.config import ConfigError, SearchConfig, compose, launch, rebuild, record_digest
+from darts.config import ConfigError, SearchConfig, compose, config_digest, launch, rebuild
 from darts.config.overrides import is_plain_override, require_plain_overrides
 from darts.config.resumed_run import ResumedRun
 from darts.config.serialization import as_yaml, escape_interpolations
@@ -37,8 +37,8 @@ def make_run(directory: Path, overrides: list[str] | None = None, **values: obje
 def write_files(directory: Path, config: str, overrides: list[str]) -> None:
     """Write ``config.yaml`` and ``overrides.json`` with a digest that fits."""
     (directory / "config.yaml").write_text(config)
-    digest = record_digest("search", overrides, config)
-    record = {"command": "search", "overrides": overrides, "digest": digest}
+    digest = config_digest(config)
+    record = {"command": "search", "overrides": overrides, "config_digest": digest}
     (directory / "overrides.json").write_text(json.dumps(record))
 
 
@@ -155,19 +155,34 @@ def test_a_damaged_configuration_is_refused_in_one_line(tmp_path: Path, content:
     assert "\n" not in str(caught.value)
 
 
-def test_files_that_were_changed_after_the_start_are_refused(tmp_path: Path) -> None:
-    directory = make_run(tmp_path)
-    for name, old, new in (
-        ("config.yaml", "epochs: 15", "epochs: 16"),
-        ("overrides.json", "space.channels=4", "space.channels=5"),
-    ):
-        text = (directory / name).read_text()
-        assert old in text
-        (directory / name).write_text(text.replace(old, new))
-        with pytest.raises(ConfigError, match="was changed after the run began"):
-            ResumedRun.load("search", str(directory))
-        (directory / name).write_text(text)
-    ResumedRun.load("search", str(directory))
+def test_a_configuration_that_was_changed_after_the_start_is_refused(tmp_path: Path) -> None:
+    file = make_run(tmp_path) / "config.yaml"
+    text = file.read_text()
+    assert "epochs: 15" in text
+    file.write_text(text.replace("epochs: 15", "epochs: 16"))
+    with pytest.raises(ConfigError, match=r"config\.yaml was changed after the run began"):
+        ResumedRun.load("search", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"command": ["search"]}, {"command": "holiday"}, {"overrides": [1]}, {"config_digest": None}],
+)
+def test_a_damaged_command_line_is_refused_in_one_line(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    file = make_run(tmp_path) / "overrides.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    with pytest.raises(ConfigError, match=r"overrides\.json is damaged") as caught:
+        ResumedRun.load("search", str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_of_an_older_version_is_refused(tmp_path: Path) -> None:
+    record = {"command": "search", "overrides": [], "digest": "0" * 64}
+    (make_run(tmp_path) / "overrides.json").write_text(json.dumps(record))
+    with pytest.raises(ConfigError, match=r"from another version: .* field config_digest$"):
+        ResumedRun.load("search", str(tmp_path))
 
 
 def test_resume_and_multirun_exclude_each_other(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -43,22 +45,54 @@ def column(source: Source, split: str, index: int = 0) -> list[float]:
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_each_delimiter_is_detected(delimiter: str, write: Write) -> None:
-    lines = ["one", "and, two", "kind"], ["1.5", "-2e3", "a b"], [" 0 ", "7", "c"]
+    lines = ["one", "and, two", "kind"], ["1.5", "-2e3", "a b\n"], ["", "", ""], [" 0 ", "7", "c"]
     quoted = [delimiter.join(f'"{cell}"' for cell in cells) for cells in lines]
-    table = read_table(write("\ufeff" + quoted[0], *quoted[1:], "", end="\r\n"), [])
-    assert (table.columns, table.targets) == (("one", "and, two"), ("kind",))
-    assert table.features.tolist() == [[1.5, -2000.0], [0.0, 7.0]]
-    assert (table.cells, list(table.lines)) == ([("a b",), ("c",)], [2, 3])
+    table = read_table(write("\ufeff" + quoted[0], *quoted[1:], "", end="\r\n"))
+    assert table.columns == ["one", "and, two", "kind"]
+    assert table.numbers(["one", "and, two"]).tolist() == [[1.5, -2000.0], [0.0, 7.0]]
+    assert table.texts("kind") == ["a b", "c"]
+    assert table.lines() == [3, 5]
 
 
 def test_the_label_may_be_any_column(write: Write) -> None:
-    table = read_table(write("a,b,c", "1,x,3", "4,y,6"), ["b"])
-    assert (table.columns, table.cells) == (("a", "c"), [("x",), ("y",)])
-    assert table.features.tolist() == [[1, 3], [4, 6]]
+    path = write("a,b,c", *[f"{n},{'xy'[n % 2]},{n * n}" for n in range(8)])
+    source = load("csv", root=path, label="b")
+    assert source.classes == ("x", "y")
+    assert source.encoding is not None
+    assert source.encoding.columns == ("a", "c")
 
 
 def test_default_names_of_a_data_frame_are_a_header(write: Write) -> None:
-    assert read_table(write("0,1,class", "5,6,a"), []).columns == ("0", "1")
+    source = load("csv", root=write("0,1,class", *ROWS), test_share=0.25)
+    assert source.encoding is not None
+    assert source.encoding.columns == ("0", "1")
+
+
+def test_parquet_files_are_read_like_csv_files(write: Write, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    values = [(n * 0.1, n**2, "xy"[n % 2]) for n in range(12)]
+    frame = pd.DataFrame(values, columns=["a", "b", "class"])
+    frame.to_parquet(tmp_path / "train.parquet")
+    from_folder = load("csv", root=tmp_path)
+    from_text = load("csv", root=write("a,b,class", *(f"{a!r},{b},{c}" for a, b, c in values)))
+    assert from_folder.encoding == from_text.encoding
+    assert torch.equal(pixels(from_folder.train), pixels(from_text.train))
+    assert torch.equal(from_folder.train.labels, from_text.train.labels)
+    frame.loc[3, "a"] = np.nan
+    frame.to_parquet(tmp_path / "train.parquet")
+    with pytest.raises(ValueError, match=r"row 4, column 'a': a value is missing \(''\)"):
+        load("csv", root=tmp_path)
+    (tmp_path / "train.parquet").write_bytes(b"PAR1" * 9)
+    with pytest.raises(ValueError, match="is damaged or not a Parquet file") as caught:
+        load("csv", root=tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_parquet_files_need_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "train.parquet").touch()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ValueError, match=r"train\.parquet: Parquet files need pyarrow; run pip"):
+        load("csv", root=tmp_path)
 
 
 def test_data_sets_of_scikit_learn_are_read_and_standardized(write: Write) -> None:
@@ -176,21 +210,21 @@ HEAD = "a,b,c"
         ([], "line 1: the header is missing"),
         (["", HEAD, *ROWS], "line 1: the header is missing"),
         ([HEAD], "has a header and no rows"),
-        (["a"], "there is only one column, 'a'"),
-        (["a,a,c", *ROWS], "two columns are named 'a'"),
+        (["a", "1"], "no columns are left for the inputs; a table needs"),
+        (["a,a,c", *ROWS], "has 2 columns 'a'; its columns are a, a, c"),
         (["a,,c", *ROWS], "line 1: column 2 has no name"),
         (ROWS, "line 1: the column names are numbers; insert a header"),
-        ([HEAD, ROWS[0], "1,2"], "line 3: 2 cells, but the header has 3"),
-        ([HEAD, ROWS[0], "1,2,x,4"], "line 3: 4 cells, but the header has 3"),
+        ([HEAD, ROWS[0], "1,2"], "line 3, column 'c': a value is missing"),
+        ([HEAD, ROWS[0], "1,2,x,4"], "Expected 3 fields in line 3, saw 4"),
         ([HEAD, "1,two,x"], "line 2, column 'b': 'two' is not a number; .* dataset.label=b"),
         ([HEAD, "1,1_0,x"], "line 2, column 'b': '1_0' is not a number"),
         ([HEAD, *ROWS, ",3,x"], r"line 10, column 'a': a value is missing \(''\)"),
         ([HEAD, "1,NA,x"], r"line 2, column 'b': a value is missing \('NA'\)"),
-        ([HEAD, "1,2,x", "3,nan,y"], "line 3, column 'b': nan is not finite"),
+        ([HEAD, "1,2,x", "3,nan,y"], r"line 3, column 'b': a value is missing \('nan'\)"),
         ([HEAD, "1,2,x", "-inf,4,y"], "line 3, column 'a': -inf is not finite"),
-        ([HEAD, "1,2,x", "3,4,"], "line 3, column 'c': the target is missing"),
+        ([HEAD, "1,2,x", "3,4,"], "line 3, column 'c': a value is missing"),
         ([HEAD, "1,2,x", "3,4,x"], "column 'c': 'x' is the only class"),
-        ([HEAD, *ROWS, "9,90,z"], "column 'c': line 10 is the only row of class 'z'"),
+        ([HEAD, *ROWS, "9,90,z"], "line 10, column 'c': the only row of class 'z'"),
         (
             [HEAD, "1,2,x", "3,4,x", "5,6,y", "7,8,y"],
             "of 4 samples leaves a class without training samples",
@@ -199,7 +233,7 @@ HEAD = "a,b,c"
             [HEAD, *(f"{i}e307,{i},{'xy'[i % 2]}" for i in range(10, 18))],
             "'a': the numbers are too large",
         ),
-        ([HEAD, '1,"2,x'], "line 2: unexpected end of data"),
+        ([HEAD, '1,"2,x'], "is not a CSV file: EOF inside string"),
     ],
 )
 def test_invalid_files_are_refused_in_one_line(
@@ -218,7 +252,7 @@ def test_invalid_files_are_refused_in_one_line(
     [
         (["a,c", "1,x"], "has no column 'b'"),
         (["a,b,d,c", "1,2,3,x"], "has a column that the training file lacks: 'd'"),
-        (["a,b,kind", "1,2,x"], "has no column 'c' for dataset.label; its columns are a, b, kind"),
+        (["a,b,kind", "1,2,x"], "has no column 'c'; its columns are a, b, kind"),
         (["a,b,c", "1,2,x", "1,2,z"], "line 3, column 'c': the training file has no class 'z'"),
     ],
 )

@@ -99,14 +99,18 @@ def test_agnews_are_documents_or_pairs(tmp_path: Path) -> None:
     ("tables", "options", "message"),
     [
         ({"test": "label,text\nc,red\n"}, {}, "the class 'c' is not in the training split"),
-        ({"train": "label,text\n"}, {}, "split 'train' has no texts"),
+        ({"train": "label,text\n"}, {}, "train.csv has a header and no rows"),
         (
             {},
             {"text": "body"},
             "has no column 'body' for dataset.text; its columns are label, text",
         ),
-        ({"train": "label,text\na,x\nb\n"}, {}, "train.csv, line 3: label or text is missing"),
-        ({"train": "label,text\na,x\nb," + "y" * 200_000}, {}, "train.csv, line 3: field larger"),
+        (
+            {"train": 'label,text\na,"x\ny"\n,z\n'},
+            {},
+            "train.csv, line 4, column 'label': a value is missing",
+        ),
+        ({"train": "label,text\na,x\nb,y,z\n"}, {}, "Expected 2 fields in line 3, saw 3"),
     ],
 )
 def test_invalid_documents_are_refused_in_one_line(

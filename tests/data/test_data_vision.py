@@ -10,8 +10,10 @@ import os
 import pickle
 import tarfile
 import urllib.error
+import urllib.request
 import warnings
 from collections.abc import Callable
+from email.message import Message
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +21,9 @@ import pytest
 import torch
 
 from darts.data import MemoryImages, load
-from darts.data.download import Archive
-from darts.data.vision import LAYOUTS
+from darts.data.vision import published
 
-NAMES = sorted(LAYOUTS)
+NAMES = ("cifar10", "cifar100", "fashion_mnist", "svhn")
 
 
 def rows(count: int, seed: int) -> np.ndarray:
@@ -120,8 +121,11 @@ def test_published_checksums_cause_no_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_cifar100(tmp_path)
-    published = LAYOUTS["cifar100"].files
-    monkeypatch.setattr("darts.data.download._md5", lambda path: published[path.name])
+    layout = published("cifar100")
+    folder = tmp_path / layout.folder
+    files = {name: hashlib.md5((folder / name).read_bytes()).hexdigest() for name in layout.files}
+    layout = dataclasses.replace(layout, files=files)
+    monkeypatch.setattr("darts.data.vision.published", lambda name: layout)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(load("cifar100", root=tmp_path, download=False).train) == 3
@@ -133,8 +137,8 @@ def test_the_error_of_a_missing_data_set_says_what_to_do(name: str, tmp_path: Pa
         load(name, root=tmp_path, download=False)
     message = str(caught.value)
     assert "\n" not in message
-    assert all(file in message for file in LAYOUTS[name].files)
-    assert str(tmp_path / LAYOUTS[name].folder) in message
+    assert all(file in message for file in published(name).files)
+    assert str(tmp_path / published(name).folder) in message
     assert "dataset.root" in message
 
 
@@ -161,14 +165,21 @@ def test_the_error_of_a_failed_download_says_what_to_do(
     def fail(*arguments: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr("urllib.request.urlopen", fail)
+    monkeypatch.setattr("torch.hub.urlopen", fail)
     with pytest.raises(ValueError, match=f"cannot download {name}") as caught:
         load(name, root=tmp_path / "data")
     message = str(caught.value)
     assert "\n" not in message
-    assert all(file in message for file in LAYOUTS[name].files)
-    assert str(tmp_path / "data" / LAYOUTS[name].folder) in message
+    assert all(file in message for file in published(name).files)
+    assert str(tmp_path / "data" / published(name).folder) in message
     assert "dataset.root" in message
+
+
+class Answer(io.BytesIO):
+    """What ``urlopen`` returns."""
+
+    def info(self) -> Message:
+        return Message()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -176,101 +187,53 @@ def test_missing_files_are_downloaded_once(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, fetched = tmp_path / "data", []
-    published = publish(name, tmp_path / "store", monkeypatch)
+    content = publish(name, tmp_path / "store", monkeypatch)
 
-    def download(url: str, timeout: float) -> io.BytesIO:
-        fetched.append(url)
-        return io.BytesIO(published[url])
+    def download(request: urllib.request.Request) -> Answer:
+        fetched.append(request.full_url)
+        return Answer(content[request.full_url])
 
-    monkeypatch.setattr("urllib.request.urlopen", download)
+    monkeypatch.setattr("torch.hub.urlopen", download)
     for _ in range(2):
         with pytest.warns(UserWarning, match="differ"):
             load(name, root=root, verify=False)
-    assert fetched == [archive.url for archive in LAYOUTS[name].archives]
-    assert not list(root.rglob("*.tmp"))
+    assert fetched == [*content]
+    assert not list(root.rglob("*.partial"))
 
 
 def publish(name: str, store: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
-    """Make small archives of a data set, put their checksums into its layout; return them by URL.
-
-    An archive also holds a link, a device and names outside the data set.
-    """
+    """Make small files of a data set, put their checksums into its layout; return them by URL."""
     MAKE[name](store)
-    layout, published = LAYOUTS[name], {}
-    for archive in layout.archives:
+    layout, content = published(name), {}
+    for url in layout.downloads:
         if layout.unpack:
             packed = io.BytesIO()
             with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-                for kind, member in (
-                    (tarfile.SYMTYPE, f"{layout.folder}/link"),
-                    (tarfile.CHRTYPE, f"{layout.folder}/device"),
-                    (tarfile.REGTYPE, "../outside"),
-                    (tarfile.REGTYPE, f"{layout.folder}/unknown"),
-                ):
-                    info = tarfile.TarInfo(member)
-                    info.type, info.linkname = kind, "/etc"
-                    tar.addfile(info)
                 tar.add(store / layout.folder, layout.folder)
-            published[archive.url] = packed.getvalue()
+            content[url] = packed.getvalue()
         else:
-            published[archive.url] = (store / layout.folder / archive.name).read_bytes()
-    archives = tuple(
-        Archive(archive.url, hashlib.md5(published[archive.url]).hexdigest())
-        for archive in layout.archives
-    )
-    monkeypatch.setitem(LAYOUTS, name, dataclasses.replace(layout, archives=archives))
-    return published
-
-
-def test_only_the_files_of_the_data_set_are_unpacked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    published = publish("cifar100", tmp_path / "store", monkeypatch)
-    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: io.BytesIO(published[url]))
-    with pytest.warns(UserWarning, match="differ"):
-        load("cifar100", root=tmp_path / "top" / "data", verify=False)
-    files = {str(p.relative_to(tmp_path / "top")) for p in (tmp_path / "top").rglob("*")}
-    folder = "data/cifar-100-python"
-    members = {f"{folder}/{name}" for name in ("meta", "train", "test")}
-    assert files == {"data", folder, "data/cifar-100-python.tar.gz", *members}
+            content[url] = (store / layout.folder / url.rsplit("/", 1)[1]).read_bytes()
+    downloads = {url: hashlib.md5(own).hexdigest() for url, own in content.items()}
+    layout = dataclasses.replace(layout, downloads=downloads)
+    monkeypatch.setattr("darts.data.vision.published", lambda name: layout)
+    return content
 
 
 @pytest.mark.parametrize("name", ["cifar100", "fashion_mnist"])
 def test_nothing_remains_of_a_download_with_another_checksum(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: io.BytesIO(b"other"))
+    monkeypatch.setattr("torch.hub.urlopen", lambda request: Answer(b"other"))
     with pytest.raises(ValueError, match=r"differs from the published file\)"):
         load(name, root=tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_a_long_download_ends_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("darts.data.download.FILE_LIMIT", 3 * 2**20)
-    zeros = io.BytesIO(bytes(5 * 2**20))
-    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: zeros)
-    with pytest.raises(ValueError, match="is larger than 3,145,728 bytes"):
-        load("cifar100", root=tmp_path)
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-
-
-def test_a_connection_that_fails_is_not_an_error_of_the_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Lost(io.BytesIO):
-        def read(self, size: int | None = -1) -> bytes:
-            raise ConnectionResetError(104, "Connection reset by peer")
-
-    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: Lost())
-    with pytest.raises(ValueError, match=r"cannot download cifar100 .*Connection reset"):
-        load("cifar100", root=tmp_path)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_a_damaged_file_is_named_in_one_line(name: str, tmp_path: Path) -> None:
     MAKE[name](tmp_path)
-    for file in LAYOUTS[name].files:
-        path = tmp_path / LAYOUTS[name].folder / file
+    for file in published(name).files:
+        path = tmp_path / published(name).folder / file
         whole = path.read_bytes()
         path.write_bytes(whole[: len(whole) * 2 // 3])
         with (

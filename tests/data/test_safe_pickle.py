@@ -91,15 +91,12 @@ def test_a_malicious_file_is_refused_without_executing_it(tmp_path: Path, protoc
         b"cnumpy.core.multiarray\nscalar\n.",
         b"\x80\x04\x8c\x05numpy\x8c\x0cndarray.dump\x93.",
         b"cnumpy\ndtype\n(S'O'\ntR.",  # objects
-        b"cnumpy\ndtype\n(S'V8'\ntR.",
-        b"c_codecs\nencode\n(S'x'\nS'rot13'\ntR.",
         # State for a function of the reader.
         b"cnumpy.core.multiarray\n_reconstruct\n}S'__call__'\nI1\nsb.",
         b"cnumpy\nndarray\n}S'x'\nI1\nsb.",
         b"Ppersistent\n.",
         b"\x80\x04K\x01.",  # a number
         b"",
-        b"\x80\x05\x8e\xff\xff\xff\xff\xff\xff\xff\x7f",  # claims an enormous length
     ],
 )
 def test_other_pickles_are_refused_in_one_line(tmp_path: Path, body: bytes) -> None:
@@ -110,17 +107,22 @@ def test_other_pickles_are_refused_in_one_line(tmp_path: Path, body: bytes) -> N
     assert "\n" not in str(caught.value)
 
 
+def test_an_array_cannot_hold_addresses(tmp_path: Path) -> None:
+    """NumPy's own unpickling would take the bytes for objects."""
+    raw = python2_pickle(np.zeros((2, 3), np.uint8))
+    path = tmp_path / "batch"
+    for code in (b"O8", b"u1,O"):
+        path.write_bytes(raw.replace(b"T\x02\0\0\0u1", b"T%c\0\0\0%s" % (len(code), code)))
+        with pytest.raises(ValueError, match="OBJECT array"):
+            load_pickled_arrays(path)
+
+
 def test_an_array_shorter_than_it_claims_is_refused(tmp_path: Path) -> None:
     raw = python2_pickle(np.zeros((2, 3), np.uint8))
     path = tmp_path / "batch"
     path.write_bytes(raw.replace(b"M\x02\x00M\x03\x00", b"M\xff\xffM\xff\xff"))
     with pytest.raises(ValueError, match="damaged"):
         load_pickled_arrays(path)
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"the file .*none is missing"):
-        load_pickled_arrays(tmp_path / "none")
 
 
 @settings(deadline=None, max_examples=80)

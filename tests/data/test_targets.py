@@ -129,7 +129,7 @@ def test_a_table_has_labels(tmp_path: Path) -> None:
         (ROWS, {"labels": ["first", "wrong"]}, "no column 'wrong' for dataset.labels"),
         (["1,2,3,many"], {}, "line 2, column 'second': 'many' is not a number"),
         (["1,2,3,inf"], {}, "line 2, column 'second': inf is not finite"),
-        (["1,2,3,"], {}, "line 2, column 'second': the target is missing"),
+        (["1,2,3,"], {}, "line 2, column 'second': a value is missing"),
         (ROWS, {"labels": ["a", "b", "first", "second"]}, "no columns are left for the inputs"),
     ],
 )
@@ -146,7 +146,7 @@ def test_wrong_number_columns_are_refused(
     [
         ([], "must name the columns of the labels"),
         (["b"], "at least two"),
-        (["b", "first"], "line 4, column 'b': '2' is not a label; must be 0 or 1"),
+        (["b", "first"], "line 4, column 'b': 2 is not a label; must be 0 or 1"),
     ],
 )
 def test_wrong_label_columns_are_refused(labels: list[str], problem: str, tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from darts.config import record_digest
+from darts.config import config_digest
+from darts.training.checkpoint import FORMATS, load_checkpoint, save_checkpoint
 
 SECRET = "correct-horse-battery-staple"
 ESCAPE = "\x1b]0;owned\x07\x1b[2J"
@@ -107,8 +108,8 @@ def begin_with(config: str | None, overrides: list[str], directory: Path, trap: 
     overrides = [override.replace("CODE", trap.code) for override in overrides]
     overrides = [override.replace("MARKER", str(trap.marker)) for override in overrides]
     file.write_text(text)
-    digest = record_digest(command, overrides, text)
-    record.write_text(json.dumps({"command": command, "overrides": overrides, "digest": digest}))
+    entries = {"command": command, "overrides": overrides, "config_digest": config_digest(text)}
+    record.write_text(json.dumps(entries))
 
 
 def edit_config(old: str, new: str, directory: Path, trap: Trap) -> None:
@@ -119,48 +120,27 @@ def edit_config(old: str, new: str, directory: Path, trap: Trap) -> None:
 
 
 def edit_checkpoint(change: Callable[[dict[str, Any]], None], directory: Path, trap: Trap) -> None:
-    """Change values of the checkpoint; the archive stays valid."""
-    file = directory / "checkpoint.pt"
-    content = torch.load(file, weights_only=True)
+    """Change values of the checkpoint, with a valid checksum."""
+    file = directory / "checkpoint.safetensors"
+    content = load_checkpoint(file)
     change(content)
-    torch.save(content, file)
+    save_checkpoint(file, "search", content)
 
 
 def pickled(protocol: int, name: str, directory: Path, trap: Trap) -> None:
     (directory / name).write_bytes(pickle.dumps(Payload(trap), protocol))
 
 
-def pickled_checkpoint(directory: Path, trap: Trap) -> None:
-    torch.save(
-        {"format": 6, "kind": "search", "payload": Payload(trap)}, directory / "checkpoint.pt"
-    )
+def pickled_archive(directory: Path, trap: Trap) -> None:
+    torch.save({"kind": "search", "x": Payload(trap)}, directory / "checkpoint.safetensors")
 
 
-def legacy_checkpoint(directory: Path, trap: Trap) -> None:
-    torch.save(Payload(trap), directory / "checkpoint.pt", _use_new_zipfile_serialization=False)
-
-
-def rezip(
-    name: str,
-    change: Callable[[zipfile.ZipInfo, bytes], tuple[zipfile.ZipInfo, bytes]],
-    directory: Path,
-    trap: Trap,
-) -> None:
-    """Write an archive again with changed members."""
-    file = directory / name
-    with zipfile.ZipFile(file) as archive:
-        members = [(info, archive.read(info)) for info in archive.infolist()]
-    with zipfile.ZipFile(file, "w") as archive:
-        for info, data in members:
-            info, data = change(info, data)
-            archive.writestr(info, data)
-
-
-def payload_in_archive(directory: Path, trap: Trap) -> None:
-    def change(info: zipfile.ZipInfo, data: bytes) -> tuple[zipfile.ZipInfo, bytes]:
-        return info, pickle.dumps(Payload(trap), 2) if info.filename.endswith("data.pkl") else data
-
-    rezip("checkpoint.pt", change, directory, trap)
+def header(entries: dict[str, object], text: str, directory: Path, trap: Trap) -> None:
+    """Write a checkpoint with a header that announces tensors, and without their numbers."""
+    metadata = {"__metadata__": {"darts": text, "crc32": "0"}}
+    data = json.dumps({**metadata, **entries}).encode()
+    file = directory / "checkpoint.safetensors"
+    file.write_bytes(len(data).to_bytes(8, "little") + data)
 
 
 def bomb(name: str, directory: Path, trap: Trap) -> None:
@@ -225,7 +205,13 @@ def set_summary(key: str, value: object, directory: Path, trap: Trap) -> None:
 
 
 REGULAR = ("config.yaml", "overrides.json", "env.json", "split.npz", "metrics.jsonl")
-REGULAR += ("checkpoint.pt", "genotype.json", "alphas.json", "run.lock", "events.out.tfevents.0")
+REGULAR += (
+    "checkpoint.safetensors",
+    "genotype.json",
+    "alphas.json",
+    "run.lock",
+    "events.out.tfevents.0",
+)
 SPECIAL = ("pipe", "socket", "folder", "link to zeros", "link to precious file", "link to nothing")
 TARGET = "{_target_: builtins.exec, _args_: ['CODE']}"
 OVERRIDES = {
@@ -292,10 +278,8 @@ CHECKPOINTS: dict[str, Callable[[dict[str, Any]], None]] = {
     "a target": lambda saved: saved["config"].update(optimizer={"_target_": "os.system"}),
     "a huge epoch": lambda saved: saved.update(epoch=10**30),
     "a negative step": lambda saved: saved.update(step=-5),
-    "an absolute file": lambda saved: saved["files"].update({"/etc/passwd": "0"}),
-    "a file of a parent": lambda saved: saved["files"].update({"../../precious": "0"}),
-    "an offset": lambda saved: saved.update(metrics_position=(2**60, "0")),
-    "an escape sequence": lambda saved: saved.update(kind=ESCAPE),
+    "an offset": lambda saved: saved.update(metrics_offset=2**60),
+    "an escape sequence": lambda saved: saved.update(split=ESCAPE),
     "a text as random state": lambda saved: saved["random"].update(torch="x"),
     "a number as state": lambda saved: saved.update(searcher=7),
 }
@@ -366,16 +350,17 @@ def attacks() -> Iterator[tuple[str, Attack]]:
 
 
 def _archives() -> Iterator[tuple[str, Callable[[Path, Trap], None]]]:
-    for protocol in (0, 2, 4):
-        yield (
-            f"a pickle as checkpoint, protocol {protocol}",
-            partial(pickled, protocol, "checkpoint.pt"),
-        )
-    yield "a pickle in the checkpoint", pickled_checkpoint
-    yield "a pickle as a member of the checkpoint", payload_in_archive
-    yield "a legacy checkpoint", legacy_checkpoint
-    yield "a decompression bomb as checkpoint", partial(bomb, "checkpoint.pt")
-    yield "a checkpoint with overlapping members", partial(overlapping, "checkpoint.pt")
+    """Yield changes of a checkpoint and of a split by name."""
+    text = json.dumps({"format": FORMATS["search"], "kind": "search"})
+    huge = {"dtype": "F32", "shape": [2**38], "data_offsets": [0, 2**40]}
+    escape = json.dumps({"format": ESCAPE, "kind": "search"})
+    yield "a pickle as checkpoint", partial(pickled, 2, "checkpoint.safetensors")
+    yield "an archive of torch.save as checkpoint", pickled_archive
+    yield "a decompression bomb as checkpoint", partial(bomb, "checkpoint.safetensors")
+    yield "a huge tensor in the checkpoint", partial(header, {"a": huge}, text)
+    yield "a nested text in the checkpoint", partial(header, {}, "[" * 10**6)
+    yield "many values in the checkpoint", partial(header, {}, f"[{'{},' * 5_000_000}1]")
+    yield "an escape sequence in the checkpoint", partial(header, {}, escape)
     yield "a pickle as split", partial(pickled, 2, "split.npz")
     yield "a pickle in the split", pickled_array
     yield "a decompression bomb as split", partial(bomb, "split.npz")

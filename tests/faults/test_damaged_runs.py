@@ -62,7 +62,7 @@ def nothing(directory: Path, out: str) -> dict[str, object]:
 
 
 FIRST = ("config.yaml", "overrides.json", "env.json")
-TRAINING = (*FIRST, "split.npz", "metrics.jsonl", "checkpoint.pt", "genotype.json", EVENTS)
+TRAINING = (*FIRST, "split.npz", "metrics.jsonl", "checkpoint.safetensors", "genotype.json", EVENTS)
 CASES = {
     "resume search": Case(
         "search",
@@ -70,14 +70,18 @@ CASES = {
         ("search", False),
         (*TRAINING, "alphas.json", "run.lock", "diverged.json", "energy.json"),
         resumed("search"),
-        ((EVENTS, "TensorBoard"), ("diverged.json", "files"), ("energy.json", "files")),
+        (
+            *((EVENTS, "TensorBoard"), ("metrics.jsonl", "metrics.jsonl")),
+            *(("diverged.json", "files"), ("energy.json", "files")),
+        ),
     ),
     "resume retrain": Case(
         "retrain",
         ("resume={}",),
         ("retrain", False),
-        ("split.npz", "metrics.jsonl", "checkpoint.pt", "genotype.json"),
+        ("split.npz", "metrics.jsonl", "checkpoint.safetensors", "genotype.json"),
         resumed("retrain"),
+        (("metrics.jsonl", "metrics.jsonl"),),
     ),
     "resume tune": Case(
         "tune",
@@ -86,14 +90,15 @@ CASES = {
         (*FIRST, "study.db", "trials.csv", "best.json"),
         resumed("tune"),
     ),
-    "resume find": Case(
-        "find", ("resume={}",), ("find", False), (*FIRST, "decisions.json"), resumed("find")
+    "resume find": Case("find", ("resume={}",), ("find", False), FIRST, resumed("find")),
+    "resume find, decisions": Case(
+        "find", ("resume={}",), ("find", False), ("decisions.json",), nothing
     ),
     "evaluate": Case(
         "evaluate",
         ("checkpoint={}",),
         ("retrain", True),
-        ("checkpoint.pt", "config.yaml", "split.npz", "overrides.json", "summary.json"),
+        ("checkpoint.safetensors", "config.yaml", "split.npz", "overrides.json", "summary.json"),
         printed,
     ),
     "retrain a genotype": Case(

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 import tiny_runs
-import torch
 from fork_server import one_line_problems
 
-from darts.config import record_digest
+from darts.config import config_digest
 from darts.reading import read_json
-from darts.training.run_directory import FIRST_FILES, RunDirectory
+from darts.training.checkpoint import load_checkpoint, save_checkpoint
 from darts.writing import write_json
 
 CNN = (*tiny_runs.DATA, "space=cnn", "space.channels=1", "space.cells=1", "tracking.figures=false")
@@ -41,12 +40,11 @@ def widen(command: str, directory: Path) -> None:
     text = text.replace("channels: 1\n", f"channels: {HUGE}\n")
     file.write_text(text)
     record = read_json(directory / "overrides.json")
-    record["digest"] = record_digest(command, record["overrides"], text)
+    record["config_digest"] = config_digest(text)
     write_json(directory / "overrides.json", record)
-    content = torch.load(directory / "checkpoint.pt", weights_only=True)
+    content = load_checkpoint(directory / "checkpoint.safetensors")
     content["config"]["space"]["channels"] = HUGE
-    content["files"] |= RunDirectory(directory, command).digests(*FIRST_FILES)
-    torch.save(content, directory / "checkpoint.pt")
+    save_checkpoint(directory / "checkpoint.safetensors", command, content)
 
 
 @pytest.fixture(scope="module", params=RUNS)
@@ -67,7 +65,7 @@ def test_a_huge_network_is_refused_before_it_is_allocated(
     command, directory = widened
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
     ended = forks.call(resume, command, directory, *more)
-    assert one_line_problems(ended, {2}, "has shape") == []
-    assert str(directory / "checkpoint.pt") in ended.err
+    assert one_line_problems(ended, {2}, "do not fit the network") == []
+    assert str(directory / "checkpoint.safetensors") in ended.err
     assert ended.peak_bytes < 10**9
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == before

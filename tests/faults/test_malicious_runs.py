@@ -19,11 +19,11 @@ from fork_server import Ended
 ATTACKS = dict(attacks())
 EVERYDAY = (
     "config.yaml is a pipe",
-    "checkpoint.pt is a socket",
+    "checkpoint.safetensors is a socket",
     "run.lock is a link to precious file",
     "config: aliases",
     "config value: a secret as name",
-    "a pickle as a member of the checkpoint",
+    "an archive of torch.save as checkpoint",
     "genotype: a call",
 )
 
@@ -84,6 +84,8 @@ def attack(
                 end.pop(part, None)
                 expected.pop(part, None)
             problems = tiny_runs.differences(end, expected)
+            # Any text may be a name.
+            problems = [text for text in problems if not text.startswith("/summary/name:")]
         shutil.rmtree(folder)
         return problems
 

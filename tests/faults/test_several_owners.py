@@ -22,7 +22,7 @@ def test_a_suspended_run_keeps_its_directory(forks: Any, tmp_path: Path) -> None
     directory = tmp_path / "run"
     owner = launch("search", *tiny_runs.RUNS["search"], LONG, f"hydra.run.dir={directory}")
     try:
-        wait_for(directory / "checkpoint.pt", owner)
+        wait_for(directory / "checkpoint.safetensors", owner)
         owner.send_signal(signal.SIGSTOP)
         for function in (tiny_runs.start, tiny_runs.resume):
             refused = forks.call(function, "search", directory)

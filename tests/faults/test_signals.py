@@ -69,7 +69,7 @@ def end_by_signal(number: int, directory: Path) -> None:
     """Check that a run prints the notice at once, saves and exits with 128 plus the number."""
     process = launch("search", *tiny_runs.RUNS["search"], LONG, f"hydra.run.dir={directory}")
     try:
-        wait_for(directory / "checkpoint.pt", process)
+        wait_for(directory / "checkpoint.safetensors", process)
         sent = time.monotonic()
         process.send_signal(number)
         assert stderr_line(process) == NOTICE
@@ -77,7 +77,7 @@ def end_by_signal(number: int, directory: Path) -> None:
         out, err = process.communicate(timeout=60)
         assert (process.returncode, err) == (128 + number, "")
         assert f"python -m darts.search resume={directory}" in out
-        load_checkpoint(directory / "checkpoint.pt", "search")
+        load_checkpoint(directory / "checkpoint.safetensors", "search")
         assert not (directory / "run.lock").exists()
     finally:
         end([process])
@@ -110,7 +110,7 @@ def test_sigusr1_saves_and_the_run_continues(tmp_path: Path) -> None:
     late = "save_minutes=600"
     process = launch("search", *tiny_runs.RUNS["search"], LONG, late, f"hydra.run.dir={directory}")
     try:
-        file = directory / "checkpoint.pt"
+        file = directory / "checkpoint.safetensors"
         wait_for(file, process)
         process.send_signal(signal.SIGUSR1)
         time.sleep(2)
@@ -129,7 +129,7 @@ def test_a_run_under_nohup_survives_the_end_of_its_terminal(tmp_path: Path) -> N
     arguments = [*tiny_runs.RUNS["search"], LONG, f"hydra.run.dir={directory}"]
     process = launch("search", *arguments, before=("nohup",))
     try:
-        wait_for(directory / "checkpoint.pt", process)
+        wait_for(directory / "checkpoint.safetensors", process)
         process.send_signal(signal.SIGHUP)
         time.sleep(2)
         assert process.poll() is None

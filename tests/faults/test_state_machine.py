@@ -29,7 +29,7 @@ from hypothesis.stateful import (
 from mutations import mutate
 
 FILES = ("config.yaml", "overrides.json", "env.json", "split.npz", "metrics.jsonl")
-FILES += ("checkpoint.pt", "genotype.json", "alphas.json", "summary.json")
+FILES += ("checkpoint.safetensors", "genotype.json", "alphas.json", "summary.json")
 CALLS = 260  # about the number of file-system calls of an uninterrupted search
 
 

@@ -61,7 +61,7 @@ COSTS = {"seconds", "joules", "joules_source", "gco2e", "collapse_seconds", "pea
 # Values that also differ between equal runs: they depend on time, folder or number of attempts.
 MEASURED = COSTS | {"wall_seconds", "trials", "failed", "trial", "git_revision", "outlook"}
 MEASURED |= {"winner_seconds", "baseline_seconds"}
-NOT_REPRODUCIBLE = {"energy", "config", "files", "metrics_position", "event_offset"}
+NOT_REPRODUCIBLE = {"energy", "config", "metrics_offset", "event_offset"}
 
 
 def run(command: str, *arguments: str, watched: tuple[Path, Watcher] | None = None) -> Any:
@@ -148,7 +148,7 @@ def _training(command: str, directory: Path) -> dict[str, object]:
     from darts.training.checkpoint import load_checkpoint
 
     rows = read_metrics(directory / "metrics.jsonl")
-    saved: Mapping[str, Any] = load_checkpoint(directory / "checkpoint.pt", command)
+    saved: Mapping[str, Any] = load_checkpoint(directory / "checkpoint.safetensors", command)
     files = {path.name for path in directory.iterdir()}
     return {
         "files": sorted(files),
@@ -189,7 +189,7 @@ def _find(command: str, directory: Path) -> dict[str, object]:
 
     with (directory / "candidates.csv").open(encoding="utf-8", newline="") as file:
         rows = [_without(MEASURED, row) for row in csv.DictReader(file)]
-    saved: Mapping[str, Any] = load_checkpoint(directory / "checkpoint.pt", "retrain")
+    saved: Mapping[str, Any] = load_checkpoint(directory / "checkpoint.safetensors", "retrain")
     return {
         "files": sorted(path.name for path in directory.iterdir()),
         "candidates.csv": rows,

@@ -79,7 +79,7 @@ def test_variants_are_new_distinct_and_of_three_kinds() -> None:
     variants = proposed(pool, leader)
     assert len({c.key for c in [*known, *variants]}) == len(known) + len(variants)
     assert len({c.name for c in [*known, *variants]}) == len(known) + len(variants)
-    setting, second, neighbor, other = variants[:4]
+    setting, neighbor, other, second = variants[:4]
     assert second.setting.name == "cutout+lr_low"
     assert (setting.genotype, setting.setting.name) == (leader.genotype, "cutout+flip")
     assert setting.setting.values == {"cutout": 2, "dataset.flip": True, "mirror": True}

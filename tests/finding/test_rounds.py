@@ -45,7 +45,9 @@ def test_the_better_half_continues_and_new_candidates_enter(tmp_path: Path) -> N
 def test_each_round_saves_the_best_network(tmp_path: Path) -> None:
     race, _ = explored(tmp_path, *SHORT)
     best = race.best()
-    assert (tmp_path / "checkpoint.pt").read_text() == f"{best.candidate.name} {best.epochs}"
+    assert (
+        tmp_path / "checkpoint.safetensors"
+    ).read_text() == f"{best.candidate.name} {best.epochs}"
     assert (tmp_path / "genotype.json").read_text() == best.candidate.genotype.to_json()
     rows = [json.loads(line) for line in (tmp_path / "race.jsonl").read_text().splitlines()]
     assert [row["candidate"] for row in rows[:4]] == BASELINES
@@ -84,7 +86,7 @@ def test_a_setting_continues_the_leader_and_both_are_compared_after_equal_traini
     assert fork.start == Start(first, stage=1, seconds=2.0, epochs=2)
     assert {(first, 2), (first, 4), (name, 2)} <= set(executor.ended)
     (job, *later) = [job for job in executor.jobs if job.name == name]
-    file = tmp_path / "starts" / f"{first}-1.pt"
+    file = tmp_path / "starts" / f"{first}-1.safetensors"
     assert {f"start='{file}'", "optimizer.warmup_epochs=0", "dataset.flip=true"} <= {*job.overrides}
     assert file.read_text() == f"{first} 2"  # the other one has trained on since then
     assert (race.standings[name].first, race.standings[name].scores[0]) == (1, 3)
@@ -156,15 +158,15 @@ def run_all(folder: Path, words: tuple[str, ...], **options: Any) -> list[Any]:
     trained = train_winner(race, chosen, 0.0)
     final = final_run(race, trained, 0.0, refits=True)
     assert final is not None
-    copies = [(p.parent.name, p.read_text()) for p in sorted(folder.glob("duel/*/*.pt"))]
-    decisions = json.loads((folder / "decisions.json").read_text())["decisions"]
+    copies = [(p.parent.name, p.read_text()) for p in sorted(folder.glob("duel/*/*.safetensors"))]
+    decisions = json.loads((folder / "decisions.json").read_text())
     return [
         {key: value for key, value in decisions.items() if key != "seconds"},
         (chosen.baseline.candidate, chosen.baseline.summary, chosen.doubtful),
         (trained.candidate, trained.summary, final.summary),
         copies,
         [(race.candidates[name], standing) for name, standing in race.standings.items()],
-        (folder / "checkpoint.pt").read_text(),
+        (folder / "checkpoint.safetensors").read_text(),
     ]
 
 

@@ -13,7 +13,7 @@ from darts.finding.final_run import PLANNED
 from darts.finding.race import EXPLORED, Race
 from darts.finding.winner import duel, train_winner
 
-TIMED = ("plan.newcomers=2", "methods=[]")
+TIMED = ("plan.newcomers=2", "plan.settings=false", "methods=[]")
 LEADER = BASELINES[3]
 
 
@@ -52,7 +52,7 @@ def test_a_found_network_must_be_better_than_by_chance_after_equal_training(
     assert race.results[neighbor].epochs == race.results[LEADER].epochs == 2
     assert compared == [[[tmp_path / "runs" / name] for name in (neighbor, LEADER)]]
     for folder, name in (("found", neighbor), ("baseline", LEADER)):
-        assert (tmp_path / "duel" / folder / "checkpoint.pt").read_text() == f"{name} 2"
+        assert (tmp_path / "duel" / folder / "checkpoint.safetensors").read_text() == f"{name} 2"
     assert chosen.winner.candidate.name == (neighbor if found else LEADER)
     assert chosen.baseline.candidate.name == LEADER
     assert chosen.doubtful == (not found)
@@ -98,20 +98,18 @@ def test_with_more_time_a_winner_does_not_compete_again_with_less_trained_baseli
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(winner, "validation_interval", lambda *_, **__: (0.1, 0.2))
-    race, executor = explored(tmp_path, *TIMED, "plan.settings=false", scores=led_by_a_neighbor)
+    race, executor = explored(tmp_path, *TIMED, scores=led_by_a_neighbor)
     first = duel(race)
     epochs = first.winner.epochs
     assert train_winner(race, first, 0.0).epochs > epochs
-    again = make_race(
-        tmp_path, *TIMED, "plan.settings=false", executor=executor, total=2 * race.stopwatch.total
-    )
+    again = make_race(tmp_path, *TIMED, executor=executor, total=2 * race.stopwatch.total)
     again.restore()
     again.explore(0.6)
     assert again.rounds > race.rounds
     second = duel(again)
     assert second.winner.epochs > epochs
     assert (second.winner.candidate, second.baseline) == (first.winner.candidate, first.baseline)
-    copy = (tmp_path / "duel" / "found" / "checkpoint.pt").read_text()
+    copy = (tmp_path / "duel" / "found" / "checkpoint.safetensors").read_text()
     assert copy == f"{first.winner.candidate.name} {epochs}"
 
 
@@ -136,7 +134,14 @@ def test_the_length_of_the_winner_doubles_until_its_time_is_used(
     assert end - 1 <= race.stopwatch.seconds <= end
     assert lengths[1:-1] == [2 * length for length in lengths[:-2]]
     assert executor.jobs[-1].threads == race.execution.threads
-    assert (tmp_path / "checkpoint.pt").read_text() == f"{LEADER} {trained.epochs}"
+    assert (tmp_path / "checkpoint.safetensors").read_text() == f"{LEADER} {trained.epochs}"
+
+
+def test_the_final_run_of_a_winner_that_does_not_memorize_begins_at_once(tmp_path: Path) -> None:
+    race, executor = explored(tmp_path, *TIMED, trained=lambda name: 0.0)
+    chosen, before = duel(race), len(executor.ended)
+    assert train_winner(race, chosen, 0.0) == chosen.winner
+    assert len(executor.ended) == before
 
 
 def test_a_winner_that_no_longer_improves_stops_early(tmp_path: Path) -> None:

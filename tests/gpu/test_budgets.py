@@ -64,7 +64,7 @@ MORE: dict[str, Case] = {
         6_700,
         0,
     ),
-    "recurrent": ("search", (*LANGUAGE, "space.nodes=4"), 1_280, 0),
+    "recurrent": ("search", (*LANGUAGE, "space.nodes=4"), 2_540, 0),
     "cnn, second order": ("search", (*CNN, "method=darts_v2"), 5_300, 0),
     "cnn, exact product": ("search", (*CNN, "bilevel=unrolled", "bilevel.hvp=exact"), 10_500, 0),
     "cnn, penalty": ("search", (*CNN, "penalty.flops=1e6"), 1_700, 0),

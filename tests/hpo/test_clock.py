@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from darts.hpo import clock as clocks
-from darts.hpo import heartbeats
+from darts.hpo import worker as workers
 from darts.hpo.clock import StudyClock
-from darts.hpo.heartbeats import HeartbeatWatch
+from darts.hpo.queue import claim_trial
 from darts.hpo.study import StudyPlan
 from darts.hpo.supervisor import Supervisor
+from darts.hpo.trials import failure_reason
+from darts.hpo.worker import Worker
 
 TABLE = ("experiment=nas201_table", "strategy=random")
 
@@ -34,14 +35,15 @@ class FakeTime:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
     fake = FakeTime()
-    for module in (clocks, heartbeats):
+    for module in (clocks, workers):
         monkeypatch.setattr(module, "time", fake)
     return fake
 
 
 def test_running_time_is_summed_over_resumes(fake: FakeTime) -> None:
     study = optuna.create_study()
-    with StudyClock(study, hours=1) as clock:
+    clock = StudyClock(study, hours=1)
+    with clock.running():
         assert clock.deadline == fake.now + 3600
         fake.now += 1000
         assert clock.seconds == 1000
@@ -58,7 +60,7 @@ def test_a_killed_study_loses_only_the_seconds_since_the_last_save(
     """Time is saved while a trial runs."""
     monkeypatch.setattr(clocks, "SAVE_INTERVAL", 0.05)
     study = optuna.create_study()
-    with StudyClock(study):
+    with StudyClock(study).running():
         time.sleep(0.5)
         saved = study.user_attrs[clocks.CLOCK]["seconds"]
     assert saved > 0.2
@@ -80,37 +82,23 @@ def test_a_jump_of_the_system_time_neither_ends_nor_extends_a_study(
     assert clock.seconds < 100
 
 
-def trial(started: datetime) -> Any:
-    made = optuna.create_trial(state=optuna.trial.TrialState.RUNNING)
-    made.datetime_start, made._trial_id = started, 1
-    return made
-
-
-def test_a_heartbeat_is_lost_when_it_does_not_change(
-    fake: FakeTime, monkeypatch: pytest.MonkeyPatch
+def test_only_trials_that_are_stale_at_two_looks_are_requeued(
+    planned: Callable[..., StudyPlan], table: Path, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start = datetime(2030, 1, 1)
-    beats, database_clock = {1: start}, [start]
-    monkeypatch.setattr(heartbeats, "_heartbeats", lambda study: (beats, database_clock[0]))
-    watch, running = HeartbeatWatch(optuna.create_study(), interval=10), trial(start)
-    assert watch.lost([running]) == []
-    database_clock[0] += timedelta(days=1)  # somebody sets the clock forward
-    fake.now += 29
-    assert watch.lost([running]) == []
-    beats[1] += timedelta(seconds=10)
-    fake.now += 29
-    assert watch.lost([running]) == []
-    fake.now += 31
-    assert watch.lost([running]) == [running]
-
-
-def test_an_old_heartbeat_is_lost_at_first_sight(
-    fake: FakeTime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """This happens, for example, if a study is resumed the next day."""
-    start = datetime(2030, 1, 1)
-    for age, lost in ((29, False), (31, True)):
-        now = start + timedelta(seconds=age)
-        monkeypatch.setattr(heartbeats, "_heartbeats", lambda study, now=now: ({1: start}, now))
-        watch = HeartbeatWatch(optuna.create_study(), interval=10)
-        assert bool(watch.lost([trial(start)])) is lost
+    """Somebody sets the clock of the database forward, and then a worker dies."""
+    plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=5", "heartbeat=10")
+    study = plan.open()
+    trial = claim_trial(plan, study, [], 1)
+    assert trial is not None
+    stale = [{trial._trial_id}, set(), {trial._trial_id}, {trial._trial_id}]
+    monkeypatch.setattr(workers, "stale_trials", lambda study: stale.pop(0))
+    worker = Worker(plan, study, "tester")
+    states = []
+    while stale:
+        worker._fail_stale_trials()
+        states.append(study.trials[0].state)
+        worker._fail_stale_trials()  # too early for another look
+        fake.now += 11
+    running = TrialState.RUNNING
+    assert states == [running, running, running, TrialState.FAIL]
+    assert failure_reason(study.trials[0]) == "its worker sends no heartbeats"

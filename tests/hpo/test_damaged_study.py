@@ -47,7 +47,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> StudyPlan:
     plan = make_plan(config, tmp_path_factory.mktemp("original"))
     plan.config.judge = SlowJudge(seconds=0)
     study = plan.open()
-    with StudyClock(study):
+    with StudyClock(study).running():
         Supervisor(plan, study, lambda trial: None).run()
     close(study)
     return dataclasses.replace(plan, max_trials=8)
@@ -130,7 +130,9 @@ def test_a_changed_study_is_refused_in_one_line(
 def test_a_changed_running_time_is_refused(plan_copy: StudyPlan) -> None:
     execute(
         plan_copy,
-        "UPDATE study_user_attributes SET value_json=replace(value_json, ' 0', ' 1') WHERE key=?",
+        "UPDATE study_user_attributes SET value_json=replace(value_json, ?, ?) WHERE key=?",
+        '"seconds": ',
+        '"seconds": 1',
         CLOCK,
     )
     with pytest.raises(ValueError, match="has a running time that was changed"):

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from darts.hpo.queue import fail_and_requeue
+from darts.hpo.queue import claim_trial, fail_and_requeue
 from darts.hpo.store import open_storage
 from darts.hpo.study import StudyPlan
 from darts.hpo.supervisor import Supervisor
@@ -41,13 +41,14 @@ def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_trial_that_never_sent_a_heartbeat_is_lost(
+def test_a_trial_whose_worker_died_at_once_is_lost(
     planned: Callable[..., StudyPlan], table: Path
 ) -> None:
-    """Its worker died as soon as it had claimed the trial."""
+    """It has the heartbeat from before it was claimed."""
     plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=3", "heartbeat=1")
     study = plan.open()
-    lost = study.ask()
+    lost = claim_trial(plan, study, [], 1)
+    assert lost is not None
     Supervisor(plan, study, lambda trial: None).run()
     trials = study.trials
     assert trials[lost.number].state == TrialState.FAIL

@@ -43,7 +43,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def slow_scores(searched: Path, genotype: Genotype, scorer: OneShotScorer) -> tuple[float, float]:
     """Return accuracy and loss with one-hot weights and mean batch-norm statistics."""
     net = EdgewiseSupernet(channels=2, cells=1, classes=10, in_channels=3)  # the slow oracle
-    state = load_checkpoint(searched / "checkpoint.pt")["searcher"]["net"]
+    state = load_checkpoint(searched / "checkpoint.safetensors")["searcher"]["net"]
     net.load_state_dict(unfuse_state_dict(state))
     weights = torch.zeros(len(EDGES), len(PRIMITIVES))
     for row, name in enumerate(genotype.operations):
@@ -76,7 +76,7 @@ def test_scores_match_the_calibrated_path_of_the_edgewise_supernet(searched: Pat
         assert found["valid_loss"] == pytest.approx(loss, rel=1e-4)
     # Scores do not depend on the genotypes scored before.
     again = scorer.scores(Genotype.from_index(15624))
-    assert again == OneShotScorer(searched / "checkpoint.pt", BATCHES).scores(
+    assert again == OneShotScorer(searched / "checkpoint.safetensors", BATCHES).scores(
         Genotype.from_index(15624)
     )
 

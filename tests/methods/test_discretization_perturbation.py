@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 from fake_supernet import FakeSupernet, Interrupted, Masks, random_values
 
 from darts.methods.discretization_perturbation import PerturbationSelection
-from darts.typed_values import Misfit
 
 
 def additive(values: Masks) -> Callable[[Masks], float]:
@@ -170,27 +168,6 @@ def test_resumed_selection_ends_like_an_uninterrupted_one(space: str, saves: int
     torch.manual_seed(99)  # nothing is sampled again
     assert PerturbationSelection(tune=0).final_genotype(resumed) == wanted
     assert whole.log.count("save") == saves + resumed.log.count("save")
-
-
-@pytest.mark.parametrize(
-    "decisions",
-    [
-        [("normal", [99], False)],
-        [("normal", [-1], False)],
-        [("normal", [0, 1], False)],
-        [("normal", [], True)],
-        [("other", [0], False)],
-        [("normal", [0])],
-        [("normal", 0, False)],
-        None,
-    ],
-)
-def test_restored_decisions_that_do_not_fit_are_refused(decisions: Any) -> None:
-    trained = FakeSupernet("cnn", lambda masks: 0.0)
-    trained.context.masks.update(trained.masks())
-    trained.state = {"decisions": decisions}
-    with pytest.raises(Misfit, match=r"^discretization\.decisions"):
-        PerturbationSelection(tune=0).final_genotype(trained)
 
 
 def test_both_cells_are_decided_between_two_trainings() -> None:

@@ -20,6 +20,7 @@ from darts.recipes import search_report
 from darts.spaces import SPACES
 from darts.tracking import read_metrics
 from darts.training import loop
+from darts.training.checkpoint import load_checkpoint
 
 METHODS = sorted(file.stem for file in (Path(conf.__file__).parent / "method").glob("*.yaml"))
 TINY = (
@@ -127,7 +128,7 @@ def test_method_searches_cells(method: str, space: str, tmp_path: Path) -> None:
     assert net(torch.zeros(2, 3, 8, 8)).shape == (2, 3)
     rows = read_metrics(tmp_path / "metrics.jsonl")
     assert [row["epoch"] for row in rows] == list(range(1, summary["epochs"] + 1))
-    check_characteristics(method, rows, torch.load(tmp_path / "checkpoint.pt", weights_only=True))
+    check_characteristics(method, rows, load_checkpoint(tmp_path / "checkpoint.safetensors"))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def test_method_searches_the_macro_space(method: str, tmp_path: Path) -> None:
     partial = ["relaxation.partial=1"] if method == "drnas" else []
     summary = run(tmp_path, f"method={method}", "space=macro", *overrides, *partial)
     assert str(SPACES["macro"]().parse(summary["genotype"])) == summary["genotype"]
-    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    content = load_checkpoint(tmp_path / "checkpoint.safetensors")
     check_characteristics(method, read_metrics(tmp_path / "metrics.jsonl"), content)
 
 
@@ -157,7 +158,7 @@ def test_method_searches_the_mlp_space(method: str, tmp_path: Path) -> None:
     overrides = (*OVERRIDES.get(method, ()), *partial)
     summary = run(tmp_path, f"method={method}", "space=mlp", "space.widths=[4,8]", *overrides)
     assert str(SPACES["mlp"]().parse(summary["genotype"])) == summary["genotype"]
-    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    content = load_checkpoint(tmp_path / "checkpoint.safetensors")
     check_characteristics(method, read_metrics(tmp_path / "metrics.jsonl"), content)
 
 
@@ -198,7 +199,7 @@ def test_method_searches_the_transformer_space(
     summary = search_texts(texts, tmp_path, f"method={method}", *overrides)
     assert str(SPACES["transformer"]().parse(summary["genotype"])) == summary["genotype"]
     assert math.isfinite(summary["valid_loss"])
-    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    content = load_checkpoint(tmp_path / "checkpoint.safetensors")
     check_characteristics(method, read_metrics(tmp_path / "metrics.jsonl"), content)
 
 
@@ -208,7 +209,7 @@ def test_recomputed_blocks_give_the_same_search(texts: list[str], tmp_path: Path
     for memory in ("full", "checkpoint"):
         folder = tmp_path / memory
         search_texts(texts, folder, "space.dropout=0.3", f"memory={memory}")
-        actual.append(torch.load(folder / "checkpoint.pt", weights_only=True)["searcher"])
+        actual.append(load_checkpoint(folder / "checkpoint.safetensors")["searcher"])
     assert same(actual[0]["net"], actual[1]["net"])
 
 
@@ -329,7 +330,7 @@ def test_killed_and_resumed_search_ends_like_an_unbroken_one(
     resumed = run(tmp_path / "broken", fresh=False)
     for key in whole.keys() - {"seconds", "joules", "joules_source", "gco2e", "peak_memory_mb"}:
         assert resumed[key] == whole[key], key
-    files = (tmp_path / name / "checkpoint.pt" for name in ("broken", "whole"))
-    ours, theirs = (torch.load(file, weights_only=True) for file in files)
-    for key in theirs.keys() - {"energy", "config", "files", "metrics_position", "event_offset"}:
+    files = (tmp_path / name / "checkpoint.safetensors" for name in ("broken", "whole"))
+    ours, theirs = (load_checkpoint(file) for file in files)
+    for key in theirs.keys() - {"energy", "config", "metrics_offset", "event_offset"}:
         assert same(ours[key], theirs[key]), f"{key} differs"

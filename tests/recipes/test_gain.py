@@ -133,7 +133,7 @@ def test_the_interval_of_several_trainings_pools_their_samples(metric: str, tmp_
 
 
 def test_the_same_run_has_a_difference_of_zero(runs: tuple[Path, Path]) -> None:
-    gain = measure_gain(runs[1], runs[1] / "checkpoint.pt", metric="loss", device="cpu")
+    gain = measure_gain(runs[1], runs[1] / "checkpoint.safetensors", metric="loss", device="cpu")
     assert (gain.difference, gain.low, gain.high) == (0.0, 0.0, 0.0)
     assert gain.found == gain.baseline
     assert not gain.significant

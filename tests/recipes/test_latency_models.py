@@ -22,8 +22,7 @@ def start(path: Path, *words: str, resume: bool = False, save: bool = True) -> N
     config = cast("SearchConfig", compose("search", [*WORDS, *words]))
     config = dataclasses.replace(config, resume=str(path) if resume else None)
     with TrainingRun("search", Invocation(path, ()), config, ranks=Ranks("cpu")) as run:
-        keep_latency_models(run, config)
-        run.begin({"train": torch.arange(4)})
+        run.begin({"train": torch.arange(4)}, keep_latency_models(run, config))
         if save:
             run.save(1, {})
 

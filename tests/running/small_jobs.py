@@ -38,7 +38,7 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 COSTS = {"seconds", "joules", "joules_source", "gco2e", "collapse_seconds", "peak_memory_mb"}
 MEASURED = COSTS | {"git_revision"}
-NOT_REPRODUCIBLE = {"energy", "config", "files", "metrics_position", "event_offset"}
+NOT_REPRODUCIBLE = {"energy", "config", "metrics_offset", "event_offset"}
 
 
 def make_job(kind: str, folder: Path, *more: str, name: str = "", **options: Any) -> Job:
@@ -73,7 +73,7 @@ def wait_for(file: Path) -> None:
 def end_state(job: Job) -> dict[str, str]:
     """Return as text what two equal runs must have in common, bit for bit."""
     summary = read_json(job.directory / "summary.json")
-    saved: Any = load_checkpoint(job.directory / "checkpoint.pt", job.command)
+    saved: Any = load_checkpoint(job.directory / "checkpoint.safetensors", job.command)
     state = {
         "summary": {key: value for key, value in summary.items() if key not in MEASURED},
         "genotype": (job.directory / "genotype.json").read_text(),

@@ -166,7 +166,7 @@ def test_an_interrupted_run_continues_with_changes(tmp_path: Path) -> None:
 def interrupt_after_first_checkpoint(job: Job) -> None:
     """Start a job in this process and end it by SIGTERM."""
     thread = when_exists(
-        job.directory / "checkpoint.pt", lambda: os.kill(os.getpid(), signal.SIGTERM)
+        job.directory / "checkpoint.safetensors", lambda: os.kill(os.getpid(), signal.SIGTERM)
     )
     with pytest.raises(Interrupted):
         run(job)
@@ -186,7 +186,7 @@ def test_an_interrupted_run_continues_bit_for_bit(tmp_path: Path, kind: str) -> 
 def test_a_run_without_checkpoint_starts_again_in_its_directory(tmp_path: Path) -> None:
     job, whole = make_job("retrain", tmp_path), make_job("retrain", tmp_path, name="whole")
     run(job, whole)
-    for name in ("summary.json", "checkpoint.pt"):
+    for name in ("summary.json", "checkpoint.safetensors"):
         (job.directory / name).unlink()
     assert run(job)["retrain"].summary is not None
     assert end_state(job) == end_state(whole)

@@ -102,7 +102,7 @@ def test_a_cancelled_run_continues_in_the_same_worker(
     """The waiting job is dropped; the worker is free at once for the next job."""
     job, waiting = make_job("retrain", tmp_path, LONG), make_job("search", tmp_path)
     first, second = executor.submit(job), executor.submit(waiting)
-    wait_for(job.directory / "checkpoint.pt")
+    wait_for(job.directory / "checkpoint.safetensors")
     assert first.running()
     worker = worker_pid(executor)
     assert second.cancel()
@@ -147,7 +147,7 @@ def test_the_run_of_a_killed_worker_continues_in_another_one(
 ) -> None:
     job, other = make_job("retrain", tmp_path, LONG), make_job("search", tmp_path)
     futures = [executor.submit(job), executor.submit(other)]
-    wait_for(job.directory / "checkpoint.pt")
+    wait_for(job.directory / "checkpoint.safetensors")
     worker = worker_pid(executor)
     os.kill(worker, signal.SIGKILL)
     assert all(outcome.summary for outcome in outcomes(*futures))
@@ -169,7 +169,7 @@ def test_a_run_that_kills_two_workers_has_failed(executor: ProcessExecutor, tmp_
         while not log.exists() or text not in log.read_text() or not future.running():
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        wait_for(job.directory / "checkpoint.pt")
+        wait_for(job.directory / "checkpoint.safetensors")
         os.kill(worker_pid(executor), signal.SIGKILL)
     reason = "its worker was killed by SIGKILL (out of memory?)"
     assert future.result(TIMEOUT) == Outcome(None, reason)
@@ -235,7 +235,7 @@ def test_ctrl_c_in_the_context_kills_runs(tmp_path: Path) -> None:
     def interrupt() -> None:
         with ProcessExecutor(1, tmp_path / "workers") as executor:
             futures.append(executor.submit(job))
-            wait_for(job.directory / "checkpoint.pt")
+            wait_for(job.directory / "checkpoint.safetensors")
             raise KeyboardInterrupt
 
     futures: list[Future] = []
@@ -278,7 +278,7 @@ def start_parent(folder: Path) -> subprocess.Popen[str]:
         process_group=0,
     )
     for name in ("run0", "run1"):
-        wait_for(folder / name / "checkpoint.pt")
+        wait_for(folder / name / "checkpoint.safetensors")
     return process
 
 

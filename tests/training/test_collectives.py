@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import torch.distributed as dist
 from several_ranks import on_ranks
 
 import darts
+from darts.training.checkpoint import load_checkpoint
 from darts.training.loop import TrainingLoop
 
 OVERRIDES = [
@@ -47,7 +47,7 @@ def messages_of_a_step(folder: str, sync: bool) -> dict[str, Any]:
 
     dist.all_reduce, TrainingLoop._record_step = counted, record  # type: ignore[method-assign]
     darts.search(overrides=[*OVERRIDES, cells, f"sync_batchnorm={str(sync).lower()}"], out=folder)
-    content = torch.load(Path(folder) / "checkpoint.pt", weights_only=True)
+    content = load_checkpoint(Path(folder) / "checkpoint.safetensors")
     weights = content["searcher"]["net"]
     return {"messages": steps[2] - steps[1], "weights": weights}
 

@@ -135,7 +135,7 @@ def test_a_claim_without_files_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_temporary_files_of_killed_processes_are_removed(tmp_path: Path) -> None:
-    (tmp_path / ".checkpoint.pt.123.tmp").write_text("half")
+    (tmp_path / ".checkpoint.safetensors.123.tmp").write_text("half")
     (tmp_path / ".notes").write_text("kept")
     with RunDirectory(tmp_path, "search") as files:
         files.claim_existing()

@@ -114,15 +114,16 @@ def stable(warmup: int, cooldown: float) -> WeightOptimizerConfig:
     ("epochs", "steps", "warmup", "decay"),
     [(6, 4, 2, 3), (2, 5, 1, 1), (3, 1, 1, 1), (5, 3, 0, 2), (4, 3, 2, 0), (3, 2, 0, 0)],
 )
-def test_the_stable_schedule_is_a_line_a_constant_and_a_line(
+def test_the_stable_schedule_rises_is_constant_and_falls(
     epochs: int, steps: int, warmup: int, decay: int
 ) -> None:
-    """Neither line contains 0; without warm-up or decay, there is no such line."""
+    """Neither rise nor fall contains 0; without warm-up or decay, there is none."""
     rise, fall = (
-        torch.linspace(0, 0.1, count * steps + 2, dtype=torch.float64)[1:-1].tolist()
+        torch.linspace(0, 1, count * steps + 2, dtype=torch.float64)[1:-1]
         for count in (warmup, decay)
     )
-    expected = [*rise, *[0.1] * ((epochs - warmup - decay) * steps), *reversed(fall)]
+    constant = torch.ones((epochs - warmup - decay) * steps, dtype=torch.float64)
+    expected = (0.1 * torch.cat([rise, constant, 1 - fall.sqrt()])).tolist()
     config = stable(warmup, decay / epochs)
     rates = [stable_rate(config, step, epochs, steps) for step in range(epochs * steps)]
     assert rates == pytest.approx(expected, rel=1e-9)
@@ -130,7 +131,8 @@ def test_the_stable_schedule_is_a_line_a_constant_and_a_line(
 
 def test_a_warmup_and_a_decay_that_overlap_meet_below_the_rate() -> None:
     rates = [stable_rate(stable(2, 1.0), step, 2, 3) for step in range(6)]
-    assert rates == pytest.approx([0.1 * n / 7 for n in (1, 2, 3, 3, 2, 1)])
+    falling = [0.1 - 0.1 * (n / 7) ** 0.5 for n in (3, 4, 5, 6)]
+    assert rates == pytest.approx([0.1 / 7, 0.2 / 7, *falling])
 
 
 def test_without_a_cooldown_the_stable_schedule_does_not_depend_on_the_number_of_epochs() -> None:
@@ -142,7 +144,7 @@ def test_with_a_time_limit_the_rate_falls_with_the_time() -> None:
     shares = [1.0, 0.6, 0.5, 0.25, 0.0, -0.1]  # the last step may end too late
     for step in (0, 900):  # the number of epochs is far away
         rates = [stable_rate(stable(0, 0.5), step, 10**6, 10, left) for left in shares]
-        assert rates == pytest.approx([0.1, 0.1, 0.1, 0.05, 0.0, 0.0])
+        assert rates == pytest.approx([0.1, 0.1, 0.1, 0.1 - 0.1 * 0.5**0.5, 0.0, 0.0])
     assert stable_rate(stable(0, 0.0), 5, 10**6, 10, 0.0) == 0.1
 
 

@@ -6,10 +6,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
+from msgspec import Meta
+
 from darts.judging.devices.cell_features import Encoding, encode
 from darts.reading import FileError, StrPath, read_json_object
 from darts.spaces import AnyGenotype
-from darts.typed_values import AtMost, Misfit, Name, Number, typed
+from darts.typed_values import Misfit, Name, Number, typed
 from darts.writing import write_json
 
 Kind: TypeAlias = Literal["additive", "ridge"]
@@ -35,8 +37,8 @@ class LinearModel:
     kind: Kind
     encoding: Encoding
     intercept: Number
-    weights: Annotated[dict[Name, Number], AtMost(100_000)]
-    trained_on: Annotated[list[str], AtMost(100_000)]
+    weights: Annotated[dict[Name, Number], Meta(max_length=100_000)]
+    trained_on: Annotated[list[str], Meta(max_length=100_000)]
 
     @property
     def space_name(self) -> str:
@@ -76,6 +78,6 @@ class LinearModel:
         """
         content = read_json_object(path)
         try:
-            return typed(cls, content, "")
+            return typed(cls, content)
         except Misfit as error:
             raise FileError(f"{path} is not a latency model: {error}") from None

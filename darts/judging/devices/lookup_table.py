@@ -20,23 +20,24 @@ from typing import Annotated
 
 import torch
 import yaml
+from msgspec import Meta
 from torch import Tensor, nn
 
 from darts.config import rebuild
 from darts.judging.devices.pieces import Key, candidates_of, key_of, operations_of
 from darts.judging.devices.stopwatch import Timing, TimingSettings
-from darts.reading import MIB, FileError, read_text, read_yaml
+from darts.reading import MIB, FileError, JsonObject, read_text, read_yaml
 from darts.searching.expected_cost import ExpectedCost
 from darts.spaces import AnyGenotype, Space
 from darts.spaces.deriving import Candidates
-from darts.typed_values import AtMost, Misfit, Name, PlainDict, Within, typed
+from darts.typed_values import Misfit, Name, typed
 from darts.writing import write_atomically
 
 LIMIT = 16 * MIB  # bytes of the CSV file
 COLUMNS = ("operation", "input", "output", "stride", "module", "median_ms", "spread_ms", "count")
 
-Side = Annotated[int, Within(1, 1e6)]
-Sides = Annotated[list[Side], AtMost(8)]
+Side = Annotated[int, Meta(ge=1, le=10**6)]
+Sides = Annotated[list[Side], Meta(max_length=8)]
 
 
 @dataclass
@@ -66,7 +67,7 @@ class TableInfo:
     classes: Side
     sample_shape: Sides
     settings: TimingSettings
-    space: PlainDict
+    space: JsonObject
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ class LookupTable:
             OSError: If a file cannot be read.
         """
         try:
-            info = typed(TableInfo, read_yaml(info_file(path)), "")
+            info = typed(TableInfo, read_yaml(info_file(path)))
         except Misfit as error:
             raise FileError(f"{info_file(path)} describes no lookup table: {error}") from None
         reader = csv.DictReader(io.StringIO(read_text(path, limit=LIMIT), newline=""))
@@ -217,7 +218,7 @@ def _row(cells: dict[str | None, str | None], line: int) -> Row:
             tuple(typed(Sides, [int(side) for side in texts[name][:100].split("x")], name))
             for name in ("input", "output")
         )
-        timing = typed(Timing, times, "")
+        timing = typed(Timing, times)
     except ValueError as error:
         raise ValueError(f"line {line}: {error}") from None
     return Row(texts["operation"], (texts["module"], shape), output, timing)

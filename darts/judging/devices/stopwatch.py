@@ -11,16 +11,17 @@ from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 
 from darts.ops.float32 import float32_products
 from darts.tracking import environment
-from darts.typed_values import Name, Within
+from darts.typed_values import Name
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-Size = Annotated[int, Within(1, 1e9)]
-Milliseconds = Annotated[float, Within(0, 1e9)]
+Size = Annotated[int, Meta(ge=1, le=10**9)]
+Milliseconds = Annotated[float, Meta(ge=0, le=1e9)]
 
 
 Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
@@ -44,7 +45,7 @@ class TimingSettings:
     threads: Size
     batch_size: Size
     precision: Precision
-    warmup: Annotated[int, Within(0, 1e9)]
+    warmup: Annotated[int, Meta(ge=0, le=10**9)]
     repeats: Size
 
 

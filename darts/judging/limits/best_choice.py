@@ -3,7 +3,7 @@
 This is the multiple-choice knapsack problem, which an integer program solves exactly.
 
 References:
-    Kellerer, Pferschy and Pisinger, "Knapsack Problems", 2004, equation 11.1.
+    Kellerer, Pferschy and Pisinger, "Knapsack Problems", 2004, chapter 11.
 """
 
 from __future__ import annotations

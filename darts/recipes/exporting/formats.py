@@ -13,7 +13,6 @@ from darts.config import INT8, ConfigError
 from darts.data_modules.samples import SampleDataModule
 from darts.recipes.exporting import executorch_file, litert_file, onnx_file, torch_file
 from darts.recipes.exporting.network import ExportableNetwork, Graph, quiet
-from darts.recipes.shared_network import require_safetensors
 
 
 @dataclass(frozen=True)
@@ -116,9 +115,7 @@ def check_export(export: str, kind: str) -> None:
         ConfigError: If the format cannot be used.
     """
     name, int8 = split_export(export)
-    if name not in FORMATS:
-        if name != "none":
-            require_safetensors(f"export={export}")
+    if name not in FORMATS:  # none or safetensors
         return
     numbers = SampleDataModule.data_kinds
     if kind not in numbers and (int8 or FORMATS[name].one_sample):

@@ -6,10 +6,6 @@ bypass, so only the activations need the mixing weights ``w_k``:
 
     sum_k w_k (s + c (f_k(g) - s)) = s' + c (sum_k w_k f_k(g) - s'),    s' = s sum_k w_k.
 
-In training, ``MixedSequence`` computes all steps with fewer kernels. The loop of this module serves
-evaluation, steps with only some active candidates, mixed precision, several ranks, and second
-derivatives.
-
 References:
     DARTS, arXiv:1806.09055, sections 3.1 and 3.3: batch norm without affine parameters in each node
     during the search; appendix A.1.2.
@@ -24,13 +20,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from darts.ops.batch_norm import values_per_channel
 from darts.ops.transfer import to_device
 from darts.spaces.rank_dropout import BatchShare
 from darts.spaces.recurrent.cell import (
     FUNCTIONS,
     RecurrentCell,
-    SequenceInput,
     apply_mask,
     highway,
     init_preserving_variance,
@@ -38,8 +32,6 @@ from darts.spaces.recurrent.cell import (
 from darts.spaces.recurrent.derive import edges_of
 from darts.spaces.recurrent.dropout import DropoutRates
 from darts.spaces.recurrent.genotype import PRIMITIVES
-from darts.spaces.recurrent.mixed_sequence import MixedSequence
-from darts.spaces.recurrent.mixed_steps import SequenceArguments
 from darts.spaces.recurrent.norm import SequenceNorm
 
 ActiveColumns = Sequence[Sequence[int]] | None
@@ -124,44 +116,18 @@ class MixedCell(RecurrentCell):
         """
         hidden = self.initial_hidden(inputs, hidden)
         prepared = self.prepare(inputs, hidden, batch_share)
-        arguments = SequenceArguments(
-            prepared.projected, hidden, prepared.weight, self.node_weights, weights, prepared.mask
-        )
         normalize = SequenceNorm(self.norm, self.training, self.process_group)
-        if (
-            active is None
-            and normalize.own_batch
-            and not torch.is_autocast_enabled(hidden.device.type)
-        ):
-            batch_size = values_per_channel(hidden)
-            outputs, means, inverses = MixedSequence.apply(
-                self._plain_outputs, self.norm.eps, *arguments
-            )
-            normalize.add(means.flatten(0, 1), inverses.flatten(0, 1), batch_size)
-        else:
-            outputs = self._run(arguments, normalize, active)
-        normalize.update_running_stats()
-        return outputs, outputs[-1]
-
-    def _plain_outputs(self, arguments: SequenceArguments) -> Tensor:
-        """Return the outputs in training; leave the running statistics unchanged."""
-        return self._run(arguments, SequenceNorm(self.norm, training=True))
-
-    def _run(
-        self, arguments: SequenceArguments, normalize: SequenceNorm, active: ActiveColumns = None
-    ) -> Tensor:
-        """Return the outputs of all steps, ``(T, B, H)``, computed node by node."""
-        inputs = SequenceInput(arguments.projected, arguments.hidden_weight, arguments.mask)
-        all_inputs = node_inputs(arguments.weights, active, self.nodes)
-        node_weights = arguments.node_weights.unbind()
-        hidden, outputs = arguments.hidden, []
-        for state0 in inputs.steps():
+        all_inputs = node_inputs(weights, active, self.nodes)
+        node_weights = self.node_weights.unbind()
+        outputs = []
+        for state0 in prepared.steps():
             states = [normalize(state0(hidden))]
             for weight, edges in zip(node_weights, all_inputs, strict=True):
-                states.append(normalize(self._node(states, edges, weight, arguments.mask)))
+                states.append(normalize(self._node(states, edges, weight, prepared.mask)))
             hidden = torch.stack(states[1:]).mean(0)
             outputs.append(hidden)
-        return torch.stack(outputs)
+        normalize.update_running_stats()
+        return torch.stack(outputs), hidden
 
     @staticmethod
     def _node(

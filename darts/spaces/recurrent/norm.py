@@ -46,26 +46,9 @@ class SequenceNorm:
             output, mean, spread = torch.native_batch_norm(
                 x, None, None, None, None, True, 0.0, norm.eps
             )
-        self._means.append(mean[None])
-        self._spreads.append(spread[None])
+        self._means.append(mean)
+        self._spreads.append(spread)
         return output
-
-    @property
-    def own_batch(self) -> bool:
-        """Whether states are normalized with the statistics of the batch of this process."""
-        return self.training and self.group is None
-
-    def add(self, means: Tensor, inverses: Tensor, batch_size: int) -> None:
-        """Include states that were normalized elsewhere in the running statistics.
-
-        Args:
-            means: Means of the states in the order of computation, ``(states, H)``.
-            inverses: Their inverse standard deviations.
-            batch_size: Number of sequences.
-        """
-        self._means.append(means)
-        self._spreads.append(inverses)
-        self._batch_size = batch_size
 
     @torch.no_grad()
     def update_running_stats(self) -> None:
@@ -79,7 +62,7 @@ class SequenceNorm:
         assert norm.running_var is not None
         assert norm.num_batches_tracked is not None
         assert norm.momentum is not None
-        mean, variance = torch.cat(self._means), torch.cat(self._spreads)  # (count, H)
+        mean, variance = torch.stack(self._means), torch.stack(self._spreads)  # (count, H)
         count = len(mean)
         if self.group is None:  # from inverse standard deviations to unbiased variances
             biased = variance.double().pow(-2) - norm.eps

@@ -29,8 +29,7 @@ from darts.data import rank_slice
 from darts.methods.bilevel import first_order, unrolled
 from darts.ops.sync_batch_norm import convert_sync_batch_norm
 from darts.spaces import Mixture
-from darts.spaces.recurrent import DropoutRates, EdgewiseCell, MixedCell, Supernet
-from darts.spaces.recurrent.mixed_sequence import MixedSequence
+from darts.spaces.recurrent import DropoutRates, EdgewiseCell, Supernet
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -144,25 +143,6 @@ def test_hypergradients_equal_the_oracle(name: str, dropouts: DropoutRates) -> N
     exact = EXACT if name != "finite_difference" else {"rtol": 1e-7, "atol": 1e-9}
     torch.testing.assert_close(actual[1]["recurrent"], actual[0]["recurrent"], **exact)
     assert bool((actual[0]["recurrent"][:, 1:] != 0).all())
-
-
-@pytest.mark.slow  # the tests above compare all gradients with the oracle
-@pytest.mark.parametrize("masked", [False, True])
-def test_derivatives_of_a_sequence_equal_differences(masked: bool) -> None:
-    """The gradients of all arguments, and their derivatives, which the loop computes."""
-    torch.manual_seed(0)
-    cell = MixedCell(2, 2, 2).double()
-    shapes = [(2, 3, 4), (3, 2), (2, 4), (2, 2, 4), (3, 5)]
-    arguments = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes]
-    mask = torch.tensor([[2.0, 0.0], [2.0, 2.0], [0.0, 2.0]]).double() if masked else None
-
-    def outputs(*given: Any) -> Any:
-        return MixedSequence.apply(cell._plain_outputs, 1e-5, *given, mask)[0]
-
-    assert torch.autograd.gradcheck(outputs, arguments)
-    assert torch.autograd.gradgradcheck(outputs, arguments)
-    partial = [arguments[0].detach(), *arguments[1:2], *(x.detach() for x in arguments[2:])]
-    assert torch.autograd.gradcheck(outputs, partial)
 
 
 def test_the_weight_of_none_has_no_effect() -> None:
