@@ -102,6 +102,8 @@ def compare(seed: int, args: argparse.Namespace) -> Row:
         f"dataset.root={args.root}",
         f"space.candidates={args.space}",
         f"seed={seed}",
+        "collapse.every=10",
+        "collapse.ratio=0.75",
         *(*size, *settings),
     )
     rows = read_metrics(directory / "search" / "metrics.jsonl")

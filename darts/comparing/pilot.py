@@ -14,7 +14,6 @@ from darts.comparing.runs import RunFailed
 from darts.config import SearchConfig
 from darts.methods.stages import Stage, stage_position
 from darts.searching.architecture_step import updates_alphas
-from darts.searching.check_time import has_budget
 
 EPOCHS_PER_STAGE = 3
 """Epochs of a pilot per stage: the first one, one with frozen alphas, one with updated alphas."""
@@ -40,8 +39,6 @@ def pilot_overrides(config: SearchConfig) -> list[str]:
         overrides.append("arch_optimizer.warmup=0.5")
     if config.relaxation.uses_alphas and config.collapse.every > 0:
         overrides += [f"collapse.every={epochs}", "collapse.action=warn"]
-        if not has_budget(config):
-            overrides.append("collapse.time_share=0")
     return overrides
 
 

@@ -1,9 +1,9 @@
 """Collapse checks: inspections of a running search, and rules that detect a collapse.
 
 A search collapses when its cells fill with skip connections, which train fastest, while the score
-of the supernet still rises. There are three signs: the genotype itself, a growing curvature of the
-loss around the alphas, and a growing gap between the scores of the supernet and of the operations
-that the genotype keeps.
+of the supernet still rises. There are three signs: the genotype itself, a growing gap between the
+scores of the supernet and of the operations that the genotype keeps, and, if it is measured, a
+growing curvature of the loss around the alphas.
 
 References:
     Zela et al., "Understanding and Robustifying Differentiable Architecture Search",
@@ -34,7 +34,7 @@ class Measurements:
         skips: By cell, the number of edges with a skip connection or ``none``.
         weightless: By cell, the number of edges with an operation without weights; includes
             ``skips``.
-        eigenvalue: Dominant eigenvalue of the Hessian of the alphas; None if it is unknown.
+        eigenvalue: Dominant eigenvalue of the Hessian of the alphas; None if it was not measured.
         supernet_score: Steering metric of the supernet.
         path_score: Steering metric of the path, that is, of the genotype's operations with the
             weights of the supernet.
@@ -75,18 +75,15 @@ class CollapseChecks:
             published cell exceeds 0.5.
         weightless: Maximum share of edges without weights in a genotype. DARTS_V1 has 0.69.
         ratio: Minimum ratio of the mean eigenvalue ``patience`` checks ago to the current one. A
-            lower ratio means that the eigenvalue grows too fast. The default is the published
-            value, which assumes checks at every epoch.
+            lower ratio means that the eigenvalue grows too fast. The published value is 0.75, which
+            assumes checks at every epoch. With 0, checks do not measure the eigenvalue, because it
+            takes as long as 10 to 40 training steps.
         window: Number of checks in a mean eigenvalue.
         patience: Distance, in checks, between the two means of ``ratio``.
         fall: Maximum drop of the path score below its best value, relative to the score of the
             supernet.
         batches: Number of validation batches, of size ``loader.eval_batch_size``, for the gap.
         calibration: Number of training batches for the batch norm statistics of the path.
-        time_share: Largest share of the search's time for the measurements of checks; 0: no
-            limit. Measurements for which there is no time are skipped. With another action than
-            ``warn``, and with ``stopping=curvature``, there is no limit, because the result must
-            not depend on time.
     """
 
     every: int = number(5, low=0)
@@ -94,13 +91,12 @@ class CollapseChecks:
     warmup: float = number(0.2, low=0, below=1)
     skips: float = number(0.5, low=0, high=1)
     weightless: float = number(0.7, low=0, high=1)
-    ratio: float = number(0.75, above=0)
+    ratio: float = number(0.0, low=0)
     window: int = number(3, low=1)
     patience: int = number(1, low=1)
     fall: float = number(0.3, above=0, below=1)
     batches: int = number(4, low=1)
     calibration: int = number(4, low=1)
-    time_share: float = number(0.05, low=0, below=1)
 
     def is_due(self, epoch: int) -> bool:
         """Return whether a collapse check takes place at the end of an epoch, counted from 0."""
@@ -168,7 +164,7 @@ class CollapseChecks:
 
     def _curvature_findings(self, checks: Sequence[Measurements]) -> Iterator[str]:
         ratio = self.eigenvalue_ratio(checks)
-        if ratio is None or not ratio < self.ratio:
+        if not self.ratio or ratio is None or not ratio < self.ratio:
             return
         current = [c for c in checks if c.stage == checks[-1].stage]
         since = current[-1 - self.patience].epoch

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
@@ -59,23 +59,6 @@ class SearchedSupernet(Protocol):
         ...
 
 
-class WorkEstimate(NamedTuple):
-    """Work of ``Discretization.final_genotype``, for cost estimates.
-
-    Attributes:
-        masks: Function that returns the masks of the supernet during this work; if they vary, an
-            example. A missing group keeps its mask.
-        scores: Number of calls of ``score``.
-        batches: Validation batches per score; 0 for all.
-        epochs: Number of training epochs.
-    """
-
-    masks: Callable[[], Masks]
-    scores: int = 0
-    batches: int = 0
-    epochs: int = 0
-
-
 @dataclass
 class Discretization:
     """A discretization and its options.
@@ -106,8 +89,3 @@ class Discretization:
     def final_genotype(self, trained: SearchedSupernet) -> AnyGenotype:
         """Derive the genotype that the search returns."""
         return self.genotype(trained.probabilities(), trained.context)
-
-    def estimate_work(self, context: SearchContext) -> list[WorkEstimate] | None:
-        """Return the work of ``final_genotype``; None if it is unknown."""
-        is_cheap = type(self).final_genotype is Discretization.final_genotype
-        return [] if is_cheap else None

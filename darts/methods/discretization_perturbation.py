@@ -15,12 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from darts.methods.discretization import (
-    DISCRETIZATIONS,
-    Discretization,
-    SearchedSupernet,
-    WorkEstimate,
-)
+from darts.methods.discretization import DISCRETIZATIONS, Discretization, SearchedSupernet
 from darts.registry import number
 from darts.spaces import AnyGenotype, SearchContext
 
@@ -70,39 +65,6 @@ class PerturbationSelection(Discretization):
                 trained.train(self.tune, self.tune_lr)
             trained.save()
         return self.genotype(trained.probabilities(), context)
-
-    def estimate_work(self, context: SearchContext) -> list[WorkEstimate]:
-        """Assume that half of the work takes place at the initial size of the supernet.
-
-        The other half takes place at its final size: while the edges are decided, it shrinks from
-        all its candidates to one operation per edge.
-        """
-        initial, fan_in = _current_masks(context), context.space.fan_in or 0
-        competing = {
-            (group, edge): _competing_columns(context, mask, group, edge)
-            for group, mask in initial.items()
-            for edge in range(len(mask))
-        }
-
-        def final_masks() -> dict[str, Tensor]:
-            masks = {group: torch.zeros_like(mask) for group, mask in initial.items()}
-            for (group, edge), columns in competing.items():
-                masks[group][edge, columns[int(torch.randint(len(columns), ()))]] = True
-            return masks
-
-        num_columns = [len(columns) for columns in competing.values()]
-        node_edges = [len(edges) for _, edges, compete in self._decisions(context) if compete]
-        scores = sum(count for count in num_columns if count > 1)
-        edge_scores = sum(sum(range(fan_in + 1, count + 1)) for count in node_edges)
-        # There is no training after the last decision.
-        together = _decided_together(context)
-        epochs = self.tune * ((len(num_columns) + len(node_edges)) // together - 1)
-        first_scores, first_epochs = scores // 2, self.tune * len(num_columns) // together // 2
-        last_scores = scores - first_scores + edge_scores
-        return [
-            WorkEstimate(lambda: initial, first_scores, self.batches, first_epochs),
-            WorkEstimate(final_masks, last_scores, self.batches, epochs - first_epochs),
-        ]
 
     def _decisions(self, context: SearchContext) -> list[Decision]:
         """Return all decisions: the edges in random order, then the nodes in random order.

@@ -15,13 +15,7 @@ from typing import ClassVar
 
 import torch
 
-from darts.methods.discretization import (
-    DISCRETIZATIONS,
-    Discretization,
-    Masks,
-    SearchedSupernet,
-    WorkEstimate,
-)
+from darts.methods.discretization import DISCRETIZATIONS, Discretization, SearchedSupernet
 from darts.registry import number
 from darts.spaces import AnyGenotype, SearchContext
 
@@ -76,16 +70,6 @@ class Sampling(Discretization):
             index
             for part in rounds
             for index in sorted(part, key=lambda i: -scores[i])[: self.finalists]
-        ]
-
-    def estimate_work(self, context: SearchContext) -> list[WorkEstimate]:
-        def random_masks() -> Masks:
-            genotype = context.space.random(torch.default_generator)
-            return context.space.mask(genotype, context.candidates)
-
-        return [
-            WorkEstimate(random_masks, self.samples, self.batches),
-            WorkEstimate(random_masks, min(self.rounds * self.finalists, self.samples)),
         ]
 
 

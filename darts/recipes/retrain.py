@@ -11,14 +11,14 @@ import dataclasses
 import math
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from darts.config import ConfigError, Invocation, RetrainConfig, one_of
-from darts.data import Batch, Loader
+from darts.data import Batch
 from darts.data_modules import DataModule, check_fold, check_training, make_data_module
 from darts.data_modules.compatibility import data_kind
 from darts.plotting.genotype import draw_genotype, save_genotype
@@ -48,7 +48,7 @@ from darts.training.device import (
     seed_everything,
 )
 from darts.training.distributed import Ranks, distributed
-from darts.training.dry_run import ExtrapolatedLoader, estimate_cost
+from darts.training.dry_run import estimate_cost
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.restoring import require_fitting_network
 from darts.training.run import TrainingRun
@@ -203,8 +203,6 @@ class Retraining(Recipe):
         self.data: DataModule = make_data_module(config, self.ranks)
         train_loader, valid_loader = self.data.retrain_loaders()
         self.score_loader = valid_loader
-        if config.dry_run and valid_loader is not None:
-            self.score_loader = ExtrapolatedLoader(valid_loader, self.ranks.device)
         device = self.ranks.device
         self.objective = self.data.objective(
             label_smoothing=config.label_smoothing, auxiliary=config.auxiliary
@@ -331,8 +329,8 @@ class Retraining(Recipe):
         self.restarts.require_convergence()
         state.scores = {}
         if self.score_loader is not None:
-            with self.phase("validation"):
-                state.scores = self.score(self.score_loader)
+            with self.run.phase("validation"):
+                state.scores = self.score(self.score_loader.epoch(0))
             self.restarts.require_valid_loss(state.scores.get("loss", 0.0))
         score = state.scores.get(config.metric, math.nan)
         best = None if state.best is None else state.best["scores"].get(config.metric)
@@ -360,11 +358,11 @@ class Retraining(Recipe):
                 f"valid_{config.metric} has plateaued: the weights are averaged from now on"
             )
 
-    def score(self, loader: Loader) -> dict[str, float]:
-        """Return all metrics of the network, or of its averaged weights, on a loader."""
+    def score(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Return all metrics of the network, or of its averaged weights."""
         return evaluate(
             self.state.averaging.scored_net,
-            loader.epoch(0),
+            batches,
             self.objective,
             device=self.ranks.device,
             precision=self.config.precision,
@@ -427,8 +425,8 @@ class Retraining(Recipe):
         )
         if loader is None:
             return {}
-        with self.phase("test"):
-            scores = self.score(loader)
+        with self.run.phase("test"):
+            scores = self.score(loader.epoch(0))
         if samples := self.objective.sample_outputs():
             run.write("samples_test.md", samples)
         if self.ranks.main and self.config.tracking.figures:
@@ -437,8 +435,13 @@ class Retraining(Recipe):
 
     def dry_run(self) -> JsonObject:
         """Measure some steps and validation batches, and print the predicted cost of the run."""
-        show = Console(total_steps=0, name="dry run").info
-        estimate = estimate_cost(self, epochs=self.config.epochs, show=show)
+        estimate = estimate_cost(
+            self,
+            {0: self.config.epochs},
+            valid_loader=self.score_loader,
+            score=self.score,
+            show=Console(total_steps=0, name="dry run").info,
+        )
         return print_estimate(self.config, self.size, estimate, self.ranks.device)
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 
 import torch
 
 from darts.config import Invocation, SearchConfig, one_of
-from darts.data import Batch, Loader
+from darts.data import Batch
 from darts.data_modules import DataModule, check_training, make_data_module
 from darts.judging.benchmark import Benchmark
 from darts.judging.limits import check_front, check_limits, predicted_costs, search_limits
@@ -34,10 +34,9 @@ from darts.recipes.retrain_command import retrain_command
 from darts.recipes.search_state import SearchState
 from darts.searching.alphas import named_history
 from darts.searching.capture import graphed_step
-from darts.searching.check_time import CheckInterrupted, CheckPacer, has_budget
 from darts.searching.checks import check_components
-from darts.searching.diagnosis import Diagnosis, DiagnosisReport
-from darts.searching.discretization import SupernetAdapter, estimate_discretization
+from darts.searching.diagnosis import CheckInterrupted, Diagnosis, DiagnosisReport
+from darts.searching.discretization import SupernetAdapter
 from darts.searching.expected_cost import Penalty
 from darts.searching.flaws import FlawFinder
 from darts.searching.searcher import Searcher
@@ -48,7 +47,7 @@ from darts.training.checkpoint import checkpoint_errors
 from darts.training.cost import count_macs, count_parameters
 from darts.training.device import seed_everything
 from darts.training.distributed import Ranks, distributed
-from darts.training.dry_run import ExtrapolatedLoader, estimate_cost
+from darts.training.dry_run import estimate_cost
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.random_states import random_states, restore_random_states
 from darts.training.run import TrainingRun
@@ -96,7 +95,6 @@ def search(
         recipe.begin(latency_models)
         with TrainingLoop(recipe, epochs=config.epochs, name="search", on_epoch=on_epoch) as loop:
             recipe.loop = loop
-            recipe.pacer.connect(loop.interrupt, loop.console)
             loop.announce("searching", recipe.data.describe())
             recipe.update.connect(loop.console.info)
             loop.fit()
@@ -122,9 +120,7 @@ class Search(Recipe):
         self.config, self.run, self.ranks = config, run, run.ranks
         self.data: DataModule = make_data_module(config, self.ranks)
         loaders = self.data.search_loaders()
-        self.score_loader: Loader = loaders.scoring
-        if config.dry_run:
-            self.score_loader = ExtrapolatedLoader(loaders.scoring, self.ranks.device)
+        self.score_loader = loaders.scoring
         objective = self.data.objective()
         # Some metrics need a minimum number of classes.
         one_of("metric", config.metric, objective.scores(self.ranks.device).metric_names)
@@ -145,8 +141,6 @@ class Search(Recipe):
         if self.penalty.targets:
             self.searcher.alpha_costs.append(self.penalty)
         self.front = Front.of_search(config, self.searcher, self.data, loaders)
-        total_steps = config.epochs * len(loaders.weights)
-        self.pacer = CheckPacer.of_search(config, run, lambda: self._step, total_steps=total_steps)
         self.state = SearchState(
             train_loader=loaders.weights,
             valid_loader=loaders.alphas,
@@ -158,7 +152,7 @@ class Search(Recipe):
                 loaders.alphas,
                 self.score_loader,
                 self.flaw_finder,
-                self.pacer,
+                self._poll,
             ),
         )
         self.alpha_rate = AlphaRate(self.state, config)
@@ -228,7 +222,7 @@ class Search(Recipe):
         self.update.discard()  # frees the memory of the graph
         random = random_states(device)
         self.restarts.require_convergence()
-        with self.phase("validation"):
+        with self.run.phase("validation"):
             state.scores = self.searcher.score(self.score_loader.epoch(0))
             self._sample_outputs = self.objective.sample_outputs()
         self.restarts.require_valid_loss(state.scores.get("loss", 0.0))
@@ -265,20 +259,31 @@ class Search(Recipe):
         """
         state, stopping = self.state, self.config.stopping
         eigenvalue, report = None, None
-        with self.phase("collapse"):
-            if stopping.is_due(epoch):
-                eigenvalue = state.diagnosis.eigenvalue(epoch)
-            if state.diagnosis.is_due(epoch):
-                report = state.diagnosis.check(genotypes, state.scores, eigenvalue)
+        try:
+            with self.run.phase("collapse"):
+                if stopping.is_due(epoch):
+                    eigenvalue = state.diagnosis.eigenvalue(epoch)
+                if state.diagnosis.is_due(epoch):
+                    report = state.diagnosis.check(genotypes, state.scores, eigenvalue)
+        finally:
+            self.loop.console.status("")
         if eigenvalue is not None:
             state.eigenvalues.append(eigenvalue)
             state.stopped_epoch = stopping.stop_epoch(state.eigenvalues)
         if report is not None and state.stopped_epoch is None:
             state.stopped_epoch = report.stop_at
         self._collapse_report = report
-        if notice := self.pacer.notice():
-            self.loop.console.info(notice)
         return eigenvalue
+
+    def _poll(self, measurement: str) -> None:
+        """Show which measurement of a collapse check is running; called by all ranks together.
+
+        Raises:
+            CheckInterrupted: If any rank has received a signal.
+        """
+        if self.ranks.all_reduce_max(bool(self.loop.interrupt.received)):
+            raise CheckInterrupted
+        self.loop.console.status(f"collapse check: {measurement}")
 
     def measures(self, genotype: AnyGenotype) -> dict[str, float]:
         """Return expected costs, limited costs and, from a benchmark table, accuracy and rank."""
@@ -324,7 +329,7 @@ class Search(Recipe):
                 save_if_due=loop.save_if_due,
                 info=loop.console.info,
             )
-            with self.phase("discretization"):
+            with self.run.phase("discretization"):
                 genotype = config.discretize.final_genotype(adapter)
                 if self.front is not None:
                     self.front.find(loop.save_if_due)
@@ -358,46 +363,30 @@ class Search(Recipe):
         macs = count_macs(self.searcher.net, self.data.example_input())
         return {"parameters": parameters, "macs": macs}
 
-    # Dry run.
-
-    @property
-    def skipped_seconds(self) -> float:
-        """As in ``Recipe``."""
-        return self.pacer.skipped_seconds
-
-    @property
-    def collapse_share(self) -> float | None:
-        """As in ``Recipe``."""
-        return self.config.collapse.time_share if has_budget(self.config) else None
-
-    def epoch_kind(self, epoch: int) -> Hashable:
-        """Return the stage, whether the alphas are updated, and whether a collapse check is due."""
-        return *self._update_kind(epoch), self.state.diagnosis.is_due(epoch)
-
-    def _update_kind(self, epoch: int) -> tuple[int, bool]:
-        stage = stage_position(epoch, self.config.epochs, self.searcher.stages).stage
-        return stage, self.searcher.updates_alphas(epoch)
-
-    def step_kind(self, epoch: int, step: int) -> Hashable:
-        """Return the stage and which parts the step has.
-
-        The parts are: an update of the alphas, gradient diagnostics, the freezing rule.
-        """
-        global_step, config = epoch * len(self.state.train_loader) + step, self.config
-        diagnosed = self.searcher.updates_alphas(epoch) and config.bilevel.reports_at(global_step)
-        return *self._update_kind(epoch), diagnosed, config.freezing.is_due(global_step)
-
     def dry_run(self) -> JsonObject:
-        """Measure representative epochs and steps, and print the predicted cost."""
-        discretize = self.config.discretize
-        epochs, show = self.config.epochs, Console(total_steps=0, name="dry run").info
-        self.pacer.show = lambda text: show(text) if text else None
-        loaders = self.state.train_loader, self.state.valid_loader, self.score_loader
-        final_work = partial(estimate_discretization, self.searcher, *loaders)
-        estimate = estimate_cost(self, epochs=epochs, final_work=final_work, show=show)
-        missing = None
-        if discretize.estimate_work(self.context) is None:
-            missing = f"the discretization: discretize={discretize.name} does not declare its work"
+        """Measure some steps and validation batches, and print the predicted cost of the run."""
+        config, diagnosis, searcher = self.config, self.state.diagnosis, self.searcher
+        kinds: dict[tuple[int, bool], list[int]] = {}  # by stage and whether the alphas learn
+        for epoch in range(config.epochs):
+            stage = stage_position(epoch, config.epochs, searcher.stages).stage
+            kinds.setdefault((stage, searcher.updates_alphas(epoch)), []).append(epoch)
+        estimate = estimate_cost(
+            self,
+            {epochs[0]: len(epochs) for epochs in kinds.values()},
+            valid_loader=self.score_loader,
+            score=searcher.score,
+            show=Console(total_steps=0, name="dry run").info,
+        )
+        parts = {
+            "collapse checks": any(map(diagnosis.is_due, range(config.epochs))),
+            f"eigenvalues (stopping={config.stopping.name})": config.stopping.needs_curvature,
+            f"discretize={config.discretize.name}": not config.discretize.reads_alphas,
+            "the front": self.front is not None,
+        }
         return print_estimate(
-            self.config, self.size(), estimate, self.ranks.device, not_counted=missing
+            config,
+            self.size(),
+            estimate,
+            self.ranks.device,
+            not_counted=[part for part, exists in parts.items() if exists],
         )

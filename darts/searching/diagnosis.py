@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
@@ -20,7 +20,6 @@ from darts.data import Batch, Loader
 from darts.methods.bilevel.curvature import AlphaHessian, dominant_eigenvalue
 from darts.methods.collapse import Measurements, count_edges, genotype_drift, score_gap
 from darts.searching.calibration import calibrate, preserved_state
-from darts.searching.check_time import CheckPacer, Poll
 from darts.searching.flaws import FlawFinder
 from darts.searching.mixtures import run_mixture
 from darts.searching.searcher import Searcher
@@ -30,12 +29,13 @@ from darts.training.checkpoint import StateDict
 from darts.training.scoring import evaluate
 from darts.typed_values import typed
 
-TYPICAL_PRODUCTS = 10
-"""Typical number of products with the Hessian; each takes about as long as a training step."""
+
+class CheckInterrupted(Exception):
+    """A signal arrived during a collapse check, which must be repeated."""
 
 
 def dominant_alpha_eigenvalue(
-    searcher: Searcher, batch: Batch, before_product: Poll | None = None
+    searcher: Searcher, batch: Batch, before_product: Callable[[int, int], None] | None = None
 ) -> float:
     """Return the dominant eigenvalue of the Hessian of the loss of the alphas, in training mode.
 
@@ -110,7 +110,8 @@ class Diagnosis:
         score_loader: Validation batches, for scores.
         flaw_finder: Finds flaws that make the result worthless. A search with a flaw is not
             healthy.
-        pacer: Decides which measurements there is time for.
+        poll: Called with the name of the measurement that is running, before each of its parts; may
+            raise ``CheckInterrupted``.
 
     Attributes:
         checks: Measurements of all checks so far.
@@ -123,9 +124,9 @@ class Diagnosis:
         valid_loader: Loader,
         score_loader: Loader,
         flaw_finder: FlawFinder,
-        pacer: CheckPacer,
+        poll: Callable[[str], None],
     ) -> None:
-        self._searcher, self._flaw_finder, self._pacer = searcher, flaw_finder, pacer
+        self._searcher, self._flaw_finder, self._poll = searcher, flaw_finder, poll
         self._train_loader, self._valid_loader = train_loader, valid_loader
         self._score_loader = score_loader
         self._rules = searcher.config.collapse
@@ -146,7 +147,8 @@ class Diagnosis:
         Args:
             genotypes: Genotypes of all epochs up to this one, as JSON.
             scores: Metrics of the supernet on all validation data.
-            eigenvalue: Result of ``eigenvalue`` for this epoch; None to compute it here.
+            eigenvalue: Result of ``eigenvalue`` for this epoch; None to compute it here if
+                ``collapse.ratio`` needs it.
 
         Raises:
             CheckInterrupted: If a signal arrives; the check must be repeated.
@@ -155,10 +157,9 @@ class Diagnosis:
         searcher, epoch = self._searcher, len(genotypes)
         space, metric = searcher.context.space, searcher.config.metric
         genotype = space.parse(genotypes[-1])
-        self._pacer.skipped = []
         supernet, path = self._supernet_and_path_scores(epoch - 1, genotype, scores)
         problems: list[str] = []
-        if eigenvalue is None:
+        if eigenvalue is None and self._rules.ratio:
             eigenvalue, problems = self._eigenvalue_or_problem(epoch - 1)
         higher = searcher.objective.metrics[metric].higher_is_better
         drift = None
@@ -183,18 +184,19 @@ class Diagnosis:
         self.checks.append(check)
         return self._report(check, problems, time.perf_counter() - start)
 
-    def eigenvalue(self, epoch: int) -> float | None:
-        """Return the dominant eigenvalue after an epoch, counted from 0; None if there is no time.
+    def eigenvalue(self, epoch: int) -> float:
+        """Return the dominant eigenvalue after an epoch, counted from 0.
 
         Raises:
             CheckInterrupted: If a signal arrives.
         """
+
+        def before_product(done: int, total: int) -> None:
+            self._poll(f"eigenvalue, part {done + 1} of at most {total}")
+
+        self._poll("eigenvalue")
         batch = self._valid_loader.batch(epoch, 0)
-        return self._pacer.measure(
-            "eigenvalue",
-            lambda poll: dominant_alpha_eigenvalue(self._searcher, batch, poll),
-            steps=TYPICAL_PRODUCTS,
-        )
+        return dominant_alpha_eigenvalue(self._searcher, batch, before_product)
 
     def _eigenvalue_or_problem(self, epoch: int) -> tuple[float | None, list[str]]:
         """Return the eigenvalue, or None and a warning when the device is out of memory.
@@ -208,33 +210,21 @@ class Diagnosis:
             if self._searcher.ranks.size > 1:
                 raise
         return None, [
-            "collapse: not enough device memory for the eigenvalue; set collapse.every=0 to skip it"
+            "collapse: not enough device memory for the eigenvalue; set collapse.ratio=0 to skip it"
         ]
 
     def _supernet_and_path_scores(
         self, epoch: int, genotype: AnyGenotype, scores: Mapping[str, float]
     ) -> tuple[float, float]:
-        """Return the steering metric of the supernet and of the path, on the same batches.
-
-        If there is no time to measure them, return the supernet's score on all validation data, and
-        NaN for the path.
-        """
-        metric = self._searcher.config.metric
-        measured = self._pacer.measure(
-            "path score", lambda poll: self._path_scores(epoch, genotype, scores, poll), steps=1
-        )
-        return (scores[metric], math.nan) if measured is None else measured
-
-    def _path_scores(
-        self, epoch: int, genotype: AnyGenotype, scores: Mapping[str, float], poll: Poll
-    ) -> tuple[float, float]:
+        """Return the steering metric of the supernet and of the path, on the same batches."""
         searcher, rules = self._searcher, self._rules
 
         def batches() -> Iterator[Batch]:
             for batch in islice(self._score_loader.epoch(0), rules.batches):
-                poll(0, 1)
+                self._poll("path score")
                 yield batch
 
+        self._poll("path score")
         # Ranks score together, so all must take the same branch, even if their loaders differ in
         # length.
         if searcher.ranks.all_reduce_max(len(self._score_loader)) > rules.batches:

@@ -1,4 +1,4 @@
-"""The supernet as discretizations see it, and the cost of discretizations in a dry run."""
+"""The supernet as discretizations see it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from itertools import islice
 from torch import Tensor
 
 from darts.data import Batch, Loader
-from darts.methods.discretization import WorkEstimate
-from darts.searching.diagnosis import path_score
 from darts.searching.searcher import Searcher
 from darts.training.checkpoint import StateDict
-from darts.training.dry_run import FinalWork
 from darts.training.steps import set_learning_rate
 
 
@@ -85,50 +82,3 @@ class SupernetAdapter:
             for batch in self._train_loader.epoch(epoch):
                 searcher.train_step(batch, next(valid_batches))
             self.state["epochs"] = epoch + 1
-
-
-def estimate_discretization(
-    searcher: Searcher, train_loader: Loader, valid_loader: Loader, score_loader: Loader
-) -> list[FinalWork]:
-    """Return the work of the discretization for a dry run: scored batches and training steps.
-
-    A front adds the scores of its points.
-    """
-    work = [
-        work
-        for estimate in searcher.config.discretize.estimate_work(searcher.context) or ()
-        for work in _final_work(estimate, searcher, train_loader, valid_loader, score_loader)
-    ]
-    front = searcher.config.front
-    if front.enabled:
-        masks = searcher.context.derived_mask(searcher.probabilities())
-        work.append(
-            FinalWork(
-                front.points * len(score_loader),
-                lambda: path_score(searcher, masks, (), [score_loader.batch(0, 0)]),
-            )
-        )
-    return work
-
-
-def _final_work(
-    estimate: WorkEstimate,
-    searcher: Searcher,
-    train_loader: Loader,
-    valid_loader: Loader,
-    score_loader: Loader,
-) -> list[FinalWork]:
-    batches, context = len(score_loader), searcher.context
-    scores = estimate.scores * min(estimate.batches or batches, batches)
-
-    def score_batch() -> None:
-        with context.masked(estimate.masks()):
-            searcher.score([score_loader.batch(0, 0)])
-
-    def take_step() -> None:
-        with context.masked(estimate.masks()):
-            searcher.net.train()
-            searcher.train_step(train_loader.batch(0, 0), valid_loader.batch(0, 0))
-
-    steps = estimate.epochs * len(train_loader)
-    return [FinalWork(scores, score_batch), FinalWork(steps, take_step)]

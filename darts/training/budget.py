@@ -9,7 +9,7 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +20,6 @@ from darts.tracking import format_duration, print_summary
 from darts.training.dry_run import CostEstimate
 
 MIN_BATCH = 8  # smaller batches have unreliable batch norm statistics; advice uses its multiples
-NOTABLE_SHARE = 0.05  # of the memory that training adds; smaller savings are not suggested
 
 
 def check_budget(config: RunConfig) -> None:
@@ -44,7 +43,7 @@ def print_estimate(
     estimate: CostEstimate,
     device: torch.device,
     *,
-    not_counted: str | None = None,
+    not_counted: Sequence[str] = (),
 ) -> JsonObject:
     """Print the estimate and the advice of a dry run.
 
@@ -53,7 +52,7 @@ def print_estimate(
         size: Parameters and MACs of the network, by name.
         estimate: Predicted cost of the run.
         device: Device of the run.
-        not_counted: Description of the work that the estimate omits; None if it omits nothing.
+        not_counted: Work that the estimate omits.
 
     Returns:
         All printed values, and the advice as ``advice``, a list of lines.
@@ -71,22 +70,20 @@ def print_estimate(
         "estimated_gco2e": estimate.gco2e,
     }
     print_summary("dry run", values)
-    lines = Advisor.from_config(config, device.type, estimate).advice(
+    lines = Advisor.from_config(config, device.type).advice(
         estimate, hours=config.budget.hours, memory_mb=config.budget.memory_mb
     )
     if lines:
         print("\n" + "\n".join(lines))
     elif config.budget.hours is not None or config.budget.memory_mb is not None:
-        counted = "The run" if not_counted is None else "The counted part"
+        counted = "The counted part" if not_counted else "The run"
         print(f"\n{counted} fits the budget.")
-    if not_counted is not None:
-        print(f"\nnot counted: {not_counted}")
+    if not_counted:
+        print(f"\nnot counted: {', '.join(not_counted)}")
     return {
         **values,
         "estimated_seconds": estimate.seconds,
-        "finish_seconds": estimate.finish_seconds,
-        "collapse_memory_mb": estimate.collapse_memory_mb,
-        "not_counted": not_counted,
+        "not_counted": list(not_counted),
         "advice": lines,
     }
 
@@ -102,16 +99,14 @@ class Advisor:
     savings: Mapping[str, str]  # overrides that make the run cheaper, and what each of them does
 
     @classmethod
-    def from_config(
-        cls, config: SearchConfig | RetrainConfig, device: str, estimate: CostEstimate
-    ) -> Advisor:
+    def from_config(cls, config: SearchConfig | RetrainConfig, device: str) -> Advisor:
         """Return the advisor of a run on a type of device, for example ``cuda``."""
         return cls(
             batch_size=config.loader.batch_size,
             lr=config.optimizer.lr,
             adam=config.optimizer.algorithm == "adam",
             epochs=config.epochs,
-            savings=find_savings(config, device, estimate),
+            savings=find_savings(config, device),
         )
 
     def advice(
@@ -140,17 +135,9 @@ class Advisor:
         return lines
 
     def _fewer_epochs(self, estimate: CostEstimate, seconds: float) -> str:
-        """Return advice on the number of epochs; the work after the last epoch stays the same."""
-        finish = estimate.finish_seconds
-        fit = math.floor(self.epochs * (seconds - finish) / (estimate.seconds - finish))
-        if fit >= 1:
-            return f"set epochs={fit}"
-        if not finish:
-            return "not even one epoch fits: reduce dataset.subset"
-        return (
-            f"not even one epoch fits in addition to the discretization, which takes "
-            f"{finish / 3600:.2g} hours: reduce its work by discretize.*, or reduce dataset.subset"
-        )
+        """Return advice on the number of epochs."""
+        fit = math.floor(self.epochs * seconds / estimate.seconds)
+        return f"set epochs={fit}" if fit else "not even one epoch fits: reduce dataset.subset"
 
     def _smaller_batch(self, estimate: CostEstimate, memory_mb: float) -> str:
         """Return advice on the batch size; the memory above the base is proportional to it."""
@@ -169,29 +156,17 @@ class Advisor:
         )
 
 
-def find_savings(
-    config: SearchConfig | RetrainConfig, device: str, estimate: CostEstimate
-) -> dict[str, str]:
+def find_savings(config: SearchConfig | RetrainConfig, device: str) -> dict[str, str]:
     """Return overrides that make a run cheaper, and what each of them does.
 
     Args:
         config: Configuration of a search or a retraining.
         device: Type of the device, for example ``cuda``.
-        estimate: Predicted cost of the run.
     """
     savings: dict[str, str] = {}
     search = config if isinstance(config, SearchConfig) else None
     if search is not None:
-        checks_mb = estimate.collapse_memory_mb
-        added = max(estimate.peak_memory_mb - estimate.base_memory_mb, 0.0)
-        checks_set_peak = checks_mb > NOTABLE_SHARE * added
-        if checks_set_peak and not search.stopping.needs_curvature:
-            savings["collapse.every=0"] = (
-                f"no collapse checks, which need {checks_mb:,.0f} MB more than a step"
-            )
-        # Recomputing cells does not help if a check sets the peak: a check differentiates twice,
-        # which stores the recomputed cells as well.
-        if search.memory == "full" and not checks_set_peak:
+        if search.memory == "full":
             savings["memory=checkpoint"] = "cells are computed twice instead of stored"
         if search.relaxation.partial == 1 and search.space.supports_partial:
             savings["relaxation.partial=4"] = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from darts.config import RunConfig
-from darts.data import Batch, Loader
+from darts.data import Batch
 from darts.ops.float32 import float32_products
 from darts.tracking import Console
 from darts.training.checkpoint import StateDict
@@ -81,14 +81,7 @@ class Recipe(ABC):
     config: RunConfig
     run: TrainingRun  # run directory, checkpoint and logs
     state: TrainState  # what a checkpoint saves and restores
-    score_loader: Loader | None  # validation data, scored at the end of each epoch
     restarts: Restarts | None = None  # None: the run ends when the training diverges
-    # Replaces ``TrainingRun.phase`` in a dry run, to measure each phase.
-    monitor: Callable[[str], AbstractContextManager[None]] | None = None
-
-    def phase(self, name: str) -> AbstractContextManager[None]:
-        """Return a context manager that charges costs to the named phase, not to the training."""
-        return self.run.phase(name) if self.monitor is None else self.monitor(name)
 
     @property
     def finished(self) -> bool:
@@ -115,24 +108,6 @@ class Recipe(ABC):
     @abstractmethod
     def write_epoch(self, epoch: int) -> None:
         """Write files and figures of a completed epoch."""
-
-    @property
-    def skipped_seconds(self) -> float:
-        """Estimated seconds of the parts of collapse checks that a dry run has skipped so far."""
-        return 0.0
-
-    @property
-    def collapse_share(self) -> float | None:
-        """Largest share of the run's time that collapse checks may take; None for no limit."""
-        return None
-
-    def epoch_kind(self, epoch: int) -> Hashable:
-        """Return a key that is equal for epochs of equal cost; a dry run measures each key once."""
-        return None
-
-    def step_kind(self, epoch: int, step: int) -> Hashable:
-        """Return a key that is equal for steps of equal cost; a dry run measures each key once."""
-        return None
 
 
 class TrainingLoop:

@@ -265,13 +265,6 @@ class TrainingRun:
         """Return a context manager that charges costs to the named phase; see ``Ledger``."""
         return self._ledger.phase(name)
 
-    def phase_seconds(self) -> dict[str, float]:
-        """Return the seconds of each phase so far; those before a resume count on rank 0 only."""
-        seconds = dict.fromkeys(PHASES, 0.0)
-        for entry in self._ledger.entries():
-            seconds[entry["phase"]] += entry["seconds"]
-        return seconds
-
     def cost(self) -> CostSummary:
         """Return seconds, joules, their source and emissions of the run so far.
 

@@ -11,19 +11,14 @@ from typing import Any
 
 import pytest
 
-from darts.methods.discretization import DISCRETIZATIONS
+from darts.recipes.search import Search
+from darts.training.dry_run import CostEstimate, estimate_cost
 
 CODE = (
     "import sys; from darts import search; from darts.config import launch;"
     "print(launch('search', search.check, search.search, sys.argv[1:])['peak_memory_mb'])"
 )
-LARGE = (
-    "dataset=synthetic",
-    "dataset.samples=256",
-    "dataset.size=32",
-    "epochs=1",
-    "collapse.time_share=0",
-)
+LARGE = ("dataset=synthetic", "dataset.samples=256", "dataset.size=32", "epochs=1")
 TASK = ("task=language_model", "dataset=text", "loader.batch_size=32", "epochs=1")
 
 
@@ -107,53 +102,38 @@ SMALL = (
 )
 
 
-@pytest.mark.slow
-def test_a_dry_run_includes_the_cost_of_the_discretization(commands: Any) -> None:
-    """It grows with the work of the discretization and is 0 if a search only reads the alphas."""
-
-    def finish_seconds(*overrides: str) -> float:
-        return float(commands.run("search", None, *SMALL, *overrides).result["finish_seconds"])
-
-    assert finish_seconds() == 0
-    sampling = ("method=random_sharing", "discretize.finalists=1")
-    few, many = (finish_seconds(*sampling, f"discretize.samples={n}") for n in (1, 300))
-    assert 10 * few < many < 1000 * few
-    perturbation = ("method=darts_pt", "discretize.batches=1")
-    few, many = (finish_seconds(*perturbation, f"discretize.tune={n}") for n in (0, 100))
-    assert 0 < 5 * few < many
-
-
+@pytest.mark.parametrize(
+    ("overrides", "missing"),
+    [
+        ((), []),
+        (("epochs=5",), ["collapse checks"]),
+        (("method=darts_es",), ["eigenvalues (stopping=curvature)"]),
+        (("method=darts_pt",), ["discretize=perturbation"]),
+        (("method=random_sharing", "epochs=5"), ["discretize=sampling"]),
+    ],
+)
 def test_a_dry_run_names_what_it_does_not_count(
-    commands: Any, monkeypatch: pytest.MonkeyPatch
+    commands: Any, overrides: tuple[str, ...], missing: list[str]
 ) -> None:
     """An incomplete estimate does not claim that the run fits the budget."""
-    arguments = (*SMALL, "budget.hours=1e6")
-    complete = commands.run("search", None, *arguments)
-    assert "The run fits the budget." in complete.out
-    assert complete.result["not_counted"] is None
-    assert "not counted" not in complete.out
-    monkeypatch.setattr(DISCRETIZATIONS["argmax"], "estimate_work", lambda self, context: None)
-    incomplete = commands.run("search", None, *arguments)
-    assert "discretize=argmax" in incomplete.result["not_counted"]
-    assert f"not counted: {incomplete.result['not_counted']}" in incomplete.out
-    assert "The counted part fits the budget." in incomplete.out
-    assert "The run fits the budget." not in incomplete.out
+    done = commands.run("search", None, *SMALL, "budget.hours=1e6", *overrides)
+    assert done.result["not_counted"] == missing
+    assert (f"not counted: {', '.join(missing)}" in done.out) == bool(missing)
+    assert ("The counted part fits the budget." in done.out) == bool(missing)
+    assert ("The run fits the budget." in done.out) != bool(missing)
 
 
-def test_a_dry_run_measures_the_memory_of_collapse_checks(
+def test_a_dry_run_measures_an_epoch_of_each_kind(
     commands: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The check raises the peak from 120 MB to 180 MB."""
-    peak = [120 * 2**20]
+    """The kinds of epochs of a search differ in their stage and in whether the alphas learn."""
+    counted = []
 
-    def use_memory(*_: object) -> float:
-        peak[0] = 180 * 2**20
-        return 0.5
+    def estimate(recipe: Search, epochs: dict[int, int], **options: Any) -> CostEstimate:
+        counted.append(epochs)
+        return estimate_cost(recipe, epochs, **options)
 
-    monkeypatch.setattr("darts.training.dry_run.peak_memory", lambda device: peak[0])
-    monkeypatch.setattr("darts.searching.diagnosis.dominant_alpha_eigenvalue", use_memory)
-    without = commands.run("search", None, *SMALL, "collapse.every=0")
-    assert without.result["collapse_memory_mb"] == 0
-    unlimited = ("collapse.every=1", "collapse.time_share=0")
-    with_checks = commands.run("search", None, *SMALL, *unlimited)
-    assert with_checks.result["collapse_memory_mb"] == 60
+    monkeypatch.setattr("darts.recipes.search.estimate_cost", estimate)
+    for overrides in ((), ("method=pc_darts",), ("method=drnas", "arch_optimizer.warmup=0.4")):
+        commands.run("search", None, *SMALL, "epochs=10", *overrides)
+    assert counted == [{0: 10}, {0: 3, 3: 7}, {0: 2, 2: 3, 5: 2, 7: 3}]

@@ -30,7 +30,14 @@ NO_TENSORBOARD = "tracking.tensorboard=false"
 # The batch size is odd, so that the ranks have different shares.
 DATA = ("dataset=synthetic", "dataset.samples=48", "loader.batch_size=9", "seed=7", "device=cpu")
 RUNS = {
-    "search": (*DATA, "epochs=3", "space.channels=1", "space.cells=1", "collapse.every=2"),
+    "search": (
+        *DATA,
+        "epochs=3",
+        "space.channels=1",
+        "space.cells=1",
+        "collapse.every=2",
+        "collapse.ratio=0.75",
+    ),
     "retrain": (
         *DATA,
         "epochs=2",

@@ -9,7 +9,6 @@ import torch
 from tiny_search import context_and_supernet
 from torch import Tensor
 
-from darts.methods.discretization import Discretization
 from darts.spaces import SearchContext
 
 Masks = dict[str, Tensor]
@@ -91,23 +90,3 @@ def random_values(space: str, seed: int) -> Masks:
         group: torch.rand(len(rows), len(rows[0]), generator=generator, dtype=torch.float64)
         for group, rows in context_and_supernet(space)[0].candidates.items()
     }
-
-
-def actual_work(
-    discretization: Discretization, trained: FakeSupernet, num_batches: int
-) -> tuple[int, int]:
-    """Run a discretization and return the number of scored batches and trained epochs."""
-    discretization.final_genotype(trained)
-    batches = sum(entry or num_batches for entry in trained.log if isinstance(entry, int))
-    epochs = sum(entry[1] for entry in trained.log if isinstance(entry, tuple))
-    return batches, epochs
-
-
-def estimated_work(
-    discretization: Discretization, context: SearchContext, num_batches: int
-) -> tuple[int, int]:
-    """Return the estimated number of scored batches and trained epochs."""
-    estimates = discretization.estimate_work(context)
-    assert estimates is not None
-    batches = sum(work.scores * (work.batches or num_batches) for work in estimates)
-    return batches, sum(work.epochs for work in estimates)

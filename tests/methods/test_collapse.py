@@ -87,7 +87,7 @@ def test_too_many_weightless_edges_are_a_finding() -> None:
 
 def test_growing_eigenvalue_is_a_finding() -> None:
     """Means of two checks, one check apart: (0.1 + 0.1) / (0.1 + 0.2) is 0.67."""
-    rules = CollapseChecks(window=2)
+    rules = CollapseChecks(ratio=0.75, window=2)
     assert CollapseChecks().eigenvalue_ratio(checks_of(0.1, 0.1, 0.2)) is None
     assert CollapseChecks().eigenvalue_ratio(checks_of(0.1, 0.1, 0.1, 0.3)) == pytest.approx(3 / 5)
     assert rules.eigenvalue_ratio(checks_of(0.1, 0.1)) is None
@@ -95,10 +95,11 @@ def test_growing_eigenvalue_is_a_finding() -> None:
     (text,) = rules.findings(checks_of(0.1, 0.1, 0.2))
     assert "grown by a factor of 1.5 since epoch 10" in text
     assert rules.findings(checks_of(0.1, 0.1, 0.16)) == []
+    assert CollapseChecks(window=2).findings(checks_of(-0.3, 0.1, 0.2)) == []  # without a ratio
     assert rules.findings(checks_of(0.3, 0.2, 0.1)) == []
     assert rules.findings(checks_of(-0.3, -0.2, -0.1)) == []
     # The published rule: every epoch, a window and a patience of five.
-    published = CollapseChecks(every=1, window=5, patience=5)
+    published = CollapseChecks(every=1, ratio=0.75, window=5, patience=5)
     values = [1.0] * 9 + [3.0]
     assert published.findings(checks_of(*values)) != []
     assert published.findings(checks_of(*values[1:])) == []
@@ -106,7 +107,7 @@ def test_growing_eigenvalue_is_a_finding() -> None:
 
 @pytest.mark.parametrize("unknown", [None, math.nan])
 def test_unknown_eigenvalue_is_no_finding(unknown: float | None) -> None:
-    rules = CollapseChecks(window=2)
+    rules = CollapseChecks(ratio=0.75, window=2)
     assert rules.findings(checks_of(0.1, 0.1, 0.9)) != []
     for values in ([0.1, unknown, 0.9], [0.1, 0.1, unknown], [unknown] * 3, [unknown, 0.1, 0.9]):
         assert rules.findings(checks_of(*values)) == []
@@ -141,7 +142,7 @@ def test_path_score_that_was_always_low_is_no_finding() -> None:
 def test_curvature_and_scores_are_compared_within_a_stage_only() -> None:
     before = checks_of(0.1, 0.1, path_score=0.9)
     after = [check(15, eigenvalue=0.9, path_score=0.1, stage=1)]
-    rules = CollapseChecks(window=2)
+    rules = CollapseChecks(ratio=0.75, window=2)
     assert rules.findings([*before, *after]) == []
     assert len(rules.findings([*before, check(15, eigenvalue=0.9, path_score=0.1)])) == 2
 
@@ -164,8 +165,11 @@ def test_last_healthy_epoch_precedes_the_first_finding() -> None:
         15,
     ]
     # The growth of the curvature begins before the finding.
-    assert CollapseChecks(window=2).last_healthy_epoch(checks_of(0.1, 0.1, 0.1, 0.2), 25) == 15
-    longer = CollapseChecks(window=2, patience=2)
+    assert (
+        CollapseChecks(ratio=0.75, window=2).last_healthy_epoch(checks_of(0.1, 0.1, 0.1, 0.2), 25)
+        == 15
+    )
+    longer = CollapseChecks(ratio=0.75, window=2, patience=2)
     assert longer.findings(checks_of(*[0.1] * 4)) == []
     assert longer.findings(checks_of(*[0.1] * 4, 0.5)) != []
     assert longer.last_healthy_epoch(checks_of(*[0.1] * 4, 0.5), 25) == 15
@@ -181,9 +185,9 @@ def test_only_the_last_check_of_the_warm_up_counts_as_healthy() -> None:
     assert rules.last_healthy_epoch(last, 50) == 10
     assert rules.last_healthy_epoch([*last[:8], check(9, 4), *last[9:]], 50) == 10
     grown = [*checks_of(0.1, 0.1), check(15, eigenvalue=0.9)]
-    assert CollapseChecks(window=2, warmup=0.4).last_healthy_epoch(grown, 25) == 10
+    assert CollapseChecks(ratio=0.75, window=2, warmup=0.4).last_healthy_epoch(grown, 25) == 10
     # The growth began before it.
-    assert CollapseChecks(window=2, warmup=0.6).last_healthy_epoch(grown, 25) is None
+    assert CollapseChecks(ratio=0.75, window=2, warmup=0.6).last_healthy_epoch(grown, 25) is None
     # During the warm-up, the latest check counts.
     assert rules.last_healthy_epoch(history[:1], 50) == 1
     assert rules.last_healthy_epoch(history[:2], 50) is None

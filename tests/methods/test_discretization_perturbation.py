@@ -7,17 +7,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from fake_supernet import (
-    FakeSupernet,
-    Interrupted,
-    Masks,
-    actual_work,
-    estimated_work,
-    random_values,
-)
+from fake_supernet import FakeSupernet, Interrupted, Masks, random_values
 
-from darts.methods.discretization import Discretization, SearchedSupernet
-from darts.methods.discretization_argmax import Argmax
 from darts.methods.discretization_perturbation import PerturbationSelection
 
 
@@ -177,41 +168,6 @@ def test_resumed_selection_ends_like_an_uninterrupted_one(space: str, saves: int
     torch.manual_seed(99)  # nothing is sampled again
     assert PerturbationSelection(tune=0).final_genotype(resumed) == wanted
     assert whole.log.count("save") == saves + resumed.log.count("save")
-
-
-@pytest.mark.parametrize("space", ["cnn", "nas201", "macro"])
-@pytest.mark.parametrize("tune", [0, 3])
-def test_estimated_work_matches_the_work_done(space: str, tune: int) -> None:
-    """Also if the search has dropped candidates, and all but one of some edges."""
-    for dropped in (False, True):
-        trained = FakeSupernet(space, additive(random_values(space, 0)))
-        if dropped:
-            for group, mask in trained.masks().items():
-                mask[:, 1::2] = False
-                mask[0] = False
-                mask[0, -1] = True
-                trained.context.masks[group] = mask
-        rule = PerturbationSelection(tune=tune, batches=2)
-        estimate = estimated_work(rule, trained.context, 7)
-        kept = dict(trained.context.masks)
-        works = rule.estimate_work(trained.context) or []
-        assert trained.context.masks == kept
-        whole, single = (work.masks() for work in works)
-        for group, mask in trained.masks().items():
-            assert whole[group].equal(mask)
-            assert (single[group].sum(1) == 1).all()
-            assert not (single[group] & ~mask).any()
-        assert estimate == actual_work(rule, trained, 7)
-
-
-def test_work_is_unknown_unless_a_discretization_estimates_it() -> None:
-    class Slow(Discretization):
-        def final_genotype(self, trained: SearchedSupernet) -> None:
-            trained.score()
-
-    context = FakeSupernet("nas201", lambda masks: 0.0).context
-    assert Slow().estimate_work(context) is None
-    assert Discretization().estimate_work(context) == Argmax().estimate_work(context) == []
 
 
 def test_both_cells_are_decided_between_two_trainings() -> None:

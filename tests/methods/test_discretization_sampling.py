@@ -8,14 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from fake_supernet import (
-    FakeSupernet,
-    Interrupted,
-    Masks,
-    actual_work,
-    estimated_work,
-    random_values,
-)
+from fake_supernet import FakeSupernet, Interrupted, Masks, random_values
 
 from darts.methods.discretization_sampling import Sampling
 
@@ -110,19 +103,6 @@ def test_masks_are_restored_after_an_exception() -> None:
     with pytest.raises(FloatingPointError):
         Sampling(samples=2).final_genotype(trained)
     assert trained.context.masks == kept
-
-
-@pytest.mark.parametrize("options", [{}, {"samples": 3}, {"samples": 20, "batches": 4}])
-def test_estimated_work_matches_the_work_done(options: dict[str, int]) -> None:
-    rule = Sampling(**({"samples": 50} | options))
-    # The space is so large that no sample repeats.
-    trained = FakeSupernet("cnn", value_of(random_values("cnn", 0)))
-    estimate = estimated_work(rule, trained.context, 7)
-    assert estimate == actual_work(rule, trained, 7)
-    works = rule.estimate_work(trained.context) or []
-    masks = [work.masks() for work in works for _ in range(3)]
-    assert all(mask.sum() == 8 for one in masks for mask in one.values())
-    assert len({str(one) for one in masks}) > 1
 
 
 @pytest.mark.parametrize(
