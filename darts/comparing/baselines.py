@@ -33,10 +33,6 @@ def search_at_equal_cost(plan: ComparisonPlan, launcher: RunLauncher, name: str,
 
     The search has the number of epochs whose predicted cost is closest to that of the method's
     search with the same seed. The message has validation score, time, epochs and relative cost.
-
-    Raises:
-        RunFailed: If the costs cannot be compared or predicted, or the search fails.
-        RunStopped: If the search was stopped.
     """
     budget, pilot = _method_summary(plan, index), plan.pilot_directory(name)
     require_common_source(read_summary(pilot), budget)
@@ -57,12 +53,6 @@ def random_search(plan: ComparisonPlan, launcher: RunLauncher, index: int) -> st
     Random architectures get a short training one after the other, until their joules reach those
     of the method's search with the same seed. The one with the best validation score is written to
     ``genotype.json``. The cost of diverged trainings counts. The message has score and time.
-
-    Raises:
-        RunFailed: If the costs cannot be compared, a training fails for another reason than
-            divergence, the first ``MAX_DIVERGED`` trainings all diverge, or no training has a
-            finite score.
-        RunStopped: If a training was stopped.
     """
     budget, folder = _method_summary(plan, index), plan.search_folder(RANDOM_SEARCH, index)
     score = f"valid_{plan.metric.name}"

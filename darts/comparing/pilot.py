@@ -55,9 +55,6 @@ class CostModel:
         joules_after_epochs: Joules from the start of the pilot to the end of each epoch.
         total_joules: All joules of the pilot, including the work after its last epoch.
         check_joules: Joules of all collapse checks of the pilot.
-
-    Raises:
-        RunFailed: If the energy of an epoch was not measured, or the pilot lacks a kind of epoch.
     """
 
     def __init__(
@@ -83,11 +80,7 @@ class CostModel:
         self._constant = total_joules - self.joules(config, len(joules_after_epochs))
 
     def joules(self, config: SearchConfig, epochs: int) -> float:
-        """Return the predicted joules of a search with ``epochs`` instead of ``config.epochs``.
-
-        Raises:
-            RunFailed: If the search has a kind of epoch that the pilot lacks.
-        """
+        """Return the predicted joules of a search with ``epochs`` instead of ``config.epochs``."""
         joules = self._constant + self._check * _count_checks(config, epochs)
         for kind, count in Counter(_epoch_kind(config, e, epochs) for e in range(epochs)).items():
             if kind not in self._epochs:
@@ -101,11 +94,7 @@ class CostModel:
         return joules
 
     def epochs_within(self, config: SearchConfig, budget: float) -> int:
-        """Return the number of epochs whose predicted cost is closest to a budget in joules.
-
-        Raises:
-            RunFailed: If the budget does not suffice for the minimum number of epochs.
-        """
+        """Return the number of epochs whose predicted cost is closest to a budget in joules."""
         min_epochs = len(search_stages(config))
         min_joules = self.joules(config, min_epochs)
         if min_joules > budget:

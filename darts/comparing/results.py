@@ -61,9 +61,6 @@ class ComparisonResults:
         scores: By name and index of the search, the scores of its retrainings.
         intervals: By name, the mean score over searches and its confidence interval.
         comparisons: The comparison of the method with each baseline.
-
-    Raises:
-        RunFailed: If a retraining has no test score.
     """
 
     def __init__(self, plan: ComparisonPlan) -> None:

@@ -74,16 +74,6 @@ class RunLauncher:
         """Start or resume a run unless it is complete, wait for its end, and return its summary.
 
         The output of the run is appended to a log file next to its directory.
-
-        Args:
-            command: Name of the command, for example "search".
-            directory: Run directory.
-            overrides: Overrides of a run that has not started yet; a resumed run keeps its own.
-
-        Raises:
-            ConfigError: If an override does more than set a value.
-            RunFailed: If the run ended with an error.
-            RunStopped: If ``stop`` was called.
         """
         require_plain_overrides(command, overrides)
         # Overrides may come from the directory of a comparison, which may be untrusted. The new

@@ -36,10 +36,6 @@ def analyze(plan: StudyPlan, study: Study) -> JsonObject:
     """Analyze a study with at least one complete trial and return entries of ``summary.json``.
 
     The analysis also writes ``analysis.json`` and the figures.
-
-    Raises:
-        ConfigError: If a trial was changed after it had finished.
-        ValueError: If the first trainings of the factorial design all failed.
     """
     trials = study.get_trials(deepcopy=False)
     check_trials(plan, trials)

@@ -48,10 +48,6 @@ def read_architectures(
         truth: Name of the column with the true scores; None to read none.
         space: Name of the space that all architectures must belong to.
         path_key, truth_key: Keys of ``path`` and ``truth`` in messages.
-
-    Raises:
-        ConfigError: If the file cannot be read, a line is invalid, or fewer than two different
-            architectures are left.
     """
     key = f"{path_key}={path!r}"
     try:

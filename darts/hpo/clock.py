@@ -30,10 +30,6 @@ class StudyClock:
     Attributes:
         deadline: Value of ``time.monotonic()`` after which no trial starts; None for no limit. All
             processes of a machine share this clock.
-
-    Raises:
-        ConfigError: If the saved time is invalid or was changed, or if the study has fewer finished
-            trials than when the time was saved.
     """
 
     def __init__(self, study: Study, hours: float | None = None) -> None:

@@ -45,11 +45,7 @@ def check_config(config: TuneConfig) -> None:
 
 
 def check_trial_limits(config: TuneConfig, varied: SearchSpace, example: TrialConfig) -> None:
-    """Refuse limits that do not fit the networks of a trial.
-
-    Raises:
-        ConfigError: If the memory is unknown, or a latency model is for other networks.
-    """
+    """Refuse limits that do not fit the networks of a trial."""
     meter, space = CostMeter.from_config(config.limit), example.space
     if config.target == "search":
         return  # the searches check their limits themselves
@@ -86,11 +82,7 @@ def _check_judge(config: TuneConfig, space: SearchSpace) -> None:
 
 
 def check_judge_options(judge: Judge, metric: str, benchmark: BenchmarkConfig) -> None:
-    """Check that a judge returns the metric and has its table.
-
-    Raises:
-        ConfigError: If it does not.
-    """
+    """Check that a judge returns the metric and has its table."""
     if judge.name == "table" and benchmark.table is None:
         raise ConfigError("judge=table needs benchmark.table=FILE")
     if judge.metrics is not None and metric not in judge.metrics:

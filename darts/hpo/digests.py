@@ -45,9 +45,6 @@ def finish_trial(
 
     The digest depends on the state. If two processes finish a trial at the same time with different
     states, both digests are stored; the state that is stored first is final, and its digest counts.
-
-    Raises:
-        UpdateFinishedTrialError: If the trial has already finished.
     """
     storage = study._storage
     content = _content(storage.get_trial(trial_id), state, values)
@@ -68,11 +65,7 @@ def point_digest(trial: FrozenTrial) -> dict[str, str]:
 
 
 def read_trials(plan: StudyPlan, study: Study) -> list[FrozenTrial]:
-    """Return all trials of a study that may be untrusted or damaged.
-
-    Raises:
-        ConfigError: As ``check_trials``, or if the trials cannot be read.
-    """
+    """Return all trials of a study that may be untrusted or damaged."""
     try:
         trials = study.get_trials(deepcopy=False)
     except Exception as error:  # a stored value of a wrong type may raise any error
@@ -87,12 +80,7 @@ def read_trials(plan: StudyPlan, study: Study) -> list[FrozenTrial]:
 
 
 def check_trials(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> None:
-    """Check trials that were read from a database against the plan and against their digests.
-
-    Raises:
-        ConfigError: If a trial differs from what a worker of this study stores. The message names
-            the first such trial.
-    """
+    """Check trials that were read from a database against the plan and against their digests."""
     for number, trial in enumerate(trials):
         try:
             problem = _problem(plan, trial, number)

@@ -67,13 +67,7 @@ class JudgePlan:
 
     @classmethod
     def make(cls, config: JudgeConfig) -> JudgePlan:
-        """Read or draw the architectures.
-
-        Raises:
-            ConfigError: If the file of architectures is invalid, or the settings do not fit
-                together.
-            ValueError: If the benchmark table is unusable or does not cover the space.
-        """
+        """Read or draw the architectures."""
         overrides = network_overrides(config)
         networks = check_networks(config, overrides)
         space = networks.space
@@ -135,9 +129,6 @@ def check_networks(config: JudgeConfig, overrides: list[str]) -> RetrainConfig:
     Args:
         config: The configuration of the command.
         overrides: Those of ``network_overrides``.
-
-    Raises:
-        ConfigError: If the settings of the judge and of the networks do not fit together.
     """
     named = [item for item in overrides if item.startswith("genotype=")]
     if named:

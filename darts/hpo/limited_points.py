@@ -9,7 +9,7 @@ from functools import cached_property
 from darts.config import LimitConfig
 from darts.hpo.search_space import TrialSpace
 from darts.hpo.trial_networks import TrialNetworks
-from darts.judging.devices.linear_model import LinearModel
+from darts.judging.devices.latency_model import LinearModel
 from darts.judging.limits import CostMeter, require_sizes
 from darts.spaces.parameters import Point, point_key
 

@@ -57,11 +57,7 @@ class ScoreFile:
     rows: dict[str, Row] = field(default_factory=dict)
 
     def load(self) -> None:
-        """Read the rows of an interrupted command, if it wrote any.
-
-        Raises:
-            ConfigError: If the file is damaged or has another ``plan``.
-        """
+        """Read the rows of an interrupted command, if it wrote any."""
         if not self.path.exists():
             return
         try:

@@ -34,9 +34,6 @@ def open_storage(url: str, *, heartbeat: int) -> RDBStorage:
     Args:
         url: SQLAlchemy URL, for example ``sqlite:///tune.db`` or ``postgresql://...``.
         heartbeat: Seconds between heartbeats of a running trial.
-
-    Raises:
-        ValueError: If the database cannot be opened or is not the database of a study.
     """
     file = _sqlite_file(url)
     try:
@@ -107,11 +104,7 @@ def _configure_connections(storage: RDBStorage) -> None:
 
 @contextlib.contextmanager
 def storage_errors(url: str) -> Iterator[None]:
-    """Turn an error of SQLite that the disk causes into an error with a one-line message.
-
-    Raises:
-        WriteError: If the disk is full, fails or is read-only, or if the file stays locked.
-    """
+    """Turn an error of SQLite that the disk causes into an error with a one-line message."""
     try:
         yield
     except Exception as error:

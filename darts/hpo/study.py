@@ -119,12 +119,6 @@ class StudyPlan:
 
         Args:
             existing: Whether the study must exist.
-
-        Raises:
-            ConfigError: If the database contains a different study of the same name, or if the
-                study must exist and does not.
-            ValueError: If the database cannot be opened.
-            WriteError: If the database cannot be written, for example on a full disk.
         """
         config = self.config
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -159,11 +153,7 @@ class StudyPlan:
         return study
 
     def _require_same_study(self, study: Study, directions: list[StudyDirection]) -> None:
-        """Store what a new study varies and optimizes.
-
-        Raises:
-            ConfigError: If an existing study varies or optimizes something else.
-        """
+        """Store what a new study varies and optimizes."""
         if study.directions != directions:
             raise self._difference("objectives")
         identity = {
@@ -195,11 +185,7 @@ class StudyPlan:
 
 
 def study_window(study: Study) -> int:
-    """Return the window of a study, see ``darts.strategies.history``.
-
-    Raises:
-        ConfigError: If the study holds none, or an invalid one.
-    """
+    """Return the window of a study, see ``darts.strategies.history``."""
     window = study.user_attrs.get(WINDOW)
     if type(window) is not int or not 1 <= window <= MAX_WINDOW:
         raise ConfigError(

@@ -24,11 +24,7 @@ _Schema: TypeAlias = "set[tuple[str, str, str, str]]"
 
 
 def check_study_file(path: Path) -> None:
-    """Check an SQLite file and its log files next to it; a missing or empty file is valid.
-
-    Raises:
-        FileError: If it is damaged, too large, or not the database of a study.
-    """
+    """Check an SQLite file and its log files next to it; a missing or empty file is valid."""
     for suffix in ("", "-wal", "-shm", "-journal"):
         _check_kind_and_size(Path(f"{path}{suffix}"))
     if not path.exists():

@@ -61,11 +61,6 @@ class Supervisor:
 
         Returns:
             The number of the signal, or 0.
-
-        Raises:
-            ValueError: If the first trials all failed, or if too many workers in a row died.
-            WriteError: If a worker could not write.
-            KeyboardInterrupt: After a second Ctrl-C; all workers have ended.
         """
         with Interrupt() as interrupt:
             try:

@@ -38,9 +38,6 @@ class TrialNetworks:
 
         Args:
             overrides: All overrides of the retraining.
-
-        Raises:
-            ValueError: If the configuration is invalid.
         """
         config = trial_config("retrain", overrides)
         assert isinstance(config, RetrainConfig)

@@ -23,9 +23,6 @@ class UntrainedSetup:
         config: Configuration of a retraining; its genotype is not used.
         names: Scores to compute, keys of ``darts.judging.training_free.SCORES``.
         samples: Samples per batch.
-
-    Raises:
-        ConfigError: If the data set has too few samples.
     """
 
     def __init__(self, config: RetrainConfig, names: tuple[str, ...], samples: int) -> None:
@@ -64,11 +61,7 @@ class UntrainedSetup:
         return {name: reason for name, reason in reasons.items() if reason}
 
     def scores(self, genotype: AnyGenotype) -> dict[str, float]:
-        """Return the scores of an architecture by name.
-
-        Raises:
-            ConfigError: If a score does not apply to the networks of this space.
-        """
+        """Return the scores of an architecture by name."""
         network = self.network(genotype)
         if unsupported := self.unsupported(network):
             others = ",".join(name for name in self.names if name not in unsupported)

@@ -39,9 +39,6 @@ class Benchmark:
         table: Table with the accuracies.
         dataset: Data set of the trainings that the accuracies come from.
         epochs: Epochs of these trainings; None for the usual number of the benchmark.
-
-    Raises:
-        ValueError: If the table has no test accuracies of such trainings.
     """
 
     def __init__(self, table: BenchmarkTable, dataset: str, epochs: int | None) -> None:
@@ -73,11 +70,7 @@ class Benchmark:
 
 
 def load_table(path: str, space: Space) -> BenchmarkTable:
-    """Read the table of the benchmark that covers a space.
-
-    Raises:
-        ValueError: If there is no such benchmark, or the file is not its table.
-    """
+    """Read the table of the benchmark that covers a space."""
     if space.benchmark is None:
         needed = " or ".join(
             " ".join([f"space={t.space}", *(f"space.{k}={v}" for k, v in t.options.items())])

@@ -142,11 +142,6 @@ def read_table(path: str | Path, layout: Layout) -> dict[str, Values]:
     Args:
         path: A CSV file, plain or gzip-compressed, or a directory with one of ``layout.files``.
         layout: The format of the file.
-
-    Raises:
-        ValueError: If the file does not exist, is larger than ``LIMIT`` bytes, or is not a complete
-            and valid table; the message has one line and names the file.
-        OSError: If the file cannot be read.
     """
     file = Path(path).expanduser()
     if file.is_dir():

@@ -77,15 +77,14 @@ def _entropies(network: UntrainedNetwork) -> list[float]:
 
 
 def _spectral_norm(signs: Tensor, back: Tensor) -> float:
-    """Return the spectral norm of the mean outer product of two gradients, a ``(C2, C1)`` matrix.
+    """Return the spectral norm of the mean outer product of two gradients, ``(C2, C1)``.
 
-    Args:
-        signs: Gradient of the block's output, ``(B, C2, ...)``.
-        back: Gradient of the output of the block before, ``(B, C1, ...)``. If the block reduces
-            the image size, the gradients of all positions that belong to one output position are
-            summed and divided by the square root of their number, which keeps their norm.
+    They are with respect to the output of the block, ``(B, C2, ...)``, and of the block before,
+    ``(B, C1, ...)``.
     """
     if back.shape[2:] != signs.shape[2:]:
+        # All positions that belong to one output position are summed and divided by the square
+        # root of their number, which keeps the norm.
         ratio = back[0, 0].numel() / signs[0, 0].numel()
         back = F.adaptive_avg_pool2d(back, (signs.shape[2], signs.shape[3])) * ratio**0.5
     after = signs.transpose(0, 1).flatten(1).cpu().double()

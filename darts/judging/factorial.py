@@ -113,10 +113,6 @@ def factorial_effects(
         scores: Score per seed for each corner. A gain uses the seeds that all its corners have.
             Corners may be missing; a gain without seeds is left out.
         higher_is_better: Whether higher scores are better.
-
-    Raises:
-        ValueError: If a corner is unknown, a score is not finite, or the default corner or all
-            other corners are missing.
     """
     for corner, by_seed in scores.items():
         if corner not in _CORNERS:

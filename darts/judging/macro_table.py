@@ -88,11 +88,7 @@ def space() -> Macro:
 
 
 def arch_of(genotype: str | AnyGenotype) -> str:
-    """Return the eight digits of a genotype, which may be given as text.
-
-    Raises:
-        ValueError: The genotype is not an architecture of the benchmark.
-    """
+    """Return the eight digits of a genotype, which may be given as text."""
     parsed = genotype if isinstance(genotype, AnyGenotype) else Genotype.parse(genotype)
     if isinstance(parsed, Genotype) and parsed.depths == _DEPTHS:
         pairs = list(zip(parsed.blocks, _OPERATIONS, strict=True))
@@ -102,11 +98,7 @@ def arch_of(genotype: str | AnyGenotype) -> str:
 
 
 def genotype_of(arch: str) -> Genotype:
-    """Return the genotype of eight digits.
-
-    Raises:
-        ValueError: The text is not an architecture of the benchmark.
-    """
+    """Return the genotype of eight digits."""
     _check(arch)
     blocks = (names[int(digit)] for digit, names in zip(arch, _OPERATIONS, strict=True))
     return Genotype(tuple(blocks), _DEPTHS)
@@ -118,10 +110,6 @@ def load(path: str | Path) -> Table:
     Args:
         path: A CSV file, plain or gzip-compressed, or a directory that contains
             ``nasbench_macro.csv`` or ``nasbench_macro.csv.gz``.
-
-    Raises:
-        ValueError: If the file does not exist, is too large, or is not a table.
-        OSError: If the file cannot be read.
     """
     read = read_table(path, _LAYOUT)
     columns = {_ACCURACY: read["mean_acc"]}

@@ -56,9 +56,6 @@ def predict(
     Returns:
         Mean and standard deviation of the members' predictions, each ``(n,)``: the share of the
         known architectures that are not better.
-
-    Raises:
-        ValueError: If too few architectures are known.
     """
     from sklearn.ensemble import RandomForestRegressor
 

@@ -102,9 +102,6 @@ def zico(network: UntrainedNetwork) -> float:
 
     Mean and standard deviation are over the batches. The inner sum is over the weights of a tensor
     whose absolute gradients differ between batches; a tensor without such weights is left out.
-
-    Raises:
-        ValueError: If there are fewer than two batches.
     """
     if len(network.batches) < 2:
         raise ValueError(f"zico needs at least two batches, got {len(network.batches)}")
@@ -121,9 +118,6 @@ def _sum_of_ratios(values: Tensor) -> float:
     """Return the sum of mean / deviation, over dimension 0, of the entries that vary.
 
     This is several times faster than with ``Tensor.std``.
-
-    Args:
-        values: ``(n, ...)``.
     """
     mean = values.mean(0)
     deviation = (values - mean).square_().mean(0).sqrt_()

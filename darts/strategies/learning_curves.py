@@ -30,9 +30,6 @@ def extrapolate(scores: Sequence[float], epoch: int) -> float:
     Args:
         scores: Scores after the epochs 1, 2, ...
         epoch: Epoch of the predicted score, counted from 1.
-
-    Raises:
-        ValueError: If there are fewer than ``MIN_EPOCHS`` scores, or if one is not finite.
     """
     values = np.asarray(scores, dtype=np.float64)
     count = len(values)

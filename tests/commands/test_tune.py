@@ -21,7 +21,7 @@ from darts import retrain
 from darts.config import compose
 from darts.hpo.trials import WORKER, counted_trials
 from darts.judging import nas201_table
-from darts.judging.devices.linear_model import LinearModel
+from darts.judging.devices.latency_model import LinearModel
 from darts.reading import read_json
 from darts.training import loop
 from darts.training.run_directory import RunDirectory
@@ -448,7 +448,7 @@ ON_TABLE = (TABLE, "hydra.run.dir=unused")
         ((*HPO, "costs=[flop]"), "costs: 'flop' is unknown"),
         ((*HPO, "costs=[latency_ms]"), "costs: 'latency_ms' is measured for limit.latency_ms only"),
         ((*HPO, "limit.macs=0"), "limit.macs=0.0: must be > 0"),
-        ((*HPO, "limit.device=phone"), "limit.device=phone: nothing uses it"),
+        ((*HPO, "limit.device=phone"), "limit.device=phone: has no effect unless"),
         ((*HPO, "limit.latency_ms=1", "limit.device=phone"), "no such latency model"),
         ((*HPO, "strategy=foo"), "strategy"),
         ((*HPO, "strategy=cmaes"), "cmaes needs at least two numeric parameters"),

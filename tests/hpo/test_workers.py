@@ -25,7 +25,7 @@ from darts.hpo.supervisor import Supervisor
 from darts.hpo.trials import WORKER, counted_trials, failure_reason, trial_scores
 from darts.hpo.worker import error_summary
 from darts.hpo.worker_process import MACHINE_FAILED, worker_main
-from darts.judging.devices.linear_model import LinearModel
+from darts.judging.devices.latency_model import LinearModel
 from darts.strategies.history import RETRIED
 from darts.strategies.strategy import suggest_point
 from darts.writing import WriteError

@@ -15,17 +15,19 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from darts.judging.devices import load_model
-from darts.judging.devices.accuracy import Accuracy, count, fit_and_test
 from darts.judging.devices.cell_features import read_edges
 from darts.judging.devices.fitting import (
     FOLDS,
+    Accuracy,
+    count,
     cross_validation_error,
+    fit_and_test,
     fit_latency,
     non_negative,
     ridge,
     rows_of,
 )
-from darts.judging.devices.linear_model import LinearModel
+from darts.judging.devices.latency_model import LinearModel
 from darts.reading import FileError
 from darts.spaces import AnyGenotype
 from darts.spaces.cnn import Cnn

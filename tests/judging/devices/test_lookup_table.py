@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 import darts
 from darts.judging.devices import load_model
-from darts.judging.devices.lookup_table import LookupTable, info_file
-from darts.judging.devices.measuring import measure, measure_networks
+from darts.judging.devices.lookup_table import LookupTable, info_file, measure, measure_networks
 from darts.judging.devices.pieces import FIXED, operations_of
 from darts.judging.devices.stopwatch import Timing, TimingSettings, example, time_passes, timing
 from darts.reading import FileError

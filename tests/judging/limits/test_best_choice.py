@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from darts.judging.limits.best_choice import best_choice
+from darts.judging.limits.genotype_limits import best_choice
 
 
 def problem(

@@ -148,7 +148,7 @@ def test_a_budget_that_no_genotype_keeps_has_no_genotype() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("front.cost=none", "front.points=3"), "front.points=3: nothing uses it; set front.cost"),
+        (("front.cost=none", "front.points=3"), "front.points=3: has no effect unless front.cost"),
         (("discretize=perturbation",), "front.cost=macs: discretize=perturbation cannot keep"),
         (("discretize=sampling",), "front.cost=macs: discretize=sampling cannot keep"),
         (("discretize.edges=all",), "discretize.edges=all cannot keep"),
@@ -158,7 +158,7 @@ def test_a_budget_that_no_genotype_keeps_has_no_genotype() -> None:
         (("stopping=curvature",), "stopping=curvature may return the genotype of an earlier"),
         (("collapse.action=stop",), "collapse.action=stop may return the genotype of an earlier"),
         (("front.cost=latency_ms",), "front.cost=latency_ms: a search needs a latency model; set"),
-        (("front.device=phone",), "front.device=phone: nothing uses it; set front.cost=latency_ms"),
+        (("front.device=phone",), "front.device=phone: has no effect unless front.cost"),
         (("front.least=2", "front.most=1"), "front.least=2: must be below front.most=1"),
         (("front.most=1",), "front.cost=macs: the smallest budget is "),
     ],

@@ -16,9 +16,8 @@ from torch import Tensor
 from darts.config import ConfigError
 from darts.judging.devices.memory import count_weights, memory
 from darts.judging.limits.costs import CostMeter
-from darts.judging.limits.decisions import GenotypeDecisions
+from darts.judging.limits.decisions import GenotypeDecisions, fit_sums
 from darts.judging.limits.genotype_limits import GenotypeLimits
-from darts.judging.limits.sums import fit_sums
 from darts.searching.expected_cost import ExpectedCost
 from darts.spaces import AnyGenotype, SearchContext
 from darts.training.cost import count_macs, count_parameters
