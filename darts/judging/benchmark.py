@@ -12,17 +12,11 @@ from darts.spaces import AnyGenotype, Space
 
 
 class TableFormat(NamedTuple):
-    """A kind of benchmark table: how to read it, and the space that it covers.
-
-    Attributes:
-        load: Reads a file.
-        space: Name of the space.
-        options: Fields of the space that restrict it to the architectures of the benchmark.
-    """
+    """A kind of benchmark table: how to read it, and the space that it covers."""
 
     load: Callable[[str], BenchmarkTable]
     space: str
-    options: Mapping[str, str]
+    options: Mapping[str, str]  # fields that restrict the space to the architectures of the table
 
 
 TABLES: dict[str, TableFormat] = {
@@ -37,8 +31,8 @@ class Benchmark:
 
     Args:
         table: Table with the accuracies.
-        dataset: Data set of the trainings that the accuracies come from.
-        epochs: Epochs of these trainings; None for the usual number of the benchmark.
+        dataset: Data set of the runs that the accuracies come from.
+        epochs: Epochs of these runs; None for the usual number of the benchmark.
     """
 
     def __init__(self, table: BenchmarkTable, dataset: str, epochs: int | None) -> None:

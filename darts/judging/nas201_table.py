@@ -50,9 +50,7 @@ class Table(BenchmarkTable):
         self._latencies = latencies or {}
 
     def index(self, arch: str | AnyGenotype) -> int:
-        if isinstance(arch, Genotype):
-            return arch.index
-        return Genotype.parse(str(arch)).index
+        return (arch if isinstance(arch, Genotype) else Genotype.parse(str(arch))).index
 
     def arch(self, index: int) -> str:
         return str(Genotype.from_index(index))

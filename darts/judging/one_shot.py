@@ -31,10 +31,8 @@ from darts.typed_values import entry
 class OneShotScorer:
     """A trained supernet that scores genotypes on the validation subset of its search.
 
-    Args:
-        checkpoint: Run directory or checkpoint file of a search; other paths raise ``ValueError``.
-        calibration: Number of training batches from which the batch norm statistics of each path
-            are recomputed.
+    ``checkpoint`` is the run directory or checkpoint file of the search. Batch norm statistics of
+    each path are recomputed from ``calibration`` training batches.
     """
 
     def __init__(self, checkpoint: Path, calibration: int) -> None:

@@ -103,8 +103,6 @@ def zico(network: UntrainedNetwork) -> float:
     Mean and standard deviation are over the batches. The inner sum is over the weights of a tensor
     whose absolute gradients differ between batches; a tensor without such weights is left out.
     """
-    if len(network.batches) < 2:
-        raise ValueError(f"zico needs at least two batches, got {len(network.batches)}")
     per_batch = [network.gradients(number) for number in range(len(network.batches))]
     score = 0.0
     for gradients in zip(*per_batch, strict=True):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from untrained_networks import Chain, batches, untrained
 
-from darts.judging.block_features import (
+from darts.judging.training_free import (
     entropy_of_components,
     expressivity,
     progressivity,

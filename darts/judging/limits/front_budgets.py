@@ -45,10 +45,8 @@ def check_front(config: SearchConfig) -> None:
                 )
         return
     learns = config.bilevel.updates_alphas and config.relaxation.uses_alphas
-    stops = stopping.name != "never"
-    ends_early = (
-        f"stopping={stopping.name}" if stops else f"collapse.action={config.collapse.action}"
-    )
+    stops, action = stopping.name != "never", config.collapse.action
+    ends_early = f"stopping={stopping.name}" if stops else f"collapse.action={action}"
     problems = {
         f"method={config.method} does not learn alphas; choose another": not learns,
         f"discretize={discretize.name} cannot keep a budget; choose discretize=argmax": not (
