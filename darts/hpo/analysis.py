@@ -12,9 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from darts.config import TrialLimitConfig, quoted
 from darts.hpo.digests import check_trials
-from darts.hpo.factorial_design import FACTORS, FactorialDesign
 from darts.hpo.result_files import best_overrides
-from darts.hpo.search_space import SearchSpace
+from darts.hpo.search_space import FACTORS, FactorialDesign, SearchSpace
 from darts.hpo.study import StudyPlan, best_trial
 from darts.hpo.supervisor import Supervisor
 from darts.hpo.trial_tools import TrialTools, table_covers

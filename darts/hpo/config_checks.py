@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from darts.config import BenchmarkConfig, ConfigError, TuneConfig, one_of
-from darts.hpo.factorial_design import FactorialDesign
-from darts.hpo.search_space import HYPERPARAMETERS, SearchSpace
+from darts.hpo.search_space import HYPERPARAMETERS, FactorialDesign, SearchSpace
 from darts.hpo.study import StudyPlan, example_config, fixed_overrides
 from darts.hpo.trial_tools import TrialTools, table_covers
 from darts.judging.benchmark import TABLES
@@ -45,7 +44,7 @@ def check_config(config: TuneConfig) -> None:
 
 
 def check_trial_limits(config: TuneConfig, varied: SearchSpace, example: TrialConfig) -> None:
-    """Refuse limits that do not fit the networks of a trial."""
+    """Raise ConfigError if the limits do not fit the networks of a trial."""
     meter, space = CostMeter.from_config(config.limit), example.space
     if config.target == "search":
         return  # the searches check their limits themselves
@@ -82,7 +81,7 @@ def _check_judge(config: TuneConfig, space: SearchSpace) -> None:
 
 
 def check_judge_options(judge: Judge, metric: str, benchmark: BenchmarkConfig) -> None:
-    """Check that a judge returns the metric and has its table."""
+    """Raise ConfigError if a judge does not return the metric or lacks its table."""
     if judge.name == "table" and benchmark.table is None:
         raise ConfigError("judge=table needs benchmark.table=FILE")
     if judge.metrics is not None and metric not in judge.metrics:
@@ -92,11 +91,10 @@ def check_judge_options(judge: Judge, metric: str, benchmark: BenchmarkConfig) -
 
 
 def check_epochs(judge: Judge, epochs: int) -> None:
-    """Raise ``ConfigError`` if trainings of ``epochs`` epochs are too short for a judge."""
+    """Raise ConfigError if runs of ``epochs`` epochs are too short for a judge."""
     if epochs < judge.min_epochs:
         raise ConfigError(
-            f"epochs={epochs}: judge={judge.name} needs trainings of at least "
-            f"{judge.min_epochs} epochs"
+            f"epochs={epochs}: judge={judge.name} needs runs of at least {judge.min_epochs} epochs"
         )
 
 
@@ -116,7 +114,7 @@ def _check_scores(config: TuneConfig, task: Task) -> None:
     available = list(dict.fromkeys([*judge.costs, *measured]))
     for name in (name for name in config.costs if name not in available):
         if config.target == "retrain" and name in config.limit.network:
-            raise ConfigError(f"costs: {name!r} is measured for limit.{name} only; set it, too")
+            raise ConfigError(f"costs: {name!r} is measured only if limit.{name} is set")
         raise ConfigError(
             f"costs: {name!r} is unknown with judge={judge.name} target={config.target}; "
             f"choose from {', '.join(available) or 'none'}"
@@ -132,8 +130,8 @@ def _check_factorial_design(config: TuneConfig, space: SearchSpace) -> None:
     """Check that the configurations of all corners of the factorial design are valid."""
     if not config.judge.trains:
         raise ConfigError(
-            f"analysis.factorial_seeds={config.analysis.factorial_seeds} needs trainings, and "
-            f"judge={config.judge.name} has none; set analysis.factorial_seeds=0"
+            f"analysis.factorial_seeds={config.analysis.factorial_seeds} needs a judge that "
+            f"trains, and judge={config.judge.name} does not; set analysis.factorial_seeds=0"
         )
     _, best = next(space.extremes())
     design = FactorialDesign(space, best, range(1))

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from darts.config import ConfigError, JudgeConfig, RetrainConfig, compose, one_of
 from darts.hpo.architecture_list import Architecture, random_architectures, read_architectures
 from darts.hpo.config_checks import check_epochs, check_judge_options
+from darts.hpo.study import trial_overrides
 from darts.judging.benchmark import Benchmark
 from darts.judging.predictor import MIN_POINTS
 from darts.judging.rankings import Values
 from darts.judging.training_free import SCORES
-from darts.recipes.commands import merge_overrides, trial_config
+from darts.recipes.commands import trial_config
 from darts.spaces import AnyGenotype, Space
 from darts.strategies.judges import TrainingFreeJudge
 
@@ -35,11 +36,8 @@ class JudgePlan:
     Attributes:
         overrides: Overrides of a retraining of any of the architectures, without its genotype.
         architectures: The architectures, all different, with their truth if it is known.
-        space: The space of the architectures.
         calibrating: Architectures whose truth calibrates the judge, ``(n,)`` bool. Without a known
-            truth, a short training takes its place.
-        metric: The steering metric.
-        higher_is_better: Whether higher values of the metric are better.
+            truth, a short run takes its place.
     """
 
     overrides: tuple[str, ...]
@@ -92,7 +90,7 @@ class JudgePlan:
             )
         unknown = any(a.truth is None for a in unique)
         if networks.validation == 0 and (config.judge.trains or (config.calibration and unknown)):
-            raise ConfigError("validation=0 leaves no data to score trainings; set validation=0.1")
+            raise ConfigError("validation=0 leaves no data to score networks; set validation=0.1")
         if isinstance(config.judge, TrainingFreeJudge) and config.judge.combination == "predictor":
             for architecture in unique:
                 space.encode(architecture.genotype)  # refuses sizes that the space does not have
@@ -115,20 +113,14 @@ def network_overrides(config: JudgeConfig) -> list[str]:
     """
     chooses_data = any(item.startswith(("dataset=", "experiment")) for item in config.overrides)
     base = [] if chooses_data else config.base
-    defaults = [f"seed={config.seed}", "tracking.tensorboard=false", "tracking.figures=false"]
-    defaults.append("restarts=0")  # as in studies: a restart would hide unsuitable settings
-    required = ["evaluate_test=false"]  # every choice is made on validation data
-    if config.metric is not None:
-        required.append(f"metric={config.metric}")
-    return merge_overrides([*defaults, *base, *config.overrides, *required])
+    required = [] if config.metric is None else [f"metric={config.metric}"]
+    return trial_overrides("retrain", config.seed, [*base, *config.overrides], required)
 
 
 def check_networks(config: JudgeConfig, overrides: list[str]) -> RetrainConfig:
     """Check the settings that do not depend on files; return the configuration of a random network.
 
-    Args:
-        config: The configuration of the command.
-        overrides: Those of ``network_overrides``.
+    ``overrides`` are the result of ``network_overrides``.
     """
     named = [item for item in overrides if item.startswith("genotype=")]
     if named:
@@ -160,5 +152,5 @@ def check_networks(config: JudgeConfig, overrides: list[str]) -> RetrainConfig:
     if config.truth is not None and config.genotypes is None:
         raise ConfigError(f"truth={config.truth} names a column of a file; set genotypes=FILE")
     if config.truth is not None and config.benchmark.table is not None and judge.name != "table":
-        raise ConfigError(f"truth={config.truth} and benchmark.table exclude each other")
+        raise ConfigError(f"truth={config.truth} and benchmark.table are mutually exclusive")
     return networks

@@ -12,9 +12,9 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from darts.config import ConfigError, TuneConfig
-from darts.hpo.limited_points import LimitedPoints
 from darts.hpo.search_space import SearchSpace, TrialSpace
 from darts.hpo.store import machine_failure, open_storage, storage_errors
+from darts.hpo.trial_networks import LimitedPoints
 from darts.hpo.trials import complete_trials, trial_scores
 from darts.judging.limits import limit_overrides
 from darts.reading import one_line
@@ -30,29 +30,17 @@ MAX_WINDOW = 1024
 
 @dataclasses.dataclass(frozen=True)
 class StudyPlan:
-    """Everything that a worker needs. The plan is pickled and sent to the process of each worker.
-
-    Attributes:
-        config: Configuration of the study.
-        directory: Run directory.
-        storage: URL of the database.
-        name: Name of the study in its database.
-        space: Space of the points.
-        fixed_overrides: Overrides of all trials.
-        epochs: Epochs of a trial whose point does not set them; the pruner needs them.
-        higher_is_better: Whether higher values of the metric are better.
-        max_trials: Number of trials; None if only ``budget.hours`` limits it.
-    """
+    """Everything that a worker needs; it is pickled and sent to the process of each worker."""
 
     config: TuneConfig
     directory: Path
-    storage: str
-    name: str
+    storage: str  # URL of the database
+    name: str  # of the study in its database
     space: TrialSpace
-    fixed_overrides: tuple[str, ...]
-    epochs: int
+    fixed_overrides: tuple[str, ...]  # of all trials
+    epochs: int  # of a trial whose point does not set them; the pruner needs them
     higher_is_better: bool
-    max_trials: int | None
+    max_trials: int | None  # None if only budget.hours limits the number
 
     @property
     def score(self) -> str:
@@ -70,11 +58,7 @@ class StudyPlan:
         return self.config.strategy.uses_results or self.config.pruner.name != "none"
 
     def setup(self, window: int = 1) -> Setup:
-        """Return what the strategy needs to know about the study.
-
-        Args:
-            window: The window of the study, see ``darts.strategies.history``.
-        """
+        """Return what the strategy needs to know about the study."""
         return Setup(
             self.space.parameters,
             seed=self.config.seed,
@@ -115,10 +99,9 @@ class StudyPlan:
         return tuple(merge_overrides([*self.fixed_overrides, *self.space.overrides(point)]))
 
     def open(self, *, existing: bool = False) -> Study:
-        """Open the study, or create it if it does not exist.
+        """Open the study, or create it if it does not exist and need not exist.
 
-        Args:
-            existing: Whether the study must exist.
+        Raise ConfigError if the database has a different study of this name, or cannot be read.
         """
         config = self.config
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -153,7 +136,7 @@ class StudyPlan:
         return study
 
     def _require_same_study(self, study: Study, directions: list[StudyDirection]) -> None:
-        """Store what a new study varies and optimizes."""
+        """Store what a new study varies and optimizes; compare it with an existing study."""
         if study.directions != directions:
             raise self._difference("objectives")
         identity = {
@@ -230,18 +213,26 @@ def make_plan(config: TuneConfig, directory: Path) -> StudyPlan:
 
 def fixed_overrides(config: TuneConfig) -> list[str]:
     """Return the overrides that all trials share: defaults, configured and required ones."""
-    defaults = [f"seed={config.seed}", "tracking.tensorboard=false", "tracking.figures=false"]
     required = [f"metric={config.metric}"]
     if config.tracking.trackers:
         required.append(f"tracking.trackers=[{','.join(config.tracking.trackers)}]")
-    if config.target == "retrain":
-        required.append("evaluate_test=false")  # every choice is made on validation data
-    else:
-        defaults.append("arch_optimizer.raises=0")
+    if config.target == "search":
         required += limit_overrides(config.limit)
-    # Restarts and raises would hide that a point's learning rate is too high or too low.
+    return trial_overrides(config.target, config.seed, [*config.base, *config.overrides], required)
+
+
+def trial_overrides(
+    target: str, seed: int, configured: Sequence[str], required: Sequence[str]
+) -> list[str]:
+    """Return the overrides of the runs of a study or a judge: defaults, configured, required."""
+    # Restarts and raises would hide that a learning rate is too high or too low.
+    defaults = [f"seed={seed}", "tracking.tensorboard=false", "tracking.figures=false"]
     defaults.append("restarts=0")
-    return merge_overrides([*defaults, *config.base, *config.overrides, *required])
+    if target == "search":
+        defaults.append("arch_optimizer.raises=0")
+    else:
+        required = [*required, "evaluate_test=false"]  # every choice is made on validation data
+    return merge_overrides([*defaults, *configured, *required])
 
 
 def best_trial(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:

@@ -23,7 +23,6 @@ from optuna.pruners import BasePruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.hpo.background import in_background
 from darts.hpo.digests import finish_trial, store_point_digest
 from darts.hpo.queue import (
     claim_trial,
@@ -33,7 +32,7 @@ from darts.hpo.queue import (
     requeue_lost,
     stale_trials,
 )
-from darts.hpo.store import machine_failure
+from darts.hpo.store import in_background, machine_failure
 from darts.hpo.study import StudyPlan, study_window
 from darts.hpo.trial_tools import TrialTools
 from darts.hpo.trials import BEYOND, FAILURE, SCORES, WALL_SECONDS, WORKER, trial_results

@@ -16,8 +16,7 @@ import torch
 from darts.config import JudgeConfig
 from darts.hpo.architecture_list import read_architectures
 from darts.hpo.judge_plan import JudgePlan
-from darts.hpo.score_analysis import ScoreAnalysis
-from darts.hpo.score_file import ScoreFile
+from darts.hpo.judge_scores import ScoreAnalysis, ScoreFile
 from darts.judging.training_free import SCORES
 from darts.spaces import SPACES
 from darts.strategies.judges import TrainingJudge
@@ -202,7 +201,10 @@ def test_damaged_scores_are_not_continued(commands: Any, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("genotypes=f", "truth=x", "benchmark.table=t"), "truth=x and benchmark.table exclude"),
+        (
+            ("genotypes=f", "truth=x", "benchmark.table=t"),
+            "truth=x and benchmark.table are mut",
+        ),
         (("judge=zico", "truth=x"), "truth=x names a column of a file; set genotypes=FILE"),
         (("judge.scores=[nonsense]",), "judge.scores='nonsense'"),
         (("judge=table",), "judge=table needs benchmark.table=FILE"),
@@ -210,7 +212,7 @@ def test_damaged_scores_are_not_continued(commands: Any, tmp_path: Path) -> None
         (("judge=supernet", "judge.checkpoint=/no/run"), "judge.checkpoint='/no/run' is neither"),
         (("judge=train", "calibration=8"), "calibration=8 weighs several scores"),
         (("calibration=3",), "calibration=3 leaves fewer than 2 of 4 architectures to judge"),
-        (("judge=learning_curve", "epochs=3"), "epochs=3: judge=learning_curve needs trainings of"),
+        (("judge=learning_curve", "epochs=3"), "epochs=3: judge=learning_curve needs runs of"),
         (("calibration=2",), "calibration=2: must be 0 or at least 3"),
         (("judge=train", "validation=0", "selection=last"), "validation=0 leaves no data to score"),
         (("judge=predictor", "calibration=2"), "calibration=2: a predictor needs at least 10"),

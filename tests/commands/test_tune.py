@@ -446,7 +446,10 @@ ON_TABLE = (TABLE, "hydra.run.dir=unused")
         ((*HPO, "parameters.genotype.space=rnn"), "parameters.genotype.space='rnn' is unknown"),
         ((*HPO, "metric=acc"), "metric='acc' is unknown; choose from accuracy,"),
         ((*HPO, "costs=[flop]"), "costs: 'flop' is unknown"),
-        ((*HPO, "costs=[latency_ms]"), "costs: 'latency_ms' is measured for limit.latency_ms only"),
+        (
+            (*HPO, "costs=[latency_ms]"),
+            "costs: 'latency_ms' is measured only if",
+        ),
         ((*HPO, "limit.macs=0"), "limit.macs=0.0: must be > 0"),
         ((*HPO, "limit.device=phone"), "limit.device=phone: has no effect unless"),
         ((*HPO, "limit.latency_ms=1", "limit.device=phone"), "no such latency model"),
@@ -474,7 +477,7 @@ ON_TABLE = (TABLE, "hydra.run.dir=unused")
             (*ON_TABLE, "benchmark.table=x", "parameters.genotype.space=macro"),
             "{space: nas201} or {space: macro, skeleton: nasbench}",
         ),
-        ((*ON_TABLE, "benchmark.table=x", "analysis.factorial_seeds=1"), "judge=table has none"),
+        ((*ON_TABLE, "benchmark.table=x", "analysis.factorial_seeds=1"), "judge=table does not"),
         ((*ON_TABLE, "benchmark.table=no.csv"), "the benchmark table 'no.csv' does not exist"),
         ((*ON_TABLE, "benchmark.table={table}", "judge.epochs=7"), "no column 'cifar10_val_ep7'"),
         (

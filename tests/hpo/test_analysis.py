@@ -11,8 +11,7 @@ import optuna
 import pytest
 
 from darts.hpo.analysis import analyze
-from darts.hpo.factorial_design import FactorialDesign
-from darts.hpo.search_space import SearchSpace
+from darts.hpo.search_space import FactorialDesign, SearchSpace
 from darts.hpo.study import StudyPlan
 from darts.hpo.supervisor import Supervisor
 from darts.hpo.trials import counted_trials

@@ -36,7 +36,7 @@ def test_an_unusable_url_raises_one_line(url: str) -> None:
 
 def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_text("no database" * 100)
-    with pytest.raises(ValueError, match=r"cannot be opened: .* is not a database of SQLite"):
+    with pytest.raises(ValueError, match=r"cannot be opened: .* file is not a database"):
         open_storage(f"sqlite:///{tmp_path}/study.db", heartbeat=20)
 
 

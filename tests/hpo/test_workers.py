@@ -17,14 +17,13 @@ import torch
 from optuna.trial import TrialState
 from slow_judge import SPACE, FullDiskJudge, SlowJudge
 
+from darts.hpo import supervisor as supervisors
 from darts.hpo import worker as workers
-from darts.hpo import worker_process
 from darts.hpo.queue import fail_and_requeue, is_over
 from darts.hpo.study import StudyPlan
-from darts.hpo.supervisor import Supervisor
+from darts.hpo.supervisor import MACHINE_FAILED, Supervisor, worker_main
 from darts.hpo.trials import WORKER, counted_trials, failure_reason, trial_scores
 from darts.hpo.worker import error_summary
-from darts.hpo.worker_process import MACHINE_FAILED, worker_main
 from darts.judging.devices.latency_model import LinearModel
 from darts.strategies.history import RETRIED
 from darts.strategies.strategy import suggest_point
@@ -337,8 +336,8 @@ def test_a_deadline_of_zero_has_passed(
     """The clock may start at 0 with the machine, and 0.0 is not the same as no deadline."""
     plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=2")
     study = plan.open()
-    monkeypatch.setattr(worker_process, "exit_with_parent", lambda: None)
-    monkeypatch.setattr(worker_process, "round_robin_gpu", lambda number: {})
+    monkeypatch.setattr(supervisors, "exit_with_parent", lambda: None)
+    monkeypatch.setattr(supervisors, "round_robin_gpu", lambda number: {})
     worker_main(plan, "name", 0, None, 0.0)
     assert study.trials == []
     worker_main(plan, "name", 0, None, None)
