@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -33,18 +32,11 @@ def trial_rows(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> list[dict[str,
     rows: list[dict[str, object]] = []
     for trial in finished_trials(trials):
         point = trial_point(trial)
-        complete_point = plan.space.parameters.contains(point)
-        failed = trial.state == TrialState.FAIL
-        rows.append(
-            {
-                "trial": trial.number,
-                "state": trial_state(trial),
-                **trial_results(trial),
-                "wall_seconds": trial_seconds(trial),
-                **(plan.space.row(point) if complete_point else point),
-                "failure": failure_reason(trial) if failed else None,
-            }
-        )
+        if plan.space.parameters.contains(point):
+            point = plan.space.row(point)
+        failure = failure_reason(trial) if trial.state == TrialState.FAIL else None
+        own = {"trial": trial.number, "state": trial_state(trial), **trial_results(trial)}
+        rows.append({**own, "wall_seconds": trial_seconds(trial), **point, "failure": failure})
     return rows
 
 
@@ -85,10 +77,10 @@ def write_best(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject | N
 
 
 def total_energy(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
-    """Return ``joules``, ``joules_source`` and ``gco2e`` of all trainings of the study.
+    """Return ``joules``, ``joules_source`` and ``gco2e`` of all runs, including the analysis.
 
-    Trainings of the analysis are included. The energy of an unfinished trial is read from its run
-    directory and therefore included only if it ran on this machine.
+    The energy of an unfinished trial is read from its run directory and therefore included only if
+    it ran on this machine.
     """
     measured = [trial for trial in trials if "joules" in trial_results(trial)]
     names = {f"{trial.number:04d}" for trial in measured}
@@ -96,20 +88,13 @@ def total_energy(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
     directories += [*plan.directory.glob("factorial/trials/*"), *plan.directory.glob("final*")]
     costs: list[JsonObject] = [dict(trial_results(trial)) for trial in measured]
     for directory in directories:
-        costs += _training_costs(directory)
-    return sum_costs(costs)
-
-
-def _training_costs(directory: Path) -> list[JsonObject]:
-    """Return the row that contains the energy of a training, as a list of at most one row.
-
-    It is the summary of a finished training, or the last epoch of an unfinished one.
-    """
-    summary, metrics = directory / "summary.json", directory / "metrics.jsonl"
-    rows = read_metrics(metrics)[-1:] if metrics.exists() else []
-    if summary.exists():
-        rows = [read_json(summary)]
-    return [row for row in rows if "joules" in row]
+        # The summary of a finished run, or the last epoch of an unfinished one.
+        summary, metrics = directory / "summary.json", directory / "metrics.jsonl"
+        if summary.exists():
+            costs.append(read_json(summary))
+        elif metrics.exists():
+            costs += read_metrics(metrics)[-1:]
+    return sum_costs([cost for cost in costs if "joules" in cost])
 
 
 def log_hparams(plan: StudyPlan, trials: Sequence[FrozenTrial], logged: set[int]) -> None:

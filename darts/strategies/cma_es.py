@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
@@ -39,12 +40,17 @@ class CmaEsSampler(ProposalSampler):
         self._ranges = adapted_ranges(setup)
 
     def propose(self, history: Sequence[Observation], random: Random) -> tuple[Point, Attributes]:
-        finished = [
-            trial for trial in history if trial.loss is not None and np.isfinite(trial.loss)
-        ]
+        finished = [trial for trial in history if trial.loss not in (None, math.inf)]
         if len(finished) < self._startup:
             return self.space.draw(random), {}
-        optimizer = self._optimizer(random.randrange(2**31))
+        size = len(self._ranges)
+        optimizer = CMA(
+            mean=np.full(size, 0.5),
+            sigma=_STEP,
+            bounds=np.array([[0.0, 1.0]] * size),
+            seed=random.randrange(2**31),
+            n_max_resampling=10 * size,
+        )
         while True:
             own = [t for t in finished if t.attributes.get(GENERATION) == optimizer.generation]
             if len(own) < optimizer.population_size:
@@ -57,17 +63,6 @@ class CmaEsSampler(ProposalSampler):
             for (name, domain), fraction in zip(self._ranges.items(), fractions, strict=True)
         }
         return self.space.complete(values, random), {GENERATION: int(optimizer.generation)}
-
-    def _optimizer(self, seed: int) -> CMA:
-        size = len(self._ranges)
-        bounds = np.array([[0.0, 1.0]] * size)
-        return CMA(
-            mean=np.full(size, 0.5),
-            sigma=_STEP,
-            bounds=bounds,
-            seed=seed,
-            n_max_resampling=10 * size,
-        )
 
     def _fractions(self, trial: Observation) -> np.ndarray:
         """Return how far along each range a point lies, ``(ranges,)``, from 0 to 1."""

@@ -36,21 +36,13 @@ MEASURED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 @dataclass(frozen=True)
 class Observation:
-    """The point and the result of a trial.
-
-    Attributes:
-        point: The point.
-        key: Hashable form of the point; equal for equal points.
-        loss: Lower is better; infinite for a failed or pruned trial, None for a hidden result.
-        excess: Sum of the relative excesses over the limits; 0 within the limits.
-        attributes: Attributes that the sampler attached to the trial.
-    """
+    """The point and the result of a trial."""
 
     point: Point
-    key: Hashable
-    loss: float | None
-    excess: float = 0.0
-    attributes: Mapping[str, object] = field(default_factory=dict)
+    key: Hashable  # equal for equal points
+    loss: float | None  # infinite for a failed or pruned trial, None for a hidden result
+    excess: float = 0.0  # sum of the relative excesses over the limits; 0 within the limits
+    attributes: Mapping[str, object] = field(default_factory=dict)  # attached by the sampler
 
     @property
     def sort_key(self) -> tuple[float, float]:
@@ -83,7 +75,7 @@ class PointSampler(BaseSampler):
             if allows is None or allows(point):
                 break
         for name, value in attributes.items():
-            # Optuna's own samplers store their attributes in this way, too.
+            # Optuna's own samplers store their attributes in the same way.
             study._storage.set_trial_system_attr(trial._trial_id, name, value)
         return point
 
@@ -93,11 +85,8 @@ class PointSampler(BaseSampler):
     ) -> tuple[Point, Attributes]:
         """Return the point to propose for ``trial``, and the attributes to attach to the trial.
 
-        Args:
-            study: The study.
-            trial: The trial that needs a point.
-            trials: All trials of the study, by number.
-            attempt: Number of points already refused for this trial.
+        ``trials`` are all trials of the study, by number. ``attempt`` is the number of points that
+        have been rejected for this trial.
         """
 
     def random_of(self, position: int, attempt: int = 0) -> Random:
@@ -107,7 +96,7 @@ class PointSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: object
     ) -> Value:
-        """Draw the value of a parameter whose proposed value Optuna refuses because of rounding."""
+        """Draw the value of a parameter whose proposed value Optuna rejects because of rounding."""
         position = trial_position(trial, study.get_trials(deepcopy=False))
         random = Random(f"{self._setup.seed} {position} {param_name}")
         return self.space.by_name[param_name].domain.draw(random)

@@ -19,8 +19,7 @@ from darts.hpo.judge_plan import JudgePlan
 from darts.hpo.judge_scores import ScoreAnalysis, ScoreFile
 from darts.judging.training_free import SCORES
 from darts.spaces import SPACES
-from darts.strategies.judges import TrainingJudge
-from darts.strategies.learning_curves import extrapolate
+from darts.strategies.judges import TrainingJudge, extrapolate
 
 SMALL = ("space=nas201", "space.channels=2", "space.cells=1", "dataset.size=8")
 TINY = (*SMALL, "judge.samples=4")
@@ -201,10 +200,7 @@ def test_damaged_scores_are_not_continued(commands: Any, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            ("genotypes=f", "truth=x", "benchmark.table=t"),
-            "truth=x and benchmark.table are mut",
-        ),
+        (("genotypes=f", "truth=x", "benchmark.table=t"), "truth=x and benchmark.table are mut"),
         (("judge=zico", "truth=x"), "truth=x names a column of a file; set genotypes=FILE"),
         (("judge.scores=[nonsense]",), "judge.scores='nonsense'"),
         (("judge=table",), "judge=table needs benchmark.table=FILE"),
@@ -216,7 +212,7 @@ def test_damaged_scores_are_not_continued(commands: Any, tmp_path: Path) -> None
         (("calibration=2",), "calibration=2: must be 0 or at least 3"),
         (("judge=train", "validation=0", "selection=last"), "validation=0 leaves no data to score"),
         (("judge=predictor", "calibration=2"), "calibration=2: a predictor needs at least 10"),
-        (("genotypes=/no/file",), "genotypes='/no/file' does not exist"),
+        (("genotypes=/no/file",), "genotypes='/no/file' cannot be read: No such"),
         (("genotype=DARTS_V2",), "darts.judge scores several architectures; set genotypes=FILE"),
         (("metric=nonsense",), "metric='nonsense'"),
     ],

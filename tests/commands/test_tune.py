@@ -446,10 +446,7 @@ ON_TABLE = (TABLE, "hydra.run.dir=unused")
         ((*HPO, "parameters.genotype.space=rnn"), "parameters.genotype.space='rnn' is unknown"),
         ((*HPO, "metric=acc"), "metric='acc' is unknown; choose from accuracy,"),
         ((*HPO, "costs=[flop]"), "costs: 'flop' is unknown"),
-        (
-            (*HPO, "costs=[latency_ms]"),
-            "costs: 'latency_ms' is measured only if",
-        ),
+        ((*HPO, "costs=[latency_ms]"), "costs: 'latency_ms' is measured only if"),
         ((*HPO, "limit.macs=0"), "limit.macs=0.0: must be > 0"),
         ((*HPO, "limit.device=phone"), "limit.device=phone: has no effect unless"),
         ((*HPO, "limit.latency_ms=1", "limit.device=phone"), "no such latency model"),

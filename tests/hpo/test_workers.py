@@ -18,13 +18,12 @@ from optuna.trial import TrialState
 from slow_judge import SPACE, FullDiskJudge, SlowJudge
 
 from darts.hpo import supervisor as supervisors
-from darts.hpo import worker as workers
 from darts.hpo.queue import fail_and_requeue, is_over
 from darts.hpo.study import StudyPlan
 from darts.hpo.supervisor import MACHINE_FAILED, Supervisor, worker_main
 from darts.hpo.trials import WORKER, counted_trials, failure_reason, trial_scores
-from darts.hpo.worker import error_summary
 from darts.judging.devices.latency_model import LinearModel
+from darts.running.output import error_summary, redirect_output
 from darts.strategies.history import RETRIED
 from darts.strategies.strategy import suggest_point
 from darts.writing import WriteError
@@ -372,7 +371,7 @@ def test_error_summaries_are_one_line() -> None:
 
 
 def test_output_of_python_and_child_processes_goes_to_the_log(tmp_path: Path, capfd: Any) -> None:
-    with workers.redirect_output(tmp_path / "a" / "log.txt"):
+    with redirect_output(tmp_path / "a" / "log.txt"):
         os.system("echo from another process")
         print("from Python")
     print("outside")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from darts.strategies.learning_curves import MIN_EPOCHS, extrapolate
+from darts.strategies.judges import MIN_EPOCHS, extrapolate
 
 EPOCHS = np.arange(1, 11)
 

@@ -1,4 +1,8 @@
-"""Grid search: every combination once."""
+"""Strategies that read no results: random search, the baseline of all others, and grid search.
+
+References:
+    Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 13, 2012.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,30 @@ from optuna.trial import FrozenTrial
 from darts.registry import choice, number
 from darts.spaces.parameters import Point
 from darts.strategies.history import trial_position
-from darts.strategies.point_sampler import Attributes, PointSampler
+from darts.strategies.point_sampler import Attributes, Observation, PointSampler, ProposalSampler
 from darts.strategies.strategy import STRATEGIES, Setup, Strategy
 
 MAX_POINTS = 1_000_000  # the list of all points must fit into memory
+
+
+class RandomSampler(ProposalSampler):
+    """Sampler of random points; a point of an earlier trial is redrawn up to 100 times."""
+
+    def propose(self, history: Sequence[Observation], random: Random) -> tuple[Point, Attributes]:
+        return self.new_point(history, lambda: self.space.draw(random)), {}
+
+
+@STRATEGIES.register
+@dataclass
+class RandomSearch(Strategy):
+    """Independent random points."""
+
+    name: str = "random"
+    multi_objective: ClassVar[bool] = True
+    uses_results: ClassVar[bool] = False
+
+    def make_sampler(self, setup: Setup) -> BaseSampler:
+        return RandomSampler(setup)
 
 
 class GridSampler(PointSampler):
