@@ -126,7 +126,7 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) ->
 
 
 def prepare_directory(files: RunDirectory, config: CompareConfig, call: Invocation) -> None:
-    """Create the run directory of a new comparison, or check that of a resumed one.
+    """Create the run directory of a new comparison, or check the one of a resumed comparison.
 
     Raises:
         ConfigError: If a new comparison would overwrite another run, or if the resumed one is in

@@ -17,12 +17,7 @@ import torch
 
 from darts.config import ConfigError, require_plain_overrides
 from darts.reading import JsonObject, open_regular
-
-# Re-exported.
-from darts.running.run_files import is_complete as is_complete
-from darts.running.run_files import log_file as log_file
-from darts.running.run_files import read_divergence as read_divergence
-from darts.running.run_files import read_summary as read_summary
+from darts.running.run_files import is_complete, log_file, read_summary
 from darts.spaces.module import is_allowed
 from darts.training.device import round_robin_gpu
 from darts.writing import open_in_place
@@ -42,10 +37,8 @@ class RunLauncher:
     """Starts runs, and can stop those in progress. Several threads may call it.
 
     The runs are distributed over the GPUs of this process. They share its threads, unless
-    ``OMP_NUM_THREADS`` sets the number of threads of each run.
-
-    Args:
-        workers: Maximum number of simultaneous runs.
+    ``OMP_NUM_THREADS`` sets the number of threads of each run. At most ``workers`` runs are
+    simultaneous.
 
     Attributes:
         sources: Sources of the joules of all runs so far.
@@ -73,7 +66,9 @@ class RunLauncher:
     def __call__(self, command: str, directory: Path, overrides: Sequence[str]) -> JsonObject:
         """Start or resume a run unless it is complete, wait for its end, and return its summary.
 
-        The output of the run is appended to a log file next to its directory.
+        The output of the run is appended to a log file next to its directory. A resumed run keeps
+        its own overrides. Raise RunFailed if the run ended with an error, and RunStopped if
+        ``stop`` was called.
         """
         require_plain_overrides(command, overrides)
         # Overrides may come from the directory of a comparison, which may be untrusted. The new

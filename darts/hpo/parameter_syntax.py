@@ -80,7 +80,7 @@ def parse_architecture(description: object) -> Space:
 
 
 def sort_by_dependency(parameters: Sequence[Parameter]) -> list[Parameter]:
-    """Return parameters in the given order, but each after those that it depends on.
+    """Return parameters in the given order, but each after the ones that it depends on.
 
     A parameter that depends on itself raises ``ConfigError``.
     """

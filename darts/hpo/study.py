@@ -95,7 +95,7 @@ class StudyPlan:
         return all(excess <= 0 for excess in self._excess(trial))
 
     def overrides(self, point: Point) -> tuple[str, ...]:
-        """Return all overrides of a trial: the fixed ones and those of its point."""
+        """Return all overrides of a trial: the fixed ones and the ones of its point."""
         return tuple(merge_overrides([*self.fixed_overrides, *self.space.overrides(point)]))
 
     def open(self, *, existing: bool = False) -> Study:
@@ -238,7 +238,7 @@ def trial_overrides(
 def best_trial(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
     """Return the complete trial with the best score; None if no trial is complete.
 
-    If any trial is within the limits, it is the best of those.
+    If any trial is within the limits, it is the best of these.
     """
     sign = 1 if plan.higher_is_better else -1
     return max(  # the first of equally good trials

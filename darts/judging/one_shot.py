@@ -75,7 +75,7 @@ class OneShotScorer:
     def network(self, genotype: AnyGenotype) -> NetworkBase:
         """Return the network of a genotype with the weights of the supernet.
 
-        Its batch norm statistics are those of the calibration. Raises ``ValueError`` for spaces
+        Its batch norm statistics come from the calibration. Raises ``ValueError`` for spaces
         whose networks cannot inherit weights, see ``darts.spaces.Space.inherit``.
         """
         self._calibrated(genotype)

@@ -3,7 +3,7 @@
 A resample draws as many units as the split has, with replacement, and both networks are scored on
 it. A unit is a sample, or a block of consecutive tokens of a text. The spread of the difference
 over resamples is its uncertainty due to the choice of the samples. It does not include the variance
-between trainings; to measure that, train with several seeds.
+between runs; to measure that, train with several seeds.
 
 References:
     Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
@@ -43,7 +43,7 @@ def paired_interval(
     seed: int = 0,
     level: float = LEVEL,
 ) -> tuple[float, float] | None:
-    """Return the expanded percentile interval of ``value`` of found minus that of baseline.
+    """Return the expanded percentile interval of the difference of ``value``, found minus baseline.
 
     Plain percentile intervals are too narrow for few units. For ``n`` units, the share of resamples
     beyond each bound is therefore ``Phi(sqrt(n / (n - 1)) * t)`` instead of ``(1 - level) / 2``.

@@ -25,7 +25,7 @@ from darts.judging.untrained import UntrainedNetwork
 def gradient_norm(network: UntrainedNetwork) -> float:
     """Return the sum over weight tensors of the norm of the gradient of the loss.
 
-    The norm is Euclidean; the loss is that of the first batch.
+    The norm is Euclidean; the loss is of the first batch.
     """
     gradients = network.gradients()
     return sum(float(gradient.norm()) for gradient in gradients)
@@ -47,7 +47,7 @@ def synflow(network: UntrainedNetwork) -> float:
     exponentially with the depth. It is ``-inf`` if no weight has an effect on ``R``.
     """
     net = network.net
-    # On the CPU, as some GPUs have no float64. Copies of the tensors replace those of the network,
+    # On the CPU, as some GPUs have no float64. Copies of the tensors replace the network's own,
     # which is much faster than a copy of all its modules.
     weights = {
         name: parameter.detach().cpu().double().abs().requires_grad_()

@@ -58,7 +58,7 @@ class Evolution(Strategy):
 
     Attributes:
         population: Number of random points at the start, and of trials that may be parents.
-        tournament: Number of trials drawn at random, of which the best becomes a parent.
+        tournament: Number of trials drawn at random; the best becomes a parent.
         crossover: Probability that a child has two parents; half of these children are mutated.
     """
 

@@ -19,8 +19,7 @@ import numpy as np
 import pytest
 
 from darts.comparing import runs as runs_module
-from darts.comparing.baselines import require_common_source
-from darts.comparing.pilot import CostModel, pilot_overrides
+from darts.comparing.baselines import CostModel, pilot_overrides, require_common_source
 from darts.comparing.plan import ComparisonPlan, as_overrides, search_config
 from darts.comparing.report import render_report
 from darts.comparing.results import ComparisonResults
@@ -162,7 +161,7 @@ def test_report_states_verdicts_commands_and_costs(comparison: Any) -> None:
         assert comparison.result[f"difference_{name}_verdict"] in comparison.out
     assert "trains random architectures briefly, 4.0 per search on average, and" in page
     for ratio in ("1.00", "1.05"):
-        assert f"Its searches cost {ratio} times as much as those of `darts_v1`." in page
+        assert f"Its searches cost {ratio} times as much as searches of `darts_v1`." in page
     for line in page.splitlines():
         if line.startswith("python -m darts."):
             words = shlex.split(line)
@@ -339,7 +338,7 @@ def test_random_search_fails_if_the_first_three_trainings_diverge(
     overrides = (*SMALL, "baselines=[random_search]", "searches=1", "retrainings=1")
     diverging = "settings.random_search.optimizer.lr=99"
     line = commands.error_of("compare", *overrides, diverging, f"hydra.run.dir={folder}")
-    assert "the first 3 short trainings diverged: the loss became nan" in line
+    assert "the first 3 short runs diverged: the loss became nan" in line
     assert "start a new comparison" in line
     assert commands.error_of("compare", f"resume={folder}").partition("; ")[0] in line
     assert starts(folder)["random_search/0/short-000"] == 1  # not repeated
