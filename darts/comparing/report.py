@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,7 +9,7 @@ import numpy as np
 from darts.comparing.plan import RANDOM, RANDOM_SEARCH
 from darts.comparing.results import ComparisonResults
 from darts.comparing.runs import shell_command
-from darts.escaping import for_csv, for_markdown, for_terminal
+from darts.escaping import for_markdown, for_terminal
 from darts.judging.statistics import ALPHA, Comparison, Interval, delta_magnitude
 from darts.plotting.repetitions import draw_scores
 from darts.plotting.style import save_figure
@@ -19,6 +17,7 @@ from darts.reading import read_json
 from darts.tracking import format_duration
 from darts.tracking.ledger import common_source
 from darts.tracking.optional import optional
+from darts.tracking.tables import write_table
 from darts.writing import write_atomically
 
 
@@ -29,11 +28,7 @@ def write_report(results: ComparisonResults, overrides: Sequence[str]) -> None:
     """
     directory, config = results.plan.directory, results.plan.config
     rows = [network.as_row(config.metric) for network in results.networks]
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(for_csv, rows[0]))
-    writer.writerows([for_csv(value) for value in row.values()] for row in rows)
-    write_atomically(directory / "rows.csv", text.getvalue())
+    write_table(directory / "rows.csv", rows)
     write_atomically(directory / "report.md", render_report(results, overrides))
     with optional(path := directory / "scores.svg"):
         label = results.score.replace("_", " ")

@@ -14,7 +14,6 @@ from darts.recipes.commands import TrialConfig, merge_overrides, trial_config
 from darts.searching.expected_cost import MEASURES
 from darts.strategies import Setup
 from darts.strategies.judges import Judge, TrialSpec
-from darts.tasks import Task
 
 
 def check_config(config: TuneConfig) -> None:
@@ -25,10 +24,10 @@ def check_config(config: TuneConfig) -> None:
     _check_judge(config, space)
     for name, point in space.extremes():
         example = example_config(config, space, point, name)
-        check_epochs(config.judge, example.epochs)
         check_trial_limits(config, space, example)
-        task = example.task
-    _check_scores(config, task)
+        one_of("metric", config.metric, example.task.metrics)
+        check_judge_settings(config.judge, config.benchmark, config.metric, example.epochs)
+    _check_costs(config)
     limited = config.limit.values() or config.limit.measured()
     setup = Setup(
         space.parameters,
@@ -80,18 +79,16 @@ def _check_judge(config: TuneConfig, space: SearchSpace) -> None:
         raise ConfigError(f"benchmark.table needs parameters={{genotype: {_covered_spaces()}}}")
 
 
-def check_judge_options(judge: Judge, metric: str, benchmark: BenchmarkConfig) -> None:
-    """Raise ConfigError if a judge does not return the metric or lacks its table."""
+def check_judge_settings(
+    judge: Judge, benchmark: BenchmarkConfig, metric: str, epochs: int
+) -> None:
+    """Raise ConfigError if a judge lacks its table, the metric, or epochs of the runs."""
     if judge.name == "table" and benchmark.table is None:
         raise ConfigError("judge=table needs benchmark.table=FILE")
     if judge.metrics is not None and metric not in judge.metrics:
         raise ConfigError(
             f"judge={judge.name} returns {', '.join(judge.metrics)}, not metric={metric}"
         )
-
-
-def check_epochs(judge: Judge, epochs: int) -> None:
-    """Raise ConfigError if runs of ``epochs`` epochs are too short for a judge."""
     if epochs < judge.min_epochs:
         raise ConfigError(
             f"epochs={epochs}: judge={judge.name} needs runs of at least {judge.min_epochs} epochs"
@@ -105,11 +102,9 @@ def _covered_spaces() -> str:
     return " or ".join(f"{{{text}}}" for text in values)
 
 
-def _check_scores(config: TuneConfig, task: Task) -> None:
-    """Check that the judge returns the metric, and that all costs and limits can be measured."""
+def _check_costs(config: TuneConfig) -> None:
+    """Check that all costs and limits can be measured."""
     judge = config.judge
-    one_of("metric", config.metric, task.metrics)
-    check_judge_options(judge, config.metric, config.benchmark)
     measured = [*MEASURES, *config.limit.values()] if config.target == "retrain" else []
     available = list(dict.fromkeys([*judge.costs, *measured]))
     for name in (name for name in config.costs if name not in available):

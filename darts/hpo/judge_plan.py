@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +10,8 @@ from numpy.typing import NDArray
 
 from darts.config import ConfigError, JudgeConfig, RetrainConfig, compose, one_of
 from darts.hpo.architecture_list import Architecture, random_architectures, read_architectures
-from darts.hpo.config_checks import check_epochs, check_judge_options
+from darts.hpo.config_checks import check_judge_settings
+from darts.hpo.digests import digest
 from darts.hpo.study import trial_overrides
 from darts.judging.benchmark import Benchmark
 from darts.judging.predictor import MIN_POINTS
@@ -60,8 +59,7 @@ class JudgePlan:
     def digest(self) -> str:
         """Return a hash of the architectures, their truth and the choice for the calibration."""
         rows = [(str(a.genotype), a.truth) for a in self.architectures]
-        content = json.dumps([rows, self.calibrating.tolist()])
-        return hashlib.sha256(content.encode()).hexdigest()
+        return digest([rows, self.calibrating.tolist()])
 
     @classmethod
     def make(cls, config: JudgeConfig) -> JudgePlan:
@@ -93,16 +91,18 @@ class JudgePlan:
             raise ConfigError("validation=0 leaves no data to score networks; set validation=0.1")
         if isinstance(config.judge, TrainingFreeJudge) and config.judge.combination == "predictor":
             for architecture in unique:
-                space.encode(architecture.genotype)  # refuses sizes that the space does not have
+                space.encode(architecture.genotype)  # raises for sizes that the space lacks
         draw = np.random.default_rng(config.seed).permutation(len(unique))
-        higher_is_better = networks.task.metrics[networks.metric].higher_is_better
+        calibrating = np.isin(np.arange(len(unique)), draw[: config.calibration])
+        metric = networks.task.metrics[networks.metric]
+        architectures = tuple(unique)
         return cls(
             tuple(overrides),
-            tuple(unique),
+            architectures,
             space,
-            np.isin(np.arange(len(unique)), draw[: config.calibration]),
-            networks.metric,
-            higher_is_better,
+            calibrating,
+            metric.name,
+            metric.higher_is_better,
         )
 
 
@@ -147,8 +147,7 @@ def check_networks(config: JudgeConfig, overrides: list[str]) -> RetrainConfig:
             f"calibration={config.calibration} weighs several scores, and judge={judge.name} "
             "has only one"
         )
-    check_judge_options(judge, networks.metric, config.benchmark)
-    check_epochs(judge, networks.epochs)
+    check_judge_settings(judge, config.benchmark, networks.metric, networks.epochs)
     if config.truth is not None and config.genotypes is None:
         raise ConfigError(f"truth={config.truth} names a column of a file; set genotypes=FILE")
     if config.truth is not None and config.benchmark.table is not None and judge.name != "table":

@@ -9,7 +9,7 @@ References:
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -116,22 +116,8 @@ def _gaussian_process(rows: Rows, targets: Values) -> GaussianProcessRegressor:
     matern = Matern(scales, length_scale_bounds=(0.05, 100), nu=2.5)
     noise = WhiteKernel(0.1, noise_level_bounds=(1e-5, 10))
     kernel = ConstantKernel(1, (1e-2, 1e2)) * matern + noise
-    process = GaussianProcessRegressor(kernel, optimizer=_minimize, normalize_y=True)
+    process = GaussianProcessRegressor(kernel, normalize_y=True)
     with warnings.catch_warnings():
         # A length scale reaches its bound if the values do not depend on the column.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return process.fit(rows.astype(np.float64), targets)
-
-
-def _minimize(
-    loss: Callable[[Values], tuple[float, Values]], start: Values, bounds: Values
-) -> tuple[Values, float]:
-    """Minimize like scikit-learn's default, but with at most 30 iterations, usually enough.
-
-    ``loss`` returns the loss and its gradient. Return the best kernel parameters and their loss.
-    """
-    from scipy.optimize import minimize
-
-    limit = {"maxiter": 30}
-    result = minimize(loss, start, method="L-BFGS-B", jac=True, bounds=bounds, options=limit)
-    return result.x, result.fun
