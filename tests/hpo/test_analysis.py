@@ -65,13 +65,6 @@ def test_rank_correlation_of_scores_and_true_accuracies(
     assert found["share_architecture"] == pytest.approx(1)
 
 
-def test_a_short_study_has_no_importances(planned: Callable[..., StudyPlan], table: Path) -> None:
-    plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=9")
-    found = analyze(plan, run_study(plan))
-    assert not [name for name in found if name.startswith("share")]
-    assert (plan.directory / "analysis.json").read_text().strip() == "{}"
-
-
 class KnownGainsJudge:
     """A judge with known gains: architecture 1, learning rate 0.25, interaction of both 0.5."""
 

@@ -96,10 +96,6 @@ def refusal(plan: StudyPlan) -> str:
     return str(caught.value)
 
 
-def test_an_undamaged_study_is_accepted(plan_copy: StudyPlan) -> None:
-    assert len(read(plan_copy)) == 4
-
-
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
@@ -196,17 +192,6 @@ def test_a_pickle_in_the_database_is_never_loaded(
         pass
     assert len(study.trials) == 8
     assert not trap.exists()
-
-
-@pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
-def test_optunas_own_sampler_would_load_a_pickle(plan_copy: StudyPlan, tmp_path: Path) -> None:
-    """The pickle that the test above plants does run when it is loaded."""
-    trap = tmp_path / "trap"
-    plant(plan_copy, trap)
-    study = plan_copy.open(existing=True)
-    study.sampler = optuna.samplers.CmaEsSampler(n_startup_trials=1)
-    suggest_point(study.ask(), plan_copy.space.parameters)
-    assert trap.exists()
 
 
 def test_a_changed_point_of_a_waiting_repeat_is_refused(plan_copy: StudyPlan) -> None:

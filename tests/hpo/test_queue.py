@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import heapq
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import optuna
@@ -58,13 +56,6 @@ def test_a_trial_waits_until_the_history_that_it_sees_is_complete(plan: StudyPla
     free = dataclasses.replace(plan, config=dataclasses.replace(plan.config))
     free.config.strategy = STRATEGIES["random"]()  # sees no results
     assert [claim(free, study, window=2) for _ in range(3)] == [4, 5, None]
-
-
-def test_proposals_are_made_one_after_the_other(plan: StudyPlan) -> None:
-    study = plan.open()
-    trials = study.get_trials(deepcopy=False)
-    assert claim_trial(plan, study, trials, 2) is not None  # has no point yet
-    assert claim(plan, study, window=2) is None
 
 
 def test_a_repeat_that_was_not_queued_is_queued_by_any_process(
@@ -121,41 +112,3 @@ def test_a_full_disk_ends_in_one_line_and_loses_no_trial(plan: StudyPlan) -> Non
     Supervisor(dataclasses.replace(plan), again, lambda trial: None).run()
     done = counted_trials(again.trials)
     assert [trial.state for trial in done] == [TrialState.COMPLETE] * 6
-
-
-def idle_share(workers: int, window: int, spread: float) -> float:
-    """Simulate a study and return the share of the time in which workers wait for others.
-
-    The durations of trials have a log-normal distribution with ``spread`` as standard deviation of
-    their logarithm.
-    """
-    idle = 0.0
-    for seed in range(20):
-        random, free, ends, visible, busy = Random(seed), [0.0] * workers, [], 0.0, 0.0
-        for number in range(400):
-            if number >= window:
-                visible = max(visible, ends[number - window])
-            duration = random.lognormvariate(0, spread)
-            start = max(heapq.heappop(free), visible)
-            ends.append(start + duration)
-            heapq.heappush(free, ends[-1])
-            busy += duration
-        idle += 1 - busy / (workers * max(ends))
-    return idle / 20
-
-
-@pytest.mark.parametrize(
-    ("workers", "window", "spread", "share"),
-    [
-        (2, 2, 0.1, 0.01),
-        (2, 2, 0.3, 0.06),
-        (2, 2, 0.5, 0.12),
-        (4, 4, 0.3, 0.13),
-        (2, 4, 0.5, 0.01),
-        (4, 8, 0.3, 0.005),
-    ],
-)
-def test_waiting_costs_what_the_documentation_says(
-    workers: int, window: int, spread: float, share: float
-) -> None:
-    assert idle_share(workers, window, spread) == pytest.approx(share, abs=0.006)

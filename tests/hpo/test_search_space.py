@@ -75,13 +75,6 @@ def test_hydra_reads_each_override_as_the_value(value: Any, text: str) -> None:
         assert compose("retrain", ["genotype=DARTS_V2", f"name={text}"]).name == value
 
 
-def test_a_choice_can_be_a_list() -> None:
-    space = SearchSpace({"arch_optimizer": {"betas": [[0.5, 0.999], [0.9, 0.999]]}})
-    point = space.parameters.draw(Random(0))
-    config = compose("search", space.overrides(point))
-    assert config.arch_optimizer.betas in ([0.5, 0.999], [0.9, 0.999])
-
-
 def test_extremes_cover_every_choice_and_bound_once() -> None:
     space = SearchSpace({name: WHOLE[name] for name in ("ema_decay", "selection", "genotype")})
     shown = [(name, point.get(name)) for name, point in space.extremes()]

@@ -10,10 +10,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from darts.hpo.queue import claim_trial, fail_and_requeue
+from darts.hpo.queue import fail_and_requeue
 from darts.hpo.store import open_storage
 from darts.hpo.study import StudyPlan
-from darts.hpo.supervisor import Supervisor
 from darts.hpo.trials import counted_trials
 from darts.strategies.history import RETRIED
 from darts.strategies.strategy import suggest_point
@@ -32,27 +31,6 @@ def test_an_unusable_url_raises_one_line(url: str) -> None:
         open_storage(url, heartbeat=20)
     assert "\n" not in str(caught.value)
     assert url in str(caught.value)
-
-
-def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "study.db").write_text("no database" * 100)
-    with pytest.raises(ValueError, match=r"cannot be opened: .* file is not a database"):
-        open_storage(f"sqlite:///{tmp_path}/study.db", heartbeat=20)
-
-
-@pytest.mark.slow
-def test_a_trial_whose_worker_died_at_once_is_lost(
-    planned: Callable[..., StudyPlan], table: Path
-) -> None:
-    """It has the heartbeat from before it was claimed."""
-    plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=3", "heartbeat=1")
-    study = plan.open()
-    lost = claim_trial(plan, study, [], 1)
-    assert lost is not None
-    Supervisor(plan, study, lambda trial: None).run()
-    trials = study.trials
-    assert trials[lost.number].state == TrialState.FAIL
-    assert [trial.state for trial in counted_trials(trials)] == [TrialState.COMPLETE] * 3
 
 
 def test_the_grid_point_of_a_lost_trial_is_evaluated(

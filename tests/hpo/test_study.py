@@ -11,10 +11,9 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from darts.config import ConfigError, compose
-from darts.hpo.result_files import best_overrides, trial_rows
+from darts.hpo.result_files import trial_rows
 from darts.hpo.study import StudyPlan, best_trial, fixed_overrides
 from darts.hpo.trials import FAILURE, SCORES, failure_reason, trial_state
-from darts.recipes.commands import merge_overrides
 from darts.tracking.tables import write_table
 
 # These tests act as a worker, without its heartbeat thread.
@@ -32,12 +31,6 @@ def trial(number: int, value: float | None, **attributes: Any) -> Any:
     )
     made.number = number
     return made
-
-
-def test_the_last_override_of_a_key_wins() -> None:
-    given = ["space=cnn", "epochs=3", "+space.cells=2", "space=nas201", "space.cells=4", "++a.b=1"]
-    assert merge_overrides(given) == ["space=nas201", "epochs=3", "space.cells=4", "++a.b=1"]
-    assert merge_overrides(["genotype='a=b'", "genotype='c=d'"]) == ["genotype='c=d'"]
 
 
 def test_trials_get_seed_and_metric_and_never_the_test_split() -> None:
@@ -61,17 +54,6 @@ def test_trials_get_seed_and_metric_and_never_the_test_split() -> None:
     searches = fixed_overrides(compose("tune", ["target=search"]))
     assert not any(o.startswith("evaluate_test=") for o in searches)
     assert {"arch_optimizer.raises=0", "restarts=0"} <= set(searches)
-
-
-def test_best_overrides_drop_the_restrictions_of_trials(
-    planned: Callable[..., StudyPlan], short: list[str]
-) -> None:
-    plan = planned(*short)
-    assert "evaluate_test=false" in plan.fixed_overrides
-    overrides = best_overrides(plan, trial(0, 0.5))
-    assert "optimizer.lr=0.02" in overrides
-    assert not [o for o in overrides if o.startswith(("evaluate_test=", "tracking."))]
-    assert [o for o in overrides if o.startswith("metric=")] == ["metric=accuracy"]
 
 
 def test_trials_within_the_limits_precede_better_trials(

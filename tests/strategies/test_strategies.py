@@ -21,7 +21,7 @@ from darts.strategies.evolution import Evolution, EvolutionSampler
 from darts.strategies.greedy import CLIMB, GreedySampler
 from darts.strategies.history import RETRIED, RETRY_HISTORY, latest_attempts, trial_position
 from darts.strategies.point_sampler import Observation
-from darts.strategies.strategy import distribution, suggest_point
+from darts.strategies.strategy import suggest_point
 
 TREE = Parameters(
     [
@@ -129,14 +129,6 @@ def test_model_based_strategies_beat_random_search_on_an_additive_score(name: st
     assert statistics.mean(own) > statistics.mean(random) + 1
 
 
-def test_random_search_is_uniform_and_avoids_repetitions() -> None:
-    small = Parameters([Parameter("a", Range(1, 5, integer=True)), Parameter("b", Choice("xy"))])  # type: ignore[arg-type]
-    found = run("random", small, lambda point: 0.0, 10)
-    assert len({point_key(trial.params) for trial in found}) == 10
-    first = Counter(run("random", small, lambda p: 0.0, 1, s)[0].params["b"] for s in range(200))
-    assert abs(first["x"] - 100) < 35
-
-
 def test_a_grid_visits_every_point_once() -> None:
     grid = [point_key(point) for point in TREE.points(3)]
     written = run("grid", TREE, score, len(grid), order="written", levels=3)
@@ -145,18 +137,6 @@ def test_a_grid_visits_every_point_once() -> None:
     assert sorted(point_key(trial.params) for trial in shuffled) == sorted(grid)
     assert [point_key(trial.params) for trial in shuffled] != grid
     assert STRATEGIES["grid"](levels=3).max_trials(Setup(TREE)) == len(grid)
-
-
-def test_workers_share_one_grid() -> None:
-    """The samplers of two workers, which alternate, visit every point once."""
-    grid = STRATEGIES["grid"](levels=3)
-    samplers = [grid.make_sampler(Setup(TREE, 3)) for _ in range(2)]
-    points = [point_key(point) for point in TREE.points(3)]
-    study = optuna.create_study()
-    for number in range(len(points)):
-        study.sampler = samplers[number % 2]
-        study.optimize(lambda trial: score(suggest_point(trial, TREE)), n_trials=1)
-    assert sorted(point_key(trial.params) for trial in study.trials) == sorted(points)
 
 
 def test_a_grid_that_is_too_large_is_refused() -> None:
@@ -260,17 +240,6 @@ def test_evolution_removes_old_individuals_however_good() -> None:
     assert sum(child[name] != champion[name] for name in child) == 1
 
 
-def test_evolution_starts_at_random_and_prefers_complete_trials() -> None:
-    sampler = EvolutionSampler(Setup(EDGES), Evolution(population=4, tournament=4, crossover=0.0))
-    points = [cell(*["none"] * 5, name) for name in list(WORTH)[:4]]
-    history = [observe(point, float("inf")) for point in points[:3]]
-    drawn = [sampler.propose(history, Random(turn))[0] for turn in range(40)]
-    assert all(len({p[name] for p in drawn}) > 1 for name in drawn[0])  # all parameters are random
-    history.append(observe(points[3], 5.0))
-    child, _ = sampler.propose(history, Random(1))
-    assert sum(child[name] != points[3][name] for name in child) == 1
-
-
 def test_crossover_takes_every_edge_from_a_parent_except_one_mutation() -> None:
     sampler = EvolutionSampler(Setup(EDGES), Evolution(population=2, tournament=1, crossover=1.0))
     one, other = cell(*["nor_conv_3x3"] * 6), cell(*["avg_pool_3x3"] * 6)
@@ -307,11 +276,3 @@ def test_cmaes_needs_two_numbers_and_no_limits() -> None:
         STRATEGIES["cmaes"]().check(Setup(EDGES))
     with pytest.raises(ValueError, match="does not support limits"):
         STRATEGIES["cmaes"]().check(Setup(TREE, constraints=lambda trial: [0.0]))
-
-
-def test_domains_become_optuna_distributions() -> None:
-    domain: Any = distribution(Range(2, 9, integer=True, step=3))
-    assert (domain.low, domain.high, domain.step) == (2, 8, 3)
-    domain = distribution(Range(0.1, 10, log=True))
-    assert domain.log
-    assert distribution(Choice((None, True, 1.5, "a"))).choices == (None, True, 1.5, "a")  # type: ignore[attr-defined]

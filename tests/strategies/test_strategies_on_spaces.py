@@ -14,7 +14,7 @@ from tiny_search import BUILT_IN
 from darts.spaces import SPACES, macro, mlp
 from darts.spaces.parameters import Parameters, point_key
 from darts.strategies import STRATEGIES, Setup
-from darts.strategies.point_sampler import Observation, PointSampler, ProposalSampler
+from darts.strategies.point_sampler import Observation, ProposalSampler
 
 OWN = ("random", "greedy", "evolution", "grid")
 SMALL: dict[str, Any] = {
@@ -81,26 +81,3 @@ def test_every_genotype_of_a_small_space_is_proposed(space_name: str, name: str)
     options = {"population": 5, "tournament": 1} if name == "evolution" else {}
     history = propose_many(make_sampler(name, parameters, **options), 4 * len(every), seed=1)
     assert {space.decode(observation.point) for observation in history} == every
-
-
-@pytest.mark.parametrize("space_name", SMALL)
-def test_a_grid_contains_every_genotype_once(space_name: str) -> None:
-    space = SMALL[space_name]
-    parameters = Parameters(space.parameters())
-    sampler: Any = STRATEGIES["grid"]().make_sampler(Setup(parameters, 0))
-    assert isinstance(sampler, PointSampler)
-    genotypes = [space.decode(point) for point in sampler.points]
-    assert len(genotypes) == len(set(genotypes)) == parameters.size(2)
-
-
-@pytest.mark.parametrize("space_name", BUILT_IN)
-@given(seed=st.integers(0, 10_000))
-@settings(max_examples=20, deadline=None)
-def test_encode_and_decode_are_inverse(space_name: str, seed: int) -> None:
-    space = SPACES[space_name]()
-    parameters = Parameters(space.parameters())
-    genotype = space.random(torch.Generator().manual_seed(seed))
-    assert space.decode(space.encode(genotype)) == genotype
-    point = parameters.draw(Random(seed))
-    assert space.encode(space.decode(point)) == point
-    assert parameters.contains(space.encode(genotype))

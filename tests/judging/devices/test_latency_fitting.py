@@ -23,11 +23,9 @@ from darts.judging.devices.fitting import (
     cross_validation_error,
     fit_and_test,
     fit_latency,
-    non_negative,
     ridge,
     rows_of,
 )
-from darts.judging.devices.latency_model import LinearModel
 from darts.reading import FileError
 from darts.spaces import AnyGenotype
 from darts.spaces.cnn import Cnn
@@ -85,16 +83,6 @@ def test_errors_of_the_cross_validation_equal_those_of_scikit_learn() -> None:
     assert ours == pytest.approx(float(np.sqrt(np.mean((theirs - latencies) ** 2))))
 
 
-def test_a_constant_feature_gets_no_weight() -> None:
-    rows = np.column_stack([np.ones(30), np.arange(30.0)])
-    weights, intercept = ridge(1e-6)(rows, 2 * np.arange(30.0) + 5)
-    assert weights == pytest.approx([0, 2], abs=1e-5)
-    assert intercept == pytest.approx(5, abs=1e-4)
-    weights, intercept = non_negative(rows[:, 1:], 40 - np.arange(30.0))
-    assert weights == pytest.approx([0])
-    assert intercept == pytest.approx(25.5)
-
-
 def test_other_networks_do_not_change_the_fit() -> None:
     latencies = latencies_of(CELLS, prunes=True)
     changed = latencies.copy()
@@ -148,17 +136,6 @@ def test_a_model_survives_its_file(tmp_path: Path) -> None:
         model = load_model(tmp_path / "model.json")
         assert model == fit.model
         assert [model.predict(c) for c in CELLS[:9]] == [fit.model.predict(c) for c in CELLS[:9]]
-
-
-def test_a_latency_is_not_negative() -> None:
-    weights = {"count.cell.none": 2.0}
-    model = LinearModel("nas201", "d", "ridge", "operations", -3.0, weights, [])
-    names = ["none"] * 6
-    predicted = [
-        model.predict(Genotype.from_operations(*names[:n], *["skip_connect"] * (6 - n)))
-        for n in range(4)
-    ]
-    assert predicted == [0.0, 0.0, 1.0, 3.0]
 
 
 def test_a_genotype_of_another_space_is_an_error() -> None:

@@ -15,7 +15,7 @@ import darts
 from darts.judging.devices import load_model
 from darts.judging.devices.lookup_table import LookupTable, info_file, measure, measure_networks
 from darts.judging.devices.pieces import FIXED, operations_of
-from darts.judging.devices.stopwatch import Timing, TimingSettings, example, time_passes, timing
+from darts.judging.devices.stopwatch import Timing, TimingSettings, time_passes, timing
 from darts.reading import FileError
 from darts.spaces import SPACES, Space
 from darts.spaces.cnn import Cnn
@@ -51,15 +51,6 @@ def with_medians(table: LookupTable, base: float = 2.0) -> LookupTable:
 @pytest.fixture(scope="module")
 def nas201() -> LookupTable:
     return table_of(SMALL["nas201"])
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_operations_are_different_and_in_the_same_order(name: str) -> None:
-    first, second = (operations_of(SMALL[name], classes=3, sample_shape=SHAPE) for _ in range(2))
-    keys = [operation.key for operation in first]
-    assert keys == [operation.key for operation in second]
-    assert len(set(keys)) == len(keys)
-    assert all(any(True for _ in operation.make().modules()) for operation in first)
 
 
 def test_the_operations_of_nas201() -> None:
@@ -145,20 +136,6 @@ def test_a_table_survives_its_files(name: str, tmp_path: Path) -> None:
     assert info["name"]
 
 
-def test_the_stride_follows_from_the_shapes() -> None:
-    rows = table_of(SMALL["cnn"]).rows
-    pairs = {(row.operation, row.stride) for row in rows}
-    assert {("sep_conv_3x3", 1), ("sep_conv_3x3", 2), ("skip_connect", 2)} <= pairs
-    assert ("skip_connect", 1) not in pairs  # an identity is free
-
-
-def test_networks_are_measured_in_the_same_way(nas201: LookupTable) -> None:
-    genotype = SMALL["nas201"].random(torch.Generator().manual_seed(0))
-    found = measure_networks([genotype] * 2, nas201)
-    assert [timing.count for timing in found] == [3, 3]
-    assert all(timing.median_ms > 0 for timing in found)
-
-
 class Sleep(nn.Module):
     """Sleeps for the given seconds, one after the other."""
 
@@ -187,15 +164,6 @@ def test_the_median_leaves_out_the_warm_up() -> None:
     assert 20 <= slow.median_ms < 100
     assert slow.spread_ms > 5
     assert quick.median_ms < 10
-
-
-def test_an_example_has_the_batch_size_and_the_type() -> None:
-    settings = dataclasses.replace(SETTINGS, precision="bf16")
-    batch = example((4, 6, 6), settings)
-    assert batch.shape == (2, 4, 6, 6)
-    assert batch.dtype == torch.bfloat16
-    assert batch.is_contiguous(memory_format=torch.channels_last)
-    assert example((7,), settings).shape == (2, 7)
 
 
 def test_bf16_weights_are_measured() -> None:

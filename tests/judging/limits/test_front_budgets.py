@@ -123,26 +123,12 @@ def test_without_a_genotype_between_two_budgets_the_smaller_one_is_no_bound() ->
     assert budgets.cost(derived(budgets, context, context.uniform(), 1.0, 0.99)) < budgets.at(0.99)
 
 
-def test_limits_hold_on_the_whole_front() -> None:
-    budgets, context = make_budgets("limit.parameters=1480")
-    p = context.uniform()
-    for share in (0.0, 1.0):
-        genotype = derived(budgets, context, p, share)
-        network = context.space.network(genotype, classes=10, in_channels=3)
-        assert sum(own.numel() for own in network.parameters()) <= 1480
-
-
 def test_every_cell_of_a_front_has_a_path_from_input_to_output() -> None:
     budgets, context = make_budgets()
     p = torch.full((6, 5), 0.02).double()
     p[:, PRIMITIVES.index("none")] = 0.92
     for share in (0.0, 0.5):
         assert is_connected(derived(budgets, context, {"cell": p}, share))
-
-
-def test_a_budget_that_no_genotype_keeps_has_no_genotype() -> None:
-    budgets, _ = make_budgets("front.least=1")
-    assert budgets.limit_at(0.0) is None
 
 
 @pytest.mark.parametrize(

@@ -238,15 +238,6 @@ def test_a_genotype_within_the_limits_is_not_changed() -> None:
         assert str(context.derive(p)) == str(context.space.derive(p, context.candidates))
 
 
-@pytest.mark.slow
-def test_a_limit_equal_to_a_cost_allows_it() -> None:
-    case = make_case("cnn")
-    draw = torch.Generator().manual_seed(0)
-    smallest = min(case.truth["macs"](case.context.space.random(draw)) for _ in range(20))
-    case.limited({"macs": smallest})
-    assert case.truth["macs"](case.context.derive(probabilities_of(case.context, 0))) <= smallest
-
-
 @pytest.mark.parametrize("name", ALL)
 def test_impossible_limits_are_refused_with_the_smallest_cost(name: str) -> None:
     case = make_case(name)
@@ -274,28 +265,6 @@ def test_dropped_operations_come_back_only_if_nothing_else_fits() -> None:
     assert list(genotype.operations).count("nor_conv_3x3") == 4
 
 
-def test_six_likely_operations_are_preferred_to_a_dropped_one() -> None:
-    """A dropped operation does not outweigh several improbable ones."""
-    context, _ = context_and_supernet("nas201")
-    names = list(context.candidates["cell"][0])
-    p = torch.zeros(6, 5, dtype=torch.float64)
-    p[:, names.index("nor_conv_3x3")] = 0.999
-    p[:, names.index("nor_conv_1x1")] = 0.001
-    milliseconds = {"nor_conv_3x3": 3.0, "nor_conv_1x1": 2.5}
-
-    def latency(genotype: Any) -> float:
-        return sum(milliseconds.get(name, 0.0) for name in genotype.operations)
-
-    context.limit = GenotypeLimits(
-        GenotypeDecisions.of(context),
-        {"latency_ms": latency},
-        {"latency_ms": 16.0},
-        context.uniform(),
-    )
-    genotype: Any = context.derive({"cell": p})
-    assert set(genotype.operations) == {"nor_conv_3x3", "nor_conv_1x1"}
-
-
 def test_sums_know_every_operation_of_a_single_decision() -> None:
     """One layer with 80 options: random genotypes alone would miss some of them."""
     widths = [2 * n + 3 for n in range(20)]
@@ -317,20 +286,6 @@ def test_sums_know_every_operation_of_a_single_decision() -> None:
         features = decisions.features([decisions.choice_of(mask)])[0, :-1]
         predicted = float(features @ sums.weights[:, 0] + sums.constants[0])
         assert predicted == pytest.approx(parameters(genotype))
-
-
-def test_excluded_candidates_are_never_chosen() -> None:
-    space = small_space("transformer", hidden=8, cells=2, candidates=["attention_4", "gelu_4"])
-    net = space.supernet(vocab_size=11, classes=CLASSES)
-    context = SearchContext.from_supernet(space, net)
-
-    def cost(genotype: Any) -> float:
-        return 1.0 if "attention_4" in str(genotype) else 0.5
-
-    with pytest.raises(ConfigError, match="no network of space=transformer"):
-        GenotypeLimits(
-            GenotypeDecisions.of(context), {"macs": cost}, {"macs": 0.7}, context.uniform()
-        )
 
 
 @pytest.mark.slow
