@@ -202,9 +202,7 @@ def test_damaged_scores_are_not_continued(commands: Any, tmp_path: Path) -> None
     [
         (("genotypes=f", "truth=x", "benchmark.table=t"), "truth=x and benchmark.table are mut"),
         (("judge=zico", "truth=x"), "truth=x names a column of a file; set genotypes=FILE"),
-        (("judge.scores=[nonsense]",), "judge.scores='nonsense'"),
         (("judge=table",), "judge=table needs benchmark.table=FILE"),
-        (("judge=table", "benchmark.table={table}", "judge.epochs=7"), "no column"),
         (("judge=supernet", "judge.checkpoint=/no/run"), "judge.checkpoint='/no/run' is neither"),
         (("judge=train", "calibration=8"), "calibration=8 weighs several scores"),
         (("calibration=3",), "calibration=3 leaves fewer than 2 of 4 architectures to judge"),
@@ -214,7 +212,6 @@ def test_damaged_scores_are_not_continued(commands: Any, tmp_path: Path) -> None
         (("judge=predictor", "calibration=2"), "calibration=2: a predictor needs at least 10"),
         (("genotypes=/no/file",), "genotypes='/no/file' cannot be read: No such"),
         (("genotype=DARTS_V2",), "darts.judge scores several architectures; set genotypes=FILE"),
-        (("metric=nonsense",), "metric='nonsense'"),
     ],
 )
 def test_unusable_settings_end_in_one_line(
@@ -334,21 +331,6 @@ def test_a_table_judge_refuses_another_metric(commands: Any, table: Path, tmp_pa
     arguments = (*SMALL, "judge=table", "metric=loss", f"benchmark.table={table}")
     error = commands.error_of("judge", *arguments, f"hydra.run.dir={tmp_path / 'run'}")
     assert "judge=table returns accuracy, not metric=loss" in error
-
-
-@pytest.mark.slow
-def test_a_calibration_reverses_a_single_score(commands: Any, tmp_path: Path) -> None:
-    """The truth falls with the number of MACs."""
-    file = tmp_path / "list.csv"
-    texts = write_genotypes(file, "nas201", 12, truth=False)
-    ranked = commands.run("judge", tmp_path / "macs", *TINY, "judge=macs", f"genotypes={file}")
-    macs = {row["genotype"]: float(row["macs"]) for row in rows_of(ranked.directory)}
-    lines = [f'"{text}",{-macs[text]}' for text in texts]
-    file.write_text("\n".join(["genotype,truth", *lines]) + "\n")
-    judged = ("judge=macs", f"genotypes={file}", "truth=truth", "calibration=6")
-    done = commands.run("judge", tmp_path / "run", *TINY, *judged)
-    assert done.result["spearman"] == pytest.approx(1)
-    assert done.result["weight_macs"] == pytest.approx(-1)
 
 
 def test_a_calibration_without_correlation_warns(commands: Any, tmp_path: Path) -> None:

@@ -19,15 +19,12 @@ from slow_judge import SlowJudge
 
 from darts.config import compose
 from darts.hpo.clock import CLOCK, StudyClock
-from darts.hpo.digests import read_trials, store_point_digest
-from darts.hpo.queue import claim_trial, fail_and_requeue
+from darts.hpo.digests import read_trials
 from darts.hpo.study import StudyPlan, make_plan
 from darts.hpo.supervisor import Supervisor
-from darts.hpo.trials import SCORES, trial_point
+from darts.hpo.trials import SCORES
 from darts.hpo.worker import Worker
 from darts.strategies import STRATEGIES
-from darts.strategies.history import RETRIED
-from darts.strategies.strategy import suggest_point
 
 SPACE = (
     "dataset=synthetic",
@@ -192,26 +189,6 @@ def test_a_pickle_in_the_database_is_never_loaded(
         pass
     assert len(study.trials) == 8
     assert not trap.exists()
-
-
-def test_a_changed_point_of_a_waiting_repeat_is_refused(plan_copy: StudyPlan) -> None:
-    """A waiting trial has no digest of its results, but it has a digest of its point."""
-    study = plan_copy.open(existing=True)
-    point = trial_point(study.trials[0])
-    claimed = claim_trial(plan_copy, study, study.get_trials(deepcopy=False), 1)
-    assert claimed is not None
-    suggest_point(optuna.Trial(study, claimed._trial_id), plan_copy.space.parameters)
-    store_point_digest(study, claimed._trial_id)
-    fail_and_requeue(study, study._storage.get_trial(claimed._trial_id), "killed", 1)
-    (again,) = [trial for trial in study.trials if RETRIED in trial.system_attrs]
-    assert again.params != point
-    execute(
-        plan_copy,
-        "UPDATE trial_params SET param_value=5 WHERE trial_id=? AND param_name=?",
-        again._trial_id,
-        "loader.batch_size",
-    )
-    assert "was changed after it had started" in refusal(plan_copy)
 
 
 def state_of(trials: list[Any]) -> list[Any]:

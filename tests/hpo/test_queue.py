@@ -14,7 +14,7 @@ import pytest
 from optuna.trial import TrialState
 
 from darts.hpo import queue
-from darts.hpo.queue import claim_trial, fail_and_requeue, initial_failures, is_over, requeue_lost
+from darts.hpo.queue import claim_trial, fail_and_requeue, is_over, requeue_lost
 from darts.hpo.store import storage_errors
 from darts.hpo.study import StudyPlan
 from darts.hpo.supervisor import Supervisor
@@ -76,16 +76,6 @@ def test_a_repeat_that_was_not_queued_is_queued_by_any_process(
     finish(study, 1)
     assert claim(plan, study, 1) == 3  # nobody runs the second repeat
     assert [trial.number for trial in counted_trials(study.trials)] == [1, 3]
-
-
-def test_only_the_first_trials_end_a_study_by_their_failures(plan: StudyPlan) -> None:
-    study = plan.open()
-    for number in range(3):
-        assert initial_failures(study.trials) == []
-        claim(plan, study, 1)
-        fail_and_requeue(study, study.trials[number], "broken", retries=0)
-    assert [trial.number for trial in initial_failures(study.trials)] == [0, 1, 2]
-    assert is_over(plan, study.trials)
 
 
 @pytest.mark.slow

@@ -74,17 +74,6 @@ def test_trials_within_the_limits_precede_better_trials(
     assert best_trial(plan, [trials[4]]) is None
 
 
-def test_the_best_is_the_first_of_ties_and_the_lowest_loss(
-    planned: Callable[..., StudyPlan], short: list[str]
-) -> None:
-    best = best_trial(planned(*short), [trial(0, 0.5), trial(1, 0.5), trial(2, 0.4)])
-    assert best is not None
-    assert best.number == 0
-    best = best_trial(planned(*short, "metric=loss"), [trial(0, 0.5), trial(1, 0.3), trial(2, 0.3)])
-    assert best is not None
-    assert best.number == 1
-
-
 def test_a_study_with_another_objective_or_space_is_refused(
     planned: Callable[..., StudyPlan], short: list[str]
 ) -> None:

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import torch
 from optuna.trial import TrialState
-from slow_judge import SPACE, FullDiskJudge, SlowJudge
+from slow_judge import SPACE, FullDiskJudge
 
 from darts.hpo import supervisor as supervisors
 from darts.hpo.queue import is_over
 from darts.hpo.study import StudyPlan
 from darts.hpo.supervisor import MACHINE_FAILED, Supervisor, worker_main
-from darts.hpo.trials import WORKER, counted_trials, failure_reason, trial_scores
+from darts.hpo.trials import counted_trials, failure_reason, trial_scores
 from darts.judging.devices.latency_model import LinearModel
 from darts.running.output import redirect_output
 from darts.strategies.history import RETRIED
@@ -51,22 +51,6 @@ def test_the_study_stops_at_the_budget_of_trials(
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 12
     assert all(trial_scores(t)["valid_accuracy"] == t.values[0] for t in trials)
     assert is_over(plan, trials)
-
-
-@pytest.mark.slow
-def test_two_workers_share_a_study(planned: Callable[..., StudyPlan]) -> None:
-    """Each trial is reported once, and both worker processes evaluate some."""
-    plan = planned(*SPACE, "budget.trials=20", "workers=2")
-    plan.config.judge = SlowJudge(at_once=2)
-    reported: list[int] = []
-    study = plan.open()
-    Supervisor(plan, study, lambda trial: reported.append(trial.number)).run()
-    trials = counted_trials(study.trials)
-    assert len(trials) == 20
-    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
-    assert sorted(reported) == sorted(trial.number for trial in trials)
-    workers_of_trials = Counter(trial.user_attrs[WORKER] for trial in trials)
-    assert len(workers_of_trials) == 2
 
 
 @pytest.mark.slow
@@ -226,24 +210,6 @@ def test_a_stopped_worker_requeues_its_trial(
     assert first.state == TrialState.FAIL
     assert failure_reason(first) == "its worker was stopped"
     assert (second.state, second.params) == (TrialState.WAITING, first.params)
-
-
-def test_missing_costs_are_measured(planned: Callable[..., StudyPlan], table: Path) -> None:
-    """Costs that the judge does not return are measured on the network."""
-    plan = planned(
-        *TABLE,
-        f"benchmark.table={table}",
-        "budget.trials=4",
-        "costs=[parameters]",
-        "limit.macs=1e9",
-        "dataset=synthetic",
-        "space.channels=2",
-        "space.cells=1",
-    )
-    trials = run(plan)
-    assert all(len(trial.values) == 2 for trial in trials)
-    assert len({trial.values[1] for trial in trials}) > 1
-    assert all(trial_scores(trial)["macs"] > 0 for trial in trials)
 
 
 def test_a_predicted_latency_can_be_an_objective(

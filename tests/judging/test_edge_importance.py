@@ -185,24 +185,6 @@ def test_important_edges_are_drawn_wider() -> None:
     assert "+0.700" in texts
 
 
-def test_blocks_of_a_chain_are_colored_by_score_drop() -> None:
-    genotype = chain_network().genotype
-    drops = [0.5, 0.1, None, 0.0, None, 0.25]
-    figure = draw_edge_importances(
-        genotype, {"blocks": [{"score_drop": drop} for drop in drops]}, percent=True, title="drop"
-    )
-    texts = {text.get_text() for axes in figure.axes for text in axes.texts}
-    assert {"+50.0", "+10.0", "+0.0", "+25.0"} <= texts
-    fills = {
-        str(patch.get_gid()): patch.get_facecolor()
-        for axes in figure.axes
-        for patch in axes.patches
-        if str(patch.get_gid()).endswith("-box")
-    }
-    green = [fills[f"blocks-0-edge-{number}-box"][1] for number in (3, 1, 5, 0)]
-    assert green == sorted(green, reverse=True)  # yellow to dark red
-
-
 def test_has_removable_edges() -> None:
     assert all(map(has_removable_edges, (cell_network(), chain_network(), text_network())))
     layers = mlp.Network(mlp.Genotype(("relu_16",)))

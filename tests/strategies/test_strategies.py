@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import statistics
 import warnings
-from collections import Counter
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -81,25 +80,6 @@ def test_every_strategy_proposes_points_of_the_space(name: str) -> None:
     assert [trial.state for trial in found] == [TrialState.COMPLETE] * 20
     assert all(TREE.contains(trial.params) for trial in found)
     assert len({point_key(trial.params) for trial in found}) > 15
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow if name == "gp" else ())
-        for name in STRATEGIES
-        if STRATEGIES[name].multi_objective
-    ],
-)
-def test_multi_objective_strategies_evaluate_all_objectives(name: str) -> None:
-    found = run(
-        name,
-        TREE,
-        lambda point: (score(point), int(str(point["layers"]))),
-        25,
-        directions=("maximize", "minimize"),
-    )
-    assert all(TREE.contains(trial.params) and len(trial.values) == 2 for trial in found)
 
 
 @pytest.mark.parametrize("name", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "nsga2"])
@@ -211,19 +191,6 @@ def test_greedy_moves_to_better_points_within_the_limits() -> None:
         assert sum(point[name] != better[name] for name in better) == 1
 
 
-def test_greedy_minimizes_a_quadratic_function() -> None:
-    space = Parameters([Parameter(name, Range(-1.0, 1.0)) for name in "abc"])
-    target = {"a": 0.3, "b": -0.7, "c": 0.05}
-
-    def distance(point: Point) -> float:
-        return sum((float(str(point[n])) - target[n]) ** 2 for n in target)
-
-    found = run("greedy", space, distance, 150, directions=("minimize",), starts=5)
-    assert min(trial.values[0] for trial in found) < 0.003
-    blind = run("random", space, distance, 150, directions=("minimize",))
-    assert min(trial.values[0] for trial in blind) > 0.003
-
-
 def test_evolution_removes_old_individuals_however_good() -> None:
     options = Evolution(population=5, tournament=5, crossover=0.0)
     sampler = EvolutionSampler(Setup(EDGES), options)
@@ -238,18 +205,6 @@ def test_evolution_removes_old_individuals_however_good() -> None:
     young = [*history[1:], history[0]]
     child, _ = sampler.propose(young, Random(0))
     assert sum(child[name] != champion[name] for name in child) == 1
-
-
-def test_crossover_takes_every_edge_from_a_parent_except_one_mutation() -> None:
-    sampler = EvolutionSampler(Setup(EDGES), Evolution(population=2, tournament=1, crossover=1.0))
-    one, other = cell(*["nor_conv_3x3"] * 6), cell(*["avg_pool_3x3"] * 6)
-    history = [observe(one, 1.0), observe(other, 2.0)]
-    mutated = Counter(
-        sum(name not in ("nor_conv_3x3", "avg_pool_3x3") for name in child.values())
-        for child, _ in (sampler.propose(history, Random(turn)) for turn in range(100))
-    )
-    assert set(mutated) == {0, 1}
-    assert mutated[0] > 30
 
 
 @pytest.mark.parametrize(

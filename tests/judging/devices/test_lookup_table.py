@@ -67,38 +67,6 @@ def test_the_operations_of_nas201() -> None:
     assert found == expected
 
 
-@pytest.mark.parametrize("name", ["nas201", "macro"])  # others fuse convolutions
-def test_every_convolution_of_random_networks_is_measured(name: str) -> None:
-    """Networks share ReLUs between operations, but their convolutions are those of the table."""
-    space = SMALL[name]
-    measured = {
-        (str(layer), shape)
-        for operation in operations_of(space, classes=3, sample_shape=SHAPE)
-        for layer, shape in convolutions(operation.make().eval(), operation.key[1])
-    }
-    draw = torch.Generator().manual_seed(0)
-    for _ in range(5):
-        net = space.network(space.random(draw), classes=3, in_channels=3).eval()
-        assert {(str(layer), shape) for layer, shape in convolutions(net, SHAPE)} <= measured
-
-
-def convolutions(
-    module: nn.Module, shape: tuple[int, ...]
-) -> list[tuple[nn.Module, tuple[int, ...]]]:
-    """Return the convolutions that run in a pass, with the shapes of their inputs."""
-    found: list[tuple[nn.Module, tuple[int, ...]]] = []
-    hooks = [
-        layer.register_forward_hook(lambda m, i, o: found.append((m, tuple(i[0].shape[1:]))))
-        for layer in module.modules()
-        if isinstance(layer, nn.Conv2d)
-    ]
-    with torch.no_grad():
-        module(torch.zeros(1, *shape))
-    for hook in hooks:
-        hook.remove()
-    return found
-
-
 def test_the_latency_of_a_cell_is_a_sum_over_all_cells(nas201: LookupTable) -> None:
     table = with_medians(nas201)
     cost = {(row.operation, row.key[1]): row.timing.median_ms for row in table.rows}
@@ -164,11 +132,6 @@ def test_the_median_leaves_out_the_warm_up() -> None:
     assert 20 <= slow.median_ms < 100
     assert slow.spread_ms > 5
     assert quick.median_ms < 10
-
-
-def test_bf16_weights_are_measured() -> None:
-    table = table_of(SMALL["nas201"], dataclasses.replace(SETTINGS, precision="bf16"))
-    assert all(row.timing.median_ms > 0 for row in table.rows)
 
 
 @pytest.mark.cuda

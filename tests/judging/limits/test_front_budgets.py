@@ -118,11 +118,6 @@ def test_a_genotype_that_costs_exactly_the_smaller_budget_does_not_exceed_it() -
     assert budgets.cost(derived(budgets, context, {"cell": p}, 0.5, 0.0)) > budgets.least
 
 
-def test_without_a_genotype_between_two_budgets_the_smaller_one_is_no_bound() -> None:
-    budgets, context = make_budgets("limit.parameters=1480")
-    assert budgets.cost(derived(budgets, context, context.uniform(), 1.0, 0.99)) < budgets.at(0.99)
-
-
 def test_every_cell_of_a_front_has_a_path_from_input_to_output() -> None:
     budgets, context = make_budgets()
     p = torch.full((6, 5), 0.02).double()
