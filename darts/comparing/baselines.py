@@ -7,6 +7,7 @@ search follows from its number of epochs of each kind.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
@@ -230,14 +231,13 @@ class CostModel:
                 f"epoch{'s' * (min_epochs > 1)} and the work done once ({min_joules:.4g} J); "
                 "start a new comparison with more epochs for the method, or without this baseline"
             )
-        low, high = min_epochs, 2 * min_epochs
+        high = 2 * min_epochs
         while self.joules(config, high) <= budget:
-            low, high = high, 2 * high
-        while high - low > 1:
-            middle = (low + high) // 2
-            fits = self.joules(config, middle) <= budget
-            low, high = (middle, high) if fits else (low, middle)
-        return min((high, low), key=lambda epochs: abs(self.joules(config, epochs) - budget))
+            high *= 2
+        lengths = range(min_epochs, high)
+        over = bisect_right(lengths, budget, key=lambda epochs: self.joules(config, epochs))
+        nearest = (min_epochs + over, min_epochs + over - 1)
+        return min(nearest, key=lambda epochs: abs(self.joules(config, epochs) - budget))
 
 
 def _epoch_kind(config: SearchConfig, epoch: int, epochs: int) -> EpochKind:

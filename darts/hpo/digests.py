@@ -28,7 +28,7 @@ from darts.strategies.strategy import distribution
 if TYPE_CHECKING:
     from darts.hpo.study import StudyPlan
 
-_DIGEST = "digest:"  # prefix of user attributes of a trial, followed by a state or "point"
+_DIGEST = "digest:"  # prefix of user attributes of a trial, followed by a state
 _RESULTS = (SCORES, WALL_SECONDS)
 
 
@@ -51,18 +51,6 @@ def finish_trial(
     content = _content(storage.get_trial(trial_id), state, values)
     storage.set_trial_user_attr(trial_id, _DIGEST + state.name.lower(), digest(content))
     storage.set_trial_state_values(trial_id, state, values)
-
-
-def store_point_digest(study: Study, trial_id: int) -> None:
-    """Store the digest of the point of a running trial."""
-    trial = study._storage.get_trial(trial_id)
-    study._storage.set_trial_user_attr(trial_id, _DIGEST + "point", digest(_point(trial)))
-
-
-def point_digest(trial: FrozenTrial) -> dict[str, str]:
-    """Return the stored digest of a trial's point as an attribute for a repeat, or {}."""
-    name = _DIGEST + "point"
-    return {name: trial.user_attrs[name]} if name in trial.user_attrs else {}
 
 
 def read_trials(plan: StudyPlan, study: Study) -> list[FrozenTrial]:
@@ -108,10 +96,6 @@ def _problem(plan: StudyPlan, trial: FrozenTrial, number: int) -> str | None:
     for name, stored in trial.distributions.items():
         if stored != distribution(plan.space.parameters.by_name[name].domain):
             return f"has another domain of {name} than the study"
-    if point and plan.space.parameters.contains(point):
-        known = trial.user_attrs.get(_DIGEST + "point")
-        if known is not None and known != digest(_point(trial)):
-            return "was changed after it had started"
     if not trial.state.is_finished():
         return None
     content = _content(trial, trial.state, trial.values)
@@ -142,12 +126,6 @@ def _is_part_of_a_point(values: Point, parameters: Parameters) -> bool:
     return len(checked) == len(values)
 
 
-def _point(trial: FrozenTrial) -> object:
-    """Return what the digest of a point covers, as JSON values: the values and their domains."""
-    domains = {name: distribution_to_json(d) for name, d in trial.distributions.items()}
-    return [trial.params, domains]
-
-
 def _content(trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> object:
     """Return what the digest of a finished trial covers, as JSON values."""
     # A process that considered the trial lost may have stored a reason just before the trial
@@ -158,7 +136,8 @@ def _content(trial: FrozenTrial, state: TrialState, values: Sequence[float] | No
         trial.number,
         state.name,
         None if values is None else list(values),
-        _point(trial),
+        trial.params,
+        {name: distribution_to_json(d) for name, d in trial.distributions.items()},
         {name: trial.user_attrs.get(name) for name in names},
         {str(epoch): value for epoch, value in trial.intermediate_values.items()},
         numbers,

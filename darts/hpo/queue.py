@@ -17,7 +17,7 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.hpo.digests import finish_trial, point_digest
+from darts.hpo.digests import finish_trial
 from darts.hpo.study import StudyPlan
 from darts.hpo.trials import FAILURE, REPEAT, must_be_repeated
 from darts.strategies.history import RETRIED, RETRY_HISTORY, RUNG, latest_attempts, retry_history
@@ -132,7 +132,6 @@ def requeue_lost(study: Study, trials: Sequence[FrozenTrial]) -> None:
                 state=TrialState.WAITING,
                 params=trial.params,
                 distributions=trial.distributions,
-                user_attrs=point_digest(trial),
                 system_attrs=attributes,
             )
         )

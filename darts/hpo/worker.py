@@ -23,7 +23,7 @@ from optuna.pruners import BasePruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.hpo.digests import finish_trial, store_point_digest
+from darts.hpo.digests import finish_trial
 from darts.hpo.queue import (
     claim_trial,
     fail_and_requeue,
@@ -158,7 +158,6 @@ class Worker:
         """Score the trial's point, store all scores, and return the values of the objectives."""
         plan = self.plan
         point = suggest_point(trial, plan.space.parameters)
-        store_point_digest(self.study, trial._trial_id)
         limited = self._limited
         if limited is not None and not limited.allows(point):
             trial.set_user_attr(SCORES, limited.costs(point))

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from darts.hpo import clock as clocks
 from darts.hpo import worker as workers
 from darts.hpo.clock import StudyClock
+from darts.hpo.queue import claim_trial
 from darts.hpo.study import StudyPlan
 from darts.hpo.supervisor import Supervisor
+from darts.hpo.trials import failure_reason
+from darts.hpo.worker import Worker
 
 TABLE = ("experiment=nas201_table", "strategy=random")
 
@@ -64,3 +68,25 @@ def test_a_jump_of_the_system_time_neither_ends_nor_extends_a_study(
     late = StudyClock(study, hours=1e-9)
     Supervisor(plan, study, lambda trial: None, deadline=late.deadline).run()
     assert clock.seconds < 100
+
+
+def test_only_trials_that_are_stale_at_two_looks_are_requeued(
+    planned: Callable[..., StudyPlan], table: Path, fake: FakeTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody sets the clock of the database forward, and then a worker dies."""
+    plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=5", "heartbeat=10")
+    study = plan.open()
+    trial = claim_trial(plan, study, [], 1)
+    assert trial is not None
+    stale = [{trial._trial_id}, set(), {trial._trial_id}, {trial._trial_id}]
+    monkeypatch.setattr(workers, "stale_trials", lambda study: stale.pop(0))
+    worker = Worker(plan, study, "tester")
+    states = []
+    while stale:
+        worker._fail_stale_trials()
+        states.append(study.trials[0].state)
+        worker._fail_stale_trials()  # too early for another look
+        fake.now += 11
+    running = TrialState.RUNNING
+    assert states == [running, running, running, TrialState.FAIL]
+    assert failure_reason(study.trials[0]) == "its worker sends no heartbeats"
