@@ -131,13 +131,13 @@ def _content(trial: FrozenTrial, state: TrialState, values: Sequence[float] | No
     # A process that considered the trial lost may have stored a reason just before the trial
     # completed. The reason then means nothing, so only the digest of a failed trial covers it.
     names = (*_RESULTS, FAILURE, REPEAT) if state == TrialState.FAIL else _RESULTS
+    domains = {name: distribution_to_json(d) for name, d in trial.distributions.items()}
     numbers = {k: v for k, v in trial.system_attrs.items() if isinstance(v, (int, float))}
     return [
         trial.number,
         state.name,
         None if values is None else list(values),
-        trial.params,
-        {name: distribution_to_json(d) for name, d in trial.distributions.items()},
+        [trial.params, domains],
         {name: trial.user_attrs.get(name) for name in names},
         {str(epoch): value for epoch, value in trial.intermediate_values.items()},
         numbers,
