@@ -16,7 +16,7 @@ from typing import BinaryIO
 import torch
 
 from darts.config import ConfigError, require_plain_overrides
-from darts.reading import JsonObject, open_regular
+from darts.reading import JsonObject
 from darts.running.run_files import is_complete, log_file, read_summary
 from darts.spaces.module import is_allowed
 from darts.training.device import round_robin_gpu
@@ -119,8 +119,8 @@ class RunLauncher:
             return
         if self._stopped:
             raise RunStopped
-        output = last_lines(log_file(directory))
-        last = next((line for line in reversed(output) if line.strip()), "")
+        output = log_file(directory).read_text(encoding="utf-8", errors="replace").strip()
+        last = output.rpartition("\n")[2]
         raise RunFailed(f"exit code {code}: {last.strip()} (see {log_file(directory)})")
 
     @contextlib.contextmanager
@@ -157,11 +157,3 @@ def command_arguments(command: str) -> list[str]:
 def shell_command(command: str, overrides: Sequence[str]) -> str:
     """Return the command line of a command for a shell."""
     return " ".join(["python -m", f"darts.{command}", *map(shlex.quote, overrides)])
-
-
-def last_lines(file: Path) -> list[str]:
-    """Return the last lines of a log file, at most 64 KiB."""
-    with open_regular(file) as log:
-        size = os.fstat(log.fileno()).st_size
-        log.seek(max(0, size - 2**16))
-        return log.read().decode("utf-8", errors="replace").split("\n")

@@ -18,7 +18,6 @@ from darts.spaces.parameters import Choice, Parameter, Parameters, Point, Range,
 from darts.strategies import STRATEGIES, Setup
 from darts.strategies.evolution import Evolution, EvolutionSampler
 from darts.strategies.greedy import CLIMB, GreedySampler
-from darts.strategies.history import RETRIED, RETRY_HISTORY, latest_attempts, trial_position
 from darts.strategies.point_sampler import Observation
 from darts.strategies.strategy import suggest_point
 
@@ -125,31 +124,6 @@ def test_a_grid_that_is_too_large_is_refused() -> None:
         ValueError, match=r"grid has more than 1,000,000 points; lower strategy\.levels"
     ):
         STRATEGIES["grid"](levels=5).check(Setup(wide))
-
-
-def frozen(number: int, **attributes: Any) -> Any:
-    return optuna.trial.FrozenTrial(
-        number=number,
-        state=TrialState.RUNNING,
-        value=None,
-        datetime_start=None,
-        datetime_complete=None,
-        params={},
-        distributions={},
-        user_attrs=attributes.get("user", {}),
-        system_attrs=attributes.get("system", {}),
-        intermediate_values={},
-        trial_id=number,
-    )
-
-
-def test_a_repeat_takes_the_position_of_the_first_attempt() -> None:
-    again = frozen(2, system={RETRIED: 1, RETRY_HISTORY: [1]})
-    twice = frozen(4, system={RETRIED: 1, RETRY_HISTORY: [1, 2]})
-    equal = frozen(6, system={RETRIED: 1, RETRY_HISTORY: [1, 2]})
-    trials = [frozen(0), frozen(1), again, frozen(3), twice, frozen(5), equal]
-    assert [trial_position(trial, trials) for trial in trials] == [0, 1, 1, 2, 1, 3, 1]
-    assert [trial.number for trial in latest_attempts(trials)] == [0, 4, 3, 5]
 
 
 def observe(point: Point, loss: float | None, **attributes: Any) -> Observation:
