@@ -11,10 +11,8 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from darts.config import ConfigError, compose
-from darts.hpo.result_files import trial_rows
 from darts.hpo.study import StudyPlan, best_trial, fixed_overrides
-from darts.hpo.trials import FAILURE, SCORES, failure_reason, trial_state
-from darts.tracking.tables import write_table
+from darts.hpo.trials import SCORES
 
 # These tests act as a worker, without its heartbeat thread.
 pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
@@ -89,22 +87,3 @@ def test_a_study_with_another_objective_or_space_is_refused(
             (ConfigError, ValueError), match=f"has different {difference}; choose another"
         ):
             planned(*short, override, *(["strategy=random"] if "costs" in override else [])).open()
-
-
-def test_rows_include_failed_trials(
-    planned: Callable[..., StudyPlan], short: list[str], tmp_path: Any
-) -> None:
-    plan = planned(*short)
-    failed = trial(1, None, **{FAILURE: "out of memory: all, of it"})
-    rows = trial_rows(plan, [trial(0, 0.5, **{SCORES: {"valid_accuracy": 0.5, "macs": 7}}), failed])
-    assert [row["state"] for row in rows] == ["complete", "failed"]
-    assert (rows[0]["macs"], rows[0]["optimizer.lr"], rows[0]["failure"]) == (7, 0.02, None)
-    assert rows[1]["failure"] == "out of memory: all, of it"
-    write_table(tmp_path / "trials.csv", rows)
-    lines = (tmp_path / "trials.csv").read_text().splitlines()
-    assert lines[0] == "trial,state,valid_accuracy,macs,wall_seconds,optimizer.lr,failure"
-    assert lines[1].startswith("0,complete,0.5,7,")
-    assert lines[2].startswith("1,failed,,,")
-    assert lines[2].endswith(',0.02,"out of memory: all, of it"')
-    assert trial_state(failed) == "failed"
-    assert failure_reason(trial(2, None)) == "its worker sends no heartbeats"
