@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -17,9 +18,10 @@ from darts.hpo.search_space import FACTORS, FactorialDesign, SearchSpace
 from darts.hpo.study import StudyPlan, best_trial
 from darts.hpo.supervisor import Supervisor
 from darts.hpo.trial_tools import TrialTools, table_covers
-from darts.hpo.trials import complete_trials, failure_reason, trial_point
+from darts.hpo.trials import complete_trials, failure_reason
 from darts.judging.factorial import FactorialEffects, factorial_effects
 from darts.judging.parameter_importance import ParameterImportances
+from darts.judging.rankings import agreement
 from darts.plotting.study_figures import save_study_figures
 from darts.reading import JsonObject, read_json_object
 from darts.recipes.commands import run_command
@@ -80,12 +82,10 @@ def _true_scores(
     """
     if not table_covers(plan.config, space.architecture):
         return {}
-    from scipy.stats import kendalltau, spearmanr
-
     tools = TrialTools(plan.config.target, plan.config.benchmark)
 
     def true_scores(trial: FrozenTrial) -> dict[str, float]:
-        genotype = space.genotype(trial_point(trial))
+        genotype = space.genotype(trial.params)
         assert genotype is not None
         return tools.true_scores(genotype)
 
@@ -95,8 +95,9 @@ def _true_scores(
     accuracies = [true_scores(trial)["true_accuracy"] for trial in complete]
     if len(set(scores)) > 1 and len(set(accuracies)) > 1:
         sign = 1 if plan.higher_is_better else -1
-        summary["rank_correlation_spearman"] = sign * float(spearmanr(scores, accuracies).statistic)
-        summary["rank_correlation_kendall"] = sign * float(kendalltau(scores, accuracies).statistic)
+        found = agreement(sign * np.array(scores), np.array(accuracies))
+        summary["rank_correlation_spearman"] = found.spearman
+        summary["rank_correlation_kendall"] = found.kendall
     return summary
 
 
@@ -106,7 +107,7 @@ def _run_factorial_design(
     """Train all points of the factorial design as a second study in the same database."""
     first_seed = plan.config.seed + 1
     seeds = range(first_seed, first_seed + plan.config.analysis.factorial_seeds)
-    design = FactorialDesign(space, trial_point(best), seeds)
+    design = FactorialDesign(space, best.params, seeds)
     grid = Grid(order="written")
     design_plan = dataclasses.replace(
         plan,

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from darts.config import ConfigError
 from darts.hpo.store import machine_failure
-from darts.hpo.trials import FAILURE, REPEAT, SCORES, WALL_SECONDS, trial_point, trial_results
+from darts.hpo.trials import FAILURE, REPEAT, SCORES, WALL_SECONDS, trial_results
 from darts.reading import one_line
 from darts.spaces.parameters import Parameters, Point
 from darts.strategies.history import RETRIED, RETRY_HISTORY, retry_history
@@ -90,7 +90,7 @@ def _problem(plan: StudyPlan, trial: FrozenTrial, number: int) -> str | None:
     repeats = [trial.system_attrs[RETRIED]] if RETRIED in trial.system_attrs else []
     if repeats != history[:1] or not all(0 <= lost < number for lost in history):
         return "does not say which trial it repeats"
-    point = trial_point(trial)
+    point = trial.params
     if not _is_part_of_a_point(point, plan.space.parameters):
         return f"has a point outside the search space: {str(point)[:200]}"
     for name, stored in trial.distributions.items():

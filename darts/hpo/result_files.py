@@ -12,7 +12,6 @@ from darts.hpo.trials import (
     complete_trials,
     failure_reason,
     finished_trials,
-    trial_point,
     trial_results,
     trial_seconds,
     trial_state,
@@ -31,7 +30,7 @@ def trial_rows(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> list[dict[str,
     """
     rows: list[dict[str, object]] = []
     for trial in finished_trials(trials):
-        point = trial_point(trial)
+        point = trial.params
         if plan.space.parameters.contains(point):
             point = plan.space.row(point)
         failure = failure_reason(trial) if trial.state == TrialState.FAIL else None
@@ -45,7 +44,7 @@ def best_overrides(plan: StudyPlan, trial: FrozenTrial) -> list[str]:
     trials_only = ("evaluate_test=", "tracking.", "metric=")
     overrides = [o for o in plan.fixed_overrides if not o.startswith(trials_only)]
     overrides.append(f"metric={plan.config.metric}")
-    return merge_overrides([*overrides, *plan.space.overrides(trial_point(trial))])
+    return merge_overrides([*overrides, *plan.space.overrides(trial.params)])
 
 
 def write_best(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject | None:
@@ -57,7 +56,7 @@ def write_best(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject | N
     if best is None:
         return None
     overrides = best_overrides(plan, best)
-    genotype = plan.space.genotype(trial_point(best))
+    genotype = plan.space.genotype(best.params)
     arguments = overrides
     if genotype is not None:
         # The printed command names the run directory instead of the long text of the genotype.
@@ -67,7 +66,7 @@ def write_best(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject | N
     content = {
         "trial": best.number,
         **{name: trial_results(best)[name] for name in plan.objectives},
-        "parameters": plan.space.settings(trial_point(best)),
+        "parameters": plan.space.settings(best.params),
         "genotype": None if genotype is None else str(genotype),
         "overrides": overrides,
         "command": f"python -m darts.{plan.config.target} {shlex.join(arguments)}",
@@ -105,4 +104,4 @@ def log_hparams(plan: StudyPlan, trials: Sequence[FrozenTrial], logged: set[int]
         logged.add(trial.number)
         with TensorBoard(plan.directory / "hparams" / f"{trial.number:04d}") as board:
             scores = {f"hparam/{name}": value for name, value in trial_results(trial).items()}
-            board.log_hparams(plan.space.row(trial_point(trial)), scores, step=trial.number)
+            board.log_hparams(plan.space.row(trial.params), scores, step=trial.number)
