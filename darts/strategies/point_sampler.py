@@ -1,4 +1,4 @@
-"""Base classes of samplers that propose whole points as a function of seed and history.
+"""Base classes of samplers and strategies: whole points are a function of seed and history.
 
 Every proposal draws from a new generator that is seeded with the seed of the study and the position
 of the trial, and sees only the history that ``darts.strategies.history`` makes visible. It is
@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from darts.spaces.parameters import Point, Value, point_key
 from darts.strategies.history import trial_position, visible_history
-from darts.strategies.strategy import Setup, distribution
+from darts.strategies.strategy import Setup, Strategy, distribution
 
 MAX_ATTEMPTS = 50
 """Points to propose for a trial until the network of one is within its limits."""
@@ -102,26 +102,39 @@ class PointSampler(BaseSampler):
         return self.space.by_name[param_name].domain.draw(random)
 
 
-class ProposalSampler(PointSampler):
-    """Sampler that proposes a point from observations of the visible history."""
+@dataclass
+class ProposalStrategy(Strategy):
+    """Base class of strategies that propose a point from observations of the visible history."""
 
     @abstractmethod
-    def propose(self, history: Sequence[Observation], random: Random) -> tuple[Point, Attributes]:
+    def propose(
+        self, setup: Setup, history: Sequence[Observation], random: Random
+    ) -> tuple[Point, Attributes]:
         """Return the next point and the attributes to attach to its trial.
 
-        Args:
-            history: The trials before this one, by position.
-            random: Generator for all random choices.
+        The history has the trials before this one, by position. All random choices use ``random``.
         """
 
-    def new_point(self, history: Sequence[Observation], draw: Callable[[], Point]) -> Point:
-        """Draw a point that is not in the history; after 101 draws, accept one that is."""
-        keys = {observation.key for observation in history}
-        for _ in range(101):
-            point = draw()
-            if point_key(point) not in keys:
-                break
-        return point
+    def make_sampler(self, setup: Setup) -> BaseSampler:
+        return ProposalSampler(setup, self)
+
+
+def new_point(history: Sequence[Observation], draw: Callable[[], Point]) -> Point:
+    """Draw a point that is not in the history; after 101 draws, accept one that is."""
+    keys = {observation.key for observation in history}
+    for _ in range(101):
+        point = draw()
+        if point_key(point) not in keys:
+            break
+    return point
+
+
+class ProposalSampler(PointSampler):
+    """Sampler of a strategy that proposes points from observations."""
+
+    def __init__(self, setup: Setup, strategy: ProposalStrategy) -> None:
+        super().__init__(setup)
+        self._strategy = strategy
 
     def point_of(
         self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial], attempt: int = 0
@@ -129,7 +142,8 @@ class ProposalSampler(PointSampler):
         sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
         visible = visible_history(trials, trial, self._setup.window)
         history = [self._observe(other, sign) for other in visible]
-        return self.propose(history, self.random_of(len(history), attempt))
+        random = self.random_of(len(history), attempt)
+        return self._strategy.propose(self._setup, history, random)
 
     def _observe(self, trial: FrozenTrial, sign: float) -> Observation:
         loss: float | None = None

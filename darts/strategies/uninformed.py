@@ -18,30 +18,31 @@ from optuna.trial import FrozenTrial
 from darts.registry import choice, number
 from darts.spaces.parameters import Point
 from darts.strategies.history import trial_position
-from darts.strategies.point_sampler import Attributes, Observation, PointSampler, ProposalSampler
+from darts.strategies.point_sampler import (
+    Attributes,
+    Observation,
+    PointSampler,
+    ProposalStrategy,
+    new_point,
+)
 from darts.strategies.strategy import STRATEGIES, Setup, Strategy
 
 MAX_POINTS = 1_000_000  # the list of all points must fit into memory
 
 
-class RandomSampler(ProposalSampler):
-    """Sampler of random points; a point of an earlier trial is redrawn up to 100 times."""
-
-    def propose(self, history: Sequence[Observation], random: Random) -> tuple[Point, Attributes]:
-        return self.new_point(history, lambda: self.space.draw(random)), {}
-
-
 @STRATEGIES.register
 @dataclass
-class RandomSearch(Strategy):
-    """Independent random points."""
+class RandomSearch(ProposalStrategy):
+    """Independent random points; a point of an earlier trial is redrawn up to 100 times."""
 
     name: str = "random"
     multi_objective: ClassVar[bool] = True
     uses_results: ClassVar[bool] = False
 
-    def make_sampler(self, setup: Setup) -> BaseSampler:
-        return RandomSampler(setup)
+    def propose(
+        self, setup: Setup, history: Sequence[Observation], random: Random
+    ) -> tuple[Point, Attributes]:
+        return new_point(history, lambda: setup.space.draw(random)), {}
 
 
 class GridSampler(PointSampler):

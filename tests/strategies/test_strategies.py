@@ -16,8 +16,8 @@ from optuna.trial import TrialState
 from darts.spaces import nas201
 from darts.spaces.parameters import Choice, Parameter, Parameters, Point, Range, point_key
 from darts.strategies import STRATEGIES, Setup
-from darts.strategies.evolution import Evolution, EvolutionSampler
-from darts.strategies.greedy import CLIMB, GreedySampler
+from darts.strategies.evolution import Evolution
+from darts.strategies.greedy import CLIMB, Greedy
 from darts.strategies.point_sampler import Observation
 from darts.strategies.strategy import suggest_point
 
@@ -135,24 +135,24 @@ def cell(*names: str) -> Point:
 
 
 def test_greedy_tries_all_neighbors_and_then_restarts() -> None:
-    sampler = GreedySampler(Setup(EDGES), starts=1)
+    strategy = Greedy(starts=1)
     names = ["none", "skip_connect", "none", "none", "avg_pool_3x3", "none"]
     start = cell(*names)
     history = [observe(start, 1.0, **{CLIMB: 4}), observe(cell(*["none"] * 6), 9.0, **{CLIMB: 4})]
     proposed = set()
     for turn in range(24):
-        point, attributes = sampler.propose(history, Random(turn))
+        point, attributes = strategy.propose(Setup(EDGES), history, Random(turn))
         assert attributes == {CLIMB: 4}
         assert sum(point[name] != start[name] for name in start) == 1
         proposed.add(point_key(point))
         history.append(observe(point, 2.0, **attributes))  # worse, so the climb does not move
     assert len(proposed) == 24
-    _, attributes = sampler.propose(history, Random(99))
+    _, attributes = strategy.propose(Setup(EDGES), history, Random(99))
     assert attributes == {CLIMB: 5}
 
 
 def test_greedy_moves_to_better_points_within_the_limits() -> None:
-    sampler = GreedySampler(Setup(EDGES), starts=1)
+    strategy = Greedy(starts=1)
     start, better = cell(*["none"] * 6), cell("skip_connect", *["none"] * 5)
     forbidden = cell(*["none"] * 5, "skip_connect")
     history = [
@@ -161,23 +161,22 @@ def test_greedy_moves_to_better_points_within_the_limits() -> None:
         Observation(forbidden, point_key(forbidden), 1.0, excess=0.5, attributes={CLIMB: 0}),
     ]
     for turn in range(20):
-        point, _ = sampler.propose(history, Random(turn))
+        point, _ = strategy.propose(Setup(EDGES), history, Random(turn))
         assert sum(point[name] != better[name] for name in better) == 1
 
 
 def test_evolution_removes_old_individuals_however_good() -> None:
-    options = Evolution(population=5, tournament=5, crossover=0.0)
-    sampler = EvolutionSampler(Setup(EDGES), options)
+    strategy = Evolution(population=5, tournament=5, crossover=0.0)
     champion = cell(*["nor_conv_3x3"] * 6)
     others = [cell("avg_pool_3x3", *["none"] * 4, name) for name in list(WORTH)[:5]]
     history = [observe(champion, 0.0)]
     history += [observe(point, 10.0 + n) for n, point in enumerate(others)]
     best_alive = others[0]
     for turn in range(30):
-        child, _ = sampler.propose(history, Random(turn))
+        child, _ = strategy.propose(Setup(EDGES), history, Random(turn))
         assert sum(child[name] != best_alive[name] for name in child) == 1
     young = [*history[1:], history[0]]
-    child, _ = sampler.propose(young, Random(0))
+    child, _ = strategy.propose(Setup(EDGES), young, Random(0))
     assert sum(child[name] != champion[name] for name in child) == 1
 
 

@@ -13,27 +13,23 @@ from tiny_search import BUILT_IN
 from darts.spaces import SPACES, macro, mlp
 from darts.spaces.parameters import Parameters, point_key
 from darts.strategies import STRATEGIES, Setup
-from darts.strategies.point_sampler import Observation, ProposalSampler
+from darts.strategies.point_sampler import Observation
 
-OWN = ("random", "greedy", "evolution", "grid")
 SMALL: dict[str, Any] = {
     "macro": macro.Macro(cells=1),
     "mlp": mlp.Mlp(cells=2, widths=[4, 8], activations=["relu", "tanh"]),
 }
 
 
-def make_sampler(name: str, space: Parameters, seed: int = 0, **options: Any) -> ProposalSampler:
-    made = STRATEGIES[name](**options).make_sampler(Setup(space, seed))
-    assert isinstance(made, ProposalSampler)
-    return made
-
-
-def propose_many(sampler: ProposalSampler, count: int, seed: int) -> list[Observation]:
+def propose_many(
+    name: str, space: Parameters, count: int, seed: int, **options: Any
+) -> list[Observation]:
     """Propose points with random scores; some trials fail and some are still running."""
+    strategy: Any = STRATEGIES[name](**options)
     history: list[Observation] = []
     for number in range(count):
         random = Random(f"{seed} {number}")
-        point, attributes = sampler.propose(history, random)
+        point, attributes = strategy.propose(Setup(space, seed), history, random)
         loss = None if random.random() < 0.1 else random.choice([random.random(), float("inf")])
         history.append(Observation(point, point_key(point), loss, attributes=attributes))
     return history
@@ -47,7 +43,7 @@ def test_proposals_are_valid_genotypes(space_name: str, name: str, seed: int) ->
     space = SPACES[space_name]()
     parameters = Parameters(space.parameters())
     options = {"population": 4, "tournament": 2} if name == "evolution" else {}
-    for observation in propose_many(make_sampler(name, parameters, seed, **options), 30, seed):
+    for observation in propose_many(name, parameters, 30, seed, **options):
         assert parameters.contains(observation.point)
         assert space.encode(space.decode(observation.point)) == observation.point
 
@@ -59,5 +55,5 @@ def test_every_genotype_of_a_small_space_is_proposed(space_name: str, name: str)
     parameters = Parameters(space.parameters())
     every = {space.decode(point) for point in parameters.points(2)}
     options = {"population": 5, "tournament": 1} if name == "evolution" else {}
-    history = propose_many(make_sampler(name, parameters, **options), 4 * len(every), seed=1)
+    history = propose_many(name, parameters, 4 * len(every), 1, **options)
     assert {space.decode(observation.point) for observation in history} == every
