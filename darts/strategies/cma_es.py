@@ -11,7 +11,7 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -19,8 +19,8 @@ import numpy as np
 from cmaes import CMA
 
 from darts.registry import number
-from darts.spaces.parameters import Parameter, Point, Range, Value
-from darts.strategies.point_sampler import Attributes, Observation, ProposalStrategy
+from darts.spaces.parameters import Parameter, Range, Value
+from darts.strategies.point_sampler import History, Observation, Proposal, ProposalStrategy
 from darts.strategies.strategy import STRATEGIES, Setup
 
 GENERATION = "cmaes:generation"  # system attribute of a trial: number of its generation
@@ -63,9 +63,7 @@ class CmaEs(ProposalStrategy):
                 "strategy=cmaes does not support limits; choose strategy=evolution or strategy=tpe"
             )
 
-    def propose(
-        self, setup: Setup, history: Sequence[Observation], random: Random
-    ) -> tuple[Point, Attributes]:
+    def propose(self, setup: Setup, history: History, random: Random) -> Proposal:
         finished = [trial for trial in history if trial.loss not in (None, math.inf)]
         if len(finished) < self.startup:
             return setup.space.draw(random), {}

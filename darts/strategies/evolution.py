@@ -12,13 +12,12 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
 from darts.registry import number
 from darts.spaces.parameters import Point
-from darts.strategies.point_sampler import Attributes, Observation, ProposalStrategy, new_point
+from darts.strategies.point_sampler import History, Proposal, ProposalStrategy, new_point
 from darts.strategies.strategy import STRATEGIES, Setup
 
 
@@ -38,9 +37,7 @@ class Evolution(ProposalStrategy):
     tournament: int = number(10, low=1)
     crossover: float = number(0.3, low=0, high=1)
 
-    def propose(
-        self, setup: Setup, history: Sequence[Observation], random: Random
-    ) -> tuple[Point, Attributes]:
+    def propose(self, setup: Setup, history: History, random: Random) -> Proposal:
         space = setup.space
         finished = [observation for observation in history if observation.loss is not None]
         if len(history) < self.population or not finished:

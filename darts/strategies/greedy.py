@@ -11,13 +11,18 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
 from darts.registry import number
-from darts.spaces.parameters import Point, point_key
-from darts.strategies.point_sampler import Attributes, Observation, ProposalStrategy, new_point
+from darts.spaces.parameters import point_key
+from darts.strategies.point_sampler import (
+    History,
+    Observation,
+    Proposal,
+    ProposalStrategy,
+    new_point,
+)
 from darts.strategies.strategy import STRATEGIES, Setup
 
 CLIMB = "greedy:climb"  # system attribute of a trial: the number of its climb
@@ -41,9 +46,7 @@ class Greedy(ProposalStrategy):
     name: str = "greedy"
     starts: int = number(10, low=1)
 
-    def propose(
-        self, setup: Setup, history: Sequence[Observation], random: Random
-    ) -> tuple[Point, Attributes]:
+    def propose(self, setup: Setup, history: History, random: Random) -> Proposal:
         climb = max(map(_climb, history), default=0)
         current = [observation for observation in history if _climb(observation) == climb]
         finished = [observation for observation in current if observation.loss is not None]

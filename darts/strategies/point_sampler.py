@@ -29,6 +29,8 @@ MAX_ATTEMPTS = 50
 Attributes: TypeAlias = Mapping[str, int | float]
 """Numbers that a strategy or pruner attaches to a trial, as system attributes."""
 
+Proposal: TypeAlias = tuple[Point, Attributes]
+"""The next point, and the attributes to attach to its trial."""
 
 MEASURED = (TrialState.COMPLETE, TrialState.PRUNED)
 """States of trials whose costs are known."""
@@ -48,6 +50,10 @@ class Observation:
     def sort_key(self) -> tuple[float, float]:
         """Key that sorts the best trial first; trials within the limits precede all others."""
         return self.excess, math.inf if self.loss is None else self.loss
+
+
+History: TypeAlias = Sequence[Observation]
+"""The trials before the next one, by position."""
 
 
 class PointSampler(BaseSampler):
@@ -82,7 +88,7 @@ class PointSampler(BaseSampler):
     @abstractmethod
     def point_of(
         self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial], attempt: int = 0
-    ) -> tuple[Point, Attributes]:
+    ) -> Proposal:
         """Return the point to propose for ``trial``, and the attributes to attach to the trial.
 
         ``trials`` are all trials of the study, by number. ``attempt`` is the number of points that
@@ -107,19 +113,14 @@ class ProposalStrategy(Strategy):
     """Base class of strategies that propose a point from observations of the visible history."""
 
     @abstractmethod
-    def propose(
-        self, setup: Setup, history: Sequence[Observation], random: Random
-    ) -> tuple[Point, Attributes]:
-        """Return the next point and the attributes to attach to its trial.
-
-        The history has the trials before this one, by position. All random choices use ``random``.
-        """
+    def propose(self, setup: Setup, history: History, random: Random) -> Proposal:
+        """Return the next point; all random choices use ``random``."""
 
     def make_sampler(self, setup: Setup) -> BaseSampler:
         return ProposalSampler(setup, self)
 
 
-def new_point(history: Sequence[Observation], draw: Callable[[], Point]) -> Point:
+def new_point(history: History, draw: Callable[[], Point]) -> Point:
     """Draw a point that is not in the history; after 101 draws, accept one that is."""
     keys = {observation.key for observation in history}
     for _ in range(101):
@@ -138,7 +139,7 @@ class ProposalSampler(PointSampler):
 
     def point_of(
         self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial], attempt: int = 0
-    ) -> tuple[Point, Attributes]:
+    ) -> Proposal:
         sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
         visible = visible_history(trials, trial, self._setup.window)
         history = [self._observe(other, sign) for other in visible]

@@ -18,9 +18,8 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from darts.spaces.parameters import Point
 from darts.strategies.history import trial_position, visible_history
-from darts.strategies.point_sampler import MEASURED, Attributes, PointSampler
+from darts.strategies.point_sampler import MEASURED, Attributes, PointSampler, Proposal
 from darts.strategies.strategy import Setup, silence_optuna_warnings, suggest_point
 
 MODEL_ATTEMPTS = 5
@@ -36,7 +35,7 @@ class SnapshotSampler(PointSampler):
 
     def point_of(
         self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial], attempt: int = 0
-    ) -> tuple[Point, Attributes]:
+    ) -> Proposal:
         if attempt >= MODEL_ATTEMPTS:
             # A model may not know that networks near its best point exceed a limit.
             position = trial_position(trial, trials)

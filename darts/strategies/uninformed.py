@@ -19,9 +19,9 @@ from darts.registry import choice, number
 from darts.spaces.parameters import Point
 from darts.strategies.history import trial_position
 from darts.strategies.point_sampler import (
-    Attributes,
-    Observation,
+    History,
     PointSampler,
+    Proposal,
     ProposalStrategy,
     new_point,
 )
@@ -39,9 +39,7 @@ class RandomSearch(ProposalStrategy):
     multi_objective: ClassVar[bool] = True
     uses_results: ClassVar[bool] = False
 
-    def propose(
-        self, setup: Setup, history: Sequence[Observation], random: Random
-    ) -> tuple[Point, Attributes]:
+    def propose(self, setup: Setup, history: History, random: Random) -> Proposal:
         return new_point(history, lambda: setup.space.draw(random)), {}
 
 
@@ -54,7 +52,7 @@ class GridSampler(PointSampler):
 
     def point_of(
         self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial], attempt: int = 0
-    ) -> tuple[Point, Attributes]:
+    ) -> Proposal:
         return self.points[trial_position(trial, trials) % len(self.points)], {}
 
 
