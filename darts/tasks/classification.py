@@ -14,7 +14,7 @@ from torch import Tensor
 from darts.data import SampleBatch
 from darts.registry import choice
 from darts.tasks.chance import ChanceLevel, guessed_class
-from darts.tasks.metrics import CLASSIFICATION_METRICS, Metric, SampleScores, class_pairs
+from darts.tasks.metrics import CLASSIFICATION_METRICS, Metric, Scores, class_pairs
 from darts.tasks.own_loss import OWN, Loss
 from darts.tasks.sample_objective import SampleObjective, SampleTask
 from darts.tasks.task import TASKS, ObjectiveSpec
@@ -47,7 +47,7 @@ class ClassificationObjective(SampleObjective):
         super().__init__(label_smoothing=label_smoothing, auxiliary=auxiliary, loss=loss)
         self.classes = classes
         self.metrics = {n: m for n, m in type(self).metrics.items() if classes >= m.min_classes}
-        self._last_scores: SampleScores | None = None
+        self._last_scores: Scores | None = None
 
     def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the cross entropy in nats of logits ``(B, classes)`` and labels ``(B,)``."""
@@ -57,8 +57,8 @@ class ClassificationObjective(SampleObjective):
         """Return ``accuracy``."""
         return {"accuracy": (logits.argmax(1) == batch[1]).float().mean()}
 
-    def scores(self, device: torch.device) -> SampleScores:
-        self._last_scores = SampleScores(self)
+    def scores(self, device: torch.device) -> Scores:
+        self._last_scores = Scores(self)
         return self._last_scores
 
     def confusion_matrix(self) -> Tensor | None:

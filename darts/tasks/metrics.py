@@ -72,7 +72,7 @@ class Metric:
         return new >= old if self.higher_is_better else new <= old
 
 
-class SampleScores:
+class Scores:
     """Accumulator of the results of samples, which computes all metrics of an objective.
 
     Attributes:

@@ -29,7 +29,7 @@ from darts.tasks.chance import ChanceLevel, guessed_tokens
 from darts.tasks.metrics import (
     Metric,
     Numbers,
-    SampleScores,
+    Scores,
     perplexity,
     ratio,
     token_loss,
@@ -105,7 +105,7 @@ SUMMARIZATION_METRICS = {
 } | LOSS_METRICS
 
 
-class TextScores(SampleScores):
+class TextScores(Scores):
     """Accumulator that also keeps ``examples``, the first references and generated sentences."""
 
     def __init__(self, objective: PairObjective) -> None:
