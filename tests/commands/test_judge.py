@@ -324,7 +324,7 @@ def test_a_changed_list_is_not_continued(commands: Any, tmp_path: Path) -> None:
     (done.directory / "summary.json").unlink()
     file.write_text(file.read_text().replace(",3", ",7"))
     error = commands.error_of("judge", f"resume={done.directory}")
-    assert "what is scored (the architectures and their true scores" in error
+    assert "the architectures or their true scores changed after the run stopped" in error
 
 
 def test_a_table_judge_refuses_another_metric(commands: Any, table: Path, tmp_path: Path) -> None:
