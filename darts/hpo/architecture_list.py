@@ -12,12 +12,11 @@ from pathlib import Path
 import torch
 
 from darts.config import ConfigError
-from darts.reading import MIB, gunzip, read_bytes
+from darts.judging.benchmark_table import read_compressed
 from darts.spaces import AnyGenotype, Space, parse_genotype
 from darts.spaces.genotype_text import short_repr
 
 COLUMNS = ("genotype", "architecture", "arch")  # possible names of the column of genotypes
-LIMIT = 64 * MIB  # bytes of a file
 
 _TRIES = 100
 
@@ -51,7 +50,7 @@ def read_architectures(
     """
     key = f"{path_key}={path!r}"
     try:
-        text = _read(Path(path).expanduser())
+        text = read_compressed(Path(path).expanduser())
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"{key} cannot be read: {reason}") from None
@@ -86,14 +85,6 @@ def random_architectures(space: Space, count: int, seed: int) -> list[AnyGenotyp
         failures = failures + 1 if str(genotype) in found else 0
         found[str(genotype)] = genotype
     return list(found.values())
-
-
-def _read(path: Path) -> str:
-    """Return the text of a file, which may be gzip-compressed."""
-    data = read_bytes(path, limit=LIMIT)
-    if data[:2] == b"\x1f\x8b":
-        data = gunzip(data, limit=LIMIT)
-    return data.decode("utf-8-sig")
 
 
 def _entries(

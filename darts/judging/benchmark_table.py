@@ -143,13 +143,18 @@ def read_table(path: str | Path, layout: Layout) -> dict[str, Values]:
         file = tables[0]
     if not file.exists():
         raise ValueError(f"the {layout.kind} {str(path)!r} does not exist")
-    data = read_bytes(file, limit=LIMIT)
     try:
-        if data[:2] == b"\x1f\x8b":
-            data = gunzip(data, limit=LIMIT)
-        return _parse(data.decode("utf-8-sig"), layout)
+        return _parse(read_compressed(file), layout)
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{str(path)!r} is not a {layout.kind}: {one_line(error)}") from None
+
+
+def read_compressed(path: Path) -> str:
+    """Return the text of a file, plain or gzip-compressed, of at most ``LIMIT`` bytes."""
+    data = read_bytes(path, limit=LIMIT)
+    if data[:2] == b"\x1f\x8b":
+        data = gunzip(data, limit=LIMIT)
+    return data.decode("utf-8-sig")
 
 
 def _parse(text: str, layout: Layout) -> dict[str, Values]:
