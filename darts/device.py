@@ -16,10 +16,9 @@ import torch
 from darts.config import ConfigError, DeviceConfig, Invocation, launch
 from darts.hpo.architecture_list import Architecture, random_architectures, read_architectures
 from darts.judging.devices import load_model
-from darts.judging.devices.accuracy import Accuracy, count, fit_and_test
-from darts.judging.devices.linear_model import LinearModel
-from darts.judging.devices.lookup_table import LookupTable, info_file
-from darts.judging.devices.measuring import measure, measure_networks
+from darts.judging.devices.fitting import Accuracy, count, fit_and_test
+from darts.judging.devices.latency_model import LinearModel
+from darts.judging.devices.lookup_table import LookupTable, info_file, measure, measure_networks
 from darts.judging.devices.pieces import operations_of
 from darts.judging.devices.stopwatch import Precision, TimingSettings
 from darts.reading import JsonObject

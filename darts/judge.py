@@ -16,8 +16,7 @@ import numpy as np
 
 from darts.config import ConfigError, Invocation, JudgeConfig, launch, rank_and_size
 from darts.hpo.judge_plan import JudgePlan, check_networks, network_overrides
-from darts.hpo.score_analysis import ScoreAnalysis
-from darts.hpo.score_file import FILE, ScoreFile, Training
+from darts.hpo.judge_scores import FILE, ScoreAnalysis, ScoreFile, Training
 from darts.hpo.trial_tools import TrialTools
 from darts.judging.training_free import BASELINES
 from darts.reading import JsonObject

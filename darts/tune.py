@@ -34,7 +34,6 @@ from darts.hpo.trials import (
     BEYOND,
     failure_reason,
     finished_trials,
-    trial_point,
     trial_scores,
     trial_seconds,
     trial_state,
@@ -236,7 +235,7 @@ def format_trial(plan: StudyPlan, trial: FrozenTrial, best: FrozenTrial | None) 
     elif trial.state == TrialState.PRUNED:
         beyond = trial.user_attrs.get(BEYOND)
         words.append("pruned" if beyond is None else f"pruned: {beyond}")
-    scores, point = trial_scores(trial), trial_point(trial)
+    scores, point = trial_scores(trial), trial.params
     words += [
         f"{name} {format_value(name, scores[name])}" for name in plan.objectives if name in scores
     ]

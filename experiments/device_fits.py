@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from records import Row, hardware, mean_and_deviation, put_table, record, table
 
 from darts.hpo.architecture_list import read_architectures
-from darts.judging.devices.accuracy import count, fit_and_test
+from darts.judging.devices.fitting import count, fit_and_test
 from darts.judging.rankings import agreement
 from darts.spaces import AnyGenotype
 from darts.spaces.nas201 import Nas201

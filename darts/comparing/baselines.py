@@ -1,24 +1,40 @@
-"""Searches of the baselines. Each costs as much as the method's search with the same seed."""
+"""Searches of the baselines. Each costs as much as the method's search with the same seed.
+
+The cost of a search follows from a pilot, a short search. The cost of an epoch depends on its kind:
+its stage, and whether it updates the alphas. A pilot has epochs of each kind. The cost of a longer
+search follows from its number of epochs of each kind.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
-from darts.comparing.pilot import CostModel
 from darts.comparing.plan import RANDOM, RANDOM_SEARCH, ComparisonPlan, search_config
-from darts.comparing.runs import RunFailed, RunLauncher, read_divergence, read_summary
+from darts.comparing.runs import RunFailed, RunLauncher
+from darts.config import SearchConfig
+from darts.methods.stages import Stage, stage_position
 from darts.reading import JsonObject, read_json
 from darts.recipes.commands import merge_overrides
+from darts.running.run_files import read_divergence, read_summary
+from darts.searching.architecture_step import updates_alphas
 from darts.spaces import AnyGenotype
 from darts.tracking import format_duration, format_value, read_metrics
 from darts.tracking.ledger import common_source
 from darts.writing import write_atomically, write_json
 
 MAX_DIVERGED = 3
-"""``random_search`` fails if this many short trainings at its start have all diverged.
+"""``random_search`` fails if this many short runs at its start have all diverged. The cause is then
+more likely in the settings than in the architectures."""
 
-The cause is then more likely in the settings than in the architectures.
-"""
+EPOCHS_PER_STAGE = 3
+"""Epochs of a pilot per stage: the first one, one with frozen alphas, one with updated alphas."""
+
+EpochKind = tuple[int, bool]
+"""Kind of an epoch: the index of its stage, and whether it updates the alphas."""
 
 
 def draw_random(plan: ComparisonPlan, index: int) -> str:
@@ -31,12 +47,8 @@ def draw_random(plan: ComparisonPlan, index: int) -> str:
 def search_at_equal_cost(plan: ComparisonPlan, launcher: RunLauncher, name: str, index: int) -> str:
     """Run search ``index`` of a baseline at the cost of the method's search; return a message.
 
-    The search has the number of epochs whose predicted cost is closest to that of the method's
-    search with the same seed. The message has validation score, time, epochs and relative cost.
-
-    Raises:
-        RunFailed: If the costs cannot be compared or predicted, or the search fails.
-        RunStopped: If the search was stopped.
+    The search has the number of epochs whose predicted cost is closest to the cost of the method's
+    search with the same seed.
     """
     budget, pilot = _method_summary(plan, index), plan.pilot_directory(name)
     require_common_source(read_summary(pilot), budget)
@@ -54,15 +66,9 @@ def search_at_equal_cost(plan: ComparisonPlan, launcher: RunLauncher, name: str,
 def random_search(plan: ComparisonPlan, launcher: RunLauncher, index: int) -> str:
     """Run search ``index`` of the baseline ``random_search``; return a message.
 
-    Random architectures get a short training one after the other, until their joules reach those
-    of the method's search with the same seed. The one with the best validation score is written to
-    ``genotype.json``. The cost of diverged trainings counts. The message has score and time.
-
-    Raises:
-        RunFailed: If the costs cannot be compared, a training fails for another reason than
-            divergence, the first ``MAX_DIVERGED`` trainings all diverge, or no training has a
-            finite score.
-        RunStopped: If a training was stopped.
+    Random architectures get a short run one after the other, until they have used as many joules as
+    the method's search with the same seed. The one with the best validation score is written to
+    ``genotype.json``. The cost of diverged runs counts.
     """
     budget, folder = _method_summary(plan, index), plan.search_folder(RANDOM_SEARCH, index)
     score = f"valid_{plan.metric.name}"
@@ -74,7 +80,7 @@ def random_search(plan: ComparisonPlan, launcher: RunLauncher, index: int) -> st
         if joules >= budget["joules"]:
             break
         directory = folder / f"short-{trained:03d}"
-        overrides = plan.short_training_overrides(genotype.to_json(), index)
+        overrides = plan.short_run_overrides(genotype.to_json(), index)
         summary = _train_briefly(launcher, directory, overrides)
         trained += 1
         require_common_source(summary, budget)
@@ -82,11 +88,11 @@ def random_search(plan: ComparisonPlan, launcher: RunLauncher, index: int) -> st
         if score not in summary:
             reasons.append(summary["reason"])
             if len(reasons) == trained == MAX_DIVERGED:
-                raise RunFailed(f"the first {MAX_DIVERGED} short trainings diverged: {reasons[0]}")
+                raise RunFailed(f"the first {MAX_DIVERGED} short runs diverged: {reasons[0]}")
         elif plan.metric.prefers(summary[score], None if best is None else best[0]):
             best = (summary[score], genotype)
     if best is None:
-        raise RunFailed(f"none of the {trained} short trainings has a finite {score}")
+        raise RunFailed(f"none of the {trained} short runs has a finite {score}")
     write_atomically(plan.genotype_path(RANDOM_SEARCH, index), best[1].to_json())
     cost = {"joules": joules, "seconds": seconds, "joules_source": budget["joules_source"]}
     write_json(folder / "chosen.json", {**cost, "trained": trained, score: best[0]})
@@ -104,7 +110,7 @@ def _method_summary(plan: ComparisonPlan, index: int) -> JsonObject:
 
 
 def _train_briefly(launcher: RunLauncher, directory: Path, overrides: list[str]) -> JsonObject:
-    """Return the summary of a short training, or the reason and cost of its divergence."""
+    """Return the summary of a short run, or the reason and cost of its divergence."""
     divergence = read_divergence(directory)
     if divergence is not None:
         return divergence
@@ -142,3 +148,107 @@ def describe_run(plan: ComparisonPlan, summary: JsonObject) -> str:
     name = f"valid_{plan.metric.name}"
     score = f"{name} {format_value(name, summary[name])} " if name in summary else ""
     return f"{score}in {format_duration(summary['seconds'])}"
+
+
+def pilot_overrides(config: SearchConfig) -> list[str]:
+    """Return the overrides that turn a search into its pilot.
+
+    The pilot has at least ``EPOCHS_PER_STAGE`` epochs of each stage. If the alphas have a warm-up,
+    it takes half of each stage. If the search has collapse checks, the pilot has one after its last
+    epoch.
+    """
+    stages, epochs, shortest = search_stages(config), EPOCHS_PER_STAGE - 1, 0
+    while shortest < EPOCHS_PER_STAGE:
+        epochs += 1
+        lengths = Counter(stage_position(epoch, epochs, stages).stage for epoch in range(epochs))
+        shortest = min(lengths.values())
+    overrides = [f"epochs={epochs}"]
+    if config.bilevel.updates_alphas and config.arch_optimizer.warmup > 0:
+        overrides.append("arch_optimizer.warmup=0.5")
+    if config.relaxation.uses_alphas and config.collapse.every > 0:
+        overrides += [f"collapse.every={epochs}", "collapse.action=warn"]
+    return overrides
+
+
+def search_stages(config: SearchConfig) -> list[Stage]:
+    """Return the stages of a search. A search without configured stages has one."""
+    return config.stages or [Stage()]
+
+
+class CostModel:
+    """Predicted energy of the searches of a method as a function of their number of epochs.
+
+    Args:
+        config: Configuration of the pilot.
+        joules_after_epochs: Joules from the start of the pilot to the end of each epoch.
+        total_joules: All joules of the pilot, including the work after its last epoch.
+        check_joules: Joules of all collapse checks of the pilot.
+    """
+
+    def __init__(
+        self,
+        config: SearchConfig,
+        joules_after_epochs: Sequence[float],
+        total_joules: float,
+        check_joules: float = 0.0,
+    ) -> None:
+        checks = _count_checks(config, len(joules_after_epochs))
+        self._check = check_joules / checks if checks else 0.0
+        measured: dict[EpochKind, list[float]] = defaultdict(list)
+        for epoch, (before, after) in enumerate(pairwise(joules_after_epochs), 1):
+            position = stage_position(epoch, config.epochs, search_stages(config))
+            if epoch > position.first:  # the first epoch of a stage includes the stage's setup
+                check = self._check if _is_checked(config, epoch) else 0.0
+                measured[_epoch_kind(config, epoch, config.epochs)].append(after - before - check)
+        self._epochs = {kind: sum(costs) / len(costs) for kind, costs in measured.items()}
+        if not self._epochs or not min(self._epochs.values()) > 0:
+            raise RunFailed("the energy of the pilot's epochs was not measured")
+        # Work that is done once: whatever the costs of epochs and checks do not explain.
+        self._constant = 0.0
+        self._constant = total_joules - self.joules(config, len(joules_after_epochs))
+
+    def joules(self, config: SearchConfig, epochs: int) -> float:
+        """Return the predicted joules of a search with ``epochs`` instead of ``config.epochs``."""
+        joules = self._constant + self._check * _count_checks(config, epochs)
+        for kind, count in Counter(_epoch_kind(config, e, epochs) for e in range(epochs)).items():
+            if kind not in self._epochs:
+                stage, updated = kind
+                state = "updated" if updated else "frozen"
+                raise RunFailed(
+                    f"the pilot has no epoch of stage {stage + 1} with {state} alphas; "
+                    "remove its directory to run it again"
+                )
+            joules += count * self._epochs[kind]
+        return joules
+
+    def epochs_within(self, config: SearchConfig, budget: float) -> int:
+        """Return the number of epochs whose predicted cost is closest to a budget in joules."""
+        min_epochs = len(search_stages(config))
+        min_joules = self.joules(config, min_epochs)
+        if min_joules > budget:
+            raise RunFailed(
+                f"a budget of {budget:.4g} J does not suffice for {min_epochs} "
+                f"epoch{'s' * (min_epochs > 1)} and the work done once ({min_joules:.4g} J); "
+                "start a new comparison with more epochs for the method, or without this baseline"
+            )
+        high = 2 * min_epochs
+        while self.joules(config, high) <= budget:
+            high *= 2
+        lengths = range(min_epochs, high)
+        over = bisect_right(lengths, budget, key=lambda epochs: self.joules(config, epochs))
+        nearest = (min_epochs + over, min_epochs + over - 1)
+        return min(nearest, key=lambda epochs: abs(self.joules(config, epochs) - budget))
+
+
+def _epoch_kind(config: SearchConfig, epoch: int, epochs: int) -> EpochKind:
+    position = stage_position(epoch, epochs, search_stages(config))
+    return position.stage, updates_alphas(config, position, epoch)
+
+
+def _is_checked(config: SearchConfig, epoch: int) -> bool:
+    """Return whether a collapse check follows an epoch."""
+    return config.collapse.is_due(epoch) and config.relaxation.uses_alphas
+
+
+def _count_checks(config: SearchConfig, epochs: int) -> int:
+    return sum(_is_checked(config, epoch) for epoch in range(epochs))

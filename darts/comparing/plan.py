@@ -16,7 +16,6 @@ from typing import NamedTuple, cast
 
 import torch
 
-from darts.comparing.runs import read_divergence
 from darts.config import (
     CompareConfig,
     ConfigError,
@@ -28,6 +27,7 @@ from darts.config import (
 from darts.judging.limits import random_within_limits
 from darts.reading import JsonObject, read_json, read_yaml
 from darts.recipes.commands import merge_overrides, trial_config
+from darts.running.run_files import read_divergence
 from darts.spaces import AnyGenotype, Space
 from darts.tasks.metrics import Metric
 from darts.tracking.energy import is_shared_counter
@@ -54,14 +54,11 @@ class SearchCost(NamedTuple):
 class ComparisonPlan:
     """The runs of a comparison: their configurations and directories.
 
-    A ``name`` in the arguments of the methods is that of the method or of a baseline, an ``index``
-    that of a search, from 0. The folder ``runs/<name>/<index>`` in the directory of the comparison
+    A ``name`` in the arguments of the methods belongs to the method or a baseline, an ``index`` to
+    a search, counted from 0. The folder ``runs/<name>/<index>`` in the directory of the comparison
     contains a search and its retrainings.
 
     Attributes:
-        config: Configuration of the comparison.
-        directory: Directory of the comparison.
-        method: Name of the compared method.
         names: Names of the method and of its baselines, in this order.
         space: Search space of all runs.
         metric: Steering metric of all runs; networks are compared by its test score.
@@ -86,16 +83,13 @@ class ComparisonPlan:
         return merge_overrides([*overrides, f"method={name}", f"seed={self.config.seed + index}"])
 
     def retrain_overrides(self, genotype: str, index: int, number: int) -> list[str]:
-        """Return the overrides of retraining ``number`` (from 0) of search ``index``.
-
-        ``genotype`` is any text that the key ``genotype`` accepts.
-        """
+        """Return the overrides of retraining ``number`` (from 0) of search ``index``."""
         seed = self.config.seed + index * self.config.retrainings + number
         common = self._common_overrides(self.config.retrain)
         return merge_overrides([*common, f"genotype={genotype}", f"seed={seed}"])
 
-    def short_training_overrides(self, genotype: str, index: int) -> list[str]:
-        """Return the overrides of a short training of ``random_search``; it uses no test data."""
+    def short_run_overrides(self, genotype: str, index: int) -> list[str]:
+        """Return the overrides of a short run of ``random_search``; it uses no test data."""
         settings = self.config.settings.get(RANDOM_SEARCH) or {}
         overrides = [*self._common_overrides(self.config.retrain), *as_overrides(settings)]
         overrides += [f"genotype={genotype}", "evaluate_test=false", "restarts=0"]
@@ -125,10 +119,7 @@ class ComparisonPlan:
         return [folder / f"retrain-{number}" for number in range(self.config.retrainings)]
 
     def random_genotypes(self, index: int) -> Iterator[AnyGenotype]:
-        """Yield random architectures without end, drawn with the seed of search ``index``.
-
-        They are within the limits of the searches.
-        """
+        """Yield random architectures within the limits of the searches, without end."""
         generator = torch.Generator().manual_seed(self.config.seed + index)
         return random_within_limits(self._search, generator)
 
@@ -163,7 +154,7 @@ class ComparisonPlan:
     def total_cost(self) -> JsonObject:
         """Return ``seconds``, ``joules``, ``joules_source`` and ``gco2e``, summed over all runs.
 
-        The sums include pilots, short trainings and diverged runs. Seconds are wall-clock time.
+        The sums include pilots, short runs and diverged runs. Seconds are wall-clock time.
         """
         costs = [read_json(file) for file in sorted(self.directory.glob("runs/**/summary.json"))]
         diverged = sorted(self.directory.glob(f"runs/**/{DIVERGED}"))
@@ -205,7 +196,7 @@ def check_comparison(config: CompareConfig) -> None:
             "retrain.evaluate_test=false: must be true, since networks are compared on the test "
             "split"
         )
-    retrain_config(plan.short_training_overrides(genotype, 0))
+    retrain_config(plan.short_run_overrides(genotype, 0))
 
 
 def search_config(overrides: list[str]) -> SearchConfig:

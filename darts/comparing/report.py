@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,7 +9,7 @@ import numpy as np
 from darts.comparing.plan import RANDOM, RANDOM_SEARCH
 from darts.comparing.results import ComparisonResults
 from darts.comparing.runs import shell_command
-from darts.escaping import for_csv, for_markdown, for_terminal
+from darts.escaping import for_markdown, for_terminal
 from darts.judging.statistics import ALPHA, Comparison, Interval, delta_magnitude
 from darts.plotting.repetitions import draw_scores
 from darts.plotting.style import save_figure
@@ -19,21 +17,18 @@ from darts.reading import read_json
 from darts.tracking import format_duration
 from darts.tracking.ledger import common_source
 from darts.tracking.optional import optional
+from darts.tracking.tables import write_table
 from darts.writing import write_atomically
 
 
 def write_report(results: ComparisonResults, overrides: Sequence[str]) -> None:
     """Write ``rows.csv``, ``report.md`` and ``scores.svg`` to the directory of the comparison.
 
-    ``overrides`` are those of the comparison; the page shows its command.
+    ``overrides`` are part of the command that the page shows.
     """
     directory, config = results.plan.directory, results.plan.config
     rows = [network.as_row(config.metric) for network in results.networks]
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(for_csv, rows[0]))
-    writer.writerows([for_csv(value) for value in row.values()] for row in rows)
-    write_atomically(directory / "rows.csv", text.getvalue())
+    write_table(directory / "rows.csv", rows)
     write_atomically(directory / "report.md", render_report(results, overrides))
     with optional(path := directory / "scores.svg"):
         label = results.score.replace("_", " ")
@@ -42,7 +37,7 @@ def write_report(results: ComparisonResults, overrides: Sequence[str]) -> None:
 
 
 def render_report(results: ComparisonResults, overrides: Sequence[str]) -> str:
-    """Return the text of ``report.md``. ``overrides`` are those of the comparison."""
+    """Return the text of ``report.md``."""
     plan, config = results.plan, results.plan.config
     score = results.score.replace("_", " ")
     sources = [n.joules_source for n in results.networks]
@@ -93,8 +88,8 @@ def _describe_statistics(results: ComparisonResults) -> str:
         f"with the same seed, and Holm's procedure corrects them for {len(results.comparisons)} "
         "comparisons. This report claims a difference only if its interval does not cover 0 and "
         f"its corrected p is at most {ALPHA}. All choices use validation data. Each of the "
-        f"{len(results.networks)} networks was scored once on the test split, at the end of its "
-        "training."
+        f"{len(results.networks)} networks was scored on the test split once, at the end of its "
+        "run."
     )
 
 
@@ -159,9 +154,9 @@ def _describe_method(results: ComparisonResults, name: str) -> str:
         return f"`{name}` draws a random architecture, at no cost."
     ratio = results.cost_ratio(name)
     cost = (
-        f"Whether its searches cost as much as those of `{plan.method}` is unknown."
+        f"Whether its searches cost as much as searches of `{plan.method}` is unknown."
         if ratio is None
-        else f"Its searches cost {ratio:.2f} times as much as those of `{plan.method}`."
+        else f"Its searches cost {ratio:.2f} times as much as searches of `{plan.method}`."
     )
     if name == RANDOM_SEARCH:
         folders = [plan.search_folder(name, index) for index in range(plan.config.searches)]

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from darts.comparing.plan import RANDOM, ComparisonPlan, SearchCost
-from darts.comparing.runs import RunFailed, read_summary
+from darts.comparing.runs import RunFailed
 from darts.judging.statistics import Interval, bootstrap, compare_methods, verdict
+from darts.running.run_files import read_summary
 from darts.tracking.formats import is_fraction
 from darts.tracking.ledger import common_source
 
@@ -36,7 +37,7 @@ class NetworkResult:
     joules: float  # of the retraining
     joules_source: str
     genotype: str
-    directory: str  # run directory, relative to that of the comparison
+    directory: str  # run directory, relative to the directory of the comparison
 
     def as_row(self, metric: str) -> dict[str, object]:
         """Return a row of ``rows.csv``; ``metric`` replaces "score" in the names of columns."""
@@ -52,18 +53,14 @@ class NetworkResult:
 class ComparisonResults:
     """Scores, intervals and tests of a comparison whose runs are all complete.
 
-    A ``name`` is that of the method or of a baseline.
+    A ``name`` belongs to the method or a baseline.
 
     Attributes:
-        plan: Plan of the comparison.
         score: Name of the compared score, for example ``test_accuracy``.
         networks: Results of all retrainings.
         scores: By name and index of the search, the scores of its retrainings.
         intervals: By name, the mean score over searches and its confidence interval.
         comparisons: The comparison of the method with each baseline.
-
-    Raises:
-        RunFailed: If a retraining has no test score.
     """
 
     def __init__(self, plan: ComparisonPlan) -> None:
@@ -116,10 +113,10 @@ class ComparisonResults:
         return float(np.mean([cost.joules for cost in costs]))
 
     def cost_ratio(self, name: str) -> float | None:
-        """Return the cost of a baseline's searches divided by that of the method's searches.
+        """Return the cost of a baseline's searches divided by the cost of the method's.
 
         It is 0 for the baseline ``random``, which draws an architecture and costs nothing. None if
-        the joules have no common source or those of the method are 0.
+        the joules have no common source or the method's are 0.
         """
         if name == RANDOM:
             return 0.0

@@ -16,13 +16,8 @@ from typing import BinaryIO
 import torch
 
 from darts.config import ConfigError, require_plain_overrides
-from darts.reading import JsonObject, open_regular
-
-# Re-exported.
-from darts.running.run_files import is_complete as is_complete
-from darts.running.run_files import log_file as log_file
-from darts.running.run_files import read_divergence as read_divergence
-from darts.running.run_files import read_summary as read_summary
+from darts.reading import JsonObject
+from darts.running.run_files import is_complete, log_file, read_summary
 from darts.spaces.module import is_allowed
 from darts.training.device import round_robin_gpu
 from darts.writing import open_in_place
@@ -42,10 +37,8 @@ class RunLauncher:
     """Starts runs, and can stop those in progress. Several threads may call it.
 
     The runs are distributed over the GPUs of this process. They share its threads, unless
-    ``OMP_NUM_THREADS`` sets the number of threads of each run.
-
-    Args:
-        workers: Maximum number of simultaneous runs.
+    ``OMP_NUM_THREADS`` sets the number of threads of each run. At most ``workers`` runs are
+    simultaneous.
 
     Attributes:
         sources: Sources of the joules of all runs so far.
@@ -73,17 +66,9 @@ class RunLauncher:
     def __call__(self, command: str, directory: Path, overrides: Sequence[str]) -> JsonObject:
         """Start or resume a run unless it is complete, wait for its end, and return its summary.
 
-        The output of the run is appended to a log file next to its directory.
-
-        Args:
-            command: Name of the command, for example "search".
-            directory: Run directory.
-            overrides: Overrides of a run that has not started yet; a resumed run keeps its own.
-
-        Raises:
-            ConfigError: If an override does more than set a value.
-            RunFailed: If the run ended with an error.
-            RunStopped: If ``stop`` was called.
+        The output of the run is appended to a log file next to its directory. A resumed run keeps
+        its own overrides. Raise RunFailed if the run ended with an error, and RunStopped if
+        ``stop`` was called.
         """
         require_plain_overrides(command, overrides)
         # Overrides may come from the directory of a comparison, which may be untrusted. The new
@@ -134,8 +119,8 @@ class RunLauncher:
             return
         if self._stopped:
             raise RunStopped
-        output = last_lines(log_file(directory))
-        last = next((line for line in reversed(output) if line.strip()), "")
+        output = log_file(directory).read_text(encoding="utf-8", errors="replace").strip()
+        last = output.rpartition("\n")[2]
         raise RunFailed(f"exit code {code}: {last.strip()} (see {log_file(directory)})")
 
     @contextlib.contextmanager
@@ -172,11 +157,3 @@ def command_arguments(command: str) -> list[str]:
 def shell_command(command: str, overrides: Sequence[str]) -> str:
     """Return the command line of a command for a shell."""
     return " ".join(["python -m", f"darts.{command}", *map(shlex.quote, overrides)])
-
-
-def last_lines(file: Path) -> list[str]:
-    """Return the last lines of a log file, at most 64 KiB."""
-    with open_regular(file) as log:
-        size = os.fstat(log.fileno()).st_size
-        log.seek(max(0, size - 2**16))
-        return log.read().decode("utf-8", errors="replace").split("\n")

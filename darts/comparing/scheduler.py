@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from darts.comparing.baselines import describe_run, draw_random, random_search, search_at_equal_cost
-from darts.comparing.pilot import pilot_overrides
+from darts.comparing.baselines import (
+    describe_run,
+    draw_random,
+    pilot_overrides,
+    random_search,
+    search_at_equal_cost,
+)
 from darts.comparing.plan import (
     RANDOM,
     RANDOM_BASELINES,
@@ -17,25 +22,19 @@ from darts.comparing.plan import (
     ComparisonPlan,
     search_config,
 )
-from darts.comparing.runs import RunFailed, RunLauncher, RunStopped, is_complete
+from darts.comparing.runs import RunFailed, RunLauncher, RunStopped
 from darts.recipes.commands import merge_overrides
+from darts.running.run_files import is_complete
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A pilot, a search, a retraining, or what a baseline does instead of a search.
+    """A pilot, a search, a retraining, or what a baseline does instead of a search."""
 
-    Attributes:
-        name: Name on the console, unique in the comparison.
-        work: Executes the run and returns a short message about the result.
-        done: Returns whether the run is complete; if a comparison is resumed, it may already be.
-        needs: Names of the runs that must be complete before this one starts.
-    """
-
-    name: str
-    work: Callable[[], str]
-    done: Callable[[], bool]
-    needs: tuple[str, ...] = ()
+    name: str  # on the console, unique in the comparison
+    work: Callable[[], str]  # executes the run and returns a short message about the result
+    done: Callable[[], bool]  # returns whether the run is complete
+    needs: tuple[str, ...] = ()  # names of the runs that must be complete before this one starts
 
 
 def plan_runs(plan: ComparisonPlan, launcher: RunLauncher) -> list[PlannedRun]:
@@ -90,8 +89,6 @@ def _plan_command(
     overrides: list[str],
     needs: tuple[str, ...] = (),
 ) -> PlannedRun:
-    """Return a run that executes a command."""
-
     def work() -> str:
         return describe_run(plan, launcher(command, directory, overrides))
 

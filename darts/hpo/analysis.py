@@ -1,4 +1,4 @@
-"""The analysis after the last trial: importances, factorial design, final training."""
+"""The analysis after the last trial: importances, factorial design, final run."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from darts.config import TrialLimitConfig, quoted
 from darts.hpo.digests import check_trials
-from darts.hpo.factorial_design import FACTORS, FactorialDesign
 from darts.hpo.result_files import best_overrides
-from darts.hpo.search_space import SearchSpace
+from darts.hpo.search_space import FACTORS, FactorialDesign, SearchSpace
 from darts.hpo.study import StudyPlan, best_trial
 from darts.hpo.supervisor import Supervisor
 from darts.hpo.trial_tools import TrialTools, table_covers
-from darts.hpo.trials import complete_trials, failure_reason, trial_point
+from darts.hpo.trials import complete_trials, failure_reason
 from darts.judging.factorial import FactorialEffects, factorial_effects
 from darts.judging.parameter_importance import ParameterImportances
+from darts.judging.rankings import agreement
 from darts.plotting.study_figures import save_study_figures
 from darts.reading import JsonObject, read_json_object
 from darts.recipes.commands import run_command
-from darts.spaces import AnyGenotype
-from darts.strategies.grid import Grid
+from darts.strategies.uninformed import Grid
 from darts.tracking import format_value, print_lines
 from darts.writing import write_json
 
@@ -36,10 +36,6 @@ def analyze(plan: StudyPlan, study: Study) -> JsonObject:
     """Analyze a study with at least one complete trial and return entries of ``summary.json``.
 
     The analysis also writes ``analysis.json`` and the figures.
-
-    Raises:
-        ConfigError: If a trial was changed after it had finished.
-        ValueError: If the first trainings of the factorial design all failed.
     """
     trials = study.get_trials(deepcopy=False)
     check_trials(plan, trials)
@@ -86,22 +82,22 @@ def _true_scores(
     """
     if not table_covers(plan.config, space.architecture):
         return {}
-    from scipy.stats import kendalltau, spearmanr
-
-    def genotype(trial: FrozenTrial) -> AnyGenotype:
-        genotype = space.genotype(trial_point(trial))
-        assert genotype is not None
-        return genotype
-
     tools = TrialTools(plan.config.target, plan.config.benchmark)
-    summary: JsonObject = dict(tools.true_scores(genotype(best)))
+
+    def true_scores(trial: FrozenTrial) -> dict[str, float]:
+        genotype = space.genotype(trial.params)
+        assert genotype is not None
+        return tools.true_scores(genotype)
+
+    summary: JsonObject = dict(true_scores(best))
     complete = complete_trials(trials)
     scores = [trial.values[0] for trial in complete]
-    accuracies = [tools.true_scores(genotype(trial))["true_accuracy"] for trial in complete]
+    accuracies = [true_scores(trial)["true_accuracy"] for trial in complete]
     if len(set(scores)) > 1 and len(set(accuracies)) > 1:
         sign = 1 if plan.higher_is_better else -1
-        summary["rank_correlation_spearman"] = sign * float(spearmanr(scores, accuracies).statistic)
-        summary["rank_correlation_kendall"] = sign * float(kendalltau(scores, accuracies).statistic)
+        found = agreement(sign * np.array(scores), np.array(accuracies))
+        summary["rank_correlation_spearman"] = found.spearman
+        summary["rank_correlation_kendall"] = found.kendall
     return summary
 
 
@@ -111,7 +107,7 @@ def _run_factorial_design(
     """Train all points of the factorial design as a second study in the same database."""
     first_seed = plan.config.seed + 1
     seeds = range(first_seed, first_seed + plan.config.analysis.factorial_seeds)
-    design = FactorialDesign(space, trial_point(best), seeds)
+    design = FactorialDesign(space, best.params, seeds)
     grid = Grid(order="written")
     design_plan = dataclasses.replace(
         plan,
@@ -125,7 +121,7 @@ def _run_factorial_design(
     study = design_plan.open()
     check_trials(design_plan, study.get_trials(deepcopy=False))
     total = design_plan.max_trials
-    print(f"\nfactorial design: {total} trainings, {' x '.join(design.factors)} x seed", flush=True)
+    print(f"\nfactorial design: {total} runs, {' x '.join(design.factors)} x seed", flush=True)
     counter = itertools.count(1)
 
     def report(trial: FrozenTrial) -> None:
@@ -152,7 +148,7 @@ def _retrain_best(plan: StudyPlan, best: FrozenTrial) -> JsonObject:
     summary_file = directory / "summary.json"
     if not summary_file.exists():
         arguments = list(overrides)
-        if (directory / "config.yaml").exists():  # this training was interrupted
+        if (directory / "config.yaml").exists():  # this run was interrupted
             arguments.append(f"resume={quoted(str(directory))}")
         print_lines("", f"training the best point for its test scores, in {directory}")
         run_command(plan.config.target, arguments, directory)
@@ -161,19 +157,14 @@ def _retrain_best(plan: StudyPlan, best: FrozenTrial) -> JsonObject:
 
 
 def _final_directory(plan: StudyPlan, overrides: Sequence[str]) -> Path:
-    """Return the directory of the final training, in which no other point has been trained.
+    """Return the directory of the final run, in which no other point has been trained.
 
     A study that is resumed with a larger budget may find a better point, and then needs another
     directory.
     """
-    for number in itertools.count(1):
-        directory = plan.directory / ("final" if number == 1 else f"final_{number}")
+    names = itertools.chain(["final"], (f"final_{number}" for number in itertools.count(2)))
+    for directory in (plan.directory / name for name in names):
         record = directory / "overrides.json"
-        if not record.exists() or _recorded(record) == list(overrides):
-            return directory
-    raise AssertionError("unreachable")
-
-
-def _recorded(file: Path) -> object:
-    """Return the overrides with which a training began."""
-    return read_json_object(file).get("overrides")
+        if not record.exists() or read_json_object(record).get("overrides") == list(overrides):
+            break
+    return directory

@@ -12,12 +12,11 @@ from pathlib import Path
 import torch
 
 from darts.config import ConfigError
-from darts.reading import MIB, FileError, gunzip, read_bytes
+from darts.judging.benchmark_table import read_compressed
 from darts.spaces import AnyGenotype, Space, parse_genotype
 from darts.spaces.genotype_text import short_repr
 
 COLUMNS = ("genotype", "architecture", "arch")  # possible names of the column of genotypes
-LIMIT = 64 * MIB  # bytes of a file
 
 _TRIES = 100
 
@@ -40,7 +39,7 @@ def read_architectures(
 ) -> list[Architecture]:
     """Read a file with one genotype per line, or a CSV file with a column of genotypes.
 
-    A row without a true score, such as that of a failed trial, is left out. If several rows have
+    A row without a true score, such as the row of a failed trial, is left out. If several rows have
     the same architecture, the last one counts.
 
     Args:
@@ -48,24 +47,15 @@ def read_architectures(
         truth: Name of the column with the true scores; None to read none.
         space: Name of the space that all architectures must belong to.
         path_key, truth_key: Keys of ``path`` and ``truth`` in messages.
-
-    Raises:
-        ConfigError: If the file cannot be read, a line is invalid, or fewer than two different
-            architectures are left.
     """
     key = f"{path_key}={path!r}"
     try:
-        text = _read(Path(path).expanduser())
-    except FileNotFoundError:
-        raise ConfigError(f"{key} does not exist") from None
-    except OSError as error:
-        raise ConfigError(f"{key} cannot be read: {error.strerror or error}") from None
-    except ValueError as error:
-        raise ConfigError(f"{key}: {error}") from None
+        text = read_compressed(Path(path).expanduser())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{key} cannot be read: {reason}") from None
     architectures: dict[str, Architecture] = {}
     for place, genotype_text, truth_text in _entries(text, truth, key, truth_key):
-        if truth_text == "":
-            continue
         try:
             genotype = parse_genotype(genotype_text)
         except ValueError as error:
@@ -74,7 +64,7 @@ def read_architectures(
             raise ConfigError(
                 f"{key}, {place}: a genotype of space={genotype.space}, not of space={space}"
             )
-        known = _number(truth_text, f"{key}, {place}", truth_key)
+        known = None if truth_text is None else _number(truth_text, f"{key}, {place}", truth_key)
         architectures[str(genotype)] = Architecture(genotype, known)
     if len(architectures) < 2:
         needed = "at least 2 different architectures" + (f" with {truth}" if truth else "")
@@ -97,55 +87,40 @@ def random_architectures(space: Space, count: int, seed: int) -> list[AnyGenotyp
     return list(found.values())
 
 
-def _read(path: Path) -> str:
-    """Return the text of a file, which may be gzip-compressed."""
-    data = read_bytes(path, limit=LIMIT)
-    if data[:2] == b"\x1f\x8b":
-        data = gunzip(data, limit=LIMIT)
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise FileError(f"{path} is not text in UTF-8") from None
-
-
 def _entries(
     text: str, truth: str | None, key: str, truth_key: str
 ) -> Iterator[tuple[str, str, str | None]]:
-    """Yield place, genotype and truth of each architecture."""
-    text = text.removeprefix("\ufeff")
+    """Yield place, genotype and truth of each architecture that is not without its truth."""
+    reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
-        header = next(csv.reader(io.StringIO(text[: text.find("\n") + 1] or text)), [])
-    except csv.Error as error:
-        raise ConfigError(f"{key}, line 1: {error}") from None
-    column = next((name for name in COLUMNS if name in header), None)
-    if column is None:
-        if truth is not None:
+        header = list(reader.fieldnames or ())
+        column = next((name for name in COLUMNS if name in header), None)
+        if column is None and truth is None:
+            lines = enumerate(map(str.strip, text.splitlines()), 1)
+            yield from ((f"line {number}", line, None) for number, line in lines if line)
+            return
+        if column is None:
             raise ConfigError(
                 f"{truth_key}={truth}: {key} needs a header with a column {' or '.join(COLUMNS)}"
             )
-        for number, line in enumerate(text.splitlines(), 1):
-            if line.strip():
-                yield f"line {number}", line.strip(), None
-        return
-    if truth is not None and truth not in header:
-        choices = ", ".join(name for name in header if name != column)
-        raise ConfigError(f"{truth_key}={truth}: {key} has no such column; choose from {choices}")
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    try:
+        if truth is not None and truth not in header:
+            choices = ", ".join(name for name in header if name != column)
+            raise ConfigError(
+                f"{truth_key}={truth}: {key} has no such column; choose from {choices}"
+            )
         for row in reader:
             place = f"line {reader.line_num}"
             if None in row or None in row.values():
                 raise ConfigError(
                     f"{key}, {place}: expected {len(header)} fields, as in the header"
                 )
-            yield place, row[column], None if truth is None else row[truth]
+            if truth is None or row[truth]:
+                yield place, row[column], None if truth is None else row[truth]
     except csv.Error as error:
         raise ConfigError(f"{key}, line {reader.line_num}: {error}") from None
 
 
-def _number(text: str | None, place: str, truth_key: str) -> float | None:
-    if text is None:
-        return None
+def _number(text: str, place: str, truth_key: str) -> float:
     try:
         value = float(text[:100])
     except ValueError:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Iterator
+from typing import TypedDict
 
 from optuna.study import Study
 
 from darts.config import ConfigError
-from darts.hpo.background import in_background
 from darts.hpo.digests import digest
+from darts.hpo.store import in_background
+from darts.typed_values import Misfit, typed
 
 CLOCK = "clock"  # user attribute of a study: running time and number of finished trials so far
 SAVE_INTERVAL = 5.0  # seconds between two updates of the attribute
@@ -21,19 +22,11 @@ class StudyClock:
     """Measures how long a study runs.
 
     The clock is monotonic, so a change of the system clock neither ends nor extends a study. A
-    killed study loses at most ``SAVE_INTERVAL`` seconds of its running time.
-
-    Args:
-        study: The study.
-        hours: Running time after which no trial starts; None for no limit.
+    killed study loses at most ``SAVE_INTERVAL`` seconds of its running time. After ``hours``, no
+    trial starts.
 
     Attributes:
-        deadline: Value of ``time.monotonic()`` after which no trial starts; None for no limit. All
-            processes of a machine share this clock.
-
-    Raises:
-        ConfigError: If the saved time is invalid or was changed, or if the study has fewer finished
-            trials than when the time was saved.
+        deadline: Value of ``time.monotonic()`` after which no trial starts; None for no limit.
     """
 
     def __init__(self, study: Study, hours: float | None = None) -> None:
@@ -65,21 +58,29 @@ def _count_finished(study: Study) -> int:
     return sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
 
 
+class _Saved(TypedDict):
+    seconds: float
+    trials: int
+    digest: str
+
+
 def _saved_seconds(study: Study) -> float:
     """Return the running time that is stored in the study, checked; 0 if there is none."""
-    saved = study.user_attrs.get(CLOCK)
-    if saved is None:
+    if CLOCK not in study.user_attrs:
         return 0.0
-    record = {k: v for k, v in saved.items() if k != "digest"} if isinstance(saved, dict) else {}
-    seconds, trials = record.get("seconds"), record.get("trials")
-    if not isinstance(seconds, float) or not isinstance(trials, int):
+    try:
+        saved = typed(_Saved, study.user_attrs[CLOCK])
+    except Misfit:
         problem = "has an invalid running time"
-    elif saved.get("digest") != digest(record) or not math.isfinite(seconds):
-        problem = "has a running time that was changed"
-    elif _count_finished(study) < trials:
-        problem = f"had {trials} finished trials and now has only {_count_finished(study)}"
     else:
-        return seconds
+        finished = _count_finished(study)
+        record = {"seconds": saved["seconds"], "trials": saved["trials"]}
+        if saved["digest"] != digest(record):
+            problem = "has a running time that was changed"
+        elif finished < saved["trials"]:
+            problem = f"had {saved['trials']} finished trials and now has only {finished}"
+        else:
+            return saved["seconds"]
     raise ConfigError(
         f"the study {study.study_name!r} {problem}; restore the database from a backup, or start a "
         "new study"

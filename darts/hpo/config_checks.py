@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from darts.config import BenchmarkConfig, ConfigError, TuneConfig, one_of
-from darts.hpo.factorial_design import FactorialDesign
-from darts.hpo.search_space import HYPERPARAMETERS, SearchSpace
+from darts.hpo.search_space import HYPERPARAMETERS, FactorialDesign, SearchSpace
 from darts.hpo.study import StudyPlan, example_config, fixed_overrides
 from darts.hpo.trial_tools import TrialTools, table_covers
 from darts.judging.benchmark import TABLES
@@ -15,7 +14,6 @@ from darts.recipes.commands import TrialConfig, merge_overrides, trial_config
 from darts.searching.expected_cost import MEASURES
 from darts.strategies import Setup
 from darts.strategies.judges import Judge, TrialSpec
-from darts.tasks import Task
 
 
 def check_config(config: TuneConfig) -> None:
@@ -26,10 +24,10 @@ def check_config(config: TuneConfig) -> None:
     _check_judge(config, space)
     for name, point in space.extremes():
         example = example_config(config, space, point, name)
-        check_epochs(config.judge, example.epochs)
         check_trial_limits(config, space, example)
-        task = example.task
-    _check_scores(config, task)
+        one_of("metric", config.metric, example.task.metrics)
+        check_judge_settings(config.judge, config.benchmark, config.metric, example.epochs)
+    _check_costs(config)
     limited = config.limit.values() or config.limit.measured()
     setup = Setup(
         space.parameters,
@@ -45,11 +43,7 @@ def check_config(config: TuneConfig) -> None:
 
 
 def check_trial_limits(config: TuneConfig, varied: SearchSpace, example: TrialConfig) -> None:
-    """Refuse limits that do not fit the networks of a trial.
-
-    Raises:
-        ConfigError: If the memory is unknown, or a latency model is for other networks.
-    """
+    """Raise ConfigError if the limits do not fit the networks of a trial."""
     meter, space = CostMeter.from_config(config.limit), example.space
     if config.target == "search":
         return  # the searches check their limits themselves
@@ -85,26 +79,19 @@ def _check_judge(config: TuneConfig, space: SearchSpace) -> None:
         raise ConfigError(f"benchmark.table needs parameters={{genotype: {_covered_spaces()}}}")
 
 
-def check_judge_options(judge: Judge, metric: str, benchmark: BenchmarkConfig) -> None:
-    """Check that a judge returns the metric and has its table.
-
-    Raises:
-        ConfigError: If it does not.
-    """
+def check_judge_settings(
+    judge: Judge, benchmark: BenchmarkConfig, metric: str, epochs: int
+) -> None:
+    """Raise ConfigError if a judge lacks its table, the metric, or epochs of the runs."""
     if judge.name == "table" and benchmark.table is None:
         raise ConfigError("judge=table needs benchmark.table=FILE")
     if judge.metrics is not None and metric not in judge.metrics:
         raise ConfigError(
             f"judge={judge.name} returns {', '.join(judge.metrics)}, not metric={metric}"
         )
-
-
-def check_epochs(judge: Judge, epochs: int) -> None:
-    """Raise ``ConfigError`` if trainings of ``epochs`` epochs are too short for a judge."""
     if epochs < judge.min_epochs:
         raise ConfigError(
-            f"epochs={epochs}: judge={judge.name} needs trainings of at least "
-            f"{judge.min_epochs} epochs"
+            f"epochs={epochs}: judge={judge.name} needs runs of at least {judge.min_epochs} epochs"
         )
 
 
@@ -115,16 +102,14 @@ def _covered_spaces() -> str:
     return " or ".join(f"{{{text}}}" for text in values)
 
 
-def _check_scores(config: TuneConfig, task: Task) -> None:
-    """Check that the judge returns the metric, and that all costs and limits can be measured."""
+def _check_costs(config: TuneConfig) -> None:
+    """Check that all costs and limits can be measured."""
     judge = config.judge
-    one_of("metric", config.metric, task.metrics)
-    check_judge_options(judge, config.metric, config.benchmark)
     measured = [*MEASURES, *config.limit.values()] if config.target == "retrain" else []
     available = list(dict.fromkeys([*judge.costs, *measured]))
     for name in (name for name in config.costs if name not in available):
         if config.target == "retrain" and name in config.limit.network:
-            raise ConfigError(f"costs: {name!r} is measured for limit.{name} only; set it, too")
+            raise ConfigError(f"costs: {name!r} is measured only if limit.{name} is set")
         raise ConfigError(
             f"costs: {name!r} is unknown with judge={judge.name} target={config.target}; "
             f"choose from {', '.join(available) or 'none'}"
@@ -140,8 +125,8 @@ def _check_factorial_design(config: TuneConfig, space: SearchSpace) -> None:
     """Check that the configurations of all corners of the factorial design are valid."""
     if not config.judge.trains:
         raise ConfigError(
-            f"analysis.factorial_seeds={config.analysis.factorial_seeds} needs trainings, and "
-            f"judge={config.judge.name} has none; set analysis.factorial_seeds=0"
+            f"analysis.factorial_seeds={config.analysis.factorial_seeds} needs a judge that "
+            f"trains, and judge={config.judge.name} does not; set analysis.factorial_seeds=0"
         )
     _, best = next(space.extremes())
     design = FactorialDesign(space, best, range(1))

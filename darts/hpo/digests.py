@@ -19,16 +19,16 @@ from optuna.trial import FrozenTrial, TrialState
 
 from darts.config import ConfigError
 from darts.hpo.store import machine_failure
-from darts.hpo.trials import FAILURE, REPEAT, SCORES, WALL_SECONDS, trial_point, trial_results
+from darts.hpo.trials import FAILURE, REPEAT, SCORES, WALL_SECONDS, trial_results
 from darts.reading import one_line
 from darts.spaces.parameters import Parameters, Point
-from darts.strategies.history import RETRIED, RETRY_HISTORY, first_attempt, retry_history
+from darts.strategies.history import RETRIED, RETRY_HISTORY, retry_history
 from darts.strategies.strategy import distribution
 
 if TYPE_CHECKING:
     from darts.hpo.study import StudyPlan
 
-_DIGEST = "digest:"  # prefix of user attributes of a trial, followed by a state or "point"
+_DIGEST = "digest:"  # prefix of user attributes of a trial, followed by a state
 _RESULTS = (SCORES, WALL_SECONDS)
 
 
@@ -45,9 +45,7 @@ def finish_trial(
 
     The digest depends on the state. If two processes finish a trial at the same time with different
     states, both digests are stored; the state that is stored first is final, and its digest counts.
-
-    Raises:
-        UpdateFinishedTrialError: If the trial has already finished.
+    Raise UpdateFinishedTrialError if the trial has already finished.
     """
     storage = study._storage
     content = _content(storage.get_trial(trial_id), state, values)
@@ -55,24 +53,8 @@ def finish_trial(
     storage.set_trial_state_values(trial_id, state, values)
 
 
-def store_point_digest(study: Study, trial_id: int) -> None:
-    """Store the digest of the point of a running trial."""
-    trial = study._storage.get_trial(trial_id)
-    study._storage.set_trial_user_attr(trial_id, _DIGEST + "point", digest(_point(trial)))
-
-
-def point_digest(trial: FrozenTrial) -> dict[str, str]:
-    """Return the stored digest of a trial's point as an attribute for a repeat, or {}."""
-    name = _DIGEST + "point"
-    return {name: trial.user_attrs[name]} if name in trial.user_attrs else {}
-
-
 def read_trials(plan: StudyPlan, study: Study) -> list[FrozenTrial]:
-    """Return all trials of a study that may be untrusted or damaged.
-
-    Raises:
-        ConfigError: As ``check_trials``, or if the trials cannot be read.
-    """
+    """Return all trials of a study that may be untrusted or damaged, checked."""
     try:
         trials = study.get_trials(deepcopy=False)
     except Exception as error:  # a stored value of a wrong type may raise any error
@@ -87,12 +69,7 @@ def read_trials(plan: StudyPlan, study: Study) -> list[FrozenTrial]:
 
 
 def check_trials(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> None:
-    """Check trials that were read from a database against the plan and against their digests.
-
-    Raises:
-        ConfigError: If a trial differs from what a worker of this study stores. The message names
-            the first such trial.
-    """
+    """Raise ConfigError if a trial differs from what a worker of this study stores."""
     for number, trial in enumerate(trials):
         try:
             problem = _problem(plan, trial, number)
@@ -107,33 +84,31 @@ def check_trials(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> None:
 
 def _problem(plan: StudyPlan, trial: FrozenTrial, number: int) -> str | None:
     """Return what is wrong with a trial as a verb phrase, or None."""
-    history = retry_history(trial)
-    first = first_attempt(trial)
     if trial.number != number:
         return f"is missing; the next one is trial {trial.number}"
-    is_repeat = RETRIED in trial.system_attrs
-    if is_repeat != bool(history) or (history and history[0] != first):
+    history = retry_history(trial)
+    repeats = [trial.system_attrs[RETRIED]] if RETRIED in trial.system_attrs else []
+    if repeats != history[:1] or not all(0 <= lost < number for lost in history):
         return "does not say which trial it repeats"
-    if not all(isinstance(lost, int) and 0 <= lost < number for lost in history):
-        return "repeats a trial that does not precede it"
-    point = trial_point(trial)
+    point = trial.params
     if not _is_part_of_a_point(point, plan.space.parameters):
         return f"has a point outside the search space: {str(point)[:200]}"
-    domains = plan.space.parameters.by_name
     for name, stored in trial.distributions.items():
-        if stored != distribution(domains[name].domain):
-            return f"has a domain of {name} that differs from that of the study"
-    if point and plan.space.parameters.contains(point):
-        known = trial.user_attrs.get(_DIGEST + "point")
-        if known is not None and known != digest(_point(trial)):
-            return "was changed after it had started"
+        if stored != distribution(plan.space.parameters.by_name[name].domain):
+            return f"has another domain of {name} than the study"
     if not trial.state.is_finished():
         return None
     content = _content(trial, trial.state, trial.values)
     if trial.user_attrs.get(_DIGEST + trial.state.name.lower()) != digest(content):
         return "was changed after it had finished"
-    if trial.state == TrialState.COMPLETE:
-        return _problem_of_results(plan, trial)
+    if trial.state != TrialState.COMPLETE:
+        return None
+    results = trial_results(trial)
+    if not plan.space.parameters.contains(point):
+        return "has an incomplete point"
+    values = [float(results[name]) for name in plan.objectives]
+    if values != trial.values or not all(map(math.isfinite, values)):
+        return "has objective values that differ from its scores"
     return None
 
 
@@ -151,37 +126,18 @@ def _is_part_of_a_point(values: Point, parameters: Parameters) -> bool:
     return len(checked) == len(values)
 
 
-def _problem_of_results(plan: StudyPlan, trial: FrozenTrial) -> str | None:
-    """Return what is wrong with the results of a complete trial, or None."""
-    if not plan.space.parameters.contains(trial_point(trial)):
-        return "has an incomplete point"
-    results = trial_results(trial)
-    for name, value in results.items():
-        if name != "joules_source" and not isinstance(value, (int, float)):
-            return f"has no number for {name}"
-    values = [float(results[name]) for name in plan.objectives]
-    if values != trial.values or not all(map(math.isfinite, values)):
-        return "has objective values that differ from its scores"
-    return None
-
-
-def _point(trial: FrozenTrial) -> object:
-    """Return what the digest of a point covers, as JSON values: the values and their domains."""
-    domains = {name: distribution_to_json(d) for name, d in trial.distributions.items()}
-    return [trial.params, domains]
-
-
 def _content(trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> object:
     """Return what the digest of a finished trial covers, as JSON values."""
     # A process that considered the trial lost may have stored a reason just before the trial
     # completed. The reason then means nothing, so only the digest of a failed trial covers it.
     names = (*_RESULTS, FAILURE, REPEAT) if state == TrialState.FAIL else _RESULTS
+    domains = {name: distribution_to_json(d) for name, d in trial.distributions.items()}
     numbers = {k: v for k, v in trial.system_attrs.items() if isinstance(v, (int, float))}
     return [
         trial.number,
         state.name,
         None if values is None else list(values),
-        _point(trial),
+        [trial.params, domains],
         {name: trial.user_attrs.get(name) for name in names},
         {str(epoch): value for epoch, value in trial.intermediate_values.items()},
         numbers,

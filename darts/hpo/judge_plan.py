@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +10,14 @@ from numpy.typing import NDArray
 
 from darts.config import ConfigError, JudgeConfig, RetrainConfig, compose, one_of
 from darts.hpo.architecture_list import Architecture, random_architectures, read_architectures
-from darts.hpo.config_checks import check_epochs, check_judge_options
+from darts.hpo.config_checks import check_judge_settings
+from darts.hpo.digests import digest
+from darts.hpo.study import trial_overrides
 from darts.judging.benchmark import Benchmark
 from darts.judging.predictor import MIN_POINTS
 from darts.judging.rankings import Values
 from darts.judging.training_free import SCORES
-from darts.recipes.commands import merge_overrides, trial_config
+from darts.recipes.commands import trial_config
 from darts.spaces import AnyGenotype, Space
 from darts.strategies.judges import TrainingFreeJudge
 
@@ -35,11 +35,8 @@ class JudgePlan:
     Attributes:
         overrides: Overrides of a retraining of any of the architectures, without its genotype.
         architectures: The architectures, all different, with their truth if it is known.
-        space: The space of the architectures.
         calibrating: Architectures whose truth calibrates the judge, ``(n,)`` bool. Without a known
-            truth, a short training takes its place.
-        metric: The steering metric.
-        higher_is_better: Whether higher values of the metric are better.
+            truth, a short run takes its place.
     """
 
     overrides: tuple[str, ...]
@@ -62,18 +59,11 @@ class JudgePlan:
     def digest(self) -> str:
         """Return a hash of the architectures, their truth and the choice for the calibration."""
         rows = [(str(a.genotype), a.truth) for a in self.architectures]
-        content = json.dumps([rows, self.calibrating.tolist()])
-        return hashlib.sha256(content.encode()).hexdigest()
+        return digest([rows, self.calibrating.tolist()])
 
     @classmethod
     def make(cls, config: JudgeConfig) -> JudgePlan:
-        """Read or draw the architectures.
-
-        Raises:
-            ConfigError: If the file of architectures is invalid, or the settings do not fit
-                together.
-            ValueError: If the benchmark table is unusable or does not cover the space.
-        """
+        """Read or draw the architectures."""
         overrides = network_overrides(config)
         networks = check_networks(config, overrides)
         space = networks.space
@@ -98,19 +88,21 @@ class JudgePlan:
             )
         unknown = any(a.truth is None for a in unique)
         if networks.validation == 0 and (config.judge.trains or (config.calibration and unknown)):
-            raise ConfigError("validation=0 leaves no data to score trainings; set validation=0.1")
+            raise ConfigError("validation=0 leaves no data to score networks; set validation=0.1")
         if isinstance(config.judge, TrainingFreeJudge) and config.judge.combination == "predictor":
             for architecture in unique:
-                space.encode(architecture.genotype)  # refuses sizes that the space does not have
+                space.encode(architecture.genotype)  # raises for sizes that the space lacks
         draw = np.random.default_rng(config.seed).permutation(len(unique))
-        higher_is_better = networks.task.metrics[networks.metric].higher_is_better
+        calibrating = np.isin(np.arange(len(unique)), draw[: config.calibration])
+        metric = networks.task.metrics[networks.metric]
+        architectures = tuple(unique)
         return cls(
             tuple(overrides),
-            tuple(unique),
+            architectures,
             space,
-            np.isin(np.arange(len(unique)), draw[: config.calibration]),
-            networks.metric,
-            higher_is_better,
+            calibrating,
+            metric.name,
+            metric.higher_is_better,
         )
 
 
@@ -121,23 +113,14 @@ def network_overrides(config: JudgeConfig) -> list[str]:
     """
     chooses_data = any(item.startswith(("dataset=", "experiment")) for item in config.overrides)
     base = [] if chooses_data else config.base
-    defaults = [f"seed={config.seed}", "tracking.tensorboard=false", "tracking.figures=false"]
-    defaults.append("restarts=0")  # as in studies: a restart would hide unsuitable settings
-    required = ["evaluate_test=false"]  # every choice is made on validation data
-    if config.metric is not None:
-        required.append(f"metric={config.metric}")
-    return merge_overrides([*defaults, *base, *config.overrides, *required])
+    required = [] if config.metric is None else [f"metric={config.metric}"]
+    return trial_overrides("retrain", config.seed, [*base, *config.overrides], required)
 
 
 def check_networks(config: JudgeConfig, overrides: list[str]) -> RetrainConfig:
     """Check the settings that do not depend on files; return the configuration of a random network.
 
-    Args:
-        config: The configuration of the command.
-        overrides: Those of ``network_overrides``.
-
-    Raises:
-        ConfigError: If the settings of the judge and of the networks do not fit together.
+    ``overrides`` are the result of ``network_overrides``.
     """
     named = [item for item in overrides if item.startswith("genotype=")]
     if named:
@@ -164,10 +147,9 @@ def check_networks(config: JudgeConfig, overrides: list[str]) -> RetrainConfig:
             f"calibration={config.calibration} weighs several scores, and judge={judge.name} "
             "has only one"
         )
-    check_judge_options(judge, networks.metric, config.benchmark)
-    check_epochs(judge, networks.epochs)
+    check_judge_settings(judge, config.benchmark, networks.metric, networks.epochs)
     if config.truth is not None and config.genotypes is None:
         raise ConfigError(f"truth={config.truth} names a column of a file; set genotypes=FILE")
     if config.truth is not None and config.benchmark.table is not None and judge.name != "table":
-        raise ConfigError(f"truth={config.truth} and benchmark.table exclude each other")
+        raise ConfigError(f"truth={config.truth} and benchmark.table are mutually exclusive")
     return networks

@@ -14,10 +14,12 @@ import dataclasses
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypedDict
 
 from darts.config import ConfigError, check_fields, one_of, quoted, suggestion
 from darts.spaces import SPACES, Space
 from darts.spaces.parameters import Choice, Domain, Parameter, Range, Value
+from darts.typed_values import typed
 
 _RANGE_KEYS = ("low", "high", "step", "log")
 _KEYS = (*_RANGE_KEYS, "choices", "when")
@@ -36,8 +38,17 @@ def descriptions(
             yield key, value
 
 
+class _Description(TypedDict, total=False):
+    low: int | float
+    high: int | float
+    step: int | float | None
+    log: bool
+    choices: list[Any]
+    when: dict[str, Any] | None
+
+
 def parse_parameter(key: str, description: object) -> Parameter:
-    """Parse the description of a hyperparameter; raise ``ConfigError`` if it is invalid.
+    """Parse the description of a hyperparameter; raise ConfigError if it is invalid.
 
     A description is a list of choices, or a mapping with ``choices`` and optionally ``when``, or a
     mapping with ``low`` and ``high`` and optionally ``step``, ``log`` and ``when``.
@@ -47,20 +58,17 @@ def parse_parameter(key: str, description: object) -> Parameter:
     if not isinstance(description, Mapping):
         domains = "a list of choices or {low: ..., high: ...}"
         raise ConfigError(f"parameters.{key}={description!r}: must be {domains}")
-    _refuse_unknown(key, description, _KEYS)
-    when = description.get("when")
+    _require_known(key, description, _KEYS)
     try:
-        conditions = () if when is None else tuple(_conditions(when))
-        return Parameter(key, _domain(description), conditions)
+        values = typed(_Description, description)
+        conditions = tuple(_conditions(values.get("when") or {}))
+        return Parameter(key, _domain(values), conditions)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"parameters.{key}: {error}") from None
 
 
 def parse_architecture(description: object) -> Space:
-    """Return the space of ``genotype: {space: NAME, ...}``; other keys are fields of the space.
-
-    An unknown space or field raises ``ConfigError``.
-    """
+    """Return the space of ``genotype: {space: NAME, ...}``; other keys are fields of the space."""
     if not isinstance(description, Mapping) or "space" not in description:
         raise ConfigError(
             "parameters.genotype must name a space, for example {space: nas201}; "
@@ -70,19 +78,19 @@ def parse_architecture(description: object) -> Space:
     space_type = SPACES[description["space"]]
     fields = {field.name for field in dataclasses.fields(space_type)} - {"name"}
     options = {name: value for name, value in description.items() if name != "space"}
-    _refuse_unknown("genotype", options, sorted(fields))
+    _require_known("genotype", options, sorted(fields))
     try:
         space: Space = space_type(**options)
-    except (TypeError, ValueError) as error:  # values that the space itself refuses
+    except (TypeError, ValueError) as error:  # values that the space itself rejects
         raise ConfigError(f"parameters.genotype: {error}") from None
     check_fields(space, "parameters.genotype.")
     return space
 
 
 def sort_by_dependency(parameters: Sequence[Parameter]) -> list[Parameter]:
-    """Return parameters in the given order, but each after those that it depends on.
+    """Return parameters in the given order, but each after the ones that it depends on.
 
-    A parameter that depends on itself raises ``ConfigError``.
+    A parameter that depends on itself raises ConfigError.
     """
     by_name = {parameter.name: parameter for parameter in parameters}
     ordered: dict[str, Parameter] = {}
@@ -113,7 +121,7 @@ def format_override(value: Value) -> str:
     return value if plain or value[:1] in ("[", "{") else quoted(value)
 
 
-def _refuse_unknown(key: str, names: Iterable[object], choices: Collection[str]) -> None:
+def _require_known(key: str, names: Iterable[object], choices: Collection[str]) -> None:
     for name in names:
         if name not in choices:
             raise ConfigError(
@@ -122,40 +130,22 @@ def _refuse_unknown(key: str, names: Iterable[object], choices: Collection[str])
             )
 
 
-def _domain(description: Mapping[str, object]) -> Domain:
-    if "choices" not in description:
-        return _range(description)
-    if set(description) & set(_RANGE_KEYS):
-        raise ValueError("choices cannot be combined with low, high, step or log")
-    values = description["choices"]
-    if not isinstance(values, Sequence) or isinstance(values, str):
-        raise ValueError(f"choices={values!r}: must be a list")
-    return Choice(tuple(map(_scalar, values)))
-
-
-def _range(description: Mapping[str, object]) -> Range:
+def _domain(values: _Description) -> Domain:
+    if "choices" in values:
+        if set(values) & set(_RANGE_KEYS):
+            raise ValueError("choices cannot be combined with low, high, step or log")
+        return Choice(tuple(map(_scalar, values["choices"])))
     for name in ("low", "high"):
-        if name not in description:
+        if name not in values:
             raise ValueError(f"{name} is missing; set choices, or low and high")
-    low, high = (_number(name, description[name]) for name in ("low", "high"))
-    step = description.get("step")
-    step = None if step is None else _number("step", step)
-    log = description.get("log", False)
-    if not isinstance(log, bool):
-        raise ValueError(f"log={log!r}: must be true or false")
+    low, high, step = values["low"], values["high"], values.get("step")
     integer = all(isinstance(number, int) for number in (low, high, step or 0))
-    return Range(low, high, integer, step, log)
+    return Range(low, high, integer, step, values.get("log", False))
 
 
-def _number(name: str, value: object) -> int | float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{name}={value!r}: must be a number")
-    return value
-
-
-def _conditions(when: object, prefix: str = "") -> Iterator[tuple[str, tuple[Value, ...]]]:
-    if not isinstance(when, Mapping):
-        raise ValueError(f"when={when!r}: must map keys to values, for example {{selection: last}}")
+def _conditions(
+    when: Mapping[str, object], prefix: str = ""
+) -> Iterator[tuple[str, tuple[Value, ...]]]:
     for name, value in when.items():
         if isinstance(value, Mapping):
             yield from _conditions(value, f"{prefix}{name}.")

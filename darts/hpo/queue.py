@@ -17,7 +17,7 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.hpo.digests import finish_trial, point_digest
+from darts.hpo.digests import finish_trial
 from darts.hpo.study import StudyPlan
 from darts.hpo.trials import FAILURE, REPEAT, must_be_repeated
 from darts.strategies.history import RETRIED, RETRY_HISTORY, RUNG, latest_attempts, retry_history
@@ -48,11 +48,8 @@ def claim_trial(
 ) -> FrozenTrial | None:
     """Claim the next trial for this process; return None if it has to wait for other trials.
 
-    Args:
-        plan: Plan of the study.
-        study: The study.
-        trials: All trials of the study, read a moment ago.
-        window: The window of the study, see ``darts.strategies.history``.
+    ``trials`` are all trials of the study, read a moment ago. For the window, see
+    ``darts.strategies.history``.
     """
     waiting = _next_trial(plan, trials, window)
     if waiting == "new":
@@ -101,12 +98,9 @@ def _next_trial(plan: StudyPlan, trials: Sequence[FrozenTrial], window: int) -> 
 
 
 def fail_and_requeue(study: Study, trial: FrozenTrial, reason: str, retries: int) -> bool:
-    """Record a running trial as failed, and queue its point again.
+    """Record a running trial as failed, and queue its point again up to ``retries`` times.
 
-    A point is queued again up to ``retries`` times.
-
-    Returns:
-        False if another process had already finished the trial.
+    Return False if another process had already finished the trial.
     """
     repeat = len(retry_history(trial)) < retries
     try:
@@ -138,7 +132,6 @@ def requeue_lost(study: Study, trials: Sequence[FrozenTrial]) -> None:
                 state=TrialState.WAITING,
                 params=trial.params,
                 distributions=trial.distributions,
-                user_attrs=point_digest(trial),
                 system_attrs=attributes,
             )
         )

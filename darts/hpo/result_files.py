@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -13,7 +12,6 @@ from darts.hpo.trials import (
     complete_trials,
     failure_reason,
     finished_trials,
-    trial_point,
     trial_results,
     trial_seconds,
     trial_state,
@@ -32,19 +30,12 @@ def trial_rows(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> list[dict[str,
     """
     rows: list[dict[str, object]] = []
     for trial in finished_trials(trials):
-        point = trial_point(trial)
-        complete_point = plan.space.parameters.contains(point)
-        failed = trial.state == TrialState.FAIL
-        rows.append(
-            {
-                "trial": trial.number,
-                "state": trial_state(trial),
-                **trial_results(trial),
-                "wall_seconds": trial_seconds(trial),
-                **(plan.space.row(point) if complete_point else point),
-                "failure": failure_reason(trial) if failed else None,
-            }
-        )
+        point = trial.params
+        if plan.space.parameters.contains(point):
+            point = plan.space.row(point)
+        failure = failure_reason(trial) if trial.state == TrialState.FAIL else None
+        own = {"trial": trial.number, "state": trial_state(trial), **trial_results(trial)}
+        rows.append({**own, "wall_seconds": trial_seconds(trial), **point, "failure": failure})
     return rows
 
 
@@ -53,7 +44,7 @@ def best_overrides(plan: StudyPlan, trial: FrozenTrial) -> list[str]:
     trials_only = ("evaluate_test=", "tracking.", "metric=")
     overrides = [o for o in plan.fixed_overrides if not o.startswith(trials_only)]
     overrides.append(f"metric={plan.config.metric}")
-    return merge_overrides([*overrides, *plan.space.overrides(trial_point(trial))])
+    return merge_overrides([*overrides, *plan.space.overrides(trial.params)])
 
 
 def write_best(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject | None:
@@ -65,7 +56,7 @@ def write_best(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject | N
     if best is None:
         return None
     overrides = best_overrides(plan, best)
-    genotype = plan.space.genotype(trial_point(best))
+    genotype = plan.space.genotype(best.params)
     arguments = overrides
     if genotype is not None:
         # The printed command names the run directory instead of the long text of the genotype.
@@ -75,7 +66,7 @@ def write_best(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject | N
     content = {
         "trial": best.number,
         **{name: trial_results(best)[name] for name in plan.objectives},
-        "parameters": plan.space.settings(trial_point(best)),
+        "parameters": plan.space.settings(best.params),
         "genotype": None if genotype is None else str(genotype),
         "overrides": overrides,
         "command": f"python -m darts.{plan.config.target} {shlex.join(arguments)}",
@@ -85,10 +76,10 @@ def write_best(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject | N
 
 
 def total_energy(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
-    """Return ``joules``, ``joules_source`` and ``gco2e`` of all trainings of the study.
+    """Return ``joules``, ``joules_source`` and ``gco2e`` of all runs, including the analysis.
 
-    Trainings of the analysis are included. The energy of an unfinished trial is read from its run
-    directory and therefore included only if it ran on this machine.
+    The energy of an unfinished trial is read from its run directory and therefore included only if
+    it ran on this machine.
     """
     measured = [trial for trial in trials if "joules" in trial_results(trial)]
     names = {f"{trial.number:04d}" for trial in measured}
@@ -96,20 +87,13 @@ def total_energy(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> JsonObject:
     directories += [*plan.directory.glob("factorial/trials/*"), *plan.directory.glob("final*")]
     costs: list[JsonObject] = [dict(trial_results(trial)) for trial in measured]
     for directory in directories:
-        costs += _training_costs(directory)
-    return sum_costs(costs)
-
-
-def _training_costs(directory: Path) -> list[JsonObject]:
-    """Return the row that contains the energy of a training, as a list of at most one row.
-
-    It is the summary of a finished training, or the last epoch of an unfinished one.
-    """
-    summary, metrics = directory / "summary.json", directory / "metrics.jsonl"
-    rows = read_metrics(metrics)[-1:] if metrics.exists() else []
-    if summary.exists():
-        rows = [read_json(summary)]
-    return [row for row in rows if "joules" in row]
+        # The summary of a finished run, or the last epoch of an unfinished one.
+        summary, metrics = directory / "summary.json", directory / "metrics.jsonl"
+        if summary.exists():
+            costs.append(read_json(summary))
+        elif metrics.exists():
+            costs += read_metrics(metrics)[-1:]
+    return sum_costs([cost for cost in costs if "joules" in cost])
 
 
 def log_hparams(plan: StudyPlan, trials: Sequence[FrozenTrial], logged: set[int]) -> None:
@@ -120,4 +104,4 @@ def log_hparams(plan: StudyPlan, trials: Sequence[FrozenTrial], logged: set[int]
         logged.add(trial.number)
         with TensorBoard(plan.directory / "hparams" / f"{trial.number:04d}") as board:
             scores = {f"hparam/{name}": value for name, value in trial_results(trial).items()}
-            board.log_hparams(plan.space.row(trial_point(trial)), scores, step=trial.number)
+            board.log_hparams(plan.space.row(trial.params), scores, step=trial.number)

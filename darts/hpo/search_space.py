@@ -1,4 +1,4 @@
-"""The search space of a study, and the overrides that a point adds to a trial."""
+"""The spaces of the points of a study, and the overrides that a point adds to a trial."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from darts.hpo.parameter_syntax import (
     parse_parameter,
     sort_by_dependency,
 )
+from darts.judging.factorial import LEVELS
 from darts.spaces import AnyGenotype, Space
-from darts.spaces.parameters import Parameter, Parameters, Point, Value
+from darts.spaces.parameters import Choice, Parameter, Parameters, Point, Value
 
-ARCHITECTURE, HYPERPARAMETERS = "architecture", "hyperparameters"
+FACTORS = ARCHITECTURE, HYPERPARAMETERS = "architecture", "hyperparameters"
 """Names of the two groups of parameters."""
 
 _PREFIX = "genotype."
@@ -50,14 +51,12 @@ class SearchSpace(TrialSpace):
     """The hyperparameters and the architecture that a study varies.
 
     Args:
-        parameters: Nested mapping from keys to descriptions, see ``darts.hpo.parameter_syntax``;
-            an invalid description raises ``ConfigError``.
+        parameters: Nested mapping from keys to descriptions, see ``darts.hpo.parameter_syntax``.
         overrides: Overrides of all trials. They may name a model of the user's own, whose choices
             are the architecture.
 
     Attributes:
-        parameters: All parameters; the names of those of the architecture begin with
-            ``genotype.``.
+        parameters: All parameters; names of choices of the architecture begin with ``genotype.``.
         architecture: Space of the genotypes; None if the study does not vary the architecture.
     """
 
@@ -146,6 +145,37 @@ class SearchSpace(TrialSpace):
             if other.active(point):
                 point[other.name] = required.get(other.name, other.domain.grid(2)[0])
         return point
+
+
+class FactorialDesign(TrialSpace):
+    """The space ``{default, best} x {default, best} x seeds``, trained after a study.
+
+    It separates the gain of the architecture from the gain of the hyperparameters. The seeds are
+    new, because the score of the best trial itself does not measure a gain: it is the best of many
+    noisy scores and therefore biased.
+
+    Attributes:
+        factors: Names of the ``FACTORS`` that the study varies.
+    """
+
+    def __init__(self, space: SearchSpace, best: Point, seeds: range) -> None:
+        self._space, self._best = space, best
+        groups = space.groups()
+        self.factors = [name for name in FACTORS if name in groups]
+        levels = Choice(LEVELS)
+        factors = [Parameter(name, levels) for name in self.factors]
+        self.parameters = Parameters([Parameter("seed", Choice(tuple(seeds))), *factors])
+
+    def genotype(self, point: Mapping[str, Value]) -> AnyGenotype | None:
+        return self._space.genotype(self._best) if point.get(ARCHITECTURE) == "best" else None
+
+    def overrides(self, point: Mapping[str, Value]) -> list[str]:
+        overrides: list[str] = []
+        if point.get(ARCHITECTURE) == "best":
+            overrides += self._space.architecture_overrides(self._best)
+        if point.get(HYPERPARAMETERS) == "best":
+            overrides += self._space.hyperparameter_overrides(self._best)
+        return [*overrides, f"seed={point['seed']}"]
 
 
 def _with_target(description: object, overrides: Sequence[str]) -> object:

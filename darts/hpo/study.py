@@ -12,9 +12,9 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from darts.config import ConfigError, TuneConfig
-from darts.hpo.limited_points import LimitedPoints
 from darts.hpo.search_space import SearchSpace, TrialSpace
 from darts.hpo.store import machine_failure, open_storage, storage_errors
+from darts.hpo.trial_networks import LimitedPoints
 from darts.hpo.trials import complete_trials, trial_scores
 from darts.judging.limits import limit_overrides
 from darts.reading import one_line
@@ -30,29 +30,17 @@ MAX_WINDOW = 1024
 
 @dataclasses.dataclass(frozen=True)
 class StudyPlan:
-    """Everything that a worker needs. The plan is pickled and sent to the process of each worker.
-
-    Attributes:
-        config: Configuration of the study.
-        directory: Run directory.
-        storage: URL of the database.
-        name: Name of the study in its database.
-        space: Space of the points.
-        fixed_overrides: Overrides of all trials.
-        epochs: Epochs of a trial whose point does not set them; the pruner needs them.
-        higher_is_better: Whether higher values of the metric are better.
-        max_trials: Number of trials; None if only ``budget.hours`` limits it.
-    """
+    """Everything that a worker needs; it is pickled and sent to the process of each worker."""
 
     config: TuneConfig
     directory: Path
-    storage: str
-    name: str
+    storage: str  # URL of the database
+    name: str  # of the study in its database
     space: TrialSpace
-    fixed_overrides: tuple[str, ...]
-    epochs: int
+    fixed_overrides: tuple[str, ...]  # of all trials
+    epochs: int  # of a trial whose point does not set them; the pruner needs them
     higher_is_better: bool
-    max_trials: int | None
+    max_trials: int | None  # None if only budget.hours limits the number
 
     @property
     def score(self) -> str:
@@ -70,11 +58,7 @@ class StudyPlan:
         return self.config.strategy.uses_results or self.config.pruner.name != "none"
 
     def setup(self, window: int = 1) -> Setup:
-        """Return what the strategy needs to know about the study.
-
-        Args:
-            window: The window of the study, see ``darts.strategies.history``.
-        """
+        """Return what the strategy needs to know about the study."""
         return Setup(
             self.space.parameters,
             seed=self.config.seed,
@@ -111,20 +95,13 @@ class StudyPlan:
         return all(excess <= 0 for excess in self._excess(trial))
 
     def overrides(self, point: Point) -> tuple[str, ...]:
-        """Return all overrides of a trial: the fixed ones and those of its point."""
+        """Return all overrides of a trial: the fixed ones and the ones of its point."""
         return tuple(merge_overrides([*self.fixed_overrides, *self.space.overrides(point)]))
 
     def open(self, *, existing: bool = False) -> Study:
-        """Open the study, or create it if it does not exist.
+        """Open the study, or create it if it does not exist and need not exist.
 
-        Args:
-            existing: Whether the study must exist.
-
-        Raises:
-            ConfigError: If the database contains a different study of the same name, or if the
-                study must exist and does not.
-            ValueError: If the database cannot be opened.
-            WriteError: If the database cannot be written, for example on a full disk.
+        Raise ConfigError if the database has a different study of this name, or cannot be read.
         """
         config = self.config
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -159,11 +136,7 @@ class StudyPlan:
         return study
 
     def _require_same_study(self, study: Study, directions: list[StudyDirection]) -> None:
-        """Store what a new study varies and optimizes.
-
-        Raises:
-            ConfigError: If an existing study varies or optimizes something else.
-        """
+        """Store what a new study varies and optimizes; compare it with an existing study."""
         if study.directions != directions:
             raise self._difference("objectives")
         identity = {
@@ -195,11 +168,7 @@ class StudyPlan:
 
 
 def study_window(study: Study) -> int:
-    """Return the window of a study, see ``darts.strategies.history``.
-
-    Raises:
-        ConfigError: If the study holds none, or an invalid one.
-    """
+    """Return the window of a study, see ``darts.strategies.history``."""
     window = study.user_attrs.get(WINDOW)
     if type(window) is not int or not 1 <= window <= MAX_WINDOW:
         raise ConfigError(
@@ -244,24 +213,32 @@ def make_plan(config: TuneConfig, directory: Path) -> StudyPlan:
 
 def fixed_overrides(config: TuneConfig) -> list[str]:
     """Return the overrides that all trials share: defaults, configured and required ones."""
-    defaults = [f"seed={config.seed}", "tracking.tensorboard=false", "tracking.figures=false"]
     required = [f"metric={config.metric}"]
     if config.tracking.trackers:
         required.append(f"tracking.trackers=[{','.join(config.tracking.trackers)}]")
-    if config.target == "retrain":
-        required.append("evaluate_test=false")  # every choice is made on validation data
-    else:
-        defaults.append("arch_optimizer.raises=0")
+    if config.target == "search":
         required += limit_overrides(config.limit)
-    # Restarts and raises would hide that a point's learning rate is too high or too low.
+    return trial_overrides(config.target, config.seed, [*config.base, *config.overrides], required)
+
+
+def trial_overrides(
+    target: str, seed: int, configured: Sequence[str], required: Sequence[str]
+) -> list[str]:
+    """Return the overrides of the runs of a study or a judge: defaults, configured, required."""
+    # Restarts and raises would hide that a learning rate is too high or too low.
+    defaults = [f"seed={seed}", "tracking.tensorboard=false", "tracking.figures=false"]
     defaults.append("restarts=0")
-    return merge_overrides([*defaults, *config.base, *config.overrides, *required])
+    if target == "search":
+        defaults.append("arch_optimizer.raises=0")
+    else:
+        required = [*required, "evaluate_test=false"]  # every choice is made on validation data
+    return merge_overrides([*defaults, *configured, *required])
 
 
 def best_trial(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
     """Return the complete trial with the best score; None if no trial is complete.
 
-    If any trial is within the limits, it is the best of those.
+    If any trial is within the limits, it is the best of these.
     """
     sign = 1 if plan.higher_is_better else -1
     return max(  # the first of equally good trials

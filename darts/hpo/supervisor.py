@@ -1,4 +1,4 @@
-"""The supervisor of a study: starts, replaces and stops its workers on one machine."""
+"""The supervisor of a study: starts, replaces and stops its worker processes on one machine."""
 
 from __future__ import annotations
 
@@ -6,23 +6,31 @@ import errno
 import multiprocessing
 import os
 import secrets
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterable
 from multiprocessing.process import BaseProcess
 
+import optuna
 import torch
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from darts.hpo.queue import fail_and_requeue, initial_failures, is_over
+from darts.hpo.store import storage_errors
 from darts.hpo.study import StudyPlan
 from darts.hpo.trials import WORKER, failure_reason, finished_trials
 from darts.hpo.worker import Worker
-from darts.hpo.worker_process import MACHINE_FAILED, worker_main
-from darts.running.worker import describe_exit as describe_exit
+from darts.reading import one_line
+from darts.running.output import redirect_output
+from darts.running.worker import describe_exit
+from darts.running.worker_process import exit_with_parent
+from darts.training.device import round_robin_gpu
 from darts.training.interrupt import Interrupt, Interrupted
-from darts.writing import WriteError
+from darts.writing import WriteError, is_machine_failure
 
+MACHINE_FAILED = 4  # exit code of a worker process that could not write
 MAX_LOST_WORKERS = 5  # the study ends if this many workers in a row die without a finished trial
 
 
@@ -34,7 +42,7 @@ class Supervisor:
         study: The study, opened by this process.
         on_trial_end: Called once for each trial when it has finished.
         deadline: Value of ``time.monotonic()`` after which no trial starts; None for no limit.
-        reported: Numbers of the trials that are already reported; they are not reported again.
+        reported: Numbers of trials for which ``on_trial_end`` is not called.
     """
 
     def __init__(
@@ -56,16 +64,9 @@ class Supervisor:
     def run(self, on_poll: Callable[[list[FrozenTrial]], None] | None = None) -> int:
         """Run until the study has enough trials, its time is over or a signal arrives.
 
-        Args:
-            on_poll: Called with all trials, several times per second.
-
-        Returns:
-            The number of the signal, or 0.
-
-        Raises:
-            ValueError: If the first trials all failed, or if too many workers in a row died.
-            WriteError: If a worker could not write.
-            KeyboardInterrupt: After a second Ctrl-C; all workers have ended.
+        ``on_poll`` is called with all trials, several times per second. Return the number of the
+        signal, or 0. Raise ValueError if the first trials all failed or too many workers in a row
+        died, and WriteError if a worker could not write.
         """
         with Interrupt() as interrupt:
             try:
@@ -161,3 +162,34 @@ class Supervisor:
                 f"{MAX_LOST_WORKERS} workers in a row died without finishing a trial; see "
                 f"{self._plan.directory / 'workers'}"
             )
+
+
+def worker_main(
+    plan: StudyPlan, name: str, number: int, threads: int | None, deadline: float | None
+) -> None:
+    """Evaluate trials of a study: the main function of a worker's process.
+
+    ``name`` is unique and stored in the worker's trials, ``number`` counts the workers on this
+    machine from 0. All processes of a machine share ``time.monotonic()``, see ``Supervisor``.
+    """
+    os.environ.update(round_robin_gpu(number))  # before CUDA is initialized in this process
+    if threads is not None:
+        torch.set_num_threads(threads)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    exit_with_parent()
+    log = plan.directory / "workers" / f"{number}.log"
+    with redirect_output(log), Interrupt() as interrupt:
+        try:
+            with storage_errors(plan.storage):
+                worker = Worker(plan, plan.open(existing=True), name)
+                while not interrupt.received:
+                    late = deadline is not None and time.monotonic() >= deadline
+                    if late or not worker.step():
+                        break
+        except KeyboardInterrupt:  # a second Ctrl-C
+            os._exit(128 + signal.SIGINT)
+        except OSError as error:
+            if not is_machine_failure(error):
+                raise
+            print(one_line(error), file=sys.stderr, flush=True)
+            raise SystemExit(MACHINE_FAILED) from None

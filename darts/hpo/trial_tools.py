@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from darts.config import BenchmarkConfig, RetrainConfig, TuneConfig
-from darts.hpo.trial_networks import TrialNetworks
-from darts.hpo.untrained_setup import UntrainedSetup
+from darts.hpo.trial_networks import TrialNetworks, UntrainedSetup
 from darts.judging.benchmark import Benchmark, load_table
 from darts.judging.benchmark_table import BenchmarkTable
 from darts.judging.one_shot import OneShotScorer
@@ -27,11 +26,8 @@ def table_covers(config: TuneConfig, architecture: Space | None) -> bool:
 class TrialTools:
     """The ``darts.strategies.judges.JudgeTools`` of one worker.
 
-    Tables, supernets and data are loaded once for all trials of the worker.
-
-    Args:
-        target: Command that a trial runs.
-        benchmark: The benchmark table, if any.
+    Tables, supernets and data are loaded once for all trials of the worker. ``target`` is the
+    command that a trial runs.
     """
 
     def __init__(self, target: str, benchmark: BenchmarkConfig) -> None:
@@ -85,9 +81,6 @@ class TrialTools:
         return self._untrained[key].scores(trial.architecture)
 
     def network_costs(self, trial: TrialSpec, names: Sequence[str]) -> dict[str, float]:
-        """Return costs of the network that a retraining at the trial's point would train.
-
-        ``names`` are keys of ``MEASURES``.
-        """
+        """Return costs in ``MEASURES`` of the network that a retraining would train."""
         built = self._networks.build(trial.overrides)
         return {name: MEASURES[name](built.network, built.example) for name in names}

@@ -1,4 +1,4 @@
-"""Read Optuna's trials: point, scores and state, and which trials count toward the budget."""
+"""Read Optuna's trials: scores and state, and which trials count toward the budget."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.spaces.parameters import Point
 from darts.strategies.history import RETRIED, latest_attempts
 
 # Names of user attributes of a trial.
@@ -16,11 +15,6 @@ FAILURE = "failure"  # why the trial failed, in one line
 BEYOND = "beyond_limits"  # why its network was not trained, in one line
 REPEAT = "repeat"  # whether a failed trial has to be repeated
 WORKER = "worker"  # name of the worker that evaluates the trial
-
-
-def trial_point(trial: FrozenTrial) -> Point:
-    """Return the point of a trial."""
-    return dict(trial.params)
 
 
 def trial_state(trial: FrozenTrial) -> str:
@@ -51,19 +45,21 @@ def failure_reason(trial: FrozenTrial) -> str:
     return str(trial.user_attrs.get(FAILURE, "its worker sends no heartbeats"))
 
 
-def is_unclaimed(trial: FrozenTrial) -> bool:
-    """Return whether a trial is a free place in the queue: it waits, and repeats no other trial."""
-    return trial.state == TrialState.WAITING and RETRIED not in trial.system_attrs
-
-
 def must_be_repeated(trial: FrozenTrial) -> bool:
     """Return whether a trial, if it is the latest attempt at its position, must be repeated."""
     return trial.state == TrialState.FAIL and bool(trial.user_attrs.get(REPEAT))
 
 
 def counted_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the trials that count toward the budget, by position: the latest attempts."""
-    return [trial for trial in latest_attempts(trials) if not is_unclaimed(trial)]
+    """Return the trials that count toward the budget, by position: the latest attempts.
+
+    A trial that waits and repeats no other one is a free place in the queue.
+    """
+    return [
+        trial
+        for trial in latest_attempts(trials)
+        if trial.state != TrialState.WAITING or RETRIED in trial.system_attrs
+    ]
 
 
 def finished_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

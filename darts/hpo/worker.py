@@ -23,8 +23,7 @@ from optuna.pruners import BasePruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.hpo.background import in_background
-from darts.hpo.digests import finish_trial, store_point_digest
+from darts.hpo.digests import finish_trial
 from darts.hpo.queue import (
     claim_trial,
     fail_and_requeue,
@@ -33,12 +32,11 @@ from darts.hpo.queue import (
     requeue_lost,
     stale_trials,
 )
-from darts.hpo.store import machine_failure
+from darts.hpo.store import in_background, machine_failure
 from darts.hpo.study import StudyPlan, study_window
 from darts.hpo.trial_tools import TrialTools
 from darts.hpo.trials import BEYOND, FAILURE, SCORES, WALL_SECONDS, WORKER, trial_results
-from darts.running.output import error_summary as error_summary
-from darts.running.output import redirect_output as redirect_output
+from darts.running.output import error_summary, redirect_output
 from darts.spaces.parameters import Point
 from darts.strategies.history import retry_history
 from darts.strategies.judges import EpochCallback, TrialSpec
@@ -52,18 +50,8 @@ _WAIT = 0.05  # seconds between two checks of the queue
 SETTINGS = ("epochs", "seed", "ranks")  # numbers in a summary that are settings, not results
 
 
-class TrialFailed(Exception):
-    """Raised after the reason why a trial failed has been stored."""
-
-
 class Worker:
-    """Evaluates trials of a study, one after the other.
-
-    Args:
-        plan: Plan of the study.
-        study: The study, opened by this process.
-        name: Unique name of the worker, stored in its trials.
-    """
+    """Evaluates trials of a study, one after the other; its unique name is stored in them."""
 
     def __init__(self, plan: StudyPlan, study: Study, name: str) -> None:
         self.plan, self.study, self.name = plan, study, name
@@ -104,45 +92,42 @@ class Worker:
             fail_and_requeue(self.study, self._frozen(trial_id), reason, self.plan.config.retries)
 
     def _run(self, claimed: FrozenTrial) -> None:
-        """Evaluate a claimed trial and store its state, unless another worker took it over."""
-        state, values = TrialState.COMPLETE, None
+        """Evaluate a claimed trial and store its state, unless another worker took it over.
+
+        The output goes to a log file if the judge trains.
+        """
+        config = self.plan.config
+        directory = self.plan.directory / "trials" / f"{claimed.number:04d}"
+        trains = config.judge.trains
+        log = redirect_output(directory / "log.txt") if trains else contextlib.nullcontext()
+        send = partial(record_heartbeat, self.study, claimed)
         try:
-            send = partial(record_heartbeat, self.study, claimed)
-            with in_background(self.study, self.plan.config.heartbeat, send):
-                try:
-                    values = self._evaluate_with_log(optuna.Trial(self.study, claimed._trial_id))
-                except TrialFailed:
-                    state = TrialState.FAIL
-                except optuna.TrialPruned:
-                    state = TrialState.PRUNED
-                    reported = self._frozen(claimed._trial_id).intermediate_values
-                    values = [reported[max(reported)]] if reported else None
+            with in_background(self.study, config.heartbeat, send):
+                trial = optuna.Trial(self.study, claimed._trial_id)
+                trial.set_user_attr(WORKER, self.name)
+                with log:
+                    state, values = self._outcome(trial, directory)
             finish_trial(self.study, claimed._trial_id, state, values)
         except UpdateFinishedTrialError:
             # This process was suspended for so long that another worker took over the trial.
             print(f"trial {claimed.number} counts as lost, so its result is dropped", flush=True)
 
-    def _evaluate_with_log(self, trial: optuna.Trial) -> list[float]:
-        """Evaluate a trial; its output goes to a log file if the judge trains."""
-        trial.set_user_attr(WORKER, self.name)
-        directory = self.plan.directory / "trials" / f"{trial.number:04d}"
-        trains = self.plan.config.judge.trains
-        log = redirect_output(directory / "log.txt") if trains else contextlib.nullcontext()
-        with log:
-            return self._evaluate_and_record(trial, directory)
-
     def _frozen(self, trial_id: int) -> FrozenTrial:
         """Return a trial as it is stored in the database."""
         return self.study._storage.get_trial(trial_id)
 
-    def _evaluate_and_record(self, trial: optuna.Trial, directory: Path) -> list[float]:
-        """Return the values of the objectives, or record why there are none and raise."""
+    def _outcome(
+        self, trial: optuna.Trial, directory: Path
+    ) -> tuple[TrialState, list[float] | None]:
+        """Return the state and the values of the objectives; store duration and failure."""
         start = time.monotonic()
+        state, values = TrialState.COMPLETE, None
         try:
             values = self._evaluate(trial, directory)
         except optuna.TrialPruned:
-            self._record(trial, start)
-            raise
+            state = TrialState.PRUNED
+            reported = self._frozen(trial._trial_id).intermediate_values
+            values = [reported[max(reported)]] if reported else None
         except UpdateFinishedTrialError:
             raise
         except (SystemExit, KeyboardInterrupt):  # after a signal
@@ -153,19 +138,13 @@ class Worker:
             if cannot_write or machine_failure(error):  # the point is not to blame
                 self._requeue(trial, "its worker could not write")
                 raise
-            self._record(trial, start, error_summary(error))
-            raise TrialFailed from error
+            state = TrialState.FAIL
+            trial.set_user_attr(FAILURE, error_summary(error))
         finally:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-        self._record(trial, start)
-        return values
-
-    def _record(self, trial: optuna.Trial, start: float, failure: str | None = None) -> None:
-        """Store the duration of an evaluation, and why it failed."""
         trial.set_user_attr(WALL_SECONDS, time.monotonic() - start)
-        if failure is not None:
-            trial.set_user_attr(FAILURE, failure)
+        return state, values
 
     def _requeue(self, trial: optuna.Trial, reason: str) -> None:
         """Put a trial back into the queue, even if its point has used up all its retries.
@@ -179,7 +158,6 @@ class Worker:
         """Score the trial's point, store all scores, and return the values of the objectives."""
         plan = self.plan
         point = suggest_point(trial, plan.space.parameters)
-        store_point_digest(self.study, trial._trial_id)
         limited = self._limited
         if limited is not None and not limited.allows(point):
             trial.set_user_attr(SCORES, limited.costs(point))
@@ -236,11 +214,11 @@ class Worker:
     def _prunes(self, trial: optuna.Trial) -> bool:
         """Ask the pruner whether to end a trial at its latest epoch."""
         frozen = self._frozen(trial._trial_id)
-        decision = decide_pruning(self._pruner, self.study, frozen, self._window)
-        for name, value in decision.attributes.items():
+        prune, attributes = decide_pruning(self._pruner, self.study, frozen, self._window)
+        for name, value in attributes.items():
             if frozen.system_attrs.get(name) != value:
                 self.study._storage.set_trial_system_attr(trial._trial_id, name, value)
-        return decision.prune
+        return prune
 
     @cached_property
     def _pruner(self) -> BasePruner:

@@ -12,17 +12,11 @@ from darts.spaces import AnyGenotype, Space
 
 
 class TableFormat(NamedTuple):
-    """A kind of benchmark table: how to read it, and the space that it covers.
-
-    Attributes:
-        load: Reads a file.
-        space: Name of the space.
-        options: Fields of the space that restrict it to the architectures of the benchmark.
-    """
+    """A kind of benchmark table: how to read it, and the space that it covers."""
 
     load: Callable[[str], BenchmarkTable]
     space: str
-    options: Mapping[str, str]
+    options: Mapping[str, str]  # fields that restrict the space to the architectures of the table
 
 
 TABLES: dict[str, TableFormat] = {
@@ -37,11 +31,8 @@ class Benchmark:
 
     Args:
         table: Table with the accuracies.
-        dataset: Data set of the trainings that the accuracies come from.
-        epochs: Epochs of these trainings; None for the usual number of the benchmark.
-
-    Raises:
-        ValueError: If the table has no test accuracies of such trainings.
+        dataset: Data set of the runs that the accuracies come from.
+        epochs: Epochs of these runs; None for the usual number of the benchmark.
     """
 
     def __init__(self, table: BenchmarkTable, dataset: str, epochs: int | None) -> None:
@@ -73,11 +64,7 @@ class Benchmark:
 
 
 def load_table(path: str, space: Space) -> BenchmarkTable:
-    """Read the table of the benchmark that covers a space.
-
-    Raises:
-        ValueError: If there is no such benchmark, or the file is not its table.
-    """
+    """Read the table of the benchmark that covers a space."""
     if space.benchmark is None:
         needed = " or ".join(
             " ".join([f"space={t.space}", *(f"space.{k}={v}" for k, v in t.options.items())])

@@ -28,9 +28,8 @@ Values: TypeAlias = NDArray[np.float64]
 
 LIMIT = 64 * MIB
 """Bytes of a table, also after decompression; a table of 15,625 rows and 24 columns has 4 MiB."""
-COLUMN_LIMIT = 200
-CELL_LIMIT = 100
-"""Largest number of characters of a number, and of the name of a column that is read."""
+NAME_LIMIT = 100
+"""Characters of the name of a column; columns with longer names are not read."""
 
 
 class Column(TypedDict, total=False):
@@ -50,12 +49,9 @@ class BenchmarkTable(ABC):
     Args:
         columns: Accuracies in percent ``(N,)`` by column name, in the order of ``index``. Names are
             ``<dataset>_<split>_ep<epochs>``, optionally followed by ``_<source>``.
-
-    Attributes:
-        default_epochs: Length of the trainings whose accuracies are read by default.
     """
 
-    default_epochs: ClassVar[int]
+    default_epochs: ClassVar[int]  # length of the runs whose accuracies are read by default
 
     def __init__(self, columns: Mapping[str, Values]) -> None:
         self._columns = columns
@@ -101,7 +97,7 @@ class BenchmarkTable(ABC):
         return 1 + int((values > values[self.index(arch)]).sum())
 
     def regret(self, arch: str | AnyGenotype, **column: Unpack[Column]) -> float:
-        """Return the best accuracy in the column minus that of ``arch``, in percentage points."""
+        """Return the best accuracy in the column minus the accuracy of ``arch``, in points."""
         values = self.column(**column)
         return float(values.max() - values[self.index(arch)])
 
@@ -121,12 +117,10 @@ class Layout(NamedTuple):
     """The files of a benchmark.
 
     Attributes:
-        benchmark: Name of the benchmark in messages.
         files: Names that a table may have if its path is a directory, the preferred name first.
         archs: Returns the text of all architectures, in the order of their index.
         select: Returns which columns of a header to read, with the largest valid value of each;
             raises ``ValueError`` if a required column is missing. The smallest valid value is 0.
-        kind: Name of the kind of table in messages.
     """
 
     benchmark: str
@@ -139,14 +133,7 @@ class Layout(NamedTuple):
 def read_table(path: str | Path, layout: Layout) -> dict[str, Values]:
     """Read columns of a table, in the order of the architectures' indices.
 
-    Args:
-        path: A CSV file, plain or gzip-compressed, or a directory with one of ``layout.files``.
-        layout: The format of the file.
-
-    Raises:
-        ValueError: If the file does not exist, is larger than ``LIMIT`` bytes, or is not a complete
-            and valid table; the message has one line and names the file.
-        OSError: If the file cannot be read.
+    The path is a CSV file, plain or gzip-compressed, or a directory with one of ``layout.files``.
     """
     file = Path(path).expanduser()
     if file.is_dir():
@@ -156,59 +143,45 @@ def read_table(path: str | Path, layout: Layout) -> dict[str, Values]:
         file = tables[0]
     if not file.exists():
         raise ValueError(f"the {layout.kind} {str(path)!r} does not exist")
-    data = read_bytes(file, limit=LIMIT)
     try:
-        if data[:2] == b"\x1f\x8b":
-            data = gunzip(data, limit=LIMIT)
-        return _parse(data.decode("utf-8-sig"), layout)
-    except (UnicodeDecodeError, csv.Error) as error:
-        reason = short_repr(str(error))
-        raise ValueError(f"{str(path)!r} cannot be read as CSV: {reason}") from None
-    except ValueError as error:
-        raise ValueError(f"{str(path)!r} is not a {layout.kind}: {error}") from None
+        return _parse(read_compressed(file), layout)
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{str(path)!r} is not a {layout.kind}: {one_line(error)}") from None
+
+
+def read_compressed(path: Path) -> str:
+    """Return the text of a file, plain or gzip-compressed, of at most ``LIMIT`` bytes."""
+    data = read_bytes(path, limit=LIMIT)
+    if data[:2] == b"\x1f\x8b":
+        data = gunzip(data, limit=LIMIT)
+    return data.decode("utf-8-sig")
 
 
 def _parse(text: str, layout: Layout) -> dict[str, Values]:
     reader = csv.reader(io.StringIO(text, newline=""))
     header = next(reader, [])
-    limits = layout.select([name for name in header if len(name) <= CELL_LIMIT])
-    if len(limits) > COLUMN_LIMIT:
-        raise ValueError(f"it has more than {COLUMN_LIMIT} columns of numbers")
-    if len(set(header)) != len(header):
-        raise ValueError("two columns have the same name")
-    position_of_arch, positions = header.index("arch"), [header.index(name) for name in limits]
-    archs = list(layout.archs())
-    indices = {arch: index for index, arch in enumerate(archs)}
-    values = np.full((len(archs), len(limits)), np.nan)
-    present = np.zeros(len(archs), dtype=bool)
+    limits = layout.select([name for name in header if len(name) <= NAME_LIMIT])
+    position_of = {name: position for position, name in enumerate(header)}
+    archs = dict.fromkeys(layout.archs())
+    rows: dict[str, list[str]] = {}
     for row in reader:
         line = f"line {reader.line_num}"
         if len(row) != len(header):
             raise ValueError(f"{line} has {len(row)} fields, the header has {len(header)}")
-        arch = row[position_of_arch]
-        index = indices.get(arch)
-        if index is None:
+        arch = row[position_of["arch"]]
+        if arch not in archs:
             name = short_repr(arch)
             raise ValueError(f"{line}: {name} is not an architecture of {layout.benchmark}")
-        if present[index]:
+        if arch in rows:
             raise ValueError(f"{line}: {arch} is a duplicate")
-        present[index] = True
-        try:
-            values[index] = [_number(row[position]) for position in positions]
-        except ValueError as error:
-            raise ValueError(f"{line}: {one_line(error)}") from None
-        for (name, limit), value in zip(limits.items(), values[index], strict=True):
-            if not 0 <= value <= limit:  # true for NaN, too
-                raise ValueError(f"{line}: {name} must be between 0 and {limit:g}")
-    if not present.all():
-        missing = archs[int(present.argmin())]
+        rows[arch] = [row[position_of[name]] for name in limits]
+    if missing := [arch for arch in archs if arch not in rows]:
         raise ValueError(
-            f"it has {int(present.sum())} of {len(archs)} architectures; {missing} is missing"
+            f"it has {len(rows)} of {len(archs)} architectures; {missing[0]} is missing"
         )
-    return {name: values[:, position] for position, name in enumerate(limits)}
-
-
-def _number(cell: str) -> float:
-    if len(cell) > CELL_LIMIT:
-        raise ValueError(f"a number has more than {CELL_LIMIT} characters")
-    return float(cell)
+    columns: dict[str, Values] = {}
+    for position, (name, limit) in enumerate(limits.items()):
+        columns[name] = np.array([rows[arch][position] for arch in archs], dtype=np.float64)
+        if not ((columns[name] >= 0) & (columns[name] <= limit)).all():  # also for NaN
+            raise ValueError(f"{name} must be between 0 and {limit:g}")
+    return columns

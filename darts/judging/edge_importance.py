@@ -85,16 +85,12 @@ def has_removable_edges(net: NetworkBase) -> bool:
 
 @contextmanager
 def without_edges(net: NetworkBase, edges: Iterable[Edge]) -> Iterator[None]:
-    """Replace the outputs of some edges by zeros inside a ``with`` block.
-
-    An edge that cannot be removed raises ``ValueError``.
-    """
-    attributes: list[tuple[nn.Module, str, nn.Module]] = []
-    for cell, index in edges:
-        modules = net.edge_modules(cell, index)
-        if modules is None:
-            raise ValueError(f"edge {index} of the cell {cell!r} cannot be removed")
-        attributes += [(module, name, getattr(module, name)) for module, name in modules]
+    """Replace the outputs of some removable edges by zeros inside a ``with`` block."""
+    attributes = [
+        (module, name, getattr(module, name))
+        for cell, index in edges
+        for module, name in net.edge_modules(cell, index) or ()
+    ]
     try:
         for module, name, operation in attributes:
             setattr(module, name, ZeroOutput(operation))

@@ -37,19 +37,12 @@ _GAINS: dict[str, dict[Corner, int]] = {
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds.
-
-    Attributes:
-        mean: Mean of the values, in the unit of the score.
-        deviation: Standard deviation of the values (divisor ``count - 1``); None for one seed.
-        count: Number of seeds.
-        low, high: 95 % confidence interval of the mean (Student's t); None for one seed.
-    """
+    """A mean over seeds, in the unit of the score. One seed has neither deviation nor interval."""
 
     mean: float
-    deviation: float | None
-    count: int
-    low: float | None
+    deviation: float | None  # standard deviation with divisor count - 1
+    count: int  # number of seeds
+    low: float | None  # 95 % confidence interval of the mean (Student's t)
     high: float | None
 
     @classmethod
@@ -66,15 +59,9 @@ class Estimate:
         return cls(mean, deviation, count, mean - half_width, mean + half_width)
 
     def as_scalars(self, name: str) -> dict[str, float]:
-        """Return the attributes that are not None, as ``<name>``, ``<name>_deviation``, ..."""
-        scalars = {
-            name: self.mean,
-            f"{name}_deviation": self.deviation,
-            f"{name}_count": self.count,
-            f"{name}_low": self.low,
-            f"{name}_high": self.high,
-        }
-        return {key: value for key, value in scalars.items() if value is not None}
+        """Return the fields that are not None, as ``<name>``, ``<name>_deviation``, ..."""
+        fields = {key: value for key, value in vars(self).items() if value is not None}
+        return {name if key == "mean" else f"{name}_{key}": fields[key] for key in fields}
 
 
 @dataclass(frozen=True)
@@ -87,7 +74,6 @@ class FactorialEffects:
         gains: Gains of ``architecture`` alone, of ``hyperparameters`` alone and of ``both``, in the
             unit of the score, and their ``interaction``: the gain of both minus the sum of the two
             others. Gains whose corners are missing are left out.
-        higher_is_better: Whether higher scores are better.
     """
 
     scores: dict[str, Estimate]
@@ -107,26 +93,11 @@ class FactorialEffects:
 def factorial_effects(
     scores: Mapping[Corner, Mapping[int, float]], *, higher_is_better: bool = True
 ) -> FactorialEffects:
-    """Compute gains from the scores of the corners.
+    """Compute gains from the score per seed of each corner.
 
-    Args:
-        scores: Score per seed for each corner. A gain uses the seeds that all its corners have.
-            Corners may be missing; a gain without seeds is left out.
-        higher_is_better: Whether higher scores are better.
-
-    Raises:
-        ValueError: If a corner is unknown, a score is not finite, or the default corner or all
-            other corners are missing.
+    A gain uses the seeds that all its corners have. Corners may be missing; a gain without seeds is
+    left out.
     """
-    for corner, by_seed in scores.items():
-        if corner not in _CORNERS:
-            choices = ", ".join(map(str, _CORNERS))
-            raise ValueError(f"unknown corner {corner!r}; choose from {choices}")
-        for seed, score in by_seed.items():
-            if not np.isfinite(score):
-                raise ValueError(
-                    f"the score of {corner} with seed {seed} is {score}; must be finite"
-                )
     scores = {corner: scores[corner] for corner in _CORNERS if scores.get(corner)}
     if DEFAULT not in scores:
         raise ValueError("the default architecture with default hyperparameters has no score")

@@ -8,11 +8,11 @@ stage, 0 is a 1x1 convolution instead. In this package, architectures are genoty
 
 A table is a CSV file, plain or gzip-compressed, with the columns ``arch``, ``mean_acc`` (mean test
 accuracy in percent), ``params`` and ``flops`` (MACs), and optionally ``std`` (standard deviation of
-the test accuracies) and ``test_acc_0``, ``test_acc_1``, ... (single trainings). In a ``Table``,
-the column of the means is called ``cifar10_test_ep50`` and that of the first training
+the test accuracies) and ``test_acc_0``, ``test_acc_1``, ... (single runs). In a ``Table``, the
+column of the means is called ``cifar10_test_ep50`` and the column of the first run
 ``cifar10_test_ep50_run0``; the latter is read with ``split="test_run0"``.
 
-An accuracy is the best of a training's 50 epochs on the test split, so it is slightly optimistic.
+An accuracy is the best of a run's 50 epochs on the test split, so it is slightly optimistic.
 Architectures that differ only in the position of identities after the first block of a stage are
 the same network and have equal rows: there are 3,969 different networks.
 
@@ -55,8 +55,8 @@ class Table(BenchmarkTable):
         columns: Accuracies in percent ``(6561,)`` by column name. Architectures are in the order of
             their digits, read as a number in base 3.
         numbers: Arrays ``(6561,)`` by name, in the same order: ``parameters``, ``macs``, and
-            optionally ``deviation``, the standard deviation of the accuracies of an architecture's
-            trainings in percentage points.
+            optionally ``deviation``, the standard deviation of an architecture's accuracies in
+            percentage points.
     """
 
     default_epochs: ClassVar[int] = 50
@@ -88,11 +88,7 @@ def space() -> Macro:
 
 
 def arch_of(genotype: str | AnyGenotype) -> str:
-    """Return the eight digits of a genotype, which may be given as text.
-
-    Raises:
-        ValueError: The genotype is not an architecture of the benchmark.
-    """
+    """Return the eight digits of a genotype, which may be given as text."""
     parsed = genotype if isinstance(genotype, AnyGenotype) else Genotype.parse(genotype)
     if isinstance(parsed, Genotype) and parsed.depths == _DEPTHS:
         pairs = list(zip(parsed.blocks, _OPERATIONS, strict=True))
@@ -102,27 +98,14 @@ def arch_of(genotype: str | AnyGenotype) -> str:
 
 
 def genotype_of(arch: str) -> Genotype:
-    """Return the genotype of eight digits.
-
-    Raises:
-        ValueError: The text is not an architecture of the benchmark.
-    """
+    """Return the genotype of eight digits."""
     _check(arch)
     blocks = (names[int(digit)] for digit, names in zip(arch, _OPERATIONS, strict=True))
     return Genotype(tuple(blocks), _DEPTHS)
 
 
 def load(path: str | Path) -> Table:
-    """Read a table.
-
-    Args:
-        path: A CSV file, plain or gzip-compressed, or a directory that contains
-            ``nasbench_macro.csv`` or ``nasbench_macro.csv.gz``.
-
-    Raises:
-        ValueError: If the file does not exist, is too large, or is not a table.
-        OSError: If the file cannot be read.
-    """
+    """Read a CSV file, plain or gzip-compressed, or ``nasbench_macro.csv[.gz]`` in a directory."""
     read = read_table(path, _LAYOUT)
     columns = {_ACCURACY: read["mean_acc"]}
     for name, values in read.items():

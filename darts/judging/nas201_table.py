@@ -50,9 +50,7 @@ class Table(BenchmarkTable):
         self._latencies = latencies or {}
 
     def index(self, arch: str | AnyGenotype) -> int:
-        if isinstance(arch, Genotype):
-            return arch.index
-        return Genotype.parse(str(arch)).index
+        return (arch if isinstance(arch, Genotype) else Genotype.parse(str(arch))).index
 
     def arch(self, index: int) -> str:
         return str(Genotype.from_index(index))
@@ -63,11 +61,7 @@ class Table(BenchmarkTable):
         return tuple(self._latencies)
 
     def latencies(self, device: str) -> Values:
-        """Return the latencies of all architectures in milliseconds ``(15625,)``.
-
-        Raises:
-            ValueError: Unknown device; the message lists the devices.
-        """
+        """Return the latencies of all architectures in milliseconds ``(15625,)``."""
         if not self._latencies:
             raise ValueError("the table has no latencies; load it with latency=FILE")
         if device not in self._latencies:
@@ -87,11 +81,6 @@ def load(path: str | Path, *, latency: str | Path | None = None) -> Table:
         path: A CSV file, plain or gzip-compressed, or a directory that contains
             ``nasbench201.csv`` or ``nasbench201.csv.gz``.
         latency: The same for latencies, ``latency.csv`` or ``latency.csv.gz``; None for none.
-
-    Raises:
-        ValueError: If a file does not exist, is too large, or is not a table. The official files,
-            ``*.pickle.pbz2``, are pickles and therefore refused.
-        OSError: If a file cannot be read.
     """
     if Path(path).name.endswith(".pickle.pbz2"):
         raise ValueError(

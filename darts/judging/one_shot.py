@@ -31,10 +31,8 @@ from darts.typed_values import entry
 class OneShotScorer:
     """A trained supernet that scores genotypes on the validation subset of its search.
 
-    Args:
-        checkpoint: Run directory or checkpoint file of a search; other paths raise ``ValueError``.
-        calibration: Number of training batches from which the batch norm statistics of each path
-            are recomputed.
+    ``checkpoint`` is the run directory or checkpoint file of the search. Batch norm statistics of
+    each path are recomputed from ``calibration`` training batches.
     """
 
     def __init__(self, checkpoint: Path, calibration: int) -> None:
@@ -77,7 +75,7 @@ class OneShotScorer:
     def network(self, genotype: AnyGenotype) -> NetworkBase:
         """Return the network of a genotype with the weights of the supernet.
 
-        Its batch norm statistics are those of the calibration. Raises ``ValueError`` for spaces
+        Its batch norm statistics come from the calibration. Raises ``ValueError`` for spaces
         whose networks cannot inherit weights, see ``darts.spaces.Space.inherit``.
         """
         self._calibrated(genotype)

@@ -21,14 +21,8 @@ class ParameterImportances:
     ranges on a linear scale. PED-ANOVA compares the best trials with all trials, so a parameter on
     which the strategy has settled looks unimportant.
 
-    Args:
-        parameters: Parameters of the study.
-        trials: Its complete trials; the first value of each is the score.
-        seed: Seed of the forest.
-
     Attributes:
-        study: The trials with all parameters.
-        evaluator: Optuna's evaluator.
+        study: The complete trials with all parameters; the first value of each is the score.
         by_name: Importances, the largest first; they sum to 1.
     """
 

@@ -13,11 +13,7 @@ def pareto_front(rows: Sequence[Mapping[str, object]], objectives: Mapping[str, 
 
     A row is on the front if no other row is at least as good in all objectives and better in one.
     If several equal rows are on the front, all are returned. A row without a finite number for each
-    objective is never on the front.
-
-    Args:
-        rows: Values by name, one mapping per trial.
-        objectives: Whether higher is better, by name of the objective; ``ValueError`` if empty.
+    objective is never on the front. ``objectives`` says for each name whether higher is better.
     """
     if not objectives:
         raise ValueError("objectives is empty; a Pareto front needs at least one")

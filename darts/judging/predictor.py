@@ -9,7 +9,7 @@ References:
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -56,14 +56,9 @@ def predict(
     Returns:
         Mean and standard deviation of the members' predictions, each ``(n,)``: the share of the
         known architectures that are not better.
-
-    Raises:
-        ValueError: If too few architectures are known.
     """
     from sklearn.ensemble import RandomForestRegressor
 
-    if known.sum() < MIN_POINTS:
-        raise ValueError(f"a predictor needs {MIN_POINTS} points, there are {known.sum()}")
     operations = encode(parameters, points)
     encodings = [operations]
     if scores:
@@ -121,22 +116,8 @@ def _gaussian_process(rows: Rows, targets: Values) -> GaussianProcessRegressor:
     matern = Matern(scales, length_scale_bounds=(0.05, 100), nu=2.5)
     noise = WhiteKernel(0.1, noise_level_bounds=(1e-5, 10))
     kernel = ConstantKernel(1, (1e-2, 1e2)) * matern + noise
-    process = GaussianProcessRegressor(kernel, optimizer=_minimize, normalize_y=True)
+    process = GaussianProcessRegressor(kernel, normalize_y=True)
     with warnings.catch_warnings():
         # A length scale reaches its bound if the values do not depend on the column.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return process.fit(rows.astype(np.float64), targets)
-
-
-def _minimize(
-    loss: Callable[[Values], tuple[float, Values]], start: Values, bounds: Values
-) -> tuple[Values, float]:
-    """Minimize like scikit-learn's default, but with at most 30 iterations, usually enough.
-
-    ``loss`` returns the loss and its gradient. Return the best kernel parameters and their loss.
-    """
-    from scipy.optimize import minimize
-
-    limit = {"maxiter": 30}
-    result = minimize(loss, start, method="L-BFGS-B", jac=True, bounds=bounds, options=limit)
-    return result.x, result.fun

@@ -72,10 +72,7 @@ def log_ranks(scores: Values) -> Values:
 def combined(scores: Mapping[str, Values], weights: Mapping[str, float] | None = None) -> Values:
     """Return the weighted sum of log ranks of several scores, each ``(n,)``.
 
-    Args:
-        scores: Scores by name.
-        weights: Weight of each score; None for 1. A score with a negative weight is ranked in
-            reverse.
+    Without weights, each score has weight 1. A negative weight ranks a score in reverse.
     """
     total = np.zeros(len(next(iter(scores.values()))))
     for name, values in scores.items():
@@ -88,11 +85,7 @@ def calibrated_weights(scores: Mapping[str, Values], truth: Values) -> dict[str,
     """Return the rank correlation of each score with the truth, as its weight in ``combined``.
 
     A score that ranks the architectures in reverse gets a negative weight, and one that has nothing
-    to do with the truth a small one.
-
-    Args:
-        scores: Scores ``(n,)`` of a few architectures, by name.
-        truth: Truth of the same architectures, ``(n,)``.
+    to do with the truth a small one. Scores and truth are of a few architectures, ``(n,)`` each.
     """
     return {name: agreement(values, truth).spearman for name, values in scores.items()}
 

@@ -5,22 +5,27 @@ cost almost nothing, so every other score must beat them.
 
 References:
     NASWOT: Mellor et al., "Neural Architecture Search without Training", arXiv:2006.04647,
-    equations 1 and 2. ``saliency`` and ``block_features`` cite the papers of the other scores.
+    equations 1 and 2.
+    Expressivity, progressivity and trainability: Lee and Ham, "AZ-NAS: Assembling Zero-Cost Proxies
+    for Network Architecture Search", arXiv:2403.19232, section 3.2.
+    ``saliency`` cites the papers of the other scores.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from darts.judging.block_features import expressivity, progressivity, trainability
 from darts.judging.saliency import gradient_norm, snip, synflow, zico
 from darts.judging.untrained import UntrainedNetwork
 from darts.spaces import NetworkBase
+from darts.training.cost import count_macs, count_parameters
 
 BASELINES = ("parameters", "macs")
 """Scores that ``darts.judge`` computes for comparison with every judge."""
@@ -28,12 +33,12 @@ BASELINES = ("parameters", "macs")
 
 def parameters(network: UntrainedNetwork) -> float:
     """Return the number of parameters."""
-    return float(network.parameters)
+    return float(count_parameters(network.net.parameters()))
 
 
 def macs(network: UntrainedNetwork) -> float:
     """Return the multiply-accumulates of a forward pass of one sample."""
-    return float(network.macs)
+    return float(count_macs(network.net, network.example))
 
 
 def naswot(network: UntrainedNetwork) -> float:
@@ -54,9 +59,8 @@ def naswot(network: UntrainedNetwork) -> float:
 def agreement_kernel(codes: list[Tensor]) -> Tensor | None:
     """Return the number of units that agree for each pair of samples, ``(B, B)`` float64.
 
-    Args:
-        codes: Which units are active, ``(B, units)`` bool for each ReLU; the result is None if
-            there is no ReLU.
+    Codes say which units are active, ``(B, units)`` bool for each ReLU. Without ReLUs, the result
+    is None.
     """
     kernel: Tensor | None = None
     for code in codes:
@@ -71,21 +75,87 @@ def agreement_kernel(codes: list[Tensor]) -> Tensor | None:
     return kernel
 
 
+def expressivity(network: UntrainedNetwork) -> float:
+    """Return the sum over blocks of the ``entropy_of_components`` of their outputs, in nats.
+
+    It is high if the features use all channels equally.
+    """
+    return sum(_entropies(network))
+
+
+def progressivity(network: UntrainedNetwork) -> float:
+    """Return the smallest increase of ``entropy_of_components`` from a block to the next, in nats.
+
+    It is 0 if there are fewer than two blocks.
+    """
+    entropies = _entropies(network)
+    return min((b - a for a, b in itertools.pairwise(entropies)), default=0.0)
+
+
+def trainability(network: UntrainedNetwork) -> float:
+    """Return the mean over blocks of ``2 - s - 1 / s``, at most 0.
+
+    ``s`` is the spectral norm of the Jacobian of a block's output channels with respect to the
+    output channels of the block before, averaged over samples and positions. If it is 1, gradients
+    neither vanish nor explode. Random signs as gradients of the block's output estimate the
+    average. The score is 0 if there are fewer than two blocks.
+    """
+    norms = []
+    for before, after in itertools.pairwise(network.first_pass.block_outputs):
+        norm = 0.0
+        if before.requires_grad and after.requires_grad:  # False for constant outputs
+            signs = network.random_signs(after)
+            (back,) = torch.autograd.grad(
+                after, before, signs, retain_graph=True, allow_unused=True
+            )
+            norm = 0.0 if back is None else _spectral_norm(signs, back)
+        norms.append(max(norm, 1e-6))  # a block that passes no gradient on has the worst score
+    return sum(2 - norm - 1 / norm for norm in norms) / len(norms) if norms else 0.0
+
+
+def entropy_of_components(features: Tensor) -> float:
+    """Return the entropy of the normalized eigenvalues of the channels' covariance, in nats.
+
+    The eigenvalues are the variances of the principal components. The covariance is over all
+    samples and positions of features ``(B, C, ...)``. The entropy of constant features is 0.
+    """
+    rows = features.detach().transpose(0, 1).flatten(1).cpu().double()  # (C, samples and positions)
+    rows = rows - rows.mean(1, keepdim=True)
+    eigenvalues = torch.linalg.eigvalsh(rows @ rows.T / rows.shape[1]).clamp_min(0)
+    total = eigenvalues.sum()
+    if not total > 0:
+        return 0.0
+    return float(torch.special.entr(eigenvalues / total).sum())
+
+
+def _entropies(network: UntrainedNetwork) -> list[float]:
+    return [entropy_of_components(output) for output in network.first_pass.block_outputs]
+
+
+def _spectral_norm(signs: Tensor, back: Tensor) -> float:
+    """Return the spectral norm of the mean outer product of two gradients, ``(C2, C1)``.
+
+    They are with respect to the output of the block, ``(B, C2, ...)``, and of the block before,
+    ``(B, C1, ...)``.
+    """
+    if back.shape[2:] != signs.shape[2:]:
+        # All positions that belong to one output position are summed and divided by the square
+        # root of their number, which keeps the norm.
+        ratio = back[0, 0].numel() / signs[0, 0].numel()
+        back = F.adaptive_avg_pool2d(back, (signs.shape[2], signs.shape[3])) * ratio**0.5
+    after = signs.transpose(0, 1).flatten(1).cpu().double()
+    before = back.transpose(0, 1).flatten(1).cpu().double()
+    return float(torch.linalg.matrix_norm(after @ before.T / after.shape[1], 2))
+
+
 @dataclass(frozen=True)
 class TrainingFreeScore:
-    """A score that is supposed to be larger for better networks.
+    """A score that is supposed to be larger for better networks."""
 
-    Attributes:
-        compute: Computes the score; minus infinity is the worst score.
-        needs_numbers: Whether it applies only to inputs of numbers, such as images, not to words.
-        needs_blocks: Whether it applies only to networks with ``NetworkBase.feature_blocks``.
-        batches: Number of batches that it needs.
-    """
-
-    compute: Callable[[UntrainedNetwork], float]
-    needs_numbers: bool = False
-    needs_blocks: bool = False
-    batches: int = 1
+    compute: Callable[[UntrainedNetwork], float]  # minus infinity is the worst score
+    needs_numbers: bool = False  # whether inputs must be numbers, such as images, not words
+    needs_blocks: bool = False  # whether networks need NetworkBase.feature_blocks
+    batches: int = 1  # number of batches that it needs
 
 
 SCORES: Mapping[str, TrainingFreeScore] = {
@@ -103,13 +173,7 @@ SCORES: Mapping[str, TrainingFreeScore] = {
 
 
 def why_unsupported(name: str, net: NetworkBase, *, has_numbers: bool) -> str | None:
-    """Return why a score does not apply to a network, or None if it does.
-
-    Args:
-        name: A key of ``SCORES``.
-        net: A network of the space.
-        has_numbers: Whether the inputs are floating-point numbers.
-    """
+    """Return why a score does not apply to a network, or None if it does."""
     score = SCORES[name]
     if score.needs_numbers and not has_numbers:
         return f"{name} needs inputs of numbers, such as images, not words"

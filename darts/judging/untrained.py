@@ -15,7 +15,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from darts.data import Batch
 from darts.spaces import NetworkBase
 from darts.tasks import Objective
-from darts.training.cost import count_macs, count_parameters
 
 _RELUS = (
     torch.ops.aten.relu,
@@ -29,9 +28,6 @@ class CodeRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records which outputs of ReLUs are positive while it is active.
 
     Some networks call ``torch.relu`` or ``F.relu``, which module hooks would miss.
-
-    Attributes:
-        codes: ``(B, units)`` bool per call of a ReLU.
     """
 
     def __init__(self) -> None:
@@ -78,9 +74,6 @@ class UntrainedNetwork:
         batches: Training batches, on the device of the network; empty if no score needs any.
         example: Input of one sample, on the same device.
         seed: Seed of the weights and of ``random_signs``.
-
-    Attributes:
-        net, objective, batches, example: The arguments.
     """
 
     def __init__(
@@ -112,16 +105,6 @@ class UntrainedNetwork:
         return loss
 
     @cached_property
-    def macs(self) -> int:
-        """Multiply-accumulates of a forward pass of one sample."""
-        return count_macs(self.net, self.example)
-
-    @cached_property
-    def parameters(self) -> int:
-        """Number of parameters."""
-        return count_parameters(self.net.parameters())
-
-    @cached_property
     def first_pass(self) -> FirstPass:
         """The forward pass of the first batch; its graph is kept for several backward passes."""
         outputs: list[Tensor] = []
@@ -143,9 +126,6 @@ class UntrainedNetwork:
 
         They are zero for weights that the loss does not depend on, and computed only once per
         batch.
-
-        Args:
-            number: Index of the batch in ``batches``.
         """
         if number not in self._gradients:
             weights = self.weights()

@@ -12,15 +12,14 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from darts.data import Batch, load_split
 from darts.data.targets import CLASSES, LABELS
-from darts.judging.sample_metrics import SampleMetric, sample_metric
 from darts.recipes.evaluation import build_on, open_data
 from darts.recipes.trained import TrainedNetwork
+from darts.tasks import Objective
 from darts.training.distributed import Ranks
 from darts.training.scoring import evaluate
 
@@ -33,23 +32,21 @@ def choose_members(runs: Sequence[Path], metric: str, *, higher_is_better: bool)
         metric: Name of the score.
         higher_is_better: Its direction.
     """
-    outputs, scoring, targets, kind = _validation_outputs(runs, metric)
+    outputs, objective, targets, kind = _validation_outputs(runs)
+    scoring = objective.metrics[metric]
     sign = 1 if higher_is_better else -1
 
     def score(predictions: Tensor) -> float:
         logits = _outputs(predictions, kind)
-        results = scoring.results(logits, (logits, targets)).numpy()
-        return sign * float(scoring.value(np.ones((1, len(results))), results)[0])
+        return sign * scoring.of(scoring.rows(objective, logits, (logits, targets)).numpy())
 
     size = len(runs)
     predictions = torch.stack([_predictions(own, kind) for own in outputs])
     return greedy_selection(predictions, score, members=size, rounds=2 * size)
 
 
-def _validation_outputs(
-    runs: Sequence[Path], metric: str
-) -> tuple[list[Tensor], SampleMetric, Tensor, str]:
-    """Return the outputs of each network, ``(samples, K)``, the metric, the targets, their kind."""
+def _validation_outputs(runs: Sequence[Path]) -> tuple[list[Tensor], Objective, Tensor, str]:
+    """Return the outputs of each network, ``(samples, K)``, objective, targets, and their kind."""
     ranks = Ranks("cpu")
     outputs: list[Tensor] = []
     for run in runs:
@@ -69,8 +66,7 @@ def _validation_outputs(
             evaluate(net, loader.epoch(0), objective, device=ranks.device, observe=observe)
         columns = [torch.cat(column) for column in zip(*rows, strict=True)]
         outputs.append(columns[0])
-    scoring = sample_metric(objective, metric, trained.target_names, ranks.device)
-    return outputs, scoring, columns[1], trained.config.task.targets
+    return outputs, objective, columns[1], trained.config.task.targets
 
 
 def _predictions(outputs: Tensor, targets: str) -> Tensor:

@@ -17,12 +17,12 @@ from torch import Tensor
 from darts.config import ConfigError, one_of
 from darts.data import IGNORE_INDEX, Batch, PairBatch, Window, load_split
 from darts.data.words import PADDING
-from darts.judging.resampling import Numbers, paired_interval
-from darts.judging.sample_metrics import SampleMetric, sample_metric
+from darts.judging.resampling import paired_interval, units_of
 from darts.judging.statistics import LEVEL
 from darts.reading import JsonObject
 from darts.recipes.evaluation import build_on, open_data
 from darts.recipes.trained import TrainedNetwork
+from darts.tasks.metrics import Metric, Numbers
 from darts.training.checkpoint import find_checkpoint
 from darts.training.distributed import Ranks
 from darts.training.scoring import evaluate
@@ -94,11 +94,11 @@ def measure_gain(
     """
     files = [find_checkpoint(str(reference)).resolve() for reference in (found, baseline)]
     ours, theirs = _score_both(files, metric, split, device)
-    sign = 1 if ours.higher_is_better else -1
-    units = ours.metric.units(ours.results)
+    sign = 1 if ours.metric.higher_is_better else -1
+    units = units_of(ours.metric, ours.results)
     bounds = paired_interval(
         units,
-        ours.metric.units(theirs.results),
+        units_of(ours.metric, theirs.results),
         ours.metric.value,
         draws=draws,
         seed=seed,
@@ -139,14 +139,15 @@ def validation_interval(
     for references in zip(found, baseline, strict=True):
         files = [find_checkpoint(str(reference)).resolve() for reference in references]
         pairs.append(_score_both(files, metric, "valid", "auto"))
-    ours = np.concatenate([pair[0].metric.units(pair[0].results) for pair in pairs])
-    theirs = np.concatenate([pair[0].metric.units(pair[1].results) for pair in pairs])
-    first = pairs[0][0]
-    bounds = paired_interval(ours, theirs, first.metric.value, level=level)
+    own = pairs[0][0].metric
+    ours, theirs = (
+        np.concatenate([units_of(own, pair[side].results) for pair in pairs]) for side in (0, 1)
+    )
+    bounds = paired_interval(ours, theirs, own.value, level=level)
     if bounds is None:
         return None
     low, high = bounds
-    return (low, high) if first.higher_is_better else (-high, -low)
+    return (low, high) if own.higher_is_better else (-high, -low)
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,7 @@ class _Scores:
     Attributes:
         task, target_names: Names of the task and of the targets.
         scores: All metrics by name.
-        metric: The steering metric as a function of the results.
-        higher_is_better: Direction of the steering metric.
+        metric: The steering metric.
         results: Results of all samples, ``(n, k)``.
         targets: Targets of all samples in the same order, ``(m,)`` int64, or ``(m, K)`` float32.
         samples: Number of samples or target tokens.
@@ -167,8 +167,7 @@ class _Scores:
     task: str
     target_names: tuple[str, ...]
     scores: dict[str, float]
-    metric: SampleMetric
-    higher_is_better: bool
+    metric: Metric
     results: Numbers
     targets: Tensor
     samples: int
@@ -210,14 +209,14 @@ def _score(
         )
     objective = data.objective()
     one_of("metric", metric, objective.scores(ranks.device).metric_names)
-    per_sample = sample_metric(objective, metric, trained.target_names, ranks.device)
+    steering = objective.metrics[metric]
     results: list[Tensor] = []
     targets: list[Tensor] = []
     samples = 0
 
     def observe(outputs: object, batch: Batch) -> None:
         nonlocal samples
-        results.append(per_sample.results(outputs, batch).cpu())
+        results.append(steering.rows(objective, outputs, batch).cpu())
         targets.append(_targets(batch).cpu())
         samples += objective.num_samples(batch)
 
@@ -228,8 +227,7 @@ def _score(
         task=trained.config.task.name,
         target_names=trained.target_names,
         scores=scores,
-        metric=per_sample,
-        higher_is_better=objective.metrics[metric].higher_is_better,
+        metric=steering,
         results=np.asarray(torch.cat(results).numpy(), dtype=np.float64),
         targets=torch.cat(targets),
         samples=samples,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from darts.config import PenaltyConfig
 from darts.data_modules import DataModule
 from darts.ops.transfer import constant_on
-from darts.spaces import SearchContext, Space
+from darts.spaces import AnyGenotype, SearchContext, Space
 from darts.spaces.deriving import Candidates
 from darts.training.cost import count_macs, count_parameters
 from darts.typed_values import Misfit, typed
@@ -136,6 +136,11 @@ class ExpectedCost:
             for group, u in usage.items()
         ]
         return torch.stack(terms).sum() + self.fixed
+
+    def of_genotype(self, genotype: AnyGenotype) -> float:
+        """Return the cost of the network of a genotype."""
+        masks = self._space.mask(genotype, self._candidates)
+        return float(self({group: mask.double() for group, mask in masks.items()}))
 
 
 class _SavedCost(TypedDict):

@@ -10,70 +10,21 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
 import numpy as np
 from cmaes import CMA
-from optuna.samplers import BaseSampler
 
 from darts.registry import number
-from darts.spaces.parameters import Parameter, Point, Range, Value
-from darts.strategies.point_sampler import Attributes, Observation, ProposalSampler
-from darts.strategies.strategy import STRATEGIES, Setup, Strategy
+from darts.spaces.parameters import Parameter, Range, Value
+from darts.strategies.point_sampler import History, Observation, Proposal, ProposalStrategy
+from darts.strategies.strategy import STRATEGIES, Setup
 
 GENERATION = "cmaes:generation"  # system attribute of a trial: number of its generation
 _STEP = 1 / 6  # initial standard deviation, as a fraction of each range
-
-
-class CmaEsSampler(ProposalSampler):
-    """Sampler that adapts a normal distribution over all ranges without conditions.
-
-    Each range is mapped to ``[0, 1]``.
-    """
-
-    def __init__(self, setup: Setup, startup: int) -> None:
-        super().__init__(setup)
-        self._startup = startup
-        self._ranges = adapted_ranges(setup)
-
-    def propose(self, history: Sequence[Observation], random: Random) -> tuple[Point, Attributes]:
-        finished = [
-            trial for trial in history if trial.loss is not None and np.isfinite(trial.loss)
-        ]
-        if len(finished) < self._startup:
-            return self.space.draw(random), {}
-        optimizer = self._optimizer(random.randrange(2**31))
-        while True:
-            own = [t for t in finished if t.attributes.get(GENERATION) == optimizer.generation]
-            if len(own) < optimizer.population_size:
-                break
-            solutions = [(self._fractions(t), t.loss) for t in own[: optimizer.population_size]]
-            optimizer.tell(solutions)
-        fractions = optimizer.ask()
-        values: dict[str, Value] = {
-            name: domain.at(float(fraction))
-            for (name, domain), fraction in zip(self._ranges.items(), fractions, strict=True)
-        }
-        return self.space.complete(values, random), {GENERATION: int(optimizer.generation)}
-
-    def _optimizer(self, seed: int) -> CMA:
-        size = len(self._ranges)
-        bounds = np.array([[0.0, 1.0]] * size)
-        return CMA(
-            mean=np.full(size, 0.5),
-            sigma=_STEP,
-            bounds=bounds,
-            seed=seed,
-            n_max_resampling=10 * size,
-        )
-
-    def _fractions(self, trial: Observation) -> np.ndarray:
-        """Return how far along each range a point lies, ``(ranges,)``, from 0 to 1."""
-        values = [float(str(trial.point[name])) for name in self._ranges]
-        domains = self._ranges.values()
-        return np.array([d.fraction(value) for d, value in zip(domains, values, strict=True)])
 
 
 def adapted_ranges(setup: Setup) -> dict[str, Range]:
@@ -87,10 +38,10 @@ def adapted_ranges(setup: Setup) -> dict[str, Range]:
 
 @STRATEGIES.register
 @dataclass
-class CmaEs(Strategy):
+class CmaEs(ProposalStrategy):
     """Covariance matrix adaptation over the numeric parameters without conditions.
 
-    All other parameters are drawn at random.
+    Each range is mapped to ``[0, 1]``. All other parameters are drawn at random.
 
     Attributes:
         startup: Number of random trials before the distribution is adapted.
@@ -112,5 +63,35 @@ class CmaEs(Strategy):
                 "strategy=cmaes does not support limits; choose strategy=evolution or strategy=tpe"
             )
 
-    def make_sampler(self, setup: Setup) -> BaseSampler:
-        return CmaEsSampler(setup, self.startup)
+    def propose(self, setup: Setup, history: History, random: Random) -> Proposal:
+        finished = [trial for trial in history if trial.loss not in (None, math.inf)]
+        if len(finished) < self.startup:
+            return setup.space.draw(random), {}
+        ranges = adapted_ranges(setup)
+        optimizer = CMA(
+            mean=np.full(len(ranges), 0.5),
+            sigma=_STEP,
+            bounds=np.array([[0.0, 1.0]] * len(ranges)),
+            seed=random.randrange(2**31),
+            n_max_resampling=10 * len(ranges),
+        )
+        while True:
+            own = [t for t in finished if t.attributes.get(GENERATION) == optimizer.generation]
+            if len(own) < optimizer.population_size:
+                break
+            optimizer.tell(
+                [(_fractions(t, ranges), t.loss) for t in own[: optimizer.population_size]]
+            )
+        values: dict[str, Value] = {
+            name: domain.at(float(fraction))
+            for (name, domain), fraction in zip(ranges.items(), optimizer.ask(), strict=True)
+        }
+        point = setup.space.complete(values, random)
+        return point, {GENERATION: int(optimizer.generation)}
+
+
+def _fractions(trial: Observation, ranges: Mapping[str, Range]) -> np.ndarray:
+    """Return how far along each range a point lies, ``(ranges,)``, from 0 to 1."""
+    return np.array(
+        [domain.fraction(float(str(trial.point[name]))) for name, domain in ranges.items()]
+    )

@@ -12,53 +12,23 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from optuna.samplers import BaseSampler
-
 from darts.registry import number
 from darts.spaces.parameters import Point
-from darts.strategies.point_sampler import Attributes, Observation, ProposalSampler
-from darts.strategies.strategy import STRATEGIES, Setup, Strategy
-
-
-class EvolutionSampler(ProposalSampler):
-    """Sampler that proposes children of the latest trials."""
-
-    def __init__(self, setup: Setup, options: Evolution) -> None:
-        super().__init__(setup)
-        self.options = options
-
-    def propose(self, history: Sequence[Observation], random: Random) -> tuple[Point, Attributes]:
-        finished = [observation for observation in history if observation.loss is not None]
-        if len(history) < self.options.population or not finished:
-            return self.new_point(history, lambda: self.space.draw(random)), {}
-        population = finished[-self.options.population :]
-
-        def parent() -> Point:
-            size = min(self.options.tournament, len(population))
-            contestants = random.sample(population, size)
-            return min(contestants, key=lambda observation: observation.sort_key).point
-
-        def child() -> Point:
-            if random.random() < self.options.crossover:
-                crossed = self.space.crossover(parent(), parent(), random)
-                return self.space.mutate(crossed, random) if random.random() < 0.5 else crossed
-            return self.space.mutate(parent(), random)
-
-        return self.new_point(history, child), {}
+from darts.strategies.point_sampler import History, Proposal, ProposalStrategy, new_point
+from darts.strategies.strategy import STRATEGIES, Setup
 
 
 @STRATEGIES.register
 @dataclass
-class Evolution(Strategy):
+class Evolution(ProposalStrategy):
     """Regularized evolution.
 
     Attributes:
         population: Number of random points at the start, and of trials that may be parents.
-        tournament: Number of trials drawn at random, of which the best becomes a parent.
+        tournament: Number of trials drawn at random; the best becomes a parent.
         crossover: Probability that a child has two parents; half of these children are mutated.
     """
 
@@ -67,5 +37,22 @@ class Evolution(Strategy):
     tournament: int = number(10, low=1)
     crossover: float = number(0.3, low=0, high=1)
 
-    def make_sampler(self, setup: Setup) -> BaseSampler:
-        return EvolutionSampler(setup, self)
+    def propose(self, setup: Setup, history: History, random: Random) -> Proposal:
+        space = setup.space
+        finished = [observation for observation in history if observation.loss is not None]
+        if len(history) < self.population or not finished:
+            return new_point(history, lambda: space.draw(random)), {}
+        population = finished[-self.population :]
+
+        def parent() -> Point:
+            size = min(self.tournament, len(population))
+            contestants = random.sample(population, size)
+            return min(contestants, key=lambda observation: observation.sort_key).point
+
+        def child() -> Point:
+            if random.random() < self.crossover:
+                crossed = space.crossover(parent(), parent(), random)
+                return space.mutate(crossed, random) if random.random() < 0.5 else crossed
+            return space.mutate(parent(), random)
+
+        return new_point(history, child), {}

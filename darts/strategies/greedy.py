@@ -11,39 +11,21 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from optuna.samplers import BaseSampler
-
 from darts.registry import number
-from darts.spaces.parameters import Point, point_key
-from darts.strategies.point_sampler import Attributes, Observation, ProposalSampler
-from darts.strategies.strategy import STRATEGIES, Setup, Strategy
+from darts.spaces.parameters import point_key
+from darts.strategies.point_sampler import (
+    History,
+    Observation,
+    Proposal,
+    ProposalStrategy,
+    new_point,
+)
+from darts.strategies.strategy import STRATEGIES, Setup
 
 CLIMB = "greedy:climb"  # system attribute of a trial: the number of its climb
-
-
-class GreedySampler(ProposalSampler):
-    """Sampler that runs one climb after the other. All workers share the current climb."""
-
-    def __init__(self, setup: Setup, starts: int) -> None:
-        super().__init__(setup)
-        self.starts = starts
-
-    def propose(self, history: Sequence[Observation], random: Random) -> tuple[Point, Attributes]:
-        climb = max(map(_climb, history), default=0)
-        current = [observation for observation in history if _climb(observation) == climb]
-        finished = [observation for observation in current if observation.loss is not None]
-        if finished and len(current) >= self.starts:
-            keys = {observation.key for observation in history}
-            best = min(finished, key=lambda observation: observation.sort_key)
-            for point in self.space.neighbors(best.point, random):
-                if point_key(point) not in keys:
-                    return point, {CLIMB: climb}
-            climb += 1
-        return self.new_point(history, lambda: self.space.draw(random)), {CLIMB: climb}
 
 
 def _climb(observation: Observation) -> int:
@@ -53,8 +35,8 @@ def _climb(observation: Observation) -> int:
 
 @STRATEGIES.register
 @dataclass
-class Greedy(Strategy):
-    """Hill climbing with restarts.
+class Greedy(ProposalStrategy):
+    """Hill climbing with restarts. All workers share the current climb.
 
     Attributes:
         starts: Number of random points at the start of each climb, which continues from the best of
@@ -64,5 +46,15 @@ class Greedy(Strategy):
     name: str = "greedy"
     starts: int = number(10, low=1)
 
-    def make_sampler(self, setup: Setup) -> BaseSampler:
-        return GreedySampler(setup, self.starts)
+    def propose(self, setup: Setup, history: History, random: Random) -> Proposal:
+        climb = max(map(_climb, history), default=0)
+        current = [observation for observation in history if _climb(observation) == climb]
+        finished = [observation for observation in current if observation.loss is not None]
+        if finished and len(current) >= self.starts:
+            keys = {observation.key for observation in history}
+            best = min(finished, key=lambda observation: observation.sort_key)
+            for point in setup.space.neighbors(best.point, random):
+                if point_key(point) not in keys:
+                    return point, {CLIMB: climb}
+            climb += 1
+        return new_point(history, lambda: setup.space.draw(random)), {CLIMB: climb}

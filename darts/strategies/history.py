@@ -65,15 +65,8 @@ def visible_history(
 ) -> list[FrozenTrial]:
     """Return copies of the trials that precede ``trial``, without the results that it may not see.
 
-    Args:
-        trials: All trials of the study, by number.
-        trial: The trial that sees the others.
-        window: The window of the study.
-        convert: Function that changes the copy of a trial whose result is visible.
-
-    Returns:
-        The copies in the order of their positions, which are also their numbers. Copies without
-        results have the state ``RUNNING``.
+    They are in the order of their positions, which are also their numbers. Copies without results
+    have the state ``RUNNING``; ``convert`` changes the others.
     """
     position = trial_position(trial, trials)
     attempts = latest_attempts(trials)[:position]

@@ -1,6 +1,11 @@
-"""Judges: components that score a point by a training, cheaper measurements or a table.
+"""Judges: components that score a point by a run, cheaper measurements or a table.
 
 ``darts.judging.one_shot`` and ``darts.judging.nas201_table`` cite the papers.
+
+References:
+    Domhan et al., "Speeding up Automatic Hyperparameter Optimization of Deep Neural Networks by
+    Extrapolation of Learning Curves", IJCAI 2015. They sample the parameters of a mixture of
+    several families of curves.
 """
 
 from __future__ import annotations
@@ -12,13 +17,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+import numpy as np
+
 from darts.registry import Registry, choice, number
 from darts.spaces import AnyGenotype
-from darts.strategies.learning_curves import MIN_EPOCHS, extrapolate
 
 JUDGES: Registry[Judge] = Registry("judge", "darts.strategies")
 
 EpochCallback = Callable[[int, Mapping[str, float]], None]
+
+MIN_EPOCHS = 4
+"""Epochs of a learning curve. A power law has three parameters; a fourth score shows which
+exponents fit."""
+
+_EXPONENTS = np.linspace(0.25, 2.0, 36)
+_MIN_DEVIATION = 1e-6  # of the residuals, relative to the largest score: no fit is perfect
 
 
 @dataclass(frozen=True)
@@ -26,16 +39,13 @@ class TrialSpec:
     """The trial that a judge scores.
 
     Attributes:
-        overrides: All overrides of the trial's command.
-        genotype: The architecture, or None if the study does not vary it.
-        directory: Run directory of the trial.
         on_epoch: Called after each epoch with the epoch, counted from 1, and its validation
             scores; it raises to stop the trial.
     """
 
-    overrides: tuple[str, ...]
-    genotype: AnyGenotype | None
-    directory: Path
+    overrides: tuple[str, ...]  # all overrides of the trial's command
+    genotype: AnyGenotype | None  # None if the study does not vary the architecture
+    directory: Path  # run directory
     on_epoch: EpochCallback | None = None
 
     @property
@@ -78,11 +88,7 @@ class Judge(ABC):
     absolute: ClassVar[bool] = True  # whether scores are metrics, or only rank architectures
 
     def ranked_scores(self, metric: str) -> tuple[str, ...]:
-        """Return the names of the scores whose ranks order architectures, larger is better.
-
-        Args:
-            metric: The steering metric.
-        """
+        """Return the names of the scores whose ranks order architectures, larger is better."""
         return (f"valid_{metric}",)
 
     @abstractmethod
@@ -101,6 +107,36 @@ class TrainingJudge(Judge):
 
     def __call__(self, trial: TrialSpec, tools: JudgeTools) -> Mapping[str, object]:
         return tools.train(trial)
+
+
+def extrapolate(scores: Sequence[float], epoch: int) -> float:
+    """Predict the score after ``epoch`` epochs from the scores after the epochs 1, 2, ...
+
+    The curve is ``y(t) = a + b t^-c``, with the exponent ``c`` on a grid, because a few epochs do
+    not determine more. The prediction is the mean over the exponents, weighted by their marginal
+    likelihood. This is the likelihood of the scores with normal noise, integrated over ``a``, ``b``
+    and the logarithm of the deviation with flat priors. Higher or lower scores may be better.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    count = len(values)
+    if count < MIN_EPOCHS:
+        raise ValueError(
+            f"a learning curve of {count} epochs is too short; {MIN_EPOCHS} are needed"
+        )
+    if not np.isfinite(values).all():
+        raise ValueError("a learning curve with infinite or undefined scores has no continuation")
+    epochs = np.arange(1, count + 1)
+    floor = count * (_MIN_DEVIATION * max(np.abs(values).max(), _MIN_DEVIATION)) ** 2
+    predictions, log_weights = np.empty_like(_EXPONENTS), np.empty_like(_EXPONENTS)
+    for n, exponent in enumerate(_EXPONENTS):
+        columns = np.stack([np.ones(count), epochs**-exponent], axis=1)
+        parameters, *_ = np.linalg.lstsq(columns, values, rcond=None)
+        residual = ((values - columns @ parameters) ** 2).sum() + floor
+        _, log_determinant = np.linalg.slogdet(columns.T @ columns)
+        log_weights[n] = -0.5 * log_determinant - 0.5 * (count - 2) * np.log(residual)
+        predictions[n] = parameters @ [1.0, float(epoch) ** -exponent]
+    weights = np.exp(log_weights - log_weights.max())
+    return float(weights @ predictions / weights.sum())
 
 
 @JUDGES.register

@@ -11,6 +11,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
@@ -46,15 +47,13 @@ class Tpe(ModelStrategy):
     multi_objective: ClassVar[bool] = True
 
     def make_sampler(self, setup: Setup) -> BaseSampler:
-        def make(seed: int) -> TPESampler:
-            return TPESampler(
-                seed=seed,
-                n_startup_trials=self.startup,
-                multivariate=self.joint,
-                group=self.joint,
-                constant_liar=True,
-            )
-
+        make = partial(
+            TPESampler,
+            n_startup_trials=self.startup,
+            multivariate=self.joint,
+            group=self.joint,
+            constant_liar=True,
+        )
         return SnapshotSampler(setup, make)
 
 
@@ -67,11 +66,7 @@ class Gp(ModelStrategy):
     multi_objective: ClassVar[bool] = True
 
     def make_sampler(self, setup: Setup) -> BaseSampler:
-        def make(seed: int) -> GPSampler:
-            return GPSampler(
-                seed=seed, n_startup_trials=self.startup, warn_independent_sampling=False
-            )
-
+        make = partial(GPSampler, n_startup_trials=self.startup, warn_independent_sampling=False)
         return SnapshotSampler(setup, make)
 
 
@@ -89,7 +84,4 @@ class Nsga2(Strategy):
     multi_objective: ClassVar[bool] = True
 
     def make_sampler(self, setup: Setup) -> BaseSampler:
-        def make(seed: int) -> NSGAIISampler:
-            return NSGAIISampler(seed=seed, population_size=self.population)
-
-        return SnapshotSampler(setup, make)
+        return SnapshotSampler(setup, partial(NSGAIISampler, population_size=self.population))

@@ -1,4 +1,4 @@
-"""Base classes of samplers that propose whole points as a function of seed and history.
+"""Base classes of samplers and strategies: whole points are a function of seed and history.
 
 Every proposal draws from a new generator that is seeded with the seed of the study and the position
 of the trial, and sees only the history that ``darts.strategies.history`` makes visible. It is
@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from darts.spaces.parameters import Point, Value, point_key
 from darts.strategies.history import trial_position, visible_history
-from darts.strategies.strategy import Setup, distribution
+from darts.strategies.strategy import Setup, Strategy, distribution
 
 MAX_ATTEMPTS = 50
 """Points to propose for a trial until the network of one is within its limits."""
@@ -29,6 +29,8 @@ MAX_ATTEMPTS = 50
 Attributes: TypeAlias = Mapping[str, int | float]
 """Numbers that a strategy or pruner attaches to a trial, as system attributes."""
 
+Proposal: TypeAlias = tuple[Point, Attributes]
+"""The next point, and the attributes to attach to its trial."""
 
 MEASURED = (TrialState.COMPLETE, TrialState.PRUNED)
 """States of trials whose costs are known."""
@@ -36,26 +38,22 @@ MEASURED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 @dataclass(frozen=True)
 class Observation:
-    """The point and the result of a trial.
-
-    Attributes:
-        point: The point.
-        key: Hashable form of the point; equal for equal points.
-        loss: Lower is better; infinite for a failed or pruned trial, None for a hidden result.
-        excess: Sum of the relative excesses over the limits; 0 within the limits.
-        attributes: Attributes that the sampler attached to the trial.
-    """
+    """The point and the result of a trial."""
 
     point: Point
-    key: Hashable
-    loss: float | None
-    excess: float = 0.0
-    attributes: Mapping[str, object] = field(default_factory=dict)
+    key: Hashable  # equal for equal points
+    loss: float | None  # infinite for a failed or pruned trial, None for a hidden result
+    excess: float = 0.0  # sum of the relative excesses over the limits; 0 within the limits
+    attributes: Mapping[str, object] = field(default_factory=dict)  # attached by the sampler
 
     @property
     def sort_key(self) -> tuple[float, float]:
         """Key that sorts the best trial first; trials within the limits precede all others."""
         return self.excess, math.inf if self.loss is None else self.loss
+
+
+History: TypeAlias = Sequence[Observation]
+"""The trials before the next one, by position."""
 
 
 class PointSampler(BaseSampler):
@@ -83,21 +81,18 @@ class PointSampler(BaseSampler):
             if allows is None or allows(point):
                 break
         for name, value in attributes.items():
-            # Optuna's own samplers store their attributes in this way, too.
+            # Optuna's own samplers store their attributes in the same way.
             study._storage.set_trial_system_attr(trial._trial_id, name, value)
         return point
 
     @abstractmethod
     def point_of(
         self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial], attempt: int = 0
-    ) -> tuple[Point, Attributes]:
+    ) -> Proposal:
         """Return the point to propose for ``trial``, and the attributes to attach to the trial.
 
-        Args:
-            study: The study.
-            trial: The trial that needs a point.
-            trials: All trials of the study, by number.
-            attempt: Number of points already refused for this trial.
+        ``trials`` are all trials of the study, by number. ``attempt`` is the number of points that
+        have been rejected for this trial.
         """
 
     def random_of(self, position: int, attempt: int = 0) -> Random:
@@ -107,40 +102,49 @@ class PointSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: object
     ) -> Value:
-        """Draw the value of a parameter whose proposed value Optuna refuses because of rounding."""
+        """Draw the value of a parameter whose proposed value Optuna rejects because of rounding."""
         position = trial_position(trial, study.get_trials(deepcopy=False))
         random = Random(f"{self._setup.seed} {position} {param_name}")
         return self.space.by_name[param_name].domain.draw(random)
 
 
-class ProposalSampler(PointSampler):
-    """Sampler that proposes a point from observations of the visible history."""
+@dataclass
+class ProposalStrategy(Strategy):
+    """Base class of strategies that propose a point from observations of the visible history."""
 
     @abstractmethod
-    def propose(self, history: Sequence[Observation], random: Random) -> tuple[Point, Attributes]:
-        """Return the next point and the attributes to attach to its trial.
+    def propose(self, setup: Setup, history: History, random: Random) -> Proposal:
+        """Return the next point; all random choices use ``random``."""
 
-        Args:
-            history: The trials before this one, by position.
-            random: Generator for all random choices.
-        """
+    def make_sampler(self, setup: Setup) -> BaseSampler:
+        return ProposalSampler(setup, self)
 
-    def new_point(self, history: Sequence[Observation], draw: Callable[[], Point]) -> Point:
-        """Draw a point that is not in the history; after 101 draws, accept one that is."""
-        keys = {observation.key for observation in history}
-        for _ in range(101):
-            point = draw()
-            if point_key(point) not in keys:
-                break
-        return point
+
+def new_point(history: History, draw: Callable[[], Point]) -> Point:
+    """Draw a point that is not in the history; after 101 draws, accept one that is."""
+    keys = {observation.key for observation in history}
+    for _ in range(101):
+        point = draw()
+        if point_key(point) not in keys:
+            break
+    return point
+
+
+class ProposalSampler(PointSampler):
+    """Sampler of a strategy that proposes points from observations."""
+
+    def __init__(self, setup: Setup, strategy: ProposalStrategy) -> None:
+        super().__init__(setup)
+        self._strategy = strategy
 
     def point_of(
         self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial], attempt: int = 0
-    ) -> tuple[Point, Attributes]:
+    ) -> Proposal:
         sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
         visible = visible_history(trials, trial, self._setup.window)
         history = [self._observe(other, sign) for other in visible]
-        return self.propose(history, self.random_of(len(history), attempt))
+        random = self.random_of(len(history), attempt)
+        return self._strategy.propose(self._setup, history, random)
 
     def _observe(self, trial: FrozenTrial, sign: float) -> Observation:
         loss: float | None = None

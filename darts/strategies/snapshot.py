@@ -9,7 +9,6 @@ Samplers read nothing from the database except plain values of checked trials.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 
 import optuna
@@ -19,33 +18,24 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from darts.spaces.parameters import Point
 from darts.strategies.history import trial_position, visible_history
-from darts.strategies.point_sampler import MEASURED, Attributes, PointSampler
+from darts.strategies.point_sampler import MEASURED, Attributes, PointSampler, Proposal
 from darts.strategies.strategy import Setup, silence_optuna_warnings, suggest_point
-
-MakeSampler = Callable[[int], BaseSampler]
-
 
 MODEL_ATTEMPTS = 5
 """Points of the model that may exceed a limit before a random point takes their place."""
 
 
 class SnapshotSampler(PointSampler):
-    """Sampler that builds a new sampler of Optuna for each point.
+    """Sampler that builds a new sampler of Optuna for each point; ``make`` takes its seed."""
 
-    Args:
-        setup: The setup of the study.
-        make: Function that builds Optuna's sampler from a seed.
-    """
-
-    def __init__(self, setup: Setup, make: MakeSampler) -> None:
+    def __init__(self, setup: Setup, make: Callable[..., BaseSampler]) -> None:
         super().__init__(setup)
         self._make = make
 
     def point_of(
         self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial], attempt: int = 0
-    ) -> tuple[Point, Attributes]:
+    ) -> Proposal:
         if attempt >= MODEL_ATTEMPTS:
             # A model may not know that networks near its best point exceed a limit.
             position = trial_position(trial, trials)
@@ -53,7 +43,7 @@ class SnapshotSampler(PointSampler):
         visible = visible_history(trials, trial, self._setup.window, self._with_constraints)
         seed = self.random_of(len(visible), attempt).randrange(2**31)
         with silence_optuna_warnings():
-            sampler = self._make(seed)
+            sampler = self._make(seed=seed)
         copy, current = _snapshot(study, visible, sampler, optuna.pruners.NopPruner())
         point = suggest_point(current, self.space)
         return point, _numbers(copy._storage.get_trial(current._trial_id))
@@ -65,35 +55,19 @@ class SnapshotSampler(PointSampler):
         return trial
 
 
-@dataclasses.dataclass(frozen=True)
-class PruningDecision:
-    """The decision of a pruner.
-
-    Attributes:
-        prune: Whether to end the trial.
-        attributes: Attributes that the pruner attaches to the trial.
-    """
-
-    prune: bool
-    attributes: Attributes
-
-
 def decide_pruning(
     pruner: BasePruner, study: Study, trial: FrozenTrial, window: int
-) -> PruningDecision:
+) -> tuple[bool, Attributes]:
     """Decide from the visible history whether to end a running trial at its latest epoch.
 
-    Args:
-        pruner: Optuna's pruner.
-        study: The study.
-        trial: The running trial, with a value for each epoch so far.
-        window: The window of the study, see ``darts.strategies.history``.
+    Also return the attributes that the pruner attaches to the trial. The trial has a value for each
+    epoch so far.
     """
     visible = visible_history(study.get_trials(deepcopy=False), trial, window)
     copy, current = _snapshot(study, visible, optuna.samplers.RandomSampler(), pruner, trial)
     frozen = copy._storage.get_trial(current._trial_id)
     prune = pruner.prune(copy, frozen)
-    return PruningDecision(prune, _numbers(copy._storage.get_trial(current._trial_id)))
+    return prune, _numbers(copy._storage.get_trial(current._trial_id))
 
 
 def _snapshot(

@@ -27,10 +27,6 @@ class Setup:
     """What a strategy knows about a study.
 
     Attributes:
-        space: Parameters that the study varies.
-        seed: Seed of the study, the same for all workers.
-        window: The window of the study, see ``darts.strategies.history``.
-        objectives: Number of objectives: the metric and the costs.
         constraints: Function of a finished trial that returns the relative excess over each
             limit, which is at most 0 within the limit. None without limits.
         allows: Function that returns whether the network of a point is within its limits. None
@@ -38,9 +34,9 @@ class Setup:
     """
 
     space: Parameters
-    seed: int = 0
-    window: int = 1
-    objectives: int = 1
+    seed: int = 0  # the same for all workers
+    window: int = 1  # see darts.strategies.history
+    objectives: int = 1  # their number: the metric and the costs
     constraints: Constraints | None = None
     allows: Callable[[Point], bool] | None = None
 

@@ -86,7 +86,7 @@ def lucky_average_precision(labels: Tensor) -> float:
         precision = own.cumsum(0) / rank
         found.append(((precision * own).sum(0) / own.sum(0)).mean())
     lucky = float(torch.stack(found).quantile(1 - CHANCE))
-    # Scores are in float32, so equal probabilities may exceed their frequency by rounding.
+    # The score of equal probabilities may exceed their frequency by rounding.
     return max(lucky, float(present.mean()) * (1 + 1e-5))
 
 

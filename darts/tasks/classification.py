@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,10 +14,13 @@ from torch import Tensor
 from darts.data import SampleBatch
 from darts.registry import choice
 from darts.tasks.chance import ChanceLevel, guessed_class
-from darts.tasks.metrics import CLASSIFICATION_METRICS, ClassificationScores, Metric
+from darts.tasks.metrics import CLASSIFICATION_METRICS, Metric, Scores, class_pairs
 from darts.tasks.own_loss import OWN, Loss
 from darts.tasks.sample_objective import SampleObjective, SampleTask
 from darts.tasks.task import TASKS, ObjectiveSpec
+
+MAX_CONFUSION_CLASSES = 200
+"""Maximum number of classes of a confusion matrix; larger ones are unreadable."""
 
 
 class ClassificationObjective(SampleObjective):
@@ -30,7 +34,7 @@ class ClassificationObjective(SampleObjective):
         auxiliary: Factor of the auxiliary head's loss, for networks that have one.
     """
 
-    metrics = CLASSIFICATION_METRICS
+    metrics: Mapping[str, Metric] = CLASSIFICATION_METRICS
 
     def __init__(
         self,
@@ -42,7 +46,8 @@ class ClassificationObjective(SampleObjective):
     ) -> None:
         super().__init__(label_smoothing=label_smoothing, auxiliary=auxiliary, loss=loss)
         self.classes = classes
-        self._last_scores: ClassificationScores | None = None
+        self.metrics = {n: m for n, m in type(self).metrics.items() if classes >= m.min_classes}
+        self._last_scores: Scores | None = None
 
     def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the cross entropy in nats of logits ``(B, classes)`` and labels ``(B,)``."""
@@ -52,16 +57,17 @@ class ClassificationObjective(SampleObjective):
         """Return ``accuracy``."""
         return {"accuracy": (logits.argmax(1) == batch[1]).float().mean()}
 
-    def scores(self, device: torch.device) -> ClassificationScores:
-        self._last_scores = self.new_scores(device)
+    def scores(self, device: torch.device) -> Scores:
+        self._last_scores = Scores(self)
         return self._last_scores
 
-    def new_scores(self, device: torch.device) -> ClassificationScores:
-        """Build the object that ``scores`` returns."""
-        return ClassificationScores(self.classes, device)
-
     def confusion_matrix(self) -> Tensor | None:
-        return None if self._last_scores is None else self._last_scores.confusion_matrix
+        tables = {} if self._last_scores is None else self._last_scores.tables
+        if class_pairs not in tables or self.classes > MAX_CONFUSION_CLASSES:
+            return None
+        true, predicted = tables[class_pairs].astype(np.int64).T
+        counts = np.bincount(true * self.classes + predicted, minlength=self.classes**2)
+        return torch.from_numpy(counts.reshape(self.classes, self.classes))
 
     def chance_level(self, targets: Tensor) -> ChanceLevel:
         return guessed_class(targets)

@@ -10,12 +10,10 @@ References:
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from darts.data import IGNORE_INDEX, Window
@@ -23,29 +21,20 @@ from darts.registry import number
 from darts.spaces import NetworkBase
 from darts.spaces.language_model_output import LanguageModelOutput
 from darts.tasks.chance import ChanceLevel, guessed_tokens
-from darts.tasks.metrics import Metric, mean_metric, perplexity, token_loss, token_losses
+from darts.tasks.metrics import Metric, bits, counted, perplexity, ratio, token_loss, token_losses
 from darts.tasks.task import TASKS, BaseObjective, Forward, ObjectiveSpec, Task
 
-METRICS = {name: Metric(name, False, mean_metric) for name in ("perplexity", "bits", "loss")}
+
+def _token_rows(objective: LanguageObjective, logits: Tensor, batch: Window) -> Tensor:
+    losses = token_losses(logits.float(), batch.targets, IGNORE_INDEX)
+    return counted(losses[batch.targets != IGNORE_INDEX])
+
+
+METRICS = {
+    name: Metric(name, False, _token_rows, value, text=True)
+    for name, value in (("perplexity", perplexity), ("bits", bits), ("loss", ratio))
+}
 """``bits`` are per token, that is per character with ``dataset.level=char``."""
-
-
-class LanguageScores:
-    """Accumulator of the cross entropy of all targets."""
-
-    metric_names: Sequence[str] = tuple(METRICS)
-
-    def __init__(self, device: torch.device) -> None:
-        self._mean_loss = mean_metric().to(device)
-
-    def update(self, outputs: Tensor, batch: Window) -> None:
-        """Add a window with logits ``(T, B, V)``."""
-        self._mean_loss.update(token_losses(outputs.float(), batch.targets, IGNORE_INDEX))
-
-    def compute(self) -> dict[str, float]:
-        """Return perplexity, bits per token, and loss in nats per token."""
-        loss = float(self._mean_loss.compute())
-        return {"perplexity": perplexity(loss), "bits": loss / math.log(2), "loss": loss}
 
 
 class LanguageObjective(BaseObjective[Window, Tensor]):
@@ -103,9 +92,6 @@ class LanguageObjective(BaseObjective[Window, Tensor]):
 
     def num_samples(self, batch: Window) -> int:
         return batch.num_targets
-
-    def scores(self, device: torch.device) -> LanguageScores:
-        return LanguageScores(device)
 
     def chance_level(self, targets: Tensor) -> ChanceLevel:
         return guessed_tokens(targets)

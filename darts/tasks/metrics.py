@@ -1,21 +1,39 @@
-"""Metrics by name, with their direction of improvement, and the scores of classification.
+"""Metrics, each computed from the results of single samples, and the scores of a data split.
 
-torchmetrics computes the values. Commands and configuration use the same dictionaries of metrics.
+A metric has two parts. The first one returns a row of numbers for each sample of a batch, such as
+its loss. The second one computes the metric from the rows and from how often each row counts. For
+the score of a split, each row counts once. The bootstrap of ``darts.judging.resampling`` computes
+the metric of many resamples from the same rows.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
+from darts.data import SampleBatch
+
 if TYPE_CHECKING:
-    import torchmetrics
+    from darts.tasks.task import Objective
+
+Numbers: TypeAlias = NDArray[np.float64]
+
+Rows = Callable[[Any, Any, Any], Tensor]
+"""Returns the results of the samples of a batch, ``(samples, k)``, from objective, outputs and
+batch. Metrics with the same function share its results."""
+
+Value = Callable[[Numbers, Numbers], Numbers]
+"""Computes the metric of resamples, ``(draws,)``. Its arguments are how often each resample
+contains each row, ``(draws, rows)``, and the rows, ``(rows, k)``."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +43,22 @@ class Metric:
     Attributes:
         name: Key in summaries after the name of the split, as in ``valid_accuracy``.
         higher_is_better: Whether a higher value is better than a lower one.
-        make: Builds the torchmetrics object for a number of classes.
+        rows: Returns the results of single samples.
+        value: Computes the metric from the results.
         min_classes: Minimum number of classes for which the metric is defined.
+        text: Whether the samples are the consecutive tokens of a text, which are not independent.
     """
 
     name: str
     higher_is_better: bool
-    make: Callable[[int], torchmetrics.Metric]
+    rows: Rows
+    value: Value
     min_classes: int = 2
+    text: bool = False
+
+    def of(self, rows: Numbers) -> float:
+        """Return the metric of samples ``(n, k)`` that count once each."""
+        return float(self.value(np.ones((1, len(rows))), rows)[0])
 
     def prefers(self, new: float, old: float | None) -> bool:
         """Return whether ``new`` replaces ``old``, which is None if there is no value yet.
@@ -46,22 +72,67 @@ class Metric:
         return new >= old if self.higher_is_better else new <= old
 
 
-def _classification(class_name: str, **options: object) -> Callable[[int], torchmetrics.Metric]:
-    def make(classes: int) -> torchmetrics.Metric:
-        from torchmetrics import classification
+class Scores:
+    """Accumulator of the results of samples, which computes all metrics of an objective.
 
-        metric_class: type[torchmetrics.Metric] = getattr(classification, class_name)
-        return metric_class(num_classes=classes, **options)
+    Attributes:
+        metric_names: Names of the metrics.
+        tables: After ``compute``, the results of all samples ``(n, k)`` by ``Metric.rows``.
+    """
 
-    return make
+    def __init__(self, objective: Objective) -> None:
+        self._objective, self._metrics = objective, objective.metrics
+        self.metric_names: Sequence[str] = tuple(self._metrics)
+        self._parts: dict[Rows, list[Tensor]] = {m.rows: [] for m in self._metrics.values()}
+        self.tables: dict[Rows, Numbers] = {}
+
+    def update(self, outputs: Any, batch: Any) -> None:
+        """Add the predictions for a batch."""
+        for rows, parts in self._parts.items():
+            parts.append(rows(self._objective, outputs, batch).detach())
+
+    def compute(self) -> dict[str, float]:
+        """Return all metrics by name, over the samples of all ranks."""
+        self.tables = {rows: _joined(parts) for rows, parts in self._parts.items()}
+        with np.errstate(all="ignore"):  # a network that has diverged
+            return {n: metric.of(self.tables[metric.rows]) for n, metric in self._metrics.items()}
 
 
-def mean_metric(classes: int = 0) -> torchmetrics.Metric:
-    """Return a mean over all values; ``classes`` is unused."""
-    from torchmetrics import MeanMetric
+def _joined(parts: Sequence[Tensor]) -> Numbers:
+    """Return the rows of all batches of all ranks, ``(n, k)``."""
+    own = [part.cpu().double().numpy() for part in parts]
+    if dist.is_available() and dist.is_initialized():
+        gathered: list[list[Numbers]] = [[] for _ in range(dist.get_world_size())]
+        dist.all_gather_object(gathered, own)
+        own = [part for parts_of_rank in gathered for part in parts_of_rank]
+    return np.concatenate(own)
 
-    # By default torchmetrics drops NaN with a warning, which hides that a network has diverged.
-    return MeanMetric(nan_strategy=float("nan"))
+
+def wide(values: Tensor) -> Tensor:
+    """Return values in float64; in float32 on Apple's GPUs, which have no float64."""
+    return values.float() if values.device.type == "mps" else values.double()
+
+
+def counted(values: Tensor) -> Tensor:
+    """Return values ``(n,)`` and a column of ones, ``(n, 2)``."""
+    numbers = wide(values)
+    return torch.stack([numbers, torch.ones_like(numbers)], dim=1)
+
+
+def ratio(counts: Numbers, rows: Numbers) -> Numbers:
+    """Return the sum of the first column over the sum of the second one, ``(draws,)``."""
+    sums = counts @ rows
+    return np.asarray(sums[:, 0] / sums[:, 1])
+
+
+def perplexity(counts: Numbers, rows: Numbers) -> Numbers:
+    """Return the perplexity for losses in nats and numbers of tokens, at most about 1e304."""
+    return np.exp(np.minimum(ratio(counts, rows), 700.0))
+
+
+def bits(counts: Numbers, rows: Numbers) -> Numbers:
+    """Return bits per token for losses in nats and numbers of tokens."""
+    return ratio(counts, rows) / math.log(2)
 
 
 def token_loss(
@@ -80,69 +151,55 @@ def token_loss(
 
 
 def token_losses(logits: Tensor, targets: Tensor, ignore_index: int) -> Tensor:
-    """Return the cross entropy of each target that is not ignored, ``(n,)``; see ``token_loss``."""
-    flat = targets.flatten()
+    """Return the cross entropy of each target, 0 if it is ignored, ``(T, B)``."""
     losses = F.cross_entropy(
-        logits.flatten(0, 1), flat, reduction="none", ignore_index=ignore_index
+        logits.flatten(0, 1), targets.flatten(), reduction="none", ignore_index=ignore_index
     )
-    return losses[flat != ignore_index]
+    return losses.view_as(targets)
 
 
-def perplexity(loss: float) -> float:
-    """Return the perplexity for a loss in nats, limited to about 1e304 to avoid overflow."""
-    return math.exp(min(loss, 700.0))
+def class_pairs(objective: Objective, logits: Tensor, batch: SampleBatch) -> Tensor:
+    """Return the true and the predicted class of each sample."""
+    return wide(torch.stack([batch[1], logits.argmax(1)], dim=1))
 
 
-_top5_accuracy = _classification("MulticlassAccuracy", average="micro", top_k=5)
+def _hits(objective: Objective, logits: Tensor, batch: SampleBatch) -> Tensor:
+    return counted(logits.argmax(1) == batch[1])
+
+
+def _top5_hits(objective: Objective, logits: Tensor, batch: SampleBatch) -> Tensor:
+    return counted((logits.topk(5, dim=1).indices == batch[1][:, None]).any(1))
+
+
+def _losses(objective: Objective, logits: Tensor, batch: SampleBatch) -> Tensor:
+    return counted(F.cross_entropy(logits.float(), batch[1], reduction="none"))
+
+
+def macro_f1(counts: Numbers, rows: Numbers) -> Numbers:
+    """Return the mean F1 of the classes that are present or predicted, for ``class_pairs``."""
+    from scipy.sparse import csr_matrix
+
+    true, predicted = rows.astype(np.int64).T
+    samples, size = np.arange(len(rows)), (int(rows.max()) + 1, len(rows))
+
+    def per_class(labels: NDArray[np.int64], samples: NDArray[np.int64]) -> Numbers:
+        """Return how often the samples of each class count, ``(classes, draws)``."""
+        return np.asarray(csr_matrix((np.ones(len(samples)), (labels, samples)), size) @ counts.T)
+
+    correct = samples[true == predicted]
+    hits = per_class(true[correct], correct)
+    total = per_class(np.append(true, predicted), np.append(samples, samples))
+    f1 = 2 * hits / np.maximum(total, 1.0)
+    return np.asarray(f1.sum(0) / (total > 0).sum(0))
+
+
 CLASSIFICATION_METRICS = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", True, _classification("MulticlassAccuracy", average="micro")),
-        Metric("top5_accuracy", True, _top5_accuracy, min_classes=6),
-        Metric("macro_f1", True, _classification("MulticlassF1Score", average="macro")),
-        Metric("micro_f1", True, _classification("MulticlassF1Score", average="micro")),
-        Metric("loss", False, mean_metric),
+        Metric("accuracy", True, _hits, ratio),
+        Metric("top5_accuracy", True, _top5_hits, ratio, min_classes=6),
+        Metric("macro_f1", True, class_pairs, macro_f1),
+        Metric("micro_f1", True, _hits, ratio),  # equals the accuracy for one class per sample
+        Metric("loss", False, _losses, ratio),
     )
 }
-
-MAX_CONFUSION_CLASSES = 200
-"""Maximum number of classes of a confusion matrix; larger ones are unreadable."""
-
-
-class ClassificationScores:
-    """Accumulator of logits and labels that computes all metrics of classification.
-
-    Attributes:
-        metric_names: Metrics that are defined for this number of classes.
-        confusion_matrix: Numbers of samples by true class (row) and predicted class (column), on
-            the CPU; None before ``compute`` and for more than ``MAX_CONFUSION_CLASSES`` classes.
-    """
-
-    def __init__(self, classes: int, device: torch.device) -> None:
-        self._metrics = {
-            name: metric.make(classes).to(device)
-            for name, metric in CLASSIFICATION_METRICS.items()
-            if classes >= metric.min_classes
-        }
-        has_matrix = 2 <= classes <= MAX_CONFUSION_CLASSES
-        make = _classification("MulticlassConfusionMatrix")
-        self._matrix = make(classes).to(device) if has_matrix else None
-        self.confusion_matrix: Tensor | None = None
-        self.metric_names: tuple[str, ...] = tuple(self._metrics)
-
-    def update(self, outputs: Tensor, batch: tuple[Tensor, Tensor]) -> None:
-        """Add logits ``(B, classes)`` and a batch with labels ``(B,)``."""
-        logits, labels = outputs.float(), batch[1]
-        if self._matrix is not None:
-            self._matrix.update(logits, labels)
-        for name, metric in self._metrics.items():
-            if name == "loss":
-                metric.update(F.cross_entropy(logits, labels, reduction="none"))
-            else:
-                metric.update(logits, labels)
-
-    def compute(self) -> dict[str, float]:
-        """Return all metrics by name, fractions in [0, 1] except the loss in nats."""
-        if self._matrix is not None:
-            self.confusion_matrix = self._matrix.compute().cpu()
-        return {name: float(metric.compute()) for name, metric in self._metrics.items()}

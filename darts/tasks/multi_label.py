@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,96 +15,80 @@ from darts.data import SampleBatch
 from darts.data.targets import LABELS
 from darts.registry import choice
 from darts.tasks.chance import ChanceLevel, lucky_average_precision
-from darts.tasks.metrics import Metric, mean_metric
+from darts.tasks.metrics import Metric, Numbers, counted, ratio, wide
 from darts.tasks.own_loss import OWN, Loss
 from darts.tasks.sample_objective import SampleObjective, SampleTask
 from darts.tasks.task import TASKS, ObjectiveSpec
 
-if TYPE_CHECKING:
-    import torchmetrics
+
+def _label_rows(objective: MultiLabelObjective, logits: Tensor, batch: SampleBatch) -> Tensor:
+    """Return probabilities and labels, ``(B, 2 * K)``."""
+    # float32 decides which samples have equal probabilities.
+    return wide(torch.cat([logits.float().sigmoid(), batch[1]], dim=1))
 
 
-def _average_precision(labels: int) -> torchmetrics.Metric:
-    from torchmetrics.classification import MultilabelAveragePrecision
-
-    # None: the mean is taken below, over the labels that occur.
-    return MultilabelAveragePrecision(labels, average=None)
+def _losses(objective: MultiLabelObjective, logits: Tensor, batch: SampleBatch) -> Tensor:
+    losses = F.binary_cross_entropy_with_logits(logits.float(), batch[1], reduction="none")
+    return counted(losses.mean(1))
 
 
-def _macro_f1(labels: int) -> torchmetrics.Metric:
-    from torchmetrics.classification import MultilabelF1Score
-
-    return MultilabelF1Score(labels, average="macro")
-
-
-def _micro_f1(labels: int) -> torchmetrics.Metric:
-    from torchmetrics.classification import MultilabelF1Score
-
-    return MultilabelF1Score(labels, average="micro")
+def _split(rows: Numbers) -> tuple[Numbers, Numbers]:
+    """Return which labels are predicted, with a probability above one half, and which are true."""
+    predicted, true = np.split((rows > 0.5).astype(np.float64), 2, axis=1)
+    return predicted, true
 
 
-def _exact_match(labels: int) -> torchmetrics.Metric:
-    from torchmetrics.classification import MultilabelExactMatch
+def _macro_f1(counts: Numbers, rows: Numbers) -> Numbers:
+    predicted, true = _split(rows)
+    hits, total = counts @ (predicted * true), counts @ (predicted + true)
+    return np.asarray((2 * hits / np.maximum(total, 1.0)).mean(1))
 
-    return MultilabelExactMatch(labels)
+
+def _micro_f1(counts: Numbers, rows: Numbers) -> Numbers:
+    predicted, true = _split(rows)
+    hits, total = counts @ (predicted * true).sum(1), counts @ (predicted + true).sum(1)
+    return np.asarray(2 * hits / np.maximum(total, 1.0))
+
+
+def _exact_match(counts: Numbers, rows: Numbers) -> Numbers:
+    predicted, true = _split(rows)
+    return np.asarray(counts @ (predicted == true).all(1) / counts.sum(1))
+
+
+def _average_precision(counts: Numbers, rows: Numbers) -> Numbers:
+    """Return the mean of ``_precision_of_label`` over the labels that occur, ``(draws,)``."""
+    probabilities, true = np.split(rows, 2, axis=1)
+    columns = zip(probabilities.T, true.T, strict=True)
+    known = np.stack([_precision_of_label(counts, *column) for column in columns], axis=1)
+    occurs = ~np.isnan(known)
+    return np.asarray(np.where(occurs, known, 0.0).sum(1) / np.maximum(occurs.sum(1), 1))
+
+
+def _precision_of_label(counts: Numbers, scores: Numbers, labels: Numbers) -> Numbers:
+    """Return the mean precision at the samples with a label; NaN without any, ``(draws,)``.
+
+    Equal scores ``(samples,)`` are one threshold. Labels ``(samples,)`` are 0 or 1.
+    """
+    order = np.argsort(-scores, kind="stable")
+    drawn, positive = counts[:, order], counts[:, order] * labels[order]
+    last = np.append(np.nonzero(np.diff(scores[order]))[0], len(order) - 1)  # of each threshold
+    ranked, found = drawn.cumsum(1)[:, last], positive.cumsum(1)[:, last]
+    precision = found / np.maximum(ranked, 1.0)
+    gained = np.diff(found, axis=1, prepend=0.0)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((precision * gained).sum(1) / found[:, -1])
 
 
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("average_precision", True, _average_precision),
-        Metric("macro_f1", True, _macro_f1),
-        Metric("micro_f1", True, _micro_f1),
-        Metric("exact_match", True, _exact_match),
-        Metric("loss", False, mean_metric),
+        Metric("average_precision", True, _label_rows, _average_precision),
+        Metric("macro_f1", True, _label_rows, _macro_f1),
+        Metric("micro_f1", True, _label_rows, _micro_f1),
+        Metric("exact_match", True, _label_rows, _exact_match),
+        Metric("loss", False, _losses, ratio),
     )
 }
-
-
-class MultiLabelScores:
-    """Accumulator of logits and labels that computes all metrics.
-
-    A sample counts as having a label if its probability is above one half.
-
-    Args:
-        labels: Number of labels, K.
-        device: Device of the batches.
-
-    Attributes:
-        metric_names: All metrics.
-    """
-
-    metric_names: Sequence[str] = tuple(METRICS)
-
-    def __init__(self, labels: int, device: torch.device) -> None:
-        from torchmetrics.classification import MultilabelStatScores
-
-        self._metrics = {name: metric.make(labels).to(device) for name, metric in METRICS.items()}
-        self._counts = MultilabelStatScores(labels, average=None).to(device)
-
-    def update(self, outputs: Tensor, batch: SampleBatch) -> None:
-        """Add logits ``(B, K)`` and a batch with labels ``(B, K)``."""
-        logits, labels = outputs.float(), batch[1]
-        losses = F.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(1)
-        probabilities, known = logits.sigmoid(), labels.long()
-        self._counts.update(probabilities, known)
-        for name, metric in self._metrics.items():
-            if name == "loss":
-                metric.update(losses)
-            else:
-                metric.update(probabilities, known)
-
-    def compute(self) -> dict[str, float]:
-        """Return all metrics by name, fractions in [0, 1] except the loss in nats per label.
-
-        The mean of ``average_precision`` is over the labels that occur.
-        """
-        occurring = self._counts.compute()[:, 4] > 0  # the last column is the number of samples
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "No positive samples found in target")
-            values = {name: metric.compute() for name, metric in self._metrics.items()}
-        values["average_precision"] = values["average_precision"][occurring].mean()
-        return {name: float(value) for name, value in values.items()}
 
 
 class MultiLabelObjective(SampleObjective):
@@ -138,9 +122,6 @@ class MultiLabelObjective(SampleObjective):
     def train_metrics(self, logits: Tensor, batch: SampleBatch) -> dict[str, Tensor]:
         """Return ``exact_match``."""
         return {"exact_match": ((logits > 0) == (batch[1] > 0)).all(1).float().mean()}
-
-    def scores(self, device: torch.device) -> MultiLabelScores:
-        return MultiLabelScores(self.labels, device)
 
     def chance_level(self, targets: Tensor) -> ChanceLevel | None:
         """Return the average precision that random probabilities reach with luck."""

@@ -5,11 +5,11 @@ Networks learn standardized numbers; scores in the units of the data are ``rmse`
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,97 +18,66 @@ from darts.data import SampleBatch
 from darts.data.targets import NUMBERS, TargetScale
 from darts.registry import choice
 from darts.tasks.chance import ChanceLevel
-from darts.tasks.metrics import Metric
+from darts.tasks.metrics import Metric, Numbers, wide
 from darts.tasks.own_loss import OWN, Loss
 from darts.tasks.sample_objective import SampleObjective, SampleTask
 from darts.tasks.task import TASKS, ObjectiveSpec
 
-if TYPE_CHECKING:
-    import torchmetrics
+
+def _rows(objective: RegressionObjective, outputs: Tensor, batch: SampleBatch) -> Tensor:
+    """Return squared errors, numbers and squared numbers, all standardized, ``(B, 3 * K)``."""
+    numbers = wide(batch[1])
+    errors = wide(outputs) - numbers
+    return torch.cat([errors.square(), numbers, numbers.square()], dim=1)
 
 
-def _mean_error(class_name: str, **options: object) -> Callable[[int], torchmetrics.Metric]:
-    """Return the function that builds a mean error of each number."""
-
-    def make(numbers: int) -> torchmetrics.Metric:
-        from torchmetrics import regression
-
-        metric_class: type[torchmetrics.Metric] = getattr(regression, class_name)
-        return metric_class(num_outputs=numbers, **options)
-
-    return make
+def _errors(objective: RegressionObjective, outputs: Tensor, batch: SampleBatch) -> Tensor:
+    """Return absolute errors in the units of the data, ``(B, K)``."""
+    errors = wide(outputs) - wide(batch[1])
+    return errors.abs() * errors.new_tensor(objective.scale.deviation)
 
 
-def _r2(numbers: int) -> torchmetrics.Metric:
-    from torchmetrics.regression import R2Score
+def _means(counts: Numbers, rows: Numbers) -> Numbers:
+    return np.asarray(counts @ rows / counts.sum(1, keepdims=True))
 
-    return R2Score()
+
+def _rmse(counts: Numbers, errors: Numbers) -> Numbers:
+    return np.asarray(np.sqrt(_means(counts, errors**2)).mean(1))
+
+
+def _mae(counts: Numbers, errors: Numbers) -> Numbers:
+    return np.asarray(_means(counts, errors).mean(1))
+
+
+def _loss(counts: Numbers, rows: Numbers) -> Numbers:
+    return np.asarray(_means(counts, np.split(rows, 3, axis=1)[0]).mean(1))
+
+
+def _r2(counts: Numbers, rows: Numbers) -> Numbers:
+    """Return the mean R2 of the numbers; NaN for fewer than two samples."""
+    errors, numbers, squares = np.split(_means(counts, rows), 3, axis=1)
+    spread = squares - numbers**2
+    shares = np.divide(errors, spread, out=np.ones_like(errors), where=spread > 0)
+    return np.where(counts.sum(1) > 1, 1 - shares.mean(1), np.nan)
 
 
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("r2", True, _r2),
-        Metric("rmse", False, _mean_error("MeanSquaredError", squared=False)),
-        Metric("mae", False, _mean_error("MeanAbsoluteError")),
-        Metric("loss", False, _mean_error("MeanSquaredError")),
+        Metric("r2", True, _rows, _r2),
+        Metric("rmse", False, _errors, _rmse),
+        Metric("mae", False, _errors, _mae),
+        Metric("loss", False, _rows, _loss),
     )
 }
+"""``rmse`` and ``mae`` are in the units of the data, ``loss`` is of standardized numbers. All are
+means over the K numbers."""
+
 LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "squared": F.mse_loss,
     "absolute": F.l1_loss,
     "huber": F.huber_loss,
 }
-
-
-class RegressionScores:
-    """Accumulator of predicted numbers that computes all metrics of regression.
-
-    Args:
-        scale: How the numbers are standardized.
-        device: Device of the batches.
-
-    Attributes:
-        metric_names: All metrics.
-    """
-
-    metric_names: Sequence[str] = tuple(METRICS)
-
-    def __init__(self, scale: TargetScale, device: torch.device) -> None:
-        count = len(scale.deviation)
-        self._deviation = torch.tensor(scale.deviation, dtype=torch.float64)
-        self._metrics = {
-            name: METRICS[name].make(count).to(device) for name in ("r2", "loss", "mae")
-        }
-        self._dtype = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
-        for metric in self._metrics.values():
-            metric.set_dtype(self._dtype)
-
-    def update(self, outputs: Tensor, batch: SampleBatch) -> None:
-        """Add outputs ``(B, K)`` and a batch with standardized numbers ``(B, K)``."""
-        found, true = (values.to(self._dtype) for values in (outputs, batch[1]))
-        for metric in self._metrics.values():
-            metric.update(found, true)
-
-    def compute(self) -> dict[str, float]:
-        """Return the mean of each metric over the K numbers.
-
-        ``rmse`` and ``mae`` are in the units of the data. ``loss`` is the mean squared error of
-        standardized numbers. ``r2`` is not a number for fewer than two samples.
-        """
-        squared, absolute = (
-            self._metrics[name].compute().reshape(-1).cpu().double() for name in ("loss", "mae")
-        )
-        try:  # on all ranks: the metric joins their samples before it counts them
-            r2 = float(self._metrics["r2"].compute())
-        except ValueError:
-            r2 = math.nan
-        return {
-            "r2": r2,
-            "rmse": float((squared.sqrt() * self._deviation).mean()),
-            "mae": float((absolute * self._deviation).mean()),
-            "loss": float(squared.mean()),
-        }
 
 
 class RegressionObjective(SampleObjective):
@@ -136,9 +105,6 @@ class RegressionObjective(SampleObjective):
         if self._deviation.device != absolute.device:
             self._deviation = self._deviation.to(absolute.device)
         return {"mae": (absolute * self._deviation).mean()}
-
-    def scores(self, device: torch.device) -> RegressionScores:
-        return RegressionScores(self.scale, device)
 
     def chance_level(self, targets: Tensor) -> ChanceLevel:
         return ChanceLevel("r2", 0.0, True, "always predicting the mean")

@@ -4,54 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from functools import cache
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from darts.data import SampleBatch
 from darts.tasks.classification import Classification, ClassificationObjective
-from darts.tasks.metrics import CLASSIFICATION_METRICS, ClassificationScores, Metric
+from darts.tasks.metrics import CLASSIFICATION_METRICS, Metric, ratio
 from darts.tasks.own_loss import Loss
 from darts.tasks.task import TASKS, ObjectiveSpec
 
-if TYPE_CHECKING:
-    import torchmetrics
+
+def _word_errors(objective: SpeechObjective, logits: Tensor, batch: SampleBatch) -> Tensor:
+    """Return the wrong words and the words of each true class name."""
+    names = objective.class_names
+    pairs = zip(logits.argmax(1).tolist(), batch[1].tolist(), strict=True)
+    rows = [_errors_of(names[predicted], names[true]) for predicted, true in pairs]
+    return torch.tensor(rows, dtype=torch.float64)
 
 
-def _word_error_rate(classes: int = 0) -> torchmetrics.Metric:
-    from torchmetrics.text import WordErrorRate
+@cache
+def _errors_of(predicted: str, true: str) -> tuple[float, float]:
+    """Return the wrong words and the words of a class name, which has one or several."""
+    from torchmetrics.functional.text import word_error_rate
 
-    return WordErrorRate()
+    words = len(true.split())
+    return round(float(word_error_rate([predicted], [true])) * words), words
 
 
 METRICS = {
     **CLASSIFICATION_METRICS,
-    "word_error_rate": Metric("word_error_rate", False, _word_error_rate),
+    "word_error_rate": Metric("word_error_rate", False, _word_errors, ratio),
 }
-
-
-class SpeechScores(ClassificationScores):
-    """Scores of classification, and the word error rate of the predicted class names.
-
-    A class name has one or several words.
-    """
-
-    def __init__(self, class_names: Sequence[str], device: torch.device) -> None:
-        super().__init__(len(class_names), device)
-        self._class_names = tuple(class_names)
-        self._word_error_rate = _word_error_rate().to(device)
-        self.metric_names = (*self.metric_names, "word_error_rate")
-
-    def update(self, outputs: Tensor, batch: tuple[Tensor, Tensor]) -> None:
-        super().update(outputs, batch)
-        predicted, true = (
-            [self._class_names[label] for label in labels.tolist()]
-            for labels in (outputs.argmax(1), batch[1])
-        )
-        self._word_error_rate.update(predicted, true)
-
-    def compute(self) -> dict[str, float]:
-        return super().compute() | {"word_error_rate": float(self._word_error_rate.compute())}
 
 
 class SpeechObjective(ClassificationObjective):
@@ -70,10 +56,7 @@ class SpeechObjective(ClassificationObjective):
         super().__init__(
             len(class_names), label_smoothing=label_smoothing, auxiliary=auxiliary, loss=loss
         )
-        self._class_names = tuple(class_names)
-
-    def new_scores(self, device: torch.device) -> SpeechScores:
-        return SpeechScores(self._class_names, device)
+        self.class_names = tuple(class_names)
 
 
 @TASKS.register

@@ -1,11 +1,11 @@
-"""The interfaces of tasks, of their objectives and of their scores."""
+"""The interfaces of tasks and of their objectives."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from darts.data.targets import CLASSES, TargetScale
 from darts.registry import Registry
 from darts.spaces import NetworkBase
 from darts.tasks.chance import ChanceLevel
-from darts.tasks.metrics import Metric
+from darts.tasks.metrics import Metric, Scores
 
 TASKS: Registry[Task] = Registry("task", "darts.tasks")
 
@@ -24,27 +24,6 @@ Forward = Callable[..., Any]
 
 B = TypeVar("B", bound=Batch)
 Output = TypeVar("Output")
-BContra = TypeVar("BContra", bound=Batch, contravariant=True)
-OutputContra = TypeVar("OutputContra", contravariant=True)
-
-
-class Scores(Protocol[BContra, OutputContra]):
-    """Accumulator of the metrics of a split, batch by batch.
-
-    Attributes:
-        metric_names: Metrics that are defined for this data.
-    """
-
-    @property
-    def metric_names(self) -> Sequence[str]: ...
-
-    def update(self, outputs: OutputContra, batch: BContra) -> None:
-        """Add the predictions for a batch."""
-        ...
-
-    def compute(self) -> dict[str, float]:
-        """Return all metrics by name."""
-        ...
 
 
 class BaseObjective(ABC, Generic[B, Output]):
@@ -82,9 +61,9 @@ class BaseObjective(ABC, Generic[B, Output]):
         """Return cheap metrics of a training batch, scalars; the names never change."""
         return {}
 
-    @abstractmethod
-    def scores(self, device: torch.device) -> Scores[B, Output]:
-        """Return empty scores on the device of the batches."""
+    def scores(self, device: torch.device) -> Scores:
+        """Return empty scores for batches on a device."""
+        return Scores(self)
 
     def sample_outputs(self) -> str:
         """Return example outputs of the last evaluation in Markdown; empty if there are none."""

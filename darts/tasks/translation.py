@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from functools import partial
+from typing import ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,32 +26,21 @@ from darts.escaping import for_markdown
 from darts.registry import number
 from darts.spaces import NetworkBase
 from darts.tasks.chance import ChanceLevel, guessed_tokens
-from darts.tasks.metrics import Metric, mean_metric, perplexity, token_loss, token_losses
+from darts.tasks.metrics import (
+    Metric,
+    Numbers,
+    Scores,
+    perplexity,
+    ratio,
+    token_loss,
+    token_losses,
+    wide,
+)
 from darts.tasks.task import TASKS, BaseObjective, Forward, ObjectiveSpec, Task
-
-if TYPE_CHECKING:
-    import torchmetrics
 
 ROUGE = ("rouge1", "rouge2", "rougeL")
 NUM_EXAMPLES = 10
 """Maximum number of sentences that ``sample_outputs`` returns."""
-
-
-def _bleu(classes: int = 0) -> torchmetrics.Metric:
-    from torchmetrics.text import SacreBLEUScore
-
-    return SacreBLEUScore()
-
-
-def _rouge(classes: int = 0) -> torchmetrics.Metric:
-    from torchmetrics.text import ROUGEScore
-
-    return ROUGEScore(rouge_keys=ROUGE)
-
-
-LOSS_METRICS = {name: Metric(name, False, mean_metric) for name in ("loss", "perplexity")}
-TRANSLATION_METRICS = {"bleu": Metric("bleu", True, _bleu), **LOSS_METRICS}
-SUMMARIZATION_METRICS = {**{name: Metric(name, True, _rouge) for name in ROUGE}, **LOSS_METRICS}
 
 
 class TranslationOutput(NamedTuple):
@@ -59,42 +50,75 @@ class TranslationOutput(NamedTuple):
     words: Tensor
 
 
-class TextScores:
-    """Accumulator of generated sentences and their references.
+def _loss_rows(objective: PairObjective, outputs: TranslationOutput, batch: PairBatch) -> Tensor:
+    """Return the summed loss in nats and the number of words of each sentence."""
+    losses = token_losses(outputs.logits.float(), batch.targets, PADDING)
+    return torch.stack([wide(losses).sum(0), wide(batch.targets != PADDING).sum(0)], dim=1)
 
-    Attributes:
-        examples: The first references, each with the generated sentence.
-    """
 
-    def __init__(
-        self, vocabulary: Vocabulary, metrics: Mapping[str, Metric], device: torch.device
-    ) -> None:
-        self._vocabulary = vocabulary
-        self._mean_loss = mean_metric().to(device)
-        self._bleu = _bleu().to(device) if "bleu" in metrics else None
-        self._rouge = _rouge().to(device) if ROUGE[0] in metrics else None
-        self.metric_names: Sequence[str] = tuple(metrics)
+def _bleu_rows(objective: PairObjective, outputs: TranslationOutput, batch: PairBatch) -> Tensor:
+    """Return the lengths of each sentence and its reference, and matching and generated n-grams."""
+    from torchmetrics.text import SacreBLEUScore
+
+    accumulator, rows = SacreBLEUScore(), []
+    for generated, reference in zip(objective.texts(outputs), batch.references, strict=True):
+        accumulator.reset()
+        accumulator.update([generated], [[reference]])
+        names = ("preds_len", "target_len", "numerator", "denominator")
+        rows.append(torch.cat([getattr(accumulator, name).reshape(-1) for name in names]))
+    return torch.stack(rows)
+
+
+def _bleu(counts: Numbers, rows: Numbers) -> Numbers:
+    """Return BLEU as a fraction, ``(draws,)``."""
+    sums = counts @ rows
+    generated, reference = sums[:, 0], sums[:, 1]
+    matches, ngrams = np.split(sums[:, 2:], 2, axis=1)
+    defined = matches.min(1) > 0
+    precision = np.where(defined[:, None], matches, 1.0) / np.maximum(ngrams, 1.0)
+    brevity = np.minimum(0.0, 1 - reference / np.maximum(generated, 1.0))
+    return np.asarray(np.where(defined, np.exp(np.log(precision).mean(1) + brevity), 0.0))
+
+
+def _rouge_rows(objective: PairObjective, outputs: TranslationOutput, batch: PairBatch) -> Tensor:
+    """Return the F-measures of ``ROUGE`` of each sentence, and 1."""
+    from torchmetrics.text import ROUGEScore
+
+    accumulator = ROUGEScore(rouge_keys=ROUGE)
+    accumulator.update(objective.texts(outputs), [[text] for text in batch.references])
+    columns = [torch.stack(getattr(accumulator, f"{name}_fmeasure")) for name in ROUGE]
+    return torch.stack([*columns, torch.ones_like(columns[0])], dim=1)
+
+
+def _column_mean(counts: Numbers, rows: Numbers, column: int) -> Numbers:
+    return ratio(counts, rows[:, [column, -1]])
+
+
+LOSS_METRICS = {
+    "loss": Metric("loss", False, _loss_rows, ratio),
+    "perplexity": Metric("perplexity", False, _loss_rows, perplexity),
+}
+TRANSLATION_METRICS = {"bleu": Metric("bleu", True, _bleu_rows, _bleu), **LOSS_METRICS}
+SUMMARIZATION_METRICS = {
+    name: Metric(name, True, _rouge_rows, partial(_column_mean, column=column))
+    for column, name in enumerate(ROUGE)
+} | LOSS_METRICS
+
+
+class TextScores(Scores):
+    """Accumulator that also keeps ``examples``, the first references and generated sentences."""
+
+    def __init__(self, objective: PairObjective) -> None:
+        super().__init__(objective)
+        self._pairs = objective
         self.examples: list[tuple[str, str]] = []
 
     def update(self, outputs: TranslationOutput, batch: PairBatch) -> None:
-        self._mean_loss.update(token_losses(outputs.logits.float(), batch.targets, PADDING))
-        generated = [self._vocabulary.decode(column) for column in outputs.words.t().tolist()]
-        for metric in (self._bleu, self._rouge):
-            if metric is not None:
-                metric.update(generated, [[text] for text in batch.references])
-        missing = NUM_EXAMPLES - len(self.examples)
-        self.examples += list(zip(batch.references, generated, strict=True))[:missing]
-
-    def compute(self) -> dict[str, float]:
-        """Return BLEU and ROUGE (F-measures) as fractions, and the loss in nats per word."""
-        loss = float(self._mean_loss.compute())
-        values = {"loss": loss, "perplexity": perplexity(loss)}
-        if self._bleu is not None:
-            values["bleu"] = float(self._bleu.compute())
-        if self._rouge is not None:
-            rouge = self._rouge.compute()
-            values |= {name: float(rouge[f"{name}_fmeasure"]) for name in ROUGE}
-        return {name: values[name] for name in self.metric_names}
+        super().update(outputs, batch)
+        if len(self.examples) < NUM_EXAMPLES:
+            texts = self._pairs.texts(outputs)
+            self.examples += list(zip(batch.references, texts, strict=True))
+            del self.examples[NUM_EXAMPLES:]
 
 
 class PairObjective(BaseObjective[PairBatch, TranslationOutput]):
@@ -140,8 +164,12 @@ class PairObjective(BaseObjective[PairBatch, TranslationOutput]):
     def num_samples(self, batch: PairBatch) -> int:
         return batch.num_targets
 
+    def texts(self, outputs: TranslationOutput) -> list[str]:
+        """Return the generated sentences."""
+        return [self._vocabulary.decode(column) for column in outputs.words.t().tolist()]
+
     def scores(self, device: torch.device) -> TextScores:
-        self._last_scores = TextScores(self._vocabulary, self.metrics, device)
+        self._last_scores = TextScores(self)
         return self._last_scores
 
     def chance_level(self, targets: Tensor) -> ChanceLevel:

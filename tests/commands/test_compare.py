@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import shlex
@@ -17,16 +18,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from darts.comparing import runs as runs_module
-from darts.comparing.baselines import require_common_source
-from darts.comparing.pilot import CostModel, pilot_overrides
+from darts.comparing.baselines import CostModel, pilot_overrides
 from darts.comparing.plan import ComparisonPlan, as_overrides, search_config
 from darts.comparing.report import render_report
 from darts.comparing.results import ComparisonResults
 from darts.comparing.runs import RunFailed, RunLauncher
 from darts.config import compose
 from darts.reading import read_json
+from darts.training.cost import count_macs
 
 FAKE = str(Path(__file__).with_name("fake_run.py"))
 NET = ("dataset=synthetic", "dataset.samples=48", "space=mlp", "loader.batch_size=16")
@@ -147,11 +149,6 @@ def test_random_search_chooses_by_validation_score(comparison: Any) -> None:
     )
 
 
-def test_random_architectures_differ_between_searches(comparison: Any) -> None:
-    folders = [comparison.directory / f"runs/random/{i}" for i in range(7)]
-    assert len({(folder / "genotype.json").read_text() for folder in folders}) > 1
-
-
 def test_report_states_verdicts_commands_and_costs(comparison: Any) -> None:
     page = (comparison.directory / "report.md").read_text(encoding="utf-8")
     # The fake scores of darts_v1 are higher; three comparisons need seven pairs to show it.
@@ -162,7 +159,7 @@ def test_report_states_verdicts_commands_and_costs(comparison: Any) -> None:
         assert comparison.result[f"difference_{name}_verdict"] in comparison.out
     assert "trains random architectures briefly, 4.0 per search on average, and" in page
     for ratio in ("1.00", "1.05"):
-        assert f"Its searches cost {ratio} times as much as those of `darts_v1`." in page
+        assert f"Its searches cost {ratio} times as much as searches of `darts_v1`." in page
     for line in page.splitlines():
         if line.startswith("python -m darts."):
             words = shlex.split(line)
@@ -210,13 +207,6 @@ def test_joules_of_several_sources_are_not_summed(
     assert results.plan.total_cost()["joules"] is None
     network = next(n for n in results.networks if n.name == "random_sharing")
     assert network.search_cost.joules_source == source
-
-
-def test_mixed_sources_cannot_be_compared() -> None:
-    mixed = {"joules_source": "mixed: nvml + rapl"}
-    with pytest.raises(RunFailed, match="cannot be compared"):
-        require_common_source(mixed, mixed)
-    require_common_source({"joules_source": "rapl"}, {"joules_source": "rapl"})
 
 
 def test_verdict_mentions_unequal_cost(comparison: Any, tmp_path: Path) -> None:
@@ -339,7 +329,7 @@ def test_random_search_fails_if_the_first_three_trainings_diverge(
     overrides = (*SMALL, "baselines=[random_search]", "searches=1", "retrainings=1")
     diverging = "settings.random_search.optimizer.lr=99"
     line = commands.error_of("compare", *overrides, diverging, f"hydra.run.dir={folder}")
-    assert "the first 3 short trainings diverged: the loss became nan" in line
+    assert "the first 3 short runs diverged: the loss became nan" in line
     assert "start a new comparison" in line
     assert commands.error_of("compare", f"resume={folder}").partition("; ")[0] in line
     assert starts(folder)["random_search/0/short-000"] == 1  # not repeated
@@ -417,16 +407,6 @@ def test_cost_model_finds_the_epochs_that_fit_a_budget() -> None:
         epochs(100.0, [1.0, 1.0, 1.0], 1.0)
 
 
-def test_cost_model_without_a_needed_kind_of_epoch_raises() -> None:
-    """In three epochs of PC-DARTS, only the first epoch has frozen alphas.
-
-    The cost of a first epoch is not representative.
-    """
-    config = search_config([*NET[:2], "method=pc_darts", "epochs=3"])
-    with pytest.raises(RunFailed, match="no epoch of stage 1 with frozen alphas"):
-        CostModel(config, [10.0, 30.0, 50.0], 50.0)
-
-
 @pytest.mark.parametrize("method", ["p_darts", "pc_darts", "drnas", "random_sharing", "darts_v1"])
 def test_pilot_contains_all_kinds_of_epochs(method: str) -> None:
     overrides = [*NET[:2], f"method={method}", "epochs=50"]
@@ -449,6 +429,25 @@ def test_baseline_with_stages_has_equal_cost(commands: Any, tmp_path: Path) -> N
     assert (pilot["epochs"], pilot["collapse.every"]) == ("9", "9")
     assert 380 <= done.result["p_darts_search_joules"] <= 420
     assert "equal cost" not in done.result["difference_p_darts_verdict"]
+
+
+def macs_of_random_genotypes(*words: str) -> list[int]:
+    base = ["dataset=synthetic", "space=nas201", "space.channels=2", "space.cells=1"]
+    config: Any = compose("compare", [*base, *words])
+    plan = ComparisonPlan(config, Path("unused"))
+    example = torch.zeros(1, 3, 8, 8)
+    return [
+        count_macs(plan.space.network(genotype, classes=10, in_channels=3), example)
+        for genotype in itertools.islice(plan.random_genotypes(0), 20)
+    ]
+
+
+def test_random_architectures_are_within_the_limits_of_the_searches() -> None:
+    free = macs_of_random_genotypes()
+    limit = sorted(free)[5]
+    limited = macs_of_random_genotypes(f"search.limit.macs={limit}")
+    assert max(free) > limit >= max(limited)
+    assert len(set(limited)) > 1
 
 
 def test_settings_become_overrides() -> None:

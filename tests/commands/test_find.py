@@ -22,7 +22,7 @@ from darts import find, predict
 from darts.config import launch
 from darts.finding import setup, winner
 from darts.finding.decisions import FILE
-from darts.judging.devices.linear_model import LinearModel
+from darts.judging.devices.latency_model import LinearModel
 from darts.reading import read_json
 from darts.recipes import ensemble_choice
 from darts.spaces import parse_genotype
@@ -323,7 +323,7 @@ def test_networks_keep_a_predicted_latency(commands: Any, tmp_path: Path) -> Non
     ("words", "message"),
     [
         (("limit.latency_ms=8", "limit.device=MODEL"), "is for space=nas201; set space=nas201"),
-        (("limit.device=MODEL",), "nothing uses it; set limit.latency_ms"),
+        (("limit.device=MODEL",), "has no effect unless limit.latency_ms is set"),
     ],
 )
 def test_a_latency_model_that_does_not_fit_is_refused(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from darts.judging.devices.linear_model import LinearModel
+from darts.judging.devices.latency_model import LinearModel
 from darts.judging.devices.memory import memory
 from darts.spaces import parse_genotype
 from darts.spaces.nas201 import Nas201
@@ -79,14 +79,14 @@ def test_limits_refer_to_the_sizes_of_the_retraining(commands: Any, tmp_path: Pa
         (("limit.macs=10",), "limit.macs=10: no network of space=nas201 is within the limits"),
         (("limit.macs=0",), "limit.macs=0.0: must be > 0"),
         (("limit.latency_ms=3",), "limit.latency_ms=3: a search needs a latency model"),
-        (("limit.device=pixel",), "limit.device=pixel: nothing uses it"),
+        (("limit.device=pixel",), "limit.device=pixel: has no effect unless"),
         (("limit.latency_ms=3", "limit.device=pixel"), "there is no devices/pixel.json"),
         (("limit.sizes.channels=4",), "no limit uses it"),
         (("limit.macs=1e6", "limit.sizes.width=4"), "has no size width; choose from channels"),
         (("limit.macs=1e6", "discretize=perturbation"), "cannot keep limits"),
         (("limit.flash_kb=9", "limit.bits=4"), "limit.bits=4: must be one of 8, 16, 32"),
-        (("limit.macs=1e6", "limit.bits=8"), "limit.bits=8: nothing uses it"),
-        (("penalty.device=pixel",), "penalty.device=pixel: nothing uses it"),
+        (("limit.macs=1e6", "limit.bits=8"), "limit.bits=8: has no effect unless"),
+        (("penalty.device=pixel",), "penalty.device=pixel: has no effect unless"),
     ],
 )
 def test_wrong_limits_end_in_one_line(

@@ -21,7 +21,7 @@ from darts import retrain
 from darts.config import compose
 from darts.hpo.trials import WORKER, counted_trials
 from darts.judging import nas201_table
-from darts.judging.devices.linear_model import LinearModel
+from darts.judging.devices.latency_model import LinearModel
 from darts.reading import read_json
 from darts.training import loop
 from darts.training.run_directory import RunDirectory
@@ -436,26 +436,16 @@ ON_TABLE = (TABLE, "hydra.run.dir=unused")
     ("overrides", "message"),
     [
         ((*DATA, *NET), "parameters is empty; name the keys to vary"),
-        ((*HPO, "epochz=3"), "did you mean 'epochs'"),
         ((*HPO, "parameters.optimizer.lrr=[1]"), "did you mean 'optimizer.lr'"),
-        ((*HPO, "parameters.epochs={low: 3, high: 1}"), "epochs: low=3 must be <= high=1"),
-        ((*HPO, "parameters.epochs=[]"), "epochs: a choice needs at least one value"),
         ((*HPO, "parameters.epochs={low: 0, high: 3}"), "epochs=0: must be"),
         ((*HPO, "parameters.drop_path=[0, 1.5]"), "drop_path=1.5: must be"),
-        ((*HPO, "parameters.selection=[best, first]"), "selection='first' is unknown"),
-        ((*HPO, "parameters.genotype.space=rnn"), "parameters.genotype.space='rnn' is unknown"),
         ((*HPO, "metric=acc"), "metric='acc' is unknown; choose from accuracy,"),
         ((*HPO, "costs=[flop]"), "costs: 'flop' is unknown"),
-        ((*HPO, "costs=[latency_ms]"), "costs: 'latency_ms' is measured for limit.latency_ms only"),
-        ((*HPO, "limit.macs=0"), "limit.macs=0.0: must be > 0"),
-        ((*HPO, "limit.device=phone"), "limit.device=phone: nothing uses it"),
+        ((*HPO, "costs=[latency_ms]"), "costs: 'latency_ms' is measured only if"),
+        ((*HPO, "limit.device=phone"), "limit.device=phone: has no effect unless"),
         ((*HPO, "limit.latency_ms=1", "limit.device=phone"), "no such latency model"),
-        ((*HPO, "strategy=foo"), "strategy"),
-        ((*HPO, "strategy=cmaes"), "cmaes needs at least two numeric parameters"),
-        ((*HPO, "strategy=greedy", "costs=[flops]"), "strategy=greedy supports only one objective"),
         ((*HPO, "pruner=median", "costs=[flops]"), "pruner=median cannot be combined with costs"),
         ((*HPO, "budget.trials=null"), "budget.trials and budget.hours are both null"),
-        ((*HPO, "workers=-1"), "workers=-1: must be"),
         ((*HPO, "benchmark.table=x"), "benchmark.table needs parameters={genotype: {"),
         (
             (*HPO, "judge=supernet", "judge.checkpoint=x"),
@@ -474,14 +464,11 @@ ON_TABLE = (TABLE, "hydra.run.dir=unused")
             (*ON_TABLE, "benchmark.table=x", "parameters.genotype.space=macro"),
             "{space: nas201} or {space: macro, skeleton: nasbench}",
         ),
-        ((*ON_TABLE, "benchmark.table=x", "analysis.factorial_seeds=1"), "judge=table has none"),
-        ((*ON_TABLE, "benchmark.table=no.csv"), "the benchmark table 'no.csv' does not exist"),
-        ((*ON_TABLE, "benchmark.table={table}", "judge.epochs=7"), "no column 'cifar10_val_ep7'"),
+        ((*ON_TABLE, "benchmark.table=x", "analysis.factorial_seeds=1"), "judge=table does not"),
         (
             (*ON_TABLE, "benchmark.table={table}", "benchmark.epochs=9"),
             "no column 'cifar10_test_ep9'",
         ),
-        (("experiment=digits_oneshot",), "judge.checkpoint"),
         (("experiment=digits_oneshot", "judge.checkpoint=no"), "judge.checkpoint='no'"),
         ((*HPO, IN_PROCESS, "storage=study.log"), "storage='study.log' cannot be opened"),
     ],

@@ -54,18 +54,6 @@ def test_running_time_is_summed_over_resumes(fake: FakeTime) -> None:
     assert again.seconds == 1010
 
 
-def test_a_killed_study_loses_only_the_seconds_since_the_last_save(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Time is saved while a trial runs."""
-    monkeypatch.setattr(clocks, "SAVE_INTERVAL", 0.05)
-    study = optuna.create_study()
-    with StudyClock(study).running():
-        time.sleep(0.5)
-        saved = study.user_attrs[clocks.CLOCK]["seconds"]
-    assert saved > 0.2
-
-
 @pytest.mark.parametrize("jump", [-1e6, 1e6])
 def test_a_jump_of_the_system_time_neither_ends_nor_extends_a_study(
     planned: Callable[..., StudyPlan], table: Path, monkeypatch: pytest.MonkeyPatch, jump: float

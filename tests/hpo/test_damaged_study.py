@@ -19,15 +19,12 @@ from slow_judge import SlowJudge
 
 from darts.config import compose
 from darts.hpo.clock import CLOCK, StudyClock
-from darts.hpo.digests import read_trials, store_point_digest
-from darts.hpo.queue import claim_trial, fail_and_requeue
+from darts.hpo.digests import read_trials
 from darts.hpo.study import StudyPlan, make_plan
 from darts.hpo.supervisor import Supervisor
-from darts.hpo.trials import SCORES, trial_point
+from darts.hpo.trials import SCORES
 from darts.hpo.worker import Worker
 from darts.strategies import STRATEGIES
-from darts.strategies.history import RETRIED
-from darts.strategies.strategy import suggest_point
 
 SPACE = (
     "dataset=synthetic",
@@ -94,10 +91,6 @@ def refusal(plan: StudyPlan) -> str:
         read(plan)
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-def test_an_undamaged_study_is_accepted(plan_copy: StudyPlan) -> None:
-    assert len(read(plan_copy)) == 4
 
 
 @pytest.mark.parametrize(
@@ -196,37 +189,6 @@ def test_a_pickle_in_the_database_is_never_loaded(
         pass
     assert len(study.trials) == 8
     assert not trap.exists()
-
-
-@pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
-def test_optunas_own_sampler_would_load_a_pickle(plan_copy: StudyPlan, tmp_path: Path) -> None:
-    """The pickle that the test above plants does run when it is loaded."""
-    trap = tmp_path / "trap"
-    plant(plan_copy, trap)
-    study = plan_copy.open(existing=True)
-    study.sampler = optuna.samplers.CmaEsSampler(n_startup_trials=1)
-    suggest_point(study.ask(), plan_copy.space.parameters)
-    assert trap.exists()
-
-
-def test_a_changed_point_of_a_waiting_repeat_is_refused(plan_copy: StudyPlan) -> None:
-    """A waiting trial has no digest of its results, but it has a digest of its point."""
-    study = plan_copy.open(existing=True)
-    point = trial_point(study.trials[0])
-    claimed = claim_trial(plan_copy, study, study.get_trials(deepcopy=False), 1)
-    assert claimed is not None
-    suggest_point(optuna.Trial(study, claimed._trial_id), plan_copy.space.parameters)
-    store_point_digest(study, claimed._trial_id)
-    fail_and_requeue(study, study._storage.get_trial(claimed._trial_id), "killed", 1)
-    (again,) = [trial for trial in study.trials if RETRIED in trial.system_attrs]
-    assert again.params != point
-    execute(
-        plan_copy,
-        "UPDATE trial_params SET param_value=5 WHERE trial_id=? AND param_name=?",
-        again._trial_id,
-        "loader.batch_size",
-    )
-    assert "was changed after it had started" in refusal(plan_copy)
 
 
 def state_of(trials: list[Any]) -> list[Any]:

@@ -1,14 +1,13 @@
-"""The queue of a study: the order of trials, full disks, and how long workers wait."""
+"""The queue and the storage of a study: order of trials, lost trials, full disks."""
 
 from __future__ import annotations
 
 import dataclasses
 import errno
-import heapq
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import optuna
@@ -16,15 +15,18 @@ import pytest
 from optuna.trial import TrialState
 
 from darts.hpo import queue
-from darts.hpo.queue import claim_trial, fail_and_requeue, initial_failures, is_over, requeue_lost
-from darts.hpo.store import storage_errors
+from darts.hpo.queue import claim_trial, fail_and_requeue, is_over, requeue_lost
+from darts.hpo.store import open_storage, storage_errors
 from darts.hpo.study import StudyPlan
 from darts.hpo.supervisor import Supervisor
 from darts.hpo.trials import counted_trials
 from darts.strategies import STRATEGIES
-from darts.strategies.history import RETRY_HISTORY
+from darts.strategies.history import RETRIED, RETRY_HISTORY
 from darts.strategies.strategy import suggest_point
 from darts.writing import WriteError
+
+# These tests act as a worker, without its heartbeat thread.
+pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
 
 TABLE = ("experiment=nas201_table", "strategy=tpe")
 
@@ -60,13 +62,6 @@ def test_a_trial_waits_until_the_history_that_it_sees_is_complete(plan: StudyPla
     assert [claim(free, study, window=2) for _ in range(3)] == [4, 5, None]
 
 
-def test_proposals_are_made_one_after_the_other(plan: StudyPlan) -> None:
-    study = plan.open()
-    trials = study.get_trials(deepcopy=False)
-    assert claim_trial(plan, study, trials, 2) is not None  # has no point yet
-    assert claim(plan, study, window=2) is None
-
-
 def test_a_repeat_that_was_not_queued_is_queued_by_any_process(
     plan: StudyPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,16 +80,6 @@ def test_a_repeat_that_was_not_queued_is_queued_by_any_process(
     finish(study, 1)
     assert claim(plan, study, 1) == 3  # nobody runs the second repeat
     assert [trial.number for trial in counted_trials(study.trials)] == [1, 3]
-
-
-def test_only_the_first_trials_end_a_study_by_their_failures(plan: StudyPlan) -> None:
-    study = plan.open()
-    for number in range(3):
-        assert initial_failures(study.trials) == []
-        claim(plan, study, 1)
-        fail_and_requeue(study, study.trials[number], "broken", retries=0)
-    assert [trial.number for trial in initial_failures(study.trials)] == [0, 1, 2]
-    assert is_over(plan, study.trials)
 
 
 @pytest.mark.slow
@@ -123,39 +108,69 @@ def test_a_full_disk_ends_in_one_line_and_loses_no_trial(plan: StudyPlan) -> Non
     assert [trial.state for trial in done] == [TrialState.COMPLETE] * 6
 
 
-def idle_share(workers: int, window: int, spread: float) -> float:
-    """Simulate a study and return the share of the time in which workers wait for others.
-
-    The durations of trials have a log-normal distribution with ``spread`` as standard deviation of
-    their logarithm.
-    """
-    idle = 0.0
-    for seed in range(20):
-        random, free, ends, visible, busy = Random(seed), [0.0] * workers, [], 0.0, 0.0
-        for number in range(400):
-            if number >= window:
-                visible = max(visible, ends[number - window])
-            duration = random.lognormvariate(0, spread)
-            start = max(heapq.heappop(free), visible)
-            ends.append(start + duration)
-            heapq.heappush(free, ends[-1])
-            busy += duration
-        idle += 1 - busy / (workers * max(ends))
-    return idle / 20
-
-
 @pytest.mark.parametrize(
-    ("workers", "window", "spread", "share"),
-    [
-        (2, 2, 0.1, 0.01),
-        (2, 2, 0.3, 0.06),
-        (2, 2, 0.5, 0.12),
-        (4, 4, 0.3, 0.13),
-        (2, 4, 0.5, 0.01),
-        (4, 8, 0.3, 0.005),
-    ],
+    "url", ["study.log", "sqlite:////no/such/folder/study.db", "nosuch://host/x"]
 )
-def test_waiting_costs_what_the_documentation_says(
-    workers: int, window: int, spread: float, share: float
+def test_an_unusable_url_raises_one_line(url: str) -> None:
+    with pytest.raises(ValueError, match="cannot be opened: ") as caught:
+        open_storage(url, heartbeat=20)
+    assert "\n" not in str(caught.value)
+    assert url in str(caught.value)
+
+
+def test_the_grid_point_of_a_lost_trial_is_evaluated(
+    planned: Callable[..., StudyPlan], short: list[str]
 ) -> None:
-    assert idle_share(workers, window, spread) == pytest.approx(share, abs=0.006)
+    """The trial was lost before its parameters were sampled."""
+    fixed = [override for override in short if not override.startswith("parameters.")]
+    plan = planned(*fixed, "parameters.optimizer.lr=[0.01,0.02,0.04]", "strategy=grid")
+    study = plan.open()
+    lost = study.ask()
+    others = [suggest_point(study.ask(), plan.space.parameters) for _ in range(2)]
+    assert fail_and_requeue(study, study.trials[lost.number], "killed", 1)
+    again = study.ask()
+    assert study.trials[again.number].system_attrs[RETRIED] == lost.number
+    rates = {
+        point["optimizer.lr"] for point in (*others, suggest_point(again, plan.space.parameters))
+    }
+    assert rates == {0.01, 0.02, 0.04}
+
+
+def test_a_trial_fails_once_and_is_repeated_at_most_retries_times(
+    planned: Callable[..., StudyPlan], table: Path
+) -> None:
+    plan = planned(*TABLE, f"benchmark.table={table}")
+    study = plan.open()
+    study.ask()
+    assert fail_and_requeue(study, study.trials[0], "gone", 1)
+    assert not fail_and_requeue(study, study.trials[0], "gone", 1)
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+    study.ask()
+    assert fail_and_requeue(study, study.trials[1], "gone again", 1)
+    assert len(study.trials) == 2
+    assert [trial.number for trial in counted_trials(study.trials)] == [1]
+
+
+def test_of_two_workers_that_claim_a_trial_at_once_one_gets_it(
+    planned: Callable[..., StudyPlan], table: Path
+) -> None:
+    plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=200")
+    study = plan.open()
+    waiting = optuna.create_trial(state=TrialState.WAITING)
+    numbers = [study._storage.create_new_trial(study._study_id, waiting) for _ in range(40)]
+    claims: list[list[int]] = [[], []]
+    start = threading.Barrier(2)
+
+    def claim(worker: int) -> None:
+        storage = plan.open(existing=True)._storage
+        for number in numbers:
+            start.wait()
+            if storage.set_trial_state_values(number, TrialState.RUNNING):
+                claims[worker].append(number)
+
+    threads = [threading.Thread(target=claim, args=(worker,)) for worker in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(claims[0] + claims[1]) == numbers

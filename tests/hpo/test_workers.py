@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
@@ -15,17 +14,15 @@ from typing import Any
 import pytest
 import torch
 from optuna.trial import TrialState
-from slow_judge import SPACE, FullDiskJudge, SlowJudge
+from slow_judge import SPACE, FullDiskJudge
 
-from darts.hpo import worker as workers
-from darts.hpo import worker_process
-from darts.hpo.queue import fail_and_requeue, is_over
+from darts.hpo import supervisor as supervisors
+from darts.hpo.queue import is_over
 from darts.hpo.study import StudyPlan
-from darts.hpo.supervisor import Supervisor
-from darts.hpo.trials import WORKER, counted_trials, failure_reason, trial_scores
-from darts.hpo.worker import error_summary
-from darts.hpo.worker_process import MACHINE_FAILED, worker_main
-from darts.judging.devices.linear_model import LinearModel
+from darts.hpo.supervisor import MACHINE_FAILED, Supervisor, worker_main
+from darts.hpo.trials import counted_trials, failure_reason, trial_scores
+from darts.judging.devices.latency_model import LinearModel
+from darts.running.output import redirect_output
 from darts.strategies.history import RETRIED
 from darts.strategies.strategy import suggest_point
 from darts.writing import WriteError
@@ -57,22 +54,6 @@ def test_the_study_stops_at_the_budget_of_trials(
 
 
 @pytest.mark.slow
-def test_two_workers_share_a_study(planned: Callable[..., StudyPlan]) -> None:
-    """Each trial is reported once, and both worker processes evaluate some."""
-    plan = planned(*SPACE, "budget.trials=20", "workers=2")
-    plan.config.judge = SlowJudge(at_once=2)
-    reported: list[int] = []
-    study = plan.open()
-    Supervisor(plan, study, lambda trial: reported.append(trial.number)).run()
-    trials = counted_trials(study.trials)
-    assert len(trials) == 20
-    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
-    assert sorted(reported) == sorted(trial.number for trial in trials)
-    workers_of_trials = Counter(trial.user_attrs[WORKER] for trial in trials)
-    assert len(workers_of_trials) == 2
-
-
-@pytest.mark.slow
 def test_the_trial_of_a_killed_worker_is_repeated(
     planned: Callable[..., StudyPlan], short: list[str]
 ) -> None:
@@ -101,24 +82,6 @@ def test_the_trial_of_a_killed_worker_is_repeated(
     assert again.state == TrialState.COMPLETE
     assert len(counted_trials(trials)) == 2
     assert all(trial.state == TrialState.COMPLETE for trial in counted_trials(trials))
-
-
-def test_a_trial_that_kills_its_worker_is_not_repeated_forever(
-    planned: Callable[..., StudyPlan], table: Path
-) -> None:
-    plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=2", "retries=2")
-    study = plan.open()
-    for lost in range(3):
-        trial = study.ask()
-        suggest_point(trial, plan.space.parameters)
-        assert trial.number == lost
-        assert fail_and_requeue(study, study.trials[-1], "its worker died", plan.config.retries)
-    assert not fail_and_requeue(study, study.trials[0], "again", plan.config.retries)
-    assert [t.state for t in study.trials] == [TrialState.FAIL] * 3
-    assert [t.number for t in counted_trials(study.trials)] == [2]
-    assert len({json.dumps(t.params) for t in study.trials}) == 1
-    Supervisor(plan, study, ignore).run()
-    assert [t.state for t in counted_trials(study.trials)] == [TrialState.FAIL, TrialState.COMPLETE]
 
 
 @pytest.mark.slow
@@ -177,26 +140,6 @@ def test_failures_are_recorded_and_the_study_continues(
     ]
 
 
-@pytest.mark.slow
-def test_a_diverging_training_is_recorded(
-    planned: Callable[..., StudyPlan], short: list[str]
-) -> None:
-    plan = planned(
-        *short,
-        "~parameters.optimizer",
-        "parameters.optimizer={lr: [0.05, 1.0e12]}",
-        "epochs=1",
-        "strategy=grid",
-        "strategy.order=written",
-        "workers=0",
-    )
-    trials = run(plan)
-    assert [trial.state for trial in trials] == [TrialState.COMPLETE, TrialState.FAIL]
-    assert "loss" in failure_reason(trials[1])
-    log = (plan.directory / "trials/0001/log.txt").read_text()
-    assert "Diverged" in log
-
-
 def test_a_study_ends_if_its_first_trials_all_fail(
     planned: Callable[..., StudyPlan], short: list[str]
 ) -> None:
@@ -249,29 +192,6 @@ def test_pruned_trials_end_early(planned: Callable[..., StudyPlan], short: list[
             assert len(trial.intermediate_values) == 3
 
 
-@pytest.mark.parametrize(
-    "strategy",
-    [
-        "random",
-        "tpe",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("evolution", "greedy")),
-    ],
-)
-def test_hyperband_works_with_every_type_of_sampler(
-    planned: Callable[..., StudyPlan], short: list[str], strategy: str
-) -> None:
-    plan = planned(*short, "pruner=hyperband", f"strategy={strategy}", "workers=0")
-
-    class Steps(FailingJudge):
-        def __call__(self, trial: Any, tools: Any) -> dict[str, Any]:
-            for epoch in (1, 2):
-                trial.on_epoch(epoch, {"accuracy": 0.1 * epoch})
-            return {"valid_accuracy": 0.2}
-
-    plan.config.judge = Steps()  # type: ignore[assignment]
-    assert len(run(plan)) == 4
-
-
 def test_a_stopped_worker_requeues_its_trial(
     planned: Callable[..., StudyPlan], short: list[str]
 ) -> None:
@@ -290,24 +210,6 @@ def test_a_stopped_worker_requeues_its_trial(
     assert first.state == TrialState.FAIL
     assert failure_reason(first) == "its worker was stopped"
     assert (second.state, second.params) == (TrialState.WAITING, first.params)
-
-
-def test_missing_costs_are_measured(planned: Callable[..., StudyPlan], table: Path) -> None:
-    """Costs that the judge does not return are measured on the network."""
-    plan = planned(
-        *TABLE,
-        f"benchmark.table={table}",
-        "budget.trials=4",
-        "costs=[parameters]",
-        "limit.macs=1e9",
-        "dataset=synthetic",
-        "space.channels=2",
-        "space.cells=1",
-    )
-    trials = run(plan)
-    assert all(len(trial.values) == 2 for trial in trials)
-    assert len({trial.values[1] for trial in trials}) > 1
-    assert all(trial_scores(trial)["macs"] > 0 for trial in trials)
 
 
 def test_a_predicted_latency_can_be_an_objective(
@@ -337,8 +239,8 @@ def test_a_deadline_of_zero_has_passed(
     """The clock may start at 0 with the machine, and 0.0 is not the same as no deadline."""
     plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=2")
     study = plan.open()
-    monkeypatch.setattr(worker_process, "exit_with_parent", lambda: None)
-    monkeypatch.setattr(worker_process, "round_robin_gpu", lambda number: {})
+    monkeypatch.setattr(supervisors, "exit_with_parent", lambda: None)
+    monkeypatch.setattr(supervisors, "round_robin_gpu", lambda number: {})
     worker_main(plan, "name", 0, None, 0.0)
     assert study.trials == []
     worker_main(plan, "name", 0, None, None)
@@ -366,14 +268,8 @@ def test_a_worker_that_cannot_write_exits_with_code_4(planned: Callable[..., Stu
     assert (second.state, second.params) == (TrialState.WAITING, first.params)
 
 
-def test_error_summaries_are_one_line() -> None:
-    assert error_summary(ValueError("a\n b")) == "ValueError: a b"
-    assert error_summary(KeyError()) == "KeyError"
-    assert len(error_summary(RuntimeError("x" * 5000))) < 400
-
-
 def test_output_of_python_and_child_processes_goes_to_the_log(tmp_path: Path, capfd: Any) -> None:
-    with workers.redirect_output(tmp_path / "a" / "log.txt"):
+    with redirect_output(tmp_path / "a" / "log.txt"):
         os.system("echo from another process")
         print("from Python")
     print("outside")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from darts.judging.edge_importance import (
     ZeroOutput,
@@ -51,20 +51,6 @@ def test_a_removed_edge_equals_the_operation_none(cell: str, edge: int) -> None:
         found = net(images())
     assert not torch.equal(found, whole)
     torch.testing.assert_close(found, other(images()))
-
-
-def test_pools_on_one_state_are_removed_separately() -> None:
-    """The reduction cell of DARTS_V2 has two max pools on one state."""
-    edges = V2.edges("reduce")
-    twins = [i for i, e in enumerate(edges) if e[0] == 0 and e[2] == "max_pool_3x3"]
-    assert len(twins) > 1
-    net = cell_network()
-    outputs = []
-    for removed in ([twins[0]], [twins[1]], twins):
-        with without_edges(net, [("reduce", edge) for edge in removed]):
-            outputs.append(net(images()))
-    assert not torch.allclose(outputs[0], outputs[1])
-    assert not torch.allclose(outputs[0], outputs[2])
 
 
 def chain_network(seed: int = 0) -> Any:
@@ -180,12 +166,6 @@ def test_the_score_drop_is_the_difference_of_scores(better: bool) -> None:
     assert found["operations"]["none"] == 0
 
 
-def test_zero_output_has_the_shape_of_the_operation() -> None:
-    zeros = ZeroOutput(nn.Conv2d(3, 5, 3, stride=2))
-    assert zeros(images()).shape == (2, 5, 3, 3)
-    assert not zeros(images()).any()
-
-
 def test_important_edges_are_drawn_wider() -> None:
     edges = {
         cell: [{"score_drop": 0.1 * number} for number in range(len(V2.edges(cell)))]
@@ -203,24 +183,6 @@ def test_important_edges_are_drawn_wider() -> None:
     assert own[7] > 2 * own[0]
     texts = {text.get_text() for axes in figure.axes for text in axes.texts}
     assert "+0.700" in texts
-
-
-def test_blocks_of_a_chain_are_colored_by_score_drop() -> None:
-    genotype = chain_network().genotype
-    drops = [0.5, 0.1, None, 0.0, None, 0.25]
-    figure = draw_edge_importances(
-        genotype, {"blocks": [{"score_drop": drop} for drop in drops]}, percent=True, title="drop"
-    )
-    texts = {text.get_text() for axes in figure.axes for text in axes.texts}
-    assert {"+50.0", "+10.0", "+0.0", "+25.0"} <= texts
-    fills = {
-        str(patch.get_gid()): patch.get_facecolor()
-        for axes in figure.axes
-        for patch in axes.patches
-        if str(patch.get_gid()).endswith("-box")
-    }
-    green = [fills[f"blocks-0-edge-{number}-box"][1] for number in (3, 1, 5, 0)]
-    assert green == sorted(green, reverse=True)  # yellow to dark red
 
 
 def test_has_removable_edges() -> None:

@@ -81,12 +81,6 @@ def test_scores_match_the_calibrated_path_of_the_edgewise_supernet(searched: Pat
     )
 
 
-def test_calibration_uses_the_training_and_scores_the_validation_subset(searched: Path) -> None:
-    scorer = OneShotScorer(searched, 1000)
-    assert sum(len(labels) for _, labels in scorer._calibration) <= 48  # whole batches
-    assert sum(len(labels) for _, labels in scorer._valid.epoch(0)) == 48
-
-
 def test_other_checkpoints_and_spaces_are_refused(searched: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"judge\.checkpoint='.*no' is neither the run directory"):
         OneShotScorer(tmp_path / "no", 1)

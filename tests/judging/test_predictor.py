@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from darts.judging.predictor import MIN_POINTS, encode, predict
+from darts.judging.predictor import encode, predict
 from darts.judging.rankings import agreement
 from darts.spaces import SPACES
 from darts.spaces.parameters import Choice, Parameter, Point, Range
@@ -45,20 +45,6 @@ def test_scores_predict_a_truth_that_operations_cannot() -> None:
     blind, _ = predict(parameters, points, {}, truth, known())
     assert agreement(mean[KNOWN:], truth[KNOWN:]).spearman > 0.7
     assert abs(agreement(blind[KNOWN:], truth[KNOWN:]).spearman) < 0.3
-
-
-def test_only_known_truths_are_read() -> None:
-    parameters, points, truth = example()
-    hidden = np.where(known(), truth, np.nan)
-    same = [predict(parameters, points, {}, t, known())[0] for t in (truth, hidden)]
-    assert same[0].tolist() == same[1].tolist()
-
-
-def test_too_few_truths_are_refused() -> None:
-    parameters, points, truth = example()
-    few = np.arange(COUNT) < MIN_POINTS - 1
-    with pytest.raises(ValueError, match=f"needs {MIN_POINTS} points, there are 9"):
-        predict(parameters, points, {}, truth, few)
 
 
 def test_numbers_are_scaled_and_choices_are_one_hot() -> None:

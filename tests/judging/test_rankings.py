@@ -51,18 +51,6 @@ def test_nan_counts_as_the_worst_score() -> None:
     assert agreement(np.array([np.nan, 1.0, 2.0]), truth).spearman == pytest.approx(1)
 
 
-def test_infinite_scores_are_ranked_and_equal_scores_do_not_correlate() -> None:
-    truth = np.array([1.0, 2.0, 3.0])
-    assert agreement(np.array([-np.inf, 1.0, 2.0]), truth).spearman == pytest.approx(1)
-    assert agreement(np.array([-np.inf] * 3), truth).spearman == 0
-
-
-def test_log_ranks_share_the_rank_of_equal_scores() -> None:
-    found = log_ranks(np.array([5.0, -np.inf, 5.0, 9.0]))
-    assert found == pytest.approx(np.log([2.5 / 4, 1 / 4, 2.5 / 4, 1]))
-    assert log_ranks(np.array([1.0, np.nan]))[1] == pytest.approx(math.log(0.5))
-
-
 def test_a_negative_weight_reverses_a_ranking() -> None:
     scores = {"a": np.array([1.0, 2.0, 3.0]), "b": np.array([3.0, 2.0, 1.0])}
     assert combined(scores, {"a": 2.0, "b": -1.0}) == pytest.approx(3 * log_ranks(scores["a"]))

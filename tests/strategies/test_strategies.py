@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import statistics
 import warnings
-from collections import Counter
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -17,11 +16,10 @@ from optuna.trial import TrialState
 from darts.spaces import nas201
 from darts.spaces.parameters import Choice, Parameter, Parameters, Point, Range, point_key
 from darts.strategies import STRATEGIES, Setup
-from darts.strategies.evolution import Evolution, EvolutionSampler
-from darts.strategies.greedy import CLIMB, GreedySampler
-from darts.strategies.history import RETRIED, RETRY_HISTORY, latest_attempts, trial_position
+from darts.strategies.evolution import Evolution
+from darts.strategies.greedy import CLIMB, Greedy
 from darts.strategies.point_sampler import Observation
-from darts.strategies.strategy import distribution, suggest_point
+from darts.strategies.strategy import suggest_point
 
 TREE = Parameters(
     [
@@ -83,25 +81,6 @@ def test_every_strategy_proposes_points_of_the_space(name: str) -> None:
     assert len({point_key(trial.params) for trial in found}) > 15
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow if name == "gp" else ())
-        for name in STRATEGIES
-        if STRATEGIES[name].multi_objective
-    ],
-)
-def test_multi_objective_strategies_evaluate_all_objectives(name: str) -> None:
-    found = run(
-        name,
-        TREE,
-        lambda point: (score(point), int(str(point["layers"]))),
-        25,
-        directions=("maximize", "minimize"),
-    )
-    assert all(TREE.contains(trial.params) and len(trial.values) == 2 for trial in found)
-
-
 @pytest.mark.parametrize("name", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "nsga2"])
 def test_optunas_samplers_avoid_points_beyond_the_limits(name: str) -> None:
     strategy = STRATEGIES[name](**({"population": 8} if name == "nsga2" else {}))
@@ -129,14 +108,6 @@ def test_model_based_strategies_beat_random_search_on_an_additive_score(name: st
     assert statistics.mean(own) > statistics.mean(random) + 1
 
 
-def test_random_search_is_uniform_and_avoids_repetitions() -> None:
-    small = Parameters([Parameter("a", Range(1, 5, integer=True)), Parameter("b", Choice("xy"))])  # type: ignore[arg-type]
-    found = run("random", small, lambda point: 0.0, 10)
-    assert len({point_key(trial.params) for trial in found}) == 10
-    first = Counter(run("random", small, lambda p: 0.0, 1, s)[0].params["b"] for s in range(200))
-    assert abs(first["x"] - 100) < 35
-
-
 def test_a_grid_visits_every_point_once() -> None:
     grid = [point_key(point) for point in TREE.points(3)]
     written = run("grid", TREE, score, len(grid), order="written", levels=3)
@@ -147,49 +118,12 @@ def test_a_grid_visits_every_point_once() -> None:
     assert STRATEGIES["grid"](levels=3).max_trials(Setup(TREE)) == len(grid)
 
 
-def test_workers_share_one_grid() -> None:
-    """The samplers of two workers, which alternate, visit every point once."""
-    grid = STRATEGIES["grid"](levels=3)
-    samplers = [grid.make_sampler(Setup(TREE, 3)) for _ in range(2)]
-    points = [point_key(point) for point in TREE.points(3)]
-    study = optuna.create_study()
-    for number in range(len(points)):
-        study.sampler = samplers[number % 2]
-        study.optimize(lambda trial: score(suggest_point(trial, TREE)), n_trials=1)
-    assert sorted(point_key(trial.params) for trial in study.trials) == sorted(points)
-
-
 def test_a_grid_that_is_too_large_is_refused() -> None:
     wide = Parameters([Parameter(f"p{n}", Range(0, 1)) for n in range(9)])
     with pytest.raises(
         ValueError, match=r"grid has more than 1,000,000 points; lower strategy\.levels"
     ):
         STRATEGIES["grid"](levels=5).check(Setup(wide))
-
-
-def frozen(number: int, **attributes: Any) -> Any:
-    return optuna.trial.FrozenTrial(
-        number=number,
-        state=TrialState.RUNNING,
-        value=None,
-        datetime_start=None,
-        datetime_complete=None,
-        params={},
-        distributions={},
-        user_attrs=attributes.get("user", {}),
-        system_attrs=attributes.get("system", {}),
-        intermediate_values={},
-        trial_id=number,
-    )
-
-
-def test_a_repeat_takes_the_position_of_the_first_attempt() -> None:
-    again = frozen(2, system={RETRIED: 1, RETRY_HISTORY: [1]})
-    twice = frozen(4, system={RETRIED: 1, RETRY_HISTORY: [1, 2]})
-    equal = frozen(6, system={RETRIED: 1, RETRY_HISTORY: [1, 2]})
-    trials = [frozen(0), frozen(1), again, frozen(3), twice, frozen(5), equal]
-    assert [trial_position(trial, trials) for trial in trials] == [0, 1, 1, 2, 1, 3, 1]
-    assert [trial.number for trial in latest_attempts(trials)] == [0, 4, 3, 5]
 
 
 def observe(point: Point, loss: float | None, **attributes: Any) -> Observation:
@@ -201,24 +135,24 @@ def cell(*names: str) -> Point:
 
 
 def test_greedy_tries_all_neighbors_and_then_restarts() -> None:
-    sampler = GreedySampler(Setup(EDGES), starts=1)
+    strategy = Greedy(starts=1)
     names = ["none", "skip_connect", "none", "none", "avg_pool_3x3", "none"]
     start = cell(*names)
     history = [observe(start, 1.0, **{CLIMB: 4}), observe(cell(*["none"] * 6), 9.0, **{CLIMB: 4})]
     proposed = set()
     for turn in range(24):
-        point, attributes = sampler.propose(history, Random(turn))
+        point, attributes = strategy.propose(Setup(EDGES), history, Random(turn))
         assert attributes == {CLIMB: 4}
         assert sum(point[name] != start[name] for name in start) == 1
         proposed.add(point_key(point))
         history.append(observe(point, 2.0, **attributes))  # worse, so the climb does not move
     assert len(proposed) == 24
-    _, attributes = sampler.propose(history, Random(99))
+    _, attributes = strategy.propose(Setup(EDGES), history, Random(99))
     assert attributes == {CLIMB: 5}
 
 
 def test_greedy_moves_to_better_points_within_the_limits() -> None:
-    sampler = GreedySampler(Setup(EDGES), starts=1)
+    strategy = Greedy(starts=1)
     start, better = cell(*["none"] * 6), cell("skip_connect", *["none"] * 5)
     forbidden = cell(*["none"] * 5, "skip_connect")
     history = [
@@ -227,60 +161,23 @@ def test_greedy_moves_to_better_points_within_the_limits() -> None:
         Observation(forbidden, point_key(forbidden), 1.0, excess=0.5, attributes={CLIMB: 0}),
     ]
     for turn in range(20):
-        point, _ = sampler.propose(history, Random(turn))
+        point, _ = strategy.propose(Setup(EDGES), history, Random(turn))
         assert sum(point[name] != better[name] for name in better) == 1
 
 
-def test_greedy_minimizes_a_quadratic_function() -> None:
-    space = Parameters([Parameter(name, Range(-1.0, 1.0)) for name in "abc"])
-    target = {"a": 0.3, "b": -0.7, "c": 0.05}
-
-    def distance(point: Point) -> float:
-        return sum((float(str(point[n])) - target[n]) ** 2 for n in target)
-
-    found = run("greedy", space, distance, 150, directions=("minimize",), starts=5)
-    assert min(trial.values[0] for trial in found) < 0.003
-    blind = run("random", space, distance, 150, directions=("minimize",))
-    assert min(trial.values[0] for trial in blind) > 0.003
-
-
 def test_evolution_removes_old_individuals_however_good() -> None:
-    options = Evolution(population=5, tournament=5, crossover=0.0)
-    sampler = EvolutionSampler(Setup(EDGES), options)
+    strategy = Evolution(population=5, tournament=5, crossover=0.0)
     champion = cell(*["nor_conv_3x3"] * 6)
     others = [cell("avg_pool_3x3", *["none"] * 4, name) for name in list(WORTH)[:5]]
     history = [observe(champion, 0.0)]
     history += [observe(point, 10.0 + n) for n, point in enumerate(others)]
     best_alive = others[0]
     for turn in range(30):
-        child, _ = sampler.propose(history, Random(turn))
+        child, _ = strategy.propose(Setup(EDGES), history, Random(turn))
         assert sum(child[name] != best_alive[name] for name in child) == 1
     young = [*history[1:], history[0]]
-    child, _ = sampler.propose(young, Random(0))
+    child, _ = strategy.propose(Setup(EDGES), young, Random(0))
     assert sum(child[name] != champion[name] for name in child) == 1
-
-
-def test_evolution_starts_at_random_and_prefers_complete_trials() -> None:
-    sampler = EvolutionSampler(Setup(EDGES), Evolution(population=4, tournament=4, crossover=0.0))
-    points = [cell(*["none"] * 5, name) for name in list(WORTH)[:4]]
-    history = [observe(point, float("inf")) for point in points[:3]]
-    drawn = [sampler.propose(history, Random(turn))[0] for turn in range(40)]
-    assert all(len({p[name] for p in drawn}) > 1 for name in drawn[0])  # all parameters are random
-    history.append(observe(points[3], 5.0))
-    child, _ = sampler.propose(history, Random(1))
-    assert sum(child[name] != points[3][name] for name in child) == 1
-
-
-def test_crossover_takes_every_edge_from_a_parent_except_one_mutation() -> None:
-    sampler = EvolutionSampler(Setup(EDGES), Evolution(population=2, tournament=1, crossover=1.0))
-    one, other = cell(*["nor_conv_3x3"] * 6), cell(*["avg_pool_3x3"] * 6)
-    history = [observe(one, 1.0), observe(other, 2.0)]
-    mutated = Counter(
-        sum(name not in ("nor_conv_3x3", "avg_pool_3x3") for name in child.values())
-        for child, _ in (sampler.propose(history, Random(turn)) for turn in range(100))
-    )
-    assert set(mutated) == {0, 1}
-    assert mutated[0] > 30
 
 
 @pytest.mark.parametrize(
@@ -307,11 +204,3 @@ def test_cmaes_needs_two_numbers_and_no_limits() -> None:
         STRATEGIES["cmaes"]().check(Setup(EDGES))
     with pytest.raises(ValueError, match="does not support limits"):
         STRATEGIES["cmaes"]().check(Setup(TREE, constraints=lambda trial: [0.0]))
-
-
-def test_domains_become_optuna_distributions() -> None:
-    domain: Any = distribution(Range(2, 9, integer=True, step=3))
-    assert (domain.low, domain.high, domain.step) == (2, 8, 3)
-    domain = distribution(Range(0.1, 10, log=True))
-    assert domain.log
-    assert distribution(Choice((None, True, 1.5, "a"))).choices == (None, True, 1.5, "a")  # type: ignore[attr-defined]

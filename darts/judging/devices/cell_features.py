@@ -33,20 +33,13 @@ ZEROS = "none"  # the operation that outputs zeros, in every space that has one
 
 @dataclass(frozen=True)
 class Edge:
-    """An edge of a cell.
-
-    Attributes:
-        source, target: States that it connects.
-        operation: Name of its operation.
-        live: Whether a path leads from ``target`` to the output of the cell.
-        fed: Whether a path leads from an input of the cell to ``source``.
-    """
+    """An edge of a cell, from state ``source`` to state ``target``."""
 
     source: int
     target: int
     operation: str
-    live: bool
-    fed: bool
+    live: bool  # whether a path leads from the target to the output of the cell
+    fed: bool  # whether a path leads from an input of the cell to the source
 
     @property
     def used(self) -> bool:
@@ -71,7 +64,7 @@ def encode(genotype: AnyGenotype, encoding: Encoding) -> Features:
         if encoding in ("graph", "edges"):
             features.update(_paths(cell, edges, genotype))
         if encoding in ("edges", "places"):
-            features.update(_places(cell, edges))
+            features.update(f"place.{cell}.{e.source}>{e.target}.{e.operation}" for e in edges)
     return {name: float(value) for name, value in features.items()}
 
 
@@ -114,17 +107,11 @@ def _reached(pairs: Sequence[tuple[int, int]], start: set[int]) -> set[int]:
 
 
 def _counts(cell: str, edges: Sequence[Edge], *, graph: bool) -> Iterator[str]:
-    """Yield the name of a feature once for each edge that it counts."""
     for edge in edges:
         yield f"count.{cell}.{edge.operation}"
         for kind in ("live", "fed", "used") if graph else ():
             if getattr(edge, kind):
                 yield f"{kind}.{cell}.{edge.operation}"
-
-
-def _places(cell: str, edges: Sequence[Edge]) -> Iterator[str]:
-    for edge in edges:
-        yield f"place.{cell}.{edge.source}>{edge.target}.{edge.operation}"
 
 
 def _paths(cell: str, edges: Sequence[Edge], genotype: AnyGenotype) -> dict[str, int]:

@@ -1,10 +1,11 @@
-"""Fit a latency model to the measured latencies of a few networks.
+"""Fit a latency model to the measured latencies of a few networks, and test it on others.
 
 There are two kinds of models. The additive model has a latency for each operation at each place of
 a cell, which cannot be negative. The ridge regression reads features of the graph of the cell, so
 it can learn that a device skips operations without effect, or runs branches in parallel. Neither
 reads anything but the training networks: cross-validation on these chooses the features, the
-strength of the regularization, and between the two kinds.
+strength of the regularization, and between the two kinds. The tests compare both with counting
+weights or MACs.
 
 References:
     Lawson and Hanson, "Solving Least Squares Problems", 1974, chapter 23: non-negative least
@@ -19,11 +20,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from darts.judging.devices.cell_features import Encoding, Features, encode
-from darts.judging.devices.linear_model import Kind, LinearModel
-from darts.spaces import AnyGenotype
+from darts.judging.devices.cell_features import Encoding, encode
+from darts.judging.devices.latency_model import Kind, LinearModel
+from darts.judging.devices.pieces import candidates_of
+from darts.judging.rankings import agreement
+from darts.searching.expected_cost import MEASURES, ExpectedCost
+from darts.spaces import AnyGenotype, Space
 
 Array = NDArray[np.float64]
 
@@ -31,6 +36,9 @@ FOLDS = 10
 MIN_NETWORKS = 2 * FOLDS  # so that each fold has at least two networks
 RIDGE_ENCODINGS: tuple[Encoding, ...] = ("operations", "graph", "edges")
 STRENGTHS = tuple(10.0 ** (exponent / 2) for exponent in range(-4, 7))  # of the regularization
+
+COUNTS = {"parameters": "parameters", "macs": "flops"}
+"""By name of a trivial predictor, the cost in ``MEASURES`` that it is proportional to."""
 
 Solver = Callable[[Array, Array], tuple[Array, float]]
 """Maps features ``(n, k)`` and latencies ``(n,)`` to weights ``(k,)`` and an intercept."""
@@ -47,19 +55,13 @@ class Fit:
 def fit_latency(
     genotypes: Sequence[AnyGenotype], latencies: Array, *, device: str, seed: int = 0
 ) -> dict[Kind, Fit]:
-    """Fit both kinds of models.
+    """Fit both kinds of models; the one with the smaller error in the cross-validation comes first.
 
     Args:
         genotypes: Genotypes of one space, n of them.
         latencies: Their latencies in milliseconds, ``(n,)``.
         device: Name of the device.
         seed: Seed of the folds of the cross-validation.
-
-    Returns:
-        The best model of each kind, the kind with the smaller error in the cross-validation first.
-
-    Raises:
-        ValueError: If there are fewer than ``MIN_NETWORKS`` networks.
     """
     if len(genotypes) < MIN_NETWORKS:
         raise ValueError(
@@ -79,16 +81,9 @@ def fit_latency(
         names, rows = rows_of(genotypes, encoding)
         weights, intercept = solve(rows, latencies)
         named = {name: float(w) for name, w in zip(names, weights, strict=True) if w != 0}
-        model = LinearModel(
-            space=genotypes[0].space,
-            device=device,
-            kind=kind,
-            encoding=encoding,
-            intercept=intercept,
-            weights=named,
-            trained_on=[str(genotype) for genotype in genotypes],
-        )
-        return Fit(model, error)
+        trained_on = [str(genotype) for genotype in genotypes]
+        space = genotypes[0].space
+        return Fit(LinearModel(space, device, kind, encoding, intercept, named, trained_on), error)
 
     fits: dict[Kind, Fit] = {
         "additive": best("additive", ["places"], [non_negative]),
@@ -99,7 +94,7 @@ def fit_latency(
 
 def rows_of(genotypes: Sequence[AnyGenotype], encoding: Encoding) -> tuple[list[str], Array]:
     """Return the names of all features that occur, sorted, and their values ``(n, features)``."""
-    encoded: list[Features] = [encode(genotype, encoding) for genotype in genotypes]
+    encoded = [encode(genotype, encoding) for genotype in genotypes]
     names = sorted(set().union(*encoded))
     return names, np.array([[features.get(name, 0.0) for name in names] for features in encoded])
 
@@ -137,3 +132,93 @@ def ridge(strength: float) -> Solver:
         return weights, float(latencies.mean() - rows.mean(axis=0) @ weights)
 
     return solve
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Agreement of predictions with measurements: correlations of ranks, and an error in ms."""
+
+    spearman: float
+    kendall: float
+    rmse_ms: float
+
+    @classmethod
+    def of(cls, predictions: Array, latencies: Array) -> Accuracy:
+        """Compare predictions with measurements, both ``(n,)`` in milliseconds."""
+        ranks = agreement(predictions, latencies)
+        rmse = float(np.sqrt(np.mean((predictions - latencies) ** 2)))
+        return cls(ranks.spearman, ranks.kendall, rmse)
+
+
+@dataclass(frozen=True)
+class FittedLatency:
+    """Fitted models, and how well they and trivial predictors predict the other networks.
+
+    Attributes:
+        fits: The best model of each kind, the chosen kind first.
+        accuracies: By kind, and by name of a trivial predictor, the accuracy on the networks that
+            no model was fitted to.
+        tested: Number of these networks.
+    """
+
+    fits: dict[Kind, Fit]
+    accuracies: dict[str, Accuracy]
+    tested: int
+
+
+def fit_and_test(
+    genotypes: Sequence[AnyGenotype],
+    latencies: Array,
+    counts: dict[str, Array],
+    *,
+    train: int,
+    device: str,
+    seed: int,
+) -> FittedLatency:
+    """Fit latency models to ``train`` random networks, and test them on all others.
+
+    Args:
+        genotypes: Genotypes of one space, n of them. The draw depends on their order.
+        latencies: Their latencies in milliseconds, ``(n,)``.
+        counts: Results of ``count``. A line that is fitted to the training networks turns them into
+            milliseconds.
+        train: Number of networks to fit to.
+        device: Name of the device.
+        seed: Seed of the draw and of the cross-validation.
+    """
+    if train > len(genotypes) - 2:
+        raise ValueError(
+            f"train={train} leaves fewer than 2 of {len(genotypes)} networks to test the model; "
+            "lower it"
+        )
+    order = np.random.default_rng(seed).permutation(len(genotypes))
+    known, rest = order[:train], order[train:]
+    fits = fit_latency([genotypes[n] for n in known], latencies[known], device=device, seed=seed)
+    accuracies: dict[str, Accuracy] = {}
+    for kind, fit in fits.items():
+        predictions = np.array([fit.model.predict(genotypes[n]) for n in rest])
+        accuracies[kind] = Accuracy.of(predictions, latencies[rest])
+    for name, values in counts.items():
+        line = np.column_stack([values[known], np.ones(train)])
+        (slope, intercept), *_ = np.linalg.lstsq(line, latencies[known], rcond=None)
+        accuracies[name] = Accuracy.of(slope * values[rest] + intercept, latencies[rest])
+    return FittedLatency(fits, accuracies, len(rest))
+
+
+def count(
+    space: Space, genotypes: Sequence[AnyGenotype], *, classes: int, sample_shape: Sequence[int]
+) -> dict[str, Array]:
+    """Return the parameters and the MACs of the networks of genotypes, each ``(n,)``."""
+    candidates = candidates_of(space, classes=classes, sample_shape=tuple(sample_shape))
+    counts: dict[str, Array] = {}
+    for name, measure in COUNTS.items():
+        cost = ExpectedCost.measured(
+            space,
+            candidates,
+            classes=classes,
+            sample_shape=sample_shape,
+            measure=MEASURES[measure],
+            device=torch.device("cpu"),
+        )
+        counts[name] = np.array(list(map(cost.of_genotype, genotypes)))
+    return counts

@@ -1,14 +1,22 @@
-"""What every latency model can do, and how its file is read."""
+"""Latency models: what all of them can do, and the fitted one, which is a small JSON file."""
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Literal, Protocol, TypeAlias
 
-from darts.judging.devices.linear_model import LinearModel
+from msgspec import Meta
+
+from darts.judging.devices.cell_features import Encoding, encode
 from darts.judging.devices.lookup_table import LookupTable
-from darts.reading import FileError
+from darts.reading import FileError, StrPath, read_json_object
 from darts.spaces import AnyGenotype
+from darts.typed_values import Misfit, Name, Number, typed
+from darts.writing import write_json
+
+Kind: TypeAlias = Literal["additive", "ridge"]
 
 
 class LatencyModel(Protocol):
@@ -19,11 +27,58 @@ class LatencyModel(Protocol):
         """Name of the space of the networks."""
 
     def predict(self, genotype: AnyGenotype) -> float:
-        """Return the latency in milliseconds.
+        """Return the latency in milliseconds; ValueError for a genotype of another space."""
 
-        Raises:
-            ValueError: The genotype is of another space.
-        """
+
+@dataclass(frozen=True)
+class LinearModel:
+    """Latency as a weighted sum of the features of a genotype, for one space and one device.
+
+    Attributes:
+        space: Name of the space.
+        device: Name of the device; the column of its measurements.
+        kind: ``additive`` for non-negative weights of operations on edges, ``ridge`` for a ridge
+            regression.
+        encoding: Which features of a genotype it reads, see ``cell_features.encode``.
+        intercept: Latency without any feature, in milliseconds.
+        weights: Milliseconds per unit of each feature.
+        trained_on: The genotypes whose measurements it was fitted to, as text.
+    """
+
+    space: Name
+    device: Name
+    kind: Kind
+    encoding: Encoding
+    intercept: Number
+    weights: Annotated[dict[Name, Number], Meta(max_length=100_000)]
+    trained_on: Annotated[list[str], Meta(max_length=100_000)]
+
+    @property
+    def space_name(self) -> str:
+        return self.space
+
+    def predict(self, genotype: AnyGenotype) -> float:
+        if genotype.space != self.space:
+            raise ValueError(
+                f"the latency model is for space={self.space}, and the genotype is of "
+                f"space={genotype.space}"
+            )
+        features = encode(genotype, self.encoding)
+        terms = (self.weights.get(name, 0.0) * value for name, value in features.items())
+        return max(0.0, self.intercept + sum(terms))
+
+    def save(self, path: StrPath) -> None:
+        """Write the model as JSON."""
+        write_json(path, dataclasses.asdict(self))
+
+    @classmethod
+    def load(cls, path: StrPath) -> LinearModel:
+        """Read a file of ``save``."""
+        content = read_json_object(path)
+        try:
+            return typed(cls, content)
+        except Misfit as error:
+            raise FileError(f"{path} is not a latency model: {error}") from None
 
 
 def load_model(path: str | Path) -> LookupTable | LinearModel:
@@ -39,6 +94,6 @@ def load_model(path: str | Path) -> LookupTable | LinearModel:
     if file.suffix.lower() == ".json":
         return LinearModel.load(file)
     raise FileError(
-        f"{str(path)!r} is no latency model: its name must end in .csv (a lookup table) or .json "
-        "(a fitted model)"
+        f"{str(path)!r} is not a latency model: its name must end in .csv (a lookup table) or "
+        ".json (a fitted model)"
     )

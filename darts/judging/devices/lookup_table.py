@@ -13,7 +13,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
@@ -24,8 +26,16 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from darts.config import rebuild
-from darts.judging.devices.pieces import Key, candidates_of, key_of, operations_of
-from darts.judging.devices.stopwatch import Timing, TimingSettings
+from darts.judging.devices.pieces import Key, Operation, candidates_of, key_of, operations_of
+from darts.judging.devices.stopwatch import (
+    Timing,
+    TimingSettings,
+    device_name,
+    example,
+    place,
+    time_passes,
+    timing,
+)
 from darts.reading import MIB, FileError, JsonObject, read_text, read_yaml
 from darts.searching.expected_cost import ExpectedCost
 from darts.spaces import AnyGenotype, Space
@@ -49,46 +59,29 @@ class MeasuredSpace:
 
 @dataclass(frozen=True)
 class TableInfo:
-    """What a lookup table measured.
+    """What a lookup table measured."""
 
-    Attributes:
-        name: Name of the processor or GPU.
-        date: Date and time of the measurement in UTC.
-        torch: Version of PyTorch.
-        classes: Number of classes of the networks.
-        sample_shape: Shape of a sample ``(C, H, W)``.
-        settings: How passes were timed.
-        space: The fields of the space, which set the sizes of the networks.
-    """
-
-    name: Name
-    date: Name
-    torch: Name
+    name: Name  # of the processor or GPU
+    date: Name  # and time of the measurement in UTC
+    torch: Name  # version of PyTorch
     classes: Side
-    sample_shape: Sides
+    sample_shape: Sides  # (C, H, W)
     settings: TimingSettings
-    space: JsonObject
+    space: JsonObject  # fields of the space, which set the sizes of the networks
 
 
 @dataclass(frozen=True)
 class Row:
-    """The measurement of an operation.
-
-    Attributes:
-        operation: Name of the candidate, or ``fixed``.
-        key: Module and shape of its input.
-        output: Shape of its output for one sample.
-        timing: The measured times.
-    """
+    """The measurement of an operation: a candidate, or ``fixed``."""
 
     operation: str
     key: Key
-    output: tuple[int, ...]
+    output: tuple[int, ...]  # shape for one sample
     timing: Timing
 
     @property
     def stride(self) -> int:
-        """How much larger the side of the input is; 1 for inputs that are no images."""
+        """How much larger the side of the input is; 1 for inputs other than images."""
         inputs = self.key[1]
         return -(-inputs[-1] // self.output[-1]) if len(inputs) == len(self.output) == 3 else 1
 
@@ -102,7 +95,6 @@ class LookupTable:
 
     @property
     def space_name(self) -> str:
-        """Name of the space of the networks."""
         return self.space.name
 
     @cached_property
@@ -142,25 +134,16 @@ class LookupTable:
         )
 
     def predict(self, genotype: AnyGenotype) -> float:
-        """Return the latency in milliseconds of a pass of one batch.
-
-        Raises:
-            ValueError: The genotype is not in the space, or an operation was not measured.
-        """
+        """Return the latency in milliseconds of a pass of one batch."""
         if genotype.space != self.space.name:
             raise ValueError(
                 f"the lookup table is for space={self.space.name}, and the genotype is of "
                 f"space={genotype.space}"
             )
-        masks = self.space.mask(genotype, self.candidates)
-        return float(self._cost({group: mask.double() for group, mask in masks.items()}))
+        return self._cost.of_genotype(genotype)
 
     def save(self, path: Path) -> None:
-        """Write ``path``, a CSV file, and the YAML file of the same name.
-
-        Raises:
-            WriteError: If a file cannot be written.
-        """
+        """Write ``path``, a CSV file, and the YAML file of the same name."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -175,23 +158,18 @@ class LookupTable:
 
     @classmethod
     def load(cls, path: Path) -> LookupTable:
-        """Read the files of ``save``.
-
-        Raises:
-            FileError: If a file is damaged or too large; the message is one line.
-            OSError: If a file cannot be read.
-        """
+        """Read the files of ``save``."""
         try:
             info = typed(TableInfo, read_yaml(info_file(path)))
         except Misfit as error:
-            raise FileError(f"{info_file(path)} describes no lookup table: {error}") from None
+            raise FileError(f"{info_file(path)} is not a description: {error}") from None
         reader = csv.DictReader(io.StringIO(read_text(path, limit=LIMIT), newline=""))
         try:
             if tuple(reader.fieldnames or ()) != COLUMNS:
                 raise ValueError(f"the header must be {','.join(COLUMNS)}")
             return cls(info, tuple(_row(cells, reader.line_num) for cells in reader))
         except (ValueError, csv.Error) as error:
-            raise FileError(f"{path} is no lookup table: {error}") from None
+            raise FileError(f"{path} is not a lookup table: {error}") from None
 
 
 def info_file(path: Path) -> Path:
@@ -199,26 +177,89 @@ def info_file(path: Path) -> Path:
     return path.with_suffix(".yaml")
 
 
-def _row(cells: dict[str | None, str | None], line: int) -> Row:
-    """Return the row of a line.
-
-    Raises:
-        ValueError: If a cell is missing or invalid.
-    """
-    texts = {name: text for name, text in cells.items() if name and isinstance(text, str)}
-    if set(cells) != set(COLUMNS) or len(texts) != len(COLUMNS):
+def _row(cells: dict[str, str], line: int) -> Row:
+    if set(cells) != set(COLUMNS) or None in cells.values():
         raise ValueError(f"line {line} must have {len(COLUMNS)} fields")
     try:
         times = {
-            "median_ms": float(texts["median_ms"]),
-            "spread_ms": float(texts["spread_ms"]),
-            "count": int(texts["count"][:20]),
+            "median_ms": float(cells["median_ms"]),
+            "spread_ms": float(cells["spread_ms"]),
+            "count": int(cells["count"][:20]),
         }
         shape, output = (
-            tuple(typed(Sides, [int(side) for side in texts[name][:100].split("x")], name))
+            tuple(typed(Sides, [int(side) for side in cells[name][:100].split("x")], name))
             for name in ("input", "output")
         )
         timing = typed(Timing, times)
     except ValueError as error:
         raise ValueError(f"line {line}: {error}") from None
-    return Row(texts["operation"], (texts["module"], shape), output, timing)
+    return Row(cells["operation"], (cells["module"], shape), output, timing)
+
+
+def measure(
+    space: Space,
+    operations: Sequence[Operation],
+    settings: TimingSettings,
+    *,
+    classes: int,
+    sample_shape: Sequence[int],
+    after_round: Callable[[], None] = lambda: None,
+) -> LookupTable:
+    """Measure each operation of the networks of a space on the machine of this process.
+
+    Args:
+        space: The space, whose fields set the sizes of the networks.
+        operations: Result of ``operations_of`` for the same sizes.
+        settings: How to time passes.
+        classes: Number of classes.
+        sample_shape: Shape ``(C, H, W)`` of a sample.
+        after_round: Called after one pass of each operation.
+    """
+    modules = [operation.make() for operation in operations]
+    with timing(settings):
+        inputs = [example(operation.key[1], settings) for operation in operations]
+        outputs = [_output(m, x, settings) for m, x in zip(modules, inputs, strict=True)]
+        times = time_passes(modules, inputs, settings, after_round)
+    rows = [
+        Row(operation.name, operation.key, output, own)
+        for operation, output, own in zip(operations, outputs, times, strict=True)
+    ]
+    info = TableInfo(
+        name=device_name(torch.device(settings.device)),
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        torch=str(torch.__version__),
+        classes=classes,
+        sample_shape=list(sample_shape),
+        settings=settings,
+        space=dataclasses.asdict(space),
+    )
+    return LookupTable(info, tuple(rows))
+
+
+def _output(module: nn.Module, inputs: Tensor, settings: TimingSettings) -> tuple[int, ...]:
+    """Return the shape of the output of a module for one sample; of its last output, if several."""
+    output = place(module, settings)(inputs)
+    last: Tensor = output[-1] if isinstance(output, tuple) else output
+    if last.shape[0] != settings.batch_size:  # calls in a model of the user's own
+        raise ValueError(
+            f"batch_size={settings.batch_size}: operations of models of your own are measured with "
+            "batch_size=1"
+        )
+    return tuple(last.shape[1:])
+
+
+def measure_networks(
+    genotypes: Sequence[AnyGenotype],
+    table: LookupTable,
+    after_round: Callable[[], None] = lambda: None,
+) -> list[Timing]:
+    """Time networks in the way that the operations of a table were timed."""
+    info, shape = table.info, tuple(table.info.sample_shape)
+    channels = table.space.in_channels(shape)
+    networks = [
+        table.space.network(genotype, classes=info.classes, in_channels=channels)
+        for genotype in genotypes
+    ]
+    with timing(info.settings):
+        inputs = [example(shape, info.settings)] * len(networks)
+        return time_passes(networks, inputs, info.settings, after_round)

@@ -67,17 +67,11 @@ class Memory:
 
 @dataclass(frozen=True)
 class Step:
-    """An operation of a schedule.
-
-    Attributes:
-        name: Name of the operation.
-        inputs: Numbers of the activations that it reads.
-        outputs: Numbers of the activations that it writes, with their elements.
-    """
+    """An operation of a schedule."""
 
     name: str
-    inputs: tuple[int, ...]
-    outputs: Mapping[int, int]
+    inputs: tuple[int, ...]  # numbers of the activations that it reads
+    outputs: Mapping[int, int]  # elements of the activations that it writes, by number
 
 
 def memory(
@@ -98,9 +92,7 @@ def memory(
 def count_weights(network: nn.Module, *, statistics: bool = True) -> int:
     """Return the number of weights of a network without its auxiliary head.
 
-    Args:
-        network: The network.
-        statistics: Whether to count the statistics of norms, too.
+    ``statistics`` says whether the statistics of norms count.
     """
     head = getattr(network, "auxiliary", None)
     omitted = {id(t) for t in _tensors(head)} if isinstance(head, nn.Module) else set()
@@ -132,10 +124,8 @@ def trace(network: nn.Module, shape: Sequence[int]) -> tuple[int, list[Step]]:
 def peak(elements: int, steps: Sequence[Step]) -> int:
     """Return the largest number of elements that a schedule holds at the same time.
 
-    Args:
-        elements: Elements of the input, activation 0.
-        steps: The operations in order. Outputs that no later operation reads, such as the indices
-            of a max pooling, need no memory.
+    The input, activation 0, has ``elements`` elements. Outputs that no later operation reads, such
+    as the indices of a max pooling, need no memory.
     """
     last_use = {number: index for index, step in enumerate(steps) for number in step.inputs}
     live = {0: elements}

@@ -21,15 +21,9 @@ Key: TypeAlias = tuple[str, Shape]
 
 @dataclass(frozen=True)
 class Operation:
-    """An operation that is measured once, wherever it occurs.
+    """An operation that is measured once, wherever it occurs."""
 
-    Attributes:
-        name: Name of the candidate; ``FIXED`` for a part of all networks, such as the stem.
-        key: Its module and the shape of its input.
-        make: Builds the module.
-    """
-
-    name: str
+    name: str  # of the candidate; FIXED for a part of all networks, such as the stem
     key: Key
     make: Callable[[], nn.Module]
 
@@ -68,7 +62,6 @@ def is_free(space: Space, name: str, module: nn.Module) -> bool:
 
 
 def name_of(piece: NetworkPiece, candidates: Candidates) -> str:
-    """Return the name of the operation of a piece."""
     if piece.place is None:
         return FIXED
     group, edge, column = piece.place

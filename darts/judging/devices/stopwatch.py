@@ -22,45 +22,28 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 Size = Annotated[int, Meta(ge=1, le=10**9)]
 Milliseconds = Annotated[float, Meta(ge=0, le=1e9)]
-
-
 Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
 """Keys of ``DTYPES``."""
 
 
 @dataclass(frozen=True)
 class TimingSettings:
-    """How forward passes are timed.
+    """How forward passes are timed."""
 
-    Attributes:
-        device: Device of PyTorch, for example ``cpu``.
-        threads: Threads of PyTorch on the CPU.
-        batch_size: Number of samples per pass.
-        precision: A key of ``DTYPES``: the type of weights and activations.
-        warmup: Passes of each module before the timed ones.
-        repeats: Timed passes of each module.
-    """
-
-    device: Name
-    threads: Size
+    device: Name  # of PyTorch, for example cpu
+    threads: Size  # of PyTorch on the CPU
     batch_size: Size
-    precision: Precision
-    warmup: Annotated[int, Meta(ge=0, le=10**9)]
-    repeats: Size
+    precision: Precision  # of weights and activations
+    warmup: Annotated[int, Meta(ge=0, le=10**9)]  # passes of each module before the timed ones
+    repeats: Size  # timed passes of each module
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Times of the passes of one module.
-
-    Attributes:
-        median_ms: Median in milliseconds.
-        spread_ms: Interquartile range in milliseconds.
-        count: Number of timed passes.
-    """
+    """Times of the passes of one module."""
 
     median_ms: Milliseconds
-    spread_ms: Milliseconds
+    spread_ms: Milliseconds  # interquartile range
     count: Size
 
 
@@ -101,12 +84,6 @@ def time_passes(
     The modules run in rounds, one pass of each per round. Phases in which the machine is slow
     therefore affect all of them alike, and a module finds the caches as other modules left them,
     as in a network. Call it within ``timing(settings)``.
-
-    Args:
-        modules: The modules.
-        inputs: The input of each module.
-        settings: Numbers of warm-up rounds and timed rounds, and where to compute.
-        after_round: Called after each round.
     """
     modules = [place(module, settings) for module in modules]
     times = np.zeros((settings.warmup + settings.repeats, len(modules)))

@@ -21,6 +21,8 @@ from darts.spaces import AnyGenotype, Space
 
 KIB = 1024
 
+MEMORY = {"flash_kb", "ram_kb"}  # costs that depend on limit.bits
+
 DTYPES = {8: torch.int8, 16: torch.float16, 32: torch.float32}
 
 SUFFIXES = (".json", ".csv")  # of fitted models and of lookup tables
@@ -35,25 +37,15 @@ Measure = Callable[[nn.Module, Tensor], float]
 
 @dataclass(frozen=True)
 class CostMeter:
-    """Measures the limited costs of networks.
+    """Measures the limited costs of networks."""
 
-    Attributes:
-        limits: Largest value of each limited cost, by name.
-        bits: Width of weights and activations for ``flash_kb`` and ``ram_kb``.
-        model: Latency model of the device; None to measure on the device of the example.
-    """
-
-    limits: Mapping[str, float] = field(default_factory=dict)
-    bits: int = 32
-    model: LatencyModel | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)  # largest values by name
+    bits: int = 32  # width of weights and activations for flash_kb and ram_kb
+    model: LatencyModel | None = None  # None to measure on the device of the example
 
     @classmethod
     def from_config(cls, config: LimitConfig) -> CostMeter:
-        """Return the meter of a configuration; read the latency model.
-
-        Raises:
-            ConfigError: If the model cannot be read, or nothing uses it.
-        """
+        """Return the meter of a configuration; read the latency model."""
         limits = config.values()
         if config.bits not in DTYPES:
             raise ConfigError(
@@ -61,13 +53,12 @@ class CostMeter:
             )
         if config.device is not None and "latency_ms" not in limits:
             raise ConfigError(
-                f"limit.device={config.device}: nothing uses it; set limit.latency_ms, too"
+                f"limit.device={config.device}: has no effect unless limit.latency_ms is set"
             )
-        memory_limits = limits.keys() & {"flash_kb", "ram_kb"}
-        if config.bits != LimitConfig.bits and not memory_limits:
+        if config.bits != LimitConfig.bits and not limits.keys() & MEMORY:
             raise ConfigError(
-                f"limit.bits={config.bits}: nothing uses it; set limit.flash_kb or limit.ram_kb, "
-                "too"
+                f"limit.bits={config.bits}: has no effect unless limit.flash_kb or limit.ram_kb is "
+                "set"
             )
         model = None if config.device is None else find_model(config.device)
         return cls(limits, config.bits, model)
@@ -95,15 +86,9 @@ class CostMeter:
     def __call__(
         self, genotype: AnyGenotype, network: nn.Module, example: Tensor
     ) -> dict[str, float]:
-        """Return the limited costs of a network, by name.
+        """Return the limited costs of a network in evaluation mode, by name.
 
-        Args:
-            genotype: Its architecture.
-            network: The network in evaluation mode.
-            example: A batch with one sample, on the network's device.
-
-        Raises:
-            ValueError: If the latency model is for another space.
+        The example is a batch with one sample, on the network's device.
         """
         costs = {name: measure(network, example) for name, measure in self.measures().items()}
         if "latency_ms" in self.limits:
@@ -123,18 +108,14 @@ class CostMeter:
 
 
 def find_model(name: str, key: str = "limit.device") -> LatencyModel:
-    """Read the latency model that a key names: a file, or a name in the folder ``devices``.
-
-    Raises:
-        ConfigError: If there is no such file, or it is no latency model.
-    """
+    """Read the latency model that a key names: a file, or a name in the folder ``devices``."""
     path = find_model_file(name)
-    known = sorted(file.stem for file in FOLDER.glob("*") if file.suffix in SUFFIXES)
     try:
         return load_model(path)
     except (FileError, OSError) as error:
         if path.is_file():
             raise ConfigError(f"{key}={name}: {error}") from None
+    known = sorted(file.stem for file in FOLDER.glob("*") if file.suffix in SUFFIXES)
     missing = f"there is no {FOLDER}/{name}.json"
     available = f"{FOLDER}/ has {', '.join(known)}" if known else missing
     raise ConfigError(
@@ -158,11 +139,7 @@ def has_fixed_size(space: Space) -> bool:
 
 
 def require_known_memory(limit: LimitConfig, space: Space) -> None:
-    """Refuse a limit of the memory for activations that depend on the length of a text.
-
-    Raises:
-        ConfigError: If there is such a limit.
-    """
+    """Raise ConfigError if activations are limited that depend on the length of a text."""
     if limit.ram_kb is not None and not has_fixed_size(space):
         raise ConfigError(
             f"limit.ram_kb={limit.ram_kb:g}: the memory of networks of space={space.name} depends "
@@ -171,16 +148,7 @@ def require_known_memory(limit: LimitConfig, space: Space) -> None:
 
 
 def require_space(key: str, model: LatencyModel, space: Space) -> None:
-    """Refuse a latency model for networks of another space.
-
-    Args:
-        key: Key that names the latency model.
-        model: The latency model.
-        space: Space of the networks.
-
-    Raises:
-        ConfigError: If it is one.
-    """
+    """Raise ConfigError if the latency model that ``key`` names is for another space."""
     if model.space_name != space.name:
         raise ConfigError(
             f"{key}: the latency model is for space={model.space_name}, not space={space.name}"
@@ -190,16 +158,9 @@ def require_space(key: str, model: LatencyModel, space: Space) -> None:
 def require_sizes(
     key: str, model: LatencyModel | None, space: Space, sample_shape: Sequence[int]
 ) -> None:
-    """Refuse a lookup table that was measured with networks or samples of other sizes.
+    """Raise ConfigError if a lookup table was measured with networks or samples of other sizes.
 
-    Args:
-        key: Key that names the latency model.
-        model: The latency model, if any; a fitted one does not know the sizes.
-        space: Space of the networks.
-        sample_shape: Shape of a sample.
-
-    Raises:
-        ConfigError: If a size differs.
+    Fitted models do not know the sizes.
     """
     if not isinstance(model, LookupTable):
         return
@@ -225,8 +186,7 @@ def limit_overrides(limit: LimitConfig) -> list[str]:
     overrides = [f"limit.{name}={value!r}" for name, value in values.items()]
     if limit.device is not None:
         overrides.append(f"limit.device={quoted(limit.device)}")
-    memory_limits = values.keys() & {"flash_kb", "ram_kb"}
-    return [*overrides, f"limit.bits={limit.bits}"] if memory_limits else overrides
+    return [*overrides, f"limit.bits={limit.bits}"] if values.keys() & MEMORY else overrides
 
 
 def describe_limits(limits: Mapping[str, float]) -> str:

@@ -1,4 +1,4 @@
-"""The decisions that make up a genotype, and the operations that each of them can choose.
+"""The decisions that make up a genotype, and costs as sums over what they choose.
 
 In most spaces, each edge is a decision for one operation. In spaces whose nodes keep a fixed number
 of edges (``Space.fan_in``), each node is a decision for that many edges and their operations. A
@@ -8,15 +8,16 @@ genotype makes one choice for each decision, so the number of genotypes is a pro
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from random import Random
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from darts.searching.expected_cost import ExpectedCost
 from darts.spaces import AnyGenotype, SearchContext, Space
 from darts.spaces.deriving import Candidates
 
@@ -24,6 +25,12 @@ DROPPED = -1e6
 """Score of an operation with probability 0, which is chosen only if nothing else fits."""
 
 ZEROS = "none"  # the operation that outputs zeros; a kept edge never has it
+
+FURTHER_SAMPLES = 100
+"""Random genotypes, in addition to those with each candidate, to which the sums are fitted."""
+
+EXACT = 1e-9
+"""Relative error of a sum up to which it is the cost itself."""
 
 Entry = tuple[str, int, int]
 """A candidate: group, edge, column."""
@@ -37,8 +44,6 @@ class GenotypeDecisions:
     """All decisions of the genotypes of a space.
 
     Attributes:
-        space: The space.
-        candidates: By group and edge, the operation of each column.
         options: For each decision, its options; an option consists of the candidates that it
             chooses.
     """
@@ -72,11 +77,6 @@ class GenotypeDecisions:
                 options.append([pick for own in chosen for pick in itertools.product(*own)])
         return cls(context.space, context.candidates, tuple(map(tuple, options)))
 
-    @property
-    def count(self) -> int:
-        """Number of genotypes."""
-        return math.prod(map(len, self.options))
-
     def scores(self, probabilities: Mapping[str, Tensor]) -> list[np.ndarray]:
         """Return the score of each option: the sum of the logarithms of its probabilities."""
         logs = {}
@@ -86,13 +86,9 @@ class GenotypeDecisions:
         return self.sums(np.array([logs[group][edge, c] for group, edge, c in self.columns]))
 
     def sums(self, values: np.ndarray) -> list[np.ndarray]:
-        """Return the sums of values over the candidates of each option.
+        """Return for each decision the sums of values over the candidates of its options.
 
-        Args:
-            values: Values ``(candidates, ...)`` in the order of ``columns``.
-
-        Returns:
-            For each decision an array ``(options, ...)``.
+        Values are ``(candidates, ...)`` in the order of ``columns``, results ``(options, ...)``.
         """
         return [values[index].sum(axis=1) for index in self._indices]
 
@@ -147,3 +143,60 @@ class GenotypeDecisions:
             np.array([[self.columns[entry] for entry in option] for option in own])
             for own in self.options
         ]
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Costs as a constant plus a sum over the candidates that a genotype chooses.
+
+    Attributes:
+        weights: Costs of the candidates ``(candidates, costs)``, in the order of
+            ``GenotypeDecisions.columns``.
+        constants: The costs of what all genotypes share ``(costs,)``.
+        error: Largest error of each cost on the sampled genotypes ``(costs,)``.
+        exact: Whether the sums are the costs; otherwise they are close to them.
+    """
+
+    weights: np.ndarray
+    constants: np.ndarray
+    error: np.ndarray
+    exact: bool
+
+
+def fit_sums(
+    decisions: GenotypeDecisions, costs: Callable[[AnyGenotype], Sequence[float]], *, seed: int = 0
+) -> Sums:
+    """Fit sums to all costs of random genotypes by least squares."""
+    draw = Random(seed)
+    sizes = [len(own) for own in decisions.options]
+    drawn = [tuple(map(draw.randrange, sizes)) for _ in range(FURTHER_SAMPLES)]
+    for decision, options in enumerate(decisions.options):
+        seen: set[Entry] = set()
+        for number, option in enumerate(options):
+            if not seen.issuperset(option):
+                seen.update(option)
+                other = list(map(draw.randrange, sizes))
+                other[decision] = number
+                drawn.append(tuple(other))
+    sampled = list(dict.fromkeys(drawn))
+    truth = np.array([costs(decisions.genotype(choice)) for choice in sampled])
+    features = decisions.features(sampled)
+    weights, *_ = np.linalg.lstsq(features, truth, rcond=None)
+    error = np.abs(features @ weights - truth).max(axis=0)
+    exact = bool((error <= EXACT * np.abs(truth).max(axis=0)).all())
+    return Sums(weights[:-1], weights[-1], error, exact)
+
+
+def expected_cost(context: SearchContext, cost: Callable[[AnyGenotype], float]) -> ExpectedCost:
+    """Return a cost of genotypes, averaged over probabilities, for penalties.
+
+    The cost is written as a sum over the operations, which is an approximation for most fitted
+    latency models. The search of the context has not started.
+    """
+    decisions = GenotypeDecisions.of(context)
+    sums = fit_sums(decisions, lambda genotype: [cost(genotype)])
+    usage = context.space.expected_usage(context.uniform(), context.candidates)
+    tables = {group: torch.zeros_like(table) for group, table in usage.items()}
+    for (group, edge, column), own in zip(decisions.columns, sums.weights, strict=True):
+        tables[group][edge, column] = float(own[0])
+    return ExpectedCost(float(sums.constants[0]), tables, context.space, context.candidates)

@@ -14,10 +14,9 @@ from darts.data_modules import DataModule
 from darts.data_modules.compatibility import data_kind
 from darts.judging.devices.cell_features import is_connected
 from darts.judging.limits.costs import CostMeter, find_model, require_sizes, require_space
-from darts.judging.limits.decisions import GenotypeDecisions
+from darts.judging.limits.decisions import GenotypeDecisions, expected_cost
 from darts.judging.limits.genotype_limits import Cost, GenotypeLimits
 from darts.judging.limits.of_search import genotype_costs, search_costs, sized_space
-from darts.judging.limits.sums import expected_cost
 from darts.searching.budget_alphas import BudgetPenalty
 from darts.spaces import AnyGenotype, SearchContext
 
@@ -35,63 +34,47 @@ UNUSED = "unused"
 
 
 def check_front(config: SearchConfig) -> None:
-    """Refuse a front that does not fit the other settings, before any data is read.
-
-    Raises:
-        ConfigError: In one line that names the key, the value and what to do.
-    """
-    front = config.front
+    """Raise ConfigError if a front does not fit the other settings; no data is read."""
+    front, discretize, stopping = config.front, config.discretize, config.stopping
     if not front.enabled:
-        unused = [
-            f"front.{field.name}={getattr(front, field.name)}"
-            for field in dataclasses.fields(FrontConfig)
-            if getattr(front, field.name) != field.default
-        ]
-        if unused:
-            raise ConfigError(f"{unused[0]}: nothing uses it; set front.cost, too")
+        for field in dataclasses.fields(FrontConfig):
+            value = getattr(front, field.name)
+            if value != field.default:
+                raise ConfigError(
+                    f"front.{field.name}={value}: has no effect unless front.cost is set"
+                )
         return
-    key = f"front.cost={front.cost}"
-    discretize, stopping = config.discretize, config.stopping
-    if not config.bilevel.updates_alphas or not config.relaxation.uses_alphas:
-        raise ConfigError(f"{key}: method={config.method} does not learn alphas; choose another")
-    if not discretize.supports_limits or not discretize.reads_alphas:
-        raise ConfigError(
-            f"{key}: discretize={discretize.name} cannot keep a budget; choose discretize=argmax"
-        )
-    if discretize.edge_rule != "two":
-        raise ConfigError(
-            f"{key}: discretize.edges={discretize.edge_rule} cannot keep a budget; set "
-            "discretize.edges=two"
-        )
-    if any(stage.keep < 1 for stage in config.stages):
-        raise ConfigError(
-            f"{key}: the stages of method={config.method} drop candidates that other budgets need; "
-            "set stages=[]"
-        )
-    if stopping.name != "never" or config.collapse.action != "warn":
-        other = (
-            f"collapse.action={config.collapse.action}"
-            if stopping.name == "never"
-            else f"stopping={stopping.name}"
-        )
-        remedy = "collapse.action=warn" if stopping.name == "never" else "stopping=never"
-        raise ConfigError(
-            f"{key}: {other} may return the genotype of an earlier epoch, but the front is that "
-            f"of the last one; set {remedy}"
-        )
-    if data_kind(config) == "pairs":
-        raise ConfigError(
-            f"{key}: the costs of networks for sentence pairs are not known to a search"
-        )
-    if front.cost == "latency_ms" and front.device is None:
-        raise ConfigError(
-            f"{key}: a search needs a latency model; set front.device=FILE, which darts.device "
-            "writes"
-        )
+    learns = config.bilevel.updates_alphas and config.relaxation.uses_alphas
+    stops, action = stopping.name != "never", config.collapse.action
+    ends_early = f"stopping={stopping.name}" if stops else f"collapse.action={action}"
+    problems = {
+        f"method={config.method} does not learn alphas; choose another": not learns,
+        f"discretize={discretize.name} cannot keep a budget; choose discretize=argmax": not (
+            discretize.supports_limits and discretize.reads_alphas
+        ),
+        f"discretize.edges={discretize.edge_rule} cannot keep a budget; set discretize.edges=two": (
+            discretize.edge_rule != "two"
+        ),
+        f"the stages of method={config.method} drop candidates that other budgets need; set "
+        "stages=[]": any(stage.keep < 1 for stage in config.stages),
+        f"{ends_early} may return the genotype of an earlier epoch, but the front belongs to the "
+        f"last one; set {'stopping=never' if stops else 'collapse.action=warn'}": (
+            stops or action != "warn"
+        ),
+        "the costs of networks for sentence pairs are not known to a search": (
+            data_kind(config) == "pairs"
+        ),
+        "a search needs a latency model; set front.device=FILE, which darts.device writes": (
+            front.cost == "latency_ms" and front.device is None
+        ),
+    }
+    for problem, exists in problems.items():
+        if exists:
+            raise ConfigError(f"front.cost={front.cost}: {problem}")
     if front.device is not None:
         if front.cost != "latency_ms":
             raise ConfigError(
-                f"front.device={front.device}: nothing uses it; set front.cost=latency_ms, too"
+                f"front.device={front.device}: has no effect unless front.cost=latency_ms"
             )
         require_space("front.device", find_model(front.device, "front.device"), config.space)
     if front.least is not None and front.most is not None and front.least >= front.most:
@@ -102,18 +85,8 @@ def check_front(config: SearchConfig) -> None:
 class Budgets:
     """The budgets of a search.
 
-    Args:
-        config: Configuration of the search, with a front.
-        context: Context of the search, with its limits.
-        data: Data of the search.
-
     Attributes:
-        least: Smallest budget, in the unit of the cost.
-        most: Largest budget.
-
-    Raises:
-        ConfigError: If a lookup table was measured with other sizes, or the range is empty or
-            contains 0.
+        least, most: Smallest and largest budget, in the unit of the cost.
     """
 
     def __init__(self, config: SearchConfig, context: SearchContext, data: DataModule) -> None:
@@ -152,13 +125,8 @@ class Budgets:
         Cells with operations without effect, or without a path from input to output, are not
         chosen.
 
-        Args:
-            share: Position of the budget.
-            above: Position of a smaller budget, which genotypes must exceed; None for none.
-
-        Returns:
-            The limit, without the smaller budget if no genotype was found that exceeds it. None if
-            none was found within the limits.
+        Genotypes must exceed the smaller budget at ``above``, unless none was found that does. The
+        result is None if none was found within the limits.
         """
         costs = {**self._costs, BUDGET: self.cost}
         limits = {**self._limits, BUDGET: self.at(share)}
@@ -186,7 +154,6 @@ def is_useful(genotype: AnyGenotype) -> bool:
 
 
 def _cost(config: SearchConfig, context: SearchContext, data: DataModule) -> Cost:
-    """Return the function that maps a genotype to the cost that the budgets bound."""
     front, model = config.front, None
     if front.device is not None:
         model = find_model(front.device, "front.device")

@@ -5,6 +5,10 @@ costs are written as sums over the chosen operations, and an integer program fin
 MACs, parameters and looked-up latencies are such sums in most spaces. Other costs, such as the
 memory for activations, are only close to a sum: the result is then checked with the true cost, and
 the limit of the sum is lowered until it holds.
+
+References:
+    Kellerer, Pferschy and Pisinger, "Knapsack Problems", 2004, chapter 11: the multiple-choice
+    knapsack problem.
 """
 
 from __future__ import annotations
@@ -14,13 +18,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import block_diag, csr_array
 from torch import Tensor
 
 from darts.config import ConfigError
-from darts.judging.limits.best_choice import best_choice
 from darts.judging.limits.costs import describe_limits
-from darts.judging.limits.decisions import Choice, GenotypeDecisions
-from darts.judging.limits.sums import EXACT, Sums, fit_sums
+from darts.judging.limits.decisions import EXACT, Choice, GenotypeDecisions, Sums, fit_sums
 from darts.spaces import AnyGenotype
 
 Cost = Callable[[AnyGenotype], float]
@@ -43,9 +47,6 @@ class GenotypeLimits:
         limits: Largest value of each of these costs.
         uniform: Equal probabilities of all candidates of the space.
         useful: Whether a genotype may be chosen at all; by default, each may.
-
-    Raises:
-        ConfigError: If no useful genotype within the limits was found.
     """
 
     def __init__(
@@ -82,11 +83,8 @@ class GenotypeLimits:
     def restrict(self, probabilities: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return probabilities from which the space derives the best genotype within the limits.
 
-        They are those given if the limits hold for their genotype. Otherwise all candidates but
-        those of the best genotype have probability 0.
-
-        Args:
-            probabilities: By group ``(edges, operations)``, on any device.
+        If the limits hold for the genotype of the given ones, ``(edges, operations)`` by group,
+        they are returned. Otherwise all candidates outside the best genotype have probability 0.
         """
         given = {group: p.detach().double().cpu() for group, p in probabilities.items()}
         if self.allows(self._derived(given)):
@@ -118,8 +116,6 @@ class GenotypeLimits:
 
     def _fits(self, choice: Choice) -> bool:
         return self.allows(self.decisions.genotype(choice))
-
-    # Sums.
 
     @cached_property
     def _sums(self) -> Sums:
@@ -214,3 +210,46 @@ class GenotypeLimits:
             f"{describe_limits(self.limits)}: no network of space={space} is within the limits; "
             f"the smallest have {needs}{together}"
         )
+
+
+def best_choice(
+    scores: Sequence[np.ndarray],
+    costs: Sequence[np.ndarray],
+    limits: np.ndarray,
+    excluded: Sequence[Sequence[int]] = (),
+) -> tuple[int, ...] | None:
+    """Return the option of each decision with the largest sum of scores within the limits.
+
+    Args:
+        scores: For each decision, the scores of its options ``(options,)``.
+        costs: For each decision, the costs of its options ``(options, costs)``.
+        limits: Largest sum of each cost ``(costs,)``; the solver may exceed it by about a
+            millionth.
+        excluded: Choices that are not allowed.
+
+    Returns:
+        None if no choice is within the limits.
+    """
+    sizes = np.array([len(own) for own in scores])
+    starts = np.cumsum(sizes) - sizes
+    table = np.concatenate(costs).T
+    scale = np.maximum(np.abs(table).max(axis=1), 1e-300)  # the solver's tolerance is absolute
+    constraints = [
+        LinearConstraint(block_diag([np.ones((1, size)) for size in sizes], "csr"), 1, 1),
+        LinearConstraint(table / scale[:, None], ub=limits / scale),
+    ]
+    if excluded:
+        rows = np.repeat(np.arange(len(excluded)), len(sizes))
+        columns = (np.array(excluded) + starts).reshape(-1)
+        taken = csr_array((np.ones(len(rows)), (rows, columns)), (len(excluded), sizes.sum()))
+        constraints.append(LinearConstraint(taken, ub=len(sizes) - 1))
+    solved = milp(
+        -np.concatenate(scores),
+        integrality=np.ones(sizes.sum()),
+        bounds=Bounds(0, 1),
+        constraints=constraints,
+        options={"mip_rel_gap": 0},
+    )
+    if solved.x is None:
+        return None
+    return tuple(int(own.argmax()) for own in np.split(solved.x, starts[1:]))

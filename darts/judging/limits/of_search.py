@@ -22,9 +22,8 @@ from darts.judging.limits.costs import (
     require_sizes,
     require_space,
 )
-from darts.judging.limits.decisions import GenotypeDecisions
+from darts.judging.limits.decisions import GenotypeDecisions, expected_cost
 from darts.judging.limits.genotype_limits import Cost, GenotypeLimits
-from darts.judging.limits.sums import expected_cost
 from darts.searching.expected_cost import ExpectedCost
 from darts.spaces import AnyGenotype, SearchContext, Space
 from darts.spaces.deriving import Candidates
@@ -37,15 +36,12 @@ CPU = torch.device("cpu")
 
 
 def check_limits(config: SearchConfig) -> None:
-    """Refuse limits that do not fit the other settings, before any data is read.
-
-    Raises:
-        ConfigError: In one line that names the key, the value and what to do.
-    """
+    """Raise ConfigError if limits do not fit the other settings; no data is read."""
     if config.penalty.device is not None:
         if config.penalty.latency is None:
             raise ConfigError(
-                f"penalty.device={config.penalty.device}: nothing uses it; set penalty.latency, too"
+                f"penalty.device={config.penalty.device}: has no effect unless penalty.latency is "
+                "set"
             )
         model = find_model(config.penalty.device, "penalty.device")
         require_space("penalty.device", model, config.space)
@@ -78,11 +74,7 @@ def check_limits(config: SearchConfig) -> None:
 
 
 def sized_space(space: Space, limit: SearchLimitConfig) -> Space:
-    """Return the space of the networks that the limits refer to.
-
-    Raises:
-        ConfigError: If the space does not have one of the sizes, or refuses its value.
-    """
+    """Return the space of the networks that the limits refer to."""
     for name in limit.sizes:
         if name not in space.size_keys:
             known = ", ".join(space.size_keys) or "none"
@@ -100,11 +92,7 @@ def sized_space(space: Space, limit: SearchLimitConfig) -> Space:
 def search_limits(
     config: SearchConfig, context: SearchContext, data: DataModule
 ) -> GenotypeLimits | None:
-    """Return the limits of a search; None without limits.
-
-    Raises:
-        ConfigError: If no network within the limits was found.
-    """
+    """Return the limits of a search; None without limits."""
     limits, costs = search_costs(config, context, data)
     if not limits:
         return None
@@ -114,11 +102,7 @@ def search_limits(
 def search_costs(
     config: SearchConfig, context: SearchContext, data: DataModule
 ) -> tuple[dict[str, float], dict[str, Cost]]:
-    """Return the limits of a search, and the functions that compute their costs, by name.
-
-    Raises:
-        ConfigError: If the sizes of the limits do not fit the supernet or the latency model.
-    """
+    """Return the limits of a search, and the functions that compute their costs, by name."""
     meter = CostMeter.from_config(config.limit)
     # The memory takes longest, so it is measured if all other limits hold.
     limits = dict(sorted(meter.limits.items(), key=lambda item: item[0] == "ram_kb"))
@@ -132,17 +116,7 @@ def search_costs(
 def genotype_costs(
     meter: CostMeter, config: SearchConfig, context: SearchContext, data: DataModule
 ) -> dict[str, Cost]:
-    """Return the functions that compute the costs of a meter for a genotype of a search.
-
-    Args:
-        meter: The costs.
-        config: Configuration of the search.
-        context: Context of the search.
-        data: Data of the search.
-
-    Raises:
-        ConfigError: If networks of the sizes of the limits have other candidates.
-    """
+    """Return the functions that compute the costs of a meter for a genotype of a search."""
     space = sized_space(config.space, config.limit)
     classes, shape = len(data.target_names), tuple(data.sample_shape)
     if config.limit.sizes and candidates_of(space, data) != context.candidates:
@@ -163,7 +137,7 @@ def genotype_costs(
                 measure=measure,
                 device=CPU,
             )
-            costs[name] = partial(_of_pieces, expected, context)
+            costs[name] = expected.of_genotype
     if meter.model is not None:
         costs["latency_ms"] = meter.model.predict
     return costs
@@ -175,9 +149,6 @@ def predicted_costs(
     """Return the expected latency by the latency model of ``penalty.device``, in seconds.
 
     The result is empty without a model.
-
-    Raises:
-        ConfigError: If a lookup table was measured with other sizes.
     """
     if config.penalty.device is None:
         return {}
@@ -191,9 +162,6 @@ def random_within_limits(config: SearchConfig, generator: torch.Generator) -> It
 
     If none of ``DRAWS`` random genotypes is within the limits, the best one by uniform
     probabilities takes its place.
-
-    Raises:
-        ConfigError: If no network within the limits was found.
     """
     space = config.space
     if not config.limit.values():
@@ -217,12 +185,6 @@ def candidates_of(space: Space, data: DataModule) -> Candidates:
         return space.supernet(**sizes).candidates
 
 
-def _of_pieces(expected: ExpectedCost, context: SearchContext, genotype: AnyGenotype) -> float:
-    """Return the sum of the costs of the pieces of a network."""
-    masks = context.space.mask(genotype, context.candidates)
-    return float(expected({group: mask.double() for group, mask in masks.items()}))
-
-
 def _of_network(
     measure: Measure, space: Space, data: DataModule, shape: tuple[int, ...], genotype: AnyGenotype
 ) -> float:
@@ -236,11 +198,6 @@ def overrides_of_limits(limit: LimitConfig, space: Space, method: str) -> list[s
     """Return the limits that a search with a method can keep, as overrides of the search.
 
     A search for texts keeps no limits, because it would count a whole text and not one token.
-
-    Args:
-        limit: Limits of the network.
-        space: Space of the search.
-        method: Name of the method.
     """
     discretize = cast("SearchConfig", compose("search", [f"method={method}"])).discretize
     keeps = discretize.supports_limits and discretize.edge_rule == "two"

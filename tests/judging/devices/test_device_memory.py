@@ -28,17 +28,6 @@ class Branches(nn.Module):
         return torch.cat([a, b], 1) if self.concat else a + b
 
 
-class Residual(nn.Module):
-    """The input plus the output of two convolutions."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.expand, self.reduce = nn.Conv2d(4, 16, 1), nn.Conv2d(16, 4, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.reduce(torch.relu(self.expand(x)))
-
-
 class Constant(nn.Module):
     """A product with numbers that are computed from weights alone."""
 
@@ -70,20 +59,6 @@ def test_memory_of_small_networks(network: nn.Module, weights: int, channels: in
     found = memory(network, (2, 4, 4))
     assert found.flash_bytes == 4 * weights
     assert found.ram_bytes == 4 * channels * PIXELS
-
-
-def test_a_residual_connection_keeps_its_input() -> None:
-    found = memory(Residual(), (4, 4, 4))
-    assert found.ram_bytes == 4 * (4 + 16 + 4) * PIXELS  # while the second convolution runs
-
-
-def test_bytes_follow_the_type() -> None:
-    network = nn.Conv2d(2, 4, 1)
-    exact = memory(network, (2, 4, 4))
-    for dtype, size in ((torch.float16, 2), (torch.int8, 1)):
-        smaller = memory(network, (2, 4, 4), dtype=dtype)
-        assert smaller.flash_bytes * 4 == exact.flash_bytes * size
-        assert smaller.ram_bytes * 4 == exact.ram_bytes * size
 
 
 def slow_peak(elements: int, steps: Sequence[Step]) -> int:
@@ -141,14 +116,6 @@ def test_networks_of_spaces(space: str) -> None:
     assert found.ram_bytes == 4 * slow_peak(elements, steps)
     assert network.training
     assert all(t.equal(before[name]) for name, t in network.state_dict().items())
-
-
-def test_the_layout_of_tensors_needs_no_memory() -> None:
-    class Copies(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.relu(x.contiguous(memory_format=torch.channels_last))
-
-    assert memory(Copies(), (2, 4, 4)).ram_bytes == 4 * 2 * PIXELS
 
 
 def test_an_auxiliary_head_needs_no_memory() -> None:

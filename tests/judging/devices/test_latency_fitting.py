@@ -9,26 +9,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from phone_latency import MS
-from sklearn.linear_model import Ridge
-from sklearn.model_selection import cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from darts.judging.devices import load_model
-from darts.judging.devices.accuracy import Accuracy, count, fit_and_test
 from darts.judging.devices.cell_features import read_edges
-from darts.judging.devices.fitting import (
-    FOLDS,
-    cross_validation_error,
-    fit_latency,
-    non_negative,
-    ridge,
-    rows_of,
-)
-from darts.judging.devices.linear_model import LinearModel
+from darts.judging.devices.fitting import Accuracy, count, fit_and_test, fit_latency
 from darts.reading import FileError
 from darts.spaces import AnyGenotype
-from darts.spaces.cnn import Cnn
 from darts.spaces.nas201 import Genotype, Nas201
 from darts.training.cost import count_macs, count_parameters
 
@@ -69,28 +55,6 @@ def test_the_ridge_learns_that_a_device_prunes() -> None:
     assert result.accuracies["ridge"].spearman > 0.995
     assert result.accuracies["additive"].spearman < 0.96
     assert result.tested == 400
-
-
-def test_errors_of_the_cross_validation_equal_those_of_scikit_learn() -> None:
-    latencies = latencies_of(CELLS[:90], prunes=True)
-    _, rows = rows_of(CELLS[:90], "operations")
-    order = np.random.default_rng(3).permutation(90)
-    folds = [order[start::FOLDS] for start in range(FOLDS)]
-    ours = cross_validation_error(rows, latencies, folds, ridge(2.0))
-    splits = [(np.setdiff1d(order, fold), fold) for fold in folds]
-    pipeline = make_pipeline(StandardScaler(), Ridge(alpha=2.0))
-    theirs = cross_val_predict(pipeline, rows, latencies, cv=splits)
-    assert ours == pytest.approx(float(np.sqrt(np.mean((theirs - latencies) ** 2))))
-
-
-def test_a_constant_feature_gets_no_weight() -> None:
-    rows = np.column_stack([np.ones(30), np.arange(30.0)])
-    weights, intercept = ridge(1e-6)(rows, 2 * np.arange(30.0) + 5)
-    assert weights == pytest.approx([0, 2], abs=1e-5)
-    assert intercept == pytest.approx(5, abs=1e-4)
-    weights, intercept = non_negative(rows[:, 1:], 40 - np.arange(30.0))
-    assert weights == pytest.approx([0])
-    assert intercept == pytest.approx(25.5)
 
 
 def test_other_networks_do_not_change_the_fit() -> None:
@@ -146,23 +110,6 @@ def test_a_model_survives_its_file(tmp_path: Path) -> None:
         model = load_model(tmp_path / "model.json")
         assert model == fit.model
         assert [model.predict(c) for c in CELLS[:9]] == [fit.model.predict(c) for c in CELLS[:9]]
-
-
-def test_a_latency_is_not_negative() -> None:
-    weights = {"count.cell.none": 2.0}
-    model = LinearModel("nas201", "d", "ridge", "operations", -3.0, weights, [])
-    names = ["none"] * 6
-    predicted = [
-        model.predict(Genotype.from_operations(*names[:n], *["skip_connect"] * (6 - n)))
-        for n in range(4)
-    ]
-    assert predicted == [0.0, 0.0, 1.0, 3.0]
-
-
-def test_a_genotype_of_another_space_is_an_error() -> None:
-    model = fit_latency(CELLS[:60], latencies_of(CELLS[:60]), device="d")["ridge"].model
-    with pytest.raises(ValueError, match="for space=nas201, and the genotype is of space=cnn"):
-        model.predict(Cnn().random(torch.Generator().manual_seed(0)))
 
 
 @pytest.mark.parametrize(

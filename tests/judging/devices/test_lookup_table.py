@@ -13,10 +13,9 @@ from torch import Tensor, nn
 
 import darts
 from darts.judging.devices import load_model
-from darts.judging.devices.lookup_table import LookupTable, info_file
-from darts.judging.devices.measuring import measure, measure_networks
+from darts.judging.devices.lookup_table import LookupTable, info_file, measure, measure_networks
 from darts.judging.devices.pieces import FIXED, operations_of
-from darts.judging.devices.stopwatch import Timing, TimingSettings, example, time_passes, timing
+from darts.judging.devices.stopwatch import Timing, TimingSettings, time_passes, timing
 from darts.reading import FileError
 from darts.spaces import SPACES, Space
 from darts.spaces.cnn import Cnn
@@ -54,15 +53,6 @@ def nas201() -> LookupTable:
     return table_of(SMALL["nas201"])
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_operations_are_different_and_in_the_same_order(name: str) -> None:
-    first, second = (operations_of(SMALL[name], classes=3, sample_shape=SHAPE) for _ in range(2))
-    keys = [operation.key for operation in first]
-    assert keys == [operation.key for operation in second]
-    assert len(set(keys)) == len(keys)
-    assert all(any(True for _ in operation.make().modules()) for operation in first)
-
-
 def test_the_operations_of_nas201() -> None:
     found = [
         (operation.name, operation.key[1])
@@ -75,38 +65,6 @@ def test_the_operations_of_nas201() -> None:
         # A residual block follows each stage but the last, which the head follows.
         expected += [*((name, stage) for name in computing), (FIXED, stage)]
     assert found == expected
-
-
-@pytest.mark.parametrize("name", ["nas201", "macro"])  # others fuse convolutions
-def test_every_convolution_of_random_networks_is_measured(name: str) -> None:
-    """Networks share ReLUs between operations, but their convolutions are those of the table."""
-    space = SMALL[name]
-    measured = {
-        (str(layer), shape)
-        for operation in operations_of(space, classes=3, sample_shape=SHAPE)
-        for layer, shape in convolutions(operation.make().eval(), operation.key[1])
-    }
-    draw = torch.Generator().manual_seed(0)
-    for _ in range(5):
-        net = space.network(space.random(draw), classes=3, in_channels=3).eval()
-        assert {(str(layer), shape) for layer, shape in convolutions(net, SHAPE)} <= measured
-
-
-def convolutions(
-    module: nn.Module, shape: tuple[int, ...]
-) -> list[tuple[nn.Module, tuple[int, ...]]]:
-    """Return the convolutions that run in a pass, with the shapes of their inputs."""
-    found: list[tuple[nn.Module, tuple[int, ...]]] = []
-    hooks = [
-        layer.register_forward_hook(lambda m, i, o: found.append((m, tuple(i[0].shape[1:]))))
-        for layer in module.modules()
-        if isinstance(layer, nn.Conv2d)
-    ]
-    with torch.no_grad():
-        module(torch.zeros(1, *shape))
-    for hook in hooks:
-        hook.remove()
-    return found
 
 
 def test_the_latency_of_a_cell_is_a_sum_over_all_cells(nas201: LookupTable) -> None:
@@ -146,20 +104,6 @@ def test_a_table_survives_its_files(name: str, tmp_path: Path) -> None:
     assert info["name"]
 
 
-def test_the_stride_follows_from_the_shapes() -> None:
-    rows = table_of(SMALL["cnn"]).rows
-    pairs = {(row.operation, row.stride) for row in rows}
-    assert {("sep_conv_3x3", 1), ("sep_conv_3x3", 2), ("skip_connect", 2)} <= pairs
-    assert ("skip_connect", 1) not in pairs  # an identity is free
-
-
-def test_networks_are_measured_in_the_same_way(nas201: LookupTable) -> None:
-    genotype = SMALL["nas201"].random(torch.Generator().manual_seed(0))
-    found = measure_networks([genotype] * 2, nas201)
-    assert [timing.count for timing in found] == [3, 3]
-    assert all(timing.median_ms > 0 for timing in found)
-
-
 class Sleep(nn.Module):
     """Sleeps for the given seconds, one after the other."""
 
@@ -188,20 +132,6 @@ def test_the_median_leaves_out_the_warm_up() -> None:
     assert 20 <= slow.median_ms < 100
     assert slow.spread_ms > 5
     assert quick.median_ms < 10
-
-
-def test_an_example_has_the_batch_size_and_the_type() -> None:
-    settings = dataclasses.replace(SETTINGS, precision="bf16")
-    batch = example((4, 6, 6), settings)
-    assert batch.shape == (2, 4, 6, 6)
-    assert batch.dtype == torch.bfloat16
-    assert batch.is_contiguous(memory_format=torch.channels_last)
-    assert example((7,), settings).shape == (2, 7)
-
-
-def test_bf16_weights_are_measured() -> None:
-    table = table_of(SMALL["nas201"], dataclasses.replace(SETTINGS, precision="bf16"))
-    assert all(row.timing.median_ms > 0 for row in table.rows)
 
 
 @pytest.mark.cuda

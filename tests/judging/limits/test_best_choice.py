@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from darts.judging.limits.best_choice import best_choice
+from darts.judging.limits.genotype_limits import best_choice
 
 
 def problem(
@@ -58,15 +58,6 @@ def test_excluded_choices_are_followed_by_the_next_best() -> None:
     for count in range(len(fitting)):
         assert best_choice(scores, tables, limits, fitting[:count]) == fitting[count]
     assert best_choice(scores, tables, limits, fitting) is None
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_the_smallest_sum_is_possible_and_anything_below_is_not(seed: int) -> None:
-    scores, tables, _ = problem(seed, 6, 5, 1)
-    smallest = np.sum([table.min(axis=0) for table in tables], axis=0)
-    found = best_choice(scores, tables, smallest + 1e-12)
-    assert found == tuple(int(table.argmin()) for table in tables)
-    assert best_choice(scores, tables, smallest - 1e-3) is None
 
 
 def test_options_that_almost_never_fit_do_not_hide_small_differences() -> None:

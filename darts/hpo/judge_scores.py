@@ -1,20 +1,103 @@
-"""The ranking of architectures by a judge, and its agreement with their true scores."""
+"""The scores of a judge: their file, and their agreement with the true scores."""
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 
-from darts.config import JudgeConfig
+from darts.config import ConfigError, JudgeConfig
 from darts.hpo.judge_plan import JudgePlan
-from darts.hpo.score_file import Row, ScoreFile
 from darts.judging.predictor import predict
 from darts.judging.rankings import Agreement, Values, agreement, calibrated_weights, combined
 from darts.judging.training_free import BASELINES
+from darts.reading import MIB, FileError, read_json_object
 from darts.strategies.judges import TrainingFreeJudge
+from darts.typed_values import Misfit, typed
+from darts.writing import write_json
+
+FILE = "scores.json"
+LIMIT = 256 * MIB  # bytes
+
+
+class Training(TypedDict):
+    """Result of a short run; the score is None if it diverged."""
+
+    score: float | None
+    seconds: float
+
+
+class Row(TypedDict):
+    """Scores of one architecture; None stands for a score that is not finite."""
+
+    genotype: str
+    seconds: float
+    scores: dict[str, float | None]
+    training: Training | None  # short run for the calibration of a judge, if there was one
+
+
+class Content(TypedDict):
+    """Content of the file."""
+
+    rows: list[Row]
+    plan: str  # digest of what is scored, see ``ScoreFile``
+
+
+@dataclass
+class ScoreFile:
+    """Scores of architectures, in memory and in a file from which an interrupted command continues.
+
+    Attributes:
+        plan: Digest of what is scored. The file of another plan raises ``ConfigError``.
+        rows: Rows by genotype, in the order in which they were computed.
+    """
+
+    path: Path
+    plan: str
+    rows: dict[str, Row] = field(default_factory=dict)
+
+    def load(self) -> None:
+        """Read the rows of an interrupted command, if it wrote any."""
+        if not self.path.exists():
+            return
+        try:
+            content = typed(Content, read_json_object(self.path, limit=LIMIT))
+        except (FileError, Misfit, OSError) as error:
+            raise ConfigError(f"cannot resume: {error}") from None
+        if content["plan"] != self.plan:
+            raise ConfigError(
+                "cannot resume: the architectures or their true scores changed after the run "
+                "stopped"
+            )
+        self.rows = {row["genotype"]: row for row in content["rows"]}
+
+    def save(self) -> None:
+        """Write all rows atomically."""
+        content: Content = {"rows": list(self.rows.values()), "plan": self.plan}
+        write_json(self.path, content)
+
+    def add(
+        self,
+        genotype: str,
+        scores: dict[str, float],
+        seconds: float,
+        training: Training | None = None,
+    ) -> None:
+        """Add the scores of an architecture and the seconds that they took."""
+        plain = {name: value if math.isfinite(value) else None for name, value in scores.items()}
+        self.rows[genotype] = Row(
+            genotype=genotype, seconds=seconds, scores=plain, training=training
+        )
+
+    def score(self, genotype: str, name: str) -> float:
+        """Return a score; minus infinity if it was not finite, even if lower scores are better."""
+        value = self.rows[genotype]["scores"][name]
+        return -math.inf if value is None else value
 
 
 @dataclass(frozen=True)
@@ -23,17 +106,17 @@ class ScoreAnalysis:
 
     Attributes:
         genotypes: Architectures as text.
-        columns: Scores ``(n,)`` by name: those of the judge and the baselines.
+        columns: Scores ``(n,)`` of the judge and the baselines, by name.
         values: What the judge ranks architectures by, ``(n,)``: its score, or the combination of
             its scores. Larger is better.
         deviation: Uncertainty of the values of a predictor, ``(n,)``; None for other judges.
         weights: Weight of each score in the combination; empty for a single score and a predictor.
         truth: True scores ``(n,)``; None if unknown.
-        calibrating: Architectures whose truth gave the weights, ``(n,)`` bool; the agreement is
-            that of the others.
+        calibrating: Architectures whose truth gave the weights, ``(n,)`` bool. They do not count in
+            the agreement.
         seconds: Mean seconds per architecture, without the baselines. The first architecture
             includes the loading of data.
-        calibration_seconds: Seconds of all short trainings for the calibration.
+        calibration_seconds: Seconds of all short runs for the calibration.
     """
 
     genotypes: tuple[str, ...]
@@ -55,31 +138,30 @@ class ScoreAnalysis:
         columns = {n: np.array([scored.score(text, n) for text in genotypes]) for n in names}
         own = {name: columns[name] for name in ranked}
         rows = [scored.rows[text] for text in genotypes]
-        calibrating = plan.calibrating
+        some = plan.calibrating
         weights: dict[str, float] = {}
         deviation = None
         if isinstance(judge, TrainingFreeJudge) and judge.combination == "predictor":
             points = [plan.space.encode(a.genotype) for a in plan.architectures]
             truth = calibration_truth(plan, rows)
-            values, deviation = predict(
-                plan.space.parameters(), points, own, truth, calibrating, seed=config.seed
-            )
-        elif len(ranked) == 1 and not calibrating.any():
+            parameters = plan.space.parameters()
+            values, deviation = predict(parameters, points, own, truth, some, seed=config.seed)
+        elif len(ranked) == 1 and not some.any():
             values = columns[ranked[0]]
             if judge.absolute and not plan.higher_is_better:
                 columns[ranked[0]] = np.where(np.isfinite(values), values, np.inf)
                 values = -columns[ranked[0]]
         else:
             weights = dict.fromkeys(ranked, 1.0)
-            if calibrating.any():
-                some = {name: column[calibrating] for name, column in own.items()}
-                found = calibrated_weights(some, calibration_truth(plan, rows)[calibrating])
+            if some.any():
+                truth = calibration_truth(plan, rows)[some]
+                found = calibrated_weights({n: column[some] for n, column in own.items()}, truth)
                 if any(found.values()):
                     weights = found
                 else:
                     warnings.warn(
                         "the calibration found no correlation, so all scores weigh the same; "
-                        "calibrate with more architectures or longer trainings",
+                        "calibrate with more architectures or longer runs",
                         stacklevel=2,
                     )
             values = combined(own, weights)
@@ -90,7 +172,7 @@ class ScoreAnalysis:
             deviation=deviation,
             weights=weights,
             truth=plan.truth(),
-            calibrating=calibrating,
+            calibrating=some,
             seconds=float(np.mean([row["seconds"] for row in rows])),
             calibration_seconds=sum(t["seconds"] for row in rows if (t := row["training"])),
         )
@@ -99,7 +181,7 @@ class ScoreAnalysis:
         """Return the agreement with the truth of the judge, its scores and the baselines.
 
         It is empty if the truth is unknown. If the judge has a single score, for example a loss,
-        the agreement of this score equals that of the judge, so its sign is the same.
+        the agreement of this score equals the agreement of the judge, so its sign is the same.
         """
         if self.truth is None:
             return {}
@@ -119,11 +201,8 @@ class ScoreAnalysis:
         }
         for name, found in self.agreements().items():
             prefix = "" if name == "judge" else f"{name}_"
-            result[f"{prefix}spearman"] = found.spearman
-            result[f"{prefix}kendall"] = found.kendall
-            result[f"{prefix}top_recall"] = found.top_recall
-        result.update({f"weight_{name}": weight for name, weight in self.weights.items()})
-        return result
+            result |= {f"{prefix}{key}": value for key, value in vars(found).items()}
+        return result | {f"weight_{name}": weight for name, weight in self.weights.items()}
 
     def rows(self) -> list[dict[str, object]]:
         """Return the rows of ``scores.csv``, the best architecture first."""
@@ -143,9 +222,9 @@ class ScoreAnalysis:
 def calibration_truth(plan: JudgePlan, rows: Sequence[Row]) -> Values:
     """Return the truth ``(n,)``, larger is better, of the architectures for the calibration.
 
-    If the truth of all architectures is known, return it. Otherwise the score of a short training
-    takes its place, or minus infinity if the training diverged. The entries of architectures that
-    are not for the calibration then have no meaning.
+    If the truth of all architectures is known, return it. Otherwise the score of a short run takes
+    its place, or minus infinity if the run diverged. The entries of architectures that are not for
+    the calibration then have no meaning.
     """
     truth = plan.truth()
     if truth is not None:

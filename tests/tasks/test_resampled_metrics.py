@@ -1,8 +1,7 @@
-"""Metrics of resamples, compared with the scores of the tasks on repeated samples."""
+"""Metrics of resamples equal the scores of their repeated samples."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,9 +13,7 @@ from torch import Tensor
 from darts.data import IGNORE_INDEX, PairBatch, Window
 from darts.data.loader import Carry
 from darts.data.words import END, PADDING, SPECIAL
-from darts.judging.sample_metrics import TEXT_BLOCKS, sample_metric
 from darts.tasks import TASKS, Objective
-from darts.tasks.classification import ClassificationObjective
 from darts.tasks.translation import TranslationOutput
 
 CPU = torch.device("cpu")
@@ -108,14 +105,14 @@ def test_a_resample_has_the_score_of_its_repeated_samples(task: str, name: str) 
     count = 60
     select = make(torch.Generator().manual_seed(0), count)
     objective = TASKS[task]().objective(names)
-    metric = sample_metric(objective, name, names, CPU)
+    metric = objective.metrics[name]
     parts = torch.arange(count).split(25)
-    results = torch.cat([metric.results(*select(part)) for part in parts]).double().numpy()
-    assert len(results) == count
+    rows = torch.cat([metric.rows(objective, *select(part)) for part in parts]).double().numpy()
+    assert len(rows) == count
     rng = np.random.default_rng(0)
     counts = rng.multinomial(count, np.full(count, 1 / count), size=4).astype(float)
     counts[0] = 1
-    actual = metric.value(counts, results)
+    actual = metric.value(counts, rows)
     for row, value in zip(counts, actual, strict=True):
         chosen = torch.arange(count).repeat_interleave(torch.tensor(row).long())
         assert value == pytest.approx(scored(objective, name, select, chosen), rel=1e-5)
@@ -123,45 +120,9 @@ def test_a_resample_has_the_score_of_its_repeated_samples(task: str, name: str) 
 
 
 def test_bleu_is_zero_without_a_match_of_each_order() -> None:
-    metric = sample_metric(TASKS["translation"]().objective(WORDS), "bleu", WORDS, CPU)
+    objective = TASKS["translation"]().objective(WORDS)
     targets = torch.tensor([[4], [5], [6], [END]])
     outputs = TranslationOutput(torch.zeros(4, 1, len(WORDS)), torch.tensor([[4], [5], [END]]))
-    batch = PairBatch(targets, targets, targets, ("a man rides",), 4)
-    results = metric.results(outputs, batch).double().numpy()
-    assert metric.value(np.ones((1, 1)), results).tolist() == [0.0]
-
-
-@pytest.mark.parametrize("name", ["perplexity", "bits", "loss"])
-def test_the_units_of_a_text_are_blocks_with_the_same_score(name: str) -> None:
-    select = language(torch.Generator().manual_seed(0), 333)
-    objective = TASKS["language_model"]().objective(WORDS)
-    metric = sample_metric(objective, name, WORDS, CPU)
-    results = metric.results(*select(torch.arange(333))).numpy()
-    units = metric.units(results)
-    assert len(units) == TEXT_BLOCKS
-    assert metric.value(np.ones((1, TEXT_BLOCKS)), units) == pytest.approx(
-        metric.value(np.ones((1, 333)), results)
-    )
-
-
-class CustomObjective(ClassificationObjective):
-    """An objective of another package, whose scores could be anything."""
-
-
-def test_batches_are_the_samples_of_tasks_of_other_packages() -> None:
-    select = classification(torch.Generator().manual_seed(0), 50)
-    objective = CustomObjective(len(CLASSES))
-    metric = sample_metric(objective, "accuracy", CLASSES, CPU)
-    parts = torch.arange(50).split(20)
-    results = torch.cat([metric.results(*select(part)) for part in parts]).numpy()
-    assert len(results) == 3
-    (actual,) = metric.value(np.ones((1, 3)), results)
-    assert actual == pytest.approx(scored(objective, "accuracy", select, torch.arange(50)))
-
-
-def test_a_diverged_network_has_no_finite_results() -> None:
-    objective = TASKS["classification"]().objective(CLASSES)
-    metric = sample_metric(objective, "loss", CLASSES, CPU)
-    logits = torch.full((3, len(CLASSES)), math.nan)
-    results = metric.results(logits, (logits, torch.zeros(3, dtype=torch.int64)))
-    assert torch.isnan(results[:, 0]).all()
+    scores = objective.scores(CPU)
+    scores.update(outputs, PairBatch(targets, targets, targets, ("a man rides",), 4))
+    assert scores.compute()["bleu"] == 0

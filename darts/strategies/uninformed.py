@@ -1,4 +1,8 @@
-"""Grid search: every combination once."""
+"""Strategies that read no results: random search, the baseline of all others, and grid search.
+
+References:
+    Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 13, 2012.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,29 @@ from optuna.trial import FrozenTrial
 from darts.registry import choice, number
 from darts.spaces.parameters import Point
 from darts.strategies.history import trial_position
-from darts.strategies.point_sampler import Attributes, PointSampler
+from darts.strategies.point_sampler import (
+    History,
+    PointSampler,
+    Proposal,
+    ProposalStrategy,
+    new_point,
+)
 from darts.strategies.strategy import STRATEGIES, Setup, Strategy
 
 MAX_POINTS = 1_000_000  # the list of all points must fit into memory
+
+
+@STRATEGIES.register
+@dataclass
+class RandomSearch(ProposalStrategy):
+    """Independent random points; a point of an earlier trial is redrawn up to 100 times."""
+
+    name: str = "random"
+    multi_objective: ClassVar[bool] = True
+    uses_results: ClassVar[bool] = False
+
+    def propose(self, setup: Setup, history: History, random: Random) -> Proposal:
+        return new_point(history, lambda: setup.space.draw(random)), {}
 
 
 class GridSampler(PointSampler):
@@ -29,7 +52,7 @@ class GridSampler(PointSampler):
 
     def point_of(
         self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial], attempt: int = 0
-    ) -> tuple[Point, Attributes]:
+    ) -> Proposal:
         return self.points[trial_position(trial, trials) % len(self.points)], {}
 
 

