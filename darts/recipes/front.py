@@ -10,7 +10,7 @@ from darts.config import SearchConfig
 from darts.data_modules import DataModule, SearchLoaders
 from darts.judging.limits import Budgets
 from darts.judging.pareto import pareto_front
-from darts.plotting.front import draw_front
+from darts.plotting.scores import draw_front
 from darts.plotting.style import save_figure
 from darts.reading import JsonObject
 from darts.searching.diagnosis import path_masks, path_score
