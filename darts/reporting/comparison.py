@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from darts.reading import JsonObject
-from darts.reporting.contents import flatten
-from darts.reporting.labels import headline_metrics
+from darts.reporting.files import flatten
 from darts.reporting.record import RunRecord
+from darts.reporting.tables import headline_metrics
 from darts.spaces import space_of
 from darts.spaces.describe import difference
 from darts.tracking import format_genotype

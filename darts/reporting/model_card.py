@@ -13,9 +13,9 @@ from markupsafe import Markup
 
 from darts.escaping import for_markdown, for_markdown_code
 from darts.reading import JsonObject
-from darts.reporting.labels import label
+from darts.reporting.page import template_environment
 from darts.reporting.record import RunRecord
-from darts.reporting.rendering import template_environment
+from darts.reporting.tables import label
 from darts.tracking import format_genotype, format_value
 from darts.tracking.ledger import sum_phases
 

@@ -235,23 +235,6 @@ def test_page_of_several_runs_compares_them(
     assert {"valid accuracy", "supernet valid accuracy"} <= {*heads}  # in columns of their own
 
 
-@pytest.mark.slow
-def test_joules_of_different_sources_are_not_compared(
-    commands: Any, search_run: Any, tmp_path: Path
-) -> None:
-    a, b = copy_run(search_run, tmp_path / "a"), copy_run(search_run, tmp_path / "b")
-    summary = json.loads((b / "summary.json").read_text())
-    (b / "summary.json").write_text(
-        json.dumps({**summary, "joules_source": "nvml", "joules": 98765})
-    )
-    out = tmp_path / "page.html"
-    commands.call("report", [str(a), str(b), f"out={out}"])
-    comparison = out.read_text().split('id="run-1"')[0]
-    assert "neither compared" in comparison
-    assert "98,765" not in comparison
-    assert "98,765" in out.read_text()
-
-
 def test_costs_of_two_sources_are_not_summed(
     commands: Any, search_run: Any, tmp_path: Path
 ) -> None:
