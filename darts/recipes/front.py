@@ -17,8 +17,8 @@ from darts.searching.diagnosis import path_masks, path_score
 from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype
 from darts.tracking import format_value, print_lines
+from darts.tracking.metrics import write_table
 from darts.tracking.optional import optional
-from darts.tracking.tables import write_table
 from darts.training.run import TrainingRun
 
 FOLDER = "front"

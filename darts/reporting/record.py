@@ -177,10 +177,7 @@ def group_evaluations(records: Sequence[RunRecord]) -> list[tuple[int, list[int]
 
 
 def short_run_names(records: Sequence[RunRecord]) -> list[str]:
-    """Return the last parts of the path of each run, as few as distinguish all runs."""
-    paths = [record.directory.resolve().parts for record in records]
-    for length in range(1, max(map(len, paths), default=0) + 1):
-        names = ["/".join(path[-length:]) for path in paths]
-        if len(set(names)) == len(set(paths)):
-            return names
-    return ["/".join(path) for path in paths]
+    """Return the name of the directory of each run, or its path if several have the same name."""
+    paths = [record.directory.resolve() for record in records]
+    names = [path.name for path in paths]
+    return names if len(set(names)) == len(set(paths)) else list(map(str, paths))

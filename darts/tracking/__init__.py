@@ -3,7 +3,7 @@
 Importing this package is fast: TensorBoard, matplotlib and rich are imported on first use.
 """
 
-from darts.tracking.console import Console, RemainingTime, print_lines, print_summary
+from darts.tracking.console import Console, print_lines, print_summary
 from darts.tracking.energy import Energy, EnergyMeter
 from darts.tracking.environment import environment, git_state
 from darts.tracking.formats import format_duration, format_genotype, format_value
@@ -17,7 +17,6 @@ __all__ = [
     "EnergyMeter",
     "Ledger",
     "MetricsLog",
-    "RemainingTime",
     "TensorBoard",
     "environment",
     "format_duration",

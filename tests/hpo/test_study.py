@@ -15,7 +15,7 @@ from darts.hpo.result_files import best_overrides, trial_rows
 from darts.hpo.study import StudyPlan, best_trial, fixed_overrides
 from darts.hpo.trials import FAILURE, SCORES, failure_reason, trial_state
 from darts.recipes.commands import merge_overrides
-from darts.tracking.tables import write_table
+from darts.tracking.metrics import write_table
 
 # These tests act as a worker, without its heartbeat thread.
 pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
