@@ -200,22 +200,6 @@ def test_comparison_of_different_spaces_raises() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_genotypes_with_different_numbers_of_nodes_can_be_compared() -> None:
-    figure = compare_genotypes(V2, PUBLISHED["NASNET"].genotype, ("four", "five"))
-    assert len(patches_of(figure, "normal-0", "-box")) == 8
-    assert len(patches_of(figure, "normal-1", "-box")) == 10
-
-
-@pytest.mark.parametrize(
-    ("name", "start"), [("a.svg", b"<?xml"), ("a.PNG", b"\x89PNG"), ("sub/a.pdf", b"%PDF")]
-)
-def test_file_suffix_selects_the_format(name: str, start: bytes, tmp_path: Path) -> None:
-    path = tmp_path / name
-    save_genotype(V2, path)
-    assert path.read_bytes().startswith(start)
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
-
-
 def test_equal_genotypes_give_equal_svg_files_with_selectable_text(tmp_path: Path) -> None:
     before = rcParams.copy()  # unlike dict(), does not resolve the backend
     for name, genotype in (("a", V2), ("b", Genotype.parse(str(V2))), ("c", V1)):

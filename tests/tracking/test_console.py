@@ -181,14 +181,6 @@ def test_no_color_variable_disables_colors(
     assert bool(colors(terminal.getvalue())) is not off
 
 
-def test_dumb_terminal_gets_log_lines(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "dumb")
-    with Console(total_steps=100, name="search") as console:
-        console.epoch(1, 2, loss=1.0)
-    assert "\x1b" not in terminal.getvalue()
-    assert "epoch 1/2 loss 1" in terminal.getvalue()
-
-
 def test_cursor_is_restored_after_an_exception(terminal: Terminal) -> None:
     def fail() -> None:
         with Console(total_steps=100, name="search") as console:
@@ -306,11 +298,6 @@ def test_value_is_formatted_by_its_type_and_the_name_of_its_quantity(
     name: str, value: object, text: str
 ) -> None:
     assert format_value(name, value) == text
-
-
-def test_genotype_of_a_single_cell_is_formatted_without_slash() -> None:
-    cell = fake_genotype(1, cell=[(0, 1, "nor_conv_1x1"), (0, 2, "none"), (1, 2, "avg_pool_3x3")])
-    assert format_genotype(cell) == "cell nor1:0 none:0 avg3:1"
 
 
 def test_formatted_chain_omits_sources() -> None:

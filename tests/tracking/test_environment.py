@@ -103,21 +103,6 @@ def test_revision_ignores_the_variables_of_a_git_hook(
     assert git_state(checkout / "mine") == (head, False)
 
 
-@needs_git
-def test_repository_without_commit_has_no_revision(tmp_path: Path) -> None:
-    (tmp_path / "__init__.py").write_text("")
-    git(tmp_path, "init", "-q")
-    git(tmp_path, "add", ".")
-    assert git_state(tmp_path) is None
-
-
-def test_environment_without_git_has_no_revision(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    found = environment()
-    assert found["git_revision"] is None
-    assert found["git_dirty"] is None
-
-
 def test_import_of_tracking_loads_no_heavy_package() -> None:
     code = (
         "import sys, darts.tracking, darts.searching.alphas, darts.plotting.figures\n"

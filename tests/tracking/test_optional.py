@@ -37,12 +37,6 @@ def test_end_of_a_run_is_not_swallowed(error: type[BaseException]) -> None:
         raise error
 
 
-def test_success_gives_no_warning() -> None:
-    with optional("curves.png") as failures:
-        pass
-    assert failures == []
-
-
 def test_figure_that_fails_prevents_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -152,12 +152,3 @@ def test_disabled_writer_writes_nothing(tmp_path: Path) -> None:
         assert not board.enabled
     assert not (tmp_path / "run").exists()
     assert not figure.axes
-
-
-def test_flush_makes_events_readable_before_close(tmp_path: Path) -> None:
-    board = TensorBoard(tmp_path)
-    board.log_scalars(1, {"loss": 2.0})
-    board.flush()
-    assert series(load(tmp_path), "loss") == [(1, 2.0)]
-    board.close()
-    board.close()
