@@ -188,16 +188,16 @@ def free_baselines(benchmark: Table) -> str:
     _, optimum = benchmark.optimum()
     mean = statistics.mean(benchmark.column().tolist())
     rows = [
-        ("the best cell of all", "15,625 full trainings", f"{optimum:.2f}"),
+        ("the best cell of all", "15,625 full training runs", f"{optimum:.2f}"),
         ("3x3 convolutions on all edges", "free", f"{benchmark.accuracy(ALL_3X3):.2f}"),
         (
             "best of ten random cells with at least four 3x3 convolutions",
-            "ten trainings of 12 epochs",
+            "ten runs of 12 epochs",
             mean_and_deviation(best_of_ten(benchmark, mostly_3x3)),
         ),
         (
             "best of ten random cells",
-            "ten trainings of 12 epochs",
+            "ten runs of 12 epochs",
             mean_and_deviation(best_of_ten(benchmark, indices)),
         ),
         ("a random cell", "free", f"{mean:.2f}"),
