@@ -12,7 +12,6 @@ docs/images/regret.svg.
 
 from __future__ import annotations
 
-import argparse
 import random
 import statistics
 import time
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 import optuna
 from matplotlib.figure import Figure
-from records import Row, hardware, put_table, record, table
+from records import Row, parser_of, put_table, record, table
 from scipy.stats import mannwhitneyu
 
 from darts.judging import nas201_table
@@ -103,7 +102,7 @@ def draw_regret(curves: dict[str, Any]) -> Figure:
 
 def main() -> None:
     """Run all strategies, and write the results and the figure."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--table", required=True, type=Path, help="benchmark table")
     parser.add_argument("--strategies", nargs="*", default=["random", "evolution", "greedy", "tpe"])
     parser.add_argument("--seeds", type=int, default=200)
@@ -145,7 +144,6 @@ def main() -> None:
                 else float(mannwhitneyu(final, baseline, alternative="greater").pvalue),
                 "seconds_per_query": seconds / args.seeds / args.queries,
                 "command": COMMAND,
-                "hardware": hardware("cpu"),
             }
         )
         print(f"{name}: {rows[-1]['mean']:.2f} ± {rows[-1]['deviation']:.2f}", flush=True)

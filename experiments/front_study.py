@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -37,7 +36,7 @@ from nas201_truth import (
     save,
     use_one_thread,
 )
-from records import HERE, Row, command, hardware, mean_and_deviation, put_table, record, table
+from records import HERE, Row, grouped, mean_and_deviation, put_table, record, table
 from runs import run
 
 from darts.judging.pareto import pareto_front
@@ -249,12 +248,11 @@ def main() -> None:
         ):
             row = {**setting, "way": way, "seed": seed, "hypervolume": value, "cells": cells}
             row |= {"seconds": duration, "reference": args.reference}
-            record("front_study", KEY, [{**row, "command": command(), "hardware": hardware("cpu")}])
+            record("front_study", KEY, [row])
     rows = [r for r in record("front_study", KEY, []) if {**r, **setting} == r]
     rows.sort(key=lambda row: (list(WAYS).index(row["way"]), row["seed"]))
     lines = []
-    for way, group in itertools.groupby(rows, key=lambda row: row["way"]):
-        own = list(group)
+    for (way,), own in grouped(rows, "way").items():
         lines.append(
             [
                 WAYS[way],

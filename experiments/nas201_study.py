@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from nas201_methods import METHODS
-from records import Row, hardware, mean_and_deviation, put_table, record, table
+from records import Row, grouped, mean_and_deviation, parser_of, put_table, record, table
 from runs import run
 from scipy.stats import t
 
@@ -55,7 +55,6 @@ def make_row(method: str, seed: int, arch: str, benchmark: Table, **more: Any) -
         "percentile": benchmark.percentile(arch),
         "skips": Genotype.parse(arch).count("skip_connect"),
         "command": COMMAND,
-        "hardware": hardware("cpu"),
         **more,
     }
 
@@ -130,12 +129,8 @@ def interval(values: Sequence[float]) -> str:
 
 def report(rows: Sequence[Row], all_3x3: float) -> str:
     """Return the table of all methods, best mean first."""
-    by_method: dict[str, list[Row]] = {}
-    for row in rows:
-        by_method.setdefault(row["method"], []).append(row)
-    ordered = sorted(
-        by_method, key=lambda name: -statistics.mean(row["accuracy"] for row in by_method[name])
-    )
+    groups = grouped(rows, "method").items()
+    ordered = sorted(groups, key=lambda group: -statistics.mean(r["accuracy"] for r in group[1]))
     columns = [
         "method",
         "seeds",
@@ -149,8 +144,8 @@ def report(rows: Sequence[Row], all_3x3: float) -> str:
         "published %",
     ]
     lines = []
-    for name in ordered:
-        own = sorted(by_method[name], key=lambda row: row["seed"])
+    for (name,), group in ordered:
+        own = sorted(group, key=lambda row: row["seed"])
         accuracies = [row["accuracy"] for row in own]
         lines.append(
             (
@@ -211,7 +206,7 @@ def free_baselines(benchmark: Table) -> str:
 
 def main() -> None:
     """Run what is missing and write the results."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--table", required=True, type=Path, help="benchmark table")
     parser.add_argument("--root", default="data", help="folder of CIFAR-10")
     parser.add_argument("--runs", default=Path("runs/nas201_study"), type=Path)
