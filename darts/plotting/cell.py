@@ -106,7 +106,7 @@ def draw_cell(canvas: CellCanvas) -> None:
 
 
 def _recurs(genotype: AnyGenotype) -> bool:
-    return getattr(genotype, "recurs", False)
+    return bool(getattr(genotype, "recurs", False))
 
 
 def _places(genotype: AnyGenotype, cell: str) -> list[tuple[int, int]]:

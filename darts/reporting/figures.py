@@ -45,25 +45,13 @@ def learning_curves(record: RunRecord) -> tuple[Panels, Panels]:
 
 
 def collapse_curves(record: RunRecord) -> Panels:
-    """Return the curves of the collapse checks of a search."""
-    curves = {
-        name.removeprefix("collapse/"): points_of(record.rows, name)
-        for name in column_names(record.rows)
-        if name.startswith("collapse/")
-    }
-    scores = f"{label(record.metric)} of the supernet, and of the genotype's path in it"
-    skips = "skip connections in the genotype"
-    panels: Panels = {scores: {}, skips: {}}
-    for name, points in curves.items():
-        if name.startswith(("supernet_", "path_")):
-            panels[scores][label(name)] = points
-        elif name.endswith("/skips"):
-            panels[skips][name.removesuffix("/skips")] = points
-    for name, title in (
-        ("eigenvalue", "largest eigenvalue of the alphas' Hessian"),
-        ("gap", "fraction of the supernet's score that the path loses"),
-    ):
-        panels[title] = {name: curves.get(name, [])}
+    """Return the curves of the collapse checks: a panel per quantity, with a line per cell."""
+    panels: Panels = {}
+    for name in column_names(record.rows):
+        if name.startswith("collapse/"):
+            *cell, quantity = name.split("/")[1:]
+            line = cell[0] if cell else label(quantity)
+            panels.setdefault(quantity, {})[line] = points_of(record.rows, name)
     return _drawable(panels)
 
 

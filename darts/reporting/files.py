@@ -169,7 +169,7 @@ def read_table(path: Path) -> list[JsonObject]:
     """Return the rows of a CSV file: numbers and texts; missing values are empty strings."""
     text = io.StringIO(read_text(path, limit=_TABLE_LIMIT), newline="")
     reader = csv.DictReader(text, strict=True)
-    rows = []
+    rows: list[JsonObject] = []
     for row in reader:
         if None in row or None in row.values():
             cells = len(reader.fieldnames or ())

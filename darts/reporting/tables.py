@@ -159,4 +159,4 @@ def race_winner(record: RunRecord) -> str | None:
     if any(key not in record.summary for key in keys):
         return None
     same = [r for r in record.candidates if all(r.get(k) == record.summary[k] for k in keys)]
-    return same[0].get("candidate") if same else None
+    return str(same[0].get("candidate")) if same else None

@@ -5,7 +5,7 @@ Importing this package is fast: TensorBoard, matplotlib and rich are imported on
 
 from darts.tracking.console import Console, print_lines, print_summary
 from darts.tracking.energy import Energy, EnergyMeter
-from darts.tracking.environment import environment, git_state
+from darts.tracking.environment import environment
 from darts.tracking.formats import format_duration, format_genotype, format_value
 from darts.tracking.ledger import Ledger, grams_of_co2
 from darts.tracking.metrics import MetricsLog, read_metrics
@@ -22,7 +22,6 @@ __all__ = [
     "format_duration",
     "format_genotype",
     "format_value",
-    "git_state",
     "grams_of_co2",
     "print_lines",
     "print_summary",

@@ -215,28 +215,14 @@ class Console:
 
 
 def print_summary(title: str, rows: Mapping[str, object]) -> None:
-    """Print names and formatted values below a title: a table on a terminal, lines elsewhere."""
-    mode = log_mode()
-    if mode == "quiet":
-        return
-    if mode == "json":
+    """Print names and formatted values below a title, in aligned lines."""
+    if log_mode() == "json":
         _write_json({"summary": title, **rows})
         return
-    cells = {_escape(name): _escape(format_value(name, value)) for name, value in rows.items()}
-    if is_terminal(sys.stdout):
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(title=Text(_escape(title)), show_header=False, title_justify="left")
-        table.add_column(style="cyan", no_wrap=True)
-        table.add_column(justify="left", overflow="fold")
-        for name, value in cells.items():
-            table.add_row(Text(name), Text(value))
-        _rich_console().print(table)
-        return
-    width = max(map(len, cells), default=0)
-    print(_escape(title), *(f"{name:<{width}}  {text}" for name, text in cells.items()), sep="\n")
-    sys.stdout.flush()
+    width = max(map(len, rows), default=0)
+    print_lines(
+        title, *(f"{name:<{width}}  {format_value(name, value)}" for name, value in rows.items())
+    )
 
 
 def print_lines(*lines: str) -> None:

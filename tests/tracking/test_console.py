@@ -315,11 +315,3 @@ def test_summary_in_a_log_is_aligned_lines(capsys: pytest.CaptureFixture[str]) -
         "parameters      1,930,618",
         "seconds         0:01:01",
     ]
-
-
-def test_summary_on_a_terminal_is_a_table(terminal: Terminal) -> None:
-    print_summary("search [1]", {"valid_accuracy": 0.9123, "path": "[a]"})
-    text = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
-    assert "search [1]" in text
-    assert re.search(r"│ valid_accuracy │ 91\.23 % +│", text)
-    assert "[a]" in text

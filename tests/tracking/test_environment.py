@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import darts
-from darts.tracking import environment, git_state
+from darts.tracking.environment import environment, git_state
 from darts.writing import write_json
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
