@@ -29,7 +29,6 @@ from darts.reading import JsonObject
 from darts.tracking.formats import is_fraction
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Points: TypeAlias = Sequence[tuple[float, float]]
@@ -70,7 +69,9 @@ def draw_alpha_heatmap(
         for column in range(columns):
             value = values[row, column]
             write_number(axes, row, column, f"{value:.2f}", dark=value > 0.5 * darkest)
-    _separate_entries(axes, edges, columns)
+    axes.set_xticks([column + 0.5 for column in range(columns - 1)], minor=True)
+    axes.set_yticks([row + 0.5 for row in range(rows - 1)], minor=True)
+    axes.grid(which="minor", color="white", linewidth=0.6)  # between the entries
     for row, column in chosen:
         style: ArtistStyle = {"fill": False, "edgecolor": HIGHLIGHT, "linewidth": 2.2, "zorder": 3}
         gid = f"chosen-{row}-{column}"
@@ -79,22 +80,12 @@ def draw_alpha_heatmap(
     axes.set_xticks(range(columns), texts, rotation=40, ha="left", rotation_mode="anchor")
     axes.set_yticks(range(rows), [label_text(name) for name in edges])
     axes.xaxis.tick_top()
-    axes.tick_params(length=0, labelsize=9)
+    axes.tick_params(which="both", length=0, labelsize=9)
     axes.spines[:].set_visible(False)
     axes.set_ylabel("edge")
     add_color_bar(figure, image, axes, "probability")
     add_title(figure, title)
     return figure
-
-
-def _separate_entries(axes: Axes, edges: Sequence[str], columns: int) -> None:
-    """Draw white lines between the entries of a matrix, wide ones where the target changes."""
-    targets = [name.rpartition("→")[2] for name in edges]
-    for row in range(1, len(edges)):
-        new_node = "→" in edges[row] and targets[row] != targets[row - 1]
-        axes.axhline(row - 0.5, color="white", linewidth=3.0 if new_node else 0.6)
-    for column in range(1, columns):
-        axes.axvline(column - 0.5, color="white", linewidth=0.6)
 
 
 def draw_alpha_history(

@@ -76,7 +76,7 @@ def save_race(
 ) -> None:
     """Draw ``race.jsonl`` of a run directory to ``race.svg``, if it has a slice.
 
-    The arguments are those of ``draw_race``.
+    For the arguments see ``draw_race``.
     """
     try:
         slices = read_race(run_directory / "race.jsonl")
@@ -178,7 +178,7 @@ def _ranked(series: _Series, higher: bool) -> list[str]:
 
 
 def _score_limits(series: _Series, first: str, higher: bool) -> tuple[float, float]:
-    """Return the ends of the axis: those of all scores but outliers on the worse side.
+    """Return the ends of the axis, which shows all scores but outliers on the worse side.
 
     The scores of the first candidate are never outliers.
     """

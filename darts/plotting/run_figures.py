@@ -62,7 +62,7 @@ def log_alphas(
 def draw_group_heatmap(
     probabilities: Tensor, genotype: AnyGenotype, group: str, context: SearchContext, title: str
 ) -> Figure:
-    """Draw the probabilities of a group, ``(edges, operations)``; outline those of the genotype."""
+    """Draw the probabilities of a group, ``(edges, operations)``; outline the genotype."""
     mask = context.space.mask(genotype, context.candidates)[group]
     return draw_alpha_heatmap(
         probabilities,
@@ -86,7 +86,7 @@ def save_search_figures(
 
     They are ``genotype.svg``, ``alphas_<group>.png`` (the last epoch),
     ``alphas_<group>_history.png`` and ``curves.png``. The history has the probabilities
-    ``(edges, operations)`` by group at the end of each epoch; the rows are those of metrics.jsonl.
+    ``(edges, operations)`` by group at the end of each epoch; the rows come from metrics.jsonl.
     """
     with optional(directory / "genotype.svg"):
         save_genotype(genotype, directory / "genotype.svg", title=title)
@@ -110,7 +110,7 @@ def save_search_figures(
 def save_training_figures(directory: Path, rows: Sequence[JsonObject], *, title: str) -> None:
     """Write ``curves.png``: losses and accuracies over the epochs.
 
-    ``rows`` are those of metrics.jsonl; at least one must have a loss or an accuracy.
+    ``rows`` come from metrics.jsonl; at least one must have a loss or an accuracy.
     """
     with optional(path := directory / "curves.png"):
         panels = {

@@ -1,4 +1,4 @@
-"""Figures of scores: against a cost, and those of compared methods."""
+"""Figures of scores: against a cost, and of compared methods."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ class Ledger:
         return {"entries": self.entries()}
 
     def load_state_dict(self, state: object) -> None:
-        """Replace all entries by those of a checkpoint. Call it before ``start``."""
+        """Replace all entries by the entries of a checkpoint. Call it before ``start``."""
         self._accounts = {
             (saved["phase"], saved["source"]): [saved["seconds"], saved["joules"]]
             for saved in typed(LedgerState, state, "energy")["entries"]

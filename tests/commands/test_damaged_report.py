@@ -20,7 +20,7 @@ from darts.reporting import page as page_module
 REQUIRED = ("config.yaml", "overrides.json", "metrics.jsonl", "summary.json")
 FILES = {
     "search": (*REQUIRED, "env.json", "energy.json", "genotype.json", "alphas.json", "split.npz"),
-    "retrain": ("confusion_test.svg",),  # the other files are like those of a search
+    "retrain": ("confusion_test.svg",),  # the other files are like the files of a search
     "evaluate": ("summary.json", "importance.json"),
     "tune": ("config.yaml", "overrides.json", "summary.json", "trials.csv", "best.json"),
     "find": ("config.yaml", "overrides.json", "summary.json", "candidates.csv", "race.jsonl"),

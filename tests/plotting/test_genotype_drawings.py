@@ -87,7 +87,7 @@ def patches_of(figure: Figure, prefix: str, suffix: str) -> dict[str, Patch]:
 
 
 def shrunk(box: Bbox) -> Bbox:
-    """Return a box that is one pixel smaller on each side, so that touching is no overlap."""
+    """Return a box that is one pixel smaller on each side, so that boxes may touch."""
     return Bbox.from_extents(box.x0 + 1, box.y0 + 1, box.x1 - 1, box.y1 - 1)
 
 

@@ -153,7 +153,7 @@ def test_a_resumed_run_has_the_same_key_and_a_new_one_another(tmp_path: Path) ->
 
 
 def test_a_directory_cannot_go_on_with_the_records_of_another_run(tmp_path: Path) -> None:
-    """Whatever its files say, the key depends on its place, too."""
+    """Whatever its files say, the key also depends on its place."""
     (tmp_path / "a").mkdir()
     victim = tracked(tmp_path / "a").key()
     (tmp_path / "b" / "run").mkdir(parents=True)
