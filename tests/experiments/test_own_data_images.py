@@ -59,26 +59,6 @@ def test_added_digits_share_no_digit_between_splits(modules):
     assert (len(splits["train"][1]), len(splits["test"][1])) == (1257, 540)
 
 
-def test_the_class_of_tiles_is_the_number_of_distinct_photos_classes(
-    modules, tmp_path, monkeypatch
-):
-    labels = np.repeat(np.arange(10), 3)
-    images = np.broadcast_to(labels[:, None, None, None], (30, 32, 32, 3)).astype(np.uint8)
-    published = dict.fromkeys(("train", "test"), (images, labels))
-    monkeypatch.setattr(modules.images, "read_published", lambda name, source: published)
-    fewer = {8000: 80, 2000: 20}
-    monkeypatch.setattr(
-        modules.images, "range", lambda count: range(fewer.get(count, count)), raising=False
-    )
-    modules.images._write_tiles(tmp_path, tmp_path)
-    written = read(tmp_path / "train")
-    assert [len(written), len(read(tmp_path / "test"))] == [80, 20]
-    for name, pixels in written:
-        corners = pixels[[0, 0, 63, 63], [0, 63, 0, 63], 0]
-        assert len(set(corners)) == int(name) + 1
-        assert pixels.shape == (64, 64, 3)
-
-
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_first_layer_whitens(modules, channels):
     torch.manual_seed(0)

@@ -24,7 +24,6 @@ from darts.plotting.study_figures import (
     draw_marginals,
     save_study_figures,
 )
-from darts.plotting.style import shorten
 from darts.spaces.parameters import Choice, Parameter, Parameters, Range
 from darts.strategies.strategy import suggest_point
 
@@ -235,9 +234,3 @@ def test_equal_studies_give_equal_files(tmp_path: Path) -> None:
         ElementTree.fromstring(text)
         assert "the study" in text
         assert text == (tmp_path / "one" / path.name).read_text(encoding="utf-8")
-
-
-def test_shortened_names_keep_both_ends() -> None:
-    assert shorten("short") == "short"
-    assert shorten("abcdefghij", 5) == "ab…ij"
-    assert len(shorten("x" * 99)) == 30

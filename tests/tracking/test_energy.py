@@ -206,9 +206,3 @@ def test_a_gpu_without_the_package_of_its_counter_warns(
     meter = EnergyMeter(device=GPU, gpu_watts=100)
     with pytest.warns(UserWarning, match="run pip install nvidia-ml-py"):
         meter.start()
-
-
-def test_gpu_not_in_use_is_not_counted(tmp_path: Path, nvml: FakeNvml) -> None:
-    meter = EnergyMeter(device=CPU)
-    meter.start()
-    assert meter.read().source == "estimate: 10 W per busy core"

@@ -145,12 +145,6 @@ def test_joules_are_summed_only_with_a_common_source(
     assert all(source in found["joules_source"] for source in sources)
 
 
-def test_unused_ledger_has_no_entries() -> None:
-    _, ledger = start_ledger()
-    assert ledger.entries() == []
-    assert summary_costs([], 480)["joules_source"] == "none"
-
-
 def test_joules_of_other_ranks_get_the_current_source() -> None:
     """A run with two ranks is resumed twice; the source changes from rapl to nvml and back."""
     ours = [("rapl", 10.0), ("nvml", 20.0), ("rapl", 30.0)]
