@@ -29,8 +29,8 @@ from typing import Any
 from nas201_methods import METHODS
 from records import Row, grouped, mean_and_deviation, parser_of, put_table, record, table
 from runs import run
-from scipy.stats import t
 
+from darts.judging.factorial import Estimate
 from darts.judging.nas201_table import Table, load
 from darts.spaces.nas201 import Genotype
 from darts.tracking.metrics import read_metrics
@@ -120,11 +120,10 @@ def random_search(seed: int, budget: float, args: argparse.Namespace, benchmark:
 
 def interval(values: Sequence[float]) -> str:
     """Return the 95 % interval of the mean by Student's t distribution, within 0 and 100 %."""
-    if len(values) < 2:
+    mean = Estimate.from_values(values)
+    if mean.low is None or mean.high is None:
         return ""
-    mean, error = statistics.mean(values), statistics.stdev(values) / len(values) ** 0.5
-    half = float(t.ppf(0.975, len(values) - 1)) * error
-    return f"{max(mean - half, 0.0):.2f} to {min(mean + half, 100.0):.2f}"
+    return f"{max(mean.low, 0.0):.2f} to {min(mean.high, 100.0):.2f}"
 
 
 def report(rows: Sequence[Row], all_3x3: float) -> str:
