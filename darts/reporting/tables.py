@@ -116,19 +116,8 @@ def collapse_checks(record: RunRecord) -> list[JsonObject]:
 
 
 def race_candidates(record: RunRecord) -> Sequence[JsonObject]:
-    """Return the candidates: of candidates.csv, or of race.jsonl for a run that was killed."""
-    if record.candidates:
-        return record.candidates
-    newest = {row["candidate"]: row for row in record.race}
-    return [
-        {
-            "candidate": name,
-            "epochs": row["epochs"],
-            f"valid_{record.metric}": row["score"],
-            "seconds": row["seconds"],
-        }
-        for name, row in newest.items()
-    ]
+    """Return the candidates: of candidates.csv, or the last slices of a run that was killed."""
+    return record.candidates or [*{row["candidate"]: dict(row) for row in record.race}.values()]
 
 
 def race_times(record: RunRecord) -> list[JsonObject]:
