@@ -70,12 +70,13 @@ def _search_verdict(record: RunRecord, score: str) -> tuple[str, bool]:
 def last_collapse_check(record: RunRecord) -> tuple[str, object]:
     """Return the verdict of the last check, empty without checks, and the last healthy epoch."""
     checks = [row for row in record.rows if "collapse_verdict" in row]
-    sources = (record.numbers, *checks[-1:])
-    text, healthy = (
-        next((row[key] for row in sources if row.get(key) is not None), None)
-        for key in ("collapse_verdict", "collapse_healthy_epoch")
-    )
-    return "" if text is None else str(text), healthy
+    known = {
+        name: value
+        for row in (*checks[-1:], record.numbers)
+        for name, value in row.items()
+        if value is not None
+    }
+    return str(known.get("collapse_verdict", "")), known.get("collapse_healthy_epoch")
 
 
 def next_command(record: RunRecord) -> str:
