@@ -142,7 +142,7 @@ def test_a_single_slice_can_be_drawn(score: float | None) -> None:
 def test_a_slice_that_a_resumed_run_repeats_is_drawn_once() -> None:
     slices = race({"a": [0.5], "b": [0.6]})
     again = [Slice(**{**row, "time": row["time"] + 5}) for row in slices]
-    assert lines(draw_race([*slices, *again], "accuracy"))["a"] == [[60, 0.5]]
+    assert lines(draw_race([*slices, *again], "accuracy"))["a"] == [[1, 0.5]]
 
 
 def test_the_picture_is_written_and_damaged_lines_are_skipped(tmp_path: Path) -> None:

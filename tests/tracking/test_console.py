@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import re
-import sys
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
@@ -51,32 +49,33 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-class Terminal(io.StringIO):
-    """A stream that claims to be a terminal."""
+class Output:
+    """What has been written to standard output."""
 
-    def isatty(self) -> bool:
-        return True
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys, self._text = capsys, ""
+
+    def getvalue(self) -> str:
+        self._text += self._capsys.readouterr().out
+        return self._text
 
 
 @pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+def stream(capsys: pytest.CaptureFixture[str]) -> Output:
+    return Output(capsys)
+
+
+@pytest.fixture
+def terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Output:
+    """Standard output that claims to be a terminal."""
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    stream = Terminal()
-    monkeypatch.setattr(sys, "stdout", stream)
-    return stream
+    monkeypatch.setattr(console_module, "is_terminal", lambda _: True)
+    return Output(capsys)
 
 
-@pytest.fixture
-def stream(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """Standard output that is not a terminal."""
-    stream = io.StringIO()
-    monkeypatch.setattr(sys, "stdout", stream)
-    return stream
-
-
-def test_log_has_one_line_per_epoch(stream: io.StringIO, clock: Clock) -> None:
+def test_log_has_one_line_per_epoch(stream: Output, clock: Clock) -> None:
     with Console(total_steps=4, name="search") as console:
         for epoch in (1, 2):
             for _ in range(2):
@@ -90,7 +89,7 @@ def test_log_has_one_line_per_epoch(stream: io.StringIO, clock: Clock) -> None:
 
 
 def test_log_lines_within_an_epoch_are_at_least_30_seconds_apart(
-    stream: io.StringIO, clock: Clock
+    stream: Output, clock: Clock
 ) -> None:
     with Console(total_steps=200, name="search") as console:
         console.epoch(2, 4)
@@ -103,7 +102,7 @@ def test_log_lines_within_an_epoch_are_at_least_30_seconds_apart(
     assert lines[1] == "12:03:04 epoch 3/4 loss 1.5  15 % left 0:02:50"
 
 
-def test_log_has_no_escape_codes_and_keeps_markup(stream: io.StringIO, clock: Clock) -> None:
+def test_log_has_no_escape_codes_and_keeps_markup(stream: Output, clock: Clock) -> None:
     with Console(total_steps=100, name="search") as console:
         console.info("saved in [bold]runs[/bold]")
         console.warn("careful")
@@ -117,7 +116,7 @@ def test_log_has_no_escape_codes_and_keeps_markup(stream: io.StringIO, clock: Cl
     assert "genotype normal sep3:0 skip:1 / reduce max3:0 dil5:2" in text
 
 
-def test_terminal_shows_bar_fields_time_and_genotype(terminal: Terminal, clock: Clock) -> None:
+def test_terminal_shows_bar_fields_time_and_genotype(terminal: Output, clock: Clock) -> None:
     with Console(total_steps=100, name="search", done=20) as console:
         clock.seconds += 40
         console.step(20, loss=0.5)
@@ -138,7 +137,7 @@ def test_terminal_shows_bar_fields_time_and_genotype(terminal: Terminal, clock: 
     assert max(len(line) for line in text.replace("\r", "\n").split("\n")) <= 100
 
 
-def test_terminal_shows_what_happens_between_steps(terminal: Terminal) -> None:
+def test_terminal_shows_what_happens_between_steps(terminal: Output) -> None:
     with Console(total_steps=8, name="search") as console:
         console.status("collapse check")
         assert "now collapse check" in terminal.getvalue()
@@ -147,7 +146,7 @@ def test_terminal_shows_what_happens_between_steps(terminal: Terminal) -> None:
         assert "collapse check" not in terminal.getvalue()[seen:]
 
 
-def test_a_log_mentions_only_long_work_between_steps(stream: io.StringIO, clock: Clock) -> None:
+def test_a_log_mentions_only_long_work_between_steps(stream: Output, clock: Clock) -> None:
     with Console(total_steps=8, name="search") as console:
         console.status("collapse check")
         assert stream.getvalue() == ""
@@ -156,7 +155,7 @@ def test_a_log_mentions_only_long_work_between_steps(stream: io.StringIO, clock:
         assert stream.getvalue().count("now collapse check, part 2") == 1
 
 
-def test_long_message_is_not_wrapped(terminal: Terminal) -> None:
+def test_long_message_is_not_wrapped(terminal: Output) -> None:
     command = "python -m darts.retrain " + "dataset.root=/a/b/c " * 20
     with Console(total_steps=100, name="search") as console:
         console.info(command)
@@ -171,7 +170,7 @@ def colors(text: str) -> set[str]:
 
 @pytest.mark.parametrize("off", [False, True])
 def test_no_color_variable_disables_colors(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, off: bool
+    terminal: Output, monkeypatch: pytest.MonkeyPatch, off: bool
 ) -> None:
     if off:
         monkeypatch.setenv("NO_COLOR", "1")
@@ -181,7 +180,7 @@ def test_no_color_variable_disables_colors(
     assert bool(colors(terminal.getvalue())) is not off
 
 
-def test_cursor_is_restored_after_an_exception(terminal: Terminal) -> None:
+def test_cursor_is_restored_after_an_exception(terminal: Output) -> None:
     def fail() -> None:
         with Console(total_steps=100, name="search") as console:
             console.step()
@@ -192,7 +191,7 @@ def test_cursor_is_restored_after_an_exception(terminal: Terminal) -> None:
     assert terminal.getvalue().rindex("\x1b[?25h") > terminal.getvalue().rindex("\x1b[?25l")
 
 
-def test_bar_is_drawn_at_most_ten_times_per_second(terminal: Terminal, clock: Clock) -> None:
+def test_bar_is_drawn_at_most_ten_times_per_second(terminal: Output, clock: Clock) -> None:
     with Console(total_steps=10_000, name="search") as console:
         before = len(terminal.getvalue())
         console.step()
@@ -205,7 +204,7 @@ def test_bar_is_drawn_at_most_ten_times_per_second(terminal: Terminal, clock: Cl
         assert len(terminal.getvalue()) > before
 
 
-def test_time_left_uses_only_the_steps_of_this_process(stream: io.StringIO, clock: Clock) -> None:
+def test_time_left_uses_only_the_steps_of_this_process(stream: Output, clock: Clock) -> None:
     with Console(total_steps=1000, name="search", done=900) as console:
         clock.seconds += 20
         console.step(10)

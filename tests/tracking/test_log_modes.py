@@ -7,16 +7,23 @@ import json
 import sys
 
 import pytest
-from test_console import GENOTYPE, Terminal
+from test_console import GENOTYPE
 
 from darts.log_mode import VARIABLE, take_log_mode
 from darts.tracking import Console, print_lines, print_summary
 
 
+class Terminal(io.StringIO):
+    """A stream that claims to be a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def output(mode: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv(VARIABLE, "auto")  # restored after the test
     assert take_log_mode(["epochs=1", f"log={mode}", "name=log=x"]) == ["epochs=1", "name=log=x"]
-    stream: io.StringIO = Terminal()
+    stream = Terminal()
     monkeypatch.setattr(sys, "stdout", stream)
     with Console(total_steps=4, name="search") as console:
         console.info("starting in \x1b[31m r\u00e4d")
