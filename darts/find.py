@@ -70,8 +70,8 @@ from darts.running.run_files import is_complete, read_summary
 from darts.running.worker import start_server
 from darts.tracking import Console, format_duration, print_lines, print_summary
 from darts.tracking.ledger import sum_costs
+from darts.tracking.metrics import write_table
 from darts.tracking.optional import optional
-from darts.tracking.tables import write_table
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
 

@@ -22,7 +22,7 @@ from darts.judging.training_free import BASELINES
 from darts.reading import JsonObject
 from darts.strategies.judges import TrialSpec
 from darts.tracking import Console, print_lines, print_summary
-from darts.tracking.tables import write_table
+from darts.tracking.metrics import write_table
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
 from darts.training.steps import Diverged

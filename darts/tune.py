@@ -41,7 +41,7 @@ from darts.hpo.trials import (
 from darts.judging.limits import describe_limits
 from darts.reading import JsonObject, one_line
 from darts.tracking import Console, format_duration, format_value, print_lines, print_summary
-from darts.tracking.tables import write_table
+from darts.tracking.metrics import write_table
 from darts.training.interrupt import Interrupted
 from darts.training.run_directory import RunDirectory
 from darts.writing import WriteError, is_machine_failure, remove_temporary_files

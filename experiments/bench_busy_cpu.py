@@ -17,7 +17,7 @@ import sys
 import time
 
 from bench_search_step import make_step
-from records import Row, command, hardware, put_table, record, table
+from records import Row, parser_of, put_rows, record
 
 SIZES = {"channels": 16, "cells": 8, "batch": 64, "size": 32}
 KEY = ("hardware", "busy processes", "policy")
@@ -54,7 +54,7 @@ def measure(policy: str, busy: int, repeats: int) -> float:
 
 def main() -> None:
     """Measure all cases and write the results."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -66,18 +66,9 @@ def main() -> None:
         for policy in ("default", "passive"):
             seconds = measure(policy, busy, args.repeats)
             print(f"{busy} busy processes, {policy}: {seconds:.1f} s")
-            rows.append(
-                {
-                    "command": command(),
-                    "hardware": hardware("cpu"),
-                    "busy processes": busy,
-                    "policy": policy,
-                    "s per step": round(seconds, 2),
-                }
-            )
-    columns = (*KEY, "s per step")
-    lines = [[row[name] for name in columns] for row in record("bench_busy_cpu", KEY, rows)]
-    put_table("bench_busy_cpu", table(columns, lines))
+            rows.append({"busy processes": busy, "policy": policy, "s per step": round(seconds, 2)})
+    columns = {name: f"{{{name}}}" for name in (*KEY, "s per step")}
+    put_rows("bench_busy_cpu", columns, record("bench_busy_cpu", KEY, rows))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ import time
 
 import torch
 import torch.distributed as dist
-from records import Row, command, put_table, record, table
+from records import Row, parser_of, put_rows, record
 from torch import Tensor
 
 from darts.config import SearchConfig, compose
@@ -84,7 +84,7 @@ class Step:
 def measure_on_rank(args: argparse.Namespace) -> None:
     """Measure all cases; the first rank prints the seconds of all rounds by case as JSON."""
     torch.set_num_threads(1)
-    out = sys.stdout  # entering the ranks closes that of the second one
+    out = sys.stdout  # entering the ranks closes the output of the second one
     with Ranks("cpu") as ranks:
         steps = [Step(case, ranks, args) for case in CASES]
         for step in steps:
@@ -99,7 +99,7 @@ def measure_on_rank(args: argparse.Namespace) -> None:
 
 def main() -> None:
     """Start both ranks and write their results."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--channels", type=int, default=8)
     parser.add_argument("--cells", type=int, default=5)
     parser.add_argument("--batch", type=int, default=32, help="samples of each rank, B")
@@ -117,7 +117,6 @@ def main() -> None:
     times: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
     rows: list[Row] = [
         {
-            "command": command(),
             "torch": torch.__version__,
             "hardware": device_name(torch.device("cpu")),
             **{name: getattr(args, name) for name in SIZES},
@@ -128,16 +127,12 @@ def main() -> None:
         }
         for case, own in times.items()
     ]
-    columns = (*KEY, "s per step", "compared with alone")
-    all_rows = rows if args.dry_run else record("bench_ranks", KEY, rows)
-    lines = [
-        (*(row[name] for name in KEY), f"{row['seconds']:.3f}", f"{row['ratio']:.2f}")
-        for row in all_rows
-    ]
+    columns = {name: f"{{{name}}}" for name in KEY}
+    columns |= {"s per step": "{seconds:.3f}", "compared with alone": "{ratio:.2f}"}
     if args.dry_run:
-        print(table(columns, lines))
+        print(*rows, sep="\n")
     else:
-        put_table("bench_ranks", table(columns, lines))
+        put_rows("bench_ranks", columns, record("bench_ranks", KEY, rows))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from benchmark import alternate
 from plain_recurrent import PlainCell, PlainMixedCell
-from records import command, hardware, put_table, record, table
+from records import hardware, parser_of, put_rows, record
 from torch import nn
 
 from darts.spaces.recurrent import PUBLISHED, DiscreteCell, DropoutRates, EdgewiseCell, MixedCell
@@ -72,7 +72,7 @@ def step(cell: nn.Module, inputs: torch.Tensor, *more: Any) -> None:
 
 def main() -> None:
     """Measure both cells and write the results."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--genotype", default="DARTS_RNN_V2", choices=PUBLISHED)
     parser.add_argument("--hidden", type=int, default=300, help="width of the cell")
     parser.add_argument("--steps", type=int, default=35, help="tokens per sequence")
@@ -96,7 +96,6 @@ def main() -> None:
         for implementation, timing in alternate(steps, args.repeats, args.device).items():
             rows.append(
                 {
-                    "command": command(),
                     "torch": torch.__version__,
                     "hardware": hardware(args.device),
                     "cell": cell,
@@ -108,26 +107,15 @@ def main() -> None:
                 }
             )
             print(f"{cell}, {implementation}: {timing['seconds']:.3f} s", flush=True)
-    columns = (
-        "hardware",
-        "cell",
-        "units, steps, batch",
-        "implementation",
-        "tokens per second",
-        "speedup",
-    )
-    lines = [
-        (
-            row["hardware"],
-            row["cell"],
-            f"{row['hidden']}, {row['steps']}, {row['batch']}",
-            row["implementation"],
-            f"{row['tokens_per_second']:.0f}",
-            f"{row['speedup']:.2f}",
-        )
-        for row in record("bench_recurrent", KEY, rows)
-    ]
-    put_table("bench_recurrent", table(columns, lines))
+    columns = {
+        "hardware": "{hardware}",
+        "cell": "{cell}",
+        "units, steps, batch": "{hidden}, {steps}, {batch}",
+        "implementation": "{implementation}",
+        "tokens per second": "{tokens_per_second:.0f}",
+        "speedup": "{speedup:.2f}",
+    }
+    put_rows("bench_recurrent", columns, record("bench_recurrent", KEY, rows))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from benchmark import alternate
-from records import command, hardware, put_table, record, table
+from records import hardware, parser_of, put_rows, record
 
 from darts.spaces.cnn import PUBLISHED, Network
 from darts.tasks import TASKS
@@ -70,7 +70,7 @@ def make_steps(
 
 def main() -> None:
     """Measure each case and write the results."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--genotype", default="DARTS_V2", choices=PUBLISHED)
     parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--cells", type=int, default=8)
@@ -85,7 +85,6 @@ def main() -> None:
         for implementation, timing in timings.items():
             rows.append(
                 {
-                    "command": command(),
                     "torch": torch.__version__,
                     "hardware": hardware(args.device),
                     **{key: getattr(args, key) for key in SHAPE},
@@ -98,30 +97,19 @@ def main() -> None:
                 }
             )
             print(f"{implementation}: {timing['seconds']:.3f} s", flush=True)
-    columns = (
-        "hardware",
-        "genotype",
-        "C x cells, batch, pixels",
-        "auxiliary head",
-        "drop path",
-        "implementation",
-        "images per second",
-        "speedup",
-    )
-    lines = [
-        (
-            row["hardware"],
-            row["genotype"],
-            f"{row['channels']} x {row['cells']}, {row['batch']}, {row['size']}",
-            "on" if row["auxiliary"] else "off",
-            row["drop_path"],
-            row["implementation"],
-            f"{row['images_per_second']:.1f}",
-            f"{row['speedup']:.2f}",
-        )
-        for row in record("bench_retrain", KEY, rows)
-    ]
-    put_table("bench_retrain", table(columns, lines))
+    all_rows = record("bench_retrain", KEY, rows)
+    columns = {
+        "hardware": "{hardware}",
+        "genotype": "{genotype}",
+        "C x cells, batch, pixels": "{channels} x {cells}, {batch}, {size}",
+        "auxiliary head": "{head}",
+        "drop path": "{drop_path}",
+        "implementation": "{implementation}",
+        "images per second": "{images_per_second:.1f}",
+        "speedup": "{speedup:.2f}",
+    }
+    lines = [{**row, "head": "on" if row["auxiliary"] else "off"} for row in all_rows]
+    put_rows("bench_retrain", columns, lines)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import argparse
 import torch
 from bench_search_step import make_step
 from benchmark import alternate
-from records import Row, command, hardware, put_table, record, table
+from records import Row, hardware, parser_of, put_rows, record
 
 BASE = {"channels": 8, "cells": 5, "batch": 32, "size": 32}
 CHANGES = {"channels": (4, 16, 32), "cells": (3, 8), "batch": (8, 64), "size": (16, 64)}
@@ -24,7 +24,7 @@ KEY = (*CASE, "implementation")
 
 def main() -> None:
     """Measure each size and write the results."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
@@ -40,7 +40,6 @@ def main() -> None:
         for implementation, timing in alternate({**steps}, args.repeats, args.device).items():
             rows.append(
                 {
-                    "command": command(),
                     "torch": torch.__version__,
                     "hardware": hardware(args.device),
                     "precision": args.precision,
@@ -51,17 +50,20 @@ def main() -> None:
                 }
             )
             print(f"{size}, {implementation}: {timing['seconds']:.3f} s", flush=True)
-    columns = (*CASE, "edgewise, s", "fast, s", "speedup")
     all_rows = record("bench_scaling", KEY, rows)
     edgewise = {
-        tuple(row[k] for k in CASE): row for row in all_rows if row["implementation"] == "edgewise"
+        tuple(row[k] for k in CASE): row["seconds"]
+        for row in all_rows
+        if row["implementation"] == "edgewise"
     }
-    lines = []
-    for row in (row for row in all_rows if row["implementation"] == "fast"):
-        case = tuple(row[k] for k in CASE)
-        seconds = edgewise[case]["seconds"]
-        lines.append((*case, f"{seconds:.3f}", f"{row['seconds']:.3f}", f"{row['speedup']:.2f}"))
-    put_table("bench_scaling", table(columns, lines))
+    lines = [
+        {**row, "edgewise": edgewise[tuple(row[k] for k in CASE)]}
+        for row in all_rows
+        if row["implementation"] == "fast"
+    ]
+    columns = {name: f"{{{name}}}" for name in CASE}
+    columns |= {"edgewise, s": "{edgewise:.3f}", "fast, s": "{seconds:.3f}"}
+    put_rows("bench_scaling", {**columns, "speedup": "{speedup:.2f}"}, lines)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from benchmark import alternate, peak_megabytes, run_in_new_process, time_once
-from records import Row, command, hardware, put_table, record, table
+from records import Row, hardware, parser_of, put_rows, record
 from torch import Tensor
 
 from darts.bilevel import GRADIENTS
@@ -69,7 +69,7 @@ def weight_step(
         optimizer: Optimizer of its weights.
         batch: Training images and labels.
         context: Context of the forward pass, for mixed precision.
-        alpha_gradients: Whether to compute the gradients of the alphas, too, as the published code
+        alpha_gradients: Whether to compute also the gradients of the alphas, as the published code
             does.
     """
     optimizer.zero_grad(set_to_none=True)
@@ -205,7 +205,6 @@ def measure(args: argparse.Namespace, order: int) -> list[Row]:
     for name in args.implementations:
         rows.append(
             {
-                "command": command(),
                 "torch": torch.__version__,
                 "hardware": hardware(args.device),
                 "precision": args.precision,
@@ -234,19 +233,6 @@ def measure(args: argparse.Namespace, order: int) -> list[Row]:
 
 def write_table(rows: list[Row]) -> None:
     """Write all recorded rows as a table to README.md."""
-    columns = (
-        "hardware",
-        "precision",
-        "C x cells, batch, pixels",
-        "order",
-        "implementation",
-        "s per step",
-        "speedup",
-        "peak MB",
-        "of published",
-        "data %",
-        "search h",
-    )
     published = {
         tuple(row[k] for k in CASE): row["peak_mb"]
         for row in rows
@@ -254,28 +240,35 @@ def write_table(rows: list[Row]) -> None:
     }
     lines = []
     for row in rows:
-        base = published.get(tuple(row[k] for k in CASE))
+        base, speedup = published.get(tuple(row[k] for k in CASE)), row["speedup"]
         lines.append(
-            (
-                row["hardware"],
-                f"{row['precision']} {row['options']}".strip(),
-                f"{row['channels']} x {row['cells']}, {row['batch']}, {row['size']}",
-                row["order"],
-                row["implementation"],
-                f"{row['seconds']:.3f}",
-                "" if row["speedup"] is None else f"{row['speedup']:.2f}",
-                f"{row['peak_mb']:.0f}",
-                f"{row['peak_mb'] / base:.0%}" if base else "",
-                f"{row['data_seconds'] / row['seconds']:.1%}",
-                f"{row['search_hours']:.1f}",
-            )
+            {
+                **row,
+                "numbers": f"{row['precision']} {row['options']}".strip(),
+                "speedup": "" if speedup is None else f"{speedup:.2f}",
+                "memory": f"{row['peak_mb'] / base:.0%}" if base else "",
+                "data": row["data_seconds"] / row["seconds"],
+            }
         )
-    put_table("bench_search_step", table(columns, lines))
+    columns = {
+        "hardware": "{hardware}",
+        "precision": "{numbers}",
+        "C x cells, batch, pixels": "{channels} x {cells}, {batch}, {size}",
+        "order": "{order}",
+        "implementation": "{implementation}",
+        "s per step": "{seconds:.3f}",
+        "speedup": "{speedup}",
+        "peak MB": "{peak_mb:.0f}",
+        "of published": "{memory}",
+        "data %": "{data:.1%}",
+        "search h": "{search_hours:.1f}",
+    }
+    put_rows("bench_search_step", columns, lines)
 
 
 def main() -> None:
     """Measure both orders and write the results."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--cells", type=int, default=8)
     parser.add_argument("--batch", type=int, default=64)

@@ -10,7 +10,6 @@ results/bilevel_products.json and printed as a table.
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import statistics
@@ -19,7 +18,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from records import HERE, command
+from records import HERE, command, parser_of, table
 
 from darts.bilevel import PRODUCTS, compare_products, first_order, unrolled
 from darts.data import Augmentation, SampleLoader, load, stratified_split
@@ -37,7 +36,7 @@ def loss(net: Any, batch: Any) -> torch.Tensor:
 
 def main() -> None:
     """Measure, write the results and print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--batches", type=int, default=5, help="pairs of batches per median")
     parser.add_argument(
         "--epochs", type=int, default=8, help="epochs of search before the second measurement"
@@ -125,16 +124,9 @@ def main() -> None:
             "rows": rows,
         },
     )
-    print(
-        "| epochs | batch | epsilon | cosine of products | relative difference "
-        "| cosine of gradients | share |\n|---|---|---|---|---|---|---|"
-    )
-    for row in rows:
-        print(
-            f"| {row['epochs']} | {row['batch']} | {row['epsilon']:g} "
-            f"| {row['product_cosine']:.3f} | {row['product_relative_difference']:.3f} "
-            f"| {row['gradient_cosine']:.4f} | {row['product_share']:.3f} |"
-        )
+    columns = ("epochs", "batch", "epsilon", *KEYS)
+    lines = [[f"{row[name]:.4g}" for name in columns] for row in rows]
+    print(table(columns, lines))
 
 
 if __name__ == "__main__":

@@ -4,22 +4,20 @@
 
 Searches with ``experiment=cifar10_cpu``, retrains and evaluates the resulting genotype, and then
 retrains random genotypes with the same recipe. The number of channels of each random genotype is
-chosen so that its number of weights is closest to that of the network found by the search. A
+chosen so that its number of weights is closest to the network found by the search. A
 finished run is not repeated. The results are written to results/cifar10_cpu.json and printed as a
 table.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
-import statistics
 from pathlib import Path
 
 import torch
-from records import HERE, command
+from records import HERE, command, mean_and_deviation, parser_of, table
 from runs import run
 
 from darts.spaces import Genotype, cnn
@@ -38,7 +36,7 @@ def count_weights(genotype: Genotype, channels: int) -> int:
 
 def main() -> None:
     """Run what is missing and print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--root", default="data", help="folder of CIFAR-10")
     parser.add_argument("--runs", default="runs/cifar10_cpu", help="folder of the runs")
     parser.add_argument("--random", type=int, default=5, help="number of random genotypes")
@@ -74,7 +72,7 @@ def main() -> None:
         rows.append({**summary, "name": f"random {index}", "channels": channels})
 
     keys = ("name", "channels", "parameters", "macs", "valid_accuracy", "test_accuracy", "seconds")
-    table = [{key: row[key] for key in (*keys, "genotype")} for row in rows]
+    rows = [{key: row[key] for key in (*keys, "genotype")} for row in rows]
     result = {
         "command": command(),
         "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}",
@@ -83,20 +81,26 @@ def main() -> None:
         "search_valid_accuracy": search["valid_accuracy"],
         "search_seconds": search["seconds"],
         "end_to_end_seconds": search["seconds"] + retrain["seconds"],
-        "rows": table,
+        "rows": rows,
     }
     write_json(RESULTS, result)
-    print("| network | channels | weights | MACs | validation % | test % | seconds |")
-    print("|---|---|---|---|---|---|---|")
-    for row in table:
-        print(
-            f"| {row['name']} | {row['channels']} | {row['parameters']:,} | {row['macs']:,} "
-            f"| {100 * row['valid_accuracy']:.2f} | {100 * row['test_accuracy']:.2f} "
-            f"| {row['seconds']:.0f} |"
+    columns = ("network", "channels", "weights", "MACs", "validation %", "test %", "seconds")
+    lines = [
+        (
+            row["name"],
+            row["channels"],
+            f"{row['parameters']:,}",
+            f"{row['macs']:,}",
+            f"{100 * row['valid_accuracy']:.2f}",
+            f"{100 * row['test_accuracy']:.2f}",
+            f"{row['seconds']:.0f}",
         )
-    scores = [100 * row["test_accuracy"] for row in table[1:]]
-    if len(scores) > 1:
-        print(f"random: {statistics.mean(scores):.2f} ± {statistics.stdev(scores):.2f} % test")
+        for row in rows
+    ]
+    print(table(columns, lines))
+    if len(rows) > 1:
+        scores = [100 * row["test_accuracy"] for row in rows[1:]]
+        print(f"random: {mean_and_deviation(scores)} % test")
     print(json.dumps({key: result[key] for key in ("end_to_end_seconds", "hardware", "torch")}))
 
 

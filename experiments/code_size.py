@@ -10,7 +10,6 @@ comment line has nothing else. With ``--table``, the table is also written to RE
 
 from __future__ import annotations
 
-import argparse
 import ast
 import io
 import tokenize
@@ -18,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from records import HERE, put_table, table
+from records import HERE, parser_of, put_table, table
 
 ROOT = HERE.parent
 LAYOUT = {tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
@@ -68,7 +67,7 @@ def count_folder(folder: Path) -> dict[str, Lines]:
 
 def main() -> None:
     """Print the table, and write it to README.md with ``--table``."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--table", action="store_true", help="write the table to README.md")
     args = parser.parse_args()
     packages = count_folder(ROOT / "darts")

@@ -21,7 +21,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from records import Row, hardware, put_table, record, table
+from records import Row, grouped, parser_of, put_table, record, table
 from runs import run
 
 from darts.spaces import parse_genotype
@@ -68,17 +68,12 @@ def search(space: str, method: str, seed: int, args: argparse.Namespace) -> Row:
         "valid_accuracy": summary["valid_accuracy"],
         "seconds": summary["seconds"],
         "genotype": summary["genotype"],
-        "command": "python experiments/compare_collapse.py",
-        "hardware": hardware("cpu"),
     }
 
 
 def report(rows: Sequence[Row]) -> str:
     """Return the table of the fraction of harmful operations, halfway and at the end."""
-    groups: dict[tuple[str, str, str, int], list[Row]] = {}
-    for row in rows:
-        key = (row["dataset"], row["space"], row["method"], row["epochs"])
-        groups.setdefault(key, []).append(row)
+    groups = grouped(rows, "dataset", "space", "method", "epochs")
     lines = []
     for (dataset, space, method, epochs), own in sorted(groups.items()):
         halfway = [row["history"][len(row["history"]) // 2] for row in own]
@@ -101,7 +96,7 @@ def report(rows: Sequence[Row]) -> str:
 
 def main() -> None:
     """Run what is missing and write the results."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--dataset", default="digits")
     parser.add_argument("--root", default="data")
     parser.add_argument("--runs", default=Path("runs/compare_collapse"), type=Path)

@@ -25,7 +25,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from records import Row, command, hardware, mean_and_deviation, put_table, record, table
+from records import Row, mean_and_deviation, parser_of, put_table, record, table
 from runs import run
 
 from darts.methods.collapse import count_edges
@@ -134,8 +134,6 @@ def compare(seed: int, args: argparse.Namespace) -> Row:
         "scores": scores,
         "collapse_seconds": sum(row["collapse_seconds"] for row in checks),
         "seconds": summary["seconds"],
-        "command": command(),
-        "hardware": hardware("cpu"),
     }
 
 
@@ -171,7 +169,7 @@ def report(rows: Sequence[Row]) -> str:
 
 def main() -> None:
     """Run what is missing and write the results."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--dataset", default="digits")
     parser.add_argument("--root", default="data")
     parser.add_argument("--runs", default=Path("runs/compare_rollback"), type=Path)

@@ -12,7 +12,6 @@ docs/images/regret.svg.
 
 from __future__ import annotations
 
-import argparse
 import random
 import statistics
 import time
@@ -21,12 +20,13 @@ from typing import Any
 
 import numpy as np
 import optuna
-from records import Row, hardware, put_table, record, table
+from matplotlib.figure import Figure
+from records import Row, parser_of, put_table, record, table
 from scipy.stats import mannwhitneyu
 
 from darts.judging import nas201_table
-from darts.plotting.repetitions import draw_regret
-from darts.plotting.style import save_figure
+from darts.judging.factorial import Estimate
+from darts.plotting.style import add_legend, line_style, new_figure, save_figure, style_axes
 from darts.spaces.nas201 import Nas201
 from darts.spaces.parameters import Parameters
 from darts.strategies import STRATEGIES, Setup
@@ -76,9 +76,33 @@ def simulate_random(
     return float(test[best].mean()), float(test[best].std(ddof=1))
 
 
+def draw_regret(curves: dict[str, Any]) -> Figure:
+    """Draw the mean regret of each strategy over its queries, with a 95 % confidence interval.
+
+    Args:
+        curves: By strategy, the regret after each query, ``(seeds, queries)``.
+    """
+    figure = new_figure(7.0, 3.8)
+    axes = figure.add_subplot()
+    for index, (name, regrets) in enumerate(curves.items()):
+        points = [Estimate.from_values(values) for values in regrets.T]
+        queries = range(1, len(points) + 1)
+        style = line_style(index, f"{name} ({len(regrets)} seeds)")
+        axes.plot(queries, [point.mean for point in points], **style)
+        # Regret is at least 0, even if its symmetric interval is not.
+        low = [max(0.0, point.low or 0.0) for point in points]
+        high = [point.high or 0.0 for point in points]
+        axes.fill_between(queries, low, high, color=style["color"], alpha=0.15, linewidth=0)
+    axes.set(xscale="log", xlabel="queries", ylabel="regret")
+    axes.set_ylim(bottom=0)
+    style_axes(axes)
+    add_legend(figure)
+    return figure
+
+
 def main() -> None:
     """Run all strategies, and write the results and the figure."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--table", required=True, type=Path, help="benchmark table")
     parser.add_argument("--strategies", nargs="*", default=["random", "evolution", "greedy", "tpe"])
     parser.add_argument("--seeds", type=int, default=200)
@@ -120,7 +144,6 @@ def main() -> None:
                 else float(mannwhitneyu(final, baseline, alternative="greater").pvalue),
                 "seconds_per_query": seconds / args.seeds / args.queries,
                 "command": COMMAND,
-                "hardware": hardware("cpu"),
             }
         )
         print(f"{name}: {rows[-1]['mean']:.2f} ± {rows[-1]['deviation']:.2f}", flush=True)

@@ -3,21 +3,20 @@
     python experiments/count_launches.py
 
 The searches of tests/gpu run on a pretended GPU, with small data and networks; the width does not
-change the counts. It needs g++. The counts are those of the third step, which consists of an
+change the counts. It needs g++. The counts belong to the third step, which consists of an
 architecture step and a weight step with their optimizers and metrics. They are written to
 results/count_launches.json and README.md.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
-from records import Row, command, put_table, record, table
+from records import Row, parser_of, put_rows, record
 
 TESTS = Path(__file__).resolve().parents[1] / "tests" / "gpu"
 SEARCHES = (
@@ -33,7 +32,7 @@ KEY = ("search",)
 
 def main() -> None:
     """Count the launches of one step of each space."""
-    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
+    parser_of(__doc__).parse_args()
     sys.path.insert(0, str(TESTS))
     import test_budgets as budgets
 
@@ -45,7 +44,6 @@ def main() -> None:
         results = budgets.run(cases, Path(folder))
     rows: list[Row] = [
         {
-            "command": command(),
             "torch": torch.__version__,
             "search": name,
             "overrides": " ".join(cases[name][1]).replace("FOLDER", "DIR"),
@@ -54,10 +52,9 @@ def main() -> None:
         }
         for name, result in results.items()
     ]
-    columns = ("search", "launches", "synchronizations")
-    all_rows = record("count_launches", KEY, rows)
-    lines = [(row["search"], f"{row['launches']:,}", row["synchronizations"]) for row in all_rows]
-    put_table("count_launches", table(columns, lines))
+    columns = {"search": "{search}", "launches": "{launches:,}"}
+    columns |= {"synchronizations": "{synchronizations}"}
+    put_rows("count_launches", columns, record("count_launches", KEY, rows))
 
 
 if __name__ == "__main__":

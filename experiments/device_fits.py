@@ -12,7 +12,6 @@ The results are written to results/device_fits.json and README.md.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import gzip
 import time
@@ -20,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from records import Row, hardware, mean_and_deviation, put_table, record, table
+from records import Row, grouped, mean_and_deviation, parser_of, put_table, record, table
 
 from darts.hpo.architecture_list import read_architectures
 from darts.judging.devices.fitting import count, fit_and_test
@@ -53,7 +52,7 @@ def same_operations(genotypes: list[AnyGenotype], latencies: NDArray[np.float64]
 
 def main() -> None:
     """Fit the models, and write the results."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--table", required=True, type=Path, help="latencies of all cells")
     parser.add_argument("--devices", nargs="*", help="columns; by default all")
     parser.add_argument("--seeds", type=int, default=3)
@@ -90,7 +89,6 @@ def main() -> None:
                     "median_ms": float(np.median(latencies)),
                     "seconds": time.perf_counter() - begin,
                     "command": COMMAND,
-                    "hardware": hardware("cpu"),
                 }
             )
             print(device, seed, chosen.encoding, rows[-1]["model"], flush=True)
@@ -102,8 +100,7 @@ def show(rows: list[Row]) -> None:
     columns = ["device", "model", "additive", "MACs", "parameters", "same operations"]
     columns += ["RMSE in ms", "median in ms"]
     lines = []
-    for device in dict.fromkeys(row["device"] for row in rows):
-        own = [row for row in rows if row["device"] == device]
+    for (device,), own in grouped(rows, "device").items():
         correlations = [
             mean_and_deviation([row[name]["spearman"] for row in own], digits=3)
             for name in ("model", "additive", "macs", "parameters")

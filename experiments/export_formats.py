@@ -14,11 +14,10 @@ The results are written to results/export_formats.json and README.md.
 
 from __future__ import annotations
 
-import argparse
 from importlib.metadata import version
 from pathlib import Path
 
-from records import Row, hardware, put_table, record, table
+from records import Row, parser_of, put_rows, record
 from runs import run
 
 from darts.config import ConfigError
@@ -35,7 +34,7 @@ RUNTIMES = {
 
 def main() -> None:
     """Export the network, and write the results."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--checkpoint", required=True, type=Path, help="directory of a retraining")
     parser.add_argument("--runs", required=True, type=Path, help="folder for the exports")
     args = parser.parse_args()
@@ -64,29 +63,23 @@ def main() -> None:
                     "milliseconds": quantized[f"{prefix}milliseconds"],
                     "runtime": f"{RUNTIMES[name]} {version(RUNTIMES[name])}",
                     "torch": version("torch"),
-                    "command": "python experiments/export_formats.py",
-                    "hardware": hardware("cpu"),
                 }
             )
-    show(record("export_formats", ("format", "numbers"), rows))
-
-
-def show(rows: list[Row]) -> None:
-    """Write the table of all results."""
-    columns = ["format", "numbers", "valid % in PyTorch", "valid % of the file", "bytes", "ms"]
-    lines = [
-        (
-            f"`{row['format']}`",
-            row["numbers"],
-            f"{100 * row['network_accuracy']:.2f}",
-            f"{100 * row['accuracy']:.2f}",
-            f"{row['bytes']:,}",
-            f"{row['milliseconds']:.2f}",
-            row["runtime"],
-        )
+    rows = record("export_formats", ("format", "numbers"), rows)
+    rows = [
+        {**row, "network": 100 * row["network_accuracy"], "file": 100 * row["accuracy"]}
         for row in sorted(rows, key=lambda row: list(RUNTIMES).index(row["format"]))
     ]
-    put_table("export_formats", table([*columns, "runtime"], lines))
+    columns = {
+        "format": "`{format}`",
+        "numbers": "{numbers}",
+        "valid % in PyTorch": "{network:.2f}",
+        "valid % of the file": "{file:.2f}",
+        "bytes": "{bytes:,}",
+        "ms": "{milliseconds:.2f}",
+        "runtime": "{runtime}",
+    }
+    put_rows("export_formats", columns, rows)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 Three ways to find a front are compared on one thread: one search for all budgets (``front.cost``);
 one search with a penalty and a limit for each budget, which have as many epochs in total; and
-NSGA-II with short trainings (``darts.tune strategy=nsga2``) for the time of the first way. All of
+NSGA-II with short runs (``darts.tune strategy=nsga2``) for the time of the first way. All of
 them read the same latency model, which is fitted to 200 random cells of one device. The budgets
 span the latencies of all cells from the 5 % to the 95 % quantile. The tables only give the true
 latencies and accuracies of the cells that each way returns. The free baselines draw as many random
@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -37,7 +36,7 @@ from nas201_truth import (
     save,
     use_one_thread,
 )
-from records import HERE, Row, command, hardware, mean_and_deviation, put_table, record, table
+from records import HERE, Row, grouped, mean_and_deviation, put_table, record, table
 from runs import run
 
 from darts.judging.pareto import pareto_front
@@ -47,7 +46,7 @@ KEY = ("device", "subset", "epochs", "points", "way", "seed")
 WAYS = {
     "front": "one search for all budgets",
     "penalties": "one search for each budget",
-    "nsga2": "NSGA-II with short trainings",
+    "nsga2": "NSGA-II with short runs",
     "random": "random cells",
     "between": "random cells between the budgets",
 }
@@ -215,7 +214,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=24, help="of the search for all budgets")
     parser.add_argument("--points", type=int, default=6, help="budgets")
     parser.add_argument("--subset", type=int, default=10_000, help="images; half train weights")
-    parser.add_argument("--trial-epochs", type=int, default=2, help="of a training of NSGA-II")
+    parser.add_argument("--trial-epochs", type=int, default=2, help="of a trial of NSGA-II")
     parser.add_argument("--reference", type=float, default=80.0, help="accuracy of the corner")
     args = parser.parse_args()
     use_one_thread()
@@ -249,12 +248,11 @@ def main() -> None:
         ):
             row = {**setting, "way": way, "seed": seed, "hypervolume": value, "cells": cells}
             row |= {"seconds": duration, "reference": args.reference}
-            record("front_study", KEY, [{**row, "command": command(), "hardware": hardware("cpu")}])
+            record("front_study", KEY, [row])
     rows = [r for r in record("front_study", KEY, []) if {**r, **setting} == r]
     rows.sort(key=lambda row: (list(WAYS).index(row["way"]), row["seed"]))
     lines = []
-    for way, group in itertools.groupby(rows, key=lambda row: row["way"]):
-        own = list(group)
+    for (way,), own in grouped(rows, "way").items():
         lines.append(
             [
                 WAYS[way],

@@ -64,7 +64,7 @@ class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def convolution_flops(output: Tensor, weight: Tensor) -> int:
-    """Return the operations of a convolution; those of each of its two gradients are as many."""
+    """Return the operations of a convolution; each of its two gradients needs as many."""
     return 2 * output.numel() * weight[0].numel()
 
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from records import Row, command, hardware, mean_and_deviation, put_table, record, table
+from records import Row, mean_and_deviation, parser_of, put_table, record, table
 
 from darts.config import FindConfig, compose
 from darts.finding.setup import make_networks
@@ -79,7 +79,7 @@ def write_table() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train the networks that are not in the results, and write the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--own", type=Path, help="folder of the data sets")
     parser.add_argument("--out", type=Path, default=Path("runs/learning_rates"))
     parser.add_argument("--only", nargs="+", choices=SETS, default=list(SETS))
@@ -109,8 +109,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     "epochs": summary["epochs"],
                     "valid": summary["valid_accuracy"],
                     "seconds": summary["seconds"],
-                    "command": command(),
-                    "hardware": hardware("cpu"),
                 }
                 record("learning_rates", KEY, [row])
                 print(future.job.name, f"{row['valid']:.4f}", flush=True)

@@ -6,7 +6,7 @@ A latency model is fitted to 200 random cells of NAS-Bench-201 on one device. Fo
 seed, ``darts.find`` trains on CIFAR-10 in ``--data`` with one worker and one thread. The tables
 only give the true accuracy and latency of each result, and the best cell whose true latency is
 within the limit. *lost* is the difference from this cell. *lost by function* compares means over
-all cells that compute the same function, without the luck of single trainings. The limits are
+all cells that compute the same function, without the luck of single runs. The limits are
 quantiles of the latencies of all cells.
 
 Finished rows are not repeated. The results are written to results/limited_find.json, the plot to
@@ -32,7 +32,7 @@ from nas201_truth import (
     save,
     use_one_thread,
 )
-from records import HERE, Row, command, hardware, mean_and_deviation, put_table, record, table
+from records import HERE, Row, grouped, mean_and_deviation, put_table, record, table
 from runs import run
 
 from darts.spaces.lookup import find_genotype
@@ -76,15 +76,13 @@ def find(args: argparse.Namespace, truth: Truth, model: Path, key: Row) -> Row:
         "cells_within": sum(ms <= limit for ms in truth.latencies.values()),
         "origin": summary["origin"],
         "seconds": summary["seconds"],
-        "command": command(),
-        "hardware": hardware("cpu"),
     }
 
 
 def function_means(truth: Truth) -> dict[str, float]:
     """Return for each cell the mean accuracy of all cells that compute the same function.
 
-    They differ in operations without effect and in the random numbers of their trainings.
+    They differ in operations without effect and in the random numbers of their runs.
     """
     functions = {cell: find_genotype(cell)[1].function for cell in truth.accuracies}
     groups: dict[str, list[float]] = {}
@@ -160,9 +158,9 @@ def main() -> None:
             print(row, flush=True)
     rows = [r for r in record("limited_find", KEY, []) if r["device"] == args.device]
     rows.sort(key=lambda row: (row["limit_ms"], row["seed"]))
-    groups = itertools.groupby(rows, key=lambda row: row["limit_ms"])
     means = function_means(truth)
-    lines = [describe(list(group), truth, predicted, means) for _, group in groups]
+    groups = grouped(rows, "limit_ms").values()
+    lines = [describe(group, truth, predicted, means) for group in groups]
     put_table("limited_find", table(COLUMNS, lines))
     draw(rows, truth, HERE / "results" / "limited_find.svg")
 

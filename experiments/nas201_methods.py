@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SHORTENING = 5
-"""The published number of epochs, divided by that of the study."""
+"""The published number of epochs, divided by the number of the study."""
 
 IMAGES = 25_000
 """Images from which the weights learn in the published searches."""
@@ -16,7 +16,7 @@ STEPS_PER_EPOCH = 78
 
 @dataclass(frozen=True)
 class PublishedSearch:
-    """What distinguishes the published search of a method from that of first-order DARTS.
+    """What distinguishes the published search of a method from first-order DARTS.
 
     Attributes:
         epochs: Epochs of the authors on NAS-Bench-201; on CIFAR-10 in the space of DARTS if they

@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any
 
 from nas201_methods import METHODS
-from records import Row, hardware, mean_and_deviation, put_table, record, table
+from records import Row, grouped, mean_and_deviation, parser_of, put_table, record, table
 from runs import run
-from scipy.stats import t
 
+from darts.judging.factorial import Estimate
 from darts.judging.nas201_table import Table, load
 from darts.spaces.nas201 import Genotype
 from darts.tracking.metrics import read_metrics
@@ -55,7 +55,6 @@ def make_row(method: str, seed: int, arch: str, benchmark: Table, **more: Any) -
         "percentile": benchmark.percentile(arch),
         "skips": Genotype.parse(arch).count("skip_connect"),
         "command": COMMAND,
-        "hardware": hardware("cpu"),
         **more,
     }
 
@@ -121,21 +120,16 @@ def random_search(seed: int, budget: float, args: argparse.Namespace, benchmark:
 
 def interval(values: Sequence[float]) -> str:
     """Return the 95 % interval of the mean by Student's t distribution, within 0 and 100 %."""
-    if len(values) < 2:
+    mean = Estimate.from_values(values)
+    if mean.low is None or mean.high is None:
         return ""
-    mean, error = statistics.mean(values), statistics.stdev(values) / len(values) ** 0.5
-    half = float(t.ppf(0.975, len(values) - 1)) * error
-    return f"{max(mean - half, 0.0):.2f} to {min(mean + half, 100.0):.2f}"
+    return f"{max(mean.low, 0.0):.2f} to {min(mean.high, 100.0):.2f}"
 
 
 def report(rows: Sequence[Row], all_3x3: float) -> str:
     """Return the table of all methods, best mean first."""
-    by_method: dict[str, list[Row]] = {}
-    for row in rows:
-        by_method.setdefault(row["method"], []).append(row)
-    ordered = sorted(
-        by_method, key=lambda name: -statistics.mean(row["accuracy"] for row in by_method[name])
-    )
+    groups = grouped(rows, "method").items()
+    ordered = sorted(groups, key=lambda group: -statistics.mean(r["accuracy"] for r in group[1]))
     columns = [
         "method",
         "seeds",
@@ -149,8 +143,8 @@ def report(rows: Sequence[Row], all_3x3: float) -> str:
         "published %",
     ]
     lines = []
-    for name in ordered:
-        own = sorted(by_method[name], key=lambda row: row["seed"])
+    for (name,), group in ordered:
+        own = sorted(group, key=lambda row: row["seed"])
         accuracies = [row["accuracy"] for row in own]
         lines.append(
             (
@@ -188,16 +182,16 @@ def free_baselines(benchmark: Table) -> str:
     _, optimum = benchmark.optimum()
     mean = statistics.mean(benchmark.column().tolist())
     rows = [
-        ("the best cell of all", "15,625 full trainings", f"{optimum:.2f}"),
+        ("the best cell of all", "15,625 full training runs", f"{optimum:.2f}"),
         ("3x3 convolutions on all edges", "free", f"{benchmark.accuracy(ALL_3X3):.2f}"),
         (
             "best of ten random cells with at least four 3x3 convolutions",
-            "ten trainings of 12 epochs",
+            "ten runs of 12 epochs",
             mean_and_deviation(best_of_ten(benchmark, mostly_3x3)),
         ),
         (
             "best of ten random cells",
-            "ten trainings of 12 epochs",
+            "ten runs of 12 epochs",
             mean_and_deviation(best_of_ten(benchmark, indices)),
         ),
         ("a random cell", "free", f"{mean:.2f}"),
@@ -211,7 +205,7 @@ def free_baselines(benchmark: Table) -> str:
 
 def main() -> None:
     """Run what is missing and write the results."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--table", required=True, type=Path, help="benchmark table")
     parser.add_argument("--root", default="data", help="folder of CIFAR-10")
     parser.add_argument("--runs", default=Path("runs/nas201_study"), type=Path)

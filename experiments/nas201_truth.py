@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
+import records
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -39,7 +40,7 @@ def parser_of(description: str | None, out: str) -> argparse.ArgumentParser:
         description: Docstring of the script.
         out: Default folder of its runs.
     """
-    parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
+    parser = records.parser_of(description)
     parser.add_argument("--data", type=Path, required=True, help="folder of CIFAR-10")
     parser.add_argument("--nas201", type=Path, required=True, help="table of NAS-Bench-201")
     parser.add_argument("--latencies", type=Path, required=True, help="latencies of all cells")

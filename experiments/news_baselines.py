@@ -9,12 +9,11 @@ to results/news_baselines.json and README.md.
 
 from __future__ import annotations
 
-import argparse
 import warnings
 from pathlib import Path
 
 import torch
-from records import Row, hardware, put_table, record, table
+from records import Row, parser_of, put_table, record, table
 
 from darts.data import Documents, LabeledTexts, Pairs, load
 from darts.data.words import END, PADDING, detokenize
@@ -107,13 +106,12 @@ def _first_words(row: torch.Tensor, count: int, news: Pairs) -> str:
 
 def main() -> None:
     """Compute both baselines and write the results."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--root", required=True, type=Path, help="folder of AG News' test.csv")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     rows = [
-        {**row, "command": COMMAND, "hardware": hardware("cpu")}
-        for row in (score_topics(args.root), score_headlines(args.root))
+        {**row, "command": COMMAND} for row in (score_topics(args.root), score_headlines(args.root))
     ]
     lines = [
         (

@@ -2,7 +2,7 @@
 
 One product per time step transforms the input and the previous output. ``PlainMixedCell`` computes
 all edges into a node together and one candidate at a time; ``PlainCell`` computes one node at a
-time. Weights and random numbers are those of the fast cells.
+time. Weights and random numbers equal the fast cells.
 
 References:
     DARTS, arXiv:1806.09055, sections 3.1 and 3.3.

@@ -5,7 +5,7 @@
 Trains each network for the same processor time (``--minutes``) with the same data, windows,
 objective and optimizer. The learning rate follows a cosine schedule over this time. The weights
 with the best validation perplexity are evaluated once on the test split. The width of the LSTM is
-chosen so that its number of weights is closest to that of the searched network. The results are
+chosen so that its number of weights is closest to the searched network. The results are
 written to results/ptb_cpu.json and README.md.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from records import Row, hardware, put_table, record, table
+from records import Row, parser_of, put_rows, record
 from torch import Tensor, nn
 
 from darts.config import WeightOptimizerConfig
@@ -144,7 +144,7 @@ def train(net: Any, corpus: Corpus, args: argparse.Namespace) -> Row:
 
 def main() -> None:
     """Train the networks and write the results."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--root", required=True, type=Path, help="folder of the Penn Treebank")
     parser.add_argument("--genotype", default="DARTS_RNN_V2")
     parser.add_argument("--networks", nargs="*", default=["cell", "lstm"])
@@ -191,31 +191,18 @@ def main() -> None:
             },
             **train(net, corpus, args),
             "command": "python experiments/ptb_cpu.py --root DIR --genotype RUN",
-            "hardware": hardware("cpu"),
         }
         record("ptb_cpu", KEY, [row])
-    columns = (
-        "network",
-        "units",
-        "weights",
-        "minutes",
-        "epochs",
-        "validation perplexity",
-        "test perplexity",
-    )
-    lines = [
-        (
-            row["network"],
-            row["units"],
-            f"{row['weights']:,}",
-            f"{row['minutes']:g}",
-            row["epochs"],
-            f"{row['valid_perplexity']:.1f}",
-            f"{row['test_perplexity']:.1f}",
-        )
-        for row in record("ptb_cpu", KEY, [])
-    ]
-    put_table("ptb_cpu", table(columns, lines))
+    columns = {
+        "network": "{network}",
+        "units": "{units}",
+        "weights": "{weights:,}",
+        "minutes": "{minutes:g}",
+        "epochs": "{epochs}",
+        "validation perplexity": "{valid_perplexity:.1f}",
+        "test perplexity": "{test_perplexity:.1f}",
+    }
+    put_rows("ptb_cpu", columns, record("ptb_cpu", KEY, []))
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ from darts.writing import write_atomically
 HERE = Path(__file__).parent
 
 Row = dict[str, Any]
+
+
+def parser_of(docstring: str | None) -> argparse.ArgumentParser:
+    """Return a parser of arguments with the first line of a docstring as description."""
+    return argparse.ArgumentParser(description=(docstring or "").splitlines()[0])
 
 
 def command() -> str:
@@ -34,6 +40,8 @@ def hardware(device: str) -> str:
 def record(name: str, key: Sequence[str], rows: Sequence[Row]) -> list[Row]:
     """Write rows to ``results/<name>.json``; a row replaces the row with the same key.
 
+    Rows without ``command`` or ``hardware`` get the command line and the processor.
+
     Args:
         name: File name without suffix.
         key: Names of the values that identify a row.
@@ -42,6 +50,7 @@ def record(name: str, key: Sequence[str], rows: Sequence[Row]) -> list[Row]:
     Returns:
         All rows of the file.
     """
+    rows = [{"command": command(), "hardware": hardware("cpu"), **row} for row in rows]
     path = HERE / "results" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     with FileLock(path.with_suffix(".lock")):  # several jobs may write rows at the same time
@@ -56,6 +65,23 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return a Markdown table."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def grouped(rows: Sequence[Row], *names: str) -> dict[tuple[Any, ...], list[Row]]:
+    """Return the rows by their values of some names, in the order of the rows."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in names), []).append(row)
+    return groups
+
+
+def put_rows(name: str, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
+    """Write a table of rows by ``put_table``.
+
+    Each column has a format string that refers to the values of a row, such as ``{seconds:.2f}``.
+    """
+    lines = [[text.format_map(row) for text in columns.values()] for row in rows]
+    put_table(name, table([*columns], lines))
 
 
 def put_table(name: str, text: str) -> None:

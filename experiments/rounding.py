@@ -17,7 +17,6 @@ Finished searches are not repeated. The results are written to results/rounding.
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from records import Row, command, put_table, record, table
+from records import Row, grouped, parser_of, put_table, record, table
 from torch import Tensor
 
 from darts.judging.devices.stopwatch import device_name
@@ -107,12 +106,9 @@ def compare(directory: Path, reference: Path) -> Row:
 
 def write_table(rows: Sequence[Row]) -> None:
     """Write all recorded rows as a table to README.md, one line per change."""
-    lines: dict[tuple[object, ...], list[Row]] = {}
-    for row in rows:
-        lines.setdefault(tuple(row[name] for name in KEY[:-1]), []).append(row)
     columns = (*KEY[:-1], "seeds", "difference of alphas", "other edges", "other operations")
     text = []
-    for key, group in lines.items():
+    for key, group in grouped(rows, *KEY[:-1]).items():
         differences = ", ".join(f"{row['difference']:.0%}" for row in group)
         edges = ", ".join(str(row["other edges"]) for row in group)
         operations = ", ".join(str(row["other operations"]) for row in group)
@@ -123,7 +119,7 @@ def write_table(rows: Sequence[Row]) -> None:
 
 def main() -> None:
     """Run all searches and write the results."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--channels", type=int, default=4)
     parser.add_argument("--epochs", type=int, nargs="+", default=[2, 15])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -151,7 +147,6 @@ def main() -> None:
                 print(epochs, seed, variant, result, flush=True)
                 rows.append(
                     {
-                        "command": command(),
                         "torch": torch.__version__,
                         "hardware": device_name(torch.device("cpu")),
                         "channels": args.channels,

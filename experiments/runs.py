@@ -24,7 +24,7 @@ def run(command: str, directory: Path, *overrides: str, log: bool = True) -> dic
         log: Append the output to ``<directory>.log`` instead of printing it.
 
     Raises:
-        CalledProcessError: If the command fails. A worthless result is no failure: it has a
+        CalledProcessError: If the command fails. A worthless result does not count: it has a
             summary, which says so.
     """
     if not (directory / "summary.json").exists():

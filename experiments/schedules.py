@@ -8,19 +8,18 @@ epochs with the recipe of ``darts.find`` for its data, with one of these schedul
 
 * ``cosine``: a linear rise in the first tenth of the steps, then a half cosine to 0. Its length
   must be known before.
-* ``average``: constant after the rise; the score is that of a polynomial average of the weights.
+* ``average``: constant after the rise; the score comes from a polynomial average of the weights.
 * ``decay``: constant, and a linear fall to 0 in the last 30 % of the steps.
 * ``schedule_free``: the optimizer of the package schedulefree (arXiv:2405.15682) with the same
   learning rate.
 
-Networks for images and recordings train in bfloat16. The score is that of the last epoch on
+Networks for images and recordings train in bfloat16. The score comes from the last epoch on
 held-out data, and the best one of all epochs. Finished rows are not repeated. The results are in
 results/schedules.json and README.md.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ from typing import Any, cast
 
 import torch
 from own_data_sets import OVERRIDES
-from records import Row, command, hardware, mean_and_deviation, put_table, record, table
+from records import Row, mean_and_deviation, parser_of, put_table, record, table
 from torch import nn
 
 from darts.config import FindConfig, compose
@@ -116,8 +115,6 @@ def train(name: str, folder: Path, schedule: str, seed: int) -> Row:
         "metric": config.metric,
         "last": scores[-1],
         "best": best(scores),
-        "command": command(),
-        "hardware": hardware("cpu"),
     }
 
 
@@ -140,7 +137,7 @@ def schedule_free(net: nn.Module, algorithm: str, options: Any) -> Any:
         return schedulefree.AdamWScheduleFree(
             net.parameters(), lr=options.lr, weight_decay=options.weight_decay, warmup_steps=100
         )
-    # Its learning rate is that of SGD with momentum times 1 / (1 - momentum).
+    # Its learning rate is the rate of SGD with momentum times 1 / (1 - momentum).
     return schedulefree.SGDScheduleFree(
         net.parameters(),
         lr=options.lr / (1 - options.momentum),
@@ -193,7 +190,7 @@ def write_table() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train the networks that are not in the results, and write the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--own", type=Path, help="folder of the data sets")
     parser.add_argument("--only", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])

@@ -10,7 +10,6 @@ directories in a temporary folder, which are removed.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import gc
 import io
@@ -22,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from records import hardware, table
+from records import hardware, parser_of, table
 
 from darts.config import Invocation, SearchConfig, launch
 from darts.reading import JsonObject
@@ -91,7 +90,7 @@ def one_run(epochs: int) -> str:
 
 def main() -> None:
     """Measure both and print a table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--epochs", type=int, default=400)
     args = parser.parse_args()

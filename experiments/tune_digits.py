@@ -5,9 +5,9 @@
 Runs ``experiment=digits_joint`` three times with the same budget and base configuration: unchanged,
 with the parameters of the architecture only, and with the hyperparameters only. The three winners
 and the default configuration are then trained with seeds that no study has used; each seed has its
-own validation split and initial weights. Only these trainings use the test split, at their end.
+own validation split and initial weights. Only these runs use the test split, at their end.
 
-Finished studies and trainings are not repeated and interrupted ones are resumed, so the script may
+Finished studies and runs are not repeated and interrupted ones are resumed, so the script may
 be stopped at any time; a resumed study continues with the rest of its budget. The results are
 written to results/tune_digits.json and README.md.
 """
@@ -19,7 +19,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from records import Row, hardware, mean_and_deviation, put_table, record, table
+from records import Row, grouped, mean_and_deviation, parser_of, put_table, record, table
 from runs import run
 
 from darts.config import compose
@@ -33,7 +33,7 @@ SEARCHES: dict[str, tuple[str, ...]] = {
     "hyperparameters": ("~parameters.genotype",),
 }
 DEFAULT = "default"
-FIRST_SEED = 100  # of the final trainings; the seeds of the studies are smaller
+FIRST_SEED = 100  # of the final runs; the seeds of the studies are smaller
 KEY = ("search", "study_seed", "seed")
 SCORES = ("valid_loss", "valid_accuracy", "test_loss", "test_accuracy")
 
@@ -89,10 +89,7 @@ def retrain(name: str, study: Row, seed: int, args: argparse.Namespace) -> None:
         "parameters": summary["parameters"],
         **results,
         "study_seconds": study.get("seconds"),
-        "command": f"python experiments/tune_digits.py --hours {args.hours} "
-        f"--workers {args.workers}",
         "overrides": overrides,
-        "hardware": hardware("cpu"),
     }
     record("tune_digits", KEY, [row])
     print(f"{name} {seed}: test loss {row['test_loss']:.4f}", flush=True)
@@ -100,9 +97,7 @@ def retrain(name: str, study: Row, seed: int, args: argparse.Namespace) -> None:
 
 def report(rows: Sequence[Row]) -> str:
     """Return the table of all rows, best validation loss first, and the comparisons."""
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(row["search"], []).append(row)
+    groups = {name: own for (name,), own in grouped(rows, "search").items()}
 
     def mean(name: str, score: str) -> float:
         return float(statistics.mean(row[score] for row in groups[name]))
@@ -165,13 +160,11 @@ def comparisons(groups: dict[str, list[Row]]) -> list[str]:
 
 def main() -> None:
     """Run what is missing and write the results."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--hours", type=float, default=0.25, help="of each study")
     parser.add_argument("--workers", type=int, default=2, help="of each study")
     parser.add_argument("--seed", type=int, default=0, help="of the studies")
-    parser.add_argument(
-        "--seeds", type=int, default=5, help="number of trainings of each configuration"
-    )
+    parser.add_argument("--seeds", type=int, default=5, help="number of runs of each configuration")
     parser.add_argument("--runs", default=Path("runs/tune_digits"), type=Path)
     parser.add_argument("--overrides", nargs="*", default=[], help="of all studies")
     args = parser.parse_args()

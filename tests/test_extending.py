@@ -14,7 +14,7 @@ from warm_python import WarmPython
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(?:py|yaml)\n# ([\w/.]+)(?:, after: ([^\n]*))?\n(.*?)```", PAGE, re.DOTALL)
-SMALL = ("dataset=synthetic", "epochs=2", "space.channels=4", "space.cells=2", "device=cpu")
+SMALL = ("epochs=2", "space.channels=4", "space.cells=2", "device=cpu")
 CALL = """
 import importlib, json, sys
 from darts.config import launch
@@ -60,10 +60,10 @@ def call_commands(python: WarmPython, copy: Path, *calls: tuple[str, ...]) -> tu
     return json.loads(result.stdout.splitlines()[-1]), result.stderr
 
 
-def test_the_page_has_eight_blocks_of_which_three_are_configuration() -> None:
+def test_the_page_has_fourteen_blocks_of_which_five_are_configuration() -> None:
     files = [name for name, _, _ in BLOCKS]
-    assert len(files) == 8
-    assert sum(name.startswith("conf/") for name in files) == 3
+    assert len(files) == 14
+    assert sum(name.startswith("conf/") for name in files) == 5
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,9 @@ def test_the_page_has_eight_blocks_of_which_three_are_configuration() -> None:
             CHAIN,
             marks=pytest.mark.slow,
         ),
+        pytest.param(("dataset=stripes", "task=focal"), None, marks=pytest.mark.slow),
     ],
-    ids=["method", "operation", "space"],
+    ids=["method", "operation", "space", "data set and task"],
 )
 def test_search_and_retrain_with_an_addition(
     warm_python: WarmPython,
@@ -89,14 +90,16 @@ def test_search_and_retrain_with_an_addition(
     tmp_path: Path,
 ) -> None:
     run = tmp_path / "run"
+    kept = [item for item in overrides if item.startswith(("space=", "dataset=", "task="))]
     space = [item for item in overrides if item.startswith("space=")]
+    data = [] if "dataset=stripes" in overrides else ["dataset=synthetic"]
     options = ["auxiliary=0", "drop_path=0"] if space else []
     codes, err = call_commands(
         warm_python,
         extended,
-        ("search", *SMALL, *overrides, f"hydra.run.dir={run}"),
+        ("search", *SMALL, *data, *overrides, f"hydra.run.dir={run}"),
         (
-            *("retrain", f"genotype={run}", *space, *SMALL, *options),
+            *("retrain", f"genotype={run}", *kept, *SMALL, *data, *options),
             f"hydra.run.dir={tmp_path / 'retrain'}",
         ),
     )
@@ -119,7 +122,7 @@ def test_options_that_an_addition_does_not_support_end_in_one_line(
     ]
     calls = [("method=tempered", "relaxation.temperature=-1"), *unsupported]
     codes, err = call_commands(
-        warm_python, extended, *(("search", *SMALL, *call) for call in calls)
+        warm_python, extended, *(("search", "dataset=synthetic", *SMALL, *call) for call in calls)
     )
     assert codes == [2] * 4, err
     wrong_value, *lines = err.strip().splitlines()

@@ -11,7 +11,7 @@ from darts.comparing.results import ComparisonResults
 from darts.comparing.runs import shell_command
 from darts.escaping import for_markdown, for_terminal
 from darts.judging.statistics import ALPHA, Comparison, Interval, delta_magnitude
-from darts.plotting.repetitions import draw_scores
+from darts.plotting.scores import draw_scores
 from darts.plotting.style import save_figure
 from darts.reading import read_json
 from darts.tracking import format_duration

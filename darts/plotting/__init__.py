@@ -1,1 +1,1 @@
-"""Figures of architectures, searches, trainings, studies and comparisons, drawn with matplotlib."""
+"""Figures of architectures, searches, training runs, studies and comparisons, by matplotlib."""

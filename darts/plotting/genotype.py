@@ -1,21 +1,27 @@
-"""Figures of one genotype, or of two side by side, with the cells from top to bottom.
-
-``darts.plotting.cell`` draws a cell, ``darts.plotting.chain`` a chain of operations, and
-``darts.plotting.recurrent_cell`` a recurrent cell.
-"""
+"""Figures of one genotype, or of two side by side, with the cells from top to bottom."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from darts.plotting.cell import cell_size, draw_cell
-from darts.plotting.chain import chain_size, draw_chain
-from darts.plotting.recurrent_cell import draw_recurrent, recurrent_size
-from darts.plotting.shapes import INK, MARGIN, CellCanvas, CommonEdges, EdgeImportance
-from darts.plotting.style import MAX_TITLE, ArtistStyle, file_format, label_text, save_figure
+from darts.plotting.shapes import (
+    BOX_WIDTH,
+    HEADING,
+    INK,
+    MARGIN,
+    QUIET,
+    STATE_WIDTH,
+    CellCanvas,
+    CommonEdges,
+    EdgeImportance,
+    Point,
+)
+from darts.plotting.style import MAX_TITLE, ArtistStyle, label_text, save_figure
 from darts.spaces import AnyGenotype
 from darts.spaces.describe import check_comparable, is_chain
 
@@ -23,6 +29,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from darts.judging.edge_importance import EdgeDrop
+
+_LINE, _GAP = 0.78, 0.36  # of a chain: height of a line; gap between boxes
+_BOXES_PER_LINE = 4
 
 
 def draw_genotype(genotype: AnyGenotype, *, title: str | None = None) -> Figure:
@@ -48,9 +57,6 @@ def draw_edge_importances(
         edges: Score drops by cell, from ``darts.judging.edge_importance``.
         percent: Whether the score is a fraction. Its drops are then labeled in percentage points.
         title: Title of the figure.
-
-    Raises:
-        ValueError: If the genotype is a recurrent cell, whose edges have no importance.
     """
     drops = {
         cell: [edge["score_drop"] for edge in cell_edges] for cell, cell_edges in edges.items()
@@ -65,9 +71,6 @@ def compare_genotypes(a: AnyGenotype, b: AnyGenotype, names: tuple[str, str]) ->
 
     As in ``darts.spaces.describe.difference``, the order of a node's edges does not matter. The
     names are the titles of the two genotypes.
-
-    Raises:
-        ValueError: If the genotypes belong to different spaces.
     """
     check_comparable(a, b)
     common = {
@@ -81,12 +84,7 @@ def compare_genotypes(a: AnyGenotype, b: AnyGenotype, names: tuple[str, str]) ->
 
 
 def save_genotype(genotype: AnyGenotype, path: str | Path, title: str | None = None) -> None:
-    """Draw a genotype to a file. Equal genotypes and titles give equal files.
-
-    Raises:
-        ValueError: If the suffix of ``path`` is not ``.svg``, ``.png`` or ``.pdf``.
-    """
-    file_format(path)  # raises before the figure is drawn
+    """Draw a genotype to a file. Equal genotypes and titles give equal files."""
     save_figure(draw_genotype(genotype, title=title), path)
 
 
@@ -98,8 +96,7 @@ def _draw(
 ) -> Figure:
     """Draw genotypes of one space side by side, each below its title.
 
-    ``titles`` has a title per genotype, or none. ``common`` has the common edges by cell; it is
-    empty if nothing is compared.
+    ``titles`` has a title per genotype, or none. ``common`` has the common edges by cell, or none.
     """
     from matplotlib.figure import Figure
 
@@ -134,6 +131,46 @@ def _drawing_functions(
     genotype: AnyGenotype, cell: str
 ) -> tuple[Callable[[AnyGenotype, str], tuple[float, float]], Callable[[CellCanvas], None]]:
     """Return the functions that compute the size of the drawing of a cell, and that draw it."""
-    if getattr(genotype, "recurs", False):
-        return recurrent_size, draw_recurrent
-    return (chain_size, draw_chain) if is_chain(genotype, cell) else (cell_size, draw_cell)
+    is_line = is_chain(genotype, cell) and not getattr(genotype, "recurs", False)
+    return (_chain_size, _draw_chain) if is_line else (cell_size, draw_cell)
+
+
+def _chain_size(genotype: AnyGenotype, cell: str) -> tuple[float, float]:
+    boxes = genotype.nodes(cell)
+    columns = min(boxes, _BOXES_PER_LINE)
+    width = 2 * (MARGIN + STATE_WIDTH) + columns * (BOX_WIDTH + _GAP) + _GAP
+    return width, HEADING + math.ceil(boxes / _BOXES_PER_LINE) * _LINE + MARGIN / 2
+
+
+def _draw_chain(canvas: CellCanvas) -> None:
+    """Draw a chain of operations in lines like text, each on the result of the previous one."""
+    canvas.heading()
+    left = MARGIN + STATE_WIDTH
+    first = -HEADING - _LINE / 2
+    canvas.state_box(MARGIN, first, "input")
+    end = (left, first)  # start of the arrow to the next operation
+    edges = zip(canvas.genotype.edges(canvas.cell), canvas.edge_differs, strict=True)
+    for index, ((_, number, operation), differs) in enumerate(edges):
+        line, column = divmod(index, _BOXES_PER_LINE)
+        x, y = left + _GAP + column * (BOX_WIDTH + _GAP), first - line * _LINE
+        style, text = canvas.edge_style(index, differs)
+        if text:
+            canvas.label(x + BOX_WIDTH / 2, y - 0.22, text, 7.5, color=INK)
+        _draw_connection(canvas, end, (x, y), f"{canvas.gid}-edge-{index}-curve")
+        canvas.operation_box((x, y), operation, style, f"{canvas.gid}-edge-{index}-box")
+        canvas.label(x + BOX_WIDTH / 2, y + 0.22, str(number), 7.5, color=QUIET)
+        end = (x + BOX_WIDTH, y)
+    canvas.arrow([end, (end[0] + _GAP, end[1])])
+    canvas.state_box(end[0] + _GAP, end[1], "output")
+
+
+def _draw_connection(canvas: CellCanvas, start: Point, end: Point, gid: str) -> None:
+    """Draw the arrow to the next operation; at a line break it returns between the two lines."""
+    (x0, y0), (x1, y1) = start, end
+    points = [(x0, y0), (x1 - 0.1, y1)]
+    if y0 != y1:
+        middle, right, left = (y0 + y1) / 2, x0 + _GAP / 2, x1 - 0.6 * _GAP
+        points[1:1] = [(right, y0), (right, middle), (left, middle), (left, y1)]
+    codes = "M" + "L" * (len(points) - 1)
+    canvas.path(points, codes, gid=gid, edgecolor=INK, linewidth=1.4)
+    canvas.arrow([(x1 - 0.12, y1), (x1, y1)])

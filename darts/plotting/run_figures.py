@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -24,20 +24,13 @@ from darts.plotting.style import save_figure
 from darts.reading import JsonObject
 from darts.searching.alphas import column_names, edge_names
 from darts.spaces import AnyGenotype, SearchContext
+from darts.tasks import Objective
 from darts.tracking.optional import optional
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from darts.tracking.trackers import Board
-
-
-class HasConfusionMatrix(Protocol):
-    """An objective that can count which classes its last evaluation predicted."""
-
-    def confusion_matrix(self) -> Tensor | None:
-        """Return numbers of samples ``(true classes, predicted classes)``, or None."""
-        ...
 
 
 def log_alphas(
@@ -51,13 +44,8 @@ def log_alphas(
 ) -> None:
     """Log heatmaps of the probabilities, and the genotype as figure and text.
 
-    Args:
-        board: Board of the run. If it is disabled, nothing is drawn.
-        probabilities: By group, ``(edges, operations)``.
-        genotype: Genotype that is derived from the probabilities.
-        context: Names of edges and candidates.
-        epoch: Number of the epoch in the titles, from 1.
-        step: Position on the horizontal axis.
+    The probabilities are ``(edges, operations)`` by group. ``epoch`` is the number in the titles,
+    ``step`` the position on the horizontal axis.
     """
     if not board.enabled:
         return
@@ -74,23 +62,15 @@ def log_alphas(
 def draw_group_heatmap(
     probabilities: Tensor, genotype: AnyGenotype, group: str, context: SearchContext, title: str
 ) -> Figure:
-    """Draw the probabilities of a group, ``(edges, operations)``.
-
-    The operations that the genotype keeps are outlined.
-    """
+    """Draw the probabilities of a group, ``(edges, operations)``; outline the genotype."""
     mask = context.space.mask(genotype, context.candidates)[group]
     return draw_alpha_heatmap(
         probabilities,
         operations=column_names(context.candidates[group]),
         edges=edge_names(context.edges[group]),
         title=title,
-        chosen=_chosen_positions(mask),
+        chosen=[(row, column) for row, column in mask.nonzero().tolist()],
     )
-
-
-def _chosen_positions(mask: Tensor) -> list[tuple[int, int]]:
-    """Return ``(row, column)`` of each operation that a mask contains."""
-    return [(row, column) for row, column in mask.nonzero().tolist()]
 
 
 def save_search_figures(
@@ -105,15 +85,8 @@ def save_search_figures(
     """Write the figures of a finished search.
 
     They are ``genotype.svg``, ``alphas_<group>.png`` (the last epoch),
-    ``alphas_<group>_history.png`` and ``curves.png``.
-
-    Args:
-        directory: Run directory.
-        history: At the end of each epoch, the probabilities ``(edges, operations)`` by group.
-        genotype: Genotype of the search.
-        context: Names of edges and candidates.
-        rows: Rows of metrics.jsonl.
-        title: Title of all figures.
+    ``alphas_<group>_history.png`` and ``curves.png``. The history has the probabilities
+    ``(edges, operations)`` by group at the end of each epoch; the rows come from metrics.jsonl.
     """
     with optional(directory / "genotype.svg"):
         save_genotype(genotype, directory / "genotype.svg", title=title)
@@ -127,6 +100,7 @@ def save_search_figures(
                 [probabilities[group] for probabilities in history],
                 operations=column_names(context.candidates[group]),
                 edges=edge_names(context.edges[group]),
+                epochs=range(1, len(history) + 1),
                 title=heading,
             )
             save_figure(figure, path)
@@ -136,7 +110,7 @@ def save_search_figures(
 def save_training_figures(directory: Path, rows: Sequence[JsonObject], *, title: str) -> None:
     """Write ``curves.png``: losses and accuracies over the epochs.
 
-    ``rows`` are those of metrics.jsonl; at least one must have a loss or an accuracy.
+    ``rows`` come from metrics.jsonl; at least one must have a loss or an accuracy.
     """
     with optional(path := directory / "curves.png"):
         panels = {
@@ -152,12 +126,9 @@ def save_training_figures(directory: Path, rows: Sequence[JsonObject], *, title:
 
 
 def log_confusion(
-    board: Board, objective: HasConfusionMatrix, names: Sequence[str], *, epoch: int, step: int
+    board: Board, objective: Objective, names: Sequence[str], *, epoch: int, step: int
 ) -> None:
-    """Log the confusion matrix of the last evaluation, if there is one.
-
-    ``names`` are those of the classes. The epoch in the title counts from 1.
-    """
+    """Log the confusion matrix of the last evaluation, if there is one; ``names`` of classes."""
     with optional("the logged confusion matrix"):
         counts = objective.confusion_matrix()
         if board.enabled and counts is not None:
@@ -165,11 +136,8 @@ def log_confusion(
             board.log_figure("confusion", figure, step)
 
 
-def save_confusion(path: Path, objective: HasConfusionMatrix, names: Sequence[str]) -> None:
-    """Write the confusion matrix of the last evaluation to a file, if there is one.
-
-    ``names`` are those of the classes. The suffix of ``path`` selects the format.
-    """
+def save_confusion(path: Path, objective: Objective, names: Sequence[str]) -> None:
+    """Write the confusion matrix of the last evaluation, if there is one; ``names`` of classes."""
     with optional(path):
         counts = objective.confusion_matrix()
         if counts is not None:

@@ -76,8 +76,7 @@ class EdgeStyle:
     def for_operation(cls, operation: str, differs: bool | None) -> EdgeStyle:
         """Return the style of an operation's family.
 
-        ``differs`` says whether the other cell of a comparison lacks the edge. Such edges stand
-        out, and common edges are faint. None means that there is no comparison.
+        Edges that the other cell of a comparison lacks stand out, and common edges are faint.
         """
         line, fill = next(colors for word, colors in _FAMILIES.items() if word in operation)
         dashes = "--" if operation == "none" else "-"
@@ -89,10 +88,7 @@ class EdgeStyle:
 
     @classmethod
     def for_importance(cls, fraction: float) -> EdgeStyle:
-        """Return a style between thin and pale (0) and thick and dark (1).
-
-        ``fraction`` is the importance relative to the largest one; it is clipped to [0, 1].
-        """
+        """Return a style between thin and pale (0) and thick and dark (1)."""
         from matplotlib import colormaps
         from matplotlib.colors import to_hex
 
@@ -103,7 +99,6 @@ class EdgeStyle:
 
     @property
     def stroke(self) -> ArtistStyle:
-        """Keyword arguments of a matplotlib patch: color, opacity, width and dashes of its line."""
         style = {"edgecolor": self.line, "alpha": self.alpha}
         return {**style, "linewidth": self.width, "linestyle": self.dashes}
 
@@ -139,10 +134,7 @@ class CellCanvas:
         return all_differ
 
     def edge_style(self, index: int, differs: bool | None) -> tuple[EdgeStyle, str]:
-        """Return the style of an edge, and the score drop without it as text.
-
-        The text is empty if the drop is unknown. For ``differs`` see ``EdgeStyle.for_operation``.
-        """
+        """Return the style of an edge, and the score drop without it as text; "" if unknown."""
         drop = None if self.importance is None else self.importance.drops[self.cell][index]
         if self.importance is None or drop is None:
             operation = self.genotype.edges(self.cell)[index][2]
@@ -221,10 +213,7 @@ class CellCanvas:
         self.axes.add_patch(FancyArrowPatch(path=path, **head, **style))
 
     def output_arrow(self, state: int, start: Point, right: float) -> None:
-        """Draw the arrow from a state to the output, dark if the other cell lacks it.
-
-        ``start`` is the middle of the state's right side, ``right`` the left side of the output.
-        """
+        """Draw the arrow from a state to the output, dark if the other cell lacks it."""
         differs = self.common is not None and state not in self.common.concat
         color, width = (INK, 2.4) if differs else (_OUTPUT_ARROW, 1.4)
         self.arrow([start, (right, start[1])], color, width)

@@ -11,18 +11,26 @@ from typing import TYPE_CHECKING
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.judging.factorial import FactorialEffects
+from darts.judging.factorial import LEVELS, Estimate, FactorialEffects
 from darts.judging.parameter_importance import ParameterImportances
-from darts.plotting.factorial import draw_factorial
-from darts.plotting.style import add_note, add_title, outlier_bounds, save_figure
+from darts.plotting.style import (
+    add_legend,
+    add_note,
+    add_title,
+    label_text,
+    line_style,
+    new_figure,
+    outlier_bounds,
+    save_figure,
+    style_axes,
+)
 from darts.strategies.strategy import silence_optuna_warnings
 from darts.tracking.optional import optional
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MAX_PANELS = 6
-"""Number of parameters in the figure of marginals."""
+MAX_PANELS = 6  # parameters in the figure of marginals
 
 
 def save_study_figures(
@@ -38,15 +46,8 @@ def save_study_figures(
 
     They are ``history.svg``, ``front_<cost>.svg`` for each cost, ``importances.svg`` and
     ``marginals.svg`` (with importances), and ``factorial.svg`` (with effects). A figure that cannot
-    be drawn or written causes one warning and prevents no other figure.
-
-    Args:
-        directory: Where to write the files.
-        study: The study.
-        objectives: Names of the metric and of the costs, the metric first.
-        importances: Importances of its parameters.
-        effects: Effects that the factorial design measured.
-        title: Title of all figures.
+    be drawn or written causes one warning and prevents no other figure. The first of the
+    ``objectives`` is the metric, the others are the costs.
     """
     metric, *costs = objectives
     figures: dict[str, Callable[[], Figure]] = {"history": partial(draw_history, study, metric)}
@@ -118,6 +119,50 @@ def draw_marginals(study: Study, names: Sequence[str], metric: str) -> Figure:
         axes.tick_params(axis="x", labelrotation=30, labelsize=8)
     _leave_out_outliers(figure, study)
     return figure
+
+
+def draw_factorial(effects: FactorialEffects, *, ylabel: str = "score") -> Figure:
+    """Draw the mean score of each corner of a factorial design with its 95 % confidence interval.
+
+    The corners are the combinations of the default or best architecture, on the horizontal axis,
+    and the default or best hyperparameters, one line each. Lines that are not parallel show an
+    interaction. The gains are listed below the axes.
+    """
+    figure = new_figure(5.4, 3.8)
+    axes = figure.add_subplot()
+    one_architecture = not any(name.startswith("best_") for name in effects.scores)
+    for index, level in enumerate(LEVELS):
+        corners = {
+            position: effects.scores[f"{architecture}_{level}"]
+            for position, architecture in enumerate(LEVELS)
+            if f"{architecture}_{level}" in effects.scores
+        }
+        if not corners:
+            continue
+        # Shift the lines, so that equal means do not hide an interval.
+        xs = [position + 0.06 * index - 0.03 for position in corners]
+        errors = [0.0 if c.high is None else c.high - c.mean for c in corners.values()]
+        style = {**line_style(index, f"{level} hyperparameters"), "marker": "o", "markersize": 6}
+        axes.errorbar(xs, [c.mean for c in corners.values()], yerr=errors, capsize=4, **style)
+    names = LEVELS[:1] if one_architecture else LEVELS
+    axes.set_xticks(range(len(names)), [f"{name} architecture" for name in names])
+    axes.set_xlim(-0.4, len(names) - 0.6)
+    axes.margins(y=0.12)
+    axes.set_ylabel(label_text(ylabel))
+    style_axes(axes)
+    axes.grid(False, axis="x")
+    add_legend(figure)
+    gains = [f"{name}: {_format_gain(gain)}" for name, gain in effects.gains.items()]
+    lines = ["   ".join(gains[start : start + 2]) for start in range(0, len(gains), 2)]
+    figure.supxlabel("gain of " + "\n".join(lines), fontsize=8.5)
+    return figure
+
+
+def _format_gain(gain: Estimate) -> str:
+    """Return a mean gain with half the width of its confidence interval."""
+    if gain.high is None:
+        return f"{gain.mean:+.3g} (1 seed)"
+    return f"{gain.mean:+.3g} ± {gain.high - gain.mean:.2g}"
 
 
 def _score(trial: FrozenTrial) -> float:

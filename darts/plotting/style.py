@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from darts.escaping import for_figure
 from darts.writing import write_atomically
@@ -50,10 +50,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def line_style(index: int, label: str) -> ArtistStyle:
-    """Return label, color, dashes and width of line number ``index``, which counts from 0.
-
-    A line for the operation ``none`` is gray and dashed.
-    """
+    """Return label, color, dashes and width of line number ``index``; ``none`` is gray, dashed."""
     if label == "none":
         return {"label": label, "color": _GRAY, "linestyle": "--", "linewidth": 1.2}
     # After eight lines the colors repeat with different dashes.
@@ -73,11 +70,6 @@ def shorten(name: str, max_length: int = 30) -> str:
 def label_text(name: str, max_length: int = 30) -> str:
     """Return a name as text of a figure: escaped, and shortened by ``shorten``."""
     return for_figure(shorten(name, max_length))
-
-
-def unzip(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    """Return a list of the first and a list of the second numbers of pairs."""
-    return [x for x, _ in pairs], [y for _, y in pairs]
 
 
 def style_axes(axes: Axes) -> None:
@@ -124,23 +116,6 @@ def integer_ticks(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
 
 
-def log_ticks(axes: Axes, which: Literal["x", "y"] = "x") -> None:
-    """Make an axis logarithmic, with few ticks that are plain numbers."""
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    axes.set(**{f"{which}scale": "log"})
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    low, high = axis.get_view_interval()
-    subs: tuple[float, ...] = (1.0,)
-    if high < 10 * low:
-        subs = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
-    elif high < 100 * low:
-        subs = (1.0, 2.0, 5.0)
-    axis.set_major_locator(LogLocator(subs=subs, numticks=6))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(lambda value, _: f"{value:g}")
-
-
 def outlier_bounds(values: Sequence[float]) -> tuple[float, float]:
     """Return bounds three interquartile ranges below the first and above the third quartile.
 
@@ -158,9 +133,6 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150)
 
     Equal figures give equal files, because they contain no dates and no random ids. ``dpi`` is the
     resolution of a PNG file, in pixels per inch.
-
-    Raises:
-        ValueError: If the suffix is not ``.svg``, ``.png`` or ``.pdf``.
     """
     write_atomically(path, render_figure(figure, file_format(path), dpi=dpi))
 
@@ -181,11 +153,7 @@ def render_figure(figure: Figure, file_format: str, *, dpi: int = 150) -> bytes:
 
 
 def file_format(path: str | os.PathLike[str]) -> str:
-    """Return the format that the suffix of a file name names: ``svg``, ``png`` or ``pdf``.
-
-    Raises:
-        ValueError: If the suffix is another one.
-    """
+    """Return the format that the suffix of a file name names; ``ValueError`` for another one."""
     suffix = Path(path).suffix.lower().removeprefix(".")
     if suffix not in _METADATA:
         suffixes = ", ".join(f".{name}" for name in _METADATA)

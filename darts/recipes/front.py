@@ -10,15 +10,15 @@ from darts.config import SearchConfig
 from darts.data_modules import DataModule, SearchLoaders
 from darts.judging.limits import Budgets
 from darts.judging.pareto import pareto_front
-from darts.plotting.front import draw_front
+from darts.plotting.scores import draw_front
 from darts.plotting.style import save_figure
 from darts.reading import JsonObject
 from darts.searching.diagnosis import path_masks, path_score
 from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype
 from darts.tracking import format_value, print_lines
+from darts.tracking.metrics import write_table
 from darts.tracking.optional import optional
-from darts.tracking.tables import write_table
 from darts.training.run import TrainingRun
 
 FOLDER = "front"

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from darts.reading import JsonObject
-from darts.reporting.contents import flatten
-from darts.reporting.labels import headline_metrics
+from darts.reporting.files import flatten
 from darts.reporting.record import RunRecord
+from darts.reporting.tables import headline_metrics
 from darts.spaces import space_of
 from darts.spaces.describe import difference
 from darts.tracking import format_genotype
@@ -53,19 +53,14 @@ def _place(column: str) -> tuple[int, str]:
     return next(places, len(_FIRST)), column
 
 
-def cost_rows(runs: Runs) -> list[JsonObject]:
-    """Return the costs of the runs that know their joules."""
-    return [
-        {"run": name, **{key: record.numbers.get(key) for key in ("seconds", "joules", "gco2e")}}
-        for name, record in runs.items()
-        if record.numbers.get("joules") is not None
+def costs(runs: Runs) -> tuple[list[JsonObject], list[str]]:
+    """Return the costs of the runs that know their joules, and the sources of the joules."""
+    known = {name: r.numbers for name, r in runs.items() if r.numbers.get("joules") is not None}
+    rows: list[JsonObject] = [
+        {"run": name, **{key: numbers.get(key) for key in ("seconds", "joules", "gco2e")}}
+        for name, numbers in known.items()
     ]
-
-
-def joules_sources(runs: Runs) -> list[str]:
-    """Return the sources of the joules of the runs that know their joules."""
-    measured = [run.numbers for run in runs.values() if run.numbers.get("joules") is not None]
-    return sorted({str(numbers.get("joules_source")) for numbers in measured})
+    return rows, sorted({str(numbers.get("joules_source")) for numbers in known.values()})
 
 
 def genotype_rows(runs: Runs) -> list[JsonObject]:

@@ -4,36 +4,73 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeAlias, TypedDict, TypeVar
 from xml.etree import ElementTree
 
-from darts.reading import MIB, FileError, JsonObject, one_line, read_bytes, read_npz, read_text
-from darts.reporting.contents import MAX_COLUMNS
+from msgspec import Meta
+
+from darts.config.overrides import is_plain_override
+from darts.reading import (
+    MIB,
+    FileError,
+    JsonObject,
+    one_line,
+    read_bytes,
+    read_json_object,
+    read_npz,
+    read_text,
+)
+from darts.searching.alphas import GroupHistory, Label
+from darts.spaces import AnyGenotype, parse_genotype
+from darts.tracking import read_metrics
+from darts.tracking.ledger import Cost, PhaseCost
 from darts.tracking.optional import reason_of
+from darts.typed_values import Name, Number, entry, typed
 from darts.writing import is_machine_failure
 
 T = TypeVar("T")
 
-SUMMARY_LIMIT = MIB  # bytes of summary.json and other small files
-METRICS_LIMIT = 32 * MIB  # of metrics.jsonl
-TABLE_LIMIT = 16 * MIB  # of trials.csv
+_SMALL_LIMIT = MIB  # bytes of summary.json and other small files
+_METRICS_LIMIT = 32 * MIB
+_TABLE_LIMIT = 16 * MIB
 _SVG_LIMIT = 4 * MIB
 _SPLIT_LIMIT = 128 * MIB
-_MAX_CELLS = 500_000  # of trials.csv
+_TRAINING = [["python", "-m", f"darts.{command}"] for command in ("search", "retrain")]
+_Row: TypeAlias = dict[Name, str | bool | int | Number | None]
+_Alphas: TypeAlias = Annotated[dict[Label, GroupHistory], Meta(max_length=8)]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Content of ``overrides.json``."""
+
+    command: Name
+    overrides: list[str]
+
+
+class EnergyFile(TypedDict):
+    """Content of ``energy.json``."""
+
+    gco2_per_kwh: Cost | None
+    phases: Annotated[list[PhaseCost], Meta(max_length=100)]
+
+
+@dataclass(frozen=True)
+class BestTrial:
+    """The best trial of a study, from ``best.json``."""
+
+    parameters: _Row | None = None
+    command: str | None = None  # that trains it again
 
 
 @dataclass
 class RunFiles:
-    """The files of a run directory.
-
-    Attributes:
-        directory: The run directory.
-        notes: A sentence about each file that was left out because it is damaged.
-    """
+    """The files of a run directory; ``notes`` has a sentence about each damaged one."""
 
     directory: Path
     notes: list[str] = field(default_factory=list)
@@ -72,29 +109,72 @@ class RunFiles:
             return None
 
 
-def read_table(path: Path) -> list[JsonObject]:
-    """Return the rows of a CSV file by column: numbers and texts; missing values are empty strings.
+def read_small(path: Path) -> JsonObject:
+    """Return the object in a JSON file of at most a megabyte."""
+    return read_json_object(path, limit=_SMALL_LIMIT)
 
-    Raises:
-        ValueError: If rows have different lengths, or the table is too large.
-    """
-    text = io.StringIO(read_text(path, limit=TABLE_LIMIT), newline="")
-    reader = csv.reader(text, strict=True)
+
+def read_summary(path: Path) -> JsonObject:
+    """Return the results of a run."""
+    summary: JsonObject = typed(_Row, read_small(path), "summary")
+    entry(summary, "command", Name)
+    return summary
+
+
+def read_rows(path: Path) -> list[JsonObject]:
+    """Return the rows of metrics.jsonl that end an epoch."""
+    rows: list[JsonObject] = [
+        typed(_Row, row, "row") for row in read_metrics(path, limit=_METRICS_LIMIT)
+    ]
+    return [row for row in rows if row.get("epoch") is not None]
+
+
+def read_environment(path: Path) -> JsonObject:
+    """Return the environment of a run by dotted name, without the command."""
+    env = dict(flatten(read_small(path)))
+    return {name: value for name, value in env.items() if value is not None and name != "command"}
+
+
+def flatten(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the dotted keys of nested dictionaries, with their values."""
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def read_genotype(path: Path) -> AnyGenotype:
+    """Return the genotype in a small file."""
+    return parse_genotype(read_text(path, limit=_SMALL_LIMIT))
+
+
+def read_alphas(path: Path) -> dict[str, GroupHistory]:
+    """Return the probabilities over the epochs by group."""
+    return typed(_Alphas, read_json_object(path), "alphas")
+
+
+def read_best(path: Path) -> BestTrial:
+    """Return the best trial of a study; ``ValueError`` if its command does more than train it."""
+    best = typed(BestTrial, read_small(path))
+    if best.command is None:
+        return best
+    words = shlex.split(best.command)  # a reader will copy the command
+    if words[:3] not in _TRAINING or not all(map(is_plain_override, words[3:])):
+        raise ValueError("command must only set keys of a search or a retraining")
+    return BestTrial(best.parameters, shlex.join(words))
+
+
+def read_table(path: Path) -> list[JsonObject]:
+    """Return the rows of a CSV file: numbers and texts; missing values are empty strings."""
+    text = io.StringIO(read_text(path, limit=_TABLE_LIMIT), newline="")
+    reader = csv.DictReader(text, strict=True)
     rows: list[JsonObject] = []
-    try:
-        names = next(reader, [])
-        if len(names) > MAX_COLUMNS or len(set(names)) < len(names):
-            raise ValueError(f"it must have at most {MAX_COLUMNS:,} columns with different names")
-        for cells in reader:
-            if not cells:
-                continue
-            if len(cells) != len(names):
-                raise ValueError(f"line {reader.line_num} must have {len(names)} cells")
-            rows.append(dict(zip(names, map(_value, cells), strict=True)))
-            if len(rows) * len(names) > _MAX_CELLS:
-                raise ValueError(f"it must have at most {_MAX_CELLS:,} cells")
-    except csv.Error as error:
-        raise ValueError(f"line {reader.line_num}: {error}") from None
+    for row in reader:
+        if None in row or None in row.values():
+            cells = len(reader.fieldnames or ())
+            raise ValueError(f"line {reader.line_num} must have {cells} cells")
+        rows.append({name: _value(cell) for name, cell in row.items()})
     return rows
 
 
@@ -110,34 +190,12 @@ def _value(text: str) -> str | float:
 
 
 def read_svg(path: Path) -> bytes:
-    """Return the content of an SVG file. It is well-formed, but may contain anything, even scripts.
-
-    Raises:
-        ValueError: If it is not well-formed, or defines entities, which may expand endlessly.
-    """
+    """Return the content of an SVG file. It is well-formed, but may contain anything."""
     content = read_bytes(path, limit=_SVG_LIMIT)
-    text = content.decode("utf-8")
-    if "<!ENTITY" in text:
-        raise ValueError("it defines entities")
-    try:
-        root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        raise ValueError(f"not an SVG image: {error}") from None
-    if root.tag != "{http://www.w3.org/2000/svg}svg":
-        raise ValueError("not an SVG image")
+    ElementTree.fromstring(content)
     return content
 
 
 def count_samples(path: Path) -> dict[str, int]:
-    """Return the number of samples of each subset and split, from their indices.
-
-    Raises:
-        ValueError: If an array is not a list of indices.
-    """
-    arrays = read_npz(path, limit=_SPLIT_LIMIT)
-    if len(arrays) > MAX_COLUMNS or max(map(len, arrays), default=0) > MAX_COLUMNS:
-        raise ValueError("it has too many arrays, or an array with a long name")
-    for name, indices in arrays.items():
-        if indices.ndim != 1 or indices.dtype.kind not in "iu":
-            raise ValueError(f"{name} must be a list of integers")
-    return {name: len(indices) for name, indices in arrays.items()}
+    """Return the number of samples of each subset and split, from their indices."""
+    return {name: len(indices) for name, indices in read_npz(path, limit=_SPLIT_LIMIT).items()}

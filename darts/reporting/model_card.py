@@ -7,53 +7,33 @@ References:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 from markupsafe import Markup
 
 from darts.escaping import for_markdown, for_markdown_code
 from darts.reading import JsonObject
-from darts.reporting.labels import label
+from darts.reporting.files import flatten
+from darts.reporting.page import template_environment
 from darts.reporting.record import RunRecord
-from darts.reporting.rendering import template_environment
+from darts.reporting.tables import label
 from darts.tracking import format_genotype, format_value
 from darts.tracking.ledger import sum_phases
 
-# Keys of the configuration that a card shows if the run has them.
+# Beginnings of the keys of the configuration that a card shows.
 _SETTINGS = (
-    "epochs",
-    "precision",
-    "optimizer.algorithm",
-    "optimizer.lr",
-    "optimizer.lr_min",
-    "optimizer.momentum",
-    "optimizer.nesterov",
-    "optimizer.weight_decay",
-    "optimizer.clip",
-    "loader.batch_size",
-    "auxiliary",
-    "drop_path",
-    "cutout",
-    "label_smoothing",
-    "ema_decay",
-    "averaging_patience",
-    "space.channels",
-    "space.cells",
+    *("epochs", "precision", "optimizer.", "loader.batch_size", "auxiliary", "drop_path", "cutout"),
+    *("label_smoothing", "ema_decay", "averaging_patience", "space.channels", "space.cells"),
 )
 
 
 def render_model_card(record: RunRecord, *, exports: bool = True) -> str:
     """Return a model card in Markdown for a finished retraining.
 
-    Args:
-        record: Run directory of the retraining.
-        exports: Whether ``darts.export`` supports networks of this task.
-
-    Raises:
-        ValueError: If the run is not a finished retraining.
+    ``exports`` says whether ``darts.export`` supports networks of this task.
     """
     if record.command != "retrain" or not record.finished or record.genotype is None:
         raise ValueError(f"{str(record.directory)!r} is not a finished retraining")
+    config = dict(flatten(record.config))
     templates = template_environment(for_markdown)
     templates.globals |= {
         "code": lambda text: Markup(for_markdown_code(text)),
@@ -63,9 +43,11 @@ def render_model_card(record: RunRecord, *, exports: bool = True) -> str:
     text = templates.get_template("model_card.md").render(
         run=record,
         exports=exports,
-        setting=lambda key: _setting(record, f"{key}.name"),
+        setting=lambda key: config.get(f"{key}.name"),
         settings=[
-            (key, value) for key in _SETTINGS if (value := _setting(record, key)) is not None
+            (key, value)
+            for key, value in config.items()
+            if key.startswith(_SETTINGS) and value is not None
         ],
         scores=_score_rows(record.summary),
         samples=[(name, f"{count:,}") for name, count in record.samples.items()],
@@ -81,14 +63,6 @@ def render_model_card(record: RunRecord, *, exports: bool = True) -> str:
     )
     # What is left out leaves empty lines.
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
-
-
-def _setting(record: RunRecord, key: str) -> object:
-    """Return a value of the configuration; None if it has no such key."""
-    value: object = record.config
-    for word in key.split("."):
-        value = value.get(word) if isinstance(value, Mapping) else None
-    return value
 
 
 def _score_rows(summary: JsonObject) -> list[tuple[str, ...]]:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
-from collections.abc import Sequence
+import re
+import warnings
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from jinja2 import Environment
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import darts
 from darts.escaping import for_html
 from darts.plotting.figures import draw_curves
 from darts.plotting.genotype import draw_edge_importances, draw_genotype
-from darts.reporting import comparison, curves, finding, labels, probabilities, rendering, verdict
-from darts.reporting.importance import importance_tables
+from darts.plotting.style import render_figure
+from darts.reporting import comparison, figures, tables, verdict
 from darts.reporting.record import RunRecord, group_evaluations, short_run_names
 from darts.tracking import format_genotype, format_value
 from darts.tracking.ledger import common_source, sum_phases
+from darts.tracking.optional import optional
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,13 +38,7 @@ class _Article(NamedTuple):
 
 
 def render_page(records: Sequence[RunRecord]) -> str:
-    """Return an HTML page about one or more runs, which loads nothing from elsewhere.
-
-    Raises:
-        ValueError: If there are no runs.
-    """
-    if not records:
-        raise ValueError("there is no run to report")
+    """Return an HTML page about one or more runs, which loads nothing from elsewhere."""
     names = short_run_names(records)
     articles = [
         _Article(
@@ -52,7 +49,7 @@ def render_page(records: Sequence[RunRecord]) -> str:
         )
         for number, (index, evaluations) in enumerate(group_evaluations(records), start=1)
     ]
-    templates = _environment()
+    templates = _page_environment()
     script = templates.get_template("sort.js").render()
     return templates.get_template("page.html").render(
         articles=articles,
@@ -65,33 +62,82 @@ def render_page(records: Sequence[RunRecord]) -> str:
     )
 
 
-def _environment() -> Environment:
+def template_environment(escape: Callable[[object], str]) -> Environment:
+    """Return the environment of the templates in which ``escape`` escapes every value.
+
+    ``Markup``, for example the result of a macro, stays as it is.
+    """
+
+    def finalize(value: object) -> Markup:
+        return value if isinstance(value, Markup) else Markup(escape(value))
+
+    return Environment(
+        loader=PackageLoader("darts.reporting"),
+        autoescape=True,
+        finalize=finalize,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _page_environment() -> Environment:
     """Return the environment of the templates of one page."""
-    templates = rendering.template_environment(for_html)
+    templates = template_environment(for_html)
     numbers = itertools.count(1)
 
     def figure(drawing: Figure) -> Markup:
-        return rendering.inline_svg(drawing, f"figure-{next(numbers)}-")
+        return _inline_svg(drawing, f"figure-{next(numbers)}-")
 
     templates.globals |= {
         "common_source": common_source,
         "comparison": comparison,
-        "curves": curves,
         "draw_curves": draw_curves,
         "draw_edge_importances": draw_edge_importances,
         "draw_genotype": draw_genotype,
-        "embedded_svg": rendering.embedded_svg,
+        "embedded_svg": _embedded_svg,
         "figure": figure,
-        "finding": finding,
+        "figures": figures,
         "format_genotype": format_genotype,
         "format_value": format_value,
-        "importance_tables": importance_tables,
-        "labels": labels,
         "lines": lambda text: Markup(for_html(text, keep_lines=True)),
-        "part": rendering.part,
-        "probabilities": probabilities,
+        "part": _part,
         "sum_phases": sum_phases,
-        "table_cells": rendering.table_cells,
+        "tables": tables,
         "verdict": verdict,
     }
     return templates
+
+
+def _part(name: str, caller: Callable[[], Markup]) -> Markup:
+    """Return a part of a page; if it cannot be made, warn and return a note with the reason.
+
+    Jinja calls the body of a ``call`` block as ``caller``.
+    """
+    with optional(f"the part {name!r} of the page") as failures, warnings.catch_warnings():
+        # Of a figure that is too small for its labels, for example.
+        warnings.simplefilter("ignore")
+        return caller()
+    return Markup(f'<p class="warn">This part is left out: {for_html(failures[0])}.</p>')
+
+
+def _embedded_svg(file: bytes) -> Markup:
+    """Return the address of an image, for an ``img`` element.
+
+    There, an SVG can neither run scripts nor load anything.
+    """
+    return Markup(f"data:image/svg+xml;base64,{base64.b64encode(file).decode('ascii')}")
+
+
+def _inline_svg(figure: Figure, prefix: str) -> Markup:
+    """Return a figure as an SVG element, whose ids start with ``prefix``.
+
+    Figures have equal ids, but the ids of a page must differ.
+    """
+    text = render_figure(figure, "svg").decode("utf-8")
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<(metadata|style)\b.*?</\1>|<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="', f'id="{prefix}', text)
+    text = re.sub(r'(url\(|href=")#', rf"\g<1>#{prefix}", text)
+    # The removed style had these two properties for all elements, which now inherit them.
+    return Markup(text.replace("<svg", '<svg stroke-linejoin="round" stroke-linecap="butt"', 1))

@@ -1,7 +1,4 @@
-"""The files of a run directory, read for reports. Reading changes nothing.
-
-A run directory may be damaged or untrusted, so every file has limits and declared types.
-"""
+"""The content of a run directory, read for reports. Reading changes nothing."""
 
 from __future__ import annotations
 
@@ -10,42 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated
-
-from msgspec import Meta
 
 from darts.judging.edge_importance import ImportanceFile
 from darts.plotting.race import Slice, read_race
-from darts.reading import YAML_LIMIT, FileError, JsonObject, read_json_object, read_text, read_yaml
-from darts.reporting.contents import (
-    MAX_COLUMNS,
-    BestTrial,
-    alphas_of,
-    best_of,
-    config_of,
-    environment_of,
-    importance_of,
-    phases_of,
-    row_of,
-)
-from darts.reporting.files import (
-    METRICS_LIMIT,
-    SUMMARY_LIMIT,
-    RunFiles,
-    count_samples,
-    read_svg,
-    read_table,
-)
+from darts.reading import YAML_LIMIT, FileError, JsonObject, read_text, read_yaml
+from darts.reporting import files as reading
+from darts.reporting.files import BestTrial, EnergyFile, RunFiles, Start, read_small, read_table
 from darts.searching.alphas import GroupHistory
-from darts.spaces import AnyGenotype, parse_genotype
-from darts.tracking import read_metrics
+from darts.spaces import AnyGenotype
 from darts.tracking.ledger import PhaseCost
-from darts.typed_values import Name, entry, typed
+from darts.typed_values import typed
 
 COMMANDS = ("search", "retrain", "evaluate", "tune", "find")
 """Commands whose runs reports support."""
-
-_MAX_EDGES = 300  # of a genotype
 
 
 @dataclass(frozen=True)
@@ -54,24 +28,22 @@ class RunRecord:
 
     directory: Path
     command: str  # one of `COMMANDS`
-    config: JsonObject  # content of config.yaml
-    config_text: str  # the same as YAML
-    overrides: list[str] | None  # arguments of the command line; None if unknown
-    env: JsonObject  # software, hardware and git revision by dotted name
-    summary: JsonObject  # scores and costs; empty until the run has finished
-    rows: list[JsonObject]  # rows of metrics.jsonl that end an epoch
-    phases: list[PhaseCost]  # cost by phase and source
-    gco2_per_kwh: float | None  # emissions in grams per kilowatt-hour, from which gco2e is computed
-    genotype: AnyGenotype | None  # result of a search, architecture of a retraining
-    alphas: dict[
-        str, GroupHistory
-    ]  # content of alphas.json: by group, the probabilities over the epochs
-    samples: dict[str, int]  # number of samples of each subset and split
-    confusion: bytes | None  # confusion matrix as SVG
-    importance: ImportanceFile | None  # edge importances of an evaluation
-    trials: list[JsonObject]  # rows of trials.csv of a study
-    best: BestTrial | None  # best trial of a study
-    candidates: list[JsonObject]  # rows of candidates.csv of darts.find
+    config: JsonObject = field(default_factory=dict)  # content of config.yaml
+    config_text: str = ""  # the same as YAML
+    overrides: list[str] | None = None  # arguments of the command line; None if unknown
+    env: JsonObject = field(default_factory=dict)  # software, hardware and revision by dotted name
+    summary: JsonObject = field(default_factory=dict)  # empty until the run has finished
+    rows: list[JsonObject] = field(default_factory=list)  # rows of metrics.jsonl that end an epoch
+    phases: list[PhaseCost] = field(default_factory=list)  # cost by phase and source
+    gco2_per_kwh: float | None = None  # grams, from which gco2e is computed
+    genotype: AnyGenotype | None = None  # result of a search, architecture of a retraining
+    alphas: dict[str, GroupHistory] = field(default_factory=dict)  # content of alphas.json
+    samples: dict[str, int] = field(default_factory=dict)  # of each subset and split
+    confusion: bytes | None = None  # confusion matrix as SVG
+    importance: ImportanceFile | None = None  # edge importances of an evaluation
+    trials: list[JsonObject] = field(default_factory=list)  # rows of trials.csv of a study
+    best: BestTrial | None = None  # best trial of a study
+    candidates: list[JsonObject] = field(default_factory=list)  # rows of candidates.csv
     race: list[Slice] = field(default_factory=list)  # rows of race.jsonl of darts.find
     front: list[JsonObject] = field(default_factory=list)  # rows of front.csv of a search
     front_figure: bytes | None = None  # front.svg
@@ -135,59 +107,53 @@ def read_run(directory: Path) -> RunRecord:
         OSError: If the disk fails.
     """
     files = RunFiles(directory)
-    if not directory.is_dir():
-        raise ValueError(f"{str(directory)!r} is not a directory; name a run directory")
     config_text = files.required("config.yaml", partial(read_text, limit=YAML_LIMIT))
     if config_text is None:
         raise ValueError(f"{str(directory)!r} is not a run directory: it has no config.yaml")
-    summary = files.required("summary.json", _read_summary) or {}
-    start = files.required("overrides.json", _read_start)
+    summary = files.required("summary.json", reading.read_summary) or {}
+    start = files.required("overrides.json", lambda path: typed(Start, read_small(path)))
     command = summary.get("command") if start is None else start.command
     if command not in COMMANDS:
         raise FileError(
             f"{str(directory)!r} is a run of command {command!r}; reports support "
             f"{', '.join(COMMANDS)}"
         )
-    if summary.get("command", command) != command:
-        raise FileError(f"{directory}: overrides.json and summary.json name different commands")
     # Parsed after the check of the command: configurations of other commands have other types.
-    config = files.required("config.yaml", lambda path: config_of(read_yaml(path))) or {}
-    phases, gco2_per_kwh = files.optional(
-        "energy.json", lambda path: phases_of(_read_small(path))
-    ) or ([], None)
-    genotype = files.optional("genotype.json", _read_genotype)
-    importance = None
-    if genotype is not None:
-        importance = files.optional("importance.json", partial(_read_importance, genotype=genotype))
+    config = files.required(
+        "config.yaml", lambda path: typed(JsonObject, read_yaml(path), "config")
+    )
+    energy = files.optional("energy.json", lambda path: typed(EnergyFile, read_small(path)))
     confusion = f"confusion{'' if command == 'evaluate' else '_test'}.svg"
     return RunRecord(
         directory=directory,
         command=command,
-        config=config,
+        config=config or {},
         config_text=config_text,
         overrides=None if start is None else start.overrides,
-        env=files.optional("env.json", lambda path: environment_of(_read_small(path))) or {},
+        env=files.optional("env.json", reading.read_environment) or {},
         summary=summary,
-        rows=files.required("metrics.jsonl", _read_rows) or [],
-        phases=phases,
-        gco2_per_kwh=gco2_per_kwh,
-        genotype=genotype,
-        alphas=files.optional("alphas.json", lambda path: alphas_of(read_json_object(path))) or {},
-        samples=files.optional("split.npz", count_samples) or {},
-        confusion=files.optional(confusion, read_svg),
-        importance=importance,
+        rows=files.required("metrics.jsonl", reading.read_rows) or [],
+        phases=energy["phases"] if energy else [],
+        gco2_per_kwh=energy["gco2_per_kwh"] if energy else None,
+        genotype=files.optional("genotype.json", reading.read_genotype),
+        alphas=files.optional("alphas.json", reading.read_alphas) or {},
+        samples=files.optional("split.npz", reading.count_samples) or {},
+        confusion=files.optional(confusion, reading.read_svg),
+        importance=files.optional(
+            "importance.json", lambda path: typed(ImportanceFile, read_small(path))
+        ),
         trials=files.optional("trials.csv", read_table) or [],
-        best=files.optional("best.json", lambda path: best_of(_read_small(path))),
+        best=files.optional("best.json", reading.read_best),
         candidates=files.optional("candidates.csv", read_table) or [],
         race=files.optional("race.jsonl", read_race) or [],
         front=files.optional("front.csv", read_table) or [],
-        front_figure=files.optional("front.svg", read_svg),
+        front_figure=files.optional("front.svg", reading.read_svg),
         notes=tuple(files.notes),
     )
 
 
 def group_evaluations(records: Sequence[RunRecord]) -> list[tuple[int, list[int]]]:
-    """Return the index of each run with a section of its own, with those of its evaluations.
+    """Return the index of each run with a section of its own, with the indices of its evaluations.
 
     An evaluation belongs to the retraining whose directory contains its checkpoint. If that
     retraining is not among the runs, the evaluation has a section of its own.
@@ -201,9 +167,8 @@ def group_evaluations(records: Sequence[RunRecord]) -> list[tuple[int, list[int]
     owners: list[int | None] = []
     for record in records:
         checkpoint = record.summary.get("checkpoint") if record.command == "evaluate" else None
-        # The path may be untrusted, so nothing is looked up there.
-        folder = os.path.dirname(os.path.abspath(checkpoint)) if checkpoint else None
-        owners.append(retrainings.get(folder) if folder else None)
+        folder = os.path.dirname(os.path.abspath(str(checkpoint)))
+        owners.append(retrainings.get(folder) if checkpoint else None)
     return [
         (index, [evaluation for evaluation, other in enumerate(owners) if other == index])
         for index, owner in enumerate(owners)
@@ -212,53 +177,7 @@ def group_evaluations(records: Sequence[RunRecord]) -> list[tuple[int, list[int]
 
 
 def short_run_names(records: Sequence[RunRecord]) -> list[str]:
-    """Return the last parts of the path of each run, as few as distinguish all runs."""
-    paths = [record.directory.resolve().parts for record in records]
-    for length in range(1, max(map(len, paths), default=0) + 1):
-        names = ["/".join(path[-length:]) for path in paths]
-        if len(set(names)) == len(set(paths)):
-            return names
-    return ["/".join(path) for path in paths]
-
-
-@dataclass(frozen=True)
-class _Start:
-    """Content of ``overrides.json``."""
-
-    command: Name
-    overrides: Annotated[list[Annotated[str, Meta(max_length=100_000)]], Meta(max_length=10_000)]
-
-
-def _read_small(path: Path) -> JsonObject:
-    return read_json_object(path, limit=SUMMARY_LIMIT)
-
-
-def _read_summary(path: Path) -> JsonObject:
-    summary = row_of(_read_small(path), "summary")
-    entry(summary, "command", Name)
-    return summary
-
-
-def _read_start(path: Path) -> _Start:
-    return typed(_Start, _read_small(path))
-
-
-def _read_rows(path: Path) -> list[JsonObject]:
-    """Return the rows of metrics.jsonl that end an epoch."""
-    rows = [row_of(row, "row") for row in read_metrics(path, limit=METRICS_LIMIT)]
-    names = {name for row in rows for name in row}
-    if len(names) > MAX_COLUMNS:
-        raise ValueError(f"its rows must have at most {MAX_COLUMNS:,} columns together")
-    return [row for row in rows if row.get("epoch") is not None]
-
-
-def _read_genotype(path: Path) -> AnyGenotype:
-    genotype = parse_genotype(read_text(path, limit=SUMMARY_LIMIT))
-    edges = sum(len(genotype.edges(cell)) for cell in genotype.cells)
-    if edges > _MAX_EDGES:
-        raise ValueError(f"it must have at most {_MAX_EDGES:,} edges, not {edges:,}")
-    return genotype
-
-
-def _read_importance(path: Path, genotype: AnyGenotype) -> ImportanceFile:
-    return importance_of(_read_small(path), genotype)
+    """Return the name of the directory of each run, or its path if several have the same name."""
+    paths = [record.directory.resolve() for record in records]
+    names = [path.name for path in paths]
+    return names if len(set(names)) == len(set(paths)) else list(map(str, paths))

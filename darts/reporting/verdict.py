@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 
 from darts.config.overrides import is_plain_override
 from darts.config.retraining import repeated_overrides
-from darts.reporting.labels import label
 from darts.reporting.record import RunRecord
+from darts.reporting.tables import label
 from darts.spaces import SPACES
 from darts.tracking import format_value
 
@@ -69,20 +70,17 @@ def _search_verdict(record: RunRecord, score: str) -> tuple[str, bool]:
 def last_collapse_check(record: RunRecord) -> tuple[str, object]:
     """Return the verdict of the last check, empty without checks, and the last healthy epoch."""
     checks = [row for row in record.rows if "collapse_verdict" in row]
-    sources = (record.numbers, *checks[-1:])
-    text, healthy = (
-        next((row[key] for row in sources if row.get(key) is not None), None)
-        for key in ("collapse_verdict", "collapse_healthy_epoch")
-    )
-    return "" if text is None else str(text), healthy
+    known = {
+        name: value
+        for row in (*checks[-1:], record.numbers)
+        for name, value in row.items()
+        if value is not None
+    }
+    return str(known.get("collapse_verdict", "")), known.get("collapse_healthy_epoch")
 
 
 def next_command(record: RunRecord) -> str:
-    """Return the command to run next; empty if none follows.
-
-    A reader will copy it, and the files may be untrusted. Overrides that do more than set a key of
-    the configuration are therefore left out.
-    """
+    """Return the command to run next; empty if none follows."""
     directory = shlex.quote(str(record.directory))
     if not record.finished:
         command = record.command
@@ -98,13 +96,9 @@ def next_command(record: RunRecord) -> str:
 
 
 def start_command(record: RunRecord) -> tuple[str, int]:
-    """Return the command that began the run, and how many overrides it leaves out.
-
-    A reader will copy it, and the file may be untrusted. Overrides that do more than set a key
-    of the configuration are therefore left out.
-    """
+    """Return the command that began the run, and how many overrides it leaves out."""
     overrides = record.overrides or []
-    plain = [override for override in overrides if is_plain_override(override.removeprefix("++"))]
+    plain = _plain(overrides)
     words = ["python", "-m", f"darts.{record.command}", *plain]
     return shlex.join(words), len(overrides) - len(plain)
 
@@ -119,6 +113,14 @@ def origin(record: RunRecord) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def _plain(overrides: Iterable[str]) -> list[str]:
+    """Return the overrides that only set a key.
+
+    A reader will copy the commands of a page, and the files may be untrusted.
+    """
+    return [override for override in overrides if is_plain_override(override.removeprefix("++"))]
+
+
 def _retrain_overrides(record: RunRecord) -> list[str]:
     """Return the overrides of a search that its retraining must also have."""
     space, task, dataset = (_name_of(record, key) for key in ("space", "task", "dataset"))
@@ -131,7 +133,7 @@ def _retrain_overrides(record: RunRecord) -> list[str]:
         task=task,
         dataset=dataset,
     )
-    return [override for override in repeated if is_plain_override(override)]
+    return _plain(repeated)
 
 
 def _name_of(record: RunRecord, group: str) -> str:

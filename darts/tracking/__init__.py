@@ -3,9 +3,9 @@
 Importing this package is fast: TensorBoard, matplotlib and rich are imported on first use.
 """
 
-from darts.tracking.console import Console, RemainingTime, print_lines, print_summary
+from darts.tracking.console import Console, print_lines, print_summary
 from darts.tracking.energy import Energy, EnergyMeter
-from darts.tracking.environment import environment, git_state
+from darts.tracking.environment import environment
 from darts.tracking.formats import format_duration, format_genotype, format_value
 from darts.tracking.ledger import Ledger, grams_of_co2
 from darts.tracking.metrics import MetricsLog, read_metrics
@@ -17,13 +17,11 @@ __all__ = [
     "EnergyMeter",
     "Ledger",
     "MetricsLog",
-    "RemainingTime",
     "TensorBoard",
     "environment",
     "format_duration",
     "format_genotype",
     "format_value",
-    "git_state",
     "grams_of_co2",
     "print_lines",
     "print_summary",

@@ -10,8 +10,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TextIO
 
 from darts.escaping import for_terminal
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
 
+_LOG_INTERVAL = 30.0  # seconds between log lines within an epoch
+_DRAW_INTERVAL = 0.1  # seconds between redraws of the bar
+
 
 class RemainingTime:
     """Estimate of the time left, from the speed of the steps that this process has taken.
@@ -34,20 +36,16 @@ class RemainingTime:
 
     Args:
         remaining_steps: Steps that are left when this process starts.
-        clock: Returns the time in seconds.
     """
 
-    def __init__(
-        self, remaining_steps: int, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, remaining_steps: int) -> None:
         self.remaining_steps = remaining_steps
-        self._clock = clock
-        self._start = self._last = clock()
+        self._start = self._last = time.monotonic()
         self._weighted_seconds = self._weighted_steps = 0.0
 
     def advance(self, steps: int) -> None:
         """Count steps that have just ended; a negative number takes steps back."""
-        now = self._clock()
+        now = time.monotonic()
         passed = now - self._last
         decay = math.exp(-passed / max(30.0, (now - self._start) / 2))
         self._weighted_seconds = self._weighted_seconds * decay + passed
@@ -57,7 +55,7 @@ class RemainingTime:
 
     def elapsed(self) -> float:
         """Return the seconds since this object was created."""
-        return self._clock() - self._start
+        return time.monotonic() - self._start
 
     def seconds_left(self) -> float | None:
         """Return the estimated seconds left, or None before the first step."""
@@ -67,64 +65,30 @@ class RemainingTime:
 
 
 class Console:
-    """Progress and messages of a command, as a context manager.
+    """Progress and messages of a command on standard output, as a context manager.
 
     Args:
         total_steps: Steps of the whole run, including those before a resume.
         name: Name of the command, for example "search".
         done: Steps taken before this process started.
-        quiet: Print only warnings, and no bar.
-        stream: Where to print. Default: standard output.
-        clock: Returns the time in seconds; tests replace it.
-        now: Returns the time of day that log lines start with; tests replace it.
-
-    Raises:
-        ValueError: If ``done`` is negative or larger than ``total_steps``.
     """
 
-    _log_interval = 30.0  # seconds between log lines within an epoch
-    _draw_interval = 0.1  # seconds between redraws of the bar
-
-    def __init__(
-        self,
-        *,
-        total_steps: int,
-        name: str,
-        done: int = 0,
-        quiet: bool = False,
-        stream: TextIO | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], datetime] = datetime.now,
-    ) -> None:
-        if not 0 <= done <= total_steps:
-            raise ValueError(f"done={done}: must be between 0 and total_steps={total_steps}")
+    def __init__(self, *, total_steps: int, name: str, done: int = 0) -> None:
         self._mode = log_mode()
         self._total, self._done, self._name = total_steps, done, name
-        self._quiet = quiet or self._mode == "quiet"
-        self._stream = sys.stdout if stream is None else stream
-        self._clock, self._now = clock, now
-        self._time = RemainingTime(total_steps - done, clock=clock)
+        self._time = RemainingTime(total_steps - done)
         self._fields: dict[str, object] = {}
         self._live: Live | None = None
-        self._rich = _rich_console(self._stream) if is_terminal(self._stream) else None
-        self._drawn = self._logged = clock()
+        self._rich = _rich_console() if is_terminal(sys.stdout) else None
+        self._drawn = self._logged = time.monotonic()
 
     def __enter__(self) -> Console:
-        self._time = RemainingTime(self._total - self._done, clock=self._clock)
-        self._drawn = self._logged = self._clock()
-        if self._rich is not None and not self._quiet:
+        if self._rich is not None:
             from rich.live import Live
 
             # step() redraws the bar; no thread of rich does. Data loaders fork their workers,
             # and a worker can hang if another thread holds a lock at the time of the fork.
-            redirect = self._stream in (sys.stdout, sys.stderr)
-            self._live = Live(
-                console=self._rich,
-                get_renderable=self._draw,
-                auto_refresh=False,
-                redirect_stdout=redirect,
-                redirect_stderr=redirect,
-            )
+            self._live = Live(console=self._rich, get_renderable=self._draw, auto_refresh=False)
             self._live.start(refresh=True)
         return self
 
@@ -143,14 +107,10 @@ class Console:
         self._done += n
         self._time.advance(n)
         self._fields.update(fields)
-        now = self._clock()
-        if self._live is not None:
-            if now - self._drawn >= self._draw_interval:
-                self._live.refresh()
-                self._drawn = now
-        elif now - self._logged >= self._log_interval:
-            # The genotype is long and changes once per epoch: only the line of an epoch shows it.
-            self._log({key: value for key, value in self._fields.items() if key != "genotype"})
+        if self._live is None:
+            self._log_if_due()
+        elif time.monotonic() - self._drawn >= _DRAW_INTERVAL:
+            self._redraw(self._live)
 
     def status(self, text: str) -> None:
         """Show on the bar what happens between steps; an empty text ends it."""
@@ -158,10 +118,9 @@ class Console:
         if text:
             self._fields["now"] = text
         if self._live is not None:
-            self._live.refresh()
-            self._drawn = self._clock()
-        elif text and self._clock() - self._logged >= self._log_interval:
-            self._log({key: value for key, value in self._fields.items() if key != "genotype"})
+            self._redraw(self._live)
+        elif text:
+            self._log_if_due()
 
     def epoch(self, number: int, total: int, **scores: object) -> None:
         """Report that epoch ``number`` (from 1) of ``total`` has ended with these scores."""
@@ -169,8 +128,7 @@ class Console:
         # The first operand puts the epoch at the start of the line, the last one sets its value.
         self._fields = epoch | self._fields | scores | epoch
         if self._live is not None:
-            self._live.refresh()
-            self._drawn = self._clock()
+            self._redraw(self._live)
         else:
             self._log({**epoch, **scores})
             # Log lines until the end of the next epoch belong to that epoch.
@@ -178,7 +136,7 @@ class Console:
 
     def info(self, message: str) -> None:
         """Print a message, on a terminal above the bar."""
-        if not self._quiet:
+        if self._mode != "quiet":
             self._print(message, style=None)
 
     def warn(self, message: str) -> None:
@@ -189,32 +147,38 @@ class Console:
         if self._rich is not None:
             # With soft_wrap the terminal wraps long lines, not rich. A command that is copied from
             # the terminal then contains no line breaks.
-            text = _escape(message, self._stream)
+            text = _escape(message)
             self._rich.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        elif self._mode == "json":
+            self._write_json({"message": message})
         else:
             self._write_line(message)
 
+    def _redraw(self, live: Live) -> None:
+        live.refresh()
+        self._drawn = time.monotonic()
+
+    def _log_if_due(self) -> None:
+        """Log all fields but the genotype, which is long and changes once per epoch."""
+        if time.monotonic() - self._logged >= _LOG_INTERVAL:
+            self._log({key: value for key, value in self._fields.items() if key != "genotype"})
+
     def _log(self, fields: Mapping[str, object]) -> None:
-        self._logged = self._clock()
-        if not self._quiet:
-            if self._mode == "json":
-                seconds = self._time.seconds_left()
-                progress = {"percent": self._percent(), "seconds_left": seconds}
-                self._write_json({**fields, **progress})
-                return
-            left = format_duration(self._time.seconds_left())
-            self._write_line(f"{_join(fields)}  {self._percent()} % left {left}")
+        self._logged = time.monotonic()
+        left = self._time.seconds_left()
+        if self._mode == "json":
+            self._write_json({**fields, "percent": self._percent(), "seconds_left": left})
+        elif self._mode != "quiet":
+            line = f"{_join(fields)}  {self._percent()} % left {format_duration(left)}"
+            self._write_line(line)
 
     def _write_json(self, values: Mapping[str, object]) -> None:
-        time_of_day = self._now().isoformat(timespec="seconds")
-        _write_json({"time": time_of_day, "command": self._name, **values}, self._stream)
+        time_of_day = time.strftime("%Y-%m-%dT%H:%M:%S")
+        _write_json({"time": time_of_day, "command": self._name, **values})
 
     def _write_line(self, text: str) -> None:
-        if self._mode == "json":
-            self._write_json({"message": text})
-            return
-        self._stream.write(f"{self._now():%H:%M:%S} {_escape(text, self._stream)}\n")
-        self._stream.flush()  # so that `tail -f` shows the line, and a kill does not lose it
+        # Flush, so that `tail -f` shows the line, and a kill does not lose it.
+        print(f"{time.strftime('%H:%M:%S')} {_escape(text)}", flush=True)
 
     def _percent(self) -> int:
         return min(100 * self._done // self._total, 100) if self._total else 100
@@ -241,86 +205,57 @@ class Console:
         fields = {key: value for key, value in self._fields.items() if key != "genotype"}
         lines: list[RenderableType] = [row]
         if fields:
-            line = _escape(_join(fields), self._stream)
+            line = _escape(_join(fields))
             lines.append(Text(line, no_wrap=True, overflow="ellipsis"))
         if "genotype" in self._fields:
             genotype = format_value("genotype", self._fields["genotype"])
-            for cell in _escape(genotype, self._stream).split(" / "):
+            for cell in _escape(genotype).split(" / "):
                 lines.append(Text(cell, style="green", no_wrap=True, overflow="ellipsis"))
         return Group(*lines)
 
 
-def print_summary(title: str, rows: Mapping[str, object], *, stream: TextIO | None = None) -> None:
-    """Print names and values below a title: a table on a terminal, aligned lines elsewhere.
-
-    ``format_value`` formats the values. ``stream`` defaults to standard output.
-    """
-    stream = sys.stdout if stream is None else stream
-    if (mode := log_mode()) in ("json", "quiet"):
-        if mode == "json":
-            _write_json({"summary": title, **rows}, stream)
+def print_summary(title: str, rows: Mapping[str, object]) -> None:
+    """Print names and formatted values below a title, in aligned lines."""
+    if log_mode() == "json":
+        _write_json({"summary": title, **rows})
         return
-    cells = {
-        _escape(name, stream): _escape(format_value(name, value), stream)
-        for name, value in rows.items()
-    }
-    if is_terminal(stream):
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(title=Text(_escape(title, stream)), show_header=False, title_justify="left")
-        table.add_column(style="cyan", no_wrap=True)
-        table.add_column(justify="left", overflow="fold")
-        for name, value in cells.items():
-            table.add_row(Text(name), Text(value))
-        _rich_console(stream).print(table)
-        return
-    width = max(map(len, cells), default=0)
-    lines = [
-        _escape(title, stream),
-        *(f"{name:<{width}}  {value}" for name, value in cells.items()),
-    ]
-    stream.write("\n".join(lines) + "\n")
-    stream.flush()
+    width = max(map(len, rows), default=0)
+    print_lines(
+        title, *(f"{name:<{width}}  {format_value(name, value)}" for name, value in rows.items())
+    )
 
 
-def print_lines(*lines: str, stream: TextIO | None = None) -> None:
-    """Print lines of text, for example a command to copy, on standard output by default."""
-    stream = sys.stdout if stream is None else stream
-    if (mode := log_mode()) in ("json", "quiet"):
-        if mode == "json":
-            _write_json({"message": "\n".join(lines).strip()}, stream)
-        return
-    stream.write("".join(f"{_escape(line, stream)}\n" for line in lines))
-    stream.flush()
+def print_lines(*lines: str) -> None:
+    """Print lines of text, for example a command to copy."""
+    mode = log_mode()
+    if mode == "json":
+        _write_json({"message": "\n".join(lines).strip()})
+    elif mode != "quiet":
+        print(*map(_escape, lines), sep="\n", flush=True)
 
 
-def _write_json(values: Mapping[str, object], stream: TextIO) -> None:
+def _write_json(values: Mapping[str, object]) -> None:
     """Write an object in ASCII, so that it needs no further escaping."""
     plain = {
         name: format_value(name, value) if hasattr(value, "cells") else value  # a genotype
         for name, value in values.items()
     }
-    stream.write(json.dumps(to_jsonable(plain), allow_nan=False) + "\n")
-    stream.flush()
+    print(json.dumps(to_jsonable(plain), allow_nan=False), flush=True)
 
 
 def is_terminal(stream: TextIO) -> bool:
     """Return whether the stream is a terminal on which bars and tables can be drawn."""
-    isatty = getattr(stream, "isatty", None)
-    return (
-        log_mode() == "auto" and bool(isatty and isatty()) and os.environ.get("TERM", "") != "dumb"
-    )
+    return log_mode() == "auto" and stream.isatty() and os.environ.get("TERM", "") != "dumb"
 
 
-def _rich_console(stream: TextIO) -> RichConsole:
+def _rich_console() -> RichConsole:
     from rich.console import Console as RichConsole
 
-    return RichConsole(file=stream, force_terminal=True)
+    return RichConsole(file=sys.stdout, force_terminal=True)
 
 
-def _escape(text: str, stream: TextIO) -> str:
-    return for_terminal(text, encoding=getattr(stream, "encoding", None) or "utf-8")
+def _escape(text: str) -> str:
+    return for_terminal(text, encoding=getattr(sys.stdout, "encoding", None) or "utf-8")
 
 
 def _join(fields: Mapping[str, object]) -> str:

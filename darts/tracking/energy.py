@@ -20,17 +20,15 @@ from pathlib import Path
 import torch
 
 POWERCAP = Path("/sys/class/powercap")
-UNKNOWN_WATTS = 250.0
-"""Assumed power of a GPU whose rated power is unknown."""
-
+_UNKNOWN_WATTS = 250.0  # assumed power of a GPU whose rated power is unknown
+# Rated power in watts, from the data sheets, by a part of the name of the card; the first entry
+# that fits counts.
 _RATED_WATTS = {
     "H200": 700, "H100 PCIe": 350, "H100": 700, "A100-PCIE": 250, "A100 PCIe": 300, "A100": 400,
     "V100": 300, "P100": 250, "L40S": 350, "L40": 300, "L4": 72, "A40": 300, "A30": 165,
     "A10": 150, "T4": 70, "RTX 4090": 450, "RTX 4080": 320, "RTX 4070": 200, "RTX 3090": 350,
     "RTX 3080": 320, "RTX 3070": 220, "RTX 3060": 170, "RTX 2080 Ti": 250, "GTX 1080 Ti": 250,
 }  # fmt: skip
-"""Rated power in watts, from the data sheets, by a part of the name of the card; the first entry
-that fits counts."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +42,11 @@ class Energy:
 
 @dataclass
 class _Counter:
-    """A counter of joules that only increases, but restarts from 0 at ``wraps_at`` joules.
-
-    ``wraps_at`` is None for a counter that never wraps around.
-    """
+    """A counter of joules that only increases, but may restart from 0."""
 
     name: str
     read: Callable[[], float]
-    wraps_at: float | None = None
+    wraps_at: float | None = None  # joules at which it restarts
     last: float = 0.0
 
     def advance(self) -> float:
@@ -76,12 +71,8 @@ def _processor_seconds() -> float:
 def is_shared_counter(source: str, processes: int, gpus: int) -> bool:
     """Return whether several processes on one machine share the energy counter of a source.
 
-    Each of them then reads the energy of all of them.
-
-    Args:
-        source: Source of the joules, for example "rapl".
-        processes: Number of processes that run at the same time.
-        gpus: Number of GPUs, over which the processes are distributed evenly.
+    Each of them then reads the energy of all of them. The processes are distributed evenly over the
+    GPUs.
     """
     per_gpu, per_machine = "nvml" in source, "rapl" in source
     return (per_gpu and processes > max(1, gpus)) or (per_machine and processes > 1)
@@ -94,34 +85,26 @@ class EnergyMeter:
     example once per epoch; otherwise joules are lost.
 
     Args:
+        device: Device of the run.
         watts_per_core: Assumed power of a busy core in watts. The estimate without a counter is
             this power times processor seconds.
         gpu_watts: Assumed power of a GPU in watts; None for the rated power of the card. The
             estimate for a GPU without a readable counter is this power times wall-clock seconds.
-        device: Device of the run. Default: the GPU if CUDA is already initialized.
-        powercap: Folder of the RAPL counters.
         read_rapl: Whether to read the RAPL counters where the machine has them. They cover the
             whole machine, so only one of several processes on a machine should read them.
-
-    Raises:
-        ValueError: If a power is negative.
     """
 
     def __init__(
         self,
         *,
+        device: torch.device,
         watts_per_core: float = 10.0,
         gpu_watts: float | None = None,
-        device: torch.device | str | None = None,
-        powercap: Path = POWERCAP,
         read_rapl: bool = True,
     ) -> None:
-        for name, value in (("watts_per_core", watts_per_core), ("gpu_watts", gpu_watts)):
-            if value is not None and not value >= 0:
-                raise ValueError(f"{name}={value}: must be >= 0")
         self._watts_per_core, self._gpu_watts = watts_per_core, gpu_watts
+        self._device, self._read_rapl = device, read_rapl
         self._seconds = self._joules = 0.0
-        self._device, self._powercap, self._read_rapl = device, powercap, read_rapl
         self._counters: list[_Counter] = []
         self._since: float | None = None
 
@@ -144,10 +127,10 @@ class EnergyMeter:
         return Energy(self._seconds, self._joules, source or "none")
 
     def _find_counters(self) -> list[_Counter]:
-        on_gpu = _uses_cuda(self._device)
+        on_gpu = self._device.type == "cuda"
         if on_gpu and (gpu := _nvml_counter(self._device)) is not None:
             return [gpu]
-        counters = _rapl_counters(self._powercap)
+        counters = _rapl_counters()
         if counters and not self._read_rapl:
             counters = []
         elif not counters:
@@ -156,9 +139,7 @@ class EnergyMeter:
             counters = [_Counter(name, lambda: watts * _processor_seconds())]
         if on_gpu:
             power = self._gpu_watts
-            if power is None:
-                power = rated_watts(torch.cuda.get_device_name(self._device))
-            rate: float = power
+            rate = rated_watts(torch.cuda.get_device_name(self._device)) if power is None else power
             name = f"estimate: {rate:g} W per GPU"
             counters.append(_Counter(name, lambda: rate * time.monotonic()))
         return counters
@@ -166,16 +147,10 @@ class EnergyMeter:
 
 def rated_watts(name: str) -> float:
     """Return the rated power of a GPU in watts by its name, as PyTorch gives it."""
-    return next((float(w) for part, w in _RATED_WATTS.items() if part in name), UNKNOWN_WATTS)
+    return next((float(w) for part, w in _RATED_WATTS.items() if part in name), _UNKNOWN_WATTS)
 
 
-def _uses_cuda(device: torch.device | str | None) -> bool:
-    if device is None:
-        return torch.cuda.is_available() and bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
-    return torch.device(device).type == "cuda"
-
-
-def _nvml_counter(device: torch.device | str | None) -> _Counter | None:
+def _nvml_counter(device: torch.device) -> _Counter | None:
     """Return the energy counter of the GPU in use, or None if it cannot be read.
 
     NVML (NVIDIA Management Library) is read through the package pynvml.
@@ -189,13 +164,10 @@ def _nvml_counter(device: torch.device | str | None) -> _Counter | None:
             stacklevel=2,
         )
         return None
-    index = torch.device(device).index if device is not None else None
     try:
         # A UUID finds the GPU, because its index differs: NVML numbers all GPUs of the machine,
         # CUDA only those in CUDA_VISIBLE_DEVICES.
-        properties = torch.cuda.get_device_properties(
-            torch.cuda.current_device() if index is None else index
-        )
+        properties = torch.cuda.get_device_properties(device)
         pynvml.nvmlInit()
         handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{properties.uuid}")
         pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
@@ -211,10 +183,10 @@ def _nvml_counter(device: torch.device | str | None) -> _Counter | None:
     return _Counter("nvml", read)
 
 
-def _rapl_counters(powercap: Path) -> list[_Counter]:
+def _rapl_counters() -> list[_Counter]:
     """Return a counter for each readable processor package and memory domain."""
     counters = []
-    for folder in sorted(powercap.glob("intel-rapl:*")):
+    for folder in sorted(POWERCAP.glob("intel-rapl:*")):
         try:
             # Only processor packages and memory are read. A package includes the domains of its
             # cores and graphics, and the domain "psys" includes the packages; reading these too

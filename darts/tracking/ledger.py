@@ -80,13 +80,7 @@ class Ledger:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Assign the costs of a ``with`` block to another phase. Blocks may be nested.
-
-        Raises:
-            ValueError: If the phase is not one of ``PHASES``.
-        """
-        if name not in PHASES:
-            raise ValueError(f"phase={name!r} is unknown; choose from {', '.join(PHASES)}")
+        """Assign the costs of a ``with`` block to one of ``PHASES``. Blocks may be nested."""
         self._charge()
         outer, self._phase = self._phase, name
         try:
@@ -115,10 +109,7 @@ class Ledger:
         ]
 
     def joules_by_phase(self) -> dict[str, float]:
-        """Return the joules of each phase that this ledger has recorded, summed over all sources.
-
-        Phases without costs have 0.
-        """
+        """Return the joules of each phase that this ledger has recorded, over all sources."""
         self._charge()
         return {
             phase: sum(account[1] for (name, _), account in self._accounts.items() if name == phase)
@@ -130,11 +121,7 @@ class Ledger:
         return {"entries": self.entries()}
 
     def load_state_dict(self, state: object) -> None:
-        """Replace all entries by those of a checkpoint. Call it before ``start``.
-
-        Raises:
-            Misfit: If the state is not a ``LedgerState``.
-        """
+        """Replace all entries by the entries of a checkpoint. Call it before ``start``."""
         self._accounts = {
             (saved["phase"], saved["source"]): [saved["seconds"], saved["joules"]]
             for saved in typed(LedgerState, state, "energy")["entries"]
@@ -149,16 +136,6 @@ class Ledger:
         self._last = now
         if account == [0.0, 0.0]:
             del self._accounts[self._phase, now.source]
-
-
-def sum_entries(entries: Sequence[LedgerEntry]) -> Energy:
-    """Add up all entries. If they have several sources, that of the sum is ``mixed: a + b``."""
-    sources = list(dict.fromkeys(entry["source"] for entry in entries if entry["source"] != "none"))
-    return Energy(
-        sum(entry["seconds"] for entry in entries),
-        sum(entry["joules"] for entry in entries),
-        f"mixed: {' + '.join(sources)}" if len(sources) > 1 else "".join(sources) or "none",
-    )
 
 
 def sum_phases(phases: Sequence[PhaseCost]) -> list[PhaseCost]:
@@ -205,13 +182,18 @@ def sum_costs(costs: Sequence[JsonObject]) -> JsonObject:
 
 
 def summary_costs(entries: Sequence[LedgerEntry], gco2_per_kwh: float) -> CostSummary:
-    """Add up ledger entries for ``summary.json``; ``gco2_per_kwh`` is as in ``grams_of_co2``."""
-    energy = sum_entries(entries)
+    """Add up ledger entries for ``summary.json``; ``gco2_per_kwh`` is as in ``grams_of_co2``.
+
+    If the entries have several sources, the source of the sum is ``mixed: a + b``.
+    """
+    sources = list(dict.fromkeys(entry["source"] for entry in entries if entry["source"] != "none"))
+    source = " + ".join(sources)
+    joules = sum(entry["joules"] for entry in entries)
     return {
-        "seconds": energy.seconds,
-        "joules": energy.joules,
-        "joules_source": energy.source,
-        "gco2e": grams_of_co2(energy.joules, gco2_per_kwh),
+        "seconds": sum(entry["seconds"] for entry in entries),
+        "joules": joules,
+        "joules_source": f"mixed: {source}" if len(sources) > 1 else source or "none",
+        "gco2e": grams_of_co2(joules, gco2_per_kwh),
     }
 
 

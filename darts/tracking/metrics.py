@@ -1,17 +1,21 @@
-"""Metrics of a run as a file of JSON lines: each row is a JSON object on a line of its own.
+"""Rows of a run as files: metrics as JSON lines, and tables of results as CSV.
 
-A checkpoint stores the length of this file in bytes. A resumed run truncates the file to this
+A checkpoint stores the length of the metrics in bytes. A resumed run truncates the file to this
 length and then repeats the work after the checkpoint, so no row appears twice.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from darts.escaping import for_csv
 from darts.reading import MIB, FileError, JsonObject, StrPath, parse_json, read_bytes
-from darts.writing import open_in_place, to_jsonable, write_errors
+from darts.writing import open_in_place, to_jsonable, write_atomically, write_errors
 
 LIMIT = 64 * MIB  # bytes of a file whose rows are read into memory
 
@@ -43,11 +47,7 @@ class MetricsLog:
             self._file.seek(resume_at)
 
     def write(self, **row: object) -> None:
-        """Append a row of values that ``to_jsonable`` accepts (NaN becomes null).
-
-        Raises:
-            WriteError: If the disk is full or fails.
-        """
+        """Append a row of values that ``to_jsonable`` accepts (NaN becomes null)."""
         text = json.dumps(to_jsonable(row), ensure_ascii=False, allow_nan=False)
         with write_errors(self.path):
             self._file.write(text.encode("utf-8", errors="backslashreplace") + b"\n")
@@ -58,11 +58,7 @@ class MetricsLog:
         return self._file.tell()
 
     def sync(self) -> None:
-        """Write all rows to disk.
-
-        Raises:
-            WriteError: If the disk is full or fails.
-        """
+        """Write all rows to disk."""
         with write_errors(self.path):
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -106,3 +102,15 @@ def read_metrics(path: StrPath, *, limit: int = LIMIT) -> list[JsonObject]:
             raise FileError(f"{path}, line {number}: {error}") from None
         rows.append(row)
     return rows
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows as CSV; a missing value is an empty field."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    if "failure" in columns:  # the longest text is the last column
+        columns.append(columns.pop(columns.index("failure")))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(for_csv, columns))
+    writer.writerows([for_csv(row.get(name, "")) for name in columns] for row in rows)
+    write_atomically(path, text.getvalue())

@@ -14,16 +14,7 @@ def optional(name: StrPath) -> Iterator[list[str]]:
     """Turn an error in the ``with`` block into one warning, which names the file and the reason.
 
     The code in the ``with`` block draws or writes something that can be made again from the other
-    files of the run, so a run goes on without it.
-
-    Args:
-        name: The file, or what else the code makes.
-
-    Yields:
-        A list to which the reason is added if the code fails.
-
-    Raises:
-        MemoryError: If the memory is used up.
+    files of the run, so a run goes on without it. The reason is added to the yielded list.
     """
     failures: list[str] = []
     try:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, SupportsFloat
 
 import numpy as np
-import torch
 
 from darts.reading import one_line
 from darts.writing import open_in_place, to_jsonable
@@ -110,41 +109,48 @@ class TensorBoard:
         except OSError:
             return 0
 
+    def _log(self, step: int, make: Callable[[], Iterable[object]]) -> None:
+        """Write the records that a function makes, unless the writer is disabled."""
+        if self._file is not None:
+            with self._optional():
+                for record in make():
+                    self._write(step, summary=record)
+
     def log_scalars(self, step: int, scalars: Mapping[str, SupportsFloat | None]) -> None:
         """Write one number per tag. A value of None was not measured and is skipped."""
-        if self._file is None:
-            return
-        from torch.utils.tensorboard.summary import scalar
 
-        with self._optional():
+        def make() -> Iterator[object]:
+            from torch.utils.tensorboard.summary import scalar
+
             for tag, value in scalars.items():
                 if value is not None:
-                    record = scalar(tag, float(value))  # type: ignore[no-untyped-call]
-                    self._write(step, summary=record)
+                    yield scalar(tag, float(value))  # type: ignore[no-untyped-call]
+
+        self._log(step, make)
 
     def log_text(self, tag: str, text: str, step: int) -> None:
         """Write a text, which TensorBoard renders as Markdown."""
-        if self._file is not None:
+
+        def make() -> Iterator[object]:
             from torch.utils.tensorboard.summary import text as text_summary
 
-            with self._optional():
-                content = _encodable(text)
-                record = text_summary(tag, content)  # type: ignore[no-untyped-call]
-                self._write(step, summary=record)
+            yield text_summary(tag, _encodable(text))  # type: ignore[no-untyped-call]
+
+        self._log(step, make)
 
     def log_figure(self, tag: str, figure: Figure, step: int) -> None:
         """Write a matplotlib figure as an image. Always clear the figure, to free its memory."""
-        if self._file is not None:
+
+        def make() -> Iterator[object]:
             from matplotlib.backends.backend_agg import FigureCanvasAgg
             from torch.utils.tensorboard.summary import image
 
-            with self._optional():
-                canvas = FigureCanvasAgg(figure)
-                canvas.draw()  # type: ignore[no-untyped-call]
-                rgba = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
-                pixels = rgba[..., :3]
-                record = image(tag, pixels, dataformats="HWC")  # type: ignore[no-untyped-call]
-                self._write(step, summary=record)
+            canvas = FigureCanvasAgg(figure)
+            canvas.draw()  # type: ignore[no-untyped-call]
+            rgba = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+            yield image(tag, rgba[..., :3], dataformats="HWC")  # type: ignore[no-untyped-call]
+
+        self._log(step, make)
         figure.clear()
 
     def log_hparams(
@@ -152,41 +158,42 @@ class TensorBoard:
     ) -> None:
         """Write the row of this run in the HPARAMS page of TensorBoard to the same event file.
 
-        Keys of nested mappings in ``params`` become dotted names, and lists become text. Metrics
-        that are not numbers are skipped. The others are also written as scalars at ``step``, by
-        default the last step logged so far.
+        Metrics that are not numbers are skipped. The others are also written as scalars at
+        ``step``, by default the last step logged so far.
         """
-        if self._file is None:
-            return
-        from torch.utils.tensorboard.summary import hparams
-
         values = {tag: to_jsonable(metric) for tag, metric in metrics.items()}
         numbers = {tag: float(v) for tag, v in values.items() if isinstance(v, (int, float))}
-        # SummaryWriter.add_hparams would write these records to a subfolder, and TensorBoard
-        # would show the subfolder as a second run.
-        with self._optional():
-            records = hparams(dict(_flatten(params)), numbers)  # type: ignore[no-untyped-call]
-            for record in records:
-                self._write(summary=record)
+
+        def make() -> Iterable[object]:
+            from torch.utils.tensorboard.summary import hparams
+
+            plain = {name: _plain(value) for name, value in params.items()}
+            # SummaryWriter.add_hparams would write these records to a subfolder, and TensorBoard
+            # would show the subfolder as a second run.
+            records: Iterable[object] = hparams(plain, numbers)  # type: ignore[no-untyped-call]
+            return records
+
+        self._log(0, make)
         self.log_scalars(self._step if step is None else step, numbers)
 
     def log_layout(self, metric: str) -> None:
         """Write the charts of TensorBoard's page Custom Scalars: several curves in each."""
-        if self._file is not None:
+        tags = {
+            "loss": "loss/.*",
+            metric: f"{metric}/.*",
+            "learning rates": "lr/.*",
+            "entropy of the edges (mean)": "entropy/.*/mean",
+            "lead of the best operation (mean)": "margin/.*/mean",
+            "operations without weights in the genotype": "genotype/.*",
+        }
+        charts = {title: ["Multiline", [pattern]] for title, pattern in tags.items()}
+
+        def make() -> Iterator[object]:
             from torch.utils.tensorboard.summary import custom_scalars
 
-            tags = {
-                "loss": "loss/.*",
-                metric: f"{metric}/.*",
-                "learning rates": "lr/.*",
-                "entropy of the edges (mean)": "entropy/.*/mean",
-                "lead of the best operation (mean)": "margin/.*/mean",
-                "operations without weights in the genotype": "genotype/.*",
-            }
-            charts = {title: ["Multiline", [pattern]] for title, pattern in tags.items()}
-            with self._optional():
-                record = custom_scalars({"overview": charts})  # type: ignore[no-untyped-call]
-                self._write(summary=record)
+            yield custom_scalars({"overview": charts})  # type: ignore[no-untyped-call]
+
+        self._log(0, make)
 
     def flush(self) -> None:
         """Write buffered records to the file."""
@@ -209,27 +216,12 @@ class TensorBoard:
         self.close()
 
 
-def _flatten(
-    params: Mapping[str, object], prefix: str = ""
-) -> Iterator[tuple[str, int | float | str]]:
-    """Yield the dotted name and the value, a number or text, of each leaf of nested mappings."""
-    for key, value in params.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{name}.")
-        elif isinstance(value, bool):
-            # The HPARAMS page would show a bool as 1 or 0.
-            yield name, str(value).lower()
-        elif isinstance(value, str):
-            yield name, _encodable(value)
-        elif isinstance(value, (int, float)):
-            yield name, value
-        elif value is None:
-            yield name, "none"
-        elif isinstance(value, (np.generic, np.ndarray, torch.Tensor)) and value.ndim == 0:
-            yield name, value.item()
-        else:
-            yield name, str(list(value) if isinstance(value, tuple) else value)
+def _plain(value: object) -> int | float | str:
+    """Return a hyperparameter as a number or text."""
+    if isinstance(value, bool) or value is None:  # the HPARAMS page would show a bool as 1 or 0
+        return "none" if value is None else str(value).lower()
+    value = to_jsonable(value)
+    return value if isinstance(value, (int, float)) else _encodable(str(value))
 
 
 def _encodable(text: str) -> str:

@@ -6,7 +6,6 @@ import html
 import json
 import re
 import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -171,20 +170,6 @@ def test_evaluation_is_shown_in_the_article_of_its_retraining(
     assert "python -m darts.evaluate" in html.unescape(listed)
 
 
-def test_page_of_an_evaluation_shows_checkpoint_and_importance(
-    commands: Any, evaluation: Any, tmp_path: Path
-) -> None:
-    out = tmp_path / "page.html"
-    commands.call("report", [str(evaluation.directory), f"out={out}"])
-    text, _ = read(out)
-    assert "evaluate: finished" in text
-    assert f"Evaluated checkpoint: {evaluation.result['checkpoint']}" in text
-    assert "edge importance" in text
-    assert "not which architecture would be better" in text
-    assert "split=valid importance=true" in text
-    assert "data:image/svg+xml;base64," in out.read_text()  # the confusion matrix
-
-
 def test_evaluation_of_another_network_has_its_own_article(
     commands: Any, retrain_run: Any, evaluation: Any, tmp_path: Path
 ) -> None:
@@ -233,23 +218,6 @@ def test_page_of_several_runs_compares_them(
     assert "Source of the joules" in text
     heads = re.findall(r"<button[^>]*>([^<]*)</button>", out.read_text())
     assert {"valid accuracy", "supernet valid accuracy"} <= {*heads}  # in columns of their own
-
-
-@pytest.mark.slow
-def test_joules_of_different_sources_are_not_compared(
-    commands: Any, search_run: Any, tmp_path: Path
-) -> None:
-    a, b = copy_run(search_run, tmp_path / "a"), copy_run(search_run, tmp_path / "b")
-    summary = json.loads((b / "summary.json").read_text())
-    (b / "summary.json").write_text(
-        json.dumps({**summary, "joules_source": "nvml", "joules": 98765})
-    )
-    out = tmp_path / "page.html"
-    commands.call("report", [str(a), str(b), f"out={out}"])
-    comparison = out.read_text().split('id="run-1"')[0]
-    assert "neither compared" in comparison
-    assert "98,765" not in comparison
-    assert "98,765" in out.read_text()
 
 
 def test_costs_of_two_sources_are_not_summed(
@@ -342,7 +310,7 @@ def test_page_of_a_search_shows_collapse_checks(
     section = page.split("<h3>collapse checks</h3>")[1].split("</section>")[0]
     assert "6 of 8 edges are skips" in section
     assert "Last healthy check: epoch 1." in section
-    assert "skip connections in the genotype" in section
+    assert ">skips</text>" in section
     assert "0.125" in section
 
 
@@ -394,69 +362,3 @@ def test_directory_names_may_look_like_overrides(
     run = copy_run(search_run, tmp_path / "seed=3, it's [1]")
     commands.call("report", [str(run)])
     assert (run / "report.html").is_file()
-
-
-CHROME = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
-
-
-@drawn
-@pytest.mark.slow
-@pytest.mark.skipif(not CHROME, reason="needs chromium")
-def test_browser_shows_the_page_without_errors(
-    commands: Any, search_run: Any, retrain_run: Any, evaluation: Any, tmp_path: Path
-) -> None:
-    """The page fits the width of a phone, and its script sorts tables."""
-    page = tmp_path / "page.html"
-    runs = [str(run.directory) for run in (search_run, retrain_run, evaluation)]
-    commands.call("report", [*runs, f"out={page}"])
-    probe = """
-      <script>
-      const frame = document.querySelector("iframe");
-      frame.onload = () => {
-        const inner = frame.contentDocument, table = inner.querySelector("table.sortable");
-        const names = () => [...table.tBodies[0].rows].map(row => row.cells[0].textContent);
-        const column = [...table.tHead.rows[0].cells].find(c => c.textContent === "parameters");
-        const head = column.firstChild;
-        head.click(); const up = names(); head.click(); const down = names();
-        const images = [...inner.images].map(image => image.complete && image.naturalWidth);
-        inner.querySelectorAll("details").forEach(details => { details.open = true; });
-        document.title = JSON.stringify({
-          wide: inner.documentElement.scrollWidth, up, down, images,
-          drawings: inner.querySelectorAll(".paper svg").length,
-          sorted: column.getAttribute("aria-sort")});
-      };
-      </script>"""
-    frame = f'<iframe src="{page.name}" width="390" height="800" style="border:0"></iframe>'
-    (tmp_path / "frame.html").write_text(f"<!DOCTYPE html><title>-</title>{frame}{probe}")
-    done = subprocess.run(
-        [
-            CHROME,
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--allow-file-access-from-files",
-            "--enable-logging=stderr",
-            "--v=0",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--virtual-time-budget=5000",
-            "--dump-dom",
-            (tmp_path / "frame.html").as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    title = re.search(r"<title>(.*?)</title>", done.stdout)
-    assert title is not None
-    state = json.loads(html.unescape(title.group(1)))
-    assert state["wide"] <= 390
-    assert len(state["images"]) == 2  # the confusion matrices of both splits
-    assert all(width > 100 for width in state["images"])
-    assert state["drawings"] == page.read_text(encoding="utf-8").count("<svg") > 10
-    assert state["sorted"] == "descending"
-    assert state["up"] == state["down"][::-1]
-    assert len(set(state["up"])) == 2

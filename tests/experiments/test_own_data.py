@@ -15,7 +15,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from darts.data import load
 
@@ -122,12 +121,6 @@ def test_the_package_reads_the_prepared_folders(own_data, args):
             **({"level": overrides["dataset.level"]} if "dataset.level" in overrides else {}),
         )
         assert len(source.train) > len(source.test) > 0
-
-
-def test_sets_without_published_data_are_left_out(own_data, args, capsys):
-    args.data, args.only = None, ["wine", "chars_60k"]
-    assert [dataset.name for dataset, _ in own_data.prepared(args)] == ["wine"]
-    assert "chars_60k: left out, because --data has no folder ptb" in capsys.readouterr().out
 
 
 def test_baselines_are_recorded_once(own_data, args, tmp_path, monkeypatch):
@@ -254,17 +247,6 @@ def test_the_paired_interval_has_its_coverage(own_data):
     assert covered / 2000 == pytest.approx(0.95, abs=0.02)
 
 
-def test_the_gain_is_a_mean_over_runs(own_data):
-    from own_data_table import gain
-
-    won = {"baseline_wins": False, "gain": 0.04, "gain_low": 0.02, "gain_high": 0.06}
-    lost = {"baseline_wins": True, "gain": 0.0}
-    assert gain([won, lost], 100, 2) == "+2.00 [+1.00, +3.00]"
-    assert gain([lost, lost], 100, 2) == "0"
-    assert gain([{**won, "gain_low": None}, lost], 1, 3) == "+0.020"
-    assert gain([], 100, 2) == ""
-
-
 def test_the_baseline_of_find_trains_alone(own_data, args, tmp_path, monkeypatch, capsys):
     from darts.running.jobs import Future, Outcome
 
@@ -298,14 +280,6 @@ def test_the_baseline_of_find_trains_alone(own_data, args, tmp_path, monkeypatch
     own_data.run_alone(args)
     assert "wine seed 1: left out, because" in capsys.readouterr().out
     assert len(jobs) == 2
-
-
-@pytest.mark.parametrize("count", [1, 8, 13])
-def test_flags_survive_packing(own_data, count):
-    from own_data_samples import pack, unpack
-
-    flags = np.arange(count) % 3 == 0
-    assert np.array_equal(unpack(pack(flags), count), flags)
 
 
 @pytest.mark.slow
@@ -369,37 +343,3 @@ def test_training_keeps_the_best_epoch_and_the_time_limit(own_data):
     late = replace(limits, seconds=10.0, clock=lambda: 11.0)
     _, _, epochs = baselines.fit(net, losses, lambda: (0.0,), late, lr=0.1, begin=0.0)
     assert epochs == 1
-
-
-def test_the_loss_of_a_text_carries_the_state(own_data):
-    import own_data_baselines as baselines
-
-    torch.manual_seed(0)
-    net = baselines.PlainLstm(5, "word").eval()
-    tokens = torch.randint(5, (1201,))
-    with torch.no_grad():
-        logits, _ = net(tokens[:-1, None])
-        expected = F.cross_entropy(logits[:, 0], tokens[1:])
-        assert baselines.text_loss(net, tokens, columns=1) == pytest.approx(
-            float(expected), rel=1e-5
-        )
-
-
-def test_shifts_move_images_and_fill_with_zeros(own_data):
-    import own_data_baselines as baselines
-
-    torch.manual_seed(0)
-    image = torch.arange(1.0, 26).view(1, 1, 5, 5)
-    seen = set()
-    for moved in baselines.shifted(image.expand(300, 1, 5, 5), 1):
-        candidates = {
-            (down, right): F.pad(image, (1, 1, 1, 1))[
-                0, :, 1 - down : 6 - down, 1 - right : 6 - right
-            ]
-            for down in (-1, 0, 1)
-            for right in (-1, 0, 1)
-        }
-        matches = [key for key, value in candidates.items() if torch.equal(value, moved)]
-        assert len(matches) == 1
-        seen.add(matches[0])
-    assert len(seen) == 9

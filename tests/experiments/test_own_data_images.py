@@ -59,31 +59,6 @@ def test_added_digits_share_no_digit_between_splits(modules):
     assert (len(splits["train"][1]), len(splits["test"][1])) == (1257, 540)
 
 
-def test_the_class_of_tiles_is_the_number_of_distinct_photos_classes(
-    modules, tmp_path, monkeypatch
-):
-    labels = np.repeat(np.arange(10), 3)
-    images = np.broadcast_to(labels[:, None, None, None], (30, 32, 32, 3)).astype(np.uint8)
-    published = dict.fromkeys(("train", "test"), (images, labels))
-    monkeypatch.setattr(modules.images, "read_published", lambda name, source: published)
-    fewer = {8000: 80, 2000: 20}
-    monkeypatch.setattr(
-        modules.images, "range", lambda count: range(fewer.get(count, count)), raising=False
-    )
-    modules.images._write_tiles(tmp_path, tmp_path)
-    written = read(tmp_path / "train")
-    assert [len(written), len(read(tmp_path / "test"))] == [80, 20]
-    for name, pixels in written:
-        corners = pixels[[0, 0, 63, 63], [0, 63, 0, 63], 0]
-        assert len(set(corners)) == int(name) + 1
-        assert pixels.shape == (64, 64, 3)
-
-
-def test_tiles_are_joined_row_by_row(modules):
-    tiles = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.ones((4, 2, 2, 3), np.uint8)
-    assert modules.images.joined(tiles)[::2, ::2, 0].tolist() == [[0, 1], [2, 3]]
-
-
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_first_layer_whitens(modules, channels):
     torch.manual_seed(0)
@@ -100,33 +75,6 @@ def test_the_first_layer_whitens(modules, channels):
     large = covariance.diagonal() > 0.9  # not the directions below the regularization
     assert large.sum() >= 4
     assert covariance[large][:, large] == pytest.approx(torch.eye(int(large.sum())), abs=0.1)
-
-
-def test_groups_begin_as_identity(modules):
-    group = modules.expert.Group(3, 5)
-    images = torch.rand(2, 3, 8, 8)
-    assert torch.equal(group[0](images)[:, :3], images)
-    assert torch.equal(group[4](torch.ones(1, 5, 4, 4)), torch.ones(1, 5, 4, 4))
-
-
-def test_the_learning_rate_is_a_triangle(modules):
-    rate = modules.expert.learning_rate
-    assert [rate(done) for done in (0, 0.1, 0.2, 0.6, 1.0, 1.1)] == pytest.approx(
-        [0.02, 0.06, 0.1, 0.05, 0, 0]
-    )
-
-
-def test_augmented_images_are_shifted_and_mirrored(modules):
-    torch.manual_seed(0)
-    image = torch.arange(16.0).view(1, 1, 4, 4)
-    padded = nn.functional.pad(image, [2] * 4, mode="reflect")
-    expected = {
-        (crop.flip(-1) if mirrored else crop).numpy().tobytes()
-        for top, left, mirrored in itertools.product(range(5), range(5), (False, True))
-        if (crop := padded[0, 0, top : top + 4, left : left + 4]) is not None
-    }
-    augmented = modules.expert.augmented(padded.expand(1000, -1, -1, -1))
-    assert {each.numpy().tobytes() for each in augmented[:, 0]} == expected
 
 
 @pytest.mark.parametrize("shape", [(12, 11), (12, 12, 3), (34, 34)])
@@ -146,19 +94,3 @@ def test_the_expert_learns(modules, tmp_path, shape):
     assert result.correct is not None
     assert result.correct.mean() == result.test
     assert result.epochs == 9  # the clock ticks three times per epoch of two batches
-
-
-def test_the_expert_is_repeatable(modules, tmp_path):
-    random = np.random.default_rng(0)
-    for split, name in itertools.product(("train", "test"), "ab"):
-        (tmp_path / split / name).mkdir(parents=True)
-        for index in range(20):
-            pixels = random.integers(0, 256, (10, 10)).astype(np.uint8)
-            Image.fromarray(pixels).save(tmp_path / split / name / f"{index}.png")
-
-    def correct(seed: int) -> list[bool]:
-        ticks = itertools.count()
-        limits = modules.Limits(8.0, 0, seed, clock=lambda: float(next(ticks)))
-        return list(modules.expert.train_expert(None, tmp_path, limits).correct)
-
-    assert correct(0) == correct(0) != correct(1)

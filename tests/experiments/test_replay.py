@@ -101,12 +101,6 @@ def test_a_curve_has_the_best_score_within_a_time(modules, tmp_path):
     assert curve.rank(3) == pytest.approx((-0.4, -0.4))
 
 
-def test_lower_scores_can_be_better(modules, tmp_path):
-    rows = [row("a", [300.0, 200.0, 250.0])]
-    recording = write(tmp_path, rows, modules, metric="perplexity", higher_is_better=False)
-    assert recording.score(recording.curves[0].value(3)) == 200
-
-
 def test_the_forecast_of_a_power_law_is_exact(modules, recording):
     for curve in recording.curves:
         assert curve.forecast(20, 90) == pytest.approx(curve.value(90), rel=1e-3)
@@ -158,16 +152,6 @@ def test_the_race_is_that_of_find(modules, recording, monkeypatch):
     assert before < race.used == pytest.approx(0.97 * 64)
 
 
-def test_orders_are_drawn_by_seed(modules, recording):
-    draw = modules.replay.draw_order
-    names = [[curve.name for curve in draw(recording.curves, 0.5, seed)] for seed in (0, 0, 1)]
-    assert names[0] == names[1] != names[2]
-    for order in names:
-        assert order[0] == "baseline_0"
-        assert {"baseline_1", "baseline_2", "baseline_3"} == set(order[1:4])
-        assert len(order) == 6
-
-
 def test_the_table_has_differences_to_uniform(modules, recording, tmp_path, monkeypatch):
     (tmp_path / "README.md").write_text("<!-- replay -->\n<!-- end of replay -->\n")
     monkeypatch.setattr(modules.records, "HERE", tmp_path)
@@ -185,31 +169,6 @@ def test_the_table_has_differences_to_uniform(modules, recording, tmp_path, monk
     page = (tmp_path / "README.md").read_text()
     assert "| `made_up` | 50 | accuracy % | 6 | 20 |" in page
     assert f"({100 * by_policy['halving']['difference']:+.2f} ± " in page
-
-
-def test_the_second_table_has_the_mean_change_over_data_sets(modules, tmp_path, monkeypatch):
-    marks = "<!-- replay_constants -->\n<!-- end of replay_constants -->\n"
-    (tmp_path / "README.md").write_text(marks)
-    monkeypatch.setattr(modules.records, "HERE", tmp_path)
-    common = {"policy": "explored=0.2", "share": 0.5, "budget": 9.0}
-    rows = [
-        {**common, "data": "a", "metric": "accuracy", "score": 0.8, "difference": 0.02},
-        {**common, "data": "b", "metric": "perplexity", "score": 50.0, "difference": 2.0},
-    ]
-    modules.records.record("replay", modules.replay.KEY, rows)
-    modules.replay.write_constants()
-    page = (tmp_path / "README.md").read_text()
-    half = 1.96 * 3 * 2**0.5 / 2**0.5  # +2 points and -4 percent
-    value = modules.policies.DEFAULTS.explored
-    assert f"| `explored` | {value:g} | 0.2 | -1.00 ± {half:.2f} (1 worse, 1 better) |" in page
-
-
-def test_other_constants_change_the_race(modules, recording):
-    values = {
-        name: policy(recording.curves, 64) for name, policy in modules.policies.OTHERS.items()
-    }
-    assert values["explored=0.6"] < modules.policies.halving(recording.curves, 64)
-    assert len(set(values.values())) > 3
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Figures of studies and of strategies, and Pareto fronts."""
+"""Figures of studies and of compared methods, and Pareto fronts."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from matplotlib.figure import Figure
 from darts.judging.factorial import factorial_effects
 from darts.judging.parameter_importance import ParameterImportances
 from darts.judging.pareto import pareto_front
-from darts.plotting.factorial import draw_factorial
-from darts.plotting.front import draw_front
-from darts.plotting.repetitions import draw_regret
-from darts.plotting.study_figures import draw_history, draw_marginals, save_study_figures
-from darts.plotting.style import shorten
+from darts.judging.statistics import bootstrap
+from darts.plotting.scores import draw_front, draw_scores
+from darts.plotting.study_figures import (
+    draw_factorial,
+    draw_history,
+    draw_marginals,
+    save_study_figures,
+)
 from darts.spaces.parameters import Choice, Parameter, Parameters, Range
 from darts.strategies.strategy import suggest_point
 
@@ -162,7 +165,7 @@ def test_front_labels_its_points() -> None:
     assert legend(draw_front(rows[:1], "accuracy", "macs")) == ["Pareto front"]
 
 
-# Factorial design and regret
+# Factorial design and compared methods
 
 
 def test_factorial_shows_means_intervals_and_gains() -> None:
@@ -198,23 +201,17 @@ def test_factorial_may_lack_one_factor() -> None:
     assert legend(draw_factorial(other)) == ["default hyperparameters"]
 
 
-def test_regret_shows_mean_and_band_of_each_strategy() -> None:
-    curves = {"random": [[4.0, 2.0, 1.0], [2.0, 2.0, 0.0]], "evolution": [[3.0, 1.0]]}
-    figure = draw_regret(curves)
-    axes: Any = figure.axes[0]
-    drawn = [np.asarray(line.get_xydata()).tolist() for line in axes.get_lines()]
-    assert drawn == [[[1, 3], [2, 2], [3, 0.5]], [[1, 3], [2, 1]]]
-    assert legend(figure) == ["random (2 seeds)", "evolution (1 seed)"]
-    (band,) = axes.collections
-    heights = band.get_paths()[0].vertices[:, 1]
-    assert heights.min() == 0
-    assert heights.max() == pytest.approx(3 + 12.7062 * math.sqrt(2) / math.sqrt(2))
-    assert axes.get_xscale() == "log"
-    assert draw_regret(curves, log=False).axes[0].get_xscale() == "linear"
-    with pytest.raises(ValueError, match="must be equal"):
-        draw_regret({"random": [[1.0], [1.0, 2.0]]})
-    with pytest.raises(ValueError, match="no curves"):
-        draw_regret({})
+def test_each_score_of_a_method_is_a_point_and_a_known_interval_is_a_bar() -> None:
+    scores = {"a": [[0.1, 0.2], [0.3, 0.5], [0.2, 0.2], [0.4, 0.3]], "b": [[0.6], [0.7]]}
+    intervals = {name: bootstrap(searches) for name, searches in scores.items()}
+    axes: Any = draw_scores(scores, intervals, label="test accuracy").axes[0]
+    points = [line.get_ydata() for line in axes.lines if line.get_marker() == "o"]
+    assert [list(map(float, point)) for point in points] == [*scores["a"], *scores["b"]]
+    means = [float(line.get_ydata()[0]) for line in axes.lines if line.get_marker() == "D"]
+    assert means == [intervals["a"].mean, intervals["b"].mean]
+    (bar,) = [line for line in axes.lines if str(line.get_gid()).startswith("interval-")]
+    np.testing.assert_allclose(bar.get_ydata(), [intervals["a"].low, intervals["a"].high])
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["a", "b"]
 
 
 # Files
@@ -237,14 +234,3 @@ def test_equal_studies_give_equal_files(tmp_path: Path) -> None:
         ElementTree.fromstring(text)
         assert "the study" in text
         assert text == (tmp_path / "one" / path.name).read_text(encoding="utf-8")
-
-
-def test_study_without_importances_and_effects_has_only_a_history(tmp_path: Path) -> None:
-    paths = save_study_figures(tmp_path, make_study(), ["loss"])
-    assert [path.name for path in paths] == ["history.svg"]
-
-
-def test_shortened_names_keep_both_ends() -> None:
-    assert shorten("short") == "short"
-    assert shorten("abcdefghij", 5) == "ab…ij"
-    assert len(shorten("x" * 99)) == 30

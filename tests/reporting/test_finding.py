@@ -84,7 +84,7 @@ def test_verdict_and_outlook_come_before_the_race_and_its_picture(tmp_path: Path
     )
     places = [page.index(part) for part in parts]
     assert places == sorted(places)
-    assert "best other, a baseline: 9.5" in page
+    assert "best baseline: 9.5" in page
     assert "valid perplexity (lower is better)" in page
 
 

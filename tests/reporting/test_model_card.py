@@ -1,4 +1,4 @@
-"""Model cards of retrainings."""
+"""Model cards of retrained networks."""
 
 from __future__ import annotations
 

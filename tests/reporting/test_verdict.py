@@ -97,8 +97,3 @@ def test_a_configuration_cannot_put_other_words_into_the_next_command() -> None:
     config["space"] = {"name": "mlp"}
     run = record("search", summary=SEARCH, overrides=[], config=config)
     assert next_command(run) == "python -m darts.retrain genotype='runs/my run' task= space=mlp"
-
-
-def test_a_search_without_a_score_says_only_what_it_knows() -> None:
-    text, _ = verdict(record("search", summary={"parameters": 3}))
-    assert text == "The search found an architecture. The search was not checked for collapse."

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import darts
-from darts.tracking import environment, git_state
+from darts.tracking.environment import environment, git_state
 from darts.writing import write_json
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
@@ -101,21 +101,6 @@ def test_revision_ignores_the_variables_of_a_git_hook(
     git(tmp_path, "init", "-q", "other")
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "other" / ".git"))
     assert git_state(checkout / "mine") == (head, False)
-
-
-@needs_git
-def test_repository_without_commit_has_no_revision(tmp_path: Path) -> None:
-    (tmp_path / "__init__.py").write_text("")
-    git(tmp_path, "init", "-q")
-    git(tmp_path, "add", ".")
-    assert git_state(tmp_path) is None
-
-
-def test_environment_without_git_has_no_revision(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    found = environment()
-    assert found["git_revision"] is None
-    assert found["git_dirty"] is None
 
 
 def test_import_of_tracking_loads_no_heavy_package() -> None:

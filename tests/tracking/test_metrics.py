@@ -24,15 +24,6 @@ def test_rows_are_read_in_order(tmp_path: Path) -> None:
     ]
 
 
-def test_the_offset_is_the_file_size_after_sync(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    with MetricsLog(path) as log:
-        assert log.offset == 0
-        log.write(edge="0→2")
-        log.sync()
-        assert log.offset == path.stat().st_size > 0
-
-
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 8), st.integers(0, 8), st.binary(max_size=20))
 def test_resumed_file_equals_an_uninterrupted_one(
@@ -58,26 +49,12 @@ def test_resumed_file_equals_an_uninterrupted_one(
     assert broken.read_bytes() == (folder / "whole.jsonl").read_bytes()
 
 
-def test_without_offset_the_file_starts_empty(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"old": 1}\n')
-    with MetricsLog(path) as log:
-        log.write(new=1)
-    assert read_metrics(path) == [{"new": 1}]
-
-
 def test_an_offset_beyond_the_file_raises_and_keeps_the_file(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"a": 1}\n')
     with pytest.raises(FileError, match=r"metrics\.jsonl at byte 12: the file has 9 bytes"):
         MetricsLog(path, resume_at=12)
     assert path.read_text() == '{"a": 1}\n'
-
-
-def test_the_offset_of_a_missing_file_raises(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="the file has 0 bytes"):
-        MetricsLog(tmp_path / "gone.jsonl", resume_at=5)
-    assert not (tmp_path / "gone.jsonl").exists()
 
 
 @pytest.mark.parametrize("torn", [b'{"a": 2', b"\xe2\x86", b"12", b'{"a": 2}'[:1]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +36,6 @@ def test_end_of_a_run_is_not_swallowed(error: type[BaseException]) -> None:
         raise error
 
 
-def test_success_gives_no_warning() -> None:
-    with optional("curves.png") as failures:
-        pass
-    assert failures == []
-
-
 def test_figure_that_fails_prevents_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,23 +63,3 @@ def test_figure_that_fails_prevents_no_other(
     with pytest.warns(UserWarning, match=r"history\.svg was not made"):
         paths = study_figures.save_study_figures(tmp_path / "study", study, ["loss", "macs"])
     assert [path.name for path in paths] == ["front_macs.svg"]
-
-
-def test_untrusted_names_are_shown_in_every_figure(tmp_path: Path) -> None:
-    names = ["$\\frac$", "\x1b[31m", "<script>", "\udcff", "x" * 200, "a|b"]
-
-    class Objective:
-        def confusion_matrix(self) -> torch.Tensor:
-            return torch.eye(len(names))
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        run_figures.save_confusion(tmp_path / "confusion.svg", Objective(), names)
-        rows = [{"epoch": 1, "train_loss": 0.5}]
-        for number, name in enumerate(names):
-            run_figures.save_training_figures(tmp_path / str(number), rows, title=name)
-    text = (tmp_path / "confusion.svg").read_text(encoding="utf-8")
-    assert "$\\frac$" in text
-    assert "\\x1b[31m" in text
-    assert "\\udcff" in text
-    assert len(list(tmp_path.glob("*/curves.png"))) == len(names)

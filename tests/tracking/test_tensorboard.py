@@ -36,7 +36,7 @@ def test_all_records_are_in_one_event_file_of_the_run_directory(tmp_path: Path) 
         board.log_scalars(2, {"alpha/normal/0→2/skip_connect": torch.tensor(0.5)})
         board.log_text("genotype", "`sep_conv_3x3`", 2)
         board.log_figure("alphas/normal", figure, 2)
-        board.log_hparams({"optimizer": {"lr": 0.1}}, {"valid_accuracy": 0.75})
+        board.log_hparams({"optimizer.lr": 0.1}, {"valid_accuracy": 0.75})
     (file,) = tmp_path.iterdir()
     assert file.is_file()
     assert "tfevents" in file.name
@@ -62,11 +62,14 @@ def hparams_of(directory: Path) -> dict[str, Any]:
     return {key: getattr(v, v.WhichOneof("kind")) for key, v in info.hparams.items()}
 
 
-def test_hparams_have_dotted_names_and_readable_values(tmp_path: Path) -> None:
+def test_hparams_have_readable_values(tmp_path: Path) -> None:
     params = {
         "seed": 3,
-        "dataset": {"name": "digits", "download": True, "root": None},
-        "arch_optimizer": {"betas": (0.5, 0.999), "options": {"lr": np.float64(3e-4)}},
+        "dataset.name": "digits",
+        "dataset.download": True,
+        "dataset.root": None,
+        "arch_optimizer.betas": (0.5, 0.999),
+        "arch_optimizer.lr": np.float64(3e-4),
     }
     with TensorBoard(tmp_path) as board:
         board.log_hparams(params, {"valid_accuracy": 0.9, "note": "text", "nothing": None}, step=7)
@@ -76,7 +79,7 @@ def test_hparams_have_dotted_names_and_readable_values(tmp_path: Path) -> None:
         "dataset.download": "true",
         "dataset.root": "none",
         "arch_optimizer.betas": "[0.5, 0.999]",
-        "arch_optimizer.options.lr": 3e-4,
+        "arch_optimizer.lr": 3e-4,
     }
     events = load(tmp_path)
     assert series(events, "valid_accuracy") == [(7, pytest.approx(0.9))]
@@ -149,12 +152,3 @@ def test_disabled_writer_writes_nothing(tmp_path: Path) -> None:
         assert not board.enabled
     assert not (tmp_path / "run").exists()
     assert not figure.axes
-
-
-def test_flush_makes_events_readable_before_close(tmp_path: Path) -> None:
-    board = TensorBoard(tmp_path)
-    board.log_scalars(1, {"loss": 2.0})
-    board.flush()
-    assert series(load(tmp_path), "loss") == [(1, 2.0)]
-    board.close()
-    board.close()

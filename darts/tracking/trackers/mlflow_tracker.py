@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "darts-nas"
 TAG = "darts.key"  # contains ``TrackedRun.key``
 _DEFAULTS = {
-    # A server that does not answer must not stop a training for long.
+    # A server that does not answer must not stop a run for long.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     # The output of a command may be JSON.

@@ -32,19 +32,12 @@ _NONCE = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """What trackers know of a run when they are opened.
-
-    Attributes:
-        directory: The run directory.
-        name: Name of the run for people.
-        params: The most important settings by dotted key.
-        resumed_at: Step of the checkpoint from which the run resumes; None for a new run.
-    """
+    """What trackers know of a run when they are opened."""
 
     directory: Path
-    name: str
-    params: Mapping[str, object]
-    resumed_at: int | None
+    name: str  # for people
+    params: Mapping[str, object]  # the most important settings by dotted key
+    resumed_at: int | None  # step of the checkpoint from which the run resumes; None: a new run
 
     def key(self) -> str:
         """Return the identifier under which trackers know this run, 32 hexadecimal digits.
@@ -53,11 +46,6 @@ class TrackedRun:
         resumed run has the same identifier, and another run in the same place has another one. No
         file of a directory can choose it, so a directory cannot go on with the records of another
         run; a directory that was moved begins new records.
-
-        Raises:
-            FileError: If the file is damaged.
-            OSError: If the file cannot be read.
-            WriteError: If it cannot be written.
         """
         path = self.directory / KEY_FILE
         if self.resumed_at is not None and path.exists():
@@ -77,14 +65,10 @@ class Tracker(ABC):
     Subclasses register themselves in ``TRACKERS``. Their constructor takes a ``TrackedRun``. If a
     method raises an exception, there is one warning, and the tracker gets no more records. A run
     that resumes repeats steps after the last checkpoint, with the same scores.
-
-    Attributes:
-        name: Name in the registry.
-        package: Name of the package that the tracker imports; None if it needs none.
     """
 
     name: ClassVar[str]
-    package: ClassVar[str | None] = None
+    package: ClassVar[str | None] = None  # that the tracker imports
 
     @abstractmethod
     def __init__(self, run: TrackedRun) -> None: ...
@@ -108,12 +92,7 @@ class Tracker(ABC):
 
 
 class Board:
-    """TensorBoard and the trackers of a run.
-
-    Args:
-        tensorboard: The writer of TensorBoard.
-        trackers: The other trackers.
-    """
+    """TensorBoard and the trackers of a run."""
 
     def __init__(self, tensorboard: TensorBoard, trackers: Sequence[Tracker] = ()) -> None:
         self.tensorboard = tensorboard
@@ -164,11 +143,7 @@ class Board:
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Refuse trackers that do not exist or whose package is not installed.
-
-    Raises:
-        ConfigError: For the first one.
-    """
+    """Raise ConfigError if a tracker does not exist or its package is not installed."""
     for name in names:
         one_of("tracking.trackers", name, TRACKERS)
         package = TRACKERS[name].package
