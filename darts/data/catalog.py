@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import Any
 from darts.data.arrays import load_arrays
 from darts.data.audio import AudioFolderOptions, FsddOptions, load_audiofolder, load_fsdd
 from darts.data.corpus import CorpusOptions, load_ptb, load_text
-from darts.data.documents import DocumentOptions, load_documents
+from darts.data.documents import DocumentOptions, load_agnews, load_documents
 from darts.data.folders import load_imagefolder, load_imagenet
-from darts.data.news import load_agnews
 from darts.data.pairs import PairOptions, load_multi30k, load_pairs
 from darts.data.source import Request, SourceSpec
 from darts.data.split import HoldOutOptions
@@ -30,7 +28,7 @@ from darts.data.vision import (
 from darts.data.words import VocabularyOptions
 from darts.plugins import PluginError, load_plugins
 
-_STORAGES = ("auto", "memory", "disk")
+_FILES = ("memory", "disk")
 
 _SOURCES = (
     SourceSpec("digits", "handwritten digits, 1x8x8, part of scikit-learn", load_digits),
@@ -38,62 +36,30 @@ _SOURCES = (
     SourceSpec("cifar100", "100 classes of objects, 3x32x32", load_cifar100),
     SourceSpec("svhn", "house numbers, 3x32x32", load_svhn),
     SourceSpec("fashion_mnist", "10 classes of clothes, 1x28x28", load_fashion_mnist),
-    SourceSpec(
-        "imagefolder",
-        "your own images, one folder per class",
-        load_imagefolder,
-        storages=("memory", "disk"),
-        own=True,
-    ),
+    SourceSpec("imagenet", "ILSVRC2012, 1,000 classes", load_imagenet, storages=_FILES),
+    SourceSpec("synthetic", "patterns with noise, for tests", load_synthetic, SyntheticOptions),
+    SourceSpec("imagefolder", "your own images", load_imagefolder, storages=_FILES, own=True),
     SourceSpec(
         "npz", "your own images, in arrays", load_arrays, HoldOutOptions, own=True, targets=TARGETS
     ),
     SourceSpec(
-        "imagenet",
-        "ILSVRC2012, 1,000 classes, 3x224x224",
-        load_imagenet,
-        storages=("memory", "disk"),
+        "csv", "your own table", load_csv, TableOptions, ("rows",), own=True, targets=TARGETS
     ),
-    SourceSpec(
-        "csv",
-        "your own table of numbers and targets",
-        load_csv,
-        TableOptions,
-        ("rows",),
-        own=True,
-        targets=TARGETS,
-    ),
-    SourceSpec(
-        "text", "your own text in three files", load_text, CorpusOptions, ("text",), own=True
-    ),
+    SourceSpec("text", "your own text", load_text, CorpusOptions, ("text",), own=True),
     SourceSpec("ptb", "Penn Treebank, 10,000 words", load_ptb, CorpusOptions, ("text",)),
     SourceSpec("fsdd", "spoken digits of six speakers", load_fsdd, FsddOptions, ("audio",)),
     SourceSpec(
         "audiofolder",
-        "your own recordings, one folder per class",
+        "your own recordings",
         load_audiofolder,
         AudioFolderOptions,
         ("audio",),
         own=True,
     ),
+    SourceSpec("pairs", "your own translations", load_pairs, PairOptions, ("pairs",), own=True),
+    SourceSpec("multi30k", "image captions, translated", load_multi30k, PairOptions, ("pairs",)),
     SourceSpec(
-        "pairs",
-        "your own sentences with translations",
-        load_pairs,
-        PairOptions,
-        ("pairs",),
-        own=True,
-    ),
-    SourceSpec(
-        "multi30k", "image captions in several languages", load_multi30k, PairOptions, ("pairs",)
-    ),
-    SourceSpec(
-        "documents",
-        "your own texts in a table with a column of classes",
-        load_documents,
-        DocumentOptions,
-        ("documents",),
-        own=True,
+        "documents", "your own texts", load_documents, DocumentOptions, ("documents",), own=True
     ),
     SourceSpec(
         "agnews",
@@ -102,14 +68,11 @@ _SOURCES = (
         VocabularyOptions,
         ("documents", "pairs"),
     ),
-    SourceSpec(
-        "synthetic", "learnable patterns with noise, for tests", load_synthetic, SyntheticOptions
-    ),
 )
 
 
 class _Sources(Mapping[str, SourceSpec]):
-    """The specs of this module, and those of plug-ins, which are imported on first access."""
+    """The specs of this module, and of plug-ins, which are imported on first access."""
 
     @cached_property
     def _specs(self) -> dict[str, SourceSpec]:
@@ -164,28 +127,19 @@ def load(
         **options: Options that only this data set has, see ``SourceSpec.options``.
 
     Raises:
-        ValueError: If a name or value is unknown, or files are missing or damaged.
+        ValueError: If the name is unknown, an option does not fit, or files are missing or damaged.
     """
     if name not in SOURCES:
         raise ValueError(f"unknown data set {name!r}; choose from {', '.join(SOURCES)}")
     spec = SOURCES[name]
-    if storage not in _STORAGES:
-        raise ValueError(f"unknown storage {storage!r}; choose from {', '.join(_STORAGES)}")
-    if storage != "auto" and storage not in spec.storages:
+    if storage not in ("auto", *spec.storages):
         raise ValueError(
             f"{name}: storage={storage} is not available; set storage={spec.storages[0]}"
         )
-    if size is not None and size < 1:
-        raise ValueError(f"{name}: size={size}: must be >= 1 pixel")
-    if size is not None and "images" not in spec.kinds:
-        raise ValueError(
-            f"{name}: size={size}: data sets of {spec.kinds[0]} have no size in pixels; leave size "
-            "out"
-        )
-    if kind is not None and kind not in spec.kinds:
-        raise ValueError(f"{name}: kind={kind!r}: choose from {', '.join(spec.kinds)}")
-    if targets not in spec.targets:
-        raise ValueError(f"{name}: targets={targets!r}: choose from {', '.join(spec.targets)}")
+    try:
+        own_options = spec.options(**options)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
     request = Request(
         name=name,
         root=None if root is None else Path(root).expanduser(),
@@ -195,21 +149,7 @@ def load(
         storage=storage,
         seed=seed,
         kind=kind or spec.kinds[0],
-        options=_parse_options(spec, options),
+        options=own_options,
         targets=targets,
     )
     return spec.read(request)
-
-
-def _parse_options(spec: SourceSpec, options: dict[str, object]) -> object:
-    names = [field.name for field in dataclasses.fields(spec.options)]
-    for option in options:
-        if option not in names:
-            raise ValueError(
-                f"{spec.name} has no option {option!r}; its options are "
-                f"{', '.join(names) or 'none'}"
-            )
-    try:
-        return spec.options(**options)
-    except ValueError as error:
-        raise ValueError(f"{spec.name}: {error}") from None

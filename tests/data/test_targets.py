@@ -124,7 +124,7 @@ def test_a_table_has_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "options", "problem"),
     [
-        (ROWS, {"labels": ["first"], "label": "second"}, "exclude each other"),
+        (ROWS, {"labels": ["first"], "label": "second"}, "are mutually exclusive"),
         (ROWS, {"labels": ["first", "first"]}, "has a column twice"),
         (ROWS, {"labels": ["first", "wrong"]}, "no column 'wrong' for dataset.labels"),
         (["1,2,3,many"], {}, "line 2, column 'second': 'many' is not a number"),
