@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from darts.data.binning import MAX_FEATURES, Binning
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-
-from darts.data.binning import MAX_FEATURES, Binning
 
 RNG = np.random.default_rng(0)
 

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from default_augmentation import augmentation
-from torchvision.transforms.v2 import functional
-
-from darts.data.augment import Normalization
 from darts.data.color import (
     ColorJitter,
     change_brightness,
@@ -15,6 +11,10 @@ from darts.data.color import (
     change_hue,
     change_saturation,
 )
+from default_augmentation import augmentation
+from torchvision.transforms.v2 import functional
+
+from darts.data.augment import Normalization
 from darts.data.randomness import generator
 
 CHANGES = {

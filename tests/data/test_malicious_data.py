@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from darts.data.recording_file import read_recording
 from PIL import Image
 from warm_python import WarmPython
 
 from darts.data import load, load_split, save_split
 from darts.data.decode import decode
-from darts.data.recording_file import read_recording
 from darts.data.text_file import LINE_LIMIT, TEXT_LIMIT
 
 Read = Callable[[Path], object]

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from darts.data.recording_file import SUFFIXES, read_recording
 
 from darts.data.audio import resample
 from darts.data.mel import fit_length
-from darts.data.recording_file import SUFFIXES, read_recording
 
 Place = Callable[[bytes], Path]
 

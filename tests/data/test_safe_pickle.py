@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from darts.data.safe_pickle import load_pickled_arrays
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from darts.data.safe_pickle import load_pickled_arrays
 
 
 class Call:

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from cases import mark_slow
 from torch import Tensor
 
-from darts.ops.depthwise import depthwise_conv2d
 from darts.ops.depthwise_gradients import weight_gradient
+from darts.ops.grouped_conv import depthwise_conv2d
 
 EXACT = {"rtol": 1e-11, "atol": 1e-11}
 KERNELS = [3, 5, 7]

@@ -6,8 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.ops.batch_norm import RunningStats, normalize, normalize_shared
-from darts.ops.folded_norm import folded_batch_norm, num_folds
+from darts.ops.batch_norm import (
+    RunningStats,
+    folded_batch_norm,
+    normalize,
+    normalize_shared,
+    num_folds,
+)
 
 EPS = 1e-3
 # (B, C, H, W) and the number of folded pixels

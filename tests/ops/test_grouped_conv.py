@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from darts.ops.depthwise import depthwise_conv2d
-from darts.ops.grouped_conv import differentiable_twice, grouped_conv2d
+from darts.ops.grouped_conv import depthwise_conv2d, differentiable_twice, grouped_conv2d
 
 OPTIONS = [
     {"stride": 1, "padding": 1, "dilation": 1, "groups": 4},

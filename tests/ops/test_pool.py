@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darts.ops.pool import avg_pool3x3
+from darts.ops.grouped_conv import avg_pool3x3
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 

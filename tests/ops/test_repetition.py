@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from darts.ops.repetition import repeat_groups, repeat_per_channel
+from darts.ops.pixels import repeat_groups, repeat_per_channel
 
 
 @pytest.mark.parametrize("edges", [1, 3])

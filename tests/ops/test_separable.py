@@ -12,7 +12,7 @@ from cases import mark_slow
 from torch import Tensor
 
 from darts.ops.dispatch import CPU, GPU, TENSOR_CORES, UNLIMITED, KernelPlan, plan_kernels
-from darts.ops.separable import fused_separable_conv2d, separable_conv
+from darts.ops.pointwise import fused_separable_conv2d, separable_conv
 
 PLANS = {"plain": KernelPlan(UNLIMITED), "fused": KernelPlan(UNLIMITED, fused=True)}
 
