@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -17,14 +18,8 @@ from darts.data.source import Request, SourceSpec
 from darts.data.split import HoldOutOptions
 from darts.data.synthetic import SyntheticOptions, load_synthetic
 from darts.data.tables import TableOptions, load_csv
-from darts.data.targets import CLASSES, TARGETS
-from darts.data.vision import (
-    load_cifar10,
-    load_cifar100,
-    load_digits,
-    load_fashion_mnist,
-    load_svhn,
-)
+from darts.data.targets import TARGETS
+from darts.data.vision import load_cifar, load_digits, load_fashion_mnist, load_svhn
 from darts.data.words import VocabularyOptions
 from darts.plugins import PluginError, load_plugins
 
@@ -32,8 +27,8 @@ _FILES = ("memory", "disk")
 
 _SOURCES = (
     SourceSpec("digits", "handwritten digits, 1x8x8, part of scikit-learn", load_digits),
-    SourceSpec("cifar10", "10 classes of objects, 3x32x32", load_cifar10),
-    SourceSpec("cifar100", "100 classes of objects, 3x32x32", load_cifar100),
+    SourceSpec("cifar10", "10 classes of objects, 3x32x32", load_cifar),
+    SourceSpec("cifar100", "100 classes of objects, 3x32x32", load_cifar),
     SourceSpec("svhn", "house numbers, 3x32x32", load_svhn),
     SourceSpec("fashion_mnist", "10 classes of clothes, 1x28x28", load_fashion_mnist),
     SourceSpec("imagenet", "ILSVRC2012, 1,000 classes", load_imagenet, storages=_FILES),
@@ -99,32 +94,15 @@ SOURCES: Mapping[str, SourceSpec] = _Sources()
 
 
 def load(
-    name: str,
-    *,
-    root: str | Path | None = None,
-    download: bool = True,
-    verify: bool = True,
-    size: int | None = None,
-    storage: str = "auto",
-    seed: int = 0,
-    kind: str | None = None,
-    targets: str = CLASSES,
-    **options: object,
+    name: str, *, root: str | Path | None = None, kind: str | None = None, **settings: Any
 ) -> Any:  # Source, Corpus, Documents or Pairs, depending on the name
     """Load a data set: a ``Source``, ``Corpus``, ``Documents`` or ``Pairs``.
 
     Args:
         name: A key of ``SOURCES``.
-        root: Folder of the files, or a file for ``csv``; None for data sets without files.
-        download: Whether to download missing files, where the publisher offers them.
-        verify: Whether a file that differs from the published checksum is an error; otherwise it
-            causes a warning.
-        size: Side of the images in pixels; None for the default of the data set.
-        storage: Where to keep the samples: "memory", "disk", or "auto" to choose by their size.
-        seed: Seed of the ``synthetic`` images; other data sets do not depend on it.
-        kind: One of the kinds of samples of the data set, see ``SourceSpec``; None for the first.
-        targets: What each sample has, see ``darts.data.targets``.
-        **options: Options that only this data set has, see ``SourceSpec.options``.
+        root, kind: See ``Request``; without a kind, the first one of the data set is loaded.
+        **settings: Other attributes of ``Request``, and options that only this data set has, see
+            ``SourceSpec.options``.
 
     Raises:
         ValueError: If the name is unknown, an option does not fit, or files are missing or damaged.
@@ -132,24 +110,17 @@ def load(
     if name not in SOURCES:
         raise ValueError(f"unknown data set {name!r}; choose from {', '.join(SOURCES)}")
     spec = SOURCES[name]
+    storage = settings.get("storage", "auto")
     if storage not in ("auto", *spec.storages):
         raise ValueError(
             f"{name}: storage={storage} is not available; set storage={spec.storages[0]}"
         )
+    common = {field.name for field in dataclasses.fields(Request)}
+    own = {key: value for key, value in settings.items() if key not in common}
     try:
-        own_options = spec.options(**options)
+        options = spec.options(**own)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    request = Request(
-        name=name,
-        root=None if root is None else Path(root).expanduser(),
-        download=download,
-        verify=verify,
-        size=size,
-        storage=storage,
-        seed=seed,
-        kind=kind or spec.kinds[0],
-        options=own_options,
-        targets=targets,
-    )
-    return spec.read(request)
+    settings = {key: value for key, value in settings.items() if key in common}
+    path = None if root is None else Path(root).expanduser()
+    return spec.read(Request(name, options, kind or spec.kinds[0], path, **settings))

@@ -86,20 +86,31 @@ class Layout:
 
 @dataclass(frozen=True)
 class Request(Generic[Options]):
-    """The arguments of ``darts.data.load``, after its checks.
+    """What to load, and how.
 
-    ``options`` are the options that only this data set has, an instance of ``SourceSpec.options``.
+    Attributes:
+        name: Name of the data set.
+        options: Options that only this data set has, an instance of ``SourceSpec.options``.
+        kind: One of the kinds of samples of the data set, see ``SourceSpec``.
+        root: Folder of the files, or a file for ``csv``; None for data sets without files.
+        download: Whether to download missing files, where the publisher offers them.
+        verify: Whether a file that differs from the published checksum is an error; otherwise it
+            causes a warning.
+        size: Side of the images in pixels; None for the default of the data set.
+        storage: Where to keep the samples: "memory", "disk", or "auto" to choose by their size.
+        seed: Seed of the ``synthetic`` images; other data sets do not depend on it.
+        targets: What each sample has, see ``darts.data.targets``.
     """
 
     name: str
-    root: Path | None
-    download: bool
-    verify: bool
-    size: int | None
-    storage: str
-    seed: int
-    kind: str
     options: Options
+    kind: str
+    root: Path | None = None
+    download: bool = True
+    verify: bool = True
+    size: int | None = None
+    storage: str = "auto"
+    seed: int = 0
     targets: str = CLASSES
 
     def folder(self) -> Path:

@@ -34,8 +34,10 @@ _PICKLE_LIMIT = 256 * MIB  # bytes; the largest file of CIFAR-100 has 148 MiB
 _MAT_LIMIT = 512 * MIB  # bytes; the training images of SVHN have 174 MiB
 _IDX_LIMIT = 64 * MIB  # bytes; the training images of Fashion-MNIST have 45 MiB
 
-_CIFAR10_STATISTICS = ((0.49139968, 0.48215827, 0.44653124), (0.24703233, 0.24348505, 0.26158768))
-_CIFAR100_STATISTICS = ((0.50707516, 0.48654887, 0.44091784), (0.26733429, 0.25643846, 0.27615047))
+_CIFAR_STATISTICS = {
+    "cifar10": ((0.49139968, 0.48215827, 0.44653124), (0.24703233, 0.24348505, 0.26158768)),
+    "cifar100": ((0.50707516, 0.48654887, 0.44091784), (0.26733429, 0.25643846, 0.27615047)),
+}
 
 
 def load_digits(request: Request[NoOptions]) -> Source:
@@ -55,14 +57,24 @@ def load_digits(request: Request[NoOptions]) -> Source:
     return memory_source(request.name, tuple("0123456789"), *splits, size=request.size)
 
 
-def load_cifar10(request: Request[NoOptions]) -> Source:
-    """Load 50,000 training and 10,000 test color images of 32 by 32 pixels in 10 classes."""
-    return _load_cifar(request, key="labels", statistics=_CIFAR10_STATISTICS)
+def load_cifar(request: Request[NoOptions]) -> Source:
+    """Load 50,000 training and 10,000 test color images, 32 by 32 pixels, of CIFAR-10 or CIFAR-100.
 
-
-def load_cifar100(request: Request[NoOptions]) -> Source:
-    """Load 50,000 training and 10,000 test color images of 32 by 32 pixels in 100 classes."""
-    return _load_cifar(request, key="fine_labels", statistics=_CIFAR100_STATISTICS)
+    CIFAR-100 has its 100 fine classes.
+    """
+    key = "label" if request.name == "cifar10" else "fine_label"
+    *batches, meta = _find_files(request)
+    content = load_pickled_arrays(meta)
+    with damage(f"the file {meta} is damaged"):
+        classes = tuple(_as_text(name) for name in content[f"{key}_names"])
+    *train, test = (_read_cifar(path, f"{key}s", len(classes)) for path in batches)
+    joined = MemoryImages(
+        torch.cat([batch.pixels for batch in train]), torch.cat([batch.labels for batch in train])
+    )
+    statistics = _CIFAR_STATISTICS[request.name]
+    return memory_source(
+        request.name, classes, joined, test, size=request.size, statistics=statistics
+    )
 
 
 def load_svhn(request: Request[NoOptions]) -> Source:
@@ -112,25 +124,6 @@ def _find_files(request: Request[NoOptions]) -> list[Path]:
     layout = published(request.name)
     folder = request.published(layout)
     return [folder / name for name in layout.files]
-
-
-def _load_cifar(
-    request: Request[NoOptions],
-    *,
-    key: str,
-    statistics: tuple[tuple[float, ...], tuple[float, ...]],
-) -> Source:
-    *batches, meta = _find_files(request)
-    content = load_pickled_arrays(meta)
-    with damage(f"the file {meta} is damaged"):
-        classes = tuple(_as_text(name) for name in content[f"{key.removesuffix('s')}_names"])
-    *train, test = (_read_cifar(path, key, len(classes)) for path in batches)
-    joined = MemoryImages(
-        torch.cat([batch.pixels for batch in train]), torch.cat([batch.labels for batch in train])
-    )
-    return memory_source(
-        request.name, classes, joined, test, size=request.size, statistics=statistics
-    )
 
 
 def _make_images(path: Path, pixels: np.ndarray, labels: np.ndarray, classes: int) -> MemoryImages:
