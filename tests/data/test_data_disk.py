@@ -95,17 +95,6 @@ def test_workers_survive_epochs_jumps_and_abandoned_iterators(build: Build) -> N
     assert equal(list(batches.epoch(3)), wanted)  # new workers
 
 
-def test_a_stream_keeps_its_workers(build: Build) -> None:
-    batches = build(workers=1)
-    other = worker_ids()
-    stream = batches.stream(3)
-    pids = set()
-    for _ in range(12):
-        next(stream)
-        pids |= worker_ids() - other
-    assert len(pids) == 1
-
-
 def test_workers_survive_an_interrupt(build: Build) -> None:
     batches = build(workers=2)
     other = worker_ids()
@@ -161,14 +150,6 @@ def test_memory_and_disk_have_the_same_batches(source: Source, build: Build) -> 
                | options),
         )  # fmt: skip
         assert equal(list(disk.epoch(1)), list(twin.epoch(1)))
-
-
-def test_evaluation_can_be_repeated(build: Build) -> None:
-    batches = build(workers=2, augmentation=None, shuffle=False, drop_last=False)
-    first, again = list(batches.epoch(0)), list(batches.epoch(0))
-    assert len(first) == 6
-    assert equal(first, again)
-    assert equal(list(batches.epoch(0, 4)), first[4:])
 
 
 def test_images_of_a_batch_have_different_boxes(make_folder: Callable[..., Path]) -> None:

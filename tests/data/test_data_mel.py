@@ -105,16 +105,6 @@ def test_scales_have_their_published_points() -> None:
     assert 2595 * math.log10(1 + 1000 / 700) == pytest.approx(1000, abs=0.02)
 
 
-def test_filters_are_triangles_of_area_one() -> None:
-    filters = mel_filters(16000, 16000, 40)  # one bin per hertz
-    assert (filters.sum(1) - 1).abs().max() < 1e-3
-    for row in filters:
-        inside = row[row > 0]
-        tip = int(inside.argmax())
-        assert (inside[: tip + 1].diff() > 0).all()
-        assert (inside[tip:].diff() < 0).all()
-
-
 def test_a_tone_has_its_maximum_in_its_band() -> None:
     transform = Spectrogram(rate=8000, mels=32, window=32, hop=16)
     filters = mel_filters(8000, transform.fft, 32)
@@ -122,13 +112,6 @@ def test_a_tone_has_its_maximum_in_its_band() -> None:
         tone = torch.sin(2 * torch.pi * bin_ / transform.fft * torch.arange(transform.samples))
         middle = transform(tone[None])[0, :, 5:-5]
         assert (middle.argmax(0) == filters[:, bin_].argmax()).all()
-
-
-def test_a_tenfold_signal_adds_twenty_decibels() -> None:
-    transform = Spectrogram(rate=8000)
-    noise = torch.randn(2, transform.samples, generator=torch.Generator().manual_seed(1))
-    difference = transform(10 * noise) - transform(noise)
-    torch.testing.assert_close(difference, torch.full_like(difference, 20), atol=1e-3, rtol=0)
 
 
 def test_sizes_in_samples_follow_from_durations() -> None:
@@ -153,15 +136,9 @@ def test_recordings_are_padded_and_cropped_at_both_ends() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rate": 0}, "rate=0: must be > 0"),
-        ({"seconds": -1.0}, "seconds=-1.0: must be > 0"),
-        ({"scale": "bark"}, "scale='bark': choose from slaney, htk"),
         ({"hop": 0.01}, "are 400 and 0 samples at rate=16000"),
-        ({"window": 0.05}, "are 1 and 160 samples"),
         ({"seconds": 0.05}, "64 bands and 6 frames is too small"),
-        ({"mels": 4}, "4 bands and 101 frames is too small"),
         ({"mels": 256}, r"mels=256: \d+ bands contain no frequency for window=25 milliseconds"),
-        ({"window": 2.0}, "use fewer bands or a longer window"),
     ],
 )
 def test_invalid_options_are_refused(options: dict, message: str) -> None:

@@ -39,12 +39,6 @@ def test_derivatives_match_finite_differences() -> None:
     assert torch.autograd.gradgradcheck(avg_pool3x3, x)
 
 
-def test_gradients_work_after_inference_mode() -> None:
-    with torch.inference_mode():
-        avg_pool3x3(images(1, 2, 5, 6))
-    assert torch.autograd.gradgradcheck(avg_pool3x3, images(1, 2, 5, 6).requires_grad_())
-
-
 def test_output_dtype_is_the_input_dtype_under_autocast() -> None:
     x = images(2, 3, 8, 8)
     with torch.autocast("cpu", torch.bfloat16):
