@@ -186,29 +186,24 @@ class Augmentation:
 
 
 class Normalization:
-    """``(pixel / full_scale - mean) / std`` by channel, as one multiplication and addition.
-
-    ``dtype`` is the type of the result.
-    """
+    """``(pixel / full_scale - mean) / std`` by channel, as one multiplication and addition."""
 
     def __init__(
         self,
         mean: Sequence[float],
         std: Sequence[float],
         device: torch.device,
-        dtype: torch.dtype = torch.float32,
         full_scale: int = 255,
     ) -> None:
         center = torch.tensor(mean, dtype=torch.float64).view(1, -1, 1, 1)
         spread = torch.tensor(std, dtype=torch.float64).view(1, -1, 1, 1)
         self.scale = (1 / (full_scale * spread)).to(device, torch.float32)
         self.shift = (-center / spread).to(device, torch.float32)
-        self.dtype = dtype
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Normalize pixels (B, C, H, W) in float32, then convert them to ``dtype``."""
+        """Return normalized pixels (B, C, H, W) float32."""
         # Copy float32 pixels too, because the result is changed in place.
-        return pixels.to(torch.float32, copy=True).mul_(self.scale).add_(self.shift).to(self.dtype)
+        return pixels.to(torch.float32, copy=True).mul_(self.scale).add_(self.shift)
 
 
 def within(first: Tensor, width: Tensor | int, length: int) -> Tensor:

@@ -38,7 +38,6 @@ class SampleLoader(PositionLoader[SampleBatch]):
         drop_last: Whether to drop a smaller last batch, unless it is the only one.
         device: Device of the batches.
         workers: Number of processes that decode files; no effect on samples in memory.
-        dtype: Type of the samples of a batch.
         rank, ranks: Index of this process and number of processes that share every batch.
 
     Raises:
@@ -61,7 +60,6 @@ class SampleLoader(PositionLoader[SampleBatch]):
         drop_last: bool,
         device: torch.device | str,
         workers: int = 0,
-        dtype: torch.dtype = torch.float32,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
@@ -70,7 +68,7 @@ class SampleLoader(PositionLoader[SampleBatch]):
         self.images = images
         self.augmentation = augmentation
         self.device = torch.device(device)
-        self._normalize = Normalization(mean, std, self.device, dtype, images.full_scale)
+        self._normalize = Normalization(mean, std, self.device, images.full_scale)
         self._schedule = Schedule(
             indices,
             batch_size=batch_size,

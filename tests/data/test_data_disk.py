@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -113,20 +114,9 @@ def test_workers_survive_an_interrupt(build: Build) -> None:
 
 def test_workers_end_with_their_loader(source: Source) -> None:
     def some() -> set[int]:
-        batches = SampleLoader(
-            source.train,
-            torch.arange(21),
-            batch_size=4,
-            seed=0,
-            name="s",
-            mean=source.mean,
-            std=source.std,
-            augmentation=None,
-            shuffle=False,
-            drop_last=False,
-            device="cpu",
-            workers=1,
-        )
+        options = {"mean": source.mean, "std": source.std, "augmentation": None, "device": "cpu"}
+        order = {"shuffle": False, "drop_last": False, "seed": 0, "name": "s", "batch_size": 4}
+        batches: Any = SampleLoader(source.train, torch.arange(21), workers=1, **options, **order)
         next(batches.epoch(0))
         return worker_ids()
 

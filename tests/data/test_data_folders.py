@@ -41,12 +41,6 @@ def test_a_validation_folder_alone_is_the_test_split(make_folder: MakeFolder) ->
     assert source.test.labels.tolist() == [0, 0]
 
 
-def test_a_train_folder_alone_has_no_test_split(make_folder: MakeFolder) -> None:
-    source = load("imagefolder", root=make_folder("train", {"ant": 3, "bee": 3}))
-    assert source.test is None
-    assert source.valid is None
-
-
 def test_a_fifth_of_class_folders_alone_is_the_test_split(make_folder: MakeFolder) -> None:
     root = make_folder("", {"ant": 10, "bee": 15})
     first, second = (load("imagefolder", root=root, size=10, seed=s) for s in (0, 1))
