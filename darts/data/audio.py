@@ -26,7 +26,7 @@ from darts.data.images import MemoryImages
 from darts.data.mel import Spectrogram, fit_length
 from darts.data.source import Request, Source, memory_source
 from darts.data.split import HoldOutOptions, hold_out_test
-from darts.reading import StrPath, damage, open_regular, read_errors
+from darts.reading import FileError, StrPath, damage, open_regular, read_errors
 
 if TYPE_CHECKING:
     import soundfile
@@ -139,9 +139,13 @@ def _waveform(path: StrPath, transform: Spectrogram) -> Tensor:
     """Return the middle of a recording at the rate of a transform, cropped or padded."""
     # Only the middle is read, because a recording may be hours long.
     samples, rate = read_recording(path, Fraction(transform.samples, transform.rate))
-    with damage(f"cannot read the recording {os.fspath(path)}"):
-        length = math.ceil(transform.samples * rate / transform.rate)
-        resampled = resample(fit_length(samples, length), rate, transform.rate)
+    if max(rate, transform.rate) // math.gcd(rate, transform.rate) > _MAX_FACTOR:
+        raise FileError(
+            f"{path} cannot be resampled from {rate} to {transform.rate} samples per second; "
+            "convert it to a rate that has a large factor in common"
+        )
+    length = math.ceil(transform.samples * rate / transform.rate)
+    resampled = resample(fit_length(samples, length), rate, transform.rate)
     return fit_length(resampled, transform.samples)
 
 
@@ -153,11 +157,6 @@ def resample(samples: Tensor, old: int, new: int) -> Tensor:
     """
     if old == new:
         return samples
-    if max(old, new) // math.gcd(old, new) > _MAX_FACTOR:
-        raise ValueError(
-            f"it cannot be resampled from {old} to {new} samples per second; convert it to a rate "
-            "that has a large factor in common"
-        )
     from scipy.signal import resample_poly
 
     return torch.from_numpy(resample_poly(samples.numpy(), new, old))
@@ -234,10 +233,10 @@ def _recordings_folder(request: Request[FsddOptions]) -> Path:
 
 def _check_speakers(chosen: Sequence[str], speakers: Sequence[str]) -> set[str]:
     """Return the chosen speakers; raise ValueError if one is unknown or all are chosen."""
-    if isinstance(chosen, str) or any(speaker not in speakers for speaker in chosen):
-        unknown = next((speaker for speaker in chosen if speaker not in speakers), chosen)
+    unknown = [speaker for speaker in chosen if speaker not in speakers]
+    if unknown:
         raise ValueError(
-            f"fsdd: dataset.test_speakers: {unknown!r} is not a speaker; choose from "
+            f"fsdd: dataset.test_speakers: {unknown[0]!r} is not a speaker; choose from "
             f"{', '.join(speakers)}"
         )
     if len(set(chosen)) == len(speakers):

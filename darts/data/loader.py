@@ -8,6 +8,7 @@ share of every batch.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -174,24 +175,20 @@ class Schedule:
         full, rest = divmod(len(indices), batch_size)
         self.steps = full if drop_last and full else full + (rest > 0)
         self.smallest = batch_size if full and (drop_last or not rest) else rest
-        self._orders: dict[int, Tensor] = {}
 
     def indices_at(self, position: int) -> Tensor:
         """Return the samples of a batch, ``(B,)`` int64 on the CPU."""
         epoch, step = divmod(position, self.steps)
-        return self._order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
+        batch = slice(step * self.batch_size, (step + 1) * self.batch_size)
+        if not self.shuffle:
+            return self.indices[batch]
+        return self.indices[_order(len(self.indices), *self._generator_name, epoch)[batch]]
 
     def seed_at(self, position: int) -> int:
         """Return the seed of all random draws of a batch."""
         return seed_for(*self._generator_name, "batch", *divmod(position, self.steps))
 
-    def _order(self, epoch: int) -> Tensor:
-        if not self.shuffle:
-            return self.indices
-        if epoch not in self._orders:
-            # Two orders are in use at the end of an epoch, because workers read ahead.
-            while len(self._orders) > 1:
-                del self._orders[next(iter(self._orders))]
-            order = permutation(len(self.indices), *self._generator_name, "order", epoch)
-            self._orders[epoch] = self.indices[order]
-        return self._orders[epoch]
+
+@functools.lru_cache(maxsize=8)  # each of several loaders reads ahead into the next epoch
+def _order(count: int, seed: int, name: str, epoch: int) -> Tensor:
+    return permutation(count, seed, name, "order", epoch)
