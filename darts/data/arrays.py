@@ -55,7 +55,7 @@ def load_arrays(request: Request[HoldOutOptions]) -> Source:
             )
         if own.shape[1:] != shape and request.size is None:
             raise FileError(
-                f"{files[split]}: images have shape {tuple(own.shape[1:])}, but those of train.npz "
+                f"{files[split]}: images have shape {tuple(own.shape[1:])}, but in train.npz "
                 f"{tuple(shape)}"
             )
     where, scale = f"{request.name}: {train_file}", None

@@ -137,7 +137,7 @@ class Augmentation:
         Returns:
             (5, B) int64 on the CPU: row offset and column offset, 0 to 2 * padding; flip, 0 or 1;
             row and column of the center of the cutout square. With color jitter (10, B); the last
-            five rows are those of ``ColorJitter.draw``.
+            five rows are the draws of ``ColorJitter``.
         """
         num_offsets = 2 * self.padding + 1
         num_values = torch.tensor([num_offsets, num_offsets, 2, *size], dtype=torch.float64)

@@ -68,7 +68,7 @@ def count_folds(share: float) -> int:
 def stratified_fold(labels: Tensor, share: float, fold: int, *, seed: int) -> list[Tensor]:
     """Divide ``range(len(labels))`` into a part with a share of the samples, and the rest.
 
-    The parts are those of a cross-validation: with a share of 0.2 there are five, in which each
+    The parts form a cross-validation: with a share of 0.2 there are five, in which each
     sample occurs once.
 
     Args:
@@ -124,7 +124,7 @@ def hold_out_test(
 
 def _by_class(labels: Tensor, seed: int) -> list[Tensor]:
     """Return the indices of each class by ascending label, each in random order."""
-    # One sort instead of a search for each class, of which there may be as many as samples.
+    # One sort instead of a search for each class, because each sample may be a class of its own.
     order = torch.argsort(labels, stable=True).cpu()
     names, counts = (result.tolist() for result in torch.unique(labels, return_counts=True))
     return [
@@ -140,7 +140,7 @@ def _shuffled(chunks: list[Tensor], seed: int, index: int) -> Tensor:
 
 def _apportion(quotas: list[float], total: int, missing: list[float]) -> list[int]:
     """Round quotas to integers with sum ``total``; ties go to the largest ``missing``."""
-    # Round first, because 0.29 * 100 is slightly below 29, of which int() would make 28.
+    # Round first, because 0.29 * 100 is slightly below 29, and int() would return 28.
     exact = [round(quota, 9) for quota in quotas]
     sizes = [int(quota) for quota in exact]
     order = sorted(range(len(exact)), key=lambda i: (sizes[i] - exact[i], -round(missing[i], 9), i))

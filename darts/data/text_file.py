@@ -40,7 +40,7 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def read_pieces(path: Path, size: int) -> Iterator[str]:
-    """Yield the lines of a text file, those of more than ``size`` characters in several pieces.
+    """Yield the lines of a text file; a line of more than ``size`` characters in several pieces.
 
     The file may have a byte order mark. Errors name the file and, if possible, the place.
     """

@@ -102,7 +102,7 @@ def test_wrong_arrays_are_refused(tmp_path: Path, train: dict[str, Any], message
 def test_splits_must_fit_each_other(tmp_path: Path) -> None:
     arrays = {"images": IMAGES, "labels": np.array(["a", "b"])[LABELS % 2]}
     write(tmp_path, train=arrays, test={"images": IMAGES[:, :1], "labels": arrays["labels"]})
-    with pytest.raises(FileError, match=r"have shape \(1, 6, 5\), but those of train"):
+    with pytest.raises(FileError, match=r"have shape \(1, 6, 5\), but in train"):
         load("npz", root=tmp_path)
     write(tmp_path, test={"images": IMAGES, "labels": np.array(["a", "c"])[LABELS % 2]})
     with pytest.raises(FileError, match=r"'c' is not a class of train\.npz"):
