@@ -1,8 +1,8 @@
 """How GPUs multiply float32 numbers: exactly, or rounded to TensorFloat-32 (TF32).
 
 TF32 keeps 10 of the 23 bits of a mantissa in products of matrices and in convolutions. By default,
-PyTorch allows it in convolutions. Training does not suffer, but a finite difference of two losses or
-gradients consists mostly of the rounding errors then.
+PyTorch allows it in convolutions. Training does not suffer, but a finite difference of two losses
+or gradients then consists mostly of rounding errors.
 """
 
 from __future__ import annotations
