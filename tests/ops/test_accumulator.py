@@ -10,7 +10,7 @@ import torch
 from cases import mark_slow
 from torch import Tensor
 
-from darts.ops.accumulator import SumAccumulator, add_normalized, can_add_normalized
+from darts.ops.accumulator import SumAccumulator, add_normalized
 from darts.ops.batch_norm import RunningStats, normalize, num_folds
 
 EPS = 1e-3
@@ -153,11 +153,3 @@ def test_single_precision_error_is_that_of_separate_norms(mean: int) -> None:
         )
     )
     assert error < 1.5 * limit < 1e-4
-
-
-def test_unsupported_dtypes_and_layouts_are_rejected() -> None:
-    y = draw(2, 3, 4, 5)
-    assert can_add_normalized(y)
-    assert can_add_normalized(y.float())
-    assert not can_add_normalized(y.bfloat16())
-    assert not can_add_normalized(y.contiguous())

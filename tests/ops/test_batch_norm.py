@@ -90,17 +90,6 @@ def test_shared_statistics_carry_no_gradient() -> None:
     torch.testing.assert_close(actual.output, normalize(x, None, EPS, unused_stats(3)))
 
 
-def test_slices_of_running_statistics_are_updated_in_place() -> None:
-    mean, variance = torch.zeros(5), torch.ones(5)
-    # Float64 statistics update float32 buffers.
-    statistics = normalize_shared(draw(4, 2, 3, 3), EPS)
-    RunningStats(mean[1:3], variance[1:3], 0.5).update(statistics.mean, statistics.variance)
-    torch.testing.assert_close(mean[1:3], statistics.mean.float() / 2)
-    torch.testing.assert_close(variance[1:3], 0.5 + statistics.variance.float() / 2)
-    assert not mean[[0, 3, 4]].any()
-    assert (variance[[0, 3, 4]] == 1).all()
-
-
 @pytest.mark.parametrize("value", [0.0, 0.5, 1e3])
 def test_constant_channels_stay_finite(value: float) -> None:
     x = draw(4, 3, 5, 6).float()
