@@ -85,13 +85,12 @@ class Table:
 
         With ``may_be_label``, an error message suggests that a column is the target.
         """
-        cells = self.cells[list(columns)].to_numpy(dtype=object)
-        flat = np.fromiter(map(as_number, cells.flat), np.float64)
-        values = np.reshape(flat, cells.shape)
+        cells = self.cells[list(columns)]
+        values: np.ndarray = cells.map(as_number).to_numpy(np.float64)
         wrong = np.argwhere(~np.isfinite(values))
         if len(wrong):
             row, place = wrong[0].tolist()
-            name, cell = columns[place], str(cells[row, place]).strip()
+            name, cell = columns[place], str(cells.iat[row, place]).strip()
             if np.isinf(values[row, place]):
                 problem = f"{shortened([cell])} is not finite; remove such rows or fill in a value"
             elif cell.lower() in _MISSING:

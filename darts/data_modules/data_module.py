@@ -133,6 +133,16 @@ class DataModule(ABC):
     def search_loaders(self) -> SearchLoaders:
         """Return the loaders of a search; set ``subsets``."""
 
+    def _search_loaders(self, weights: Tensor, alphas: Tensor, scoring: Loader) -> SearchLoaders:
+        """Return the loaders for two subsets of the training samples; set ``subsets``."""
+        self.subsets = {"weights": weights, "alphas": alphas}
+        cutout = self.config.cutout
+        return SearchLoaders(
+            self.training_loader(weights, "weights", cutout=cutout),
+            self.training_loader(alphas, "alphas", cutout=cutout),
+            scoring,
+        )
+
     def retrain_loaders(self) -> tuple[Loader, Loader | None]:
         """Return the training loader and, unless ``validation=0``, the validation loader.
 

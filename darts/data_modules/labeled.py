@@ -63,17 +63,13 @@ class LabeledDataModule(DataModule, Generic[Split]):
         With ``train_portion=1``, both subsets are the whole training split.
         """
         assert isinstance(self.config, SearchConfig)
-        share, cutout = self.config.train_portion, self.config.cutout
+        share = self.config.train_portion
         if share == 1:
             weights = alphas = self._training_indices()
         else:
             weights, alphas = self._divide(share, f"train_portion={share}")
-        self.subsets = {"weights": weights, "alphas": alphas}
-        return SearchLoaders(
-            self.training_loader(weights, "weights", cutout=cutout),
-            self.training_loader(alphas, "alphas", cutout=cutout),
-            self.evaluation_loader(self.source.train, alphas),
-        )
+        scoring = self.evaluation_loader(self.source.train, alphas)
+        return self._search_loaders(weights, alphas, scoring)
 
     def _retrain_subsets(self, config: RetrainConfig) -> dict[str, Tensor]:
         share, fold = config.validation, config.validation_fold

@@ -239,18 +239,13 @@ class PairDataModule(DataModule):
         With ``train_portion=1``, both subsets are the whole training split.
         """
         assert isinstance(self.config, SearchConfig)
-        share, cutout = self.config.train_portion, self.config.cutout
+        share = self.config.train_portion
         indices = self._training_indices()
         order = indices[permutation(len(indices), self.config.seed, "split")]
         count = round(share * len(order))
         weights, alphas = order[:count], order[count:] if share < 1 else order
         self.check_not_empty([weights, alphas], f"train_portion={share}")
-        self.subsets = {"weights": weights, "alphas": alphas}
-        return SearchLoaders(
-            self.training_loader(weights, "weights", cutout=cutout),
-            self.training_loader(alphas, "alphas", cutout=cutout),
-            self.held_out_loader("valid", {}),
-        )
+        return self._search_loaders(weights, alphas, self.held_out_loader("valid", {}))
 
     def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> PairLoader:
         """Return a loader of the test split or of the validation split.
