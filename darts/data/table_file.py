@@ -86,7 +86,7 @@ class Table:
         With ``may_be_label``, an error message suggests that a column is the target.
         """
         cells = self.cells[list(columns)]
-        values: np.ndarray = cells.map(as_number).to_numpy(np.float64)
+        values: np.ndarray = cells.map(as_number).to_numpy(np.float64, copy=True)
         wrong = np.argwhere(~np.isfinite(values))
         if len(wrong):
             row, place = wrong[0].tolist()

@@ -292,7 +292,8 @@ def test_attacks_are_refused_in_one_line_without_much_memory(
         "import sys, warnings; warnings.simplefilter('ignore'); from pathlib import Path\n"
         "import test_malicious_data as t; print(t.attack([*t.ATTACKS], Path(sys.argv[1])))"
     )
-    environment = os.environ | {"PYTHONPATH": os.path.dirname(__file__)}
+    here = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": f"{here}{os.pathsep}{here.parent}"}
     done = warm_python.run("-c", program, str(tmp_path), environment=environment, timeout=300)
     assert done.returncode == 0, done.stderr
     grown = eval(done.stdout, {})  # noqa: S307
