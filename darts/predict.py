@@ -14,8 +14,8 @@ from pathlib import Path
 
 from darts.config import ConfigError, Invocation, PredictConfig, launch
 from darts.config.python_call import make_callable
+from darts.data.audio import SUFFIXES as RECORDING_SUFFIXES
 from darts.data.decode import SUFFIXES as IMAGE_SUFFIXES
-from darts.data.recording_file import SUFFIXES as RECORDING_SUFFIXES
 from darts.data.table_file import SUFFIXES as TABLE_SUFFIXES
 from darts.data.table_file import read_table
 from darts.data.targets import CLASSES, LABELS, NUMBERS

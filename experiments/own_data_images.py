@@ -202,8 +202,8 @@ def _write_glyphs(_: Path, folder: Path) -> None:
 
 def _write_voices(source: Path, folder: Path) -> None:
     """Write spectrograms ``(64, 63)``, brighter where louder; a class is a digit and a speaker."""
+    from darts.data.audio import read_recording
     from darts.data.mel import Spectrogram, fit_length
-    from darts.data.recording_file import read_recording
 
     transform = Spectrogram(rate=8000, window=32.0, hop=16.0)
     files = fsdd_files(source)

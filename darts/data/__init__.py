@@ -20,13 +20,20 @@ from darts.data.catalog import SOURCES, load
 from darts.data.corpus import Corpus
 from darts.data.documents import Documents, LabeledTexts
 from darts.data.images import DiskImages, Images, MemoryImages
-from darts.data.input_spec import InputSpec
-from darts.data.loader import Batch, Carry, Loader, LoaderState, PairBatch, SampleBatch, Window
+from darts.data.loader import (
+    Batch,
+    Carry,
+    Loader,
+    LoaderState,
+    PairBatch,
+    SampleBatch,
+    Window,
+    rank_slice,
+)
 from darts.data.pairs import Pairs, SentencePairs
 from darts.data.sample_loader import SampleLoader
-from darts.data.schedule import rank_slice
 from darts.data.sentence_loader import DocumentLoader, PairLoader
-from darts.data.source import Source, SourceSpec
+from darts.data.source import InputSpec, Source, SourceSpec
 from darts.data.spec_augment import SpecAugment
 from darts.data.split import (
     count_folds,

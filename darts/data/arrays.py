@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -33,71 +32,49 @@ def load_arrays(request: Request[HoldOutOptions]) -> Source:
 
     Without ``test.npz``, ``valid.npz`` is the test split; without both, it is a stratified share of
     the training split, which depends on the options alone.
-
-    Raises:
-        FileError: If a file is damaged or its arrays do not fit.
-        ValueError: If there is no ``train.npz``.
     """
     (train_file,) = request.files("train.npz", needed="the arrays of the training images")
-    arrays = {"train": read_npz(train_file, limit=_LIMIT)}
-    for split in SPLITS[1:]:
-        file = request.folder() / f"{split}.npz"
-        if file.is_file():
-            arrays[split] = read_npz(file, limit=_LIMIT)
-    if request.targets == CLASSES:
-        names = _class_names(train_file, arrays["train"])
-    else:
-        names = _column_names(train_file, arrays["train"])
-        if request.targets == LABELS and len(names) < 2:
-            raise FileError(
-                f"{train_file}: labels must have at least two columns with task=multi_label; for "
-                "one label, set task=classification"
-            )
-    splits = {
-        split: _read_split(request.folder() / f"{split}.npz", content, names, request.targets)
-        for split, content in arrays.items()
+    files = {split: train_file.with_name(f"{split}.npz") for split in SPLITS}
+    arrays = {
+        split: read_npz(file, limit=_LIMIT) for split, file in files.items() if file.is_file()
     }
-    train = splits["train"]
-    for split, other in splits.items():
-        if other.shape != train.shape and request.size is None:
+    labels = {split: _labels(files[split], own, request.targets) for split, own in arrays.items()}
+    names = _names(train_file, arrays["train"].get("classes"), labels["train"])
+    if request.targets == LABELS and len(names) < 2:
+        raise FileError(
+            f"{train_file}: labels must have at least two columns with task=multi_label; for one "
+            "label, set task=classification"
+        )
+    pixels = {split: _pixels(files[split], own) for split, own in arrays.items()}
+    targets = {split: _encode(files[split], own, names) for split, own in labels.items()}
+    shape = pixels["train"].shape[1:]
+    for split, own in pixels.items():
+        if len(own) != len(targets[split]):
             raise FileError(
-                f"{request.folder() / f'{split}.npz'}: images have shape {other.shape}, but those "
-                f"of train.npz {train.shape}"
+                f"{files[split]} has {len(own)} images, but {len(targets[split])} labels"
             )
-    where = f"{request.name}: {train_file}"
-    if "test" not in splits and "valid" in splits:
-        splits["test"] = splits.pop("valid")
-    elif "test" not in splits:
-        groups = strata(train.targets)
-        kept, test = hold_out_test(groups, request.options, name="npz", where=where)
-        splits["train"], splits["test"] = train.select(kept), train.select(test)
-    targets, scale = {name: split.targets for name, split in splits.items()}, None
+        if own.shape[1:] != shape and request.size is None:
+            raise FileError(
+                f"{files[split]}: images have shape {tuple(own.shape[1:])}, but in train.npz "
+                f"{tuple(shape)}"
+            )
+    where, scale = f"{request.name}: {train_file}", None
+    for values in (pixels, targets):
+        if "test" not in values and "valid" in values:
+            values["test"] = values.pop("valid")
+    if "test" not in targets:
+        groups = strata(targets["train"])
+        kept, held_out = hold_out_test(groups, request.options, name="npz", where=where)
+        for values in (pixels, targets):
+            values["test"], values["train"] = values["train"][held_out], values["train"][kept]
     if request.targets == NUMBERS:
         targets, scale = standardize_splits(targets, names, where)
-    images = {name: MemoryImages(split.pixels, targets[name]) for name, split in splits.items()}
+    elif request.targets == LABELS:
+        targets = {split: own.float() for split, own in targets.items()}
+    images = {split: MemoryImages(pixels[split], own) for split, own in targets.items()}
     return memory_source(
-        request.name,
-        names,
-        images["train"],
-        images.get("test"),
-        valid=images.get("valid"),
-        size=request.size,
-        scale=scale,
+        request.name, names, **images, size=request.size, statistics=None, scale=scale
     )
-
-
-class _Split(NamedTuple):
-    """Images ``(N, C, H, W)`` uint8 and their targets; numbers are not yet standardized."""
-
-    pixels: Tensor
-    targets: Tensor
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.pixels.shape[1:])
-
-    def select(self, indices: Tensor) -> _Split:
-        return _Split(self.pixels[indices], self.targets[indices])
 
 
 def write_arrays(
@@ -118,79 +95,27 @@ def write_arrays(
             np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def _class_names(file: Path, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
-    """Return the names of the classes: those of the file, or the distinct labels."""
-    labels = _labels(file, arrays)
-    if names := _listed_names(file, arrays):
-        return names
-    if labels.dtype.kind == "U":
-        return tuple(sorted({str(label) for label in labels}))
-    count = int(labels.max()) + 1 if len(labels) else 0
-    if count > 2 * len(labels):  # a mistake; the network would have an output for each number
-        raise FileError(f"{file}: labels go up to {count - 1}, but there are {len(labels)} images")
-    return tuple(str(number) for number in range(count))
-
-
-def _column_names(file: Path, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
-    """Return the names of the labels or numbers of a sample: those of the file, or numbers."""
-    count = _columns(file, arrays).shape[1]
-    names = _listed_names(file, arrays) or tuple(f"target{number}" for number in range(count))
-    if len(names) != count:
-        raise FileError(f"{file}: classes has {len(names)} names, but labels {count} columns")
-    return names
-
-
-def _listed_names(file: Path, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
-    """Return the names in the array ``classes``; none if there is no such array."""
-    if "classes" not in arrays:
-        return ()
-    names = arrays["classes"]
-    if names.ndim != 1 or names.dtype.kind != "U" or not len(names):
-        raise FileError(f"{file}: classes must be a list of names, not {_describe(names)}")
-    listed = tuple(str(name) for name in names)
-    if len(set(listed)) < len(listed):
-        raise FileError(f"{file}: classes has a name twice")
-    return listed
-
-
-def _read_split(
-    file: Path, arrays: Mapping[str, np.ndarray], names: Sequence[str], targets: str
-) -> _Split:
-    pixels = _pixels(file, arrays)
-    values = _classes(file, arrays, names) if targets == CLASSES else _columns(file, arrays)
-    if len(values) != len(pixels):
-        raise FileError(f"{file} has {len(pixels)} images, but {len(values)} labels")
-    if targets != CLASSES and values.shape[1] != len(names):
-        raise FileError(
-            f"{file}: labels has {values.shape[1]} columns, but that of train.npz {len(names)}"
-        )
-    if targets == LABELS:
-        if not np.isin(values, (0, 1)).all():
-            raise FileError(f"{file}: labels must be 0 or 1 with task=multi_label")
-        values = values.astype(np.float32)
-    return _Split(torch.from_numpy(pixels), torch.from_numpy(values))
-
-
-def _pixels(file: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+def _pixels(file: Path, arrays: Mapping[str, np.ndarray]) -> Tensor:
     """Return the images, ``(N, C, H, W)`` uint8."""
-    if "images" not in arrays:
-        raise FileError(f"{file} has no array named images")
-    pixels = arrays["images"]
-    if pixels.ndim == 3:
-        pixels = pixels[:, None]
+    images = _array(file, arrays, "images")
+    pixels = images[:, None] if images.ndim == 3 else images
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or 0 in pixels.shape:
         raise FileError(
             f"{file}: images must be uint8 of shape (N, C, H, W) or (N, H, W), not "
-            f"{_describe(arrays['images'])}"
+            f"{_describe(images)}"
         )
-    return pixels
+    return torch.from_numpy(pixels)
 
 
-def _columns(file: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return the labels or numbers of each image, ``(N, K)`` float64."""
-    if "labels" not in arrays:
-        raise FileError(f"{file} has no array named labels")
-    labels = arrays["labels"]
+def _labels(file: Path, arrays: Mapping[str, np.ndarray], kind: str) -> np.ndarray:
+    """Return classes ``(N,)``, integers or names, or labels or numbers ``(N, K)`` float64."""
+    labels = _array(file, arrays, "labels")
+    if kind == CLASSES:
+        if labels.ndim != 1 or labels.dtype.kind not in "iuU":
+            raise FileError(
+                f"{file}: labels must be integers or names, one per image, not {_describe(labels)}"
+            )
+        return labels
     values = labels[:, None] if labels.ndim == 1 else labels
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "biuf":
         raise FileError(
@@ -198,33 +123,51 @@ def _columns(file: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         )
     if not np.isfinite(values).all():
         raise FileError(f"{file}: labels has a number that is not finite")
+    if kind == LABELS and not np.isin(values, (0, 1)).all():
+        raise FileError(f"{file}: labels must be 0 or 1 with task=multi_label")
     return values.astype(np.float64)
 
 
-def _classes(file: Path, arrays: Mapping[str, np.ndarray], classes: Sequence[str]) -> np.ndarray:
-    """Return the class of each image, ``(N,)`` int64."""
-    labels = _labels(file, arrays)
+def _names(file: Path, listed: np.ndarray | None, labels: np.ndarray) -> tuple[str, ...]:
+    """Return the names of the classes, labels or numbers: the listed ones, if there are any."""
+    if listed is not None:
+        if listed.ndim != 1 or listed.dtype.kind != "U" or not len(listed):
+            raise FileError(f"{file}: classes must be a list of names, not {_describe(listed)}")
+        if len(np.unique(listed)) < len(listed):
+            raise FileError(f"{file}: classes has a name twice")
+        return tuple(map(str, listed))
     if labels.dtype.kind == "U":
-        numbers = {name: number for number, name in enumerate(classes)}
-        unknown = next((str(name) for name in labels if str(name) not in numbers), None)
-        if unknown is not None:
-            raise FileError(f"{file}: {unknown!r} is not a class of train.npz")
-        return np.array([numbers[str(name)] for name in labels], dtype=np.int64)
-    if not len(labels) or int(labels.min()) < 0 or int(labels.max()) >= len(classes):
+        return tuple(map(str, np.unique(labels)))
+    if labels.ndim == 2:
+        return tuple(f"target{number}" for number in range(labels.shape[1]))
+    count = int(labels.max()) + 1 if len(labels) else 0
+    if count > 2 * len(labels):  # a mistake; the network would have an output for each number
+        raise FileError(f"{file}: labels go up to {count - 1}, but there are {len(labels)} images")
+    return tuple(str(number) for number in range(count))
+
+
+def _encode(file: Path, labels: np.ndarray, names: Sequence[str]) -> Tensor:
+    """Return classes ``(N,)`` int64, or labels or numbers ``(N, K)`` float64."""
+    if labels.ndim == 2 and labels.shape[1] != len(names):
+        raise FileError(f"{file}: labels has {labels.shape[1]} columns; must be {len(names)}")
+    if labels.ndim == 2:
+        return torch.from_numpy(labels)
+    if labels.dtype.kind == "U":
+        index_of = {name: index for index, name in enumerate(names)}
+        unknown = [str(name) for name in np.unique(labels) if str(name) not in index_of]
+        if unknown:
+            raise FileError(f"{file}: {unknown[0]!r} is not a class of train.npz")
+        return torch.tensor([index_of[str(name)] for name in labels])
+    if not len(labels) or int(labels.min()) < 0 or int(labels.max()) >= len(names):
         found = f"{labels.min()} to {labels.max()}" if len(labels) else "missing"
-        raise FileError(f"{file}: labels are {found}; must be 0 to {len(classes) - 1}")
-    return labels.astype(np.int64)
+        raise FileError(f"{file}: labels are {found}; must be 0 to {len(names) - 1}")
+    return torch.from_numpy(labels.astype(np.int64))
 
 
-def _labels(file: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    if "labels" not in arrays:
-        raise FileError(f"{file} has no array named labels")
-    labels = arrays["labels"]
-    if labels.ndim != 1 or labels.dtype.kind not in "iuU":
-        raise FileError(
-            f"{file}: labels must be integers or names, one per image, not {_describe(labels)}"
-        )
-    return labels
+def _array(file: Path, arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    if name not in arrays:
+        raise FileError(f"{file} has no array named {name}")
+    return arrays[name]
 
 
 def _describe(array: np.ndarray) -> str:

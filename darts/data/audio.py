@@ -2,34 +2,51 @@
 
 A sample is a spectrogram in decibels, ``(1, bands, frames)`` float32. Loading resamples the
 recordings to one rate, crops or pads them to one length, and computes all spectrograms. Batches are
-normalized by mean and standard deviation of the training spectrograms.
+normalized by mean and standard deviation of the training spectrograms. libsndfile reads the files,
+and only the needed samples of a long recording.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from darts.data.folders import find_class_files
 from darts.data.images import MemoryImages
 from darts.data.mel import Spectrogram, fit_length
-from darts.data.recording_file import SUFFIXES, read_recording
 from darts.data.source import Request, Source, memory_source
 from darts.data.split import HoldOutOptions, hold_out_test
-from darts.reading import FileError
+from darts.reading import FileError, StrPath, damage, open_regular, read_errors
+
+if TYPE_CHECKING:
+    import soundfile
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+"""Endings of file names, in lower case."""
 
 _FSDD_NAME = re.compile(r"(\d)_([^_]+)_(\d+)\.wav", re.IGNORECASE)
 _FSDD_TEST = 5  # recordings 0 to 4 of each digit and speaker are the test split
-_CHUNK = 256  # recordings whose spectrograms are computed together
-_CHUNK_SAMPLES = 2**26  # a chunk also ends after this many values of waveforms: 256 MiB
+_CHUNK = 2**26  # values of waveforms whose spectrograms are computed together: 256 MiB
 _MAX_FACTOR = 100_000  # of resampling; the filter has 20 times as many numbers
+_MAX_RATE = 1_000_000
+_MAX_SAMPLES = 2**28  # after mixing to one channel: 1 GiB
+_BLOCK = 2**20  # numbers that are decoded together
+# Samples before the first needed one that are decoded and dropped: after a jump, a decoder of MP3
+# needs several frames of 1,152 samples until its output is exact.
+_LEAD = 2**14
+# libsndfile reads a truncated WAV file without an error and only logs the missing part. The length
+# 4294967295 stands for an unknown length in streamed files.
+_TRUNCATED = re.compile(r"^data : (?!4294967295 )\d+ \(should be", re.MULTILINE)
 
 
 @dataclass
@@ -52,9 +69,6 @@ def load_fsdd(request: Request[FsddOptions]) -> Source:
     ``test_speakers``, the test split instead has all recordings of these speakers, and the training
     split has none of them.
 
-    Raises:
-        ValueError: If recordings are missing or damaged, or a speaker is unknown.
-
     References:
         Jackson et al., "Jakobovski/free-spoken-digit-dataset", doi:10.5281/zenodo.1342401.
     """
@@ -70,40 +84,30 @@ def load_fsdd(request: Request[FsddOptions]) -> Source:
         recordings.append((int(name[1]), name[2], int(name[3]), path))
     speakers = sorted({speaker for _, speaker, *_ in recordings})
     test_speakers = _check_speakers(options.test_speakers, speakers)
-    in_test = [
-        speaker in test_speakers if test_speakers else index < _FSDD_TEST
-        for _, speaker, index, _ in recordings
-    ]
+    rows: dict[str, list[tuple[int, Path]]] = {"train": [], "test": []}
+    for digit, speaker, index, path in recordings:
+        held_out = speaker in test_speakers if test_speakers else index < _FSDD_TEST
+        rows["test" if held_out else "train"].append((digit, path))
     splits: dict[str, MemoryImages] = {}
-    for split in ("train", "test"):
-        rows = [
-            row
-            for row, is_test in zip(recordings, in_test, strict=True)
-            if is_test == (split == "test")
-        ]
-        missing = set(range(10)) - {digit for digit, *_ in rows}
+    for split, own in rows.items():
+        missing = set(range(10)) - {digit for digit, _ in own}
         if missing:
             raise ValueError(
                 f"fsdd: {folder} has no recording of the digit {min(missing)} for split {split!r}: "
                 "put all recordings there"
             )
-        splits[split] = MemoryImages(
-            spectrograms([path for *_, path in rows], options),
-            torch.tensor([digit for digit, *_ in rows]),
-        )
+        pixels = spectrograms([path for _, path in own], options)
+        splits[split] = MemoryImages(pixels, torch.tensor([digit for digit, _ in own]))
     return _source(request.name, tuple("0123456789"), splits)
 
 
 def load_audiofolder(request: Request[AudioFolderOptions]) -> Source:
     """Load audio files in class folders; a class folder may have folders of its own.
 
-    The splits are ``root/train/<class>/**/*.wav`` (or another of ``recording_file.SUFFIXES``), an
-    optional ``root/valid`` and an optional ``root/test``. Without a ``train`` folder the class
-    folders are in the root. Without a test folder a stratified share of the training files is the
-    test split; it depends on the options ``test_share`` and ``split_seed`` alone.
-
-    Raises:
-        ValueError: If a folder or file is missing or damaged; the message names it.
+    The splits are ``root/train/<class>/**/*.wav`` (or another of ``SUFFIXES``), an optional
+    ``root/valid`` and an optional ``root/test``. Without a ``train`` folder the class folders are
+    in the root. Without a test folder a stratified share of the training files is the test split;
+    it depends on the options ``test_share`` and ``split_seed`` alone.
     """
     options = request.options
     classes, files = find_class_files(request, SUFFIXES, "recording")
@@ -121,79 +125,98 @@ def load_audiofolder(request: Request[AudioFolderOptions]) -> Source:
     return _source(request.name, classes, splits)
 
 
-def spectrograms(paths: Sequence[str | Path], transform: Spectrogram) -> Tensor:
-    """Return the spectrograms of audio files, ``(N, 1, bands, frames)`` float32.
-
-    Files are read one by one; those of the same rate are resampled and transformed together.
-
-    Raises:
-        FileError: If a file is damaged or cannot be resampled; the message names the first one.
-        OSError: If a file cannot be read.
-    """
+def spectrograms(paths: Sequence[StrPath], transform: Spectrogram) -> Tensor:
+    """Return the spectrograms of audio files, ``(N, 1, bands, frames)`` float32."""
     result = torch.empty(len(paths), 1, *transform.shape)
-    for waves in _chunks(paths, transform):
-        for rate, group in waves.items():
-            batch = resample(torch.stack(list(group.values())), rate, transform.rate)
-            result[list(group), 0] = transform(fit_length(batch, transform.samples))
+    size = min(max(_CHUNK // transform.samples, 1), 256)
+    for start in range(0, len(paths), size):
+        waves = [_waveform(path, transform) for path in paths[start : start + size]]
+        result[start : start + size, 0] = transform(torch.stack(waves))
     return result
 
 
-def _chunks(
-    paths: Sequence[str | Path], transform: Spectrogram
-) -> Iterator[dict[int, dict[int, Tensor]]]:
-    """Yield chunks of recordings, cropped or padded to one duration.
-
-    A chunk has the waveforms of a sample rate by the index of the file.
-    """
-    waves: dict[int, dict[int, Tensor]] = {}
-    files, total = 0, 0
-    for row, path in enumerate(paths):
-        # Only the middle is read, because a recording may be hours long.
-        samples, rate = read_recording(path, Fraction(transform.samples, transform.rate))
-        _check_rate(path, rate, transform.rate)
-        length = math.ceil(transform.samples * rate / transform.rate)
-        waves.setdefault(rate, {})[row] = fit_length(samples, length)
-        files, total = files + 1, total + length
-        if files == _CHUNK or total > _CHUNK_SAMPLES:
-            yield waves
-            waves, files, total = {}, 0, 0
-    if waves:
-        yield waves
-
-
-def _check_rate(path: str | Path, rate: int, wanted: int) -> None:
-    if max(rate, wanted) // math.gcd(rate, wanted) > _MAX_FACTOR:
+def _waveform(path: StrPath, transform: Spectrogram) -> Tensor:
+    """Return the middle of a recording at the rate of a transform, cropped or padded."""
+    # Only the middle is read, because a recording may be hours long.
+    samples, rate = read_recording(path, Fraction(transform.samples, transform.rate))
+    if max(rate, transform.rate) // math.gcd(rate, transform.rate) > _MAX_FACTOR:
         raise FileError(
-            f"{path} cannot be resampled from {rate} to {wanted} samples per second; convert it to "
-            "a rate that has a large factor in common"
+            f"{path} cannot be resampled from {rate} to {transform.rate} samples per second; "
+            "convert it to a rate that has a large factor in common"
         )
+    length = math.ceil(transform.samples * rate / transform.rate)
+    resampled = resample(fit_length(samples, length), rate, transform.rate)
+    return fit_length(resampled, transform.samples)
 
 
 def resample(samples: Tensor, old: int, new: int) -> Tensor:
-    """Resample recordings (B, N) from ``old`` to ``new`` samples per second.
+    """Resample a recording (N,) from ``old`` to ``new`` samples per second.
 
     Returns:
-        (B, ceil(N * new / old)) float; sample ``n`` is at time ``n / new`` in seconds.
+        (ceil(N * new / old),) float; sample ``n`` is at time ``n / new`` in seconds.
     """
     if old == new:
         return samples
     from scipy.signal import resample_poly
 
-    return torch.from_numpy(resample_poly(samples.numpy(), new, old, axis=1))
+    return torch.from_numpy(resample_poly(samples.numpy(), new, old))
+
+
+def read_recording(path: StrPath, seconds: Fraction | None = None) -> tuple[Tensor, int]:
+    """Read an audio file and mix it to one channel; an error names the file.
+
+    Args:
+        path: File in one of the formats of ``SUFFIXES``.
+        seconds: If the recording is longer, only this many seconds in its middle are read. None
+            reads all.
+
+    Returns:
+        Samples (N,) float32, with full scale 1.0, and the rate in samples per second.
+    """
+    import soundfile
+
+    with (
+        read_errors(path),
+        damage(f"cannot read the recording {os.fspath(path)}"),
+        open_regular(path) as file,
+    ):
+        try:
+            with soundfile.SoundFile(file) as audio:
+                return torch.from_numpy(_read_middle(audio, seconds)), audio.samplerate
+        except soundfile.LibsndfileError as error:  # its message has the number of ``file``
+            raise ValueError(error.error_string) from None
+
+
+def _read_middle(audio: soundfile.SoundFile, seconds: Fraction | None) -> np.ndarray:
+    if audio.samplerate > _MAX_RATE:
+        raise ValueError(f"it has more than {_MAX_RATE:,} samples per second")
+    if _TRUNCATED.search(audio.extra_info):
+        raise ValueError("it is truncated")
+    start, stop = 0, audio.frames
+    if seconds is not None:
+        surplus = stop - math.ceil(seconds * audio.samplerate)
+        if surplus > 0:  # keep the same samples as ``mel.fit_length``
+            start, stop = -(-surplus // 2), stop - surplus // 2
+    if stop - start > _MAX_SAMPLES:
+        raise ValueError(f"it is too long: more than {_MAX_SAMPLES:,} samples")
+    lead = min(start, _LEAD)
+    audio.seek(start - lead)
+    size = max(1, _BLOCK // audio.channels)
+    blocks = audio.blocks(size, frames=lead + stop - start, dtype="float32", always_2d=True)
+    parts = [np.empty(0, np.float32), *(block.mean(1) for block in blocks)]
+    samples = np.concatenate(parts)[lead:]
+    if len(samples) < max(1, stop - start):
+        raise ValueError("it has no samples" if stop == start else "it is truncated")
+    if not np.isfinite(samples).all():
+        raise ValueError("some samples are not finite")
+    return samples
 
 
 def _source(name: str, classes: tuple[str, ...], splits: Mapping[str, MemoryImages]) -> Source:
     decibels = splits["train"].pixels.double()
     # If all training recordings are silent, the deviation is 0. One decibel keeps the scale finite.
     statistics = (decibels.mean().item(),), (max(decibels.std(correction=0).item(), 1.0),)
-    return memory_source(
-        name,
-        classes,
-        splits["train"],
-        splits.get("test"),
-        valid=splits.get("valid"),
-        statistics=statistics,
-    )
+    return memory_source(name, classes, **splits, size=None, statistics=statistics, scale=None)
 
 
 def _recordings_folder(request: Request[FsddOptions]) -> Path:
@@ -210,10 +233,10 @@ def _recordings_folder(request: Request[FsddOptions]) -> Path:
 
 def _check_speakers(chosen: Sequence[str], speakers: Sequence[str]) -> set[str]:
     """Return the chosen speakers; raise ValueError if one is unknown or all are chosen."""
-    if isinstance(chosen, str) or any(speaker not in speakers for speaker in chosen):
-        unknown = next((speaker for speaker in chosen if speaker not in speakers), chosen)
+    unknown = [speaker for speaker in chosen if speaker not in speakers]
+    if unknown:
         raise ValueError(
-            f"fsdd: dataset.test_speakers: {unknown!r} is not a speaker; choose from "
+            f"fsdd: dataset.test_speakers: {unknown[0]!r} is not a speaker; choose from "
             f"{', '.join(speakers)}"
         )
     if len(set(chosen)) == len(speakers):

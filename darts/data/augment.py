@@ -8,44 +8,90 @@ References:
     Recognition", arXiv:1512.03385, section 4.2.
     Cutout: DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with
     Cutout", arXiv:1708.04552.
+    Color jitter: Howard, "Some Improvements on Deep Convolutional Neural Network Based Image
+    Classification", arXiv:1312.5402, with the definitions of torchvision.
     Random resized crop: Szegedy et al., "Going Deeper with Convolutions", arXiv:1409.4842,
     section 6 (8 % to 100 % of the area, aspect ratio from 3/4 to 4/3).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darts.data.color import ColorJitter
+# Draws are integers, so that one tensor holds them and the sample indices.
+_RESOLUTION = 2**31
+_ORDERS = tuple(itertools.permutations(range(4)))
 
-CROPS = ("pad", "resized", "none")
 
+@dataclass(frozen=True)
+class ColorJitter:
+    """Random brightness, contrast, saturation and hue, in random order.
 
-class Augmenter(Protocol):
-    """The interface of augmentations."""
+    The factors of brightness, contrast and saturation are drawn from ``[max(0, 1 - x), 1 + x]``
+    for the attribute x. The hue turns by a share of the circle from ``[-hue, hue]``.
+    """
 
-    @property
-    def crops_files(self) -> bool:
-        """Whether crops come from the original files, which are then decoded for each batch."""
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
 
-    def check(self, shape: Sequence[int], *, in_memory: bool) -> None:
-        """Raise ValueError if samples (C, H, W), in memory or on disk, cannot be augmented."""
+    @classmethod
+    def of(cls, values: Sequence[float]) -> ColorJitter | None:
+        """Return the jitter of four numbers; None for no numbers."""
+        if not values:
+            return None
+        if len(values) != 4:
+            raise ValueError(
+                f"color_jitter={list(values)}: must be 4 numbers (brightness, contrast, "
+                "saturation, hue), or [] for none"
+            )
+        if values[3] > 0.5:
+            raise ValueError(f"color_jitter: the hue is {values[3]}; must be <= 0.5")
+        return cls(*values)
 
-    def draw(self, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-        """Return the random numbers of B = ``count`` samples of ``size`` (H, W).
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return the draws of B = ``count`` images, (5, B) int64.
 
-        They are (draws, B) int64 on the CPU.
+        The first four rows are uniform integers, from which ``factors`` computes the factors and
+        the turn; the last row is the index of the order.
         """
+        uniform = torch.randint(_RESOLUTION, (4, count), generator=generator)
+        order = torch.randint(len(_ORDERS), (1, count), generator=generator)
+        return torch.cat([uniform, order])
 
-    def apply(self, pixels: Tensor, draws: Tensor, normalize: Normalization) -> Tensor:
-        """Augment and normalize stored samples (B, C, H, W) with the random numbers of ``draw``."""
+    def factors(self, draws: Tensor) -> Tensor:
+        """Return the factors of brightness, contrast and saturation, and the turn: (4, B) float."""
+        spread = torch.tensor([self.brightness, self.contrast, self.saturation, self.hue])[:, None]
+        center = torch.tensor([1.0, 1.0, 1.0, 0.0])[:, None]
+        low, high = center - spread, center + spread
+        low[:3].clamp_(min=0)
+        return low + (high - low) * draws[:4].cpu().float() / _RESOLUTION
+
+    def apply(self, pixels: Tensor, draws: Tensor) -> Tensor:
+        """Change the colors of images (B, 3, H, W) uint8 with the draws (5, B)."""
+        from torchvision.transforms.v2 import functional
+
+        changes = (
+            functional.adjust_brightness,
+            functional.adjust_contrast,
+            functional.adjust_saturation,
+            functional.adjust_hue,
+        )
+        images = pixels.float() / 255
+        factors = self.factors(draws).t().tolist()
+        # The functions take one factor, so each image is changed on its own.
+        for image, own, order in zip(images, factors, draws[4].tolist(), strict=True):
+            for kind in _ORDERS[order]:
+                image.copy_(changes[kind](image, own[kind]))
+        return (images * 255).round().to(torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -59,10 +105,6 @@ class Augmentation:
         flip: Whether to flip horizontally with probability 1/2.
         cutout: Side in pixels of a square that is set to zero after normalization; 0 for none.
         color_jitter: The four numbers of ``ColorJitter``, or none.
-
-    Raises:
-        ValueError: If ``crop`` is unknown, ``padding`` or ``cutout`` is negative, or
-            ``color_jitter`` has neither four numbers nor none.
     """
 
     crop: str
@@ -72,11 +114,6 @@ class Augmentation:
     color_jitter: Sequence[float] = ()
 
     def __post_init__(self) -> None:
-        if self.crop not in CROPS:
-            raise ValueError(f"crop={self.crop!r}: choose from {', '.join(CROPS)}")
-        for name, pixels in (("padding", self.padding), ("cutout", self.cutout)):
-            if pixels < 0:
-                raise ValueError(f"{name}={pixels}: must be >= 0 pixels")
         ColorJitter.of(self.color_jitter)  # raises
 
     @property
@@ -100,7 +137,7 @@ class Augmentation:
         Returns:
             (5, B) int64 on the CPU: row offset and column offset, 0 to 2 * padding; flip, 0 or 1;
             row and column of the center of the cutout square. With color jitter (10, B); the last
-            five rows are those of ``ColorJitter.draw``.
+            five rows are the draws of ``ColorJitter``.
         """
         num_offsets = 2 * self.padding + 1
         num_values = torch.tensor([num_offsets, num_offsets, 2, *size], dtype=torch.float64)
@@ -110,15 +147,9 @@ class Augmentation:
         return draws if jitter is None else torch.cat([draws, jitter.draw(count, generator)])
 
     def apply(self, pixels: Tensor, draws: Tensor, normalize: Normalization) -> Tensor:
-        """Crop, flip, change colors, normalize, then cut out.
+        """Crop, flip, change colors, normalize, then cut out; (B, C, H, W) uint8 -> float.
 
-        Args:
-            pixels: Images (B, C, H, W) uint8.
-            draws: Result of ``draw``, on the device of ``pixels``.
-            normalize: Normalization, applied between flip and cutout.
-
-        Returns:
-            (B, C, H, W) float.
+        ``draws`` are the result of ``draw``, on the device of ``pixels``.
         """
         rows, columns, flips, center_row, center_column = draws[:5]
         if self.crop == "pad" and self.padding:
@@ -129,8 +160,12 @@ class Augmentation:
             pixels = jitter.apply(pixels, draws[5:])
         images = normalize(pixels)
         if self.cutout:
-            hit_rows = _within(center_row, self.cutout, images.shape[2])  # (B, H)
-            hit_columns = _within(center_column, self.cutout, images.shape[3])  # (B, W)
+            first_row, first_column = (
+                center_row - self.cutout // 2,
+                center_column - self.cutout // 2,
+            )
+            hit_rows = within(first_row, self.cutout, images.shape[2])  # (B, H)
+            hit_columns = within(first_column, self.cutout, images.shape[3])  # (B, W)
             square = hit_rows[:, None, :, None] & hit_columns[:, None, None, :]  # (B, 1, H, W)
             images = images.masked_fill_(square, 0.0)
         return images
@@ -151,47 +186,30 @@ class Augmentation:
 
 
 class Normalization:
-    """``(pixel / full_scale - mean) / std`` by channel, as one multiplication and addition.
-
-    Args:
-        mean, std: Mean and standard deviation of ``pixel / full_scale``, one value per channel.
-        device: Device of the pixels.
-        dtype: Type of the result.
-        full_scale: Pixel value that stands for 1.0.
-
-    Raises:
-        ValueError: If ``mean`` and ``std`` have different lengths, or a deviation is not above 0.
-    """
+    """``(pixel / full_scale - mean) / std`` by channel, as one multiplication and addition."""
 
     def __init__(
         self,
         mean: Sequence[float],
         std: Sequence[float],
         device: torch.device,
-        dtype: torch.dtype = torch.float32,
         full_scale: int = 255,
     ) -> None:
-        if len(mean) != len(std) or min(std) <= 0:
-            raise ValueError(
-                f"mean={tuple(mean)}, std={tuple(std)}: must have equal lengths and std > 0"
-            )
         center = torch.tensor(mean, dtype=torch.float64).view(1, -1, 1, 1)
         spread = torch.tensor(std, dtype=torch.float64).view(1, -1, 1, 1)
         self.scale = (1 / (full_scale * spread)).to(device, torch.float32)
         self.shift = (-center / spread).to(device, torch.float32)
-        self.dtype = dtype
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Normalize pixels (B, C, H, W) in float32, then convert them to ``dtype``."""
+        """Return normalized pixels (B, C, H, W) float32."""
         # Copy float32 pixels too, because the result is changed in place.
-        return pixels.to(torch.float32, copy=True).mul_(self.scale).add_(self.shift).to(self.dtype)
+        return pixels.to(torch.float32, copy=True).mul_(self.scale).add_(self.shift)
 
 
-def _within(center: Tensor, side: int, length: int) -> Tensor:
-    """Return masks (B, length) of the ``side`` positions around each center (B,)."""
-    first = (center - side // 2)[:, None]
-    position = torch.arange(length, device=center.device)
-    return (position >= first) & (position < first + side)
+def within(first: Tensor, width: Tensor | int, length: int) -> Tensor:
+    """Return masks (B, length) of the ``width`` positions from ``first`` (B,) on."""
+    position = torch.arange(length, device=first.device)
+    return (position >= first[:, None]) & (position < (first + width)[:, None])
 
 
 def resized_box(

@@ -11,89 +11,50 @@ from typing import Any
 from darts.data.arrays import load_arrays
 from darts.data.audio import AudioFolderOptions, FsddOptions, load_audiofolder, load_fsdd
 from darts.data.corpus import CorpusOptions, load_ptb, load_text
-from darts.data.documents import DocumentOptions, load_documents
+from darts.data.documents import DocumentOptions, load_agnews, load_documents
 from darts.data.folders import load_imagefolder, load_imagenet
-from darts.data.news import load_agnews
 from darts.data.pairs import PairOptions, load_multi30k, load_pairs
 from darts.data.source import Request, SourceSpec
 from darts.data.split import HoldOutOptions
 from darts.data.synthetic import SyntheticOptions, load_synthetic
 from darts.data.tables import TableOptions, load_csv
-from darts.data.targets import CLASSES, TARGETS
-from darts.data.vision import (
-    load_cifar10,
-    load_cifar100,
-    load_digits,
-    load_fashion_mnist,
-    load_svhn,
-)
+from darts.data.targets import TARGETS
+from darts.data.vision import load_cifar, load_digits, load_fashion_mnist, load_svhn
 from darts.data.words import VocabularyOptions
 from darts.plugins import PluginError, load_plugins
 
-_STORAGES = ("auto", "memory", "disk")
+_FILES = ("memory", "disk")
 
 _SOURCES = (
     SourceSpec("digits", "handwritten digits, 1x8x8, part of scikit-learn", load_digits),
-    SourceSpec("cifar10", "10 classes of objects, 3x32x32", load_cifar10),
-    SourceSpec("cifar100", "100 classes of objects, 3x32x32", load_cifar100),
+    SourceSpec("cifar10", "10 classes of objects, 3x32x32", load_cifar),
+    SourceSpec("cifar100", "100 classes of objects, 3x32x32", load_cifar),
     SourceSpec("svhn", "house numbers, 3x32x32", load_svhn),
     SourceSpec("fashion_mnist", "10 classes of clothes, 1x28x28", load_fashion_mnist),
-    SourceSpec(
-        "imagefolder",
-        "your own images, one folder per class",
-        load_imagefolder,
-        storages=("memory", "disk"),
-        own=True,
-    ),
+    SourceSpec("imagenet", "ILSVRC2012, 1,000 classes", load_imagenet, storages=_FILES),
+    SourceSpec("synthetic", "patterns with noise, for tests", load_synthetic, SyntheticOptions),
+    SourceSpec("imagefolder", "your own images", load_imagefolder, storages=_FILES, own=True),
     SourceSpec(
         "npz", "your own images, in arrays", load_arrays, HoldOutOptions, own=True, targets=TARGETS
     ),
     SourceSpec(
-        "imagenet",
-        "ILSVRC2012, 1,000 classes, 3x224x224",
-        load_imagenet,
-        storages=("memory", "disk"),
+        "csv", "your own table", load_csv, TableOptions, ("rows",), own=True, targets=TARGETS
     ),
-    SourceSpec(
-        "csv",
-        "your own table of numbers and targets",
-        load_csv,
-        TableOptions,
-        ("rows",),
-        own=True,
-        targets=TARGETS,
-    ),
-    SourceSpec(
-        "text", "your own text in three files", load_text, CorpusOptions, ("text",), own=True
-    ),
+    SourceSpec("text", "your own text", load_text, CorpusOptions, ("text",), own=True),
     SourceSpec("ptb", "Penn Treebank, 10,000 words", load_ptb, CorpusOptions, ("text",)),
     SourceSpec("fsdd", "spoken digits of six speakers", load_fsdd, FsddOptions, ("audio",)),
     SourceSpec(
         "audiofolder",
-        "your own recordings, one folder per class",
+        "your own recordings",
         load_audiofolder,
         AudioFolderOptions,
         ("audio",),
         own=True,
     ),
+    SourceSpec("pairs", "your own translations", load_pairs, PairOptions, ("pairs",), own=True),
+    SourceSpec("multi30k", "image captions, translated", load_multi30k, PairOptions, ("pairs",)),
     SourceSpec(
-        "pairs",
-        "your own sentences with translations",
-        load_pairs,
-        PairOptions,
-        ("pairs",),
-        own=True,
-    ),
-    SourceSpec(
-        "multi30k", "image captions in several languages", load_multi30k, PairOptions, ("pairs",)
-    ),
-    SourceSpec(
-        "documents",
-        "your own texts in a table with a column of classes",
-        load_documents,
-        DocumentOptions,
-        ("documents",),
-        own=True,
+        "documents", "your own texts", load_documents, DocumentOptions, ("documents",), own=True
     ),
     SourceSpec(
         "agnews",
@@ -102,14 +63,11 @@ _SOURCES = (
         VocabularyOptions,
         ("documents", "pairs"),
     ),
-    SourceSpec(
-        "synthetic", "learnable patterns with noise, for tests", load_synthetic, SyntheticOptions
-    ),
 )
 
 
 class _Sources(Mapping[str, SourceSpec]):
-    """The specs of this module, and those of plug-ins, which are imported on first access."""
+    """The specs of this module, and of plug-ins, which are imported on first access."""
 
     @cached_property
     def _specs(self) -> dict[str, SourceSpec]:
@@ -136,80 +94,33 @@ SOURCES: Mapping[str, SourceSpec] = _Sources()
 
 
 def load(
-    name: str,
-    *,
-    root: str | Path | None = None,
-    download: bool = True,
-    verify: bool = True,
-    size: int | None = None,
-    storage: str = "auto",
-    seed: int = 0,
-    kind: str | None = None,
-    targets: str = CLASSES,
-    **options: object,
+    name: str, *, root: str | Path | None = None, kind: str | None = None, **settings: Any
 ) -> Any:  # Source, Corpus, Documents or Pairs, depending on the name
     """Load a data set: a ``Source``, ``Corpus``, ``Documents`` or ``Pairs``.
 
     Args:
         name: A key of ``SOURCES``.
-        root: Folder of the files, or a file for ``csv``; None for data sets without files.
-        download: Whether to download missing files, where the publisher offers them.
-        verify: Whether a file that differs from the published checksum is an error; otherwise it
-            causes a warning.
-        size: Side of the images in pixels; None for the default of the data set.
-        storage: Where to keep the samples: "memory", "disk", or "auto" to choose by their size.
-        seed: Seed of the ``synthetic`` images; other data sets do not depend on it.
-        kind: One of the kinds of samples of the data set, see ``SourceSpec``; None for the first.
-        targets: What each sample has, see ``darts.data.targets``.
-        **options: Options that only this data set has, see ``SourceSpec.options``.
+        root, kind: See ``Request``; without a kind, the first one of the data set is loaded.
+        **settings: Other attributes of ``Request``, and options that only this data set has, see
+            ``SourceSpec.options``.
 
     Raises:
-        ValueError: If a name or value is unknown, or files are missing or damaged.
+        ValueError: If the name is unknown, an option does not fit, or files are missing or damaged.
     """
     if name not in SOURCES:
         raise ValueError(f"unknown data set {name!r}; choose from {', '.join(SOURCES)}")
     spec = SOURCES[name]
-    if storage not in _STORAGES:
-        raise ValueError(f"unknown storage {storage!r}; choose from {', '.join(_STORAGES)}")
-    if storage != "auto" and storage not in spec.storages:
+    storage = settings.get("storage", "auto")
+    if storage not in ("auto", *spec.storages):
         raise ValueError(
             f"{name}: storage={storage} is not available; set storage={spec.storages[0]}"
         )
-    if size is not None and size < 1:
-        raise ValueError(f"{name}: size={size}: must be >= 1 pixel")
-    if size is not None and "images" not in spec.kinds:
-        raise ValueError(
-            f"{name}: size={size}: data sets of {spec.kinds[0]} have no size in pixels; leave size "
-            "out"
-        )
-    if kind is not None and kind not in spec.kinds:
-        raise ValueError(f"{name}: kind={kind!r}: choose from {', '.join(spec.kinds)}")
-    if targets not in spec.targets:
-        raise ValueError(f"{name}: targets={targets!r}: choose from {', '.join(spec.targets)}")
-    request = Request(
-        name=name,
-        root=None if root is None else Path(root).expanduser(),
-        download=download,
-        verify=verify,
-        size=size,
-        storage=storage,
-        seed=seed,
-        kind=kind or spec.kinds[0],
-        options=_parse_options(spec, options),
-        targets=targets,
-    )
-    return spec.read(request)
-
-
-def _parse_options(spec: SourceSpec, options: dict[str, object]) -> object:
-    names = [field.name for field in dataclasses.fields(spec.options)]
-    for option in options:
-        if option not in names:
-            raise ValueError(
-                f"{spec.name} has no option {option!r}; its options are "
-                f"{', '.join(names) or 'none'}"
-            )
+    common = {field.name for field in dataclasses.fields(Request)}
+    own = {key: value for key, value in settings.items() if key not in common}
     try:
-        return spec.options(**options)
+        options = spec.options(**own)
     except ValueError as error:
-        raise ValueError(f"{spec.name}: {error}") from None
+        raise ValueError(f"{name}: {error}") from None
+    settings = {key: value for key, value in settings.items() if key in common}
+    path = None if root is None else Path(root).expanduser()
+    return spec.read(Request(name, options, kind or spec.kinds[0], path, **settings))

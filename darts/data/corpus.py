@@ -11,8 +11,9 @@ References:
 from __future__ import annotations
 
 import itertools
+import re
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darts.data.download import Layout, find_files
-from darts.data.source import Request
+from darts.data.source import Layout, Request
 from darts.data.text_file import count, read_pieces
 from darts.reading import FileError
 from darts.registry import choice
@@ -54,10 +54,8 @@ class CorpusOptions:
 class Corpus:
     """A text in three splits.
 
-    Attributes:
-        name: Name in the registry.
-        vocabulary: The tokens by index, most frequent first.
-        train, valid, test: Token indices of the splits, ``(N,)`` int64 each.
+    ``vocabulary`` has the tokens by index, most frequent first; the splits are token indices
+    ``(N,)`` int64.
     """
 
     name: str
@@ -68,26 +66,19 @@ class Corpus:
 
 
 def load_text(request: Request[CorpusOptions]) -> Corpus:
-    """Load ``train.txt``, ``valid.txt`` and ``test.txt`` in UTF-8 from a folder.
-
-    Raises:
-        ValueError: If a file is missing, empty or not text; the message names it.
-    """
-    paths = request.files(*(f"{split}.txt" for split in _SPLITS))
-    return _load_files(request, dict(zip(_SPLITS, paths, strict=True)))
+    """Load ``train.txt``, ``valid.txt`` and ``test.txt`` in UTF-8 from a folder."""
+    return _load_files(request, request.files(*(f"{split}.txt" for split in _SPLITS)))
 
 
 def load_ptb(request: Request[CorpusOptions]) -> Corpus:
     """Load Mikolov's version of the Penn Treebank: 10,000 words, 929,589 training tokens."""
-    folder = find_files(request, PTB)
-    return _load_files(request, {split: folder / f"ptb.{split}.txt" for split in _SPLITS})
+    folder = request.published(PTB)
+    return _load_files(request, [folder / f"ptb.{split}.txt" for split in _SPLITS])
 
 
-def _load_files(request: Request[CorpusOptions], files: dict[str, Path]) -> Corpus:
+def _load_files(request: Request[CorpusOptions], paths: Sequence[Path]) -> Corpus:
     level = request.options.level
-    if level not in LEVELS:
-        raise ValueError(f"{request.name}: level={level!r}: choose from {', '.join(LEVELS)}")
-    counts = count(_tokens(files["train"], level), str(files["train"]))
+    counts = count(_tokens(paths[0], level), str(paths[0]))
     counts.setdefault(UNKNOWN, 0)
     if level == "word":
         counts.setdefault(END, 0)
@@ -95,7 +86,7 @@ def _load_files(request: Request[CorpusOptions], files: dict[str, Path]) -> Corp
     index_of = {token: index for index, token in enumerate(vocabulary)}
     unknown = index_of[UNKNOWN]
     tokens: dict[str, Tensor] = {}
-    for split, path in files.items():
+    for split, path in zip(_SPLITS, paths, strict=True):
         indices = array("q", (index_of.get(token, unknown) for token in _tokens(path, level)))
         if len(indices) < 2:
             raise ValueError(f"{request.name}: {path} has fewer than two tokens")
@@ -109,19 +100,15 @@ def _tokens(path: Path, level: str) -> Iterator[str]:
 
 
 def _words(path: Path, pieces: Iterable[str]) -> Iterator[str]:
-    """Yield the words of a text and ``END`` after each line; a piece may end within a word."""
-    line_is_open, begun = False, ""  # begun: a word that the next piece may continue
+    """Yield the words of a text and ``END`` after each line."""
+    begun, piece = "", "\n"
     for piece in pieces:
-        words = (begun + piece).split()
-        line_is_open, begun = not piece.endswith("\n"), ""
-        if line_is_open and not piece[-1].isspace():
-            begun = words.pop()
-            if len(begun) > _PIECE:
-                raise FileError(f"{path} has a word of more than {_PIECE:,} characters")
-        yield from words
-        if not line_is_open:
-            yield END
-    if line_is_open:
-        if begun:
-            yield begun
+        # The last word is empty after a space; otherwise the next piece may continue it.
+        *words, begun = re.split(r"\s+", begun + piece.replace("\n", f" {END} "))
+        if len(begun) > _PIECE:
+            raise FileError(f"{path} has a word of more than {_PIECE:,} characters")
+        yield from filter(None, words)
+    if begun:
+        yield begun
+    if not piece.endswith("\n"):
         yield END

@@ -4,13 +4,12 @@ An image becomes RGB. Then its shorter side is resized and its center is cropped
 resized crop, a random box of the original is resized.
 
 Files may be untrusted: only the formats of ``SUFFIXES`` are decoded, because others start
-programs (Ghostscript for PostScript), and the number of pixels in memory is limited.
+programs (Ghostscript for PostScript), and the number of pixels of an image is limited.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -36,83 +35,32 @@ PIXEL_LIMIT = 89_478_485
 """Maximum number of pixels of an image, also after resizing. Pillow warns above this number."""
 
 
-class _PixelBudget:
-    """Limits the number of pixels that all threads together decode at the same time."""
-
-    def __init__(self, pixels: int) -> None:
-        self._free = self._all = pixels
-        self._changed = threading.Condition()
-
-    @contextlib.contextmanager
-    def use(self, pixels: int) -> Iterator[None]:
-        """Wait until ``pixels`` pixels are free, and hold them inside the context.
-
-        An image with more pixels than the whole budget is decoded alone.
-        """
-        pixels = min(pixels, self._all)
-        with self._changed:
-            self._changed.wait_for(lambda: self._free >= pixels)
-            self._free -= pixels
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._free += pixels
-                self._changed.notify_all()
-
-
-_budget = _PixelBudget(PIXEL_LIMIT)
-
-
 def decode(
     path: str, size: int, margin: float = 1.0, uniform: Sequence[Sequence[float]] | None = None
 ) -> Tensor:
-    """Read one image file.
+    """Read one image file, ``(3, size, size)`` uint8; an error names the file.
 
     Args:
         path: Image file in one of the formats of ``SUFFIXES``.
         size: Side of the result in pixels.
         margin: The shorter side is resized to ``size * margin`` before the center crop.
         uniform: Random numbers for ``resized_box``, ``(attempts, 4)``; None for a center crop.
-
-    Returns:
-        ``(3, size, size)`` uint8.
-
-    Raises:
-        FileError: If the file is not an image, is damaged, or has more than ``PIXEL_LIMIT`` pixels;
-            the message names it.
-        OSError: If the file is missing or cannot be read.
     """
-    with _naming(path), _open_image(path) as file, _budget.use(file.width * file.height):
+    with read_errors(path), damage(f"cannot read the image {path}"), _open_image(path) as file:
         image = _to_rgb(file)
         file.close()  # frees its pixels
         return _to_tensor(image, size, margin, uniform)
 
 
 def read_rgb(path: str) -> Image.Image:
-    """Read one image file at its own size.
-
-    Raises:
-        FileError, OSError: As ``decode``.
-    """
-    with _naming(path), _open_image(path) as file, _budget.use(file.width * file.height):
+    """Read one image file at its own size; an error names the file."""
+    with read_errors(path), damage(f"cannot read the image {path}"), _open_image(path) as file:
         return _to_rgb(file)
 
 
 def center_crop(image: Image.Image, size: int, margin: float) -> Tensor:
-    """Return an image as ``decode`` returns a file, ``(3, size, size)`` uint8.
-
-    Raises:
-        ValueError: If the image is so narrow that it would have too many pixels.
-    """
+    """Return an image as ``decode`` returns a file, ``(3, size, size)`` uint8."""
     return _to_tensor(_to_rgb(image), size, margin, None)
-
-
-@contextlib.contextmanager
-def _naming(path: str) -> Iterator[None]:
-    """Raise the errors of damaged files with the name of the file."""
-    with read_errors(path), damage(f"cannot read the image {path}"):
-        yield
 
 
 def image_shape(path: str) -> tuple[int, int] | None:
@@ -129,7 +77,7 @@ def _open_image(path: StrPath) -> Iterator[Image.Image]:
     """Open an image without decoding its pixels."""
     from PIL import Image, UnidentifiedImageError
 
-    # Pillow warns above its limit and raises an error only above twice the limit.
+    # Pillow warns above PIXEL_LIMIT pixels and raises an error only above twice the limit.
     bomb = ("error", None, Image.DecompressionBombWarning, None, 0)
     if bomb not in warnings.filters:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -139,8 +87,6 @@ def _open_image(path: StrPath) -> Iterator[Image.Image]:
             file = stack.enter_context(Image.open(stream, formats=_FORMATS))
         except UnidentifiedImageError:  # its message does not name the file
             raise ValueError(f"it is none of {', '.join(_FORMATS)}") from None
-        if file.width * file.height > PIXEL_LIMIT:
-            raise ValueError(f"more than {PIXEL_LIMIT:,} pixels")
         yield file
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from darts.data.images import DiskImages
-from darts.data.schedule import Schedule, rank_slice
+from darts.data.loader import Schedule, rank_slice
 
 BatchRequest = tuple[list[int], int, slice]
 """Indices of the images of a batch, seed of their crops, and the slice of the batch to decode."""
@@ -79,13 +79,8 @@ def _end_workers(answers: Any, owner: int) -> None:  # PyTorch's iterator, a pri
 class DiskReader:
     """Decodes batches of image files, ahead of time if there are workers.
 
-    Args:
-        images: The files.
-        schedule: Samples of each batch.
-        workers: Number of processes that decode files; with 0, this process decodes them.
-        random_crops: Whether to take random resized crops instead of center crops.
-        pin_memory: Whether to return page-locked memory, for copies to a GPU.
-        rank, ranks: Index of this process and number of processes that share every batch.
+    With ``random_crops``, it takes random resized crops instead of center crops. With
+    ``pin_memory``, it returns page-locked memory, for copies to a GPU.
     """
 
     def __init__(
@@ -110,17 +105,10 @@ class DiskReader:
         self._workers, self._pin_memory = workers, pin_memory
 
     def read(self, position: int, *, prefetch: bool) -> Tensor:
-        """Return pixels ``(B, 3, H, W)`` uint8 on the CPU.
+        """Return the pixels of a batch, ``(B, 3, H, W)`` uint8, on the CPU.
 
-        Args:
-            position: Number of the batch over all epochs.
-            prefetch: Whether workers decode this batch and the following ones. Otherwise this
-                process decodes this batch.
-
-        Raises:
-            FileError: If a file is damaged; the message names it.
-            OSError: If a file cannot be read.
-            RuntimeError: If a worker has died.
+        With ``prefetch``, workers decode this batch and the following ones; otherwise this process
+        decodes this batch.
         """
         if not prefetch or self._workers == 0:
             answer = self._decoder[self._requests.request(position)]

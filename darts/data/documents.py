@@ -1,7 +1,5 @@
 """Texts with one class each: news by topic, or your own table.
 
-The vocabulary comes from the training split.
-
 References:
     Zhang, Zhao and LeCun, "Character-level Convolutional Networks for Text Classification",
     arXiv:1509.01626: AG News.
@@ -12,16 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from darts.data.encodings import WordEncoding
+from darts.data.pairs import Pairs, encode_pairs
+from darts.data.randomness import permutation
 from darts.data.source import Request
-from darts.data.table_file import find_tables, read_table
+from darts.data.table_file import Table, find_tables, read_cells, read_table
 from darts.data.words import Vocabulary, VocabularyOptions
 
 Rows = list[tuple[str, str]]
 """Class and text of each document."""
+
+TOPICS = {"1": "world", "2": "sports", "3": "business", "4": "technology"}
 
 
 @dataclass
@@ -34,11 +37,9 @@ class DocumentOptions(VocabularyOptions):
 
 @dataclass(frozen=True, eq=False)
 class LabeledTexts:
-    """A split of texts with one class each.
+    """A split of texts: word indices ``(N, L)`` and classes ``(N,)``, both int64.
 
-    Attributes:
-        texts: Word indices, ``(N, L)`` int64; ``<eos>`` and padding follow each text.
-        labels: Class of each text, ``(N,)`` int64.
+    ``<eos>`` and padding follow each text.
     """
 
     texts: Tensor
@@ -52,13 +53,7 @@ class LabeledTexts:
 class Documents:
     """A data set of texts with one class each.
 
-    Attributes:
-        name: Name in the registry.
-        vocabulary: Words of the texts, from the training split.
-        classes: Names of the classes, by label.
-        train, test: The splits.
-        valid: Published validation split, or None.
-        encoding: How the texts became word indices.
+    Vocabulary and classes come from the training split. ``valid`` is a published validation split.
     """
 
     name: str
@@ -74,9 +69,6 @@ def load_documents(request: Request[DocumentOptions]) -> Documents:
     """Load ``train.csv``, ``test.csv`` and the optional ``valid.csv``, each with a header.
 
     Parquet files may take their places.
-
-    Raises:
-        ValueError: If a file or a column is missing; the message names the file.
     """
     options = request.options
     paths = find_tables(request.folder())
@@ -84,7 +76,7 @@ def load_documents(request: Request[DocumentOptions]) -> Documents:
     needed = f"train.csv and test.csv with the columns {options.label} and {options.text}"
     request.files(*missing, needed=needed)
     rows = {split: _read_rows(path, options) for split, path in paths.items()}
-    return encode_documents(request.name, rows, options)
+    return _encode(request.name, rows, options)
 
 
 def _read_rows(path: Path, options: DocumentOptions) -> Rows:
@@ -94,16 +86,44 @@ def _read_rows(path: Path, options: DocumentOptions) -> Rows:
     return [*zip(table.texts(options.label), map(str, table.cells[options.text]), strict=True)]
 
 
-def encode_documents(name: str, rows: dict[str, Rows], options: VocabularyOptions) -> Documents:
-    """Build vocabulary and classes from the training split and encode all splits.
+def load_agnews(request: Request[VocabularyOptions]) -> Pairs | Documents:
+    """Load ``test.csv`` of AG News, divided into three splits that never change.
 
-    Raises:
-        ValueError: If a split is empty, or has a class that the training split lacks.
+    With ``request.kind="pairs"`` the samples are pairs of description and title with a joint
+    vocabulary, else texts of title and description with their topic.
     """
+    needed = "test.csv of AG News (class, title, description)"
+    (path,) = request.files("test.csv", needed=needed)
+    cells = read_cells(path, ",")
+    if cells.shape[1] != 3:
+        raise ValueError(f"{request.name}: {path} must have class, title and description")
+    table = Table(path, cells.set_axis(["class", "title", "description"], axis=1))
+    wrong = ~table.cells["class"].isin(TOPICS) | (table.cells == "").any(axis=1)
+    if wrong.any():
+        raise ValueError(
+            f"{request.name}: {table.place(wrong.argmax(), 'class')}: a row must have a class from "
+            "1 to 4, a title and a description"
+        )
+    rows = table.cells.map(lambda cell: cell.replace("\\", " ")).to_numpy()
+    order = permutation(len(rows), request.name, "parts").numpy()
+    tenth = round(0.1 * len(rows))
+    ends = [round(0.8 * len(rows)), round(0.8 * len(rows)) + tenth]
+    splits = dict(zip(("train", "valid", "test"), np.split(rows[order], ends), strict=True))
+    if request.kind == "pairs":
+        pairs = {split: [(text, title) for _, title, text in own] for split, own in splits.items()}
+        return encode_pairs(request.name, pairs, request.options, joint=True)
+    documents = {
+        split: [(TOPICS[topic], f"{title}. {text}") for topic, title, text in own]
+        for split, own in splits.items()
+    }
+    return _encode(request.name, documents, request.options)
+
+
+def _encode(name: str, rows: dict[str, Rows], options: VocabularyOptions) -> Documents:
+    """Build vocabulary and classes from the training split and encode all splits."""
     for split, documents in rows.items():
         if not documents:
             raise ValueError(f"{name}: split {split!r} has no texts")
-
     vocabulary = options.build(text for _, text in rows["train"])
     classes = tuple(sorted({label for label, _ in rows["train"]}))
     label_of = {label: index for index, label in enumerate(classes)}

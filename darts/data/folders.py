@@ -61,8 +61,9 @@ def _load(request: Request[NoOptions], *, size: int, margin: float, auto_storage
     }
     if not (request.folder() / "train").is_dir():
         train = images["train"]
-        seed = seed_for("folders", "test")
-        kept, held_out = stratified_split(train.labels, (0.8, 0.2), seed=seed)
+        kept, held_out = stratified_split(
+            train.labels, (0.8, 0.2), seed=seed_for("folders", "test")
+        )
         images = {"train": train.select(kept)}
         if len(held_out):
             images["test"] = train.select(held_out)
@@ -76,13 +77,9 @@ def _load(request: Request[NoOptions], *, size: int, margin: float, auto_storage
         splits = images["train"], images.get("test"), images.get("valid")
         return Source(request.name, classes, *splits, *_IMAGENET_STATISTICS)
     in_memory = {split: files.to_memory() for split, files in images.items()}
+    statistics = _IMAGENET_STATISTICS if request.name == "imagenet" else None
     return memory_source(
-        request.name,
-        classes,
-        in_memory["train"],
-        in_memory.get("test"),
-        valid=in_memory.get("valid"),
-        statistics=_IMAGENET_STATISTICS if request.name == "imagenet" else None,
+        request.name, classes, **in_memory, size=None, statistics=statistics, scale=None
     )
 
 
@@ -100,10 +97,6 @@ def find_class_files(
     Returns:
         The names of the classes, and for each split N paths and labels ``(N,)`` int64. The splits
         are "train" and, if their folders exist, "valid" and "test".
-
-    Raises:
-        ValueError: If there are fewer than two classes, a class has no training file, a split has
-            no files, or a folder is not one of the training classes.
     """
     root = request.folder()
     folders = {"train": root / "train"}

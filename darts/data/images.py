@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
-from typing import Protocol
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -25,44 +25,27 @@ PARALLEL_PIXELS = 2**14
 """Pixels of an image from which on parallel threads decode faster than one."""
 
 
-class Images(Protocol):
-    """N labeled images of one shape.
+class MemoryImages:
+    """Images, spectrograms or rows in one tensor, copied to each device at most once.
 
     Attributes:
-        labels: Class of each image, ``(N,)`` int64, or its K labels or numbers, ``(N, K)``
+        pixels: Samples ``(N, C, H, W)``: images as uint8; spectrograms and rows as float32.
+        labels: Class of each sample, ``(N,)`` int64, or its K labels or numbers, ``(N, K)``
             float32, on the CPU; see ``darts.data.targets``.
         shape: Channels, height and width.
         full_scale: Pixel value that stands for 1.0: 255 for uint8, 1 for float32.
     """
 
-    labels: Tensor
-    shape: tuple[int, int, int]
-    full_scale: int
-
-    def __len__(self) -> int: ...
-
-
-class MemoryImages:
-    """Images, spectrograms or rows in one tensor, copied to each device at most once.
-
-    Args:
-        pixels: Samples ``(N, C, H, W)``: images as uint8, where 255 stands for 1.0; spectrograms
-            and rows as float32.
-        labels: Integers ``(N,)``, or float32 ``(N, K)``.
-
-    Raises:
-        ValueError: If a shape or type is wrong.
-    """
-
     def __init__(self, pixels: Tensor, labels: Tensor) -> None:
-        if pixels.ndim != 4 or pixels.dtype not in (torch.uint8, torch.float32):
+        fits = pixels.ndim == 4 and pixels.dtype in (torch.uint8, torch.float32)
+        if not fits or len(labels) != len(pixels):
             raise ValueError(
-                f"pixels must be uint8 or float32 of shape (N, C, H, W), not {pixels.dtype} "
-                f"of shape {tuple(pixels.shape)}"
+                "pixels must be uint8 or float32 of shape (N, C, H, W) with N labels, not "
+                f"{pixels.dtype} of shape {tuple(pixels.shape)} with {len(labels)}"
             )
         self.pixels = pixels.contiguous()
         self.full_scale = 255 if pixels.dtype == torch.uint8 else 1
-        self.labels = _checked_labels(labels, len(pixels))
+        self.labels = labels.cpu() if labels.ndim == 2 else labels.to("cpu", torch.int64)
         self.shape: tuple[int, int, int] = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
         self._copies: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
@@ -81,14 +64,9 @@ class MemoryImages:
         return MemoryImages(self.pixels[indices], self.labels[indices])
 
     def resized(self, size: int) -> MemoryImages:
-        """Return uint8 images resized to ``size`` by ``size`` pixels, bilinear with antialiasing.
-
-        Raises:
-            ValueError: If the pixels are not uint8.
-        """
+        """Return uint8 images resized to ``size`` by ``size`` pixels, bilinear, antialiased."""
         if self.shape[1:] == (size, size):
             return self
-        self._require_uint8()
         chunks = []
         for chunk in torch.split(self.pixels, 4096):
             smooth = F.interpolate(
@@ -98,14 +76,10 @@ class MemoryImages:
         return MemoryImages(torch.cat(chunks), self.labels)
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return mean and standard deviation by channel, of pixels scaled to [0, 1].
+        """Return mean and standard deviation by channel, of uint8 pixels scaled to [0, 1].
 
         They are exact, because they are computed from histograms.
-
-        Raises:
-            ValueError: If the pixels are not uint8.
         """
-        self._require_uint8()
         level = torch.arange(256, dtype=torch.float64) / 255
         means, deviations = [], []
         for channel in range(self.shape[0]):
@@ -119,20 +93,12 @@ class MemoryImages:
             deviations.append(max(deviation, 1 / 255))
         return tuple(means), tuple(deviations)
 
-    def _require_uint8(self) -> None:
-        if self.pixels.dtype != torch.uint8:
-            raise ValueError(f"pixels must be uint8, not {self.pixels.dtype}")
-
 
 class DiskImages:
-    """Image files, decoded on request.
+    """Image files, decoded on request to ``size`` by ``size`` pixels; see ``MemoryImages``.
 
-    Args:
-        paths: One file per image.
-        labels: Integers ``(N,)``, or float32 ``(N, K)``.
-        size: Side of the decoded images in pixels.
-        margin: Shorter side before the center crop, divided by ``size``, see ``decode``; 256 / 224
-            is customary for ImageNet.
+    ``margin`` is the shorter side before the center crop, divided by ``size``; 256 / 224 is
+    customary for ImageNet.
     """
 
     full_scale = 255
@@ -140,7 +106,7 @@ class DiskImages:
     def __init__(
         self, paths: Sequence[str], labels: Tensor, *, size: int, margin: float = 1.0
     ) -> None:
-        self.labels = _checked_labels(labels, len(paths))
+        self.labels = labels
         self.shape: tuple[int, int, int] = (3, size, size)
         self.margin = margin
         # One array, because reference counting would copy a list of strings into each worker.
@@ -162,20 +128,10 @@ class DiskImages:
     def read(
         self, indices: Sequence[int], crop_seed: int | None = None, share: slice = slice(None)
     ) -> Tensor:
-        """Decode some images in this process.
+        """Decode the images of a slice of a batch in this process, ``(B, 3, size, size)`` uint8.
 
-        Args:
-            indices: Images of a batch.
-            crop_seed: Seed of random resized crops; None for center crops.
-            share: Slice of the batch to decode, of B images. The crop of an image does not depend
-                on the slice.
-
-        Returns:
-            ``(B, 3, size, size)`` uint8.
-
-        Raises:
-            FileError: If a file is damaged; the message names the first one.
-            OSError: If a file cannot be read.
+        ``crop_seed`` is the seed of random resized crops, which do not depend on the slice; None
+        stands for center crops.
         """
         uniform = None
         if crop_seed is not None:
@@ -190,27 +146,18 @@ class DiskImages:
         return batch
 
     def to_memory(self) -> MemoryImages:
-        """Decode all files; large ones in parallel threads.
-
-        Pillow releases the global interpreter lock while it decodes. For small images, threads
-        take longer than one thread, because they mostly wait for the lock.
-        """
-        first = image_shape(self.path(0)) if len(self) else None
-        if first is not None and first[0] * first[1] < PARALLEL_PIXELS:
-            return MemoryImages(self.read(range(len(self))), self.labels)
-        # Few threads, because each keeps the memory of its largest image.
+        """Decode all files; large ones in parallel threads."""
+        first = image_shape(self.path(0))
+        # Pillow releases the global interpreter lock while it decodes. For small images, threads
+        # take longer than one thread, because they mostly wait for the lock. Few threads, because
+        # each keeps the memory of its largest image.
+        is_small = first is not None and first[0] * first[1] < PARALLEL_PIXELS
+        threads = 1 if is_small else min(4, os.cpu_count() or 1)
         chunks = [range(i, min(i + 256, len(self))) for i in range(0, len(self), 256)]
-        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(max_workers=threads) as pool:
             pixels = torch.cat(list(pool.map(self.read, chunks)))
         return MemoryImages(pixels, self.labels)
 
 
-def _checked_labels(labels: Tensor, count: int) -> Tensor:
-    if labels.ndim == 2 and len(labels) == count and labels.dtype == torch.float32:
-        return labels.cpu()
-    if labels.shape != (count,) or labels.is_floating_point():
-        raise ValueError(
-            f"labels must be {count} integers, one per image, not {labels.dtype} of shape "
-            f"{tuple(labels.shape)}"
-        )
-    return labels.to("cpu", torch.int64)
+Images: TypeAlias = MemoryImages | DiskImages
+"""N labeled images of one shape."""

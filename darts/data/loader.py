@@ -1,17 +1,22 @@
-"""The interface of loaders, and what all of them share.
+"""The interface of loaders, and the samples of each batch.
 
 A batch is a pure function of (seed, name of the loader, epoch, step): its samples and its random
 draws come from generators that these four identify. A run that resumes at any step therefore gets
-the same batches as an uninterrupted run.
+the same batches as an uninterrupted run. All ranks of a run use the same batches; each takes a
+share of every batch.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from torch import Tensor
+
+from darts.data.randomness import permutation, seed_for
 
 SampleBatch: TypeAlias = tuple[Tensor, Tensor]
 """Samples and their targets: classes ``(B,)`` int64, or K labels or numbers, ``(B, K)`` float32.
@@ -41,38 +46,22 @@ class Carry:
 
 
 class Window(NamedTuple):
-    """A batch of consecutive tokens of a text.
+    """A batch of consecutive tokens of a text."""
 
-    Attributes:
-        tokens: Token indices, ``(T, B)`` int64.
-        targets: The next tokens, ``(T, B)`` int64; ``IGNORE_INDEX`` after the end of the text.
-        carry: The network's state before the window, and the place for the state after it.
-        num_targets: Number of targets before the end of the text.
-    """
-
-    tokens: Tensor
-    targets: Tensor
+    tokens: Tensor  # (T, B) int64
+    targets: Tensor  # the next tokens; IGNORE_INDEX after the end of the text
     carry: Carry
-    num_targets: int
+    num_targets: int  # before the end of the text
 
 
 class PairBatch(NamedTuple):
-    """A batch of sentence pairs, padded at the end.
+    """A batch of sentence pairs, padded at the end."""
 
-    Attributes:
-        sources: Words of the source sentences, ``(S, B)`` int64.
-        inputs: Inputs of the decoder, ``(T, B)`` int64: ``BEGIN``, then the targets without the
-            last word.
-        targets: Targets of the decoder, ``(T, B)`` int64.
-        references: The target sentences as text.
-        num_targets: Number of words of all targets, with the ends of sentences.
-    """
-
-    sources: Tensor
-    inputs: Tensor
-    targets: Tensor
-    references: tuple[str, ...]
-    num_targets: int
+    sources: Tensor  # words, (S, B) int64
+    inputs: Tensor  # of the decoder, (T, B) int64: BEGIN, then the targets without the last word
+    targets: Tensor  # of the decoder, (T, B) int64
+    references: tuple[str, ...]  # the target sentences as text
+    num_targets: int  # words of all targets, with the ends of sentences
 
 
 Batch: TypeAlias = SampleBatch | Window | PairBatch
@@ -85,16 +74,32 @@ B = TypeVar("B", bound=Batch, covariant=True)
 
 
 class PositionLoader(ABC, Generic[B]):
-    """Base class of loaders. The position of a batch is ``epoch * len(self) + step``."""
+    """Base class of loaders. The position of a batch is ``epoch * len(self) + step``.
 
-    @abstractmethod
+    Args:
+        name: Name of the loader, for error messages.
+        steps: Batches per epoch.
+        size, smallest: Samples of a full batch, and of the smallest batch.
+        rank, ranks: Index of this process and number of processes that share every batch.
+    """
+
+    def __init__(
+        self, name: str, steps: int, size: int, smallest: int, rank: int = 0, ranks: int = 1
+    ) -> None:
+        if smallest < ranks:
+            raise ValueError(
+                f"{name}: a batch of {smallest} samples cannot be shared by {ranks} ranks; choose "
+                "another loader.batch_size or fewer ranks"
+            )
+        self._steps, self._size, self._ranks = steps, size, (rank, ranks)
+
     def __len__(self) -> int:
-        """Return the number of steps per epoch."""
+        return self._steps
 
     @property
-    @abstractmethod
     def batch_share(self) -> tuple[int, int]:
         """This rank's share of a full batch: index of its first sample, and size of the batch."""
+        return rank_slice(self._size, *self._ranks).start, self._size
 
     @abstractmethod
     def read(self, position: int) -> B:
@@ -105,48 +110,20 @@ class PositionLoader(ABC, Generic[B]):
         return self.read(position)
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[B]:
-        """Return the batches of one epoch, beginning with ``first_step``.
+        """Yield the batches of one epoch, beginning with ``first_step``.
 
         The caller may abandon the iterator at any point.
-
-        Raises:
-            ValueError: If ``epoch`` is negative or ``first_step`` is not in 0 to ``len(self)``.
         """
-        steps = len(self)
-        if epoch < 0 or not 0 <= first_step <= steps:
-            raise ValueError(
-                f"epoch={epoch}, first_step={first_step}: epoch must be >= 0 and first_step must "
-                f"be 0 to {steps}"
-            )
-        return self._iterate(epoch * steps + first_step, (epoch + 1) * steps)
+        for step in range(first_step, len(self)):
+            yield self.read_next(epoch * len(self) + step)
 
     def stream(self, position: int = 0) -> Iterator[B]:
-        """Return an endless iterator over the batches of all epochs, beginning at ``position``.
-
-        Raises:
-            ValueError: If ``position`` is negative.
-        """
-        if position < 0:
-            raise ValueError(f"position={position}: must be >= 0")
-        return self._iterate(position, None)
+        """Yield the batches of all epochs without end, beginning at ``position``."""
+        return map(self.read_next, itertools.count(position))
 
     def batch(self, epoch: int, step: int) -> B:
-        """Return one batch without reading those before it.
-
-        Raises:
-            ValueError: If there is no such step.
-        """
-        steps = len(self)
-        if epoch < 0 or not 0 <= step < steps:
-            raise ValueError(
-                f"epoch={epoch}, step={step}: epoch must be >= 0 and step must be 0 to {steps - 1}"
-            )
-        return self.read(epoch * steps + step)
-
-    def _iterate(self, position: int, end: int | None) -> Iterator[B]:
-        while end is None or position < end:
-            yield self.read_next(position)
-            position += 1
+        """Return one batch without reading those before it."""
+        return self.read(epoch * len(self) + step)
 
     def state_dict(self) -> LoaderState:
         """Return what the next batches depend on in addition to their position."""
@@ -161,3 +138,57 @@ class PositionLoader(ABC, Generic[B]):
 
 Loader: TypeAlias = PositionLoader[Batch]
 """A loader of any kind of batch."""
+
+
+def rank_slice(count: int, rank: int, ranks: int) -> slice:
+    """Return a rank's share of ``count`` items: contiguous, of sizes that differ by at most one.
+
+    >>> [rank_slice(7, rank, 3) for rank in range(3)]
+    [slice(0, 3, None), slice(3, 5, None), slice(5, 7, None)]
+    """
+    size, rest = divmod(count, ranks)
+    start = rank * size + min(rank, rest)
+    return slice(start, start + size + (rank < rest))
+
+
+class Schedule:
+    """Divides indices into batches; with ``shuffle``, in a new order in every epoch.
+
+    See ``SampleLoader`` for the arguments. There are ``steps`` batches per epoch; the smallest one
+    has ``smallest`` samples.
+    """
+
+    def __init__(
+        self,
+        indices: Tensor,
+        *,
+        batch_size: int,
+        seed: int,
+        name: str,
+        shuffle: bool,
+        drop_last: bool,
+    ) -> None:
+        self.indices = indices.cpu()
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self._generator_name = (seed, name)
+        full, rest = divmod(len(indices), batch_size)
+        self.steps = full if drop_last and full else full + (rest > 0)
+        self.smallest = batch_size if full and (drop_last or not rest) else rest
+
+    def indices_at(self, position: int) -> Tensor:
+        """Return the samples of a batch, ``(B,)`` int64 on the CPU."""
+        epoch, step = divmod(position, self.steps)
+        batch = slice(step * self.batch_size, (step + 1) * self.batch_size)
+        if not self.shuffle:
+            return self.indices[batch]
+        return self.indices[_order(len(self.indices), *self._generator_name, epoch)[batch]]
+
+    def seed_at(self, position: int) -> int:
+        """Return the seed of all random draws of a batch."""
+        return seed_for(*self._generator_name, "batch", *divmod(position, self.steps))
+
+
+@functools.lru_cache(maxsize=8)  # each of several loaders reads ahead into the next epoch
+def _order(count: int, seed: int, name: str, epoch: int) -> Tensor:
+    return permutation(count, seed, name, "order", epoch)

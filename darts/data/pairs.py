@@ -37,11 +37,8 @@ class PairOptions(VocabularyOptions):
 class SentencePairs:
     """A split of sentence pairs.
 
-    Attributes:
-        sources: Word indices of the source sentences, ``(N, S)`` int64; ``<eos>`` and padding
-            follow each sentence.
-        targets: Word indices of the target sentences, ``(N, T)`` int64, likewise.
-        references: The target sentences as text.
+    ``sources`` ``(N, S)`` and ``targets`` ``(N, T)`` are word indices int64; ``<eos>`` and padding
+    follow each sentence. ``references`` are the target sentences as text.
     """
 
     sources: Tensor
@@ -54,14 +51,7 @@ class SentencePairs:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """A data set of sentence pairs.
-
-    Attributes:
-        name: Name in the registry.
-        source_vocabulary, target_vocabulary: Words of each side; the same object if the vocabulary
-            is joint.
-        train, valid, test: The splits.
-    """
+    """A data set of sentence pairs; a joint vocabulary is the same object on both sides."""
 
     name: str
     source_vocabulary: Vocabulary
@@ -76,10 +66,6 @@ def load_pairs(request: Request[PairOptions]) -> Pairs:
 
     The options ``source`` and ``target`` set other file extensions. Pairs with an empty sentence
     are dropped.
-
-    Raises:
-        ValueError: If a file is missing or not UTF-8, or the two sides have different numbers of
-            lines; the message names the file.
     """
     return _load_files(request, {split: split for split in ("train", "valid", "test")})
 
@@ -119,11 +105,7 @@ def _read_rows(source: Path, target: Path) -> Rows:
 def encode_pairs(
     name: str, rows: dict[str, Rows], options: VocabularyOptions, *, joint: bool
 ) -> Pairs:
-    """Build the vocabularies from the training split and encode all splits.
-
-    Raises:
-        ValueError: If a split is empty.
-    """
+    """Build the vocabularies from the training split and encode all splits."""
     empty = [split for split, pairs in rows.items() if not pairs]
     if empty:
         raise ValueError(f"{name}: split {empty[0]!r} has no pair of sentences")

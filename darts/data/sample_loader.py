@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from darts.data.augment import Augmenter, Normalization
+from darts.data.augment import Augmentation, Normalization
 from darts.data.disk_reader import DiskReader
-from darts.data.images import DiskImages, Images, MemoryImages
-from darts.data.loader import PositionLoader, SampleBatch
+from darts.data.images import Images, MemoryImages
+from darts.data.loader import PositionLoader, SampleBatch, Schedule, rank_slice
 from darts.data.randomness import generator
-from darts.data.schedule import Schedule, rank_slice
+from darts.data.spec_augment import SpecAugment
 
 
 class SampleLoader(PositionLoader[SampleBatch]):
@@ -38,13 +38,11 @@ class SampleLoader(PositionLoader[SampleBatch]):
         drop_last: Whether to drop a smaller last batch, unless it is the only one.
         device: Device of the batches.
         workers: Number of processes that decode files; no effect on samples in memory.
-        dtype: Type of the samples of a batch.
         rank, ranks: Index of this process and number of processes that share every batch.
 
     Raises:
-        ValueError: If there are no indices or one is out of range, if ``batch_size`` is below 1 or
-            ``workers`` below 0, if ``mean`` does not have a value per channel, if the augmentation
-            does not fit the images, or if a batch has fewer samples than there are ranks.
+        ValueError: If there are no indices, if the augmentation does not fit the images, or if a
+            batch has fewer samples than there are ranks.
     """
 
     def __init__(
@@ -57,31 +55,20 @@ class SampleLoader(PositionLoader[SampleBatch]):
         name: str,
         mean: Sequence[float],
         std: Sequence[float],
-        augmentation: Augmenter | None,
+        augmentation: Augmentation | SpecAugment | None,
         shuffle: bool,
         drop_last: bool,
         device: torch.device | str,
         workers: int = 0,
-        dtype: torch.dtype = torch.float32,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
-        if indices.ndim != 1 or indices.numel() == 0:
+        if not len(indices):
             raise ValueError(f"{name}: there are no samples; use a larger subset")
-        if indices.dtype != torch.int64 or indices.min() < 0 or indices.max() >= len(images):
-            raise ValueError(f"{name}: indices must be int64 between 0 and {len(images) - 1}")
-        if batch_size < 1:
-            raise ValueError(f"{name}: batch_size={batch_size}: must be >= 1")
-        if workers < 0:
-            raise ValueError(f"{name}: workers={workers}: must be >= 0")
-        if len(mean) != images.shape[0]:
-            raise ValueError(
-                f"{name}: mean={tuple(mean)}: must have {images.shape[0]} values, one per channel"
-            )
         self.images = images
         self.augmentation = augmentation
         self.device = torch.device(device)
-        self._normalize = Normalization(mean, std, self.device, dtype, images.full_scale)
+        self._normalize = Normalization(mean, std, self.device, images.full_scale)
         self._schedule = Schedule(
             indices,
             batch_size=batch_size,
@@ -90,19 +77,15 @@ class SampleLoader(PositionLoader[SampleBatch]):
             shuffle=shuffle,
             drop_last=drop_last,
         )
-        self._ranks = rank, ranks
-        if self._schedule.smallest < ranks:
-            raise ValueError(
-                f"{name}: a batch of {self._schedule.smallest} samples cannot be shared by "
-                f"{ranks} ranks; choose a larger loader.batch_size or fewer ranks"
-            )
+        steps, smallest = self._schedule.steps, self._schedule.smallest
+        super().__init__(name, steps, min(batch_size, len(indices)), smallest, rank, ranks)
         if augmentation is not None:
             augmentation.check(images.shape, in_memory=isinstance(images, MemoryImages))
         self._memory: tuple[Tensor, Tensor] | None = None
         self._disk: DiskReader | None = None
         if isinstance(images, MemoryImages):
             self._memory = images.on(self.device)
-        elif isinstance(images, DiskImages):
+        else:
             self._disk = DiskReader(
                 images,
                 self._schedule,
@@ -112,16 +95,6 @@ class SampleLoader(PositionLoader[SampleBatch]):
                 rank=rank,
                 ranks=ranks,
             )
-        else:
-            raise ValueError(f"images must be MemoryImages or DiskImages, not {type(images)}")
-
-    def __len__(self) -> int:
-        return self._schedule.steps
-
-    @property
-    def batch_share(self) -> tuple[int, int]:
-        size = min(self._schedule.batch_size, len(self._schedule.indices))
-        return rank_slice(size, *self._ranks).start, size
 
     def read(self, position: int) -> SampleBatch:
         """Return the batch at a position; files are decoded in this process."""

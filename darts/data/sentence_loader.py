@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 
 from darts.data.documents import LabeledTexts
-from darts.data.loader import B, PairBatch, PositionLoader, SampleBatch
+from darts.data.loader import B, PairBatch, PositionLoader, SampleBatch, rank_slice
 from darts.data.pairs import SentencePairs
 from darts.data.randomness import permutation
-from darts.data.schedule import rank_slice
 from darts.data.words import BEGIN, PADDING
 from darts.ops.transfer import to_device
 
@@ -30,19 +29,8 @@ Split = TypeVar("Split", bound=Sized)
 class SentenceLoader(PositionLoader[B], Generic[Split, B]):
     """Batches of sentences of similar length.
 
-    Args:
-        split: Sentences of a split.
-        indices: Sentences to use, ``(n,)`` int64.
-        batch_size: Sentences per batch, B.
-        seed: Seed of the run.
-        name: Name of the loader, see ``SampleLoader``.
-        shuffle: Whether each epoch has a different order and drops a smaller last batch. Otherwise
-            each epoch has all sentences, in the same order.
-        device: Device of the batches.
-        rank, ranks: Index of this process and number of processes that share every batch.
-
-    Raises:
-        ValueError: If there are no sentences, or a batch has fewer sentences than there are ranks.
+    See ``SampleLoader`` for the arguments. With ``shuffle``, each epoch has a different order and
+    drops a smaller last batch. Otherwise each epoch has all sentences, in the same order.
     """
 
     def __init__(
@@ -64,25 +52,12 @@ class SentenceLoader(PositionLoader[B], Generic[Split, B]):
         self.split, self.device = split, device
         self._indices = indices
         self._lengths = (self.sentences()[indices] != PADDING).sum(1)
-        self._size, self._shuffle = min(batch_size, count), shuffle
-        self._generator_name = (seed, name)
-        self._ranks = rank, ranks
-        full, rest = divmod(count, self._size)
-        self._steps = full if shuffle else full + (rest > 0)
-        smallest = rest if rest and not shuffle else self._size
-        if smallest < ranks:
-            raise ValueError(
-                f"{name}: a batch of {smallest} sentences cannot be shared by {ranks} ranks; "
-                "choose another loader.batch_size or fewer ranks"
-            )
+        self._shuffle, self._generator_name = shuffle, (seed, name)
+        size = min(batch_size, count)
+        full, rest = divmod(count, size)
+        steps = full if shuffle else full + (rest > 0)
+        super().__init__(name, steps, size, rest if rest and not shuffle else size, rank, ranks)
         self._cached: tuple[int, list[Tensor]] | None = None
-
-    def __len__(self) -> int:
-        return self._steps
-
-    @property
-    def batch_share(self) -> tuple[int, int]:
-        return rank_slice(self._size, *self._ranks).start, self._size
 
     def read(self, position: int) -> B:
         epoch, step = divmod(position, self._steps)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import sys
+import tarfile
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from torch import hub
+
 from darts.data.encodings import RowEncoding
 from darts.data.images import Images, MemoryImages
 from darts.data.targets import CLASSES, TargetScale
+from darts.reading import MIB, one_line, open_regular, read_errors
 
 Options = TypeVar("Options")
 
@@ -21,11 +28,9 @@ class Source:
     Attributes:
         name: Name in the registry.
         classes: Names of the classes, by label; or names of the labels or numbers of a sample.
-        train: Training split; ``stratified_split`` divides it into subsets.
-        test: Test split, or None.
-        valid: Published validation split in addition to the test split, or None.
-        mean, std: Mean and standard deviation of each channel, for normalization. Those of uint8
-            images refer to pixels that are scaled to [0, 1].
+        train, test, valid: The splits; ``valid`` is a published validation split.
+        mean, std: Mean and standard deviation of each channel, for normalization. For uint8 images
+            they refer to pixels that are scaled to [0, 1].
         encoding: How the rows of a table became samples; None for other data.
         scale: How the targets were standardized, if they are numbers.
     """
@@ -42,21 +47,70 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Request(Generic[Options]):
-    """The arguments of ``darts.data.load``, after its checks.
+class InputSpec:
+    """One input tensor of a network, as an export needs it.
 
-    ``options`` are the options that only this data set has, an instance of ``SourceSpec.options``.
+    Attributes:
+        name: Name of the input.
+        shape: Shape of an example tensor.
+        dynamic_axes: Name of each axis of variable length, by the index of the axis.
+        num_tokens: Token indices are below this number; None for float tensors. The indices of an
+            example start at 1, because 0 may be padding.
+        mean, std: As in ``Source``; None if the input is not normalized.
     """
 
     name: str
-    root: Path | None
-    download: bool
-    verify: bool
-    size: int | None
-    storage: str
-    seed: int
-    kind: str
+    shape: tuple[int, ...]
+    dynamic_axes: Mapping[int, str]
+    num_tokens: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of a published data set.
+
+    Attributes:
+        folder: Folder of the files, relative to the root; "" is the root itself.
+        files: Published MD5 by file name.
+        downloads: Published MD5 by URL: the files themselves, or archives that contain ``folder``.
+        unpack: Whether to unpack the downloads in the root.
+    """
+
+    folder: str
+    files: dict[str, str]
+    downloads: dict[str, str]
+    unpack: bool = False
+
+
+@dataclass(frozen=True)
+class Request(Generic[Options]):
+    """What to load, and how.
+
+    Attributes:
+        name: Name of the data set.
+        options: Options that only this data set has, an instance of ``SourceSpec.options``.
+        kind: One of the kinds of samples of the data set, see ``SourceSpec``.
+        root: Folder of the files, or a file for ``csv``; None for data sets without files.
+        download: Whether to download missing files, where the publisher offers them.
+        verify: Whether a file that differs from the published checksum is an error; otherwise it
+            causes a warning.
+        size: Side of the images in pixels; None for the default of the data set.
+        storage: Where to keep the samples: "memory", "disk", or "auto" to choose by their size.
+        seed: Seed of the ``synthetic`` images; other data sets do not depend on it.
+        targets: What each sample has, see ``darts.data.targets``.
+    """
+
+    name: str
     options: Options
+    kind: str
+    root: Path | None = None
+    download: bool = True
+    verify: bool = True
+    size: int | None = None
+    storage: str = "auto"
+    seed: int = 0
     targets: str = CLASSES
 
     def folder(self) -> Path:
@@ -68,9 +122,7 @@ class Request(Generic[Options]):
     def files(self, *names: str, needed: str = "them") -> list[Path]:
         """Return the paths of files below the root; raise ValueError if one is missing.
 
-        Args:
-            names: Names of the files.
-            needed: What to put into the root; the error message asks for it.
+        ``needed`` is what the error message asks the user to put into the root.
         """
         root = self.folder()
         missing = [name for name in names if not (root / name).is_file()]
@@ -80,6 +132,76 @@ class Request(Generic[Options]):
                 "dataset.root to their folder"
             )
         return [root / name for name in names]
+
+    def published(self, layout: Layout) -> Path:
+        """Return the folder that contains all files of a layout; download them if necessary.
+
+        The folder is the first of these that contains all files: ``root/folder`` (as in
+        torchvision), ``root/name/folder``, ``root/name`` and ``root``, where ``folder`` is the
+        folder of the layout and ``name`` the data set. Downloads go to the first.
+
+        Raises:
+            ValueError: If files are missing and cannot be downloaded, or if ``verify`` is true and
+                a checksum differs.
+
+        Warns:
+            UserWarning: If ``verify`` is false and checksums differ.
+        """
+        root = self.folder()
+        target = root / layout.folder
+        candidates = (target, root / self.name / layout.folder, root / self.name, root)
+        complete = [p for p in candidates if all((p / name).is_file() for name in layout.files)]
+        if complete:
+            target = complete[0]
+        else:
+            missing = [name for name in layout.files if not (target / name).is_file()]
+            advice = f"put {', '.join(missing)} into {target}, or set dataset.root to their folder"
+            if not self.download:
+                raise ValueError(
+                    f"{self.name}: files are missing and dataset.download=false: {advice}"
+                )
+            try:
+                _download(layout, root)
+            except Exception as error:  # network, archive or disk: many libraries and error types
+                raise ValueError(
+                    f"cannot download {self.name} ({one_line(error)}): {advice}"
+                ) from None
+        changed = [name for name, md5 in layout.files.items() if not _has_md5(target / name, md5)]
+        differ = f"{self.name}: {', '.join(changed)} in {target} differ from the published files"
+        if changed and self.verify:
+            raise ValueError(
+                f"{differ}: delete them to download them again, or set dataset.verify=false to use "
+                "them"
+            )
+        if changed:
+            warnings.warn(f"{differ}; scores may differ too", UserWarning, stacklevel=2)
+        return target
+
+
+def _download(layout: Layout, root: Path) -> None:
+    folder = root if layout.unpack else root / layout.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    for url, md5 in layout.downloads.items():
+        file = folder / url.rsplit("/", 1)[1]
+        if not _has_md5(file, md5):
+            print(f"downloading {url} to {file}", file=sys.stderr)
+            hub.download_url_to_file(url, str(file), progress=False)
+        if not _has_md5(file, md5):
+            file.unlink()
+            raise ValueError(f"{url} differs from the published file")
+        if layout.unpack:
+            with tarfile.open(file) as archive:
+                archive.extractall(root, filter="data")
+
+
+def _has_md5(path: Path, md5: str) -> bool:
+    if not path.is_file():
+        return False
+    digest = hashlib.md5(usedforsecurity=False)
+    with open_regular(path) as file, read_errors(path):
+        while chunk := file.read(MIB):
+            digest.update(chunk)
+    return digest.hexdigest() == md5
 
 
 @dataclass
@@ -117,7 +239,7 @@ def memory_source(
     name: str,
     classes: tuple[str, ...],
     train: MemoryImages,
-    test: MemoryImages | None,
+    test: MemoryImages | None = None,
     *,
     size: int | None = None,
     valid: MemoryImages | None = None,

@@ -10,7 +10,6 @@ References:
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,7 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from darts.data.augment import Normalization
+from darts.data.augment import Normalization, within
 from darts.data.mel import SILENCE
 
 
@@ -36,9 +35,6 @@ class SpecAugment:
         time_masks: Number of masks on frames.
         time_width: Maximum width of these masks, in frames.
         shift: Maximum shift in frames, to later or earlier; silence fills the gap.
-
-    Raises:
-        ValueError: If a value is negative.
     """
 
     frequency_masks: int
@@ -49,17 +45,8 @@ class SpecAugment:
 
     crops_files: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
-        for name, value in dataclasses.asdict(self).items():
-            if value < 0:
-                raise ValueError(f"{name}={value}: must be >= 0")
-
     def check(self, shape: Sequence[int], *, in_memory: bool) -> None:
-        """Check that masks and shift fit samples of shape (C, bands, frames).
-
-        Raises:
-            ValueError: If one does not.
-        """
+        """Raise ValueError unless masks and shift fit samples of shape (C, bands, frames)."""
         _, bands, frames = shape
         for name, value, limit, unit in (
             ("frequency_width", self.frequency_width, bands, "bands"),
@@ -91,32 +78,20 @@ class SpecAugment:
         return torch.cat([shift, torch.stack([width, first], 1).flatten(0, 1)])
 
     def apply(self, pixels: Tensor, draws: Tensor, normalize: Normalization) -> Tensor:
-        """Shift, normalize, then mask.
+        """Shift, normalize, then mask spectrograms (B, C, bands, frames) float, in decibels.
 
-        Args:
-            pixels: Spectrograms (B, C, bands, frames) float, in decibels.
-            draws: Result of ``draw``, on the device of ``pixels``.
-            normalize: Normalization, applied between shift and masks.
-
-        Returns:
-            (B, C, bands, frames) float.
+        ``draws`` are the result of ``draw``, on the device of ``pixels``.
         """
         if self.shift:
             pixels = _shifted(pixels, draws[0])
         images = normalize(pixels)
         for number, (width, first) in enumerate(zip(draws[1::2], draws[2::2], strict=True)):
             if number < self.frequency_masks:
-                masked = _mask(first, width, images.shape[2])[:, None, :, None]
+                masked = within(first, width, images.shape[2])[:, None, :, None]
             else:
-                masked = _mask(first, width, images.shape[3])[:, None, None, :]
+                masked = within(first, width, images.shape[3])[:, None, None, :]
             images = images.masked_fill_(masked, 0.0)
         return images
-
-
-def _mask(first: Tensor, width: Tensor, length: int) -> Tensor:
-    """Return masks (B, length) of the ``width`` (B,) positions from ``first`` (B,) on."""
-    position = torch.arange(length, device=first.device)
-    return (position >= first[:, None]) & (position < (first + width)[:, None])
 
 
 def _shifted(pixels: Tensor, shift: Tensor) -> Tensor:

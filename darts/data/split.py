@@ -37,20 +37,14 @@ def stratified_split(labels: Tensor, fractions: Sequence[float], *, seed: int) -
 
     Returns:
         Shuffled indices (n,) int64 of each subset.
-
-    Raises:
-        ValueError: If ``fractions`` do not sum to 1 or ``labels`` is not one-dimensional.
     """
-    shares = [float(share) for share in fractions]
-    if not shares or min(shares) < 0 or abs(sum(shares) - 1.0) > 1e-6:
-        raise ValueError(f"fractions={list(fractions)}: must be >= 0 and sum to 1")
-    chunks: list[list[Tensor]] = [[] for _ in shares]
-    counts = [0] * len(shares)
+    chunks: list[list[Tensor]] = [[] for _ in fractions]
+    counts = [0] * len(fractions)
     divided = 0
     for members in _by_class(labels, seed):
         divided += len(members)
-        missing = [share * divided - count for share, count in zip(shares, counts, strict=True)]
-        sizes = _apportion([share * len(members) for share in shares], len(members), missing)
+        missing = [share * divided - count for share, count in zip(fractions, counts, strict=True)]
+        sizes = _apportion([share * len(members) for share in fractions], len(members), missing)
         for subset, chunk in zip(chunks, torch.split(members, sizes), strict=True):
             subset.append(chunk)
         counts = [count + size for count, size in zip(counts, sizes, strict=True)]
@@ -58,13 +52,7 @@ def stratified_split(labels: Tensor, fractions: Sequence[float], *, seed: int) -
 
 
 def stratified_subset(labels: Tensor, count: int, *, seed: int) -> Tensor:
-    """Return ``count`` shuffled indices with the class proportions of ``labels``, (count,) int64.
-
-    Raises:
-        ValueError: If ``count`` is not between 1 and the number of labels.
-    """
-    if not 1 <= count <= labels.numel():
-        raise ValueError(f"count={count}: must be 1 to {labels.numel()}, the number of samples")
+    """Return ``count`` shuffled indices with the class proportions of all labels, int64."""
     classes = _by_class(labels, seed)
     quotas = [count * len(members) / labels.numel() for members in classes]
     sizes = _apportion(quotas, count, [0.0] * len(quotas))
@@ -80,24 +68,19 @@ def count_folds(share: float) -> int:
 def stratified_fold(labels: Tensor, share: float, fold: int, *, seed: int) -> list[Tensor]:
     """Divide ``range(len(labels))`` into a part with a share of the samples, and the rest.
 
-    The parts are those of a cross-validation: with a share of 0.2 there are five, in which each
+    The parts form a cross-validation: with a share of 0.2 there are five, in which each
     sample occurs once.
 
     Args:
         labels: Integers (N,).
         share: Share of the samples in a part, above 0.
-        fold: Number of the part, from 0.
+        fold: Number of the part, from 0 to ``count_folds(share) - 1``.
         seed: Seed of the parts.
 
     Returns:
         Shuffled indices (n,) int64 of the rest, and of the part.
-
-    Raises:
-        ValueError: If there is no such part.
     """
     folds = count_folds(share)
-    if not 0 <= fold < folds:
-        raise ValueError(f"fold={fold}: a share of {share:g} has {folds} parts, numbered from 0")
     rest = max(1 - folds * share, 0.0)
     subsets = stratified_split(labels, [*[share] * folds, rest], seed=seed)
     part = subsets.pop(fold)
@@ -122,14 +105,8 @@ def hold_out_test(
         options: Share and seed of the test split.
         name: Kind of the data, such as "csv"; seeds the draws together with ``split_seed``.
         where: Data set and file or folder, for error messages.
-
-    Raises:
-        ValueError: If the share is not between 0 and 1, or leaves no test sample or a class
-            without training samples.
     """
     share = options.test_share
-    if not isinstance(share, (int, float)) or not 0 < share < 1:
-        raise ValueError(f"{where}: dataset.test_share={share!r}: must be > 0 and < 1")
     seed = seed_for(name, "test", options.split_seed)
     train, test = stratified_split(labels, (1 - share, share), seed=seed)
     if not len(test):
@@ -147,9 +124,7 @@ def hold_out_test(
 
 def _by_class(labels: Tensor, seed: int) -> list[Tensor]:
     """Return the indices of each class by ascending label, each in random order."""
-    if labels.ndim != 1:
-        raise ValueError(f"labels must have shape (N,), not {tuple(labels.shape)}")
-    # One sort instead of a search for each class, of which there may be as many as samples.
+    # One sort instead of a search for each class, because each sample may be a class of its own.
     order = torch.argsort(labels, stable=True).cpu()
     names, counts = (result.tolist() for result in torch.unique(labels, return_counts=True))
     return [
@@ -165,7 +140,7 @@ def _shuffled(chunks: list[Tensor], seed: int, index: int) -> Tensor:
 
 def _apportion(quotas: list[float], total: int, missing: list[float]) -> list[int]:
     """Round quotas to integers with sum ``total``; ties go to the largest ``missing``."""
-    # Round first, because 0.29 * 100 is slightly below 29, of which int() would make 28.
+    # Round first, because 0.29 * 100 is slightly below 29, and int() would return 28.
     exact = [round(quota, 9) for quota in quotas]
     sizes = [int(quota) for quota in exact]
     order = sorted(range(len(exact)), key=lambda i: (sizes[i] - exact[i], -round(missing[i], 9), i))
@@ -175,32 +150,15 @@ def _apportion(quotas: list[float], total: int, missing: list[float]) -> list[in
 
 
 def save_split(path: StrPath, subsets: Mapping[str, Tensor], **metadata: int | float | str) -> None:
-    """Write subsets of indices, and metadata such as the seed, to an .npz file atomically.
-
-    Raises:
-        ValueError: If a subset is not an int64 tensor (n,) or has the name of a metadata
-            entry.
-        WriteError: If the disk is full or fails.
-    """
+    """Write subsets of indices, and metadata such as the seed, to an .npz file atomically."""
     arrays: dict[str, np.ndarray] = {name: np.asarray(value) for name, value in metadata.items()}
-    for name, indices in subsets.items():
-        if indices.ndim != 1 or indices.dtype != torch.int64 or name in metadata:
-            raise ValueError(
-                f"subset {name!r} of the split must be an int64 tensor of shape (n,), with a name "
-                "of its own"
-            )
-        arrays[name] = indices.cpu().numpy()
+    arrays |= {name: indices.cpu().numpy() for name, indices in subsets.items()}
     with open_atomically(path) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def load_split(path: StrPath) -> dict[str, Tensor]:
-    """Return the subsets that ``save_split`` wrote, by name, without the metadata.
-
-    Raises:
-        FileError: If the file is missing, damaged, or not a split.
-        OSError: If the file cannot be read.
-    """
+    """Return the subsets that ``save_split`` wrote, by name, without the metadata."""
     try:
         arrays = read_npz(path, limit=_SPLIT_LIMIT)
     except FileNotFoundError:

@@ -34,10 +34,8 @@ _MISSING = {"", "?", "na", "n/a", "nan", "null", "none", "-"}
 class Table:
     """The content of a file.
 
-    Attributes:
-        path: The file.
-        cells: Rows with named columns; in a CSV file, all cells are text. The index is the number
-            of the row: in a CSV file, where blank rows are left out, the header is row 1.
+    In ``cells``, the columns have names; in a CSV file, all cells are text. The index is the number
+    of the row: in a CSV file, where blank rows are left out, the header is row 1.
     """
 
     path: Path
@@ -76,33 +74,23 @@ class Table:
                 )
 
     def texts(self, column: str) -> list[str]:
-        """Return the cells of a column as text without spaces around it.
-
-        Raises:
-            ValueError: If a cell is empty.
-        """
+        """Return the cells of a column as text without spaces around it; none may be empty."""
         texts = [str(cell).strip() for cell in self.cells[column]]
         if "" in texts:
             raise ValueError(f"{self.place(texts.index(''), column)}: {_missing('')}")
         return texts
 
     def numbers(self, columns: Sequence[str], *, may_be_label: bool = False) -> np.ndarray:
-        """Return the cells of columns as numbers, ``(N, columns)`` float64.
+        """Return the cells of columns as finite numbers, ``(N, columns)`` float64.
 
-        Args:
-            columns: Names of the columns.
-            may_be_label: Whether an error message suggests that a column is the target.
-
-        Raises:
-            ValueError: If a cell is not a finite number.
+        With ``may_be_label``, an error message suggests that a column is the target.
         """
-        cells = self.cells[list(columns)].to_numpy(dtype=object)
-        flat = np.fromiter(map(as_number, cells.flat), np.float64)
-        values = np.reshape(flat, cells.shape)
+        cells = self.cells[list(columns)]
+        values: np.ndarray = cells.map(as_number).to_numpy(np.float64, copy=True)
         wrong = np.argwhere(~np.isfinite(values))
         if len(wrong):
             row, place = wrong[0].tolist()
-            name, cell = columns[place], str(cells[row, place]).strip()
+            name, cell = columns[place], str(cells.iat[row, place]).strip()
             if np.isinf(values[row, place]):
                 problem = f"{shortened([cell])} is not finite; remove such rows or fill in a value"
             elif cell.lower() in _MISSING:
@@ -130,11 +118,6 @@ def read_table(path: Path) -> Table:
 
     The delimiter of a CSV file is the comma, semicolon or tab that divides the header into the most
     names.
-
-    Raises:
-        ValueError: If the file is damaged or too large, or has no header or no rows; the message
-            names it.
-        OSError: If the file cannot be read.
     """
     if path.suffix.lower() == ".parquet":
         cells = _read_parquet(path)
@@ -150,12 +133,7 @@ def read_table(path: Path) -> Table:
 
 
 def read_cells(path: Path, delimiter: str) -> pd.DataFrame:
-    """Return all cells of a CSV file in UTF-8 as text, indexed by the number of the row from 1.
-
-    Raises:
-        FileError: If the file is damaged or too large; the message names it.
-        OSError: If the file cannot be read.
-    """
+    """Return all cells of a CSV file in UTF-8 as text, indexed by the number of the row from 1."""
     import pandas as pd
 
     with open_text(path) as file:

@@ -1,15 +1,12 @@
 """Tables of numbers with a column of classes, or with columns of other targets, from files.
 
 The root is a file, or a folder with ``train.csv`` and optionally ``valid.csv`` and ``test.csv``;
-Parquet files may take their places.
-Without a test file a stratified share of the training rows is the test split; it depends on the
-options ``test_share`` and ``split_seed`` alone.
+Parquet files may take their places. Without a test file a stratified share of the training rows is
+the test split; it depends on the options ``test_share`` and ``split_seed`` alone.
 
 A sample is a row ``(F, 1, 1)`` float32. Each column is standardized by mean and standard deviation
 of the training rows, in float64, because a column may have large numbers that differ little, for
 example dates in seconds. The loaders need not normalize again: they get mean 0 and deviation 1.
-
-With ``bins``, a column also gets a piecewise linear encoding, see ``darts.data.binning``.
 
 Target columns have classes as text, labels as 0 or 1, or numbers.
 """
@@ -22,11 +19,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from darts.data.binning import Binning
 from darts.data.encodings import RowEncoding
 from darts.data.images import MemoryImages
 from darts.data.source import Request, Source
@@ -47,47 +42,40 @@ class TableOptions(HoldOutOptions):
 
 
 def load_csv(request: Request[TableOptions]) -> Source:
-    """Load a table; the docstring of this module describes its files.
-
-    Raises:
-        ValueError: If a file is missing or damaged; the message names the file and, if possible,
-            line and column.
-    """
+    """Load a table; the docstring of this module describes its files."""
     options = request.options
     tables = {split: read_table(path) for split, path in _find_files(request).items()}
     train = tables["train"]
     columns, target_columns = _split_columns(train, _target_columns(options, request.targets))
     for table in tables.values():
-        _check_columns(table, train)
-    features = {split: table.numbers(columns, may_be_label=True) for split, table in tables.items()}
-    names, targets = _READERS[request.targets](tables, target_columns)
-    where = f"csv: {train.path}"
+        table.check_columns((*columns, *target_columns))
+    features = {
+        split: torch.from_numpy(table.numbers(columns, may_be_label=True))
+        for split, table in tables.items()
+    }
+    names, targets = _read_targets(tables, target_columns, request.targets)
+    where, scale = f"csv: {train.path}", None
     if "test" not in tables:
-        kept, test = hold_out_test(strata(targets["train"]), options, name="csv", where=where)
-        features["test"], targets["test"] = features["train"][test.numpy()], targets["train"][test]
-        features["train"], targets["train"] = (
-            features["train"][kept.numpy()],
-            targets["train"][kept],
-        )
-    scale = None
+        kept, held_out = hold_out_test(strata(targets["train"]), options, name="csv", where=where)
+        for values in (features, targets):
+            values["test"], values["train"] = values["train"][held_out], values["train"][kept]
     if request.targets == NUMBERS:
         targets, scale = standardize_splits(targets, names, where)
-    encoding = _fit(columns, features["train"], options.bins)
+    encoding = RowEncoding.fit(columns, features["train"].numpy(), options.bins)
     splits = {
-        split: MemoryImages(_encode(encoding, train.path, rows), targets[split])
+        split: MemoryImages(_encode(encoding, where, rows), targets[split])
         for split, rows in features.items()
     }
-    mean, std = (0.0,) * encoding.width, (1.0,) * encoding.width
     return Source(
         request.name,
         names,
         splits["train"],
         splits["test"],
         splits.get("valid"),
-        mean,
-        std,
-        encoding,
-        scale,
+        mean=(0.0,) * encoding.width,
+        std=(1.0,) * encoding.width,
+        encoding=encoding,
+        scale=scale,
     )
 
 
@@ -109,7 +97,7 @@ def _find_files(request: Request[TableOptions]) -> dict[str, Path]:
 def _target_columns(options: TableOptions, kind: str) -> Sequence[str]:
     """Return the names of the target columns; none for the last column."""
     if options.labels and options.label is not None:
-        raise ValueError("csv: dataset.label and dataset.labels exclude each other; set one")
+        raise ValueError("csv: dataset.label and dataset.labels are mutually exclusive; set one")
     if len({*options.labels}) < len(options.labels):
         raise ValueError(f"csv: dataset.labels={options.labels} has a column twice")
     if options.labels and kind == CLASSES:
@@ -148,52 +136,25 @@ def _split_columns(table: Table, targets: Sequence[str]) -> tuple[tuple[str, ...
     return columns, chosen
 
 
-def _check_columns(table: Table, train: Table) -> None:
-    """Raise ValueError unless a table has the columns of the training table, in any order."""
-    table.check_columns(train.columns)
-    extra = list(Counter(table.columns) - Counter(train.columns))
-    if extra:
-        raise ValueError(
-            f"csv: {table.path} has a column that the training file lacks: {extra[0]!r}; remove it"
-        )
-
-
-def _read_classes(
-    tables: Mapping[str, Table], columns: tuple[str, ...]
+def _read_targets(
+    tables: Mapping[str, Table], columns: tuple[str, ...], kind: str
 ) -> tuple[tuple[str, ...], dict[str, Tensor]]:
-    """Return the names of the classes, and the class of each row by split."""
-    (column,) = columns
-    names = _class_names(tables["train"], column)
-    return names, {split: _encode_classes(table, column, names) for split, table in tables.items()}
-
-
-def _read_numbers(
-    tables: Mapping[str, Table], columns: tuple[str, ...]
-) -> tuple[tuple[str, ...], dict[str, Tensor]]:
-    """Return the names of the target columns, and their numbers by split."""
-    return columns, {
-        split: torch.from_numpy(table.numbers(columns)) for split, table in tables.items()
-    }
-
-
-def _read_labels(
-    tables: Mapping[str, Table], columns: tuple[str, ...]
-) -> tuple[tuple[str, ...], dict[str, Tensor]]:
-    """Return the names of the labels, and by split which rows have them."""
-    _, labels = _read_numbers(tables, columns)
-    for split, values in labels.items():
+    """Return the names of the classes, labels or numbers, and the targets of each split."""
+    if kind == CLASSES:
+        names = _class_names(tables["train"], columns[0])
+        return names, {split: _classes(table, columns[0], names) for split, table in tables.items()}
+    targets = {split: torch.from_numpy(table.numbers(columns)) for split, table in tables.items()}
+    if kind == NUMBERS:
+        return columns, targets
+    for split, values in targets.items():
         wrong = torch.nonzero((values != 0) & (values != 1)).tolist()
         if wrong:
-            (row, column), table = wrong[0], tables[split]
+            row, column = wrong[0]
             raise ValueError(
-                f"csv: {table.place(row, columns[column])}: {values[row, column]:g} is not a "
-                "label; must be 0 or 1"
+                f"csv: {tables[split].place(row, columns[column])}: {values[row, column]:g} is not "
+                "a label; must be 0 or 1"
             )
-    return columns, {split: values.float() for split, values in labels.items()}
-
-
-_READERS = {CLASSES: _read_classes, LABELS: _read_labels, NUMBERS: _read_numbers}
-"""Functions that read the targets of all splits, by kind of the targets."""
+    return columns, {split: values.float() for split, values in targets.items()}
 
 
 def _class_names(table: Table, column: str) -> tuple[str, ...]:
@@ -211,15 +172,15 @@ def _class_names(table: Table, column: str) -> tuple[str, ...]:
             "in another column, set dataset.label; if these are numbers to predict, set "
             "task=regression"
         )
-    # int() refuses numbers of more than 4,300 digits.
+    # int() rejects numbers of more than 4,300 digits.
     integers = all(len(name) < 100 and name.removeprefix("-").isdecimal() for name in counts)
     return tuple(sorted(counts, key=(lambda name: (int(name), name)) if integers else str))
 
 
-def _encode_classes(table: Table, column: str, classes: Sequence[str]) -> Tensor:
+def _classes(table: Table, column: str, names: Sequence[str]) -> Tensor:
     """Return the index of each row's class, ``(N,)`` int64."""
     labels = table.texts(column)
-    index_of = {name: index for index, name in enumerate(classes)}
+    index_of = {name: index for index, name in enumerate(names)}
     unknown = next((row for row, name in enumerate(labels) if name not in index_of), None)
     if unknown is not None:
         raise ValueError(
@@ -229,34 +190,13 @@ def _encode_classes(table: Table, column: str, classes: Sequence[str]) -> Tensor
     return torch.tensor([index_of[name] for name in labels])
 
 
-def _fit(columns: tuple[str, ...], rows: np.ndarray, bins: int) -> RowEncoding:
-    """Return the encoding that training rows ``(N, F)`` float64 determine."""
-    constant = rows.max(0) == rows.min(0)
-    with np.errstate(all="ignore"):  # ``_encode`` reports overflows
-        mean = np.where(constant, rows[0], rows.mean(0))
-        centered = rows - mean
-        # Relative to the largest value, so that no square overflows or underflows.
-        largest = np.where(constant, 1.0, np.abs(centered).max(0))
-        deviation = np.where(constant, 1.0, largest * np.sqrt(((centered / largest) ** 2).mean(0)))
-    binning = Binning.fit(rows, bins)
-    return RowEncoding(
-        columns,
-        tuple(mean.tolist()),
-        tuple(deviation.tolist()),
-        tuple(binning.columns.tolist()),
-        tuple(binning.low.tolist()),
-        tuple(binning.high.tolist()),
-    )
-
-
-def _encode(encoding: RowEncoding, path: Path, rows: np.ndarray) -> Tensor:
+def _encode(encoding: RowEncoding, where: str, rows: Tensor) -> Tensor:
     """Return the inputs of rows; an error names the file of the training rows."""
-    inputs = encoding(rows)
+    inputs = encoding(rows.numpy())
     overflowed = torch.nonzero(~inputs.isfinite().flatten(1).all(0)).flatten().tolist()
     if overflowed:
-        name = encoding.columns[overflowed[0]]
         raise ValueError(
-            f"csv: {path}, column {name!r}: the numbers are too large to standardize; "
-            "rescale or remove the column"
+            f"{where}, column {encoding.columns[overflowed[0]]!r}: the numbers are too large to "
+            "standardize; rescale or remove the column"
         )
     return inputs

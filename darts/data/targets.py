@@ -40,15 +40,9 @@ class TargetScale:
 
     @classmethod
     def fit(cls, numbers: Tensor, names: Sequence[str], where: str) -> TargetScale:
-        """Return the scale of the training targets.
+        """Return the scale of the training targets, ``(N, K)`` float64 and finite.
 
-        Args:
-            numbers: ``(N, K)`` float64, all finite.
-            names: Name of each column, for the error message.
-            where: Data set and file, for the error message.
-
-        Raises:
-            ValueError: If all numbers of a column are equal, or some are too large.
+        Error messages contain the names of the columns, and ``where``, data set and file.
         """
         mean, deviation = numbers.mean(0), numbers.std(0, correction=0)
         for column, name in enumerate(names):
@@ -76,18 +70,9 @@ class TargetScale:
 def standardize_splits(
     by_split: Mapping[str, Tensor], names: Sequence[str], where: str
 ) -> tuple[dict[str, Tensor], TargetScale]:
-    """Return the numbers of all splits, standardized as ``train``, and their scale.
+    """Standardize the numbers of all splits, ``(N, K)`` float64, by the scale of ``train``.
 
-    Args:
-        by_split: Numbers ``(N, K)`` float64 of each split; one of them is ``train``.
-        names: Name of each column, for error messages.
-        where: Data set and file, for error messages.
-
-    Returns:
-        Numbers ``(N, K)`` float32 by split, and the scale.
-
-    Raises:
-        ValueError: If the training numbers have no scale, or another number is too large for it.
+    Return them as float32, and the scale; see ``TargetScale.fit`` for the other arguments.
     """
     scale = TargetScale.fit(by_split["train"], names, where)
     found = {split: scale.standardize(numbers).float() for split, numbers in by_split.items()}
@@ -102,9 +87,6 @@ def strata(targets: Tensor) -> Tensor:
 
     Groups are classes, frequent combinations of labels, or ranges of the first number. All rare
     combinations of labels together are one group.
-
-    Args:
-        targets: See the description of this module.
     """
     if targets.ndim == 1:
         return targets

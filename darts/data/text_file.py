@@ -24,41 +24,28 @@ DISTINCT_LIMIT = 2**22
 
 @contextlib.contextmanager
 def open_text(path: Path) -> Iterator[BinaryIO]:
-    """Open a regular file for reading.
-
-    Raises:
-        FileError: If it is larger than ``TEXT_LIMIT``, or not a regular file.
-        OSError: If it cannot be read.
-    """
+    """Open a regular file of at most ``TEXT_LIMIT`` bytes for reading."""
     with open_regular(path) as file, read_errors(path):
         if os.fstat(file.fileno()).st_size > TEXT_LIMIT:
             raise FileError(f"{path} is too large: more than {TEXT_LIMIT:,} bytes of text")
         yield file
 
 
-def read_lines(path: Path, *, newline: str | None = None) -> Iterator[str]:
-    """Yield the lines of a text file; raise as ``read_pieces``, and FileError for a long line.
-
-    Args:
-        path: File, with or without a byte order mark.
-        newline: As for ``open``: None translates the ends of lines, "" keeps them.
-    """
-    for number, line in enumerate(read_pieces(path, LINE_LIMIT + 1, newline=newline), 1):
+def read_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a text file, which end with a newline; see ``read_pieces``."""
+    for number, line in enumerate(read_pieces(path, LINE_LIMIT + 1), 1):
         if len(line) > LINE_LIMIT:
             raise FileError(f"{path}, line {number}: more than {LINE_LIMIT:,} characters")
         yield line
 
 
-def read_pieces(path: Path, size: int, *, newline: str | None = None) -> Iterator[str]:
-    """Yield the lines of a text file, those of more than ``size`` characters in several pieces.
+def read_pieces(path: Path, size: int) -> Iterator[str]:
+    """Yield the lines of a text file; a line of more than ``size`` characters in several pieces.
 
-    Raises:
-        FileError: If the file is not a regular file, not text in UTF-8, or larger than
-            ``TEXT_LIMIT``.
-        OSError: If the file cannot be read.
+    The file may have a byte order mark. Errors name the file and, if possible, the place.
     """
     with open_text(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8-sig", newline=newline)
+        text = io.TextIOWrapper(file, encoding="utf-8-sig")
         try:
             while piece := text.readline(size):
                 if "\0" in piece:
@@ -70,14 +57,9 @@ def read_pieces(path: Path, size: int, *, newline: str | None = None) -> Iterato
 
 
 def count(tokens: Iterable[str], where: str) -> Counter[str]:
-    """Return the number of occurrences of each token.
+    """Return the number of occurrences of each token of a training split.
 
-    Args:
-        tokens: Tokens of a training split.
-        where: File or data set, for the error message.
-
-    Raises:
-        ValueError: If there are more than ``DISTINCT_LIMIT`` different tokens.
+    Raise ValueError if there are more than ``DISTINCT_LIMIT`` different tokens in ``where``.
     """
     counts: Counter[str] = Counter()
     remaining = iter(tokens)

@@ -26,7 +26,7 @@ ROOT = Path("runs") / "data"
 
 
 class StoredDataset(NamedTuple):
-    """A data set on disk.
+    """A data set on disk: values of configuration keys.
 
     Attributes:
         name: Value of ``dataset``: "npz" for images, "csv" for rows of numbers.
@@ -68,34 +68,29 @@ def store(
     splits = {"train": _read(train, "train", targets)}
     if test is not None:
         splits["test"] = _read(test, "test", targets)
-    shapes = {split: tuple(samples.shape[1:]) for split, (samples, _) in splits.items()}
-    if len(set(shapes.values())) > 1:
-        raise ValueError(f"data: samples of train and test differ in shape: {shapes}")
-    labels_of_splits = [labels for _, labels in splits.values()]
-    if targets == CLASSES:
-        classes = _class_names(train, labels_of_splits)
-    else:
-        classes = _column_names(train, labels_of_splits)
-    digest = hashlib.sha256(repr(classes).encode())
+    shapes = {
+        split: [tuple(values.shape[1:]) for values in found] for split, found in splits.items()
+    }
+    if shapes["train"] != shapes.get("test", shapes["train"]):
+        raise ValueError(f"data: samples or targets of train and test differ in shape: {shapes}")
+    names = _names(train, [labels for _, labels in splits.values()])
+    digest = hashlib.sha256(repr(names).encode())
     for split, (samples, labels) in splits.items():
         digest.update(f"{split} {samples.dtype} {tuple(samples.shape)}".encode())
         digest.update(np.ascontiguousarray(samples.numpy()).data)
         digest.update(labels.numpy().data)
     folder = (root / digest.hexdigest()[:16]).absolute()
     is_rows = splits["train"][0].ndim == 2
-    last = folder / f"{'test' if test is not None else 'train'}.{'csv' if is_rows else 'npz'}"
-    if (
-        not last.exists()
-    ):  # train is written before test, so the folder is complete if this file exists
-        folder.mkdir(parents=True, exist_ok=True)
-        if is_rows:
-            for split, (samples, labels) in splits.items():
-                write_atomically(folder / f"{split}.csv", _table(samples, labels, classes))
-        else:
-            write_arrays(folder, splits, classes)
+    # The test split is written last, so the folder is complete if its file exists.
+    last = folder / f"{[*splits][-1]}.{'csv' if is_rows else 'npz'}"
+    if not last.exists() and is_rows:
+        for split, (samples, labels) in splits.items():
+            write_atomically(folder / f"{split}.csv", _table(samples, labels, names))
+    elif not last.exists():
+        write_arrays(folder, splits, names)
     if not is_rows:
         return StoredDataset("npz", folder)
-    return StoredDataset("csv", folder, () if targets == CLASSES else classes)
+    return StoredDataset("csv", folder, () if targets == CLASSES else names)
 
 
 def _read(dataset: Dataset[object], split: str, targets: str) -> tuple[Tensor, Tensor]:
@@ -110,32 +105,26 @@ def _read(dataset: Dataset[object], split: str, targets: str) -> tuple[Tensor, T
             "__getitem__"
         )
     samples: list[Tensor] = []
-    classes: list[int] = []
-    numbers: list[list[float]] = []
+    labels: list[Tensor] = []
     for index in range(len(dataset)):
         place = f"data: sample {index} of {split}"
         entry = dataset[index]
         if not isinstance(entry, tuple | list) or len(entry) != 2:
             raise ValueError(f"{place} is not a pair (sample, label)")
-        sample, label = entry
-        samples.append(_sample(sample, place))
-        if targets == CLASSES:
-            classes.append(_label(label, place))
-        else:
-            numbers.append(_numbers(label, place))
+        samples.append(_sample(entry[0], place))
+        labels.append(_target(entry[1], place, targets))
         if samples[-1].shape != samples[0].shape:
             raise ValueError(
                 f"{place} has shape {tuple(samples[-1].shape)}, but the first one "
                 f"{tuple(samples[0].shape)}; resize them in the transform of the dataset"
             )
+        if labels[-1].shape != labels[0].shape:
+            raise ValueError(
+                f"{place} has {len(labels[-1])} targets, but the first one {len(labels[0])}"
+            )
     if not samples:
         raise ValueError(f"data: {split} has no samples")
-    if targets == CLASSES:
-        return torch.stack(samples), torch.tensor(classes)
-    lengths = {len(own) for own in numbers}
-    if len(lengths) > 1:
-        raise ValueError(f"data: targets of {split} have {sorted(lengths)} numbers; must be equal")
-    return torch.stack(samples), torch.tensor(numbers, dtype=torch.float64)
+    return torch.stack(samples), torch.stack(labels)
 
 
 def _sample(sample: object, place: str) -> Tensor:
@@ -149,10 +138,10 @@ def _sample(sample: object, place: str) -> Tensor:
         if array.dtype.kind not in "biuf":
             raise ValueError(f"{place} is {type(sample).__name__}, neither an image nor a row")
         values = torch.from_numpy(array)
+        if values.ndim == 3 and values.shape[0] not in (1, 3):
+            values = values.permute(2, 0, 1)  # height, width, channels
     if values.ndim == 1:
         return values.double()
-    if not isinstance(sample, Tensor) and values.ndim == 3 and values.shape[0] not in (1, 3):
-        values = values.permute(2, 0, 1)  # height, width, channels
     if values.ndim == 2:
         values = values[None]
     if values.ndim != 3 or values.shape[0] > 4:
@@ -160,7 +149,7 @@ def _sample(sample: object, place: str) -> Tensor:
     if values.dtype == torch.uint8:
         return values
     low, high = float(values.min()), float(values.max())
-    if not values.is_floating_point() or not (low >= 0 and high <= 1):  # NaN fails, too
+    if not values.is_floating_point() or not (low >= 0 and high <= 1):  # also true for NaN
         raise ValueError(
             f"{place} is an image with {values.dtype} values from {low:g} to {high:g}; give uint8 "
             "values, or floats from 0 to 1 (leave out Normalize; training normalizes)"
@@ -168,69 +157,51 @@ def _sample(sample: object, place: str) -> Tensor:
     return (values * 255).round().to(torch.uint8)
 
 
-def _label(label: object, place: str) -> int:
-    value = label.item() if isinstance(label, Tensor | np.generic) and label.ndim == 0 else label
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(
-            f"{place} has the label {value!r}; must be an integer >= 0, the number of a class; for "
-            "numbers, set task=regression, for several labels task=multi_label"
-        )
-    return value
-
-
-def _numbers(target: object, place: str) -> list[float]:
-    """Return the labels or numbers of a sample."""
-    if isinstance(target, Tensor):
-        target = target.detach().cpu().double().numpy()
+def _target(target: object, place: str, targets: str) -> Tensor:
+    """Return a class ``()`` int64, or the labels or numbers of a sample ``(K,)`` float64."""
     try:
-        array = np.atleast_1d(np.asarray(target, dtype=np.float64))
-    except (TypeError, ValueError):
-        array = np.empty(0)
-    if array.ndim != 1 or not len(array) or not np.isfinite(array).all():
+        array = np.asarray(target.tolist() if isinstance(target, Tensor) else target)
+    except ValueError:  # nested lists of different lengths
+        array = np.array(None)
+    if targets == CLASSES:
+        if array.ndim or array.dtype.kind not in "iu" or array < 0:
+            raise ValueError(
+                f"{place} has the label {target!r}; must be an integer >= 0, the number of a "
+                "class; for numbers, set task=regression, for several labels task=multi_label"
+            )
+        return torch.tensor(int(array))
+    is_numeric = array.ndim < 2 and array.size > 0 and array.dtype.kind in "biuf"
+    if not is_numeric or not np.isfinite(array).all():
         raise ValueError(f"{place} has the target {target!r}; must be one or several numbers")
-    numbers: list[float] = array.tolist()
-    return numbers
+    return torch.from_numpy(np.atleast_1d(array).astype(np.float64))
 
 
-def _column_names(dataset: object, targets: Sequence[Tensor]) -> tuple[str, ...]:
-    """Return the attribute ``classes`` of a dataset, or names with numbers."""
-    counts = {values.shape[1] for values in targets}
-    if len(counts) > 1:
-        raise ValueError(f"data: train and test have {sorted(counts)} targets; must be equal")
-    (count,) = counts
-    names = _listed_names(dataset)
-    return names if len(names) == count else tuple(f"target{number}" for number in range(count))
-
-
-def _listed_names(dataset: object) -> tuple[str, ...]:
-    """Return the names in the attribute ``classes``; none if they are not distinct texts."""
+def _names(dataset: object, labels: Sequence[Tensor]) -> tuple[str, ...]:
+    """Return the attribute ``classes`` of a dataset, as torchvision has it, or numbered names."""
     while not hasattr(dataset, "classes") and hasattr(dataset, "dataset"):
         dataset = dataset.dataset  # of a Subset
     listed = getattr(dataset, "classes", None)
-    if not isinstance(listed, list | tuple):
-        return ()
-    names = tuple(str(name).strip() for name in listed)
-    return names if all(names) and len({*names}) == len(names) else ()
-
-
-def _class_names(dataset: object, labels: Sequence[Tensor]) -> tuple[str, ...]:
-    """Return the attribute ``classes`` of a dataset, as torchvision has it, or numbers as names."""
+    names = tuple(str(name).strip() for name in listed) if isinstance(listed, list | tuple) else ()
+    is_valid = all(names) and len({*names}) == len(names)
+    if labels[0].ndim == 2:
+        count = labels[0].shape[1]
+        numbered = tuple(f"target{number}" for number in range(count))
+        return names if is_valid and len(names) == count else numbered
     count = max(int(own.max()) for own in labels) + 1
     samples = sum(map(len, labels))
     if count > 2 * samples:  # a mistake; the network would have an output for each number
         raise ValueError(f"data: labels go up to {count - 1}, but there are {samples} samples")
-    names = _listed_names(dataset)
-    return names if len(names) >= count else tuple(str(number) for number in range(count))
+    return names if is_valid and len(names) >= count else tuple(map(str, range(count)))
 
 
-def _table(samples: Tensor, labels: Tensor, classes: Sequence[str]) -> str:
+def _table(samples: Tensor, labels: Tensor, names: Sequence[str]) -> str:
     """Return rows and targets, classes by name, as CSV; the floats are exact."""
     import pandas as pd
 
     if labels.ndim == 1:
-        targets = pd.DataFrame({"class": [classes[label] for label in labels.tolist()]})
+        targets = pd.DataFrame({"class": [names[label] for label in labels.tolist()]})
     else:
-        targets = pd.DataFrame(labels.numpy(), columns=list(classes))
+        targets = pd.DataFrame(labels.numpy(), columns=list(names))
     prefix = "column"
     while any(name.startswith(prefix) for name in targets.columns):
         prefix += "_"

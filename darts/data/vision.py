@@ -1,5 +1,10 @@
 """Small published data sets of images: digits, CIFAR-10, CIFAR-100, SVHN and Fashion-MNIST.
 
+CIFAR is published as pickles, and unpickling may execute any function that a file names. Here a
+file gets one of the classes below for each name that pickled arrays need; any other name is an
+error. NumPy's own classes would not be safe: they trust the file with addresses in memory. The
+readers of torchvision are not used, because they execute such code if the checksum is not verified.
+
 References:
     Digits: Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
     Repository, 1998 (its test split).
@@ -12,24 +17,27 @@ References:
 from __future__ import annotations
 
 import io
+import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from darts.data.download import Layout, find_files
 from darts.data.images import MemoryImages
 from darts.data.randomness import seed_for
-from darts.data.safe_pickle import as_text, load_pickled_arrays
-from darts.data.source import NoOptions, Request, Source, memory_source
+from darts.data.source import Layout, NoOptions, Request, Source, memory_source
 from darts.data.split import stratified_split
-from darts.reading import MIB, FileError, damage, gunzip, read_bytes
+from darts.reading import MIB, FileError, StrPath, damage, gunzip, read_bytes
 
+_PICKLE_LIMIT = 256 * MIB  # bytes; the largest file of CIFAR-100 has 148 MiB
 _MAT_LIMIT = 512 * MIB  # bytes; the training images of SVHN have 174 MiB
 _IDX_LIMIT = 64 * MIB  # bytes; the training images of Fashion-MNIST have 45 MiB
 
-_CIFAR10_STATISTICS = ((0.49139968, 0.48215827, 0.44653124), (0.24703233, 0.24348505, 0.26158768))
-_CIFAR100_STATISTICS = ((0.50707516, 0.48654887, 0.44091784), (0.26733429, 0.25643846, 0.27615047))
+_CIFAR_STATISTICS = {
+    "cifar10": ((0.49139968, 0.48215827, 0.44653124), (0.24703233, 0.24348505, 0.26158768)),
+    "cifar100": ((0.50707516, 0.48654887, 0.44091784), (0.26733429, 0.25643846, 0.27615047)),
+}
 
 
 def load_digits(request: Request[NoOptions]) -> Source:
@@ -45,20 +53,28 @@ def load_digits(request: Request[NoOptions]) -> Source:
     pixels = (published * (255 / 16)).round().to(torch.uint8)[:, None]
     images = MemoryImages(pixels, torch.from_numpy(bunch.target))
     train, test = stratified_split(images.labels, (0.75, 0.25), seed=seed_for("digits", "test"))
-    names = tuple(str(digit) for digit in range(10))
-    return memory_source(
-        request.name, names, images.select(train), images.select(test), size=request.size
+    splits = images.select(train), images.select(test)
+    return memory_source(request.name, tuple("0123456789"), *splits, size=request.size)
+
+
+def load_cifar(request: Request[NoOptions]) -> Source:
+    """Load 50,000 training and 10,000 test color images, 32 by 32 pixels, of CIFAR-10 or CIFAR-100.
+
+    CIFAR-100 has its 100 fine classes.
+    """
+    key = "label" if request.name == "cifar10" else "fine_label"
+    *batches, meta = _find_files(request)
+    content = load_pickled_arrays(meta)
+    with damage(f"the file {meta} is damaged"):
+        classes = tuple(_as_text(name) for name in content[f"{key}_names"])
+    *train, test = (_read_cifar(path, f"{key}s", len(classes)) for path in batches)
+    joined = MemoryImages(
+        torch.cat([batch.pixels for batch in train]), torch.cat([batch.labels for batch in train])
     )
-
-
-def load_cifar10(request: Request[NoOptions]) -> Source:
-    """Load 50,000 training and 10,000 test color images of 32 by 32 pixels in 10 classes."""
-    return _load_cifar(request, key="labels", statistics=_CIFAR10_STATISTICS)
-
-
-def load_cifar100(request: Request[NoOptions]) -> Source:
-    """Load 50,000 training and 10,000 test color images of 32 by 32 pixels in 100 classes."""
-    return _load_cifar(request, key="fine_labels", statistics=_CIFAR100_STATISTICS)
+    statistics = _CIFAR_STATISTICS[request.name]
+    return memory_source(
+        request.name, classes, joined, test, size=request.size, statistics=statistics
+    )
 
 
 def load_svhn(request: Request[NoOptions]) -> Source:
@@ -66,20 +82,15 @@ def load_svhn(request: Request[NoOptions]) -> Source:
 
     The additional training images that SVHN calls "extra" are not used.
     """
-    layout = published(request.name)
-    folder = find_files(request, layout)
-    names = tuple(str(digit) for digit in range(10))
-    train, test = (_read_svhn(folder / name) for name in layout.files)
-    return memory_source(request.name, names, train, test, size=request.size)
+    train, test = map(_read_svhn, _find_files(request))
+    return memory_source(request.name, tuple("0123456789"), train, test, size=request.size)
 
 
 def load_fashion_mnist(request: Request[NoOptions]) -> Source:
     """Load 60,000 training and 10,000 test gray images of clothes, 28 by 28 pixels."""
     from torchvision.datasets import FashionMNIST
 
-    layout = published(request.name)
-    folder = find_files(request, layout)
-    files = [folder / name for name in layout.files]
+    files = _find_files(request)
     train, test = (
         _make_images(
             images, _read_idx(images, 28, 28)[:, None], _read_idx(labels), len(FashionMNIST.classes)
@@ -90,10 +101,7 @@ def load_fashion_mnist(request: Request[NoOptions]) -> Source:
 
 
 def published(name: str) -> Layout:
-    """Return the files of a data set, as torchvision lists them: training files, then test files.
-
-    The readers of torchvision are not used, because they execute code from the pickles of CIFAR.
-    """
+    """Return the files of a data set, as torchvision lists them: training files come first."""
     from torchvision.datasets import CIFAR10, CIFAR100, SVHN, FashionMNIST
 
     if name == "svhn":
@@ -112,25 +120,10 @@ def published(name: str) -> Layout:
     return Layout(cifar.base_folder, files, {cifar.url: cifar.tgz_md5}, unpack=True)
 
 
-def _load_cifar(
-    request: Request[NoOptions],
-    *,
-    key: str,
-    statistics: tuple[tuple[float, ...], tuple[float, ...]],
-) -> Source:
+def _find_files(request: Request[NoOptions]) -> list[Path]:
     layout = published(request.name)
-    folder = find_files(request, layout)
-    *batches, meta = (folder / name for name in layout.files)
-    content = load_pickled_arrays(meta)
-    with damage(f"the file {meta} is damaged"):
-        classes = tuple(as_text(name) for name in content[f"{key.removesuffix('s')}_names"])
-    *train, test = (_read_cifar(path, key, len(classes)) for path in batches)
-    joined = MemoryImages(
-        torch.cat([batch.pixels for batch in train]), torch.cat([batch.labels for batch in train])
-    )
-    return memory_source(
-        request.name, classes, joined, test, size=request.size, statistics=statistics
-    )
+    folder = request.published(layout)
+    return [folder / name for name in layout.files]
 
 
 def _make_images(path: Path, pixels: np.ndarray, labels: np.ndarray, classes: int) -> MemoryImages:
@@ -173,3 +166,67 @@ def _read_idx(path: Path, *sample: int) -> np.ndarray:
             raise ValueError("it has another header than the published files")
         array = np.frombuffer(raw, np.uint8, offset=8 + 4 * len(sample))
         return np.reshape(array, (count, *sample))
+
+
+class _Dtype:
+    def __init__(self, code: str, *flags: object) -> None:
+        self.value = np.dtype(code)
+
+    def __setstate__(self, state: Any) -> None:
+        self.value = self.value.newbyteorder(state[1])
+
+
+class _Array:
+    value: np.ndarray
+
+    def __init__(self, *arguments: object) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, fortran, raw = state
+        # Pickles of Python 2 hold bytes as a string, which is decoded as Latin-1.
+        data = raw.encode("latin-1") if isinstance(raw, str) else raw
+        # Unlike NumPy's own unpickling, this fails for arrays of objects.
+        flat = np.frombuffer(data, dtype.value)
+        self.value = flat.reshape(shape, order="F" if fortran else "C")
+
+
+def _from_buffer(raw: object, dtype: _Dtype, shape: object, order: str) -> _Array:
+    array = _Array()
+    array.__setstate__((1, shape, dtype, order == "F", raw))
+    return array
+
+
+def _encode(text: str, codec: str) -> bytes:  # how protocol 2 writes bytes
+    return text.encode("latin-1")
+
+
+_NAMES = {
+    "ndarray": _Array,
+    "_reconstruct": _Array,
+    "_frombuffer": _from_buffer,  # protocol 5
+    "dtype": _Dtype,
+    "encode": _encode,
+}
+
+
+class _Reader(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> object:
+        if module.split(".")[0] not in ("numpy", "_codecs") or name not in _NAMES:
+            raise pickle.UnpicklingError(f"the name {module}.{name} is not allowed")
+        return _NAMES[name]
+
+
+def load_pickled_arrays(path: StrPath) -> dict[str, Any]:
+    """Return a pickled dictionary of arrays, strings, numbers and lists; keys become strings."""
+    data = read_bytes(path, limit=_PICKLE_LIMIT)
+    with damage(f"the file {path!s} is damaged or not a data file"):
+        content = _Reader(io.BytesIO(data), encoding="latin1").load()
+        return {
+            _as_text(key): value.value if isinstance(value, _Array) else value
+            for key, value in content.items()
+        }
+
+
+def _as_text(value: object) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)

@@ -35,14 +35,10 @@ class WindowLoader(PositionLoader[Window]):
         tokens: Token indices of the text, ``(N,)`` int64.
         columns: Number of columns, B.
         length: Maximum length of a window, T.
-        seed: Seed of the run.
-        name: Name of the loader, see ``SampleLoader``.
+        seed, name: See ``SampleLoader``.
         shift: Whether epochs begin at random tokens. Otherwise an epoch has each token but the
             first as a target once.
         device: Device of the windows.
-
-    Raises:
-        ValueError: If the text is too short for one window.
     """
 
     def __init__(
@@ -64,10 +60,10 @@ class WindowLoader(PositionLoader[Window]):
                 f"{name}: {len(tokens)} tokens in {columns} columns are too few for windows of "
                 f"{length}; choose a smaller loader.batch_size or task.window"
             )
+        super().__init__(name, steps, columns, columns)  # ranks do not share windows
         self.length, self.shift = length, shift
         self.carry = Carry()
         self._generator_name = (seed, name)
-        self._steps = steps
         self._columns = columns
         self._inputs = self._in_columns(tokens[:-1], height, 0).to(device)
         targets = self._in_columns(tokens[1:], height, IGNORE_INDEX)
@@ -80,14 +76,6 @@ class WindowLoader(PositionLoader[Window]):
         missing = max(0, count - len(tokens))
         filled = torch.cat([tokens[:count], tokens.new_full((missing,), fill)])
         return filled.view(self._columns, height).t().contiguous()
-
-    def __len__(self) -> int:
-        return self._steps
-
-    @property
-    def batch_share(self) -> tuple[int, int]:
-        """All columns: ranks do not share windows."""
-        return 0, self._columns
 
     def read(self, position: int) -> Window:
         """Return the window at a position, with an initial state of zeros."""

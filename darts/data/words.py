@@ -68,11 +68,7 @@ class VocabularyOptions:
     lowercase: bool = False  # convert text to lower case
 
     def build(self, texts: Iterable[str]) -> Vocabulary:
-        """Return the vocabulary of the training texts.
-
-        Raises:
-            ValueError: If they have too many different words, see ``count``.
-        """
+        """Return the vocabulary of the training texts."""
         words = (word for text in texts for word in tokenize(text, self.lowercase))
         counts = count(words, "the training split")
         ranked = sorted(counts, key=lambda word: (-counts[word], word))
@@ -80,11 +76,7 @@ class VocabularyOptions:
         return Vocabulary([*SPECIAL, *frequent[: self.max_vocab]])
 
     def encode(self, texts: Iterable[str], vocabulary: Vocabulary) -> Tensor:
-        """Return word indices ``(N, L)`` int64; ``END`` and padding follow each text.
-
-        Raises:
-            ValueError: If N texts of the longest length L are more than ``_PADDED_LIMIT`` indices.
-        """
+        """Return word indices ``(N, L)`` int64; ``END`` and padding follow each text."""
         flat, lengths = array("q"), array("q")
         for text in texts:
             words = tokenize(text, self.lowercase)[: self.max_length]

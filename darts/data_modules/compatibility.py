@@ -47,12 +47,9 @@ def check_data_kind(config: RunConfig) -> None:
 
 
 def check_training(config: RunConfig) -> None:
-    """Refuse a training whose task does not fit the data, the space, the metric or the process.
+    """Raise ValueError if the task does not fit the data, the space, the metric or the process.
 
-    Trackers that do not exist or are not installed are refused, too.
-
-    Raises:
-        ValueError: In one line, which lists the alternatives.
+    Also check that all trackers exist and are installed.
     """
     check_data_kind(config)
     check_trackers(config.tracking.trackers)
@@ -61,11 +58,7 @@ def check_training(config: RunConfig) -> None:
 
 
 def check_fold(config: RetrainConfig) -> None:
-    """Refuse a held-out part that does not exist.
-
-    Raises:
-        ConfigError: In one line, which lists the valid values.
-    """
+    """Raise ConfigError if ``validation_fold`` selects a held-out part that does not exist."""
     fold, share = config.validation_fold, config.validation
     if fold is None:
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -47,7 +48,7 @@ class LoaderOptions(TypedDict):
     ranks: int
 
 
-_PURPOSES = {
+_USES = {
     "weights": "the weights",
     "alphas": "the alphas",
     "train": "training",
@@ -59,23 +60,14 @@ _PURPOSES = {
 class DataModule(ABC):
     """Loads a data set and makes the loaders of one run.
 
-    Subclasses register themselves in ``DATA_MODULES``.
-
-    Args:
-        config: Configuration of a search or a retraining.
-        ranks: Processes of the run. Each takes its share of every batch, on its own device.
-        source: The data set, if it is loaded already with the same ``load_options``.
+    Subclasses register themselves in ``DATA_MODULES``. Each rank takes its share of every batch.
+    ``source`` is the data set, if it is loaded already with the same ``load_options``.
 
     Attributes:
-        name: Name in the registry.
         data_kinds: Kinds of data sets that the class handles, see ``darts.data.SourceSpec``.
         target_noun, sample_noun: Plural nouns for targets and samples in messages and logs.
         source: The loaded data set.
-        target_names: Names of the targets by index, for example of the classes.
         subsets: Indices of the samples of each subset, ``(n,)`` int64, for ``split.npz``.
-
-    Raises:
-        ValueError: If files are missing or damaged, or an option does not fit the data.
     """
 
     name: ClassVar[str]
@@ -83,7 +75,6 @@ class DataModule(ABC):
     target_noun: ClassVar[str] = "classes"
     sample_noun: ClassVar[str] = "samples"
     source: object
-    target_names: tuple[str, ...]
 
     def __init__(
         self, config: SearchConfig | RetrainConfig, ranks: Ranks, source: object | None = None
@@ -99,18 +90,19 @@ class DataModule(ABC):
         self.source = source
 
     @property
+    @abstractmethod
+    def target_names(self) -> tuple[str, ...]:
+        """Names of the targets by index, for example of the classes."""
+
+    @property
     def target_scale(self) -> TargetScale | None:
         """How the targets are standardized, if they are numbers."""
         return None
 
-    def objective(self, *, label_smoothing: float = 0.0, auxiliary: float = 0.0) -> Objective:
+    def objective(self, **options: float) -> Objective:
         """Return the objective of the task for this data, see ``darts.tasks.Task.objective``."""
-        return self.config.task.objective(
-            self.target_names,
-            label_smoothing=label_smoothing,
-            auxiliary=auxiliary,
-            scale=self.target_scale,
-        )
+        task = self.config.task
+        return task.objective(self.target_names, scale=self.target_scale, **options)
 
     @abstractmethod
     def network_sizes(self, space: Space) -> dict[str, int]:
@@ -130,12 +122,52 @@ class DataModule(ABC):
         return []
 
     @abstractmethod
+    def training_loader(self, indices: Tensor, name: str, *, cutout: int = 0) -> Loader:
+        """Return shuffled, augmented batches of the training samples ``indices``, ``(n,)`` int64.
+
+        ``name`` is the name of the loader, see ``SampleLoader``; ``cutout`` is in pixels, see
+        ``Augmentation``.
+        """
+
+    @abstractmethod
     def search_loaders(self) -> SearchLoaders:
         """Return the loaders of a search; set ``subsets``."""
 
-    @abstractmethod
+    def _search_loaders(self, weights: Tensor, alphas: Tensor, scoring: Loader) -> SearchLoaders:
+        """Return the loaders for two subsets of the training samples; set ``subsets``."""
+        self.subsets = {"weights": weights, "alphas": alphas}
+        cutout = self.config.cutout
+        return SearchLoaders(
+            self.training_loader(weights, "weights", cutout=cutout),
+            self.training_loader(alphas, "alphas", cutout=cutout),
+            scoring,
+        )
+
     def retrain_loaders(self) -> tuple[Loader, Loader | None]:
-        """Return the training loader and the validation loader, if any; set ``subsets``."""
+        """Return the training loader and, unless ``validation=0``, the validation loader.
+
+        Set ``subsets``.
+        """
+        config = self.config
+        assert isinstance(config, RetrainConfig)
+        self.subsets = self._retrain_subsets(config)
+        loader = self.training_loader(self.subsets["train"], "train", cutout=config.cutout)
+        if config.validation > 0:
+            return loader, self.held_out_loader("valid", self.subsets)
+        return loader, None
+
+    def _retrain_subsets(self, config: RetrainConfig) -> dict[str, Tensor]:
+        """Return the subsets of a retraining; by default all samples of the training split."""
+        if config.validation_fold is not None:
+            raise ValueError(
+                f"validation_fold={config.validation_fold} selects a part of the training samples, "
+                f"but dataset={config.dataset.name} has a validation split; leave it out"
+            )
+        return {"train": self._training_indices()}
+
+    @abstractmethod
+    def _training_indices(self) -> Tensor:
+        """Return the indices of all training samples or of ``dataset.subset``, ``(n,)`` int64."""
 
     @abstractmethod
     def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> Loader | None:
@@ -149,8 +181,8 @@ class DataModule(ABC):
         """Return all targets whose predictions give the scores; None if they are unknown.
 
         Targets are classes, words or tokens ``(n,)`` int64, or labels or numbers ``(n, K)``
-        float32. ``split`` is "valid" or "test". Call it after
-        ``search_loaders`` or ``retrain_loaders``.
+        float32. ``split`` is "valid" or "test". Call it after ``search_loaders`` or
+        ``retrain_loaders``.
         """
         return None
 
@@ -166,8 +198,8 @@ class DataModule(ABC):
     def describe(self) -> str:
         """Return name, size and shape of the data in one line; after the loaders were made."""
         (first, count), *others = self.subset_sizes().items()
-        sizes = [f"{count:,} {self.sample_noun} for {_PURPOSES[first]}"]
-        sizes += [f"{count:,} for {_PURPOSES[name]}" for name, count in others]
+        sizes = [f"{count:,} {self.sample_noun} for {_USES[first]}"]
+        sizes += [f"{count:,} for {_USES[name]}" for name, count in others]
         targets = f"{len(self.target_names):,} {self.target_noun}"
         if self.config.task.targets != CLASSES:
             shown = ", ".join(self.target_names[:3])
@@ -184,15 +216,23 @@ class DataModule(ABC):
         """Return the shape of a sample for ``describe``; empty if samples have several shapes."""
         return ""
 
+    @property
+    def vocabulary(self) -> object:
+        """The content of ``vocabulary.json`` in the run directory; None for no such file."""
+        return None
+
     def extra_files(self) -> dict[str, str]:
         """Return the text of further files for the run directory, by file name."""
-        return {}
+        if self.vocabulary is None:
+            return {}
+        text = json.dumps(self.vocabulary, ensure_ascii=False, indent=0)
+        return {"vocabulary.json": text + "\n"}
 
     def loader_options(self, name: str, *, training: bool) -> LoaderOptions:
         """Return the options of the loader ``name``, see ``SampleLoader``.
 
-        Training batches are shuffled and shared by all ranks. In evaluation, each rank loads its
-        own share of the split.
+        All ranks share the batches of training. In evaluation, each rank loads its own share of the
+        split.
         """
         loader, ranks = self.config.loader, self.ranks
         return LoaderOptions(
@@ -206,11 +246,7 @@ class DataModule(ABC):
         )
 
     def subset_size(self, count: int) -> int | None:
-        """Return ``dataset.subset``; None stands for all ``count`` training samples.
-
-        Raises:
-            ValueError: If the subset is larger than ``count``.
-        """
+        """Return ``dataset.subset``; None stands for all ``count`` training samples."""
         subset = self.config.dataset.subset
         if subset is not None and subset > count:
             raise ValueError(
@@ -228,15 +264,7 @@ class DataModule(ABC):
                 f"{self.sample_noun}, or set {key.partition('=')[0]} closer to 0.5"
             )
 
-    def refuse_fold(self, fold: int | None) -> None:
-        """Raise ValueError unless the fold is None, for data with a validation split."""
-        if fold is not None:
-            raise ValueError(
-                f"validation_fold={fold} selects a part of the training samples, but "
-                f"dataset={self.config.dataset.name} has a validation split; leave it out"
-            )
-
-    def refuse_cutout(self, cutout: int) -> None:
+    def reject_cutout(self, cutout: int) -> None:
         """Raise ValueError unless cutout is 0, for data sets without images."""
         if cutout:
             raise ValueError(
@@ -271,21 +299,18 @@ def keep_data() -> Iterator[None]:
 def make_data_module(
     config: SearchConfig | RetrainConfig, ranks: Ranks, source: object | None = None
 ) -> DataModule:
-    """Return the data module for the configured data set, or raise ValueError if there is none.
-
-    ``source`` is the data set if it is loaded already with the same ``load_options``.
-    """
+    """Return the data module for the configured data set; see ``DataModule`` for ``source``."""
     kind = data_kind(config)
     key = f"{kind} {config.task.targets} {config.dataset.name} {load_options(config)}"
     if source is None and _kept is not None:
         source = _kept.get(key)
-    for module in DATA_MODULES.values():
-        if kind in module.data_kinds:
-            made = module(config, ranks, source)
-            if _kept is not None:
-                _kept[key] = made.source
-            return made
-    raise ValueError(
-        f"dataset={config.dataset.name}: no data module handles {kind}; register one in "
-        f"darts/data_modules"
-    )
+    module = next((own for own in DATA_MODULES.values() if kind in own.data_kinds), None)
+    if module is None:
+        raise ValueError(
+            f"dataset={config.dataset.name}: no data module handles {kind}; register one in "
+            "darts/data_modules"
+        )
+    made = module(config, ranks, source)
+    if _kept is not None:
+        _kept[key] = made.source
+    return made

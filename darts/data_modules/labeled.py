@@ -51,14 +51,6 @@ class LabeledDataModule(DataModule, Generic[Split]):
     source: LabeledSource[Split]
 
     @abstractmethod
-    def training_loader(self, indices: Tensor, name: str, *, cutout: int = 0) -> Loader:
-        """Return shuffled, augmented batches of the training samples ``indices``, ``(n,)`` int64.
-
-        ``name`` is that of the loader, see ``SampleLoader``; ``cutout`` is in pixels, see
-        ``Augmentation``.
-        """
-
-    @abstractmethod
     def evaluation_loader(self, split: Split, indices: Tensor | None = None) -> Loader:
         """Return batches of a split, or of its samples ``indices`` ``(n,)`` int64, for evaluation.
 
@@ -71,39 +63,30 @@ class LabeledDataModule(DataModule, Generic[Split]):
         With ``train_portion=1``, both subsets are the whole training split.
         """
         assert isinstance(self.config, SearchConfig)
-        share, cutout = self.config.train_portion, self.config.cutout
+        share = self.config.train_portion
         if share == 1:
             weights = alphas = self._training_indices()
         else:
             weights, alphas = self._divide(share, f"train_portion={share}")
-        self.subsets = {"weights": weights, "alphas": alphas}
-        return SearchLoaders(
-            self.training_loader(weights, "weights", cutout=cutout),
-            self.training_loader(alphas, "alphas", cutout=cutout),
-            self.evaluation_loader(self.source.train, alphas),
-        )
+        scoring = self.evaluation_loader(self.source.train, alphas)
+        return self._search_loaders(weights, alphas, scoring)
 
-    def retrain_loaders(self) -> tuple[Loader, Loader | None]:
-        """Return the training loader and, unless ``validation=0``, the validation loader."""
-        config = self.config
-        assert isinstance(config, RetrainConfig)
-        if config.validation > 0 and self.source.valid is None:
-            train, valid = self._hold_out(config)
-            self.subsets = {"train": train, "valid": valid}
+    def _retrain_subsets(self, config: RetrainConfig) -> dict[str, Tensor]:
+        share, fold = config.validation, config.validation_fold
+        if not share > 0 or self.source.valid is not None:
+            return super()._retrain_subsets(config)
+        key = f"validation={share}"
+        if fold is None:
+            train, valid = self._divide(1 - share, key)
         else:
-            self.refuse_fold(config.validation_fold)
-            self.subsets = {"train": self._training_indices()}
-        train_loader = self.training_loader(self.subsets["train"], "train", cutout=config.cutout)
-        if config.validation > 0:
-            return train_loader, self.held_out_loader("valid", self.subsets)
-        return train_loader, None
+            indices = self._training_indices()
+            parts = stratified_fold(self._strata[indices], share, fold, seed=config.seed)
+            self.check_not_empty(parts, key)
+            train, valid = (indices[part] for part in parts)
+        return {"train": train, "valid": valid}
 
     def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> Loader | None:
-        """Return a loader of the test split, or of the validation split or subset.
-
-        Raises:
-            ValueError: If ``subsets`` has an index beyond the end of the training split.
-        """
+        """Return a loader of the test split, or of the validation split or subset."""
         held_out = self.source.test if split == "test" else self.source.valid
         if held_out is not None:
             return self.evaluation_loader(held_out)
@@ -113,7 +96,7 @@ class LabeledDataModule(DataModule, Generic[Split]):
                 raise ValueError(
                     f"the split of the run has the sample {int(indices.max())}, but "
                     f"dataset={self.config.dataset.name} has only {count} training samples; "
-                    "evaluate with the data set of the training"
+                    "evaluate with the data set of the run"
                 )
             return self.evaluation_loader(self.source.train, indices)
         return None
@@ -144,20 +127,6 @@ class LabeledDataModule(DataModule, Generic[Split]):
     def _strata(self) -> Tensor:
         """The group of each training sample, ``(N,)`` int64."""
         return strata(self.source.train.labels)
-
-    def _hold_out(self, config: RetrainConfig) -> list[Tensor]:
-        """Divide the training samples into those that train and those held out for validation."""
-        share, fold, key = (
-            config.validation,
-            config.validation_fold,
-            f"validation={config.validation}",
-        )
-        if fold is None:
-            return self._divide(1 - share, key)
-        indices = self._training_indices()
-        subsets = stratified_fold(self._strata[indices], share, fold, seed=config.seed)
-        self.check_not_empty(subsets, key)
-        return [indices[subset] for subset in subsets]
 
     def _divide(self, share: float, key: str) -> list[Tensor]:
         """Divide the training samples into two stratified subsets; the first gets the share.

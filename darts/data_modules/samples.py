@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from darts.config import RetrainConfig, SearchConfig
 from darts.data import (
     Augmentation,
     Images,
@@ -20,7 +19,6 @@ from darts.data.targets import TargetScale
 from darts.data_modules.data_module import DATA_MODULES
 from darts.data_modules.labeled import LabeledDataModule
 from darts.spaces import Space
-from darts.training.distributed import Ranks
 
 # Keys of a data set's configuration that set the augmentation.
 _IMAGE_KEYS = ("crop", "padding", "flip", "color_jitter")
@@ -35,11 +33,9 @@ class SampleDataModule(LabeledDataModule[Images]):
     data_kinds = ("images", "rows", "audio")
     source: Source
 
-    def __init__(
-        self, config: SearchConfig | RetrainConfig, ranks: Ranks, source: object | None = None
-    ) -> None:
-        super().__init__(config, ranks, source)
-        self.target_names = tuple(self.source.classes)
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        return self.source.classes
 
     def network_sizes(self, space: Space) -> dict[str, int]:
         """Return ``classes`` and ``in_channels``."""
@@ -79,11 +75,7 @@ class SampleDataModule(LabeledDataModule[Images]):
         return self._loader(self.source.train, indices, name, augmentation, training=True)
 
     def evaluation_loader(self, split: Images, indices: Tensor | None = None) -> SampleLoader:
-        """Return batches in order, without augmentation; each rank gets a share of the samples.
-
-        Raises:
-            ValueError: If there are fewer samples than ranks.
-        """
+        """Return batches in order, without augmentation; each rank gets a share of the samples."""
         ranks = self.ranks.size
         indices = torch.arange(len(split)) if indices is None else indices
         if len(indices) < ranks:
@@ -121,7 +113,7 @@ class SampleDataModule(LabeledDataModule[Images]):
             return Augmentation(
                 **{key: getattr(dataset, key) for key in _IMAGE_KEYS}, cutout=cutout
             )
-        self.refuse_cutout(cutout)
+        self.reject_cutout(cutout)
         if all(hasattr(dataset, key) for key in _SPECTROGRAM_KEYS):
             return SpecAugment(**{key: getattr(dataset, key) for key in _SPECTROGRAM_KEYS})
         return None

@@ -13,8 +13,13 @@ import torch
 from torch import Tensor
 
 from darts.ops.autograd import Context, SeveralOutputs
-from darts.ops.batch_norm import RunningStats, values_per_channel
-from darts.ops.folded_norm import folded_statistics, num_folds, repeat_per_fold
+from darts.ops.batch_norm import (
+    RunningStats,
+    folded_statistics,
+    num_folds,
+    repeat_per_fold,
+    values_per_channel,
+)
 from darts.ops.pixels import fold
 
 _NHWC = torch.channels_last
@@ -65,8 +70,7 @@ def add_normalized(
         totals: The sum of each edge; edges may share a sum.
         y: Outputs of all edges, ``(B, len(totals) * C, H, W)``.
         scale: Mixing weight of each edge, ``(len(totals),)``.
-        eps: Added to the variance.
-        running: Running statistics to update, or None.
+        eps, running: See ``normalize``.
     """
     count = values_per_channel(y)
     distinct = list(dict.fromkeys(totals))

@@ -1,4 +1,4 @@
-"""Types for custom autograd functions, most of which PyTorch leaves untyped."""
+"""Types for custom autograd functions, which PyTorch leaves mostly untyped."""
 
 from __future__ import annotations
 

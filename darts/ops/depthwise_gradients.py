@@ -9,7 +9,7 @@ twenty times slower. This module rewrites the gradients, exactly, in terms of fa
 * Weight gradient, dilation d: d neighboring pixels become channels at no cost, so that taps at
   distance d become neighbors within a row. Vertically, the gradient of a taller kernel without
   dilation is computed, and only every d-th of its rows is used.
-* Weight gradient, five taps per row: the gradients of columns 0, 2 and 4 of the kernel and those of
+* Weight gradient, five taps per row: the gradients of columns 0, 2 and 4 of the kernel and of its
   columns 1 and 3 are computed separately and interleaved.
 * Weight gradient, five taps per row and stride 2: it splits into four gradients of up to three taps
   per row and stride 1, one for each combination of even and odd input rows and columns.

@@ -1,8 +1,8 @@
 """How GPUs multiply float32 numbers: exactly, or rounded to TensorFloat-32 (TF32).
 
 TF32 keeps 10 of the 23 bits of a mantissa in products of matrices and in convolutions. By default,
-PyTorch allows it in convolutions. Trainings do not suffer, but a finite difference of two losses or
-gradients consists mostly of the rounding errors then.
+PyTorch allows it in convolutions. Training does not suffer, but a finite difference of two losses
+or gradients then consists mostly of rounding errors.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def float32_products(*, tf32: bool) -> Iterator[None]:
 def exact_float32(device: torch.device) -> Iterator[None]:
     """Compute in true float32 in a block: neither TF32 nor the types of an outer autocast.
 
-    A backward pass belongs into the block, too. Devices without autocast, such as ``meta``, have no
+    The block must include the backward pass. Devices without autocast, such as ``meta``, have no
     types to undo.
     """
     has_autocast = torch.amp.is_autocast_available(device.type)

@@ -43,7 +43,7 @@ class _AllReduceSum(OneOutput):
 def all_reduce_sum(x: Tensor, group: ProcessGroup | None) -> Tensor:
     """Sum a tensor over the ranks of a group, differentiable any number of times.
 
-    Gradients are those of the sum of the losses of all ranks. Every rank must call ``backward`` on
+    Gradients belong to the sum of the losses of all ranks. Every rank must call ``backward`` on
     its own loss, because the backward pass communicates as well. Shape and dtype are the same on
     every rank. Without a group, the result is ``x`` itself.
     """

@@ -32,7 +32,7 @@ def constant_on(x: Tensor, device: torch.device, dtype: torch.dtype | None = Non
     Args:
         x: Tensor that is kept, and rarely or never changes.
         device: Device of the result.
-        dtype: Data type of the result; None for that of ``x``.
+        dtype: Data type of the result; None for the type of ``x``.
     """
     dtype = dtype or x.dtype
     if x.device.type == device.type:
@@ -42,7 +42,7 @@ def constant_on(x: Tensor, device: torch.device, dtype: torch.dtype | None = Non
         version, copy = found
         if (version, copy.device.type, copy.dtype) == (x._version, device.type, dtype):
             return copy
-    with torch.inference_mode(False):  # so that later calls may use the copy in a training
+    with torch.inference_mode(False):  # so that later calls may train with the copy
         copy = to_device(x.to(dtype), device)  # dtype first, because some devices have no float64
     _constants[x] = x._version, copy
     return copy

@@ -36,11 +36,7 @@ def passed_loss(loss: Loss | None) -> Iterator[None]:
 
 
 def require_loss() -> Loss:
-    """Return the function that was passed.
-
-    Raises:
-        ValueError: If this is no block of ``passed_loss``.
-    """
+    """Return the function that was passed; raise ValueError outside of ``passed_loss``."""
     loss = _passed.get()
     if loss is None:
         raise ValueError(
@@ -50,11 +46,7 @@ def require_loss() -> Loss:
 
 
 def compute_own_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the value of the function that was passed.
-
-    Raises:
-        ValueError: If there is none, or the value is no scalar tensor.
-    """
+    """Return the value of the function that was passed, a scalar."""
     value: object = require_loss()(logits, labels)
     if not isinstance(value, Tensor) or value.ndim > 0:
         found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__

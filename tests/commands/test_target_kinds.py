@@ -15,7 +15,6 @@ from torch.utils.data import TensorDataset
 import darts
 from darts.data import load
 from darts.data.targets import NUMBERS
-from darts.data.torch_datasets import store
 from darts.reading import read_json
 from darts.training.checkpoint import load_checkpoint, save_checkpoint
 
@@ -172,15 +171,6 @@ def test_a_resumed_retraining_ends_like_an_unbroken_one(
     resumed = commands.call("retrain", [f"resume={tmp_path / 'b'}"])
     for name in ("valid_rmse", "test_r2", "test_mae"):
         assert resumed.result[name] == unbroken.result[name]
-
-
-def test_names_of_targets_may_be_like_those_of_columns(tmp_path: Path) -> None:
-    data = TensorDataset(torch.randn(30, 2), torch.randn(30, 2))
-    data.classes = ["column0", " price "]  # type: ignore[attr-defined]
-    stored = store(data, root=tmp_path, targets=NUMBERS)
-    source = load("csv", root=stored.root, targets=NUMBERS, labels=[*stored.labels])
-    assert source.classes == ("column0", "price")
-    assert source.train.shape == (2, 1, 1)
 
 
 @pytest.fixture

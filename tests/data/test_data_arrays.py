@@ -83,8 +83,6 @@ IMAGES, LABELS = make_arrays(6)
         ({"labels": LABELS}, "has no array named images"),
         ({"images": IMAGES}, "has no array named labels"),
         ({"images": IMAGES / 255, "labels": LABELS}, r"must be uint8 .*, not float64 of shape"),
-        ({"images": IMAGES[0, 0], "labels": LABELS}, r"not uint8 of shape \(6, 5\)"),
-        ({"images": IMAGES[:0], "labels": LABELS[:0]}, "images must be uint8"),
         ({"images": IMAGES, "labels": LABELS[:5]}, "has 6 images, but 5 labels"),
         ({"images": IMAGES, "labels": LABELS / 2}, "labels must be integers or names"),
         ({"images": IMAGES, "labels": LABELS - 1}, "labels are -1 to 1; must be 0 to 1"),
@@ -104,7 +102,7 @@ def test_wrong_arrays_are_refused(tmp_path: Path, train: dict[str, Any], message
 def test_splits_must_fit_each_other(tmp_path: Path) -> None:
     arrays = {"images": IMAGES, "labels": np.array(["a", "b"])[LABELS % 2]}
     write(tmp_path, train=arrays, test={"images": IMAGES[:, :1], "labels": arrays["labels"]})
-    with pytest.raises(FileError, match=r"have shape \(1, 6, 5\), but those of train"):
+    with pytest.raises(FileError, match=r"have shape \(1, 6, 5\), but in train"):
         load("npz", root=tmp_path)
     write(tmp_path, test={"images": IMAGES, "labels": np.array(["a", "c"])[LABELS % 2]})
     with pytest.raises(FileError, match=r"'c' is not a class of train\.npz"):

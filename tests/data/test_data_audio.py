@@ -64,7 +64,7 @@ def spectrograms_of(paths: Iterable[Path], **options: Any) -> Tensor:
     return spectrograms(list(paths), Spectrogram(**{**SMALL, **options}))
 
 
-def test_fsdd_has_its_published_split(digits: Path) -> None:
+def test_fsdd_has_its_published_split_or_other_test_speakers(digits: Path) -> None:
     source = load("fsdd", root=digits, **SMALL)
     assert source.classes == tuple("0123456789")
     assert source.valid is None
@@ -76,38 +76,29 @@ def test_fsdd_has_its_published_split(digits: Path) -> None:
         assert part.labels.tolist() == [digit for digit, *_ in rows]
         files = [digits / f"recordings/{d}_{s}_{n}.wav" for d, s, n in rows]
         assert torch.equal(pixels(part), spectrograms_of(files))
+    held = load("fsdd", root=digits, test_speakers=["bob", "ann"], **SMALL)
+    assert held.test is not None
+    files = [
+        digits / f"recordings/{d}_{s}_{n}.wav"
+        for d in range(10)
+        for s in SPEAKERS[:2]
+        for n in range(7)
+    ]
+    assert torch.equal(pixels(held.test), spectrograms_of(files))
+    assert len(held.train) == 70
     train = pixels(source.train).double()
     assert source.mean == pytest.approx((train.mean().item(),))
     assert source.std == pytest.approx((train.std(correction=0).item(),))
 
 
-def test_test_speakers_are_held_out(digits: Path) -> None:
-    source = load("fsdd", root=digits, test_speakers=["bob"], **SMALL)
-    assert source.test is not None
-    assert (len(source.train), len(source.test)) == (140, 70)
-    files = [digits / f"recordings/{d}_bob_{n}.wav" for d in range(10) for n in range(7)]
-    assert torch.equal(pixels(source.test), spectrograms_of(files))
-    train_rows = {tuple(row) for row in pixels(source.train).flatten(1).tolist()}
-    assert not train_rows & {tuple(row) for row in pixels(source.test).flatten(1).tolist()}
-    both = load("fsdd", root=digits, test_speakers=["bob", "ann"], **SMALL)
-    assert (len(both.train), len(both.test or ())) == (70, 140)
-
-
-@pytest.mark.parametrize("place", ["recordings", ".", "fsdd/recordings"])
+@pytest.mark.parametrize("place", [".", "fsdd/recordings"])
 def test_recordings_are_found_in_each_supported_folder(place: str, digits: Path) -> None:
-    if place != "recordings":
-        (digits / place).mkdir(parents=True, exist_ok=True)
-        for path in list((digits / "recordings").iterdir()):
-            path.rename(digits / place / path.name)
-        (digits / "recordings").rmdir()
+    (digits / place).mkdir(parents=True, exist_ok=True)
+    for number, path in enumerate(sorted((digits / "recordings").iterdir())):
+        path.rename(digits / place / path.with_suffix((".WAV", ".wav")[number % 2]).name)
+    (digits / "recordings").rmdir()
     (digits / place / "README.md").write_text("not a recording")
     (digits / place / "._0_ann_0.wav").write_text("metadata of a file manager")
-    assert len(load("fsdd", root=digits, **SMALL).train) == 60
-
-
-def test_the_suffix_of_recordings_may_have_any_case(digits: Path) -> None:
-    for number, path in enumerate(sorted((digits / "recordings").iterdir())):
-        path.rename(path.with_suffix((".WAV", ".Wav")[number % 2]))
     assert len(load("fsdd", root=digits, **SMALL).train) == 60
 
 
@@ -162,7 +153,7 @@ def test_a_test_split_is_held_out_if_there_is_no_test_folder(
     write_folders(write, "train" if nested else ".", a=10, b=20)
     files = sorted(place.rglob("*.WAV"))
     everything, labels = spectrograms_of(files), torch.tensor([0] * 10 + [1] * 20)
-    for options in ({}, {"test_share": 0.3}, {"split_seed": 4}, {"seed": 9}):
+    for options in ({}, {"test_share": 0.3}, {"split_seed": 4}):
         source = load("audiofolder", root=tmp_path, **SMALL, **options)
         assert source.test is not None
         assert source.valid is None
@@ -189,15 +180,11 @@ def test_silence_has_a_finite_normalization(write: Write, tmp_path: Path) -> Non
     ("options", "message"),
     [
         ({"test_speakers": ["bob", "dan"]}, "'dan' is not a speaker; choose from ann, bob, cy"),
-        ({"test_speakers": "bob"}, "is not a speaker; choose from ann, bob, cy"),
         ({"test_speakers": [*SPEAKERS]}, "names all speakers"),
-        ({"size": 32}, "fsdd: size=32: data sets of audio have no size in pixels"),
         (
             {"mels": 300},
             r"fsdd: mels=300: \d+ bands contain no frequency for window=32 milliseconds",
         ),
-        ({"test_share": 0.2}, "fsdd has no option 'test_share'"),
-        ({"storage": "disk"}, "fsdd: storage=disk is not available; set storage=memory"),
     ],
 )
 def test_invalid_options_of_fsdd_are_refused(
@@ -218,7 +205,6 @@ def test_invalid_options_of_fsdd_are_refused(
             lambda top: (top / "4_cy_1.wav").write_bytes(b"RIFF"),
             r"4_cy_1\.wav: Format not recognised",
         ),
-        (lambda top: (top / "4_cy_1.wav").write_bytes(b""), r"4_cy_1\.wav: Format not recognised"),
     ],
 )
 def test_missing_and_damaged_recordings_are_named(
@@ -241,19 +227,10 @@ def test_the_error_of_a_missing_data_set_says_what_to_do(tmp_path: Path) -> None
     ("made", "options", "message"),
     [
         ([], {}, "for each of two or more classes, but has no folders; create them"),
-        (["a/0.wav"], {}, "two or more classes"),
-        (["test/a/0.wav", "valid/b/0.wav"], {}, "two or more classes"),
         (["train/a/0.wav", "train/b/0.aac"], {}, r"train/b contains no recording \(wav flac ogg"),
         (["train/a/0.wav", "train/b/0.wav", "test/c/0.wav"], {}, "test/c is not a class of"),
         (["a/0.wav", "b/0.wav"], {}, "leaves no test sample"),
         (["a/0.wav", "b/0.wav"], {"test_share": 0.9}, "leaves a class without training samples"),
-        (["a/0.wav", "b/0.wav"], {"test_share": 1}, "test_share=1: must be > 0 and < 1"),
-        (["a/0.wav", "b/0.wav"], {"hop": 0.0}, "audiofolder: hop=0.0: must be > 0"),
-        (
-            ["a/0.wav", "b/0.wav"],
-            {"test_speakers": ["x"]},
-            "audiofolder has no option 'test_speakers'",
-        ),
     ],
 )
 def test_invalid_folders_and_options_are_refused(

@@ -51,7 +51,6 @@ def test_other_scripts_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
         ({"train": b"\xff\xfe"}, {}, "train.txt is not UTF-8 text: byte 0"),
         ({"test": ""}, {}, "test.txt has fewer than two tokens"),
         ({"valid": "a"}, {"level": "char"}, "valid.txt has fewer than two tokens"),
-        ({}, {"level": "byte"}, "level='byte': choose from word, char"),
     ],
 )
 def test_invalid_texts_and_options_are_refused_in_one_line(

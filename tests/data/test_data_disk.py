@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -95,17 +96,6 @@ def test_workers_survive_epochs_jumps_and_abandoned_iterators(build: Build) -> N
     assert equal(list(batches.epoch(3)), wanted)  # new workers
 
 
-def test_a_stream_keeps_its_workers(build: Build) -> None:
-    batches = build(workers=1)
-    other = worker_ids()
-    stream = batches.stream(3)
-    pids = set()
-    for _ in range(12):
-        next(stream)
-        pids |= worker_ids() - other
-    assert len(pids) == 1
-
-
 def test_workers_survive_an_interrupt(build: Build) -> None:
     batches = build(workers=2)
     other = worker_ids()
@@ -124,20 +114,9 @@ def test_workers_survive_an_interrupt(build: Build) -> None:
 
 def test_workers_end_with_their_loader(source: Source) -> None:
     def some() -> set[int]:
-        batches = SampleLoader(
-            source.train,
-            torch.arange(21),
-            batch_size=4,
-            seed=0,
-            name="s",
-            mean=source.mean,
-            std=source.std,
-            augmentation=None,
-            shuffle=False,
-            drop_last=False,
-            device="cpu",
-            workers=1,
-        )
+        options = {"mean": source.mean, "std": source.std, "augmentation": None, "device": "cpu"}
+        order = {"shuffle": False, "drop_last": False, "seed": 0, "name": "s", "batch_size": 4}
+        batches: Any = SampleLoader(source.train, torch.arange(21), workers=1, **options, **order)
         next(batches.epoch(0))
         return worker_ids()
 
@@ -161,14 +140,6 @@ def test_memory_and_disk_have_the_same_batches(source: Source, build: Build) -> 
                | options),
         )  # fmt: skip
         assert equal(list(disk.epoch(1)), list(twin.epoch(1)))
-
-
-def test_evaluation_can_be_repeated(build: Build) -> None:
-    batches = build(workers=2, augmentation=None, shuffle=False, drop_last=False)
-    first, again = list(batches.epoch(0)), list(batches.epoch(0))
-    assert len(first) == 6
-    assert equal(first, again)
-    assert equal(list(batches.epoch(0, 4)), first[4:])
 
 
 def test_images_of_a_batch_have_different_boxes(make_folder: Callable[..., Path]) -> None:

@@ -86,20 +86,15 @@ def test_agnews_are_documents_or_pairs(tmp_path: Path) -> None:
     own = [topics[int(title.split()[1]) % 4] for title in pairs.test.references]
     assert own == [found.classes[label] for label in found.test.labels]  # the same items
     assert pairs.source_vocabulary is pairs.target_vocabulary
-    for kind in ("documents", "pairs"):
-        small = load("agnews", root=tmp_path, kind=kind, lowercase=True)
-        words = small.vocabulary if kind == "documents" else small.source_vocabulary
-        assert "text" in words.words
-        assert "Text" not in words.words
-    with pytest.raises(ValueError, match="agnews: kind='images': choose from documents, pairs"):
-        load("agnews", root=tmp_path, kind="images")
+    (tmp_path / "test.csv").write_text('"1","a","b"\n"5","a","b"\n')
+    with pytest.raises(ValueError, match=r"test\.csv, line 2, column 'class': a row must have"):
+        load("agnews", root=tmp_path)
 
 
 @pytest.mark.parametrize(
     ("tables", "options", "message"),
     [
         ({"test": "label,text\nc,red\n"}, {}, "the class 'c' is not in the training split"),
-        ({"train": "label,text\n"}, {}, "train.csv has a header and no rows"),
         (
             {},
             {"text": "body"},
@@ -110,7 +105,6 @@ def test_agnews_are_documents_or_pairs(tmp_path: Path) -> None:
             {},
             "train.csv, line 4, column 'label': a value is missing",
         ),
-        ({"train": "label,text\na,x\nb,y,z\n"}, {}, "Expected 2 fields in line 3, saw 3"),
     ],
 )
 def test_invalid_documents_are_refused_in_one_line(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any
 
@@ -70,67 +69,6 @@ def test_spectrograms_equal_their_definition(transform: Spectrogram) -> None:
         np.testing.assert_allclose(one.numpy(), wanted, atol=1e-3, rtol=0)
 
 
-@pytest.mark.slow  # the first import compiles librosa's functions
-@pytest.mark.parametrize("transform", TRANSFORMS)
-def test_spectrograms_equal_those_of_librosa(transform: Spectrogram, librosa: Any) -> None:
-    """The tolerance is a thousandth of a decibel."""
-    noise = make_noise(transform)
-    found = transform(torch.from_numpy(noise))
-    assert found.dtype == torch.float32
-    assert found.shape == (3, *transform.shape)
-    for row, one in zip(noise, found, strict=True):
-        power = librosa.feature.melspectrogram(
-            y=row,
-            sr=transform.rate,
-            n_fft=transform.fft,
-            hop_length=transform.hop_samples,
-            win_length=transform.window_samples,
-            pad_mode="constant",
-            n_mels=transform.mels,
-            htk=transform.scale == "htk",
-        )
-        wanted = librosa.power_to_db(power, ref=1.0, amin=10 ** (SILENCE / 10), top_db=None)
-        np.testing.assert_allclose(one.numpy(), wanted, atol=1e-3, rtol=0)
-    assert found[2, :, -1].eq(SILENCE).all()
-
-
-def test_scales_have_their_published_points() -> None:
-    """1,000 Hz are 15 mel in Slaney's scale and 1,000 mel in HTK's."""
-    tips = mel_filters(2000, 2000, 14, "slaney").argmax(1)  # one bin per hertz
-    assert tips.tolist() == [round(200 / 3 * n) for n in range(1, 15)]
-    top = 2595 * math.log10(1 + 4000 / 700)
-    tips = mel_filters(8000, 8000, 9, "htk").argmax(1)
-    wanted = [700 * (10 ** (top * n / 10 / 2595) - 1) for n in range(1, 10)]
-    assert (tips - torch.tensor(wanted)).abs().max() < 1
-    assert 2595 * math.log10(1 + 1000 / 700) == pytest.approx(1000, abs=0.02)
-
-
-def test_filters_are_triangles_of_area_one() -> None:
-    filters = mel_filters(16000, 16000, 40)  # one bin per hertz
-    assert (filters.sum(1) - 1).abs().max() < 1e-3
-    for row in filters:
-        inside = row[row > 0]
-        tip = int(inside.argmax())
-        assert (inside[: tip + 1].diff() > 0).all()
-        assert (inside[tip:].diff() < 0).all()
-
-
-def test_a_tone_has_its_maximum_in_its_band() -> None:
-    transform = Spectrogram(rate=8000, mels=32, window=32, hop=16)
-    filters = mel_filters(8000, transform.fft, 32)
-    for bin_ in (10, 40, 100):
-        tone = torch.sin(2 * torch.pi * bin_ / transform.fft * torch.arange(transform.samples))
-        middle = transform(tone[None])[0, :, 5:-5]
-        assert (middle.argmax(0) == filters[:, bin_].argmax()).all()
-
-
-def test_a_tenfold_signal_adds_twenty_decibels() -> None:
-    transform = Spectrogram(rate=8000)
-    noise = torch.randn(2, transform.samples, generator=torch.Generator().manual_seed(1))
-    difference = transform(10 * noise) - transform(noise)
-    torch.testing.assert_close(difference, torch.full_like(difference, 20), atol=1e-3, rtol=0)
-
-
 def test_sizes_in_samples_follow_from_durations() -> None:
     transform = Spectrogram(rate=8000, mels=40, window=32, hop=16, seconds=1.0)
     assert (transform.samples, transform.fft) == (8000, 256)
@@ -153,15 +91,9 @@ def test_recordings_are_padded_and_cropped_at_both_ends() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rate": 0}, "rate=0: must be > 0"),
-        ({"seconds": -1.0}, "seconds=-1.0: must be > 0"),
-        ({"scale": "bark"}, "scale='bark': choose from slaney, htk"),
         ({"hop": 0.01}, "are 400 and 0 samples at rate=16000"),
-        ({"window": 0.05}, "are 1 and 160 samples"),
         ({"seconds": 0.05}, "64 bands and 6 frames is too small"),
-        ({"mels": 4}, "4 bands and 101 frames is too small"),
         ({"mels": 256}, r"mels=256: \d+ bands contain no frequency for window=25 milliseconds"),
-        ({"window": 2.0}, "use fewer bands or a longer window"),
     ],
 )
 def test_invalid_options_are_refused(options: dict, message: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from darts.data import PairLoader, load
-from darts.data.words import BEGIN, END, PADDING, UNKNOWN
+from darts.data.words import BEGIN, END, PADDING
 
 CPU = torch.device("cpu")
 
@@ -39,13 +39,6 @@ def test_both_sides_are_read(folder: Path) -> None:
     assert row[3:] == [END, *[PADDING] * (len(row) - 4)]
 
 
-def test_vocabulary_and_length_are_limited(folder: Path) -> None:
-    pairs = load_xy(folder, max_vocab=3, max_length=2)
-    assert len(pairs.source_vocabulary) == 4 + 3
-    assert UNKNOWN in pairs.train.sources
-    assert pairs.train.sources.shape[1] == 3  # two words and the end
-
-
 def test_lines_end_at_newlines_only(tmp_path: Path) -> None:
     """``str.splitlines`` also splits at other characters, which would misalign the sides."""
     sources = ["one\u2028two", "three\x0c", "four"]
@@ -73,6 +66,9 @@ def test_a_joint_vocabulary_in_lower_case_is_shared(folder: Path) -> None:
     assert pairs.train.references[2] == "W8 W7 W6"  # references keep their case
     apart = load_xy(folder, joint=True)
     assert len(apart.source_vocabulary) - 4 == 2 * (len(pairs.source_vocabulary) - 4)
+    small = load_xy(folder, max_vocab=3, max_length=2)
+    assert len(small.source_vocabulary) == 4 + 3
+    assert small.train.sources.shape[1] == 3  # two words and the end
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -129,19 +125,6 @@ def test_shares_of_ranks_make_the_whole_batch(folder: Path) -> None:
     assert sum((part.references for part in parts), ()) == whole.references
 
 
-def test_agnews_pairs_have_fixed_splits(tmp_path: Path) -> None:
-    rows = [f'"{n % 4 + 1}","Title {n}","Text\\{n} of it, with ""quotes"""' for n in range(40)]
-    (tmp_path / "test.csv").write_text("\n".join(rows) + "\n")
-    first, second = (load("agnews", root=tmp_path, kind="pairs", min_count=1) for _ in range(2))
-    assert (len(first.train), len(first.valid), len(first.test)) == (32, 4, 4)
-    assert first.test.references == second.test.references
-    everything = {*first.train.references, *first.valid.references, *first.test.references}
-    assert everything == {f"Title {n}" for n in range(40)}
-    text = first.source_vocabulary.decode(first.train.sources[0].tolist())
-    assert text.startswith("Text ")
-    assert first.train.references[0].split()[1] in text.split()
-
-
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
@@ -161,7 +144,5 @@ def test_invalid_pairs_are_refused_in_one_line(
 ) -> None:
     change(folder)
     with pytest.raises(ValueError, match=message) as caught:
-        load_xy(folder, **options) if not options else load(
-            "pairs", root=folder, **{"source": "x", "target": "y"} | options
-        )
+        load("pairs", root=folder, **{"source": "x", "target": "y"} | options)
     assert "\n" not in str(caught.value)

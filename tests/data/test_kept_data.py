@@ -43,15 +43,6 @@ def test_a_block_loads_each_data_set_once(loaded: list[str]) -> None:
     assert len(loaded) == 3
 
 
-def test_a_block_within_a_block_keeps_data_of_its_own(loaded: list[str]) -> None:
-    with keep_data():
-        first = source()
-        with keep_data():
-            assert source() is not first
-        assert source() is first
-    assert len(loaded) == 2
-
-
 def test_a_block_uses_data_that_are_loaded_already(loaded: list[str]) -> None:
     given = source()
     with keep_data():

@@ -14,9 +14,8 @@ import pytest
 import soundfile
 import torch
 
-from darts.data.audio import resample
+from darts.data.audio import SUFFIXES, read_recording, resample
 from darts.data.mel import fit_length
-from darts.data.recording_file import SUFFIXES, read_recording
 
 Place = Callable[[bytes], Path]
 
@@ -69,26 +68,6 @@ def test_integers_of_each_width_are_read(width: int, channels: int, tmp_path: Pa
     assert samples[0] == -1
 
 
-@pytest.mark.parametrize(("width", "channels"), [(1, 1), (2, 2), (3, 1), (4, 3)])
-@pytest.mark.parametrize("seconds", ["0.0001", "0.01", "0.2", "7"])
-def test_the_middle_of_a_recording_is_that_of_the_whole(
-    width: int, channels: int, seconds: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("darts.data.recording_file._BLOCK", 100)
-    path = tmp_path / "numbers.wav"
-    for count in (1999, 2000):
-        content = np.random.default_rng(count).bytes(count * channels * width)
-        with wave.open(str(path), "wb") as file:
-            file.setparams((channels, width, 8000, 0, "NONE", ""))
-            file.writeframes(content)
-        whole, _ = read_recording(path)
-        assert len(whole) == count
-        length = math.ceil(Fraction(seconds) * 8000)
-        middle, _ = read_recording(path, Fraction(seconds))
-        assert torch.equal(fit_length(middle, length), fit_length(whole, length))
-        assert len(middle) == min(length, count)
-
-
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_the_middle_of_each_format_is_read(suffix: str, tmp_path: Path) -> None:
     time = np.arange(16000 * 5) / 16000
@@ -98,8 +77,11 @@ def test_the_middle_of_each_format_is_read(suffix: str, tmp_path: Path) -> None:
     whole, rate = read_recording(path)
     assert (len(whole), rate) == (80000, 16000)
     assert (whole - torch.from_numpy(tone * 0.75)).abs().max() < 0.1  # OGG and MP3 are lossy
-    middle, _ = read_recording(path, Fraction(1))
-    torch.testing.assert_close(middle, whole[32000:48000], atol=1e-6, rtol=0)
+    for seconds in ("1", "0.00031", "7"):  # an odd and an even surplus, and none
+        length = math.ceil(Fraction(seconds) * 16000)
+        middle, _ = read_recording(path, Fraction(seconds))
+        wanted = fit_length(whole, length) if length < len(whole) else whole
+        torch.testing.assert_close(middle, wanted, atol=1e-6, rtol=0)
 
 
 def test_other_chunks_are_skipped(place: Place) -> None:
@@ -107,14 +89,6 @@ def test_other_chunks_are_skipped(place: Place) -> None:
     odd = chunk(b"LIST", b"odd")  # padded to an even length
     path = place(riff(odd, format_chunk(), chunk(b"cue ", b"data"), data, chunk(b"id3 ", b"x")))
     assert read_recording(path)[0].tolist() == [0.5, -0.5, 0.25]
-
-
-def test_the_extensible_format_is_read(place: Place) -> None:
-    body = struct.pack("<HHIIHH", 0xFFFE, 1, 16000, 64000, 4, 32)
-    body += struct.pack("<HHI", 22, 32, 0) + struct.pack("<H", 3)
-    body += bytes.fromhex("000000001000800000aa00389b71")  # the rest of a GUID
-    path = place(riff(chunk(b"fmt ", body), chunk(b"data", struct.pack("<2f", 0.5, -0.25))))
-    assert read_recording(path)[0].tolist() == [0.5, -0.25]
 
 
 def test_a_streamed_file_without_a_length_is_read(place: Place) -> None:
@@ -135,14 +109,9 @@ DATA = chunk(b"data", bytes(8))
     ("content", "message"),
     [
         (b"", "Format not recognised"),
-        (b"ID3\x03" + bytes(100), "Format not recognised"),
-        (riff(DATA), "No 'data' chunk marker"),
         (riff(format_chunk()), "No 'data' chunk marker"),
         (riff(format_chunk(), DATA)[:-3], "it is truncated"),
         (riff(format_chunk(), chunk(b"data", b"")), "it has no samples"),
-        (riff(format_chunk(channels=0), DATA), "Channel count is zero"),
-        (riff(format_chunk(rate=0), DATA), "SF_INFO struct incomplete"),
-        (riff(format_chunk(rate=2_000_000), DATA), "more than 1,000,000 samples per second"),
         (
             riff(format_chunk(3, bits=32), chunk(b"data", struct.pack("<2f", 1.0, math.nan))),
             "some samples are not finite",
@@ -160,57 +129,21 @@ def test_invalid_files_are_named_in_one_line(content: bytes, message: str, place
 def test_a_long_recording_is_refused_before_it_is_read(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("darts.data.recording_file._MAX_SAMPLES", 3)
+    monkeypatch.setattr("darts.data.audio._MAX_SAMPLES", 3)
     with pytest.raises(ValueError, match="it is too long: more than 3 samples"):
         read_recording(place(riff(format_chunk(), DATA)))
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"none\.wav"):
-        read_recording(tmp_path / "none.wav")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [riff(format_chunk(), chunk(b"LIST", b"abc"), DATA), riff(format_chunk(3, 2, bits=32), DATA)],
-)
-def test_damage_causes_no_other_error_than_value_error(content: bytes, place: Place) -> None:
-    """Files that are truncated or have a changed byte are read or refused in one line."""
-    rng = np.random.default_rng(0)
-    damaged = [content[:end] for end in range(len(content))]
-    for at in range(len(content)):
-        for byte in (0, 255, int(rng.integers(256))):
-            damaged.append(content[:at] + bytes([byte]) + content[at + 1 :])
-    refused = []
-    for wrong in damaged:
-        try:
-            samples, rate = read_recording(place(wrong))
-        except ValueError as error:
-            refused.append(str(error))
-        else:
-            assert samples.ndim == 1
-            assert len(samples) > 0
-            assert samples.isfinite().all()
-            assert rate > 0
-    assert 0 < len(refused) < len(damaged)
-    assert all(len(message.splitlines()) == 1 for message in refused)
 
 
 @pytest.mark.parametrize(("old", "new"), [(44100, 16000), (8000, 22050)])
 def test_a_resampled_tone_is_the_same_tone(old: int, new: int) -> None:
     time = torch.arange(old) / old
-    tone = torch.sin(2 * torch.pi * 1000 * time)[None]
+    tone = torch.sin(2 * torch.pi * 1000 * time)
     wanted = torch.sin(2 * torch.pi * 1000 * torch.arange(new) / new)
-    found = resample(tone, old, new)[0]
+    found = resample(tone, old, new)
     middle = slice(new // 10, -new // 10)  # without the steps to silence at both ends
     assert (found - wanted)[middle].abs().max() < 2e-3
 
 
 def test_frequencies_above_the_new_nyquist_frequency_are_removed() -> None:
-    tone = torch.sin(2 * torch.pi * 7000 * torch.arange(44100) / 44100)[None]
-    assert resample(tone, 44100, 8000)[0, 800:-800].abs().max() < 2e-3
-
-
-def test_the_same_rate_returns_the_same_samples() -> None:
-    samples = torch.randn(1, 9, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(resample(samples, 8000, 8000), samples)
+    tone = torch.sin(2 * torch.pi * 7000 * torch.arange(44100) / 44100)
+    assert resample(tone, 44100, 8000)[800:-800].abs().max() < 2e-3

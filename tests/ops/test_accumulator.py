@@ -10,9 +10,8 @@ import torch
 from cases import mark_slow
 from torch import Tensor
 
-from darts.ops import folded_norm
-from darts.ops.accumulator import SumAccumulator, add_normalized, can_add_normalized
-from darts.ops.batch_norm import RunningStats, normalize
+from darts.ops.accumulator import SumAccumulator, add_normalized
+from darts.ops.batch_norm import RunningStats, normalize, num_folds
 
 EPS = 1e-3
 GROUPS = [[1], [2], [1, 3], [2, 1, 1]]
@@ -128,21 +127,6 @@ def test_a_view_stays_as_it_is() -> None:
     assert torch.equal(x, before)
 
 
-def test_empty_sum_is_none() -> None:
-    assert SumAccumulator().result() is None
-
-
-@pytest.mark.parametrize("wanted", ["y", "scale"])
-def test_only_requested_gradients_are_computed(wanted: str) -> None:
-    actual = []
-    for function in (accumulated_sum, plain_sum):
-        ys, scales = ([t.detach() for t in ts] for ts in images([2, 1], (3, 4)))
-        needed = [t.requires_grad_() for t in (ys if wanted == "y" else scales)]
-        total = function(ys, scales, [statistics(y.detach()) for y in ys])
-        actual.append(torch.autograd.grad(total, needed, draw(2, 4, 3, 4, seed=5)))
-    torch.testing.assert_close(actual[0], actual[1], rtol=1e-9, atol=1e-9)
-
-
 def test_first_and_second_derivatives() -> None:
     ys, scales = images([2, 1], (2, 3))
 
@@ -157,7 +141,7 @@ def test_first_and_second_derivatives() -> None:
 @pytest.mark.parametrize("mean", [0, 30])
 def test_single_precision_error_is_that_of_separate_norms(mean: int) -> None:
     y = mean + draw(16, 8, 64, 128, dtype=torch.float32)
-    assert folded_norm.num_folds(y) > 1
+    assert num_folds(y) > 1
     scale = torch.tensor([0.5])
     exact = plain_sum([y.double()] * 3, [scale.double()] * 3, [statistics(y.double())] * 3)
     separate = [normalize(y, scale.repeat(8), EPS, statistics(y)) for _ in range(3)]
@@ -169,11 +153,3 @@ def test_single_precision_error_is_that_of_separate_norms(mean: int) -> None:
         )
     )
     assert error < 1.5 * limit < 1e-4
-
-
-def test_unsupported_dtypes_and_layouts_are_rejected() -> None:
-    y = draw(2, 3, 4, 5)
-    assert can_add_normalized(y)
-    assert can_add_normalized(y.float())
-    assert not can_add_normalized(y.bfloat16())
-    assert not can_add_normalized(y.contiguous())

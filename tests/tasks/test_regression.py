@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
-from torch import Tensor, nn
+from torch import Tensor
 
 from darts.data.targets import TargetScale
 from darts.tasks import TASKS
@@ -60,19 +60,6 @@ def test_losses_are_means_over_standardized_numbers(loss: str, expected: object)
     value, returned = objective.supernet_loss(lambda x: x, (outputs, numbers))
     assert torch.equal(returned, outputs)
     torch.testing.assert_close(value, expected(outputs - numbers).mean())  # type: ignore[operator]
-
-
-def test_the_auxiliary_loss_is_added() -> None:
-    outputs, numbers = predicted(8)
-
-    class TwoHeads(nn.Module):
-        def forward(self, x: Tensor, auxiliary: bool) -> tuple[Tensor, Tensor]:
-            return x, x + 1
-
-    objective = TASKS["regression"]().objective(NAMES, scale=SCALE, auxiliary=0.25)
-    loss, _ = objective.network_loss(TwoHeads(), (outputs, numbers))
-    parts = [(outputs + shift - numbers).square().mean() for shift in (0, 1)]
-    torch.testing.assert_close(loss, parts[0] + 0.25 * parts[1])
 
 
 def test_training_metrics_are_in_the_units_of_the_data() -> None:

@@ -128,8 +128,3 @@ def test_sample_outputs_are_a_markdown_table() -> None:
     )
     scores.update(TranslationOutput(torch.zeros(*targets.shape, len(WORDS)), targets), batch)
     assert objective.sample_outputs().splitlines()[-1] == "| a \\| \\<b\\>man\\</b\\> | a man |"
-
-
-def test_an_auxiliary_loss_is_rejected() -> None:
-    with pytest.raises(ValueError, match="no auxiliary head; set auxiliary=0"):
-        TASKS["translation"]().objective("ab", auxiliary=0.4)

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 from darts.ops.dispatch import UNLIMITED, KernelPlan, plan_kernels
 from darts.ops.grouped_conv import grouped_conv2d
-from darts.ops.pointwise import PointwiseConv2d
-from darts.ops.separable import separable_conv
+from darts.ops.pointwise import PointwiseConv2d, separable_conv
 from darts.spaces.cnn.branches import Branch, NormRequest, run_branches
 from darts.spaces.cnn.edge_copies import BundleInputs, Copies
 from darts.spaces.cnn.node_sums import NodeSums

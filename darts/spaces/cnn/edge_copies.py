@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.ops.batch_norm import RunningStats
-from darts.ops.repetition import repeat_groups, repeat_per_channel
+from darts.ops.pixels import repeat_groups, repeat_per_channel
 from darts.spaces.cnn.state import Pool, State, run_pool
 
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.ops.depthwise import depthwise_conv2d
+from darts.ops.grouped_conv import depthwise_conv2d
 from darts.ops.pixels import split_even_odd
 from darts.ops.pointwise import PointwiseConv2d
 from darts.spaces.genotype import Genotype
@@ -254,7 +254,7 @@ def remove_leading_relu(operation: nn.Module) -> bool:
 
     Convolutions, the skip connection of stride 2 and the preprocessing of a cell begin with a ReLU.
     Several of them read the same state, which the caller then rectifies only once. Depthwise
-    convolutions switch to the kernels of ``darts.ops.depthwise``. Weights and their names do not
+    convolutions switch to the kernels of ``darts.ops.grouped_conv``. Weights and their names do not
     change.
     """
     had_relu = isinstance(operation, FactorizedReduce)

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.ops.batch_norm import Normalized, normalize_shared
+from darts.ops.grouped_conv import avg_pool3x3
 from darts.ops.pixels import split_even_odd
-from darts.ops.pool import avg_pool3x3
 from darts.ops.sums import dense_gradient
 from darts.spaces.cnn.operations import bypass_channels
 

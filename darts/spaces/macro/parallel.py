@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from darts.ops.autograd import Context, OneOutput
 from darts.ops.batch_norm import values_per_channel
-from darts.ops.depthwise import depthwise_conv2d
+from darts.ops.grouped_conv import depthwise_conv2d
 from darts.ops.pointwise import pointwise_conv2d
 from darts.spaces.macro.skeleton import InvertedResidual
 

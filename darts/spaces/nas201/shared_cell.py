@@ -24,8 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.ops.batch_norm import RunningStats, normalize
-from darts.ops.pool import avg_pool3x3
-from darts.ops.repetition import repeat_per_channel
+from darts.ops.grouped_conv import avg_pool3x3
+from darts.ops.pixels import repeat_per_channel
 from darts.ops.sums import weighted_sum
 from darts.spaces.cnn.operations import shuffle_channels
 from darts.spaces.mixture import CellMixture

@@ -1,0 +1,272 @@
+"""Texts with one class each, running text in windows, and pairs of sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from darts.config import RetrainConfig, SearchConfig
+from darts.data import (
+    Corpus,
+    DocumentLoader,
+    Documents,
+    InputSpec,
+    LabeledTexts,
+    PairLoader,
+    Pairs,
+    SentencePairs,
+    WindowLoader,
+)
+from darts.data.encodings import WordEncoding
+from darts.data.randomness import permutation
+from darts.data.words import PADDING
+from darts.data_modules.data_module import DATA_MODULES, DataModule, SearchLoaders
+from darts.data_modules.labeled import LabeledDataModule
+from darts.spaces import Space
+from darts.tasks.language_model import LanguageModel
+from darts.training.distributed import Ranks
+
+
+@DATA_MODULES.register
+class DocumentDataModule(LabeledDataModule[LabeledTexts]):
+    """Batches ``(texts, labels)`` of ``Documents``."""
+
+    name = "documents"
+    data_kinds = ("documents",)
+    sample_noun = "texts"
+    source: Documents
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        return self.source.classes
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        return self.source.vocabulary.words
+
+    def network_sizes(self, space: Space) -> dict[str, int]:
+        """Return ``classes`` and ``vocab_size``, the size of the vocabulary."""
+        return {"classes": len(self.target_names), "vocab_size": len(self.vocabulary)}
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Size of the vocabulary: spaces that read no sequences take a text as its word counts."""
+        return (len(self.vocabulary),)
+
+    def example_input(self) -> Tensor:
+        """Return a text of one word, ``(1, 1)``."""
+        return torch.full((1, 1), PADDING + 1, device=self.ranks.device)
+
+    def input_specs(self) -> list[InputSpec]:
+        """Return the one input: the tokens of a batch, ``(L, B)``."""
+        return [InputSpec("tokens", (8, 2), {0: "length", 1: "batch"}, len(self.vocabulary))]
+
+    @property
+    def encoding(self) -> WordEncoding:
+        return self.source.encoding
+
+    def training_loader(self, indices: Tensor, name: str, *, cutout: int = 0) -> DocumentLoader:
+        """Return shuffled batches of texts of similar length; ``cutout`` must be 0."""
+        self.reject_cutout(cutout)
+        options = self.loader_options(name, training=True)
+        return DocumentLoader(self.source.train, indices, **options)
+
+    def evaluation_loader(
+        self, split: LabeledTexts, indices: Tensor | None = None
+    ) -> DocumentLoader:
+        """Return batches of texts of similar length.
+
+        Each rank gets a share of the split, not of each batch.
+        """
+        indices = torch.arange(len(split)) if indices is None else indices
+        share = indices[self.ranks.rank :: self.ranks.size]
+        return DocumentLoader(split, share, **self.loader_options("evaluation", training=False))
+
+
+@DATA_MODULES.register
+class TextDataModule(DataModule):
+    """Windows of a ``Corpus``.
+
+    A search trains the weights on the training split and the alphas on the validation split.
+    ``subsets`` holds ``[0, N]`` for a loader that reads the tokens 0 to N - 1 of its split.
+    """
+
+    name = "text"
+    data_kinds = ("text",)
+    target_noun = "tokens"
+    sample_noun = "tokens"
+    source: Corpus
+
+    def __init__(
+        self, config: SearchConfig | RetrainConfig, ranks: Ranks, source: object | None = None
+    ) -> None:
+        if ranks.size > 1:
+            raise ValueError(
+                f"task={config.task.name} runs in one process, because its networks carry a state "
+                "from window to window; start it without torchrun"
+            )
+        super().__init__(config, ranks, source)
+        assert isinstance(config.task, LanguageModel)
+        self.window = config.task.window
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        return self.source.vocabulary
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        return self.source.vocabulary
+
+    def network_sizes(self, space: Space) -> dict[str, int]:
+        """Return ``vocab_size``, the number of different tokens."""
+        return {"vocab_size": len(self.vocabulary)}
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Empty: a token is a scalar."""
+        return ()
+
+    def example_input(self) -> Tensor:
+        """Return one token, ``(1, 1)``."""
+        return torch.zeros(1, 1, dtype=torch.int64, device=self.ranks.device)
+
+    def input_specs(self) -> list[InputSpec]:
+        """Return the tokens of a window, ``(T, B)``."""
+        return [InputSpec("tokens", (self.window, 2), {1: "batch"}, len(self.vocabulary))]
+
+    def training_loader(self, indices: Tensor, name: str, *, cutout: int = 0) -> WindowLoader:
+        """Return windows of the training tokens of a subset; ``cutout`` must be 0."""
+        self.reject_cutout(cutout)
+        return self._loader(self.source.train[: indices[1]], name)
+
+    def search_loaders(self) -> SearchLoaders:
+        """Return loaders; the validation split trains the alphas and gives the scores."""
+        assert isinstance(self.config, SearchConfig)
+        weights, valid = self._training_indices(), self.source.valid
+        self.subsets = {"weights": weights, "alphas": torch.tensor([0, len(valid)])}
+        return SearchLoaders(
+            self.training_loader(weights, "weights", cutout=self.config.cutout),
+            self._loader(valid, "alphas"),
+            self.held_out_loader("valid", {}),
+        )
+
+    def _retrain_subsets(self, config: RetrainConfig) -> dict[str, Tensor]:
+        subsets = super()._retrain_subsets(config)
+        if config.validation > 0:
+            subsets["valid"] = torch.tensor([0, len(self.source.valid)])
+        return subsets
+
+    def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> WindowLoader:
+        """Return a loader of the test split in one column, or of the validation split."""
+        if split == "test":  # the state carries through the whole text
+            return self._loader(self.source.test, "evaluation", columns=1)
+        return self._loader(self.source.valid, "evaluation", self.config.loader.eval_batch_size)
+
+    def scored_targets(self, split: str) -> Tensor:
+        """Return the tokens of a split except the first, which is never a target."""
+        return (self.source.test if split == "test" else self.source.valid)[1:]
+
+    def subset_sizes(self) -> dict[str, int]:
+        return {name: int(limits[-1]) for name, limits in self.subsets.items()}
+
+    def _training_indices(self) -> Tensor:
+        """Return ``[0, N]`` for all N training tokens or the first ``dataset.subset``."""
+        count = len(self.source.train)
+        return torch.tensor([0, self.subset_size(count) or count])
+
+    def _loader(self, tokens: Tensor, name: str, columns: int | None = None) -> WindowLoader:
+        """Return windows for training, or for evaluation if ``columns`` is given."""
+        return WindowLoader(
+            tokens,
+            columns=columns or self.config.loader.batch_size,
+            length=self.window,
+            seed=self.config.seed,
+            name=name,
+            shift=columns is None,
+            device=self.ranks.device,
+        )
+
+
+@DATA_MODULES.register
+class PairDataModule(DataModule):
+    """Batches of ``Pairs``. A search divides the training split into two subsets."""
+
+    name = "pairs"
+    data_kinds = ("pairs",)
+    target_noun = "words"
+    sample_noun = "pairs"
+    source: Pairs
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        return self.source.target_vocabulary.words
+
+    @property
+    def vocabulary(self) -> dict[str, tuple[str, ...]]:
+        """The words of both sides."""
+        return {
+            "source": self.source.source_vocabulary.words,
+            "target": self.source.target_vocabulary.words,
+        }
+
+    def network_sizes(self, space: Space) -> dict[str, int]:
+        """Return the sizes of both vocabularies, and whether they are the same (``joint``)."""
+        source, target = self.source.source_vocabulary, self.source.target_vocabulary
+        return {"sources": len(source), "targets": len(target), "joint": source is target}
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Raise ValueError: only cost penalties use it, which do not support sentence pairs."""
+        raise ValueError(
+            f"penalty: the cost of a cell does not depend on its operations for "
+            f"task={self.config.task.name}; leave penalty out"
+        )
+
+    def example_input(self) -> Tensor:
+        """Return a sentence of one word, ``(1, 1)``."""
+        return torch.full((1, 1), PADDING + 1, device=self.ranks.device)
+
+    def training_loader(self, indices: Tensor, name: str, *, cutout: int = 0) -> PairLoader:
+        """Return shuffled batches of pairs of similar length; ``cutout`` must be 0."""
+        self.reject_cutout(cutout)
+        return PairLoader(self.source.train, indices, **self.loader_options(name, training=True))
+
+    def search_loaders(self) -> SearchLoaders:
+        """Return loaders of two random subsets; the validation split gives the scores.
+
+        With ``train_portion=1``, both subsets are the whole training split.
+        """
+        assert isinstance(self.config, SearchConfig)
+        share = self.config.train_portion
+        indices = self._training_indices()
+        order = indices[permutation(len(indices), self.config.seed, "split")]
+        count = round(share * len(order))
+        weights, alphas = order[:count], order[count:] if share < 1 else order
+        self.check_not_empty([weights, alphas], f"train_portion={share}")
+        return self._search_loaders(weights, alphas, self.held_out_loader("valid", {}))
+
+    def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> PairLoader:
+        """Return a loader of the test split or of the validation split.
+
+        Each rank gets a share of the split, not of each batch.
+        """
+        pairs = self._split(split)
+        share = torch.arange(self.ranks.rank, len(pairs), self.ranks.size)
+        return PairLoader(pairs, share, **self.loader_options("evaluation", training=False))
+
+    def scored_targets(self, split: str) -> Tensor:
+        """Return the words of all target sentences; the end mark of each sentence is included."""
+        targets = self._split(split).targets
+        return targets[targets != PADDING]
+
+    def _split(self, split: str) -> SentencePairs:
+        return self.source.test if split == "test" else self.source.valid
+
+    def _training_indices(self) -> Tensor:
+        count = len(self.source.train)
+        subset = self.subset_size(count)
+        if subset is None:
+            return torch.arange(count)
+        return permutation(count, self.config.seed, "subset")[:subset].sort().values
