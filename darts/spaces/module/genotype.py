@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from darts.spaces.any_genotype import ChainGenotype
-from darts.spaces.genotype_text import short_repr
+from darts.spaces.genotype_text import read_json, short_repr
 
 MAX_CHOICES = 10_000
 
@@ -18,9 +18,6 @@ class Genotype(ChainGenotype):
 
     Attributes:
         choices: Pairs ``(key, candidate)`` in the order of the model.
-
-    Raises:
-        ValueError: If the pairs are not strings, a key occurs twice, or there are none.
     """
 
     choices: tuple[tuple[str, str], ...]
@@ -45,25 +42,10 @@ class Genotype(ChainGenotype):
 
     @classmethod
     def parse(cls, text: str) -> Genotype:
-        """Parse the JSON text of a genotype.
-
-        Raises:
-            ValueError: Any other text; the message has one line.
-        """
-        try:
-            value: Any = json.loads(text)
-        except (ValueError, RecursionError):
-            raise ValueError(f"{short_repr(text)} is not a genotype of space=module") from None
-        choices = value.get("choices") if isinstance(value, dict) else None
-        if not isinstance(choices, dict) or value.get("space") != cls.space:
-            raise ValueError(
-                f"{short_repr(text)} is not a genotype of space=module, which has the entries "
-                "'space' and 'choices'"
-            )
+        choices = read_json(text, cls.space, cls.cells)["choices"]
+        if not isinstance(choices, dict):
+            raise ValueError(f"choices must be a JSON object, not {short_repr(choices)}")
         return cls(tuple(choices.items()))
 
     def to_json(self) -> str:
         return json.dumps({"space": self.space, "choices": dict(self.choices)})
-
-    def __str__(self) -> str:
-        return self.to_json()

@@ -9,13 +9,19 @@ References:
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import ClassVar
 
 from darts.spaces.any_genotype import AnyGenotype
-from darts.spaces.genotype_text import is_integer, read_json_field, short_repr, strip_text
+from darts.spaces.genotype_text import (
+    is_integer,
+    is_json,
+    read_json,
+    short_repr,
+    strip_text,
+    write_json,
+)
 
 PRIMITIVES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """The five candidates, in the order of the alphas' columns."""
@@ -48,9 +54,6 @@ class Genotype(AnyGenotype):
     Attributes:
         arch: The benchmark's notation, ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``: for each node the
             operation from each node before it. Spaces are removed.
-
-    Raises:
-        ValueError: Text in another notation, or an unknown operation.
     """
 
     arch: str
@@ -176,20 +179,14 @@ class Genotype(AnyGenotype):
         return [(s, t, name) for (s, t), name in zip(EDGES, self.operations, strict=True)]
 
     def to_json(self) -> str:
-        return f'{{\n  "space": "{self.space}",\n  "arch": {json.dumps(self.arch)}\n}}'
+        return write_json(self.space, {"arch": self.arch})
 
     def __str__(self) -> str:
-        """Return the benchmark's notation; ``parse`` turns it into an equal genotype."""
+        """Return the benchmark's notation."""
         return self.arch
 
     @classmethod
     def parse(cls, text: str) -> Genotype:
-        """Parse the benchmark's notation, or ``{"space": "nas201", "arch": "|..."}``.
-
-        Raises:
-            ValueError: Any other text; the message has one line.
-        """
+        """Parse the benchmark's notation, or ``{"space": "nas201", "arch": "|..."}``."""
         text = strip_text(text)
-        if not text:
-            raise ValueError("empty text: expected a JSON object or an architecture of |op~0|+...")
-        return cls(read_json_field(text, cls.space, "arch") if text[0] in '{["' else text)
+        return cls(read_json(text, cls.space, ("arch",))["arch"] if is_json(text) else text)
