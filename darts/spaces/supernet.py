@@ -8,7 +8,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -57,6 +57,21 @@ class SupernetBase(nn.Module):
     supports_recomputation: ClassVar[bool] = False
     recomputes: bool = False
 
+    def set_chain(self, operations: Iterable[tuple[str, tuple[str, ...]]]) -> None:
+        """Describe a chain of mixed operations: the group and the candidates of each.
+
+        Each operation has its own row of the alphas of its group, in the order of the chain.
+        """
+        candidates: dict[str, list[tuple[str, ...]]] = {}
+        edges: dict[str, list[tuple[int, int]]] = {}
+        for state, (group, names) in enumerate(operations):
+            candidates.setdefault(group, []).append(names)
+            edges.setdefault(group, []).append((state, state + 1))
+        self.candidates = {group: tuple(rows) for group, rows in candidates.items()}
+        self.edges = {group: tuple(pairs) for group, pairs in edges.items()}
+        self.counts = dict.fromkeys(candidates, 1)
+        self.shapes = {group: (len(rows), len(rows[0])) for group, rows in candidates.items()}
+
     def scale_alphas(self, deviation: float) -> None:
         """Scale the initial alphas to another standard deviation; 0 makes all of them 0."""
         with torch.no_grad():
@@ -79,9 +94,6 @@ class SupernetBase(nn.Module):
             weights: By group, ``(edges, columns)`` for all cells or ``(cells, edges, columns)``, or
                 a ``Mixture``; None for the softmax of the alphas, with weight 0 for auxiliary skip
                 connections.
-
-        Raises:
-            ValueError: A group is missing or its weights have another shape.
         """
         mixture = as_mixture(self._default_weights() if weights is None else weights)
         mixture.check(self.shapes)
@@ -107,21 +119,14 @@ class SupernetBase(nn.Module):
     def operation_rows(self) -> dict[str, list[ParameterRows]]:
         """Return the parameter rows of each operation of each edge, by a unique name.
 
-        Skip connections are left out.
-
-        Raises:
-            ValueError: The supernet does not separate the parameters of its operations.
+        Skip connections are left out. Raise ValueError if operations share parameters.
         """
         raise ValueError(
             f"freezing: the {self.space} space cannot freeze single operations; set freezing=none"
         )
 
     def recompute_cells(self) -> None:
-        """Store only the tensors between cells and recompute the others in the backward pass.
-
-        Raises:
-            ValueError: The supernet does not support it.
-        """
+        """Store only the tensors between cells and recompute the others in the backward pass."""
         if not self.supports_recomputation:
             raise ValueError(
                 f"memory=checkpoint: the {self.space} space does not support it; remove the setting"
@@ -149,11 +154,9 @@ def widen(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dict[str, Ten
 
 
 def _rows(name: str, old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> Tensor:
-    """Return the old channel of each channel of a wider tensor.
-
-    The norm of a ``FactorizedReduce`` follows two convolutions, each of which repeats its channels.
-    """
+    """Return the old channel of each channel of a wider tensor."""
     path = name.split(".")
+    # The norm of a FactorizedReduce follows two convolutions, each of which repeats its channels.
     sources = [".".join([*path[:-2], half, "weight"]) for half in ("even", "odd")]
     if "norm" not in path[-2:] or not all(source in old for source in sources):
         sources = [name]

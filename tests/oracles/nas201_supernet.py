@@ -17,8 +17,8 @@ from darts.spaces.cnn.operations import shuffle_channels
 from darts.spaces.mixture import CellMixture
 from darts.spaces.nas201 import Supernet
 from darts.spaces.nas201.genotype import EDGES, NODES, OUTGOING
+from darts.spaces.nas201.network import make_operation
 from darts.spaces.nas201.shared_cell import drop_elements, generator_from
-from darts.spaces.nas201.skeleton import make_operation
 
 _EDGE = re.compile(r"(layers\.\d+)\.edges\.(\d+)\.operations\.(\d+)\.[12]\.(.+)")
 _NODE = re.compile(r"(layers\.\d+)\.leaving\.(\d+)\.(\d+)\.(.+)")

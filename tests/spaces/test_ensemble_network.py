@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from darts.data.targets import CLASSES, LABELS, NUMBERS, TARGETS
 from darts.spaces.cnn import PUBLISHED, Network
-from darts.spaces.ensemble import Ensemble, mean_outputs
+from darts.spaces.averaging import Ensemble, mean_outputs
 from darts.spaces.mirrored import Mirrored
 from darts.training.cost import count_macs, count_parameters
 

@@ -68,7 +68,7 @@ class MixedBlock(nn.Module):
             if self.keeps_shape:  # the blocks add their input
                 names = self.plan.candidates
                 skips = [column for column in active if names[column] == "skip_connect"]
-                if skips and not (self.training and skip_dropout > 0):  # adds the input, too
+                if skips and not (self.training and skip_dropout > 0):
                     own.extend(factors[column] for column in skips)
                     active = [column for column in active if column not in skips]
                 total = torch.addcmul(total, x, torch.stack(own).sum())
@@ -120,13 +120,8 @@ class Supernet(SupernetBase):
     Attributes:
         alphas: With the standard skeleton, ``{"first": (3, 6), "rest": (3 * (cells - 1), 7)}``;
             with ``cells=1``, no ``rest``.
-        edges: By group, source and target state of each block, ``(i, i + 1)`` for block ``i``.
-        counts: 1 for each group, since no two blocks share alphas.
 
     Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.
-
-    Raises:
-        ValueError: A size that is not positive.
     """
 
     space = "macro"
@@ -146,17 +141,7 @@ class Supernet(SupernetBase):
         check_positive(channels=channels, cells=cells, classes=classes, in_channels=in_channels)
         shared = SKELETONS[skeleton]
         self.plans = tuple(plan_blocks(channels, cells, shared, in_channels))
-        groups = dict.fromkeys(plan.group for plan in self.plans)
-        self.candidates = {
-            group: tuple(plan.candidates for plan in self.plans if plan.group == group)
-            for group in groups
-        }
-        self.edges = {
-            group: tuple((i, i + 1) for i, plan in enumerate(self.plans) if plan.group == group)
-            for group in groups
-        }
-        self.counts = dict.fromkeys(groups, 1)
-        self.shapes = {group: (len(rows), len(rows[0])) for group, rows in self.candidates.items()}
+        self.set_chain((plan.group, plan.candidates) for plan in self.plans)
         self.stem = make_stem(in_channels, channels, shared)
         self.blocks = nn.ModuleList(self.block_class(plan) for plan in self.plans)
         self.head = make_head(last_channels(channels, shared), classes, shared)

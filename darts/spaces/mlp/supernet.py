@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.spaces.checks import check_positive
-from darts.spaces.mlp.layers import ACTIVATION_MODULES, SKIP, check_choices, make_linear, make_norm
+from darts.spaces.mlp.network import ACTIVATION_MODULES, SKIP, check_choices, make_linear, make_norm
 from darts.spaces.supernet import SupernetBase
 
 _EPSILON = 1e-5  # the default of nn.LayerNorm
@@ -130,9 +130,6 @@ class Supernet(SupernetBase):
             connection. With ``cells=1`` there is no ``rest``.
 
     Shape: samples ``(B, ...)`` with ``in_channels`` values each -> logits ``(B, classes)``.
-
-    Raises:
-        ValueError: A size that is not positive, or an unknown or repeated candidate.
     """
 
     space = "mlp"
@@ -153,12 +150,7 @@ class Supernet(SupernetBase):
         check_choices(activations, widths)
         self.dropout = dropout
         names = tuple(f"{activation}_{width}" for activation in activations for width in widths)
-        rest = {"rest": ((*names, SKIP),) * (cells - 1)} if cells > 1 else {}
-        self.candidates = {"first": (names,), **rest}
-        chain = tuple((layer, layer + 1) for layer in range(cells))
-        self.edges = {"first": chain[:1]} | ({"rest": chain[1:]} if cells > 1 else {})
-        self.counts = dict.fromkeys(self.candidates, 1)  # no two layers share alphas
-        self.shapes = {group: (len(rows), len(rows[0])) for group, rows in self.candidates.items()}
+        self.set_chain([("first", names), *[("rest", (*names, SKIP))] * (cells - 1)])
         self.layers = nn.ModuleList(
             MixedLayer(max(widths) if layer else in_channels, activations, widths, normalization)
             for layer in range(cells)

@@ -30,7 +30,7 @@ from darts.ops.sums import weighted_sum
 from darts.spaces.cnn.operations import shuffle_channels
 from darts.spaces.mixture import CellMixture
 from darts.spaces.nas201.genotype import EDGES, NODES, OUTGOING
-from darts.spaces.nas201.skeleton import make_operation
+from darts.spaces.nas201.network import make_operation
 
 _ORDER = [edge for edges in OUTGOING for edge in edges]  # all edges, ordered by source
 _SIZES = [len(edges) for edges in OUTGOING]  # number of edges that leave each node
@@ -56,8 +56,8 @@ class ParallelConvNorm(nn.Module):
     """The convolutions and norms of several edges, without affine parameters.
 
     Args:
-        copies: Results of ``darts.spaces.nas201.skeleton.relu_conv_norm``, one per edge; their
-            weights and statistics are concatenated.
+        copies: Results of ``relu_conv_norm``, one per edge; their weights and statistics are
+            concatenated.
 
     Attributes:
         edges: Number of edges.

@@ -16,15 +16,8 @@ from torch import Tensor, nn
 from darts.ops.recomputation import recompute
 from darts.spaces.checks import check_positive
 from darts.spaces.nas201.genotype import EDGES, PRIMITIVES
+from darts.spaces.nas201.network import Head, ResidualBlock, last_channels, make_stem, plan_layers
 from darts.spaces.nas201.shared_cell import ParallelConvNorm, SharedCell
-from darts.spaces.nas201.skeleton import (
-    Head,
-    ResidualBlock,
-    check_operations,
-    last_channels,
-    make_stem,
-    plan_layers,
-)
 from darts.spaces.supernet import ParameterRows, SupernetBase, widen
 
 
@@ -40,22 +33,13 @@ class Supernet(SupernetBase):
         cells: Number of cells in each of the three stages (5 in the benchmark).
         classes: Number of classes.
         in_channels: Channels of the images.
-        operations: Candidates of each edge.
+        operations: Candidates of each edge; alphas are ``{"cell": (6, operations)}``.
         partial: The first ``1 / partial`` of the channels pass through the operations, the others
             bypass them, and each node shuffles its channels.
         auxiliary_skip: Whether each edge has an identity in addition to its candidates
             (DARTS-); its weight is the last column of the mixing weights.
 
-    Attributes:
-        alphas: ``{"cell": (6, operations)}``.
-        skip_dropout: Probability of dropping an output element of ``skip_connect`` in training;
-            auxiliary skip connections have no dropout.
-
     Shape: images ``(B, in_channels, H, W)`` -> logits ``(B, classes)``.
-
-    Raises:
-        ValueError: A size that is not positive, an unknown or repeated operation, or a number of
-            channels that ``partial`` does not divide.
     """
 
     space = "nas201"
@@ -83,7 +67,7 @@ class Supernet(SupernetBase):
         )
         if channels % partial:
             raise ValueError(f"partial={partial} does not divide channels={channels}")
-        self.operations = check_operations(operations)
+        self.operations = tuple(operations)
         self.candidates = {"cell": (self.operations,) * len(EDGES)}
         self.edges = {"cell": EDGES}
         self.counts = {"cell": 3 * cells}

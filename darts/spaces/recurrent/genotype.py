@@ -28,10 +28,18 @@ PRIMITIVES: tuple[str, ...] = ("none", "tanh", "relu", "sigmoid", "identity")
 ACTIVATIONS: tuple[str, ...] = PRIMITIVES[1:]
 """The activations that a genotype may use."""
 
+GROUP = "recurrent"
+"""The only group of alphas."""
+
 CLASSIC_PATTERN = re.compile(
     rf"Genotype\(\s*(recurrent\s*=|concat\s*=|[\[(]\s*[\[(]\s*['\"]({'|'.join(ACTIVATIONS)})['\"])"
 )
 """Finds classic text that describes a recurrent cell, valid or not."""
+
+
+def edges_of(nodes: int) -> tuple[tuple[int, int], ...]:
+    """Return ``(source, target)`` of each edge of the supernet, by target, then by source."""
+    return tuple((source, node) for node in range(1, nodes + 1) for source in range(node))
 
 
 @dataclass(frozen=True, init=False, repr=False)

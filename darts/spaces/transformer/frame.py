@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from darts.data.words import PADDING
 from darts.ops.transfer import to_device
 from darts.spaces.checks import check_drop_probability, check_positive
-from darts.spaces.language_model_output import LanguageModelOutput
+from darts.spaces.network import LanguageModelOutput
 from darts.spaces.rank_dropout import BatchShare, rank_dropout
 from darts.spaces.transformer.layers import HEADS, AttentionMask
 
@@ -40,10 +40,6 @@ class ModelConfig:
         max_length: Number of learned positions, the maximum length of a text.
         dropout: Dropout rate in training, of the embeddings, of each layer's output and of the
             input of the output layer.
-
-    Raises:
-        ValueError: A size that is not positive, a width that is not a multiple of 8, an unknown
-            positional encoding, or a dropout rate outside [0, 1).
     """
 
     width: int = 128
@@ -114,10 +110,7 @@ class PositionalEncoding(nn.Module):
 class Embedding(nn.Module):
     """Token embedding, times the square root of its width; ``(B, T)`` -> ``(B, T, D)``.
 
-    Args:
-        vocab_size: Number of tokens, V.
-        width: Width, D.
-        scale: Standard deviation of the initial embeddings.
+    The initial embeddings have the standard deviation ``scale``.
     """
 
     def __init__(self, vocab_size: int, width: int, scale: float = 1.0) -> None:
@@ -167,11 +160,7 @@ class Frame(nn.Module):
         self.norm = nn.LayerNorm(config.width) if layers else nn.Identity()
 
     def embed(self, tokens: Tensor, batch_share: BatchShare = None) -> Tensor:
-        """Embed tokens ``(T, B)`` as ``(B, T, D)``.
-
-        Raises:
-            ValueError: Tokens of another shape, or more tokens than learned positions.
-        """
+        """Embed tokens ``(T, B)`` as ``(B, T, D)``."""
         if tokens.ndim != 2:
             raise ValueError(f"tokens must be (T, B), got {tuple(tokens.shape)}")
         x = self.positional_encoding(self.embedding(tokens.t()))
@@ -183,15 +172,8 @@ class LanguageModelFrame(Frame):
 
     causal = True
 
-    def __init__(
-        self,
-        vocab_size: int,
-        config: ModelConfig | None,
-        *,
-        positions: bool = True,
-        layers: bool = True,
-    ) -> None:
-        super().__init__(vocab_size, config, positions=positions, layers=layers)
+    def __init__(self, vocab_size: int, config: ModelConfig | None, **parts: bool) -> None:
+        super().__init__(vocab_size, config, **parts)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
     @staticmethod
@@ -209,7 +191,7 @@ class LanguageModelFrame(Frame):
         Args:
             x: The last block's output, ``(B, T, D)``.
             hidden: State after the last token, ``(B, H)``; None for a network without a state.
-            batch_share: See ``darts.spaces.rank_dropout``.
+            batch_share: Position of these texts in the batch of all ranks.
         """
         if hidden is None:
             hidden = x.new_zeros(x.shape[0], 0)
@@ -226,15 +208,9 @@ class ClassifierFrame(Frame):
     causal = False
 
     def __init__(
-        self,
-        vocab_size: int,
-        config: ModelConfig | None,
-        classes: int,
-        *,
-        positions: bool = True,
-        layers: bool = True,
+        self, vocab_size: int, config: ModelConfig | None, classes: int, **parts: bool
     ) -> None:
-        super().__init__(vocab_size, config, positions=positions, layers=layers)
+        super().__init__(vocab_size, config, **parts)
         check_positive(classes=classes)
         self.classifier = nn.Linear(self.width, classes)
 

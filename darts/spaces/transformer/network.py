@@ -12,8 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from darts.spaces.language_model_output import LanguageModelOutput
-from darts.spaces.network import NetworkBase
+from darts.spaces.network import LanguageModelOutput, NetworkBase
 from darts.spaces.transformer.frame import ClassifierFrame, Frame, LanguageModelFrame, ModelConfig
 from darts.spaces.transformer.genotype import Genotype
 from darts.spaces.transformer.layers import AttentionMask, Block
@@ -22,11 +21,8 @@ from darts.spaces.transformer.layers import AttentionMask, Block
 class BlockStack(NetworkBase):
     """The blocks of a genotype between the layers of a frame.
 
-    Args:
-        genotype: Mixer and feed-forward layer of each block.
-        frame: The layers before and after the blocks.
-        drop_path: Probability that the whole output of a layer is dropped in training,
-            independently for each text of a batch.
+    In training, the whole output of a layer is dropped with probability ``drop_path``,
+    independently for each text of a batch.
 
     Attributes:
         state_sizes: Number of values of each block's state for a text; their sum is H.
@@ -64,9 +60,6 @@ class BlockStack(NetworkBase):
 
         Returns:
             The last block's output ``(B, T, D)`` and the state after the last token ``(B, H)``.
-
-        Raises:
-            ValueError: Tokens or a state of another shape.
         """
         x = self.frame.embed(tokens, self.batch_share)
         before = self._split_state(hidden, x.shape[0])
@@ -89,14 +82,13 @@ class BlockStack(NetworkBase):
         return torch.split(hidden, self.state_sizes, dim=1)
 
 
+def _parts(genotype: Genotype) -> dict[str, bool]:
+    """Return which parts the frame of a genotype has."""
+    return {"positions": genotype.needs_positions, "layers": genotype.has_layers}
+
+
 class Network(BlockStack):
     """A transformer language model.
-
-    Args:
-        genotype: Mixer and feed-forward layer of each block.
-        vocab_size: Number of tokens.
-        config: Settings of the network; None for the defaults.
-        drop_path: See ``BlockStack``.
 
     Shape: tokens ``(T, B)`` and a hidden state ``(B, H)`` -> ``LanguageModelOutput``. The state
     consists of the states of all LSTMs; attention and convolutions have no state, so H may be 0.
@@ -112,9 +104,7 @@ class Network(BlockStack):
         config: ModelConfig | None = None,
         drop_path: float = 0.0,
     ) -> None:
-        frame = LanguageModelFrame(
-            vocab_size, config, positions=genotype.needs_positions, layers=genotype.has_layers
-        )
+        frame = LanguageModelFrame(vocab_size, config, **_parts(genotype))
         super().__init__(genotype, frame, drop_path)
 
     def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput:
@@ -125,13 +115,6 @@ class Network(BlockStack):
 
 class TextClassifier(BlockStack):
     """A transformer that classifies texts.
-
-    Args:
-        genotype: Mixer and feed-forward layer of each block.
-        classes: Number of classes.
-        vocab_size: Number of tokens.
-        config: Settings of the network; None for the defaults.
-        drop_path: See ``BlockStack``.
 
     Shape: tokens ``(T, B)``, padded with ``PADDING`` at the end -> logits ``(B, classes)``.
     """
@@ -147,13 +130,7 @@ class TextClassifier(BlockStack):
         config: ModelConfig | None = None,
         drop_path: float = 0.0,
     ) -> None:
-        frame = ClassifierFrame(
-            vocab_size,
-            config,
-            classes,
-            positions=genotype.needs_positions,
-            layers=genotype.has_layers,
-        )
+        frame = ClassifierFrame(vocab_size, config, classes, **_parts(genotype))
         super().__init__(genotype, frame, drop_path)
 
     def forward(self, tokens: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:

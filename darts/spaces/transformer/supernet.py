@@ -33,8 +33,8 @@ from torch import Tensor, nn
 
 from darts.ops.recomputation import recompute
 from darts.spaces.checks import check_positive
-from darts.spaces.language_model_output import LanguageModelOutput
 from darts.spaces.mixture import Mixture
+from darts.spaces.network import LanguageModelOutput
 from darts.spaces.rank_dropout import rank_dropout
 from darts.spaces.supernet import SupernetBase
 from darts.spaces.transformer.frame import ClassifierFrame, Frame, LanguageModelFrame, ModelConfig
@@ -156,13 +156,8 @@ class MixedBlock(nn.Module):
 class MixedStack(SupernetBase):
     """Mixed blocks between the layers of a frame.
 
-    Args:
-        frame: The layers before and after the blocks.
-        cells: Number of blocks.
-
     Attributes:
         alphas: ``{"mixer": (cells, 7), "feed_forward": (cells, 6)}``.
-        edges: Source and target state of each layer; mixers and feed-forward layers alternate.
     """
 
     space = "transformer"
@@ -173,13 +168,7 @@ class MixedStack(SupernetBase):
     def __init__(self, frame: Frame, cells: int) -> None:
         super().__init__()
         check_positive(cells=cells)
-        self.candidates = {group: (names,) * cells for group, names in GROUPS.items()}
-        self.edges = {
-            group: tuple((2 * i + offset, 2 * i + offset + 1) for i in range(cells))
-            for offset, group in enumerate(GROUPS)
-        }
-        self.counts = dict.fromkeys(GROUPS, 1)  # no two blocks share alphas
-        self.shapes = {group: (cells, len(names)) for group, names in GROUPS.items()}
+        self.set_chain([*GROUPS.items()] * cells)
         self.frame = frame
         self.blocks = nn.ModuleList(
             self.block_class(frame.width, causal=frame.causal, dropout=frame.dropout)
@@ -220,11 +209,6 @@ def _weights_by_name(mixture: Mixture, group: str) -> list[dict[str, Tensor]]:
 class Supernet(MixedStack):
     """The supernet as a language model.
 
-    Args:
-        vocab_size: Number of tokens.
-        cells: Number of blocks.
-        config: Settings of the network; None for the defaults.
-
     Shape: tokens ``(T, B)`` -> ``LanguageModelOutput``. ``hidden`` is ignored, because there is no
     state between sequences.
     """
@@ -248,12 +232,6 @@ class Supernet(MixedStack):
 
 class ClassifierSupernet(MixedStack):
     """The supernet as a text classifier.
-
-    Args:
-        classes: Number of classes.
-        vocab_size: Number of tokens.
-        cells: Number of blocks.
-        config: Settings of the network; None for the defaults.
 
     Shape: tokens ``(T, B)``, padded with ``PADDING`` at the end -> logits ``(B, classes)``.
     """

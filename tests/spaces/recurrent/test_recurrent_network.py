@@ -16,7 +16,7 @@ from darts.spaces.recurrent import (
     Network,
     Recurrent,
 )
-from darts.spaces.recurrent.dropout import embed_with_word_dropout, locked_dropout, locked_mask
+from darts.spaces.recurrent.cell import embed_with_word_dropout, locked_dropout, locked_mask
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 FUNCTIONS: dict[str, Any] = {
