@@ -22,12 +22,10 @@ from darts.ops.dispatch import UNLIMITED, KernelPlan, plan_kernels
 from darts.ops.grouped_conv import grouped_conv2d
 from darts.ops.pointwise import PointwiseConv2d
 from darts.ops.separable import separable_conv
-from darts.spaces.cnn.branches import Branch, NormRequest, run_branches
-from darts.spaces.cnn.edge_copies import BundleInputs, Copies
-from darts.spaces.cnn.node_sums import NodeSums
+from darts.spaces.cnn.node_sums import Branch, NodeSums, NormRequest, run_branches
 from darts.spaces.cnn.operations import DepthwiseConv2d, FactorizedReduce, Noise, Zero
 from darts.spaces.cnn.stacking import stack
-from darts.spaces.cnn.state import Pool, State
+from darts.spaces.cnn.states import BundleInputs, Copies, Pool, State
 from darts.spaces.supernet import ParameterRows
 
 
@@ -107,16 +105,10 @@ class EdgeBundle(nn.Module):
         for (name, column, owners), operation in zip(self.owners, self.operations, strict=True):
             for copy, edge in enumerate(owners):
                 if isinstance(operation, Separate):
-                    own = [ParameterRows(p, 0, len(p)) for p in operation[copy].parameters()]
-                    if own:
-                        yield f"{edge}.{column}.{name}", own
-                    continue
-                rows = [
-                    ParameterRows(
-                        p, copy * len(p) // len(owners), (copy + 1) * len(p) // len(owners)
-                    )
-                    for p in operation.parameters()
-                ]
+                    rows = [ParameterRows(p, 0, len(p)) for p in operation[copy].parameters()]
+                else:
+                    bounds = ((p, len(p) // len(owners)) for p in operation.parameters())
+                    rows = [ParameterRows(p, copy * n, (copy + 1) * n) for p, n in bounds]
                 if rows:
                     yield f"{edge}.{column}.{name}", rows
 

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from darts.spaces.checks import check_positive
 from darts.spaces.cnn.candidates import Operations, candidates_of
-from darts.spaces.cnn.network import drop_path
 from darts.spaces.cnn.operations import Zero, bypass_channels, make_operation, shuffle_channels
 from darts.spaces.cnn.skeleton import (
     CellPlan,
@@ -30,6 +29,7 @@ from darts.spaces.cnn.skeleton import (
 )
 from darts.spaces.genotype import CELLS, PRIMITIVES
 from darts.spaces.mixture import CellMixture
+from darts.spaces.rank_dropout import drop_path
 from darts.spaces.sparse import all_edges
 from darts.spaces.supernet import SupernetBase
 
@@ -87,12 +87,9 @@ class SupernetCell(nn.Module):
         candidates: Candidates of each edge.
         partial: ``1 / partial`` of the channels pass through the operations.
 
-    Shape: the outputs of the two cells before, of which that of the previous one is ``(B,
-    plan.previous, H, W)``, and mixing weights ``(edges, operations)`` -> the concatenated nodes,
+    Shape: the outputs of the two cells before (of the previous one, ``(B, plan.previous, H, W)``)
+    and mixing weights ``(edges, operations)`` -> the concatenated nodes,
     ``(B, nodes * plan.channels, H', W')``, with ``H' = ceil(H/2)`` in a reduction cell.
-
-    Raises:
-        ValueError: ``partial`` does not divide the cell's channels.
     """
 
     def __init__(
@@ -171,10 +168,6 @@ class EdgewiseSupernet(SupernetBase):
             identity.
         drop_path: Probability of setting the output of an edge to zero for a sample, in training
             (Zela et al., arXiv:1909.09656; SNAS, arXiv:1812.09926).
-
-    Raises:
-        ValueError: A size that is not positive, a width that ``partial`` does not divide, an
-            unknown operation or an unknown stem.
     """
 
     space = "cnn"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from functools import reduce
 from itertools import pairwise
-from typing import Literal, overload
 
 import torch
 import torch.nn.functional as F
@@ -18,25 +17,10 @@ from torch import Tensor, nn
 from darts.spaces.checks import check_positive
 from darts.spaces.cnn.operations import make_operation, remove_leading_relu
 from darts.spaces.cnn.skeleton import CellPlan, make_preprocessing, make_stem, plan_cells
-from darts.spaces.cnn.state import State
+from darts.spaces.cnn.states import State
 from darts.spaces.genotype import Genotype
 from darts.spaces.network import NetworkBase
-from darts.spaces.rank_dropout import BatchShare
-
-
-def drop_path(x: Tensor, probability: float, batch_share: BatchShare = None) -> Tensor:
-    """Set whole samples to zero at random and scale the others to keep the mean.
-
-    Args:
-        x: ``(B, C, H, W)``.
-        probability: Probability of zero, in [0, 1).
-        batch_share: Position of these samples in the batch of all ranks. A rank draws the random
-            numbers of the whole batch, so the result does not depend on the number of ranks.
-    """
-    keep = 1.0 - probability
-    first, count = batch_share or (0, x.shape[0])
-    mask = torch.empty(count, 1, 1, 1, device=x.device, dtype=x.dtype).bernoulli_(keep)
-    return x * (mask[first : first + x.shape[0]] / keep)
+from darts.spaces.rank_dropout import BatchShare, drop_path
 
 
 class Cell(nn.Module):
@@ -156,9 +140,6 @@ class Network(NetworkBase):
 
     Shape: images ``(B, in_channels, H, W)`` with sides of at least 8 pixels -> logits
     ``(B, classes)``.
-
-    Raises:
-        ValueError: A size that is not positive, a probability outside [0, 1) or an unknown stem.
     """
 
     def __init__(
@@ -190,12 +171,6 @@ class Network(NetworkBase):
                 widths[self.auxiliary_at], classes, second_norm=stem != "imagenet"
             )
         self.classifier = nn.Linear(widths[-1], classes)
-
-    @overload
-    def forward(self, images: Tensor, auxiliary: Literal[False] = False) -> Tensor: ...
-
-    @overload
-    def forward(self, images: Tensor, auxiliary: Literal[True]) -> tuple[Tensor, Tensor | None]: ...
 
     def forward(
         self, images: Tensor, auxiliary: bool = False

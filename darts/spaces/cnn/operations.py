@@ -29,13 +29,8 @@ class FactorizedReduce(nn.Module):
 
     After ReLU, each convolution reads every second pixel, the second one from an image shifted by
     one pixel; their outputs are concatenated and normalized. The shifted image is padded with zeros
-    on the right and bottom if a side is odd.
-
-    Args:
-        inputs: Input channels.
-        outputs: Output channels, at least 2; if odd, the first convolution has one less than the
-            second.
-        affine: Whether the batch norm has scale and shift.
+    on the right and bottom if a side is odd. If ``outputs`` is odd, the first convolution has one
+    channel less than the second.
 
     Shape: ``(B, inputs, H, W) -> (B, outputs, ceil(H/2), ceil(W/2))``.
     """
@@ -109,8 +104,8 @@ def relu_conv_norm(inputs: int, outputs: int, *, affine: bool = True) -> nn.Sequ
 def _depthwise_pointwise(
     channels: int, kernel: int, *, stride: int, dilation: int, affine: bool
 ) -> list[nn.Module]:
-    """Return ReLU, depthwise convolution, pointwise convolution and batch norm."""
     return [
+        # ReLU, depthwise convolution, pointwise convolution and batch norm.
         nn.ReLU(),
         nn.Conv2d(
             channels,
@@ -191,9 +186,6 @@ def register_operation(name: str, factory: Factory) -> None:
 
     Modules that call this are plug-ins of the group ``darts.spaces``, see ``darts.plugins``. The
     operation must keep the number of channels.
-
-    Raises:
-        ValueError: If there is an operation of this name.
     """
     if name in FACTORIES:
         raise ValueError(f"the operation {name!r} exists already; choose another name")
@@ -206,17 +198,9 @@ def make_operation(
 ) -> nn.Module:
     """Build an operation.
 
-    Args:
-        name: A key of ``FACTORIES``.
-        channels: Input and output channels.
-        stride: 1 or 2.
-        affine: Whether batch norms have scale and shift. In a supernet they have none, because they
-            would undo the mixing weights.
-        normalize_pool: Whether a batch norm without affine parameters follows a pooling. In a
-            supernet it does, so that all candidates of an edge have the same scale.
-
-    Raises:
-        ValueError: Unknown name.
+    In a supernet, batch norms have no scale and shift (``affine``), because they would undo the
+    mixing weights, and a batch norm follows a pooling (``normalize_pool``), so that all candidates
+    of an edge have the same scale.
     """
     if name not in FACTORIES:
         raise ValueError(f"unknown operation {name!r}; choose from {', '.join(FACTORIES)}")

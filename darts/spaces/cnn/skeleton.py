@@ -49,11 +49,7 @@ class CellPlan:
 
 
 def count_nodes(num_edges: int) -> int:
-    """Return the number of nodes of a supernet cell with ``num_edges`` edges.
-
-    Raises:
-        ValueError: No cell has this number, since n nodes have 2 + 3 + ... + (n + 1) edges.
-    """
+    """Return the number of nodes of a supernet cell: n nodes have 2 + 3 + ... + (n + 1) edges."""
     for nodes in range(1, num_edges + 1):
         if len(all_edges(nodes)) == num_edges:
             return nodes
@@ -117,9 +113,6 @@ def make_stem(
     The stem "small" has ``3 * channels`` output channels, where ``channels`` is the width of the
     first cell's nodes. The stem "imagenet" has ``channels`` in a network (DARTS,
     cnn/model.py) and ``3 * channels`` in a supernet (PC-DARTS, model_search_imagenet.py).
-
-    Raises:
-        ValueError: Unknown name.
     """
     if name == "small":
         return SmallStem(in_channels, 3 * channels), 3 * channels

@@ -24,18 +24,16 @@ from darts.spaces.cnn.node_sums import NodeSums
 from darts.spaces.cnn.operations import RectifiedReduce, remove_leading_relu, shuffle_channels
 from darts.spaces.cnn.skeleton import CellPlan, count_nodes
 from darts.spaces.cnn.stacking import bundles_of, concatenated, separated
-from darts.spaces.cnn.state import State
+from darts.spaces.cnn.states import State
 from darts.spaces.mixture import CellMixture
 from darts.spaces.supernet import ParameterRows, widen
 
 
 class BundledCell(nn.Module):
-    """One cell; the edges that leave a state run in a bundle.
+    """One cell, see ``SupernetCell``; the edges that leave a state run in a bundle.
 
     The next two cells and the convolutions between the nodes all read a node after ReLU. The cell
     computes this ReLU once per node: cells read and return rectified states.
-
-    Arguments and shape are those of ``SupernetCell``.
 
     Attributes:
         rectifies: Whether the output is rectified; False in the last cell, whose output the
