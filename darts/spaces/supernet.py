@@ -8,7 +8,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -114,7 +114,20 @@ class SupernetBase(nn.Module):
 
     def widened(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Widen the state dict of a supernet with narrower operations to this one's shapes."""
-        return widen(state, self.state_dict())
+        new = self.state_dict()
+        wide: dict[str, Tensor] = {}
+        # Each operation in a stack repeats its own channels.
+        for prefix, count in self.stacks().items():
+            before, after = (
+                separated({name: s[name] for name in new if name.startswith(prefix)}, count)
+                for s in (state, new)
+            )
+            wide |= concatenated([widen(*pair) for pair in zip(before, after, strict=True)])
+        return wide | widen(state, {name: new[name] for name in new if name not in wide})
+
+    def stacks(self) -> dict[str, int]:
+        """Return how many operations share tensors, by the prefix of their names in the state."""
+        return {}
 
     def operation_rows(self) -> dict[str, list[ParameterRows]]:
         """Return the parameter rows of each operation of each edge, by a unique name.
@@ -132,6 +145,31 @@ class SupernetBase(nn.Module):
                 f"memory=checkpoint: the {self.space} space does not support it; remove the setting"
             )
         self.recomputes = True
+
+
+def concatenated(copies: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Join the state dicts of the copies into the state dict of the stacked module.
+
+    Batch counters are scalars: copies that always ran together have equal ones; otherwise the
+    largest is used.
+    """
+    return {
+        name: torch.cat([state[name] for state in copies])
+        if value.ndim
+        else torch.stack([state[name] for state in copies]).amax()
+        for name, value in copies[0].items()
+    }
+
+
+def separated(stacked: Mapping[str, Tensor], count: int) -> list[dict[str, Tensor]]:
+    """Split the state dict of a stacked module into one per copy; the tensors are cloned."""
+    return [
+        {
+            name: value.chunk(count)[index].clone() if value.ndim else value.clone()
+            for name, value in stacked.items()
+        }
+        for index in range(count)
+    ]
 
 
 def widen(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dict[str, Tensor]:

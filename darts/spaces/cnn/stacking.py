@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from darts.spaces.cnn.skeleton import count_nodes
 from darts.spaces.sparse import all_edges
+from darts.spaces.supernet import concatenated, separated
 
 Pair: TypeAlias = tuple[int, int]
 
@@ -80,31 +81,6 @@ def _stack_norms(copies: Sequence[nn.BatchNorm2d]) -> nn.BatchNorm2d:
     stacked.to(cast(Tensor, first.running_mean))  # the dtype and device of the copies
     stacked.load_state_dict(concatenated([module.state_dict() for module in copies]))
     return stacked
-
-
-def concatenated(copies: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Join the state dicts of the copies into the state dict of the stacked module.
-
-    Batch counters are scalars: copies that always ran together have equal ones; otherwise the
-    largest is used.
-    """
-    return {
-        name: torch.cat([state[name] for state in copies])
-        if value.ndim
-        else torch.stack([state[name] for state in copies]).amax()
-        for name, value in copies[0].items()
-    }
-
-
-def separated(stacked: dict[str, Tensor], count: int) -> list[dict[str, Tensor]]:
-    """Split the state dict of a stacked module into one per copy; the tensors are cloned."""
-    return [
-        {
-            name: value.chunk(count)[index].clone() if value.ndim else value.clone()
-            for name, value in stacked.items()
-        }
-        for index in range(count)
-    ]
 
 
 def bundles_of(nodes: int) -> list[list[int]]:

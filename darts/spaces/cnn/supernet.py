@@ -6,7 +6,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import cast
 
@@ -23,10 +23,10 @@ from darts.spaces.cnn.edgewise import SKIP, EdgewiseSupernet, MixedOperation, Su
 from darts.spaces.cnn.node_sums import NodeSums
 from darts.spaces.cnn.operations import RectifiedReduce, remove_leading_relu, shuffle_channels
 from darts.spaces.cnn.skeleton import CellPlan, count_nodes
-from darts.spaces.cnn.stacking import bundles_of, concatenated, separated
+from darts.spaces.cnn.stacking import bundles_of
 from darts.spaces.cnn.states import State
 from darts.spaces.mixture import CellMixture
-from darts.spaces.supernet import ParameterRows, widen
+from darts.spaces.supernet import ParameterRows
 
 
 class BundledCell(nn.Module):
@@ -144,21 +144,7 @@ class Supernet(EdgewiseSupernet):
     memory_format = torch.channels_last
     supports_recomputation = True
 
-    def widened(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        new = self.state_dict()
-        wide: dict[str, Tensor] = {}
-        # Each copy in a stacked operation repeats its own channels.
-        for prefix, count in self._stacked_operations().items():
-            before, after = (
-                separated({name: s[name] for name in new if name.startswith(prefix)}, count)
-                for s in (state, new)
-            )
-            wide |= concatenated([widen(*pair) for pair in zip(before, after, strict=True)])
-        others = {name: tensor for name, tensor in new.items() if name not in wide}
-        return wide | widen(state, others)
-
-    def _stacked_operations(self) -> dict[str, int]:
-        """Return the number of copies in each stacked operation, by prefix in the state dict."""
+    def stacks(self) -> dict[str, int]:
         return {
             f"{path}.operations.{index}.": len(owners)
             for path, module in self.named_modules()

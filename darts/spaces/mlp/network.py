@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from darts.spaces.checks import check_drop_probability, check_positive
-from darts.spaces.mlp.genotype import ACTIVATIONS, MAX_WIDTH, Genotype
+from darts.spaces.mlp.genotype import ACTIVATIONS, Genotype
 from darts.spaces.network import NetworkBase
 from darts.spaces.rank_dropout import rank_dropout
 
@@ -45,8 +45,6 @@ def check_choices(activations: Sequence[str], widths: Sequence[int]) -> None:
             raise ValueError(
                 f"space.{key}={list(values)}: must contain at least one value and no value twice"
             )
-    if min(widths) < 1 or max(widths) > MAX_WIDTH:
-        raise ValueError(f"space.widths={list(widths)}: must be between 1 and {MAX_WIDTH}")
 
 
 def make_linear(inputs: int, width: int, normalization: str) -> nn.Linear:
@@ -56,9 +54,6 @@ def make_linear(inputs: int, width: int, normalization: str) -> nn.Linear:
 
 def make_norm(name: str, width: int, *, affine: bool) -> nn.Module:
     """Make a normalization of ``(B, width)``."""
-    if name not in NORMALIZATIONS:
-        choices = ", ".join(NORMALIZATIONS)
-        raise ValueError(f"space.normalization={name!r} is unknown; choose from {choices}")
     if name == "batch":
         # Not BatchNorm1d, which darts.ops.sync_batch_norm does not synchronize over ranks.
         norm = nn.BatchNorm2d(width, affine=affine)

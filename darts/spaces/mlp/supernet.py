@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.spaces.checks import check_positive
-from darts.spaces.mlp.network import ACTIVATION_MODULES, SKIP, check_choices, make_linear, make_norm
+from darts.spaces.mlp.network import ACTIVATION_MODULES, SKIP, make_linear, make_norm
 from darts.spaces.supernet import SupernetBase
 
 _EPSILON = 1e-5  # the default of nn.LayerNorm
@@ -147,7 +147,6 @@ class Supernet(SupernetBase):
     ) -> None:
         super().__init__()
         check_positive(cells=cells, classes=classes, in_channels=in_channels)
-        check_choices(activations, widths)
         self.dropout = dropout
         names = tuple(f"{activation}_{width}" for activation in activations for width in widths)
         self.set_chain([("first", names), *[("rest", (*names, SKIP))] * (cells - 1)])

@@ -18,7 +18,7 @@ from darts.spaces.checks import check_positive
 from darts.spaces.nas201.genotype import EDGES, PRIMITIVES
 from darts.spaces.nas201.network import Head, ResidualBlock, last_channels, make_stem, plan_layers
 from darts.spaces.nas201.shared_cell import ParallelConvNorm, SharedCell
-from darts.spaces.supernet import ParameterRows, SupernetBase, widen
+from darts.spaces.supernet import ParameterRows, SupernetBase
 
 
 class Supernet(SupernetBase):
@@ -109,17 +109,8 @@ class Supernet(SupernetBase):
                 rows[f"{path}.{edge}"] = [own]
         return rows
 
-    def widened(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        new = self.state_dict()
-        wide: dict[str, Tensor] = {}
-        for path, module in self._convolutions():
-            for name in (name for name in new if name.startswith(f"{path}.")):
-                # Each edge repeats its own channels.
-                pairs = zip(*(s[name].chunk(module.edges) for s in (state, new)), strict=True)
-                shares = [widen({name: old}, {name: share})[name] for old, share in pairs]
-                wide[name] = torch.cat(shares)
-        others = {name: tensor for name, tensor in new.items() if name not in wide}
-        return wide | widen(state, others)
+    def stacks(self) -> dict[str, int]:
+        return {f"{path}.": module.edges for path, module in self._convolutions()}
 
     def _convolutions(self) -> Iterator[tuple[str, ParallelConvNorm]]:
         for path, module in self.named_modules():

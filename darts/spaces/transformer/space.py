@@ -1,7 +1,6 @@
 """The transformer space.
 
-The parameters of an architecture are, for each block, the mixer, and the ratio and activation of
-the feed-forward layer. Each genotype is exactly one point.
+A point has two parameters for each block: the mixer and the feed-forward layer.
 
 References:
     Vaswani et al., "Attention Is All You Need", arXiv:1706.03762; So, Liang and Le, "The Evolved
@@ -10,7 +9,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -23,7 +22,6 @@ from darts.spaces.checks import allowed, check_subset, subset_masks
 from darts.spaces.choice_space import ChoiceSpace
 from darts.spaces.deriving import Candidates
 from darts.spaces.network import NetworkPiece
-from darts.spaces.parameters import Choice, Parameter, Point, Value
 from darts.spaces.space import SPACES
 from darts.spaces.transformer.frame import (
     POSITIONS,
@@ -34,8 +32,8 @@ from darts.spaces.transformer.frame import (
 )
 from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS, Genotype
 from darts.spaces.transformer.layers import make_feed_forward, make_mixer
-from darts.spaces.transformer.network import Network, TextClassifier
-from darts.spaces.transformer.supernet import GROUPS, ClassifierSupernet, Supernet
+from darts.spaces.transformer.network import Network
+from darts.spaces.transformer.supernet import GROUPS, Supernet
 
 PENN_TREEBANK_WORDS = 10_000
 """Vocabulary size of Penn Treebank, for which numbers of parameters are reported."""
@@ -55,8 +53,7 @@ class Transformer(ChoiceSpace):
         dropout: Dropout rate in training, of the embeddings, of each layer's output and of the
             input of the output layer.
         length: Number of words of the text to which costs refer.
-        candidates: Mixers and feed-forward layers to choose from; [] for all of the space. The
-            feed-forward layers must be all combinations of their activations and ratios.
+        candidates: Mixers and feed-forward layers to choose from; [] for all of the space.
     """
 
     name: str = "transformer"
@@ -80,38 +77,18 @@ class Transformer(ChoiceSpace):
         check_heads(self.hidden)
         choices = {"the mixers": MIXERS, "the feed-forward layers": FEED_FORWARDS}
         check_subset(self.candidates, choices)
-        ratios, activations = self._feed_forward_choices()
-        for name in (f"{activation}_{ratio}" for activation in activations for ratio in ratios):
-            if self.candidates and name not in self.candidates:
-                raise ValueError(
-                    f"space.candidates has the activation and the ratio of {name}, but not "
-                    f"{name}; add it"
-                )
-
-    def _feed_forward_choices(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
-        """Return the ratios and the activations to choose from."""
-        pairs = [name.split("_") for name in allowed(FEED_FORWARDS, self.candidates)]
-        ratios = dict.fromkeys(int(ratio) for _, ratio in pairs)
-        return tuple(ratios), tuple(dict.fromkeys(activation for activation, _ in pairs))
 
     def model_config(self) -> ModelConfig:
         """Return the settings of supernets and networks."""
         return ModelConfig(self.hidden, self.positions, self.max_length, self.dropout)
 
-    def supernet(self, **options: Any) -> Supernet | ClassifierSupernet:
-        """Build the supernet of a language model (``vocab_size``) or of a text classifier.
-
-        A text classifier has the sizes ``classes`` and ``vocab_size``.
-        """
+    def supernet(self, **options: Any) -> Supernet:
         sizes = self.supported(options, depth=1, partial=1, auxiliary_skip=0)
-        settings = {**sizes, "cells": self.cells, "config": self.model_config()}
-        return ClassifierSupernet(**settings) if "classes" in sizes else Supernet(**settings)
+        return Supernet(**sizes, cells=self.cells, config=self.model_config())
 
-    def network(self, genotype: Genotype, **options: Any) -> Network | TextClassifier:
-        settings = {**self.supported(options, auxiliary=0), "config": self.model_config()}
-        if "classes" in options:
-            return TextClassifier(genotype, **settings)
-        return Network(genotype, **settings)
+    def network(self, genotype: Genotype, **options: Any) -> Network:
+        options = self.supported(options, auxiliary=0)
+        return Network(genotype, **options, config=self.model_config())
 
     def reference_sizes(self) -> tuple[dict[str, int], list[str]]:
         sizes = [f"hidden={self.hidden}", f"{PENN_TREEBANK_WORDS:,} tokens"]
@@ -136,38 +113,6 @@ class Transformer(ChoiceSpace):
 
     def rows(self, candidates: Candidates) -> list[tuple[str, int]]:
         return [(group, block) for block in range(self.cells) for group in GROUPS]
-
-    def parameters(self) -> list[Parameter]:
-        ratios, activations = self._feed_forward_choices()
-        choices = {
-            "mixer": Choice(allowed(MIXERS, self.candidates)),
-            "ratio": Choice(ratios),
-            "activation": Choice(activations),
-        }
-        return [
-            Parameter(f"block{block}.{name}", domain)
-            for block in range(self.cells)
-            for name, domain in choices.items()
-        ]
-
-    def encode(self, genotype: Genotype) -> Point:
-        self.operations_of(genotype)
-        point: Point = {}
-        for block, (mixer, feed_forward) in enumerate(genotype.blocks):
-            activation, ratio = feed_forward.split("_")
-            point[f"block{block}.mixer"] = mixer
-            point[f"block{block}.ratio"] = int(ratio)
-            point[f"block{block}.activation"] = activation
-        return point
-
-    def decode(self, point: Mapping[str, Value]) -> Genotype:
-        blocks = [f"block{block}" for block in range(self.cells)]
-        return Genotype(
-            tuple(
-                (str(point[f"{b}.mixer"]), f"{point[f'{b}.activation']}_{point[f'{b}.ratio']}")
-                for b in blocks
-            )
-        )
 
     def pieces(self, *, classes: int, sample_shape: Sequence[int] = ()) -> Iterator[NetworkPiece]:
         """Yield all modules, with every candidate, for a text of ``length`` words.
