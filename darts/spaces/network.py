@@ -18,7 +18,6 @@ class NetworkBase(nn.Module):
     """The discrete network of a genotype, for training from scratch.
 
     Attributes:
-        genotype: The architecture.
         drop_path: Probability of dropping a path for a sample, in training; callers may change it
             between epochs.
         batch_share: Position of this rank's samples in the batch of all ranks.

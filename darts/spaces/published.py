@@ -18,7 +18,6 @@ class PublishedGenotype(ABC):
 
     Attributes:
         name: Name that commands accept.
-        genotype: The architecture.
         paper: Title of the paper.
         arxiv: Identifier of the paper on arXiv, such as ``"1806.09055"``.
         parameters_million: Reported size in millions of parameters, or None.

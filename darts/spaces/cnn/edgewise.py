@@ -148,8 +148,6 @@ class EdgewiseSupernet(SupernetBase):
     Args:
         channels: Width of the first cell's nodes (16 in the paper's search).
         cells: Number of cells (8 in the paper's search).
-        classes: Number of classes.
-        in_channels: Channels of the images.
         nodes: Intermediate nodes per cell; 4 nodes have 14 edges.
         operations: Candidates of every edge; or by group, the candidates of each edge, the same
             number for all edges.

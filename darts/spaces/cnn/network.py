@@ -100,7 +100,6 @@ class AuxiliaryHead(nn.Module):
 
     Args:
         channels: Channels of the input.
-        classes: Number of classes.
         second_norm: Whether a batch norm follows the second convolution. The networks that DARTS
             and PC-DARTS train on ImageNet have none (the authors' model.py says so).
 
@@ -128,12 +127,9 @@ class Network(NetworkBase):
     """Stem, cells of a genotype, and classifier.
 
     Args:
-        genotype: The two cells.
         channels: Width of the first cell's nodes (36 on CIFAR-10, 48 on ImageNet).
         cells: Number of cells (20 on CIFAR-10, 14 on ImageNet).
-        classes: Number of classes.
         auxiliary: Whether to build the auxiliary head.
-        in_channels: Channels of the images.
         stem: "small" or "imagenet".
         drop_path: Probability of dropping the output of an operation for a sample, in training;
             identities are never dropped.

@@ -29,11 +29,8 @@ class Network(NetworkBase):
     """A stem, the blocks of a genotype, and a head.
 
     Args:
-        genotype: The blocks; they determine the depth.
         channels: Width of the first stage; the skeleton defines the other widths.
         skeleton: Key of ``SKELETONS``.
-        classes: Number of classes.
-        in_channels: Channels of the images.
         drop_path: Probability of dropping the residual branch of a block for a sample, in training.
 
     Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.

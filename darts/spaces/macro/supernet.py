@@ -114,8 +114,6 @@ class Supernet(SupernetBase):
         channels: Width of the first stage.
         cells: Number of blocks in each of the three stages, unless the skeleton sets it.
         skeleton: Key of ``SKELETONS``.
-        classes: Number of classes.
-        in_channels: Channels of the images.
 
     Attributes:
         alphas: With the standard skeleton, ``{"first": (3, 6), "rest": (3 * (cells - 1), 7)}``;

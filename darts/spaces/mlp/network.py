@@ -73,9 +73,6 @@ class Network(NetworkBase):
     """The hidden layers of a genotype and a linear classifier.
 
     Args:
-        genotype: The layers; they define depth and widths.
-        classes: Number of classes.
-        in_channels: Number of values of a sample.
         normalization: Norm before each activation: ``"batch"``, ``"layer"`` or ``"none"``.
         dropout: Dropout rate of the hidden units in training.
 

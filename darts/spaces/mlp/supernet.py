@@ -121,8 +121,6 @@ class Supernet(SupernetBase):
         cells: Number of layers.
         normalization: Norm before each activation: ``"batch"``, ``"layer"`` or ``"none"``.
         dropout: Dropout rate of the hidden units in training.
-        classes: Number of classes.
-        in_channels: Number of values of a sample.
 
     Attributes:
         alphas: ``{"first": (1, A * K), "rest": (cells - 1, A * K + 1)}`` for A activations and K

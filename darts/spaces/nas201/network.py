@@ -177,11 +177,8 @@ class Network(NetworkBase):
     """Three stages of cells with residual blocks in between.
 
     Args:
-        genotype: The cell.
         channels: Width of the first stage; it doubles with each stage.
         cells: Number of cells in each of the three stages.
-        classes: Number of classes.
-        in_channels: Channels of the images.
         drop_path: Probability of dropping the output of an operation for a sample, in training;
             identities are never dropped.
 

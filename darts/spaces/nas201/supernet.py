@@ -31,8 +31,6 @@ class Supernet(SupernetBase):
     Args:
         channels: Width of the first stage; it doubles with each stage.
         cells: Number of cells in each of the three stages (5 in the benchmark).
-        classes: Number of classes.
-        in_channels: Channels of the images.
         operations: Candidates of each edge; alphas are ``{"cell": (6, operations)}``.
         partial: The first ``1 / partial`` of the channels pass through the operations, the others
             bypass them, and each node shuffles its channels.

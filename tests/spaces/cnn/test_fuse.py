@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from cnn_supernets import REPEATABLE, SMALL, images, labels, make_pair
+from cnn_supernets import REPEATABLE, images, labels, make_pair
 from torch import Tensor, nn
 
-from darts.spaces.cnn import EdgewiseSupernet, Supernet, fuse_state_dict, unfuse_state_dict
-from darts.spaces.cnn.stacking import bundles_of
+from darts.spaces.cnn import fuse_state_dict, unfuse_state_dict
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "paper's operations": {},
@@ -81,37 +79,6 @@ def test_converted_state_dicts_give_equal_outputs(options: dict[str, Any]) -> No
     torch.testing.assert_close(slow(x), fast.eval()(x), rtol=1e-9, atol=1e-9)
 
 
-def test_fusing_keeps_common_names_and_the_order_of_edges() -> None:
-    slow, fast = make_pair(operations=("sep_conv_3x3",), cells=1, nodes=2)
-    state = fuse_state_dict(slow.state_dict())
-    for name in ("classifier.bias", "alphas.reduce", "cells.0.preprocess1.1.weight"):
-        assert torch.equal(state[name], slow.state_dict()[name])
-    edges = [edge.operations[0][1].weight for edge in slow.cells[0].edges]
-    # Edges 0 and 2 leave the first input, edges 1 and 3 the second, and edge 4 the first node.
-    for group, members in enumerate(([0, 2, 1, 3], [4])):
-        actual = state[f"cells.0.groups.{group}.operations.0.1.weight"]
-        assert torch.equal(actual, torch.cat([edges[edge] for edge in members]))
-    assert set(state) == set(fast.state_dict())
-
-
-@pytest.mark.parametrize(
-    ("nodes", "expected"),
-    [(1, [[0, 1]]), (2, [[0, 2, 1, 3], [4]]), (3, [[0, 2, 5, 1, 3, 6], [4, 7], [8]])],
-)
-def test_bundles_hold_the_edges_that_leave_the_inputs_or_one_node(
-    nodes: int, expected: list[list[int]]
-) -> None:
-    assert bundles_of(nodes) == expected
-
-
-def test_networks_share_no_memory_after_loading() -> None:
-    slow, fast = make_pair()
-    fast.load_state_dict(fuse_state_dict(slow.state_dict()))
-    kept = {name: value.clone() for name, value in slow.state_dict().items()}
-    train(fast)
-    assert_equal(slow.state_dict(), kept)
-
-
 @pytest.mark.parametrize("way", ["fuse", "unfuse"])
 def test_conversion_copies_tensors(way: str) -> None:
     slow, fast = make_pair()
@@ -122,81 +89,9 @@ def test_conversion_copies_tensors(way: str) -> None:
     assert_equal(dict(source), kept)
 
 
-def test_converted_tensors_share_no_memory() -> None:
-    slow, fast = make_pair()
-    for state in (fuse_state_dict(slow.state_dict()), unfuse_state_dict(fast.state_dict())):
-        places = [value.untyped_storage().data_ptr() for value in state.values()]
-        assert len(set(places)) == len(places)
-
-
-@cache
-def wrong() -> dict[str, dict[str, Tensor]]:
-    """Return state dicts that belong to no supernet."""
-    return {
-        "nothing": {},
-        "a layer": nn.Linear(2, 3).state_dict(),
-        "alphas only": {"alphas.normal": torch.zeros(14, 8), "alphas.reduce": torch.zeros(14, 8)},
-        "without alphas": {
-            name: value
-            for kind in (Supernet, EdgewiseSupernet)
-            for name, value in kind(**SMALL).state_dict().items()
-            if not name.startswith("alphas")
-        },
-    }
-
-
-@pytest.mark.parametrize("name", wrong())
-def test_other_state_dicts_are_rejected(name: str) -> None:
-    for convert, what in (
-        (fuse_state_dict, "an EdgewiseSupernet"),
-        (unfuse_state_dict, "a Supernet"),
-    ):
-        with pytest.raises(ValueError, match=f"^this is not the state dict of {what}$"):
-            convert(wrong()[name])
-
-
 def test_state_dicts_of_the_wrong_supernet_are_rejected() -> None:
     slow, fast = make_pair()
     with pytest.raises(ValueError, match=r"^this is not the state dict of an EdgewiseSupernet$"):
         fuse_state_dict(fast.state_dict())
     with pytest.raises(ValueError, match=r"^this is not the state dict of a Supernet$"):
         unfuse_state_dict(slow.state_dict())
-
-
-small_pair = cache(make_pair)
-
-
-def damaged(state: dict[str, Tensor], how: str) -> dict[str, Tensor]:
-    if how == "an impossible number of edges":
-        return state | {"alphas.normal": torch.zeros(4, 8)}
-    if how == "another number of edges":
-        return state | {"alphas.normal": torch.zeros(9, 8)}
-    gone = {
-        "first of a cell missing": ("cells.1.edges.0.", "cells.1.groups.0."),
-        "last of a cell missing": ("cells.1.edges.4.", "cells.1.groups.1."),
-        "one weight missing": (
-            "cells.1.edges.1.operations.4.1.weight",
-            "cells.1.groups.0.operations.4.1.weight",
-        ),
-    }[how]
-    return {name: value for name, value in state.items() if not name.startswith(gone)}
-
-
-@pytest.mark.parametrize("way", ["fuse", "unfuse"])
-@pytest.mark.parametrize(
-    "how",
-    [
-        "an impossible number of edges",
-        "another number of edges",
-        "first of a cell missing",
-        "last of a cell missing",
-        "one weight missing",
-    ],
-)
-def test_damaged_state_dicts_are_rejected(how: str, way: str) -> None:
-    slow, fast = small_pair()
-    net, convert = (slow, fuse_state_dict) if way == "fuse" else (fast, unfuse_state_dict)
-    state = damaged(net.state_dict(), how)
-    with pytest.raises(ValueError, match="state dict") as caught:
-        convert(state)
-    assert "\n" not in str(caught.value)

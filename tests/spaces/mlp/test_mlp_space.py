@@ -9,23 +9,12 @@ import pytest
 import torch
 
 from darts.methods.discretization_argmax import Argmax
-from darts.spaces import SPACES, SearchContext
+from darts.spaces import SearchContext
 from darts.spaces.mlp import Genotype, Mlp
 from darts.spaces.parameters import Parameters
 
 SIZES: dict[str, Any] = {"classes": 4, "in_channels": 12}
 SMALL: dict[str, Any] = {"widths": [4, 2], "activations": ["relu", "tanh"]}
-
-
-def test_the_space_is_registered() -> None:
-    assert SPACES["mlp"] is Mlp
-    assert (Mlp().cells, Mlp().widths) == (2, [16, 32, 64, 128])
-    assert not hasattr(Mlp(), "channels")  # the architecture defines the widths
-
-
-def test_in_channels_is_the_number_of_values_of_a_sample() -> None:
-    assert Mlp().in_channels((3, 8, 8)) == 192
-    assert Mlp().in_channels((5, 1, 1)) == 5
 
 
 def test_derive_keeps_the_most_probable_candidates_and_drops_skipped_layers() -> None:
@@ -40,21 +29,6 @@ def test_derive_keeps_the_most_probable_candidates_and_drops_skipped_layers() ->
     assert space.derive(uniform, candidates).layers == ("relu_4",) * 3  # the lower column
     with pytest.raises(ValueError, match=r"groups \['first'\] must be \['first', 'rest'\]"):
         space.derive({"first": p["first"]}, candidates)
-
-
-def test_derive_inverts_mask() -> None:
-    space = Mlp(cells=3, **SMALL)
-    candidates = space.supernet(**SIZES).candidates
-    for seed in range(20):
-        genotype = space.random(torch.Generator().manual_seed(seed))
-        mask = space.mask(genotype, candidates)
-        assert {group: m.shape for group, m in mask.items()} == {"first": (1, 4), "rest": (2, 5)}
-        assert all(bool((m.sum(-1) == 1).all()) for m in mask.values())
-        probabilities = {group: m.double() for group, m in mask.items()}
-        assert space.derive(probabilities, candidates) == genotype
-        assert all(
-            torch.equal(space.derived_mask(probabilities, candidates)[g], mask[g]) for g in mask
-        )
 
 
 def test_random_draws_uniformly() -> None:
@@ -89,31 +63,6 @@ def test_genotypes_and_points_correspond_one_to_one() -> None:
 def test_encode_rejects_genotypes_outside_the_space(layers: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Mlp(cells=2, **SMALL).encode(Genotype(layers))
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"partial": 4}, "space=mlp has no partial channels, got partial=4"),
-        ({"auxiliary_skip": True}, "space=mlp has no auxiliary skip connections"),
-        ({"depth": 0.5}, "space=mlp has no stages of another depth, got depth=0.5"),
-    ],
-)
-def test_unsupported_options_are_rejected_in_one_line(
-    options: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message) as caught:
-        Mlp().supernet(**SIZES, **options)
-    assert "\n" not in str(caught.value)
-
-
-def test_settings_reach_supernet_and_network() -> None:
-    space = Mlp(normalization="none", dropout=0.25)
-    supernet = space.supernet(**SIZES)
-    network = space.network(Genotype(("relu_7",)), **SIZES)
-    for net in (supernet, network):
-        assert net.dropout == 0.25
-        assert not any("Norm" in type(module).__name__ for module in net.modules())
 
 
 @pytest.mark.parametrize("limit", [0, 1, 2])

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from nas201_supernets import EXACT, images, make_pair
 from oracles.nas201_supernet import EdgewiseCell
-from torch import Tensor, nn
+from torch import Tensor
 
 from darts.spaces.mixture import Mixture
 from darts.spaces.nas201 import PRIMITIVES, Genotype, Network, Supernet
@@ -48,12 +48,6 @@ def test_one_hot_weights_equal_the_discrete_network() -> None:
         torch.testing.assert_close(actual, expected, **EXACT)
 
 
-def test_default_weights_are_the_softmax_of_the_alphas() -> None:
-    net, x = make_pair().slow, images(3, 3, 8, 8)
-    given = {"cell": net.alphas["cell"].softmax(-1)}
-    assert torch.equal(net(x), net(x, given))
-
-
 def test_a_cell_sums_all_paths_of_identities() -> None:
     # x1 = a x0, x2 = b x0 + c x1, x3 = d x0 + e x1 + f x2.
     net = make_pair(operations=("skip_connect",)).slow
@@ -78,13 +72,6 @@ def test_other_channels_bypass_the_operations() -> None:
                 total[:, 2:] += bypass[number] * nodes[source][:, 2:]
         nodes.append(total[:, [0, 2, 1, 3]])  # shuffled: two groups of two
     torch.testing.assert_close(cell(x, mixture, 0.0, None), nodes[-1], **EXACT)
-
-
-def test_bypass_weights_default_to_ones() -> None:
-    net, x = make_pair(partial=2).slow, images(3, 3, 8, 8)
-    given = {"cell": net.alphas["cell"].softmax(-1)}
-    ones = Mixture(given, bypass={"cell": torch.ones(6).double()})
-    torch.testing.assert_close(net(x, given), net(x, ones), **EXACT)
 
 
 def test_the_auxiliary_skip_is_the_last_column() -> None:
@@ -126,20 +113,6 @@ def test_drop_elements_zeroes_its_share_and_keeps_the_mean() -> None:
     assert 0 < float((y[0, 0] == 0).float().mean()) < 1
 
 
-def test_only_norms_of_cells_have_no_affine_parameters() -> None:
-    net = make_pair().slow
-    affine = {
-        name.split(".")[2] == "edges"
-        for name, module in net.named_modules()
-        if isinstance(module, nn.BatchNorm2d) and not module.affine
-    }
-    assert affine == {True}
-    assert all(p.requires_grad for p in net.weight_parameters())
-    alphas = {id(alpha) for alpha in net.alphas.values()}
-    assert not alphas & {id(p) for p in net.weight_parameters()}
-    assert float(Supernet(channels=2, cells=1).alphas["cell"].detach().abs().max()) < 1e-2
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -154,10 +127,3 @@ def test_invalid_options_are_rejected(options: dict[str, Any], message: str) -> 
     with pytest.raises(ValueError, match=message) as caught:
         Supernet(**options)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("shape", [(6, 4), (5, 5), (2, 6, 6)])
-def test_mixing_weights_of_other_shapes_are_rejected(shape: tuple[int, ...]) -> None:
-    for net in make_pair():
-        with pytest.raises(ValueError, match="mixing weights of cell have shape"):
-            net(images(2, 3, 8, 8), {"cell": torch.zeros(shape).double()})

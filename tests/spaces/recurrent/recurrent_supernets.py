@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from oracles.recurrent_supernet import EdgewiseSupernet
 from torch import Tensor, nn
 
-from darts.spaces.recurrent import DropoutRates, EdgewiseSupernet, Supernet
+from darts.spaces.recurrent import DropoutRates, Supernet
 
 SMALL: dict[str, Any] = {"vocab_size": 7, "embedding": 5, "hidden": 5, "nodes": 3}
 WITH_DROPOUT = DropoutRates(word=0.2, embedding=0.3, input=0.4, hidden=0.3, output=0.4)
