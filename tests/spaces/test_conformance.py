@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -33,7 +34,7 @@ from darts.data import rank_slice
 from darts.methods.bilevel import GRADIENTS
 from darts.methods.relaxation import RELAXATIONS
 from darts.ops.sync_batch_norm import convert_sync_batch_norm
-from darts.spaces import Mixture, NetworkBase, SearchContext, parse_genotype, space_of
+from darts.spaces import SPACES, Mixture, NetworkBase, SearchContext, parse_genotype, space_of
 from darts.spaces.describe import difference
 from darts.spaces.lookup import find_genotype
 from darts.spaces.module import passed
@@ -194,6 +195,28 @@ def test_mutated_and_crossed_points_encode_genotypes(case: Case) -> None:
             assert parameters.contains(new)
             assert space.encode(space.decode(new)) == new
         point = mutant
+
+
+TINY: dict[str, tuple[dict[str, Any], int]] = {
+    "transformer": ({"cells": 1}, 7 * 6),
+    "recurrent": ({"nodes": 2}, 4 * 8),
+    "mlp": ({"cells": 2, "widths": [4, 2], "activations": ["relu", "tanh"]}, 4 + 16),
+    "nas201": ({"candidates": ["none", "nor_conv_1x1"]}, 2**6),
+}
+
+
+@pytest.mark.parametrize(("name", "options", "count"), [(name, *TINY[name]) for name in TINY])
+def test_all_genotypes_have_one_point_and_one_probability(
+    name: str, options: dict[str, Any], count: int
+) -> None:
+    space, generator = SPACES[name](**options), torch.Generator().manual_seed(0)
+    points = list(Parameters(space.parameters()).points(9))
+    genotypes = [space.decode(point) for point in points]
+    assert len(set(genotypes)) == len(genotypes) == count
+    assert [space.encode(genotype) for genotype in genotypes] == points
+    drawn = Counter(space.random(generator) for _ in range(200 * count))
+    assert set(drawn) == set(genotypes)
+    assert max(abs(number - 200) for number in drawn.values()) < 60  # four standard deviations
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name.endswith("-list")])

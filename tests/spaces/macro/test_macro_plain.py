@@ -12,7 +12,6 @@ from darts.spaces.macro import Genotype, Macro, Network
 from darts.spaces.macro.skeleton import GridPool2d
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
-SPACE = Macro(channels=4, cells=2, skeleton="plain")
 DEEP = Genotype(("conv_3x3", "skip_connect", "conv_5x5", "mb_k3_e3", "mb_k5_e3", "conv_3x3"))
 
 

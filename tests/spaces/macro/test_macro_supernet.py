@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from oracles.macro_supernet import EdgewiseSupernet
 from torch import Tensor
 
-from darts.methods.bilevel import GRADIENTS
 from darts.spaces.macro import PRIMITIVES, Macro, Network, Supernet
 from darts.spaces.macro.skeleton import SKELETONS, InvertedResidual
 from darts.spaces.mixture import Mixture
@@ -91,28 +90,6 @@ def test_outputs_gradients_and_statistics_equal_the_oracle(
         torch.testing.assert_close(actual[name], value, **EXACT, msg=lambda m, n=name: n + m)
 
 
-@pytest.mark.slow  # the test above compares first derivatives
-def test_hypergradients_equal_the_oracle() -> None:
-    batch = images(4, 3, 6, 6), torch.tensor([0, 1, 2, 3])
-    results = []
-    for net_class in (EdgewiseSupernet, Supernet):
-        torch.manual_seed(0)
-        net = net_class(channels=2, cells=2, classes=CLASSES).double()
-        optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1, momentum=0.9)
-        results.append(
-            {
-                hvp: GRADIENTS["unrolled"](hvp=hvp)(
-                    net, lambda net, b: F.cross_entropy(net(b[0]), b[1]), batch, batch, optimizer
-                )
-                for hvp in ("exact", "finite_difference")
-            }
-        )
-    for hvp, tolerance in (("exact", 1e-9), ("finite_difference", 1e-6)):
-        for group, expected in results[0][hvp].items():
-            actual = results[1][hvp][group]
-            torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
-
-
 @pytest.mark.parametrize("training", [True, False])
 def test_one_hot_weights_equal_the_discrete_network(training: bool) -> None:
     net = make(3)
@@ -135,26 +112,17 @@ def test_one_hot_weights_equal_the_discrete_network(training: bool) -> None:
     torch.testing.assert_close(actual, net.train(training)(x, one_hot), **EXACT)
 
 
-def test_inactive_candidates_do_not_contribute() -> None:
-    net, x = make(3).eval(), images(2, 3, 6, 6)
+def test_inactive_blocks_do_not_run() -> None:
+    net, x = make(3), images(2, 3, 6, 6)
     generator = torch.Generator().manual_seed(5)
     active = {g: torch.rand(s, generator=generator) < 0.5 for g, s in net.shapes.items()}
-    weights = {group: w.requires_grad_() for group, w in mixing(net).items()}
     ran: list[str] = []
     for name, module in net.named_modules():
         if isinstance(module, InvertedResidual):
             module.register_forward_hook(lambda *_, name=name: ran.append(name))
-    actual = net(x, Mixture(weights, active=active))
-    assert len(ran) == sum(
-        int(mask[:, : len(PRIMITIVES) - 1].sum()) for mask in active.values()
-    )  # skip_connect is no InvertedResidual
-    zeroed = {group: w * active[group] for group, w in weights.items()}
-    torch.testing.assert_close(actual, net(x, zeroed), **EXACT)
-    actual.square().sum().backward()
-    for group, w in weights.items():
-        assert w.grad is not None
-        assert not bool(w.grad[~active[group]].any())
-        assert bool(w.grad[active[group]].any())
+    net(x, Mixture(mixing(net), active=active))
+    blocks = len(PRIMITIVES) - 1  # without skip_connect
+    assert len(ran) == sum(int(mask[:, :blocks].sum()) for mask in active.values())
 
 
 def test_a_block_without_active_candidates_outputs_zeros() -> None:

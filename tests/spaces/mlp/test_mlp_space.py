@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ import torch
 from darts.methods.discretization_argmax import Argmax
 from darts.spaces import SearchContext
 from darts.spaces.mlp import Genotype, Mlp
-from darts.spaces.parameters import Parameters
 
 SIZES: dict[str, Any] = {"classes": 4, "in_channels": 12}
 SMALL: dict[str, Any] = {"widths": [4, 2], "activations": ["relu", "tanh"]}
@@ -31,25 +29,9 @@ def test_derive_keeps_the_most_probable_candidates_and_drops_skipped_layers() ->
         space.derive({"first": p["first"]}, candidates)
 
 
-def test_random_draws_uniformly() -> None:
-    space, generator = Mlp(cells=2, **SMALL), torch.Generator().manual_seed(0)
-    counts = Counter(space.random(generator) for _ in range(4000))
-    assert len(counts) == 4 + 16
-    assert max(abs(count - 200) for count in counts.values()) < 60  # four standard deviations
-    deep = Mlp(cells=50).random(generator)  # the number of networks exceeds the float range
+def test_the_number_of_networks_may_exceed_the_range_of_floats() -> None:
+    deep = Mlp(cells=50).random(torch.Generator().manual_seed(0))
     assert 48 <= len(deep.layers) <= 50
-
-
-def test_genotypes_and_points_correspond_one_to_one() -> None:
-    space = Mlp(cells=2, widths=[4, 2, 8], activations=["relu", "tanh"])
-    points = list(Parameters(space.parameters()).points(9))
-    genotypes = [space.decode(point) for point in points]
-    assert len(set(genotypes)) == len(genotypes) == 6 + 36
-    assert [space.encode(genotype) for genotype in genotypes] == points
-    names = [f"{a}_{w}" for a in ("relu", "tanh") for w in (4, 2, 8)]
-    expected = {(a,) for a in names} | {(a, b) for a in names for b in names}
-    assert {genotype.layers for genotype in genotypes} == expected
-    assert points[0] == {"depth": 1, "layer1.width": 4, "layer1.activation": "relu"}
 
 
 @pytest.mark.parametrize(

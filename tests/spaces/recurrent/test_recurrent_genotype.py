@@ -53,11 +53,6 @@ def test_all_notations_parse_to_the_same_genotype(text: str) -> None:
     assert find_genotype(text.removeprefix("\ufeff")) == ("given", SMALL)
 
 
-def test_classic_text_of_cnn_genotypes_parses_as_cnn() -> None:
-    for entry in CNN.values():
-        assert parse_genotype(str(entry.genotype)) == entry.genotype
-
-
 @pytest.mark.parametrize(
     ("text", "match"),
     [

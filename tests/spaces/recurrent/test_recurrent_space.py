@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from darts.methods.relaxation import RELAXATIONS
 from darts.spaces import SearchContext
-from darts.spaces.parameters import Parameters
-from darts.spaces.recurrent import ACTIVATIONS, PRIMITIVES, PUBLISHED, Genotype, Recurrent
+from darts.spaces.recurrent import PRIMITIVES, PUBLISHED, Genotype, Recurrent
 
 SMALL: dict[str, Any] = {"nodes": 3, "embedding": 4, "hidden": 4}
 WORDS = 9
@@ -47,19 +44,6 @@ def test_derive_keeps_the_most_probable_candidate_of_each_node(seed: int) -> Non
     assert actual.outputs == (1, 2, 3)
 
 
-def test_derive_ranks_edges_by_probability_not_by_alpha() -> None:
-    """An edge on which none dominates is weak, however large its other alphas are."""
-    context, _ = context_and_supernet(nodes=2)
-    alphas = torch.zeros(3, 5)
-    alphas[1] = torch.tensor([9.0, 3.0, 2.0, 1.0, 0.0])
-    alphas[2] = torch.tensor([0.0, 0.0, 0.0, 2.0, 0.0])
-    table = RELAXATIONS["softmax"]().probabilities({"recurrent": alphas}, context)
-    actual = context.space.derive(table, context.candidates)
-    assert actual.recurrent == (("tanh", 0), ("sigmoid", 1))
-    even = {"recurrent": torch.full((3, 5), 0.2)}
-    assert context.space.derive(even, context.candidates).recurrent == (("tanh", 0), ("tanh", 0))
-
-
 def test_a_one_hot_mixture_equals_the_discrete_network() -> None:
     """Mixing weights of 1 on the candidates of a genotype, 0 elsewhere."""
     context, net = context_and_supernet(
@@ -74,27 +58,6 @@ def test_a_one_hot_mixture_equals_the_discrete_network() -> None:
         mask = context.space.mask(genotype, context.candidates)["recurrent"].float()
         tokens = torch.randint(WORDS, (5, 2))
         torch.testing.assert_close(net(tokens, {"recurrent": mask}).raw, network(tokens).raw)
-
-
-def test_random_draws_uniformly() -> None:
-    space, generator = Recurrent(nodes=2), torch.Generator().manual_seed(0)
-    counts = Counter(space.random(generator) for _ in range(6400))
-    assert len(counts) == 4 * 8
-    assert max(abs(count - 200) for count in counts.values()) < 60  # four standard deviations
-
-
-def test_genotypes_and_points_correspond_one_to_one() -> None:
-    space = Recurrent(nodes=3)
-    points = list(Parameters(space.parameters()).points(9))
-    genotypes = [space.decode(point) for point in points]
-    assert len(points) == len(set(genotypes)) == 4**3 * 6
-    assert [space.encode(genotype) for genotype in genotypes] == points
-    expected = {
-        tuple(zip(names, sources, strict=True))
-        for names in itertools.product(ACTIVATIONS, repeat=3)
-        for sources in itertools.product((0,), (0, 1), (0, 1, 2))
-    }
-    assert {genotype.recurrent for genotype in genotypes} == expected
 
 
 def test_encode_rejects_genotypes_of_other_sizes() -> None:

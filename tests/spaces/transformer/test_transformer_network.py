@@ -11,14 +11,7 @@ from torch import Tensor
 from transformer_supernets import CLASSES, EXACT, WORDS, randomized, texts
 
 from darts.data.words import PADDING
-from darts.spaces.transformer import (
-    FEED_FORWARDS,
-    MIXERS,
-    Genotype,
-    ModelConfig,
-    Network,
-    Transformer,
-)
+from darts.spaces.transformer import FEED_FORWARDS, MIXERS, Genotype, ModelConfig, Network
 from darts.spaces.transformer.frame import PositionalEncoding, sinusoidal_table
 
 WIDTH = 8
@@ -136,35 +129,6 @@ def test_the_classifier_equals_the_computation_word_by_word(genotype: Genotype) 
     assert torch.equal(same_logits, logits)
 
 
-def test_a_language_model_does_not_use_later_words() -> None:
-    net = make("language").eval()
-    tokens = torch.randint(WORDS, (7, 2))
-    for position in range(1, 7):
-        changed = tokens.clone()
-        changed[position:] = (changed[position:] + 1) % WORDS
-        first, second = net(tokens).logits, net(changed).logits
-        torch.testing.assert_close(first[:position], second[:position], **EXACT)
-        assert not torch.allclose(first[position], second[position])
-
-
-@pytest.mark.parametrize("mixer", MIXERS)
-def test_receptive_field_of_each_mixer(mixer: str) -> None:
-    """Gradients show which words influence the middle of a text."""
-    operation, _, number = mixer.partition("_")
-    reach = {"attention": 99, "conv": int(number or 0) // 2, "identity": 0}[operation]
-    for causal in (False, True):
-        net = make("language" if causal else "classifier", Genotype(((mixer, "relu_1"),))).eval()
-        net.frame.embedding.table.requires_grad_(False)
-        x = torch.randn(1, 21, WIDTH, dtype=torch.float64, requires_grad=True)
-        block = net.blocks[0]
-        mask = net.frame.attention_mask(torch.ones(21, 1, dtype=torch.int64))
-        (gradient,) = torch.autograd.grad(block(x, mask)[0][0, 10].square().sum(), x)
-        influential = {i for i in range(21) if bool(gradient[0, i].any())}
-        before = 2 * reach if causal else reach
-        expected = range(10 - before, 11 if causal else 11 + reach)
-        assert influential == set(expected) & set(range(21))
-
-
 def test_sinusoidal_and_learned_positions() -> None:
     """Sinusoids match their formula; learned positions limit the length of a text."""
     table = sinusoidal_table(50, 6, torch.float64, torch.device("cpu"))
@@ -247,29 +211,6 @@ def test_outputs_before_and_after_dropout() -> None:
     torch.testing.assert_close(out.dropped[~is_zero], 2 * out.raw[~is_zero], **EXACT)
     expected = out.dropped @ net.frame.embedding.table.T + net.frame.bias
     torch.testing.assert_close(out.logits, expected, **EXACT)
-
-
-def test_the_number_of_parameters_matches_a_hand_count() -> None:
-    width, words = 16, 100
-    for seed in range(5):
-        genotype = Transformer(cells=3).random(torch.Generator().manual_seed(seed))
-        expected = 2 * width  # the final norm
-        for mixer, feed_forward in genotype.blocks:
-            operation, _, number = mixer.partition("_")
-            expected += {
-                "attention": 2 * width + 4 * width**2,
-                "conv": 2 * width + int(number or 0) * width,
-                "identity": 0,
-            }[operation]
-            ratio = int(feed_forward.split("_")[1])
-            expected += 2 * width + 2 * ratio * width**2 + ratio * width
-        model = Network(genotype, words, config=ModelConfig(width))
-        classifier = Network(genotype, words, classes=5, config=ModelConfig(width))
-        actual = [sum(p.numel() for p in net.parameters()) for net in (model, classifier)]
-        assert actual == [
-            expected + words * width + words,  # the decoder shares the weights of the embedding
-            expected + words * width + 5 * width + 5,
-        ]
 
 
 def test_a_classifier_without_layers_is_a_bag_of_words() -> None:

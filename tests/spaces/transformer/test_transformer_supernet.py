@@ -27,7 +27,7 @@ from transformer_supernets import (
 from darts.data.words import PADDING
 from darts.methods.bilevel import first_order, unrolled
 from darts.spaces import Mixture
-from darts.spaces.transformer import Genotype, ModelConfig, Network, Supernet
+from darts.spaces.transformer import Genotype, ModelConfig, Network
 
 WITH_DROPOUT = {"dropout": 0.3}
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -107,12 +107,6 @@ def test_inactive_candidates_do_not_contribute(
         backward(net, batch(task), mixture)
         actual.append(outputs(net, batch(task), mixture))
         weight_gradients.append({group: w.grad for group, w in weights.items()})
-        for group, w in weights.items():
-            assert w.grad is None or not bool(w.grad[~active[group]].any())
-        net.eval()  # in training, a different number of dropout masks would be drawn
-        zeroed = {group: w.detach() * active[group] for group, w in weights.items()}
-        assert_same(outputs(net, batch(task), zeroed), outputs(net, batch(task), mixture))
-        net.train()
     assert_same(actual[1], actual[0])
     assert_same(weight_gradients[1], weight_gradients[0])
     assert_same(gradients(pair[1]), gradients(pair[0]))
@@ -216,34 +210,18 @@ def test_hypergradients_equal_the_oracle(task: str, name: str, options: dict[str
     assert all(bool(gradient.all()) for gradient in actual[1].values())
 
 
-@with_and_without_dropout
 @both_tasks
-def test_recomputation_does_not_change_gradients(task: str, options: dict[str, float]) -> None:
-    """Dropout masks repeat, in weight steps and in hypergradients of both orders."""
-    plain, recomputed = (make_pair(task, **options)[1] for _ in range(2))
-    recomputed.recompute_cells()
-    for net in (plain, recomputed):
+def test_recomputation_repeats_the_dropout_masks(task: str) -> None:
+    actual = []
+    for recomputes in (False, True):
+        net = make_pair(task, **WITH_DROPOUT)[1]
+        if recomputes:
+            net.recompute_cells()
+        optimizer = trained(net, task)
         backward(net, batch(task))
-    assert_same(gradients(recomputed), gradients(plain))
-    for net in (plain, recomputed):
-        net.zero_grad()
-    optimizers = [trained(net, task) for net in (plain, recomputed)]
-    for name in HYPERGRADIENTS:
-        actual = [
-            alpha_gradients(net, task, name, optimizer)
-            for net, optimizer in zip((plain, recomputed), optimizers, strict=True)
-        ]
-        # Finite differences magnify rounding errors.
-        exact = EXACT if name != "finite_difference" else {"rtol": 1e-6, "atol": 1e-8}
-        assert_same(actual[1], actual[0], exact)
-
-
-def test_the_weight_of_identity_has_no_effect() -> None:
-    net = make_pair("language")[1]
-    weights = {group: alpha.detach().softmax(-1) for group, alpha in net.alphas.items()}
-    other = {**weights, "mixer": weights["mixer"].clone()}
-    other["mixer"][:, -1] += 1
-    assert_same(outputs(net, batch("language"), other), outputs(net, batch("language"), weights))
+        own = gradients(net)
+        actual.append(own | alpha_gradients(net, task, "exact", optimizer))
+    assert_same(actual[1], actual[0])
 
 
 def test_a_text_does_not_depend_on_padding_or_other_texts() -> None:
@@ -264,14 +242,3 @@ def test_an_empty_text_gives_finite_logits_and_gradients() -> None:
     torch.testing.assert_close(logits[1], net.frame.classifier.bias, **EXACT)
     logits.sum().backward()
     assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in net.parameters())
-
-
-@pytest.mark.parametrize("classes", [None, 5])
-def test_number_of_parameters(classes: int | None) -> None:
-    width, cells = 16, 3
-    net = Supernet(100, classes=classes, cells=cells, config=ModelConfig(width))
-    block = 4 * width + 4 * width**2 + (3 + 7 + 15) * width + 2 * 4 * width**2 + 4 * width
-    # The decoder of a language model shares the weights of the embedding.
-    last = 100 if classes is None else 5 * width + 5
-    words = 100 * width + last + 2 * width
-    assert sum(weight.numel() for weight in net.weight_parameters()) == cells * block + words
