@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from cnn_supernets import REPEATABLE, images, labels, make_pair
+from cnn_supernets import REPEATABLE, make_pair
+from oracles.comparing import images, labels
 from torch import Tensor, nn
 
 from darts.spaces.cnn import fuse_state_dict, unfuse_state_dict

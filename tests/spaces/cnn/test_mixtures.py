@@ -8,15 +8,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from cnn_supernets import (
-    EXACT,
-    assert_same_gradients,
-    assert_same_state,
-    images,
-    labels,
-    make_pair,
-    slow_except,
-)
+from cnn_supernets import assert_same_gradients, assert_same_state, make_pair, slow_except
+from oracles.comparing import EXACT, images, labels
 from torch import Tensor
 
 from darts.spaces.cnn import PRIMITIVES, EdgewiseSupernet, Supernet

@@ -7,18 +7,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from cnn_supernets import (
-    EXACT,
-    REPEATABLE,
-    Pair,
-    assert_same,
-    assert_same_gradients,
-    assert_same_state,
-    gradients,
-    images,
-    labels,
-    make_pair,
-)
+from cnn_supernets import REPEATABLE, Pair, assert_same_gradients, assert_same_state, make_pair
+from oracles.comparing import EXACT, assert_same, gradients, images, labels
 from torch import Tensor, nn
 
 from darts.spaces.cnn import PRIMITIVES, EdgewiseSupernet, Supernet, fuse_state_dict

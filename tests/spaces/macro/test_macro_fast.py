@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from oracles.comparing import EXACT
 from torch import Tensor, nn
 
 from darts.spaces import space_of
@@ -18,7 +19,6 @@ from darts.spaces.macro.fast_layers import (
 )
 from darts.spaces.network import fit_layers
 
-EXACT = {"rtol": 1e-9, "atol": 1e-9}
 SPACE = Macro(channels=4, cells=3, skeleton="fast")
 DEEP = Genotype(
     (

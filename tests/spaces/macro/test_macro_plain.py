@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from oracles.comparing import EXACT
 from torch import nn
 
 from darts.spaces import space_of
 from darts.spaces.macro import Genotype, Macro, Network
 from darts.spaces.macro.skeleton import GridPool2d
 
-EXACT = {"rtol": 1e-9, "atol": 1e-9}
 DEEP = Genotype(("conv_3x3", "skip_connect", "conv_5x5", "mb_k3_e3", "mb_k5_e3", "conv_3x3"))
 
 

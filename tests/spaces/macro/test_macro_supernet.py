@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from oracles.comparing import EXACT, images
 from oracles.macro_supernet import EdgewiseSupernet
 from torch import Tensor
 
@@ -14,17 +15,12 @@ from darts.spaces.macro import PRIMITIVES, Macro, Network, Supernet
 from darts.spaces.macro.skeleton import SKELETONS, InvertedResidual
 from darts.spaces.mixture import Mixture
 
-EXACT = {"rtol": 1e-9, "atol": 1e-9}
 CLASSES = 4
 
 
 def make(cells: int = 2, **options: Any) -> Supernet:
     torch.manual_seed(0)
     return Supernet(channels=2, cells=cells, classes=CLASSES, **options).double()
-
-
-def images(*shape: int, seed: int = 1) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def mixing(net: Supernet, seed: int = 2) -> dict[str, Tensor]:

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from oracles.comparing import EXACT, images
 from torch import Tensor, nn
 
 from darts.spaces.mixture import Mixture
 from darts.spaces.mlp import Genotype, Mlp, Network, Supernet
 
-EXACT = {"rtol": 1e-9, "atol": 1e-9}
 CLASSES = 4
 CHOICES: dict[str, Any] = {"activations": ("sigmoid", "relu", "tanh"), "widths": (3, 7, 5)}
 NORMALIZATIONS = ["batch", "layer", "none"]
@@ -24,12 +24,8 @@ def make(normalization: str = "batch", cells: int = 3, **options: Any) -> Supern
     return Supernet(normalization=normalization, **sizes).double()
 
 
-def samples(*shape: int, seed: int = 1) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
 def mixing(net: Supernet, seed: int = 2) -> dict[str, Tensor]:
-    return {g: samples(*shape, seed=seed).softmax(-1) for g, shape in net.shapes.items()}
+    return {g: images(*shape, seed=seed).softmax(-1) for g, shape in net.shapes.items()}
 
 
 def by_definition(net: Any, normalization: str, x: Tensor, weights: dict[str, Tensor]) -> Tensor:
@@ -61,12 +57,12 @@ def by_definition(net: Any, normalization: str, x: Tensor, weights: dict[str, Te
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 def test_the_output_is_the_weighted_sum_of_the_candidates(normalization: str, cells: int) -> None:
     """So are the gradients of input, mixing weights and weights."""
-    net, x = make(normalization, cells), samples(5, 3, 2, 2).requires_grad_()
+    net, x = make(normalization, cells), images(5, 3, 2, 2).requires_grad_()
     weights = {group: w.requires_grad_() for group, w in mixing(net).items()}
     sources = [x, *weights.values(), *net.weight_parameters()]
     actual, expected = net(x, weights), by_definition(net, normalization, x, weights)
     torch.testing.assert_close(actual, expected, **EXACT)
-    direction = samples(5, CLASSES, seed=3)
+    direction = images(5, CLASSES, seed=3)
     outputs = (actual, expected)
     first, second = (
         torch.autograd.grad((y * direction).sum(), sources, retain_graph=True) for y in outputs
@@ -116,7 +112,7 @@ def test_a_one_hot_mixture_equals_the_discrete_network(
 ) -> None:
     """Outputs are equal, and so are the gradients of the slices of the shared weights."""
     net = make(normalization)
-    net(samples(6, 12, seed=5), mixing(net))  # changes the running statistics
+    net(images(6, 12, seed=5), mixing(net))  # changes the running statistics
     space = Mlp(cells=3, activations=list(CHOICES["activations"]), widths=list(CHOICES["widths"]))
     rows = [row for names in net.candidates.values() for row in names]
     hot = [
@@ -128,7 +124,7 @@ def test_a_one_hot_mixture_equals_the_discrete_network(
     kept = [number for number, name in enumerate(names) if name != "skip_connect"]
     assert genotype.layers == tuple(names[number] for number in kept)
     discrete = discrete_of(net, genotype, normalization, kept)
-    x = samples(5, 3, 4)
+    x = images(5, 3, 4)
     expected, actual = discrete.train(training)(x), net.train(training)(x, one_hot)
     torch.testing.assert_close(actual, expected, **EXACT)
     for y in (actual, expected):
@@ -143,7 +139,7 @@ def test_a_one_hot_mixture_equals_the_discrete_network(
 
 
 def test_activations_without_active_candidates_do_not_run() -> None:
-    net, x = make(), samples(2, 12)
+    net, x = make(), images(2, 12)
     active = {
         "first": torch.tensor([[False] * 3 + [True, False, True] + [False] * 3]),  # relu
         "rest": torch.tensor([[True] + [False] * 5 + [True] * 4, [False] * 9 + [True]]),
@@ -158,7 +154,7 @@ def test_activations_without_active_candidates_do_not_run() -> None:
 
 
 def test_a_layer_without_active_candidates_outputs_zeros() -> None:
-    net, x = make(), samples(2, 12)
+    net, x = make(), images(2, 12)
     active = {"first": torch.ones(1, 9) > 0, "rest": torch.ones(2, 10) > 0}
     active["rest"][1] = False
     weights = mixing(net)
@@ -167,7 +163,7 @@ def test_a_layer_without_active_candidates_outputs_zeros() -> None:
 
 
 def test_dropout_of_units_and_skips_acts_only_in_training() -> None:
-    net, x = make("none"), samples(64, 12)
+    net, x = make("none"), images(64, 12)
     skips = {"first": F.one_hot(torch.tensor([3]), 9).double()}
     skips["rest"] = F.one_hot(torch.tensor([9, 9]), 10).double()
     layers = {**skips, "rest": F.one_hot(torch.tensor([3, 3]), 10).double()}

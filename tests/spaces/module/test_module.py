@@ -333,17 +333,9 @@ def test_wrong_choices_and_options_are_refused() -> None:
 
 
 @pytest.mark.usefixtures("small_net")
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('{"space": "module", "choices": {}}', "1 to 10,000 choices, not 0"),
-        ('{"space": "module", "choices": {"a": 1}}', "must be a key and a name"),
-        ('{"space": "module"}', "the fields must be choices"),
-    ],
-)
-def test_damaged_genotypes_are_refused(text: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        parse_genotype(text)
+def test_damaged_genotypes_are_rejected() -> None:
+    with pytest.raises(ValueError, match="must be a key and a name"):
+        parse_genotype('{"space": "module", "choices": {"a": 1}}')
     space = Module(target="own_models:SmallNet")
     for choices in ({"first": "conv1"}, {**ANSWER}, dict.fromkeys(KEYS, "conv1")):
         genotype = Genotype(tuple(choices.items()))

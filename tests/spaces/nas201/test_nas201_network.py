@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from nas201_supernets import images
+from oracles.comparing import images
 
 from darts.spaces.nas201 import Genotype, Network
 

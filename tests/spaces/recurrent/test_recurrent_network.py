@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from oracles.comparing import EXACT
 from torch import Tensor
 
 from darts.spaces.recurrent import (
@@ -18,7 +19,6 @@ from darts.spaces.recurrent import (
 )
 from darts.spaces.recurrent.cell import embed_with_word_dropout, locked_dropout, locked_mask
 
-EXACT = {"rtol": 1e-9, "atol": 1e-9}
 FUNCTIONS: dict[str, Any] = {
     "tanh": torch.tanh,
     "relu": torch.relu,

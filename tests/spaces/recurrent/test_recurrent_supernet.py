@@ -1,24 +1,14 @@
-"""``MixedCell`` equals the oracle ``EdgewiseCell``, which equals a hand-written cell."""
+"""``MixedCell`` equals the oracle ``EdgewiseCell``."""
 
 from __future__ import annotations
 
 import copy
-import math
 from typing import Any
 
 import pytest
 import torch
-from oracles.recurrent_supernet import EdgewiseCell
-from recurrent_supernets import (
-    EXACT,
-    WITH_DROPOUT,
-    assert_same,
-    batch,
-    gradients,
-    loss_of,
-    make,
-    make_pair,
-)
+from oracles.comparing import EXACT, assert_same, gradients
+from recurrent_supernets import WITH_DROPOUT, batch, loss_of, make, make_pair
 from torch.optim import SGD
 
 from darts.methods.bilevel import first_order, unrolled
@@ -133,56 +123,6 @@ def test_hypergradients_equal_the_oracle(name: str, dropouts: DropoutRates) -> N
     exact = EXACT if name != "finite_difference" else {"rtol": 1e-7, "atol": 1e-9}
     torch.testing.assert_close(actual[1]["recurrent"], actual[0]["recurrent"], **exact)
     assert bool((actual[0]["recurrent"][:, 1:] != 0).all())
-
-
-def sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x))
-
-
-def by_hand(x: float, h: float, weights: dict[str, Any], mix: list[list[float]]) -> float:
-    """Compute one step of one unit and two nodes; a norm that has not run divides by ``root``."""
-    root = math.sqrt(1 + 1e-5)
-    gate = sigmoid(x * weights["x"][0] + h * weights["h"][0])
-    new = math.tanh(x * weights["x"][1] + h * weights["h"][1])
-    states = [(h + gate * (new - h)) / root]
-    edge = 0
-    for node in range(2):
-        total = 0.0
-        for state in states:
-            gate = sigmoid(state * weights["nodes"][node][0])
-            g = state * weights["nodes"][node][1]
-            _, tanh, relu, squash, identity = mix[edge]
-            total += tanh * (state + gate * (math.tanh(g) - state))
-            total += relu * (state + gate * (max(g, 0.0) - state))
-            total += squash * (state + gate * (sigmoid(g) - state))
-            total += identity * (state + gate * (g - state))
-            edge += 1
-        states.append(total / root)
-    return (states[1] + states[2]) / 2
-
-
-@pytest.mark.parametrize("steps", [1, 3])
-def test_the_oracle_matches_a_cell_written_by_hand(steps: int) -> None:
-    weights = {"x": (0.3, -1.1), "h": (0.7, 0.4), "nodes": ((1.3, -2.0), (-0.6, 0.9))}
-    mix = [[0.1, 0.2, 0.3, 0.1, 0.3], [0.4, 0.1, 0.2, 0.2, 0.1], [0.2, 0.3, 0.1, 0.3, 0.1]]
-    cell = EdgewiseCell(1, 1, 2).double().eval()
-    with torch.no_grad():
-        cell.input_weight.copy_(torch.tensor([weights["x"]]))
-        cell.hidden_weight.copy_(torch.tensor([weights["h"]]))
-        cell.node_weights.copy_(torch.tensor(weights["nodes"]).view(2, 1, 2))
-    inputs = [0.8, -0.5, 1.7][:steps]
-    expected, h = [], -0.6
-    for x in inputs:
-        h = by_hand(x, h, weights, mix)
-        expected.append(h)
-    actual, last = cell(
-        torch.tensor(inputs, dtype=torch.float64).view(-1, 1, 1),
-        torch.tensor([[-0.6]], dtype=torch.float64),
-        torch.tensor(mix, dtype=torch.float64),
-    )
-    # float32 rounds the weights above.
-    assert actual.flatten().tolist() == pytest.approx(expected, abs=1e-6)
-    assert last.item() == actual[-1].item()
 
 
 def test_the_default_supernet_has_the_published_size() -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from oracles.comparing import EXACT
 from torch import Tensor
-from transformer_supernets import CLASSES, EXACT, WORDS, randomized, texts
+from transformer_supernets import CLASSES, WORDS, randomized, texts
 
 from darts.data import InputSpec, WindowLoader
 from darts.judging.edge_importance import without_edges

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from oracles.comparing import EXACT
 from torch import Tensor
-from transformer_supernets import CLASSES, EXACT, WORDS, randomized, texts
+from transformer_supernets import CLASSES, WORDS, randomized, texts
 
 from darts.data.words import PADDING
 from darts.spaces.transformer import FEED_FORWARDS, MIXERS, Genotype, ModelConfig, Network

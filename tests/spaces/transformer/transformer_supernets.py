@@ -13,7 +13,6 @@ from darts.data.words import PADDING
 from darts.spaces.transformer import ModelConfig, Supernet
 
 WORDS, CLASSES = 11, 3
-EXACT = {"rtol": 1e-9, "atol": 1e-9}
 TASKS: dict[str, dict[str, int]] = {
     "language": {"vocab_size": WORDS},
     "classifier": {"vocab_size": WORDS, "classes": CLASSES},
@@ -78,15 +77,3 @@ def loss_of(net: Any, data: Batch, *weights: Any) -> Tensor:
     entropy = F.cross_entropy(out.logits.flatten(0, 1), data.targets.flatten())
     change = (out.raw[1:] - out.raw[:-1]).square().mean()
     return entropy + change + out.dropped.square().mean()
-
-
-def gradients(net: nn.Module) -> dict[str, Tensor | None]:
-    return {name: parameter.grad for name, parameter in net.named_parameters()}
-
-
-def assert_same(actual: Any, expected: Any, exact: Any = EXACT) -> None:
-    assert set(actual) == set(expected)
-    for name, value in expected.items():
-        assert (actual[name] is None) == (value is None), name
-        if value is not None:
-            torch.testing.assert_close(actual[name], value, **exact, msg=lambda m, n=name: n + m)
