@@ -17,8 +17,6 @@ class AnyGenotype(ABC):
     its inputs, the following states are its nodes.
 
     Attributes:
-        cells: Names of the cells.
-        inputs: Number of inputs of a cell.
         vocabulary: Names of all operations; empty if the space has too many operations to list.
     """
 

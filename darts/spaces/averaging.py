@@ -42,7 +42,7 @@ def _add_mirror_images(net: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ..
 def _average_mirror_images(net: nn.Module, inputs: object, outputs: Any) -> Any:
     if net.training:
         return outputs
-    if isinstance(outputs, tuple):  # logits and those of the auxiliary head
+    if isinstance(outputs, tuple):  # of the classifier and of the auxiliary head
         return outputs[0].unflatten(0, (2, -1)).mean(0), outputs[1]
     return outputs.unflatten(0, (2, -1)).mean(0)
 
@@ -50,12 +50,10 @@ def _average_mirror_images(net: nn.Module, inputs: object, outputs: Any) -> Any:
 class Ensemble(NetworkBase):
     """The weighted mean of the predictions of several networks.
 
-    The members lose their auxiliary heads, which only the training of a single network uses. The
-    genotype is that of the first member.
+    The members lose their auxiliary heads, which only training uses. The first member
+    defines the genotype.
 
     Args:
-        members: Networks that take the same inputs and predict the same targets.
-        counts: How often each member counts; all positive.
         targets: What a network predicts for each sample, see ``mean_outputs``.
 
     Shape: a batch of samples -> ``(B, K)``, like each member.

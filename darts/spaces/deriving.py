@@ -82,9 +82,7 @@ def chain_mask(
     """Return by group a mask ``(edges, operations)`` of one operation per edge.
 
     Args:
-        operations: The operation of each edge.
         rows: The group and the row of each edge.
-        candidates: By group and edge, the operation of each column.
     """
     if len(operations) != len(rows):
         raise ValueError(
@@ -115,8 +113,6 @@ def edge_mask(
     Args:
         edges: ``(source, target, operation)`` of each edge of the genotype.
         layout: ``(source, target)`` of each edge of the supernet.
-        names: For each edge of the supernet, the operation of each column.
-        group: Name of the group.
     """
     rows = {pair: row for row, pair in enumerate(layout)}
     mask = torch.zeros(len(names), len(names[0]), dtype=torch.bool)

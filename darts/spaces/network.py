@@ -21,7 +21,6 @@ class NetworkBase(nn.Module):
         drop_path: Probability of dropping a path for a sample, in training; callers may change it
             between epochs.
         batch_share: Position of this rank's samples in the batch of all ranks.
-        auxiliary: The auxiliary head, or None.
     """
 
     genotype: AnyGenotype
@@ -76,7 +75,7 @@ class LanguageModelOutput(NamedTuple):
 
 
 class FittedLayer(nn.Module, ABC):
-    """A layer with fixed values that follow from the inputs of its network, before the training."""
+    """A layer with fixed values that follow from the inputs of its network, before a run."""
 
     @abstractmethod
     def fit(self, inputs: Tensor) -> None:

@@ -59,12 +59,9 @@ class Range:
     """A domain of numbers between two bounds.
 
     Attributes:
-        low: Smallest number.
         high: Upper bound. It is a number of the domain unless the steps from ``low`` miss it.
-        integer: Whether the numbers are integers.
         step: Restricts the numbers to ``low``, ``low + step`` and so on; None for all numbers or
             all integers.
-        log: Whether the scale is logarithmic.
     """
 
     low: float

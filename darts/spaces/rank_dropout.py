@@ -25,7 +25,6 @@ def dropout_mask(
     Args:
         x: Tensor whose device and dtype the mask gets.
         shape: Shape of the mask, ``(B, ...)`` for the samples of this rank.
-        probability: Probability of zero, in [0, 1).
         batch_share: Position of these samples in the whole batch.
     """
     keep = 1.0 - probability

@@ -50,16 +50,13 @@ class Space(ABC):
     argument as ``Any``, so that each space can declare its own genotype class.
 
     Attributes:
-        genotype: Class of the genotypes.
         cells: Depth of the networks, in a unit that each space defines.
         fan_in: Number of edges that a genotype keeps into each node; None for all.
         skip_operation: Name of the operation that passes its input on, or None.
         supports_drop_path: Whether there is a ``droppable_supernet``.
-        supports_skip_dropout: Whether the supernet can drop outputs of skip connections.
         clips_virtual_step: Whether second-order gradients clip the gradient of the virtual step.
         supports_missing_edges: Whether genotypes may miss edges, see ``without_improbable_edges``.
         edge_rules: Rules of ``derive_by``.
-        supports_partial: Whether the supernet can use partial channels.
         retrain_keys: Settings, besides the sizes, that a retraining takes over from its search.
         size_keys: Settings that set the size of a network whose genotype is known.
         data_kinds: Kinds of data that the networks accept, see ``darts.data.SourceSpec.kinds``.
@@ -245,7 +242,6 @@ class Space(ABC):
         """Return options of ``supernet`` or ``network`` without those that must have one value.
 
         Args:
-            options: The options.
             **only: The only value of an option that the space supports, for example ``depth=1``.
         """
         for key, value in only.items():

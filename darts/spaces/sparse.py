@@ -29,8 +29,6 @@ def drop_edges(
 
     Args:
         pairs: ``(operation, source)`` of each edge, two per node.
-        concat: Nodes that the output concatenates.
-        kept: Whether to keep each edge.
 
     Returns:
         The edges, in which ``none`` replaces removed operations, and the nodes to concatenate: an
@@ -89,7 +87,6 @@ def read_triples(
     Args:
         name: Name of the cell, for messages.
         triples: ``(operation, node, source)`` of each edge; at most two into each node.
-        concat: Nodes that the output concatenates; those without inputs are left out.
     """
     nodes: dict[int, list[tuple[str, int]]] = {}
     for index, item in enumerate(triples):

@@ -33,7 +33,6 @@ class SupernetBase(nn.Module):
     """A network that contains and mixes all candidates of a space.
 
     Attributes:
-        space: Name of the space.
         alphas: By group ``(edges, operations)``; they are parameters and part of the state dict.
         candidates: By group and edge, the names of the candidates, one per column of the alphas.
         edges: By group, source and target of each edge.
@@ -42,7 +41,6 @@ class SupernetBase(nn.Module):
         skip_dropout: Probability of dropping an output element of a skip connection in training.
         drop_path: Probability of dropping the output of an edge for a sample, in training; only
             some supernets drop them, see ``Space.droppable_supernet``.
-        supports_recomputation: Whether ``recompute_cells`` has an effect.
         recomputes: Whether the backward pass recomputes the tensors inside cells.
     """
 

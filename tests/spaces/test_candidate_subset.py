@@ -52,6 +52,6 @@ def test_a_search_neither_runs_nor_chooses_other_operations(method: str) -> None
         (lambda: Transformer(candidates=["conv_3"]), "nothing for the feed-forward layers"),
     ],
 )
-def test_lists_that_leave_no_choice_are_refused(make: Any, message: str) -> None:
+def test_lists_that_leave_no_choice_are_rejected(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()

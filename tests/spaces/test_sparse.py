@@ -59,7 +59,7 @@ def test_json_may_have_triples_too() -> None:
         ("('skip_connect', 2, 0)", "[]", "normal_concat must list at least one state"),
     ],
 )
-def test_invalid_triples_are_refused(normal: str, concat: str, problem: str) -> None:
+def test_invalid_triples_are_rejected(normal: str, concat: str, problem: str) -> None:
     text = f"Genotype(normal=[{normal}], normal_concat={concat}, {REDUCE})"
     with pytest.raises(ValueError, match=re.escape(problem)):
         Genotype.parse(text)

@@ -66,7 +66,6 @@ class EdgeBundle(nn.Module):
     Args:
         nodes: The node that each edge enters, counted from 0; every state has the same number of
             edges.
-        names: Names of the candidates of each edge.
         edges: Candidates of each edge; the bundle takes over their weights.
 
     Attributes:
@@ -123,9 +122,6 @@ class EdgeBundle(nn.Module):
         """Add the outputs of all edges, times their mixing weights, to the sums of the nodes.
 
         Args:
-            states: States that the edges leave.
-            weights: ``(edges, operations)``.
-            sums: Sums of the nodes of the cell.
             active: Columns of the operations to run for each edge; all by default.
             dropout: Probability of dropping an output element of an identity in training.
         """

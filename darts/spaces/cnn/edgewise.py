@@ -57,8 +57,6 @@ class MixedOperation(nn.Module):
         """Return the weighted sum.
 
         Args:
-            x: ``(B, C, H, W)``.
-            weights: ``(operations,)``.
             active: Columns of the operations to run; all by default.
             dropout: By column, the probability of dropping an output element in training.
         """
@@ -81,11 +79,6 @@ class SupernetCell(nn.Module):
     ``1 / partial`` of a state's channels pass through the operations. The other channels bypass
     them, through a 2x2 max pooling where the operations halve the image. The channels of a node are
     shuffled, so the next operations read other channels.
-
-    Args:
-        plan: Kind, widths and strides of the cell.
-        candidates: Candidates of each edge.
-        partial: ``1 / partial`` of the channels pass through the operations.
 
     Shape: the outputs of the two cells before (of the previous one, ``(B, plan.previous, H, W)``)
     and mixing weights ``(edges, operations)`` -> the concatenated nodes,
@@ -151,19 +144,16 @@ class EdgewiseSupernet(SupernetBase):
         nodes: Intermediate nodes per cell; 4 nodes have 14 edges.
         operations: Candidates of every edge; or by group, the candidates of each edge, the same
             number for all edges.
-        partial: ``1 / partial`` of the channels pass through the operations, see ``SupernetCell``.
         auxiliary_skip: Whether each edge has a skip connection in addition to its candidates
             (DARTS-, arXiv:2009.01027, section 3.2); its weight is the last column of a mixture.
-        stem: "small" or "imagenet", see ``darts.spaces.cnn.skeleton``.
 
     Shape: images ``(B, in_channels, H, W)`` with sides of at least 8 pixels -> logits
     ``(B, classes)``.
 
     Attributes:
-        cell_groups: The group of each cell.
         skip_dropout: Probability of dropping an output element of an identity in training
-            (P-DARTS, arXiv:1904.12760, section 3.3). A skip connection that halves the image is no
-            identity.
+            (P-DARTS, arXiv:1904.12760, section 3.3). A skip connection that halves the image keeps
+            all elements.
         drop_path: Probability of setting the output of an edge to zero for a sample, in training
             (Zela et al., arXiv:1909.09656; SNAS, arXiv:1812.09926).
     """

@@ -45,7 +45,6 @@ def derive(
         probabilities: For ``"normal"`` and ``"reduce"``, a tensor ``(edges, operations)`` of
             probabilities (after the softmax, not the alphas), on any device. Edges are ordered by
             node, then by source: 14 rows for 4 nodes.
-        candidates: By cell and edge, the operation of each column; by default the eight primitives.
         rule: "two": as above. "pairs": the two strongest operations of all edges into a node, which
             may be on one edge (the later code of GDAS). "all": the strongest operation of every
             edge, ``none`` included (the code of SNAS).
@@ -107,7 +106,7 @@ def without_improbable_edges(
     """Return the genotype without the edges whose operation is less probable than a threshold.
 
     If no edge of a cell remains, the cell keeps the most probable edge of the genotype that leaves
-    an input of the cell. ``probabilities`` and ``candidates`` are those of ``derive``.
+    an input of the cell. See ``derive`` for ``probabilities`` and ``candidates``.
     """
     cells: list[tuple[tuple[tuple[str, int], ...], tuple[int, ...]]] = []
     for cell in CELLS:

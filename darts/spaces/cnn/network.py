@@ -99,7 +99,6 @@ class AuxiliaryHead(nn.Module):
     """A second classifier at two thirds of the depth, for training only.
 
     Args:
-        channels: Channels of the input.
         second_norm: Whether a batch norm follows the second convolution. The networks that DARTS
             and PC-DARTS train on ImageNet have none (the authors' model.py says so).
 
@@ -129,8 +128,6 @@ class Network(NetworkBase):
     Args:
         channels: Width of the first cell's nodes (36 on CIFAR-10, 48 on ImageNet).
         cells: Number of cells (20 on CIFAR-10, 14 on ImageNet).
-        auxiliary: Whether to build the auxiliary head.
-        stem: "small" or "imagenet".
         drop_path: Probability of dropping the output of an operation for a sample, in training;
             identities are never dropped.
 
@@ -171,7 +168,7 @@ class Network(NetworkBase):
     def forward(
         self, images: Tensor, auxiliary: bool = False
     ) -> Tensor | tuple[Tensor, Tensor | None]:
-        """Return logits; with ``auxiliary`` also those of the auxiliary head, or None."""
+        """Return logits; with ``auxiliary``, also the auxiliary head's, or None."""
         first, output = self.stem(images.contiguous(memory_format=torch.channels_last))
         previous = F.relu(first)
         auxiliary_logits = None

@@ -88,7 +88,7 @@ class NodeSums:
         return own.add_(batched)
 
     def _next_of_rest(self, unfinished: int) -> Tensor | None:
-        """Split the sum of the next node from those of all unfinished nodes."""
+        """Split the sum of the next node from the sums of all unfinished nodes."""
         rest, self._rest = self._rest, None
         if rest is None or unfinished == 1:
             return rest
@@ -110,9 +110,7 @@ class NormRequest(NamedTuple):
     """A batch norm that a branch needs.
 
     Attributes:
-        copies: The edges.
         y: What to normalize, ``(B, edges * C, H, W)``.
-        norm: The stacked batch norm.
         is_last: Whether the branch ends here. If so, the result, times the mixing weights, is added
             to the nodes; otherwise the branch continues with it after ReLU.
     """

@@ -23,12 +23,8 @@ class CellPlan:
     """Position and widths of one cell of the stack.
 
     Attributes:
-        group: "normal" or "reduce".
         before_previous: Output channels of the cell before the previous cell.
-        previous: Output channels of the previous cell.
-        channels: Channels of this cell's nodes.
         reduced_before: Whether the previous cell halved the image.
-        is_last: Whether it is the last cell of the stack.
     """
 
     group: str
@@ -134,9 +130,6 @@ def plan_cells(
 
     Args:
         channels: Width of the first cell's nodes; doubles at each reduction.
-        cells: Number of cells.
-        stem_width: Output channels of the stem.
-        stem_reduces: Whether the stem's second output has half the size of its first.
         outputs: By group, the number of nodes that a cell concatenates.
     """
     before_previous = previous = stem_width

@@ -1,8 +1,8 @@
 """Stacking of equal operations into grouped convolutions, and conversion of state dicts.
 
 The k edges of a bundle each have a copy of a candidate. ``stack`` turns the k copies into one
-module of the same structure and names; its weights and batch-norm statistics are those of the
-copies, concatenated along the first dimension.
+module of the same structure and names; the weights and batch-norm statistics of the copies are
+concatenated along the first dimension.
 
 The conversion of state dicts requires that all edges have the same candidates, which is not true
 for the candidate set S1.

@@ -23,7 +23,6 @@ class State:
     """One state of a cell, ``(B, C, H, W)``; derived tensors are computed once.
 
     Args:
-        whole: The state with all channels.
         width: Number of channels that pass through operations (the first ones); all by default.
 
     Attributes:
@@ -148,11 +147,7 @@ class Copies:
     """Some consecutive copies of a stacked operation, see ``darts.spaces.cnn.stacking``.
 
     Args:
-        inputs: Inputs of the bundle.
-        column: Column of the operation in the mixing weights.
         edges: The edge of each copy.
-        first: Index of the first copy.
-        total: Number of copies in the stacked operation.
         counters: Takes the batch counters of the norms whose running statistics are used.
 
     Attributes:

@@ -38,9 +38,6 @@ class BundledCell(nn.Module):
     Attributes:
         rectifies: Whether the output is rectified; False in the last cell, whose output the
             classifier reads.
-        has_noise: Whether a candidate draws random numbers.
-        members: The edges of each bundle.
-        incoming: The edges that enter each node.
         process_group: Ranks that share a batch, see ``darts.ops.sync_batch_norm``, or None.
         groups: The bundles; the name is part of the state dict.
     """

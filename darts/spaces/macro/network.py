@@ -30,7 +30,6 @@ class Network(NetworkBase):
 
     Args:
         channels: Width of the first stage; the skeleton defines the other widths.
-        skeleton: Key of ``SKELETONS``.
         drop_path: Probability of dropping the residual branch of a block for a sample, in training.
 
     Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.
@@ -58,7 +57,7 @@ class Network(NetworkBase):
         self.head = make_head(last_channels(channels, shared), classes, shared)
 
     def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
-        """Return logits; with ``auxiliary``, ``(logits, None)`` as there is no auxiliary head."""
+        """Return logits, or ``(logits, None)`` with ``auxiliary``: the space has no such head."""
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
             if isinstance(block, Residual):

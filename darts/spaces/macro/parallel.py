@@ -2,7 +2,7 @@
 
 Their first pointwise convolutions are one convolution. Depthwise convolutions with the same kernel
 size are one, and so are last pointwise convolutions with the same number of inputs. Each batch norm
-normalizes the channels of several blocks. The weights stay those of the blocks, so state dicts do
+normalizes the channels of several blocks. The weights still belong to the blocks, so state dicts do
 not depend on how the blocks are computed.
 """
 
@@ -56,7 +56,7 @@ class _Statistics:
     def normalize(
         self, x: Tensor, norms: Sequence[nn.BatchNorm2d], scale: Tensor | None = None
     ) -> Tensor:
-        """Normalize ``(B, C, H, W)``, whose channels are those of several norms."""
+        """Normalize ``(B, C, H, W)``, whose channels belong to several norms."""
         count = values_per_channel(x)
         output, mean, inverse = torch.native_batch_norm(
             x, scale, None, None, None, True, 0.0, norms[0].eps
@@ -104,7 +104,6 @@ def run_together(
 
     Args:
         blocks: Blocks of the same input and output shape, for which ``can_run_together`` holds.
-        x: ``(B, inputs, H, W)``.
         weights: Scalar weight of each block.
     """
     activation = blocks[0].layers[_ACTIVATION]

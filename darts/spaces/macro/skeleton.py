@@ -47,16 +47,15 @@ class Skeleton(NamedTuple):
         stride: Stride of the first stage. The later stages have stride 2.
         pools: Where max pooling halves the images in the first block of a stage: "before" its
             operation, or "after" its convolution; "none" if its stride does so.
-        widths: Width of each stage divided by that of the first.
+        widths: Width of each stage divided by the width of the first.
         whitened: Whether the stem is a ``WhitenedPatches`` instead of a 3x3 convolution.
-        stem: Width of the first stage divided by that of the stem.
-        head: Width of the last convolution, which is pointwise, divided by that of the last stage;
-            0 for no such convolution.
+        stem: Width of the first stage divided by the width of the stem.
+        head: Width of the last convolution, which is pointwise, divided by the width of the last
+            stage; 0 for no such convolution.
         positions: Side of the grid to which the last feature map is pooled.
         maximum: Whether it is pooled by maximum, for a classifier without bias whose logits are
             scaled; otherwise it is averaged.
         activation: Builds the activation function of all blocks, the stem and the head.
-        channels: Width of the first stage in the literature.
         benchmark: Name of the benchmark table with all architectures, or None.
     """
 
@@ -134,11 +133,8 @@ class BlockPlan(NamedTuple):
     """Shape of one block and its place among the alphas.
 
     Attributes:
-        inputs: Input channels.
-        outputs: Output channels.
         stride: 2 if the block halves the image, else 1.
         group: ``"first"`` for the first block of a stage, ``"rest"`` for the others.
-        row: Row of the group's alphas.
         skeleton: Defines the candidates and the activation function.
     """
 

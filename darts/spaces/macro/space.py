@@ -49,7 +49,7 @@ class Macro(ChoiceSpace):
             genotype's number of blocks.
         skeleton: "standard"; or "nasbench" for the architectures of NAS-Bench-Macro, whose stages
             have 2, 3 and 3 blocks whatever ``cells`` is. With ``channels=64``, the networks are
-            those of the benchmark. "plain" for convolutional networks without residual connections
+            the benchmark's. "plain" for convolutional networks without residual connections
             whose classifier distinguishes positions, as baselines on small images. "fast" for
             networks that learn in few epochs; the classifier of "fast_grid" distinguishes
             positions.

@@ -50,14 +50,7 @@ class MixedBlock(nn.Module):
     def forward(
         self, x: Tensor, weights: Tensor, active: Sequence[int], skip_dropout: float
     ) -> Tensor:
-        """Return the weighted sum of the active candidates; zeros if there are none.
-
-        Args:
-            x: ``(B, inputs, H, W)``.
-            weights: Mixing weights ``(candidates,)``.
-            active: Columns of the active candidates.
-            skip_dropout: Dropout rate of the output of ``skip_connect``.
-        """
+        """Return the weighted sum of the active candidates; zeros if there are none."""
         factors = weights.unbind()
         together = self.inverted_residuals(active)
         total: Tensor | None = None
@@ -102,7 +95,7 @@ class Supernet(SupernetBase):
 
     It consists of a stem, three stages of blocks, and a head. The second and third stage begin with
     stride 2; the skeleton defines the widths, and how the first one begins. The batch norms of
-    the blocks have no affine parameters; those of stem and head do. The first block of a stage has
+    stem and head have affine parameters, others have none. The first block of a stage has
     no ``skip_connect``.
 
     Inverted residual blocks that keep the shape add their input to their output. If all candidates
@@ -111,9 +104,7 @@ class Supernet(SupernetBase):
     possible, since blocks change the width.
 
     Args:
-        channels: Width of the first stage.
         cells: Number of blocks in each of the three stages, unless the skeleton sets it.
-        skeleton: Key of ``SKELETONS``.
 
     Attributes:
         alphas: With the standard skeleton, ``{"first": (3, 6), "rest": (3 * (cells - 1), 7)}``;

@@ -74,7 +74,6 @@ class Network(NetworkBase):
 
     Args:
         normalization: Norm before each activation: ``"batch"``, ``"layer"`` or ``"none"``.
-        dropout: Dropout rate of the hidden units in training.
 
     Shape: samples ``(B, ...)`` with ``in_channels`` values each -> logits ``(B, classes)``.
     """
@@ -103,7 +102,7 @@ class Network(NetworkBase):
         self.classifier = nn.Linear(inputs, classes)
 
     def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
-        """Return logits, or ``(logits, None)`` if ``auxiliary``, as there is no auxiliary head."""
+        """Return logits, or ``(logits, None)`` with ``auxiliary``: the space has no such head."""
         x = images.flatten(1)
         for layer in self.layers:
             x = rank_dropout(layer(x), self.dropout, self.training, self.batch_share)

@@ -106,7 +106,7 @@ class Mlp(Space):
 
     def random(self, generator: torch.Generator) -> Genotype:
         # There are factor ** depth networks of each depth. The shares are these numbers divided by
-        # that of the maximum depth, because the numbers themselves may exceed the range of float.
+        # the largest one, because the numbers themselves may exceed the range of float.
         factor = float(len(self.activations) * len(self.widths))
         shares = [factor ** (depth - self.cells) for depth in range(1, self.cells + 1)]
         uniform = torch.rand((), generator=generator, device=generator.device, dtype=torch.float64)

@@ -62,12 +62,8 @@ class MixedLayer(nn.Module):
         """Return the weighted sum of the active candidates; other candidates are not run.
 
         Args:
-            x: ``(B, inputs)``.
             weights: Mixing weights ``(candidates,)``, ordered by activation, then by width; the
-                last one is that of the skip connection if the layer can be skipped.
-            active: Columns of the active candidates.
-            skip_dropout: Dropout rate of the skip connection's output.
-            dropout: Dropout rate of the hidden units.
+                last one belongs to the skip connection if the layer can be skipped.
         """
         num_widths, num_activations = len(self.masks), len(self.activations)
         skip = num_widths * num_activations  # column of the skip connection
@@ -114,13 +110,6 @@ class Supernet(SupernetBase):
 
     All layers have the width of the widest candidate; a linear classifier follows. Norms have no
     affine parameters. The first layer maps the input to this width; all others can be skipped.
-
-    Args:
-        activations: Candidate activations, from ``ACTIVATIONS``.
-        widths: Candidate widths.
-        cells: Number of layers.
-        normalization: Norm before each activation: ``"batch"``, ``"layer"`` or ``"none"``.
-        dropout: Dropout rate of the hidden units in training.
 
     Attributes:
         alphas: ``{"first": (1, A * K), "rest": (cells - 1, A * K + 1)}`` for A activations and K

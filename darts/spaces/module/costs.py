@@ -23,7 +23,7 @@ from darts.spaces.network import NetworkPiece
 
 @dataclass(frozen=True)
 class Condition:
-    """A choice and those of its candidates that contain another choice.
+    """A choice and its candidates that contain another choice.
 
     Attributes:
         group, index: Row of the alphas of the containing choice.

@@ -56,12 +56,7 @@ class Genotype(ChainGenotype):
 
 @dataclass(frozen=True)
 class Row:
-    """One choice: a row of the alphas of its group, which has all choices with as many candidates.
-
-    Attributes:
-        key: Name of the choice.
-        names: Names of the candidates.
-    """
+    """One choice: a row of the alphas of all choices with as many candidates."""
 
     key: str
     names: tuple[str, ...]

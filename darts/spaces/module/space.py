@@ -30,7 +30,7 @@ class Module(ChoiceSpace):
 
     Attributes:
         target: Place of the model's class, ``package.module:Class``. The class is called without
-            arguments, or with those of ``classes`` and ``in_channels`` that it takes.
+            arguments, or with the ones of ``classes`` and ``in_channels`` that it takes.
     """
 
     name: str = "module"

@@ -12,11 +12,7 @@ from darts.spaces.supernet import ParameterRows, SupernetBase
 
 
 class Supernet(SupernetBase):
-    """A model with alphas for its choices; it maps a batch of samples to logits ``(B, classes)``.
-
-    Attributes:
-        rows: The choices.
-    """
+    """A model with alphas for its choices; maps a batch of samples to logits ``(B, classes)``."""
 
     space = "module"
 
@@ -24,7 +20,7 @@ class Supernet(SupernetBase):
         super().__init__()
         self.model, self.classes = model, classes
         self.rows = rows_of(model)
-        self._choices = choices_of(model)  # a plain dictionary: its modules are those of the model
+        self._choices = choices_of(model)  # a plain dictionary, whose modules belong to the model
         self.set_chain((row.group, row.names) for row in self.rows)
         self.alphas = self.make_alphas()
 

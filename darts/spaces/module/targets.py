@@ -88,7 +88,7 @@ def build(target: str, sizes: Mapping[str, int]) -> nn.Module:
 
     Args:
         target: Place of its class.
-        sizes: Sizes of the data, such as ``classes``; a class gets those that it takes.
+        sizes: Sizes of the data, such as ``classes``; a class gets the ones that it takes.
     """
     model = _passed.get()
     if model is not None:

@@ -178,7 +178,6 @@ class Network(NetworkBase):
 
     Args:
         channels: Width of the first stage; it doubles with each stage.
-        cells: Number of cells in each of the three stages.
         drop_path: Probability of dropping the output of an operation for a sample, in training;
             identities are never dropped.
 
@@ -207,7 +206,7 @@ class Network(NetworkBase):
         self.head = Head(last_channels(channels), classes)
 
     def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
-        """Return logits; with ``auxiliary``, ``(logits, None)`` as there is no auxiliary head."""
+        """Return logits, or ``(logits, None)`` with ``auxiliary``: the space has no such head."""
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for layer in self.layers:
             x = layer(x, self.drop_path, self.batch_share) if isinstance(layer, Cell) else layer(x)

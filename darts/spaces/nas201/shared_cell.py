@@ -60,7 +60,6 @@ class ParallelConvNorm(nn.Module):
             concatenated.
 
     Attributes:
-        edges: Number of edges.
         process_group: Ranks that share a batch, see ``darts.ops.sync_batch_norm``, or None.
     """
 
@@ -92,7 +91,6 @@ class ParallelConvNorm(nn.Module):
         Args:
             x: The rectified node, ``(B, C, H, W)``.
             scales: Mixing weights of the selected edges, ``(selected,)``.
-            selected: The edges to compute.
         """
         channels = self.weight.shape[0] // self.edges
         rows = slice(selected.start * channels, selected.stop * channels)
@@ -110,8 +108,6 @@ class SharedCell(nn.Module):
     """One cell in which each node is the sum of the mixed edges from all earlier nodes.
 
     Args:
-        channels: Channels of the cell's input and output.
-        operations: Candidates of each edge.
         partial: The first ``1 / partial`` of the channels pass through the operations.
         auxiliary_skip: Whether each edge has an auxiliary skip connection after its candidates.
 
@@ -149,8 +145,6 @@ class SharedCell(nn.Module):
         """Compute the cell's last node from ``x``, ``(B, C, H, W)``.
 
         Args:
-            x: The cell's input.
-            mixture: Mixture with weights ``(6, columns)``.
             skip_dropout: Probability of dropping an output element of a skip connection.
             seed: Seed of the dropout; None disables dropout.
         """

@@ -41,7 +41,6 @@ class Nas201(ChoiceSpace):
     Attributes:
         channels: Width of the first stage; it doubles with each stage.
         cells: Number of cells in each stage.
-        candidates: Operations that are the candidates of every edge.
     """
 
     captures: ClassVar[bool] = True

@@ -29,11 +29,8 @@ class Supernet(SupernetBase):
     leaves the same node.
 
     Args:
-        channels: Width of the first stage; it doubles with each stage.
         cells: Number of cells in each of the three stages (5 in the benchmark).
         operations: Candidates of each edge; alphas are ``{"cell": (6, operations)}``.
-        partial: The first ``1 / partial`` of the channels pass through the operations, the others
-            bypass them, and each node shuffles its channels.
         auxiliary_skip: Whether each edge has an identity in addition to its candidates
             (DARTS-); its weight is the last column of the mixing weights.
 

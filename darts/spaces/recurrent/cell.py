@@ -250,7 +250,7 @@ class DiscreteCell(RecurrentCell):
     def _add_successors(self, states: dict[int, Tensor], source: int, product: Tensor) -> None:
         """Compute the nodes that read ``source``, and put them into ``states``.
 
-        The columns of ``product``, ``(B, nodes * 2H)``, are those of ``concat_weights``.
+        The columns of ``product``, ``(B, nodes * 2H)``, are in the order of ``concat_weights``.
         """
         gate, new = product.chunk(2, dim=1)
         state, successors = states[source], self.successors[source]

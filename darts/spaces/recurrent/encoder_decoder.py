@@ -72,10 +72,8 @@ class PointerGenerator(nn.Module):
         """Return log-probabilities ``(T, B, V)``, which are valid logits, in float32 or wider.
 
         Args:
-            logits: Logits of the vocabulary, ``(T, B, V)``.
             weights: Attention weights, ``(T, B, S)``.
             words: Token ids of the source, ``(B, S)``.
-            features: ``(T, B, W)``.
         """
         generate = torch.sigmoid(self.choice(features))  # (T, B, 1)
         dtype = torch.promote_types(logits.dtype, torch.float32)
@@ -88,12 +86,10 @@ class PointerGenerator(nn.Module):
 class EncoderDecoder(nn.Module):
     """Embeddings, three recurrent cells, attention and the output layer.
 
+    E is the size of an embedding, H of a hidden state, V of the target vocabulary.
+
     Args:
         make_cell: Makes a cell from the size of its input.
-        sources: Size of the source vocabulary.
-        targets: Size of the target vocabulary, V.
-        embedding: Size of an embedding, E.
-        hidden: Size of the hidden states, H.
         dropouts: Dropout rates; this module applies ``embedding`` and ``output``.
         tied: Whether target embedding and output layer share their weights.
         joint: Whether both sides have one vocabulary and share one embedding table.
@@ -102,10 +98,7 @@ class EncoderDecoder(nn.Module):
     Attributes:
         source_words, target_words: Embedding tables, ``(vocabulary, E)``. If both sides have one
             vocabulary, ``source_words`` is None.
-        forward_encoder, backward_encoder: Cells that encode the source, one from each end.
-        decoder_cell: The cell that decodes the target.
         initial_state: Maps the last encoder states to the initial state of ``decoder_cell``.
-        key: Maps encoder outputs to attention keys.
         mix: Maps the output of ``decoder_cell`` and its context, ``3H``, to E features.
         decoder: Weights of the output layer, ``(V, E)``; None if they are tied.
     """
@@ -167,7 +160,6 @@ class EncoderDecoder(nn.Module):
             sources: Token ids ``(S, B)``; padding follows the end token.
             inputs: Decoder inputs ``(T, B)``: the begin token and then the targets. If None, only
                 the first word is predicted.
-            run_cell: Runs the network's cells, see ``RunCell``.
             max_length: If given, decode with a beam search to at most this many words.
             beam: Number of hypotheses of the beam search; 1 for greedy decoding.
         """

@@ -49,11 +49,8 @@ class Genotype(AnyGenotype):
     Args:
         recurrent: ``(activation, source)`` of each node; the first node is state 1, and a source is
             an earlier state. Lists are converted to tuples.
-        concat: The states, from 1, whose mean is the cell's output. The name is that of the
-            published code; nothing is concatenated.
-
-    Attributes:
-        outputs: ``concat`` as a tuple.
+        concat: The states, from 1, whose mean is the cell's output. The published
+            code uses this name; nothing is concatenated.
     """
 
     recurrent: tuple[tuple[str, int], ...]

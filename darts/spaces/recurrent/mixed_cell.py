@@ -43,11 +43,6 @@ class SequenceNorm:
 
     As published, all of them contribute to the same running statistics. These are updated once per
     sequence, which gives the same values as one update per state and step.
-
-    Args:
-        norm: Batch norm without affine parameters; holds the running statistics.
-        training: Whether to use batch statistics instead of running statistics.
-        group: Process group of the ranks that share a batch; None for one process.
     """
 
     def __init__(
@@ -102,9 +97,7 @@ class NodeInputs(NamedTuple):
     """The edges into one node that have an active candidate other than ``none``.
 
     Attributes:
-        sources: Source state of each edge.
         weights: By activation, its mixing weight on each edge, ``(sources, 1, 1)``.
-        total: Sum of these weights for each edge, ``(sources, 1, 1)``.
     """
 
     sources: list[int]
@@ -131,7 +124,6 @@ class MixedCell(RecurrentCell):
 
     Attributes:
         norm: Holds the running statistics that all states share.
-        process_group: Ranks that share a batch, or None for one process.
     """
 
     process_group: dist.ProcessGroup | None = None
@@ -161,15 +153,10 @@ class MixedCell(RecurrentCell):
         """Run the cell over a sequence.
 
         Args:
-            inputs: ``(T, B, E)``.
             hidden: Previous output of the cell, ``(B, H)``; None for zeros.
             weights: Mixing weights ``(edges, 5)``.
             active: Columns of the active candidates. The weights of other candidates get no
                 gradient, and edges without an active candidate are not computed.
-            batch_share: Position of these sequences in the batch of all ranks.
-
-        Returns:
-            The outputs of all steps ``(T, B, H)``, and the last output ``(B, H)``.
         """
         hidden = self.initial_hidden(inputs, hidden)
         prepared = self.prepare(inputs, hidden, batch_share)

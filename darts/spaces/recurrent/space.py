@@ -80,15 +80,8 @@ class Recurrent(Space):
         cells: Number of cells in a language model; always 1.
         nodes: Number of nodes of the searched cell after state 0. A genotype defines its own
             number.
-        embedding: Size of an embedding.
-        hidden: Size of a hidden state.
         tied: Whether the output layer shares the weights of the (target) embedding.
         copy: Whether an encoder-decoder can copy words of the source.
-        word_dropout: Dropout rate of vocabulary words in training, see ``DropoutRates``.
-        embedding_dropout: Dropout rate of embedding dimensions; one mask per sequence.
-        input_dropout: Dropout rate of the cell's input; one mask per sequence.
-        hidden_dropout: Dropout rate of the states inside the cell; one mask per sequence.
-        output_dropout: Dropout rate of the cell's output; one mask per sequence.
         weight_dropout: Dropout rate of the hidden-to-hidden weights, in the discrete network only.
         candidates: Operations to choose from; [] for all operations of the space.
     """

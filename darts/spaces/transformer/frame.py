@@ -129,10 +129,8 @@ class Frame(nn.Module):
     Args:
         vocab_size: Number of tokens, V.
         classes: Number of classes of a text classifier; None for a language model.
-        config: Settings of the network; None for the defaults.
-        positions: Whether there is a positional encoding.
         layers: Whether there are layers between the embedding and the output layer. Without them,
-            there is no layer norm, so that frequent and informative words can differ in weight.
+            there is no layer norm, so frequent and informative words can differ in weight.
             The initial embeddings are then small, about 1/D, because the network would otherwise
             remember the random embeddings of rare words instead of learning them.
 
@@ -180,14 +178,7 @@ class Frame(nn.Module):
     def finish(
         self, x: Tensor, mask: AttentionMask, hidden: Tensor, batch_share: BatchShare = None
     ) -> LanguageModelOutput | Tensor:
-        """Predict the next tokens, or the logits ``(B, classes)`` of a text classifier.
-
-        Args:
-            x: The last block's output, ``(B, T, D)``.
-            mask: The result of ``attention_mask``.
-            hidden: State after the last token, ``(B, H)``.
-            batch_share: Position of these texts in the batch of all ranks.
-        """
+        """Predict the next tokens, or the logits ``(B, classes)`` of a text classifier."""
         raw = self.norm(x)
         if mask.tokens is not None:
             counts = mask.tokens.sum(1).clamp_min(1)  # (B, 1); a text may be empty

@@ -90,7 +90,6 @@ def convolve(x: Tensor, kernel: Tensor, causal: bool, mask: AttentionMask | None
     Padding and the positions before and after the text count as zeros.
 
     Args:
-        x: ``(B, T, D)``.
         kernel: ``(D, taps)``; the first tap belongs to the earliest position.
         causal: Whether the last tap is at the output position; otherwise the middle tap is.
         mask: Marks the padding; None for no padding.
@@ -162,7 +161,6 @@ class Lstm(nn.Module):
         """Compute the output ``(B, T, D)`` and the state after the last word, ``(B, 2D)``.
 
         Args:
-            x: ``(B, T, D)``.
             state: Hidden state and cell state before the first word, ``(B, 2D)``; None for zeros.
         """
         if torch.is_autocast_enabled("cpu"):  # many processors have no LSTM kernel for bfloat16

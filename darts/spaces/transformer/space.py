@@ -49,7 +49,6 @@ class Transformer(ChoiceSpace):
         hidden: Model width, a multiple of 8.
         positions: Positional encoding; ``sinusoidal`` for texts of any length, or ``learned``.
             Networks whose mixers are all ``lstm`` and networks without layers have none.
-        max_length: Number of learned positions.
         dropout: Dropout rate in training, of the embeddings, of each layer's output and of the
             input of the output layer.
         length: Number of words of the text to which costs refer.

@@ -63,11 +63,6 @@ CandidateWeights = Mapping[str, Tensor]
 class MixedBlock(nn.Module):
     """All candidates of one block.
 
-    Args:
-        width: Model width, D.
-        causal: Whether a position reads only itself and earlier positions.
-        dropout: Dropout rate of each weighted sum in training.
-
     Shape: ``(B, T, D)`` -> ``(B, T, D)``.
     """
 

@@ -137,7 +137,7 @@ def test_skip_dropout_zeroes_its_share_in_training_only() -> None:
         inputs = (images(2, 9, 8, 8), images(2, 3, 8, 8))
         mixture = Mixture({"reduce": skip}).of_cell("reduce", 0)
         again = [reducing(*inputs, mixture, dropout) for dropout in (0.0, 0.3)]
-        assert torch.equal(*again)  # a skip connection that halves the image is no identity
+        assert torch.equal(*again)  # a skip connection that halves the image keeps all elements
     assert shares == pytest.approx([0.3, 0.3], abs=0.02)
 
 

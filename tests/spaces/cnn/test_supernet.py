@@ -105,7 +105,7 @@ def test_equal_seeds_give_equal_networks(options: dict[str, Any]) -> None:
     after = torch.rand(())
     torch.manual_seed(0)
     slow = EdgewiseSupernet(cells=3, channels=2, **options)
-    assert torch.equal(torch.rand(()), after)  # the random state is the same, too
+    assert torch.equal(torch.rand(()), after)  # the random state is also the same
     expected = fuse_state_dict(slow.state_dict())
     assert set(fast.state_dict()) == set(expected)
     for name, value in fast.state_dict().items():

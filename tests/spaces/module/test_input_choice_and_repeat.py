@@ -161,7 +161,7 @@ def block_without_parameters() -> Any:
          r"Repeat\(0, 1\): outputs differ in shape: 0 \(1, 4\), 1 \(1, 2\)"),
     ],
 )  # fmt: skip
-def test_wrong_arguments_are_refused_in_one_line(make: Any, message: str) -> None:
+def test_wrong_arguments_are_rejected_in_one_line(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         make()
     assert len(str(caught.value).splitlines()) == 1

@@ -264,7 +264,7 @@ def test_own_models_are_judged_and_compared(tmp_path: Path, run_own: Callable[..
 
 
 @pytest.mark.slow
-def test_find_refuses_own_models(tmp_path: Path, run_own: Callable[..., Any]) -> None:
+def test_find_rejects_own_models(tmp_path: Path, run_own: Callable[..., Any]) -> None:
     done = run_own("find", tmp_path, *OWN)
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
@@ -314,7 +314,7 @@ def test_a_choice_can_share_the_alphas_of_the_one_at_a_place(order: tuple[str, s
     assert {type(module) for module in chosen} == {nn.Identity, nn.Tanh}
 
 
-def test_wrong_choices_and_options_are_refused() -> None:
+def test_wrong_choices_and_options_are_rejected() -> None:
     with pytest.raises(ValueError, match="needs at least two candidates, got 1"):
         darts.Choice({"one": nn.Identity()})
     with pytest.raises(ValueError, match=r"'a\.b' of a Choice must be an identifier"):

@@ -43,7 +43,7 @@ def test_all_operations_are_drawn_as_by_the_index() -> None:
         assert Nas201().random(ours) == Genotype.from_index(index)
 
 
-def test_unknown_and_repeated_candidates_are_refused() -> None:
+def test_unknown_and_repeated_candidates_are_rejected() -> None:
     for names, problem in ((["conv"], "'conv' is unknown"), (["none", "none"], "more than once")):
         with pytest.raises(ValueError, match=problem):
             Nas201(candidates=names)
