@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from darts.spaces.checks import check_positive
 from darts.spaces.cnn.operations import make_operation, remove_leading_relu
 from darts.spaces.cnn.skeleton import CellPlan, make_preprocessing, make_stem, plan_cells
-from darts.spaces.cnn.states import State
+from darts.spaces.cnn.states import State, run_edge
 from darts.spaces.genotype import Genotype
 from darts.spaces.network import NetworkBase
-from darts.spaces.rank_dropout import BatchShare, drop_path
+from darts.spaces.rank_dropout import BatchShare
 
 
 class Cell(nn.Module):
@@ -56,23 +56,11 @@ class Cell(nn.Module):
         batch_share: BatchShare = None,
     ) -> Tensor:
         states = [State(self.preprocess0(before_previous)), State(self.preprocess1(previous))]
-        pooled: dict[tuple[int, type], Tensor] = {}
         terms: list[Tensor] = []
         for source, rectified, operation, is_last in zip(
             self.sources, self.reads_rectified, self.operations, self.is_last, strict=True
         ):
-            state = states[source]
-            if isinstance(operation, (nn.MaxPool2d, nn.AvgPool2d)):
-                key = (source, type(operation))
-                if key not in pooled:
-                    pooled[key] = operation(state.value)
-                x = pooled[key]
-            else:
-                x = operation(state.input("rectified") if rectified else state.value)
-            # An identity is never dropped, so that a path remains.
-            if probability > 0 and self.training and not isinstance(operation, nn.Identity):
-                x = drop_path(x, probability, batch_share)
-            terms.append(x)
+            terms.append(run_edge(operation, states[source], rectified, probability, batch_share))
             if is_last:
                 states.append(State(reduce(torch.add, terms)))
                 terms = []

@@ -15,6 +15,7 @@ from darts.ops.pool import avg_pool3x3
 from darts.ops.repetition import repeat_groups, repeat_per_channel
 from darts.ops.sums import dense_gradient
 from darts.spaces.cnn.operations import bypass_channels
+from darts.spaces.rank_dropout import BatchShare, drop_path
 
 Pool: TypeAlias = nn.MaxPool2d | nn.AvgPool2d
 
@@ -68,12 +69,38 @@ class State:
                 tensors["even"], tensors["odd"] = split_even_odd(self.input("rectified"))
         return tensors[name]
 
+    def pooled_once(self, pool: Pool) -> Tensor:
+        """Return ``pool(value)``."""
+        key = str(pool)
+        if key not in self._inputs:
+            self._inputs[key] = pool(self.value)
+        return self._inputs[key]
+
     def pooled(self, pool: Pool, eps: float) -> Normalized:
         """Return ``value`` after pooling and batch norm by the statistics of the batch."""
         key = f"{pool} {eps}"
         if key not in self._pooled:
             self._pooled[key] = normalize_shared(run_pool(pool, self.value), eps)
         return self._pooled[key]
+
+
+def run_edge(
+    operation: nn.Module, state: State, rectified: bool, probability: float, share: BatchShare
+) -> Tensor:
+    """Return the output of an edge of a discrete cell, dropped with some probability.
+
+    Args:
+        rectified: Whether the operation reads the state after ReLU.
+        probability: Probability of drop path; an identity is never dropped, so a path remains.
+        share: Position of these samples in the batch of all ranks.
+    """
+    if isinstance(operation, nn.MaxPool2d | nn.AvgPool2d):
+        x = state.pooled_once(operation)
+    else:
+        x = operation(state.input("rectified") if rectified else state.value)
+    if probability > 0 and operation.training and not isinstance(operation, nn.Identity):
+        x = drop_path(x, probability, share)
+    return x
 
 
 def run_pool(pool: Pool, x: Tensor) -> Tensor:

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from darts.spaces.checks import check_positive
 from darts.spaces.cnn.operations import Zero, remove_leading_relu
+from darts.spaces.cnn.states import State, run_edge
 from darts.spaces.nas201.genotype import NODES, PRIMITIVES, Genotype
 from darts.spaces.network import NetworkBase
-from darts.spaces.rank_dropout import BatchShare, drop_path
+from darts.spaces.rank_dropout import BatchShare
 
 STAGES = 3
 
@@ -145,32 +146,16 @@ class Cell(nn.Module):
         self.reads_rectified = [remove_leading_relu(operation) for operation in self.operations]
 
     def forward(self, x: Tensor, probability: float, batch_share: BatchShare) -> Tensor:
-        nodes = [x]
-        views: dict[tuple[int, str], Tensor] = {}
-        terms: list[list[Tensor]] = [[] for _ in range(NODES)]
+        nodes = [State(x)]
         edges = list(zip(self.connections, self.reads_rectified, self.operations, strict=True))
         for node in range(1, NODES):
-            for (source, target), rectified, operation in edges:
-                if target != node:
-                    continue
-                y = nodes[source]
-                if rectified:
-                    if (source, "rectified") not in views:
-                        views[source, "rectified"] = F.relu(y)
-                    y = operation(views[source, "rectified"])
-                elif isinstance(operation, nn.AvgPool2d):
-                    if (source, "pooled") not in views:
-                        views[source, "pooled"] = operation(y)
-                    y = views[source, "pooled"]
-                else:
-                    y = operation(y)
-                # An identity is never dropped, so that a path remains.
-                droppable = not isinstance(operation, nn.Identity)
-                if probability > 0 and self.training and droppable:
-                    y = drop_path(y, probability, batch_share)
-                terms[node].append(y)
-            nodes.append(reduce(torch.add, terms[node]) if terms[node] else torch.zeros_like(x))
-        return nodes[-1]
+            terms = [
+                run_edge(operation, nodes[source], rectified, probability, batch_share)
+                for (source, target), rectified, operation in edges
+                if target == node
+            ]
+            nodes.append(State(reduce(torch.add, terms) if terms else torch.zeros_like(x)))
+        return nodes[-1].value
 
 
 class Network(NetworkBase):
