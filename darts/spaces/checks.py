@@ -51,7 +51,6 @@ def check_subset(subset: Sequence[str], choices: Mapping[str, Sequence[str]]) ->
     """Raise ValueError if a list leaves a choice without operations.
 
     Args:
-        subset: The value of ``space.candidates``; may be empty.
         choices: The operations of each choice, by its name in error messages, for example "the
             first block of a stage".
     """

@@ -79,11 +79,7 @@ def check_candidate(operation: str, names: Sequence[str], place: str) -> None:
 def chain_mask(
     operations: Sequence[str], rows: Sequence[tuple[str, int]], candidates: Candidates
 ) -> dict[str, Tensor]:
-    """Return by group a mask ``(edges, operations)`` of one operation per edge.
-
-    Args:
-        rows: The group and the row of each edge.
-    """
+    """Return by group a mask ``(edges, operations)`` of one operation per edge."""
     if len(operations) != len(rows):
         raise ValueError(
             f"the genotype has {len(operations)} operations, but the supernet has {len(rows)} edges"
@@ -111,7 +107,6 @@ def edge_mask(
     candidate: the edge is missing from the architecture.
 
     Args:
-        edges: ``(source, target, operation)`` of each edge of the genotype.
         layout: ``(source, target)`` of each edge of the supernet.
     """
     rows = {pair: row for row, pair in enumerate(layout)}

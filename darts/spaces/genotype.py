@@ -58,12 +58,6 @@ class Genotype(AnyGenotype):
             enter node ``i``, which is state ``i + 2``; a complete cell lists all edges in the order
             of nodes and sources. Lists become tuples.
         normal_concat: The nodes (states from 2 up) that the output concatenates, in this order.
-        reduce: Edges of the reduction cell, which may have another number of nodes.
-        reduce_concat: Nodes that the output of the reduction cell concatenates.
-
-    Raises:
-        ValueError: An unknown operation, no edges, a wrong number of edges, a source that is not an
-            earlier state, or an empty, repeated or invalid concatenation.
     """
 
     normal: tuple[tuple[str, int], ...]
@@ -144,9 +138,6 @@ class Genotype(AnyGenotype):
         The classic text may be preceded by ``NAME =``, give its four fields by keyword or by
         position, and write a concatenation as ``range(2, 6)``. A cell may consist of triples, see
         ``darts.spaces.sparse``. The text is parsed, never evaluated.
-
-        Raises:
-            ValueError: Any other text; the message has one line.
         """
         fields = read_genotype(text, cls.space, FIELDS)
         for cell in CELLS:

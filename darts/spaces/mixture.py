@@ -96,11 +96,7 @@ def as_mixture(weights: Mapping[str, Tensor]) -> Mixture:
 def path_mixture(
     masks: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, int]], device: torch.device
 ) -> Mixture:
-    """Return a mixture that runs only the operations of one architecture, each with weight 1.
-
-    Args:
-        shapes: Shapes of the supernet's mixing weights; auxiliary skip connections do not run.
-    """
+    """Return a mixture that runs only the operations of one architecture, each with weight 1."""
     active = {
         group: F.pad(mask, (0, shapes[group][1] - mask.shape[1])).to(device)
         for group, mask in masks.items()

@@ -45,10 +45,6 @@ Entry = TypeVar("Entry", bound=PublishedGenotype)
 def read_published(
     module: str, entry: type[Entry], parse: Callable[[str], AnyGenotype]
 ) -> dict[str, Entry]:
-    """Return the entries of the file ``published.json`` next to a module, by name.
-
-    Args:
-        entry: Class of the entries; each object of the file holds its fields.
-    """
+    """Return the entries of the file ``published.json`` next to a module, by name."""
     rows = json.loads(Path(module).with_name("published.json").read_text(encoding="utf-8"))
     return {row["name"]: entry(**{**row, "genotype": parse(row["genotype"])}) for row in rows}

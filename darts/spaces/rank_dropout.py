@@ -23,9 +23,7 @@ def dropout_mask(
     state is in the checkpoint.
 
     Args:
-        x: Tensor whose device and dtype the mask gets.
         shape: Shape of the mask, ``(B, ...)`` for the samples of this rank.
-        batch_share: Position of these samples in the whole batch.
     """
     keep = 1.0 - probability
     first, total = batch_share or (0, shape[0])

@@ -27,9 +27,6 @@ def drop_edges(
 ) -> tuple[Pairs, tuple[int, ...]]:
     """Remove edges of a cell, then nodes without inputs and the edges that leave them.
 
-    Args:
-        pairs: ``(operation, source)`` of each edge, two per node.
-
     Returns:
         The edges, in which ``none`` replaces removed operations, and the nodes to concatenate: an
         empty tuple if none of them has an input.

@@ -176,10 +176,6 @@ def widen(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dict[str, Ten
     Channel ``i`` of a wider tensor is channel ``i`` modulo the old width; the two halves of a
     ``FactorizedReduce`` are widened separately. Where a convolution reads repeated channels, its
     weights are divided by the number of repetitions, so its output stays the same.
-
-    Args:
-        old: State dict in which no tensor holds more than one operation.
-        new: State dict of the wider network, with the same names.
     """
     return {
         name: old[name]

@@ -66,7 +66,6 @@ class EdgeBundle(nn.Module):
     Args:
         nodes: The node that each edge enters, counted from 0; every state has the same number of
             edges.
-        edges: Candidates of each edge; the bundle takes over their weights.
 
     Attributes:
         owners: For each stacked operation its name, its column and the edges that own its copies.

@@ -117,7 +117,6 @@ class BundleInputs:
     Args:
         states: States that the edges leave. The edges are ordered by state, and each state has the
             same number of edges.
-        nodes: The node that each edge enters, counted from 0.
         weights: Mixing weights ``(edges, operations)``.
     """
 

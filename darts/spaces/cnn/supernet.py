@@ -39,7 +39,6 @@ class BundledCell(nn.Module):
         rectifies: Whether the output is rectified; False in the last cell, whose output the
             classifier reads.
         process_group: Ranks that share a batch, see ``darts.ops.sync_batch_norm``, or None.
-        groups: The bundles; the name is part of the state dict.
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class BundledCell(nn.Module):
         pairs = edgewise.connections
         self.nodes = count_nodes(len(candidates))
         self.members = bundles_of(self.nodes)
-        self.groups = nn.ModuleList(
+        self.groups = nn.ModuleList(  # the name is part of the state dict
             EdgeBundle(
                 [pairs[edge][1] - 2 for edge in members],
                 [candidates[edge] for edge in members],

@@ -93,18 +93,12 @@ class MixedBlock(nn.Module):
 class Supernet(SupernetBase):
     """The supernet of the macro space.
 
-    It consists of a stem, three stages of blocks, and a head. The second and third stage begin with
-    stride 2; the skeleton defines the widths, and how the first one begins. The batch norms of
-    stem and head have affine parameters, others have none. The first block of a stage has
-    no ``skip_connect``.
+    The batch norms of stem and head have affine parameters, others have none.
 
     Inverted residual blocks that keep the shape add their input to their output. If all candidates
     of a block do this or skip the block, and the mixing weights sum to one, the input has weight
     one in the sum, so auxiliary skip connections are not needed there. Partial channels are not
     possible, since blocks change the width.
-
-    Args:
-        cells: Number of blocks in each of the three stages, unless the skeleton sets it.
 
     Attributes:
         alphas: With the standard skeleton, ``{"first": (3, 6), "rest": (3 * (cells - 1), 7)}``;

@@ -35,11 +35,8 @@ _LAYER_PATTERN = re.compile(rf"({'|'.join(ACTIVATIONS)})_([1-9][0-9]{{0,9}})", r
 class Genotype(ChainGenotype):
     """The hidden layers of a fully connected network.
 
-    A genotype does not contain the layers that a search skips, so every network has exactly one
-    genotype.
-
-    Attributes:
-        layers: The layers as ``<activation>_<width>``. Lists are converted to tuples.
+    A layer is ``<activation>_<width>``. Layers that a search skips are left out, so every network
+    has exactly one genotype.
     """
 
     layers: tuple[str, ...]

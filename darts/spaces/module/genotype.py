@@ -17,11 +17,7 @@ MAX_CHOICES = 10_000
 
 @dataclass(frozen=True)
 class Genotype(ChainGenotype):
-    """The chosen candidate by key.
-
-    Attributes:
-        choices: Pairs ``(key, candidate)`` in the order of the model.
-    """
+    """The chosen candidate by key, as pairs in the order of the model."""
 
     choices: tuple[tuple[str, str], ...]
 

@@ -98,8 +98,6 @@ class EncoderDecoder(nn.Module):
     Attributes:
         source_words, target_words: Embedding tables, ``(vocabulary, E)``. If both sides have one
             vocabulary, ``source_words`` is None.
-        initial_state: Maps the last encoder states to the initial state of ``decoder_cell``.
-        mix: Maps the output of ``decoder_cell`` and its context, ``3H``, to E features.
         decoder: Weights of the output layer, ``(V, E)``; None if they are tied.
     """
 

@@ -50,9 +50,6 @@ class Genotype(ChainGenotype):
 
     State 0 is the output of the embedding. Each block is two consecutive operations, a mixer and a
     feed-forward layer.
-
-    Attributes:
-        blocks: ``(mixer, feed-forward layer)`` of each block. Lists are converted to tuples.
     """
 
     blocks: tuple[tuple[str, str], ...]
