@@ -25,7 +25,6 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -211,9 +210,9 @@ class DiscreteCell(RecurrentCell):
     ) -> None:
         super().__init__(width, hidden, genotype.nodes(), dropouts or DropoutRates())
         self.genotype = genotype
-        # By source, the (activation, node) pairs that read it, sorted by activation.
+        # By source, the (activation, node) pairs that read it.
         self.successors: dict[int, list[tuple[str, int]]] = {}
-        for source, node, name in sorted(genotype.edges(), key=lambda edge: (edge[0], edge[2])):
+        for source, node, name in sorted(genotype.edges()):
             self.successors.setdefault(source, []).append((name, node))
 
     def forward(
@@ -240,33 +239,16 @@ class DiscreteCell(RecurrentCell):
         for state0 in prepared.steps():
             states = {0: state0(hidden)}
             for source, weight in joint_weights.items():
-                product = apply_mask(states[source], prepared.mask) @ weight
-                self._add_successors(states, source, product)
+                state, successors = states[source], self.successors[source]
+                product = apply_mask(state, prepared.mask) @ weight  # (B, nodes * 2H)
+                gate, new = product.chunk(2, dim=1)
+                gates, values = (x.chunk(len(successors), 1) for x in (gate.sigmoid(), new))
+                for (name, node), own, value in zip(successors, gates, values, strict=True):
+                    states[node] = highway(state, FUNCTIONS[name](value), own)
             averaged = [states[node] for node in self.genotype.outputs]
             hidden = torch.stack(averaged).mean(0) if len(averaged) > 1 else averaged[0]
             outputs.append(hidden)
         return torch.stack(outputs), hidden
-
-    def _add_successors(self, states: dict[int, Tensor], source: int, product: Tensor) -> None:
-        """Compute the nodes that read ``source``, and put them into ``states``.
-
-        The columns of ``product``, ``(B, nodes * 2H)``, are in the order of ``concat_weights``.
-        """
-        gate, new = product.chunk(2, dim=1)
-        state, successors = states[source], self.successors[source]
-        if len(successors) == 1:
-            name, node = successors[0]
-            states[node] = highway(state, FUNCTIONS[name](new), torch.sigmoid(gate))
-            return
-        gate = torch.unflatten(torch.sigmoid(gate), 1, (len(successors), -1))  # (B, nodes, H)
-        new = torch.unflatten(new, 1, (len(successors), -1))
-        first = 0
-        for name, group in groupby(successors, key=lambda pair: pair[0]):
-            nodes = [node for _, node in group]
-            columns = slice(first, first + len(nodes))
-            values = highway(state[:, None], FUNCTIONS[name](new[:, columns]), gate[:, columns])
-            states.update(zip(nodes, values.unbind(1), strict=True))
-            first += len(nodes)
 
 
 def concat_weights(weights: list[Tensor]) -> Tensor:
