@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.genotype_text import (
     is_integer,
@@ -36,6 +38,7 @@ NODES = 4
 EDGES: tuple[tuple[int, int], ...] = tuple((s, t) for t in range(1, NODES) for s in range(t))
 """``(source, target)`` of each edge, ordered by target, then source."""
 
+_SHAPE = (len(PRIMITIVES),) * len(EDGES)
 ARCHITECTURES = len(PRIMITIVES) ** len(EDGES)
 """Number of genotypes: 15,625."""
 
@@ -89,10 +92,8 @@ class Genotype(AnyGenotype):
         Its base-5 digits are the positions of the operations in ``PRIMITIVES``, in the order of
         ``EDGES`` from the most significant digit.
         """
-        number = 0
-        for name in self.operations:
-            number = number * len(PRIMITIVES) + PRIMITIVES.index(name)
-        return number
+        digits = [PRIMITIVES.index(name) for name in self.operations]
+        return int(np.ravel_multi_index(digits, _SHAPE))
 
     @classmethod
     def from_index(cls, index: int) -> Genotype:
@@ -101,19 +102,13 @@ class Genotype(AnyGenotype):
             raise ValueError(
                 f"index must be an integer from 0 to {ARCHITECTURES - 1}, not {short_repr(index)}"
             )
-        digits: list[int] = []
-        for _ in EDGES:
-            index, digit = divmod(index, len(PRIMITIVES))
-            digits.insert(0, digit)
-        return cls.from_operations(*(PRIMITIVES[digit] for digit in digits))
+        return cls.from_operations(
+            *(PRIMITIVES[digit] for digit in np.unravel_index(index, _SHAPE))
+        )
 
     @classmethod
     def from_operations(cls, *operations: str) -> Genotype:
         """Return the genotype with these operations, one per edge in the order of ``EDGES``."""
-        if len(operations) != len(EDGES):
-            raise ValueError(f"a cell has {len(EDGES)} edges, not {len(operations)}")
-        for name in operations:
-            cls.check_operation(name)
         nodes: dict[int, str] = {}
         for (source, target), name in zip(EDGES, operations, strict=True):
             nodes[target] = nodes.get(target, "|") + f"{name}~{source}|"

@@ -8,36 +8,22 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import reduce
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.spaces.checks import check_positive
-from darts.spaces.cnn.operations import Zero, remove_leading_relu
+from darts.spaces.cnn.operations import Zero, relu_conv_norm, remove_leading_relu
 from darts.spaces.cnn.states import State, run_edge
 from darts.spaces.nas201.genotype import NODES, PRIMITIVES, Genotype
 from darts.spaces.network import NetworkBase
 from darts.spaces.rank_dropout import BatchShare
 
 STAGES = 3
-
-
-def relu_conv_norm(
-    inputs: int, outputs: int, kernel: int, *, stride: int = 1, affine: bool = True
-) -> nn.Sequential:
-    """Return ReLU, convolution and batch norm.
-
-    Shape: ``(B, inputs, H, W)`` -> ``(B, outputs, ceil(H / stride), ceil(W / stride))``.
-    """
-    return nn.Sequential(
-        nn.ReLU(),
-        nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(outputs, affine=affine),
-    )
 
 
 Factory: TypeAlias = Callable[[int, bool], nn.Module]
@@ -105,30 +91,17 @@ def make_stem(in_channels: int, channels: int) -> nn.Sequential:
     )
 
 
-class Layer(NamedTuple):
-    """Input and output channels of one layer: a cell if they are equal, else a residual block."""
+def plan_layers(channels: int, cells: int) -> list[tuple[int, int]]:
+    """Return input and output channels of the layers between stem and head.
 
-    inputs: int
-    outputs: int
-
-    @property
-    def is_cell(self) -> bool:
-        return self.inputs == self.outputs
-
-
-def plan_layers(channels: int, cells: int) -> Iterator[Layer]:
-    """Yield the layers between stem and head; ``cells`` is the number of cells in each stage."""
+    A layer is a cell if they are equal, else a residual block. ``cells`` is the number of cells in
+    each stage.
+    """
+    layers: list[tuple[int, int]] = []
     for stage in range(STAGES):
-        if stage:
-            yield Layer(channels, 2 * channels)
-            channels *= 2
-        for _ in range(cells):
-            yield Layer(channels, channels)
-
-
-def last_channels(channels: int) -> int:
-    """Return the width of the last stage."""
-    return channels << (STAGES - 1)
+        width = channels << stage
+        layers += [(width // 2, width)] * (stage > 0) + [(width, width)] * cells
+    return layers
 
 
 class Cell(nn.Module):
@@ -182,13 +155,12 @@ class Network(NetworkBase):
         super().__init__(genotype, drop_path)
         check_positive(channels=channels, cells=cells, classes=classes, in_channels=in_channels)
         self.stem = make_stem(in_channels, channels)
+        plan = plan_layers(channels, cells)
         self.layers = nn.ModuleList(
-            Cell(layer.outputs, genotype)
-            if layer.is_cell
-            else ResidualBlock(layer.inputs, layer.outputs)
-            for layer in plan_layers(channels, cells)
+            Cell(outputs, genotype) if inputs == outputs else ResidualBlock(inputs, outputs)
+            for inputs, outputs in plan
         )
-        self.head = Head(last_channels(channels), classes)
+        self.head = Head(plan[-1][1], classes)
 
     def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
         """Return logits, or ``(logits, None)`` with ``auxiliary``: the space has no such head."""

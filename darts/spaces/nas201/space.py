@@ -23,7 +23,6 @@ from darts.spaces.nas201.network import (
     Head,
     Network,
     ResidualBlock,
-    last_channels,
     make_operation,
     make_stem,
     plan_layers,
@@ -90,15 +89,14 @@ class Nas201(ChoiceSpace):
     def pieces(self, *, classes: int, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
         in_channels, height, width = sample_shape
         yield NetworkPiece(partial(make_stem, in_channels, self.channels), tuple(sample_shape))
-        for layer in plan_layers(self.channels, self.cells):
-            shape = (layer.inputs, height, width)
-            if layer.is_cell:
+        for inputs, outputs in plan_layers(self.channels, self.cells):
+            shape = (inputs, height, width)
+            if inputs == outputs:
                 for edge in range(len(EDGES)):
                     for column, name in enumerate(self.candidates):
-                        make = partial(make_operation, name, layer.outputs)
+                        make = partial(make_operation, name, outputs)
                         yield NetworkPiece(make, shape, ("cell", edge, column))
             else:
-                yield NetworkPiece(partial(ResidualBlock, layer.inputs, layer.outputs), shape)
+                yield NetworkPiece(partial(ResidualBlock, inputs, outputs), shape)
                 height, width = -(-height // 2), -(-width // 2)
-        last_width = last_channels(self.channels)
-        yield NetworkPiece(partial(Head, last_width, classes), (last_width, height, width))
+        yield NetworkPiece(partial(Head, outputs, classes), (outputs, height, width))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from darts.ops.recomputation import recompute
 from darts.spaces.checks import check_positive
 from darts.spaces.nas201.genotype import EDGES, PRIMITIVES
-from darts.spaces.nas201.network import Head, ResidualBlock, last_channels, make_stem, plan_layers
+from darts.spaces.nas201.network import Head, ResidualBlock, make_stem, plan_layers
 from darts.spaces.nas201.shared_cell import ParallelConvNorm, SharedCell
 from darts.spaces.supernet import ParameterRows, SupernetBase
 
@@ -68,13 +68,14 @@ class Supernet(SupernetBase):
         self.counts = {"cell": 3 * cells}
         self.shapes = {"cell": (len(EDGES), len(self.operations) + auxiliary_skip)}
         self.stem = make_stem(in_channels, channels)
+        plan = plan_layers(channels, cells)
         self.layers = nn.ModuleList(
-            self.cell_class(layer.outputs, self.operations, partial, auxiliary_skip)
-            if layer.is_cell
-            else ResidualBlock(layer.inputs, layer.outputs)
-            for layer in plan_layers(channels, cells)
+            self.cell_class(outputs, self.operations, partial, auxiliary_skip)
+            if inputs == outputs
+            else ResidualBlock(inputs, outputs)
+            for inputs, outputs in plan
         )
-        self.head = Head(last_channels(channels), classes)
+        self.head = Head(plan[-1][1], classes)
         self.alphas = self.make_alphas()
         # Convolutions are fastest in this layout.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
