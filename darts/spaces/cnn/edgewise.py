@@ -176,14 +176,8 @@ class EdgewiseSupernet(SupernetBase):
         stem: str = "small",
     ) -> None:
         super().__init__()
-        check_positive(
-            channels=channels,
-            cells=cells,
-            classes=classes,
-            in_channels=in_channels,
-            nodes=nodes,
-            partial=partial,
-        )
+        check_positive(channels=channels, cells=cells, classes=classes)
+        check_positive(in_channels=in_channels, nodes=nodes, partial=partial)
         self.candidates = candidates_of(operations, nodes)
         self.edges = dict.fromkeys(CELLS, tuple(all_edges(nodes)))
         self.stem, width = make_stem(stem, in_channels, channels, in_supernet=True)

@@ -53,13 +53,8 @@ class Supernet(SupernetBase):
         auxiliary_skip: bool = False,
     ) -> None:
         super().__init__()
-        check_positive(
-            channels=channels,
-            cells=cells,
-            classes=classes,
-            in_channels=in_channels,
-            partial=partial,
-        )
+        check_positive(channels=channels, cells=cells, classes=classes)
+        check_positive(in_channels=in_channels, partial=partial)
         if channels % partial:
             raise ValueError(f"partial={partial} does not divide channels={channels}")
         self.operations = tuple(operations)
