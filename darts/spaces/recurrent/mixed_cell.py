@@ -14,14 +14,14 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.ops.batch_norm import normalize_shared, values_per_channel
+from darts.ops.batch_norm import RunningStats, normalize_shared
 from darts.ops.transfer import to_device
 from darts.spaces.rank_dropout import BatchShare
 from darts.spaces.recurrent.cell import (
@@ -36,61 +36,6 @@ from darts.spaces.recurrent.genotype import PRIMITIVES, edges_of
 
 ActiveColumns = Sequence[Sequence[int]] | None
 """For each edge the columns of its active candidates, or None if all are active."""
-
-
-class SequenceNorm:
-    """Normalizes the states of one sequence, each state of each step with its own statistics.
-
-    As published, all of them contribute to the same running statistics. These are updated once per
-    sequence, which gives the same values as one update per state and step.
-    """
-
-    def __init__(
-        self, norm: nn.BatchNorm2d, training: bool, group: dist.ProcessGroup | None = None
-    ) -> None:
-        self.norm, self.training, self.group = norm, training, group
-        self._means: list[Tensor] = []
-        # Unbiased variances if ranks share the batch, inverse standard deviations otherwise.
-        self._spreads: list[Tensor] = []
-        self._batch_size = 2
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Normalize ``(B, H)``."""
-        norm = self.norm
-        if not self.training:
-            return F.batch_norm(x, norm.running_mean, norm.running_var, eps=norm.eps)
-        if self.group is not None:
-            shared = normalize_shared(x[:, :, None, None], norm.eps, self.group)
-            output, mean, spread = shared.output[:, :, 0, 0], shared.mean, shared.variance
-        else:
-            self._batch_size = values_per_channel(x)
-            output, mean, spread = torch.native_batch_norm(
-                x, None, None, None, None, True, 0.0, norm.eps
-            )
-        self._means.append(mean)
-        self._spreads.append(spread)
-        return output
-
-    @torch.no_grad()
-    def update_running_stats(self) -> None:
-        """Update the exponential moving averages for all calls at once, by one weighted sum."""
-        norm = self.norm
-        if not self._means or norm.running_mean is None:  # as in an architecture step
-            return
-        assert norm.running_var is not None
-        assert norm.num_batches_tracked is not None
-        assert norm.momentum is not None
-        mean, variance = torch.stack(self._means), torch.stack(self._spreads)  # (count, H)
-        count = len(mean)
-        if self.group is None:  # from inverse standard deviations to unbiased variances
-            biased = variance.double().pow(-2) - norm.eps
-            variance = biased * (self._batch_size / (self._batch_size - 1))
-        exponents = torch.arange(count, -1, -1, dtype=torch.float64, device=mean.device)
-        decay = (1.0 - norm.momentum) ** exponents
-        for running, values in ((norm.running_mean, mean), (norm.running_var, variance)):
-            update = (norm.momentum * decay[1:]) @ values.double()
-            running.copy_(decay[0] * running + update)
-        norm.num_batches_tracked.add_(count)
 
 
 class NodeInputs(NamedTuple):
@@ -123,7 +68,7 @@ class MixedCell(RecurrentCell):
     """All candidates of all edges of a cell.
 
     Attributes:
-        norm: Holds the running statistics that all states share.
+        norm: Holds the running statistics, to which all states contribute, as published.
     """
 
     process_group: dist.ProcessGroup | None = None
@@ -160,18 +105,29 @@ class MixedCell(RecurrentCell):
         """
         hidden = self.initial_hidden(inputs, hidden)
         prepared = self.prepare(inputs, hidden, batch_share)
-        normalize = SequenceNorm(self.norm, self.training, self.process_group)
         all_inputs = node_inputs(weights, active, self.nodes)
         node_weights = self.node_weights.unbind()
         outputs = []
         for state0 in prepared.steps():
-            states = [normalize(state0(hidden))]
+            states = [self._normalize(state0(hidden))]
             for weight, edges in zip(node_weights, all_inputs, strict=True):
-                states.append(normalize(self._node(states, edges, weight, prepared.mask)))
+                states.append(self._normalize(self._node(states, edges, weight, prepared.mask)))
             hidden = torch.stack(states[1:]).mean(0)
             outputs.append(hidden)
-        normalize.update_running_stats()
+        if self.training and self.norm.num_batches_tracked is not None:
+            self.norm.num_batches_tracked.add_(len(outputs) * (self.nodes + 1))
         return torch.stack(outputs), hidden
+
+    def _normalize(self, x: Tensor) -> Tensor:
+        """Normalize a state ``(B, H)`` with its own statistics, which update the running ones."""
+        norm, group = self.norm, self.process_group
+        mean, variance, momentum = norm.running_mean, norm.running_var, cast(float, norm.momentum)
+        if not self.training or group is None:
+            return F.batch_norm(x, mean, variance, None, None, self.training, momentum, norm.eps)
+        shared = normalize_shared(x[:, :, None, None], norm.eps, group)
+        if mean is not None and variance is not None:
+            RunningStats(mean, variance, momentum).update(shared.mean, shared.variance)
+        return shared.output[:, :, 0, 0]
 
     @staticmethod
     def _node(
