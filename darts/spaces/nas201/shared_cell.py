@@ -31,25 +31,10 @@ from darts.spaces.cnn.operations import shuffle_channels
 from darts.spaces.mixture import CellMixture
 from darts.spaces.nas201.genotype import EDGES, NODES, OUTGOING
 from darts.spaces.nas201.network import make_operation
+from darts.spaces.rank_dropout import rank_dropout
 
 _ORDER = [edge for edges in OUTGOING for edge in edges]  # all edges, ordered by source
 _SIZES = [len(edges) for edges in OUTGOING]  # number of edges that leave each node
-
-
-def drop_elements(x: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
-    """Apply dropout with random numbers from a generator; without one, return ``x``."""
-    if generator is None:
-        return x
-    keep = 1.0 - probability
-    return x * (x.new_empty(x.shape).bernoulli_(keep, generator=generator) / keep)
-
-
-def generator_from(seed: int | None, device: torch.device) -> torch.Generator | None:
-    """Return a seeded generator, or None without a seed.
-
-    A recomputed cell gets the same seed and therefore draws the same numbers.
-    """
-    return None if seed is None else torch.Generator(device).manual_seed(seed)
 
 
 class ParallelConvNorm(nn.Module):
@@ -139,14 +124,11 @@ class SharedCell(nn.Module):
             for outgoing in OUTGOING
         )
 
-    def forward(
-        self, x: Tensor, mixture: CellMixture, skip_dropout: float, seed: int | None
-    ) -> Tensor:
+    def forward(self, x: Tensor, mixture: CellMixture, skip_dropout: float) -> Tensor:
         """Compute the cell's last node from ``x``, ``(B, C, H, W)``.
 
         Args:
             skip_dropout: Probability of dropping an output element of a skip connection.
-            seed: Seed of the dropout; None disables dropout.
         """
         weights, bypass, active = mixture
         columns = tuple(range(weights.shape[1]))
@@ -154,7 +136,6 @@ class SharedCell(nn.Module):
         rows = weights.unbind()
         scales = torch.split(torch.stack([rows[edge] for edge in _ORDER]), _SIZES)
         scalars = [row.unbind() for row in rows]
-        generator = generator_from(seed, x.device)
         inputs: list[Tensor] = []  # of each node, the channels that pass through operations
         bypassing: list[Tensor] = []  # and the others
         pools: dict[int, Tensor] = {}
@@ -179,7 +160,7 @@ class SharedCell(nn.Module):
                             pools[edge_source] = avg_pool3x3(value)
                         value = pools[edge_source]
                     elif name == "skip_connect":
-                        value = drop_elements(value, skip_dropout, generator)
+                        value = rank_dropout(value, skip_dropout, self.training)
                     terms.append(value)
                     factors.append(scalars[edge][column])
             if terms:

@@ -78,15 +78,14 @@ class Supernet(SupernetBase):
     def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return logits; for the mixing weights, see ``SupernetBase.make_mixture``."""
         mixture = self.make_mixture(weights)
-        dropping = self.training and self.skip_dropout > 0
         x, index = self.stem(images.contiguous(memory_format=torch.channels_last)), 0
         for layer in self.layers:
             if isinstance(layer, ResidualBlock):
                 x = layer(x)
             else:
-                seed = int(torch.randint(2**62, ())) if dropping else None
-                run = partial(recompute, layer) if self.recomputes else layer
-                x = run(x, mixture.of_cell("cell", index), self.skip_dropout, seed)
+                random = self.skip_dropout > 0
+                run = partial(recompute, layer, random=random) if self.recomputes else layer
+                x = run(x, mixture.of_cell("cell", index), self.skip_dropout)
                 index += 1
         logits: Tensor = self.head(x)
         return logits

@@ -15,7 +15,6 @@ from torch import Tensor
 from darts.spaces.mixture import Mixture
 from darts.spaces.nas201 import PRIMITIVES, Genotype, Network, Supernet
 from darts.spaces.nas201.genotype import EDGES
-from darts.spaces.nas201.shared_cell import drop_elements
 
 
 def one_hot(genotype: Genotype) -> dict[str, Tensor]:
@@ -57,7 +56,7 @@ def test_a_cell_sums_all_paths_of_identities() -> None:
     x = images(2, 4, 5, 5)
     mixture = Mixture({"cell": table[:, None]}).of_cell("cell", 0)
     expected = (d + e * a + f * (b + c * a)) * x
-    torch.testing.assert_close(cell(x, mixture, 0.0, None), expected, **EXACT)
+    torch.testing.assert_close(cell(x, mixture, 0.0), expected, **EXACT)
 
 
 def test_other_channels_bypass_the_operations() -> None:
@@ -72,7 +71,7 @@ def test_other_channels_bypass_the_operations() -> None:
                 total[:, :2] += weights[number] * nodes[source][:, :2]
                 total[:, 2:] += bypass[number] * nodes[source][:, 2:]
         nodes.append(total[:, [0, 2, 1, 3]])  # shuffled: two groups of two
-    torch.testing.assert_close(cell(x, mixture, 0.0, None), nodes[-1], **EXACT)
+    torch.testing.assert_close(cell(x, mixture, 0.0), nodes[-1], **EXACT)
 
 
 def test_the_auxiliary_skip_is_the_last_column() -> None:
@@ -104,14 +103,6 @@ def test_dropout_affects_skip_connections_in_training_only() -> None:
     torch.testing.assert_close(net(x, only_auxiliary), kept[1], **EXACT)
     net.eval()
     assert torch.equal(net(x), net(x))
-
-
-def test_drop_elements_zeroes_its_share_and_keeps_the_mean() -> None:
-    x = torch.ones(4, 5, 50, 50)
-    y = drop_elements(x, 0.25, torch.Generator().manual_seed(0))
-    assert y.unique().tolist() == [0.0, pytest.approx(4 / 3)]
-    assert float(y.mean()) == pytest.approx(1, abs=0.01)  # five standard deviations: 0.013
-    assert 0 < float((y[0, 0] == 0).float().mean()) < 1
 
 
 @pytest.mark.parametrize(
