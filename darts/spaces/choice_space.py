@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.deriving import Candidates, best_columns, chain_mask, check_candidate, draw
 from darts.spaces.parameters import Choice, Parameter, Point, Value
 from darts.spaces.space import Space
@@ -48,17 +47,14 @@ class ChoiceSpace(Space):
         """Return the group and the row of the alphas of each choice."""
         return [(group, row) for group, names in candidates.items() for row in range(len(names))]
 
-    def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> AnyGenotype:
+    def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Any:
         columns = best_columns(probabilities, candidates)
         rows = self.rows(candidates)
         names = [candidates[group][row][columns[group][row]] for group, row in rows]
-        genotype: AnyGenotype = self.genotype_of(names)
-        return genotype
+        return self.genotype_of(names)
 
-    def random(self, generator: torch.Generator) -> AnyGenotype:
-        names = [draw(generator, candidates) for candidates in self.choices().values()]
-        genotype: AnyGenotype = self.genotype_of(names)
-        return genotype
+    def random(self, generator: torch.Generator) -> Any:
+        return self.genotype_of([draw(generator, names) for names in self.choices().values()])
 
     def parameters(self) -> list[Parameter]:
         return [Parameter(name, Choice(tuple(names))) for name, names in self.choices().items()]
@@ -66,9 +62,8 @@ class ChoiceSpace(Space):
     def encode(self, genotype: Any) -> Point:
         return dict(zip(self.choices(), self.operations_of(genotype), strict=True))
 
-    def decode(self, point: Mapping[str, Value]) -> AnyGenotype:
-        genotype: AnyGenotype = self.genotype_of([str(point[name]) for name in self.choices()])
-        return genotype
+    def decode(self, point: Mapping[str, Value]) -> Any:
+        return self.genotype_of([str(point[name]) for name in self.choices()])
 
     def mask(self, genotype: Any, candidates: Candidates) -> dict[str, Tensor]:
         return chain_mask(genotype.operations, self.rows(candidates), candidates)
