@@ -153,7 +153,7 @@ def test_text_of_another_form_is_rejected(case: Case) -> None:
         (missing, rf"its fields are \[\]; the fields must be {field}"),
         (json.dumps(content | {"more": 1}), "its fields are .*; the fields must be"),
         (json.dumps(content | {field: {}}), "not .*{}|1 to 10,000 choices, not 0"),
-        (f'{{"{field}":' * 9_000, "deep nesting"),
+        (f'{{"{field}":' * 5_000, "deep nesting"),
         (f'{{"space": "{case.space.name}", "{field}": {"9" * 5000}}}', "thousands of digits"),
     ):
         with pytest.raises(ValueError, match=message) as caught:
@@ -295,13 +295,13 @@ def test_the_supernet_describes_its_alphas(case: Case) -> None:
     net = case.space.supernet(**case.sizes)
     assert net.space == case.space.name
     for group, rows in net.candidates.items():
-        alpha = net.alphas[group]
+        alpha = net.alphas[group].detach()
         assert alpha.shape == net.shapes[group] == (len(rows), len(rows[0]))
         assert 0 < float(alpha.abs().max()) < 0.01
         assert len(alpha.unique()) == alpha.numel()
         assert len(net.edges[group]) == len(rows)
-        assert net.counts[group] >= 1
         assert torch.equal(net.state_dict()[f"alphas.{group}"], alpha)
+    assert sum(net.counts.values()) >= 1
     weights, alphas = net.weight_parameters(), list(net.alphas.values())
     assert not {id(w) for w in weights} & {id(a) for a in alphas}
     assert len(weights) + len(alphas) == len(list(net.parameters()))
@@ -327,7 +327,7 @@ def test_mixing_weights_default_to_the_softmax_of_the_alphas(case: Case) -> None
     group, shape = next(iter(net.shapes.items()))
     with pytest.raises(ValueError, match=f"mixing weights of {group} are missing"):
         net(x, {name: w for name, w in own.items() if name != group})
-    for other in ((shape[0] + 1, shape[1]), (shape[0], shape[1] + 1), (2, *shape[::-1])):
+    for other in ((shape[0] + 1, shape[1]), (shape[0], shape[1] + 1), (2, shape[0] + 1, shape[1])):
         with pytest.raises(ValueError, match=f"mixing weights of {group} have shape"):
             net(x, {**own, group: torch.ones(other).double()})
 
