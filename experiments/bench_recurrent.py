@@ -16,7 +16,9 @@ and README.md.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +27,10 @@ from plain_recurrent import PlainCell, PlainMixedCell
 from records import hardware, parser_of, put_rows, record
 from torch import nn
 
-from darts.spaces.recurrent import PUBLISHED, DiscreteCell, DropoutRates, EdgewiseCell, MixedCell
+from darts.spaces.recurrent import PUBLISHED, DiscreteCell, DropoutRates, MixedCell
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from oracles.recurrent_supernet import EdgewiseCell
 
 KEY = ("hardware", "cell", "hidden", "steps", "batch", "implementation")
 DROPOUTS = DropoutRates(input=0.75, hidden=0.25)

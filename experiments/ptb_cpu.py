@@ -24,11 +24,11 @@ from torch import Tensor, nn
 
 from darts.config import WeightOptimizerConfig
 from darts.data import Corpus, Window, WindowLoader, load
-from darts.spaces.language_model_output import LanguageModelOutput
 from darts.spaces.lookup import find_genotype
+from darts.spaces.network import LanguageModelOutput
 from darts.spaces.recurrent import DropoutRates, Genotype, Network
-from darts.spaces.recurrent.dropout import locked_dropout
-from darts.spaces.recurrent.embedding import EmbeddingDecoder
+from darts.spaces.recurrent.cell import locked_dropout
+from darts.spaces.recurrent.network import EmbeddingDecoder
 from darts.tasks.language_model import LanguageObjective
 from darts.training.cost import count_parameters
 from darts.training.device import loss_scaler, seed_everything

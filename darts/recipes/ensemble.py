@@ -9,7 +9,7 @@ from pathlib import Path
 from darts.config import ConfigError
 from darts.data_modules import load_options
 from darts.recipes.trained import Member, TrainedNetwork
-from darts.spaces.ensemble import Ensemble
+from darts.spaces.averaging import Ensemble
 from darts.tasks.sample_objective import SampleTask
 from darts.training.checkpoint import FILE, NETWORK, save_checkpoint
 

@@ -31,8 +31,8 @@ from darts.recipes.retrain_state import BestEpoch, RetrainState
 from darts.reporting import read_run, render_model_card
 from darts.searching.flaws import FlawFinder, chance_level
 from darts.spaces import AnyGenotype, NetworkBase, space_of
+from darts.spaces.averaging import average_mirror_images
 from darts.spaces.lookup import find_genotype
-from darts.spaces.mirrored import Mirrored
 from darts.spaces.network import fit_layers
 from darts.tracking import Console, print_lines, print_summary, read_metrics
 from darts.tracking.optional import optional
@@ -458,4 +458,6 @@ def build_network(
     net = config.space.network(
         genotype, **sizes, auxiliary=config.auxiliary > 0, drop_path=config.drop_path
     )
-    return Mirrored(net) if config.mirror else net
+    if config.mirror:
+        average_mirror_images(net)
+    return net

@@ -20,7 +20,7 @@ from darts.reading import JsonObject
 from darts.recipes.retrain import build_network
 from darts.recipes.retrain_state import BestEpoch
 from darts.spaces import AnyGenotype, NetworkBase, parse_genotype
-from darts.spaces.ensemble import Ensemble
+from darts.spaces.averaging import Ensemble
 from darts.tasks.sample_objective import SampleTask
 from darts.training.checkpoint import (
     NETWORK,

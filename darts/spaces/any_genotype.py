@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeVar
 
-from darts.spaces.genotype_text import short_repr
+from darts.spaces.genotype_text import read_json, short_repr, strip_text, write_json
 
 
 class AnyGenotype(ABC):
@@ -15,9 +17,6 @@ class AnyGenotype(ABC):
     its inputs, the following states are its nodes.
 
     Attributes:
-        space: Name of the space.
-        cells: Names of the cells.
-        inputs: Number of inputs of a cell.
         vocabulary: Names of all operations; empty if the space has too many operations to list.
     """
 
@@ -42,12 +41,21 @@ class AnyGenotype(ABC):
     def to_json(self) -> str:
         """Return JSON text that ``parse`` turns into an equal genotype."""
 
-    def count(self, operation: str, cell: str | None = None) -> int:
-        """Return the number of edges of a cell, or of all cells, with an operation.
+    def __str__(self) -> str:
+        """Return text in one line that ``parse`` turns into an equal genotype."""
+        return json.dumps(json.loads(self.to_json()))
+
+    @classmethod
+    @abstractmethod
+    def parse(cls, text: str) -> AnyGenotype:
+        """Parse text in a notation of the space; no text is ever evaluated.
 
         Raises:
-            ValueError: Unknown operation or cell.
+            ValueError: The text is not such a genotype; the message has one line.
         """
+
+    def count(self, operation: str, cell: str | None = None) -> int:
+        """Return the number of edges of a cell, or of all cells, with an operation."""
         self.check_operation(operation)
         cells = self.cells if cell is None else (self.check_cell(cell),)
         return sum(name == operation for c in cells for _, _, name in self.edges(c))
@@ -85,7 +93,7 @@ class AnyGenotype(ABC):
     @classmethod
     def check_operation(cls, name: object) -> None:
         """Raise ValueError for a name not in ``vocabulary``; an empty ``vocabulary`` allows all."""
-        if cls.vocabulary and not (isinstance(name, str) and name in cls.vocabulary):
+        if cls.vocabulary and name not in cls.vocabulary:
             raise ValueError(
                 f"unknown operation {short_repr(name)}; choose from {', '.join(cls.vocabulary)}"
             )
@@ -94,16 +102,18 @@ class AnyGenotype(ABC):
 class ChainGenotype(AnyGenotype):
     """Base class of genotypes with one cell that is a sequence of operations.
 
-    State 0 is the input, state ``i + 1`` the output of operation ``i``. The last state is the
-    output.
+    A subclass is a frozen dataclass. Its first field has the name of the cell and lists the
+    operations; so does the JSON text. State 0 is the input, state ``i + 1`` the output of operation
+    ``i``. The last state is the output.
     """
 
     inputs: ClassVar[int] = 1
 
     @property
-    @abstractmethod
     def operations(self) -> tuple[str, ...]:
         """Names of the operations, from input to output."""
+        names: tuple[str, ...] = getattr(self, self.cells[0])
+        return names
 
     def nodes(self, cell: str | None = None) -> int:
         self.check_cell(cell)
@@ -115,3 +125,20 @@ class ChainGenotype(AnyGenotype):
     def edges(self, cell: str | None = None) -> list[tuple[int, int, str]]:
         self.check_cell(cell)
         return [(state, state + 1, name) for state, name in enumerate(self.operations)]
+
+    @property
+    def json_lines(self) -> Sequence[Sequence[object]]:
+        """What each line of the JSON text lists."""
+        return [self.operations]
+
+    def to_json(self) -> str:
+        return write_json(self.space, {self.cells[0]: self.json_lines})
+
+    @classmethod
+    def parse(cls: type[Chain], text: str) -> Chain:
+        make: Any = cls  # the dataclasses declare the arguments
+        genotype: Chain = make(read_json(strip_text(text), cls.space, cls.cells)[cls.cells[0]])
+        return genotype
+
+
+Chain = TypeVar("Chain", bound=ChainGenotype)

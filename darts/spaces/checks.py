@@ -1,8 +1,18 @@
-"""Argument checks shared by the supernets and networks of all spaces."""
+"""Checks of arguments that the supernets and networks of all spaces share.
+
+In a space whose supernet contains all operations of the space, the list ``space.candidates`` leaves
+operations out: they stay in the supernet, but the masks of the search exclude them, so they are
+neither run nor trained. An empty list stands for all operations.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from darts.spaces.deriving import Candidates
 
 
 def check_positive(**values: int) -> None:
@@ -20,11 +30,9 @@ def check_drop_probability(**values: float) -> None:
 
 
 def check_candidates(candidates: object, known: Collection[str]) -> tuple[str, ...]:
-    """Return the value of ``space.candidates``, a list of operations, as a tuple.
+    """Return ``space.candidates`` as a tuple.
 
-    Raises:
-        ValueError: The value is not a list of distinct known operations, is empty, or contains
-            only ``none``.
+    Raise ValueError unless it is a list of different known operations, not only ``none``.
     """
     key = "space.candidates"
     if not isinstance(candidates, list | tuple) or not candidates:
@@ -35,11 +43,37 @@ def check_candidates(candidates: object, known: Collection[str]) -> tuple[str, .
         if candidates.count(name) > 1:
             raise ValueError(f"{key}: {name!r} occurs more than once")
     if set(candidates) == {"none"}:
-        raise ValueError(f"{key}: 'none' alone is no network; add another operation")
+        raise ValueError(f"{key}: 'none' alone is not a network; add another operation")
     return tuple(candidates)
 
 
-def reject_auxiliary_head(space: str, auxiliary: bool) -> None:
-    """Raise ValueError if an auxiliary head is requested from a space that has none."""
-    if auxiliary:
-        raise ValueError(f"networks of the {space} space have no auxiliary head; set auxiliary=0")
+def check_subset(subset: Sequence[str], choices: Mapping[str, Sequence[str]]) -> None:
+    """Raise ValueError if a list leaves a choice without operations.
+
+    Args:
+        choices: The operations of each choice, by its name in error messages, for example "the
+            first block of a stage".
+    """
+    if not subset:
+        return
+    check_candidates(subset, list(dict.fromkeys(name for row in choices.values() for name in row)))
+    for what, names in choices.items():
+        if not allowed(names, subset):
+            raise ValueError(
+                f"space.candidates leaves nothing for {what}; add one of {', '.join(names)}"
+            )
+
+
+def allowed(names: Sequence[str], subset: Sequence[str]) -> tuple[str, ...]:
+    """Return those names that are in the subset, in their order; all if the subset is empty."""
+    return tuple(name for name in names if not subset or name in subset)
+
+
+def subset_masks(candidates: Candidates, subset: Sequence[str]) -> dict[str, Tensor]:
+    """Return by group a mask ``(edges, operations)`` of the subset; no masks if it is empty."""
+    if not subset:
+        return {}
+    return {
+        group: torch.tensor([[name in subset for name in row] for row in rows])
+        for group, rows in candidates.items()
+    }

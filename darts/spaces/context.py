@@ -19,11 +19,7 @@ class GenotypeLimit(Protocol):
     """Hard limits of the genotypes that a search may return."""
 
     def restrict(self, probabilities: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return probabilities from which the space derives the best genotype within the limits.
-
-        Args:
-            probabilities: By group ``(edges, operations)``.
-        """
+        """Return probabilities from which the space derives the best genotype within the limits."""
         ...
 
     def allows(self, genotype: AnyGenotype) -> bool:
@@ -36,10 +32,6 @@ class SearchContext:
     """Layout of the supernet and progress of the search.
 
     Attributes:
-        space: The space that is searched.
-        candidates: By group and edge, the names of the candidates, one per column of the alphas.
-        edges: By group, source and target of each edge.
-        counts: By group, the number of cells that share its alphas.
         masks: By group, a mask ``(edges, operations)`` of the candidates that are still in the
             search; a missing group keeps all its candidates.
         epoch: Current epoch, counted from 0.

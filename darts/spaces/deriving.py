@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
+
+T = TypeVar("T")
 
 Candidates: TypeAlias = Mapping[str, Sequence[Sequence[str]]]
 """By group and edge, the operation of each column."""
@@ -19,12 +21,9 @@ def check_groups(name: str, mapping: Mapping[str, object], groups: Collection[st
 
 
 def checked_rows(group: str, table: Tensor, shape: tuple[int, int]) -> list[list[float]]:
-    """Check probabilities ``(edges, operations)`` and return them as one list per edge.
+    """Return probabilities ``(edges, operations)`` as one list per edge.
 
-    float64 represents every value of the narrower dtypes exactly, so ties remain ties.
-
-    Raises:
-        ValueError: Another shape, or values that are not finite or not within 0 and 1.
+    Raise ValueError for another shape, or values that are not finite or not within 0 and 1.
     """
     table = table.detach()
     if tuple(table.shape) != shape:
@@ -40,6 +39,7 @@ def checked_rows(group: str, table: Tensor, shape: tuple[int, int]) -> list[list
             f"probabilities of {group} range from {low:.4g} to {high:.4g}, not within 0 and 1; "
             "take the softmax of the alphas first"
         )
+    # float64 represents every value of the narrower dtypes exactly, so ties remain ties.
     rows: list[list[float]] = table.to("cpu", torch.float64).tolist()
     return rows
 
@@ -52,12 +52,7 @@ def first_argmax(values: Sequence[float]) -> int:
 def best_columns(
     probabilities: Mapping[str, Tensor], candidates: Candidates
 ) -> dict[str, list[int]]:
-    """Return the most probable column of each edge by group; ties go to the lower column.
-
-    Raises:
-        ValueError: Groups or shapes that do not match the candidates, or values that are not finite
-            or not within 0 and 1.
-    """
+    """Return the most probable column of each edge by group; ties go to the lower column."""
     check_groups("probabilities", probabilities, candidates)
     return {
         group: [
@@ -68,30 +63,36 @@ def best_columns(
     }
 
 
-def best_operations(
-    probabilities: Mapping[str, Tensor], candidates: Candidates
-) -> dict[str, list[str]]:
-    """Return the most probable operation of each edge by group; see ``best_columns``."""
-    return {
-        group: [row[column] for row, column in zip(candidates[group], columns, strict=True)]
-        for group, columns in best_columns(probabilities, candidates).items()
-    }
+def draw(generator: torch.Generator, values: Sequence[T]) -> T:
+    """Draw a value from the uniform distribution."""
+    return values[int(torch.randint(len(values), (), generator=generator, device=generator.device))]
 
 
-def mask_row(operation: str, names: Sequence[str], place: str) -> list[bool]:
-    """Return, for each column of an edge, whether it has the given operation.
-
-    Args:
-        operation: Name of the operation.
-        names: The operation of each column.
-        place: Description of the edge for the error message, for example ``of edge 0``.
-
-    Raises:
-        ValueError: No column has the operation.
-    """
+def check_candidate(operation: str, names: Sequence[str], place: str) -> None:
+    """Raise ValueError unless an operation is among the candidates of a place."""
     if operation not in names:
-        raise ValueError(f"{operation} is not a candidate {place}")
-    return [name == operation for name in names]
+        raise ValueError(
+            f"{operation} is not a candidate of {place}; choose from {', '.join(names)}"
+        )
+
+
+def chain_mask(
+    operations: Sequence[str], rows: Sequence[tuple[str, int]], candidates: Candidates
+) -> dict[str, Tensor]:
+    """Return by group a mask ``(edges, operations)`` of one operation per edge."""
+    if len(operations) != len(rows):
+        raise ValueError(
+            f"the genotype has {len(operations)} operations, but the supernet has {len(rows)} edges"
+        )
+    masks = {
+        group: torch.zeros(len(names), len(names[0]), dtype=torch.bool)
+        for group, names in candidates.items()
+    }
+    for operation, (group, row) in zip(operations, rows, strict=True):
+        names = candidates[group][row]
+        check_candidate(operation, names, f"edge {row} of {group}")
+        masks[group][row, list(names).index(operation)] = True
+    return masks
 
 
 def edge_mask(
@@ -106,13 +107,7 @@ def edge_mask(
     candidate: the edge is missing from the architecture.
 
     Args:
-        edges: ``(source, target, operation)`` of each edge of the genotype.
         layout: ``(source, target)`` of each edge of the supernet.
-        names: For each edge of the supernet, the operation of each column.
-        group: Name of the group.
-
-    Raises:
-        ValueError: An edge is not among the candidates.
     """
     rows = {pair: row for row, pair in enumerate(layout)}
     mask = torch.zeros(len(names), len(names[0]), dtype=torch.bool)

@@ -13,14 +13,19 @@ References:
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields
 from itertools import groupby
 from operator import itemgetter
 from typing import ClassVar
 
 from darts.spaces.any_genotype import AnyGenotype
-from darts.spaces.genotype_text import is_integer, read_classic, read_json, short_repr, strip_text
+from darts.spaces.genotype_text import (
+    check_edge,
+    check_nodes,
+    entries_of,
+    read_genotype,
+    write_json,
+)
 from darts.spaces.sparse import NONE, is_complete, is_sparse, nodes_of, read_triples
 
 PRIMITIVES: tuple[str, ...] = (
@@ -53,12 +58,6 @@ class Genotype(AnyGenotype):
             enter node ``i``, which is state ``i + 2``; a complete cell lists all edges in the order
             of nodes and sources. Lists become tuples.
         normal_concat: The nodes (states from 2 up) that the output concatenates, in this order.
-        reduce: Edges of the reduction cell, which may have another number of nodes.
-        reduce_concat: Nodes that the output of the reduction cell concatenates.
-
-    Raises:
-        ValueError: An unknown operation, no edges, a wrong number of edges, a source that is not an
-            earlier state, or an empty, repeated or invalid concatenation.
     """
 
     normal: tuple[tuple[str, int], ...]
@@ -74,8 +73,18 @@ class Genotype(AnyGenotype):
     def __post_init__(self) -> None:
         for cell in CELLS:
             concat = getattr(self, f"{cell}_concat")
-            edges = self._check_edges(cell, getattr(self, cell), concat)
-            concat = _check_concat(cell, concat, nodes_of(edges, concat)[-1] - 1)
+            pairs = entries_of(cell, getattr(self, cell))
+            if len(pairs) % 2 and not is_complete(pairs, concat):
+                raise ValueError(
+                    f"{cell} has {len(pairs)} edges; a cell needs two per node: 2, 4, 6, ..., or "
+                    "all"
+                )
+            nodes = nodes_of(pairs, concat)
+            edges = tuple(
+                check_edge(f"edge {index} of {cell}", pair, self.vocabulary, node)
+                for index, (pair, node) in enumerate(zip(pairs, nodes, strict=True))
+            )
+            concat = check_nodes(f"{cell}_concat", concat, 2, nodes[-1])
             object.__setattr__(self, cell, edges)
             object.__setattr__(self, f"{cell}_concat", concat)
 
@@ -110,14 +119,12 @@ class Genotype(AnyGenotype):
 
     def to_json(self) -> str:
         """Return JSON text with one line per node."""
-        lines = [f'  "space": "{self.space}"']
+        values: dict[str, object] = {}
         for cell in CELLS:
             by_node = groupby(zip(self._nodes(cell), self._pairs(cell), strict=True), itemgetter(0))
-            nodes = ([pair for _, pair in entering] for _, entering in by_node)
-            rows = ",\n".join(f"    {json.dumps(node)[1:-1]}" for node in nodes)
-            lines.append(f'  "{cell}": [\n{rows}\n  ]')
-            lines.append(f'  "{cell}_concat": {json.dumps(self.concat(cell))}')
-        return "{\n" + ",\n".join(lines) + "\n}"
+            values[cell] = [[pair for _, pair in entering] for _, entering in by_node]
+            values[f"{cell}_concat"] = self.concat(cell)
+        return write_json(self.space, values)
 
     def __str__(self) -> str:
         """Return the classic text in one line; ``parse`` turns it into an equal genotype."""
@@ -131,15 +138,8 @@ class Genotype(AnyGenotype):
         The classic text may be preceded by ``NAME =``, give its four fields by keyword or by
         position, and write a concatenation as ``range(2, 6)``. A cell may consist of triples, see
         ``darts.spaces.sparse``. The text is parsed, never evaluated.
-
-        Raises:
-            ValueError: Any other text; the message has one line.
         """
-        text = strip_text(text)
-        if not text:
-            raise ValueError("empty text: expected a JSON object or Genotype(...)")
-        is_json = text[0] in '{["'
-        fields = read_json(text, cls.space, FIELDS) if is_json else read_classic(text, FIELDS)
+        fields = read_genotype(text, cls.space, FIELDS)
         for cell in CELLS:
             if is_sparse(fields[cell]):
                 pairs, concat = read_triples(cell, fields[cell], fields[f"{cell}_concat"])
@@ -152,44 +152,3 @@ class Genotype(AnyGenotype):
 
     def _nodes(self, cell: str) -> list[int]:
         return nodes_of(self._pairs(cell), self.concat(cell))
-
-    @classmethod
-    def _check_edges(cls, cell: str, pairs: object, concat: object) -> tuple[tuple[str, int], ...]:
-        if not isinstance(pairs, (list, tuple)):
-            raise ValueError(f"{cell} must list (operation, source) pairs, not {short_repr(pairs)}")
-        if not pairs or (len(pairs) % 2 and not is_complete(pairs, concat)):
-            raise ValueError(
-                f"{cell} has {len(pairs)} edges; a cell needs two per node: 2, 4, 6, ..., or all"
-            )
-        nodes = nodes_of(pairs, concat)
-        edges: list[tuple[str, int]] = []
-        for index, pair in enumerate(pairs):
-            place = f"edge {index} of {cell}"
-            if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-                raise ValueError(f"{place} is {short_repr(pair)}, not an (operation, source) pair")
-            name, source = pair
-            try:
-                cls.check_operation(name)
-            except ValueError as error:
-                raise ValueError(f"{place}: {error}") from None
-            last = nodes[index] - 1
-            if not is_integer(source) or not 0 <= source <= last:
-                raise ValueError(
-                    f"{place}: source {short_repr(source)} is not a state from 0 to {last}"
-                )
-            edges.append((name, source))
-        return tuple(edges)
-
-
-def _check_concat(cell: str, states: object, nodes: int) -> tuple[int, ...]:
-    if not isinstance(states, (list, tuple, range)) or len(states) == 0:
-        raise ValueError(f"{cell}_concat must list at least one state, not {short_repr(states)}")
-    for state in states:
-        if not is_integer(state) or not 2 <= state <= nodes + 1:
-            raise ValueError(
-                f"{cell}_concat: {short_repr(state)} is not a node; nodes are the states from 2 to "
-                f"{nodes + 1}"
-            )
-    if len(set(states)) != len(states):
-        raise ValueError(f"{cell}_concat lists a state twice: {short_repr(list(states))}")
-    return tuple(states)

@@ -1,7 +1,7 @@
-"""Parsers of genotype text: JSON, and the classic ``Genotype(normal=[...], ...)`` notation.
+"""Text of genotypes: JSON, and the classic ``Genotype(normal=[...], ...)`` notation.
 
-The parsers check the syntax only; the genotype classes check the values. No text is ever evaluated:
-classic text is parsed into a syntax tree, of which only two levels are read.
+The readers check the syntax only; the genotype classes check the values, with the functions at the
+end. No text is ever evaluated: classic text is parsed into a syntax tree of literals.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import ast
 import json
 import re
 import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, NoReturn
 
 from darts.reading import JsonObject
@@ -27,16 +29,10 @@ def short_repr(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
-def is_integer(value: object) -> bool:
-    """Return whether a value is an int and not a bool."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def strip_text(text: object) -> str:
     """Return the text of a genotype without byte order mark and surrounding white space.
 
-    Raises:
-        ValueError: Not a string, or too long.
+    Raise ValueError if it is not a string, empty or too long.
     """
     if not isinstance(text, str):
         raise ValueError(f"a genotype is read from text, not from {short_repr(text)}")
@@ -44,69 +40,55 @@ def strip_text(text: object) -> str:
         raise ValueError(
             f"a genotype's text has at most {MAX_CHARACTERS} characters, not {len(text)}"
         )
-    return text.removeprefix("\ufeff").strip()
+    stripped = text.removeprefix("\ufeff").strip()
+    if not stripped:
+        raise ValueError("empty text: expected a genotype")
+    return stripped
 
 
-def read_json(text: str, space: str, names: tuple[str, ...]) -> JsonObject:
+def is_json(text: str) -> bool:
+    """Return whether stripped text is JSON, valid or not."""
+    return text[0] in '{["'
+
+
+def read_genotype(text: object, space: str, names: Sequence[str]) -> JsonObject:
+    """Return the fields of a genotype's text, which is JSON or classic; see ``read_json``."""
+    stripped = strip_text(text)
+    if is_json(stripped):
+        return read_json(stripped, space, names)
+    return _read_classic(stripped, names)
+
+
+def read_json(text: str, space: str, names: Sequence[str]) -> JsonObject:
     """Return the fields with these names of a genotype's JSON object, unchecked.
 
-    Raises:
-        ValueError: Invalid JSON, another value of ``"space"``, or missing, unknown or repeated
-            fields.
+    Raise ValueError for invalid JSON, other fields, or another value of ``"space"``.
     """
-    fields = _Fields(names)
-    for name, value in _read_object(text):
-        if isinstance(value, _Pairs):
-            _reject(f"{short_repr(name)} must not be a JSON object")
-        if name != "space":
-            fields.add(name, value)
-        elif value != space:
-            _reject(f"it belongs to the space {short_repr(value)}, not to '{space}'")
-    return fields.complete()
-
-
-def read_json_field(text: str, space: str, name: str) -> Any:
-    """Return the only field of a genotype's JSON object, unchecked; see ``read_json``."""
-    return read_json(text, space, (name,))[name]
-
-
-class _Pairs(list[tuple[str, object]]):
-    """A JSON object as ``(key, value)`` pairs; a dict would silently drop repeated keys."""
-
-
-def _read_object(text: str) -> _Pairs:
-    if not text:
-        raise ValueError("empty text: expected a JSON object")
     try:
-        content = json.loads(text, object_pairs_hook=_Pairs)
+        fields = json.loads(text)
     except json.JSONDecodeError as error:
         _reject(f"bad JSON at line {error.lineno}, column {error.colno}: {short_repr(error.msg)}")
     except (ValueError, RecursionError, MemoryError):  # integers too long, nested too deeply
         _reject("the JSON has numbers with thousands of digits or very deep nesting")
-    if not isinstance(content, _Pairs):
-        _reject(f"expected a JSON object, not {short_repr(content)}")
-    return content
+    if not isinstance(fields, dict):
+        _reject(f"expected a JSON object, not {short_repr(fields)}")
+    declared = fields.pop("space", space)
+    if declared != space:
+        _reject(f"it belongs to the space {short_repr(declared)}, not to '{space}'")
+    _check_names(fields, names)
+    return fields
 
 
-class _Fields:
-    """The fields read so far; ``names`` are the fields that a genotype must have."""
-
-    def __init__(self, names: tuple[str, ...]) -> None:
-        self._names = names
-        self._values: dict[str, object] = {}
-
-    def add(self, name: object, value: object) -> None:
-        if name not in self._names:
-            _reject(f"unknown field {short_repr(name)}; the fields are {', '.join(self._names)}")
-        if name in self._values:
-            _reject(f"{name} occurs twice")
-        self._values[str(name)] = value
-
-    def complete(self) -> dict[str, object]:
-        missing = [name for name in self._names if name not in self._values]
-        if missing:
-            _reject(f"{', '.join(missing)} missing; the fields are {', '.join(self._names)}")
-        return self._values
+def write_json(space: str, fields: Mapping[str, object]) -> str:
+    """Return a JSON object in which each list of a field that is a list of lists has a line."""
+    entries = [f'  "space": "{space}"']
+    for name, value in fields.items():
+        text = json.dumps(value)
+        if isinstance(value, (list, tuple)) and isinstance(value[0], (list, tuple)):
+            lines = ",\n".join(f"    {json.dumps(line)[1:-1]}" for line in value)
+            text = f"[\n{lines}\n  ]"
+        entries.append(f'  "{name}": {text}')
+    return "{\n" + ",\n".join(entries) + "\n}"
 
 
 # Matches operators and attribute access, which no genotype contains, and chained calls and
@@ -114,32 +96,11 @@ class _Fields:
 _FORBIDDEN = re.compile(r"[^\w\s()\[\],='\"]|[)\]]\s*[(\[]", re.ASCII)
 
 
-def read_classic(text: str, names: tuple[str, ...]) -> JsonObject:
-    """Return the fields of classic text, unchecked.
-
-    Args:
-        text: ``Genotype(...)``, optionally with comments and preceded by ``NAME =``.
-        names: The fields, in the order of positional arguments.
-
-    Raises:
-        ValueError: Other text, or missing, unknown or repeated fields.
-    """
+def _read_classic(text: str, names: Sequence[str]) -> JsonObject:
+    """Return the fields of ``Genotype(...)``, with comments and ``NAME =`` in front allowed."""
     bare = re.sub(r"#[^\r\n]*", "", text).strip()
-    call = _parse_call(bare)
-    if len(call.args) > len(names):
-        _reject(f"{len(call.args)} positional fields, but there are {len(names)}")
-    fields = _Fields(names)
-    for name, node in zip(names, call.args, strict=False):
-        fields.add(name, _read_value(name, node))
-    for keyword in call.keywords:
-        fields.add(keyword.arg, _read_value(str(keyword.arg), keyword.value))
-    return fields.complete()
-
-
-def _parse_call(bare: str) -> ast.Call:
-    """Parse text without comments into a call of ``Genotype``."""
-    forbidden = _FORBIDDEN.search(bare)
-    if forbidden:
+    bare = re.sub(r"^\w+\s*=\s*(?=Genotype\b)", "", bare)
+    if forbidden := _FORBIDDEN.search(bare):
         _reject(
             f"unexpected {short_repr(forbidden.group())} at character {forbidden.start()} of "
             f"{short_repr(bare)}"
@@ -147,58 +108,80 @@ def _parse_call(bare: str) -> ast.Call:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about literals such as `1in`, rejected below
-            body = ast.parse(bare).body
-    except SyntaxError as error:
-        _reject(f"{short_repr(bare)} is not Genotype(...): {short_repr(error.msg)}")
-    except (ValueError, RecursionError, MemoryError, OverflowError):
-        _reject(f"{short_repr(bare)} is nested too deeply")
-    statement = body[0] if len(body) == 1 else None
-    if isinstance(statement, ast.Assign) and all(
-        isinstance(target, ast.Name) for target in statement.targets
-    ):
-        call: ast.expr | None = statement.value
-    else:
-        call = statement.value if isinstance(statement, ast.Expr) else None
-    if not (
-        isinstance(call, ast.Call)
-        and isinstance(call.func, ast.Name)
-        and call.func.id == "Genotype"
-    ):
+            call = ast.parse(bare, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
         _reject(f"expected a JSON object or one Genotype(...), not {short_repr(bare)}")
-    return call
+    if not isinstance(call, ast.Call) or getattr(call.func, "id", "") != "Genotype":
+        _reject(f"expected a JSON object or one Genotype(...), not {short_repr(bare)}")
+    positional = zip_longest(names[: len(call.args)], call.args)
+    nodes = [*positional, *((keyword.arg, keyword.value) for keyword in call.keywords)]
+    _check_names([name for name, _ in nodes], names)
+    return {str(name): _read_value(str(name), node) for name, node in nodes}
 
 
 def _read_value(name: str, node: ast.expr) -> object:
-    """Read a range, or a list of literals or tuples of literals: two levels, no recursion."""
-    if isinstance(node, ast.Call):
-        return _read_range(name, node)
-    if not isinstance(node, (ast.List, ast.Tuple)):
-        _reject(f"{name} must be a list or a range(...)")
-    return [
-        tuple(_literal(name, element) for element in item.elts)
-        if isinstance(item, (ast.List, ast.Tuple))
-        else _literal(name, item)
-        for item in node.elts
-    ]
+    try:
+        if not isinstance(node, ast.Call):
+            return ast.literal_eval(node)
+        bounds = [ast.literal_eval(argument) for argument in node.args]
+        small = all(is_integer(bound) and bound <= _MAX_STATE for bound in bounds)
+        if getattr(node.func, "id", "") != "range" or node.keywords or not small:
+            raise ValueError
+        return range(*bounds)
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"not a genotype: {name} must be a list of quoted names and integers, or a range(...) "
+            f"of integers up to {_MAX_STATE}"
+        ) from None
 
 
-def _literal(name: str, node: ast.expr) -> object:
-    if not isinstance(node, ast.Constant):
-        _reject(f"{name} may hold only quoted names and integers")
-    return node.value
-
-
-def _read_range(name: str, node: ast.Call) -> range:
-    if not (isinstance(node.func, ast.Name) and node.func.id == "range") or node.keywords:
-        _reject(f"the only call allowed in {name} is range(...)")
-    bounds = [_literal(name, argument) for argument in node.args]
-    if not 1 <= len(bounds) <= 3:
-        _reject(f"range(...) in {name} takes 1 to 3 numbers, not {len(bounds)}")
-    numbers = [n for n in bounds if type(n) is int and n <= _MAX_STATE]
-    if len(numbers) != len(bounds) or (len(numbers) == 3 and numbers[2] == 0):
-        _reject(f"range(...) in {name} takes integers up to {_MAX_STATE}, not {short_repr(bounds)}")
-    return range(*numbers)
+def _check_names(found: Iterable[object], names: Sequence[str]) -> None:
+    if sorted(map(str, found)) != sorted(names):
+        fields = short_repr(list(map(str, found)))
+        _reject(f"its fields are {fields}; the fields must be {', '.join(names)}")
 
 
 def _reject(reason: str) -> NoReturn:
     raise ValueError(f"not a genotype: {reason}") from None
+
+
+def is_integer(value: object) -> bool:
+    """Return whether a value is an int and not a bool."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def entries_of(key: str, value: object) -> tuple[Any, ...]:
+    """Return a list that is not empty as a tuple; raise ValueError for other values."""
+    if not isinstance(value, (list, tuple, range)) or len(value) == 0:
+        raise ValueError(f"{key} must be a list with at least one entry, not {short_repr(value)}")
+    return tuple(value)
+
+
+def check_edge(place: str, pair: object, names: Sequence[str], states: int) -> tuple[str, int]:
+    """Return an ``(operation, source)`` pair whose source is less than ``states``."""
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+        raise ValueError(f"{place} is {short_repr(pair)}, not an (operation, source) pair")
+    name, source = pair
+    if name not in names:
+        raise ValueError(
+            f"{place}: unknown operation {short_repr(name)}; choose from {', '.join(names)}"
+        )
+    if not is_integer(source) or not 0 <= source < states:
+        raise ValueError(
+            f"{place}: source {short_repr(source)} is not a state from 0 to {states - 1}"
+        )
+    return name, source
+
+
+def check_nodes(key: str, states: object, first: int, last: int) -> tuple[int, ...]:
+    """Return a list of different nodes from ``first`` to ``last`` as a tuple."""
+    nodes = entries_of(key, states)
+    for state in nodes:
+        if not is_integer(state) or not first <= state <= last:
+            raise ValueError(
+                f"{key}: {short_repr(state)} is not a node; nodes are the states from {first} to "
+                f"{last}"
+            )
+    if len(set(nodes)) != len(nodes):
+        raise ValueError(f"{key} lists a state twice: {short_repr(list(nodes))}")
+    return nodes

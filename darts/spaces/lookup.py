@@ -19,9 +19,6 @@ def find_genotype(reference: str) -> tuple[str, AnyGenotype]:
     Args:
         reference: A published name, a JSON file, the run directory of a search or a retraining, or
             the genotype as JSON or in the notation of its space.
-
-    Raises:
-        ValueError: The reference does not denote a genotype; the message has one line.
     """
     text = reference.strip()
     if text.startswith("{") or space_recognizing(text):
@@ -55,11 +52,7 @@ def published_genotypes() -> dict[str, PublishedGenotype]:
 
 
 def find_published(name: str, entries: Mapping[str, PublishedGenotype]) -> PublishedGenotype:
-    """Return the published genotype with a name; case is ignored, and ``-`` equals ``_``.
-
-    Raises:
-        ValueError: Unknown name; the message lists the names and suggests the nearest one.
-    """
+    """Return the published genotype with a name; case is ignored, and ``-`` equals ``_``."""
     key = name.strip().upper().replace("-", "_")
     if key in entries:
         return entries[key]

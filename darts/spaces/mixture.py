@@ -32,7 +32,6 @@ class Mixture(dict[str, Tensor]):
     column is their weight.
 
     Args:
-        weights: The mixing weights.
         bypass: By group ``(edges,)``, see ``CellMixture``.
         active: By group a mask ``(edges, columns)`` of the operations to run, preferably on the
             CPU; None for all. The mixing weights of operations that do not run get no gradient.
@@ -97,13 +96,7 @@ def as_mixture(weights: Mapping[str, Tensor]) -> Mixture:
 def path_mixture(
     masks: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, int]], device: torch.device
 ) -> Mixture:
-    """Return a mixture that runs only the operations of one architecture, each with weight 1.
-
-    Args:
-        masks: The candidates that the architecture uses, see ``Space.mask``.
-        shapes: Shapes of the supernet's mixing weights; auxiliary skip connections do not run.
-        device: Device of the weights.
-    """
+    """Return a mixture that runs only the operations of one architecture, each with weight 1."""
     active = {
         group: F.pad(mask, (0, shapes[group][1] - mask.shape[1])).to(device)
         for group, mask in masks.items()

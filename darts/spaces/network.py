@@ -1,4 +1,4 @@
-"""Base class of the discrete networks of all spaces, and their pieces."""
+"""Base class of the discrete networks of all spaces, their outputs and their pieces."""
 
 from __future__ import annotations
 
@@ -17,19 +17,10 @@ from darts.spaces.rank_dropout import BatchShare
 class NetworkBase(nn.Module):
     """The discrete network of a genotype, for training from scratch.
 
-    Args:
-        genotype: The architecture.
-        drop_path: Probability of dropping a path for a sample, in training.
-
     Attributes:
-        genotype: The architecture.
-        drop_path: The same probability; callers may change it between epochs.
-        batch_share: Position of this rank's samples in the batch of all ranks, see
-            ``darts.spaces.rank_dropout.BatchShare``.
-        auxiliary: The auxiliary head, or None.
-
-    Raises:
-        ValueError: ``drop_path`` is outside [0, 1).
+        drop_path: Probability of dropping a path for a sample, in training; callers may change it
+            between epochs.
+        batch_share: Position of this rank's samples in the batch of all ranks.
     """
 
     genotype: AnyGenotype
@@ -65,8 +56,26 @@ class NetworkBase(nn.Module):
         return None
 
 
+class LanguageModelOutput(NamedTuple):
+    """Output for ``B`` sequences of ``T`` tokens from a vocabulary of ``V`` tokens.
+
+    Attributes:
+        logits: ``(T, B, V)``, predictions of the token that follows each token.
+        hidden: ``(B, H)``, the state for the next sequences, not detached from the autograd graph.
+            H is 0 for a network that carries no state from one sequence to the next.
+        raw: ``(T, B, H)``, the network's features before dropout, for temporal activation
+            regularization.
+        dropped: ``(T, B, H)``, the features after dropout, for activation regularization.
+    """
+
+    logits: Tensor
+    hidden: Tensor
+    raw: Tensor
+    dropped: Tensor
+
+
 class FittedLayer(nn.Module, ABC):
-    """A layer with fixed values that follow from the inputs of its network, before the training."""
+    """A layer with fixed values that follow from the inputs of its network, before a run."""
 
     @abstractmethod
     def fit(self, inputs: Tensor) -> None:

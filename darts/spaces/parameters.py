@@ -23,11 +23,7 @@ NEIGHBOR_DISTANCES = (0.25, 0.0625, 0.015625)
 
 @dataclass(frozen=True)
 class Choice:
-    """A domain of values without an order.
-
-    Raises:
-        ValueError: No value, or a repeated one.
-    """
+    """A domain of values without an order."""
 
     values: tuple[Value, ...]
 
@@ -63,15 +59,9 @@ class Range:
     """A domain of numbers between two bounds.
 
     Attributes:
-        low: Smallest number.
         high: Upper bound. It is a number of the domain unless the steps from ``low`` miss it.
-        integer: Whether the numbers are integers.
         step: Restricts the numbers to ``low``, ``low + step`` and so on; None for all numbers or
             all integers.
-        log: Whether the scale is logarithmic.
-
-    Raises:
-        ValueError: Invalid bounds, or an invalid step.
     """
 
     low: float
@@ -91,7 +81,7 @@ class Range:
             raise ValueError(f"low={self.low} must be > 0 if log=true")
         if self.step is not None:
             if self.log:
-                raise ValueError("log=true and step exclude each other")
+                raise ValueError("log=true and step are mutually exclusive")
             if not math.isfinite(self.step) or self.step <= 0:
                 raise ValueError(f"step={self.step} must be > 0")
             if self.integer and self.step != int(self.step):
@@ -209,12 +199,7 @@ class Parameter:
 
 
 class Parameters:
-    """A search space: parameters whose conditions refer to earlier parameters only.
-
-    Raises:
-        ValueError: A repeated name, or a condition on a parameter that is not an earlier one or on
-            a value that this parameter cannot have; the message has one line.
-    """
+    """A search space: parameters whose conditions refer to earlier parameters only."""
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         self.all = tuple(parameters)

@@ -17,10 +17,6 @@ class PublishedGenotype(ABC):
     """A genotype from the literature with the results that its authors report.
 
     Attributes:
-        name: Name that commands accept.
-        genotype: The architecture.
-        paper: Title of the paper.
-        arxiv: Identifier of the paper on arXiv, such as ``"1806.09055"``.
         parameters_million: Reported size in millions of parameters, or None.
         note: Conditions of the reported results.
         measure: What ``result`` measures; the same for all genotypes of a space.
@@ -49,12 +45,6 @@ Entry = TypeVar("Entry", bound=PublishedGenotype)
 def read_published(
     module: str, entry: type[Entry], parse: Callable[[str], AnyGenotype]
 ) -> dict[str, Entry]:
-    """Return the entries of the file ``published.json`` next to a module, by name.
-
-    Args:
-        module: Path of the module.
-        entry: Class of the entries; each object of the file holds its fields.
-        parse: Converts the text of the field ``genotype``.
-    """
+    """Return the entries of the file ``published.json`` next to a module, by name."""
     rows = json.loads(Path(module).with_name("published.json").read_text(encoding="utf-8"))
     return {row["name"]: entry(**{**row, "genotype": parse(row["genotype"])}) for row in rows}

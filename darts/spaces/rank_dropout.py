@@ -1,4 +1,4 @@
-"""Dropout masks that do not depend on how many ranks share a batch."""
+"""Dropout and drop path with masks that do not depend on how many ranks share a batch."""
 
 from __future__ import annotations
 
@@ -23,10 +23,7 @@ def dropout_mask(
     state is in the checkpoint.
 
     Args:
-        x: Tensor whose device and dtype the mask gets.
         shape: Shape of the mask, ``(B, ...)`` for the samples of this rank.
-        probability: Probability of zero, in [0, 1).
-        batch_share: Position of these samples in the whole batch, see ``BatchShare``.
     """
     keep = 1.0 - probability
     first, total = batch_share or (0, shape[0])
@@ -41,3 +38,9 @@ def rank_dropout(
     if not training or probability == 0:
         return x
     return x * dropout_mask(x, x.shape, probability, batch_share)
+
+
+def drop_path(x: Tensor, probability: float, batch_share: BatchShare = None) -> Tensor:
+    """Set whole samples of ``x``, ``(B, ...)``, to zero and scale the others to keep the mean."""
+    shape = (len(x), *[1] * (x.ndim - 1))
+    return x * dropout_mask(x, shape, probability, batch_share)

@@ -32,6 +32,15 @@ Text in an unknown notation is parsed as a genotype of this space, whose error m
 notation.
 """
 
+OPTIONS = {
+    "depth": "stages of another depth",
+    "partial": "partial channels",
+    "auxiliary_skip": "auxiliary skip connections",
+    "auxiliary": "auxiliary head",
+    "drop_path": "paths to drop",
+}
+"""What the options of ``Space.supernet`` and ``Space.network`` stand for."""
+
 
 @dataclass
 class Space(ABC):
@@ -45,11 +54,9 @@ class Space(ABC):
         fan_in: Number of edges that a genotype keeps into each node; None for all.
         skip_operation: Name of the operation that passes its input on, or None.
         supports_drop_path: Whether there is a ``droppable_supernet``.
-        supports_skip_dropout: Whether the supernet can drop outputs of skip connections.
         clips_virtual_step: Whether second-order gradients clip the gradient of the virtual step.
         supports_missing_edges: Whether genotypes may miss edges, see ``without_improbable_edges``.
         edge_rules: Rules of ``derive_by``.
-        supports_partial: Whether the supernet can use partial channels.
         retrain_keys: Settings, besides the sizes, that a retraining takes over from its search.
         size_keys: Settings that set the size of a network whose genotype is known.
         data_kinds: Kinds of data that the networks accept, see ``darts.data.SourceSpec.kinds``.
@@ -59,6 +66,7 @@ class Space(ABC):
     """
 
     name: str = ""
+    genotype: ClassVar[type[AnyGenotype]]
     fan_in: ClassVar[int | None] = None
     skip_operation: ClassVar[str | None] = "skip_connect"
     supports_drop_path: ClassVar[bool] = False
@@ -90,9 +98,6 @@ class Space(ABC):
             partial: ``1 / partial`` of the channels pass through the candidates.
             auxiliary_skip: Whether each edge has an auxiliary skip connection.
             **sizes: Sizes of the data, for images ``classes`` and ``in_channels``.
-
-        Raises:
-            ValueError: The space does not support an option.
         """
 
     def initial_masks(self, candidates: Candidates) -> dict[str, Tensor]:
@@ -105,25 +110,14 @@ class Space(ABC):
     def droppable_supernet(
         self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
     ) -> SupernetBase:
-        """Return a supernet that drops edges with probability ``drop_path``; see ``supernet``.
-
-        Raises:
-            ValueError: The space has no such supernet.
-        """
+        """Return a supernet that drops edges with probability ``drop_path``; see ``supernet``."""
         raise ValueError(f"the supernet of space={self.name} cannot drop edges")
 
     @abstractmethod
     def network(
         self, genotype: Any, *, auxiliary: bool = False, drop_path: float = 0.0, **sizes: int
     ) -> NetworkBase:
-        """Build the discrete network of a genotype.
-
-        Args:
-            genotype: The architecture.
-            auxiliary: Whether to build an auxiliary head.
-            drop_path: See ``NetworkBase``.
-            **sizes: Those of ``supernet``.
-        """
+        """Build the discrete network of a genotype, with the sizes of ``supernet``."""
 
     def reference_sizes(self) -> tuple[dict[str, int], list[str]]:
         """Return sizes of a typical data set as arguments of ``network``, and their description.
@@ -138,8 +132,7 @@ class Space(ABC):
     def inherit(self, genotype: Any, supernet: SupernetBase) -> NetworkBase:
         """Return the network of a genotype with the weights of a supernet; they share no tensors.
 
-        Raises:
-            ValueError: Networks of the space have other modules than its supernets.
+        Raise ValueError if networks of the space have other modules than its supernets.
         """
         raise ValueError(
             f"networks of space={self.name} cannot inherit the weights of a supernet, whose "
@@ -164,13 +157,9 @@ class Space(ABC):
         """Return whether text that is not JSON is in this space's notation, valid or not."""
         return False
 
-    @abstractmethod
     def parse(self, text: str) -> AnyGenotype:
-        """Parse the text form of a genotype.
-
-        Raises:
-            ValueError: The text is not a genotype of this space; the message has one line.
-        """
+        """Parse the text of a genotype; see ``AnyGenotype.parse``."""
+        return self.genotype.parse(text)
 
     @abstractmethod
     def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> AnyGenotype:
@@ -179,24 +168,12 @@ class Space(ABC):
         Args:
             probabilities: By group ``(edges, operations)``, on any device.
             candidates: By group and edge, the operation of each column.
-
-        Raises:
-            ValueError: Groups or shapes that do not match the candidates, or values that are not
-                finite or not within 0 and 1.
         """
 
     def derive_by(
         self, rule: str, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> AnyGenotype:
-        """Derive a genotype by a rule that chooses other edges than ``derive``.
-
-        Args:
-            rule: One of ``edge_rules``.
-            probabilities, candidates: As in ``derive``.
-
-        Raises:
-            ValueError: As ``derive``, and for spaces without such rules.
-        """
+        """Derive a genotype by one of ``edge_rules``, which chooses other edges than ``derive``."""
         raise ValueError(f"discretize.edges={rule}: space={self.name} has no such rule")
 
     def without_improbable_edges(
@@ -206,11 +183,7 @@ class Space(ABC):
         candidates: Candidates,
         threshold: float,
     ) -> AnyGenotype:
-        """Remove the edges whose operation has a probability below a threshold.
-
-        Raises:
-            ValueError: The genotypes of the space keep all edges; see ``supports_missing_edges``.
-        """
+        """Remove the edges whose operation has a probability below a threshold."""
         raise ValueError(f"discretize=threshold: genotypes of space={self.name} keep all edges")
 
     @abstractmethod
@@ -223,11 +196,7 @@ class Space(ABC):
 
     @abstractmethod
     def encode(self, genotype: Any) -> Point:
-        """Return the point of a genotype.
-
-        Raises:
-            ValueError: The genotype is not in this space; the message has one line.
-        """
+        """Return the point of a genotype; raise ValueError if it is not in this space."""
 
     @abstractmethod
     def decode(self, point: Mapping[str, Value]) -> AnyGenotype:
@@ -237,8 +206,7 @@ class Space(ABC):
     def mask(self, genotype: Any, candidates: Candidates) -> dict[str, Tensor]:
         """Return which candidates a genotype uses: by group a mask ``(edges, operations)``.
 
-        Raises:
-            ValueError: The genotype is not among the candidates.
+        Raise ValueError if the genotype is not among the candidates.
         """
 
     @abstractmethod
@@ -246,11 +214,7 @@ class Space(ABC):
         """Yield all modules of the discrete network, with every candidate.
 
         Together, the fixed modules and the candidates that a genotype uses have the parameters and
-        MACs of its network.
-
-        Args:
-            classes: Number of classes.
-            sample_shape: Shape of one sample, for images ``(C, H, W)``.
+        MACs of its network. The shape of one sample is ``(C, H, W)`` for images.
         """
 
     def derived_mask(
@@ -274,31 +238,19 @@ class Space(ABC):
         """Return ``cells`` multiplied by ``depth``, rounded, at least 1."""
         return max(1, round(depth * self.cells))
 
-    def reject_options(
-        self,
-        *,
-        depth: float,
-        partial: int,
-        auxiliary_skip: bool,
-        depth_reason: str,
-        skip_reason: str,
-    ) -> None:
-        """Raise ValueError for supernet options that spaces without repeated cells do not support.
+    def supported(self, options: Mapping[str, Any], **only: float) -> dict[str, Any]:
+        """Return options of ``supernet`` or ``network`` without those that must have one value.
 
-        The reasons say why the space has one depth and no auxiliary skip connections.
+        Args:
+            **only: The only value of an option that the space supports, for example ``depth=1``.
         """
-        where = f"space={self.name} has no"
-        if partial > 1:
-            raise ValueError(f"{where} partial channels, got partial={partial}; set partial=1")
-        if auxiliary_skip:
-            raise ValueError(
-                f"{where} auxiliary skip connections, since {skip_reason}; set auxiliary_skip=0"
-            )
-        if depth != 1.0:
-            raise ValueError(
-                f"{where} stages of another depth, got depth={depth}, since {depth_reason}; "
-                "set depth=1"
-            )
+        for key, value in only.items():
+            if options.get(key, value) != value:
+                raise ValueError(
+                    f"space={self.name} has no {OPTIONS[key]}, got {key}={options[key]}; "
+                    f"set {key}={value:g}"
+                )
+        return {key: value for key, value in options.items() if key not in only}
 
 
 def parse_genotype(text: str) -> AnyGenotype:
@@ -307,7 +259,7 @@ def parse_genotype(text: str) -> AnyGenotype:
     Raises:
         ValueError: Any other text; the message has one line.
     """
-    name = space_named_in(text) or space_recognizing(text) or CLASSIC_SPACE
+    name = _space_named_in(text) or space_recognizing(text) or CLASSIC_SPACE
     genotype: AnyGenotype = SPACES[name]().parse(text)
     return genotype
 
@@ -327,8 +279,7 @@ def space_recognizing(text: str) -> str | None:
     return next((name for name in names if name != CLASSIC_SPACE), names[0] if names else None)
 
 
-def space_named_in(text: str) -> str | None:
-    """Return the name of the space that a genotype's JSON declares; None for other text."""
+def _space_named_in(text: str) -> str | None:
     text = text.removeprefix("\ufeff").strip()
     if not text.startswith("{"):
         return None

@@ -6,7 +6,7 @@ of n > 1 nodes has n (n + 3) / 2 edges; its last node is among those that it con
 which n is read. (A cell with two edges per node looks complete only if several of its last nodes
 are neither concatenated nor read.)
 
-In cells with two edges per node, ``none`` marks a missing edge, too, and a node without inputs is
+In cells with two edges per node, ``none`` also marks a missing edge, and a node without inputs is
 not concatenated. Published cells of Fair DARTS (arXiv:1911.12126) list only the
 edges that exist, as triples ``(operation, node, source)``; their nodes without inputs do not exist,
 and an edge from such a node is ignored.
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from darts.spaces.genotype_text import is_integer, short_repr
+from darts.spaces.genotype_text import check_nodes, entries_of, is_integer, short_repr
 
 Pairs = tuple[tuple[str, int], ...]
 NONE = "none"
@@ -26,11 +26,6 @@ def drop_edges(
     pairs: Pairs, concat: Sequence[int], kept: Sequence[bool]
 ) -> tuple[Pairs, tuple[int, ...]]:
     """Remove edges of a cell, then nodes without inputs and the edges that leave them.
-
-    Args:
-        pairs: ``(operation, source)`` of each edge, two per node.
-        concat: Nodes that the output concatenates.
-        kept: Whether to keep each edge.
 
     Returns:
         The edges, in which ``none`` replaces removed operations, and the nodes to concatenate: an
@@ -89,12 +84,6 @@ def read_triples(
     Args:
         name: Name of the cell, for messages.
         triples: ``(operation, node, source)`` of each edge; at most two into each node.
-        concat: Nodes that the output concatenates; those without inputs are left out.
-
-    Raises:
-        ValueError: An item that is not such a triple, an invalid node, a node with three edges or
-            with two edges from one state, an empty concatenation, or a cell in which no
-            concatenated node has an input.
     """
     nodes: dict[int, list[tuple[str, int]]] = {}
     for index, item in enumerate(triples):
@@ -104,24 +93,20 @@ def read_triples(
                 f"{place} is {short_repr(item)}, not an (operation, node, source) triple"
             )
         operation, node, source = item
-        if not is_integer(node) or not 2 <= node <= len(triples) + 5:
-            raise ValueError(
-                f"{place}: {short_repr(node)} is not a node from 2 to {len(triples) + 5}"
-            )
+        check_nodes(place, [node], 2, len(triples) + 5)
         if any(source == other for _, other in nodes.get(node, [])):
             raise ValueError(f"{place}: node {node} reads state {short_repr(source)} twice")
         nodes.setdefault(node, []).append((operation, source))
         if len(nodes[node]) > 2:
             raise ValueError(f"{place}: node {node} has more than two inputs")
-    if not isinstance(concat, list | tuple | range) or not concat:
-        raise ValueError(f"{name}_concat must list at least one state, not {short_repr(concat)}")
-    last = max([*nodes, *(node for node in concat if is_integer(node) and node < 100)])
+    states = entries_of(f"{name}_concat", concat)
+    last = max([*nodes, *(node for node in states if is_integer(node) and node < 100)])
     pairs: list[tuple[str, int]] = []
     for node in range(2, last + 1):
         entering = nodes.get(node, [])
         unused = [source for source in (0, 1) if source not in [s for _, s in entering]]
         pairs += [*entering, *((NONE, source) for source in unused)][:2]
-    edges, existing = drop_edges(tuple(pairs), list(concat), [True] * len(pairs))
+    edges, existing = drop_edges(tuple(pairs), states, [True] * len(pairs))
     if not existing:
         raise ValueError(f"{name}: no concatenated node has an input")
     return edges, existing

@@ -8,7 +8,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -33,7 +33,6 @@ class SupernetBase(nn.Module):
     """A network that contains and mixes all candidates of a space.
 
     Attributes:
-        space: Name of the space.
         alphas: By group ``(edges, operations)``; they are parameters and part of the state dict.
         candidates: By group and edge, the names of the candidates, one per column of the alphas.
         edges: By group, source and target of each edge.
@@ -42,7 +41,6 @@ class SupernetBase(nn.Module):
         skip_dropout: Probability of dropping an output element of a skip connection in training.
         drop_path: Probability of dropping the output of an edge for a sample, in training; only
             some supernets drop them, see ``Space.droppable_supernet``.
-        supports_recomputation: Whether ``recompute_cells`` has an effect.
         recomputes: Whether the backward pass recomputes the tensors inside cells.
     """
 
@@ -56,6 +54,21 @@ class SupernetBase(nn.Module):
     drop_path: float = 0.0
     supports_recomputation: ClassVar[bool] = False
     recomputes: bool = False
+
+    def set_chain(self, operations: Iterable[tuple[str, tuple[str, ...]]]) -> None:
+        """Describe a chain of mixed operations: the group and the candidates of each.
+
+        Each operation has its own row of the alphas of its group, in the order of the chain.
+        """
+        candidates: dict[str, list[tuple[str, ...]]] = {}
+        edges: dict[str, list[tuple[int, int]]] = {}
+        for state, (group, names) in enumerate(operations):
+            candidates.setdefault(group, []).append(names)
+            edges.setdefault(group, []).append((state, state + 1))
+        self.candidates = {group: tuple(rows) for group, rows in candidates.items()}
+        self.edges = {group: tuple(pairs) for group, pairs in edges.items()}
+        self.counts = dict.fromkeys(candidates, 1)
+        self.shapes = {group: (len(rows), len(rows[0])) for group, rows in candidates.items()}
 
     def scale_alphas(self, deviation: float) -> None:
         """Scale the initial alphas to another standard deviation; 0 makes all of them 0."""
@@ -79,9 +92,6 @@ class SupernetBase(nn.Module):
             weights: By group, ``(edges, columns)`` for all cells or ``(cells, edges, columns)``, or
                 a ``Mixture``; None for the softmax of the alphas, with weight 0 for auxiliary skip
                 connections.
-
-        Raises:
-            ValueError: A group is missing or its weights have another shape.
         """
         mixture = as_mixture(self._default_weights() if weights is None else weights)
         mixture.check(self.shapes)
@@ -102,31 +112,62 @@ class SupernetBase(nn.Module):
 
     def widened(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Widen the state dict of a supernet with narrower operations to this one's shapes."""
-        return widen(state, self.state_dict())
+        new = self.state_dict()
+        wide: dict[str, Tensor] = {}
+        # Each operation in a stack repeats its own channels.
+        for prefix, count in self.stacks().items():
+            before, after = (
+                separated({name: s[name] for name in new if name.startswith(prefix)}, count)
+                for s in (state, new)
+            )
+            wide |= concatenated([widen(*pair) for pair in zip(before, after, strict=True)])
+        return wide | widen(state, {name: new[name] for name in new if name not in wide})
+
+    def stacks(self) -> dict[str, int]:
+        """Return how many operations share tensors, by the prefix of their names in the state."""
+        return {}
 
     def operation_rows(self) -> dict[str, list[ParameterRows]]:
         """Return the parameter rows of each operation of each edge, by a unique name.
 
-        Skip connections are left out.
-
-        Raises:
-            ValueError: The supernet does not separate the parameters of its operations.
+        Skip connections are left out. Raise ValueError if operations share parameters.
         """
         raise ValueError(
             f"freezing: the {self.space} space cannot freeze single operations; set freezing=none"
         )
 
     def recompute_cells(self) -> None:
-        """Store only the tensors between cells and recompute the others in the backward pass.
-
-        Raises:
-            ValueError: The supernet does not support it.
-        """
+        """Store only the tensors between cells and recompute the others in the backward pass."""
         if not self.supports_recomputation:
             raise ValueError(
                 f"memory=checkpoint: the {self.space} space does not support it; remove the setting"
             )
         self.recomputes = True
+
+
+def concatenated(copies: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Join the state dicts of the copies into the state dict of the stacked module.
+
+    Batch counters are scalars: copies that always ran together have equal ones; otherwise the
+    largest is used.
+    """
+    return {
+        name: torch.cat([state[name] for state in copies])
+        if value.ndim
+        else torch.stack([state[name] for state in copies]).amax()
+        for name, value in copies[0].items()
+    }
+
+
+def separated(stacked: Mapping[str, Tensor], count: int) -> list[dict[str, Tensor]]:
+    """Split the state dict of a stacked module into one per copy; the tensors are cloned."""
+    return [
+        {
+            name: value.chunk(count)[index].clone() if value.ndim else value.clone()
+            for name, value in stacked.items()
+        }
+        for index in range(count)
+    ]
 
 
 def widen(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -135,10 +176,6 @@ def widen(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dict[str, Ten
     Channel ``i`` of a wider tensor is channel ``i`` modulo the old width; the two halves of a
     ``FactorizedReduce`` are widened separately. Where a convolution reads repeated channels, its
     weights are divided by the number of repetitions, so its output stays the same.
-
-    Args:
-        old: State dict in which no tensor holds more than one operation.
-        new: State dict of the wider network, with the same names.
     """
     return {
         name: old[name]
@@ -149,11 +186,9 @@ def widen(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dict[str, Ten
 
 
 def _rows(name: str, old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> Tensor:
-    """Return the old channel of each channel of a wider tensor.
-
-    The norm of a ``FactorizedReduce`` follows two convolutions, each of which repeats its channels.
-    """
+    """Return the old channel of each channel of a wider tensor."""
     path = name.split(".")
+    # The norm of a FactorizedReduce follows two convolutions, each of which repeats its channels.
     sources = [".".join([*path[:-2], half, "weight"]) for half in ("even", "odd")]
     if "norm" not in path[-2:] or not all(source in old for source in sources):
         sources = [name]

@@ -19,7 +19,7 @@ from torch import Tensor
 from darts.data import IGNORE_INDEX, Window
 from darts.registry import number
 from darts.spaces import NetworkBase
-from darts.spaces.language_model_output import LanguageModelOutput
+from darts.spaces.network import LanguageModelOutput
 from darts.tasks.chance import ChanceLevel, guessed_tokens
 from darts.tasks.metrics import Metric, bits, counted, perplexity, ratio, token_loss, token_losses
 from darts.tasks.task import TASKS, BaseObjective, Forward, ObjectiveSpec, Task

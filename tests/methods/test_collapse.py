@@ -20,7 +20,7 @@ from darts.spaces.cnn.operations import FACTORIES
 from darts.spaces.genotype import OPERATIONS
 from darts.spaces.lookup import published_genotypes
 from darts.spaces.nas201 import Genotype
-from darts.spaces.nas201.skeleton import FACTORIES as CELL_FACTORIES
+from darts.spaces.nas201.network import FACTORIES as CELL_FACTORIES
 
 
 def check(epoch: int, skips: int = 0, weightless: int | None = None, **values: Any) -> Measurements:

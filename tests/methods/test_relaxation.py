@@ -133,7 +133,7 @@ def test_auxiliary_skip_adds_the_input_of_the_edge() -> None:
     weights[:, 5] = 1
     cell = net.layers[0]
     x = torch.randn(2, 2, 8, 8)
-    output = cell(x, Mixture({"cell": weights}).of_cell("cell", 0), 0.0, None)
+    output = cell(x, Mixture({"cell": weights}).of_cell("cell", 0), 0.0)
     torch.testing.assert_close(output, 4 * x)  # nodes are x, x, 2x and x + x + 2x
 
 

@@ -17,8 +17,8 @@ from darts.spaces.cnn.operations import shuffle_channels
 from darts.spaces.mixture import CellMixture
 from darts.spaces.nas201 import Supernet
 from darts.spaces.nas201.genotype import EDGES, NODES, OUTGOING
-from darts.spaces.nas201.shared_cell import drop_elements, generator_from
-from darts.spaces.nas201.skeleton import make_operation
+from darts.spaces.nas201.network import make_operation
+from darts.spaces.rank_dropout import rank_dropout
 
 _EDGE = re.compile(r"(layers\.\d+)\.edges\.(\d+)\.operations\.(\d+)\.[12]\.(.+)")
 _NODE = re.compile(r"(layers\.\d+)\.leaving\.(\d+)\.(\d+)\.(.+)")
@@ -37,19 +37,14 @@ class MixedEdge(nn.Module):
             self.operations.append(nn.Identity())
 
     def forward(
-        self,
-        x: Tensor,
-        weights: Tensor,
-        active: Sequence[int],
-        skip_dropout: float,
-        generator: torch.Generator | None,
+        self, x: Tensor, weights: Tensor, active: Sequence[int], skip_dropout: float
     ) -> Tensor:
         terms = [torch.zeros_like(x)]
         factors = weights.unbind()
         for column in active:
             y = self.operations[column](x)
             if self.names[column] == "skip_connect":
-                y = drop_elements(y, skip_dropout, generator)
+                y = rank_dropout(y, skip_dropout, self.training)
             terms.append(factors[column] * y)
         return reduce(torch.add, terms)
 
@@ -64,12 +59,9 @@ class EdgewiseCell(nn.Module):
         self.partial, self.width = partial, channels // partial
         self.edges = nn.ModuleList(MixedEdge(self.width, operations, auxiliary_skip) for _ in EDGES)
 
-    def forward(
-        self, x: Tensor, mixture: CellMixture, skip_dropout: float, seed: int | None
-    ) -> Tensor:
+    def forward(self, x: Tensor, mixture: CellMixture, skip_dropout: float) -> Tensor:
         weights, bypass, active = mixture
         columns = tuple(range(weights.shape[1]))
-        generator = generator_from(seed, x.device)
         nodes = [x]
         for target in range(1, NODES):
             incoming, bypassing = [], []
@@ -77,9 +69,7 @@ class EdgewiseCell(nn.Module):
                 if node == target:
                     first, others = nodes[source].tensor_split([self.width], dim=1)
                     selected = columns if active is None else active[edge]
-                    incoming.append(
-                        self.edges[edge](first, weights[edge], selected, skip_dropout, generator)
-                    )
+                    incoming.append(self.edges[edge](first, weights[edge], selected, skip_dropout))
                     bypassing.append(others if bypass is None else bypass[edge] * others)
             mixed = reduce(torch.add, incoming)
             if self.partial > 1:

@@ -1,7 +1,7 @@
-"""The oracles of the transformer supernets: candidate by candidate and head by head.
+"""The oracle of the transformer supernet: candidate by candidate and head by head.
 
-They define the continuous relaxation of the space, and the fast supernets are tested against them.
-Weights and random draws are the same as those of the fast supernets.
+It defines the continuous relaxation of the space. Weights and random draws are those of the fast
+supernet.
 """
 
 from __future__ import annotations
@@ -14,12 +14,7 @@ from torch import Tensor
 
 from darts.spaces.rank_dropout import rank_dropout
 from darts.spaces.transformer.layers import AttentionMask
-from darts.spaces.transformer.supernet import (
-    CandidateWeights,
-    ClassifierSupernet,
-    MixedBlock,
-    Supernet,
-)
+from darts.spaces.transformer.supernet import CandidateWeights, MixedBlock, Supernet
 
 
 class EdgewiseBlock(MixedBlock):
@@ -86,12 +81,6 @@ class EdgewiseBlock(MixedBlock):
 
 
 class EdgewiseSupernet(Supernet):
-    """The language model with ``EdgewiseBlock``; the arguments are those of ``Supernet``."""
-
-    block_class = EdgewiseBlock
-
-
-class EdgewiseClassifier(ClassifierSupernet):
-    """The classifier with ``EdgewiseBlock``; the arguments are those of ``ClassifierSupernet``."""
+    """The supernet with ``EdgewiseBlock``."""
 
     block_class = EdgewiseBlock

@@ -22,8 +22,8 @@ from matplotlib.transforms import Bbox
 from darts.plotting.genotype import compare_genotypes, draw_genotype, save_genotype
 from darts.plotting.style import save_figure
 from darts.spaces import nas201, recurrent, transformer
+from darts.spaces.cnn import PUBLISHED
 from darts.spaces.cnn.encoding import random_genotype
-from darts.spaces.cnn.published import PUBLISHED
 from darts.spaces.genotype import OPERATIONS, Genotype
 
 

@@ -28,7 +28,7 @@ from darts.recipes.exporting import onnx_file
 from darts.recipes.exporting.formats import FORMATS
 from darts.recipes.exporting.network import ExportableNetwork
 from darts.recipes.trained import TrainedNetwork
-from darts.spaces.ensemble import Ensemble
+from darts.spaces.averaging import Ensemble
 from darts.tasks.language_model import LanguageModel
 from darts.training.checkpoint import NETWORK, CheckpointError, load_checkpoint, save_checkpoint
 from darts.training.distributed import Ranks

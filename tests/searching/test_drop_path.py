@@ -11,7 +11,7 @@ from darts.config import ConfigError, compose
 from darts.searching.checks import check_components
 from darts.spaces.cnn import edgewise
 from darts.spaces.cnn.edgewise import EdgewiseSupernet
-from darts.spaces.cnn.network import drop_path
+from darts.spaces.rank_dropout import drop_path
 
 
 @pytest.mark.parametrize(

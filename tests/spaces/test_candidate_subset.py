@@ -5,59 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
 from tiny_search import make_batch, make_searcher
 
 from darts.spaces.macro import Macro
 from darts.spaces.recurrent import Recurrent
 from darts.spaces.transformer import Transformer
-
-SPACES: dict[str, Any] = {
-    "macro": Macro(cells=2, candidates=["mb_k3_e3", "mb_k5_e6", "skip_connect"]),
-    "recurrent": Recurrent(nodes=3, candidates=["none", "tanh", "identity"]),
-    "transformer": Transformer(cells=2, candidates=["conv_3", "identity", "relu_1", "relu_4"]),
-}
-USED = {
-    "macro": {"mb_k3_e3", "mb_k5_e6", "skip_connect"},
-    "recurrent": {"tanh", "identity"},
-    "transformer": {"conv_3", "identity", "relu_1", "relu_4"},
-}
-
-
-def operations_of(name: str, genotype: Any) -> set[str]:
-    if name == "macro":
-        return set(genotype.blocks)
-    if name == "recurrent":
-        return {activation for _, _, activation in genotype.edges()}
-    return {operation for block in genotype.blocks for operation in block}
-
-
-@pytest.mark.parametrize("name", SPACES)
-def test_random_architectures_and_points_consist_of_the_candidates(name: str) -> None:
-    space = SPACES[name]
-    generator = torch.Generator().manual_seed(0)
-    seen: set[str] = set()
-    for _ in range(60):
-        genotype = space.random(generator)
-        seen |= operations_of(name, genotype)
-        assert space.decode(space.encode(genotype)) == genotype
-    assert seen == USED[name]
-    unrestricted = type(space)(cells=space.cells)
-    assert space.initial_masks({"g": [["tanh", "conv_3", "mb_k3_e3", "gelu_1"]]})
-    assert unrestricted.initial_masks({"g": [["tanh"]]}) == {}
-
-
-@pytest.mark.parametrize("name", SPACES)
-def test_other_architectures_are_not_points_of_the_space(name: str) -> None:
-    space, generator = SPACES[name], torch.Generator().manual_seed(0)
-    sizes = {"nodes": 3} if name == "recurrent" else {"cells": 2}
-    every = type(space)(**sizes)
-    others = [every.random(generator) for _ in range(30)]
-    refused = [g for g in others if not operations_of(name, g) <= USED[name]]
-    assert refused
-    for genotype in refused:
-        with pytest.raises(ValueError, match="is not a candidate"):
-            space.encode(genotype)
 
 
 @pytest.mark.parametrize("method", ["darts_v1", "gdas", "random_sharing"])
@@ -96,14 +48,10 @@ def test_a_search_neither_runs_nor_chooses_other_operations(method: str) -> None
             lambda: Macro(skeleton="nasbench", candidates=["conv_1x1"]),
             "nothing for the other blocks",
         ),
-        (lambda: Recurrent(candidates=["none"]), "'none' alone is no network"),
+        (lambda: Recurrent(candidates=["none"]), "'none' alone is not a network"),
         (lambda: Transformer(candidates=["conv_3"]), "nothing for the feed-forward layers"),
-        (
-            lambda: Transformer(candidates=["conv_3", "relu_1", "gelu_2"]),
-            "activation and the ratio of relu_2, but not relu_2",
-        ),
     ],
 )
-def test_lists_that_leave_no_choice_are_refused(make: Any, message: str) -> None:
+def test_lists_that_leave_no_choice_are_rejected(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()

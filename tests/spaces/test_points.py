@@ -3,50 +3,12 @@
 from __future__ import annotations
 
 import math
-from random import Random
-from typing import Any
 
 import pytest
-import torch
-from tiny_search import BUILT_IN
 
-from darts.spaces import SPACES, cnn, macro, nas201
-from darts.spaces.cnn.candidates import CANDIDATE_SETS
+from darts.spaces import cnn, macro, nas201
 from darts.spaces.genotype import Genotype
-from darts.spaces.parameters import Parameters, point_key
-
-TEST_SPACES: dict[str, Any] = {
-    **{name: SPACES[name]() for name in BUILT_IN},
-    **{f"cnn-{name}": cnn.Cnn(candidates=name) for name in CANDIDATE_SETS},
-    "macro-small": macro.Macro(cells=2),
-}
-
-
-@pytest.mark.parametrize("name", TEST_SPACES)
-def test_decoding_inverts_encoding(name: str) -> None:
-    space = TEST_SPACES[name]
-    parameters = Parameters(space.parameters())
-    generator = torch.Generator().manual_seed(1)
-    for _ in range(50):
-        genotype = space.random(generator)
-        point = space.encode(genotype)
-        assert parameters.contains(point)
-        assert space.decode(point) == genotype
-
-
-@pytest.mark.parametrize("name", TEST_SPACES)
-def test_drawn_mutated_and_crossed_points_encode_genotypes(name: str) -> None:
-    space, random = TEST_SPACES[name], Random(2)
-    parameters = Parameters(space.parameters())
-    point = parameters.draw(random)
-    for _ in range(100):
-        mutant = parameters.mutate(point, random)
-        assert point_key(mutant) != point_key(point)
-        other = parameters.draw(random)
-        for new in (mutant, other, parameters.crossover(mutant, other, random)):
-            assert parameters.contains(new)
-            assert space.encode(space.decode(new)) == new
-        point = mutant
+from darts.spaces.parameters import Parameters
 
 
 def test_every_genotype_is_exactly_one_point() -> None:

@@ -7,8 +7,7 @@ import re
 import pytest
 import torch
 
-from darts.spaces.cnn.network import Network
-from darts.spaces.cnn.published import PUBLISHED, Published
+from darts.spaces.cnn import PUBLISHED, Network, Published
 from darts.spaces.genotype import Genotype
 from darts.spaces.lookup import find_published
 

@@ -56,10 +56,10 @@ def test_json_may_have_triples_too() -> None:
             "node 3 has more than two inputs",
         ),
         ("('skip_connect', 3, 2)", "[3]", "no concatenated node has an input"),
-        ("('skip_connect', 2, 0)", "[]", "normal_concat must list at least one state"),
+        ("('skip_connect', 2, 0)", "[]", "normal_concat must be a list with at least one entry"),
     ],
 )
-def test_invalid_triples_are_refused(normal: str, concat: str, problem: str) -> None:
+def test_invalid_triples_are_rejected(normal: str, concat: str, problem: str) -> None:
     text = f"Genotype(normal=[{normal}], normal_concat={concat}, {REDUCE})"
     with pytest.raises(ValueError, match=re.escape(problem)):
         Genotype.parse(text)

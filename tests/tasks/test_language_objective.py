@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from darts.data import IGNORE_INDEX, Carry, Window
-from darts.spaces.language_model_output import LanguageModelOutput
+from darts.spaces.network import LanguageModelOutput
 from darts.tasks import TASKS
 from darts.tasks.language_model import LanguageObjective
 

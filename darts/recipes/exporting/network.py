@@ -18,7 +18,7 @@ from torch.fx import GraphModule
 
 from darts.data import InputSpec
 from darts.data.targets import TargetScale
-from darts.spaces.language_model_output import LanguageModelOutput
+from darts.spaces.network import LanguageModelOutput
 
 HIDDEN = "hidden"
 

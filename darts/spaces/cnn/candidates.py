@@ -19,12 +19,7 @@ Operations: TypeAlias = Sequence[str] | Mapping[str, Sequence[Sequence[str]]]
 
 
 def candidates_of(operations: Operations, nodes: int) -> dict[str, tuple[tuple[str, ...], ...]]:
-    """Return the candidates of each edge by group.
-
-    Raises:
-        ValueError: The number of edges of a group does not match ``nodes``, or the edges have
-            different numbers of candidates.
-    """
+    """Return the candidates of each edge by group."""
     count = len(all_edges(nodes))
     if not isinstance(operations, Mapping):
         return dict.fromkeys(CELLS, (tuple(operations),) * count)
@@ -70,15 +65,7 @@ CANDIDATE_SETS: dict[str, Operations] = {
 
 
 def candidate_operations(value: object) -> Operations:
-    """Return the operations that ``space.candidates`` selects.
-
-    Args:
-        value: Name of a candidate set, or a list of operations.
-
-    Raises:
-        ValueError: An unknown name, or a value that is not a list of distinct operations with at
-            least one other than ``none``.
-    """
+    """Return the operations that ``space.candidates``, a name or a list, selects."""
     if isinstance(value, str):
         if value not in CANDIDATE_SETS:
             names = ", ".join(CANDIDATE_SETS)

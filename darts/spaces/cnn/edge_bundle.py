@@ -21,12 +21,10 @@ from torch import Tensor, nn
 from darts.ops.dispatch import UNLIMITED, KernelPlan, plan_kernels
 from darts.ops.grouped_conv import grouped_conv2d
 from darts.ops.pointwise import PointwiseConv2d, separable_conv
-from darts.spaces.cnn.branches import Branch, NormRequest, run_branches
-from darts.spaces.cnn.edge_copies import BundleInputs, Copies
-from darts.spaces.cnn.node_sums import NodeSums
+from darts.spaces.cnn.node_sums import Branch, NodeSums, NormRequest, run_branches
 from darts.spaces.cnn.operations import DepthwiseConv2d, FactorizedReduce, Noise, Zero
 from darts.spaces.cnn.stacking import stack
-from darts.spaces.cnn.state import Pool, State
+from darts.spaces.cnn.states import BundleInputs, Copies, Pool, State
 from darts.spaces.supernet import ParameterRows
 
 
@@ -67,8 +65,6 @@ class EdgeBundle(nn.Module):
     Args:
         nodes: The node that each edge enters, counted from 0; every state has the same number of
             edges.
-        names: Names of the candidates of each edge.
-        edges: Candidates of each edge; the bundle takes over their weights.
 
     Attributes:
         owners: For each stacked operation its name, its column and the edges that own its copies.
@@ -106,16 +102,10 @@ class EdgeBundle(nn.Module):
         for (name, column, owners), operation in zip(self.owners, self.operations, strict=True):
             for copy, edge in enumerate(owners):
                 if isinstance(operation, Separate):
-                    own = [ParameterRows(p, 0, len(p)) for p in operation[copy].parameters()]
-                    if own:
-                        yield f"{edge}.{column}.{name}", own
-                    continue
-                rows = [
-                    ParameterRows(
-                        p, copy * len(p) // len(owners), (copy + 1) * len(p) // len(owners)
-                    )
-                    for p in operation.parameters()
-                ]
+                    rows = [ParameterRows(p, 0, len(p)) for p in operation[copy].parameters()]
+                else:
+                    bounds = ((p, len(p) // len(owners)) for p in operation.parameters())
+                    rows = [ParameterRows(p, copy * n, (copy + 1) * n) for p, n in bounds]
                 if rows:
                     yield f"{edge}.{column}.{name}", rows
 
@@ -130,9 +120,6 @@ class EdgeBundle(nn.Module):
         """Add the outputs of all edges, times their mixing weights, to the sums of the nodes.
 
         Args:
-            states: States that the edges leave.
-            weights: ``(edges, operations)``.
-            sums: Sums of the nodes of the cell.
             active: Columns of the operations to run for each edge; all by default.
             dropout: Probability of dropping an output element of an identity in training.
         """

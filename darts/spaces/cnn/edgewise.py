@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from darts.spaces.checks import check_positive
 from darts.spaces.cnn.candidates import Operations, candidates_of
-from darts.spaces.cnn.network import drop_path
 from darts.spaces.cnn.operations import Zero, bypass_channels, make_operation, shuffle_channels
 from darts.spaces.cnn.skeleton import (
     CellPlan,
@@ -30,6 +29,7 @@ from darts.spaces.cnn.skeleton import (
 )
 from darts.spaces.genotype import CELLS, PRIMITIVES
 from darts.spaces.mixture import CellMixture
+from darts.spaces.rank_dropout import drop_path
 from darts.spaces.sparse import all_edges
 from darts.spaces.supernet import SupernetBase
 
@@ -57,8 +57,6 @@ class MixedOperation(nn.Module):
         """Return the weighted sum.
 
         Args:
-            x: ``(B, C, H, W)``.
-            weights: ``(operations,)``.
             active: Columns of the operations to run; all by default.
             dropout: By column, the probability of dropping an output element in training.
         """
@@ -82,17 +80,9 @@ class SupernetCell(nn.Module):
     them, through a 2x2 max pooling where the operations halve the image. The channels of a node are
     shuffled, so the next operations read other channels.
 
-    Args:
-        plan: Kind, widths and strides of the cell.
-        candidates: Candidates of each edge.
-        partial: ``1 / partial`` of the channels pass through the operations.
-
-    Shape: the outputs of the two cells before, of which that of the previous one is ``(B,
-    plan.previous, H, W)``, and mixing weights ``(edges, operations)`` -> the concatenated nodes,
+    Shape: the outputs of the two cells before (of the previous one, ``(B, plan.previous, H, W)``)
+    and mixing weights ``(edges, operations)`` -> the concatenated nodes,
     ``(B, nodes * plan.channels, H', W')``, with ``H' = ceil(H/2)`` in a reduction cell.
-
-    Raises:
-        ValueError: ``partial`` does not divide the cell's channels.
     """
 
     def __init__(
@@ -151,30 +141,21 @@ class EdgewiseSupernet(SupernetBase):
     Args:
         channels: Width of the first cell's nodes (16 in the paper's search).
         cells: Number of cells (8 in the paper's search).
-        classes: Number of classes.
-        in_channels: Channels of the images.
         nodes: Intermediate nodes per cell; 4 nodes have 14 edges.
         operations: Candidates of every edge; or by group, the candidates of each edge, the same
             number for all edges.
-        partial: ``1 / partial`` of the channels pass through the operations, see ``SupernetCell``.
         auxiliary_skip: Whether each edge has a skip connection in addition to its candidates
             (DARTS-, arXiv:2009.01027, section 3.2); its weight is the last column of a mixture.
-        stem: "small" or "imagenet", see ``darts.spaces.cnn.skeleton``.
 
     Shape: images ``(B, in_channels, H, W)`` with sides of at least 8 pixels -> logits
     ``(B, classes)``.
 
     Attributes:
-        cell_groups: The group of each cell.
         skip_dropout: Probability of dropping an output element of an identity in training
-            (P-DARTS, arXiv:1904.12760, section 3.3). A skip connection that halves the image is no
-            identity.
+            (P-DARTS, arXiv:1904.12760, section 3.3). A skip connection that halves the image keeps
+            all elements.
         drop_path: Probability of setting the output of an edge to zero for a sample, in training
             (Zela et al., arXiv:1909.09656; SNAS, arXiv:1812.09926).
-
-    Raises:
-        ValueError: A size that is not positive, a width that ``partial`` does not divide, an
-            unknown operation or an unknown stem.
     """
 
     space = "cnn"
@@ -195,14 +176,8 @@ class EdgewiseSupernet(SupernetBase):
         stem: str = "small",
     ) -> None:
         super().__init__()
-        check_positive(
-            channels=channels,
-            cells=cells,
-            classes=classes,
-            in_channels=in_channels,
-            nodes=nodes,
-            partial=partial,
-        )
+        check_positive(channels=channels, cells=cells, classes=classes)
+        check_positive(in_channels=in_channels, nodes=nodes, partial=partial)
         self.candidates = candidates_of(operations, nodes)
         self.edges = dict.fromkeys(CELLS, tuple(all_edges(nodes)))
         self.stem, width = make_stem(stem, in_channels, channels, in_supernet=True)

@@ -18,10 +18,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from darts.spaces.checks import check_positive
 from darts.spaces.cnn.candidates import Operations, candidates_of
 from darts.spaces.cnn.skeleton import count_nodes
-from darts.spaces.deriving import Candidates, check_groups, checked_rows, first_argmax
+from darts.spaces.deriving import Candidates, check_groups, checked_rows, draw, first_argmax
 from darts.spaces.genotype import CELLS, PRIMITIVES, Genotype
 from darts.spaces.parameters import Choice, Parameter, Point, Value
 from darts.spaces.sparse import all_edges, drop_edges
@@ -46,7 +45,6 @@ def derive(
         probabilities: For ``"normal"`` and ``"reduce"``, a tensor ``(edges, operations)`` of
             probabilities (after the softmax, not the alphas), on any device. Edges are ordered by
             node, then by source: 14 rows for 4 nodes.
-        candidates: By cell and edge, the operation of each column; by default the eight primitives.
         rule: "two": as above. "pairs": the two strongest operations of all edges into a node, which
             may be on one edge (the later code of GDAS). "all": the strongest operation of every
             edge, ``none`` included (the code of SNAS).
@@ -54,10 +52,6 @@ def derive(
     Returns:
         A genotype that concatenates all nodes; the stronger edge of a node comes first, except with
         the rule "all". Ties go to the lower index, for edges and for operations.
-
-    Raises:
-        ValueError: Other cells, a shape that does not match the edges and operations, unknown
-            operations, or values that are not finite or not within 0 and 1.
     """
     check_groups("probabilities", probabilities, CELLS)
     return _genotype(
@@ -78,9 +72,6 @@ def _derive_cell(
     cell: str, table: Tensor, names: Sequence[Sequence[str]], rule: str
 ) -> list[tuple[str, int]]:
     """Return ``(operation, source)`` of each kept edge of one cell."""
-    count_nodes(len(names))
-    for row in names:
-        _check_names(row)
     rows = checked_rows(cell, table, (len(names), len(names[0])))
     kept: list[tuple[str, int]] = []
     for node in _by_node(list(zip(names, rows, strict=True))):
@@ -115,7 +106,7 @@ def without_improbable_edges(
     """Return the genotype without the edges whose operation is less probable than a threshold.
 
     If no edge of a cell remains, the cell keeps the most probable edge of the genotype that leaves
-    an input of the cell. ``probabilities`` and ``candidates`` are those of ``derive``.
+    an input of the cell. See ``derive`` for ``probabilities`` and ``candidates``.
     """
     cells: list[tuple[tuple[tuple[str, int], ...], tuple[int, ...]]] = []
     for cell in CELLS:
@@ -140,25 +131,15 @@ def random_genotype(
 ) -> Genotype:
     """Draw both cells uniformly: two distinct sources per node and an operation for each.
 
-    Args:
-        generator: Source of the random numbers; equal states give equal genotypes.
-        nodes: Intermediate nodes of each cell; all of them are concatenated.
-        operations: Candidates of all edges, or by cell the candidates of each edge; ``none`` is
-            never drawn.
-
-    Raises:
-        ValueError: Fewer than one node, or no, unknown or repeated operations.
+    All nodes are concatenated, and ``none`` is never drawn.
     """
-    check_positive(nodes=nodes)
     candidates = candidates_of(operations, nodes)
 
     def draw_cell(rows: Sequence[Sequence[str]]) -> Iterator[tuple[str, int]]:
         for edges in _by_node(rows):
             order = torch.randperm(len(edges), generator=generator, device=generator.device)
             for source in sorted(order[:2].tolist()):
-                names = _check_names(edges[source])
-                index = torch.randint(len(names), (), generator=generator, device=generator.device)
-                yield names[int(index)], source
+                yield draw(generator, _without_none(edges[source])), source
 
     return _genotype({cell: list(draw_cell(candidates[cell])) for cell in CELLS})
 
@@ -181,11 +162,7 @@ def parameters(candidates: Candidates) -> list[Parameter]:
 
 
 def encode(genotype: Genotype, candidates: Candidates) -> Point:
-    """Return the point of a genotype.
-
-    Raises:
-        ValueError: The space does not contain its nodes, sources, operations or concatenation.
-    """
+    """Return the point of a genotype; raise ValueError if the space does not contain it."""
     point: Point = {}
     for cell, rows in candidates.items():
         nodes = list(_by_node(rows))
@@ -249,15 +226,3 @@ def _by_node(rows: Sequence[T]) -> Iterator[Sequence[T]]:
 def _without_none(row: Sequence[str]) -> tuple[str, ...]:
     """Return the candidates of an edge that a discrete cell may have."""
     return tuple(name for name in row if name != "none")
-
-
-def _check_names(row: Sequence[str]) -> tuple[str, ...]:
-    """Check the candidates of an edge; return those that a discrete cell may have."""
-    if not row or not set(row) <= set(Genotype.vocabulary) or len(set(row)) != len(row):
-        raise ValueError(
-            f"operations must be one or more distinct names of {', '.join(Genotype.vocabulary)}, "
-            f"not {list(row)!r}"
-        )
-    if not _without_none(row):
-        raise ValueError(f"operations {list(row)!r} contain only 'none'")
-    return _without_none(row)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from functools import reduce
 from itertools import pairwise
-from typing import Literal, overload
 
 import torch
 import torch.nn.functional as F
@@ -18,25 +17,10 @@ from torch import Tensor, nn
 from darts.spaces.checks import check_positive
 from darts.spaces.cnn.operations import make_operation, remove_leading_relu
 from darts.spaces.cnn.skeleton import CellPlan, make_preprocessing, make_stem, plan_cells
-from darts.spaces.cnn.state import State
+from darts.spaces.cnn.states import State, run_edge
 from darts.spaces.genotype import Genotype
 from darts.spaces.network import NetworkBase
 from darts.spaces.rank_dropout import BatchShare
-
-
-def drop_path(x: Tensor, probability: float, batch_share: BatchShare = None) -> Tensor:
-    """Set whole samples to zero at random and scale the others to keep the mean.
-
-    Args:
-        x: ``(B, C, H, W)``.
-        probability: Probability of zero, in [0, 1).
-        batch_share: Position of these samples in the batch of all ranks. A rank draws the random
-            numbers of the whole batch, so the result does not depend on the number of ranks.
-    """
-    keep = 1.0 - probability
-    first, count = batch_share or (0, x.shape[0])
-    mask = torch.empty(count, 1, 1, 1, device=x.device, dtype=x.dtype).bernoulli_(keep)
-    return x * (mask[first : first + x.shape[0]] / keep)
 
 
 class Cell(nn.Module):
@@ -72,23 +56,11 @@ class Cell(nn.Module):
         batch_share: BatchShare = None,
     ) -> Tensor:
         states = [State(self.preprocess0(before_previous)), State(self.preprocess1(previous))]
-        pooled: dict[tuple[int, type], Tensor] = {}
         terms: list[Tensor] = []
         for source, rectified, operation, is_last in zip(
             self.sources, self.reads_rectified, self.operations, self.is_last, strict=True
         ):
-            state = states[source]
-            if isinstance(operation, (nn.MaxPool2d, nn.AvgPool2d)):
-                key = (source, type(operation))
-                if key not in pooled:
-                    pooled[key] = operation(state.value)
-                x = pooled[key]
-            else:
-                x = operation(state.input("rectified") if rectified else state.value)
-            # An identity is never dropped, so that a path remains.
-            if probability > 0 and self.training and not isinstance(operation, nn.Identity):
-                x = drop_path(x, probability, batch_share)
-            terms.append(x)
+            terms.append(run_edge(operation, states[source], rectified, probability, batch_share))
             if is_last:
                 states.append(State(reduce(torch.add, terms)))
                 terms = []
@@ -115,8 +87,6 @@ class AuxiliaryHead(nn.Module):
     """A second classifier at two thirds of the depth, for training only.
 
     Args:
-        channels: Channels of the input.
-        classes: Number of classes.
         second_norm: Whether a batch norm follows the second convolution. The networks that DARTS
             and PC-DARTS train on ImageNet have none (the authors' model.py says so).
 
@@ -144,21 +114,13 @@ class Network(NetworkBase):
     """Stem, cells of a genotype, and classifier.
 
     Args:
-        genotype: The two cells.
         channels: Width of the first cell's nodes (36 on CIFAR-10, 48 on ImageNet).
         cells: Number of cells (20 on CIFAR-10, 14 on ImageNet).
-        classes: Number of classes.
-        auxiliary: Whether to build the auxiliary head.
-        in_channels: Channels of the images.
-        stem: "small" or "imagenet".
         drop_path: Probability of dropping the output of an operation for a sample, in training;
             identities are never dropped.
 
     Shape: images ``(B, in_channels, H, W)`` with sides of at least 8 pixels -> logits
     ``(B, classes)``.
-
-    Raises:
-        ValueError: A size that is not positive, a probability outside [0, 1) or an unknown stem.
     """
 
     def __init__(
@@ -191,16 +153,10 @@ class Network(NetworkBase):
             )
         self.classifier = nn.Linear(widths[-1], classes)
 
-    @overload
-    def forward(self, images: Tensor, auxiliary: Literal[False] = False) -> Tensor: ...
-
-    @overload
-    def forward(self, images: Tensor, auxiliary: Literal[True]) -> tuple[Tensor, Tensor | None]: ...
-
     def forward(
         self, images: Tensor, auxiliary: bool = False
     ) -> Tensor | tuple[Tensor, Tensor | None]:
-        """Return logits; with ``auxiliary`` also those of the auxiliary head, or None."""
+        """Return logits; with ``auxiliary``, also the auxiliary head's, or None."""
         first, output = self.stem(images.contiguous(memory_format=torch.channels_last))
         previous = F.relu(first)
         auxiliary_logits = None

@@ -29,13 +29,8 @@ class FactorizedReduce(nn.Module):
 
     After ReLU, each convolution reads every second pixel, the second one from an image shifted by
     one pixel; their outputs are concatenated and normalized. The shifted image is padded with zeros
-    on the right and bottom if a side is odd.
-
-    Args:
-        inputs: Input channels.
-        outputs: Output channels, at least 2; if odd, the first convolution has one less than the
-            second.
-        affine: Whether the batch norm has scale and shift.
+    on the right and bottom if a side is odd. If ``outputs`` is odd, the first convolution has one
+    channel less than the second.
 
     Shape: ``(B, inputs, H, W) -> (B, outputs, ceil(H/2), ceil(W/2))``.
     """
@@ -99,53 +94,39 @@ class Noise(nn.Module):
         return torch.randn_like(x[..., :: self.stride, :: self.stride])
 
 
-def relu_conv_norm(inputs: int, outputs: int, *, affine: bool = True) -> nn.Sequential:
-    """Return ReLU, pointwise convolution and batch norm."""
+def relu_conv_norm(
+    inputs: int, outputs: int, kernel: int = 1, *, stride: int = 1, affine: bool = True
+) -> nn.Sequential:
+    """Return ReLU, convolution and batch norm.
+
+    Shape: ``(B, inputs, H, W)`` -> ``(B, outputs, ceil(H / stride), ceil(W / stride))``.
+    """
     return nn.Sequential(
-        nn.ReLU(), nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs, affine=affine)
+        nn.ReLU(),
+        nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs, affine=affine),
     )
 
 
-def _depthwise_pointwise(
-    channels: int, kernel: int, *, stride: int, dilation: int, affine: bool
-) -> list[nn.Module]:
-    """Return ReLU, depthwise convolution, pointwise convolution and batch norm."""
-    return [
-        nn.ReLU(),
-        nn.Conv2d(
-            channels,
-            channels,
-            kernel,
-            stride=stride,
-            padding=dilation * (kernel // 2),
-            dilation=dilation,
-            groups=channels,
-            bias=False,
-        ),
-        nn.Conv2d(channels, channels, 1, bias=False),
-        nn.BatchNorm2d(channels, affine=affine),
-    ]
-
-
-def _separable(kernel: int) -> Factory:
-    """Return a factory of two depthwise-separable convolutions; the first has the stride."""
+def _separable(kernel: int, *, dilation: int = 1, count: int = 2) -> Factory:
+    """Return a factory of depthwise-separable convolutions; the first has the stride."""
 
     def make(channels: int, stride: int, affine: bool) -> nn.Module:
-        return nn.Sequential(
-            *_depthwise_pointwise(channels, kernel, stride=stride, dilation=1, affine=affine),
-            *_depthwise_pointwise(channels, kernel, stride=1, dilation=1, affine=affine),
-        )
-
-    return make
-
-
-def _dilated(kernel: int) -> Factory:
-    """Return a factory of one depthwise-separable convolution with dilation 2."""
-
-    def make(channels: int, stride: int, affine: bool) -> nn.Module:
-        return nn.Sequential(
-            *_depthwise_pointwise(channels, kernel, stride=stride, dilation=2, affine=affine)
-        )
+        layers: list[nn.Module] = []
+        for own_stride in (stride, 1)[:count]:
+            depthwise = nn.Conv2d(
+                channels,
+                channels,
+                kernel,
+                stride=own_stride,
+                padding=dilation * (kernel // 2),
+                dilation=dilation,
+                groups=channels,
+                bias=False,
+            )
+            pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+            layers += [nn.ReLU(), depthwise, pointwise, nn.BatchNorm2d(channels, affine=affine)]
+        return nn.Sequential(*layers)
 
     return make
 
@@ -178,8 +159,8 @@ FACTORIES: dict[str, Factory] = {
     "skip_connect": _skip,
     "sep_conv_3x3": _separable(3),
     "sep_conv_5x5": _separable(5),
-    "dil_conv_3x3": _dilated(3),
-    "dil_conv_5x5": _dilated(5),
+    "dil_conv_3x3": _separable(3, dilation=2, count=1),
+    "dil_conv_5x5": _separable(5, dilation=2, count=1),
     "sep_conv_7x7": _separable(7),
     "conv_7x1_1x7": _conv_7x1_1x7,
     "noise": lambda channels, stride, affine: Noise(stride),
@@ -191,9 +172,6 @@ def register_operation(name: str, factory: Factory) -> None:
 
     Modules that call this are plug-ins of the group ``darts.spaces``, see ``darts.plugins``. The
     operation must keep the number of channels.
-
-    Raises:
-        ValueError: If there is an operation of this name.
     """
     if name in FACTORIES:
         raise ValueError(f"the operation {name!r} exists already; choose another name")
@@ -206,17 +184,9 @@ def make_operation(
 ) -> nn.Module:
     """Build an operation.
 
-    Args:
-        name: A key of ``FACTORIES``.
-        channels: Input and output channels.
-        stride: 1 or 2.
-        affine: Whether batch norms have scale and shift. In a supernet they have none, because they
-            would undo the mixing weights.
-        normalize_pool: Whether a batch norm without affine parameters follows a pooling. In a
-            supernet it does, so that all candidates of an edge have the same scale.
-
-    Raises:
-        ValueError: Unknown name.
+    In a supernet, batch norms have no scale and shift (``affine``), because they would undo the
+    mixing weights, and a batch norm follows a pooling (``normalize_pool``), so that all candidates
+    of an edge have the same scale.
     """
     if name not in FACTORIES:
         raise ValueError(f"unknown operation {name!r}; choose from {', '.join(FACTORIES)}")

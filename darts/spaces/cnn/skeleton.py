@@ -23,12 +23,8 @@ class CellPlan:
     """Position and widths of one cell of the stack.
 
     Attributes:
-        group: "normal" or "reduce".
         before_previous: Output channels of the cell before the previous cell.
-        previous: Output channels of the previous cell.
-        channels: Channels of this cell's nodes.
         reduced_before: Whether the previous cell halved the image.
-        is_last: Whether it is the last cell of the stack.
     """
 
     group: str
@@ -49,11 +45,7 @@ class CellPlan:
 
 
 def count_nodes(num_edges: int) -> int:
-    """Return the number of nodes of a supernet cell with ``num_edges`` edges.
-
-    Raises:
-        ValueError: No cell has this number, since n nodes have 2 + 3 + ... + (n + 1) edges.
-    """
+    """Return the number of nodes of a supernet cell: n nodes have 2 + 3 + ... + (n + 1) edges."""
     for nodes in range(1, num_edges + 1):
         if len(all_edges(nodes)) == num_edges:
             return nodes
@@ -117,9 +109,6 @@ def make_stem(
     The stem "small" has ``3 * channels`` output channels, where ``channels`` is the width of the
     first cell's nodes. The stem "imagenet" has ``channels`` in a network (DARTS,
     cnn/model.py) and ``3 * channels`` in a supernet (PC-DARTS, model_search_imagenet.py).
-
-    Raises:
-        ValueError: Unknown name.
     """
     if name == "small":
         return SmallStem(in_channels, 3 * channels), 3 * channels
@@ -141,9 +130,6 @@ def plan_cells(
 
     Args:
         channels: Width of the first cell's nodes; doubles at each reduction.
-        cells: Number of cells.
-        stem_width: Output channels of the stem.
-        stem_reduces: Whether the stem's second output has half the size of its first.
         outputs: By group, the number of nodes that a cell concatenates.
     """
     before_previous = previous = stem_width

@@ -3,6 +3,9 @@
 References:
     DARTS, arXiv:1806.09055, section 3.1. Candidate sets S1 to S4: Zela et al., "Understanding and
     Robustifying Differentiable Architecture Search", arXiv:1909.09656, section 3.1.
+    Published cells (``published.json``): errors and sizes are the papers' claims for the CIFAR-10
+    network (36 channels, 20 cells, cutout, unless a note says otherwise), not measurements of this
+    code. Results of NASNet-A, AmoebaNet-A and DARTS: DARTS, table 1.
 """
 
 from __future__ import annotations
@@ -10,13 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from darts.ops.transfer import constant_on
 from darts.registry import choice, number
+from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.cnn.candidates import candidate_operations, candidates_of
 from darts.spaces.cnn.edgewise import EdgewiseSupernet
 from darts.spaces.cnn.encoding import (
@@ -30,7 +34,6 @@ from darts.spaces.cnn.encoding import (
 )
 from darts.spaces.cnn.network import Network
 from darts.spaces.cnn.operations import make_operation
-from darts.spaces.cnn.published import PUBLISHED
 from darts.spaces.cnn.skeleton import (
     CellPlan,
     count_nodes,
@@ -43,13 +46,33 @@ from darts.spaces.deriving import Candidates, edge_mask
 from darts.spaces.genotype import CELLS, Genotype
 from darts.spaces.network import NetworkPiece
 from darts.spaces.parameters import Parameter, Point, Value
-from darts.spaces.published import PublishedGenotype
+from darts.spaces.published import PublishedGenotype, read_published
 from darts.spaces.space import SPACES, Space
 from darts.spaces.sparse import all_edges
 
 NODES = 4
 
-AnySupernet = TypeVar("AnySupernet", bound=EdgewiseSupernet)
+
+@dataclass(frozen=True, kw_only=True)
+class Published(PublishedGenotype):
+    """A published architecture, with its test error and the deviation of the error in percent."""
+
+    genotype: Genotype
+    test_error: float | None
+    deviation: float | None
+
+    measure: ClassVar[str] = "test error %"
+    title: ClassVar[str] = "Published genotypes; errors on CIFAR-10 as reported"
+
+    @property
+    def result(self) -> str:
+        if self.test_error is None:
+            return ""
+        spread = "" if self.deviation is None else f" ± {self.deviation:.2f}"
+        return f"{self.test_error:.2f}{spread}"
+
+
+PUBLISHED = read_published(__file__, Published, Genotype.parse)
 
 
 @SPACES.register
@@ -62,14 +85,11 @@ class Cnn(Space):
         stem: "small" keeps the image size; "imagenet" divides it by 8.
         candidates: Name of a candidate set: "all" for the eight operations of DARTS, or "s1" to
             "s4". Or a list of the operations that are the candidates of every edge.
-
-    Raises:
-        ValueError: An unknown candidate set, or a value that is not a list of distinct operations,
-            at least one of which is not ``none``.
     """
 
     captures: ClassVar[bool] = True
     name: str = "cnn"
+    genotype: ClassVar[type[AnyGenotype]] = Genotype
     fan_in: ClassVar[int | None] = 2
     supports_missing_edges: ClassVar[bool] = True
     edge_rules: ClassVar[tuple[str, ...]] = EDGE_RULES
@@ -92,43 +112,26 @@ class Cnn(Space):
     def __post_init__(self) -> None:
         candidate_operations(self.candidates)
 
-    def supernet(
-        self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
-    ) -> Supernet:
-        options = {"partial": partial, "auxiliary_skip": auxiliary_skip, **sizes}
-        return self._build_supernet(Supernet, depth, options)
+    def supernet(self, **options: Any) -> Supernet:
+        return Supernet(**self._supernet_settings(**options))
 
-    def droppable_supernet(
-        self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
-    ) -> EdgewiseSupernet:
+    def droppable_supernet(self, **options: Any) -> EdgewiseSupernet:
         # The fast supernet never holds the output of a single edge.
-        options = {"partial": partial, "auxiliary_skip": auxiliary_skip, **sizes}
-        return self._build_supernet(EdgewiseSupernet, depth, options)
+        return EdgewiseSupernet(**self._supernet_settings(**options))
 
-    def _build_supernet(
-        self, make: type[AnySupernet], depth: float, options: Mapping[str, Any]
-    ) -> AnySupernet:
-        return make(
-            channels=self.channels,
-            cells=self.scaled_cells(depth),
-            nodes=NODES,
-            operations=candidate_operations(self.candidates),
-            stem=self.stem,
+    def _supernet_settings(self, depth: float = 1.0, **options: Any) -> dict[str, Any]:
+        return {
+            "channels": self.channels,
+            "cells": self.scaled_cells(depth),
+            "nodes": NODES,
+            "operations": candidate_operations(self.candidates),
+            "stem": self.stem,
             **options,
-        )
+        }
 
-    def network(
-        self, genotype: Genotype, *, auxiliary: bool = False, drop_path: float = 0.0, **sizes: int
-    ) -> Network:
-        return Network(
-            genotype,
-            channels=self.channels,
-            cells=self.cells,
-            stem=self.stem,
-            auxiliary=auxiliary,
-            drop_path=drop_path,
-            **sizes,
-        )
+    def network(self, genotype: Genotype, **options: Any) -> Network:
+        sizes = {"channels": self.channels, "cells": self.cells, "stem": self.stem}
+        return Network(genotype, **{"auxiliary": False, **sizes, **options})
 
     @classmethod
     def reference(cls, genotype: Genotype) -> Cnn:
@@ -137,9 +140,6 @@ class Cnn(Space):
     @classmethod
     def recognizes(cls, text: str) -> bool:
         return "Genotype(" in text
-
-    def parse(self, text: str) -> Genotype:
-        return Genotype.parse(text)
 
     def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
         return derive(probabilities, candidates)
@@ -233,7 +233,7 @@ class Cnn(Space):
 @lru_cache(maxsize=64)
 def _possible(rows: tuple[tuple[str, ...], ...]) -> Tensor:
     """Return which candidates a kept edge may have, ``(edges, operations)`` bool."""
-    with torch.inference_mode(False):  # so that later calls may use the tensor in a training
+    with torch.inference_mode(False):  # so that later calls may use the tensor in training
         return torch.tensor([[name != "none" for name in row] for row in rows])
 
 

@@ -1,34 +1,23 @@
-"""Stacking of equal operations into grouped convolutions, and conversion of state dicts.
+"""Stacking of equal operations into grouped convolutions.
 
 The k edges of a bundle each have a copy of a candidate. ``stack`` turns the k copies into one
-module of the same structure and names; its weights and batch-norm statistics are those of the
-copies, concatenated along the first dimension.
-
-The conversion of state dicts requires that all edges have the same candidates. It refuses a
-supernet of the candidate set S1, whose edges have different ones.
+module of the same structure and names; the weights and batch-norm statistics of the copies are
+concatenated along the first dimension.
 """
 
 from __future__ import annotations
 
 import copy
-import re
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeAlias, cast
+from collections.abc import Sequence
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
-from darts.spaces.cnn.skeleton import group_of
 from darts.spaces.sparse import all_edges
+from darts.spaces.supernet import concatenated
 
 Pair: TypeAlias = tuple[int, int]
-
-_EDGE = re.compile(r"cells\.(\d+)\.edges\.(\d+)\.(.+)")
-_BUNDLE = re.compile(r"cells\.(\d+)\.groups\.(\d+)\.(.+)")
-_NAMES = {_EDGE: "an EdgewiseSupernet", _BUNDLE: "a Supernet"}
-
-CellTensors: TypeAlias = dict[int, dict[str, Tensor]]
-"""Tensors of one cell: by index of the edge or bundle, then by name."""
 
 
 def stack(copies: Sequence[nn.Module]) -> nn.Module:
@@ -36,9 +25,6 @@ def stack(copies: Sequence[nn.Module]) -> nn.Module:
 
     The convolutions of all copies become one with ``len(copies)`` times as many groups; the batch
     norms become one over all channels. Modules without weights stay as they are.
-
-    Raises:
-        TypeError: The module cannot be stacked.
     """
     first = copies[0]
     if isinstance(first, nn.Conv2d):
@@ -47,8 +33,6 @@ def stack(copies: Sequence[nn.Module]) -> nn.Module:
         return _stack_norms(cast(Sequence[nn.BatchNorm2d], copies))
     if not first.state_dict():
         return copy.deepcopy(first)
-    if first._parameters or first._buffers:
-        raise TypeError(f"{type(first).__name__} has its own weights and cannot be stacked")
     stacked = copy.copy(first)
     stacked._modules = {
         name: stack([module.get_submodule(name) for module in copies]) for name in first._modules
@@ -87,36 +71,11 @@ def _stack_norms(copies: Sequence[nn.BatchNorm2d]) -> nn.BatchNorm2d:
     return stacked
 
 
-def concatenated(copies: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Join the state dicts of the copies into that of the stacked module.
-
-    Batch counters are scalars: copies that always ran together have equal ones; otherwise the
-    largest is used.
-    """
-    return {
-        name: torch.cat([state[name] for state in copies])
-        if value.ndim
-        else torch.stack([state[name] for state in copies]).amax()
-        for name, value in copies[0].items()
-    }
-
-
-def separated(stacked: dict[str, Tensor], count: int) -> list[dict[str, Tensor]]:
-    """Split the state dict of a stacked module into one per copy; the tensors are cloned."""
-    return [
-        {
-            name: value.chunk(count)[index].clone() if value.ndim else value.clone()
-            for name, value in stacked.items()
-        }
-        for index in range(count)
-    ]
-
-
 def bundles_of(nodes: int) -> list[list[int]]:
     """Return the edges of each bundle of a cell, ordered by source, then node.
 
-    The first bundle has the edges that leave the two inputs of the cell; each other bundle those
-    that leave one node. All edges of a bundle have the same stride.
+    The first bundle has the edges that leave the two inputs of the cell; each other bundle has the
+    edges that leave one node. All edges of a bundle have the same stride.
     """
     pairs = all_edges(nodes)
     sources = [(0, 1), *((node,) for node in range(2, nodes + 1))]
@@ -124,90 +83,3 @@ def bundles_of(nodes: int) -> list[list[int]]:
         sorted((e for e, (source, _) in enumerate(pairs) if source in own), key=pairs.__getitem__)
         for own in sources
     ]
-
-
-def fuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Convert a state dict of ``EdgewiseSupernet`` to one of ``Supernet``; copies the tensors.
-
-    Raises:
-        ValueError: ``state`` is not a state dict of ``EdgewiseSupernet``.
-    """
-    parsed = _parse(state, _EDGE)
-    fused = parsed.others
-    for cell in range(len(parsed.cells)):
-        for bundle, members in enumerate(parsed.bundles):
-            copies = [parsed.cells[cell].get(edge, {}) for edge in members]
-            _require(all(_same_shapes(copies[0], copy) for copy in copies), _EDGE)
-            for name, value in concatenated(copies).items():
-                fused[f"cells.{cell}.groups.{bundle}.{name}"] = value
-    return fused
-
-
-def unfuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Convert a state dict of ``Supernet`` to one of ``EdgewiseSupernet``; copies the tensors.
-
-    Raises:
-        ValueError: ``state`` is not a state dict of ``Supernet``.
-    """
-    parsed = _parse(state, _BUNDLE)
-    unfused = parsed.others
-    for cell in range(len(parsed.cells)):
-        for bundle, members in enumerate(parsed.bundles):
-            stacked, count = parsed.cells[cell].get(bundle, {}), len(members)
-            divisible = all(v.ndim == 0 or len(v) % count == 0 for v in stacked.values())
-            _require(divisible, _BUNDLE)
-            for edge, tensors in zip(members, separated(stacked, count), strict=True):
-                for name, value in tensors.items():
-                    unfused[f"cells.{cell}.edges.{edge}.{name}"] = value
-    return unfused
-
-
-class _ParsedState(NamedTuple):
-    """A state dict by cell.
-
-    Attributes:
-        others: Copies of the tensors that belong to no edge or bundle.
-        cells: Tensors of each cell.
-        bundles: Edges of each bundle, the same for all cells.
-    """
-
-    others: dict[str, Tensor]
-    cells: list[CellTensors]
-    bundles: list[list[int]]
-
-
-def _parse(state: Mapping[str, Tensor], pattern: re.Pattern[str]) -> _ParsedState:
-    """Sort the tensors whose names match a pattern by cell, and check that none is missing."""
-    others = {name: value.clone() for name, value in state.items() if not pattern.fullmatch(name)}
-    cells = len({name.split(".")[1] for name in state if name.startswith("cells.")})
-    rows = len(state["alphas.normal"]) if "alphas.normal" in state else -1
-    nodes = next((n for n in range(1, 100) if len(all_edges(n)) == rows), 0)
-    valid = nodes > 0 and "alphas.reduce" in state and len(state["alphas.reduce"]) == rows
-    _require(valid, pattern)
-    bundles = bundles_of(nodes)
-    tensors: list[CellTensors] = [{} for _ in range(cells)]
-    for name, value in state.items():
-        if match := pattern.fullmatch(name):
-            cell, index = int(match[1]), int(match[2])
-            _require(cell < cells, pattern)
-            tensors[cell].setdefault(index, {})[match[3]] = value
-    other = _BUNDLE if pattern is _EDGE else _EDGE
-    _require(cells > 0 and not any(other.fullmatch(name) for name in state), pattern)
-    expected: dict[bool, set[str]] = {}  # names of the tensors of an edge, by "has stride 2"
-    first_edges = range(rows) if pattern is _EDGE else [edge for edge, *_ in bundles]
-    for cell, own in enumerate(tensors):
-        for index, edge in enumerate(first_edges):
-            halves = group_of(cell, cells) == "reduce" and all_edges(nodes)[edge][0] < 2
-            names = set(own.get(index, {}))
-            _require(names == expected.setdefault(halves, names), pattern)
-        _require(set(own) <= set(range(len(first_edges))), pattern)
-    return _ParsedState(others, tensors, bundles)
-
-
-def _same_shapes(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(a[name].shape == b[name].shape for name in a)
-
-
-def _require(valid: bool, pattern: re.Pattern[str]) -> None:
-    if not valid:
-        raise ValueError(f"this is not the state dict of {_NAMES[pattern]}")

@@ -6,7 +6,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import cast
 
@@ -23,28 +23,22 @@ from darts.spaces.cnn.edgewise import SKIP, EdgewiseSupernet, MixedOperation, Su
 from darts.spaces.cnn.node_sums import NodeSums
 from darts.spaces.cnn.operations import RectifiedReduce, remove_leading_relu, shuffle_channels
 from darts.spaces.cnn.skeleton import CellPlan, count_nodes
-from darts.spaces.cnn.stacking import bundles_of, concatenated, separated
-from darts.spaces.cnn.state import State
+from darts.spaces.cnn.stacking import bundles_of
+from darts.spaces.cnn.states import State
 from darts.spaces.mixture import CellMixture
-from darts.spaces.supernet import ParameterRows, widen
+from darts.spaces.supernet import ParameterRows
 
 
 class BundledCell(nn.Module):
-    """One cell; the edges that leave a state run in a bundle.
+    """One cell, see ``SupernetCell``; the edges that leave a state run in a bundle.
 
     The next two cells and the convolutions between the nodes all read a node after ReLU. The cell
     computes this ReLU once per node: cells read and return rectified states.
 
-    Arguments and shape are those of ``SupernetCell``.
-
     Attributes:
         rectifies: Whether the output is rectified; False in the last cell, whose output the
             classifier reads.
-        has_noise: Whether a candidate draws random numbers.
-        members: The edges of each bundle.
-        incoming: The edges that enter each node.
         process_group: Ranks that share a batch, see ``darts.ops.sync_batch_norm``, or None.
-        groups: The bundles; the name is part of the state dict.
     """
 
     def __init__(
@@ -62,7 +56,7 @@ class BundledCell(nn.Module):
         pairs = edgewise.connections
         self.nodes = count_nodes(len(candidates))
         self.members = bundles_of(self.nodes)
-        self.groups = nn.ModuleList(
+        self.groups = nn.ModuleList(  # the name is part of the state dict
             EdgeBundle(
                 [pairs[edge][1] - 2 for edge in members],
                 [candidates[edge] for edge in members],
@@ -138,29 +132,14 @@ class Supernet(EdgewiseSupernet):
     """The supernet of the DARTS paper.
 
     It has the arguments, alphas, initial weights and, up to rounding, the results of
-    ``EdgewiseSupernet``. ``fuse_state_dict`` and ``unfuse_state_dict`` convert state dicts. See
-    ``darts.spaces.cnn.edge_bundle`` and ``darts.ops`` for the differences.
+    ``EdgewiseSupernet``.
     """
 
     make_cell = BundledCell
     memory_format = torch.channels_last
     supports_recomputation = True
 
-    def widened(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        new = self.state_dict()
-        wide: dict[str, Tensor] = {}
-        # Each copy in a stacked operation repeats its own channels.
-        for prefix, count in self._stacked_operations().items():
-            before, after = (
-                separated({name: s[name] for name in new if name.startswith(prefix)}, count)
-                for s in (state, new)
-            )
-            wide |= concatenated([widen(*pair) for pair in zip(before, after, strict=True)])
-        others = {name: tensor for name, tensor in new.items() if name not in wide}
-        return wide | widen(state, others)
-
-    def _stacked_operations(self) -> dict[str, int]:
-        """Return the number of copies in each stacked operation, by prefix in the state dict."""
+    def stacks(self) -> dict[str, int]:
         return {
             f"{path}.operations.{index}.": len(owners)
             for path, module in self.named_modules()

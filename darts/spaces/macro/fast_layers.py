@@ -16,10 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.ops.pointwise import PointwiseConv2d
-from darts.spaces.cnn.network import drop_path
 from darts.spaces.cnn.operations import DepthwiseConv2d
 from darts.spaces.network import FittedLayer
-from darts.spaces.rank_dropout import BatchShare
+from darts.spaces.rank_dropout import BatchShare, drop_path
 
 SIDE = 2  # of a patch, in pixels
 MAX_COMPONENTS = 24  # principal components of patches, for images of more than six channels
@@ -37,9 +36,6 @@ class WhitenedPatches(FittedLayer):
     The filters are the principal components of 2x2 patches, scaled to unit variance; ``fit``
     computes them. Until then they are random. They are a buffer, so no optimizer changes them.
 
-    Args:
-        in_channels: Channels of the images, C.
-
     Shape: ``(B, C, H, W)`` -> ``(B, 2 K, H, W)`` with K = ``count_components(C)``. Zeros at the
     lower and right border keep the size.
     """
@@ -50,11 +46,9 @@ class WhitenedPatches(FittedLayer):
         super().__init__()
         count = count_components(in_channels)
         filters = torch.nn.init.orthogonal_(torch.empty(count, in_channels * SIDE**2))
-        self._set(filters.view(count, in_channels, SIDE, SIDE))
-        self.bias = nn.Parameter(torch.zeros(2 * count))
-
-    def _set(self, filters: Tensor) -> None:
+        filters = filters.view(count, in_channels, SIDE, SIDE)
         self.register_buffer("weight", torch.cat([filters, -filters]))
+        self.bias = nn.Parameter(torch.zeros(2 * count))
 
     def fit(self, images: Tensor) -> None:
         """Compute the filters from images ``(N, C, H, W)``.
@@ -82,12 +76,11 @@ def dirac_conv(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
 
 
 class Residual(nn.Module):
-    """``x + layers(x)``, for layers that keep the shape."""
+    """``x + layers(x)``; without ``residual``, because layers change the shape, ``layers(x)``."""
 
-    residual = True  # as in an inverted residual block that keeps the shape
-
-    def __init__(self, *layers: nn.Module) -> None:
+    def __init__(self, *layers: nn.Module, residual: bool = True) -> None:
         super().__init__()
+        self.residual = residual
         self.layers = nn.Sequential(*layers)
 
     def forward(
@@ -95,6 +88,8 @@ class Residual(nn.Module):
     ) -> Tensor:
         """Return the sum; in training, ``drop_path`` may drop the layers."""
         y: Tensor = self.layers(x)
+        if not self.residual:
+            return y
         if probability > 0 and self.training:
             y = drop_path(y, probability, batch_share)
         return x + y
@@ -126,12 +121,7 @@ class MaxClassifier(nn.Module):
     The scale makes up for the large learning rate of the classifier's weights: logits of unit
     features have a deviation of about 0.1 to 0.3 at the start.
 
-    Args:
-        channels: Channels of the features, C.
-        classes: Number of classes, K.
-        side: Side of the grid.
-
-    Shape: ``(B, C, H, W)`` -> ``(B, K)``.
+    Shape: ``(B, channels, H, W)`` -> ``(B, classes)``.
     """
 
     SCALE = 0.25
@@ -142,18 +132,34 @@ class MaxClassifier(nn.Module):
         self.linear = nn.Linear(side**2 * channels, classes, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = x.amax((2, 3)) if self.side == 1 else self._grid(x).flatten(1)
+        pooled = x.amax((2, 3)) if self.side == 1 else pool(x, self.side, torch.amax).flatten(1)
         y: Tensor = self.linear(pooled) * self.SCALE
         return y
 
-    def _grid(self, x: Tensor) -> Tensor:
-        """Return the maxima of ``side`` times ``side`` windows, which may overlap by a pixel."""
-        rows = torch.stack([part.amax(2) for part in _windows(x, 2, self.side)], 2)
-        return torch.stack([part.amax(3) for part in _windows(rows, 3, self.side)], 3)
+
+def pool(x: Tensor, side: int, reduce: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """Reduce ``side`` times ``side`` windows, which may overlap by a pixel, to one value each.
+
+    Equal to adaptive pooling, ``(B, C, H, W)`` -> ``(B, C, side, side)``. ONNX lacks it for maxima
+    and for image sizes that ``side`` does not divide.
+    """
+    for axis in (2, 3):
+        length = x.shape[axis]
+        bounds = [(i * length // side, -(-(i + 1) * length // side)) for i in range(side)]
+        windows = [x.narrow(axis, begin, end - begin) for begin, end in bounds]
+        x = torch.stack([reduce(window, axis) for window in windows], axis)
+    return x
 
 
-def _windows(x: Tensor, axis: int, count: int) -> list[Tensor]:
-    """Return the windows of ``nn.AdaptiveMaxPool2d`` along an axis, which ONNX lacks."""
-    length = x.shape[axis]
-    bounds = [(i * length // count, -(-(i + 1) * length // count)) for i in range(count)]
-    return [x.narrow(axis, begin, end - begin) for begin, end in bounds]
+class GridPool2d(nn.Module):
+    """Average pooling to a grid, ``(B, C, H, W)`` -> ``(B, C, side, side)``."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def extra_repr(self) -> str:
+        return str(self.side)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return pool(x, self.side, torch.mean)

@@ -7,14 +7,13 @@ References:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import ClassVar
 
 from darts.spaces.any_genotype import ChainGenotype
-from darts.spaces.genotype_text import read_json_field, short_repr, strip_text
+from darts.spaces.genotype_text import entries_of
 
 STAGES = 3
 
@@ -53,12 +52,8 @@ class Genotype(ChainGenotype):
     Attributes:
         blocks: The operation of each block. Lists are converted to tuples.
         depths: Number of blocks in each stage, including skipped blocks; if it is not given, the
-            stages have equal length.
-
-    Raises:
-        ValueError: An unknown operation, depths that do not fit the number of blocks, an operation
-            that keeps the shape at the start of a stage, where width or image size may change, or
-            ``conv_1x1`` elsewhere.
+            stages have equal length. JSON text then has one list for all stages, otherwise one for
+            each stage.
     """
 
     blocks: tuple[str, ...]
@@ -69,22 +64,20 @@ class Genotype(ChainGenotype):
     vocabulary: ClassVar[tuple[str, ...]] = (*PRIMITIVES, PROJECTION, *CONVOLUTIONS, *RESIDUALS)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.blocks, (list, tuple)):
-            raise ValueError(f"blocks must list operations, not {short_repr(self.blocks)}")
-        object.__setattr__(self, "depths", _checked_depths(len(self.blocks), self.depths))
-        for name in self.blocks:
+        blocks, depths = entries_of("blocks", self.blocks), self.depths
+        if not depths and all(isinstance(stage, list) for stage in blocks):
+            depths = tuple(map(len, blocks))
+            blocks = tuple(chain.from_iterable(blocks))
+        for name in blocks:
             self.check_operation(name)
-        object.__setattr__(self, "blocks", tuple(self.blocks))
+        object.__setattr__(self, "blocks", blocks)
+        object.__setattr__(self, "depths", _checked_depths(len(blocks), depths))
         starts = {sum(self.depths[:stage]) for stage in range(STAGES)}
         for position, name in enumerate(self.blocks):
             if name in KEEP_SHAPE and position in starts:
                 raise ValueError(f"block {position} begins a stage and cannot be {name}")
             if name == PROJECTION and position not in starts:
                 raise ValueError(f"block {position} does not begin a stage and cannot be {name}")
-
-    @property
-    def operations(self) -> tuple[str, ...]:
-        return self.blocks
 
     @property
     def depth(self) -> int:
@@ -96,34 +89,11 @@ class Genotype(ChainGenotype):
         ordered = [sorted(stage, key=lambda name: name == "skip_connect") for stage in self._stages]
         return Genotype(tuple(name for stage in ordered for name in stage), self.depths)
 
-    def to_json(self) -> str:
-        """Return JSON text with one line per stage."""
-        cut = slice(1, -1) if self._is_even else slice(None)
-        rows = ",\n".join(f"    {json.dumps(stage)[cut]}" for stage in self._stages)
-        return f'{{\n  "space": "{self.space}",\n  "blocks": [\n{rows}\n  ]\n}}'
-
-    def __str__(self) -> str:
-        """Return JSON text in one line; ``parse`` is the inverse."""
-        blocks = self.blocks if self._is_even else self._stages
-        return json.dumps({"space": self.space, "blocks": blocks})
-
-    @classmethod
-    def parse(cls, text: str) -> Genotype:
-        """Parse ``{"space": "macro", "blocks": ["mb_k3_e3", ...]}``.
-
-        If the stages have different lengths, ``blocks`` has a list of operations for each stage.
-
-        Raises:
-            ValueError: The text is not such a genotype; the message has one line.
-        """
-        blocks = read_json_field(strip_text(text), cls.space, "blocks")
-        if isinstance(blocks, list) and blocks and all(isinstance(s, list) for s in blocks):
-            return cls(tuple(chain.from_iterable(blocks)), tuple(map(len, blocks)))
-        return cls(blocks)
-
     @property
-    def _is_even(self) -> bool:
-        return len(set(self.depths)) == 1
+    def json_lines(self) -> Sequence[Sequence[object]]:
+        if len(set(self.depths)) == 1:
+            return self._stages
+        return [[stage] for stage in self._stages]
 
     @property
     def _stages(self) -> list[tuple[str, ...]]:

@@ -8,17 +8,14 @@ References:
 
 from __future__ import annotations
 
-from typing import Literal, overload
-
 import torch
 from torch import Tensor, nn
 
-from darts.spaces.checks import check_positive, reject_auxiliary_head
+from darts.spaces.checks import check_positive
 from darts.spaces.macro.fast_layers import Residual
 from darts.spaces.macro.genotype import Genotype
 from darts.spaces.macro.skeleton import (
     SKELETONS,
-    InvertedResidual,
     last_channels,
     make_head,
     make_operation,
@@ -32,19 +29,10 @@ class Network(NetworkBase):
     """A stem, the blocks of a genotype, and a head.
 
     Args:
-        genotype: The blocks; they determine the depth.
         channels: Width of the first stage; the skeleton defines the other widths.
-        skeleton: Key of ``SKELETONS``.
-        classes: Number of classes.
-        in_channels: Channels of the images.
-        auxiliary: Must be False; the space has no auxiliary head.
         drop_path: Probability of dropping the residual branch of a block for a sample, in training.
 
     Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.
-
-    Raises:
-        ValueError: A size that is not positive, a probability outside [0, 1), an auxiliary head, or
-            a genotype that does not fit the skeleton.
     """
 
     def __init__(
@@ -55,12 +43,10 @@ class Network(NetworkBase):
         skeleton: str = "standard",
         classes: int = 10,
         in_channels: int = 3,
-        auxiliary: bool = False,
         drop_path: float = 0.0,
     ) -> None:
         super().__init__(genotype, drop_path)
         check_positive(channels=channels, classes=classes, in_channels=in_channels)
-        reject_auxiliary_head("macro", auxiliary)
         shared = SKELETONS[skeleton]
         check_depths(genotype, skeleton, shared.stage_depths(genotype.depth))
         plans = plan_blocks(channels, genotype.depth, shared, in_channels)
@@ -70,17 +56,11 @@ class Network(NetworkBase):
         )
         self.head = make_head(last_channels(channels, shared), classes, shared)
 
-    @overload
-    def forward(self, images: Tensor, auxiliary: Literal[False] = False) -> Tensor: ...
-
-    @overload
-    def forward(self, images: Tensor, auxiliary: Literal[True]) -> tuple[Tensor, None]: ...
-
     def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
-        """Return logits; with ``auxiliary``, ``(logits, None)`` as there is no auxiliary head."""
+        """Return logits, or ``(logits, None)`` with ``auxiliary``: the space has no such head."""
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
-            if isinstance(block, InvertedResidual | Residual):
+            if isinstance(block, Residual):
                 x = block(x, self.drop_path, self.batch_share)
             else:
                 x = block(x)
@@ -96,7 +76,7 @@ class Network(NetworkBase):
         block = self.blocks[edge]
         if isinstance(block, nn.Identity):
             return []
-        has_bypass = isinstance(block, InvertedResidual | Residual) and block.residual
+        has_bypass = isinstance(block, Residual) and block.residual
         return [(block, "layers")] if has_bypass else None
 
 

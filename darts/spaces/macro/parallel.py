@@ -2,7 +2,7 @@
 
 Their first pointwise convolutions are one convolution. Depthwise convolutions with the same kernel
 size are one, and so are last pointwise convolutions with the same number of inputs. Each batch norm
-normalizes the channels of several blocks. The weights stay those of the blocks, so state dicts do
+normalizes the channels of several blocks. The weights still belong to the blocks, so state dicts do
 not depend on how the blocks are computed.
 """
 
@@ -22,7 +22,6 @@ from darts.ops.pointwise import pointwise_conv2d
 from darts.spaces.macro.skeleton import InvertedResidual
 
 _NHWC = torch.channels_last
-_EXPAND, _NORM1, _ACTIVATION, _DEPTHWISE, _NORM2, _PROJECT, _NORM3 = 0, 1, 2, 3, 4, 6, 7
 
 
 class _Block(NamedTuple):
@@ -30,15 +29,12 @@ class _Block(NamedTuple):
 
     expand: nn.Conv2d
     norm1: nn.BatchNorm2d
+    activation: nn.Module
     depthwise: nn.Conv2d
     norm2: nn.BatchNorm2d
+    activation2: nn.Module
     project: nn.Conv2d
     norm3: nn.BatchNorm2d
-
-    @classmethod
-    def of(cls, block: InvertedResidual) -> _Block:
-        positions = (_EXPAND, _NORM1, _DEPTHWISE, _NORM2, _PROJECT, _NORM3)
-        return cls(*(block.layers[position] for position in positions))  # type: ignore[arg-type]
 
 
 class _Statistics:
@@ -56,7 +52,7 @@ class _Statistics:
     def normalize(
         self, x: Tensor, norms: Sequence[nn.BatchNorm2d], scale: Tensor | None = None
     ) -> Tensor:
-        """Normalize ``(B, C, H, W)``, whose channels are those of several norms."""
+        """Normalize ``(B, C, H, W)``, whose channels belong to several norms."""
         count = values_per_channel(x)
         output, mean, inverse = torch.native_batch_norm(
             x, scale, None, None, None, True, 0.0, norms[0].eps
@@ -93,7 +89,7 @@ def can_run_together(blocks: Sequence[InvertedResidual], x: Tensor) -> bool:
     """
     if len(blocks) < 2 or torch.is_autocast_enabled(x.device.type):
         return False
-    norm = blocks[0].layers[_NORM1]
+    norm = blocks[0].layers[1]
     return norm.training and type(norm) is nn.BatchNorm2d and not norm.affine
 
 
@@ -104,11 +100,10 @@ def run_together(
 
     Args:
         blocks: Blocks of the same input and output shape, for which ``can_run_together`` holds.
-        x: ``(B, inputs, H, W)``.
         weights: Scalar weight of each block.
     """
-    activation = blocks[0].layers[_ACTIVATION]
-    layers = [_Block.of(block) for block in blocks]
+    layers = [_Block(*block.layers) for block in blocks]  # type: ignore[arg-type]
+    activation = layers[0].activation
     by_kernel = _grouped(layers, lambda block: block.depthwise.kernel_size[0])
     by_width = _grouped(layers, lambda block: block.norm2.num_features)
     statistics = _Statistics()

@@ -17,19 +17,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from itertools import count
 from typing import NamedTuple
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from darts.ops.pointwise import PointwiseConv2d
-from darts.ops.transfer import constant_on
-from darts.spaces.cnn.network import drop_path
 from darts.spaces.cnn.operations import DepthwiseConv2d
 from darts.spaces.macro.fast_layers import (
+    GridPool2d,
     MaxClassifier,
+    Residual,
     WhitenedPatches,
     convnext_block,
     count_components,
@@ -37,7 +35,6 @@ from darts.spaces.macro.fast_layers import (
     residual_conv,
 )
 from darts.spaces.macro.genotype import CONVOLUTIONS, KEEP_SHAPE, PRIMITIVES, PROJECTION, STAGES
-from darts.spaces.rank_dropout import BatchShare
 
 
 class Skeleton(NamedTuple):
@@ -50,16 +47,15 @@ class Skeleton(NamedTuple):
         stride: Stride of the first stage. The later stages have stride 2.
         pools: Where max pooling halves the images in the first block of a stage: "before" its
             operation, or "after" its convolution; "none" if its stride does so.
-        widths: Width of each stage divided by that of the first.
+        widths: Width of each stage divided by the width of the first.
         whitened: Whether the stem is a ``WhitenedPatches`` instead of a 3x3 convolution.
-        stem: Width of the first stage divided by that of the stem.
-        head: Width of the last convolution, which is pointwise, divided by that of the last stage;
-            0 for no such convolution.
+        stem: Width of the first stage divided by the width of the stem.
+        head: Width of the last convolution, which is pointwise, divided by the width of the last
+            stage; 0 for no such convolution.
         positions: Side of the grid to which the last feature map is pooled.
         maximum: Whether it is pooled by maximum, for a classifier without bias whose logits are
             scaled; otherwise it is averaged.
         activation: Builds the activation function of all blocks, the stem and the head.
-        channels: Width of the first stage in the literature.
         benchmark: Name of the benchmark table with all architectures, or None.
     """
 
@@ -137,11 +133,8 @@ class BlockPlan(NamedTuple):
     """Shape of one block and its place among the alphas.
 
     Attributes:
-        inputs: Input channels.
-        outputs: Output channels.
         stride: 2 if the block halves the image, else 1.
         group: ``"first"`` for the first block of a stage, ``"rest"`` for the others.
-        row: Row of the group's alphas.
         skeleton: Defines the candidates and the activation function.
     """
 
@@ -161,14 +154,7 @@ class BlockPlan(NamedTuple):
 def plan_blocks(
     channels: int, cells: int, skeleton: Skeleton = STANDARD, in_channels: int = 3
 ) -> Iterator[BlockPlan]:
-    """Yield the plans of all blocks.
-
-    Args:
-        channels: Width of the first stage; the skeleton defines the other widths.
-        cells: Number of blocks in each stage, unless the skeleton sets it.
-        skeleton: What all networks have in common.
-        in_channels: Channels of the images.
-    """
+    """Yield the plans of all blocks; ``channels`` is the width of the first stage."""
     width, rest = stem_channels(channels, skeleton, in_channels), count()
     for stage, depth in enumerate(skeleton.stage_depths(cells)):
         stage_width, stride = channels * skeleton.widths[stage], 2 if stage else skeleton.stride
@@ -179,30 +165,22 @@ def plan_blocks(
 
 
 def stem_channels(channels: int, skeleton: Skeleton, in_channels: int) -> int:
-    """Return the width of the stem; ``channels`` is that of the first stage."""
+    """Return the width of the stem; ``channels`` is the width of the first stage."""
     if skeleton.whitened:
         return 2 * count_components(in_channels)
     return max(1, channels // skeleton.stem)
 
 
 def last_channels(channels: int, skeleton: Skeleton) -> int:
-    """Return the width of the last stage; ``channels`` is that of the first."""
+    """Return the width of the last stage; ``channels`` is the width of the first one."""
     return channels * skeleton.widths[-1]
 
 
-class InvertedResidual(nn.Module):
+class InvertedResidual(Residual):
     """A pointwise convolution to more channels, a depthwise and a linear pointwise convolution.
 
-    If input and output have the same shape, the input is added.
-
-    Args:
-        inputs: Input channels.
-        outputs: Output channels.
-        stride: Stride of the depthwise convolution.
-        kernel: Kernel size of the depthwise convolution, an odd number.
-        expansion: Channels of the depthwise convolution divided by ``inputs``.
-        affine: Whether batch norms have scale and shift.
-        activation: Builds the activation function.
+    If input and output have the same shape, the input is added. The depthwise convolution has the
+    stride and an odd kernel size, and ``expansion`` times as many channels as the input.
 
     Shape: ``(B, inputs, H, W)`` -> ``(B, outputs, ceil(H / stride), ceil(W / stride))``.
     """
@@ -218,10 +196,8 @@ class InvertedResidual(nn.Module):
         affine: bool = True,
         activation: Callable[[], nn.Module] = nn.ReLU6,
     ) -> None:
-        super().__init__()
         hidden = expansion * inputs
-        self.residual = stride == 1 and inputs == outputs
-        self.layers = nn.Sequential(
+        super().__init__(
             nn.Conv2d(inputs, hidden, 1, bias=False),
             nn.BatchNorm2d(hidden, affine=affine),
             activation(),
@@ -232,26 +208,12 @@ class InvertedResidual(nn.Module):
             activation(),
             nn.Conv2d(hidden, outputs, 1, bias=False),
             nn.BatchNorm2d(outputs, affine=affine),
+            residual=stride == 1 and inputs == outputs,
         )
-
-    def forward(
-        self, x: Tensor, probability: float = 0.0, batch_share: BatchShare = None
-    ) -> Tensor:
-        """Return the block's output; in training, ``drop_path`` may drop the residual branch."""
-        y: Tensor = self.layers(x)
-        if not self.residual:
-            return y
-        if probability > 0 and self.training:
-            y = drop_path(y, probability, batch_share)
-        return x + y
 
 
 def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Module:
-    """Build one of ``plan.candidates``; ``affine`` says whether batch norms have scale and shift.
-
-    Raises:
-        ValueError: The operation is not among the candidates.
-    """
+    """Build one of ``plan.candidates``."""
     if name not in plan.candidates:
         raise ValueError(
             f"unknown operation {name!r} of a block of the group {plan.group}; "
@@ -314,12 +276,7 @@ def conv_norm(
 def make_stem(in_channels: int, channels: int, skeleton: Skeleton = STANDARD) -> nn.Sequential:
     """Return a 3x3 convolution with batch norm and activation, or whitened patches.
 
-    Args:
-        in_channels: Channels of the images.
-        channels: Width of the first stage.
-        skeleton: Defines the width of the stem, S.
-
-    Shape: ``(B, in_channels, H, W)`` -> ``(B, S, H, W)``.
+    Shape: ``(B, in_channels, H, W)`` -> ``(B, stem_channels(...), H, W)``.
     """
     if skeleton.whitened:
         return nn.Sequential(WhitenedPatches(in_channels))
@@ -329,11 +286,6 @@ def make_stem(in_channels: int, channels: int, skeleton: Skeleton = STANDARD) ->
 
 def make_head(channels: int, classes: int, skeleton: Skeleton = STANDARD) -> nn.Sequential:
     """Return pooling and a classifier, perhaps after a pointwise convolution.
-
-    Args:
-        channels: Width of the last stage.
-        classes: Number of classes.
-        skeleton: Defines the width of the convolution and the pooling.
 
     Shape: ``(B, channels, H, W)`` -> logits ``(B, classes)``.
     """
@@ -346,38 +298,3 @@ def make_head(channels: int, classes: int, skeleton: Skeleton = STANDARD) -> nn.
     side = skeleton.positions
     pooling = nn.AdaptiveAvgPool2d(1) if side == 1 else GridPool2d(side)
     return nn.Sequential(*layers, pooling, nn.Flatten(), nn.Linear(side**2 * channels, classes))
-
-
-class GridPool2d(nn.Module):
-    """Average pooling with a grid of ``side`` times ``side`` windows, which may overlap by a pixel.
-
-    Equal to ``nn.AdaptiveAvgPool2d(side)``, which ONNX supports only for image sizes that ``side``
-    divides.
-
-    Shape: ``(B, C, H, W)`` -> ``(B, C, side, side)``.
-    """
-
-    def __init__(self, side: int) -> None:
-        super().__init__()
-        self.side = side
-
-    def extra_repr(self) -> str:
-        return str(self.side)
-
-    def forward(self, x: Tensor) -> Tensor:
-        rows, columns = (
-            constant_on(_averages(self.side, length), x.device, x.dtype) for length in x.shape[2:]
-        )
-        pooled: Tensor = rows @ (x @ columns.t())
-        return pooled
-
-
-@lru_cache(maxsize=64)
-def _averages(cells: int, length: int) -> Tensor:
-    """Return weights ``(cells, length)`` that average the positions of each window of an axis."""
-    with torch.inference_mode(False):  # so that later calls may use the weights in a training
-        weights = torch.zeros(cells, length, dtype=torch.float64)
-        for cell in range(cells):
-            begin, end = cell * length // cells, -(-(cell + 1) * length // cells)
-            weights[cell, begin:end] = 1 / (end - begin)
-        return weights

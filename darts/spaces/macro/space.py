@@ -1,7 +1,4 @@
-"""The macro space.
-
-The parameters of an architecture are the operations of its blocks. Each genotype is exactly one
-point.
+"""The macro space. A point has one parameter for each block: its operation.
 
 References:
     Sandler et al., "MobileNetV2", arXiv:1801.04381; Cai et al., "ProxylessNAS", arXiv:1812.00332,
@@ -12,19 +9,19 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from darts.registry import choice, number
-from darts.spaces.candidate_subset import allowed, check_subset, subset_masks
-from darts.spaces.deriving import Candidates, best_operations, mask_row
-from darts.spaces.macro.genotype import CONVOLUTIONS, RESIDUALS, STAGES, Genotype
+from darts.spaces.any_genotype import AnyGenotype
+from darts.spaces.checks import allowed, check_subset, subset_masks
+from darts.spaces.choice_space import ChoiceSpace
+from darts.spaces.deriving import Candidates
+from darts.spaces.macro.genotype import CONVOLUTIONS, RESIDUALS, Genotype
 from darts.spaces.macro.network import Network, check_depths
 from darts.spaces.macro.skeleton import (
     SKELETONS,
@@ -38,15 +35,12 @@ from darts.spaces.macro.skeleton import (
 )
 from darts.spaces.macro.supernet import Supernet
 from darts.spaces.network import NetworkPiece
-from darts.spaces.parameters import Choice, Parameter, Point, Value
-from darts.spaces.space import SPACES, Space
-
-T = TypeVar("T")
+from darts.spaces.space import SPACES
 
 
 @SPACES.register
 @dataclass
-class Macro(Space):
+class Macro(ChoiceSpace):
     """Three stages of inverted residual blocks with one choice per block.
 
     Attributes:
@@ -55,18 +49,16 @@ class Macro(Space):
             genotype's number of blocks.
         skeleton: "standard"; or "nasbench" for the architectures of NAS-Bench-Macro, whose stages
             have 2, 3 and 3 blocks whatever ``cells`` is. With ``channels=64``, the networks are
-            those of the benchmark. "plain" for convolutional networks without residual connections
+            the benchmark's. "plain" for convolutional networks without residual connections
             whose classifier distinguishes positions, as baselines on small images. "fast" for
             networks that learn in few epochs; the classifier of "fast_grid" distinguishes
             positions.
         candidates: Operations to choose from; [] for all operations of the skeleton.
-
-    Raises:
-        ValueError: Candidates that are unknown or occur twice, or a block without candidates.
     """
 
     captures: ClassVar[bool] = True
     name: str = "macro"
+    genotype: ClassVar[type[AnyGenotype]] = Genotype
     supports_partial: ClassVar[bool] = False
     retrain_keys: ClassVar[tuple[str, ...]] = ("skeleton",)
     size_keys: ClassVar[tuple[str, ...]] = ("channels",)
@@ -76,37 +68,20 @@ class Macro(Space):
     candidates: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.skeleton in SKELETONS:  # the configuration refuses other names
-            shared = SKELETONS[self.skeleton]
+        if self.skeleton in SKELETONS:  # the configuration rejects other names
             choices = {
-                "the first block of a stage": shared.candidates("first"),
-                "the other blocks of a stage": shared.candidates("rest"),
+                "the first block of a stage": self._shared.candidates("first"),
+                "the other blocks of a stage": self._shared.candidates("rest"),
             }
             check_subset(self.candidates, choices)
 
-    def supernet(
-        self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
-    ) -> Supernet:
-        self.reject_options(
-            depth=depth,
-            partial=partial,
-            auxiliary_skip=auxiliary_skip,
-            depth_reason="each block has its own alphas",
-            skip_reason="its blocks already have skip connections",
-        )
+    def supernet(self, **options: Any) -> Supernet:
+        sizes = self.supported(options, depth=1, partial=1, auxiliary_skip=0)
         return Supernet(channels=self.channels, cells=self.cells, skeleton=self.skeleton, **sizes)
 
-    def network(
-        self, genotype: Genotype, *, auxiliary: bool = False, drop_path: float = 0.0, **sizes: int
-    ) -> Network:
-        return Network(
-            genotype,
-            channels=self.channels,
-            skeleton=self.skeleton,
-            auxiliary=auxiliary,
-            drop_path=drop_path,
-            **sizes,
-        )
+    def network(self, genotype: Genotype, **options: Any) -> Network:
+        options = self.supported(options, auxiliary=0)
+        return Network(genotype, channels=self.channels, skeleton=self.skeleton, **options)
 
     @classmethod
     def reference(cls, genotype: Genotype) -> Macro:
@@ -123,64 +98,35 @@ class Macro(Space):
     def benchmark(self) -> str | None:
         return self._shared.benchmark
 
-    def parse(self, text: str) -> Genotype:
-        return Genotype.parse(text)
-
-    def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
-        best = best_operations(probabilities, candidates)
-        return self._genotype(in_block_order(best, self._shared.depths))
-
     def initial_masks(self, candidates: Candidates) -> dict[str, Tensor]:
         return subset_masks(candidates, self.candidates)
 
-    def random(self, generator: torch.Generator) -> Genotype:
-        def draw(names: Sequence[str]) -> str:
-            column = torch.randint(len(names), (), generator=generator, device=generator.device)
-            return names[int(column)]
-
-        return self._genotype(
-            draw(allowed(plan.candidates, self.candidates)) for plan in self._plans()
-        )
-
-    def parameters(self) -> list[Parameter]:
-        return [
-            Parameter(f"block{index}", Choice(allowed(plan.candidates, self.candidates)))
+    def choices(self) -> dict[str, tuple[str, ...]]:
+        return {
+            f"block{index}": allowed(plan.candidates, self.candidates)
             for index, plan in enumerate(self._plans())
-        ]
+        }
 
-    def encode(self, genotype: Genotype) -> Point:
+    def genotype_of(self, operations: Sequence[str]) -> Genotype:
+        return Genotype(tuple(operations), self._shared.depths or ())
+
+    def operations_of(self, genotype: Genotype) -> tuple[str, ...]:
         check_depths(genotype, self.skeleton, self._shared.stage_depths(genotype.depth))
-        if len(genotype.blocks) != len(self.parameters()):
+        if genotype.depths != self._shared.stage_depths(self.cells):
             raise ValueError(
                 f"space.cells={self.cells}: the genotype has {genotype.depth} blocks per stage; "
                 f"set space.cells={genotype.depth}"
             )
-        for name, plan in zip(genotype.blocks, self._plans(), strict=True):
-            names = allowed(plan.candidates, self.candidates)
-            mask_row(name, names, f"of a block of the group {plan.group}")
-        return {f"block{index}": name for index, name in enumerate(genotype.blocks)}
+        return super().operations_of(genotype)
 
-    def decode(self, point: Mapping[str, Value]) -> Genotype:
-        return self._genotype(str(point[parameter.name]) for parameter in self.parameters())
-
-    def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
-        masks: dict[str, list[list[bool]]] = {group: [] for group in candidates}
-        total = sum(map(len, candidates.values()))
-        if total != len(genotype.blocks):
-            raise ValueError(f"the genotype has {len(genotype.blocks)} blocks, not {total}")
-        blocks = in_block_order(
-            {group: [(group, names) for names in rows] for group, rows in candidates.items()},
-            genotype.depths,
-        )
-        for (group, names), operation in zip(blocks, genotype.blocks, strict=True):
-            masks[group].append(mask_row(operation, names, f"of a block of the group {group}"))
-        return {group: torch.tensor(rows) for group, rows in masks.items()}
+    def rows(self, candidates: Candidates) -> list[tuple[str, int]]:
+        return [(plan.group, plan.row) for plan in self._plans()]
 
     def pieces(self, *, classes: int, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
         in_channels, height, width = sample_shape
         stem = partial(make_stem, in_channels, self.channels, self._shared)
         yield NetworkPiece(stem, tuple(sample_shape))
-        for plan in plan_blocks(self.channels, self.cells, self._shared, in_channels):
+        for plan in self._plans(in_channels):
             for column, name in enumerate(plan.candidates):
                 make, place = partial(make_operation, name, plan), (plan.group, plan.row, column)
                 yield NetworkPiece(make, (plan.inputs, height, width), place)
@@ -193,28 +139,5 @@ class Macro(Space):
     def _shared(self) -> Skeleton:
         return SKELETONS[self.skeleton]
 
-    def _plans(self) -> Iterator[BlockPlan]:
-        return plan_blocks(self.channels, self.cells, self._shared)
-
-    def _genotype(self, operations: Iterable[str]) -> Genotype:
-        return Genotype(tuple(operations), self._shared.depths or ())
-
-
-def in_block_order(
-    groups: Mapping[str, Sequence[T]], depths: Sequence[int] | None = None
-) -> list[T]:
-    """Return the items of both groups of alphas in the order of the blocks.
-
-    Args:
-        groups: ``groups["first"]`` has an item for the first block of each stage,
-            ``groups["rest"]`` an item for each other block.
-        depths: Number of blocks in each stage; None if all are equal.
-    """
-    rest = groups.get("rest", ())
-    depths = depths or (1 + len(rest) // STAGES,) * STAGES
-    remaining = iter(rest)
-    return [
-        item
-        for first, depth in zip(groups["first"], depths, strict=True)
-        for item in (first, *islice(remaining, depth - 1))
-    ]
+    def _plans(self, in_channels: int = 3) -> Iterator[BlockPlan]:
+        return plan_blocks(self.channels, self.cells, self._shared, in_channels)

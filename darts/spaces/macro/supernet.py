@@ -50,14 +50,7 @@ class MixedBlock(nn.Module):
     def forward(
         self, x: Tensor, weights: Tensor, active: Sequence[int], skip_dropout: float
     ) -> Tensor:
-        """Return the weighted sum of the active candidates; zeros if there are none.
-
-        Args:
-            x: ``(B, inputs, H, W)``.
-            weights: Mixing weights ``(candidates,)``.
-            active: Columns of the active candidates.
-            skip_dropout: Dropout rate of the output of ``skip_connect``.
-        """
+        """Return the weighted sum of the active candidates; zeros if there are none."""
         factors = weights.unbind()
         together = self.inverted_residuals(active)
         total: Tensor | None = None
@@ -68,7 +61,7 @@ class MixedBlock(nn.Module):
             if self.keeps_shape:  # the blocks add their input
                 names = self.plan.candidates
                 skips = [column for column in active if names[column] == "skip_connect"]
-                if skips and not (self.training and skip_dropout > 0):  # adds the input, too
+                if skips and not (self.training and skip_dropout > 0):
                     own.extend(factors[column] for column in skips)
                     active = [column for column in active if column not in skips]
                 total = torch.addcmul(total, x, torch.stack(own).sum())
@@ -100,33 +93,18 @@ class MixedBlock(nn.Module):
 class Supernet(SupernetBase):
     """The supernet of the macro space.
 
-    It consists of a stem, three stages of blocks, and a head. The second and third stage begin with
-    stride 2; the skeleton defines the widths, and how the first one begins. The batch norms of
-    the blocks have no affine parameters; those of stem and head do. The first block of a stage has
-    no ``skip_connect``.
+    The batch norms of stem and head have affine parameters, others have none.
 
     Inverted residual blocks that keep the shape add their input to their output. If all candidates
     of a block do this or skip the block, and the mixing weights sum to one, the input has weight
     one in the sum, so auxiliary skip connections are not needed there. Partial channels are not
     possible, since blocks change the width.
 
-    Args:
-        channels: Width of the first stage.
-        cells: Number of blocks in each of the three stages, unless the skeleton sets it.
-        skeleton: Key of ``SKELETONS``.
-        classes: Number of classes.
-        in_channels: Channels of the images.
-
     Attributes:
         alphas: With the standard skeleton, ``{"first": (3, 6), "rest": (3 * (cells - 1), 7)}``;
             with ``cells=1``, no ``rest``.
-        edges: By group, source and target state of each block, ``(i, i + 1)`` for block ``i``.
-        counts: 1 for each group, since no two blocks share alphas.
 
     Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.
-
-    Raises:
-        ValueError: A size that is not positive.
     """
 
     space = "macro"
@@ -146,17 +124,7 @@ class Supernet(SupernetBase):
         check_positive(channels=channels, cells=cells, classes=classes, in_channels=in_channels)
         shared = SKELETONS[skeleton]
         self.plans = tuple(plan_blocks(channels, cells, shared, in_channels))
-        groups = dict.fromkeys(plan.group for plan in self.plans)
-        self.candidates = {
-            group: tuple(plan.candidates for plan in self.plans if plan.group == group)
-            for group in groups
-        }
-        self.edges = {
-            group: tuple((i, i + 1) for i, plan in enumerate(self.plans) if plan.group == group)
-            for group in groups
-        }
-        self.counts = dict.fromkeys(groups, 1)
-        self.shapes = {group: (len(rows), len(rows[0])) for group, rows in self.candidates.items()}
+        self.set_chain((plan.group, plan.candidates) for plan in self.plans)
         self.stem = make_stem(in_channels, channels, shared)
         self.blocks = nn.ModuleList(self.block_class(plan) for plan in self.plans)
         self.head = make_head(last_channels(channels, shared), classes, shared)

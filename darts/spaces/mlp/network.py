@@ -1,33 +1,81 @@
-"""The discrete network of an mlp genotype, for training from scratch."""
+"""The discrete network of an mlp genotype, and the layers that it shares with the supernet.
+
+References:
+    Ioffe and Szegedy, "Batch Normalization", arXiv:1502.03167; Ba, Kiros and Hinton, "Layer
+    Normalization", arXiv:1607.06450: normalization between the linear map and the activation.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-from darts.spaces.checks import check_drop_probability, check_positive, reject_auxiliary_head
-from darts.spaces.mlp.genotype import Genotype
-from darts.spaces.mlp.layers import ACTIVATION_MODULES, make_preactivation
+from darts.spaces.checks import check_drop_probability, check_positive
+from darts.spaces.mlp.genotype import ACTIVATIONS, Genotype
 from darts.spaces.network import NetworkBase
 from darts.spaces.rank_dropout import rank_dropout
+
+ACTIVATION_MODULES: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "identity": nn.Identity,
+}
+
+NORMALIZATIONS = ("batch", "layer", "none")
+
+SKIP = "skip_connect"
+"""The candidate that skips a layer."""
+
+
+def check_choices(activations: Sequence[str], widths: Sequence[int]) -> None:
+    """Raise ValueError unless activations and widths are valid, distinct and not empty."""
+    for name in activations:
+        if name not in ACTIVATIONS:
+            raise ValueError(
+                f"space.activations: unknown {name!r}; choose from {', '.join(ACTIVATIONS)}"
+            )
+    for key, values in (("activations", activations), ("widths", widths)):
+        if not values or len(set(values)) != len(values):
+            raise ValueError(
+                f"space.{key}={list(values)}: must contain at least one value and no value twice"
+            )
+
+
+def make_linear(inputs: int, width: int, normalization: str) -> nn.Linear:
+    """Make a linear map. Before batch norm it has no bias, because batch norm would cancel it."""
+    return nn.Linear(inputs, width, bias=normalization != "batch")
+
+
+def make_norm(name: str, width: int, *, affine: bool) -> nn.Module:
+    """Make a normalization of ``(B, width)``."""
+    if name == "batch":
+        # Not BatchNorm1d, which darts.ops.sync_batch_norm does not synchronize over ranks.
+        norm = nn.BatchNorm2d(width, affine=affine)
+        return nn.Sequential(nn.Unflatten(1, (width, 1, 1)), norm, nn.Flatten())
+    if name == "layer":
+        return nn.LayerNorm(width, elementwise_affine=affine)
+    return nn.Identity()
+
+
+def make_preactivation(inputs: int, width: int, normalization: str) -> nn.Sequential:
+    """Make a hidden layer without its activation, ``(B, inputs)`` -> ``(B, width)``."""
+    norm = make_norm(normalization, width, affine=True)
+    return nn.Sequential(make_linear(inputs, width, normalization), norm)
 
 
 class Network(NetworkBase):
     """The hidden layers of a genotype and a linear classifier.
 
     Args:
-        genotype: The layers; they define depth and widths.
-        classes: Number of classes.
-        in_channels: Number of values of a sample.
         normalization: Norm before each activation: ``"batch"``, ``"layer"`` or ``"none"``.
-        dropout: Dropout rate of the hidden units in training.
-        auxiliary: Must be False; the space has no auxiliary head.
-        drop_path: Must be 0; the networks have one path.
 
     Shape: samples ``(B, ...)`` with ``in_channels`` values each -> logits ``(B, classes)``.
-
-    Raises:
-        ValueError: A size that is not positive, an unknown normalization, a dropout rate outside
-            [0, 1), an auxiliary head or drop path.
     """
 
     genotype: Genotype
@@ -40,18 +88,10 @@ class Network(NetworkBase):
         in_channels: int = 64,
         normalization: str = "batch",
         dropout: float = 0.0,
-        auxiliary: bool = False,
-        drop_path: float = 0.0,
     ) -> None:
         check_positive(classes=classes, in_channels=in_channels)
         check_drop_probability(dropout=dropout)
-        reject_auxiliary_head("mlp", auxiliary)
-        if drop_path > 0:
-            raise ValueError(
-                f"drop_path={drop_path}: networks of the mlp space have one path; set drop_path=0, "
-                "and use space.dropout to drop units"
-            )
-        super().__init__(genotype, drop_path)
+        super().__init__(genotype)
         self.dropout = dropout
         self.layers = nn.ModuleList()
         inputs = in_channels
@@ -62,7 +102,7 @@ class Network(NetworkBase):
         self.classifier = nn.Linear(inputs, classes)
 
     def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
-        """Return logits, or ``(logits, None)`` if ``auxiliary``, as there is no auxiliary head."""
+        """Return logits, or ``(logits, None)`` with ``auxiliary``: the space has no such head."""
         x = images.flatten(1)
         for layer in self.layers:
             x = rank_dropout(layer(x), self.dropout, self.training, self.batch_share)

@@ -14,23 +14,24 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.registry import choice, number
-from darts.spaces.deriving import Candidates, best_columns, best_operations, mask_row
+from darts.spaces.any_genotype import AnyGenotype
+from darts.spaces.deriving import Candidates, best_columns, chain_mask, draw
 from darts.spaces.mlp.genotype import MAX_WIDTH, Genotype
-from darts.spaces.mlp.layers import (
+from darts.spaces.mlp.network import (
     ACTIVATION_MODULES,
     NORMALIZATIONS,
     SKIP,
+    Network,
     check_choices,
     make_preactivation,
 )
-from darts.spaces.mlp.network import Network
 from darts.spaces.mlp.supernet import Supernet
 from darts.spaces.network import NetworkPiece
 from darts.spaces.parameters import Choice, Parameter, Point, Range, Value
@@ -50,14 +51,11 @@ class Mlp(Space):
         activations: Candidate activations of a hidden layer.
         normalization: Norm before each activation: ``"batch"``, ``"layer"`` or ``"none"``.
         dropout: Dropout rate of the hidden units in training.
-
-    Raises:
-        ValueError: No activation or no width, an unknown activation, an activation or width that
-            occurs twice, or a width out of range.
     """
 
     captures: ClassVar[bool] = True
     name: str = "mlp"
+    genotype: ClassVar[type[AnyGenotype]] = Genotype
     supports_partial: ClassVar[bool] = False
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "rows", "audio")
     cells: int = number(2, low=1, high=1000)
@@ -73,36 +71,19 @@ class Mlp(Space):
         """Return the number of values of a sample."""
         return math.prod(sample_shape)
 
-    def supernet(
-        self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
-    ) -> Supernet:
-        self.reject_options(
-            depth=depth,
-            partial=partial,
-            auxiliary_skip=auxiliary_skip,
-            depth_reason="each layer has its own alphas",
-            skip_reason="its first layer cannot have one",
-        )
+    def supernet(self, **options: Any) -> Supernet:
         return Supernet(
             activations=self.activations,
             widths=self.widths,
             cells=self.cells,
             normalization=self.normalization,
             dropout=self.dropout,
-            **sizes,
+            **self.supported(options, depth=1, partial=1, auxiliary_skip=0),
         )
 
-    def network(
-        self, genotype: Genotype, *, auxiliary: bool = False, drop_path: float = 0.0, **sizes: int
-    ) -> Network:
-        return Network(
-            genotype,
-            normalization=self.normalization,
-            dropout=self.dropout,
-            auxiliary=auxiliary,
-            drop_path=drop_path,
-            **sizes,
-        )
+    def network(self, genotype: Genotype, **options: Any) -> Network:
+        sizes = self.supported(options, auxiliary=0, drop_path=0)
+        return Network(genotype, normalization=self.normalization, dropout=self.dropout, **sizes)
 
     @classmethod
     def reference(cls, genotype: Genotype) -> Mlp:
@@ -113,33 +94,31 @@ class Mlp(Space):
             activations=list(dict.fromkeys(activations)),
         )
 
-    def parse(self, text: str) -> Genotype:
-        return Genotype.parse(text)
-
     def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
-        """Return the genotype with the most probable candidates, without skipped layers.
-
-        Ties go to the lower column.
-        """
-        operations = best_operations(probabilities, candidates)
-        names = [name for group in candidates for name in operations[group]]
+        """Return the genotype with the most probable candidates, without skipped layers."""
+        columns = best_columns(probabilities, candidates)
+        names = [
+            row[column]
+            for group, rows in candidates.items()
+            for row, column in zip(rows, columns[group], strict=True)
+        ]
         return Genotype(tuple(name for name in names if name != SKIP))
 
     def random(self, generator: torch.Generator) -> Genotype:
-        def draw(values: Sequence[object]) -> object:
-            index = torch.randint(len(values), (), generator=generator, device=generator.device)
-            return values[int(index)]
-
         # There are factor ** depth networks of each depth. The shares are these numbers divided by
-        # that of the maximum depth, because the numbers themselves may exceed the range of float.
+        # the largest one, because the numbers themselves may exceed the range of float.
         factor = float(len(self.activations) * len(self.widths))
         shares = [factor ** (depth - self.cells) for depth in range(1, self.cells + 1)]
         uniform = torch.rand((), generator=generator, device=generator.device, dtype=torch.float64)
         remaining, depth = float(uniform) * sum(shares), 1
         while depth < self.cells and remaining >= shares[depth - 1]:
             remaining, depth = remaining - shares[depth - 1], depth + 1
-        layers = (f"{draw(self.activations)}_{draw(self.widths)}" for _ in range(depth))
-        return Genotype(tuple(layers))
+        return Genotype(
+            tuple(
+                f"{draw(generator, self.activations)}_{draw(generator, self.widths)}"
+                for _ in range(depth)
+            )
+        )
 
     def parameters(self) -> list[Parameter]:
         result = [Parameter("depth", Range(1, self.cells, integer=True))]
@@ -178,25 +157,10 @@ class Mlp(Space):
 
         The genotype's layers are the first layers of the supernet; the following layers are
         skipped.
-
-        Raises:
-            ValueError: The genotype is not among the candidates.
         """
-        total = sum(map(len, candidates.values()))
-        if len(genotype.layers) > total:
-            raise ValueError(
-                f"the genotype has {len(genotype.layers)} layers, but the supernet has {total}"
-            )
-        operations = iter(genotype.layers)
-        return {
-            group: torch.tensor(
-                [
-                    mask_row(next(operations, SKIP), names, f"of a layer of the group {group}")
-                    for names in rows
-                ]
-            )
-            for group, rows in candidates.items()
-        }
+        rows = [(group, row) for group, names in candidates.items() for row in range(len(names))]
+        skips = (SKIP,) * (len(rows) - len(genotype.layers))
+        return chain_mask(genotype.layers + skips, rows, candidates)
 
     def derived_mask(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.spaces.checks import check_positive
-from darts.spaces.mlp.layers import ACTIVATION_MODULES, SKIP, check_choices, make_linear, make_norm
+from darts.spaces.mlp.network import ACTIVATION_MODULES, SKIP, make_linear, make_norm
 from darts.spaces.supernet import SupernetBase
 
 _EPSILON = 1e-5  # the default of nn.LayerNorm
@@ -62,12 +62,8 @@ class MixedLayer(nn.Module):
         """Return the weighted sum of the active candidates; other candidates are not run.
 
         Args:
-            x: ``(B, inputs)``.
             weights: Mixing weights ``(candidates,)``, ordered by activation, then by width; the
-                last one is that of the skip connection if the layer can be skipped.
-            active: Columns of the active candidates.
-            skip_dropout: Dropout rate of the skip connection's output.
-            dropout: Dropout rate of the hidden units.
+                last one belongs to the skip connection if the layer can be skipped.
         """
         num_widths, num_activations = len(self.masks), len(self.activations)
         skip = num_widths * num_activations  # column of the skip connection
@@ -115,24 +111,12 @@ class Supernet(SupernetBase):
     All layers have the width of the widest candidate; a linear classifier follows. Norms have no
     affine parameters. The first layer maps the input to this width; all others can be skipped.
 
-    Args:
-        activations: Candidate activations, from ``ACTIVATIONS``.
-        widths: Candidate widths.
-        cells: Number of layers.
-        normalization: Norm before each activation: ``"batch"``, ``"layer"`` or ``"none"``.
-        dropout: Dropout rate of the hidden units in training.
-        classes: Number of classes.
-        in_channels: Number of values of a sample.
-
     Attributes:
         alphas: ``{"first": (1, A * K), "rest": (cells - 1, A * K + 1)}`` for A activations and K
             widths, ordered by activation, then by width; the last column of ``rest`` is the skip
             connection. With ``cells=1`` there is no ``rest``.
 
     Shape: samples ``(B, ...)`` with ``in_channels`` values each -> logits ``(B, classes)``.
-
-    Raises:
-        ValueError: A size that is not positive, or an unknown or repeated candidate.
     """
 
     space = "mlp"
@@ -150,15 +134,9 @@ class Supernet(SupernetBase):
     ) -> None:
         super().__init__()
         check_positive(cells=cells, classes=classes, in_channels=in_channels)
-        check_choices(activations, widths)
         self.dropout = dropout
         names = tuple(f"{activation}_{width}" for activation in activations for width in widths)
-        rest = {"rest": ((*names, SKIP),) * (cells - 1)} if cells > 1 else {}
-        self.candidates = {"first": (names,), **rest}
-        chain = tuple((layer, layer + 1) for layer in range(cells))
-        self.edges = {"first": chain[:1]} | ({"rest": chain[1:]} if cells > 1 else {})
-        self.counts = dict.fromkeys(self.candidates, 1)  # no two layers share alphas
-        self.shapes = {group: (len(rows), len(rows[0])) for group, rows in self.candidates.items()}
+        self.set_chain([("first", names), *[("rest", (*names, SKIP))] * (cells - 1)])
         self.layers = nn.ModuleList(
             MixedLayer(max(widths) if layer else in_channels, activations, widths, normalization)
             for layer in range(cells)

@@ -1,9 +1,7 @@
 """The space of a model of your own, which contains choices."""
 
-from darts.spaces.module.choice import BaseChoice, Choice
+from darts.spaces.module.choice import BaseChoice, Choice, InputChoice, Repeat
 from darts.spaces.module.genotype import Genotype
-from darts.spaces.module.input_choice import InputChoice
-from darts.spaces.module.repeat import Repeat
 from darts.spaces.module.space import Module
 from darts.spaces.module.supernet import Network, Supernet
 from darts.spaces.module.targets import allow_import, is_allowed, is_passed, passed, target_of

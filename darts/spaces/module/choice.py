@@ -1,14 +1,19 @@
-"""The choice between modules inside a model of your own."""
+"""Choices inside a model of your own: between modules, of inputs, and of a number of blocks."""
 
 from __future__ import annotations
 
+import inspect
+import itertools
+import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+MAX_SUBSETS = 1000  # of an InputChoice
 
 
 class BaseChoice(nn.Module):
@@ -23,13 +28,6 @@ class BaseChoice(nn.Module):
             choice; their candidates must have the same names. By default, the alphas are named
             after the place of the choice in the model, such as ``block1``; another choice shares
             them with ``key="block1"``.
-
-    Attributes:
-        names: Names of the candidates.
-        key: The argument ``key``.
-
-    Raises:
-        ValueError: If there are fewer than two candidates, or the key is no identifier.
     """
 
     def __init__(self, names: tuple[str, ...], key: str | None) -> None:
@@ -60,11 +58,7 @@ class BaseChoice(nn.Module):
         self._active = tuple(range(len(self.names))) if active is None else active
 
     def _mixed(self, outputs: Mapping[int, Any]) -> Tensor:
-        """Return the weighted sum of the outputs of the active columns.
-
-        Raises:
-            ValueError: If there are none, or they are no tensors of one shape.
-        """
+        """Return the weighted sum of the outputs of the active columns."""
         self._check(outputs)
         if not outputs:
             raise ValueError(f"{self._name()} has no active candidate")
@@ -75,7 +69,7 @@ class BaseChoice(nn.Module):
         return reduce(torch.add, terms)
 
     def _check(self, outputs: Mapping[int, Any]) -> None:
-        """Refuse outputs that cannot be added."""
+        """Raise ValueError for outputs that cannot be added."""
         shapes = {}
         for column, output in outputs.items():
             if not isinstance(output, Tensor):
@@ -123,7 +117,7 @@ class Choice(BaseChoice):
         for name, candidate in candidates.items():
             self._check_identifier(name)
             if not isinstance(candidate, nn.Module):
-                raise ValueError(f"the candidate {name!r} of a Choice is no torch.nn.Module")
+                raise ValueError(f"the candidate {name!r} of a Choice is not a torch.nn.Module")
             if hasattr(nn.ModuleDict(), name):
                 raise ValueError(f"a candidate of a Choice cannot have the name {name!r}")
         self.candidates = nn.ModuleDict(dict(candidates))
@@ -138,3 +132,151 @@ class Choice(BaseChoice):
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         modules = list(self.candidates.values())
         return self._mixed({column: modules[column](*args, **kwargs) for column in self._active})
+
+
+class InputChoice(BaseChoice):
+    """The sum of ``keep`` of several inputs; a search finds out which.
+
+    A candidate is a subset of ``keep`` inputs. Its name is their numbers: ``"0+2"``. The weight of
+    an input in a search is the sum of the mixing weights of the subsets that contain it.
+
+    The module is called with the inputs, or with one list of them. They are tensors of one shape.
+
+    Args:
+        inputs: Number of inputs, at least two.
+        keep: Number of inputs that the choice keeps, at least one and fewer than ``inputs``.
+        key: Name of the alphas, see ``BaseChoice``.
+
+    Raises:
+        ValueError: If one of the numbers or the key is invalid, or there are more than 1,000
+            subsets.
+    """
+
+    def __init__(self, inputs: int, keep: int = 1, *, key: str | None = None) -> None:
+        if not 1 <= keep < inputs:
+            raise ValueError(
+                f"an InputChoice cannot keep {keep} of {inputs} inputs: keep must be at least 1 "
+                "and less than inputs"
+            )
+        if math.comb(inputs, keep) > MAX_SUBSETS:
+            raise ValueError(
+                f"an InputChoice that keeps {keep} of {inputs} inputs has "
+                f"{math.comb(inputs, keep):,} candidates; at most {MAX_SUBSETS:,} are possible"
+            )
+        subsets = tuple(itertools.combinations(range(inputs), keep))
+        super().__init__(tuple("+".join(map(str, subset)) for subset in subsets), key)
+        self.inputs, self.subsets = inputs, subsets
+
+    def chosen(self, name: str) -> nn.Module:
+        return SumOfInputs(self.subsets[self.names.index(name)])
+
+    @property
+    def parts(self) -> Mapping[str, nn.Module]:
+        return {}
+
+    def forward(self, *inputs: Tensor | Sequence[Tensor]) -> Tensor:
+        tensors = _as_list(inputs)
+        if len(tensors) != self.inputs:
+            raise ValueError(f"{self._name()} has {self.inputs} inputs, but got {len(tensors)}")
+        self._check_inputs(tensors)
+        terms = []
+        for number, tensor in enumerate(tensors):
+            columns = [column for column in self._active if number in self.subsets[column]]
+            if not columns:
+                continue
+            if self._weights is None:
+                terms.append(tensor * (len(columns) / len(self.subsets)))
+            else:
+                weights = self._weights
+                terms.append(reduce(torch.add, [weights[column] for column in columns]) * tensor)
+        if not terms:
+            raise ValueError(f"{self._name()} has no active candidate")
+        return reduce(torch.add, terms)
+
+    def _check_inputs(self, tensors: Sequence[object]) -> None:
+        shapes = [tuple(t.shape) if isinstance(t, Tensor) else type(t).__name__ for t in tensors]
+        if not all(isinstance(t, Tensor) for t in tensors) or len({*shapes}) > 1:
+            listed = ", ".join(str(shape) for shape in shapes)
+            raise ValueError(f"{self._name()}: inputs must be tensors of one shape, not {listed}")
+
+
+class SumOfInputs(nn.Module):
+    """The sum of the inputs with some numbers, from 0; the inputs are arguments or one list."""
+
+    def __init__(self, numbers: tuple[int, ...]) -> None:
+        super().__init__()
+        self.numbers = numbers
+
+    def forward(self, *inputs: Tensor | Sequence[Tensor]) -> Tensor:
+        tensors = _as_list(inputs)
+        return reduce(torch.add, [tensors[number] for number in self.numbers])
+
+    def extra_repr(self) -> str:
+        return "+".join(map(str, self.numbers))
+
+
+def _as_list(inputs: tuple[Tensor | Sequence[Tensor], ...]) -> list[Tensor]:
+    if len(inputs) == 1 and not isinstance(inputs[0], Tensor):
+        return list(inputs[0])
+    return [*inputs]  # type: ignore[list-item]  # several sequences fail the check of their shapes
+
+
+class Repeat(BaseChoice):
+    """A chain of ``min`` to ``max`` blocks; a search finds out how many.
+
+    A candidate is a number of blocks. All of them share the blocks: the blocks run once, one after
+    the other, and a search mixes the outputs after ``min``, ..., ``max`` of them. These outputs
+    must have one shape. A chain of no blocks returns its input. Blocks may contain choices; each
+    block has its own.
+
+    Args:
+        make_block: Returns a new block, a module with one input and one output. If it takes an
+            argument, this is the number of the block, from 0.
+        min: Smallest number of blocks.
+        max: Largest number of blocks.
+        key: Name of the alphas, see ``BaseChoice``.
+
+    Raises:
+        ValueError: If the numbers or the key are invalid, or a block is not a module.
+    """
+
+    def __init__(
+        self, make_block: Callable[..., nn.Module], *, min: int, max: int, key: str | None = None
+    ) -> None:
+        if not 0 <= min < max:
+            raise ValueError(f"a Repeat of min={min} to max={max} blocks: needs 0 <= min < max")
+        super().__init__(tuple(str(count) for count in range(min, max + 1)), key)
+        self.min = min
+        blocks = [make_block(number) if _takes_number(make_block) else make_block()
+                  for number in range(max)]  # fmt: skip
+        for block in blocks:
+            if not isinstance(block, nn.Module):
+                raise ValueError(f"a block of a Repeat is {block!r}, not a torch.nn.Module")
+        if len({id(block) for block in blocks}) < max:
+            raise ValueError("make_block of a Repeat must return a new block in each call")
+        self.blocks = nn.ModuleList(blocks)
+
+    def chosen(self, name: str) -> nn.Module:
+        return nn.Sequential(*self.blocks[: int(name)])
+
+    @property
+    def parts(self) -> Mapping[str, nn.Module]:
+        return {name: self.blocks[int(name) - 1] for name in self.names if int(name) > 0}
+
+    def forward(self, x: Tensor) -> Tensor:
+        columns = {self.min + column: column for column in self._active}  # by number of blocks
+        outputs = {columns[0]: x} if 0 in columns else {}
+        for count in range(1, max(columns, default=0) + 1):
+            x = self.blocks[count - 1](x)
+            if count in columns:
+                outputs[columns[count]] = x
+        return self._mixed(outputs)
+
+
+def _takes_number(make_block: Callable[..., nn.Module]) -> bool:
+    try:
+        parameters = inspect.signature(make_block).parameters.values()
+    except ValueError:  # a function without signature, written in C
+        return False
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return any(p.default is p.empty and p.kind in kinds for p in parameters)

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from darts.spaces.module.choice import BaseChoice
-from darts.spaces.module.layout import Row, choices_of, rows_of
+from darts.spaces.module.genotype import Row, choices_of, rows_of
 from darts.spaces.network import NetworkPiece
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A choice and those of its candidates that contain another choice.
+    """A choice and its candidates that contain another choice.
 
     Attributes:
         group, index: Row of the alphas of the containing choice.
@@ -40,11 +40,7 @@ Conditions = Mapping[tuple[str, int], Sequence[Condition]]
 
 
 def conditions_of(model: nn.Module) -> Conditions:
-    """Return the conditions of all choices that are inside of candidates of others.
-
-    Raises:
-        ValueError: If choices that share a key are in different candidates.
-    """
+    """Return the conditions of all choices that are inside of candidates of others."""
     choices, rows = choices_of(model), {row.key: row for row in rows_of(model)}
     found: dict[tuple[str, int], list[Condition]] = {}
     for key, own in choices.items():
@@ -102,11 +98,7 @@ class Zeros(nn.Module):
 class Called(nn.Module):
     """A candidate that is called with its recorded arguments, whatever the input is.
 
-    Args:
-        module: The candidate.
-        call: The call.
-        number: Number of the call, from 0. The weights of the candidate are parameters of the first
-            call only, so that they count once.
+    The weights of the candidate are parameters of its first call only, so that they count once.
     """
 
     def __init__(self, module: nn.Module, call: _Call, number: int) -> None:
@@ -135,14 +127,9 @@ class Called(nn.Module):
 
 
 def pieces(model: nn.Module, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
-    """Yield the candidates of each call of each choice, and the rest of the model.
+    """Yield the candidates of each call of each choice, and the other modules of the model.
 
-    Args:
-        model: A new model; it is changed in place.
-        sample_shape: Shape of one sample.
-
-    Raises:
-        ValueError: If a choice returns tensors of different shapes.
+    The model must be new, because it is changed in place.
     """
     model.eval()
     choices, rows = choices_of(model), {row.key: row for row in rows_of(model)}

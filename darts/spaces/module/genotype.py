@@ -1,27 +1,23 @@
-"""Genotypes of the space ``module``: the chosen candidate of each choice."""
+"""Genotypes of the space ``module``, and the choices of a model from which they choose."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
+
+from torch import nn
 
 from darts.spaces.any_genotype import ChainGenotype
-from darts.spaces.genotype_text import short_repr
+from darts.spaces.genotype_text import read_json, short_repr
+from darts.spaces.module.choice import BaseChoice
 
 MAX_CHOICES = 10_000
 
 
 @dataclass(frozen=True)
 class Genotype(ChainGenotype):
-    """The chosen candidate by key.
-
-    Attributes:
-        choices: Pairs ``(key, candidate)`` in the order of the model.
-
-    Raises:
-        ValueError: If the pairs are not strings, a key occurs twice, or there are none.
-    """
+    """The chosen candidate by key, as pairs in the order of the model."""
 
     choices: tuple[tuple[str, str], ...]
 
@@ -45,25 +41,70 @@ class Genotype(ChainGenotype):
 
     @classmethod
     def parse(cls, text: str) -> Genotype:
-        """Parse the JSON text of a genotype.
-
-        Raises:
-            ValueError: Any other text; the message has one line.
-        """
-        try:
-            value: Any = json.loads(text)
-        except (ValueError, RecursionError):
-            raise ValueError(f"{short_repr(text)} is not a genotype of space=module") from None
-        choices = value.get("choices") if isinstance(value, dict) else None
-        if not isinstance(choices, dict) or value.get("space") != cls.space:
-            raise ValueError(
-                f"{short_repr(text)} is not a genotype of space=module, which has the entries "
-                "'space' and 'choices'"
-            )
+        choices = read_json(text, cls.space, cls.cells)["choices"]
+        if not isinstance(choices, dict):
+            raise ValueError(f"choices must be a JSON object, not {short_repr(choices)}")
         return cls(tuple(choices.items()))
 
     def to_json(self) -> str:
         return json.dumps({"space": self.space, "choices": dict(self.choices)})
 
-    def __str__(self) -> str:
-        return self.to_json()
+
+@dataclass(frozen=True)
+class Row:
+    """One choice: a row of the alphas of all choices with as many candidates."""
+
+    key: str
+    names: tuple[str, ...]
+    group: str
+    index: int
+
+
+def choices_of(model: nn.Module) -> dict[str, list[BaseChoice]]:
+    """Return the choices of a model by key, in the order of the model.
+
+    A choice without a key has its place in the model as its key. Another choice with this key
+    therefore shares its alphas.
+    """
+    found: dict[str, list[BaseChoice]] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, BaseChoice):
+            key = path if module.key is None else module.key
+            found.setdefault(key, []).append(module)
+    if not found:
+        raise ValueError(
+            f"{type(model).__name__} contains no darts.Choice, so there is nothing to search"
+        )
+    for key, choices in found.items():
+        if len({choice.names for choice in choices}) > 1:
+            raise ValueError(
+                f"the choices with the key {key!r} have different candidates: "
+                + " and ".join(", ".join(choice.names) for choice in choices)
+            )
+    return found
+
+
+def rows_of(model: nn.Module) -> list[Row]:
+    """Return the rows of all choices; all rows of a group have the same number of candidates."""
+    rows: list[Row] = []
+    counts: dict[str, int] = {}
+    for key, choices in choices_of(model).items():
+        names = choices[0].names
+        group = f"choices{len(names)}"
+        rows.append(Row(key, names, group, counts.setdefault(group, 0)))
+        counts[group] += 1
+    return rows
+
+
+def with_chosen(module: nn.Module, chosen: dict[int, str]) -> nn.Module:
+    """Replace every choice in a module by one of its candidates, in place, and return the module.
+
+    ``chosen`` has the name of a candidate by ``id`` of a choice. If the module itself is a choice,
+    the candidate is returned.
+    """
+    while isinstance(module, BaseChoice):
+        module = module.chosen(chosen[id(module)])
+    for name, child in module._modules.items():  # named_children() leaves out repeated modules
+        if child is not None:
+            module._modules[name] = with_chosen(child, chosen)
+    return module

@@ -6,26 +6,13 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from darts.spaces.module.genotype import Genotype
-from darts.spaces.module.layout import choices_of, rows_of, with_chosen
+from darts.spaces.module.genotype import Genotype, choices_of, rows_of, with_chosen
 from darts.spaces.network import NetworkBase
 from darts.spaces.supernet import ParameterRows, SupernetBase
 
 
 class Supernet(SupernetBase):
-    """A model with alphas for its choices.
-
-    Args:
-        model: The model; it maps a batch of samples to logits ``(B, classes)``.
-        classes: Number of classes.
-
-    Attributes:
-        model: The model.
-        rows: The choices, see ``Row``.
-
-    Raises:
-        ValueError: If the model contains no ``Choice``, or choices that contradict each other.
-    """
+    """A model with alphas for its choices; maps a batch of samples to logits ``(B, classes)``."""
 
     space = "module"
 
@@ -33,18 +20,8 @@ class Supernet(SupernetBase):
         super().__init__()
         self.model, self.classes = model, classes
         self.rows = rows_of(model)
-        self._choices = choices_of(model)  # a plain dictionary: its modules are those of the model
-        candidates: dict[str, list[tuple[str, ...]]] = {}
-        edges: dict[str, list[tuple[int, int]]] = {}
-        for state, row in enumerate(self.rows):
-            candidates.setdefault(row.group, []).append(row.names)
-            edges.setdefault(row.group, []).append((state, state + 1))
-        self.candidates = {group: tuple(names) for group, names in candidates.items()}
-        self.edges = {group: tuple(pairs) for group, pairs in edges.items()}
-        self.counts = dict.fromkeys(self.candidates, 1)
-        self.shapes = {
-            group: (len(names), len(names[0])) for group, names in self.candidates.items()
-        }
+        self._choices = choices_of(model)  # a plain dictionary, whose modules belong to the model
+        self.set_chain((row.group, row.names) for row in self.rows)
         self.alphas = self.make_alphas()
 
     def forward(self, samples: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
@@ -80,16 +57,7 @@ class Supernet(SupernetBase):
 class Network(NetworkBase):
     """The model of a genotype: each choice is replaced by its chosen candidate.
 
-    Args:
-        genotype: The chosen candidates.
-        model: A new model; it is changed in place.
-        classes: Number of classes.
-
-    Attributes:
-        model: The model without any ``Choice``.
-
-    Raises:
-        ValueError: If the genotype belongs to another model.
+    The argument ``model`` must be new, because it is changed in place.
     """
 
     def __init__(self, genotype: Genotype, model: nn.Module, classes: int) -> None:
@@ -110,14 +78,9 @@ class Network(NetworkBase):
 
 
 def require_keys(genotype: Genotype, names: Mapping[str, tuple[str, ...]]) -> None:
-    """Refuse a genotype that does not choose one candidate of each choice.
+    """Raise ValueError unless a genotype chooses one candidate of each choice.
 
-    Args:
-        genotype: The genotype.
-        names: Names of the candidates by key.
-
-    Raises:
-        ValueError: With the first key or name that does not fit.
+    ``names`` has the names of the candidates by key.
     """
     chosen = dict(genotype.choices)
     if unknown := [key for key in chosen if key not in names]:
@@ -132,7 +95,7 @@ def require_keys(genotype: Genotype, names: Mapping[str, tuple[str, ...]]) -> No
 
 
 def _checked(logits: object, samples: Tensor, classes: int, model: nn.Module) -> Tensor:
-    """Refuse outputs that are no logits of the classes of the data."""
+    """Raise ValueError for outputs that are not logits of the classes of the data."""
     if not isinstance(logits, Tensor) or logits.shape != (len(samples), classes):
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(

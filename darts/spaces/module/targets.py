@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from darts.spaces.module.costs import Conditions, conditions_of
-from darts.spaces.module.layout import Row, rows_of
+from darts.spaces.module.genotype import Row, rows_of
 
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _VARIABLE = "DARTS_ALLOWED_MODELS"  # targets on the command line, of this process or its parents
@@ -51,11 +51,7 @@ def target_of(model: nn.Module) -> str:
 
 @contextmanager
 def passed(model: nn.Module | None) -> Iterator[None]:
-    """Build copies of a model in a block, whatever the target is; None changes nothing.
-
-    Raises:
-        ValueError: If the model contains no choices, or choices that contradict each other.
-    """
+    """Build copies of a model in a block, whatever the target is; None changes nothing."""
     if model is None:
         yield
         return
@@ -72,11 +68,7 @@ def is_passed() -> bool:
 
 
 def allow_import(target: str) -> None:
-    """Allow a class by its place; it is imported when the first model is built.
-
-    Raises:
-        ValueError: If the target is no place of a class.
-    """
+    """Allow a class by its place; it is imported when the first model is built."""
     if not _TARGET.fullmatch(target):
         raise ValueError(f"space.target={target!r}: must be package.module:Class")
     os.environ[_VARIABLE] = ",".join(dict.fromkeys([*_allowed(), target]))
@@ -96,11 +88,7 @@ def build(target: str, sizes: Mapping[str, int]) -> nn.Module:
 
     Args:
         target: Place of its class.
-        sizes: Sizes of the data, such as ``classes``; a class gets those that it takes.
-
-    Raises:
-        ValueError: If the user of this process gave neither the model nor the target, or the class
-            cannot be imported or called.
+        sizes: Sizes of the data, such as ``classes``; a class gets the ones that it takes.
     """
     model = _passed.get()
     if model is not None:
@@ -119,20 +107,12 @@ def build(target: str, sizes: Mapping[str, int]) -> nn.Module:
 
 
 def rows(target: str) -> list[Row]:
-    """Return the choices of a model; the state of random generators stays as it is.
-
-    Raises:
-        ValueError: As ``build``, and if the model contains no choices.
-    """
+    """Return the choices of a model; the state of random generators stays as it is."""
     return _example(target).rows
 
 
 def conditions(target: str) -> Conditions:
-    """Return which choices of a model are inside of candidates of others.
-
-    Raises:
-        ValueError: As ``rows``, and if the conditions of choices with one key differ.
-    """
+    """Return which choices of a model are inside of candidates of others."""
     return _example(target).conditions
 
 
@@ -157,21 +137,16 @@ def _construct(target: str, sizes: Mapping[str, int]) -> nn.Module:
     except (ImportError, AttributeError) as error:
         raise ValueError(f"space.target={target!r}: {error}") from None
     if not callable(value):
-        raise ValueError(f"space.target={target!r} is no class")
-    parameters = inspect.signature(value).parameters
-    taken = {key: size for key, size in sizes.items() if key in parameters}
-    missing = [
-        parameter.name
-        for parameter in parameters.values()
-        if parameter.default is parameter.empty
-        and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-        and parameter.name not in taken
-    ]
-    if missing:
+        raise ValueError(f"space.target={target!r} is not a class")
+    signature = inspect.signature(value)
+    taken = {key: size for key, size in sizes.items() if key in signature.parameters}
+    try:
+        signature.bind(**taken)
+    except TypeError as error:
         raise ValueError(
-            f"space.target={target!r} needs {', '.join(missing)}; only {', '.join(sizes)} are known"
-        )
+            f"space.target={target!r}: {error}; only {', '.join(sizes)} are known"
+        ) from None
     model = value(**taken)
     if not isinstance(model, nn.Module):
-        raise ValueError(f"space.target={target!r} returns no torch.nn.Module")
+        raise ValueError(f"space.target={target!r} does not return a torch.nn.Module")
     return model

@@ -9,13 +9,21 @@ References:
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from darts.spaces.any_genotype import AnyGenotype
-from darts.spaces.genotype_text import is_integer, read_json_field, short_repr, strip_text
+from darts.spaces.genotype_text import (
+    is_integer,
+    is_json,
+    read_json,
+    short_repr,
+    strip_text,
+    write_json,
+)
 
 PRIMITIVES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """The five candidates, in the order of the alphas' columns."""
@@ -30,6 +38,7 @@ NODES = 4
 EDGES: tuple[tuple[int, int], ...] = tuple((s, t) for t in range(1, NODES) for s in range(t))
 """``(source, target)`` of each edge, ordered by target, then source."""
 
+_SHAPE = (len(PRIMITIVES),) * len(EDGES)
 ARCHITECTURES = len(PRIMITIVES) ** len(EDGES)
 """Number of genotypes: 15,625."""
 
@@ -48,9 +57,6 @@ class Genotype(AnyGenotype):
     Attributes:
         arch: The benchmark's notation, ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``: for each node the
             operation from each node before it. Spaces are removed.
-
-    Raises:
-        ValueError: Text in another notation, or an unknown operation.
     """
 
     arch: str
@@ -86,10 +92,8 @@ class Genotype(AnyGenotype):
         Its base-5 digits are the positions of the operations in ``PRIMITIVES``, in the order of
         ``EDGES`` from the most significant digit.
         """
-        number = 0
-        for name in self.operations:
-            number = number * len(PRIMITIVES) + PRIMITIVES.index(name)
-        return number
+        digits = [PRIMITIVES.index(name) for name in self.operations]
+        return int(np.ravel_multi_index(digits, _SHAPE))
 
     @classmethod
     def from_index(cls, index: int) -> Genotype:
@@ -98,19 +102,13 @@ class Genotype(AnyGenotype):
             raise ValueError(
                 f"index must be an integer from 0 to {ARCHITECTURES - 1}, not {short_repr(index)}"
             )
-        digits: list[int] = []
-        for _ in EDGES:
-            index, digit = divmod(index, len(PRIMITIVES))
-            digits.insert(0, digit)
-        return cls.from_operations(*(PRIMITIVES[digit] for digit in digits))
+        return cls.from_operations(
+            *(PRIMITIVES[digit] for digit in np.unravel_index(index, _SHAPE))
+        )
 
     @classmethod
     def from_operations(cls, *operations: str) -> Genotype:
         """Return the genotype with these operations, one per edge in the order of ``EDGES``."""
-        if len(operations) != len(EDGES):
-            raise ValueError(f"a cell has {len(EDGES)} edges, not {len(operations)}")
-        for name in operations:
-            cls.check_operation(name)
         nodes: dict[int, str] = {}
         for (source, target), name in zip(EDGES, operations, strict=True):
             nodes[target] = nodes.get(target, "|") + f"{name}~{source}|"
@@ -176,20 +174,14 @@ class Genotype(AnyGenotype):
         return [(s, t, name) for (s, t), name in zip(EDGES, self.operations, strict=True)]
 
     def to_json(self) -> str:
-        return f'{{\n  "space": "{self.space}",\n  "arch": {json.dumps(self.arch)}\n}}'
+        return write_json(self.space, {"arch": self.arch})
 
     def __str__(self) -> str:
-        """Return the benchmark's notation; ``parse`` turns it into an equal genotype."""
+        """Return the benchmark's notation."""
         return self.arch
 
     @classmethod
     def parse(cls, text: str) -> Genotype:
-        """Parse the benchmark's notation, or ``{"space": "nas201", "arch": "|..."}``.
-
-        Raises:
-            ValueError: Any other text; the message has one line.
-        """
+        """Parse the benchmark's notation, or ``{"space": "nas201", "arch": "|..."}``."""
         text = strip_text(text)
-        if not text:
-            raise ValueError("empty text: expected a JSON object or an architecture of |op~0|+...")
-        return cls(read_json_field(text, cls.space, "arch") if text[0] in '{["' else text)
+        return cls(read_json(text, cls.space, ("arch",))["arch"] if is_json(text) else text)

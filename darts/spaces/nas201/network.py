@@ -1,38 +1,113 @@
-"""Discrete network of a NAS-Bench-201 genotype.
+"""Discrete network of a NAS-Bench-201 genotype, and the layers that it shares with the supernet.
 
 References:
-    Dong and Yang, "NAS-Bench-201", arXiv:2001.00326, section 2.1 and figure 1.
+    Dong and Yang, "NAS-Bench-201", arXiv:2001.00326, section 2.1 and figure 1: a stem, three
+    stages of cells with a residual block of stride 2 between them, and a classifier.
+    He et al., "Deep Residual Learning", arXiv:1512.03385: the residual block.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import reduce
-from typing import Literal, overload
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.checks import check_positive, reject_auxiliary_head
-from darts.spaces.cnn.network import drop_path
-from darts.spaces.cnn.operations import remove_leading_relu
-from darts.spaces.nas201.genotype import NODES, Genotype
-from darts.spaces.nas201.skeleton import (
-    Head,
-    ResidualBlock,
-    last_channels,
-    make_operation,
-    make_stem,
-    plan_layers,
-)
+from darts.spaces.checks import check_positive
+from darts.spaces.cnn.operations import Zero, relu_conv_norm, remove_leading_relu
+from darts.spaces.cnn.states import State, run_edge
+from darts.spaces.nas201.genotype import NODES, PRIMITIVES, Genotype
 from darts.spaces.network import NetworkBase
 from darts.spaces.rank_dropout import BatchShare
 
+STAGES = 3
+
+
+Factory: TypeAlias = Callable[[int, bool], nn.Module]
+"""Builds an operation from its channels and whether batch norms are affine."""
+
+FACTORIES: dict[str, Factory] = {
+    "none": lambda channels, affine: Zero(1),
+    "skip_connect": lambda channels, affine: nn.Identity(),
+    "nor_conv_1x1": lambda channels, affine: relu_conv_norm(channels, channels, 1, affine=affine),
+    "nor_conv_3x3": lambda channels, affine: relu_conv_norm(channels, channels, 3, affine=affine),
+    "avg_pool_3x3": lambda channels, affine: nn.AvgPool2d(
+        3, stride=1, padding=1, count_include_pad=False
+    ),
+}
+
+
+def make_operation(name: str, channels: int, *, affine: bool = True) -> nn.Module:
+    """Build one of ``PRIMITIVES``; all of them keep the shape ``(B, channels, H, W)``."""
+    if name not in FACTORIES:
+        raise ValueError(f"unknown operation {name!r}; choose from {', '.join(PRIMITIVES)}")
+    return FACTORIES[name](channels, affine)
+
+
+class ResidualBlock(nn.Module):
+    """The block between two stages; it halves the image and changes the channels.
+
+    Shape: ``(B, inputs, H, W)`` -> ``(B, outputs, ceil(H/2), ceil(W/2))``.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first = relu_conv_norm(inputs, outputs, 3, stride=2)
+        self.second = relu_conv_norm(outputs, outputs, 3)
+        self.shortcut = nn.Sequential(
+            # The last window of an odd side averages the remaining pixels.
+            nn.AvgPool2d(2, stride=2, ceil_mode=True, count_include_pad=False),
+            nn.Conv2d(inputs, outputs, 1, bias=False),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.shortcut(x) + self.second(self.first(x))
+        return output
+
+
+class Head(nn.Module):
+    """Batch norm, ReLU, global average pooling and classifier.
+
+    Shape: ``(B, channels, H, W)`` -> logits ``(B, classes)``.
+    """
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+        self.classifier = nn.Linear(channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(F.relu(self.norm(x)).mean(dim=(2, 3)))
+        return logits
+
+
+def make_stem(in_channels: int, channels: int) -> nn.Sequential:
+    """Return a 3x3 convolution with norm, ``(B, in_channels, H, W)`` -> ``(B, channels, H, W)``."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+    )
+
+
+def plan_layers(channels: int, cells: int) -> list[tuple[int, int]]:
+    """Return input and output channels of the layers between stem and head.
+
+    A layer is a cell if they are equal, else a residual block. ``cells`` is the number of cells in
+    each stage.
+    """
+    layers: list[tuple[int, int]] = []
+    for stage in range(STAGES):
+        width = channels << stage
+        layers += [(width // 2, width)] * (stage > 0) + [(width, width)] * cells
+    return layers
+
 
 class Cell(nn.Module):
-    """One discrete cell. The ReLU and the pooling of a node are computed once.
+    """One discrete cell, ``(B, channels, H, W)`` -> the same.
 
-    Shape: ``(B, channels, H, W)`` -> the same.
+    The ReLU and the pooling of a node are computed once.
     """
 
     def __init__(self, channels: int, genotype: Genotype) -> None:
@@ -44,51 +119,27 @@ class Cell(nn.Module):
         self.reads_rectified = [remove_leading_relu(operation) for operation in self.operations]
 
     def forward(self, x: Tensor, probability: float, batch_share: BatchShare) -> Tensor:
-        nodes = [x]
-        views: dict[tuple[int, str], Tensor] = {}
-        terms: list[list[Tensor]] = [[] for _ in range(NODES)]
+        nodes = [State(x)]
         edges = list(zip(self.connections, self.reads_rectified, self.operations, strict=True))
         for node in range(1, NODES):
-            for (source, target), rectified, operation in edges:
-                if target != node:
-                    continue
-                y = nodes[source]
-                if rectified:
-                    if (source, "rectified") not in views:
-                        views[source, "rectified"] = F.relu(y)
-                    y = operation(views[source, "rectified"])
-                elif isinstance(operation, nn.AvgPool2d):
-                    if (source, "pooled") not in views:
-                        views[source, "pooled"] = operation(y)
-                    y = views[source, "pooled"]
-                else:
-                    y = operation(y)
-                # An identity is never dropped, so that a path remains.
-                droppable = not isinstance(operation, nn.Identity)
-                if probability > 0 and self.training and droppable:
-                    y = drop_path(y, probability, batch_share)
-                terms[node].append(y)
-            nodes.append(reduce(torch.add, terms[node]) if terms[node] else torch.zeros_like(x))
-        return nodes[-1]
+            terms = [
+                run_edge(operation, nodes[source], rectified, probability, batch_share)
+                for (source, target), rectified, operation in edges
+                if target == node
+            ]
+            nodes.append(State(reduce(torch.add, terms) if terms else torch.zeros_like(x)))
+        return nodes[-1].value
 
 
 class Network(NetworkBase):
     """Three stages of cells with residual blocks in between.
 
     Args:
-        genotype: The cell.
         channels: Width of the first stage; it doubles with each stage.
-        cells: Number of cells in each of the three stages.
-        classes: Number of classes.
-        in_channels: Channels of the images.
-        auxiliary: Must be False; the space has no auxiliary head.
         drop_path: Probability of dropping the output of an operation for a sample, in training;
             identities are never dropped.
 
     Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.
-
-    Raises:
-        ValueError: A size that is not positive, a probability outside [0, 1), or an auxiliary head.
     """
 
     def __init__(
@@ -99,29 +150,20 @@ class Network(NetworkBase):
         cells: int = 5,
         classes: int = 10,
         in_channels: int = 3,
-        auxiliary: bool = False,
         drop_path: float = 0.0,
     ) -> None:
         super().__init__(genotype, drop_path)
         check_positive(channels=channels, cells=cells, classes=classes, in_channels=in_channels)
-        reject_auxiliary_head("nas201", auxiliary)
         self.stem = make_stem(in_channels, channels)
+        plan = plan_layers(channels, cells)
         self.layers = nn.ModuleList(
-            Cell(layer.outputs, genotype)
-            if layer.is_cell
-            else ResidualBlock(layer.inputs, layer.outputs)
-            for layer in plan_layers(channels, cells)
+            Cell(outputs, genotype) if inputs == outputs else ResidualBlock(inputs, outputs)
+            for inputs, outputs in plan
         )
-        self.head = Head(last_channels(channels), classes)
-
-    @overload
-    def forward(self, images: Tensor, auxiliary: Literal[False] = False) -> Tensor: ...
-
-    @overload
-    def forward(self, images: Tensor, auxiliary: Literal[True]) -> tuple[Tensor, None]: ...
+        self.head = Head(plan[-1][1], classes)
 
     def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
-        """Return logits; with ``auxiliary``, ``(logits, None)`` as there is no auxiliary head."""
+        """Return logits, or ``(logits, None)`` with ``auxiliary``: the space has no such head."""
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for layer in self.layers:
             x = layer(x, self.drop_path, self.batch_share) if isinstance(layer, Cell) else layer(x)

@@ -30,37 +30,21 @@ from darts.ops.sums import weighted_sum
 from darts.spaces.cnn.operations import shuffle_channels
 from darts.spaces.mixture import CellMixture
 from darts.spaces.nas201.genotype import EDGES, NODES, OUTGOING
-from darts.spaces.nas201.skeleton import make_operation
+from darts.spaces.nas201.network import make_operation
+from darts.spaces.rank_dropout import rank_dropout
 
 _ORDER = [edge for edges in OUTGOING for edge in edges]  # all edges, ordered by source
 _SIZES = [len(edges) for edges in OUTGOING]  # number of edges that leave each node
-
-
-def drop_elements(x: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
-    """Apply dropout with random numbers from a generator; without one, return ``x``."""
-    if generator is None:
-        return x
-    keep = 1.0 - probability
-    return x * (x.new_empty(x.shape).bernoulli_(keep, generator=generator) / keep)
-
-
-def generator_from(seed: int | None, device: torch.device) -> torch.Generator | None:
-    """Return a seeded generator, or None without a seed.
-
-    A recomputed cell gets the same seed and therefore draws the same numbers.
-    """
-    return None if seed is None else torch.Generator(device).manual_seed(seed)
 
 
 class ParallelConvNorm(nn.Module):
     """The convolutions and norms of several edges, without affine parameters.
 
     Args:
-        copies: Results of ``darts.spaces.nas201.skeleton.relu_conv_norm``, one per edge; their
-            weights and statistics are concatenated.
+        copies: Results of ``relu_conv_norm``, one per edge; their weights and statistics are
+            concatenated.
 
     Attributes:
-        edges: Number of edges.
         process_group: Ranks that share a batch, see ``darts.ops.sync_batch_norm``, or None.
     """
 
@@ -92,7 +76,6 @@ class ParallelConvNorm(nn.Module):
         Args:
             x: The rectified node, ``(B, C, H, W)``.
             scales: Mixing weights of the selected edges, ``(selected,)``.
-            selected: The edges to compute.
         """
         channels = self.weight.shape[0] // self.edges
         rows = slice(selected.start * channels, selected.stop * channels)
@@ -110,8 +93,6 @@ class SharedCell(nn.Module):
     """One cell in which each node is the sum of the mixed edges from all earlier nodes.
 
     Args:
-        channels: Channels of the cell's input and output.
-        operations: Candidates of each edge.
         partial: The first ``1 / partial`` of the channels pass through the operations.
         auxiliary_skip: Whether each edge has an auxiliary skip connection after its candidates.
 
@@ -143,16 +124,11 @@ class SharedCell(nn.Module):
             for outgoing in OUTGOING
         )
 
-    def forward(
-        self, x: Tensor, mixture: CellMixture, skip_dropout: float, seed: int | None
-    ) -> Tensor:
+    def forward(self, x: Tensor, mixture: CellMixture, skip_dropout: float) -> Tensor:
         """Compute the cell's last node from ``x``, ``(B, C, H, W)``.
 
         Args:
-            x: The cell's input.
-            mixture: Mixture with weights ``(6, columns)``.
             skip_dropout: Probability of dropping an output element of a skip connection.
-            seed: Seed of the dropout; None disables dropout.
         """
         weights, bypass, active = mixture
         columns = tuple(range(weights.shape[1]))
@@ -160,7 +136,6 @@ class SharedCell(nn.Module):
         rows = weights.unbind()
         scales = torch.split(torch.stack([rows[edge] for edge in _ORDER]), _SIZES)
         scalars = [row.unbind() for row in rows]
-        generator = generator_from(seed, x.device)
         inputs: list[Tensor] = []  # of each node, the channels that pass through operations
         bypassing: list[Tensor] = []  # and the others
         pools: dict[int, Tensor] = {}
@@ -185,7 +160,7 @@ class SharedCell(nn.Module):
                             pools[edge_source] = avg_pool3x3(value)
                         value = pools[edge_source]
                     elif name == "skip_connect":
-                        value = drop_elements(value, skip_dropout, generator)
+                        value = rank_dropout(value, skip_dropout, self.training)
                     terms.append(value)
                     factors.append(scalars[edge][column])
             if terms:

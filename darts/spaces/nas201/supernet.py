@@ -16,16 +16,9 @@ from torch import Tensor, nn
 from darts.ops.recomputation import recompute
 from darts.spaces.checks import check_positive
 from darts.spaces.nas201.genotype import EDGES, PRIMITIVES
+from darts.spaces.nas201.network import Head, ResidualBlock, make_stem, plan_layers
 from darts.spaces.nas201.shared_cell import ParallelConvNorm, SharedCell
-from darts.spaces.nas201.skeleton import (
-    Head,
-    ResidualBlock,
-    check_operations,
-    last_channels,
-    make_stem,
-    plan_layers,
-)
-from darts.spaces.supernet import ParameterRows, SupernetBase, widen
+from darts.spaces.supernet import ParameterRows, SupernetBase
 
 
 class Supernet(SupernetBase):
@@ -36,26 +29,12 @@ class Supernet(SupernetBase):
     leaves the same node.
 
     Args:
-        channels: Width of the first stage; it doubles with each stage.
         cells: Number of cells in each of the three stages (5 in the benchmark).
-        classes: Number of classes.
-        in_channels: Channels of the images.
-        operations: Candidates of each edge.
-        partial: The first ``1 / partial`` of the channels pass through the operations, the others
-            bypass them, and each node shuffles its channels.
+        operations: Candidates of each edge; alphas are ``{"cell": (6, operations)}``.
         auxiliary_skip: Whether each edge has an identity in addition to its candidates
             (DARTS-); its weight is the last column of the mixing weights.
 
-    Attributes:
-        alphas: ``{"cell": (6, operations)}``.
-        skip_dropout: Probability of dropping an output element of ``skip_connect`` in training;
-            auxiliary skip connections have no dropout.
-
     Shape: images ``(B, in_channels, H, W)`` -> logits ``(B, classes)``.
-
-    Raises:
-        ValueError: A size that is not positive, an unknown or repeated operation, or a number of
-            channels that ``partial`` does not divide.
     """
 
     space = "nas201"
@@ -74,28 +53,24 @@ class Supernet(SupernetBase):
         auxiliary_skip: bool = False,
     ) -> None:
         super().__init__()
-        check_positive(
-            channels=channels,
-            cells=cells,
-            classes=classes,
-            in_channels=in_channels,
-            partial=partial,
-        )
+        check_positive(channels=channels, cells=cells, classes=classes)
+        check_positive(in_channels=in_channels, partial=partial)
         if channels % partial:
             raise ValueError(f"partial={partial} does not divide channels={channels}")
-        self.operations = check_operations(operations)
+        self.operations = tuple(operations)
         self.candidates = {"cell": (self.operations,) * len(EDGES)}
         self.edges = {"cell": EDGES}
         self.counts = {"cell": 3 * cells}
         self.shapes = {"cell": (len(EDGES), len(self.operations) + auxiliary_skip)}
         self.stem = make_stem(in_channels, channels)
+        plan = plan_layers(channels, cells)
         self.layers = nn.ModuleList(
-            self.cell_class(layer.outputs, self.operations, partial, auxiliary_skip)
-            if layer.is_cell
-            else ResidualBlock(layer.inputs, layer.outputs)
-            for layer in plan_layers(channels, cells)
+            self.cell_class(outputs, self.operations, partial, auxiliary_skip)
+            if inputs == outputs
+            else ResidualBlock(inputs, outputs)
+            for inputs, outputs in plan
         )
-        self.head = Head(last_channels(channels), classes)
+        self.head = Head(plan[-1][1], classes)
         self.alphas = self.make_alphas()
         # Convolutions are fastest in this layout.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -103,15 +78,14 @@ class Supernet(SupernetBase):
     def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return logits; for the mixing weights, see ``SupernetBase.make_mixture``."""
         mixture = self.make_mixture(weights)
-        dropping = self.training and self.skip_dropout > 0
         x, index = self.stem(images.contiguous(memory_format=torch.channels_last)), 0
         for layer in self.layers:
             if isinstance(layer, ResidualBlock):
                 x = layer(x)
             else:
-                seed = int(torch.randint(2**62, ())) if dropping else None
-                run = partial(recompute, layer) if self.recomputes else layer
-                x = run(x, mixture.of_cell("cell", index), self.skip_dropout, seed)
+                random = self.skip_dropout > 0
+                run = partial(recompute, layer, random=random) if self.recomputes else layer
+                x = run(x, mixture.of_cell("cell", index), self.skip_dropout)
                 index += 1
         logits: Tensor = self.head(x)
         return logits
@@ -125,17 +99,8 @@ class Supernet(SupernetBase):
                 rows[f"{path}.{edge}"] = [own]
         return rows
 
-    def widened(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        new = self.state_dict()
-        wide: dict[str, Tensor] = {}
-        for path, module in self._convolutions():
-            for name in (name for name in new if name.startswith(f"{path}.")):
-                # Each edge repeats its own channels.
-                pairs = zip(*(s[name].chunk(module.edges) for s in (state, new)), strict=True)
-                shares = [widen({name: old}, {name: share})[name] for old, share in pairs]
-                wide[name] = torch.cat(shares)
-        others = {name: tensor for name, tensor in new.items() if name not in wide}
-        return wide | widen(state, others)
+    def stacks(self) -> dict[str, int]:
+        return {f"{path}.": module.edges for path, module in self._convolutions()}
 
     def _convolutions(self) -> Iterator[tuple[str, ParallelConvNorm]]:
         for path, module in self.named_modules():

@@ -13,24 +13,26 @@ The cell's output is the mean of its nodes, or of some of them in a genotype.
 References:
     DARTS, arXiv:1806.09055, sections 3.1 and 3.3 and appendices A.1.2 and A.2.2; ENAS,
     arXiv:1802.03268, section 2.1; highway bypass: Zilly et al., "Recurrent Highway Networks",
-    arXiv:1607.03474.
+    arXiv:1607.03474. Dropout with one mask for all steps of a sequence: Gal and Ghahramani, "A
+    Theoretically Grounded Application of Dropout in Recurrent Neural Networks", arXiv:1512.05287;
+    Merity et al., "Regularizing and Optimizing LSTM Language Models", arXiv:1708.02182, sections 2
+    and 4.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.checks import check_positive
-from darts.spaces.rank_dropout import BatchShare
-from darts.spaces.recurrent.dropout import DropoutRates, locked_mask
+from darts.spaces.checks import check_drop_probability, check_positive
+from darts.spaces.rank_dropout import BatchShare, dropout_mask
 from darts.spaces.recurrent.genotype import Genotype
 
 INITIAL_RANGE = 0.04
@@ -45,15 +47,67 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 """The activations by name."""
 
 
+@dataclass(frozen=True)
+class DropoutRates:
+    """Dropout rates in training; the names of the published code are in parentheses.
+
+    Attributes:
+        word: Rate for words of the vocabulary, each at all its positions in the batch
+            (``dropoute``).
+        embedding: Rate for dimensions of the embeddings; one mask per sequence (``dropouti``).
+        input: Rate for dimensions of the cell's input; one mask per sequence (``dropoutx``).
+        hidden: Rate for dimensions of the states that the cell multiplies with its weights; one
+            mask per sequence (``dropouth``).
+        output: Rate for dimensions of the cell's output; one mask per sequence (``dropout``).
+        weight: Rate for hidden-to-hidden weights; one mask for all sequences of a batch.
+    """
+
+    word: float = 0.0
+    embedding: float = 0.0
+    input: float = 0.0
+    hidden: float = 0.0
+    output: float = 0.0
+    weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_drop_probability(
+            **{f"space.{name}_dropout": rate for name, rate in vars(self).items()}
+        )
+
+
+def locked_mask(x: Tensor, probability: float, batch_share: BatchShare = None) -> Tensor:
+    """Draw a mask ``(B, D)`` that all steps of ``x``, ``(T, B, D)`` or ``(B, D)``, share."""
+    return dropout_mask(x, x.shape[-2:], probability, batch_share)
+
+
+def locked_dropout(
+    x: Tensor, probability: float, training: bool, batch_share: BatchShare = None
+) -> Tensor:
+    """Drop the same dimensions of ``x``, ``(T, B, D)``, at every step."""
+    return x * locked_mask(x, probability, batch_share) if training and probability > 0 else x
+
+
+def embed_with_word_dropout(
+    tokens: Tensor, weight: Tensor, probability: float, training: bool
+) -> Tensor:
+    """Embed int64 tokens ``(T, B)`` with a table ``weight``, ``(V, E)``, as ``(T, B, E)``.
+
+    In training, some words of the vocabulary are dropped at all their positions.
+    """
+    embeddings = F.embedding(tokens, weight)
+    if not training or probability == 0:
+        return embeddings
+    mask = dropout_mask(weight, (weight.shape[0], 1), probability)
+    return embeddings * F.embedding(tokens, mask)
+
+
 def highway(state: Tensor, new: Tensor, gate: Tensor) -> Tensor:
     """Return ``state + gate * (new - state)``, under autocast in the precision of ``state``."""
     return torch.lerp(state, new.to(state.dtype), gate.to(state.dtype))
 
 
 class SequenceInput(NamedTuple):
-    """What a cell computes once for all steps of a sequence.
-
-    E and H are the sizes of the input and of the states, see ``RecurrentCell``.
+    """What a cell computes once for all steps of a sequence; see ``RecurrentCell`` for E and H.
 
     Attributes:
         projected: Inputs times the first E rows of ``W_0``, ``(T, B, 2H)``.
@@ -78,11 +132,8 @@ class SequenceInput(NamedTuple):
 class RecurrentCell(nn.Module):
     """Base class of recurrent cells: weights, input checks and dropout masks.
 
-    Args:
-        width: Size of the input, E.
-        hidden: Size of the states, H.
-        nodes: Number of nodes after state 0, N.
-        dropouts: Dropout rates; the cell applies ``input``, ``hidden`` and ``weight``.
+    The cell applies the dropout rates ``input``, ``hidden`` and ``weight``. E is the size of the
+    input (``width``), H the size of the states, N the number of nodes after state 0.
 
     Attributes:
         input_weight: ``(E, 2H)``, the rows of ``W_0`` for the input; gate columns come first.
@@ -106,11 +157,7 @@ class RecurrentCell(nn.Module):
             init_preserving_variance(weight)
 
     def initial_hidden(self, inputs: Tensor, hidden: Tensor | None) -> Tensor:
-        """Return the initial hidden state ``(B, H)``: ``hidden``, or zeros if it is None.
-
-        Raises:
-            ValueError: Inputs that are not ``(T, B, E)``, or a hidden state that is not ``(B, H)``.
-        """
+        """Return the initial hidden state ``(B, H)``: ``hidden``, or zeros if it is None."""
         if inputs.ndim != 3 or not len(inputs) or inputs.shape[2] != self.width:
             raise ValueError(
                 f"inputs must be (T, B, {self.width}) with T at least 1, got {tuple(inputs.shape)}"
@@ -156,19 +203,16 @@ def apply_mask(state: Tensor, mask: Tensor | None) -> Tensor:
 
 
 class DiscreteCell(RecurrentCell):
-    """The cell of a genotype; all nodes with the same source share one matrix product.
-
-    The arguments are those of ``RecurrentCell``.
-    """
+    """The cell of a genotype; all nodes with the same source share one matrix product."""
 
     def __init__(
         self, genotype: Genotype, width: int, hidden: int, dropouts: DropoutRates | None = None
     ) -> None:
         super().__init__(width, hidden, genotype.nodes(), dropouts or DropoutRates())
         self.genotype = genotype
-        # By source, the (activation, node) pairs that read it, sorted by activation.
+        # By source, the (activation, node) pairs that read it.
         self.successors: dict[int, list[tuple[str, int]]] = {}
-        for source, node, name in sorted(genotype.edges(), key=lambda edge: (edge[0], edge[2])):
+        for source, node, name in sorted(genotype.edges()):
             self.successors.setdefault(source, []).append((name, node))
 
     def forward(
@@ -179,7 +223,7 @@ class DiscreteCell(RecurrentCell):
         Args:
             inputs: ``(T, B, E)``.
             hidden: Previous output of the cell, ``(B, H)``; None for zeros.
-            batch_share: Position of these sequences in the batch of all ranks, see ``BatchShare``.
+            batch_share: Position of these sequences in the batch of all ranks.
 
         Returns:
             The outputs of all steps ``(T, B, H)``, and the last output ``(B, H)``.
@@ -195,33 +239,16 @@ class DiscreteCell(RecurrentCell):
         for state0 in prepared.steps():
             states = {0: state0(hidden)}
             for source, weight in joint_weights.items():
-                product = apply_mask(states[source], prepared.mask) @ weight
-                self._add_successors(states, source, product)
+                state, successors = states[source], self.successors[source]
+                product = apply_mask(state, prepared.mask) @ weight  # (B, nodes * 2H)
+                gate, new = product.chunk(2, dim=1)
+                gates, values = (x.chunk(len(successors), 1) for x in (gate.sigmoid(), new))
+                for (name, node), own, value in zip(successors, gates, values, strict=True):
+                    states[node] = highway(state, FUNCTIONS[name](value), own)
             averaged = [states[node] for node in self.genotype.outputs]
             hidden = torch.stack(averaged).mean(0) if len(averaged) > 1 else averaged[0]
             outputs.append(hidden)
         return torch.stack(outputs), hidden
-
-    def _add_successors(self, states: dict[int, Tensor], source: int, product: Tensor) -> None:
-        """Compute the nodes that read ``source``, and put them into ``states``.
-
-        The columns of ``product``, ``(B, nodes * 2H)``, are those of ``concat_weights``.
-        """
-        gate, new = product.chunk(2, dim=1)
-        state, successors = states[source], self.successors[source]
-        if len(successors) == 1:
-            name, node = successors[0]
-            states[node] = highway(state, FUNCTIONS[name](new), torch.sigmoid(gate))
-            return
-        gate = torch.unflatten(torch.sigmoid(gate), 1, (len(successors), -1))  # (B, nodes, H)
-        new = torch.unflatten(new, 1, (len(successors), -1))
-        first = 0
-        for name, group in groupby(successors, key=lambda pair: pair[0]):
-            nodes = [node for _, node in group]
-            columns = slice(first, first + len(nodes))
-            values = highway(state[:, None], FUNCTIONS[name](new[:, columns]), gate[:, columns])
-            states.update(zip(nodes, values.unbind(1), strict=True))
-            first += len(nodes)
 
 
 def concat_weights(weights: list[Tensor]) -> Tensor:

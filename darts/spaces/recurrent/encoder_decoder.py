@@ -12,6 +12,9 @@ References:
     See, Liu and Manning, "Get To The Point: Summarization with Pointer-Generator Networks",
     arXiv:1704.04368, section 2.2: copying of source words. The extended vocabulary of
     out-of-vocabulary source words and the coverage mechanism are not implemented.
+    Beam search: Sutskever, Vinyals and Le, "Sequence to Sequence Learning with Neural Networks",
+    arXiv:1409.3215, section 3.2; length normalization: Wu et al., "Google's Neural Machine
+    Translation System", arXiv:1609.08144, section 7.
 """
 
 from __future__ import annotations
@@ -24,11 +27,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.data.words import PADDING
+from darts.data.words import BEGIN, END, PADDING, UNKNOWN
 from darts.spaces.checks import check_positive
 from darts.spaces.rank_dropout import BatchShare
-from darts.spaces.recurrent.cell import RecurrentCell
-from darts.spaces.recurrent.dropout import DropoutRates, locked_dropout
+from darts.spaces.recurrent.cell import DropoutRates, RecurrentCell, locked_dropout
 
 RunCell = Callable[[nn.Module, Tensor, Tensor | None], tuple[Tensor, Tensor]]
 """Runs a cell on inputs ``(T, B, E)`` from a hidden state ``(B, H)``, or from zeros for None, and
@@ -59,9 +61,7 @@ class EncodedSource(NamedTuple):
 class PointerGenerator(nn.Module):
     """Mixes the vocabulary distribution with the attention distribution over source words.
 
-    Args:
-        width: Number of features, W, from which the module predicts the probability that a word is
-            generated instead of copied.
+    From W features, it predicts the probability that a word is generated instead of copied.
     """
 
     def __init__(self, width: int) -> None:
@@ -69,16 +69,11 @@ class PointerGenerator(nn.Module):
         self.choice = nn.Linear(width, 1)
 
     def forward(self, logits: Tensor, weights: Tensor, words: Tensor, features: Tensor) -> Tensor:
-        """Compute log-probabilities, which are valid logits (equation 9).
+        """Return log-probabilities ``(T, B, V)``, which are valid logits, in float32 or wider.
 
         Args:
-            logits: Logits of the vocabulary, ``(T, B, V)``.
             weights: Attention weights, ``(T, B, S)``.
             words: Token ids of the source, ``(B, S)``.
-            features: ``(T, B, W)``.
-
-        Returns:
-            ``(T, B, V)``, float32 or wider.
         """
         generate = torch.sigmoid(self.choice(features))  # (T, B, 1)
         dtype = torch.promote_types(logits.dtype, torch.float32)
@@ -91,29 +86,19 @@ class PointerGenerator(nn.Module):
 class EncoderDecoder(nn.Module):
     """Embeddings, three recurrent cells, attention and the output layer.
 
+    E is the size of an embedding, H of a hidden state, V of the target vocabulary.
+
     Args:
         make_cell: Makes a cell from the size of its input.
-        sources: Size of the source vocabulary.
-        targets: Size of the target vocabulary, V.
-        embedding: Size of an embedding, E.
-        hidden: Size of the hidden states, H.
-        tied: Whether target embedding and output layer share their weights.
         dropouts: Dropout rates; this module applies ``embedding`` and ``output``.
+        tied: Whether target embedding and output layer share their weights.
         joint: Whether both sides have one vocabulary and share one embedding table.
         copy: Whether the decoder can copy words of the source.
 
     Attributes:
         source_words, target_words: Embedding tables, ``(vocabulary, E)``. If both sides have one
             vocabulary, ``source_words`` is None.
-        forward_encoder, backward_encoder: Cells that encode the source, one from each end.
-        decoder_cell: The cell that decodes the target.
-        initial_state: Maps the last encoder states to the initial state of ``decoder_cell``.
-        key: Maps encoder outputs to attention keys.
-        mix: Maps the output of ``decoder_cell`` and its context, ``3H``, to E features.
         decoder: Weights of the output layer, ``(V, E)``; None if they are tied.
-
-    Raises:
-        ValueError: A size that is not positive, or ``copy`` without ``joint``.
     """
 
     def __init__(
@@ -158,6 +143,31 @@ class EncoderDecoder(nn.Module):
         self.mix = nn.Linear(3 * hidden, embedding, bias=False)
         self.pointer = PointerGenerator(3 * hidden + embedding) if copy else None
 
+    def translate(
+        self,
+        sources: Tensor,
+        inputs: Tensor | None,
+        run_cell: RunCell,
+        *,
+        max_length: int | None,
+        beam: int,
+    ) -> Tensor:
+        """Compute logits ``(T, B, V)`` for given targets, or decode sources to words ``(L, B)``.
+
+        Args:
+            sources: Token ids ``(S, B)``; padding follows the end token.
+            inputs: Decoder inputs ``(T, B)``: the begin token and then the targets. If None, only
+                the first word is predicted.
+            max_length: If given, decode with a beam search to at most this many words.
+            beam: Number of hypotheses of the beam search; 1 for greedy decoding.
+        """
+        if max_length is not None:
+            return beam_search(self, sources, run_cell, max_length=max_length, beam=beam)
+        if inputs is None:
+            inputs = torch.full_like(sources[:1], BEGIN)
+        encoded, state = self.encode(sources, run_cell)
+        return self.decode(encoded, inputs, state, run_cell)[0]
+
     def encode(self, sources: Tensor, run_cell: RunCell) -> tuple[EncodedSource, Tensor]:
         """Encode token ids ``(S, B)``; also return the decoder's initial state ``(B, H)``."""
         table = self.target_words if self.source_words is None else self.source_words
@@ -179,11 +189,7 @@ class EncoderDecoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return logits ``(T, B, V)`` of the word after each input, and the new state.
 
-        Args:
-            encoded: The encoded sources.
-            inputs: Token ids ``(T, B)``.
-            state: Hidden state ``(B, H)`` before the first input.
-            run_cell: Runs the network's cells, see ``RunCell``.
+        The inputs are token ids ``(T, B)``, and ``state``, ``(B, H)``, is the state before them.
         """
         embedded = self._embed(inputs, self.target_words)
         raw, state = run_cell(self.decoder_cell, embedded, state)
@@ -211,10 +217,50 @@ class EncoderDecoder(nn.Module):
 def reversed_positions(lengths: Tensor, steps: int) -> Tensor:
     """Return the indices ``(S, B)`` that reverse each sentence and leave its padding in place.
 
-    Args:
-        lengths: Number of words of each sentence without padding, ``(B,)``.
-        steps: Length with padding, S.
+    ``lengths``, ``(B,)``, are numbers of words without padding, and S = ``steps`` is with padding.
     """
     positions = torch.arange(steps, device=lengths.device)[:, None]
     reverse = lengths[None] - 1 - positions
     return torch.where(reverse >= 0, reverse, positions.expand_as(reverse))
+
+
+@torch.no_grad()
+def beam_search(
+    net: EncoderDecoder, sources: Tensor, run_cell: RunCell, *, max_length: int, beam: int
+) -> Tensor:
+    """Decode sources ``(S, B)`` to at most ``max_length`` token ids ``(L, B)``, then padding.
+
+    The score of a hypothesis is the mean log-probability per word.
+    """
+    if beam < 1 or max_length < 1:
+        raise ValueError(f"beam={beam} and max_length={max_length} must be 1 or more")
+    encoded, state = net.encode(sources, run_cell)
+    batch = sources.shape[1]
+    rows = torch.arange(batch, device=sources.device).repeat_interleave(beam)
+    encoded, state = encoded.select(rows), state[rows]
+    # At the first step all hypotheses of a source are equal, so only the first one counts.
+    totals = torch.full((batch, beam), -math.inf, device=sources.device)
+    totals[:, 0] = 0.0
+    lengths = torch.zeros(batch, beam, device=sources.device)
+    words = sources.new_zeros(0, batch * beam)
+    last = sources.new_full((1, batch * beam), BEGIN)
+    ended = torch.zeros(batch, beam, dtype=torch.bool, device=sources.device)
+    while len(words) < max_length and not bool(ended.all()):
+        logits, state = net.decode(encoded, last, state, run_cell)
+        logits = logits[0].float()
+        logits[:, [PADDING, UNKNOWN, BEGIN]] = -math.inf  # never produced
+        log_probs = logits.log_softmax(1).view(batch, beam, -1)
+        only_padding = torch.full_like(log_probs, -math.inf)
+        only_padding[..., PADDING] = 0.0  # an ended hypothesis keeps its score
+        log_probs = torch.where(ended[..., None], only_padding, log_probs)
+        new_lengths = lengths + ~ended
+        means = (totals[..., None] + log_probs) / new_lengths[..., None].clamp_min(1)
+        _, best = means.flatten(1).topk(beam, dim=1)
+        parents, tokens = best // log_probs.shape[2], best % log_probs.shape[2]
+        totals = (totals[..., None] + log_probs).flatten(1).gather(1, best)
+        lengths, ended = new_lengths.gather(1, parents), ended.gather(1, parents) | (tokens == END)
+        rows = (parents + beam * torch.arange(batch, device=sources.device)[:, None]).flatten()
+        state, last = state[rows], tokens.view(1, -1)
+        words = torch.cat([words[:, rows], last])
+    winners = (totals / lengths.clamp_min(1)).argmax(1)
+    return words[:, winners + beam * torch.arange(batch, device=sources.device)]

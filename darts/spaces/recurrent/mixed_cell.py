@@ -1,4 +1,4 @@
-"""The fast cell of the supernet; it computes the same function as ``EdgewiseCell``.
+"""The cell of the supernet, with all candidates.
 
 All edges into a node share one matrix product, and each activation runs once for all of them. Every
 candidate of an edge from state ``s`` has the same gate ``c`` (here after the sigmoid) and the same
@@ -14,25 +14,25 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from darts.ops.batch_norm import RunningStats, normalize_shared
 from darts.ops.transfer import to_device
 from darts.spaces.rank_dropout import BatchShare
 from darts.spaces.recurrent.cell import (
     FUNCTIONS,
+    DropoutRates,
     RecurrentCell,
     apply_mask,
     highway,
     init_preserving_variance,
 )
-from darts.spaces.recurrent.derive import edges_of
-from darts.spaces.recurrent.dropout import DropoutRates
-from darts.spaces.recurrent.genotype import PRIMITIVES
-from darts.spaces.recurrent.norm import SequenceNorm
+from darts.spaces.recurrent.genotype import PRIMITIVES, edges_of
 
 ActiveColumns = Sequence[Sequence[int]] | None
 """For each edge the columns of its active candidates, or None if all are active."""
@@ -42,9 +42,7 @@ class NodeInputs(NamedTuple):
     """The edges into one node that have an active candidate other than ``none``.
 
     Attributes:
-        sources: Source state of each edge.
         weights: By activation, its mixing weight on each edge, ``(sources, 1, 1)``.
-        total: Sum of these weights for each edge, ``(sources, 1, 1)``.
     """
 
     sources: list[int]
@@ -67,11 +65,10 @@ class NodeInputs(NamedTuple):
 
 
 class MixedCell(RecurrentCell):
-    """All candidates of all edges of a cell; the arguments are those of ``RecurrentCell``.
+    """All candidates of all edges of a cell.
 
     Attributes:
-        norm: Holds the running statistics that all states share.
-        process_group: Ranks that share a batch, or None for one process.
+        norm: Holds the running statistics, to which all states contribute, as published.
     """
 
     process_group: dist.ProcessGroup | None = None
@@ -101,33 +98,36 @@ class MixedCell(RecurrentCell):
         """Run the cell over a sequence.
 
         Args:
-            inputs: ``(T, B, E)``.
             hidden: Previous output of the cell, ``(B, H)``; None for zeros.
             weights: Mixing weights ``(edges, 5)``.
             active: Columns of the active candidates. The weights of other candidates get no
                 gradient, and edges without an active candidate are not computed.
-            batch_share: Position of these sequences in the batch of all ranks, see ``BatchShare``.
-
-        Returns:
-            The outputs of all steps ``(T, B, H)``, and the last output ``(B, H)``.
-
-        Raises:
-            ValueError: A batch of one sample in training, which has no variance.
         """
         hidden = self.initial_hidden(inputs, hidden)
         prepared = self.prepare(inputs, hidden, batch_share)
-        normalize = SequenceNorm(self.norm, self.training, self.process_group)
         all_inputs = node_inputs(weights, active, self.nodes)
         node_weights = self.node_weights.unbind()
         outputs = []
         for state0 in prepared.steps():
-            states = [normalize(state0(hidden))]
+            states = [self._normalize(state0(hidden))]
             for weight, edges in zip(node_weights, all_inputs, strict=True):
-                states.append(normalize(self._node(states, edges, weight, prepared.mask)))
+                states.append(self._normalize(self._node(states, edges, weight, prepared.mask)))
             hidden = torch.stack(states[1:]).mean(0)
             outputs.append(hidden)
-        normalize.update_running_stats()
+        if self.training and self.norm.num_batches_tracked is not None:
+            self.norm.num_batches_tracked.add_(len(outputs) * (self.nodes + 1))
         return torch.stack(outputs), hidden
+
+    def _normalize(self, x: Tensor) -> Tensor:
+        """Normalize a state ``(B, H)`` with its own statistics, which update the running ones."""
+        norm, group = self.norm, self.process_group
+        mean, variance, momentum = norm.running_mean, norm.running_var, cast(float, norm.momentum)
+        if not self.training or group is None:
+            return F.batch_norm(x, mean, variance, None, None, self.training, momentum, norm.eps)
+        shared = normalize_shared(x[:, :, None, None], norm.eps, group)
+        if mean is not None and variance is not None:
+            RunningStats(mean, variance, momentum).update(shared.mean, shared.variance)
+        return shared.output[:, :, 0, 0]
 
     @staticmethod
     def _node(

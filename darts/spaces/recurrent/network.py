@@ -1,34 +1,77 @@
-"""The discrete networks of a recurrent genotype, for training from scratch.
+"""The discrete networks of a recurrent genotype, and the layers around the cell.
 
 References:
     DARTS, arXiv:1806.09055, section 3.1 and appendix A.2.2; Merity et al., "Regularizing and
-    Optimizing LSTM Language Models", arXiv:1708.02182.
+    Optimizing LSTM Language Models", arXiv:1708.02182, section 4.
+    Weight tying: Press and Wolf, "Using the Output Embedding to Improve Language Models",
+    arXiv:1608.05859, and Inan et al., arXiv:1611.01462.
 """
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.language_model_output import LanguageModelOutput
-from darts.spaces.network import NetworkBase
-from darts.spaces.recurrent.beam_search import translate
-from darts.spaces.recurrent.cell import DiscreteCell
-from darts.spaces.recurrent.dropout import DropoutRates
-from darts.spaces.recurrent.embedding import EmbeddingDecoder
+from darts.spaces.checks import check_positive
+from darts.spaces.network import LanguageModelOutput, NetworkBase
+from darts.spaces.rank_dropout import BatchShare
+from darts.spaces.recurrent.cell import (
+    INITIAL_RANGE,
+    DiscreteCell,
+    DropoutRates,
+    embed_with_word_dropout,
+    locked_dropout,
+)
 from darts.spaces.recurrent.encoder_decoder import EncoderDecoder
 from darts.spaces.recurrent.genotype import Genotype
+
+
+class EmbeddingDecoder(nn.Module):
+    """Token embedding and decoder, optionally with tied weights.
+
+    This module applies the dropout rates ``word``, ``embedding`` and ``output``. V is the number of
+    tokens, E the size of an embedding, H the size of the cell's output. Tied weights need E = H.
+    """
+
+    def __init__(
+        self, vocab_size: int, embedding: int, hidden: int, tied: bool, dropouts: DropoutRates
+    ) -> None:
+        super().__init__()
+        check_positive(vocab_size=vocab_size, embedding=embedding, hidden=hidden)
+        if tied and embedding != hidden:
+            raise ValueError(
+                f"embedding={embedding} and hidden={hidden} must be equal when tied=true; make "
+                "them equal, or set tied=false"
+            )
+        self.dropouts = dropouts
+        self.embedding = nn.Parameter(torch.empty(vocab_size, embedding))
+        self.decoder = None if tied else nn.Parameter(torch.empty(vocab_size, hidden))
+        self.bias = nn.Parameter(torch.zeros(vocab_size))
+        for weight in (self.embedding, self.decoder):
+            if weight is not None:
+                nn.init.uniform_(weight, -INITIAL_RANGE, INITIAL_RANGE)
+
+    def embed(self, tokens: Tensor, batch_share: BatchShare = None) -> Tensor:
+        """Embed int64 tokens ``(T, B)`` as ``(T, B, E)``."""
+        if tokens.ndim != 2:
+            raise ValueError(f"tokens must be (T, B), got {tuple(tokens.shape)}")
+        x = embed_with_word_dropout(tokens, self.embedding, self.dropouts.word, self.training)
+        return locked_dropout(x, self.dropouts.embedding, self.training, batch_share)
+
+    def decode(
+        self, raw: Tensor, hidden: Tensor, batch_share: BatchShare = None
+    ) -> LanguageModelOutput:
+        """Compute logits from the cell's outputs ``(T, B, H)``; ``hidden`` is returned as it is."""
+        dropped = locked_dropout(raw, self.dropouts.output, self.training, batch_share)
+        weight = self.embedding if self.decoder is None else self.decoder
+        return LanguageModelOutput(F.linear(dropped, weight, self.bias), hidden, raw, dropped)
 
 
 class Network(NetworkBase):
     """A language model: embedding, the cell of a genotype, and a decoder (output layer).
 
-    Each node has only one incoming edge, so there is no ``drop_path``.
-
-    Args:
-        genotype: The cell's architecture.
-        vocab_size, embedding, hidden, tied: See ``EmbeddingDecoder``. The default sizes are the
-            published ones for Penn Treebank.
-        dropouts: Dropout rates in training.
+    The default sizes are the published ones for Penn Treebank.
 
     Shape: tokens ``(T, B)`` and a hidden state ``(B, H)`` -> ``LanguageModelOutput``.
     """
@@ -61,13 +104,7 @@ class Network(NetworkBase):
 class TranslationNetwork(EncoderDecoder, NetworkBase):
     """An encoder-decoder whose three cells have the architecture of a genotype.
 
-    Each node has only one incoming edge, so there is no ``drop_path``.
-
-    Args:
-        genotype: The cells' architecture.
-        sources, targets, embedding, hidden: Sizes, see ``EncoderDecoder``.
-        dropouts: Dropout rates in training.
-        **flags: ``tied``, ``joint`` and ``copy``, see ``EncoderDecoder``.
+    The flags are ``tied``, ``joint`` and ``copy``, see ``EncoderDecoder``.
     """
 
     genotype: Genotype
@@ -103,10 +140,10 @@ class TranslationNetwork(EncoderDecoder, NetworkBase):
         max_length: int | None = None,
         beam: int = 1,
     ) -> Tensor:
-        """Compute logits for given targets, or decode the sources to words; see ``translate``."""
+        """Compute logits or decode; see ``EncoderDecoder.translate``."""
 
         def run_cell(cell: nn.Module, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
             outputs: tuple[Tensor, Tensor] = cell(x, state, self.batch_share)
             return outputs
 
-        return translate(self, sources, inputs, run_cell, max_length=max_length, beam=beam)
+        return self.translate(sources, inputs, run_cell, max_length=max_length, beam=beam)

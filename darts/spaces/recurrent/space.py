@@ -1,40 +1,72 @@
 """The recurrent space.
 
 The parameters of an architecture are the activation and the source of each node. Node 1 can only
-read state 0, so its source is no parameter. Each genotype is exactly one point.
+read state 0, so its source is not a parameter. Each genotype is exactly one point.
 
 References:
-    DARTS, arXiv:1806.09055, sections 3.1 and 3.3 and appendices A.1.2 and A.2.2; the uniform
-    distribution over cells is its random-search baseline, section 3.2.
+    DARTS, arXiv:1806.09055, sections 2.4, 3.1 and 3.3 and appendices A.1.2 and A.2.2; the uniform
+    distribution over cells is its random-search baseline, section 3.2. Results of published cells
+    are the papers' claims for Penn Treebank, table 2, not measurements of this code.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from darts.registry import number
-from darts.spaces.candidate_subset import allowed, check_subset, subset_masks
-from darts.spaces.checks import reject_auxiliary_head
-from darts.spaces.deriving import Candidates, mask_row
+from darts.spaces.any_genotype import AnyGenotype
+from darts.spaces.checks import allowed, check_subset, subset_masks
+from darts.spaces.deriving import (
+    Candidates,
+    check_candidate,
+    check_groups,
+    checked_rows,
+    draw,
+    edge_mask,
+)
 from darts.spaces.network import NetworkPiece
 from darts.spaces.parameters import Choice, Parameter, Point, Value
-from darts.spaces.published import PublishedGenotype
-from darts.spaces.recurrent.derive import derive, mask_of
-from darts.spaces.recurrent.dropout import DropoutRates
-from darts.spaces.recurrent.genotype import ACTIVATIONS, PRIMITIVES, Genotype, is_classic
+from darts.spaces.published import PublishedGenotype, read_published
+from darts.spaces.recurrent.cell import FUNCTIONS, DropoutRates, highway
+from darts.spaces.recurrent.genotype import (
+    ACTIVATIONS,
+    CLASSIC_PATTERN,
+    GROUP,
+    PRIMITIVES,
+    Genotype,
+    edges_of,
+)
 from darts.spaces.recurrent.network import Network, TranslationNetwork
-from darts.spaces.recurrent.pieces import expected_usage, pieces
-from darts.spaces.recurrent.published import PUBLISHED
 from darts.spaces.recurrent.supernet import Supernet, TranslationSupernet
 from darts.spaces.space import SPACES, Space
 
 PENN_TREEBANK_WORDS = 10_000
 """Vocabulary size of Penn Treebank, for which papers report numbers of parameters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published(PublishedGenotype):
+    """A published cell, with its perplexities on the splits of Penn Treebank."""
+
+    genotype: Genotype
+    valid_perplexity: float
+    test_perplexity: float
+
+    measure: ClassVar[str] = "test perplexity"
+    title: ClassVar[str] = "Published recurrent cells; perplexities on Penn Treebank as reported"
+
+    @property
+    def result(self) -> str:
+        return f"{self.test_perplexity:.1f}"
+
+
+PUBLISHED = read_published(__file__, Published, Genotype.parse)
 
 
 @SPACES.register
@@ -48,23 +80,14 @@ class Recurrent(Space):
         cells: Number of cells in a language model; always 1.
         nodes: Number of nodes of the searched cell after state 0. A genotype defines its own
             number.
-        embedding: Size of an embedding.
-        hidden: Size of a hidden state.
         tied: Whether the output layer shares the weights of the (target) embedding.
         copy: Whether an encoder-decoder can copy words of the source.
-        word_dropout: Dropout rate of vocabulary words in training, see ``DropoutRates``.
-        embedding_dropout: Dropout rate of embedding dimensions; one mask per sequence.
-        input_dropout: Dropout rate of the cell's input; one mask per sequence.
-        hidden_dropout: Dropout rate of the states inside the cell; one mask per sequence.
-        output_dropout: Dropout rate of the cell's output; one mask per sequence.
         weight_dropout: Dropout rate of the hidden-to-hidden weights, in the discrete network only.
         candidates: Operations to choose from; [] for all operations of the space.
-
-    Raises:
-        ValueError: Candidates that are unknown or occur twice, or that contain no activation.
     """
 
     name: str = "recurrent"
+    genotype: ClassVar[type[AnyGenotype]] = Genotype
     supports_partial: ClassVar[bool] = False
     fan_in: ClassVar[int | None] = 1
     skip_operation: ClassVar[str | None] = None
@@ -96,63 +119,38 @@ class Recurrent(Space):
 
     @property
     def _activations(self) -> tuple[str, ...]:
-        """The activations that a node can have."""
         return allowed(ACTIVATIONS, self.candidates)
 
     @property
     def dropouts(self) -> DropoutRates:
         """The dropout rates of supernets and networks."""
-        return DropoutRates(
-            word=self.word_dropout,
-            embedding=self.embedding_dropout,
-            input=self.input_dropout,
-            hidden=self.hidden_dropout,
-            output=self.output_dropout,
-            weight=self.weight_dropout,
-        )
+        names = [rate.name for rate in fields(DropoutRates)]
+        return DropoutRates(**{name: getattr(self, f"{name}_dropout") for name in names})
 
-    def supernet(
-        self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **options: Any
-    ) -> Supernet | TranslationSupernet:
-        """Build the supernet, see ``Space.supernet``.
+    def supernet(self, **options: Any) -> Supernet | TranslationSupernet:
+        """Build the supernet of a language model (``vocab_size``) or of an encoder-decoder.
 
-        Options are ``vocab_size`` (number of tokens) for a language model; ``sources``, ``targets``
-        (vocabulary sizes) and optionally ``joint`` for an encoder-decoder.
+        An encoder-decoder has the sizes ``sources``, ``targets`` and optionally ``joint``.
         """
-        self.reject_options(
-            depth=depth,
-            partial=partial,
-            auxiliary_skip=auxiliary_skip,
-            depth_reason="a network has one cell",
-            skip_reason="every candidate already bypasses its activation",
-        )
-        settings = self._add_settings(options)
-        supernet = Supernet if "vocab_size" in options else TranslationSupernet
-        return supernet(nodes=self.nodes, **settings)
+        sizes = self.supported(options, depth=1, partial=1, auxiliary_skip=0)
+        settings = {"nodes": self.nodes, **self._add_settings(sizes)}
+        return Supernet(**settings) if "vocab_size" in sizes else TranslationSupernet(**settings)
 
-    def network(
-        self, genotype: Genotype, *, auxiliary: bool = False, drop_path: float = 0.0, **options: Any
-    ) -> Network | TranslationNetwork:
-        reject_auxiliary_head(self.name, auxiliary)
-        if drop_path > 0:
-            raise ValueError(
-                f"drop_path={drop_path}: networks of the recurrent space have one path into each "
-                "node; set drop_path=0, and use space.hidden_dropout to drop units"
-            )
-        settings = self._add_settings(options)
-        network = Network if "vocab_size" in options else TranslationNetwork
-        return network(genotype, **settings)
+    def network(self, genotype: Genotype, **options: Any) -> Network | TranslationNetwork:
+        settings = self._add_settings(self.supported(options, auxiliary=0, drop_path=0))
+        if "vocab_size" in options:
+            return Network(genotype, **settings)
+        return TranslationNetwork(genotype, **settings)
 
-    def _add_settings(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Add this space's settings (``ValueError`` for ``copy`` in a language model)."""
+    def _add_settings(self, sizes: Mapping[str, Any]) -> dict[str, Any]:
         settings = {
-            **options,
+            **sizes,
             "embedding": self.embedding,
             "hidden": self.hidden,
             "tied": self.tied,
             "dropouts": self.dropouts,
         }
-        if "vocab_size" not in options:
+        if "vocab_size" not in sizes:
             return {**settings, "copy": self.copy}
         if self.copy:
             raise ValueError(
@@ -171,23 +169,32 @@ class Recurrent(Space):
 
     @classmethod
     def recognizes(cls, text: str) -> bool:
-        return is_classic(text)
-
-    def parse(self, text: str) -> Genotype:
-        return Genotype.parse(text)
+        return CLASSIC_PATTERN.search(text) is not None
 
     def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
-        return derive(probabilities, candidates)
+        """Keep the strongest edge into each node, and its strongest activation.
+
+        The strength of an edge is the probability of its most probable candidate other than
+        ``none``. ``none`` is included in the softmax, so a probable ``none`` weakens its edge. The
+        output is the mean of all nodes.
+        """
+        check_groups("probabilities", probabilities, (GROUP,))
+        names = candidates[GROUP]
+        rows = checked_rows(GROUP, probabilities[GROUP], (len(names), len(names[0])))
+        layout = edges_of(_count_nodes(len(rows)))
+        nodes: dict[int, tuple[float, str, int]] = {}
+        for (source, node), row, operations in zip(layout, rows, names, strict=True):
+            for value, name in zip(row, operations, strict=True):
+                if name != "none" and (node not in nodes or value > nodes[node][0]):
+                    nodes[node] = value, name, source
+        return Genotype([(name, source) for _, name, source in nodes.values()], [*nodes])
 
     def initial_masks(self, candidates: Candidates) -> dict[str, Tensor]:
         return subset_masks(candidates, self.candidates)
 
     def random(self, generator: torch.Generator) -> Genotype:
-        def draw_below(count: int) -> int:
-            return int(torch.randint(count, (), generator=generator, device=generator.device))
-
-        nodes, names = range(1, self.nodes + 1), self._activations
-        pairs = [(names[draw_below(len(names))], draw_below(node)) for node in nodes]
+        nodes = range(1, self.nodes + 1)
+        pairs = [(draw(generator, self._activations), draw(generator, range(n))) for n in nodes]
         return Genotype(pairs, nodes)
 
     def parameters(self) -> list[Parameter]:
@@ -206,7 +213,7 @@ class Recurrent(Space):
             )
         point: Point = {}
         for source, node, activation in genotype.edges():
-            mask_row(activation, self._activations, f"of node {node}")
+            check_candidate(activation, self._activations, f"node {node}")
             if node > 1:
                 point[f"node{node}.source"] = source
             point[f"node{node}.activation"] = activation
@@ -221,26 +228,76 @@ class Recurrent(Space):
         return Genotype(pairs, nodes)
 
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
-        return mask_of(genotype, candidates)
+        names = candidates[GROUP]
+        layout = edges_of(_count_nodes(len(names)))
+        return {GROUP: edge_mask(genotype.edges(), layout, names, GROUP)}
 
     def pieces(self, *, classes: int, sample_shape: Sequence[int] = ()) -> Iterator[NetworkPiece]:
         """Yield the modules of the language model, with every candidate; costs are per token.
 
-        Args:
-            classes: Number of tokens in the vocabulary.
-            sample_shape: Shape of a token; must be ``()``.
-
-        Raises:
-            ValueError: Another shape.
+        Every node has one matrix product of the same size, whatever its source and activation. All
+        cells with the same number of nodes therefore have the same parameters and MACs; their
+        latencies differ slightly.
         """
-        if tuple(sample_shape):
-            raise ValueError(
-                f"space=recurrent needs tokens, not images of shape {tuple(sample_shape)}"
-            )
-        return pieces(self.nodes, classes, self.embedding, self.hidden, self.tied)
+        if not self.tied:
+            yield NetworkPiece(partial(Lookup, classes, self.embedding), ())
+        inputs = self.embedding + self.hidden
+        yield NetworkPiece(partial(CellState, inputs, self.hidden, "tanh"), (inputs,))
+        for edge in range(len(edges_of(self.nodes))):
+            for column, name in enumerate(PRIMITIVES):
+                if name != "none":
+                    make = partial(CellState, self.hidden, self.hidden, name)
+                    yield NetworkPiece(make, (self.hidden,), (GROUP, edge, column))
+        yield NetworkPiece(partial(nn.Linear, self.hidden, classes), (self.hidden,))
 
     def expected_usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """Return the probability of each candidate; see ``pieces.expected_usage``."""
-        return expected_usage(probabilities, candidates)
+        """Return for each candidate the probability that its node uses it.
+
+        The probabilities of all candidates into a node, except ``none``, are normalized to sum to
+        one, because a genotype keeps one candidate per node and never ``none``.
+        """
+        usable = torch.tensor([[name != "none" for name in row] for row in candidates[GROUP]])
+        p = probabilities[GROUP]
+        p = p * usable.to(p.device)
+        fan_ins = list(range(1, _count_nodes(len(p)) + 1))  # edges into each node
+        normalized = [rows / rows.sum().clamp_min(1e-12) for rows in torch.split(p, fan_ins)]
+        return {GROUP: torch.cat(normalized)}
+
+
+def _count_nodes(num_edges: int) -> int:
+    """Return the number of nodes of a supernet cell: n nodes have n (n + 1) / 2 edges."""
+    return int((2 * num_edges) ** 0.5)
+
+
+class CellState(nn.Module):
+    """The computation of one state of a cell, ``(B, inputs)`` -> ``(B, hidden)``.
+
+    It consists of a matrix product, an activation, and the bypass of the last ``hidden`` inputs.
+    """
+
+    def __init__(self, inputs: int, hidden: int, activation: str) -> None:
+        super().__init__()
+        self.activation, self.hidden = activation, hidden
+        self.weight = nn.Parameter(torch.zeros(inputs, 2 * hidden))
+
+    def extra_repr(self) -> str:
+        return f"{tuple(self.weight.shape)}, {self.activation}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, new = (x @ self.weight).chunk(2, dim=1)
+        new = FUNCTIONS[self.activation](new)
+        return highway(x[:, -self.hidden :], new, torch.sigmoid(gate))
+
+
+class Lookup(nn.Module):
+    """An embedding table that is not tied to the decoder, ``(B,)`` -> ``(B, embedding)``."""
+
+    def __init__(self, vocab_size: int, embedding: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(vocab_size, embedding)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        embeddings: Tensor = self.table(tokens.long())
+        return embeddings

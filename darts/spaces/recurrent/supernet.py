@@ -11,14 +11,12 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from darts.spaces.language_model_output import LanguageModelOutput
-from darts.spaces.recurrent.beam_search import translate
-from darts.spaces.recurrent.derive import GROUP, edges_of
-from darts.spaces.recurrent.dropout import DropoutRates
-from darts.spaces.recurrent.embedding import EmbeddingDecoder
+from darts.spaces.network import LanguageModelOutput
+from darts.spaces.recurrent.cell import DropoutRates
 from darts.spaces.recurrent.encoder_decoder import EncoderDecoder
-from darts.spaces.recurrent.genotype import PRIMITIVES
+from darts.spaces.recurrent.genotype import GROUP, PRIMITIVES, edges_of
 from darts.spaces.recurrent.mixed_cell import MixedCell
+from darts.spaces.recurrent.network import EmbeddingDecoder
 from darts.spaces.supernet import SupernetBase
 
 
@@ -43,11 +41,6 @@ class RecurrentSupernet(SupernetBase):
 
 class Supernet(RecurrentSupernet):
     """A language model: embedding, the cell with all candidates, and a decoder (output layer).
-
-    Args:
-        vocab_size, embedding, hidden, tied: See ``EmbeddingDecoder``.
-        nodes: Number of nodes after state 0.
-        dropouts: Dropout rates in training; ``weight`` must be 0.
 
     Shape: tokens ``(T, B)`` and a hidden state ``(B, H)`` -> ``LanguageModelOutput``.
     """
@@ -88,11 +81,7 @@ class Supernet(RecurrentSupernet):
 class TranslationSupernet(RecurrentSupernet):
     """An encoder-decoder whose three cells have all candidates and share the alphas.
 
-    Args:
-        sources, targets, embedding, hidden: Sizes, see ``EncoderDecoder``.
-        nodes: Number of nodes after state 0.
-        dropouts: Dropout rates in training; ``weight`` must be 0.
-        **flags: ``tied``, ``joint`` and ``copy``, see ``EncoderDecoder``.
+    The flags are ``tied``, ``joint`` and ``copy``, see ``EncoderDecoder``.
     """
 
     def __init__(
@@ -127,7 +116,7 @@ class TranslationSupernet(RecurrentSupernet):
         max_length: int | None = None,
         beam: int = 1,
     ) -> Tensor:
-        """Compute logits for given targets, or decode the sources to words; see ``translate``.
+        """Compute logits or decode; see ``EncoderDecoder.translate``.
 
         The mixing weights are ``(edges, 5)``, or ``(3, edges, 5)`` if each cell has its own.
         """
@@ -141,11 +130,10 @@ class TranslationSupernet(RecurrentSupernet):
             outputs: tuple[Tensor, Tensor] = cell(x, state, cell_weights, active)
             return outputs
 
-        return translate(net, sources, inputs, run_cell, max_length=max_length, beam=beam)
+        return net.translate(sources, inputs, run_cell, max_length=max_length, beam=beam)
 
 
 def _check_dropouts(dropouts: DropoutRates | None) -> DropoutRates:
-    """Return the rates, zeros for None (``ValueError`` for weight dropout)."""
     dropouts = dropouts or DropoutRates()
     if dropouts.weight > 0:
         raise ValueError(

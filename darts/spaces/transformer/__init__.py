@@ -8,20 +8,18 @@ from darts.spaces.transformer.genotype import (
     NETWORK_MIXERS,
     Genotype,
 )
-from darts.spaces.transformer.network import Network, TextClassifier
+from darts.spaces.transformer.network import Network
 from darts.spaces.transformer.space import Transformer
-from darts.spaces.transformer.supernet import ClassifierSupernet, Supernet
+from darts.spaces.transformer.supernet import Supernet
 
 __all__ = [
     "FEED_FORWARDS",
     "MIXERS",
     "NETWORK_FEED_FORWARDS",
     "NETWORK_MIXERS",
-    "ClassifierSupernet",
     "Genotype",
     "ModelConfig",
     "Network",
     "Supernet",
-    "TextClassifier",
     "Transformer",
 ]

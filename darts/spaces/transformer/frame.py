@@ -13,17 +13,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.data.words import PADDING
-from darts.ops.transfer import to_device
 from darts.spaces.checks import check_drop_probability, check_positive
-from darts.spaces.language_model_output import LanguageModelOutput
+from darts.spaces.network import LanguageModelOutput
 from darts.spaces.rank_dropout import BatchShare, rank_dropout
 from darts.spaces.transformer.layers import HEADS, AttentionMask
 
@@ -40,10 +37,6 @@ class ModelConfig:
         max_length: Number of learned positions, the maximum length of a text.
         dropout: Dropout rate in training, of the embeddings, of each layer's output and of the
             input of the output layer.
-
-    Raises:
-        ValueError: A size that is not positive, a width that is not a multiple of 8, an unknown
-            positional encoding, or a dropout rate outside [0, 1).
     """
 
     width: int = 128
@@ -54,10 +47,6 @@ class ModelConfig:
     def __post_init__(self) -> None:
         check_positive(width=self.width, max_length=self.max_length)
         check_heads(self.width)
-        if self.positions not in POSITIONS:
-            raise ValueError(
-                f"space.positions={self.positions!r} is unknown; choose from {', '.join(POSITIONS)}"
-            )
         check_drop_probability(dropout=self.dropout)
 
 
@@ -72,21 +61,11 @@ def sinusoidal_table(length: int, width: int, dtype: torch.dtype, device: torch.
 
     The wavelengths range from 2 pi to 20,000 pi.
     """
-    if torch.compiler.is_compiling():  # no cache: an export traces the length as a dynamic axis
-        return _sinusoidal_table(length, width, dtype, device)
-    return _cached_sinusoidal_table(length, width, dtype, device)
-
-
-def _sinusoidal_table(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    positions = torch.arange(length, dtype=torch.float64)[:, None]
-    exponents = torch.arange(0, width, 2, dtype=torch.float64) / width
+    wide = torch.promote_types(dtype, torch.float32)
+    positions = torch.arange(length, dtype=wide, device=device)[:, None]
+    exponents = torch.arange(0, width, 2, dtype=wide, device=device) / width
     angles = positions * torch.exp(-math.log(10_000.0) * exponents)  # (length, width / 2)
-    table = torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
-    return to_device(table.to(dtype), device)  # dtype first, because some devices have no float64
-
-
-# The batches of a search have only a few different lengths.
-_cached_sinusoidal_table = lru_cache(maxsize=16)(_sinusoidal_table)
+    return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1).to(dtype)
 
 
 class PositionalEncoding(nn.Module):
@@ -114,10 +93,7 @@ class PositionalEncoding(nn.Module):
 class Embedding(nn.Module):
     """Token embedding, times the square root of its width; ``(B, T)`` -> ``(B, T, D)``.
 
-    Args:
-        vocab_size: Number of tokens, V.
-        width: Width, D.
-        scale: Standard deviation of the initial embeddings.
+    The initial embeddings have the standard deviation ``scale``.
     """
 
     def __init__(self, vocab_size: int, width: int, scale: float = 1.0) -> None:
@@ -133,14 +109,16 @@ class Embedding(nn.Module):
 
 
 class Frame(nn.Module):
-    """Embedding and positional encoding before the blocks, and layer norm after them.
+    """The layers before and after the blocks of a language model or of a text classifier.
+
+    The decoder of a language model shares the weights of the embedding. A text classifier
+    classifies the mean over the tokens of a text, which is padded with ``PADDING`` at the end.
 
     Args:
         vocab_size: Number of tokens, V.
-        config: Settings of the network; None for the defaults.
-        positions: Whether there is a positional encoding.
+        classes: Number of classes of a text classifier; None for a language model.
         layers: Whether there are layers between the embedding and the output layer. Without them,
-            there is no layer norm, so that frequent and informative words can differ in weight.
+            there is no layer norm, so frequent and informative words can differ in weight.
             The initial embeddings are then small, about 1/D, because the network would otherwise
             remember the random embeddings of rare words instead of learning them.
 
@@ -148,108 +126,57 @@ class Frame(nn.Module):
         causal: Whether a position reads only itself and earlier positions.
     """
 
-    causal: ClassVar[bool]
-
     def __init__(
         self,
         vocab_size: int,
+        classes: int | None,
         config: ModelConfig | None,
         *,
         positions: bool = True,
         layers: bool = True,
     ) -> None:
         super().__init__()
-        check_positive(vocab_size=vocab_size)
+        check_positive(vocab_size=vocab_size, classes=1 if classes is None else classes)
         config = config or ModelConfig()
-        self.width, self.dropout = config.width, config.dropout
+        self.width, self.dropout, self.causal = config.width, config.dropout, classes is None
         self.embedding = Embedding(vocab_size, config.width, 1.0 if layers else 1 / config.width)
         self.positional_encoding = PositionalEncoding(config) if positions else nn.Identity()
         self.norm = nn.LayerNorm(config.width) if layers else nn.Identity()
+        if classes is None:
+            self.bias = nn.Parameter(torch.zeros(vocab_size))
+        else:
+            self.classifier = nn.Linear(config.width, classes)
+
+    def attention_mask(self, tokens: Tensor) -> AttentionMask:
+        """Return the causal mask, or the mask of the padding, for tokens ``(T, B)``."""
+        if self.causal:
+            length = len(tokens)
+            ones = torch.ones(length, length, dtype=torch.bool, device=tokens.device)
+            return AttentionMask(ones.triu(1), None)
+        is_token = tokens.t() != PADDING  # (B, T)
+        return AttentionMask(~is_token[:, None, None], is_token[..., None])
 
     def embed(self, tokens: Tensor, batch_share: BatchShare = None) -> Tensor:
-        """Embed tokens ``(T, B)`` as ``(B, T, D)``.
-
-        Raises:
-            ValueError: Tokens of another shape, or more tokens than learned positions.
-        """
+        """Embed tokens ``(T, B)`` as ``(B, T, D)``."""
         if tokens.ndim != 2:
             raise ValueError(f"tokens must be (T, B), got {tuple(tokens.shape)}")
         x = self.positional_encoding(self.embedding(tokens.t()))
-        return rank_dropout(x, self.dropout, self.training, batch_share)
+        return self._dropped(x, batch_share)
 
-
-class LanguageModelFrame(Frame):
-    """The frame of a language model, whose decoder shares the weights of the embedding."""
-
-    causal = True
-
-    def __init__(
-        self,
-        vocab_size: int,
-        config: ModelConfig | None,
-        *,
-        positions: bool = True,
-        layers: bool = True,
-    ) -> None:
-        super().__init__(vocab_size, config, positions=positions, layers=layers)
-        self.bias = nn.Parameter(torch.zeros(vocab_size))
-
-    @staticmethod
-    def attention_mask(tokens: Tensor) -> AttentionMask:
-        """Return the causal mask for tokens ``(T, B)``."""
-        length = len(tokens)
-        ones = torch.ones(length, length, dtype=torch.bool, device=tokens.device)
-        return AttentionMask(ones.triu(1), None)
-
-    def decode(
-        self, x: Tensor, hidden: Tensor | None = None, batch_share: BatchShare = None
-    ) -> LanguageModelOutput:
-        """Predict the token that follows each token.
-
-        Args:
-            x: The last block's output, ``(B, T, D)``.
-            hidden: State after the last token, ``(B, H)``; None for a network without a state.
-            batch_share: See ``darts.spaces.rank_dropout``.
-        """
-        if hidden is None:
-            hidden = x.new_zeros(x.shape[0], 0)
+    def finish(
+        self, x: Tensor, mask: AttentionMask, hidden: Tensor, batch_share: BatchShare = None
+    ) -> LanguageModelOutput | Tensor:
+        """Predict the next tokens, or the logits ``(B, classes)`` of a text classifier."""
         raw = self.norm(x)
-        dropped = rank_dropout(raw, self.dropout, self.training, batch_share)
+        if mask.tokens is not None:
+            counts = mask.tokens.sum(1).clamp_min(1)  # (B, 1); a text may be empty
+            means = (raw * mask.tokens).sum(1) / counts
+            logits: Tensor = self.classifier(self._dropped(means, batch_share))
+            return logits
+        dropped = self._dropped(raw, batch_share)
         raw, dropped = raw.transpose(0, 1), dropped.transpose(0, 1)  # (T, B, D)
         logits = F.linear(dropped, self.embedding.table, self.bias)
         return LanguageModelOutput(logits, hidden, raw, dropped)
 
-
-class ClassifierFrame(Frame):
-    """The frame of a text classifier, which classifies the mean over the tokens of a text."""
-
-    causal = False
-
-    def __init__(
-        self,
-        vocab_size: int,
-        config: ModelConfig | None,
-        classes: int,
-        *,
-        positions: bool = True,
-        layers: bool = True,
-    ) -> None:
-        super().__init__(vocab_size, config, positions=positions, layers=layers)
-        check_positive(classes=classes)
-        self.classifier = nn.Linear(self.width, classes)
-
-    @staticmethod
-    def attention_mask(tokens: Tensor) -> AttentionMask:
-        """Return the mask of the padding in tokens ``(T, B)``."""
-        is_token = tokens.t() != PADDING  # (B, T)
-        return AttentionMask(~is_token[:, None, None], is_token[..., None])
-
-    def classify(self, x: Tensor, mask: AttentionMask, batch_share: BatchShare = None) -> Tensor:
-        """Compute logits ``(B, classes)`` from the last block's output ``(B, T, D)``."""
-        is_token = mask.tokens
-        assert is_token is not None
-        counts = is_token.sum(1).clamp_min(1)  # (B, 1); a text may be empty
-        means = (self.norm(x) * is_token).sum(1) / counts
-        dropped = rank_dropout(means, self.dropout, self.training, batch_share)
-        logits: Tensor = self.classifier(dropped)
-        return logits
+    def _dropped(self, x: Tensor, batch_share: BatchShare) -> Tensor:
+        return rank_dropout(x, self.dropout, self.training, batch_share)

@@ -9,15 +9,12 @@ References:
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from darts.spaces.any_genotype import ChainGenotype
-from darts.spaces.genotype_text import read_json_field, short_repr, strip_text
-
-SPACE = "transformer"
-"""The value of ``"space"`` in a genotype's JSON."""
+from darts.spaces.genotype_text import entries_of, short_repr
 
 MIXERS: tuple[str, ...] = (
     "attention_2",
@@ -53,28 +50,18 @@ class Genotype(ChainGenotype):
 
     State 0 is the output of the embedding. Each block is two consecutive operations, a mixer and a
     feed-forward layer.
-
-    Attributes:
-        blocks: ``(mixer, feed-forward layer)`` of each block. Lists are converted to tuples.
-
-    Raises:
-        ValueError: No block, a block that is not a pair, an unknown name, or several blocks, one of
-            which has neither a mixer nor a feed-forward layer.
     """
 
     blocks: tuple[tuple[str, str], ...]
 
-    space: ClassVar[str] = SPACE
+    space: ClassVar[str] = "transformer"
     cells: ClassVar[tuple[str, ...]] = ("blocks",)
     vocabulary: ClassVar[tuple[str, ...]] = MIXERS + FEED_FORWARDS + NETWORK_MIXERS
 
     def __post_init__(self) -> None:
-        if type(self.blocks) not in (list, tuple):
-            raise ValueError(f"blocks must list pairs, not {short_repr(self.blocks)}")
-        if not self.blocks:
-            raise ValueError("a network of the transformer space has at least one block")
-        for number, pair in enumerate(self.blocks):
-            if type(pair) not in (list, tuple) or len(pair) != 2:
+        blocks = entries_of("blocks", self.blocks)
+        for number, pair in enumerate(blocks):
+            if not isinstance(pair, (list, tuple)) or len(pair) != 2:
                 raise ValueError(
                     f"block {number} is {short_repr(pair)}, not a pair of mixer and feed-forward "
                     "layer"
@@ -82,9 +69,9 @@ class Genotype(ChainGenotype):
             names = MIXERS + NETWORK_MIXERS, FEED_FORWARDS + NETWORK_FEED_FORWARDS
             _check_name(f"block {number}: unknown mixer", pair[0], names[0])
             _check_name(f"block {number}: unknown feed-forward layer", pair[1], names[1])
-            if tuple(pair) == NO_LAYERS and len(self.blocks) > 1:
+            if tuple(pair) == NO_LAYERS and len(blocks) > 1:
                 raise ValueError(f"block {number} has neither a mixer nor a feed-forward layer")
-        object.__setattr__(self, "blocks", tuple(tuple(pair) for pair in self.blocks))
+        object.__setattr__(self, "blocks", tuple(tuple(pair) for pair in blocks))
 
     @property
     def needs_positions(self) -> bool:
@@ -103,36 +90,12 @@ class Genotype(ChainGenotype):
         return self.blocks != (NO_LAYERS,)
 
     @property
-    def network_operations(self) -> list[str]:
-        """The operations, in order, that are not candidates of the supernet."""
-        return [
-            name
-            for pair in self.blocks
-            for name, candidates in zip(pair, (MIXERS, FEED_FORWARDS), strict=True)
-            if name not in candidates
-        ]
-
-    @property
     def operations(self) -> tuple[str, ...]:
-        """The mixer and feed-forward layer of each block, in order."""
         return tuple(name for pair in self.blocks for name in pair)
 
-    def to_json(self) -> str:
-        rows = ",\n".join(f"    {json.dumps(pair)}" for pair in self.blocks)
-        return f'{{\n  "space": "{SPACE}",\n  "blocks": [\n{rows}\n  ]\n}}'
-
-    def __str__(self) -> str:
-        """Return JSON text in one line; ``parse`` is the inverse."""
-        return json.dumps({"space": SPACE, "blocks": self.blocks})
-
-    @classmethod
-    def parse(cls, text: str) -> Genotype:
-        """Parse ``{"space": "transformer", "blocks": [["attention_4", "gelu_2"], ...]}``.
-
-        Raises:
-            ValueError: The text is not such a genotype; the message has one line.
-        """
-        return cls(read_json_field(strip_text(text), SPACE, "blocks"))
+    @property
+    def json_lines(self) -> Sequence[Sequence[object]]:
+        return [[pair] for pair in self.blocks]
 
 
 def _check_name(problem: str, name: object, names: tuple[str, ...]) -> None:

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.rank_dropout import BatchShare, dropout_mask, rank_dropout
+from darts.spaces.rank_dropout import BatchShare, drop_path, rank_dropout
 from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu}
@@ -90,8 +90,7 @@ def convolve(x: Tensor, kernel: Tensor, causal: bool, mask: AttentionMask | None
     Padding and the positions before and after the text count as zeros.
 
     Args:
-        x: ``(B, T, D)``.
-        kernel: ``(D, taps)``; the first tap is that of the earliest position.
+        kernel: ``(D, taps)``; the first tap belongs to the earliest position.
         causal: Whether the last tap is at the output position; otherwise the middle tap is.
         mask: Marks the padding; None for no padding.
     """
@@ -147,13 +146,10 @@ class Convolution(nn.Module):
 
 
 class Lstm(nn.Module):
-    """An LSTM that reads the text from its first word to its last word.
+    """An LSTM that reads the text from its first word to its last word, also in a classifier.
 
-    It reads in this direction in a classifier, too. Padding is at the end of a text, so it has no
-    effect on the outputs at the words.
-
-    Args:
-        width: Model width, D, which is also the size of the hidden state.
+    Padding is at the end of a text, so it has no effect on the outputs at the words. The size of
+    the hidden state is the model width, D.
     """
 
     def __init__(self, width: int) -> None:
@@ -162,14 +158,10 @@ class Lstm(nn.Module):
         self.lstm = nn.LSTM(width, width, batch_first=True)
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Compute the output and the state after the last word.
+        """Compute the output ``(B, T, D)`` and the state after the last word, ``(B, 2D)``.
 
         Args:
-            x: ``(B, T, D)``.
             state: Hidden state and cell state before the first word, ``(B, 2D)``; None for zeros.
-
-        Returns:
-            The output ``(B, T, D)`` and the state ``(B, 2D)``.
         """
         if torch.is_autocast_enabled("cpu"):  # many processors have no LSTM kernel for bfloat16
             with torch.autocast("cpu", enabled=False):
@@ -212,10 +204,7 @@ class Lstm(nn.Module):
 class FeedForward(nn.Module):
     """Two linear maps with an activation between them, ``(B, T, D)`` -> ``(B, T, D)``.
 
-    Args:
-        width: Model width, D.
-        ratio: Ratio of the hidden width to D.
-        activation: A key of ``ACTIVATIONS``.
+    ``ratio`` is the ratio of the hidden width to D.
     """
 
     def __init__(self, width: int, ratio: int, activation: str) -> None:
@@ -260,14 +249,6 @@ class Block(nn.Module):
     would hardly change it, and a language model whose decoder is the embedding would predict the
     word that it has just read.
 
-    Args:
-        mixer: One of ``MIXERS`` or ``NETWORK_MIXERS``; ``identity`` for no mixer.
-        feed_forward: One of ``FEED_FORWARDS`` or ``NETWORK_FEED_FORWARDS``; ``identity`` for no
-            feed-forward layer.
-        width: Model width, D.
-        causal: Whether a position reads only itself and earlier positions.
-        dropout: Dropout rate of each layer's output in training.
-
     Attributes:
         state_size: Number of values of its state for each text, H: 2D with an LSTM, else 0.
 
@@ -288,28 +269,28 @@ class Block(nn.Module):
         x: Tensor,
         mask: AttentionMask,
         state: Tensor | None = None,
-        drop_path: float = 0.0,
+        drop_probability: float = 0.0,
         batch_share: BatchShare = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Compute the block's output and next state; a state of None counts as zeros.
 
         The next state of a block without an LSTM is None.
 
-        In training, the whole output of a layer is dropped for a text with probability
-        ``drop_path``, independently for each layer and text, except that of an LSTM.
+        In training, the whole output of a layer is dropped for a text with a given probability,
+        independently for each layer and text, except the output of an LSTM.
         """
         after = None
         if self.state_size:
             y, after = self.mixer(x, state)
             x = rank_dropout(y, self.dropout, self.training, batch_share)
         elif not isinstance(self.mixer, nn.Identity):
-            x = x + self._drop(self.mixer(x, mask), drop_path, batch_share)
+            x = x + self._drop(self.mixer(x, mask), drop_probability, batch_share)
         if not isinstance(self.feed_forward, nn.Identity):
-            x = x + self._drop(self.feed_forward(x), drop_path, batch_share)
+            x = x + self._drop(self.feed_forward(x), drop_probability, batch_share)
         return x, after
 
-    def _drop(self, y: Tensor, drop_path: float, batch_share: BatchShare) -> Tensor:
+    def _drop(self, y: Tensor, probability: float, batch_share: BatchShare) -> Tensor:
         y = rank_dropout(y, self.dropout, self.training, batch_share)
-        if drop_path > 0 and self.training:
-            y = y * dropout_mask(y, (len(y), 1, 1), drop_path, batch_share)
+        if probability > 0 and self.training:
+            y = drop_path(y, probability, batch_share)
         return y

@@ -12,32 +12,45 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from darts.spaces.language_model_output import LanguageModelOutput
-from darts.spaces.network import NetworkBase
-from darts.spaces.transformer.frame import ClassifierFrame, Frame, LanguageModelFrame, ModelConfig
+from darts.spaces.network import LanguageModelOutput, NetworkBase
+from darts.spaces.transformer.frame import Frame, ModelConfig
 from darts.spaces.transformer.genotype import Genotype
-from darts.spaces.transformer.layers import AttentionMask, Block
+from darts.spaces.transformer.layers import Block
 
 
-class BlockStack(NetworkBase):
-    """The blocks of a genotype between the layers of a frame.
+class Network(NetworkBase):
+    """A transformer language model; with ``classes``, a text classifier.
 
-    Args:
-        genotype: Mixer and feed-forward layer of each block.
-        frame: The layers before and after the blocks.
-        drop_path: Probability that the whole output of a layer is dropped in training,
-            independently for each text of a batch.
+    In training, the whole output of a layer is dropped with probability ``drop_path``,
+    independently for each text of a batch.
 
     Attributes:
         state_sizes: Number of values of each block's state for a text; their sum is H.
+
+    Shape: tokens ``(T, B)`` and a hidden state ``(B, H)`` -> ``LanguageModelOutput``, or logits
+    ``(B, classes)``. The state consists of the states of all LSTMs; attention and convolutions have
+    no state, so H may be 0.
     """
 
     genotype: Genotype
-    frame: Frame
 
-    def __init__(self, genotype: Genotype, frame: Frame, drop_path: float) -> None:
+    def __init__(
+        self,
+        genotype: Genotype,
+        vocab_size: int,
+        *,
+        classes: int | None = None,
+        config: ModelConfig | None = None,
+        drop_path: float = 0.0,
+    ) -> None:
         super().__init__(genotype, drop_path)
-        self.frame = frame
+        self.frame = frame = Frame(
+            vocab_size,
+            classes,
+            config,
+            positions=genotype.needs_positions,
+            layers=genotype.has_layers,
+        )
         self.blocks = nn.ModuleList(
             Block(mixer, feed_forward, frame.width, causal=frame.causal, dropout=frame.dropout)
             for mixer, feed_forward in genotype.blocks
@@ -52,22 +65,11 @@ class BlockStack(NetworkBase):
         is_identity = isinstance(getattr(self.blocks[block], name), nn.Identity)
         return [] if is_identity else [(self.blocks[block], name)]
 
-    def run_blocks(
-        self, tokens: Tensor, mask: AttentionMask, hidden: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Run the blocks on tokens ``(T, B)``.
-
-        Args:
-            tokens: ``(T, B)``.
-            mask: Positions that attention must not read.
-            hidden: State before the first token, ``(B, H)``; None for zeros.
-
-        Returns:
-            The last block's output ``(B, T, D)`` and the state after the last token ``(B, H)``.
-
-        Raises:
-            ValueError: Tokens or a state of another shape.
-        """
+    def forward(
+        self, tokens: Tensor, hidden: Tensor | None = None, auxiliary: bool = False
+    ) -> LanguageModelOutput | Tensor | tuple[LanguageModelOutput | Tensor, None]:
+        """Return the output, or ``(output, None)`` if ``auxiliary``; no ``hidden`` means zeros."""
+        mask = self.frame.attention_mask(tokens)
         x = self.frame.embed(tokens, self.batch_share)
         before = self._split_state(hidden, x.shape[0])
         after = []
@@ -75,7 +77,9 @@ class BlockStack(NetworkBase):
             x, state = block(x, mask, state, self.drop_path, self.batch_share)
             if state is not None:
                 after.append(state)
-        return x, torch.cat(after, dim=1) if after else x.new_zeros(x.shape[0], 0)
+        hidden = torch.cat(after, dim=1) if after else x.new_zeros(x.shape[0], 0)
+        output = self.frame.finish(x, mask, hidden, self.batch_share)
+        return (output, None) if auxiliary else output
 
     def _split_state(self, hidden: Tensor | None, batch: int) -> Sequence[Tensor | None]:
         """Return the part of the state ``(B, H)`` that belongs to each block."""
@@ -87,78 +91,3 @@ class BlockStack(NetworkBase):
                 f"hidden must be ({batch}, {sum(self.state_sizes)}), got {tuple(hidden.shape)}"
             )
         return torch.split(hidden, self.state_sizes, dim=1)
-
-
-class Network(BlockStack):
-    """A transformer language model.
-
-    Args:
-        genotype: Mixer and feed-forward layer of each block.
-        vocab_size: Number of tokens.
-        config: Settings of the network; None for the defaults.
-        drop_path: See ``BlockStack``.
-
-    Shape: tokens ``(T, B)`` and a hidden state ``(B, H)`` -> ``LanguageModelOutput``. The state
-    consists of the states of all LSTMs; attention and convolutions have no state, so H may be 0.
-    """
-
-    frame: LanguageModelFrame
-
-    def __init__(
-        self,
-        genotype: Genotype,
-        vocab_size: int,
-        *,
-        config: ModelConfig | None = None,
-        drop_path: float = 0.0,
-    ) -> None:
-        frame = LanguageModelFrame(
-            vocab_size, config, positions=genotype.needs_positions, layers=genotype.has_layers
-        )
-        super().__init__(genotype, frame, drop_path)
-
-    def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput:
-        """Predict the token that follows each token; ``hidden=None`` means zeros."""
-        x, hidden = self.run_blocks(tokens, self.frame.attention_mask(tokens), hidden)
-        return self.frame.decode(x, hidden, self.batch_share)
-
-
-class TextClassifier(BlockStack):
-    """A transformer that classifies texts.
-
-    Args:
-        genotype: Mixer and feed-forward layer of each block.
-        classes: Number of classes.
-        vocab_size: Number of tokens.
-        config: Settings of the network; None for the defaults.
-        drop_path: See ``BlockStack``.
-
-    Shape: tokens ``(T, B)``, padded with ``PADDING`` at the end -> logits ``(B, classes)``.
-    """
-
-    frame: ClassifierFrame
-
-    def __init__(
-        self,
-        genotype: Genotype,
-        *,
-        classes: int,
-        vocab_size: int,
-        config: ModelConfig | None = None,
-        drop_path: float = 0.0,
-    ) -> None:
-        frame = ClassifierFrame(
-            vocab_size,
-            config,
-            classes,
-            positions=genotype.needs_positions,
-            layers=genotype.has_layers,
-        )
-        super().__init__(genotype, frame, drop_path)
-
-    def forward(self, tokens: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
-        """Return logits, or ``(logits, None)`` if ``auxiliary``, as there is no auxiliary head."""
-        mask = self.frame.attention_mask(tokens)
-        x, _ = self.run_blocks(tokens, mask)
-        logits = self.frame.classify(x, mask, self.batch_share)
-        return (logits, None) if auxiliary else logits

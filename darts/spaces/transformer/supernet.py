@@ -1,4 +1,4 @@
-"""The supernets of the transformer space: blocks of all mixers and all feed-forward layers.
+"""The supernet of the transformer space: blocks of all mixers and all feed-forward layers.
 
 A block adds the weighted sum of its mixers to its input, and then the weighted sum of its
 feed-forward layers. The mixer ``identity`` adds nothing. Candidates share weights, and the supernet
@@ -33,11 +33,11 @@ from torch import Tensor, nn
 
 from darts.ops.recomputation import recompute
 from darts.spaces.checks import check_positive
-from darts.spaces.language_model_output import LanguageModelOutput
 from darts.spaces.mixture import Mixture
+from darts.spaces.network import LanguageModelOutput
 from darts.spaces.rank_dropout import rank_dropout
 from darts.spaces.supernet import SupernetBase
-from darts.spaces.transformer.frame import ClassifierFrame, Frame, LanguageModelFrame, ModelConfig
+from darts.spaces.transformer.frame import Frame, ModelConfig
 from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS
 from darts.spaces.transformer.layers import (
     ACTIVATIONS,
@@ -62,11 +62,6 @@ CandidateWeights = Mapping[str, Tensor]
 
 class MixedBlock(nn.Module):
     """All candidates of one block.
-
-    Args:
-        width: Model width, D.
-        causal: Whether a position reads only itself and earlier positions.
-        dropout: Dropout rate of each weighted sum in training.
 
     Shape: ``(B, T, D)`` -> ``(B, T, D)``.
     """
@@ -153,47 +148,46 @@ class MixedBlock(nn.Module):
         return F.linear(reduce(torch.add, terms), self.down.weight[:, :units])
 
 
-class MixedStack(SupernetBase):
-    """Mixed blocks between the layers of a frame.
-
-    Args:
-        frame: The layers before and after the blocks.
-        cells: Number of blocks.
+class Supernet(SupernetBase):
+    """The supernet as a language model; with ``classes``, as a text classifier.
 
     Attributes:
         alphas: ``{"mixer": (cells, 7), "feed_forward": (cells, 6)}``.
-        edges: Source and target state of each layer; mixers and feed-forward layers alternate.
+
+    Shape: tokens ``(T, B)`` -> ``LanguageModelOutput``, or logits ``(B, classes)``. ``hidden`` is
+    ignored, because there is no state between sequences.
     """
 
     space = "transformer"
     supports_recomputation = True
     block_class: ClassVar[type[MixedBlock]] = MixedBlock
-    frame: Frame
 
-    def __init__(self, frame: Frame, cells: int) -> None:
+    def __init__(
+        self,
+        vocab_size: int,
+        *,
+        classes: int | None = None,
+        cells: int = 4,
+        config: ModelConfig | None = None,
+    ) -> None:
         super().__init__()
         check_positive(cells=cells)
-        self.candidates = {group: (names,) * cells for group, names in GROUPS.items()}
-        self.edges = {
-            group: tuple((2 * i + offset, 2 * i + offset + 1) for i in range(cells))
-            for offset, group in enumerate(GROUPS)
-        }
-        self.counts = dict.fromkeys(GROUPS, 1)  # no two blocks share alphas
-        self.shapes = {group: (cells, len(names)) for group, names in GROUPS.items()}
-        self.frame = frame
+        self.set_chain([*GROUPS.items()] * cells)
+        self.frame = frame = Frame(vocab_size, classes, config)
         self.blocks = nn.ModuleList(
             self.block_class(frame.width, causal=frame.causal, dropout=frame.dropout)
             for _ in range(cells)
         )
         self.alphas = self.make_alphas()
 
-    def run_blocks(
-        self, tokens: Tensor, mask: AttentionMask, weights: Mapping[str, Tensor] | None
-    ) -> Tensor:
-        """Return the last block's output ``(B, T, D)`` for tokens ``(T, B)``.
-
-        The mixing weights of each group are ``(cells, candidates)``; see ``make_mixture``.
-        """
+    def forward(
+        self,
+        tokens: Tensor,
+        weights: Mapping[str, Tensor] | None = None,
+        hidden: Tensor | None = None,
+    ) -> LanguageModelOutput | Tensor:
+        """Return the output; the mixing weights of each group are ``(cells, candidates)``."""
+        mask = self.frame.attention_mask(tokens)
         mixture = self.make_mixture(weights)
         uses_dropout = self.training and self.frame.dropout > 0
         x = self.frame.embed(tokens)
@@ -203,7 +197,7 @@ class MixedStack(SupernetBase):
             if self.recomputes:
                 run = partial(recompute, block, random=uses_dropout)
             x = run(x, mask, mixers, feed_forwards)
-        return x
+        return self.frame.finish(x, mask, x.new_zeros(x.shape[0], 0))
 
 
 def _weights_by_name(mixture: Mixture, group: str) -> list[dict[str, Tensor]]:
@@ -215,56 +209,3 @@ def _weights_by_name(mixture: Mixture, group: str) -> list[dict[str, Tensor]]:
         {names[column]: row[column] for column in active_columns}
         for row, active_columns in zip(map(torch.unbind, weights), columns, strict=True)
     ]
-
-
-class Supernet(MixedStack):
-    """The supernet as a language model.
-
-    Args:
-        vocab_size: Number of tokens.
-        cells: Number of blocks.
-        config: Settings of the network; None for the defaults.
-
-    Shape: tokens ``(T, B)`` -> ``LanguageModelOutput``. ``hidden`` is ignored, because there is no
-    state between sequences.
-    """
-
-    frame: LanguageModelFrame
-
-    def __init__(
-        self, vocab_size: int, *, cells: int = 4, config: ModelConfig | None = None
-    ) -> None:
-        super().__init__(LanguageModelFrame(vocab_size, config), cells)
-
-    def forward(
-        self,
-        tokens: Tensor,
-        weights: Mapping[str, Tensor] | None = None,
-        hidden: Tensor | None = None,
-    ) -> LanguageModelOutput:
-        x = self.run_blocks(tokens, self.frame.attention_mask(tokens), weights)
-        return self.frame.decode(x)
-
-
-class ClassifierSupernet(MixedStack):
-    """The supernet as a text classifier.
-
-    Args:
-        classes: Number of classes.
-        vocab_size: Number of tokens.
-        cells: Number of blocks.
-        config: Settings of the network; None for the defaults.
-
-    Shape: tokens ``(T, B)``, padded with ``PADDING`` at the end -> logits ``(B, classes)``.
-    """
-
-    frame: ClassifierFrame
-
-    def __init__(
-        self, *, classes: int, vocab_size: int, cells: int = 4, config: ModelConfig | None = None
-    ) -> None:
-        super().__init__(ClassifierFrame(vocab_size, config, classes), cells)
-
-    def forward(self, tokens: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        mask = self.frame.attention_mask(tokens)
-        return self.frame.classify(self.run_blocks(tokens, mask, weights), mask)

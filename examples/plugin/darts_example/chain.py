@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,12 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from darts.registry import number
-from darts.spaces.any_genotype import ChainGenotype
-from darts.spaces.deriving import Candidates
-from darts.spaces.mixture import as_mixture
+from darts.spaces.any_genotype import AnyGenotype, ChainGenotype
+from darts.spaces.choice_space import ChoiceSpace
+from darts.spaces.genotype_text import entries_of
 from darts.spaces.network import NetworkBase, NetworkPiece
-from darts.spaces.parameters import Choice, Parameter, Point, Value
-from darts.spaces.space import SPACES, Space
+from darts.spaces.space import SPACES
 from darts.spaces.supernet import SupernetBase
 
 OPERATIONS = ("skip_connect", "conv_1x1", "conv_3x3")
@@ -33,15 +31,11 @@ class Genotype(ChainGenotype):
     cells: ClassVar[tuple[str, ...]] = ("layers",)
     vocabulary: ClassVar[tuple[str, ...]] = OPERATIONS
 
-    @property
-    def operations(self) -> tuple[str, ...]:
-        return self.layers
-
-    def to_json(self) -> str:
-        return json.dumps({"space": "chain", "layers": list(self.layers)})
-
-    def __str__(self) -> str:
-        return self.to_json()
+    def __post_init__(self) -> None:
+        layers = entries_of("layers", self.layers)
+        for name in layers:
+            self.check_operation(name)
+        object.__setattr__(self, "layers", layers)
 
 
 def layer(name: str, channels: int, affine: bool) -> nn.Module:
@@ -69,25 +63,17 @@ class Supernet(SupernetBase):
 
     def __init__(self, channels: int, layers: int, classes: int, in_channels: int) -> None:
         super().__init__()
-        self.candidates = {"layers": (OPERATIONS,) * layers}
-        self.edges = {"layers": tuple((index, index + 1) for index in range(layers))}
-        self.counts = {"layers": 1}
-        self.shapes = {"layers": (layers, len(OPERATIONS))}
+        self.set_chain([("layers", OPERATIONS)] * layers)
         self.stem = stem(in_channels, channels)
         self.layers = nn.ModuleList(
             nn.ModuleList(layer(name, channels, affine=False) for name in OPERATIONS)
             for _ in range(layers)
         )
         self.classifier = nn.Linear(channels, classes)
-        start = 1e-3 * torch.randn(layers, len(OPERATIONS))
-        self.alphas = nn.ParameterDict({"layers": nn.Parameter(start)})
+        self.alphas = self.make_alphas()
 
     def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        if weights is None:
-            weights = {"layers": self.alphas["layers"].softmax(-1)}
-        mixture = as_mixture(weights)
-        mixture.check(self.shapes)
-        rows, _, active = mixture.of_cell("layers", 0)
+        rows, _, active = self.make_mixture(weights).of_cell("layers", 0)
         x = self.stem(images)
         for index, (operations, row) in enumerate(zip(self.layers, rows.unbind(), strict=True)):
             columns = range(len(OPERATIONS)) if active is None else active[index]
@@ -111,57 +97,26 @@ class Network(NetworkBase):
 
 @SPACES.register
 @dataclass
-class Chain(Space):
+class Chain(ChoiceSpace):
     """A chain of ``cells`` layers."""
 
     name: str = "chain"
+    genotype: ClassVar[type[AnyGenotype]] = Genotype
     channels: int = number(16, low=1)
 
-    def supernet(
-        self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **options: Any
-    ) -> Supernet:
-        if partial > 1 or auxiliary_skip or depth != 1:
-            raise ValueError(
-                "space=chain has no partial channels, auxiliary skip connections or other depths"
-            )
-        return Supernet(self.channels, self.cells, **options)
+    def supernet(self, **options: Any) -> Supernet:
+        sizes = self.supported(options, depth=1, partial=1, auxiliary_skip=0)
+        return Supernet(self.channels, self.cells, **sizes)
 
-    def network(
-        self, genotype: Genotype, *, auxiliary: bool = False, drop_path: float = 0.0, **options: Any
-    ) -> Network:
-        if auxiliary or drop_path > 0:
-            raise ValueError("space=chain has no auxiliary head and no drop path; set both to 0")
-        return Network(genotype, self.channels, **options)
+    def network(self, genotype: Genotype, **options: Any) -> Network:
+        sizes = self.supported(options, auxiliary=0, drop_path=0)
+        return Network(genotype, self.channels, **sizes)
 
-    def parse(self, text: str) -> Genotype:
-        try:
-            layers = tuple(json.loads(text)["layers"])
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(f"{text[:60]!r} is not a genotype of a chain") from None
-        if not set(layers) <= set(OPERATIONS):
-            raise ValueError(f"operations of a chain must be in {OPERATIONS}, got {layers}")
-        return Genotype(layers)
+    def choices(self) -> dict[str, Sequence[str]]:
+        return {f"layer{n}": OPERATIONS for n in range(self.cells)}
 
-    def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
-        best = probabilities["layers"].argmax(-1).tolist()
-        return Genotype(tuple(OPERATIONS[column] for column in best))
-
-    def random(self, generator: torch.Generator) -> Genotype:
-        columns = torch.randint(len(OPERATIONS), (self.cells,), generator=generator)
-        return Genotype(tuple(OPERATIONS[column] for column in columns.tolist()))
-
-    def parameters(self) -> list[Parameter]:
-        return [Parameter(f"layer{n}", Choice(OPERATIONS)) for n in range(self.cells)]
-
-    def encode(self, genotype: Genotype) -> Point:
-        return {f"layer{n}": name for n, name in enumerate(genotype.layers)}
-
-    def decode(self, point: Mapping[str, Value]) -> Genotype:
-        return Genotype(tuple(str(name) for name in point.values()))
-
-    def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
-        rows = [[name == kept for name in OPERATIONS] for kept in genotype.layers]
-        return {"layers": torch.tensor(rows)}
+    def genotype_of(self, operations: Sequence[str]) -> Genotype:
+        return Genotype(tuple(operations))
 
     def pieces(self, *, classes: int, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
         width = self.channels

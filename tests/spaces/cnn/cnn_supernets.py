@@ -7,15 +7,16 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from oracles.cnn_states import fuse_state_dict
+from oracles.comparing import assert_same, gradients
 from torch import Tensor, nn
 
-from darts.spaces.cnn import EdgewiseSupernet, Supernet, fuse_state_dict
+from darts.spaces.cnn import EdgewiseSupernet, Supernet
 from darts.spaces.cnn.operations import FACTORIES
 
 REPEATABLE = tuple(name for name in FACTORIES if name != "noise")  # noise draws random numbers
 # Cells 1 and 2 are reduction cells, 0 and 3 normal cells.
 SMALL: dict[str, Any] = {"channels": 3, "cells": 4, "classes": 4, "nodes": 2}
-EXACT = {"rtol": 1e-9, "atol": 1e-9}
 DEVICES = [
     "cpu",
     pytest.param(
@@ -57,41 +58,9 @@ def make_pair(*, dtype: torch.dtype = torch.float64, device: str = "cpu", **opti
     return Pair(*made)
 
 
-def images(*shape: int, seed: int = 1, dtype: torch.dtype = torch.float64) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
-
-
-def labels(number: int, seed: int = 2) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(SMALL["classes"], (number,), generator=generator)
-
-
 def fused(slow: nn.Module, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert tensors named like the edge-wise state dict to the names of the fast one."""
     return fuse_state_dict(slow.state_dict() | dict(values))
-
-
-def gradients(net: nn.Module) -> dict[str, Tensor]:
-    """Return all gradients; zeros for parameters that do not affect the loss."""
-    return {
-        name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
-        for name, p in net.named_parameters()
-    }
-
-
-def assert_same(
-    actual: Mapping[str, Tensor], expected: Mapping[str, Tensor], **limits: float
-) -> None:
-    """Check each actual tensor against the expected one of the same name."""
-    assert actual
-    for name, value in actual.items():
-        torch.testing.assert_close(
-            value,
-            expected[name],
-            **(limits or EXACT),
-            msg=lambda text, name=name: f"{name}: {text}",
-        )
 
 
 def assert_same_gradients(pair: Pair, **limits: float) -> None:

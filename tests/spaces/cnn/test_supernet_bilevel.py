@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from cnn_supernets import Pair, assert_same, fused, images, labels, make_pair, slow_except
+from cnn_supernets import Pair, fused, make_pair, slow_except
+from oracles.comparing import assert_same, images, labels
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 

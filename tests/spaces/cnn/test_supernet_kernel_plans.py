@@ -9,18 +9,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from cnn_supernets import (
-    DEVICES,
-    REPEATABLE,
-    assert_same,
-    fused,
-    gradients,
-    images,
-    labels,
-    make_pair,
-    relative_error,
-    slow_except,
-)
+from cnn_supernets import DEVICES, REPEATABLE, fused, make_pair, relative_error, slow_except
+from oracles.comparing import assert_same, gradients, images, labels
 from torch import Tensor, nn
 
 from darts.ops import dispatch

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles.macro_supernet import EdgewiseSupernet
+from oracles.comparing import EXACT
 from torch import Tensor, nn
 
-from darts.spaces import parse_genotype, space_of
+from darts.spaces import space_of
 from darts.spaces.macro import Genotype, Macro, Network
 from darts.spaces.macro.fast_layers import (
     MAX_COMPONENTS,
@@ -18,9 +18,7 @@ from darts.spaces.macro.fast_layers import (
     dirac_conv,
 )
 from darts.spaces.network import fit_layers
-from darts.training.cost import count_macs, count_parameters
 
-EXACT = {"rtol": 1e-9, "atol": 1e-9}
 SPACE = Macro(channels=4, cells=3, skeleton="fast")
 DEEP = Genotype(
     (
@@ -71,18 +69,6 @@ def test_images_without_different_patches_give_finite_filters(x: Tensor) -> None
     layer = WhitenedPatches(3)
     layer.fit(x)
     assert layer.weight.isfinite().all()
-
-
-def test_only_networks_with_fitted_layers_read_samples() -> None:
-    def refuse() -> Tensor:
-        raise AssertionError("read")
-
-    standard = Macro(channels=4, cells=1).supernet(classes=4, in_channels=3)
-    fit_layers(standard, refuse)
-    net = SPACE.network(DEEP, classes=4, in_channels=3)
-    before = net.stem[0].weight.clone()
-    fit_layers(net, lambda: images(50, 3, (8, 8)))
-    assert not torch.equal(net.stem[0].weight, before)
 
 
 @pytest.mark.parametrize("size", [(3, 3), (4, 5), (7, 11), (1, 2), (8, 8)])
@@ -159,26 +145,6 @@ def test_drop_path_drops_the_layers_of_residual_blocks() -> None:
     assert not (block.eval()(x, 0.5) == x).flatten(1).all(1).any()
 
 
-def test_residual_blocks_can_be_removed() -> None:
-    net = SPACE.network(DEEP, classes=4, in_channels=3)
-    assert net.edge_modules("blocks", 1) == [(net.blocks[1], "layers")]
-    assert net.edge_modules("blocks", 0) is None
-
-
-def test_points_masks_and_text_can_be_inverted() -> None:
-    generator = torch.Generator().manual_seed(0)
-    candidates = SPACE.supernet(classes=4, in_channels=3).candidates
-    seen = set()
-    for _ in range(80):
-        drawn = SPACE.random(generator)
-        assert SPACE.decode(SPACE.encode(drawn)) == drawn
-        probabilities = {g: m.double() for g, m in SPACE.mask(drawn, candidates).items()}
-        assert SPACE.derive(probabilities, candidates) == drawn
-        assert parse_genotype(str(drawn)) == parse_genotype(drawn.to_json()) == drawn
-        seen |= set(enumerate(drawn.blocks))
-    assert len(seen) == 3 * 3 + 6 * 6  # every candidate of every block
-
-
 @pytest.mark.parametrize("name", ["res_3x3", "convnext_k7"])
 def test_residual_operations_need_the_skeleton_and_begin_no_stage(name: str) -> None:
     with pytest.raises(ValueError, match=f"block 3 begins a stage and cannot be {name}"):
@@ -189,31 +155,3 @@ def test_residual_operations_need_the_skeleton_and_begin_no_stage(name: str) -> 
         Macro(channels=4, cells=2).network(
             Genotype(("mb_k3_e3", name) * 3), classes=4, in_channels=3
         )
-
-
-@pytest.mark.parametrize("skeleton", ["fast", "fast_grid"])
-def test_parameters_and_macs_of_pieces_add_up(skeleton: str) -> None:
-    space = Macro(channels=4, cells=3, skeleton=skeleton)
-    masks = space.mask(DEEP, space.supernet(classes=7, in_channels=2).candidates)
-    parameters = macs = 0
-    for piece in space.pieces(classes=7, sample_shape=(2, 9, 13)):
-        group, row, column = piece.place or ("", 0, 0)
-        if not group or masks[group][row, column]:
-            module = piece.make()
-            parameters += count_parameters(module.parameters())
-            macs += count_macs(module, torch.zeros(1, *piece.shape))
-    net = space.network(DEEP, classes=7, in_channels=2)
-    assert parameters == count_parameters(net.parameters())
-    assert macs == count_macs(net, torch.zeros(1, 2, 9, 13))
-
-
-def test_the_supernet_mixes_its_candidates() -> None:
-    torch.manual_seed(0)
-    net = EdgewiseSupernet(channels=4, cells=3, skeleton="fast", classes=4).double()
-    x = torch.randn(3, 3, 9, 11, dtype=torch.float64)
-    one_hot = {g: mask.double() for g, mask in SPACE.mask(DEEP, net.candidates).items()}
-    y = net.stem(x)
-    for position, name in enumerate(DEEP.blocks):
-        block = net.blocks[position]
-        y = block.operations[net.plans[position].candidates.index(name)](y)
-    torch.testing.assert_close(net(x, one_hot), net.head(y), **EXACT)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from darts.spaces.macro import PRIMITIVES, Genotype, Macro, Network
+from darts.spaces.macro import Genotype, Network
 from darts.spaces.macro.skeleton import BlockPlan, InvertedResidual, make_operation, plan_blocks
-from darts.training.cost import count_macs, count_parameters
+from darts.training.cost import count_parameters
 
 BLOCKS = ("mb_k3_e3", "skip_connect", "mb_k5_e6", "mb_k7_e3", "mb_k3_e6", "mb_k7_e6")
 
@@ -33,16 +33,6 @@ def test_number_of_weights_of_an_inverted_residual_block() -> None:
     expected = inputs * hidden + kernel**2 * hidden + hidden * outputs + 2 * (2 * hidden + outputs)
     assert count_parameters(block.parameters()) == expected
     assert block(torch.randn(2, inputs, 7, 10)).shape == (2, outputs, 4, 5)
-
-
-@pytest.mark.parametrize("size", [(8, 8), (9, 13), (32, 32)])
-def test_any_image_size(size: tuple[int, int]) -> None:
-    net = Network(Genotype(BLOCKS), channels=2, classes=4, in_channels=1)
-    x = torch.randn(2, 1, *size)
-    assert net(x).shape == (2, 4)
-    logits, auxiliary_logits = net.eval()(x, auxiliary=True)
-    assert auxiliary_logits is None
-    assert torch.equal(logits, net(x))
 
 
 def test_skipped_blocks_have_no_layers() -> None:
@@ -79,43 +69,3 @@ def test_drop_path_draws_for_the_whole_batch() -> None:
     together = block(x, 0.5)
     torch.manual_seed(1)
     assert torch.equal(block(x[2:4], 0.5, (2, 6)), together[2:4])
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"channels": 0}, "channels=0: must be an integer >= 1"),
-        ({"drop_path": 1.0}, "drop_path=1.0: must be >= 0 and < 1"),
-        ({"auxiliary": True}, "networks of the macro space have no auxiliary head"),
-    ],
-)
-def test_invalid_options_are_rejected(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Network(Genotype(BLOCKS), **options)
-
-
-def test_operations_of_other_groups_are_rejected() -> None:
-    first, *_ = plan_blocks(4, 2)
-    with pytest.raises(ValueError, match="unknown operation 'skip_connect' of a block of the gro"):
-        make_operation("skip_connect", first)
-
-
-@pytest.mark.parametrize(("seed", "sides"), [(0, (8, 8)), (1, (9, 13)), (2, (32, 32))])
-def test_parameters_and_macs_of_pieces_add_up(seed: int, sides: tuple[int, int]) -> None:
-    space = Macro(channels=4, cells=3)
-    genotype = space.random(torch.Generator().manual_seed(seed))
-    net = space.network(genotype, classes=7, in_channels=2)
-    masks = Macro().mask(genotype, space.supernet(classes=7, in_channels=2).candidates)
-    parameters = macs = candidates = 0
-    for piece in space.pieces(classes=7, sample_shape=(2, *sides)):
-        candidates += piece.place is not None
-        if piece.place is not None:
-            group, row, column = piece.place
-            if not masks[group][row, column]:
-                continue
-        module = piece.make()
-        parameters += count_parameters(module.parameters())
-        macs += count_macs(module, torch.zeros(1, *piece.shape))
-    assert candidates == 3 * 6 + 6 * len(PRIMITIVES)
-    assert parameters == count_parameters(net.parameters())
-    assert macs == count_macs(net, torch.zeros(1, 2, *sides))

@@ -5,16 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles.macro_supernet import EdgewiseSupernet
+from oracles.comparing import EXACT
 from torch import nn
 
-from darts.spaces import parse_genotype, space_of
+from darts.spaces import space_of
 from darts.spaces.macro import Genotype, Macro, Network
 from darts.spaces.macro.skeleton import GridPool2d
-from darts.training.cost import count_macs, count_parameters
 
-EXACT = {"rtol": 1e-9, "atol": 1e-9}
-SPACE = Macro(channels=4, cells=2, skeleton="plain")
 DEEP = Genotype(("conv_3x3", "skip_connect", "conv_5x5", "mb_k3_e3", "mb_k5_e3", "conv_3x3"))
 
 
@@ -44,55 +41,7 @@ def test_a_plain_network_equals_its_formula() -> None:
     torch.testing.assert_close(net(x), expected, **EXACT)
 
 
-def test_the_classifier_distinguishes_positions() -> None:
-    torch.manual_seed(0)
-    head = SPACE.network(DEEP, classes=5, in_channels=3).head
-    features = torch.zeros(1, 16, 8, 8)
-    features[..., :2, :2] = 1
-    assert not torch.allclose(head(features), head(features.roll((4, 4), (2, 3))), atol=0.01)
-
-
-def test_points_masks_and_text_can_be_inverted() -> None:
-    generator = torch.Generator().manual_seed(0)
-    candidates = SPACE.supernet(classes=4, in_channels=3).candidates
-    seen = set()
-    for _ in range(60):
-        drawn = SPACE.random(generator)
-        assert SPACE.decode(SPACE.encode(drawn)) == drawn
-        probabilities = {g: m.double() for g, m in SPACE.mask(drawn, candidates).items()}
-        assert SPACE.derive(probabilities, candidates) == drawn
-        assert parse_genotype(str(drawn)) == parse_genotype(drawn.to_json()) == drawn
-        seen |= set(enumerate(drawn.blocks))
-    assert len(seen) == 3 * 4 + 3 * 5  # every candidate of every block
-
-
 def test_a_genotype_with_a_convolution_needs_the_skeleton() -> None:
     assert space_of(DEEP) == Macro(channels=64, cells=2, skeleton="plain")
     with pytest.raises(ValueError, match="unknown operation 'conv_3x3'"):
         Macro(channels=4, cells=2).network(DEEP, classes=4, in_channels=3)
-
-
-def test_parameters_and_macs_of_pieces_add_up() -> None:
-    masks = SPACE.mask(DEEP, SPACE.supernet(classes=7, in_channels=2).candidates)
-    parameters = macs = 0
-    for piece in SPACE.pieces(classes=7, sample_shape=(2, 9, 13)):
-        group, row, column = piece.place or ("", 0, 0)
-        if not group or masks[group][row, column]:
-            module = piece.make()
-            parameters += count_parameters(module.parameters())
-            macs += count_macs(module, torch.zeros(1, *piece.shape))
-    net = SPACE.network(DEEP, classes=7, in_channels=2)
-    assert parameters == count_parameters(net.parameters())
-    assert macs == count_macs(net, torch.zeros(1, 2, 9, 13))
-
-
-def test_the_supernet_mixes_its_candidates() -> None:
-    torch.manual_seed(0)
-    net = EdgewiseSupernet(channels=4, cells=2, skeleton="plain", classes=4).double()
-    x = torch.randn(3, 3, 9, 11, dtype=torch.float64)
-    one_hot = {g: mask.double() for g, mask in SPACE.mask(DEEP, net.candidates).items()}
-    y = net.stem(x)
-    for position, name in enumerate(DEEP.blocks):
-        block = net.blocks[position]
-        y = block.operations[net.plans[position].candidates.index(name)](y)
-    torch.testing.assert_close(net(x, one_hot), net.head(y), **EXACT)

@@ -144,7 +144,7 @@ class Ambiguous(nn.Module):
         return self.head(self.inner(self.outer(x)).mean((2, 3)))
 
 
-def test_shared_choices_in_different_candidates_are_refused() -> None:
+def test_shared_choices_in_different_candidates_are_rejected() -> None:
     with passed(Ambiguous()), pytest.raises(ValueError, match="'shared' are in different candid"):
         expected_cost(Module(), "flops")
 

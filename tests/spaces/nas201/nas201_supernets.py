@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from oracles.comparing import EXACT, assert_same, gradients, labels
 from oracles.nas201_supernet import EdgewiseSupernet, fuse_state_dict
 from torch import Tensor, nn
 
 from darts.spaces.nas201 import Supernet
 
 SMALL: dict[str, Any] = {"channels": 4, "cells": 1, "classes": 4}
-EXACT = {"rtol": 1e-9, "atol": 1e-9}
 
 
 class Pair(NamedTuple):
@@ -34,14 +34,6 @@ def make_pair(**options: Any) -> Pair:
     return Pair(*made)
 
 
-def images(*shape: int, seed: int = 1) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def labels(number: int, seed: int = 2) -> Tensor:
-    return torch.randint(4, (number,), generator=torch.Generator().manual_seed(seed))
-
-
 def backward(net: nn.Module, x: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
     """Compute the gradients of the loss and return the logits."""
     logits = net(x, weights)
@@ -49,26 +41,9 @@ def backward(net: nn.Module, x: Tensor, weights: Mapping[str, Tensor] | None = N
     return logits.detach()
 
 
-def gradients(net: nn.Module) -> dict[str, Tensor]:
-    """Return all gradients; zeros for parameters that do not affect the loss."""
-    return {
-        name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
-        for name, p in net.named_parameters()
-    }
-
-
 def fused(slow: nn.Module, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert tensors named like the edge-wise state dict to the names of the fast one."""
     return fuse_state_dict(slow.state_dict() | dict(values))
-
-
-def assert_same(actual: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Check each actual tensor against the expected one of the same name."""
-    assert actual
-    for name, value in actual.items():
-        torch.testing.assert_close(
-            value, expected[name], **EXACT, msg=lambda text, name=name: f"{name}: {text}"
-        )
 
 
 def check(pair: Pair, x: Tensor, weights: Any = None) -> None:

@@ -3,52 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from darts.spaces.nas201 import PRIMITIVES, Genotype
+from darts.spaces.nas201 import Genotype
 
 ARCH = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|none~0|skip_connect~1|nor_conv_3x3~2|"
-
-
-def test_parsing_inverts_all_notations() -> None:
-    genotype = Genotype(ARCH)
-    assert str(genotype) == ARCH
-    assert Genotype.parse(ARCH) == genotype
-    assert Genotype.parse(genotype.to_json()) == genotype
-    assert json.loads(genotype.to_json()) == {"space": "nas201", "arch": ARCH}
-    assert Genotype.parse(f"\ufeff  {ARCH.replace('+', ' + ')}\n") == genotype
-    assert hash(Genotype.from_operations(*genotype.operations)) == hash(genotype)
-
-
-def test_edges_and_counts() -> None:
-    genotype = Genotype(ARCH)
-    assert genotype.edges("cell") == [
-        (0, 1, "avg_pool_3x3"),
-        (0, 2, "nor_conv_1x1"),
-        (1, 2, "skip_connect"),
-        (0, 3, "none"),
-        (1, 3, "skip_connect"),
-        (2, 3, "nor_conv_3x3"),
-    ]
-    assert genotype.cells == ("cell",)
-    assert genotype.inputs == 1
-    assert genotype.nodes("cell") == 3
-    assert genotype.concat("cell") == (3,)
-    assert {name: genotype.count(name) for name in PRIMITIVES} == {
-        "none": 1,
-        "skip_connect": 2,
-        "nor_conv_1x1": 1,
-        "nor_conv_3x3": 1,
-        "avg_pool_3x3": 1,
-    }
-    assert genotype.count("none", "cell") == 1
-    assert genotype.same_as(genotype.canonical())
-    assert not genotype.same_as(Genotype.from_index(0))
 
 
 def test_index_enumerates_the_architectures() -> None:
@@ -71,47 +34,19 @@ def test_invalid_indices_are_rejected(index: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "empty text"),
-        (None, "read from text"),
-        ("x" * 100_001, "at most 100000 characters"),
         ("|none~0|", "not a NAS-Bench-201 architecture"),
         ("__import__('os')", "not a NAS-Bench-201 architecture"),
         (ARCH.replace("none", "conv"), "unknown operation 'conv'; choose from none, skip_connect"),
         (ARCH.replace("~2", "~1"), "not a NAS-Bench-201 architecture"),
         (ARCH + "+|none~0|none~1|none~2|none~3|", "not a NAS-Bench-201 architecture"),
-        ("{", "bad JSON at line 1"),
-        ("[1]", "expected a JSON object"),
-        ('{"space": "cnn", "arch": "x"}', "belongs to the space 'cnn'"),
-        ('{"space": "nas201"}', "arch missing; the fields are arch"),
-        (f'{{"arch": "{ARCH}", "arch": "{ARCH}"}}', "arch occurs twice"),
         ('{"space": "nas201", "arch": 3}', "read from text, not from 3"),
-        ('{"space": "nas201", "arch": {"a": 1}}', "'arch' must not be a JSON object"),
-        ('{"a":' * 19_000, "not a genotype"),
-        ('{"space": "nas201", "arch": ' + "9" * 5000 + "}", "not a genotype"),
     ],
-    ids=range(17),
 )
 def test_invalid_text_is_rejected_in_one_line(text: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         Genotype.parse(text)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
-
-
-def test_unknown_operations_and_cells_are_rejected() -> None:
-    genotype = Genotype(ARCH)
-    with pytest.raises(ValueError, match="unknown operation 'max_pool_3x3'"):
-        genotype.count("max_pool_3x3")
-    for ask in (
-        genotype.nodes,
-        genotype.concat,
-        genotype.edges,
-        lambda c: genotype.count("none", c),
-    ):
-        with pytest.raises(ValueError, match="unknown cell 'normal'; choose from cell"):
-            ask("normal")
-    with pytest.raises(ValueError, match="6 edges, not 5"):
-        Genotype.from_operations(*["none"] * 5)
 
 
 def paths(genotype: Genotype) -> list[list[str]]:

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from oracles.recurrent_supernet import EdgewiseSupernet
 from torch import Tensor, nn
 
-from darts.spaces.recurrent import DropoutRates, EdgewiseSupernet, Supernet
+from darts.spaces.recurrent import DropoutRates, Supernet
 
 SMALL: dict[str, Any] = {"vocab_size": 7, "embedding": 5, "hidden": 5, "nodes": 3}
 WITH_DROPOUT = DropoutRates(word=0.2, embedding=0.3, input=0.4, hidden=0.3, output=0.4)
-EXACT = {"rtol": 1e-9, "atol": 1e-9}
 
 
 class Pair(NamedTuple):
@@ -58,15 +58,3 @@ def loss_of(net: Any, data: Batch, *weights: Any) -> Tensor:
     entropy = F.cross_entropy(out.logits.flatten(0, 1), data.targets.flatten())
     change = (out.raw[1:] - out.raw[:-1]).square().mean()
     return entropy + change + out.dropped.square().mean() + out.hidden.square().mean()
-
-
-def gradients(net: nn.Module) -> dict[str, Tensor | None]:
-    return {name: parameter.grad for name, parameter in net.named_parameters()}
-
-
-def assert_same(actual: Any, expected: Any) -> None:
-    assert set(actual) == set(expected)
-    for name, value in expected.items():
-        assert (actual[name] is None) == (value is None), name
-        if value is not None:
-            torch.testing.assert_close(actual[name], value, **EXACT, msg=lambda m, n=name: n + m)

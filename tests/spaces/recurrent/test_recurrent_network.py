@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from oracles.comparing import EXACT
 from torch import Tensor
 
 from darts.spaces.recurrent import (
@@ -16,9 +17,8 @@ from darts.spaces.recurrent import (
     Network,
     Recurrent,
 )
-from darts.spaces.recurrent.dropout import embed_with_word_dropout, locked_dropout, locked_mask
+from darts.spaces.recurrent.cell import embed_with_word_dropout, locked_dropout, locked_mask
 
-EXACT = {"rtol": 1e-9, "atol": 1e-9}
 FUNCTIONS: dict[str, Any] = {
     "tanh": torch.tanh,
     "relu": torch.relu,
@@ -86,21 +86,6 @@ def test_the_cell_equals_the_node_by_node_computation(genotype: Genotype, traini
     ]
     for first, second in zip(*both_gradients, strict=True):
         torch.testing.assert_close(first, second, **EXACT)
-
-
-def test_a_cell_with_zero_weights_matches_hand_computed_values() -> None:
-    """All products are 0, so gates are 0.5, sigmoid is 0.5 and tanh is 0."""
-    cell = DiscreteCell(Genotype([("sigmoid", 0), ("tanh", 1)], (1, 2)), 1, 1)
-    with torch.no_grad():
-        for weight in cell.parameters():
-            weight.zero_()
-    actual, _ = cell(torch.ones(2, 1, 1), torch.full((1, 1), 8.0))
-    # s0 = 8 / 2; s1 = 4 + (0.5 - 4) / 2; s2 = s1 / 2; the output is their mean, 1.6875.
-    s1 = 4 + (0.5 - 4) / 2
-    first = (s1 + s1 / 2) / 2
-    s0 = first / 2
-    s1 = s0 + (0.5 - s0) / 2
-    assert actual.flatten().tolist() == pytest.approx([first, (s1 + s1 / 2) / 2])
 
 
 @pytest.mark.parametrize(("name", "nodes"), [("DARTS_RNN_V1", 8), ("DARTS_RNN_V2", 8)])
@@ -210,12 +195,6 @@ def test_each_dropout_rate_acts_only_in_training(name: str) -> None:
     torch.testing.assert_close(net.eval()(tokens).logits, plain, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
-def test_invalid_dropout_rates_are_rejected(value: float) -> None:
-    with pytest.raises(ValueError, match=r"space\.hidden_dropout=.*: must be >= 0 and < 1"):
-        DropoutRates(hidden=value)
-
-
 def test_weight_dropout_drops_hidden_to_hidden_weights() -> None:
     genotype = Genotype([("identity", 0)], (1,))
     cell = make(genotype, weight=0.5)
@@ -229,14 +208,3 @@ def test_weight_dropout_drops_hidden_to_hidden_weights() -> None:
         other = make(genotype)
         other.hidden_weight.copy_(weight)
     torch.testing.assert_close(actual, other(inputs, hidden)[0], **EXACT)
-
-
-def test_bfloat16_autocast_stays_close_to_float32() -> None:
-    torch.manual_seed(0)
-    net = Network(PUBLISHED["DARTS_RNN_V2"].genotype, 11, embedding=8, hidden=8)
-    tokens = torch.randint(11, (5, 3))
-    exact = net(tokens).logits
-    with torch.autocast("cpu", torch.bfloat16):
-        rounded = net(tokens)
-    assert rounded.hidden.dtype == torch.float32
-    torch.testing.assert_close(rounded.logits.float(), exact, rtol=0.05, atol=1e-3)

@@ -8,23 +8,16 @@ from typing import Any
 
 import pytest
 import torch
+from oracles.comparing import EXACT
 from torch import Tensor
-from transformer_supernets import CLASSES, EXACT, WORDS, randomized, texts
+from transformer_supernets import CLASSES, WORDS, randomized, texts
 
 from darts.data import InputSpec, WindowLoader
 from darts.judging.edge_importance import without_edges
 from darts.recipes.exporting.formats import FORMATS
 from darts.recipes.exporting.network import ExportableNetwork, max_error
-from darts.spaces.transformer import (
-    FEED_FORWARDS,
-    MIXERS,
-    Genotype,
-    ModelConfig,
-    Network,
-    TextClassifier,
-    Transformer,
-)
-from darts.spaces.transformer.frame import LanguageModelFrame
+from darts.spaces.transformer import Genotype, ModelConfig, Network
+from darts.spaces.transformer.frame import Frame
 from darts.spaces.transformer.layers import Block, Lstm
 from darts.tasks.language_model import LanguageObjective
 from darts.training.cost import count_macs, count_parameters
@@ -42,9 +35,7 @@ def language_model(genotype: Genotype = MIXED, **sizes: Any) -> Any:
 
 def classifier(genotype: Genotype = MIXED) -> Any:
     torch.manual_seed(0)
-    return randomized(
-        TextClassifier(genotype, classes=CLASSES, vocab_size=WORDS, config=ModelConfig(WIDTH))
-    )
+    return randomized(Network(genotype, WORDS, classes=CLASSES, config=ModelConfig(WIDTH)))
 
 
 def lstm_step_by_step(layer: Lstm, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, ...]:
@@ -162,7 +153,7 @@ def test_parameters_and_macs_match_a_hand_count() -> None:
     body = 2 * lstm + relu_2 + gelu_1 + 2 * width
     config = ModelConfig(width)
     model = Network(MIXED, words, config=config)
-    texts_net = TextClassifier(MIXED, classes=5, vocab_size=words, config=config)
+    texts_net = Network(MIXED, words, classes=5, config=config)
     assert count_parameters(model.parameters()) == body + words * width + words
     assert count_parameters(texts_net.parameters()) == body + words * width + 5 * width + 5
     macs_per_word = 2 * 8 * width**2 + 4 * width**2 + 2 * width**2
@@ -172,18 +163,6 @@ def test_parameters_and_macs_match_a_hand_count() -> None:
     assert count_macs(texts_net, tokens) == length * macs_per_word + 5 * width
 
 
-def test_the_supernet_has_no_lstm() -> None:
-    space = Transformer(cells=2, hidden=WIDTH)
-    net = space.supernet(vocab_size=WORDS)
-    assert net.candidates == {"mixer": (MIXERS,) * 2, "feed_forward": (FEED_FORWARDS,) * 2}
-    assert not any(isinstance(module, torch.nn.LSTM) for module in net.modules())
-    described = str(space.parameters())
-    assert "attention_2" in described
-    assert "lstm" not in described
-    drawn = {space.random(torch.Generator().manual_seed(seed)) for seed in range(50)}
-    assert not any(genotype.network_operations for genotype in drawn)
-
-
 def test_the_layers_around_an_lstm_can_be_removed_but_not_the_lstm() -> None:
     net, tokens = language_model(MIXED).eval(), torch.randint(WORDS, (5, 2))
     assert net.edge_modules("blocks", 0) is None
@@ -191,7 +170,8 @@ def test_the_layers_around_an_lstm_can_be_removed_but_not_the_lstm() -> None:
     with without_edges(net, [("blocks", 1), ("blocks", 3)]):
         out = net(tokens)
     first, second = net.blocks[0].mixer, net.blocks[2].mixer
-    expected = net.frame.decode(second(first(net.frame.embed(tokens))[0])[0])
+    x, hidden = second(first(net.frame.embed(tokens))[0])
+    expected = net.frame.finish(x, net.frame.attention_mask(tokens), hidden)
     torch.testing.assert_close(out.logits, expected.logits, **EXACT)
 
 
@@ -199,8 +179,8 @@ def test_the_layers_around_an_lstm_can_be_removed_but_not_the_lstm() -> None:
 def test_the_output_of_an_lstm_replaces_its_input(drop_path: float) -> None:
     block = Block("lstm", "identity", WIDTH, causal=True, dropout=0.0).double()
     x = torch.randn(2, 5, WIDTH, dtype=torch.float64)
-    mask = LanguageModelFrame.attention_mask(torch.zeros(5, 2))
-    y, _ = block(x, mask, drop_path=drop_path)
+    mask = Frame(WORDS, None, ModelConfig(WIDTH)).attention_mask(torch.zeros(5, 2))
+    y, _ = block(x, mask, drop_probability=drop_path)
     torch.testing.assert_close(y, block.mixer(x)[0], **EXACT)
 
 

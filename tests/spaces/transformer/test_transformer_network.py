@@ -7,20 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from oracles.comparing import EXACT
 from torch import Tensor
-from transformer_supernets import CLASSES, EXACT, WORDS, randomized, texts
+from transformer_supernets import CLASSES, WORDS, randomized, texts
 
 from darts.data.words import PADDING
-from darts.spaces.rank_dropout import rank_dropout
-from darts.spaces.transformer import (
-    FEED_FORWARDS,
-    MIXERS,
-    Genotype,
-    ModelConfig,
-    Network,
-    TextClassifier,
-    Transformer,
-)
+from darts.spaces.transformer import FEED_FORWARDS, MIXERS, Genotype, ModelConfig, Network
 from darts.spaces.transformer.frame import PositionalEncoding, sinusoidal_table
 
 WIDTH = 8
@@ -33,14 +25,8 @@ ALL = GENOTYPES["all"]
 
 def make(task: str, genotype: Genotype = ALL, drop_path: float = 0.0, **sizes: Any) -> Any:
     torch.manual_seed(0)
-    config = ModelConfig(WIDTH, **sizes)
-    if task == "language":
-        return randomized(Network(genotype, WORDS, config=config, drop_path=drop_path))
-    return randomized(
-        TextClassifier(
-            genotype, classes=CLASSES, vocab_size=WORDS, config=config, drop_path=drop_path
-        )
-    )
+    config, classes = ModelConfig(WIDTH, **sizes), None if task == "language" else CLASSES
+    return randomized(Network(genotype, WORDS, classes=classes, config=config, drop_path=drop_path))
 
 
 def norm(x: Tensor, module: Any) -> Tensor:
@@ -144,47 +130,6 @@ def test_the_classifier_equals_the_computation_word_by_word(genotype: Genotype) 
     assert torch.equal(same_logits, logits)
 
 
-def test_a_language_model_does_not_use_later_words() -> None:
-    net = make("language").eval()
-    tokens = torch.randint(WORDS, (7, 2))
-    for position in range(1, 7):
-        changed = tokens.clone()
-        changed[position:] = (changed[position:] + 1) % WORDS
-        first, second = net(tokens).logits, net(changed).logits
-        torch.testing.assert_close(first[:position], second[:position], **EXACT)
-        assert not torch.allclose(first[position], second[position])
-
-
-@pytest.mark.parametrize("mixer", MIXERS)
-def test_receptive_field_of_each_mixer(mixer: str) -> None:
-    """Gradients show which words influence the middle of a text."""
-    operation, _, number = mixer.partition("_")
-    reach = {"attention": 99, "conv": int(number or 0) // 2, "identity": 0}[operation]
-    for causal in (False, True):
-        net = make("language" if causal else "classifier", Genotype(((mixer, "relu_1"),))).eval()
-        net.frame.embedding.table.requires_grad_(False)
-        x = torch.randn(1, 21, WIDTH, dtype=torch.float64, requires_grad=True)
-        block = net.blocks[0]
-        mask = net.frame.attention_mask(torch.ones(21, 1, dtype=torch.int64))
-        (gradient,) = torch.autograd.grad(block(x, mask)[0][0, 10].square().sum(), x)
-        influential = {i for i in range(21) if bool(gradient[0, i].any())}
-        before = 2 * reach if causal else reach
-        expected = range(10 - before, 11 if causal else 11 + reach)
-        assert influential == set(expected) & set(range(21))
-
-
-def test_a_text_does_not_depend_on_padding_or_other_texts() -> None:
-    net = make("classifier").eval()
-    tokens = texts(9, 1, 6)
-    together = net(tokens)
-    changed = tokens.clone()
-    changed[:, 0] = (changed[:, 0] + 1) % WORDS
-    torch.testing.assert_close(net(changed)[1:], together[1:], **EXACT)
-    longer = torch.cat([tokens, torch.zeros(5, 3, dtype=torch.int64)])
-    torch.testing.assert_close(net(longer), together, **EXACT)
-    torch.testing.assert_close(net(tokens[:, [2, 0, 1]]), together[[2, 0, 1]], **EXACT)
-
-
 def test_sinusoidal_and_learned_positions() -> None:
     """Sinusoids match their formula; learned positions limit the length of a text."""
     table = sinusoidal_table(50, 6, torch.float64, torch.device("cpu"))
@@ -202,21 +147,7 @@ def test_sinusoidal_and_learned_positions() -> None:
         learned(torch.randn(1, 6, WIDTH))
     sines = PositionalEncoding(ModelConfig(WIDTH, max_length=5))
     assert list(sines.parameters()) == []
-    with torch.inference_mode():
-        sines(torch.randn(1, 6, WIDTH))
-    # The table that was cached in inference mode also works in training.
-    y = torch.randn(1, 6, WIDTH, requires_grad=True)
-    sines(y).sum().backward()
-
-
-def test_dropout_keeps_the_mean_and_acts_only_in_training() -> None:
-    torch.manual_seed(0)
-    x = torch.ones(30, 40, 5, dtype=torch.float64)
-    actual = rank_dropout(x, 0.25, True)
-    assert set(actual.unique().tolist()) == {0.0, 1 / 0.75}
-    assert float((actual == 0).double().mean()) == pytest.approx(0.25, abs=0.02)
-    assert rank_dropout(x, 0.25, False) is x
-    assert rank_dropout(x, 0.0, True) is x
+    assert sines(torch.randn(1, 6, WIDTH)).shape == (1, 6, WIDTH)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +184,7 @@ def test_drop_path_drops_each_layer_of_a_text_independently() -> None:
     block = net.blocks[0]
     mask = net.frame.attention_mask(torch.ones(3, 64, dtype=torch.int64))
     mixed = 2 * block.mixer(x, mask)
-    actual, _ = block(x, mask, drop_path=0.5)
+    actual, _ = block(x, mask, drop_probability=0.5)
     cases = {
         (a, b): x + a * mixed + 2 * b * block.feed_forward(x + a * mixed)
         for a in (0, 1)
@@ -264,7 +195,9 @@ def test_drop_path_drops_each_layer_of_a_text_independently() -> None:
         for i in range(64)
     ]
     assert set(observed) == set(cases)
-    torch.testing.assert_close(block.eval()(x, mask, drop_path=0.5)[0], block(x, mask)[0], **EXACT)
+    torch.testing.assert_close(
+        block.eval()(x, mask, drop_probability=0.5)[0], block(x, mask)[0], **EXACT
+    )
 
 
 def test_outputs_before_and_after_dropout() -> None:
@@ -275,69 +208,6 @@ def test_outputs_before_and_after_dropout() -> None:
     torch.testing.assert_close(out.dropped[~is_zero], 2 * out.raw[~is_zero], **EXACT)
     expected = out.dropped @ net.frame.embedding.table.T + net.frame.bias
     torch.testing.assert_close(out.logits, expected, **EXACT)
-
-
-def test_the_number_of_parameters_matches_a_hand_count() -> None:
-    width, words = 16, 100
-    for seed in range(5):
-        genotype = Transformer(cells=3).random(torch.Generator().manual_seed(seed))
-        expected = 2 * width  # the final norm
-        for mixer, feed_forward in genotype.blocks:
-            operation, _, number = mixer.partition("_")
-            expected += {
-                "attention": 2 * width + 4 * width**2,
-                "conv": 2 * width + int(number or 0) * width,
-                "identity": 0,
-            }[operation]
-            ratio = int(feed_forward.split("_")[1])
-            expected += 2 * width + 2 * ratio * width**2 + ratio * width
-        model = Network(genotype, words, config=ModelConfig(width))
-        classifier = TextClassifier(
-            genotype, classes=5, vocab_size=words, config=ModelConfig(width)
-        )
-        actual = [sum(p.numel() for p in net.parameters()) for net in (model, classifier)]
-        assert actual == [
-            expected + words * width + words,  # the decoder shares the weights of the embedding
-            expected + words * width + 5 * width + 5,
-        ]
-
-
-def test_invalid_arguments_are_rejected_in_one_line() -> None:
-    cases: list[tuple[Any, str]] = [
-        (lambda: ModelConfig(12), "space.hidden=12: must be a multiple of 8"),
-        (lambda: ModelConfig(0), "width=0: must be an integer >= 1"),
-        (lambda: ModelConfig(8, max_length=0), "max_length=0: must be an integer >= 1"),
-        (
-            lambda: ModelConfig(8, "none"),
-            "space.positions='none' is unknown; choose from sinusoidal, learned",
-        ),
-        (lambda: ModelConfig(8, dropout=1.0), "dropout=1.0: must be >= 0 and < 1"),
-        (lambda: Network(ALL, 7, drop_path=1.0), "drop_path=1.0: must be >= 0 and < 1"),
-        (lambda: Network(ALL, 0), "vocab_size=0: must be an integer >= 1"),
-        (
-            lambda: TextClassifier(ALL, classes=0, vocab_size=7),
-            "classes=0: must be an integer >= 1",
-        ),
-        (lambda: make("language")(torch.ones(3).long()), r"tokens must be \(T, B\), got \(3,\)"),
-    ]
-    for call, message in cases:
-        with pytest.raises(ValueError, match=message) as caught:
-            call()
-        assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("task", ["language", "classifier"])
-def test_bfloat16_autocast_stays_close_to_float32(task: str) -> None:
-    torch.manual_seed(0)
-    config, tokens = ModelConfig(16), texts(7, 2, 5)
-    net: Any = Network(ALL, WORDS, config=config)
-    if task == "classifier":
-        net = TextClassifier(ALL, classes=CLASSES, vocab_size=WORDS, config=config)
-    exact = net(tokens)
-    with torch.autocast("cpu", torch.bfloat16):
-        rounded = net(tokens)
-    pair = (rounded, exact) if task == "classifier" else (rounded.logits, exact.logits)
-    assert (pair[0].float() - pair[1]).norm() < 0.05 * pair[1].norm()
 
 
 def test_a_classifier_without_layers_is_a_bag_of_words() -> None:
@@ -357,6 +227,6 @@ def test_embeddings_of_networks_without_layers_begin_small() -> None:
     bag = Genotype((("identity", "identity"),))
     for genotype, std in ((bag, 1 / 64), (ALL, 1.0)):
         torch.manual_seed(0)
-        net = TextClassifier(genotype, classes=2, vocab_size=1000, config=ModelConfig(64))
+        net = Network(genotype, 1000, classes=2, config=ModelConfig(64))
         embeddings = 8 * net.frame.embedding.table.detach()
         assert float(embeddings.std()) == pytest.approx(std, rel=0.05)

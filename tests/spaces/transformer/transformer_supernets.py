@@ -1,4 +1,4 @@
-"""The oracle and the fast supernets of the transformer space with equal weights, and texts."""
+"""The oracle and the fast supernet of the transformer space with equal weights, and texts."""
 
 from __future__ import annotations
 
@@ -6,21 +6,16 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from oracles.transformer_supernet import EdgewiseClassifier, EdgewiseSupernet
+from oracles.transformer_supernet import EdgewiseSupernet
 from torch import Tensor, nn
 
 from darts.data.words import PADDING
-from darts.spaces.transformer import ClassifierSupernet, ModelConfig, Supernet
+from darts.spaces.transformer import ModelConfig, Supernet
 
 WORDS, CLASSES = 11, 3
-EXACT = {"rtol": 1e-9, "atol": 1e-9}
-TASKS: dict[str, tuple[Any, Any, dict[str, int]]] = {
-    "language": (EdgewiseSupernet, Supernet, {"vocab_size": WORDS}),
-    "classifier": (
-        EdgewiseClassifier,
-        ClassifierSupernet,
-        {"vocab_size": WORDS, "classes": CLASSES},
-    ),
+TASKS: dict[str, dict[str, int]] = {
+    "language": {"vocab_size": WORDS},
+    "classifier": {"vocab_size": WORDS, "classes": CLASSES},
 }
 
 
@@ -53,8 +48,8 @@ def make(supernet_class: Any, options: dict[str, int], cells: int = 2, **sizes: 
 
 def make_pair(task: str, **options: Any) -> tuple[Any, Any]:
     """Return the oracle and the fast supernet."""
-    oracle, fast, sizes = TASKS[task]
-    return make(oracle, sizes, **options), make(fast, sizes, **options)
+    oracle, fast = (make(kind, TASKS[task], **options) for kind in (EdgewiseSupernet, Supernet))
+    return oracle, fast
 
 
 def texts(*lengths: int, seed: int = 1) -> Tensor:
@@ -82,15 +77,3 @@ def loss_of(net: Any, data: Batch, *weights: Any) -> Tensor:
     entropy = F.cross_entropy(out.logits.flatten(0, 1), data.targets.flatten())
     change = (out.raw[1:] - out.raw[:-1]).square().mean()
     return entropy + change + out.dropped.square().mean()
-
-
-def gradients(net: nn.Module) -> dict[str, Tensor | None]:
-    return {name: parameter.grad for name, parameter in net.named_parameters()}
-
-
-def assert_same(actual: Any, expected: Any, exact: Any = EXACT) -> None:
-    assert set(actual) == set(expected)
-    for name, value in expected.items():
-        assert (actual[name] is None) == (value is None), name
-        if value is not None:
-            torch.testing.assert_close(actual[name], value, **exact, msg=lambda m, n=name: n + m)

@@ -1,6 +1,8 @@
-"""An ensemble: several networks whose predictions are averaged.
+"""Averages of predictions: for an image and its mirror image, and of an ensemble of networks.
 
 References:
+    Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural
+    Networks", 2012, section 4.1: averaging predictions of crops and their reflections.
     Lakshminarayanan, Pritzel and Blundell, "Simple and Scalable Predictive Uncertainty Estimation
     using Deep Ensembles", arXiv:1612.01474, section 2.4: the mean of the probabilities.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,19 +21,40 @@ from darts.data.targets import CLASSES, NUMBERS
 from darts.spaces.network import NetworkBase
 
 
+def average_mirror_images(net: nn.Module) -> None:
+    """Make a network for images ``(B, C, H, W)`` average its outputs for mirror images.
+
+    In evaluation mode, the output for an image is the mean of the outputs for the image and its
+    mirror image, so an evaluation takes twice as long. Training and state dict do not change.
+    """
+    net.register_forward_pre_hook(_add_mirror_images)
+    net.register_forward_hook(_average_mirror_images)
+
+
+def _add_mirror_images(net: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    if net.training:
+        return inputs
+    images, *others = inputs
+    # One pass, because int8 formats need each layer only once.
+    return torch.cat([images, images.flip(3)]), *others
+
+
+def _average_mirror_images(net: nn.Module, inputs: object, outputs: Any) -> Any:
+    if net.training:
+        return outputs
+    if isinstance(outputs, tuple):  # of the classifier and of the auxiliary head
+        return outputs[0].unflatten(0, (2, -1)).mean(0), outputs[1]
+    return outputs.unflatten(0, (2, -1)).mean(0)
+
+
 class Ensemble(NetworkBase):
     """The weighted mean of the predictions of several networks.
 
-    The members lose their auxiliary heads, which only the training of a single network uses.
+    The members lose their auxiliary heads, which only training uses. The first member
+    defines the genotype.
 
     Args:
-        members: Networks that take the same inputs and predict the same targets.
-        counts: How often each member counts; all positive.
-        targets: What a network predicts for each sample, see ``darts.data.targets``. It decides
-            what is averaged, see ``mean_outputs``.
-
-    Attributes:
-        genotype: The architecture of the first member.
+        targets: What a network predicts for each sample, see ``mean_outputs``.
 
     Shape: a batch of samples -> ``(B, K)``, like each member.
     """
@@ -50,18 +74,10 @@ class Ensemble(NetworkBase):
 
 
 def mean_outputs(outputs: Sequence[Tensor], counts: Sequence[int], targets: str) -> Tensor:
-    """Return outputs of which the predictions are the weighted mean of several predictions.
+    """Return outputs ``(B, K)`` whose predictions are the weighted mean of several predictions.
 
     For classes, it is the logarithm of the mean of the softmax probabilities; for labels, the logit
-    of the mean of the sigmoids; for numbers, the mean.
-
-    Args:
-        outputs: Outputs ``(B, K)`` of each network.
-        counts: Weight of each network.
-        targets: See ``darts.data.targets``.
-
-    Returns:
-        ``(B, K)``.
+    of the mean of the sigmoids; for numbers, the mean. See ``darts.data.targets``.
     """
     total = sum(counts)
     shares = [count / total for count in counts]
@@ -74,6 +90,5 @@ def mean_outputs(outputs: Sequence[Tensor], counts: Sequence[int], targets: str)
 
 
 def _log_mean(logarithms: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
-    """Return the logarithm of the weighted mean of numbers with the given logarithms."""
     terms = [own + math.log(share) for own, share in zip(logarithms, shares, strict=True)]
     return torch.stack(terms).logsumexp(0)

@@ -1,15 +1,16 @@
-"""An ensemble averages the predictions of its members."""
+"""Averages of predictions: of mirror images, and of the members of an ensemble."""
 
 from __future__ import annotations
+
+import copy
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from darts.data.targets import CLASSES, LABELS, NUMBERS, TARGETS
+from darts.spaces.averaging import Ensemble, average_mirror_images, mean_outputs
 from darts.spaces.cnn import PUBLISHED, Network
-from darts.spaces.ensemble import Ensemble, mean_outputs
-from darts.spaces.mirrored import Mirrored
 from darts.training.cost import count_macs, count_parameters
 
 COUNTS = (3, 1, 2)
@@ -53,20 +54,51 @@ def test_large_outputs_stay_finite(targets: str) -> None:
 
 
 @pytest.fixture
-def members() -> tuple[Network, Mirrored]:
+def images() -> Tensor:
+    return torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def make(cells: int) -> Network:
     torch.manual_seed(0)
     genotype = PUBLISHED["DARTS_V2"].genotype
-    first, second = (
-        Network(genotype, channels=2, cells=cells, classes=4, auxiliary=True, drop_path=0.2)
-        for cells in (3, 2)
-    )
-    return first.eval(), Mirrored(second).eval()
+    return Network(genotype, channels=2, cells=cells, classes=4, drop_path=0.2).eval()
+
+
+@pytest.fixture
+def members() -> tuple[Network, Network]:
+    first, second = make(3), make(2)
+    average_mirror_images(second)
+    return first, second
+
+
+def test_an_evaluation_is_the_mean_for_an_image_and_its_mirror_image(images: Tensor) -> None:
+    net = make(3)
+    single = net(images)
+    expected = (single + net(images.flip(-1))) / 2
+    state, macs = net.state_dict(), count_macs(net, images[:1])
+    average_mirror_images(net)
+    for mirrored in (net, copy.deepcopy(net)):
+        torch.testing.assert_close(mirrored(images), expected)
+        torch.testing.assert_close(mirrored(images.flip(-1)), expected)
+        torch.testing.assert_close(mirrored(images, auxiliary=True)[0], expected)
+    assert not torch.allclose(single, expected)
+    assert net.state_dict().keys() == state.keys()
+    assert count_macs(net, images[:1]) == 2 * macs
+
+
+def test_mirror_images_do_not_change_the_training(images: Tensor) -> None:
+    nets = [make(3).train() for _ in range(2)]
+    average_mirror_images(nets[1])
+    results = []
+    for net in nets:
+        torch.manual_seed(0)
+        results.append([*net(images, auxiliary=True), *net.buffers()])
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*results, strict=True))
 
 
 def test_the_probabilities_are_the_mean_of_those_of_the_members(
-    members: tuple[Network, Mirrored],
+    members: tuple[Network, Network], images: Tensor
 ) -> None:
-    images = torch.randn(3, 3, 8, 8)
     first, second = (net(images).softmax(-1) for net in members)
     ensemble = Ensemble(members, (3, 1), CLASSES).eval()
     outputs = ensemble(images)
@@ -78,7 +110,7 @@ def test_the_probabilities_are_the_mean_of_those_of_the_members(
 
 
 def test_it_costs_what_its_members_cost_without_auxiliary_heads(
-    members: tuple[Network, Mirrored],
+    members: tuple[Network, Network],
 ) -> None:
     example = torch.zeros(1, 3, 8, 8)
     macs = sum(count_macs(net, example) for net in members)

@@ -1,7 +1,7 @@
-"""The oracle of the supernet's cell: edge by edge, activation by activation and step by step.
+"""The oracle of ``MixedCell``: edge by edge, activation by activation and step by step.
 
-It defines the continuous relaxation of the space, and ``MixedCell`` is tested against it. Weights,
-buffers and random draws are the same as those of ``MixedCell``.
+It defines the continuous relaxation of the space. Weights, buffers and random draws are those of
+``MixedCell``.
 
 References:
     DARTS, arXiv:1806.09055, sections 3.1 and 3.3 and appendix A.1.2.
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from darts.spaces.rank_dropout import BatchShare
-from darts.spaces.recurrent.dropout import locked_mask
+from darts.spaces.recurrent.cell import locked_mask
 from darts.spaces.recurrent.genotype import PRIMITIVES
 from darts.spaces.recurrent.mixed_cell import ActiveColumns, MixedCell
 from darts.spaces.recurrent.supernet import Supernet

@@ -1,17 +1,113 @@
-"""What the edges of a bundle read: states, mixing weights and rows of stacked weights."""
+"""What the operations of a cell read: states, mixing weights and rows of stacked weights."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.ops.batch_norm import RunningStats
-from darts.ops.pixels import repeat_groups, repeat_per_channel
-from darts.spaces.cnn.state import Pool, State, run_pool
+from darts.ops.batch_norm import Normalized, RunningStats, normalize_shared
+from darts.ops.grouped_conv import avg_pool3x3
+from darts.ops.pixels import repeat_groups, repeat_per_channel, split_even_odd
+from darts.ops.sums import dense_gradient
+from darts.spaces.cnn.operations import bypass_channels
+from darts.spaces.rank_dropout import BatchShare, drop_path
+
+Pool: TypeAlias = nn.MaxPool2d | nn.AvgPool2d
+
+
+class State:
+    """One state of a cell, ``(B, C, H, W)``; derived tensors are computed once.
+
+    Args:
+        width: Number of channels that pass through operations (the first ones); all by default.
+
+    Attributes:
+        value: The channels that pass through operations.
+    """
+
+    def __init__(self, whole: Tensor, width: int | None = None) -> None:
+        self.whole = dense_gradient(whole)
+        self.width = whole.shape[1] if width is None else width
+        self.value = self.whole
+        if self.width < whole.shape[1]:
+            first = self.whole[:, : self.width]
+            self.value = dense_gradient(first.contiguous(memory_format=torch.channels_last))
+        self._inputs = {"value": self.value}
+        self._bypass: dict[int, Tensor] = {}
+        self._pooled: dict[str, Normalized] = {}
+
+    def bypass(self, stride: int) -> Tensor:
+        """Return the channels that bypass the operations, at the size of an operation's output."""
+        if stride not in self._bypass:
+            others = bypass_channels(self.whole, self.width, stride)
+            self._bypass[stride] = others.contiguous(memory_format=torch.channels_last)
+        return self._bypass[stride]
+
+    def rectified_whole(self) -> Tensor:
+        """Return all channels after ReLU."""
+        bypassed = self.width < self.whole.shape[1]
+        return F.relu(self.whole) if bypassed else self.input("rectified")
+
+    def input(self, name: str) -> Tensor:
+        """Return a tensor that operations read.
+
+        Args:
+            name: ``value``: the attribute. ``rectified``: ``value`` after ReLU. ``even``: the
+                pixels of ``rectified`` in even rows and columns, ``(B, C, ceil(H/2), ceil(W/2))``.
+                ``odd``: the pixels in odd ones, padded with zeros to the size of ``even``.
+        """
+        tensors = self._inputs
+        if name not in tensors:
+            if name == "rectified":
+                tensors[name] = F.relu(self.value)
+            else:
+                tensors["even"], tensors["odd"] = split_even_odd(self.input("rectified"))
+        return tensors[name]
+
+    def pooled_once(self, pool: Pool) -> Tensor:
+        """Return ``pool(value)``."""
+        key = str(pool)
+        if key not in self._inputs:
+            self._inputs[key] = pool(self.value)
+        return self._inputs[key]
+
+    def pooled(self, pool: Pool, eps: float) -> Normalized:
+        """Return ``value`` after pooling and batch norm by the statistics of the batch."""
+        key = f"{pool} {eps}"
+        if key not in self._pooled:
+            self._pooled[key] = normalize_shared(run_pool(pool, self.value), eps)
+        return self._pooled[key]
+
+
+def run_edge(
+    operation: nn.Module, state: State, rectified: bool, probability: float, share: BatchShare
+) -> Tensor:
+    """Return the output of an edge of a discrete cell, dropped with some probability.
+
+    Args:
+        rectified: Whether the operation reads the state after ReLU.
+        probability: Probability of drop path; an identity is never dropped, so a path remains.
+        share: Position of these samples in the batch of all ranks.
+    """
+    if isinstance(operation, nn.MaxPool2d | nn.AvgPool2d):
+        x = state.pooled_once(operation)
+    else:
+        x = operation(state.input("rectified") if rectified else state.value)
+    if probability > 0 and operation.training and not isinstance(operation, nn.Identity):
+        x = drop_path(x, probability, share)
+    return x
+
+
+def run_pool(pool: Pool, x: Tensor) -> Tensor:
+    """Return ``pool(x)``, computed by a fast kernel where there is one."""
+    if isinstance(pool, nn.AvgPool2d) and (pool.kernel_size, pool.stride) == (3, 1):
+        return avg_pool3x3(x)
+    output: Tensor = pool(x)
+    return output
 
 
 class BundleInputs:
@@ -20,8 +116,7 @@ class BundleInputs:
     Args:
         states: States that the edges leave. The edges are ordered by state, and each state has the
             same number of edges.
-        nodes: The node that each edge enters, counted from 0.
-        weights: ``(edges, operations)``.
+        weights: Mixing weights ``(edges, operations)``.
     """
 
     def __init__(self, states: Sequence[State], nodes: Sequence[int], weights: Tensor) -> None:
@@ -77,15 +172,10 @@ class Copies:
     """Some consecutive copies of a stacked operation, see ``darts.spaces.cnn.stacking``.
 
     Args:
-        inputs: Inputs of the bundle.
-        column: Column of the operation in the mixing weights.
         edges: The edge of each copy.
-        first: Index of the first copy.
-        total: Number of copies in the stacked operation.
         counters: Takes the batch counters of the norms whose running statistics are used.
 
     Attributes:
-        count: Number of copies.
         nodes: The node that the edge of each copy enters.
         is_whole_bundle: Whether there is a copy for each edge of the bundle.
     """
@@ -185,12 +275,6 @@ class Copies:
     def normalize_by_running_stats(
         self, x: Tensor, norm: nn.BatchNorm2d, factor: Tensor | None = None
     ) -> Tensor:
-        """Apply batch norm with the running statistics of these copies.
-
-        Args:
-            x: ``(B, count * C, H, W)``.
-            norm: The stacked batch norm.
-            factor: ``(count * C,)``, by which to multiply the result; None for 1.
-        """
+        """Apply batch norm with the running statistics of these copies, times ``factor``."""
         mean, variance = self.rows(norm.running_mean), self.rows(norm.running_var)
         return F.batch_norm(x, mean, variance, factor, None, False, 0.0, norm.eps)
