@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from oracles import cnn_states, nas201_supernet
+from oracles import nas201_supernet
 from tiny_search import make_batch, make_searcher
 from torch import Tensor, nn
 
@@ -74,7 +74,7 @@ def test_path_scores_equal_those_of_the_edgewise_supernet(space: str) -> None:
     net: Any
     if space == "cnn":
         net = cnn.EdgewiseSupernet(**sizes, operations=CANDIDATE_SETS["s2"])
-        net.load_state_dict(cnn_states.unfuse_state_dict(searcher.net.state_dict()))
+        net.load_state_dict(cnn.unfuse_state_dict(searcher.net.state_dict()))
     else:
         net = nas201_supernet.EdgewiseSupernet(**sizes, in_channels=3)
         net.load_state_dict(nas201_supernet.unfuse_state_dict(searcher.net.state_dict()))
@@ -93,7 +93,7 @@ def test_channels_bypass_only_the_edges_of_the_genotype() -> None:
     net = cnn.EdgewiseSupernet(
         channels=4, cells=2, classes=3, partial=2, operations=CANDIDATE_SETS["s2"]
     )
-    net.load_state_dict(cnn_states.unfuse_state_dict(searcher.net.state_dict()))
+    net.load_state_dict(cnn.unfuse_state_dict(searcher.net.state_dict()))
     weights = one_hot(genotype, searcher.context)
     bypass = {group: rows.sum(1) for group, rows in weights.items()}
     assert all(set(row.tolist()) == {0.0, 1.0} for row in bypass.values())

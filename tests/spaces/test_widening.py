@@ -7,11 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import nas201_supernet
-from oracles.cnn_states import unfuse_state_dict
 from torch import Tensor, nn
 
 from darts.spaces import nas201
-from darts.spaces.cnn import EdgewiseSupernet, Supernet
+from darts.spaces.cnn import EdgewiseSupernet, Supernet, unfuse_state_dict
 from darts.spaces.cnn.candidates import candidate_operations
 from darts.spaces.cnn.edge_bundle import EdgeBundle
 from darts.spaces.cnn.operations import FactorizedReduce

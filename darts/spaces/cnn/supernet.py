@@ -132,7 +132,8 @@ class Supernet(EdgewiseSupernet):
     """The supernet of the DARTS paper.
 
     It has the arguments, alphas, initial weights and, up to rounding, the results of
-    ``EdgewiseSupernet``.
+    ``EdgewiseSupernet``. ``fuse_state_dict`` and ``unfuse_state_dict`` convert state dicts. See
+    ``darts.spaces.cnn.edge_bundle`` and ``darts.ops`` for the differences.
     """
 
     make_cell = BundledCell

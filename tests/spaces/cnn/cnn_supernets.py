@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from oracles.cnn_states import fuse_state_dict
 from oracles.comparing import assert_same, gradients
 from torch import Tensor, nn
 
-from darts.spaces.cnn import EdgewiseSupernet, Supernet
+from darts.spaces.cnn import EdgewiseSupernet, Supernet, fuse_state_dict
 from darts.spaces.cnn.operations import FACTORIES
 
 REPEATABLE = tuple(name for name in FACTORIES if name != "noise")  # noise draws random numbers

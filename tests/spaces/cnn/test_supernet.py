@@ -8,11 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from cnn_supernets import REPEATABLE, Pair, assert_same_gradients, assert_same_state, make_pair
-from oracles.cnn_states import fuse_state_dict
 from oracles.comparing import EXACT, assert_same, gradients, images, labels
 from torch import Tensor, nn
 
-from darts.spaces.cnn import PRIMITIVES, EdgewiseSupernet, Supernet
+from darts.spaces.cnn import PRIMITIVES, EdgewiseSupernet, Supernet, fuse_state_dict
 
 Weights = dict[str, Tensor]
 EVERYTHING = REPEATABLE

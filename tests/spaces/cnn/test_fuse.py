@@ -1,0 +1,98 @@
+"""Conversion of state dicts between the two supernets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from cnn_supernets import REPEATABLE, make_pair
+from oracles.comparing import images, labels
+from torch import Tensor, nn
+
+from darts.spaces.cnn import fuse_state_dict, unfuse_state_dict
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "paper's operations": {},
+    "fourteen edges": {"nodes": 4, "channels": 2, "cells": 3},
+    "reduction cells only": {"cells": 2, "nodes": 3},
+    "one cell": {"cells": 1, "nodes": 1},
+    "all operations": {"operations": REPEATABLE, "channels": 5},
+    "weights in reduction cells only": {"operations": ("skip_connect", "none")},
+    "no weights at all": {"operations": ("none",)},
+    "large stem": {"stem": "imagenet", "cells": 8},
+}
+SLOW = (
+    "paper's operations",
+    "fourteen edges",
+    "large stem",
+    "weights in reduction cells only",
+    "no weights at all",
+)
+ALL = [
+    pytest.param(options, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
+    for name, options in NETWORKS.items()
+]
+
+
+def train(net: nn.Module) -> None:
+    """Take two steps, so that all statistics and weights differ."""
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    for seed in (1, 2):
+        optimizer.zero_grad()
+        x = images(3, 3, 9, 8, seed=seed)
+        F.cross_entropy(net(x), labels(3, seed)).backward()
+        optimizer.step()
+
+
+def assert_equal(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert set(actual) == set(expected)
+    for name, value in actual.items():
+        assert value.dtype == expected[name].dtype
+        assert torch.equal(value, expected[name]), name
+
+
+@pytest.mark.parametrize(
+    "trained", [pytest.param(False, id="fresh", marks=pytest.mark.slow), True], ids=str
+)
+@pytest.mark.parametrize("options", ALL)
+def test_fuse_and_unfuse_are_inverse(options: dict[str, Any], trained: bool) -> None:
+    slow, fast = make_pair(**options)
+    if trained:
+        train(slow)
+        train(fast)
+    state = slow.state_dict()
+    assert_equal(unfuse_state_dict(fuse_state_dict(state)), state)
+    state = fast.state_dict()
+    assert_equal(fuse_state_dict(unfuse_state_dict(state)), state)
+
+
+@pytest.mark.parametrize("options", ALL)
+def test_converted_state_dicts_give_equal_outputs(options: dict[str, Any]) -> None:
+    slow, fast = make_pair(**options)
+    train(slow)
+    fast.load_state_dict(fuse_state_dict(slow.state_dict()))
+    x = images(3, 3, 8, 9, seed=4)
+    torch.testing.assert_close(fast.eval()(x), slow.eval()(x), rtol=1e-9, atol=1e-9)
+    train(fast.train())
+    slow.load_state_dict(unfuse_state_dict(fast.state_dict()))
+    torch.testing.assert_close(slow(x), fast.eval()(x), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("way", ["fuse", "unfuse"])
+def test_conversion_copies_tensors(way: str) -> None:
+    slow, fast = make_pair()
+    source = (slow if way == "fuse" else fast).state_dict()
+    kept = {name: value.clone() for name, value in source.items()}
+    for value in (fuse_state_dict if way == "fuse" else unfuse_state_dict)(source).values():
+        value.add_(1)
+    assert_equal(dict(source), kept)
+
+
+def test_state_dicts_of_the_wrong_supernet_are_rejected() -> None:
+    slow, fast = make_pair()
+    with pytest.raises(ValueError, match=r"^this is not the state dict of an EdgewiseSupernet$"):
+        fuse_state_dict(fast.state_dict())
+    with pytest.raises(ValueError, match=r"^this is not the state dict of a Supernet$"):
+        unfuse_state_dict(slow.state_dict())
