@@ -29,7 +29,6 @@ class Sampling(Discretization):
     """The best of many random architectures: all are scored on a few batches, the best on all.
 
     Attributes:
-        samples: Number of random architectures.
         batches: Validation batches of the first score.
         finalists: Number of architectures of each round that are scored on all validation data.
         rounds: Number of equally large parts into which the architectures are divided. Each part

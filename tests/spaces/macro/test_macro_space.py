@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from darts.methods.discretization_argmax import Argmax
+from darts.methods.discretization import Argmax
 from darts.spaces import SPACES, SearchContext, space_of
 from darts.spaces.macro import PRIMITIVES, Genotype, Macro
 from darts.spaces.macro.space import in_block_order

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from darts.methods.discretization_argmax import Argmax
+from darts.methods.discretization import Argmax
 from darts.spaces import SPACES, SearchContext
 from darts.spaces.mlp import Genotype, Mlp
 from darts.spaces.parameters import Parameters

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.methods.discretization_argmax import Argmax
+from darts.methods.discretization import Argmax
 from darts.methods.relaxation import RELAXATIONS
 from darts.searching.expected_cost import MEASURES, ExpectedCost
 from darts.spaces import SPACES, SearchContext, space_of
