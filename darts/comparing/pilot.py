@@ -13,7 +13,7 @@ from itertools import pairwise
 from darts.comparing.runs import RunFailed
 from darts.config import SearchConfig
 from darts.methods.stages import Stage, stage_position
-from darts.searching.architecture_step import updates_alphas
+from darts.searching.searcher import updates_alphas
 
 EPOCHS_PER_STAGE = 3
 """Epochs of a pilot per stage: the first one, one with frozen alphas, one with updated alphas."""
