@@ -123,7 +123,7 @@ class Alignment(Regularizer):
         weight: Weight of ``Lambda`` in the last epoch; it grows linearly from 0 in the first one.
         epsilon: Step length of the finite difference.
         all_groups: Whether the cells of every group are aligned. Otherwise, as in the authors'
-            code, only those of the first group are: the normal cells.
+            code, only the cells of the first group are: the normal cells.
     """
 
     name: str = "alignment"

@@ -52,8 +52,8 @@ class Curvature(Stopping):
 
     It stops when the average of the latest ``window`` eigenvalues has grown: the average
     ``patience`` eigenvalues ago is below ``ratio`` times the latest one. It returns the
-    architecture at the end, or at the center, of the earlier window. The defaults are those of the
-    paper; ``method=darts_es`` has those of the authors' code.
+    architecture at the end, or at the center, of the earlier window. The paper has these defaults;
+    ``method=darts_es`` has the values of the authors' code.
 
     References:
         Zela et al., "Understanding and Robustifying Differentiable Architecture Search",

@@ -54,7 +54,7 @@ def alphas_at(net: SupernetBase, budget: float) -> dict[str, Tensor]:
 
 
 def _interpolated(offsets: Tensor, budget: float) -> Tensor:
-    """Return the offsets of a budget; those of the largest one are 0."""
+    """Return the offsets of a budget; they are 0 for the largest one."""
     position = budget * len(offsets)
     index = min(int(position), len(offsets) - 1)
     share = position - index

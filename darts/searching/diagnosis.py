@@ -246,7 +246,7 @@ class Diagnosis:
     def summary(self, flaws: Sequence[str]) -> dict[str, object]:
         """Return the verdict of the last check and the last healthy epoch; empty without checks.
 
-        ``flaws`` are those of the search as it is now, which belong to the verdict.
+        The verdict contains ``flaws``, the flaws of the search as it is now.
         """
         if not self.checks:
             return {}

@@ -303,35 +303,29 @@ class Searcher:
 
     def weight_step(self, batch: Batch, *, updates_alphas: bool = False) -> WeightStep:
         """Take one weight step, whose backward pass may also update the alphas."""
-        with self._drawn_budget():
-            return self._weight_step(batch, updates_alphas=updates_alphas)
-
-    def _weight_step(self, batch: Batch, *, updates_alphas: bool) -> WeightStep:
         config = self.config
-        with torch.set_grad_enabled(updates_alphas):
-            mixture = self.relaxation.mixture(self._alphas(self.net), self.context)
-        constant = mixture.detached()
-        with torch.no_grad():
-            perturbed = config.perturbation(
-                constant, self._mixture_loss(batch, config.precision), self.context.progress
-            )
-        if updates_alphas:
-            mixture = mixture.with_values(perturbed)
-        else:
-            mixture = constant = perturbed
-        with autocast(config.precision, self.ranks.device):
-            loss, outputs = self.objective.supernet_loss(
-                partial(run_mixture, self.net, mixture), batch
-            )
-            total = self.ranks.loss_share(loss, self.objective.num_samples(batch))
-        # In true float32, because the term may be a finite difference.
-        term = config.regularizer.weight_term(
-            constant, self._mixture_loss(batch, "fp32"), self.context
-        )
-        updates = [Update(self.optimizer, config.optimizer.clip)]
-        if updates_alphas:
-            total = total + self._alpha_terms(self.net)
-            updates.append(Update(self.arch_optimizer, config.arch_optimizer.clip))
+        with self._drawn_budget():
+            with torch.set_grad_enabled(updates_alphas):
+                mixture = self.relaxation.mixture(self._alphas(self.net), self.context)
+            constant = mixture.detached()
+            with torch.no_grad():
+                loss_of = self._mixture_loss(batch, config.precision)
+                perturbed = config.perturbation(constant, loss_of, self.context.progress)
+            if updates_alphas:
+                mixture = mixture.with_values(perturbed)
+            else:
+                mixture = constant = perturbed
+            forward = partial(run_mixture, self.net, mixture)
+            with autocast(config.precision, self.ranks.device):
+                loss, outputs = self.objective.supernet_loss(forward, batch)
+                total = self.ranks.loss_share(loss, self.objective.num_samples(batch))
+            # In true float32, because the term may be a finite difference.
+            loss_of = self._mixture_loss(batch, "fp32")
+            term = config.regularizer.weight_term(constant, loss_of, self.context)
+            updates = [Update(self.optimizer, config.optimizer.clip)]
+            if updates_alphas:
+                total = total + self._alpha_terms(self.net)
+                updates.append(Update(self.arch_optimizer, config.arch_optimizer.clip))
         norms = optimizer_steps(
             total, updates, self.scaler, exact_term=term, reduce=self.ranks.reduce
         )

@@ -28,7 +28,7 @@ FILE = "checkpoint.safetensors"
 """Name of the checkpoint in a run directory."""
 
 NETWORK = "find or export"
-"""Kind of a file with the result of retrainings only: an ensemble, or an exported network."""
+"""Kind of a file that holds only trained networks: an ensemble, or an exported network."""
 
 # Formats of checkpoints by command. Increase the number when the state of a command changes.
 FORMATS = {"search": 13, "retrain": 9, NETWORK: 9}

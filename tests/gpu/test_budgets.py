@@ -19,7 +19,6 @@ IMAGES = (*BASE, "dataset=synthetic", "dataset.samples=64", "loader.batch_size=8
 # The width does not change the number of launches.
 PAPER = (*IMAGES, "space.channels=4", "space.cells=8")
 CNN = (*IMAGES, "space.channels=4", "space.cells=2")
-WITHOUT_WARMUP = "arch_optimizer.warmup=0"
 NAS201 = (*IMAGES, "space=nas201", "space.channels=4", "space.cells=1")
 MACRO = (*IMAGES, "space=macro", "space.channels=4")
 LANGUAGE = (

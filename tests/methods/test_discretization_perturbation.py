@@ -151,8 +151,8 @@ def test_resumed_selection_ends_like_an_uninterrupted_one(space: str, saves: int
     assert whole.log.count("save") == saves + resumed.log.count("save")
 
 
-def test_both_cells_are_decided_between_two_trainings() -> None:
-    """14 edges and 3 nodes of each cell: 17 pairs of decisions, with 16 trainings between them."""
+def test_both_cells_are_decided_before_the_supernet_is_trained() -> None:
+    """14 edges and 3 nodes of each cell: 17 pairs of decisions, and training after 16 of them."""
     trained = FakeSupernet("cnn", additive(random_values("cnn", 0)))
     told: list[str] = []
     trained.info = told.append  # type: ignore[method-assign]

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from PIL import Image
 from several_ranks import on_ranks
 from torch import Tensor
 
 from darts.config import rank_and_size
-from darts.data import Augmentation, DiskImages, MemoryImages, SampleLoader, rank_slice
+from darts.data import Augmentation, MemoryImages, SampleLoader, rank_slice
 from darts.methods.bilevel import first_order, unrolled
 from darts.spaces.cnn import PUBLISHED, EdgewiseSupernet, Network
 from darts.tasks.classification import ClassificationObjective
@@ -303,29 +300,6 @@ def assert_shares_equal_the_batch(images: Any, **options: Any) -> None:
 def test_ranks_share_batches_of_images_in_memory() -> None:
     pixels = torch.randint(256, (11, 3, 8, 8), dtype=torch.uint8)
     assert_shares_equal_the_batch(MemoryImages(pixels, torch.arange(11)))
-
-
-@pytest.mark.parametrize(("crop", "workers"), [("pad", 1), ("resized", 0)])
-def test_ranks_share_batches_of_image_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crop: str, workers: int
-) -> None:
-    """Each rank decodes only its own images and uses the crops of the whole batch."""
-    files = []
-    for number in range(11):
-        pixels = np.random.default_rng(number).integers(0, 256, (12, 10, 3), dtype=np.uint8)
-        files.append(str(tmp_path / f"{number}.png"))
-        Image.fromarray(pixels).save(files[-1])
-    images = DiskImages(files, torch.arange(11), size=8)
-    augmentation = Augmentation(crop=crop, padding=4, flip=True, cutout=0)
-    assert_shares_equal_the_batch(images, workers=workers, augmentation=augmentation)
-    if workers == 0:
-        opened: list[int] = []
-        original = DiskImages.path
-        monkeypatch.setattr(
-            DiskImages, "path", lambda self, index: opened.append(index) or original(self, index)
-        )
-        make_loader(images, 1, 2).batch(0, 0)
-        assert len(opened) == 2
 
 
 def test_a_batch_with_fewer_samples_than_ranks_is_refused() -> None:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from oracles.macro_supernet import EdgewiseSupernet
 from torch import Tensor, nn
 
-from darts.methods.bilevel import GRADIENTS
+from darts import bilevel
 from darts.spaces.macro import PRIMITIVES, Genotype, Macro, Network, Supernet
 from darts.spaces.macro.skeleton import SKELETONS, InvertedResidual
 from darts.spaces.mixture import Mixture
@@ -132,8 +132,12 @@ def test_hypergradients_equal_the_oracle() -> None:
         optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1, momentum=0.9)
         results.append(
             {
-                hvp: GRADIENTS["unrolled"](hvp=hvp)(
-                    net, lambda net, b: F.cross_entropy(net(b[0]), b[1]), batch, batch, optimizer
+                hvp: bilevel.unrolled(
+                    net,
+                    lambda net, b: F.cross_entropy(net(b[0]), b[1]),
+                    *(batch, batch),
+                    optimizer,
+                    hvp=hvp,
                 )
                 for hvp in ("exact", "finite_difference")
             }
@@ -200,7 +204,7 @@ def test_hypergradients_leave_the_supernet_unchanged(name: str) -> None:
     before = {key: value.clone() for key, value in net.state_dict().items()}
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1, momentum=0.9)
     batch = images(4, 3, 6, 6), torch.tensor([0, 1, 2, 3])
-    gradients = GRADIENTS[name]()(
+    gradients = getattr(bilevel, name)(
         net, lambda net, b: F.cross_entropy(net(b[0]), b[1]), batch, batch, optimizer
     )
     assert {group: g.shape for group, g in gradients.items()} == {
