@@ -51,43 +51,30 @@ class Measurements:
 
 @dataclass
 class CollapseChecks:
-    """When to check a search, the thresholds, and the action on a warning.
+    """When to check a search, the thresholds, and the action on a warning: see docs/collapse.md."""
 
-    Attributes:
-        every: Epochs between two collapse checks; 0: no checks.
-        action: ``warn`` only warns. ``stop`` also ends the search with the genotype of that epoch.
-            ``rollback`` ends it with the genotype of the last healthy check.
-        warmup: Initial share of the epochs without warnings. A rollback may return to the last
-            check within it, but not to earlier ones.
-        skips: Maximum share of skip connections and ``none`` among the edges of a cell. No
-            published cell exceeds 0.5.
-        weightless: Maximum share of edges without weights in a genotype. DARTS_V1 has 0.69.
-        ratio: Minimum ratio of the mean eigenvalue ``patience`` checks ago to the current one. A
-            lower ratio means that the eigenvalue grows too fast. The published value is 0.75, which
-            assumes checks at every epoch. With 0, checks do not measure the eigenvalue, because it
-            takes as long as 10 to 40 training steps.
-        window: Number of checks in a mean eigenvalue.
-        patience: Distance, in checks, between the two means of ``ratio``.
-        fall: Maximum drop of the path score below its best value, relative to the score of the
-            supernet.
-        batches: Number of validation batches, of size ``loader.eval_batch_size``, for the gap.
-        calibration: Number of training batches for the batch norm statistics of the path.
-    """
-
-    every: int = number(5, low=0)
+    every: int = number(5, low=0)  # epochs between two checks; 0: no checks
+    # "stop" ends the search with the genotype of that epoch, "rollback" with the genotype of the
+    # last healthy check.
     action: str = choice("warn", "warn", "stop", "rollback")
+    # Initial share of the epochs without warnings. A rollback may return to the last check within
+    # it, but not to earlier ones.
     warmup: float = number(0.2, low=0, below=1)
-    skips: float = number(0.5, low=0, high=1)
-    weightless: float = number(0.7, low=0, high=1)
+    skips: float = number(0.5, low=0, high=1)  # largest share in a cell; no published one has more
+    weightless: float = number(0.7, low=0, high=1)  # largest share; DARTS_V1 has 0.69
+    # Smallest ratio of the mean eigenvalue ``patience`` checks ago to the current one. The
+    # published value is 0.75, for checks at every epoch. With 0, checks do not measure the
+    # eigenvalue, because it takes as long as 10 to 40 training steps.
     ratio: float = number(0.0, low=0)
-    window: int = number(3, low=1)
+    window: int = number(3, low=1)  # checks in a mean eigenvalue
     patience: int = number(1, low=1)
+    # Largest drop of the path score below its best value, relative to the supernet's score.
     fall: float = number(0.3, above=0, below=1)
-    batches: int = number(4, low=1)
-    calibration: int = number(4, low=1)
+    batches: int = number(4, low=1)  # validation batches for the gap
+    calibration: int = number(4, low=1)  # training batches for the statistics of the path
 
     def is_due(self, epoch: int) -> bool:
-        """Return whether a collapse check takes place at the end of an epoch, counted from 0."""
+        """Return whether a check takes place at the end of an epoch, counted from 0."""
         return self.every > 0 and (epoch + 1) % self.every == 0
 
     def findings(self, checks: Sequence[Measurements]) -> list[str]:

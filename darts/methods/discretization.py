@@ -55,17 +55,11 @@ class SearchedSupernet(Protocol):
 
 @dataclass
 class Discretization:
-    """A discretization and its options.
+    """A discretization and its options."""
 
-    Attributes:
-        reads_alphas: Whether ``final_genotype`` follows from the probabilities.
-        drops_edges: Whether genotypes may miss edges that the space's own rule would keep.
-        supports_limits: Whether its genotypes are within the limits of the context.
-    """
-
-    reads_alphas: ClassVar[bool] = True
-    drops_edges: ClassVar[bool] = False
-    supports_limits: ClassVar[bool] = True
+    reads_alphas: ClassVar[bool] = True  # whether ``final_genotype`` follows from the probabilities
+    drops_edges: ClassVar[bool] = False  # whether edges may be missing that the space would keep
+    supports_limits: ClassVar[bool] = True  # whether genotypes are within the limits of the context
     name: str = ""
 
     @property

@@ -34,19 +34,14 @@ class PerturbationSelection(Discretization):
     The supernet is trained for some epochs between the decisions. If several groups have the same
     number of edges, like the two cells of DARTS, then one edge of each is decided before the next
     training, as in the authors' code.
-
-    Attributes:
-        tune: Epochs of training after each decision.
-        tune_lr: Learning rate of the weights in these epochs.
-        batches: Validation batches per score; 0 for all.
     """
 
     reads_alphas: ClassVar[bool] = False
     supports_limits: ClassVar[bool] = False  # it decides one edge at a time
     name: str = "perturbation"
-    tune: int = number(5, low=0)
-    tune_lr: float = number(0.0025, above=0)
-    batches: int = number(0, low=0)
+    tune: int = number(5, low=0)  # epochs of training
+    tune_lr: float = number(0.0025, above=0)  # learning rate of the weights in these epochs
+    batches: int = number(0, low=0)  # validation batches per score; 0 for all
 
     def final_genotype(self, trained: SearchedSupernet) -> AnyGenotype:
         context = trained.context

@@ -118,17 +118,12 @@ class Alignment(Regularizer):
     ``Lambda`` with respect to the network's weights is a mixed second derivative times
     ``u = dLambda / dg``. A central difference computes it from the losses at mixing weights shifted
     by ``+- epsilon * u / |u|``.
-
-    Attributes:
-        weight: Weight of ``Lambda`` in the last epoch; it grows linearly from 0 in the first one.
-        epsilon: Step length of the finite difference.
-        all_groups: Whether the cells of every group are aligned. Otherwise, as in the authors'
-            code, only the cells of the first group are: the normal cells.
     """
 
     name: str = "alignment"
-    weight: float = number(0.125, low=0)
+    weight: float = number(0.125, low=0)  # in the last epoch; it grows linearly from 0
     epsilon: float = number(1e-4, above=0)
+    # Whether the cells of all groups are aligned, or only the normal cells as in the authors' code.
     all_groups: bool = False
 
     def weight_term(

@@ -43,21 +43,15 @@ def edge_group(group: str) -> str:
 
 @dataclass
 class Relaxation(ABC):
-    """A relaxation and its options.
-
-    Attributes:
-        partial: 1/partial of the channels pass through the candidates; the others bypass them.
-        edge_normalization: Whether each edge has an additional alpha. A softmax over the edges into
-            a node turns these alphas into edge weights.
-        auxiliary_skip: Initial weight of a skip connection in addition to the candidates; 0: none.
-        auxiliary_decay: Schedule of this weight; ``linear`` and ``cosine`` fall to 0 over the
-            search.
-    """
+    """A relaxation and its options."""
 
     uses_alphas: ClassVar[bool] = True  # whether the output of the supernet depends on the alphas
     name: str = ""
-    partial: int = number(1, low=1)
+    partial: int = number(1, low=1)  # 1/partial of the channels pass through the candidates
+    # Whether each edge has an additional alpha. A softmax over the edges into a node turns these
+    # alphas into edge weights.
     edge_normalization: bool = False
+    # Initial weight of a skip connection in addition to the candidates, and its schedule.
     auxiliary_skip: float = number(0.0, low=0)
     auxiliary_decay: str = choice("linear", "linear", "cosine", "constant")
 

@@ -102,10 +102,9 @@ def concentration(alpha: Tensor) -> Tensor:
 class Dirichlet(Relaxation):
     """One sample per edge in training, and the mean of the distribution in evaluation.
 
-    Attributes:
-        ranking: The probabilities that the genotype is derived from: the mean of the distribution,
-            as in the paper, or the softmax of the alphas, as in the authors' code. Both agree on
-            the best operation of an edge, but not always on the best edges of a node.
+    The genotype is derived from the mean, as in the paper, or from the softmax of the alphas, as in
+    the authors' code. Both agree on the best operation of an edge, but not always on the best edges
+    of a node.
     """
 
     captures: ClassVar[bool] = True

@@ -44,22 +44,15 @@ class GradientInputs(Generic[Net, BatchT]):
 
 @dataclass
 class ArchGradient(ABC):
-    """A way to compute the gradient of the alphas.
-
-    Attributes:
-        updates_alphas: Whether the search updates the alphas.
-        joins_weight_step: Whether one backward pass of the weight step gives the gradients of the
-            weights and the alphas, so that there are no architecture steps.
-        requires_sgd: Whether the gradient is taken through a weight step; the optimizer of the
-            weights must then be SGD.
-        repeats_draws: Whether ``gradient`` uses the same random numbers several times.
-    """
+    """A way to compute the gradient of the alphas."""
 
     name: str = ""
     updates_alphas: ClassVar[bool] = True
+    # Whether one backward pass of the weight step gives the gradients of weights and alphas; there
+    # are no architecture steps then.
     joins_weight_step: ClassVar[bool] = False
-    requires_sgd: ClassVar[bool] = False
-    repeats_draws: ClassVar[bool] = False
+    requires_sgd: ClassVar[bool] = False  # whether the gradient is taken through a weight step
+    repeats_draws: ClassVar[bool] = False  # whether it uses the same random numbers several times
 
     def with_clip(self, clip: float) -> ArchGradient:
         """Return this component with a limit on the gradient norm in its virtual step.

@@ -75,13 +75,10 @@ def dominant_eigenvalue(
     All basis vectors are kept, and each new vector is orthogonalized against them twice, so that no
     spurious copies of eigenvalues appear. This costs little compared with the products.
 
-    Args:
-        hessian: Hessian of the alphas.
-        tolerance: Residual, relative to the eigenvalue, at which the iteration stops. The error of
-            the eigenvalue is at most the residual, and typically about its square.
-        max_products: Maximum number of products.
-        before_product: Called before each product with the number of those that have ended and the
-            maximum number; may raise to end the iteration.
+    The iteration stops at a residual of ``tolerance``, relative to the eigenvalue. The error of the
+    eigenvalue is at most the residual, and typically about its square. ``before_product`` is called
+    before each product with the number of completed products and their maximum number; it may raise
+    to end the iteration.
 
     References:
         Golub and Van Loan, "Matrix Computations", section 10.1 (the iteration, its residual).

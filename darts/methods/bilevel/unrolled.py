@@ -90,16 +90,7 @@ def unrolled(
 @GRADIENTS.register
 @dataclass
 class Unrolled(ArchGradient):
-    """The gradient through one virtual step.
-
-    Attributes:
-        hvp: How to compute the product with the mixed second derivative (Hessian-vector product).
-        epsilon: Step length of the finite difference.
-        clip: Largest norm of the training gradient in the virtual step, and of the gradient with
-            respect to the stepped weights. 0: no clipping. None: ``optimizer.clip`` for recurrent
-            cells, whose published search clips both; else no clipping.
-        self_check: Steps between two comparisons of both ways to compute the product; 0: none.
-    """
+    """The gradient through one virtual step; see ``unrolled`` for the options."""
 
     captures: ClassVar[bool] = True
     name: str = "unrolled"
@@ -107,8 +98,9 @@ class Unrolled(ArchGradient):
     repeats_draws: ClassVar[bool] = True
     hvp: str = choice("finite_difference", *PRODUCTS)
     epsilon: float = number(0.01, above=0)
+    # None: ``optimizer.clip`` for recurrent cells, whose published search clips; else no clipping.
     clip: float | None = number(None, low=0)
-    self_check: int = number(0, low=0)
+    self_check: int = number(0, low=0)  # steps between comparisons of both products; 0: none
 
     def with_clip(self, clip: float) -> Unrolled:
         return self if self.clip is not None else dataclasses.replace(self, clip=clip)
@@ -158,17 +150,8 @@ def compare_products(
 class _VirtualStep(Generic[Net, BatchT]):
     """A virtual step, the gradients at its end, and the two second-order products.
 
-    The factors of the clipping are constants in the derivative, as in the authors' code.
-
-    Args:
-        inputs: Inputs of the gradient.
-        graph: Keep the graph of the training gradient, which the exact product needs.
-        clip: See ``unrolled``.
-
-    Attributes:
-        direct: Gradient of the validation loss with respect to the alphas at the stepped weights.
-        vector: Gradient with respect to the stepped weights, times the factors of ``sgd_step`` and
-            of the clipping. It is multiplied with the mixed second derivative.
+    The factors of the clipping are constants in the derivative, as in the authors' code. With
+    ``graph``, keep the graph of the training gradient, which the exact product needs.
     """
 
     def __init__(self, inputs: GradientInputs[Net, BatchT], *, graph: bool, clip: float) -> None:
@@ -194,6 +177,7 @@ class _VirtualStep(Generic[Net, BatchT]):
         direct_and_vector = self.reduce(gradients(value, [*self.loss.alphas, *stepped]))
         count = len(self.loss.alphas)
         self.direct, stepped_gradient = direct_and_vector[:count], direct_and_vector[count:]
+        # The vector that is multiplied with the mixed second derivative.
         self.vector = [s * v for s, v in zip(scales, stepped_gradient, strict=True)]
         for factor in (shrink, _clip_factor(stepped_gradient, clip)):
             if factor is not None:
