@@ -140,7 +140,7 @@ class Diagnosis:
         searcher, epoch = self._searcher, len(genotypes)
         space, metric = searcher.context.space, searcher.config.metric
         genotype = space.parse(genotypes[-1])
-        supernet, path = self._supernet_and_path_scores(epoch - 1, genotype, scores)
+        supernet, path = self._supernet_and_path_scores(epoch - 1, genotype)
         if eigenvalue is None and self._rules.ratio:
             eigenvalue = self.eigenvalue(epoch - 1)
         drift = None
@@ -174,9 +174,7 @@ class Diagnosis:
         batch = self._valid_loader.batch(epoch, 0)
         return dominant_alpha_eigenvalue(self._searcher, batch, before_product)
 
-    def _supernet_and_path_scores(
-        self, epoch: int, genotype: AnyGenotype, scores: Mapping[str, float]
-    ) -> tuple[float, float]:
+    def _supernet_and_path_scores(self, epoch: int, genotype: AnyGenotype) -> tuple[float, float]:
         """Return the steering metric of the supernet and of the path, on the same batches."""
         searcher, rules = self._searcher, self._rules
 
@@ -186,11 +184,8 @@ class Diagnosis:
                 yield batch
 
         self._poll("path score")
-        # Ranks score together, so all must take the same branch, even if their loaders differ in
-        # length.
-        if searcher.ranks.all_reduce_max(len(self._score_loader)) > rules.batches:
-            with preserved_state(searcher.net):
-                scores = searcher.score(batches())
+        with preserved_state(searcher.net):
+            scores = searcher.score(batches())
         count = min(rules.calibration, len(self._train_loader))
         calibration = [self._train_loader.batch(epoch, step) for step in range(count)]
         masks = path_masks(genotype, searcher.probabilities(), searcher.context)
