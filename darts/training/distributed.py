@@ -62,7 +62,7 @@ class Ranks:
             return torch.device("cpu")
         processes = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
         gpus = torch.cuda.device_count()
-        if gpus == 1:  # CUDA_VISIBLE_DEVICES may show each rank another GPU; NCCL requires it
+        if gpus == 1:  # CUDA_VISIBLE_DEVICES may show each rank another GPU
             return torch.device("cuda", 0)
         if processes > gpus:
             raise ConfigError(
