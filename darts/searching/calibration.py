@@ -54,7 +54,7 @@ def calibrate(
         device: Device of the batches.
         precision: Precision of the forward passes, for example ``fp32``.
     """
-    norms = [
+    norms: list[_RunningNorm] = [
         module
         for module in net.modules()
         if isinstance(module, _RunningNorm)
