@@ -70,7 +70,7 @@ def tune(config: TuneConfig, invocation: Invocation) -> JsonObject:
             run.claim_existing()
             run.require_same_config(run.saved_config(), config)
         else:
-            run.claim_unused(resumable=True, numbered=invocation.numbered)
+            run.claim_unused(numbered=invocation.numbered)
         plan = make_plan(config, run.path)
         check_judge(plan)
         with _how_to_continue(run.path), storage_errors(plan.storage):

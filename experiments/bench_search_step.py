@@ -33,7 +33,7 @@ from benchmark import alternate, peak_megabytes, run_in_new_process, time_once
 from records import Row, hardware, parser_of, put_rows, record
 from torch import Tensor
 
-from darts.bilevel import GRADIENTS
+from darts.bilevel import first_order, unrolled
 from darts.data import Augmentation, MemoryImages, SampleLoader
 from darts.spaces import cnn
 
@@ -147,7 +147,7 @@ def make_step(args: argparse.Namespace, implementation: str, order: int) -> Call
         weight_step(net, optimizer, train, context(), alpha_gradients=True)
 
     def package_step() -> None:
-        gradient = GRADIENTS["first_order" if order == 1 else "unrolled"]()
+        gradient = first_order if order == 1 else unrolled
         with context():
             gradient(net, loss, train, valid, optimizer)
         weight_step(net, optimizer, train, context(), alpha_gradients=False)

@@ -20,7 +20,7 @@ from darts.methods.stages import Stage, stage_position
 from darts.reading import JsonObject, read_json
 from darts.recipes.commands import merge_overrides
 from darts.running.run_files import read_divergence, read_summary
-from darts.searching.architecture_step import updates_alphas
+from darts.searching.searcher import updates_alphas
 from darts.spaces import AnyGenotype
 from darts.tracking import format_duration, format_value, read_metrics
 from darts.tracking.ledger import common_source

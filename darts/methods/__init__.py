@@ -1,8 +1,8 @@
 """Components of search methods.
 
-A method is a YAML file of ``conf/method`` that combines components. The modules are grouped by
-kind: for example, ``relaxation.py`` defines the base class and the registry of relaxations, and
-``relaxation_gumbel.py`` defines two relaxations.
+A method is a YAML file of ``conf/method`` that combines components. Each kind has a module with the
+base class, the registry and the simple components: for example, ``relaxation.py``; those that draw
+random numbers are in ``relaxation_sampled.py``.
 
 =======================  =========================================================================
 ``relaxation``           alphas -> mixing weights
@@ -15,5 +15,5 @@ kind: for example, ``relaxation.py`` defines the base class and the registry of 
 ``collapse``             collapse checks
 =======================  =========================================================================
 
-The gradient of the alphas is a component, too; see ``darts.methods.bilevel``.
+The gradient of the alphas is also a component, see ``darts.methods.bilevel``.
 """

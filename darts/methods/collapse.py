@@ -13,6 +13,7 @@ References:
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,81 +26,55 @@ from darts.spaces import AnyGenotype
 
 @dataclass(frozen=True)
 class Measurements:
-    """Measurements of one collapse check, at the end of an epoch.
+    """Measurements of one collapse check, at the end of an epoch."""
 
-    Attributes:
-        epoch: Epoch, counted from 1.
-        stage: Index of the search's stage. Curvature and scores of two stages are not comparable.
-        edges: By cell of the genotype, the number of edges.
-        skips: By cell, the number of edges with a skip connection or ``none``.
-        weightless: By cell, the number of edges with an operation without weights; includes
-            ``skips``.
-        eigenvalue: Dominant eigenvalue of the Hessian of the alphas; None if it was not measured.
-        supernet_score: Steering metric of the supernet.
-        path_score: Steering metric of the path, that is, of the genotype's operations with the
-            weights of the supernet.
-        higher_is_better: Direction of the steering metric.
-        gap: Relative drop from the supernet's to the path's score, see ``score_gap``; None if it is
-            undefined.
-        drift: Share of the genotype's edges that differ from the previous check; None in the
-            first one.
-        flaws: Why the result would be worthless if the search ended now; such a check is not
-            healthy.
-    """
-
-    epoch: int
-    stage: int
+    epoch: int  # counted from 1
+    stage: int  # curvature and scores of two stages are not comparable
+    # Number of edges by cell of the genotype: all, those with a skip connection or ``none``, and
+    # those with an operation without weights, including the skip connections.
     edges: dict[str, int]
     skips: dict[str, int]
     weightless: dict[str, int]
-    eigenvalue: float | None
-    supernet_score: float
-    path_score: float
+    eigenvalue: float | None  # dominant one of the Hessian of the alphas; None: not measured
+    supernet_score: float  # steering metric of the supernet
+    path_score: float  # of the genotype's operations alone, with the weights of the supernet
     higher_is_better: bool
-    gap: float | None
-    drift: float | None
-    flaws: list[str]
+    drift: float | None  # from the genotype of the previous check, see ``genotype_drift``
+    flaws: list[str]  # why the result would be worthless now; such a check is not healthy
+
+    @property
+    def gap(self) -> float | None:
+        """Relative drop from the score of the supernet to the score of the path."""
+        higher = self.higher_is_better
+        return score_gap(self.supernet_score, self.path_score, higher_is_better=higher)
 
 
 @dataclass
 class CollapseChecks:
-    """When to check a search, the thresholds, and the action on a warning.
+    """When to check a search, the thresholds, and the action on a warning: see docs/collapse.md."""
 
-    Attributes:
-        every: Epochs between two collapse checks; 0: no checks.
-        action: ``warn`` only warns. ``stop`` also ends the search with the genotype of that epoch.
-            ``rollback`` ends it with the genotype of the last healthy check.
-        warmup: Initial share of the epochs without warnings. A rollback may return to the last
-            check within it, but not to earlier ones.
-        skips: Maximum share of skip connections and ``none`` among the edges of a cell. No
-            published cell exceeds 0.5.
-        weightless: Maximum share of edges without weights in a genotype. DARTS_V1 has 0.69.
-        ratio: Minimum ratio of the mean eigenvalue ``patience`` checks ago to the current one. A
-            lower ratio means that the eigenvalue grows too fast. The published value is 0.75, which
-            assumes checks at every epoch. With 0, checks do not measure the eigenvalue, because it
-            takes as long as 10 to 40 training steps.
-        window: Number of checks in a mean eigenvalue.
-        patience: Distance, in checks, between the two means of ``ratio``.
-        fall: Maximum drop of the path score below its best value, relative to the score of the
-            supernet.
-        batches: Number of validation batches, of size ``loader.eval_batch_size``, for the gap.
-        calibration: Number of training batches for the batch norm statistics of the path.
-    """
-
-    every: int = number(5, low=0)
+    every: int = number(5, low=0)  # epochs between two checks; 0: no checks
+    # "stop" ends the search with the genotype of that epoch, "rollback" with the genotype of the
+    # last healthy check.
     action: str = choice("warn", "warn", "stop", "rollback")
+    # Initial share of the epochs without warnings. A rollback may return to the last check within
+    # it, but not to earlier ones.
     warmup: float = number(0.2, low=0, below=1)
-    skips: float = number(0.5, low=0, high=1)
-    weightless: float = number(0.7, low=0, high=1)
+    skips: float = number(0.5, low=0, high=1)  # largest share in a cell; no published one has more
+    weightless: float = number(0.7, low=0, high=1)  # largest share; DARTS_V1 has 0.69
+    # Smallest ratio of the mean eigenvalue ``patience`` checks ago to the current one. The
+    # published value is 0.75, for checks at every epoch. With 0, checks do not measure the
+    # eigenvalue, because it takes as long as 10 to 40 training steps.
     ratio: float = number(0.0, low=0)
-    window: int = number(3, low=1)
+    window: int = number(3, low=1)  # checks in a mean eigenvalue
     patience: int = number(1, low=1)
+    # Largest drop of the path score below its best value, relative to the supernet's score.
     fall: float = number(0.3, above=0, below=1)
-    batches: int = number(4, low=1)
-    calibration: int = number(4, low=1)
+    batches: int = number(4, low=1)  # validation batches for the gap
+    calibration: int = number(4, low=1)  # training batches for the statistics of the path
 
     def is_due(self, epoch: int) -> bool:
-        """Return whether a collapse check takes place at the end of an epoch, counted from 0."""
+        """Return whether a check takes place at the end of an epoch, counted from 0."""
         return self.every > 0 and (epoch + 1) % self.every == 0
 
     def findings(self, checks: Sequence[Measurements]) -> list[str]:
@@ -124,8 +99,7 @@ class CollapseChecks:
 
         It has neither findings nor flaws. Only the last check within the warm-up counts, because
         earlier genotypes are arbitrary. If the curvature grows, the growth began ``patience``
-        checks ago, and later checks are skipped. ``epochs`` is the number of epochs of the
-        search.
+        checks ago, and later checks are skipped.
         """
         last = len(checks) - (self.patience if any(self._curvature_findings(checks)) else 0)
         in_warmup = sum(self.in_warmup(check, epochs) for check in checks)
@@ -185,11 +159,8 @@ class CollapseChecks:
         best = better(reversed(earlier), key=lambda check: check.path_score)
         # Both gaps refer to the current supernet. An early supernet scores no better than its path,
         # so a gap to its score would say nothing.
-        best_gap, gap = (
-            score_gap(latest.supernet_score, score, higher_is_better=latest.higher_is_better)
-            for score in (best.path_score, latest.path_score)
-        )
-        if best_gap is None or gap is None or gap - best_gap <= self.fall:
+        best_gap = dataclasses.replace(latest, path_score=best.path_score).gap
+        if best_gap is None or latest.gap is None or latest.gap - best_gap <= self.fall:
             return
         yield (
             f"the genotype's operations alone score {latest.path_score:.4g} ({best.path_score:.4g} "
@@ -199,10 +170,7 @@ class CollapseChecks:
 
 
 def _earlier_minimum(checks: Sequence[Measurements], counts: Mapping[int, int | None]) -> str:
-    """Return the smallest earlier count, for example `` (2 at epoch 10)``, if it is smaller.
-
-    If several epochs have this count, the latest one is named.
-    """
+    """Return the smallest earlier count if it is smaller, for example `` (2 at epoch 10)``."""
     current = counts[checks[-1].epoch]
     count, negative_epoch = min((n, -epoch) for epoch, n in counts.items() if n is not None)
     if current is None or count >= current:
@@ -231,7 +199,7 @@ def genotype_drift(genotype: AnyGenotype, before: AnyGenotype) -> float:
 
 
 def score_gap(supernet: float, path: float, *, higher_is_better: bool) -> float | None:
-    """Return the relative drop from the score of the supernet to that of the path, at most 1.
+    """Return the relative drop from the score of the supernet to the score of the path, at most 1.
 
     If lower scores are better, the inverse scores are compared: a perplexity of 400 instead of 100
     is a drop of 0.75. The gap is None for NaN, and if the divisor (the score of the supernet, or of

@@ -32,21 +32,16 @@ class PerturbationSelection(Discretization):
     edges than the space allows drops, one by one, the edge whose removal lowers the score least.
 
     The supernet is trained for some epochs between the decisions. If several groups have the same
-    number of edges, like the two cells of DARTS, then one edge of each is decided between two
-    trainings, as in the authors' code.
-
-    Attributes:
-        tune: Epochs of each training.
-        tune_lr: Learning rate of the weights in these epochs.
-        batches: Validation batches per score; 0 for all.
+    number of edges, like the two cells of DARTS, then one edge of each is decided before the next
+    training, as in the authors' code.
     """
 
     reads_alphas: ClassVar[bool] = False
     supports_limits: ClassVar[bool] = False  # it decides one edge at a time
     name: str = "perturbation"
-    tune: int = number(5, low=0)
-    tune_lr: float = number(0.0025, above=0)
-    batches: int = number(0, low=0)
+    tune: int = number(5, low=0)  # epochs of training
+    tune_lr: float = number(0.0025, above=0)  # learning rate of the weights in these epochs
+    batches: int = number(0, low=0)  # validation batches per score; 0 for all
 
     def final_genotype(self, trained: SearchedSupernet) -> AnyGenotype:
         context = trained.context
@@ -69,74 +64,72 @@ class PerturbationSelection(Discretization):
     def _decisions(self, context: SearchContext) -> list[Decision]:
         """Return all decisions: the edges in random order, then the nodes in random order.
 
-        Decisions without a training in between are adjacent: one decision of each group.
+        Decisions without training in between are adjacent: one decision of each group.
         """
         fan_in = context.space.fan_in
-        operations: dict[str, list[Decision]] = {}
-        nodes: dict[str, list[Decision]] = {}
+        operations: list[list[Decision]] = []  # by group
+        nodes: list[list[Decision]] = []
         for group, targets in context.targets.items():
-            operations[group] = [(group, [edge], False) for edge in range(len(targets))]
-            entering = {node: _edges_into(node, targets) for node in dict.fromkeys(targets)}
-            nodes[group] = [
-                (group, edges, True)
-                for edges in entering.values()
-                if fan_in is not None and len(edges) > fan_in
+            operations.append([(group, [edge], False) for edge in range(len(targets))])
+            entering = [
+                [edge for edge, target in enumerate(targets) if target == node]
+                for node in dict.fromkeys(targets)
             ]
+            nodes.append(
+                [(group, edges, True) for edges in entering if fan_in and len(edges) > fan_in]
+            )
         ordered: list[Decision] = []
         for decisions in (operations, nodes):
             if _decided_together(context) > 1:
-                shuffled = [_shuffled(own) for own in decisions.values()]
-                ordered += chain.from_iterable(zip(*shuffled, strict=True))
+                ordered += chain.from_iterable(zip(*map(_shuffled, decisions), strict=True))
             else:
-                ordered += _shuffled([decision for own in decisions.values() for decision in own])
+                ordered += _shuffled(list(chain.from_iterable(decisions)))
         return ordered
 
     def _select_operation(self, trained: SearchedSupernet, group: str, edges: list[int]) -> str:
         """Keep one operation of an edge in the mask; return a description of that operation."""
         (edge,) = edges
-        current = trained.context.masks[group]
-        columns = _competing_columns(trained.context, current, group, edge)
-        names = trained.context.candidates[group][edge]
-        scores = {}
-        for column in columns if len(columns) > 1 else ():
-            without = current.clone()
+        context, mask = trained.context, trained.context.masks[group].clone()
+        names = context.candidates[group][edge]
+        columns = mask[edge].nonzero()[:, 0].tolist()
+        if context.space.fan_in is not None:  # a space that drops edges does not need `none`
+            columns = [column for column in columns if names[column] != "none"] or columns
+
+        def score_without(column: int) -> float:
+            without = mask.clone()
             without[edge, column] = False
-            scores[column] = trained.score(self.batches, {group: without})
-        best = min(scores, key=lambda column: scores[column]) if scores else columns[0]
-        mask = current.clone()
+            return trained.score(self.batches, {group: without})
+
+        best = min(columns, key=score_without) if len(columns) > 1 else columns[0]
         mask[edge] = False
         mask[edge, best] = True
-        trained.context.masks[group] = mask
+        context.masks[group] = mask
         return f"{names[best]} on edge {edge} of group {group}"
 
     def _select_edges(self, trained: SearchedSupernet, group: str, edges: list[int]) -> str:
         """Drop the least important edges, one by one; return a description of the others."""
-        remaining = list(edges)
+        remaining, masks = list(edges), trained.context.masks
+
+        def without(edge: int) -> Tensor:
+            mask = masks[group].clone()
+            mask[edge] = False
+            return mask
+
         while len(remaining) > (trained.context.space.fan_in or 0):
-            current = trained.context.masks[group]
-            scores = {}
-            without = {}
-            for edge in remaining:
-                without[edge] = current.clone()
-                without[edge][edge] = False
-                scores[edge] = trained.score(self.batches, {group: without[edge]})
+            scores = {e: trained.score(self.batches, {group: without(e)}) for e in remaining}
             least_important = max(remaining, key=scores.__getitem__)
             remaining.remove(least_important)
-            trained.context.masks[group] = without[least_important]
+            masks[group] = without(least_important)
         return f"edges {', '.join(map(str, remaining))} of group {group}"
 
 
 def _decided_together(context: SearchContext) -> int:
-    """Return the number of decisions between two trainings of the supernet.
+    """Return the number of decisions after which the supernet is trained.
 
     It is the number of groups if all have equally many edges, and more than one.
     """
     counts = {len(targets) for targets in context.targets.values()}
     return len(context.targets) if len(counts) == 1 and counts != {1} else 1
-
-
-def _edges_into(node: int, targets: Sequence[int]) -> list[int]:
-    return [edge for edge, target in enumerate(targets) if target == node]
 
 
 def _shuffled(decisions: Sequence[Decision]) -> list[Decision]:
@@ -149,13 +142,3 @@ def _current_masks(context: SearchContext) -> dict[str, Tensor]:
         group: context.masks.get(group, torch.ones(len(names), len(names[0]), dtype=torch.bool))
         for group, names in context.candidates.items()
     }
-
-
-def _competing_columns(context: SearchContext, mask: Tensor, group: str, edge: int) -> list[int]:
-    """Return the columns of the operations of an edge, one of which the edge keeps."""
-    columns: list[int] = mask[edge].nonzero()[:, 0].tolist()
-    if context.space.fan_in is None:
-        return columns
-    names = context.candidates[group][edge]
-    # A space that drops edges does not need `none`.
-    return [column for column in columns if names[column] != "none"] or columns

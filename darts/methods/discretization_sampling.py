@@ -28,19 +28,15 @@ TRIES = 100
 class Sampling(Discretization):
     """The best of many random architectures: all are scored on a few batches, the best on all.
 
-    Attributes:
-        samples: Number of random architectures.
-        batches: Validation batches of the first score.
-        finalists: Number of architectures of each round that are scored on all validation data.
-        rounds: Number of equally large parts into which the architectures are divided. Each part
-            has its own finalists, as in the authors' code.
+    The architectures are divided into equally large rounds. Each round has its own finalists, as in
+    the authors' code.
     """
 
     reads_alphas: ClassVar[bool] = False
     name: str = "sampling"
     samples: int = number(1000, low=1)
-    batches: int = number(1, low=1)
-    finalists: int = number(10, low=1)
+    batches: int = number(1, low=1)  # validation batches of the first score
+    finalists: int = number(10, low=1)  # of each round, scored on all validation data
     rounds: int = number(1, low=1)
 
     def final_genotype(self, trained: SearchedSupernet) -> AnyGenotype:

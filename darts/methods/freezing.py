@@ -1,4 +1,4 @@
-"""Freezing rules, which freeze operations of the supernet during a search."""
+"""Freezing rules, which freeze operations of the supernet during a search, and what they froze."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.registry import Registry, choice, number
+from darts.spaces import SupernetBase
 
 FREEZING: Registry[Freezing] = Registry("freezing", "darts.methods")
 
@@ -35,15 +36,10 @@ Gradients = Mapping[nn.Parameter, Tensor]
 
 
 class FreezingState(TypedDict, total=False):
-    """State of a freezing rule. It is saved in checkpoints.
+    """State of a freezing rule. It is saved in checkpoints."""
 
-    Attributes:
-        frozen: Names of the frozen operations.
-        sums: By operation, the sum and the number of the agreements in the current window.
-    """
-
-    frozen: list[str]
-    sums: dict[str, list[float]]
+    frozen: list[str]  # names of the frozen operations
+    sums: dict[str, list[float]]  # by operation: sum and number of agreements in the window
 
 
 @FREEZING.register
@@ -77,14 +73,8 @@ class GradientMatching(Freezing):
     The code of the authors compares the gradient of a training batch with the sum of itself and the
     gradient of a validation batch, by cosines along the output channels. That gives larger values,
     to which their threshold of 0.4 belongs: ``statistic=code threshold=0.4``. Their training
-    gradient is that of the step before. By default, the two gradients are compared, as in the
+    gradient belongs to the step before. By default, the two gradients are compared, as in the
     paper, and the threshold is 0.
-
-    Attributes:
-        window: Number of agreements in a mean.
-        threshold: Mean agreement below which an operation is frozen.
-        statistic: "paper" or "code", see above.
-        every: Steps between two comparisons.
 
     References:
         Jiang et al., "Operation-Level Early Stopping for Robustifying Differentiable NAS",
@@ -95,7 +85,7 @@ class GradientMatching(Freezing):
     window: int = number(20, low=1)
     threshold: float = number(0.0, low=-1, high=1)
     statistic: str = choice("paper", "paper", "code")
-    every: int = number(1, low=1)
+    every: int = number(1, low=1)  # steps between two comparisons
 
     def is_due(self, step: int) -> bool:
         return step % self.every == 0
@@ -131,6 +121,49 @@ class GradientMatching(Freezing):
         a, b = (rows.of(gradients[rows.parameter]) for gradients in (train, valid))
         cosine = agreement(a, b) if self.statistic == "paper" else agreement_with_sum(a, b)
         return torch.stack([cosine, a.norm() * b.norm()])
+
+
+class FrozenOperations:
+    """The frozen operations of a supernet, and the values that their weights keep.
+
+    ``state`` is the state of the freezing rule: from a checkpoint, or None for a new search.
+    """
+
+    def __init__(self, net: SupernetBase, state: FreezingState | None = None) -> None:
+        self._net = net
+        self.state: FreezingState = {} if state is None else state
+        self._stored: dict[str, list[tuple[ParameterSlice, Tensor]]] = {}
+        self._store()
+
+    def observe(self, rule: Freezing, train: Gradients, valid: Gradients) -> None:
+        """Pass gradients of the training and the validation loss to the rule."""
+        rule.observe(self._slices(), train, valid, self.state)
+        self._store()
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Undo what a weight step did: momentum and weight decay need no gradient."""
+        for stored in self._stored.values():
+            for rows, values in stored:
+                rows.of(rows.parameter).copy_(values)
+
+    def _slices(self) -> dict[str, list[ParameterSlice]]:
+        """Return the parts of parameters that each operation owns, by name of the operation."""
+        return {
+            name: [ParameterSlice(*row) for row in rows]
+            for name, rows in self._net.operation_rows().items()
+        }
+
+    def _store(self) -> None:
+        """Copy the weights of newly frozen operations."""
+        frozen: list[str] = self.state.get("frozen", [])
+        # Only some spaces implement ``operation_rows``, so it is called only if it is needed.
+        slices = self._slices() if frozen else {}
+        for name in frozen:
+            if name in slices and name not in self._stored:
+                self._stored[name] = [
+                    (rows, rows.of(rows.parameter).detach().clone()) for rows in slices[name]
+                ]
 
 
 def agreement(a: Tensor, b: Tensor) -> Tensor:

@@ -1,10 +1,12 @@
-"""Base class of relaxations, which turn alphas into the mixture that a supernet computes.
+"""Relaxations, which turn alphas into the mixture that a supernet computes.
 
 Every relaxation can be combined with partial channels and edge normalization (PC-DARTS) and with an
 auxiliary skip connection (DARTS-).
 
 References:
     PC-DARTS, arXiv:1907.05737, sections 3.2 and 3.3; DARTS-, arXiv:2009.01027, section 3.2.
+    DARTS, arXiv:1806.09055, equation 2: the softmax.
+    Chu et al., "Fair DARTS", arXiv:1911.12126, section 3.2: the sigmoid.
 """
 
 from __future__ import annotations
@@ -41,44 +43,30 @@ def edge_group(group: str) -> str:
 
 @dataclass
 class Relaxation(ABC):
-    """A relaxation and its options.
+    """A relaxation and its options."""
 
-    Attributes:
-        partial: 1/partial of the channels pass through the candidates; the others bypass them.
-        edge_normalization: Whether each edge has an additional alpha. A softmax over the edges into
-            a node turns these alphas into edge weights.
-        auxiliary_skip: Initial weight of a skip connection in addition to the candidates; 0: none.
-        auxiliary_decay: Schedule of this weight; ``linear`` and ``cosine`` fall to 0 over the
-            search.
-        uses_alphas: Whether the output of the supernet depends on the alphas.
-    """
-
-    uses_alphas: ClassVar[bool] = True
+    uses_alphas: ClassVar[bool] = True  # whether the output of the supernet depends on the alphas
     name: str = ""
-    partial: int = number(1, low=1)
+    partial: int = number(1, low=1)  # 1/partial of the channels pass through the candidates
+    # Whether each edge has an additional alpha. A softmax over the edges into a node turns these
+    # alphas into edge weights.
     edge_normalization: bool = False
+    # Initial weight of a skip connection in addition to the candidates, and its schedule.
     auxiliary_skip: float = number(0.0, low=0)
     auxiliary_decay: str = choice("linear", "linear", "cosine", "constant")
 
     @abstractmethod
     def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
-        """Return the probability of each operation of each edge of a group.
+        """Return the probability of each operation of each edge of a group; 0 outside the mask.
 
-        Args:
-            alpha: ``(edges, operations)``.
-            mask: Candidates that are still in the search, ``(edges, operations)``; None for all.
-
-        Returns:
-            ``(edges, operations)``, between 0 and 1, and 0 outside the mask.
+        All are ``(edges, operations)``. The mask holds the candidates that are still in the search;
+        None for all.
         """
 
     def sample_weights(
         self, alpha: Tensor, mask: Tensor | None, context: SearchContext
     ) -> WeightsAndMask:
-        """Return mixing weights for training; ``alpha``, ``mask``: see ``edge_probabilities``.
-
-        Random relaxations draw from PyTorch's global generator.
-        """
+        """Return mixing weights for training, which may draw from PyTorch's global generator."""
         return self.edge_probabilities(alpha, mask), None
 
     def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> WeightsAndMask:
@@ -94,10 +82,7 @@ class Relaxation(ABC):
             net.alphas[edge_group(group)] = nn.Parameter(start)
 
     def mixture(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Mixture:
-        """Return the mixture for training.
-
-        ``alphas`` are all alphas of the supernet, by group.
-        """
+        """Return the mixture for training, given all alphas of the supernet by group."""
         weights = {
             group: self.sample_weights(alpha, mask, context)
             for group, alpha, mask in _groups(alphas, context)
@@ -180,12 +165,8 @@ def _groups(
 ) -> Iterator[tuple[str, Tensor, Tensor | None]]:
     """Yield the name, the alphas and the mask of each group, without the alphas of the edges."""
     for group in context.candidates:
-        yield group, alphas[group], _mask(context, group, alphas[group])
-
-
-def _mask(context: SearchContext, group: str, alpha: Tensor) -> Tensor | None:
-    mask = context.masks.get(group)
-    return None if mask is None else constant_on(mask, alpha.device)
+        alpha, mask = alphas[group], context.masks.get(group)
+        yield group, alpha, None if mask is None else constant_on(mask, alpha.device)
 
 
 def masked_softmax(alpha: Tensor, mask: Tensor | None) -> Tensor:
@@ -194,3 +175,28 @@ def masked_softmax(alpha: Tensor, mask: Tensor | None) -> Tensor:
         return alpha.softmax(-1)
     weights = alpha.masked_fill(~mask, -math.inf).softmax(-1)
     return weights.where(mask, torch.zeros_like(weights))  # an edge without candidates has NaN
+
+
+@RELAXATIONS.register
+@dataclass
+class Softmax(Relaxation):
+    """Positive mixing weights that sum to one on each edge."""
+
+    captures: ClassVar[bool] = True
+    name: str = "softmax"
+
+    def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
+        return masked_softmax(alpha, mask)
+
+
+@RELAXATIONS.register
+@dataclass
+class Sigmoid(Relaxation):
+    """Mixing weights between 0 and 1. The operations of an edge do not compete."""
+
+    captures: ClassVar[bool] = True
+    name: str = "sigmoid"
+
+    def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
+        weights = alpha.sigmoid()
+        return weights if mask is None else weights * mask

@@ -7,6 +7,7 @@ References:
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,6 @@ class Stage:
             Each further epoch multiplies it by ``exp(-dropout_decay)``. While the alphas are
             frozen, the rate is ``skip_dropout`` times the share of the stage that is left after the
             epoch.
-        dropout_decay: Decay rate of ``skip_dropout``.
     """
 
     share: float = number(1.0, above=0)
@@ -46,11 +46,7 @@ class Stage:
 
 
 def partial_of(partial: int, stage: Stage) -> int:
-    """Return the divisor of the channels in a stage; at least 1.
-
-    Raises:
-        ValueError: If the divisor is not an integer.
-    """
+    """Return the divisor of the channels in a stage; ValueError if it is not an integer."""
     quotient = max(1.0, partial / stage.widen)
     if abs(quotient - round(quotient)) > 1e-6:
         raise ValueError(
@@ -72,24 +68,11 @@ class StagePosition(NamedTuple):
 
 
 def stage_position(epoch: int, epochs: int, stages: Sequence[Stage]) -> StagePosition:
-    """Return the stage of an epoch, counted from 0; for later epochs, the last stage.
-
-    Raises:
-        ValueError: If there are fewer epochs than stages.
-    """
-    if epochs < len(stages):
-        raise ValueError(f"epochs={epochs}: must be >= {len(stages)}, the number of stages")
-    total = sum(stage.share for stage in stages)
-    ends: list[int] = []
-    share = 0.0
-    for index, stage in enumerate(stages):
-        share += stage.share
-        end = math.floor(epochs * share / total + 0.5)
-        min_end = (ends[-1] if ends else 0) + 1
-        ends.append(min(max(end, min_end), epochs - (len(stages) - 1 - index)))
-    current = next((i for i, end in enumerate(ends) if epoch < end), len(ends) - 1)
-    first = ends[current - 1] if current else 0
-    return StagePosition(current, first, ends[current] - first)
+    """Return the stage of an epoch, counted from 0; for later epochs, the last stage."""
+    ends = _stage_ends(epochs, stages)
+    stage = min(bisect.bisect_right(ends, epoch), len(ends) - 1)
+    first = ends[stage - 1] if stage else 0
+    return StagePosition(stage, first, ends[stage] - first)
 
 
 def schedule_of(epoch: int, epochs: int, stages: Sequence[Stage]) -> tuple[int, int]:
@@ -97,26 +80,33 @@ def schedule_of(epoch: int, epochs: int, stages: Sequence[Stage]) -> tuple[int, 
 
     The schedule restarts with each stage that starts with new weights.
     """
-    starts = [0]
-    for other in range(epochs):
-        position = stage_position(other, epochs, stages)
-        if other == position.first and position.stage > 0 and stages[position.stage].fresh:
-            starts.append(other)
+    ends = _stage_ends(epochs, stages)
+    fresh = [end for end, stage in zip(ends, stages[1:], strict=False) if stage.fresh]
+    starts = [0, *fresh]
     first = max(start for start in starts if start <= epoch)
     after = min([start for start in starts if start > epoch], default=epochs)
     return first, after - first
 
 
+def _stage_ends(epochs: int, stages: Sequence[Stage]) -> list[int]:
+    """Return the first epoch after each stage; ValueError for fewer epochs than stages."""
+    if epochs < len(stages):
+        raise ValueError(f"epochs={epochs}: must be >= {len(stages)}, the number of stages")
+    total = sum(stage.share for stage in stages)
+    ends = [0]
+    share = 0.0
+    for index, stage in enumerate(stages):
+        share += stage.share
+        end = math.floor(epochs * share / total + 0.5)
+        ends.append(min(max(end, ends[-1] + 1), epochs - (len(stages) - 1 - index)))
+    return ends[1:]
+
+
 def skip_dropout_at(stage: Stage, position: StagePosition, epoch: int, warmup: float) -> float:
     """Return the dropout rate of skip connections in an epoch.
 
-    The schedule is that of the authors' code of P-DARTS; the paper says only that the rate decays.
-
-    Args:
-        stage: The stage of the epoch.
-        position: The stage's first epoch and length.
-        epoch: The epoch.
-        warmup: Share of the stage's epochs in which the alphas are frozen.
+    The authors' code of P-DARTS has this schedule; the paper says only that the rate decays. The
+    alphas are frozen in the first share ``warmup`` of the stage.
     """
     finished = epoch - position.first
     frozen = sum(number / position.length < warmup for number in range(position.length))
@@ -130,10 +120,8 @@ def best_candidates(
 ) -> dict[str, Tensor]:
     """Return masks of the most probable candidates, ``(edges, operations)`` by group.
 
-    Args:
-        probabilities: By group, ``(edges, operations)``.
-        masks: By group, the candidates that are still in the search; a missing group has all.
-        keep: Share of all candidates to keep; at least one candidate is kept.
+    ``masks`` are the candidates that are still in the search; a missing group has all. ``keep`` is
+    the share of all candidates to keep; at least one is kept.
     """
     selected = {}
     for group, p in probabilities.items():

@@ -14,14 +14,10 @@ STOPPING: Registry[Stopping] = Registry("stopping", "darts.methods")
 @STOPPING.register
 @dataclass
 class Stopping:
-    """The rule ``never``, which never stops a search; other rules override ``stop_epoch``.
-
-    Attributes:
-        needs_curvature: Whether the rule uses the dominant eigenvalue of the Hessian of the alphas.
-    """
+    """The rule ``never``, which never stops a search; other rules override ``stop_epoch``."""
 
     name: str = "never"
-    needs_curvature: ClassVar[bool] = False
+    needs_curvature: ClassVar[bool] = False  # whether it uses the eigenvalue, see ``stop_epoch``
 
     def is_due(self, epoch: int) -> bool:
         """Return whether the rule uses the eigenvalue at the end of an epoch, from 0."""
@@ -30,8 +26,8 @@ class Stopping:
     def stop_epoch(self, eigenvalues: Sequence[float]) -> int | None:
         """Return the epoch, from 0, whose architecture ends the search; None to continue.
 
-        Args:
-            eigenvalues: Dominant eigenvalue at the end of each epoch that ``is_due`` selects.
+        ``eigenvalues`` are the dominant eigenvalues of the Hessian of the alphas at the end of each
+        epoch that ``is_due`` selects.
         """
         return None
 
@@ -56,17 +52,8 @@ class Curvature(Stopping):
 
     It stops when the average of the latest ``window`` eigenvalues has grown: the average
     ``patience`` eigenvalues ago is below ``ratio`` times the latest one. It returns the
-    architecture at the end, or at the center, of the earlier window. The defaults are those of the
-    paper; ``method=darts_es`` has those of the authors' code.
-
-    Attributes:
-        window: Eigenvalues per average.
-        patience: Eigenvalues between the two averages.
-        ratio: The search stops when the earlier average, divided by the latest one, is below this.
-        every: Epochs between eigenvalues.
-        centered: Whether an average belongs to the epoch at the center of its window and not to the
-            last one.
-        min_epoch: The search does not stop if it would return an earlier epoch, counted from 0.
+    architecture at the end, or at the center, of the earlier window. The paper has these defaults;
+    ``method=darts_es`` has the values of the authors' code.
 
     References:
         Zela et al., "Understanding and Robustifying Differentiable Architecture Search",
@@ -77,9 +64,10 @@ class Curvature(Stopping):
     window: int = number(5, low=1)
     patience: int = number(5, low=1)
     ratio: float = number(0.75, above=0)
-    every: int = number(1, low=1)
+    every: int = number(1, low=1)  # epochs between eigenvalues
+    # Whether an average belongs to the epoch at the center of its window and not to the last one.
     centered: bool = False
-    min_epoch: int = number(0, low=0)
+    min_epoch: int = number(0, low=0)  # smallest epoch to return, counted from 0
     needs_curvature: ClassVar[bool] = True
 
     def is_due(self, epoch: int) -> bool:

@@ -37,7 +37,6 @@ from darts.spaces.network import fit_layers
 from darts.tracking import Console, print_lines, print_summary, read_metrics
 from darts.tracking.optional import optional
 from darts.training.averaging import Averaging, require_at_most_one_average
-from darts.training.budget import check_budget, print_estimate
 from darts.training.checkpoint import checkpoint_errors, find_checkpoint, load_checkpoint
 from darts.training.cost import count_macs, count_parameters
 from darts.training.device import (
@@ -48,12 +47,12 @@ from darts.training.device import (
     seed_everything,
 )
 from darts.training.distributed import Ranks, distributed
-from darts.training.dry_run import estimate_cost
+from darts.training.dry_run import check_budget, estimate_cost, print_estimate
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
-from darts.training.restoring import require_fitting_network
 from darts.training.run import TrainingRun
 from darts.training.schedules import rate_of_epoch, stable_rate, warmup_cosine
 from darts.training.scoring import evaluate
+from darts.training.state import require_fitting_network
 from darts.training.steps import (
     Diverged,
     check_weight_optimizer,

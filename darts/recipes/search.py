@@ -33,8 +33,7 @@ from darts.recipes.latency_models import keep_latency_models
 from darts.recipes.retrain_command import retrain_command
 from darts.recipes.search_state import SearchState
 from darts.searching.alphas import named_history
-from darts.searching.capture import graphed_step
-from darts.searching.checks import check_components
+from darts.searching.checks import check_components, graphed_step
 from darts.searching.diagnosis import CheckInterrupted, Diagnosis, DiagnosisReport
 from darts.searching.discretization import SupernetAdapter
 from darts.searching.expected_cost import Penalty
@@ -42,14 +41,12 @@ from darts.searching.flaws import FlawFinder
 from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype
 from darts.tracking import Console, print_lines
-from darts.training.budget import check_budget, print_estimate
 from darts.training.checkpoint import checkpoint_errors
 from darts.training.cost import count_macs, count_parameters
-from darts.training.device import seed_everything
+from darts.training.device import random_states, restore_random_states, seed_everything
 from darts.training.distributed import Ranks, distributed
-from darts.training.dry_run import estimate_cost
+from darts.training.dry_run import check_budget, estimate_cost, print_estimate
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
-from darts.training.random_states import random_states, restore_random_states
 from darts.training.run import TrainingRun
 from darts.training.steps import set_learning_rate
 

@@ -30,7 +30,7 @@ from darts.training.checkpoint import (
     find_checkpoint,
     load_checkpoint,
 )
-from darts.training.restoring import require_finite_weights, require_fitting_network
+from darts.training.state import require_finite_weights, require_fitting_network
 from darts.typed_values import Misfit, entry, typed
 
 EXAMPLE_LIMIT = 2**24  # elements of an example input

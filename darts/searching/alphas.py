@@ -46,14 +46,9 @@ def column_names(rows: Sequence[Sequence[str]]) -> list[str]:
 def named_history(
     history: Sequence[Mapping[str, Tensor]], context: SearchContext
 ) -> dict[str, GroupHistory]:
-    """Return the probabilities of all epochs with the names of edges and operations.
+    """Return the probabilities of all epochs by group, with the names of edges and operations.
 
-    Args:
-        history: Probabilities ``(edges, operations)`` by group, at the end of each epoch.
-        context: Names of edges and candidates.
-
-    Returns:
-        A history per group, with probabilities rounded to six digits.
+    The probabilities are rounded to six digits.
     """
     return {
         group: {
@@ -76,17 +71,9 @@ def entropy(p: Tensor) -> Tensor:
 def margin(p: Tensor, *, none: int | None = 0) -> Tensor:
     """Return the best minus the second-best probability of each edge, ``(edges,)``.
 
-    Args:
-        p: Probabilities ``(edges, operations)``.
-        none: Column of the operation ``none``, which discretization never selects and which
-            therefore does not compete; None if the space has no such operation.
-
-    Raises:
-        ValueError: If fewer than two operations compete.
+    The operation in the column ``none`` does not compete, because discretization never selects it.
     """
     columns = [column for column in range(p.shape[-1]) if column != none]
-    if len(columns) < 2:
-        raise ValueError(f"a margin needs two operations besides none, not {len(columns)}")
     best = p[..., columns].topk(2, dim=-1).values  # (edges, 2)
     return best[..., 0] - best[..., 1]
 
@@ -96,24 +83,12 @@ def alpha_scalars(
 ) -> dict[str, float]:
     """Return scalars that describe the probabilities of each group.
 
-    Args:
-        probabilities: Probabilities ``(edges, operations)`` by group.
-        context: Names of edges and candidates.
-        edges: Whether to describe each edge, too.
-
-    Returns:
-        ``entropy/<group>/mean`` and ``margin/<group>/mean``. With ``edges`` also
-        ``alpha/<group>/<edge>/<operation>``, ``entropy/<group>/<edge>`` and
-        ``margin/<group>/<edge>``.
-
-    Raises:
-        ValueError: If the numbers of columns and of candidates differ.
+    These are ``entropy/<group>/mean`` and ``margin/<group>/mean``. With ``edges`` also
+    ``alpha/<group>/<edge>/<operation>``, ``entropy/<group>/<edge>`` and ``margin/<group>/<edge>``.
     """
     scalars: dict[str, float] = {}
     for group, p in probabilities.items():
         rows = context.candidates[group]
-        if p.shape[-1] != len(rows[0]):
-            raise ValueError(f"{group}: {p.shape[-1]} columns for {len(rows[0])} operations")
         p = p.detach().to(device="cpu", dtype=torch.float64)
         names = edge_names(context.edges[group])
         columns = column_names(rows)
@@ -132,20 +107,13 @@ def alpha_scalars(
     return scalars
 
 
-def genotype_counts(
-    genotype: AnyGenotype, operations: Sequence[str] | None = None
-) -> dict[str, int]:
-    """Return how often each cell contains an operation, as ``genotype/<cell>/<operation>``.
+def genotype_counts(genotype: AnyGenotype) -> dict[str, int]:
+    """Return how often each cell has a skip connection or none: ``genotype/<cell>/<operation>``.
 
-    Many skip connections are a sign of collapse. The count of an absent operation is 0, so every
-    genotype has the same tags.
-
-    Args:
-        genotype: Genotype of any space.
-        operations: Operations to count; by default the space's skip connection and ``none``.
+    Many of them are a sign of collapse. The count of an absent operation is 0, so every genotype
+    has the same tags.
     """
-    if operations is None:
-        operations = [name for name in (space_of(genotype).skip_operation, "none") if name]
+    operations = [name for name in (space_of(genotype).skip_operation, "none") if name]
     return {
         f"genotype/{cell}/{operation}": sum(
             name == operation for _, _, name in genotype.edges(cell)

@@ -12,23 +12,16 @@ References:
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from darts.config import SearchConfig
 from darts.searching.expected_cost import ExpectedCost
 from darts.spaces import SearchContext, SupernetBase
 
 LARGEST = 1.0
 """The largest budget, whose alphas are those that the supernet has without budgets."""
-
-P = ParamSpec("P")
-R = TypeVar("R")
-S = TypeVar("S", bound="TakesSteps")
 
 
 def offset_group(group: str) -> str:
@@ -37,14 +30,10 @@ def offset_group(group: str) -> str:
 
 
 def add_anchors(net: SupernetBase, anchors: int) -> None:
-    """Give a supernet alphas for several budgets, which are equal at first.
+    """Give a supernet alphas for several budgets, evenly spaced from 0 to 1 and equal at first.
 
     The alphas of the largest budget stay in ``net.alphas[group]``. The offsets of the others are
     ``(anchors - 1, *alphas)``, the smallest budget first.
-
-    Args:
-        net: Supernet.
-        anchors: Number of budgets with alphas of their own, evenly spaced from 0 to 1.
     """
     for group, alpha in list(net.alphas.items()):
         offsets = torch.zeros(anchors - 1, *alpha.shape)
@@ -65,7 +54,7 @@ def alphas_at(net: SupernetBase, budget: float) -> dict[str, Tensor]:
 
 
 def _interpolated(offsets: Tensor, budget: float) -> Tensor:
-    """Return the offsets of a budget; those of the largest one are 0."""
+    """Return the offsets of a budget; they are 0 for the largest one."""
     position = budget * len(offsets)
     index = min(int(position), len(offsets) - 1)
     share = position - index
@@ -78,14 +67,8 @@ class BudgetPenalty:
 
     It is ``weight * |cost / budget - 1|`` for the budget of the current step. It also raises costs
     below the budget: otherwise, the alphas of all budgets tend to operations without weights, which
-    learn fastest, and the results are equal.
-
-    Args:
-        cost: Expected cost as a function of the probabilities.
-        least: Smallest budget, in the unit of the cost.
-        most: Largest budget.
-        weight: Factor of the relative difference.
-        context: Context of the search, which knows the current budget.
+    learn fastest, and the results are equal. Budgets are between ``least`` and ``most``, in the
+    unit of the cost.
     """
 
     def __init__(
@@ -98,26 +81,3 @@ class BudgetPenalty:
         """Return the penalty, a scalar that is differentiable in the probabilities."""
         budget = self.least + self._context.budget * (self.most - self.least)
         return self.weight * (self.cost(probabilities) / budget - 1).abs()
-
-
-class TakesSteps(Protocol):
-    """A searcher, as far as the decorator of its steps needs it."""
-
-    config: SearchConfig
-    context: SearchContext
-
-
-def at_drawn_budget(step: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
-    """Decorate a step of a searcher: if the search has budgets, draw one for each call.
-
-    The budget comes from PyTorch's global generator, which checkpoints save.
-    """
-
-    @functools.wraps(step)
-    def with_budget(searcher: S, /, *args: P.args, **options: P.kwargs) -> R:
-        if not searcher.config.front.enabled:
-            return step(searcher, *args, **options)
-        with searcher.context.at_budget(float(torch.rand(()))):
-            return step(searcher, *args, **options)
-
-    return with_budget

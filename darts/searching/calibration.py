@@ -12,14 +12,13 @@ from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from darts.data import Batch
 from darts.spaces import SupernetBase
 from darts.tasks import Objective
 from darts.tasks.task import Forward
-from darts.training.device import autocast
-from darts.training.random_states import random_states, restore_random_states
+from darts.training.device import autocast, random_states, restore_random_states
 
 
 @runtime_checkable
@@ -55,7 +54,13 @@ def calibrate(
         device: Device of the batches.
         precision: Precision of the forward passes, for example ``fp32``.
     """
-    norms = _running_norms(net)
+    norms: list[_RunningNorm] = [
+        module
+        for module in net.modules()
+        if isinstance(module, _RunningNorm)
+        and module.momentum is not None
+        and list(module.buffers(recurse=False))
+    ]
     momenta = [norm.momentum for norm in norms]
     updates = [_num_updates(norm) for norm in norms]
     net.train()
@@ -71,16 +76,6 @@ def calibrate(
             norm.momentum = momentum
 
 
-def _running_norms(net: nn.Module) -> list[_RunningNorm]:
-    return [
-        module
-        for module in net.modules()
-        if isinstance(module, _RunningNorm)
-        and module.momentum is not None
-        and list(module.buffers(recurse=False))
-    ]
-
-
 def _num_updates(norm: _RunningNorm) -> int:
     count: Tensor | None = getattr(norm, "num_batches_tracked", None)
     return 0 if count is None else int(count.max())  # a fused batch norm counts for each edge
@@ -90,7 +85,7 @@ def _num_updates(norm: _RunningNorm) -> int:
 def preserved_state(net: SupernetBase) -> Iterator[None]:
     """Disable skip dropout and drop path inside the context; at its end, restore the supernet.
 
-    Restored are the rates of both, the buffers, the training mode and all random states.
+    Both rates, the buffers, the training mode and all random states are restored.
     """
     device = next(net.parameters()).device
     random, training = random_states(device), net.training

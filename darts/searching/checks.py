@@ -1,24 +1,28 @@
-"""Checks of the configuration of a search, made before any data is read."""
+"""Which settings of a search work together, and which steps can run as CUDA graphs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from darts.config import ConfigError, SearchConfig
 from darts.methods.stages import partial_of
+from darts.training import graphs
 from darts.training.device import check_precision, resolve_device
+from darts.training.distributed import Ranks
+from darts.training.graphs import GraphedStep, Result
 from darts.training.steps import check_weight_optimizer
+
+COMPONENTS = ("space", "task", "relaxation", "bilevel", "perturbation", "regularizer", "freezing")
+"""Keys of the components that take part in a step of a search."""
 
 
 def check_components(config: SearchConfig) -> None:
-    """Refuse components that do not work together.
-
-    Raises:
-        ConfigError: If components do not fit; one line names the key, the value and a remedy.
-    """
+    """Raise ConfigError if components do not work together."""
     space, relaxation, bilevel = config.space, config.relaxation, config.bilevel
     check_weight_optimizer(config.optimizer)
     if config.optimizer.schedule == "stable":
         raise ConfigError(
-            "optimizer.schedule=stable: only retrainings have this schedule; choose cosine, linear "
+            "optimizer.schedule=stable: only a retraining has this schedule; choose cosine, linear "
             "or exponential"
         )
     if len(config.arch_optimizer.betas) != 2:
@@ -77,11 +81,7 @@ def check_components(config: SearchConfig) -> None:
 
 
 def check_collapse_action(config: SearchConfig) -> None:
-    """Refuse ``collapse.action`` if no collapse check can trigger it.
-
-    Raises:
-        ConfigError: If no collapse check runs.
-    """
+    """Raise ConfigError for a ``collapse.action`` that no collapse check can trigger."""
     collapse = config.collapse
     if collapse.action == "warn":
         return
@@ -96,3 +96,25 @@ def check_collapse_action(config: SearchConfig) -> None:
             f"{key}: collapse.every={collapse.every} checks none of epochs={config.epochs}; choose "
             f"collapse.every from 1 to {config.epochs}, or collapse.action=warn"
         )
+
+
+def capture_obstacle(config: SearchConfig, ranks: Ranks) -> str | None:
+    """Return why a step of a search cannot be captured as a CUDA graph; None if it can."""
+    if config.memory != "full":
+        return f"memory={config.memory}: it saves and restores the state of random generators"
+    if config.front.enabled:
+        return f"front.cost={config.front.cost}: every step draws a budget on the CPU"
+    return graphs.capture_obstacle(config, ranks, COMPONENTS)
+
+
+def graphed_step(
+    step: Callable[..., Result], config: SearchConfig, ranks: Ranks
+) -> GraphedStep[Result]:
+    """Return a step that runs as a CUDA graph on a GPU, with ``graphs=auto``, if it can."""
+    return graphs.graphed_step(
+        step,
+        config,
+        ranks,
+        obstacle=capture_obstacle(config, ranks),
+        repeats_draws=config.bilevel.repeats_draws,
+    )

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from darts.data import Batch, Loader
 from darts.methods.bilevel.curvature import AlphaHessian, dominant_eigenvalue
-from darts.methods.collapse import Measurements, count_edges, genotype_drift, score_gap
+from darts.methods.collapse import Measurements, count_edges, genotype_drift
 from darts.searching.calibration import calibrate, preserved_state
 from darts.searching.flaws import FlawFinder
-from darts.searching.mixtures import run_mixture
+from darts.searching.mixture_loss import run_mixture
 from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype, SearchContext
 from darts.spaces.mixture import path_mixture
@@ -52,9 +52,8 @@ def path_masks(
 ) -> dict[str, Tensor]:
     """Return the masks ``(edges, operations)`` of a genotype by group.
 
-    The masks follow from the probabilities if the space derives this genotype from them, because a
+    They follow from the probabilities if the space derives this genotype from them, because a
     genotype does not record everything, for example which layers of a supernet are skipped.
-    Otherwise they follow from the genotype alone.
     """
     if context.derive(probabilities).to_json() == genotype.to_json():
         return context.derived_mask(probabilities)
@@ -71,13 +70,7 @@ def path_score(
     """Return the metrics of the path of one genotype, by name.
 
     The operations of the path have the mixing weight 1, as in the discrete network. Batch norm uses
-    statistics of the path.
-
-    Args:
-        searcher: Searcher of a running search; its supernet is not changed.
-        masks: Masks ``(edges, operations)`` by group.
-        calibration: Training batches for the batch norm statistics.
-        batches: Batches to score.
+    statistics of the path, which come from the calibration batches.
     """
     net, precision, device = searcher.net, searcher.config.precision, searcher.ranks.device
     forward = partial(run_mixture, net, path_mixture(masks, net.shapes, device))
@@ -108,13 +101,9 @@ class Diagnosis:
         train_loader: Batches that train the weights, for batch norm statistics.
         valid_loader: Batches that train the alphas, for the eigenvalue.
         score_loader: Validation batches, for scores.
-        flaw_finder: Finds flaws that make the result worthless. A search with a flaw is not
-            healthy.
+        flaw_finder: Finds flaws; a search with a flaw is not healthy.
         poll: Called with the name of the measurement that is running, before each of its parts; may
             raise ``CheckInterrupted``.
-
-    Attributes:
-        checks: Measurements of all checks so far.
     """
 
     def __init__(
@@ -133,10 +122,7 @@ class Diagnosis:
         self.checks: list[Measurements] = []
 
     def is_due(self, epoch: int) -> bool:
-        """Return whether a check is due at the end of an epoch, counted from 0.
-
-        A search that does not use the alphas has no checks.
-        """
+        """Return whether a check is due at the end of an epoch; never without use of the alphas."""
         return self._rules.is_due(epoch) and self._searcher.config.relaxation.uses_alphas
 
     def check(
@@ -149,19 +135,14 @@ class Diagnosis:
             scores: Metrics of the supernet on all validation data.
             eigenvalue: Result of ``eigenvalue`` for this epoch; None to compute it here if
                 ``collapse.ratio`` needs it.
-
-        Raises:
-            CheckInterrupted: If a signal arrives; the check must be repeated.
         """
         start = time.perf_counter()
         searcher, epoch = self._searcher, len(genotypes)
         space, metric = searcher.context.space, searcher.config.metric
         genotype = space.parse(genotypes[-1])
-        supernet, path = self._supernet_and_path_scores(epoch - 1, genotype, scores)
-        problems: list[str] = []
+        supernet, path = self._supernet_and_path_scores(epoch - 1, genotype)
         if eigenvalue is None and self._rules.ratio:
-            eigenvalue, problems = self._eigenvalue_or_problem(epoch - 1)
-        higher = searcher.objective.metrics[metric].higher_is_better
+            eigenvalue = self.eigenvalue(epoch - 1)
         drift = None
         if self.checks:
             drift = genotype_drift(genotype, space.parse(genotypes[self.checks[-1].epoch - 1]))
@@ -174,22 +155,17 @@ class Diagnosis:
             eigenvalue=eigenvalue,
             supernet_score=supernet,
             path_score=path,
-            higher_is_better=higher,
-            gap=score_gap(supernet, path, higher_is_better=higher),
+            higher_is_better=searcher.objective.metrics[metric].higher_is_better,
             drift=drift,
             flaws=self._flaw_finder.find(
                 scores, searcher.net.state_dict(), searcher.probabilities()
             ),
         )
         self.checks.append(check)
-        return self._report(check, problems, time.perf_counter() - start)
+        return self._report(check, time.perf_counter() - start)
 
     def eigenvalue(self, epoch: int) -> float:
-        """Return the dominant eigenvalue after an epoch, counted from 0.
-
-        Raises:
-            CheckInterrupted: If a signal arrives.
-        """
+        """Return the dominant eigenvalue after an epoch, counted from 0."""
 
         def before_product(done: int, total: int) -> None:
             self._poll(f"eigenvalue, part {done + 1} of at most {total}")
@@ -198,24 +174,7 @@ class Diagnosis:
         batch = self._valid_loader.batch(epoch, 0)
         return dominant_alpha_eigenvalue(self._searcher, batch, before_product)
 
-    def _eigenvalue_or_problem(self, epoch: int) -> tuple[float | None, list[str]]:
-        """Return the eigenvalue, or None and a warning when the device is out of memory.
-
-        A lack of memory must not end a healthy search. On several ranks, however, the error is
-        raised, because the other ranks would wait for this one forever.
-        """
-        try:
-            return self.eigenvalue(epoch), []
-        except torch.OutOfMemoryError:
-            if self._searcher.ranks.size > 1:
-                raise
-        return None, [
-            "collapse: not enough device memory for the eigenvalue; set collapse.ratio=0 to skip it"
-        ]
-
-    def _supernet_and_path_scores(
-        self, epoch: int, genotype: AnyGenotype, scores: Mapping[str, float]
-    ) -> tuple[float, float]:
+    def _supernet_and_path_scores(self, epoch: int, genotype: AnyGenotype) -> tuple[float, float]:
         """Return the steering metric of the supernet and of the path, on the same batches."""
         searcher, rules = self._searcher, self._rules
 
@@ -225,11 +184,8 @@ class Diagnosis:
                 yield batch
 
         self._poll("path score")
-        # Ranks score together, so all must take the same branch, even if their loaders differ in
-        # length.
-        if searcher.ranks.all_reduce_max(len(self._score_loader)) > rules.batches:
-            with preserved_state(searcher.net):
-                scores = searcher.score(batches())
+        with preserved_state(searcher.net):
+            scores = searcher.score(batches())
         count = min(rules.calibration, len(self._train_loader))
         calibration = [self._train_loader.batch(epoch, step) for step in range(count)]
         masks = path_masks(genotype, searcher.probabilities(), searcher.context)
@@ -237,16 +193,11 @@ class Diagnosis:
         metric = searcher.config.metric
         return scores[metric], path_scores[metric]
 
-    def _report(
-        self, check: Measurements, problems: Sequence[str], seconds: float
-    ) -> DiagnosisReport:
-        rules, metric, epochs = (
-            self._rules,
-            self._searcher.config.metric,
-            self._searcher.config.epochs,
-        )
+    def _report(self, check: Measurements, seconds: float) -> DiagnosisReport:
+        rules, config = self._rules, self._searcher.config
+        metric, epochs = config.metric, config.epochs
         warnings, healthy = self._warnings(), self._last_healthy_epoch()
-        lines = [*problems, *(f"collapse: {text}" for text in warnings)]
+        lines = [f"collapse: {text}" for text in warnings]
         if not rules.in_warmup(check, epochs):
             lines += [f"worthless so far: {flaw}" for flaw in check.flaws]
         stop_at: int | None = None
@@ -290,7 +241,7 @@ class Diagnosis:
     def summary(self, flaws: Sequence[str]) -> dict[str, object]:
         """Return the verdict of the last check and the last healthy epoch; empty without checks.
 
-        ``flaws`` are those of the search as it is now, which belong to the verdict.
+        The verdict contains ``flaws``, the flaws of the search as it is now.
         """
         if not self.checks:
             return {}
@@ -300,13 +251,7 @@ class Diagnosis:
         }
 
     def state_dict(self) -> list[StateDict]:
-        """Return the measurements of all checks as plain values."""
         return [dataclasses.asdict(check) for check in self.checks]
 
     def load_state_dict(self, state: object) -> None:
-        """Continue from ``state_dict``.
-
-        Raises:
-            Misfit: If entries are missing or have other types.
-        """
         self.checks = typed(list[Measurements], state, "diagnosis")

@@ -14,19 +14,10 @@ from darts.training.steps import set_learning_rate
 
 
 class SupernetAdapter:
-    """Gives a discretization access to the supernet of a searcher.
+    """The ``SearchedSupernet`` of a searcher after its last epoch.
 
-    It implements ``darts.methods.discretization.SearchedSupernet``.
-
-    Args:
-        searcher: Searcher after its last epoch.
-        train_loader: Batches that train the weights.
-        valid_loader: Batches that train the alphas.
-        score_loader: Validation batches, for scores.
-        state: Progress of the discretization, for checkpoints; changed in place.
-        save: Writes a checkpoint, and exits after a signal.
-        save_if_due: Calls ``save`` if a checkpoint is due or a signal has arrived.
-        info: Prints a line.
+    The loaders have the batches that train the weights, those that train the alphas, and the
+    validation batches for scores. ``state`` is changed in place.
     """
 
     def __init__(
@@ -49,30 +40,18 @@ class SupernetAdapter:
         self.save, self.save_if_due, self.info = save, save_if_due, info
 
     def probabilities(self) -> dict[str, Tensor]:
-        """Return the probabilities ``(edges, operations)`` by group; 0 for dropped candidates."""
         return self._searcher.probabilities()
 
     def score(self, batches: int = 0, only: Mapping[str, Tensor] | None = None) -> float:
-        """Return the steering metric of the supernet, negated if lower is better.
-
-        Dropped candidates take no part.
-
-        Args:
-            batches: Number of validation batches; 0 uses all.
-            only: Masks ``(edges, operations)`` by group; mixing weights outside them become 0.
-        """
+        """Return the steering metric of the supernet, negated if lower is better."""
         searcher, metric = self._searcher, self._searcher.config.metric
         data: Iterable[Batch] = islice(self._score_loader.epoch(0), batches or None)
         score = searcher.score(data, only)[metric]
         return score if searcher.objective.metrics[metric].higher_is_better else -score
 
     def train(self, epochs: int, lr: float) -> None:
-        """Train weights and alphas of the supernet at a constant learning rate ``lr``.
-
-        The first training starts with a new state of the optimizer of the weights.
-        """
         searcher = self._searcher
-        if "epochs" not in self.state:
+        if "epochs" not in self.state:  # begin with a new state of the optimizer of the weights
             searcher.optimizer.state.clear()
         set_learning_rate(searcher.optimizer, lr)
         searcher.net.train()

@@ -21,6 +21,7 @@ from darts.ops.transfer import constant_on
 from darts.spaces import AnyGenotype, SearchContext, Space
 from darts.spaces.deriving import Candidates
 from darts.training.cost import count_macs, count_parameters
+from darts.training.scoring import evaluating
 from darts.typed_values import Misfit, typed
 
 Measure = Callable[[nn.Module, Tensor], float]
@@ -39,23 +40,15 @@ def parameters_of(module: nn.Module, example: Tensor) -> float:
 
 @torch.inference_mode()
 def latency_of(module: nn.Module, example: Tensor, repeats: int = 11) -> float:
-    """Return the median seconds of a forward pass in evaluation mode, on the example's device.
-
-    The modes of the modules stay as they are.
-    """
-    modes = [(own, own.training) for own in module.modules()]
-    module.eval()
+    """Return the median seconds of a forward pass in evaluation mode, on the example's device."""
     times = []
-    try:
+    with evaluating(module):
         for _ in range(repeats):
             start = time.perf_counter()
             module(example)
             if example.is_cuda:
                 torch.cuda.synchronize(example.device)
             times.append(time.perf_counter() - start)
-    finally:
-        for own, training in modes:
-            own.training = training
     return statistics.median(times[1:])  # the first pass is a warm-up
 
 
@@ -69,12 +62,9 @@ MEASURES: dict[str, Measure] = {
 class ExpectedCost:
     """One cost of the discrete network, averaged over the probabilities.
 
-    Args:
-        fixed: Cost of everything that all architectures share.
-        tables: Cost of each candidate on each edge, summed over the cells of a group:
-            ``(edges, operations)`` by group, for the same groups as ``Space.expected_usage``.
-        space: Its ``expected_usage`` gives the factors of the entries of ``tables``.
-        candidates: Candidates of the supernet, which name the columns of the probabilities.
+    It is the cost ``fixed`` of everything that all architectures share, plus the cost of each
+    candidate on each edge, times the factors of ``Space.expected_usage``. The tables are
+    ``(edges, operations)`` by group, summed over the cells of a group.
     """
 
     def __init__(
@@ -96,13 +86,7 @@ class ExpectedCost:
     ) -> ExpectedCost:
         """Measure every candidate of every cell once; equal modules share a measurement.
 
-        Args:
-            space: Space, whose fields set the size of the network.
-            candidates: Candidates of its supernet.
-            classes: Number of classes.
-            sample_shape: Shape ``(C, H, W)`` of the sample that costs refer to.
-            measure: A function like those in ``MEASURES``.
-            device: Device of the measurement.
+        Costs refer to one sample ``(C, H, W)``.
         """
         # The probabilities do not matter: only the groups and shapes of the usage are needed.
         uniform = {
@@ -152,11 +136,6 @@ class Penalty:
     """Term of the loss of the alphas that penalizes expected costs above their targets.
 
     Each target adds ``weight * max(0, cost / target - 1)``.
-
-    Args:
-        costs: Expected costs by name.
-        targets: Targets by the same names.
-        weight: Factor on the sum of the relative excesses.
     """
 
     def __init__(
@@ -211,11 +190,7 @@ class Penalty:
         }
 
     def load_state_dict(self, state: object) -> None:
-        """Continue with the tables of ``state_dict``.
-
-        Raises:
-            Misfit: If these are not the tables of the configured costs.
-        """
+        """Continue with the tables of ``state_dict``."""
         saved = typed(dict[str, _SavedCost], state, "penalty")
         if saved.keys() != self.costs.keys():
             raise Misfit("penalty holds other costs than the configured ones")

@@ -31,12 +31,7 @@ def worthless_result(summary: JsonObject) -> str | None:
 
 
 def not_finite(scores: Mapping[str, float], tensors: Mapping[str, Tensor]) -> str | None:
-    """Find scores, weights or alphas that are infinite or not a number.
-
-    Args:
-        scores: Metrics by name; only the loss must be finite.
-        tensors: Weights, alphas and statistics by name; integers are always finite.
-    """
+    """Find a loss, weights, alphas or statistics that are infinite or not a number."""
     remedy = "try a smaller optimizer.lr, or precision=fp32"
     loss = scores.get("loss", 0.0)
     if not math.isfinite(loss):
@@ -48,13 +43,7 @@ def not_finite(scores: Mapping[str, float], tensors: Mapping[str, Tensor]) -> st
 
 
 def at_chance(scores: Mapping[str, float], chance: ChanceLevel | None, split: str) -> str | None:
-    """Find a score that a network reaches without looking at its input.
-
-    Args:
-        scores: Metrics by name.
-        chance: The chance level of the scored data; None if it is unknown.
-        split: Prefix of the scores in the summary, for example ``valid``.
-    """
+    """Find a score that a network reaches without its input; ``split`` is the scored one."""
     if chance is None or chance.metric not in scores:
         return None
     score = scores[chance.metric]
@@ -69,8 +58,7 @@ def at_chance(scores: Mapping[str, float], chance: ChanceLevel | None, split: st
 def uniform_alphas(probabilities: Mapping[str, Tensor]) -> str | None:
     """Find alphas that prefer no operation on any edge.
 
-    Args:
-        probabilities: Probabilities ``(edges, operations)`` by group; 0 for dropped candidates.
+    The probabilities are ``(edges, operations)`` by group; 0 for dropped candidates.
     """
     ratios = []
     for p in probabilities.values():
@@ -90,9 +78,8 @@ def uniform_alphas(probabilities: Mapping[str, Tensor]) -> str | None:
 def disjoint_classes(labels: Mapping[str, Tensor]) -> str | None:
     """Find weights and alphas that learned from different classes.
 
-    Args:
-        labels: Classes of the samples of each subset of a search, ``(n,)`` int64; empty for data
-            without classes.
+    The labels are the classes of the samples of each subset of a search, ``(n,)`` int64; empty for
+    data without classes.
     """
     if not {"weights", "alphas"} <= labels.keys():
         return None
@@ -105,19 +92,12 @@ def disjoint_classes(labels: Mapping[str, Tensor]) -> str | None:
 
 @dataclass(frozen=True)
 class FlawFinder:
-    """Finds the flaws of one run; holds what does not change during the run.
+    """Finds the flaws of one run; holds what does not change during the run."""
 
-    Attributes:
-        chance: Chance level of the scored data; None if it is unknown.
-        split: Split of the scored data, ``valid`` or ``test``.
-        classes: Classes of the samples of each subset of a search, ``(n,)`` int64; may be empty.
-        learns_alphas: Whether the search learns alphas and derives the genotype from them.
-    """
-
-    chance: ChanceLevel | None
-    split: str = "valid"
-    classes: Mapping[str, Tensor] = field(default_factory=dict)
-    learns_alphas: bool = False
+    chance: ChanceLevel | None  # of the scored data; None if it is unknown
+    split: str = "valid"  # split of the scored data, ``valid`` or ``test``
+    classes: Mapping[str, Tensor] = field(default_factory=dict)  # see ``disjoint_classes``
+    learns_alphas: bool = False  # whether the genotype follows from learned alphas
 
     @classmethod
     def of_search(cls, config: SearchConfig, data: DataModule, objective: Objective) -> FlawFinder:
@@ -137,10 +117,7 @@ class FlawFinder:
     ) -> list[str]:
         """Return why a result is worthless, one line each; empty if it is not.
 
-        Args:
-            scores: Metrics of the network by name; empty if there are none.
-            tensors: Its weights, alphas and statistics by name.
-            probabilities: Probabilities of the operations, ``(edges, operations)`` by group.
+        ``tensors`` are the weights, alphas and statistics of the network by name.
         """
         if broken := not_finite(scores, tensors):
             return [broken]  # the other flaws follow from this one

@@ -1,34 +1,41 @@
-"""The training loss of one batch as a function of the mixture."""
+"""Forward passes and the training loss of a supernet as functions of the mixture."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from darts.data import Batch
 from darts.methods.bilevel.functional import FunctionalLoss, gradients
 from darts.ops.float32 import float32_products
-from darts.searching.mixtures import run_mixture
 from darts.spaces import Mixture, SupernetBase
 from darts.tasks import Objective
 from darts.training.device import autocast
 from darts.training.distributed import Ranks
+from darts.training.scoring import evaluating
+
+
+def masked(weights: Tensor, mask: Tensor) -> Tensor:
+    """Return mixing weights multiplied by a mask ``(edges, operations)``.
+
+    The weights may have one more column for the auxiliary skip connection, which stays as it is.
+    """
+    candidates = mask.shape[1]
+    kept = weights[:, :candidates] * mask.to(weights.device)
+    return torch.cat([kept, weights[:, candidates:]], dim=1)
+
+
+def run_mixture(net: nn.Module, mixture: Mixture, samples: Any, /, **options: Any) -> Any:
+    """Return the outputs of a supernet for given mixing weights."""
+    return net(samples, mixture, **options)
 
 
 class SupernetMixtureLoss:
-    """A ``darts.methods.mixture_loss.MixtureLoss``; it changes neither parameters nor buffers.
-
-    Args:
-        net: Supernet.
-        objective: Computes the loss.
-        ranks: Processes of the run.
-        batch: Batch of the weight step.
-        precision: Precision of forward and backward passes.
-    """
+    """A ``MixtureLoss`` of a batch of the weight step; changes neither parameters nor buffers."""
 
     def __init__(
         self, net: SupernetBase, objective: Objective, ranks: Ranks, batch: Batch, precision: str
@@ -43,7 +50,7 @@ class SupernetMixtureLoss:
 
     @torch.no_grad()
     def value(self, mixture: Mixture) -> float:
-        return float(self._all_reduce([self(mixture)])[0])
+        return float(self._ranks.all_reduce([self(mixture)])[0])
 
     @torch.enable_grad()
     def gradient(self, mixture: Mixture) -> dict[str, Tensor]:
@@ -54,17 +61,10 @@ class SupernetMixtureLoss:
             value = functional.at(weights, functional.alphas, self._batch)
         with float32_products(tf32=self._precision == "tf32"):
             by_leaf = gradients(value, list(leaves.values()))
-        summed = self._all_reduce(by_leaf)
-        return dict(zip(leaves, summed, strict=True))
+        return dict(zip(leaves, self._ranks.all_reduce(by_leaf), strict=True))
 
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        was_training = self._net.training
-        self._net.eval()
-        try:
-            yield
-        finally:
-            self._net.train(was_training)
+    def evaluating(self) -> AbstractContextManager[None]:
+        return evaluating(self._net)
 
     def _functional(self, mixture: Mixture) -> FunctionalLoss[SupernetBase, Batch]:
         def loss_fn(net: SupernetBase, batch: Batch) -> Tensor:
@@ -72,6 +72,3 @@ class SupernetMixtureLoss:
             return self._ranks.loss_share(loss, self._objective.num_samples(batch))
 
         return FunctionalLoss(self._net, loss_fn)
-
-    def _all_reduce(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-        return tensors if self._ranks.reduce is None else self._ranks.reduce(tensors)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Any, NamedTuple, TypedDict
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from darts.config import SearchConfig
 from darts.data import Batch
 from darts.methods.bilevel.arch_gradient import GradientInputs
 from darts.methods.bilevel.functional import FunctionalLoss, gradients
+from darts.methods.freezing import FreezingState, FrozenOperations
 from darts.methods.stages import (
     Stage,
     StagePosition,
@@ -21,20 +25,17 @@ from darts.methods.stages import (
     skip_dropout_at,
     stage_position,
 )
-from darts.searching.architecture_step import architecture_step, updates_alphas
-from darts.searching.budget_alphas import add_anchors, alphas_at, at_drawn_budget
-from darts.searching.frozen_operations import FrozenOperations
-from darts.searching.mixture_loss import SupernetMixtureLoss
-from darts.searching.mixtures import masked, run_mixture
-from darts.searching.searcher_state import SavedSearcher, WeightStep
+from darts.searching.budget_alphas import add_anchors, alphas_at
+from darts.searching.mixture_loss import SupernetMixtureLoss, masked, run_mixture
 from darts.spaces import Mixture, SearchContext, SupernetBase
 from darts.spaces.network import fit_layers
 from darts.tasks import Objective
+from darts.training.checkpoint import StateDict
 from darts.training.device import autocast, loss_scaler
 from darts.training.distributed import Ranks
-from darts.training.restoring import load_optimizer, require_fitting_network
 from darts.training.schedules import rate_of_epoch
 from darts.training.scoring import evaluate
+from darts.training.state import load_optimizer, require_fitting_network
 from darts.training.steps import (
     Update,
     counts_on,
@@ -45,28 +46,43 @@ from darts.training.steps import (
 from darts.typed_values import Count, entry, typed
 
 
+def updates_alphas(config: SearchConfig, position: StagePosition, epoch: int) -> bool:
+    """Return whether a search takes architecture steps in an epoch."""
+    progress = position.progress(epoch)
+    return config.bilevel.updates_alphas and progress >= config.arch_optimizer.warmup
+
+
+class SavedSearcher(TypedDict):
+    """State of a searcher in a checkpoint."""
+
+    stage: Count
+    masks: dict[str, Tensor]  # (edges, operations) bool by group
+    freezing: FreezingState
+    net: dict[str, Tensor]
+    optimizer: StateDict
+    arch_optimizer: StateDict
+    scaler: StateDict
+    arch_scaler: StateDict
+
+
+class WeightStep(NamedTuple):
+    """What a weight step reports; all but the outputs are scalars."""
+
+    loss: Tensor  # of this rank
+    outputs: Any  # of the supernet
+    norm: Tensor  # of the gradient of the weights before clipping
+    arch_norm: Tensor  # of the gradient of the alphas; 0 if the step does not update them
+
+
 class Searcher:
     """A supernet, its two optimizers and the components of the method, during a search.
 
     Args:
-        config: Configuration of the search.
-        objective: Computes losses and metrics.
-        ranks: Processes of the run.
+        config, objective, ranks: Configuration, losses and metrics, and processes of the search.
         sizes: Arguments that fit the supernet to the data, see ``DataModule.network_sizes``.
         saved: Checkpoint from which the searcher will be restored, or None. It sets the stage to
             start with.
         samples: Returns samples that fit the ``FittedLayer`` modules of a new supernet, or None.
-
-    Attributes:
-        net: The supernet.
-        context: Data of the search that components use.
-        position: Stage of the current epoch, with the first epoch and the length of the stage.
-        alpha_costs: Functions that map probabilities by group to terms of the loss of the alphas.
-        frozen: Operations that the freezing rule has frozen.
-
-    Raises:
-        ValueError: If there are fewer epochs than stages.
-        Misfit: If the checkpoint does not fit the search.
     """
 
     def __init__(
@@ -91,14 +107,13 @@ class Searcher:
         if saved is not None:  # its configuration may be untrusted and set huge sizes
             weights = entry(saved, "searcher.net", dict[str, Tensor])
             require_fitting_network(partial(self._initial_net, stage), weights, "searcher.net")
+        # Functions that map probabilities by group to terms of the loss of the alphas.
         self.alpha_costs: list[Callable[[Mapping[str, Tensor]], Tensor]] = []
         self.position = StagePosition(stage, 0, 1)
         self.net = self._build_net(stage)
         self.context = SearchContext.from_supernet(config.space, self.net)
         self._build_optimizers()
         self.frozen = FrozenOperations(self.net)
-
-    # Construction.
 
     def _initial_net(self, index: int) -> SupernetBase:
         """Return the supernet of a stage on the default device."""
@@ -130,7 +145,6 @@ class Searcher:
         return net
 
     def _build_optimizers(self) -> None:
-        """Build an optimizer and a gradient scaler each for the weights and for the alphas."""
         config, arch, device = self.config, self.config.arch_optimizer, self.ranks.device
         self.optimizer = weight_optimizer(self.net.weight_parameters(), config.optimizer)
         self.arch_optimizer = torch.optim.Adam(
@@ -160,11 +174,19 @@ class Searcher:
         self.frozen = FrozenOperations(net)
         self._build_optimizers()
 
-    def _alphas(self, net: SupernetBase) -> dict[str, Tensor]:
-        """Return the alphas for the current budget, by group."""
-        return alphas_at(net, self.context.budget)
+    def _alphas(self, net: SupernetBase) -> Mapping[str, Tensor]:
+        """Return the alphas by group; in a search for a front, those for the current budget."""
+        front = self.config.front.enabled
+        return alphas_at(net, self.context.budget) if front else dict(net.alphas.items())
 
-    # Epochs and steps.
+    def _drawn_budget(self) -> AbstractContextManager[None]:
+        """In a search for a front, draw the budget of a step.
+
+        The budget comes from PyTorch's global generator, which checkpoints save.
+        """
+        if not self.config.front.enabled:
+            return nullcontext()
+        return self.context.at_budget(float(torch.rand(())))
 
     def begin_epoch(self, epoch: int) -> float:
         """Set stage, progress and learning rate of an epoch; return the learning rate."""
@@ -190,22 +212,16 @@ class Searcher:
         return updates_alphas(self.config, position, epoch)
 
     def arch_loss(self, net: SupernetBase, batch: Batch) -> Tensor:
-        """Return this rank's share of the loss of the alphas, a scalar.
-
-        It is the validation loss plus the terms of the regularizer and of ``alpha_costs``.
-        """
-        return self._alpha_loss(
-            net, batch, self.relaxation.mixture(self._alphas(net), self.context)
-        )
+        """Return this rank's share of the loss of the alphas: validation loss plus all terms."""
+        mixture = self.relaxation.mixture(self._alphas(net), self.context)
+        return self._alpha_loss(net, batch, mixture)
 
     def mean_mixture_loss(self, net: SupernetBase, batch: Batch) -> Tensor:
         """Return ``arch_loss`` for the mixture without random draws; for second derivatives."""
-        return self._alpha_loss(
-            net, batch, self.relaxation.mean_mixture(self._alphas(net), self.context)
-        )
+        mixture = self.relaxation.mean_mixture(self._alphas(net), self.context)
+        return self._alpha_loss(net, batch, mixture)
 
     def _alpha_loss(self, net: SupernetBase, batch: Batch, mixture: Mixture) -> Tensor:
-        """Return this rank's share of the loss of the alphas for a mixture."""
         loss = self.objective.alpha_loss(partial(run_mixture, net, mixture), batch)
         share = self.ranks.loss_share(loss, self.objective.num_samples(batch))
         return share + self._alpha_terms(net)
@@ -223,23 +239,41 @@ class Searcher:
                 total = total + term / self.ranks.size
         return total
 
-    @at_drawn_budget
     def arch_step(self, batch: Batch, valid_batch: Batch) -> Tensor:
-        """Take one architecture step; return the norm of the hypergradient."""
-        return architecture_step(
-            self.net,
-            self.arch_loss,
-            batch,
-            valid_batch,
-            gradient=self.bilevel,
-            optimizer=self.optimizer,
-            arch_optimizer=self.arch_optimizer,
-            scaler=self.arch_scaler,
-            precision=self.config.precision,
-            device=self.ranks.device,
-            clip=self.config.arch_optimizer.clip,
-            reduce=self.ranks.reduce,
-        )
+        """Take one optimizer step of the alphas; return the norm of the hypergradient.
+
+        In fp16 the loss is scaled up so that no intermediate gradient underflows. Every gradient is
+        divided by the scale before it is used. A step whose gradient overflows is skipped, and the
+        scale is reduced.
+        """
+        scaler, is_scaled = self.arch_scaler, self.arch_scaler.is_enabled()
+        scale = scaler.scale(torch.ones((), device=self.ranks.device))
+
+        def loss_fn(net: SupernetBase, batch: Batch) -> Tensor:
+            loss = self.arch_loss(net, batch)
+            if is_scaled:
+                loss = scale * loss
+            return loss
+
+        def reduce(gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+            total = self.ranks.all_reduce(gradients)
+            return [gradient / scale for gradient in total] if is_scaled else total
+
+        with self._drawn_budget(), autocast(self.config.precision, self.ranks.device):
+            by_group = self.bilevel.gradient(
+                GradientInputs(self.net, loss_fn, batch, valid_batch, self.optimizer, reduce)
+            )
+        for name, alpha in self.net.alphas.items():
+            # The scaler looks for overflows while it unscales, so the gradients are scaled again.
+            # This is exact, because the scale is a power of two.
+            alpha.grad = by_group[name] * scale if is_scaled else by_group[name]
+        scaler.unscale_(self.arch_optimizer)
+        limit = self.config.arch_optimizer.clip or math.inf
+        norm = torch.nn.utils.clip_grad_norm_(list(self.net.alphas.values()), limit)
+        scaler.step(self.arch_optimizer)
+        scaler.update()
+        self.arch_optimizer.zero_grad(set_to_none=True)
+        return norm
 
     def gradient_diagnostics(self, step: int, batch: Batch, valid_batch: Batch) -> dict[str, float]:
         """Return the diagnostics of the hypergradient; empty in steps for which none are due."""
@@ -252,57 +286,46 @@ class Searcher:
         )
 
     def observe_gradients(self, step: int, batch: Batch, valid_batch: Batch) -> None:
-        """Pass the weight gradients of a training and a validation batch to the freezing rule.
-
-        Do nothing in steps in which the rule is not due.
-        """
+        """Pass the weight gradients of both batches to the freezing rule if it is due."""
         freezing = self.config.freezing
         if not freezing.is_due(step):
             return
         loss = FunctionalLoss(self.net, self.arch_loss)
-        observed = []
-        for data in (batch, valid_batch):
+
+        def weight_gradients(data: Batch) -> dict[nn.Parameter, Tensor]:
             weights = [weight.detach().requires_grad_() for weight in loss.weights]
             with autocast(self.config.precision, self.ranks.device):
                 value = loss.at(weights, [alpha.detach() for alpha in loss.alphas], data)
-            summed = self._all_reduce(gradients(value, weights))
-            observed.append(dict(zip(loss.weights, summed, strict=True)))
-        train_gradients, valid_gradients = observed
-        self.frozen.observe(freezing, train_gradients, valid_gradients)
+            summed = self.ranks.all_reduce(gradients(value, weights))
+            return dict(zip(loss.weights, summed, strict=True))
 
-    @at_drawn_budget
+        self.frozen.observe(freezing, weight_gradients(batch), weight_gradients(valid_batch))
+
     def weight_step(self, batch: Batch, *, updates_alphas: bool = False) -> WeightStep:
-        """Take one weight step.
-
-        Args:
-            batch: Training batch.
-            updates_alphas: Whether the same backward pass also updates the alphas.
-        """
+        """Take one weight step, whose backward pass may also update the alphas."""
         config = self.config
-        with torch.set_grad_enabled(updates_alphas):
-            mixture = self.relaxation.mixture(self._alphas(self.net), self.context)
-        constant = mixture.detached()
-        with torch.no_grad():
-            perturbed = config.perturbation(
-                constant, self._mixture_loss(batch, config.precision), self.context.progress
-            )
-        if updates_alphas:
-            mixture = mixture.with_values(perturbed)
-        else:
-            mixture = constant = perturbed
-        with autocast(config.precision, self.ranks.device):
-            loss, outputs = self.objective.supernet_loss(
-                partial(run_mixture, self.net, mixture), batch
-            )
-            total = self.ranks.loss_share(loss, self.objective.num_samples(batch))
-        # In true float32, because the term may be a finite difference.
-        term = config.regularizer.weight_term(
-            constant, self._mixture_loss(batch, "fp32"), self.context
-        )
-        updates = [Update(self.optimizer, config.optimizer.clip)]
-        if updates_alphas:
-            total = total + self._alpha_terms(self.net)
-            updates.append(Update(self.arch_optimizer, config.arch_optimizer.clip))
+        with self._drawn_budget():
+            with torch.set_grad_enabled(updates_alphas):
+                mixture = self.relaxation.mixture(self._alphas(self.net), self.context)
+            constant = mixture.detached()
+            with torch.no_grad():
+                loss_of = self._mixture_loss(batch, config.precision)
+                perturbed = config.perturbation(constant, loss_of, self.context.progress)
+            if updates_alphas:
+                mixture = mixture.with_values(perturbed)
+            else:
+                mixture = constant = perturbed
+            forward = partial(run_mixture, self.net, mixture)
+            with autocast(config.precision, self.ranks.device):
+                loss, outputs = self.objective.supernet_loss(forward, batch)
+                total = self.ranks.loss_share(loss, self.objective.num_samples(batch))
+            # In true float32, because the term may be a finite difference.
+            loss_of = self._mixture_loss(batch, "fp32")
+            term = config.regularizer.weight_term(constant, loss_of, self.context)
+            updates = [Update(self.optimizer, config.optimizer.clip)]
+            if updates_alphas:
+                total = total + self._alpha_terms(self.net)
+                updates.append(Update(self.arch_optimizer, config.arch_optimizer.clip))
         norms = optimizer_steps(
             total, updates, self.scaler, exact_term=term, reduce=self.ranks.reduce
         )
@@ -321,12 +344,6 @@ class Searcher:
     def _mixture_loss(self, batch: Batch, precision: str) -> SupernetMixtureLoss:
         return SupernetMixtureLoss(self.net, self.objective, self.ranks, batch, precision)
 
-    def _all_reduce(self, tensors: Iterable[Tensor]) -> list[Tensor]:
-        own = list(tensors)
-        return own if self.ranks.reduce is None else list(self.ranks.reduce(own))
-
-    # Results.
-
     @torch.no_grad()
     def probabilities(self) -> dict[str, Tensor]:
         """Return the probabilities that discretization uses, ``(edges, operations)`` by group."""
@@ -338,19 +355,13 @@ class Searcher:
     ) -> dict[str, float]:
         """Return all metrics of the supernet in evaluation mode.
 
-        Args:
-            batches: Batches to score.
-            only: Masks ``(edges, operations)`` by group; mixing weights outside them become 0. A
-                group without a mask keeps its mixing weights.
+        Mixing weights outside the masks ``only``, ``(edges, operations)`` by group, become 0. A
+        group without a mask keeps its mixing weights.
         """
         mixture = self.relaxation.mean_mixture(self._alphas(self.net), self.context)
         if only is not None:
-            mixture = mixture.with_weights(
-                {
-                    group: masked(weights, only[group]) if group in only else weights
-                    for group, weights in mixture.items()
-                }
-            )
+            kept = {group: masked(mixture[group], mask) for group, mask in only.items()}
+            mixture = mixture.with_weights({**mixture, **kept})
         return evaluate(
             self.net,
             batches,
@@ -360,10 +371,7 @@ class Searcher:
             forward=partial(run_mixture, self.net, mixture),
         )
 
-    # Checkpoints.
-
     def state_dict(self) -> SavedSearcher:
-        """Return the state that a checkpoint saves, as tensors and plain values."""
         return {
             "stage": self.position.stage,
             "masks": dict(self.context.masks),
@@ -376,12 +384,7 @@ class Searcher:
         }
 
     def load_state_dict(self, state: object) -> None:
-        """Continue from the result of ``state_dict``, which may be of an earlier stage.
-
-        Raises:
-            Misfit, ValueError, RuntimeError: If the state does not fit the supernet or its
-                optimizers.
-        """
+        """Continue from the result of ``state_dict``, which may be of an earlier stage."""
         saved = typed(SavedSearcher, state, "searcher")
         if saved["stage"] < self.position.stage:  # restart after a divergence
             self.position = StagePosition(saved["stage"], 0, 1)

@@ -50,9 +50,6 @@ class Averaging:
             have the share ``(p + 1) / (t + p)``, so the average covers about the last
             ``1 / (p + 1)`` of the steps, whatever their number is (Shamir and Zhang,
             "Stochastic Gradient Descent for Non-smooth Optimization", arXiv:1212.1824, section 4).
-
-    Raises:
-        ConfigError: When several averages are enabled.
     """
 
     def __init__(
@@ -61,14 +58,13 @@ class Averaging:
         require_at_most_one_average(decay, patience, power)
         self._net, self.patience, self.active = net, patience, decay > 0 or power > 0
         self._average: AveragedModel | None = None
-        if decay:
-            average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-            self._average = AveragedModel(net, multi_avg_fn=average, use_buffers=True)
-        elif power:
-            average = _polynomial(power)
-            self._average = AveragedModel(net, multi_avg_fn=average, use_buffers=True)
-        elif patience:
-            self._average = AveragedModel(net, use_buffers=True)
+        if decay or power or patience:
+            update = None  # the plain mean
+            if decay:
+                update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+            elif power:
+                update = _polynomial(power)
+            self._average = AveragedModel(net, multi_avg_fn=update, use_buffers=True)
         self._scores: list[float] = []
 
     @property
@@ -85,15 +81,7 @@ class Averaging:
             self._average.update_parameters(self._net)
 
     def end_epoch(self, score: float, metric: Metric) -> bool:
-        """Record the score of an epoch.
-
-        Args:
-            score: Validation score of the epoch.
-            metric: Metric of the score; decides which scores are better.
-
-        Returns:
-            Whether the plain mean starts with the next step.
-        """
+        """Record the score of an epoch; return whether the plain mean starts with the next step."""
         if self.active or not self.patience:
             return False
         earlier = self._scores[: -self.patience]
@@ -102,16 +90,10 @@ class Averaging:
         return self.active
 
     def state_dict(self) -> _SavedAverage:
-        """Return the average and the recorded scores."""
         average = None if self._average is None else self._average.state_dict()
         return {"average": average, "active": self.active, "scores": list(self._scores)}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Continue from ``state_dict``.
-
-        Raises:
-            Misfit: If the state does not fit the network, or belongs to another kind of average.
-        """
         saved = typed(_SavedAverage, state, "averaging")
         average = saved["average"]
         if (average is None) != (self._average is None):

@@ -28,7 +28,7 @@ FILE = "checkpoint.safetensors"
 """Name of the checkpoint in a run directory."""
 
 NETWORK = "find or export"
-"""Kind of a file with the result of retrainings only: an ensemble, or an exported network."""
+"""Kind of a file that holds only trained networks: an ensemble, or an exported network."""
 
 # Formats of checkpoints by command. Increase the number when the state of a command changes.
 FORMATS = {"search": 13, "retrain": 9, NETWORK: 9}
@@ -55,9 +55,6 @@ def save_checkpoint(path: Path, kind: str, content: StateDict, *, prefix: str = 
         kind: Command that writes it, one of ``FORMATS``.
         content: Tensors and plain values by name.
         prefix: Left out of the names of tensors.
-
-    Raises:
-        WriteError: If the file cannot be written, for example because the disk is full.
     """
     tensors: dict[str, Tensor] = {}
     names: dict[object, str] = {}
@@ -89,16 +86,12 @@ def save_checkpoint(path: Path, kind: str, content: StateDict, *, prefix: str = 
 def load_checkpoint(path: Path, *kinds: str) -> StateDict:
     """Read a checkpoint, with all tensors on the CPU; the types of its entries are not yet checked.
 
-    The memory is bounded by the size of the file.
-
-    Args:
-        path: The file.
-        *kinds: Commands of which one must have written it, as in ``FORMATS``; any by default.
+    The memory is bounded by the size of the file. One of the commands ``kinds`` must have written
+    it, as in ``FORMATS``; any by default.
 
     Raises:
         CheckpointError: When the file is missing, damaged, not a checkpoint of this version of
             darts-nas, or from another command.
-        OSError: When the disk fails.
     """
     try:
         return _read(path, kinds)
@@ -163,12 +156,7 @@ def _checksum(text: str, tensors: Mapping[str, Tensor]) -> int:
 
 @contextmanager
 def checkpoint_errors(path: Path) -> Iterator[None]:
-    """Add the name of a checkpoint to errors in a ``with`` block that uses the checkpoint.
-
-    Raises:
-        CheckpointError: In place of the errors that PyTorch and this package raise for values that
-            do not fit.
-    """
+    """Raise CheckpointError, with the name of a checkpoint, for values in it that do not fit."""
     try:
         yield
     except (CheckpointError, OSError, MemoryError, torch.OutOfMemoryError):
@@ -184,9 +172,6 @@ def find_checkpoint(reference: str, key: str = "checkpoint") -> Path:
     """Return the checkpoint file that a file name or a run directory refers to.
 
     ``key`` is the name of the setting, for the message.
-
-    Raises:
-        ConfigError: If there is no such file.
     """
     path = Path(reference)
     file = path / FILE if path.is_dir() else path

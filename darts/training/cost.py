@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from darts.training.scoring import evaluating
+
 
 def count_parameters(parameters: Iterable[nn.Parameter]) -> int:
     """Return the number of elements of all parameters."""
@@ -18,10 +20,9 @@ def count_parameters(parameters: Iterable[nn.Parameter]) -> int:
 def _rnn_flops(
     inputs: Sequence[int], weights: Iterable[Sequence[int]], *_: object, **__: object
 ) -> int:
-    """Return the floating-point operations of a fused kernel of recurrent layers.
+    """Return the floating-point operations of a fused kernel of recurrent layers, given shapes.
 
     Each matrix is applied once to each position of ``inputs``, ``(T, B, ...)`` or ``(B, T, ...)``.
-    The arguments are shapes.
     """
     return 2 * inputs[0] * inputs[1] * sum(math.prod(w) for w in weights if len(w) == 2)
 
@@ -45,19 +46,10 @@ def count_macs(net: nn.Module, example: Tensor) -> int:
     """Return the multiply-accumulate operations of convolutions, matrix products and LSTMs.
 
     This is half of PyTorch's count of floating-point operations, which counts a multiplication
-    and an addition as two. Papers on mobile networks call it "FLOPs" or "mult-adds".
-
-    Args:
-        net: Network; its mode and buffers stay as they are.
-        example: Input with one sample, for example ``(1, C, H, W)``, on the network's device.
+    and an addition as two. Papers on mobile networks call it "FLOPs" or "mult-adds". ``example`` is
+    an input with one sample, for example ``(1, C, H, W)``, on the network's device.
     """
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        with FlopCounterMode(display=False, custom_mapping=_RNN_KERNELS) as counter:
-            net(example)
-    finally:
-        for module, training in modes:  # net.train() would set all modules alike
-            module.training = training
+    with evaluating(net), FlopCounterMode(display=False, custom_mapping=_RNN_KERNELS) as counter:
+        net(example)
     flops: int = counter.get_total_flops()
     return flops // 2

@@ -1,26 +1,27 @@
-"""Device, precision and random seeds of a run."""
+"""Device, precision and random states of a run."""
 
 from __future__ import annotations
 
 import os
 import random
 from contextlib import AbstractContextManager
+from typing import Annotated, Literal, TypedDict
 
+import msgspec
 import numpy as np
 import torch
+from torch import Tensor
 
 from darts.config import ConfigError
 from darts.ops.float32 import float32_products
+from darts.typed_values import typed
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_Position = Annotated[int, msgspec.Meta(ge=0, le=624)]  # NumPy does not check it
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the named device; ``auto`` selects CUDA if present, else MPS, else the CPU.
-
-    Raises:
-        ConfigError: When the name is unknown or the device is absent.
-    """
+    """Return the named device; ``auto`` selects CUDA if present, else MPS, else the CPU."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -48,24 +49,13 @@ def visible_gpus() -> list[str]:
 
 
 def round_robin_gpu(number: int) -> dict[str, str]:
-    """Return environment variables that assign one of several GPUs to a child process.
-
-    Args:
-        number: Number of the process, from 0.
-
-    Returns:
-        ``CUDA_VISIBLE_DEVICES``, or nothing if this process sees at most one GPU.
-    """
+    """Return environment variables that assign one of several GPUs to the nth child process."""
     gpus = visible_gpus()
     return {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if len(gpus) > 1 else {}
 
 
 def check_precision(precision: str, device: torch.device) -> None:
-    """Refuse a precision that the device does not support.
-
-    Raises:
-        ConfigError: For fp16 on the CPU, and for tf32 without CUDA.
-    """
+    """Raise ConfigError if the device does not support the precision."""
     if precision == "fp16" and device.type == "cpu":
         raise ConfigError("precision=fp16: needs a GPU; choose fp32 or bf16 on the CPU")
     if precision == "tf32" and device.type != "cuda":
@@ -73,10 +63,7 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:
-    """Return the context manager for forward passes.
-
-    For fp32 and tf32, it forbids and allows TF32, which no backward pass outside of it notices.
-    """
+    """Return the context manager for forward passes; the backward passes are outside of it."""
     if precision in _AUTOCAST:
         return torch.autocast(device.type, dtype=_AUTOCAST[precision])
     return float32_products(tf32=precision == "tf32")
@@ -92,6 +79,52 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+class _CpuStates(TypedDict):
+    python: tuple[Literal[3], tuple[int, ...], float | None]  # of random.getstate
+    numpy: tuple[Literal["MT19937"], list[int], _Position, int, float]  # of numpy.random.get_state
+    torch: Tensor  # (n,) uint8
+
+
+class RandomStates(_CpuStates, total=False):
+    """States of all global generators, including the GPU if the run is on one."""
+
+    cuda: Tensor  # (n,) uint8
+    mps: Tensor  # (n,) uint8
+
+
+def random_states(device: torch.device) -> RandomStates:
+    """Return the states of the global generators of Python, NumPy and PyTorch as plain values.
+
+    The generators of other GPUs do not belong to the run, so the number of visible GPUs may change
+    before it resumes.
+    """
+    state = np.random.get_state(legacy=True)
+    assert isinstance(state, tuple)
+    states: RandomStates = {
+        "python": random.getstate(),
+        "numpy": ("MT19937", state[1].tolist(), *state[2:]),
+        "torch": torch.get_rng_state(),
+    }
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def restore_random_states(saved: object, device: torch.device) -> None:
+    """Restore what ``random_states`` returned; ignore the state of a GPU of another kind."""
+    states = typed(RandomStates, saved, "random")
+    random.setstate(states["python"])
+    name, key, position, has_gauss, gauss = states["numpy"]
+    np.random.set_state((name, np.array(key, dtype=np.uint32), position, has_gauss, gauss))
+    torch.set_rng_state(states["torch"])
+    if "cuda" in states and device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)
+    if "mps" in states and device.type == "mps":
+        torch.mps.set_rng_state(states["mps"])
 
 
 def peak_memory(device: torch.device) -> int:

@@ -17,8 +17,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
+from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -30,9 +29,6 @@ from darts.ops.sync_batch_norm import convert_sync_batch_norm
 from darts.training.device import resolve_device
 from darts.training.steps import Reduce
 
-if TYPE_CHECKING:
-    from torch.distributed.distributed_c10d import Store
-
 T = TypeVar("T")
 P = ParamSpec("P")
 Config = TypeVar("Config", bound=RunConfig | EvaluateConfig)
@@ -41,34 +37,21 @@ Config = TypeVar("Config", bound=RunConfig | EvaluateConfig)
 class Ranks:
     """The processes of a run; entering the context connects them.
 
-    Args:
-        device: Configured device. On several ranks ``auto`` selects CUDA if there is a GPU, else
-            the CPU; ``cuda`` assigns each rank the GPU with its local number, or the only GPU that
-            the rank sees.
-
-    Attributes:
-        rank: Number of this process, from 0.
-        size: Number of processes.
-        local_rank: Number of this process on its machine, from 0.
-        main: Whether this is rank 0, which writes and prints.
-        device: Device of this process.
-        reduce: Sums tensors over the ranks; None in a single process.
-
-    Raises:
-        ConfigError: When the ranks cannot use the device, or outnumber the GPUs, and on entering if
-            two ranks have the same GPU.
+    On several ranks, the device ``auto`` selects CUDA if there is a GPU, else the CPU; ``cuda``
+    assigns each rank the GPU with its local number, or the only GPU that the rank sees.
     """
 
     def __init__(self, device: str = "cpu") -> None:
         self.rank, self.size = rank_and_size()
         self.local_rank = int(os.environ.get("LOCAL_RANK", 0)) if self.size > 1 else 0
-        self.main = self.rank == 0
+        self.main = self.rank == 0  # writes and prints
         self.device = self._rank_device(device) if self.size > 1 else resolve_device(device)
+        # Sums tensors over the ranks; None in a single process.
         self.reduce: Reduce | None = self.all_reduce if self.size > 1 else None
         self._exit_stack = ExitStack()
         self._prepared: list[nn.Module] = []
         # In the order of preparation, which is the same on all ranks.
-        self._unsynchronized: list[weakref.ref[nn.Module]] = []
+        self._unsynchronized = weakref.WeakKeyDictionary[nn.Module, None]()
 
     def _rank_device(self, name: str) -> torch.device:
         if name == "auto":
@@ -79,7 +62,7 @@ class Ranks:
             return torch.device("cpu")
         processes = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
         gpus = torch.cuda.device_count()
-        if gpus == 1:  # CUDA_VISIBLE_DEVICES may show each rank another GPU, see __enter__
+        if gpus == 1:  # CUDA_VISIBLE_DEVICES may show each rank another GPU
             return torch.device("cuda", 0)
         if processes > gpus:
             raise ConfigError(
@@ -95,24 +78,15 @@ class Ranks:
         # import as a default argument; this would keep the threads of the group alive until the
         # interpreter exits, which then sometimes aborts.
         import torch.distributed.nn.functional
-        from torch.distributed.rendezvous import rendezvous
 
         on_gpu = self.device.type == "cuda"
         if on_gpu:
             torch.cuda.set_device(self.device)
-        # Long, because the others wait while rank 0 downloads. If a rank dies, torchrun ends all.
-        timeout = datetime.timedelta(hours=2)
-        store, _, _ = next(rendezvous("env://", self.rank, self.size, timeout=timeout))
-        store.set_timeout(timeout)
-        if on_gpu:  # before NCCL connects, which would fail without naming the cause
-            uuid = str(torch.cuda.get_device_properties(self.device).uuid)
-            check_different_gpus(store, self.rank, self.size, uuid)
         dist.init_process_group(
             "nccl" if on_gpu else "gloo",
-            timeout=timeout,
-            store=store,
-            rank=self.rank,
-            world_size=self.size,
+            # Long, because the others wait while rank 0 downloads. If a rank dies, torchrun ends
+            # all.
+            timeout=datetime.timedelta(hours=2),
             device_id=self.device if on_gpu else None,
         )
         if not self.main:
@@ -122,12 +96,7 @@ class Ranks:
             self._exit_stack.enter_context(redirect_stdout(devnull))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         self._exit_stack.close()
         # After an error, other ranks may be waiting for this one; destroying the group would hang.
         if self.size > 1 and (kind is None or issubclass(kind, SystemExit)):
@@ -140,11 +109,9 @@ class Ranks:
     def prepare(self, net: nn.Module, *, sync_batchnorm: bool) -> None:
         """Copy the parameters and buffers of rank 0, in place.
 
-        Args:
-            net: The network of this rank.
-            sync_batchnorm: Make batch norms use the statistics of the batches of all ranks.
-                Otherwise they use those of the rank's own samples, and their running statistics
-                differ until ``average_statistics``.
+        With ``sync_batchnorm``, batch norms use the statistics of the batches of all ranks.
+        Otherwise they use the statistics of the rank's own samples, and their running statistics
+        differ until ``average_statistics``.
         """
         if self.size > 1:
             tensors = list(net.state_dict().values())
@@ -155,14 +122,12 @@ class Ranks:
                 convert_sync_batch_norm(net, dist.group.WORLD)
                 self._prepared.append(net)
             else:
-                self._unsynchronized.append(weakref.ref(net))
+                self._unsynchronized[net] = None
 
     @torch.no_grad()
     def average_statistics(self) -> None:
         """Replace running statistics that differ between ranks by their means over the ranks."""
-        self._unsynchronized = [net for net in self._unsynchronized if net() is not None]
-        for reference in self._unsynchronized:
-            net = cast(nn.Module, reference())
+        for net in list(self._unsynchronized):
             names = ("running_mean", "running_var")
             buffers = [b for n, b in net.named_buffers() if n.rpartition(".")[2] in names]
             for buffer, total in zip(buffers, self.all_reduce(buffers), strict=True):
@@ -173,18 +138,16 @@ class Ranks:
         if self.size > 1 and self.device.type == "cuda":
             torch.cuda.set_rng_state(torch.cuda.get_rng_state(0), self.device)
 
-    def all_reduce(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+    def all_reduce(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         """Return the sum of each tensor over the ranks; communicate once per dtype."""
+        if self.size == 1:
+            return tensors
         return _flatten_apply(tensors, dist.all_reduce)
 
     def loss_share(self, loss: Tensor, num_samples: int) -> Tensor:
         """Return this rank's share of the mean loss over the samples of all ranks.
 
-        The sum of the shares of all ranks is the mean loss.
-
-        Args:
-            loss: Mean loss over this rank's samples, a scalar.
-            num_samples: Number of this rank's samples.
+        ``loss`` is the mean over this rank's samples. The sum of the shares is the mean over all.
         """
         if self.size == 1:
             return loss
@@ -196,12 +159,8 @@ class Ranks:
     def weighted_means(self, num_samples: int, *means: Tensor) -> Tensor:
         """Return the number of samples of all ranks, and the means over these samples.
 
-        Args:
-            num_samples: Number of this rank's samples.
-            means: Means over this rank's samples, scalars.
-
-        Returns:
-            The number and one value per mean, ``(1 + len(means),)`` in float64 (on MPS in float32).
+        ``means`` are scalars over this rank's samples. The result is ``(1 + len(means),)`` in
+        float64, on MPS in float32.
         """
         row = torch.stack(means)
         row = row.to(torch.float32 if row.device.type == "mps" else torch.float64)
@@ -246,29 +205,6 @@ class Ranks:
         result = work()
         dist.barrier()
         return result
-
-
-def check_different_gpus(store: Store, rank: int, size: int, uuid: str) -> None:
-    """Refuse ranks that share a GPU; all ranks must call this.
-
-    Args:
-        store: Values that all ranks share.
-        rank: Number of this rank.
-        size: Number of ranks.
-        uuid: Identifies the GPU of this rank among the GPUs of all machines.
-
-    Raises:
-        ConfigError: On every rank, when two ranks have the same GPU.
-    """
-    store.set(f"gpu/{rank}", uuid)
-    ranks: dict[str, int] = {}  # by GPU, the first rank that uses it
-    for other in range(size):
-        first = ranks.setdefault(store.get(f"gpu/{other}").decode(), other)
-        if first != other:
-            raise ConfigError(
-                f"ranks {first} and {other} use the same GPU: set CUDA_VISIBLE_DEVICES of each "
-                "rank to a different GPU, start fewer processes, or choose device=cpu"
-            )
 
 
 def distributed(

@@ -1,18 +1,29 @@
-"""Estimate the cost of a run from a few of its own steps and validation batches."""
+"""A dry run: the cost of a run, estimated from a few of its own steps and validation batches.
+
+If the estimate exceeds the budget, the dry run suggests changes.
+
+References:
+    Learning rates that grow with the batch size: Goyal et al., "Accurate, Large Minibatch SGD",
+    arXiv:1706.02677, section 2.1. Rates for Adam that grow with its square root: Malladi et al.,
+    "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms", arXiv:2205.10287.
+"""
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice
 
 import torch
 
+from darts.config import ConfigError, RetrainConfig, RunConfig, SearchConfig
 from darts.data import Batch, Loader
-from darts.tracking import grams_of_co2
+from darts.reading import JsonObject
+from darts.tracking import format_duration, grams_of_co2, print_summary
 from darts.tracking.tensorboard import preload_tensorboard
 from darts.training.device import peak_memory
 from darts.training.distributed import Ranks
@@ -22,6 +33,18 @@ from darts.training.run import energy_meter
 MAX_MEASUREMENTS = 5  # of equal work, after a warm-up
 MAX_SECONDS = 10.0  # when the measurements of equal work together take this long: stop
 SCORED_BATCHES = 2  # validation batches of a measurement
+MIN_BATCH = 8  # smaller batches have unreliable batch norm statistics; advice uses its multiples
+
+
+def check_budget(config: RunConfig) -> None:
+    """Raise ConfigError for a budget without a dry run."""
+    for key in ("hours", "memory_mb"):
+        value = getattr(config.budget, key)
+        if value is not None and not config.dry_run:
+            raise ConfigError(
+                f"budget.{key}={value:g}: only a dry run compares its estimate with a budget; "
+                "add dry_run=true or leave it out"
+            )
 
 
 @dataclass(frozen=True)
@@ -53,8 +76,8 @@ def estimate_cost(
 
     Args:
         recipe: Recipe to measure.
-        epochs: Number of epochs of each kind, by an epoch of this kind. The steps and the
-            validation of epochs of one kind have equal cost.
+        epochs: Number of epochs of each kind, by an epoch of this kind. The epochs of one kind have
+            equal cost.
         valid_loader: Validation data, scored at the end of each epoch, or None.
         score: Scores batches of validation data.
         show: Called with a line that says what is measured next.
@@ -126,3 +149,105 @@ def _synchronized_clock(device: torch.device) -> float:
     elif device.type == "mps":
         torch.mps.synchronize()
     return time.perf_counter()
+
+
+def print_estimate(
+    config: SearchConfig | RetrainConfig,
+    size: Mapping[str, int],
+    estimate: CostEstimate,
+    device: torch.device,
+    *,
+    not_counted: Sequence[str] = (),
+) -> JsonObject:
+    """Print the estimate and the advice of a dry run; return all printed values.
+
+    ``size`` are parameters and MACs of the network, ``not_counted`` is work that the estimate
+    omits. The result holds the advice as a list of lines.
+    """
+    values = {
+        **size,
+        "steps": estimate.steps,
+        "epochs": estimate.epochs,
+        "seconds_per_step": estimate.seconds_per_step,
+        "base_memory_mb": estimate.base_memory_mb,
+        "peak_memory_mb": estimate.peak_memory_mb,
+        "estimated_time": format_duration(estimate.seconds),
+        "estimated_joules": estimate.joules,
+        "joules_source": estimate.joules_source,
+        "estimated_gco2e": estimate.gco2e,
+    }
+    print_summary("dry run", values)
+    lines = advice(config, estimate, device.type)
+    if lines:
+        print("\n" + "\n".join(lines))
+    elif config.budget.hours is not None or config.budget.memory_mb is not None:
+        counted = "The counted part" if not_counted else "The run"
+        print(f"\n{counted} fits the budget.")
+    if not_counted:
+        print(f"\nnot counted: {', '.join(not_counted)}")
+    return {
+        **values,
+        "estimated_seconds": estimate.seconds,
+        "not_counted": list(not_counted),
+        "advice": lines,
+    }
+
+
+def advice(config: SearchConfig | RetrainConfig, estimate: CostEstimate, device: str) -> list[str]:
+    """Return one line per exceeded limit and per possible saving; [] if the run fits."""
+    hours, memory_mb = config.budget.hours, config.budget.memory_mb
+    lines = []
+    if memory_mb is not None and estimate.peak_memory_mb > memory_mb:
+        lines.append(
+            f"memory: the estimate of {estimate.peak_memory_mb:,.0f} MB exceeds "
+            f"budget.memory_mb={memory_mb:g}; {_smaller_batch(config, estimate, memory_mb)}"
+        )
+    if hours is not None and estimate.seconds > 3600 * hours:
+        fit = math.floor(config.epochs * 3600 * hours / estimate.seconds)
+        change = f"set epochs={fit}" if fit else "not even one epoch fits: reduce dataset.subset"
+        lines.append(
+            f"time: the estimate of {estimate.seconds / 3600:.2g} hours exceeds "
+            f"budget.hours={hours:g}; {change}"
+        )
+    if lines:
+        savings = find_savings(config, device)
+        lines += [f"or {override}: {effect}" for override, effect in savings.items()]
+    return lines
+
+
+def _smaller_batch(
+    config: SearchConfig | RetrainConfig, estimate: CostEstimate, memory_mb: float
+) -> str:
+    """Return advice on the batch size; the memory above the base is proportional to it."""
+    base = estimate.base_memory_mb
+    added = estimate.peak_memory_mb - base
+    share = (memory_mb - base) / added if added > 0 else 0.0
+    batch = math.floor(config.loader.batch_size * share)
+    batch -= batch % MIN_BATCH
+    if batch < MIN_BATCH:
+        return f"no smaller batch fits, because {base:,.0f} MB are used before the first step"
+    factor = batch / config.loader.batch_size
+    adam = config.optimizer.algorithm == "adam"
+    lr = config.optimizer.lr * (math.sqrt(factor) if adam else factor)
+    return (
+        f"set loader.batch_size={batch} optimizer.lr={lr:.2g} "
+        f"(about {base + added * factor:,.0f} MB)"
+    )
+
+
+def find_savings(config: SearchConfig | RetrainConfig, device: str) -> dict[str, str]:
+    """Return overrides that make a run cheaper, and what each does; ``device`` is its type."""
+    savings: dict[str, str] = {}
+    search = config if isinstance(config, SearchConfig) else None
+    if search is not None:
+        if search.memory == "full":
+            savings["memory=checkpoint"] = "cells are computed twice instead of stored"
+        if search.relaxation.partial == 1 and search.space.supports_partial:
+            savings["relaxation.partial=4"] = (
+                "a quarter of the channels is mixed: less time and less memory"
+            )
+    if config.precision == "fp32" and device != "cpu":
+        savings["precision=bf16"] = "half the memory of stored tensors, and faster"
+    if search is not None and search.bilevel.name == "unrolled":
+        savings["bilevel=first_order"] = "about two fifths of the time"
+    return savings

@@ -21,8 +21,8 @@ from darts.config import ConfigError, RunConfig
 from darts.data import Batch, SampleBatch
 from darts.registry import can_capture
 from darts.tasks.own_loss import OWN
+from darts.training.device import RandomStates, random_states
 from darts.training.distributed import Ranks
-from darts.training.random_states import RandomStates, random_states
 
 Result = TypeVar("Result")
 
@@ -35,16 +35,11 @@ REPEATS_DRAWS = "its steps use random numbers of the GPU twice"
 
 @dataclass(frozen=True)
 class _Capture(Generic[Result]):
-    """A captured step.
-
-    Attributes:
-        inputs: Tensors of the batches, which the graph reads.
-        result: Result of the step; each replay overwrites its tensors.
-    """
+    """A captured step."""
 
     graph: torch.cuda.CUDAGraph
-    inputs: Sequence[Tensor]
-    result: Result
+    inputs: Sequence[Tensor]  # tensors of the batches, which the graph reads
+    result: Result  # each replay overwrites its tensors
 
 
 class GraphedStep(Generic[Result]):
@@ -104,11 +99,7 @@ class GraphedStep(Generic[Result]):
         self._capture: _Capture[Result] | None = None
 
     def __call__(self, *batches: Batch) -> Result:
-        """Take one step. The next call may overwrite the tensors of the result.
-
-        Raises:
-            ConfigError: If the step cannot be captured.
-        """
+        """Take one step. The next call may overwrite the tensors of the result."""
         if not self._enabled or self._obstacle is not None:
             return self._step(*batches)
         return self._graphed(cast("Sequence[SampleBatch]", batches))
@@ -172,11 +163,8 @@ class GraphedStep(Generic[Result]):
 def capture_obstacle(config: RunConfig, ranks: Ranks, components: Sequence[str]) -> str | None:
     """Return why a training step cannot be captured as a CUDA graph; None if it can.
 
-    Args:
-        config: Configuration of the run.
-        ranks: Processes of the run.
-        components: Keys of the components that take part in a step. Each component declares itself
-            whether it can be captured, see ``can_capture``.
+    ``components`` are the keys of the components that take part in a step. Each declares itself
+    whether it can be captured, see ``can_capture``.
     """
     if ranks.size > 1:
         return "there are several ranks"

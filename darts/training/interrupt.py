@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from contextlib import suppress
-from types import FrameType, TracebackType
+from types import FrameType
 
 
 class Interrupted(SystemExit):
@@ -20,16 +20,8 @@ class Interrupt:
     """Context manager that records a signal, so that the process does not end within a step.
 
     When contexts are nested, as in a tuning run that trains in its own process, both record the
-    signal.
-
-    Args:
-        notice: Line to print on standard error when the first signal arrives.
-
-    Attributes:
-        received: Number of the signal that ends the run, or None.
-
-    Raises:
-        KeyboardInterrupt: On Ctrl-C after an earlier signal, wherever the main thread is.
+    signal. Ctrl-C after an earlier signal raises KeyboardInterrupt, wherever the main thread is.
+    ``notice`` is a line to print on standard error when the first signal arrives.
     """
 
     SIGNALS = tuple(
@@ -39,7 +31,7 @@ class Interrupt:
     )
 
     def __init__(self, notice: str = "") -> None:
-        self.received: int | None = None
+        self.received: int | None = None  # number of the signal that ends the run
         self._notice = notice
         self._save_requested = False
         self._previous: dict[int, object] = {}
@@ -51,7 +43,6 @@ class Interrupt:
         return requested
 
     def _record(self, number: int, frame: FrameType | None) -> None:
-        """Handle a signal."""
         if number == getattr(signal, "SIGUSR1", None):
             self._save_requested = True
             return
@@ -76,12 +67,7 @@ class Interrupt:
                 self._outer, self.received = owner, owner.received
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._previous.clear()

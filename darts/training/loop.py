@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -19,12 +17,14 @@ from darts.data import Batch
 from darts.ops.float32 import float32_products
 from darts.tracking import Console
 from darts.training.checkpoint import StateDict
+from darts.training.device import RandomStates, random_states, restore_random_states
 from darts.training.interrupt import Interrupt, Interrupted
-from darts.training.pending_steps import PendingSteps, StepValues
-from darts.training.random_states import RandomStates, random_states, restore_random_states
 from darts.training.run import TrainingRun
 from darts.training.state import TrainState
-from darts.training.steps import Diverged, require_finite
+from darts.training.steps import Diverged, EpochMeans, require_finite
+
+STEPS_PER_READ = 50
+"""Steps on a GPU after which their values are read at once: reading waits for the device."""
 
 EpochCallback = Callable[[int, dict[str, float]], None]
 """Called with the number of a completed epoch, from 1, and its scores; may raise to end the run."""
@@ -56,23 +56,18 @@ class Restarts(Protocol):
     @property
     def left(self) -> bool:
         """Whether the training may restart once more."""
-        ...
 
     def require_convergence(self) -> None:
-        """Refuse a diverged state; called before each checkpoint that is written within an epoch.
+        """Raise ``Diverged`` if the training has diverged and may restart.
 
-        Raises:
-            Diverged: When the training has diverged and may restart.
+        This is called before each checkpoint that is written within an epoch.
         """
-        ...
 
     def restart(self) -> str:
-        """Change what made the training diverge, after the earlier state has been restored.
+        """Change what made the training diverge; return what changes, as the end of a message.
 
-        Returns:
-            What changes, as the end of a message.
+        The earlier state has been restored.
         """
-        ...
 
 
 class Recipe(ABC):
@@ -110,18 +105,22 @@ class Recipe(ABC):
         """Write files and figures of a completed epoch."""
 
 
+@dataclass(frozen=True)
+class _PendingStep:
+    """A step whose values have not been read from the device."""
+
+    epoch: int
+    step: int
+    names: list[str]
+    values: Tensor  # (1 + len(names),): the number of samples of all ranks, then the values
+
+
 class TrainingLoop:
     """Runs the epochs and steps of a recipe; a context manager.
 
     Entering the context opens the console and records signals, see ``Interrupt``. A checkpoint is
     written after each epoch, within an epoch when ``save_minutes`` have passed, and when a signal
     arrives.
-
-    Args:
-        recipe: Recipe to run.
-        epochs: Number of epochs of the whole run.
-        name: Name of the command, for the console.
-        on_epoch: Called after each epoch.
     """
 
     def __init__(
@@ -132,7 +131,8 @@ class TrainingLoop:
         self.steps = len(self.state.train_loader)
         self.console = Console(total_steps=epochs * self.steps, name=name, done=self.global_step)
         self.interrupt = Interrupt("stopping after this step; Ctrl-C again to abort")
-        self._pending = PendingSteps(recipe.run.ranks.device)
+        self._pending: list[_PendingStep] = []
+        self._steps_per_read = 1 if self.run.ranks.device.type == "cpu" else STEPS_PER_READ
         self._stack = ExitStack()
         self._kept: tuple[StateDict, RandomStates] | None = None  # training state, random states
 
@@ -149,13 +149,8 @@ class TrainingLoop:
         self._stack.enter_context(float32_products(tf32=tf32))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
     def announce(self, verb: str, data: str) -> None:
         """Print that the run starts or resumes, its directory, and a description of its data."""
@@ -166,9 +161,8 @@ class TrainingLoop:
     def fit(self) -> None:
         """Train until the last epoch, or until the recipe has finished.
 
-        Raises:
-            Diverged: When the loss is not finite and the training cannot restart.
-            Interrupted: After a signal; the checkpoint is written.
+        Raises ``Interrupted`` after a signal, when the checkpoint is written, and ``Diverged`` if
+        the loss is not finite and the training cannot restart.
         """
         recipe, state = self.recipe, self.state
         self._keep()
@@ -205,7 +199,7 @@ class TrainingLoop:
         restarts, before = self.recipe.restarts, self.global_step
         if restarts is None or self._kept is None:
             raise error
-        self._pending.discard()
+        self._pending = []
         state, random = self._kept
         self.state.load_state_dict(state)
         restore_random_states(random, self.run.ranks.device)
@@ -231,25 +225,29 @@ class TrainingLoop:
         means = self.run.ranks.weighted_means(report.num_samples, *report.metrics.values())
         norms = [norm.to(means)[None] for norm in report.norms.values()]
         names = [*(f"train_{name}" for name in report.metrics), *report.norms]
-        values = StepValues(state.epoch, state.step, names, torch.cat([means, *norms]))
+        values = torch.cat([means, *norms])
+        self._pending.append(_PendingStep(state.epoch, state.step, names, values))
         shown: dict[str, object] = {"epoch": f"{state.epoch + 1}/{self.epochs}"}
-        # Restarts and collapse checks need the loss of the first step.
-        if self._pending.add(values) or state.first_loss is None:
+        # Restarts need the loss of the first step.
+        if len(self._pending) >= self._steps_per_read or state.first_loss is None:
             shown["loss"] = self._read_steps()
         self.console.step(1, **shown)
 
     def _read_steps(self) -> float | None:
-        """Add the values of the pending steps to the state; return the last loss.
-
-        Raises:
-            Diverged: When a loss is not finite.
-        """
+        """Add the values of the pending steps to the state; return the last loss."""
         state, loss = self.state, None
-        for done in self._pending.read():
-            loss = require_finite(done.values["train_loss"], done.epoch, done.step)
+        pending, self._pending = self._pending, []
+        if not pending:
+            return None
+        # One copy from the device for all steps.
+        read = iter(torch.cat([step.values for step in pending]).tolist())
+        for step in pending:
+            num_samples = int(next(read))
+            values = {name: next(read) for name in step.names}
+            loss = require_finite(values["train_loss"], step.epoch, step.step)
             if state.first_loss is None:
                 state.first_loss = loss
-            state.means.add(done.num_samples, **done.values)
+            state.means.add(num_samples, **values)
         return loss
 
     def _log_epoch(self, report: EpochReport) -> None:
@@ -268,20 +266,9 @@ class TrainingLoop:
             **report.row,
             **self.run.cost(),
         }
-        # The groups of the steering metric and of the loss show training and validation together.
-        pairs = (config.metric, "loss")
         scalars = {
             "lr/weights": report.lr,
-            **{
-                f"{name}/{split}": (train | scores).get(f"{split}_{name}")
-                for name in pairs
-                for split in ("train", "valid")
-            },
-            **{
-                name.replace("_", "/", 1): value
-                for name, value in (train | scores).items()
-                if name.partition("_")[2] not in pairs
-            },
+            **{self._tag(name): value for name, value in (train | scores).items()},
             **{f"norm/{name.removesuffix('_norm')}": value for name, value in norms.items()},
             **report.scalars,
         }
@@ -292,21 +279,22 @@ class TrainingLoop:
         score = {key: state.scores[config.metric]} if state.scores else {}
         self.console.epoch(number, self.epochs, loss=means["train_loss"], **score, **report.console)
 
+    def _tag(self, name: str) -> str:
+        """Return the tag of a score: training and validation share charts of the main metrics."""
+        split, _, metric = name.partition("_")
+        main = metric in (self.recipe.config.metric, "loss")
+        return f"{metric}/{split}" if main else f"{split}/{metric}"
+
     def _complete_epoch(self) -> None:
         state = self.state
         state.epoch, state.step = state.epoch + 1, 0
-        state.means.reset()
+        state.means = EpochMeans()
         self.save()
         if self.on_epoch is not None:
             self.on_epoch(state.epoch, state.scores)
 
     def save_if_due(self) -> None:
-        """Write a checkpoint if any rank received a signal or ``save_minutes`` have passed.
-
-        Raises:
-            Diverged: When the training has diverged and may restart.
-            Interrupted: If a rank received a signal that ends the run.
-        """
+        """Write a checkpoint if any rank received a signal or ``save_minutes`` have passed."""
         due = self.run.is_save_due(self.recipe.config.save_minutes)
         due = self.interrupt.take_save_request() or due
         if self.run.ranks.all_reduce_max(bool(self.interrupt.received) or due):
@@ -316,18 +304,11 @@ class TrainingLoop:
             self.save()
 
     def save(self) -> None:
-        """Write a checkpoint, then exit if any rank received a signal that ends the run.
-
-        Raises:
-            Interrupted: With 128 plus the signal's number as exit code.
-        """
+        """Write a checkpoint, then exit if any rank received a signal that ends the run."""
         self.run.save(self.global_step, self.state.state_dict())
         number = int(self.run.ranks.all_reduce_max(self.interrupt.received or 0))
         if not number:
             return
-        argument = shlex.quote(f"resume={self.run.path}")
-        self.console.info(
-            f"interrupted; checkpoint saved. Continue with: "
-            f"python -m darts.{self.run.command} {argument}"
-        )
+        command = self.run.resume_command
+        self.console.info(f"interrupted; checkpoint saved. Continue with: {command}")
         raise Interrupted(128 + number)

@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import TypedDict
 
 import torch
@@ -37,10 +36,8 @@ from darts.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from darts.training.device import peak_memory
+from darts.training.device import RandomStates, peak_memory, random_states, restore_random_states
 from darts.training.distributed import Ranks
-from darts.training.hparams import hparams
-from darts.training.random_states import RandomStates, random_states, restore_random_states
 from darts.training.run_directory import RunDirectory
 from darts.training.state import TrainState
 from darts.training.steps import Diverged
@@ -48,6 +45,13 @@ from darts.typed_values import Count, Misfit, typed
 from darts.writing import WriteError, is_machine_failure
 
 DIVERGED = "diverged.json"
+
+# The settings by which runs are compared in TensorBoard's page HPARAMS.
+HPARAMS = (
+    "method", "genotype", "dataset.name", "space.name", "space.channels", "space.cells", "epochs",
+    "loader.batch_size", "optimizer.lr", "optimizer.weight_decay", "arch_optimizer.lr",
+    "drop_path", "cutout", "seed",
+)  # fmt: skip
 
 
 class RunEntries(TypedDict):
@@ -67,23 +71,7 @@ class TrainingRun:
 
     The constructor claims the directory, and loads the checkpoint of a run to resume; of the files
     of the run it writes only ``run.lock``. ``begin`` writes the first files and opens the logs. A
-    dry run writes nothing and owns nothing.
-
-    Args:
-        command: ``search`` or ``retrain``.
-        invocation: Run directory, and the command line for ``overrides.json``.
-        config: Configuration of the run.
-        ranks: Processes of the run; rank 0 writes. Call the methods on all of them.
-
-    Attributes:
-        path: The run directory.
-        saved: Content of the checkpoint to resume from; None for a new run, and for a run that was
-            killed before its first checkpoint.
-
-    Raises:
-        CheckpointError: If the checkpoint cannot be used.
-        ConfigError: If the directory belongs to another run or process, or the run to resume is
-            complete or has another configuration.
+    dry run writes nothing and owns nothing. Rank 0 writes, but all ranks must call the methods.
     """
 
     def __init__(
@@ -92,6 +80,8 @@ class TrainingRun:
         self.command, self.config, self.ranks = command, config, ranks
         self.files = RunDirectory(invocation.directory, command)
         self.resumed = config.resume is not None
+        # Content of the checkpoint to resume from; None for a new run, and for a run that was
+        # killed before its first checkpoint.
         self.saved: StateDict | None = None
         self._overrides = list(invocation.overrides)
         self._last_save = time.monotonic()
@@ -115,16 +105,21 @@ class TrainingRun:
         """The checkpoint file."""
         return self.path / FILE
 
+    @property
+    def resume_command(self) -> str:
+        """The command that resumes the run."""
+        return f"python -m darts.{self.command} {shlex.quote(f'resume={self.path}')}"
+
     def _claim(self, *, numbered: bool) -> None:
         if not self.ranks.main:
             return
         if self.config.dry_run:
             if not self.resumed and not numbered:
-                self.files.require_unused(resumable=True)
+                self.files.require_unused()
         elif self.resumed:
             self.files.claim_existing()
         else:
-            self.files.claim_unused(resumable=True, numbered=numbered)
+            self.files.claim_unused(numbered=numbered)
 
     def _load(self) -> None:
         if not self.checkpoint.exists():
@@ -147,13 +142,6 @@ class TrainingRun:
         """Restore the training state from the checkpoint, if there is one.
 
         Call it before ``begin``, which changes files.
-
-        Args:
-            state: Initial state, to be replaced by the saved one.
-            epochs: Number of epochs of the whole run.
-
-        Raises:
-            CheckpointError: If the checkpoint does not fit the configuration or the data.
         """
         if self.saved is None:
             return
@@ -165,14 +153,8 @@ class TrainingRun:
     def begin(self, subsets: Mapping[str, Tensor], texts: Mapping[str, str] | None = None) -> None:
         """Write the first files, restore the random states, start the energy meter, open the logs.
 
-        Args:
-            subsets: Indices of the training samples, ``(n,)`` int64, by name of the subset.
-            texts: Further text files by name, which describe the data.
-
-        Raises:
-            CheckpointError: If the checkpoint does not fit, or the data set is not the one with
-                which the run began.
-            FileError: If ``split.npz`` is damaged.
+        ``subsets`` are the indices of the training samples, ``(n,)`` int64, by name. ``texts`` are
+        further text files by name, which describe the data.
         """
         file, main, saved = self.path / "split.npz", self.ranks.main, self.saved
         self._split = _digest(subsets)
@@ -226,15 +208,7 @@ class TrainingRun:
             self.files.write(name, text)
 
     def save(self, global_step: int, state: StateDict) -> None:
-        """Write the checkpoint: training state, configuration, random states and costs.
-
-        Args:
-            global_step: Completed steps of the whole run.
-            state: Training state.
-
-        Raises:
-            WriteError: If the checkpoint cannot be written.
-        """
+        """Write the checkpoint: training state, configuration, random states and costs."""
         energy = {"entries": self._energy_entries()}
         self._last_save, self._global_step = time.monotonic(), global_step
         if not self.ranks.main:
@@ -283,12 +257,7 @@ class TrainingRun:
     ) -> JsonObject:
         """Close the logs; write ``energy.json`` and, as the last file, ``summary.json``.
 
-        Args:
-            summary: Results of the run.
-            write_card: Called with the complete summary to write files that depend on it.
-
-        Returns:
-            The complete summary.
+        Return the complete summary. ``write_card`` writes files that depend on it.
         """
         entries = self._energy_entries()
         complete = {
@@ -305,10 +274,7 @@ class TrainingRun:
         self.board.close()
         self.metrics.close()
         self.files.write_json("energy.json", energy_report(entries, self._gco2_per_kwh))
-        complete = self.files.add_origin(complete)
-        if write_card is not None:
-            write_card(complete)
-        return self.files.finish(complete)
+        return self.files.finish(complete, write_card)
 
     def close(self) -> None:
         """Close the logs that ``begin`` opened, and release the run directory."""
@@ -322,19 +288,11 @@ class TrainingRun:
     def __enter__(self) -> TrainingRun:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Close the run; if it diverged, first write the reason and the cost.
 
-        Raises:
-            KeyboardInterrupt: After a second Ctrl-C; the message has the command that resumes the
-                run.
-            WriteError: In place of an OSError that is a failure of the machine; the message has the
-                same command.
+        After a second Ctrl-C, and after failures of the machine, the message has the command that
+        resumes the run.
         """
         if isinstance(error, Diverged):
             record = {"reason": str(error), **self.cost()}
@@ -357,11 +315,8 @@ class TrainingRun:
         """Return the end of an error message: how to continue; empty without a checkpoint."""
         if not self.ranks.main or not self.checkpoint.exists():
             return ""
-        argument = shlex.quote(f"resume={self.path}")
-        return (
-            f"; the checkpoint of step {self._global_step} is complete, continue with: "
-            f"python -m darts.{self.command} {argument}"
-        )
+        step = self._global_step
+        return f"; the checkpoint of step {step} is complete, continue with: {self.resume_command}"
 
 
 def _digest(subsets: Mapping[str, Tensor]) -> str:
@@ -381,3 +336,15 @@ def energy_meter(energy: EnergyConfig, ranks: Ranks) -> EnergyMeter:
         device=ranks.device,
         read_rapl=ranks.local_rank == 0,
     )
+
+
+def hparams(config: RunConfig) -> dict[str, object]:
+    """Return the values of those ``HPARAMS`` that a configuration has."""
+    values: dict[str, object] = {}
+    for key in HPARAMS:
+        value: object = config
+        for name in key.split("."):
+            value = getattr(value, name, None)
+        if value is not None:
+            values[key] = value
+    return values

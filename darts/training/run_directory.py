@@ -6,10 +6,9 @@ import dataclasses
 import itertools
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from darts.config import ConfigError, Invocation, as_yaml, config_digest
@@ -31,12 +30,7 @@ class ResumableConfig(Protocol):
 
 
 class RunDirectory:
-    """The files of one run of any command; leaving its context releases the directory.
-
-    Args:
-        path: The directory. ``claim_unused`` may choose another one.
-        command: Name of the command, for example ``search``.
-    """
+    """The files of one run of any command; leaving its context releases the directory."""
 
     def __init__(self, path: Path, command: str) -> None:
         self.path, self.command = path, command
@@ -48,27 +42,19 @@ class RunDirectory:
         """Whether the run wrote its summary, which is its last file."""
         return (self.path / "summary.json").exists()
 
-    def claim_unused(
-        self, *, resumable: bool = False, numbered: bool = False, repeatable: bool = False
-    ) -> None:
+    def claim_unused(self, *, numbered: bool = False, repeatable: bool = False) -> None:
         """Become the owner of a directory that does not hold a run.
 
-        Args:
-            resumable: Whether the error message suggests continuing a run that the directory holds.
-            numbered: Whether to try ``path_2``, ``path_3``, ... if the directory is taken; for
-                default directories, which the user did not choose.
-            repeatable: See ``require_unused``.
-
-        Raises:
-            ConfigError: If the directory holds a run or has an owner.
+        ``numbered`` is for default directories, which the user did not choose: if one is taken, try
+        ``path_2``, ``path_3``, ... For ``repeatable`` see ``require_unused``.
         """
         base = self.path
         for number in itertools.count(1):
             if number > 1:
                 self.path = base.with_name(f"{base.name}_{number}")
             try:
-                self._claim()
-                self.require_unused(resumable=resumable, repeatable=repeatable)
+                self.claim_existing()
+                self.require_unused(repeatable=repeatable)
                 return
             except ConfigError:
                 self.release()
@@ -80,17 +66,10 @@ class RunDirectory:
     ) -> None:
         """Become the owner of the directory, and begin a new run or check the one to resume.
 
-        Args:
-            config: Configuration of the command.
-            invocation: Run directory and overrides.
-            can_continue: Whether a complete run may be resumed; it then becomes incomplete.
-
-        Raises:
-            ConfigError: If a new run would overwrite another one, or if the run to resume is
-                complete, has another configuration, or has an owner.
+        If a complete run can be continued, it becomes incomplete.
         """
         if config.resume is None:
-            self.claim_unused(resumable=True, numbered=invocation.numbered)
+            self.claim_unused(numbered=invocation.numbered)
             self.begin(config, invocation.overrides)
         else:
             self.claim_existing()
@@ -100,19 +79,10 @@ class RunDirectory:
             self.reopen()
 
     def claim_existing(self) -> None:
-        """Become the owner of the directory of a run to resume.
-
-        Raises:
-            ConfigError: If another process owns it.
-        """
-        self._claim()
-
-    def _claim(self) -> None:
-        try:
+        """Become the owner of the directory; raise ConfigError if another process owns it."""
+        with suppress(FileExistsError):  # Hydra creates the directory first
             self.path.mkdir(parents=True)
             self._created = True
-        except FileExistsError:
-            pass  # Hydra creates the directory first
         self._lock = RunLock(self.path)
         remove_temporary_files(self.path)
 
@@ -129,29 +99,18 @@ class RunDirectory:
     def __enter__(self) -> RunDirectory:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.release()
 
-    def require_unused(self, *, resumable: bool = False, repeatable: bool = False) -> None:
-        """Refuse a directory that already holds a run.
+    def require_unused(self, *, repeatable: bool = False) -> None:
+        """Raise ConfigError if the directory already holds a run, that is, ``config.yaml``.
 
-        Args:
-            resumable: Whether the error message suggests continuing that run.
-            repeatable: Whether to accept an incomplete run of the same command; the new run
-                replaces its files.
-
-        Raises:
-            ConfigError: If ``config.yaml`` exists, and the run that it belongs to is not accepted.
+        A repeatable command cannot be resumed. It replaces the files of its own incomplete runs.
         """
         if (self.path / "config.yaml").exists() and not (
             repeatable and self._holds_incomplete_run()
         ):
-            hint = f", or continue that run with resume={self.path}" if resumable else ""
+            hint = "" if repeatable else f", or continue that run with resume={self.path}"
             raise ConfigError(
                 f"{self.path} already holds a run; choose another hydra.run.dir{hint}"
             )
@@ -160,10 +119,6 @@ class RunDirectory:
         """Create the directory with ``overrides.json``, ``env.json`` and ``config.yaml``.
 
         ``config.yaml`` is written last: a directory that contains it is a run.
-
-        Args:
-            config: Configuration dataclass of the command.
-            overrides: Overrides of the command line; ``resume=`` is not written.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         kept = [override for override in overrides if not override.startswith("resume=")]
@@ -185,16 +140,10 @@ class RunDirectory:
     def require_same_config(
         self, saved: Mapping[str, object], config: ResumableConfig, changed: Sequence[str] = ()
     ) -> None:
-        """Refuse to resume with a configuration that differs from that of the run.
+        """Raise ConfigError if a run would resume with another configuration.
 
-        Args:
-            saved: Configuration with which the run began, as nested plain values.
-            config: Configuration of the resumed run; its ``may_change_on_resume`` names the keys
-                that may differ.
-            changed: Further keys that may differ.
-
-        Raises:
-            ConfigError: With the first key that differs.
+        ``saved`` is the one with which it began, as nested plain values. The keys
+        ``may_change_on_resume`` and those in ``changed`` may differ.
         """
         # Convert both to JSON and back, which makes tuples and lists equal: a saved configuration
         # may come from a file.
@@ -220,11 +169,7 @@ class RunDirectory:
             )
 
     def require_incomplete(self) -> None:
-        """Refuse to resume a run that has ended.
-
-        Raises:
-            ConfigError: If ``summary.json`` exists.
-        """
+        """Raise ConfigError if the run to resume has ended."""
         if self.is_complete:
             raise ConfigError(
                 f"the run in {self.path} is complete; nothing to resume. To train longer, start a "
@@ -246,19 +191,11 @@ class RunDirectory:
         write_json(self.path / name, content)
 
     def read_json(self, name: str) -> JsonObject:
-        """Read a JSON file that holds an object.
-
-        Raises:
-            FileError: If it is damaged.
-        """
+        """Read a JSON file that holds an object."""
         return read_json_object(self.path / name)
 
     def saved_config(self) -> Mapping[str, object]:
-        """Return the values of ``config.yaml``.
-
-        Raises:
-            FileError: If it is damaged.
-        """
+        """Return the values of ``config.yaml``."""
         values = read_yaml(self.path / "config.yaml")
         if not isinstance(values, Mapping):
             raise FileError(f"{self.path / 'config.yaml'} is damaged")
@@ -269,27 +206,18 @@ class RunDirectory:
         overrides: list[str] = self.read_json("overrides.json")["overrides"]
         return overrides
 
-    def git_revision(self) -> str | None:
-        """Return the Git revision of the code with which the run began; None if it is unknown.
+    def finish(
+        self, summary: JsonObject, write_card: Callable[[JsonObject], None] | None = None
+    ) -> JsonObject:
+        """Write ``summary.json`` with command and Git revision, and return it.
 
-        Raises:
-            FileError: If ``env.json`` is damaged.
+        Call it last, because a run with a summary is complete. ``write_card`` writes files that
+        depend on the complete summary before.
         """
         revision = self.read_json("env.json").get("git_revision")
-        if not isinstance(revision, str | None):
-            raise FileError(f"{self.path / 'env.json'} is damaged: git_revision is not a string")
-        return revision
-
-    def add_origin(self, summary: JsonObject) -> JsonObject:
-        """Return a summary to which the command and the Git revision are added."""
-        return {"command": self.command, **summary, "git_revision": self.git_revision()}
-
-    def finish(self, summary: JsonObject) -> JsonObject:
-        """Write a summary with its origin to ``summary.json``, and return it.
-
-        Call it last, because a run with a summary is complete.
-        """
-        complete = self.add_origin(summary)
+        complete = {"command": self.command, **summary, "git_revision": revision}
+        if write_card is not None:
+            write_card(complete)
         self.write_json("summary.json", complete)
         return complete
 
@@ -300,10 +228,7 @@ def _differences(
     ignored: tuple[str, ...],
     prefix: str = "",
 ) -> Iterator[tuple[str, object, object]]:
-    """Yield the dotted keys whose values differ, with both values.
-
-    Skip the keys that begin with one of the ``ignored`` prefixes.
-    """
+    """Yield the dotted keys whose values differ, with both values; skip ``ignored`` prefixes."""
     for name in dict.fromkeys([*saved, *given]):
         key = prefix + name
         old, new = saved.get(name), given.get(name)

@@ -31,14 +31,6 @@ class RunLock:
 
     The operating system releases the lock when the process ends, however it ends, so a killed run
     can be resumed at once. ``release`` also removes the file.
-
-    Args:
-        directory: The run directory; it must exist.
-
-    Raises:
-        DirectoryInUse: If another process, or another lock of this process, owns the directory;
-            the message names the process.
-        WriteError: If ``run.lock`` cannot be written.
     """
 
     def __init__(self, directory: Path) -> None:

@@ -22,10 +22,10 @@ def check_schedule(config: WeightOptimizerConfig) -> None:
 
 
 def rate_of_epoch(config: WeightOptimizerConfig, epoch: int, epochs: int) -> float:
-    """Return the learning rate of an epoch (from 0) in a training of ``epochs`` epochs.
+    """Return the learning rate of an epoch (from 0).
 
     In the first ``warmup_epochs`` epochs, the rate rises linearly to ``lr``. Afterwards it follows
-    the schedule, which counts these epochs, too, so the rate drops at the end of the rise.
+    the schedule, which also counts these epochs, so the rate drops at the end of the rise.
     """
     if epoch < config.warmup_epochs:
         return config.lr * (epoch + 1) / config.warmup_epochs
@@ -41,12 +41,12 @@ def stable_rate(
 ) -> float:
     """Return the learning rate of a step (from 0): a linear rise, a constant phase, and a fall.
 
-    It falls quickly at first: half of it in the first quarter of the steps. Without a fall, no rate
-    depends on the number of epochs, so the training can be continued.
+    The rate rises in ``warmup_epochs`` and falls in the last share ``cooldown`` of the training,
+    half of it in the first quarter of these steps. Without a fall, no rate depends on the number of
+    epochs, so the training can be continued.
 
     Args:
-        config: The rate rises in ``warmup_epochs`` and falls in the last share ``cooldown`` of the
-            training.
+        config: Optimizer of the weights.
         step: Step of the whole training.
         epochs: Number of epochs.
         steps: Number of steps per epoch.
@@ -94,15 +94,8 @@ def warmup_cosine(step: int, steps: int, warmup: float, high: float, low: float)
     """Return the learning rate of a step: a linear rise, then a half cosine with each step.
 
     With ``n = warmup * steps``, rounded, the rate is ``(step + 1) / (n + 1) * high`` in the first
-    ``n`` steps. It is ``high`` in step ``n``, and falls towards ``low`` afterwards.
-
-    Args:
-        step: Step of the whole training, from 0.
-        steps: Number of steps of the whole training.
-        warmup: Share of the steps in which the rate rises. If it is above 0, the rate rises in at
-            least one step. At least one step follows the rise.
-        high: Rate at the end of the rise.
-        low: Rate that the cosine reaches after the last step.
+    ``n`` steps. It is ``high`` in step ``n``, and falls towards ``low`` afterwards. With a warm-up,
+    the rate rises in at least one step. At least one step follows the rise.
 
     References:
         Goyal et al., "Accurate, Large Minibatch SGD", arXiv:1706.02677, section 2.2, gradual

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -10,6 +11,18 @@ from torch import nn
 from darts.data import Batch
 from darts.tasks import Forward, Objective
 from darts.training.device import autocast
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Set a network to evaluation mode inside the context; restore the mode of each module."""
+    modes = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:  # net.train() would set all modules alike
+            module.training = training
 
 
 @torch.no_grad()
@@ -26,7 +39,7 @@ def evaluate(
     """Return all metrics of the objective, by name; the network is in evaluation mode meanwhile.
 
     Args:
-        net: Network; its mode is restored afterwards.
+        net: Network.
         batches: Batches to score, on ``device``.
         objective: Computes predictions and metrics.
         device: Device of the batches and the network.
@@ -35,15 +48,11 @@ def evaluate(
         observe: Called with the predictions for each batch and the batch.
     """
     scores = objective.scores(device)
-    training = net.training
-    net.eval()
-    try:
+    with evaluating(net):
         for batch in batches:
             with autocast(precision, device):
                 outputs = objective.predict(forward or net, batch)
             scores.update(outputs, batch)
             if observe is not None:
                 observe(outputs, batch)
-    finally:
-        net.train(training)
     return scores.compute()

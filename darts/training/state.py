@@ -1,20 +1,24 @@
-"""Training state: what a checkpoint saves and restores of the objects of a training."""
+"""Training state: what a checkpoint saves and restores, and checks of saved weights."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol, get_type_hints, runtime_checkable
+from typing import Annotated, Any, Protocol, TypeAlias, TypedDict, get_type_hints, runtime_checkable
 
 import msgspec
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.optim import Optimizer
 
 from darts.data import Loader
 from darts.training.checkpoint import StateDict
-from darts.training.restoring import load_optimizer
 from darts.training.steps import EpochMeans
-from darts.typed_values import Count, entry
+from darts.typed_values import Count, Misfit, entry, typed
+
+_LearningRate: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e308)]
 
 
 @runtime_checkable
@@ -25,11 +29,7 @@ class Stateful(Protocol):
         """Return tensors and plain values."""
 
     def load_state_dict(self, state: Any) -> object:
-        """Restore what ``state_dict`` returned.
-
-        Raises:
-            ValueError: If the state does not fit.
-        """
+        """Restore what ``state_dict`` returned; ValueError or RuntimeError if it does not fit."""
 
 
 @dataclass(kw_only=True)
@@ -59,18 +59,12 @@ class TrainState:
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Restore every field from a state dict; ignore its other entries.
 
-        Raises:
-            Misfit: If an entry is missing or has another type.
-            ValueError, RuntimeError: If the state of a ``Stateful`` field does not fit.
+        Raises ``Misfit`` if an entry is missing or has another type.
         """
         self.load_fields(state, *self._fields())
 
     def load_fields(self, state: Mapping[str, object], *names: str) -> None:
-        """Restore the named fields from a state dict.
-
-        Raises:
-            Misfit, ValueError, RuntimeError: As ``load_state_dict``.
-        """
+        """Restore the named fields from a state dict."""
         hints = get_type_hints(type(self), include_extras=True)
         for name in names:
             value = getattr(self, name)
@@ -92,3 +86,66 @@ def _plain(value: object) -> object:
     if isinstance(value, list) and value and dataclasses.is_dataclass(value[0]):
         return [dataclasses.asdict(item) for item in value]
     return value
+
+
+class _SavedOptimizer(TypedDict):
+    state: dict[int, dict[str, object]]  # by number of the parameter
+    param_groups: list[dict[str, object]]
+
+
+def load_optimizer(optimizer: Optimizer, saved: object, name: str) -> None:
+    """Restore the buffers and learning rates of an optimizer; it keeps its other options.
+
+    Buffers get the memory format of their parameters, as in a run that was not interrupted.
+    """
+    state = typed(_SavedOptimizer, saved, name)
+    groups = optimizer.state_dict()["param_groups"]
+    for group, saved_group in zip(groups, state["param_groups"], strict=True):
+        # Another version of PyTorch may have more or fewer options.
+        if not (group.keys() <= saved_group.keys() or group.keys() >= saved_group.keys()):
+            raise Misfit(f"{name} is the state of an optimizer of another kind")
+        group["lr"] = entry(saved_group, "lr", _LearningRate)
+    optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
+    for parameter, buffers in optimizer.state.items():
+        for key, value in buffers.items():
+            if isinstance(value, Tensor) and value.ndim:
+                if value.shape != parameter.shape:
+                    raise Misfit(f"{name}: the shape of a buffer {key} differs from its weight")
+                buffers[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def require_finite_weights(weights: Mapping[str, Tensor], name: str) -> None:
+    """Raise ``Misfit`` if weights contain infinity or NaN; ``name`` is for the message."""
+    for key, tensor in weights.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise Misfit(f"{name}: the weights are not finite, in {key}")
+
+
+def require_fitting_network(
+    build: Callable[[], nn.Module], saved: Mapping[str, Tensor], name: str
+) -> None:
+    """Raise ``Misfit`` if weights do not fit a network, without allocating memory for the network.
+
+    The sizes of the network may come from a file, so ``build`` may raise any error.
+    """
+    limit, count = 10 * len(saved) + 1000, 0
+
+    def count_parameter(module: nn.Module, key: str, parameter: nn.Parameter) -> None:
+        nonlocal count
+        count += 1
+        if count > limit:
+            raise Misfit(f"{name} has {len(saved)} tensors; the network has more than {limit}")
+
+    hook = register_module_parameter_registration_hook(count_parameter)
+    try:
+        with torch.device("meta"):
+            built = build().state_dict()
+    finally:
+        hook.remove()
+    expected, actual = (
+        {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in weights.items()}
+        for weights in (built, saved)
+    )
+    for key in {**expected, **actual}:
+        if expected.get(key) != actual.get(key):
+            raise Misfit(f"{name}: the weights do not fit the network, in {key[:100]}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, TypedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,22 +14,14 @@ from torch.optim import Optimizer
 from darts.config import ConfigError, WeightOptimizerConfig
 from darts.ops.float32 import exact_float32
 from darts.training.schedules import check_schedule
-from darts.typed_values import Count, typed
+from darts.typed_values import Count
 
 Reduce = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 """Returns the sum of each tensor over the ranks of a run."""
 
 
 class Diverged(ValueError):
-    """A loss or score that is not finite; the message is one line.
-
-    Args:
-        problem: What is not finite, and where.
-        advice: What the user can do, as a sentence.
-
-    Attributes:
-        problem: The argument.
-    """
+    """A loss or score that is not finite; the message is one line: the problem and the advice."""
 
     def __init__(self, problem: str, advice: str) -> None:
         super().__init__(f"{problem}. {advice}")
@@ -36,11 +29,7 @@ class Diverged(ValueError):
 
 
 def check_weight_optimizer(config: WeightOptimizerConfig) -> None:
-    """Refuse a learning rate that would rise, and Nesterov momentum without momentum.
-
-    Raises:
-        ConfigError: When ``lr_min`` exceeds ``lr``, or the algorithm has no Nesterov momentum.
-    """
+    """Raise ConfigError if the rate would rise, or for Nesterov momentum without momentum."""
     if config.nesterov and (config.algorithm != "sgd" or config.momentum == 0):
         raise ConfigError(
             "optimizer.nesterov=true: needs optimizer.algorithm=sgd and optimizer.momentum > 0"
@@ -104,11 +93,7 @@ def optimizer_step(
     clip: float,
     reduce: Reduce | None = None,
 ) -> Tensor:
-    """Backpropagate the loss and take one optimizer step; see ``optimizer_steps``.
-
-    Returns:
-        Norm of the gradient before clipping, a scalar.
-    """
+    """Backpropagate the loss and take one step; return the norm of the gradient before clipping."""
     (norm,) = optimizer_steps(loss, [Update(optimizer, clip)], scaler, reduce=reduce)
     return norm
 
@@ -126,7 +111,7 @@ def optimizer_steps(
     Args:
         loss: Scalar. Its graph must not contain parameters of other optimizers.
         exact_term: Scalar to add to the loss, whose backward pass is in true float32; its forward
-            pass should be so, too.
+            pass should also be.
         updates: Optimizers of the parameters to update.
         scaler: Scales the loss if it is enabled (fp16); else changes nothing.
         reduce: Sums the gradients over the ranks before clipping, so that all ranks clip alike
@@ -156,16 +141,7 @@ def optimizer_steps(
 
 
 def require_finite(loss: float | Tensor, epoch: int, step: int) -> float:
-    """Return the loss as a number; refuse a loss that is not finite.
-
-    Args:
-        loss: Loss of the step, a scalar.
-        epoch: Epoch, from 0.
-        step: Step in the epoch, from 0.
-
-    Raises:
-        Diverged: When the loss is infinite or not a number.
-    """
+    """Return the loss of a step as a number; raise ``Diverged`` if it is not finite."""
     value = float(loss)
     if not math.isfinite(value):
         raise Diverged(
@@ -176,21 +152,12 @@ def require_finite(loss: float | Tensor, epoch: int, step: int) -> float:
     return value
 
 
-class _SavedMeans(TypedDict):
-    sums: dict[str, float]  # by name of a metric
-    samples: Count
-
-
+@dataclass
 class EpochMeans:
     """Running means of metrics over the samples of an epoch."""
 
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Start a new epoch."""
-        self.sums: dict[str, float] = {}
-        self.samples = 0
+    sums: dict[str, float] = field(default_factory=dict)  # by name of a metric
+    samples: Count = 0
 
     def add(self, num_samples: int, **values: float) -> None:
         """Add the means of a batch, weighted by its number of samples."""
@@ -201,16 +168,3 @@ class EpochMeans:
     def compute(self) -> dict[str, float]:
         """Return the mean of each value so far."""
         return {name: total / self.samples for name, total in self.sums.items()}
-
-    def state_dict(self) -> _SavedMeans:
-        """Return the sums and the number of samples."""
-        return {"sums": dict(self.sums), "samples": self.samples}
-
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Continue from ``state_dict``.
-
-        Raises:
-            Misfit: If the state has another structure.
-        """
-        saved = typed(_SavedMeans, state, "means")
-        self.sums, self.samples = saved["sums"], saved["samples"]

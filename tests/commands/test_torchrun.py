@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from several_ranks import on_ranks
 
-from darts import retrain, search
-from darts.config import launch
+from darts import search
 from darts.reading import read_json
 from darts.recipes import search_report
 from darts.tracking import read_metrics
@@ -94,23 +91,6 @@ def run_on_two_ranks(command: str, *arguments: str, cwd: Path, code: int = 0) ->
     return out, err
 
 
-def retrain_on_rank(arguments: list[str], cwd: str) -> tuple[str, str]:
-    """Retrain on the rank of this process; return its standard output and standard error."""
-    os.chdir(cwd)
-    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
-        launch("retrain", retrain.check, retrain.retrain, arguments)
-    return out.getvalue(), err.getvalue()
-
-
-def run_on_forked_ranks(command: str, *arguments: str, cwd: Path) -> tuple[str, str]:
-    """Retrain on two ranks in the environment of torchrun, which starts more slowly."""
-    assert command == "retrain"
-    folder = cwd.with_name("ranks")
-    folder.mkdir()
-    outputs = on_ranks(retrain_on_rank, folder, list(arguments), str(cwd), connected=False)
-    return "".join(out for out, _ in outputs), "".join(err for _, err in outputs)
-
-
 def assert_equal_runs(actual: Path, expected: Path, keys: tuple[str, ...]) -> None:
     """Check that two runs differ by rounding errors and costs only.
 
@@ -181,16 +161,13 @@ def only_entry(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "run_on_ranks", [run_on_forked_ranks, pytest.param(run_on_two_ranks, marks=pytest.mark.slow)]
-)
 def test_a_retraining_on_two_ranks_equals_one_process(
-    commands: Any, retrained: Path, tmp_path: Path, run_on_ranks: Callable[..., tuple[str, str]]
+    commands: Any, retrained: Path, tmp_path: Path
 ) -> None:
     """It has drop path, averaged weights, an auxiliary head and the default run directory."""
     folder = tmp_path / "work"
     folder.mkdir()
-    out, err = run_on_ranks("retrain", *RUNS["retrain"], NO_TENSORBOARD, cwd=folder)
+    out, err = run_on_two_ranks("retrain", *RUNS["retrain"], NO_TENSORBOARD, cwd=folder)
     run = only_entry(only_entry(only_entry(only_entry(folder))))  # runs/retrain/<name>/<time>
     assert_equal_runs(run, retrained, RETRAIN_KEYS)
     assert out.count("test_accuracy") == out.count("darts.evaluate") == 1
@@ -218,25 +195,12 @@ def test_a_diverging_run_restarts_on_all_ranks(tmp_path: Path, command: str) -> 
     genotype = ('genotype={"space":"mlp","layers":["relu_8"]}',) if command == "retrain" else ()
     rate = ("optimizer.lr=10", "optimizer.clip=0", "space.normalization=none")
     more = ("epochs=2", "space=mlp", *genotype, *rate, NO_TENSORBOARD, f"hydra.run.dir={run}")
-    start = run_on_two_ranks if command == "search" else run_on_forked_ranks
-    out, _ = start(command, *DATA, *more, cwd=folder)
+    out, _ = run_on_two_ranks(command, *DATA, *more, cwd=folder)
     summary = read_json(run / "summary.json")
     count = summary["restarts"]
     assert (summary["ranks"], count > 0) == (2, True)
     assert out.count(f"(restart {count} of 3)") == 1
     assert [row["epoch"] for row in read_metrics(run / "metrics.jsonl")] == [1, 2]
-
-
-@pytest.mark.slow
-def test_the_rate_of_the_alphas_is_raised_on_all_ranks(tmp_path: Path) -> None:
-    folder, run = tmp_path / "work", tmp_path / "run"
-    folder.mkdir()
-    more = ("epochs=3", "space=mlp", "arch_optimizer.lr=1e-5", NO_TENSORBOARD)
-    out, _ = run_on_two_ranks("search", *DATA, *more, f"hydra.run.dir={run}", cwd=folder)
-    assert read_json(run / "summary.json")["ranks"] == 2
-    rates = [row["arch_lr"] for row in read_metrics(run / "metrics.jsonl")]
-    assert rates == pytest.approx([1e-5, 3e-5, 9e-5])
-    assert out.count("(raise 2 of 3)") == 1
 
 
 @pytest.mark.slow
@@ -384,7 +348,7 @@ def test_numbers_are_predicted_alike_by_two_ranks_and_one_process(
     ]  # fmt: skip
     work = tmp_path / "work"
     work.mkdir()
-    run_on_forked_ranks("retrain", *arguments, f"hydra.run.dir={tmp_path / 'two'}", cwd=work)
+    run_on_two_ranks("retrain", *arguments, f"hydra.run.dir={tmp_path / 'two'}", cwd=work)
     commands.call("retrain", [*arguments, f"hydra.run.dir={tmp_path / 'one'}"])
     rows_of = [read_metrics(tmp_path / name / "metrics.jsonl") for name in ("one", "two")]
     for one, two in zip(*rows_of, strict=True):

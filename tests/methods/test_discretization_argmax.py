@@ -12,7 +12,7 @@ from torch import Tensor
 
 import darts
 from darts.config import ConfigError, compose
-from darts.methods.discretization_argmax import Argmax
+from darts.methods.discretization import Argmax
 from darts.recipes.search import check as check_search
 from darts.searching.alphas import genotype_counts
 from darts.spaces import SearchContext, parse_genotype
@@ -74,21 +74,6 @@ def test_skip_limit_matches_the_slow_implementation(limit: int) -> None:
         assert all(probabilities[group].equal(before[group]) for group in before)
 
 
-def test_skip_limit_changes_nothing_below_the_limit() -> None:
-    for seed in range(5):
-        probabilities = tables(seed, favor=0.5)
-        free = Argmax().genotype(probabilities, CONTEXT)
-        count = free.count("skip_connect", "normal")
-        assert Argmax(skip_limit=count).genotype(probabilities, CONTEXT) == free
-
-
-def test_skip_limit_removes_no_more_skips_than_necessary() -> None:
-    for limit in range(9):
-        actual = Argmax(skip_limit=limit).genotype(tables(0, favor=9.0), CONTEXT)
-        assert actual.count("skip_connect", "normal") == limit
-        assert actual.count("skip_connect", "reduce") == 8
-
-
 def test_skip_limit_keeps_skips_without_alternative() -> None:
     candidates = dict.fromkeys(("normal", "reduce"), (("skip_connect", "sep_conv_3x3"),) * 14)
     context: SearchContext = dataclasses.replace(CONTEXT, candidates=candidates)
@@ -102,16 +87,6 @@ def test_skip_limit_keeps_skips_without_alternative() -> None:
     only = torch.tensor([[1.0, 0.0]] * 14)
     actual = Argmax(skip_limit=2).genotype({"normal": only, "reduce": only}, context)
     assert actual.count("skip_connect", "normal") == 8
-
-
-def test_skip_limit_applies_to_the_cell_of_nas201() -> None:
-    context = context_and_supernet("nas201")[0]
-    table = torch.full((6, 5), 0.1)
-    table[:, 1] = torch.tensor([0.5, 0.9, 0.6, 0.8, 0.7, 0.55])
-    table[:, 3] = 0.2
-    actual = Argmax(skip_limit=2).genotype({"cell": table}, context)
-    conv, skip = "nor_conv_3x3", "skip_connect"
-    assert list(actual.operations) == [conv, skip, conv, skip, conv, conv]
 
 
 def test_skip_limit_counts_identity_blocks_of_transformers() -> None:

@@ -93,37 +93,6 @@ def test_resumed_sampling_ends_like_an_uninterrupted_one(leave: int) -> None:
     assert broken.log + resumed.log == whole.log
 
 
-def test_masks_are_restored_after_an_exception() -> None:
-    def failing(masks: Masks) -> float:
-        raise FloatingPointError
-
-    trained = FakeSupernet("nas201", failing)
-    kept = {"cell": torch.ones(6, 5, dtype=torch.bool)}
-    trained.context.masks.update(kept)
-    with pytest.raises(FloatingPointError):
-        Sampling(samples=2).final_genotype(trained)
-    assert trained.context.masks == kept
-
-
-@pytest.mark.parametrize(
-    "progress",
-    [
-        {"genotypes": [], "first": [], "final": []},
-        {"genotypes": ["{}"], "first": [0.5, 0.5], "final": []},
-        {"genotypes": ["{}"], "first": [], "final": [0.5, 0.5]},
-        {"genotypes": ["{}"], "first": ["0.5"], "final": []},
-        {"genotypes": ["{}"], "first": []},
-        {"genotypes": ["{"], "first": [], "final": []},
-    ],
-)
-def test_restored_progress_that_does_not_fit_is_refused(progress: dict[str, Any]) -> None:
-    trained = FakeSupernet("nas201", lambda masks: 0.0)
-    trained.state = progress
-    with pytest.raises(ValueError, match=r"\S") as caught:
-        Sampling(samples=2).final_genotype(trained)
-    assert "\n" not in str(caught.value)
-
-
 def test_each_round_has_its_own_finalists() -> None:
     """The best three of eight architectures are in the first round, which has two finalists."""
 
@@ -143,9 +112,3 @@ def test_each_round_has_its_own_finalists() -> None:
     actual = Sampling(samples=8, finalists=2, rounds=2).final_genotype(trained)
     assert trained.log == [1] * 8 + [0] * 4 + ["save"]
     assert actual == samples[5]  # the second of the second round, scored last
-
-
-def test_rounds_of_unequal_size_have_all_finalists() -> None:
-    trained = FakeSupernet("cnn", value_of(random_values("cnn", 0)))
-    Sampling(samples=7, finalists=2, rounds=3).final_genotype(trained)  # rounds of 3, 3 and 1
-    assert trained.log == [1] * 7 + [0] * 5 + ["save"]

@@ -7,7 +7,7 @@ import torch
 from tiny_search import context_and_supernet, make_searcher
 
 from darts.config import ConfigError, compose
-from darts.methods.discretization_threshold import Threshold
+from darts.methods.discretization import Threshold
 from darts.searching.checks import check_components
 from darts.searching.diagnosis import path_masks
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from tiny_search import make_batch
 from torch import Tensor
 
-from darts.methods.regularizer_alignment import Alignment, agreement, agreement_gradient
+from darts.methods.regularizer import Alignment, agreement, agreement_gradient
 from darts.spaces import SearchContext
 from darts.spaces.cnn import EdgewiseSupernet
 from darts.spaces.mixture import Mixture
@@ -128,26 +128,3 @@ def test_weight_term_is_none_at_the_start_and_for_single_cells() -> None:
     single = dataclasses.replace(problem.context, counts={"normal": 1, "reduce": 1})
     ones: Any = SimpleNamespace(gradient=lambda _: {g: torch.ones(1, 2, 8) for g in single.counts})
     assert Alignment().weight_term(problem.mixture, ones, single) is None
-
-
-def test_weight_step_raises_the_agreement() -> None:
-    problem = SmallProblem()
-
-    def mean_cosines() -> float:
-        by_cell = problem.mixture.with_weights(
-            {g: w.expand(problem.net.counts[g], -1, -1) for g, w in problem.mixture.items()}
-        )
-        return sum(naive(gradient) for gradient in problem.gradient(by_cell).values())
-
-    before = mean_cosines()
-    term = Alignment(weight=1.0, all_groups=True).weight_term(
-        problem.mixture, problem, problem.context
-    )
-    assert term is not None
-    used = problem.net.weight_parameters()
-    actual = torch.autograd.grad(term, used, allow_unused=True, materialize_grads=True)
-    length = flat(actual).norm()
-    with torch.no_grad():
-        for parameter, gradient in zip(used, actual, strict=True):
-            parameter -= 1e-5 * gradient / length
-    assert mean_cosines() - before == pytest.approx(1e-5 * float(length) / 0.5, rel=0.01)

@@ -10,8 +10,7 @@ import torch
 from tiny_search import context_and_supernet
 from torch import Tensor
 
-from darts.methods.regularizer import Regularizer
-from darts.methods.regularizer_alphas import Anchor, BetaDecay, ZeroOne
+from darts.methods.regularizer import Anchor, BetaDecay, Regularizer, ZeroOne
 
 CONTEXT = dataclasses.replace(context_and_supernet("cnn")[0], epoch=2, epochs=5)
 GENERATOR = torch.Generator().manual_seed(0)
@@ -102,7 +101,3 @@ def test_anchor_is_the_kl_divergence_from_the_uniform_distribution() -> None:
     # The term is 0 at the anchor.
     flat = {name: torch.zeros_like(alpha) for name, alpha in alphas.items()}
     assert float(Anchor().alpha_term(flat, CONTEXT)) == pytest.approx(0, abs=1e-12)
-
-
-def test_no_regularizer_has_no_alpha_term() -> None:
-    assert Regularizer().alpha_term(alphas_of(), CONTEXT) is None

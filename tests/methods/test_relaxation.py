@@ -12,10 +12,8 @@ import torch
 from tiny_search import context_and_supernet, make_batch
 from torch import Tensor
 
-from darts.methods.relaxation import RELAXATIONS, edge_group, masked_softmax
-from darts.methods.relaxation_deterministic import Softmax
+from darts.methods.relaxation import RELAXATIONS, Sigmoid, Softmax, edge_group, masked_softmax
 from darts.spaces import SPACES, SearchContext
-from darts.spaces.mixture import Mixture
 
 CONTEXT, _ = context_and_supernet("cnn")
 GENERATOR = torch.Generator().manual_seed(0)
@@ -124,19 +122,6 @@ def test_auxiliary_skip_adds_a_column_to_the_mixing_weights() -> None:
     torch.testing.assert_close(weighted["normal"][:, 8], 0.8 * weighted.bypass["normal"])
 
 
-def test_auxiliary_skip_adds_the_input_of_the_edge() -> None:
-    """Without candidates and with weight 1, a nas201 cell returns four times its input."""
-    torch.manual_seed(0)
-    space = SPACES["nas201"](channels=2, cells=1)
-    net = space.supernet(classes=3, in_channels=3, auxiliary_skip=True)
-    weights = torch.zeros(6, 6)
-    weights[:, 5] = 1
-    cell = net.layers[0]
-    x = torch.randn(2, 2, 8, 8)
-    output = cell(x, Mixture({"cell": weights}).of_cell("cell", 0), 0.0)
-    torch.testing.assert_close(output, 4 * x)  # nodes are x, x, 2x and x + x + 2x
-
-
 @pytest.mark.parametrize(
     ("decay", "values"),
     [
@@ -216,3 +201,30 @@ def test_mean_mixture_and_probabilities_are_deterministic(name: str) -> None:
     before = copy.deepcopy(alphas)
     relaxation.mixture(alphas, CONTEXT)
     assert all(alphas[key].equal(before[key]) for key in alphas)
+
+
+def test_softmax_and_its_gradient_match_equation_two_of_the_paper() -> None:
+    alpha = torch.randn(14, 8, generator=GENERATOR).double().requires_grad_()
+    weights = Softmax().edge_probabilities(alpha, None)
+    for row, out in zip(alpha.tolist(), weights.tolist(), strict=True):
+        total = sum(math.exp(value) for value in row)
+        assert out == pytest.approx([math.exp(value) / total for value in row])
+    p = weights[2].detach()
+    wanted = torch.zeros(14, 8).double()
+    wanted[2] = p[1] * (torch.eye(8)[1].double() - p)
+    torch.testing.assert_close(torch.autograd.grad(weights[2, 1], alpha)[0], wanted)
+    large = torch.tensor([[1e4, 0.0], [-1e4, 0.0]])
+    assert Softmax().edge_probabilities(large, None).tolist() == [[1, 0], [0, 1]]
+
+
+def test_sigmoid_and_its_gradient_match_the_formula_and_keep_edges_independent() -> None:
+    alpha = torch.tensor([[0.0, 2.0, -3.0], [1.0, -0.5, 0.25]]).double().requires_grad_()
+    weights = Sigmoid().edge_probabilities(alpha, None)
+    values = [[1 / (1 + math.exp(-a)) for a in row] for row in alpha.tolist()]
+    wanted = torch.tensor(values, dtype=torch.float64)
+    torch.testing.assert_close(weights, wanted)
+    upstream = torch.arange(1.0, 7.0, dtype=torch.float64).view(2, 3)
+    (weights * upstream).sum().backward()
+    torch.testing.assert_close(alpha.grad, upstream * wanted * (1 - wanted))
+    kept = torch.tensor([[True, False, True], [True, True, True]])
+    assert Sigmoid().edge_probabilities(alpha, kept).equal(weights * kept)

@@ -7,12 +7,12 @@ import re
 
 import pytest
 import torch
-from oracles import cnn_states, nas201_supernet
+from oracles import nas201_supernet
 from tiny_search import context_and_supernet, make_batch, make_searcher
 from torch import Tensor
 
-from darts.methods.relaxation_gumbel import Concrete, Gumbel, straight_through
-from darts.spaces import SearchContext
+from darts.methods.relaxation_sampled import Concrete, Gumbel
+from darts.spaces import SearchContext, cnn
 
 ROW = torch.tensor([0.7, -0.4, 0.0, 1.1, -2.0], dtype=torch.float64)
 KEPT = torch.tensor([True, False, True, True, False])
@@ -49,21 +49,6 @@ def test_hard_samples_have_softmax_frequencies(kept: Tensor | None, progress: fl
     assert chi_square < 18.5  # 4 degrees of freedom: one seed in a thousand
 
 
-def test_soft_samples_sum_to_one_and_sharpen_with_progress() -> None:
-    relaxation = Concrete(temperature=5.0, temperature_end=0.05)
-    largest = []
-    for progress in (0.0, 0.5, 0.99):
-        torch.manual_seed(2)
-        weights, active = relaxation.sample_weights(ROW.expand(500, -1), None, context_at(progress))
-        assert active is None
-        torch.testing.assert_close(weights.sum(1), torch.ones(500, dtype=torch.float64))
-        largest.append(weights.amax(1))
-    assert (largest[0] < largest[1]).all()
-    assert (largest[1] < largest[2]).all()
-    assert largest[0].mean() < 0.5
-    assert largest[2].mean() > 0.9
-
-
 def test_soft_sample_matches_the_formula_of_the_paper() -> None:
     relaxation = Concrete(temperature=2.0, temperature_end=1.0)
     alpha = ROW.expand(6, -1)
@@ -84,10 +69,6 @@ def test_the_last_epoch_has_the_last_temperature(epochs: int) -> None:
     contexts = [dataclasses.replace(CONTEXT, epoch=n, epochs=epochs) for n in range(epochs)]
     temperatures = [Gumbel().temperature_at(context.schedule) for context in contexts]
     assert temperatures == pytest.approx(torch.linspace(10, 0.1, epochs).tolist())
-
-
-def test_a_search_of_one_epoch_keeps_the_first_temperature() -> None:
-    assert dataclasses.replace(CONTEXT, epochs=1).schedule == 0
 
 
 def test_hard_sample_has_the_softmax_gradient_of_the_sampled_operation() -> None:
@@ -114,25 +95,7 @@ def test_mean_weights_are_deterministic() -> None:
     torch.testing.assert_close(Concrete().mean_weights(ROW[None], None)[0], ROW.softmax(0)[None])
 
 
-def test_edge_without_candidates_runs_no_operation() -> None:
-    kept = torch.stack([KEPT, torch.zeros(5, dtype=torch.bool)])
-    alpha = ROW.repeat(2, 1).requires_grad_()
-    weights, active = Gumbel().sample_weights(alpha, kept, context_at(0.0))
-    assert active.sum(1).tolist() == [1, 0]
-    assert weights.sum(1).tolist() == [1, 0]
-    weights.sum().backward()
-    assert alpha.grad is not None
-    assert alpha.grad.isfinite().all()
-
-
-def test_straight_through_weights_are_exactly_one_hot() -> None:
-    torch.manual_seed(5)
-    soft = torch.rand(1000, 5).softmax(1)
-    weights, mask = straight_through(soft)
-    assert weights.equal(mask.float())
-
-
-UNFUSE = {"cnn": cnn_states.unfuse_state_dict, "nas201": nas201_supernet.unfuse_state_dict}
+UNFUSE = {"cnn": cnn.unfuse_state_dict, "nas201": nas201_supernet.unfuse_state_dict}
 
 
 @pytest.mark.parametrize("space", UNFUSE)
@@ -154,29 +117,6 @@ def test_only_sampled_operations_update_running_statistics(space: str) -> None:
             assert (not value.equal(before[name])) == ran, name
             num_sampled += ran
     assert num_sampled > 0
-
-
-@pytest.mark.parametrize("space", UNFUSE)
-def test_operations_that_were_not_sampled_get_no_gradient(space: str) -> None:
-    context, net = context_and_supernet(space)
-    torch.manual_seed(0)
-    mixture = Gumbel().mixture(net.alphas, context)
-    net(make_batch(1)[0], mixture).square().sum().backward()
-    assert mixture.active is not None
-    gradients = {
-        name: torch.zeros_like(p) if p.grad is None else p.grad
-        for name, p in net.named_parameters()
-    }
-    (group,) = [g for g in context.candidates if context.counts[g]]
-    num_trained = 0
-    for name, gradient in UNFUSE[space](net.state_dict() | gradients).items():
-        match = re.search(r"edges\.(\d+)\.operations\.(\d+)\..*weight$", name)
-        if match and not mixture.active[group][int(match[1]), int(match[2])]:
-            assert not gradient.any(), name
-        num_trained += bool(match) and bool(gradient.any())
-    assert num_trained > 0
-    # All alphas of an edge get a gradient if the output of its operation is not 0.
-    assert (gradients[f"alphas.{group}"].count_nonzero(1) > 1).any()
 
 
 @pytest.mark.parametrize("bilevel", ["first_order", "unrolled"])

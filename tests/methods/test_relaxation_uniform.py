@@ -8,7 +8,7 @@ import torch
 from tiny_search import context_and_supernet
 from torch import Tensor
 
-from darts.methods.relaxation_uniform import Uniform
+from darts.methods.relaxation_sampled import Uniform
 from darts.spaces.mixture import Mixture
 
 
@@ -86,13 +86,6 @@ def test_samples_are_uniform_over_the_remaining_candidates() -> None:
         if kept[edge].sum() > 1:
             counts = weights[:, edge, kept[edge]].sum(0)
             assert chi_square(counts) < 18.5  # at most 4 degrees of freedom
-
-
-def test_mixture_does_not_depend_on_the_alphas() -> None:
-    context, net = context_and_supernet("nas201")
-    mixture = Uniform().mixture(net.alphas, context)
-    assert not mixture["cell"].requires_grad
-    assert not Uniform.uses_alphas
 
 
 def test_probabilities_are_uniform_over_the_mask() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from hypothesis import assume, given, settings
@@ -59,19 +57,6 @@ def test_stage_lengths_match_their_shares_to_half_an_epoch(epochs: int, given: l
         assert abs(end - sum(exact[: number + 1])) <= 0.5 + 1e-6
 
 
-def test_three_equal_stages_split_75_epochs_evenly() -> None:
-    stages = [Stage(), Stage(), Stage()]
-    assert stage_position(0, 75, stages) == StagePosition(0, 0, 25)
-    assert stage_position(24, 75, stages) == StagePosition(0, 0, 25)
-    assert stage_position(25, 75, stages) == StagePosition(1, 25, 25)
-    assert stage_position(74, 75, stages) == StagePosition(2, 50, 25)
-
-
-def test_every_stage_has_at_least_one_epoch() -> None:
-    stages = [Stage(share=1e-6), Stage(share=1.0), Stage(share=1e-6)]
-    assert [stage_position(epoch, 4, stages).stage for epoch in range(4)] == [0, 1, 1, 2]
-
-
 def test_fewer_epochs_than_stages_raise_an_error() -> None:
     with pytest.raises(ValueError, match=r"^epochs=1: must be >= 2, the number of stages$"):
         stage_position(0, 1, [Stage(), Stage()])
@@ -106,29 +91,6 @@ def test_wider_stages_pass_more_channels(partial: int, widen: float, expected: i
 def test_a_divisor_that_is_no_integer_is_refused() -> None:
     with pytest.raises(ValueError, match=r"widen=1.5 does not divide relaxation.partial=4"):
         partial_of(4, Stage(widen=1.5))
-
-
-def test_dropped_candidates_do_not_return_in_later_stages() -> None:
-    p = torch.rand(14, 8, generator=torch.Generator().manual_seed(0))
-    five = best_candidates({"normal": p}, {}, 0.625)
-    three = best_candidates({"normal": p.flip(1)}, five, 0.375)["normal"]
-    assert (five["normal"].sum(1) == 5).all()
-    assert (three.sum(1) == 3).all()
-    assert not (three & ~five["normal"]).any()
-
-
-@given(st.floats(0, 0.99), st.floats(0, 2), st.integers(0, 50), st.integers(1, 30))
-def test_skip_dropout_falls_by_a_constant_factor(
-    start: float, decay: float, first: int, length: int
-) -> None:
-    stage, position = (
-        Stage(skip_dropout=start, dropout_decay=decay),
-        StagePosition(1, first, length),
-    )
-    expected = start
-    for epoch in range(first, first + length):
-        assert math.isclose(skip_dropout_at(stage, position, epoch, 0.0), expected, abs_tol=1e-12)
-        expected /= math.e**decay
 
 
 def test_skip_dropout_of_the_published_stages() -> None:

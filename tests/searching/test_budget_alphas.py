@@ -40,16 +40,6 @@ def test_the_largest_budget_has_the_alphas_of_a_search_without_budgets() -> None
     assert torch.equal(alphas_at(net, LARGEST)["cell"], before)
 
 
-def test_a_budget_trains_the_anchors_next_to_it() -> None:
-    _, net = context_and_supernet("nas201")
-    add_anchors(net, 5)
-    alphas_at(net, 0.3)["cell"].sum().backward()
-    gradient = net.alphas["cell_offsets"].grad
-    assert gradient is not None
-    shares = [float(own[0, 0]) for own in gradient]
-    assert shares == pytest.approx([0, 0.8, 0.2, 0], abs=1e-6)  # 0.3 is 0.2 of the way from 0.25
-
-
 def penalty(searcher: Any, weight: float) -> BudgetPenalty:
     cost = ExpectedCost.measured(
         searcher.config.space,
@@ -109,22 +99,6 @@ def test_a_search_without_a_front_draws_nothing() -> None:
     searcher.begin_epoch(0)
     searcher.arch_step(make_batch(0), make_batch(1))
     assert torch.equal(torch.random.get_rng_state(), before)
-
-
-def test_weight_steps_train_the_mixtures_of_all_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
-    searcher, seen = make_searcher(*FRONT), []
-    original = searcher.relaxation.mixture
-
-    def watched(*arguments: Any) -> Any:
-        seen.append(searcher.context.budget)
-        return original(*arguments)
-
-    monkeypatch.setattr(searcher.relaxation, "mixture", watched)
-    searcher.begin_epoch(0)
-    for step in range(3):
-        searcher.weight_step(make_batch(step))
-    assert len(set(seen)) == 3
-    assert all(0 <= budget < LARGEST for budget in seen)
 
 
 @pytest.mark.parametrize("words", [("method=pc_darts",), ("method=darts_v2",)])

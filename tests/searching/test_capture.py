@@ -10,13 +10,10 @@ import torch
 
 from darts.config import SearchConfig, compose
 from darts.config.conf_files import conf_folder
-from darts.methods.freezing import GradientMatching
-from darts.methods.perturbation_smooth import Adversarial, RandomSmoothing
-from darts.methods.regularizer_alignment import Alignment
-from darts.methods.relaxation_deterministic import Softmax
-from darts.methods.relaxation_gumbel import Concrete, Gumbel
+from darts.methods.relaxation import Softmax
+from darts.methods.relaxation_sampled import Concrete, Gumbel
 from darts.registry import can_capture
-from darts.searching.capture import capture_obstacle, graphed_step
+from darts.searching.checks import capture_obstacle, graphed_step
 from darts.tasks.classification import Classification
 from darts.training.distributed import Ranks
 from darts.training.graphs import GraphedStep
@@ -55,11 +52,7 @@ def test_methods_that_cannot_be_captured_name_their_component(method: str) -> No
         ({"memory": "checkpoint"}, "memory=checkpoint: it saves and restores"),
         ({"task": Classification(loss="own")}, "task.loss=own is your own code"),
         ({"relaxation": Gumbel()}, "relaxation=gumbel does not support them"),
-        ({"perturbation": Adversarial()}, "perturbation=adversarial does not support them"),
-        ({"regularizer": Alignment()}, "regularizer=alignment does not support them"),
-        ({"freezing": GradientMatching()}, "freezing=gradient_matching does not support them"),
         ({"relaxation": Concrete()}, ""),
-        ({"perturbation": RandomSmoothing()}, ""),
         ({"precision": "bf16"}, ""),
     ],
 )

@@ -6,17 +6,15 @@ import copy
 import random
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from oracles import nas201_supernet
 from tiny_search import make_batch, make_searcher
 from torch import Tensor, nn
 
-from darts.searching.calibration import preserved_state
 from darts.searching.diagnosis import dominant_alpha_eigenvalue, path_masks, path_score
 from darts.searching.searcher import Searcher
-from darts.spaces import Mixture, SearchContext, cnn
+from darts.spaces import SearchContext, cnn
 from darts.spaces.cnn.candidates import CANDIDATE_SETS
 
 CALIBRATION = [make_batch(seed) for seed in (10, 11, 12)]
@@ -84,24 +82,6 @@ def test_path_scores_equal_those_of_the_edgewise_supernet(space: str) -> None:
     assert score["loss"] != pytest.approx(searcher.score(SCORED)["loss"], rel=1e-2)
 
 
-def test_channels_bypass_only_the_edges_of_the_genotype() -> None:
-    """With partial channels, a path has no bypass on other edges."""
-    searcher = trained_searcher("relaxation.partial=2", "space.channels=4", "space.candidates=s2")
-    genotype = searcher.config.discretize.genotype(searcher.probabilities(), searcher.context)
-    masks = path_masks(genotype, searcher.probabilities(), searcher.context)
-    score = path_score(searcher, masks, CALIBRATION, SCORED)
-    net = cnn.EdgewiseSupernet(
-        channels=4, cells=2, classes=3, partial=2, operations=CANDIDATE_SETS["s2"]
-    )
-    net.load_state_dict(cnn.unfuse_state_dict(searcher.net.state_dict()))
-    weights = one_hot(genotype, searcher.context)
-    bypass = {group: rows.sum(1) for group, rows in weights.items()}
-    assert all(set(row.tolist()) == {0.0, 1.0} for row in bypass.values())
-    assert score["loss"] == pytest.approx(
-        slow_path_score(net, Mixture(weights, bypass=bypass))[1], rel=1e-3
-    )
-
-
 def test_path_masks_keep_skipped_layers_in_their_positions() -> None:
     """The genotype of a fully connected network does not contain skipped layers."""
     searcher = make_searcher("space=mlp", "space.cells=3", "space.widths=[4]")
@@ -119,33 +99,6 @@ def test_path_masks_keep_skipped_layers_in_their_positions() -> None:
     other = searcher.config.space.parse('{"layers": ["relu_4"]}')
     assert other.to_json() != genotype.to_json()
     assert int(path_masks(other, probabilities, searcher.context)["rest"][0].nonzero()) > 0
-
-
-@pytest.mark.parametrize(
-    "space", [("space=cnn", "space.candidates=s2"), ("space=nas201",), ("space=macro",)]
-)
-def test_the_eigenvalue_equals_that_of_the_dense_hessian(space: tuple[str, ...]) -> None:
-    """The relative error is at most one percent."""
-    searcher = make_searcher(*space, "space.cells=1")
-    net = searcher.net
-    for alpha in net.alphas.values():
-        nn.init.normal_(alpha)
-    copied = copy.deepcopy(net)
-    batch, alphas = make_batch(1, size=8), list(copied.alphas.values())
-    loss = searcher.mean_mixture_loss(copied, batch)
-    first = torch.autograd.grad(loss, alphas, create_graph=True, materialize_grads=True)
-    flat = torch.cat([gradient.flatten() for gradient in first])
-    rows = []
-    for entry in flat:
-        row = [torch.zeros_like(alpha) for alpha in alphas]
-        if entry.requires_grad:
-            row = list(
-                torch.autograd.grad(entry, alphas, retain_graph=True, materialize_grads=True)
-            )
-        rows.append(torch.cat([entries.flatten() for entries in row]))
-    largest = float(torch.linalg.eigvalsh(torch.stack(rows).double())[-1])
-    assert largest > 0
-    assert dominant_alpha_eigenvalue(searcher, batch) == pytest.approx(largest, rel=0.01)
 
 
 @pytest.mark.parametrize("space", ["cnn", "nas201", "macro"])
@@ -177,25 +130,3 @@ def test_a_check_does_not_change_the_searcher_or_random_states(space: str) -> No
     assert torch.get_rng_state().equal(states[1])
     momenta = {getattr(module, "momentum", 0.1) for module in searcher.net.modules()}
     assert momenta == {0.1}
-
-
-def test_an_error_restores_the_network_and_random_states() -> None:
-    searcher = trained_searcher()
-    before = copy.deepcopy(searcher.net.state_dict())
-    numpy_state = np.random.get_state()[1].tolist()  # type: ignore[index]
-
-    def change_and_fail() -> None:
-        with preserved_state(searcher.net):
-            searcher.net.eval()
-            torch.rand(3), np.random.rand(3)
-            for buffer in searcher.net.buffers():
-                buffer.zero_()
-            raise KeyError
-
-    state = torch.get_rng_state()
-    with pytest.raises(KeyError):
-        change_and_fail()
-    assert all(value.equal(before[name]) for name, value in searcher.net.state_dict().items())
-    assert searcher.net.training
-    assert torch.get_rng_state().equal(state)
-    assert np.random.get_state()[1].tolist() == numpy_state  # type: ignore[index]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import torch
-from tiny_search import BUILT_IN, context_and_supernet, make_batch, make_searcher
+from tiny_search import BUILT_IN, context_and_supernet
 from torch import Tensor, nn
 
-from darts.methods.relaxation import RELAXATIONS
 from darts.searching.expected_cost import MEASURES, ExpectedCost, Penalty
 from darts.spaces import SPACES, SearchContext
 from darts.training.cost import count_macs, count_parameters
@@ -111,21 +109,6 @@ def test_the_expected_cost_of_cnn_sums_two_edges_per_node() -> None:
     assert float(cost(probabilities)) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("space", ["cnn", "nas201"])
-def test_edge_normalization_does_not_change_the_cost_of_an_architecture(space: str) -> None:
-    cost, context = cost_and_context(space)
-    relaxation = RELAXATIONS["softmax"](edge_normalization=True)
-    draw = torch.Generator().manual_seed(2)
-    genotype = context.space.random(draw)
-    alphas = {}
-    for group, mask in context.space.mask(genotype, context.candidates).items():
-        alphas[group] = torch.where(mask, 40.0, 0.0).double()
-        alphas[f"{group}_edges"] = torch.where(mask.any(1), 40.0, 0.0).double()
-    net = context.space.network(genotype, classes=3, in_channels=3)
-    flops = 2 * count_macs(net, torch.zeros(1, 3, 8, 8))
-    assert float(cost(relaxation.probabilities(alphas, context))) == pytest.approx(flops)
-
-
 def finite_difference(function: Any, point: Mapping[str, Tensor], step: float) -> dict[str, Tensor]:
     """Return the gradient by central differences of each entry."""
     gradients = {}
@@ -211,31 +194,3 @@ def test_equal_modules_are_measured_once() -> None:
     assert len(calls) == len(set(calls))
     assert (cost.tables["cell"] == 6).all()  # two cells in each of three stages
     assert cost.fixed == 4  # stem, two residual blocks, head
-
-
-def test_a_search_with_a_penalty_ends_with_cheaper_operations() -> None:
-    """Both searches take the same steps on the same batches."""
-    final_costs = {}
-    for weight in (0.0, 5.0):
-        searcher = make_searcher("space=nas201", "space.cells=1", "arch_optimizer.lr=0.05")
-        cost = measure_cost(searcher.config.space, searcher.context, "flops", (3, 8, 8))
-        start = float(cost(searcher.probabilities()))
-        searcher.alpha_costs = [Penalty({"flops": cost}, {"flops": 0.5 * start}, weight)]
-        searcher.begin_epoch(0)
-        torch.manual_seed(1)
-        for step in range(15):
-            searcher.arch_step(make_batch(step), make_batch(100 + step))
-            searcher.weight_step(make_batch(step))
-        final_costs[weight] = float(cost(searcher.probabilities()))
-    assert final_costs[5.0] < 0.75 * start
-    assert final_costs[5.0] < 0.75 * final_costs[0.0]
-
-
-def test_dropped_candidates_cost_nothing() -> None:
-    cost, context = cost_and_context("nas201")
-    mask = torch.zeros(6, 5, dtype=torch.bool)
-    mask[:, 1] = True
-    dropped = dataclasses.replace(context, masks={"cell": mask})
-    alphas = {"cell": torch.randn(6, 5).double()}
-    expected = RELAXATIONS["softmax"]().probabilities(alphas, dropped)
-    assert float(cost(expected)) == pytest.approx(cost.fixed)

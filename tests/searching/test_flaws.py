@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from darts import retrain, search
 from darts.reading import read_json
@@ -62,16 +61,6 @@ def test_alphas_are_uniform_if_those_of_every_edge_are() -> None:
     no_choice = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     assert uniform_alphas({"normal": no_choice}) is None
     assert uniform_alphas({}) is None
-
-
-def test_the_threshold_is_one_percent_of_the_maximum_entropy() -> None:
-    def ratio(p: Tensor) -> float:
-        return float(torch.special.entr(p).sum()) / math.log(len(p))
-
-    for logit, uniform in ((0.2, True), (0.3, False)):
-        p = torch.tensor([logit, 0.0]).softmax(-1)
-        assert (ratio(p) >= 0.99) == uniform
-        assert (uniform_alphas({"normal": p[None]}) is not None) == uniform
 
 
 def test_weights_and_alphas_must_share_a_class() -> None:

@@ -53,21 +53,6 @@ def test_a_polynomial_average_weighs_each_step_by_a_power(power: float, steps: i
     torch.testing.assert_close(averaging.scored_net.weight, expected)
 
 
-def test_a_polynomial_average_has_averaged_statistics_and_the_last_counts() -> None:
-    net = nn.BatchNorm1d(2)
-    averaging = Averaging(net, power=1)
-    means = []
-    for step in range(3):
-        net(torch.randn(8, 2, generator=torch.Generator().manual_seed(step)))
-        averaging.step()
-        means.append(net.running_mean.clone())
-    average = averaging.scored_net
-    assert average is not net
-    expected = (means[0] + 2 * means[1] + 3 * means[2]) / 6
-    torch.testing.assert_close(average.running_mean, expected)
-    assert average.num_batches_tracked == 3
-
-
 def test_a_mean_starts_after_epochs_without_improvement() -> None:
     net = nn.Linear(3, 2)
     averaging = Averaging(net, patience=2)

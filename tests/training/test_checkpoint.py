@@ -7,7 +7,6 @@ import json
 import os
 import pickle
 import random
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from darts.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from darts.training.random_states import random_states
+from darts.training.device import random_states
 from darts.typed_values import Misfit
 from darts.writing import WriteError
 
@@ -98,12 +97,9 @@ def test_a_saved_state_is_loaded_unchanged(tmp_path: Path) -> None:
     "value",
     [
         torch.tensor([True, False]),
-        torch.arange(3, dtype=torch.uint8),
         torch.arange(3),
         torch.randn(4).bfloat16(),
-        torch.randn(4).half(),
         torch.randn(4, dtype=torch.float64),
-        torch.tensor([float("nan"), float("inf"), -0.0]).nan_to_num(nan=1.0),
         torch.tensor(2.5),
         torch.zeros(0, 3),
         torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last),
@@ -129,19 +125,6 @@ def test_tied_weights_stay_tied_and_other_views_are_copied(path: Path) -> None:
     assert identical(loaded, net)
     with safe_open(path, "pt") as file:
         assert sorted(file.keys()) == ["empty.0", "net.encoder", "net.row", "net.transposed"]
-
-
-def test_a_name_like_the_key_of_tensors_is_an_ordinary_key(path: Path) -> None:
-    state = {"net": {"tensor": torch.zeros(1)}, "plain": {"tensor": "net.tensor"}}
-    save_checkpoint(path, "search", state)
-    loaded = load_checkpoint(path)
-    assert identical({key: loaded[key] for key in state}, state)
-
-
-def test_a_large_vocabulary_fits_the_limit_of_the_header(path: Path) -> None:
-    words = [f"предложение{number}" for number in range(200_000)]
-    save_checkpoint(path, "retrain", {"target_names": words})
-    assert load_checkpoint(path)["target_names"] == words
 
 
 def test_a_failed_write_keeps_the_previous_checkpoint(
@@ -191,35 +174,21 @@ def write_pickle(path: Path) -> None:
         pickle.dump({"format": 1, "kind": "search"}, file)
 
 
-def write_zip(path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("holiday.txt", "sun")
-
-
 def with_text(text: str) -> Callable[[Path], object]:
     return lambda path: path.write_bytes(save({}, {"darts": text, "crc32": "0"}))
 
 
 FOREIGN: dict[str, Callable[[Path], object]] = {
-    "text": lambda path: path.write_text("epoch: 3\n"),
     "pickle": write_pickle,
-    "zip": write_zip,
     "torch.save": lambda path: torch.save({"format": 1, "kind": "search"}, path),
-    "other tensors": lambda path: path.write_bytes(save({"weight": torch.zeros(2)})),
     "other metadata": lambda path: path.write_bytes(save({}, {"format": "pt"})),
     "huge header": lambda path: path.write_bytes(b"\xff" * 8 + b"{}"),
-    "long header": lambda path: path.write_bytes((2**25).to_bytes(8, "little") + b"[" * 2**25),
     "nested header": lambda path: path.write_bytes((2**20).to_bytes(8, "little") + b"[" * 2**20),
     "nested text": with_text("[" * 10**6),
-    "a list": with_text("[1, 2]"),
     "no kind": with_text('{"format": 1}'),
     "unknown kind": with_text('{"format": 1, "kind": "holiday"}'),
-    "kind of another type": with_text('{"format": 1, "kind": ["search"]}'),
     "no such tensor": with_text(
         json.dumps({"format": FORMATS["search"], "kind": "search", "net": {"$tensor": "a"}})
-    ),
-    "a tensor that is a list": with_text(
-        json.dumps({"format": FORMATS["search"], "kind": "search", "net": {"$tensor": []}})
     ),
 }
 

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import copy
-import importlib
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from PIL import Image
 from several_ranks import on_ranks
 from torch import Tensor
 
-from darts.config import ConfigError, EvaluateConfig, Invocation, rank_and_size
-from darts.data import Augmentation, DiskImages, MemoryImages, SampleLoader, rank_slice
-from darts.methods.bilevel import compare_products, first_order, unrolled
+from darts.config import rank_and_size
+from darts.data import Augmentation, MemoryImages, SampleLoader, rank_slice
+from darts.methods.bilevel import first_order, unrolled
 from darts.spaces.cnn import PUBLISHED, EdgewiseSupernet, Network
 from darts.tasks.classification import ClassificationObjective
-from darts.training.distributed import Ranks, check_different_gpus, distributed
-from darts.training.interrupt import Interrupt
-from darts.training.loop import TrainingLoop
+from darts.training.distributed import Ranks
 from darts.training.scoring import evaluate
 from darts.training.steps import optimizer_step
 
@@ -64,8 +56,6 @@ def alpha_gradients(ranks: Ranks) -> dict[str, Any]:
         results[name] = gradient(
             net, loss_fn, train, valid, optimizer, reduce=ranks.reduce, **options
         )
-    report = compare_products(net, loss_fn, train, valid, optimizer, reduce=ranks.reduce)
-    results["report"] = {name: torch.tensor(value) for name, value in report.items()}
     results["state"] = net.state_dict()
     return results
 
@@ -112,25 +102,6 @@ def collective_results(ranks: Ranks) -> dict[str, Any]:
     }
 
 
-def interrupted_save(ranks: Ranks) -> list[Any]:
-    """Save without a signal, then after a signal to rank 1; return exit code and messages."""
-    messages: list[str] = []
-    run: Any = SimpleNamespace(
-        ranks=ranks, close=messages.clear, path="here", command="search", save=lambda *_: None
-    )
-    loop = TrainingLoop.__new__(TrainingLoop)
-    loop.run, loop.interrupt, loop.steps = run, Interrupt(), 1
-    loop.console = cast(Any, SimpleNamespace(info=messages.append))
-    loop.state = cast(Any, SimpleNamespace(epoch=0, step=0, state_dict=dict))
-    loop.save()
-    loop.interrupt.received = 15 if ranks.rank == 1 else None
-    try:
-        loop.save()
-    except SystemExit as error:
-        return [error.code, *messages]
-    return []
-
-
 def averaged_statistics(ranks: Ranks) -> dict[str, Tensor]:
     """Return the running statistics of two networks, one of which no longer exists."""
     nets = [torch.nn.Sequential(torch.nn.BatchNorm2d(2)) for _ in range(2)]
@@ -152,7 +123,6 @@ def compute_results() -> dict[str, Any]:
         "scores": scores(ranks),
         "drop_path": drop_path_outputs(ranks),
         "collectives": collective_results(ranks),
-        "interrupted": interrupted_save(ranks),
         "statistics": averaged_statistics(ranks),
     }
 
@@ -182,13 +152,6 @@ def test_hypergradients_equal_those_of_the_whole_batch(
         for rank in rank_results:
             assert_close(rank["alphas"][name][group], expected, 1e-9)
     assert float(torch.cat([g.flatten() for g in expected_gradients[name].values()]).norm()) > 1e-4
-
-
-def test_the_self_check_equals_that_of_the_whole_batch(
-    rank_results: Any, expected_gradients: Any
-) -> None:
-    for name, expected in expected_gradients["report"].items():
-        assert_close(rank_results[1]["alphas"]["report"][name], expected, 1e-5)
 
 
 def test_a_weight_step_equals_that_of_the_whole_batch(
@@ -229,13 +192,6 @@ def test_running_statistics_of_separate_norms_are_averaged(rank_results: Any) ->
     for rank in rank_results:
         assert rank["statistics"]["0.running_mean"].tolist() == [0.5, 0.5]
         assert rank["statistics"]["0.running_var"].tolist() == [1.5, 1.5]
-
-
-def test_a_signal_to_one_rank_interrupts_all_ranks(rank_results: Any) -> None:
-    for rank in rank_results:
-        code, line = rank["interrupted"]
-        assert code == 143
-        assert "resume=here" in line
 
 
 def test_collective_operations_change_nothing_in_one_process() -> None:
@@ -281,79 +237,23 @@ def test_ranks_and_devices_come_from_the_environment_of_torchrun(
     assert Ranks("cuda").device == torch.device("cuda", 1)
 
 
-@pytest.fixture
-def own_gpu(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Rank 1 of 2, which sees one GPU; the fixture returns what NCCL would connect."""
+def test_a_rank_that_sees_one_gpu_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("MASTER_ADDR", "localhost"), ("WORLD_SIZE", "2"), ("RANK", "1")):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("LOCAL_RANK", "1")
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
-    properties = SimpleNamespace(uuid="second")
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
-    store = dist.HashStore()
-    connected: dict[str, Any] = {"store": store}
-    # The function with the name of its module hides the module.
-    rendezvous_module = importlib.import_module("torch.distributed.rendezvous")
-    monkeypatch.setattr(rendezvous_module, "rendezvous", lambda *_, **__: iter([(store, 1, 2)]))
+    connected: dict[str, Any] = {}
 
     def connect(backend: str, **options: Any) -> None:
         connected.update(options, backend=backend)
 
     monkeypatch.setattr(dist, "init_process_group", connect)
     monkeypatch.setattr(dist, "destroy_process_group", lambda: None)
-    return connected
-
-
-def test_a_rank_that_sees_one_gpu_uses_it(own_gpu: dict[str, Any]) -> None:
-    own_gpu["store"].set("gpu/0", "first")
     with Ranks("auto") as ranks:
         assert (ranks.rank, ranks.device) == (1, torch.device("cuda", 0))
-    assert (own_gpu["backend"], own_gpu["device_id"]) == ("nccl", torch.device("cuda", 0))
-    assert (own_gpu["rank"], own_gpu["world_size"]) == (1, 2)
-
-
-def test_two_ranks_with_the_same_gpu_are_refused(own_gpu: dict[str, Any]) -> None:
-    own_gpu["store"].set("gpu/0", "second")
-    with pytest.raises(ConfigError, match=r"^ranks 0 and 1 use the same GPU: .*device=cpu$"):
-        Ranks("cuda").__enter__()
-    assert "backend" not in own_gpu
-
-
-def test_all_ranks_compare_their_gpus() -> None:
-    def check(store: dist.HashStore, uuids: list[str]) -> list[str | None]:
-        def of_rank(rank: int) -> str | None:
-            try:
-                check_different_gpus(store, rank, len(uuids), uuids[rank])
-            except ConfigError as error:
-                return str(error).split(" use")[0]
-            return None
-
-        with ThreadPoolExecutor(len(uuids)) as pool:
-            return list(pool.map(of_rank, range(len(uuids))))
-
-    assert check(dist.HashStore(), ["a", "b", "c"]) == [None] * 3
-    assert check(dist.HashStore(), ["a", "b", "c", "b"]) == ["ranks 1 and 3"] * 4
-
-
-def test_a_command_in_one_process_gets_its_invocation_unchanged(tmp_path: Path) -> None:
-    @distributed
-    def command(config: Any, invocation: Any, ranks: Ranks) -> Any:
-        return invocation, ranks.device
-
-    invocation = Invocation(tmp_path, ("a=b",))
-    result = command(EvaluateConfig(device="cpu"), invocation)
-    assert result == (invocation, torch.device("cpu"))
-
-
-def test_shares_are_contiguous_and_nearly_equal() -> None:
-    for count in range(12):
-        for ranks in range(1, 6):
-            shares = [range(count)[rank_slice(count, rank, ranks)] for rank in range(ranks)]
-            assert [i for share in shares for i in share] == list(range(count))
-            assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert (connected["backend"], connected["device_id"]) == ("nccl", torch.device("cuda", 0))
 
 
 def make_loader(
@@ -400,29 +300,6 @@ def assert_shares_equal_the_batch(images: Any, **options: Any) -> None:
 def test_ranks_share_batches_of_images_in_memory() -> None:
     pixels = torch.randint(256, (11, 3, 8, 8), dtype=torch.uint8)
     assert_shares_equal_the_batch(MemoryImages(pixels, torch.arange(11)))
-
-
-@pytest.mark.parametrize(("crop", "workers"), [("pad", 1), ("resized", 0)])
-def test_ranks_share_batches_of_image_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crop: str, workers: int
-) -> None:
-    """Each rank decodes only its own images and uses the crops of the whole batch."""
-    files = []
-    for number in range(11):
-        pixels = np.random.default_rng(number).integers(0, 256, (12, 10, 3), dtype=np.uint8)
-        files.append(str(tmp_path / f"{number}.png"))
-        Image.fromarray(pixels).save(files[-1])
-    images = DiskImages(files, torch.arange(11), size=8)
-    augmentation = Augmentation(crop=crop, padding=4, flip=True, cutout=0)
-    assert_shares_equal_the_batch(images, workers=workers, augmentation=augmentation)
-    if workers == 0:
-        opened: list[int] = []
-        original = DiskImages.path
-        monkeypatch.setattr(
-            DiskImages, "path", lambda self, index: opened.append(index) or original(self, index)
-        )
-        make_loader(images, 1, 2).batch(0, 0)
-        assert len(opened) == 2
 
 
 def test_a_batch_with_fewer_samples_than_ranks_is_refused() -> None:

@@ -1,6 +1,6 @@
 """Steps as CUDA graphs, with a graph that calls recorded functions in place of kernels.
 
-tests/gpu/test_graphs.py compares whole searches on a pretended GPU.
+tests/gpu/test_graphs_on_cuda.py compares whole runs on a GPU.
 """
 
 from __future__ import annotations

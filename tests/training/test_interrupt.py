@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 
 import pytest
 
-from darts.training.interrupt import Interrupt, Interrupted
+from darts.training.interrupt import Interrupt
 
 
 def send(number: signal.Signals) -> None:
@@ -41,13 +40,6 @@ def test_a_second_ctrl_c_raises_at_once() -> None:
     assert handlers() == before
 
 
-def test_a_second_sigterm_does_not_raise() -> None:
-    with Interrupt() as interrupt:
-        send(signal.SIGTERM)
-        send(signal.SIGTERM)
-        assert interrupt.received == signal.SIGTERM
-
-
 def test_handlers_are_restored_after_an_error_and_after_nesting() -> None:
     before = handlers()
     with pytest.raises(ZeroDivisionError), Interrupt():
@@ -60,26 +52,6 @@ def test_handlers_are_restored_after_an_error_and_after_nesting() -> None:
         assert handlers() == between
         assert (outer.received, inner.received) == (signal.SIGTERM, signal.SIGTERM)
     assert handlers() == before
-
-
-def test_other_threads_install_no_handlers() -> None:
-    before, results = handlers(), []
-
-    def work() -> None:
-        with Interrupt() as interrupt:
-            results.append((interrupt.received, handlers() == before))
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert results == [(None, True)]
-    assert handlers() == before
-
-
-def test_an_interrupted_run_exits_with_128_plus_the_signal() -> None:
-    with pytest.raises(SystemExit) as caught:
-        raise Interrupted(128 + signal.SIGTERM)
-    assert caught.value.code == 143
 
 
 def test_nested_interrupts_share_a_signal() -> None:

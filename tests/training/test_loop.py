@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,6 @@ from darts.config import Invocation, RetrainConfig, compose
 from darts.tracking import read_metrics
 from darts.training.checkpoint import load_checkpoint
 from darts.training.distributed import Ranks
-from darts.training.interrupt import Interrupted
 from darts.training.loop import EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.run import TrainingRun
 from darts.training.state import TrainState
@@ -182,40 +179,13 @@ def test_rows_contain_means_scores_norms_and_the_report(
     assert "epoch 2/2" in out
 
 
-def test_a_resumed_loop_continues_with_the_next_step(tmp_path: Path) -> None:
-    def crash(epoch: int, step: int) -> float:
-        if (epoch, step) == (1, 1):
-            raise RuntimeError("crash")
-        return 1.0 + epoch + step
-
-    path = tmp_path / "run"
-    with pytest.raises(RuntimeError, match="crash"):
-        fit(FakeRecipe(path, "save_minutes=0", on_step=crash))
-    resumed = FakeRecipe(
-        path, "save_minutes=0", f"resume={path}", on_step=lambda epoch, step: 1.0 + epoch + step
-    )
-    fit(resumed)
-    assert resumed.calls == ["begin 1", "step 1 1", "end 1", "write 1"]
-    assert resumed.loader.delivered == 2 * STEPS
-    rows = read_metrics(path / "metrics.jsonl")
-    assert [row["train_loss"] for row in rows] == pytest.approx([(1 + 3 * 2) / 4, (2 + 3 * 3) / 4])
-
-
-def test_a_signal_saves_after_the_step_and_exits(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupt(epoch: int, step: int) -> float:
-        os.kill(os.getpid(), signal.SIGTERM)
-        return 1.0
-
-    recipe = FakeRecipe(tmp_path / "run", "save_minutes=10", on_step=interrupt)
-    with pytest.raises(Interrupted) as exit_info:
-        fit(recipe)
-    assert exit_info.value.code == 128 + signal.SIGTERM
-    assert recipe.calls == ["begin 0", "step 0 0"]
-    saved = load_checkpoint(recipe.run.checkpoint)
-    assert (saved["epoch"], saved["step"]) == (0, 1)
-    assert f"python -m darts.retrain resume={tmp_path / 'run'}" in capsys.readouterr().out
+def test_the_values_of_many_steps_are_read_at_once_on_a_gpu(tmp_path: Path) -> None:
+    recipe = FakeRecipe(tmp_path / "run", on_step=lambda epoch, step: [4.0, 2.0][step])
+    with recipe.run, TrainingLoop(recipe, epochs=2, name="retrain") as loop:
+        loop._steps_per_read = 50
+        loop.fit()
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [row["train_loss"] for row in rows] == [pytest.approx((4 + 3 * 2) / 4)] * 2
 
 
 def test_a_loss_that_is_not_finite_ends_the_loop(tmp_path: Path) -> None:

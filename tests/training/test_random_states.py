@@ -16,8 +16,7 @@ from darts.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from darts.training.random_states import random_states, restore_random_states
-from darts.typed_values import Misfit
+from darts.training.device import random_states, restore_random_states
 
 CPU = torch.device("cpu")
 
@@ -55,14 +54,10 @@ def test_restored_generators_continue_their_sequences(tmp_path: Path) -> None:
     [
         ("python", None),
         ("python", (3, (1, 2), None)),
-        ("python", (2, tuple(range(625)), None)),
-        ("python", (3, (*range(624), 625), None)),
         ("python", (3, (-1,) * 625, None)),
         ("torch", torch.zeros(5056)),
         ("torch", torch.zeros(7, dtype=torch.uint8)),
-        ("torch", torch.zeros(5056, dtype=torch.uint8)),
         ("numpy", ("MT19937", [0] * 623, 0, 0, 0.0)),
-        ("numpy", ("MT19937", [-1] * 624, 0, 0, 0.0)),
         ("numpy", ("MT19937", [0] * 624, 625, 0, 0.0)),
         ("numpy", ("PCG64", [0] * 624, 0, 0, 0.0)),
     ],
@@ -75,14 +70,6 @@ def test_a_damaged_state_is_refused_in_one_line(key: str, value: Any) -> None:
     finally:
         restore_random_states(before, CPU)
     assert "\n" not in str(caught.value)
-
-
-def test_a_missing_state_is_refused() -> None:
-    for name in ("python", "numpy", "torch"):
-        states: Any = random_states(CPU)
-        del states[name]
-        with pytest.raises(Misfit, match=f"random: Object missing required field {name}"):
-            restore_random_states(states, CPU)
 
 
 def test_only_the_generator_of_the_own_gpu_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import errno
 import functools
-import json
 from pathlib import Path
 
 import pytest
@@ -122,13 +121,3 @@ def test_a_dry_run_owns_and_writes_nothing(tmp_path: Path) -> None:
     with make_run(tmp_path / "new", dry_run=True):
         pass
     assert not (tmp_path / "new").exists()
-
-
-def test_rows_after_the_checkpoint_are_removed_on_resume(tmp_path: Path) -> None:
-    save_one_step(tmp_path)
-    with (tmp_path / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 2, "loss": 0.25}\n')
-    with make_run(tmp_path, resume=True) as run:
-        run.begin(SUBSETS)
-    (row,) = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
-    assert row["step"] == 1

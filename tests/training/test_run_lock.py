@@ -61,14 +61,6 @@ def test_a_second_process_is_refused_and_a_killed_one_owns_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_in_the_same_process_is_refused_too(tmp_path: Path) -> None:
-    lock = RunLock(tmp_path)
-    with pytest.raises(ConfigError, match=f"in use by process {os.getpid()}"):
-        RunLock(tmp_path)
-    lock.release()
-    RunLock(tmp_path).release()
-
-
 def test_a_lock_waits_for_the_loader_processes_of_a_killed_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,12 +75,6 @@ def test_a_lock_waits_for_the_loader_processes_of_a_killed_run(
     RunLock(tmp_path).release()
     assert time.monotonic() - start > 0.5
     child.join()
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b'{"pid": -1}', b'{"pid": "x"}', b"{"])
-def test_a_damaged_description_of_the_owner_does_not_matter(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / LOCK_FILE).write_bytes(content)
-    RunLock(tmp_path).release()
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:

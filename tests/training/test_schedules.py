@@ -71,13 +71,6 @@ def test_the_linear_schedule_has_the_published_values() -> None:
     assert all(a >= b > 0 for a, b in itertools.pairwise(rates))
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 3, 5, 6, 20])
-def test_short_linear_schedules_fall_and_stay_positive(epochs: int) -> None:
-    rates = [linear(epoch, epochs, 0.5) for epoch in range(epochs)]
-    assert rates[0] == 0.5
-    assert all(a >= b > 0 for a, b in itertools.pairwise(rates))
-
-
 def test_the_exponential_schedule_equals_that_of_torch() -> None:
     config = WeightOptimizerConfig(lr=0.1, lr_min=0.0, schedule="exponential", decay=0.97)
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
@@ -127,12 +120,6 @@ def test_the_stable_schedule_rises_is_constant_and_falls(
     config = stable(warmup, decay / epochs)
     rates = [stable_rate(config, step, epochs, steps) for step in range(epochs * steps)]
     assert rates == pytest.approx(expected, rel=1e-9)
-
-
-def test_a_warmup_and_a_decay_that_overlap_meet_below_the_rate() -> None:
-    rates = [stable_rate(stable(2, 1.0), step, 2, 3) for step in range(6)]
-    falling = [0.1 - 0.1 * (n / 7) ** 0.5 for n in (3, 4, 5, 6)]
-    assert rates == pytest.approx([0.1 / 7, 0.2 / 7, *falling])
 
 
 def test_without_a_cooldown_the_stable_schedule_does_not_depend_on_the_number_of_epochs() -> None:

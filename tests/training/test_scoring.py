@@ -47,13 +47,6 @@ def test_scores_use_evaluation_mode_and_do_not_change_the_network(training: bool
     assert scores["loss"] == pytest.approx(float(loss), rel=1e-5)
 
 
-def test_an_error_restores_the_training_mode() -> None:
-    model = make_net()
-    with pytest.raises(RuntimeError):
-        evaluate(model, [(torch.zeros(2, 5), torch.zeros(2).long())], TASK, device=CPU)
-    assert model.training
-
-
 def test_a_custom_forward_function_runs_without_gradients_in_evaluation_mode() -> None:
     model = make_net()
     modes: list[bool] = []

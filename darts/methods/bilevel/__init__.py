@@ -6,8 +6,7 @@ change the network, its buffers or the optimizer. ``GRADIENTS`` is the registry 
 that methods select with ``bilevel=...``.
 """
 
-from darts.methods.bilevel.arch_gradient import GRADIENTS, ArchGradient
-from darts.methods.bilevel.first_order import first_order
+from darts.methods.bilevel.arch_gradient import GRADIENTS, ArchGradient, first_order
 from darts.methods.bilevel.unrolled import PRODUCTS, compare_products, unrolled
 
 __all__ = ["GRADIENTS", "PRODUCTS", "ArchGradient", "compare_products", "first_order", "unrolled"]

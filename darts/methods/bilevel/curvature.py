@@ -9,12 +9,20 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from darts.methods.bilevel.functional import BatchT, FunctionalLoss, LossFunction, Net, Reduce
+from darts.methods.bilevel.functional import (
+    BatchT,
+    FunctionalLoss,
+    LossFunction,
+    Net,
+    Reduce,
+    gradients,
+    vector_jacobian,
+)
 from darts.ops.float32 import exact_float32
 from darts.ops.grouped_conv import differentiable_twice
 
@@ -22,15 +30,9 @@ from darts.ops.grouped_conv import differentiable_twice
 class AlphaHessian:
     """Products with the Hessian of a loss with respect to all alphas, at the current weights.
 
-    All computations are in true float32.
-    The loss is evaluated once, so that all products use the same samples of a random relaxation.
-    The supernet and its buffers do not change. ``reduce`` sums tensors over the ranks of a
-    distributed run.
-
-    Attributes:
-        size: Number of alphas.
-        dtype: Data type of the vectors.
-        device: Device of the vectors.
+    All computations are in true float32. The loss is evaluated once, so that all products use the
+    same samples of a random relaxation. The supernet and its buffers do not change. ``reduce`` sums
+    tensors over the ranks of a distributed run.
     """
 
     def __init__(
@@ -43,39 +45,18 @@ class AlphaHessian:
         loss = FunctionalLoss(net, loss_fn)
         self._alphas = loss.alphas
         self.dtype, self.device = self._alphas[0].dtype, self._alphas[0].device
-        self._gradients: Sequence[Tensor] = [torch.zeros_like(alpha) for alpha in self._alphas]
         with exact_float32(self.device), differentiable_twice():
             value = loss.at([weight.detach() for weight in loss.weights], loss.alphas, batch)
-            if value.requires_grad:  # otherwise no alpha influences the loss
-                self._gradients = torch.autograd.grad(
-                    value,
-                    self._alphas,
-                    create_graph=True,
-                    allow_unused=True,
-                    materialize_grads=True,
-                )
+            self._gradients = gradients(value, self._alphas, create_graph=True)
         self._reduce: Reduce = reduce or (lambda tensors: tensors)
         self.size = sum(alpha.numel() for alpha in self._alphas)
 
     def times(self, vector: Tensor) -> Tensor:
         """Return ``H @ vector``; both ``(size,)``, the concatenation of all groups of alphas."""
         by_group = torch.split(vector, [alpha.numel() for alpha in self._alphas])
-        pairs = [
-            (gradient, values.view_as(gradient))
-            for gradient, values in zip(self._gradients, by_group, strict=True)
-            if gradient.requires_grad
-        ]
-        product: Sequence[Tensor] = [torch.zeros_like(alpha) for alpha in self._alphas]
-        if pairs:
-            with exact_float32(self.device):
-                product = torch.autograd.grad(
-                    [gradient for gradient, _ in pairs],
-                    self._alphas,
-                    grad_outputs=[values for _, values in pairs],
-                    retain_graph=True,
-                    allow_unused=True,
-                    materialize_grads=True,
-                )
+        vectors = [v.view_as(alpha) for v, alpha in zip(by_group, self._alphas, strict=True)]
+        with exact_float32(self.device):
+            product = vector_jacobian(self._gradients, vectors, self._alphas, retain_graph=True)
         return torch.cat([values.reshape(-1) for values in self._reduce(product)])
 
 
@@ -94,13 +75,10 @@ def dominant_eigenvalue(
     All basis vectors are kept, and each new vector is orthogonalized against them twice, so that no
     spurious copies of eigenvalues appear. This costs little compared with the products.
 
-    Args:
-        hessian: Hessian of the alphas.
-        tolerance: Residual, relative to the eigenvalue, at which the iteration stops. The error of
-            the eigenvalue is at most the residual, and typically about its square.
-        max_products: Maximum number of products.
-        before_product: Called before each product with the number of those that have ended and the
-            maximum number; may raise to end the iteration.
+    The iteration stops at a residual of ``tolerance``, relative to the eigenvalue. The error of the
+    eigenvalue is at most the residual, and typically about its square. ``before_product`` is called
+    before each product with the number of completed products and their maximum number; it may raise
+    to end the iteration.
 
     References:
         Golub and Van Loan, "Matrix Computations", section 10.1 (the iteration, its residual).

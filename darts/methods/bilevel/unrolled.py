@@ -18,14 +18,14 @@ References:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import ClassVar, Generic
 
 import torch
-from torch import Tensor
-from torch.optim import Optimizer
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
 
 from darts.methods.bilevel.arch_gradient import GRADIENTS, ArchGradient, GradientInputs
 from darts.methods.bilevel.functional import (
@@ -35,8 +35,10 @@ from darts.methods.bilevel.functional import (
     Net,
     Reduce,
     gradients,
+    random_state,
+    replayed,
+    vector_jacobian,
 )
-from darts.methods.bilevel.virtual_step import sgd_step
 from darts.ops.float32 import exact_float32
 from darts.ops.grouped_conv import differentiable_twice
 from darts.registry import choice, number
@@ -58,9 +60,9 @@ def unrolled(
 ) -> dict[str, Tensor]:
     """Return the gradient, by group of alphas, of the validation loss after one weight step.
 
-    The weight step is that of ``torch.optim.SGD`` with learning rate, momentum, dampening, weight
-    decay and Nesterov momentum. All evaluations of the training loss use the same random numbers,
-    for example in dropout; otherwise the finite difference would measure noise.
+    The weight step is a step of ``torch.optim.SGD``. All evaluations of the training loss use the
+    same random numbers, for example in dropout; otherwise the finite difference would measure
+    noise.
 
     Args:
         net, loss_fn, train_batch, valid_batch, optimizer, reduce: See ``GradientInputs``.
@@ -75,23 +77,20 @@ def unrolled(
         ValueError: If ``hvp`` is unknown, ``epsilon`` is not positive and finite, ``clip`` is
             negative, or the optimizer is not SGD.
     """
-    component = Unrolled(hvp=hvp, epsilon=epsilon, clip=clip)
-    return component(net, loss_fn, train_batch, valid_batch, optimizer, reduce=reduce)
+    if hvp not in PRODUCTS:
+        raise ValueError(f"unknown hvp {hvp!r}; choose from {', '.join(PRODUCTS)}")
+    if not 0 < epsilon < float("inf"):
+        raise ValueError(f"epsilon={epsilon!r}: must be positive and finite")
+    if not clip >= 0:
+        raise ValueError(f"clip={clip!r}: must be >= 0")
+    inputs = GradientInputs(net, loss_fn, train_batch, valid_batch, optimizer, reduce)
+    return Unrolled(hvp=hvp, epsilon=epsilon, clip=clip).gradient(inputs)
 
 
 @GRADIENTS.register
 @dataclass
 class Unrolled(ArchGradient):
-    """The gradient through one virtual step.
-
-    Attributes:
-        hvp: How to compute the product with the mixed second derivative (Hessian-vector product).
-        epsilon: Step length of the finite difference.
-        clip: Largest norm of the training gradient in the virtual step, and of the gradient with
-            respect to the stepped weights. 0: no clipping. None: ``optimizer.clip`` for recurrent
-            cells, whose published search clips both; else no clipping.
-        self_check: Steps between two comparisons of both ways to compute the product; 0: none.
-    """
+    """The gradient through one virtual step; see ``unrolled`` for the options."""
 
     captures: ClassVar[bool] = True
     name: str = "unrolled"
@@ -99,14 +98,14 @@ class Unrolled(ArchGradient):
     repeats_draws: ClassVar[bool] = True
     hvp: str = choice("finite_difference", *PRODUCTS)
     epsilon: float = number(0.01, above=0)
+    # None: ``optimizer.clip`` for recurrent cells, whose published search clips; else no clipping.
     clip: float | None = number(None, low=0)
-    self_check: int = number(0, low=0)
+    self_check: int = number(0, low=0)  # steps between comparisons of both products; 0: none
 
     def with_clip(self, clip: float) -> Unrolled:
         return self if self.clip is not None else dataclasses.replace(self, clip=clip)
 
     def gradient(self, inputs: GradientInputs[Net, BatchT]) -> dict[str, Tensor]:
-        _check_product(self.hvp, self.epsilon)
         step = _VirtualStep(inputs, graph=self.hvp == "exact", clip=self.clip or 0.0)
         product = step.exact() if self.hvp == "exact" else step.finite_difference(self.epsilon)
         return step.loss.by_group([d - p for d, p in zip(step.direct, product, strict=True)])
@@ -116,7 +115,6 @@ class Unrolled(ArchGradient):
 
     def report(self, inputs: GradientInputs[Net, BatchT]) -> dict[str, float]:
         """Compare both products, see ``compare_products``."""
-        _check_product("exact", self.epsilon)
         step = _VirtualStep(inputs, graph=True, clip=self.clip or 0.0)
         direct = _flatten(step.direct)
         exact, finite = _flatten(step.exact()), _flatten(step.finite_difference(self.epsilon))
@@ -143,48 +141,24 @@ def compare_products(
     Returns:
         ``product_cosine`` and ``product_relative_difference`` of the two products;
         ``gradient_cosine`` of the resulting gradients of the alphas; ``product_share``, the norm of
-        the exact product divided by that of the first term of the gradient.
+        the exact product divided by the norm of the first term of the gradient.
     """
     inputs = GradientInputs(net, loss_fn, train_batch, valid_batch, optimizer, reduce)
     return Unrolled(epsilon=epsilon).report(inputs)
 
 
-def _check_product(hvp: str, epsilon: float) -> None:
-    """Raise ValueError unless the options of ``unrolled`` are valid."""
-    if hvp not in PRODUCTS:
-        raise ValueError(f"unknown hvp {hvp!r}; choose from {', '.join(PRODUCTS)}")
-    if not 0 < epsilon < float("inf"):
-        raise ValueError(f"epsilon={epsilon!r}: must be positive and finite")
-
-
 class _VirtualStep(Generic[Net, BatchT]):
     """A virtual step, the gradients at its end, and the two second-order products.
 
-    Args:
-        inputs: Inputs of the gradient.
-        graph: Keep the graph of the training gradient, which the exact product needs.
-        clip: Largest norm of the training gradient, and of the gradient with respect to the stepped
-            weights; 0: no clipping. The factors of the clipping are constants in the derivative, as
-            in the authors' code.
-
-    Attributes:
-        direct: Gradient of the validation loss with respect to the alphas at the stepped weights.
-        vector: Gradient with respect to the stepped weights, times the factors of ``sgd_step`` and
-            of the clipping. It is multiplied with the mixed second derivative.
-
-    Raises:
-        ValueError: If ``clip`` is negative.
+    The factors of the clipping are constants in the derivative, as in the authors' code. With
+    ``graph``, keep the graph of the training gradient, which the exact product needs.
     """
 
-    def __init__(
-        self, inputs: GradientInputs[Net, BatchT], *, graph: bool, clip: float = 0.0
-    ) -> None:
-        if not clip >= 0:
-            raise ValueError(f"clip={clip!r}: must be >= 0")
+    def __init__(self, inputs: GradientInputs[Net, BatchT], *, graph: bool, clip: float) -> None:
         self.reduce: Reduce = inputs.reduce or (lambda tensors: tensors)
         self.loss = FunctionalLoss(inputs.net, inputs.loss_fn)
         self.train_batch = inputs.train_batch
-        self.random_state = _random_state(self.loss.alphas[0].device)
+        self.random_state = random_state(self.loss.alphas[0].device)
         # Leaves of a separate graph that share the values of the network's weights.
         self.weights = [w.detach().requires_grad_() for w in self.loss.weights]
         # The alphas are constants unless the training gradient will be differentiated again.
@@ -192,9 +166,7 @@ class _VirtualStep(Generic[Net, BatchT]):
         with differentiable_twice() if graph else nullcontext():
             value = self.loss.at(self.weights, alphas, self.train_batch)
         # Operations that are not sampled have no influence on the loss and a zero gradient.
-        self.gradients = torch.autograd.grad(
-            value, self.weights, create_graph=graph, allow_unused=True, materialize_grads=True
-        )
+        self.gradients = gradients(value, self.weights, create_graph=graph)
         del value  # frees its graph before the next one is built
         detached = self.reduce([gradient.detach() for gradient in self.gradients])
         shrink = _clip_factor(detached, clip)
@@ -205,6 +177,7 @@ class _VirtualStep(Generic[Net, BatchT]):
         direct_and_vector = self.reduce(gradients(value, [*self.loss.alphas, *stepped]))
         count = len(self.loss.alphas)
         self.direct, stepped_gradient = direct_and_vector[:count], direct_and_vector[count:]
+        # The vector that is multiplied with the mixed second derivative.
         self.vector = [s * v for s, v in zip(scales, stepped_gradient, strict=True)]
         for factor in (shrink, _clip_factor(stepped_gradient, clip)):
             if factor is not None:
@@ -212,16 +185,7 @@ class _VirtualStep(Generic[Net, BatchT]):
 
     def exact(self) -> Sequence[Tensor]:
         """Differentiate the training gradient, times the vector, with respect to the alphas."""
-        pairs = [
-            (g, v) for g, v in zip(self.gradients, self.vector, strict=True) if g.requires_grad
-        ]
-        product = torch.autograd.grad(
-            [gradient for gradient, _ in pairs],
-            self.loss.alphas,
-            grad_outputs=[vector for _, vector in pairs],
-            allow_unused=True,
-            materialize_grads=True,
-        )
+        product = vector_jacobian(self.gradients, self.vector, self.loss.alphas)
         return self.reduce(product)
 
     def finite_difference(self, epsilon: float) -> Sequence[Tensor]:
@@ -244,9 +208,58 @@ class _VirtualStep(Generic[Net, BatchT]):
                 torch.empty_like(w).copy_(w + factor * v)
                 for w, v in zip(self.weights, self.vector, strict=True)
             ]
-        with _replayed(self.random_state), exact_float32(weights[0].device):
+        with replayed(self.random_state), exact_float32(weights[0].device):
             value = self.loss.at(weights, self.loss.alphas, self.train_batch)
             return gradients(value, self.loss.alphas)
+
+
+@torch.no_grad()
+def sgd_step(
+    optimizer: Optimizer, weights: Sequence[nn.Parameter], gradients: Sequence[Tensor]
+) -> tuple[list[Tensor], list[float]]:
+    """Return the weights after one step of ``torch.optim.SGD``, and a factor for each weight.
+
+    The factor of a weight is s in ``d(new weight) / d(gradient) = -s``. A weight outside the
+    optimizer does not change. Gradient clipping is not included, because it happens outside the
+    optimizer.
+
+    Raises:
+        ValueError: If the optimizer is not SGD.
+    """
+    if not isinstance(optimizer, SGD):
+        raise ValueError(
+            f"the virtual step requires torch.optim.SGD, got {type(optimizer).__name__}; "
+            "use SGD for the weights or bilevel=first_order"
+        )
+    groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    stepped: list[Tensor] = []
+    scales: list[float] = []
+    for weight, gradient in zip(weights, gradients, strict=True):
+        group = groups.get(id(weight))
+        if group is None:
+            stepped.append(weight.detach())
+            scales.append(0.0)
+            continue
+        lr, momentum = float(group["lr"]), float(group["momentum"])
+        scale = -1.0 if group["maximize"] else 1.0
+        direction = scale * gradient
+        if group["weight_decay"]:
+            direction = direction.add(weight, alpha=group["weight_decay"])
+        if momentum:
+            buffer = optimizer.state.get(weight, {}).get("momentum_buffer")
+            # The first step of SGD fills the buffer with the gradient without dampening.
+            gain = 1.0 if buffer is None else 1.0 - float(group["dampening"])
+            velocity = direction if buffer is None else momentum * buffer + gain * direction
+            if group["nesterov"]:
+                direction = direction + momentum * velocity
+                scale *= 1.0 + momentum * gain
+            else:
+                direction = velocity
+                scale *= gain
+        # Copied into the memory layout of the weight: convolutions are a third slower in others.
+        stepped.append(torch.empty_like(weight).copy_(weight - lr * direction))
+        scales.append(lr * scale)
+    return stepped, scales
 
 
 def _clip_factor(tensors: Sequence[Tensor], clip: float) -> Tensor | None:
@@ -264,38 +277,3 @@ def _flatten(tensors: Sequence[Tensor]) -> Tensor:
 
 def _cosine(a: Tensor, b: Tensor) -> float:
     return float(torch.dot(a, b) / (a.norm() * b.norm()))
-
-
-RandomState = tuple[Tensor, torch.device, Tensor | None]
-"""State of the CPU generator, a device, and the generator state of that device if it is a GPU."""
-
-
-def _random_state(device: torch.device) -> RandomState:
-    on_device = None
-    if device.type == "cuda":
-        # A step that draws random numbers is not captured, because ``repeats_draws`` is set.
-        if not torch.cuda.is_current_stream_capturing():
-            on_device = torch.cuda.get_rng_state(device)
-    elif device.type == "mps":
-        on_device = torch.mps.get_rng_state()
-    return torch.get_rng_state(), device, on_device
-
-
-def _restore(state: RandomState) -> None:
-    cpu, device, on_device = state
-    torch.set_rng_state(cpu)
-    if on_device is not None and device.type == "cuda":
-        torch.cuda.set_rng_state(on_device, device)
-    elif on_device is not None:
-        torch.mps.set_rng_state(on_device)
-
-
-@contextmanager
-def _replayed(state: RandomState) -> Iterator[None]:
-    """Draw the random numbers that follow ``state`` again, then restore the generators."""
-    before = _random_state(state[1])
-    try:
-        _restore(state)
-        yield
-    finally:
-        _restore(before)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from tiny_search import context_and_supernet, make_batch, make_searcher
 
 from darts.methods.bilevel import GRADIENTS
+from darts.methods.bilevel.arch_gradient import GradientInputs
 
 
 def cross_entropy(net: Any, batch: Any) -> torch.Tensor:
@@ -19,10 +20,11 @@ def test_single_level_is_the_gradient_of_the_training_loss() -> None:
     """It matches a backward pass and does not use the validation batch."""
     _, net = context_and_supernet("nas201")
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1)
-    actual = GRADIENTS["single_level"]()(net, cross_entropy, make_batch(0), None, optimizer)
+    inputs = GradientInputs(net, cross_entropy, make_batch(0), make_batch(1), optimizer)
+    actual = GRADIENTS["single_level"]().gradient(inputs)
     cross_entropy(net, make_batch(0)).backward()
     torch.testing.assert_close(actual["cell"], net.alphas["cell"].grad)
-    other = GRADIENTS["first_order"]()(net, cross_entropy, make_batch(0), make_batch(1), optimizer)
+    other = GRADIENTS["first_order"]().gradient(inputs)
     assert not torch.allclose(actual["cell"], other["cell"], rtol=0.1)
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from darts.methods.bilevel import GRADIENTS, compare_products, first_order, unrolled
+from darts.methods.bilevel import compare_products, first_order, unrolled
 from darts.spaces.cnn import EdgewiseSupernet
 
 Batch = tuple[Tensor, Tensor]
@@ -119,64 +119,6 @@ def test_exception_in_the_loss_changes_nothing(call_name: str) -> None:
         assert same(value, after[key]), key
 
 
-@pytest.mark.parametrize("call_name", ["first_order", "finite_difference", "exact"])
-def test_gradients_are_reproducible_and_shaped_like_the_alphas(call_name: str) -> None:
-    net, optimizer = prepared()
-    call, options = CALLS[call_name]
-    first = call(net, loss_fn, batch(1), batch(2), optimizer, **options)
-    again = call(net, loss_fn, batch(1), batch(2), optimizer, **options)
-    assert list(first) == ["normal", "reduce"]
-    for name, gradient in first.items():
-        assert gradient.shape == (5, 8)
-        assert not gradient.requires_grad
-        assert gradient.isfinite().all()
-        assert torch.equal(gradient, again[name])
-
-
-def test_first_order_matches_a_backward_pass() -> None:
-    net, optimizer = prepared()
-    actual = first_order(net, loss_fn, batch(1), batch(2), optimizer)
-    plain = torch.autograd.grad(loss_fn(net, batch(2)), list(net.alphas.values()))
-    for gradient, wanted in zip(actual.values(), plain, strict=True):
-        torch.testing.assert_close(gradient, wanted, rtol=1e-5, atol=1e-7)
-
-
-def test_first_order_computes_no_weight_gradient() -> None:
-    requested: list[bool] = []
-
-    class Scale(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-            ctx.save_for_backward(x, weight)
-            return x * weight
-
-        @staticmethod
-        def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
-            x, weight = ctx.saved_tensors
-            requested.append(ctx.needs_input_grad[1])
-            return gradient * weight, (gradient * x).sum() if ctx.needs_input_grad[1] else None
-
-    class Net(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = nn.Parameter(torch.tensor(2.0))
-            self.alphas = nn.ParameterDict({"only": nn.Parameter(torch.tensor([3.0]))})
-
-        def weight_parameters(self) -> list[nn.Parameter]:
-            return [self.weight]
-
-    def loss(net: Any, inputs: Tensor) -> Tensor:
-        return Scale.apply(net.alphas["only"] * inputs, net.weight).sum()
-
-    net = Net()
-    optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1)
-    actual = first_order(net, loss, None, torch.tensor(5.0), optimizer)
-    assert actual["only"].tolist() == [10.0]
-    assert requested == [False]
-    loss(net, torch.tensor(5.0)).backward()
-    assert requested == [False, True]  # a plain backward pass computes it
-
-
 def test_first_order_saves_the_operations_of_weight_gradients() -> None:
     net, optimizer = prepared()
     with FlopCounterMode(display=False) as forward:
@@ -219,10 +161,6 @@ def test_weights_without_influence_on_the_loss_are_supported(hvp: str) -> None:
     for gradient in actual.values():
         assert gradient[:, 3].all()
         assert not gradient[:, [0, 1, 2, 4, 5, 6, 7]].any()
-
-
-def test_both_gradients_are_registered() -> None:
-    assert {"first_order", "unrolled"} <= set(GRADIENTS)
 
 
 @pytest.mark.parametrize("call_name", ["first_order", "finite_difference", "exact"])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from darts.methods.discretization_argmax import Argmax
+from darts.methods.discretization import Argmax
 from darts.spaces import SearchContext
 from darts.spaces.mlp import Genotype, Mlp
 

@@ -1,0 +1,167 @@
+"""Relaxations that draw random numbers in every training step.
+
+References:
+    Xie et al., "SNAS", arXiv:1812.09926, equations 5 to 7, and Dong and Yang, "Searching for a
+    Robust Neural Architecture in Four GPU Hours" (GDAS), arXiv:1910.04465, equations 3 to 6: Gumbel
+    noise; the distribution: Maddison et al., arXiv:1611.00712, and Jang et al., arXiv:1611.01144.
+    Chen et al., "DrNAS: Dirichlet Neural Architecture Search", arXiv:2006.10355, section 2.2. The
+    pathwise gradient is PyTorch's (Jankowiak and Obermeyer, arXiv:1806.01851).
+    Li and Talwalkar, "Random Search and Reproducibility for Neural Architecture Search",
+    arXiv:1902.07638, section 3.2: random search with shared weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.distributions import Dirichlet as DirichletDistribution
+
+from darts.methods.relaxation import RELAXATIONS, Relaxation, WeightsAndMask, masked_softmax
+from darts.ops.transfer import to_device
+from darts.registry import choice, number
+from darts.spaces import Mixture, SearchContext
+
+
+@RELAXATIONS.register
+@dataclass
+class Concrete(Relaxation):
+    """Soft samples: a softmax of the alphas plus Gumbel noise, divided by a temperature.
+
+    The temperature changes linearly, once per epoch, and is ``temperature_end`` in the last epoch.
+    """
+
+    captures: ClassVar[bool] = True
+    name: str = "concrete"
+    temperature: float = number(1.0, above=0)
+    temperature_end: float = number(0.03, above=0)
+
+    def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
+        return masked_softmax(alpha, mask)
+
+    def sample_weights(
+        self, alpha: Tensor, mask: Tensor | None, context: SearchContext
+    ) -> WeightsAndMask:
+        # The clamp excludes exponential draws of 0, whose Gumbel noise would be infinite.
+        tiny = torch.finfo(alpha.dtype).tiny
+        noise = -torch.empty_like(alpha).exponential_().clamp_min(tiny).log()
+        logits = (alpha.log_softmax(-1) + noise) / self.temperature_at(context.schedule)
+        return masked_softmax(logits, mask), None
+
+    def temperature_at(self, schedule: float) -> float:
+        """Return the temperature, where ``schedule`` is ``SearchContext.schedule``."""
+        return self.temperature + (self.temperature_end - self.temperature) * schedule
+
+
+@RELAXATIONS.register
+@dataclass
+class Gumbel(Concrete):
+    """Hard samples: each edge runs one operation with weight one.
+
+    The gradient is the gradient of the soft sample, restricted to the sampled operation, because
+    the outputs of the other operations are unknown.
+    """
+
+    name: str = "gumbel"
+    temperature: float = number(10.0, above=0)
+    temperature_end: float = number(0.1, above=0)
+
+    def sample_weights(
+        self, alpha: Tensor, mask: Tensor | None, context: SearchContext
+    ) -> WeightsAndMask:
+        soft, _ = super().sample_weights(alpha, mask, context)
+        return straight_through(soft)
+
+    def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> WeightsAndMask:
+        return straight_through(self.edge_probabilities(alpha, mask))
+
+
+def straight_through(soft: Tensor) -> tuple[Tensor, Tensor]:
+    """Return one-hot weights at the maximum, with the gradient of ``soft``, and their mask.
+
+    All are ``(edges, operations)``. An edge whose weights are all 0, because none of its candidates
+    is left, selects no operation.
+    """
+    mask = F.one_hot(soft.argmax(-1), soft.shape[-1]).bool() & (soft > 0)
+    # The difference is exactly 0, so that the weights are exactly ones and zeros.
+    return mask.to(soft.dtype) + (soft - soft.detach()), mask
+
+
+def concentration(alpha: Tensor) -> Tensor:
+    """Return the positive parameters ``elu(alpha) + 1`` of the Dirichlet distribution."""
+    # The clamp excludes 0, which elu(alpha) + 1 reaches by rounding, for example at alpha = -100.
+    return (F.elu(alpha) + 1).clamp_min(torch.finfo(alpha.dtype).tiny)
+
+
+@RELAXATIONS.register
+@dataclass
+class Dirichlet(Relaxation):
+    """One sample per edge in training, and the mean of the distribution in evaluation.
+
+    The genotype is derived from the mean, as in the paper, or from the softmax of the alphas, as in
+    the authors' code. Both agree on the best operation of an edge, but not always on the best edges
+    of a node.
+    """
+
+    captures: ClassVar[bool] = True
+    name: str = "dirichlet"
+    ranking: str = choice("mean", "mean", "softmax")
+
+    def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
+        if self.ranking == "softmax":
+            return masked_softmax(alpha, mask)
+        return _normalize(concentration(alpha), mask)
+
+    def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> WeightsAndMask:
+        return _normalize(concentration(alpha), mask), None
+
+    def sample_weights(
+        self, alpha: Tensor, mask: Tensor | None, context: SearchContext
+    ) -> WeightsAndMask:
+        # A subset of the entries of a sample, divided by its sum, is also a Dirichlet sample.
+        # The validation of the arguments would wait for the device.
+        distribution = DirichletDistribution(concentration(alpha), validate_args=False)
+        return _normalize(distribution.rsample(), mask), None
+
+
+def _normalize(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Set the values outside the mask to 0 and divide by the sum of each edge."""
+    values = values if mask is None else values * mask
+    total = values.sum(-1, keepdim=True)
+    return values / total.where(total > 0, torch.ones_like(total))  # an edge may have no candidates
+
+
+@RELAXATIONS.register
+@dataclass
+class Uniform(Relaxation):
+    """One random architecture of the space in each training step."""
+
+    uses_alphas: ClassVar[bool] = False
+    name: str = "uniform"
+
+    def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
+        return masked_softmax(torch.zeros_like(alpha), mask)
+
+    def mixture(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Mixture:
+        genotype = context.space.random(torch.default_generator)
+        masks = context.space.mask(genotype, context.candidates)
+        weights: dict[str, WeightsAndMask] = {}
+        for group, alpha in alphas.items():
+            if group in masks:
+                mask = masks[group]
+                if group in context.masks:
+                    mask = _replace_dropped(mask, context.masks[group])
+                weights[group] = (to_device(mask.to(alpha.dtype), alpha.device), mask)
+        return self._mixture(weights, alphas, context)
+
+
+def _replace_dropped(mask: Tensor, candidates: Tensor) -> Tensor:
+    """Replace each operation that is no longer a candidate by a random candidate of its edge."""
+    scores = torch.rand(candidates.shape).masked_fill(~candidates, -1.0)
+    replacement = F.one_hot(scores.argmax(-1), candidates.shape[1]).bool() & candidates
+    valid = mask & candidates
+    return valid | replacement & (mask.any(-1) & ~valid.any(-1))[:, None]
