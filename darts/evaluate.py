@@ -15,8 +15,7 @@ from darts.plotting.genotype import draw_edge_importances
 from darts.plotting.run_figures import save_confusion
 from darts.plotting.style import save_figure
 from darts.reading import JsonObject
-from darts.recipes.evaluation import build_on, open_data
-from darts.recipes.trained import TrainedNetwork
+from darts.recipes.trained import TrainedNetwork, build_on, open_data
 from darts.spaces import NetworkBase
 from darts.tasks import Objective
 from darts.tracking import Energy, grams_of_co2, print_summary

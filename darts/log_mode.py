@@ -6,7 +6,10 @@ A variable reaches the worker processes of a command, and programs that call the
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import TextIO
 
 VARIABLE = "DARTS_LOG"
 MODES = ("auto", "plain", "quiet", "json")
@@ -15,11 +18,7 @@ errors only; json: one JSON object per line."""
 
 
 def log_mode() -> str:
-    """Return the mode of this process.
-
-    Raises:
-        ValueError: If the variable has another value.
-    """
+    """Return the mode of this process."""
     mode = os.environ.get(VARIABLE) or MODES[0]
     if mode not in MODES:
         raise ValueError(f"{VARIABLE}={mode}: choose from {', '.join(MODES)}")
@@ -27,11 +26,7 @@ def log_mode() -> str:
 
 
 def take_log_mode(arguments: Sequence[str]) -> list[str]:
-    """Set the mode that ``log=MODE`` in the arguments names; return the other arguments.
-
-    Raises:
-        ValueError: If there is no such mode.
-    """
+    """Set the mode that ``log=MODE`` in the arguments names; return the other arguments."""
     for argument in arguments:
         if argument.startswith("log="):
             mode = argument.removeprefix("log=")
@@ -39,3 +34,20 @@ def take_log_mode(arguments: Sequence[str]) -> list[str]:
                 raise ValueError(f"log={mode}: choose from {', '.join(MODES)}")
             os.environ[VARIABLE] = mode
     return [argument for argument in arguments if not argument.startswith("log=")]
+
+
+@contextmanager
+def redirected(file: TextIO) -> Iterator[None]:
+    """Send stdout and stderr to a file, including those of libraries in C++ and child processes."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(1), os.dup(2)]
+    try:
+        for number in (1, 2):
+            os.dup2(file.fileno(), number)
+        with redirect_stdout(file), redirect_stderr(file):
+            yield
+    finally:
+        for number, descriptor in zip((1, 2), saved, strict=True):
+            os.dup2(descriptor, number)
+            os.close(descriptor)

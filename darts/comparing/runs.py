@@ -19,10 +19,10 @@ from darts.config import ConfigError, require_plain_overrides
 from darts.reading import JsonObject, open_regular
 
 # Re-exported.
-from darts.running.run_files import is_complete as is_complete
-from darts.running.run_files import log_file as log_file
-from darts.running.run_files import read_divergence as read_divergence
-from darts.running.run_files import read_summary as read_summary
+from darts.running.jobs import is_complete as is_complete
+from darts.running.jobs import log_file as log_file
+from darts.running.jobs import read_divergence as read_divergence
+from darts.running.jobs import read_summary as read_summary
 from darts.spaces.module import is_allowed
 from darts.training.device import round_robin_gpu
 from darts.writing import open_in_place

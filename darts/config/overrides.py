@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from darts.config.commands import DEVICE_ACTIONS, CompareConfig, FindConfig, JudgeConfig, TuneConfig
-from darts.config.conf_files import group_options
 from darts.config.fields import ConfigError
 from darts.config.groups import TYPES
-from darts.config.latest import LATEST, latest_run
+from darts.plugins import group_options
 
 # Keys, without the group, whose values may have characters that Hydra's grammar does not accept.
 _GENOTYPE_KEYS = ("genotype", "draw", "validate")
@@ -54,16 +53,18 @@ _OPEN_KEY = "|".join(map(re.escape, _OPEN_MAPPINGS["search"]))
 _PLAIN_OVERRIDE = re.compile(  # translated overrides of an open mapping have a prefix
     rf"(\+\+(?={_OPEN_KEY}))?(?P<key>[a-z_]+)(\.\w+)*=.*|experiment/[a-z]+=\w+", re.S
 )
+LATEST = "latest"
+"""The word in place of a run directory."""
+
+RUNS = Path("runs")
+_WITH_GENOTYPE = ("search", "find")
+_WITH_CHECKPOINT = ("retrain", "find")
 _IS_GENOTYPE = re.compile(r"\{|(?!['\"]).*Genotype\(", re.S)
 _IS_HYDRA_SYNTAX = re.compile(r"['\"\[]|.*\$\{")
 
 
 def hydra_overrides(command: str, overrides: Sequence[str]) -> list[str]:
-    """Translate the overrides that a user writes for a command into overrides for Hydra.
-
-    Raises:
-        ConfigError: If an override cannot be read, or if ``latest`` denotes no run.
-    """
+    """Translate the overrides that a user writes for a command into overrides for Hydra."""
     return _collect_foreign(command, [_translate(command, item) for item in overrides])
 
 
@@ -111,9 +112,6 @@ def _collect_foreign(command: str, arguments: Sequence[str]) -> list[str]:
     ``darts.find``, ``darts.tune``, ``darts.compare`` and ``darts.judge`` collect, as
     ``overrides=[...]``, the keys for the commands that they run. ``darts.report`` collects run
     directories as ``runs=[...]``.
-
-    Raises:
-        ConfigError: If the user also gives that override.
     """
     if command != "report" and command not in _OWN_KEYS:
         return list(arguments)
@@ -132,8 +130,67 @@ def _collect_foreign(command: str, arguments: Sequence[str]) -> list[str]:
     if not foreign:
         return own
     if any(argument.startswith(f"{collected}=") for argument in own):
-        raise ConfigError(f"{collected}= and {foreign[0]} exclude each other; use one of them")
+        raise ConfigError(f"{collected}= and {foreign[0]} are mutually exclusive; use one of them")
     return [*own, f"{collected}=[{','.join(map(quoted, foreign))}]"]
+
+
+def latest_run(command: str, key: str) -> Path:
+    """Return the run that ``latest`` denotes as the value of a key.
+
+    For ``genotype`` it is the newest complete search, for ``checkpoint`` the newest retraining, for
+    ``resume`` the newest run of the command that is not complete, and for ``runs`` the newest run
+    that ``darts.report`` shows; runs of ``darts.find`` count as searches and as retrainings. Only
+    the default folders are searched: ``runs/<command>/<time>`` and ``runs/<command>/<name>/<time>``
+    in the current folder.
+    """
+    commands, needed = {
+        "genotype": (_WITH_GENOTYPE, lambda run: (run / "genotype.json").is_file()),
+        "checkpoint": (_WITH_CHECKPOINT, lambda run: (run / "checkpoint.safetensors").is_file()),
+        "resume": ((command,), lambda run: not (run / "summary.json").exists()),
+        "runs": ((*_WITH_GENOTYPE, "retrain", "evaluate", "tune"), Path.is_dir),
+    }[key]
+    return _newest(commands, needed, f"{key}={LATEST}")
+
+
+def _newest(commands: tuple[str, ...], needed: Callable[[Path], bool], text: str) -> Path:
+    found = [
+        (file.stat().st_mtime_ns, file.parent)
+        for command in commands
+        for depth in ("*", "*/*")  # of runs from Python, and of those from the command line
+        for file in (RUNS / command).glob(f"{depth}/config.yaml")
+        if needed(file.parent)
+    ]
+    if not found:
+        folders = " or ".join(str(RUNS / command) for command in commands)
+        raise ConfigError(f"{text}: there is no such run in {folders}")
+    return max(found)[1]
+
+
+def repeated_overrides(
+    overrides: Sequence[str], *, space: str, space_keys: Sequence[str], task: str, dataset: str
+) -> list[str]:
+    """Return the overrides that select space, task, data, device and seed of a search again.
+
+    A retraining with the same experiment gets the experiment. A loss that was passed in Python has
+    no name on a command line. ``space_keys`` are ``Space.retrain_keys`` of the space.
+    """
+    repeated = ("dataset", "task.", "device=", "seed=", *(f"space.{key}=" for key in space_keys))
+    arguments = [
+        override
+        for override in overrides
+        if override.startswith(repeated) and override != "task.loss=own"
+    ]
+    given = dict(override.split("=", 1) for override in overrides if "=" in override)
+    experiment = given.get("experiment/search")
+    if experiment in group_options("experiment/retrain"):
+        arguments.insert(0, f"experiment={experiment}")
+    elif "dataset" not in given:
+        arguments.insert(0, f"dataset={dataset}")
+    if space != "cnn":
+        arguments.insert(0, f"space={space}")
+    if task != "classification":
+        arguments.insert(0, f"task={task}")
+    return arguments
 
 
 def quoted(text: str) -> str:
@@ -156,11 +213,7 @@ def is_plain_override(override: str) -> bool:
 
 
 def require_plain_overrides(command: str, overrides: Sequence[str]) -> None:
-    """Refuse overrides for the runs of a study or comparison that do more than set a value.
-
-    Raises:
-        ConfigError: With the first such override.
-    """
+    """Raise ConfigError for the first override of a run that does more than set a value."""
     for override in overrides:
         if not is_plain_override(override):
             raise ConfigError(

@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, TypeVar, cast
 
-from omegaconf import DictConfig
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from darts.config.fields import ConfigError
+from darts.config import errors
+from darts.config.fields import ConfigError, check_fields, one_of
 from darts.config.groups import COMMANDS, TYPES
 from darts.config.overrides import is_plain_override, quoted
-from darts.config.serialization import as_node, rebuild
-from darts.config.torchrun import rank_and_size
+from darts.config.process import rank_and_size
 from darts.reading import YAML_LIMIT, FileError, one_line, read_json_object, read_text, read_yaml
 from darts.typed_values import Misfit, Name, typed
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+C = TypeVar("C", bound="DataclassInstance")
 
 
 class _Record(TypedDict):
@@ -35,25 +40,15 @@ class _Record(TypedDict):
 
 @dataclass(frozen=True)
 class ResumedRun:
-    """A run to continue.
+    """A run to continue."""
 
-    Attributes:
-        directory: Its directory, absolute.
-        config: Its configuration; ``resume`` is not set.
-        recorded_overrides: The command line with which it began, for records and messages only.
-    """
-
-    directory: Path
-    config: DataclassInstance
-    recorded_overrides: tuple[str, ...]
+    directory: Path  # absolute
+    config: DataclassInstance  # ``resume`` is not set
+    recorded_overrides: tuple[str, ...]  # with which it began, for records and messages only
 
     @classmethod
     def load(cls, command: str, reference: str) -> ResumedRun:
-        """Read ``overrides.json`` and ``config.yaml`` of a run directory.
-
-        Raises:
-            ConfigError: If the directory holds no run, a run of another command, or damaged files.
-        """
+        """Read ``overrides.json`` and ``config.yaml`` of a run directory."""
         directory = Path(reference)
         record = _read_record(command, directory)
         try:
@@ -88,9 +83,6 @@ class ResumedRun:
         A user may repeat the whole command line of the run. Hydra composes from the saved values
         and not from YAML files, so it knows no config groups. An argument that chooses an option of
         a group is therefore left out; it must choose the same option as the run.
-
-        Raises:
-            ConfigError: If an argument chooses another option or another run directory.
         """
         rank = rank_and_size()[0]
         kept = [] if rank > 0 else [f"hydra.run.dir={quoted(str(self.directory))}"]
@@ -130,11 +122,7 @@ def config_digest(text: str) -> str:
 
 
 def _read_record(command: str, directory: Path) -> _Record:
-    """Return the content of ``overrides.json`` of a run of the command.
-
-    Raises:
-        ConfigError: If the file is missing, damaged, or of another command.
-    """
+    """Return the content of ``overrides.json`` of a run of the command."""
     reference, name = f"resume={str(directory)!r}", "overrides.json"
     try:
         record = typed(_Record, read_json_object(directory / name))
@@ -153,3 +141,59 @@ def _read_record(command: str, directory: Path) -> _Record:
             f"{reference} is a run of darts.{record['command']}; resume it with that command"
         )
     return record
+
+
+def as_yaml(config: DataclassInstance) -> str:
+    """Return a configuration as YAML text, keys in the order of the fields."""
+    return str(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True))
+
+
+def rebuild(config_class: type[C], values: Mapping[str, object]) -> C:
+    """Rebuild a configuration from the values of ``dataclasses.asdict``; check types and limits.
+
+    Keys that an older file lacks get their defaults. ``${`` in a value is text.
+    """
+    try:
+        config = cast("C", OmegaConf.to_object(as_node(config_class, values)))
+    except (OmegaConfBaseException, TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        reason = errors.describe_error(error, [])
+        raise ConfigError(f"not a configuration of this version: {reason}") from None
+    check_fields(config)
+    return config
+
+
+def as_node(config_class: type[DataclassInstance], values: Mapping[str, object]) -> DictConfig:
+    """Return a typed OmegaConf node with the given values."""
+    plain = cast("dict[str, object]", escape_interpolations(values))
+    node = OmegaConf.structured(config_class)
+    for group in node.keys() & plain.keys() & TYPES.keys():
+        component = plain[group]
+        if isinstance(component, Mapping):
+            node[group] = OmegaConf.structured(_class_of(group, component))
+    return cast("DictConfig", OmegaConf.merge(node, plain))
+
+
+def escape_interpolations(value: object) -> object:
+    """Return nested plain values in which OmegaConf reads ``${`` as text."""
+    if isinstance(value, str):
+        # OmegaConf halves the backslashes before "${" only.
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    if isinstance(value, Mapping):
+        return {key: escape_interpolations(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [escape_interpolations(item) for item in value]
+    return value
+
+
+def _class_of(group: str, values: Mapping[str, object]) -> type:
+    """Return the class of a component, found by its name, or of a data set, found by its keys."""
+    types = TYPES[group]
+    if group != "dataset":
+        one_of(f"{group}.name", values.get("name"), list(types))
+        return types[str(values["name"])]
+    keys = {cls: {field.name for field in dataclasses.fields(cls)} for cls in types.values()}
+    # The class with the fewest keys among those that have all given keys.
+    fitting = [cls for cls in keys if keys[cls] >= values.keys()]
+    return min(fitting, key=lambda cls: len(keys[cls]), default=next(iter(keys)))

@@ -19,7 +19,7 @@ from darts.hpo.study import StudyPlan
 from darts.hpo.trials import WORKER, failure_reason, finished_trials
 from darts.hpo.worker import Worker
 from darts.hpo.worker_process import MACHINE_FAILED, worker_main
-from darts.running.worker import describe_exit as describe_exit
+from darts.running.processes import describe_exit as describe_exit
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.writing import WriteError
 

@@ -37,8 +37,8 @@ from darts.hpo.store import machine_failure
 from darts.hpo.study import StudyPlan, study_window
 from darts.hpo.trial_tools import TrialTools
 from darts.hpo.trials import BEYOND, FAILURE, SCORES, WALL_SECONDS, WORKER, trial_results
-from darts.running.output import error_summary as error_summary
-from darts.running.output import redirect_output as redirect_output
+from darts.running.execution import error_summary as error_summary
+from darts.running.execution import redirect_output as redirect_output
 from darts.spaces.parameters import Point
 from darts.strategies.history import retry_history
 from darts.strategies.judges import EpochCallback, TrialSpec

@@ -21,8 +21,7 @@ from darts.judging.resampling import Numbers, paired_interval
 from darts.judging.sample_metrics import SampleMetric, sample_metric
 from darts.judging.statistics import LEVEL
 from darts.reading import JsonObject
-from darts.recipes.evaluation import build_on, open_data
-from darts.recipes.trained import TrainedNetwork
+from darts.recipes.trained import TrainedNetwork, build_on, open_data
 from darts.training.checkpoint import find_checkpoint
 from darts.training.distributed import Ranks
 from darts.training.scoring import evaluate

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from darts.config.overrides import is_plain_override
-from darts.config.retraining import repeated_overrides
+from darts.config.overrides import is_plain_override, repeated_overrides
 from darts.reporting.labels import label
 from darts.reporting.record import RunRecord
 from darts.spaces import SPACES

@@ -17,8 +17,7 @@ from omegaconf import OmegaConf
 from darts import search
 from darts.config import ConfigError, SearchConfig, compose, config_digest, launch, rebuild
 from darts.config.overrides import is_plain_override, require_plain_overrides
-from darts.config.resumed_run import ResumedRun
-from darts.config.serialization import as_yaml, escape_interpolations
+from darts.config.resumed_run import ResumedRun, as_yaml, escape_interpolations
 
 HUB = """
 import pathlib

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from darts.config import ConfigError, compose, conf_folder
-from darts.config.defaults import defaults_nodes
+from darts.config.groups import defaults_nodes
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,11 @@ def test_defaults_of_an_unknown_space_are_refused(
 ) -> None:
     (tmp_path / "defaults").mkdir()
     (tmp_path / "defaults" / "digits.yaml").write_text("search: {spaces: {cmm: {epochs: 3}}}")
-    monkeypatch.setattr("darts.config.defaults.conf_folders", lambda: [tmp_path])
+    monkeypatch.setattr("darts.config.groups.conf_folders", lambda: [tmp_path])
     with pytest.raises(
         ConfigError, match=r"defaults/digits\.yaml: search\.spaces='cmm' is unknown"
     ):
-        list(defaults_nodes({"dataset": ["digits"]}, ["cnn", "mlp"]))
+        list(defaults_nodes())
 
 
 def is_excerpt(shown: object, actual: object) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from darts.config import SearchConfig, compose
 from darts.recipes.alpha_rate import MIN_PREFERENCE, AlphaRate, is_check_due, strongest_preference
-from darts.recipes.search_state import SearchState
+from darts.recipes.states import SearchState
 from darts.searching.flaws import uniform_alphas
 from tests.tiny_search import make_searcher
 

@@ -23,11 +23,10 @@ from darts.data import InputSpec, load_split
 from darts.data.targets import CLASSES
 from darts.reading import read_json
 from darts.recipes.ensemble import fits_together, save_ensemble
-from darts.recipes.evaluation import open_data
 from darts.recipes.exporting import onnx_file
 from darts.recipes.exporting.formats import FORMATS
 from darts.recipes.exporting.network import ExportableNetwork
-from darts.recipes.trained import TrainedNetwork
+from darts.recipes.trained import TrainedNetwork, open_data
 from darts.spaces.ensemble import Ensemble
 from darts.tasks.language_model import LanguageModel
 from darts.training.checkpoint import NETWORK, CheckpointError, load_checkpoint, save_checkpoint

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.recipes.ensemble_choice import greedy_selection
+from darts.recipes.ensemble import greedy_selection
 
 Score = Callable[[Tensor], float]
 

@@ -9,9 +9,8 @@ import pytest
 
 from darts.config import SearchConfig, compose
 from darts.data import SOURCES
-from darts.recipes.facts import DataFacts
 from darts.recipes.retrain_command import retrain_command
-from darts.recipes.rules import max_epochs, recipe
+from darts.recipes.rules import DataFacts, max_epochs, recipe
 from darts.spaces import SPACES
 
 DIRECTORY = Path("run")

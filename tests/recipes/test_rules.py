@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from darts.recipes.facts import DataFacts, validation_share
-from darts.recipes.rules import batch_size, max_epochs, recipe, search_recipe, settings
+from darts.recipes.rules import (
+    DataFacts,
+    batch_size,
+    max_epochs,
+    recipe,
+    search_recipe,
+    settings,
+    validation_share,
+)
 
 KINDS = ("images", "audio", "rows", "text", "documents", "pairs")
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import darts
+from darts.recipes.exporting.export import save_network
 from darts.recipes.retrain import build_network
-from darts.recipes.shared_network import save_network
 from darts.recipes.trained import TrainedNetwork
 from darts.training.checkpoint import CheckpointError, load_checkpoint
 

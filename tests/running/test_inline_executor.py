@@ -17,8 +17,7 @@ from darts.config import ConfigError
 from darts.recipes.commands import would_continue
 from darts.running import execution
 from darts.running.execution import InlineExecutor
-from darts.running.jobs import Job, Outcome
-from darts.running.run_files import log_file
+from darts.running.jobs import Job, Outcome, log_file
 from darts.training.device import peak_memory
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_lock import RunLock

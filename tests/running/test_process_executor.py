@@ -19,9 +19,8 @@ import torch
 from small_jobs import end_state, make_job, wait_for
 
 from darts.running import worker
-from darts.running.jobs import Future, Job, Outcome
+from darts.running.jobs import Future, Job, Outcome, is_complete, log_file
 from darts.running.processes import ProcessExecutor
-from darts.running.run_files import is_complete, log_file
 from darts.writing import WriteError
 
 LONG = "epochs=25"  # a second, with a checkpoint after each step

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from darts.config import SearchConfig, compose
-from darts.config.conf_files import conf_folder
 from darts.methods.freezing import GradientMatching
 from darts.methods.perturbation_smooth import Adversarial, RandomSmoothing
 from darts.methods.regularizer_alignment import Alignment
 from darts.methods.relaxation_deterministic import Softmax
 from darts.methods.relaxation_gumbel import Concrete, Gumbel
+from darts.plugins import conf_folder
 from darts.registry import can_capture
 from darts.searching.capture import capture_obstacle, graphed_step
 from darts.tasks.classification import Classification
