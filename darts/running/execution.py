@@ -123,7 +123,7 @@ def _has_begun(job: Job) -> bool:
 
 @contextmanager
 def _unchanged_process(threads: int | None) -> Iterator[None]:
-    """Set the number of threads; at the end, release memory and restore the state of the process."""
+    """Set the number of threads; at the end, release memory and restore what runs change."""
     threads_before = torch.get_num_threads()
     # The context also makes Python forget which warnings it has shown.
     with warnings.catch_warnings():
