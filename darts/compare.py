@@ -126,12 +126,7 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) ->
 
 
 def prepare_directory(files: RunDirectory, config: CompareConfig, call: Invocation) -> None:
-    """Create the run directory of a new comparison, or check that of a resumed one.
-
-    Raises:
-        ConfigError: If a new comparison would overwrite another run, or if the resumed one is in
-            use, complete or has another configuration.
-    """
+    """Create the run directory of a new comparison, or check that of a resumed one."""
     files.start_or_resume(config, call)
     if config.resume:
         for folder in files.path.glob("runs/*/*"):

@@ -40,11 +40,7 @@ _HEADER = "spearman  kendall  rmse in ms"
 
 
 def check(config: DeviceConfig) -> None:
-    """Check the settings that do not depend on files.
-
-    Raises:
-        ConfigError: If a key is missing or does not fit the action.
-    """
+    """Check the settings that do not depend on files."""
     if "images" not in config.space.data_kinds:
         names = [name for name, space in SPACES.items() if "images" in space.data_kinds]
         raise ConfigError(
@@ -77,11 +73,7 @@ def check(config: DeviceConfig) -> None:
 
 
 def refuse_unused_keys(config: DeviceConfig) -> None:
-    """Refuse keys that the action would ignore.
-
-    Raises:
-        ConfigError: If such a key does not have its default.
-    """
+    """Refuse keys that the action would ignore."""
     defaults = DeviceConfig()
     for key in UNUSED[config.action]:
         value = getattr(config, key)
@@ -222,11 +214,7 @@ def test_on_this_machine(config: DeviceConfig, table: LookupTable) -> Accuracy:
 
 
 def read_latencies(config: DeviceConfig, space: str) -> list[Architecture]:
-    """Return the measured networks of the table, ordered by genotype.
-
-    Raises:
-        ConfigError: If the file is invalid.
-    """
+    """Return the measured networks of the table, ordered by genotype."""
     found = read_architectures(
         str(config.table), truth=config.column, space=space, path_key="table", truth_key="column"
     )

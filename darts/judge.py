@@ -34,11 +34,7 @@ _HEADER = "spearman  kendall top 10 % recall"
 
 
 def check(config: JudgeConfig) -> None:
-    """Check the settings that do not depend on files.
-
-    Raises:
-        ConfigError: If they do not fit together, or if ``torchrun`` started this process.
-    """
+    """Check the settings that do not depend on files."""
     if rank_and_size()[1] > 1:
         raise ConfigError("darts.judge does not run with torchrun")
     check_networks(config, network_overrides(config))

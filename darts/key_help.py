@@ -185,7 +185,9 @@ def _fields(node: ast.ClassDef, lines: list[str]) -> Iterator[tuple[str, Field]]
         text = " ".join(comment.strip(" #") for comment in comments).strip(" .")
         value, choices = item.value, list[str]()
         if isinstance(value, ast.Call) and ast.unparse(value.func) == "choice":
-            choices = [str(c.value) for c in value.args[1:] if isinstance(c, ast.Constant)]
+            constants = [c.value for c in value.args[1:] if isinstance(c, ast.Constant)]
+            if len(constants) == len(value.args[1:]):
+                choices = [str(constant) for constant in constants]
         yield ast.unparse(item.target), Field(ast.unparse(item.annotation), choices, text)
 
 
@@ -217,6 +219,7 @@ def describe(command: str, key: str) -> str:
     group = f"experiment/{command}" if key == "experiment" else key
     text = "values that belong together" if key == "experiment" else field.text if field else ""
     choices = [*(field.choices if field else []), *group_options(group)]
+    text = text[:1].lower() + text[1:]
     return ": ".join(filter(None, [text, ", ".join(choices)]))
 
 

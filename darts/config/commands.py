@@ -56,20 +56,9 @@ class RunConfig:
 
     # Keys, or prefixes of keys, that a resumed run may change.
     may_change_on_resume: ClassVar[tuple[str, ...]] = (
-        "name",
-        "resume",
-        "device",
-        "save_minutes",
-        "dry_run",
-        "memory",
-        "graphs",
-        "loader.workers",
-        "dataset.root",
-        "dataset.download",
-        "dataset.verify",
-        "tracking.",
-        "benchmark.",
-    )
+        "name", "resume", "device", "save_minutes", "dry_run", "memory", "graphs", "loader.workers",
+        "dataset.root", "dataset.download", "dataset.verify", "tracking.", "benchmark.",
+    )  # fmt: skip
 
     name: str = "run"
     task: Task = MISSING  # what is learned
@@ -106,9 +95,7 @@ class RunConfig:
     def resumed(self, begun: Mapping[str, Any], saved: Mapping[str, Any]) -> RunConfig:
         """Return the configuration with the values that an earlier continuation chose.
 
-        Args:
-            begun: Values with which the run began, from ``config.yaml``.
-            saved: Values of the checkpoint.
+        The run began with the values in ``begun``; ``saved`` are those of the checkpoint.
         """
         return self
 
@@ -206,16 +193,9 @@ class TuneConfig:
     """``python -m darts.tune``"""
 
     may_change_on_resume: ClassVar[tuple[str, ...]] = (
-        "name",
-        "resume",
-        "budget.",
-        "analysis.",
-        "benchmark.",
-        "tracking.",
-        "workers",
-        "heartbeat",
+        "name", "resume", "budget.", "analysis.", "benchmark.", "tracking.", "workers", "heartbeat",
         "retries",
-    )
+    )  # fmt: skip
 
     name: str = "tune"
     target: str = choice("retrain", "retrain", "search")  # command that a trial runs
@@ -276,8 +256,8 @@ class CompareConfig:
     method_name: str = "darts_v1"  # file of conf/method; on the command line: method=
     # Methods to compare with.
     baselines: list[str] = field(default_factory=lambda: ["random", "random_sharing"])
-    searches: int = number(7, low=1, high=1000)  # per method, with seeds seed, seed + 1, ...
-    retrainings: int = number(2, low=1, high=100)  # per search
+    searches: int = number(7, low=1, high=1000)  # runs of each method, with consecutive seeds
+    retrainings: int = number(2, low=1, high=100)  # runs of each genotype
     metric: str = "accuracy"  # choices use validation data, results the test split
     base: list[str] = field(default_factory=list)  # overrides of all runs, set by experiments
     overrides: list[str] = field(default_factory=list)  # the same, set on the command line
@@ -302,13 +282,8 @@ class FindConfig:
     """``python -m darts.find``"""
 
     may_change_on_resume: ClassVar[tuple[str, ...]] = (
-        "name",
-        "resume",
-        "budget.",
-        "benchmark.",
-        "export",
-        "workers",
-    )
+        "name", "resume", "budget.", "benchmark.", "export", "workers",
+    )  # fmt: skip
 
     name: str = "find"
     base: list[str] = field(default_factory=list)  # overrides of all runs, set by experiments
@@ -414,7 +389,7 @@ class DeviceConfig:
     classes: int = number(10, low=1, high=1_000_000)  # outputs of the networks
     device: str = "auto"  # cpu, cuda, cuda:N or mps
     precision: str = choice("fp32", "fp32", "bf16", "fp16")  # of weights and activations
-    threads: int | None = number(None, low=1, high=1024)  # null: those of PyTorch
+    threads: int | None = number(None, low=1, high=1024)  # of PyTorch; null: its default
     batch_size: int = number(1, low=1, high=65_536)  # samples of a pass
     warmup: int = number(10, low=0, high=100_000)  # passes before the timed ones
     repeats: int = number(50, low=3, high=100_000)  # timed passes

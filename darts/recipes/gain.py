@@ -84,12 +84,6 @@ def measure_gain(
         draws: Number of resamples of the bootstrap.
         seed: Seed of the resamples.
         device: Device that scores the networks, see ``darts.training.device.resolve_device``.
-
-    Raises:
-        ConfigError: If there is no such checkpoint, metric or split, if the two retrainings have
-            different data in it, or under torchrun with several processes.
-        CheckpointError: If a checkpoint is damaged or its data set has changed.
-        FileError: If the file of the validation samples is damaged.
     """
     files = [find_checkpoint(str(reference)).resolve() for reference in (found, baseline)]
     ours, theirs = _score_both(files, metric, split, device)
@@ -130,9 +124,6 @@ def validation_interval(
 
     Returns:
         Both bounds, positive if the found network is better; None as for ``paired_interval``.
-
-    Raises:
-        ConfigError, CheckpointError, FileError: As ``measure_gain``.
     """
     pairs = []
     for references in zip(found, baseline, strict=True):

@@ -54,7 +54,6 @@ class Model(nn.Module):
     """A trained network of samples, in evaluation mode.
 
     Attributes:
-        network: The network.
         classes: Names of the classes, labels or numbers, by index of the outputs.
         transform: Preprocessing of one sample: ``Preprocessing`` of an image, ``RowInput``,
             ``TextInput`` or ``RecordingInput``. Its method ``batch`` joins the results.
@@ -173,11 +172,7 @@ def _load(reference: str | Path, device: str | torch.device) -> Model:
 
 
 def _transform(trained: TrainedNetwork) -> Transform:
-    """Return the preprocessing of one sample of the kind on which a network was trained.
-
-    Raises:
-        ValueError: If the network has no separate samples as input.
-    """
+    """Return the preprocessing of one sample of the kind on which a network was trained."""
     dataset, encoding = trained.config.dataset, trained.encoding
     kind = data_kind(trained.config)
     if isinstance(encoding, RowEncoding):
@@ -209,8 +204,7 @@ def predict(
     Args:
         model: A model, or what ``load`` takes.
         samples: Images, see ``darts.recipes.sample_inputs.Image``; rows, texts or recordings, see
-            the other classes there. A single image or recording, a single text or a single
-            mapping is allowed, too.
+            the other classes there. A single image, recording, text or mapping is also allowed.
         batch_size: Number of samples that the network processes at once.
 
     The model computes in evaluation mode, and its modes are the same afterwards.

@@ -79,11 +79,7 @@ def predict(config: PredictConfig, invocation: Invocation) -> JsonObject:
 
 
 def _check_output(config: PredictConfig, samples: Samples) -> None:
-    """Refuse an output that would overwrite a sample, the input or the checkpoint.
-
-    Raises:
-        ConfigError: If it would.
-    """
+    """Refuse an output that would overwrite a sample, the input or the checkpoint."""
     if config.output is None:
         return
     output = Path(config.output).resolve()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -15,28 +15,12 @@ from torch import Tensor
 from darts.data.audio import spectrograms
 from darts.data.decode import center_crop, decode, read_rgb
 from darts.data.encodings import RowEncoding, WordEncoding
-from darts.data.images import MemoryImages
 from darts.data.mel import Spectrogram
 from darts.data.words import PADDING
 
 Image: TypeAlias = object
 """A file name, a PIL image, or an array or tensor: uint8 or float from 0 to 1, of shape ``(H, W)``
 or ``(C, H, W)``; arrays also ``(H, W, C)``, for the C of the network."""
-
-
-class Transform(Protocol):
-    """The function from a sample to the input of a network, as in the evaluation."""
-
-    def __call__(self, sample: object, /) -> Tensor:
-        """Return the input of one sample.
-
-        Raises:
-            ValueError: If the sample is of another kind, shape or range.
-            OSError: If a file cannot be read.
-        """
-
-    def batch(self, inputs: Sequence[Tensor], /) -> Tensor:
-        """Return the inputs of several samples as one tensor, as the network takes it."""
 
 
 class Preprocessing:
@@ -128,7 +112,7 @@ class Preprocessing:
         if pixels.ndim != 3 or pixels.shape[0] != channels or not pixels.numel():
             raise ValueError(f"an image of shape {shape} does not have {channels} channels")
         if pixels.is_floating_point():
-            if not (float(pixels.min()) >= 0 and float(pixels.max()) <= 1):  # NaN fails, too
+            if not (float(pixels.min()) >= 0 and float(pixels.max()) <= 1):  # also for NaN
                 raise ValueError("an image of floats must have values from 0 to 1")
             pixels = (pixels * 255).round()
         elif pixels.dtype != torch.uint8:
@@ -138,9 +122,6 @@ class Preprocessing:
 
 def _resized(pixels: Tensor, height: int, width: int) -> Tensor:
     """Return an image (C, H, W) uint8 resized like those of ``MemoryImages``."""
-    if height == width:
-        image = MemoryImages(pixels[None], torch.zeros(1, dtype=torch.int64))
-        return image.resized(height).pixels[0]
     smooth = F.interpolate(
         pixels[None].float(), (height, width), mode="bilinear", antialias=True, align_corners=False
     )
@@ -238,3 +219,10 @@ class RecordingInput:
     def batch(self, inputs: Sequence[Tensor]) -> Tensor:
         """Return the inputs of several recordings, ``(B, 1, bands, frames)``."""
         return torch.stack(list(inputs))
+
+
+Transform: TypeAlias = Preprocessing | RowInput | TextInput | RecordingInput
+"""The function from a sample to the input of a network, as in the evaluation.
+
+It raises a ``ValueError`` for a sample of another kind, shape or range.
+"""

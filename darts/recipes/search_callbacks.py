@@ -94,9 +94,6 @@ def keep_latency_models(run: TrainingRun, config: SearchConfig) -> dict[str, str
 
     The files of the models belong to the user and may be replaced in between. The genotypes of both
     parts of the search would then keep different limits.
-
-    Raises:
-        ConfigError: If the file of a model differs from the one with which the run began.
     """
     # A checkpoint contains those of penalties.
     devices = {"limit.device": config.limit.device, "front.device": config.front.device}

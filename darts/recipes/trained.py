@@ -91,10 +91,6 @@ class TrainedNetwork:
         """Load a checkpoint file, a network that was exported, or a run directory.
 
         The weights are checked to be finite and to fit the network, without allocating a network.
-
-        Raises:
-            CheckpointError: If the file is damaged, its entries contradict each other, or its run
-                has not completed an epoch.
         """
         file = find_checkpoint(reference)
         content = load_checkpoint(file, "retrain", NETWORK)
@@ -191,10 +187,6 @@ def open_data(
     """Return the data of a retraining; also seed all generators with its seed.
 
     The configuration of the retraining is changed to the given values. None keeps a value.
-
-    Raises:
-        CheckpointError: If the data set has other classes or words than in training, or its
-            training split would be encoded in another way.
     """
     dataset, loader = trained.config.dataset, trained.config.loader
     dataset.root = root or dataset.root

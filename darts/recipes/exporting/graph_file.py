@@ -27,12 +27,7 @@ class GraphFile:
     validation: Validation | None  # None if the export reads no data
 
     def write(self) -> tuple[Path, JsonObject]:
-        """Return the file and what was measured, or leave no file.
-
-        Raises:
-            ConfigError: If the outputs of the float32 graph, or the score of the file, are too far
-                from the network's.
-        """
+        """Return the file and what was measured, or leave no file."""
         suffix = self.format.suffix
         self.directory.mkdir(parents=True, exist_ok=True)
         target = self.directory / f"network{suffix}"
