@@ -1,7 +1,7 @@
 """Write files so that a kill at any moment leaves either the old or the new content.
 
 The content goes to a temporary file in the same folder, which is synced to disk and renamed to the
-final name.
+final name. A file that cannot be written raises a ``WriteError``.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from darts.methods.bilevel.curvature import AlphaHessian
 from darts.methods.collapse import CollapseChecks
-from darts.recipes import search_report
+from darts.recipes import search
 from darts.searching import diagnosis
 from darts.searching.flaws import FlawFinder
 from darts.tracking import Console
@@ -47,7 +47,7 @@ pytestmark = pytest.mark.usefixtures("no_figures")
 def checked(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A search with a collapse check in every second epoch."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search_report, "save_search_figures", lambda *_, **__: None)
+        patch.setattr(search, "save_search_figures", lambda *_, **__: None)
         folder = tmp_path_factory.mktemp("checked") / "run"
         return commands.run("search", folder, *SMALL, "collapse.every=2")
 

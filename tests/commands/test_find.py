@@ -18,9 +18,9 @@ import pytest
 import torch
 from sklearn.datasets import load_wine
 
-from darts import find, predict
+from darts import predict
 from darts.config import launch
-from darts.finding import setup, winner
+from darts.finding import find, setup, winner
 from darts.finding.decisions import FILE
 from darts.judging.devices.linear_model import LinearModel
 from darts.reading import read_json

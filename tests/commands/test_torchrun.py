@@ -18,10 +18,9 @@ import pytest
 import torch
 from several_ranks import on_ranks
 
-from darts import retrain, search
 from darts.config import launch
 from darts.reading import read_json
-from darts.recipes import search_report
+from darts.recipes import retrain, search
 from darts.tracking import read_metrics
 from darts.training import loop
 from darts.training.checkpoint import load_checkpoint
@@ -58,7 +57,7 @@ def torchrun(command: str, *arguments: str, cwd: Path) -> Iterator[subprocess.Po
     target = [command] if command.endswith(".py") else ["-m", f"darts.{command}"]
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     # Python does not find the package in another working directory.
-    checkout = str(Path(search.__file__).parents[1])
+    checkout = str(Path(search.__file__).parents[2])
     path = os.pathsep.join([checkout, os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
         [sys.executable, *launcher, *target, *arguments],
@@ -158,7 +157,7 @@ def assert_close(a: Any, b: Any, where: str) -> None:
 def run_alone(commands: Any, command: str, folder: Path) -> Path:
     """Do the run of a command in one process, without figures, and return its directory."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search_report, "save_search_figures", lambda *_, **__: None)
+        patch.setattr(search, "save_search_figures", lambda *_, **__: None)
         commands.call(command, [*RUNS[command], NO_TENSORBOARD, f"hydra.run.dir={folder}"])
     return folder
 

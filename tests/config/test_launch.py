@@ -16,7 +16,6 @@ import pytest
 import yaml
 from warm_python import WarmPython
 
-from darts import search
 from darts.config import (
     COMMANDS,
     TYPES,
@@ -34,6 +33,7 @@ from darts.config import (
 )
 from darts.config.hydra_adapter import HydraJob
 from darts.methods.bilevel.unrolled import Unrolled
+from darts.recipes import search
 from darts.spaces.cnn import PUBLISHED
 from darts.spaces.lookup import find_genotype
 from darts.training.checkpoint import load_checkpoint

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from darts import search
 from darts.config import ConfigError, SearchConfig, compose, config_digest, launch, rebuild
 from darts.config.overrides import is_plain_override, require_plain_overrides
 from darts.config.resumed_run import ResumedRun, as_yaml, escape_interpolations
+from darts.recipes import search
 
 HUB = """
 import pathlib

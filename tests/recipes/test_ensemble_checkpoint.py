@@ -17,13 +17,14 @@ import pytest
 import torch
 
 import darts
-from darts import evaluate, export, retrain
+from darts import evaluate
 from darts.config import ConfigError, RetrainConfig, launch
 from darts.data import InputSpec, load_split
 from darts.data.targets import CLASSES
 from darts.reading import read_json
+from darts.recipes import retrain
 from darts.recipes.ensemble import fits_together, save_ensemble
-from darts.recipes.exporting import onnx_file
+from darts.recipes.exporting import export, onnx_file
 from darts.recipes.exporting.formats import FORMATS
 from darts.recipes.exporting.network import ExportableNetwork
 from darts.recipes.trained import TrainedNetwork, open_data

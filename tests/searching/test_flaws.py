@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts import retrain, search
 from darts.reading import read_json
+from darts.recipes import retrain, search
 from darts.searching.flaws import (
     FlawFinder,
     at_chance,
