@@ -90,25 +90,6 @@ def test_only_the_validation_split_needs_the_split_file(
         assert not (tmp_path / "run").exists()
 
 
-def test_a_damaged_checkpoint_is_refused(retrain_run: Any, commands: Any, tmp_path: Path) -> None:
-    file = tmp_path / "checkpoint.safetensors"
-    shutil.copy(retrain_run.directory / "checkpoint.safetensors", file)
-    commands.flip_bit(file)
-    line = commands.error_of("evaluate", f"checkpoint={file}", f"hydra.run.dir={tmp_path / 'x'}")
-    assert str(file) in line
-    assert "damaged" in line
-
-
-def test_a_checkpoint_of_a_search_is_refused(
-    search_run: Any, commands: Any, tmp_path: Path
-) -> None:
-    line = commands.error_of(
-        "evaluate", f"checkpoint={search_run.directory}", f"hydra.run.dir={tmp_path / 'x'}"
-    )
-    assert "search" in line
-    assert "retrain" in line
-
-
 def test_a_checkpoint_without_a_complete_epoch_is_refused(
     retrain_run: Any, commands: Any, tmp_path: Path
 ) -> None:

@@ -185,19 +185,6 @@ def test_a_moved_run_directory_with_special_characters_can_be_resumed(
     assert_same(commands, done, unbroken["retrain"])
 
 
-@pytest.mark.slow
-def test_a_run_can_be_resumed_after_several_crashes(
-    commands: Any, copy_crashed: Any, unbroken: Any
-) -> None:
-    folder = copy_crashed("retrain")
-    resume = partial(commands.call, "retrain", [f"resume={folder}", "save_minutes=0"])
-    for steps in (1, 7):
-        commands.crash(steps, resume)
-    done = commands.call("retrain", [f"resume={folder}"], folder)
-    assert_same(commands, done, unbroken["retrain"])
-    assert done.json("overrides.json")["command"] == "retrain"
-
-
 def test_options_without_influence_on_the_result_may_change_on_resume(
     commands: Any, copy_crashed: Any, unbroken: Any
 ) -> None:
@@ -281,11 +268,6 @@ def test_a_changed_configuration_is_refused(
     for message in messages:
         assert message in line
     assert {file: file.read_bytes() for file in folder.iterdir()} == before
-
-
-def test_a_changed_genotype_is_refused(commands: Any, copy_crashed: Any) -> None:
-    line = commands.error_of("retrain", f"resume={copy_crashed('retrain')}", "genotype=SGAS")
-    assert "genotype is" in line
 
 
 def test_a_changed_or_missing_split_file_is_refused(commands: Any, copy_crashed: Any) -> None:

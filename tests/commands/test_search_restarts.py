@@ -60,11 +60,6 @@ def test_a_restarted_search_that_is_killed_continues_with_the_same_result(
     commands.assert_same_run(done, whole)
 
 
-def test_without_restarts_a_high_loss_is_no_error(commands: Any, tmp_path: Path) -> None:
-    done = run(commands, tmp_path / "run", *DIVERGING, "restarts=0", "optimizer.lr=1")
-    assert done.result["restarts"] == 0
-
-
 @pytest.mark.parametrize(
     ("overrides", "epoch"),
     [

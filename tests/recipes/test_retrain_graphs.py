@@ -37,8 +37,3 @@ def test_settings_that_cannot_be_captured_are_named(
 ) -> None:
     found = graph_obstacle(replace(config, **change), Ranks("cpu"))
     assert found is None if reason is None else (found or "").startswith(reason)
-
-
-def test_graphs_are_off_by_default_and_may_change_when_a_run_resumes(config: RetrainConfig) -> None:
-    assert config.graphs == "off"
-    assert "graphs" in RetrainConfig.may_change_on_resume
