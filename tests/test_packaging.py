@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import importlib.metadata
 import json
 import os
 import re
@@ -15,8 +14,6 @@ from pathlib import Path
 
 import pytest
 from warm_python import WarmPython
-
-import darts
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("find", "search", "retrain", "evaluate", "judge", "tune", "compare")
@@ -61,13 +58,6 @@ def test_the_wheel_contains_every_module_template_and_yaml_file(unpacked: Path) 
             place = unpacked / (Path("darts") / inside if top == "conf" else inside)
             assert place.is_file(), inside
     assert (unpacked / "darts" / "py.typed").is_file()
-
-
-def test_the_metadata_has_version_and_author(unpacked: Path) -> None:
-    (distribution,) = importlib.metadata.distributions(path=[str(unpacked)])
-    metadata = distribution.metadata
-    assert metadata["Version"] == darts.__version__
-    assert metadata["Author"] == "darts-nas contributors"
 
 
 def test_an_installed_command_runs_in_any_folder(

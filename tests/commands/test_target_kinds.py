@@ -15,7 +15,6 @@ from torch.utils.data import TensorDataset
 import darts
 from darts.data import load
 from darts.data.targets import NUMBERS
-from darts.data.torch_datasets import store
 from darts.reading import read_json
 from darts.training.checkpoint import load_checkpoint, save_checkpoint
 
@@ -174,15 +173,6 @@ def test_a_resumed_retraining_ends_like_an_unbroken_one(
         assert resumed.result[name] == unbroken.result[name]
 
 
-def test_names_of_targets_may_be_like_those_of_columns(tmp_path: Path) -> None:
-    data = TensorDataset(torch.randn(30, 2), torch.randn(30, 2))
-    data.classes = ["column0", " price "]  # type: ignore[attr-defined]
-    stored = store(data, root=tmp_path, targets=NUMBERS)
-    source = load("csv", root=stored.root, targets=NUMBERS, labels=[*stored.labels])
-    assert source.classes == ("column0", "price")
-    assert source.train.shape == (2, 1, 1)
-
-
 @pytest.fixture
 def scenes() -> tuple[Tensor, Tensor]:
     """Images in which the left half, the right half, both or none are bright."""
@@ -243,17 +233,3 @@ def test_other_data_is_refused(
     if "metric=accuracy" in overrides:
         overrides = [*overrides, "dataset=npz", f"dataset.root={tmp_path}"]
     assert message in commands.error_of("search", *overrides)
-
-
-@pytest.mark.slow
-def test_find_compares_networks_by_their_numbers(
-    houses: Path, commands: Any, tmp_path: Path
-) -> None:
-    arguments = [
-        "task=regression", "dataset=csv", f"dataset.root={houses}", "dataset.label=price",
-        "budget.minutes=0.5", f"hydra.run.dir={tmp_path}",
-    ]  # fmt: skip
-    result = commands.call("find", arguments, tmp_path)
-    assert result.result["test_r2"] > 0.8
-    assert result.result["metric"] == "r2"
-    assert darts.predict(tmp_path, [{"a": 0.0, "b": 0.0, "c": 0.0, "size": 90.0}]).values.numel()
