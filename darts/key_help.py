@@ -15,133 +15,78 @@ from typing import NamedTuple
 
 from darts.plugins import group_options
 
-# The words of a line, or the words and a text, for keys without a field in darts/config.
-Line = str | tuple[str, str]
-
-_DATA: tuple[Line, ...] = (
-    "dataset=NAME",
-    "dataset.root=DIR",
-    "dataset.size=32",
-    "dataset.subset=1000",
-    "task=NAME",
-)
-_DIRECTORY = ("hydra.run.dir=DIR", "the run directory; by default a new one in runs/")
-_RUN: tuple[Line, ...] = (
-    "seed=0",
-    "device=auto",
-    "precision=fp32",
-    _DIRECTORY,
-    "resume=DIR",
-    ("log=plain", "what to print: auto, plain, quiet or json"),
-    "dry_run=true",
-)
-_TRAINING: tuple[Line, ...] = (
-    "epochs=50",
-    "loader.batch_size=64",
-    "optimizer.lr=0.025",
-    "optimizer.weight_decay=3e-4",
-)
-_MANY_RUNS: tuple[Line, ...] = ("workers=2", "seed=0", _DIRECTORY, "resume=DIR")
-_CHECKPOINT = "checkpoint=runs/retrain/<run>"
-
-SECTIONS: dict[str, dict[str, tuple[Line, ...]]] = {
-    "find": {
-        "Data": _DATA,
-        "Budget": ("budget.minutes=10", "budget.hours=1"),
-        "Limits of the result": ("limit.parameters=1e6", "limit.macs=1e8"),
-        "Run": _MANY_RUNS,
-    },
-    "search": {
-        "What is searched, and how": (
-            "space=NAME",
-            "method=NAME",
-            "experiment=NAME",
-            ("space.channels=16 space.cells=8", "size of the supernet"),
-            "arch_optimizer.lr=3e-4",
-            "penalty.flops=1e8",
-            "limit.macs=1e8",
-            "front.cost=macs",
-        ),
-        "Data": _DATA,
-        "Training": _TRAINING,
-        "Run": _RUN,
-    },
-    "retrain": {
-        "Network": (
-            "genotype=runs/search/<run>",
-            "space=NAME",
-            "experiment=NAME",
-            ("space.channels=36 space.cells=20", "size of the network"),
-        ),
-        "Data": _DATA,
-        "Training": (
-            *_TRAINING,
-            "validation=0.1",
-            "selection=best",
-            ("cutout=16 drop_path=0.2", "regularization"),
-        ),
-        "Run": _RUN,
-    },
-    "evaluate": {"Keys": (_CHECKPOINT, "split=test", "importance=true", "root=DIR")},
-    "predict": {"Keys": (_CHECKPOINT, "input=PATH", "output=FILE.csv", "device=auto")},
-    "export": {"Keys": (_CHECKPOINT, "format=onnx", "quantize=int8", "max_drop=0.01", "root=DIR")},
-    "report": {
-        "Keys": (
-            ("runs/search/<run> runs/retrain/<run>", "run directories, one or several"),
-            "out=FILE.html",
-        )
-    },
-    "judge": {
-        "Keys": ("judge=NAME", "space=NAME", "dataset=NAME", "benchmark.table=FILE"),
-        "Run": _MANY_RUNS[1:],
-    },
-    "tune": {
-        "What is varied, and how": (
-            ("parameters.optimizer.lr={low: 1e-3, high: 0.1, log: true}", "a hyperparameter"),
-            ("parameters.genotype={space: cnn}", "the architecture"),
-            "strategy=NAME",
-            "budget.trials=50",
-            "budget.hours=1",
-            "experiment=NAME",
-        ),
-        "Run": _MANY_RUNS,
-    },
-    "compare": {
-        "Keys": (
-            "method=drnas",
-            "baselines=[random]",
-            "searches=5",
-            "retrainings=3",
-            "experiment=NAME",
-        ),
-        "Run": _MANY_RUNS,
-    },
-    "genotypes": {"Keys": ("validate=GENOTYPE", "draw=GENOTYPE", "compare=[A,B]", "out=FILE.svg")},
-    "device": {
-        "measure: time the operations of a space on this machine": (
-            "space=NAME",
-            "shape=[3,32,32]",
-            "classes=10",
-            "device=auto",
-            "threads=1",
-            "batch_size=1",
-            "out=FILE.csv",
-        ),
-        "fit: fit a latency model to measurements": (
-            "space=NAME",
-            "table=FILE.csv",
-            "column=NAME",
-            "train=200",
-            "out=FILE.json",
-        ),
-        "compare: compare a model with measurements": (
-            "model=FILE",
-            "table=FILE.csv",
-            "column=NAME",
-            "networks=20",
-        ),
-    },
+SECTIONS = {
+    "find": """
+        Data: dataset=NAME dataset.root=DIR dataset.size=32 dataset.subset=1000 task=NAME
+        Budget: budget.minutes=10 budget.hours=1
+        Limits of the result: limit.parameters=1e6 limit.macs=1e8
+        Run: workers=2 seed=0 hydra.run.dir=DIR resume=DIR
+    """,
+    "search": """
+        What is searched, and how: space=NAME method=NAME experiment=NAME space.channels=16
+            space.cells=8 arch_optimizer.lr=3e-4 penalty.flops=1e8 limit.macs=1e8 front.cost=macs
+        Data: dataset=NAME dataset.root=DIR dataset.size=32 dataset.subset=1000 task=NAME
+        Training: epochs=50 loader.batch_size=64 optimizer.lr=0.025 optimizer.weight_decay=3e-4
+        Run: seed=0 device=auto precision=fp32 hydra.run.dir=DIR resume=DIR log=plain dry_run=true
+    """,
+    "retrain": """
+        Network: genotype=runs/search/<run> space=NAME experiment=NAME space.channels=36
+            space.cells=20
+        Data: dataset=NAME dataset.root=DIR dataset.size=32 dataset.subset=1000 task=NAME
+        Training: epochs=50 loader.batch_size=64 optimizer.lr=0.025 optimizer.weight_decay=3e-4
+            validation=0.1 selection=best cutout=16 drop_path=0.2
+        Run: seed=0 device=auto precision=fp32 hydra.run.dir=DIR resume=DIR log=plain dry_run=true
+    """,
+    "evaluate": """
+        Keys: checkpoint=runs/retrain/<run> split=test importance=true root=DIR
+    """,
+    "predict": """
+        Keys: checkpoint=runs/retrain/<run> input=PATH output=FILE.csv device=auto
+    """,
+    "export": """
+        Keys: checkpoint=runs/retrain/<run> format=onnx quantize=int8 max_drop=0.01 root=DIR
+    """,
+    "report": """
+        Keys: runs/search/<run> out=FILE.html
+    """,
+    "judge": """
+        Keys: judge=NAME space=NAME dataset=NAME benchmark.table=FILE
+        Run: seed=0 hydra.run.dir=DIR resume=DIR
+    """,
+    "tune": """
+        What is varied, and how: parameters.optimizer.lr={low:1e-3,high:0.1,log:true}
+            parameters.genotype={space:cnn} strategy=NAME budget.trials=50 budget.hours=1
+            experiment=NAME
+        Run: workers=2 seed=0 hydra.run.dir=DIR resume=DIR
+    """,
+    "compare": """
+        Keys: method=drnas baselines=[random] searches=5 retrainings=3 experiment=NAME
+        Run: workers=2 seed=0 hydra.run.dir=DIR resume=DIR
+    """,
+    "genotypes": """
+        Keys: validate=GENOTYPE draw=GENOTYPE compare=[A,B] out=FILE.svg
+    """,
+    "device": """
+        measure, which times the operations of a space on this machine: space=NAME shape=[3,32,32]
+            classes=10 device=auto threads=1 batch_size=1 out=FILE.csv
+        fit, which fits a latency model to measurements: space=NAME table=FILE.csv column=NAME
+            train=200 out=FILE.json
+        compare, which compares a model with measurements: model=FILE table=FILE.csv column=NAME
+            networks=20
+    """,
 }
+"""The keys of each command, with example values, by section."""
+
+TEXTS = {
+    "hydra.run.dir": "the run directory; by default a new one in runs/",
+    "log": "what to print: auto, plain, quiet or json",
+    "space.channels": "width of the network",
+    "space.cells": "depth of the network",
+    "parameters.optimizer.lr": "a hyperparameter",
+    "parameters.genotype": "the architecture",
+    "runs/search/<run>": "run directories, one or several",
+}
+"""Texts of what has no field in ``darts/config``."""
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -214,6 +159,8 @@ def _resolve(kind: str, key: str) -> Field | None:
 
 def describe(command: str, key: str) -> str:
     """Return the text of a key: the comment at its field, its choices, the options of its group."""
+    if key in TEXTS:
+        return TEXTS[key]
     owners = (f"{command.title()}Config", "SearchConfig")  # commands pass keys on to searches
     field = next((found for owner in owners if (found := _resolve(owner, key))), None)
     group = f"experiment/{command}" if key == "experiment" else key
@@ -223,17 +170,24 @@ def describe(command: str, key: str) -> str:
     return ": ".join(filter(None, [text, ", ".join(choices)]))
 
 
+def sections(command: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the titles of the sections of a command, and their keys with example values."""
+    for line in SECTIONS[command].replace("\n            ", " ").split("\n        "):
+        title, colon, keys = line.partition(": ")
+        if colon:
+            yield title, keys.split()
+
+
 def key_help(command: str) -> str:
     """Return the help of a command, wrapped to 80 columns."""
     lines = [f"darts {command}: {purpose(command)}", ""]
     lines.append(f"usage: darts {command} [key=value ...]")
     indent = " " * 24
-    for title, keys in SECTIONS[command].items():
+    for title, keys in sections(command):
         lines += ["", f"{title}:"]
         for key in keys:
-            words, text = key if isinstance(key, tuple) else (key, "")
-            text = text or describe(command, words.partition("=")[0])
-            start = f"  {words:<20}  " if len(words) <= 20 else f"  {words}\n{indent}"
+            text = describe(command, key.partition("=")[0])
+            start = f"  {key:<20}  " if len(key) <= 20 else f"  {key}\n{indent}"
             wrapped = textwrap.wrap(text, 80, initial_indent=indent, subsequent_indent=indent)
             lines.append(start + "\n".join(wrapped)[len(indent) :])
     lines += ["", f"darts {command} --help-all lists every key."]

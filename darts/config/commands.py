@@ -113,7 +113,7 @@ class SearchConfig(RunConfig):
     drop_path: float = number(0.0, low=0, below=1)
     drop_path_schedule: str = choice("linear", "linear", "constant")  # linear: grows from 0
     memory: str = choice("full", "full", "checkpoint")  # checkpoint: recompute cells
-    method: str = MISSING  # a combination of the components below
+    method: str = MISSING  # a combination of components
     arch_optimizer: ArchOptimizerConfig = field(default_factory=ArchOptimizerConfig)
     relaxation: Relaxation = MISSING
     bilevel: ArchGradient = MISSING

@@ -7,40 +7,26 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from darts.config.commands import DEVICE_ACTIONS, CompareConfig, FindConfig, JudgeConfig, TuneConfig
+from darts.config.commands import DEVICE_ACTIONS
 from darts.config.fields import ConfigError
-from darts.config.groups import TYPES
+from darts.config.groups import COMMANDS, TYPES
 from darts.plugins import group_options
 
 # Keys, without the group, whose values may have characters that Hydra's grammar does not accept.
 _GENOTYPE_KEYS = ("genotype", "draw", "validate")
 _FILE_KEYS = (
-    "genotypes",
-    "checkpoint",
-    "resume",
-    "out",
-    "root",
-    "label",
-    "table",
-    "dir",
-    "input",
-    "output",
+    "genotypes", "checkpoint", "resume", "out", "root", "label", "table", "dir", "input", "output",
     "model",
-)
+)  # fmt: skip
 _PATH_KEYS = (*_GENOTYPE_KEYS, *_FILE_KEYS)
 _FLAG_WITH_VALUE = re.compile(
     r"--(cfg|package|config-(path|name|dir)|info|experimental-rerun)|-(c|p|cp|cn|cd|i)"
 )
-_PASSING_ON: dict[str, type] = {
-    "find": FindConfig,
-    "tune": TuneConfig,
-    "compare": CompareConfig,
-    "judge": JudgeConfig,
-}
 # Keys of the commands that run other commands; they pass on all other keys.
 _OWN_KEYS = {
-    command: {field.name for field in dataclasses.fields(cls)} | {"experiment", "hydra"}
-    for command, cls in _PASSING_ON.items()
+    command: {field.name for field in dataclasses.fields(COMMANDS[command])}
+    | {"experiment", "hydra"}
+    for command in ("find", "tune", "compare", "judge")
 }
 _OWN_KEYS["judge"].remove("experiment")  # passed on: an experiment describes the networks
 _OPEN_MAPPINGS = {  # mappings that accept any key

@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, TypeVar, cast
@@ -50,26 +51,19 @@ class ResumedRun:
     def load(cls, command: str, reference: str) -> ResumedRun:
         """Read ``overrides.json`` and ``config.yaml`` of a run directory."""
         directory = Path(reference)
-        record = _read_record(command, directory)
-        try:
-            file = directory / "config.yaml"
+        place = f"resume={str(directory)!r}"
+        record = _read_record(command, directory, place)
+        file = directory / "config.yaml"
+        with _reading(place, file):
             if record["config_digest"] != config_digest(read_text(file, limit=YAML_LIMIT)):
-                raise ConfigError(
-                    f"resume={reference!r}: config.yaml was changed after the run began"
-                )
+                raise ConfigError(f"{place}: config.yaml was changed after the run began")
             values = read_yaml(file)
-        except FileNotFoundError:
-            raise ConfigError(
-                f"resume={reference!r} is not a run directory: config.yaml is missing"
-            ) from None
-        except (FileError, OSError) as error:
-            raise ConfigError(f"resume={reference!r}: {one_line(error)}") from None
         if not isinstance(values, Mapping):
-            raise ConfigError(f"resume={reference!r}: config.yaml is damaged")
+            raise ConfigError(f"{place}: config.yaml is damaged")
         try:
             config: DataclassInstance = rebuild(COMMANDS[command], {**values, "resume": None})
         except ConfigError as error:
-            raise ConfigError(f"resume={reference!r}: config.yaml: {error}") from None
+            raise ConfigError(f"{place}: config.yaml: {error}") from None
         plain = [override for override in record["overrides"] if is_plain_override(override)]
         return cls(directory.resolve(), config, tuple(plain))
 
@@ -121,24 +115,31 @@ def config_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read_record(command: str, directory: Path) -> _Record:
-    """Return the content of ``overrides.json`` of a run of the command."""
-    reference, name = f"resume={str(directory)!r}", "overrides.json"
+@contextmanager
+def _reading(place: str, file: Path) -> Iterator[None]:
+    """Raise a ConfigError if a file of a run directory cannot be read."""
     try:
-        record = typed(_Record, read_json_object(directory / name))
+        yield
     except FileNotFoundError:
-        raise ConfigError(f"{reference} is not a run directory: {name} is missing") from None
+        raise ConfigError(f"{place} is not a run directory: {file.name} is missing") from None
     except Misfit as error:
         raise ConfigError(
-            f"{reference}: {name} is damaged, or from another version: {error}"
+            f"{place}: {file.name} is damaged, or from another version: {error}"
         ) from None
     except (FileError, OSError) as error:
-        raise ConfigError(f"{reference} is not a run directory: {one_line(error)}") from None
+        raise ConfigError(f"{place} is not a run directory: {one_line(error)}") from None
+
+
+def _read_record(command: str, directory: Path, place: str) -> _Record:
+    """Return the content of ``overrides.json`` of a run of the command."""
+    file = directory / "overrides.json"
+    with _reading(place, file):
+        record = typed(_Record, read_json_object(file))
     if record["command"] not in COMMANDS:
-        raise ConfigError(f"{reference}: {name} is damaged: it does not name a known command")
+        raise ConfigError(f"{place}: {file.name} is damaged: it does not name a known command")
     if record["command"] != command:
         raise ConfigError(
-            f"{reference} is a run of darts.{record['command']}; resume it with that command"
+            f"{place} is a run of darts.{record['command']}; resume it with that command"
         )
     return record
 

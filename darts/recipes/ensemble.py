@@ -45,7 +45,7 @@ def choose_members(runs: Sequence[Path], metric: str, *, higher_is_better: bool)
 
     size = len(runs)
     predictions = torch.stack([_predictions(own, kind) for own in outputs])
-    return greedy_selection(predictions, score, members=size, rounds=2 * size)
+    return greedy_selection(predictions, score, rounds=2 * size)
 
 
 def _validation_outputs(
@@ -91,7 +91,7 @@ def _outputs(predictions: Tensor, targets: str) -> Tensor:
 
 
 def greedy_selection(
-    predictions: Tensor, score: Callable[[Tensor], float], *, members: int, rounds: int
+    predictions: Tensor, score: Callable[[Tensor], float], *, rounds: int
 ) -> list[int]:
     """Return how often each network counts in the mean prediction, a list of whole numbers.
 
@@ -104,7 +104,6 @@ def greedy_selection(
         predictions: Probabilities or numbers that each network predicts, ``(networks, samples, K)``
             of a floating-point type.
         score: Returns the score of predictions ``(samples, K)``; higher is better.
-        members: Maximum number of different networks.
         rounds: Maximum sum of the counts.
     """
     counts = [0] * len(predictions)
@@ -112,7 +111,7 @@ def greedy_selection(
     for size in range(1, rounds + 1):
         chosen = [index for index, count in enumerate(counts) if count]
         others = [index for index, count in enumerate(counts) if not count]
-        candidates = chosen + (others if len(chosen) < members else [])
+        candidates = chosen + others
         scores = [_ranked(score((total + predictions[index]) / size)) for index in candidates]
         if size > 1 and max(scores) <= best:
             break

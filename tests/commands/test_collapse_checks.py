@@ -96,7 +96,7 @@ def test_checks_do_not_change_the_search(commands: Any, checked: Any, tmp_path: 
     for key in saved.keys() - commands.not_reproducible - {"diagnosis"}:
         assert commands.identical(saved[key], expected[key]), key
     assert len(saved["diagnosis"]) == 2
-    assert expected["diagnosis"] == []
+    assert "diagnosis" not in expected
     assert not collapse_values(unchecked.result)
     rows, expected_rows = map(commands.rows_without_costs, (checked, unchecked))
     for row, expected_row in zip(rows, expected_rows, strict=True):
