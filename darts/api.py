@@ -92,7 +92,7 @@ class SearchRun(CompleteRun):
 
     @property
     def front(self) -> list[AnyGenotype]:
-        """The genotypes of a search with ``front.cost``, that of the smallest budget first.
+        """The genotypes of a search with ``front.cost``, the one of the smallest budget first.
 
         The rows of ``front.csv`` have their costs and scores.
         """
@@ -131,8 +131,8 @@ class SearchRun(CompleteRun):
         Args:
             weights: "new", or "inherit" for the weights of the supernet, with the batch norm
                 statistics of this path. Only models of your own can inherit weights.
-            **sizes: Sizes of the space, for example ``channels=16, cells=8``; by default those of
-                the supernet.
+            **sizes: Sizes of the space, for example ``channels=16, cells=8``; by default the
+                sizes of the supernet.
 
         Raises:
             ValueError: If networks of the space cannot inherit weights.
@@ -237,7 +237,7 @@ def retrain(
         resume: An interrupted retraining to continue; leave out all other arguments but ``model``
             and ``loss``.
         **settings: Configuration keys without a dot, such as ``epochs=50`` or ``seed=0``. The space
-            is that of the genotype.
+            follows from the genotype.
 
     Raises:
         ConfigError: For a wrong key or value, with the message of the command.
@@ -334,7 +334,7 @@ def create_model(
         drop_path: Probability of dropping an edge of a cell in the training; the attribute
             ``drop_path`` of the network changes it.
         **sizes: Settings of the space, for example ``channels=16, cells=8, stem="imagenet"``. By
-            default those of a retraining on CIFAR-10, which for a published cell are those of its
+            default the settings of a retraining on CIFAR-10, which a published cell has from its
             paper.
 
     Shape: ``(B, in_channels, H, W)``, or ``(B, in_channels, 1, 1)`` for rows -> logits

@@ -85,7 +85,7 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) ->
     done = sum(run.done() for run in runs)
     completed = itertools.count(done + 1)
     console = Console(total_steps=len(runs), name="compare", done=done)
-    given: set[str] = {""}  # warnings so far; an empty text is no warning
+    given: set[str] = {""}  # warnings so far; an empty text does not warn
 
     def report_progress(run: PlannedRun, message: str) -> None:
         console.info(f"{run.name}: {message}")
@@ -126,7 +126,7 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) ->
 
 
 def prepare_directory(files: RunDirectory, config: CompareConfig, call: Invocation) -> None:
-    """Create the run directory of a new comparison, or check that of a resumed one."""
+    """Create the run directory of a new comparison, or check the directory of a resumed one."""
     files.start_or_resume(config, call)
     if config.resume:
         for folder in files.path.glob("runs/*/*"):

@@ -73,7 +73,7 @@ def check(config: DeviceConfig) -> None:
 
 
 def refuse_unused_keys(config: DeviceConfig) -> None:
-    """Refuse keys that the action would ignore."""
+    """Raise ConfigError for keys that the action would ignore."""
     defaults = DeviceConfig()
     for key in UNUSED[config.action]:
         value = getattr(config, key)

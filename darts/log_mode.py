@@ -38,7 +38,7 @@ def take_log_mode(arguments: Sequence[str]) -> list[str]:
 
 @contextmanager
 def redirected(file: TextIO) -> Iterator[None]:
-    """Send stdout and stderr to a file, including those of libraries in C++ and child processes."""
+    """Send stdout and stderr to a file, also from libraries in C++ and child processes."""
     sys.stdout.flush()
     sys.stderr.flush()
     saved = [os.dup(1), os.dup(2)]

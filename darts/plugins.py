@@ -67,7 +67,7 @@ def conf_folder() -> Path:
 
 
 def conf_folders() -> list[Path]:
-    """Return the folder of the YAML files and those of plug-ins."""
+    """Return the folder of the YAML files and the folders of plug-ins."""
     return [conf_folder(), *plugin_conf_folders()]
 
 

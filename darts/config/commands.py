@@ -95,7 +95,7 @@ class RunConfig:
     def resumed(self, begun: Mapping[str, Any], saved: Mapping[str, Any]) -> RunConfig:
         """Return the configuration with the values that an earlier continuation chose.
 
-        The run began with the values in ``begun``; ``saved`` are those of the checkpoint.
+        The run began with the values in ``begun``; ``saved`` are the values of the checkpoint.
         """
         return self
 

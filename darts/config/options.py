@@ -138,7 +138,7 @@ class LimitConfig:
         "latency_ms",
         "flash_kb",
         "ram_kb",
-    )  # limits that are known without a training
+    )  # limits that are known before training
 
     macs: float | None = number(None, above=0)  # largest number of multiply-accumulate operations
     parameters: float | None = number(None, above=0)  # largest number of weights
@@ -159,13 +159,13 @@ class LimitConfig:
 class TrialLimitConfig(LimitConfig):
     """Hard upper limits of the trials of a study."""
 
-    # Known after a training: such a trial ranks behind all within the limits.
+    # Known after training: such a trial ranks behind all within the limits.
     seconds: float | None = number(None, above=0)
     joules: float | None = number(None, above=0)
     gco2e: float | None = number(None, above=0)
 
     def measured(self) -> dict[str, float]:
-        """Return the limits that only a training can measure and that are set, by name."""
+        """Return the limits that only training can measure and that are set, by name."""
         names = ("seconds", "joules", "gco2e")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
@@ -174,7 +174,7 @@ class TrialLimitConfig(LimitConfig):
 class SearchLimitConfig(LimitConfig):
     """Hard upper limits of the network that a search returns."""
 
-    # Sizes of the networks if they differ from those of the supernet, for example
+    # Sizes of the networks if they differ from the sizes of the supernet, for example
     # limit.sizes.channels=36 limit.sizes.cells=20.
     sizes: dict[str, int] = field(default_factory=dict)
 
@@ -187,7 +187,7 @@ class FrontConfig:
     cost: str = choice("none", "none", "macs", "parameters", "latency_ms")
     device: str | None = None  # latency model that predicts latency_ms, see limit.device
     points: int = number(8, low=2, high=100)  # budgets, evenly spaced from least to most
-    # Range of the budgets, in the unit of the cost; null: that of 500 random genotypes.
+    # Range of the budgets, in the unit of the cost; null: the range of 500 random genotypes.
     least: float | None = number(None, above=0)
     most: float | None = number(None, above=0)
     # Budgets with alphas of their own; the alphas of budgets between them are interpolated.

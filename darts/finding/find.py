@@ -1,7 +1,7 @@
 """The run of ``darts.find``: the best network for a data set within a time budget.
 
 Baselines, which are networks that need no search, take part in the run. A found network is the
-result only if its validation score is better than that of the best baseline. The summary reports
+result only if its validation score is better than the score of the best baseline. The summary reports
 the difference of the two on the test split.
 
 References:

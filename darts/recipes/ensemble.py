@@ -33,7 +33,7 @@ from darts.training.scoring import evaluate
 def choose_members(runs: Sequence[Path], metric: str, *, higher_is_better: bool) -> list[int]:
     """Return how often each network counts in the ensemble with the best validation score.
 
-    The networks are those of retrainings with the same validation samples.
+    The runs are retrainings with the same validation samples.
     """
     outputs, scoring, targets, kind = _validation_outputs(runs, metric)
     sign = 1 if higher_is_better else -1

@@ -51,7 +51,7 @@ class Front(SearchCallback):
         self._rows: list[JsonObject] = []  # of the table
 
     def end_search(self, genotype: AnyGenotype) -> None:
-        """Find the distinct genotypes of the budgets, those of small budgets first.
+        """Find the distinct genotypes of the budgets, small budgets first.
 
         The genotype of a budget is the most probable one that was found between it and the next
         smaller budget, if there is one, or else below it. Without the smaller budget, the genotypes

@@ -42,7 +42,7 @@ class CompleteRun:
 
     @property
     def history(self) -> list[JsonObject]:
-        """The rows of ``metrics.jsonl``: one per epoch, and those of gradient diagnostics.
+        """The rows of ``metrics.jsonl``: one per epoch, and the gradient diagnostics.
 
         It is empty if the run has no epochs.
         """

@@ -44,7 +44,7 @@ class Samples:
 
 
 def check(config: PredictConfig) -> None:
-    """Refuse invalid values before the network is loaded."""
+    """Raise ConfigError for invalid values, before the network is loaded."""
     find_checkpoint(config.checkpoint)
     if not Path(config.input).exists():
         raise ConfigError(f"input={config.input!r}: there is no such file or folder")
@@ -79,7 +79,7 @@ def predict(config: PredictConfig, invocation: Invocation) -> JsonObject:
 
 
 def _check_output(config: PredictConfig, samples: Samples) -> None:
-    """Refuse an output that would overwrite a sample, the input or the checkpoint."""
+    """Raise ConfigError if the output would overwrite a sample, the input or the checkpoint."""
     if config.output is None:
         return
     output = Path(config.output).resolve()

@@ -88,7 +88,7 @@ def recipe(facts: DataFacts) -> Values:
     """Return the recipe of all retrainings on a data set, by dotted key.
 
     The learning rate rises in about ``RISE`` steps and stays constant, so a run can be continued.
-    The score is that of a polynomial average of the weights, which makes up for the missing fall.
+    A polynomial average of the weights is scored, which makes up for the missing fall.
     """
     size = batch_size(facts)
     steps = max(facts.samples // (size * (WINDOW if facts.kind == "text" else 1)), 1)

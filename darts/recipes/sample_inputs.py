@@ -121,7 +121,7 @@ class Preprocessing:
 
 
 def _resized(pixels: Tensor, height: int, width: int) -> Tensor:
-    """Return an image (C, H, W) uint8 resized like those of ``MemoryImages``."""
+    """Return an image (C, H, W) uint8 resized like ``MemoryImages``."""
     smooth = F.interpolate(
         pixels[None].float(), (height, width), mode="bilinear", antialias=True, align_corners=False
     )

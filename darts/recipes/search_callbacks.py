@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from darts.recipes.search import Search
 
 NETWORK = "network_"
-"""Prefix of the costs of the genotype's network; costs without it are those of the supernet."""
+"""Prefix of the costs of the genotype's network; costs without it belong to the supernet."""
 
 LATENCY_MODELS = "latency_models.json"
 
@@ -95,7 +95,7 @@ def keep_latency_models(run: TrainingRun, config: SearchConfig) -> dict[str, str
     The files of the models belong to the user and may be replaced in between. The genotypes of both
     parts of the search would then keep different limits.
     """
-    # A checkpoint contains those of penalties.
+    # A checkpoint contains what penalties need.
     devices = {"limit.device": config.limit.device, "front.device": config.front.device}
     digests = {key: _digest(device) for key, device in devices.items() if device is not None}
     known = run.saved is not None and (run.path / LATENCY_MODELS).is_file()

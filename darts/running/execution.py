@@ -158,7 +158,7 @@ def error_summary(error: BaseException) -> str:
 
 @contextmanager
 def redirect_output(file: Path) -> Iterator[None]:
-    """Append stdout and stderr to a file, including those of libraries and child processes."""
+    """Append stdout and stderr to a file, also from libraries and child processes."""
     file.parent.mkdir(parents=True, exist_ok=True)
     # With line buffering, the file contains the last lines of a killed worker.
     with file.open("a", encoding="utf-8", buffering=1) as log, redirected(log):

@@ -43,7 +43,7 @@ def export(config: ExportConfig, invocation: Invocation) -> JsonObject:
     """Write the network, ``network.json`` that describes it, and last the summary.
 
     A graph is run by its runtime on random inputs and, if the run has validation data, on these. No
-    file is written if its outputs or its score do not agree with those of the network.
+    file is written if its outputs or its score do not agree with the network.
 
     Raises:
         CheckpointError: If the checkpoint is unusable, or its inputs do not fit its network.
