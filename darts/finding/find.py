@@ -1,8 +1,8 @@
 """The run of ``darts.find``: the best network for a data set within a time budget.
 
 Baselines, which are networks that need no search, take part in the run. A found network is the
-result only if its validation score is better than the score of the best baseline. The summary reports
-the difference of the two on the test split.
+result only if its validation score is better than the score of the best baseline. The summary
+reports the difference of the two on the test split.
 
 References:
     Yang, Esperança and Carlucci, "NAS evaluation is frustratingly hard", arXiv:1912.12522.
