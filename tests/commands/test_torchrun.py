@@ -315,7 +315,7 @@ def test_an_error_of_one_rank_ends_all_ranks(tmp_path: Path) -> None:
     script = tmp_path / "failing.py"
     script.write_text(
         "import os, sys\n"
-        "from darts import search\n"
+        "from darts.search import main\n"
         "from darts.training import loop\n"
         "launch_module = sys.modules['darts.config.launch']\n"
         # Rank 0 waits until torchrun ends it, which can take long on a busy machine.
@@ -326,7 +326,7 @@ def test_an_error_of_one_rank_ends_all_ranks(tmp_path: Path) -> None:
         "        open('missing')\n"
         "    return original(*arguments)\n"
         "loop.require_finite = fail_on_rank_1\n"
-        "search.main()\n"
+        "main()\n"
     )
     overrides = (*RUNS["search"], NO_TENSORBOARD, f"hydra.run.dir={tmp_path / 'run'}")
     _, err = run_on_two_ranks(str(script), *overrides, cwd=tmp_path, code=1)
@@ -350,8 +350,8 @@ def test_a_dry_run_on_two_ranks_leaves_no_thread_behind(tmp_path: Path) -> None:
     script = tmp_path / "threads.py"
     script.write_text(
         "from pathlib import Path\n"
-        "from darts import search\n"
-        "search.main()\n"
+        "from darts.search import main\n"
+        "main()\n"
         "threads = [file.read_text() for file in Path('/proc/self/task').glob('*/comm')]\n"
         "assert not any('gloo' in name for name in threads), threads\n"
     )
