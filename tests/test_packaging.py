@@ -63,7 +63,7 @@ def test_the_wheel_contains_every_module_template_and_yaml_file(unpacked: Path) 
 def test_an_installed_command_runs_in_any_folder(
     unpacked: Path, warm_python: WarmPython, tmp_path: Path
 ) -> None:
-    code = "from darts import config; from darts.search import main; print(config.conf_folder()); main()"
+    code = "from darts.search import *; import darts.plugins as p; print(p.conf_folder()); main()"
     environment = {**os.environ, "PYTHONPATH": str(unpacked)}
     words = (code, "dataset=synthetic", "dry_run=true")
     done = warm_python.run("-c", *words, folder=tmp_path, environment=environment)

@@ -171,10 +171,7 @@ class Search(Recipe):
     def begin(self) -> None:
         """Begin the run, or continue from its checkpoint."""
         self.run.restore(self.state, epochs=self.config.epochs)
-        texts = self.data.extra_files()
-        for callback in self.callbacks:
-            texts = {**texts, **callback.files()}
-        self.run.begin(self.data.subsets, texts)
+        self.run.begin(self.data.subsets, self.data.extra_files())
 
     @property
     def finished(self) -> bool:
@@ -288,8 +285,6 @@ class Search(Recipe):
         if self._sample_outputs:
             run.write("samples.md", self._sample_outputs)
             run.board.log_text("samples", self._sample_outputs, step)
-        for callback in self.callbacks:
-            callback.write_epoch(step)
 
     # The end of the search.
 

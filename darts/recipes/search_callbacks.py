@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from darts.config import ConfigError, SearchConfig
@@ -40,12 +40,8 @@ class SearchCallback:
     def __init__(self, search: Search) -> None:
         self.search = search
 
-    def files(self) -> Mapping[str, str]:
-        """Return text files by name, which are written when the run begins."""
-        return {}
-
     def start(self) -> None:
-        """Start after the console of the run has opened."""
+        """Start after the run has begun and its console has opened."""
 
     def begin_epoch(self, epoch: int) -> None:
         """Prepare an epoch, counted from 0."""
@@ -55,9 +51,6 @@ class SearchCallback:
 
     def end_epoch(self, epoch: int, report: EpochReport) -> None:
         """Inspect the search after it was scored; may add values to log, and end the search."""
-
-    def write_epoch(self, step: int) -> None:
-        """Write what belongs to a complete epoch."""
 
     def measures(self, genotype: AnyGenotype) -> dict[str, float]:
         """Return values of a genotype for logs and summary."""
@@ -85,8 +78,9 @@ class LatencyModels(SearchCallback):
         super().__init__(search)
         self._files = keep_latency_models(search.run, search.config)
 
-    def files(self) -> Mapping[str, str]:
-        return self._files
+    def start(self) -> None:
+        for name, text in self._files.items():
+            self.search.run.write(name, text)
 
 
 def keep_latency_models(run: TrainingRun, config: SearchConfig) -> dict[str, str]:
@@ -188,7 +182,6 @@ class Inspection(SearchCallback):
     def __init__(self, search: Search) -> None:
         super().__init__(search)
         loaders = search.loaders
-        self._report: DiagnosisReport | None = None  # of this epoch
         self._diagnosis = Diagnosis(
             search.searcher,
             loaders.weights,
@@ -216,7 +209,7 @@ class Inspection(SearchCallback):
     def end_epoch(self, epoch: int, report: EpochReport) -> None:
         search, state = self.search, self.search.state
         try:
-            eigenvalue = self._measure(epoch)
+            eigenvalue, check = self._measure(epoch)
         except CheckInterrupted:
             restore_random_states(self._random, search.ranks.device)
             search.loop.save()  # exits; a resumed search repeats the end of the epoch
@@ -225,33 +218,31 @@ class Inspection(SearchCallback):
             state.eigenvalues.append(eigenvalue)
             state.stopped_epoch = search.config.stopping.stop_epoch(state.eigenvalues)
             report.row["eigenvalue"] = report.scalars["measured/eigenvalue"] = eigenvalue
-        if self._report is not None:
+        if check is not None:
             if state.stopped_epoch is None:
-                state.stopped_epoch = self._report.stop_at
+                state.stopped_epoch = check.stop_at
             means = {tag: value for tag, value in report.scalars.items() if tag.endswith("/mean")}
-            report.row |= {**means, **self._report.row}
-            report.scalars |= self._report.scalars
-            report.console["collapse"] = self._report.verdict
-            report.warnings += self._report.warnings
+            report.row |= {**means, **check.row}
+            report.scalars |= check.scalars
+            report.console["collapse"] = check.verdict
+            report.warnings += check.warnings
+            step = (epoch + 1) * len(state.train_loader)
+            search.run.board.log_text("collapse", check.text, step)
 
-    def _measure(self, epoch: int) -> float | None:
-        """Run what is due at the end of an epoch; return the eigenvalue for the stopping rule."""
+    def _measure(self, epoch: int) -> tuple[float | None, DiagnosisReport | None]:
+        """Return the eigenvalue for the stopping rule, and the collapse check, if they are due."""
         search, state = self.search, self.search.state
-        eigenvalue, self._report = None, None
+        eigenvalue, check = None, None
         try:
             with search.run.phase("collapse"):
                 if search.config.stopping.is_due(epoch):
                     eigenvalue = self._diagnosis.eigenvalue(epoch)
                 if self._diagnosis.is_due(epoch):
                     genotypes = [*state.genotypes, search.genotype.to_json()]
-                    self._report = self._diagnosis.check(genotypes, state.scores, eigenvalue)
+                    check = self._diagnosis.check(genotypes, state.scores, eigenvalue)
         finally:
             search.loop.console.status("")
-        return eigenvalue
-
-    def write_epoch(self, step: int) -> None:
-        if self._report is not None:
-            self.search.run.board.log_text("collapse", self._report.text, step)
+        return eigenvalue, check
 
     def summary(self, flaws: Sequence[str]) -> JsonObject:
         return self._diagnosis.summary(flaws)
