@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import torch
+
 from darts.config import ConfigError, Invocation, PredictConfig
 from darts.data.decode import SUFFIXES as IMAGE_SUFFIXES
 from darts.data.recording_file import SUFFIXES as RECORDING_SUFFIXES
@@ -30,15 +32,9 @@ from darts.writing import write_atomically
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples that a file or folder contains.
+    """Samples that a file or folder contains."""
 
-    Attributes:
-        column: First column of the table of predictions: "file", or "line" of the one file.
-        names: Name of each sample.
-        values: The samples.
-    """
-
-    column: str
+    column: str  # the first one of the table of predictions: file, or line of the one file
     names: Sequence[str]
     values: Sequence[object]
 
@@ -65,14 +61,16 @@ def predict(config: PredictConfig, invocation: Invocation) -> JsonObject:
     _check_output(config, samples)
     with RunDirectory(invocation.directory, "predict") as files:
         files.claim_unused(numbered=invocation.numbered, repeatable=True)
-        remaining, results = iter(samples.values), []
+        remaining, values = iter(samples.values), []
         with Console(total_steps=len(samples.values), name="predict") as console:
             while batch := list(islice(remaining, config.batch_size)):
-                results.append(predict_samples(model, batch, batch_size=config.batch_size))
+                found = predict_samples(model, batch, batch_size=config.batch_size)
+                values.append(found.values)
                 console.step(len(batch))
         output = Path(config.output) if config.output else files.path / "predictions.csv"
         files.begin(config, invocation.overrides)
-        write_atomically(output, _table(samples, results))
+        predictions = Predictions(model.classes, model.targets, torch.cat(values))
+        write_atomically(output, _table(samples, predictions))
         summary = files.finish({"samples": len(samples.values), "file": str(output)})
     print_summary("predict", {key: summary[key] for key in ("samples", "file")})
     return summary
@@ -150,27 +148,24 @@ def _read_texts(path: Path, column: str) -> list[tuple[int, str]]:
     return [*zip(table.lines(), map(str, table.cells[column]), strict=True)]
 
 
-def _table(samples: Samples, results: Sequence[Predictions]) -> str:
+def _table(samples: Samples, predictions: Predictions) -> str:
     """Return CSV with a row for each sample.
 
     The columns are the name of the sample; its class and the probability of each class, or its
     labels and the probability of each label, or the predicted numbers.
     """
+    is_number = predictions.targets == NUMBERS
+    columns: list[tuple[str, Sequence[str]]] = [(samples.column, samples.names)]
+    if predictions.targets == CLASSES:
+        columns.append(("class", predictions.classes))
+    elif predictions.targets == LABELS:
+        columns.append(("labels", [";".join(labels) for labels in predictions.labels]))
+    for name, values in zip(predictions.names, predictions.values.t().tolist(), strict=True):
+        title, form = (name, ".9g") if is_number else (f"probability of {name}", ".6f")
+        columns.append((title, [format(value, form) for value in values]))
     text = io.StringIO()
     writer = csv.writer(text)
-    first = results[0]
-    is_number = first.targets == NUMBERS
-    columns = [name if is_number else f"probability of {name}" for name in first.names]
-    answer = {CLASSES: ["class"], LABELS: ["labels"]}.get(first.targets, [])
-    writer.writerow([samples.column, *answer, *map(for_csv, columns)])
-    names = iter(samples.names)
-    for result in results:
-        answers: Sequence[Sequence[str]] = [()] * len(result.values)
-        if first.targets == CLASSES:
-            answers = [(name,) for name in result.classes]
-        elif first.targets == LABELS:
-            answers = [(";".join(labels),) for labels in result.labels]
-        for own, row in zip(answers, result.values.tolist(), strict=True):
-            numbers = (f"{value:.9g}" if is_number else f"{value:.6f}" for value in row)
-            writer.writerow([for_csv(next(names)), *map(for_csv, own), *numbers])
+    writer.writerow([for_csv(title) for title, _ in columns])
+    for row in zip(*(values for _, values in columns), strict=True):
+        writer.writerow([for_csv(value) for value in row])
     return text.getvalue()
