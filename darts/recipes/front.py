@@ -63,12 +63,8 @@ class Front(SearchCallback):
 
     def _find(self) -> None:
         search, budgets = self.search, self._budgets
-        config, context, searcher, loaders = (
-            search.config,
-            search.context,
-            search.searcher,
-            search.loaders,
-        )
+        config, context = search.config, search.context
+        searcher, loaders = search.searcher, search.loaders
         count = min(config.collapse.calibration, len(loaders.weights))
         calibration = [loaders.weights.batch(0, step) for step in range(count)]
         found: dict[str, FrontPoint] = {}
@@ -119,6 +115,9 @@ class Front(SearchCallback):
                     title = f"{config.name}, seed {config.seed}"
                     save_figure(draw_front(rows, metric, cost, title=title), run.path / FIGURE)
         return {"front_points": len(rows)}
+
+    def uncounted(self) -> list[str]:
+        return ["the front"]
 
     def print_results(self) -> None:
         print_lines("", *front_lines(self._rows))
