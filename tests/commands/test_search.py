@@ -210,34 +210,6 @@ def test_the_printed_command_repeats_options_that_are_not_sizes(
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_equal_seeds_give_equal_searches(commands: Any, tmp_path: Path) -> None:
-    a, b, c = (
-        commands.run(
-            "search", tmp_path / name, NO_TENSORBOARD, "epochs=1", "space.cells=1", f"seed={seed}"
-        )
-        for name, seed in (("a", 5), ("b", 5), ("c", 6))
-    )
-    for key in ("searcher", "random"):
-        assert commands.identical(a.checkpoint[key], b.checkpoint[key])
-    assert commands.rows_without_costs(a) == commands.rows_without_costs(b)
-    net = a.checkpoint["searcher"]["net"]
-    assert not commands.identical(net, c.checkpoint["searcher"]["net"])
-    alphas = [name for name in net if "alphas" in name]
-    assert len(alphas) == 2
-    initial = commands.run(
-        "search",
-        tmp_path / "d",
-        NO_TENSORBOARD,
-        "epochs=1",
-        "space.cells=1",
-        "seed=5",
-        "arch_optimizer.lr=1e-30",
-    )
-    for name in alphas:  # they are trained
-        assert not net[name].equal(initial.checkpoint["searcher"]["net"][name])
-
-
-@pytest.mark.usefixtures("no_figures")
 def test_the_self_check_reports_the_error_of_finite_differences(
     commands: Any, tmp_path: Path
 ) -> None:
