@@ -11,7 +11,6 @@ from darts.spaces import nas201, recurrent
 from darts.spaces.cnn import PUBLISHED
 
 GENOTYPE = PUBLISHED["SGAS"].genotype
-SCRIPTS = ("darts-search", "darts-retrain", "darts-evaluate", "darts-genotypes")
 
 pytestmark = pytest.mark.usefixtures("drawn_figures")
 

@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 
-import darts
 from darts.config import COMMANDS, TYPES, compose, conf_folder, group_options
 from darts.config.commands import DEVICE_ACTIONS
 from darts.judging.training_free import SCORES
 
 CONF = conf_folder()
-CHECKOUT = Path(darts.__file__).resolve().parents[1]
 # What a command cannot do without, in any composition.
 REQUIRED = {
     "search": [],
