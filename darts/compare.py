@@ -43,7 +43,10 @@ def compare(config: CompareConfig, call: Invocation) -> JsonObject:
         Interrupted: If a signal arrived. The runs have saved their state then.
     """
     with RunDirectory(call.directory.resolve(), "compare") as files:
-        prepare_directory(files, config, call)
+        files.start_or_resume(config, call)
+        for folder in files.path.glob("runs/*/*") if config.resume else ():
+            if folder.resolve().is_relative_to(files.path):  # not a link to somewhere else
+                remove_temporary_files(folder)
         plan, launcher = ComparisonPlan(config, files.path), RunLauncher(config.workers)
         execute_runs(plan, launcher, resume=shlex.quote(f"resume={files.path}"))
         try:
@@ -123,15 +126,6 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) ->
             f"{name}: {reason}; {resume} starts failed runs again, which helps if the cause was "
             "temporary; if a setting was the cause, start a new comparison"
         )
-
-
-def prepare_directory(files: RunDirectory, config: CompareConfig, call: Invocation) -> None:
-    """Create the run directory of a new comparison, or check the directory of a resumed one."""
-    files.start_or_resume(config, call)
-    if config.resume:
-        for folder in files.path.glob("runs/*/*"):
-            if folder.resolve().is_relative_to(files.path):  # not a link to somewhere else
-                remove_temporary_files(folder)
 
 
 def main() -> None:

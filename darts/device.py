@@ -159,12 +159,9 @@ def fit_model(config: DeviceConfig, directory: Path) -> JsonObject:
         "train": config.train,
         "tested": result.tested,
         "validation_rmse_ms": chosen.error,
-        **flat(result.accuracies[chosen.model.kind]),
         "seed": config.seed,
     }
-    for name, accuracy in result.accuracies.items():
-        summary |= flat(accuracy, f"{name}_")
-    return summary
+    return summary | entries(result.accuracies, chosen.model.kind)
 
 
 def compare_model(config: DeviceConfig, directory: Path) -> JsonObject:
@@ -195,11 +192,7 @@ def compare_model(config: DeviceConfig, directory: Path) -> JsonObject:
         accuracies["networks"] = test_on_this_machine(config, model)
         summary["networks"] = config.networks
     print_accuracies(f"agreement of {config.model} with measurements", accuracies)
-    first = next(iter(accuracies.values()))
-    summary |= flat(first)
-    for name, accuracy in accuracies.items():
-        summary |= flat(accuracy, f"{name}_")
-    return summary
+    return summary | entries(accuracies, next(iter(accuracies)))
 
 
 def test_on_this_machine(config: DeviceConfig, table: LookupTable) -> Accuracy:
@@ -232,9 +225,12 @@ def values_of(architectures: list[Architecture]) -> np.ndarray:
     return np.array([a.truth for a in architectures if a.truth is not None])
 
 
-def flat(accuracy: Accuracy, prefix: str = "") -> JsonObject:
-    """Return the entries of the summary for an accuracy."""
-    return {f"{prefix}{name}": value for name, value in vars(accuracy).items()}
+def entries(accuracies: Mapping[str, Accuracy], chosen: str) -> JsonObject:
+    """Return the entries of the summary: the chosen accuracy, and all of them with a prefix."""
+    prefixed = {
+        f"{n}_{k}": value for n, own in accuracies.items() for k, value in vars(own).items()
+    }
+    return {**vars(accuracies[chosen]), **prefixed}
 
 
 def print_accuracies(title: str, accuracies: Mapping[str, Accuracy]) -> None:

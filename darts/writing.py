@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import functools
 import json
 import math
-import operator
 import os
 import re
 import stat
@@ -126,7 +124,7 @@ def open_in_place(path: StrPath) -> BinaryIO:
     the user.
     """
     flags = ("O_APPEND", "O_CREAT", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
-    options = functools.reduce(operator.or_, (getattr(os, flag, 0) for flag in flags))
+    options = sum(getattr(os, flag, 0) for flag in flags)  # different bits
     with write_errors(path):
         descriptor = os.open(path, os.O_RDWR | options, 0o666)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

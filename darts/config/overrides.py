@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from darts.config.commands import DEVICE_ACTIONS
@@ -43,8 +43,6 @@ LATEST = "latest"
 """The word in place of a run directory."""
 
 RUNS = Path("runs")
-_WITH_GENOTYPE = ("search", "find")
-_WITH_CHECKPOINT = ("retrain", "find")
 _IS_GENOTYPE = re.compile(r"\{|(?!['\"]).*Genotype\(", re.S)
 _IS_HYDRA_SYNTAX = re.compile(r"['\"\[]|.*\$\{")
 
@@ -130,25 +128,21 @@ def latest_run(command: str, key: str) -> Path:
     in the current folder.
     """
     commands, needed = {
-        "genotype": (_WITH_GENOTYPE, lambda run: (run / "genotype.json").is_file()),
-        "checkpoint": (_WITH_CHECKPOINT, lambda run: (run / "checkpoint.safetensors").is_file()),
+        "genotype": (("search", "find"), lambda run: (run / "genotype.json").is_file()),
+        "checkpoint": (("retrain", "find"), lambda run: (run / "checkpoint.safetensors").is_file()),
         "resume": ((command,), lambda run: not (run / "summary.json").exists()),
-        "runs": ((*_WITH_GENOTYPE, "retrain", "evaluate", "tune"), Path.is_dir),
+        "runs": (("search", "find", "retrain", "evaluate", "tune"), Path.is_dir),
     }[key]
-    return _newest(commands, needed, f"{key}={LATEST}")
-
-
-def _newest(commands: tuple[str, ...], needed: Callable[[Path], bool], text: str) -> Path:
     found = [
         (file.stat().st_mtime_ns, file.parent)
-        for command in commands
+        for name in commands
         for depth in ("*", "*/*")  # of runs from Python, and of those from the command line
-        for file in (RUNS / command).glob(f"{depth}/config.yaml")
+        for file in (RUNS / name).glob(f"{depth}/config.yaml")
         if needed(file.parent)
     ]
     if not found:
-        folders = " or ".join(str(RUNS / command) for command in commands)
-        raise ConfigError(f"{text}: there is no such run in {folders}")
+        folders = " or ".join(str(RUNS / name) for name in commands)
+        raise ConfigError(f"{key}={LATEST}: there is no such run in {folders}")
     return max(found)[1]
 
 
