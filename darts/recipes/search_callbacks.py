@@ -34,7 +34,7 @@ class SearchCallback:
     """A part of a search; its methods are called at certain points, and do nothing by default.
 
     Its constructor is called before the run begins or continues. An object that a checkpoint
-    must save is added to ``search.state.callbacks`` there.
+    must save is added to ``search.state.parts`` there.
     """
 
     def __init__(self, search: Search) -> None:
@@ -152,7 +152,7 @@ class Penalties(SearchCallback):
         known = predicted_costs(config, context, data)
         self._penalty = Penalty.measured(config.penalty, context, data, known)
         search.searcher.alpha_costs.append(self._penalty)
-        search.state.callbacks["penalty"] = self._penalty
+        search.state.parts["penalty"] = self._penalty
 
     def measures(self, genotype: AnyGenotype) -> dict[str, float]:
         return self._penalty.expected(self.search.searcher.probabilities())
@@ -190,7 +190,7 @@ class Inspection(SearchCallback):
             search.flaw_finder,
             self._poll,
         )
-        search.state.callbacks["diagnosis"] = self._diagnosis
+        search.state.parts["diagnosis"] = self._diagnosis
 
     def _poll(self, measurement: str) -> None:
         """Show which measurement is running; called by all ranks together.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, TypedDict
+from typing import Annotated, Protocol, TypedDict
 
 import msgspec
 import torch
@@ -18,8 +18,16 @@ from darts.searching.searcher import Searcher
 from darts.spaces import NetworkBase
 from darts.training.averaging import Averaging
 from darts.training.checkpoint import StateDict
-from darts.training.state import Stateful, TrainState
+from darts.training.state import TrainState
 from darts.typed_values import Count, Misfit, entry
+
+
+class SavedPart(Protocol):
+    """A part of a search that a checkpoint saves."""
+
+    def state_dict(self) -> object: ...
+
+    def load_state_dict(self, state: object) -> None: ...
 
 
 @dataclass(kw_only=True)
@@ -40,16 +48,16 @@ class SearchState(TrainState):
     stopped_epoch: Count | None = None
 
     def __post_init__(self) -> None:
-        self.callbacks: dict[str, Stateful] = {}  # what callbacks save, by name
+        self.parts: dict[str, SavedPart] = {}  # of callbacks, by name
 
     def state_dict(self) -> StateDict:
-        added = {name: callback.state_dict() for name, callback in self.callbacks.items()}
+        added = {name: part.state_dict() for name, part in self.parts.items()}
         return {**super().state_dict(), **added}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         super().load_state_dict(state)
-        for name, callback in self.callbacks.items():
-            callback.load_state_dict(entry(state, name, object))
+        for name, part in self.parts.items():
+            part.load_state_dict(entry(state, name, object))
 
 
 class BestEpoch(TypedDict):
