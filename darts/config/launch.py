@@ -261,8 +261,8 @@ def _short_warnings(command: str) -> Callable[..., str]:
 
     def format_warning(message: object, category: object, filename: str, *line: object) -> str:
         if category is UserWarning and Path(filename).resolve().is_relative_to(_PACKAGE):
-            line = for_terminal(" ".join(str(message).splitlines()))
-            return f"darts.{command}: warning: {line}\n"
+            text = for_terminal(" ".join(str(message).splitlines()))
+            return f"darts.{command}: warning: {text}\n"
         return default(message, category, filename, *line)
 
     return format_warning

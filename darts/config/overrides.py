@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from darts.config.commands import DEVICE_ACTIONS
@@ -127,12 +127,13 @@ def latest_run(command: str, key: str) -> Path:
     the default folders are searched: ``runs/<command>/<time>`` and ``runs/<command>/<name>/<time>``
     in the current folder.
     """
-    commands, needed = {
+    places: dict[str, tuple[tuple[str, ...], Callable[[Path], bool]]] = {
         "genotype": (("search", "find"), lambda run: (run / "genotype.json").is_file()),
         "checkpoint": (("retrain", "find"), lambda run: (run / "checkpoint.safetensors").is_file()),
         "resume": ((command,), lambda run: not (run / "summary.json").exists()),
         "runs": (("search", "find", "retrain", "evaluate", "tune"), Path.is_dir),
-    }[key]
+    }
+    commands, needed = places[key]
     found = [
         (file.stat().st_mtime_ns, file.parent)
         for name in commands

@@ -136,7 +136,7 @@ def test_find_returns_a_model(
         (lambda: darts.search(data="cifar", epochs=1), "did you mean 'cifar10'"),
         (
             lambda: darts.search(data="digits", dataset="svhn"),
-            "data and dataset exclude each other",
+            "data and dataset are mutually exclusive",
         ),
         (lambda: darts.search(optimizer={"lr": 1}), r'overrides=\["optimizer\.<key>=<value>"\]'),
         (lambda: darts.search(overrides="epochs=3"), r"must be a list, such as \['epochs=3'\]"),
