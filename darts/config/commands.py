@@ -82,10 +82,7 @@ class RunConfig:
     budget: RunBudgetConfig = field(default_factory=RunBudgetConfig)  # limits for dry runs
 
     def continued_keys(self, saved: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the keys that may differ from the saved values when a run is continued.
-
-        Empty if the run cannot be continued beyond its last epoch.
-        """
+        """Return the keys that may change when a complete run continues; () if it cannot."""
         return ()
 
     def extends(self, saved: Mapping[str, Any]) -> bool:
@@ -93,9 +90,9 @@ class RunConfig:
         return False
 
     def resumed(self, begun: Mapping[str, Any], saved: Mapping[str, Any]) -> RunConfig:
-        """Return the configuration with the values that an earlier continuation chose.
+        """Return the configuration with the values of an earlier continuation, which are saved.
 
-        The run began with the values in ``begun``; ``saved`` are the values of the checkpoint.
+        The run began with the values in ``begun``.
         """
         return self
 

@@ -22,7 +22,6 @@ from darts.config import launch
 from darts.reading import read_json
 from darts.recipes import retrain, search
 from darts.tracking import read_metrics
-from darts.training import loop
 from darts.training.checkpoint import load_checkpoint
 
 NO_TENSORBOARD = "tracking.tensorboard=false"
@@ -260,32 +259,6 @@ def test_a_search_interrupted_on_two_ranks_is_resumed_in_one_process(
     assert (saved["epoch"], saved["step"]) < (3, 0)
     commands.call("search", [f"resume={run}"])
     assert_equal_runs(run, searched, SEARCH_KEYS)
-
-
-@pytest.mark.slow
-def test_a_search_interrupted_in_one_process_is_resumed_on_two_ranks(
-    commands: Any, searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = tmp_path / "run"
-    original, steps = loop.require_finite, iter(range(100))
-
-    def interrupt_in_fourth_step(*arguments: Any) -> float:
-        if next(steps) == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return float(original(*arguments))
-
-    with monkeypatch.context() as patch, pytest.raises(SystemExit):  # noqa: PT012
-        patch.setattr(loop, "require_finite", interrupt_in_fourth_step)
-        commands.call("search", [*RUNS["search"], NO_TENSORBOARD, f"hydra.run.dir={run}"])
-    before = load_checkpoint(run / "checkpoint.safetensors")
-    assert (before["epoch"], before["step"]) == (1, 2)
-    out, _ = run_on_two_ranks("search", f"resume={run}", cwd=tmp_path)
-    assert out.count("resuming in") == 1
-    # The other process writes the figures that the fixtures of this test omit.
-    for figure in (*run.glob("*.png"), *run.glob("*.svg")):
-        figure.unlink()
-    assert_equal_runs(run, searched, SEARCH_KEYS)
-    assert {path.name for path in tmp_path.iterdir()} == {"run"}
 
 
 @pytest.mark.parametrize("rank", [0, 1])

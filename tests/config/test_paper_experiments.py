@@ -123,49 +123,6 @@ def test_quantities_that_change_during_the_search() -> None:
         assert skip_dropout_at(stage, position, epoch, warmup) == pytest.approx(rate, abs=1e-3)
 
 
-RECIPE = {
-    "epochs": 600, "batch": 96, "lr": 0.025, "decay": 3e-4, "nesterov": False, "clip": 5.0,
-    "drop_path": 0.2, "cutout": 16, "auxiliary": 0.4, "channels": 36, "cells": 20,
-}  # fmt: skip
-IMAGENET = {
-    "epochs": 250, "decay": 3e-5, "drop_path": 0.0, "cutout": 0, "channels": 48, "cells": 14,
-}  # fmt: skip
-BENCHMARK: dict[str, object] = {
-    "epochs": 200, "batch": 256, "lr": 0.1, "decay": 5e-4, "nesterov": True, "clip": 0.0,
-    "drop_path": 0.0, "cutout": 0, "auxiliary": 0.0, "channels": 16, "cells": 5,
-}  # fmt: skip
-OTHERS: dict[str, dict[str, object]] = {
-    "paper_pc_darts": {"drop_path": 0.3},
-    "paper_p_darts": {"batch": 128, "drop_path": 0.3},
-    "paper_drnas": {"batch": 64, "drop_path": 0.3},
-    "paper_gdas": {"epochs": 300, "decay": 5e-4, "nesterov": True, "clip": 0.0},
-    "paper_darts_es": {"channels": 16, "cells": 8},
-    "paper_r_darts": {"channels": 16, "cells": 8},
-    "paper_r_darts_dp": {"channels": 16, "cells": 8},
-    "paper_darts_imagenet": IMAGENET | {"batch": 128, "lr": 0.1},
-    "paper_pc_darts_imagenet": IMAGENET | {"batch": 1024, "lr": 0.5},
-    "paper_drnas_nas201": BENCHMARK,
-    "paper_nas201": BENCHMARK,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", [name for name in RETRAININGS if name != "paper_recurrent"])
-def test_retrainings_use_all_images_and_the_last_epoch(name: str) -> None:
-    config = retrain_config(name)
-    assert (config.validation, config.selection, config.optimizer.lr_min) == (0, "last", 0)
-    actual = {
-        **{key: getattr(config, key) for key in ("epochs", "drop_path", "cutout", "auxiliary")},
-        "batch": config.loader.batch_size,
-        "lr": config.optimizer.lr,
-        "decay": config.optimizer.weight_decay,
-        "nesterov": config.optimizer.nesterov,
-        "clip": config.optimizer.clip,
-        "channels": config.space.channels,
-        "cells": config.space.cells,
-    }
-    assert actual == RECIPE | OTHERS.get(name, {})
-
-
 def test_the_learning_rates_of_imagenet() -> None:
     """Recorded from the schedules of the authors' code, at epochs counted from 0."""
     darts, partial = (

@@ -17,16 +17,14 @@ import torch
 import darts
 from darts import evaluate
 from darts.config import ConfigError, launch
-from darts.data import InputSpec, load_split
-from darts.data.targets import CLASSES
+from darts.data import load_split
 from darts.reading import read_json
 from darts.recipes import retrain
 from darts.recipes.ensemble import fits_together, save_ensemble
-from darts.recipes.exporting import export, onnx_file
+from darts.recipes.exporting import export
 from darts.recipes.exporting.formats import FORMATS
 from darts.recipes.exporting.network import ExportableNetwork
 from darts.recipes.trained import TrainedNetwork, open_data
-from darts.spaces.ensemble import Ensemble
 from darts.training.checkpoint import NETWORK, CheckpointError, load_checkpoint, save_checkpoint
 from darts.training.distributed import Ranks
 
@@ -284,24 +282,3 @@ def test_an_exported_file_computes_the_same(
         for run in mlp_runs[:-1]
         for parameter in TrainedNetwork.load(str(run)).build().parameters()
     )
-
-
-@pytest.mark.slow  # imports of quantization
-def test_probabilities_are_not_rounded_to_int8(tmp_path: Path) -> None:
-    """Their logarithms have a wide range, of which the largest matter."""
-    onnx = pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
-    torch.manual_seed(0)
-    genotype = '{"space": "mlp", "layers": ["relu_16"]}'
-    members: list[Any] = [
-        darts.create_model(genotype, classes=3, in_channels=4).eval() for _ in range(2)
-    ]
-    inputs = [InputSpec("samples", (2, 4, 1, 1), {0: "batch"})]
-    network = ExportableNetwork(Ensemble(members, (1, 1), CLASSES).eval(), inputs)
-    onnx_file.save_int8(network, tmp_path / "network.onnx", torch.randn(64, 4, 1, 1))
-    nodes = onnx.load(tmp_path / "network.onnx").graph.node
-    rounded = {name for node in nodes if node.op_type == "QuantizeLinear" for name in node.input}
-    for node in nodes:
-        if node.op_type in ("LogSoftmax", "Add", "Concat", "Unsqueeze"):
-            assert not rounded & set(node.output)
-    assert any(node.op_type == "DequantizeLinear" for node in nodes)

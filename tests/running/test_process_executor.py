@@ -218,24 +218,6 @@ def test_workers_share_the_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert ProcessExecutor(1, tmp_path)._workers[0]._arguments[1] is None
 
 
-@pytest.mark.slow
-def test_ctrl_c_in_the_context_kills_runs(tmp_path: Path) -> None:
-    """A second Ctrl-C does not wait for checkpoints."""
-    job = make_job("retrain", tmp_path, ENDLESS)
-
-    def interrupt() -> None:
-        with ProcessExecutor(1, tmp_path / "workers") as executor:
-            futures.append(executor.submit(job))
-            wait_for(job.directory / "checkpoint.safetensors")
-            raise KeyboardInterrupt
-
-    futures: list[Future] = []
-    with pytest.raises(KeyboardInterrupt):
-        interrupt()
-    assert futures[0].cancelled()
-    assert not is_complete(job.directory)
-
-
 PARENT = """
 import sys
 from concurrent.futures import wait
