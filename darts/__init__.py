@@ -17,12 +17,17 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from darts.find import run as find
-    from darts.recipes.model import load, predict
-    from darts.recipes.new_network import create_model
-    from darts.retrain import run as retrain
-    from darts.search import run as search
-    from darts.spaces.module import Choice, InputChoice, Repeat
+    from darts.api import (
+        Choice,
+        InputChoice,
+        Repeat,
+        create_model,
+        find,
+        load,
+        predict,
+        retrain,
+        search,
+    )
 
 __all__ = [
     "Choice",
@@ -39,31 +44,18 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-def _refuse_mixture() -> None:
-    """Refuse to work if the files of another distribution lie in the folder of this package.
-
-    The distribution ``darts``, a library for time series, has the same import name.
-    """
-    if os.path.exists(os.path.join(os.path.dirname(__file__), "timeseries.py")):
-        raise ImportError(
-            "darts-nas and the time series library darts are installed in one environment, and "
-            "both are imported as darts; uninstall both, then install darts-nas in an environment "
-            "of its own"
-        )
-
-
-_refuse_mixture()
+# The distribution ``darts``, a library for time series, has the same import name and folder.
+if os.path.exists(os.path.join(os.path.dirname(__file__), "timeseries.py")):
+    raise ImportError(
+        "darts-nas and the time series library darts are installed in one environment, and "
+        "both are imported as darts; uninstall both, then install darts-nas in an environment "
+        "of its own"
+    )
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("find", "predict", "retrain", "search"):  # modules that can be called
-        return importlib.import_module(f"darts.{name}")
-    if name in ("Choice", "InputChoice", "Repeat"):
-        return getattr(importlib.import_module("darts.spaces.module"), name)
-    if name == "load":
-        return importlib.import_module("darts.recipes.model").load
-    if name == "create_model":
-        return importlib.import_module("darts.recipes.new_network").create_model
+    if name in __all__:
+        return getattr(importlib.import_module("darts.api"), name)
     raise AttributeError(f"module 'darts' has no attribute {name!r}")
 
 

@@ -6,28 +6,15 @@ import importlib
 import sys
 
 import darts
-from darts.key_help import key_help
+from darts.key_help import SECTIONS, key_help, purpose
 
-COMMANDS = {
-    "find": "find the best network for a data set within a time budget",
-    "search": "search for an architecture",
-    "retrain": "train the network of a genotype from scratch",
-    "evaluate": "score a trained network",
-    "predict": "classify images with a trained network",
-    "export": "write a trained network as ONNX or as a PyTorch program",
-    "report": "write an HTML page about runs",
-    "judge": "rank architectures cheaply",
-    "tune": "optimize architectures and hyperparameters together",
-    "compare": "compare search methods",
-    "genotypes": "list, draw and compare genotypes",
-    "device": "measure and predict latencies on a device",
-}
+COMMANDS = tuple(SECTIONS)
 
 
 def usage() -> str:
     """Return the help text."""
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    lines = [f"  {name:<{width}}  {purpose(name)}" for name in COMMANDS]
     return "\n".join(
         [
             "usage: darts COMMAND [key=value ...]",
@@ -41,18 +28,14 @@ def usage() -> str:
 
 
 def main() -> None:
-    """Run the command that the first argument names.
-
-    Raises:
-        SystemExit: With code 2 after one line for an unknown command.
-    """
+    """Run the command that the first argument names."""
     given = sys.argv[1:2]
     if given in (["--version"], ["-V"]):
         print(f"darts-nas {darts.__version__}")
     elif given in ([], ["--help"], ["-h"], ["help"]):
         print(usage())
     elif given[0] in COMMANDS and sys.argv[2:3] in (["--help"], ["-h"], ["help"]):
-        print(key_help(given[0], COMMANDS[given[0]]))
+        print(key_help(given[0]))
     elif given[0] in COMMANDS:
         others = ["--help" if word == "--help-all" else word for word in sys.argv[2:]]
         sys.argv = [f"darts.{given[0]}", *others]

@@ -88,7 +88,7 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) ->
     done = sum(run.done() for run in runs)
     completed = itertools.count(done + 1)
     console = Console(total_steps=len(runs), name="compare", done=done)
-    given: set[str] = {""}  # warnings so far; an empty text is no warning
+    given: set[str] = {""}  # warnings so far; an empty text does not warn
 
     def report_progress(run: PlannedRun, message: str) -> None:
         console.info(f"{run.name}: {message}")

@@ -1,4 +1,4 @@
-"""How PyTorch's CPU threads wait for each other if other programs need the processor, too.
+"""How PyTorch's CPU threads wait for each other if other programs also need the processor.
 
 The threads of OpenMP wait in a busy loop. On an idle machine that is fastest. If another program
 needs a core, however, the loop takes the time of the thread that it waits for, and a step takes
@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, MutableMapping
 from pathlib import Path
 
 SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS", "KMP_BLOCKTIME")
@@ -19,43 +18,28 @@ LOAD = Path("/proc/loadavg")
 
 
 def running_tasks() -> int:
-    """Return how many threads of the machine run or want to run, without this one.
-
-    Raises:
-        OSError, ValueError: The system does not say.
-    """
+    """Return how many threads of the machine run or want to run, without this one."""
     running, _, _ = LOAD.read_text().split()[3].partition("/")
     return int(running) - 1
 
 
-def choose_wait_policy(
-    environment: MutableMapping[str, str] = os.environ,
-    running: Callable[[], int] = running_tasks,
-    cores: int | None = None,
-) -> None:
+def choose_wait_policy() -> None:
     """Let threads sleep while they wait if other programs leave them too few cores.
 
     Do nothing if PyTorch is imported already, if the user has chosen a setting, or on a system that
     does not say what runs. Results do not depend on the choice.
-
-    Args:
-        environment: Environment variables; changed.
-        running: Returns the number of other running threads.
-        cores: Number of cores; by default those that this process may use.
     """
-    if "torch" in sys.modules or any(name in environment for name in SETTINGS):
+    if "torch" in sys.modules or any(name in os.environ for name in SETTINGS):
         return
-    if cores is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    if cores < 2:
+    if not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2:
         return
     counts = []
     try:
         for _ in range(5):
-            counts.append(running())
+            counts.append(running_tasks())
             time.sleep(0.003)
     except (OSError, ValueError, IndexError):
         return
     # PyTorch uses as many threads as there are cores.
     if sorted(counts)[len(counts) // 2] >= 1:
-        environment["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"

@@ -39,11 +39,7 @@ _HEADER = "spearman  kendall  rmse in ms"
 
 
 def check(config: DeviceConfig) -> None:
-    """Check the settings that do not depend on files.
-
-    Raises:
-        ConfigError: If a key is missing or does not fit the action.
-    """
+    """Check the settings that do not depend on files."""
     if "images" not in config.space.data_kinds:
         names = [name for name, space in SPACES.items() if "images" in space.data_kinds]
         raise ConfigError(
@@ -76,11 +72,7 @@ def check(config: DeviceConfig) -> None:
 
 
 def refuse_unused_keys(config: DeviceConfig) -> None:
-    """Refuse keys that the action would ignore.
-
-    Raises:
-        ConfigError: If such a key does not have its default.
-    """
+    """Raise ConfigError for keys that the action would ignore."""
     defaults = DeviceConfig()
     for key in UNUSED[config.action]:
         value = getattr(config, key)
@@ -166,12 +158,9 @@ def fit_model(config: DeviceConfig, directory: Path) -> JsonObject:
         "train": config.train,
         "tested": result.tested,
         "validation_rmse_ms": chosen.error,
-        **flat(result.accuracies[chosen.model.kind]),
         "seed": config.seed,
     }
-    for name, accuracy in result.accuracies.items():
-        summary |= flat(accuracy, f"{name}_")
-    return summary
+    return summary | entries(result.accuracies, chosen.model.kind)
 
 
 def compare_model(config: DeviceConfig, directory: Path) -> JsonObject:
@@ -202,11 +191,7 @@ def compare_model(config: DeviceConfig, directory: Path) -> JsonObject:
         accuracies["networks"] = test_on_this_machine(config, model)
         summary["networks"] = config.networks
     print_accuracies(f"agreement of {config.model} with measurements", accuracies)
-    first = next(iter(accuracies.values()))
-    summary |= flat(first)
-    for name, accuracy in accuracies.items():
-        summary |= flat(accuracy, f"{name}_")
-    return summary
+    return summary | entries(accuracies, next(iter(accuracies)))
 
 
 def test_on_this_machine(config: DeviceConfig, table: LookupTable) -> Accuracy:
@@ -221,11 +206,7 @@ def test_on_this_machine(config: DeviceConfig, table: LookupTable) -> Accuracy:
 
 
 def read_latencies(config: DeviceConfig, space: str) -> list[Architecture]:
-    """Return the measured networks of the table, ordered by genotype.
-
-    Raises:
-        ConfigError: If the file is invalid.
-    """
+    """Return the measured networks of the table, ordered by genotype."""
     found = read_architectures(
         str(config.table), truth=config.column, space=space, path_key="table", truth_key="column"
     )
@@ -243,9 +224,12 @@ def values_of(architectures: list[Architecture]) -> np.ndarray:
     return np.array([a.truth for a in architectures if a.truth is not None])
 
 
-def flat(accuracy: Accuracy, prefix: str = "") -> JsonObject:
-    """Return the entries of the summary for an accuracy."""
-    return {f"{prefix}{name}": value for name, value in vars(accuracy).items()}
+def entries(accuracies: Mapping[str, Accuracy], chosen: str) -> JsonObject:
+    """Return the entries of the summary: the chosen accuracy, and all of them with a prefix."""
+    prefixed = {
+        f"{n}_{k}": value for n, own in accuracies.items() for k, value in vars(own).items()
+    }
+    return {**vars(accuracies[chosen]), **prefixed}
 
 
 def print_accuracies(title: str, accuracies: Mapping[str, Accuracy]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,6 @@ from darts.spaces import SPACES, AnyGenotype, PublishedGenotype, space_of
 from darts.spaces.describe import difference
 from darts.spaces.lookup import find_genotype
 from darts.tracking import print_lines, print_summary
-from darts.tracking.console import is_terminal
 from darts.training.cost import count_parameters
 
 SUFFIXES = (".svg", ".png", ".pdf")
@@ -24,7 +22,7 @@ def check(config: GenotypesConfig) -> None:
     """Raise ``ConfigError`` if the configuration is invalid."""
     actions = [key for key in ("draw", "validate", "compare") if getattr(config, key) is not None]
     if len(actions) > 1:
-        raise ConfigError(f"{' and '.join(actions)} exclude each other; use one of them")
+        raise ConfigError(f"{' and '.join(actions)} are mutually exclusive; use one of them")
     if config.out is not None:
         if "draw" not in actions and "compare" not in actions:
             raise ConfigError(f"out={config.out!r}: needs draw or compare")
@@ -104,15 +102,6 @@ def _print_published(entries: Sequence[PublishedGenotype]) -> None:
         size = "" if entry.parameters_million is None else f"{entry.parameters_million:g} M"
         paper = f"{entry.paper}, arXiv:{entry.arxiv}" + (f" ({entry.note})" if entry.note else "")
         rows.append((entry.name, entry.result, size, paper))
-    if is_terminal(sys.stdout):
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table(*columns, title=entries[0].title)
-        for row in rows:
-            table.add_row(*row)
-        Console().print(table)
-        return
     widths = [max(len(row[i]) for row in (columns, *rows)) for i in range(3)]
     for *cells, paper in (columns, *rows):
         padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]

@@ -33,11 +33,7 @@ _HEADER = "spearman  kendall top 10 % recall"
 
 
 def check(config: JudgeConfig) -> None:
-    """Check the settings that do not depend on files.
-
-    Raises:
-        ConfigError: If they do not fit together, or if ``torchrun`` started this process.
-    """
+    """Check the settings that do not depend on files."""
     if rank_and_size()[1] > 1:
         raise ConfigError("darts.judge does not run with torchrun")
     check_networks(config, network_overrides(config))
@@ -106,7 +102,7 @@ def score_architectures(
                     training = None
                     if plan.calibrating[number] and plan.truth() is None:
                         training = train_shortly(plan, trial, tools)
-                except Interrupted:  # raised by a training
+                except Interrupted:  # raised by a run that trains
                     break
                 scores |= tools.training_free_scores(trial, BASELINES, samples=2)
                 scored.add(text, scores, seconds, training)
@@ -133,8 +129,8 @@ def trial_of(plan: JudgePlan, number: int, directory: Path) -> TrialSpec:
 def judge_scores(
     config: JudgeConfig, plan: JudgePlan, trial: TrialSpec, tools: TrialTools
 ) -> dict[str, float]:
-    """Return the scores of one architecture; after a training that diverges, the worst score."""
-    if trial.directory.exists():  # an interrupted training
+    """Return the scores of one architecture; after a run that diverges, the worst score."""
+    if trial.directory.exists():  # of an interrupted run
         shutil.rmtree(trial.directory)
     names = config.judge.ranked_scores(plan.metric)
     try:

@@ -1,243 +1,194 @@
 """The help of ``darts COMMAND --help``: the keys that people use first.
 
-This module imports nothing but ``darts.plugins``, so that the help appears at once.
+The text of a key is the comment at its field in ``darts/config``, and the purpose of a command is
+the first line of its module. Both are read from the source: an import would take seconds.
 """
 
 from __future__ import annotations
 
-import re
+import ast
 import textwrap
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
-from darts.plugins import plugin_conf_folders
+from darts.plugins import group_options
 
-Section = tuple[str, tuple[tuple[str, str], ...]]
-
-_DATA = (
-    ("dataset=NAME", "the data: {dataset}"),
-    ("dataset.root=DIR", "folder of its files"),
-    ("dataset.size=32", "side of the images in pixels"),
-    ("dataset.subset=1000", "number of training samples to use"),
-    ("task=NAME", "what is learned: {task}"),
-)
-_RUN = (
-    ("seed=0", "seed of all random numbers"),
-    ("device=auto", "cpu, cuda, cuda:N or mps"),
-    ("precision=fp32", "fp32, tf32, bf16 or fp16"),
-    ("hydra.run.dir=DIR", "the run directory; by default a new one in runs/"),
-    ("resume=DIR", "continue an interrupted run"),
-    ("log=plain", "what to print: auto, plain, quiet or json"),
-    ("dry_run=true", "predict time and memory, and stop"),
-)
-_TRAINING = (
-    ("epochs=50", "length of the training"),
-    ("loader.batch_size=64", "samples per step"),
-    ("optimizer.lr=0.025", "learning rate of the weights"),
-    ("optimizer.weight_decay=3e-4", "weight decay of the weights"),
-)
-_MANY_RUNS = (
-    ("workers=2", "processes that work at the same time"),
-    ("seed=0", "seed of all random numbers"),
-    ("hydra.run.dir=DIR", "the run directory; by default a new one in runs/"),
-    ("resume=DIR", "continue an interrupted run"),
-)
-_CHECKPOINT = ("checkpoint=runs/retrain/<run>", "the trained network")
-
-SECTIONS: dict[str, tuple[Section, ...]] = {
-    "find": (
-        ("Data", _DATA),
-        ("Budget", (("budget.minutes=10", "time of the whole run"), ("budget.hours=1", "instead"))),
-        (
-            "Limits of the result",
-            (
-                ("limit.parameters=1e6", "largest number of weights"),
-                ("limit.macs=1e8", "largest number of multiply-accumulates"),
-            ),
-        ),
-        ("Run", _MANY_RUNS),
-    ),
-    "search": (
-        (
-            "What is searched, and how",
-            (
-                ("space=NAME", "{space}"),
-                ("method=NAME", "{method}"),
-                ("experiment=NAME", "values that belong together: {experiment/search}"),
-                ("space.channels=16 space.cells=8", "size of the supernet"),
-                ("arch_optimizer.lr=3e-4", "learning rate of the alphas"),
-                ("penalty.flops=1e8", "target for the cost of the architecture"),
-                ("limit.macs=1e8", "largest number of multiply-accumulates of the genotype"),
-                ("front.cost=macs", "a genotype for each of several budgets"),
-            ),
-        ),
-        ("Data", _DATA),
-        ("Training", _TRAINING),
-        ("Run", _RUN),
-    ),
-    "retrain": (
-        (
-            "Network",
-            (
-                ("genotype=runs/search/<run>", "a search, a published name, a file or text"),
-                ("space=NAME", "{space}"),
-                ("experiment=NAME", "values that belong together: {experiment/retrain}"),
-                ("space.channels=36 space.cells=20", "size of the network"),
-            ),
-        ),
-        ("Data", _DATA),
-        (
-            "Training",
-            (
-                *_TRAINING,
-                ("validation=0.1", "share of the training samples held out"),
-                ("selection=best", "epoch of the result: best or last"),
-                ("cutout=16 drop_path=0.2", "regularization"),
-            ),
-        ),
-        ("Run", _RUN),
-    ),
-    "evaluate": (
-        (
-            "Keys",
-            (
-                _CHECKPOINT,
-                ("split=test", "test or valid"),
-                ("importance=true", "score without each edge"),
-                ("root=DIR", "folder of the data set, if it has moved"),
-            ),
-        ),
-    ),
-    "predict": (
-        (
-            "Keys",
-            (
-                _CHECKPOINT,
-                ("input=PATH", "images, recordings, or a table of rows or texts"),
-                ("output=FILE.csv", "the table; by default in the run directory"),
-                ("device=auto", "cpu, cuda, cuda:N or mps"),
-            ),
-        ),
-    ),
-    "export": (
-        (
-            "Keys",
-            (
-                _CHECKPOINT,
-                ("format=onnx", "onnx, torch_export, executorch, litert or safetensors"),
-                ("quantize=int8", "8-bit weights and activations"),
-                ("max_drop=0.01", "largest loss of the score on validation data"),
-                ("root=DIR", "folder of the data set, if it has moved"),
-            ),
-        ),
-    ),
-    "report": (
-        (
-            "Keys",
-            (
-                ("runs/search/<run> runs/retrain/<run>", "run directories, one or several"),
-                ("out=FILE.html", "the page"),
-            ),
-        ),
-    ),
-    "judge": (
-        (
-            "Keys",
-            (
-                ("judge=NAME", "{judge}"),
-                ("space=NAME", "{space}"),
-                ("dataset=NAME", "{dataset}"),
-                ("benchmark.table=FILE", "true scores to compare with"),
-            ),
-        ),
-        ("Run", _MANY_RUNS[1:]),
-    ),
-    "tune": (
-        (
-            "What is varied, and how",
-            (
-                ("parameters.optimizer.lr={low: 1e-3, high: 0.1, log: true}", "a hyperparameter"),
-                ("parameters.genotype={space: cnn}", "the architecture"),
-                ("strategy=NAME", "{strategy}"),
-                ("budget.trials=50", "number of trials"),
-                ("budget.hours=1", "time after which no trial starts"),
-                ("experiment=NAME", "values that belong together: {experiment/tune}"),
-            ),
-        ),
-        ("Run", _MANY_RUNS),
-    ),
-    "compare": (
-        (
-            "Keys",
-            (
-                ("method=drnas", "what is compared: {method}"),
-                ("baselines=[random]", "baselines to compare with"),
-                ("searches=5 retrainings=3", "runs of each method, and of each genotype"),
-                ("experiment=NAME", "values that belong together: {experiment/compare}"),
-            ),
-        ),
-        ("Run", _MANY_RUNS),
-    ),
-    "genotypes": (
-        (
-            "Keys",
-            (
-                ("validate=GENOTYPE", "check a genotype"),
-                ("draw=GENOTYPE out=FILE.svg", "draw it"),
-                ("compare=[A,B]", "show the differences of two genotypes"),
-            ),
-        ),
-    ),
-    "device": (
-        (
-            "measure: time the operations of a space on this machine",
-            (
-                ("space=NAME", "{space}"),
-                ("out=FILE.csv", "the lookup table; by default in the run directory"),
-                ("shape=[3,32,32] classes=10", "shape of a sample, and number of classes"),
-                ("device=auto", "cpu, cuda, cuda:N or mps"),
-                ("threads=1 batch_size=1", "how the networks run"),
-            ),
-        ),
-        (
-            "fit: fit a latency model to measurements",
-            (
-                ("space=NAME", "space of the networks"),
-                ("table=FILE.csv", "columns genotype or arch, and milliseconds per device"),
-                ("column=NAME", "the device"),
-                ("train=200", "number of networks to fit to; the others test the model"),
-                ("out=FILE.json", "the model; by default in the run directory"),
-            ),
-        ),
-        (
-            "compare: compare a model with measurements",
-            (
-                ("model=FILE", "a lookup table or a fitted model"),
-                ("table=FILE.csv column=NAME", "measurements"),
-                ("networks=20", "number of networks to measure on this machine"),
-            ),
-        ),
-    ),
+SECTIONS = {
+    "find": """
+        Data: dataset=NAME dataset.root=DIR dataset.size=32 dataset.subset=1000 task=NAME
+        Budget: budget.minutes=10 budget.hours=1
+        Limits of the result: limit.parameters=1e6 limit.macs=1e8
+        Run: workers=2 seed=0 hydra.run.dir=DIR resume=DIR
+    """,
+    "search": """
+        What is searched, and how: space=NAME method=NAME experiment=NAME space.channels=16
+            space.cells=8 arch_optimizer.lr=3e-4 penalty.flops=1e8 limit.macs=1e8 front.cost=macs
+        Data: dataset=NAME dataset.root=DIR dataset.size=32 dataset.subset=1000 task=NAME
+        Training: epochs=50 loader.batch_size=64 optimizer.lr=0.025 optimizer.weight_decay=3e-4
+        Run: seed=0 device=auto precision=fp32 hydra.run.dir=DIR resume=DIR log=plain dry_run=true
+    """,
+    "retrain": """
+        Network: genotype=runs/search/<run> space=NAME experiment=NAME space.channels=36
+            space.cells=20
+        Data: dataset=NAME dataset.root=DIR dataset.size=32 dataset.subset=1000 task=NAME
+        Training: epochs=50 loader.batch_size=64 optimizer.lr=0.025 optimizer.weight_decay=3e-4
+            validation=0.1 selection=best cutout=16 drop_path=0.2
+        Run: seed=0 device=auto precision=fp32 hydra.run.dir=DIR resume=DIR log=plain dry_run=true
+    """,
+    "evaluate": """
+        Keys: checkpoint=runs/retrain/<run> split=test importance=true root=DIR
+    """,
+    "predict": """
+        Keys: checkpoint=runs/retrain/<run> input=PATH output=FILE.csv device=auto
+    """,
+    "export": """
+        Keys: checkpoint=runs/retrain/<run> format=onnx quantize=int8 max_drop=0.01 root=DIR
+    """,
+    "report": """
+        Keys: runs/search/<run> out=FILE.html
+    """,
+    "judge": """
+        Keys: judge=NAME space=NAME dataset=NAME benchmark.table=FILE
+        Run: seed=0 hydra.run.dir=DIR resume=DIR
+    """,
+    "tune": """
+        What is varied, and how: parameters.optimizer.lr={low:1e-3,high:0.1,log:true}
+            parameters.genotype={space:cnn} strategy=NAME budget.trials=50 budget.hours=1
+            experiment=NAME
+        Run: workers=2 seed=0 hydra.run.dir=DIR resume=DIR
+    """,
+    "compare": """
+        Keys: method=drnas baselines=[random] searches=5 retrainings=3 experiment=NAME
+        Run: workers=2 seed=0 hydra.run.dir=DIR resume=DIR
+    """,
+    "genotypes": """
+        Keys: validate=GENOTYPE draw=GENOTYPE compare=[A,B] out=FILE.svg
+    """,
+    "device": """
+        measure, which times the operations of a space on this machine: space=NAME shape=[3,32,32]
+            classes=10 device=auto threads=1 batch_size=1 out=FILE.csv
+        fit, which fits a latency model to measurements: space=NAME table=FILE.csv column=NAME
+            train=200 out=FILE.json
+        compare, which compares a model with measurements: model=FILE table=FILE.csv column=NAME
+            networks=20
+    """,
 }
+"""The keys of each command, with example values, by section."""
+
+TEXTS = {
+    "hydra.run.dir": "the run directory; by default a new one in runs/",
+    "log": "what to print: auto, plain, quiet or json",
+    "space.channels": "width of the network",
+    "space.cells": "depth of the network",
+    "parameters.optimizer.lr": "a hyperparameter",
+    "parameters.genotype": "the architecture",
+    "runs/search/<run>": "run directories, one or several",
+}
+"""Texts of what has no field in ``darts/config``."""
+
+_PACKAGE = Path(__file__).resolve().parent
 
 
-def options(group: str) -> list[str]:
-    """Return the options of a config group, the names of its YAML files."""
-    package = Path(__file__).resolve().parent
-    conf = package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
-    folders = (conf, *plugin_conf_folders())
-    return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml")})
+class Field(NamedTuple):
+    """A field of a configuration dataclass."""
+
+    kind: str  # its annotation
+    choices: list[str]
+    text: str
 
 
-def key_help(command: str, purpose: str) -> str:
+def purpose(command: str) -> str:
+    """Return what a command does: the first line of its module, without the example."""
+    module = ast.parse((_PACKAGE / f"{command}.py").read_text("utf-8"))
+    return (ast.get_docstring(module) or "").partition(": ``python")[0]
+
+
+@cache
+def _classes() -> dict[str, tuple[list[str], dict[str, Field]]]:
+    """Return the bases and the fields of each dataclass of the configuration."""
+    classes = {}
+    for name in ("commands", "options", "datasets"):
+        source = (_PACKAGE / "config" / f"{name}.py").read_text("utf-8")
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.ClassDef):
+                bases = [ast.unparse(base) for base in node.bases]
+                classes[node.name] = (bases, dict(_fields(node, source.splitlines())))
+    return classes
+
+
+def _fields(node: ast.ClassDef, lines: list[str]) -> Iterator[tuple[str, Field]]:
+    for item in node.body:
+        if not isinstance(item, ast.AnnAssign):
+            continue
+        first, end = item.lineno - 1, item.end_lineno or item.lineno
+        comments = [lines[end - 1][item.end_col_offset :]]
+        while lines[first - 1].strip().startswith("#"):
+            first -= 1
+            comments.insert(0, lines[first])
+        text = " ".join(comment.strip(" #") for comment in comments).strip(" .")
+        value, choices = item.value, list[str]()
+        if isinstance(value, ast.Call) and ast.unparse(value.func) == "choice":
+            constants = [c.value for c in value.args[1:] if isinstance(c, ast.Constant)]
+            if len(constants) == len(value.args[1:]):
+                choices = [str(constant) for constant in constants]
+        yield ast.unparse(item.target), Field(ast.unparse(item.annotation), choices, text)
+
+
+def _find(kind: str, name: str) -> Field | None:
+    """Return a field of a dataclass, of its bases, or of a dataclass that it is the base of."""
+    classes = _classes()
+    if kind not in classes:
+        return None
+    bases, fields = classes[kind]
+    if name in fields:
+        return fields[name]
+    inherited = [found for base in bases if (found := _find(base, name))]
+    derived = [own[name] for parents, own in classes.values() if kind in parents and name in own]
+    return next(iter([*inherited, *derived]), None)
+
+
+def _resolve(kind: str, key: str) -> Field | None:
+    """Return the field of a dataclass that a dotted key denotes."""
+    field: Field | None = Field(kind, [], "")
+    for name in key.split("."):
+        field = _find(field.kind, name) if field else None
+    return field
+
+
+def describe(command: str, key: str) -> str:
+    """Return the text of a key: the comment at its field, its choices, the options of its group."""
+    if key in TEXTS:
+        return TEXTS[key]
+    owners = (f"{command.title()}Config", "SearchConfig")  # commands pass keys on to searches
+    field = next((found for owner in owners if (found := _resolve(owner, key))), None)
+    group = f"experiment/{command}" if key == "experiment" else key
+    text = "values that belong together" if key == "experiment" else field.text if field else ""
+    choices = [*(field.choices if field else []), *group_options(group)]
+    text = text[:1].lower() + text[1:]
+    return ": ".join(filter(None, [text, ", ".join(choices)]))
+
+
+def sections(command: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the titles of the sections of a command, and their keys with example values."""
+    for line in SECTIONS[command].replace("\n            ", " ").split("\n        "):
+        title, colon, keys = line.partition(": ")
+        if colon:
+            yield title, keys.split()
+
+
+def key_help(command: str) -> str:
     """Return the help of a command, wrapped to 80 columns."""
-    lines = [f"darts {command}: {purpose}", "", f"usage: darts {command} [key=value ...]"]
-    for title, keys in SECTIONS[command]:
+    lines = [f"darts {command}: {purpose(command)}", ""]
+    lines.append(f"usage: darts {command} [key=value ...]")
+    indent = " " * 24
+    for title, keys in sections(command):
         lines += ["", f"{title}:"]
-        for key, text in keys:
-            filled = re.sub(r"\{([\w/]+)\}", lambda m: ", ".join(options(m[1])), text)
-            indent = " " * 24
+        for key in keys:
+            text = describe(command, key.partition("=")[0])
             start = f"  {key:<20}  " if len(key) <= 20 else f"  {key}\n{indent}"
-            wrapped = textwrap.wrap(filled, 80, initial_indent=indent, subsequent_indent=indent)
+            wrapped = textwrap.wrap(text, 80, initial_indent=indent, subsequent_indent=indent)
             lines.append(start + "\n".join(wrapped)[len(indent) :])
     lines += ["", f"darts {command} --help-all lists every key."]
     return "\n".join(lines)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import TextIO
 
 VARIABLE = "DARTS_LOG"  # passes the mode on to the worker processes of a command
 MODES = ("auto", "plain", "quiet", "json")
@@ -25,3 +28,20 @@ def take_log_mode(arguments: Sequence[str]) -> list[str]:
                 raise ValueError(f"log={mode}: choose from {', '.join(MODES)}")
             os.environ[VARIABLE] = mode
     return [argument for argument in arguments if not argument.startswith("log=")]
+
+
+@contextmanager
+def redirected(file: TextIO) -> Iterator[None]:
+    """Send stdout and stderr to a file, also from libraries in C++ and child processes."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(1), os.dup(2)]
+    try:
+        for number in (1, 2):
+            os.dup2(file.fileno(), number)
+        with redirect_stdout(file), redirect_stderr(file):
+            yield
+    finally:
+        for number, descriptor in zip((1, 2), saved, strict=True):
+            os.dup2(descriptor, number)
+            os.close(descriptor)

@@ -59,6 +59,23 @@ def plugin_conf_folders() -> list[Path]:
     return folders
 
 
+def conf_folder() -> Path:
+    """Return the folder of the YAML files: ``darts/conf`` if installed, else ``conf``."""
+    package = Path(__file__).resolve().parent
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parent / "conf"
+
+
+def conf_folders() -> list[Path]:
+    """Return the folder of the YAML files and the folders of plug-ins."""
+    return [conf_folder(), *plugin_conf_folders()]
+
+
+def group_options(group: str) -> list[str]:
+    """Return the names of a group's YAML files; a group is a folder of ``conf``."""
+    return sorted({path.stem for f in conf_folders() for path in (f / group).glob("*.yaml")})
+
+
 @cache
 def _entries(group: str) -> list[EntryPoint]:
     """Return the entry points of a group, sorted by name; reading all packages takes a while."""

@@ -2,18 +2,20 @@
 
 Only regular files are read, up to a limit in bytes. JSON and YAML become plain values, and NumPy
 archives become arrays of numbers or text. A file that is damaged, too large or of another kind
-raises a ``FileError``, whose message is one line.
+raises a ``FileError``, whose message is one line. A file that does not exist or cannot be read
+raises an ``OSError``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import gzip
+import io
 import json
 import math
 import os
 import stat
-import zipfile
 import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO, TypeAlias
@@ -41,9 +43,7 @@ class FileError(ValueError):
 def one_line(error: BaseException, limit: int = 300) -> str:
     """Return the message of an error in one line, or the name of its type if it has none.
 
-    Args:
-        error: The error. For an ``OSError``, the message is the file name and the reason.
-        limit: Maximum number of characters; not applied to an ``OSError``.
+    For an ``OSError``, the message is the file name and the reason, without a limit of characters.
     """
     if isinstance(error, OSError) and error.strerror:
         name = "" if error.filename is None else f"{os.fspath(error.filename)}: "
@@ -54,9 +54,7 @@ def one_line(error: BaseException, limit: int = 300) -> str:
 def open_regular(path: StrPath) -> BinaryIO:
     """Open a regular file for reading.
 
-    Raises:
-        FileError: If the path is a pipe, a device or a socket, which could block or never end.
-        OSError: If the file does not exist or cannot be opened.
+    A pipe, a device or a socket, which could block or never end, raises a FileError.
     """
     # Opening a pipe waits for a writer unless O_NONBLOCK is set; Windows has neither.
     flags = ("O_NONBLOCK", "O_BINARY", "O_CLOEXEC")
@@ -78,11 +76,7 @@ def open_regular(path: StrPath) -> BinaryIO:
 
 @contextlib.contextmanager
 def read_errors(path: StrPath) -> Iterator[None]:
-    """Add the name of a file to errors that occur while it is read.
-
-    Raises:
-        OSError: With the name of the file, in place of an OSError that names no file.
-    """
+    """Add the name of a file to an OSError without a name that occurs while it is read."""
     try:
         yield
     except OSError as error:
@@ -95,11 +89,7 @@ def read_errors(path: StrPath) -> Iterator[None]:
 def damage(problem: str) -> Iterator[None]:
     """Raise errors that a damaged file causes in a library as a ``FileError``.
 
-    Args:
-        problem: Begin of the message; it names the file.
-
-    Raises:
-        FileError: If the block raises any error except one of the operating system.
+    Errors of the operating system pass. ``problem`` begins the message, and names the file.
     """
     try:
         yield
@@ -112,12 +102,7 @@ def damage(problem: str) -> Iterator[None]:
 
 
 def read_bytes(path: StrPath, *, limit: int) -> bytes:
-    """Return the content of a regular file of at most ``limit`` bytes.
-
-    Raises:
-        FileError: If the file is larger, or not a regular file.
-        OSError: If the file does not exist or cannot be read.
-    """
+    """Return the content of a regular file of at most ``limit`` bytes."""
     with open_regular(path) as file, read_errors(path):
         data = file.read(limit + 1)
     if len(data) > limit:
@@ -126,12 +111,7 @@ def read_bytes(path: StrPath, *, limit: int) -> bytes:
 
 
 def read_text(path: StrPath, *, limit: int = JSON_LIMIT) -> str:
-    """Return the content of a text file in UTF-8.
-
-    Raises:
-        FileError: If the file is larger than ``limit`` bytes, not a regular file, or not UTF-8.
-        OSError: If the file does not exist or cannot be read.
-    """
+    """Return the content of a text file in UTF-8."""
     try:
         return read_bytes(path, limit=limit).decode("utf-8")
     except UnicodeDecodeError:
@@ -139,12 +119,7 @@ def read_text(path: StrPath, *, limit: int = JSON_LIMIT) -> str:
 
 
 def read_json(path: StrPath, *, limit: int = JSON_LIMIT) -> Any:
-    """Return the content of a JSON file.
-
-    Raises:
-        FileError: If ``read_text`` raises it, or the text is not JSON.
-        OSError: If the file does not exist or cannot be read.
-    """
+    """Return the content of a JSON file."""
     text = read_text(path, limit=limit)
     try:
         return parse_json(text)
@@ -153,12 +128,7 @@ def read_json(path: StrPath, *, limit: int = JSON_LIMIT) -> Any:
 
 
 def read_json_object(path: StrPath, *, limit: int = JSON_LIMIT) -> JsonObject:
-    """Return the content of a JSON file that holds an object.
-
-    Raises:
-        FileError: If ``read_json`` raises it, or the file holds another value.
-        OSError: If the file does not exist or cannot be read.
-    """
+    """Return the content of a JSON file that holds an object."""
     content = read_json(path, limit=limit)
     if not isinstance(content, dict):
         raise FileError(f"{os.fspath(path)} is damaged: it does not hold a JSON object")
@@ -166,10 +136,9 @@ def read_json_object(path: StrPath, *, limit: int = JSON_LIMIT) -> JsonObject:
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON text; NaN and infinity, which JSON does not have, are errors.
+    """Parse JSON text; a ValueError in one line tells what is wrong.
 
-    Raises:
-        ValueError: If the text is not JSON; the message is one line.
+    NaN and infinity, which JSON does not have, are errors.
     """
     try:
         return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
@@ -191,10 +160,7 @@ def _finite(text: str) -> float:
 def read_yaml(path: StrPath, *, limit: int = YAML_LIMIT) -> Any:
     """Return the plain values of a YAML file.
 
-    Raises:
-        FileError: If the file is not YAML, is larger than ``limit`` bytes, or has aliases, Python
-            tags, several documents, or numbers of more than 100 characters.
-        OSError: If the file does not exist or cannot be read.
+    Aliases, Python tags, several documents and numbers of more than 100 characters are errors.
     """
     text = read_text(path, limit=limit)
     try:
@@ -207,7 +173,7 @@ def read_yaml(path: StrPath, *, limit: int = YAML_LIMIT) -> Any:
 
 
 class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
-    """A safe loader that also refuses short files that would take much time or memory.
+    """A safe loader that also rejects short files that would take much time or memory.
 
     A few nested aliases expand to gigabytes, and parsing a long number in base 60 (``1:30``) takes
     quadratic time.
@@ -226,46 +192,20 @@ class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
 
 
 def read_npz(path: StrPath, *, limit: int = NPZ_LIMIT) -> dict[str, np.ndarray]:
-    """Return the arrays of an ``.npz`` file by name.
-
-    Args:
-        path: The file.
-        limit: Maximum size of all arrays together, in bytes after decompression.
-
-    Raises:
-        FileError: If the file is damaged, too large, not an ``.npz`` file, or holds objects.
-        OSError: If the file does not exist or cannot be read.
-    """
+    """Return the arrays of an ``.npz`` file by name; ``limit`` is in bytes after decompression."""
     name = os.fspath(path)
     with (
         read_errors(path),
         damage(f"{name} is damaged or not an .npz file"),
         open_regular(path) as file,
-        zipfile.ZipFile(file) as archive,
+        np.load(file, allow_pickle=False) as archive,
     ):
-        members = archive.infolist()
-        if sum(member.file_size for member in members) > limit:
+        if sum(member.file_size for member in archive.zip.infolist()) > limit:
             raise FileError(f"{name} is too large: more than {limit:,} bytes of arrays")
-        return {
-            member.filename.removesuffix(".npy"): _read_npy(archive, member) for member in members
-        }
-
-
-def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        if version not in ((1, 0), (2, 0)):
-            raise ValueError(f"version {version} of the array format is not supported")
-        read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
-        shape, fortran_order, dtype = read_header(file)
-        data: bytes = file.read()
-    if dtype.hasobject or not isinstance(dtype, np.dtype) or dtype.names is not None:
-        raise ValueError("it holds an array of objects")
-    # NumPy would allocate memory for the whole shape before it reads the data.
-    if math.prod(shape) * dtype.itemsize != len(data) or min(shape, default=1) < 0:
-        raise ValueError(f"{member.filename} does not hold an array of shape {shape}")
-    array = np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran_order else "C")
-    return np.array(array)  # a copy, because an array from a buffer is read-only
+        arrays: dict[str, np.ndarray] = {key: archive[key] for key in archive.files}
+        if any(not isinstance(a, np.ndarray) or a.dtype.names for a in arrays.values()):
+            raise ValueError("it holds other values than arrays of numbers or text")
+        return arrays
 
 
 def gunzip(data: bytes, *, limit: int) -> bytes:
@@ -274,19 +214,11 @@ def gunzip(data: bytes, *, limit: int) -> bytes:
     Raises:
         ValueError: If the data is damaged or truncated, or decompresses to more bytes.
     """
-    parts: list[bytes] = []
-    size = 0
-    while data:
-        stream = zlib.decompressobj(wbits=31)
-        try:
-            part = stream.decompress(data, limit - size + 1)
-        except zlib.error as error:
-            raise ValueError(f"damaged gzip data: {error}") from None
-        size += len(part)
-        if size > limit:
-            raise ValueError(f"more than {limit:,} bytes after decompression")
-        if not stream.eof:
-            raise ValueError("the gzip data ends too early")
-        parts.append(part)
-        data = stream.unused_data.lstrip(b"\0")  # padding between members is allowed
-    return b"".join(parts)
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            content = file.read(limit + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"damaged gzip data: {one_line(error)}") from None
+    if len(content) > limit:
+        raise ValueError(f"more than {limit:,} bytes after decompression")
+    return content

@@ -101,11 +101,7 @@ def _how_to_continue(directory: Path) -> Iterator[None]:
 
 
 def open_study(plan: StudyPlan, run: RunDirectory, invocation: Invocation) -> Study:
-    """Open the study of a run directory, and begin or continue the run.
-
-    Raises:
-        ConfigError: If the study is complete, or was changed since it was stopped.
-    """
+    """Open the study of a run directory, and begin or continue the run."""
     resume = plan.config.resume is not None
     study = plan.open(existing=resume)
     trials = read_trials(plan, study)

@@ -41,9 +41,6 @@ def typed(kind: type[T], value: object, name: str = "") -> T:
         kind: Type, for example ``list[int]``, ``float | None``, a dataclass or a ``TypedDict``.
         value: Nested plain values.
         name: Name of the value for error messages.
-
-    Raises:
-        Misfit: If the value or a nested value has another type, or an entry is missing.
     """
     try:
         return msgspec.convert(value, kind, strict=True, str_keys=True, dec_hook=_instance)
@@ -54,11 +51,7 @@ def typed(kind: type[T], value: object, name: str = "") -> T:
 
 
 def entry(content: Mapping[str, object], name: str, kind: type[T]) -> T:
-    """Return a nested entry of a dictionary; dots separate the keys in ``name``, as in ``a.b``.
-
-    Raises:
-        Misfit: If the entry is missing, or has another type.
-    """
+    """Return a nested entry of a dictionary; dots separate the keys in ``name``, as in ``a.b``."""
     value: object = content
     for key in name.split("."):
         if not isinstance(value, Mapping) or key not in value:

@@ -1,7 +1,7 @@
 """Write files so that a kill at any moment leaves either the old or the new content.
 
 The content goes to a temporary file in the same folder, which is synced to disk and renamed to the
-final name.
+final name. A file that cannot be written raises a ``WriteError``.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import functools
 import json
 import math
-import operator
 import os
 import re
 import stat
@@ -62,9 +60,6 @@ def open_atomically(path: StrPath) -> Iterator[BinaryIO]:
 
     The folder is created if it is missing. After an exception, the temporary file is removed and
     ``path`` stays as it was.
-
-    Raises:
-        WriteError: In place of any OSError, for example because the disk is full.
     """
     target = Path(path)
     with write_errors(target):
@@ -86,11 +81,7 @@ def open_atomically(path: StrPath) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def write_errors(path: StrPath) -> Iterator[None]:
-    """Add the name of a file to errors that occur while it is written.
-
-    Raises:
-        WriteError: In place of an OSError inside the context.
-    """
+    """Add the name of a file to errors that occur while it is written."""
     try:
         yield
     except WriteError:
@@ -118,9 +109,6 @@ def write_atomically(path: StrPath, data: bytes | str) -> None:
     Args:
         path: The file.
         data: Bytes, or text, which is written as UTF-8.
-
-    Raises:
-        WriteError: If the file cannot be written.
     """
     if isinstance(data, str):
         # A file name that is not UTF-8 becomes text with lone surrogates, which UTF-8 lacks.
@@ -134,12 +122,9 @@ def open_in_place(path: StrPath) -> BinaryIO:
 
     A symbolic link is not followed: in an untrusted directory it could point to any file of
     the user.
-
-    Raises:
-        WriteError: If the file is a symbolic link or not a regular file, or cannot be opened.
     """
     flags = ("O_APPEND", "O_CREAT", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
-    options = functools.reduce(operator.or_, (getattr(os, flag, 0) for flag in flags))
+    options = sum(getattr(os, flag, 0) for flag in flags)  # different bits
     with write_errors(path):
         descriptor = os.open(path, os.O_RDWR | options, 0o666)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

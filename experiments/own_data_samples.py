@@ -20,8 +20,7 @@ from torch import Tensor
 
 import darts
 from darts.data import DocumentLoader, SampleBatch
-from darts.recipes.evaluation import build_on, open_data
-from darts.recipes.trained import TrainedNetwork
+from darts.recipes.trained import TrainedNetwork, build_on, open_data
 from darts.training.distributed import Ranks
 
 QUANTILE = 1.959964  # of the normal distribution, for 95 %

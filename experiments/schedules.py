@@ -33,8 +33,8 @@ from torch import nn
 from darts.config import FindConfig, compose
 from darts.data import Loader
 from darts.finding.setup import make_networks
-from darts.recipes.first_samples import first_samples
 from darts.recipes.retrain import build_network
+from darts.recipes.shared import first_samples
 from darts.spaces.network import fit_layers
 from darts.training.averaging import Averaging
 from darts.training.device import autocast

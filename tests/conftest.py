@@ -15,6 +15,8 @@ import pytest
 from fast_composition import compose_faster
 from warm_python import WarmPython
 
+import darts
+
 # The networks in the tests are too small to gain from threads, and tests run in parallel.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -92,6 +94,13 @@ def _skip_waits() -> Iterator[None]:
         states = functools.cache(lambda path: state())  # without git in PATH, there is none
         patch.setattr(environment, "git_state", lambda: states(os.environ.get("PATH")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _functions_of_the_python_api() -> None:
+    """Undo imports of the modules of commands, which replace the functions, see ``darts.api``."""
+    for name in ("find", "predict", "retrain", "search"):
+        vars(darts).pop(name, None)
 
 
 def accuracy(index: int) -> float:

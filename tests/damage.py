@@ -18,6 +18,10 @@ ODD_VALUES: tuple[Any, ...] = (
     "\u202e", "$\\frac$", "<script>alert(1)</script>", "a" * 100_000, "\ud800", [], {}, [[]],
     [None], {"": None}, [1, 2, 3], {"epoch": 1},
 )  # fmt: skip
+TEXTS = (
+    b"\xff\xfe", b"\0", b"]", b"\n\n", b'"', b",", b"${oc.env:HOME}", b"*a", b"&a", b"../../x",
+    b"!!python/object/apply:os.getpid []", b"{a: " * 300, b"_target_",
+)  # fmt: skip
 ODD_NUMBERS = (b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-0", b"9" * 5000, b"0x7f", b".inf")
 
 
@@ -34,9 +38,9 @@ def flip_bits(data: bytes, rng: random.Random) -> bytes:
 
 
 def insert(data: bytes, rng: random.Random) -> bytes:
-    """Insert bytes that are not UTF-8, NUL, brackets or newlines."""
+    """Insert bytes that are not UTF-8, NUL, brackets, newlines, or tags and references of YAML."""
     place = rng.randrange(len(data) + 1)
-    return data[:place] + rng.choice((b"\xff\xfe", b"\0", b"]", b"\n\n", b'"', b",")) + data[place:]
+    return data[:place] + rng.choice(TEXTS) + data[place:]
 
 
 def repeat(data: bytes, rng: random.Random) -> bytes:
@@ -103,6 +107,15 @@ CONTENT: tuple[Damage, ...] = (
     truncate, flip_bits, insert, repeat, remove, change_number, change_number,
     change_json, change_json, change_json, change_json, nest,
 )  # fmt: skip
+
+
+def mutate(data: bytes, seed: int) -> bytes:
+    """Return damaged data, which differ from ``data`` and depend only on ``data`` and the seed."""
+    rng = random.Random(seed)
+    while True:
+        changed = rng.choice(CONTENT)(data, rng)
+        if changed != data:
+            return changed
 
 
 def damage(file: Path, seed: int) -> str:

@@ -24,7 +24,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
 from darts import plugins
-from darts.config.conf_files import conf_folder
+from darts.plugins import conf_folder
 
 CHANGING = "resumed_"  # start of the names that each resumed run stores anew
 

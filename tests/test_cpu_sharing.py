@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,42 +11,36 @@ from darts import cpu_sharing
 from darts.cpu_sharing import choose_wait_policy
 
 
-@pytest.fixture(autouse=True)
-def _without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+def unknown() -> int:
+    raise OSError("no such file")
+
+
+@pytest.mark.parametrize(
+    ("counts", "cores", "given", "chosen"),
+    [
+        ([0, 1, 0, 2, 0], 2, {}, None),  # a free machine
+        ([1, 2, 1, 0, 1], 2, {}, "PASSIVE"),
+        ([3] * 5, 1, {}, None),
+        ([3] * 5, 2, {"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"),
+        ([3] * 5, 2, {"GOMP_SPINCOUNT": "1"}, None),
+        (None, 2, {}, None),  # the system does not say what runs
+    ],
+)
+def test_threads_sleep_if_other_programs_leave_too_few_cores(
+    counts: list[int] | None,
+    cores: int,
+    given: dict[str, str],
+    chosen: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     monkeypatch.setattr(cpu_sharing.time, "sleep", lambda seconds: None)
-
-
-def chosen(counts: list[int], cores: int = 2, **given: str) -> dict[str, str]:
-    readings: Iterator[int] = iter(counts)
-    choose_wait_policy(given, lambda: next(readings), cores)
-    return given
-
-
-def test_a_free_machine_keeps_the_default() -> None:
-    assert chosen([0, 1, 0, 2, 0]) == {}
-
-
-def test_a_shared_machine_lets_threads_sleep() -> None:
-    assert chosen([1, 2, 1, 0, 1]) == {"OMP_WAIT_POLICY": "PASSIVE"}
-
-
-@pytest.mark.parametrize("name", cpu_sharing.SETTINGS)
-def test_settings_of_the_user_win(name: str) -> None:
-    assert chosen([3] * 5, **{name: "1"}) == {name: "1"}
-
-
-def test_one_core_needs_no_choice() -> None:
-    assert chosen([3] * 5, cores=1) == {}
-
-
-def test_a_system_that_does_not_say_what_runs_keeps_the_default() -> None:
-    def unknown() -> int:
-        raise OSError("no such file")
-
-    environment: dict[str, str] = {}
-    choose_wait_policy(environment, unknown, 2)
-    assert environment == {}
+    monkeypatch.setattr(cpu_sharing.os, "environ", dict(given))
+    monkeypatch.setattr(cpu_sharing.os, "sched_getaffinity", lambda pid: range(cores))
+    running = unknown if counts is None else iter(counts).__next__
+    monkeypatch.setattr(cpu_sharing, "running_tasks", running)
+    choose_wait_policy()
+    assert cpu_sharing.os.environ.get("OMP_WAIT_POLICY") == chosen
 
 
 @pytest.mark.skipif(not cpu_sharing.LOAD.exists(), reason="needs /proc/loadavg")

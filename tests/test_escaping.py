@@ -52,11 +52,6 @@ def test_a_terminal_gets_one_line_without_control_characters(text: str) -> None:
     assert for_terminal(text, encoding="ascii").isascii()
 
 
-@given(HARMLESS)
-def test_ordinary_text_of_any_script_stays_the_same(text: str) -> None:
-    assert for_terminal(text) == for_figure(text) == for_html(text) == for_csv(text) == text
-
-
 @examples
 @given(TEXT)
 def test_markup_shows_the_text_and_nothing_else(text: str) -> None:
@@ -128,11 +123,6 @@ def svg_texts(text: str) -> list[str]:
 def test_a_figure_shows_the_text_without_formulas(text: str) -> None:
     (shown,) = svg_texts(for_figure(text))
     assert "".join(shown.split()) == "".join(for_terminal(text).split())
-
-
-@pytest.mark.parametrize("text", ["$\\frac$", "$a$ and $b$", "100 $", "\\$x\\$", "a_b^c"])
-def test_dollar_signs_are_shown_in_figures(text: str) -> None:
-    assert svg_texts(for_figure(text)) == [text]
 
 
 class Collector(HTMLParser):

@@ -16,7 +16,7 @@ from darts.__main__ import COMMANDS, main
 from darts.config import COMMANDS as CONFIGURED
 from darts.config import group_options
 from darts.config.hydra_adapter import known_keys
-from darts.key_help import SECTIONS
+from darts.key_help import describe, purpose, sections
 
 
 def call(monkeypatch: pytest.MonkeyPatch, arguments: Sequence[str]) -> None:
@@ -31,7 +31,7 @@ def test_every_command_is_listed_with_its_purpose(
     for arguments in ([], ["--help"], ["-h"], ["help"]):
         call(monkeypatch, arguments)
         out = capsys.readouterr().out
-        assert all(f"  {name} " in out and text in out for name, text in COMMANDS.items())
+        assert all(f"  {name} " in out and purpose(name) in out for name in COMMANDS)
 
 
 def test_the_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,16 +65,13 @@ def test_the_help_of_a_command_names_keys_that_exist(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     known = set(known_keys(command)) | set(known_keys("search")) | {"hydra.run.dir"}
-    for _, keys in SECTIONS[command]:
-        for words, _ in keys:
-            for word in words.split(" "):
-                key, equals, _ = word.partition("=")
-                if not equals or key.startswith(("parameters.", "high:", "log:")):
-                    continue
-                assert key in known or key in ("dataset.root", "log"), key
+    for name, equals, _ in (key.partition("=") for _, keys in sections(command) for key in keys):
+        assert describe(command, name), name
+        if equals and not name.startswith("parameters."):
+            assert name in known or name in ("dataset.root", "log"), name
     call(monkeypatch, [command, "--help"])
     out = capsys.readouterr().out
-    assert "{" not in re.sub(r"\{(low|space): .*?\}", "", out)
+    assert "{" not in re.sub(r"\{(low|space):.*?\}", "", out)
     assert all(len(line) <= 80 for line in out.splitlines())
     assert f"darts {command} --help-all" in out
 

@@ -8,13 +8,11 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 from warm_python import WarmPython
 
-from darts import plugins
 from darts.reading import read_json_object
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -135,29 +133,3 @@ def test_a_broken_plugin_ends_in_one_line(
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
-
-
-def test_the_space_of_the_example_is_that_of_the_page() -> None:
-    """docs/extending.md explains it."""
-    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    folder = ROOT / "examples" / "plugin" / "darts_example"
-    for file in ("chain.py", "tempered.py", "conf/space/chain.yaml", "conf/method/tempered.yaml"):
-        assert (folder / file).read_text(encoding="utf-8").strip() in page
-
-
-def test_the_packages_are_searched_once_per_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading all packages takes a while."""
-    groups: list[str] = []
-
-    def search(*, group: str) -> list[EntryPoint]:
-        groups.append(group)
-        return []
-
-    monkeypatch.setattr(plugins, "entry_points", search)
-    plugins._entries.cache_clear()
-    try:
-        for _ in range(2):
-            assert plugins.plugin_conf_folders() == []
-        assert groups == [plugins.CONF]
-    finally:
-        plugins._entries.cache_clear()

@@ -188,7 +188,7 @@ def test_gunzip_joins_members_and_stops_at_its_limit() -> None:
     assert reading.gunzip(data, limit=3) == b"abc"
     with pytest.raises(ValueError, match="more than 2 bytes"):
         reading.gunzip(data, limit=2)
-    with pytest.raises(ValueError, match="too early"):
+    with pytest.raises(ValueError, match="damaged"):
         reading.gunzip(gzip.compress(b"abc")[:-1], limit=10)
     with pytest.raises(ValueError, match="damaged"):
         reading.gunzip(b"no gzip data", limit=10)

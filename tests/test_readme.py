@@ -9,21 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from darts import (
-    compare,
-    device,
-    evaluate,
-    export,
-    find,
-    genotypes,
-    judge,
-    report,
-    retrain,
-    search,
-    tune,
-)
-from darts import predict as predict_command
+from darts import compare, device, evaluate, genotypes, judge, report, tune
 from darts.config import COMMANDS, compose
+from darts.finding import find
+from darts.recipes import prediction, retrain, search
+from darts.recipes.exporting import export
 from darts.spaces import SPACES
 
 ROOT = Path(__file__).parents[1]
@@ -34,7 +24,7 @@ CHECKS = {
     "retrain": retrain.check,
     "evaluate": evaluate.check,
     "export": export.check,
-    "predict": predict_command.check,
+    "predict": prediction.check,
     "genotypes": genotypes.check,
     "report": report.check,
     "find": find.check,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from darts.config import TYPES, ConfigError, check_fields, group_options
+from darts.config import TYPES, ConfigError, check_fields
 from darts.registry import Registry, choice, number
 
 REGISTRIES = {group: types for group, types in TYPES.items() if isinstance(types, Registry)}
@@ -91,28 +91,3 @@ def test_fields_check_choices_and_limits() -> None:
         with pytest.raises(ConfigError) as error_info:
             check_fields(Component(**values))  # type: ignore[arg-type]
         assert str(error_info.value).startswith(message)
-
-
-@pytest.mark.parametrize("group", REGISTRIES)
-def test_each_component_has_a_yaml_file_and_its_own_name(group: str) -> None:
-    components = REGISTRIES[group]
-    assert components.group == group
-    files = group_options(group)
-    if group == "judge":  # every training-free score has a file of the same component
-        files = [name for name in files if name in components]
-    assert list(components) == files
-    for name, component in components.items():
-        assert dataclasses.is_dataclass(component)
-        assert component().name == name
-        check_fields(component())
-        assert component.__doc__
-        with pytest.raises(ConfigError, match="has no effect"):
-            check_fields(component(name="another"), f"{group}.")
-
-
-def test_failed_imports_are_repeated(colors: Any) -> None:
-    folder = Path(colors.__file__).parent
-    (folder / "zinc.py").write_text("raise RuntimeError('no such color')\n")
-    for _ in range(2):  # the second access does not skip the failed module
-        with pytest.raises(RuntimeError, match="no such color"):
-            list(colors.COLORS)

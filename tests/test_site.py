@@ -53,14 +53,11 @@ def test_tutorials_show_their_outputs(site: Path) -> None:
 
 def test_the_reference_contains_the_public_names(site: Path) -> None:
     text = (site / "api.html").read_text(encoding="utf-8")
-    names = {f"darts.{command}.run" for command in ("find", "search", "retrain")}
+    names = {f"darts.api.{name}" for name in ("find", "search", "retrain", "create_model")}
     names |= {f"darts.recipes.model.{name}" for name in ("load", "predict")}
-    classes = {"Choice", "InputChoice", "Repeat"}
-    names |= {f"darts.spaces.module.{name}" for name in classes}
-    functions = {name.split(".")[-2] for name in names if name.endswith(".run")}
-    names.add("darts.recipes.new_network.create_model")
+    names |= {f"darts.spaces.module.{name}" for name in ("Choice", "InputChoice", "Repeat")}
     assert all(f'id="{name}"' in text or f'id="{name}.' in text for name in names), names
-    known = functions | classes | {"create_model", "load", "predict", "__version__"}
+    known = {name.rpartition(".")[2] for name in names} | {"__version__"}
     assert known == set(darts.__all__)
 
 

@@ -19,7 +19,7 @@ from darts.config import SearchConfig
 from darts.methods.stages import Stage, stage_position
 from darts.reading import JsonObject, read_json
 from darts.recipes.commands import merge_overrides
-from darts.running.run_files import read_divergence, read_summary
+from darts.running.jobs import read_divergence, read_summary
 from darts.searching.searcher import updates_alphas
 from darts.spaces import AnyGenotype
 from darts.tracking import format_duration, format_value, read_metrics

@@ -27,7 +27,7 @@ from darts.config import (
 from darts.judging.limits import random_within_limits
 from darts.reading import JsonObject, read_json, read_yaml
 from darts.recipes.commands import merge_overrides, trial_config
-from darts.running.run_files import read_divergence
+from darts.running.jobs import read_divergence
 from darts.spaces import AnyGenotype, Space
 from darts.tasks.metrics import Metric
 from darts.tracking.energy import is_shared_counter

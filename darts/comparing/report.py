@@ -16,8 +16,8 @@ from darts.plotting.style import save_figure
 from darts.reading import read_json
 from darts.tracking import format_duration
 from darts.tracking.ledger import common_source
+from darts.tracking.metrics import write_table
 from darts.tracking.optional import optional
-from darts.tracking.tables import write_table
 from darts.writing import write_atomically
 
 

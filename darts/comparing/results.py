@@ -9,7 +9,7 @@ import numpy as np
 from darts.comparing.plan import RANDOM, ComparisonPlan, SearchCost
 from darts.comparing.runs import RunFailed
 from darts.judging.statistics import Interval, bootstrap, compare_methods, verdict
-from darts.running.run_files import read_summary
+from darts.running.jobs import read_summary
 from darts.tracking.formats import is_fraction
 from darts.tracking.ledger import common_source
 

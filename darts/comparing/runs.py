@@ -17,7 +17,7 @@ import torch
 
 from darts.config import ConfigError, require_plain_overrides
 from darts.reading import JsonObject
-from darts.running.run_files import is_complete, log_file, read_summary
+from darts.running.jobs import is_complete, log_file, read_summary
 from darts.spaces.module import is_allowed
 from darts.training.device import round_robin_gpu
 from darts.writing import open_in_place

@@ -24,7 +24,7 @@ from darts.comparing.plan import (
 )
 from darts.comparing.runs import RunFailed, RunLauncher, RunStopped
 from darts.recipes.commands import merge_overrides
-from darts.running.run_files import is_complete
+from darts.running.jobs import is_complete
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from darts.config.commands import (
     SearchConfig,
     TuneConfig,
 )
-from darts.config.conf_files import conf_folder, group_options
 from darts.config.datasets import SyntheticConfig
 from darts.config.fields import ConfigError, check_fields, one_of, suggestion
 from darts.config.groups import COMMANDS, TYPES
@@ -35,9 +34,9 @@ from darts.config.options import (
     WeightOptimizerConfig,
 )
 from darts.config.overrides import quoted, require_plain_overrides
-from darts.config.resumed_run import config_digest
-from darts.config.serialization import as_yaml, rebuild
-from darts.config.torchrun import rank_and_size
+from darts.config.process import rank_and_size
+from darts.config.resumed_run import as_yaml, config_digest, rebuild
+from darts.plugins import conf_folder, group_options
 
 __all__ = [
     "COMMANDS",

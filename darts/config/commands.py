@@ -56,32 +56,21 @@ class RunConfig:
 
     # Keys, or prefixes of keys, that a resumed run may change.
     may_change_on_resume: ClassVar[tuple[str, ...]] = (
-        "name",
-        "resume",
-        "device",
-        "save_minutes",
-        "dry_run",
-        "memory",
-        "graphs",
-        "loader.workers",
-        "dataset.root",
-        "dataset.download",
-        "dataset.verify",
-        "tracking.",
-        "benchmark.",
-    )
+        "name", "resume", "device", "save_minutes", "dry_run", "memory", "graphs", "loader.workers",
+        "dataset.root", "dataset.download", "dataset.verify", "tracking.", "benchmark.",
+    )  # fmt: skip
 
     name: str = "run"
-    task: Task = MISSING
+    task: Task = MISSING  # what is learned
     metric: str = "accuracy"  # the steering metric, measured on validation data
-    dataset: DatasetConfig = MISSING
-    space: Space = MISSING
+    dataset: DatasetConfig = MISSING  # the data
+    space: Space = MISSING  # the architectures
     optimizer: WeightOptimizerConfig = field(default_factory=WeightOptimizerConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    seed: int = number(0, low=0, high=2**62)
-    device: str = "auto"
-    precision: str = choice("fp32", "fp32", "tf32", "bf16", "fp16")
+    seed: int = number(0, low=0, high=2**62)  # of all random numbers
+    device: str = "auto"  # cpu, cuda, cuda:N or mps
+    precision: str = choice("fp32", "fp32", "tf32", "bf16", "fp16")  # of the steps
     graphs: str = choice("off", "off", "auto")  # auto: run steps as CUDA graphs if possible
     sync_batchnorm: bool = True  # several ranks: batch norms use the whole batch
     # Largest number of restarts of a run that diverges. Each restart repeats the epoch and
@@ -93,10 +82,7 @@ class RunConfig:
     budget: RunBudgetConfig = field(default_factory=RunBudgetConfig)  # limits for dry runs
 
     def continued_keys(self, saved: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the keys that may differ from the saved values when a run is continued.
-
-        Empty if the run cannot be continued beyond its last epoch.
-        """
+        """Return the keys that may change when a complete run continues; () if it cannot."""
         return ()
 
     def extends(self, saved: Mapping[str, Any]) -> bool:
@@ -104,11 +90,9 @@ class RunConfig:
         return False
 
     def resumed(self, begun: Mapping[str, Any], saved: Mapping[str, Any]) -> RunConfig:
-        """Return the configuration with the values that an earlier continuation chose.
+        """Return the configuration with the values of an earlier continuation, which are saved.
 
-        Args:
-            begun: Values with which the run began, from ``config.yaml``.
-            saved: Values of the checkpoint.
+        The run began with the values in ``begun``.
         """
         return self
 
@@ -117,7 +101,7 @@ class RunConfig:
 class SearchConfig(RunConfig):
     """``python -m darts.search``"""
 
-    epochs: int = number(50, low=1)
+    epochs: int = number(50, low=1)  # length of the search
     # Share of the training samples for the weights; the others train the alphas. 1: all samples
     # train both.
     train_portion: float = number(0.5, above=0, high=1)
@@ -126,7 +110,7 @@ class SearchConfig(RunConfig):
     drop_path: float = number(0.0, low=0, below=1)
     drop_path_schedule: str = choice("linear", "linear", "constant")  # linear: grows from 0
     memory: str = choice("full", "full", "checkpoint")  # checkpoint: recompute cells
-    method: str = MISSING  # file of conf/method; it sets the components below
+    method: str = MISSING  # a combination of components
     arch_optimizer: ArchOptimizerConfig = field(default_factory=ArchOptimizerConfig)
     relaxation: Relaxation = MISSING
     bilevel: ArchGradient = MISSING
@@ -148,7 +132,7 @@ class RetrainConfig(RunConfig):
     """``python -m darts.retrain``"""
 
     genotype: str = MISSING  # a name, a JSON file, a run directory, or Genotype(...) text
-    epochs: int = number(600, low=1)
+    epochs: int = number(600, low=1)  # length of the training
     # End the training after this time, even within an epoch, which then counts as complete. Only
     # with optimizer.schedule=stable.
     max_seconds: float | None = number(None, above=0)
@@ -206,18 +190,10 @@ class RetrainConfig(RunConfig):
 class TuneConfig:
     """``python -m darts.tune``"""
 
-    # Keys, or prefixes of keys, that a resumed run may change.
     may_change_on_resume: ClassVar[tuple[str, ...]] = (
-        "name",
-        "resume",
-        "budget.",
-        "analysis.",
-        "benchmark.",
-        "tracking.",
-        "workers",
-        "heartbeat",
+        "name", "resume", "budget.", "analysis.", "benchmark.", "tracking.", "workers", "heartbeat",
         "retries",
-    )
+    )  # fmt: skip
 
     name: str = "tune"
     target: str = choice("retrain", "retrain", "search")  # command that a trial runs
@@ -227,7 +203,7 @@ class TuneConfig:
     metric: str = "accuracy"  # measured on validation data
     costs: list[str] = field(default_factory=list)  # minimized in addition to the metric
     limit: TrialLimitConfig = field(default_factory=TrialLimitConfig)
-    strategy: Strategy = MISSING
+    strategy: Strategy = MISSING  # proposes the trials
     pruner: Pruner = MISSING
     judge: Judge = MISSING
     budget: TuneBudgetConfig = field(default_factory=TuneBudgetConfig)
@@ -241,7 +217,7 @@ class TuneConfig:
     # The proposal of trial n uses the results of the trials up to n - window only; null: number of
     # workers.
     window: int | None = number(None, low=1, high=1024)
-    seed: int = number(0, low=0, high=2**31)
+    seed: int = number(0, low=0, high=2**31)  # of all random numbers
     resume: str | None = None  # run directory to continue
 
 
@@ -249,11 +225,10 @@ class TuneConfig:
 class JudgeConfig:
     """``python -m darts.judge``"""
 
-    # Keys, or prefixes of keys, that a resumed run may change.
     may_change_on_resume: ClassVar[tuple[str, ...]] = ("name", "resume")
 
     name: str = "judge"
-    judge: Judge = MISSING
+    judge: Judge = MISSING  # scores the architectures
     # Overrides that choose the data; ignored if dataset= or experiment= is given.
     base: list[str] = field(default_factory=list)
     overrides: list[str] = field(default_factory=list)  # of the networks: space, data set, ...
@@ -263,9 +238,9 @@ class JudgeConfig:
     architectures: int = number(1000, low=2, high=100_000)
     # Number of architectures whose truth decides how the judge weighs its scores; 0: equal weights.
     calibration: int = number(0, low=0, high=10_000)
-    metric: str | None = None  # of trainings, on validation data; null: that of the task
+    metric: str | None = None  # on validation data; null: the metric of the task
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
-    seed: int = number(0, low=0, high=2**31)
+    seed: int = number(0, low=0, high=2**31)  # of all random numbers
     resume: str | None = None  # run directory to continue
 
 
@@ -273,14 +248,14 @@ class JudgeConfig:
 class CompareConfig:
     """``python -m darts.compare``"""
 
-    # Keys, or prefixes of keys, that a resumed run may change.
     may_change_on_resume: ClassVar[tuple[str, ...]] = ("name", "resume", "workers", "draws")
 
     name: str = "compare"
     method_name: str = "darts_v1"  # file of conf/method; on the command line: method=
+    # Methods to compare with.
     baselines: list[str] = field(default_factory=lambda: ["random", "random_sharing"])
-    searches: int = number(7, low=1, high=1000)  # per method, with seeds seed, seed + 1, ...
-    retrainings: int = number(2, low=1, high=100)  # per search
+    searches: int = number(7, low=1, high=1000)  # runs of each method, with consecutive seeds
+    retrainings: int = number(2, low=1, high=100)  # runs of each genotype
     metric: str = "accuracy"  # choices use validation data, results the test split
     base: list[str] = field(default_factory=list)  # overrides of all runs, set by experiments
     overrides: list[str] = field(default_factory=list)  # the same, set on the command line
@@ -289,7 +264,7 @@ class CompareConfig:
     settings: Settings = field(default_factory=dict)  # method -> keys of its searches
     draws: int = number(10_000, low=1000, high=10_000_000)  # resamples of the bootstrap
     workers: int = number(1, low=1, high=1024)  # runs at the same time
-    seed: int = number(0, low=0, high=2**31)
+    seed: int = number(0, low=0, high=2**31)  # of all random numbers
     resume: str | None = None  # run directory to continue
 
 
@@ -304,20 +279,14 @@ EXPORTS = (*GRAPHS, *(f"{name}{INT8}" for name in GRAPHS), "safetensors")
 class FindConfig:
     """``python -m darts.find``"""
 
-    # Keys, or prefixes of keys, that a resumed run may change.
     may_change_on_resume: ClassVar[tuple[str, ...]] = (
-        "name",
-        "resume",
-        "budget.",
-        "benchmark.",
-        "export",
-        "workers",
-    )
+        "name", "resume", "budget.", "benchmark.", "export", "workers",
+    )  # fmt: skip
 
     name: str = "find"
     base: list[str] = field(default_factory=list)  # overrides of all runs, set by experiments
     overrides: list[str] = field(default_factory=list)  # the same, set on the command line
-    metric: str | None = None  # on validation data; null: that of the task
+    metric: str | None = None  # on validation data; null: the metric of the task
     budget: FindBudgetConfig = field(default_factory=FindBudgetConfig)
     limit: LimitConfig = field(default_factory=LimitConfig)
     plan: FindPlanConfig = field(default_factory=FindPlanConfig)
@@ -332,7 +301,7 @@ class FindConfig:
     # Processes that train at the same time; null: one per GPU, or two on a processor with two or
     # more cores. 0: train in this process.
     workers: int | None = number(None, low=0, high=1024)
-    seed: int = number(0, low=0, high=2**31)
+    seed: int = number(0, low=0, high=2**31)  # of all random numbers
     resume: str | None = None  # run directory to continue
 
 
@@ -342,10 +311,10 @@ class EvaluateConfig:
 
     name: str = "evaluate"
     checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
-    split: str = choice("test", "test", "valid")
-    importance: bool = False  # score drop without each edge, on validation data
+    split: str = choice("test", "test", "valid")  # the data to score on
+    importance: bool = False  # also score without each edge, on validation data
     root: str | None = None  # folder of the data set; null: as in the retraining
-    device: str = "auto"
+    device: str = "auto"  # cpu, cuda, cuda:N or mps
     precision: str = choice("fp32", "fp32", "tf32", "bf16", "fp16")
     batch_size: int | None = number(None, low=1)  # null: as in the retraining
     workers: int = number(4, low=0, high=256)
@@ -359,7 +328,7 @@ class PredictConfig:
     checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
     input: str = MISSING  # images or recordings (a file or a folder), or a table of rows or texts
     output: str | None = None  # the table; null: predictions.csv in the run directory
-    device: str = "auto"
+    device: str = "auto"  # cpu, cuda, cuda:N or mps
     batch_size: int = number(64, low=1)
 
 
@@ -369,6 +338,7 @@ class ExportConfig:
 
     name: str = "export"
     checkpoint: str = MISSING  # a checkpoint file or the directory of a retrain run
+    # Of the file: onnx, torch_export, executorch, litert, or the weights as safetensors.
     format: str = choice("onnx", *GRAPHS, "safetensors")
     # Largest error of an output of a graph in float32, absolute or relative; safetensors must be
     # equal.
@@ -409,26 +379,22 @@ class DeviceConfig:
 
     name: str = "device"
     action: str = choice("measure", *DEVICE_ACTIONS)
-    space: Space = MISSING
+    space: Space = MISSING  # the networks
     # File to write; null: latencies.csv (measure) or model.json (fit) in the run directory.
     out: str | None = None
-    # The networks: of measure, and of the counts with which fit compares its model.
-    shape: list[int] = number(
-        [3, 32, 32], low=1, high=10_000
-    )  # of a sample: channels, height, width
-    classes: int = number(10, low=1, high=1_000_000)
-    # How measure times forward passes.
-    device: str = "auto"
+    # Of a sample: channels, height, width.
+    shape: list[int] = number([3, 32, 32], low=1, high=10_000)
+    classes: int = number(10, low=1, high=1_000_000)  # outputs of the networks
+    device: str = "auto"  # cpu, cuda, cuda:N or mps
     precision: str = choice("fp32", "fp32", "bf16", "fp16")  # of weights and activations
-    threads: int | None = number(None, low=1, high=1024)  # null: those of PyTorch
-    batch_size: int = number(1, low=1, high=65_536)
+    threads: int | None = number(None, low=1, high=1024)  # of PyTorch; null: its default
+    batch_size: int = number(1, low=1, high=65_536)  # samples of a pass
     warmup: int = number(10, low=0, high=100_000)  # passes before the timed ones
     repeats: int = number(50, low=3, high=100_000)  # timed passes
-    # Measurements of fit and compare: a CSV file, and its column of milliseconds.
-    table: str | None = None
-    column: str | None = None
+    table: str | None = None  # measurements of fit and compare: a CSV file with a column per device
+    column: str | None = None  # the device: its column of milliseconds
     train: int = number(200, low=20, high=100_000)  # networks that fit reads; the others test it
     model: str | None = None  # file of compare: a lookup table or a fitted model
     # Number of random networks that compare measures on this machine.
     networks: int = number(0, low=0, high=200)
-    seed: int = number(0, low=0, high=2**31)
+    seed: int = number(0, low=0, high=2**31)  # of all random numbers

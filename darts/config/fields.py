@@ -9,7 +9,7 @@ import operator
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from darts.config.conf_files import group_options
+from darts.plugins import group_options
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -63,9 +63,7 @@ def suggestion(word: str, choices: Iterable[str]) -> str:
 def check_fields(config: DataclassInstance, prefix: str = "") -> None:
     """Raise ConfigError for the first value that violates the limits of its field.
 
-    Args:
-        config: Its fields may be dataclasses or lists of dataclasses, which are checked, too.
-        prefix: Prefix of the keys in messages, for example ``optimizer.``.
+    Dataclasses in fields, and in lists, are checked as well.
     """
     for field in dataclasses.fields(config):
         value, key = getattr(config, field.name), prefix + field.name

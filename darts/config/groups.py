@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+
+import yaml
 
 from darts.config import commands, datasets
+from darts.config.fields import one_of
 from darts.methods.bilevel import GRADIENTS
 from darts.methods.discretization import DISCRETIZATIONS
 from darts.methods.freezing import FREEZING
@@ -12,6 +15,7 @@ from darts.methods.perturbation import PERTURBATIONS
 from darts.methods.regularizer import REGULARIZERS
 from darts.methods.relaxation import RELAXATIONS
 from darts.methods.stopping import STOPPING
+from darts.plugins import conf_folders, group_options
 from darts.spaces import SPACES
 from darts.strategies import STRATEGIES
 from darts.strategies.judges import JUDGES
@@ -64,3 +68,38 @@ TYPES: dict[str, Mapping[str, type]] = {
     "pruner": PRUNERS,
     "judge": JUDGES,
 }
+
+
+def defaults_nodes() -> Iterator[tuple[str, str, dict[str, object]]]:
+    """Yield group, name and content of the defaults of tasks and data sets, as options for Hydra.
+
+    The sections ``search`` and ``retrain`` of ``conf/defaults/<task or data set>.yaml`` hold values
+    for these commands. In a section, the key ``spaces`` holds values for single spaces::
+
+        search:
+          epochs: 15
+          spaces:
+            cnn:
+              space: {channels: 8, cells: 3}
+
+    The group ``defaults/<command>/<kind>`` has an option per file. The defaults list of an option
+    includes the values for the chosen space: ``defaults/<command>/<kind>/<file>/<space>``.
+    """
+    kinds = {"task": TASKS, "dataset": group_options("dataset")}
+    files = {
+        path.stem: yaml.safe_load(path.read_text("utf-8"))
+        for folder in reversed(conf_folders())  # the files of this project come last and win
+        for path in sorted((folder / "defaults").glob("*.yaml"))
+    }
+    for command in ("search", "retrain"):
+        for kind, names in kinds.items():
+            group = f"defaults/{command}/{kind}"
+            for name in files.keys() & names:
+                section = dict(files[name].get(command, {}))
+                by_space = section.pop("spaces", {})
+                # Hydra's key for the list of files that an option includes is also "defaults".
+                included = ["_self_", {f"optional {name}": "${space}"}]
+                yield group, name, {"defaults": included, **section}
+                for space, values in by_space.items():
+                    one_of(f"conf/defaults/{name}.yaml: {command}.spaces", space, SPACES)
+                    yield f"{group}/{name}", space, values

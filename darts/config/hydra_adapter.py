@@ -27,13 +27,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from darts.config import interrupts
 from darts.config.commands import SearchConfig
-from darts.config.conf_files import conf_folder, group_options
-from darts.config.defaults import defaults_nodes
 from darts.config.fields import ConfigError, check_fields
-from darts.config.groups import COMMANDS, TYPES
-from darts.plugins import plugin_conf_folders
+from darts.config.groups import COMMANDS, TYPES, defaults_nodes
+from darts.config.process import raise_keyboard_interrupt
+from darts.plugins import conf_folder, group_options, plugin_conf_folders
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -89,7 +87,7 @@ class HydraJob(Generic[C, R]):
             self.check(config)
             overrides = (*self.recorded, *HydraConfig.get().overrides.task)
             invocation = Invocation(self.directories[-1], overrides, numbered=_is_default_folder())
-            interrupts.raise_keyboard_interrupt()
+            raise_keyboard_interrupt()
             self.results.append(self.function(config, invocation))
         except Exception as error:
             if self.remote:
@@ -219,16 +217,14 @@ def _register() -> None:
     for group, types in TYPES.items():
         for name, node in types.items():
             store.store(group=f"schema/{group}", name=name, node=node)
-    kinds = {"task": TYPES["task"], "dataset": group_options("dataset")}
-    for group, name, values in defaults_nodes(kinds, TYPES["space"]):
+    for group, name, values in defaults_nodes():
         store.store(group=group, name=name, node=values, package="_global_")
 
 
 def folder_name(name: object) -> str:
-    """Return the name of a run as the name of a folder.
+    """Return the name of a run, which names a folder.
 
-    Raises:
-        ConfigError: If the folder could not have this name, or would be elsewhere.
+    Raise ConfigError if a folder could not have this name, or would be elsewhere.
     """
     text = str(name)
     is_path = any(separator in text for separator in ("/", os.sep, os.altsep) if separator)

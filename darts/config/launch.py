@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from darts.config import errors, interrupts
+from darts.config import errors, process
 from darts.config.fields import ConfigError, check_fields
 from darts.config.hydra_adapter import (
     COMPOSITION_ERRORS,
@@ -29,8 +29,8 @@ from darts.config.hydra_adapter import (
     values_of,
 )
 from darts.config.overrides import hydra_overrides
+from darts.config.process import rank_and_size
 from darts.config.resumed_run import ResumedRun
-from darts.config.torchrun import rank_and_size
 from darts.escaping import for_terminal
 from darts.log_mode import VARIABLE, take_log_mode
 from darts.reading import one_line
@@ -69,7 +69,7 @@ def launch(
         SystemExit: After one line on standard error: code 2 for errors that the user can fix, 3
             for a worthless result, 4 for failures of the machine, 130 after Ctrl-C.
     """
-    interrupts.end_silently()  # Ctrl-C, until the run begins
+    process.end_silently()  # Ctrl-C, until the run begins
     given = list(sys.argv[1:] if arguments is None else arguments)
     job = HydraJob(command, check, function)
     try:
@@ -81,7 +81,7 @@ def launch(
     except KeyboardInterrupt as error:
         _exit(command, str(error) or "aborted by Ctrl-C", code=130)
     finally:
-        interrupts.raise_keyboard_interrupt()
+        process.raise_keyboard_interrupt()
 
 
 def _run(job: HydraJob[C, R], given: Sequence[str]) -> None:
@@ -127,9 +127,6 @@ def _allow_own_models(command: str, given: Sequence[str]) -> list[str]:
 
     The target is left out for commands that load a trained network, which have no key ``space``,
     and for a resumed study or comparison, whose configuration already names the model.
-
-    Raises:
-        ConfigError: If the command does not know models of the user's own.
     """
     key = "space.target="
     if command == "find" and any(word.startswith(key) for word in given):
@@ -159,11 +156,7 @@ def _report_worthless(command: str, reasons: Sequence[str | None]) -> None:
 
 
 def _resumed_run(command: str, overrides: Sequence[str]) -> ResumedRun | None:
-    """Return the run that ``resume=`` names, if it is given.
-
-    Raises:
-        ConfigError: If it names no run of the command, or is given with ``--multirun``.
-    """
+    """Return the run that ``resume=`` names, if it is given."""
     resume = values_of("resume", overrides)
     if not resume or resume[-1] == "":
         return None
@@ -175,14 +168,8 @@ def _resumed_run(command: str, overrides: Sequence[str]) -> ResumedRun | None:
 def compose(command: str, overrides: Sequence[str] = (), resumed: ResumedRun | None = None) -> Any:
     """Return the configuration of a command, its values checked against the limits of their fields.
 
-    Args:
-        command: Name of the command.
-        overrides: Its overrides.
-        resumed: A run whose configuration the overrides change; by default they change the
-            configuration of ``conf``.
-
-    Raises:
-        ConfigError: With the message that ``launch`` prints.
+    The overrides change the configuration of ``conf``, or of a run to resume. A ConfigError has the
+    message that ``launch`` prints.
     """
     try:
         node = None if resumed is None else resumed.node()
@@ -217,11 +204,7 @@ def _process_state(command: str) -> Iterator[None]:
 
 
 def _rank_overrides(given: Sequence[str]) -> list[str]:
-    """Return an override for ranks other than 0, because only rank 0 creates a run directory.
-
-    Raises:
-        ConfigError: If several ranks are to run with ``--multirun``.
-    """
+    """Return an override for ranks other than 0, because only rank 0 creates a run directory."""
     rank, size = rank_and_size()
     if size > 1 and {"-m", "--multirun"}.intersection(given):
         raise ConfigError("--multirun starts runs one by one; call torchrun for each of them")
@@ -278,19 +261,16 @@ def _short_warnings(command: str) -> Callable[..., str]:
 
     def format_warning(message: object, category: object, filename: str, *line: object) -> str:
         if category is UserWarning and Path(filename).resolve().is_relative_to(_PACKAGE):
-            return f"darts.{command}: warning: {for_terminal(_one_line(message))}\n"
+            text = for_terminal(" ".join(str(message).splitlines()))
+            return f"darts.{command}: warning: {text}\n"
         return default(message, category, filename, *line)
 
     return format_warning
 
 
-def _one_line(message: object) -> str:
-    return " ".join(str(message).splitlines())
-
-
 def _exit(command: str, message: str, *, code: int = 2) -> NoReturn:
     """Print one line on standard error and exit."""
     with suppress(OSError):  # the disk of a redirected output may be full
-        text = for_terminal(_one_line(message))
+        text = for_terminal(" ".join(str(message).splitlines()))
         print(f"darts.{command}: {text}", file=sys.stderr, flush=True)
     raise SystemExit(code)

@@ -13,16 +13,16 @@ class WeightOptimizerConfig:
     """SGD or Adam, and the schedule of the learning rate."""
 
     algorithm: str = choice("sgd", "sgd", "adam")  # adam: with decoupled weight decay
-    lr: float = number(0.025, above=0)
+    lr: float = number(0.025, above=0)  # learning rate of the weights
     lr_min: float = number(0.001, low=0)  # smallest rate of the schedule
     schedule: str = choice("cosine", "cosine", "linear", "exponential", "stable")
     decay: float = number(0.97, above=0, high=1)  # exponential: factor of each epoch
     warmup_epochs: int = number(0, low=0)  # first epochs, in which the rate rises to lr
-    # stable: share of the training at its end in which the rate falls to 0; before, it is constant.
+    # stable: share of the run at its end in which the rate falls to 0; before, it is constant.
     cooldown: float = number(0.0, low=0, high=1)
     momentum: float = number(0.9, low=0, below=1)  # for Adam: decay of the first moment
     nesterov: bool = False  # for SGD: Nesterov momentum
-    weight_decay: float = number(3e-4, low=0)
+    weight_decay: float = number(3e-4, low=0)  # of the weights
     clip: float = number(5.0, low=0)  # largest norm of the gradient; 0: no clipping
 
 
@@ -30,7 +30,7 @@ class WeightOptimizerConfig:
 class ArchOptimizerConfig:
     """Adam for the alphas."""
 
-    lr: float = number(3e-4, above=0)
+    lr: float = number(3e-4, above=0)  # learning rate of the alphas
     betas: list[float] = number([0.5, 0.999], low=0, below=1)
     warmup: float = number(0.0, low=0, below=1)  # share of a stage's epochs with frozen alphas
     weight_decay: float = number(1e-3, low=0)
@@ -44,7 +44,7 @@ class ArchOptimizerConfig:
 class LoaderConfig:
     """Batch sizes, and the processes that read images from disk."""
 
-    batch_size: int = number(64, low=2)  # batch normalization needs two samples
+    batch_size: int = number(64, low=2)  # samples per step; batch normalization needs two
     eval_batch_size: int = number(256, low=1)
     workers: int = number(4, low=0, high=256)
 
@@ -74,7 +74,8 @@ class TrackingConfig:
 class PenaltyConfig:
     """Targets for the expected cost per sample of networks with the size settings of the search."""
 
-    flops: float | None = number(None, above=0)  # two per multiply-accumulate operation
+    # Target of the floating-point operations, two per multiply-accumulate.
+    flops: float | None = number(None, above=0)
     parameters: float | None = number(None, above=0)
     latency: float | None = number(None, above=0)  # seconds, summed over operations
     # Latency model that predicts the latency, see limit.device; null: operations are measured here.
@@ -88,8 +89,7 @@ class BenchmarkConfig:
 
     table: str | None = None  # file with the accuracy of every architecture of the space
     dataset: str = "cifar10"  # data set of that column
-    # Epochs of the trainings behind that column; null: 200 for NAS-Bench-201, 50 for
-    # NAS-Bench-Macro.
+    # Epochs of the runs behind that column; null: 200 for NAS-Bench-201, 50 for NAS-Bench-Macro.
     epochs: int | None = number(None, low=1)
 
 
@@ -105,8 +105,8 @@ class RunBudgetConfig:
 class TuneBudgetConfig:
     """Limits after which a tuning run starts no more trials."""
 
-    trials: int | None = number(30, low=1)
-    hours: float | None = number(None, above=0)  # summed over all resumes; running trials finish
+    trials: int | None = number(30, low=1)  # number of trials
+    hours: float | None = number(None, above=0)  # time over all resumes; running trials finish
 
 
 @dataclass
@@ -124,8 +124,8 @@ class FindBudgetConfig:
     """Wall-clock time of a run of ``darts.find``, summed over all resumes; default: 10 minutes."""
 
     default_minutes: ClassVar[float] = 10.0
-    hours: float | None = number(None, above=0)
-    minutes: float | None = number(None, above=0)  # instead of hours
+    hours: float | None = number(None, above=0)  # time of the whole run
+    minutes: float | None = number(None, above=0)  # time of the whole run, instead of hours
 
 
 @dataclass
@@ -138,10 +138,10 @@ class LimitConfig:
         "latency_ms",
         "flash_kb",
         "ram_kb",
-    )  # limits that are known without a training
+    )  # limits that are known before training
 
-    macs: float | None = number(None, above=0)  # multiply-accumulate operations
-    parameters: float | None = number(None, above=0)
+    macs: float | None = number(None, above=0)  # largest number of multiply-accumulate operations
+    parameters: float | None = number(None, above=0)  # largest number of weights
     latency_ms: float | None = number(None, above=0)  # milliseconds on limit.device
     # Latency model: a file of darts.device, or NAME for devices/NAME.json or devices/NAME.csv. A
     # search needs one; elsewhere, null measures on this machine.
@@ -159,13 +159,13 @@ class LimitConfig:
 class TrialLimitConfig(LimitConfig):
     """Hard upper limits of the trials of a study."""
 
-    # Known after a training: such a trial ranks behind all within the limits.
+    # Known after training: such a trial ranks behind all within the limits.
     seconds: float | None = number(None, above=0)
     joules: float | None = number(None, above=0)
     gco2e: float | None = number(None, above=0)
 
     def measured(self) -> dict[str, float]:
-        """Return the limits that only a training can measure and that are set, by name."""
+        """Return the limits that only training can measure and that are set, by name."""
         names = ("seconds", "joules", "gco2e")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
@@ -174,7 +174,7 @@ class TrialLimitConfig(LimitConfig):
 class SearchLimitConfig(LimitConfig):
     """Hard upper limits of the network that a search returns."""
 
-    # Sizes of the networks if they differ from those of the supernet, for example
+    # Sizes of the networks if they differ from the sizes of the supernet, for example
     # limit.sizes.channels=36 limit.sizes.cells=20.
     sizes: dict[str, int] = field(default_factory=dict)
 
@@ -183,11 +183,11 @@ class SearchLimitConfig(LimitConfig):
 class FrontConfig:
     """Genotypes for several budgets of one cost, all from one search."""
 
-    # The cost that the budgets bound, for one sample; none: the search returns one genotype.
+    # The cost for one sample that the budgets bound; none: the search returns one genotype.
     cost: str = choice("none", "none", "macs", "parameters", "latency_ms")
     device: str | None = None  # latency model that predicts latency_ms, see limit.device
     points: int = number(8, low=2, high=100)  # budgets, evenly spaced from least to most
-    # Range of the budgets, in the unit of the cost; null: that of 500 random genotypes.
+    # Range of the budgets, in the unit of the cost; null: the range of 500 random genotypes.
     least: float | None = number(None, above=0)
     most: float | None = number(None, above=0)
     # Budgets with alphas of their own; the alphas of budgets between them are interpolated.
@@ -211,7 +211,7 @@ class FindPlanConfig:
     rounds: int | None = number(None, low=1, high=10_000)
     epochs: int | None = number(None, low=1, high=100_000)  # equal=epochs: of the winner
     newcomers: int | None = number(None, low=0, high=1000)  # candidates per round; null: 4
-    settings: bool = True  # compare hyperparameters, too
+    settings: bool = True  # also compare hyperparameters
     search_epochs: int | None = number(None, low=0, high=100_000)  # of each search; 0: none
     # Runs of each candidate, each with another part of the samples held out; null: as many as hold
     # out 200 samples together.

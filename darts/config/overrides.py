@@ -4,44 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from darts.config.commands import DEVICE_ACTIONS, CompareConfig, FindConfig, JudgeConfig, TuneConfig
-from darts.config.conf_files import group_options
+from darts.config.commands import DEVICE_ACTIONS
 from darts.config.fields import ConfigError
-from darts.config.groups import TYPES
-from darts.config.latest import LATEST, latest_run
+from darts.config.groups import COMMANDS, TYPES
+from darts.plugins import group_options
 
 # Keys, without the group, whose values may have characters that Hydra's grammar does not accept.
 _GENOTYPE_KEYS = ("genotype", "draw", "validate")
 _FILE_KEYS = (
-    "genotypes",
-    "checkpoint",
-    "resume",
-    "out",
-    "root",
-    "label",
-    "table",
-    "dir",
-    "input",
-    "output",
+    "genotypes", "checkpoint", "resume", "out", "root", "label", "table", "dir", "input", "output",
     "model",
-)
+)  # fmt: skip
 _PATH_KEYS = (*_GENOTYPE_KEYS, *_FILE_KEYS)
 _FLAG_WITH_VALUE = re.compile(
     r"--(cfg|package|config-(path|name|dir)|info|experimental-rerun)|-(c|p|cp|cn|cd|i)"
 )
-_PASSING_ON: dict[str, type] = {
-    "find": FindConfig,
-    "tune": TuneConfig,
-    "compare": CompareConfig,
-    "judge": JudgeConfig,
-}
 # Keys of the commands that run other commands; they pass on all other keys.
 _OWN_KEYS = {
-    command: {field.name for field in dataclasses.fields(cls)} | {"experiment", "hydra"}
-    for command, cls in _PASSING_ON.items()
+    command: {field.name for field in dataclasses.fields(COMMANDS[command])}
+    | {"experiment", "hydra"}
+    for command in ("find", "tune", "compare", "judge")
 }
 _OWN_KEYS["judge"].remove("experiment")  # passed on: an experiment describes the networks
 _OPEN_MAPPINGS = {  # mappings that accept any key
@@ -54,16 +39,16 @@ _OPEN_KEY = "|".join(map(re.escape, _OPEN_MAPPINGS["search"]))
 _PLAIN_OVERRIDE = re.compile(  # translated overrides of an open mapping have a prefix
     rf"(\+\+(?={_OPEN_KEY}))?(?P<key>[a-z_]+)(\.\w+)*=.*|experiment/[a-z]+=\w+", re.S
 )
+LATEST = "latest"
+"""The word in place of a run directory."""
+
+RUNS = Path("runs")
 _IS_GENOTYPE = re.compile(r"\{|(?!['\"]).*Genotype\(", re.S)
 _IS_HYDRA_SYNTAX = re.compile(r"['\"\[]|.*\$\{")
 
 
 def hydra_overrides(command: str, overrides: Sequence[str]) -> list[str]:
-    """Translate the overrides that a user writes for a command into overrides for Hydra.
-
-    Raises:
-        ConfigError: If an override cannot be read, or if ``latest`` denotes no run.
-    """
+    """Translate the overrides that a user writes for a command into overrides for Hydra."""
     return _collect_foreign(command, [_translate(command, item) for item in overrides])
 
 
@@ -111,9 +96,6 @@ def _collect_foreign(command: str, arguments: Sequence[str]) -> list[str]:
     ``darts.find``, ``darts.tune``, ``darts.compare`` and ``darts.judge`` collect, as
     ``overrides=[...]``, the keys for the commands that they run. ``darts.report`` collects run
     directories as ``runs=[...]``.
-
-    Raises:
-        ConfigError: If the user also gives that override.
     """
     if command != "report" and command not in _OWN_KEYS:
         return list(arguments)
@@ -132,8 +114,64 @@ def _collect_foreign(command: str, arguments: Sequence[str]) -> list[str]:
     if not foreign:
         return own
     if any(argument.startswith(f"{collected}=") for argument in own):
-        raise ConfigError(f"{collected}= and {foreign[0]} exclude each other; use one of them")
+        raise ConfigError(f"{collected}= and {foreign[0]} are mutually exclusive; use one of them")
     return [*own, f"{collected}=[{','.join(map(quoted, foreign))}]"]
+
+
+def latest_run(command: str, key: str) -> Path:
+    """Return the run that ``latest`` denotes as the value of a key.
+
+    For ``genotype`` it is the newest complete search, for ``checkpoint`` the newest retraining, for
+    ``resume`` the newest run of the command that is not complete, and for ``runs`` the newest run
+    that ``darts.report`` shows; runs of ``darts.find`` count as searches and as retrainings. Only
+    the default folders are searched: ``runs/<command>/<time>`` and ``runs/<command>/<name>/<time>``
+    in the current folder.
+    """
+    places: dict[str, tuple[tuple[str, ...], Callable[[Path], bool]]] = {
+        "genotype": (("search", "find"), lambda run: (run / "genotype.json").is_file()),
+        "checkpoint": (("retrain", "find"), lambda run: (run / "checkpoint.safetensors").is_file()),
+        "resume": ((command,), lambda run: not (run / "summary.json").exists()),
+        "runs": (("search", "find", "retrain", "evaluate", "tune"), Path.is_dir),
+    }
+    commands, needed = places[key]
+    found = [
+        (file.stat().st_mtime_ns, file.parent)
+        for name in commands
+        for depth in ("*", "*/*")  # of runs from Python, and of those from the command line
+        for file in (RUNS / name).glob(f"{depth}/config.yaml")
+        if needed(file.parent)
+    ]
+    if not found:
+        folders = " or ".join(str(RUNS / name) for name in commands)
+        raise ConfigError(f"{key}={LATEST}: there is no such run in {folders}")
+    return max(found)[1]
+
+
+def repeated_overrides(
+    overrides: Sequence[str], *, space: str, space_keys: Sequence[str], task: str, dataset: str
+) -> list[str]:
+    """Return the overrides that select space, task, data, device and seed of a search again.
+
+    A retraining with the same experiment gets the experiment. A loss that was passed in Python has
+    no name on a command line. ``space_keys`` are ``Space.retrain_keys`` of the space.
+    """
+    repeated = ("dataset", "task.", "device=", "seed=", *(f"space.{key}=" for key in space_keys))
+    arguments = [
+        override
+        for override in overrides
+        if override.startswith(repeated) and override != "task.loss=own"
+    ]
+    given = dict(override.split("=", 1) for override in overrides if "=" in override)
+    experiment = given.get("experiment/search")
+    if experiment in group_options("experiment/retrain"):
+        arguments.insert(0, f"experiment={experiment}")
+    elif "dataset" not in given:
+        arguments.insert(0, f"dataset={dataset}")
+    if space != "cnn":
+        arguments.insert(0, f"space={space}")
+    if task != "classification":
+        arguments.insert(0, f"task={task}")
+    return arguments
 
 
 def quoted(text: str) -> str:
@@ -156,11 +194,7 @@ def is_plain_override(override: str) -> bool:
 
 
 def require_plain_overrides(command: str, overrides: Sequence[str]) -> None:
-    """Refuse overrides for the runs of a study or comparison that do more than set a value.
-
-    Raises:
-        ConfigError: With the first such override.
-    """
+    """Raise ConfigError for the first override of a run that does more than set a value."""
     for override in overrides:
         if not is_plain_override(override):
             raise ConfigError(

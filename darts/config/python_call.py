@@ -1,54 +1,34 @@
-"""Commands as Python functions: ``darts.search(...)`` does what ``python -m darts.search`` does."""
+"""The arguments of the Python functions, see ``darts.api``, as overrides of the commands."""
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import numbers
 import re
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
+from typing import TypeAlias
+
+from torch import nn
+from torch.utils.data import Dataset
 
 from darts.config.fields import ConfigError
+from darts.config.hydra_adapter import values_of
 from darts.config.overrides import quoted
+from darts.data.torch_datasets import store
+from darts.spaces.module import target_of
+from darts.tasks import TASKS
+from darts.tasks.own_loss import Loss
 
-
-def make_callable(name: str, function: Callable[..., object]) -> None:
-    """Let the module of a command be called like a function.
-
-    ``darts.search`` is both the module of the command, which ``python -m darts.search`` runs, and
-    the function of the Python API. A module that runs as a program stays as it is.
-
-    Args:
-        name: The module's ``__name__``.
-        function: What a call of the module calls.
-    """
-    if name == "__main__":
-        return
-
-    class CallableModule(ModuleType):
-        __doc__ = function.__doc__
-        __call__ = staticmethod(function)
-
-    sys.modules[name].__class__ = CallableModule
-    vars(sys.modules[name])["__signature__"] = inspect.signature(function)
+Data: TypeAlias = "str | Dataset[object] | tuple[Dataset[object], Dataset[object] | None]"
+"""Name of a data set; or training samples, or training and test samples."""
 
 
 def overrides_of(settings: Mapping[str, object], overrides: Sequence[str] = ()) -> list[str]:
-    """Return keyword arguments as overrides, followed by further overrides.
-
-    Args:
-        settings: Values by key, for example ``{"epochs": 3, "space": "cnn"}``.
-        overrides: Overrides as on the command line, for example ``["space.channels=8"]``.
-
-    Raises:
-        ConfigError: For a value that no override can have.
-    """
+    """Return keyword arguments as overrides, followed by further overrides."""
     if isinstance(overrides, str):
         raise ConfigError(f"overrides={overrides!r}: must be a list, such as [{overrides!r}]")
     given = [*(f"{key}={_text(key, value)}" for key, value in settings.items()), *overrides]
@@ -90,14 +70,7 @@ def run_directory(command: str, out: str | Path | None) -> Path:
 
 
 def resume_directory(resume: object) -> str | Path:
-    """Return the directory of a run to resume.
-
-    Args:
-        resume: The directory, or an object with the attribute ``directory``, for example a run.
-
-    Raises:
-        ConfigError: If ``resume`` is neither.
-    """
+    """Return the directory of a run to resume, which may be given as a run."""
     directory = getattr(resume, "directory", resume)
     if not isinstance(directory, str | Path):
         raise ConfigError(f"resume={resume!r}: must be a run or its directory")
@@ -116,3 +89,69 @@ def interrupts_as_keyboard_interrupt() -> Iterator[None]:
         if error.code == 128 + signal.SIGINT:
             raise KeyboardInterrupt from error
         raise
+
+
+def data_settings(
+    data: Data | None,
+    settings: Mapping[str, object],
+    overrides: Sequence[str] = (),
+    *,
+    chooses_space: bool = False,
+) -> dict[str, object]:
+    """Return the configuration keys of a data set; PyTorch datasets are stored on disk.
+
+    The task, which says what targets are, is the last one in ``settings`` and ``overrides``.
+    """
+    if data is None:
+        return {}
+    if "dataset" in settings:
+        raise ConfigError("data and dataset are mutually exclusive; use one of them")
+    if isinstance(data, str):
+        return {"dataset": data}
+    if not isinstance(data, tuple | list):
+        data = (data, None)
+    if len(data) != 2:
+        raise ConfigError(
+            f"data has {len(data)} entries; must be a dataset, or training and test samples"
+        )
+    try:
+        name = str(settings.get("task", "classification"))
+        task = TASKS[[name, *values_of("task", overrides)][-1]]
+        stored = store(*data, targets=task.targets)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    found: dict[str, object] = {"dataset": stored.name, "dataset.root": stored.root}
+    if stored.labels:
+        found["dataset.labels"] = list(stored.labels)
+    if stored.name == "csv" and "space" not in settings and not chooses_space:
+        found["space"] = "mlp"  # the space for rows of numbers
+    return found
+
+
+def model_settings(model: nn.Module | None) -> dict[str, object]:
+    """Return the configuration keys of a model of the user's own."""
+    if model is None:
+        return {}
+    if not isinstance(model, nn.Module):
+        raise ConfigError(
+            f"model={model!r}: must be a torch.nn.Module; give a data set as data={model!r}"
+        )
+    return {"space": "module", "space.target": target_of(model)}
+
+
+def loss_settings(loss: Loss | None) -> list[str]:
+    """Return the overrides for a loss function of the user's own; none without one."""
+    if loss is None:
+        return []
+    if not callable(loss):
+        raise ConfigError(f"loss={loss!r}: must be a function of outputs and targets")
+    return ["task.loss=own"]
+
+
+def refuse_other_arguments(resume: object, *given: object) -> None:
+    """Raise ConfigError if a run that is resumed is given settings, because it keeps its own."""
+    if any(value is not None and value != () and value != {} for value in given):
+        raise ConfigError(
+            f"resume={str(resume)!r}: a resumed run keeps its settings; leave out the other "
+            "arguments"
+        )

@@ -8,23 +8,29 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, TypeVar, cast
 
-from omegaconf import DictConfig
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from darts.config.fields import ConfigError
+from darts.config import errors
+from darts.config.fields import ConfigError, check_fields, one_of
 from darts.config.groups import COMMANDS, TYPES
 from darts.config.overrides import is_plain_override, quoted
-from darts.config.serialization import as_node, rebuild
-from darts.config.torchrun import rank_and_size
+from darts.config.process import rank_and_size
 from darts.reading import YAML_LIMIT, FileError, one_line, read_json_object, read_text, read_yaml
 from darts.typed_values import Misfit, Name, typed
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+C = TypeVar("C", bound="DataclassInstance")
 
 
 class _Record(TypedDict):
@@ -35,46 +41,29 @@ class _Record(TypedDict):
 
 @dataclass(frozen=True)
 class ResumedRun:
-    """A run to continue.
+    """A run to continue."""
 
-    Attributes:
-        directory: Its directory, absolute.
-        config: Its configuration; ``resume`` is not set.
-        recorded_overrides: The command line with which it began, for records and messages only.
-    """
-
-    directory: Path
-    config: DataclassInstance
-    recorded_overrides: tuple[str, ...]
+    directory: Path  # absolute
+    config: DataclassInstance  # ``resume`` is not set
+    recorded_overrides: tuple[str, ...]  # with which it began, for records and messages only
 
     @classmethod
     def load(cls, command: str, reference: str) -> ResumedRun:
-        """Read ``overrides.json`` and ``config.yaml`` of a run directory.
-
-        Raises:
-            ConfigError: If the directory holds no run, a run of another command, or damaged files.
-        """
+        """Read ``overrides.json`` and ``config.yaml`` of a run directory."""
         directory = Path(reference)
-        record = _read_record(command, directory)
-        try:
-            file = directory / "config.yaml"
+        place = f"resume={str(directory)!r}"
+        record = _read_record(command, directory, place)
+        file = directory / "config.yaml"
+        with _reading(place, file):
             if record["config_digest"] != config_digest(read_text(file, limit=YAML_LIMIT)):
-                raise ConfigError(
-                    f"resume={reference!r}: config.yaml was changed after the run began"
-                )
+                raise ConfigError(f"{place}: config.yaml was changed after the run began")
             values = read_yaml(file)
-        except FileNotFoundError:
-            raise ConfigError(
-                f"resume={reference!r} is not a run directory: config.yaml is missing"
-            ) from None
-        except (FileError, OSError) as error:
-            raise ConfigError(f"resume={reference!r}: {one_line(error)}") from None
         if not isinstance(values, Mapping):
-            raise ConfigError(f"resume={reference!r}: config.yaml is damaged")
+            raise ConfigError(f"{place}: config.yaml is damaged")
         try:
             config: DataclassInstance = rebuild(COMMANDS[command], {**values, "resume": None})
         except ConfigError as error:
-            raise ConfigError(f"resume={reference!r}: config.yaml: {error}") from None
+            raise ConfigError(f"{place}: config.yaml: {error}") from None
         plain = [override for override in record["overrides"] if is_plain_override(override)]
         return cls(directory.resolve(), config, tuple(plain))
 
@@ -88,9 +77,6 @@ class ResumedRun:
         A user may repeat the whole command line of the run. Hydra composes from the saved values
         and not from YAML files, so it knows no config groups. An argument that chooses an option of
         a group is therefore left out; it must choose the same option as the run.
-
-        Raises:
-            ConfigError: If an argument chooses another option or another run directory.
         """
         rank = rank_and_size()[0]
         kept = [] if rank > 0 else [f"hydra.run.dir={quoted(str(self.directory))}"]
@@ -129,27 +115,86 @@ def config_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read_record(command: str, directory: Path) -> _Record:
-    """Return the content of ``overrides.json`` of a run of the command.
-
-    Raises:
-        ConfigError: If the file is missing, damaged, or of another command.
-    """
-    reference, name = f"resume={str(directory)!r}", "overrides.json"
+@contextmanager
+def _reading(place: str, file: Path) -> Iterator[None]:
+    """Raise a ConfigError if a file of a run directory cannot be read."""
     try:
-        record = typed(_Record, read_json_object(directory / name))
+        yield
     except FileNotFoundError:
-        raise ConfigError(f"{reference} is not a run directory: {name} is missing") from None
+        raise ConfigError(f"{place} is not a run directory: {file.name} is missing") from None
     except Misfit as error:
         raise ConfigError(
-            f"{reference}: {name} is damaged, or from another version: {error}"
+            f"{place}: {file.name} is damaged, or from another version: {error}"
         ) from None
     except (FileError, OSError) as error:
-        raise ConfigError(f"{reference} is not a run directory: {one_line(error)}") from None
+        raise ConfigError(f"{place} is not a run directory: {one_line(error)}") from None
+
+
+def _read_record(command: str, directory: Path, place: str) -> _Record:
+    """Return the content of ``overrides.json`` of a run of the command."""
+    file = directory / "overrides.json"
+    with _reading(place, file):
+        record = typed(_Record, read_json_object(file))
     if record["command"] not in COMMANDS:
-        raise ConfigError(f"{reference}: {name} is damaged: it does not name a known command")
+        raise ConfigError(f"{place}: {file.name} is damaged: it does not name a known command")
     if record["command"] != command:
         raise ConfigError(
-            f"{reference} is a run of darts.{record['command']}; resume it with that command"
+            f"{place} is a run of darts.{record['command']}; resume it with that command"
         )
     return record
+
+
+def as_yaml(config: DataclassInstance) -> str:
+    """Return a configuration as YAML text, keys in the order of the fields."""
+    return str(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True))
+
+
+def rebuild(config_class: type[C], values: Mapping[str, object]) -> C:
+    """Rebuild a configuration from the values of ``dataclasses.asdict``; check types and limits.
+
+    Keys that an older file lacks get their defaults. ``${`` in a value is text.
+    """
+    try:
+        config = cast("C", OmegaConf.to_object(as_node(config_class, values)))
+    except (OmegaConfBaseException, TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        reason = errors.describe_error(error, [])
+        raise ConfigError(f"not a configuration of this version: {reason}") from None
+    check_fields(config)
+    return config
+
+
+def as_node(config_class: type[DataclassInstance], values: Mapping[str, object]) -> DictConfig:
+    """Return a typed OmegaConf node with the given values."""
+    plain = cast("dict[str, object]", escape_interpolations(values))
+    node = OmegaConf.structured(config_class)
+    for group in node.keys() & plain.keys() & TYPES.keys():
+        component = plain[group]
+        if isinstance(component, Mapping):
+            node[group] = OmegaConf.structured(_class_of(group, component))
+    return cast("DictConfig", OmegaConf.merge(node, plain))
+
+
+def escape_interpolations(value: object) -> object:
+    """Return nested plain values in which OmegaConf reads ``${`` as text."""
+    if isinstance(value, str):
+        # OmegaConf halves the backslashes before "${" only.
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    if isinstance(value, Mapping):
+        return {key: escape_interpolations(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [escape_interpolations(item) for item in value]
+    return value
+
+
+def _class_of(group: str, values: Mapping[str, object]) -> type:
+    """Return the class of a component, found by its name, or of a data set, found by its keys."""
+    types = TYPES[group]
+    if group != "dataset":
+        one_of(f"{group}.name", values.get("name"), list(types))
+        return types[str(values["name"])]
+    keys = {cls: {field.name for field in dataclasses.fields(cls)} for cls in types.values()}
+    # The class with the fewest keys among those that have all given keys.
+    fitting = [cls for cls in keys if keys[cls] >= values.keys()]
+    return min(fitting, key=lambda cls: len(keys[cls]), default=next(iter(keys)))

@@ -18,10 +18,9 @@ from darts.finding.race import Race
 from darts.finding.results import Result, ranked
 from darts.finding.slices import timed
 from darts.reading import JsonObject
-from darts.recipes.compared_costs import compare_costs
-from darts.recipes.ensemble import fits_together, save_ensemble
-from darts.recipes.ensemble_choice import choose_members
+from darts.recipes.ensemble import choose_members, fits_together, save_ensemble
 from darts.recipes.gain import Gain, measure_gain
+from darts.recipes.timing import compare_costs
 from darts.recipes.trained import TrainedNetwork
 
 FOLDER = "ensemble"

@@ -11,8 +11,7 @@ from random import Random
 from darts.config import FindConfig
 from darts.finding.candidates import BASELINE, Candidate, Networks, Start
 from darts.judging.devices.cell_features import is_connected
-from darts.recipes.facts import DataFacts
-from darts.recipes.rules import Setting, settings
+from darts.recipes.rules import DataFacts, Setting, settings
 from darts.spaces import AnyGenotype
 from darts.spaces.parameters import Parameters
 

@@ -23,8 +23,7 @@ from darts.finding.proposals import Pool
 from darts.finding.results import FoldRun, Result, ranked, signed
 from darts.finding.searches import GradientSearches
 from darts.finding.slices import LONGEST, Slices, timed
-from darts.running.jobs import Job, Outcome
-from darts.running.run_files import is_complete, read_summary
+from darts.running.jobs import Job, Outcome, is_complete, read_summary
 from darts.tasks.metrics import Metric
 from darts.tracking import format_duration, format_value
 

@@ -18,9 +18,8 @@ from darts.judging.devices.cell_features import is_connected
 from darts.judging.limits import overrides_of_limits
 from darts.recipes.commands import merge_overrides, run_command
 from darts.recipes.rules import search_recipe
-from darts.running.jobs import Job
-from darts.running.output import redirect_output
-from darts.running.run_files import is_complete
+from darts.running.execution import redirect_output
+from darts.running.jobs import Job, is_complete
 from darts.spaces.lookup import find_genotype
 
 MIN_EPOCHS = 8

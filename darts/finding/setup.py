@@ -17,8 +17,7 @@ from darts.finding.limited_baselines import largest_architecture, within_limits
 from darts.judging.limits import CostMeter, require_known_memory, require_sizes
 from darts.recipes.commands import merge_overrides
 from darts.recipes.exporting.formats import check_export
-from darts.recipes.facts import MAX_SHARE, DataFacts
-from darts.recipes.rules import Values, recipe
+from darts.recipes.rules import MAX_SHARE, DataFacts, Values, recipe
 from darts.training.device import visible_gpus
 
 CLASSIFIED = (*SampleDataModule.data_kinds, "documents")

@@ -23,8 +23,8 @@ from darts.hpo.study import StudyPlan
 from darts.hpo.trials import WORKER, failure_reason, finished_trials
 from darts.hpo.worker import Worker
 from darts.reading import one_line
-from darts.running.output import redirect_output
-from darts.running.worker import describe_exit
+from darts.running.execution import redirect_output
+from darts.running.processes import describe_exit
 from darts.running.worker_process import exit_with_parent
 from darts.training.device import round_robin_gpu
 from darts.training.interrupt import Interrupt, Interrupted

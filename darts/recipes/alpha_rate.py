@@ -17,7 +17,7 @@ from torch import Tensor
 
 from darts.config import SearchConfig
 from darts.methods.stages import schedule_of
-from darts.recipes.search_state import SearchState
+from darts.recipes.states import SearchState
 
 RAISE_FACTOR = 3.0
 """Factor of the learning rate of the alphas at each raise."""
@@ -40,9 +40,7 @@ def strongest_preference(probabilities: Mapping[str, Tensor]) -> float:
 
     The strength of an edge is ``best / second - 1``, where the two are its highest probabilities.
     It is at least 0, and infinite if no edge has two candidates to choose from.
-
-    Args:
-        probabilities: Probabilities ``(edges, operations)`` by group; 0 for dropped candidates.
+    ``probabilities`` are ``(edges, operations)`` by group, 0 for dropped candidates.
     """
     strengths = [math.inf]
     for p in probabilities.values():
@@ -59,12 +57,8 @@ def is_check_due(epoch: int, updated: Sequence[int], first: int, length: int) ->
 
     They are checked after each tenth (rounded up) of those epochs of a schedule that update the
     alphas, but not after the last such epoch, because no later epoch would use a higher rate.
-
-    Args:
-        epoch: The epoch, from 0.
-        updated: All epochs of the search in which the alphas are updated, in order.
-        first: First epoch of the schedule of the learning rate; its alphas are new.
-        length: Number of epochs of the schedule.
+    ``updated`` are all such epochs of the search in order. The schedule has ``length`` epochs from
+    ``first``, in which the alphas are new.
     """
     own = [other for other in updated if first <= other < first + length]
     if epoch not in own[:-1]:
@@ -77,13 +71,9 @@ class AlphaRate:
     """The learning rate of the alphas of a search.
 
     All decisions depend on values that are equal on all ranks.
-
-    Attributes:
-        state: State of the search; it counts the raises.
-        config: Configuration of the search.
     """
 
-    state: SearchState
+    state: SearchState  # it counts the raises
     config: SearchConfig
 
     @property
@@ -94,15 +84,14 @@ class AlphaRate:
     def raise_if_slow(self, epoch: int, probabilities: Mapping[str, Tensor]) -> str | None:
         """Raise the rate if a check is due at the end of an epoch and no edge has a preference.
 
-        Args:
-            epoch: The completed epoch, from 0.
-            probabilities: Probabilities ``(edges, operations)`` by group.
-
-        Returns:
-            A line that says so, or None.
+        Return a line that says so, or None.
         """
         allowed, before = self.config.arch_optimizer.raises, self.lr
-        if self.state.raises >= allowed or not self._is_check_due(epoch):
+        if self.state.raises >= allowed or not self.config.relaxation.uses_alphas:
+            return None
+        searcher, epochs = self.state.searcher, self.config.epochs
+        updated = [other for other in range(epochs) if searcher.updates_alphas(other)]
+        if not is_check_due(epoch, updated, *schedule_of(epoch, epochs, searcher.stages)):
             return None
         if not strongest_preference(probabilities) < MIN_PREFERENCE:
             return None
@@ -112,10 +101,3 @@ class AlphaRate:
             f"more probable than the second best; arch_optimizer.lr is raised from {before:.3g} to "
             f"{self.lr:.3g} (raise {self.state.raises} of {allowed})"
         )
-
-    def _is_check_due(self, epoch: int) -> bool:
-        searcher, epochs = self.state.searcher, self.config.epochs
-        if not self.config.relaxation.uses_alphas:
-            return False
-        updated = [other for other in range(epochs) if searcher.updates_alphas(other)]
-        return is_check_due(epoch, updated, *schedule_of(epoch, epochs, searcher.stages))

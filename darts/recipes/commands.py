@@ -25,12 +25,7 @@ TrialConfig = RetrainConfig | SearchConfig
 
 
 def trial_config(target: str, overrides: Sequence[str]) -> TrialConfig:
-    """Return the checked configuration of a trial that runs the command ``target``.
-
-    Raises:
-        ConfigError: If an override does more than set a key, or if the command refuses the
-            configuration.
-    """
+    """Return the checked configuration of a trial that runs the command ``target``."""
     require_plain_overrides(target, overrides)
     config: TrialConfig = compose(target, overrides)
     _check(config)
@@ -42,32 +37,16 @@ def run_command(
 ) -> JsonObject:
     """Run the command ``target`` in this process and return the content of its ``summary.json``.
 
-    Args:
-        target: ``retrain`` or ``search``.
-        overrides: Command line of the run.
-        directory: Run directory.
-        on_epoch: Called after each epoch, see ``darts.strategies.judges.TrialSpec``.
-
-    Raises:
-        ConfigError: As ``trial_config``.
+    ``on_epoch`` is called after each epoch, see ``darts.strategies.judges.TrialSpec``.
     """
     config = trial_config(target, overrides)
     return _run(config, Invocation(directory, tuple(overrides)), on_epoch)
 
 
 def resume_command(target: str, directory: Path, changes: Sequence[str] = ()) -> JsonObject:
-    """Resume a run of the command ``target`` in this process, with the configuration of the run.
+    """Resume a run of the command ``target`` in this process; return its ``summary.json``.
 
-    Args:
-        target: ``retrain`` or ``search``.
-        directory: Directory of the run.
-        changes: Overrides of the saved configuration, such as ``["epochs=20"]``.
-
-    Returns:
-        The content of its ``summary.json``.
-
-    Raises:
-        ConfigError: If the run cannot be resumed, or not with these changes.
+    ``changes`` are overrides of the saved configuration, such as ``["epochs=20"]``.
     """
     run = ResumedRun.load(target, str(directory))
     config = dataclasses.replace(_changed(run, target, changes), resume=str(run.directory))
@@ -77,12 +56,7 @@ def resume_command(target: str, directory: Path, changes: Sequence[str] = ()) ->
 
 
 def would_continue(target: str, directory: Path, changes: Sequence[str]) -> bool:
-    """Return whether a complete run would train longer with these changes of its configuration.
-
-    Raises:
-        ConfigError: If the directory holds no run of ``target``, or if the changes are invalid.
-        CheckpointError, OSError: If the checkpoint is damaged or missing.
-    """
+    """Return whether a complete run would train longer with these changes of its configuration."""
     config = _changed(ResumedRun.load(target, str(directory)), target, changes)
     saved = load_checkpoint(directory / FILE, target)
     with checkpoint_errors(directory):
@@ -90,7 +64,6 @@ def would_continue(target: str, directory: Path, changes: Sequence[str]) -> bool
 
 
 def _changed(run: ResumedRun, target: str, changes: Sequence[str]) -> TrialConfig:
-    """Return the configuration of a run with changed keys."""
     require_plain_overrides(target, changes)
     config: TrialConfig = compose(target, changes, run)
     return config
@@ -112,6 +85,6 @@ def _run(
 
 
 def merge_overrides(overrides: Sequence[str]) -> list[str]:
-    """Return the last override of each key, because Hydra refuses two options of a config group."""
+    """Return the last override of each key, because Hydra rejects two options of a config group."""
     by_key = {override.partition("=")[0].lstrip("+"): override for override in overrides}
     return list(by_key.values())

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from darts.config import SearchConfig
-from darts.data_modules import DataModule, SearchLoaders
 from darts.judging.limits import Budgets
 from darts.judging.pareto import pareto_front
 from darts.plotting.scores import draw_front
 from darts.plotting.style import save_figure
 from darts.reading import JsonObject
+from darts.recipes.search_callbacks import SearchCallback
 from darts.searching.diagnosis import path_masks, path_score
-from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype
 from darts.tracking import format_value, print_lines
 from darts.tracking.metrics import write_table
 from darts.tracking.optional import optional
-from darts.training.run import TrainingRun
+
+if TYPE_CHECKING:
+    from darts.recipes.search import Search
 
 FOLDER = "front"
 TABLE = "front.csv"
@@ -28,73 +29,44 @@ FIGURE = "front.svg"
 
 @dataclass(frozen=True)
 class FrontPoint:
-    """A genotype of the front.
+    """A genotype of the front."""
 
-    Attributes:
-        budget: Smallest budget that the genotype was found for.
-        cost: Its cost, at most the budget.
-        score: Score of its path in the supernet on the validation data of the search.
-        genotype: The genotype.
-    """
-
-    budget: float
-    cost: float
-    score: float
+    budget: float  # the smallest one that the genotype was found for
+    cost: float  # at most the budget
+    score: float  # of its path in the supernet, on the validation data of the search
     genotype: AnyGenotype
 
 
-class Front:
-    """Finds the genotypes of a front with a trained supernet, and writes them.
+class Front(SearchCallback):
+    """Finds the genotypes of a front with the trained supernet, and writes them.
 
-    Args:
-        config: Configuration of the search.
-        searcher: Its supernet and alphas.
-        budgets: Its budgets.
-        loaders: Its batches: those that train the weights set the batch norm statistics of each
-            path, and the validation batches score it.
+    The penalty of the budgets is a term of the loss of the alphas.
     """
 
-    def __init__(
-        self, config: SearchConfig, searcher: Searcher, budgets: Budgets, loaders: SearchLoaders
-    ) -> None:
-        self._config, self._searcher, self._budgets = config, searcher, budgets
-        self._loaders = loaders
+    def __init__(self, search: Search) -> None:
+        super().__init__(search)
+        self._budgets = Budgets(search.config, search.context, search.data)
+        search.searcher.alpha_costs.append(self._budgets.penalty())
         self._points: list[FrontPoint] = []
-        self.rows: list[JsonObject] = []  # of the table, once it is written
+        self._rows: list[JsonObject] = []  # of the table
 
-    @classmethod
-    def of_search(
-        cls, config: SearchConfig, searcher: Searcher, data: DataModule, loaders: SearchLoaders
-    ) -> Front | None:
-        """Return the front of a search; None if it looks for none.
-
-        The penalty of the budgets becomes a term of the loss of the alphas.
-
-        Raises:
-            ConfigError: If the range of the budgets is empty.
-        """
-        if not config.front.enabled:
-            return None
-        budgets = Budgets(config, searcher.context, data)
-        searcher.alpha_costs.append(budgets.penalty())
-        return cls(config, searcher, budgets, loaders)
-
-    def find(self, save_if_due: Callable[[], None]) -> None:
-        """Find the distinct genotypes of the budgets, those of small budgets first.
+    def end_search(self, genotype: AnyGenotype) -> None:
+        """Find the distinct genotypes of the budgets, small budgets first.
 
         The genotype of a budget is the most probable one that was found between it and the next
         smaller budget, if there is one, or else below it. Without the smaller budget, the genotypes
         of several budgets are often the same, far below the larger budgets. Budgets without a
         genotype within the limits of the search are left out.
-
-        Args:
-            save_if_due: Called before each score; exits after a signal.
         """
-        searcher, budgets = self._searcher, self._budgets
-        context, metric = searcher.context, self._config.metric
-        train_loader = self._loaders.weights
-        count = min(self._config.collapse.calibration, len(train_loader))
-        calibration = [train_loader.batch(0, step) for step in range(count)]
+        with self.search.run.phase("discretization"):
+            self._find()
+
+    def _find(self) -> None:
+        search, budgets = self.search, self._budgets
+        config, context = search.config, search.context
+        searcher, loaders = search.searcher, search.loaders
+        count = min(config.collapse.calibration, len(loaders.weights))
+        calibration = [loaders.weights.batch(0, step) for step in range(count)]
         found: dict[str, FrontPoint] = {}
         shares = budgets.shares()
         for share, smaller in zip(shares, [None, *shares], strict=False):
@@ -104,52 +76,51 @@ class Front:
             limited = dataclasses.replace(context, limit=limit)
             with context.at_budget(share):
                 probabilities = searcher.probabilities()
-            genotype = self._config.discretize.genotype(probabilities, limited)
+            genotype = config.discretize.genotype(probabilities, limited)
             if genotype.function in found:
                 continue
-            save_if_due()
+            search.loop.save_if_due()  # exits after a signal
             masks = path_masks(genotype, probabilities, limited)
-            scores = path_score(searcher, masks, calibration, self._loaders.scoring.epoch(0))
+            scores = path_score(searcher, masks, calibration, loaders.scoring.epoch(0))
             found[genotype.function] = FrontPoint(
-                budgets.at(share), budgets.cost(genotype), scores[metric], genotype
+                budgets.at(share), budgets.cost(genotype), scores[config.metric], genotype
             )
         self._points = list(found.values())
 
-    def write(self, run: TrainingRun) -> None:
-        """Write a table, a figure, and a file for each genotype; set ``rows``."""
-        points = self._points
-        config, metric = self._config, f"valid_{self._config.metric}"
-        higher = self._searcher.objective.metrics[config.metric].higher_is_better
-        self.rows = rows = [
+    def summary(self, flaws: Sequence[str]) -> JsonObject:
+        """Write a table, a figure, and a file for each genotype; return their number."""
+        config, run = self.search.config, self.search.run
+        cost, metric = config.front.cost, f"valid_{config.metric}"
+        higher = self.search.objective.metrics[config.metric].higher_is_better
+        self._rows = rows = [
             {
                 "point": number,
                 "budget": point.budget,
-                config.front.cost: point.cost,
+                cost: point.cost,
                 metric: point.score,
                 "genotype": str(point.genotype),
             }
-            for number, point in enumerate(points, 1)
+            for number, point in enumerate(self._points, 1)
         ]
-        best = pareto_front(rows, {metric: higher, config.front.cost: False})
+        best = pareto_front(rows, {metric: higher, cost: False})
         for number, row in enumerate(rows):
             row["on_front"] = number in best
-        if not rows or not run.ranks.main:
-            return
-        (run.path / FOLDER).mkdir(exist_ok=True)
-        for number, point in enumerate(points, 1):
-            run.write(f"{FOLDER}/{number}.json", point.genotype.to_json())
-        write_table(run.path / TABLE, rows)
-        if config.tracking.figures:
-            with optional(run.path / FIGURE):
-                title = f"{config.name}, seed {config.seed}"
-                figure = draw_front(rows, metric, config.front.cost, title=title)
-                save_figure(figure, run.path / FIGURE)
+        if rows and run.ranks.main:
+            (run.path / FOLDER).mkdir(exist_ok=True)
+            for number, point in enumerate(self._points, 1):
+                run.write(f"{FOLDER}/{number}.json", point.genotype.to_json())
+            write_table(run.path / TABLE, rows)
+            if config.tracking.figures:
+                with optional(run.path / FIGURE):
+                    title = f"{config.name}, seed {config.seed}"
+                    save_figure(draw_front(rows, metric, cost, title=title), run.path / FIGURE)
+        return {"front_points": len(rows)}
 
+    def uncounted(self) -> list[str]:
+        return ["the front"]
 
-def print_front(front: Front | None) -> None:
-    """Print the genotypes of a search for a front; nothing for another search."""
-    if front is not None:
-        print_lines("", *front_lines(front.rows))
+    def print_results(self) -> None:
+        print_lines("", *front_lines(self._rows))
 
 
 def front_lines(rows: Sequence[JsonObject]) -> list[str]:

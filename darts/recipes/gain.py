@@ -20,8 +20,7 @@ from darts.data.words import PADDING
 from darts.judging.resampling import paired_interval, units_of
 from darts.judging.statistics import LEVEL
 from darts.reading import JsonObject
-from darts.recipes.evaluation import build_on, open_data
-from darts.recipes.trained import TrainedNetwork
+from darts.recipes.trained import TrainedNetwork, build_on, open_data
 from darts.tasks.metrics import Metric, Numbers
 from darts.training.checkpoint import find_checkpoint
 from darts.training.distributed import Ranks
@@ -30,154 +29,86 @@ from darts.training.scoring import evaluate
 
 @dataclass(frozen=True)
 class Gain:
-    """The difference between a found network and a baseline on the test or validation data.
+    """The difference between a found network and a baseline on the test data."""
 
-    Attributes:
-        metric: Name of the steering metric.
-        found, baseline: All scores of each network, by name.
-        difference: Improvement of the steering metric: positive if the found network is better,
-            also for metrics of which lower values are better.
-        low, high: Interval of the difference; both None for too few units or a difference
-            that is not finite.
-        samples: Number of samples; of target tokens for text.
-        groups: Number of units that are resampled: samples, sentences, or blocks of a text.
-    """
-
-    metric: str
-    found: Mapping[str, float]
+    found: Mapping[str, float]  # all scores, by name
     baseline: Mapping[str, float]
+    # Improvement of the steering metric: positive if the found network is better, also for metrics
+    # where lower values are better.
     difference: float
+    # Interval of the difference; None for too few units or a difference that is not finite.
     low: float | None
     high: float | None
-    samples: int
-    groups: int
-
-    @property
-    def significant(self) -> bool:
-        """Whether the interval is above 0."""
-        return self.low is not None and self.low > 0
+    samples: int  # of target tokens for text
 
     def entries(self, name: str) -> JsonObject:
         """Return the difference and its bounds for ``summary.json``, named after it."""
         return {name: self.difference, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
-def measure_gain(
-    found: Path,
-    baseline: Path,
-    *,
-    metric: str,
-    split: str = "test",
-    level: float = LEVEL,
-    draws: int = 10_000,
-    seed: int = 0,
-    device: str = "auto",
-) -> Gain:
-    """Score two retrainings on the test split, once, or on their validation data; compare them.
+def measure_gain(found: Path, baseline: Path, *, metric: str, device: str = "auto") -> Gain:
+    """Score two retrainings on the test split, once, and compare them.
 
     Two references to the same checkpoint have a difference and an interval of exactly 0.
-
-    Args:
-        found, baseline: Run directories of retrainings, or their checkpoint files.
-        metric: Name of the steering metric.
-        split: "test" or "valid".
-        level: Confidence level of the interval.
-        draws: Number of resamples of the bootstrap.
-        seed: Seed of the resamples.
-        device: Device that scores the networks, see ``darts.training.device.resolve_device``.
-
-    Raises:
-        ConfigError: If there is no such checkpoint, metric or split, if the two retrainings have
-            different data in it, or under torchrun with several processes.
-        CheckpointError: If a checkpoint is damaged or its data set has changed.
-        FileError: If the file of the validation samples is damaged.
     """
-    files = [find_checkpoint(str(reference)).resolve() for reference in (found, baseline)]
-    ours, theirs = _score_both(files, metric, split, device)
+    ours, theirs = _score_both((found, baseline), metric, "test", device)
     sign = 1 if ours.metric.higher_is_better else -1
-    units = units_of(ours.metric, ours.results)
-    bounds = paired_interval(
-        units,
-        units_of(ours.metric, theirs.results),
-        ours.metric.value,
-        draws=draws,
-        seed=seed,
-        level=level,
-    )
-    low, high = (None, None) if bounds is None else sorted(sign * bound for bound in bounds)
+    low, high = _interval([(ours, theirs)], LEVEL) or (None, None)
     return Gain(
-        metric=metric,
         found=ours.scores,
         baseline=theirs.scores,
         difference=0.0 + sign * (ours.scores[metric] - theirs.scores[metric]),  # never -0.0
         low=low,
         high=high,
         samples=ours.samples,
-        groups=len(units),
     )
 
 
 def validation_interval(
     found: Sequence[Path], baseline: Sequence[Path], *, metric: str, level: float
 ) -> tuple[float, float] | None:
-    """Return the interval of the improvement on the validation data of several trainings.
+    """Return the interval of the improvement on the validation data of several runs.
 
-    Args:
-        found, baseline: Run directories of the trainings of two networks. Both trainings of a pair
-            have the same samples held out, and no sample is held out twice. Each training counts
-            with the weights that it selected; with several, these may be of different epochs.
-        metric: Name of the steering metric.
-        level: Confidence level of the interval.
-
-    Returns:
-        Both bounds, positive if the found network is better; None as for ``paired_interval``.
-
-    Raises:
-        ConfigError, CheckpointError, FileError: As ``measure_gain``.
+    Both runs of a pair have the same samples held out, and no sample is held out twice. Each run
+    counts with the weights that it selected; with several, these may be of different epochs. Both
+    bounds are positive if the found network is better. None is as for ``paired_interval``.
     """
-    pairs = []
-    for references in zip(found, baseline, strict=True):
-        files = [find_checkpoint(str(reference)).resolve() for reference in references]
-        pairs.append(_score_both(files, metric, "valid", "auto"))
-    own = pairs[0][0].metric
-    ours, theirs = (
-        np.concatenate([units_of(own, pair[side].results) for pair in pairs]) for side in (0, 1)
-    )
-    bounds = paired_interval(ours, theirs, own.value, level=level)
-    if bounds is None:
-        return None
-    low, high = bounds
-    return (low, high) if own.higher_is_better else (-high, -low)
+    pairs = zip(found, baseline, strict=True)
+    return _interval([_score_both(pair, metric, "valid", "auto") for pair in pairs], level)
 
 
 @dataclass(frozen=True)
 class _Scores:
-    """The scores of a network on a split.
-
-    Attributes:
-        task, target_names: Names of the task and of the targets.
-        scores: All metrics by name.
-        metric: The steering metric.
-        results: Results of all samples, ``(n, k)``.
-        targets: Targets of all samples in the same order, ``(m,)`` int64, or ``(m, K)`` float32.
-        samples: Number of samples or target tokens.
-        batch_size: Batch size of evaluation.
-    """
+    """The scores of a network on a split."""
 
     task: str
     target_names: tuple[str, ...]
-    scores: dict[str, float]
-    metric: Metric
-    results: Numbers
-    targets: Tensor
-    samples: int
+    scores: dict[str, float]  # all metrics by name
+    metric: Metric  # the steering metric
+    results: Numbers  # of all samples, (n, k)
+    targets: Tensor  # of all samples in the same order, (m,) int64, or (m, K) float32
+    samples: int  # or target tokens
     batch_size: int
 
 
+def _interval(pairs: Sequence[tuple[_Scores, _Scores]], level: float) -> tuple[float, float] | None:
+    """Return the interval of the improvement, with the samples of all pairs together."""
+    first = pairs[0][0]
+    ours, theirs = (
+        np.concatenate([units_of(first.metric, pair[side].results) for pair in pairs])
+        for side in (0, 1)
+    )
+    bounds = paired_interval(ours, theirs, first.metric.value, level=level)
+    if bounds is None or first.metric.higher_is_better:
+        return bounds
+    return -bounds[1], -bounds[0]
+
+
 def _score_both(
-    files: Sequence[Path], metric: str, split: str, device: str
+    references: Sequence[Path], metric: str, split: str, device: str
 ) -> tuple[_Scores, _Scores]:
     """Score two checkpoints on a split; the scores are the same object for the same file."""
+    files = [find_checkpoint(str(reference)).resolve() for reference in references]
     ranks = Ranks(device)
     if ranks.size > 1:
         raise ConfigError("the test split is scored in one process; start without torchrun")

@@ -15,19 +15,45 @@ from darts.data.encodings import RowEncoding, WordEncoding
 from darts.data.mel import Spectrogram
 from darts.data.targets import CLASSES, LABELS, NUMBERS, TargetScale
 from darts.data_modules.compatibility import data_kind
-from darts.recipes.complete_run import CompleteRun
-from darts.recipes.image_input import Preprocessing
-from darts.recipes.sample_inputs import RecordingInput, RowInput, TextInput, Transform
+from darts.reading import JsonObject, read_json_object
+from darts.recipes.sample_inputs import (
+    Preprocessing,
+    RecordingInput,
+    RowInput,
+    TextInput,
+    Transform,
+)
 from darts.recipes.trained import TrainedNetwork
 from darts.spaces import NetworkBase
 from darts.spaces.module import passed
+from darts.tracking import read_metrics
+
+
+@dataclass(frozen=True)
+class CompleteRun:
+    """A complete run, as the Python functions return it."""
+
+    directory: Path
+
+    @property
+    def summary(self) -> JsonObject:
+        """The content of ``summary.json``."""
+        return read_json_object(self.directory / "summary.json")
+
+    @property
+    def history(self) -> list[JsonObject]:
+        """The rows of ``metrics.jsonl``: one per epoch, and the gradient diagnostics.
+
+        It is empty if the run has no epochs.
+        """
+        file = self.directory / "metrics.jsonl"
+        return read_metrics(file) if file.exists() else []
 
 
 class Model(nn.Module):
     """A trained network of samples, in evaluation mode.
 
     Attributes:
-        network: The network.
         classes: Names of the classes, labels or numbers, by index of the outputs.
         transform: Preprocessing of one sample: ``Preprocessing`` of an image, ``RowInput``,
             ``TextInput`` or ``RecordingInput``. Its method ``batch`` joins the results.
@@ -146,11 +172,7 @@ def _load(reference: str | Path, device: str | torch.device) -> Model:
 
 
 def _transform(trained: TrainedNetwork) -> Transform:
-    """Return the preprocessing of one sample of the kind on which a network was trained.
-
-    Raises:
-        ValueError: If the network has no separate samples as input.
-    """
+    """Return the preprocessing of one sample of the kind on which a network was trained."""
     dataset, encoding = trained.config.dataset, trained.encoding
     kind = data_kind(trained.config)
     if isinstance(encoding, RowEncoding):
@@ -181,9 +203,8 @@ def predict(
 
     Args:
         model: A model, or what ``load`` takes.
-        samples: Images, see ``darts.recipes.image_input.Image``; rows, texts or recordings, see
-            ``darts.recipes.sample_inputs``. A single image or recording, a single text or a single
-            mapping is allowed, too.
+        samples: Images, see ``darts.recipes.sample_inputs.Image``; rows, texts or recordings, see
+            the other classes there. A single image, recording, text or mapping is also allowed.
         batch_size: Number of samples that the network processes at once.
 
     The model computes in evaluation mode, and its modes are the same afterwards.

@@ -17,102 +17,40 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from darts.config import ConfigError, Invocation, RetrainConfig, one_of
+from darts.config import Invocation, RetrainConfig, one_of
 from darts.data import Batch
-from darts.data_modules import DataModule, check_fold, check_training, make_data_module
-from darts.data_modules.compatibility import data_kind
+from darts.data_modules import DataModule, make_data_module
 from darts.plotting.genotype import draw_genotype, save_genotype
 from darts.plotting.run_figures import log_confusion, save_confusion, save_training_figures
 from darts.reading import JsonObject
-from darts.recipes.divergence import ADVICE, LowerRateRestarts
-from darts.recipes.first_samples import first_samples
-from darts.recipes.retrain_graphs import graphed_retraining_step
-from darts.recipes.retrain_state import BestEpoch, RetrainState
+from darts.recipes.retrain_checks import check as check
+from darts.recipes.retrain_checks import graph_obstacle
+from darts.recipes.shared import ADVICE, LowerRateRestarts, first_samples
+from darts.recipes.states import BestEpoch, RetrainState
 from darts.reporting import read_run, render_model_card
 from darts.searching.flaws import FlawFinder, chance_level
-from darts.spaces import AnyGenotype, NetworkBase, space_of
+from darts.spaces import AnyGenotype, NetworkBase
 from darts.spaces.averaging import average_mirror_images
 from darts.spaces.lookup import find_genotype
 from darts.spaces.network import fit_layers
 from darts.tracking import Console, print_lines, print_summary, read_metrics
 from darts.tracking.optional import optional
-from darts.training.averaging import Averaging, require_at_most_one_average
+from darts.training.averaging import Averaging
 from darts.training.checkpoint import checkpoint_errors, find_checkpoint, load_checkpoint
 from darts.training.cost import count_macs, count_parameters
-from darts.training.device import (
-    autocast,
-    check_precision,
-    loss_scaler,
-    resolve_device,
-    seed_everything,
-)
+from darts.training.device import autocast, loss_scaler, seed_everything
 from darts.training.distributed import Ranks, distributed
-from darts.training.dry_run import check_budget, estimate_cost, print_estimate
+from darts.training.dry_run import estimate_cost, print_estimate
+from darts.training.graphs import graphed_step
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.run import TrainingRun
 from darts.training.schedules import rate_of_epoch, stable_rate, warmup_cosine
 from darts.training.scoring import evaluate
 from darts.training.state import require_fitting_network
-from darts.training.steps import (
-    Diverged,
-    check_weight_optimizer,
-    optimizer_step,
-    set_learning_rate,
-    weight_optimizer,
-)
+from darts.training.steps import Diverged, optimizer_step, set_learning_rate, weight_optimizer
 from darts.typed_values import entry
 
 COST_KEYS = ("seconds", "joules", "joules_source", "gco2e")
-
-
-def check(config: RetrainConfig) -> None:
-    """Refuse invalid combinations before any data is read.
-
-    Raises:
-        ConfigError: In one line that names the key, the value and what to do.
-    """
-    check_training(config)
-    check_budget(config)
-    check_weight_optimizer(config.optimizer)
-    if config.warmup > 0 and (
-        config.optimizer.schedule != "cosine" or config.optimizer.warmup_epochs
-    ):
-        raise ConfigError(
-            f"warmup={config.warmup}: belongs to optimizer.schedule=cosine without "
-            "optimizer.warmup_epochs; set warmup=0"
-        )
-    require_at_most_one_average(config.ema_decay, config.averaging_patience, config.average_power)
-    if config.max_seconds is not None and config.optimizer.schedule != "stable":
-        raise ConfigError(
-            f"max_seconds={config.max_seconds:g}: the learning rate depends on the number of "
-            "epochs; set optimizer.schedule=stable"
-        )
-    if config.start is not None and config.resume is None:
-        find_checkpoint(config.start, key="start")
-    if config.start is None and config.start_epoch != "last":
-        raise ConfigError(f"start_epoch={config.start_epoch} needs start=DIR")
-    if config.mirror and data_kind(config) != "images":
-        raise ConfigError(f"mirror=true: dataset={config.dataset.name} contains no images")
-    if config.validation == 0:
-        patience = config.averaging_patience
-        for setting, chosen, alternative in (
-            ("selection=best", config.selection == "best", "selection=last"),
-            (f"averaging_patience={patience}", patience > 0, "averaging_patience=0"),
-        ):
-            if chosen:
-                raise ConfigError(
-                    f"{setting} needs validation data, and validation=0 leaves none; set "
-                    f"validation above 0 or {alternative}"
-                )
-    check_fold(config)
-    _, genotype = find_genotype(config.genotype)
-    space = space_of(genotype).name
-    if space != config.space.name:
-        raise ConfigError(
-            f"genotype={config.genotype!r} belongs to space={space}, not to "
-            f"space={config.space.name}; add space={space}"
-        )
-    check_precision(config.precision, resolve_device(config.device))
 
 
 @distributed
@@ -124,11 +62,7 @@ def retrain(
 ) -> JsonObject:
     """Train and score one network; return the summary, which is also in the run directory.
 
-    Args:
-        config: Configuration of the retraining.
-        invocation: Run directory and overrides.
-        ranks: Processes of the run.
-        on_epoch: Called after each epoch; may raise to end the run.
+    ``on_epoch`` is called after each epoch, and may raise to end the run.
 
     Raises:
         Diverged: If a training loss is not finite, or no validation score is.
@@ -163,18 +97,10 @@ def retrain(
 
 
 def warm_start(state: RetrainState, reference: str, *, best: bool = False) -> None:
-    """Begin with the weights, their average and the optimizer state of another retraining.
+    """Begin with the last weights, the average and the optimizer state of another retraining.
 
-    The optimizer keeps the options of the new run, such as its weight decay.
-
-    Args:
-        state: State of the new run.
-        reference: Run directory or checkpoint of the other one, whose network has the same shape.
-        best: Begin with the selected weights, of which a new average starts, instead of the last.
-
-    Raises:
-        ConfigError: If there is no such checkpoint.
-        CheckpointError: If it is damaged or does not fit.
+    With ``best``, begin with the selected weights, and start a new average. The optimizer keeps the
+    options of the new run, such as its weight decay.
     """
     file = find_checkpoint(reference, key="start")
     saved = load_checkpoint(file, "retrain")
@@ -239,7 +165,8 @@ class Retraining(Recipe):
         if run.saved is None and config.start is not None:
             warm_start(self.state, config.start, best=config.start_epoch == "best")
         self.restarts = LowerRateRestarts(self.state, config.restarts, net.parameters)
-        self.update = graphed_retraining_step(self._update, config, self.ranks)
+        obstacle = graph_obstacle(config, self.ranks)
+        self.update = graphed_step(self._update, config, self.ranks, obstacle=obstacle)
         if self.ranks.size > 1:
             self.ranks.prepare(net, sync_batchnorm=config.sync_batchnorm)
             net.batch_share = train_loader.batch_share  # drop path draws the masks of all ranks
@@ -370,11 +297,7 @@ class Retraining(Recipe):
     # The end of the retraining.
 
     def finish(self) -> JsonObject:
-        """Score the selected weights on the test split, once, and write the summary.
-
-        Raises:
-            Diverged: If no epoch had a finite validation score.
-        """
+        """Score the selected weights on the test split, once, and write the summary."""
         config, state, run, best = self.config, self.state, self.run, self.state.best
         if best is None:
             raise Diverged(f"valid_{config.metric} was not a number in any epoch", ADVICE)
@@ -416,20 +339,18 @@ class Retraining(Recipe):
             self.run.write("model_card.md", card)
 
     def _test_scores(self) -> dict[str, float]:
-        run, names = self.run, self.data.target_names
-        loader = (
-            self.data.held_out_loader("test", self.data.subsets)
-            if self.config.evaluate_test
-            else None
-        )
+        if not self.config.evaluate_test:
+            return {}
+        loader, run = self.data.held_out_loader("test", self.data.subsets), self.run
         if loader is None:
             return {}
-        with self.run.phase("test"):
+        with run.phase("test"):
             scores = self.score(loader.epoch(0))
         if samples := self.objective.sample_outputs():
             run.write("samples_test.md", samples)
         if self.ranks.main and self.config.tracking.figures:
-            save_confusion(run.path / "confusion_test.svg", self.objective, names)
+            file = run.path / "confusion_test.svg"
+            save_confusion(file, self.objective, self.data.target_names)
         return scores
 
     def dry_run(self) -> JsonObject:
@@ -449,10 +370,7 @@ def build_network(
 ) -> NetworkBase:
     """Return the untrained network of a retraining.
 
-    Args:
-        genotype: Architecture of the network.
-        config: Configuration of the retraining.
-        sizes: Arguments that fit the network to the data, see ``DataModule.network_sizes``.
+    ``sizes`` fit the network to the data, see ``DataModule.network_sizes``.
     """
     net = config.space.network(
         genotype, **sizes, auxiliary=config.auxiliary > 0, drop_path=config.drop_path

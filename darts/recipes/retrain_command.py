@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from darts.config import RetrainConfig, SearchConfig, compose
-from darts.config.retraining import repeated_overrides
+from darts.config.overrides import repeated_overrides
 from darts.data import SOURCES
-from darts.recipes.facts import DataFacts
-from darts.recipes.rules import Values, max_epochs, recipe
+from darts.recipes.rules import DataFacts, Values, max_epochs, recipe
 from darts.spaces.module import is_passed
 
 

@@ -7,22 +7,75 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from darts.recipes.facts import DataFacts
+from darts.config import RetrainConfig, SearchConfig
+from darts.data_modules import DataModule
+from darts.data_modules.compatibility import data_kind
 
 Values = dict[str, float | int | str | bool | list[int]]
 """Values of a configuration by dotted key."""
 
 
+MAX_SHARE = 0.2
+"""Largest share of the training samples that is held out for validation."""
+
+
+def validation_share(samples: int) -> float:
+    """Return the share of the training samples to hold out.
+
+    It gives about 2,000 validation samples, but at least a tenth and at most a fifth of the
+    training samples. More validation samples make the choice between networks more reliable.
+    """
+    return min(max(round(2000 / max(samples, 1), 3), 0.1), MAX_SHARE)
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """Kind and size of a data set."""
+
+    kind: str  # see ``darts.data.SourceSpec.kinds``
+    samples: int  # of training, without held-out validation samples; for a text, training tokens
+    targets: int  # number of classes, words or tokens
+    shape: tuple[int, ...]  # of one sample, for images and spectrograms (C, H, W); () for texts
+    # Share of the training samples that is held out; 0 if the data has a validation split.
+    validation: float = 0.0
+
+    @property
+    def side(self) -> int:
+        """The shorter side of an image in pixels; 0 for other data."""
+        return min(self.shape[1:]) if len(self.shape) == 3 else 0
+
+    def resized(self, side: object) -> DataFacts:
+        """Return the facts for images of ``side`` by ``side`` pixels; None keeps the size."""
+        if not isinstance(side, int):
+            return self
+        return replace(self, shape=(*self.shape[:-2], side, side))
+
+    @classmethod
+    def read(cls, config: SearchConfig | RetrainConfig, data: DataModule) -> DataFacts:
+        """Return the facts of the loaded data of a search or a retraining.
+
+        For data without a validation split, the facts assume that ``validation_share`` of the
+        training samples is held out, whatever the configuration says.
+        """
+        if not data.subsets:
+            data.retrain_loaders()  # sets the subsets
+        kind, subsets = data_kind(config), list(data.subsets.values())
+        if isinstance(config, SearchConfig) and config.train_portion == 1:
+            subsets = subsets[:1]  # both subsets are the whole training split
+        # The subset of a text with N tokens is [0, N].
+        total = int(subsets[0][-1]) if kind == "text" else sum(map(len, subsets))
+        has_split = data.held_out_loader("valid", {}) is not None
+        share = 0.0 if has_split else validation_share(total)
+        samples = round(total * (1 - share))
+        shape = () if kind == "pairs" else tuple(data.sample_shape)
+        return cls(kind, samples, len(data.target_names), shape, share)
+
+
 @dataclass(frozen=True)
 class Setting:
-    """Hyperparameters that differ from the recipe, with a name for tables and directories.
-
-    Attributes:
-        name: Unique name.
-        values: The hyperparameters by dotted key.
-    """
+    """Hyperparameters that differ from the recipe, with a name for tables and directories."""
 
     name: str
     values: Values
@@ -35,7 +88,7 @@ def recipe(facts: DataFacts) -> Values:
     """Return the recipe of all retrainings on a data set, by dotted key.
 
     The learning rate rises in about ``RISE`` steps and stays constant, so a run can be continued.
-    The score is that of a polynomial average of the weights, which makes up for the missing fall.
+    A polynomial average of the weights is scored, which makes up for the missing fall.
     """
     size = batch_size(facts)
     steps = max(facts.samples // (size * (WINDOW if facts.kind == "text" else 1)), 1)
@@ -67,7 +120,7 @@ def batch_size(facts: DataFacts) -> int:
 def max_epochs(facts: DataFacts) -> int:
     """Return the number of epochs after which further epochs hardly improve the score.
 
-    A training sees 600,000 samples in this number of epochs, but has at least 30 and at most 300
+    A run sees 600,000 samples in this number of epochs, but has at least 30 and at most 300
     epochs. Networks for texts soon memorize the training texts, so they get fewer epochs: four
     million tokens of running text in 10 to 30 epochs, or 100,000 documents in 10 to 60 epochs.
     """
@@ -83,10 +136,7 @@ def settings(
 ) -> list[Setting]:
     """Return settings that ``darts.find`` compares with a recipe, the most promising first.
 
-    Args:
-        facts: Facts of the data.
-        values: The recipe.
-        fixed: Keys that the user has set; no setting changes them.
+    No setting changes the keys in ``fixed``, which the user has set.
     """
     lr, decay = float(str(values["optimizer.lr"])), float(str(values["optimizer.weight_decay"]))
     proposed = [
@@ -124,14 +174,8 @@ def search_recipe(facts: DataFacts) -> Values:
     """
     values: Values = {"loader.batch_size": max(batch_size(facts) // 2, 8), "collapse.every": 0}
     if facts.kind in ("text", "documents", "pairs"):
-        return values | {
-            "optimizer.algorithm": "adam",
-            "optimizer.lr": 0.002,
-            "optimizer.lr_min": 0.0001,
-            "optimizer.weight_decay": 1e-5,
-            "optimizer.clip": 1.0,
-            "arch_optimizer.lr": 0.003,
-        }
+        own: Values = {"optimizer.lr_min": 0.0001, "arch_optimizer.lr": 0.003}
+        return values | _pairs(facts) | own
     return values | {"optimizer.lr": 0.05, "optimizer.lr_min": 0.001, "arch_optimizer.lr": 0.01}
 
 
@@ -158,7 +202,7 @@ SHORT_TEXT = 30_000
 
 
 _UNREGULARIZED: Values = {"optimizer.clip": 5.0, "auxiliary": 0.0, "drop_path": 0.0, "cutout": 0}
-"""Regularization that helps only in trainings of hundreds of epochs is off."""
+"""Regularization that helps only in runs of hundreds of epochs is off."""
 
 
 def _images(facts: DataFacts) -> Values:

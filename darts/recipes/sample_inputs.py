@@ -1,35 +1,131 @@
-"""From a row of a table, a text or a recording to the input of a network."""
+"""From a sample to the input of a network: images, rows of a table, texts and recordings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TypeAlias
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from darts.data.audio import spectrograms
+from darts.data.decode import center_crop, decode, read_rgb
 from darts.data.encodings import RowEncoding, WordEncoding
 from darts.data.mel import Spectrogram
 from darts.data.words import PADDING
 
+Image: TypeAlias = object
+"""A file name, a PIL image, or an array or tensor: uint8 or float from 0 to 1, of shape ``(H, W)``
+or ``(C, H, W)``; arrays also ``(H, W, C)``, for the C of the network."""
 
-class Transform(Protocol):
-    """The function from a sample to the input of a network, as in the evaluation."""
 
-    def __call__(self, sample: object, /) -> Tensor:
-        """Return the input of one sample.
+class Preprocessing:
+    """The function from an image to the input of a network, as in training without augmentation.
+
+    Args:
+        shape: Channels, height and width of the input.
+        mean, std: By channel, of pixels scaled to [0, 1].
+        margin: For networks that are trained on image files: shorter side before the center crop,
+            divided by the size. None: images are resized without cropping.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        mean: Sequence[float],
+        std: Sequence[float],
+        margin: float | None = None,
+    ) -> None:
+        self.shape, self.margin = shape, margin
+        self._mean = torch.tensor(mean).view(-1, 1, 1)
+        self._std = torch.tensor(std).view(-1, 1, 1)
+
+    def __call__(self, image: Image) -> Tensor:
+        """Return the input ``(C, H, W)`` float of one image.
+
+        If the network was trained on image files, its shorter side is resized, and its center is
+        cropped. Otherwise it is resized, even if that changes its aspect ratio. An array or tensor
+        of the right size stays as it is.
 
         Raises:
-            ValueError: If the sample is of another kind, shape or range.
+            ValueError: If the image has another number of channels, or is not an image.
             OSError: If a file cannot be read.
         """
+        pixels = self._cropped(image)
+        if pixels is None:
+            pixels = self._pixels(image)
+            _, height, width = self.shape
+            if pixels.shape[1:] != (height, width):
+                pixels = self._fitted(pixels)
+        normalized: Tensor = (pixels.float() / 255 - self._mean) / self._std
+        return normalized
 
-    def batch(self, inputs: Sequence[Tensor], /) -> Tensor:
-        """Return the inputs of several samples as one tensor, as the network takes it."""
+    def _cropped(self, image: Image) -> Tensor | None:
+        """Return the center of a file or PIL image, if the network was trained on image files."""
+        from PIL import Image as pillow
+
+        if self.margin is None:
+            return None
+        if isinstance(image, str | Path):
+            return decode(str(image), self.shape[1], self.margin)
+        if isinstance(image, pillow.Image):
+            return center_crop(image, self.shape[1], self.margin)
+        return None
+
+    def _fitted(self, pixels: Tensor) -> Tensor:
+        """Return pixels ``(C, H, W)`` uint8 of any size in the size of the input."""
+        from PIL import Image as pillow
+
+        _, height, width = self.shape
+        if self.margin is None or pixels.shape[0] != 3:
+            return _resized(pixels, height, width)
+        image = pillow.fromarray(pixels.permute(1, 2, 0).numpy())
+        return center_crop(image, height, self.margin)
+
+    def batch(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Return the inputs of several images, ``(B, C, H, W)``."""
+        return torch.stack(list(inputs))
+
+    def _pixels(self, image: Image) -> Tensor:
+        """Return an image as ``(C, H, W)`` uint8."""
+        from PIL import Image as pillow
+
+        if isinstance(image, str | Path):
+            return self._pixels(read_rgb(str(image)))
+        if isinstance(image, pillow.Image):
+            image = np.array(image.convert("L" if self.shape[0] == 1 else "RGB"))
+        is_tensor, channels = isinstance(image, Tensor), self.shape[0]
+        try:
+            pixels = image.cpu() if isinstance(image, Tensor) else torch.from_numpy(np.array(image))
+        except TypeError:
+            kind = type(image).__name__
+            raise ValueError(f"an image must be a file, an array or a tensor, not {kind}") from None
+        shape = tuple(pixels.shape)
+        if pixels.ndim == 2:
+            pixels = pixels[None]
+        elif pixels.ndim == 3 and not is_tensor and shape[0] != channels and shape[2] == channels:
+            pixels = pixels.permute(2, 0, 1)
+        if pixels.ndim != 3 or pixels.shape[0] != channels or not pixels.numel():
+            raise ValueError(f"an image of shape {shape} does not have {channels} channels")
+        if pixels.is_floating_point():
+            if not (float(pixels.min()) >= 0 and float(pixels.max()) <= 1):  # also for NaN
+                raise ValueError("an image of floats must have values from 0 to 1")
+            pixels = (pixels * 255).round()
+        elif pixels.dtype != torch.uint8:
+            raise ValueError(f"an image must be uint8, or float from 0 to 1, not {pixels.dtype}")
+        return pixels.to(torch.uint8)
+
+
+def _resized(pixels: Tensor, height: int, width: int) -> Tensor:
+    """Return an image (C, H, W) uint8 resized like ``MemoryImages``."""
+    smooth = F.interpolate(
+        pixels[None].float(), (height, width), mode="bilinear", antialias=True, align_corners=False
+    )
+    return smooth[0].round().clamp(0, 255).to(torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -123,3 +219,10 @@ class RecordingInput:
     def batch(self, inputs: Sequence[Tensor]) -> Tensor:
         """Return the inputs of several recordings, ``(B, 1, bands, frames)``."""
         return torch.stack(list(inputs))
+
+
+Transform: TypeAlias = Preprocessing | RowInput | TextInput | RecordingInput
+"""The function from a sample to the input of a network, as in the evaluation.
+
+It raises a ``ValueError`` for a sample of another kind, shape or range.
+"""

@@ -9,54 +9,58 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from darts.config import Invocation, SearchConfig, one_of
 from darts.data import Batch
 from darts.data_modules import DataModule, check_training, make_data_module
-from darts.judging.benchmark import Benchmark
-from darts.judging.limits import check_front, check_limits, predicted_costs, search_limits
+from darts.judging.limits import check_front, check_limits
 from darts.methods.stages import stage_position
-from darts.plotting.run_figures import log_alphas
+from darts.plotting.run_figures import log_alphas, save_search_figures
 from darts.reading import JsonObject
-from darts.recipes import search_report
 from darts.recipes.alpha_rate import AlphaRate
-from darts.recipes.divergence import LowerRateRestarts
-from darts.recipes.facts import DataFacts
-from darts.recipes.first_samples import first_samples
-from darts.recipes.front import Front, print_front
-from darts.recipes.latency_models import keep_latency_models
+from darts.recipes.front import Front
 from darts.recipes.retrain_command import retrain_command
-from darts.recipes.search_state import SearchState
-from darts.searching.alphas import named_history
-from darts.searching.checks import check_components, graphed_step
-from darts.searching.diagnosis import CheckInterrupted, Diagnosis, DiagnosisReport
+from darts.recipes.rules import DataFacts
+from darts.recipes.search_callbacks import (
+    NETWORK,
+    Graphs,
+    Inspection,
+    LatencyModels,
+    Limits,
+    Penalties,
+    SearchCallback,
+    Table,
+)
+from darts.recipes.shared import LowerRateRestarts, first_samples
+from darts.recipes.states import SearchState
+from darts.searching.alphas import alpha_scalars, genotype_counts, named_history
+from darts.searching.checks import check_components
 from darts.searching.discretization import SupernetAdapter
-from darts.searching.expected_cost import Penalty
 from darts.searching.flaws import FlawFinder
 from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype
-from darts.tracking import Console, print_lines
+from darts.tracking import Console, print_lines, print_summary, read_metrics
+from darts.tracking.optional import optional
 from darts.training.checkpoint import checkpoint_errors
 from darts.training.cost import count_macs, count_parameters
-from darts.training.device import random_states, restore_random_states, seed_everything
+from darts.training.device import seed_everything
 from darts.training.distributed import Ranks, distributed
 from darts.training.dry_run import check_budget, estimate_cost, print_estimate
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.run import TrainingRun
 from darts.training.steps import set_learning_rate
 
+PRINTED_KEYS = ("true_accuracy", "true_rank", "seconds", "joules", "joules_source", "gco2e")
+
 
 def check(config: SearchConfig) -> None:
-    """Refuse invalid combinations before any data is read.
-
-    Raises:
-        ConfigError: In one line that names the key, the value and what to do.
-    """
+    """Raise ConfigError for an invalid combination of values, before any data is read."""
     check_training(config)
     check_budget(config)
     check_components(config)
@@ -73,97 +77,100 @@ def search(
 ) -> JsonObject:
     """Run a search and return its summary, which is also in the run directory.
 
-    Args:
-        config: Configuration of the search.
-        invocation: Run directory and overrides.
-        ranks: Processes of the run.
-        on_epoch: Called after each epoch; may raise to end the run.
+    ``on_epoch`` is called after each epoch, and may raise to end the run.
 
     Raises:
         Diverged: If a training loss is not finite, and no restart is left.
         Interrupted: After a signal; a checkpoint is saved.
     """
     with TrainingRun("search", invocation, config, ranks=ranks) as run:
-        latency_models = keep_latency_models(run, config)
         seed_everything(config.seed)
         recipe = Search(config, run)
+        recipe.callbacks = configured_callbacks(recipe)
         if config.dry_run:
             return recipe.dry_run()
-        recipe.begin(latency_models)
+        recipe.begin()
         with TrainingLoop(recipe, epochs=config.epochs, name="search", on_epoch=on_epoch) as loop:
             recipe.loop = loop
             loop.announce("searching", recipe.data.describe())
-            recipe.update.connect(loop.console.info)
+            for callback in recipe.callbacks:
+                callback.start()
             loop.fit()
-            genotype = recipe.derive_genotype(loop)
+            genotype = recipe.derive_genotype()
         summary = recipe.finish(genotype)
-    search_report.print_search(summary, config.metric)
-    print_front(recipe.front)
+    limited = [key for key in summary if key.startswith(NETWORK)]
+    keys = (f"valid_{config.metric}", *PRINTED_KEYS, *limited, "parameters", "macs")
+    print_summary("search", {key: summary[key] for key in keys if key in summary})
+    for callback in recipe.callbacks:
+        callback.print_results()
     facts = DataFacts.read(config, recipe.data)
     command = retrain_command(run.path, invocation.overrides, config, facts)
     print_lines("", str(genotype), "", "Train it from scratch:", f"  {command}")
     return summary
 
 
+def configured_callbacks(search: Search) -> list[SearchCallback]:
+    """Return the callbacks that the configuration of a search asks for."""
+    config, penalty = search.config, search.config.penalty
+    has_checks = config.collapse.every > 0 and config.relaxation.uses_alphas
+    parts: list[tuple[type[SearchCallback], bool]] = [
+        (LatencyModels, bool(config.limit.device or config.front.device)),
+        (Table, config.benchmark.table is not None),
+        (Limits, bool(config.limit.values())),
+        (Penalties, (penalty.flops, penalty.parameters, penalty.latency) != (None, None, None)),
+        (Front, config.front.enabled),
+        (Inspection, has_checks or config.stopping.needs_curvature),
+        (Graphs, config.graphs != "off"),
+    ]
+    return [part(search) for part, is_configured in parts if is_configured]
+
+
 class Search(Recipe):
-    """One search: weights learn on one subset of the training split, alphas on the other."""
+    """One search: weights learn on one subset of the training split, alphas on the other.
+
+    Its callbacks are what a search does in addition: limits, a front, collapse checks and more.
+    """
 
     config: SearchConfig
     state: SearchState
     restarts: LowerRateRestarts
     loop: TrainingLoop
+    callbacks: Sequence[SearchCallback] = ()
 
     def __init__(self, config: SearchConfig, run: TrainingRun) -> None:
         self.config, self.run, self.ranks = config, run, run.ranks
         self.data: DataModule = make_data_module(config, self.ranks)
-        loaders = self.data.search_loaders()
-        self.score_loader = loaders.scoring
-        objective = self.data.objective()
+        self.loaders = loaders = self.data.search_loaders()
+        self.objective = self.data.objective()
         # Some metrics need a minimum number of classes.
-        one_of("metric", config.metric, objective.scores(self.ranks.device).metric_names)
-        self.objective = objective
-        self.benchmark = Benchmark.from_config(config.benchmark, config.space)
-        sizes = self.data.network_sizes(config.space)
+        one_of("metric", config.metric, self.objective.scores(self.ranks.device).metric_names)
         # Without a checkpoint, an error has another cause, for example a model of the user's own.
         with nullcontext() if run.saved is None else checkpoint_errors(run.checkpoint):
-            samples = partial(first_samples, loaders.weights)
             self.searcher = Searcher(
-                config, objective, self.ranks, sizes, saved=run.saved, samples=samples
+                config,
+                self.objective,
+                self.ranks,
+                self.data.network_sizes(config.space),
+                saved=run.saved,
+                samples=partial(first_samples, loaders.weights),
             )
         self.context = self.searcher.context
-        self.context.limit = self.limit = search_limits(config, self.context, self.data)
-        known = predicted_costs(config, self.context, self.data)
-        self.penalty = Penalty.measured(config.penalty, self.context, self.data, known)
-        self.flaw_finder = FlawFinder.of_search(config, self.data, objective)
-        if self.penalty.targets:
-            self.searcher.alpha_costs.append(self.penalty)
-        self.front = Front.of_search(config, self.searcher, self.data, loaders)
         self.state = SearchState(
-            train_loader=loaders.weights,
-            valid_loader=loaders.alphas,
-            searcher=self.searcher,
-            penalty=self.penalty,
-            diagnosis=Diagnosis(
-                self.searcher,
-                loaders.weights,
-                loaders.alphas,
-                self.score_loader,
-                self.flaw_finder,
-                self._poll,
-            ),
+            train_loader=loaders.weights, valid_loader=loaders.alphas, searcher=self.searcher
         )
+        self.flaw_finder = FlawFinder.of_search(config, self.data, self.objective)
         self.alpha_rate = AlphaRate(self.state, config)
+        # The mixture may have a high loss although only sampled paths are trained, and converge.
         self.restarts = LowerRateRestarts(
             self.state, config.restarts, lambda: self.searcher.net.parameters(), math.inf
         )
-        self.update = graphed_step(self._update, config, self.ranks)
-        self._collapse_report: DiagnosisReport | None = None
+        self.update: Callable[[Batch, Batch], StepReport] = self._update
         self._sample_outputs = ""
 
-    def begin(self, texts: Mapping[str, str]) -> None:
-        """Begin the run with further text files, or continue from its checkpoint."""
+    def begin(self) -> None:
+        """Begin the run, or continue from its checkpoint."""
         self.run.restore(self.state, epochs=self.config.epochs)
-        self.run.begin(self.data.subsets, {**self.data.extra_files(), **texts})
+        self.run.begin(self.data.subsets, self.data.extra_files())
 
     @property
     def finished(self) -> bool:
@@ -180,18 +187,14 @@ class Search(Recipe):
         self.updates_alphas = self.searcher.updates_alphas(epoch)
         self._step = epoch * len(self.state.train_loader) + self.state.step
         self._valid_batches = self.state.valid_loader.stream(self._step)
-        self.update.discard()
+        for callback in self.callbacks:
+            callback.begin_epoch(epoch)
 
     def train_step(self, batch: Batch) -> StepReport:
         """Take an architecture step, then a weight step (DARTS, algorithm 1)."""
-        searcher, step = self.searcher, self._step
         valid_batch = next(self._valid_batches)
-        if self.updates_alphas and not searcher.bilevel.joins_weight_step:
-            diagnostics = searcher.gradient_diagnostics(step, batch, valid_batch)
-            if diagnostics and not self.config.dry_run:
-                # A row of its own, so that a run that resumes at an earlier step discards it.
-                scalars = {f"bilevel/{name}": value for name, value in diagnostics.items()}
-                self.run.log(step + 1, diagnostics, scalars)
+        if self.updates_alphas and not self.searcher.bilevel.joins_weight_step:
+            self._log_gradient(batch, valid_batch)
         report = self.update(batch, valid_batch)  # calls _update, or replays it as a CUDA graph
         self._step += 1
         return report
@@ -213,80 +216,58 @@ class Search(Recipe):
             {"grad_norm": done.norm, "arch_grad_norm": done.arch_norm if joint else arch_norm},
         )
 
+    def _log_gradient(self, batch: Batch, valid_batch: Batch) -> None:
+        """Log the diagnostics of the hypergradient in the steps for which they are due."""
+        values = self.searcher.gradient_diagnostics(self._step, batch, valid_batch)
+        if values and not self.config.dry_run:
+            # A row of its own, so that a run that resumes at an earlier step discards it.
+            scalars = {f"bilevel/{name}": value for name, value in values.items()}
+            self.run.log(self._step + 1, values, scalars)
+
     def end_epoch(self, epoch: int) -> EpochReport:
-        """Score the supernet, derive the epoch's genotype and check for collapse."""
-        state, config, device = self.state, self.config, self.ranks.device
-        self.update.discard()  # frees the memory of the graph
-        random = random_states(device)
+        """Score the supernet, and derive the genotype of the epoch."""
+        state = self.state
+        for callback in self.callbacks:
+            callback.after_steps()
         self.restarts.require_convergence()
         with self.run.phase("validation"):
-            state.scores = self.searcher.score(self.score_loader.epoch(0))
+            state.scores = self.searcher.score(self.loaders.scoring.epoch(0))
             self._sample_outputs = self.objective.sample_outputs()
         self.restarts.require_valid_loss(state.scores.get("loss", 0.0))
         probabilities = self.searcher.probabilities()
-        self.genotype = config.discretize.genotype(probabilities, self.context)
-        genotypes = [*state.genotypes, self.genotype.to_json()]
-        try:
-            eigenvalue = self._inspect(epoch, genotypes)
-        except CheckInterrupted:
-            restore_random_states(random, device)
-            self.loop.save()  # exits; a resumed search repeats the end of the epoch
-            raise
+        self.genotype = self.config.discretize.genotype(probabilities, self.context)
+        report = self._report(probabilities)
+        for callback in self.callbacks:
+            callback.end_epoch(epoch, report)
         state.history.append({group: p.cpu() for group, p in probabilities.items()})
-        state.genotypes = genotypes
-        measures = self.measures(self.genotype)
-        if eigenvalue is not None:
-            measures["eigenvalue"] = eigenvalue
-        arch_lr = self.alpha_rate.lr if self.updates_alphas else 0.0
-        results = search_report.SearchedEpoch(
-            self.genotype, probabilities, measures, self.lr, arch_lr, self._collapse_report
-        )
-        report = results.report(self.context, edge_curves=config.tracking.edge_curves)
+        state.genotypes.append(self.genotype.to_json())
         if not self.finished and (line := self.alpha_rate.raise_if_slow(epoch, probabilities)):
             report.warnings.append(line)
+        report.row["genotype"] = str(self.genotype)
+        report.console["genotype"] = self.genotype
         return report
 
-    def _inspect(self, epoch: int, genotypes: Sequence[str]) -> float | None:
-        """Run the collapse check if one is due; return the eigenvalue that the stopping rule uses.
-
-        The eigenvalue is None if the rule needs none.
-
-        Raises:
-            CheckInterrupted: If a signal arrives; the state is then unchanged.
-        """
-        state, stopping = self.state, self.config.stopping
-        eigenvalue, report = None, None
-        try:
-            with self.run.phase("collapse"):
-                if stopping.is_due(epoch):
-                    eigenvalue = state.diagnosis.eigenvalue(epoch)
-                if state.diagnosis.is_due(epoch):
-                    report = state.diagnosis.check(genotypes, state.scores, eigenvalue)
-        finally:
-            self.loop.console.status("")
-        if eigenvalue is not None:
-            state.eigenvalues.append(eigenvalue)
-            state.stopped_epoch = stopping.stop_epoch(state.eigenvalues)
-        if report is not None and state.stopped_epoch is None:
-            state.stopped_epoch = report.stop_at
-        self._collapse_report = report
-        return eigenvalue
-
-    def _poll(self, measurement: str) -> None:
-        """Show which measurement of a collapse check is running; called by all ranks together.
-
-        Raises:
-            CheckInterrupted: If any rank has received a signal.
-        """
-        if self.ranks.all_reduce_max(bool(self.loop.interrupt.received)):
-            raise CheckInterrupted
-        self.loop.console.status(f"collapse check: {measurement}")
+    def _report(self, probabilities: Mapping[str, Tensor]) -> EpochReport:
+        """Return the values to log after an epoch."""
+        arch_lr = self.alpha_rate.lr if self.updates_alphas else 0.0
+        counts, measures = genotype_counts(self.genotype), self.measures(self.genotype)
+        edges = self.config.tracking.edge_curves
+        report = EpochReport(lr=self.lr, row={"arch_lr": arch_lr, **counts, **measures})
+        report.scalars = {
+            "lr/alphas": arch_lr,
+            **counts,
+            **{f"measured/{name}": value for name, value in measures.items()},
+            **alpha_scalars(probabilities, self.context, edges=edges),
+        }
+        report.console = {name: measures[name] for name in PRINTED_KEYS if name in measures}
+        return report
 
     def measures(self, genotype: AnyGenotype) -> dict[str, float]:
-        """Return expected costs, limited costs and, from a benchmark table, accuracy and rank."""
-        costs = self.penalty.expected(self.searcher.probabilities())
-        costs |= search_report.limited_costs(self.limit, genotype)
-        return costs | ({} if self.benchmark is None else self.benchmark.scores(genotype))
+        """Return what callbacks measure of a genotype, for example costs and the true accuracy."""
+        measures: dict[str, float] = {}
+        for callback in self.callbacks:
+            measures |= callback.measures(genotype)
+        return measures
 
     def write_epoch(self, epoch: int) -> None:
         """Write the genotype, the alphas and the figures of the epoch."""
@@ -303,14 +284,12 @@ class Search(Recipe):
         if self._sample_outputs:
             run.write("samples.md", self._sample_outputs)
             run.board.log_text("samples", self._sample_outputs, step)
-        if self._collapse_report is not None:
-            run.board.log_text("collapse", self._collapse_report.text, step)
 
     # The end of the search.
 
-    def derive_genotype(self, loop: TrainingLoop) -> AnyGenotype:
+    def derive_genotype(self) -> AnyGenotype:
         """Derive the genotype of the search; slow if the discretization trains or scores."""
-        state, config = self.state, self.config
+        state, config, loop = self.state, self.config, self.loop
         if state.stopped_epoch is not None:
             early = "stopped early: " if len(state.genotypes) < config.epochs else ""
             loop.console.info(f"{early}the genotype is that of epoch {state.stopped_epoch + 1}")
@@ -320,7 +299,7 @@ class Search(Recipe):
                 self.searcher,
                 state.train_loader,
                 state.valid_loader,
-                self.score_loader,
+                self.loaders.scoring,
                 state=state.discretization,
                 save=loop.save,
                 save_if_due=loop.save_if_due,
@@ -328,31 +307,50 @@ class Search(Recipe):
             )
             with self.run.phase("discretization"):
                 genotype = config.discretize.final_genotype(adapter)
-                if self.front is not None:
-                    self.front.find(loop.save_if_due)
-        search_report.require_limits(self.limit, genotype)
+        for callback in self.callbacks:
+            callback.end_search(genotype)
         self.run.write("genotype.json", genotype.to_json())
         return genotype
 
     def finish(self, genotype: AnyGenotype) -> JsonObject:
-        """Write the front, the figures and the summary of the run."""
+        """Write the figures and the summary of the run."""
         run, state, config = self.run, self.state, self.config
-        search_report.write_results(run, state, genotype, self.context, self.front)
-        probabilities = state.history[-1 if state.stopped_epoch is None else state.stopped_epoch]
+        self._save_figures(genotype)
+        stopped = state.stopped_epoch
+        probabilities = state.history[-1 if stopped is None else stopped]
         flaws = self.flaw_finder.find(state.scores, self.searcher.net.state_dict(), probabilities)
-        return run.finish(
-            search_report.search_summary(
-                config,
-                state,
-                genotype,
-                self.measures(genotype),
-                size=self.size(),
-                arch_lr=self.alpha_rate.lr if config.bilevel.updates_alphas else 0.0,
-                device=self.ranks.device,
-                flaws=flaws,
-                front_points=len(self.front.rows) if self.front else None,
-            )
-        )
+        size = self.size()
+        summary = {
+            "name": config.name,
+            "metric": config.metric,
+            **{f"valid_{name}": score for name, score in state.scores.items()},
+            **size,
+            "flops": 2 * size["macs"],
+            "epochs": config.epochs,
+            "restarts": state.restarts,
+            "arch_lr": self.alpha_rate.lr if config.bilevel.updates_alphas else 0.0,
+            "seed": config.seed,
+            "device": str(self.ranks.device),
+            "genotype": str(genotype),
+            "genotype_epoch": config.epochs if stopped is None else stopped + 1,
+            "worthless": "; ".join(flaws) or None,
+            **genotype_counts(genotype),
+            **self.measures(genotype),
+        }
+        for callback in self.callbacks:
+            summary |= callback.summary(flaws)
+        return run.finish(summary)
+
+    def _save_figures(self, genotype: AnyGenotype) -> None:
+        run, config = self.run, self.config
+        if not self.ranks.main or not config.tracking.figures:
+            return
+        run.metrics.sync()
+        title = f"{config.name}, seed {config.seed}"
+        with optional("a figure"):  # metrics.jsonl may have been damaged before a resume
+            rows = read_metrics(run.metrics.path)
+            history = self.state.history
+            save_search_figures(run.path, history, genotype, self.context, rows, title=title)
 
     def size(self) -> dict[str, int]:
         """Return parameters and MACs of the supernet, which differ between stages."""
@@ -362,7 +360,7 @@ class Search(Recipe):
 
     def dry_run(self) -> JsonObject:
         """Measure some steps and validation batches, and print the predicted cost of the run."""
-        config, diagnosis, searcher = self.config, self.state.diagnosis, self.searcher
+        config, searcher = self.config, self.searcher
         kinds: dict[tuple[int, bool], list[int]] = {}  # by stage and whether the alphas learn
         for epoch in range(config.epochs):
             stage = stage_position(epoch, config.epochs, searcher.stages).stage
@@ -370,20 +368,12 @@ class Search(Recipe):
         estimate = estimate_cost(
             self,
             {epochs[0]: len(epochs) for epochs in kinds.values()},
-            valid_loader=self.score_loader,
+            valid_loader=self.loaders.scoring,
             score=searcher.score,
             show=Console(total_steps=0, name="dry run").info,
         )
-        parts = {
-            "collapse checks": any(map(diagnosis.is_due, range(config.epochs))),
-            f"eigenvalues (stopping={config.stopping.name})": config.stopping.needs_curvature,
-            f"discretize={config.discretize.name}": not config.discretize.reads_alphas,
-            "the front": self.front is not None,
-        }
+        slow = [] if config.discretize.reads_alphas else [f"discretize={config.discretize.name}"]
+        uncounted = [part for callback in self.callbacks for part in callback.uncounted()]
         return print_estimate(
-            config,
-            self.size(),
-            estimate,
-            self.ranks.device,
-            not_counted=[part for part, exists in parts.items() if exists],
+            config, self.size(), estimate, self.ranks.device, not_counted=[*uncounted, *slow]
         )

@@ -1,4 +1,4 @@
-"""The trained network of a retraining, loaded from its checkpoint."""
+"""The trained network of a retraining, and the data with which it is scored."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Annotated, TypedDict
 
 import msgspec
+import torch
 from torch import Tensor
 
 from darts.config import RetrainConfig, rebuild
 from darts.data import InputSpec
 from darts.data.encodings import Encoding, RowEncoding, WordEncoding
-from darts.data.targets import TargetScale
-from darts.data_modules import check_data_kind
+from darts.data.targets import CLASSES, TargetScale
+from darts.data_modules import DataModule, check_data_kind, make_data_module
 from darts.reading import JsonObject
 from darts.recipes.retrain import build_network
-from darts.recipes.retrain_state import BestEpoch
+from darts.recipes.states import BestEpoch
 from darts.spaces import AnyGenotype, NetworkBase, parse_genotype
 from darts.spaces.averaging import Ensemble
 from darts.tasks.sample_objective import SampleTask
@@ -30,6 +31,8 @@ from darts.training.checkpoint import (
     find_checkpoint,
     load_checkpoint,
 )
+from darts.training.device import seed_everything
+from darts.training.distributed import Ranks
 from darts.training.state import require_finite_weights, require_fitting_network
 from darts.typed_values import Misfit, entry, typed
 
@@ -88,11 +91,6 @@ class TrainedNetwork:
         """Load a checkpoint file, a network that was exported, or a run directory.
 
         The weights are checked to be finite and to fit the network, without allocating a network.
-
-        Raises:
-            ConfigError: If there is no such file.
-            CheckpointError: If the file is damaged, its entries contradict each other, or its run
-                has not completed an epoch.
         """
         file = find_checkpoint(reference)
         content = load_checkpoint(file, "retrain", NETWORK)
@@ -161,11 +159,7 @@ def _encoding(saved: JsonObject | None) -> Encoding | None:
 
 
 def _members(saved: list[_MemberEntries], config: RetrainConfig) -> tuple[Member, ...]:
-    """Return the members of an ensemble; none for a single network.
-
-    Raises:
-        ConfigError, Misfit: If an entry is damaged, or a member has another task.
-    """
+    """Return the members of an ensemble; none for a single network."""
     members = tuple(Member(rebuild(RetrainConfig, own["config"]), own["count"]) for own in saved)
     for number, member in enumerate(members):
         if member.config.task.name != config.task.name or not isinstance(config.task, SampleTask):
@@ -174,15 +168,49 @@ def _members(saved: list[_MemberEntries], config: RetrainConfig) -> tuple[Member
 
 
 def _parse(config: RetrainConfig) -> AnyGenotype:
-    """Return the genotype of a configuration.
-
-    Raises:
-        Misfit: If it belongs to another space than the configuration.
-        ValueError: If it is not a genotype.
-    """
     genotype = parse_genotype(config.genotype)
     if genotype.space != config.space.name:
         raise Misfit(
             f"config.genotype belongs to space={genotype.space}, not to space={config.space.name}"
         )
     return genotype
+
+
+def open_data(
+    trained: TrainedNetwork,
+    ranks: Ranks,
+    *,
+    root: str | None = None,
+    batch_size: int | None = None,
+    workers: int = 4,
+) -> DataModule:
+    """Return the data of a retraining; also seed all generators with its seed.
+
+    The configuration of the retraining is changed to the given values. None keeps a value.
+    """
+    dataset, loader = trained.config.dataset, trained.config.loader
+    dataset.root = root or dataset.root
+    loader.eval_batch_size = batch_size or loader.eval_batch_size
+    loader.workers = workers
+    seed_everything(trained.config.seed)
+    data = make_data_module(trained.config, ranks)
+    if tuple(data.target_names) != trained.target_names:
+        noun = data.target_noun if trained.config.task.targets == CLASSES else "targets"
+        raise CheckpointError(
+            f"{trained.file}: trained on {len(trained.target_names)} {noun}, which "
+            f"differ from the {len(data.target_names)} of {dataset.name} in {dataset.root}"
+        )
+    if data.encoding != trained.encoding or data.target_scale != trained.target_scale:
+        raise CheckpointError(
+            f"{trained.file}: the training data in {dataset.root} has changed: its columns, words "
+            "or targets would be encoded in another way than in the training"
+        )
+    return data
+
+
+def build_on(trained: TrainedNetwork, device: torch.device) -> NetworkBase:
+    """Return the trained network on a device."""
+    net = trained.build().to(device)
+    # As in training: the memory layout affects the last bits of a score.
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net

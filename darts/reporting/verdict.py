@@ -5,8 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 
-from darts.config.overrides import is_plain_override
-from darts.config.retraining import repeated_overrides
+from darts.config.overrides import is_plain_override, repeated_overrides
 from darts.reporting.record import RunRecord
 from darts.reporting.tables import label
 from darts.spaces import SPACES

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,11 +18,19 @@ from pathlib import Path
 import torch
 
 from darts.config import ConfigError
+from darts.log_mode import redirected
 from darts.reading import one_line
 from darts.recipes.commands import resume_command, run_command, would_continue
-from darts.running.jobs import Executor, Future, Job, Outcome
-from darts.running.output import error_summary, redirect_output
-from darts.running.run_files import is_complete, log_file, read_divergence, read_summary
+from darts.running.jobs import (
+    Executor,
+    Future,
+    Job,
+    Outcome,
+    is_complete,
+    log_file,
+    read_divergence,
+    read_summary,
+)
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_lock import DirectoryInUse
 from darts.training.steps import Diverged
@@ -114,11 +123,7 @@ def _has_begun(job: Job) -> bool:
 
 @contextmanager
 def _unchanged_process(threads: int | None) -> Iterator[None]:
-    """Set the number of threads; at the end, release memory and restore the state of the process.
-
-    Args:
-        threads: Number of threads of PyTorch in the context; None leaves it as it is.
-    """
+    """Set the number of threads; at the end, release memory and restore what runs change."""
     threads_before = torch.get_num_threads()
     # The context also makes Python forget which warnings it has shown.
     with warnings.catch_warnings():
@@ -140,3 +145,21 @@ def _reset_peak_memory() -> None:
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):  # Linux only
         Path("/proc/self/clear_refs").write_text("5")
+
+
+def error_summary(error: BaseException) -> str:
+    """Return an error in one line, and print its traceback, which goes to the log."""
+    traceback.print_exception(error)
+    text = " ".join(str(error).split())
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "out of memory" in text.lower():
+        return f"out of memory: {text[:200]}"
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
+@contextmanager
+def redirect_output(file: Path) -> Iterator[None]:
+    """Append stdout and stderr to a file, also from libraries and child processes."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # With line buffering, the file contains the last lines of a killed worker.
+    with file.open("a", encoding="utf-8", buffering=1) as log, redirected(log):
+        yield

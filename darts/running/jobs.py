@@ -1,4 +1,4 @@
-"""Jobs, their outcomes, and the futures of outcomes."""
+"""Jobs, their outcomes, the futures of outcomes, and what the files of a run say about its end."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from darts.reading import FileError, JsonObject
+from darts.reading import FileError, JsonObject, read_json
 from darts.tracking import read_metrics
+from darts.training.run import DIVERGED
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -18,37 +19,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """A run to start or to resume.
+    """A run to start or to resume."""
 
-    Attributes:
-        name: Unique name, for messages.
-        command: ``retrain`` or ``search``.
-        directory: Run directory. The output of the run goes to a log file next to it.
-        overrides: Overrides of a run that has not started yet.
-        changes: Overrides with which an existing run is resumed, for example ``("epochs=20",)``.
-            A complete run is resumed only if it trains longer with them.
-        threads: Number of threads of PyTorch during the run; None for the share of the executor.
-    """
-
-    name: str
-    command: str
-    directory: Path
-    overrides: tuple[str, ...]
+    name: str  # unique, for messages
+    command: str  # retrain or search
+    directory: Path  # the output of the run goes to a log file next to it
+    overrides: tuple[str, ...]  # of a run that has not started yet
+    # With which an existing run is resumed, for example ("epochs=20",). A complete run is resumed
+    # only if it trains longer with them.
     changes: tuple[str, ...] = ()
-    threads: int | None = None
+    threads: int | None = None  # of PyTorch during the run; None for the share of the executor
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
+    """How a run ended."""
 
-    Attributes:
-        summary: Content of its ``summary.json``; None if it failed.
-        problem: Why it failed, in one line.
-    """
-
-    summary: JsonObject | None
-    problem: str = ""
+    summary: JsonObject | None  # content of its summary.json; None if it failed
+    problem: str = ""  # why it failed, in one line
 
 
 class Future(futures.Future[Outcome]):
@@ -56,17 +44,13 @@ class Future(futures.Future[Outcome]):
 
     ``result()`` raises ``CancelledError`` if the job was cancelled, and ``WriteError`` if the
     machine failed, for example because the disk is full.
-
-    Attributes:
-        job: The job.
-        stopping: Whether ``cancel`` was called.
-        stop: Function that asks the run to stop; set by the executor before the run starts.
     """
 
     def __init__(self, job: Job) -> None:
         super().__init__()
         self.job = job
-        self.stopping = False
+        self.stopping = False  # whether ``cancel`` was called
+        # Asks the run to stop; set by the executor before the run starts.
         self.stop: Callable[[], object] = lambda: None
 
     def progress(self) -> JsonObject | None:
@@ -98,13 +82,9 @@ class Future(futures.Future[Outcome]):
 
 
 class Executor(Protocol):
-    """Executes jobs in the order of ``submit``; leaving its context cancels them.
+    """Executes jobs in the order of ``submit``; leaving its context cancels them."""
 
-    Attributes:
-        workers: Number of jobs that run at the same time, at least 1.
-    """
-
-    workers: int
+    workers: int  # number of jobs that run at the same time, at least 1
 
     def submit(self, job: Job) -> Future:
         """Start or resume a run when a worker is free; a run that has ended is not repeated."""
@@ -115,3 +95,28 @@ class Executor(Protocol):
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         return None
+
+
+def is_complete(directory: Path) -> bool:
+    """Return whether a run has finished."""
+    return (directory / "summary.json").exists()
+
+
+def read_summary(directory: Path) -> JsonObject:
+    """Return the summary of a complete run."""
+    summary: JsonObject = read_json(directory / "summary.json")
+    return summary
+
+
+def read_divergence(directory: Path) -> JsonObject | None:
+    """Return the reason (key ``reason``) and the cost of a diverged run, or None for other runs."""
+    file = directory / DIVERGED
+    if is_complete(directory) or not file.exists():
+        return None
+    divergence: JsonObject = read_json(file)
+    return divergence
+
+
+def log_file(directory: Path) -> Path:
+    """Return the file with the output of a run."""
+    return directory.with_name(f"{directory.name}.log")

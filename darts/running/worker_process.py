@@ -16,9 +16,8 @@ import torch
 
 from darts.data_modules.data_module import keep_data
 from darts.reading import one_line
-from darts.running.execution import execute
+from darts.running.execution import execute, redirect_output
 from darts.running.jobs import Outcome
-from darts.running.output import redirect_output
 from darts.training.device import round_robin_gpu
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.writing import WriteError
@@ -34,14 +33,8 @@ def main(number: int, threads: int | None, log: Path, connection: Connection) ->
     """Execute the jobs that arrive on a connection, until its other end closes.
 
     SIGTERM stops the current job only. If the parent process is killed, the current run saves a
-    checkpoint, and this process exits.
-
-    Args:
-        number: Number of the worker on this machine, from 0.
-        threads: Number of threads of PyTorch; None for PyTorch's default.
-        log: File for output outside of runs.
-        connection: Receives ``Job`` and sends ``Reply``; the first reply means that this process
-            has started.
+    checkpoint, and this process exits. The log gets the output outside of runs. The connection
+    receives ``Job`` and sends ``Reply``; the first reply means that this process has started.
     """
     os.environ.update(round_robin_gpu(number))  # before CUDA is initialized in this process
     if threads is not None:

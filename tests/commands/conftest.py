@@ -17,23 +17,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts import (
-    compare,
-    device,
-    evaluate,
-    export,
-    find,
-    genotypes,
-    judge,
-    predict,
-    report,
-    retrain,
-    search,
-    tune,
-)
+from darts import compare, device, evaluate, genotypes, judge, report, tune
 from darts.config import launch
+from darts.finding import find
 from darts.reading import read_json
-from darts.recipes import search_report
+from darts.recipes import prediction, retrain, search
+from darts.recipes.exporting import export
 from darts.tracking import read_metrics
 from darts.training import loop
 from darts.training.checkpoint import load_checkpoint
@@ -43,7 +32,7 @@ ENTRY_POINTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "retrain": (retrain.check, retrain.retrain),
     "evaluate": (evaluate.check, evaluate.evaluate),
     "export": (export.check, export.export),
-    "predict": (predict.check, predict.predict),
+    "predict": (prediction.check, prediction.predict),
     "genotypes": (genotypes.check, genotypes.genotypes),
     "report": (report.check, report.report),
     "find": (find.check, find.find),
@@ -233,7 +222,7 @@ def drawn_figures() -> None:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skip the figures at the end of a search, which take longer than a tiny search."""
-    monkeypatch.setattr(search_report, "save_search_figures", lambda *_, **__: None)
+    monkeypatch.setattr(search, "save_search_figures", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from darts.methods.bilevel.curvature import AlphaHessian
 from darts.methods.collapse import CollapseChecks
-from darts.recipes import search_report
+from darts.recipes import search
 from darts.searching import diagnosis
 from darts.searching.flaws import FlawFinder
 from darts.tracking import Console
@@ -46,7 +46,7 @@ pytestmark = pytest.mark.usefixtures("no_figures")
 def checked(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A search with a collapse check in every second epoch."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search_report, "save_search_figures", lambda *_, **__: None)
+        patch.setattr(search, "save_search_figures", lambda *_, **__: None)
         folder = tmp_path_factory.mktemp("checked") / "run"
         return commands.run("search", folder, *SMALL, "collapse.every=2")
 
@@ -95,7 +95,7 @@ def test_checks_do_not_change_the_search(commands: Any, checked: Any, tmp_path: 
     for key in saved.keys() - commands.not_reproducible - {"diagnosis"}:
         assert commands.identical(saved[key], expected[key]), key
     assert len(saved["diagnosis"]) == 2
-    assert expected["diagnosis"] == []
+    assert "diagnosis" not in expected
     assert not collapse_values(unchecked.result)
     rows, expected_rows = map(commands.rows_without_costs, (checked, unchecked))
     for row, expected_row in zip(rows, expected_rows, strict=True):

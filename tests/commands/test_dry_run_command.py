@@ -14,7 +14,7 @@ from darts.recipes.search import Search
 from darts.training.dry_run import CostEstimate, estimate_cost
 
 CODE = (
-    "import sys; from darts import search; from darts.config import launch;"
+    "import sys; from darts.recipes import search; from darts.config import launch;"
     "print(launch('search', search.check, search.search, sys.argv[1:])['peak_memory_mb'])"
 )
 LARGE = ("dataset=synthetic", "dataset.samples=256", "dataset.size=32", "epochs=1")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 
 from darts import evaluate
 from darts.spaces import Genotype
-from darts.training.checkpoint import save_checkpoint
 from darts.training.run_directory import RunDirectory
 
 
@@ -90,34 +88,6 @@ def test_only_the_validation_split_needs_the_split_file(
         assert not (tmp_path / "run").exists()
 
 
-def test_a_damaged_checkpoint_is_refused(retrain_run: Any, commands: Any, tmp_path: Path) -> None:
-    file = tmp_path / "checkpoint.safetensors"
-    shutil.copy(retrain_run.directory / "checkpoint.safetensors", file)
-    commands.flip_bit(file)
-    line = commands.error_of("evaluate", f"checkpoint={file}", f"hydra.run.dir={tmp_path / 'x'}")
-    assert str(file) in line
-    assert "damaged" in line
-
-
-def test_a_checkpoint_of_a_search_is_refused(
-    search_run: Any, commands: Any, tmp_path: Path
-) -> None:
-    line = commands.error_of(
-        "evaluate", f"checkpoint={search_run.directory}", f"hydra.run.dir={tmp_path / 'x'}"
-    )
-    assert "search" in line
-    assert "retrain" in line
-
-
-def test_a_checkpoint_without_a_complete_epoch_is_refused(
-    retrain_run: Any, commands: Any, tmp_path: Path
-) -> None:
-    file = tmp_path / "checkpoint.safetensors"
-    save_checkpoint(file, "retrain", retrain_run.checkpoint | {"best": None})
-    line = commands.error_of("evaluate", f"checkpoint={file}", f"hydra.run.dir={tmp_path / 'x'}")
-    assert "has not completed an epoch" in line
-
-
 def test_edge_importances_are_score_drops_on_validation_data(
     retrain_run: Any, commands: Any, tmp_path: Path
 ) -> None:
@@ -139,25 +109,6 @@ def test_edge_importances_are_score_drops_on_validation_data(
     assert (folder / "importance.svg").is_file()
     assert "lost without" in done.out
     assert not [key for key in done.result if key.startswith("test")]
-
-
-@pytest.mark.slow
-def test_blocks_that_change_the_width_have_no_importance(commands: Any, tmp_path: Path) -> None:
-    """The report mentions the missing blocks."""
-    blocks = ["mb_k3_e3", "skip_connect", "mb_k3_e3", "mb_k5_e3", "mb_k3_e3", "mb_k3_e3"]
-    genotype = json.dumps({"space": "macro", "blocks": blocks})
-    arguments = ["space=macro", "space.channels=4", f"genotype={genotype}", "epochs=1", "cutout=0"]
-    run = commands.run("retrain", tmp_path / "retrain", *arguments, "tracking.figures=true")
-    folder = tmp_path / "run"
-    arguments = [f"checkpoint={run.directory}", "split=valid", "importance=true"]
-    done = commands.call("evaluate", [*arguments, f"hydra.run.dir={folder}"], folder)
-    drops = [edge["score_drop"] for edge in done.json("importance.json")["edges"]["blocks"]]
-    assert [number for number, drop in enumerate(drops) if drop is None] == [2, 4]
-    assert drops[1] == 0
-    assert (folder / "importance.svg").is_file()
-    commands.call("report", [str(run.directory), str(folder), f"out={tmp_path / 'page.html'}"])
-    page = (tmp_path / "page.html").read_text()
-    assert "Operations that no other path bypasses cannot be removed and are left out." in page
 
 
 def test_networks_without_edges_have_no_importances(commands: Any, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -195,16 +194,6 @@ def test_a_graph_with_other_outputs_is_refused_and_deleted(
     line = commands.error_of("export", *arguments, f"hydra.run.dir={tmp_path / 'run'}")
     assert "the graph differs from the network by 0.01" in line
     assert not (tmp_path / "run").exists()
-
-
-def test_a_missing_library_is_named_in_the_error(
-    image_run: Any, commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    line = commands.error_of(
-        "export", f"checkpoint={image_run.directory}", f"hydra.run.dir={tmp_path / 'run'}"
-    )
-    assert "format=onnx: onnxruntime is not installed; run pip install 'darts-nas[export]'" in line
 
 
 def test_a_translation_network_is_refused(commands: Any, tmp_path: Path) -> None:

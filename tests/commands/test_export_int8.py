@@ -211,26 +211,6 @@ def test_a_missing_extra_is_named(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FORMATS)
-def test_convolutions_in_int8_keep_their_accuracy_to_one_point(
-    commands: Any, convolutions: Any, tmp_path: Path, name: str
-) -> None:
-    try:
-        formats.require_packages(name, int8=True)
-    except ValueError as error:
-        pytest.skip(str(error))
-    arguments = (f"checkpoint={convolutions.directory}", f"format={name}", "quantize=int8")
-    summary = commands.run("export", tmp_path / "x", *arguments).result
-    assert summary["float_valid_accuracy"] > 0.9
-    assert summary["valid_accuracy"] >= summary["float_valid_accuracy"] - 0.01
-    description = read_json(tmp_path / "x" / "network.json")
-    first = description["inputs"][0]["shape"][0]
-    assert first == (1 if FORMATS[name].one_sample else "batch")
-    file = tmp_path / "x" / f"network{FORMATS[name].suffix}"
-    assert str(Path(graph_file.__file__).parents[2]).encode() not in file.read_bytes()
-
-
-@pytest.mark.slow
 def test_the_program_for_a_device_predicts_the_class_of_a_picture(
     commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,13 +18,13 @@ import pytest
 import torch
 from sklearn.datasets import load_wine
 
-from darts import find, predict
+from darts import predict
 from darts.config import launch
-from darts.finding import setup, winner
+from darts.finding import find, setup, winner
 from darts.finding.decisions import FILE
 from darts.judging.devices.latency_model import LinearModel
 from darts.reading import read_json
-from darts.recipes import ensemble_choice
+from darts.recipes import ensemble
 from darts.spaces import parse_genotype
 from darts.training import loop
 from darts.training.checkpoint import load_checkpoint
@@ -204,7 +204,7 @@ def test_few_samples_are_held_out_in_turn(commands: Any, wine: Path, tmp_path: P
 def test_an_ensemble_averages_the_probabilities_of_its_members(
     commands: Any, wine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ensemble_choice, "greedy_selection", lambda *_, **__: [2, 0, 1])
+    monkeypatch.setattr(ensemble, "greedy_selection", lambda *_, **__: [2, 0, 1])
     words = ("dataset=csv", f"dataset.root={wine}", "space=mlp", *PLAN, "plan.rounds=1")
     run = commands.run("find", tmp_path / "run", *words, "plan.folds=1", "ensemble=3")
     summary = run.json("summary.json")
@@ -230,7 +230,7 @@ def test_without_an_ensemble_the_winner_is_the_answer(
     commands: Any, wine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The best network after the final need not be the winner of the duel before it."""
-    monkeypatch.setattr(ensemble_choice, "greedy_selection", lambda *_, **__: [0, 1, 0])
+    monkeypatch.setattr(ensemble, "greedy_selection", lambda *_, **__: [0, 1, 0])
     words = ("dataset=csv", f"dataset.root={wine}", "space=mlp", *PLAN, "plan.rounds=1")
     run = commands.run("find", tmp_path / "run", *words, "plan.folds=1", "ensemble=3")
     summary = run.json("summary.json")

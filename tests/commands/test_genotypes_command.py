@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from darts.spaces import nas201, recurrent, transformer
+from darts.spaces import nas201, recurrent
 from darts.spaces.cnn import PUBLISHED
 
 GENOTYPE = PUBLISHED["SGAS"].genotype
-SCRIPTS = ("darts-search", "darts-retrain", "darts-evaluate", "darts-genotypes")
 
 pytestmark = pytest.mark.usefixtures("drawn_figures")
 
@@ -41,15 +38,6 @@ def test_list_contains_paper_and_score_of_published_genotypes(
         assert line.startswith(cell.name)
         assert f"{cell.test_perplexity:.1f}" in line
     assert list(tmp_path.iterdir()) == []
-
-
-def test_list_on_a_terminal_names_all_genotypes(
-    commands: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("darts.genotypes.is_terminal", lambda _: True)
-    out = commands.run("genotypes", None).out
-    for name in (*PUBLISHED, *recurrent.PUBLISHED):
-        assert name in out
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])
@@ -101,57 +89,6 @@ def test_compare_recognizes_equal_genotypes_in_different_formats(
 NAS201_GENOTYPE = nas201.Genotype.from_operations(*["nor_conv_3x3"] * 5, "skip_connect")
 
 
-def test_nas201_genotypes_can_be_drawn_validated_and_compared(
-    commands: Any, tmp_path: Path
-) -> None:
-    commands.run("genotypes", None, f"draw={NAS201_GENOTYPE}", "out=cell.svg")
-    assert "nor_conv_3x3</text>" in (tmp_path / "cell.svg").read_text(encoding="utf-8")
-    out = commands.run("genotypes", None, f"validate={NAS201_GENOTYPE}").out
-    assert "3 nodes: 5 nor_conv_3x3, 1 skip_connect" in out
-    network = nas201.Network(NAS201_GENOTYPE, channels=16, cells=5, classes=10)
-    assert f"{sum(p.numel() for p in network.parameters()):,}" in out
-    (tmp_path / "a.json").write_text(NAS201_GENOTYPE.to_json(), encoding="utf-8")
-    (tmp_path / "b.json").write_text(nas201.Genotype.from_index(0).to_json(), encoding="utf-8")
-    out = commands.run("genotypes", None, "compare=[a.json,b.json]", "out=both.svg").out
-    assert "6 differences" in out
-    assert (tmp_path / "both.svg").exists()
-
-
-def test_recurrent_cells_can_be_drawn_validated_and_compared(commands: Any, tmp_path: Path) -> None:
-    commands.run("genotypes", None, "draw=DARTS_RNN_V2", "out=cell.svg")
-    assert "sigmoid</text>" in (tmp_path / "cell.svg").read_text(encoding="utf-8")
-    out = commands.run("genotypes", None, "validate=DARTS_RNN_V2").out
-    assert "8 nodes: 1 identity, 3 relu, 2 sigmoid, 2 tanh" in out
-    assert "22,960,000" in out  # 23 million, as published
-    text = str(recurrent.PUBLISHED["DARTS_RNN_V1"].genotype)
-    (tmp_path / "a.txt").write_text(f"DARTS_V1 = {text}", encoding="utf-8")
-    out = commands.run("genotypes", None, "compare=[DARTS_RNN_V1,a.txt]").out
-    assert "equal" in out
-    line = commands.error_of("search", "space=recurrent", "dataset=digits")
-    assert "space=recurrent takes text or pairs, but dataset=digits contains images" in line
-
-
-def test_transformers_can_be_drawn_validated_and_compared(commands: Any, tmp_path: Path) -> None:
-    first = transformer.Genotype((("attention_4", "gelu_2"), ("conv_7", "relu_1")))
-    second = transformer.Genotype((("attention_4", "gelu_2"), ("identity", "relu_1")))
-    commands.run("genotypes", None, f"draw={first}", "out=blocks.svg")
-    drawing = (tmp_path / "blocks.svg").read_text(encoding="utf-8")
-    assert all(f"{name}</text>" in drawing for pair in first.blocks for name in pair)
-    out = commands.run("genotypes", None, f"validate={first}").out
-    assert "4 nodes: 1 attention_4, 1 conv_7, 1 gelu_2, 1 relu_1" in out
-    assert "cells=2, hidden=128, 10,000 tokens" in out
-    network = transformer.Network(first, 10_000)
-    assert f"{sum(p.numel() for p in network.parameters()):,}" in out
-    (tmp_path / "a.json").write_text(first.to_json(), encoding="utf-8")
-    (tmp_path / "b.json").write_text(second.to_json(), encoding="utf-8")
-    out = commands.run("genotypes", None, "compare=[a.json,b.json]", "out=both.svg").out
-    assert "1 difference" in out
-    assert "blocks, node 3: conv_7 vs. identity" in out
-    assert (tmp_path / "both.svg").exists()
-    line = commands.error_of("search", "space=transformer", "dataset=digits")
-    assert "space=transformer takes text or documents, but dataset=digits contains images" in line
-
-
 def test_compare_of_different_spaces_is_refused(commands: Any, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(NAS201_GENOTYPE.to_json(), encoding="utf-8")
     assert "nas201 and cnn" in commands.error_of("genotypes", "compare=[a.json,DARTS_V2]")
@@ -160,9 +97,3 @@ def test_compare_of_different_spaces_is_refused(commands: Any, tmp_path: Path) -
 def test_unwritable_output_is_refused(commands: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     assert "file" in commands.error_of("genotypes", "draw=SGAS", "out=file/x.svg")
-
-
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_console_scripts_are_installed(script: str) -> None:
-    folder = Path(sys.executable).parent
-    assert shutil.which(script, path=str(folder)) or shutil.which(script)

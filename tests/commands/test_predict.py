@@ -18,8 +18,7 @@ from sklearn.datasets import load_wine
 
 import darts
 from darts.reading import read_json
-from darts.recipes.image_input import Preprocessing
-from darts.recipes.sample_inputs import RowInput, TextInput
+from darts.recipes.sample_inputs import Preprocessing, RowInput, TextInput
 
 
 @pytest.fixture(scope="module")

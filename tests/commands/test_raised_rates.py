@@ -47,50 +47,6 @@ def test_a_search_with_raises_that_is_killed_ends_like_an_unbroken_one(
 
 
 @pytest.mark.parametrize(
-    ("overrides", "rate"),
-    [
-        (("arch_optimizer.raises=0",), 1e-5),
-        (("arch_optimizer.lr=0.1",), 0.1),  # the alphas learn
-        (("method=random_sharing", "discretize.samples=2", "discretize.finalists=1"), 0.0),
-    ],
-)
-def test_other_searches_keep_their_rate(
-    commands: Any, tmp_path: Path, overrides: tuple[str, ...], rate: float
-) -> None:
-    folder = tmp_path / "run"
-    arguments = [*SLOW, NO_TENSORBOARD, "epochs=3", *overrides, f"hydra.run.dir={folder}"]
-    done = commands.call("search", arguments, folder)
-    assert done.checkpoint["raises"] == 0
-    assert [row["arch_lr"] for row in done.rows] == [rate] * 3
-    assert done.result["arch_lr"] == rate
-    assert "no edge prefers" not in done.out
-
-
-@pytest.mark.parametrize(
-    "method",
-    [
-        "drnas",
-        *(
-            pytest.param(method, marks=pytest.mark.slow)
-            for method in ("pc_darts", "gdas", "fair_darts", "snas")
-        ),
-    ],
-)
-def test_every_relaxation_with_alphas_raises_the_rate(
-    commands: Any, tmp_path: Path, method: str
-) -> None:
-    folder = tmp_path / "run"
-    more = (f"method={method}", "space.channels=4", "arch_optimizer.warmup=0.4")
-    arguments = [*SLOW, NO_TENSORBOARD, *more, f"hydra.run.dir={folder}"]
-    done = commands.call("search", arguments, folder)
-    rates = [row["arch_lr"] for row in done.rows]
-    frozen = rates.count(0.0)
-    assert frozen >= 2
-    updated = [rate for rate in rates if rate > 0]
-    assert updated == pytest.approx([1e-5 * 3**number for number in range(5 - frozen)])
-
-
-@pytest.mark.parametrize(
     "overrides",
     [
         *(f"dataset={name}" for name in ("cifar10", "cifar100", "svhn", "imagenet")),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from darts.reading import read_json
 from darts.recipes.retrain import Retraining
 from darts.spaces import Genotype
 from darts.spaces.cnn import PUBLISHED, Network
-from darts.training.checkpoint import load_checkpoint
 
 NO_TENSORBOARD = "tracking.tensorboard=false"
 V2 = "genotype=DARTS_V2"
@@ -87,14 +85,6 @@ def test_the_epoch_with_the_best_validation_score_is_selected(retrain_run: Any) 
     assert retrain_run.checkpoint["best"]["epoch"] == best["epoch"]
 
 
-def test_validation_data_is_held_out(retrain_run: Any) -> None:
-    split = load_split(retrain_run.directory / "split.npz")
-    train, valid = set(split["train"].tolist()), set(split["valid"].tolist())
-    assert len(valid) == 10  # 10 % of the 12 or 13 images of each class, rounded
-    assert not train & valid
-    assert train | valid == set(range(128))
-
-
 def test_tensorboard_shows_metrics_figures_and_hyperparameters(retrain_run: Any) -> None:
     board = EventAccumulator(str(retrain_run.directory), size_guidance={"tensors": 0})
     board.Reload()
@@ -105,28 +95,6 @@ def test_tensorboard_shows_metrics_figures_and_hyperparameters(retrain_run: Any)
     assert [event.step for event in board.Scalars("loss/train")] == [3, 6, 9]
     assert [tag for tag in tags["tensors"] if tag.startswith("genotype")]
     assert "_hparams_/experiment" in board.summary_metadata
-
-
-def test_a_genotype_may_be_a_name_a_file_a_directory_or_text(
-    retrain_run: Any, search_run: Any, commands: Any, tmp_path: Path
-) -> None:
-    genotype = PUBLISHED["SGAS"].genotype
-    file = tmp_path / "mine.json"
-    file.write_text(genotype.to_json(), encoding="utf-8")
-    references = {
-        "SGAS": genotype,
-        "sgas": genotype,
-        str(file): genotype,
-        str(search_run.directory): Genotype.parse(search_run.result["genotype"]),
-        str(retrain_run.directory): PUBLISHED["DARTS_V2"].genotype,
-        str(genotype): genotype,
-        genotype.to_json(): genotype,
-    }
-    for reference, expected in references.items():
-        done = commands.run("retrain", None, f"genotype={reference}", "dry_run=true")
-        # The genotypes have different numbers of weights.
-        net = Network(expected, channels=4, cells=3, classes=10, auxiliary=False)
-        assert done.result["parameters"] == sum(p.numel() for p in net.parameters())
 
 
 def test_a_run_does_not_need_its_genotype_file_afterwards(commands: Any, tmp_path: Path) -> None:
@@ -184,17 +152,6 @@ def test_averaged_weights_are_scored_and_do_not_influence_the_training(
     assert commands.identical(plain.checkpoint["best"]["net"], trained)
 
 
-def test_the_network_has_an_auxiliary_head_if_its_loss_has_a_weight(
-    retrain_run: Any, commands: Any, tmp_path: Path
-) -> None:
-    without = commands.run(
-        "retrain", tmp_path / "run", V2, NO_TENSORBOARD, "epochs=1", "auxiliary=0"
-    )
-    assert retrain_run.checkpoint["config"]["auxiliary"] > 0
-    for run, has_head in ((retrain_run, True), (without, False)):
-        assert any("auxiliary" in name for name in run.checkpoint["net"]) == has_head
-
-
 def test_the_steering_metric_selects_the_epoch(
     commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,23 +173,6 @@ def test_the_steering_metric_selects_the_epoch(
         assert done.result["test_accuracy"] == 0.0  # scored last
 
 
-def test_the_test_split_is_scored_once_after_the_last_epoch(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scored: list[int] = []
-    original = retrain_recipe.evaluate
-
-    def count_samples(net: Any, batches: Any, *arguments: Any, **options: Any) -> Any:
-        data = list(batches)
-        scored.append(sum(len(labels) for _, labels in data))
-        return original(net, data, *arguments, **options)
-
-    monkeypatch.setattr(retrain_recipe, "evaluate", count_samples)
-    commands.run("retrain", tmp_path / "run", *SMALL_MLP, NO_TENSORBOARD, "epochs=2")
-    assert scored == [scored[0], scored[0], 128]  # two validations, then the test split
-    assert scored[0] < 64
-
-
 def test_a_cross_validation_holds_out_each_sample_once(commands: Any, tmp_path: Path) -> None:
     held_out: list[int] = []
     for fold in range(4):
@@ -249,68 +189,6 @@ def test_a_cross_validation_holds_out_each_sample_once(commands: Any, tmp_path: 
         assert len(subsets["train"]) + len(subsets["valid"]) == 64
         held_out += subsets["valid"].tolist()
     assert len(held_out) == len(set(held_out)) == 64
-
-
-@pytest.mark.parametrize(
-    ("keys", "message"),
-    [
-        (("validation=0.3", "validation_fold=3"), "validation_fold=3: validation=0.3 gives 3"),
-        (
-            ("validation=0", "selection=last", "validation_fold=0"),
-            "validation_fold=0: validation=0",
-        ),
-        (("validation_fold=-1",), "validation_fold=-1"),
-    ],
-)
-def test_a_part_that_does_not_exist_is_refused(
-    commands: Any, tmp_path: Path, keys: tuple[str, ...], message: str
-) -> None:
-    folder = f"hydra.run.dir={tmp_path / 'run'}"
-    line = commands.error_of("retrain", "dataset=synthetic", *SMALL_MLP, *keys, folder)
-    assert message in line
-    assert not (tmp_path / "run").exists()
-
-
-def test_equal_seeds_give_equal_retrainings(commands: Any, tmp_path: Path) -> None:
-    a, b, c = (
-        commands.run(
-            "retrain", tmp_path / name, V2, NO_TENSORBOARD, "drop_path=0.5", f"seed={seed}"
-        )
-        for name, seed in (("a", 5), ("b", 5), ("c", 6))
-    )
-    for key in ("net", "optimizer", "random", "best"):
-        assert commands.identical(a.checkpoint[key], b.checkpoint[key])
-    assert commands.rows_without_costs(a) == commands.rows_without_costs(b)
-    assert not commands.identical(a.checkpoint["net"], c.checkpoint["net"])
-
-
-def test_a_dry_run_prints_costs_and_writes_no_file(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    done = commands.run("retrain", None, V2, "dry_run=true", "epochs=1000")
-    for word in ("parameters", "macs", "peak_memory_mb", "estimated_time"):
-        assert word in done.out
-        assert word in done.result
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_directory_with_a_run_is_refused(retrain_run: Any, commands: Any, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    shutil.copytree(retrain_run.directory, folder)
-    before = {file: file.read_bytes() for file in folder.iterdir()}
-    line = commands.error_of("retrain", "dataset=synthetic", V2, f"hydra.run.dir={folder}")
-    assert str(folder) in line
-    assert "resume=" in line
-    line = commands.error_of("evaluate", f"checkpoint={folder}", f"hydra.run.dir={folder}")
-    assert str(folder) in line
-    assert {file: file.read_bytes() for file in folder.iterdir()} == before
-
-
-def test_the_checkpoint_contains_network_progress_and_random_states(retrain_run: Any) -> None:
-    saved = load_checkpoint(retrain_run.directory / "checkpoint.safetensors")
-    assert {"net", "optimizer", "scaler", "epoch", "step", "random", "best"} <= saved.keys()
-    assert (saved["kind"], saved["epoch"], saved["step"]) == ("retrain", 3, 0)
 
 
 def test_a_diverged_run_writes_its_reason_and_cost(commands: Any, tmp_path: Path) -> None:
@@ -388,11 +266,6 @@ def test_restarts_lower_all_rates_of_a_warm_up(commands: Any, tmp_path: Path) ->
     assert done.rows[0]["lr"] == pytest.approx(0.3**count * 10 * cosine)
 
 
-def test_a_dry_run_of_a_warm_up_predicts_its_cost(commands: Any) -> None:
-    done = commands.call("retrain", [*WARMUP, "dry_run=true"])
-    assert done.result["seconds_per_step"] > 0
-
-
 DIVERGING = (
     "space=mlp",
     'genotype={"space":"mlp","layers":["relu_8"]}',
@@ -437,9 +310,3 @@ def test_a_restarted_training_that_is_killed_continues_with_the_same_result(
     assert restarts == 2
     for name in ("net", "optimizer", "best", "restarts"):
         assert commands.identical(done.checkpoint[name], whole.checkpoint[name])
-
-
-def test_without_restarts_a_high_loss_is_no_error(commands: Any, tmp_path: Path) -> None:
-    done = commands.run("retrain", tmp_path / "run", *DIVERGING, "restarts=0")
-    assert done.result["restarts"] == 0
-    assert max(row["train_loss"] for row in done.rows) > 1000

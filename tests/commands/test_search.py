@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from darts.data import load_split
 from darts.recipes.retrain_command import retrain_command
 from darts.spaces import Genotype
 from darts.spaces.cnn import PRIMITIVES
-from darts.training.checkpoint import load_checkpoint
 
 NO_TENSORBOARD = "tracking.tensorboard=false"
 REQUIRED_FILES = {
@@ -193,24 +191,6 @@ def test_a_run_directory_with_special_characters_is_quoted_in_printed_commands(
     assert done.result["genotype"] == str(genotype)
 
 
-def test_the_printed_command_names_the_experiment_or_the_data_set(tmp_path: Path) -> None:
-    """It names the data set if no experiment of the same name exists for retraining."""
-    digits, cifar10 = (compose("search", [f"dataset={name}"]) for name in ("digits", "cifar10"))
-    assert "dataset=digits" in retrain_command(tmp_path, (), digits).split()
-    overrides = ("experiment/search=cifar10_cpu", "seed=1")
-    words = retrain_command(tmp_path, overrides, cifar10).split()
-    assert {"experiment=cifar10_cpu", "seed=1"} <= set(words)
-    assert not [word for word in words if word.startswith(("dataset=", "space="))]
-    overrides = ("experiment/search=of_search_alone",)
-    assert "dataset=cifar10" in retrain_command(tmp_path, overrides, cifar10).split()
-
-
-def test_the_printed_command_names_a_space_that_is_not_the_default(tmp_path: Path) -> None:
-    config = compose("search", ["experiment=nas201_cpu"])
-    words = retrain_command(tmp_path, ("experiment/search=nas201_cpu",), config).split()
-    assert {"space=nas201", "experiment=nas201_cpu", f"genotype={tmp_path}"} <= set(words)
-
-
 @pytest.mark.parametrize(
     ("overrides", "repeated"),
     [
@@ -227,34 +207,6 @@ def test_the_printed_command_repeats_options_that_are_not_sizes(
     config = compose("search", [*words, *more])
     printed = retrain_command(tmp_path, words, config).split()
     assert (set(words) <= set(printed)) == repeated
-
-
-@pytest.mark.usefixtures("no_figures")
-def test_equal_seeds_give_equal_searches(commands: Any, tmp_path: Path) -> None:
-    a, b, c = (
-        commands.run(
-            "search", tmp_path / name, NO_TENSORBOARD, "epochs=1", "space.cells=1", f"seed={seed}"
-        )
-        for name, seed in (("a", 5), ("b", 5), ("c", 6))
-    )
-    for key in ("searcher", "random"):
-        assert commands.identical(a.checkpoint[key], b.checkpoint[key])
-    assert commands.rows_without_costs(a) == commands.rows_without_costs(b)
-    net = a.checkpoint["searcher"]["net"]
-    assert not commands.identical(net, c.checkpoint["searcher"]["net"])
-    alphas = [name for name in net if "alphas" in name]
-    assert len(alphas) == 2
-    initial = commands.run(
-        "search",
-        tmp_path / "d",
-        NO_TENSORBOARD,
-        "epochs=1",
-        "space.cells=1",
-        "seed=5",
-        "arch_optimizer.lr=1e-30",
-    )
-    for name in alphas:  # they are trained
-        assert not net[name].equal(initial.checkpoint["searcher"]["net"][name])
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -327,29 +279,3 @@ def test_a_dry_run_prints_costs_and_writes_no_file(
         assert word in done.out
         assert word in done.result
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_directory_with_a_run_is_refused(search_run: Any, commands: Any, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    shutil.copytree(search_run.directory, folder)
-    before = {file: file.read_bytes() for file in folder.iterdir()}
-    for more in ((), ("dry_run=true",)):
-        line = commands.error_of("search", "dataset=synthetic", f"hydra.run.dir={folder}", *more)
-        assert str(folder) in line
-        assert "resume=" in line
-    assert {file: file.read_bytes() for file in folder.iterdir()} == before
-
-
-def test_the_checkpoint_contains_searcher_progress_and_random_states(search_run: Any) -> None:
-    saved = load_checkpoint(search_run.directory / "checkpoint.safetensors")
-    assert {"searcher", "means", "epoch", "step", "random"} <= saved.keys()
-    assert (saved["kind"], saved["epoch"], saved["step"]) == ("search", 2, 0)
-    searcher = saved["searcher"]
-    assert {"net", "optimizer", "arch_optimizer", "stage", "masks", "freezing"} <= searcher.keys()
-    weights = [
-        name
-        for name in searcher["net"]
-        if not any(word in name for word in ("alphas", "running", "num_batches"))
-    ]
-    sizes = [len(group["params"]) for group in searcher["optimizer"]["param_groups"]]
-    assert sizes == [len(weights)]  # the weight optimizer contains no alpha

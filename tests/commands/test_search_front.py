@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from darts.api import SearchRun
 from darts.escaping import for_html
-from darts.search import SearchRun
 from darts.spaces import parse_genotype
 from darts.spaces.nas201 import Nas201
 from darts.training.checkpoint import load_checkpoint

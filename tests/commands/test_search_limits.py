@@ -96,12 +96,6 @@ def test_wrong_limits_end_in_one_line(
     assert not (tmp_path / "a").exists()
 
 
-def test_a_latency_model_of_another_space_is_refused(commands: Any, tmp_path: Path) -> None:
-    words = ("space=cnn", "limit.latency_ms=3", f"limit.device={phone(tmp_path / 'p.json')}")
-    line = commands.error_of("search", *QUIET, *words, f"hydra.run.dir={tmp_path / 'a'}")
-    assert "limit.device: the latency model is for space=nas201, not space=cnn" in line
-
-
 def test_a_lookup_table_of_other_sizes_is_refused(commands: Any, tmp_path: Path) -> None:
     words = ("space=nas201", "space.channels=2", "space.cells=1", "shape=[3,8,8]", "threads=1")
     table = tmp_path / "table.csv"
@@ -115,17 +109,6 @@ def test_a_lookup_table_of_other_sizes_is_refused(commands: Any, tmp_path: Path)
         ("dataset.size=12", "samples of shape [3, 8, 8], and the data has [3, 12, 12]"),
     ):
         assert message in commands.error_of("search", *own, word, f"hydra.run.dir={tmp_path / 'b'}")
-
-
-def test_a_name_finds_a_model_in_the_folder_devices(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "devices").mkdir()
-    phone(tmp_path / "devices" / "phone.json")
-    monkeypatch.chdir(tmp_path)
-    words = ("limit.latency_ms=2", "limit.device=phone", "epochs=1")
-    done = commands.run("search", tmp_path / "run", *TINY, *words)
-    assert done.json("summary.json")["network_latency_ms"] <= 2
 
 
 @pytest.mark.slow
@@ -155,10 +138,3 @@ def test_random_sampling_keeps_a_limit(commands: Any, tmp_path: Path) -> None:
     words = ("discretize=sampling", "discretize.samples=10", "limit.parameters=1450")
     done = commands.run("search", tmp_path / "run", *TINY, *words)
     assert done.json("summary.json")["network_parameters"] <= 1450
-
-
-@pytest.mark.slow
-def test_limits_of_a_search_for_sentence_pairs_are_refused(commands: Any, tmp_path: Path) -> None:
-    words = ("task=translation", "space=recurrent", "dataset=pairs", "dataset.root=somewhere")
-    line = commands.error_of("search", *QUIET, *words, "limit.parameters=1e8")
-    assert "limit.parameters=1e+08: the costs of networks for sentence pairs" in line

@@ -64,9 +64,3 @@ def genotype_groups(space: str) -> list[str]:
     """Return the names of the groups of a space."""
     small = small_space(space, channels=2, cells=1)
     return list(small.supernet(classes=2, in_channels=small.in_channels(IMAGE)).alphas)
-
-
-@pytest.mark.parametrize("space", SPACES_WITHOUT_CNN)
-def test_a_genotype_of_another_space_is_rejected(space: str, commands: Any) -> None:
-    line = commands.error_of("retrain", "genotype=DARTS_V2", f"space={space}")
-    assert f"genotype='DARTS_V2' belongs to space=cnn, not to space={space}; add space=cnn" in line

@@ -233,17 +233,3 @@ def test_other_data_is_refused(
     if "metric=accuracy" in overrides:
         overrides = [*overrides, "dataset=npz", f"dataset.root={tmp_path}"]
     assert message in commands.error_of("search", *overrides)
-
-
-@pytest.mark.slow
-def test_find_compares_networks_by_their_numbers(
-    houses: Path, commands: Any, tmp_path: Path
-) -> None:
-    arguments = [
-        "task=regression", "dataset=csv", f"dataset.root={houses}", "dataset.label=price",
-        "budget.minutes=0.5", f"hydra.run.dir={tmp_path}",
-    ]  # fmt: skip
-    result = commands.call("find", arguments, tmp_path)
-    assert result.result["test_r2"] > 0.8
-    assert result.result["metric"] == "r2"
-    assert darts.predict(tmp_path, [{"a": 0.0, "b": 0.0, "c": 0.0, "size": 90.0}]).values.numel()

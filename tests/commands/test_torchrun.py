@@ -16,11 +16,9 @@ from typing import Any
 import pytest
 import torch
 
-from darts import search
 from darts.reading import read_json
-from darts.recipes import search_report
+from darts.recipes import search
 from darts.tracking import read_metrics
-from darts.training import loop
 from darts.training.checkpoint import load_checkpoint
 
 NO_TENSORBOARD = "tracking.tensorboard=false"
@@ -55,7 +53,7 @@ def torchrun(command: str, *arguments: str, cwd: Path) -> Iterator[subprocess.Po
     target = [command] if command.endswith(".py") else ["-m", f"darts.{command}"]
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     # Python does not find the package in another working directory.
-    checkout = str(Path(search.__file__).parents[1])
+    checkout = str(Path(search.__file__).parents[2])
     path = os.pathsep.join([checkout, os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
         [sys.executable, *launcher, *target, *arguments],
@@ -138,7 +136,7 @@ def assert_close(a: Any, b: Any, where: str) -> None:
 def run_alone(commands: Any, command: str, folder: Path) -> Path:
     """Do the run of a command in one process, without figures, and return its directory."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search_report, "save_search_figures", lambda *_, **__: None)
+        patch.setattr(search, "save_search_figures", lambda *_, **__: None)
         commands.call(command, [*RUNS[command], NO_TENSORBOARD, f"hydra.run.dir={folder}"])
     return folder
 
@@ -227,32 +225,6 @@ def test_a_search_interrupted_on_two_ranks_is_resumed_in_one_process(
     assert_equal_runs(run, searched, SEARCH_KEYS)
 
 
-@pytest.mark.slow
-def test_a_search_interrupted_in_one_process_is_resumed_on_two_ranks(
-    commands: Any, searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = tmp_path / "run"
-    original, steps = loop.require_finite, iter(range(100))
-
-    def interrupt_in_fourth_step(*arguments: Any) -> float:
-        if next(steps) == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return float(original(*arguments))
-
-    with monkeypatch.context() as patch, pytest.raises(SystemExit):  # noqa: PT012
-        patch.setattr(loop, "require_finite", interrupt_in_fourth_step)
-        commands.call("search", [*RUNS["search"], NO_TENSORBOARD, f"hydra.run.dir={run}"])
-    before = load_checkpoint(run / "checkpoint.safetensors")
-    assert (before["epoch"], before["step"]) == (1, 2)
-    out, _ = run_on_two_ranks("search", f"resume={run}", cwd=tmp_path)
-    assert out.count("resuming in") == 1
-    # The other process writes the figures that the fixtures of this test omit.
-    for figure in (*run.glob("*.png"), *run.glob("*.svg")):
-        figure.unlink()
-    assert_equal_runs(run, searched, SEARCH_KEYS)
-    assert {path.name for path in tmp_path.iterdir()} == {"run"}
-
-
 @pytest.mark.parametrize("rank", [0, 1])
 def test_all_ranks_but_the_first_wait_before_they_print_an_error(
     commands: Any, monkeypatch: pytest.MonkeyPatch, rank: int
@@ -280,7 +252,7 @@ def test_an_error_of_one_rank_ends_all_ranks(tmp_path: Path) -> None:
     script = tmp_path / "failing.py"
     script.write_text(
         "import os, sys\n"
-        "from darts import search\n"
+        "from darts.search import main\n"
         "from darts.training import loop\n"
         "launch_module = sys.modules['darts.config.launch']\n"
         # Rank 0 waits until torchrun ends it, which can take long on a busy machine.
@@ -291,7 +263,7 @@ def test_an_error_of_one_rank_ends_all_ranks(tmp_path: Path) -> None:
         "        open('missing')\n"
         "    return original(*arguments)\n"
         "loop.require_finite = fail_on_rank_1\n"
-        "search.main()\n"
+        "main()\n"
     )
     overrides = (*RUNS["search"], NO_TENSORBOARD, f"hydra.run.dir={tmp_path / 'run'}")
     _, err = run_on_two_ranks(str(script), *overrides, cwd=tmp_path, code=1)
@@ -315,8 +287,8 @@ def test_a_dry_run_on_two_ranks_leaves_no_thread_behind(tmp_path: Path) -> None:
     script = tmp_path / "threads.py"
     script.write_text(
         "from pathlib import Path\n"
-        "from darts import search\n"
-        "search.main()\n"
+        "from darts.search import main\n"
+        "main()\n"
         "threads = [file.read_text() for file in Path('/proc/self/task').glob('*/comm')]\n"
         "assert not any('gloo' in name for name in threads), threads\n"
     )

@@ -17,12 +17,12 @@ from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
-from darts import retrain
 from darts.config import compose
 from darts.hpo.trials import WORKER, counted_trials
 from darts.judging import nas201_table
 from darts.judging.devices.latency_model import LinearModel
 from darts.reading import read_json
+from darts.recipes import retrain
 from darts.training import loop
 from darts.training.run_directory import RunDirectory
 

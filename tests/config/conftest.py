@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from darts import compare, device, evaluate, export, genotypes, predict, report, retrain, search
+from darts import compare, device, evaluate, genotypes, report
 from darts.config import launch
+from darts.recipes import prediction, retrain, search
+from darts.recipes.exporting import export
 
 COMMANDS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "search": (search.check, search.search),
     "retrain": (retrain.check, retrain.retrain),
     "export": (export.check, export.export),
-    "predict": (predict.check, predict.predict),
+    "predict": (prediction.check, prediction.predict),
     "evaluate": (evaluate.check, evaluate.evaluate),
     "compare": (compare.check, compare.compare),
     "genotypes": (genotypes.check, genotypes.genotypes),

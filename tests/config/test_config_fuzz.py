@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import string
 from typing import Any
 
@@ -12,7 +11,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from darts.config import ConfigError, SearchConfig, compose
-from darts.spaces.genotype import OPERATIONS, Genotype
 from darts.spaces.lookup import find_genotype
 
 FEW = settings(
@@ -163,39 +161,6 @@ def test_random_command_lines_of_a_search(given: list[str]) -> None:
     if config is not None:
         assert isinstance(config, SearchConfig)
         assert isinstance(dataclasses.asdict(config)["epochs"], int)
-
-
-@pytest.mark.parametrize("command", ["retrain", "evaluate", "genotypes"])
-@settings(FEW, max_examples=8)
-@given(given=st.lists(st.one_of(written, texts), max_size=2))
-def test_random_command_lines_of_other_commands(command: str, given: list[str]) -> None:
-    compose_or_none(command, given)
-
-
-names = st.sampled_from(OPERATIONS)
-
-
-@st.composite
-def cells(draw: Any) -> tuple[list[tuple[str, int]], list[int]]:
-    nodes = draw(st.integers(1, 4))
-    edges = [(draw(names), draw(st.integers(0, index // 2 + 1))) for index in range(2 * nodes)]
-    states = range(2, nodes + 2)
-    concat = draw(st.lists(st.sampled_from(states), min_size=1, max_size=nodes, unique=True))
-    return edges, concat
-
-
-genotypes = st.builds(lambda n, r: Genotype(*n, *r), cells(), cells())  # type: ignore[arg-type]
-
-
-@settings(FEW, max_examples=8)
-@given(genotypes, st.booleans())
-def test_genotype_on_the_command_line_is_parsed_back(genotype: Genotype, compact: bool) -> None:
-    as_json = genotype.to_json()
-    if compact:
-        as_json = json.dumps(json.loads(as_json), separators=(",", ":"))
-    for text in (str(genotype), f"NAME = {genotype}", as_json):
-        config = compose("retrain", [f"genotype={text}"])
-        assert find_genotype(config.genotype)[1] == genotype
 
 
 @FEW

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any, NoReturn
@@ -34,7 +33,6 @@ NO_SUCH_OPERATION = str(PUBLISHED["DARTS_V2"].genotype).replace("dil_conv_3x3", 
 ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     # Keys.
     (SEARCH, ("epoch=3",), ("'epoch'", "did you mean 'epochs'", "arch_optimizer", "seed")),
-    (SEARCH, ("auxiliary=0.4",), ("'auxiliary'", "epochs")),
     (SEARCH, ("optimizer.lrr=1",), ("'optimizer.lrr'", "optimizer.lr,", "optimizer.momentum")),
     (SEARCH, ("optimiser.lr=1",), ("'optimiser'", "did you mean 'optimizer'")),
     (SEARCH, ("bilevel.hvp=exact",), ("'bilevel.hvp'", "bilevel.name")),
@@ -43,78 +41,37 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         ("discretize=sampling", "discretize.skip_limit=1"),
         ("'discretize.skip_limit'", "chosen"),
     ),
-    (SEARCH, ("dataset.samples=64",), ("'dataset.samples'", "dataset.root", "dataset.subset")),
     (SEARCH, ("epochs.lr=1",), ("epochs",)),
-    (RETRAIN, (V2, "loader.batchsize=3"), ("'loader.batchsize'", "'loader.batch_size'")),
     (RETRAIN, (V2, "method=darts_v2"), ("'method'", "genotype", "epochs")),
-    ("evaluate", ("epochs=3",), ("'epochs'", "checkpoint", "split")),
-    ("genotypes", ("drw=DARTS_V2",), ("'drw'", "did you mean 'draw'", "compare")),
     # Names of options.
     (SEARCH, ("dataset=cifar",), ("dataset='cifar'", *DATASETS, "did you mean 'cifar10'")),
-    (RETRAIN, (V2, "dataset=mnist"), ("dataset='mnist'", *DATASETS)),
-    (SEARCH, ("method=darts_v3",), ("method='darts_v3'", "darts_v1", "darts_v2")),
     (SEARCH, ("bilevel=foo",), ("bilevel='foo'", "first_order", "unrolled")),
-    (SEARCH, ("relaxation=foo",), ("relaxation='foo'", "softmax")),
-    (SEARCH, ("discretize=foo",), ("discretize='foo'", "argmax")),
-    (SEARCH, ("space=foo",), ("space='foo'", "cnn")),
     (SEARCH, ("method=null",), ("method=null", "darts_v1", "darts_v2")),
-    (SEARCH, ("regularizer=foo",), ("regularizer='foo'", "anchor", "none")),
     (SEARCH, ("space.candidates=s5",), ("space.candidates='s5'", "all, s1, s2, s3, s4")),
-    (SEARCH, ("relaxation.auxiliary_decay=x",), ("auxiliary_decay='x'", "linear, cosine")),
     # The name of a component does not choose it.
     (
         SEARCH,
         ("space.name=foo",),
         ("space.name='foo'", "no effect", "cnn, macro, mlp, module, nas201"),
     ),
-    (SEARCH, ("bilevel.name=foo",), ("bilevel.name='foo'", "first_order", "unrolled")),
-    (SEARCH, ("relaxation.name=sigmoid",), ("relaxation.name='sigmoid'", "relaxation=", "gumbel")),
-    (RETRAIN, (V2, "space.name=nas201"), ("space.name='nas201'", "space=")),
-    *(
-        (SEARCH, (f"{group}.name=foo",), (f"{group}.name='foo'", "no effect"))
-        for group in ("perturbation", "regularizer", "stopping", "freezing", "discretize")
-    ),
     (SEARCH, ("experiment=foo",), ("experiment='foo'",)),
-    (RETRAIN, (V2, "experiment=foo"), ("experiment='foo'",)),
-    (SEARCH, ("task=foo",), ("task='foo'", "classification")),
     (SEARCH, ("metric=foo",), ("metric='foo'", "accuracy", "macro_f1", "loss")),
-    (RETRAIN, (V2, "metric=foo"), ("metric='foo'", "accuracy", "macro_f1", "loss")),
     (SEARCH, ("precision=fp8",), ("precision='fp8'", "fp32, tf32, bf16, fp16")),
-    ("evaluate", ("checkpoint=x", "precision=fp8"), ("precision='fp8'", "fp32, tf32, bf16, fp16")),
-    ("evaluate", ("checkpoint=x", "split=train"), ("split='train'", "test, valid")),
-    (RETRAIN, (V2, "selection=first"), ("selection='first'", "best, last")),
-    (SEARCH, ("dataset.storage=cloud",), ("dataset.storage='cloud'", "auto, memory, disk")),
     (SEARCH, ("device=foo",), ("device='foo'", "auto, cpu, cuda, cuda:N, mps")),
-    (SEARCH, ("device=meta",), ("device='meta'", "auto, cpu, cuda, cuda:N, mps")),
     (SEARCH, ("device=cuda:99",), ("device='cuda:99'", "auto, cpu, cuda, cuda:N, mps")),
-    (RETRAIN, (V2, "device=cuda:-1"), ("device='cuda:-1'", "auto, cpu, cuda, cuda:N, mps")),
     # Types.
     (SEARCH, ("epochs=many",), ("epochs", "'many'", "nteger")),
-    (SEARCH, ("epochs=1.5",), ("epochs", "1.5", "nteger")),
     (SEARCH, ("epochs=null",), ("epochs",)),
-    (SEARCH, ("epochs=[1,2]",), ("epochs",)),
-    (SEARCH, ("optimizer.lr=fast",), ("optimizer.lr", "'fast'", "loat")),
     (SEARCH, ("optimizer=3",), ("optimizer",)),
     (SEARCH, ("dry_run=perhaps",), ("dry_run", "'perhaps'", "ool")),
     (SEARCH, ("arch_optimizer.betas=0.5",), ("arch_optimizer.betas",)),
-    (SEARCH, ("arch_optimizer.betas=[0.5,x]",), ("arch_optimizer.betas", "x")),
     ("genotypes", ("compare=DARTS_V2",), ("compare: must be a list", "compare=[A,B]")),
     # Ranges.
     (SEARCH, ("epochs=0",), ("epochs=0", ">= 1")),
-    (SEARCH, ("seed=-1",), ("seed=-1", ">= 0")),
     (SEARCH, ("train_portion=1.1",), ("train_portion=1.1", "> 0", "<= 1")),
     (SEARCH, ("optimizer.lr=nan",), ("optimizer.lr=nan", "finite and > 0")),
-    (SEARCH, ("optimizer.lr=inf",), ("optimizer.lr=inf", "> 0")),
-    (SEARCH, ("optimizer.clip=inf",), ("optimizer.clip=inf", "finite")),
-    (SEARCH, ("optimizer.momentum=1",), ("optimizer.momentum=1", "< 1")),
     (SEARCH, ("arch_optimizer.betas=[0.5,1.0]",), ("arch_optimizer.betas=1.0", "< 1")),
-    (SEARCH, ("loader.batch_size=1",), ("loader.batch_size=1", ">= 2")),
-    (SEARCH, ("space.channels=0",), ("space.channels=0", ">= 1")),
-    (SEARCH, ("dataset.size=4",), ("dataset.size=4", ">= 8")),
-    (SEARCH, ("bilevel=unrolled", "bilevel.epsilon=0"), ("bilevel.epsilon=0", "> 0")),
     (RETRAIN, (V2, "drop_path=1"), ("drop_path=1", "< 1")),
-    (RETRAIN, (V2, "label_smoothing=-0.1"), ("label_smoothing=-0.1", ">= 0")),
-    (RETRAIN, (V2, "ema_decay=1"), ("ema_decay=1", "< 1")),
     (
         RETRAIN,
         (V2, "averaging_patience=2", "validation=0", "selection=last"),
@@ -125,20 +82,14 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         (V2, "ema_decay=0.9", "averaging_patience=2"),
         ("ema_decay=0.9", "averaging_patience=2", "are mutually exclusive"),
     ),
-    (RETRAIN, (V2, "average_power=-1"), ("average_power=-1", ">= 0")),
     (RETRAIN, (V2, "max_seconds=60"), ("max_seconds=60", "optimizer.schedule=stable")),
     (RETRAIN, (V2, "optimizer.cooldown=0.5"), ("optimizer.cooldown=0.5", "schedule=stable")),
-    (RETRAIN, (V2, "optimizer.cooldown=2"), ("optimizer.cooldown=2", "<= 1")),
     (RETRAIN, (V2, "dataset=fsdd", "mirror=true"), ("mirror=true", "dataset=fsdd", "no images")),
     (RETRAIN, (V2, "start=nowhere"), ("start='nowhere'", "retraining")),
-    (RETRAIN, (V2, "auxiliary=nan"), ("auxiliary=nan", ">= 0")),
-    ("evaluate", ("checkpoint=x", "batch_size=0"), ("batch_size=0", ">= 1")),
     # Combinations.
     (SEARCH, ("optimizer.schedule=stable",), ("optimizer.schedule=stable", "cosine, linear")),
     (SEARCH, ("optimizer.lr_min=0.2",), ("optimizer.lr_min=0.2", "optimizer.lr=0.05")),
-    (RETRAIN, (V2, "optimizer.lr_min=9"), ("optimizer.lr_min=9", "optimizer.lr=0.05")),
     (SEARCH, ("precision=fp16", "device=cpu"), ("precision=fp16", "fp32 or bf16")),
-    (SEARCH, ("memory=half",), ("memory='half'", "full, checkpoint")),
     (SEARCH, ("stages=[{share: 0}]",), ("stages[0].share=0", "> 0")),
     (SEARCH, ("stages=[{shape: 1}]",), ("shape",)),
     (RETRAIN, (V2, "space=nas201"), ("'DARTS_V2'", "space=cnn", "space=nas201")),
@@ -151,7 +102,6 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     # Genotypes and checkpoints.
     (RETRAIN, (), ("genotype must be given",)),
     (RETRAIN, ("genotype=DARTSV2",), ("'DARTSV2'", "did you mean DARTS_V2?", *PUBLISHED)),
-    (RETRAIN, ("genotype=zzz",), ("'zzz'", *PUBLISHED)),
     (RETRAIN, ("genotype=''",), ("genotype is empty",)),
     (RETRAIN, ("genotype=runs/search/x",), ("runs/search/x", "darts.genotypes")),
     (RETRAIN, ("genotype=.",), ("genotype='.'", "genotype.json")),
@@ -161,22 +111,12 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (RETRAIN, (f"genotype={NO_SUCH_OPERATION}",), ("'conv'", "sep_conv_3x3")),
     (RETRAIN, ("genotype=Genotype(__import__('os').system('touch pwned'))",), ("enotype",)),
     (RETRAIN, ("genotype=Genotype(${oc.env:HOME})",), ("enotype",)),
-    ("genotypes", ("draw=DARTSV2",), ("'DARTSV2'", "did you mean DARTS_V2?")),
-    ("genotypes", ("validate=Genotype()",), ("normal",)),
-    ("genotypes", ("compare=[DARTS_V2,zzz]",), ("'zzz'", *PUBLISHED)),
     ("evaluate", (), ("checkpoint must be given",)),
     ("export", ("checkpoint=nowhere.pt",), ("checkpoint='nowhere.pt'", "retrain")),
-    ("export", ("checkpoint=x", "format=tflite"), ("format='tflite'", "onnx, torch_export")),
-    ("export", ("checkpoint=x", "quantize=int4"), ("quantize='int4'", "none, int8")),
-    ("export", ("checkpoint=x", "tolerance=0"), ("tolerance=0", "> 0")),
-    ("compare", ("method=darts_v3",), ("method='darts_v3'", "darts_v1", "darts_v2")),
     ("compare", ("baselines=[luck]",), ("'luck'", "random, random_search", "random_sharing")),
     ("compare", ("baselines=[darts_v1]",), ("'darts_v1'", "random_sharing")),
     ("compare", ("baselines=[]",), ("baselines=[]", "one or more of random")),
     ("compare", ("baselines=[random,random]",), ("each at most once",)),
-    ("compare", ("searches=0",), ("searches=0", ">= 1")),
-    ("compare", ("draws=10",), ("draws=10", ">= 1000")),
-    ("compare", ("dataset=mnist",), ("dataset='mnist'", *DATASETS)),
     ("compare", ("search.epoch=3",), ("'epoch'", "did you mean 'epochs'")),
     ("compare", ("retrain.method=x",), ("'method'",)),
     (
@@ -185,15 +125,12 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         ("retrain.evaluate_test=false", "on the test split"),
     ),
     ("compare", ("settings.random.epochs=3",), ("settings.random ", "random_search", "darts_v1")),
-    ("compare", ("metric=foo",), ("metric='foo'", "accuracy", "loss")),
-    ("evaluate", ("checkpoint=nowhere.pt",), ("checkpoint='nowhere.pt'", "retrain")),
     ("evaluate", ("checkpoint=.",), ("checkpoint='.'", "retrain")),
     # Run directories that cannot be resumed.
     (SEARCH, ("name=a/../../../x",), ("name='a/../../../x'", "a folder gets this name")),
     (SEARCH, ("name=..",), ("name='..'", "a folder gets this name")),
     (SEARCH, (f"name={'x' * 300}",), ("name='xxx", "at most 200 bytes")),
     (SEARCH, ("resume=nowhere",), ("resume='nowhere'", "overrides.json")),
-    (RETRAIN, ("resume=.",), ("resume='.'", "overrides.json")),
     # Overrides with syntax errors.
     (SEARCH, ("epochs",), ("'epochs'", "missing EQUAL", "key=value")),
     (SEARCH, ("epochs=[1,",), ("'epochs=[1,'",)),
@@ -291,30 +228,14 @@ def test_damaged_run_directory_is_not_resumed(refused: Any, tmp_path: Path, cont
     assert "overrides.json" in refused("search", f"resume={tmp_path}")
 
 
-@pytest.mark.usefixtures("no_data")
-def test_run_of_another_command_is_not_resumed(refused: Any, tmp_path: Path) -> None:
-    began = {"command": "search", "overrides": ["method=darts_v2"], "config_digest": ""}
-    (tmp_path / "overrides.json").write_text(json.dumps(began))
-    line = refused("retrain", f"resume={tmp_path}")
-    assert "search" in line
-    assert "retrain" in line
-
-
 @pytest.mark.parametrize(
     ("command", "arguments", "named"),
     [
         ("search", ("dataset.subset=65",), ("dataset.subset=65", "64")),
         ("search", ("train_portion=0.01",), ("train_portion=0.01", "64 training samples")),
-        ("retrain", (V2, "validation=0.01"), ("validation=0.01", "64 training samples")),
         ("search", ("dataset.crop=resized",), ("resized", "disk")),
         ("search", ("dataset.storage=disk",), ("disk", "synthetic")),
         ("search", ("dataset.classes=4", "metric=top5_accuracy"), ("top5_accuracy", "macro_f1")),
-        ("retrain", (V2, "dataset.subset=65"), ("dataset.subset=65", "64")),
-        (
-            "retrain",
-            (V2, "dataset.classes=4", "metric=top5_accuracy"),
-            ("top5_accuracy", "macro_f1"),
-        ),
     ],
 )
 def test_errors_that_depend_on_the_data(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from warm_python import WarmPython
 
-from darts.config import compose, launch
+from darts.config import compose
 
 CALLS = [
     ["search", "dataset=synthetic"],
@@ -38,18 +36,3 @@ def test_configurations_equal_those_of_another_process(warm_python: WarmPython) 
     ours = [repr(compose(command, overrides)) for command, *overrides in CALLS]
     assert done.stdout.splitlines() == ours
     assert ours[0] == ours[4] != ours[1]
-
-
-def test_few_files_are_read_again_for_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    original, read = FileConfigSource.load_config, []
-
-    def load(self: FileConfigSource, config_path: str) -> Any:
-        read.append(config_path)
-        return original(self, config_path)
-
-    monkeypatch.setattr(FileConfigSource, "load_config", load)
-    counts = []
-    for seed in range(3):
-        launch("search", lambda _: None, lambda *_: None, ["dataset=synthetic", f"seed={seed}"])
-        counts.append(len(read))
-    assert counts[2] - counts[1] == counts[1] - counts[0] <= 1

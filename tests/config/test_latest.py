@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-from warm_python import WarmPython
 
 from darts.config import ConfigError
 from darts.config.overrides import hydra_overrides
@@ -47,19 +46,6 @@ def test_it_is_the_newest_run_that_the_key_can_use() -> None:
     }
     for (command, argument), override in expected.items():
         assert hydra_overrides(command, [argument]) == [override]
-
-
-@pytest.mark.slow
-def test_it_finds_the_run_that_a_command_has_just_written(
-    tmp_path: Path, warm_python: WarmPython
-) -> None:
-    tiny = ["dataset=synthetic", "dataset.samples=48", "space.channels=4", "space.cells=2"]
-    tiny += ["epochs=1", "tracking.figures=false", "tracking.tensorboard=false"]
-    done = warm_python.run("-m", "darts.search", *tiny)
-    assert done.returncode in (0, 3), done.stderr  # 3: the result is worthless
-    (override,) = hydra_overrides("retrain", ["genotype=latest"])
-    folder = override.removeprefix("genotype=").strip("'")
-    assert f"genotype={tmp_path / folder} " in done.stdout  # the command that the search prints
 
 
 def test_a_find_can_be_the_latest_of_both_kinds() -> None:

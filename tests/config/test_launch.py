@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -16,7 +15,6 @@ import pytest
 import yaml
 from warm_python import WarmPython
 
-from darts import search
 from darts.config import (
     COMMANDS,
     TYPES,
@@ -26,17 +24,15 @@ from darts.config import (
     Invocation,
     RetrainConfig,
     SearchConfig,
-    SyntheticConfig,
     as_yaml,
     compose,
     launch,
     rebuild,
 )
 from darts.config.hydra_adapter import HydraJob
-from darts.methods.bilevel.unrolled import Unrolled
+from darts.recipes import search
 from darts.spaces.cnn import PUBLISHED
 from darts.spaces.lookup import find_genotype
-from darts.training.checkpoint import load_checkpoint
 
 GENOTYPE = PUBLISHED["SGAS"].genotype
 CHAIN = "|none~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
@@ -65,14 +61,6 @@ def test_returns_the_result_of_the_task(tmp_path: Path) -> None:
     assert invocation.overrides == ("epochs=7",)
 
 
-def test_task_gets_dataclasses() -> None:
-    def task(config: SearchConfig, _: Invocation) -> list[type]:
-        return [type(config), type(config.dataset), type(config.bilevel), type(config.name)]
-
-    kinds = call("search", task, "dataset=synthetic", "bilevel=unrolled")
-    assert kinds == [SearchConfig, SyntheticConfig, Unrolled, str]
-
-
 def test_default_run_directory_names_command_and_run(tmp_path: Path) -> None:
     folder = call("search", lambda _, call: call.directory, "name=mine")
     assert folder.parent == tmp_path / "runs" / "search" / "mine"
@@ -87,26 +75,9 @@ def test_run_directory_with_files_stays() -> None:
     assert call("search", task).read_text() == "kept"
 
 
-def test_restores_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["tests"])
-    call("search", lambda *_: None)
-    with pytest.raises(SystemExit):
-        call("search", lambda *_: None, "no_such_key=1")
-    assert sys.argv == ["tests"]
-
-
 def test_reads_the_arguments_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["darts-search", "epochs=9"])
     assert launch("search", accept, lambda config, _: config.epochs) == 9
-
-
-@pytest.mark.parametrize("command", ["search", "retrain"])
-def test_experiments_have_a_short_name(command: str) -> None:
-    needed = ["genotype=SGAS"] if command == "retrain" else []
-    short = compose(command, [*needed, "experiment=cifar10_cpu"])
-    assert short == compose(command, [*needed, f"experiment/{command}=cifar10_cpu"])
-    assert short.dataset.name == "cifar10"
-    assert short != compose(command, needed)
 
 
 @pytest.mark.parametrize("key", ["genotype", "draw", "validate"])
@@ -169,12 +140,6 @@ def test_configuration_survives_serialization(command: str, kind: type, given: l
             assert type(getattr(again, name, None)) is type(getattr(config, name, None))
 
 
-def test_yaml_keeps_the_order_of_the_fields() -> None:
-    config = compose("search", ["dataset=synthetic"])
-    lines = [line for line in as_yaml(config).splitlines() if not line.startswith((" ", "-"))]
-    assert [x.partition(":")[0] for x in lines] == [f.name for f in dataclasses.fields(config)]
-
-
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -215,12 +180,6 @@ def test_rebuild_sets_keys_that_an_older_file_lacks(data: str, newer: set[str]) 
     values = dataclasses.asdict(config)
     values["dataset"] = {k: v for k, v in values["dataset"].items() if k not in newer}
     assert rebuild(SearchConfig, values) == config
-
-
-def test_rebuild_refuses_values_of_another_command() -> None:
-    with pytest.raises(ConfigError) as error:
-        rebuild(SearchConfig, dataclasses.asdict(compose("retrain", ["genotype=SGAS"])))
-    assert len(str(error.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -309,12 +268,6 @@ def test_exit_code_of_the_task_is_kept() -> None:
     assert exit_info.value.code == 143
 
 
-def test_damaged_checkpoint_is_named(tmp_path: Path) -> None:
-    (tmp_path / "checkpoint.safetensors").write_bytes(b"PK\x03\x04 no archive")
-    with pytest.raises(ValueError, match=r"checkpoint\.safetensors"):
-        load_checkpoint(tmp_path / "checkpoint.safetensors")
-
-
 @pytest.mark.parametrize(
     "command",
     [
@@ -347,15 +300,6 @@ def test_flags_of_hydra_print_without_running(
 
 
 @pytest.mark.slow
-def test_cfg_flag_in_a_new_process(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "darts.search", "--cfg", "job", "dataset=cifar10", "seed=5"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stderr) == (0, "")
-    shown = yaml.safe_load(done.stdout)
-    assert (shown["epochs"], shown["seed"], shown["dataset"]["name"]) == (50, 5, "cifar10")
-
-
-@pytest.mark.slow
 def test_error_of_a_program_is_one_line(tmp_path: Path, warm_python: WarmPython) -> None:
     """Errors raised by the module ``__main__`` belong to the package, too."""
     words = ["-m", "darts.search", "precision=fp16", "device=cpu"]
@@ -364,11 +308,6 @@ def test_error_of_a_program_is_one_line(tmp_path: Path, warm_python: WarmPython)
     assert len(done.stderr.splitlines()) == 1
     assert "precision=fp16" in done.stderr
     assert list(tmp_path.iterdir()) == []
-
-
-def test_working_directory_is_not_removed(tmp_path: Path) -> None:
-    call("genotypes", lambda *_: None)
-    assert tmp_path.is_dir()
 
 
 def test_sweep_runs_every_job(tmp_path: Path) -> None:

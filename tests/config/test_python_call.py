@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-import types
 from pathlib import Path
 
 import pytest
 
 from darts.config import ConfigError, compose
-from darts.config.python_call import make_callable, overrides_of, run_directory
+from darts.config.python_call import overrides_of, run_directory
 
 
 def test_values_are_those_that_the_configuration_gets() -> None:
@@ -46,12 +44,3 @@ def test_directories_of_runs_do_not_repeat(tmp_path: Path, monkeypatch: pytest.M
         directory = run_directory("search", None)
         assert directory == tmp_path / "runs/search" / name
         directory.mkdir(parents=True)
-
-
-def test_a_module_can_be_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = types.ModuleType("callable_example")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    make_callable(module.__name__, lambda number: number + 1)
-    assert module(2) == 3  # type: ignore[operator]
-    make_callable("__main__", lambda: None)
-    assert not callable(sys.modules["__main__"])

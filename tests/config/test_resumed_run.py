@@ -10,15 +10,12 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from darts import search
 from darts.config import ConfigError, SearchConfig, compose, config_digest, launch, rebuild
 from darts.config.overrides import is_plain_override, require_plain_overrides
-from darts.config.resumed_run import ResumedRun
-from darts.config.serialization import as_yaml, escape_interpolations
+from darts.config.resumed_run import ResumedRun, as_yaml
+from darts.recipes import search
 
 HUB = """
 import pathlib
@@ -79,12 +76,6 @@ def test_text_that_looks_like_an_interpolation_stays_text(tmp_path: Path) -> Non
         rebuild(SearchConfig, yaml.safe_load(as_yaml(compose("search"))) | {"name": secret}).name
         == secret
     )
-
-
-@given(st.text(alphabet="a$\\{}:", max_size=12))
-def test_any_text_survives_omegaconf(text: str) -> None:
-    node = OmegaConf.create({"key": escape_interpolations(text)})
-    assert OmegaConf.to_object(node) == {"key": text}
 
 
 @pytest.mark.parametrize(
@@ -178,33 +169,10 @@ def test_a_damaged_command_line_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_run_of_an_older_version_is_refused(tmp_path: Path) -> None:
-    record = {"command": "search", "overrides": [], "digest": "0" * 64}
-    (make_run(tmp_path) / "overrides.json").write_text(json.dumps(record))
-    with pytest.raises(ConfigError, match=r"from another version: .* field config_digest$"):
-        ResumedRun.load("search", str(tmp_path))
-
-
-def test_resume_and_multirun_exclude_each_other(tmp_path: Path) -> None:
+def test_resume_and_multirun_are_mutually_exclusive(tmp_path: Path) -> None:
     done = resume(make_run(tmp_path), "--multirun")
     assert done.code == 2
     assert done.err == "darts.search: resume= continues one run; leave out --multirun\n"
-
-
-@pytest.mark.parametrize(
-    "override",
-    [
-        "epochs=3",
-        "optimizer.lr=0.1",
-        "dataset=digits",
-        "experiment=x",
-        "experiment/search=x",
-        "limit.sizes.channels=4",
-        "++limit.sizes.channels=4",  # as translated for Hydra
-    ],
-)
-def test_overrides_that_set_a_value_are_plain(override: str) -> None:
-    require_plain_overrides("search", [override])
 
 
 @pytest.mark.parametrize(

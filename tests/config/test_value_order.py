@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 
 from darts.config import ConfigError, compose, conf_folder
-from darts.config.defaults import defaults_nodes
+from darts.config.groups import defaults_nodes
 
 
 @pytest.mark.parametrize(
@@ -61,21 +60,16 @@ def test_command_line_replaces_components_of_the_method(reverse: bool) -> None:
     assert compose("search", ["method=darts_v2", "bilevel.hvp=exact"]).bilevel.hvp == "exact"
 
 
-def test_command_line_replaces_the_data_set_of_the_experiment() -> None:
-    config = compose("search", ["experiment=cifar10_cpu", "dataset=digits"])
-    assert (config.dataset.name, config.dataset.subset) == ("digits", 10000)
-
-
 def test_defaults_of_an_unknown_space_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "defaults").mkdir()
     (tmp_path / "defaults" / "digits.yaml").write_text("search: {spaces: {cmm: {epochs: 3}}}")
-    monkeypatch.setattr("darts.config.defaults.conf_folders", lambda: [tmp_path])
+    monkeypatch.setattr("darts.config.groups.conf_folders", lambda: [tmp_path])
     with pytest.raises(
         ConfigError, match=r"defaults/digits\.yaml: search\.spaces='cmm' is unknown"
     ):
-        list(defaults_nodes({"dataset": ["digits"]}, ["cnn", "mlp"]))
+        list(defaults_nodes())
 
 
 def is_excerpt(shown: object, actual: object) -> bool:
@@ -96,13 +90,3 @@ def test_yaml_in_the_documentation_is_what_the_files_hold() -> None:
         shown = yaml.safe_load(text)
         actual = yaml.safe_load((conf_folder() / file).read_text(encoding="utf-8"))
         assert is_excerpt(shown, actual), file
-
-
-def test_command_in_the_documentation_composes() -> None:
-    page = conf_folder().parent / "docs" / "configuration.md"
-    if not page.is_file():
-        pytest.skip("needs the checkout")
-    lines = page.read_text(encoding="utf-8").splitlines()
-    line = next(line for line in lines if line.endswith("--cfg job --resolve"))
-    overrides = shlex.split(line)[3:-3]
-    assert compose("search", overrides).epochs == 25

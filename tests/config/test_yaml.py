@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
-import fnmatch
 import re
 import shlex
 from itertools import groupby
@@ -11,13 +9,11 @@ from pathlib import Path
 
 import pytest
 
-import darts
-from darts.config import COMMANDS, TYPES, ConfigError, compose, conf_folder, group_options
+from darts.config import COMMANDS, TYPES, compose, conf_folder, group_options
 from darts.config.commands import DEVICE_ACTIONS
 from darts.judging.training_free import SCORES
 
 CONF = conf_folder()
-CHECKOUT = Path(darts.__file__).resolve().parents[1]
 # What a command cannot do without, in any composition.
 REQUIRED = {
     "search": [],
@@ -85,10 +81,6 @@ def test_command_of_the_file_composes(file: str) -> None:
         assert getattr(config, group).name == component(file, default=name)
 
 
-def test_all_defaults_belong_to_a_task_or_a_data_set() -> None:
-    assert {*group_options("defaults")} <= {*TYPES["task"], *group_options("dataset")}
-
-
 def component(file: str, default: str) -> str:
     """Return the component that a file configures, if another file shares its type."""
     if not file.startswith("judge/"):
@@ -111,20 +103,6 @@ def test_every_training_free_score_has_a_file() -> None:
         assert compose("judge", [f"judge={name}"]).judge.scores == [name]
 
 
-def test_retrain_has_no_method() -> None:
-    with pytest.raises(ConfigError, match="no such key 'method'"):
-        compose("retrain", ["genotype=DARTS_V2", "method=darts_v2"])
-
-
-@pytest.mark.parametrize("command", ["search", "genotypes"])
-def test_composes_from_any_directory(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert CONF.is_absolute()
-    compose(command, REQUIRED.get(command, []))
-
-
 def test_published_search() -> None:
     config = compose("search", ["dataset=cifar10"])
     assert (config.space.channels, config.space.cells, config.space.stem) == (16, 8, "small")
@@ -139,12 +117,6 @@ def test_published_search() -> None:
     assert (config.dataset.crop, config.dataset.padding, config.dataset.flip) == ("pad", 4, True)
     assert config.dataset.subset is None
     assert config.precision == "fp32"
-
-
-def test_published_second_order() -> None:
-    config = compose("search", ["dataset=cifar10", "method=darts_v2"])
-    assert (config.bilevel.name, config.method) == ("unrolled", "darts_v2")
-    assert (config.bilevel.hvp, config.bilevel.epsilon) == ("finite_difference", 0.01)
 
 
 def test_published_retraining() -> None:
@@ -194,39 +166,3 @@ def test_published_transfer_to_imagenet() -> None:
     assert (config.epochs, config.loader.batch_size, config.label_smoothing) == (250, 128, 0.1)
     assert (config.optimizer.lr, config.optimizer.weight_decay) == (0.1, 3e-5)
     assert (config.dataset.size, config.auxiliary) == (224, 0.4)
-
-
-def test_documented_keys_exist() -> None:
-    for command in ("search", "retrain"):
-        keys = ["dataset.root=x", "dataset.download=false", "dataset.verify=false", "epochs=2"]
-        keys += ["space=cnn", "space.channels=4", "space.cells=3", "seed=1", "device=cpu"]
-        keys += ["precision=bf16", "optimizer.lr=0.1", "loader.batch_size=8", "dry_run=true"]
-        keys += ["task=classification", "metric=loss"]
-        config = compose(command, [*REQUIRED[command], *keys])
-        assert (config.dataset.root, config.space.channels, config.seed) == ("x", 4, 1)
-    assert compose("search", ["arch_optimizer.lr=0.1"]).arch_optimizer.lr == 0.1
-    assert compose("evaluate", ["checkpoint=x"]).checkpoint == "x"
-
-
-needs_checkout = pytest.mark.skipif(
-    not (CHECKOUT / "setup.cfg").is_file(), reason="needs the checkout"
-)
-
-
-@needs_checkout
-def test_every_folder_of_code_is_a_package() -> None:
-    for folder in {file.parent for file in (CHECKOUT / "darts").rglob("*.py")}:
-        assert (folder / "__init__.py").is_file()
-
-
-@needs_checkout
-def test_every_yaml_file_is_packaged() -> None:
-    setup = configparser.ConfigParser()
-    setup.read(CHECKOUT / "setup.cfg", encoding="utf-8")
-    assert "darts.conf = conf" in setup["options"]["package_dir"]
-    patterns = setup["options.package_data"]["darts.conf"].replace(",", " ").split()
-    # setuptools expands ** to any depth; the * of fnmatch crosses folders as well.
-    for file in FILES:
-        assert any(fnmatch.fnmatch(file, p.replace("**/", "*/")) for p in patterns), file
-    everything = {f.relative_to(CONF).as_posix() for f in CONF.rglob("*") if f.is_file()}
-    assert {f for f in everything if not f.endswith((".py", ".pyc"))} == set(FILES)

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 import tiny_runs
-from mutations import mutate
-from tiny_runs import DATA, GENOTYPE
+from damage import mutate
+from tiny_runs import DATA
 
 EVENTS = "events.out.tfevents.0"
 LOCK = b'{"host": "elsewhere", "pid": 1, "started": "2026-01-01T00:00:00+00:00"}'
@@ -198,9 +198,3 @@ def test_some_damage(forks: Any, bases: Any, tmp_path: Path, name: str) -> None:
 def test_much_damage(forks: Any, bases: Any, tmp_path: Path, name: str, file: str) -> None:
     count = 500 if tiny_runs.faults_mode() == "full" else 12
     check(forks, bases, tmp_path, name, {file: count})
-
-
-def test_mutations_depend_on_the_seed_only() -> None:
-    data = GENOTYPE.encode()
-    assert mutate(data, 3) == mutate(data, 3) != data
-    assert len({mutate(data, seed) for seed in range(50)}) > 30

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import tiny_runs
+from damage import mutate
 from file_calls import Kill
 from fork_server import Ended, one_line_problems
 from hypothesis import HealthCheck, settings
@@ -26,7 +27,6 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from mutations import mutate
 
 FILES = ("config.yaml", "overrides.json", "env.json", "split.npz", "metrics.jsonl")
 FILES += ("checkpoint.safetensors", "genotype.json", "alphas.json", "summary.json")

@@ -19,7 +19,7 @@ from darts.finding.execution import Execution
 from darts.finding.proposals import Pool
 from darts.finding.race import Race
 from darts.finding.setup import make_networks
-from darts.recipes.facts import DataFacts
+from darts.recipes.rules import DataFacts
 from darts.running.jobs import Executor, Future, Job, Outcome
 from darts.tasks.metrics import CLASSIFICATION_METRICS
 

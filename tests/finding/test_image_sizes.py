@@ -11,8 +11,7 @@ from darts.config import FindConfig, compose
 from darts.finding.families import FAMILIES
 from darts.finding.image_sizes import image_sizes, median_side, with_sizes
 from darts.finding.setup import make_networks
-from darts.recipes.facts import DataFacts
-from darts.recipes.rules import settings
+from darts.recipes.rules import DataFacts, settings
 
 
 def write_images(root: Path, side: int, count: int = 12) -> Path:

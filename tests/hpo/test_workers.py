@@ -22,7 +22,7 @@ from darts.hpo.study import StudyPlan
 from darts.hpo.supervisor import MACHINE_FAILED, Supervisor, worker_main
 from darts.hpo.trials import counted_trials, failure_reason, trial_scores
 from darts.judging.devices.latency_model import LinearModel
-from darts.running.output import redirect_output
+from darts.running.execution import redirect_output
 from darts.strategies.history import RETRIED
 from darts.strategies.strategy import suggest_point
 from darts.writing import WriteError

@@ -13,10 +13,9 @@ import pytest
 import torch
 
 import conf
-from darts import search
 from darts.config import launch
 from darts.reading import read_json
-from darts.recipes import search_report
+from darts.recipes import search
 from darts.spaces import SPACES
 from darts.tracking import read_metrics
 from darts.training import loop
@@ -86,7 +85,7 @@ def slow_except_everyday(cases: list[tuple[str, str]]) -> list[Any]:
 @pytest.fixture(autouse=True, scope="module")
 def _no_figures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search_report, "save_search_figures", lambda *_, **__: None)
+        patch.setattr(search, "save_search_figures", lambda *_, **__: None)
         yield
 
 

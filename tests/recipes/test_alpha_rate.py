@@ -11,7 +11,7 @@ from torch import Tensor
 
 from darts.config import SearchConfig, compose
 from darts.recipes.alpha_rate import MIN_PREFERENCE, AlphaRate, is_check_due, strongest_preference
-from darts.recipes.search_state import SearchState
+from darts.recipes.states import SearchState
 from darts.searching.flaws import uniform_alphas
 from tests.tiny_search import make_searcher
 
@@ -43,12 +43,6 @@ def test_the_clearest_edge_of_all_groups_counts(scale: float) -> None:
     assert strongest_preference(weighted) == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
-def test_edges_without_a_choice_leave_nothing_to_learn() -> None:
-    assert strongest_preference({"a": torch.ones(3, 1)}) == math.inf
-    assert strongest_preference({"a": torch.eye(3)}) == math.inf
-    assert strongest_preference({}) == math.inf
-
-
 def due_epochs(updated: list[int], first: int, length: int) -> list[int]:
     return [epoch for epoch in range(200) if is_check_due(epoch, updated, first, length)]
 
@@ -74,13 +68,8 @@ def make_rate(*overrides: str) -> tuple[AlphaRate, SearchState]:
     options = ("epochs=20", "arch_optimizer.lr=0.001", *overrides)
     config: SearchConfig = compose("search", ["dataset=synthetic", *options])
     unused: Any = None
-    state = SearchState(
-        train_loader=unused,
-        valid_loader=unused,
-        searcher=make_searcher(*options),
-        penalty=unused,
-        diagnosis=unused,
-    )
+    searcher = make_searcher(*options)
+    state = SearchState(train_loader=unused, valid_loader=unused, searcher=searcher)
     return AlphaRate(state, config), state
 
 
@@ -113,11 +102,6 @@ def test_the_rate_is_never_raised_if_turned_off_or_without_alphas(override: str)
     rate, _ = make_rate(override)
     assert not [epoch for epoch in range(20) if rate.raise_if_slow(epoch, flat(0.0))]
     assert rate.lr == 0.001
-
-
-def test_preferences_that_are_not_finite_are_left_to_restarts() -> None:
-    rate, _ = make_rate()
-    assert rate.raise_if_slow(1, {"a": torch.full((2, 3), math.nan)}) is None
 
 
 def test_a_weaker_preference_after_a_tenth_of_the_updates_ends_uniform() -> None:

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.recipes.ensemble_choice import greedy_selection
+from darts.recipes.ensemble import greedy_selection
 
 Score = Callable[[Tensor], float]
 
 
-def obvious_selection(predictions: Tensor, score: Score, members: int, rounds: int) -> list[int]:
+def obvious_selection(predictions: Tensor, score: Score, rounds: int) -> list[int]:
     """Score the mean of every list of networks that extends the current one by one network."""
 
     def mean_score(names: list[int]) -> float:
@@ -22,7 +22,6 @@ def obvious_selection(predictions: Tensor, score: Score, members: int, rounds: i
     chosen: list[int] = []
     while len(chosen) < rounds:
         options = [[*chosen, name] for name in range(len(predictions))]
-        options = [option for option in options if len(set(option)) <= members]
         found = min(options, key=lambda option: (-mean_score(option), len(set(option)), option[-1]))
         if chosen and mean_score(found) <= mean_score(chosen):
             break
@@ -49,11 +48,10 @@ def test_it_chooses_like_the_obvious_implementation(
     logits = torch.randn(6, 30, 3, generator=draw, dtype=torch.float64)
     logits[..., 0] += 2 * (classes == 0)
     predictions = logits.softmax(-1)
-    for members, rounds in ((1, 1), (2, 5), (3, 12), (6, 12)):
-        expected = obvious_selection(predictions, make_score(classes), members, rounds)
-        found = greedy_selection(predictions, make_score(classes), members=members, rounds=rounds)
+    for rounds in (1, 5, 12):
+        expected = obvious_selection(predictions, make_score(classes), rounds)
+        found = greedy_selection(predictions, make_score(classes), rounds=rounds)
         assert found == expected
-        assert sum(count > 0 for count in found) <= members
         assert 1 <= sum(found) <= rounds
 
 
@@ -65,27 +63,16 @@ def test_a_network_counts_as_often_as_it_helps() -> None:
         return -float((mean - target).square().mean())
 
     # The best single network has an error of 1; the mean (2 * 1 - 2) / 3 has none.
-    assert greedy_selection(predictions, score, members=2, rounds=10) == [2, 1, 0]
-    assert greedy_selection(predictions, score, members=1, rounds=10) == [1, 0, 0]
+    assert greedy_selection(predictions, score, rounds=10) == [2, 1, 0]
 
 
 def test_equal_scores_keep_the_smaller_ensemble() -> None:
     same = torch.full((3, 4, 2), 0.5)
-    assert greedy_selection(same, lambda mean: 1.0, members=3, rounds=10) == [1, 0, 0]
+    assert greedy_selection(same, lambda mean: 1.0, rounds=10) == [1, 0, 0]
 
 
 def test_a_score_that_is_not_a_number_is_the_worst() -> None:
     predictions = torch.tensor([[[torch.nan]], [[1.0]], [[2.0]]])
-    assert greedy_selection(predictions, lambda mean: float(mean.sum()), members=3, rounds=5) == [
-        0,
-        0,
-        1,
-    ]
-    never = greedy_selection(predictions, lambda mean: torch.nan, members=3, rounds=5)
+    assert greedy_selection(predictions, lambda mean: float(mean.sum()), rounds=5) == [0, 0, 1]
+    never = greedy_selection(predictions, lambda mean: torch.nan, rounds=5)
     assert never == [1, 0, 0]
-
-
-@pytest.mark.parametrize(("networks", "members", "rounds"), [(0, 1, 1), (2, 0, 1), (2, 1, 0)])
-def test_empty_selections_are_refused(networks: int, members: int, rounds: int) -> None:
-    with pytest.raises(ValueError, match="each must be >= 1"):
-        greedy_selection(torch.zeros(networks, 3, 2), len, members=members, rounds=rounds)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from darts.config import ConfigError, Invocation, SearchConfig, compose
-from darts.recipes.latency_models import FILE, keep_latency_models
+from darts.recipes.search_callbacks import keep_latency_models
 from darts.training.distributed import Ranks
 from darts.training.run import TrainingRun
 
@@ -75,9 +75,3 @@ def test_a_run_without_a_checkpoint_begins_again_with_the_new_model(tmp_path: Pa
     (tmp_path / "phone.json").write_text("other")
     start(tmp_path / "run", *words, resume=True)
     start(tmp_path / "run", *words, resume=True)
-
-
-def test_a_search_without_a_model_has_no_file_of_digests(tmp_path: Path) -> None:
-    start(tmp_path / "run")
-    assert not (tmp_path / "run" / FILE).exists()
-    start(tmp_path / "run", resume=True)

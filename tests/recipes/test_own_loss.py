@@ -10,8 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import darts
-from darts.config import compose
-from darts.recipes.search import check
 
 SMALL = [
     "dataset.samples=64", "space.channels=4", "space.cells=2", "tracking.figures=false",
@@ -75,14 +73,3 @@ def test_wrong_losses_end_in_one_line(loss: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         search("a", loss)
     assert len(str(caught.value).splitlines()) == 1
-
-
-def test_the_command_line_has_no_function() -> None:
-    with pytest.raises(ValueError, match=r"task\.loss=own: pass the function to darts\.search"):
-        check(compose("search", ["dataset=synthetic", "task.loss=own"]))
-
-
-def test_label_smoothing_belongs_to_the_cross_entropy() -> None:
-    task = compose("retrain", ["dataset=synthetic", "task.loss=own", "genotype=DARTS_V2"]).task
-    with pytest.raises(ValueError, match=r"=0\.1: belongs to the losses of the task"):
-        task.objective(["a", "b"], label_smoothing=0.1)

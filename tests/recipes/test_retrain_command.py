@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 from darts.config import SearchConfig, compose
-from darts.data import SOURCES
-from darts.recipes.facts import DataFacts
 from darts.recipes.retrain_command import retrain_command
-from darts.recipes.rules import max_epochs, recipe
+from darts.recipes.rules import DataFacts, max_epochs, recipe
 from darts.spaces import SPACES
 
 DIRECTORY = Path("run")
@@ -128,9 +126,3 @@ def test_the_defaults_are_the_rules_for_medium_data(dataset: str) -> None:
     follow |= {f"space.{key}" for key in SPACES[space].size_keys}
     follow.add("task.window")  # only language modeling has it, and conf/defaults are for every task
     assert set(given) - follow <= {"genotype", "dataset", "space", "task"}
-
-
-def test_the_formats_of_own_data_are_known() -> None:
-    own = {name for name, spec in SOURCES.items() if spec.own}
-    assert own == {*MEDIUM, "pairs"}
-    assert all(SOURCES[name].description.startswith("your own") for name in own)

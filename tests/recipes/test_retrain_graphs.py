@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from darts.config import RetrainConfig, WeightOptimizerConfig, compose
-from darts.recipes.retrain_graphs import retraining_obstacle
+from darts.recipes.retrain_checks import graph_obstacle
 from darts.tasks.classification import Classification
 from darts.training.distributed import Ranks
 
@@ -35,10 +35,5 @@ def config() -> RetrainConfig:
 def test_settings_that_cannot_be_captured_are_named(
     config: RetrainConfig, change: dict[str, Any], reason: str | None
 ) -> None:
-    found = retraining_obstacle(replace(config, **change), Ranks("cpu"))
+    found = graph_obstacle(replace(config, **change), Ranks("cpu"))
     assert found is None if reason is None else (found or "").startswith(reason)
-
-
-def test_graphs_are_off_by_default_and_may_change_when_a_run_resumes(config: RetrainConfig) -> None:
-    assert config.graphs == "off"
-    assert "graphs" in RetrainConfig.may_change_on_resume

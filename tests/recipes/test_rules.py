@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from darts.recipes.facts import DataFacts, validation_share
-from darts.recipes.rules import batch_size, max_epochs, recipe, search_recipe, settings
+from darts.recipes.rules import DataFacts, batch_size, recipe, settings, validation_share
 
 KINDS = ("images", "audio", "rows", "text", "documents", "pairs")
 
@@ -21,26 +20,11 @@ def test_an_epoch_has_about_forty_steps(samples: int, expected: int) -> None:
     assert batch_size(facts(samples=samples)) == expected
 
 
-@pytest.mark.parametrize(("samples", "rate"), [(100, 0.05), (1300, 0.1), (5000, 0.4)])
-def test_images_have_a_learning_rate_per_sample(samples: int, rate: float) -> None:
-    assert recipe(facts(samples=samples))["optimizer.lr"] == pytest.approx(rate)
-
-
 @pytest.mark.parametrize(
     ("samples", "share"), [(100, 0.2), (8000, 0.2), (16_000, 0.125), (50_000, 0.1)]
 )
 def test_about_two_thousand_samples_are_held_out(samples: int, share: float) -> None:
     assert validation_share(samples) == share
-
-
-@pytest.mark.parametrize(("samples", "epochs"), [(100, 300), (6000, 100), (1_000_000, 30)])
-def test_small_data_is_seen_more_often(samples: int, epochs: int) -> None:
-    assert max_epochs(facts(samples=samples)) == epochs
-
-
-@pytest.mark.parametrize(("tokens", "epochs"), [(60_000, 30), (240_000, 17), (5_000_000, 10)])
-def test_texts_are_seen_less_often(tokens: int, epochs: int) -> None:
-    assert max_epochs(facts("text", tokens)) == epochs
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -99,21 +83,3 @@ def test_mirroring_and_its_opposite_are_compared(flip: bool) -> None:
     (name,) = (option.name for option in flips)
     assert name == ("no_flip" if flip else "flip")
     assert flips[0].values == {"dataset.flip": not flip, "mirror": not flip}
-
-
-@pytest.mark.parametrize(
-    ("crop", "name", "other"), [("pad", "no_shift", "none"), ("none", "shift", "pad")]
-)
-def test_shifts_and_their_opposite_are_compared(crop: str, name: str, other: str) -> None:
-    values = recipe(facts()) | {"dataset.crop": crop}
-    shifts = [o for o in settings(facts(), values, set()) if "dataset.crop" in o.values]
-    assert [(option.name, option.values) for option in shifts] == [(name, {"dataset.crop": other})]
-
-
-def test_shifts_follow_the_shorter_side() -> None:
-    assert recipe(facts())["dataset.padding"] == 2  # of 24 pixels
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_searches_of_half_the_data_have_half_the_batch(kind: str) -> None:
-    assert search_recipe(facts(kind))["loader.batch_size"] == max(batch_size(facts(kind)) // 2, 8)

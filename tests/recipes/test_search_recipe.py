@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from darts.config import Invocation, SearchConfig, compose
-from darts.recipes.first_samples import FITTED_SAMPLES, first_samples
 from darts.recipes.search import Search
+from darts.recipes.shared import FITTED_SAMPLES, first_samples
 from darts.spaces.macro.fast_layers import WhitenedPatches
 from darts.training.distributed import Ranks
 from darts.training.run import TrainingRun

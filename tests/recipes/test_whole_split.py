@@ -6,7 +6,7 @@ import torch
 
 from darts.config import compose
 from darts.data_modules import make_data_module
-from darts.recipes.facts import DataFacts
+from darts.recipes.rules import DataFacts
 from darts.training.distributed import Ranks
 
 

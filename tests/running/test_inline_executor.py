@@ -17,8 +17,7 @@ from darts.config import ConfigError
 from darts.recipes.commands import would_continue
 from darts.running import execution
 from darts.running.execution import InlineExecutor
-from darts.running.jobs import Job, Outcome
-from darts.running.run_files import log_file
+from darts.running.jobs import Job, Outcome, log_file
 from darts.training.device import peak_memory
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_lock import RunLock
@@ -73,21 +72,6 @@ def test_the_peak_memory_of_a_run_is_its_own(tmp_path: Path) -> None:
     assert summary["peak_memory_mb"] < before - 150
 
 
-def test_failed_runs_do_not_disturb_others(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """Every failure becomes a one-line problem; output goes to the logs."""
-    jobs = [make_job(kind, tmp_path) for kind in ("invalid", "diverging", "retrain")]
-    outcomes = run(*jobs)
-    assert outcomes["invalid"] == Outcome(None, "optimizer.lr=-1.0: must be > 0")
-    assert outcomes["diverging"].summary is None
-    assert "not finite" in outcomes["diverging"].problem or "nan" in outcomes["diverging"].problem
-    assert outcomes["retrain"].summary is not None
-    assert capfd.readouterr() == ("", "")
-    assert "must be > 0" in log_file(jobs[0].directory).read_text()
-    assert "training in" in log_file(jobs[2].directory).read_text()
-
-
 def test_ended_runs_are_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """This holds for complete and for diverged runs; failures of other kinds are tried again."""
     jobs = [make_job(kind, tmp_path) for kind in ("retrain", "diverging", "invalid")]
@@ -121,12 +105,6 @@ def test_a_complete_run_continues_only_if_changes_make_it_longer(
     job = make_job("retrain", tmp_path, STABLE, changes=("epochs=4",))
     assert run(job) == {"retrain": Outcome({"epochs": 4})}
     assert calls == [("epochs=4",)]
-
-
-def test_changes_have_no_effect_on_a_new_run(tmp_path: Path) -> None:
-    summary = run(make_job("retrain", tmp_path, changes=("epochs=1",)))["retrain"].summary
-    assert summary is not None
-    assert summary["epochs"] == 2
 
 
 @pytest.mark.parametrize(

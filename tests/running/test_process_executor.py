@@ -18,10 +18,9 @@ import pytest
 import torch
 from small_jobs import end_state, make_job, wait_for
 
-from darts.running import worker
-from darts.running.jobs import Future, Job, Outcome
+from darts.running import processes
+from darts.running.jobs import Future, Job, Outcome, is_complete, log_file
 from darts.running.processes import ProcessExecutor
-from darts.running.run_files import is_complete, log_file
 from darts.writing import WriteError
 
 LONG = "epochs=25"  # a second, with a checkpoint after each step
@@ -133,14 +132,6 @@ def test_a_signal_to_an_idle_worker_costs_no_run(executor: ProcessExecutor, tmp_
     assert worker_pid(executor) == worker
 
 
-def test_the_threads_of_a_job(executor: ProcessExecutor, tmp_path: Path) -> None:
-    """``env.json`` records them. The next job has the number of the worker again."""
-    jobs = [make_job("retrain", tmp_path, name="two", threads=2), make_job("search", tmp_path)]
-    outcomes(*map(executor.submit, jobs))
-    recorded = ['"threads": 2' in (job.directory / "env.json").read_text() for job in jobs]
-    assert recorded == [True, False]
-
-
 @pytest.mark.slow
 def test_the_run_of_a_killed_worker_continues_in_another_one(
     executor: ProcessExecutor, whole: Job, tmp_path: Path
@@ -199,7 +190,7 @@ def test_a_log_that_cannot_be_written_raises(tmp_path: Path) -> None:
 
 
 def test_workers_that_cannot_start_raise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "_context", lambda: multiprocessing.get_context("spawn"))
+    monkeypatch.setattr(processes, "_context", lambda: multiprocessing.get_context("spawn"))
     monkeypatch.setattr(spawn, "_python_exe", b"/bin/false")
     with (
         ProcessExecutor(1, tmp_path / "workers") as executor,
@@ -225,24 +216,6 @@ def test_workers_share_the_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert shares == [2, 2, 2]
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert ProcessExecutor(1, tmp_path)._workers[0]._arguments[1] is None
-
-
-@pytest.mark.slow
-def test_ctrl_c_in_the_context_kills_runs(tmp_path: Path) -> None:
-    """A second Ctrl-C does not wait for checkpoints."""
-    job = make_job("retrain", tmp_path, ENDLESS)
-
-    def interrupt() -> None:
-        with ProcessExecutor(1, tmp_path / "workers") as executor:
-            futures.append(executor.submit(job))
-            wait_for(job.directory / "checkpoint.safetensors")
-            raise KeyboardInterrupt
-
-    futures: list[Future] = []
-    with pytest.raises(KeyboardInterrupt):
-        interrupt()
-    assert futures[0].cancelled()
-    assert not is_complete(job.directory)
 
 
 PARENT = """

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from darts.config import SearchConfig, compose
-from darts.config.conf_files import conf_folder
 from darts.methods.relaxation import Softmax
 from darts.methods.relaxation_sampled import Concrete, Gumbel
+from darts.plugins import conf_folder
 from darts.registry import can_capture
 from darts.searching.checks import capture_obstacle, graphed_step
 from darts.tasks.classification import Classification

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import sys
 from pathlib import Path
@@ -9,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from darts import retrain, search
 from darts.reading import read_json
 from darts.searching.flaws import (
     FlawFinder,
@@ -89,7 +89,7 @@ def run_main(
     """Call the entry point of a command."""
     arguments = [*TINY, *overrides, f"hydra.run.dir={directory}"]
     monkeypatch.setattr(sys, "argv", [f"darts.{command}", *arguments])
-    {"search": search, "retrain": retrain}[command].main()
+    importlib.import_module(f"darts.{command}").main()
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:

@@ -11,33 +11,23 @@ from torch import Tensor
 
 from darts.config import INT8, ConfigError
 from darts.data_modules.samples import SampleDataModule
-from darts.recipes.exporting import executorch_file, litert_file, onnx_file, torch_file
+from darts.recipes.exporting import litert_file, onnx_file, torch_files
 from darts.recipes.exporting.network import ExportableNetwork, Graph, quiet
 
 
 @dataclass(frozen=True)
 class GraphFormat:
-    """A format of exported graphs.
-
-    Attributes:
-        suffix: Suffix of its files.
-        save: Writes a network in float32.
-        save_int8: Writes a network in int8, given samples for calibration ``(N, C, H, W)``.
-        load: Returns a function that runs a file in its runtime.
-        imports: Packages that it needs to write and run files, besides PyTorch.
-        int8_imports: Further packages for int8.
-        extra: Extra of this package that installs them.
-        one_sample: Whether its files take one sample per pass, and no sequences.
-    """
+    """A format of exported graphs."""
 
     suffix: str
-    save: Callable[[ExportableNetwork, Path], None]
+    save: Callable[[ExportableNetwork, Path], None]  # in float32
+    # In int8, given samples for calibration (N, C, H, W) float32.
     save_int8: Callable[[ExportableNetwork, Path, Tensor], None]
-    load: Callable[[Path, ExportableNetwork], Graph]
-    imports: tuple[str, ...] = ()
-    int8_imports: tuple[str, ...] = ()
-    extra: str = "export"
-    one_sample: bool = False
+    load: Callable[[Path, ExportableNetwork], Graph]  # runs a file in its runtime
+    imports: tuple[str, ...] = ()  # packages that it needs, besides PyTorch
+    int8_imports: tuple[str, ...] = ()  # further packages for int8
+    extra: str = "export"  # extra of this package that installs them
+    one_sample: bool = False  # whether its files take one sample per pass, and no sequences
 
 
 FORMATS: Mapping[str, GraphFormat] = {
@@ -50,13 +40,17 @@ FORMATS: Mapping[str, GraphFormat] = {
         int8_imports=("onnx",),
     ),
     "torch_export": GraphFormat(
-        ".pt2", torch_file.save, torch_file.save_int8, torch_file.load, int8_imports=("torchao",)
+        ".pt2",
+        torch_files.save_torch,
+        torch_files.save_torch_int8,
+        torch_files.load_torch,
+        int8_imports=("torchao",),
     ),
     "executorch": GraphFormat(
         ".pte",
-        executorch_file.save,
-        executorch_file.save_int8,
-        executorch_file.load,
+        torch_files.save_executorch,
+        torch_files.save_executorch_int8,
+        torch_files.load_executorch,
         imports=("executorch",),
         int8_imports=("torchao",),
         extra="executorch",
@@ -76,15 +70,9 @@ FORMATS: Mapping[str, GraphFormat] = {
 
 
 def require_packages(name: str, *, int8: bool, setting: str | None = None) -> None:
-    """Refuse a format whose packages are not installed.
+    """Raise ConfigError if a package of a format cannot be imported.
 
-    Args:
-        name: One of ``FORMATS``.
-        int8: Whether the file is quantized.
-        setting: What the user has set; None for the keys of ``darts.export``.
-
-    Raises:
-        ConfigError: For the first package that cannot be imported.
+    ``setting`` is what the user has set; None stands for the keys of ``darts.export``.
     """
     chosen = FORMATS[name]
     for package in (*chosen.imports, *(chosen.int8_imports if int8 else ())):
@@ -105,15 +93,7 @@ def split_export(export: str) -> tuple[str, bool]:
 
 
 def check_export(export: str, kind: str) -> None:
-    """Raise ``ConfigError`` if a format is not installed or has no networks for the kind of data.
-
-    Args:
-        export: Value of the key ``export``; "none" for no file.
-        kind: Kind of the data, see ``darts.data_modules.compatibility.data_kind``.
-
-    Raises:
-        ConfigError: If the format cannot be used.
-    """
+    """Raise ConfigError if a format is not installed or has no networks for the kind of data."""
     name, int8 = split_export(export)
     if name not in FORMATS:  # none or safetensors
         return

@@ -18,30 +18,16 @@ from darts.writing import write_errors
 
 @dataclass
 class GraphFile:
-    """One export of a graph.
-
-    Attributes:
-        config: The keys of the command.
-        directory: Folder of the file.
-        network: The network as a graph of tensors.
-        net: The same network for the objective.
-        validation: Data for scores and calibration; None if the export reads no data.
-    """
+    """One export of a graph."""
 
     config: ExportConfig
     directory: Path
-    network: ExportableNetwork
-    net: NetworkBase
-    validation: Validation | None
+    network: ExportableNetwork  # as a graph of tensors
+    net: NetworkBase  # the same network for the objective
+    validation: Validation | None  # None if the export reads no data
 
     def write(self) -> tuple[Path, JsonObject]:
-        """Return the file and what was measured, or leave no file.
-
-        Raises:
-            ConfigError: If the outputs of the float32 graph, or the score of the file, are too far
-                from those of the network.
-            WriteError: If the disk is full or fails.
-        """
+        """Return the file and what was measured, or leave no file."""
         suffix = self.format.suffix
         self.directory.mkdir(parents=True, exist_ok=True)
         target = self.directory / f"network{suffix}"
@@ -116,11 +102,7 @@ class GraphFile:
         return {f"float_{name}": before, name: after, "drop": self.validation.loss(before, after)}
 
     def _require_small_drop(self, before: float, after: float) -> None:
-        """Refuse a score that is further below that of the network than ``max_drop``.
-
-        Raises:
-            ConfigError: If it is, or is not a number.
-        """
+        """Raise ConfigError if the score of the file drops by more than ``max_drop``."""
         assert self.validation is not None
         drop, name = self.validation.loss(before, after), self.validation.score_name
         if not drop <= self.config.max_drop:

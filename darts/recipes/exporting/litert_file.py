@@ -29,11 +29,6 @@ def save_int8(network: ExportableNetwork, path: Path, samples: Tensor) -> None:
     """Write the network with weights in int8 per channel and activations in int8 per tensor.
 
     The input and the output of the file stay float32.
-
-    Args:
-        network: Network with one float input.
-        path: File to write.
-        samples: Inputs for calibration ``(N, C, H, W)`` float32.
     """
     plain = path.with_suffix(".float.tflite")
     try:

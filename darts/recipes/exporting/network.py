@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
-import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +15,7 @@ from torch.fx import GraphModule
 
 from darts.data import InputSpec
 from darts.data.targets import TargetScale
+from darts.log_mode import redirected
 from darts.spaces.network import LanguageModelOutput
 
 HIDDEN = "hidden"
@@ -39,15 +37,8 @@ def one_by_one(run: Callable[[Tensor], Tensor]) -> Graph:
 class ExportableNetwork(nn.Module):
     """A network whose inputs and outputs are only tensors.
 
-    Args:
-        net: Network in evaluation mode, without an auxiliary head.
-        inputs: Specifications of its inputs.
-        scale: How the numbers that it predicts were standardized; the graph returns them in their
-            own units.
-
-    Attributes:
-        inputs: Specifications of its inputs, including the hidden state of a language model.
-        outputs: Names of the outputs.
+    The inputs of a language model include its hidden state. ``scale`` tells how the numbers that
+    the network predicts were standardized; the graph returns them in their own units.
     """
 
     def __init__(
@@ -113,27 +104,21 @@ class ExportableNetwork(nn.Module):
         )
 
 
-@torch.no_grad()
 def max_error(
     network: ExportableNetwork, graph: Graph, lengths: Sequence[int] = (1, 3, 8)
 ) -> float:
-    """Return the largest error of all outputs, ``|expected - actual| / max(1, |expected|)``.
-
-    Numbers in their own units are compared after they were standardized again. The error is
-    infinite if it is not a number.
-
-    Args:
-        network: The network.
-        graph: The exported graph.
-        lengths: Arguments of ``examples``; each gives one comparison on random inputs.
-    """
+    """Return the largest error of all outputs for random inputs of several lengths."""
     examples = (network.examples(length, seed) for seed, length in enumerate(lengths))
     return max(max_error_on(network, graph, tensors) for tensors in examples)
 
 
 @torch.no_grad()
 def max_error_on(network: ExportableNetwork, graph: Graph, tensors: Sequence[Tensor]) -> float:
-    """Return the largest error of all outputs for the given inputs, see ``max_error``."""
+    """Return the largest ``|expected - actual| / max(1, |expected|)`` of all outputs.
+
+    Numbers in their own units are compared after they were standardized again. The error is
+    infinite if it is not a number.
+    """
     worst = 0.0
     for expected, actual in zip(network(*tensors), graph(tensors), strict=True):
         if network.scale is not None:
@@ -159,38 +144,12 @@ def without_layouts(module: GraphModule) -> GraphModule:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Suppress what exporters print, log and warn.
-
-    Libraries in C++ write to the file descriptors of the process, so these are redirected, too.
-    """
+    """Suppress what exporters print, log and warn."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with (
-            warnings.catch_warnings(),
-            redirect_stdout(io.StringIO()),
-            redirect_stderr(io.StringIO()),
-            tempfile.TemporaryFile() as sink,
-            _redirected((1, 2), sink.fileno()),
-        ):
+        with warnings.catch_warnings(), open(os.devnull, "w") as sink, redirected(sink):
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(level)
-
-
-@contextmanager
-def _redirected(descriptors: Sequence[int], sink: int) -> Iterator[None]:
-    """Let file descriptors refer to another file for the duration of a ``with`` block."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = [os.dup(descriptor) for descriptor in descriptors]
-    try:
-        for descriptor in descriptors:
-            os.dup2(sink, descriptor)
-        yield
-    finally:
-        sys.stderr.flush()
-        for descriptor, original in zip(descriptors, saved, strict=True):
-            os.dup2(original, descriptor)
-            os.close(original)

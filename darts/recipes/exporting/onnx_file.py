@@ -51,11 +51,6 @@ def save_int8(network: ExportableNetwork, path: Path, samples: Tensor) -> None:
     their smallest and largest value. Batch norms that follow a convolution are folded into it;
     others stay in float32. So does what follows the last layer: numbers in their own units, such as
     a price and an age, have no common scale, and an ensemble averages probabilities.
-
-    Args:
-        network: Network with one float input.
-        path: File to write.
-        samples: Inputs for calibration ``(N, C, H, W)`` float32.
     """
     import onnx
     from onnxruntime import quantization

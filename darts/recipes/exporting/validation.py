@@ -16,9 +16,8 @@ from darts.data import Loader, load_split
 from darts.data.randomness import permutation
 from darts.data_modules.samples import SampleDataModule
 from darts.reading import FileError
-from darts.recipes.evaluation import open_data
 from darts.recipes.exporting.network import Graph
-from darts.recipes.trained import TrainedNetwork
+from darts.recipes.trained import TrainedNetwork, open_data
 from darts.spaces import NetworkBase
 from darts.tasks import Forward, Objective
 from darts.tracking.formats import is_fraction
@@ -50,33 +49,20 @@ def split_file(trained: TrainedNetwork) -> Path:
 
 @dataclass(frozen=True)
 class Validation:
-    """The data with which the files of one network are calibrated and scored.
-
-    Attributes:
-        trained: The network.
-        data: Data module of its retraining.
-        split: "valid"; "train" if the retraining held no validation data out, as the last training
-            of ``darts.find`` does.
-        loader: The samples that are scored, in a fixed order, without augmentation. Of the training
-            samples, those that do not calibrate.
-        calibration: Indices of the training samples that calibrate, ``(n,)`` int64.
-    """
+    """The data with which the files of one network are calibrated and scored."""
 
     trained: TrainedNetwork
-    data: SampleDataModule
+    data: SampleDataModule  # of its retraining
+    # "valid"; "train" if no validation data was held out, as in the last run of ``darts.find``.
     split: str
+    # The samples that are scored, in a fixed order, without augmentation. Of the training samples,
+    # those that do not calibrate.
     loader: Loader
-    calibration: Tensor
+    calibration: Tensor  # indices of the training samples that calibrate, (n,) int64
 
     @classmethod
     def open(cls, config: ExportConfig, trained: TrainedNetwork) -> Validation:
-        """Read the data of a retraining and the split that it saved.
-
-        Raises:
-            CheckpointError: If the data has changed since the retraining.
-            ConfigError: If the network takes no samples of numbers.
-            FileError: If the split or a file of the data set is missing or damaged.
-        """
+        """Read the data of a retraining and the split that it saved."""
         if not takes_numbers(trained):
             raise ConfigError(
                 f"task={trained.config.task.name}: only networks with one input of numbers "
@@ -153,11 +139,8 @@ class Validation:
 def median_milliseconds(graphs: Sequence[Graph], sample: Tensor) -> list[float]:
     """Return the median time of a pass of each graph, on one thread.
 
-    The graphs take turns, so that slow phases of the machine affect all of them alike.
-
-    Args:
-        graphs: Functions that run files.
-        sample: A batch of one sample.
+    The graphs take turns, so that slow phases of the machine affect all of them alike. ``sample``
+    is a batch of one sample.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -17,10 +17,10 @@ from torch.utils.data import TensorDataset
 from warm_python import WarmPython
 
 import darts
+from darts.api import SearchRun
 from darts.comparing.runs import RunLauncher
 from darts.config import ConfigError
 from darts.reading import read_json
-from darts.search import SearchRun
 from darts.spaces import SearchContext, parse_genotype
 from darts.spaces.module import Genotype, Module, Network, Supernet, passed
 

@@ -1,4 +1,4 @@
-"""When a training has diverged, and what changes when it repeats an epoch."""
+"""What searches and retrainings share: restarts after a divergence, and samples that fit layers."""
 
 from __future__ import annotations
 
@@ -9,19 +9,38 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from darts.data import Loader
 from darts.training.state import TrainState
 from darts.training.steps import Diverged
 
 RESTART_FACTOR = 0.3
-"""Factor of the learning rate after each restart of a training that has diverged."""
+"""Factor of the learning rate after each restart."""
 
 SETTLING_STEPS = 50
 """Steps after which the running statistics of batch norm describe the data."""
 
 DIVERGENCE_FACTOR = 10.0
-"""Largest mean loss of an epoch relative to the first step; above it, a training has diverged."""
+"""Largest mean loss of an epoch relative to the first step; above it, a run has diverged."""
 
 ADVICE = "Try a smaller optimizer.lr"
+
+FITTED_SAMPLES = 512
+"""Samples that fit layers such as ``WhitenedPatches``; 512 images of 32x32 have 131,072 patches."""
+
+
+def first_samples(loader: Loader) -> Tensor:
+    """Return the samples of the first batches, at least ``FITTED_SAMPLES`` if there are as many.
+
+    They fit layers with fixed values, see ``darts.spaces.network.FittedLayer``.
+    """
+    batches: list[Tensor] = []
+    for step in range(len(loader)):
+        samples = loader.batch(0, step)[0]
+        assert isinstance(samples, Tensor)
+        batches.append(samples)
+        if sum(map(len, batches)) >= FITTED_SAMPLES:
+            break
+    return torch.cat(batches)
 
 
 @dataclass(frozen=True)
@@ -29,19 +48,12 @@ class LowerRateRestarts:
     """The restarts of a search or a retraining, each at a lower learning rate of the weights.
 
     All decisions depend on values that are equal on all ranks.
-
-    Attributes:
-        state: State of the training; it counts the restarts.
-        allowed: Largest number of restarts.
-        weights: Returns all trained tensors, on one device.
-        valid_factor: A validation loss is refused if it is more than this many times the loss of
-            the first step. Infinity is for supernets: if only sampled paths are trained, the
-            mixture of all candidates may have a high loss although the training converges.
     """
 
-    state: TrainState
+    state: TrainState  # it counts the restarts
     allowed: int
-    weights: Callable[[], Iterable[Tensor]]
+    weights: Callable[[], Iterable[Tensor]]  # all trained tensors, on one device
+    # Largest validation loss, relative to the loss of the first step.
     valid_factor: float = DIVERGENCE_FACTOR
 
     @property
@@ -61,11 +73,7 @@ class LowerRateRestarts:
         )
 
     def require_convergence(self) -> None:
-        """Refuse weights that are not finite, and a mean loss far above that of the first step.
-
-        Raises:
-            Diverged: When the training may restart and one of the two holds.
-        """
+        """Raise Diverged for weights that are not finite, or a mean loss far above the first."""
         state = self.state
         if not self.left or state.first_loss is None:
             return
@@ -81,13 +89,10 @@ class LowerRateRestarts:
             raise Diverged(f"the weights became infinite or NaN {place}", ADVICE)
 
     def require_valid_loss(self, loss: float) -> None:
-        """Refuse a validation loss that is not finite, or far above the loss of the first step.
+        """Raise Diverged for a validation loss that is not finite, or too far above the first loss.
 
         A high loss is accepted in the first ``SETTLING_STEPS`` steps, since the statistics of batch
         norm settle slowly.
-
-        Raises:
-            Diverged: When the training may restart and the loss is refused.
         """
         state = self.state
         if not self.left or state.first_loss is None:

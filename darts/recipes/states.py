@@ -1,22 +1,63 @@
-"""The checkpoint of a retraining."""
+"""The checkpoints of a search and of a retraining."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Annotated, Protocol, TypedDict
 
+import msgspec
 import torch
 from torch import Tensor
 
-from darts.data import InputSpec
+from darts.data import InputSpec, Loader
 from darts.data.encodings import RowEncoding, WordEncoding
 from darts.data.targets import TargetScale
+from darts.searching.searcher import Searcher
 from darts.spaces import NetworkBase
 from darts.training.averaging import Averaging
+from darts.training.checkpoint import StateDict
 from darts.training.state import TrainState
-from darts.typed_values import Count, Misfit
+from darts.typed_values import Count, Misfit, entry
+
+
+class SavedPart(Protocol):
+    """A part of a search that a checkpoint saves."""
+
+    def state_dict(self) -> object: ...
+
+    def load_state_dict(self, state: object) -> None: ...
+
+
+@dataclass(kw_only=True)
+class SearchState(TrainState):
+    """Checkpoint of a search."""
+
+    valid_loader: Loader  # batches for architecture steps
+    searcher: Searcher  # supernet, optimizers and masks
+    history: list[dict[str, Tensor]] = field(default_factory=list)  # probabilities, each epoch
+    genotypes: list[str] = field(default_factory=list)  # JSON, each epoch
+    # Dominant eigenvalue at the end of each epoch in which the stopping rule needs it.
+    eigenvalues: list[float] = field(default_factory=list)
+    # So far, of the learning rate of the alphas.
+    raises: Annotated[int, msgspec.Meta(ge=0, le=10)] = 0
+    discretization: StateDict = field(default_factory=dict)  # progress of the discretization
+    # Epoch, from 0, whose genotype is the result; None unless the stopping rule or a collapse check
+    # has ended the search.
+    stopped_epoch: Count | None = None
+
+    def __post_init__(self) -> None:
+        self.parts: dict[str, SavedPart] = {}  # of callbacks, by name
+
+    def state_dict(self) -> StateDict:
+        added = {name: part.state_dict() for name, part in self.parts.items()}
+        return {**super().state_dict(), **added}
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        super().load_state_dict(state)
+        for name, part in self.parts.items():
+            part.load_state_dict(entry(state, name, object))
 
 
 class BestEpoch(TypedDict):
@@ -48,11 +89,7 @@ class RetrainState(TrainState):
     encoding: RowEncoding | WordEncoding | None = None  # of rows of a table, or of texts
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Restore every field. Fields that describe the data must equal those of the current data.
-
-        Raises:
-            Misfit: If an entry is missing, has another type or does not fit.
-        """
+        """Restore every field; those that describe the data must equal the current ones."""
         current = self.state_dict()
         for name in DATA_FIELDS:
             # As JSON, because the state of a file has lists in place of tuples.

@@ -1,13 +1,20 @@
-"""Ctrl-C while a command starts: it ends the process at once and silently.
-
-A KeyboardInterrupt in the middle of an import or of the composition of a configuration can surface
-as an error of another type, because libraries run cleanup code before it arrives.
-"""
+"""The process of a command: its rank, and Ctrl-C while it starts."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+
+
+def rank_and_size() -> tuple[int, int]:
+    """Return this process's rank and the number of ranks; ``(0, 1)`` without ``torchrun``."""
+    size = int(os.environ.get("WORLD_SIZE", 1)) if "MASTER_ADDR" in os.environ else 1
+    return (int(os.environ["RANK"]), size) if size > 1 else (0, 1)
+
+
+# A KeyboardInterrupt in the middle of an import or of the composition of a configuration can
+# surface as an error of another type, because libraries run cleanup code before it arrives.
 
 
 def end_silently() -> None:

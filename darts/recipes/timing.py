@@ -1,16 +1,21 @@
-"""The faster precision of training steps on this machine."""
+"""How long networks take on this machine."""
 
 from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 
 from darts.config import RetrainConfig
 from darts.data_modules import DataModule
+from darts.judging.devices.stopwatch import TimingSettings, example, time_passes, timing
 from darts.recipes.retrain import build_network
+from darts.recipes.trained import TrainedNetwork
 from darts.spaces import AnyGenotype
+from darts.training.cost import count_parameters
 from darts.training.device import autocast
 from darts.training.distributed import Ranks
 from darts.training.steps import weight_optimizer
@@ -48,3 +53,26 @@ def _step_seconds(
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - begin)
     return statistics.median(seconds[1:])
+
+
+def compare_costs(directories: Mapping[str, Path], threads: int) -> dict[str, float]:
+    """Return ``<name>_parameters`` and ``<name>_ms`` of networks with the same inputs.
+
+    The milliseconds are the median time for one sample on the CPU, measured in alternation. They
+    are left out for networks whose input is a text.
+    """
+    trained = [TrainedNetwork.load(str(directory)) for directory in directories.values()]
+    nets = [own.build() for own in trained]
+    costs: dict[str, float] = {
+        f"{name}_parameters": count_parameters(net.parameters())
+        for name, net in zip(directories, nets, strict=True)
+    }
+    specs = trained[0].input_specs
+    if len(specs) == 1 and specs[0].num_tokens is None:
+        settings = TimingSettings("cpu", threads, 1, "fp32", warmup=5, repeats=20)
+        with timing(settings):
+            inputs = example(tuple(specs[0].shape[1:]), settings)
+            times = time_passes(nets, [inputs] * len(nets), settings)
+        for name, measured in zip(directories, times, strict=True):
+            costs[f"{name}_ms"] = measured.median_ms
+    return costs

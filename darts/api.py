@@ -1,0 +1,394 @@
+"""The Python API: ``darts.search(...)`` does what ``python -m darts.search`` does.
+
+``import darts`` provides these names. The modules of the commands, such as ``darts/search.py``,
+are scripts that no other module imports. An import would replace the function ``darts.search`` by
+the module, because Python binds a submodule to its name in the package.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from torch import nn
+
+from darts.config import (
+    ConfigError,
+    FindBudgetConfig,
+    FindConfig,
+    Invocation,
+    RetrainConfig,
+    SearchConfig,
+    compose,
+    one_of,
+    quoted,
+)
+from darts.config.overrides import hydra_overrides
+from darts.config.python_call import (
+    Data,
+    data_settings,
+    interrupts_as_keyboard_interrupt,
+    loss_settings,
+    model_settings,
+    overrides_of,
+    refuse_other_arguments,
+    resume_directory,
+    run_directory,
+)
+from darts.config.resumed_run import ResumedRun
+from darts.data_modules import make_data_module
+from darts.judging.one_shot import OneShotScorer
+from darts.reading import read_text
+from darts.recipes.commands import merge_overrides, resume_command, run_command
+from darts.recipes.front import FOLDER
+from darts.recipes.model import CompleteRun, Model, load, predict
+from darts.recipes.retrain_command import retrain_command
+from darts.recipes.rules import DataFacts
+from darts.spaces import SPACES, AnyGenotype, parse_genotype, space_of
+from darts.spaces.lookup import find_genotype
+from darts.spaces.module import Choice, InputChoice, Repeat, passed
+from darts.tasks.own_loss import Loss, passed_loss
+from darts.training.distributed import Ranks
+
+__all__ = [
+    "Choice",
+    "FindRun",
+    "InputChoice",
+    "Repeat",
+    "RetrainRun",
+    "SearchRun",
+    "create_model",
+    "find",
+    "load",
+    "predict",
+    "retrain",
+    "search",
+]
+
+CALIBRATION_BATCHES = 20
+"""Training batches from which the batch norm statistics of an inherited network are computed."""
+
+
+@dataclass(frozen=True)
+class SearchRun(CompleteRun):
+    """A complete search.
+
+    Attributes:
+        model: The model whose choices were searched, or None.
+        loss: The loss function of the user's own, or None.
+    """
+
+    model: nn.Module | None = None
+    loss: Loss | None = None
+
+    @property
+    def genotype(self) -> AnyGenotype:
+        """The architecture that the search found."""
+        return parse_genotype(str(self.summary["genotype"]))
+
+    @property
+    def front(self) -> list[AnyGenotype]:
+        """The genotypes of a search with ``front.cost``, the one of the smallest budget first.
+
+        The rows of ``front.csv`` have their costs and scores.
+        """
+        count = int(self.summary.get("front_points", 0))
+        files = [self.directory / FOLDER / f"{number}.json" for number in range(1, count + 1)]
+        return [parse_genotype(read_text(file)) for file in files]
+
+    @property
+    def config(self) -> SearchConfig:
+        """The configuration of the search."""
+        config = ResumedRun.load("search", str(self.directory)).config
+        assert isinstance(config, SearchConfig)
+        return config
+
+    def retrain_overrides(self) -> list[str]:
+        """Return the overrides of the retraining that the search recommends.
+
+        They are the overrides in the retraining command that the search prints. They select the
+        data set of the search; for data of your own, they also set the values that follow from the
+        data. This method reads the data to compute them.
+        """
+        config = self.config
+        recorded = ResumedRun.load("search", str(self.directory)).recorded_overrides
+        data = make_data_module(config, Ranks())
+        data.search_loaders()
+        facts = DataFacts.read(config, data)
+        words = shlex.split(retrain_command(self.directory, recorded, config, facts))
+        return [word for word in words[3:] if not word.startswith("genotype=")]
+
+    def network(self, *, weights: str = "new", **sizes: int) -> nn.Module:
+        """Return the network of the genotype for the data of the search, untrained by default.
+
+        For a model of your own, the result is the model with the chosen candidates in place of all
+        choices. This method reads the data, which determines the sizes of input and output.
+
+        Args:
+            weights: "new", or "inherit" for the weights of the supernet, with the batch norm
+                statistics of this path. Only models of your own can inherit weights.
+            **sizes: Sizes of the space, for example ``channels=16, cells=8``; by default the
+                sizes of the supernet.
+
+        Raises:
+            ValueError: If networks of the space cannot inherit weights.
+        """
+        one_of("weights", weights, ("new", "inherit"))
+        if weights == "inherit":
+            if sizes:
+                raise ValueError(f"a network that inherits weights cannot have other {[*sizes]}")
+            with passed(self.model), passed_loss(self.loss):
+                scorer = OneShotScorer(self.directory, CALIBRATION_BATCHES)
+                return scorer.network(self.genotype).plain()
+        config = self.config
+        space = type(config.space)(**{**vars(config.space), **sizes})
+        fitting: dict[str, Any] = {**make_data_module(config, Ranks()).network_sizes(space)}
+        with passed(self.model):
+            return space.network(self.genotype, **fitting).plain()
+
+
+@dataclass(frozen=True)
+class RetrainRun(CompleteRun):
+    """A complete retraining.
+
+    Attributes:
+        base: The model of the user's own whose genotype was trained, or None.
+    """
+
+    base: nn.Module | None = None
+
+    def model(self) -> Model:
+        """Return the trained network, see ``darts.load``."""
+        return load(self.directory, base=self.base)
+
+
+class FindRun(CompleteRun):
+    """A complete run of ``darts.find``."""
+
+    def model(self) -> Model:
+        """Return the found network with its trained weights, see ``darts.load``."""
+        return load(self.directory)
+
+
+def search(
+    model: nn.Module | None = None,
+    *,
+    data: Data | None = None,
+    loss: Loss | None = None,
+    out: str | Path | None = None,
+    resume: str | Path | SearchRun | None = None,
+    overrides: Sequence[str] = (),
+    **settings: object,
+) -> SearchRun:
+    """Search for an architecture, as ``python -m darts.search`` does.
+
+    Args:
+        model: A model of your own that contains choices; None for one of the other spaces.
+        data: The name of a data set; or PyTorch datasets of images or rows: the training samples,
+            or a pair of training and test samples, see ``darts.data.torch_datasets.store``.
+        loss: Function of outputs ``(B, K)`` and targets that returns the mean loss, see
+            ``darts.tasks.own_loss.Loss``; by default the loss of the task.
+        out: The run directory; by default a new one in ``runs/search``.
+        resume: An interrupted search to continue; leave out all other arguments but ``model``
+            and ``loss``.
+        overrides: Configuration keys as on the command line, such as ``["space.channels=8"]``.
+        **settings: Configuration keys without a dot, such as ``space="cnn"``, ``method="drnas"``,
+            ``epochs=20`` or ``seed=0``.
+
+    Raises:
+        ConfigError: For a wrong key or value, with the message of the command.
+        KeyboardInterrupt: After Ctrl-C; the checkpoint is saved, so the search can be resumed.
+    """
+    own = model_settings(model)
+    if resume is not None:
+        refuse_other_arguments(resume, data, out, overrides, settings)
+        return SearchRun(_resume("search", resume, model, loss), model, loss)
+    given = {**own, **data_settings(data, {**own, **settings}, overrides), **settings}
+    arguments = hydra_overrides("search", overrides_of(given, overrides))
+    directory = _run("search", [*arguments, *loss_settings(loss)], out, model, loss)
+    return SearchRun(directory, model, loss)
+
+
+def retrain(
+    genotype: AnyGenotype | SearchRun | str | Path | None = None,
+    data: Data | None = None,
+    *,
+    model: nn.Module | None = None,
+    loss: Loss | None = None,
+    out: str | Path | None = None,
+    resume: str | Path | RetrainRun | None = None,
+    overrides: Sequence[str] = (),
+    **settings: object,
+) -> RetrainRun:
+    """Train and score the network of a genotype, as ``python -m darts.retrain`` does.
+
+    Args:
+        genotype: A genotype; the name of a published one, its text, a JSON file or the directory of
+            a search; or a ``SearchRun``, whose data set and recommended values are the defaults.
+        data: As for ``darts.search``.
+        model: The model of your own to which the genotype belongs; a ``SearchRun`` knows it.
+        loss: As for ``darts.search``; by default the loss of the ``SearchRun``.
+        out: The run directory; by default a new one in ``runs/retrain``.
+        overrides: As for ``darts.search``.
+        resume: An interrupted retraining to continue; leave out all other arguments but ``model``
+            and ``loss``.
+        **settings: Configuration keys without a dot, such as ``epochs=50`` or ``seed=0``. The space
+            follows from the genotype.
+
+    Raises:
+        ConfigError: For a wrong key or value, with the message of the command.
+        KeyboardInterrupt: After Ctrl-C; the checkpoint is saved, so the run can be resumed.
+    """
+    if isinstance(genotype, SearchRun):
+        model = genotype.model if model is None else model
+        loss = genotype.loss if loss is None else loss
+    own = model_settings(model)
+    if resume is not None:
+        refuse_other_arguments(resume, genotype, data, out, overrides, settings)
+        return RetrainRun(_resume("retrain", resume, model, loss), model)
+    recommended: list[str] = []
+    if isinstance(genotype, SearchRun) and "task" not in settings:
+        settings["task"] = genotype.config.task.name
+    given = {**own, **data_settings(data, {**own, **settings}, overrides), **settings}
+    if isinstance(genotype, SearchRun):
+        if data is None and "dataset" not in settings:
+            recommended = genotype.retrain_overrides()
+        genotype = genotype.genotype
+    if genotype is not None:
+        found = _parsed(genotype)
+        given |= {"genotype": str(genotype), "space": settings.get("space", found.space)}
+    arguments = [*recommended, *overrides_of(given, overrides), *loss_settings(loss)]
+    return RetrainRun(_run("retrain", merge_overrides(arguments), out, model, loss), model)
+
+
+def find(
+    data: Data | None = None,
+    minutes: float | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: str | Path | FindRun | None = None,
+    overrides: Sequence[str] = (),
+    **settings: object,
+) -> FindRun:
+    """Find the best network for a data set, as ``python -m darts.find`` does.
+
+    The function starts worker processes. A program that calls it must therefore protect its main
+    part with ``if __name__ == "__main__":``.
+
+    Args:
+        data: The name of a data set, or PyTorch datasets, as for ``darts.search``.
+        minutes: The time budget; 10 minutes by default.
+        out: The run directory; by default a new one in ``runs/find``.
+        resume: An interrupted run to continue; leave out all other arguments but ``minutes``.
+        overrides: Configuration keys as on the command line, such as ``["dataset.size=32"]``.
+        **settings: Configuration keys without a dot, such as ``workers=1``.
+
+    Raises:
+        ConfigError: For a wrong key or value, with the message of the command.
+        KeyboardInterrupt: After Ctrl-C; the state is saved, so the run can be resumed.
+    """
+    from darts.finding import find as finding  # a program that only loads a network needs no race
+
+    budget = {} if minutes is None else {"budget.minutes": minutes}
+    if resume is None:
+        found = data_settings(data, settings, overrides, chooses_space=True)
+        arguments = overrides_of({**found, **budget, **settings}, overrides)
+        directory = run_directory("find", out)
+        config: FindConfig = compose("find", arguments)
+    else:
+        refuse_other_arguments(resume, data, out, overrides, settings)
+        directory = run_directory("find", resume_directory(resume))
+        saved = ResumedRun.load("find", str(directory))
+        assert isinstance(saved.config, FindConfig)
+        config = dataclasses.replace(saved.config, resume=str(saved.directory))
+        if minutes is not None:
+            config.budget = FindBudgetConfig(minutes=minutes)
+        arguments = list(saved.recorded_overrides)
+    finding.check(config)
+    with interrupts_as_keyboard_interrupt():
+        finding.find(config, Invocation(directory, tuple(arguments)))
+    return FindRun(directory)
+
+
+def create_model(
+    genotype: str | AnyGenotype,
+    *,
+    classes: int = 10,
+    in_channels: int = 3,
+    auxiliary: bool = False,
+    drop_path: float = 0.0,
+    **sizes: object,
+) -> nn.Module:
+    """Return an untrained network that classifies images or rows.
+
+    Args:
+        genotype: A published name such as "DARTS_V2", see ``python -m darts.genotypes``; the text
+            of a genotype; or the run directory or file that contains it.
+        classes: Number of classes.
+        in_channels: Channels of the images, or numbers of a row.
+        auxiliary: Whether the network has an auxiliary head for its training.
+        drop_path: Probability of dropping an edge of a cell in the training; the attribute
+            ``drop_path`` of the network changes it.
+        **sizes: Settings of the space, for example ``channels=16, cells=8, stem="imagenet"``. By
+            default the settings of a retraining on CIFAR-10, which a published cell has from its
+            paper.
+
+    Shape: ``(B, in_channels, H, W)``, or ``(B, in_channels, 1, 1)`` for rows -> logits
+    ``(B, classes)``.
+
+    Raises:
+        ConfigError: If there is no such genotype, or a wrong setting; the message has one line.
+    """
+    parsed = _parsed(genotype)
+    name = space_of(parsed).name
+    if not {"images", "rows"} & set(SPACES[name].data_kinds) or name == "module":
+        raise ConfigError(
+            f"genotype={str(genotype)!r} belongs to space={name}; create_model makes networks for "
+            "images and rows only"
+        )
+    keys = [] if name == "mlp" else ["dataset=cifar10"]  # the sizes that papers use
+    keys += overrides_of({f"space.{key}": value for key, value in sizes.items()})
+    keys += [f"genotype={quoted(str(parsed))}", f"space={name}"]
+    config = cast("RetrainConfig", compose("retrain", keys))
+    options = {"classes": classes, "in_channels": in_channels}
+    for key, value in options.items():
+        if value < 1:
+            raise ConfigError(f"{key}={value}: must be >= 1")
+    try:
+        return config.space.network(
+            parsed, **options, auxiliary=auxiliary, drop_path=drop_path
+        ).plain()
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _parsed(genotype: object) -> AnyGenotype:
+    try:
+        return find_genotype(str(genotype))[1]
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _run(
+    command: str,
+    arguments: Sequence[str],
+    out: str | Path | None,
+    model: nn.Module | None,
+    loss: Loss | None,
+) -> Path:
+    """Run a command with a model and a loss of the user's own; return the run directory."""
+    directory = run_directory(command, out)
+    with interrupts_as_keyboard_interrupt(), passed(model), passed_loss(loss):
+        run_command(command, arguments, directory)
+    return directory
+
+
+def _resume(command: str, resume: object, model: nn.Module | None, loss: Loss | None) -> Path:
+    directory = run_directory(command, resume_directory(resume))
+    with interrupts_as_keyboard_interrupt(), passed(model), passed_loss(loss):
+        resume_command(command, directory)
+    return directory

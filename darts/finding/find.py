@@ -1,0 +1,287 @@
+"""The run of ``darts.find``: the best network for a data set within a time budget.
+
+Baselines, which are networks that need no search, take part in the run. A found network is the
+result only if its validation score is better than the score of the best baseline. The summary
+reports the difference of the two on the test split.
+
+References:
+    Yang, Esperança and Carlucci, "NAS evaluation is frustratingly hard", arXiv:1912.12522.
+    Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter
+    Optimization", arXiv:1502.07943: successive halving.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from darts.config import (
+    ConfigError,
+    ExportConfig,
+    FindConfig,
+    Invocation,
+    compose,
+    quoted,
+    rank_and_size,
+)
+from darts.data_modules.data_module import keep_data
+from darts.finding.answer import write_answer
+from darts.finding.budget import Stopwatch, budget_seconds
+from darts.finding.candidates import Candidate, Networks
+from darts.finding.conclusion import Conclusion, benchmark_scores
+from darts.finding.decisions import FILE, Decisions
+from darts.finding.ending import run_to_the_end
+from darts.finding.ensemble import check_ensemble
+from darts.finding.execution import Execution, Stopped
+from darts.finding.folds import choose_folds
+from darts.finding.proposals import Pool
+from darts.finding.race import Race
+from darts.finding.setup import CLASSIFIED, check_config, choose_workers, make_networks
+from darts.finding.winner import answer_so_far
+from darts.judging.benchmark import Benchmark
+from darts.plotting.race import save_race
+from darts.reading import FileError, JsonObject
+from darts.recipes.exporting.export import export
+from darts.recipes.exporting.formats import split_export
+from darts.recipes.rules import DataFacts
+from darts.recipes.timing import faster_precision
+from darts.running.execution import InlineExecutor
+from darts.running.jobs import is_complete, read_summary
+from darts.running.processes import ProcessExecutor, start_server
+from darts.tracking import Console, format_duration, print_lines, print_summary
+from darts.tracking.ledger import sum_costs
+from darts.tracking.metrics import write_table
+from darts.tracking.optional import optional
+from darts.training.interrupt import Interrupt, Interrupted
+from darts.training.run_directory import RunDirectory
+
+
+def check(config: FindConfig) -> None:
+    """Raise ``ConfigError`` if the settings do not fit together; no data is read."""
+    if rank_and_size()[1] > 1:
+        raise ConfigError("darts.find starts its own processes: set workers=N, not torchrun")
+    budget_seconds(config.budget)
+    check_config(config)
+
+
+def find(config: FindConfig, invocation: Invocation, begin: float | None = None) -> JsonObject:
+    """Find, train and score a network; write the summary to the run directory and return it.
+
+    The time since ``begin``, by ``time.monotonic``, counts as time of the run; None for now.
+
+    Raises:
+        Interrupted: If a signal arrived; everything that is complete is saved.
+    """
+    begin = time.monotonic() if begin is None else begin
+    if choose_workers(config):
+        start_server()
+    with keep_data():
+        facts, networks = make_networks(config)  # a problem of the data leaves no run behind
+        folds = choose_folds(next(iter(networks.values())), config.plan.folds)
+        check_ensemble(config.ensemble, folds)
+        with RunDirectory(invocation.directory.resolve(), "find") as run:
+            continues = has_larger_budget(config, run)
+            if run.is_complete and config.resume is not None and not continues:
+                raise ConfigError(
+                    f"the run in {run.path} is complete; to continue it, set a larger budget"
+                )
+            run.start_or_resume(config, invocation, can_continue=continues)
+            summary = run_race(config, run, facts, networks, folds, begin)
+    print_results(summary, run, facts.kind)
+    if config.export != "none":
+        write_export(config, run.path)
+    return summary
+
+
+def write_export(config: FindConfig, directory: Path) -> JsonObject:
+    """Export the network of a complete run to its folder ``export``; return that summary.
+
+    The run stays complete if the export fails, for example because int8 loses too much.
+    """
+    name, int8 = split_export(config.export)
+    words = [f"checkpoint={directory}", f"format={name}", *(["quantize=int8"] if int8 else [])]
+    print_lines("", "Exporting it:", f"  python -m darts.export {shlex.join(words)}")
+    words[0] = f"checkpoint={quoted(str(directory))}"
+    export_config: ExportConfig = compose("export", words)
+    folder = Invocation(directory / "export", tuple(words), numbered=True)
+    try:
+        return export(export_config, folder)
+    except ConfigError as error:
+        raise ConfigError(f"the run is complete, but export={config.export}: {error}") from None
+
+
+def run_race(
+    config: FindConfig,
+    run: RunDirectory,
+    facts: DataFacts,
+    networks: dict[str, Networks],
+    folds: int,
+    begin: float,
+) -> JsonObject:
+    """Run the race, or continue it; return the summary.
+
+    Each network is trained ``folds`` times, see ``darts.finding.folds``.
+    """
+    if (run.path / "runs").exists() and not (run.path / FILE).exists():
+        raise FileError(f"{run.path / FILE} is missing; start a new run")
+    decisions = Decisions(run.path / FILE)
+    stopwatch = Stopwatch(total_seconds(config, run, decisions), decisions, begin=begin)
+    first = next(iter(networks.values()))
+    metric = (first.config.metric, first.config.task.metrics[first.config.metric])
+    benchmark = Benchmark.from_config(config.benchmark, first.space)
+    workers, total = choose_workers(config), max(int(stopwatch.total), 1)
+    console = Console(total_steps=total, name="find", done=min(int(stopwatch.seconds), total))
+    notice = "stopping the runs; Ctrl-C again to abort"
+    threads = torch.get_num_threads()
+    executor = ProcessExecutor(workers, run.path / "workers") if workers else InlineExecutor()
+    with console, Interrupt(notice) as interrupt, executor:
+        action = "resuming" if config.resume else "searching"
+        console.info(
+            f"{action} in {run.path}: {facts.samples:,} training samples, budget "
+            f"{format_duration(stopwatch.total)}, {executor.workers} workers"
+        )
+        if config.plan.equal == "time":  # a measured speed would differ between equal runs
+            choose_precision(networks, facts.kind, decisions)
+        pool = Pool(config, networks, facts)
+        race = Race(
+            run.path,
+            config,
+            pool,
+            metric,
+            Execution(executor, threads, console, interrupt, stopwatch),
+            decisions,
+            folds,
+        )
+        try:
+            race.restore()
+            conclusion = run_to_the_end(race)
+        except (Stopped, Interrupted):
+            stopwatch.save()
+            print_interrupted(race)
+            raise Interrupted(128 + (interrupt.received or 0)) from None
+    winner = conclusion.winner.candidate
+    write_answer(run.path, conclusion.directory, winner.genotype)
+    write_candidates(race)
+    draw(race, winner)
+    stopwatch.save()
+    costs = networks[winner.family].costs(winner.genotype)
+    runs = [path for path in sorted((run.path / "runs").iterdir()) if is_complete(path)]
+    return run.finish(
+        {
+            "name": config.name,
+            **{name: costs[name] for name in config.limit.values()},
+            **conclusion.summary(),
+            **benchmark_scores(benchmark, conclusion),
+            "candidates": len(race.standings),
+            "seconds": stopwatch.seconds,
+            "outlook": outlook(race, conclusion),
+            **sum_costs([read_summary(path) for path in runs]),
+            "seed": config.seed,
+        }
+    )
+
+
+def has_larger_budget(config: FindConfig, run: RunDirectory) -> bool:
+    """Return whether a run is resumed with a larger budget than before."""
+    if config.resume is None or not (run.path / FILE).exists():
+        return False
+    before = Decisions(run.path / FILE).decide("budget", float, lambda: 0.0)
+    return budget_seconds(config.budget) > before
+
+
+def total_seconds(config: FindConfig, run: RunDirectory, decisions: Decisions) -> float:
+    """Return the budget from the command line, or else the last budget of the run."""
+    seconds = budget_seconds(config.budget)
+    if config.resume is None or dataclasses.asdict(config.budget) == run.saved_config()["budget"]:
+        return decisions.decide("budget", float, lambda: seconds)
+    decisions.record("budget", seconds)
+    return seconds
+
+
+def choose_precision(networks: Mapping[str, Networks], kind: str, decisions: Decisions) -> None:
+    """Use bfloat16 in networks for images and recordings if it is faster on this machine."""
+    first = next(iter(networks.values()))
+    if kind not in ("images", "audio") or "precision" in first.user_keys:
+        return
+    genotype = next(iter(first.baselines.values()))
+    precision = decisions.decide(
+        "precision", str, lambda: faster_precision(genotype, first.config, first.data)
+    )
+    for own in networks.values():
+        own.values["precision"] = precision
+
+
+def outlook(race: Race, conclusion: Conclusion) -> str:
+    """Return what a longer budget would change."""
+    winner = conclusion.winner
+    if winner.is_exhausted:
+        return (
+            f"The winner reached its best score in epoch {winner.best_epoch} of {winner.epochs}: "
+            "more training would not help. A longer budget would compare more networks."
+        )
+    if race.config.plan.equal == "epochs":
+        return f"The winner was still improving after {winner.epochs} epochs; set plan.epochs."
+    unit, seconds = ("minutes", 60) if race.config.budget.hours is None else ("hours", 3600)
+    return (
+        f"The winner was still improving after {winner.epochs} epochs. Continue with more time: "
+        f"python -m darts.find {shlex.quote(f'resume={race.directory}')} budget.{unit}="
+        f"{2 * race.stopwatch.total / seconds:g}"
+    )
+
+
+def write_candidates(race: Race) -> None:
+    """Write the table of candidates."""
+    rows = [result.row(race.metric[0]) for result in race.results.values()]
+    write_table(race.directory / "candidates.csv", rows)
+
+
+def draw(race: Race, winner: Candidate) -> None:
+    """Write the picture of the race."""
+    baselines = {name for name, candidate in race.candidates.items() if candidate.is_baseline}
+    with optional(race.directory / "race.svg"):
+        save_race(race.directory, race.metric[0], winner=winner.name, baselines=baselines)
+
+
+def print_interrupted(race: Race) -> None:
+    """Write the best network so far to the run directory, and print what can be done with it."""
+    if race.results:
+        best = answer_so_far(race)
+        write_answer(race.directory, best.directory, best.candidate.genotype)
+        write_candidates(race)
+        draw(race, best.candidate)
+        checkpoint = shlex.quote(f"checkpoint={race.directory}")
+        print_lines(
+            f"the best network so far is {race.describe(best)}; score it with: "
+            f"python -m darts.evaluate {checkpoint}"
+        )
+    argument = shlex.quote(f"resume={race.directory}")
+    print_lines(f"stopped and saved; continue with: python -m darts.find {argument}")
+
+
+def print_results(summary: JsonObject, run: RunDirectory, kind: str) -> None:
+    """Print scores, the verdict, and the commands that use the network; ``kind`` is of the data."""
+    metric = summary["metric"]
+    keys = (
+        f"test_{metric}", f"single_test_{metric}", f"valid_{metric}", f"baseline_valid_{metric}",
+        "true_accuracy",
+        "baseline_true_accuracy", "family", "setting", "parameters", "macs", "latency_ms",
+        "flash_kb", "ram_kb", "candidates", "winner_seconds", "seconds", "joules", "genotype",
+    )  # fmt: skip
+    print_summary("find", {key: summary[key] for key in keys if summary.get(key) is not None})
+    checkpoint = shlex.quote(f"checkpoint={run.path}")
+    print_lines(
+        "",
+        *([str(summary["ensemble_note"])] if "ensemble_note" in summary else []),
+        str(summary["verdict"]),
+        str(summary["outlook"]),
+        "",
+        "Score it again, use it, or export it:",
+        f"  python -m darts.evaluate {checkpoint}",
+        *([f"  python -m darts.predict {checkpoint} input=PATH"] if kind in CLASSIFIED else []),
+        f"  python -m darts.export {checkpoint}",
+    )

@@ -1,0 +1,181 @@
+"""Write a trained network as a graph for a runtime, or its weights as safetensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from darts.config import ConfigError, ExportConfig, Invocation
+from darts.data import InputSpec
+from darts.reading import JsonObject, one_line
+from darts.recipes.exporting.formats import FORMATS, require_packages
+from darts.recipes.exporting.graph_file import GraphFile
+from darts.recipes.exporting.network import ExportableNetwork
+from darts.recipes.exporting.validation import Validation, is_validated, takes_numbers
+from darts.recipes.trained import TrainedNetwork
+from darts.spaces import NetworkBase
+from darts.tracking import print_lines, print_summary
+from darts.training.checkpoint import NETWORK, checkpoint_errors, find_checkpoint, save_checkpoint
+from darts.training.cost import count_parameters
+from darts.training.run_directory import RunDirectory
+
+DEFAULT_ROOT = "data"
+
+
+def check(config: ExportConfig) -> None:
+    """Raise ConfigError for invalid values."""
+    find_checkpoint(config.checkpoint)
+    if config.format == "safetensors" and (config.quantize != "none" or config.validate):
+        key = "validate=true" if config.quantize == "none" else f"quantize={config.quantize}"
+        raise ConfigError(
+            f"format=safetensors {key}: the file has the trained weights and no graph; "
+            f"choose format={', '.join(FORMATS)}"
+        )
+    if config.quantize != "none" and config.validate is False:
+        raise ConfigError(
+            f"quantize={config.quantize} validate=false: a quantized network is always validated; "
+            "leave validate out"
+        )
+
+
+def export(config: ExportConfig, invocation: Invocation) -> JsonObject:
+    """Write the network, ``network.json`` that describes it, and last the summary.
+
+    A graph is run by its runtime on random inputs and, if the run has validation data, on these. No
+    file is written if its outputs or its score do not agree with the network.
+
+    Raises:
+        CheckpointError: If the checkpoint is unusable, or its inputs do not fit its network.
+        ConfigError: If networks of the task have no such file, or outputs or scores differ.
+        FileError: If the data cannot be read.
+    """
+    with RunDirectory(invocation.directory, "export") as files:
+        files.claim_unused(numbered=invocation.numbered, repeatable=True)
+        trained = TrainedNetwork.load(config.checkpoint)
+        net = trained.build().eval()
+        net.auxiliary = None  # used in training only
+        write = write_weights if config.format == "safetensors" else write_graph
+        exported = write(config, files.path, trained, net)
+        files.write_json("network.json", describe(trained, exported))
+        files.begin(config, invocation.overrides)
+        shown: JsonObject = {
+            "file": str(exported.file),
+            "bytes": exported.file.stat().st_size,
+            **exported.report,
+            "parameters": count_parameters(net.parameters()),
+        }
+        summary = files.finish(
+            {
+                "name": trained.config.name,
+                "checkpoint": str(trained.file),
+                "format": config.format,
+                "quantize": config.quantize,
+                **shown,
+                "epoch": trained.epoch,
+                "seed": trained.config.seed,
+                "genotype": str(trained.genotype),
+            }
+        )
+    print_summary("export", shown)
+    return summary
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported network."""
+
+    file: Path
+    inputs: Sequence[InputSpec]
+    outputs: Sequence[str]  # names
+    report: JsonObject  # what was measured, for the summary
+    one_sample: bool = False  # whether the file takes one sample per pass
+
+
+def write_weights(
+    config: ExportConfig, directory: Path, trained: TrainedNetwork, net: NetworkBase
+) -> Exported:
+    """Write ``network.safetensors``, which ``darts.load`` reads."""
+    file = directory / "network.safetensors"
+    save_network(trained, file)
+    return Exported(file, trained.input_specs, [], {"difference": 0.0})
+
+
+def save_network(trained: TrainedNetwork, path: Path) -> None:
+    """Write a network to a file, to share it without the state of its training.
+
+    The file is a checkpoint without the paths of this machine. Its weights have the names of the
+    state dict of the network.
+    """
+    entries = trained.entries()
+    for owner in (entries, *entries["members"]):
+        config = owner["config"]
+        config["dataset"]["root"], config["resume"], config["start"] = DEFAULT_ROOT, None, None
+    # Copies of tied weights are stored separately, so that a state dict is complete.
+    weights = {name: weight.clone() for name, weight in trained.weights.items()}
+    best = {"epoch": trained.epoch, "scores": {}, "net": weights}
+    save_checkpoint(path, NETWORK, {**entries, "best": best}, prefix="best.net.")
+
+
+def write_graph(
+    config: ExportConfig, directory: Path, trained: TrainedNetwork, net: NetworkBase
+) -> Exported:
+    """Write the graph of a network in one of ``FORMATS``, in float32 or int8."""
+    if not trained.input_specs:
+        raise ConfigError(
+            f"task={trained.config.task.name}: its networks generate text word by word, which a "
+            "graph of tensors cannot express; choose format=safetensors"
+        )
+    one_sample = FORMATS[config.format].one_sample
+    if one_sample and not takes_numbers(trained):
+        raise ConfigError(
+            f"format={config.format}: takes networks with one input of numbers (images, rows, "
+            "spectrograms), not texts; choose onnx, torch_export or safetensors"
+        )
+    require_packages(config.format, int8=config.quantize == "int8")
+    with checkpoint_errors(trained.file):
+        network = ExportableNetwork(net, trained.input_specs, trained.target_scale).eval()
+    validation = open_validation(config, trained)
+    file, report = GraphFile(config, directory, network, net, validation).write()
+    return Exported(file, network.inputs, network.outputs, report, one_sample)
+
+
+def open_validation(config: ExportConfig, trained: TrainedNetwork) -> Validation | None:
+    """Return the validation data; None if the file is not scored.
+
+    If the data cannot be read and the user did not ask for a score, print a line.
+    """
+    if not is_validated(config, trained):
+        return None
+    try:
+        return Validation.open(config, trained)
+    except (ValueError, OSError) as error:
+        if config.validate or config.quantize != "none":
+            raise
+        print_lines(f"the file is not scored on validation data: {one_line(error)}")
+        return None
+
+
+def describe(trained: TrainedNetwork, exported: Exported) -> JsonObject:
+    """Return the content of ``network.json``."""
+    return {
+        "task": trained.config.task.name,
+        "inputs": [describe_input(spec, exported.one_sample) for spec in exported.inputs],
+        "outputs": exported.outputs,
+        "names": trained.target_names,
+        "encoding": None if trained.encoding is None else asdict(trained.encoding),
+        "genotype": str(trained.genotype),
+    }
+
+
+def describe_input(spec: InputSpec, one_sample: bool) -> dict[str, object]:
+    """Describe an input for network.json; an axis with a name as its size has any length."""
+    shape = [spec.dynamic_axes.get(axis, size) for axis, size in enumerate(spec.shape)]
+    description: dict[str, object] = {
+        "name": spec.name,
+        "type": "float32" if spec.num_tokens is None else "int64",
+        "shape": [1, *shape[1:]] if one_sample else shape,
+    }
+    if spec.mean is not None and spec.std is not None:
+        description |= {"mean": list(spec.mean), "std": list(spec.std)}
+    return description

@@ -1,0 +1,131 @@
+"""Programs of ``torch.export``: files that PyTorch runs, and files for ExecuTorch with XNNPACK.
+
+References:
+    torchao, PyTorch 2 export quantization (https://docs.pytorch.org/ao/stable/pt2e_quantization).
+    ExecuTorch, XNNPACK backend (https://docs.pytorch.org/executorch/stable/backends-xnnpack.html).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from darts.recipes.exporting.network import (
+    ExportableNetwork,
+    Graph,
+    one_by_one,
+    quiet,
+    without_layouts,
+)
+
+
+def save_torch(network: ExportableNetwork, path: Path) -> None:
+    """Write the network in float32, with dynamic axes."""
+    with quiet():
+        _save(network.trace(), path)
+
+
+def save_torch_int8(network: ExportableNetwork, path: Path, samples: Tensor) -> None:
+    """Write the network with weights in int8 per channel and activations in uint8 per tensor.
+
+    The program contains the quantization as operations of its own. PyTorch computes them in
+    float32, unless it is compiled by TorchInductor.
+    """
+    with quiet(), torch.no_grad():
+        from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import (
+            X86InductorQuantizer,
+            get_default_x86_inductor_quantization_config,
+        )
+
+        quantizer = X86InductorQuantizer()
+        quantizer.set_global(get_default_x86_inductor_quantization_config())
+        module = without_layouts(network.trace().module())
+        quantized = _quantized(module, quantizer, torch.split(samples, 32))
+        shapes = network.dynamic_shapes()
+        examples = tuple(network.examples(4))
+        _save(torch.export.export(quantized, examples, dynamic_shapes=shapes), path)
+
+
+def _quantized(module: Any, quantizer: Any, batches: Sequence[Tensor]) -> Any:
+    """Return a traced module quantized with the ranges of its activations for batches."""
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    module = prepare_pt2e(module, quantizer)
+    for batch in batches:
+        module(batch)
+    return convert_pt2e(module)
+
+
+def _save(program: ExportedProgram, path: Path) -> None:
+    """Write a program without the lines of code of each node, which contain local paths."""
+    for node in program.graph.nodes:
+        for key in ("stack_trace", "from_node", "torch_fn"):
+            node.meta.pop(key, None)
+    torch.export.save(program, path)
+
+
+def load_torch(path: Path, network: ExportableNetwork) -> Graph:
+    """Return a function that runs a file in PyTorch."""
+    with quiet():
+        module = torch.export.load(path).module()
+
+    def run(tensors: Sequence[Tensor]) -> list[Tensor]:
+        with torch.no_grad():
+            return list(module(*tensors))
+
+    return run
+
+
+def save_executorch(network: ExportableNetwork, path: Path) -> None:
+    """Write the network in float32, for one sample per pass."""
+    with quiet():
+        _lower(network.trace_sample(), path)
+
+
+def save_executorch_int8(network: ExportableNetwork, path: Path, samples: Tensor) -> None:
+    """Write the network with weights in int8 per channel and activations in int8 per tensor."""
+    with quiet(), torch.no_grad():
+        from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+            XNNPACKQuantizer,
+            get_symmetric_quantization_config,
+        )
+
+        quantizer = XNNPACKQuantizer()
+        quantizer.set_global(get_symmetric_quantization_config(is_per_channel=True))
+        module = network.trace_sample().module()
+        quantized = _quantized(module, quantizer, torch.split(samples, 1))
+        _lower(torch.export.export(quantized, tuple(network.examples(1))), path)
+
+
+def _lower(program: ExportedProgram, path: Path) -> None:
+    """Compile a program for XNNPACK; what it cannot run stays with the kernels of ExecuTorch."""
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+    path.write_bytes(lowered.to_executorch().buffer)
+
+
+def load_executorch(path: Path, network: ExportableNetwork) -> Graph:
+    """Return a function that runs a file in the Python runtime of ExecuTorch, on one thread."""
+    with quiet():
+        from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+        from executorch.runtime import Runtime
+
+        _unsafe_reset_threadpool(1)
+        # The program must outlive its method.
+        program = Runtime.get().load_program(path)
+        method = program.load_method("forward")
+    assert method is not None  # the exporter gives every program this method
+
+    def run(sample: Tensor) -> Tensor:
+        # The runtime reuses the memory of its outputs.
+        output: Tensor = method.execute([sample.contiguous()])[0]
+        return output.clone()
+
+    return one_by_one(run)

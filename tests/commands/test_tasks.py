@@ -1,0 +1,177 @@
+"""Every kind of data except images in every command: search, retrain, evaluate and resume.
+
+``test_target_kinds`` has numbers and labels, ``test_spaces`` the spaces for images.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_tasks import CASES
+
+from darts.reading import read_json
+from darts.spaces import SPACES
+
+NO_TENSORBOARD = "tracking.tensorboard=false"
+pytestmark = pytest.mark.usefixtures("no_figures")
+
+
+@pytest.fixture(scope="module")
+def overrides(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The overrides of a tiny run of each case, whose folder has a space in its name."""
+    folders = {name: tmp_path_factory.mktemp(f"some {name}") for name in CASES}
+    return {name: case.data(folders[name]) for name, case in CASES.items()}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_searched_network_learns_and_is_evaluated_with_equal_scores(
+    name: str, commands: Any, overrides: dict[str, list[str]], tmp_path: Path
+) -> None:
+    case, own = CASES[name], overrides[name]
+    folder = tmp_path / "search"
+    found = commands.call("search", [*own, *case.search, f"hydra.run.dir={folder}"], folder)
+    printed = commands.printed_arguments(found.out, "retrain")
+    assert {word for word in own if word.startswith(("task=", "dataset="))} <= {*printed}
+    assert own[-2] in printed  # dataset.root
+
+    folder = tmp_path / "retrain"
+    more = [*case.retrain, f"genotype={found.directory}", "tracking.figures=false"]
+    trained = commands.call("retrain", [*own, *more, f"hydra.run.dir={folder}"], folder)
+    assert trained.result["genotype"] == found.result["genotype"]
+    assert case.learned(trained.result)
+    evaluation = commands.run("evaluate", tmp_path / "evaluate", f"checkpoint={folder}")
+    scores = {key: value for key, value in trained.result.items() if key.startswith("test_")}
+    assert {key: evaluation.result[key] for key in scores} == scores
+    assert evaluation.result["samples"] == case.samples
+    if name == "translation":
+        table = (folder / "samples_test.md").read_text()
+        assert table.startswith("| reference | generated |")
+        assert any(line.split("|")[1] == line.split("|")[2] for line in table.splitlines()[2:])
+    assert (folder / "vocabulary.json").exists() == (name not in ("speech", "table"))
+    if name == "speech":  # each label is one word
+        error = pytest.approx(1 - evaluation.result["test_accuracy"])
+        assert evaluation.result["test_word_error_rate"] == error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["search", "retrain"])
+@pytest.mark.parametrize("name", CASES)
+def test_a_resumed_run_ends_like_an_unbroken_one(
+    name: str, command: str, commands: Any, overrides: dict[str, list[str]], tmp_path: Path
+) -> None:
+    case, arguments = CASES[name], [*overrides[name], "tracking.figures=false"]
+    arguments += case.search if command == "search" else case.retrain
+    if command == "retrain":
+        arguments += [f"genotype={case.genotype}", "evaluate_test=false"]
+    commands.assert_resume_is_exact(command, [*arguments, "epochs=2"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("darts_v2", []),
+        ("gdas", []),
+        ("drnas", ["stages=[]", "relaxation.partial=1", "arch_optimizer.warmup=0"]),
+        ("random_sharing", ["discretize.samples=3"]),
+        pytest.param(
+            "darts_pt", ["discretize.tune=0", "discretize.batches=1"], marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_each_method_searches_language_models(
+    method: str, more: list[str], commands: Any, overrides: dict[str, list[str]], tmp_path: Path
+) -> None:
+    small = [*overrides["language_model"], f"method={method}", "space.nodes=2", "epochs=1", *more]
+    done = commands.call("search", [*small, f"hydra.run.dir={tmp_path}"], tmp_path)
+    assert done.result["valid_perplexity"] > 1
+    assert len(done.json("genotype.json")["recurrent"]) == 2
+
+
+def test_ag_news_files_can_be_searched(commands: Any, tmp_path: Path) -> None:
+    rows = [
+        f'"{i % 4 + 1}","Title {i}","Some words about {("war", "sport", "money", "code")[i % 4]}"'
+        for i in range(80)
+    ]
+    (tmp_path / "test.csv").write_text("\n".join(rows) + "\n")
+    start = ["task=text_classification", "dataset=agnews", f"dataset.root={tmp_path}"]
+    size = ["space.hidden=16", "space.cells=1", "epochs=1", "loader.batch_size=8", NO_TENSORBOARD]
+    run = tmp_path / "run"
+    done = commands.call("search", [*start, *size, f"hydra.run.dir={run}"], run)
+    assert 0 <= done.result["valid_macro_f1"] <= 1
+
+
+def test_summaries_are_scored_with_rouge(commands: Any, tmp_path: Path) -> None:
+    rows = [f'"{n % 4 + 1}","one {n % 5} two","a text of {n % 5} words"' for n in range(80)]
+    (tmp_path / "test.csv").write_text("\n".join(rows) + "\n")
+    start = ["task=summarization", f"dataset.root={tmp_path}", NO_TENSORBOARD, "epochs=1"]
+    small = ["space.embedding=8", "space.hidden=8", "space.nodes=2", "dataset.subset=null"]
+    size = ["loader.batch_size=8", "task.max_length=5", f"hydra.run.dir={tmp_path / 'run'}"]
+    done = commands.call("search", [*start, *small, *size], tmp_path / "run")
+    assert {"valid_rouge1", "valid_rouge2", "valid_rougeL"} <= set(done.result)
+    words = read_json(tmp_path / "run" / "vocabulary.json")
+    assert words["source"] == words["target"]
+    assert not any("bleu" in name for name in done.result)
+
+
+ERRORS: list[tuple[str, str, list[str], str]] = [
+    ("language_model", "search", ["space=cnn"], "takes images or audio, but dataset=text contains"),
+    ("language_model", "search", ["dataset=digits"], "learns from text, but dataset=digits"),
+    ("language_model", "search", ["task=classification"], "dataset=text contains text; choose"),
+    ("language_model", "search", ["metric=accuracy"], "choose from perplexity"),
+    ("language_model", "search", ["loader.batch_size=400"], "too few for windows of 9; choose"),
+    ("language_model", "search", ["dataset.subset=999999"], "more than the 840 training tokens"),
+    ("language_model", "search", ["method=pc_darts"], "space=recurrent has no partial channels"),
+    ("language_model", "search", ["discretize.skip_limit=2"], "has no skip connections"),
+    ("language_model", "search", ["stages=[{skip_dropout: 0.1}]"], "set skip_dropout=0"),
+    ("language_model", "retrain", ["genotype=DARTS_RNN_V2", "auxiliary=0.4"], "no auxiliary head"),
+    ("language_model", "retrain", ["genotype=DARTS_RNN_V2", "drop_path=0.1"], "set drop_path=0"),
+    ("language_model", "retrain", ["genotype=DARTS_RNN_V2", "cutout=4"], "cutout=4 erases"),
+    ("text_classification", "search", ["space.hidden=12"], "multiple of 8"),
+    ("text_classification", "search", ["dataset.subset=500"], "more than the 240 training"),
+    ("translation", "search", ["train_portion=0.001"], "leaves a subset empty; use more pairs"),
+    ("translation", "search", ["bilevel=unrolled"], "needs optimizer.algorithm=sgd, not adam"),
+    ("translation", "search", ["penalty.parameters=100"], "leave penalty out"),
+    ("translation", "search", ["space.copy=true"], "set dataset.joint=true"),
+    ("translation", "search", ["dataset.target=fr"], "train.fr, valid.fr, test.fr not in"),
+    ("speech", "search", ["dataset.flip=true"], "dataset.flip"),
+    ("speech", "search", ["dataset.mels=64", "dataset.rate=2000"], "2 bands contain no frequency"),
+    ("speech", "search", ["dataset.time_width=11"], "time_width=11 is more than the 10 frames"),
+    ("table", "search", ["dataset.test_share=0"], "dataset.test_share=0.0: must be"),
+    ("table", "search", ["dataset.label=e"], "has no column 'e' for dataset.label"),
+    ("table", "search", ["dataset.label=null"], "column 'kind': 'setosa' is not a number"),
+    *(
+        ("table", "search", [f"space={name}"], "dataset=csv contains rows; choose space=mlp")
+        for name in SPACES
+        if "images" in SPACES[name].data_kinds and "rows" not in SPACES[name].data_kinds
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "command", "changes", "message"), ERRORS)
+def test_invalid_combinations_are_refused_in_one_line(
+    name: str,
+    command: str,
+    changes: list[str],
+    message: str,
+    commands: Any,
+    overrides: dict[str, list[str]],
+    tmp_path: Path,
+) -> None:
+    keys = {change.partition("=")[0] for change in changes}
+    # A key of another data set, space or task would be an error of its own.
+    owners = tuple(f"{key}." for key in keys & {"dataset", "space", "task"})
+    owners += ("space.",) if "task" in keys else ()
+    others = [
+        word
+        for word in overrides[name]
+        if word.partition("=")[0] not in keys and not (owners and word.startswith(owners))
+    ]
+    line = commands.error_of(command, *others, *changes, f"hydra.run.dir={tmp_path / 'run'}")
+    assert message in line
+
+
+def test_missing_audio_files_are_refused_with_a_hint(commands: Any, tmp_path: Path) -> None:
+    line = commands.error_of("search", "dataset=fsdd", f"dataset.root={tmp_path}")
+    assert f"into {tmp_path / 'recordings'}, or set dataset.root" in line
