@@ -22,8 +22,8 @@ from darts.training.device import round_robin_gpu
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.writing import WriteError
 
-LATE_IMPORTS = ("torchmetrics", "torch._dynamo")
-"""Modules that runs import late, and that take seconds."""
+LATE_IMPORTS = ("scipy.sparse", "torch._dynamo")
+"""Modules that runs import late, and that take long."""
 
 Reply: TypeAlias = "Outcome | OSError | None"
 """How a job ended: None if a signal has stopped it, an error if the machine failed."""
