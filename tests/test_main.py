@@ -13,10 +13,10 @@ from warm_python import WarmPython
 
 import darts
 from darts.__main__ import COMMANDS, main
-from darts.config import COMMANDS as CONFIGURED
-from darts.config import group_options
+from darts.config.groups import COMMANDS as CONFIGURED
 from darts.config.hydra_adapter import known_keys
 from darts.key_help import describe, purpose, sections
+from darts.plugins import group_options
 
 
 def call(monkeypatch: pytest.MonkeyPatch, arguments: Sequence[str]) -> None:

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from darts import compare, device, evaluate, genotypes, judge, report, tune
-from darts.config import COMMANDS, compose
+from darts.config import compose
+from darts.config.groups import COMMANDS
 from darts.finding import find
 from darts.recipes import prediction, retrain, search
 from darts.recipes.exporting import export

@@ -25,6 +25,7 @@ from darts.config import (
     quoted,
 )
 from darts.judging.limits import random_within_limits
+from darts.plugins import group_options
 from darts.reading import JsonObject, read_json, read_yaml
 from darts.recipes.commands import merge_overrides, trial_config
 from darts.running.jobs import read_divergence

@@ -16,9 +16,7 @@ from darts.config.commands import (
     SearchConfig,
     TuneConfig,
 )
-from darts.config.datasets import SyntheticConfig
 from darts.config.fields import ConfigError, check_fields, one_of, suggestion
-from darts.config.groups import COMMANDS, TYPES
 from darts.config.hydra_adapter import Invocation, values_of
 from darts.config.launch import compose, launch
 from darts.config.options import (
@@ -36,12 +34,9 @@ from darts.config.options import (
 from darts.config.overrides import quoted, require_plain_overrides
 from darts.config.process import rank_and_size
 from darts.config.resumed_run import as_yaml, config_digest, rebuild
-from darts.plugins import conf_folder, group_options
 
 __all__ = [
-    "COMMANDS",
     "INT8",
-    "TYPES",
     "BenchmarkConfig",
     "CompareConfig",
     "ConfigError",
@@ -63,7 +58,6 @@ __all__ = [
     "RunConfig",
     "SearchConfig",
     "SearchLimitConfig",
-    "SyntheticConfig",
     "TrackingConfig",
     "TrialLimitConfig",
     "TuneConfig",
@@ -71,9 +65,7 @@ __all__ = [
     "as_yaml",
     "check_fields",
     "compose",
-    "conf_folder",
     "config_digest",
-    "group_options",
     "launch",
     "one_of",
     "quoted",

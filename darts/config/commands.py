@@ -187,7 +187,20 @@ class RetrainConfig(RunConfig):
 
 
 @dataclass
-class TuneConfig:
+class ManyRunsConfig:
+    """Options of the commands that run searches and retrainings."""
+
+    name: str = "runs"
+    # Overrides of all runs, set by experiments. For judge, they choose the data; it ignores them if
+    # dataset= or experiment= is given.
+    base: list[str] = field(default_factory=list)
+    overrides: list[str] = field(default_factory=list)  # the same, set on the command line
+    seed: int = number(0, low=0, high=2**31)  # of all random numbers
+    resume: str | None = None  # run directory to continue
+
+
+@dataclass
+class TuneConfig(ManyRunsConfig):
     """``python -m darts.tune``"""
 
     may_change_on_resume: ClassVar[tuple[str, ...]] = (
@@ -197,8 +210,6 @@ class TuneConfig:
 
     name: str = "tune"
     target: str = choice("retrain", "retrain", "search")  # command that a trial runs
-    base: list[str] = field(default_factory=list)  # overrides of all trials, set by experiments
-    overrides: list[str] = field(default_factory=list)  # the same, set on the command line
     parameters: Settings = field(default_factory=dict)  # what to vary: key -> domain
     metric: str = "accuracy"  # measured on validation data
     costs: list[str] = field(default_factory=list)  # minimized in addition to the metric
@@ -217,21 +228,16 @@ class TuneConfig:
     # The proposal of trial n uses the results of the trials up to n - window only; null: number of
     # workers.
     window: int | None = number(None, low=1, high=1024)
-    seed: int = number(0, low=0, high=2**31)  # of all random numbers
-    resume: str | None = None  # run directory to continue
 
 
 @dataclass
-class JudgeConfig:
+class JudgeConfig(ManyRunsConfig):
     """``python -m darts.judge``"""
 
     may_change_on_resume: ClassVar[tuple[str, ...]] = ("name", "resume")
 
     name: str = "judge"
     judge: Judge = MISSING  # scores the architectures
-    # Overrides that choose the data; ignored if dataset= or experiment= is given.
-    base: list[str] = field(default_factory=list)
-    overrides: list[str] = field(default_factory=list)  # of the networks: space, data set, ...
     genotypes: str | None = None  # file with architectures; null: random ones
     truth: str | None = None  # column of that file with the true scores, larger is better
     # Number of random architectures, or largest number of architectures from the file.
@@ -240,12 +246,10 @@ class JudgeConfig:
     calibration: int = number(0, low=0, high=10_000)
     metric: str | None = None  # on validation data; null: the metric of the task
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
-    seed: int = number(0, low=0, high=2**31)  # of all random numbers
-    resume: str | None = None  # run directory to continue
 
 
 @dataclass
-class CompareConfig:
+class CompareConfig(ManyRunsConfig):
     """``python -m darts.compare``"""
 
     may_change_on_resume: ClassVar[tuple[str, ...]] = ("name", "resume", "workers", "draws")
@@ -257,15 +261,11 @@ class CompareConfig:
     searches: int = number(7, low=1, high=1000)  # runs of each method, with consecutive seeds
     retrainings: int = number(2, low=1, high=100)  # runs of each genotype
     metric: str = "accuracy"  # choices use validation data, results the test split
-    base: list[str] = field(default_factory=list)  # overrides of all runs, set by experiments
-    overrides: list[str] = field(default_factory=list)  # the same, set on the command line
     search: Settings = field(default_factory=dict)  # keys of all searches
     retrain: Settings = field(default_factory=dict)  # keys of all retrainings
     settings: Settings = field(default_factory=dict)  # method -> keys of its searches
     draws: int = number(10_000, low=1000, high=10_000_000)  # resamples of the bootstrap
     workers: int = number(1, low=1, high=1024)  # runs at the same time
-    seed: int = number(0, low=0, high=2**31)  # of all random numbers
-    resume: str | None = None  # run directory to continue
 
 
 GRAPHS = ("onnx", "torch_export", "executorch", "litert")
@@ -276,7 +276,7 @@ EXPORTS = (*GRAPHS, *(f"{name}{INT8}" for name in GRAPHS), "safetensors")
 
 
 @dataclass
-class FindConfig:
+class FindConfig(ManyRunsConfig):
     """``python -m darts.find``"""
 
     may_change_on_resume: ClassVar[tuple[str, ...]] = (
@@ -284,8 +284,6 @@ class FindConfig:
     )  # fmt: skip
 
     name: str = "find"
-    base: list[str] = field(default_factory=list)  # overrides of all runs, set by experiments
-    overrides: list[str] = field(default_factory=list)  # the same, set on the command line
     metric: str | None = None  # on validation data; null: the metric of the task
     budget: FindBudgetConfig = field(default_factory=FindBudgetConfig)
     limit: LimitConfig = field(default_factory=LimitConfig)
@@ -301,8 +299,6 @@ class FindConfig:
     # Processes that train at the same time; null: one per GPU, or two on a processor with two or
     # more cores. 0: train in this process.
     workers: int | None = number(None, low=0, high=1024)
-    seed: int = number(0, low=0, high=2**31)  # of all random numbers
-    resume: str | None = None  # run directory to continue
 
 
 @dataclass

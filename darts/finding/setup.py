@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import cast
 
-from darts.config import ConfigError, FindConfig, RetrainConfig, compose, group_options, one_of
+from darts.config import ConfigError, FindConfig, RetrainConfig, compose, one_of
 from darts.data_modules.compatibility import data_kind
 from darts.data_modules.samples import SampleDataModule
 from darts.finding.candidates import ANY_GENOTYPE, Networks
@@ -15,6 +15,7 @@ from darts.finding.families import BASELINES, FAMILIES, Family
 from darts.finding.image_sizes import image_sizes, median_side, with_sizes
 from darts.finding.limited_baselines import largest_architecture, within_limits
 from darts.judging.limits import CostMeter, require_known_memory, require_sizes
+from darts.plugins import group_options
 from darts.recipes.commands import merge_overrides
 from darts.recipes.exporting.formats import check_export
 from darts.recipes.rules import MAX_SHARE, DataFacts, Values, recipe

@@ -156,13 +156,10 @@ def load(
     """
     place = reference.directory if isinstance(reference, CompleteRun) else reference
     with passed(base):
-        return _load(place, device)
-
-
-def _load(reference: str | Path, device: str | torch.device) -> Model:
-    trained = TrainedNetwork.load(str(reference))
+        trained = TrainedNetwork.load(str(place))
+        network = trained.build()
     model = Model(
-        trained.build(),
+        network,
         trained.target_names,
         _transform(trained),
         targets=trained.config.task.targets,

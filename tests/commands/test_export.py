@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny_tasks import CASES
 
 import darts
 from darts.reading import read_json
@@ -25,27 +25,14 @@ def image_run(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return commands.run("retrain", tmp_path_factory.mktemp("images") / "run", *more, *BARE)
 
 
-def write_texts(folder: Path) -> list[str]:
-    """Write a language modeling data set and return the overrides of a retraining."""
-    draw = random.Random(0)
-    for split in ("train", "valid", "test"):
-        lines = [" ".join(draw.choices(["a", "b", "c", "d", "e"], k=6)) for _ in range(60)]
-        (folder / f"{split}.txt").write_text("\n".join(lines) + "\n")
-    small = ("space.hidden=8", "space.embedding=8", "task.window=3", "loader.batch_size=4")
-    nodes = "[('tanh', 0), ('relu', 0), ('identity', 1)]"
-    cell = f"genotype=Genotype(recurrent={nodes}, concat=range(1, 4))"
-    return ["task=language_model", "dataset=text", f"dataset.root={folder}", cell, *small]
-
-
-def write_documents(folder: Path) -> list[str]:
-    """Write a text classification data set and return the overrides of a retraining."""
-    rows = [f"{'odd' if i % 2 else 'even'},{'w ' * (i % 5 + 1)}v{i % 3}" for i in range(60)]
-    for split in ("train", "test"):
-        (folder / f"{split}.csv").write_text("label,text\n" + "\n".join(rows) + "\n")
-    blocks = '[["attention_2","gelu_1"],["conv_3","relu_2"]]'
-    genotype = f'genotype={{"space": "transformer", "blocks": {blocks}}}'
-    own = ["space.hidden=8", "loader.batch_size=8", genotype]
-    return ["task=text_classification", "dataset=documents", f"dataset.root={folder}", *own]
+def retrained(commands: Any, name: str, folder: Path) -> tuple[Path, str]:
+    """Retrain a network of a kind of data; return its run directory and the root of the data."""
+    case = CASES[name]
+    *keys, root, quiet = case.data(folder / "data")
+    run = folder / "trained"
+    own = [*case.retrain, f"genotype={case.genotype}", *BARE, f"hydra.run.dir={run}"]
+    commands.call("retrain", [*keys, root, quiet, *own], run)
+    return run, root.removeprefix("dataset.")
 
 
 def test_onnx_runtime_runs_an_exported_network(
@@ -110,49 +97,41 @@ def test_a_mirrored_network_has_the_same_outputs_in_every_form(
         assert evaluation[score] == done.result[score]
 
 
+TEXTS = ("language_model", "text_classification")
+
+
 @pytest.mark.parametrize(
-    "write_data",
-    [
-        None,
-        *(pytest.param(write, marks=pytest.mark.slow) for write in (write_texts, write_documents)),
-    ],
+    "name", [None, *(pytest.param(name, marks=pytest.mark.slow) for name in TEXTS)]
 )
 def test_torch_runs_an_exported_program(
-    commands: Any, image_run: Any, tmp_path: Path, write_data: Any
+    commands: Any, image_run: Any, tmp_path: Path, name: str | None
 ) -> None:
-    trained = image_run.directory
-    if write_data is not None:
-        trained = tmp_path / "trained"
-        commands.call(
-            "retrain", [*write_data(tmp_path), *BARE, f"hydra.run.dir={trained}"], trained
-        )
+    trained = retrained(commands, name, tmp_path)[0] if name else image_run.directory
     folder = tmp_path / "export"
     commands.run("export", folder, f"checkpoint={trained}", "format=torch_export")
     description = read_json(folder / "network.json")
     net = torch.export.load(folder / "network.pt2").module()
-    if write_data is None:
+    if name is None:
         assert net(torch.from_numpy(samples(7)))[0].shape == (7, 10)
-    elif write_data is write_texts:
+    elif name == "language_model":
         assert [entry["name"] for entry in description["inputs"]] == ["tokens", "hidden"]
         assert description["outputs"] == ["logits", "next_hidden"]
-        logits, hidden = net(torch.ones(3, 5, dtype=torch.int64), torch.zeros(5, 8))
+        logits, hidden = net(torch.ones(3, 5, dtype=torch.int64), torch.zeros(5, 12))
         assert logits.shape == (3, 5, len(description["names"]))
-        assert hidden.shape == (5, 8)
+        assert hidden.shape == (5, 12)
     else:
         assert description["inputs"][0]["shape"] == ["length", "batch"]
         (logits,) = net(torch.ones(11, 3, dtype=torch.int64))
         assert logits.shape == (3, 2)
 
 
-@pytest.mark.parametrize("write_data", [None, write_texts, write_documents])
+@pytest.mark.parametrize("name", [None, *TEXTS])
 def test_one_file_has_everything_that_an_evaluation_needs(
-    commands: Any, image_run: Any, tmp_path: Path, write_data: Any
+    commands: Any, image_run: Any, tmp_path: Path, name: str | None
 ) -> None:
     trained, root = image_run.directory, []
-    if write_data is not None:
-        trained, root = tmp_path / "trained", [f"root={tmp_path}"]
-        keys = [*write_data(tmp_path), *BARE, f"hydra.run.dir={trained}"]
-        commands.call("retrain", keys, trained)
+    if name is not None:
+        trained, *root = retrained(commands, name, tmp_path)
     folder = tmp_path / "export"
     done = commands.run("export", folder, f"checkpoint={trained}", "format=safetensors")
     assert done.result["difference"] == 0
@@ -169,12 +148,11 @@ def test_one_file_has_everything_that_an_evaluation_needs(
 
 
 @pytest.mark.slow  # ONNX of a cell that is unrolled over time
-@pytest.mark.parametrize("write_data", [write_texts, write_documents])
+@pytest.mark.parametrize("name", TEXTS)
 def test_exported_text_networks_run_in_onnx_runtime(
-    commands: Any, tmp_path: Path, write_data: Any
+    commands: Any, tmp_path: Path, name: str
 ) -> None:
-    trained = tmp_path / "trained"
-    commands.call("retrain", [*write_data(tmp_path), *BARE, f"hydra.run.dir={trained}"], trained)
+    trained, _ = retrained(commands, name, tmp_path)
     done = commands.run("export", tmp_path / "export", f"checkpoint={trained}")
     assert done.result["difference"] < 1e-4
 
@@ -197,12 +175,6 @@ def test_a_graph_with_other_outputs_is_refused_and_deleted(
 
 
 def test_a_translation_network_is_refused(commands: Any, tmp_path: Path) -> None:
-    for split in ("train", "valid", "test"):
-        for language in ("a", "b"):
-            (tmp_path / f"{split}.{language}").write_text("one two\nthree\n" * 10)
-    trained = tmp_path / "trained"
-    own = ["task=translation", "dataset=pairs", f"dataset.root={tmp_path}", "genotype=DARTS_RNN_V1"]
-    small = ["dataset.source=a", "dataset.target=b", "space.hidden=8", "space.embedding=8"]
-    commands.call("retrain", [*own, *small, *BARE, f"hydra.run.dir={trained}"], trained)
+    trained, _ = retrained(commands, "translation", tmp_path)
     line = commands.error_of("export", f"checkpoint={trained}", f"hydra.run.dir={tmp_path / 'run'}")
     assert "task=translation: its networks generate text word by word" in line

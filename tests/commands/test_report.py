@@ -342,7 +342,7 @@ def test_directories_without_a_supported_run_are_refused(
     assert "no config.yaml" in commands.error_of("report", str(tmp_path))
     assert "must end in .html" in commands.error_of("report", str(tmp_path), "out=x.pdf")
     line = commands.error_of("report", str(tmp_path), f"runs=[{tmp_path}]")
-    assert "exclude each other" in line
+    assert "are mutually exclusive" in line
     (tmp_path / "config.yaml").write_text("name: x\n")
     (tmp_path / "summary.json").write_text('{"command": "export"}')
     line = commands.error_of("report", str(tmp_path))

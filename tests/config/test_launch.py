@@ -16,8 +16,6 @@ import yaml
 from warm_python import WarmPython
 
 from darts.config import (
-    COMMANDS,
-    TYPES,
     ConfigError,
     EvaluateConfig,
     GenotypesConfig,
@@ -29,6 +27,7 @@ from darts.config import (
     launch,
     rebuild,
 )
+from darts.config.groups import COMMANDS, TYPES
 from darts.config.hydra_adapter import HydraJob
 from darts.recipes import search
 from darts.spaces.cnn import PUBLISHED

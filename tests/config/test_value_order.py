@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from darts.config import ConfigError, compose, conf_folder
+from darts.config import ConfigError, compose
 from darts.config.groups import defaults_nodes
+from darts.plugins import conf_folder
 
 
 @pytest.mark.parametrize(

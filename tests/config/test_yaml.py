@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from darts.config import COMMANDS, TYPES, compose, conf_folder, group_options
+from darts.config import compose
 from darts.config.commands import DEVICE_ACTIONS
+from darts.config.groups import COMMANDS, TYPES
 from darts.judging.training_free import SCORES
+from darts.plugins import conf_folder, group_options
 
 CONF = conf_folder()
 # What a command cannot do without, in any composition.
