@@ -206,25 +206,6 @@ def test_find_gets_the_path_and_the_budget_only(own_data, args, tmp_path, monkey
     assert "| `wine` | table | 124 | 54 |" in (tmp_path / "README.md").read_text()
 
 
-def test_failed_runs_of_find_are_reported_after_the_others(own_data, args, monkeypatch):
-    args.only = ["wine", "breast_cancer"]
-
-    def run(command, directory, *overrides):
-        if directory.name.startswith("wine"):
-            raise own_data.subprocess.CalledProcessError(1, command)
-        return {"test_accuracy": 0.75, "seconds": 7.0, "winner_seconds": 3.0}
-
-    monkeypatch.setattr(own_data, "run", run)
-    monkeypatch.setattr(own_data, "correct_samples", lambda run, device: np.ones(171, bool))
-    with pytest.raises(
-        SystemExit, match=r"1 runs failed:\n.*wine-0: exit code 1, see .*wine-0\.log"
-    ):
-        own_data.run_find(args)
-    assert [row["data"] for row in own_data.record("own_data", own_data.KEY, [])] == [
-        "breast_cancer"
-    ]
-
-
 def test_the_unpaired_interval_is_that_of_newcombe(own_data):
     # Newcombe 1998, table II, method 10: 56 of 70 and 48 of 80; 10 of 10 and 0 of 20.
     from own_data_samples import unpaired_interval as interval

@@ -152,25 +152,6 @@ def test_the_race_is_that_of_find(modules, recording, monkeypatch):
     assert before < race.used == pytest.approx(0.97 * 64)
 
 
-def test_the_table_has_differences_to_uniform(modules, recording, tmp_path, monkeypatch):
-    (tmp_path / "README.md").write_text("<!-- replay -->\n<!-- end of replay -->\n")
-    monkeypatch.setattr(modules.records, "HERE", tmp_path)
-    rows = modules.replay.replay(recording, 50.0, seeds=20, share=0.5)
-    by_policy = {row["policy"]: row for row in rows}
-    assert by_policy["uniform"]["difference"] == 0
-    assert by_policy["first"]["half_interval"] == 0
-    for row in rows:
-        reference = by_policy[modules.replay.reference(row["policy"])]
-        expected = row["score"] - reference["score"]
-        assert row["difference"] == pytest.approx(expected)
-    assert np.isfinite([row["difference_half_interval"] for row in rows]).all()
-    modules.records.record("replay", modules.replay.KEY, [{**row, "share": 0.5} for row in rows])
-    modules.replay.write_table()
-    page = (tmp_path / "README.md").read_text()
-    assert "| `made_up` | 50 | accuracy % | 6 | 20 |" in page
-    assert f"({100 * by_policy['halving']['difference']:+.2f} ± " in page
-
-
 @pytest.fixture
 def table_file(tmp_path) -> Path:
     """A small table with two classes in the layout of ``own_data.py``; return its folder."""
@@ -221,19 +202,3 @@ def test_curves_are_recorded_and_resumed(modules, table_file, tmp_path, monkeypa
         json.loads(file.read_text())["candidates"], first["candidates"], strict=True
     ):
         assert candidate["seconds"][-1] > before["seconds"][-1]
-
-
-def test_long_curves_keep_all_improvements(modules, tmp_path, monkeypatch):
-    scores = [0.1 + 0.001 * (epoch // 7) - 0.05 * (epoch % 3) for epoch in range(1500)]
-    rows = [
-        {"seconds": 0.1 * epoch, "epoch": epoch, "valid_accuracy": score, "valid_loss": 1.0}
-        for epoch, score in enumerate(scores, 1)
-    ]
-    monkeypatch.setattr(modules.recorder, "read_metrics", lambda path: rows)
-    curve = modules.recorder.curve(tmp_path, "accuracy", 1)
-    assert len(curve["scores"]) < 1000
-    assert curve["epochs"][-1] == 1500
-    best, kept = -1.0, set(curve["epochs"])
-    for epoch, score in enumerate(scores, 1):
-        assert score <= best or epoch in kept
-        best = max(best, score)

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from darts.tracking import EnergyMeter, energy
-from darts.tracking.energy import rated_watts
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
 
@@ -181,22 +180,6 @@ def test_a_gpu_is_estimated_by_its_rated_power(
     total = meter.read()
     assert total.joules == pytest.approx(800)
     assert "estimate: 400 W per GPU" in total.source
-
-
-@pytest.mark.parametrize(
-    ("name", "watts"),
-    [
-        ("NVIDIA H100 80GB HBM3", 700),
-        ("NVIDIA H100 PCIe", 350),
-        ("NVIDIA A100-PCIE-40GB", 250),
-        ("NVIDIA L4", 72),
-        ("NVIDIA L40S", 350),
-        ("Tesla T4", 70),
-        ("A card of the future", 250),
-    ],
-)
-def test_the_rated_power_follows_from_the_name(name: str, watts: float) -> None:
-    assert rated_watts(name) == watts
 
 
 def test_a_gpu_without_the_package_of_its_counter_warns(
