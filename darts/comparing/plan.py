@@ -16,14 +16,7 @@ from typing import NamedTuple, cast
 
 import torch
 
-from darts.config import (
-    CompareConfig,
-    ConfigError,
-    RetrainConfig,
-    SearchConfig,
-    group_options,
-    quoted,
-)
+from darts.config import CompareConfig, ConfigError, RetrainConfig, SearchConfig, quoted
 from darts.judging.limits import random_within_limits
 from darts.plugins import group_options
 from darts.reading import JsonObject, read_json, read_yaml

@@ -105,11 +105,11 @@ def warm_start(state: RetrainState, reference: str, *, best: bool = False) -> No
     file = find_checkpoint(reference, key="start")
     saved = load_checkpoint(file, "retrain")
     with checkpoint_errors(file):
-        state.load_fields(saved, "optimizer", "restarts", "first_loss")
         if best:
             state.net.load_state_dict(entry(saved, "best", BestEpoch)["net"])
         else:
             state.load_fields(saved, "net", "averaging")
+        state.load_fields(saved, "optimizer", "restarts", "first_loss")
 
 
 class Retraining(Recipe):

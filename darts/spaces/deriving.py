@@ -80,9 +80,10 @@ def chain_mask(
     operations: Sequence[str], rows: Sequence[tuple[str, int]], candidates: Candidates
 ) -> dict[str, Tensor]:
     """Return by group a mask ``(edges, operations)`` of one operation per edge."""
-    if len(operations) != len(rows):
+    edges = sum(map(len, candidates.values()))
+    if not len(operations) == len(rows) == edges:
         raise ValueError(
-            f"the genotype has {len(operations)} operations, but the supernet has {len(rows)} edges"
+            f"the genotype has {len(operations)} operations, but the supernet has {edges} edges"
         )
     masks = {
         group: torch.zeros(len(names), len(names[0]), dtype=torch.bool)

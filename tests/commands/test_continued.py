@@ -265,6 +265,6 @@ def test_a_start_that_does_not_fit_is_refused(
 def test_a_start_that_is_missing_is_refused(commands: Any, tmp_path: Path) -> None:
     line = commands.error_of("retrain", *SMALL, "start=nowhere", f"hydra.run.dir={tmp_path}/run")
     assert "start='nowhere'" in line
+    assert "retraining" in line
     line = commands.error_of("retrain", *SMALL, "start_epoch=best", f"hydra.run.dir={tmp_path}/run")
     assert "start_epoch=best needs start=DIR" in line
-    assert "retraining" in line

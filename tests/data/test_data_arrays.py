@@ -90,7 +90,7 @@ IMAGES, LABELS = make_arrays(6)
         ({"images": IMAGES, "labels": LABELS, "classes": [["a"]]}, "must be a list of names"),
         ({"images": IMAGES, "labels": LABELS, "classes": ["a", "a"]}, "has a name twice"),
         ({"images": IMAGES, "labels": LABELS, "classes": ["a", "b"]}, "must be 0 to 1"),
-        ({"images": IMAGES, "labels": np.array([{}] * 6)}, "holds an array of objects"),
+        ({"images": IMAGES, "labels": np.array([{}] * 6)}, "Object arrays cannot be loaded"),
     ],
 )
 def test_wrong_arrays_are_refused(tmp_path: Path, train: dict[str, Any], message: str) -> None:

@@ -10,7 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.methods.perturbation import Adversarial, RandomSmoothing, perturb, uniform_noise
+from darts.methods import perturbation
+from darts.methods.perturbation import (
+    Adversarial,
+    Perturbation,
+    RandomSmoothing,
+    perturb,
+    uniform_noise,
+)
 from darts.spaces.mixture import Mixture
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -93,6 +100,42 @@ def test_perturb_clamps_and_restores_the_sum() -> None:
     torch.testing.assert_close(actual, torch.tensor([[0.75, 0.0, 0.25], [1.0, 0.0, 0.0]]))
 
 
+def test_perturb_limits_weights_to_one_before_it_restores_the_sum() -> None:
+    weight, change = torch.tensor([[0.9, 0.1]]), torch.tensor([[0.6, 0.1]])
+    actual = perturb(Mixture({"cell": weight}), {"cell": change})["cell"]
+    torch.testing.assert_close(actual, torch.tensor([[1.0, 0.2]]) / 1.2)
+
+
+def test_radius_grows_linearly() -> None:
+    actual = [RandomSmoothing().radius_at(progress) for progress in (0, 0.5, 1)]
+    assert actual == pytest.approx([0.03, 0.165, 0.3])
+    assert Adversarial(radius=0.1, radius_end=0.2).radius_at(0.25) == pytest.approx(0.125)
+
+
+@pytest.mark.parametrize("kind", [RandomSmoothing, Adversarial])
+def test_changes_stay_within_the_ball(
+    kind: type[RandomSmoothing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The changes before the projection are checked; a later epoch has larger ones."""
+    changes: list[Tensor] = []
+
+    def recording(mixture: Mixture, change: dict[str, Tensor]) -> Mixture:
+        changes.append(change["cell"])
+        return perturb(mixture, change)
+
+    monkeypatch.setattr(perturbation, "perturb", recording)
+    sizes = []
+    for progress in (0.0, 0.9):
+        changes.clear()
+        smoothing = kind()
+        smoothing(mixture_of(), linear(torch.randn(6, 5, generator=GENERATOR).double()), progress)
+        radius = smoothing.radius_at(progress)
+        assert all(change.abs().max() <= radius + 1e-12 for change in changes)
+        assert len({id(change) for change in changes}) == (1 if kind is RandomSmoothing else 8)
+        sizes.append(float(changes[-1].abs().max()))
+    assert sizes[1] > 2 * sizes[0]
+
+
 def test_adversarial_change_of_a_linear_loss_is_the_sign_of_the_gradient() -> None:
     """The gradients are balanced and the weights exceed the radius: a corner of the ball."""
     weights = torch.full((3, 4), 0.25, dtype=torch.float64)
@@ -104,6 +147,24 @@ def test_adversarial_change_of_a_linear_loss_is_the_sign_of_the_gradient() -> No
         torch.manual_seed(seed)
         actual = attack(Mixture({"cell": weights}), linear(gradient_value), 0.0)["cell"]
         torch.testing.assert_close(actual, weights + 0.1 * gradient_value.sign())
+
+
+def test_adversarial_steps_start_from_random_noise() -> None:
+    weights = torch.full((2, 4), 0.25, dtype=torch.float64)
+    gradient_value = torch.tensor([[1.0, -1, 1, -1]] * 2).double()
+    torch.manual_seed(3)
+    start = uniform_noise(Mixture({"cell": weights}), 0.1)["cell"]
+    torch.manual_seed(3)
+    attack = Adversarial(radius=0.1, radius_end=0.1, steps=10)
+    loss = linear(gradient_value)
+    attack(Mixture({"cell": weights}), loss, 0.0)
+    assert len(loss.mixtures) == 10
+    change = start
+    for mixture in loss.mixtures:
+        wanted = (weights + change) / (weights + change).sum(1, keepdim=True)
+        torch.testing.assert_close(mixture, wanted)
+        # The next step starts from the projected mixture.
+        change = (wanted - weights + 0.02 * gradient_value.sign()).clamp(-0.1, 0.1)
 
 
 def test_an_attack_that_lowers_the_loss_is_dropped() -> None:
@@ -146,3 +207,8 @@ def test_inactive_operations_get_no_weight(kind: type[RandomSmoothing]) -> None:
     torch.testing.assert_close(changed["cell"][3], weights[3])
     assert changed.active is mixture.active
     assert changed.bypass is mixture.bypass
+
+
+def test_no_perturbation_returns_the_same_mixture() -> None:
+    mixture = mixture_of()
+    assert Perturbation()(mixture, NO_LOSS, 0.5) is mixture

@@ -138,6 +138,29 @@ def test_clipping_shortens_the_step_and_the_vector(clip: float, clipped: bool, h
     torch.testing.assert_close(actual, wanted, rtol=1e-9, atol=1e-11)
 
 
+def test_negative_clipping_is_refused() -> None:
+    net = Toy()
+    optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1)
+    with pytest.raises(ValueError, match=r"clip=-1.0: must be >= 0"):
+        unrolled(net, loss_fn, "train", "valid", optimizer, clip=-1.0)
+
+
+@pytest.mark.parametrize("hvp", HVP)
+def test_each_parameter_group_uses_its_own_options(hvp: str) -> None:
+    net = Toy()
+    groups: list[dict[str, Any]] = [
+        {"params": [net.second], "lr": 0.5, "momentum": 0.0, "weight_decay": 0.1},
+        {"params": [net.first]},
+    ]
+    optimizer = torch.optim.SGD(groups, lr=0.01)
+    w, a = net.w.detach(), net.a.detach()
+    lr = torch.tensor([0.01] * 3 + [0.5] * 2, dtype=torch.float64)
+    decay = torch.tensor([0.0] * 3 + [0.1] * 2, dtype=torch.float64)
+    stepped = w - lr * (w - net.A @ a + decay * w)
+    wanted = net.c + net.A.T @ (lr * (stepped - net.b))
+    torch.testing.assert_close(gradient(net, optimizer, hvp), wanted, rtol=1e-9, atol=1e-11)
+
+
 @pytest.mark.parametrize("hvp", HVP)
 def test_weights_outside_the_optimizer_do_not_change(hvp: str) -> None:
     net, lr = Toy(), 0.2
@@ -157,6 +180,21 @@ def test_maximize_reverses_the_step(hvp: str) -> None:
     stepped = w + lr * (w - net.A @ a)
     wanted = net.c - lr * net.A.T @ (stepped - net.b)
     torch.testing.assert_close(gradient(net, optimizer, hvp), wanted, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("hvp", HVP)
+def test_validation_loss_without_weights_has_no_second_order_term(hvp: str) -> None:
+    net = Toy()
+    optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.2)
+    batches: list[str] = []
+
+    def loss(net: Any, batch: str) -> Tensor:
+        batches.append(batch)
+        return loss_fn(net, batch) if batch == "train" else net.c @ net.a
+
+    actual = flat(unrolled(net, loss, "train", "valid", optimizer, hvp=hvp))
+    assert torch.equal(actual, net.c)
+    assert batches == ["train", "valid"]  # a zero vector needs no finite difference
 
 
 def test_descent_solves_the_bilevel_problem() -> None:

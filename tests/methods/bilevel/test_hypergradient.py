@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darts.methods.bilevel import first_order, unrolled
+from darts.methods.bilevel import compare_products, first_order, unrolled
 
 Smooth = Callable[..., Any]
 
@@ -107,6 +107,28 @@ def test_finite_difference_converges_to_the_exact_product(
     assert error(0.1) / error(0.01) == pytest.approx(100, rel=0.2)
 
 
+def test_products_agree_on_a_smooth_network(smooth: Smooth) -> None:
+    net, train, valid = smooth()
+    optimizer = with_history(net, train, SETTINGS[1])
+    report = compare_products(net, loss_fn, train, valid, optimizer)
+    assert report["product_cosine"] == pytest.approx(1, abs=1e-5)
+    assert report["gradient_cosine"] == pytest.approx(1, abs=1e-6)
+    assert 0 < report["product_relative_difference"] < 1e-2
+    tighter = compare_products(net, loss_fn, train, valid, optimizer, epsilon=1e-3)
+    assert tighter["product_relative_difference"] < report["product_relative_difference"] / 50
+
+    # The product is the difference between the first term and the whole gradient.
+    whole = unrolled(net, loss_fn, train, valid, optimizer, hvp="exact")
+    stepped = copy.deepcopy(net)
+    again = torch.optim.SGD(stepped.weight_parameters(), **optimizer.defaults)
+    again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    loss_fn(stepped, train).backward()
+    again.step()
+    first = flat(first_order(stepped, loss_fn, train, valid, again))
+    share = float((first - flat(whole)).norm() / first.norm())
+    assert report["product_share"] == pytest.approx(share, rel=1e-6)
+
+
 def test_zero_learning_rate_gives_the_first_order_gradient(smooth: Smooth) -> None:
     net, train, valid = smooth()
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.0)
@@ -133,6 +155,36 @@ def test_dropout_is_the_same_in_all_evaluations_of_the_training_loss(smooth: Smo
     torch.manual_seed(8)
     other = flat(unrolled(net, loss_fn, train, valid, optimizer, hvp="exact"))
     assert not torch.allclose(other, actual["exact"], rtol=1e-3)
+
+
+@pytest.mark.parametrize("epsilon", [None, 0.05, 3.0])
+def test_finite_difference_shifts_the_weights_by_epsilon(
+    smooth: Smooth, epsilon: float | None
+) -> None:
+    net, train, valid = smooth()
+    optimizer = with_history(net, train, SETTINGS[1])
+    evaluations: list[tuple[bool, Tensor]] = []
+
+    def recording_loss(view: Any, batch: Any) -> Tensor:
+        flat_weights = torch.cat([w.detach().flatten() for w in view.weight_parameters()])
+        evaluations.append((batch is train, flat_weights))
+        return loss_fn(view, batch)
+
+    options: dict[str, Any] = {} if epsilon is None else {"epsilon": epsilon}
+    unrolled(net, recording_loss, train, valid, optimizer, **options)
+    assert [in_training for in_training, _ in evaluations] == [True, False, True, True]
+    start, stepped, plus, minus = (weights for _, weights in evaluations)
+    own = torch.cat([w.detach().flatten() for w in net.weight_parameters()])
+    assert torch.equal(start, own)
+    length = 0.01 if epsilon is None else epsilon
+    assert float((plus - own).norm()) == pytest.approx(length, rel=1e-9)
+    torch.testing.assert_close(plus - own, own - minus, rtol=1e-9, atol=1e-12)
+    # The shift is along the gradient at the stepped weights.
+    copied = copy.deepcopy(net)
+    torch.nn.utils.vector_to_parameters(stepped, copied.weight_parameters())
+    weight_gradients = torch.autograd.grad(loss_fn(copied, valid), copied.weight_parameters())
+    direction = torch.cat([g.flatten() for g in weight_gradients])
+    torch.testing.assert_close((plus - own) / length, direction / direction.norm())
 
 
 def test_finite_difference_runs_without_autocast(smooth: Smooth) -> None:
@@ -168,10 +220,9 @@ def test_invalid_options_raise_an_error_before_the_loss_is_computed(smooth: Smoo
     ):
         unrolled(net, unexpected_loss, train, valid, sgd, hvp="hessian")
     for epsilon in (0.0, -0.01, float("inf"), float("nan")):
-        with pytest.raises(ValueError, match=f"epsilon={epsilon}: must be positive and finite"):
-            unrolled(net, unexpected_loss, train, valid, sgd, epsilon=epsilon)
-    with pytest.raises(ValueError, match=r"clip=-1.0: must be >= 0"):
-        unrolled(net, unexpected_loss, train, valid, sgd, clip=-1.0)
+        for call in (unrolled, compare_products):
+            with pytest.raises(ValueError, match=f"epsilon={epsilon}: must be positive and finite"):
+                call(net, unexpected_loss, train, valid, sgd, epsilon=epsilon)
 
 
 @pytest.mark.parametrize("hvp", ["exact", "finite_difference"])
