@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from darts.judging.statistics import (
     Interval,
@@ -96,6 +97,18 @@ def test_intervals_of_equal_or_few_searches() -> None:
         found = bootstrap(few)
         assert (found.low, found.high) == (None, None)
         assert found.covers(100.0)  # without bounds, every value is covered
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 8])
+def test_the_sign_flip_test_matches_scipys_permutation_test(count: int) -> None:
+    differences = np.random.default_rng(count).normal(0.5, 1, count)
+    if count == 1:
+        assert sign_flip_test(differences.tolist()) == 1.0
+        return
+    theirs = scipy.stats.permutation_test(
+        (differences,), np.mean, permutation_type="samples", n_resamples=np.inf
+    )
+    assert sign_flip_test(differences.tolist()) == pytest.approx(theirs.pvalue)
 
 
 def test_ties_count_as_extreme_in_the_sign_flip_test() -> None:

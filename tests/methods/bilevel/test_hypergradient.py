@@ -220,9 +220,8 @@ def test_invalid_options_raise_an_error_before_the_loss_is_computed(smooth: Smoo
     ):
         unrolled(net, unexpected_loss, train, valid, sgd, hvp="hessian")
     for epsilon in (0.0, -0.01, float("inf"), float("nan")):
-        for call in (unrolled, compare_products):
-            with pytest.raises(ValueError, match=f"epsilon={epsilon}: must be positive and finite"):
-                call(net, unexpected_loss, train, valid, sgd, epsilon=epsilon)
+        with pytest.raises(ValueError, match=f"epsilon={epsilon}: must be positive and finite"):
+            unrolled(net, unexpected_loss, train, valid, sgd, epsilon=epsilon)
 
 
 @pytest.mark.parametrize("hvp", ["exact", "finite_difference"])
