@@ -291,7 +291,7 @@ def find(
         ConfigError: For a wrong key or value, with the message of the command.
         KeyboardInterrupt: After Ctrl-C; the state is saved, so the run can be resumed.
     """
-    from darts.finding import find as finding  # a program that only loads a network needs no race
+    from darts import find_command  # a program that only loads a network needs no race
 
     budget = {} if minutes is None else {"budget.minutes": minutes}
     if resume is None:
@@ -308,9 +308,9 @@ def find(
         if minutes is not None:
             config.budget = FindBudgetConfig(minutes=minutes)
         arguments = list(saved.recorded_overrides)
-    finding.check(config)
+    find_command.check(config)
     with interrupts_as_keyboard_interrupt():
-        finding.find(config, Invocation(directory, tuple(arguments)))
+        find_command.find(config, Invocation(directory, tuple(arguments)))
     return FindRun(directory)
 
 

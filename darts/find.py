@@ -6,7 +6,7 @@ import time
 from functools import partial
 
 from darts.config import launch
-from darts.finding.find import check, find
+from darts.find_command import check, find
 
 __all__ = ["check", "find", "main"]
 

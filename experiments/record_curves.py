@@ -25,9 +25,9 @@ from own_data_table import DATA_SETS
 from records import HERE, Row, command, hardware
 
 from darts.config import FindConfig, compose
+from darts.find_command import choose_precision
 from darts.finding.candidates import Candidate, Start
 from darts.finding.decisions import FILE, Decisions
-from darts.finding.find import choose_precision
 from darts.finding.proposals import Pool
 from darts.finding.setup import make_networks
 from darts.finding.slices import ENDLESS

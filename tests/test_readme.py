@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from darts import compare, device, evaluate, genotypes, judge, report, tune
+from darts import compare, device, evaluate, find_command, genotypes, judge, report, tune
 from darts.config import compose
 from darts.config.groups import COMMANDS
-from darts.finding import find
 from darts.recipes import prediction, retrain, search
 from darts.recipes.exporting import export
 from darts.spaces import SPACES
@@ -28,7 +27,7 @@ CHECKS = {
     "predict": prediction.check,
     "genotypes": genotypes.check,
     "report": report.check,
-    "find": find.check,
+    "find": find_command.check,
     "judge": judge.check,
     "tune": tune.check,
     "compare": compare.check,

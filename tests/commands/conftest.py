@@ -17,9 +17,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts import compare, device, evaluate, genotypes, judge, report, tune
+from darts import compare, device, evaluate, find_command, genotypes, judge, report, tune
 from darts.config import launch
-from darts.finding import find
 from darts.reading import read_json
 from darts.recipes import prediction, retrain, search
 from darts.recipes.exporting import export
@@ -35,7 +34,7 @@ ENTRY_POINTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "predict": (prediction.check, prediction.predict),
     "genotypes": (genotypes.check, genotypes.genotypes),
     "report": (report.check, report.report),
-    "find": (find.check, find.find),
+    "find": (find_command.check, find_command.find),
     "judge": (judge.check, judge.judge),
     "tune": (tune.check, tune.tune),
     "compare": (compare.check, compare.compare),

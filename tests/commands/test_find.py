@@ -18,9 +18,9 @@ import pytest
 import torch
 from sklearn.datasets import load_wine
 
-from darts import predict
+from darts import find_command, predict
 from darts.config import launch
-from darts.finding import find, setup, winner
+from darts.finding import setup, winner
 from darts.finding.decisions import FILE
 from darts.judging.devices.latency_model import LinearModel
 from darts.reading import read_json
@@ -404,7 +404,12 @@ def interrupt(commands: Any, directory: Path, steps: int, *more: str) -> str:
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
         patch.setattr(loop, "require_finite", counted)
         with pytest.raises(SystemExit, match="143"):
-            launch("find", find.check, find.find, [*TINY, *more, f"hydra.run.dir={directory}"])
+            launch(
+                "find",
+                find_command.check,
+                find_command.find,
+                [*TINY, *more, f"hydra.run.dir={directory}"],
+            )
     return printed.getvalue()
 
 
