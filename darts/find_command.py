@@ -73,9 +73,6 @@ def find(config: FindConfig, invocation: Invocation, begin: float | None = None)
     """Find, train and score a network; write the summary to the run directory and return it.
 
     The time since ``begin``, by ``time.monotonic``, counts as time of the run; None for now.
-
-    Raises:
-        Interrupted: If a signal arrived; everything that is complete is saved.
     """
     begin = time.monotonic() if begin is None else begin
     if choose_workers(config):

@@ -10,11 +10,7 @@ from darts.finding.decisions import Decisions
 
 
 def budget_seconds(config: FindBudgetConfig) -> float:
-    """Return the wall-clock time of the whole run in seconds.
-
-    Raises:
-        ConfigError: If hours and minutes are both set.
-    """
+    """Return the wall-clock time of the whole run in seconds."""
     if config.hours is not None and config.minutes is not None:
         raise ConfigError(
             f"budget.hours={config.hours:g} and budget.minutes={config.minutes:g} are mutually "

@@ -161,11 +161,7 @@ class Networks:
 
     @cached_property
     def config(self) -> RetrainConfig:
-        """The checked configuration of a retraining of some architecture of the family.
-
-        Raises:
-            ConfigError: If the user's overrides do not fit together.
-        """
+        """The checked configuration of a retraining of some architecture of the family."""
         genotype = next(iter(self.family.genotypes().values()), None)
         if genotype is None:
             declared = cast("RetrainConfig", compose("retrain", self.overrides(None)))

@@ -25,9 +25,6 @@ class Decisions:
 
     Args:
         file: The file; it need not exist.
-
-    Raises:
-        FileError: If the file is damaged.
     """
 
     def __init__(self, file: Path) -> None:
@@ -41,9 +38,6 @@ class Decisions:
             name: Name of the decision.
             kind: Type of the decision, see ``typed_values.typed``; plain values and dataclasses.
             make: Makes the decision.
-
-        Raises:
-            FileError: If the saved decision has another type.
         """
         if name not in self._values:
             value = make()

@@ -17,12 +17,7 @@ from darts.recipes.gain import Gain, measure_gain
 
 
 def run_to_the_end(race: Race) -> Conclusion:
-    """Let candidates compete, train the winner, and score it on the test split, once.
-
-    Raises:
-        ConfigError: If all candidates of the first round fail.
-        Stopped: If the user interrupts the race.
-    """
+    """Let candidates compete, train the winner, and score it on the test split, once."""
     plan = race.config.plan
     race.explore(EXPLORED)
     chosen = duel(race)
@@ -61,9 +56,6 @@ def end_with_ensemble(race: Race, chosen: Duel) -> Conclusion:
     """Train the best networks for equally long, and choose those whose predictions are averaged.
 
     Without such a choice, the winner of the duel is the answer; the ensemble is compared with it.
-
-    Raises:
-        Stopped: If the user interrupts the race.
     """
     networks = race.pool.networks[chosen.winner.candidate.family]
     reserve = race.config.ensemble * scoring_seconds(networks, chosen)

@@ -60,11 +60,7 @@ class EnsembleResult:
 
 
 def check_ensemble(members: int, folds: int) -> None:
-    """Raise ConfigError for an ensemble if each candidate has several runs, see ``plan.folds``.
-
-    Raises:
-        ConfigError: If there is more than one held-out part.
-    """
+    """Raise ConfigError for an ensemble if each candidate has several runs, see ``plan.folds``."""
     if members > 1 and folds > 1:
         raise ConfigError(
             f"ensemble={members}: there are too few samples to choose networks, so each has "
@@ -81,9 +77,6 @@ def train_finalists(race: Race, winner: Result, reserve: float) -> list[Result]:
         race: The race.
         winner: The winner of the duel.
         reserve: Seconds to keep for test scores.
-
-    Raises:
-        Stopped: If the user interrupts the race.
     """
     names = race.decisions.decide(
         f"finalists-{race.stopwatch.total:.0f}", list[str], lambda: _finalists(race, winner)

@@ -43,11 +43,7 @@ class Execution:
     _shown: int = 0
 
     def run(self, jobs: Sequence[Job]) -> dict[str, Outcome]:
-        """Execute runs; return their outcomes by name. Runs that are long enough are not repeated.
-
-        Raises:
-            Stopped: If the user interrupts them.
-        """
+        """Execute runs that are not long enough yet; return all outcomes by name."""
         futures: list[Future] = []
         for job in jobs:
             if self._stopping():

@@ -38,9 +38,6 @@ def final_run(race: Race, winner: Result, reserve: float, *, refits: bool) -> Re
         winner: The winner.
         reserve: Seconds to keep for test scores.
         refits: Whether the run also trains on the validation samples.
-
-    Raises:
-        Stopped: If the user interrupts the race.
     """
     seconds = seconds_left(race, reserve)
     is_timed = race.config.plan.equal == "time"

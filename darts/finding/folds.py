@@ -32,9 +32,6 @@ def choose_folds(networks: Networks, chosen: int | None) -> int:
     Args:
         networks: A family of networks on the data.
         chosen: The number that the user has set; None if it follows from the data.
-
-    Raises:
-        ConfigError: If there are not that many parts.
     """
     networks.data.retrain_loaders()  # sets the subsets
     config, subsets = networks.config, networks.data.subsets

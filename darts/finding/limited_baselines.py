@@ -22,9 +22,6 @@ def largest_architecture(networks: Networks) -> AnyGenotype:
 
     Starting from a random architecture, set each parameter in turn to the value with the most MACs.
     A result beyond the limits is reduced.
-
-    Raises:
-        ConfigError: If no architecture is found within the limits.
     """
     generator = torch.Generator().manual_seed(0)
     drawn = iter(lambda: networks.space.random(generator).simplified(), None)

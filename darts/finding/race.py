@@ -89,12 +89,7 @@ class Race:
     # Rounds.
 
     def explore(self, until: float) -> None:
-        """Execute rounds until a share of the budget is used; first one that was interrupted.
-
-        Raises:
-            ConfigError: If all candidates of the first round fail.
-            Stopped: If the user interrupts the race.
-        """
+        """Execute rounds until a share of the budget is used; first one that was interrupted."""
         if self.config.plan.equal == "time":
             self._measure_slice()
         while f"round.{self.rounds}" in self.decisions or self._has_time(until):
@@ -182,9 +177,6 @@ class Race:
         """Restore the state after the last complete round of an earlier process, if any.
 
         Slices that were interrupted end now, so that their candidates have scores.
-
-        Raises:
-            Stopped: If the user interrupts them.
         """
         self._read_candidates()
         self.rounds = self.decisions.decide("rounds", int, lambda: 0)

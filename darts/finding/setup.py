@@ -40,11 +40,7 @@ _OWN_KEYS = {  # keys of retrainings that darts.find sets, and advice for users
 
 
 def check_config(config: FindConfig) -> None:
-    """Check the settings that do not depend on the data.
-
-    Raises:
-        ConfigError: If they do not fit together.
-    """
+    """Check the settings that do not depend on the data."""
     for item in user_overrides(config):
         key = item.partition("=")[0]
         if key in _OWN_KEYS:
@@ -86,10 +82,6 @@ def make_networks(config: FindConfig) -> tuple[DataFacts, dict[str, Networks]]:
     Smaller architectures replace baselines beyond the limits, and only families with baselines
     within the limits remain. A space that the user chose also gets its largest architecture within
     the limits.
-
-    Raises:
-        ConfigError: If no baseline is within the limits.
-        ValueError: If the data is missing or damaged.
     """
     declared = _declared(config)
     kind = data_kind(declared)
@@ -139,9 +131,6 @@ def _families(config: FindConfig, declared: RetrainConfig, kind: str) -> tuple[F
     """Return the families for the kind of data, or only that of the space that the user chose.
 
     A latency model needs a chosen space, because it is for networks of one size.
-
-    Raises:
-        ConfigError: If the space of the model is not chosen.
     """
     model = CostMeter.from_config(config.limit).model
     chosen = config_chooses_space(config)

@@ -58,9 +58,6 @@ def duel(race: Race) -> Duel:
 
     The best of several networks often has the best score by chance, and the baseline is known to
     work. The duel of a winner is not repeated, because the winner trains on and the other does not.
-
-    Raises:
-        Stopped: If the user interrupts the race.
     """
     saved = race.decisions.decide("duel", SavedDuel, lambda: _decide(race))
     winner = race.results.get(saved.winner)
@@ -136,9 +133,6 @@ def train_winner(race: Race, chosen: Duel, reserve: float) -> Result:
         race: The race.
         chosen: The winner.
         reserve: Seconds to keep for test scores.
-
-    Raises:
-        Stopped: If the user interrupts the race.
     """
     result, plan = chosen.winner, race.config.plan
     if plan.equal == "epochs":
