@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from darts.config import BenchmarkConfig
-from darts.judging import macro_table, nas201_table
 from darts.judging.benchmark_table import BenchmarkTable, Column
 from darts.spaces import AnyGenotype, Space
 
@@ -14,14 +14,14 @@ from darts.spaces import AnyGenotype, Space
 class TableFormat(NamedTuple):
     """A kind of benchmark table: how to read it, and the space that it covers."""
 
-    load: Callable[[str], BenchmarkTable]
+    module: str  # its function ``load`` reads a table; imported on use, together with the space
     space: str
     options: Mapping[str, str]  # fields that restrict the space to the architectures of the table
 
 
 TABLES: dict[str, TableFormat] = {
-    "nas201": TableFormat(nas201_table.load, "nas201", {}),
-    "macro": TableFormat(macro_table.load, "macro", {"skeleton": "nasbench"}),
+    "nas201": TableFormat("darts.judging.nas201_table", "nas201", {}),
+    "macro": TableFormat("darts.judging.macro_table", "macro", {"skeleton": "nasbench"}),
 }
 """The benchmark tables by the name that ``Space.benchmark`` declares."""
 
@@ -71,4 +71,5 @@ def load_table(path: str, space: Space) -> BenchmarkTable:
             for t in TABLES.values()
         )
         raise ValueError(f"benchmark.table needs {needed}, not space={space.name}")
-    return TABLES[space.benchmark].load(path)
+    table: BenchmarkTable = importlib.import_module(TABLES[space.benchmark].module).load(path)
+    return table
