@@ -102,7 +102,7 @@ def run_together(
         blocks: Blocks of the same input and output shape, for which ``can_run_together`` holds.
         weights: Scalar weight of each block.
     """
-    layers = [_Block(*block.layers) for block in blocks]  # type: ignore[arg-type]
+    layers = [_Block(*block.layers) for block in blocks]
     activation = layers[0].activation
     by_kernel = _grouped(layers, lambda block: block.depthwise.kernel_size[0])
     by_width = _grouped(layers, lambda block: block.norm2.num_features)
