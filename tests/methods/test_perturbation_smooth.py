@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from darts.methods import perturbation as module
 from darts.methods.perturbation import Adversarial, RandomSmoothing, perturb, uniform_noise
 from darts.spaces.mixture import Mixture
 
@@ -91,6 +92,32 @@ def test_perturb_clamps_and_restores_the_sum() -> None:
     actual = perturb(Mixture({"cell": weight}), {"cell": change})["cell"]
     # 0.6, 0 and 0.2 are rescaled to a sum of 1; the largest of -0.5, -0.7 and -0.8 gets all.
     torch.testing.assert_close(actual, torch.tensor([[0.75, 0.0, 0.25], [1.0, 0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("kind", [RandomSmoothing, Adversarial])
+def test_changes_stay_within_the_ball(
+    kind: type[RandomSmoothing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The changes before the projection are checked; a later epoch has larger ones."""
+    changes: list[Tensor] = []
+
+    def recording(mixture: Mixture, change: dict[str, Tensor]) -> Mixture:
+        changes.append(change["cell"])
+        return perturb(mixture, change)
+
+    monkeypatch.setattr(module, "perturb", recording)
+    sizes = []
+    for progress in (0.0, 0.9):
+        changes.clear()
+        perturbation = kind()
+        perturbation(
+            mixture_of(), linear(torch.randn(6, 5, generator=GENERATOR).double()), progress
+        )
+        radius = perturbation.radius_at(progress)
+        assert all(change.abs().max() <= radius + 1e-12 for change in changes)
+        assert len({id(change) for change in changes}) == (1 if kind is RandomSmoothing else 8)
+        sizes.append(float(changes[-1].abs().max()))
+    assert sizes[1] > 2 * sizes[0]
 
 
 def test_adversarial_change_of_a_linear_loss_is_the_sign_of_the_gradient() -> None:
