@@ -44,7 +44,7 @@ def working_seconds(directory: Path) -> float:
 def decisions(directory: Path) -> JsonObject:
     """Return the saved decisions of a run, empty if there are none yet."""
     path = directory / "decisions.json"
-    return read_json_object(path) if path.exists() else {}
+    return read_json_object(path)["decisions"] if path.exists() else {}
 
 
 def interrupt(directory: Path, overrides: Sequence[str], moment: float) -> int:

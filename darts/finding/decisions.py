@@ -7,6 +7,8 @@ changes a decision that was not saved yet.
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -29,7 +31,10 @@ class Decisions:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._values: JsonObject = read_json_object(file) if file.exists() else {}
+        saved = read_json_object(file) if file.exists() else _sealed({})
+        self._values: JsonObject = saved.get("decisions", {})
+        if saved != _sealed(self._values):
+            raise FileError(f"{file} is damaged")
 
     def decide(self, name: str, kind: type[T], make: Callable[[], T]) -> T:
         """Return the decision of this name; make and save it first if it is still open.
@@ -54,4 +59,9 @@ class Decisions:
     def record(self, name: str, value: object) -> None:
         """Save a value that changes, for example the elapsed time."""
         self._values[name] = to_jsonable(value)
-        write_json(self._file, self._values)
+        write_json(self._file, _sealed(self._values))
+
+
+def _sealed(values: JsonObject) -> JsonObject:
+    """Return the content of the file, with a checksum that reveals damage."""
+    return {"decisions": values, "crc32": zlib.crc32(json.dumps(values).encode())}

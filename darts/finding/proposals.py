@@ -103,10 +103,9 @@ class Pool:
         for changed in Parameters(space.parameters()).neighbors(point, random):
             genotype = space.decode(changed).simplified()
             if is_connected(genotype) and networks.fits(genotype):
-                name = f"{leader.family}-neighbor"
                 yield dataclasses.replace(
                     leader,
-                    name=name,
+                    name=f"{leader.family}-neighbor",
                     genotype=genotype,
                     origin=self._origin(leader, genotype),
                     start=Start(),

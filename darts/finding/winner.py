@@ -78,9 +78,8 @@ def duel_seconds(race: Race) -> float:
 
 def answer_so_far(race: Race) -> Result:
     """Return the winner of the duel, or the best candidate before it."""
-    winner = ""
-    if "duel" in race.decisions:
-        winner = race.decisions.decide("duel", SavedDuel, lambda: _decide(race)).winner
+    known = "duel" in race.decisions
+    winner = race.decisions.decide("duel", SavedDuel, lambda: _decide(race)).winner if known else ""
     return race.results.get(winner) or race.best()
 
 

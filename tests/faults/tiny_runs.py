@@ -21,7 +21,7 @@ from fast_composition import compose_faster
 from file_calls import Watcher, watch
 from torch import Tensor
 
-from darts.reading import read_json
+from darts.reading import FileError, read_json
 from darts.tracking import read_metrics
 
 DATA = ("dataset=synthetic", "dataset.samples=24", "dataset.size=8", "loader.batch_size=4")
@@ -147,7 +147,10 @@ def end_state(command: str, directory: Path) -> dict[str, object]:
 def _training(command: str, directory: Path) -> dict[str, object]:
     from darts.training.checkpoint import load_checkpoint
 
-    rows = read_metrics(directory / "metrics.jsonl")
+    try:
+        rows = read_metrics(directory / "metrics.jsonl")
+    except FileError:  # its rows before the checkpoint were damaged
+        rows = []
     saved: Mapping[str, Any] = load_checkpoint(directory / "checkpoint.safetensors", command)
     files = {path.name for path in directory.iterdir()}
     return {

@@ -15,7 +15,7 @@ def test_a_decision_is_made_once(tmp_path: Path) -> None:
     file, calls = tmp_path / "decisions.json", iter(range(10))
     decisions = Decisions(file)
     assert decisions.decide("a", int, lambda: next(calls)) == 0
-    assert json.loads(file.read_text()) == {"a": 0}
+    assert json.loads(file.read_text())["decisions"] == {"a": 0}
     assert decisions.decide("a", int, lambda: next(calls)) == 0
     assert Decisions(file).decide("a", int, lambda: next(calls)) == 0
     assert Decisions(file).decide("b", dict[str, int], lambda: {"x": next(calls)}) == {"x": 1}
@@ -34,6 +34,14 @@ def test_a_damaged_file_is_refused(tmp_path: Path, content: str) -> None:
     file = tmp_path / "decisions.json"
     file.write_text(content, encoding="utf-8")
     with pytest.raises(FileError, match="decisions"):
+        Decisions(file)
+
+
+def test_a_changed_value_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "decisions.json"
+    Decisions(file).record("a", 17)
+    file.write_text(file.read_text().replace("17", "18"))
+    with pytest.raises(FileError, match=r"decisions\.json is damaged"):
         Decisions(file)
 
 

@@ -177,7 +177,7 @@ def run_all(folder: Path, words: tuple[str, ...], **options: Any) -> list[Any]:
     final = final_run(race, trained, 0.0, refits=True)
     assert final is not None
     copies = [(p.parent.name, p.read_text()) for p in sorted(folder.glob("duel/*/*.safetensors"))]
-    decisions = json.loads((folder / "decisions.json").read_text())
+    decisions = json.loads((folder / "decisions.json").read_text())["decisions"]
     return [
         {key: value for key, value in decisions.items() if key != "seconds"},
         (chosen.baseline.candidate, chosen.baseline.summary, chosen.doubtful),
