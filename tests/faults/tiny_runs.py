@@ -193,8 +193,10 @@ def _find(command: str, directory: Path) -> dict[str, object]:
     with (directory / "candidates.csv").open(encoding="utf-8", newline="") as file:
         rows = [_without(MEASURED, row) for row in csv.DictReader(file)]
     saved: Mapping[str, Any] = load_checkpoint(directory / "checkpoint.safetensors", "retrain")
+    # A run that is killed at its very end leaves its lock behind.
+    names = {path.name for path in directory.iterdir()} - {"run.lock"}
     return {
-        "files": sorted(path.name for path in directory.iterdir()),
+        "files": sorted(names),
         "candidates.csv": rows,
         "genotype.json": (directory / "genotype.json").read_text(),
         **{f"checkpoint {k}": _plain(v) for k, v in saved.items() if k not in NOT_REPRODUCIBLE},
