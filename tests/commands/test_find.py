@@ -417,7 +417,7 @@ def assert_same(commands: Any, actual: Path, expected: Path) -> None:
     """Check that two runs have the same decisions, scores and weights."""
     decisions, rows, checkpoints = [], [], []
     for directory in (actual, expected):
-        saved = read_json(directory / FILE)
+        saved = read_json(directory / FILE)["decisions"]
         duel = saved.pop("duel")
         for candidate in saved["candidates"]:
             del candidate["start"]["seconds"]  # measured
