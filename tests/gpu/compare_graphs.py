@@ -15,8 +15,6 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from darts.training.checkpoint import load_checkpoint
-
 from pretended_gpu import COUNTS  # isort: skip
 from run_on_gpu import STEPS
 
@@ -27,6 +25,7 @@ from torch.utils._pytree import tree_flatten_with_path
 from darts.config import Invocation
 from darts.config.resumed_run import ResumedRun
 from darts.recipes.search import search
+from darts.training.checkpoint import load_checkpoint
 from darts.training.graphs import GraphedStep
 from darts.training.loop import TrainingLoop
 
