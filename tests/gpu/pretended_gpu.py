@@ -2,8 +2,9 @@
 
 Commands run on it with real values. Mixing devices raises an error as on a GPU. Kernel launches,
 synchronizations of the host with the device, and collective operations are counted. Random numbers
-of the device come from a generator of its own. There are no real CUDA random numbers, streams,
-graphs, memory limits, kernels or timings.
+of the device come from a generator of its own. CUDA graphs are emulated, see
+``pretended_graphs.py``. There are no real CUDA random numbers, streams, memory limits, kernels or
+timings.
 
 ``load_guard`` must be called before the first import of PyTorch, so programs run in a process of
 their own, see ``run_on_gpu.py``.
@@ -37,7 +38,7 @@ def load_guard() -> None:
     changed = max(int((torch_folder / "version.py").stat().st_mtime), int(SOURCE.stat().st_mtime))
     library = Path(tempfile.gettempdir()) / f"darts_device_guard_{changed}.so"
     if not library.exists():
-        built = library.with_suffix(f".{os.getpid()}")  # another process may also build it
+        built = library.with_suffix(f".{os.getpid()}")  # another process may build it, too
         include, lib = torch_folder / "include", torch_folder / "lib"
         flags = ["-shared", "-fPIC", "-std=c++20", f"-I{include}", f"-L{lib}"]
         flags += [f"-I{include}/torch/csrc/api/include", f"-Wl,-rpath,{lib}"]
@@ -50,6 +51,7 @@ def load_guard() -> None:
 load_guard()
 
 import torch  # noqa: E402
+from pretended_graphs import NOT_PERMITTED, Capture, Graph, Recording, Stream  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_iter, tree_map  # noqa: E402
 
@@ -110,6 +112,9 @@ class GpuTensor(torch.Tensor):
             memo[id(self)] = copy.requires_grad_(self.requires_grad)
         return memo[id(self)]
 
+    def data_ptr(self) -> int:
+        return self.value.data_ptr()  # otherwise 0, so that all tensors would seem to be the same
+
     def tolist(self) -> Any:
         COUNTS.wait("tolist")
         return self.value.tolist()
@@ -128,11 +133,14 @@ class Counts(TorchDispatchMode):
         waits: Synchronizations, by what waits and the line of the project.
         collectives: Collective operations, by name.
         generator: The generator of the device.
+        recording: The capture of a CUDA graph, if there is one.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.generator = torch.Generator().manual_seed(0)
+        self.recording: Recording | None = None
+        self._replaying = False
         self.launches: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
         self.collectives: Counter[str] = Counter()
@@ -142,10 +150,24 @@ class Counts(TorchDispatchMode):
             counter.clear()
 
     def wait(self, what: str) -> None:
+        self.forbid_in_capture(what)
         self.waits[f"{what} in {project_line()}"] += 1
 
+    def forbid_in_capture(self, what: str) -> None:
+        if self.recording is not None:
+            raise RuntimeError(f"{NOT_PERMITTED}: {what} in {project_line()}")
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self._replaying:
+            return func(*args, **(kwargs or {}))
         return self.run(func, args, kwargs or {})
+
+    @contextlib.contextmanager
+    def replaying(self) -> Iterator[None]:
+        """Count nothing in a block."""
+        self._replaying = True
+        yield
+        self._replaying = False
 
     def execute(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Execute an operation of the device, with tensors on the CPU."""
@@ -178,12 +200,17 @@ class Counts(TorchDispatchMode):
         else:
             self._check_devices(name, tensors, args, device)
             self._count(name, func, args)
-        plain_args, plain_kwargs = tree_map(_to_cpu, (args, kwargs))
+        convert = _to_cpu if self.recording is None else _by_value
+        plain_args, plain_kwargs = tree_map(convert, (args, kwargs))
         if result_on_gpu and "device" in kwargs:
             plain_kwargs["device"] = torch.device("cpu")
         if "pin_memory" in kwargs:
             plain_kwargs["pin_memory"] = False
+        if self.recording is not None:
+            self.recording.before(plain_args, plain_kwargs)
         result = self.execute(func, plain_args, plain_kwargs)
+        if self.recording is not None and not _is_view(func):
+            self.recording.after(func, plain_args, plain_kwargs, result)
         written = _written_arguments(func, args, kwargs)
         if written:
             return written[0] if len(func._schema.returns) == 1 else tuple(written)
@@ -194,8 +221,9 @@ class Counts(TorchDispatchMode):
 
     def _count_copy(self, name: str, source: bool, target: bool, args: Any, kwargs: Any) -> None:
         if source and target:
-            self.launches[name] += 1
+            self.launches[name] += self.recording is None
         elif source or target:
+            self.forbid_in_capture("copy")
             in_place = len(args) > 2 and args[2]
             if not (kwargs.get("non_blocking") or (name == "copy_" and in_place)):
                 self.wait("copy to the CPU" if source else "copy from pageable memory")
@@ -209,7 +237,7 @@ class Counts(TorchDispatchMode):
                     self.wait("index")
         elif name == "repeat_interleave" and func._overloadname == "Tensor":
             self.wait(name)
-        if not _is_view(func) and name not in FREE:
+        if self.recording is None and not _is_view(func) and name not in FREE:
             self.launches[name] += 1
 
     def _check_devices(self, name: str, tensors: Any, args: Any, device: Any) -> None:
@@ -229,6 +257,11 @@ class Counts(TorchDispatchMode):
 
 def _to_cpu(x: Any) -> Any:
     return x.value if isinstance(x, GpuTensor) else x
+
+
+def _by_value(x: Any) -> Any:
+    """Return an argument as a graph keeps it: the values of tensors on the CPU are copied."""
+    return x.clone() if isinstance(x, torch.Tensor) and not isinstance(x, GpuTensor) else _to_cpu(x)
 
 
 def _to_gpu(x: Any) -> Any:
@@ -283,18 +316,24 @@ def install() -> None:
         "device_count": lambda: 1,
         "current_device": lambda: 0,
         "set_device": lambda device: None,
-        "synchronize": lambda device=None: None,
+        "synchronize": lambda device=None: COUNTS.forbid_in_capture("synchronize"),
         "empty_cache": lambda: None,
         "max_memory_allocated": lambda device=None: 0,
         "get_device_name": lambda device=None: properties.name,
         "get_device_properties": lambda device=None: properties,
         "get_device_capability": lambda device=None: (properties.major, properties.minor),
         "is_bf16_supported": lambda *args, **options: True,
-        "get_rng_state": lambda device=None: COUNTS.generator.get_state(),
-        "set_rng_state": lambda state, device=None: COUNTS.generator.set_state(state),
+        "get_rng_state": _get_rng_state,
+        "set_rng_state": _set_rng_state,
         "manual_seed_all": COUNTS.generator.manual_seed,
-        "is_current_stream_capturing": lambda: False,
+        "is_current_stream_capturing": lambda: COUNTS.recording is not None,
+        "Stream": Stream,
+        "current_stream": lambda device=None: Stream(),
+        "stream": lambda stream: contextlib.nullcontext(),
+        "CUDAGraph": Graph,
+        "graph": Capture,
     }
+    Graph.counts = COUNTS
     for name, function in replacements.items():
         setattr(torch.cuda, name, function)
     torch.cuda.amp.common.amp_definitely_not_available = lambda: False
@@ -302,6 +341,16 @@ def install() -> None:
     torch.inference_mode = _inference_mode  # type: ignore[assignment, misc]
     _accept_gpu_generators()
     COUNTS.__enter__()
+
+
+def _get_rng_state(device: Any = None) -> torch.Tensor:
+    COUNTS.forbid_in_capture("get_rng_state")
+    return COUNTS.generator.get_state()
+
+
+def _set_rng_state(state: torch.Tensor, device: Any = None) -> None:
+    COUNTS.forbid_in_capture("set_rng_state")
+    COUNTS.generator.set_state(state)
 
 
 def _inference_mode(mode: bool = True) -> Any:

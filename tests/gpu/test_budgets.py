@@ -19,6 +19,7 @@ IMAGES = (*BASE, "dataset=synthetic", "dataset.samples=64", "loader.batch_size=8
 # The width does not change the number of launches.
 PAPER = (*IMAGES, "space.channels=4", "space.cells=8")
 CNN = (*IMAGES, "space.channels=4", "space.cells=2")
+WITHOUT_WARMUP = "arch_optimizer.warmup=0"
 NAS201 = (*IMAGES, "space=nas201", "space.channels=4", "space.cells=1")
 MACRO = (*IMAGES, "space=macro", "space.channels=4")
 LANGUAGE = (
@@ -67,11 +68,18 @@ MORE: dict[str, Case] = {
     "cnn, second order": ("search", (*CNN, "method=darts_v2"), 5_300, 0),
     "cnn, exact product": ("search", (*CNN, "bilevel=unrolled", "bilevel.hvp=exact"), 10_500, 0),
     "cnn, penalty": ("search", (*CNN, "penalty.flops=1e6"), 1_700, 0),
+    "cnn, drnas": ("search", (*CNN, "method=drnas", "epochs=2", WITHOUT_WARMUP), 1_900, 0),
+    "cnn, anchor": ("search", (*CNN, "regularizer=anchor"), 1_600, 0),
     "cnn, gdas": ("search", (*CNN, "method=gdas"), 1_100, 2),
     "cnn, random sharing": ("search", (*CNN, "method=random_sharing"), 500, 0),
+    "cnn, pc_darts": ("search", (*CNN, "method=pc_darts", WITHOUT_WARMUP), 1_900, 0),
+    "nas201, drnas": ("search", (*NAS201, "method=drnas", "epochs=2", WITHOUT_WARMUP), 1_350, 0),
+    "nas201, gdas": ("search", (*NAS201, "method=gdas"), 620, 2),
     "macro": ("search", MACRO, 890, 0),
     "mlp": ("search", TABLE, 270, 0),
+    "recurrent, gdas": ("search", (*LANGUAGE, "space.nodes=4", "method=gdas"), 2_300, 2),
     "transformer": ("search", TEXTS, 660, 0),
+    "transformer, gdas": ("search", (*TEXTS, "method=gdas"), 470, 2),
     "retraining": (
         "retrain",
         (*BASE[2:], *IMAGES[4:], "genotype=DARTS_V2", "space.channels=4", "space.cells=2"),

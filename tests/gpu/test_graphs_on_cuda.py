@@ -1,4 +1,4 @@
-"""CUDA graphs on a real GPU: runs with graphs have the losses of runs without."""
+"""CUDA graphs on a real GPU: trainings with graphs have the scores of those without."""
 
 from __future__ import annotations
 
@@ -22,18 +22,15 @@ CASES: dict[str, tuple[str, tuple[str, ...]]] = {
     "cnn": ("search", (*SEARCH, "space.cells=2")),
     "cnn, bfloat16": ("search", (*SEARCH, "space.cells=2", "precision=bf16")),
     "cnn, drop path": ("search", (*SEARCH, "space.cells=2", "drop_path=0.2")),
-    "cnn, penalty": ("search", (*SEARCH, "space.cells=2", "penalty.flops=1e6")),
     "nas201, second order": ("search", (*SEARCH, "space=nas201", "method=darts_v2")),
     "nas201, drnas": ("search", (*SEARCH, "space=nas201", "method=drnas")),
-    "nas201, single level": ("search", (*SEARCH, "space=nas201", "bilevel=single_level")),
-    "nas201, AdamW": ("search", (*SEARCH, "space=nas201", "optimizer.algorithm=adam")),
     "macro": ("search", (*SEARCH, "space=macro")),
     "retraining": ("retrain", (*SMALL, "genotype=DARTS_V2", "space.cells=3", "validation=0.5")),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_graphs_do_not_change_a_run(
+def test_graphs_do_not_change_a_training(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replays: list[Any] = []
