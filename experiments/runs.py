@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from darts.reading import read_json
 WORTHLESS = 3  # exit code of a finished run whose result is worthless
 
 
-def run(command: str, directory: Path, *overrides: str, log: bool = True) -> dict[str, Any]:
+def run(
+    command: str, directory: Path, *overrides: str, log: bool = True, program: Sequence[str] = ()
+) -> dict[str, Any]:
     """Run a command in a run directory, and return its ``summary.json``.
 
     A finished run is not repeated; an interrupted run is resumed.
@@ -22,6 +25,7 @@ def run(command: str, directory: Path, *overrides: str, log: bool = True) -> dic
         directory: The run directory.
         overrides: Overrides of a new run; a resumed run keeps its own configuration.
         log: Append the output to ``<directory>.log`` instead of printing it.
+        program: A script with its first arguments that is run in place of ``darts.<command>``.
 
     Raises:
         CalledProcessError: If the command fails. A worthless result does not count: it has a
@@ -32,7 +36,7 @@ def run(command: str, directory: Path, *overrides: str, log: bool = True) -> dic
             overrides = (f"resume={directory}",)
         else:
             overrides = (*overrides, f"hydra.run.dir={directory}")
-        words = [sys.executable, "-m", f"darts.{command}", *overrides]
+        words = [sys.executable, *(program or ("-m", f"darts.{command}")), *overrides]
         if log:
             path = directory.with_suffix(".log")
             path.parent.mkdir(parents=True, exist_ok=True)
