@@ -17,7 +17,7 @@ from darts.spaces.deriving import Candidates, chain_mask
 from darts.spaces.module.costs import pieces
 from darts.spaces.module.genotype import Genotype
 from darts.spaces.module.supernet import Network, Supernet, require_keys
-from darts.spaces.module.targets import build, conditions, rows
+from darts.spaces.module.targets import build, example
 from darts.spaces.network import NetworkPiece
 from darts.spaces.space import SPACES
 from darts.spaces.supernet import SupernetBase
@@ -58,7 +58,7 @@ class Module(ChoiceSpace):
         return Network(genotype, copy.deepcopy(supernet.model), supernet.classes)
 
     def choices(self) -> dict[str, tuple[str, ...]]:
-        return {row.key: row.names for row in rows(self.target)}
+        return {row.key: row.names for row in example(self.target).rows}
 
     def genotype_of(self, operations: Sequence[str]) -> Genotype:
         return Genotype(tuple(zip(self.choices(), operations, strict=True)))
@@ -72,7 +72,7 @@ class Module(ChoiceSpace):
         return chain_mask(self.operations_of(genotype), self.rows(candidates), candidates)
 
     def rows(self, candidates: Candidates) -> list[tuple[str, int]]:
-        return [(row.group, row.index) for row in rows(self.target)]
+        return [(row.group, row.index) for row in example(self.target).rows]
 
     def pieces(self, *, classes: int, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
         sizes = {"classes": classes, "in_channels": self.in_channels(sample_shape)}
@@ -88,7 +88,7 @@ class Module(ChoiceSpace):
         """
         usage = super().expected_usage(probabilities, candidates)
         factors = {group: torch.ones_like(table[:, :1]) for group, table in usage.items()}
-        for (group, index), own in conditions(self.target).items():
+        for (group, index), own in example(self.target).conditions.items():
             for other in own:
                 probability = usage[other.group][other.index, list(other.columns)].sum()
                 row = torch.arange(len(factors[group]), device=probability.device) == index

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from darts.spaces.module.genotype import Genotype, choices_of, rows_of, with_chosen
+from darts.spaces.module.genotype import Genotype, rows_of, with_chosen
 from darts.spaces.network import NetworkBase
 from darts.spaces.supernet import ParameterRows, SupernetBase
 
@@ -18,40 +18,35 @@ class Supernet(SupernetBase):
 
     def __init__(self, model: nn.Module, classes: int) -> None:
         super().__init__()
-        self.model, self.classes = model, classes
-        self.rows = rows_of(model)
-        self._choices = choices_of(model)  # a plain dictionary, whose modules belong to the model
+        self.model, self.classes, self.rows = model, classes, rows_of(model)
         self.set_chain((row.group, row.names) for row in self.rows)
         self.alphas = self.make_alphas()
 
     def forward(self, samples: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return logits; for the mixing weights, see ``SupernetBase.make_mixture``."""
-        mixture = self.make_mixture(weights)
-        for row in self.rows:
-            table, _, active = mixture.of_cell(row.group, 0)
-            columns = None if active is None else active[row.index]
-            for choice in self._choices[row.key]:
-                choice.mix(table[row.index], columns)
+        for row, mixture in zip(self.rows, self.chain_weights(weights), strict=True):
+            for choice in row.choices:
+                choice.mix(*mixture)
         try:
             logits: Tensor = self.model(samples)
         finally:
-            for choices in self._choices.values():
-                for choice in choices:
+            for row in self.rows:
+                for choice in row.choices:
                     choice.mix(None)  # the graph of this pass must not outlive it
         return _checked(logits, samples, self.classes, self.model)
 
     def operation_rows(self) -> dict[str, list[ParameterRows]]:
-        return {
-            f"{key}.{number}.{name}": [
-                ParameterRows(parameter, 0, len(parameter))
-                for parameter in candidate.parameters()
-                if parameter.ndim > 1
-            ]
-            for key, choices in self._choices.items()
-            for number, choice in enumerate(choices)
-            for name, candidate in choice.parts.items()
-            if any(parameter.ndim > 1 for parameter in candidate.parameters())
-        }
+        found: dict[str, list[ParameterRows]] = {}
+        for row in self.rows:
+            for number, choice in enumerate(row.choices):
+                owned: set[nn.Parameter] = set()  # by a smaller number of blocks of a Repeat
+                for name in choice.names:
+                    own = [p for p in choice.chosen(name).parameters() if p not in owned]
+                    owned.update(own)
+                    weights = [ParameterRows(p, 0, len(p)) for p in own if p.ndim > 1]
+                    if weights:
+                        found[f"{row.key}.{number}.{name}"] = weights
+        return found
 
 
 class Network(NetworkBase):
@@ -62,9 +57,9 @@ class Network(NetworkBase):
 
     def __init__(self, genotype: Genotype, model: nn.Module, classes: int) -> None:
         super().__init__(genotype)
-        choices = choices_of(model)
-        require_keys(genotype, {key: found[0].names for key, found in choices.items()})
-        chosen = {id(choice): name for key, name in genotype.choices for choice in choices[key]}
+        rows, names = rows_of(model), dict(genotype.choices)
+        require_keys(genotype, {row.key: row.names for row in rows})
+        chosen = {id(choice): names[row.key] for row in rows for choice in row.choices}
         self.model, self.classes = with_chosen(model, chosen), classes
 
     def forward(

@@ -9,9 +9,9 @@ that this one starts inherit the permission as an environment variable.
 from __future__ import annotations
 
 import copy
-import importlib
 import inspect
 import os
+import pkgutil
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from darts.spaces.module.costs import Conditions, conditions_of
-from darts.spaces.module.genotype import Row, rows_of
+from darts.spaces.module.genotype import rows_of
 
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _VARIABLE = "DARTS_ALLOWED_MODELS"  # targets on the command line, of this process or its parents
@@ -37,6 +37,7 @@ class PassedModel:
 
     @cached_property
     def conditions(self) -> Conditions:
+        """Which choices are inside of candidates of others."""
         return conditions_of(self.model)
 
 
@@ -106,17 +107,8 @@ def build(target: str, sizes: Mapping[str, int]) -> nn.Module:
     return _construct(target, sizes)
 
 
-def rows(target: str) -> list[Row]:
-    """Return the choices of a model; the state of random generators stays as it is."""
-    return _example(target).rows
-
-
-def conditions(target: str) -> Conditions:
-    """Return which choices of a model are inside of candidates of others."""
-    return _example(target).conditions
-
-
-def _example(target: str) -> PassedModel:
+def example(target: str) -> PassedModel:
+    """Return a model that is not run; the state of random generators stays as it is."""
     model = _passed.get()
     if model is not None:
         return model
@@ -129,18 +121,13 @@ def _example(target: str) -> PassedModel:
 
 def _construct(target: str, sizes: Mapping[str, int]) -> nn.Module:
     """Import a class and call it with the sizes that it takes."""
-    place, _, name = target.partition(":")
     try:
-        value: object = importlib.import_module(place)
-        for part in name.split("."):
-            value = getattr(value, part)
+        value = pkgutil.resolve_name(target)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"space.target={target!r}: {error}") from None
-    if not callable(value):
-        raise ValueError(f"space.target={target!r} is not a class")
-    signature = inspect.signature(value)
-    taken = {key: size for key, size in sizes.items() if key in signature.parameters}
     try:
+        signature = inspect.signature(value)
+        taken = {key: size for key, size in sizes.items() if key in signature.parameters}
         signature.bind(**taken)
     except TypeError as error:
         raise ValueError(
