@@ -22,16 +22,14 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.checks import check_drop_probability, check_positive
 from darts.spaces.rank_dropout import BatchShare, dropout_mask
 from darts.spaces.recurrent.genotype import Genotype
 
@@ -69,11 +67,6 @@ class DropoutRates:
     output: float = 0.0
     weight: float = 0.0
 
-    def __post_init__(self) -> None:
-        check_drop_probability(
-            **{f"space.{name}_dropout": rate for name, rate in vars(self).items()}
-        )
-
 
 def locked_mask(x: Tensor, probability: float, batch_share: BatchShare = None) -> Tensor:
     """Draw a mask ``(B, D)`` that all steps of ``x``, ``(T, B, D)`` or ``(B, D)``, share."""
@@ -110,20 +103,17 @@ class SequenceInput(NamedTuple):
     """What a cell computes once for all steps of a sequence; see ``RecurrentCell`` for E and H.
 
     Attributes:
-        projected: Inputs times the first E rows of ``W_0``, ``(T, B, 2H)``.
+        projected: By step, the inputs times the first E rows of ``W_0``, ``(B, 2H)``.
         weight: The last H rows of ``W_0``, ``(H, 2H)``, after weight dropout.
         mask: Dropout mask of the states, ``(B, H)``, or None.
     """
 
-    projected: Tensor
+    projected: tuple[Tensor, ...]
     weight: Tensor
     mask: Tensor | None
 
-    def steps(self) -> Iterator[Callable[[Tensor], Tensor]]:
-        """Yield for each step a function that maps the previous output ``(B, H)`` to state 0."""
-        return (partial(self._state0, projected) for projected in self.projected.unbind())
-
-    def _state0(self, projected: Tensor, previous: Tensor) -> Tensor:
+    def state0(self, projected: Tensor, previous: Tensor) -> Tensor:
+        """Return state 0 of one step, ``(B, H)``; ``previous`` is the previous output."""
         product = torch.addmm(projected, apply_mask(previous, self.mask), self.weight)
         gate, new = product.chunk(2, dim=1)
         return highway(previous, torch.tanh(new), torch.sigmoid(gate))
@@ -143,7 +133,6 @@ class RecurrentCell(nn.Module):
 
     def __init__(self, width: int, hidden: int, nodes: int, dropouts: DropoutRates) -> None:
         super().__init__()
-        check_positive(width=width, hidden=hidden, nodes=nodes)
         self.width, self.hidden, self.nodes, self.dropouts = width, hidden, nodes, dropouts
         self.input_weight = nn.Parameter(torch.empty(width, 2 * hidden))
         self.hidden_weight = nn.Parameter(torch.empty(hidden, 2 * hidden))
@@ -158,29 +147,16 @@ class RecurrentCell(nn.Module):
 
     def initial_hidden(self, inputs: Tensor, hidden: Tensor | None) -> Tensor:
         """Return the initial hidden state ``(B, H)``: ``hidden``, or zeros if it is None."""
-        if inputs.ndim != 3 or not len(inputs) or inputs.shape[2] != self.width:
-            raise ValueError(
-                f"inputs must be (T, B, {self.width}) with T at least 1, got {tuple(inputs.shape)}"
-            )
-        if hidden is None:
-            return inputs.new_zeros(inputs.shape[1], self.hidden)
-        # Axis by axis, because an export traces the batch size as a dynamic axis.
-        if hidden.shape[0] != inputs.shape[1] or hidden.shape[1:] != (self.hidden,):
-            raise ValueError(
-                f"hidden must be ({inputs.shape[1]}, {self.hidden}), got {tuple(hidden.shape)}"
-            )
-        return hidden
+        return inputs.new_zeros(inputs.shape[1], self.hidden) if hidden is None else hidden
 
     def apply_dropout(
         self, inputs: Tensor, hidden: Tensor, batch_share: BatchShare
     ) -> tuple[Tensor, Tensor | None]:
         """Return the inputs after dropout, and the dropout mask of the states or None."""
-        if not self.training:
-            return inputs, None
         rates = self.dropouts
-        if rates.input > 0:
-            inputs = inputs * locked_mask(inputs, rates.input, batch_share)
-        return inputs, locked_mask(hidden, rates.hidden, batch_share) if rates.hidden > 0 else None
+        inputs = locked_dropout(inputs, rates.input, self.training, batch_share)
+        masks = self.training and rates.hidden > 0
+        return inputs, locked_mask(hidden, rates.hidden, batch_share) if masks else None
 
     def prepare(self, inputs: Tensor, hidden: Tensor, batch_share: BatchShare) -> SequenceInput:
         """Apply dropout to ``inputs``, ``(T, B, E)``, and compute what all steps share."""
@@ -188,7 +164,7 @@ class RecurrentCell(nn.Module):
         steps, batch, _ = inputs.shape
         projected = inputs.reshape(steps * batch, -1) @ self.input_weight
         weight = F.dropout(self.hidden_weight, self.dropouts.weight, self.training)
-        return SequenceInput(projected.view(steps, batch, -1), weight, mask)
+        return SequenceInput(projected.view(steps, batch, -1).unbind(), weight, mask)
 
 
 def init_preserving_variance(weight: Tensor) -> None:
@@ -236,8 +212,8 @@ class DiscreteCell(RecurrentCell):
             for source, successors in self.successors.items()
         }
         outputs = []
-        for state0 in prepared.steps():
-            states = {0: state0(hidden)}
+        for projected in prepared.projected:
+            states = {0: prepared.state0(projected, hidden)}
             for source, weight in joint_weights.items():
                 state, successors = states[source], self.successors[source]
                 product = apply_mask(state, prepared.mask) @ weight  # (B, nodes * 2H)

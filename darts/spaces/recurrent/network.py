@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.checks import check_positive
 from darts.spaces.network import LanguageModelOutput, NetworkBase
 from darts.spaces.rank_dropout import BatchShare
 from darts.spaces.recurrent.cell import (
@@ -38,7 +37,6 @@ class EmbeddingDecoder(nn.Module):
         self, vocab_size: int, embedding: int, hidden: int, tied: bool, dropouts: DropoutRates
     ) -> None:
         super().__init__()
-        check_positive(vocab_size=vocab_size, embedding=embedding, hidden=hidden)
         if tied and embedding != hidden:
             raise ValueError(
                 f"embedding={embedding} and hidden={hidden} must be equal when tied=true; make "
@@ -54,8 +52,6 @@ class EmbeddingDecoder(nn.Module):
 
     def embed(self, tokens: Tensor, batch_share: BatchShare = None) -> Tensor:
         """Embed int64 tokens ``(T, B)`` as ``(T, B, E)``."""
-        if tokens.ndim != 2:
-            raise ValueError(f"tokens must be (T, B), got {tuple(tokens.shape)}")
         x = embed_with_word_dropout(tokens, self.embedding, self.dropouts.word, self.training)
         return locked_dropout(x, self.dropouts.embedding, self.training, batch_share)
 
@@ -141,9 +137,5 @@ class TranslationNetwork(EncoderDecoder, NetworkBase):
         beam: int = 1,
     ) -> Tensor:
         """Compute logits or decode; see ``EncoderDecoder.translate``."""
-
-        def run_cell(cell: nn.Module, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-            outputs: tuple[Tensor, Tensor] = cell(x, state, self.batch_share)
-            return outputs
-
-        return self.translate(sources, inputs, run_cell, max_length=max_length, beam=beam)
+        arguments = [(self.batch_share,)] * 3
+        return self.translate(sources, inputs, arguments, max_length=max_length, beam=beam)

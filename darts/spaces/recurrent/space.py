@@ -45,9 +45,7 @@ from darts.spaces.recurrent.genotype import (
 from darts.spaces.recurrent.network import Network, TranslationNetwork
 from darts.spaces.recurrent.supernet import Supernet, TranslationSupernet
 from darts.spaces.space import SPACES, Space
-
-PENN_TREEBANK_WORDS = 10_000
-"""Vocabulary size of Penn Treebank, for which papers report numbers of parameters."""
+from darts.spaces.transformer.frame import Embedding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,10 +157,6 @@ class Recurrent(Space):
             )
         return settings
 
-    def reference_sizes(self) -> tuple[dict[str, int], list[str]]:
-        sizes = [f"embedding={self.embedding}", f"hidden={self.hidden}"]
-        return {"vocab_size": PENN_TREEBANK_WORDS}, [*sizes, f"{PENN_TREEBANK_WORDS:,} tokens"]
-
     @classmethod
     def reference(cls, genotype: Genotype) -> Recurrent:
         return cls(nodes=genotype.nodes(), embedding=850, hidden=850)
@@ -240,7 +234,7 @@ class Recurrent(Space):
         latencies differ slightly.
         """
         if not self.tied:
-            yield NetworkPiece(partial(Lookup, classes, self.embedding), ())
+            yield NetworkPiece(partial(Embedding, classes, self.embedding), ())
         inputs = self.embedding + self.hidden
         yield NetworkPiece(partial(CellState, inputs, self.hidden, "tanh"), (inputs,))
         for edge in range(len(edges_of(self.nodes))):
@@ -289,15 +283,3 @@ class CellState(nn.Module):
         gate, new = (x @ self.weight).chunk(2, dim=1)
         new = FUNCTIONS[self.activation](new)
         return highway(x[:, -self.hidden :], new, torch.sigmoid(gate))
-
-
-class Lookup(nn.Module):
-    """An embedding table that is not tied to the decoder, ``(B,)`` -> ``(B, embedding)``."""
-
-    def __init__(self, vocab_size: int, embedding: int) -> None:
-        super().__init__()
-        self.table = nn.Embedding(vocab_size, embedding)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        embeddings: Tensor = self.table(tokens.long())
-        return embeddings

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from darts.spaces.network import LanguageModelOutput
 from darts.spaces.recurrent.cell import DropoutRates
@@ -121,16 +121,11 @@ class TranslationSupernet(RecurrentSupernet):
         The mixing weights are ``(edges, 5)``, or ``(3, edges, 5)`` if each cell has its own.
         """
         mixture = self.make_mixture(weights)
-        net = self.translator
-        cells = (net.forward_encoder, net.backward_encoder, net.decoder_cell)
-        indices = {id(cell): index for index, cell in enumerate(cells)}
-
-        def run_cell(cell: nn.Module, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-            cell_weights, _, active = mixture.of_cell(GROUP, indices[id(cell)])
-            outputs: tuple[Tensor, Tensor] = cell(x, state, cell_weights, active)
-            return outputs
-
-        return net.translate(sources, inputs, run_cell, max_length=max_length, beam=beam)
+        cells = [mixture.of_cell(GROUP, index) for index in range(3)]
+        arguments = [(cell.weights, cell.active) for cell in cells]
+        return self.translator.translate(
+            sources, inputs, arguments, max_length=max_length, beam=beam
+        )
 
 
 def _check_dropouts(dropouts: DropoutRates | None) -> DropoutRates:
