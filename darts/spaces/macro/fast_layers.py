@@ -68,13 +68,6 @@ class WhitenedPatches(FittedLayer):
         return F.gelu(F.conv2d(F.pad(x, (0, 1, 0, 1)), self.weight, self.bias))
 
 
-def dirac_conv(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
-    """Return a convolution that keeps the size and copies its input to its first channels."""
-    conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
-    nn.init.dirac_(conv.weight[: min(inputs, outputs)])
-    return conv
-
-
 class Residual(nn.Module):
     """``x + layers(x)``; without ``residual``, because layers change the shape, ``layers(x)``."""
 
@@ -93,12 +86,6 @@ class Residual(nn.Module):
         if probability > 0 and self.training:
             y = drop_path(y, probability, batch_share)
         return x + y
-
-
-def residual_conv(channels: int, activation: Callable[[], nn.Module], *, affine: bool) -> Residual:
-    """Return a residual 3x3 convolution with batch norm and activation."""
-    conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-    return Residual(conv, nn.BatchNorm2d(channels, affine=affine), activation())
 
 
 def convnext_block(channels: int, activation: Callable[[], nn.Module], *, affine: bool) -> Residual:

@@ -31,8 +31,6 @@ from darts.spaces.macro.fast_layers import (
     WhitenedPatches,
     convnext_block,
     count_components,
-    dirac_conv,
-    residual_conv,
 )
 from darts.spaces.macro.genotype import CONVOLUTIONS, KEEP_SHAPE, PRIMITIVES, PROJECTION, STAGES
 
@@ -171,9 +169,20 @@ def stem_channels(channels: int, skeleton: Skeleton, in_channels: int) -> int:
     return max(1, channels // skeleton.stem)
 
 
-def last_channels(channels: int, skeleton: Skeleton) -> int:
-    """Return the width of the last stage; ``channels`` is the width of the first one."""
-    return channels * skeleton.widths[-1]
+def conv_norm(
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    activation: Callable[[], nn.Module],
+    *,
+    affine: bool = True,
+) -> list[nn.Module]:
+    """Return the layers convolution, batch norm and activation, which keep the image size."""
+    return [
+        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs, affine=affine),
+        activation(),
+    ]
 
 
 class InvertedResidual(Residual):
@@ -198,9 +207,7 @@ class InvertedResidual(Residual):
     ) -> None:
         hidden = expansion * inputs
         super().__init__(
-            nn.Conv2d(inputs, hidden, 1, bias=False),
-            nn.BatchNorm2d(hidden, affine=affine),
-            activation(),
+            *conv_norm(inputs, hidden, 1, activation, affine=affine),
             DepthwiseConv2d(
                 hidden, hidden, kernel, stride, padding=kernel // 2, groups=hidden, bias=False
             ),
@@ -221,14 +228,8 @@ def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Mod
         )
     activation = plan.skeleton.activation
     pools = plan.skeleton.pools if plan.stride == 2 else "none"
-    if pools == "after" and name in CONVOLUTIONS:
-        return nn.Sequential(
-            dirac_conv(plan.inputs, plan.outputs, int(name[-1])),
-            nn.MaxPool2d(2, ceil_mode=True),
-            nn.BatchNorm2d(plan.outputs, affine=affine),
-            activation(),
-        )
-    if pools != "none":
+    pools_after = pools == "after" and name in CONVOLUTIONS
+    if pools != "none" and not pools_after:
         operation = make_operation(name, plan._replace(stride=1), affine=affine)
         return nn.Sequential(nn.MaxPool2d(2, ceil_mode=True), operation)
     if name == "skip_connect":
@@ -239,15 +240,15 @@ def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Mod
             nn.BatchNorm2d(plan.outputs, affine=affine),
         )
     if name in CONVOLUTIONS:
-        kernel = int(name[-1])
-        conv = nn.Conv2d(
-            plan.inputs, plan.outputs, kernel, plan.stride, padding=kernel // 2, bias=False
-        )
-        if plan.skeleton.pools == "after":
-            conv = dirac_conv(plan.inputs, plan.outputs, kernel)
-        return nn.Sequential(conv, nn.BatchNorm2d(plan.outputs, affine=affine), activation())
+        kernel, stride = int(name[-1]), 1 if pools_after else plan.stride
+        conv = nn.Conv2d(plan.inputs, plan.outputs, kernel, stride, padding=kernel // 2, bias=False)
+        if plan.skeleton.pools == "after":  # begins with a copy of its input in the first channels
+            nn.init.dirac_(conv.weight[: min(plan.inputs, plan.outputs)])
+        pooling = [nn.MaxPool2d(2, ceil_mode=True)] if pools_after else []
+        norm = nn.BatchNorm2d(plan.outputs, affine=affine)
+        return nn.Sequential(conv, *pooling, norm, activation())
     if name == "res_3x3":
-        return residual_conv(plan.inputs, activation, affine=affine)
+        return Residual(*conv_norm(plan.inputs, plan.inputs, 3, activation, affine=affine))
     if name == "convnext_k7":
         return convnext_block(plan.inputs, activation, affine=affine)
     kernel, expansion = map(int, re.findall(r"\d", name))
@@ -260,17 +261,6 @@ def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Mod
         affine=affine,
         activation=activation,
     )
-
-
-def conv_norm(
-    inputs: int, outputs: int, kernel: int, activation: Callable[[], nn.Module]
-) -> list[nn.Module]:
-    """Return the layers convolution, batch norm and activation, which keep the image size."""
-    return [
-        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(outputs),
-        activation(),
-    ]
 
 
 def make_stem(in_channels: int, channels: int, skeleton: Skeleton = STANDARD) -> nn.Sequential:
@@ -287,8 +277,11 @@ def make_stem(in_channels: int, channels: int, skeleton: Skeleton = STANDARD) ->
 def make_head(channels: int, classes: int, skeleton: Skeleton = STANDARD) -> nn.Sequential:
     """Return pooling and a classifier, perhaps after a pointwise convolution.
 
-    Shape: ``(B, channels, H, W)`` -> logits ``(B, classes)``.
+    ``channels`` is the width of the first stage.
+
+    Shape: ``(B, channels of the last stage, H, W)`` -> logits ``(B, classes)``.
     """
+    channels *= skeleton.widths[-1]
     if skeleton.maximum:
         return nn.Sequential(MaxClassifier(channels, classes, skeleton.positions))
     layers: list[nn.Module] = []

@@ -1,4 +1,4 @@
-"""The skeleton of NAS-Bench-Macro: parameters, MACs, genotypes and search."""
+"""The skeleton of NAS-Bench-Macro, drop path, and error messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from darts.spaces import parse_genotype, space_of
-from darts.spaces.macro import Genotype, Macro
+from darts.spaces.macro import Genotype, Macro, Network
 from darts.spaces.macro.skeleton import InvertedResidual, plan_blocks
 from darts.training.cost import count_macs, count_parameters
 
@@ -90,6 +90,34 @@ def test_only_blocks_with_a_bypass_can_be_left_out() -> None:
         *(None, 0, 0),
     ]
     assert isinstance(net.blocks[1], InvertedResidual)
+
+
+def test_drop_path_drops_only_residual_branches() -> None:
+    torch.manual_seed(0)
+    block = InvertedResidual(3, 3, 1, kernel=3, expansion=3)
+    x = torch.randn(1, 3, 5, 5).expand(4000, -1, -1, -1)
+    whole, dropped = block(x), block(x, 0.25)
+    is_dropped = (dropped == x).flatten(1).all(1)
+    share = float(is_dropped.float().mean())
+    assert share == pytest.approx(0.25, abs=0.035)  # five standard deviations
+    torch.testing.assert_close(dropped[~is_dropped], (x + (whole - x) / 0.75)[~is_dropped])
+    wide = InvertedResidual(3, 6, 1, kernel=3, expansion=3)  # has no residual connection
+    assert torch.equal(wide(x[:9], 0.9), wide(x[:9]))
+    block.eval()
+    assert torch.equal(block(x[:9], 0.9), block(x[:9]))
+
+
+def test_drop_path_draws_for_the_whole_batch() -> None:
+    net = Network(Genotype(("mb_k3_e3",) * 3), channels=2, drop_path=0.5)
+    block: Any = net.blocks[0]
+    for norm in block.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.momentum, norm.training = 0.0, False
+    x = torch.randn(6, 2, 5, 5)
+    torch.manual_seed(1)
+    together = block(x, 0.5)
+    torch.manual_seed(1)
+    assert torch.equal(block(x[2:4], 0.5, (2, 6)), together[2:4])
 
 
 @pytest.mark.parametrize(
