@@ -7,44 +7,16 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 
-from darts.spaces.checks import check_drop_probability, check_positive
 from darts.spaces.mlp.genotype import ACTIVATIONS, Genotype
 from darts.spaces.network import NetworkBase
 from darts.spaces.rank_dropout import rank_dropout
-
-ACTIVATION_MODULES: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "leaky_relu": nn.LeakyReLU,
-    "elu": nn.ELU,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-    "identity": nn.Identity,
-}
 
 NORMALIZATIONS = ("batch", "layer", "none")
 
 SKIP = "skip_connect"
 """The candidate that skips a layer."""
-
-
-def check_choices(activations: Sequence[str], widths: Sequence[int]) -> None:
-    """Raise ValueError unless activations and widths are valid, distinct and not empty."""
-    for name in activations:
-        if name not in ACTIVATIONS:
-            raise ValueError(
-                f"space.activations: unknown {name!r}; choose from {', '.join(ACTIVATIONS)}"
-            )
-    for key, values in (("activations", activations), ("widths", widths)):
-        if not values or len(set(values)) != len(values):
-            raise ValueError(
-                f"space.{key}={list(values)}: must contain at least one value and no value twice"
-            )
 
 
 def make_linear(inputs: int, width: int, normalization: str) -> nn.Linear:
@@ -89,15 +61,13 @@ class Network(NetworkBase):
         normalization: str = "batch",
         dropout: float = 0.0,
     ) -> None:
-        check_positive(classes=classes, in_channels=in_channels)
-        check_drop_probability(dropout=dropout)
         super().__init__(genotype)
         self.dropout = dropout
         self.layers = nn.ModuleList()
         inputs = in_channels
         for activation, width in genotype.layer_specs:
             preactivation = make_preactivation(inputs, width, normalization)
-            self.layers.append(nn.Sequential(*preactivation, ACTIVATION_MODULES[activation]()))
+            self.layers.append(nn.Sequential(*preactivation, ACTIVATIONS[activation]()))
             inputs = width
         self.classifier = nn.Linear(inputs, classes)
 

@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from typing import Any, ClassVar
 
 import torch
@@ -23,15 +24,8 @@ from torch import Tensor, nn
 from darts.registry import choice, number
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.deriving import Candidates, best_columns, chain_mask, draw
-from darts.spaces.mlp.genotype import MAX_WIDTH, Genotype
-from darts.spaces.mlp.network import (
-    ACTIVATION_MODULES,
-    NORMALIZATIONS,
-    SKIP,
-    Network,
-    check_choices,
-    make_preactivation,
-)
+from darts.spaces.mlp.genotype import ACTIVATIONS, MAX_WIDTH, Genotype
+from darts.spaces.mlp.network import NORMALIZATIONS, SKIP, Network, make_preactivation
 from darts.spaces.mlp.supernet import Supernet
 from darts.spaces.network import NetworkPiece
 from darts.spaces.parameters import Choice, Parameter, Point, Range, Value
@@ -65,7 +59,17 @@ class Mlp(Space):
     dropout: float = number(0.0, low=0, below=1)
 
     def __post_init__(self) -> None:
-        check_choices(self.activations, self.widths)
+        for name in self.activations:
+            if name not in ACTIVATIONS:
+                raise ValueError(
+                    f"space.activations: unknown {name!r}; choose from {', '.join(ACTIVATIONS)}"
+                )
+        for key in ("activations", "widths"):
+            values = getattr(self, key)
+            if not values or len(set(values)) != len(values):
+                raise ValueError(
+                    f"space.{key}={values}: must contain at least one value and no value twice"
+                )
 
     def in_channels(self, sample_shape: Sequence[int]) -> int:
         """Return the number of values of a sample."""
@@ -109,10 +113,8 @@ class Mlp(Space):
         # the largest one, because the numbers themselves may exceed the range of float.
         factor = float(len(self.activations) * len(self.widths))
         shares = [factor ** (depth - self.cells) for depth in range(1, self.cells + 1)]
-        uniform = torch.rand((), generator=generator, device=generator.device, dtype=torch.float64)
-        remaining, depth = float(uniform) * sum(shares), 1
-        while depth < self.cells and remaining >= shares[depth - 1]:
-            remaining, depth = remaining - shares[depth - 1], depth + 1
+        table = torch.tensor(shares, dtype=torch.float64, device=generator.device)
+        depth = 1 + int(torch.multinomial(table, 1, generator=generator))
         return Genotype(
             tuple(
                 f"{draw(generator, self.activations)}_{draw(generator, self.widths)}"
@@ -181,23 +183,16 @@ class Mlp(Space):
         piece for each pair of widths, and ``expected_usage`` returns the probability of each pair.
         The expected costs are exact if the candidate of each layer is drawn independently.
         """
-        inputs = self.in_channels(sample_shape)
-        for column, width in enumerate(self.widths):
-            make = partial(make_preactivation, inputs, width, self.normalization)
-            yield NetworkPiece(make, (inputs,), ("input", 0, column))
+        previous = [self.in_channels(sample_shape)]  # widths of the layer before
         for layer in range(self.cells):
+            group, row = ("pairs", layer - 1) if layer else ("input", 0)
+            for column, (inputs, width) in enumerate(product(previous, self.widths)):
+                make = partial(make_preactivation, inputs, width, self.normalization)
+                yield NetworkPiece(make, (inputs,), (group, row, column))
             group, row = ("rest", layer - 1) if layer else ("first", 0)
-            for index, activation in enumerate(self.activations):
-                for column, width in enumerate(self.widths):
-                    place = (group, row, index * len(self.widths) + column)
-                    yield NetworkPiece(ACTIVATION_MODULES[activation], (width,), place)
-            if layer == 0:
-                continue
-            for previous_column, previous in enumerate(self.widths):
-                for column, width in enumerate(self.widths):
-                    place = ("pairs", layer - 1, previous_column * len(self.widths) + column)
-                    make = partial(make_preactivation, previous, width, self.normalization)
-                    yield NetworkPiece(make, (previous,), place)
+            for column, (name, width) in enumerate(product(self.activations, self.widths)):
+                yield NetworkPiece(ACTIVATIONS[name], (width,), (group, row, column))
+            previous = self.widths
         for column, width in enumerate(self.widths):
             yield NetworkPiece(partial(nn.Linear, width, classes), (width,), ("output", 0, column))
 
