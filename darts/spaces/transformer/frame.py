@@ -21,10 +21,9 @@ from torch import Tensor, nn
 
 from darts.data.words import PADDING
 from darts.ops.transfer import to_device
-from darts.spaces.checks import check_drop_probability, check_positive
 from darts.spaces.network import LanguageModelOutput
 from darts.spaces.rank_dropout import BatchShare, rank_dropout
-from darts.spaces.transformer.layers import HEADS, AttentionMask
+from darts.spaces.transformer.layers import AttentionMask
 
 POSITIONS = ("sinusoidal", "learned")
 
@@ -45,17 +44,6 @@ class ModelConfig:
     positions: str = POSITIONS[0]
     max_length: int = 512
     dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_positive(width=self.width, max_length=self.max_length)
-        check_heads(self.width)
-        check_drop_probability(dropout=self.dropout)
-
-
-def check_heads(width: int) -> None:
-    """Raise ValueError unless every candidate number of heads divides the model width."""
-    if width % max(HEADS):
-        raise ValueError(f"space.hidden={width}: must be a multiple of {max(HEADS)}")
 
 
 def sinusoidal_table(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -148,7 +136,6 @@ class Frame(nn.Module):
         layers: bool = True,
     ) -> None:
         super().__init__()
-        check_positive(vocab_size=vocab_size, classes=1 if classes is None else classes)
         config = config or ModelConfig()
         self.width, self.dropout, self.causal = config.width, config.dropout, classes is None
         self.embedding = Embedding(vocab_size, config.width, 1.0 if layers else 1 / config.width)
@@ -170,8 +157,6 @@ class Frame(nn.Module):
 
     def embed(self, tokens: Tensor, batch_share: BatchShare = None) -> Tensor:
         """Embed tokens ``(T, B)`` as ``(B, T, D)``."""
-        if tokens.ndim != 2:
-            raise ValueError(f"tokens must be (T, B), got {tuple(tokens.shape)}")
         x = self.positional_encoding(self.embedding(tokens.t()))
         return self._dropped(x, batch_share)
 

@@ -249,10 +249,7 @@ class Block(nn.Module):
     would hardly change it, and a language model whose decoder is the embedding would predict the
     word that it has just read.
 
-    Attributes:
-        state_size: Number of values of its state for each text, H: 2D with an LSTM, else 0.
-
-    Shape: ``(B, T, D)`` and a state ``(B, H)`` -> ``(B, T, D)`` and the next state ``(B, H)``.
+    Shape: ``(B, T, D)`` and the state of an LSTM, ``(B, 2D)`` -> ``(B, T, D)`` and the next state.
     """
 
     def __init__(
@@ -260,7 +257,6 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.dropout = dropout
-        self.state_size = 2 * width if mixer == "lstm" else 0
         self.mixer = make_mixer(mixer, width, causal)
         self.feed_forward = make_feed_forward(feed_forward, width)
 
@@ -280,7 +276,7 @@ class Block(nn.Module):
         independently for each layer and text, except the output of an LSTM.
         """
         after = None
-        if self.state_size:
+        if isinstance(self.mixer, Lstm):
             y, after = self.mixer(x, state)
             x = rank_dropout(y, self.dropout, self.training, batch_share)
         elif not isinstance(self.mixer, nn.Identity):

@@ -23,7 +23,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial, reduce
 from typing import ClassVar
 
@@ -32,8 +32,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.ops.recomputation import recompute
-from darts.spaces.checks import check_positive
-from darts.spaces.mixture import Mixture
 from darts.spaces.network import LanguageModelOutput
 from darts.spaces.rank_dropout import rank_dropout
 from darts.spaces.supernet import SupernetBase
@@ -171,7 +169,6 @@ class Supernet(SupernetBase):
         config: ModelConfig | None = None,
     ) -> None:
         super().__init__()
-        check_positive(cells=cells)
         self.set_chain([*GROUPS.items()] * cells)
         self.frame = frame = Frame(vocab_size, classes, config)
         self.blocks = nn.ModuleList(
@@ -188,24 +185,18 @@ class Supernet(SupernetBase):
     ) -> LanguageModelOutput | Tensor:
         """Return the output; the mixing weights of each group are ``(cells, candidates)``."""
         mask = self.frame.attention_mask(tokens)
-        mixture = self.make_mixture(weights)
+        chain = [
+            _by_name(GROUPS[group], *mixture)
+            for group, mixture in zip(self.chain, self.chain_weights(weights), strict=True)
+        ]
         uses_dropout = self.training and self.frame.dropout > 0
         x = self.frame.embed(tokens)
-        group_weights = [_weights_by_name(mixture, group) for group in GROUPS]
-        for block, mixers, feed_forwards in zip(self.blocks, *group_weights, strict=True):
-            run: Callable[..., Tensor] = block
-            if self.recomputes:
-                run = partial(recompute, block, random=uses_dropout)
+        for block, mixers, feed_forwards in zip(self.blocks, chain[::2], chain[1::2], strict=True):
+            run = partial(recompute, block, random=uses_dropout) if self.recomputes else block
             x = run(x, mask, mixers, feed_forwards)
         return self.frame.finish(x, mask, x.new_zeros(x.shape[0], 0))
 
 
-def _weights_by_name(mixture: Mixture, group: str) -> list[dict[str, Tensor]]:
-    """Return the ``CandidateWeights`` of each block for a group."""
-    weights, _, active = mixture.of_cell(group, 0)
-    names = GROUPS[group]
-    columns = active or (tuple(range(len(names))),) * len(weights)
-    return [
-        {names[column]: row[column] for column in active_columns}
-        for row, active_columns in zip(map(torch.unbind, weights), columns, strict=True)
-    ]
+def _by_name(names: Sequence[str], weights: Tensor, active: Sequence[int]) -> CandidateWeights:
+    scalars = weights.unbind()
+    return {names[column]: scalars[column] for column in active}

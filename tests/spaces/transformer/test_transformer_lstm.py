@@ -92,8 +92,6 @@ def test_two_windows_equal_one(genotype: Genotype) -> None:
     torch.testing.assert_close(torch.cat([first.logits, second.logits]), whole.logits, **EXACT)
     torch.testing.assert_close(second.hidden, whole.hidden, **EXACT)
     assert not torch.allclose(net(tokens[4:]).logits, second.logits)
-    with pytest.raises(ValueError, match=r"hidden must be \(3, 32\), got \(3, 8\)"):
-        net(tokens, hidden=torch.zeros(3, 8).double())
 
 
 def test_only_lstms_have_a_state() -> None:
