@@ -26,7 +26,6 @@ VARIANCE_FLOOR = 5e-4  # of normalized pixels, as in the paper; bounds the gain 
 
 
 def count_components(in_channels: int) -> int:
-    """Return the number of principal components that ``WhitenedPatches`` uses."""
     return min(in_channels * SIDE**2, MAX_COMPONENTS)
 
 
@@ -69,7 +68,10 @@ class WhitenedPatches(FittedLayer):
 
 
 class Residual(nn.Module):
-    """``x + layers(x)``; without ``residual``, because layers change the shape, ``layers(x)``."""
+    """``x + layers(x)``; without ``residual``, because layers change the shape, ``layers(x)``.
+
+    In training, ``drop_path`` may drop the layers.
+    """
 
     def __init__(self, *layers: nn.Module, residual: bool = True) -> None:
         super().__init__()
@@ -79,7 +81,6 @@ class Residual(nn.Module):
     def forward(
         self, x: Tensor, probability: float = 0.0, batch_share: BatchShare = None
     ) -> Tensor:
-        """Return the sum; in training, ``drop_path`` may drop the layers."""
         y: Tensor = self.layers(x)
         if not self.residual:
             return y
@@ -89,10 +90,7 @@ class Residual(nn.Module):
 
 
 def convnext_block(channels: int, activation: Callable[[], nn.Module], *, affine: bool) -> Residual:
-    """Return a ConvNeXt-like block: depthwise 7x7, then two pointwise convolutions with 4x width.
-
-    It has a batch norm in place of the layer norm.
-    """
+    """Return a ConvNeXt block with batch norm in place of layer norm."""
     return Residual(
         DepthwiseConv2d(channels, channels, 7, padding=3, groups=channels, bias=False),
         nn.BatchNorm2d(channels, affine=affine),

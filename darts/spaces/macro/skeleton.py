@@ -43,40 +43,37 @@ class Skeleton(NamedTuple):
             ``KEEP_SHAPE``, the others cannot be ``conv_1x1``.
         depths: Number of blocks in each stage; None if the space's ``cells`` sets it.
         stride: Stride of the first stage. The later stages have stride 2.
-        pools: Where max pooling halves the images in the first block of a stage: "before" its
-            operation, or "after" its convolution; "none" if its stride does so.
+        pools: Whether max pooling halves the images in the first block of a stage, instead of its
+            stride; before its operation.
+        fast: Whether the network is built for few epochs: its stem is a ``WhitenedPatches``,
+            convolutions begin as the identity and are before the pooling, and its head is a
+            ``MaxClassifier``.
         widths: Width of each stage divided by the width of the first.
-        whitened: Whether the stem is a ``WhitenedPatches`` instead of a 3x3 convolution.
-        stem: Width of the first stage divided by the width of the stem.
+        stem: Width of the first stage divided by the width of the stem, a 3x3 convolution.
         head: Width of the last convolution, which is pointwise, divided by the width of the last
             stage; 0 for no such convolution.
         positions: Side of the grid to which the last feature map is pooled.
-        maximum: Whether it is pooled by maximum, for a classifier without bias whose logits are
-            scaled; otherwise it is averaged.
-        activation: Builds the activation function of all blocks, the stem and the head.
+        activation: Activation function of all blocks, the stem and the head.
         benchmark: Name of the benchmark table with all architectures, or None.
     """
 
     operations: tuple[str, ...] = PRIMITIVES
     depths: tuple[int, ...] | None = None
     stride: int = 1
-    pools: str = "none"
+    pools: bool = False
+    fast: bool = False
     widths: tuple[int, ...] = (1, 2, 4)
-    whitened: bool = False
     stem: int = 1
     head: int = 4
     positions: int = 1
-    maximum: bool = False
     activation: Callable[[], nn.Module] = nn.ReLU6
     channels: int = 16
     benchmark: str | None = None
 
     def stage_depths(self, cells: int) -> tuple[int, ...]:
-        """Return the number of blocks in each stage of a space with this value of ``cells``."""
         return self.depths or (cells,) * STAGES
 
     def candidates(self, group: str) -> tuple[str, ...]:
-        """Return the candidates of a block of the group ``"first"`` or ``"rest"``."""
         excluded = KEEP_SHAPE if group == "first" else (PROJECTION,)
         return tuple(name for name in self.operations if name not in excluded)
 
@@ -86,11 +83,10 @@ STANDARD = Skeleton()
 FAST = Skeleton(
     operations=(*CONVOLUTIONS, "res_3x3", "mb_k3_e3", "convnext_k7", "skip_connect"),
     stride=2,
-    pools="after",
+    pools=True,
+    fast=True,
     widths=(1, 4, 4),
-    whitened=True,
     head=0,
-    maximum=True,
     activation=nn.GELU,
     channels=64,
 )
@@ -115,7 +111,7 @@ SKELETONS: dict[str, Skeleton] = {
     "plain": Skeleton(
         operations=(*CONVOLUTIONS, "mb_k3_e3", "mb_k5_e3", "skip_connect"),
         stride=2,
-        pools="before",
+        pools=True,
         stem=2,
         head=0,
         positions=4,
@@ -128,31 +124,24 @@ SKELETONS: dict[str, Skeleton] = {
 
 
 class BlockPlan(NamedTuple):
-    """Shape of one block and its place among the alphas.
-
-    Attributes:
-        stride: 2 if the block halves the image, else 1.
-        group: ``"first"`` for the first block of a stage, ``"rest"`` for the others.
-        skeleton: Defines the candidates and the activation function.
-    """
+    """Shape of one block and its place among the alphas."""
 
     inputs: int
     outputs: int
-    stride: int
-    group: str
+    stride: int  # 2 if the block halves the image, else 1
+    group: str  # "first" for the first block of a stage, "rest" for the others
     row: int
     skeleton: Skeleton = STANDARD
 
     @property
     def candidates(self) -> tuple[str, ...]:
-        """The candidates; the first block of a stage cannot be skipped."""
         return self.skeleton.candidates(self.group)
 
 
 def plan_blocks(
     channels: int, cells: int, skeleton: Skeleton = STANDARD, in_channels: int = 3
 ) -> Iterator[BlockPlan]:
-    """Yield the plans of all blocks; ``channels`` is the width of the first stage."""
+    """Yield the plans of all blocks; here and below, ``channels`` is the width of stage 1."""
     width, rest = stem_channels(channels, skeleton, in_channels), count()
     for stage, depth in enumerate(skeleton.stage_depths(cells)):
         stage_width, stride = channels * skeleton.widths[stage], 2 if stage else skeleton.stride
@@ -163,8 +152,7 @@ def plan_blocks(
 
 
 def stem_channels(channels: int, skeleton: Skeleton, in_channels: int) -> int:
-    """Return the width of the stem; ``channels`` is the width of the first stage."""
-    if skeleton.whitened:
+    if skeleton.fast:
         return 2 * count_components(in_channels)
     return max(1, channels // skeleton.stem)
 
@@ -188,8 +176,8 @@ def conv_norm(
 class InvertedResidual(Residual):
     """A pointwise convolution to more channels, a depthwise and a linear pointwise convolution.
 
-    If input and output have the same shape, the input is added. The depthwise convolution has the
-    stride and an odd kernel size, and ``expansion`` times as many channels as the input.
+    If input and output have the same shape, the input is added. The depthwise convolution has
+    ``expansion`` times as many channels as the input.
 
     Shape: ``(B, inputs, H, W)`` -> ``(B, outputs, ceil(H / stride), ceil(W / stride))``.
     """
@@ -227,9 +215,9 @@ def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Mod
             f"choose from {', '.join(plan.candidates)}"
         )
     activation = plan.skeleton.activation
-    pools = plan.skeleton.pools if plan.stride == 2 else "none"
-    pools_after = pools == "after" and name in CONVOLUTIONS
-    if pools != "none" and not pools_after:
+    pools = plan.skeleton.pools and plan.stride == 2
+    pools_after = pools and plan.skeleton.fast and name in CONVOLUTIONS
+    if pools and not pools_after:
         operation = make_operation(name, plan._replace(stride=1), affine=affine)
         return nn.Sequential(nn.MaxPool2d(2, ceil_mode=True), operation)
     if name == "skip_connect":
@@ -242,7 +230,7 @@ def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Mod
     if name in CONVOLUTIONS:
         kernel, stride = int(name[-1]), 1 if pools_after else plan.stride
         conv = nn.Conv2d(plan.inputs, plan.outputs, kernel, stride, padding=kernel // 2, bias=False)
-        if plan.skeleton.pools == "after":  # begins with a copy of its input in the first channels
+        if plan.skeleton.fast:  # begins with a copy of its input in the first channels
             nn.init.dirac_(conv.weight[: min(plan.inputs, plan.outputs)])
         pooling = [nn.MaxPool2d(2, ceil_mode=True)] if pools_after else []
         norm = nn.BatchNorm2d(plan.outputs, affine=affine)
@@ -268,7 +256,7 @@ def make_stem(in_channels: int, channels: int, skeleton: Skeleton = STANDARD) ->
 
     Shape: ``(B, in_channels, H, W)`` -> ``(B, stem_channels(...), H, W)``.
     """
-    if skeleton.whitened:
+    if skeleton.fast:
         return nn.Sequential(WhitenedPatches(in_channels))
     width = stem_channels(channels, skeleton, in_channels)
     return nn.Sequential(*conv_norm(in_channels, width, 3, skeleton.activation))
@@ -277,12 +265,10 @@ def make_stem(in_channels: int, channels: int, skeleton: Skeleton = STANDARD) ->
 def make_head(channels: int, classes: int, skeleton: Skeleton = STANDARD) -> nn.Sequential:
     """Return pooling and a classifier, perhaps after a pointwise convolution.
 
-    ``channels`` is the width of the first stage.
-
     Shape: ``(B, channels of the last stage, H, W)`` -> logits ``(B, classes)``.
     """
     channels *= skeleton.widths[-1]
-    if skeleton.maximum:
+    if skeleton.fast:
         return nn.Sequential(MaxClassifier(channels, classes, skeleton.positions))
     layers: list[nn.Module] = []
     if skeleton.head:

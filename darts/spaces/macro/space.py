@@ -43,10 +43,6 @@ from darts.spaces.space import SPACES
 class Network(NetworkBase):
     """A stem, the blocks of a genotype, and a head.
 
-    Args:
-        channels: Width of the first stage; the skeleton defines the other widths.
-        drop_path: Probability of dropping the residual branch of a block for a sample, in training.
-
     Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.
     """
 
@@ -71,7 +67,6 @@ class Network(NetworkBase):
         self.head = make_head(channels, classes, shared)
 
     def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
-        """Return logits, or ``(logits, None)`` with ``auxiliary``: the space has no such head."""
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
             if isinstance(block, Residual):
@@ -167,12 +162,7 @@ class Macro(ChoiceSpace):
         return Genotype(tuple(operations), self._shared.depths or ())
 
     def operations_of(self, genotype: Genotype) -> tuple[str, ...]:
-        check_depths(genotype, self.skeleton, self._shared.stage_depths(genotype.depth))
-        if genotype.depths != self._shared.stage_depths(self.cells):
-            raise ValueError(
-                f"space.cells={self.cells}: the genotype has {genotype.depth} blocks per stage; "
-                f"set space.cells={genotype.depth}"
-            )
+        check_depths(genotype, self.skeleton, self._shared.stage_depths(self.cells))
         return super().operations_of(genotype)
 
     def rows(self, candidates: Candidates) -> list[tuple[str, int]]:
@@ -204,6 +194,8 @@ def check_depths(genotype: Genotype, skeleton: str, depths: tuple[int, ...]) -> 
         wanted, actual = (", ".join(map(str, numbers)) for numbers in (depths, genotype.depths))
         fitting = [name for name, shared in SKELETONS.items() if shared.depths == genotype.depths]
         remedy = f"; set space.skeleton={fitting[0]}" if fitting else ""
+        if genotype.depths == SKELETONS[skeleton].stage_depths(genotype.depth):
+            remedy = f"; set space.cells={genotype.depth}"
         raise ValueError(
             f"space.skeleton={skeleton}: the stages of the genotype have {actual} blocks, not "
             f"{wanted}{remedy}"

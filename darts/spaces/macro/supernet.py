@@ -74,12 +74,8 @@ class MixedBlock(nn.Module):
 
     def inverted_residuals(self, active: Sequence[int]) -> dict[int, InvertedResidual]:
         """Return the active candidates that are inverted residual blocks, by column."""
-        operations = ((column, self.operations[column]) for column in active)
-        return {
-            column: operation
-            for column, operation in operations
-            if isinstance(operation, InvertedResidual)
-        }
+        operations = {column: self.operations[column] for column in active}
+        return {n: own for n, own in operations.items() if isinstance(own, InvertedResidual)}
 
     def _run_candidate(self, column: int, x: Tensor, skip_dropout: float) -> Tensor:
         y: Tensor = self.operations[column](x)

@@ -20,8 +20,7 @@ SKIP = "skip_connect"
 
 
 def make_linear(inputs: int, width: int, normalization: str) -> nn.Linear:
-    """Make a linear map. Before batch norm it has no bias, because batch norm would cancel it."""
-    return nn.Linear(inputs, width, bias=normalization != "batch")
+    return nn.Linear(inputs, width, bias=normalization != "batch")  # the norm would cancel a bias
 
 
 def make_norm(name: str, width: int, *, affine: bool) -> nn.Module:
@@ -43,9 +42,6 @@ def make_preactivation(inputs: int, width: int, normalization: str) -> nn.Sequen
 
 class Network(NetworkBase):
     """The hidden layers of a genotype and a linear classifier.
-
-    Args:
-        normalization: Norm before each activation: ``"batch"``, ``"layer"`` or ``"none"``.
 
     Shape: samples ``(B, ...)`` with ``in_channels`` values each -> logits ``(B, classes)``.
     """
@@ -72,7 +68,6 @@ class Network(NetworkBase):
         self.classifier = nn.Linear(inputs, classes)
 
     def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
-        """Return logits, or ``(logits, None)`` with ``auxiliary``: the space has no such head."""
         x = images.flatten(1)
         for layer in self.layers:
             x = rank_dropout(layer(x), self.dropout, self.training, self.batch_share)

@@ -72,7 +72,6 @@ class Mlp(Space):
                 )
 
     def in_channels(self, sample_shape: Sequence[int]) -> int:
-        """Return the number of values of a sample."""
         return math.prod(sample_shape)
 
     def supernet(self, **options: Any) -> Supernet:
@@ -99,7 +98,6 @@ class Mlp(Space):
         )
 
     def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
-        """Return the genotype with the most probable candidates, without skipped layers."""
         columns = best_columns(probabilities, candidates)
         names = [
             row[column]
@@ -155,11 +153,7 @@ class Mlp(Space):
         )
 
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
-        """Return which candidates a genotype uses: by group a mask ``(layers, candidates)``.
-
-        The genotype's layers are the first layers of the supernet; the following layers are
-        skipped.
-        """
+        # The genotype's layers are the first ones of the supernet; the others are skipped.
         rows = [(group, row) for group, names in candidates.items() for row in range(len(names))]
         skips = (SKIP,) * (len(rows) - len(genotype.layers))
         return chain_mask(genotype.layers + skips, rows, candidates)
@@ -167,10 +161,7 @@ class Mlp(Space):
     def derived_mask(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """Return which candidates ``derive`` chooses: by group a mask ``(layers, candidates)``.
-
-        Unlike ``mask``, it shows which layers are skipped; a genotype does not record this.
-        """
+        # Unlike mask, it shows which layers are skipped; a genotype does not record this.
         return {
             group: F.one_hot(torch.tensor(columns), len(candidates[group][0])).bool()
             for group, columns in best_columns(probabilities, candidates).items()
@@ -180,8 +171,7 @@ class Mlp(Space):
         """Yield all linear maps with their norms, all activations, and all classifiers.
 
         The cost of a linear map depends on the widths of two consecutive layers, so there is a
-        piece for each pair of widths, and ``expected_usage`` returns the probability of each pair.
-        The expected costs are exact if the candidate of each layer is drawn independently.
+        piece for each pair of widths.
         """
         previous = [self.in_channels(sample_shape)]  # widths of the layer before
         for layer in range(self.cells):
@@ -199,12 +189,11 @@ class Mlp(Space):
     def expected_usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """Return the probability of each piece.
+        """Return the probability of each piece, exact if layers are drawn independently.
 
         The result has three more groups than ``Space.expected_usage``: ``"input"`` and ``"output"``
-        for the widths of the first and the last layer, ``(1, widths)``; ``"pairs"`` for the width
-        of the previous layer together with the width of each layer but the first,
-        ``(layers - 1, widths * widths)``, ordered by the width of the previous layer.
+        for the widths of the first and the last layer, ``(1, widths)``; ``"pairs"`` for the widths
+        of the previous layer and of each layer but the first, ``(layers - 1, widths * widths)``.
         """
         probabilities = super().expected_usage(probabilities, candidates)
         num_widths = len(self.widths)

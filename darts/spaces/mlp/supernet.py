@@ -61,9 +61,8 @@ class MixedLayer(nn.Module):
     ) -> Tensor:
         """Return the weighted sum of the active candidates; other candidates are not run.
 
-        Args:
-            weights: Mixing weights ``(candidates,)``, ordered by activation, then by width; the
-                last one belongs to the skip connection if the layer can be skipped.
+        The mixing weights are ordered by activation, then by width; the last one belongs to the
+        skip connection if the layer can be skipped.
         """
         num_widths, num_activations = len(self.masks), len(self.activations)
         skip = num_widths * num_activations  # column of the skip connection

@@ -58,7 +58,6 @@ class BaseChoice(nn.Module):
         self._active = range(count) if active is None else active
 
     def _mixed(self, outputs: Mapping[int, Any]) -> Tensor:
-        """Return the weighted sum of the outputs of the active columns."""
         self._check("outputs", {self.names[column]: own for column, own in outputs.items()})
         tensors: dict[int, Tensor] = dict(outputs)
         terms = [self._weights[column] * tensor for column, tensor in tensors.items()]
@@ -94,9 +93,6 @@ class Choice(BaseChoice):
         candidates: At least two modules by name; a name is an identifier. They take the same
             arguments and return tensors of one shape.
         key: Name of the alphas, see ``BaseChoice``.
-
-    Raises:
-        ValueError: If there are fewer than two candidates, or a name or the key is invalid.
     """
 
     def __init__(self, candidates: Mapping[str, nn.Module], *, key: str | None = None) -> None:
@@ -127,8 +123,7 @@ class InputChoice(BaseChoice):
         key: Name of the alphas, see ``BaseChoice``.
 
     Raises:
-        ValueError: If one of the numbers or the key is invalid, or there are more than 1,000
-            subsets.
+        ValueError: If there are more than 1,000 subsets.
     """
 
     def __init__(self, inputs: int, keep: int = 1, *, key: str | None = None) -> None:
@@ -198,9 +193,6 @@ class Repeat(BaseChoice):
         min: Smallest number of blocks.
         max: Largest number of blocks.
         key: Name of the alphas, see ``BaseChoice``.
-
-    Raises:
-        ValueError: If the numbers or the key are invalid, or a block is not new.
     """
 
     def __init__(

@@ -62,8 +62,6 @@ def _conditions(choice: BaseChoice, rows: Sequence[Row]) -> list[Condition]:
 
 
 class _Call(NamedTuple):
-    """One call of a choice, on one sample."""
-
     args: tuple[object, ...]
     kwargs: dict[str, object]
     output: Tensor

@@ -85,12 +85,7 @@ def _allowed() -> list[str]:
 
 
 def build(target: str, sizes: Mapping[str, int]) -> nn.Module:
-    """Return a new model.
-
-    Args:
-        target: Place of its class.
-        sizes: Sizes of the data, such as ``classes``; a class gets the ones that it takes.
-    """
+    """Return a new model; of the ``sizes`` of the data, its class gets the ones that it takes."""
     model = _passed.get()
     if model is not None:
         return copy.deepcopy(model.model)
@@ -120,7 +115,6 @@ def example(target: str) -> PassedModel:
 
 
 def _construct(target: str, sizes: Mapping[str, int]) -> nn.Module:
-    """Import a class and call it with the sizes that it takes."""
     try:
         value = pkgutil.resolve_name(target)
     except (ImportError, AttributeError) as error:

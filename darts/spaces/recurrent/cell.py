@@ -1,4 +1,4 @@
-"""The base class of recurrent cells, and the discrete cell of a genotype.
+"""Recurrent cells: their base class, and the discrete cell of a genotype.
 
 At step ``t`` the cell computes state 0 from its input ``x_t`` and its previous output ``h``,
 
@@ -47,25 +47,20 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class DropoutRates:
-    """Dropout rates in training; the names of the published code are in parentheses.
+    """Dropout rates in training. All but ``word`` and ``weight`` have one mask per sequence.
 
-    Attributes:
-        word: Rate for words of the vocabulary, each at all its positions in the batch
-            (``dropoute``).
-        embedding: Rate for dimensions of the embeddings; one mask per sequence (``dropouti``).
-        input: Rate for dimensions of the cell's input; one mask per sequence (``dropoutx``).
-        hidden: Rate for dimensions of the states that the cell multiplies with its weights; one
-            mask per sequence (``dropouth``).
-        output: Rate for dimensions of the cell's output; one mask per sequence (``dropout``).
-        weight: Rate for hidden-to-hidden weights; one mask for all sequences of a batch.
+    The comments name the rates of the published code.
     """
 
-    word: float = 0.0
-    embedding: float = 0.0
-    input: float = 0.0
-    hidden: float = 0.0
-    output: float = 0.0
-    weight: float = 0.0
+    word: float = 0.0  # dropoute: words of the vocabulary, at all positions in the batch
+    embedding: float = 0.0  # dropouti: dimensions of the embeddings
+    input: float = 0.0  # dropoutx: dimensions of the cell's input
+    hidden: float = 0.0  # dropouth: dimensions of the states that the cell multiplies with weights
+    output: float = 0.0  # dropout: dimensions of the cell's output
+    weight: float = 0.0  # hidden-to-hidden weights, the same for all sequences of a batch
+
+
+NO_DROPOUT = DropoutRates()
 
 
 def locked_mask(x: Tensor, probability: float, batch_share: BatchShare = None) -> Tensor:
@@ -83,10 +78,7 @@ def locked_dropout(
 def embed_with_word_dropout(
     tokens: Tensor, weight: Tensor, probability: float, training: bool
 ) -> Tensor:
-    """Embed int64 tokens ``(T, B)`` with a table ``weight``, ``(V, E)``, as ``(T, B, E)``.
-
-    In training, some words of the vocabulary are dropped at all their positions.
-    """
+    """Embed int64 tokens ``(T, B)`` with a table ``weight``, ``(V, E)``, as ``(T, B, E)``."""
     embeddings = F.embedding(tokens, weight)
     if not training or probability == 0:
         return embeddings
@@ -120,7 +112,7 @@ class SequenceInput(NamedTuple):
 
 
 class RecurrentCell(nn.Module):
-    """Base class of recurrent cells: weights, input checks and dropout masks.
+    """Base class of recurrent cells: weights and dropout masks.
 
     The cell applies the dropout rates ``input``, ``hidden`` and ``weight``. E is the size of the
     input (``width``), H the size of the states, N the number of nodes after state 0.
@@ -146,7 +138,6 @@ class RecurrentCell(nn.Module):
             init_preserving_variance(weight)
 
     def initial_hidden(self, inputs: Tensor, hidden: Tensor | None) -> Tensor:
-        """Return the initial hidden state ``(B, H)``: ``hidden``, or zeros if it is None."""
         return inputs.new_zeros(inputs.shape[1], self.hidden) if hidden is None else hidden
 
     def apply_dropout(
@@ -174,7 +165,6 @@ def init_preserving_variance(weight: Tensor) -> None:
 
 
 def apply_mask(state: Tensor, mask: Tensor | None) -> Tensor:
-    """Multiply a state ``(..., B, H)`` by its dropout mask ``(B, H)``, if there is one."""
     return state if mask is None else state * mask
 
 
@@ -182,9 +172,9 @@ class DiscreteCell(RecurrentCell):
     """The cell of a genotype; all nodes with the same source share one matrix product."""
 
     def __init__(
-        self, genotype: Genotype, width: int, hidden: int, dropouts: DropoutRates | None = None
+        self, genotype: Genotype, width: int, hidden: int, dropouts: DropoutRates = NO_DROPOUT
     ) -> None:
-        super().__init__(width, hidden, genotype.nodes(), dropouts or DropoutRates())
+        super().__init__(width, hidden, genotype.nodes(), dropouts)
         self.genotype = genotype
         # By source, the (activation, node) pairs that read it.
         self.successors: dict[int, list[tuple[str, int]]] = {}
@@ -194,15 +184,9 @@ class DiscreteCell(RecurrentCell):
     def forward(
         self, inputs: Tensor, hidden: Tensor | None = None, batch_share: BatchShare = None
     ) -> tuple[Tensor, Tensor]:
-        """Run the cell over a sequence.
+        """Run the cell over inputs ``(T, B, E)``, from an output ``(B, H)``; None for zeros.
 
-        Args:
-            inputs: ``(T, B, E)``.
-            hidden: Previous output of the cell, ``(B, H)``; None for zeros.
-            batch_share: Position of these sequences in the batch of all ranks.
-
-        Returns:
-            The outputs of all steps ``(T, B, H)``, and the last output ``(B, H)``.
+        Return the outputs of all steps ``(T, B, H)``, and the last output ``(B, H)``.
         """
         hidden = self.initial_hidden(inputs, hidden)
         prepared = self.prepare(inputs, hidden, batch_share)

@@ -40,17 +40,11 @@ EMBEDDING_STD = 0.15
 
 
 class EncodedSource(NamedTuple):
-    """The encoder's output for a batch of sources.
+    """The encoder's output for a batch of sources."""
 
-    Attributes:
-        values: Outputs of both encoder cells at each word, ``(B, S, 2H)``.
-        keys: Attention keys, ``(B, S, H)``.
-        words: Token ids of the sources, ``(B, S)``.
-    """
-
-    values: Tensor
-    keys: Tensor
-    words: Tensor
+    values: Tensor  # outputs of both encoder cells at each word, (B, S, 2H)
+    keys: Tensor  # attention keys, (B, S, H)
+    words: Tensor  # token ids, (B, S)
 
 
 class PointerGenerator(nn.Module):
@@ -66,9 +60,7 @@ class PointerGenerator(nn.Module):
     def forward(self, logits: Tensor, weights: Tensor, words: Tensor, features: Tensor) -> Tensor:
         """Return log-probabilities ``(T, B, V)``, which are valid logits, in float32 or wider.
 
-        Args:
-            weights: Attention weights, ``(T, B, S)``.
-            words: Token ids of the source, ``(B, S)``.
+        ``weights``, ``(T, B, S)``, are the attention weights of the source's ``words``, ``(B, S)``.
         """
         generate = torch.sigmoid(self.choice(features))  # (T, B, 1)
         dtype = torch.promote_types(logits.dtype, torch.float32)
@@ -86,14 +78,9 @@ class EncoderDecoder(nn.Module):
     Args:
         make_cell: Makes a cell from the size of its input.
         dropouts: Dropout rates; this module applies ``embedding`` and ``output``.
-        tied: Whether target embedding and output layer share their weights.
+        tied: Whether target embedding and output layer share their weights, ``(V, E)``.
         joint: Whether both sides have one vocabulary and share one embedding table.
         copy: Whether the decoder can copy words of the source.
-
-    Attributes:
-        source_words, target_words: Embedding tables, ``(vocabulary, E)``. If both sides have one
-            vocabulary, ``source_words`` is None.
-        decoder: Weights of the output layer, ``(V, E)``; None if they are tied.
     """
 
     def __init__(
@@ -150,10 +137,9 @@ class EncoderDecoder(nn.Module):
 
         Args:
             sources: Token ids ``(S, B)``; padding follows the end token.
-            inputs: Decoder inputs ``(T, B)``: the begin token and then the targets. If None, only
-                the first word is predicted.
+            inputs: Decoder inputs ``(T, B)``: the begin token and then the targets; None for the
+                begin token alone.
             max_length: If given, decode with a beam search to at most this many words.
-            beam: Number of hypotheses of the beam search; 1 for greedy decoding.
         """
         if max_length is not None:
             return beam_search(self, sources, arguments, max_length=max_length, beam=beam)
@@ -181,10 +167,7 @@ class EncoderDecoder(nn.Module):
     def decode(
         self, encoded: EncodedSource, inputs: Tensor, state: Tensor, arguments: CellArguments
     ) -> tuple[Tensor, Tensor]:
-        """Return logits ``(T, B, V)`` of the word after each input, and the new state.
-
-        The inputs are token ids ``(T, B)``, and ``state``, ``(B, H)``, is the state before them.
-        """
+        """Return logits ``(T, B, V)`` of the word after each input, and the state ``(B, H)``."""
         embedded = self._embed(inputs, self.target_words)
         raw, state = self.decoder_cell(embedded, state, *arguments[2])
         queries = raw.transpose(0, 1)  # (B, T, H)

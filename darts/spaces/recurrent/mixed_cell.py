@@ -27,6 +27,7 @@ from darts.ops.transfer import to_device
 from darts.spaces.rank_dropout import BatchShare
 from darts.spaces.recurrent.cell import (
     FUNCTIONS,
+    NO_DROPOUT,
     DropoutRates,
     RecurrentCell,
     apply_mask,
@@ -40,23 +41,16 @@ ActiveColumns = Sequence[Sequence[int]] | None
 
 
 class NodeInputs(NamedTuple):
-    """The edges into one node that have an active candidate other than ``none``.
-
-    Attributes:
-        weights: By activation, its mixing weight on each edge, ``(sources, 1, 1)``.
-    """
+    """The edges into one node that have an active candidate other than ``none``."""
 
     sources: list[int]
-    weights: dict[str, Tensor]
+    weights: dict[str, Tensor]  # by activation, its mixing weight on each edge, (sources, 1, 1)
     total: Tensor
 
     def node(self, states: Sequence[Tensor], weight: Tensor, mask: Tensor | None) -> Tensor:
-        """Return the weighted sum over all edges and activations, ``(B, H)``, before its norm.
+        """Return the node before its norm, ``(B, H)``.
 
-        Args:
-            states: Earlier states of the cell, each ``(B, H)``.
-            weight: Weight matrix of the node.
-            mask: Dropout mask of the states.
+        ``weight`` is its matrix, and ``mask`` the dropout mask of the states.
         """
         sources = torch.stack([states[source] for source in self.sources])  # (sources, B, H)
         count, batch, width = sources.shape
@@ -68,18 +62,15 @@ class NodeInputs(NamedTuple):
 
 
 class MixedCell(RecurrentCell):
-    """All candidates of all edges of a cell.
-
-    Attributes:
-        norm: Holds the running statistics, to which all states contribute, as published.
-    """
+    """All candidates of all edges of a cell."""
 
     process_group: dist.ProcessGroup | None = None
 
     def __init__(
-        self, width: int, hidden: int, nodes: int = 8, dropouts: DropoutRates | None = None
+        self, width: int, hidden: int, nodes: int = 8, dropouts: DropoutRates = NO_DROPOUT
     ) -> None:
-        super().__init__(width, hidden, nodes, dropouts or DropoutRates())
+        super().__init__(width, hidden, nodes, dropouts)
+        # All states contribute to the running statistics, as published.
         self.norm = nn.BatchNorm2d(hidden, affine=False)
 
     def init_preserving_variance(self) -> None:
@@ -98,13 +89,10 @@ class MixedCell(RecurrentCell):
         active: ActiveColumns = None,
         batch_share: BatchShare = None,
     ) -> tuple[Tensor, Tensor]:
-        """Run the cell over a sequence.
+        """Run the cell over a sequence with mixing weights ``(edges, 5)``; see ``DiscreteCell``.
 
-        Args:
-            hidden: Previous output of the cell, ``(B, H)``; None for zeros.
-            weights: Mixing weights ``(edges, 5)``.
-            active: Columns of the active candidates. The weights of other candidates get no
-                gradient, and edges without an active candidate are not computed.
+        The weights of candidates that are not active get no gradient, and edges without an active
+        candidate are not computed.
         """
         hidden = self.initial_hidden(inputs, hidden)
         prepared = self.prepare(inputs, hidden, batch_share)
@@ -139,10 +127,7 @@ class MixedCell(RecurrentCell):
 
 
 def node_inputs(weights: Tensor, active: ActiveColumns, nodes: int) -> list[NodeInputs | None]:
-    """Return for each node its active incoming edges, or None if it has none.
-
-    The mixing weights are ``(edges, 5)``; see ``MixedCell.forward``.
-    """
+    """Return for each node its active incoming edges, or None if it has none."""
     columns = [range(len(PRIMITIVES))] * len(weights) if active is None else active
     activations = [[column for column in row if column] for row in columns]  # column 0 is none
     if active is not None:

@@ -17,6 +17,7 @@ from darts.spaces.network import LanguageModelOutput, NetworkBase
 from darts.spaces.rank_dropout import BatchShare
 from darts.spaces.recurrent.cell import (
     INITIAL_RANGE,
+    NO_DROPOUT,
     DiscreteCell,
     DropoutRates,
     embed_with_word_dropout,
@@ -58,7 +59,6 @@ class EmbeddingDecoder(nn.Module):
     def decode(
         self, raw: Tensor, hidden: Tensor, batch_share: BatchShare = None
     ) -> LanguageModelOutput:
-        """Compute logits from the cell's outputs ``(T, B, H)``; ``hidden`` is returned as it is."""
         dropped = locked_dropout(raw, self.dropouts.output, self.training, batch_share)
         weight = self.embedding if self.decoder is None else self.decoder
         return LanguageModelOutput(F.linear(dropped, weight, self.bias), hidden, raw, dropped)
@@ -82,15 +82,13 @@ class Network(NetworkBase):
         embedding: int = 850,
         hidden: int = 850,
         tied: bool = True,
-        dropouts: DropoutRates | None = None,
+        dropouts: DropoutRates = NO_DROPOUT,
     ) -> None:
         super().__init__(genotype)
-        dropouts = dropouts or DropoutRates()
         self.words = EmbeddingDecoder(vocab_size, embedding, hidden, tied, dropouts)
         self.cell = DiscreteCell(genotype, embedding, hidden, dropouts)
 
     def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput:
-        """Predict the token that follows each token; ``hidden=None`` means zeros."""
         raw, hidden = self.cell(
             self.words.embed(tokens, self.batch_share), hidden, self.batch_share
         )
@@ -113,10 +111,9 @@ class TranslationNetwork(EncoderDecoder, NetworkBase):
         *,
         embedding: int,
         hidden: int,
-        dropouts: DropoutRates | None = None,
+        dropouts: DropoutRates = NO_DROPOUT,
         **flags: bool,
     ) -> None:
-        dropouts = dropouts or DropoutRates()
         NetworkBase.__init__(self, genotype)
         EncoderDecoder.__init__(
             self,

@@ -121,15 +121,19 @@ class Recurrent(Space):
 
     @property
     def dropouts(self) -> DropoutRates:
-        """The dropout rates of supernets and networks."""
         names = [rate.name for rate in fields(DropoutRates)]
         return DropoutRates(**{name: getattr(self, f"{name}_dropout") for name in names})
 
     def supernet(self, **options: Any) -> Supernet | TranslationSupernet:
-        """Build the supernet of a language model (``vocab_size``) or of an encoder-decoder.
+        """Build a language model (size ``vocab_size``), or an encoder-decoder.
 
         An encoder-decoder has the sizes ``sources``, ``targets`` and optionally ``joint``.
         """
+        if self.weight_dropout > 0:
+            raise ValueError(
+                f"space.weight_dropout={self.weight_dropout}: the supernet of the recurrent space "
+                "does not support weight dropout; set it to 0"
+            )
         sizes = self.supported(options, depth=1, partial=1, auxiliary_skip=0)
         settings = {"nodes": self.nodes, **self._add_settings(sizes)}
         return Supernet(**settings) if "vocab_size" in sizes else TranslationSupernet(**settings)
@@ -261,15 +265,11 @@ class Recurrent(Space):
 
 
 def _count_nodes(num_edges: int) -> int:
-    """Return the number of nodes of a supernet cell: n nodes have n (n + 1) / 2 edges."""
-    return int((2 * num_edges) ** 0.5)
+    return int((2 * num_edges) ** 0.5)  # n nodes have n (n + 1) / 2 edges
 
 
 class CellState(nn.Module):
-    """The computation of one state of a cell, ``(B, inputs)`` -> ``(B, hidden)``.
-
-    It consists of a matrix product, an activation, and the bypass of the last ``hidden`` inputs.
-    """
+    """The computation of one state of a cell, ``(B, inputs)`` -> ``(B, hidden)``."""
 
     def __init__(self, inputs: int, hidden: int, activation: str) -> None:
         super().__init__()

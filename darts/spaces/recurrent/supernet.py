@@ -12,7 +12,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from darts.spaces.network import LanguageModelOutput
-from darts.spaces.recurrent.cell import DropoutRates
+from darts.spaces.recurrent.cell import NO_DROPOUT, DropoutRates
 from darts.spaces.recurrent.encoder_decoder import EncoderDecoder
 from darts.spaces.recurrent.genotype import GROUP, PRIMITIVES, edges_of
 from darts.spaces.recurrent.mixed_cell import MixedCell
@@ -31,7 +31,6 @@ class RecurrentSupernet(SupernetBase):
     space = "recurrent"
 
     def _init_edges(self, nodes: int, cells: int) -> None:
-        """Set the edges of a cell with ``nodes`` nodes, and the alphas, which all cells share."""
         endpoints = edges_of(nodes)
         self.candidates = {GROUP: (PRIMITIVES,) * len(endpoints)}
         self.edges, self.counts = {GROUP: endpoints}, {GROUP: cells}
@@ -55,10 +54,9 @@ class Supernet(RecurrentSupernet):
         hidden: int = 300,
         nodes: int = 8,
         tied: bool = True,
-        dropouts: DropoutRates | None = None,
+        dropouts: DropoutRates = NO_DROPOUT,
     ) -> None:
         super().__init__()
-        dropouts = _check_dropouts(dropouts)
         self.words = EmbeddingDecoder(vocab_size, embedding, hidden, tied, dropouts)
         self.cell = self.cell_class(embedding, hidden, nodes, dropouts)
         self._init_edges(nodes, cells=1)
@@ -92,11 +90,10 @@ class TranslationSupernet(RecurrentSupernet):
         embedding: int,
         hidden: int,
         nodes: int = 8,
-        dropouts: DropoutRates | None = None,
+        dropouts: DropoutRates = NO_DROPOUT,
         **flags: bool,
     ) -> None:
         super().__init__()
-        dropouts = _check_dropouts(dropouts)
         self.translator = EncoderDecoder(
             lambda width: MixedCell(width, hidden, nodes, dropouts),
             sources,
@@ -126,13 +123,3 @@ class TranslationSupernet(RecurrentSupernet):
         return self.translator.translate(
             sources, inputs, arguments, max_length=max_length, beam=beam
         )
-
-
-def _check_dropouts(dropouts: DropoutRates | None) -> DropoutRates:
-    dropouts = dropouts or DropoutRates()
-    if dropouts.weight > 0:
-        raise ValueError(
-            f"space.weight_dropout={dropouts.weight}: the supernet of the recurrent space does "
-            "not support weight dropout; set it to 0"
-        )
-    return dropouts

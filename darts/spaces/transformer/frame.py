@@ -30,19 +30,11 @@ POSITIONS = ("sinusoidal", "learned")
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Settings of the supernets and networks of the space.
+    """Settings of the supernets and networks of the space; see ``Transformer``."""
 
-    Attributes:
-        width: Model width, D; a multiple of every candidate's number of heads.
-        positions: Positional encoding, one of ``POSITIONS``.
-        max_length: Number of learned positions, the maximum length of a text.
-        dropout: Dropout rate in training, of the embeddings, of each layer's output and of the
-            input of the output layer.
-    """
-
-    width: int = 128
+    width: int = 128  # model width, D
     positions: str = POSITIONS[0]
-    max_length: int = 512
+    max_length: int = 512  # number of learned positions
     dropout: float = 0.0
 
 
@@ -115,8 +107,6 @@ class Frame(nn.Module):
     classifies the mean over the tokens of a text, which is padded with ``PADDING`` at the end.
 
     Args:
-        vocab_size: Number of tokens, V.
-        classes: Number of classes of a text classifier; None for a language model.
         layers: Whether there are layers between the embedding and the output layer. Without them,
             there is no layer norm, so frequent and informative words can differ in weight.
             The initial embeddings are then small, about 1/D, because the network would otherwise
@@ -147,7 +137,6 @@ class Frame(nn.Module):
             self.classifier = nn.Linear(config.width, classes)
 
     def attention_mask(self, tokens: Tensor) -> AttentionMask:
-        """Return the causal mask, or the mask of the padding, for tokens ``(T, B)``."""
         if self.causal:
             length = len(tokens)
             ones = torch.ones(length, length, dtype=torch.bool, device=tokens.device)
@@ -163,7 +152,6 @@ class Frame(nn.Module):
     def finish(
         self, x: Tensor, mask: AttentionMask, hidden: Tensor, batch_share: BatchShare = None
     ) -> LanguageModelOutput | Tensor:
-        """Predict the next tokens, or the logits ``(B, classes)`` of a text classifier."""
         raw = self.norm(x)
         if mask.tokens is not None:
             counts = mask.tokens.sum(1).clamp_min(1)  # (B, 1); a text may be empty

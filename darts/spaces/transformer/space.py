@@ -41,12 +41,6 @@ from darts.spaces.transformer.supernet import GROUPS, Supernet
 class Network(NetworkBase):
     """A transformer language model; with ``classes``, a text classifier.
 
-    In training, the whole output of a layer is dropped with probability ``drop_path``,
-    independently for each text of a batch.
-
-    Attributes:
-        state_sizes: Number of values of each block's state for a text; their sum is H.
-
     Shape: tokens ``(T, B)`` and a hidden state ``(B, H)`` -> ``LanguageModelOutput``, or logits
     ``(B, classes)``. The state consists of the states of all LSTMs; attention and convolutions have
     no state, so H may be 0.
@@ -88,7 +82,6 @@ class Network(NetworkBase):
     def forward(
         self, tokens: Tensor, hidden: Tensor | None = None, auxiliary: bool = False
     ) -> LanguageModelOutput | Tensor | tuple[LanguageModelOutput | Tensor, None]:
-        """Return the output, or ``(output, None)`` if ``auxiliary``; no ``hidden`` means zeros."""
         mask = self.frame.attention_mask(tokens)
         x = self.frame.embed(tokens, self.batch_share)
         before: Sequence[Tensor | None] = [None] * len(self.blocks)
@@ -144,7 +137,6 @@ class Transformer(ChoiceSpace):
         check_subset(self.candidates, choices)
 
     def model_config(self) -> ModelConfig:
-        """Return the settings of supernets and networks."""
         return ModelConfig(self.hidden, self.positions, self.max_length, self.dropout)
 
     def supernet(self, **options: Any) -> Supernet:
@@ -178,13 +170,9 @@ class Transformer(ChoiceSpace):
     def pieces(self, *, classes: int, sample_shape: Sequence[int] = ()) -> Iterator[NetworkPiece]:
         """Yield all modules, with every candidate, for a text of ``length`` words.
 
-        The cost of attention per word depends on the length of the text. A language model has no
-        piece for its embedding, because it shares its weights with the decoder.
-
-        Args:
-            classes: Vocabulary size of a language model, or number of classes.
-            sample_shape: ``()`` for a language model; ``(V,)`` for a classifier of texts with a
-                vocabulary of V words.
+        A language model has no piece for its embedding, because it shares its weights with the
+        decoder; its ``classes`` are its vocabulary, and its ``sample_shape`` is ``()``. The shape
+        is ``(V,)`` for a classifier of texts with a vocabulary of V words.
         """
         shape = (self.length, self.hidden)
         if sample_shape:

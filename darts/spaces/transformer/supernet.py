@@ -82,7 +82,6 @@ class MixedBlock(nn.Module):
         mixers: CandidateWeights,
         feed_forwards: CandidateWeights,
     ) -> Tensor:
-        """Compute the block's output; candidates that have no entry in the weights are not run."""
         attention = {n: mixers[f"attention_{n}"] for n in HEADS if f"attention_{n}" in mixers}
         kernels = {n: mixers[f"conv_{n}"] for n in TAPS if f"conv_{n}" in mixers}
         if attention or kernels:
@@ -98,10 +97,7 @@ class MixedBlock(nn.Module):
     def mix_attention(
         self, y: Tensor, mask: AttentionMask, weights: Mapping[int, Tensor]
     ) -> Tensor:
-        """Return the weighted sum of attention candidates, ``(B, T, D)`` -> ``(B, T, D)``.
-
-        The keys of ``weights`` are numbers of heads.
-        """
+        """Return the weighted sum of attention candidates; ``weights`` has numbers of heads."""
         max_heads = max(weights)
         queries, keys, values = self.project(y).chunk(3, dim=2)
         all_scores = attention_scores(queries, keys, max_heads)
@@ -129,7 +125,6 @@ class MixedBlock(nn.Module):
         return convolve(y, reduce(torch.add, terms), self.causal, mask)
 
     def mix_feed_forwards(self, y: Tensor, weights: CandidateWeights) -> Tensor:
-        """Return the weighted sum of feed-forward layers."""
         ratios = [ratio for ratio in RATIOS if any(n.endswith(f"_{ratio}") for n in weights)]
         units = max(ratios) * self.width
         hidden = F.linear(y, self.up.weight[:units], self.up.bias[:units])

@@ -12,7 +12,7 @@ from oracles.comparing import assert_same, gradients
 from oracles.recurrent_supernet import EdgewiseSupernet
 from torch import Tensor, nn
 
-from darts.spaces.recurrent import DropoutRates, Supernet
+from darts.spaces.recurrent import DropoutRates, Recurrent, Supernet
 
 SMALL: dict[str, Any] = {"vocab_size": 7, "embedding": 5, "hidden": 5, "nodes": 3}
 WITH_DROPOUT = DropoutRates(word=0.2, embedding=0.3, input=0.4, hidden=0.3, output=0.4)
@@ -118,7 +118,7 @@ def test_invalid_arguments_are_rejected_in_one_line() -> None:
     cases: list[tuple[Any, str]] = [
         (lambda: Supernet(7, embedding=3, hidden=4), "tied=false"),
         (
-            lambda: Supernet(7, dropouts=DropoutRates(weight=0.5)),
+            lambda: Recurrent(weight_dropout=0.5).supernet(vocab_size=7),
             "weight_dropout=0.5: .* does not support weight dropout",
         ),
     ]
