@@ -1,4 +1,4 @@
-"""The mlp space.
+"""The mlp space and its discrete networks.
 
 The parameters of an architecture are its depth, and the width and activation of each layer. A
 layer's parameters are active only if the depth includes the layer. Each genotype is exactly one
@@ -6,6 +6,8 @@ point.
 
 References:
     Mendoza et al., "Towards Automatically-Tuned Neural Networks", AutoML workshop 2016.
+    Normalization between the linear map and the activation: Ioffe and Szegedy, "Batch
+    Normalization", arXiv:1502.03167; Ba, Kiros and Hinton, "Layer Normalization", arXiv:1607.06450.
 """
 
 from __future__ import annotations
@@ -25,11 +27,57 @@ from darts.registry import choice, number
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.deriving import Candidates, best_columns, chain_mask, draw
 from darts.spaces.mlp.genotype import ACTIVATIONS, MAX_WIDTH, Genotype
-from darts.spaces.mlp.network import NORMALIZATIONS, SKIP, Network, make_preactivation
-from darts.spaces.mlp.supernet import Supernet
-from darts.spaces.network import NetworkPiece
+from darts.spaces.mlp.supernet import SKIP, Supernet, make_linear, make_norm
+from darts.spaces.network import NetworkBase, NetworkPiece
 from darts.spaces.parameters import Choice, Parameter, Point, Range, Value
+from darts.spaces.rank_dropout import rank_dropout
 from darts.spaces.space import SPACES, Space
+
+NORMALIZATIONS = ("batch", "layer", "none")
+
+
+def make_preactivation(inputs: int, width: int, normalization: str) -> nn.Sequential:
+    """Make a hidden layer without its activation, ``(B, inputs)`` -> ``(B, width)``."""
+    norm = make_norm(normalization, width, affine=True)
+    return nn.Sequential(make_linear(inputs, width, normalization), norm)
+
+
+class Network(NetworkBase):
+    """The hidden layers of a genotype and a linear classifier.
+
+    Shape: samples ``(B, ...)`` with ``in_channels`` values each -> logits ``(B, classes)``.
+    """
+
+    genotype: Genotype
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        *,
+        classes: int = 10,
+        in_channels: int = 64,
+        normalization: str = "batch",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(genotype)
+        self.dropout = dropout
+        self.layers = nn.ModuleList()
+        inputs = in_channels
+        for activation, width in genotype.layer_specs:
+            preactivation = make_preactivation(inputs, width, normalization)
+            self.layers.append(nn.Sequential(*preactivation, ACTIVATIONS[activation]()))
+            inputs = width
+        self.classifier = nn.Linear(inputs, classes)
+
+    def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
+        x = images.flatten(1)
+        for layer in self.layers:
+            x = rank_dropout(layer(x), self.dropout, self.training, self.batch_share)
+        logits: Tensor = self.classifier(x)
+        return (logits, None) if auxiliary else logits
+
+    def feature_blocks(self) -> list[nn.Module]:
+        return list(self.layers)
 
 
 @SPACES.register

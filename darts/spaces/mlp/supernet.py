@@ -27,10 +27,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.spaces.mlp.genotype import ACTIVATIONS
-from darts.spaces.mlp.network import SKIP, make_linear, make_norm
 from darts.spaces.supernet import SupernetBase
 
+SKIP = "skip_connect"
+"""The candidate that skips a layer."""
+
 _EPSILON = 1e-5  # the default of nn.LayerNorm
+
+
+def make_linear(inputs: int, width: int, normalization: str) -> nn.Linear:
+    return nn.Linear(inputs, width, bias=normalization != "batch")  # the norm would cancel a bias
+
+
+def make_norm(name: str, width: int, *, affine: bool) -> nn.Module:
+    """Make a normalization of ``(B, width)``."""
+    if name == "batch":
+        # Not BatchNorm1d, which darts.ops.sync_batch_norm does not synchronize over ranks.
+        norm = nn.BatchNorm2d(width, affine=affine)
+        return nn.Sequential(nn.Unflatten(1, (width, 1, 1)), norm, nn.Flatten())
+    if name == "layer":
+        return nn.LayerNorm(width, elementwise_affine=affine)
+    return nn.Identity()
 
 
 class MixedLayer(nn.Module):

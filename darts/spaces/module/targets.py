@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cached_property
+from functools import cache, cached_property
 
 import torch
 from torch import nn
@@ -42,7 +42,6 @@ class PassedModel:
 
 
 _passed: ContextVar[PassedModel | None] = ContextVar("passed", default=None)
-_imported: dict[str, PassedModel] = {}
 
 
 def target_of(model: nn.Module) -> str:
@@ -53,10 +52,7 @@ def target_of(model: nn.Module) -> str:
 @contextmanager
 def passed(model: nn.Module | None) -> Iterator[None]:
     """Build copies of a model in a block, whatever the target is; None changes nothing."""
-    if model is None:
-        yield
-        return
-    token = _passed.set(PassedModel(model))
+    token = _passed.set(_passed.get() if model is None else PassedModel(model))
     try:
         yield
     finally:
@@ -104,14 +100,14 @@ def build(target: str, sizes: Mapping[str, int]) -> nn.Module:
 
 def example(target: str) -> PassedModel:
     """Return a model that is not run; the state of random generators stays as it is."""
-    model = _passed.get()
-    if model is not None:
-        return model
-    if target not in _imported:
-        with torch.random.fork_rng(devices=[]):
-            # The choices do not depend on the sizes of the data.
-            _imported[target] = PassedModel(build(target, {"classes": 2, "in_channels": 1}))
-    return _imported[target]
+    return _passed.get() or _imported(target)
+
+
+@cache
+def _imported(target: str) -> PassedModel:
+    with torch.random.fork_rng(devices=[]):
+        # The choices do not depend on the sizes of the data.
+        return PassedModel(build(target, {"classes": 2, "in_channels": 1}))
 
 
 def _construct(target: str, sizes: Mapping[str, int]) -> nn.Module:

@@ -48,10 +48,12 @@ class NodeInputs(NamedTuple):
     total: Tensor
 
     def node(self, states: Sequence[Tensor], weight: Tensor, mask: Tensor | None) -> Tensor:
-        """Return the node before its norm, ``(B, H)``.
+        """Return the node before its norm, ``(B, H)``; zeros if it has no edges.
 
         ``weight`` is its matrix, and ``mask`` the dropout mask of the states.
         """
+        if not self.sources:
+            return torch.zeros_like(states[0])
         sources = torch.stack([states[source] for source in self.sources])  # (sources, B, H)
         count, batch, width = sources.shape
         product = apply_mask(sources, mask).view(-1, width) @ weight
@@ -102,12 +104,7 @@ class MixedCell(RecurrentCell):
         for projected in prepared.projected:
             states = [self._normalize(prepared.state0(projected, hidden))]
             for weight, edges in zip(node_weights, all_inputs, strict=True):
-                node = (
-                    torch.zeros_like(states[0])  # no active edge
-                    if edges is None
-                    else edges.node(states, weight, prepared.mask)
-                )
-                states.append(self._normalize(node))
+                states.append(self._normalize(edges.node(states, weight, prepared.mask)))
             hidden = torch.stack(states[1:]).mean(0)
             outputs.append(hidden)
         if self.training and self.norm.num_batches_tracked is not None:
@@ -126,8 +123,8 @@ class MixedCell(RecurrentCell):
         return shared.output[:, :, 0, 0]
 
 
-def node_inputs(weights: Tensor, active: ActiveColumns, nodes: int) -> list[NodeInputs | None]:
-    """Return for each node its active incoming edges, or None if it has none."""
+def node_inputs(weights: Tensor, active: ActiveColumns, nodes: int) -> list[NodeInputs]:
+    """Return for each node its active incoming edges."""
     columns = [range(len(PRIMITIVES))] * len(weights) if active is None else active
     activations = [[column for column in row if column] for row in columns]  # column 0 is none
     if active is not None:
@@ -136,12 +133,12 @@ def node_inputs(weights: Tensor, active: ActiveColumns, nodes: int) -> list[Node
             mask[edge, row] = 1
         weights = weights * to_device(mask, weights.device)
     rows = weights.unbind()
-    inputs: list[NodeInputs | None] = []
+    inputs: list[NodeInputs] = []
     for node in range(1, nodes + 1):
         first = node * (node - 1) // 2  # of the edges into this node, which are sorted by source
         sources = [source for source in range(node) if activations[first + source]]
         if not sources:
-            inputs.append(None)
+            inputs.append(NodeInputs([], {}, weights))
             continue
         node_columns = torch.stack([rows[first + source] for source in sources], dim=1)
         used = sorted({column for source in sources for column in activations[first + source]})

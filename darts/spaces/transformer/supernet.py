@@ -125,19 +125,14 @@ class MixedBlock(nn.Module):
         return convolve(y, reduce(torch.add, terms), self.causal, mask)
 
     def mix_feed_forwards(self, y: Tensor, weights: CandidateWeights) -> Tensor:
-        ratios = [ratio for ratio in RATIOS if any(n.endswith(f"_{ratio}") for n in weights)]
-        units = max(ratios) * self.width
+        sizes = {name: int(name.split("_")[1]) * self.width for name in weights}
+        units = max(sizes.values())
         hidden = F.linear(y, self.up.weight[:units], self.up.bias[:units])
-        terms = []
-        for activation, function in ACTIVATIONS.items():
-            names = {ratio: f"{activation}_{ratio}" for ratio in ratios}
-            unit_weights = [
-                F.pad(weights[name].expand(ratio * self.width), (0, units - ratio * self.width))
-                for ratio, name in names.items()
-                if name in weights
-            ]  # each (units,)
-            if unit_weights:
-                terms.append(function(hidden) * reduce(torch.add, unit_weights))
+        unit_weights: dict[str, list[Tensor]] = {}  # by activation, tensors (units,)
+        for name, size in sizes.items():
+            padded = F.pad(weights[name].expand(size), (0, units - size))
+            unit_weights.setdefault(name.split("_")[0], []).append(padded)
+        terms = [ACTIVATIONS[n](hidden) * reduce(torch.add, w) for n, w in unit_weights.items()]
         return F.linear(reduce(torch.add, terms), self.down.weight[:, :units])
 
 
