@@ -20,6 +20,9 @@ from darts.spaces.cnn.operations import DepthwiseConv2d
 from darts.spaces.network import FittedLayer
 from darts.spaces.rank_dropout import BatchShare, drop_path
 
+Activation = Callable[[], nn.Module]
+"""Builds an activation function."""
+
 SIDE = 2  # of a patch, in pixels
 MAX_COMPONENTS = 24  # principal components of patches, for images of more than six channels
 VARIANCE_FLOOR = 5e-4  # of normalized pixels, as in the paper; bounds the gain of rare patterns
@@ -89,7 +92,7 @@ class Residual(nn.Module):
         return x + y
 
 
-def convnext_block(channels: int, activation: Callable[[], nn.Module], *, affine: bool) -> Residual:
+def convnext_block(channels: int, activation: Activation, *, affine: bool) -> Residual:
     """Return a ConvNeXt block with batch norm in place of layer norm."""
     return Residual(
         DepthwiseConv2d(channels, channels, 7, padding=3, groups=channels, bias=False),

@@ -16,7 +16,7 @@ References:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from torch import nn
 from darts.ops.pointwise import PointwiseConv2d
 from darts.spaces.cnn.operations import DepthwiseConv2d
 from darts.spaces.macro.fast_layers import (
+    Activation,
     GridPool2d,
     MaxClassifier,
     Residual,
@@ -66,7 +67,7 @@ class Skeleton(NamedTuple):
     stem: int = 1
     head: int = 4
     positions: int = 1
-    activation: Callable[[], nn.Module] = nn.ReLU6
+    activation: Activation = nn.ReLU6
     channels: int = 16
     benchmark: str | None = None
 
@@ -158,12 +159,7 @@ def stem_channels(channels: int, skeleton: Skeleton, in_channels: int) -> int:
 
 
 def conv_norm(
-    inputs: int,
-    outputs: int,
-    kernel: int,
-    activation: Callable[[], nn.Module],
-    *,
-    affine: bool = True,
+    inputs: int, outputs: int, kernel: int, activation: Activation, *, affine: bool = True
 ) -> list[nn.Module]:
     """Return the layers convolution, batch norm and activation, which keep the image size."""
     return [
@@ -183,27 +179,19 @@ class InvertedResidual(Residual):
     """
 
     def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        stride: int,
-        *,
-        kernel: int,
-        expansion: int,
-        affine: bool = True,
-        activation: Callable[[], nn.Module] = nn.ReLU6,
+        self, plan: BlockPlan, kernel: int, expansion: int, *, affine: bool = True
     ) -> None:
-        hidden = expansion * inputs
+        hidden, activation = expansion * plan.inputs, plan.skeleton.activation
         super().__init__(
-            *conv_norm(inputs, hidden, 1, activation, affine=affine),
+            *conv_norm(plan.inputs, hidden, 1, activation, affine=affine),
             DepthwiseConv2d(
-                hidden, hidden, kernel, stride, padding=kernel // 2, groups=hidden, bias=False
+                hidden, hidden, kernel, plan.stride, padding=kernel // 2, groups=hidden, bias=False
             ),
             nn.BatchNorm2d(hidden, affine=affine),
             activation(),
-            nn.Conv2d(hidden, outputs, 1, bias=False),
-            nn.BatchNorm2d(outputs, affine=affine),
-            residual=stride == 1 and inputs == outputs,
+            nn.Conv2d(hidden, plan.outputs, 1, bias=False),
+            nn.BatchNorm2d(plan.outputs, affine=affine),
+            residual=plan.stride == 1 and plan.inputs == plan.outputs,
         )
 
 
@@ -240,15 +228,7 @@ def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Mod
     if name == "convnext_k7":
         return convnext_block(plan.inputs, activation, affine=affine)
     kernel, expansion = map(int, re.findall(r"\d", name))
-    return InvertedResidual(
-        plan.inputs,
-        plan.outputs,
-        plan.stride,
-        kernel=kernel,
-        expansion=expansion,
-        affine=affine,
-        activation=activation,
-    )
+    return InvertedResidual(plan, kernel, expansion, affine=affine)
 
 
 def make_stem(in_channels: int, channels: int, skeleton: Skeleton = STANDARD) -> nn.Sequential:

@@ -105,7 +105,9 @@ class Called(nn.Module):
             lambda x: tuple(x.shape) if isinstance(x, Tensor) else x,
             (self._call.args, self._call.kwargs),
         )
-        return f"call {self._number}, arguments {shapes}, {self._held[0]}"
+        return f"call {self._number}, arguments {shapes}" + (
+            "" if self._number == 0 else f", {self._held[0]}"
+        )
 
 
 def pieces(model: nn.Module, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:

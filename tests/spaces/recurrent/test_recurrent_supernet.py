@@ -18,13 +18,6 @@ SMALL: dict[str, Any] = {"vocab_size": 7, "embedding": 5, "hidden": 5, "nodes": 
 WITH_DROPOUT = DropoutRates(word=0.2, embedding=0.3, input=0.4, hidden=0.3, output=0.4)
 
 
-class Pair(NamedTuple):
-    """The oracle and the fast supernet."""
-
-    oracle: EdgewiseSupernet
-    fast: Supernet
-
-
 class Batch(NamedTuple):
     """Tokens ``(T, B)``, their targets ``(T, B)``, and the initial hidden state ``(B, H)``."""
 
@@ -44,10 +37,6 @@ def make(supernet_class: Any, **options: Any) -> Any:
     return net.double()
 
 
-def make_pair(**options: Any) -> Pair:
-    return Pair(make(EdgewiseSupernet, **options), make(Supernet, **options))
-
-
 def batch(seed: int = 1, steps: int = 4, size: int = 6) -> Batch:
     draw = torch.Generator().manual_seed(seed)
     tokens = torch.randint(SMALL["vocab_size"], (steps + 1, size), generator=draw)
@@ -55,9 +44,9 @@ def batch(seed: int = 1, steps: int = 4, size: int = 6) -> Batch:
     return Batch(tokens[:-1], tokens[1:], hidden)
 
 
-def loss_of(net: Any, data: Batch, *weights: Any) -> Tensor:
+def loss_of(net: Any, data: Batch) -> Tensor:
     """Return a loss that depends on every output: cross-entropy and activation regularization."""
-    out = net(data.tokens, *weights, hidden=data.hidden)
+    out = net(data.tokens, hidden=data.hidden)
     entropy = F.cross_entropy(out.logits.flatten(0, 1), data.targets.flatten())
     change = (out.raw[1:] - out.raw[:-1]).square().mean()
     return entropy + change + out.dropped.square().mean() + out.hidden.square().mean()
@@ -85,20 +74,19 @@ def run(net: Any, seed: int = 5) -> Any:
 def test_outputs_gradients_and_running_statistics_equal_the_oracle(
     options: dict[str, Any], training: bool
 ) -> None:
-    pair = make_pair(**options)
+    oracle, fast = make(EdgewiseSupernet, **options), make(Supernet, **options)
     actual = []
-    for net in pair:
+    for net in (oracle, fast):
         if not training:  # change the running statistics first
             torch.manual_seed(2)
             net(batch(2).tokens)
         net.train(training)
         actual.append(run(net)._asdict())
     assert_same(actual[1], actual[0])
-    assert_same(gradients(pair.fast), gradients(pair.oracle))
-    assert_same(dict(pair.fast.named_buffers()), dict(pair.oracle.named_buffers()))
-    nodes = pair.fast.cell.nodes
-    updates = int(pair.fast.cell.norm.num_batches_tracked)
-    assert updates == 4 * (nodes + 1)  # steps of a sequence times states of a cell
+    assert_same(gradients(fast), gradients(oracle))
+    assert_same(dict(fast.named_buffers()), dict(oracle.named_buffers()))
+    updates = int(fast.cell.norm.num_batches_tracked)
+    assert updates == 4 * (fast.cell.nodes + 1)  # steps of a sequence times states of a cell
 
 
 def test_the_default_supernet_has_the_published_size() -> None:

@@ -25,15 +25,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
 both_tasks = pytest.mark.parametrize("task", TASKS)
 
 
-def outputs(net: Any, data: Batch, *weights: Any, seed: int = 5) -> dict[str, Tensor]:
-    torch.manual_seed(seed)
-    out = net(data.tokens, *weights)
+def outputs(net: Any, data: Batch) -> dict[str, Tensor]:
+    torch.manual_seed(5)
+    out = net(data.tokens)
     return {"logits": out} if isinstance(out, Tensor) else out._asdict()
 
 
-def backward(net: Any, data: Batch, *weights: Any, seed: int = 5) -> None:
-    torch.manual_seed(seed)
-    loss_of(net, data, *weights).backward()
+def backward(net: Any, data: Batch) -> None:
+    torch.manual_seed(5)
+    loss_of(net, data).backward()
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
