@@ -31,6 +31,9 @@ class BaseChoice(nn.Module):
             them with ``key="block1"``.
     """
 
+    _weights: Sequence[Tensor | float]  # by column
+    _active: Sequence[int]
+
     def __init__(self, names: tuple[str, ...], key: str | None) -> None:
         super().__init__()
         self.names, self.key = names, key
@@ -40,8 +43,6 @@ class BaseChoice(nn.Module):
             )
         if key is not None:
             self._check_identifier(key)
-        self._weights: Sequence[Tensor | float]  # by column
-        self._active: Sequence[int]
         self.mix(None)
 
     @abstractmethod
@@ -63,7 +64,7 @@ class BaseChoice(nn.Module):
         terms = [self._weights[column] * tensor for column, tensor in tensors.items()]
         return reduce(torch.add, terms)
 
-    def _check(self, what: str, values: Mapping[Any, object]) -> None:
+    def _check(self, what: str, values: Mapping[str, object]) -> None:
         """Raise ValueError unless all values are tensors of one shape."""
         shapes = {
             name: tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
@@ -148,7 +149,7 @@ class InputChoice(BaseChoice):
         tensors = _as_list(inputs)
         if len(tensors) != self.inputs:
             raise ValueError(f"{self._name()} has {self.inputs} inputs, but got {len(tensors)}")
-        self._check("inputs", dict(enumerate(tensors)))
+        self._check("inputs", {str(number): own for number, own in enumerate(tensors)})
         terms: list[Tensor] = []
         for number, tensor in enumerate(tensors):
             columns = [column for column in self._active if number in self.subsets[column]]

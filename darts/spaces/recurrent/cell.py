@@ -205,15 +205,12 @@ class DiscreteCell(RecurrentCell):
                 gates, values = (x.chunk(len(successors), 1) for x in (gate.sigmoid(), new))
                 for (name, node), own, value in zip(successors, gates, values, strict=True):
                     states[node] = highway(state, FUNCTIONS[name](value), own)
-            averaged = [states[node] for node in self.genotype.outputs]
-            hidden = torch.stack(averaged).mean(0) if len(averaged) > 1 else averaged[0]
+            hidden = torch.stack([states[node] for node in self.genotype.outputs]).mean(0)
             outputs.append(hidden)
         return torch.stack(outputs), hidden
 
 
 def concat_weights(weights: list[Tensor]) -> Tensor:
     """Concatenate node weights ``(H, 2H)`` to ``(H, nodes * 2H)``: first the gates of all nodes."""
-    if len(weights) == 1:
-        return weights[0]
     gates, others = zip(*(weight.chunk(2, dim=1) for weight in weights), strict=True)
     return torch.cat([*gates, *others], dim=1)

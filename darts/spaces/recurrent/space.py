@@ -145,13 +145,8 @@ class Recurrent(Space):
         return TranslationNetwork(genotype, **settings)
 
     def _add_settings(self, sizes: Mapping[str, Any]) -> dict[str, Any]:
-        settings = {
-            **sizes,
-            "embedding": self.embedding,
-            "hidden": self.hidden,
-            "tied": self.tied,
-            "dropouts": self.dropouts,
-        }
+        keys = ("embedding", "hidden", "tied", "dropouts")
+        settings = {**sizes, **{key: getattr(self, key) for key in keys}}
         if "vocab_size" not in sizes:
             return {**settings, "copy": self.copy}
         if self.copy:
