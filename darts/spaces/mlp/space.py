@@ -37,7 +37,6 @@ NORMALIZATIONS = ("batch", "layer", "none")
 
 
 def make_preactivation(inputs: int, width: int, normalization: str) -> nn.Sequential:
-    """Make a hidden layer without its activation, ``(B, inputs)`` -> ``(B, width)``."""
     norm = make_norm(normalization, width, affine=True)
     return nn.Sequential(make_linear(inputs, width, normalization), norm)
 
@@ -47,8 +46,6 @@ class Network(NetworkBase):
 
     Shape: samples ``(B, ...)`` with ``in_channels`` values each -> logits ``(B, classes)``.
     """
-
-    genotype: Genotype
 
     def __init__(
         self,

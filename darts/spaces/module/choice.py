@@ -24,7 +24,6 @@ class BaseChoice(nn.Module):
     the choice. Outside of a search, all weights are equal.
 
     Args:
-        names: Names of the candidates, at least two.
         key: Name of the alphas. Choices with the same key share their alphas, so they make the same
             choice; their candidates must have the same names. By default, the alphas are named
             after the place of the choice in the model, such as ``block1``; another choice shares
@@ -114,7 +113,8 @@ class InputChoice(BaseChoice):
     """The sum of ``keep`` of several inputs; a search finds out which.
 
     A candidate is a subset of ``keep`` inputs. Its name is their numbers: ``"0+2"``. The weight of
-    an input in a search is the sum of the mixing weights of the subsets that contain it.
+    an input in a search is the sum of the mixing weights of the subsets that contain it. At most
+    1,000 subsets are possible.
 
     The module is called with the inputs, or with one list of them. They are tensors of one shape.
 
@@ -122,9 +122,6 @@ class InputChoice(BaseChoice):
         inputs: Number of inputs, at least two.
         keep: Number of inputs that the choice keeps, at least one and fewer than ``inputs``.
         key: Name of the alphas, see ``BaseChoice``.
-
-    Raises:
-        ValueError: If there are more than 1,000 subsets.
     """
 
     def __init__(self, inputs: int, keep: int = 1, *, key: str | None = None) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_map_only
 
 from darts.spaces.module.choice import BaseChoice
 from darts.spaces.module.genotype import Row, rows_of
@@ -87,24 +87,19 @@ class Called(nn.Module):
 
     def __init__(self, module: nn.Module, call: _Call, number: int) -> None:
         super().__init__()
-        self._held, self._call, self._number = [module], call, number  # a list hides the module
+        self._held, self._number = [module], number  # a list hides the module
+        self._arguments = call.args, call.kwargs
         if number == 0:
             self.module = module
 
     def forward(self, sample: Tensor) -> Tensor:
-        args, kwargs = tree_map(
-            lambda x: x.to(sample.device) if isinstance(x, Tensor) else x,
-            (self._call.args, self._call.kwargs),
-        )
+        args, kwargs = tree_map_only(Tensor, lambda x: x.to(sample.device), self._arguments)
         output: Tensor = self._held[0].to(sample.device)(*args, **kwargs)
         return output
 
     def extra_repr(self) -> str:
         # Equal texts share a measurement.
-        shapes = tree_map(
-            lambda x: tuple(x.shape) if isinstance(x, Tensor) else x,
-            (self._call.args, self._call.kwargs),
-        )
+        shapes = tree_map_only(Tensor, lambda x: tuple(x.shape), self._arguments)
         return f"call {self._number}, arguments {shapes}" + (
             "" if self._number == 0 else f", {self._held[0]}"
         )

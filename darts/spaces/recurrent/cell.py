@@ -42,7 +42,6 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
     "identity": lambda g: g,
 }
-"""The activations by name."""
 
 
 @dataclass(frozen=True)
@@ -92,17 +91,11 @@ def highway(state: Tensor, new: Tensor, gate: Tensor) -> Tensor:
 
 
 class SequenceInput(NamedTuple):
-    """What a cell computes once for all steps of a sequence; see ``RecurrentCell`` for E and H.
+    """What a cell computes once for all steps of a sequence; see ``RecurrentCell`` for E and H."""
 
-    Attributes:
-        projected: By step, the inputs times the first E rows of ``W_0``, ``(B, 2H)``.
-        weight: The last H rows of ``W_0``, ``(H, 2H)``, after weight dropout.
-        mask: Dropout mask of the states, ``(B, H)``, or None.
-    """
-
-    projected: tuple[Tensor, ...]
-    weight: Tensor
-    mask: Tensor | None
+    projected: tuple[Tensor, ...]  # by step, inputs times the first E rows of W_0, (B, 2H)
+    weight: Tensor  # the last H rows of W_0, (H, 2H), after weight dropout
+    mask: Tensor | None  # dropout mask of the states, (B, H)
 
     def state0(self, projected: Tensor, previous: Tensor) -> Tensor:
         """Return state 0 of one step, ``(B, H)``; ``previous`` is the previous output."""
@@ -115,12 +108,8 @@ class RecurrentCell(nn.Module):
     """Base class of recurrent cells: weights and dropout masks.
 
     The cell applies the dropout rates ``input``, ``hidden`` and ``weight``. E is the size of the
-    input (``width``), H the size of the states, N the number of nodes after state 0.
-
-    Attributes:
-        input_weight: ``(E, 2H)``, the rows of ``W_0`` for the input; gate columns come first.
-        hidden_weight: ``(H, 2H)``, the rows of ``W_0`` for the previous output.
-        node_weights: ``(N, H, 2H)``.
+    input (``width``), H the size of the states. The rows of ``W_0`` for the input are one
+    parameter, the rows for the previous output another one; the columns of gates come first.
     """
 
     def __init__(self, width: int, hidden: int, nodes: int, dropouts: DropoutRates) -> None:

@@ -129,7 +129,6 @@ class EncoderDecoder(nn.Module):
         sources: Tensor,
         inputs: Tensor | None,
         arguments: CellArguments,
-        *,
         max_length: int | None,
         beam: int,
     ) -> Tensor:
@@ -142,7 +141,7 @@ class EncoderDecoder(nn.Module):
             max_length: If given, decode with a beam search to at most this many words.
         """
         if max_length is not None:
-            return beam_search(self, sources, arguments, max_length=max_length, beam=beam)
+            return beam_search(self, sources, arguments, max_length, beam)
         if inputs is None:
             inputs = torch.full_like(sources[:1], BEGIN)
         encoded, state = self.encode(sources, arguments)
@@ -201,7 +200,7 @@ def reversed_positions(lengths: Tensor, steps: int) -> Tensor:
 
 @torch.no_grad()
 def beam_search(
-    net: EncoderDecoder, sources: Tensor, arguments: CellArguments, *, max_length: int, beam: int
+    net: EncoderDecoder, sources: Tensor, arguments: CellArguments, max_length: int, beam: int
 ) -> Tensor:
     """Decode sources ``(S, B)`` to at most ``max_length`` token ids ``(L, B)``, then padding.
 

@@ -72,8 +72,6 @@ class Network(NetworkBase):
     Shape: tokens ``(T, B)`` and a hidden state ``(B, H)`` -> ``LanguageModelOutput``.
     """
 
-    genotype: Genotype
-
     def __init__(
         self,
         genotype: Genotype,
@@ -100,8 +98,6 @@ class TranslationNetwork(EncoderDecoder, NetworkBase):
 
     The flags are ``tied``, ``joint`` and ``copy``, see ``EncoderDecoder``.
     """
-
-    genotype: Genotype
 
     def __init__(
         self,
@@ -135,4 +131,4 @@ class TranslationNetwork(EncoderDecoder, NetworkBase):
     ) -> Tensor:
         """Compute logits or decode; see ``EncoderDecoder.translate``."""
         arguments = [(self.batch_share,)] * 3
-        return self.translate(sources, inputs, arguments, max_length=max_length, beam=beam)
+        return self.translate(sources, inputs, arguments, max_length, beam)

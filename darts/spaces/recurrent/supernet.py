@@ -67,10 +67,7 @@ class Supernet(RecurrentSupernet):
         weights: Mapping[str, Tensor] | None = None,
         hidden: Tensor | None = None,
     ) -> LanguageModelOutput:
-        """Predict the token that follows each token; ``hidden=None`` means zeros.
-
-        The mixing weights are ``(edges, 5)``; see ``make_mixture``.
-        """
+        """Predict the token that follows each token; the mixing weights are ``(edges, 5)``."""
         cell_weights, _, active = self.make_mixture(weights).of_cell(GROUP, 0)
         raw, hidden = self.cell(self.words.embed(tokens), hidden, cell_weights, active)
         return self.words.decode(raw, hidden)
@@ -120,6 +117,4 @@ class TranslationSupernet(RecurrentSupernet):
         mixture = self.make_mixture(weights)
         cells = [mixture.of_cell(GROUP, index) for index in range(3)]
         arguments = [(cell.weights, cell.active) for cell in cells]
-        return self.translator.translate(
-            sources, inputs, arguments, max_length=max_length, beam=beam
-        )
+        return self.translator.translate(sources, inputs, arguments, max_length, beam)

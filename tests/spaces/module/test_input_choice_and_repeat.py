@@ -13,7 +13,8 @@ from own_models import CHAIN_ANSWER, Chain, PlantedChain, Scale, convolution, se
 from torch import Tensor, nn
 
 import darts
-from darts.spaces.module import BaseChoice, Module, Network, Supernet, passed
+from darts.spaces.module import Module, Network, Supernet, passed
+from darts.spaces.module.choice import BaseChoice
 
 
 def by_hand(model: Any, x: Tensor, tables: dict[str, Tensor]) -> Tensor:
