@@ -27,8 +27,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "identity": nn.Identity,  # a network of such layers is a linear model
 }
 
-MAX_WIDTH = 65_536
-"""Maximum width of a hidden layer."""
+MAX_WIDTH = 65_536  # of a hidden layer
 
 _LAYER_PATTERN = re.compile(rf"({'|'.join(ACTIVATIONS)})_([1-9][0-9]{{0,9}})", re.ASCII)
 

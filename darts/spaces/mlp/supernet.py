@@ -29,9 +29,7 @@ from torch import Tensor, nn
 from darts.spaces.mlp.genotype import ACTIVATIONS
 from darts.spaces.supernet import SupernetBase
 
-SKIP = "skip_connect"
-"""The candidate that skips a layer."""
-
+SKIP = "skip_connect"  # the candidate that skips a layer
 _EPSILON = 1e-5  # the default of nn.LayerNorm
 
 

@@ -33,8 +33,7 @@ from torch import Tensor, nn
 from darts.spaces.rank_dropout import BatchShare, dropout_mask
 from darts.spaces.recurrent.genotype import Genotype
 
-INITIAL_RANGE = 0.04
-"""Initial weights are uniform between minus and plus this value."""
+INITIAL_RANGE = 0.04  # initial weights are uniform between minus and plus this value
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,

@@ -35,8 +35,7 @@ CellArguments = Sequence[tuple[object, ...]]
 """What the forward encoder, the backward encoder and the decoder cell get after their inputs and
 their hidden state."""
 
-EMBEDDING_STD = 0.15
-"""Initial standard deviation of embeddings."""
+EMBEDDING_STD = 0.15  # of the initial embeddings
 
 
 class EncodedSource(NamedTuple):

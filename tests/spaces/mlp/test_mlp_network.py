@@ -30,8 +30,8 @@ def test_the_network_equals_its_layers_written_out(normalization: str) -> None:
     torch.manual_seed(0)
     net = Network(LAYERS, classes=4, in_channels=12, normalization=normalization).double()
     x = torch.randn(6, 3, 2, 2, dtype=torch.float64)
-    y, layers = x.flatten(1), cast(Any, net.layers)
-    for (linear, _, _), activation in zip(layers, (F.relu, torch.tanh), strict=True):
+    y, layers = x.flatten(1), cast(Any, zip(net.layers, (F.relu, torch.tanh), strict=True))
+    for (linear, _, _), activation in layers:
         y = F.linear(y, linear.weight, linear.bias)
         if normalization == "batch":
             y = F.batch_norm(y, None, None, training=True)

@@ -15,10 +15,9 @@ from transformer_supernets import TASKS, Batch, batch, loss_of, make_pair, texts
 from darts.data.words import PADDING
 from darts.methods.bilevel import unrolled
 
-WITH_DROPOUT = {"dropout": 0.3}
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "dropout": WITH_DROPOUT,
+    "dropout": {"dropout": 0.3},
     "learned positions": {"positions": "learned", "max_length": 9},
     "one block": {"cells": 1},
 }
@@ -57,7 +56,7 @@ def test_outputs_and_gradients_equal_the_oracle(
 def test_recomputation_repeats_the_dropout_masks(task: str) -> None:
     actual = []
     for recomputes in (False, True):
-        net = make_pair(task, **WITH_DROPOUT)[1]
+        net = make_pair(task, dropout=0.3)[1]
         if recomputes:
             net.recompute_cells()
         optimizer = SGD(net.weight_parameters(), lr=0.05)
