@@ -32,6 +32,9 @@ Text in an unknown notation is parsed as a genotype of this space, whose error m
 notation.
 """
 
+PENN_TREEBANK_WORDS = 10_000
+"""Vocabulary size of Penn Treebank, for which the sizes of networks for text are reported."""
+
 OPTIONS = {
     "depth": "stages of another depth",
     "partial": "partial channels",
@@ -124,6 +127,9 @@ class Space(ABC):
 
         The number of parameters of a genotype is reported for these sizes.
         """
+        if "text" in self.data_kinds:
+            own = [f"{key}={getattr(self, key)}" for key in self.size_keys]
+            return {"vocab_size": PENN_TREEBANK_WORDS}, [*own, f"{PENN_TREEBANK_WORDS:,} tokens"]
         return (
             {"classes": 10, "in_channels": self.in_channels((3, 32, 32))},
             ["images of 3x32x32", "10 classes", "no auxiliary head"],

@@ -8,7 +8,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -38,6 +38,7 @@ class SupernetBase(nn.Module):
         edges: By group, source and target of each edge.
         counts: By group, the number of cells that share its alphas.
         shapes: By group, the shape of the mixing weights.
+        chain: Of a chain, the group of each mixed operation, in order.
         skip_dropout: Probability of dropping an output element of a skip connection in training.
         drop_path: Probability of dropping the output of an edge for a sample, in training; only
             some supernets drop them, see ``Space.droppable_supernet``.
@@ -50,6 +51,7 @@ class SupernetBase(nn.Module):
     edges: Mapping[str, tuple[tuple[int, int], ...]]
     counts: Mapping[str, int]
     shapes: Mapping[str, tuple[int, int]]
+    chain: list[str]
     skip_dropout: float = 0.0
     drop_path: float = 0.0
     supports_recomputation: ClassVar[bool] = False
@@ -62,13 +64,30 @@ class SupernetBase(nn.Module):
         """
         candidates: dict[str, list[tuple[str, ...]]] = {}
         edges: dict[str, list[tuple[int, int]]] = {}
+        self.chain = []
         for state, (group, names) in enumerate(operations):
+            self.chain.append(group)
             candidates.setdefault(group, []).append(names)
             edges.setdefault(group, []).append((state, state + 1))
         self.candidates = {group: tuple(rows) for group, rows in candidates.items()}
         self.edges = {group: tuple(pairs) for group, pairs in edges.items()}
         self.counts = dict.fromkeys(candidates, 1)
         self.shapes = {group: (len(rows), len(rows[0])) for group, rows in candidates.items()}
+
+    def chain_weights(
+        self, weights: Mapping[str, Tensor] | None
+    ) -> list[tuple[Tensor, Sequence[int]]]:
+        """Return the mixing weights ``(columns,)`` and the active columns of each operation.
+
+        For ``weights``, see ``make_mixture``; the order is the order of the chain.
+        """
+        mixture = self.make_mixture(weights)
+        rows: dict[str, Iterator[tuple[Tensor, Sequence[int]]]] = {}
+        for group, (count, columns) in self.shapes.items():
+            table, _, active = mixture.of_cell(group, 0)
+            own: Sequence[Sequence[int]] = active or [range(columns)] * count
+            rows[group] = zip(table.unbind(), own, strict=True)
+        return [next(rows[group]) for group in self.chain]
 
     def scale_alphas(self, deviation: float) -> None:
         """Scale the initial alphas to another standard deviation; 0 makes all of them 0."""

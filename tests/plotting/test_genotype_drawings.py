@@ -67,7 +67,7 @@ def sample_genotypes() -> dict[str, Any]:
 def recurrent_genotypes() -> dict[str, Any]:
     """Return recurrent cells by name: published, random, all nodes after node 0, and in a row."""
     generator = torch.Generator().manual_seed(1)
-    names = recurrent.ACTIVATIONS
+    names = recurrent.genotype.ACTIVATIONS
     return {
         **{name: entry.genotype for name, entry in recurrent.PUBLISHED.items()},
         **{f"random-{n}": recurrent.Recurrent(nodes=n).random(generator) for n in (1, 2, 5, 12)},

@@ -335,18 +335,20 @@ def test_mixing_weights_default_to_the_softmax_of_the_alphas(case: Case) -> None
 @every_case
 def test_inactive_candidates_equal_weights_of_zero_and_get_no_gradient(case: Case) -> None:
     net, x = case.supernet().eval(), case.batch()
-    draw = torch.Generator().manual_seed(5)
-    active = {g: torch.rand(shape, generator=draw) < 0.5 for g, shape in net.shapes.items()}
-    for mask in active.values():
-        mask[torch.arange(len(mask)), torch.randint(mask.shape[1], (len(mask),))] = True
-    weights = {group: w.requires_grad_() for group, w in random_weights(net).items()}
-    logits = outputs(net, x, Mixture(weights, active=active))
-    zeroed = {group: w * active[group] for group, w in weights.items()}
-    torch.testing.assert_close(logits, outputs(net, x, zeroed), **EXACT)
-    logits.square().sum().backward()
-    assert any(w.grad is not None and w.grad.any() for w in weights.values())
-    for group, w in weights.items():
-        assert w.grad is None or not w.grad[~active[group]].any()
+    for seed, share in enumerate((0.5, 0.2, 0.0)):  # also one candidate per edge
+        draw = torch.Generator().manual_seed(seed)
+        active = {g: torch.rand(shape, generator=draw) < share for g, shape in net.shapes.items()}
+        for mask in active.values():
+            columns = torch.randint(mask.shape[1], (len(mask),), generator=draw)
+            mask[torch.arange(len(mask)), columns] = True
+        weights = {group: w.requires_grad_() for group, w in random_weights(net).items()}
+        logits = outputs(net, x, Mixture(weights, active=active))
+        zeroed = {group: w * active[group] for group, w in weights.items()}
+        torch.testing.assert_close(logits, outputs(net, x, zeroed), **EXACT)
+        logits.square().sum().backward()
+        assert share < 0.5 or any(w.grad is not None and w.grad.any() for w in weights.values())
+        for group, w in weights.items():
+            assert w.grad is None or not w.grad[~active[group]].any()
 
 
 def loss_of(net: Any, x: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ def test_genotypes_of_other_candidates_or_depths_are_rejected() -> None:
     message = "max_pool_3x3 is not a candidate of the edge from 0 to 2 of the normal cell"
     with pytest.raises(ValueError, match=message):
         cnn.Cnn(candidates="s2").encode(pools)
-    with pytest.raises(ValueError, match=r"has 1 blocks per stage; set space\.cells=1"):
+    with pytest.raises(ValueError, match=r"have 1, 1, 1 blocks, not 2, 2, 2; set space\.cells=1"):
         macro.Macro(cells=2).encode(macro.Genotype(("mb_k3_e3",) * 3))
 
 

@@ -20,13 +20,15 @@ from darts.spaces.cnn.operations import DepthwiseConv2d
 from darts.spaces.network import FittedLayer
 from darts.spaces.rank_dropout import BatchShare, drop_path
 
+Activation = Callable[[], nn.Module]
+"""Builds an activation function."""
+
 SIDE = 2  # of a patch, in pixels
 MAX_COMPONENTS = 24  # principal components of patches, for images of more than six channels
 VARIANCE_FLOOR = 5e-4  # of normalized pixels, as in the paper; bounds the gain of rare patterns
 
 
 def count_components(in_channels: int) -> int:
-    """Return the number of principal components that ``WhitenedPatches`` uses."""
     return min(in_channels * SIDE**2, MAX_COMPONENTS)
 
 
@@ -68,15 +70,11 @@ class WhitenedPatches(FittedLayer):
         return F.gelu(F.conv2d(F.pad(x, (0, 1, 0, 1)), self.weight, self.bias))
 
 
-def dirac_conv(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
-    """Return a convolution that keeps the size and copies its input to its first channels."""
-    conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
-    nn.init.dirac_(conv.weight[: min(inputs, outputs)])
-    return conv
-
-
 class Residual(nn.Module):
-    """``x + layers(x)``; without ``residual``, because layers change the shape, ``layers(x)``."""
+    """``x + layers(x)``; without ``residual``, because layers change the shape, ``layers(x)``.
+
+    In training, ``drop_path`` may drop the layers.
+    """
 
     def __init__(self, *layers: nn.Module, residual: bool = True) -> None:
         super().__init__()
@@ -86,7 +84,6 @@ class Residual(nn.Module):
     def forward(
         self, x: Tensor, probability: float = 0.0, batch_share: BatchShare = None
     ) -> Tensor:
-        """Return the sum; in training, ``drop_path`` may drop the layers."""
         y: Tensor = self.layers(x)
         if not self.residual:
             return y
@@ -95,17 +92,8 @@ class Residual(nn.Module):
         return x + y
 
 
-def residual_conv(channels: int, activation: Callable[[], nn.Module], *, affine: bool) -> Residual:
-    """Return a residual 3x3 convolution with batch norm and activation."""
-    conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-    return Residual(conv, nn.BatchNorm2d(channels, affine=affine), activation())
-
-
-def convnext_block(channels: int, activation: Callable[[], nn.Module], *, affine: bool) -> Residual:
-    """Return a ConvNeXt-like block: depthwise 7x7, then two pointwise convolutions with 4x width.
-
-    It has a batch norm in place of the layer norm.
-    """
+def convnext_block(channels: int, activation: Activation, *, affine: bool) -> Residual:
+    """Return a ConvNeXt block with batch norm in place of layer norm."""
     return Residual(
         DepthwiseConv2d(channels, channels, 7, padding=3, groups=channels, bias=False),
         nn.BatchNorm2d(channels, affine=affine),

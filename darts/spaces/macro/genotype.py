@@ -47,10 +47,9 @@ KEEP_SHAPE: tuple[str, ...] = ("skip_connect", *RESIDUALS)
 
 @dataclass(frozen=True)
 class Genotype(ChainGenotype):
-    """The blocks of a network, in three stages.
+    """The operation of each block of a network, in three stages.
 
     Attributes:
-        blocks: The operation of each block. Lists are converted to tuples.
         depths: Number of blocks in each stage, including skipped blocks; if it is not given, the
             stages have equal length. JSON text then has one list for all stages, otherwise one for
             each stage.
@@ -81,7 +80,6 @@ class Genotype(ChainGenotype):
 
     @property
     def depth(self) -> int:
-        """Number of blocks in the longest stage, including skipped blocks."""
         return max(self.depths)
 
     def canonical(self) -> Genotype:

@@ -25,8 +25,6 @@ _NHWC = torch.channels_last
 
 
 class _Block(NamedTuple):
-    """The layers of an inverted residual block."""
-
     expand: nn.Conv2d
     norm1: nn.BatchNorm2d
     activation: nn.Module
@@ -98,9 +96,7 @@ def run_together(
 ) -> Tensor:
     """Return the weighted sum of the blocks without the inputs that they add.
 
-    Args:
-        blocks: Blocks of the same input and output shape, for which ``can_run_together`` holds.
-        weights: Scalar weight of each block.
+    The blocks have the same input and output shape, and ``can_run_together`` holds.
     """
     layers = [_Block(*block.layers) for block in blocks]
     activation = layers[0].activation
@@ -136,7 +132,6 @@ def run_together(
 
 
 def _grouped(layers: Sequence[_Block], key: Callable[[_Block], int]) -> list[list[int]]:
-    """Return the indices of the blocks with equal keys, in the order of the keys."""
     groups: dict[int, list[int]] = {}
     for index, block in enumerate(layers):
         groups.setdefault(key(block), []).append(index)

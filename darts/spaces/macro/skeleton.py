@@ -16,7 +16,7 @@ References:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
 from typing import NamedTuple
 
@@ -25,14 +25,13 @@ from torch import nn
 from darts.ops.pointwise import PointwiseConv2d
 from darts.spaces.cnn.operations import DepthwiseConv2d
 from darts.spaces.macro.fast_layers import (
+    Activation,
     GridPool2d,
     MaxClassifier,
     Residual,
     WhitenedPatches,
     convnext_block,
     count_components,
-    dirac_conv,
-    residual_conv,
 )
 from darts.spaces.macro.genotype import CONVOLUTIONS, KEEP_SHAPE, PRIMITIVES, PROJECTION, STAGES
 
@@ -45,40 +44,37 @@ class Skeleton(NamedTuple):
             ``KEEP_SHAPE``, the others cannot be ``conv_1x1``.
         depths: Number of blocks in each stage; None if the space's ``cells`` sets it.
         stride: Stride of the first stage. The later stages have stride 2.
-        pools: Where max pooling halves the images in the first block of a stage: "before" its
-            operation, or "after" its convolution; "none" if its stride does so.
+        pools: Whether max pooling halves the images in the first block of a stage, instead of its
+            stride; before its operation.
+        fast: Whether the network is built for few epochs: its stem is a ``WhitenedPatches``,
+            convolutions begin as the identity and are before the pooling, and its head is a
+            ``MaxClassifier``.
         widths: Width of each stage divided by the width of the first.
-        whitened: Whether the stem is a ``WhitenedPatches`` instead of a 3x3 convolution.
-        stem: Width of the first stage divided by the width of the stem.
+        stem: Width of the first stage divided by the width of the stem, a 3x3 convolution.
         head: Width of the last convolution, which is pointwise, divided by the width of the last
             stage; 0 for no such convolution.
         positions: Side of the grid to which the last feature map is pooled.
-        maximum: Whether it is pooled by maximum, for a classifier without bias whose logits are
-            scaled; otherwise it is averaged.
-        activation: Builds the activation function of all blocks, the stem and the head.
+        activation: Activation function of all blocks, the stem and the head.
         benchmark: Name of the benchmark table with all architectures, or None.
     """
 
     operations: tuple[str, ...] = PRIMITIVES
     depths: tuple[int, ...] | None = None
     stride: int = 1
-    pools: str = "none"
+    pools: bool = False
+    fast: bool = False
     widths: tuple[int, ...] = (1, 2, 4)
-    whitened: bool = False
     stem: int = 1
     head: int = 4
     positions: int = 1
-    maximum: bool = False
-    activation: Callable[[], nn.Module] = nn.ReLU6
+    activation: Activation = nn.ReLU6
     channels: int = 16
     benchmark: str | None = None
 
     def stage_depths(self, cells: int) -> tuple[int, ...]:
-        """Return the number of blocks in each stage of a space with this value of ``cells``."""
         return self.depths or (cells,) * STAGES
 
     def candidates(self, group: str) -> tuple[str, ...]:
-        """Return the candidates of a block of the group ``"first"`` or ``"rest"``."""
         excluded = KEEP_SHAPE if group == "first" else (PROJECTION,)
         return tuple(name for name in self.operations if name not in excluded)
 
@@ -88,11 +84,10 @@ STANDARD = Skeleton()
 FAST = Skeleton(
     operations=(*CONVOLUTIONS, "res_3x3", "mb_k3_e3", "convnext_k7", "skip_connect"),
     stride=2,
-    pools="after",
+    pools=True,
+    fast=True,
     widths=(1, 4, 4),
-    whitened=True,
     head=0,
-    maximum=True,
     activation=nn.GELU,
     channels=64,
 )
@@ -117,7 +112,7 @@ SKELETONS: dict[str, Skeleton] = {
     "plain": Skeleton(
         operations=(*CONVOLUTIONS, "mb_k3_e3", "mb_k5_e3", "skip_connect"),
         stride=2,
-        pools="before",
+        pools=True,
         stem=2,
         head=0,
         positions=4,
@@ -130,31 +125,24 @@ SKELETONS: dict[str, Skeleton] = {
 
 
 class BlockPlan(NamedTuple):
-    """Shape of one block and its place among the alphas.
-
-    Attributes:
-        stride: 2 if the block halves the image, else 1.
-        group: ``"first"`` for the first block of a stage, ``"rest"`` for the others.
-        skeleton: Defines the candidates and the activation function.
-    """
+    """Shape of one block and its place among the alphas."""
 
     inputs: int
     outputs: int
-    stride: int
-    group: str
+    stride: int  # 2 if the block halves the image, else 1
+    group: str  # "first" for the first block of a stage, "rest" for the others
     row: int
     skeleton: Skeleton = STANDARD
 
     @property
     def candidates(self) -> tuple[str, ...]:
-        """The candidates; the first block of a stage cannot be skipped."""
         return self.skeleton.candidates(self.group)
 
 
 def plan_blocks(
     channels: int, cells: int, skeleton: Skeleton = STANDARD, in_channels: int = 3
 ) -> Iterator[BlockPlan]:
-    """Yield the plans of all blocks; ``channels`` is the width of the first stage."""
+    """Yield the plans of all blocks; here and below, ``channels`` is the width of stage 1."""
     width, rest = stem_channels(channels, skeleton, in_channels), count()
     for stage, depth in enumerate(skeleton.stage_depths(cells)):
         stage_width, stride = channels * skeleton.widths[stage], 2 if stage else skeleton.stride
@@ -165,50 +153,45 @@ def plan_blocks(
 
 
 def stem_channels(channels: int, skeleton: Skeleton, in_channels: int) -> int:
-    """Return the width of the stem; ``channels`` is the width of the first stage."""
-    if skeleton.whitened:
+    if skeleton.fast:
         return 2 * count_components(in_channels)
     return max(1, channels // skeleton.stem)
 
 
-def last_channels(channels: int, skeleton: Skeleton) -> int:
-    """Return the width of the last stage; ``channels`` is the width of the first one."""
-    return channels * skeleton.widths[-1]
+def conv_norm(
+    inputs: int, outputs: int, kernel: int, activation: Activation, *, affine: bool = True
+) -> list[nn.Module]:
+    """Return the layers convolution, batch norm and activation, which keep the image size."""
+    return [
+        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs, affine=affine),
+        activation(),
+    ]
 
 
 class InvertedResidual(Residual):
     """A pointwise convolution to more channels, a depthwise and a linear pointwise convolution.
 
-    If input and output have the same shape, the input is added. The depthwise convolution has the
-    stride and an odd kernel size, and ``expansion`` times as many channels as the input.
+    If input and output have the same shape, the input is added. The depthwise convolution has
+    ``expansion`` times as many channels as the input.
 
     Shape: ``(B, inputs, H, W)`` -> ``(B, outputs, ceil(H / stride), ceil(W / stride))``.
     """
 
     def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        stride: int,
-        *,
-        kernel: int,
-        expansion: int,
-        affine: bool = True,
-        activation: Callable[[], nn.Module] = nn.ReLU6,
+        self, plan: BlockPlan, kernel: int, expansion: int, *, affine: bool = True
     ) -> None:
-        hidden = expansion * inputs
+        hidden, activation = expansion * plan.inputs, plan.skeleton.activation
         super().__init__(
-            nn.Conv2d(inputs, hidden, 1, bias=False),
-            nn.BatchNorm2d(hidden, affine=affine),
-            activation(),
+            *conv_norm(plan.inputs, hidden, 1, activation, affine=affine),
             DepthwiseConv2d(
-                hidden, hidden, kernel, stride, padding=kernel // 2, groups=hidden, bias=False
+                hidden, hidden, kernel, plan.stride, padding=kernel // 2, groups=hidden, bias=False
             ),
             nn.BatchNorm2d(hidden, affine=affine),
             activation(),
-            nn.Conv2d(hidden, outputs, 1, bias=False),
-            nn.BatchNorm2d(outputs, affine=affine),
-            residual=stride == 1 and inputs == outputs,
+            nn.Conv2d(hidden, plan.outputs, 1, bias=False),
+            nn.BatchNorm2d(plan.outputs, affine=affine),
+            residual=plan.stride == 1 and plan.inputs == plan.outputs,
         )
 
 
@@ -220,15 +203,9 @@ def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Mod
             f"choose from {', '.join(plan.candidates)}"
         )
     activation = plan.skeleton.activation
-    pools = plan.skeleton.pools if plan.stride == 2 else "none"
-    if pools == "after" and name in CONVOLUTIONS:
-        return nn.Sequential(
-            dirac_conv(plan.inputs, plan.outputs, int(name[-1])),
-            nn.MaxPool2d(2, ceil_mode=True),
-            nn.BatchNorm2d(plan.outputs, affine=affine),
-            activation(),
-        )
-    if pools != "none":
+    pools = plan.skeleton.pools and plan.stride == 2
+    pools_after = pools and plan.skeleton.fast and name in CONVOLUTIONS
+    if pools and not pools_after:
         operation = make_operation(name, plan._replace(stride=1), affine=affine)
         return nn.Sequential(nn.MaxPool2d(2, ceil_mode=True), operation)
     if name == "skip_connect":
@@ -239,38 +216,19 @@ def make_operation(name: str, plan: BlockPlan, *, affine: bool = True) -> nn.Mod
             nn.BatchNorm2d(plan.outputs, affine=affine),
         )
     if name in CONVOLUTIONS:
-        kernel = int(name[-1])
-        conv = nn.Conv2d(
-            plan.inputs, plan.outputs, kernel, plan.stride, padding=kernel // 2, bias=False
-        )
-        if plan.skeleton.pools == "after":
-            conv = dirac_conv(plan.inputs, plan.outputs, kernel)
-        return nn.Sequential(conv, nn.BatchNorm2d(plan.outputs, affine=affine), activation())
+        kernel, stride = int(name[-1]), 1 if pools_after else plan.stride
+        conv = nn.Conv2d(plan.inputs, plan.outputs, kernel, stride, padding=kernel // 2, bias=False)
+        if plan.skeleton.fast:  # begins with a copy of its input in the first channels
+            nn.init.dirac_(conv.weight[: min(plan.inputs, plan.outputs)])
+        pooling = [nn.MaxPool2d(2, ceil_mode=True)] if pools_after else []
+        norm = nn.BatchNorm2d(plan.outputs, affine=affine)
+        return nn.Sequential(conv, *pooling, norm, activation())
     if name == "res_3x3":
-        return residual_conv(plan.inputs, activation, affine=affine)
+        return Residual(*conv_norm(plan.inputs, plan.inputs, 3, activation, affine=affine))
     if name == "convnext_k7":
         return convnext_block(plan.inputs, activation, affine=affine)
     kernel, expansion = map(int, re.findall(r"\d", name))
-    return InvertedResidual(
-        plan.inputs,
-        plan.outputs,
-        plan.stride,
-        kernel=kernel,
-        expansion=expansion,
-        affine=affine,
-        activation=activation,
-    )
-
-
-def conv_norm(
-    inputs: int, outputs: int, kernel: int, activation: Callable[[], nn.Module]
-) -> list[nn.Module]:
-    """Return the layers convolution, batch norm and activation, which keep the image size."""
-    return [
-        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(outputs),
-        activation(),
-    ]
+    return InvertedResidual(plan, kernel, expansion, affine=affine)
 
 
 def make_stem(in_channels: int, channels: int, skeleton: Skeleton = STANDARD) -> nn.Sequential:
@@ -278,7 +236,7 @@ def make_stem(in_channels: int, channels: int, skeleton: Skeleton = STANDARD) ->
 
     Shape: ``(B, in_channels, H, W)`` -> ``(B, stem_channels(...), H, W)``.
     """
-    if skeleton.whitened:
+    if skeleton.fast:
         return nn.Sequential(WhitenedPatches(in_channels))
     width = stem_channels(channels, skeleton, in_channels)
     return nn.Sequential(*conv_norm(in_channels, width, 3, skeleton.activation))
@@ -287,9 +245,10 @@ def make_stem(in_channels: int, channels: int, skeleton: Skeleton = STANDARD) ->
 def make_head(channels: int, classes: int, skeleton: Skeleton = STANDARD) -> nn.Sequential:
     """Return pooling and a classifier, perhaps after a pointwise convolution.
 
-    Shape: ``(B, channels, H, W)`` -> logits ``(B, classes)``.
+    Shape: ``(B, channels of the last stage, H, W)`` -> logits ``(B, classes)``.
     """
-    if skeleton.maximum:
+    channels *= skeleton.widths[-1]
+    if skeleton.fast:
         return nn.Sequential(MaxClassifier(channels, classes, skeleton.positions))
     layers: list[nn.Module] = []
     if skeleton.head:

@@ -1,9 +1,11 @@
-"""The macro space. A point has one parameter for each block: its operation.
+"""The macro space and its discrete networks. A point has one parameter for each block.
 
 References:
-    Sandler et al., "MobileNetV2", arXiv:1801.04381; Cai et al., "ProxylessNAS", arXiv:1812.00332,
-    section 3.2 (derivation of the path with the highest weights) and section 3.3 (expected costs
-    under the mixing weights); Wu et al., "FBNet", arXiv:1812.03443.
+    Sandler et al., "MobileNetV2", arXiv:1801.04381, section 3.3; Cai et al., "ProxylessNAS",
+    arXiv:1812.00332, section 3.2 (derivation of the path with the highest weights) and section 3.3
+    (expected costs under the mixing weights); Wu et al., "FBNet", arXiv:1812.03443.
+    Huang et al., "Deep Networks with Stochastic Depth", arXiv:1603.09382: dropping the residual
+    branch of a block for a sample.
     NAS-Bench-Macro: Su et al., arXiv:2103.11922, section 5.
 """
 
@@ -14,28 +16,77 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from darts.registry import choice, number
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.checks import allowed, check_subset, subset_masks
 from darts.spaces.choice_space import ChoiceSpace
 from darts.spaces.deriving import Candidates
+from darts.spaces.macro.fast_layers import Residual
 from darts.spaces.macro.genotype import CONVOLUTIONS, RESIDUALS, Genotype
-from darts.spaces.macro.network import Network, check_depths
 from darts.spaces.macro.skeleton import (
     SKELETONS,
     BlockPlan,
     Skeleton,
-    last_channels,
     make_head,
     make_operation,
     make_stem,
     plan_blocks,
 )
 from darts.spaces.macro.supernet import Supernet
-from darts.spaces.network import NetworkPiece
+from darts.spaces.network import NetworkBase, NetworkPiece
 from darts.spaces.space import SPACES
+
+
+class Network(NetworkBase):
+    """A stem, the blocks of a genotype, and a head.
+
+    Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.
+    """
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        *,
+        channels: int = 16,
+        skeleton: str = "standard",
+        classes: int = 10,
+        in_channels: int = 3,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__(genotype, drop_path)
+        shared = SKELETONS[skeleton]
+        check_depths(genotype, skeleton, shared.stage_depths(genotype.depth))
+        plans = plan_blocks(channels, genotype.depth, shared, in_channels)
+        self.stem = make_stem(in_channels, channels, shared)
+        self.blocks = nn.ModuleList(
+            make_operation(name, plan) for name, plan in zip(genotype.blocks, plans, strict=True)
+        )
+        self.head = make_head(channels, classes, shared)
+
+    def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
+        x = self.stem(images.contiguous(memory_format=torch.channels_last))
+        for block in self.blocks:
+            if isinstance(block, Residual):
+                x = block(x, self.drop_path, self.batch_share)
+            else:
+                x = block(x)
+        logits: Tensor = self.head(x)
+        return (logits, None) if auxiliary else logits
+
+    def feature_blocks(self) -> list[nn.Module]:
+        return list(self.blocks)
+
+    def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]] | None:
+        # A block that changes width or image size has no residual connection; the network cannot
+        # work without it.
+        block = self.blocks[edge]
+        if isinstance(block, nn.Identity):
+            return []
+        has_bypass = isinstance(block, Residual) and block.residual
+        return [(block, "layers")] if has_bypass else None
 
 
 @SPACES.register
@@ -111,12 +162,7 @@ class Macro(ChoiceSpace):
         return Genotype(tuple(operations), self._shared.depths or ())
 
     def operations_of(self, genotype: Genotype) -> tuple[str, ...]:
-        check_depths(genotype, self.skeleton, self._shared.stage_depths(genotype.depth))
-        if genotype.depths != self._shared.stage_depths(self.cells):
-            raise ValueError(
-                f"space.cells={self.cells}: the genotype has {genotype.depth} blocks per stage; "
-                f"set space.cells={genotype.depth}"
-            )
+        check_depths(genotype, self.skeleton, self._shared.stage_depths(self.cells))
         return super().operations_of(genotype)
 
     def rows(self, candidates: Candidates) -> list[tuple[str, int]]:
@@ -131,9 +177,8 @@ class Macro(ChoiceSpace):
                 make, place = partial(make_operation, name, plan), (plan.group, plan.row, column)
                 yield NetworkPiece(make, (plan.inputs, height, width), place)
             height, width = (-(-side // plan.stride) for side in (height, width))
-        last_width = last_channels(self.channels, self._shared)
-        head = partial(make_head, last_width, classes, self._shared)
-        yield NetworkPiece(head, (last_width, height, width))
+        head = partial(make_head, self.channels, classes, self._shared)
+        yield NetworkPiece(head, (plan.outputs, height, width))
 
     @property
     def _shared(self) -> Skeleton:
@@ -141,3 +186,17 @@ class Macro(ChoiceSpace):
 
     def _plans(self, in_channels: int = 3) -> Iterator[BlockPlan]:
         return plan_blocks(self.channels, self.cells, self._shared, in_channels)
+
+
+def check_depths(genotype: Genotype, skeleton: str, depths: tuple[int, ...]) -> None:
+    """Raise ValueError unless the stages of a genotype have these numbers of blocks."""
+    if genotype.depths != depths:
+        wanted, actual = (", ".join(map(str, numbers)) for numbers in (depths, genotype.depths))
+        fitting = [name for name, shared in SKELETONS.items() if shared.depths == genotype.depths]
+        remedy = f"; set space.skeleton={fitting[0]}" if fitting else ""
+        if genotype.depths == SKELETONS[skeleton].stage_depths(genotype.depth):
+            remedy = f"; set space.cells={genotype.depth}"
+        raise ValueError(
+            f"space.skeleton={skeleton}: the stages of the genotype have {actual} blocks, not "
+            f"{wanted}{remedy}"
+        )

@@ -18,13 +18,11 @@ from torch import Tensor, nn
 
 from darts.ops.recomputation import recompute
 from darts.ops.sums import weighted_sum
-from darts.spaces.checks import check_positive
 from darts.spaces.macro.parallel import can_run_together, run_together
 from darts.spaces.macro.skeleton import (
     SKELETONS,
     BlockPlan,
     InvertedResidual,
-    last_channels,
     make_head,
     make_operation,
     make_stem,
@@ -76,12 +74,8 @@ class MixedBlock(nn.Module):
 
     def inverted_residuals(self, active: Sequence[int]) -> dict[int, InvertedResidual]:
         """Return the active candidates that are inverted residual blocks, by column."""
-        operations = ((column, self.operations[column]) for column in active)
-        return {
-            column: operation
-            for column, operation in operations
-            if isinstance(operation, InvertedResidual)
-        }
+        operations = {column: self.operations[column] for column in active}
+        return {n: own for n, own in operations.items() if isinstance(own, InvertedResidual)}
 
     def _run_candidate(self, column: int, x: Tensor, skip_dropout: float) -> Tensor:
         y: Tensor = self.operations[column](x)
@@ -121,13 +115,12 @@ class Supernet(SupernetBase):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
-        check_positive(channels=channels, cells=cells, classes=classes, in_channels=in_channels)
         shared = SKELETONS[skeleton]
         self.plans = tuple(plan_blocks(channels, cells, shared, in_channels))
         self.set_chain((plan.group, plan.candidates) for plan in self.plans)
         self.stem = make_stem(in_channels, channels, shared)
         self.blocks = nn.ModuleList(self.block_class(plan) for plan in self.plans)
-        self.head = make_head(last_channels(channels, shared), classes, shared)
+        self.head = make_head(channels, classes, shared)
         self.alphas = self.make_alphas()
         # Convolutions are fastest in this layout.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -142,15 +135,11 @@ class Supernet(SupernetBase):
 
     def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return logits; for the mixing weights, see ``SupernetBase.make_mixture``."""
-        mixture = self.make_mixture(weights)
-        cell_mixtures = {group: mixture.of_cell(group, 0) for group in self.shapes}
+        chain = self.chain_weights(weights)
         dropout = self.skip_dropout if self.training else 0.0
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
-        for plan, block in zip(self.plans, self.blocks, strict=True):
-            block_weights, _, active_rows = cell_mixtures[plan.group]
-            columns = range(len(plan.candidates))
-            active = columns if active_rows is None else active_rows[plan.row]
+        for block, (block_weights, active) in zip(self.blocks, chain, strict=True):
             run = partial(recompute, block, random=dropout > 0) if self.recomputes else block
-            x = run(x, block_weights[plan.row], active, dropout)
+            x = run(x, block_weights, active, dropout)
         logits: Tensor = self.head(x)
         return logits

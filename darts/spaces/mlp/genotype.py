@@ -11,22 +11,23 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import nn
+
 from darts.spaces.any_genotype import ChainGenotype
 from darts.spaces.genotype_text import entries_of, short_repr
 
-ACTIVATIONS: tuple[str, ...] = (
-    "relu",
-    "leaky_relu",
-    "elu",
-    "gelu",
-    "silu",
-    "tanh",
-    "sigmoid",
-    "identity",  # a network of such layers is a linear model
-)
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "identity": nn.Identity,  # a network of such layers is a linear model
+}
 
-MAX_WIDTH = 65_536
-"""Maximum width of a hidden layer."""
+MAX_WIDTH = 65_536  # of a hidden layer
 
 _LAYER_PATTERN = re.compile(rf"({'|'.join(ACTIVATIONS)})_([1-9][0-9]{{0,9}})", re.ASCII)
 

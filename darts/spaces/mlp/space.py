@@ -1,4 +1,4 @@
-"""The mlp space.
+"""The mlp space and its discrete networks.
 
 The parameters of an architecture are its depth, and the width and activation of each layer. A
 layer's parameters are active only if the depth includes the layer. Each genotype is exactly one
@@ -6,6 +6,8 @@ point.
 
 References:
     Mendoza et al., "Towards Automatically-Tuned Neural Networks", AutoML workshop 2016.
+    Normalization between the linear map and the activation: Ioffe and Szegedy, "Batch
+    Normalization", arXiv:1502.03167; Ba, Kiros and Hinton, "Layer Normalization", arXiv:1607.06450.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from typing import Any, ClassVar
 
 import torch
@@ -23,19 +26,55 @@ from torch import Tensor, nn
 from darts.registry import choice, number
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.deriving import Candidates, best_columns, chain_mask, draw
-from darts.spaces.mlp.genotype import MAX_WIDTH, Genotype
-from darts.spaces.mlp.network import (
-    ACTIVATION_MODULES,
-    NORMALIZATIONS,
-    SKIP,
-    Network,
-    check_choices,
-    make_preactivation,
-)
-from darts.spaces.mlp.supernet import Supernet
-from darts.spaces.network import NetworkPiece
+from darts.spaces.mlp.genotype import ACTIVATIONS, MAX_WIDTH, Genotype
+from darts.spaces.mlp.supernet import SKIP, Supernet, make_linear, make_norm
+from darts.spaces.network import NetworkBase, NetworkPiece
 from darts.spaces.parameters import Choice, Parameter, Point, Range, Value
+from darts.spaces.rank_dropout import rank_dropout
 from darts.spaces.space import SPACES, Space
+
+NORMALIZATIONS = ("batch", "layer", "none")
+
+
+def make_preactivation(inputs: int, width: int, normalization: str) -> nn.Sequential:
+    norm = make_norm(normalization, width, affine=True)
+    return nn.Sequential(make_linear(inputs, width, normalization), norm)
+
+
+class Network(NetworkBase):
+    """The hidden layers of a genotype and a linear classifier.
+
+    Shape: samples ``(B, ...)`` with ``in_channels`` values each -> logits ``(B, classes)``.
+    """
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        *,
+        classes: int = 10,
+        in_channels: int = 64,
+        normalization: str = "batch",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(genotype)
+        self.dropout = dropout
+        self.layers = nn.ModuleList()
+        inputs = in_channels
+        for activation, width in genotype.layer_specs:
+            preactivation = make_preactivation(inputs, width, normalization)
+            self.layers.append(nn.Sequential(*preactivation, ACTIVATIONS[activation]()))
+            inputs = width
+        self.classifier = nn.Linear(inputs, classes)
+
+    def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
+        x = images.flatten(1)
+        for layer in self.layers:
+            x = rank_dropout(layer(x), self.dropout, self.training, self.batch_share)
+        logits: Tensor = self.classifier(x)
+        return (logits, None) if auxiliary else logits
+
+    def feature_blocks(self) -> list[nn.Module]:
+        return list(self.layers)
 
 
 @SPACES.register
@@ -65,10 +104,19 @@ class Mlp(Space):
     dropout: float = number(0.0, low=0, below=1)
 
     def __post_init__(self) -> None:
-        check_choices(self.activations, self.widths)
+        for name in self.activations:
+            if name not in ACTIVATIONS:
+                raise ValueError(
+                    f"space.activations: unknown {name!r}; choose from {', '.join(ACTIVATIONS)}"
+                )
+        for key in ("activations", "widths"):
+            values = getattr(self, key)
+            if not values or len(set(values)) != len(values):
+                raise ValueError(
+                    f"space.{key}={values}: must contain at least one value and no value twice"
+                )
 
     def in_channels(self, sample_shape: Sequence[int]) -> int:
-        """Return the number of values of a sample."""
         return math.prod(sample_shape)
 
     def supernet(self, **options: Any) -> Supernet:
@@ -95,7 +143,6 @@ class Mlp(Space):
         )
 
     def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
-        """Return the genotype with the most probable candidates, without skipped layers."""
         columns = best_columns(probabilities, candidates)
         names = [
             row[column]
@@ -109,10 +156,8 @@ class Mlp(Space):
         # the largest one, because the numbers themselves may exceed the range of float.
         factor = float(len(self.activations) * len(self.widths))
         shares = [factor ** (depth - self.cells) for depth in range(1, self.cells + 1)]
-        uniform = torch.rand((), generator=generator, device=generator.device, dtype=torch.float64)
-        remaining, depth = float(uniform) * sum(shares), 1
-        while depth < self.cells and remaining >= shares[depth - 1]:
-            remaining, depth = remaining - shares[depth - 1], depth + 1
+        table = torch.tensor(shares, dtype=torch.float64, device=generator.device)
+        depth = 1 + int(torch.multinomial(table, 1, generator=generator))
         return Genotype(
             tuple(
                 f"{draw(generator, self.activations)}_{draw(generator, self.widths)}"
@@ -153,11 +198,7 @@ class Mlp(Space):
         )
 
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
-        """Return which candidates a genotype uses: by group a mask ``(layers, candidates)``.
-
-        The genotype's layers are the first layers of the supernet; the following layers are
-        skipped.
-        """
+        # The genotype's layers are the first ones of the supernet; the others are skipped.
         rows = [(group, row) for group, names in candidates.items() for row in range(len(names))]
         skips = (SKIP,) * (len(rows) - len(genotype.layers))
         return chain_mask(genotype.layers + skips, rows, candidates)
@@ -165,10 +206,7 @@ class Mlp(Space):
     def derived_mask(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """Return which candidates ``derive`` chooses: by group a mask ``(layers, candidates)``.
-
-        Unlike ``mask``, it shows which layers are skipped; a genotype does not record this.
-        """
+        # Unlike mask, it shows which layers are skipped; a genotype does not record this.
         return {
             group: F.one_hot(torch.tensor(columns), len(candidates[group][0])).bool()
             for group, columns in best_columns(probabilities, candidates).items()
@@ -178,38 +216,29 @@ class Mlp(Space):
         """Yield all linear maps with their norms, all activations, and all classifiers.
 
         The cost of a linear map depends on the widths of two consecutive layers, so there is a
-        piece for each pair of widths, and ``expected_usage`` returns the probability of each pair.
-        The expected costs are exact if the candidate of each layer is drawn independently.
+        piece for each pair of widths.
         """
-        inputs = self.in_channels(sample_shape)
-        for column, width in enumerate(self.widths):
-            make = partial(make_preactivation, inputs, width, self.normalization)
-            yield NetworkPiece(make, (inputs,), ("input", 0, column))
+        previous = [self.in_channels(sample_shape)]  # widths of the layer before
         for layer in range(self.cells):
+            group, row = ("pairs", layer - 1) if layer else ("input", 0)
+            for column, (inputs, width) in enumerate(product(previous, self.widths)):
+                make = partial(make_preactivation, inputs, width, self.normalization)
+                yield NetworkPiece(make, (inputs,), (group, row, column))
             group, row = ("rest", layer - 1) if layer else ("first", 0)
-            for index, activation in enumerate(self.activations):
-                for column, width in enumerate(self.widths):
-                    place = (group, row, index * len(self.widths) + column)
-                    yield NetworkPiece(ACTIVATION_MODULES[activation], (width,), place)
-            if layer == 0:
-                continue
-            for previous_column, previous in enumerate(self.widths):
-                for column, width in enumerate(self.widths):
-                    place = ("pairs", layer - 1, previous_column * len(self.widths) + column)
-                    make = partial(make_preactivation, previous, width, self.normalization)
-                    yield NetworkPiece(make, (previous,), place)
+            for column, (name, width) in enumerate(product(self.activations, self.widths)):
+                yield NetworkPiece(ACTIVATIONS[name], (width,), (group, row, column))
+            previous = self.widths
         for column, width in enumerate(self.widths):
             yield NetworkPiece(partial(nn.Linear, width, classes), (width,), ("output", 0, column))
 
     def expected_usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """Return the probability of each piece.
+        """Return the probability of each piece, exact if layers are drawn independently.
 
         The result has three more groups than ``Space.expected_usage``: ``"input"`` and ``"output"``
-        for the widths of the first and the last layer, ``(1, widths)``; ``"pairs"`` for the width
-        of the previous layer together with the width of each layer but the first,
-        ``(layers - 1, widths * widths)``, ordered by the width of the previous layer.
+        for the widths of the first and the last layer, ``(1, widths)``; ``"pairs"`` for the widths
+        of the previous layer and of each layer but the first, ``(layers - 1, widths * widths)``.
         """
         probabilities = super().expected_usage(probabilities, candidates)
         num_widths = len(self.widths)

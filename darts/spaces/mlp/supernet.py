@@ -26,11 +26,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.checks import check_positive
-from darts.spaces.mlp.network import ACTIVATION_MODULES, SKIP, make_linear, make_norm
+from darts.spaces.mlp.genotype import ACTIVATIONS
 from darts.spaces.supernet import SupernetBase
 
+SKIP = "skip_connect"  # the candidate that skips a layer
 _EPSILON = 1e-5  # the default of nn.LayerNorm
+
+
+def make_linear(inputs: int, width: int, normalization: str) -> nn.Linear:
+    return nn.Linear(inputs, width, bias=normalization != "batch")  # the norm would cancel a bias
+
+
+def make_norm(name: str, width: int, *, affine: bool) -> nn.Module:
+    """Make a normalization of ``(B, width)``."""
+    if name == "batch":
+        # Not BatchNorm1d, which darts.ops.sync_batch_norm does not synchronize over ranks.
+        norm = nn.BatchNorm2d(width, affine=affine)
+        return nn.Sequential(nn.Unflatten(1, (width, 1, 1)), norm, nn.Flatten())
+    if name == "layer":
+        return nn.LayerNorm(width, elementwise_affine=affine)
+    return nn.Identity()
 
 
 class MixedLayer(nn.Module):
@@ -51,7 +66,7 @@ class MixedLayer(nn.Module):
         # Layer norm depends on the width; _layer_norm computes it for all widths.
         shared_norm = "none" if self.norm_per_width else normalization
         self.norm = make_norm(shared_norm, self.max_width, affine=False)
-        self.activations = nn.ModuleList(ACTIVATION_MODULES[name]() for name in activations)
+        self.activations = nn.ModuleList(ACTIVATIONS[name]() for name in activations)
         units = torch.arange(self.max_width)
         masks = torch.stack([(units < width).float() for width in widths])  # (widths, max_width)
         self.register_buffer("masks", masks, persistent=False)
@@ -61,9 +76,8 @@ class MixedLayer(nn.Module):
     ) -> Tensor:
         """Return the weighted sum of the active candidates; other candidates are not run.
 
-        Args:
-            weights: Mixing weights ``(candidates,)``, ordered by activation, then by width; the
-                last one belongs to the skip connection if the layer can be skipped.
+        The mixing weights are ordered by activation, then by width; the last one belongs to the
+        skip connection if the layer can be skipped.
         """
         num_widths, num_activations = len(self.masks), len(self.activations)
         skip = num_widths * num_activations  # column of the skip connection
@@ -133,7 +147,6 @@ class Supernet(SupernetBase):
         in_channels: int = 64,
     ) -> None:
         super().__init__()
-        check_positive(cells=cells, classes=classes, in_channels=in_channels)
         self.dropout = dropout
         names = tuple(f"{activation}_{width}" for activation in activations for width in widths)
         self.set_chain([("first", names), *[("rest", (*names, SKIP))] * (cells - 1)])
@@ -146,13 +159,9 @@ class Supernet(SupernetBase):
 
     def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
         """Compute logits with mixing weights ``(layers, candidates)``; see ``make_mixture``."""
-        mixture = self.make_mixture(weights)
+        chain = self.chain_weights(weights)
         x = images.flatten(1)
-        layers = iter(self.layers)
-        for group, (rows, columns) in self.shapes.items():
-            group_weights, _, all_active = mixture.of_cell(group, 0)
-            for row in range(rows):
-                active = range(columns) if all_active is None else all_active[row]
-                x = next(layers)(x, group_weights[row], active, self.skip_dropout, self.dropout)
+        for layer, (layer_weights, active) in zip(self.layers, chain, strict=True):
+            x = layer(x, layer_weights, active, self.skip_dropout, self.dropout)
         logits: Tensor = self.classifier(x)
         return logits

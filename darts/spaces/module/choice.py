@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
+import operator
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
@@ -23,69 +24,54 @@ class BaseChoice(nn.Module):
     the choice. Outside of a search, all weights are equal.
 
     Args:
-        names: Names of the candidates, at least two.
         key: Name of the alphas. Choices with the same key share their alphas, so they make the same
             choice; their candidates must have the same names. By default, the alphas are named
             after the place of the choice in the model, such as ``block1``; another choice shares
             them with ``key="block1"``.
     """
 
+    _weights: Sequence[Tensor | float]  # by column
+    _active: Sequence[int]
+
     def __init__(self, names: tuple[str, ...], key: str | None) -> None:
         super().__init__()
         self.names, self.key = names, key
         if len(names) < 2:
-            raise ValueError(f"{self._kind} needs at least two candidates, got {len(names)}")
+            raise ValueError(
+                f"{type(self).__name__} needs at least two candidates, got {len(names)}"
+            )
         if key is not None:
             self._check_identifier(key)
-        self._weights: tuple[Tensor, ...] | None = None  # by column; None outside of a search
-        self._active: tuple[int, ...] = tuple(range(len(names)))
+        self.mix(None)
 
     @abstractmethod
     def chosen(self, name: str) -> nn.Module:
         """Return the module that replaces the choice in the network of a genotype."""
 
-    @property
-    @abstractmethod
-    def parts(self) -> Mapping[str, nn.Module]:
-        """By name of a candidate, the module with the weights that belong to it alone."""
-
-    def mix(self, weights: Tensor | None, active: tuple[int, ...] | None = None) -> None:
+    def mix(self, weights: Tensor | None, active: Sequence[int] | None = None) -> None:
         """Set the mixing weights ``(candidates,)`` and the columns to run, of the next passes.
 
         None stands for equal weights, and for all columns.
         """
-        self._weights = None if weights is None else weights.unbind()
-        self._active = tuple(range(len(self.names))) if active is None else active
+        count = len(self.names)
+        self._weights = [1 / count] * count if weights is None else weights.unbind()
+        self._active = range(count) if active is None else active
 
     def _mixed(self, outputs: Mapping[int, Any]) -> Tensor:
-        """Return the weighted sum of the outputs of the active columns."""
-        self._check(outputs)
-        if not outputs:
-            raise ValueError(f"{self._name()} has no active candidate")
+        self._check("outputs", {self.names[column]: own for column, own in outputs.items()})
         tensors: dict[int, Tensor] = dict(outputs)
-        if self._weights is None:
-            return reduce(torch.add, tensors.values()) / len(self.names)
         terms = [self._weights[column] * tensor for column, tensor in tensors.items()]
         return reduce(torch.add, terms)
 
-    def _check(self, outputs: Mapping[int, Any]) -> None:
-        """Raise ValueError for outputs that cannot be added."""
-        shapes = {}
-        for column, output in outputs.items():
-            if not isinstance(output, Tensor):
-                raise ValueError(
-                    f"{self._name()}: {self.names[column]} returns {type(output).__name__}, not a "
-                    "tensor"
-                )
-            shapes[self.names[column]] = tuple(output.shape)
-        if len({*shapes.values()}) > 1:
+    def _check(self, what: str, values: Mapping[str, object]) -> None:
+        """Raise ValueError unless all values are tensors of one shape."""
+        shapes = {
+            name: tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            for name, value in values.items()
+        }
+        if len({*shapes.values()}) > 1 or any(isinstance(own, str) for own in shapes.values()):
             listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-            raise ValueError(f"{self._name()}: outputs differ in shape: {listed}")
-
-    @property
-    def _kind(self) -> str:
-        name = type(self).__name__
-        return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+            raise ValueError(f"{self._name()}: {what} must be tensors of one shape, not {listed}")
 
     def _name(self) -> str:
         return f"{type(self).__name__}({', '.join(self.names)})"
@@ -93,8 +79,8 @@ class BaseChoice(nn.Module):
     def _check_identifier(self, name: object) -> None:
         if not isinstance(name, str) or not name.isidentifier() or len(name) > 60:
             raise ValueError(
-                f"the name {str(name)[:60]!r} of {self._kind} must be an identifier of at most 60 "
-                "letters"
+                f"{type(self).__name__}: the name {str(name)[:60]!r} must be an identifier of at "
+                "most 60 letters"
             )
 
 
@@ -107,27 +93,16 @@ class Choice(BaseChoice):
         candidates: At least two modules by name; a name is an identifier. They take the same
             arguments and return tensors of one shape.
         key: Name of the alphas, see ``BaseChoice``.
-
-    Raises:
-        ValueError: If there are fewer than two candidates, or a name or the key is invalid.
     """
 
     def __init__(self, candidates: Mapping[str, nn.Module], *, key: str | None = None) -> None:
         super().__init__(tuple(candidates), key)
-        for name, candidate in candidates.items():
+        for name in candidates:
             self._check_identifier(name)
-            if not isinstance(candidate, nn.Module):
-                raise ValueError(f"the candidate {name!r} of a Choice is not a torch.nn.Module")
-            if hasattr(nn.ModuleDict(), name):
-                raise ValueError(f"a candidate of a Choice cannot have the name {name!r}")
         self.candidates = nn.ModuleDict(dict(candidates))
 
     def chosen(self, name: str) -> nn.Module:
         return self.candidates[name]
-
-    @property
-    def parts(self) -> Mapping[str, nn.Module]:
-        return dict(self.candidates.items())
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         modules = list(self.candidates.values())
@@ -138,7 +113,8 @@ class InputChoice(BaseChoice):
     """The sum of ``keep`` of several inputs; a search finds out which.
 
     A candidate is a subset of ``keep`` inputs. Its name is their numbers: ``"0+2"``. The weight of
-    an input in a search is the sum of the mixing weights of the subsets that contain it.
+    an input in a search is the sum of the mixing weights of the subsets that contain it. At most
+    1,000 subsets are possible.
 
     The module is called with the inputs, or with one list of them. They are tensors of one shape.
 
@@ -146,10 +122,6 @@ class InputChoice(BaseChoice):
         inputs: Number of inputs, at least two.
         keep: Number of inputs that the choice keeps, at least one and fewer than ``inputs``.
         key: Name of the alphas, see ``BaseChoice``.
-
-    Raises:
-        ValueError: If one of the numbers or the key is invalid, or there are more than 1,000
-            subsets.
     """
 
     def __init__(self, inputs: int, keep: int = 1, *, key: str | None = None) -> None:
@@ -170,34 +142,18 @@ class InputChoice(BaseChoice):
     def chosen(self, name: str) -> nn.Module:
         return SumOfInputs(self.subsets[self.names.index(name)])
 
-    @property
-    def parts(self) -> Mapping[str, nn.Module]:
-        return {}
-
     def forward(self, *inputs: Tensor | Sequence[Tensor]) -> Tensor:
         tensors = _as_list(inputs)
         if len(tensors) != self.inputs:
             raise ValueError(f"{self._name()} has {self.inputs} inputs, but got {len(tensors)}")
-        self._check_inputs(tensors)
-        terms = []
+        self._check("inputs", {str(number): own for number, own in enumerate(tensors)})
+        terms: list[Tensor] = []
         for number, tensor in enumerate(tensors):
             columns = [column for column in self._active if number in self.subsets[column]]
-            if not columns:
-                continue
-            if self._weights is None:
-                terms.append(tensor * (len(columns) / len(self.subsets)))
-            else:
-                weights = self._weights
-                terms.append(reduce(torch.add, [weights[column] for column in columns]) * tensor)
-        if not terms:
-            raise ValueError(f"{self._name()} has no active candidate")
+            if columns:
+                weights = [self._weights[column] for column in columns]
+                terms.append(reduce(operator.add, weights) * tensor)
         return reduce(torch.add, terms)
-
-    def _check_inputs(self, tensors: Sequence[object]) -> None:
-        shapes = [tuple(t.shape) if isinstance(t, Tensor) else type(t).__name__ for t in tensors]
-        if not all(isinstance(t, Tensor) for t in tensors) or len({*shapes}) > 1:
-            listed = ", ".join(str(shape) for shape in shapes)
-            raise ValueError(f"{self._name()}: inputs must be tensors of one shape, not {listed}")
 
 
 class SumOfInputs(nn.Module):
@@ -235,9 +191,6 @@ class Repeat(BaseChoice):
         min: Smallest number of blocks.
         max: Largest number of blocks.
         key: Name of the alphas, see ``BaseChoice``.
-
-    Raises:
-        ValueError: If the numbers or the key are invalid, or a block is not a module.
     """
 
     def __init__(
@@ -249,19 +202,12 @@ class Repeat(BaseChoice):
         self.min = min
         blocks = [make_block(number) if _takes_number(make_block) else make_block()
                   for number in range(max)]  # fmt: skip
-        for block in blocks:
-            if not isinstance(block, nn.Module):
-                raise ValueError(f"a block of a Repeat is {block!r}, not a torch.nn.Module")
         if len({id(block) for block in blocks}) < max:
             raise ValueError("make_block of a Repeat must return a new block in each call")
         self.blocks = nn.ModuleList(blocks)
 
     def chosen(self, name: str) -> nn.Module:
         return nn.Sequential(*self.blocks[: int(name)])
-
-    @property
-    def parts(self) -> Mapping[str, nn.Module]:
-        return {name: self.blocks[int(name) - 1] for name in self.names if int(name) > 0}
 
     def forward(self, x: Tensor) -> Tensor:
         columns = {self.min + column: column for column in self._active}  # by number of blocks

@@ -9,26 +9,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_map_only
 
 from darts.spaces.module.choice import BaseChoice
-from darts.spaces.module.genotype import Row, choices_of, rows_of
+from darts.spaces.module.genotype import Row, rows_of
 from darts.spaces.network import NetworkPiece
 
 
-@dataclass(frozen=True)
-class Condition:
-    """A choice and its candidates that contain another choice.
-
-    Attributes:
-        group, index: Row of the alphas of the containing choice.
-        columns: Columns of the candidates.
-    """
+class Condition(NamedTuple):
+    """A row of the alphas, and the columns of the candidates that contain another choice."""
 
     group: str
     index: int
@@ -41,43 +34,34 @@ Conditions = Mapping[tuple[str, int], Sequence[Condition]]
 
 def conditions_of(model: nn.Module) -> Conditions:
     """Return the conditions of all choices that are inside of candidates of others."""
-    choices, rows = choices_of(model), {row.key: row for row in rows_of(model)}
+    rows = rows_of(model)
     found: dict[tuple[str, int], list[Condition]] = {}
-    for key, own in choices.items():
-        conditions = [_conditions(choice, choices, rows) for choice in own]
+    for row in rows:
+        conditions = [_conditions(choice, rows) for choice in row.choices]
         if any(other != conditions[0] for other in conditions):
             raise ValueError(
-                f"the choices with the key {key!r} are in different candidates of other choices, "
-                "so their cost is not known; leave out the limits and penalties of costs"
+                f"the choices with the key {row.key!r} are in different candidates of other "
+                "choices, so their cost is not known; leave out the limits and penalties of costs"
             )
-        found[rows[key].group, rows[key].index] = conditions[0]
+        found[row.group, row.index] = conditions[0]
     return found
 
 
-def _conditions(
-    choice: BaseChoice, choices: Mapping[str, Sequence[BaseChoice]], rows: Mapping[str, Row]
-) -> list[Condition]:
+def _conditions(choice: BaseChoice, rows: Sequence[Row]) -> list[Condition]:
     found = []
-    for key, others in choices.items():
-        for other in others:
-            if other is choice or not _contains(other, choice):
-                continue
+    for row in rows:
+        for other in row.choices:
             columns = tuple(
                 column
-                for column, name in enumerate(other.names)
-                if _contains(other.chosen(name), choice)
+                for column, name in enumerate(row.names)
+                if any(part is choice for part in other.chosen(name).modules())
             )
-            found.append(Condition(rows[key].group, rows[key].index, columns))
+            if columns:
+                found.append(Condition(row.group, row.index, columns))
     return found
-
-
-def _contains(module: nn.Module, part: nn.Module) -> bool:
-    return any(other is part for other in module.modules())
 
 
 class _Call(NamedTuple):
-    """One call of a choice, on one sample."""
-
     args: tuple[object, ...]
     kwargs: dict[str, object]
     output: Tensor
@@ -103,24 +87,19 @@ class Called(nn.Module):
 
     def __init__(self, module: nn.Module, call: _Call, number: int) -> None:
         super().__init__()
-        self._held, self._call, self._number = [module], call, number  # a list hides the module
+        self._held, self._number = [module], number  # a list hides the module
+        self._arguments = call.args, call.kwargs
         if number == 0:
             self.module = module
 
     def forward(self, sample: Tensor) -> Tensor:
-        args, kwargs = tree_map(
-            lambda x: x.to(sample.device) if isinstance(x, Tensor) else x,
-            (self._call.args, self._call.kwargs),
-        )
+        args, kwargs = tree_map_only(Tensor, lambda x: x.to(sample.device), self._arguments)
         output: Tensor = self._held[0].to(sample.device)(*args, **kwargs)
         return output
 
     def extra_repr(self) -> str:
         # Equal texts share a measurement.
-        shapes = tree_map(
-            lambda x: tuple(x.shape) if isinstance(x, Tensor) else x,
-            (self._call.args, self._call.kwargs),
-        )
+        shapes = tree_map_only(Tensor, lambda x: tuple(x.shape), self._arguments)
         return f"call {self._number}, arguments {shapes}" + (
             "" if self._number == 0 else f", {self._held[0]}"
         )
@@ -132,16 +111,13 @@ def pieces(model: nn.Module, sample_shape: Sequence[int]) -> Iterator[NetworkPie
     The model must be new, because it is changed in place.
     """
     model.eval()
-    choices, rows = choices_of(model), {row.key: row for row in rows_of(model)}
-    shape = tuple(sample_shape)
-    calls = _record(model, [c for own in choices.values() for c in own], shape)
-    for key, own in choices.items():
-        row = rows[key]
-        for choice in own:
+    rows, shape = rows_of(model), tuple(sample_shape)
+    calls = _record(model, [choice for row in rows for choice in row.choices], shape)
+    for row in rows:
+        for choice in row.choices:
             for number, call in enumerate(calls[id(choice)]):
-                for column, name in enumerate(choice.names):
-                    candidate = _with_zeros(choice.chosen(name), calls)
-                    called = Called(candidate, call, number)
+                for column, name in enumerate(row.names):
+                    called = Called(_with_zeros(choice.chosen(name), calls), call, number)
                     yield NetworkPiece(
                         lambda called=called: called,  # type: ignore[misc]
                         shape,

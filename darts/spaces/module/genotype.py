@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -32,8 +33,6 @@ class Genotype(ChainGenotype):
         for pair in pairs:
             if not all(isinstance(text, str) and 0 < len(text) <= 1000 for text in pair):
                 raise ValueError(f"a choice must be a key and a name, not {short_repr(pair)}")
-        if len(dict(pairs)) < len(pairs):
-            raise ValueError("a key of the genotype occurs twice")
 
     @property
     def operations(self) -> tuple[str, ...]:
@@ -52,16 +51,20 @@ class Genotype(ChainGenotype):
 
 @dataclass(frozen=True)
 class Row:
-    """One choice: a row of the alphas of all choices with as many candidates."""
+    """A row of the alphas: all choices with one key.
+
+    A group has the rows of all choices with as many candidates.
+    """
 
     key: str
     names: tuple[str, ...]
     group: str
     index: int
+    choices: tuple[BaseChoice, ...]
 
 
-def choices_of(model: nn.Module) -> dict[str, list[BaseChoice]]:
-    """Return the choices of a model by key, in the order of the model.
+def rows_of(model: nn.Module) -> list[Row]:
+    """Return the rows of all choices in the order of the model.
 
     A choice without a key has its place in the model as its key. Another choice with this key
     therefore shares its alphas.
@@ -69,29 +72,22 @@ def choices_of(model: nn.Module) -> dict[str, list[BaseChoice]]:
     found: dict[str, list[BaseChoice]] = {}
     for path, module in model.named_modules():
         if isinstance(module, BaseChoice):
-            key = path if module.key is None else module.key
-            found.setdefault(key, []).append(module)
+            found.setdefault(path if module.key is None else module.key, []).append(module)
     if not found:
         raise ValueError(
             f"{type(model).__name__} contains no darts.Choice, so there is nothing to search"
         )
+    rows: list[Row] = []
+    counts: Counter[str] = Counter()
     for key, choices in found.items():
-        if len({choice.names for choice in choices}) > 1:
+        names = choices[0].names
+        if any(choice.names != names for choice in choices):
             raise ValueError(
                 f"the choices with the key {key!r} have different candidates: "
                 + " and ".join(", ".join(choice.names) for choice in choices)
             )
-    return found
-
-
-def rows_of(model: nn.Module) -> list[Row]:
-    """Return the rows of all choices; all rows of a group have the same number of candidates."""
-    rows: list[Row] = []
-    counts: dict[str, int] = {}
-    for key, choices in choices_of(model).items():
-        names = choices[0].names
         group = f"choices{len(names)}"
-        rows.append(Row(key, names, group, counts.setdefault(group, 0)))
+        rows.append(Row(key, names, group, counts[group], tuple(choices)))
         counts[group] += 1
     return rows
 

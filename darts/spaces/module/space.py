@@ -1,4 +1,7 @@
-"""The space of a model of your own: the candidates of its choices."""
+"""The space of a model of your own: the candidates of its choices.
+
+The supernet is the model, whose choices mix their candidates.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,78 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from darts.registry import number
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.choice_space import ChoiceSpace
 from darts.spaces.deriving import Candidates, chain_mask
 from darts.spaces.module.costs import pieces
-from darts.spaces.module.genotype import Genotype
-from darts.spaces.module.supernet import Network, Supernet, require_keys
-from darts.spaces.module.targets import build, conditions, rows
-from darts.spaces.network import NetworkPiece
+from darts.spaces.module.genotype import Genotype, rows_of, with_chosen
+from darts.spaces.module.targets import build, example
+from darts.spaces.network import NetworkBase, NetworkPiece
 from darts.spaces.space import SPACES
-from darts.spaces.supernet import SupernetBase
+from darts.spaces.supernet import ParameterRows, SupernetBase
+
+
+class Supernet(SupernetBase):
+    """A model with alphas for its choices; maps a batch of samples to logits ``(B, classes)``."""
+
+    space = "module"
+
+    def __init__(self, model: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.model, self.classes, self.rows = model, classes, rows_of(model)
+        self.set_chain((row.group, row.names) for row in self.rows)
+        self.alphas = self.make_alphas()
+
+    def forward(self, samples: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+        for row, mixture in zip(self.rows, self.chain_weights(weights), strict=True):
+            for choice in row.choices:
+                choice.mix(*mixture)
+        try:
+            logits: Tensor = self.model(samples)
+        finally:
+            for row in self.rows:
+                for choice in row.choices:
+                    choice.mix(None)  # the graph of this pass must not outlive it
+        return _checked(logits, samples, self.classes, self.model)
+
+    def operation_rows(self) -> dict[str, list[ParameterRows]]:
+        found: dict[str, list[ParameterRows]] = {}
+        for row in self.rows:
+            for place, choice in enumerate(row.choices):
+                owned: set[nn.Parameter] = set()  # by a smaller number of blocks of a Repeat
+                for name in choice.names:
+                    own = [p for p in choice.chosen(name).parameters() if p not in owned]
+                    owned.update(own)
+                    weights = [ParameterRows(p, 0, len(p)) for p in own if p.ndim > 1]
+                    if weights:
+                        found[f"{row.key}.{place}.{name}"] = weights
+        return found
+
+
+class Network(NetworkBase):
+    """The model of a genotype: each choice is replaced by its chosen candidate.
+
+    The argument ``model`` must be new, because it is changed in place.
+    """
+
+    def __init__(self, genotype: Genotype, model: nn.Module, classes: int) -> None:
+        super().__init__(genotype)
+        rows, names = rows_of(model), dict(genotype.choices)
+        require_keys(genotype, {row.key: row.names for row in rows})
+        chosen = {id(choice): names[row.key] for row in rows for choice in row.choices}
+        self.model, self.classes = with_chosen(model, chosen), classes
+
+    def forward(
+        self, samples: Tensor, auxiliary: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor | None]:
+        logits = _checked(self.model(samples), samples, self.classes, self.model)
+        return (logits, None) if auxiliary else logits
+
+    def plain(self) -> nn.Module:
+        return self.model
 
 
 @SPACES.register
@@ -58,7 +120,7 @@ class Module(ChoiceSpace):
         return Network(genotype, copy.deepcopy(supernet.model), supernet.classes)
 
     def choices(self) -> dict[str, tuple[str, ...]]:
-        return {row.key: row.names for row in rows(self.target)}
+        return {row.key: row.names for row in example(self.target).rows}
 
     def genotype_of(self, operations: Sequence[str]) -> Genotype:
         return Genotype(tuple(zip(self.choices(), operations, strict=True)))
@@ -72,7 +134,7 @@ class Module(ChoiceSpace):
         return chain_mask(self.operations_of(genotype), self.rows(candidates), candidates)
 
     def rows(self, candidates: Candidates) -> list[tuple[str, int]]:
-        return [(row.group, row.index) for row in rows(self.target)]
+        return [(row.group, row.index) for row in example(self.target).rows]
 
     def pieces(self, *, classes: int, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
         sizes = {"classes": classes, "in_channels": self.in_channels(sample_shape)}
@@ -81,18 +143,36 @@ class Module(ChoiceSpace):
     def expected_usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
     ) -> dict[str, Tensor]:
-        """Return the probability that a network has each candidate.
-
-        A choice inside of candidates of another choice is part of the network only if the other one
-        chooses one of them.
-        """
+        # A choice inside of candidates of another choice is part of the network only if the other
+        # one chooses one of them.
         usage = super().expected_usage(probabilities, candidates)
-        factors = {group: torch.ones_like(table[:, :1]) for group, table in usage.items()}
-        for (group, index), own in conditions(self.target).items():
+        rows = {group: [*table.unbind()] for group, table in usage.items()}
+        for (group, index), own in example(self.target).conditions.items():
             for other in own:
                 probability = usage[other.group][other.index, list(other.columns)].sum()
-                row = torch.arange(len(factors[group]), device=probability.device) == index
-                factors[group] = torch.where(
-                    row[:, None], factors[group] * probability, factors[group]
-                )
-        return {group: table * factors[group] for group, table in usage.items()}
+                rows[group][index] = rows[group][index] * probability
+        return {group: torch.stack(own) for group, own in rows.items()}
+
+
+def require_keys(genotype: Genotype, names: Mapping[str, tuple[str, ...]]) -> None:
+    """Raise ValueError unless a genotype chooses one of the ``names`` of each key."""
+    chosen = dict(genotype.choices)
+    if unknown := [key for key in chosen if key not in names]:
+        raise ValueError(f"the model has no choice {unknown[0]!r}; it has {', '.join(names)}")
+    for key, allowed in names.items():
+        if key not in chosen:
+            raise ValueError(f"the genotype chooses nothing for {key!r}")
+        if chosen[key] not in allowed:
+            raise ValueError(
+                f"{chosen[key]!r} is not a candidate of {key!r}; choose from {', '.join(allowed)}"
+            )
+
+
+def _checked(logits: object, samples: Tensor, classes: int, model: nn.Module) -> Tensor:
+    if not isinstance(logits, Tensor) or logits.shape != (len(samples), classes):
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(
+            f"{type(model).__name__} returns {found} for {len(samples)} samples, but the data has "
+            f"{classes} classes; it must return logits ({len(samples)}, {classes})"
+        )
+    return logits

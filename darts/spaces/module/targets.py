@@ -9,20 +9,20 @@ that this one starts inherit the permission as an environment variable.
 from __future__ import annotations
 
 import copy
-import importlib
 import inspect
 import os
+import pkgutil
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cached_property
+from functools import cache, cached_property
 
 import torch
 from torch import nn
 
 from darts.spaces.module.costs import Conditions, conditions_of
-from darts.spaces.module.genotype import Row, rows_of
+from darts.spaces.module.genotype import rows_of
 
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _VARIABLE = "DARTS_ALLOWED_MODELS"  # targets on the command line, of this process or its parents
@@ -37,11 +37,11 @@ class PassedModel:
 
     @cached_property
     def conditions(self) -> Conditions:
+        """Which choices are inside of candidates of others."""
         return conditions_of(self.model)
 
 
 _passed: ContextVar[PassedModel | None] = ContextVar("passed", default=None)
-_imported: dict[str, PassedModel] = {}
 
 
 def target_of(model: nn.Module) -> str:
@@ -52,10 +52,7 @@ def target_of(model: nn.Module) -> str:
 @contextmanager
 def passed(model: nn.Module | None) -> Iterator[None]:
     """Build copies of a model in a block, whatever the target is; None changes nothing."""
-    if model is None:
-        yield
-        return
-    token = _passed.set(PassedModel(model))
+    token = _passed.set(_passed.get() if model is None else PassedModel(model))
     try:
         yield
     finally:
@@ -84,12 +81,7 @@ def _allowed() -> list[str]:
 
 
 def build(target: str, sizes: Mapping[str, int]) -> nn.Module:
-    """Return a new model.
-
-    Args:
-        target: Place of its class.
-        sizes: Sizes of the data, such as ``classes``; a class gets the ones that it takes.
-    """
+    """Return a new model; of the ``sizes`` of the data, its class gets the ones that it takes."""
     model = _passed.get()
     if model is not None:
         return copy.deepcopy(model.model)
@@ -106,41 +98,26 @@ def build(target: str, sizes: Mapping[str, int]) -> nn.Module:
     return _construct(target, sizes)
 
 
-def rows(target: str) -> list[Row]:
-    """Return the choices of a model; the state of random generators stays as it is."""
-    return _example(target).rows
+def example(target: str) -> PassedModel:
+    """Return a model that is not run; the state of random generators stays as it is."""
+    return _passed.get() or _imported(target)
 
 
-def conditions(target: str) -> Conditions:
-    """Return which choices of a model are inside of candidates of others."""
-    return _example(target).conditions
-
-
-def _example(target: str) -> PassedModel:
-    model = _passed.get()
-    if model is not None:
-        return model
-    if target not in _imported:
-        with torch.random.fork_rng(devices=[]):
-            # The choices do not depend on the sizes of the data.
-            _imported[target] = PassedModel(build(target, {"classes": 2, "in_channels": 1}))
-    return _imported[target]
+@cache
+def _imported(target: str) -> PassedModel:
+    with torch.random.fork_rng(devices=[]):
+        # The choices do not depend on the sizes of the data.
+        return PassedModel(build(target, {"classes": 2, "in_channels": 1}))
 
 
 def _construct(target: str, sizes: Mapping[str, int]) -> nn.Module:
-    """Import a class and call it with the sizes that it takes."""
-    place, _, name = target.partition(":")
     try:
-        value: object = importlib.import_module(place)
-        for part in name.split("."):
-            value = getattr(value, part)
+        value = pkgutil.resolve_name(target)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"space.target={target!r}: {error}") from None
-    if not callable(value):
-        raise ValueError(f"space.target={target!r} is not a class")
-    signature = inspect.signature(value)
-    taken = {key: size for key, size in sizes.items() if key in signature.parameters}
     try:
+        signature = inspect.signature(value)
+        taken = {key: size for key, size in sizes.items() if key in signature.parameters}
         signature.bind(**taken)
     except TypeError as error:
         raise ValueError(

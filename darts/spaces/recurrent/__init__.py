@@ -1,15 +1,13 @@
 """The space of recurrent cells, for text (DARTS, arXiv:1806.09055, section 3.1)."""
 
 from darts.spaces.recurrent.cell import DiscreteCell, DropoutRates
-from darts.spaces.recurrent.genotype import ACTIVATIONS, PRIMITIVES, Genotype
+from darts.spaces.recurrent.genotype import Genotype
 from darts.spaces.recurrent.mixed_cell import MixedCell
 from darts.spaces.recurrent.network import Network, TranslationNetwork
 from darts.spaces.recurrent.space import PUBLISHED, Recurrent
 from darts.spaces.recurrent.supernet import Supernet, TranslationSupernet
 
 __all__ = [
-    "ACTIVATIONS",
-    "PRIMITIVES",
     "PUBLISHED",
     "DiscreteCell",
     "DropoutRates",

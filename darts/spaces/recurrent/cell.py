@@ -1,4 +1,4 @@
-"""The base class of recurrent cells, and the discrete cell of a genotype.
+"""Recurrent cells: their base class, and the discrete cell of a genotype.
 
 At step ``t`` the cell computes state 0 from its input ``x_t`` and its previous output ``h``,
 
@@ -22,21 +22,18 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.checks import check_drop_probability, check_positive
 from darts.spaces.rank_dropout import BatchShare, dropout_mask
 from darts.spaces.recurrent.genotype import Genotype
 
-INITIAL_RANGE = 0.04
-"""Initial weights are uniform between minus and plus this value."""
+INITIAL_RANGE = 0.04  # initial weights are uniform between minus and plus this value
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
@@ -44,35 +41,24 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
     "identity": lambda g: g,
 }
-"""The activations by name."""
 
 
 @dataclass(frozen=True)
 class DropoutRates:
-    """Dropout rates in training; the names of the published code are in parentheses.
+    """Dropout rates in training. All but ``word`` and ``weight`` have one mask per sequence.
 
-    Attributes:
-        word: Rate for words of the vocabulary, each at all its positions in the batch
-            (``dropoute``).
-        embedding: Rate for dimensions of the embeddings; one mask per sequence (``dropouti``).
-        input: Rate for dimensions of the cell's input; one mask per sequence (``dropoutx``).
-        hidden: Rate for dimensions of the states that the cell multiplies with its weights; one
-            mask per sequence (``dropouth``).
-        output: Rate for dimensions of the cell's output; one mask per sequence (``dropout``).
-        weight: Rate for hidden-to-hidden weights; one mask for all sequences of a batch.
+    The comments name the rates of the published code.
     """
 
-    word: float = 0.0
-    embedding: float = 0.0
-    input: float = 0.0
-    hidden: float = 0.0
-    output: float = 0.0
-    weight: float = 0.0
+    word: float = 0.0  # dropoute: words of the vocabulary, at all positions in the batch
+    embedding: float = 0.0  # dropouti: dimensions of the embeddings
+    input: float = 0.0  # dropoutx: dimensions of the cell's input
+    hidden: float = 0.0  # dropouth: dimensions of the states that the cell multiplies with weights
+    output: float = 0.0  # dropout: dimensions of the cell's output
+    weight: float = 0.0  # hidden-to-hidden weights, the same for all sequences of a batch
 
-    def __post_init__(self) -> None:
-        check_drop_probability(
-            **{f"space.{name}_dropout": rate for name, rate in vars(self).items()}
-        )
+
+NO_DROPOUT = DropoutRates()
 
 
 def locked_mask(x: Tensor, probability: float, batch_share: BatchShare = None) -> Tensor:
@@ -90,10 +76,7 @@ def locked_dropout(
 def embed_with_word_dropout(
     tokens: Tensor, weight: Tensor, probability: float, training: bool
 ) -> Tensor:
-    """Embed int64 tokens ``(T, B)`` with a table ``weight``, ``(V, E)``, as ``(T, B, E)``.
-
-    In training, some words of the vocabulary are dropped at all their positions.
-    """
+    """Embed int64 tokens ``(T, B)`` with a table ``weight``, ``(V, E)``, as ``(T, B, E)``."""
     embeddings = F.embedding(tokens, weight)
     if not training or probability == 0:
         return embeddings
@@ -107,43 +90,29 @@ def highway(state: Tensor, new: Tensor, gate: Tensor) -> Tensor:
 
 
 class SequenceInput(NamedTuple):
-    """What a cell computes once for all steps of a sequence; see ``RecurrentCell`` for E and H.
+    """What a cell computes once for all steps of a sequence; see ``RecurrentCell`` for E and H."""
 
-    Attributes:
-        projected: Inputs times the first E rows of ``W_0``, ``(T, B, 2H)``.
-        weight: The last H rows of ``W_0``, ``(H, 2H)``, after weight dropout.
-        mask: Dropout mask of the states, ``(B, H)``, or None.
-    """
+    projected: tuple[Tensor, ...]  # by step, inputs times the first E rows of W_0, (B, 2H)
+    weight: Tensor  # the last H rows of W_0, (H, 2H), after weight dropout
+    mask: Tensor | None  # dropout mask of the states, (B, H)
 
-    projected: Tensor
-    weight: Tensor
-    mask: Tensor | None
-
-    def steps(self) -> Iterator[Callable[[Tensor], Tensor]]:
-        """Yield for each step a function that maps the previous output ``(B, H)`` to state 0."""
-        return (partial(self._state0, projected) for projected in self.projected.unbind())
-
-    def _state0(self, projected: Tensor, previous: Tensor) -> Tensor:
+    def state0(self, projected: Tensor, previous: Tensor) -> Tensor:
+        """Return state 0 of one step, ``(B, H)``; ``previous`` is the previous output."""
         product = torch.addmm(projected, apply_mask(previous, self.mask), self.weight)
         gate, new = product.chunk(2, dim=1)
         return highway(previous, torch.tanh(new), torch.sigmoid(gate))
 
 
 class RecurrentCell(nn.Module):
-    """Base class of recurrent cells: weights, input checks and dropout masks.
+    """Base class of recurrent cells: weights and dropout masks.
 
     The cell applies the dropout rates ``input``, ``hidden`` and ``weight``. E is the size of the
-    input (``width``), H the size of the states, N the number of nodes after state 0.
-
-    Attributes:
-        input_weight: ``(E, 2H)``, the rows of ``W_0`` for the input; gate columns come first.
-        hidden_weight: ``(H, 2H)``, the rows of ``W_0`` for the previous output.
-        node_weights: ``(N, H, 2H)``.
+    input (``width``), H the size of the states. The rows of ``W_0`` for the input are one
+    parameter, the rows for the previous output another one; the columns of gates come first.
     """
 
     def __init__(self, width: int, hidden: int, nodes: int, dropouts: DropoutRates) -> None:
         super().__init__()
-        check_positive(width=width, hidden=hidden, nodes=nodes)
         self.width, self.hidden, self.nodes, self.dropouts = width, hidden, nodes, dropouts
         self.input_weight = nn.Parameter(torch.empty(width, 2 * hidden))
         self.hidden_weight = nn.Parameter(torch.empty(hidden, 2 * hidden))
@@ -157,30 +126,16 @@ class RecurrentCell(nn.Module):
             init_preserving_variance(weight)
 
     def initial_hidden(self, inputs: Tensor, hidden: Tensor | None) -> Tensor:
-        """Return the initial hidden state ``(B, H)``: ``hidden``, or zeros if it is None."""
-        if inputs.ndim != 3 or not len(inputs) or inputs.shape[2] != self.width:
-            raise ValueError(
-                f"inputs must be (T, B, {self.width}) with T at least 1, got {tuple(inputs.shape)}"
-            )
-        if hidden is None:
-            return inputs.new_zeros(inputs.shape[1], self.hidden)
-        # Axis by axis, because an export traces the batch size as a dynamic axis.
-        if hidden.shape[0] != inputs.shape[1] or hidden.shape[1:] != (self.hidden,):
-            raise ValueError(
-                f"hidden must be ({inputs.shape[1]}, {self.hidden}), got {tuple(hidden.shape)}"
-            )
-        return hidden
+        return inputs.new_zeros(inputs.shape[1], self.hidden) if hidden is None else hidden
 
     def apply_dropout(
         self, inputs: Tensor, hidden: Tensor, batch_share: BatchShare
     ) -> tuple[Tensor, Tensor | None]:
         """Return the inputs after dropout, and the dropout mask of the states or None."""
-        if not self.training:
-            return inputs, None
         rates = self.dropouts
-        if rates.input > 0:
-            inputs = inputs * locked_mask(inputs, rates.input, batch_share)
-        return inputs, locked_mask(hidden, rates.hidden, batch_share) if rates.hidden > 0 else None
+        inputs = locked_dropout(inputs, rates.input, self.training, batch_share)
+        masks = self.training and rates.hidden > 0
+        return inputs, locked_mask(hidden, rates.hidden, batch_share) if masks else None
 
     def prepare(self, inputs: Tensor, hidden: Tensor, batch_share: BatchShare) -> SequenceInput:
         """Apply dropout to ``inputs``, ``(T, B, E)``, and compute what all steps share."""
@@ -188,7 +143,7 @@ class RecurrentCell(nn.Module):
         steps, batch, _ = inputs.shape
         projected = inputs.reshape(steps * batch, -1) @ self.input_weight
         weight = F.dropout(self.hidden_weight, self.dropouts.weight, self.training)
-        return SequenceInput(projected.view(steps, batch, -1), weight, mask)
+        return SequenceInput(projected.view(steps, batch, -1).unbind(), weight, mask)
 
 
 def init_preserving_variance(weight: Tensor) -> None:
@@ -198,7 +153,6 @@ def init_preserving_variance(weight: Tensor) -> None:
 
 
 def apply_mask(state: Tensor, mask: Tensor | None) -> Tensor:
-    """Multiply a state ``(..., B, H)`` by its dropout mask ``(B, H)``, if there is one."""
     return state if mask is None else state * mask
 
 
@@ -206,9 +160,9 @@ class DiscreteCell(RecurrentCell):
     """The cell of a genotype; all nodes with the same source share one matrix product."""
 
     def __init__(
-        self, genotype: Genotype, width: int, hidden: int, dropouts: DropoutRates | None = None
+        self, genotype: Genotype, width: int, hidden: int, dropouts: DropoutRates = NO_DROPOUT
     ) -> None:
-        super().__init__(width, hidden, genotype.nodes(), dropouts or DropoutRates())
+        super().__init__(width, hidden, genotype.nodes(), dropouts)
         self.genotype = genotype
         # By source, the (activation, node) pairs that read it.
         self.successors: dict[int, list[tuple[str, int]]] = {}
@@ -218,15 +172,9 @@ class DiscreteCell(RecurrentCell):
     def forward(
         self, inputs: Tensor, hidden: Tensor | None = None, batch_share: BatchShare = None
     ) -> tuple[Tensor, Tensor]:
-        """Run the cell over a sequence.
+        """Run the cell over inputs ``(T, B, E)``, from an output ``(B, H)``; None for zeros.
 
-        Args:
-            inputs: ``(T, B, E)``.
-            hidden: Previous output of the cell, ``(B, H)``; None for zeros.
-            batch_share: Position of these sequences in the batch of all ranks.
-
-        Returns:
-            The outputs of all steps ``(T, B, H)``, and the last output ``(B, H)``.
+        Return the outputs of all steps ``(T, B, H)``, and the last output ``(B, H)``.
         """
         hidden = self.initial_hidden(inputs, hidden)
         prepared = self.prepare(inputs, hidden, batch_share)
@@ -236,8 +184,8 @@ class DiscreteCell(RecurrentCell):
             for source, successors in self.successors.items()
         }
         outputs = []
-        for state0 in prepared.steps():
-            states = {0: state0(hidden)}
+        for projected in prepared.projected:
+            states = {0: prepared.state0(projected, hidden)}
             for source, weight in joint_weights.items():
                 state, successors = states[source], self.successors[source]
                 product = apply_mask(state, prepared.mask) @ weight  # (B, nodes * 2H)
@@ -245,15 +193,12 @@ class DiscreteCell(RecurrentCell):
                 gates, values = (x.chunk(len(successors), 1) for x in (gate.sigmoid(), new))
                 for (name, node), own, value in zip(successors, gates, values, strict=True):
                     states[node] = highway(state, FUNCTIONS[name](value), own)
-            averaged = [states[node] for node in self.genotype.outputs]
-            hidden = torch.stack(averaged).mean(0) if len(averaged) > 1 else averaged[0]
+            hidden = torch.stack([states[node] for node in self.genotype.outputs]).mean(0)
             outputs.append(hidden)
         return torch.stack(outputs), hidden
 
 
 def concat_weights(weights: list[Tensor]) -> Tensor:
     """Concatenate node weights ``(H, 2H)`` to ``(H, nodes * 2H)``: first the gates of all nodes."""
-    if len(weights) == 1:
-        return weights[0]
     gates, others = zip(*(weight.chunk(2, dim=1) for weight in weights), strict=True)
     return torch.cat([*gates, *others], dim=1)

@@ -20,7 +20,7 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -28,34 +28,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.data.words import BEGIN, END, PADDING, UNKNOWN
-from darts.spaces.checks import check_positive
 from darts.spaces.rank_dropout import BatchShare
 from darts.spaces.recurrent.cell import DropoutRates, RecurrentCell, locked_dropout
 
-RunCell = Callable[[nn.Module, Tensor, Tensor | None], tuple[Tensor, Tensor]]
-"""Runs a cell on inputs ``(T, B, E)`` from a hidden state ``(B, H)``, or from zeros for None, and
-returns its outputs ``(T, B, H)`` and its last hidden state ``(B, H)``."""
+CellArguments = Sequence[tuple[object, ...]]
+"""What the forward encoder, the backward encoder and the decoder cell get after their inputs and
+their hidden state."""
 
-EMBEDDING_STD = 0.15
-"""Initial standard deviation of embeddings."""
+EMBEDDING_STD = 0.15  # of the initial embeddings
 
 
 class EncodedSource(NamedTuple):
-    """The encoder's output for a batch of sources.
+    """The encoder's output for a batch of sources."""
 
-    Attributes:
-        values: Outputs of both encoder cells at each word, ``(B, S, 2H)``.
-        keys: Attention keys, ``(B, S, H)``.
-        words: Token ids of the sources, ``(B, S)``.
-    """
-
-    values: Tensor
-    keys: Tensor
-    words: Tensor
-
-    def select(self, rows: Tensor) -> EncodedSource:
-        """Return the sources with the indices ``rows``, which may repeat."""
-        return EncodedSource(self.values[rows], self.keys[rows], self.words[rows])
+    values: Tensor  # outputs of both encoder cells at each word, (B, S, 2H)
+    keys: Tensor  # attention keys, (B, S, H)
+    words: Tensor  # token ids, (B, S)
 
 
 class PointerGenerator(nn.Module):
@@ -71,9 +59,7 @@ class PointerGenerator(nn.Module):
     def forward(self, logits: Tensor, weights: Tensor, words: Tensor, features: Tensor) -> Tensor:
         """Return log-probabilities ``(T, B, V)``, which are valid logits, in float32 or wider.
 
-        Args:
-            weights: Attention weights, ``(T, B, S)``.
-            words: Token ids of the source, ``(B, S)``.
+        ``weights``, ``(T, B, S)``, are the attention weights of the source's ``words``, ``(B, S)``.
         """
         generate = torch.sigmoid(self.choice(features))  # (T, B, 1)
         dtype = torch.promote_types(logits.dtype, torch.float32)
@@ -91,14 +77,9 @@ class EncoderDecoder(nn.Module):
     Args:
         make_cell: Makes a cell from the size of its input.
         dropouts: Dropout rates; this module applies ``embedding`` and ``output``.
-        tied: Whether target embedding and output layer share their weights.
+        tied: Whether target embedding and output layer share their weights, ``(V, E)``.
         joint: Whether both sides have one vocabulary and share one embedding table.
         copy: Whether the decoder can copy words of the source.
-
-    Attributes:
-        source_words, target_words: Embedding tables, ``(vocabulary, E)``. If both sides have one
-            vocabulary, ``source_words`` is None.
-        decoder: Weights of the output layer, ``(V, E)``; None if they are tied.
     """
 
     def __init__(
@@ -115,7 +96,6 @@ class EncoderDecoder(nn.Module):
         copy: bool = False,
     ) -> None:
         nn.Module.__init__(self)  # not super(): TranslationNetwork initializes NetworkBase itself
-        check_positive(sources=sources, targets=targets, embedding=embedding, hidden=hidden)
         if copy and not joint:
             raise ValueError(
                 "space.copy=true: source and target must have one vocabulary; "
@@ -147,8 +127,7 @@ class EncoderDecoder(nn.Module):
         self,
         sources: Tensor,
         inputs: Tensor | None,
-        run_cell: RunCell,
-        *,
+        arguments: CellArguments,
         max_length: int | None,
         beam: int,
     ) -> Tensor:
@@ -156,27 +135,26 @@ class EncoderDecoder(nn.Module):
 
         Args:
             sources: Token ids ``(S, B)``; padding follows the end token.
-            inputs: Decoder inputs ``(T, B)``: the begin token and then the targets. If None, only
-                the first word is predicted.
+            inputs: Decoder inputs ``(T, B)``: the begin token and then the targets; None for the
+                begin token alone.
             max_length: If given, decode with a beam search to at most this many words.
-            beam: Number of hypotheses of the beam search; 1 for greedy decoding.
         """
         if max_length is not None:
-            return beam_search(self, sources, run_cell, max_length=max_length, beam=beam)
+            return beam_search(self, sources, arguments, max_length, beam)
         if inputs is None:
             inputs = torch.full_like(sources[:1], BEGIN)
-        encoded, state = self.encode(sources, run_cell)
-        return self.decode(encoded, inputs, state, run_cell)[0]
+        encoded, state = self.encode(sources, arguments)
+        return self.decode(encoded, inputs, state, arguments)[0]
 
-    def encode(self, sources: Tensor, run_cell: RunCell) -> tuple[EncodedSource, Tensor]:
+    def encode(self, sources: Tensor, arguments: CellArguments) -> tuple[EncodedSource, Tensor]:
         """Encode token ids ``(S, B)``; also return the decoder's initial state ``(B, H)``."""
         table = self.target_words if self.source_words is None else self.source_words
         embedded = self._embed(sources, table)
         lengths = (sources != PADDING).sum(0)
         reverse = reversed_positions(lengths, len(sources))[..., None]
         reversed_input = embedded.gather(0, reverse.expand_as(embedded))
-        forward, _ = run_cell(self.forward_encoder, embedded, None)
-        backward, _ = run_cell(self.backward_encoder, reversed_input, None)
+        forward, _ = self.forward_encoder(embedded, None, *arguments[0])
+        backward, _ = self.backward_encoder(reversed_input, None, *arguments[1])
         backward = backward.gather(0, reverse.expand_as(backward))
         values = torch.cat([forward, backward], dim=2).transpose(0, 1)  # (B, S, 2H)
         ends = (lengths - 1).clamp_min(0)[None, :, None].expand(1, -1, forward.shape[2])
@@ -185,14 +163,11 @@ class EncoderDecoder(nn.Module):
         return encoded, torch.tanh(self.initial_state(last))
 
     def decode(
-        self, encoded: EncodedSource, inputs: Tensor, state: Tensor, run_cell: RunCell
+        self, encoded: EncodedSource, inputs: Tensor, state: Tensor, arguments: CellArguments
     ) -> tuple[Tensor, Tensor]:
-        """Return logits ``(T, B, V)`` of the word after each input, and the new state.
-
-        The inputs are token ids ``(T, B)``, and ``state``, ``(B, H)``, is the state before them.
-        """
+        """Return logits ``(T, B, V)`` of the word after each input, and the state ``(B, H)``."""
         embedded = self._embed(inputs, self.target_words)
-        raw, state = run_cell(self.decoder_cell, embedded, state)
+        raw, state = self.decoder_cell(embedded, state, *arguments[2])
         queries = raw.transpose(0, 1)  # (B, T, H)
         scores = queries @ encoded.keys.transpose(1, 2) / math.sqrt(raw.shape[2])  # (B, T, S)
         weights = scores.masked_fill((encoded.words == PADDING)[:, None], -math.inf).softmax(2)
@@ -208,8 +183,6 @@ class EncoderDecoder(nn.Module):
         return logits, state
 
     def _embed(self, tokens: Tensor, table: Tensor) -> Tensor:
-        if tokens.ndim != 2:
-            raise ValueError(f"sentences must be (T, B), got {tuple(tokens.shape)}")
         embedded = F.embedding(tokens, table)
         return locked_dropout(embedded, self.dropouts.embedding, self.training, self.batch_share)
 
@@ -226,18 +199,16 @@ def reversed_positions(lengths: Tensor, steps: int) -> Tensor:
 
 @torch.no_grad()
 def beam_search(
-    net: EncoderDecoder, sources: Tensor, run_cell: RunCell, *, max_length: int, beam: int
+    net: EncoderDecoder, sources: Tensor, arguments: CellArguments, max_length: int, beam: int
 ) -> Tensor:
     """Decode sources ``(S, B)`` to at most ``max_length`` token ids ``(L, B)``, then padding.
 
     The score of a hypothesis is the mean log-probability per word.
     """
-    if beam < 1 or max_length < 1:
-        raise ValueError(f"beam={beam} and max_length={max_length} must be 1 or more")
-    encoded, state = net.encode(sources, run_cell)
+    encoded, state = net.encode(sources, arguments)
     batch = sources.shape[1]
     rows = torch.arange(batch, device=sources.device).repeat_interleave(beam)
-    encoded, state = encoded.select(rows), state[rows]
+    encoded, state = EncodedSource(*[own[rows] for own in encoded]), state[rows]
     # At the first step all hypotheses of a source are equal, so only the first one counts.
     totals = torch.full((batch, beam), -math.inf, device=sources.device)
     totals[:, 0] = 0.0
@@ -246,7 +217,7 @@ def beam_search(
     last = sources.new_full((1, batch * beam), BEGIN)
     ended = torch.zeros(batch, beam, dtype=torch.bool, device=sources.device)
     while len(words) < max_length and not bool(ended.all()):
-        logits, state = net.decode(encoded, last, state, run_cell)
+        logits, state = net.decode(encoded, last, state, arguments)
         logits = logits[0].float()
         logits[:, [PADDING, UNKNOWN, BEGIN]] = -math.inf  # never produced
         log_probs = logits.log_softmax(1).view(batch, beam, -1)

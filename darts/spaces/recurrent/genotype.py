@@ -91,7 +91,6 @@ class Genotype(AnyGenotype):
         return write_json(self.space, {"recurrent": rows, "concat": self.outputs})
 
     def __str__(self) -> str:
-        """Return the classic text in one line; ``parse`` is the inverse."""
         first, last = self.outputs[0], self.outputs[-1]
         consecutive = self.outputs == tuple(range(first, last + 1))
         concat = f"range({first}, {last + 1})" if consecutive else f"{list(self.outputs)!r}"
@@ -101,9 +100,5 @@ class Genotype(AnyGenotype):
 
     @classmethod
     def parse(cls, text: str) -> Genotype:
-        """Parse JSON, or classic ``Genotype(recurrent=[("tanh", 0), ...], concat=[1, ...])`` text.
-
-        Classic text may start with ``NAME =``, pass its arguments by keyword or by position, and
-        give the outputs as a list or as ``range(...)``. No text is ever evaluated.
-        """
+        """Parse JSON, or text ``Genotype(recurrent=[("tanh", 0), ...], concat=[1, ...])``."""
         return cls(**read_genotype(text, cls.space, ("recurrent", "concat")))

@@ -14,6 +14,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import NamedTuple, cast
 
 import torch
@@ -26,57 +27,52 @@ from darts.ops.transfer import to_device
 from darts.spaces.rank_dropout import BatchShare
 from darts.spaces.recurrent.cell import (
     FUNCTIONS,
+    NO_DROPOUT,
     DropoutRates,
     RecurrentCell,
     apply_mask,
     highway,
     init_preserving_variance,
 )
-from darts.spaces.recurrent.genotype import PRIMITIVES, edges_of
+from darts.spaces.recurrent.genotype import PRIMITIVES
 
 ActiveColumns = Sequence[Sequence[int]] | None
 """For each edge the columns of its active candidates, or None if all are active."""
 
 
 class NodeInputs(NamedTuple):
-    """The edges into one node that have an active candidate other than ``none``.
-
-    Attributes:
-        weights: By activation, its mixing weight on each edge, ``(sources, 1, 1)``.
-    """
+    """The edges into one node that have an active candidate other than ``none``."""
 
     sources: list[int]
-    weights: dict[str, Tensor]
+    weights: dict[str, Tensor]  # by activation, its mixing weight on each edge, (sources, 1, 1)
     total: Tensor
 
-    def mix(self, states: Tensor, product: Tensor) -> Tensor:
-        """Return the weighted sum over all edges and activations, ``(B, H)``.
+    def node(self, states: Sequence[Tensor], weight: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the node before its norm, ``(B, H)``; zeros if it has no edges.
 
-        Args:
-            states: Source states, ``(sources, B, H)``.
-            product: Source states times the node's weight matrix, ``(sources, B, 2H)``.
+        ``weight`` is its matrix, and ``mask`` the dropout mask of the states.
         """
-        gate, new = product.chunk(2, dim=2)
-        (first, weight), *others = self.weights.items()
-        mixed = weight * FUNCTIONS[first](new)
-        for name, weight in others:
-            mixed = mixed + weight * FUNCTIONS[name](new)
-        return highway(states * self.total, mixed, torch.sigmoid(gate)).sum(0)
+        if not self.sources:
+            return torch.zeros_like(states[0])
+        sources = torch.stack([states[source] for source in self.sources])  # (sources, B, H)
+        count, batch, width = sources.shape
+        product = apply_mask(sources, mask).view(-1, width) @ weight
+        gate, new = product.view(count, batch, -1).chunk(2, dim=2)
+        terms = [factor * FUNCTIONS[name](new) for name, factor in self.weights.items()]
+        mixed: Tensor = reduce(torch.add, terms)
+        return highway(sources * self.total, mixed, torch.sigmoid(gate)).sum(0)
 
 
 class MixedCell(RecurrentCell):
-    """All candidates of all edges of a cell.
-
-    Attributes:
-        norm: Holds the running statistics, to which all states contribute, as published.
-    """
+    """All candidates of all edges of a cell."""
 
     process_group: dist.ProcessGroup | None = None
 
     def __init__(
-        self, width: int, hidden: int, nodes: int = 8, dropouts: DropoutRates | None = None
+        self, width: int, hidden: int, nodes: int = 8, dropouts: DropoutRates = NO_DROPOUT
     ) -> None:
-        super().__init__(width, hidden, nodes, dropouts or DropoutRates())
+        super().__init__(width, hidden, nodes, dropouts)
+        # All states contribute to the running statistics, as published.
         self.norm = nn.BatchNorm2d(hidden, affine=False)
 
     def init_preserving_variance(self) -> None:
@@ -95,23 +91,20 @@ class MixedCell(RecurrentCell):
         active: ActiveColumns = None,
         batch_share: BatchShare = None,
     ) -> tuple[Tensor, Tensor]:
-        """Run the cell over a sequence.
+        """Run the cell over a sequence with mixing weights ``(edges, 5)``; see ``DiscreteCell``.
 
-        Args:
-            hidden: Previous output of the cell, ``(B, H)``; None for zeros.
-            weights: Mixing weights ``(edges, 5)``.
-            active: Columns of the active candidates. The weights of other candidates get no
-                gradient, and edges without an active candidate are not computed.
+        The weights of candidates that are not active get no gradient, and edges without an active
+        candidate are not computed.
         """
         hidden = self.initial_hidden(inputs, hidden)
         prepared = self.prepare(inputs, hidden, batch_share)
         all_inputs = node_inputs(weights, active, self.nodes)
         node_weights = self.node_weights.unbind()
         outputs = []
-        for state0 in prepared.steps():
-            states = [self._normalize(state0(hidden))]
+        for projected in prepared.projected:
+            states = [self._normalize(prepared.state0(projected, hidden))]
             for weight, edges in zip(node_weights, all_inputs, strict=True):
-                states.append(self._normalize(self._node(states, edges, weight, prepared.mask)))
+                states.append(self._normalize(edges.node(states, weight, prepared.mask)))
             hidden = torch.stack(states[1:]).mean(0)
             outputs.append(hidden)
         if self.training and self.norm.num_batches_tracked is not None:
@@ -129,24 +122,9 @@ class MixedCell(RecurrentCell):
             RunningStats(mean, variance, momentum).update(shared.mean, shared.variance)
         return shared.output[:, :, 0, 0]
 
-    @staticmethod
-    def _node(
-        states: list[Tensor], edges: NodeInputs | None, weight: Tensor, mask: Tensor | None
-    ) -> Tensor:
-        """Compute a node before its norm, ``(B, H)``; zeros if it has no active edge."""
-        if edges is None:
-            return torch.zeros_like(states[0])
-        sources = torch.stack([states[source] for source in edges.sources])  # (sources, B, H)
-        count, batch, width = sources.shape
-        product = apply_mask(sources, mask).view(-1, width) @ weight
-        return edges.mix(sources, product.view(count, batch, -1))
 
-
-def node_inputs(weights: Tensor, active: ActiveColumns, nodes: int) -> list[NodeInputs | None]:
-    """Return for each node its active incoming edges, or None if it has none.
-
-    The mixing weights are ``(edges, 5)``; see ``MixedCell.forward``.
-    """
+def node_inputs(weights: Tensor, active: ActiveColumns, nodes: int) -> list[NodeInputs]:
+    """Return for each node its active incoming edges."""
     columns = [range(len(PRIMITIVES))] * len(weights) if active is None else active
     activations = [[column for column in row if column] for row in columns]  # column 0 is none
     if active is not None:
@@ -155,25 +133,16 @@ def node_inputs(weights: Tensor, active: ActiveColumns, nodes: int) -> list[Node
             mask[edge, row] = 1
         weights = weights * to_device(mask, weights.device)
     rows = weights.unbind()
-    inputs: list[NodeInputs | None] = []
-    endpoints = edges_of(nodes)
+    inputs: list[NodeInputs] = []
     for node in range(1, nodes + 1):
-        edges = [
-            edge
-            for edge, (_, target) in enumerate(endpoints)
-            if target == node and activations[edge]
-        ]
-        if not edges:
-            inputs.append(None)
+        first = node * (node - 1) // 2  # of the edges into this node, which are sorted by source
+        sources = [source for source in range(node) if activations[first + source]]
+        if not sources:
+            inputs.append(NodeInputs([], {}, weights))
             continue
-        node_columns = torch.stack([rows[edge] for edge in edges], dim=1)  # (5, sources)
-        used = sorted({column for edge in edges for column in activations[edge]})
-        by_column = {column: node_columns[column][:, None, None] for column in used}
-        inputs.append(
-            NodeInputs(
-                [endpoints[edge][0] for edge in edges],
-                {PRIMITIVES[column]: values for column, values in by_column.items()},
-                torch.stack(list(by_column.values())).sum(0),
-            )
-        )
+        node_columns = torch.stack([rows[first + source] for source in sources], dim=1)
+        used = sorted({column for source in sources for column in activations[first + source]})
+        by_name = {PRIMITIVES[column]: node_columns[column][:, None, None] for column in used}
+        total = torch.stack(list(by_name.values())).sum(0)
+        inputs.append(NodeInputs(sources, by_name, total))
     return inputs

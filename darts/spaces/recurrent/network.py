@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.checks import check_positive
 from darts.spaces.network import LanguageModelOutput, NetworkBase
 from darts.spaces.rank_dropout import BatchShare
 from darts.spaces.recurrent.cell import (
     INITIAL_RANGE,
+    NO_DROPOUT,
     DiscreteCell,
     DropoutRates,
     embed_with_word_dropout,
@@ -38,7 +38,6 @@ class EmbeddingDecoder(nn.Module):
         self, vocab_size: int, embedding: int, hidden: int, tied: bool, dropouts: DropoutRates
     ) -> None:
         super().__init__()
-        check_positive(vocab_size=vocab_size, embedding=embedding, hidden=hidden)
         if tied and embedding != hidden:
             raise ValueError(
                 f"embedding={embedding} and hidden={hidden} must be equal when tied=true; make "
@@ -54,15 +53,12 @@ class EmbeddingDecoder(nn.Module):
 
     def embed(self, tokens: Tensor, batch_share: BatchShare = None) -> Tensor:
         """Embed int64 tokens ``(T, B)`` as ``(T, B, E)``."""
-        if tokens.ndim != 2:
-            raise ValueError(f"tokens must be (T, B), got {tuple(tokens.shape)}")
         x = embed_with_word_dropout(tokens, self.embedding, self.dropouts.word, self.training)
         return locked_dropout(x, self.dropouts.embedding, self.training, batch_share)
 
     def decode(
         self, raw: Tensor, hidden: Tensor, batch_share: BatchShare = None
     ) -> LanguageModelOutput:
-        """Compute logits from the cell's outputs ``(T, B, H)``; ``hidden`` is returned as it is."""
         dropped = locked_dropout(raw, self.dropouts.output, self.training, batch_share)
         weight = self.embedding if self.decoder is None else self.decoder
         return LanguageModelOutput(F.linear(dropped, weight, self.bias), hidden, raw, dropped)
@@ -76,8 +72,6 @@ class Network(NetworkBase):
     Shape: tokens ``(T, B)`` and a hidden state ``(B, H)`` -> ``LanguageModelOutput``.
     """
 
-    genotype: Genotype
-
     def __init__(
         self,
         genotype: Genotype,
@@ -86,15 +80,13 @@ class Network(NetworkBase):
         embedding: int = 850,
         hidden: int = 850,
         tied: bool = True,
-        dropouts: DropoutRates | None = None,
+        dropouts: DropoutRates = NO_DROPOUT,
     ) -> None:
         super().__init__(genotype)
-        dropouts = dropouts or DropoutRates()
         self.words = EmbeddingDecoder(vocab_size, embedding, hidden, tied, dropouts)
         self.cell = DiscreteCell(genotype, embedding, hidden, dropouts)
 
     def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput:
-        """Predict the token that follows each token; ``hidden=None`` means zeros."""
         raw, hidden = self.cell(
             self.words.embed(tokens, self.batch_share), hidden, self.batch_share
         )
@@ -107,8 +99,6 @@ class TranslationNetwork(EncoderDecoder, NetworkBase):
     The flags are ``tied``, ``joint`` and ``copy``, see ``EncoderDecoder``.
     """
 
-    genotype: Genotype
-
     def __init__(
         self,
         genotype: Genotype,
@@ -117,10 +107,9 @@ class TranslationNetwork(EncoderDecoder, NetworkBase):
         *,
         embedding: int,
         hidden: int,
-        dropouts: DropoutRates | None = None,
+        dropouts: DropoutRates = NO_DROPOUT,
         **flags: bool,
     ) -> None:
-        dropouts = dropouts or DropoutRates()
         NetworkBase.__init__(self, genotype)
         EncoderDecoder.__init__(
             self,
@@ -141,9 +130,5 @@ class TranslationNetwork(EncoderDecoder, NetworkBase):
         beam: int = 1,
     ) -> Tensor:
         """Compute logits or decode; see ``EncoderDecoder.translate``."""
-
-        def run_cell(cell: nn.Module, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-            outputs: tuple[Tensor, Tensor] = cell(x, state, self.batch_share)
-            return outputs
-
-        return self.translate(sources, inputs, run_cell, max_length=max_length, beam=beam)
+        arguments = [(self.batch_share,)] * 3
+        return self.translate(sources, inputs, arguments, max_length, beam)

@@ -45,9 +45,7 @@ from darts.spaces.recurrent.genotype import (
 from darts.spaces.recurrent.network import Network, TranslationNetwork
 from darts.spaces.recurrent.supernet import Supernet, TranslationSupernet
 from darts.spaces.space import SPACES, Space
-
-PENN_TREEBANK_WORDS = 10_000
-"""Vocabulary size of Penn Treebank, for which papers report numbers of parameters."""
+from darts.spaces.transformer.frame import Embedding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,15 +121,19 @@ class Recurrent(Space):
 
     @property
     def dropouts(self) -> DropoutRates:
-        """The dropout rates of supernets and networks."""
         names = [rate.name for rate in fields(DropoutRates)]
         return DropoutRates(**{name: getattr(self, f"{name}_dropout") for name in names})
 
     def supernet(self, **options: Any) -> Supernet | TranslationSupernet:
-        """Build the supernet of a language model (``vocab_size``) or of an encoder-decoder.
+        """Build a language model (size ``vocab_size``), or an encoder-decoder.
 
         An encoder-decoder has the sizes ``sources``, ``targets`` and optionally ``joint``.
         """
+        if self.weight_dropout > 0:
+            raise ValueError(
+                f"space.weight_dropout={self.weight_dropout}: the supernet of the recurrent space "
+                "does not support weight dropout; set it to 0"
+            )
         sizes = self.supported(options, depth=1, partial=1, auxiliary_skip=0)
         settings = {"nodes": self.nodes, **self._add_settings(sizes)}
         return Supernet(**settings) if "vocab_size" in sizes else TranslationSupernet(**settings)
@@ -143,13 +145,8 @@ class Recurrent(Space):
         return TranslationNetwork(genotype, **settings)
 
     def _add_settings(self, sizes: Mapping[str, Any]) -> dict[str, Any]:
-        settings = {
-            **sizes,
-            "embedding": self.embedding,
-            "hidden": self.hidden,
-            "tied": self.tied,
-            "dropouts": self.dropouts,
-        }
+        keys = ("embedding", "hidden", "tied", "dropouts")
+        settings = {**sizes, **{key: getattr(self, key) for key in keys}}
         if "vocab_size" not in sizes:
             return {**settings, "copy": self.copy}
         if self.copy:
@@ -158,10 +155,6 @@ class Recurrent(Space):
                 "set space.copy=false"
             )
         return settings
-
-    def reference_sizes(self) -> tuple[dict[str, int], list[str]]:
-        sizes = [f"embedding={self.embedding}", f"hidden={self.hidden}"]
-        return {"vocab_size": PENN_TREEBANK_WORDS}, [*sizes, f"{PENN_TREEBANK_WORDS:,} tokens"]
 
     @classmethod
     def reference(cls, genotype: Genotype) -> Recurrent:
@@ -240,7 +233,7 @@ class Recurrent(Space):
         latencies differ slightly.
         """
         if not self.tied:
-            yield NetworkPiece(partial(Lookup, classes, self.embedding), ())
+            yield NetworkPiece(partial(Embedding, classes, self.embedding), ())
         inputs = self.embedding + self.hidden
         yield NetworkPiece(partial(CellState, inputs, self.hidden, "tanh"), (inputs,))
         for edge in range(len(edges_of(self.nodes))):
@@ -267,15 +260,11 @@ class Recurrent(Space):
 
 
 def _count_nodes(num_edges: int) -> int:
-    """Return the number of nodes of a supernet cell: n nodes have n (n + 1) / 2 edges."""
-    return int((2 * num_edges) ** 0.5)
+    return int((2 * num_edges) ** 0.5)  # n nodes have n (n + 1) / 2 edges
 
 
 class CellState(nn.Module):
-    """The computation of one state of a cell, ``(B, inputs)`` -> ``(B, hidden)``.
-
-    It consists of a matrix product, an activation, and the bypass of the last ``hidden`` inputs.
-    """
+    """The computation of one state of a cell, ``(B, inputs)`` -> ``(B, hidden)``."""
 
     def __init__(self, inputs: int, hidden: int, activation: str) -> None:
         super().__init__()
@@ -289,15 +278,3 @@ class CellState(nn.Module):
         gate, new = (x @ self.weight).chunk(2, dim=1)
         new = FUNCTIONS[self.activation](new)
         return highway(x[:, -self.hidden :], new, torch.sigmoid(gate))
-
-
-class Lookup(nn.Module):
-    """An embedding table that is not tied to the decoder, ``(B,)`` -> ``(B, embedding)``."""
-
-    def __init__(self, vocab_size: int, embedding: int) -> None:
-        super().__init__()
-        self.table = nn.Embedding(vocab_size, embedding)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        embeddings: Tensor = self.table(tokens.long())
-        return embeddings

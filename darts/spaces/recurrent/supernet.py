@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from darts.spaces.network import LanguageModelOutput
-from darts.spaces.recurrent.cell import DropoutRates
+from darts.spaces.recurrent.cell import NO_DROPOUT, DropoutRates
 from darts.spaces.recurrent.encoder_decoder import EncoderDecoder
 from darts.spaces.recurrent.genotype import GROUP, PRIMITIVES, edges_of
 from darts.spaces.recurrent.mixed_cell import MixedCell
@@ -31,7 +31,6 @@ class RecurrentSupernet(SupernetBase):
     space = "recurrent"
 
     def _init_edges(self, nodes: int, cells: int) -> None:
-        """Set the edges of a cell with ``nodes`` nodes, and the alphas, which all cells share."""
         endpoints = edges_of(nodes)
         self.candidates = {GROUP: (PRIMITIVES,) * len(endpoints)}
         self.edges, self.counts = {GROUP: endpoints}, {GROUP: cells}
@@ -55,10 +54,9 @@ class Supernet(RecurrentSupernet):
         hidden: int = 300,
         nodes: int = 8,
         tied: bool = True,
-        dropouts: DropoutRates | None = None,
+        dropouts: DropoutRates = NO_DROPOUT,
     ) -> None:
         super().__init__()
-        dropouts = _check_dropouts(dropouts)
         self.words = EmbeddingDecoder(vocab_size, embedding, hidden, tied, dropouts)
         self.cell = self.cell_class(embedding, hidden, nodes, dropouts)
         self._init_edges(nodes, cells=1)
@@ -69,10 +67,7 @@ class Supernet(RecurrentSupernet):
         weights: Mapping[str, Tensor] | None = None,
         hidden: Tensor | None = None,
     ) -> LanguageModelOutput:
-        """Predict the token that follows each token; ``hidden=None`` means zeros.
-
-        The mixing weights are ``(edges, 5)``; see ``make_mixture``.
-        """
+        """Predict the token that follows each token; the mixing weights are ``(edges, 5)``."""
         cell_weights, _, active = self.make_mixture(weights).of_cell(GROUP, 0)
         raw, hidden = self.cell(self.words.embed(tokens), hidden, cell_weights, active)
         return self.words.decode(raw, hidden)
@@ -92,11 +87,10 @@ class TranslationSupernet(RecurrentSupernet):
         embedding: int,
         hidden: int,
         nodes: int = 8,
-        dropouts: DropoutRates | None = None,
+        dropouts: DropoutRates = NO_DROPOUT,
         **flags: bool,
     ) -> None:
         super().__init__()
-        dropouts = _check_dropouts(dropouts)
         self.translator = EncoderDecoder(
             lambda width: MixedCell(width, hidden, nodes, dropouts),
             sources,
@@ -121,23 +115,6 @@ class TranslationSupernet(RecurrentSupernet):
         The mixing weights are ``(edges, 5)``, or ``(3, edges, 5)`` if each cell has its own.
         """
         mixture = self.make_mixture(weights)
-        net = self.translator
-        cells = (net.forward_encoder, net.backward_encoder, net.decoder_cell)
-        indices = {id(cell): index for index, cell in enumerate(cells)}
-
-        def run_cell(cell: nn.Module, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-            cell_weights, _, active = mixture.of_cell(GROUP, indices[id(cell)])
-            outputs: tuple[Tensor, Tensor] = cell(x, state, cell_weights, active)
-            return outputs
-
-        return net.translate(sources, inputs, run_cell, max_length=max_length, beam=beam)
-
-
-def _check_dropouts(dropouts: DropoutRates | None) -> DropoutRates:
-    dropouts = dropouts or DropoutRates()
-    if dropouts.weight > 0:
-        raise ValueError(
-            f"space.weight_dropout={dropouts.weight}: the supernet of the recurrent space does "
-            "not support weight dropout; set it to 0"
-        )
-    return dropouts
+        cells = [mixture.of_cell(GROUP, index) for index in range(3)]
+        arguments = [(cell.weights, cell.active) for cell in cells]
+        return self.translator.translate(sources, inputs, arguments, max_length, beam)

@@ -21,41 +21,21 @@ from torch import Tensor, nn
 
 from darts.data.words import PADDING
 from darts.ops.transfer import to_device
-from darts.spaces.checks import check_drop_probability, check_positive
 from darts.spaces.network import LanguageModelOutput
 from darts.spaces.rank_dropout import BatchShare, rank_dropout
-from darts.spaces.transformer.layers import HEADS, AttentionMask
+from darts.spaces.transformer.layers import AttentionMask
 
 POSITIONS = ("sinusoidal", "learned")
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Settings of the supernets and networks of the space.
+    """Settings of the supernets and networks of the space; see ``Transformer``."""
 
-    Attributes:
-        width: Model width, D; a multiple of every candidate's number of heads.
-        positions: Positional encoding, one of ``POSITIONS``.
-        max_length: Number of learned positions, the maximum length of a text.
-        dropout: Dropout rate in training, of the embeddings, of each layer's output and of the
-            input of the output layer.
-    """
-
-    width: int = 128
+    width: int = 128  # model width, D
     positions: str = POSITIONS[0]
-    max_length: int = 512
+    max_length: int = 512  # number of learned positions
     dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_positive(width=self.width, max_length=self.max_length)
-        check_heads(self.width)
-        check_drop_probability(dropout=self.dropout)
-
-
-def check_heads(width: int) -> None:
-    """Raise ValueError unless every candidate number of heads divides the model width."""
-    if width % max(HEADS):
-        raise ValueError(f"space.hidden={width}: must be a multiple of {max(HEADS)}")
 
 
 def sinusoidal_table(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -127,8 +107,6 @@ class Frame(nn.Module):
     classifies the mean over the tokens of a text, which is padded with ``PADDING`` at the end.
 
     Args:
-        vocab_size: Number of tokens, V.
-        classes: Number of classes of a text classifier; None for a language model.
         layers: Whether there are layers between the embedding and the output layer. Without them,
             there is no layer norm, so frequent and informative words can differ in weight.
             The initial embeddings are then small, about 1/D, because the network would otherwise
@@ -148,7 +126,6 @@ class Frame(nn.Module):
         layers: bool = True,
     ) -> None:
         super().__init__()
-        check_positive(vocab_size=vocab_size, classes=1 if classes is None else classes)
         config = config or ModelConfig()
         self.width, self.dropout, self.causal = config.width, config.dropout, classes is None
         self.embedding = Embedding(vocab_size, config.width, 1.0 if layers else 1 / config.width)
@@ -160,7 +137,6 @@ class Frame(nn.Module):
             self.classifier = nn.Linear(config.width, classes)
 
     def attention_mask(self, tokens: Tensor) -> AttentionMask:
-        """Return the causal mask, or the mask of the padding, for tokens ``(T, B)``."""
         if self.causal:
             length = len(tokens)
             ones = torch.ones(length, length, dtype=torch.bool, device=tokens.device)
@@ -170,15 +146,12 @@ class Frame(nn.Module):
 
     def embed(self, tokens: Tensor, batch_share: BatchShare = None) -> Tensor:
         """Embed tokens ``(T, B)`` as ``(B, T, D)``."""
-        if tokens.ndim != 2:
-            raise ValueError(f"tokens must be (T, B), got {tuple(tokens.shape)}")
         x = self.positional_encoding(self.embedding(tokens.t()))
         return self._dropped(x, batch_share)
 
     def finish(
         self, x: Tensor, mask: AttentionMask, hidden: Tensor, batch_share: BatchShare = None
     ) -> LanguageModelOutput | Tensor:
-        """Predict the next tokens, or the logits ``(B, classes)`` of a text classifier."""
         raw = self.norm(x)
         if mask.tokens is not None:
             counts = mask.tokens.sum(1).clamp_min(1)  # (B, 1); a text may be empty

@@ -35,20 +35,13 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.
 
 
 class AttentionMask(NamedTuple):
-    """Which positions of a batch of texts attention must not read.
+    """Which positions of a batch of texts attention must not read."""
 
-    Attributes:
-        blocked: True where attention is not allowed; broadcasts to ``(B, heads, T, T)``, where the
-            last two dimensions are queries and keys.
-        tokens: ``(B, T, 1)``, True at tokens and False at padding; None without padding.
-    """
-
-    blocked: Tensor
-    tokens: Tensor | None
+    blocked: Tensor  # True where it must not; broadcasts to (B, heads, T, T), queries before keys
+    tokens: Tensor | None  # (B, T, 1), True at tokens and False at padding; None without padding
 
 
 def _numbers(names: tuple[str, ...], prefix: str) -> tuple[int, ...]:
-    """Return the numbers in names such as ``attention_4``."""
     return tuple(int(name.split("_")[1]) for name in names if name.startswith(f"{prefix}_"))
 
 
@@ -73,10 +66,7 @@ def attention_scores(queries: Tensor, keys: Tensor, heads: int) -> Tensor:
 
 
 def attention_weights(scores: Tensor, size: int, mask: AttentionMask | None) -> Tensor:
-    """Return the attention weights of unscaled scores ``(B, heads, T, T)``.
-
-    ``size`` is the number of dimensions of a head.
-    """
+    """Return the attention weights of unscaled scores ``(B, heads, T, T)``; heads have ``size``."""
     scores = scores / math.sqrt(size)
     if mask is not None:
         # Not minus infinity, because the softmax of an empty text would be NaN.
@@ -87,12 +77,8 @@ def attention_weights(scores: Tensor, size: int, mask: AttentionMask | None) -> 
 def convolve(x: Tensor, kernel: Tensor, causal: bool, mask: AttentionMask | None) -> Tensor:
     """Apply a depthwise convolution along the text, ``(B, T, D)`` -> ``(B, T, D)``.
 
-    Padding and the positions before and after the text count as zeros.
-
-    Args:
-        kernel: ``(D, taps)``; the first tap belongs to the earliest position.
-        causal: Whether the last tap is at the output position; otherwise the middle tap is.
-        mask: Marks the padding; None for no padding.
+    Padding and the positions before and after the text count as zeros. The kernel is
+    ``(D, taps)``; its last tap (if causal) or its middle tap is at the output position.
     """
     if mask is not None and mask.tokens is not None:
         x = x * mask.tokens
@@ -103,7 +89,6 @@ def convolve(x: Tensor, kernel: Tensor, causal: bool, mask: AttentionMask | None
 
 
 def make_kernel(width: int, taps: int) -> nn.Parameter:
-    """Make the kernel of a depthwise convolution, ``(width, taps)``."""
     bound = 1 / math.sqrt(taps)
     return nn.Parameter(torch.empty(width, taps).uniform_(-bound, bound))
 
@@ -160,8 +145,7 @@ class Lstm(nn.Module):
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Compute the output ``(B, T, D)`` and the state after the last word, ``(B, 2D)``.
 
-        Args:
-            state: Hidden state and cell state before the first word, ``(B, 2D)``; None for zeros.
+        The state consists of hidden state and cell state; None stands for zeros.
         """
         if torch.is_autocast_enabled("cpu"):  # many processors have no LSTM kernel for bfloat16
             with torch.autocast("cpu", enabled=False):
@@ -202,10 +186,7 @@ class Lstm(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear maps with an activation between them, ``(B, T, D)`` -> ``(B, T, D)``.
-
-    ``ratio`` is the ratio of the hidden width to D.
-    """
+    """Two linear maps with an activation between them, ``(B, T, D)`` -> ``(B, T, D)``."""
 
     def __init__(self, width: int, ratio: int, activation: str) -> None:
         super().__init__()
@@ -223,7 +204,6 @@ class FeedForward(nn.Module):
 
 
 def make_mixer(name: str, width: int, causal: bool) -> nn.Module:
-    """Make one of ``MIXERS`` or ``NETWORK_MIXERS`` for the model width ``width``."""
     if name == "identity":
         return nn.Identity()
     if name == "lstm":
@@ -235,7 +215,6 @@ def make_mixer(name: str, width: int, causal: bool) -> nn.Module:
 
 
 def make_feed_forward(name: str, width: int) -> nn.Module:
-    """Make one of ``FEED_FORWARDS`` or ``NETWORK_FEED_FORWARDS`` for the model width ``width``."""
     if name == "identity":
         return nn.Identity()
     activation, ratio = name.split("_")
@@ -249,10 +228,7 @@ class Block(nn.Module):
     would hardly change it, and a language model whose decoder is the embedding would predict the
     word that it has just read.
 
-    Attributes:
-        state_size: Number of values of its state for each text, H: 2D with an LSTM, else 0.
-
-    Shape: ``(B, T, D)`` and a state ``(B, H)`` -> ``(B, T, D)`` and the next state ``(B, H)``.
+    Shape: ``(B, T, D)`` and the state of an LSTM, ``(B, 2D)`` -> ``(B, T, D)`` and the next state.
     """
 
     def __init__(
@@ -260,7 +236,6 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.dropout = dropout
-        self.state_size = 2 * width if mixer == "lstm" else 0
         self.mixer = make_mixer(mixer, width, causal)
         self.feed_forward = make_feed_forward(feed_forward, width)
 
@@ -272,15 +247,13 @@ class Block(nn.Module):
         drop_probability: float = 0.0,
         batch_share: BatchShare = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Compute the block's output and next state; a state of None counts as zeros.
-
-        The next state of a block without an LSTM is None.
+        """Compute the block's output and next state, which is None without an LSTM.
 
         In training, the whole output of a layer is dropped for a text with a given probability,
         independently for each layer and text, except the output of an LSTM.
         """
         after = None
-        if self.state_size:
+        if isinstance(self.mixer, Lstm):
             y, after = self.mixer(x, state)
             x = rank_dropout(y, self.dropout, self.training, batch_share)
         elif not isinstance(self.mixer, nn.Identity):

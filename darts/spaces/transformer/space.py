@@ -1,10 +1,12 @@
-"""The transformer space.
+"""The transformer space and its discrete networks.
 
 A point has two parameters for each block: the mixer and the feed-forward layer.
 
 References:
     Vaswani et al., "Attention Is All You Need", arXiv:1706.03762; So, Liang and Le, "The Evolved
     Transformer", arXiv:1901.11117; Chen et al., "AutoFormer", arXiv:2107.00651.
+    Dropping the output of a layer at random: Huang et al., "Deep Networks with Stochastic Depth",
+    arXiv:1603.09382.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from darts.registry import choice, number
@@ -21,22 +24,77 @@ from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.checks import allowed, check_subset, subset_masks
 from darts.spaces.choice_space import ChoiceSpace
 from darts.spaces.deriving import Candidates
-from darts.spaces.network import NetworkPiece
+from darts.spaces.network import LanguageModelOutput, NetworkBase, NetworkPiece
 from darts.spaces.space import SPACES
 from darts.spaces.transformer.frame import (
     POSITIONS,
     Embedding,
+    Frame,
     ModelConfig,
     PositionalEncoding,
-    check_heads,
 )
 from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS, Genotype
-from darts.spaces.transformer.layers import make_feed_forward, make_mixer
-from darts.spaces.transformer.network import Network
+from darts.spaces.transformer.layers import HEADS, Block, make_feed_forward, make_mixer
 from darts.spaces.transformer.supernet import GROUPS, Supernet
 
-PENN_TREEBANK_WORDS = 10_000
-"""Vocabulary size of Penn Treebank, for which numbers of parameters are reported."""
+
+class Network(NetworkBase):
+    """A transformer language model; with ``classes``, a text classifier.
+
+    Shape: tokens ``(T, B)`` and a hidden state ``(B, H)`` -> ``LanguageModelOutput``, or logits
+    ``(B, classes)``. The state consists of the states of all LSTMs; attention and convolutions have
+    no state, so H may be 0.
+    """
+
+    genotype: Genotype
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        vocab_size: int,
+        *,
+        classes: int | None = None,
+        config: ModelConfig | None = None,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__(genotype, drop_path)
+        self.frame = frame = Frame(
+            vocab_size,
+            classes,
+            config,
+            positions=genotype.needs_positions,
+            layers=genotype.has_layers,
+        )
+        self.blocks = nn.ModuleList(
+            Block(mixer, feed_forward, frame.width, causal=frame.causal, dropout=frame.dropout)
+            for mixer, feed_forward in genotype.blocks
+        )
+        self.state_sizes: list[int] = [2 * frame.width * (m == "lstm") for m, _ in genotype.blocks]
+
+    def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]] | None:
+        block, position = divmod(edge, 2)
+        name = ("mixer", "feed_forward")[position]
+        if self.genotype.blocks[block][position] == "lstm":
+            return None  # an LSTM has no residual connection, so nothing would be left without it
+        is_identity = isinstance(getattr(self.blocks[block], name), nn.Identity)
+        return [] if is_identity else [(self.blocks[block], name)]
+
+    def forward(
+        self, tokens: Tensor, hidden: Tensor | None = None, auxiliary: bool = False
+    ) -> LanguageModelOutput | Tensor | tuple[LanguageModelOutput | Tensor, None]:
+        mask = self.frame.attention_mask(tokens)
+        x = self.frame.embed(tokens, self.batch_share)
+        before: Sequence[Tensor | None] = [None] * len(self.blocks)
+        if hidden is not None and any(self.state_sizes):
+            before = torch.split(hidden, self.state_sizes, dim=1)
+        after = []
+        for block, state in zip(self.blocks, before, strict=True):
+            x, state = block(x, mask, state, self.drop_path, self.batch_share)
+            if state is not None:
+                after.append(state)
+        hidden = torch.cat(after, dim=1) if after else x.new_zeros(x.shape[0], 0)
+        output = self.frame.finish(x, mask, hidden, self.batch_share)
+        return (output, None) if auxiliary else output
 
 
 @SPACES.register
@@ -73,12 +131,12 @@ class Transformer(ChoiceSpace):
     candidates: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        check_heads(self.hidden)
+        if self.hidden % max(HEADS):
+            raise ValueError(f"space.hidden={self.hidden}: must be a multiple of {max(HEADS)}")
         choices = {"the mixers": MIXERS, "the feed-forward layers": FEED_FORWARDS}
         check_subset(self.candidates, choices)
 
     def model_config(self) -> ModelConfig:
-        """Return the settings of supernets and networks."""
         return ModelConfig(self.hidden, self.positions, self.max_length, self.dropout)
 
     def supernet(self, **options: Any) -> Supernet:
@@ -88,10 +146,6 @@ class Transformer(ChoiceSpace):
     def network(self, genotype: Genotype, **options: Any) -> Network:
         options = self.supported(options, auxiliary=0)
         return Network(genotype, **options, config=self.model_config())
-
-    def reference_sizes(self) -> tuple[dict[str, int], list[str]]:
-        sizes = [f"hidden={self.hidden}", f"{PENN_TREEBANK_WORDS:,} tokens"]
-        return {"vocab_size": PENN_TREEBANK_WORDS}, sizes
 
     @classmethod
     def reference(cls, genotype: Genotype) -> Transformer:
@@ -116,13 +170,9 @@ class Transformer(ChoiceSpace):
     def pieces(self, *, classes: int, sample_shape: Sequence[int] = ()) -> Iterator[NetworkPiece]:
         """Yield all modules, with every candidate, for a text of ``length`` words.
 
-        The cost of attention per word depends on the length of the text. A language model has no
-        piece for its embedding, because it shares its weights with the decoder.
-
-        Args:
-            classes: Vocabulary size of a language model, or number of classes.
-            sample_shape: ``()`` for a language model; ``(V,)`` for a classifier of texts with a
-                vocabulary of V words.
+        A language model has no piece for its embedding, because it shares its weights with the
+        decoder; its ``classes`` are its vocabulary, and its ``sample_shape`` is ``()``. The shape
+        is ``(V,)`` for a classifier of texts with a vocabulary of V words.
         """
         shape = (self.length, self.hidden)
         if sample_shape:

@@ -23,7 +23,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial, reduce
 from typing import ClassVar
 
@@ -32,8 +32,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.ops.recomputation import recompute
-from darts.spaces.checks import check_positive
-from darts.spaces.mixture import Mixture
 from darts.spaces.network import LanguageModelOutput
 from darts.spaces.rank_dropout import rank_dropout
 from darts.spaces.supernet import SupernetBase
@@ -84,7 +82,6 @@ class MixedBlock(nn.Module):
         mixers: CandidateWeights,
         feed_forwards: CandidateWeights,
     ) -> Tensor:
-        """Compute the block's output; candidates that have no entry in the weights are not run."""
         attention = {n: mixers[f"attention_{n}"] for n in HEADS if f"attention_{n}" in mixers}
         kernels = {n: mixers[f"conv_{n}"] for n in TAPS if f"conv_{n}" in mixers}
         if attention or kernels:
@@ -100,10 +97,7 @@ class MixedBlock(nn.Module):
     def mix_attention(
         self, y: Tensor, mask: AttentionMask, weights: Mapping[int, Tensor]
     ) -> Tensor:
-        """Return the weighted sum of attention candidates, ``(B, T, D)`` -> ``(B, T, D)``.
-
-        The keys of ``weights`` are numbers of heads.
-        """
+        """Return the weighted sum of attention candidates; ``weights`` has numbers of heads."""
         max_heads = max(weights)
         queries, keys, values = self.project(y).chunk(3, dim=2)
         all_scores = attention_scores(queries, keys, max_heads)
@@ -131,20 +125,14 @@ class MixedBlock(nn.Module):
         return convolve(y, reduce(torch.add, terms), self.causal, mask)
 
     def mix_feed_forwards(self, y: Tensor, weights: CandidateWeights) -> Tensor:
-        """Return the weighted sum of feed-forward layers."""
-        ratios = [ratio for ratio in RATIOS if any(n.endswith(f"_{ratio}") for n in weights)]
-        units = max(ratios) * self.width
+        sizes = {name: int(name.split("_")[1]) * self.width for name in weights}
+        units = max(sizes.values())
         hidden = F.linear(y, self.up.weight[:units], self.up.bias[:units])
-        terms = []
-        for activation, function in ACTIVATIONS.items():
-            names = {ratio: f"{activation}_{ratio}" for ratio in ratios}
-            unit_weights = [
-                F.pad(weights[name].expand(ratio * self.width), (0, units - ratio * self.width))
-                for ratio, name in names.items()
-                if name in weights
-            ]  # each (units,)
-            if unit_weights:
-                terms.append(function(hidden) * reduce(torch.add, unit_weights))
+        unit_weights: dict[str, list[Tensor]] = {}  # by activation, tensors (units,)
+        for name, size in sizes.items():
+            padded = F.pad(weights[name].expand(size), (0, units - size))
+            unit_weights.setdefault(name.split("_")[0], []).append(padded)
+        terms = [ACTIVATIONS[n](hidden) * reduce(torch.add, w) for n, w in unit_weights.items()]
         return F.linear(reduce(torch.add, terms), self.down.weight[:, :units])
 
 
@@ -171,7 +159,6 @@ class Supernet(SupernetBase):
         config: ModelConfig | None = None,
     ) -> None:
         super().__init__()
-        check_positive(cells=cells)
         self.set_chain([*GROUPS.items()] * cells)
         self.frame = frame = Frame(vocab_size, classes, config)
         self.blocks = nn.ModuleList(
@@ -188,24 +175,18 @@ class Supernet(SupernetBase):
     ) -> LanguageModelOutput | Tensor:
         """Return the output; the mixing weights of each group are ``(cells, candidates)``."""
         mask = self.frame.attention_mask(tokens)
-        mixture = self.make_mixture(weights)
+        chain = [
+            _by_name(GROUPS[group], *mixture)
+            for group, mixture in zip(self.chain, self.chain_weights(weights), strict=True)
+        ]
         uses_dropout = self.training and self.frame.dropout > 0
         x = self.frame.embed(tokens)
-        group_weights = [_weights_by_name(mixture, group) for group in GROUPS]
-        for block, mixers, feed_forwards in zip(self.blocks, *group_weights, strict=True):
-            run: Callable[..., Tensor] = block
-            if self.recomputes:
-                run = partial(recompute, block, random=uses_dropout)
+        for block, mixers, feed_forwards in zip(self.blocks, chain[::2], chain[1::2], strict=True):
+            run = partial(recompute, block, random=uses_dropout) if self.recomputes else block
             x = run(x, mask, mixers, feed_forwards)
         return self.frame.finish(x, mask, x.new_zeros(x.shape[0], 0))
 
 
-def _weights_by_name(mixture: Mixture, group: str) -> list[dict[str, Tensor]]:
-    """Return the ``CandidateWeights`` of each block for a group."""
-    weights, _, active = mixture.of_cell(group, 0)
-    names = GROUPS[group]
-    columns = active or (tuple(range(len(names))),) * len(weights)
-    return [
-        {names[column]: row[column] for column in active_columns}
-        for row, active_columns in zip(map(torch.unbind, weights), columns, strict=True)
-    ]
+def _by_name(names: Sequence[str], weights: Tensor, active: Sequence[int]) -> CandidateWeights:
+    scalars = weights.unbind()
+    return {names[column]: scalars[column] for column in active}

@@ -73,11 +73,9 @@ class Supernet(SupernetBase):
         self.alphas = self.make_alphas()
 
     def forward(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        rows, _, active = self.make_mixture(weights).of_cell("layers", 0)
         x = self.stem(images)
-        for index, (operations, row) in enumerate(zip(self.layers, rows.unbind(), strict=True)):
-            columns = range(len(OPERATIONS)) if active is None else active[index]
-            x = torch.stack([row[column] * operations[column](x) for column in columns]).sum(0)
+        for operations, (row, active) in zip(self.layers, self.chain_weights(weights), strict=True):
+            x = torch.stack([row[column] * operations[column](x) for column in active]).sum(0)
         return self.classifier(x.mean((2, 3)))
 
 

@@ -1,6 +1,8 @@
-"""The skeletons ``fast`` and ``fast_grid``: whitened patches, operations, pooling and costs."""
+"""The skeletons ``fast``, ``fast_grid`` and ``plain``: layers, formulas and genotypes."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import torch
@@ -13,20 +15,11 @@ from darts.spaces.macro import Genotype, Macro, Network
 from darts.spaces.macro.fast_layers import (
     MAX_COMPONENTS,
     VARIANCE_FLOOR,
+    GridPool2d,
     MaxClassifier,
     WhitenedPatches,
-    dirac_conv,
 )
-from darts.spaces.network import fit_layers
-
-SPACE = Macro(channels=4, cells=3, skeleton="fast")
-DEEP = Genotype(
-    (
-        *("conv_3x3", "res_3x3", "convnext_k7"),
-        *("mb_k3_e3", "conv_5x5", "skip_connect"),
-        *("conv_5x5", "mb_k3_e3", "conv_3x3"),
-    )
-)
+from darts.spaces.macro.skeleton import SKELETONS, BlockPlan, make_operation
 
 
 def images(count: int, channels: int, size: tuple[int, int]) -> Tensor:
@@ -85,7 +78,9 @@ def test_the_classifier_equals_adaptive_maximum_pooling(side: int, size: tuple[i
 @pytest.mark.parametrize("kernel", [3, 5])
 def test_a_convolution_begins_as_the_identity(inputs: int, outputs: int, kernel: int) -> None:
     x, shared = images(2, inputs, (5, 6)), min(inputs, outputs)
-    y = dirac_conv(inputs, outputs, kernel)(x)
+    plan = BlockPlan(inputs, outputs, 1, "first", 0, SKELETONS["fast"])
+    operation: Any = make_operation(f"conv_{kernel}x{kernel}", plan)
+    y = operation[0](x)
     assert y.shape == (2, outputs, 5, 6)
     torch.testing.assert_close(y[:, :shared], x[:, :shared])
     if outputs > inputs:
@@ -123,35 +118,40 @@ def test_a_fast_network_equals_its_formula() -> None:
     torch.testing.assert_close(net(x), net.head(y), **EXACT)
 
 
-@pytest.mark.parametrize("channels", [1, 3, 20])
-@pytest.mark.parametrize("skeleton", ["fast", "fast_grid"])
-def test_small_images_with_any_number_of_channels_train(skeleton: str, channels: int) -> None:
-    space = Macro(channels=2, cells=3, skeleton=skeleton)
-    net = space.network(DEEP, classes=4, in_channels=channels)
-    x = images(4, channels, (5, 5))
-    fit_layers(net, lambda: x)
-    net(x).square().sum().backward()
-    assert net(x).shape == (4, 4)
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
-
-
-def test_drop_path_drops_the_layers_of_residual_blocks() -> None:
+@pytest.mark.parametrize("size", [(4, 4), (3, 13), (7, 8), (1, 2), (16, 5)])
+@pytest.mark.parametrize("side", [2, 4])
+def test_grid_pooling_equals_adaptive_average_pooling(side: int, size: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    block = SPACE.network(DEEP, classes=4, in_channels=3).blocks[1]
-    x = images(64, 4, (4, 4))
-    y = block(x, 0.5)
-    dropped = (y == x).flatten(1).all(1)
-    assert 10 < dropped.sum() < 54
-    assert not (block.eval()(x, 0.5) == x).flatten(1).all(1).any()
+    x = torch.randn(2, 3, *size, dtype=torch.float64).to(memory_format=torch.channels_last)
+    torch.testing.assert_close(GridPool2d(side)(x), nn.AdaptiveAvgPool2d(side)(x), **EXACT)
 
 
-@pytest.mark.parametrize("name", ["res_3x3", "convnext_k7"])
-def test_residual_operations_need_the_skeleton_and_begin_no_stage(name: str) -> None:
-    with pytest.raises(ValueError, match=f"block 3 begins a stage and cannot be {name}"):
-        Genotype(("conv_3x3", "skip_connect", "skip_connect", name, *["conv_3x3"] * 5))
-    genotype = Genotype(("mb_k3_e3", name, "mb_k3_e3", name, "conv_3x3", name))
-    assert space_of(genotype) == Macro(channels=64, cells=2, skeleton="fast")
+@torch.no_grad()
+def test_a_plain_network_equals_its_formula() -> None:
+    torch.manual_seed(0)
+    blocks = ("conv_3x3", "skip_connect", "conv_5x5", "skip_connect", "conv_3x3", "skip_connect")
+    net = Network(Genotype(blocks), channels=4, skeleton="plain", classes=5).double().eval()
+    x = y = torch.randn(2, 3, 21, 32, dtype=torch.float64)
+    for layers in (net.stem, *(net.blocks[n][-1] for n in (0, 2, 4))):
+        kernel, norm = layers[0].weight, layers[1]
+        if layers is not net.stem:
+            y = F.max_pool2d(y, 2, ceil_mode=True)
+        y = F.conv2d(y, kernel, padding=kernel.shape[-1] // 2)
+        y = F.batch_norm(y, norm.running_mean, norm.running_var, norm.weight, norm.bias).relu()
+    assert y.shape == (2, 16, 3, 4)
+    output = net.head[-1]
+    expected = F.adaptive_avg_pool2d(y, 4).flatten(1) @ output.weight.t() + output.bias
+    torch.testing.assert_close(net(x), expected, **EXACT)
+
+
+@pytest.mark.parametrize(
+    ("name", "skeleton"), [("conv_3x3", "plain"), ("res_3x3", "fast"), ("convnext_k7", "fast")]
+)
+def test_some_operations_need_a_skeleton(name: str, skeleton: str) -> None:
+    genotype = Genotype(("mb_k3_e3", name) * 3)
+    assert space_of(genotype) == Macro(channels=64, cells=2, skeleton=skeleton)
     with pytest.raises(ValueError, match=f"unknown operation '{name}'"):
-        Macro(channels=4, cells=2).network(
-            Genotype(("mb_k3_e3", name) * 3), classes=4, in_channels=3
-        )
+        Macro(channels=4, cells=2).network(genotype, classes=4, in_channels=3)
+    if skeleton == "fast":
+        with pytest.raises(ValueError, match=f"block 3 begins a stage and cannot be {name}"):
+            Genotype(("conv_3x3", "skip_connect", "skip_connect", name, *["conv_3x3"] * 5))

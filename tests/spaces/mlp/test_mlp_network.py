@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any, cast
 
 import pytest
 import torch
@@ -10,7 +11,6 @@ import torch.nn.functional as F
 
 from darts.searching.expected_cost import ExpectedCost, flops_of, parameters_of
 from darts.spaces.mlp import Genotype, Mlp, Network
-from darts.spaces.rank_dropout import rank_dropout
 from darts.training.cost import count_macs, count_parameters
 
 LAYERS = Genotype(("relu_5", "tanh_3"))
@@ -25,18 +25,21 @@ def test_the_number_of_parameters_matches_a_hand_count(normalization: str, per_u
     assert count_macs(net, torch.zeros(1, 3, 2, 2)) == matrices
 
 
-def test_the_network_equals_its_layers_written_out() -> None:
+@pytest.mark.parametrize("normalization", ["batch", "layer", "none"])
+def test_the_network_equals_its_layers_written_out(normalization: str) -> None:
     torch.manual_seed(0)
-    net = Network(LAYERS, classes=4, in_channels=12, normalization="layer").double()
+    net = Network(LAYERS, classes=4, in_channels=12, normalization=normalization).double()
     x = torch.randn(6, 3, 2, 2, dtype=torch.float64)
-    (first, _, _), (second, _, _) = net.layers  # type: ignore[misc]
-    y = F.relu(F.layer_norm(F.linear(x.flatten(1), first.weight, first.bias), (5,)))
-    y = torch.tanh(F.layer_norm(F.linear(y, second.weight, second.bias), (3,)))
+    y, layers = x.flatten(1), cast(Any, zip(net.layers, (F.relu, torch.tanh), strict=True))
+    for (linear, _, _), activation in layers:
+        y = F.linear(y, linear.weight, linear.bias)
+        if normalization == "batch":
+            y = F.batch_norm(y, None, None, training=True)
+        if normalization == "layer":
+            y = F.layer_norm(y, [y.shape[1]])
+        y = activation(y)
     expected = F.linear(y, net.classifier.weight, net.classifier.bias)
     torch.testing.assert_close(net(x), expected)
-    logits, auxiliary_logits = net.eval()(x, auxiliary=True)
-    assert auxiliary_logits is None
-    torch.testing.assert_close(logits, expected)
 
 
 def test_dropout_acts_only_in_training() -> None:
@@ -49,20 +52,6 @@ def test_dropout_acts_only_in_training() -> None:
     plain = Network(LAYERS, classes=4, in_channels=12, normalization="none")
     plain.load_state_dict(net.state_dict())
     assert torch.equal(net(x), plain(x))
-
-
-def test_dropout_on_two_ranks_equals_dropout_on_one() -> None:
-    x = torch.randn(7, 5)
-    torch.manual_seed(1)
-    whole = rank_dropout(x, 0.4, training=True)
-    ranks = []
-    for first, end in ((0, 4), (4, 7)):
-        torch.manual_seed(1)
-        ranks.append(rank_dropout(x[first:end], 0.4, True, batch_share=(first, 7)))
-    assert torch.equal(torch.cat(ranks), whole)
-    kept = whole != 0
-    assert 0 < int(kept.sum()) < 35
-    torch.testing.assert_close(whole[kept], x[kept] / 0.6)
 
 
 @pytest.mark.parametrize("normalization", ["batch", "none"])

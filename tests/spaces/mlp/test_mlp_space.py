@@ -1,4 +1,4 @@
-"""The mlp space: derived networks, points and error messages."""
+"""The mlp space: genotypes, derived networks, points and error messages."""
 
 from __future__ import annotations
 
@@ -10,9 +10,33 @@ import torch
 from darts.methods.discretization import Argmax
 from darts.spaces import SearchContext
 from darts.spaces.mlp import Genotype, Mlp
+from darts.spaces.mlp.genotype import ACTIVATIONS
 
 SIZES: dict[str, Any] = {"classes": 4, "in_channels": 12}
 SMALL: dict[str, Any] = {"widths": [4, 2], "activations": ["relu", "tanh"]}
+
+
+def test_every_activation_has_its_module() -> None:
+    x = torch.linspace(-2, 2, 9)
+    for name, module in ACTIVATIONS.items():
+        expected = x if name == "identity" else getattr(torch.nn.functional, name)(x)
+        assert torch.equal(module()(x), expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"layers": ["relu"]}', "unknown layer 'relu'.*relu, leaky_relu, elu"),
+        ('{"layers": ["relu_064"]}', "unknown layer 'relu_064'"),
+        ('{"layers": ["relu_\\u0664"]}', "unknown layer"),  # a digit, but not an ASCII one
+        ('{"layers": [64]}', "unknown layer 64"),
+        ('{"layers": ["relu_65537"]}', "'relu_65537': the width must be at most 65536"),
+    ],
+)
+def test_invalid_text_is_rejected_in_one_line(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        Genotype.parse(text)
+    assert "\n" not in str(caught.value)
 
 
 def test_derive_keeps_the_most_probable_candidates_and_drops_skipped_layers() -> None:

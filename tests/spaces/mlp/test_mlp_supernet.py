@@ -11,7 +11,7 @@ from oracles.comparing import EXACT, images
 from torch import Tensor, nn
 
 from darts.spaces.mixture import Mixture
-from darts.spaces.mlp import Genotype, Mlp, Network, Supernet
+from darts.spaces.mlp import Supernet
 
 CLASSES = 4
 CHOICES: dict[str, Any] = {"activations": ("sigmoid", "relu", "tanh"), "widths": (3, 7, 5)}
@@ -72,72 +72,6 @@ def test_the_output_is_the_weighted_sum_of_the_candidates(normalization: str, ce
         assert bool(b.any())
 
 
-def discrete_of(net: Any, genotype: Genotype, normalization: str, kept: list[int]) -> Network:
-    """Return the genotype's network with the supernet's weights of the layers in ``kept``."""
-    discrete = Network(
-        genotype, classes=CLASSES, in_channels=12, normalization=normalization, dropout=net.dropout
-    ).double()
-    width = 12
-    with torch.no_grad():
-        for discrete_layer, index in zip(discrete.layers, kept, strict=True):
-            layer, linear = net.layers[index], discrete_layer[0]  # type: ignore[index]
-            linear.weight.copy_(layer.linear.weight[: linear.out_features, :width])
-            if linear.bias is not None:
-                linear.bias.copy_(layer.linear.bias[: linear.out_features])
-            width = linear.out_features
-            if normalization == "batch":
-                target, source = (
-                    next(m for m in module.modules() if isinstance(m, nn.BatchNorm2d))
-                    for module in (discrete_layer, layer)
-                )
-                for name in ("running_mean", "running_var"):
-                    getattr(target, name).copy_(getattr(source, name)[:width])
-        discrete.classifier.weight.copy_(net.classifier.weight[:, :width])
-        discrete.classifier.bias.copy_(net.classifier.bias)
-    return discrete
-
-
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("normalization", NORMALIZATIONS)
-@pytest.mark.parametrize(
-    "names",
-    [
-        ("tanh_5", "sigmoid_3", "relu_7"),
-        ("relu_7", "skip_connect", "tanh_3"),
-        ("sigmoid_3", "skip_connect", "skip_connect"),
-    ],
-)
-def test_a_one_hot_mixture_equals_the_discrete_network(
-    names: tuple[str, ...], normalization: str, training: bool
-) -> None:
-    """Outputs are equal, and so are the gradients of the slices of the shared weights."""
-    net = make(normalization)
-    net(images(6, 12, seed=5), mixing(net))  # changes the running statistics
-    space = Mlp(cells=3, activations=list(CHOICES["activations"]), widths=list(CHOICES["widths"]))
-    rows = [row for names in net.candidates.values() for row in names]
-    hot = [
-        [float(candidate == name) for candidate in row]
-        for row, name in zip(rows, names, strict=True)
-    ]
-    one_hot = {"first": torch.tensor(hot[:1]).double(), "rest": torch.tensor(hot[1:]).double()}
-    genotype = space.derive(one_hot, net.candidates)
-    kept = [number for number, name in enumerate(names) if name != "skip_connect"]
-    assert genotype.layers == tuple(names[number] for number in kept)
-    discrete = discrete_of(net, genotype, normalization, kept)
-    x = images(5, 3, 4)
-    expected, actual = discrete.train(training)(x), net.train(training)(x, one_hot)
-    torch.testing.assert_close(actual, expected, **EXACT)
-    for y in (actual, expected):
-        y.square().sum().backward()
-    shared: Any = net.layers[kept[-1]]
-    last: Any = discrete.layers[-1]
-    linear, gradient = last[0], shared.linear.weight.grad
-    torch.testing.assert_close(
-        gradient[: linear.out_features, : linear.in_features], linear.weight.grad, **EXACT
-    )
-    assert not bool(gradient[linear.out_features :].any())
-
-
 def test_activations_without_active_candidates_do_not_run() -> None:
     net, x = make(), images(2, 12)
     active = {
@@ -151,15 +85,6 @@ def test_activations_without_active_candidates_do_not_run() -> None:
     net(x, Mixture(mixing(net), active=active))
     # One activation of the first layer and two of the second run; the third layer is skipped.
     assert ran == ["layers.0.activations.1", "layers.1.activations.0", "layers.1.activations.2"]
-
-
-def test_a_layer_without_active_candidates_outputs_zeros() -> None:
-    net, x = make(), images(2, 12)
-    active = {"first": torch.ones(1, 9) > 0, "rest": torch.ones(2, 10) > 0}
-    active["rest"][1] = False
-    weights = mixing(net)
-    actual = net(x, Mixture(weights, active=active))
-    torch.testing.assert_close(actual, net.classifier.bias.expand(2, -1))
 
 
 def test_dropout_of_units_and_skips_acts_only_in_training() -> None:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import copy
 import itertools
-from pathlib import Path
 
 import pytest
 import torch
-from own_models import SmallNet, convolution, planted_data
+from own_models import SmallNet, convolution
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
 import darts
 from darts.judging.devices.memory import count_weights
-from darts.judging.limits import GenotypeLimits
-from darts.judging.limits.decisions import GenotypeDecisions
 from darts.searching.expected_cost import MEASURES, ExpectedCost
-from darts.spaces import AnyGenotype, SearchContext
+from darts.spaces import SearchContext
 from darts.spaces.module import Module, Network, passed
 from darts.training.cost import count_macs, count_parameters
 
@@ -59,11 +55,16 @@ class Affine(nn.Module):
 MODELS = {"small": SmallNet, "deep": Deep}
 
 
+def flash(module: nn.Module, _: object) -> float:
+    return float(count_weights(module))
+
+
 def expected_cost(space: Module, name: str) -> tuple[ExpectedCost, SearchContext]:
     net = space.supernet(classes=3, in_channels=3)
     context = SearchContext.from_supernet(space, net)
     cost = ExpectedCost.measured(
-        space, context.candidates, classes=3, sample_shape=SHAPE, measure=MEASURES[name],
+        space, context.candidates, classes=3, sample_shape=SHAPE,
+        measure=flash if name == "flash" else MEASURES[name],
         device=torch.device("cpu"),
     )  # fmt: skip
     return cost, context
@@ -73,13 +74,19 @@ def cost_of(model: nn.Module, genotype: object, name: str) -> float:
     net = Network(genotype, copy.deepcopy(model), 3)  # type: ignore[arg-type]
     if name == "parameters":
         return count_parameters(net.parameters())
+    if name == "flash":
+        return count_weights(net)
     return 2 * count_macs(net, torch.zeros(1, *SHAPE))
 
 
-@pytest.mark.parametrize("name", ["flops", "parameters"])
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    ("model", "name"), [*itertools.product(MODELS, ["flops", "parameters"]), ("small", "flash")]
+)
 def test_the_cost_of_one_architecture_is_that_of_its_network(model: str, name: str) -> None:
-    """Also of choices that are used twice, share their alphas, or are inside of others."""
+    """Also of choices that are used twice, share their alphas, or are inside of others.
+
+    What stands for a choice needs no flash.
+    """
     base, space = MODELS[model](), Module()
     draw = torch.Generator().manual_seed(0)
     with passed(base):
@@ -147,72 +154,3 @@ class Ambiguous(nn.Module):
 def test_shared_choices_in_different_candidates_are_rejected() -> None:
     with passed(Ambiguous()), pytest.raises(ValueError, match="'shared' are in different candid"):
         expected_cost(Module(), "flops")
-
-
-def test_a_penalty_makes_a_search_choose_the_cheapest_candidates(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    data = TensorDataset(*planted_data(60))
-    torch.manual_seed(0)
-    base, space = SmallNet(), Module()
-    with passed(base):
-        cost, context = expected_cost(space, "flops")
-        names = itertools.product(*(p.domain.grid(99) for p in space.parameters()))
-        keys = [p.name for p in space.parameters()]
-        points = [dict(zip(keys, own, strict=True)) for own in names]
-        cheapest = min(cost_of(base, space.decode(point), "flops") for point in points)
-        uniform = {
-            group: torch.full((len(rows), len(rows[0])), 1 / len(rows[0]), dtype=torch.float64)
-            for group, rows in context.candidates.items()
-        }
-        before = float(cost(uniform))
-    run = darts.search(
-        base, data=(data, data), epochs=20, out="run", seed=1,
-        overrides=[
-            "penalty.flops=1", "penalty.weight=100", "arch_optimizer.lr=0.3",
-            "tracking.figures=false", "tracking.tensorboard=false",
-        ],
-    )  # fmt: skip
-    assert before > 1.3 * cheapest
-    assert run.summary["expected_flops"] < 1.02 * cheapest
-    assert cost_of(base, run.genotype, "flops") == cheapest
-
-
-def test_limits_hold_for_own_models() -> None:
-    """Flash is that of the weights alone: what stands for a choice needs none."""
-    with passed(SmallNet()):
-        space = Module()
-        net = space.supernet(classes=3, in_channels=3)
-        context = SearchContext.from_supernet(space, net)
-        expected = ExpectedCost.measured(
-            space,
-            context.candidates,
-            classes=3,
-            sample_shape=SHAPE,
-            measure=lambda module, _: float(count_weights(module)),
-            device=torch.device("cpu"),
-        )
-
-        def cost(genotype: AnyGenotype) -> float:
-            masks = space.mask(genotype, context.candidates)
-            return float(expected({group: mask.double() for group, mask in masks.items()}))
-
-        draw = torch.Generator().manual_seed(0)
-        sample = [space.random(draw) for _ in range(10)]
-        weights = [
-            count_weights(space.network(genotype, classes=3, in_channels=3)) for genotype in sample
-        ]
-        assert [cost(genotype) for genotype in sample] == weights
-        bound = float(sorted(weights)[2])
-        limit = GenotypeLimits(
-            GenotypeDecisions.of(context),
-            {"flash_kb": cost},
-            {"flash_kb": bound},
-            context.uniform(),
-        )
-        context.limit = limit
-        largest = max(sample, key=cost)
-        masks = space.mask(largest, context.candidates)
-        chosen = context.derive({group: mask.double() for group, mask in masks.items()})
-        assert cost(chosen) <= bound < cost(largest)

@@ -13,7 +13,8 @@ from own_models import CHAIN_ANSWER, Chain, PlantedChain, Scale, convolution, se
 from torch import Tensor, nn
 
 import darts
-from darts.spaces.module import BaseChoice, Module, Network, Supernet, passed
+from darts.spaces.module import Module, Network, Supernet, passed
+from darts.spaces.module.choice import BaseChoice
 
 
 def by_hand(model: Any, x: Tensor, tables: dict[str, Tensor]) -> Tensor:
@@ -115,31 +116,15 @@ def test_blocks_beyond_the_active_depths_do_not_run() -> None:
         assert ran == list(range(depth))
 
 
-@pytest.mark.parametrize(
-    ("method", "more"),
-    [
-        ("darts_v1", []),
-        pytest.param("gdas", ["epochs=40", "arch_optimizer.lr=0.03"], marks=pytest.mark.slow),
-        ("drnas", ["relaxation.partial=1", "stages=[]", "arch_optimizer.warmup=0"]),
-        pytest.param("fair_darts", ["epochs=16"], marks=pytest.mark.slow),
-        pytest.param("darts_pt", ["discretize.tune=0"], marks=pytest.mark.slow),
-    ],
-)
-def test_a_search_finds_the_planted_answer(
-    method: str, more: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_search_finds_the_planted_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    assert search_planted(PlantedChain(), method, more) == CHAIN_ANSWER
+    assert search_planted(PlantedChain(), "darts_v1", []) == CHAIN_ANSWER
 
 
 def test_operations_that_can_be_frozen_are_the_blocks() -> None:
     rows = Supernet(Chain(), 3).operation_rows()
     assert list(rows) == ["depth.0.1", "depth.0.2", "depth.blocks.1.0.conv"]
-
-
-def block_without_parameters() -> Any:
-    return 3
 
 
 @pytest.mark.parametrize(
@@ -148,17 +133,16 @@ def block_without_parameters() -> Any:
         (lambda: darts.InputChoice(3, 3), "cannot keep 3 of 3 inputs"),
         (lambda: darts.InputChoice(3, 0), "cannot keep 0 of 3 inputs"),
         (lambda: darts.InputChoice(20, 10), "has 184,756 candidates; at most 1,000"),
-        (lambda: darts.InputChoice(2, key="a b"), "'a b' of an InputChoice must be an identifier"),
+        (lambda: darts.InputChoice(2, key="a b"), "the name 'a b' must be an identifier"),
         (lambda: darts.Repeat(nn.Identity, min=2, max=2), "min=2 to max=2 blocks: needs"),
         (lambda: darts.Repeat(nn.Identity, min=-1, max=2), "needs 0 <= min < max"),
-        (lambda: darts.Repeat(block_without_parameters, min=0, max=2), "block of a Repeat is 3"),
         (lambda: darts.Repeat(itertools.repeat(nn.Identity()).__next__, min=0, max=2),
          "must return a new block"),
         (lambda: darts.InputChoice(2)(torch.ones(1)), "has 2 inputs, but got 1"),
-        (lambda: darts.InputChoice(2)(torch.ones(1), torch.ones(2)), r"one shape, not \(1,\), \("),
-        (lambda: darts.InputChoice(2)([1, torch.ones(2)]), "one shape, not int"),
+        (lambda: darts.InputChoice(2)(torch.ones(1), torch.ones(2)), r"shape, not 0 \(1,\), 1 \("),
+        (lambda: darts.InputChoice(2)([1, torch.ones(2)]), "one shape, not 0 int"),
         (lambda: darts.Repeat(lambda: nn.Linear(4, 2), min=0, max=1)(torch.ones(1, 4)),
-         r"Repeat\(0, 1\): outputs differ in shape: 0 \(1, 4\), 1 \(1, 2\)"),
+         r"Repeat\(0, 1\): outputs must be .* of one shape, not 0 \(1, 4\), 1 \(1, 2\)"),
     ],
 )  # fmt: skip
 def test_wrong_arguments_are_rejected_in_one_line(make: Any, message: str) -> None:

@@ -287,8 +287,8 @@ class Wrong(nn.Module):
     ("model", "message"),
     [
         (nn.Linear(2, 2), "Linear contains no darts.Choice"),
-        (Wrong(nn.Identity(), nn.Unflatten(1, (3, 64))), r"differ in shape: one \(.*\), two \("),
-        (Wrong(nn.Identity(), nn.LSTM(192, 8)), "two returns tuple, not a tensor"),
+        (Wrong(nn.Identity(), nn.Unflatten(1, (3, 64))), r"of one shape, not one \(.*\), two \("),
+        (Wrong(nn.Identity(), nn.LSTM(192, 8)), "must be tensors of one shape, not .*, two tuple"),
         (Wrong(nn.Identity(), nn.Identity()), r"Wrong returns .* the data has 3 classes"),
     ],
 )
@@ -317,12 +317,8 @@ def test_a_choice_can_share_the_alphas_of_the_one_at_a_place(order: tuple[str, s
 def test_wrong_choices_and_options_are_rejected() -> None:
     with pytest.raises(ValueError, match="needs at least two candidates, got 1"):
         darts.Choice({"one": nn.Identity()})
-    with pytest.raises(ValueError, match=r"'a\.b' of a Choice must be an identifier"):
+    with pytest.raises(ValueError, match=r"the name 'a\.b' must be an identifier"):
         darts.Choice({"a.b": nn.Identity(), "c": nn.Identity()})
-    with pytest.raises(ValueError, match=r"is not a torch\.nn\.Module"):
-        darts.Choice({"a": nn.Identity(), "b": None})  # type: ignore[dict-item]
-    with pytest.raises(ValueError, match="cannot have the name 'half'"):
-        darts.Choice({"half": nn.Identity(), "b": nn.Identity()})
     different = nn.ModuleList(
         darts.Choice({"a": nn.Identity(), name: nn.Identity()}, key="k") for name in "bc"
     )

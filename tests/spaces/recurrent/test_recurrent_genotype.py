@@ -38,19 +38,15 @@ def test_a_sequence_of_nodes_with_several_outputs_is_not_a_chain() -> None:
     "text",
     [
         CLASSIC,
-        f"  \n{CLASSIC}\n",
-        f"DARTS_V1 = {CLASSIC}",
-        CLASSIC.replace("'", '"').replace("range(1, 4)", "[1, 2, 3]"),
         CLASSIC.replace("recurrent=", "").replace("concat=", ""),
         "Genotype(concat=(1, 2, 3), recurrent=(('tanh', 0), ('relu', 1), ('identity', 1)))",
         SMALL.to_json(),
-        "\ufeff" + SMALL.to_json(),
     ],
 )
 def test_all_notations_parse_to_the_same_genotype(text: str) -> None:
     assert Genotype.parse(text) == SMALL
     assert parse_genotype(text) == SMALL
-    assert find_genotype(text.removeprefix("\ufeff")) == ("given", SMALL)
+    assert find_genotype(text) == ("given", SMALL)
 
 
 @pytest.mark.parametrize(
@@ -60,12 +56,6 @@ def test_all_notations_parse_to_the_same_genotype(text: str) -> None:
         ("Genotype(recurrent=[('gelu', 0)], concat=[1])", "node 1: unknown operation 'gelu'; choo"),
         ("Genotype(recurrent=[('tanh', 1)], concat=[1])", "node 1: source 1 is not a state from 0"),
         ("Genotype(recurrent=[('tanh', 0)], concat=[2])", "concat: 2 is not a node; nodes are the"),
-        (
-            "Genotype(recurrent=[('tanh', 0)])",
-            r"its fields are \['recurrent'\]; the fields must be",
-        ),
-        ("Genotype([('tanh', 0)], [1], [2])", "its fields are"),
-        (CLASSIC.replace("('relu', 1)", "'relu'"), "node 2 is 'relu', not an"),
     ],
 )
 def test_invalid_text_is_rejected_with_its_reason(text: Any, match: str) -> None:

@@ -17,7 +17,7 @@ from darts.spaces.recurrent import (
     Network,
     Recurrent,
 )
-from darts.spaces.recurrent.cell import embed_with_word_dropout, locked_dropout, locked_mask
+from darts.spaces.recurrent.cell import embed_with_word_dropout, locked_mask
 
 FUNCTIONS: dict[str, Any] = {
     "tanh": torch.tanh,
@@ -140,19 +140,6 @@ def test_splitting_a_sequence_does_not_change_the_outputs() -> None:
     torch.testing.assert_close(second.hidden, whole.hidden, **EXACT)
     cut = net(tokens[3:], first.hidden.detach())
     torch.testing.assert_close(cut.logits, second.logits, **EXACT)
-
-
-def test_locked_dropout_uses_one_mask_per_sequence() -> None:
-    torch.manual_seed(0)
-    x = torch.ones(6, 40, 50, dtype=torch.float64)
-    dropped = locked_dropout(x, 0.25, training=True)
-    assert set(dropped.unique().tolist()) == {0.0, 1 / 0.75}
-    assert bool((dropped == dropped[0]).all())
-    assert float((dropped[0] == 0).double().mean()) == pytest.approx(0.25, abs=0.04)
-    assert not torch.equal(dropped[0, 0], dropped[0, 1])  # sequences have different masks
-    assert not torch.equal(locked_dropout(x, 0.25, training=True), dropped)
-    assert locked_dropout(x, 0.25, training=False) is x
-    assert locked_dropout(x, 0.0, training=True) is x
 
 
 def test_a_rank_uses_its_rows_of_the_mask_of_the_whole_batch() -> None:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from darts.spaces import SearchContext
-from darts.spaces.recurrent import PRIMITIVES, PUBLISHED, Genotype, Recurrent
+from darts.spaces.recurrent import PUBLISHED, Genotype, Recurrent
+from darts.spaces.recurrent.genotype import PRIMITIVES
 
 SMALL: dict[str, Any] = {"nodes": 3, "embedding": 4, "hidden": 4}
 WORDS = 9

@@ -138,13 +138,9 @@ def test_output_probabilities_match_the_pointer_generator_equation() -> None:
     assert len(set(sources[:, 0].tolist())) < 5  # a word occurs twice
     generated, actual = plain(sources, inputs=inputs).softmax(2), net(sources, inputs=inputs).exp()
 
-    def run_cell(cell: Any, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        outputs: tuple[Tensor, Tensor] = cell(x, state, None)
-        return outputs
-
-    encoded, state = net.encode(sources, run_cell)
+    encoded, state = net.encode(sources, [()] * 3)
     embedded = net.target_words[inputs]
-    outputs, _ = run_cell(net.decoder_cell, embedded, state)
+    outputs, _ = net.decoder_cell(embedded, state)
     for t, b in itertools.product(range(4), range(2)):
         count = int((sources[:, b] != PADDING).sum())
         scores = (encoded.keys[b, :count] @ outputs[t, b]) / math.sqrt(SIZES["hidden"])
@@ -167,27 +163,6 @@ def test_a_joint_vocabulary_shares_one_embedding_table() -> None:
     assert count(**COPYING) - count(joint=True) == 3 * SIZES["hidden"] + SIZES["embedding"] + 1
 
 
-def test_training_teaches_the_network_to_copy_unseen_words() -> None:
-    """Only a network that can copy generates source words that were never a training target."""
-    torch.manual_seed(0)
-    net = TranslationNetwork(CELL, 30, 30, embedding=16, hidden=16, **COPYING)
-    plain = TranslationNetwork(CELL, 30, 30, embedding=16, hidden=16, joint=True)
-    unseen = range(25, 30)
-    for model in (net, plain):
-        optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-        for step in range(60):
-            words = torch.randint(4, unseen.start, (1, 32), generator=generator(step))
-            sources = torch.cat([words, torch.full_like(words, END)])
-            logits = model(sources, inputs=shifted(sources))
-            loss = F.cross_entropy(logits.flatten(0, 1), sources.flatten())
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    new = torch.tensor([list(unseen), [END] * len(unseen)])
-    for model, copies in ((net, True), (plain, False)):
-        assert (model.eval()(new, max_length=3)[0].tolist() == list(unseen)) == copies
-
-
 def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -202,14 +177,6 @@ def test_copying_needs_a_joint_vocabulary(method: str) -> None:
     with pytest.raises(ValueError, match="a language model has no source to copy words from"):
         build(vocab_size=WORDS)
     assert build(sources=WORDS, targets=WORDS, joint=True)
-
-
-@pytest.mark.parametrize(("beam", "max_length"), [(0, 3), (1, 0)])
-def test_beam_and_max_length_below_one_are_rejected(beam: int, max_length: int) -> None:
-    with pytest.raises(
-        ValueError, match=f"beam={beam} and max_length={max_length} must be 1 or more"
-    ):
-        network()(sentences(2), max_length=max_length, beam=beam)
 
 
 def test_reversing_sentences_twice_restores_them() -> None:

@@ -1,4 +1,4 @@
-"""The discrete networks of the transformer space equal a computation word by word."""
+"""The discrete networks of the transformer space equal a computation word by word; their costs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from torch import Tensor
 from transformer_supernets import CLASSES, WORDS, randomized, texts
 
 from darts.data.words import PADDING
-from darts.spaces.transformer import FEED_FORWARDS, MIXERS, Genotype, ModelConfig, Network
-from darts.spaces.transformer.frame import PositionalEncoding, sinusoidal_table
+from darts.spaces.transformer import Genotype, ModelConfig, Network, Transformer
+from darts.spaces.transformer.frame import PositionalEncoding
+from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS
+from darts.spaces.transformer.supernet import GROUPS
+from darts.training.cost import count_macs
 
 WIDTH = 8
 GENOTYPES = {
@@ -125,19 +128,10 @@ def test_the_classifier_equals_the_computation_word_by_word(genotype: Genotype) 
         words = blocks_word_by_word(net, tokens[:length, column].tolist(), causal=False)
         mean = torch.stack(words).sum(0) / length
         torch.testing.assert_close(logits[column], head.weight @ mean + head.bias, **EXACT)
-    same_logits, auxiliary_logits = net(tokens, auxiliary=True)
-    assert auxiliary_logits is None
-    assert torch.equal(same_logits, logits)
 
 
 def test_sinusoidal_and_learned_positions() -> None:
-    """Sinusoids match their formula; learned positions limit the length of a text."""
-    table = sinusoidal_table(50, 6, torch.float64, torch.device("cpu"))
-    for position in (0, 1, 49):
-        for i in range(3):
-            angle = position / 10_000 ** (i / 3)
-            pair = table[position, 2 * i : 2 * i + 2].tolist()
-            assert pair == pytest.approx([math.sin(angle), math.cos(angle)])
+    """Learned positions limit the length of a text."""
     x = torch.randn(2, 5, WIDTH)
     learned = PositionalEncoding(ModelConfig(WIDTH, "learned", max_length=5))
     assert learned.table is not None
@@ -234,3 +228,23 @@ def test_embeddings_of_networks_without_layers_begin_small() -> None:
         net = Network(genotype, 1000, classes=2, config=ModelConfig(64))
         embeddings = 8 * net.frame.embedding.table.detach()
         assert float(embeddings.std()) == pytest.approx(std, rel=0.05)
+
+
+def test_macs_of_each_candidate_match_a_hand_count() -> None:
+    """MACs of a text of 12 words at a model width of 16."""
+    space, length, width = Transformer(hidden=16, cells=3, length=12), 12, 16
+    costs = {
+        name: count_macs(piece.make(), torch.zeros(1, *piece.shape))
+        for piece in space.pieces(classes=4, sample_shape=(30,))
+        for group, names in GROUPS.items()
+        for column, name in enumerate(names)
+        if piece.place == (group, 0, column)
+    }
+    # Four maps per word, the products of queries and keys, and those of weights and values.
+    attention = 4 * length * width**2 + 2 * length**2 * width
+    assert costs == {
+        **{f"attention_{heads}": attention for heads in (2, 4, 8)},
+        **{f"conv_{taps}": length * taps * width for taps in (3, 7, 15)},
+        "identity": 0,
+        **{name: 2 * int(name[-1]) * length * width**2 for name in FEED_FORWARDS},
+    }
