@@ -15,7 +15,7 @@ from darts.data import SampleBatch
 from darts.registry import choice
 from darts.tasks.chance import ChanceLevel, guessed_class
 from darts.tasks.metrics import CLASSIFICATION_METRICS, Metric, Scores, class_pairs
-from darts.tasks.own_loss import OWN, Loss
+from darts.tasks.own_loss import OWN
 from darts.tasks.sample_objective import SampleObjective, SampleTask
 from darts.tasks.task import TASKS, ObjectiveSpec
 
@@ -24,29 +24,12 @@ MAX_CONFUSION_CLASSES = 200
 
 
 class ClassificationObjective(SampleObjective):
-    """Cross entropy of logits ``(B, classes)``, or another loss.
+    """Cross entropy of logits ``(B, classes)``, or another loss."""
 
-    Args:
-        classes: Number of classes.
-        loss: Function of logits ``(B, classes)`` and labels ``(B,)`` that returns the mean loss;
-            None for the cross entropy.
-        label_smoothing: Share of the target that is spread evenly over all classes.
-        auxiliary: Factor of the auxiliary head's loss, for networks that have one.
-    """
-
-    metrics: Mapping[str, Metric] = CLASSIFICATION_METRICS
-
-    def __init__(
-        self,
-        classes: int,
-        *,
-        label_smoothing: float = 0.0,
-        auxiliary: float = 0.0,
-        loss: Loss | None = None,
-    ) -> None:
-        super().__init__(label_smoothing=label_smoothing, auxiliary=auxiliary, loss=loss)
-        self.classes = classes
-        self.metrics = {n: m for n, m in type(self).metrics.items() if classes >= m.min_classes}
+    def __init__(self, task: SampleTask, spec: ObjectiveSpec) -> None:
+        super().__init__(task, spec)
+        self.classes = len(spec.target_names)
+        self.metrics = {n: m for n, m in task.metrics.items() if self.classes >= m.min_classes}
         self._last_scores: Scores | None = None
 
     def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -90,12 +73,7 @@ class Classification(SampleTask):
     metrics: ClassVar[Mapping[str, Metric]] = CLASSIFICATION_METRICS
 
     def make_objective(self, spec: ObjectiveSpec) -> ClassificationObjective:
-        return ClassificationObjective(
-            len(spec.target_names),
-            label_smoothing=spec.label_smoothing,
-            auxiliary=spec.auxiliary,
-            loss=self.own_loss(spec),
-        )
+        return ClassificationObjective(self, spec)
 
 
 @TASKS.register

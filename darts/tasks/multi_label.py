@@ -16,7 +16,7 @@ from darts.data.targets import LABELS
 from darts.registry import choice
 from darts.tasks.chance import ChanceLevel, lucky_average_precision
 from darts.tasks.metrics import Metric, Numbers, counted, ratio, wide
-from darts.tasks.own_loss import OWN, Loss
+from darts.tasks.own_loss import OWN
 from darts.tasks.sample_objective import SampleObjective, SampleTask
 from darts.tasks.task import TASKS, ObjectiveSpec
 
@@ -92,30 +92,10 @@ METRICS = {
 
 
 class MultiLabelObjective(SampleObjective):
-    """Binary cross entropy of logits ``(B, K)``, the mean over all labels, or another loss.
-
-    Args:
-        labels: Number of labels, K.
-        label_smoothing: Share by which each label is moved towards one half.
-        auxiliary: Factor of the auxiliary head's loss, for networks that have one.
-        loss: Function of logits and labels that returns the mean loss; None for the cross entropy.
-    """
-
-    metrics = METRICS
-
-    def __init__(
-        self,
-        labels: int,
-        *,
-        label_smoothing: float = 0.0,
-        auxiliary: float = 0.0,
-        loss: Loss | None = None,
-    ) -> None:
-        super().__init__(label_smoothing=label_smoothing, auxiliary=auxiliary, loss=loss)
-        self.labels = labels
+    """Binary cross entropy of logits ``(B, K)``, the mean over all labels, or another loss."""
 
     def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the binary cross entropy in nats per label."""
+        """Return the cross entropy in nats per label; smoothing moves labels towards one half."""
         smoothed = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
         return F.binary_cross_entropy_with_logits(outputs, smoothed)
 
@@ -149,9 +129,4 @@ class MultiLabel(SampleTask):
     targets: ClassVar[str] = LABELS
 
     def make_objective(self, spec: ObjectiveSpec) -> MultiLabelObjective:
-        return MultiLabelObjective(
-            len(spec.target_names),
-            label_smoothing=spec.label_smoothing,
-            auxiliary=spec.auxiliary,
-            loss=self.own_loss(spec),
-        )
+        return MultiLabelObjective(self, spec)

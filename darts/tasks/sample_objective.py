@@ -10,30 +10,29 @@ from torch import Tensor
 
 from darts.data import SampleBatch
 from darts.spaces import NetworkBase
-from darts.tasks.own_loss import OWN, Loss, compute_own_loss, require_loss
+from darts.tasks.own_loss import OWN, compute_own_loss, require_loss
 from darts.tasks.task import BaseObjective, Forward, ObjectiveSpec, Task
 
 
 class SampleObjective(BaseObjective[SampleBatch, Tensor]):
-    """A loss of outputs ``(B, K)`` and targets, see ``darts.data.targets``.
+    """The loss of the task or of the user, of outputs ``(B, K)`` and targets.
 
-    Args:
-        loss: Function of outputs and targets that returns the mean loss; None for the loss of the
-            task.
-        label_smoothing: See ``Task.objective``.
-        auxiliary: Factor of the auxiliary head's loss, for networks that have one.
+    See ``darts.data.targets`` for the targets.
     """
 
-    def __init__(
-        self, *, label_smoothing: float = 0.0, auxiliary: float = 0.0, loss: Loss | None = None
-    ) -> None:
-        self._own_loss = loss
-        self.label_smoothing, self.auxiliary = label_smoothing, auxiliary
+    def __init__(self, task: SampleTask, spec: ObjectiveSpec) -> None:
+        super().__init__(task, spec)
+        self.auxiliary, self._uses_own_loss = spec.auxiliary, task.loss == OWN
+        if self._uses_own_loss and spec.label_smoothing:
+            raise ValueError(
+                f"label_smoothing={spec.label_smoothing}: belongs to the losses of the task, not "
+                "to task.loss=own; set label_smoothing=0"
+            )
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss for outputs ``(B, K)``, a scalar."""
-        if self._own_loss is not None:
-            return self._own_loss(outputs, targets)
+        if self._uses_own_loss:
+            return compute_own_loss(outputs, targets)
         return self.task_loss(outputs, targets)
 
     @abstractmethod
@@ -69,21 +68,6 @@ class SampleTask(Task):
     """
 
     loss: str = ""
-
-    def own_loss(self, spec: ObjectiveSpec) -> Loss | None:
-        """Return the function for ``task.loss=own``; None for other losses.
-
-        Raises:
-            ValueError: If labels would be smoothed, which the function cannot know.
-        """
-        if self.loss != OWN:
-            return None
-        if spec.label_smoothing:
-            raise ValueError(
-                f"label_smoothing={spec.label_smoothing}: belongs to the losses of the task, not "
-                "to task.loss=own; set label_smoothing=0"
-            )
-        return compute_own_loss
 
     def check_training(self) -> None:
         if self.loss == OWN:

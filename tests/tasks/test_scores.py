@@ -10,7 +10,6 @@ from sklearn import metrics as sklearn
 from torch import Tensor
 
 from darts.tasks import TASKS
-from darts.tasks.classification import ClassificationObjective
 from darts.tasks.metrics import CLASSIFICATION_METRICS
 
 CPU = torch.device("cpu")
@@ -27,7 +26,8 @@ def sample(classes: int, count: int = 200, seed: int = 0) -> tuple[Tensor, Tenso
 
 def scored(logits: Tensor, labels: Tensor, *sizes: int) -> dict[str, float]:
     """Return the scores, computed in batches of the given sizes or in one batch."""
-    scores = ClassificationObjective(logits.shape[1]).scores(CPU)
+    objective = TASKS["classification"]().objective([str(n) for n in range(logits.shape[1])])
+    scores = objective.scores(CPU)
     parts = sizes or (len(labels),)
     for piece, truth in zip(logits.split(parts), labels.split(parts), strict=True):
         scores.update(piece, (piece, truth))

@@ -19,7 +19,7 @@ from darts.recipes.exporting.network import ExportableNetwork, max_error
 from darts.spaces.transformer import Genotype, ModelConfig, Network
 from darts.spaces.transformer.frame import Frame
 from darts.spaces.transformer.layers import Block, Lstm
-from darts.tasks.language_model import LanguageObjective
+from darts.tasks import TASKS
 from darts.training.cost import count_macs, count_parameters
 
 WIDTH = 8
@@ -115,7 +115,7 @@ def test_the_task_carries_the_state_through_the_text() -> None:
         loader = WindowLoader(
             tokens, columns=1, length=length, seed=0, name="test", shift=False, device=tokens.device
         )
-        objective = LanguageObjective()
+        objective = TASKS["language_model"]().objective(list(map(str, range(WORDS))))
         scores = objective.scores(tokens.device)
         for batch in loader.epoch(0):
             scores.update(objective.predict(net, batch), batch)
