@@ -9,9 +9,9 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from torch import hub
+from torch import Tensor, hub
 
 from darts.data.encodings import RowEncoding
 from darts.data.images import Images, MemoryImages
@@ -21,25 +21,46 @@ from darts.reading import MIB, one_line, open_regular, read_errors
 Options = TypeVar("Options")
 
 
+class LabeledSplit(Protocol):
+    """A split of a data set with a target per sample."""
+
+    @property
+    def labels(self) -> Tensor:
+        """The targets, see ``darts.data.targets``."""
+
+
+Split = TypeVar("Split", bound=LabeledSplit)
+
+
 @dataclass(frozen=True, eq=False)
-class Source:
-    """A data set of samples with one class each, or with other targets.
+class LabeledSource(Generic[Split]):
+    """A data set with a target per sample.
 
     Attributes:
         name: Name in the registry.
         classes: Names of the classes, by label; or names of the labels or numbers of a sample.
-        train, test, valid: The splits; ``valid`` is a published validation split.
+        train, test, valid: The splits; None if the data set has none. ``valid`` is a published
+            validation split.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    test: Split | None
+    valid: Split | None
+
+
+@dataclass(frozen=True, eq=False)
+class Source(LabeledSource[Images]):
+    """A data set of images, rows or spectrograms.
+
+    Attributes:
         mean, std: Mean and standard deviation of each channel, for normalization. For uint8 images
             they refer to pixels that are scaled to [0, 1].
         encoding: How the rows of a table became samples; None for other data.
         scale: How the targets were standardized, if they are numbers.
     """
 
-    name: str
-    classes: tuple[str, ...]
-    train: Images
-    test: Images | None
-    valid: Images | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     encoding: RowEncoding | None = None

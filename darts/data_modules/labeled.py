@@ -4,39 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
 import torch
 from torch import Tensor
 
 from darts.config import RetrainConfig, SearchConfig
 from darts.data import Loader, stratified_fold, stratified_split, stratified_subset
+from darts.data.source import LabeledSource, Split
 from darts.data.targets import strata
 from darts.data_modules.data_module import DataModule, SearchLoaders
-
-
-class LabeledSplit(Protocol):
-    """A split of a data set; ``labels`` are its targets, see ``darts.data.targets``."""
-
-    @property
-    def labels(self) -> Tensor: ...
-
-
-Split = TypeVar("Split", bound=LabeledSplit)
-SplitCo = TypeVar("SplitCo", bound=LabeledSplit, covariant=True)
-
-
-class LabeledSource(Protocol[SplitCo]):
-    """A data set with a target per sample; a split that was not published is None."""
-
-    @property
-    def train(self) -> SplitCo: ...
-
-    @property
-    def valid(self) -> SplitCo | None: ...
-
-    @property
-    def test(self) -> SplitCo | None: ...
 
 
 class LabeledDataModule(DataModule, Generic[Split]):

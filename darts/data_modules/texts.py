@@ -19,9 +19,8 @@ from darts.data import (
     SentencePairs,
     WindowLoader,
 )
-from darts.data.encodings import WordEncoding
 from darts.data.randomness import permutation
-from darts.data.words import PADDING
+from darts.data.words import PADDING, WordEncoding
 from darts.data_modules.data_module import DATA_MODULES, DataModule, SearchLoaders
 from darts.data_modules.labeled import LabeledDataModule
 from darts.spaces import Space
@@ -44,7 +43,7 @@ class DocumentDataModule(LabeledDataModule[LabeledTexts]):
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
-        return self.source.vocabulary.words
+        return self.source.encoding.words
 
     def network_sizes(self, space: Space) -> dict[str, int]:
         """Return ``classes`` and ``vocab_size``, the size of the vocabulary."""
@@ -201,20 +200,21 @@ class PairDataModule(DataModule):
 
     @property
     def target_names(self) -> tuple[str, ...]:
-        return self.source.target_vocabulary.words
+        return self.source.target_encoding.words
 
     @property
     def vocabulary(self) -> dict[str, tuple[str, ...]]:
         """The words of both sides."""
         return {
-            "source": self.source.source_vocabulary.words,
-            "target": self.source.target_vocabulary.words,
+            "source": self.source.source_encoding.words,
+            "target": self.source.target_encoding.words,
         }
 
     def network_sizes(self, space: Space) -> dict[str, int]:
         """Return the sizes of both vocabularies, and whether they are the same (``joint``)."""
-        source, target = self.source.source_vocabulary, self.source.target_vocabulary
-        return {"sources": len(source), "targets": len(target), "joint": source is target}
+        source, target = self.source.source_encoding, self.source.target_encoding
+        sizes = {"sources": len(source.words), "targets": len(target.words)}
+        return {**sizes, "joint": source is target}
 
     @property
     def sample_shape(self) -> tuple[int, ...]:

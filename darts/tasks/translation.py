@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from darts.data import PairBatch
-from darts.data.words import PADDING, Vocabulary
+from darts.data.words import PADDING, WordEncoding
 from darts.escaping import for_markdown
 from darts.registry import number
 from darts.spaces import NetworkBase
@@ -126,7 +126,7 @@ class PairObjective(BaseObjective[PairBatch, TranslationOutput]):
 
     def __init__(self, task: PairTask, spec: ObjectiveSpec) -> None:
         super().__init__(task, spec)
-        self._vocabulary = Vocabulary(spec.target_names)
+        self._words = WordEncoding(spec.target_names, task.max_length, lowercase=False)
         self.max_length, self.beam = task.max_length, task.beam
         self._last_scores: TextScores | None = None
 
@@ -149,7 +149,7 @@ class PairObjective(BaseObjective[PairBatch, TranslationOutput]):
 
     def texts(self, outputs: TranslationOutput) -> list[str]:
         """Return the generated sentences."""
-        return [self._vocabulary.decode(column) for column in outputs.words.t().tolist()]
+        return [self._words.decode(column) for column in outputs.words.t().tolist()]
 
     def scores(self, device: torch.device) -> TextScores:
         self._last_scores = TextScores(self)
