@@ -63,22 +63,14 @@ class SampleLoader(PositionLoader[SampleBatch]):
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
-        if not len(indices):
-            raise ValueError(f"{name}: there are no samples; use a larger subset")
+        super().__init__(
+            name, len(indices), batch_size, drop_last=drop_last, rank=rank, ranks=ranks
+        )
         self.images = images
         self.augmentation = augmentation
         self.device = torch.device(device)
         self._normalize = Normalization(mean, std, self.device, images.full_scale)
-        self._schedule = Schedule(
-            indices,
-            batch_size=batch_size,
-            seed=seed,
-            name=name,
-            shuffle=shuffle,
-            drop_last=drop_last,
-        )
-        steps, smallest = self._schedule.steps, self._schedule.smallest
-        super().__init__(name, steps, min(batch_size, len(indices)), smallest, rank, ranks)
+        self._schedule = Schedule(indices.cpu(), batch_size, len(self), shuffle, (seed, name))
         if augmentation is not None:
             augmentation.check(images.shape, in_memory=isinstance(images, MemoryImages))
         self._memory: tuple[Tensor, Tensor] | None = None

@@ -60,7 +60,7 @@ class WindowLoader(PositionLoader[Window]):
                 f"{name}: {len(tokens)} tokens in {columns} columns are too few for windows of "
                 f"{length}; choose a smaller loader.batch_size or task.window"
             )
-        super().__init__(name, steps, columns, columns)  # ranks do not share windows
+        super().__init__(name, steps * columns, columns, drop_last=True)  # for one rank
         self.length, self.shift = length, shift
         self.carry = Carry()
         self._generator_name = (seed, name)
