@@ -6,7 +6,6 @@ import math
 import struct
 import wave
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ import soundfile
 import torch
 
 from darts.data.audio import SUFFIXES, read_recording, resample
-from darts.data.mel import fit_length
 
 Place = Callable[[bytes], Path]
 
@@ -69,7 +67,7 @@ def test_integers_of_each_width_are_read(width: int, channels: int, tmp_path: Pa
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_the_middle_of_each_format_is_read(suffix: str, tmp_path: Path) -> None:
+def test_each_format_is_read(suffix: str, tmp_path: Path) -> None:
     time = np.arange(16000 * 5) / 16000
     tone = (0.5 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
     path = tmp_path / f"tone{suffix}"
@@ -77,11 +75,6 @@ def test_the_middle_of_each_format_is_read(suffix: str, tmp_path: Path) -> None:
     whole, rate = read_recording(path)
     assert (len(whole), rate) == (80000, 16000)
     assert (whole - torch.from_numpy(tone * 0.75)).abs().max() < 0.1  # OGG and MP3 are lossy
-    for seconds in ("1", "0.00031", "7"):  # an odd and an even surplus, and none
-        length = math.ceil(Fraction(seconds) * 16000)
-        middle, _ = read_recording(path, Fraction(seconds))
-        wanted = fit_length(whole, length) if length < len(whole) else whole
-        torch.testing.assert_close(middle, wanted, atol=1e-6, rtol=0)
 
 
 def test_other_chunks_are_skipped(place: Place) -> None:
