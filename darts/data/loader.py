@@ -24,26 +24,12 @@ SampleBatch: TypeAlias = tuple[Tensor, Tensor]
 Samples are images, rows or spectrograms ``(B, C, H, W)``, or texts ``(L, B)`` int64."""
 
 
+@dataclass
 class Carry:
-    """The state of a recurrent network between consecutive windows of a text.
+    """The states of a recurrent network before and after a window of a text, ``(B, H)``."""
 
-    Attributes:
-        state: State before the current window, ``(B, H)``; None for zeros.
-        after: State after the current window, ``(B, H)``, without a gradient; the objective sets
-            it.
-    """
-
-    def __init__(self) -> None:
-        self.state: Tensor | None = None
-        self.after: Tensor | None = None
-
-    def advance(self) -> None:
-        """Go to the next window."""
-        self.state, self.after = self.after, None
-
-    def reset(self) -> None:
-        """Go to the beginning of the text."""
-        self.state = self.after = None
+    state: Tensor | None = None  # before the window; None for zeros
+    after: Tensor | None = None  # without a gradient; the objective sets it
 
 
 class Window(NamedTuple):

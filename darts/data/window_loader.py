@@ -86,10 +86,7 @@ class WindowLoader(PositionLoader[Window]):
 
         The first window of an epoch has an initial state of zeros.
         """
-        if position % self._steps == 0:
-            self.carry.reset()
-        else:
-            self.carry.advance()
+        self.carry = Carry(self.carry.after if position % self._steps else None)
         return self._window(position, self.carry)
 
     def _window(self, position: int, carry: Carry) -> Window:
@@ -105,7 +102,8 @@ class WindowLoader(PositionLoader[Window]):
 
     def load_state_dict(self, state: Mapping[str, Tensor | None]) -> None:
         saved = typed(_Hidden, state, "train_loader")
-        before, after = saved["state"], saved["after"]
         device = self._inputs.device
-        self.carry.state = None if before is None else before.to(device)
-        self.carry.after = None if after is None else after.to(device)
+        before, after = (
+            None if own is None else own.to(device) for own in (saved["state"], saved["after"])
+        )
+        self.carry = Carry(before, after)

@@ -69,9 +69,9 @@ class SampleDataModule(LabeledDataModule[Images]):
     def encoding(self) -> Encoding | None:
         return self.source.encoding
 
-    def training_loader(self, indices: Tensor, name: str, *, cutout: int = 0) -> SampleLoader:
+    def training_loader(self, indices: Tensor, name: str) -> SampleLoader:
         """Return shuffled, augmented batches without a smaller last one."""
-        augmentation = self._augmentation(cutout)
+        augmentation = self._augmentation()
         return self._loader(self.source.train, indices, name, augmentation, training=True)
 
     def evaluation_loader(self, split: Images, indices: Tensor | None = None) -> SampleLoader:
@@ -106,14 +106,12 @@ class SampleDataModule(LabeledDataModule[Images]):
             **self.loader_options(name, training=training),
         )
 
-    def _augmentation(self, cutout: int) -> Augmentation | SpecAugment | None:
+    def _augmentation(self) -> Augmentation | SpecAugment | None:
         """Return the augmentation that the keys of the data set's configuration describe."""
         dataset = self.config.dataset
         if all(hasattr(dataset, key) for key in _IMAGE_KEYS):
-            return Augmentation(
-                **{key: getattr(dataset, key) for key in _IMAGE_KEYS}, cutout=cutout
-            )
-        self.reject_cutout(cutout)
+            options = {key: getattr(dataset, key) for key in _IMAGE_KEYS}
+            return Augmentation(**options, cutout=self.config.cutout)
         if all(hasattr(dataset, key) for key in _SPECTROGRAM_KEYS):
             return SpecAugment(**{key: getattr(dataset, key) for key in _SPECTROGRAM_KEYS})
         return None

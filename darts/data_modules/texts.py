@@ -66,9 +66,8 @@ class DocumentDataModule(LabeledDataModule[LabeledTexts]):
     def encoding(self) -> WordEncoding:
         return self.source.encoding
 
-    def training_loader(self, indices: Tensor, name: str, *, cutout: int = 0) -> DocumentLoader:
-        """Return shuffled batches of texts of similar length; ``cutout`` must be 0."""
-        self.reject_cutout(cutout)
+    def training_loader(self, indices: Tensor, name: str) -> DocumentLoader:
+        """Return shuffled batches of texts of similar length."""
         options = self.loader_options(name, training=True)
         return DocumentLoader(self.source.train, indices, **options)
 
@@ -135,9 +134,8 @@ class TextDataModule(DataModule):
         """Return the tokens of a window, ``(T, B)``."""
         return [InputSpec("tokens", (self.window, 2), {1: "batch"}, len(self.vocabulary))]
 
-    def training_loader(self, indices: Tensor, name: str, *, cutout: int = 0) -> WindowLoader:
-        """Return windows of the training tokens of a subset; ``cutout`` must be 0."""
-        self.reject_cutout(cutout)
+    def training_loader(self, indices: Tensor, name: str) -> WindowLoader:
+        """Return windows of the training tokens of a subset."""
         return self._loader(self.source.train[: indices[1]], name)
 
     def search_loaders(self) -> SearchLoaders:
@@ -146,7 +144,7 @@ class TextDataModule(DataModule):
         weights, valid = self._training_indices(), self.source.valid
         self.subsets = {"weights": weights, "alphas": torch.tensor([0, len(valid)])}
         return SearchLoaders(
-            self.training_loader(weights, "weights", cutout=self.config.cutout),
+            self.training_loader(weights, "weights"),
             self._loader(valid, "alphas"),
             self.held_out_loader("valid", {}),
         )
@@ -228,9 +226,8 @@ class PairDataModule(DataModule):
         """Return a sentence of one word, ``(1, 1)``."""
         return torch.full((1, 1), PADDING + 1, device=self.ranks.device)
 
-    def training_loader(self, indices: Tensor, name: str, *, cutout: int = 0) -> PairLoader:
-        """Return shuffled batches of pairs of similar length; ``cutout`` must be 0."""
-        self.reject_cutout(cutout)
+    def training_loader(self, indices: Tensor, name: str) -> PairLoader:
+        """Return shuffled batches of pairs of similar length."""
         return PairLoader(self.source.train, indices, **self.loader_options(name, training=True))
 
     def search_loaders(self) -> SearchLoaders:

@@ -27,11 +27,8 @@ TARGETS[3, 1:] = IGNORE_INDEX
 
 
 def window(state: Tensor | None = None) -> Window:
-    carry = Carry()
-    carry.state = state
-    return Window(
-        torch.zeros(4, 3, dtype=torch.int64), TARGETS, carry, int((TARGETS != IGNORE_INDEX).sum())
-    )
+    count = int((TARGETS != IGNORE_INDEX).sum())
+    return Window(torch.zeros(4, 3, dtype=torch.int64), TARGETS, Carry(state), count)
 
 
 def target_losses() -> list[float]:
