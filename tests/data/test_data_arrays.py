@@ -107,8 +107,3 @@ def test_splits_must_fit_each_other(tmp_path: Path) -> None:
     write(tmp_path, test={"images": IMAGES, "labels": np.array(["a", "c"])[LABELS % 2]})
     with pytest.raises(FileError, match=r"'c' is not a class of train\.npz"):
         load("npz", root=tmp_path)
-
-
-def test_a_missing_file_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"npz: train\.npz not in "):
-        load("npz", root=tmp_path)

@@ -128,9 +128,7 @@ def test_shares_of_ranks_make_the_whole_batch(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
-        (lambda d: (d / "valid.y").unlink(), {}, "valid.y not in .*: put them there"),
         (lambda d: (d / "test.x").write_text("a\n"), {}, "test.x has 1 lines and .*test.y has 5"),
-        (lambda d: (d / "test.x").write_bytes(b"\xff"), {}, "not UTF-8 text: byte 0"),
         (lambda d: None, {"target": "x"}, "dataset.source and dataset.target are both 'x'"),
         (
             lambda d: [(d / f"valid.{e}").write_text("") for e in "xy"],
