@@ -62,10 +62,6 @@ class _Requests(Sampler[BatchRequest]):
             position += 1
 
 
-def _unchanged(answer: Any) -> Any:  # a collate_fn; DataLoader declares its argument as a list
-    return answer
-
-
 def _ignore_interrupts(worker: int) -> None:
     # Ctrl-C reaches the workers too; the main process saves a checkpoint first, then ends them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -151,7 +147,6 @@ class DiskReader:
                 self._decoder,
                 batch_size=None,  # a request is a whole batch, for one worker
                 sampler=self._requests,
-                collate_fn=_unchanged,
                 worker_init_fn=_ignore_interrupts,
                 persistent_workers=True,
                 num_workers=self._workers,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import tarfile
 import warnings
@@ -16,7 +15,7 @@ from torch import Tensor, hub
 from darts.data.encodings import RowEncoding
 from darts.data.images import Images, MemoryImages
 from darts.data.targets import CLASSES, TargetScale
-from darts.reading import MIB, one_line, open_regular, read_errors
+from darts.reading import one_line
 
 Options = TypeVar("Options")
 
@@ -168,6 +167,8 @@ class Request(Generic[Options]):
         Warns:
             UserWarning: If ``verify`` is false and checksums differ.
         """
+        from torchvision.datasets.utils import check_integrity
+
         root = self.folder()
         target = root / layout.folder
         candidates = (target, root / self.name / layout.folder, root / self.name, root)
@@ -187,7 +188,8 @@ class Request(Generic[Options]):
                 raise ValueError(
                     f"cannot download {self.name} ({one_line(error)}): {advice}"
                 ) from None
-        changed = [name for name, md5 in layout.files.items() if not _has_md5(target / name, md5)]
+        files = layout.files.items()
+        changed = [name for name, md5 in files if not check_integrity(str(target / name), md5)]
         differ = f"{self.name}: {', '.join(changed)} in {target} differ from the published files"
         if changed and self.verify:
             raise ValueError(
@@ -200,29 +202,21 @@ class Request(Generic[Options]):
 
 
 def _download(layout: Layout, root: Path) -> None:
+    from torchvision.datasets.utils import check_integrity
+
     folder = root if layout.unpack else root / layout.folder
     folder.mkdir(parents=True, exist_ok=True)
     for url, md5 in layout.downloads.items():
         file = folder / url.rsplit("/", 1)[1]
-        if not _has_md5(file, md5):
+        if not check_integrity(str(file), md5):
             print(f"downloading {url} to {file}", file=sys.stderr)
             hub.download_url_to_file(url, str(file), progress=False)
-        if not _has_md5(file, md5):
+        if not check_integrity(str(file), md5):
             file.unlink()
             raise ValueError(f"{url} differs from the published file")
         if layout.unpack:
             with tarfile.open(file) as archive:
                 archive.extractall(root, filter="data")
-
-
-def _has_md5(path: Path, md5: str) -> bool:
-    if not path.is_file():
-        return False
-    digest = hashlib.md5(usedforsecurity=False)
-    with open_regular(path) as file, read_errors(path):
-        while chunk := file.read(MIB):
-            digest.update(chunk)
-    return digest.hexdigest() == md5
 
 
 @dataclass
