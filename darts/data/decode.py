@@ -42,7 +42,7 @@ def decode(
 
     Args:
         path: Image file in one of the formats of ``SUFFIXES``.
-        size: Side of the result in pixels.
+        size: Side of the result.
         margin: The shorter side is resized to ``size * margin`` before the center crop.
         uniform: Random numbers for ``resized_box``, ``(attempts, 4)``; None for a center crop.
     """

@@ -42,9 +42,6 @@ class RowEncoding:
         mean, deviation: Of each column, in the training rows.
         bin_columns: Index of the column of each bin.
         bin_low, bin_high: Lower and upper end of each bin.
-
-    Raises:
-        ValueError: If the lengths differ, or a bin has no column.
     """
 
     columns: tuple[str, ...]

@@ -28,21 +28,12 @@ class SampleLoader(PositionLoader[SampleBatch]):
         images: Samples in memory or on disk. Loaders on the same device share one copy of samples
             in memory.
         indices: Samples to use, ``(n,)`` int64.
-        batch_size: Samples per batch, B.
-        seed: Seed of the run.
         name: Name of the loader, such as "train". Loaders with different names draw random numbers
             independently. Error messages begin with the name.
-        mean, std: Mean and standard deviation of each channel, see ``Source``.
-        augmentation: Random changes of the samples; None for none.
-        shuffle: Whether each epoch has a different order.
+        mean, std: See ``Source``.
         drop_last: Whether to drop a smaller last batch, unless it is the only one.
-        device: Device of the batches.
         workers: Number of processes that decode files; no effect on samples in memory.
         rank, ranks: Index of this process and number of processes that share every batch.
-
-    Raises:
-        ValueError: If there are no indices, if the augmentation does not fit the images, or if a
-            batch has fewer samples than there are ranks.
     """
 
     def __init__(
@@ -89,11 +80,9 @@ class SampleLoader(PositionLoader[SampleBatch]):
             )
 
     def read(self, position: int) -> SampleBatch:
-        """Return the batch at a position; files are decoded in this process."""
         return self._read(position, prefetch=False)
 
     def read_next(self, position: int) -> SampleBatch:
-        """Return the batch at a position; workers decode following batches ahead."""
         return self._read(position, prefetch=True)
 
     def close(self) -> None:

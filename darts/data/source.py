@@ -159,13 +159,6 @@ class Request(Generic[Options]):
         The folder is the first of these that contains all files: ``root/folder`` (as in
         torchvision), ``root/name/folder``, ``root/name`` and ``root``, where ``folder`` is the
         folder of the layout and ``name`` the data set. Downloads go to the first.
-
-        Raises:
-            ValueError: If files are missing and cannot be downloaded, or if ``verify`` is true and
-                a checksum differs.
-
-        Warns:
-            UserWarning: If ``verify`` is false and checksums differ.
         """
         from torchvision.datasets.utils import check_integrity
 

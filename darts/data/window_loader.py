@@ -35,10 +35,9 @@ class WindowLoader(PositionLoader[Window]):
         tokens: Token indices of the text, ``(N,)`` int64.
         columns: Number of columns, B.
         length: Maximum length of a window, T.
-        seed, name: See ``SampleLoader``.
+        name: See ``SampleLoader``.
         shift: Whether epochs begin at random tokens. Otherwise an epoch has each token but the
             first as a target once.
-        device: Device of the windows.
     """
 
     def __init__(
