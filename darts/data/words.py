@@ -7,6 +7,7 @@ import math
 import re
 import unicodedata
 from array import array
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -14,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darts.data.text_file import count
 from darts.registry import number
 
 SPECIAL = ("<pad>", "<unk>", "<bos>", "<eos>")
@@ -69,8 +69,7 @@ class VocabularyOptions:
 
     def fit(self, texts: Iterable[str]) -> WordEncoding:
         """Return the encoding that the training texts determine."""
-        found = (word for text in texts for word in tokenize(text, self.lowercase))
-        counts = count(found, "the training split")
+        counts = Counter(word for text in texts for word in tokenize(text, self.lowercase))
         ranked = sorted(counts, key=lambda word: (-counts[word], word))
         frequent = [word for word in ranked if counts[word] >= self.min_count]
         words = (*SPECIAL, *frequent[: self.max_vocab])

@@ -27,6 +27,10 @@ class LabeledDataModule(DataModule, Generic[Split]):
 
     source: LabeledSource[Split]
 
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        return self.source.classes
+
     @abstractmethod
     def evaluation_loader(self, split: Split, indices: Tensor | None = None) -> Loader:
         """Return batches of a split, or of its samples ``indices`` ``(n,)`` int64, for evaluation.
@@ -63,7 +67,6 @@ class LabeledDataModule(DataModule, Generic[Split]):
         return {"train": train, "valid": valid}
 
     def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> Loader | None:
-        """Return a loader of the test split, or of the validation split or subset."""
         held_out = self.source.test if split == "test" else self.source.valid
         if held_out is not None:
             return self.evaluation_loader(held_out)
@@ -93,7 +96,6 @@ class LabeledDataModule(DataModule, Generic[Split]):
         return {name: labels[indices] for name, indices in self.subsets.items()}
 
     def _training_indices(self) -> Tensor:
-        """Return indices of all training samples or of a stratified subset, ``(n,)`` int64."""
         groups = self._strata
         subset = self.subset_size(len(groups))
         if subset is None:

@@ -33,12 +33,7 @@ class SampleDataModule(LabeledDataModule[Images]):
     data_kinds = ("images", "rows", "audio")
     source: Source
 
-    @property
-    def target_names(self) -> tuple[str, ...]:
-        return self.source.classes
-
     def network_sizes(self, space: Space) -> dict[str, int]:
-        """Return ``classes`` and ``in_channels``."""
         return {
             "classes": len(self.target_names),
             "in_channels": space.in_channels(self.source.train.shape),
@@ -46,14 +41,12 @@ class SampleDataModule(LabeledDataModule[Images]):
 
     @property
     def sample_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of one sample."""
         return self.source.train.shape
 
     def _describe_shape(self) -> str:
         return "x".join(map(str, self.sample_shape)).removesuffix("x1x1") + " inputs"
 
     def example_input(self) -> Tensor:
-        """Return one sample of zeros, ``(1, C, H, W)``."""
         return torch.zeros(1, *self.sample_shape, device=self.ranks.device)
 
     def input_specs(self) -> list[InputSpec]:
@@ -70,9 +63,7 @@ class SampleDataModule(LabeledDataModule[Images]):
         return self.source.encoding
 
     def training_loader(self, indices: Tensor, name: str) -> SampleLoader:
-        """Return shuffled, augmented batches without a smaller last one."""
-        augmentation = self._augmentation()
-        return self._loader(self.source.train, indices, name, augmentation, training=True)
+        return self._loader(self.source.train, indices, name, self._augmentation(), training=True)
 
     def evaluation_loader(self, split: Images, indices: Tensor | None = None) -> SampleLoader:
         """Return batches in order, without augmentation; each rank gets a share of the samples."""

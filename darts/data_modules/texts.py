@@ -38,15 +38,10 @@ class DocumentDataModule(LabeledDataModule[LabeledTexts]):
     source: Documents
 
     @property
-    def target_names(self) -> tuple[str, ...]:
-        return self.source.classes
-
-    @property
     def vocabulary(self) -> tuple[str, ...]:
         return self.source.encoding.words
 
     def network_sizes(self, space: Space) -> dict[str, int]:
-        """Return ``classes`` and ``vocab_size``, the size of the vocabulary."""
         return {"classes": len(self.target_names), "vocab_size": len(self.vocabulary)}
 
     @property
@@ -55,7 +50,6 @@ class DocumentDataModule(LabeledDataModule[LabeledTexts]):
         return (len(self.vocabulary),)
 
     def example_input(self) -> Tensor:
-        """Return a text of one word, ``(1, 1)``."""
         return torch.full((1, 1), PADDING + 1, device=self.ranks.device)
 
     def input_specs(self) -> list[InputSpec]:
@@ -67,17 +61,14 @@ class DocumentDataModule(LabeledDataModule[LabeledTexts]):
         return self.source.encoding
 
     def training_loader(self, indices: Tensor, name: str) -> DocumentLoader:
-        """Return shuffled batches of texts of similar length."""
-        options = self.loader_options(name, training=True)
-        return DocumentLoader(self.source.train, indices, **options)
+        return DocumentLoader(
+            self.source.train, indices, **self.loader_options(name, training=True)
+        )
 
     def evaluation_loader(
         self, split: LabeledTexts, indices: Tensor | None = None
     ) -> DocumentLoader:
-        """Return batches of texts of similar length.
-
-        Each rank gets a share of the split, not of each batch.
-        """
+        """Return batches of a rank's share of the split, not a share of each batch."""
         indices = torch.arange(len(split)) if indices is None else indices
         share = indices[self.ranks.rank :: self.ranks.size]
         return DocumentLoader(split, share, **self.loader_options("evaluation", training=False))
@@ -118,7 +109,6 @@ class TextDataModule(DataModule):
         return self.source.vocabulary
 
     def network_sizes(self, space: Space) -> dict[str, int]:
-        """Return ``vocab_size``, the number of different tokens."""
         return {"vocab_size": len(self.vocabulary)}
 
     @property
@@ -127,15 +117,12 @@ class TextDataModule(DataModule):
         return ()
 
     def example_input(self) -> Tensor:
-        """Return one token, ``(1, 1)``."""
         return torch.zeros(1, 1, dtype=torch.int64, device=self.ranks.device)
 
     def input_specs(self) -> list[InputSpec]:
-        """Return the tokens of a window, ``(T, B)``."""
         return [InputSpec("tokens", (self.window, 2), {1: "batch"}, len(self.vocabulary))]
 
     def training_loader(self, indices: Tensor, name: str) -> WindowLoader:
-        """Return windows of the training tokens of a subset."""
         return self._loader(self.source.train[: indices[1]], name)
 
     def search_loaders(self) -> SearchLoaders:
@@ -202,7 +189,6 @@ class PairDataModule(DataModule):
 
     @property
     def vocabulary(self) -> dict[str, tuple[str, ...]]:
-        """The words of both sides."""
         return {
             "source": self.source.source_encoding.words,
             "target": self.source.target_encoding.words,
@@ -223,11 +209,9 @@ class PairDataModule(DataModule):
         )
 
     def example_input(self) -> Tensor:
-        """Return a sentence of one word, ``(1, 1)``."""
         return torch.full((1, 1), PADDING + 1, device=self.ranks.device)
 
     def training_loader(self, indices: Tensor, name: str) -> PairLoader:
-        """Return shuffled batches of pairs of similar length."""
         return PairLoader(self.source.train, indices, **self.loader_options(name, training=True))
 
     def search_loaders(self) -> SearchLoaders:
@@ -245,10 +229,7 @@ class PairDataModule(DataModule):
         return self._search_loaders(weights, alphas, self.held_out_loader("valid", {}))
 
     def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> PairLoader:
-        """Return a loader of the test split or of the validation split.
-
-        Each rank gets a share of the split, not of each batch.
-        """
+        """Return batches of a rank's share of the split, not a share of each batch."""
         pairs = self._split(split)
         share = torch.arange(self.ranks.rank, len(pairs), self.ranks.size)
         return PairLoader(pairs, share, **self.loader_options("evaluation", training=False))

@@ -37,7 +37,6 @@ class ClassificationObjective(SampleObjective):
         return F.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
 
     def train_metrics(self, logits: Tensor, batch: SampleBatch) -> dict[str, Tensor]:
-        """Return ``accuracy``."""
         return {"accuracy": (logits.argmax(1) == batch[1]).float().mean()}
 
     def scores(self, device: torch.device) -> Scores:
@@ -59,12 +58,7 @@ class ClassificationObjective(SampleObjective):
 @TASKS.register
 @dataclass
 class Classification(SampleTask):
-    """The task of assigning one of several classes to a sample.
-
-    Attributes:
-        loss: What the training minimizes: the cross entropy, or a function that was passed to
-            ``darts.search`` or ``darts.retrain``. Scores always report the cross entropy.
-    """
+    """The task of assigning one of several classes to a sample."""
 
     captures: ClassVar[bool] = True
     name: str = "classification"

@@ -100,7 +100,6 @@ class MultiLabelObjective(SampleObjective):
         return F.binary_cross_entropy_with_logits(outputs, smoothed)
 
     def train_metrics(self, logits: Tensor, batch: SampleBatch) -> dict[str, Tensor]:
-        """Return ``exact_match``."""
         return {"exact_match": ((logits > 0) == (batch[1] > 0)).all(1).float().mean()}
 
     def chance_level(self, targets: Tensor) -> ChanceLevel | None:
@@ -114,12 +113,7 @@ class MultiLabelObjective(SampleObjective):
 @TASKS.register
 @dataclass
 class MultiLabel(SampleTask):
-    """The task of deciding which of several labels a sample has.
-
-    Attributes:
-        loss: What the training minimizes: the binary cross entropy, or a function that was passed
-            to ``darts.search`` or ``darts.retrain``. Scores always report the cross entropy.
-    """
+    """The task of deciding which of several labels a sample has."""
 
     captures: ClassVar[bool] = True
     name: str = "multi_label"

@@ -105,11 +105,8 @@ class RegressionObjective(SampleObjective):
 class Regression(SampleTask):
     """The task of predicting one or several numbers.
 
-    Attributes:
-        loss: What the training minimizes, a mean over standardized numbers: the squared error, the
-            absolute error, Huber's loss with a threshold of one standard deviation, or a function
-            that was passed to ``darts.search`` or ``darts.retrain``. The score ``loss`` is always
-            the squared error.
+    The losses are means over standardized numbers; the threshold of Huber's loss is one standard
+    deviation. The score ``loss`` is always the squared error.
     """
 
     captures: ClassVar[bool] = True

@@ -64,7 +64,8 @@ class SampleTask(Task):
     """Base class of tasks whose loss can be a function of the user's own.
 
     Attributes:
-        loss: Name of the loss. Subclasses declare the choices; ``OWN`` is one of them.
+        loss: What the training minimizes: a loss of the task, or ``OWN``, a function that was
+            passed to ``darts.search`` or ``darts.retrain``. The score ``loss`` stays the same.
     """
 
     loss: str = ""
