@@ -118,9 +118,12 @@ class DataModule(ABC):
     def sample_shape(self) -> tuple[int, ...]:
         """Shape of one sample, without a batch axis."""
 
-    @abstractmethod
     def example_input(self) -> Tensor:
-        """Return an input of one sample, as small as possible, on the device, to measure costs."""
+        """Return an input of one sample, as small as possible, on the device, to measure costs.
+
+        By default, it is a text of one word.
+        """
+        return torch.ones(1, 1, dtype=torch.int64, device=self.ranks.device)
 
     def input_specs(self) -> list[InputSpec]:
         """Return the inputs of an exported network; empty if networks cannot be exported."""

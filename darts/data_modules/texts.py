@@ -49,9 +49,6 @@ class DocumentDataModule(LabeledDataModule[LabeledTexts]):
         """Size of the vocabulary: spaces that read no sequences take a text as its word counts."""
         return (len(self.vocabulary),)
 
-    def example_input(self) -> Tensor:
-        return torch.full((1, 1), PADDING + 1, device=self.ranks.device)
-
     def input_specs(self) -> list[InputSpec]:
         """Return the one input: the tokens of a batch, ``(L, B)``."""
         return [InputSpec("tokens", (8, 2), {0: "length", 1: "batch"}, len(self.vocabulary))]
@@ -115,9 +112,6 @@ class TextDataModule(DataModule):
     def sample_shape(self) -> tuple[int, ...]:
         """Empty: a token is a scalar."""
         return ()
-
-    def example_input(self) -> Tensor:
-        return torch.zeros(1, 1, dtype=torch.int64, device=self.ranks.device)
 
     def input_specs(self) -> list[InputSpec]:
         return [InputSpec("tokens", (self.window, 2), {1: "batch"}, len(self.vocabulary))]
@@ -207,9 +201,6 @@ class PairDataModule(DataModule):
             f"penalty: the cost of a cell does not depend on its operations for "
             f"task={self.config.task.name}; leave penalty out"
         )
-
-    def example_input(self) -> Tensor:
-        return torch.full((1, 1), PADDING + 1, device=self.ranks.device)
 
     def training_loader(self, indices: Tensor, name: str) -> PairLoader:
         return PairLoader(self.source.train, indices, **self.loader_options(name, training=True))
