@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 
 from darts.config import RetrainConfig, SearchConfig
-from darts.data import Loader, stratified_fold, stratified_split, stratified_subset
+from darts.data import (
+    Loader,
+    SampleBatch,
+    rank_slice,
+    stratified_fold,
+    stratified_split,
+    stratified_subset,
+)
+from darts.data.loader import PositionLoader
 from darts.data.source import LabeledSource, Split
 from darts.data.targets import strata
 from darts.data_modules.data_module import DataModule, SearchLoaders
@@ -32,11 +40,33 @@ class LabeledDataModule(DataModule, Generic[Split]):
         return self.source.classes
 
     @abstractmethod
-    def evaluation_loader(self, split: Split, indices: Tensor | None = None) -> Loader:
+    def loader(
+        self, split: Split, indices: Tensor, name: str, *, training: bool
+    ) -> PositionLoader[SampleBatch]:
+        """Return batches of the samples ``indices`` of a split, ``(n,)`` int64.
+
+        In training they are shuffled and augmented; otherwise they have a fixed order.
+        """
+
+    def training_loader(self, indices: Tensor, name: str) -> PositionLoader[SampleBatch]:
+        return self.loader(self.source.train, indices, name, training=True)
+
+    def evaluation_loader(
+        self, split: Split, indices: Tensor | None = None
+    ) -> PositionLoader[SampleBatch]:
         """Return batches of a split, or of its samples ``indices`` ``(n,)`` int64, for evaluation.
 
-        They have a fixed order and no augmentation.
+        Each rank gets a share of the samples, not of each batch.
         """
+        ranks = self.ranks.size
+        indices = torch.arange(len(split.labels)) if indices is None else indices
+        if len(indices) < ranks:
+            raise ValueError(
+                f"{len(indices)} samples to evaluate cannot be shared by {ranks} ranks; use "
+                "fewer ranks"
+            )
+        share = indices[rank_slice(len(indices), self.ranks.rank, ranks)]
+        return self.loader(split, share, "evaluation", training=False)
 
     def search_loaders(self) -> SearchLoaders:
         """Return loaders of two stratified subsets; the one for the alphas also gives scores.

@@ -5,15 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from darts.data import (
-    Augmentation,
-    Images,
-    InputSpec,
-    SampleLoader,
-    Source,
-    SpecAugment,
-    rank_slice,
-)
+from darts.data import Augmentation, Images, InputSpec, SampleLoader, Source, SpecAugment
 from darts.data.encodings import Encoding
 from darts.data.targets import TargetScale
 from darts.data_modules.data_module import DATA_MODULES
@@ -62,36 +54,13 @@ class SampleDataModule(LabeledDataModule[Images]):
     def encoding(self) -> Encoding | None:
         return self.source.encoding
 
-    def training_loader(self, indices: Tensor, name: str) -> SampleLoader:
-        return self._loader(self.source.train, indices, name, self._augmentation(), training=True)
-
-    def evaluation_loader(self, split: Images, indices: Tensor | None = None) -> SampleLoader:
-        """Return batches in order, without augmentation; each rank gets a share of the samples."""
-        ranks = self.ranks.size
-        indices = torch.arange(len(split)) if indices is None else indices
-        if len(indices) < ranks:
-            raise ValueError(
-                f"{len(indices)} samples to evaluate cannot be shared by {ranks} ranks; use "
-                "fewer ranks"
-            )
-        share = indices[rank_slice(len(indices), self.ranks.rank, ranks)]
-        return self._loader(split, share, "evaluation", None, training=False)
-
-    def _loader(
-        self,
-        images: Images,
-        indices: Tensor,
-        name: str,
-        augmentation: Augmentation | SpecAugment | None,
-        *,
-        training: bool,
-    ) -> SampleLoader:
+    def loader(self, split: Images, indices: Tensor, name: str, *, training: bool) -> SampleLoader:
         return SampleLoader(
-            images,
+            split,
             indices,
             mean=self.source.mean,
             std=self.source.std,
-            augmentation=augmentation,
+            augmentation=self._augmentation() if training else None,
             drop_last=training,
             workers=self.config.loader.workers,
             **self.loader_options(name, training=training),

@@ -57,18 +57,10 @@ class DocumentDataModule(LabeledDataModule[LabeledTexts]):
     def encoding(self) -> WordEncoding:
         return self.source.encoding
 
-    def training_loader(self, indices: Tensor, name: str) -> DocumentLoader:
-        return DocumentLoader(
-            self.source.train, indices, **self.loader_options(name, training=True)
-        )
-
-    def evaluation_loader(
-        self, split: LabeledTexts, indices: Tensor | None = None
+    def loader(
+        self, split: LabeledTexts, indices: Tensor, name: str, *, training: bool
     ) -> DocumentLoader:
-        """Return batches of a rank's share of the split, not a share of each batch."""
-        indices = torch.arange(len(split)) if indices is None else indices
-        share = indices[self.ranks.rank :: self.ranks.size]
-        return DocumentLoader(split, share, **self.loader_options("evaluation", training=False))
+        return DocumentLoader(split, indices, **self.loader_options(name, training=training))
 
 
 @DATA_MODULES.register
