@@ -15,8 +15,7 @@ from darts.data import SampleBatch
 from darts.registry import choice
 from darts.tasks.chance import ChanceLevel, guessed_class
 from darts.tasks.metrics import CLASSIFICATION_METRICS, Metric, Scores, class_pairs
-from darts.tasks.own_loss import OWN
-from darts.tasks.sample_objective import SampleObjective, SampleTask
+from darts.tasks.sample_objective import OWN, SampleObjective, SampleTask
 from darts.tasks.task import TASKS, ObjectiveSpec
 
 MAX_CONFUSION_CLASSES = 200

@@ -16,8 +16,7 @@ from darts.data.targets import LABELS
 from darts.registry import choice
 from darts.tasks.chance import ChanceLevel, lucky_average_precision
 from darts.tasks.metrics import Metric, Numbers, counted, ratio, wide
-from darts.tasks.own_loss import OWN
-from darts.tasks.sample_objective import SampleObjective, SampleTask
+from darts.tasks.sample_objective import OWN, SampleObjective, SampleTask
 from darts.tasks.task import TASKS, ObjectiveSpec
 
 

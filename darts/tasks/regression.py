@@ -19,8 +19,7 @@ from darts.data.targets import NUMBERS, TargetScale
 from darts.registry import choice
 from darts.tasks.chance import ChanceLevel
 from darts.tasks.metrics import Metric, Numbers, wide
-from darts.tasks.own_loss import OWN, Loss
-from darts.tasks.sample_objective import SampleObjective, SampleTask
+from darts.tasks.sample_objective import OWN, Loss, SampleObjective, SampleTask
 from darts.tasks.task import TASKS, ObjectiveSpec
 
 
