@@ -89,19 +89,6 @@ def test_each_method_searches_language_models(
     assert len(done.json("genotype.json")["recurrent"]) == 2
 
 
-def test_ag_news_files_can_be_searched(commands: Any, tmp_path: Path) -> None:
-    rows = [
-        f'"{i % 4 + 1}","Title {i}","Some words about {("war", "sport", "money", "code")[i % 4]}"'
-        for i in range(80)
-    ]
-    (tmp_path / "test.csv").write_text("\n".join(rows) + "\n")
-    start = ["task=text_classification", "dataset=agnews", f"dataset.root={tmp_path}"]
-    size = ["space.hidden=16", "space.cells=1", "epochs=1", "loader.batch_size=8", NO_TENSORBOARD]
-    run = tmp_path / "run"
-    done = commands.call("search", [*start, *size, f"hydra.run.dir={run}"], run)
-    assert 0 <= done.result["valid_macro_f1"] <= 1
-
-
 def test_summaries_are_scored_with_rouge(commands: Any, tmp_path: Path) -> None:
     rows = [f'"{n % 4 + 1}","one {n % 5} two","a text of {n % 5} words"' for n in range(80)]
     (tmp_path / "test.csv").write_text("\n".join(rows) + "\n")
