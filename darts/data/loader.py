@@ -24,7 +24,7 @@ SampleBatch: TypeAlias = tuple[Tensor, Tensor]
 Samples are images, rows or spectrograms ``(B, C, H, W)``, or texts ``(L, B)`` int64."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Carry:
     """The states of a recurrent network before and after a window of a text, ``(B, H)``."""
 

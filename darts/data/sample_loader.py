@@ -83,6 +83,7 @@ class SampleLoader(PositionLoader[SampleBatch]):
         return self._read(position, prefetch=False)
 
     def read_next(self, position: int) -> SampleBatch:
+        """Return the batch at a position; workers decode following batches ahead."""
         return self._read(position, prefetch=True)
 
     def close(self) -> None:
