@@ -155,6 +155,14 @@ def test_images_have_numbers(tmp_path: Path) -> None:
     torch.testing.assert_close(source.scale.restore(source.test.labels), torch.tensor([[7.0], [9]]))
 
 
+def test_images_without_a_test_file_have_numbers_in_all_splits(tmp_path: Path) -> None:
+    arrays(tmp_path, "train", np.arange(100.0).reshape(50, 2))
+    source: Source = load("npz", root=tmp_path, targets=NUMBERS)
+    assert source.classes == ("target0", "target1")
+    assert source.test is not None
+    assert (source.train.labels.shape, source.test.labels.shape) == ((40, 2), (10, 2))
+
+
 @pytest.mark.parametrize(
     ("targets", "labels", "names", "problem"),
     [
