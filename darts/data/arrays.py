@@ -82,7 +82,6 @@ def write_arrays(
             ``(N,)`` int64, or labels or numbers ``(N, K)`` float64.
         classes: Names of the classes by label, or of the labels or numbers by column.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     for split, (pixels, labels) in splits.items():
         arrays = {"images": pixels.numpy(), "labels": labels.numpy(), "classes": np.array(classes)}
         with open_atomically(folder / f"{split}.npz") as file:
