@@ -51,7 +51,7 @@ from darts.recipes.rules import DataFacts
 from darts.spaces import SPACES, AnyGenotype, parse_genotype, space_of
 from darts.spaces.lookup import find_genotype
 from darts.spaces.module import Choice, InputChoice, Repeat, passed
-from darts.tasks.own_loss import Loss, passed_loss
+from darts.tasks.sample_objective import Loss, passed_loss
 from darts.training.distributed import Ranks
 
 __all__ = [
@@ -191,7 +191,7 @@ def search(
         data: The name of a data set; or PyTorch datasets of images or rows: the training samples,
             or a pair of training and test samples, see ``darts.data.torch_datasets.store``.
         loss: Function of outputs ``(B, K)`` and targets that returns the mean loss, see
-            ``darts.tasks.own_loss.Loss``; by default the loss of the task.
+            ``darts.tasks.sample_objective.Loss``; by default the loss of the task.
         out: The run directory; by default a new one in ``runs/search``.
         resume: An interrupted search to continue; leave out all other arguments but ``model``
             and ``loss``.

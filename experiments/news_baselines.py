@@ -25,7 +25,7 @@ COMMAND = "python experiments/news_baselines.py --root DIR"
 
 def split_texts(documents: Documents, split: LabeledTexts) -> list[str]:
     """Return the texts of a split, decoded from the tokens that networks read."""
-    return [documents.vocabulary.decode(row.tolist()) for row in split.texts]
+    return [documents.encoding.decode(row.tolist()) for row in split.texts]
 
 
 def score_topics(root: Path) -> Row:
@@ -44,6 +44,7 @@ def score_topics(root: Path) -> Row:
         lowercase=False,
     )
     assert news.valid is not None
+    assert news.test is not None
     vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
     train = vectors.fit_transform(split_texts(news, news.train))
     valid, test = (vectors.transform(split_texts(news, split)) for split in (news.valid, news.test))
@@ -101,7 +102,7 @@ def score_headlines(root: Path) -> Row:
 
 def _first_words(row: torch.Tensor, count: int, news: Pairs) -> str:
     words = [word for word in row.tolist() if word not in (PADDING, END)][:count]
-    return detokenize(news.source_vocabulary.words[word] for word in words)
+    return detokenize(news.source_encoding.words[word] for word in words)
 
 
 def main() -> None:

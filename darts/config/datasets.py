@@ -39,7 +39,7 @@ class ImagesConfig(DatasetConfig):
     crop: str = choice("pad", "pad", "resized", "none")  # resized: a random box, resized to `size`
     padding: int = number(4, low=0, high=64)  # zeros on each side; crop=pad only
     flip: bool = True
-    # Random colors: brightness, contrast, saturation and hue, see ColorJitter; [] for none.
+    # Random colors: brightness, contrast, saturation and hue, see color_factors; [] for none.
     color_jitter: list[float] = number([], low=0, high=10)
 
 

@@ -21,7 +21,7 @@ from darts.config.overrides import quoted
 from darts.data.torch_datasets import store
 from darts.spaces.module import target_of
 from darts.tasks import TASKS
-from darts.tasks.own_loss import Loss
+from darts.tasks.sample_objective import Loss
 
 Data: TypeAlias = "str | Dataset[object] | tuple[Dataset[object], Dataset[object] | None]"
 """Name of a data set; or training samples, or training and test samples."""

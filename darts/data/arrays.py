@@ -18,8 +18,8 @@ from torch import Tensor
 
 from darts.data.images import MemoryImages
 from darts.data.source import Request, Source, memory_source
-from darts.data.split import HoldOutOptions, hold_out_test
-from darts.data.targets import CLASSES, LABELS, NUMBERS, standardize_splits, strata
+from darts.data.split import HoldOutOptions
+from darts.data.targets import CLASSES, LABELS, complete_splits
 from darts.reading import FileError, read_npz
 from darts.writing import open_atomically
 
@@ -58,19 +58,13 @@ def load_arrays(request: Request[HoldOutOptions]) -> Source:
                 f"{files[split]}: images have shape {tuple(own.shape[1:])}, but in train.npz "
                 f"{tuple(shape)}"
             )
-    where, scale = f"{request.name}: {train_file}", None
     for values in (pixels, targets):
         if "test" not in values and "valid" in values:
             values["test"] = values.pop("valid")
-    if "test" not in targets:
-        groups = strata(targets["train"])
-        kept, held_out = hold_out_test(groups, request.options, name="npz", where=where)
-        for values in (pixels, targets):
-            values["test"], values["train"] = values["train"][held_out], values["train"][kept]
-    if request.targets == NUMBERS:
-        targets, scale = standardize_splits(targets, names, where)
-    elif request.targets == LABELS:
-        targets = {split: own.float() for split, own in targets.items()}
+    where = f"npz: {train_file}"
+    targets, scale = complete_splits(
+        pixels, targets, names, kind=request.targets, options=request.options, where=where
+    )
     images = {split: MemoryImages(pixels[split], own) for split, own in targets.items()}
     return memory_source(
         request.name, names, **images, size=request.size, statistics=None, scale=scale
@@ -88,7 +82,6 @@ def write_arrays(
             ``(N,)`` int64, or labels or numbers ``(N, K)`` float64.
         classes: Names of the classes by label, or of the labels or numbers by column.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     for split, (pixels, labels) in splits.items():
         arrays = {"images": pixels.numpy(), "labels": labels.numpy(), "classes": np.array(classes)}
         with open_atomically(folder / f"{split}.npz") as file:

@@ -2,8 +2,7 @@
 
 A sample is a spectrogram in decibels, ``(1, bands, frames)`` float32. Loading resamples the
 recordings to one rate, crops or pads them to one length, and computes all spectrograms. Batches are
-normalized by mean and standard deviation of the training spectrograms. libsndfile reads the files,
-and only the needed samples of a long recording.
+normalized by mean and standard deviation of the training spectrograms. libsndfile reads the files.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,9 +39,6 @@ _MAX_FACTOR = 100_000  # of resampling; the filter has 20 times as many numbers
 _MAX_RATE = 1_000_000
 _MAX_SAMPLES = 2**28  # after mixing to one channel: 1 GiB
 _BLOCK = 2**20  # numbers that are decoded together
-# Samples before the first needed one that are decoded and dropped: after a jump, a decoder of MP3
-# needs several frames of 1,152 samples until its output is exact.
-_LEAD = 2**14
 # libsndfile reads a truncated WAV file without an error and only logs the missing part. The length
 # 4294967295 stands for an unknown length in streamed files.
 _TRUNCATED = re.compile(r"^data : (?!4294967295 )\d+ \(should be", re.MULTILINE)
@@ -137,8 +132,7 @@ def spectrograms(paths: Sequence[StrPath], transform: Spectrogram) -> Tensor:
 
 def _waveform(path: StrPath, transform: Spectrogram) -> Tensor:
     """Return the middle of a recording at the rate of a transform, cropped or padded."""
-    # Only the middle is read, because a recording may be hours long.
-    samples, rate = read_recording(path, Fraction(transform.samples, transform.rate))
+    samples, rate = read_recording(path)
     if max(rate, transform.rate) // math.gcd(rate, transform.rate) > _MAX_FACTOR:
         raise FileError(
             f"{path} cannot be resampled from {rate} to {transform.rate} samples per second; "
@@ -162,13 +156,8 @@ def resample(samples: Tensor, old: int, new: int) -> Tensor:
     return torch.from_numpy(resample_poly(samples.numpy(), new, old))
 
 
-def read_recording(path: StrPath, seconds: Fraction | None = None) -> tuple[Tensor, int]:
-    """Read an audio file and mix it to one channel; an error names the file.
-
-    Args:
-        path: File in one of the formats of ``SUFFIXES``.
-        seconds: If the recording is longer, only this many seconds in its middle are read. None
-            reads all.
+def read_recording(path: StrPath) -> tuple[Tensor, int]:
+    """Read an audio file in one of the formats of ``SUFFIXES``; mix it to one channel.
 
     Returns:
         Samples (N,) float32, with full scale 1.0, and the rate in samples per second.
@@ -182,31 +171,22 @@ def read_recording(path: StrPath, seconds: Fraction | None = None) -> tuple[Tens
     ):
         try:
             with soundfile.SoundFile(file) as audio:
-                return torch.from_numpy(_read_middle(audio, seconds)), audio.samplerate
+                return torch.from_numpy(_read(audio)), audio.samplerate
         except soundfile.LibsndfileError as error:  # its message has the number of ``file``
             raise ValueError(error.error_string) from None
 
 
-def _read_middle(audio: soundfile.SoundFile, seconds: Fraction | None) -> np.ndarray:
+def _read(audio: soundfile.SoundFile) -> np.ndarray:
     if audio.samplerate > _MAX_RATE:
         raise ValueError(f"it has more than {_MAX_RATE:,} samples per second")
     if _TRUNCATED.search(audio.extra_info):
         raise ValueError("it is truncated")
-    start, stop = 0, audio.frames
-    if seconds is not None:
-        surplus = stop - math.ceil(seconds * audio.samplerate)
-        if surplus > 0:  # keep the same samples as ``mel.fit_length``
-            start, stop = -(-surplus // 2), stop - surplus // 2
-    if stop - start > _MAX_SAMPLES:
+    if audio.frames > _MAX_SAMPLES:
         raise ValueError(f"it is too long: more than {_MAX_SAMPLES:,} samples")
-    lead = min(start, _LEAD)
-    audio.seek(start - lead)
-    size = max(1, _BLOCK // audio.channels)
-    blocks = audio.blocks(size, frames=lead + stop - start, dtype="float32", always_2d=True)
-    parts = [np.empty(0, np.float32), *(block.mean(1) for block in blocks)]
-    samples = np.concatenate(parts)[lead:]
-    if len(samples) < max(1, stop - start):
-        raise ValueError("it has no samples" if stop == start else "it is truncated")
+    blocks = audio.blocks(max(1, _BLOCK // audio.channels), dtype="float32", always_2d=True)
+    samples = np.concatenate([np.empty(0, np.float32), *(block.mean(1) for block in blocks)])
+    if len(samples) < max(1, audio.frames):
+        raise ValueError("it is truncated" if audio.frames else "it has no samples")
     if not np.isfinite(samples).all():
         raise ValueError("some samples are not finite")
     return samples

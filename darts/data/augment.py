@@ -31,70 +31,6 @@ _ORDERS = tuple(itertools.permutations(range(4)))
 
 
 @dataclass(frozen=True)
-class ColorJitter:
-    """Random brightness, contrast, saturation and hue, in random order.
-
-    The factors of brightness, contrast and saturation are drawn from ``[max(0, 1 - x), 1 + x]``
-    for the attribute x. The hue turns by a share of the circle from ``[-hue, hue]``.
-    """
-
-    brightness: float
-    contrast: float
-    saturation: float
-    hue: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> ColorJitter | None:
-        """Return the jitter of four numbers; None for no numbers."""
-        if not values:
-            return None
-        if len(values) != 4:
-            raise ValueError(
-                f"color_jitter={list(values)}: must be 4 numbers (brightness, contrast, "
-                "saturation, hue), or [] for none"
-            )
-        if values[3] > 0.5:
-            raise ValueError(f"color_jitter: the hue is {values[3]}; must be <= 0.5")
-        return cls(*values)
-
-    def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Return the draws of B = ``count`` images, (5, B) int64.
-
-        The first four rows are uniform integers, from which ``factors`` computes the factors and
-        the turn; the last row is the index of the order.
-        """
-        uniform = torch.randint(_RESOLUTION, (4, count), generator=generator)
-        order = torch.randint(len(_ORDERS), (1, count), generator=generator)
-        return torch.cat([uniform, order])
-
-    def factors(self, draws: Tensor) -> Tensor:
-        """Return the factors of brightness, contrast and saturation, and the turn: (4, B) float."""
-        spread = torch.tensor([self.brightness, self.contrast, self.saturation, self.hue])[:, None]
-        center = torch.tensor([1.0, 1.0, 1.0, 0.0])[:, None]
-        low, high = center - spread, center + spread
-        low[:3].clamp_(min=0)
-        return low + (high - low) * draws[:4].cpu().float() / _RESOLUTION
-
-    def apply(self, pixels: Tensor, draws: Tensor) -> Tensor:
-        """Change the colors of images (B, 3, H, W) uint8 with the draws (5, B)."""
-        from torchvision.transforms.v2 import functional
-
-        changes = (
-            functional.adjust_brightness,
-            functional.adjust_contrast,
-            functional.adjust_saturation,
-            functional.adjust_hue,
-        )
-        images = pixels.float() / 255
-        factors = self.factors(draws).t().tolist()
-        # The functions take one factor, so each image is changed on its own.
-        for image, own, order in zip(images, factors, draws[4].tolist(), strict=True):
-            for kind in _ORDERS[order]:
-                image.copy_(changes[kind](image, own[kind]))
-        return (images * 255).round().to(torch.uint8)
-
-
-@dataclass(frozen=True)
 class Augmentation:
     """Augmentation of images.
 
@@ -104,7 +40,7 @@ class Augmentation:
         padding: Number of zeros on each side for "pad".
         flip: Whether to flip horizontally with probability 1/2.
         cutout: Side in pixels of a square that is set to zero after normalization; 0 for none.
-        color_jitter: The four numbers of ``ColorJitter``, or none.
+        color_jitter: Brightness, contrast, saturation and hue, see ``color_factors``; () for none.
     """
 
     crop: str
@@ -114,7 +50,14 @@ class Augmentation:
     color_jitter: Sequence[float] = ()
 
     def __post_init__(self) -> None:
-        ColorJitter.of(self.color_jitter)  # raises
+        jitter = self.color_jitter
+        if len(jitter) not in (0, 4):
+            raise ValueError(
+                f"color_jitter={list(jitter)}: must be 4 numbers (brightness, contrast, "
+                "saturation, hue), or [] for none"
+            )
+        if jitter and jitter[3] > 0.5:
+            raise ValueError(f"color_jitter: the hue is {jitter[3]}; must be <= 0.5")
 
     @property
     def crops_files(self) -> bool:
@@ -137,14 +80,17 @@ class Augmentation:
         Returns:
             (5, B) int64 on the CPU: row offset and column offset, 0 to 2 * padding; flip, 0 or 1;
             row and column of the center of the cutout square. With color jitter (10, B); the last
-            five rows are the draws of ``ColorJitter``.
+            five rows are four uniform integers for ``color_factors`` and the index of the order.
         """
         num_offsets = 2 * self.padding + 1
         num_values = torch.tensor([num_offsets, num_offsets, 2, *size], dtype=torch.float64)
         uniform = torch.rand(5, count, generator=generator, dtype=torch.float64)
         draws = (uniform * num_values[:, None]).long()
-        jitter = ColorJitter.of(self.color_jitter)
-        return draws if jitter is None else torch.cat([draws, jitter.draw(count, generator)])
+        if not self.color_jitter:
+            return draws
+        uniform = torch.randint(_RESOLUTION, (4, count), generator=generator)
+        order = torch.randint(len(_ORDERS), (1, count), generator=generator)
+        return torch.cat([draws, uniform, order])
 
     def apply(self, pixels: Tensor, draws: Tensor, normalize: Normalization) -> Tensor:
         """Crop, flip, change colors, normalize, then cut out; (B, C, H, W) uint8 -> float.
@@ -156,8 +102,8 @@ class Augmentation:
             pixels = self._crop_and_flip(pixels, rows, columns, flips if self.flip else None)
         elif self.flip:
             pixels = torch.where(flips.bool().view(-1, 1, 1, 1), pixels.flip(3), pixels)
-        if (jitter := ColorJitter.of(self.color_jitter)) is not None:
-            pixels = jitter.apply(pixels, draws[5:])
+        if self.color_jitter:
+            pixels = jitter_colors(pixels, self.color_jitter, draws[5:])
         images = normalize(pixels)
         if self.cutout:
             first_row, first_column = (
@@ -183,6 +129,38 @@ class Augmentation:
         index = y[:, :, None] * padded.shape[3] + x[:, None, :]  # (B, H, W)
         index = index.view(count, 1, -1).expand(count, channels, -1)
         return padded.flatten(2).gather(2, index).view(count, channels, height, width)
+
+
+def color_factors(jitter: Sequence[float], draws: Tensor) -> Tensor:
+    """Return the factors of brightness, contrast and saturation, and the turn of the hue, (4, B).
+
+    The factors are drawn from ``[max(0, 1 - x), 1 + x]`` for the number x in ``jitter``. The hue
+    turns by a share of the circle from ``[-x, x]``.
+    """
+    spread = torch.tensor(jitter)[:, None]
+    center = torch.tensor([1.0, 1.0, 1.0, 0.0])[:, None]
+    low, high = center - spread, center + spread
+    low[:3].clamp_(min=0)
+    return low + (high - low) * draws[:4].cpu().float() / _RESOLUTION
+
+
+def jitter_colors(pixels: Tensor, jitter: Sequence[float], draws: Tensor) -> Tensor:
+    """Change the colors of images (B, 3, H, W) uint8, with draws (5, B) of ``Augmentation``."""
+    from torchvision.transforms.v2 import functional
+
+    changes = (
+        functional.adjust_brightness,
+        functional.adjust_contrast,
+        functional.adjust_saturation,
+        functional.adjust_hue,
+    )
+    images = pixels.float() / 255
+    factors = color_factors(jitter, draws).t().tolist()
+    # The functions take one factor, so each image is changed on its own.
+    for image, own, order in zip(images, factors, draws[4].tolist(), strict=True):
+        for kind in _ORDERS[order]:
+            image.copy_(changes[kind](image, own[kind]))
+    return (images * 255).round().to(torch.uint8)
 
 
 class Normalization:

@@ -103,9 +103,6 @@ def load(
         root, kind: See ``Request``; without a kind, the first one of the data set is loaded.
         **settings: Other attributes of ``Request``, and options that only this data set has, see
             ``SourceSpec.options``.
-
-    Raises:
-        ValueError: If the name is unknown, an option does not fit, or files are missing or damaged.
     """
     if name not in SOURCES:
         raise ValueError(f"unknown data set {name!r}; choose from {', '.join(SOURCES)}")

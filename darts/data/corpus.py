@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import re
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor
 
 from darts.data.source import Layout, Request
-from darts.data.text_file import count, read_pieces
+from darts.data.text_file import read_pieces
 from darts.reading import FileError
 from darts.registry import choice
 
@@ -78,7 +79,7 @@ def load_ptb(request: Request[CorpusOptions]) -> Corpus:
 
 def _load_files(request: Request[CorpusOptions], paths: Sequence[Path]) -> Corpus:
     level = request.options.level
-    counts = count(_tokens(paths[0], level), str(paths[0]))
+    counts = Counter(_tokens(paths[0], level))
     counts.setdefault(UNKNOWN, 0)
     if level == "word":
         counts.setdefault(END, 0)

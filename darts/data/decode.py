@@ -42,14 +42,12 @@ def decode(
 
     Args:
         path: Image file in one of the formats of ``SUFFIXES``.
-        size: Side of the result in pixels.
+        size: Side of the result.
         margin: The shorter side is resized to ``size * margin`` before the center crop.
         uniform: Random numbers for ``resized_box``, ``(attempts, 4)``; None for a center crop.
     """
-    with read_errors(path), damage(f"cannot read the image {path}"), _open_image(path) as file:
-        image = _to_rgb(file)
-        file.close()  # frees its pixels
-        return _to_tensor(image, size, margin, uniform)
+    with damage(f"cannot read the image {path}"):
+        return _to_tensor(read_rgb(path), size, margin, uniform)
 
 
 def read_rgb(path: str) -> Image.Image:

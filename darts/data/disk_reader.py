@@ -1,12 +1,13 @@
 """Reading of batches from image files, with worker processes that decode files ahead of time.
 
 The position of a batch is its number over all epochs: ``epoch * steps + step``. The workers live as
-long as the reader and process one endless sequence of requests, across the ends of epochs. A jump
+long as the reader and process one endless sequence of positions, across the ends of epochs. A jump
 to another position discards what they have decoded and starts a new sequence in the same workers.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import weakref
@@ -20,50 +21,37 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from darts.data.images import DiskImages
 from darts.data.loader import Schedule, rank_slice
 
-BatchRequest = tuple[list[int], int, slice]
-"""Indices of the images of a batch, seed of their crops, and the slice of the batch to decode."""
-
 Answer = Tensor | OSError | ValueError
 """Pixels, or the error of a damaged file."""
 
 
-class _Decoder(Dataset[Answer]):
-    """Decodes the files of a request, in a worker."""
+class _Batches(Dataset[Answer]):
+    """Decodes the files of the batch at a position, in a worker."""
 
-    def __init__(self, images: DiskImages, random_crops: bool) -> None:
-        self.images = images
-        self.random_crops = random_crops
+    def __init__(
+        self, images: DiskImages, schedule: Schedule, random_crops: bool, ranks: tuple[int, int]
+    ) -> None:
+        self.images, self.schedule = images, schedule
+        self.random_crops, self.ranks = random_crops, ranks
 
-    def __getitem__(self, request: BatchRequest) -> Answer:
-        indices, seed, share = request
+    def __getitem__(self, position: int) -> Answer:
+        chosen = self.schedule.indices_at(position).tolist()
+        seed = self.schedule.seed_at(position) if self.random_crops else None
         try:
-            return self.images.read(indices, seed if self.random_crops else None, share)
+            return self.images.read(chosen, seed, rank_slice(len(chosen), *self.ranks))
         except (OSError, ValueError) as error:
             # A raised exception would arrive with the worker's traceback in its message.
             return error
 
 
-class _Requests(Sampler[BatchRequest]):
-    """An endless sequence of requests that begins at ``position``."""
+class _Positions(Sampler[int]):
+    """All positions from ``first`` on."""
 
-    def __init__(self, schedule: Schedule, rank: int, ranks: int) -> None:
-        self.schedule = schedule
-        self.ranks = rank, ranks
-        self.position = 0
+    def __init__(self) -> None:
+        self.first = 0
 
-    def request(self, position: int) -> BatchRequest:
-        chosen = self.schedule.indices_at(position).tolist()
-        return chosen, self.schedule.seed_at(position), rank_slice(len(chosen), *self.ranks)
-
-    def __iter__(self) -> Iterator[BatchRequest]:
-        position = self.position
-        while True:
-            yield self.request(position)
-            position += 1
-
-
-def _unchanged(answer: Any) -> Any:  # a collate_fn; DataLoader declares its argument as a list
-    return answer
+    def __iter__(self) -> Iterator[int]:
+        return itertools.count(self.first)
 
 
 def _ignore_interrupts(worker: int) -> None:
@@ -94,8 +82,8 @@ class DiskReader:
         rank: int,
         ranks: int,
     ) -> None:
-        self._decoder = _Decoder(images, random_crops)
-        self._requests = _Requests(schedule, rank, ranks)
+        self._batches = _Batches(images, schedule, random_crops, (rank, ranks))
+        self._positions = _Positions()
         # Positions that differ by a multiple of the period have the same pixels; 0: no two do.
         self._period = 0 if schedule.shuffle or random_crops else schedule.steps
         self._next = 0  # position of the workers' next answer
@@ -111,7 +99,7 @@ class DiskReader:
         decodes this batch.
         """
         if not prefetch or self._workers == 0:
-            answer = self._decoder[self._requests.request(position)]
+            answer = self._batches[position]
         else:
             answer = self._read_from_workers(position)
         if isinstance(answer, Exception):
@@ -148,10 +136,9 @@ class DiskReader:
     def _restart(self, position: int) -> Iterator[Answer]:
         if self._loader is None:
             self._loader = DataLoader(
-                self._decoder,
-                batch_size=None,  # a request is a whole batch, for one worker
-                sampler=self._requests,
-                collate_fn=_unchanged,
+                self._batches,
+                batch_size=None,  # a position is a whole batch, for one worker
+                sampler=self._positions,
                 worker_init_fn=_ignore_interrupts,
                 persistent_workers=True,
                 num_workers=self._workers,
@@ -160,7 +147,7 @@ class DiskReader:
                 generator=torch.Generator(),
             )
         starts_workers = self._finalizer is None or not self._finalizer.alive
-        self._requests.position = position
+        self._positions.first = position
         answers = iter(self._loader)  # the same workers; drops answers that are not yet read
         if starts_workers:
             # Without this the garbage collector could delete the queues before the workers read the

@@ -14,12 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darts.data.encodings import WordEncoding
 from darts.data.pairs import Pairs, encode_pairs
 from darts.data.randomness import permutation
-from darts.data.source import Request
+from darts.data.source import LabeledSource, Request
 from darts.data.table_file import Table, find_tables, read_cells, read_table
-from darts.data.words import Vocabulary, VocabularyOptions
+from darts.data.words import VocabularyOptions, WordEncoding
 
 Rows = list[tuple[str, str]]
 """Class and text of each document."""
@@ -50,18 +49,9 @@ class LabeledTexts:
 
 
 @dataclass(frozen=True, eq=False)
-class Documents:
-    """A data set of texts with one class each.
+class Documents(LabeledSource[LabeledTexts]):
+    """A data set of texts; vocabulary and classes come from the training split."""
 
-    Vocabulary and classes come from the training split. ``valid`` is a published validation split.
-    """
-
-    name: str
-    vocabulary: Vocabulary
-    classes: tuple[str, ...]
-    train: LabeledTexts
-    valid: LabeledTexts | None
-    test: LabeledTexts
     encoding: WordEncoding
 
 
@@ -124,7 +114,7 @@ def _encode(name: str, rows: dict[str, Rows], options: VocabularyOptions) -> Doc
     for split, documents in rows.items():
         if not documents:
             raise ValueError(f"{name}: split {split!r} has no texts")
-    vocabulary = options.build(text for _, text in rows["train"])
+    encoding = options.fit(text for _, text in rows["train"])
     classes = tuple(sorted({label for label, _ in rows["train"]}))
     label_of = {label: index for index, label in enumerate(classes)}
 
@@ -133,16 +123,10 @@ def _encode(name: str, rows: dict[str, Rows], options: VocabularyOptions) -> Doc
         if unknown is not None:
             raise ValueError(f"{name}: the class {unknown!r} is not in the training split")
         return LabeledTexts(
-            options.encode((text for _, text in documents), vocabulary),
+            encoding(text for _, text in documents),
             torch.tensor([label_of[label] for label, _ in documents]),
         )
 
-    return Documents(
-        name,
-        vocabulary,
-        classes,
-        train=encode(rows["train"]),
-        valid=encode(rows["valid"]) if "valid" in rows else None,
-        test=encode(rows["test"]),
-        encoding=WordEncoding(vocabulary.words, options.max_length, options.lowercase),
-    )
+    train, test = encode(rows["train"]), encode(rows["test"])
+    valid = encode(rows["valid"]) if "valid" in rows else None
+    return Documents(name, classes, train, test, valid, encoding)

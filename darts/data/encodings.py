@@ -1,7 +1,7 @@
-"""How samples of a user become the inputs of a network: rows of a table, and texts.
+"""How the rows of a table become the inputs of a network.
 
 The training split determines the encoding. It is saved with the weights of a network, so that new
-samples can be classified without the training data.
+rows can be predicted without the training data.
 
 Each column of a table is standardized. With bins, it also gets a piecewise linear encoding. A
 network that reads standardized columns learns smooth functions of a column far more easily than
@@ -18,7 +18,6 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
@@ -28,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from darts.data.words import Vocabulary, VocabularyOptions
+from darts.data.words import WordEncoding
 
 MAX_BINS = 4096
 """Largest number of bins of a table; wider tables get fewer bins per column."""
@@ -43,9 +42,6 @@ class RowEncoding:
         mean, deviation: Of each column, in the training rows.
         bin_columns: Index of the column of each bin.
         bin_low, bin_high: Lower and upper end of each bin.
-
-    Raises:
-        ValueError: If the lengths differ, or a bin has no column.
     """
 
     columns: tuple[str, ...]
@@ -116,24 +112,5 @@ class RowEncoding:
         return torch.from_numpy(inputs)[:, :, None, None]
 
 
-@dataclass(frozen=True)
-class WordEncoding:
-    """Indices of the words of a text.
-
-    Attributes:
-        words: The vocabulary, with the special words first.
-        max_length: Words of a text; the rest is cut off.
-        lowercase: Whether texts are converted to lower case.
-    """
-
-    words: tuple[str, ...]
-    max_length: int
-    lowercase: bool
-
-    def __call__(self, texts: Iterable[str]) -> Tensor:
-        """Return word indices ``(N, L)`` int64; ``<eos>`` and padding follow each text."""
-        options = VocabularyOptions(max_length=self.max_length, lowercase=self.lowercase)
-        return options.encode(texts, Vocabulary(self.words))
-
-
 Encoding: TypeAlias = RowEncoding | WordEncoding
+"""How samples of a user become the inputs of a network."""

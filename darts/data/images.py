@@ -115,10 +115,6 @@ class DiskImages:
     def __len__(self) -> int:
         return len(self._paths)
 
-    def path(self, index: int) -> str:
-        """Return the file of one image."""
-        return os.fsdecode(bytes(self._paths[index]))
-
     def select(self, indices: Tensor) -> DiskImages:
         """Return the images at ``indices``, in this order, without decoding them."""
         selected = copy(self)
@@ -142,12 +138,14 @@ class DiskImages:
         batch = torch.empty(len(indices), *self.shape, dtype=torch.uint8)
         for row, index in enumerate(indices):
             attempts = None if uniform is None else uniform[row]
-            batch[row] = decode(self.path(index), self.shape[1], self.margin, attempts)
+            batch[row] = decode(
+                os.fsdecode(self._paths[index]), self.shape[1], self.margin, attempts
+            )
         return batch
 
     def to_memory(self) -> MemoryImages:
         """Decode all files; large ones in parallel threads."""
-        first = image_shape(self.path(0))
+        first = image_shape(os.fsdecode(self._paths[0]))
         # Pillow releases the global interpreter lock while it decodes. For small images, threads
         # take longer than one thread, because they mostly wait for the lock. Few threads, because
         # each keeps the memory of its largest image.

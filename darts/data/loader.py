@@ -12,6 +12,7 @@ import functools
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from torch import Tensor
@@ -23,26 +24,12 @@ SampleBatch: TypeAlias = tuple[Tensor, Tensor]
 Samples are images, rows or spectrograms ``(B, C, H, W)``, or texts ``(L, B)`` int64."""
 
 
+@dataclass(eq=False)
 class Carry:
-    """The state of a recurrent network between consecutive windows of a text.
+    """The states of a recurrent network before and after a window of a text, ``(B, H)``."""
 
-    Attributes:
-        state: State before the current window, ``(B, H)``; None for zeros.
-        after: State after the current window, ``(B, H)``, without a gradient; the objective sets
-            it.
-    """
-
-    def __init__(self) -> None:
-        self.state: Tensor | None = None
-        self.after: Tensor | None = None
-
-    def advance(self) -> None:
-        """Go to the next window."""
-        self.state, self.after = self.after, None
-
-    def reset(self) -> None:
-        """Go to the beginning of the text."""
-        self.state = self.after = None
+    state: Tensor | None = None  # before the window; None for zeros
+    after: Tensor | None = None  # without a gradient; the objective sets it
 
 
 class Window(NamedTuple):
@@ -78,20 +65,34 @@ class PositionLoader(ABC, Generic[B]):
 
     Args:
         name: Name of the loader, for error messages.
-        steps: Batches per epoch.
-        size, smallest: Samples of a full batch, and of the smallest batch.
+        count: Samples per epoch.
+        batch_size: Samples of a full batch.
+        drop_last: Whether to drop a smaller last batch, unless it is the only one.
         rank, ranks: Index of this process and number of processes that share every batch.
     """
 
     def __init__(
-        self, name: str, steps: int, size: int, smallest: int, rank: int = 0, ranks: int = 1
+        self,
+        name: str,
+        count: int,
+        batch_size: int,
+        *,
+        drop_last: bool,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
+        if not count:
+            raise ValueError(f"{name}: there are no samples; use a larger subset")
+        size = min(batch_size, count)
+        full, rest = divmod(count, size)
+        has_smaller = rest > 0 and not drop_last
+        smallest = rest if has_smaller else size
         if smallest < ranks:
             raise ValueError(
                 f"{name}: a batch of {smallest} samples cannot be shared by {ranks} ranks; choose "
                 "another loader.batch_size or fewer ranks"
             )
-        self._steps, self._size, self._ranks = steps, size, (rank, ranks)
+        self._steps, self._size, self._ranks = full + has_smaller, size, (rank, ranks)
 
     def __len__(self) -> int:
         return self._steps
@@ -151,30 +152,15 @@ def rank_slice(count: int, rank: int, ranks: int) -> slice:
     return slice(start, start + size + (rank < rest))
 
 
+@dataclass(frozen=True, eq=False)
 class Schedule:
-    """Divides indices into batches; with ``shuffle``, in a new order in every epoch.
+    """Divides indices into batches; with ``shuffle``, in a new order in every epoch."""
 
-    See ``SampleLoader`` for the arguments. There are ``steps`` batches per epoch; the smallest one
-    has ``smallest`` samples.
-    """
-
-    def __init__(
-        self,
-        indices: Tensor,
-        *,
-        batch_size: int,
-        seed: int,
-        name: str,
-        shuffle: bool,
-        drop_last: bool,
-    ) -> None:
-        self.indices = indices.cpu()
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self._generator_name = (seed, name)
-        full, rest = divmod(len(indices), batch_size)
-        self.steps = full if drop_last and full else full + (rest > 0)
-        self.smallest = batch_size if full and (drop_last or not rest) else rest
+    indices: Tensor  # (n,) int64, on the CPU
+    batch_size: int
+    steps: int  # batches per epoch
+    shuffle: bool
+    generator_name: tuple[int, str]  # seed of the run, and name of the loader
 
     def indices_at(self, position: int) -> Tensor:
         """Return the samples of a batch, ``(B,)`` int64 on the CPU."""
@@ -182,11 +168,11 @@ class Schedule:
         batch = slice(step * self.batch_size, (step + 1) * self.batch_size)
         if not self.shuffle:
             return self.indices[batch]
-        return self.indices[_order(len(self.indices), *self._generator_name, epoch)[batch]]
+        return self.indices[_order(len(self.indices), *self.generator_name, epoch)[batch]]
 
     def seed_at(self, position: int) -> int:
         """Return the seed of all random draws of a batch."""
-        return seed_for(*self._generator_name, "batch", *divmod(position, self.steps))
+        return seed_for(*self.generator_name, "batch", *divmod(position, self.steps))
 
 
 @functools.lru_cache(maxsize=8)  # each of several loaders reads ahead into the next epoch

@@ -40,12 +40,7 @@ class SpectrogramOptions:
 
 @dataclass
 class Spectrogram(SpectrogramOptions):
-    """Transform from recordings to log-mel spectrograms of one size.
-
-    Raises:
-        ValueError: If the spectrogram would be smaller than 8 x 8, or a band would contain no
-            frequency of the Fourier transform.
-    """
+    """Transform from recordings to log-mel spectrograms of one size."""
 
     def __post_init__(self) -> None:
         if self.hop_samples < 1 or self.window_samples < 2:

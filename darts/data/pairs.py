@@ -15,7 +15,7 @@ from torch import Tensor
 
 from darts.data.source import Request
 from darts.data.text_file import read_lines
-from darts.data.words import Vocabulary, VocabularyOptions, tokenize
+from darts.data.words import VocabularyOptions, WordEncoding, tokenize
 
 MULTI30K = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
 """File name by split."""
@@ -51,11 +51,11 @@ class SentencePairs:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """A data set of sentence pairs; a joint vocabulary is the same object on both sides."""
+    """A data set of sentence pairs; a joint encoding is the same object on both sides."""
 
     name: str
-    source_vocabulary: Vocabulary
-    target_vocabulary: Vocabulary
+    source_encoding: WordEncoding
+    target_encoding: WordEncoding
     train: SentencePairs
     valid: SentencePairs
     test: SentencePairs
@@ -112,15 +112,13 @@ def encode_pairs(
 
     sources, targets = zip(*rows["train"], strict=True)
     if joint:
-        source = target = options.build(sources + targets)
+        source = target = options.fit(sources + targets)
     else:
-        source, target = options.build(sources), options.build(targets)
+        source, target = options.fit(sources), options.fit(targets)
 
     def encode(pairs: Rows) -> SentencePairs:
         sources, targets = zip(*pairs, strict=True)
-        return SentencePairs(
-            options.encode(sources, source), options.encode(targets, target), targets
-        )
+        return SentencePairs(source(sources), target(targets), targets)
 
     splits = {split: encode(pairs) for split, pairs in rows.items()}
     return Pairs(name, source, target, **splits)

@@ -28,21 +28,12 @@ class SampleLoader(PositionLoader[SampleBatch]):
         images: Samples in memory or on disk. Loaders on the same device share one copy of samples
             in memory.
         indices: Samples to use, ``(n,)`` int64.
-        batch_size: Samples per batch, B.
-        seed: Seed of the run.
         name: Name of the loader, such as "train". Loaders with different names draw random numbers
             independently. Error messages begin with the name.
-        mean, std: Mean and standard deviation of each channel, see ``Source``.
-        augmentation: Random changes of the samples; None for none.
-        shuffle: Whether each epoch has a different order.
+        mean, std: See ``Source``.
         drop_last: Whether to drop a smaller last batch, unless it is the only one.
-        device: Device of the batches.
         workers: Number of processes that decode files; no effect on samples in memory.
         rank, ranks: Index of this process and number of processes that share every batch.
-
-    Raises:
-        ValueError: If there are no indices, if the augmentation does not fit the images, or if a
-            batch has fewer samples than there are ranks.
     """
 
     def __init__(
@@ -63,22 +54,14 @@ class SampleLoader(PositionLoader[SampleBatch]):
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
-        if not len(indices):
-            raise ValueError(f"{name}: there are no samples; use a larger subset")
+        super().__init__(
+            name, len(indices), batch_size, drop_last=drop_last, rank=rank, ranks=ranks
+        )
         self.images = images
         self.augmentation = augmentation
         self.device = torch.device(device)
         self._normalize = Normalization(mean, std, self.device, images.full_scale)
-        self._schedule = Schedule(
-            indices,
-            batch_size=batch_size,
-            seed=seed,
-            name=name,
-            shuffle=shuffle,
-            drop_last=drop_last,
-        )
-        steps, smallest = self._schedule.steps, self._schedule.smallest
-        super().__init__(name, steps, min(batch_size, len(indices)), smallest, rank, ranks)
+        self._schedule = Schedule(indices.cpu(), batch_size, len(self), shuffle, (seed, name))
         if augmentation is not None:
             augmentation.check(images.shape, in_memory=isinstance(images, MemoryImages))
         self._memory: tuple[Tensor, Tensor] | None = None
@@ -97,7 +80,6 @@ class SampleLoader(PositionLoader[SampleBatch]):
             )
 
     def read(self, position: int) -> SampleBatch:
-        """Return the batch at a position; files are decoded in this process."""
         return self._read(position, prefetch=False)
 
     def read_next(self, position: int) -> SampleBatch:

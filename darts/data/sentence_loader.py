@@ -30,7 +30,7 @@ class SentenceLoader(PositionLoader[B], Generic[Split, B]):
     """Batches of sentences of similar length.
 
     See ``SampleLoader`` for the arguments. With ``shuffle``, each epoch has a different order and
-    drops a smaller last batch. Otherwise each epoch has all sentences, in the same order.
+    drops a smaller last batch. Otherwise each epoch has all sentences, in the same random order.
     """
 
     def __init__(
@@ -46,17 +46,11 @@ class SentenceLoader(PositionLoader[B], Generic[Split, B]):
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
-        count = len(indices)
-        if not count:
-            raise ValueError(f"{name}: there are no sentences; use a larger subset")
+        super().__init__(name, len(indices), batch_size, drop_last=shuffle, rank=rank, ranks=ranks)
         self.split, self.device = split, device
         self._indices = indices
         self._lengths = (self.sentences()[indices] != PADDING).sum(1)
         self._shuffle, self._generator_name = shuffle, (seed, name)
-        size = min(batch_size, count)
-        full, rest = divmod(count, size)
-        steps = full if shuffle else full + (rest > 0)
-        super().__init__(name, steps, size, rest if rest and not shuffle else size, rank, ranks)
         self._cached: tuple[int, list[Tensor]] | None = None
 
     def read(self, position: int) -> B:
@@ -86,18 +80,14 @@ class SentenceLoader(PositionLoader[B], Generic[Split, B]):
         return self._cached[1]
 
     def _draw_batches(self, epoch: int) -> list[Tensor]:
-        if not self._shuffle:
-            ordered = self._indices[torch.argsort(self._lengths, stable=True)]
-            by_length = torch.split(ordered, self._size)
-            # A random order, because a search may score the first batches only.
-            shuffled = permutation(len(by_length), "order of evaluation").tolist()
-            return [by_length[number] for number in shuffled]
-        order = permutation(len(self._indices), *self._generator_name, "order", epoch)
+        # Evaluation also has a random order, because a search may score the first batches only.
+        name = self._generator_name if self._shuffle else (0, "evaluation")
+        order = permutation(len(self._indices), *name, "order", epoch)
         order = order[: self._steps * self._size]
         pools = torch.split(order, POOL * self._size)
         ranked = [pool[torch.argsort(self._lengths[pool], stable=True)] for pool in pools]
         batches = torch.split(torch.cat(ranked), self._size)
-        shuffled = permutation(self._steps, *self._generator_name, "batches", epoch).tolist()
+        shuffled = permutation(self._steps, *name, "batches", epoch).tolist()
         return [self._indices[batches[number]] for number in shuffled]
 
 

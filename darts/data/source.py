@@ -2,44 +2,64 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import tarfile
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from torch import hub
+from torch import Tensor, hub
 
 from darts.data.encodings import RowEncoding
 from darts.data.images import Images, MemoryImages
 from darts.data.targets import CLASSES, TargetScale
-from darts.reading import MIB, one_line, open_regular, read_errors
+from darts.reading import one_line
 
 Options = TypeVar("Options")
 
 
+class LabeledSplit(Protocol):
+    """A split of a data set with a target per sample."""
+
+    @property
+    def labels(self) -> Tensor:
+        """The targets, see ``darts.data.targets``."""
+
+
+Split = TypeVar("Split", bound=LabeledSplit)
+
+
 @dataclass(frozen=True, eq=False)
-class Source:
-    """A data set of samples with one class each, or with other targets.
+class LabeledSource(Generic[Split]):
+    """A data set with a target per sample.
 
     Attributes:
         name: Name in the registry.
         classes: Names of the classes, by label; or names of the labels or numbers of a sample.
-        train, test, valid: The splits; ``valid`` is a published validation split.
+        train, test, valid: The splits; None if the data set has none. ``valid`` is a published
+            validation split.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    test: Split | None
+    valid: Split | None
+
+
+@dataclass(frozen=True, eq=False)
+class Source(LabeledSource[Images]):
+    """A data set of images, rows or spectrograms.
+
+    Attributes:
         mean, std: Mean and standard deviation of each channel, for normalization. For uint8 images
             they refer to pixels that are scaled to [0, 1].
         encoding: How the rows of a table became samples; None for other data.
         scale: How the targets were standardized, if they are numbers.
     """
 
-    name: str
-    classes: tuple[str, ...]
-    train: Images
-    test: Images | None
-    valid: Images | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     encoding: RowEncoding | None = None
@@ -139,14 +159,9 @@ class Request(Generic[Options]):
         The folder is the first of these that contains all files: ``root/folder`` (as in
         torchvision), ``root/name/folder``, ``root/name`` and ``root``, where ``folder`` is the
         folder of the layout and ``name`` the data set. Downloads go to the first.
-
-        Raises:
-            ValueError: If files are missing and cannot be downloaded, or if ``verify`` is true and
-                a checksum differs.
-
-        Warns:
-            UserWarning: If ``verify`` is false and checksums differ.
         """
+        from torchvision.datasets.utils import check_integrity
+
         root = self.folder()
         target = root / layout.folder
         candidates = (target, root / self.name / layout.folder, root / self.name, root)
@@ -166,7 +181,8 @@ class Request(Generic[Options]):
                 raise ValueError(
                     f"cannot download {self.name} ({one_line(error)}): {advice}"
                 ) from None
-        changed = [name for name, md5 in layout.files.items() if not _has_md5(target / name, md5)]
+        files = layout.files.items()
+        changed = [name for name, md5 in files if not check_integrity(str(target / name), md5)]
         differ = f"{self.name}: {', '.join(changed)} in {target} differ from the published files"
         if changed and self.verify:
             raise ValueError(
@@ -179,29 +195,21 @@ class Request(Generic[Options]):
 
 
 def _download(layout: Layout, root: Path) -> None:
+    from torchvision.datasets.utils import check_integrity
+
     folder = root if layout.unpack else root / layout.folder
     folder.mkdir(parents=True, exist_ok=True)
     for url, md5 in layout.downloads.items():
         file = folder / url.rsplit("/", 1)[1]
-        if not _has_md5(file, md5):
+        if not check_integrity(str(file), md5):
             print(f"downloading {url} to {file}", file=sys.stderr)
             hub.download_url_to_file(url, str(file), progress=False)
-        if not _has_md5(file, md5):
+        if not check_integrity(str(file), md5):
             file.unlink()
             raise ValueError(f"{url} differs from the published file")
         if layout.unpack:
             with tarfile.open(file) as archive:
                 archive.extractall(root, filter="data")
-
-
-def _has_md5(path: Path, md5: str) -> bool:
-    if not path.is_file():
-        return False
-    digest = hashlib.md5(usedforsecurity=False)
-    with open_regular(path) as file, read_errors(path):
-        while chunk := file.read(MIB):
-            digest.update(chunk)
-    return digest.hexdigest() == md5
 
 
 @dataclass

@@ -33,10 +33,7 @@ def stratified_split(labels: Tensor, fractions: Sequence[float], *, seed: int) -
     Args:
         labels: Integers (N,).
         fractions: Fraction of the samples for each subset, at least 0, with sum 1.
-        seed: Seed of the subsets and their order.
-
-    Returns:
-        Shuffled indices (n,) int64 of each subset.
+        seed: Seed of the subsets and of their order: shuffled indices (n,) int64.
     """
     chunks: list[list[Tensor]] = [[] for _ in fractions]
     counts = [0] * len(fractions)
@@ -75,7 +72,6 @@ def stratified_fold(labels: Tensor, share: float, fold: int, *, seed: int) -> li
         labels: Integers (N,).
         share: Share of the samples in a part, above 0.
         fold: Number of the part, from 0 to ``count_folds(share) - 1``.
-        seed: Seed of the parts.
 
     Returns:
         Shuffled indices (n,) int64 of the rest, and of the part.

@@ -25,9 +25,9 @@ from torch import Tensor
 from darts.data.encodings import RowEncoding
 from darts.data.images import MemoryImages
 from darts.data.source import Request, Source
-from darts.data.split import HoldOutOptions, hold_out_test
+from darts.data.split import HoldOutOptions
 from darts.data.table_file import Table, as_number, find_tables, read_table
-from darts.data.targets import CLASSES, LABELS, NUMBERS, standardize_splits, strata
+from darts.data.targets import CLASSES, LABELS, NUMBERS, complete_splits
 from darts.data.text_file import shortened
 from darts.registry import number
 
@@ -54,13 +54,10 @@ def load_csv(request: Request[TableOptions]) -> Source:
         for split, table in tables.items()
     }
     names, targets = _read_targets(tables, target_columns, request.targets)
-    where, scale = f"csv: {train.path}", None
-    if "test" not in tables:
-        kept, held_out = hold_out_test(strata(targets["train"]), options, name="csv", where=where)
-        for values in (features, targets):
-            values["test"], values["train"] = values["train"][held_out], values["train"][kept]
-    if request.targets == NUMBERS:
-        targets, scale = standardize_splits(targets, names, where)
+    where = f"csv: {train.path}"
+    targets, scale = complete_splits(
+        features, targets, names, kind=request.targets, options=options, where=where
+    )
     encoding = RowEncoding.fit(columns, features["train"].numpy(), options.bins)
     splits = {
         split: MemoryImages(_encode(encoding, where, rows), targets[split])
@@ -154,7 +151,7 @@ def _read_targets(
                 f"csv: {tables[split].place(row, columns[column])}: {values[row, column]:g} is not "
                 "a label; must be 0 or 1"
             )
-    return columns, {split: values.float() for split, values in targets.items()}
+    return columns, targets
 
 
 def _class_names(table: Table, column: str) -> tuple[str, ...]:

@@ -6,12 +6,14 @@ are 0 or 1, or K numbers ``(N, K)`` float32 that are standardized by ``TargetSca
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from darts.data.split import HoldOutOptions, hold_out_test
 
 CLASSES, LABELS, NUMBERS = "classes", "labels", "numbers"
 TARGETS = (CLASSES, LABELS, NUMBERS)
@@ -67,15 +69,38 @@ class TargetScale:
         return outputs * deviation + mean
 
 
-def standardize_splits(
-    by_split: Mapping[str, Tensor], names: Sequence[str], where: str
-) -> tuple[dict[str, Tensor], TargetScale]:
-    """Standardize the numbers of all splits, ``(N, K)`` float64, by the scale of ``train``.
+def complete_splits(
+    inputs: dict[str, Tensor],
+    targets: dict[str, Tensor],
+    names: Sequence[str],
+    *,
+    kind: str,
+    options: HoldOutOptions,
+    where: str,
+) -> tuple[dict[str, Tensor], TargetScale | None]:
+    """Hold out a test split if there is none, and convert the targets to their final type.
 
-    Return them as float32, and the scale; see ``TargetScale.fit`` for the other arguments.
+    Args:
+        inputs, targets: Samples and targets of each split, labels and numbers as float64. A
+            held-out split is added to both.
+        names: Names of the classes, labels or numbers.
+        kind: One of ``TARGETS``. Numbers are standardized by the scale of the training split.
+        options: Share and seed of the test split.
+        where: Data set and file, for error messages.
+
+    Returns:
+        The targets of each split, and the scale of numbers.
     """
-    scale = TargetScale.fit(by_split["train"], names, where)
-    found = {split: scale.standardize(numbers).float() for split, numbers in by_split.items()}
+    if "test" not in targets:
+        name = where.partition(":")[0]
+        kept, held_out = hold_out_test(strata(targets["train"]), options, name=name, where=where)
+        for values in (inputs, targets):
+            values["test"], values["train"] = values["train"][held_out], values["train"][kept]
+    if kind != NUMBERS:
+        found = {split: own.float() if kind == LABELS else own for split, own in targets.items()}
+        return found, None
+    scale = TargetScale.fit(targets["train"], names, where)
+    found = {split: scale.standardize(numbers).float() for split, numbers in targets.items()}
     for split, numbers in found.items():
         if not bool(numbers.isfinite().all()):
             raise ValueError(f"{where}, {split} split: a number is too large to standardize")

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,8 +16,6 @@ TEXT_LIMIT = 2 * 2**30
 cells of a table up to thirteen times."""
 LINE_LIMIT = 2**24
 """Characters of a line."""
-DISTINCT_LIMIT = 2**22
-"""Different words or tokens of a training split; each takes about 200 bytes."""
 
 
 @contextlib.contextmanager
@@ -54,20 +50,6 @@ def read_pieces(path: Path, size: int) -> Iterator[str]:
         except UnicodeDecodeError as error:
             byte = file.tell() - len(error.object) + error.start
             raise FileError(f"{path} is not UTF-8 text: byte {byte}") from None
-
-
-def count(tokens: Iterable[str], where: str) -> Counter[str]:
-    """Return the number of occurrences of each token of a training split.
-
-    Raise ValueError if there are more than ``DISTINCT_LIMIT`` different tokens in ``where``.
-    """
-    counts: Counter[str] = Counter()
-    remaining = iter(tokens)
-    while chunk := list(islice(remaining, 2**16)):
-        counts.update(chunk)
-        if len(counts) > DISTINCT_LIMIT:
-            raise ValueError(f"{where} has more than {DISTINCT_LIMIT:,} different words")
-    return counts
 
 
 def shortened(names: Sequence[str], limit: int = 12) -> str:

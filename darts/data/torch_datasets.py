@@ -60,10 +60,6 @@ def store(
             of it as the test split.
         root: Folder of the written data sets.
         targets: What each sample has, see ``darts.data.targets``.
-
-    Raises:
-        ValueError: If the samples are of none of these kinds or differ in shape, or a target is
-            not as described.
     """
     splits = {"train": _read(train, "train", targets)}
     if test is not None:

@@ -1,7 +1,7 @@
 """Small published data sets of images: digits, CIFAR-10, CIFAR-100, SVHN and Fashion-MNIST.
 
 CIFAR is published as pickles, and unpickling may execute any function that a file names. Here a
-file gets one of the classes below for each name that pickled arrays need; any other name is an
+file gets an object of a class below for each name that pickled arrays need; any other name is an
 error. NumPy's own classes would not be safe: they trust the file with addresses in memory. The
 readers of torchvision are not used, because they execute such code if the checksum is not verified.
 
@@ -168,32 +168,27 @@ def _read_idx(path: Path, *sample: int) -> np.ndarray:
         return np.reshape(array, (count, *sample))
 
 
-class _Dtype:
-    def __init__(self, code: str, *flags: object) -> None:
-        self.value = np.dtype(code)
+class _Pickled:
+    """Stands for an array or a data type: the arguments and the state that the pickle has."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
 
     def __setstate__(self, state: Any) -> None:
-        self.value = self.value.newbyteorder(state[1])
+        self.state = state
 
-
-class _Array:
-    value: np.ndarray
-
-    def __init__(self, *arguments: object) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        _, shape, dtype, fortran, raw = state
+    def to_array(self) -> np.ndarray:
+        _, shape, dtype, fortran, raw = self.state
         # Pickles of Python 2 hold bytes as a string, which is decoded as Latin-1.
         data = raw.encode("latin-1") if isinstance(raw, str) else raw
         # Unlike NumPy's own unpickling, this fails for arrays of objects.
-        flat = np.frombuffer(data, dtype.value)
-        self.value = flat.reshape(shape, order="F" if fortran else "C")
+        flat = np.frombuffer(data, np.dtype(dtype.arguments[0]).newbyteorder(dtype.state[1]))
+        return flat.reshape(shape, order="F" if fortran else "C")
 
 
-def _from_buffer(raw: object, dtype: _Dtype, shape: object, order: str) -> _Array:
-    array = _Array()
-    array.__setstate__((1, shape, dtype, order == "F", raw))
+def _from_buffer(raw: object, dtype: _Pickled, shape: object, order: str) -> _Pickled:
+    array = _Pickled()
+    array.state = (1, shape, dtype, order == "F", raw)
     return array
 
 
@@ -202,10 +197,10 @@ def _encode(text: str, codec: str) -> bytes:  # how protocol 2 writes bytes
 
 
 _NAMES = {
-    "ndarray": _Array,
-    "_reconstruct": _Array,
+    "ndarray": _Pickled,
+    "_reconstruct": _Pickled,
     "_frombuffer": _from_buffer,  # protocol 5
-    "dtype": _Dtype,
+    "dtype": _Pickled,
     "encode": _encode,
 }
 
@@ -223,7 +218,7 @@ def load_pickled_arrays(path: StrPath) -> dict[str, Any]:
     with damage(f"the file {path!s} is damaged or not a data file"):
         content = _Reader(io.BytesIO(data), encoding="latin1").load()
         return {
-            _as_text(key): value.value if isinstance(value, _Array) else value
+            _as_text(key): value.to_array() if isinstance(value, _Pickled) else value
             for key, value in content.items()
         }
 

@@ -35,10 +35,9 @@ class WindowLoader(PositionLoader[Window]):
         tokens: Token indices of the text, ``(N,)`` int64.
         columns: Number of columns, B.
         length: Maximum length of a window, T.
-        seed, name: See ``SampleLoader``.
+        name: See ``SampleLoader``.
         shift: Whether epochs begin at random tokens. Otherwise an epoch has each token but the
             first as a target once.
-        device: Device of the windows.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class WindowLoader(PositionLoader[Window]):
                 f"{name}: {len(tokens)} tokens in {columns} columns are too few for windows of "
                 f"{length}; choose a smaller loader.batch_size or task.window"
             )
-        super().__init__(name, steps, columns, columns)  # ranks do not share windows
+        super().__init__(name, steps * columns, columns, drop_last=True)  # for one rank
         self.length, self.shift = length, shift
         self.carry = Carry()
         self._generator_name = (seed, name)
@@ -86,10 +85,7 @@ class WindowLoader(PositionLoader[Window]):
 
         The first window of an epoch has an initial state of zeros.
         """
-        if position % self._steps == 0:
-            self.carry.reset()
-        else:
-            self.carry.advance()
+        self.carry = Carry(self.carry.after if position % self._steps else None)
         return self._window(position, self.carry)
 
     def _window(self, position: int, carry: Carry) -> Window:
@@ -105,7 +101,8 @@ class WindowLoader(PositionLoader[Window]):
 
     def load_state_dict(self, state: Mapping[str, Tensor | None]) -> None:
         saved = typed(_Hidden, state, "train_loader")
-        before, after = saved["state"], saved["after"]
         device = self._inputs.device
-        self.carry.state = None if before is None else before.to(device)
-        self.carry.after = None if after is None else after.to(device)
+        before, after = (
+            None if own is None else own.to(device) for own in (saved["state"], saved["after"])
+        )
+        self.carry = Carry(before, after)

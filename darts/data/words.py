@@ -1,4 +1,4 @@
-"""Tokenization of sentences into words, and their vocabulary."""
+"""Tokenization of texts into words, and the encoding of words as indices."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import math
 import re
 import unicodedata
 from array import array
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from darts.data.text_file import count
 from darts.registry import number
 
 SPECIAL = ("<pad>", "<unk>", "<bos>", "<eos>")
@@ -67,20 +67,42 @@ class VocabularyOptions:
     max_length: int = number(60, low=1, high=1000)  # words of a sentence; the rest is cut off
     lowercase: bool = False  # convert text to lower case
 
-    def build(self, texts: Iterable[str]) -> Vocabulary:
-        """Return the vocabulary of the training texts."""
-        words = (word for text in texts for word in tokenize(text, self.lowercase))
-        counts = count(words, "the training split")
+    def fit(self, texts: Iterable[str]) -> WordEncoding:
+        """Return the encoding that the training texts determine."""
+        counts = Counter(word for text in texts for word in tokenize(text, self.lowercase))
         ranked = sorted(counts, key=lambda word: (-counts[word], word))
         frequent = [word for word in ranked if counts[word] >= self.min_count]
-        return Vocabulary([*SPECIAL, *frequent[: self.max_vocab]])
+        words = (*SPECIAL, *frequent[: self.max_vocab])
+        return WordEncoding(words, self.max_length, self.lowercase)
 
-    def encode(self, texts: Iterable[str], vocabulary: Vocabulary) -> Tensor:
-        """Return word indices ``(N, L)`` int64; ``END`` and padding follow each text."""
+
+@dataclass(frozen=True)
+class WordEncoding:
+    """A vocabulary, and how it turns texts into indices.
+
+    Attributes:
+        words: The vocabulary by index: the special words first, then by frequency.
+        max_length: Words of a text; the rest is cut off.
+        lowercase: Whether texts are converted to lower case.
+    """
+
+    words: tuple[str, ...]
+    max_length: int
+    lowercase: bool
+
+    @functools.cached_property
+    def _index_of(self) -> dict[str, int]:
+        return {word: index for index, word in enumerate(self.words)}
+
+    def __call__(self, texts: Iterable[str]) -> Tensor:
+        """Return word indices ``(N, L)`` int64; ``END`` and padding follow each text.
+
+        Words that are not in the vocabulary become ``UNKNOWN``.
+        """
         flat, lengths = array("q"), array("q")
         for text in texts:
             words = tokenize(text, self.lowercase)[: self.max_length]
-            flat.extend(vocabulary.encode(words))
+            flat.extend(self._index_of.get(word, UNKNOWN) for word in words)
             flat.append(END)
             lengths.append(len(words) + 1)
         shape = len(lengths), max(lengths)
@@ -92,21 +114,6 @@ class VocabularyOptions:
         padded = np.full(shape, PADDING, dtype=np.int64)
         padded[np.arange(shape[1]) < np.frombuffer(lengths, dtype=np.int64)[:, None]] = flat
         return torch.from_numpy(padded)
-
-
-class Vocabulary:
-    """A mapping between words and indices: the special words first, then by frequency."""
-
-    def __init__(self, words: Sequence[str]) -> None:
-        self.words = tuple(words)
-        self._index_of = {word: index for index, word in enumerate(self.words)}
-
-    def __len__(self) -> int:
-        return len(self.words)
-
-    def encode(self, sentence: Sequence[str]) -> list[int]:
-        """Return the indices of words; ``UNKNOWN`` for words that are not in the vocabulary."""
-        return [self._index_of.get(word, UNKNOWN) for word in sentence]
 
     def decode(self, indices: Iterable[int]) -> str:
         """Return the text before ``END``; an unknown word becomes ``<unk>``."""

@@ -60,10 +60,8 @@ def check_training(config: RunConfig) -> None:
 def check_fold(config: RetrainConfig) -> None:
     """Raise ConfigError if ``validation_fold`` selects a held-out part that does not exist."""
     fold, share = config.validation_fold, config.validation
-    if fold is None:
-        return
     folds = count_folds(share)
-    if fold >= folds:
+    if fold is not None and fold >= folds:
         valid = f"null, 0 to {folds - 1}" if folds else "null"
         raise ConfigError(
             f"validation_fold={fold}: validation={share:g} gives {folds} disjoint held-out parts; "

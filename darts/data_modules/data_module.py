@@ -81,9 +81,14 @@ class DataModule(ABC):
     ) -> None:
         self.config, self.ranks = config, ranks
         self.subsets: dict[str, Tensor] = {}
+        name, kind, targets = config.dataset.name, data_kind(config), config.task.targets
+        if config.cutout and kind != "images":
+            raise ValueError(
+                f"cutout={config.cutout} erases a square of an image, but dataset={name} contains "
+                "no images; set cutout=0"
+            )
         if source is None:
-            name, kind, options = config.dataset.name, data_kind(config), load_options(config)
-            targets = config.task.targets
+            options = load_options(config)
             source = ranks.local_main_first(
                 lambda: load(name, kind=kind, targets=targets, **options)
             )
@@ -113,20 +118,22 @@ class DataModule(ABC):
     def sample_shape(self) -> tuple[int, ...]:
         """Shape of one sample, without a batch axis."""
 
-    @abstractmethod
     def example_input(self) -> Tensor:
-        """Return an input of one sample, as small as possible, on the device, to measure costs."""
+        """Return an input of one sample, as small as possible, on the device, to measure costs.
+
+        By default, it is a text of one word.
+        """
+        return torch.ones(1, 1, dtype=torch.int64, device=self.ranks.device)
 
     def input_specs(self) -> list[InputSpec]:
         """Return the inputs of an exported network; empty if networks cannot be exported."""
         return []
 
     @abstractmethod
-    def training_loader(self, indices: Tensor, name: str, *, cutout: int = 0) -> Loader:
+    def training_loader(self, indices: Tensor, name: str) -> Loader:
         """Return shuffled, augmented batches of the training samples ``indices``, ``(n,)`` int64.
 
-        ``name`` is the name of the loader, see ``SampleLoader``; ``cutout`` is in pixels, see
-        ``Augmentation``.
+        ``name`` is the name of the loader, see ``SampleLoader``.
         """
 
     @abstractmethod
@@ -136,10 +143,9 @@ class DataModule(ABC):
     def _search_loaders(self, weights: Tensor, alphas: Tensor, scoring: Loader) -> SearchLoaders:
         """Return the loaders for two subsets of the training samples; set ``subsets``."""
         self.subsets = {"weights": weights, "alphas": alphas}
-        cutout = self.config.cutout
         return SearchLoaders(
-            self.training_loader(weights, "weights", cutout=cutout),
-            self.training_loader(alphas, "alphas", cutout=cutout),
+            self.training_loader(weights, "weights"),
+            self.training_loader(alphas, "alphas"),
             scoring,
         )
 
@@ -151,7 +157,7 @@ class DataModule(ABC):
         config = self.config
         assert isinstance(config, RetrainConfig)
         self.subsets = self._retrain_subsets(config)
-        loader = self.training_loader(self.subsets["train"], "train", cutout=config.cutout)
+        loader = self.training_loader(self.subsets["train"], "train")
         if config.validation > 0:
             return loader, self.held_out_loader("valid", self.subsets)
         return loader, None
@@ -262,14 +268,6 @@ class DataModule(ABC):
             raise ValueError(
                 f"{key} of {count} training {self.sample_noun} leaves a subset empty; use more "
                 f"{self.sample_noun}, or set {key.partition('=')[0]} closer to 0.5"
-            )
-
-    def reject_cutout(self, cutout: int) -> None:
-        """Raise ValueError unless cutout is 0, for data sets without images."""
-        if cutout:
-            raise ValueError(
-                f"cutout={cutout} erases a square of an image, but dataset="
-                f"{self.config.dataset.name} contains no images; set cutout=0"
             )
 
 

@@ -4,39 +4,24 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
 import torch
 from torch import Tensor
 
 from darts.config import RetrainConfig, SearchConfig
-from darts.data import Loader, stratified_fold, stratified_split, stratified_subset
+from darts.data import (
+    Loader,
+    SampleBatch,
+    rank_slice,
+    stratified_fold,
+    stratified_split,
+    stratified_subset,
+)
+from darts.data.loader import PositionLoader
+from darts.data.source import LabeledSource, Split
 from darts.data.targets import strata
 from darts.data_modules.data_module import DataModule, SearchLoaders
-
-
-class LabeledSplit(Protocol):
-    """A split of a data set; ``labels`` are its targets, see ``darts.data.targets``."""
-
-    @property
-    def labels(self) -> Tensor: ...
-
-
-Split = TypeVar("Split", bound=LabeledSplit)
-SplitCo = TypeVar("SplitCo", bound=LabeledSplit, covariant=True)
-
-
-class LabeledSource(Protocol[SplitCo]):
-    """A data set with a target per sample; a split that was not published is None."""
-
-    @property
-    def train(self) -> SplitCo: ...
-
-    @property
-    def valid(self) -> SplitCo | None: ...
-
-    @property
-    def test(self) -> SplitCo | None: ...
 
 
 class LabeledDataModule(DataModule, Generic[Split]):
@@ -50,12 +35,38 @@ class LabeledDataModule(DataModule, Generic[Split]):
 
     source: LabeledSource[Split]
 
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        return self.source.classes
+
     @abstractmethod
-    def evaluation_loader(self, split: Split, indices: Tensor | None = None) -> Loader:
+    def loader(
+        self, split: Split, indices: Tensor, name: str, *, training: bool
+    ) -> PositionLoader[SampleBatch]:
+        """Return batches of the samples ``indices`` of a split, ``(n,)`` int64.
+
+        In training they are shuffled and augmented; otherwise they have a fixed order.
+        """
+
+    def training_loader(self, indices: Tensor, name: str) -> PositionLoader[SampleBatch]:
+        return self.loader(self.source.train, indices, name, training=True)
+
+    def evaluation_loader(
+        self, split: Split, indices: Tensor | None = None
+    ) -> PositionLoader[SampleBatch]:
         """Return batches of a split, or of its samples ``indices`` ``(n,)`` int64, for evaluation.
 
-        They have a fixed order and no augmentation.
+        Each rank gets a share of the samples, not of each batch.
         """
+        ranks = self.ranks.size
+        indices = torch.arange(len(split.labels)) if indices is None else indices
+        if len(indices) < ranks:
+            raise ValueError(
+                f"{len(indices)} samples to evaluate cannot be shared by {ranks} ranks; use "
+                "fewer ranks"
+            )
+        share = indices[rank_slice(len(indices), self.ranks.rank, ranks)]
+        return self.loader(split, share, "evaluation", training=False)
 
     def search_loaders(self) -> SearchLoaders:
         """Return loaders of two stratified subsets; the one for the alphas also gives scores.
@@ -86,7 +97,6 @@ class LabeledDataModule(DataModule, Generic[Split]):
         return {"train": train, "valid": valid}
 
     def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> Loader | None:
-        """Return a loader of the test split, or of the validation split or subset."""
         held_out = self.source.test if split == "test" else self.source.valid
         if held_out is not None:
             return self.evaluation_loader(held_out)
@@ -116,7 +126,6 @@ class LabeledDataModule(DataModule, Generic[Split]):
         return {name: labels[indices] for name, indices in self.subsets.items()}
 
     def _training_indices(self) -> Tensor:
-        """Return indices of all training samples or of a stratified subset, ``(n,)`` int64."""
         groups = self._strata
         subset = self.subset_size(len(groups))
         if subset is None:

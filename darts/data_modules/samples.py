@@ -5,15 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from darts.data import (
-    Augmentation,
-    Images,
-    InputSpec,
-    SampleLoader,
-    Source,
-    SpecAugment,
-    rank_slice,
-)
+from darts.data import Augmentation, Images, InputSpec, SampleLoader, Source, SpecAugment
 from darts.data.encodings import Encoding
 from darts.data.targets import TargetScale
 from darts.data_modules.data_module import DATA_MODULES
@@ -33,12 +25,7 @@ class SampleDataModule(LabeledDataModule[Images]):
     data_kinds = ("images", "rows", "audio")
     source: Source
 
-    @property
-    def target_names(self) -> tuple[str, ...]:
-        return self.source.classes
-
     def network_sizes(self, space: Space) -> dict[str, int]:
-        """Return ``classes`` and ``in_channels``."""
         return {
             "classes": len(self.target_names),
             "in_channels": space.in_channels(self.source.train.shape),
@@ -46,14 +33,12 @@ class SampleDataModule(LabeledDataModule[Images]):
 
     @property
     def sample_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of one sample."""
         return self.source.train.shape
 
     def _describe_shape(self) -> str:
         return "x".join(map(str, self.sample_shape)).removesuffix("x1x1") + " inputs"
 
     def example_input(self) -> Tensor:
-        """Return one sample of zeros, ``(1, C, H, W)``."""
         return torch.zeros(1, *self.sample_shape, device=self.ranks.device)
 
     def input_specs(self) -> list[InputSpec]:
@@ -69,51 +54,24 @@ class SampleDataModule(LabeledDataModule[Images]):
     def encoding(self) -> Encoding | None:
         return self.source.encoding
 
-    def training_loader(self, indices: Tensor, name: str, *, cutout: int = 0) -> SampleLoader:
-        """Return shuffled, augmented batches without a smaller last one."""
-        augmentation = self._augmentation(cutout)
-        return self._loader(self.source.train, indices, name, augmentation, training=True)
-
-    def evaluation_loader(self, split: Images, indices: Tensor | None = None) -> SampleLoader:
-        """Return batches in order, without augmentation; each rank gets a share of the samples."""
-        ranks = self.ranks.size
-        indices = torch.arange(len(split)) if indices is None else indices
-        if len(indices) < ranks:
-            raise ValueError(
-                f"{len(indices)} samples to evaluate cannot be shared by {ranks} ranks; use "
-                "fewer ranks"
-            )
-        share = indices[rank_slice(len(indices), self.ranks.rank, ranks)]
-        return self._loader(split, share, "evaluation", None, training=False)
-
-    def _loader(
-        self,
-        images: Images,
-        indices: Tensor,
-        name: str,
-        augmentation: Augmentation | SpecAugment | None,
-        *,
-        training: bool,
-    ) -> SampleLoader:
+    def loader(self, split: Images, indices: Tensor, name: str, *, training: bool) -> SampleLoader:
         return SampleLoader(
-            images,
+            split,
             indices,
             mean=self.source.mean,
             std=self.source.std,
-            augmentation=augmentation,
+            augmentation=self._augmentation() if training else None,
             drop_last=training,
             workers=self.config.loader.workers,
             **self.loader_options(name, training=training),
         )
 
-    def _augmentation(self, cutout: int) -> Augmentation | SpecAugment | None:
+    def _augmentation(self) -> Augmentation | SpecAugment | None:
         """Return the augmentation that the keys of the data set's configuration describe."""
         dataset = self.config.dataset
         if all(hasattr(dataset, key) for key in _IMAGE_KEYS):
-            return Augmentation(
-                **{key: getattr(dataset, key) for key in _IMAGE_KEYS}, cutout=cutout
-            )
-        self.reject_cutout(cutout)
+            options = {key: getattr(dataset, key) for key in _IMAGE_KEYS}
+            return Augmentation(**options, cutout=self.config.cutout)
         if all(hasattr(dataset, key) for key in _SPECTROGRAM_KEYS):
             return SpecAugment(**{key: getattr(dataset, key) for key in _SPECTROGRAM_KEYS})
         return None

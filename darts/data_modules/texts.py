@@ -19,9 +19,8 @@ from darts.data import (
     SentencePairs,
     WindowLoader,
 )
-from darts.data.encodings import WordEncoding
 from darts.data.randomness import permutation
-from darts.data.words import PADDING
+from darts.data.words import PADDING, WordEncoding
 from darts.data_modules.data_module import DATA_MODULES, DataModule, SearchLoaders
 from darts.data_modules.labeled import LabeledDataModule
 from darts.spaces import Space
@@ -39,25 +38,16 @@ class DocumentDataModule(LabeledDataModule[LabeledTexts]):
     source: Documents
 
     @property
-    def target_names(self) -> tuple[str, ...]:
-        return self.source.classes
-
-    @property
     def vocabulary(self) -> tuple[str, ...]:
-        return self.source.vocabulary.words
+        return self.source.encoding.words
 
     def network_sizes(self, space: Space) -> dict[str, int]:
-        """Return ``classes`` and ``vocab_size``, the size of the vocabulary."""
         return {"classes": len(self.target_names), "vocab_size": len(self.vocabulary)}
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
         """Size of the vocabulary: spaces that read no sequences take a text as its word counts."""
         return (len(self.vocabulary),)
-
-    def example_input(self) -> Tensor:
-        """Return a text of one word, ``(1, 1)``."""
-        return torch.full((1, 1), PADDING + 1, device=self.ranks.device)
 
     def input_specs(self) -> list[InputSpec]:
         """Return the one input: the tokens of a batch, ``(L, B)``."""
@@ -67,22 +57,10 @@ class DocumentDataModule(LabeledDataModule[LabeledTexts]):
     def encoding(self) -> WordEncoding:
         return self.source.encoding
 
-    def training_loader(self, indices: Tensor, name: str, *, cutout: int = 0) -> DocumentLoader:
-        """Return shuffled batches of texts of similar length; ``cutout`` must be 0."""
-        self.reject_cutout(cutout)
-        options = self.loader_options(name, training=True)
-        return DocumentLoader(self.source.train, indices, **options)
-
-    def evaluation_loader(
-        self, split: LabeledTexts, indices: Tensor | None = None
+    def loader(
+        self, split: LabeledTexts, indices: Tensor, name: str, *, training: bool
     ) -> DocumentLoader:
-        """Return batches of texts of similar length.
-
-        Each rank gets a share of the split, not of each batch.
-        """
-        indices = torch.arange(len(split)) if indices is None else indices
-        share = indices[self.ranks.rank :: self.ranks.size]
-        return DocumentLoader(split, share, **self.loader_options("evaluation", training=False))
+        return DocumentLoader(split, indices, **self.loader_options(name, training=training))
 
 
 @DATA_MODULES.register
@@ -120,7 +98,6 @@ class TextDataModule(DataModule):
         return self.source.vocabulary
 
     def network_sizes(self, space: Space) -> dict[str, int]:
-        """Return ``vocab_size``, the number of different tokens."""
         return {"vocab_size": len(self.vocabulary)}
 
     @property
@@ -128,17 +105,10 @@ class TextDataModule(DataModule):
         """Empty: a token is a scalar."""
         return ()
 
-    def example_input(self) -> Tensor:
-        """Return one token, ``(1, 1)``."""
-        return torch.zeros(1, 1, dtype=torch.int64, device=self.ranks.device)
-
     def input_specs(self) -> list[InputSpec]:
-        """Return the tokens of a window, ``(T, B)``."""
         return [InputSpec("tokens", (self.window, 2), {1: "batch"}, len(self.vocabulary))]
 
-    def training_loader(self, indices: Tensor, name: str, *, cutout: int = 0) -> WindowLoader:
-        """Return windows of the training tokens of a subset; ``cutout`` must be 0."""
-        self.reject_cutout(cutout)
+    def training_loader(self, indices: Tensor, name: str) -> WindowLoader:
         return self._loader(self.source.train[: indices[1]], name)
 
     def search_loaders(self) -> SearchLoaders:
@@ -147,7 +117,7 @@ class TextDataModule(DataModule):
         weights, valid = self._training_indices(), self.source.valid
         self.subsets = {"weights": weights, "alphas": torch.tensor([0, len(valid)])}
         return SearchLoaders(
-            self.training_loader(weights, "weights", cutout=self.config.cutout),
+            self.training_loader(weights, "weights"),
             self._loader(valid, "alphas"),
             self.held_out_loader("valid", {}),
         )
@@ -201,20 +171,20 @@ class PairDataModule(DataModule):
 
     @property
     def target_names(self) -> tuple[str, ...]:
-        return self.source.target_vocabulary.words
+        return self.source.target_encoding.words
 
     @property
     def vocabulary(self) -> dict[str, tuple[str, ...]]:
-        """The words of both sides."""
         return {
-            "source": self.source.source_vocabulary.words,
-            "target": self.source.target_vocabulary.words,
+            "source": self.source.source_encoding.words,
+            "target": self.source.target_encoding.words,
         }
 
     def network_sizes(self, space: Space) -> dict[str, int]:
         """Return the sizes of both vocabularies, and whether they are the same (``joint``)."""
-        source, target = self.source.source_vocabulary, self.source.target_vocabulary
-        return {"sources": len(source), "targets": len(target), "joint": source is target}
+        source, target = self.source.source_encoding, self.source.target_encoding
+        sizes = {"sources": len(source.words), "targets": len(target.words)}
+        return {**sizes, "joint": source is target}
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -224,13 +194,7 @@ class PairDataModule(DataModule):
             f"task={self.config.task.name}; leave penalty out"
         )
 
-    def example_input(self) -> Tensor:
-        """Return a sentence of one word, ``(1, 1)``."""
-        return torch.full((1, 1), PADDING + 1, device=self.ranks.device)
-
-    def training_loader(self, indices: Tensor, name: str, *, cutout: int = 0) -> PairLoader:
-        """Return shuffled batches of pairs of similar length; ``cutout`` must be 0."""
-        self.reject_cutout(cutout)
+    def training_loader(self, indices: Tensor, name: str) -> PairLoader:
         return PairLoader(self.source.train, indices, **self.loader_options(name, training=True))
 
     def search_loaders(self) -> SearchLoaders:
@@ -248,10 +212,7 @@ class PairDataModule(DataModule):
         return self._search_loaders(weights, alphas, self.held_out_loader("valid", {}))
 
     def held_out_loader(self, split: str, subsets: Mapping[str, Tensor]) -> PairLoader:
-        """Return a loader of the test split or of the validation split.
-
-        Each rank gets a share of the split, not of each batch.
-        """
+        """Return batches of a rank's share of the split, not a share of each batch."""
         pairs = self._split(split)
         share = torch.arange(self.ranks.rank, len(pairs), self.ranks.size)
         return PairLoader(pairs, share, **self.loader_options("evaluation", training=False))

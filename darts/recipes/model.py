@@ -11,9 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from darts.data.encodings import RowEncoding, WordEncoding
+from darts.data.encodings import RowEncoding
 from darts.data.mel import Spectrogram
 from darts.data.targets import CLASSES, LABELS, NUMBERS, TargetScale
+from darts.data.words import WordEncoding
 from darts.data_modules.compatibility import data_kind
 from darts.reading import JsonObject, read_json_object
 from darts.recipes.sample_inputs import (

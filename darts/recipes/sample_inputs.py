@@ -14,9 +14,9 @@ from torch import Tensor
 
 from darts.data.audio import spectrograms
 from darts.data.decode import center_crop, decode, read_rgb
-from darts.data.encodings import RowEncoding, WordEncoding
+from darts.data.encodings import RowEncoding
 from darts.data.mel import Spectrogram
-from darts.data.words import PADDING
+from darts.data.words import PADDING, WordEncoding
 
 Image: TypeAlias = object
 """A file name, a PIL image, or an array or tensor: uint8 or float from 0 to 1, of shape ``(H, W)``

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from darts.data import InputSpec, Loader
-from darts.data.encodings import RowEncoding, WordEncoding
+from darts.data.encodings import RowEncoding
 from darts.data.targets import TargetScale
+from darts.data.words import WordEncoding
 from darts.searching.searcher import Searcher
 from darts.spaces import NetworkBase
 from darts.training.averaging import Averaging

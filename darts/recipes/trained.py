@@ -14,8 +14,9 @@ from torch import Tensor
 
 from darts.config import RetrainConfig, rebuild
 from darts.data import InputSpec
-from darts.data.encodings import Encoding, RowEncoding, WordEncoding
+from darts.data.encodings import Encoding, RowEncoding
 from darts.data.targets import CLASSES, TargetScale
+from darts.data.words import WordEncoding
 from darts.data_modules import DataModule, check_data_kind, make_data_module
 from darts.reading import JsonObject
 from darts.recipes.retrain import build_network

@@ -45,26 +45,13 @@ def guessed_class(labels: Tensor) -> ChanceLevel:
     Args:
         labels: Classes of the scored samples, ``(n,)`` int64, n > 0.
     """
+    from scipy.stats import binom
+
     count, most = len(labels), int(torch.bincount(labels).max())
     guess = f"always predicting the most frequent class, {most} of {count} samples"
-    if most == count:
-        return ChanceLevel("accuracy", 1.0, True, guess)
-    return ChanceLevel("accuracy", likely_successes(count, most / count) / count, True, guess)
-
-
-def likely_successes(trials: int, share: float) -> int:
-    """Return the largest k with P(X >= k) > ``CHANCE`` for a binomially distributed X.
-
-    Args:
-        trials: Number of trials, n.
-        share: Probability of a success, above 0 and below 1.
-    """
-    k = torch.arange(trials + 1, dtype=torch.float64)
-    rest = trials - k
-    log_coefficients = math.lgamma(trials + 1) - torch.lgamma(k + 1) - torch.lgamma(rest + 1)
-    terms = (log_coefficients + k * math.log(share) + rest * math.log1p(-share)).exp()
-    at_least = terms.flip(0).cumsum(0).flip(0)  # P(X >= k) by k
-    return int((at_least > CHANCE).nonzero().max())
+    # The largest k with P(X >= k) > CHANCE, which is the smallest k with P(X > k) <= CHANCE.
+    likely = count if most == count else float(binom.isf(CHANCE, count, most / count))
+    return ChanceLevel("accuracy", likely / count, True, guess)
 
 
 def lucky_average_precision(labels: Tensor) -> float:

@@ -15,8 +15,7 @@ from darts.data import SampleBatch
 from darts.registry import choice
 from darts.tasks.chance import ChanceLevel, guessed_class
 from darts.tasks.metrics import CLASSIFICATION_METRICS, Metric, Scores, class_pairs
-from darts.tasks.own_loss import OWN, Loss
-from darts.tasks.sample_objective import SampleObjective, SampleTask
+from darts.tasks.sample_objective import OWN, SampleObjective, SampleTask
 from darts.tasks.task import TASKS, ObjectiveSpec
 
 MAX_CONFUSION_CLASSES = 200
@@ -24,29 +23,12 @@ MAX_CONFUSION_CLASSES = 200
 
 
 class ClassificationObjective(SampleObjective):
-    """Cross entropy of logits ``(B, classes)``, or another loss.
+    """Cross entropy of logits ``(B, classes)``, or another loss."""
 
-    Args:
-        classes: Number of classes.
-        loss: Function of logits ``(B, classes)`` and labels ``(B,)`` that returns the mean loss;
-            None for the cross entropy.
-        label_smoothing: Share of the target that is spread evenly over all classes.
-        auxiliary: Factor of the auxiliary head's loss, for networks that have one.
-    """
-
-    metrics: Mapping[str, Metric] = CLASSIFICATION_METRICS
-
-    def __init__(
-        self,
-        classes: int,
-        *,
-        label_smoothing: float = 0.0,
-        auxiliary: float = 0.0,
-        loss: Loss | None = None,
-    ) -> None:
-        super().__init__(label_smoothing=label_smoothing, auxiliary=auxiliary, loss=loss)
-        self.classes = classes
-        self.metrics = {n: m for n, m in type(self).metrics.items() if classes >= m.min_classes}
+    def __init__(self, task: SampleTask, spec: ObjectiveSpec) -> None:
+        super().__init__(task, spec)
+        self.classes = len(spec.target_names)
+        self.metrics = {n: m for n, m in task.metrics.items() if self.classes >= m.min_classes}
         self._last_scores: Scores | None = None
 
     def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -54,7 +36,6 @@ class ClassificationObjective(SampleObjective):
         return F.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
 
     def train_metrics(self, logits: Tensor, batch: SampleBatch) -> dict[str, Tensor]:
-        """Return ``accuracy``."""
         return {"accuracy": (logits.argmax(1) == batch[1]).float().mean()}
 
     def scores(self, device: torch.device) -> Scores:
@@ -76,12 +57,7 @@ class ClassificationObjective(SampleObjective):
 @TASKS.register
 @dataclass
 class Classification(SampleTask):
-    """The task of assigning one of several classes to a sample.
-
-    Attributes:
-        loss: What the training minimizes: the cross entropy, or a function that was passed to
-            ``darts.search`` or ``darts.retrain``. Scores always report the cross entropy.
-    """
+    """The task of assigning one of several classes to a sample."""
 
     captures: ClassVar[bool] = True
     name: str = "classification"
@@ -90,12 +66,7 @@ class Classification(SampleTask):
     metrics: ClassVar[Mapping[str, Metric]] = CLASSIFICATION_METRICS
 
     def make_objective(self, spec: ObjectiveSpec) -> ClassificationObjective:
-        return ClassificationObjective(
-            len(spec.target_names),
-            label_smoothing=spec.label_smoothing,
-            auxiliary=spec.auxiliary,
-            loss=self.own_loss(spec),
-        )
+        return ClassificationObjective(self, spec)
 
 
 @TASKS.register

@@ -38,22 +38,11 @@ METRICS = {
 
 
 class LanguageObjective(BaseObjective[Window, Tensor]):
-    """Cross entropy of the next token.
+    """Cross entropy of the next token, with the activation regularization of ``LanguageModel``."""
 
-    Args:
-        label_smoothing: Share of the target that is spread evenly over the vocabulary, in the
-            training of discrete networks.
-        activation: Coefficient of the mean square of the network's features after dropout.
-        temporal: Coefficient of the mean square of the change of the features, before dropout,
-            between successive tokens.
-    """
-
-    metrics = METRICS
-
-    def __init__(
-        self, *, label_smoothing: float = 0.0, activation: float = 0.0, temporal: float = 0.0
-    ) -> None:
-        self.label_smoothing, self.activation, self.temporal = label_smoothing, activation, temporal
+    def __init__(self, task: LanguageModel, spec: ObjectiveSpec) -> None:
+        super().__init__(task, spec)
+        self.activation, self.temporal = task.activation, task.temporal
 
     def supernet_loss(self, forward: Forward, batch: Window) -> tuple[Tensor, Tensor]:
         """Return the mean loss in nats per token, with activation regularization, and logits."""
@@ -118,6 +107,4 @@ class LanguageModel(Task):
 
     def make_objective(self, spec: ObjectiveSpec) -> LanguageObjective:
         self.reject_auxiliary(spec.auxiliary)
-        return LanguageObjective(
-            label_smoothing=spec.label_smoothing, activation=self.activation, temporal=self.temporal
-        )
+        return LanguageObjective(self, spec)

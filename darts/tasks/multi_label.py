@@ -16,8 +16,7 @@ from darts.data.targets import LABELS
 from darts.registry import choice
 from darts.tasks.chance import ChanceLevel, lucky_average_precision
 from darts.tasks.metrics import Metric, Numbers, counted, ratio, wide
-from darts.tasks.own_loss import OWN, Loss
-from darts.tasks.sample_objective import SampleObjective, SampleTask
+from darts.tasks.sample_objective import OWN, SampleObjective, SampleTask
 from darts.tasks.task import TASKS, ObjectiveSpec
 
 
@@ -92,35 +91,14 @@ METRICS = {
 
 
 class MultiLabelObjective(SampleObjective):
-    """Binary cross entropy of logits ``(B, K)``, the mean over all labels, or another loss.
-
-    Args:
-        labels: Number of labels, K.
-        label_smoothing: Share by which each label is moved towards one half.
-        auxiliary: Factor of the auxiliary head's loss, for networks that have one.
-        loss: Function of logits and labels that returns the mean loss; None for the cross entropy.
-    """
-
-    metrics = METRICS
-
-    def __init__(
-        self,
-        labels: int,
-        *,
-        label_smoothing: float = 0.0,
-        auxiliary: float = 0.0,
-        loss: Loss | None = None,
-    ) -> None:
-        super().__init__(label_smoothing=label_smoothing, auxiliary=auxiliary, loss=loss)
-        self.labels = labels
+    """Binary cross entropy of logits ``(B, K)``, the mean over all labels, or another loss."""
 
     def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the binary cross entropy in nats per label."""
+        """Return the cross entropy in nats per label; smoothing moves labels towards one half."""
         smoothed = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
         return F.binary_cross_entropy_with_logits(outputs, smoothed)
 
     def train_metrics(self, logits: Tensor, batch: SampleBatch) -> dict[str, Tensor]:
-        """Return ``exact_match``."""
         return {"exact_match": ((logits > 0) == (batch[1] > 0)).all(1).float().mean()}
 
     def chance_level(self, targets: Tensor) -> ChanceLevel | None:
@@ -134,12 +112,7 @@ class MultiLabelObjective(SampleObjective):
 @TASKS.register
 @dataclass
 class MultiLabel(SampleTask):
-    """The task of deciding which of several labels a sample has.
-
-    Attributes:
-        loss: What the training minimizes: the binary cross entropy, or a function that was passed
-            to ``darts.search`` or ``darts.retrain``. Scores always report the cross entropy.
-    """
+    """The task of deciding which of several labels a sample has."""
 
     captures: ClassVar[bool] = True
     name: str = "multi_label"
@@ -149,9 +122,4 @@ class MultiLabel(SampleTask):
     targets: ClassVar[str] = LABELS
 
     def make_objective(self, spec: ObjectiveSpec) -> MultiLabelObjective:
-        return MultiLabelObjective(
-            len(spec.target_names),
-            label_smoothing=spec.label_smoothing,
-            auxiliary=spec.auxiliary,
-            loss=self.own_loss(spec),
-        )
+        return MultiLabelObjective(self, spec)

@@ -5,7 +5,7 @@ Networks learn standardized numbers; scores in the units of the data are ``rmse`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,8 +19,7 @@ from darts.data.targets import NUMBERS, TargetScale
 from darts.registry import choice
 from darts.tasks.chance import ChanceLevel
 from darts.tasks.metrics import Metric, Numbers, wide
-from darts.tasks.own_loss import OWN, Loss
-from darts.tasks.sample_objective import SampleObjective, SampleTask
+from darts.tasks.sample_objective import OWN, Loss, SampleObjective, SampleTask
 from darts.tasks.task import TASKS, ObjectiveSpec
 
 
@@ -73,31 +72,21 @@ METRICS = {
 """``rmse`` and ``mae`` are in the units of the data, ``loss`` is of standardized numbers. All are
 means over the K numbers."""
 
-LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "squared": F.mse_loss,
-    "absolute": F.l1_loss,
-    "huber": F.huber_loss,
-}
+LOSSES: Mapping[str, Loss] = {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.huber_loss}
 
 
 class RegressionObjective(SampleObjective):
-    """A loss of standardized numbers ``(B, K)``.
+    """A loss of standardized numbers ``(B, K)``."""
 
-    Args:
-        scale: How the numbers are standardized.
-        loss: Function of outputs and numbers that returns the mean loss.
-        auxiliary: Factor of the auxiliary head's loss, for networks that have one.
-    """
-
-    metrics = METRICS
-
-    def __init__(self, scale: TargetScale, loss: Loss, *, auxiliary: float = 0.0) -> None:
-        super().__init__(auxiliary=auxiliary)
-        self.scale, self._loss = scale, loss
-        self._deviation = torch.tensor(scale.deviation, dtype=torch.float32)
+    def __init__(self, task: Regression, spec: ObjectiveSpec) -> None:
+        super().__init__(task, spec)
+        count = len(spec.target_names)
+        self.scale = spec.scale or TargetScale((0.0,) * count, (1.0,) * count)
+        self._loss_name = task.loss
+        self._deviation = torch.tensor(self.scale.deviation, dtype=torch.float32)
 
     def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return self._loss(outputs, targets)
+        return LOSSES[self._loss_name](outputs, targets)
 
     def train_metrics(self, logits: Tensor, batch: SampleBatch) -> dict[str, Tensor]:
         """Return ``mae`` in the units of the data."""
@@ -115,11 +104,8 @@ class RegressionObjective(SampleObjective):
 class Regression(SampleTask):
     """The task of predicting one or several numbers.
 
-    Attributes:
-        loss: What the training minimizes, a mean over standardized numbers: the squared error, the
-            absolute error, Huber's loss with a threshold of one standard deviation, or a function
-            that was passed to ``darts.search`` or ``darts.retrain``. The score ``loss`` is always
-            the squared error.
+    The losses are means over standardized numbers; the threshold of Huber's loss is one standard
+    deviation. The score ``loss`` is always the squared error.
     """
 
     captures: ClassVar[bool] = True
@@ -135,7 +121,4 @@ class Regression(SampleTask):
                 f"label_smoothing={spec.label_smoothing}: belongs to tasks with classes or labels; "
                 "set label_smoothing=0"
             )
-        count = len(spec.target_names)
-        scale = spec.scale or TargetScale((0.0,) * count, (1.0,) * count)
-        loss = self.own_loss(spec) or LOSSES[self.loss]
-        return RegressionObjective(scale, loss, auxiliary=spec.auxiliary)
+        return RegressionObjective(self, spec)

@@ -1,39 +1,85 @@
-"""What tasks of samples share: a network returns one row of outputs for each sample."""
+"""What tasks of samples share: a network returns one row of outputs for each sample.
+
+Their loss can be a function of the user's own, which is passed to a Python function. Like a model
+of the user's own, it is code, so a run directory only records that there was one.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeAlias, cast
 
 from torch import Tensor
 
 from darts.data import SampleBatch
 from darts.spaces import NetworkBase
-from darts.tasks.own_loss import OWN, Loss, compute_own_loss, require_loss
 from darts.tasks.task import BaseObjective, Forward, ObjectiveSpec, Task
+
+Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""Returns the mean loss, a scalar, for the outputs ``(B, K)`` of a network and the targets of a
+batch, see ``darts.data.targets``; in classification, for logits and classes ``(B,)`` int64."""
+
+OWN = "own"
+"""Value of ``task.loss`` for a function that was passed."""
+
+_passed: ContextVar[Loss | None] = ContextVar("passed_loss", default=None)
+
+
+@contextmanager
+def passed_loss(loss: Loss | None) -> Iterator[None]:
+    """Let ``task.loss=own`` use this function in a block; None changes nothing."""
+    if loss is None:
+        yield
+        return
+    token = _passed.set(loss)
+    try:
+        yield
+    finally:
+        _passed.reset(token)
+
+
+def require_loss() -> Loss:
+    """Return the function that was passed; raise ValueError outside of ``passed_loss``."""
+    loss = _passed.get()
+    if loss is None:
+        raise ValueError(
+            "task.loss=own: pass the function to darts.search(loss=...) or darts.retrain(loss=...)"
+        )
+    return loss
+
+
+def compute_own_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the value of the function that was passed, a scalar."""
+    value: object = require_loss()(logits, labels)
+    if not isinstance(value, Tensor) or value.ndim > 0:
+        found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"the loss returns {found}; it must return a scalar tensor, the mean loss")
+    return value
 
 
 class SampleObjective(BaseObjective[SampleBatch, Tensor]):
-    """A loss of outputs ``(B, K)`` and targets, see ``darts.data.targets``.
+    """The loss of the task or of the user, of outputs ``(B, K)`` and targets.
 
-    Args:
-        loss: Function of outputs and targets that returns the mean loss; None for the loss of the
-            task.
-        label_smoothing: See ``Task.objective``.
-        auxiliary: Factor of the auxiliary head's loss, for networks that have one.
+    See ``darts.data.targets`` for the targets.
     """
 
-    def __init__(
-        self, *, label_smoothing: float = 0.0, auxiliary: float = 0.0, loss: Loss | None = None
-    ) -> None:
-        self._own_loss = loss
-        self.label_smoothing, self.auxiliary = label_smoothing, auxiliary
+    def __init__(self, task: SampleTask, spec: ObjectiveSpec) -> None:
+        super().__init__(task, spec)
+        self.auxiliary, self._uses_own_loss = spec.auxiliary, task.loss == OWN
+        if self._uses_own_loss and spec.label_smoothing:
+            raise ValueError(
+                f"label_smoothing={spec.label_smoothing}: belongs to the losses of the task, not "
+                "to task.loss=own; set label_smoothing=0"
+            )
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss for outputs ``(B, K)``, a scalar."""
-        if self._own_loss is not None:
-            return self._own_loss(outputs, targets)
+        if self._uses_own_loss:
+            return compute_own_loss(outputs, targets)
         return self.task_loss(outputs, targets)
 
     @abstractmethod
@@ -65,25 +111,11 @@ class SampleTask(Task):
     """Base class of tasks whose loss can be a function of the user's own.
 
     Attributes:
-        loss: Name of the loss. Subclasses declare the choices; ``OWN`` is one of them.
+        loss: What the training minimizes: a loss of the task, or ``OWN``, a function that was
+            passed to ``darts.search`` or ``darts.retrain``. The score ``loss`` stays the same.
     """
 
     loss: str = ""
-
-    def own_loss(self, spec: ObjectiveSpec) -> Loss | None:
-        """Return the function for ``task.loss=own``; None for other losses.
-
-        Raises:
-            ValueError: If labels would be smoothed, which the function cannot know.
-        """
-        if self.loss != OWN:
-            return None
-        if spec.label_smoothing:
-            raise ValueError(
-                f"label_smoothing={spec.label_smoothing}: belongs to the losses of the task, not "
-                "to task.loss=own; set label_smoothing=0"
-            )
-        return compute_own_loss
 
     def check_training(self) -> None:
         if self.loss == OWN:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
@@ -11,15 +11,14 @@ import torch
 from torch import Tensor
 
 from darts.data import SampleBatch
-from darts.tasks.classification import Classification, ClassificationObjective
+from darts.tasks.classification import Classification
 from darts.tasks.metrics import CLASSIFICATION_METRICS, Metric, ratio
-from darts.tasks.own_loss import Loss
-from darts.tasks.task import TASKS, ObjectiveSpec
+from darts.tasks.task import TASKS, Objective
 
 
-def _word_errors(objective: SpeechObjective, logits: Tensor, batch: SampleBatch) -> Tensor:
+def _word_errors(objective: Objective, logits: Tensor, batch: SampleBatch) -> Tensor:
     """Return the wrong words and the words of each true class name."""
-    names = objective.class_names
+    names = objective.target_names
     pairs = zip(logits.argmax(1).tolist(), batch[1].tolist(), strict=True)
     rows = [_errors_of(names[predicted], names[true]) for predicted, true in pairs]
     return torch.tensor(rows, dtype=torch.float64)
@@ -40,25 +39,6 @@ METRICS = {
 }
 
 
-class SpeechObjective(ClassificationObjective):
-    """Classification with the word error rate of class names."""
-
-    metrics = METRICS
-
-    def __init__(
-        self,
-        class_names: Sequence[str],
-        *,
-        label_smoothing: float = 0.0,
-        auxiliary: float = 0.0,
-        loss: Loss | None = None,
-    ) -> None:
-        super().__init__(
-            len(class_names), label_smoothing=label_smoothing, auxiliary=auxiliary, loss=loss
-        )
-        self.class_names = tuple(class_names)
-
-
 @TASKS.register
 @dataclass
 class Speech(Classification):
@@ -68,11 +48,3 @@ class Speech(Classification):
     name: str = "speech"
     data_kinds: ClassVar[tuple[str, ...]] = ("audio",)
     metrics: ClassVar[Mapping[str, Metric]] = METRICS
-
-    def make_objective(self, spec: ObjectiveSpec) -> SpeechObjective:
-        return SpeechObjective(
-            spec.target_names,
-            label_smoothing=spec.label_smoothing,
-            auxiliary=spec.auxiliary,
-            loss=self.own_loss(spec),
-        )

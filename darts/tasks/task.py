@@ -32,10 +32,12 @@ class BaseObjective(ABC, Generic[B, Output]):
     The type parameters are the types of a batch and of the output of ``predict``.
 
     Attributes:
-        metrics: All metrics that the task can report, by name.
+        metrics: All metrics that the task can report for this data, by name.
     """
 
-    metrics: Mapping[str, Metric]
+    def __init__(self, task: Task, spec: ObjectiveSpec) -> None:
+        self.metrics = task.metrics
+        self.target_names, self.label_smoothing = spec.target_names, spec.label_smoothing
 
     @abstractmethod
     def supernet_loss(self, forward: Forward, batch: B) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, NamedTuple
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from darts.data import PairBatch
-from darts.data.words import PADDING, Vocabulary
+from darts.data.words import PADDING, WordEncoding
 from darts.escaping import for_markdown
 from darts.registry import number
 from darts.spaces import NetworkBase
@@ -122,29 +122,12 @@ class TextScores(Scores):
 
 
 class PairObjective(BaseObjective[PairBatch, TranslationOutput]):
-    """Cross entropy of each target word, given the source and the true target words before it.
+    """Cross entropy of each target word, given the source and the true target words before it."""
 
-    Args:
-        words: Words of the target vocabulary, by index.
-        metrics: Metrics to report, by name.
-        label_smoothing: Share of the target that is spread evenly over the vocabulary, in the
-            training of discrete networks.
-        max_length: Maximum number of words of a generated sentence, including the end token.
-        beam: Number of hypotheses of the beam search; 1 for greedy decoding.
-    """
-
-    def __init__(
-        self,
-        words: Sequence[str],
-        metrics: Mapping[str, Metric],
-        *,
-        label_smoothing: float,
-        max_length: int,
-        beam: int,
-    ) -> None:
-        self.metrics = metrics
-        self._vocabulary = Vocabulary(words)
-        self.label_smoothing, self.max_length, self.beam = label_smoothing, max_length, beam
+    def __init__(self, task: PairTask, spec: ObjectiveSpec) -> None:
+        super().__init__(task, spec)
+        self._words = WordEncoding(spec.target_names, task.max_length, lowercase=False)
+        self.max_length, self.beam = task.max_length, task.beam
         self._last_scores: TextScores | None = None
 
     def supernet_loss(self, forward: Forward, batch: PairBatch) -> tuple[Tensor, Tensor]:
@@ -166,7 +149,7 @@ class PairObjective(BaseObjective[PairBatch, TranslationOutput]):
 
     def texts(self, outputs: TranslationOutput) -> list[str]:
         """Return the generated sentences."""
-        return [self._vocabulary.decode(column) for column in outputs.words.t().tolist()]
+        return [self._words.decode(column) for column in outputs.words.t().tolist()]
 
     def scores(self, device: torch.device) -> TextScores:
         self._last_scores = TextScores(self)
@@ -198,13 +181,7 @@ class PairTask(Task):
 
     def make_objective(self, spec: ObjectiveSpec) -> PairObjective:
         self.reject_auxiliary(spec.auxiliary)
-        return PairObjective(
-            spec.target_names,
-            self.metrics,
-            label_smoothing=spec.label_smoothing,
-            max_length=self.max_length,
-            beam=self.beam,
-        )
+        return PairObjective(self, spec)
 
 
 @TASKS.register

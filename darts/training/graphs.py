@@ -20,7 +20,7 @@ from torch import Tensor
 from darts.config import ConfigError, RunConfig
 from darts.data import Batch, SampleBatch
 from darts.registry import can_capture
-from darts.tasks.own_loss import OWN
+from darts.tasks.sample_objective import OWN
 from darts.training.device import RandomStates, random_states
 from darts.training.distributed import Ranks
 

@@ -157,22 +157,6 @@ def test_a_checkpoint_with_a_wrong_scale_is_refused(
     assert "every deviation also positive" in line
 
 
-def test_a_resumed_retraining_ends_like_an_unbroken_one(
-    houses: Path, commands: Any, tmp_path: Path
-) -> None:
-    arguments = [
-        "task=regression", "dataset=csv", f"dataset.root={houses}", "space=mlp", "epochs=3",
-        'genotype={"space": "mlp", "layers": ["relu_16"]}', *QUIET,
-    ]  # fmt: skip
-    unbroken = commands.call("retrain", [*arguments, f"hydra.run.dir={tmp_path / 'a'}"])
-    commands.crash(
-        9, lambda: commands.call("retrain", [*arguments, f"hydra.run.dir={tmp_path / 'b'}"])
-    )
-    resumed = commands.call("retrain", [f"resume={tmp_path / 'b'}"])
-    for name in ("valid_rmse", "test_r2", "test_mae"):
-        assert resumed.result[name] == unbroken.result[name]
-
-
 @pytest.fixture
 def scenes() -> tuple[Tensor, Tensor]:
     """Images in which the left half, the right half, both or none are bright."""

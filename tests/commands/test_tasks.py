@@ -89,19 +89,6 @@ def test_each_method_searches_language_models(
     assert len(done.json("genotype.json")["recurrent"]) == 2
 
 
-def test_ag_news_files_can_be_searched(commands: Any, tmp_path: Path) -> None:
-    rows = [
-        f'"{i % 4 + 1}","Title {i}","Some words about {("war", "sport", "money", "code")[i % 4]}"'
-        for i in range(80)
-    ]
-    (tmp_path / "test.csv").write_text("\n".join(rows) + "\n")
-    start = ["task=text_classification", "dataset=agnews", f"dataset.root={tmp_path}"]
-    size = ["space.hidden=16", "space.cells=1", "epochs=1", "loader.batch_size=8", NO_TENSORBOARD]
-    run = tmp_path / "run"
-    done = commands.call("search", [*start, *size, f"hydra.run.dir={run}"], run)
-    assert 0 <= done.result["valid_macro_f1"] <= 1
-
-
 def test_summaries_are_scored_with_rouge(commands: Any, tmp_path: Path) -> None:
     rows = [f'"{n % 4 + 1}","one {n % 5} two","a text of {n % 5} words"' for n in range(80)]
     (tmp_path / "test.csv").write_text("\n".join(rows) + "\n")
@@ -134,13 +121,8 @@ ERRORS: list[tuple[str, str, list[str], str]] = [
     ("translation", "search", ["bilevel=unrolled"], "needs optimizer.algorithm=sgd, not adam"),
     ("translation", "search", ["penalty.parameters=100"], "leave penalty out"),
     ("translation", "search", ["space.copy=true"], "set dataset.joint=true"),
-    ("translation", "search", ["dataset.target=fr"], "train.fr, valid.fr, test.fr not in"),
     ("speech", "search", ["dataset.flip=true"], "dataset.flip"),
-    ("speech", "search", ["dataset.mels=64", "dataset.rate=2000"], "2 bands contain no frequency"),
-    ("speech", "search", ["dataset.time_width=11"], "time_width=11 is more than the 10 frames"),
     ("table", "search", ["dataset.test_share=0"], "dataset.test_share=0.0: must be"),
-    ("table", "search", ["dataset.label=e"], "has no column 'e' for dataset.label"),
-    ("table", "search", ["dataset.label=null"], "column 'kind': 'setosa' is not a number"),
     *(
         ("table", "search", [f"space={name}"], "dataset=csv contains rows; choose space=mlp")
         for name in SPACES
@@ -170,8 +152,3 @@ def test_invalid_combinations_are_refused_in_one_line(
     ]
     line = commands.error_of(command, *others, *changes, f"hydra.run.dir={tmp_path / 'run'}")
     assert message in line
-
-
-def test_missing_audio_files_are_refused_with_a_hint(commands: Any, tmp_path: Path) -> None:
-    line = commands.error_of("search", "dataset=fsdd", f"dataset.root={tmp_path}")
-    assert f"into {tmp_path / 'recordings'}, or set dataset.root" in line

@@ -1,12 +1,23 @@
-"""Augmentations with default options, so that a test sets only the options it is about."""
+"""Augmentations and loaders with default options, so that a test sets only those it is about."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from darts.data import Augmentation
+import torch
+
+from darts.data import Augmentation, SampleLoader, Source
 
 
 def augmentation(**options: Any) -> Augmentation:
     """Return an augmentation with these options and default values for the others."""
     return Augmentation(**{"crop": "pad", "padding": 4, "flip": True, "cutout": 0, **options})
+
+
+def sample_loader(source: Source, count: int, **options: Any) -> SampleLoader:
+    """Return a loader of the first training samples; by default, of shuffled batches."""
+    defaults = {"batch_size": 8, "seed": 3, "name": "weights", "shuffle": True, "drop_last": True}
+    values = {"mean": source.mean, "std": source.std, "augmentation": augmentation(cutout=4)}
+    return SampleLoader(
+        source.train, torch.arange(count), **{"device": "cpu", **defaults, **values, **options}
+    )

@@ -7,7 +7,7 @@ import torch
 from default_augmentation import augmentation
 from torchvision.transforms.v2 import functional
 
-from darts.data.augment import ColorJitter, Normalization
+from darts.data.augment import Normalization, color_factors, jitter_colors
 from darts.data.randomness import generator
 
 CHANGES = (
@@ -19,14 +19,14 @@ CHANGES = (
 
 
 def test_jitter_applies_the_changes_in_the_drawn_order() -> None:
-    jitter = ColorJitter(0.4, 0.4, 0.4, 0.2)
+    jitter = (0.4, 0.4, 0.4, 0.2)
     pixels = torch.randint(0, 256, (6, 3, 8, 8), generator=generator("p"), dtype=torch.uint8)
-    draws = jitter.draw(6, generator(3))
+    draws = augmentation(color_jitter=jitter).draw(6, (8, 8), generator(3))[5:]
     # The permutations of (0, 1, 2, 3) in lexicographic order.
     orders = {0: (0, 1, 2, 3), 23: (3, 2, 1, 0), 6: (1, 0, 2, 3)}
     draws[4] = torch.tensor([0, 23, 6, 0, 23, 6])
-    factors = jitter.factors(draws)
-    for index, own in enumerate(jitter.apply(pixels, draws)):
+    factors = color_factors(jitter, draws)
+    for index, own in enumerate(jitter_colors(pixels, jitter, draws)):
         image = pixels[index].float() / 255
         for kind in orders[int(draws[4, index])]:
             image = CHANGES[kind](image, float(factors[kind, index]))
@@ -34,8 +34,9 @@ def test_jitter_applies_the_changes_in_the_drawn_order() -> None:
 
 
 def test_factors_cover_their_ranges() -> None:
-    jitter = ColorJitter(0.4, 1.5, 0.2, 0.1)
-    factors = jitter.factors(jitter.draw(4000, generator(0)))
+    jitter = (0.4, 1.5, 0.2, 0.1)
+    draws = augmentation(color_jitter=jitter).draw(4000, (8, 8), generator(0))[5:]
+    factors = color_factors(jitter, draws)
     for row, (low, high) in zip(
         factors, [(0.6, 1.4), (0.0, 2.5), (0.8, 1.2), (-0.1, 0.1)], strict=True
     ):
@@ -50,7 +51,7 @@ def test_augmentation_changes_colors_before_it_normalizes() -> None:
     draws = options.draw(4, (8, 8), generator(1))
     assert draws[:5].equal(augmentation().draw(4, (8, 8), generator(1)))
     normalize = Normalization((0.5, 0.4, 0.3), (0.2, 0.25, 0.3), torch.device("cpu"))
-    jittered = ColorJitter(0.4, 0.4, 0.4, 0.2).apply(pixels, draws[5:])
+    jittered = jitter_colors(pixels, options.color_jitter, draws[5:])
     assert options.apply(pixels, draws, normalize).equal(normalize(jittered))
     assert not jittered.equal(pixels)
 

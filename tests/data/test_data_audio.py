@@ -223,26 +223,6 @@ def test_the_error_of_a_missing_data_set_says_what_to_do(tmp_path: Path) -> None
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("made", "options", "message"),
-    [
-        ([], {}, "for each of two or more classes, but has no folders; create them"),
-        (["train/a/0.wav", "train/b/0.aac"], {}, r"train/b contains no recording \(wav flac ogg"),
-        (["train/a/0.wav", "train/b/0.wav", "test/c/0.wav"], {}, "test/c is not a class of"),
-        (["a/0.wav", "b/0.wav"], {}, "leaves no test sample"),
-        (["a/0.wav", "b/0.wav"], {"test_share": 0.9}, "leaves a class without training samples"),
-    ],
-)
-def test_invalid_folders_and_options_are_refused(
-    made: list[str], options: dict[str, Any], message: str, write: Write, tmp_path: Path
-) -> None:
-    for name in made:
-        write(name, 500)
-    with pytest.raises(ValueError, match=message) as caught:
-        load("audiofolder", root=tmp_path, **{**SMALL, **options})
-    assert "\n" not in str(caught.value)
-
-
 @pytest.mark.data
 @pytest.mark.skipif("DARTS_DATA" not in os.environ, reason="needs DARTS_DATA")
 def test_the_published_fsdd_is_read_and_can_be_learned() -> None:

@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from default_augmentation import augmentation
+from default_augmentation import augmentation, sample_loader
 from torch import Tensor
 
 from darts.data import MemoryImages, SampleLoader, Source, load
@@ -23,18 +23,7 @@ def source() -> Source:
 
 
 def make(source: Source, count: int = 53, **changes: object) -> SampleLoader:
-    options: dict = {
-        "batch_size": 8,
-        "seed": 3,
-        "name": "weights",
-        "mean": source.mean,
-        "std": source.std,
-        "augmentation": augmentation(cutout=4),
-        "shuffle": True,
-        "drop_last": True,
-        "device": "cpu",
-    }
-    return SampleLoader(source.train, torch.arange(count), **(options | changes))
+    return sample_loader(source, count, **changes)
 
 
 def same(left: Pair, right: Pair) -> bool:

@@ -28,13 +28,13 @@ def test_words_and_classes_come_from_the_training_split(tmp_path: Path) -> None:
     found = load("documents", root=write_tables(tmp_path), min_count=1)
     assert found.classes == ("a", "b")
     assert found.train.labels.tolist() == [1, 0, 1]
-    assert found.vocabulary.words[4:] == ("red", "blue", ",", "green")
-    assert [found.vocabulary.decode(row.tolist()) for row in found.train.texts] == [
+    assert found.encoding.words[4:] == ("red", "blue", ",", "green")
+    assert [found.encoding.decode(row.tolist()) for row in found.train.texts] == [
         "red red blue",
         "green, blue",
         "red",
     ]
-    assert found.vocabulary.decode(found.test.texts[0].tolist()) == "green <unk>"
+    assert found.encoding.decode(found.test.texts[0].tolist()) == "green <unk>"
     assert found.valid is None
 
 
@@ -65,7 +65,7 @@ def test_batches_have_texts_with_their_classes(tmp_path: Path) -> None:
         for texts, labels in made.epoch(0):
             assert texts.shape[0] == int((texts != PADDING).sum(0).max())
             for column, label in zip(texts.t(), labels, strict=True):
-                number = int(found.vocabulary.decode(column.tolist()).split("n")[1])
+                number = int(found.encoding.decode(column.tolist()).split("n")[1])
                 assert found.classes[label] == ("odd" if number % 2 else "even")
                 numbers.append(number)
         assert len(numbers) == len(set(numbers)) == (18 if shuffle else 20)
@@ -77,7 +77,7 @@ def test_agnews_are_documents_or_pairs(tmp_path: Path) -> None:
     found = load("agnews", root=tmp_path, min_count=1)
     assert found.classes == ("business", "sports", "technology", "world")
     assert (len(found.train), len(found.valid), len(found.test)) == (32, 4, 4)
-    text = found.vocabulary.decode(found.train.texts[0].tolist())
+    text = found.encoding.decode(found.train.texts[0].tolist())
     number = int(text.split()[1].rstrip("."))
     assert text == f"Title {number}. Text {number} of it"
     topics = ("world", "sports", "business", "technology")
@@ -85,7 +85,7 @@ def test_agnews_are_documents_or_pairs(tmp_path: Path) -> None:
     pairs = load("agnews", root=tmp_path, kind="pairs")
     own = [topics[int(title.split()[1]) % 4] for title in pairs.test.references]
     assert own == [found.classes[label] for label in found.test.labels]  # the same items
-    assert pairs.source_vocabulary is pairs.target_vocabulary
+    assert pairs.source_encoding is pairs.target_encoding
     (tmp_path / "test.csv").write_text('"1","a","b"\n"5","a","b"\n')
     with pytest.raises(ValueError, match=r"test\.csv, line 2, column 'class': a row must have"):
         load("agnews", root=tmp_path)

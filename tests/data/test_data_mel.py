@@ -69,14 +69,6 @@ def test_spectrograms_equal_their_definition(transform: Spectrogram) -> None:
         np.testing.assert_allclose(one.numpy(), wanted, atol=1e-3, rtol=0)
 
 
-def test_sizes_in_samples_follow_from_durations() -> None:
-    transform = Spectrogram(rate=8000, mels=40, window=32, hop=16, seconds=1.0)
-    assert (transform.samples, transform.fft) == (8000, 256)
-    assert (transform.window_samples, transform.hop_samples) == (256, 128)
-    assert transform.shape == (40, 63)
-    assert Spectrogram(window=25).fft == 512
-
-
 def test_recordings_are_padded_and_cropped_at_both_ends() -> None:
     samples = torch.arange(1.0, 6.0)
     assert fit_length(samples, 5).tolist() == [1, 2, 3, 4, 5]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor
 
-from darts.data import MemoryImages, SampleLoader, SpecAugment
+from darts.data import SpecAugment
 from darts.data.augment import Normalization
 from darts.data.mel import SILENCE
 from darts.data.randomness import generator
@@ -90,31 +88,6 @@ def test_widths_and_positions_of_masks_are_uniform() -> None:
     assert (both - torch.eye(3)).abs().max() < 0.06
 
 
-def batches(options: SpecAugment | None, images: Any = None, **changes: Any) -> SampleLoader:
-    images = images or MemoryImages(spectrograms(40), torch.arange(40) % 10)
-    defaults: dict[str, Any] = {
-        "batch_size": 8,
-        "seed": 3,
-        "name": "train",
-        "mean": (MEAN,),
-        "std": (STD,),
-        "shuffle": True,
-        "drop_last": True,
-        "device": "cpu",
-    }
-    return SampleLoader(images, torch.arange(40), augmentation=options, **(defaults | changes))
-
-
-@pytest.mark.parametrize("ranks", [2, 3, 8])
-def test_shares_of_ranks_make_the_whole_batch(ranks: int) -> None:
-    options = SpecAugment(2, 4, 1, 3, 2)
-    for step in (0, 4):
-        whole, labels = batches(options).batch(0, step)
-        parts = [batches(options, rank=r, ranks=ranks).batch(0, step) for r in range(ranks)]
-        assert torch.equal(whole, torch.cat([images for images, _ in parts]))
-        assert torch.equal(labels, torch.cat([share for _, share in parts]))
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -125,15 +98,5 @@ def test_shares_of_ranks_make_the_whole_batch(ranks: int) -> None:
 )
 def test_invalid_options_are_refused_in_one_line(options: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        batches(SpecAugment(**{**DEFAULTS, **options}))
+        SpecAugment(**{**DEFAULTS, **options}).check((1, BANDS, FRAMES), in_memory=True)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-def test_a_gpu_has_the_same_batches() -> None:
-    options = SpecAugment(2, 4, 2, 3, 2)
-    images, labels = batches(options, device="cuda").batch(1, 2)
-    wanted = batches(options).batch(1, 2)
-    assert torch.equal(labels.cpu(), wanted[1])
-    torch.testing.assert_close(images.cpu(), wanted[0])

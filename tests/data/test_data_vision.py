@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
-import os
 import pickle
 import tarfile
 import urllib.error
@@ -159,24 +158,3 @@ def test_invalid_labels_are_reported_as_damage(tmp_path: Path) -> None:
             pytest.raises(ValueError, match="test_batch is damaged"),
         ):
             load("cifar10", root=tmp_path, download=False, verify=False)
-
-
-@pytest.mark.data
-@pytest.mark.skipif("DARTS_DATA" not in os.environ, reason="needs DARTS_DATA")
-def test_cifar10_and_its_image_folders_are_the_same_data_set() -> None:
-    top = Path(os.environ["DARTS_DATA"])
-    with pytest.warns(UserWarning, match="differ"):
-        packed = load("cifar10", root=top / "cifar10", download=False, verify=False)
-    folders = load("imagefolder", root=top / "cifar10-images", storage="disk")
-    assert packed.classes == folders.classes
-    assert packed.train.shape[1:] == folders.train.shape[1:]
-    assert packed.test is not None
-    assert folders.test is not None
-    for left, right, count in (
-        (packed.train, folders.train, 5000),
-        (packed.test, folders.test, 1000),
-    ):
-        assert torch.bincount(left.labels).tolist() == [count] * 10
-        assert torch.bincount(right.labels).tolist() == [count] * 10
-    assert isinstance(packed.train, MemoryImages)
-    assert packed.train.statistics()[0] == pytest.approx(packed.mean, abs=2e-3)

@@ -61,14 +61,6 @@ def test_training_windows_are_consecutive_in_each_column() -> None:
     assert len(offsets) > 2  # epochs begin at different tokens
 
 
-def test_a_stream_continues_with_the_next_epoch() -> None:
-    made = windows(50, 2, 4, shift=True)
-    steps = len(made)
-    stream = made.stream(steps - 1)
-    assert torch.equal(next(stream).tokens, made.batch(0, steps - 1).tokens)
-    assert torch.equal(next(stream).tokens, made.batch(1, 0).tokens)
-
-
 def test_a_window_starts_with_the_state_after_the_previous_one() -> None:
     made = windows(50, 2, 4, shift=False)
     found = made.epoch(0)

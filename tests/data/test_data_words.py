@@ -12,8 +12,8 @@ from darts.data.words import (
     PADDING,
     SPECIAL,
     UNKNOWN,
-    Vocabulary,
     VocabularyOptions,
+    WordEncoding,
     detokenize,
     tokenize,
 )
@@ -41,17 +41,16 @@ def test_tokenization_loses_only_spaces(text: str) -> None:
 
 def test_a_vocabulary_has_the_most_frequent_words() -> None:
     texts = ["b a a", "c b a", "d"]
-    assert VocabularyOptions(min_count=1).build(texts).words == (*SPECIAL, "a", "b", "c", "d")
-    assert VocabularyOptions(min_count=2).build(texts).words == (*SPECIAL, "a", "b")
-    assert VocabularyOptions(min_count=1, max_vocab=1).build(texts).words == (*SPECIAL, "a")
+    assert VocabularyOptions(min_count=1).fit(texts).words == (*SPECIAL, "a", "b", "c", "d")
+    assert VocabularyOptions(min_count=2).fit(texts).words == (*SPECIAL, "a", "b")
+    assert VocabularyOptions(min_count=1, max_vocab=1).fit(texts).words == (*SPECIAL, "a")
 
 
 def test_decoding_stops_at_the_end() -> None:
-    words = Vocabulary([*SPECIAL, "A", "man", "."])
-    numbers = words.encode(["A", "tall", "man", "."])
-    assert numbers == [4, UNKNOWN, 5, 6]
-    assert words.decode([BEGIN, *numbers, END, PADDING, 5]) == "A <unk> man."
-    assert len(words) == 7
+    encoding = WordEncoding((*SPECIAL, "A", "man", "."), max_length=4, lowercase=False)
+    numbers = encoding(["A tall man. A", "man"]).tolist()
+    assert numbers == [[4, UNKNOWN, 5, 6, END], [5, END, PADDING, PADDING, PADDING]]
+    assert encoding.decode([BEGIN, *numbers[0], PADDING, 5]) == "A <unk> man."
 
 
 def test_detokenization_joins_numbers() -> None:

@@ -90,15 +90,6 @@ def test_a_table_has_standardized_numbers_in_its_target_columns(tmp_path: Path) 
     torch.testing.assert_close(source.train.labels.mean(0), torch.zeros(2), atol=1e-6, rtol=0)
 
 
-def test_test_rows_are_standardized_as_training_rows(tmp_path: Path) -> None:
-    table(tmp_path, "x,y", "1,10", "2,30", name="train.csv")
-    table(tmp_path, "x,y", "1,20", "2,40", name="test.csv")
-    source: Source = load("csv", root=tmp_path, targets=NUMBERS)
-    assert source.scale == TargetScale((20.0,), (10.0,))
-    assert source.test is not None
-    assert source.test.labels.tolist() == [[0.0], [2.0]]
-
-
 def test_a_table_has_labels(tmp_path: Path) -> None:
     rows = [f"{k},{k % 2},{int(k % 3 == 0)}" for k in range(60)]
     path = table(tmp_path, "a,odd,third", *rows)
@@ -170,16 +161,6 @@ def test_images_without_a_test_file_have_numbers_in_all_splits(tmp_path: Path) -
     assert source.classes == ("target0", "target1")
     assert source.test is not None
     assert (source.train.labels.shape, source.test.labels.shape) == ((40, 2), (10, 2))
-
-
-def test_images_have_labels(tmp_path: Path) -> None:
-    labels = np.random.default_rng(1).integers(0, 2, (40, 3))
-    arrays(tmp_path, "train", labels, classes=np.array(["a", "b", "c"]))
-    source: Source = load("npz", root=tmp_path, targets=LABELS)
-    assert source.classes == ("a", "b", "c")
-    assert source.test is not None
-    every = torch.cat([source.train.labels, source.test.labels])
-    assert every.sum(0).tolist() == labels.sum(0).tolist()
 
 
 @pytest.mark.parametrize(

@@ -8,18 +8,20 @@ from itertools import product
 import pytest
 import torch
 
-from darts.tasks.chance import CHANCE, guessed_class, guessed_tokens, likely_successes
+from darts.tasks.chance import CHANCE, guessed_class, guessed_tokens
 
 
-@pytest.mark.parametrize(("trials", "share"), [(1, 0.5), (6, 1 / 3), (9, 0.7)])
-def test_the_limit_equals_that_of_all_outcomes(trials: int, share: float) -> None:
+@pytest.mark.parametrize("counts", [(1, 1), (3, 2, 1), (7, 3)])
+def test_the_limit_equals_that_of_all_outcomes(counts: tuple[int, ...]) -> None:
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    trials, share = len(labels), max(counts) / sum(counts)
     weights = {1: share, 0: 1 - share}
 
     def tail(k: int) -> float:
         outcomes = product((0, 1), repeat=trials)
         return math.fsum(math.prod(weights[x] for x in one) for one in outcomes if sum(one) >= k)
 
-    limit = likely_successes(trials, share)
+    limit = round(guessed_class(labels).limit * trials)
     assert tail(limit) > CHANCE
     assert limit == trials or tail(limit + 1) <= CHANCE
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from darts.data import IGNORE_INDEX, Carry, Window
 from darts.spaces.network import LanguageModelOutput
 from darts.tasks import TASKS
-from darts.tasks.language_model import LanguageObjective
 
 CPU = torch.device("cpu")
+PLAIN = TASKS["language_model"](temporal=0.0).objective("abcdefg")
 
 DRAW = torch.Generator().manual_seed(0)
 OUTPUT = LanguageModelOutput(
@@ -27,11 +27,8 @@ TARGETS[3, 1:] = IGNORE_INDEX
 
 
 def window(state: Tensor | None = None) -> Window:
-    carry = Carry()
-    carry.state = state
-    return Window(
-        torch.zeros(4, 3, dtype=torch.int64), TARGETS, carry, int((TARGETS != IGNORE_INDEX).sum())
-    )
+    count = int((TARGETS != IGNORE_INDEX).sum())
+    return Window(torch.zeros(4, 3, dtype=torch.int64), TARGETS, Carry(state), count)
 
 
 def target_losses() -> list[float]:
@@ -47,15 +44,15 @@ def test_the_loss_is_the_mean_over_all_targets() -> None:
     losses = target_losses()
     assert len(losses) == 10
     batch = window()
-    loss, logits = LanguageObjective().supernet_loss(lambda tokens, hidden: OUTPUT, batch)
+    loss, logits = PLAIN.supernet_loss(lambda tokens, hidden: OUTPUT, batch)
     assert float(loss) == pytest.approx(sum(losses) / 10, rel=1e-12)
     assert torch.equal(logits, OUTPUT.logits)
-    assert LanguageObjective().num_samples(batch) == 10
+    assert PLAIN.num_samples(batch) == 10
 
 
 def test_activation_regularization_equals_its_definition() -> None:
-    plain, _ = LanguageObjective().supernet_loss(lambda tokens, hidden: OUTPUT, window())
-    objective = LanguageObjective(activation=2.0, temporal=3.0)
+    plain, _ = PLAIN.supernet_loss(lambda tokens, hidden: OUTPUT, window())
+    objective = TASKS["language_model"](activation=2.0, temporal=3.0).objective("abcdefg")
     loss, _ = objective.supernet_loss(lambda tokens, hidden: OUTPUT, window())
     squares = [v * v for v in OUTPUT.dropped.flatten().tolist()]
     raw = OUTPUT.raw.tolist()
@@ -78,7 +75,7 @@ def test_the_state_is_passed_on_without_its_gradient() -> None:
     state = torch.ones(3, 5)
     for method in ("supernet_loss", "predict"):
         batch = window(state)
-        getattr(LanguageObjective(), method)(forward, batch)
+        getattr(PLAIN, method)(forward, batch)
         assert states[-1] is state
         assert batch.carry.after is not None
         assert not batch.carry.after.requires_grad
@@ -86,7 +83,7 @@ def test_the_state_is_passed_on_without_its_gradient() -> None:
 
 
 def test_scores_of_windows_equal_those_of_the_whole_text() -> None:
-    scores = LanguageObjective().scores(CPU)
+    scores = PLAIN.scores(CPU)
     for row in range(4):  # windows of one token; the last has one target
         scores.update(
             OUTPUT.logits[row : row + 1], window()._replace(targets=TARGETS[row : row + 1])

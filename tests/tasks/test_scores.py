@@ -10,7 +10,6 @@ from sklearn import metrics as sklearn
 from torch import Tensor
 
 from darts.tasks import TASKS
-from darts.tasks.classification import ClassificationObjective
 from darts.tasks.metrics import CLASSIFICATION_METRICS
 
 CPU = torch.device("cpu")
@@ -27,7 +26,8 @@ def sample(classes: int, count: int = 200, seed: int = 0) -> tuple[Tensor, Tenso
 
 def scored(logits: Tensor, labels: Tensor, *sizes: int) -> dict[str, float]:
     """Return the scores, computed in batches of the given sizes or in one batch."""
-    scores = ClassificationObjective(logits.shape[1]).scores(CPU)
+    objective = TASKS["classification"]().objective([str(n) for n in range(logits.shape[1])])
+    scores = objective.scores(CPU)
     parts = sizes or (len(labels),)
     for piece, truth in zip(logits.split(parts), labels.split(parts), strict=True):
         scores.update(piece, (piece, truth))
@@ -78,29 +78,6 @@ def test_many_classes_have_no_confusion_matrix() -> None:
     assert objective.confusion_matrix() is None
 
 
-def test_batches_are_weighted_by_their_size() -> None:
-    logits, labels = sample(10)
-    actual, whole = scored(logits, labels, 97, 1, 100, 2), scored(logits, labels)
-    for name, value in whole.items():
-        assert actual[name] == pytest.approx(value), name
-
-
-def test_macro_f1_ignores_absent_classes() -> None:
-    logits, labels = sample(10)
-    keep = labels < 4
-    logits[:, 7:] = -100  # neither present nor predicted
-    actual = scored(logits[keep], labels[keep])
-    predicted = logits[keep].argmax(1).numpy()
-    expected = sklearn.f1_score(labels[keep].numpy(), predicted, average="macro")
-    assert actual["macro_f1"] == pytest.approx(expected)
-
-
-def test_the_loss_is_the_plain_cross_entropy() -> None:
-    logits = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
-    actual = scored(logits, torch.tensor([0, 1]))
-    assert actual["loss"] == pytest.approx((math.log1p(math.exp(-2)) + math.log(2)) / 2)
-
-
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_diverged_network_has_a_nan_loss(value: float) -> None:
     logits, labels = sample(10)
@@ -124,26 +101,6 @@ def test_nan_is_never_preferred() -> None:
     for metric in CLASSIFICATION_METRICS.values():
         assert not metric.prefers(float("nan"), 0.0)
         assert not metric.prefers(float("nan"), None)
-
-
-def test_the_last_of_the_best_epochs_is_chosen() -> None:
-    history = [float("nan"), 0.2, 0.7, 0.7, float("nan"), 0.3]
-    best, chosen = None, None
-    for epoch, value in enumerate(history):
-        if CLASSIFICATION_METRICS["macro_f1"].prefers(value, best):
-            best, chosen = value, epoch
-    assert (best, chosen) == (0.7, 3)
-
-
-def test_metrics_have_their_names_and_directions() -> None:
-    assert {name: metric.higher_is_better for name, metric in CLASSIFICATION_METRICS.items()} == {
-        "accuracy": True,
-        "top5_accuracy": True,
-        "macro_f1": True,
-        "micro_f1": True,
-        "loss": False,
-    }
-    assert all(metric.name == name for name, metric in CLASSIFICATION_METRICS.items())
 
 
 def test_the_word_error_rate_counts_words_of_class_names() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from darts.data import PairBatch
-from darts.data.words import END, PADDING, SPECIAL, Vocabulary
+from darts.data.words import PADDING, SPECIAL, WordEncoding
 from darts.tasks import TASKS
 from darts.tasks.translation import TranslationOutput
 
@@ -21,13 +21,12 @@ TEXTS = (
     ("the boy", "a small boy is jumping over a fence near the house"),
     ("a woman in a red dress sings a song", "a woman in a red dress sings a song"),
 )
-WORDS = Vocabulary([*SPECIAL, *sorted({w for pair in TEXTS for t in pair for w in t.split()})])
+WORDS = (*SPECIAL, *sorted({w for pair in TEXTS for t in pair for w in t.split()}))
 
 
 def columns(texts: list[str]) -> Tensor:
     """Return the token ids of texts with end token and padding, ``(T, B)``."""
-    rows = [torch.tensor([*WORDS.encode(text.split()), END]) for text in texts]
-    return torch.nn.utils.rnn.pad_sequence(rows, padding_value=PADDING)
+    return WordEncoding(WORDS, max_length=60, lowercase=False)(texts).t()
 
 
 def pair_batch(targets: Tensor, references: list[str]) -> PairBatch:
@@ -38,15 +37,13 @@ def pair_batch(targets: Tensor, references: list[str]) -> PairBatch:
 def scored(task: str) -> dict[str, float]:
     """Return the scores of ``TEXTS``, in two batches."""
     generated, references = ([pair[side] for pair in TEXTS] for side in (0, 1))
-    objective = TASKS[task]().objective(WORDS.words)
+    objective = TASKS[task]().objective(WORDS)
     scores = objective.scores(CPU)
     for part in (slice(0, 3), slice(3, 4)):
         targets = columns(references[part])
         logits = torch.zeros(*targets.shape, len(WORDS))
-        batch = PairBatch(
-            targets, targets, targets, tuple(references[part]), int((targets != PADDING).sum())
-        )
-        scores.update(TranslationOutput(logits, columns(generated[part])), batch)
+        outputs = TranslationOutput(logits, columns(generated[part]))
+        scores.update(outputs, pair_batch(targets, references[part]))
     return scores.compute()
 
 
@@ -99,7 +96,7 @@ def test_the_loss_ignores_padding() -> None:
     targets = columns([TEXTS[0][0], TEXTS[2][0]])
     logits = torch.randn(*targets.shape, len(WORDS), generator=draw, dtype=torch.float64)
     batch = pair_batch(targets, ["", ""])
-    objective = TASKS["translation"]().objective(WORDS.words, label_smoothing=0.1)
+    objective = TASKS["translation"]().objective(WORDS, label_smoothing=0.1)
     rows = [
         -logits[t, b].log_softmax(0)
         for b in range(2)
@@ -119,12 +116,10 @@ def test_the_loss_ignores_padding() -> None:
 
 
 def test_sample_outputs_are_a_markdown_table() -> None:
-    objective = TASKS["translation"]().objective(WORDS.words)
+    objective = TASKS["translation"]().objective(WORDS)
     assert objective.sample_outputs() == ""
     targets = columns(["a man"])
     scores = objective.scores(CPU)
-    batch = PairBatch(
-        targets, targets, targets, ("a | <b>man</b>",), int((targets != PADDING).sum())
-    )
-    scores.update(TranslationOutput(torch.zeros(*targets.shape, len(WORDS)), targets), batch)
+    outputs = TranslationOutput(torch.zeros(*targets.shape, len(WORDS)), targets)
+    scores.update(outputs, pair_batch(targets, ["a | <b>man</b>"]))
     assert objective.sample_outputs().splitlines()[-1] == "| a \\| \\<b\\>man\\</b\\> | a man |"

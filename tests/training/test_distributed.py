@@ -16,7 +16,7 @@ from darts.config import rank_and_size
 from darts.data import Augmentation, MemoryImages, SampleLoader, rank_slice
 from darts.methods.bilevel import first_order, unrolled
 from darts.spaces.cnn import PUBLISHED, EdgewiseSupernet, Network
-from darts.tasks.classification import ClassificationObjective
+from darts.tasks import TASKS
 from darts.training.distributed import Ranks
 from darts.training.scoring import evaluate
 from darts.training.steps import optimizer_step
@@ -68,7 +68,8 @@ def scores(ranks: Ranks) -> dict[str, float]:
     share = rank_slice(7, ranks.rank, ranks.size)
     images, labels = images[share], labels[share]
     batches = zip(images.split(2), labels.split(2), strict=True)
-    return evaluate(net, batches, ClassificationObjective(3), device=ranks.device)
+    objective = TASKS["classification"]().objective("abc")
+    return evaluate(net, batches, objective, device=ranks.device)
 
 
 def drop_path_outputs(ranks: Ranks) -> Tensor:

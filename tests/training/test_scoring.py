@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from darts.tasks.classification import ClassificationObjective
+from darts.tasks import TASKS
 from darts.training.scoring import evaluate
 
 CPU = torch.device("cpu")
-TASK = ClassificationObjective(4)
+OBJECTIVE = TASKS["classification"]().objective("abcd")
 
 
 def make_net() -> nn.Sequential:
@@ -32,7 +32,7 @@ def test_scores_use_evaluation_mode_and_do_not_change_the_network(training: bool
     model = make_net().train(training)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     batches = make_batches(5, 5, 1)  # batch norm refuses the last batch in training mode
-    scores = evaluate(model, batches, TASK, device=CPU)
+    scores = evaluate(model, batches, OBJECTIVE, device=CPU)
     assert model.training is training
     assert all(layer.training is training for layer in model)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -56,7 +56,7 @@ def test_a_custom_forward_function_runs_without_gradients_in_evaluation_mode() -
         return torch.eye(4)[[0, 1, 2]].float()
 
     batches = [(torch.zeros(3, 3, 2, 2), torch.tensor([0, 1, 3]))]
-    scores = evaluate(model, batches, TASK, device=CPU, forward=forward)
+    scores = evaluate(model, batches, OBJECTIVE, device=CPU, forward=forward)
     assert scores["accuracy"] == pytest.approx(2 / 3)
     assert modes == [False]
 
@@ -65,8 +65,7 @@ def test_forward_passes_use_the_precision_and_losses_use_float32() -> None:
     model = make_net()
     dtypes: list[Any] = []
     model.register_forward_hook(lambda module, inputs, output: dtypes.append(output.dtype))
-    task = ClassificationObjective(4)
-    half = evaluate(model, make_batches(6), task, device=CPU, precision="bf16")
-    full = evaluate(model, make_batches(6), task, device=CPU)
+    half = evaluate(model, make_batches(6), OBJECTIVE, device=CPU, precision="bf16")
+    full = evaluate(model, make_batches(6), OBJECTIVE, device=CPU)
     assert dtypes == [torch.bfloat16, torch.float32]
     assert half["loss"] == pytest.approx(full["loss"], rel=0.05)

@@ -12,13 +12,14 @@ from oracles.comparing import EXACT
 from torch import Tensor
 from transformer_supernets import CLASSES, WORDS, randomized, texts
 
-from darts.data import InputSpec
+from darts.data import InputSpec, WindowLoader
 from darts.judging.edge_importance import without_edges
 from darts.recipes.exporting.formats import FORMATS
 from darts.recipes.exporting.network import ExportableNetwork, max_error
 from darts.spaces.transformer import Genotype, ModelConfig, Network
 from darts.spaces.transformer.frame import Frame
 from darts.spaces.transformer.layers import Block, Lstm
+from darts.tasks import TASKS
 from darts.training.cost import count_macs, count_parameters
 
 WIDTH = 8
@@ -101,6 +102,23 @@ def test_only_lstms_have_a_state() -> None:
     out = net(tokens)
     assert out.hidden.shape == (3, 0)
     assert torch.equal(net(tokens, hidden=out.hidden).logits, out.logits)
+
+
+def test_the_task_carries_the_state_through_the_text() -> None:
+    """The perplexity of a text does not depend on the window."""
+    net = language_model(PLAIN).eval()
+    tokens = torch.randint(WORDS, (41,))
+    losses = []
+    for length in (40, 7):
+        loader = WindowLoader(
+            tokens, columns=1, length=length, seed=0, name="test", shift=False, device=tokens.device
+        )
+        objective = TASKS["language_model"]().objective(list(map(str, range(WORDS))))
+        scores = objective.scores(tokens.device)
+        for batch in loader.epoch(0):
+            scores.update(objective.predict(net, batch), batch)
+        losses.append(scores.compute()["loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
 @pytest.mark.parametrize("genotype", [PLAIN, MIXED, WITH_ATTENTION], ids=["plain", "mixed", "all"])
