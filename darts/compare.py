@@ -1,6 +1,6 @@
 """Compare a search method with baselines of equal cost: ``python -m darts.compare``.
 
-Each run is an ordinary search or retraining in its own process. Its directory is inside the
+Each run is an ordinary search or retraining in a worker process. Its directory is inside the
 directory of the comparison. ``report.md`` states what the scores show and what they do not show.
 
 References:
@@ -22,6 +22,8 @@ from darts.comparing.scheduler import PlannedRun, execute, plan_runs
 from darts.config import CompareConfig, ConfigError, Invocation, launch, rank_and_size
 from darts.judging.statistics import pairs_needed
 from darts.reading import JsonObject
+from darts.running.jobs import Executor
+from darts.running.processes import ProcessExecutor
 from darts.tracking import Console, print_lines, print_summary
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
@@ -47,8 +49,9 @@ def compare(config: CompareConfig, call: Invocation) -> JsonObject:
         for folder in files.path.glob("runs/*/*") if config.resume else ():
             if folder.resolve().is_relative_to(files.path):  # not a link to somewhere else
                 remove_temporary_files(folder)
-        plan, launcher = ComparisonPlan(config, files.path), RunLauncher(config.workers)
-        execute_runs(plan, launcher, resume=shlex.quote(f"resume={files.path}"))
+        plan = ComparisonPlan(config, files.path)
+        executor = ProcessExecutor(config.workers, files.path / "workers")
+        execute_runs(plan, executor, resume=shlex.quote(f"resume={files.path}"))
         try:
             results = ComparisonResults(plan)
         except RunFailed as error:
@@ -72,19 +75,20 @@ def compare(config: CompareConfig, call: Invocation) -> JsonObject:
     return summary
 
 
-def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) -> None:
+def execute_runs(plan: ComparisonPlan, executor: Executor, *, resume: str) -> None:
     """Execute all runs that are not complete, and show progress on the console.
 
     Args:
         plan: Plan of the comparison.
-        launcher: Starts the runs.
+        executor: Executes the runs.
         resume: Override that resumes the comparison, quoted for a shell; messages contain it.
 
     Raises:
         ConfigError: If runs failed.
         Interrupted: If a signal arrived before all runs were complete.
     """
-    config, runs = plan.config, plan_runs(plan, launcher)
+    config, launcher = plan.config, RunLauncher(executor)
+    runs = plan_runs(plan, launcher)
     done = sum(run.done() for run in runs)
     completed = itertools.count(done + 1)
     console = Console(total_steps=len(runs), name="compare", done=done)
@@ -110,10 +114,10 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) ->
             )
         failed = execute(
             runs,
-            config.workers,
+            executor,
+            launcher,
             on_done=report_progress,
             stopping=lambda: interrupt.received is not None,
-            stop=launcher.stop,
         )
         signal = interrupt.received
     if signal and not all(run.done() for run in runs):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from darts.comparing.plan import RANDOM, RANDOM_SEARCH
 from darts.comparing.results import ComparisonResults
-from darts.comparing.runs import shell_command
 from darts.escaping import for_markdown, for_terminal
 from darts.judging.statistics import ALPHA, Comparison, Interval, delta_magnitude
 from darts.plotting.scores import draw_scores
@@ -43,11 +43,12 @@ def render_report(results: ComparisonResults, overrides: Sequence[str]) -> str:
     sources = [n.joules_source for n in results.networks]
     sources += [str(n.search_cost.joules_source) for n in results.networks]
     genotype = next(n.genotype for n in results.networks if n.name == plan.method)
-    commands = [
-        shell_command("compare", overrides),
-        shell_command("search", plan.search_overrides(plan.method, 0)),
-        shell_command("retrain", plan.retrain_overrides(genotype, 0, 0)),
-    ]
+    commands = {
+        "compare": overrides,
+        "search": plan.search_overrides(plan.method, 0),
+        "retrain": plan.retrain_overrides(genotype, 0, 0),
+    }
+    lines = [f"python -m darts.{name} {shlex.join(own)}" for name, own in commands.items()]
     parts = [
         f"# {for_markdown(config.name)}: {plan.method} compared with {', '.join(config.baselines)}",
         " ".join(results.verdicts()),
@@ -72,7 +73,7 @@ def render_report(results: ComparisonResults, overrides: Sequence[str]) -> str:
         f"{_describe_energy(results)} {plan.shared_counter_warning(sources)}".rstrip(),
         "## Commands",
         "The comparison, one of its searches and one of its retrainings:",
-        "```\n" + "\n".join(map(for_terminal, commands)) + "\n```",
+        "```\n" + "\n".join(map(for_terminal, lines)) + "\n```",
         "[rows.csv](rows.csv) contains all networks.",
     ]
     return "\n\n".join(parts) + "\n"
