@@ -8,15 +8,13 @@ scores the test split once, at its end.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import torch
 
-from darts.config import CompareConfig, ConfigError, RetrainConfig, SearchConfig, quoted
+from darts.config import CompareConfig, ConfigError, RetrainConfig, SearchConfig, value_text
 from darts.judging.limits import random_within_limits
 from darts.plugins import group_options
 from darts.reading import JsonObject, read_json, read_yaml
@@ -34,7 +32,6 @@ RANDOM_BASELINES = (RANDOM, RANDOM_SEARCH)
 """Baselines without a supernet: a random architecture, and the best of several random ones."""
 
 _QUIET = ("tracking.tensorboard=false", "tracking.figures=false")
-_UNQUOTED = re.compile(r"[\w./-]+")  # texts that an override may contain without quotes
 
 
 class SearchCost(NamedTuple):
@@ -210,12 +207,10 @@ def as_overrides(settings: Mapping[str, object], prefix: str = "") -> list[str]:
     ['epochs=3', 'optimizer.lr=0.1']
     """
     overrides = []
-    for key, value in settings.items():
+    for name, value in settings.items():
+        key = f"{prefix}{name}"
         if isinstance(value, Mapping):
-            overrides += as_overrides(value, f"{prefix}{key}.")
-        elif isinstance(value, str):
-            text = value if _UNQUOTED.fullmatch(value) else quoted(value)
-            overrides.append(f"{prefix}{key}={text}")
+            overrides += as_overrides(value, f"{key}.")
         else:
-            overrides.append(f"{prefix}{key}={json.dumps(value)}")
+            overrides.append(f"{key}={value_text(key, value)}")
     return overrides
