@@ -38,7 +38,7 @@ from darts.hpo.trials import (
     trial_seconds,
     trial_state,
 )
-from darts.judging.limits import describe_limits
+from darts.judging.limits.costs import describe_limits
 from darts.reading import JsonObject, one_line
 from darts.tracking import Console, format_duration, format_value, print_lines, print_summary
 from darts.tracking.metrics import write_table

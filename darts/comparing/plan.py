@@ -15,7 +15,7 @@ from typing import NamedTuple, cast
 import torch
 
 from darts.config import CompareConfig, ConfigError, RetrainConfig, SearchConfig, value_text
-from darts.judging.limits import random_within_limits
+from darts.judging.limits.of_search import random_within_limits
 from darts.plugins import group_options
 from darts.reading import JsonObject, read_json, read_yaml
 from darts.recipes.commands import merge_overrides, trial_config

@@ -9,7 +9,7 @@ from darts.hpo.search_space import HYPERPARAMETERS, FactorialDesign, SearchSpace
 from darts.hpo.study import StudyPlan, example_config, fixed_overrides
 from darts.hpo.trial_tools import TrialTools, table_covers
 from darts.judging.benchmark import TABLES
-from darts.judging.limits import CostMeter, require_known_memory, require_space
+from darts.judging.limits.costs import CostMeter, require_known_memory, require_space
 from darts.recipes.commands import TrialConfig, merge_overrides, trial_config
 from darts.searching.expected_cost import MEASURES
 from darts.strategies import Setup

@@ -16,7 +16,7 @@ from darts.hpo.search_space import SearchSpace, TrialSpace
 from darts.hpo.store import machine_failure, open_storage, storage_errors
 from darts.hpo.trial_networks import LimitedPoints
 from darts.hpo.trials import complete_trials, trial_scores
-from darts.judging.limits import limit_overrides
+from darts.judging.limits.costs import limit_overrides
 from darts.reading import one_line
 from darts.recipes.commands import TrialConfig, merge_overrides, trial_config
 from darts.spaces.parameters import Point

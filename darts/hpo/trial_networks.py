@@ -15,7 +15,7 @@ from darts.config import ConfigError, LimitConfig, RetrainConfig
 from darts.data_modules import DataModule, make_data_module
 from darts.hpo.search_space import TrialSpace
 from darts.judging.devices.latency_model import LinearModel
-from darts.judging.limits import CostMeter, require_sizes
+from darts.judging.limits.costs import CostMeter, require_sizes
 from darts.judging.training_free import SCORES, score_network, why_unsupported
 from darts.judging.untrained import UntrainedNetwork
 from darts.ops.float32 import exact_float32

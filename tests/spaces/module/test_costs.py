@@ -14,8 +14,8 @@ from torch.utils.data import TensorDataset
 
 import darts
 from darts.judging.devices.memory import count_weights
-from darts.judging.limits import GenotypeLimits
 from darts.judging.limits.decisions import GenotypeDecisions
+from darts.judging.limits.genotype_limits import GenotypeLimits
 from darts.searching.expected_cost import MEASURES, ExpectedCost
 from darts.spaces import AnyGenotype, SearchContext
 from darts.spaces.module import Module, Network, passed
