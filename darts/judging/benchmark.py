@@ -36,9 +36,9 @@ class Benchmark:
     """
 
     def __init__(self, table: BenchmarkTable, dataset: str, epochs: int | None) -> None:
-        self._table = table
+        self.table = table
         self._column: Column = {"dataset": dataset, "split": "test", "epochs": epochs}
-        self._table.optimum(**self._column)  # raises if the column does not exist
+        table.column(**self._column)  # raises if the column does not exist
 
     @classmethod
     def from_config(cls, config: BenchmarkConfig, space: Space) -> Benchmark | None:
@@ -48,7 +48,14 @@ class Benchmark:
         """
         if config.table is None:
             return None
-        return cls(load_table(config.table, space), config.dataset, config.epochs)
+        if space.benchmark is None:
+            needed = " or ".join(
+                " ".join([f"space={t.space}", *(f"space.{k}={v}" for k, v in t.options.items())])
+                for t in TABLES.values()
+            )
+            raise ValueError(f"benchmark.table needs {needed}, not space={space.name}")
+        load = importlib.import_module(TABLES[space.benchmark].module).load
+        return cls(load(config.table), config.dataset, config.epochs)
 
     def scores(self, genotype: AnyGenotype) -> dict[str, float]:
         """Return ``true_accuracy``, ``true_regret`` and ``true_rank`` of a genotype.
@@ -57,19 +64,7 @@ class Benchmark:
         table; the best rank is 1.
         """
         return {
-            "true_accuracy": self._table.accuracy(genotype, **self._column) / 100,
-            "true_rank": self._table.rank(genotype, **self._column),
-            "true_regret": self._table.regret(genotype, **self._column) / 100,
+            "true_accuracy": self.table.accuracy(genotype, **self._column) / 100,
+            "true_rank": self.table.rank(genotype, **self._column),
+            "true_regret": self.table.regret(genotype, **self._column) / 100,
         }
-
-
-def load_table(path: str, space: Space) -> BenchmarkTable:
-    """Read the table of the benchmark that covers a space."""
-    if space.benchmark is None:
-        needed = " or ".join(
-            " ".join([f"space={t.space}", *(f"space.{k}={v}" for k, v in t.options.items())])
-            for t in TABLES.values()
-        )
-        raise ValueError(f"benchmark.table needs {needed}, not space={space.name}")
-    table: BenchmarkTable = importlib.import_module(TABLES[space.benchmark].module).load(path)
-    return table
