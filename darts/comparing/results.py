@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from darts.comparing.plan import RANDOM, ComparisonPlan, SearchCost
+from darts.comparing.plan import RANDOM, RANDOM_SEARCH, ComparisonPlan, SearchCost
 from darts.comparing.runs import RunFailed
 from darts.judging.statistics import Interval, bootstrap, compare_methods, verdict
+from darts.reading import read_json
 from darts.running.jobs import read_summary
 from darts.tracking.formats import is_fraction
 from darts.tracking.ledger import common_source
@@ -126,6 +127,13 @@ class ComparisonResults:
             return None
         ours, theirs = self.search_joules(method), self.search_joules(name)
         return theirs / ours if ours and theirs is not None else None
+
+    def short_runs(self, name: str) -> float | None:
+        """Return the mean number of short runs per search of ``random_search``; otherwise None."""
+        if name != RANDOM_SEARCH:
+            return None
+        folders = [self.plan.search_folder(name, n) for n in range(self.plan.config.searches)]
+        return float(np.mean([read_json(folder / "chosen.json")["trained"] for folder in folders]))
 
     def format_score(self, value: float) -> str:
         """Format a score, in percent if it is a fraction."""
