@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 
-from darts.config import CompareConfig, ConfigError, RetrainConfig, SearchConfig, value_text
+from darts.config import CompareConfig, ConfigError, one_of, value_text
 from darts.judging.limits.of_search import random_within_limits
 from darts.plugins import group_options
 from darts.reading import JsonObject, read_json, read_yaml
-from darts.recipes.commands import merge_overrides, trial_config
+from darts.recipes.commands import merge_overrides, retrain_config, search_config
 from darts.running.jobs import read_divergence
 from darts.spaces import AnyGenotype, Space
 from darts.tasks.metrics import Metric
@@ -157,14 +157,10 @@ def check_comparison(config: CompareConfig) -> None:
     """Raise ``ConfigError`` if the configuration of the comparison or of a run is invalid."""
     methods = group_options("method")
     method = config.method_name
-    if method not in methods:
-        raise ConfigError(f"method={method!r} is unknown; choose from {', '.join(methods)}")
+    one_of("method", method, methods)
     baselines = [*RANDOM_BASELINES, *(name for name in methods if name != method)]
     for name in config.baselines:
-        if name not in baselines:
-            raise ConfigError(
-                f"baselines: {name!r} is not a baseline; choose from {', '.join(baselines)}"
-            )
+        one_of("baselines", name, baselines)
     if not config.baselines or len(set(config.baselines)) < len(config.baselines):
         raise ConfigError(
             f"baselines={config.baselines}: must contain one or more of {', '.join(baselines)}, "
@@ -188,16 +184,6 @@ def check_comparison(config: CompareConfig) -> None:
             "split"
         )
     retrain_config(plan.short_run_overrides(genotype, 0))
-
-
-def search_config(overrides: list[str]) -> SearchConfig:
-    """Return the configuration of a search; raise ``ConfigError`` if it is invalid."""
-    return cast("SearchConfig", trial_config("search", overrides))
-
-
-def retrain_config(overrides: list[str]) -> RetrainConfig:
-    """Return the configuration of a retraining; raise ``ConfigError`` if it is invalid."""
-    return cast("RetrainConfig", trial_config("retrain", overrides))
 
 
 def as_overrides(settings: Mapping[str, object], prefix: str = "") -> list[str]:

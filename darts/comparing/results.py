@@ -67,6 +67,10 @@ class ComparisonResults:
     def __init__(self, plan: ComparisonPlan) -> None:
         self.plan, config = plan, plan.config
         self.score = f"test_{config.metric}"
+        self._search_costs = {
+            name: [plan.search_cost(name, index) for index in range(config.searches)]
+            for name in plan.names
+        }
         self.networks = [network for name in plan.names for network in self._read_networks(name)]
         self.scores = {
             name: [
@@ -87,8 +91,7 @@ class ComparisonResults:
 
     def _read_networks(self, name: str) -> list[NetworkResult]:
         networks = []
-        for index in range(self.plan.config.searches):
-            cost = self.plan.search_cost(name, index)
+        for index, cost in enumerate(self._search_costs[name]):
             for number, directory in enumerate(self.plan.retrain_directories(name, index)):
                 summary = read_summary(directory)
                 if not isinstance(summary.get(self.score), (int, float)):
@@ -108,7 +111,7 @@ class ComparisonResults:
 
     def search_joules(self, name: str) -> float | None:
         """Return the mean joules of a search, or None if the joules have no common source."""
-        costs = [n.search_cost for n in self.networks if n.name == name]
+        costs = self._search_costs[name]
         if common_source(cost.joules_source for cost in costs) is None:
             return None
         return float(np.mean([cost.joules for cost in costs]))
@@ -122,8 +125,8 @@ class ComparisonResults:
         if name == RANDOM:
             return 0.0
         method = self.plan.method
-        networks = [n for n in self.networks if n.name in (name, method)]
-        if common_source(n.search_cost.joules_source for n in networks) is None:
+        costs = [*self._search_costs[method], *self._search_costs[name]]
+        if common_source(cost.joules_source for cost in costs) is None:
             return None
         ours, theirs = self.search_joules(method), self.search_joules(name)
         return theirs / ours if ours and theirs is not None else None

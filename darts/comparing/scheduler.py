@@ -15,15 +15,9 @@ from darts.comparing.baselines import (
     random_search,
     search_at_equal_cost,
 )
-from darts.comparing.plan import (
-    RANDOM,
-    RANDOM_BASELINES,
-    RANDOM_SEARCH,
-    ComparisonPlan,
-    search_config,
-)
+from darts.comparing.plan import RANDOM, RANDOM_BASELINES, RANDOM_SEARCH, ComparisonPlan
 from darts.comparing.runs import RunFailed, RunLauncher
-from darts.recipes.commands import merge_overrides
+from darts.recipes.commands import merge_overrides, search_config
 from darts.running.jobs import Executor, is_complete
 
 

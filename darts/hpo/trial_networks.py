@@ -19,7 +19,7 @@ from darts.judging.limits.costs import CostMeter, require_sizes
 from darts.judging.training_free import SCORES, score_network, why_unsupported
 from darts.judging.untrained import UntrainedNetwork
 from darts.ops.float32 import exact_float32
-from darts.recipes.commands import trial_config
+from darts.recipes.commands import retrain_config
 from darts.recipes.retrain import build_network
 from darts.spaces import AnyGenotype, NetworkBase, Space
 from darts.spaces.lookup import find_genotype
@@ -45,8 +45,7 @@ class TrialNetworks:
 
     def build(self, overrides: Sequence[str]) -> TrialNetwork:
         """Build the network of a retraining with these overrides."""
-        config = trial_config("retrain", overrides)
-        assert isinstance(config, RetrainConfig)
+        config = retrain_config(overrides)
         key = f"{config.dataset} {config.task}"
         if key not in self._data:
             self._data[key] = make_data_module(config, Ranks(config.device))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from darts.config import BenchmarkConfig, RetrainConfig, TuneConfig
+from darts.config import BenchmarkConfig, TuneConfig
 from darts.hpo.trial_networks import TrialNetworks, UntrainedSetup
 from darts.judging.benchmark import Benchmark
 from darts.judging.one_shot import OneShotScorer
 from darts.reading import JsonObject
-from darts.recipes.commands import run_command, trial_config
+from darts.recipes.commands import retrain_config, run_command
 from darts.searching.expected_cost import MEASURES
 from darts.spaces import AnyGenotype, Space, space_of
 from darts.strategies.judges import TrialSpec
@@ -73,8 +73,7 @@ class TrialTools:
         others = tuple(item for item in trial.overrides if not item.startswith("genotype="))
         key = (*others, *names, str(samples))
         if key not in self._untrained:
-            config = trial_config("retrain", [*others, f"genotype={trial.architecture}"])
-            assert isinstance(config, RetrainConfig)
+            config = retrain_config([*others, f"genotype={trial.architecture}"])
             self._untrained[key] = UntrainedSetup(config, tuple(names), samples)
         return self._untrained[key].scores(trial.architecture)
 

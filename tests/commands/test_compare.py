@@ -21,12 +21,13 @@ from fake_executor import FakeExecutor
 
 from darts import compare
 from darts.comparing.baselines import CostModel, pilot_overrides
-from darts.comparing.plan import ComparisonPlan, as_overrides, search_config
+from darts.comparing.plan import ComparisonPlan, as_overrides
 from darts.comparing.report import render_report
 from darts.comparing.results import ComparisonResults
 from darts.comparing.runs import RunFailed
 from darts.config import compose
 from darts.reading import read_json
+from darts.recipes.commands import search_config
 from darts.training.cost import count_macs
 
 NET = ("dataset=synthetic", "dataset.samples=48", "space=mlp", "loader.batch_size=16")

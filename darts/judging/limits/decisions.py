@@ -153,21 +153,17 @@ class Sums:
         weights: Costs of the candidates ``(candidates, costs)``, in the order of
             ``GenotypeDecisions.columns``.
         constants: The costs of what all genotypes share ``(costs,)``.
-        error: Largest error of each cost on the sampled genotypes ``(costs,)``.
         exact: Whether the sums are the costs; otherwise they are close to them.
     """
 
     weights: np.ndarray
     constants: np.ndarray
-    error: np.ndarray
     exact: bool
 
 
-def fit_sums(
-    decisions: GenotypeDecisions, costs: Callable[[AnyGenotype], Sequence[float]], *, seed: int = 0
-) -> Sums:
+def fit_sums(decisions: GenotypeDecisions, costs: Callable[[AnyGenotype], Sequence[float]]) -> Sums:
     """Fit sums to all costs of random genotypes by least squares."""
-    draw = Random(seed)
+    draw = Random(0)
     sizes = [len(own) for own in decisions.options]
     drawn = [tuple(map(draw.randrange, sizes)) for _ in range(FURTHER_SAMPLES)]
     for decision, options in enumerate(decisions.options):
@@ -184,7 +180,7 @@ def fit_sums(
     weights, *_ = np.linalg.lstsq(features, truth, rcond=None)
     error = np.abs(features @ weights - truth).max(axis=0)
     exact = bool((error <= EXACT * np.abs(truth).max(axis=0)).all())
-    return Sums(weights[:-1], weights[-1], error, exact)
+    return Sums(weights[:-1], weights[-1], exact)
 
 
 def expected_cost(context: SearchContext, cost: Callable[[AnyGenotype], float]) -> ExpectedCost:
