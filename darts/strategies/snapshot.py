@@ -40,19 +40,17 @@ class SnapshotSampler(PointSampler):
             # A model may not know that networks near its best point exceed a limit.
             position = trial_position(trial, trials)
             return self.space.draw(self.random_of(position, attempt)), {}
-        visible = visible_history(trials, trial, self._setup.window, self._with_constraints)
+        visible = visible_history(trials, trial, self._setup.window)
+        if (constraints := self._setup.constraints) is not None:
+            for earlier in visible:
+                if earlier.state in MEASURED:  # Optuna stores the excess over each limit like this
+                    earlier.system_attrs["constraints"] = tuple(constraints(earlier))
         seed = self.random_of(len(visible), attempt).randrange(2**31)
         with silence_optuna_warnings():
             sampler = self._make(seed=seed)
         copy, current = _snapshot(study, visible, sampler, optuna.pruners.NopPruner())
         point = suggest_point(current, self.space)
         return point, _numbers(copy._storage.get_trial(current._trial_id))
-
-    def _with_constraints(self, trial: FrozenTrial) -> FrozenTrial:
-        """Attach the excess over each limit to a finished trial, as Optuna stores it."""
-        if self._setup.constraints is not None and trial.state in MEASURED:
-            trial.system_attrs["constraints"] = tuple(self._setup.constraints(trial))
-        return trial
 
 
 def decide_pruning(
