@@ -17,7 +17,7 @@ from typing import ClassVar
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 
 from darts.registry import number
-from darts.strategies.snapshot import SnapshotSampler
+from darts.strategies.snapshot import snapshot_sampler
 from darts.strategies.strategy import STRATEGIES, Setup, Strategy
 
 
@@ -54,7 +54,7 @@ class Tpe(ModelStrategy):
             group=self.joint,
             constant_liar=True,
         )
-        return SnapshotSampler(setup, make)
+        return snapshot_sampler(setup, make)
 
 
 @STRATEGIES.register
@@ -67,7 +67,7 @@ class Gp(ModelStrategy):
 
     def make_sampler(self, setup: Setup) -> BaseSampler:
         make = partial(GPSampler, n_startup_trials=self.startup, warn_independent_sampling=False)
-        return SnapshotSampler(setup, make)
+        return snapshot_sampler(setup, make)
 
 
 @STRATEGIES.register
@@ -84,4 +84,4 @@ class Nsga2(Strategy):
     multi_objective: ClassVar[bool] = True
 
     def make_sampler(self, setup: Setup) -> BaseSampler:
-        return SnapshotSampler(setup, partial(NSGAIISampler, population_size=self.population))
+        return snapshot_sampler(setup, partial(NSGAIISampler, population_size=self.population))
