@@ -76,7 +76,9 @@ def _check_judge(config: TuneConfig, space: SearchSpace) -> None:
             "metric; use it with darts.judge"
         )
     if config.benchmark.table is not None and not table_covers(config, space.architecture):
-        raise ConfigError(f"benchmark.table needs parameters={{genotype: {_covered_spaces()}}}")
+        pairs = (", ".join(f"{k}: {v}" for k, v in own.items()) for own in TABLES.values())
+        covered = " or ".join(f"{{{text}}}" for text in pairs)
+        raise ConfigError(f"benchmark.table needs parameters={{genotype: {covered}}}")
 
 
 def check_judge_settings(
@@ -93,13 +95,6 @@ def check_judge_settings(
         raise ConfigError(
             f"epochs={epochs}: judge={judge.name} needs runs of at least {judge.min_epochs} epochs"
         )
-
-
-def _covered_spaces() -> str:
-    """Return the values of ``parameters.genotype`` that benchmark tables cover."""
-    options = ({"space": table.space, **table.options} for table in TABLES.values())
-    values = (", ".join(f"{key}: {value}" for key, value in pairs.items()) for pairs in options)
-    return " or ".join(f"{{{text}}}" for text in values)
 
 
 def _check_costs(config: TuneConfig) -> None:

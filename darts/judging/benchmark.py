@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from darts.config import BenchmarkConfig
 from darts.judging.benchmark_table import BenchmarkTable, Column
 from darts.spaces import AnyGenotype, Space
 
-
-class TableFormat(NamedTuple):
-    """A kind of benchmark table: how to read it, and the space that it covers."""
-
-    module: str  # its function ``load`` reads a table; imported on use, together with the space
-    space: str
-    options: Mapping[str, str]  # fields that restrict the space to the architectures of the table
-
-
-TABLES: dict[str, TableFormat] = {
-    "nas201": TableFormat("darts.judging.nas201_table", "nas201", {}),
-    "macro": TableFormat("darts.judging.macro_table", "macro", {"skeleton": "nasbench"}),
+TABLES: Mapping[str, Mapping[str, str]] = {
+    "nas201": {"space": "nas201"},
+    "macro": {"space": "macro", "skeleton": "nasbench"},
 }
-"""The benchmark tables by the name that ``Space.benchmark`` declares."""
+"""The space that each benchmark covers, with its fields, by the name that ``Space.benchmark``
+declares. The module ``darts.judging.<name>_table`` reads the table."""
 
 
 class Benchmark:
@@ -49,13 +40,10 @@ class Benchmark:
         if config.table is None:
             return None
         if space.benchmark is None:
-            needed = " or ".join(
-                " ".join([f"space={t.space}", *(f"space.{k}={v}" for k, v in t.options.items())])
-                for t in TABLES.values()
-            )
-            raise ValueError(f"benchmark.table needs {needed}, not space={space.name}")
-        load = importlib.import_module(TABLES[space.benchmark].module).load
-        return cls(load(config.table), config.dataset, config.epochs)
+            needed = (" space.".join(f"{k}={v}" for k, v in own.items()) for own in TABLES.values())
+            raise ValueError(f"benchmark.table needs {' or '.join(needed)}, not space={space.name}")
+        module = importlib.import_module(f"darts.judging.{space.benchmark}_table")
+        return cls(module.load(config.table), config.dataset, config.epochs)
 
     def scores(self, genotype: AnyGenotype) -> dict[str, float]:
         """Return ``true_accuracy``, ``true_regret`` and ``true_rank`` of a genotype.

@@ -90,7 +90,7 @@ class GenotypeDecisions:
 
         Values are ``(candidates, ...)`` in the order of ``columns``, results ``(options, ...)``.
         """
-        return [values[index].sum(axis=1) for index in self._indices]
+        return [own @ values for own in self._contained]
 
     def restrict(self, choice: Choice) -> dict[str, Tensor]:
         """Return probabilities that are 1 for the candidates of a choice and 0 for all others."""
@@ -109,26 +109,17 @@ class GenotypeDecisions:
 
     def choice_of(self, masks: Mapping[str, Tensor]) -> Choice:
         """Return the choice of the candidates in masks ``(edges, operations)``."""
-        return tuple(
-            next(
-                number
-                for number, option in enumerate(options)
-                if all(bool(masks[group][edge, column]) for group, edge, column in option)
-            )
-            for options in self.options
-        )
+        kept = np.array([float(masks[group][edge, column]) for group, edge, column in self.columns])
+        return tuple(int((own @ kept == own.sum(axis=1)).argmax()) for own in self._contained)
 
     def features(self, choices: Sequence[Choice]) -> np.ndarray:
         """Return which candidates choices contain, ``(choices, candidates + 1)``.
 
         The last column is 1.
         """
-        table = np.zeros((len(choices), len(self.columns) + 1))
-        table[:, -1] = 1.0
-        for row, choice in zip(table, choices, strict=True):
-            for index, number in zip(self._indices, choice, strict=True):
-                row[index[number]] = 1.0
-        return table
+        picked = zip(self._contained, np.array(choices).T, strict=True)
+        table = np.sum([own[numbers] for own, numbers in picked], axis=0)
+        return np.column_stack([table, np.ones(len(choices))])
 
     @cached_property
     def columns(self) -> dict[Entry, int]:
@@ -137,12 +128,13 @@ class GenotypeDecisions:
         return {entry: column for column, entry in enumerate(entries)}
 
     @cached_property
-    def _indices(self) -> list[np.ndarray]:
-        """For each decision, the columns of the candidates of its options, ``(options, n)``."""
-        return [
-            np.array([[self.columns[entry] for entry in option] for option in own])
-            for own in self.options
-        ]
+    def _contained(self) -> list[np.ndarray]:
+        """For each decision, which candidates its options contain, ``(options, candidates)``."""
+        tables = [np.zeros((len(own), len(self.columns))) for own in self.options]
+        for table, own in zip(tables, self.options, strict=True):
+            for row, option in zip(table, own, strict=True):
+                row[[self.columns[entry] for entry in option]] = 1.0
+        return tables
 
 
 @dataclass(frozen=True)
