@@ -102,7 +102,6 @@ def random_search(plan: ComparisonPlan, launcher: RunLauncher, index: int) -> st
 
 
 def _method_summary(plan: ComparisonPlan, index: int) -> JsonObject:
-    """Return the summary of search ``index`` of the method; its joules are the budget."""
     summary = read_summary(plan.search_folder(plan.method, index) / "search")
     if not summary["joules"] > 0:
         raise RunFailed(f"the energy of the search of {plan.method} was not measured")
@@ -242,7 +241,6 @@ def _epoch_kind(config: SearchConfig, epoch: int, epochs: int) -> EpochKind:
 
 
 def _is_checked(config: SearchConfig, epoch: int) -> bool:
-    """Return whether a collapse check follows an epoch."""
     return config.collapse.is_due(epoch) and config.relaxation.uses_alphas
 
 

@@ -157,7 +157,6 @@ class ComparisonResults:
         ]
 
     def _cost_remark(self, name: str) -> str:
-        """Return a sentence about unequal or unknown cost of a baseline, or an empty text."""
         if name == RANDOM:
             return ""
         ratio, method = self.cost_ratio(name), self.plan.method

@@ -60,7 +60,6 @@ def check_trial_limits(config: TuneConfig, varied: SearchSpace, example: TrialCo
 
 
 def _check_judge(config: TuneConfig, space: SearchSpace) -> None:
-    """Check that the judge and the benchmark table support the search space."""
     judge = config.judge
     if judge.needs_genotype:
         others = space.groups().get(HYPERPARAMETERS)
@@ -98,7 +97,6 @@ def check_judge_settings(
 
 
 def _check_costs(config: TuneConfig) -> None:
-    """Check that all costs and limits can be measured."""
     judge = config.judge
     measured = [*MEASURES, *config.limit.values()] if config.target == "retrain" else []
     available = list(dict.fromkeys([*judge.costs, *measured]))
@@ -117,7 +115,6 @@ def _check_costs(config: TuneConfig) -> None:
 
 
 def _check_factorial_design(config: TuneConfig, space: SearchSpace) -> None:
-    """Check that the configurations of all corners of the factorial design are valid."""
     if not config.judge.trains:
         raise ConfigError(
             f"analysis.factorial_seeds={config.analysis.factorial_seeds} needs a judge that "

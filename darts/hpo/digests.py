@@ -83,7 +83,6 @@ def check_trials(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> None:
 
 
 def _problem(plan: StudyPlan, trial: FrozenTrial, number: int) -> str | None:
-    """Return what is wrong with a trial as a verb phrase, or None."""
     if trial.number != number:
         return f"is missing; the next one is trial {trial.number}"
     history = retry_history(trial)

@@ -190,7 +190,6 @@ def _with_target(description: object, overrides: Sequence[str]) -> object:
 
 
 def _prefixed(parameter: Parameter) -> Parameter:
-    """Prefix the name of an architecture's parameter and the names in its conditions."""
     return dataclasses.replace(
         parameter,
         name=_PREFIX + parameter.name,

@@ -70,7 +70,6 @@ def open_storage(url: str, *, heartbeat: int) -> RDBStorage:
 
 
 def _sqlite_file(url: str) -> Path | None:
-    """Return the file of an SQLite URL, or None for another database."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 

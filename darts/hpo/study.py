@@ -70,7 +70,6 @@ class StudyPlan:
 
     @property
     def _limits(self) -> dict[str, float]:
-        """All limits of trials, by name of a cost."""
         network = self.config.limit.values() if self.config.target == "retrain" else {}
         return {**network, **self.config.limit.measured()}
 

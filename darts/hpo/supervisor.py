@@ -115,7 +115,6 @@ class Supervisor:
         time.sleep(0.2)
 
     def _start(self, number: int) -> None:
-        """Start the worker process ``number`` of this machine."""
         name = f"{number}-{secrets.token_hex(4)}"
         threads = None  # PyTorch reads OMP_NUM_THREADS
         if "OMP_NUM_THREADS" not in os.environ:
@@ -126,7 +125,6 @@ class Supervisor:
         self._workers[name] = (number, process)
 
     def _poll(self) -> list[FrozenTrial]:
-        """Requeue the trials of dead workers, and report the trials that have finished."""
         dead = {name: own for name, own in self._workers.items() if not own[1].is_alive()}
         trials = self._study.get_trials(deepcopy=False)
         for name, (number, process) in dead.items():
@@ -151,7 +149,6 @@ class Supervisor:
         return trials
 
     def _check_progress(self, trials: list[FrozenTrial]) -> None:
-        """Raise ``ValueError`` if all first trials failed or too many workers died in a row."""
         if failed := initial_failures(trials):
             raise ValueError(
                 f"the first {len(failed)} trials all failed; trial {failed[0].number}: "

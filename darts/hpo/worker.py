@@ -113,7 +113,6 @@ class Worker:
             print(f"trial {claimed.number} counts as lost, so its result is dropped", flush=True)
 
     def _frozen(self, trial_id: int) -> FrozenTrial:
-        """Return a trial as it is stored in the database."""
         return self.study._storage.get_trial(trial_id)
 
     def _outcome(
@@ -212,7 +211,6 @@ class Worker:
         return on_epoch
 
     def _prunes(self, trial: optuna.Trial) -> bool:
-        """Ask the pruner whether to end a trial at its latest epoch."""
         frozen = self._frozen(trial._trial_id)
         prune, attributes = decide_pruning(self._pruner, self.study, frozen, self._window)
         for name, value in attributes.items():
@@ -225,7 +223,6 @@ class Worker:
         return self.plan.config.pruner.make_pruner(self.plan.epochs)
 
     def _require_common_source(self, source: str) -> None:
-        """Raise ``ValueError`` if another trial's joules come from a different source."""
         for trial in self.study.get_trials(deepcopy=False):
             other = trial_results(trial).get("joules_source", source)
             if common_source([source, other]) is None:

@@ -97,6 +97,5 @@ class OneShotScorer:
 
 
 def _forward(net: SupernetBase, mixture: Mixture, samples: Tensor, /, **options: object) -> Tensor:
-    """Return the outputs of one path of the supernet."""
     outputs: Tensor = net(samples, mixture, **options)
     return outputs

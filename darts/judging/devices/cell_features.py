@@ -99,7 +99,6 @@ def is_connected(genotype: AnyGenotype) -> bool:
 
 
 def _reached(pairs: Sequence[tuple[int, int]], start: set[int]) -> set[int]:
-    """Return the states that paths of ``pairs`` reach from the states of ``start``."""
     reached = set(start)
     for _ in pairs:  # a path is at most this long
         reached |= {target for source, target in pairs if source in reached}
@@ -140,7 +139,6 @@ def _paths(cell: str, edges: Sequence[Edge], genotype: AnyGenotype) -> dict[str,
 
 
 def _longest(edges: Sequence[Edge], counted: set[str], outputs: set[int]) -> int:
-    """Return the largest number of counted operations on a path to an output."""
     lengths: Counter[int] = Counter()  # by state; 0 for the inputs
     # An edge starts at a lower state than it ends at, so this order visits its source first.
     for edge in sorted(edges, key=lambda edge: edge.target):

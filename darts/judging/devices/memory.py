@@ -212,6 +212,5 @@ def _storage(tensor: Tensor) -> int:
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:
-    """Yield the parameters and the floating-point buffers of a module, each once."""
     yield from module.parameters()
     yield from (buffer for buffer in module.buffers() if buffer.is_floating_point())

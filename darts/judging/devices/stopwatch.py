@@ -102,7 +102,6 @@ def time_passes(
 
 
 def _synchronize(device: torch.device) -> None:
-    """Wait until a GPU has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

@@ -71,7 +71,6 @@ def check_front(config: SearchConfig) -> None:
 
 
 def _front_meter(front: FrontConfig) -> CostMeter:
-    """Return a meter of the cost of a front, without a limit."""
     model = None if front.device is None else find_model(front.device, "front.device")
     return CostMeter({front.cost: math.inf}, model=model)
 

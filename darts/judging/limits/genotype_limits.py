@@ -119,7 +119,6 @@ class GenotypeLimits:
 
     @cached_property
     def _sums(self) -> Sums:
-        """The costs as sums over the chosen candidates."""
         return fit_sums(self.decisions, lambda genotype: list(self.costs(genotype).values()))
 
     @cached_property
@@ -128,7 +127,6 @@ class GenotypeLimits:
         return self.decisions.sums(self._sums.weights)
 
     def _choose(self, scores: Sequence[np.ndarray]) -> Choice | None:
-        """Return the best choice within the limits; None if none was found."""
         limits = np.array(list(self.limits.values()))
         allowed = limits - self._sums.constants
         tried: list[Choice] = []
@@ -199,7 +197,6 @@ class GenotypeLimits:
             yield (*choice[:decision], option, *choice[decision + 1 :])
 
     def _impossible(self) -> str:
-        """Return why no genotype fits."""
         space, sums = self.decisions.space.name, self._sums
         smallest = sums.constants + np.sum([own.min(axis=0) for own in self._tables], axis=0)
         least = dict(zip(self.limits, smallest, strict=True))
