@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from multiprocessing.process import BaseProcess
 
 import optuna
-import torch
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -24,9 +23,8 @@ from darts.hpo.trials import WORKER, failure_reason, finished_trials
 from darts.hpo.worker import Worker
 from darts.reading import one_line
 from darts.running.execution import redirect_output
-from darts.running.processes import describe_exit
-from darts.running.worker_process import exit_with_parent
-from darts.training.device import round_robin_gpu
+from darts.running.processes import describe_exit, threads_per_worker
+from darts.running.worker_process import prepare_process
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.writing import WriteError, is_machine_failure
 
@@ -61,7 +59,7 @@ class Supervisor:
         self._local_worker: Worker | None = None
         self._lost_in_a_row = 0
 
-    def run(self, on_poll: Callable[[list[FrozenTrial]], None] | None = None) -> int:
+    def run(self, on_poll: Callable[[list[FrozenTrial]], object] = lambda trials: None) -> int:
         """Run until the study has enough trials, its time is over or a signal arrives.
 
         ``on_poll`` is called with all trials, several times per second. Return the number of the
@@ -72,8 +70,7 @@ class Supervisor:
             try:
                 while not interrupt.received:
                     trials = self._poll()
-                    if on_poll is not None:
-                        on_poll(trials)
+                    on_poll(trials)
                     self._check_progress(trials)
                     late = self._deadline is not None and time.monotonic() >= self._deadline
                     unfinished = not late and not is_over(self._plan, trials)
@@ -116,9 +113,7 @@ class Supervisor:
 
     def _start(self, number: int) -> None:
         name = f"{number}-{secrets.token_hex(4)}"
-        threads = None  # PyTorch reads OMP_NUM_THREADS
-        if "OMP_NUM_THREADS" not in os.environ:
-            threads = max(1, torch.get_num_threads() // self._plan.config.workers)
+        threads = threads_per_worker(self._plan.config.workers)
         arguments = (self._plan, name, number, threads, self._deadline)
         process = multiprocessing.get_context("spawn").Process(target=worker_main, args=arguments)
         process.start()
@@ -169,11 +164,8 @@ def worker_main(
     ``name`` is unique and stored in the worker's trials, ``number`` counts the workers on this
     machine from 0. All processes of a machine share ``time.monotonic()``, see ``Supervisor``.
     """
-    os.environ.update(round_robin_gpu(number))  # before CUDA is initialized in this process
-    if threads is not None:
-        torch.set_num_threads(threads)
+    prepare_process(number, threads)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    exit_with_parent()
     log = plan.directory / "workers" / f"{number}.log"
     with redirect_output(log), Interrupt() as interrupt:
         try:
