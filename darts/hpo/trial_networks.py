@@ -87,6 +87,8 @@ class LimitedPoints:
 
     def costs(self, point: Point) -> dict[str, float]:
         """Return the limited costs of the network of a point, by name; measured once per point."""
+        if not self.meter.limits:
+            return {}
         key = point_key(point)
         if key not in self._costs:
             self._costs[key] = self._measure(point)

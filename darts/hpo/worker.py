@@ -158,7 +158,7 @@ class Worker:
         plan = self.plan
         point = suggest_point(trial, plan.space.parameters)
         limited = self._limited
-        if limited is not None and not limited.allows(point):
+        if not limited.allows(point):
             trial.set_user_attr(SCORES, limited.costs(point))
             trial.set_user_attr(BEYOND, f"its network exceeds {limited.meter}")
             raise optuna.TrialPruned
@@ -172,8 +172,7 @@ class Worker:
             and not isinstance(value, bool)
             and name not in SETTINGS
         }
-        if limited is not None:
-            scores = limited.costs(point) | scores
+        scores = limited.costs(point) | scores
         required = [*plan.objectives, *plan.config.limit.measured()]
         missing = [name for name in required if name not in scores]
         if plan.score in missing:
