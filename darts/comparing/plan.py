@@ -51,7 +51,6 @@ class ComparisonPlan:
 
     Attributes:
         names: Names of the method and of its baselines, in this order.
-        space: Search space of all runs.
         metric: Steering metric of all runs; networks are compared by its test score.
     """
 

@@ -16,16 +16,12 @@ class RunFailed(Exception):
 
 
 class RunLauncher:
-    """Starts or resumes runs, and waits for their ends. Several threads may call it.
-
-    Attributes:
-        sources: Sources of the joules of all runs so far.
-    """
+    """Starts or resumes runs, and waits for their ends. Several threads may call it."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._lock, self._stopped = threading.Lock(), False
-        self.sources: set[str] = set()
+        self.sources: set[str] = set()  # of the joules of all runs so far
 
     def stop(self) -> None:
         """Start no more runs."""

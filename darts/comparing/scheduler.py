@@ -81,17 +81,11 @@ def execute(
     """Execute all runs that are not complete.
 
     Runs start in the given order, except that a run waits until all runs that it needs are
-    complete. A run therefore never starts if a run that it needs has failed.
+    complete. A run therefore never starts if a run that it needs has failed. ``on_done`` is called
+    in this thread after each run that completes, with its message. ``stopping`` is called several
+    times per second, and returns whether to stop all runs.
 
-    Args:
-        runs: All runs of the comparison.
-        executor: Executes the runs; it is not entered yet.
-        launcher: Submits the runs to the executor.
-        on_done: Called in this thread after each run that completes, with its message.
-        stopping: Returns whether to stop all runs; called several times per second.
-
-    Returns:
-        By name of each failed run, the reason. Runs that were stopped or never started are missing.
+    Return the reason for each failed run by name, without runs that were stopped or not started.
     """
     done = {run.name for run in runs if run.done()}
     waiting = [run for run in runs if run.name not in done]

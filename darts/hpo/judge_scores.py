@@ -105,7 +105,6 @@ class ScoreAnalysis:
     """Scores of ``n`` architectures by a judge, next to the baselines and the truth.
 
     Attributes:
-        genotypes: Architectures as text.
         columns: Scores ``(n,)`` of the judge and the baselines, by name.
         values: What the judge ranks architectures by, ``(n,)``: its score, or the combination of
             its scores. Larger is better.

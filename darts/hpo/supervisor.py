@@ -36,8 +36,6 @@ class Supervisor:
     """Runs a study with worker processes, or in this process if ``workers=0``.
 
     Args:
-        plan: Plan of the study.
-        study: The study, opened by this process.
         on_trial_end: Called once for each trial when it has finished.
         deadline: Value of ``time.monotonic()`` after which no trial starts; None for no limit.
         reported: Numbers of trials for which ``on_trial_end`` is not called.

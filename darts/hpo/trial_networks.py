@@ -107,10 +107,8 @@ class LimitedPoints:
 class UntrainedSetup:
     """Scores architectures of one space on the same training batches.
 
-    Args:
-        config: Configuration of a retraining; its genotype is not used.
-        names: Scores to compute, keys of ``darts.judging.training_free.SCORES``.
-        samples: Samples per batch.
+    The genotype of the configuration is not used. ``names`` are keys of
+    ``darts.judging.training_free.SCORES``, ``samples`` is the size of a batch.
     """
 
     def __init__(self, config: RetrainConfig, names: tuple[str, ...], samples: int) -> None:

@@ -20,10 +20,7 @@ declares. The module ``darts.judging.<name>_table`` reads the table."""
 class Benchmark:
     """True test accuracy, rank and regret of architectures.
 
-    Args:
-        table: Table with the accuracies.
-        dataset: Data set of the runs that the accuracies come from.
-        epochs: Epochs of these runs; None for the usual number of the benchmark.
+    ``epochs`` is the length of the runs; None stands for the usual one of the benchmark.
     """
 
     def __init__(self, table: BenchmarkTable, dataset: str, epochs: int | None) -> None:

@@ -75,12 +75,9 @@ class Table(BenchmarkTable):
 
 
 def load(path: str | Path, *, latency: str | Path | None = None) -> Table:
-    """Read a table.
+    """Read a CSV file, plain or gzip-compressed, or ``nasbench201.csv[.gz]`` in a directory.
 
-    Args:
-        path: A CSV file, plain or gzip-compressed, or a directory that contains
-            ``nasbench201.csv`` or ``nasbench201.csv.gz``.
-        latency: The same for latencies, ``latency.csv`` or ``latency.csv.gz``; None for none.
+    ``latency`` is the same for latencies, ``latency.csv[.gz]``; None for none.
     """
     if Path(path).name.endswith(".pickle.pbz2"):
         raise ValueError(

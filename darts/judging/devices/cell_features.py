@@ -48,13 +48,11 @@ class Edge:
 
 
 def encode(genotype: AnyGenotype, encoding: Encoding) -> Features:
-    """Return the features of a genotype.
+    """Return the features of a genotype of any space.
 
-    Args:
-        genotype: A genotype of any space.
-        encoding: ``operations``: the ``count`` of each operation. ``graph``: all four counts of
-            each operation, sums, and longest paths. ``edges``: these, and which operation each
-            place has. ``places``: the latter alone. A place is a pair of states.
+    ``operations``: the ``count`` of each operation. ``graph``: all four counts of each operation,
+    sums, and longest paths. ``edges``: these, and which operation each place has. ``places``: the
+    latter alone. A place is a pair of states.
     """
     features: Counter[str] = Counter()
     for cell in genotype.cells:

@@ -58,11 +58,7 @@ def fit_latency(
 ) -> dict[Kind, Fit]:
     """Fit both kinds of models; the one with the smaller error in the cross-validation comes first.
 
-    Args:
-        genotypes: Genotypes of one space, n of them.
-        latencies: Their latencies in milliseconds, ``(n,)``.
-        device: Name of the device.
-        seed: Seed of the folds of the cross-validation.
+    The genotypes are of one space; the latencies are in milliseconds, ``(n,)``.
     """
     from sklearn.linear_model import LinearRegression, Ridge
     from sklearn.model_selection import cross_val_predict
@@ -164,14 +160,9 @@ def fit_and_test(
 ) -> FittedLatency:
     """Fit latency models to ``train`` random networks, and test them on all others.
 
-    Args:
-        genotypes: Genotypes of one space, n of them. The draw depends on their order.
-        latencies: Their latencies in milliseconds, ``(n,)``.
-        counts: Results of ``count``. A line that is fitted to the training networks turns them into
-            milliseconds.
-        train: Number of networks to fit to.
-        device: Name of the device.
-        seed: Seed of the draw and of the cross-validation.
+    The genotypes are of one space, and the draw depends on their order; the latencies are in
+    milliseconds, ``(n,)``. A line that is fitted to the training networks turns each of ``counts``,
+    ``(n,)``, into milliseconds.
     """
     if train > len(genotypes) - 2:
         raise ValueError(

@@ -34,24 +34,16 @@ class LatencyModel(Protocol):
 class LinearModel:
     """Latency as a weighted sum of the features of a genotype, for one space and one device.
 
-    Attributes:
-        space: Name of the space.
-        device: Name of the device; the column of its measurements.
-        kind: ``additive`` for non-negative weights of operations on edges, ``ridge`` for a ridge
-            regression.
-        encoding: Which features of a genotype it reads, see ``cell_features.encode``.
-        intercept: Latency without any feature, in milliseconds.
-        weights: Milliseconds per unit of each feature.
-        trained_on: The genotypes whose measurements it was fitted to, as text.
+    ``additive`` models have non-negative weights of operations on edges.
     """
 
     space: Name
-    device: Name
+    device: Name  # the column of its measurements
     kind: Kind
-    encoding: Encoding
-    intercept: Number
-    weights: Annotated[dict[Name, Number], Meta(max_length=100_000)]
-    trained_on: Annotated[list[str], Meta(max_length=100_000)]
+    encoding: Encoding  # which features it reads, see ``cell_features.encode``
+    intercept: Number  # milliseconds
+    weights: Annotated[dict[Name, Number], Meta(max_length=100_000)]  # milliseconds by feature
+    trained_on: Annotated[list[str], Meta(max_length=100_000)]  # genotypes
 
     @property
     def space_name(self) -> str:
@@ -84,9 +76,7 @@ class LinearModel:
 def load_model(path: str | Path) -> LookupTable | LinearModel:
     """Read a latency model: a lookup table (``.csv``) or a fitted model (``.json``).
 
-    Raises:
-        FileError: If the file is damaged, too large, or has another suffix.
-        OSError: If the file cannot be read.
+    Raise FileError if the file is damaged, too large, or has another suffix.
     """
     file = Path(path).expanduser()
     if file.suffix.lower() == ".csv":

@@ -207,13 +207,8 @@ def measure(
 ) -> LookupTable:
     """Measure each operation of the networks of a space on the machine of this process.
 
-    Args:
-        space: The space, whose fields set the sizes of the networks.
-        operations: Result of ``operations_of`` for the same sizes.
-        settings: How to time passes.
-        classes: Number of classes.
-        sample_shape: Shape ``(C, H, W)`` of a sample.
-        after_round: Called after one pass of each operation.
+    ``operations`` are the result of ``operations_of`` for the same sizes. ``after_round`` is called
+    after one pass of each operation.
     """
     modules = [operation.make() for operation in operations]
     with timing(settings):

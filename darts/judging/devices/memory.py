@@ -54,15 +54,10 @@ LAYOUT = frozenset({"clone", "contiguous", "_to_copy"})
 
 @dataclass(frozen=True)
 class Memory:
-    """Memory of a network for one sample.
+    """Memory of a network for one sample."""
 
-    Attributes:
-        flash_bytes: Bytes of the weights, and of the statistics of norms.
-        ram_bytes: Largest number of bytes of activations at the same time, with the input.
-    """
-
-    flash_bytes: int
-    ram_bytes: int
+    flash_bytes: int  # of the weights, and of the statistics of norms
+    ram_bytes: int  # most bytes of activations at the same time, with the input
 
 
 @dataclass(frozen=True)
@@ -79,10 +74,8 @@ def memory(
 ) -> Memory:
     """Return the memory of a network in evaluation mode, without its auxiliary head.
 
-    Args:
-        network: The network; it is not changed, and nothing is computed.
-        shape: Shape of a sample, for example ``(C, H, W)``.
-        dtype: Type of weights and activations, for example ``torch.int8``.
+    The network is not changed, and nothing is computed. ``shape`` is of a sample, for example
+    ``(C, H, W)``; ``dtype`` is the type of weights and activations, for example ``torch.int8``.
     """
     elements, steps = trace(network, shape)
     weights = count_weights(network)

@@ -41,15 +41,11 @@ Choice = tuple[int, ...]
 
 @dataclass(frozen=True)
 class GenotypeDecisions:
-    """All decisions of the genotypes of a space.
-
-    Attributes:
-        options: For each decision, its options; an option consists of the candidates that it
-            chooses.
-    """
+    """All decisions of the genotypes of a space."""
 
     space: Space
     candidates: Candidates
+    # For each decision, its options; an option consists of the candidates that it chooses.
     options: tuple[tuple[tuple[Entry, ...], ...], ...]
 
     @classmethod
@@ -139,18 +135,11 @@ class GenotypeDecisions:
 
 @dataclass(frozen=True)
 class Sums:
-    """Costs as a constant plus a sum over the candidates that a genotype chooses.
+    """Costs as a constant plus a sum over the candidates that a genotype chooses."""
 
-    Attributes:
-        weights: Costs of the candidates ``(candidates, costs)``, in the order of
-            ``GenotypeDecisions.columns``.
-        constants: The costs of what all genotypes share ``(costs,)``.
-        exact: Whether the sums are the costs; otherwise they are close to them.
-    """
-
-    weights: np.ndarray
-    constants: np.ndarray
-    exact: bool
+    weights: np.ndarray  # (candidates, costs), in the order of ``GenotypeDecisions.columns``
+    constants: np.ndarray  # (costs,), of what all genotypes share
+    exact: bool  # whether the sums are the costs; otherwise they are close to them
 
 
 def fit_sums(decisions: GenotypeDecisions, costs: Callable[[AnyGenotype], Sequence[float]]) -> Sums:

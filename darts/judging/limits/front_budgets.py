@@ -76,11 +76,7 @@ def _front_meter(front: FrontConfig) -> CostMeter:
 
 
 class Budgets:
-    """The budgets of a search.
-
-    Attributes:
-        least, most: Smallest and largest budget, in the unit of the cost.
-    """
+    """The budgets of a search, from ``least`` to ``most``, in the unit of the cost."""
 
     def __init__(self, config: SearchConfig, context: SearchContext, data: DataModule) -> None:
         front = self._config = config.front

@@ -39,14 +39,8 @@ POLISH = 300
 class GenotypeLimits:
     """Restricts discretization to genotypes within limits.
 
-    It implements ``darts.spaces.context.GenotypeLimit``.
-
-    Args:
-        decisions: The decisions that make up a genotype.
-        costs: Function that returns each limited cost of a genotype, by name.
-        limits: Largest value of each of these costs.
-        uniform: Equal probabilities of all candidates of the space.
-        useful: Whether a genotype may be chosen at all; by default, each may.
+    It implements ``darts.spaces.context.GenotypeLimit``. ``uniform`` are equal probabilities of all
+    candidates of the space; ``useful`` says whether a genotype may be chosen at all.
     """
 
     def __init__(
@@ -217,15 +211,13 @@ def best_choice(
 ) -> tuple[int, ...] | None:
     """Return the option of each decision with the largest sum of scores within the limits.
 
+    The result is None if no choice is within the limits, or all such choices are excluded.
+
     Args:
         scores: For each decision, the scores of its options ``(options,)``.
         costs: For each decision, the costs of its options ``(options, costs)``.
-        limits: Largest sum of each cost ``(costs,)``; the solver may exceed it by about a
-            millionth.
+        limits: Largest sum of each cost ``(costs,)``; the solver may exceed it by a millionth.
         excluded: Choices that are not allowed.
-
-    Returns:
-        None if no choice is within the limits.
     """
     sizes = np.array([len(own) for own in scores])
     starts = np.cumsum(sizes) - sizes
