@@ -9,9 +9,8 @@ from typing import TypedDict
 
 from optuna.study import Study
 
-from darts.config import ConfigError
 from darts.hpo.digests import digest
-from darts.hpo.store import in_background
+from darts.hpo.store import damaged, in_background
 from darts.typed_values import Misfit, typed
 
 CLOCK = "clock"  # user attribute of a study: running time and number of finished trials so far
@@ -81,7 +80,4 @@ def _saved_seconds(study: Study) -> float:
             problem = f"had {saved['trials']} finished trials and now has only {finished}"
         else:
             return saved["seconds"]
-    raise ConfigError(
-        f"the study {study.study_name!r} {problem}; restore the database from a backup, or start a "
-        "new study"
-    )
+    raise damaged(f"the study {study.study_name!r} {problem}")

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from darts.config import ConfigError, LimitConfig, TuneConfig
 from darts.hpo.search_space import SearchSpace, TrialSpace
-from darts.hpo.store import machine_failure, open_storage, storage_errors
+from darts.hpo.store import damaged, machine_failure, open_storage, storage_errors
 from darts.hpo.trial_networks import LimitedPoints
 from darts.hpo.trials import complete_trials, trial_scores
 from darts.judging.limits.costs import limit_overrides
@@ -165,10 +165,7 @@ def study_window(study: Study) -> int:
     """Return the window of a study, see ``darts.strategies.history``."""
     window = study.user_attrs.get(WINDOW)
     if type(window) is not int or not 1 <= window <= MAX_WINDOW:
-        raise ConfigError(
-            f"the study {study.study_name!r} has no valid window; "
-            "restore the database from a backup, or start a new study"
-        )
+        raise damaged(f"the study {study.study_name!r} has no valid window")
     return window
 
 

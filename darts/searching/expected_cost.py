@@ -82,7 +82,7 @@ class ExpectedCost:
         classes: int,
         sample_shape: Sequence[int],
         measure: Measure,
-        device: torch.device,
+        device: torch.device | str = "cpu",
     ) -> ExpectedCost:
         """Measure every candidate of every cell once; equal modules share a measurement.
 

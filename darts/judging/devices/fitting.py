@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from darts.judging.devices.cell_features import Encoding, encode
@@ -191,12 +190,7 @@ def count(
     counts: dict[str, Array] = {}
     for name, measure in COUNTS.items():
         cost = ExpectedCost.measured(
-            space,
-            candidates,
-            classes=classes,
-            sample_shape=sample_shape,
-            measure=MEASURES[measure],
-            device=torch.device("cpu"),
+            space, candidates, classes=classes, sample_shape=sample_shape, measure=MEASURES[measure]
         )
         counts[name] = np.array(list(map(cost.of_genotype, genotypes)))
     return counts

@@ -130,7 +130,6 @@ class LookupTable:
             classes=self.info.classes,
             sample_shape=shape,
             measure=look_up,
-            device=torch.device("cpu"),
         )
 
     def predict(self, genotype: AnyGenotype) -> float:

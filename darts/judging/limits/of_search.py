@@ -32,8 +32,6 @@ from darts.training.distributed import Ranks
 DRAWS = 10_000
 """Random genotypes to draw until one is within the limits."""
 
-CPU = torch.device("cpu")
-
 
 def check_limits(config: SearchConfig) -> None:
     """Raise ConfigError if limits do not fit the other settings; no data is read."""
@@ -139,12 +137,7 @@ def genotype_costs(
             costs[name] = partial(_of_network, measure, space, data, shape)
         else:
             expected = ExpectedCost.measured(
-                space,
-                context.candidates,
-                classes=classes,
-                sample_shape=shape,
-                measure=measure,
-                device=CPU,
+                space, context.candidates, classes=classes, sample_shape=shape, measure=measure
             )
             costs[name] = expected.of_genotype
     if meter.model is not None:
