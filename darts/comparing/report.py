@@ -45,7 +45,7 @@ def render_report(results: ComparisonResults, overrides: Sequence[str]) -> str:
         "retrain": plan.retrain_overrides(genotype, 0, 0),
     }
     sources = [n.joules_source for n in networks]
-    sources += [s for n in networks if (s := n.search_cost.joules_source) is not None]
+    sources += [s for n in networks if (s := n.search_joules_source) is not None]
     source = common_source(sources)
     text = (
         template_environment(for_terminal)

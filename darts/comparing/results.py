@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from darts.comparing.plan import RANDOM, RANDOM_SEARCH, ComparisonPlan, SearchCost
+from darts.comparing.plan import RANDOM, RANDOM_SEARCH, ComparisonPlan
 from darts.comparing.runs import RunFailed
 from darts.judging.statistics import Interval, bootstrap, compare_methods, verdict
 from darts.reading import read_json
@@ -33,7 +33,9 @@ class NetworkResult:
     valid_score: float | None
     parameters: int
     macs: int
-    search_cost: SearchCost
+    search_seconds: float
+    search_joules: float
+    search_joules_source: str | None
     seconds: float  # of the retraining, wall-clock time
     joules: float  # of the retraining
     joules_source: str
@@ -42,13 +44,7 @@ class NetworkResult:
 
     def as_row(self, metric: str) -> dict[str, object]:
         """Return a row of ``rows.csv``; ``metric`` replaces "score" in the names of columns."""
-        row: dict[str, object] = {}
-        for key, value in vars(self).items():
-            if key == "search_cost":
-                row |= {f"search_{part}": cost for part, cost in value._asdict().items()}
-            else:
-                row[key.replace("_score", f"_{metric}")] = value
-        return row
+        return {key.replace("_score", f"_{metric}"): value for key, value in vars(self).items()}
 
 
 class ComparisonResults:
@@ -102,7 +98,9 @@ class ComparisonResults:
                     retraining=number,
                     test_score=summary[self.score],
                     valid_score=summary.get(f"valid_{self.plan.metric.name}"),
-                    search_cost=cost,
+                    search_seconds=cost.seconds,
+                    search_joules=cost.joules,
+                    search_joules_source=cost.joules_source,
                     directory=directory.relative_to(self.plan.directory).as_posix(),
                     **{key: summary[key] for key in _COPIED},
                 )

@@ -201,7 +201,7 @@ def test_joules_of_several_sources_are_not_summed(
     assert joules == (40.0 if source == "another" else None)
     assert results.plan.total_cost()["joules"] is None
     network = next(n for n in results.networks if n.name == "random_sharing")
-    assert network.search_cost.joules_source == source
+    assert network.search_joules_source == source
 
 
 def test_verdict_mentions_unequal_cost(comparison: Any, tmp_path: Path) -> None:
