@@ -21,28 +21,19 @@ from darts.strategies.snapshot import snapshot_sampler
 from darts.strategies.strategy import STRATEGIES, Setup, Strategy
 
 
-@dataclass
-class ModelStrategy(Strategy):
-    """Base class of strategies that fit a model to the finished trials.
-
-    Attributes:
-        startup: Number of random trials before the model is used.
-    """
-
-    startup: int = number(10, low=1)
-
-
 @STRATEGIES.register
 @dataclass
-class Tpe(ModelStrategy):
+class Tpe(Strategy):
     """Tree-structured Parzen estimator.
 
     Attributes:
+        startup: Number of random trials before the model is used.
         joint: Whether one model covers all parameters that are active together; otherwise each
             parameter has its own model.
     """
 
     name: str = "tpe"
+    startup: int = number(10, low=1)
     joint: bool = True
     multi_objective: ClassVar[bool] = True
 
@@ -59,10 +50,15 @@ class Tpe(ModelStrategy):
 
 @STRATEGIES.register
 @dataclass
-class Gp(ModelStrategy):
-    """Gaussian process. Conditional parameters are drawn at random."""
+class Gp(Strategy):
+    """Gaussian process. Conditional parameters are drawn at random.
+
+    Attributes:
+        startup: Number of random trials before the model is used.
+    """
 
     name: str = "gp"
+    startup: int = number(10, low=1)
     multi_objective: ClassVar[bool] = True
 
     def make_sampler(self, setup: Setup) -> BaseSampler:

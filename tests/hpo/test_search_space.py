@@ -58,15 +58,7 @@ def test_points_become_configurations() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [
-        (1e-05, "1e-05"),
-        (True, "true"),
-        (None, "null"),
-        ("last", "last"),
-        ("true", "'true'"),
-        ("it's", "'it\\'s'"),
-        ("1", "'1'"),
-    ],
+    [(1e-05, "1e-05"), (None, "null"), ("true", "'true'"), ("it's", "'it\\'s'"), ("1", "'1'")],
 )
 def test_hydra_reads_each_override_as_the_value(value: Any, text: str) -> None:
     space = SearchSpace({"name": [value, "other"]})

@@ -21,14 +21,13 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from darts.spaces import SPACES, AnyGenotype
+from darts.spaces.sparse import NONE
 
 Features: TypeAlias = dict[str, float]
 """The features of a genotype by name; a missing name stands for 0."""
 
 Encoding: TypeAlias = Literal["operations", "graph", "edges", "places"]
 ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
-
-ZEROS = "none"  # the operation that outputs zeros, in every space that has one
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def encode(genotype: AnyGenotype, encoding: Encoding) -> Features:
 def read_edges(genotype: AnyGenotype, cell: str) -> list[Edge]:
     """Return the edges of a cell with their position in its graph."""
     edges = genotype.edges(cell)
-    paths = [(source, target) for source, target, name in edges if name != ZEROS]
+    paths = [(source, target) for source, target, name in edges if name != NONE]
     fed = _reached(paths, set(range(genotype.inputs)))
     live = _reached([(target, source) for source, target in paths], set(genotype.concat(cell)))
     return [
@@ -77,8 +76,8 @@ def read_edges(genotype: AnyGenotype, cell: str) -> list[Edge]:
             source,
             target,
             name,
-            live=name != ZEROS and target in live,
-            fed=name != ZEROS and source in fed,
+            live=name != NONE and target in live,
+            fed=name != NONE and source in fed,
         )
         for source, target, name in edges
     ]
@@ -91,7 +90,7 @@ def is_connected(genotype: AnyGenotype) -> bool:
     """
     for cell in genotype.cells:
         edges = read_edges(genotype, cell)
-        if any(edge.operation == ZEROS for edge in edges) and not any(edge.used for edge in edges):
+        if any(edge.operation == NONE for edge in edges) and not any(edge.used for edge in edges):
             return False
     return True
 
@@ -127,7 +126,7 @@ def _paths(cell: str, edges: Sequence[Edge], genotype: AnyGenotype) -> dict[str,
         for name, counted in lengths.items()
     }
     for kind, members in (
-        ("count", [edge for edge in edges if edge.operation != ZEROS]),
+        ("count", [edge for edge in edges if edge.operation != NONE]),
         ("live", [edge for edge in edges if edge.live]),
         ("used", used),
     ):

@@ -186,7 +186,8 @@ def count(
     space: Space, genotypes: Sequence[AnyGenotype], *, classes: int, sample_shape: Sequence[int]
 ) -> dict[str, Array]:
     """Return the parameters and the MACs of the networks of genotypes, each ``(n,)``."""
-    candidates = candidates_of(space, classes=classes, sample_shape=tuple(sample_shape))
+    channels = space.in_channels(tuple(sample_shape))
+    candidates = candidates_of(space, classes=classes, in_channels=channels)
     counts: dict[str, Array] = {}
     for name, measure in COUNTS.items():
         cost = ExpectedCost.measured(

@@ -105,8 +105,8 @@ class LookupTable:
     @cached_property
     def candidates(self) -> Candidates:
         """Names of the candidates of the space, by group and edge."""
-        shape = tuple(self.info.sample_shape)
-        return candidates_of(self.space, classes=self.info.classes, sample_shape=shape)
+        channels = self.space.in_channels(tuple(self.info.sample_shape))
+        return candidates_of(self.space, classes=self.info.classes, in_channels=channels)
 
     @cached_property
     def _cost(self) -> ExpectedCost:

@@ -20,11 +20,10 @@ from torch import Tensor
 from darts.searching.expected_cost import ExpectedCost
 from darts.spaces import AnyGenotype, SearchContext, Space
 from darts.spaces.deriving import Candidates
+from darts.spaces.sparse import NONE
 
 DROPPED = -1e6
 """Score of an operation with probability 0, which is chosen only if nothing else fits."""
-
-ZEROS = "none"  # the operation that outputs zeros; a kept edge never has it
 
 FURTHER_SAMPLES = 100
 """Random genotypes, in addition to those with each candidate, to which the sums are fitted."""
@@ -65,7 +64,7 @@ class GenotypeDecisions:
             targets = context.targets[group]
             for node in dict.fromkeys(targets):
                 edges = [
-                    [entry for entry in own if rows[entry[1]][entry[2]] != ZEROS]
+                    [entry for entry in own if rows[entry[1]][entry[2]] != NONE]
                     for own, target in zip(entries, targets, strict=True)
                     if target == node
                 ]

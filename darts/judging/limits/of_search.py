@@ -12,6 +12,7 @@ import torch
 from darts.config import ConfigError, LimitConfig, SearchConfig, SearchLimitConfig, compose
 from darts.data_modules import DataModule, make_data_module
 from darts.data_modules.compatibility import data_kind
+from darts.judging.devices.pieces import candidates_of
 from darts.judging.limits.costs import (
     CostMeter,
     Measure,
@@ -26,7 +27,6 @@ from darts.judging.limits.decisions import GenotypeDecisions, expected_cost
 from darts.judging.limits.genotype_limits import Cost, GenotypeLimits
 from darts.searching.expected_cost import ExpectedCost
 from darts.spaces import AnyGenotype, SearchContext, Space
-from darts.spaces.deriving import Candidates
 from darts.training.distributed import Ranks
 
 DRAWS = 10_000
@@ -126,7 +126,8 @@ def genotype_costs(
     space = sized_space(config.space, config.limit)
     require_sizes(device_key, meter.model, space, data.sample_shape)
     classes, shape = len(data.target_names), tuple(data.sample_shape)
-    if config.limit.sizes and candidates_of(space, data) != context.candidates:
+    sizes = data.network_sizes(space)
+    if config.limit.sizes and candidates_of(space, **sizes) != context.candidates:
         raise ConfigError(
             f"limit.sizes={config.limit.sizes}: networks of these sizes have other candidates than "
             "the supernet; leave out the size that sets their number"
@@ -178,13 +179,6 @@ def random_within_limits(config: SearchConfig, generator: torch.Generator) -> It
     while True:
         drawn = (space.random(generator) for _ in range(DRAWS))
         yield next((genotype for genotype in drawn if limit.allows(genotype)), best)
-
-
-def candidates_of(space: Space, data: DataModule) -> Candidates:
-    """Return the names of the candidates of a supernet for the data, by group and edge."""
-    with torch.device("meta"):  # without memory for the weights
-        sizes: dict[str, Any] = {**data.network_sizes(space)}
-        return space.supernet(**sizes).candidates
 
 
 def _of_network(
