@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 from darts.spaces import SPACES, AnyGenotype
 from darts.spaces.sparse import NONE
@@ -27,7 +27,6 @@ Features: TypeAlias = dict[str, float]
 """The features of a genotype by name; a missing name stands for 0."""
 
 Encoding: TypeAlias = Literal["operations", "graph", "edges", "places"]
-ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
 
 
 @dataclass(frozen=True)

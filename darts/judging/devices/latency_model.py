@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Protocol, TypeAlias
 from msgspec import Meta
 
 from darts.judging.devices.cell_features import Encoding, encode
-from darts.judging.devices.lookup_table import LookupTable
+from darts.judging.devices.lookup_table import LookupTable, require_space_of
 from darts.reading import FileError, StrPath, read_json_object
 from darts.spaces import AnyGenotype
 from darts.typed_values import Misfit, Name, Number, typed
@@ -50,11 +50,7 @@ class LinearModel:
         return self.space
 
     def predict(self, genotype: AnyGenotype) -> float:
-        if genotype.space != self.space:
-            raise ValueError(
-                f"the latency model is for space={self.space}, and the genotype is of "
-                f"space={genotype.space}"
-            )
+        require_space_of(genotype, self.space, "latency model")
         features = encode(genotype, self.encoding)
         terms = (self.weights.get(name, 0.0) * value for name, value in features.items())
         return max(0.0, self.intercept + sum(terms))

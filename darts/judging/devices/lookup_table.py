@@ -134,11 +134,7 @@ class LookupTable:
 
     def predict(self, genotype: AnyGenotype) -> float:
         """Return the latency in milliseconds of a pass of one batch."""
-        if genotype.space != self.space.name:
-            raise ValueError(
-                f"the lookup table is for space={self.space.name}, and the genotype is of "
-                f"space={genotype.space}"
-            )
+        require_space_of(genotype, self.space.name, "lookup table")
         return self._cost.of_genotype(genotype)
 
     def save(self, path: Path) -> None:
@@ -169,6 +165,14 @@ class LookupTable:
             return cls(info, tuple(_row(cells, reader.line_num) for cells in reader))
         except (ValueError, csv.Error) as error:
             raise FileError(f"{path} is not a lookup table: {error}") from None
+
+
+def require_space_of(genotype: AnyGenotype, space: str, model: str) -> None:
+    """Raise ValueError unless a genotype is of the space that a latency model is for."""
+    if genotype.space != space:
+        raise ValueError(
+            f"the {model} is for space={space}, and the genotype is of space={genotype.space}"
+        )
 
 
 def info_file(path: Path) -> Path:
