@@ -68,27 +68,25 @@ class ComparisonPlan:
         For a baseline, ``search_at_equal_cost`` replaces the number of epochs by the one that costs
         as much as the method's search.
         """
-        settings = self.config.settings.get(name) or {}
-        overrides = [*self._common_overrides(self.config.search), *as_overrides(settings)]
-        return merge_overrides([*overrides, f"method={name}", f"seed={self.config.seed + index}"])
+        own = (f"method={name}", f"seed={self.config.seed + index}")
+        return self._overrides(self.config.search, name, *own)
 
     def retrain_overrides(self, genotype: str, index: int, number: int) -> list[str]:
         """Return the overrides of retraining ``number`` (from 0) of search ``index``."""
         seed = self.config.seed + index * self.config.retrainings + number
-        common = self._common_overrides(self.config.retrain)
-        return merge_overrides([*common, f"genotype={genotype}", f"seed={seed}"])
+        return self._overrides(self.config.retrain, "", f"genotype={genotype}", f"seed={seed}")
 
     def short_run_overrides(self, genotype: str, index: int) -> list[str]:
         """Return the overrides of a short run of ``random_search``; it uses no test data."""
-        settings = self.config.settings.get(RANDOM_SEARCH) or {}
-        overrides = [*self._common_overrides(self.config.retrain), *as_overrides(settings)]
-        overrides += [f"genotype={genotype}", "evaluate_test=false", "restarts=0"]
-        return merge_overrides([*overrides, f"seed={self.config.seed + index}"])
+        own = (f"genotype={genotype}", "evaluate_test=false", "restarts=0")
+        seed = f"seed={self.config.seed + index}"
+        return self._overrides(self.config.retrain, RANDOM_SEARCH, *own, seed)
 
-    def _common_overrides(self, settings: Mapping[str, object]) -> list[str]:
+    def _overrides(self, settings: Mapping[str, object], name: str, *own: str) -> list[str]:
         config = self.config
-        overrides = [*config.base, *config.overrides, *as_overrides(settings)]
-        return [*_QUIET, *overrides, f"metric={config.metric}"]
+        common = [*_QUIET, *config.base, *config.overrides, *as_overrides(settings)]
+        common.append(f"metric={config.metric}")
+        return merge_overrides([*common, *as_overrides(config.settings.get(name) or {}), *own])
 
     def pilot_directory(self, name: str) -> Path:
         """Return the directory of the pilot of a baseline."""

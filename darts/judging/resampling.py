@@ -61,6 +61,8 @@ def paired_interval(
     units = len(found)
     if units < MIN_UNITS:
         return None
+    if np.array_equal(found, baseline):
+        return 0.0, 0.0
     if not (np.isfinite(found).all() and np.isfinite(baseline).all()):
         return None
     # Units with equal results are interchangeable, so a resample is a multinomial count of the
