@@ -37,7 +37,7 @@ class RunLauncher:
         with self._lock:
             if self._stopped:
                 raise CancelledError
-            future = self._executor.submit(Job(directory.name, command, directory, (*overrides,)))
+            future = self._executor.submit(Job(str(directory), command, directory, (*overrides,)))
         outcome = future.result()
         if outcome.summary is None:
             raise RunFailed(f"{outcome.problem} (see {log_file(directory)})")
