@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -118,24 +118,17 @@ class Budgets:
         Genotypes must exceed the smaller budget at ``above``, unless none was found that does. The
         result is None if none was found within the limits.
         """
-        costs = {**self._costs, BUDGET: self.cost}
-        limits = {**self._limits, BUDGET: self.at(share)}
+        whole = 2 * self.most
+        costs: dict[str, Cost] = {**self._costs, BUDGET: self.cost}
+        costs[UNUSED] = lambda genotype: whole - self.cost(genotype)
+        tried = [{**self._limits, BUDGET: self.at(share)}]
         if above is not None:
-            whole = 2 * self.most
-            unused = {**costs, UNUSED: lambda genotype: whole - self.cost(genotype)}
             left = whole - self.at(above)
-            bounded = self._limit(unused, {**limits, UNUSED: left * (1 - STRICT)})
-            if bounded is not None:
-                return bounded
-        return self._limit(costs, limits)
-
-    def _limit(
-        self, costs: Mapping[str, Cost], limits: Mapping[str, float]
-    ) -> GenotypeLimits | None:
-        try:
-            return GenotypeLimits(self._decisions, costs, limits, self._uniform, is_useful)
-        except ConfigError:
-            return None
+            tried.insert(0, {**tried[0], UNUSED: left * (1 - STRICT)})
+        for limits in tried:
+            with suppress(ConfigError):
+                return GenotypeLimits(self._decisions, costs, limits, self._uniform, is_useful)
+        return None
 
 
 def is_useful(genotype: AnyGenotype) -> bool:
