@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
 from collections.abc import Iterator
@@ -124,7 +125,7 @@ def run_study(plan: StudyPlan, study: Study, run: RunDirectory) -> JsonObject:
     """
     config = plan.config
     trials = study.get_trials(deepcopy=False)
-    clock = StudyClock(study, config.budget.hours)
+    clock = StudyClock(study, config.budget.hours or math.inf)
     progress = Progress(plan, study, clock)
     reported = [trial.number for trial in finished_trials(trials)]
     supervisor = Supervisor(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator
 from typing import TypedDict
@@ -25,15 +26,14 @@ class StudyClock:
     trial starts.
 
     Attributes:
-        deadline: Value of ``time.monotonic()`` after which no trial starts; None for no limit.
+        deadline: Value of ``time.monotonic()`` after which no trial starts.
     """
 
-    def __init__(self, study: Study, hours: float | None = None) -> None:
+    def __init__(self, study: Study, hours: float = math.inf) -> None:
         self._study = study
         self._start = time.monotonic()
         self._previous = _saved_seconds(study)
-        left = None if hours is None else 3600 * hours - self._previous
-        self.deadline = None if left is None else self._start + left
+        self.deadline = self._start + 3600 * hours - self._previous
 
     @property
     def seconds(self) -> float:

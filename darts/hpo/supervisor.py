@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import multiprocessing
 import os
 import secrets
@@ -37,7 +38,7 @@ class Supervisor:
 
     Args:
         on_trial_end: Called once for each trial when it has finished.
-        deadline: Value of ``time.monotonic()`` after which no trial starts; None for no limit.
+        deadline: Value of ``time.monotonic()`` after which no trial starts.
         reported: Numbers of trials for which ``on_trial_end`` is not called.
     """
 
@@ -47,7 +48,7 @@ class Supervisor:
         study: Study,
         on_trial_end: Callable[[FrozenTrial], None],
         *,
-        deadline: float | None = None,
+        deadline: float = math.inf,
         reported: Iterable[int] = (),
     ) -> None:
         self._plan, self._study = plan, study
@@ -70,7 +71,7 @@ class Supervisor:
                     trials = self._poll()
                     on_poll(trials)
                     self._check_progress(trials)
-                    late = self._deadline is not None and time.monotonic() >= self._deadline
+                    late = time.monotonic() >= self._deadline
                     unfinished = not late and not is_over(self._plan, trials)
                     if not unfinished and not self._workers:
                         break
@@ -155,7 +156,7 @@ class Supervisor:
 
 
 def worker_main(
-    plan: StudyPlan, name: str, number: int, threads: int | None, deadline: float | None
+    plan: StudyPlan, name: str, number: int, threads: int | None, deadline: float
 ) -> None:
     """Evaluate trials of a study: the main function of a worker's process.
 
@@ -170,8 +171,7 @@ def worker_main(
             with storage_errors(plan.storage):
                 worker = Worker(plan, plan.open(existing=True), name)
                 while not interrupt.received:
-                    late = deadline is not None and time.monotonic() >= deadline
-                    if late or not worker.step():
+                    if time.monotonic() >= deadline or not worker.step():
                         break
         except KeyboardInterrupt:  # a second Ctrl-C
             os._exit(128 + signal.SIGINT)
