@@ -79,10 +79,10 @@ class PointSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> Point:
-        trials, allows = study.get_trials(deepcopy=False), self._setup.allows
+        trials = study.get_trials(deepcopy=False)
         for attempt in range(MAX_ATTEMPTS):
             point, attributes = self._propose(study, trial, trials, attempt)
-            if allows is None or allows(point):
+            if self._setup.allows(point):
                 break
         for name, value in attributes.items():
             # Optuna's own samplers store their attributes in the same way.
