@@ -22,7 +22,6 @@ from darts.comparing.scheduler import PlannedRun, execute, plan_runs
 from darts.config import CompareConfig, ConfigError, Invocation, launch, rank_and_size
 from darts.judging.statistics import pairs_needed
 from darts.reading import JsonObject
-from darts.running.jobs import Executor
 from darts.running.processes import ProcessExecutor
 from darts.tracking import Console, print_lines, print_summary
 from darts.training.interrupt import Interrupt, Interrupted
@@ -50,8 +49,8 @@ def compare(config: CompareConfig, call: Invocation) -> JsonObject:
             if folder.resolve().is_relative_to(files.path):  # not a link to somewhere else
                 remove_temporary_files(folder)
         plan = ComparisonPlan(config, files.path)
-        executor = ProcessExecutor(config.workers, files.path / "workers")
-        execute_runs(plan, executor, resume=shlex.quote(f"resume={files.path}"))
+        launcher = RunLauncher(ProcessExecutor(config.workers, files.path / "workers"))
+        execute_runs(plan, launcher, resume=shlex.quote(f"resume={files.path}"))
         try:
             results = ComparisonResults(plan)
         except RunFailed as error:
@@ -75,20 +74,19 @@ def compare(config: CompareConfig, call: Invocation) -> JsonObject:
     return summary
 
 
-def execute_runs(plan: ComparisonPlan, executor: Executor, *, resume: str) -> None:
+def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) -> None:
     """Execute all runs that are not complete, and show progress on the console.
 
     Args:
         plan: Plan of the comparison.
-        executor: Executes the runs.
+        launcher: Starts the runs.
         resume: Override that resumes the comparison, quoted for a shell; messages contain it.
 
     Raises:
         ConfigError: If runs failed.
         Interrupted: If a signal arrived before all runs were complete.
     """
-    config, launcher = plan.config, RunLauncher(executor)
-    runs = plan_runs(plan, launcher)
+    config, runs = plan.config, plan_runs(plan, launcher)
     done = sum(run.done() for run in runs)
     completed = itertools.count(done + 1)
     console = Console(total_steps=len(runs), name="compare", done=done)
@@ -113,11 +111,7 @@ def execute_runs(plan: ComparisonPlan, executor: Executor, *, resume: str) -> No
                 f"baseline{'s' if count > 1 else ''} needs at least {needed} searches"
             )
         failed = execute(
-            runs,
-            executor,
-            launcher,
-            on_done=report_progress,
-            stopping=lambda: interrupt.received is not None,
+            runs, launcher, on_done=report_progress, stopping=lambda: interrupt.received is not None
         )
         signal = interrupt.received
     if signal and not all(run.done() for run in runs):

@@ -16,28 +16,34 @@ class RunFailed(Exception):
 
 
 class RunLauncher:
-    """Starts or resumes runs, and waits for their ends. Several threads may call it."""
+    """Starts or resumes runs, and waits for their ends. Several threads may call it.
+
+    Entering the context starts the executor. Leaving it stops all runs, and no run starts any more.
+    """
 
     def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+        self.executor = executor
         self._lock, self._stopped = threading.Lock(), False
         self.sources: set[str] = set()  # of the joules of all runs so far
 
-    def stop(self) -> None:
-        """Start no more runs."""
+    def __enter__(self) -> None:
+        self.executor.__enter__()
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         with self._lock:
             self._stopped = True
+        self.executor.__exit__(kind, error, trace)
 
     def __call__(self, command: str, directory: Path, overrides: Sequence[str]) -> JsonObject:
         """Execute a run unless it is complete, and return its summary.
 
         A resumed run keeps its own overrides. Raise RunFailed if the run ended with an error, and
-        CancelledError if it was stopped, or not started after ``stop``.
+        CancelledError if it was stopped, or would have started after the end of the context.
         """
         with self._lock:
             if self._stopped:
                 raise CancelledError
-            future = self._executor.submit(Job(str(directory), command, directory, (*overrides,)))
+            future = self.executor.submit(Job(str(directory), command, directory, (*overrides,)))
         outcome = future.result()
         if outcome.summary is None:
             raise RunFailed(f"{outcome.problem} (see {log_file(directory)})")

@@ -18,7 +18,7 @@ from darts.comparing.baselines import (
 from darts.comparing.plan import RANDOM, RANDOM_BASELINES, RANDOM_SEARCH, ComparisonPlan
 from darts.comparing.runs import RunFailed, RunLauncher
 from darts.recipes.commands import merge_overrides, search_config
-from darts.running.jobs import Executor, is_complete
+from darts.running.jobs import is_complete
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,6 @@ def plan_runs(plan: ComparisonPlan, launcher: RunLauncher) -> list[PlannedRun]:
 
 def execute(
     runs: Sequence[PlannedRun],
-    executor: Executor,
     launcher: RunLauncher,
     *,
     on_done: Callable[[PlannedRun, str], None],
@@ -93,28 +92,26 @@ def execute(
     running: dict[Future[str], PlannedRun] = {}
     if not waiting:
         return failed
-    # The executor ends first: it stops the runs for which the threads wait.
-    with ThreadPoolExecutor(executor.workers) as threads, executor:
-        try:
-            while not stopping():
-                for run in [run for run in waiting if done.issuperset(run.needs)]:
-                    if len(running) < executor.workers:
-                        waiting.remove(run)
-                        running[threads.submit(run.work)] = run
-                if not running:
-                    break
-                ended, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    run = running.pop(future)
-                    try:
-                        message = future.result()
-                    except RunFailed as error:
-                        failed[run.name] = str(error)
-                    except CancelledError:
-                        pass
-                    else:
-                        done.add(run.name)
-                        on_done(run, message)
-        finally:
-            launcher.stop()
+    workers = launcher.executor.workers
+    # The context of the launcher ends first: it stops the runs for which the threads wait.
+    with ThreadPoolExecutor(workers) as threads, launcher:
+        while not stopping():
+            for run in [run for run in waiting if done.issuperset(run.needs)]:
+                if len(running) < workers:
+                    waiting.remove(run)
+                    running[threads.submit(run.work)] = run
+            if not running:
+                break
+            ended, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+            for future in ended:
+                run = running.pop(future)
+                try:
+                    message = future.result()
+                except RunFailed as error:
+                    failed[run.name] = str(error)
+                except CancelledError:
+                    pass
+                else:
+                    done.add(run.name)
+                    on_done(run, message)
     return failed
