@@ -38,7 +38,6 @@ from darts.hpo.trial_tools import TrialTools
 from darts.hpo.trials import BEYOND, FAILURE, SCORES, WALL_SECONDS, WORKER, trial_results
 from darts.running.execution import error_summary, redirect_output
 from darts.spaces.parameters import Point
-from darts.strategies.history import retry_history
 from darts.strategies.judges import EpochCallback, TrialSpec
 from darts.strategies.snapshot import decide_pruning
 from darts.strategies.strategy import suggest_point
@@ -130,12 +129,13 @@ class Worker:
         except UpdateFinishedTrialError:
             raise
         except (SystemExit, KeyboardInterrupt):  # after a signal
-            self._requeue(trial, "its worker was stopped")
+            fail_and_requeue(self.study, self._frozen(trial._trial_id), "its worker was stopped")
             raise
         except Exception as error:
             cannot_write = isinstance(error, OSError) and is_machine_failure(error)
-            if cannot_write or machine_failure(error):  # the point is not to blame
-                self._requeue(trial, "its worker could not write")
+            if cannot_write or machine_failure(error):
+                reason = "its worker could not write"
+                fail_and_requeue(self.study, self._frozen(trial._trial_id), reason)
                 raise
             state = TrialState.FAIL
             trial.set_user_attr(FAILURE, error_summary(error))
@@ -144,14 +144,6 @@ class Worker:
                 torch.cuda.empty_cache()
         trial.set_user_attr(WALL_SECONDS, time.monotonic() - start)
         return state, values
-
-    def _requeue(self, trial: optuna.Trial, reason: str) -> None:
-        """Put a trial back into the queue, even if its point has used up all its retries.
-
-        The point is not to blame for a signal or a full disk.
-        """
-        frozen = self._frozen(trial._trial_id)
-        fail_and_requeue(self.study, frozen, reason, retries=len(retry_history(frozen)) + 1)
 
     def _evaluate(self, trial: optuna.Trial, directory: Path) -> list[float]:
         """Score the trial's point, store all scores, and return the values of the objectives."""
