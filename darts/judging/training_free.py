@@ -35,16 +35,6 @@ BASELINES = ("parameters", "macs")
 """Scores that ``darts.judge`` computes for comparison with every judge."""
 
 
-def parameters(network: UntrainedNetwork) -> float:
-    """Return the number of parameters."""
-    return float(count_parameters(network.net.parameters()))
-
-
-def macs(network: UntrainedNetwork) -> float:
-    """Return the multiply-accumulates of a forward pass of one sample."""
-    return float(count_macs(network.net, network.example))
-
-
 def gradient_norm(network: UntrainedNetwork) -> float:
     """Return the sum over weight tensors of the norm of the gradient of the loss.
 
@@ -229,8 +219,8 @@ class TrainingFreeScore:
 
 
 SCORES: Mapping[str, TrainingFreeScore] = {
-    "parameters": TrainingFreeScore(parameters, batches=0),
-    "macs": TrainingFreeScore(macs, batches=0),
+    "parameters": TrainingFreeScore(lambda n: count_parameters(n.net.parameters()), batches=0),
+    "macs": TrainingFreeScore(lambda n: count_macs(n.net, n.example), batches=0),
     "gradient_norm": TrainingFreeScore(gradient_norm),
     "snip": TrainingFreeScore(snip),
     "synflow": TrainingFreeScore(synflow, needs_numbers=True, batches=0),
@@ -254,4 +244,4 @@ def why_unsupported(name: str, net: NetworkBase, *, has_numbers: bool) -> str | 
 
 def score_network(network: UntrainedNetwork, names: Iterable[str]) -> dict[str, float]:
     """Return the scores ``names``, keys of ``SCORES``, of a network."""
-    return {name: SCORES[name].compute(network) for name in names}
+    return {name: float(SCORES[name].compute(network)) for name in names}

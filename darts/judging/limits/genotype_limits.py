@@ -162,18 +162,13 @@ class GenotypeLimits:
 
     def _polish(self, choice: Choice, scores: Sequence[np.ndarray]) -> Choice:
         """Return the choice after changes of single decisions that raise its score."""
-        tried = 0
-        while tried < POLISH:
-            for other in self._changes(choice, scores, better=True):
-                tried += 1
-                if self._fits(other):
-                    choice = other
-                    break
-                if tried == POLISH:
-                    return choice
-            else:
+        left = iter(range(POLISH))
+        while True:
+            changes = zip(self._changes(choice, scores, better=True), left, strict=False)
+            better = next((other for other, _ in changes if self._fits(other)), None)
+            if better is None:
                 return choice
-        return choice
+            choice = better
 
     def _changes(
         self, choice: Choice, scores: Sequence[np.ndarray], *, better: bool = False
