@@ -25,6 +25,8 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from darts.training.scoring import evaluating
+
 IN_PLACE = frozenset(
     {
         "add",
@@ -103,14 +105,9 @@ def trace(network: nn.Module, shape: Sequence[int]) -> tuple[int, list[Step]]:
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     weights = {name: torch.empty_like(t, device="meta") for name, t in tensors.items()}
     inputs = torch.empty(1, *shape, device="meta")
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        with torch.no_grad(), _Recorder(inputs, list(weights.values())) as recorder:
-            recorder.finish(functional_call(network, weights, (inputs,)))
-    finally:
-        for module, training in modes:
-            module.training = training
+    recorder = _Recorder(inputs, list(weights.values()))
+    with evaluating(network), torch.no_grad(), recorder:
+        recorder.finish(functional_call(network, weights, (inputs,)))
     return inputs.numel(), recorder.steps
 
 
