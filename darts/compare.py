@@ -1,6 +1,6 @@
 """Compare a search method with baselines of equal cost: ``python -m darts.compare``.
 
-Each run is an ordinary search or retraining in its own process. Its directory is inside the
+Each run is an ordinary search or retraining in a worker process. Its directory is inside the
 directory of the comparison. ``report.md`` states what the scores show and what they do not show.
 
 References:
@@ -22,6 +22,7 @@ from darts.comparing.scheduler import PlannedRun, execute, plan_runs
 from darts.config import CompareConfig, ConfigError, Invocation, launch, rank_and_size
 from darts.judging.statistics import pairs_needed
 from darts.reading import JsonObject
+from darts.running.processes import ProcessExecutor
 from darts.tracking import Console, print_lines, print_summary
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
@@ -47,7 +48,8 @@ def compare(config: CompareConfig, call: Invocation) -> JsonObject:
         for folder in files.path.glob("runs/*/*") if config.resume else ():
             if folder.resolve().is_relative_to(files.path):  # not a link to somewhere else
                 remove_temporary_files(folder)
-        plan, launcher = ComparisonPlan(config, files.path), RunLauncher(config.workers)
+        plan = ComparisonPlan(config, files.path)
+        launcher = RunLauncher(ProcessExecutor(config.workers, files.path / "workers"))
         execute_runs(plan, launcher, resume=shlex.quote(f"resume={files.path}"))
         try:
             results = ComparisonResults(plan)
@@ -109,11 +111,7 @@ def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) ->
                 f"baseline{'s' if count > 1 else ''} needs at least {needed} searches"
             )
         failed = execute(
-            runs,
-            config.workers,
-            on_done=report_progress,
-            stopping=lambda: interrupt.received is not None,
-            stop=launcher.stop,
+            runs, launcher, on_done=report_progress, stopping=lambda: interrupt.received is not None
         )
         signal = interrupt.received
     if signal and not all(run.done() for run in runs):

@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
 from collections.abc import Iterator
@@ -38,7 +39,7 @@ from darts.hpo.trials import (
     trial_seconds,
     trial_state,
 )
-from darts.judging.limits import describe_limits
+from darts.judging.limits.costs import describe_limits
 from darts.reading import JsonObject, one_line
 from darts.tracking import Console, format_duration, format_value, print_lines, print_summary
 from darts.tracking.metrics import write_table
@@ -124,7 +125,7 @@ def run_study(plan: StudyPlan, study: Study, run: RunDirectory) -> JsonObject:
     """
     config = plan.config
     trials = study.get_trials(deepcopy=False)
-    clock = StudyClock(study, config.budget.hours)
+    clock = StudyClock(study, config.budget.hours or math.inf)
     progress = Progress(plan, study, clock)
     reported = [trial.number for trial in finished_trials(trials)]
     supervisor = Supervisor(

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from darts.comparing.plan import RANDOM, RANDOM_SEARCH, ComparisonPlan, search_config
+from darts.comparing.plan import RANDOM, RANDOM_SEARCH, ComparisonPlan
 from darts.comparing.runs import RunFailed, RunLauncher
 from darts.config import SearchConfig
 from darts.methods.stages import Stage, stage_position
 from darts.reading import JsonObject, read_json
-from darts.recipes.commands import merge_overrides
+from darts.recipes.commands import merge_overrides, search_config
 from darts.running.jobs import read_divergence, read_summary
 from darts.searching.searcher import updates_alphas
 from darts.spaces import AnyGenotype
@@ -102,7 +102,6 @@ def random_search(plan: ComparisonPlan, launcher: RunLauncher, index: int) -> st
 
 
 def _method_summary(plan: ComparisonPlan, index: int) -> JsonObject:
-    """Return the summary of search ``index`` of the method; its joules are the budget."""
     summary = read_summary(plan.search_folder(plan.method, index) / "search")
     if not summary["joules"] > 0:
         raise RunFailed(f"the energy of the search of {plan.method} was not measured")
@@ -111,9 +110,6 @@ def _method_summary(plan: ComparisonPlan, index: int) -> JsonObject:
 
 def _train_briefly(launcher: RunLauncher, directory: Path, overrides: list[str]) -> JsonObject:
     """Return the summary of a short run, or the reason and cost of its divergence."""
-    divergence = read_divergence(directory)
-    if divergence is not None:
-        return divergence
     try:
         return launcher("retrain", directory, overrides)
     except RunFailed:
@@ -171,7 +167,6 @@ def pilot_overrides(config: SearchConfig) -> list[str]:
 
 
 def search_stages(config: SearchConfig) -> list[Stage]:
-    """Return the stages of a search. A search without configured stages has one."""
     return config.stages or [Stage()]
 
 
@@ -181,8 +176,8 @@ class CostModel:
     Args:
         config: Configuration of the pilot.
         joules_after_epochs: Joules from the start of the pilot to the end of each epoch.
-        total_joules: All joules of the pilot, including the work after its last epoch.
-        check_joules: Joules of all collapse checks of the pilot.
+        total_joules: Joules of the whole pilot.
+        check_joules: Joules of all its collapse checks.
     """
 
     def __init__(
@@ -246,7 +241,6 @@ def _epoch_kind(config: SearchConfig, epoch: int, epochs: int) -> EpochKind:
 
 
 def _is_checked(config: SearchConfig, epoch: int) -> bool:
-    """Return whether a collapse check follows an epoch."""
     return config.collapse.is_due(epoch) and config.relaxation.uses_alphas
 
 

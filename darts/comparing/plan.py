@@ -8,19 +8,17 @@ scores the test split once, at its end.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 
-from darts.config import CompareConfig, ConfigError, RetrainConfig, SearchConfig, quoted
-from darts.judging.limits import random_within_limits
+from darts.config import CompareConfig, ConfigError, one_of, value_text
+from darts.judging.limits.of_search import random_within_limits
 from darts.plugins import group_options
 from darts.reading import JsonObject, read_json, read_yaml
-from darts.recipes.commands import merge_overrides, trial_config
+from darts.recipes.commands import merge_overrides, retrain_config, search_config
 from darts.running.jobs import read_divergence
 from darts.spaces import AnyGenotype, Space
 from darts.tasks.metrics import Metric
@@ -34,7 +32,6 @@ RANDOM_BASELINES = (RANDOM, RANDOM_SEARCH)
 """Baselines without a supernet: a random architecture, and the best of several random ones."""
 
 _QUIET = ("tracking.tensorboard=false", "tracking.figures=false")
-_UNQUOTED = re.compile(r"[\w./-]+")  # texts that an override may contain without quotes
 
 
 class SearchCost(NamedTuple):
@@ -54,7 +51,6 @@ class ComparisonPlan:
 
     Attributes:
         names: Names of the method and of its baselines, in this order.
-        space: Search space of all runs.
         metric: Steering metric of all runs; networks are compared by its test score.
     """
 
@@ -72,27 +68,25 @@ class ComparisonPlan:
         For a baseline, ``search_at_equal_cost`` replaces the number of epochs by the one that costs
         as much as the method's search.
         """
-        settings = self.config.settings.get(name) or {}
-        overrides = [*self._common_overrides(self.config.search), *as_overrides(settings)]
-        return merge_overrides([*overrides, f"method={name}", f"seed={self.config.seed + index}"])
+        own = (f"method={name}", f"seed={self.config.seed + index}")
+        return self._overrides(self.config.search, name, *own)
 
     def retrain_overrides(self, genotype: str, index: int, number: int) -> list[str]:
         """Return the overrides of retraining ``number`` (from 0) of search ``index``."""
         seed = self.config.seed + index * self.config.retrainings + number
-        common = self._common_overrides(self.config.retrain)
-        return merge_overrides([*common, f"genotype={genotype}", f"seed={seed}"])
+        return self._overrides(self.config.retrain, "", f"genotype={genotype}", f"seed={seed}")
 
     def short_run_overrides(self, genotype: str, index: int) -> list[str]:
         """Return the overrides of a short run of ``random_search``; it uses no test data."""
-        settings = self.config.settings.get(RANDOM_SEARCH) or {}
-        overrides = [*self._common_overrides(self.config.retrain), *as_overrides(settings)]
-        overrides += [f"genotype={genotype}", "evaluate_test=false", "restarts=0"]
-        return merge_overrides([*overrides, f"seed={self.config.seed + index}"])
+        own = (f"genotype={genotype}", "evaluate_test=false", "restarts=0")
+        seed = f"seed={self.config.seed + index}"
+        return self._overrides(self.config.retrain, RANDOM_SEARCH, *own, seed)
 
-    def _common_overrides(self, settings: Mapping[str, object]) -> list[str]:
+    def _overrides(self, settings: Mapping[str, object], name: str, *own: str) -> list[str]:
         config = self.config
-        overrides = [*config.base, *config.overrides, *as_overrides(settings)]
-        return [*_QUIET, *overrides, f"metric={config.metric}"]
+        common = [*_QUIET, *config.base, *config.overrides, *as_overrides(settings)]
+        common.append(f"metric={config.metric}")
+        return merge_overrides([*common, *as_overrides(config.settings.get(name) or {}), *own])
 
     def pilot_directory(self, name: str) -> Path:
         """Return the directory of the pilot of a baseline."""
@@ -160,14 +154,10 @@ def check_comparison(config: CompareConfig) -> None:
     """Raise ``ConfigError`` if the configuration of the comparison or of a run is invalid."""
     methods = group_options("method")
     method = config.method_name
-    if method not in methods:
-        raise ConfigError(f"method={method!r} is unknown; choose from {', '.join(methods)}")
+    one_of("method", method, methods)
     baselines = [*RANDOM_BASELINES, *(name for name in methods if name != method)]
     for name in config.baselines:
-        if name not in baselines:
-            raise ConfigError(
-                f"baselines: {name!r} is not a baseline; choose from {', '.join(baselines)}"
-            )
+        one_of("baselines", name, baselines)
     if not config.baselines or len(set(config.baselines)) < len(config.baselines):
         raise ConfigError(
             f"baselines={config.baselines}: must contain one or more of {', '.join(baselines)}, "
@@ -193,16 +183,6 @@ def check_comparison(config: CompareConfig) -> None:
     retrain_config(plan.short_run_overrides(genotype, 0))
 
 
-def search_config(overrides: list[str]) -> SearchConfig:
-    """Return the configuration of a search; raise ``ConfigError`` if it is invalid."""
-    return cast("SearchConfig", trial_config("search", overrides))
-
-
-def retrain_config(overrides: list[str]) -> RetrainConfig:
-    """Return the configuration of a retraining; raise ``ConfigError`` if it is invalid."""
-    return cast("RetrainConfig", trial_config("retrain", overrides))
-
-
 def as_overrides(settings: Mapping[str, object], prefix: str = "") -> list[str]:
     """Return nested settings as overrides, with dotted keys and quotes where Hydra needs them.
 
@@ -210,12 +190,10 @@ def as_overrides(settings: Mapping[str, object], prefix: str = "") -> list[str]:
     ['epochs=3', 'optimizer.lr=0.1']
     """
     overrides = []
-    for key, value in settings.items():
+    for name, value in settings.items():
+        key = f"{prefix}{name}"
         if isinstance(value, Mapping):
-            overrides += as_overrides(value, f"{prefix}{key}.")
-        elif isinstance(value, str):
-            text = value if _UNQUOTED.fullmatch(value) else quoted(value)
-            overrides.append(f"{prefix}{key}={text}")
+            overrides += as_overrides(value, f"{key}.")
         else:
-            overrides.append(f"{prefix}{key}={json.dumps(value)}")
+            overrides.append(f"{key}={value_text(key, value)}")
     return overrides

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from darts.comparing.plan import RANDOM, ComparisonPlan, SearchCost
+from darts.comparing.plan import RANDOM, RANDOM_SEARCH, ComparisonPlan
 from darts.comparing.runs import RunFailed
 from darts.judging.statistics import Interval, bootstrap, compare_methods, verdict
+from darts.reading import read_json
 from darts.running.jobs import read_summary
 from darts.tracking.formats import is_fraction
 from darts.tracking.ledger import common_source
@@ -32,7 +33,9 @@ class NetworkResult:
     valid_score: float | None
     parameters: int
     macs: int
-    search_cost: SearchCost
+    search_seconds: float
+    search_joules: float
+    search_joules_source: str | None
     seconds: float  # of the retraining, wall-clock time
     joules: float  # of the retraining
     joules_source: str
@@ -41,13 +44,7 @@ class NetworkResult:
 
     def as_row(self, metric: str) -> dict[str, object]:
         """Return a row of ``rows.csv``; ``metric`` replaces "score" in the names of columns."""
-        row: dict[str, object] = {}
-        for key, value in vars(self).items():
-            if key == "search_cost":
-                row |= {f"search_{part}": cost for part, cost in value._asdict().items()}
-            else:
-                row[key.replace("_score", f"_{metric}")] = value
-        return row
+        return {key.replace("_score", f"_{metric}"): value for key, value in vars(self).items()}
 
 
 class ComparisonResults:
@@ -66,6 +63,10 @@ class ComparisonResults:
     def __init__(self, plan: ComparisonPlan) -> None:
         self.plan, config = plan, plan.config
         self.score = f"test_{config.metric}"
+        self._search_costs = {
+            name: [plan.search_cost(name, index) for index in range(config.searches)]
+            for name in plan.names
+        }
         self.networks = [network for name in plan.names for network in self._read_networks(name)]
         self.scores = {
             name: [
@@ -86,8 +87,7 @@ class ComparisonResults:
 
     def _read_networks(self, name: str) -> list[NetworkResult]:
         networks = []
-        for index in range(self.plan.config.searches):
-            cost = self.plan.search_cost(name, index)
+        for index, cost in enumerate(self._search_costs[name]):
             for number, directory in enumerate(self.plan.retrain_directories(name, index)):
                 summary = read_summary(directory)
                 if not isinstance(summary.get(self.score), (int, float)):
@@ -98,7 +98,9 @@ class ComparisonResults:
                     retraining=number,
                     test_score=summary[self.score],
                     valid_score=summary.get(f"valid_{self.plan.metric.name}"),
-                    search_cost=cost,
+                    search_seconds=cost.seconds,
+                    search_joules=cost.joules,
+                    search_joules_source=cost.joules_source,
                     directory=directory.relative_to(self.plan.directory).as_posix(),
                     **{key: summary[key] for key in _COPIED},
                 )
@@ -107,7 +109,7 @@ class ComparisonResults:
 
     def search_joules(self, name: str) -> float | None:
         """Return the mean joules of a search, or None if the joules have no common source."""
-        costs = [n.search_cost for n in self.networks if n.name == name]
+        costs = self._search_costs[name]
         if common_source(cost.joules_source for cost in costs) is None:
             return None
         return float(np.mean([cost.joules for cost in costs]))
@@ -121,11 +123,18 @@ class ComparisonResults:
         if name == RANDOM:
             return 0.0
         method = self.plan.method
-        networks = [n for n in self.networks if n.name in (name, method)]
-        if common_source(n.search_cost.joules_source for n in networks) is None:
+        costs = [*self._search_costs[method], *self._search_costs[name]]
+        if common_source(cost.joules_source for cost in costs) is None:
             return None
         ours, theirs = self.search_joules(method), self.search_joules(name)
         return theirs / ours if ours and theirs is not None else None
+
+    def short_runs(self, name: str) -> float | None:
+        """Return the mean number of short runs per search of ``random_search``; otherwise None."""
+        if name != RANDOM_SEARCH:
+            return None
+        folders = [self.plan.search_folder(name, n) for n in range(self.plan.config.searches)]
+        return float(np.mean([read_json(folder / "chosen.json")["trained"] for folder in folders]))
 
     def format_score(self, value: float) -> str:
         """Format a score, in percent if it is a fraction."""
@@ -146,7 +155,6 @@ class ComparisonResults:
         ]
 
     def _cost_remark(self, name: str) -> str:
-        """Return a sentence about unequal or unknown cost of a baseline, or an empty text."""
         if name == RANDOM:
             return ""
         ratio, method = self.cost_ratio(name), self.plan.method

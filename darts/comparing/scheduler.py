@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,15 +15,9 @@ from darts.comparing.baselines import (
     random_search,
     search_at_equal_cost,
 )
-from darts.comparing.plan import (
-    RANDOM,
-    RANDOM_BASELINES,
-    RANDOM_SEARCH,
-    ComparisonPlan,
-    search_config,
-)
-from darts.comparing.runs import RunFailed, RunLauncher, RunStopped
-from darts.recipes.commands import merge_overrides
+from darts.comparing.plan import RANDOM, RANDOM_BASELINES, RANDOM_SEARCH, ComparisonPlan
+from darts.comparing.runs import RunFailed, RunLauncher
+from darts.recipes.commands import merge_overrides, search_config
 from darts.running.jobs import is_complete
 
 
@@ -39,113 +33,85 @@ class PlannedRun:
 
 def plan_runs(plan: ComparisonPlan, launcher: RunLauncher) -> list[PlannedRun]:
     """Return all runs of a comparison: pilots, then searches and retrainings seed by seed."""
-    runs = []
+    runs: list[PlannedRun] = []
+
+    def add(title: str, command: str, directory: Path, overrides: list[str], *needs: str) -> None:
+        def work() -> str:
+            return describe_run(plan, launcher(command, directory, overrides))
+
+        runs.append(PlannedRun(title, work, partial(is_complete, directory), needs))
+
     for name in plan.config.baselines:
         if name not in RANDOM_BASELINES:
             overrides = plan.search_overrides(name, 0)
             overrides = merge_overrides([*overrides, *pilot_overrides(search_config(overrides))])
-            directory = plan.pilot_directory(name)
-            title = f"pilot of {name}"
-            runs.append(_plan_command(plan, launcher, title, "search", directory, overrides))
+            add(f"pilot of {name}", "search", plan.pilot_directory(name), overrides)
     for index in range(plan.config.searches):
+        method_search = f"search {plan.method} {index}"
         for name in plan.names:
-            search = _plan_search(plan, launcher, name, index)
-            runs.append(search)
+            title, folder = f"search {name} {index}", plan.search_folder(name, index)
+            if name == plan.method:
+                add(title, "search", folder / "search", plan.search_overrides(name, index))
+            elif name == RANDOM:
+                work = partial(draw_random, plan, index)
+                runs.append(PlannedRun(title, work, plan.genotype_path(name, index).exists))
+            elif name == RANDOM_SEARCH:
+                work = partial(random_search, plan, launcher, index)
+                chosen = folder / "chosen.json"
+                runs.append(PlannedRun(title, work, chosen.exists, (method_search,)))
+            else:
+                work = partial(search_at_equal_cost, plan, launcher, name, index)
+                done = partial(is_complete, folder / "search")
+                runs.append(PlannedRun(title, work, done, (method_search, f"pilot of {name}")))
             genotype = str(plan.genotype_path(name, index))
             for number, directory in enumerate(plan.retrain_directories(name, index)):
-                title = f"retrain {name} {index}.{number}"
                 overrides = plan.retrain_overrides(genotype, index, number)
-                needs = (search.name,)
-                runs.append(
-                    _plan_command(plan, launcher, title, "retrain", directory, overrides, needs)
-                )
+                add(f"retrain {name} {index}.{number}", "retrain", directory, overrides, title)
     return runs
-
-
-def _plan_search(plan: ComparisonPlan, launcher: RunLauncher, name: str, index: int) -> PlannedRun:
-    """Return search ``index`` of the method or of a baseline, or what replaces the search."""
-    folder, title = plan.search_folder(name, index), f"search {name} {index}"
-    method_search = f"search {plan.method} {index}"
-    if name == plan.method:
-        overrides = plan.search_overrides(name, index)
-        return _plan_command(plan, launcher, title, "search", folder / "search", overrides)
-    if name == RANDOM:
-        genotype = plan.genotype_path(name, index)
-        return PlannedRun(title, partial(draw_random, plan, index), genotype.exists)
-    if name == RANDOM_SEARCH:
-        work = partial(random_search, plan, launcher, index)
-        return PlannedRun(title, work, (folder / "chosen.json").exists, (method_search,))
-    work = partial(search_at_equal_cost, plan, launcher, name, index)
-    done = partial(is_complete, folder / "search")
-    return PlannedRun(title, work, done, (method_search, f"pilot of {name}"))
-
-
-def _plan_command(
-    plan: ComparisonPlan,
-    launcher: RunLauncher,
-    title: str,
-    command: str,
-    directory: Path,
-    overrides: list[str],
-    needs: tuple[str, ...] = (),
-) -> PlannedRun:
-    def work() -> str:
-        return describe_run(plan, launcher(command, directory, overrides))
-
-    return PlannedRun(title, work, partial(is_complete, directory), needs)
 
 
 def execute(
     runs: Sequence[PlannedRun],
-    workers: int,
+    launcher: RunLauncher,
     *,
     on_done: Callable[[PlannedRun, str], None],
     stopping: Callable[[], bool],
-    stop: Callable[[], None],
 ) -> dict[str, str]:
     """Execute all runs that are not complete.
 
     Runs start in the given order, except that a run waits until all runs that it needs are
-    complete. A run therefore never starts if a run that it needs has failed.
+    complete. A run therefore never starts if a run that it needs has failed. ``on_done`` is called
+    in this thread after each run that completes, with its message. ``stopping`` is called several
+    times per second, and returns whether to stop all runs.
 
-    Args:
-        runs: All runs of the comparison.
-        workers: Maximum number of simultaneous runs.
-        on_done: Called in this thread after each run that completes, with its message.
-        stopping: Returns whether to stop; called several times per second.
-        stop: Stops the runs in progress.
-
-    Returns:
-        By name of each failed run, the reason. Runs that were stopped or never started are missing.
+    Return the reason for each failed run by name, without runs that were stopped or not started.
     """
     done = {run.name for run in runs if run.done()}
     waiting = [run for run in runs if run.name not in done]
     failed: dict[str, str] = {}
     running: dict[Future[str], PlannedRun] = {}
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            while True:
-                if stopping():
-                    waiting.clear()
-                    stop()
-                for run in [run for run in waiting if done.issuperset(run.needs)]:
-                    if len(running) < workers:
-                        waiting.remove(run)
-                        running[pool.submit(run.work)] = run
-                if not running:
-                    return failed
-                ended, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    run = running.pop(future)
-                    try:
-                        message = future.result()
-                    except RunFailed as error:
-                        failed[run.name] = str(error)
-                    except RunStopped:
-                        pass
-                    else:
-                        done.add(run.name)
-                        on_done(run, message)
-        except BaseException:
-            stop()  # otherwise the pool would wait until the runs in progress end
-            raise
+    if not waiting:
+        return failed
+    workers = launcher.executor.workers
+    # The context of the launcher ends first: it stops the runs for which the threads wait.
+    with ThreadPoolExecutor(workers) as threads, launcher:
+        while not stopping():
+            for run in [run for run in waiting if done.issuperset(run.needs)]:
+                if len(running) < workers:
+                    waiting.remove(run)
+                    running[threads.submit(run.work)] = run
+            if not running:
+                break
+            ended, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+            for future in ended:
+                run = running.pop(future)
+                try:
+                    message = future.result()
+                except RunFailed as error:
+                    failed[run.name] = str(error)
+                except CancelledError:
+                    pass
+                else:
+                    done.add(run.name)
+                    on_done(run, message)
+    return failed

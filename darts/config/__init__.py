@@ -31,7 +31,7 @@ from darts.config.options import (
     TrialLimitConfig,
     WeightOptimizerConfig,
 )
-from darts.config.overrides import quoted, require_plain_overrides
+from darts.config.overrides import quoted, require_plain_overrides, value_text
 from darts.config.process import rank_and_size
 from darts.config.resumed_run import as_yaml, config_digest, rebuild
 
@@ -73,5 +73,6 @@ __all__ = [
     "rebuild",
     "require_plain_overrides",
     "suggestion",
+    "value_text",
     "values_of",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -44,6 +45,7 @@ LATEST = "latest"
 
 RUNS = Path("runs")
 _IS_GENOTYPE = re.compile(r"\{|(?!['\"]).*Genotype\(", re.S)
+_RESERVED = ("true", "false", "null", "nan", "inf")  # words that are not texts without quotes
 _IS_HYDRA_SYNTAX = re.compile(r"['\"\[]|.*\$\{")
 
 
@@ -180,6 +182,26 @@ def quoted(text: str) -> str:
     escaped = re.sub(r"(\\*)'", r"\1\1\'", text)
     escaped = re.sub(r"(\\*)\$\{", r"\1\1\${", escaped)
     return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
+
+
+def value_text(key: str, value: object) -> str:
+    """Return the value of a key in the grammar of overrides."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, numbers.Real):  # also NumPy's
+        return repr(int(value) if isinstance(value, numbers.Integral) else float(value))
+    if isinstance(value, str | Path):
+        text = str(value)
+        plain = re.fullmatch(r"[A-Za-z_/][\w./-]*", text) and text.lower() not in _RESERVED
+        return text if plain else quoted(text)
+    if isinstance(value, list | tuple):
+        return f"[{','.join(value_text(key, item) for item in value)}]"
+    raise ConfigError(
+        f"{key}={value!r}: must be a string, a number, True, False, None or a list of these; set "
+        f'single keys with overrides=["{key}.<key>=<value>"]'
+    )
 
 
 def is_plain_override(override: str) -> bool:

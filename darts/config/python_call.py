@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import numbers
-import re
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +15,7 @@ from torch.utils.data import Dataset
 
 from darts.config.fields import ConfigError
 from darts.config.hydra_adapter import values_of
-from darts.config.overrides import quoted
+from darts.config.overrides import value_text
 from darts.data.torch_datasets import store
 from darts.spaces.module import target_of
 from darts.tasks import TASKS
@@ -31,32 +29,13 @@ def overrides_of(settings: Mapping[str, object], overrides: Sequence[str] = ()) 
     """Return keyword arguments as overrides, followed by further overrides."""
     if isinstance(overrides, str):
         raise ConfigError(f"overrides={overrides!r}: must be a list, such as [{overrides!r}]")
-    given = [*(f"{key}={_text(key, value)}" for key, value in settings.items()), *overrides]
+    given = [*(f"{key}={value_text(key, value)}" for key, value in settings.items()), *overrides]
     defaults = ("resume=null", "dry_run=false")
     if any(item.startswith(("resume=", "dry_run=")) for item in given if item not in defaults):
         raise ConfigError(
             "overrides: resume= and dry_run= belong to the command; use the argument resume"
         )
     return given
-
-
-def _text(key: str, value: object) -> str:
-    """Return a value in the grammar of overrides."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, numbers.Real):  # also NumPy's
-        return repr(int(value) if isinstance(value, numbers.Integral) else float(value))
-    if isinstance(value, str | Path):
-        text = str(value)
-        return text if re.fullmatch(r"[A-Za-z_/][\w./-]*", text) else quoted(text)
-    if isinstance(value, list | tuple):
-        return f"[{','.join(_text(key, item) for item in value)}]"
-    raise ConfigError(
-        f"{key}={value!r}: must be a string, a number, True, False, None or a list of these; set "
-        f'single keys with overrides=["{key}.<key>=<value>"]'
-    )
 
 
 def run_directory(command: str, out: str | Path | None) -> Path:

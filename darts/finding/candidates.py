@@ -14,7 +14,7 @@ from darts.config import RetrainConfig, compose
 from darts.data_modules import DataModule, load_options, make_data_module
 from darts.finding.families import Family
 from darts.judging.devices.memory import count_weights
-from darts.judging.limits import CostMeter
+from darts.judging.limits.costs import CostMeter
 from darts.recipes.commands import merge_overrides, trial_config
 from darts.recipes.retrain import build_network
 from darts.recipes.rules import DEFAULT, Setting, Values

@@ -15,7 +15,7 @@ from darts.finding.proposals import Pool
 from darts.finding.results import Result
 from darts.finding.slices import LONGEST
 from darts.judging.devices.cell_features import is_connected
-from darts.judging.limits import overrides_of_limits
+from darts.judging.limits.of_search import overrides_of_limits
 from darts.recipes.commands import merge_overrides, run_command
 from darts.recipes.rules import search_recipe
 from darts.running.execution import redirect_output

@@ -14,7 +14,7 @@ from darts.finding.candidates import ANY_GENOTYPE, Networks
 from darts.finding.families import BASELINES, FAMILIES, Family
 from darts.finding.image_sizes import image_sizes, median_side, with_sizes
 from darts.finding.limited_baselines import largest_architecture, within_limits
-from darts.judging.limits import CostMeter, require_known_memory, require_sizes
+from darts.judging.limits.costs import CostMeter, require_known_memory, require_sizes
 from darts.plugins import group_options
 from darts.recipes.commands import merge_overrides
 from darts.recipes.exporting.formats import check_export

@@ -104,7 +104,6 @@ def _true_scores(
 def _run_factorial_design(
     plan: StudyPlan, space: SearchSpace, best: FrozenTrial
 ) -> FactorialEffects:
-    """Train all points of the factorial design as a second study in the same database."""
     first_seed = plan.config.seed + 1
     seeds = range(first_seed, first_seed + plan.config.analysis.factorial_seeds)
     design = FactorialDesign(space, best.params, seeds)

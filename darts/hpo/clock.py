@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator
 from typing import TypedDict
 
 from optuna.study import Study
 
-from darts.config import ConfigError
 from darts.hpo.digests import digest
-from darts.hpo.store import in_background
+from darts.hpo.store import damaged, in_background
 from darts.typed_values import Misfit, typed
 
 CLOCK = "clock"  # user attribute of a study: running time and number of finished trials so far
@@ -26,15 +26,14 @@ class StudyClock:
     trial starts.
 
     Attributes:
-        deadline: Value of ``time.monotonic()`` after which no trial starts; None for no limit.
+        deadline: Value of ``time.monotonic()`` after which no trial starts.
     """
 
-    def __init__(self, study: Study, hours: float | None = None) -> None:
+    def __init__(self, study: Study, hours: float = math.inf) -> None:
         self._study = study
         self._start = time.monotonic()
         self._previous = _saved_seconds(study)
-        left = None if hours is None else 3600 * hours - self._previous
-        self.deadline = None if left is None else self._start + left
+        self.deadline = self._start + 3600 * hours - self._previous
 
     @property
     def seconds(self) -> float:
@@ -81,7 +80,4 @@ def _saved_seconds(study: Study) -> float:
             problem = f"had {saved['trials']} finished trials and now has only {finished}"
         else:
             return saved["seconds"]
-    raise ConfigError(
-        f"the study {study.study_name!r} {problem}; restore the database from a backup, or start a "
-        "new study"
-    )
+    raise damaged(f"the study {study.study_name!r} {problem}")

@@ -9,7 +9,7 @@ from darts.hpo.search_space import HYPERPARAMETERS, FactorialDesign, SearchSpace
 from darts.hpo.study import StudyPlan, example_config, fixed_overrides
 from darts.hpo.trial_tools import TrialTools, table_covers
 from darts.judging.benchmark import TABLES
-from darts.judging.limits import CostMeter, require_known_memory, require_space
+from darts.judging.limits.costs import CostMeter, require_known_memory, require_space
 from darts.recipes.commands import TrialConfig, merge_overrides, trial_config
 from darts.searching.expected_cost import MEASURES
 from darts.strategies import Setup
@@ -60,7 +60,6 @@ def check_trial_limits(config: TuneConfig, varied: SearchSpace, example: TrialCo
 
 
 def _check_judge(config: TuneConfig, space: SearchSpace) -> None:
-    """Check that the judge and the benchmark table support the search space."""
     judge = config.judge
     if judge.needs_genotype:
         others = space.groups().get(HYPERPARAMETERS)
@@ -76,7 +75,9 @@ def _check_judge(config: TuneConfig, space: SearchSpace) -> None:
             "metric; use it with darts.judge"
         )
     if config.benchmark.table is not None and not table_covers(config, space.architecture):
-        raise ConfigError(f"benchmark.table needs parameters={{genotype: {_covered_spaces()}}}")
+        pairs = (", ".join(f"{k}: {v}" for k, v in own.items()) for own in TABLES.values())
+        covered = " or ".join(f"{{{text}}}" for text in pairs)
+        raise ConfigError(f"benchmark.table needs parameters={{genotype: {covered}}}")
 
 
 def check_judge_settings(
@@ -95,15 +96,7 @@ def check_judge_settings(
         )
 
 
-def _covered_spaces() -> str:
-    """Return the values of ``parameters.genotype`` that benchmark tables cover."""
-    options = ({"space": table.space, **table.options} for table in TABLES.values())
-    values = (", ".join(f"{key}: {value}" for key, value in pairs.items()) for pairs in options)
-    return " or ".join(f"{{{text}}}" for text in values)
-
-
 def _check_costs(config: TuneConfig) -> None:
-    """Check that all costs and limits can be measured."""
     judge = config.judge
     measured = [*MEASURES, *config.limit.values()] if config.target == "retrain" else []
     available = list(dict.fromkeys([*judge.costs, *measured]))
@@ -122,7 +115,6 @@ def _check_costs(config: TuneConfig) -> None:
 
 
 def _check_factorial_design(config: TuneConfig, space: SearchSpace) -> None:
-    """Check that the configurations of all corners of the factorial design are valid."""
     if not config.judge.trains:
         raise ConfigError(
             f"analysis.factorial_seeds={config.analysis.factorial_seeds} needs a judge that "

@@ -17,8 +17,7 @@ from optuna.distributions import distribution_to_json
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.config import ConfigError
-from darts.hpo.store import machine_failure
+from darts.hpo.store import damaged, machine_failure
 from darts.hpo.trials import FAILURE, REPEAT, SCORES, WALL_SECONDS, trial_results
 from darts.reading import one_line
 from darts.spaces.parameters import Parameters, Point
@@ -60,10 +59,8 @@ def read_trials(plan: StudyPlan, study: Study) -> list[FrozenTrial]:
     except Exception as error:  # a stored value of a wrong type may raise any error
         if machine_failure(error):
             raise
-        raise ConfigError(
-            f"the trials in storage={plan.storage!r} cannot be read: {one_line(error)}; restore "
-            "the database from a backup, or start a new study"
-        ) from None
+        reason = one_line(error)
+        raise damaged(f"the trials in storage={plan.storage!r} cannot be read: {reason}") from None
     check_trials(plan, trials)
     return trials
 
@@ -76,14 +73,10 @@ def check_trials(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> None:
         except Exception as error:  # a stored value of a wrong type may raise any error
             problem = f"cannot be read ({type(error).__name__})"
         if problem:
-            raise ConfigError(
-                f"trial {number} in storage={plan.storage!r} {problem}; restore the database from "
-                "a backup, or start a new study"
-            )
+            raise damaged(f"trial {number} in storage={plan.storage!r} {problem}")
 
 
 def _problem(plan: StudyPlan, trial: FrozenTrial, number: int) -> str | None:
-    """Return what is wrong with a trial as a verb phrase, or None."""
     if trial.number != number:
         return f"is missing; the next one is trial {trial.number}"
     history = retry_history(trial)

@@ -17,7 +17,7 @@ from darts.judging.benchmark import Benchmark
 from darts.judging.predictor import MIN_POINTS
 from darts.judging.rankings import Values
 from darts.judging.training_free import SCORES
-from darts.recipes.commands import trial_config
+from darts.recipes.commands import retrain_config
 from darts.spaces import AnyGenotype, Space
 from darts.strategies.judges import TrainingFreeJudge
 
@@ -95,10 +95,9 @@ class JudgePlan:
         draw = np.random.default_rng(config.seed).permutation(len(unique))
         calibrating = np.isin(np.arange(len(unique)), draw[: config.calibration])
         metric = networks.task.metrics[networks.metric]
-        architectures = tuple(unique)
         return cls(
             tuple(overrides),
-            architectures,
+            tuple(unique),
             space,
             calibrating,
             metric.name,
@@ -127,12 +126,9 @@ def check_networks(config: JudgeConfig, overrides: list[str]) -> RetrainConfig:
         raise ConfigError(
             f"{named[0]}: darts.judge scores several architectures; set genotypes=FILE"
         )
-    declared = compose("retrain", [*overrides, _ANY_GENOTYPE])
-    assert isinstance(declared, RetrainConfig)
-    space, judge = declared.space, config.judge
-    example: AnyGenotype = space.random(torch.Generator().manual_seed(0))
-    networks = trial_config("retrain", [*overrides, f"genotype={example}"])
-    assert isinstance(networks, RetrainConfig)
+    declared: RetrainConfig = compose("retrain", [*overrides, _ANY_GENOTYPE])
+    example: AnyGenotype = declared.space.random(torch.Generator().manual_seed(0))
+    networks, judge = retrain_config([*overrides, f"genotype={example}"]), config.judge
     if isinstance(judge, TrainingFreeJudge):
         if not judge.scores:
             raise ConfigError(f"judge.scores=[]: name some of {', '.join(SCORES)}")

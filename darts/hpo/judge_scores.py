@@ -102,30 +102,26 @@ class ScoreFile:
 
 @dataclass(frozen=True)
 class ScoreAnalysis:
-    """Scores of ``n`` architectures by a judge, next to the baselines and the truth.
+    """Scores of the ``n`` architectures of a plan by a judge, next to the baselines and the truth.
+
+    The architectures whose truth calibrates the judge do not count in the agreement.
 
     Attributes:
-        genotypes: Architectures as text.
         columns: Scores ``(n,)`` of the judge and the baselines, by name.
         values: What the judge ranks architectures by, ``(n,)``: its score, or the combination of
             its scores. Larger is better.
         deviation: Uncertainty of the values of a predictor, ``(n,)``; None for other judges.
         weights: Weight of each score in the combination; empty for a single score and a predictor.
-        truth: True scores ``(n,)``; None if unknown.
-        calibrating: Architectures whose truth gave the weights, ``(n,)`` bool. They do not count in
-            the agreement.
         seconds: Mean seconds per architecture, without the baselines. The first architecture
             includes the loading of data.
         calibration_seconds: Seconds of all short runs for the calibration.
     """
 
-    genotypes: tuple[str, ...]
+    plan: JudgePlan
     columns: dict[str, Values]
     values: Values
     deviation: Values | None
     weights: dict[str, float]
-    truth: Values | None
-    calibrating: np.ndarray
     seconds: float
     calibration_seconds: float
 
@@ -166,13 +162,11 @@ class ScoreAnalysis:
                     )
             values = combined(own, weights)
         return cls(
-            genotypes=tuple(genotypes),
+            plan=plan,
             columns=columns,
             values=values,
             deviation=deviation,
             weights=weights,
-            truth=plan.truth(),
-            calibrating=some,
             seconds=float(np.mean([row["seconds"] for row in rows])),
             calibration_seconds=sum(t["seconds"] for row in rows if (t := row["training"])),
         )
@@ -183,19 +177,19 @@ class ScoreAnalysis:
         It is empty if the truth is unknown. If the judge has a single score, for example a loss,
         the agreement of this score equals the agreement of the judge, so its sign is the same.
         """
-        if self.truth is None:
+        truth, counted = self.plan.truth(), ~self.plan.calibrating
+        if truth is None:
             return {}
-        counted = ~self.calibrating
         shown = {"judge": self.values, **self.columns}
         if not self.weights and self.deviation is None:
             shown[next(iter(self.columns))] = self.values
-        return {name: agreement(v[counted], self.truth[counted]) for name, v in shown.items()}
+        return {name: agreement(v[counted], truth[counted]) for name, v in shown.items()}
 
     def summary(self) -> dict[str, object]:
         """Return the entries of ``summary.json``."""
         result: dict[str, object] = {
-            "architectures": len(self.genotypes),
-            "calibration": int(self.calibrating.sum()),
+            "architectures": len(self.plan.architectures),
+            "calibration": int(self.plan.calibrating.sum()),
             "seconds_per_architecture": self.seconds,
             "calibration_seconds": self.calibration_seconds,
         }
@@ -209,12 +203,12 @@ class ScoreAnalysis:
         columns = {"judge": self.values, **self.columns}
         if self.deviation is not None:
             columns["deviation"] = self.deviation
-        if self.truth is not None:
-            columns["truth"] = self.truth
-        order = np.argsort(-self.values, kind="stable")
+        if (truth := self.plan.truth()) is not None:
+            columns["truth"] = truth
+        order, genotypes = np.argsort(-self.values, kind="stable"), self.plan.genotypes
         return [
             {"rank": rank, **{name: float(column[index]) for name, column in columns.items()}}
-            | {"genotype": self.genotypes[index]}
+            | {"genotype": genotypes[index]}
             for rank, index in enumerate(order, 1)
         ]
 

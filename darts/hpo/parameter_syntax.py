@@ -12,18 +12,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
-from darts.config import ConfigError, check_fields, one_of, quoted, suggestion
+from darts.config import ConfigError, check_fields, one_of, suggestion
 from darts.spaces import SPACES, Space
 from darts.spaces.parameters import Choice, Domain, Parameter, Range, Value
 from darts.typed_values import typed
 
 _RANGE_KEYS = ("low", "high", "step", "log")
 _KEYS = (*_RANGE_KEYS, "choices", "when")
-_UNQUOTED = re.compile(r"[A-Za-z_][\w./-]*")
 
 
 def descriptions(
@@ -106,19 +104,6 @@ def sort_by_dependency(parameters: Sequence[Parameter]) -> list[Parameter]:
     for parameter in parameters:
         add(parameter, ())
     return list(ordered.values())
-
-
-def format_override(value: Value) -> str:
-    """Format a value in Hydra's override grammar."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (int, float)):
-        return repr(value)
-    reserved = ("true", "false", "null", "nan", "inf")
-    plain = _UNQUOTED.fullmatch(value) and value.lower() not in reserved
-    return value if plain or value[:1] in ("[", "{") else quoted(value)
 
 
 def _require_known(key: str, names: Iterable[object], choices: Collection[str]) -> None:

@@ -8,6 +8,7 @@ to claim adds one; if two workers each add one at the same time, the later trial
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -97,10 +98,13 @@ def _next_trial(plan: StudyPlan, trials: Sequence[FrozenTrial], window: int) -> 
     return "none" if full or must_wait else "new"
 
 
-def fail_and_requeue(study: Study, trial: FrozenTrial, reason: str, retries: int) -> bool:
+def fail_and_requeue(
+    study: Study, trial: FrozenTrial, reason: str, retries: float = math.inf
+) -> bool:
     """Record a running trial as failed, and queue its point again up to ``retries`` times.
 
-    Return False if another process had already finished the trial.
+    The point is not to blame for a signal or a full disk, so it is then always queued again. Return
+    False if another process had already finished the trial.
     """
     repeat = len(retry_history(trial)) < retries
     try:

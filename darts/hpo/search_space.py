@@ -6,10 +6,9 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 
-from darts.config import ConfigError, quoted, values_of
+from darts.config import ConfigError, quoted, value_text, values_of
 from darts.hpo.parameter_syntax import (
     descriptions,
-    format_override,
     parse_architecture,
     parse_parameter,
     sort_by_dependency,
@@ -99,7 +98,11 @@ class SearchSpace(TrialSpace):
 
     def hyperparameter_overrides(self, point: Mapping[str, Value]) -> list[str]:
         """Return the overrides that set hyperparameters."""
-        return [f"{name}={format_override(value)}" for name, value in self.settings(point).items()]
+        return [
+            # A choice that is a list is stored as text.
+            f"{name}={value if str(value)[:1] in ('[', '{') else value_text(name, value)}"
+            for name, value in self.settings(point).items()
+        ]
 
     def settings(self, point: Mapping[str, Value]) -> Point:
         return {name: value for name, value in point.items() if not name.startswith(_PREFIX)}
@@ -187,7 +190,6 @@ def _with_target(description: object, overrides: Sequence[str]) -> object:
 
 
 def _prefixed(parameter: Parameter) -> Parameter:
-    """Prefix the name of an architecture's parameter and the names in its conditions."""
     return dataclasses.replace(
         parameter,
         name=_PREFIX + parameter.name,

@@ -23,6 +23,7 @@ from urllib.parse import quote
 from optuna.storages import RDBStorage
 from optuna.study import Study
 
+from darts.config import ConfigError
 from darts.reading import MIB, FileError, one_line
 from darts.strategies.strategy import silence_optuna_warnings
 from darts.writing import WriteError
@@ -70,7 +71,6 @@ def open_storage(url: str, *, heartbeat: int) -> RDBStorage:
 
 
 def _sqlite_file(url: str) -> Path | None:
-    """Return the file of an SQLite URL, or None for another database."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -185,6 +185,11 @@ def storage_errors(url: str) -> Iterator[None]:
             raise
         reason, number = failure
         raise WriteError(number, f"cannot write storage={url!r}: {reason}") from error
+
+
+def damaged(problem: str) -> ConfigError:
+    """Return the error about a study in a database that does not contain what a study stores."""
+    return ConfigError(f"{problem}; restore the database from a backup, or start a new study")
 
 
 def machine_failure(error: BaseException) -> tuple[str, int] | None:

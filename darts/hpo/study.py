@@ -11,12 +11,12 @@ import optuna
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.config import ConfigError, TuneConfig
+from darts.config import ConfigError, LimitConfig, TuneConfig
 from darts.hpo.search_space import SearchSpace, TrialSpace
-from darts.hpo.store import machine_failure, open_storage, storage_errors
+from darts.hpo.store import damaged, machine_failure, open_storage, storage_errors
 from darts.hpo.trial_networks import LimitedPoints
 from darts.hpo.trials import complete_trials, trial_scores
-from darts.judging.limits import limit_overrides
+from darts.judging.limits.costs import limit_overrides
 from darts.reading import one_line
 from darts.recipes.commands import TrialConfig, merge_overrides, trial_config
 from darts.spaces.parameters import Point
@@ -65,23 +65,17 @@ class StudyPlan:
             window=window,
             objectives=len(self.objectives),
             constraints=self._excess if self._limits else None,
-            allows=None if (limited := self.limited_points()) is None else limited.may_propose,
+            allows=self.limited_points().may_propose,
         )
 
     @property
     def _limits(self) -> dict[str, float]:
-        """All limits of trials, by name of a cost."""
-        network = self.config.limit.values() if self.config.target == "retrain" else {}
-        return {**network, **self.config.limit.measured()}
+        return {**self.limited_points().limit.values(), **self.config.limit.measured()}
 
-    def limited_points(self) -> LimitedPoints | None:
-        """Return the limits that are known before a training; None without such limits.
-
-        Searches keep their limits themselves.
-        """
-        if self.config.target != "retrain" or not self.config.limit.values():
-            return None
-        return LimitedPoints(self.config.limit, self.space, self.overrides)
+    def limited_points(self) -> LimitedPoints:
+        """Return the limits that are known before training; searches keep theirs themselves."""
+        limit = self.config.limit if self.config.target == "retrain" else LimitConfig()
+        return LimitedPoints(limit, self.space, self.overrides)
 
     def _excess(self, trial: FrozenTrial) -> list[float]:
         """Return the relative excess over each limit: 0.1 is 10 % too much, up to 0 is allowed."""
@@ -171,10 +165,7 @@ def study_window(study: Study) -> int:
     """Return the window of a study, see ``darts.strategies.history``."""
     window = study.user_attrs.get(WINDOW)
     if type(window) is not int or not 1 <= window <= MAX_WINDOW:
-        raise ConfigError(
-            f"the study {study.study_name!r} has no valid window; "
-            "restore the database from a backup, or start a new study"
-        )
+        raise damaged(f"the study {study.study_name!r} has no valid window")
     return window
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import multiprocessing
 import os
 import secrets
@@ -13,7 +14,6 @@ from collections.abc import Callable, Iterable
 from multiprocessing.process import BaseProcess
 
 import optuna
-import torch
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -24,9 +24,8 @@ from darts.hpo.trials import WORKER, failure_reason, finished_trials
 from darts.hpo.worker import Worker
 from darts.reading import one_line
 from darts.running.execution import redirect_output
-from darts.running.processes import describe_exit
-from darts.running.worker_process import exit_with_parent
-from darts.training.device import round_robin_gpu
+from darts.running.processes import describe_exit, threads_per_worker
+from darts.running.worker_process import prepare_process
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.writing import WriteError, is_machine_failure
 
@@ -38,10 +37,8 @@ class Supervisor:
     """Runs a study with worker processes, or in this process if ``workers=0``.
 
     Args:
-        plan: Plan of the study.
-        study: The study, opened by this process.
         on_trial_end: Called once for each trial when it has finished.
-        deadline: Value of ``time.monotonic()`` after which no trial starts; None for no limit.
+        deadline: Value of ``time.monotonic()`` after which no trial starts.
         reported: Numbers of trials for which ``on_trial_end`` is not called.
     """
 
@@ -51,7 +48,7 @@ class Supervisor:
         study: Study,
         on_trial_end: Callable[[FrozenTrial], None],
         *,
-        deadline: float | None = None,
+        deadline: float = math.inf,
         reported: Iterable[int] = (),
     ) -> None:
         self._plan, self._study = plan, study
@@ -61,7 +58,7 @@ class Supervisor:
         self._local_worker: Worker | None = None
         self._lost_in_a_row = 0
 
-    def run(self, on_poll: Callable[[list[FrozenTrial]], None] | None = None) -> int:
+    def run(self, on_poll: Callable[[list[FrozenTrial]], object] = lambda trials: None) -> int:
         """Run until the study has enough trials, its time is over or a signal arrives.
 
         ``on_poll`` is called with all trials, several times per second. Return the number of the
@@ -72,10 +69,9 @@ class Supervisor:
             try:
                 while not interrupt.received:
                     trials = self._poll()
-                    if on_poll is not None:
-                        on_poll(trials)
+                    on_poll(trials)
                     self._check_progress(trials)
-                    late = self._deadline is not None and time.monotonic() >= self._deadline
+                    late = time.monotonic() >= self._deadline
                     unfinished = not late and not is_over(self._plan, trials)
                     if not unfinished and not self._workers:
                         break
@@ -115,18 +111,14 @@ class Supervisor:
         time.sleep(0.2)
 
     def _start(self, number: int) -> None:
-        """Start the worker process ``number`` of this machine."""
         name = f"{number}-{secrets.token_hex(4)}"
-        threads = None  # PyTorch reads OMP_NUM_THREADS
-        if "OMP_NUM_THREADS" not in os.environ:
-            threads = max(1, torch.get_num_threads() // self._plan.config.workers)
+        threads = threads_per_worker(self._plan.config.workers)
         arguments = (self._plan, name, number, threads, self._deadline)
         process = multiprocessing.get_context("spawn").Process(target=worker_main, args=arguments)
         process.start()
         self._workers[name] = (number, process)
 
     def _poll(self) -> list[FrozenTrial]:
-        """Requeue the trials of dead workers, and report the trials that have finished."""
         dead = {name: own for name, own in self._workers.items() if not own[1].is_alive()}
         trials = self._study.get_trials(deepcopy=False)
         for name, (number, process) in dead.items():
@@ -151,7 +143,6 @@ class Supervisor:
         return trials
 
     def _check_progress(self, trials: list[FrozenTrial]) -> None:
-        """Raise ``ValueError`` if all first trials failed or too many workers died in a row."""
         if failed := initial_failures(trials):
             raise ValueError(
                 f"the first {len(failed)} trials all failed; trial {failed[0].number}: "
@@ -165,26 +156,22 @@ class Supervisor:
 
 
 def worker_main(
-    plan: StudyPlan, name: str, number: int, threads: int | None, deadline: float | None
+    plan: StudyPlan, name: str, number: int, threads: int | None, deadline: float
 ) -> None:
     """Evaluate trials of a study: the main function of a worker's process.
 
     ``name`` is unique and stored in the worker's trials, ``number`` counts the workers on this
     machine from 0. All processes of a machine share ``time.monotonic()``, see ``Supervisor``.
     """
-    os.environ.update(round_robin_gpu(number))  # before CUDA is initialized in this process
-    if threads is not None:
-        torch.set_num_threads(threads)
+    prepare_process(number, threads)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    exit_with_parent()
     log = plan.directory / "workers" / f"{number}.log"
     with redirect_output(log), Interrupt() as interrupt:
         try:
             with storage_errors(plan.storage):
                 worker = Worker(plan, plan.open(existing=True), name)
                 while not interrupt.received:
-                    late = deadline is not None and time.monotonic() >= deadline
-                    if late or not worker.step():
+                    if time.monotonic() >= deadline or not worker.step():
                         break
         except KeyboardInterrupt:  # a second Ctrl-C
             os._exit(128 + signal.SIGINT)

@@ -15,11 +15,11 @@ from darts.config import ConfigError, LimitConfig, RetrainConfig
 from darts.data_modules import DataModule, make_data_module
 from darts.hpo.search_space import TrialSpace
 from darts.judging.devices.latency_model import LinearModel
-from darts.judging.limits import CostMeter, require_sizes
+from darts.judging.limits.costs import CostMeter, require_sizes
 from darts.judging.training_free import SCORES, score_network, why_unsupported
 from darts.judging.untrained import UntrainedNetwork
 from darts.ops.float32 import exact_float32
-from darts.recipes.commands import trial_config
+from darts.recipes.commands import retrain_config
 from darts.recipes.retrain import build_network
 from darts.spaces import AnyGenotype, NetworkBase, Space
 from darts.spaces.lookup import find_genotype
@@ -45,8 +45,7 @@ class TrialNetworks:
 
     def build(self, overrides: Sequence[str]) -> TrialNetwork:
         """Build the network of a retraining with these overrides."""
-        config = trial_config("retrain", overrides)
-        assert isinstance(config, RetrainConfig)
+        config = retrain_config(overrides)
         key = f"{config.dataset} {config.task}"
         if key not in self._data:
             self._data[key] = make_data_module(config, Ranks(config.device))
@@ -88,6 +87,8 @@ class LimitedPoints:
 
     def costs(self, point: Point) -> dict[str, float]:
         """Return the limited costs of the network of a point, by name; measured once per point."""
+        if not self.meter.limits:
+            return {}
         key = point_key(point)
         if key not in self._costs:
             self._costs[key] = self._measure(point)
@@ -106,10 +107,8 @@ class LimitedPoints:
 class UntrainedSetup:
     """Scores architectures of one space on the same training batches.
 
-    Args:
-        config: Configuration of a retraining; its genotype is not used.
-        names: Scores to compute, keys of ``darts.judging.training_free.SCORES``.
-        samples: Samples per batch.
+    The genotype of the configuration is not used. ``names`` are keys of
+    ``darts.judging.training_free.SCORES``, ``samples`` is the size of a batch.
     """
 
     def __init__(self, config: RetrainConfig, names: tuple[str, ...], samples: int) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from darts.config import BenchmarkConfig, RetrainConfig, TuneConfig
+from darts.config import BenchmarkConfig, TuneConfig
 from darts.hpo.trial_networks import TrialNetworks, UntrainedSetup
-from darts.judging.benchmark import Benchmark, load_table
-from darts.judging.benchmark_table import BenchmarkTable
+from darts.judging.benchmark import Benchmark
 from darts.judging.one_shot import OneShotScorer
 from darts.reading import JsonObject
-from darts.recipes.commands import run_command, trial_config
+from darts.recipes.commands import retrain_config, run_command
 from darts.searching.expected_cost import MEASURES
 from darts.spaces import AnyGenotype, Space, space_of
 from darts.strategies.judges import TrialSpec
@@ -32,7 +31,7 @@ class TrialTools:
 
     def __init__(self, target: str, benchmark: BenchmarkConfig) -> None:
         self._target, self._benchmark_config = target, benchmark
-        self._table: BenchmarkTable | None = None
+        self._benchmark: Benchmark | None = None
         self._untrained: dict[tuple[str, ...], UntrainedSetup] = {}
         self._supernets: dict[tuple[str, int], OneShotScorer] = {}
         self._networks = TrialNetworks()
@@ -40,12 +39,12 @@ class TrialTools:
     def train(self, trial: TrialSpec) -> JsonObject:
         return run_command(self._target, trial.overrides, trial.directory, trial.on_epoch)
 
-    def _loaded_table(self, genotype: AnyGenotype) -> BenchmarkTable:
-        """Return the benchmark table of a genotype; all genotypes of a worker share a space."""
-        if self._table is None:
-            assert self._benchmark_config.table is not None
-            self._table = load_table(self._benchmark_config.table, space_of(genotype))
-        return self._table
+    def _loaded(self, genotype: AnyGenotype) -> Benchmark:
+        """Return the benchmark of a genotype; all genotypes of a worker share a space."""
+        if self._benchmark is None:
+            self._benchmark = Benchmark.from_config(self._benchmark_config, space_of(genotype))
+            assert self._benchmark is not None
+        return self._benchmark
 
     def true_scores(self, genotype: AnyGenotype) -> dict[str, float]:
         """Look up the results of a full training of ``genotype`` in the benchmark table.
@@ -53,12 +52,11 @@ class TrialTools:
         These are ``true_accuracy`` and ``true_regret`` as fractions, ``true_rank``, and the number
         of ``architectures`` in the table.
         """
-        table, config = self._loaded_table(genotype), self._benchmark_config
-        scores = Benchmark(table, config.dataset, config.epochs).scores(genotype)
-        return {**scores, "architectures": len(table)}
+        benchmark = self._loaded(genotype)
+        return {**benchmark.scores(genotype), "architectures": len(benchmark.table)}
 
     def table_accuracy(self, genotype: AnyGenotype, *, split: str, epochs: int) -> float:
-        dataset, table = self._benchmark_config.dataset, self._loaded_table(genotype)
+        dataset, table = self._benchmark_config.dataset, self._loaded(genotype).table
         return table.accuracy(genotype, dataset=dataset, split=split, epochs=epochs)
 
     def supernet_scores(
@@ -75,8 +73,7 @@ class TrialTools:
         others = tuple(item for item in trial.overrides if not item.startswith("genotype="))
         key = (*others, *names, str(samples))
         if key not in self._untrained:
-            config = trial_config("retrain", [*others, f"genotype={trial.architecture}"])
-            assert isinstance(config, RetrainConfig)
+            config = retrain_config([*others, f"genotype={trial.architecture}"])
             self._untrained[key] = UntrainedSetup(config, tuple(names), samples)
         return self._untrained[key].scores(trial.architecture)
 

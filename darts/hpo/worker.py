@@ -38,7 +38,6 @@ from darts.hpo.trial_tools import TrialTools
 from darts.hpo.trials import BEYOND, FAILURE, SCORES, WALL_SECONDS, WORKER, trial_results
 from darts.running.execution import error_summary, redirect_output
 from darts.spaces.parameters import Point
-from darts.strategies.history import retry_history
 from darts.strategies.judges import EpochCallback, TrialSpec
 from darts.strategies.snapshot import decide_pruning
 from darts.strategies.strategy import suggest_point
@@ -113,7 +112,6 @@ class Worker:
             print(f"trial {claimed.number} counts as lost, so its result is dropped", flush=True)
 
     def _frozen(self, trial_id: int) -> FrozenTrial:
-        """Return a trial as it is stored in the database."""
         return self.study._storage.get_trial(trial_id)
 
     def _outcome(
@@ -131,12 +129,13 @@ class Worker:
         except UpdateFinishedTrialError:
             raise
         except (SystemExit, KeyboardInterrupt):  # after a signal
-            self._requeue(trial, "its worker was stopped")
+            fail_and_requeue(self.study, self._frozen(trial._trial_id), "its worker was stopped")
             raise
         except Exception as error:
             cannot_write = isinstance(error, OSError) and is_machine_failure(error)
-            if cannot_write or machine_failure(error):  # the point is not to blame
-                self._requeue(trial, "its worker could not write")
+            if cannot_write or machine_failure(error):
+                reason = "its worker could not write"
+                fail_and_requeue(self.study, self._frozen(trial._trial_id), reason)
                 raise
             state = TrialState.FAIL
             trial.set_user_attr(FAILURE, error_summary(error))
@@ -146,20 +145,12 @@ class Worker:
         trial.set_user_attr(WALL_SECONDS, time.monotonic() - start)
         return state, values
 
-    def _requeue(self, trial: optuna.Trial, reason: str) -> None:
-        """Put a trial back into the queue, even if its point has used up all its retries.
-
-        The point is not to blame for a signal or a full disk.
-        """
-        frozen = self._frozen(trial._trial_id)
-        fail_and_requeue(self.study, frozen, reason, retries=len(retry_history(frozen)) + 1)
-
     def _evaluate(self, trial: optuna.Trial, directory: Path) -> list[float]:
         """Score the trial's point, store all scores, and return the values of the objectives."""
         plan = self.plan
         point = suggest_point(trial, plan.space.parameters)
         limited = self._limited
-        if limited is not None and not limited.allows(point):
+        if not limited.allows(point):
             trial.set_user_attr(SCORES, limited.costs(point))
             trial.set_user_attr(BEYOND, f"its network exceeds {limited.meter}")
             raise optuna.TrialPruned
@@ -173,8 +164,7 @@ class Worker:
             and not isinstance(value, bool)
             and name not in SETTINGS
         }
-        if limited is not None:
-            scores = limited.costs(point) | scores
+        scores = limited.costs(point) | scores
         required = [*plan.objectives, *plan.config.limit.measured()]
         missing = [name for name in required if name not in scores]
         if plan.score in missing:
@@ -212,7 +202,6 @@ class Worker:
         return on_epoch
 
     def _prunes(self, trial: optuna.Trial) -> bool:
-        """Ask the pruner whether to end a trial at its latest epoch."""
         frozen = self._frozen(trial._trial_id)
         prune, attributes = decide_pruning(self._pruner, self.study, frozen, self._window)
         for name, value in attributes.items():
@@ -225,7 +214,6 @@ class Worker:
         return self.plan.config.pruner.make_pruner(self.plan.epochs)
 
     def _require_common_source(self, source: str) -> None:
-        """Raise ``ValueError`` if another trial's joules come from a different source."""
         for trial in self.study.get_trials(deepcopy=False):
             other = trial_results(trial).get("joules_source", source)
             if common_source([source, other]) is None:

@@ -4,41 +4,29 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from darts.config import BenchmarkConfig
 from darts.judging.benchmark_table import BenchmarkTable, Column
 from darts.spaces import AnyGenotype, Space
 
-
-class TableFormat(NamedTuple):
-    """A kind of benchmark table: how to read it, and the space that it covers."""
-
-    module: str  # its function ``load`` reads a table; imported on use, together with the space
-    space: str
-    options: Mapping[str, str]  # fields that restrict the space to the architectures of the table
-
-
-TABLES: dict[str, TableFormat] = {
-    "nas201": TableFormat("darts.judging.nas201_table", "nas201", {}),
-    "macro": TableFormat("darts.judging.macro_table", "macro", {"skeleton": "nasbench"}),
+TABLES: Mapping[str, Mapping[str, str]] = {
+    "nas201": {"space": "nas201"},
+    "macro": {"space": "macro", "skeleton": "nasbench"},
 }
-"""The benchmark tables by the name that ``Space.benchmark`` declares."""
+"""The space that each benchmark covers, with its fields, by the name that ``Space.benchmark``
+declares. The module ``darts.judging.<name>_table`` reads the table."""
 
 
 class Benchmark:
     """True test accuracy, rank and regret of architectures.
 
-    Args:
-        table: Table with the accuracies.
-        dataset: Data set of the runs that the accuracies come from.
-        epochs: Epochs of these runs; None for the usual number of the benchmark.
+    ``epochs`` is the length of the runs; None stands for the usual one of the benchmark.
     """
 
     def __init__(self, table: BenchmarkTable, dataset: str, epochs: int | None) -> None:
-        self._table = table
+        self.table = table
         self._column: Column = {"dataset": dataset, "split": "test", "epochs": epochs}
-        self._table.optimum(**self._column)  # raises if the column does not exist
+        table.column(**self._column)  # raises if the column does not exist
 
     @classmethod
     def from_config(cls, config: BenchmarkConfig, space: Space) -> Benchmark | None:
@@ -48,7 +36,11 @@ class Benchmark:
         """
         if config.table is None:
             return None
-        return cls(load_table(config.table, space), config.dataset, config.epochs)
+        if space.benchmark is None:
+            needed = (" space.".join(f"{k}={v}" for k, v in own.items()) for own in TABLES.values())
+            raise ValueError(f"benchmark.table needs {' or '.join(needed)}, not space={space.name}")
+        module = importlib.import_module(f"darts.judging.{space.benchmark}_table")
+        return cls(module.load(config.table), config.dataset, config.epochs)
 
     def scores(self, genotype: AnyGenotype) -> dict[str, float]:
         """Return ``true_accuracy``, ``true_regret`` and ``true_rank`` of a genotype.
@@ -57,19 +49,7 @@ class Benchmark:
         table; the best rank is 1.
         """
         return {
-            "true_accuracy": self._table.accuracy(genotype, **self._column) / 100,
-            "true_rank": self._table.rank(genotype, **self._column),
-            "true_regret": self._table.regret(genotype, **self._column) / 100,
+            "true_accuracy": self.table.accuracy(genotype, **self._column) / 100,
+            "true_rank": self.table.rank(genotype, **self._column),
+            "true_regret": self.table.regret(genotype, **self._column) / 100,
         }
-
-
-def load_table(path: str, space: Space) -> BenchmarkTable:
-    """Read the table of the benchmark that covers a space."""
-    if space.benchmark is None:
-        needed = " or ".join(
-            " ".join([f"space={t.space}", *(f"space.{k}={v}" for k, v in t.options.items())])
-            for t in TABLES.values()
-        )
-        raise ValueError(f"benchmark.table needs {needed}, not space={space.name}")
-    table: BenchmarkTable = importlib.import_module(TABLES[space.benchmark].module).load(path)
-    return table

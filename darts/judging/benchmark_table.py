@@ -117,29 +117,32 @@ class Layout(NamedTuple):
     """The files of a benchmark.
 
     Attributes:
-        files: Names that a table may have if its path is a directory, the preferred name first.
+        file: Name of the table if its path is a directory; ``.gz`` may follow.
         archs: Returns the text of all architectures, in the order of their index.
-        select: Returns which columns of a header to read, with the largest valid value of each;
-            raises ``ValueError`` if a required column is missing. The smallest valid value is 0.
+        select: Returns which columns of a header to read, with the largest valid value of each; no
+            columns if a required one is missing. The smallest valid value is 0.
+        needs: The required columns, for messages.
     """
 
     benchmark: str
-    files: tuple[str, ...]
+    file: str
     archs: Callable[[], Iterator[str]]
     select: Callable[[Sequence[str]], Mapping[str, float]]
+    needs: str
     kind: str = "benchmark table"
 
 
 def read_table(path: str | Path, layout: Layout) -> dict[str, Values]:
     """Read columns of a table, in the order of the architectures' indices.
 
-    The path is a CSV file, plain or gzip-compressed, or a directory with one of ``layout.files``.
+    The path is a CSV file, plain or gzip-compressed, or a directory that contains ``layout.file``.
     """
     file = Path(path).expanduser()
     if file.is_dir():
-        tables = [file / name for name in layout.files if (file / name).is_file()]
+        names = (layout.file, f"{layout.file}.gz")
+        tables = [file / name for name in names if (file / name).is_file()]
         if not tables:
-            raise ValueError(f"{str(path)!r} contains neither {' nor '.join(layout.files)}")
+            raise ValueError(f"{str(path)!r} contains neither {' nor '.join(names)}")
         file = tables[0]
     if not file.exists():
         raise ValueError(f"the {layout.kind} {str(path)!r} does not exist")
@@ -160,7 +163,10 @@ def read_compressed(path: Path) -> str:
 def _parse(text: str, layout: Layout) -> dict[str, Values]:
     reader = csv.reader(io.StringIO(text, newline=""))
     header = next(reader, [])
-    limits = layout.select([name for name in header if len(name) <= NAME_LIMIT])
+    names = [name for name in header if len(name) <= NAME_LIMIT]
+    limits = layout.select(names)
+    if "arch" not in names or not limits:
+        raise ValueError(f"the header {short_repr(','.join(names))} needs {layout.needs}")
     position_of = {name: position for position, name in enumerate(header)}
     archs = dict.fromkeys(layout.archs())
     rows: dict[str, list[str]] = {}

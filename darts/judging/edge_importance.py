@@ -39,16 +39,11 @@ class EdgeDrop(TypedDict):
 
 
 class EdgeImportances(TypedDict):
-    """Score drops of all edges. A positive drop means that the score is worse without the edge.
+    """Score drops of all edges. A positive drop means that the score is worse without the edge."""
 
-    Attributes:
-        score: Score of the whole network.
-        edges: Score drops by name of the cell, in the order of ``genotype.edges``.
-        operations: By operation, the score drop without all removable edges that have it.
-    """
-
-    score: Number
-    edges: dict[str, list[EdgeDrop]]
+    score: Number  # of the whole network
+    edges: dict[str, list[EdgeDrop]]  # by name of the cell, in the order of ``genotype.edges``
+    # By operation, the score drop without all removable edges that have it.
     operations: Annotated[dict[Name, Number], msgspec.Meta(max_length=1000)]
 
 

@@ -20,11 +20,8 @@ LEVELS = ("default", "best")
 
 Corner = tuple[str, ...]  # levels of architecture and hyperparameters
 
-DEFAULT: Corner = ("default", "default")
-_ARCHITECTURE: Corner = ("best", "default")
-_HYPERPARAMETERS: Corner = ("default", "best")
-_BOTH: Corner = ("best", "best")
-_CORNERS = (DEFAULT, _ARCHITECTURE, _HYPERPARAMETERS, _BOTH)
+_CORNERS: tuple[Corner, ...] = tuple((a, h) for h in LEVELS for a in LEVELS)
+DEFAULT, _ARCHITECTURE, _HYPERPARAMETERS, _BOTH = _CORNERS
 
 _GAINS: dict[str, dict[Corner, int]] = {
     "architecture": {_ARCHITECTURE: 1, DEFAULT: -1},

@@ -24,7 +24,7 @@ References:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import ClassVar
@@ -45,6 +45,7 @@ _REST = ("skip_connect", "mb_k3_e3", "mb_k5_e6")
 _OPERATIONS = [names for depth in _DEPTHS for names in (_FIRST, *[_REST] * (depth - 1))]
 _ACCURACY = "cifar10_test_ep50"
 _RUN = re.compile(r"test_acc_(\d+)")
+_LARGEST = {"mean_acc": 100.0, "std": 100.0, "params": 1e12, "flops": 1e12}  # valid values
 _NUMBERS = {"params": "parameters", "flops": "macs", "std": "deviation"}
 
 
@@ -123,22 +124,15 @@ def _check(arch: str) -> None:
 
 
 def _select(header: Sequence[str]) -> dict[str, float]:
-    required = ("arch", "mean_acc", "params", "flops")
-    if not set(required) <= set(header):
-        raise ValueError(
-            f"the header {short_repr(','.join(header))} needs the columns {', '.join(required)}"
-        )
-    limits = {name: 1e12 if name in ("params", "flops") else 100.0 for name in header}
-    return {
-        name: limit
-        for name, limit in limits.items()
-        if name in (*_NUMBERS, "mean_acc") or _RUN.fullmatch(name)
-    }
+    names = [name for name in header if name in _LARGEST or _RUN.fullmatch(name)]
+    limits = {name: _LARGEST.get(name, 100.0) for name in names}
+    return limits if {"mean_acc", "params", "flops"} <= limits.keys() else {}
 
 
-def _archs() -> Iterator[str]:
-    return map("".join, product("012", repeat=_BLOCKS))
-
-
-_FILES = ("nasbench_macro.csv", "nasbench_macro.csv.gz")
-_LAYOUT = Layout("NAS-Bench-Macro", _FILES, _archs, _select)
+_LAYOUT = Layout(
+    "NAS-Bench-Macro",
+    "nasbench_macro.csv",
+    lambda: map("".join, product("012", repeat=_BLOCKS)),
+    _select,
+    "the columns arch, mean_acc, params, flops",
+)

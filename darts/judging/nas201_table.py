@@ -16,7 +16,7 @@ References:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import ClassVar
@@ -75,12 +75,9 @@ class Table(BenchmarkTable):
 
 
 def load(path: str | Path, *, latency: str | Path | None = None) -> Table:
-    """Read a table.
+    """Read a CSV file, plain or gzip-compressed, or ``nasbench201.csv[.gz]`` in a directory.
 
-    Args:
-        path: A CSV file, plain or gzip-compressed, or a directory that contains
-            ``nasbench201.csv`` or ``nasbench201.csv.gz``.
-        latency: The same for latencies, ``latency.csv`` or ``latency.csv.gz``; None for none.
+    ``latency`` is the same for latencies, ``latency.csv[.gz]``; None for none.
     """
     if Path(path).name.endswith(".pickle.pbz2"):
         raise ValueError(
@@ -89,26 +86,6 @@ def load(path: str | Path, *, latency: str | Path | None = None) -> Table:
         )
     latencies = None if latency is None else read_table(latency, _LATENCIES)
     return Table(read_table(path, _ACCURACIES), latencies)
-
-
-def _accuracies(header: Sequence[str]) -> dict[str, float]:
-    columns = [name for name in header if _COLUMN.fullmatch(name)]
-    if "arch" not in header or not columns:
-        raise ValueError(
-            f"the header {short_repr(','.join(header))} needs a column arch and a column such as "
-            "cifar10_test_ep200"
-        )
-    return dict.fromkeys(columns, 100.0)
-
-
-def _devices(header: Sequence[str]) -> dict[str, float]:
-    devices = [name for name in header if name != "arch"]
-    if "arch" not in header or not devices:
-        raise ValueError(
-            f"the header {short_repr(','.join(header))} needs a column arch and a column of "
-            "milliseconds per device"
-        )
-    return dict.fromkeys(devices, _LONGEST)
 
 
 def _texts() -> Iterator[str]:
@@ -121,8 +98,17 @@ def _texts() -> Iterator[str]:
 
 
 _ACCURACIES = Layout(
-    "NAS-Bench-201", ("nasbench201.csv", "nasbench201.csv.gz"), _texts, _accuracies
+    "NAS-Bench-201",
+    "nasbench201.csv",
+    _texts,
+    lambda header: {name: 100.0 for name in header if _COLUMN.fullmatch(name)},
+    "a column arch and a column such as cifar10_test_ep200",
 )
 _LATENCIES = Layout(
-    "NAS-Bench-201", ("latency.csv", "latency.csv.gz"), _texts, _devices, kind="latency table"
+    "NAS-Bench-201",
+    "latency.csv",
+    _texts,
+    lambda header: {name: _LONGEST for name in header if name != "arch"},
+    "a column arch and a column of milliseconds per device",
+    kind="latency table",
 )

@@ -8,7 +8,6 @@ References:
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from darts.data_modules import make_data_module
 from darts.reading import JsonObject
 from darts.searching.calibration import calibrate
 from darts.searching.searcher import Searcher
-from darts.spaces import AnyGenotype, Mixture, NetworkBase, SupernetBase
+from darts.spaces import AnyGenotype, NetworkBase
 from darts.spaces.mixture import path_mixture
 from darts.training.checkpoint import FILE, checkpoint_errors, load_checkpoint
 from darts.training.device import resolve_device
@@ -90,13 +89,11 @@ class OneShotScorer:
             )
         active = context.space.mask(genotype, context.candidates)
         mixture = path_mixture(active, net.shapes, self._device)
-        forward = functools.partial(_forward, net, mixture)
+
+        def forward(samples: Tensor, /, **options: object) -> Tensor:
+            outputs: Tensor = net(samples, mixture, **options)
+            return outputs
+
         objective, device, precision = self._objective, self._device, self.config.precision
         calibrate(net, forward, self._calibration, objective, device=device, precision=precision)
         return forward
-
-
-def _forward(net: SupernetBase, mixture: Mixture, samples: Tensor, /, **options: object) -> Tensor:
-    """Return the outputs of one path of the supernet."""
-    outputs: Tensor = net(samples, mixture, **options)
-    return outputs

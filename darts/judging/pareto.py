@@ -15,22 +15,16 @@ def pareto_front(rows: Sequence[Mapping[str, object]], objectives: Mapping[str, 
     If several equal rows are on the front, all are returned. A row without a finite number for each
     objective is never on the front. ``objectives`` says for each name whether higher is better.
     """
-    if not objectives:
-        raise ValueError("objectives is empty; a Pareto front needs at least one")
-    indices = [
-        index for index, row in enumerate(rows) if all(has_number(row, name) for name in objectives)
+    columns = [
+        [row[name] if has_number(row, name) else np.nan for row in rows] for name in objectives
     ]
-    signs = np.array([1.0 if higher else -1.0 for higher in objectives.values()])
-    scores = np.array(
-        [[rows[index][name] for name in objectives] for index in indices], dtype=float
-    )
-    scores = scores.reshape(len(indices), len(objectives)) * signs
-    front = []
-    for index, row_scores in zip(indices, scores, strict=True):
-        dominating = (scores >= row_scores).all(axis=1) & (scores > row_scores).any(axis=1)
-        if not dominating.any():
-            front.append(index)
-    return front
+    signs = [1.0 if higher else -1.0 for higher in objectives.values()]
+    scores = np.array(columns, dtype=float).T * signs  # NaN is neither better nor worse
+    return [
+        index
+        for index, own in enumerate(scores)
+        if np.isfinite(own).all() and not ((scores >= own).all(1) & (scores > own).any(1)).any()
+    ]
 
 
 def has_number(row: Mapping[str, object], name: str) -> bool:

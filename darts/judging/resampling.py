@@ -52,11 +52,8 @@ def paired_interval(
 
     Args:
         found, baseline: Results of each unit, ``(units, k)``. Row i of both is the same unit.
-        value: Computes the metric from the results.
         draws: Number of resamples; fewer, but at least 1,000, for more than 5,000 units if there
             are on average fewer than eight units per distinct result, as with losses.
-        seed: Seed of the resamples.
-        level: Confidence level.
 
     Returns:
         Both bounds; None for fewer than ``MIN_UNITS`` units or a difference that is not finite.

@@ -122,12 +122,11 @@ def pairs_needed(comparisons: int = 1, *, alpha: float = ALPHA) -> int:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p-values corrected for multiple testing by Holm's method, in the given order."""
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    corrected, largest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        corrected[index] = largest
-    return corrected
+    order = np.argsort(p_values)
+    scaled = np.arange(len(order), 0, -1) * np.array(p_values)[order]
+    corrected = np.empty(len(order))
+    corrected[order] = np.maximum.accumulate(scaled).clip(max=1.0)
+    return [float(p) for p in corrected]
 
 
 def cliffs_delta(ours: Sequence[float], theirs: Sequence[float]) -> float:

@@ -48,18 +48,13 @@ class CodeRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class FirstPass(NamedTuple):
-    """Results of the forward pass of the first batch.
+    """Results of the forward pass of the first batch."""
 
-    Attributes:
-        loss: Mean training loss, a scalar.
-        block_outputs: Outputs ``(B, C, ...)`` of ``NetworkBase.feature_blocks``, in the autograd
-            graph of the loss. A block that the pass does not call has no output in the list.
-        codes: Which units are active, ``(B, units)`` bool for each call of a ReLU.
-    """
-
-    loss: Tensor
+    loss: Tensor  # mean training loss, a scalar
+    # Outputs (B, C, ...) of ``NetworkBase.feature_blocks``, in the autograd graph of the loss,
+    # without the blocks that the pass does not call.
     block_outputs: list[Tensor]
-    codes: list[Tensor]
+    codes: list[Tensor]  # which units are active, (B, units) bool for each call of a ReLU
 
 
 class UntrainedNetwork:
@@ -67,13 +62,8 @@ class UntrainedNetwork:
 
     Dropout and drop path are off, because their noise would hide small differences between
     networks. Batch norm uses the statistics of each batch. Scores share the passes over a batch.
-
-    Args:
-        net: The network; its weights are replaced.
-        objective: Computes the training loss.
-        batches: Training batches, on the device of the network; empty if no score needs any.
-        example: Input of one sample, on the same device.
-        seed: Seed of the weights and of ``random_signs``.
+    The weights of ``net`` are replaced. Batches and ``example``, the input of one sample, are on
+    its device.
     """
 
     def __init__(

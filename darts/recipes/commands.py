@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from darts.config import (
     Invocation,
@@ -30,6 +31,16 @@ def trial_config(target: str, overrides: Sequence[str]) -> TrialConfig:
     config: TrialConfig = compose(target, overrides)
     _check(config)
     return config
+
+
+def search_config(overrides: Sequence[str]) -> SearchConfig:
+    """Return the checked configuration of a search."""
+    return cast("SearchConfig", trial_config("search", overrides))
+
+
+def retrain_config(overrides: Sequence[str]) -> RetrainConfig:
+    """Return the checked configuration of a retraining."""
+    return cast("RetrainConfig", trial_config("retrain", overrides))
 
 
 def run_command(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from darts.judging.limits import Budgets
+from darts.judging.limits.front_budgets import Budgets
 from darts.judging.pareto import pareto_front
 from darts.plotting.scores import draw_front
 from darts.plotting.style import save_figure

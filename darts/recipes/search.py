@@ -19,7 +19,8 @@ from torch import Tensor
 from darts.config import Invocation, SearchConfig, one_of
 from darts.data import Batch
 from darts.data_modules import DataModule, check_training, make_data_module
-from darts.judging.limits import check_front, check_limits
+from darts.judging.limits.front_budgets import check_front
+from darts.judging.limits.of_search import check_limits
 from darts.methods.stages import stage_position
 from darts.plotting.run_figures import log_alphas, save_search_figures
 from darts.reading import JsonObject

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from darts.config import ConfigError, SearchConfig
 from darts.judging.benchmark import Benchmark
 from darts.judging.devices.lookup_table import info_file
-from darts.judging.limits import describe_limits, predicted_costs, search_limits
-from darts.judging.limits.costs import find_model_file
+from darts.judging.limits.costs import describe_limits, find_model_file
+from darts.judging.limits.of_search import predicted_costs, search_limits
 from darts.reading import JsonObject
 from darts.searching.checks import graphed_step
 from darts.searching.diagnosis import CheckInterrupted, Diagnosis, DiagnosisReport

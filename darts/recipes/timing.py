@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from darts.recipes.retrain import build_network
 from darts.recipes.trained import TrainedNetwork
 from darts.spaces import AnyGenotype
 from darts.training.cost import count_parameters
-from darts.training.device import autocast
+from darts.training.device import autocast, synchronized_clock
 from darts.training.distributed import Ranks
 from darts.training.steps import weight_optimizer
 
@@ -43,15 +42,13 @@ def _step_seconds(
     optimizer, objective = weight_optimizer(net.parameters(), config.optimizer), data.objective()
     batch, seconds = train.batch(0, 0), []
     for _ in range(STEPS + 1):
-        begin = time.perf_counter()
+        begin = synchronized_clock(device)
         with autocast(precision, device):
             loss, _ = objective.network_loss(net, batch)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(synchronized_clock(device) - begin)
     return statistics.median(seconds[1:])
 
 

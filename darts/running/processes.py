@@ -131,6 +131,11 @@ def start_server() -> None:
             ensure_running()
 
 
+def threads_per_worker(workers: int) -> int | None:
+    """Return an equal share of the threads of this process; None if OMP_NUM_THREADS sets it."""
+    return None if "OMP_NUM_THREADS" in os.environ else max(1, torch.get_num_threads() // workers)
+
+
 def describe_exit(code: int | None) -> str:
     """Return how a process ended, as a verb phrase; a code of ``-n`` means signal ``n``."""
     if code is None or code >= 0:
@@ -173,9 +178,7 @@ class ProcessExecutor(Executor):
 
     def __init__(self, workers: int, log_directory: Path) -> None:
         self.workers = workers
-        threads = None  # PyTorch reads OMP_NUM_THREADS
-        if "OMP_NUM_THREADS" not in os.environ:
-            threads = max(1, torch.get_num_threads() // workers)
+        threads = threads_per_worker(workers)
         self._workers = [Worker(n, threads, log_directory) for n in range(workers)]
         self._idle: LifoQueue[Worker] = LifoQueue()
         self._threads = ThreadPoolExecutor(workers)  # each waits for the job of one worker

@@ -36,10 +36,7 @@ def main(number: int, threads: int | None, log: Path, connection: Connection) ->
     checkpoint, and this process exits. The log gets the output outside of runs. The connection
     receives ``Job`` and sends ``Reply``; the first reply means that this process has started.
     """
-    os.environ.update(round_robin_gpu(number))  # before CUDA is initialized in this process
-    if threads is not None:
-        torch.set_num_threads(threads)
-    exit_with_parent()
+    prepare_process(number, threads)
     with suppress(EOFError, OSError):  # the other end has closed
         try:
             # This `Interrupt` records a signal that arrives just before or after a run.
@@ -66,8 +63,18 @@ def _serve(connection: Connection, interrupt: Interrupt) -> None:
             reply = error
 
 
-def exit_with_parent() -> None:
-    """Send SIGTERM to this process when its parent process ends, even if that is killed."""
+def prepare_process(number: int, threads: int | None) -> None:
+    """Set the GPU and the threads of a worker; end it with its parent.
+
+    The process receives SIGTERM when its parent process ends, even if that is killed.
+
+    Args:
+        number: Number of the worker on this machine, from 0.
+        threads: Threads of PyTorch; None for PyTorch's default.
+    """
+    os.environ.update(round_robin_gpu(number))  # before CUDA is initialized in this process
+    if threads is not None:
+        torch.set_num_threads(threads)
     parent = multiprocessing.parent_process()
     assert parent is not None
 

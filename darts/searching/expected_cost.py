@@ -8,7 +8,6 @@ References:
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypedDict
 
@@ -21,6 +20,7 @@ from darts.ops.transfer import constant_on
 from darts.spaces import AnyGenotype, SearchContext, Space
 from darts.spaces.deriving import Candidates
 from darts.training.cost import count_macs, count_parameters
+from darts.training.device import synchronized_clock
 from darts.training.scoring import evaluating
 from darts.typed_values import Misfit, typed
 
@@ -44,11 +44,9 @@ def latency_of(module: nn.Module, example: Tensor, repeats: int = 11) -> float:
     times = []
     with evaluating(module):
         for _ in range(repeats):
-            start = time.perf_counter()
+            start = synchronized_clock(example.device)
             module(example)
-            if example.is_cuda:
-                torch.cuda.synchronize(example.device)
-            times.append(time.perf_counter() - start)
+            times.append(synchronized_clock(example.device) - start)
     return statistics.median(times[1:])  # the first pass is a warm-up
 
 
@@ -82,7 +80,7 @@ class ExpectedCost:
         classes: int,
         sample_shape: Sequence[int],
         measure: Measure,
-        device: torch.device,
+        device: torch.device | str = "cpu",
     ) -> ExpectedCost:
         """Measure every candidate of every cell once; equal modules share a measurement.
 

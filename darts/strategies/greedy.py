@@ -29,7 +29,6 @@ CLIMB = "greedy:climb"  # system attribute of a trial: the number of its climb
 
 
 def _climb(observation: Observation) -> int:
-    """Return the number of the climb that a trial belongs to, from 0."""
     return int(str(observation.attributes.get(CLIMB, 0)))
 
 

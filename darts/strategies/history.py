@@ -17,7 +17,7 @@ takes the position of the first attempt. Without kills, a position equals the nu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -58,24 +58,18 @@ def trial_position(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
 
 
 def visible_history(
-    trials: Sequence[FrozenTrial],
-    trial: FrozenTrial,
-    window: int,
-    convert: Callable[[FrozenTrial], FrozenTrial] | None = None,
+    trials: Sequence[FrozenTrial], trial: FrozenTrial, window: int
 ) -> list[FrozenTrial]:
     """Return copies of the trials that precede ``trial``, without the results that it may not see.
 
     They are in the order of their positions, which are also their numbers. Copies without results
-    have the state ``RUNNING``; ``convert`` changes the others.
+    have the state ``RUNNING``.
     """
     position = trial_position(trial, trials)
-    attempts = latest_attempts(trials)[:position]
-    visible = []
-    for number, attempt in enumerate(attempts):
-        shown = number <= position - window and attempt.state.is_finished()
-        copy = _copy(attempt, number, shown=shown)
-        visible.append(convert(copy) if shown and convert is not None else copy)
-    return visible
+    return [
+        _copy(attempt, n, shown=n <= position - window and attempt.state.is_finished())
+        for n, attempt in enumerate(latest_attempts(trials)[:position])
+    ]
 
 
 def _copy(trial: FrozenTrial, number: int, *, shown: bool) -> FrozenTrial:

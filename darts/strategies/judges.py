@@ -125,16 +125,15 @@ def extrapolate(scores: Sequence[float], epoch: int) -> float:
         )
     if not np.isfinite(values).all():
         raise ValueError("a learning curve with infinite or undefined scores has no continuation")
-    epochs = np.arange(1, count + 1)
+    epochs = np.arange(1.0, count + 1)
     floor = count * (_MIN_DEVIATION * max(np.abs(values).max(), _MIN_DEVIATION)) ** 2
-    predictions, log_weights = np.empty_like(_EXPONENTS), np.empty_like(_EXPONENTS)
-    for n, exponent in enumerate(_EXPONENTS):
-        columns = np.stack([np.ones(count), epochs**-exponent], axis=1)
-        parameters, *_ = np.linalg.lstsq(columns, values, rcond=None)
-        residual = ((values - columns @ parameters) ** 2).sum() + floor
-        _, log_determinant = np.linalg.slogdet(columns.T @ columns)
-        log_weights[n] = -0.5 * log_determinant - 0.5 * (count - 2) * np.log(residual)
-        predictions[n] = parameters @ [1.0, float(epoch) ** -exponent]
+    powers = epochs ** -_EXPONENTS[:, None]
+    columns = np.stack([np.ones_like(powers), powers], axis=2)  # (exponents, epochs, 2)
+    parameters = np.linalg.pinv(columns) @ values
+    residuals = ((values - (columns @ parameters[..., None])[..., 0]) ** 2).sum(axis=1) + floor
+    _, log_determinants = np.linalg.slogdet(columns.transpose(0, 2, 1) @ columns)
+    log_weights = -0.5 * log_determinants - 0.5 * (count - 2) * np.log(residuals)
+    predictions = parameters[:, 0] + parameters[:, 1] * float(epoch) ** -_EXPONENTS
     weights = np.exp(log_weights - log_weights.max())
     return float(weights @ predictions / weights.sum())
 

@@ -17,32 +17,23 @@ from typing import ClassVar
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 
 from darts.registry import number
-from darts.strategies.snapshot import SnapshotSampler
+from darts.strategies.snapshot import snapshot_sampler
 from darts.strategies.strategy import STRATEGIES, Setup, Strategy
-
-
-@dataclass
-class ModelStrategy(Strategy):
-    """Base class of strategies that fit a model to the finished trials.
-
-    Attributes:
-        startup: Number of random trials before the model is used.
-    """
-
-    startup: int = number(10, low=1)
 
 
 @STRATEGIES.register
 @dataclass
-class Tpe(ModelStrategy):
+class Tpe(Strategy):
     """Tree-structured Parzen estimator.
 
     Attributes:
+        startup: Number of random trials before the model is used.
         joint: Whether one model covers all parameters that are active together; otherwise each
             parameter has its own model.
     """
 
     name: str = "tpe"
+    startup: int = number(10, low=1)
     joint: bool = True
     multi_objective: ClassVar[bool] = True
 
@@ -54,20 +45,25 @@ class Tpe(ModelStrategy):
             group=self.joint,
             constant_liar=True,
         )
-        return SnapshotSampler(setup, make)
+        return snapshot_sampler(setup, make)
 
 
 @STRATEGIES.register
 @dataclass
-class Gp(ModelStrategy):
-    """Gaussian process. Conditional parameters are drawn at random."""
+class Gp(Strategy):
+    """Gaussian process. Conditional parameters are drawn at random.
+
+    Attributes:
+        startup: Number of random trials before the model is used.
+    """
 
     name: str = "gp"
+    startup: int = number(10, low=1)
     multi_objective: ClassVar[bool] = True
 
     def make_sampler(self, setup: Setup) -> BaseSampler:
         make = partial(GPSampler, n_startup_trials=self.startup, warn_independent_sampling=False)
-        return SnapshotSampler(setup, make)
+        return snapshot_sampler(setup, make)
 
 
 @STRATEGIES.register
@@ -84,4 +80,4 @@ class Nsga2(Strategy):
     multi_objective: ClassVar[bool] = True
 
     def make_sampler(self, setup: Setup) -> BaseSampler:
-        return SnapshotSampler(setup, partial(NSGAIISampler, population_size=self.population))
+        return snapshot_sampler(setup, partial(NSGAIISampler, population_size=self.population))

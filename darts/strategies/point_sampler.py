@@ -56,15 +56,19 @@ History: TypeAlias = Sequence[Observation]
 """The trials before the next one, by position."""
 
 
+Propose: TypeAlias = Callable[[Study, FrozenTrial, Sequence[FrozenTrial], int], Proposal]
+"""Returns the proposal for a trial of a study, given all trials of the study, by number, and how
+many points have been rejected for this trial."""
+
+
 class PointSampler(BaseSampler):
-    """Base class of samplers that propose a whole point at once, with its conditional parameters.
+    """Sampler that proposes a whole point at once, with its conditional parameters.
 
     Optuna's own samplers propose each conditional parameter separately.
     """
 
-    def __init__(self, setup: Setup) -> None:
-        self.space = setup.space
-        self._setup = setup
+    def __init__(self, setup: Setup, propose: Propose) -> None:
+        self._setup, self._propose = setup, propose
         self._distributions = {p.name: distribution(p.domain) for p in setup.space}
 
     def infer_relative_search_space(
@@ -75,29 +79,15 @@ class PointSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> Point:
-        trials, allows = study.get_trials(deepcopy=False), self._setup.allows
+        trials = study.get_trials(deepcopy=False)
         for attempt in range(MAX_ATTEMPTS):
-            point, attributes = self.point_of(study, trial, trials, attempt)
-            if allows is None or allows(point):
+            point, attributes = self._propose(study, trial, trials, attempt)
+            if self._setup.allows(point):
                 break
         for name, value in attributes.items():
             # Optuna's own samplers store their attributes in the same way.
             study._storage.set_trial_system_attr(trial._trial_id, name, value)
         return point
-
-    @abstractmethod
-    def point_of(
-        self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial], attempt: int = 0
-    ) -> Proposal:
-        """Return the point to propose for ``trial``, and the attributes to attach to the trial.
-
-        ``trials`` are all trials of the study, by number. ``attempt`` is the number of points that
-        have been rejected for this trial.
-        """
-
-    def random_of(self, position: int, attempt: int = 0) -> Random:
-        """Return the generator for a proposal at a position."""
-        return Random(f"{self._setup.seed} {position}" + (f" again {attempt}" if attempt else ""))
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: object
@@ -105,7 +95,12 @@ class PointSampler(BaseSampler):
         """Draw the value of a parameter whose proposed value Optuna rejects because of rounding."""
         position = trial_position(trial, study.get_trials(deepcopy=False))
         random = Random(f"{self._setup.seed} {position} {param_name}")
-        return self.space.by_name[param_name].domain.draw(random)
+        return self._setup.space.by_name[param_name].domain.draw(random)
+
+
+def random_of(setup: Setup, position: int, attempt: int) -> Random:
+    """Return the generator for a proposal at a position."""
+    return Random(f"{setup.seed} {position}" + (f" again {attempt}" if attempt else ""))
 
 
 @dataclass
@@ -117,7 +112,15 @@ class ProposalStrategy(Strategy):
         """Return the next point; all random choices use ``random``."""
 
     def make_sampler(self, setup: Setup) -> BaseSampler:
-        return ProposalSampler(setup, self)
+        def propose(
+            study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial], attempt: int
+        ) -> Proposal:
+            sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
+            visible = visible_history(trials, trial, setup.window)
+            history = [_observe(setup, other, sign) for other in visible]
+            return self.propose(setup, history, random_of(setup, len(history), attempt))
+
+        return PointSampler(setup, propose)
 
 
 def new_point(history: History, draw: Callable[[], Point]) -> Point:
@@ -130,30 +133,14 @@ def new_point(history: History, draw: Callable[[], Point]) -> Point:
     return point
 
 
-class ProposalSampler(PointSampler):
-    """Sampler of a strategy that proposes points from observations."""
-
-    def __init__(self, setup: Setup, strategy: ProposalStrategy) -> None:
-        super().__init__(setup)
-        self._strategy = strategy
-
-    def point_of(
-        self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial], attempt: int = 0
-    ) -> Proposal:
-        sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
-        visible = visible_history(trials, trial, self._setup.window)
-        history = [self._observe(other, sign) for other in visible]
-        random = self.random_of(len(history), attempt)
-        return self._strategy.propose(self._setup, history, random)
-
-    def _observe(self, trial: FrozenTrial, sign: float) -> Observation:
-        loss: float | None = None
-        excess = 0.0
-        if trial.state == TrialState.COMPLETE:
-            loss = sign * trial.values[0]
-        elif trial.state.is_finished():
-            loss = math.inf
-        if self._setup.constraints is not None and trial.state in MEASURED:
-            excess = sum(max(0.0, value) for value in self._setup.constraints(trial))
-        point = dict(trial.params)
-        return Observation(point, point_key(point), loss, excess, trial.system_attrs)
+def _observe(setup: Setup, trial: FrozenTrial, sign: float) -> Observation:
+    loss: float | None = None
+    excess = 0.0
+    if trial.state == TrialState.COMPLETE:
+        loss = sign * trial.values[0]
+    elif trial.state.is_finished():
+        loss = math.inf
+    if setup.constraints is not None and trial.state in MEASURED:
+        excess = sum(max(0.0, value) for value in setup.constraints(trial))
+    point = dict(trial.params)
+    return Observation(point, point_key(point), loss, excess, trial.system_attrs)

@@ -19,40 +19,36 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from darts.strategies.history import trial_position, visible_history
-from darts.strategies.point_sampler import MEASURED, Attributes, PointSampler, Proposal
+from darts.strategies.point_sampler import MEASURED, Attributes, PointSampler, Proposal, random_of
 from darts.strategies.strategy import Setup, silence_optuna_warnings, suggest_point
 
 MODEL_ATTEMPTS = 5
 """Points of the model that may exceed a limit before a random point takes their place."""
 
 
-class SnapshotSampler(PointSampler):
-    """Sampler that builds a new sampler of Optuna for each point; ``make`` takes its seed."""
+def snapshot_sampler(setup: Setup, make: Callable[..., BaseSampler]) -> PointSampler:
+    """Return a sampler that builds a new one of Optuna for each point; ``make`` takes its seed."""
 
-    def __init__(self, setup: Setup, make: Callable[..., BaseSampler]) -> None:
-        super().__init__(setup)
-        self._make = make
-
-    def point_of(
-        self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial], attempt: int = 0
+    def propose(
+        study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial], attempt: int
     ) -> Proposal:
         if attempt >= MODEL_ATTEMPTS:
             # A model may not know that networks near its best point exceed a limit.
             position = trial_position(trial, trials)
-            return self.space.draw(self.random_of(position, attempt)), {}
-        visible = visible_history(trials, trial, self._setup.window, self._with_constraints)
-        seed = self.random_of(len(visible), attempt).randrange(2**31)
+            return setup.space.draw(random_of(setup, position, attempt)), {}
+        visible = visible_history(trials, trial, setup.window)
+        if (constraints := setup.constraints) is not None:
+            for earlier in visible:
+                if earlier.state in MEASURED:  # Optuna stores the excess over each limit like this
+                    earlier.system_attrs["constraints"] = tuple(constraints(earlier))
+        seed = random_of(setup, len(visible), attempt).randrange(2**31)
         with silence_optuna_warnings():
-            sampler = self._make(seed=seed)
+            sampler = make(seed=seed)
         copy, current = _snapshot(study, visible, sampler, optuna.pruners.NopPruner())
-        point = suggest_point(current, self.space)
+        point = suggest_point(current, setup.space)
         return point, _numbers(copy._storage.get_trial(current._trial_id))
 
-    def _with_constraints(self, trial: FrozenTrial) -> FrozenTrial:
-        """Attach the excess over each limit to a finished trial, as Optuna stores it."""
-        if self._setup.constraints is not None and trial.state in MEASURED:
-            trial.system_attrs["constraints"] = tuple(self._setup.constraints(trial))
-        return trial
+    return PointSampler(setup, propose)
 
 
 def decide_pruning(

@@ -29,8 +29,7 @@ class Setup:
     Attributes:
         constraints: Function of a finished trial that returns the relative excess over each
             limit, which is at most 0 within the limit. None without limits.
-        allows: Function that returns whether the network of a point is within its limits. None
-            without limits of the network.
+        allows: Function that returns whether the network of a point is within its limits.
     """
 
     space: Parameters
@@ -38,7 +37,7 @@ class Setup:
     window: int = 1  # see darts.strategies.history
     objectives: int = 1  # their number: the metric and the costs
     constraints: Constraints | None = None
-    allows: Callable[[Point], bool] | None = None
+    allows: Callable[[Point], bool] = lambda point: True
 
 
 @dataclass

@@ -6,17 +6,13 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
 
 from optuna.samplers import BaseSampler
-from optuna.study import Study
-from optuna.trial import FrozenTrial
 
 from darts.registry import choice, number
-from darts.spaces.parameters import Point
 from darts.strategies.history import trial_position
 from darts.strategies.point_sampler import (
     History,
@@ -43,19 +39,6 @@ class RandomSearch(ProposalStrategy):
         return new_point(history, lambda: setup.space.draw(random)), {}
 
 
-class GridSampler(PointSampler):
-    """Sampler that assigns each point of the grid to the trial in the same position."""
-
-    def __init__(self, setup: Setup, points: Sequence[Point]) -> None:
-        super().__init__(setup)
-        self.points = points
-
-    def point_of(
-        self, study: Study, trial: FrozenTrial, trials: Sequence[FrozenTrial], attempt: int = 0
-    ) -> Proposal:
-        return self.points[trial_position(trial, trials) % len(self.points)], {}
-
-
 @STRATEGIES.register
 @dataclass
 class Grid(Strategy):
@@ -77,7 +60,13 @@ class Grid(Strategy):
         points = list(setup.space.points(self.levels))
         if self.order == "shuffled":
             Random(setup.seed).shuffle(points)
-        return GridSampler(setup, points)
+        return PointSampler(
+            setup,
+            lambda study, trial, trials, attempt: (
+                points[trial_position(trial, trials) % len(points)],
+                {},
+            ),
+        )
 
     def check(self, setup: Setup) -> None:
         size = self.max_trials(setup)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from contextlib import AbstractContextManager
 from typing import Annotated, Literal, TypedDict
 
@@ -40,6 +41,15 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ConfigError(f"device={name!r}: PyTorch sees no such device; {choices}")
     return device
+
+
+def synchronized_clock(device: torch.device) -> float:
+    """Wait until the device has finished all queued work; return the time in seconds."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+    return time.perf_counter()
 
 
 def visible_gpus() -> list[str]:

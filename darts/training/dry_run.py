@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +24,7 @@ from darts.data import Batch, Loader
 from darts.reading import JsonObject
 from darts.tracking import format_duration, grams_of_co2, print_summary
 from darts.tracking.tensorboard import preload_tensorboard
-from darts.training.device import peak_memory
+from darts.training.device import peak_memory, synchronized_clock
 from darts.training.distributed import Ranks
 from darts.training.loop import Recipe
 from darts.training.run import energy_meter
@@ -136,19 +135,10 @@ def _median_seconds(work: Callable[[], object], ranks: Ranks) -> float:
     work()
     seconds: list[float] = []
     while len(seconds) < MAX_MEASUREMENTS and not ranks.all_reduce_max(sum(seconds) >= MAX_SECONDS):
-        start = _synchronized_clock(ranks.device)
+        start = synchronized_clock(ranks.device)
         work()
-        seconds.append(_synchronized_clock(ranks.device) - start)
+        seconds.append(synchronized_clock(ranks.device) - start)
     return statistics.median(seconds)
-
-
-def _synchronized_clock(device: torch.device) -> float:
-    """Wait until the device has finished all queued work; return the time in seconds."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
-    return time.perf_counter()
 
 
 def print_estimate(

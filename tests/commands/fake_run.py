@@ -96,7 +96,6 @@ def main() -> None:
         "joules": joules_until(epochs) + FINAL_JOULES.get(method, 0.0),
         "joules_source": os.environ.get("FAKE_SOURCE", "fake"),
         "gco2e": 0.1,
-        "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "parameters": 10,
         "macs": 20,
         "genotype": genotype,

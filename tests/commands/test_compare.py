@@ -9,8 +9,6 @@ import os
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -19,31 +17,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fake_executor import FakeExecutor
 
-from darts.comparing import runs as runs_module
+from darts import compare
 from darts.comparing.baselines import CostModel, pilot_overrides
-from darts.comparing.plan import ComparisonPlan, as_overrides, search_config
+from darts.comparing.plan import ComparisonPlan, as_overrides
 from darts.comparing.report import render_report
 from darts.comparing.results import ComparisonResults
-from darts.comparing.runs import RunFailed, RunLauncher
+from darts.comparing.runs import RunFailed
 from darts.config import compose
 from darts.reading import read_json
+from darts.recipes.commands import search_config
 from darts.training.cost import count_macs
 
-FAKE = str(Path(__file__).with_name("fake_run.py"))
 NET = ("dataset=synthetic", "dataset.samples=48", "space=mlp", "loader.batch_size=16")
 ALL_BASELINES = "baselines=[random,random_sharing,random_search]"
 SMALL = (*NET, "search.epochs=2", "retrain.epochs=3", "settings.random_search.epochs=1")
 
 
-def fake_command(command: str) -> list[str]:
-    return [sys.executable, FAKE, command]
-
-
 @pytest.fixture
 def fake_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace searches and retrainings with fake runs."""
-    monkeypatch.setattr(runs_module, "command_arguments", fake_command)
+    monkeypatch.setattr(compare, "ProcessExecutor", FakeExecutor)
 
 
 def overrides_of(directory: Path) -> dict[str, str]:
@@ -65,7 +60,7 @@ def comparison(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A comparison of darts_v1 with three baselines, made with fake runs."""
     folder = tmp_path_factory.mktemp("compare") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs_module, "command_arguments", fake_command)
+        patch.setattr(compare, "ProcessExecutor", FakeExecutor)
         return commands.run(
             "compare",
             folder,
@@ -206,7 +201,7 @@ def test_joules_of_several_sources_are_not_summed(
     assert joules == (40.0 if source == "another" else None)
     assert results.plan.total_cost()["joules"] is None
     network = next(n for n in results.networks if n.name == "random_sharing")
-    assert network.search_cost.joules_source == source
+    assert network.search_joules_source == source
 
 
 def test_verdict_mentions_unequal_cost(comparison: Any, tmp_path: Path) -> None:
@@ -345,7 +340,7 @@ def test_random_search_fails_if_the_first_three_trainings_diverge(
         pytest.param("3,5", "rapl", 2, True, marks=pytest.mark.slow),
     ],
 )
-def test_runs_are_distributed_over_gpus_and_shared_counters_are_reported(
+def test_shared_counters_are_reported(
     commands: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -356,38 +351,11 @@ def test_runs_are_distributed_over_gpus_and_shared_counters_are_reported(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
     monkeypatch.setenv("FAKE_SOURCE", source)
-    monkeypatch.setenv("FAKE_SECONDS", "0.1")
     overrides = (*SMALL, "baselines=[random]", "searches=1", "retrainings=1", f"workers={workers}")
     done = commands.run("compare", tmp_path / "run", *overrides)
-    used = {read_json(file)["gpu"] for file in done.directory.glob("runs/**/summary.json")}
-    assert used == (set(gpus.split(",")) if workers > 1 else {gpus})
     warning = f"share the counter {source}"
     assert (warning in done.out) == shared
     assert (warning in (done.directory / "report.md").read_text()) == shared
-
-
-@pytest.mark.usefixtures("fake_runs")
-def test_launcher_waits_for_a_run_of_another_process(tmp_path: Path) -> None:
-    """A run of a killed comparison continues and holds its lock until it ends."""
-    directory = tmp_path / "search"
-    hold = (
-        "import fcntl, pathlib, sys, time\n"
-        "folder = pathlib.Path(sys.argv[1])\n"
-        "file = folder.with_name('search.lock').open('wb')\n"
-        "fcntl.flock(file, fcntl.LOCK_EX)\n"
-        "print('held', flush=True)\n"
-        "time.sleep(0.5)\n"
-        "folder.mkdir()\n"
-        "(folder / 'summary.json').write_text('{\"by\": \"another\"}')\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", hold, str(directory)], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        summary = RunLauncher(1)("search", directory, ["method=darts_v1", "seed=0", "epochs=1"])
-    assert summary == {"by": "another"}
-    assert not (directory / "starts").exists()
 
 
 def test_cost_model_finds_the_epochs_that_fit_a_budget() -> None:

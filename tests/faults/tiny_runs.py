@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+from fake_executor import FakeExecutor
 from fast_composition import compose_faster
 from file_calls import Watcher, watch
 from torch import Tensor
@@ -55,7 +56,6 @@ RUNS: dict[str, tuple[str, ...]] = {
         *("baselines=[random]", "searches=1", "retrainings=1", "workers=1"),
     ),
 }
-FAKE = Path(__file__).parents[1] / "commands" / "fake_run.py"
 
 COSTS = {"seconds", "joules", "joules_source", "gco2e", "collapse_seconds", "peak_memory_mb"}
 # Values that also differ between equal runs: they depend on time, folder or number of attempts.
@@ -121,16 +121,10 @@ def _warm_up(command: str) -> None:
 @functools.cache
 def prepare_process() -> None:
     """Make all later runs of this process fast."""
-    import darts.comparing.runs
-
     torch.set_num_threads(1)
-    compose_faster(pytest.MonkeyPatch())
-    darts.comparing.runs.command_arguments = fake_command
-
-
-def fake_command(command: str) -> list[str]:
-    """Return the start of the command line of a fake run, which takes little time."""
-    return [sys.executable, "-S", "-E", str(FAKE), command]
+    patch = pytest.MonkeyPatch()
+    compose_faster(patch)
+    patch.setattr(importlib.import_module("darts.compare"), "ProcessExecutor", FakeExecutor)
 
 
 def end_state(command: str, directory: Path) -> dict[str, object]:

@@ -17,7 +17,7 @@ from darts.finding.limited_baselines import (
 )
 from darts.finding.setup import make_networks
 from darts.judging.devices.cell_features import is_connected
-from darts.judging.limits import CostMeter
+from darts.judging.limits.costs import CostMeter
 from darts.spaces import SPACES, AnyGenotype
 from darts.spaces.lookup import find_genotype
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import math
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,14 +62,3 @@ class SlowJudge(Judge):
         end = time.monotonic() + 60
         while len(list(folder.iterdir())) < self.at_once and time.monotonic() < end:
             time.sleep(0.01)
-
-
-@dataclass
-class FullDiskJudge(Judge):
-    """Fails like a training that writes to a full disk."""
-
-    name: str = "train"
-    trains: ClassVar[bool] = False
-
-    def __call__(self, trial: TrialSpec, tools: JudgeTools) -> Mapping[str, object]:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "metrics.jsonl")

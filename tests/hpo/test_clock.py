@@ -60,7 +60,7 @@ def test_a_jump_of_the_system_time_neither_ends_nor_extends_a_study(
 ) -> None:
     plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=5", "budget.hours=1")
     study = plan.open()
-    clock = StudyClock(study, plan.config.budget.hours)
+    clock = StudyClock(study, hours=1)
     original = time.time
     monkeypatch.setattr(time, "time", lambda: original() + jump)
     Supervisor(plan, study, lambda trial: None, deadline=clock.deadline).run()

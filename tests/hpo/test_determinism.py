@@ -125,6 +125,9 @@ def test_killed_workers_do_not_change_the_table(
     supervisor.run(kill)
     assert not counts
     assert table_of(plan) == whole
+    lost = [trial for trial in plan.open().trials if trial_state(trial) == "failed"]
+    reasons = {failure_reason(trial) for trial in lost}
+    assert reasons <= {"its worker was killed by SIGKILL (out of memory?)"}
 
 
 @pytest.mark.slow

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
-import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
@@ -16,14 +13,12 @@ from optuna.trial import TrialState
 
 from darts.hpo import queue
 from darts.hpo.queue import claim_trial, fail_and_requeue, is_over, requeue_lost
-from darts.hpo.store import open_storage, storage_errors
+from darts.hpo.store import open_storage
 from darts.hpo.study import StudyPlan
-from darts.hpo.supervisor import Supervisor
 from darts.hpo.trials import counted_trials
 from darts.strategies import STRATEGIES
 from darts.strategies.history import RETRIED, RETRY_HISTORY
 from darts.strategies.strategy import suggest_point
-from darts.writing import WriteError
 
 # These tests act as a worker, without its heartbeat thread.
 pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
@@ -80,32 +75,6 @@ def test_a_repeat_that_was_not_queued_is_queued_by_any_process(
     finish(study, 1)
     assert claim(plan, study, 1) == 3  # nobody runs the second repeat
     assert [trial.number for trial in counted_trials(study.trials)] == [1, 3]
-
-
-@pytest.mark.slow
-def test_a_full_disk_ends_in_one_line_and_loses_no_trial(plan: StudyPlan) -> None:
-    study = plan.open()
-    from sqlalchemy import event
-
-    engine = study._storage._backend.engine  # type: ignore[attr-defined]
-
-    def limit(connection: sqlite3.Connection, *rest: Any) -> None:
-        connection.execute("PRAGMA max_page_count=1")  # no new page
-
-    event.listen(engine, "connect", limit)
-    study._storage.remove_session()
-    engine.dispose()
-    with pytest.raises(WriteError) as caught, storage_errors(plan.storage):
-        Supervisor(plan, study, lambda trial: None).run()
-    assert caught.value.errno == errno.ENOSPC
-    assert str(caught.value).endswith("study.db': database or disk is full")
-    event.remove(engine, "connect", limit)
-    study._storage.remove_session()
-    engine.dispose()
-    again = plan.open(existing=True)
-    Supervisor(dataclasses.replace(plan), again, lambda trial: None).run()
-    done = counted_trials(again.trials)
-    assert [trial.state for trial in done] == [TrialState.COMPLETE] * 6
 
 
 @pytest.mark.parametrize(

@@ -58,15 +58,7 @@ def test_points_become_configurations() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [
-        (1e-05, "1e-05"),
-        (True, "true"),
-        (None, "null"),
-        ("last", "last"),
-        ("true", "'true'"),
-        ("it's", "'it\\'s'"),
-        ("1", "'1'"),
-    ],
+    [(1e-05, "1e-05"), (None, "null"), ("true", "'true'"), ("it's", "'it\\'s'"), ("1", "'1'")],
 )
 def test_hydra_reads_each_override_as_the_value(value: Any, text: str) -> None:
     space = SearchSpace({"name": [value, "other"]})
@@ -97,12 +89,9 @@ def test_extremes_cover_every_choice_and_bound_once() -> None:
         ({"epochs": {"low": 3}}, "parameters.epochs: high is missing"),
         ({"epochs": {"low": 5, "high": 3}}, "parameters.epochs: low=5 must be <= high=3"),
         ({"epochs": {"low": 3, "high": 5, "lgo": True}}, "unknown 'lgo' .did you mean 'low'"),
-        ({"epochs": {"low": "3", "high": 5}}, "low: Expected int . float, got str"),
-        ({"epochs": {"low": 1, "high": 5, "log": 3}}, "log: Expected bool, got int"),
         ({"epochs": {"choices": 3}}, "choices: Expected array, got int"),
         ({"epochs": {"choices": [3], "low": 1}}, "choices cannot be combined with low, high"),
         ({"epochs": {"choices": [1, 1]}}, r"\[1, 1\] repeats a value"),
-        ({"epochs": {"choices": [1], "when": 3}}, "when: Expected object . null, got int"),
         (
             {"epochs": {"choices": [1], "when": {"selection": "best"}}},
             "epochs depends on selection, which is not an earlier parameter",
@@ -124,14 +113,6 @@ def test_an_invalid_description_raises_one_line(described: Any, match: str) -> N
     with pytest.raises(ConfigError, match=match) as caught:
         SearchSpace(described)
     assert "\n" not in str(caught.value)
-
-
-def test_a_design_of_one_factor_has_half_the_corners() -> None:
-    space = SearchSpace({"epochs": {"low": 1, "high": 9}})
-    design = FactorialDesign(space, {"epochs": 7}, range(3, 5))
-    assert design.factors == ["hyperparameters"]
-    found = [design.overrides(point) for point in design.parameters.points(2)]
-    assert found == [["seed=3"], ["epochs=7", "seed=3"], ["seed=4"], ["epochs=7", "seed=4"]]
 
 
 def test_corners_override_only_the_best_factors() -> None:

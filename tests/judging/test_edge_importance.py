@@ -8,14 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.judging.edge_importance import (
-    ZeroOutput,
-    edge_importances,
-    has_removable_edges,
-    without_edges,
-)
+from darts.judging.edge_importance import ZeroOutput, edge_importances, without_edges
 from darts.plotting.genotype import draw_edge_importances
-from darts.spaces import cnn, macro, mlp, nas201, transformer
+from darts.spaces import cnn, macro, nas201, transformer
 from darts.spaces.cnn.operations import make_operation
 
 V2 = cnn.PUBLISHED["DARTS_V2"].genotype
@@ -183,9 +178,3 @@ def test_important_edges_are_drawn_wider() -> None:
     assert own[7] > 2 * own[0]
     texts = {text.get_text() for axes in figure.axes for text in axes.texts}
     assert "+0.700" in texts
-
-
-def test_has_removable_edges() -> None:
-    assert all(map(has_removable_edges, (cell_network(), chain_network(), text_network())))
-    layers = mlp.Network(mlp.Genotype(("relu_16",)))
-    assert not has_removable_edges(layers)

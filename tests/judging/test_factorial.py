@@ -43,27 +43,6 @@ def test_gains_are_paired_differences(higher: bool) -> None:
     assert scalars["score_best_default_deviation"] == pytest.approx(np.std(BD, ddof=1))
 
 
-def test_effects_of_the_seed_cancel_out() -> None:
-    shift = np.array([0.0, 5.0, -3.0])
-    default, best = dict(enumerate(1 + shift)), dict(enumerate(3 + shift))
-    scores = {("default", "default"): default, ("best", "default"): best}
-    gain = factorial_effects(scores).gains["architecture"]
-    assert (gain.mean, gain.deviation, gain.low, gain.high) == pytest.approx((2, 0, 2, 2))
-
-
-def test_a_design_of_one_factor_has_one_gain() -> None:
-    for corner, name in (
-        (("best", "default"), "architecture"),
-        (("default", "best"), "hyperparameters"),
-    ):
-        found = factorial_effects(
-            {("default", "default"): {1: 1.0, 2: 2.0}, corner: {1: 2.0, 2: 4.0}}
-        )
-        assert list(found.gains) == [name]
-        assert found.gains[name].mean == 1.5
-        assert len(found.scores) == 2
-
-
 def test_a_gain_uses_only_common_seeds() -> None:
     scores = {
         ("default", "default"): {1: 1.0, 2: 5.0, 3: 100.0},

@@ -7,7 +7,6 @@ import math
 
 import numpy as np
 import pytest
-import scipy.stats
 
 from darts.judging.statistics import (
     Interval,
@@ -99,30 +98,12 @@ def test_intervals_of_equal_or_few_searches() -> None:
         assert found.covers(100.0)  # without bounds, every value is covered
 
 
-@pytest.mark.parametrize("count", [1, 2, 5, 8])
-def test_the_sign_flip_test_matches_scipys_permutation_test(count: int) -> None:
-    differences = np.random.default_rng(count).normal(0.5, 1, count)
-    if count == 1:
-        assert sign_flip_test(differences.tolist()) == 1.0
-        return
-    theirs = scipy.stats.permutation_test(
-        (differences,), np.mean, permutation_type="samples", n_resamples=np.inf
-    )
-    assert sign_flip_test(differences.tolist()) == pytest.approx(theirs.pvalue)
-
-
 def test_ties_count_as_extreme_in_the_sign_flip_test() -> None:
     """0.1 + 0.2 equals 0.3 here, in spite of rounding."""
     differences = [0.1, 0.2, -0.3]  # the sum is 0, so every sign change is as extreme
     assert sign_flip_test(differences) == 1.0
-    assert sign_flip_test([0.0] * 6) == 1.0
+    assert sign_flip_test([0.0] * 6) == sign_flip_test([0.1]) == 1.0
     assert sign_flip_test([0.1] * 6) == min_p_value(6) == 2 / 64
-
-
-def test_the_rate_of_false_positives_is_below_five_percent() -> None:
-    generator = np.random.default_rng(3)
-    errors = sum(sign_flip_test(generator.standard_normal(7).tolist()) <= 0.05 for _ in range(2000))
-    assert 0.03 < errors / 2000 < 0.06  # exact rate of seven pairs: 3 of 64
 
 
 def test_pairs_needed_is_the_smallest_number_that_can_be_significant() -> None:

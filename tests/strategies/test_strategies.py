@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import statistics
 import warnings
 from collections.abc import Callable
@@ -178,25 +177,6 @@ def test_evolution_removes_old_individuals_however_good() -> None:
     young = [*history[1:], history[0]]
     child, _ = strategy.propose(Setup(EDGES), young, Random(0))
     assert sum(child[name] != champion[name] for name in child) == 1
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(n, marks=pytest.mark.slow if n == "gp" else ())
-        for n in STRATEGIES
-        if n != "cmaes"
-    ],
-)
-def test_proposals_do_not_depend_on_the_worker(name: str) -> None:
-    """Two alternating samplers of one study propose the same points as one sampler."""
-    alone = [trial.params for trial in run(name, EDGES, worth, 20)]
-    study = optuna.create_study(direction="maximize")
-    samplers = [STRATEGIES[name]().make_sampler(Setup(EDGES)) for _ in range(2)]
-    for _, sampler in zip(range(20), itertools.cycle(samplers), strict=False):
-        study.sampler = sampler
-        study.optimize(lambda trial: worth(suggest_point(trial, EDGES)), n_trials=1)  # type: ignore[arg-type]
-    assert [trial.params for trial in study.trials] == alone
 
 
 def test_cmaes_needs_two_numbers_and_no_limits() -> None:

@@ -39,7 +39,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
             seconds = clock.now - self.since
             return Energy(seconds, 50 * seconds, "rapl")
 
-    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr(module, "synchronized_clock", lambda device: clock.now)
     monkeypatch.setattr(module, "energy_meter", lambda *_: Meter())
     return clock
 

@@ -18,17 +18,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 from darts.spaces import SPACES, AnyGenotype
+from darts.spaces.sparse import NONE
 
 Features: TypeAlias = dict[str, float]
 """The features of a genotype by name; a missing name stands for 0."""
 
 Encoding: TypeAlias = Literal["operations", "graph", "edges", "places"]
-ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
-
-ZEROS = "none"  # the operation that outputs zeros, in every space that has one
 
 
 @dataclass(frozen=True)
@@ -48,13 +46,11 @@ class Edge:
 
 
 def encode(genotype: AnyGenotype, encoding: Encoding) -> Features:
-    """Return the features of a genotype.
+    """Return the features of a genotype of any space.
 
-    Args:
-        genotype: A genotype of any space.
-        encoding: ``operations``: the ``count`` of each operation. ``graph``: all four counts of
-            each operation, sums, and longest paths. ``edges``: these, and which operation each
-            place has. ``places``: the latter alone. A place is a pair of states.
+    ``operations``: the ``count`` of each operation. ``graph``: all four counts of each operation,
+    sums, and longest paths. ``edges``: these, and which operation each place has. ``places``: the
+    latter alone. A place is a pair of states.
     """
     features: Counter[str] = Counter()
     for cell in genotype.cells:
@@ -71,7 +67,7 @@ def encode(genotype: AnyGenotype, encoding: Encoding) -> Features:
 def read_edges(genotype: AnyGenotype, cell: str) -> list[Edge]:
     """Return the edges of a cell with their position in its graph."""
     edges = genotype.edges(cell)
-    paths = [(source, target) for source, target, name in edges if name != ZEROS]
+    paths = [(source, target) for source, target, name in edges if name != NONE]
     fed = _reached(paths, set(range(genotype.inputs)))
     live = _reached([(target, source) for source, target in paths], set(genotype.concat(cell)))
     return [
@@ -79,8 +75,8 @@ def read_edges(genotype: AnyGenotype, cell: str) -> list[Edge]:
             source,
             target,
             name,
-            live=name != ZEROS and target in live,
-            fed=name != ZEROS and source in fed,
+            live=name != NONE and target in live,
+            fed=name != NONE and source in fed,
         )
         for source, target, name in edges
     ]
@@ -93,13 +89,12 @@ def is_connected(genotype: AnyGenotype) -> bool:
     """
     for cell in genotype.cells:
         edges = read_edges(genotype, cell)
-        if any(edge.operation == ZEROS for edge in edges) and not any(edge.used for edge in edges):
+        if any(edge.operation == NONE for edge in edges) and not any(edge.used for edge in edges):
             return False
     return True
 
 
 def _reached(pairs: Sequence[tuple[int, int]], start: set[int]) -> set[int]:
-    """Return the states that paths of ``pairs`` reach from the states of ``start``."""
     reached = set(start)
     for _ in pairs:  # a path is at most this long
         reached |= {target for source, target in pairs if source in reached}
@@ -130,7 +125,7 @@ def _paths(cell: str, edges: Sequence[Edge], genotype: AnyGenotype) -> dict[str,
         for name, counted in lengths.items()
     }
     for kind, members in (
-        ("count", [edge for edge in edges if edge.operation != ZEROS]),
+        ("count", [edge for edge in edges if edge.operation != NONE]),
         ("live", [edge for edge in edges if edge.live]),
         ("used", used),
     ):
@@ -140,7 +135,6 @@ def _paths(cell: str, edges: Sequence[Edge], genotype: AnyGenotype) -> dict[str,
 
 
 def _longest(edges: Sequence[Edge], counted: set[str], outputs: set[int]) -> int:
-    """Return the largest number of counted operations on a path to an output."""
     lengths: Counter[int] = Counter()  # by state; 0 for the inputs
     # An edge starts at a lower state than it ends at, so this order visits its source first.
     for edge in sorted(edges, key=lambda edge: edge.target):

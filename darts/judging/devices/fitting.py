@@ -16,11 +16,11 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from darts.judging.devices.cell_features import Encoding, encode
@@ -29,6 +29,9 @@ from darts.judging.devices.pieces import candidates_of
 from darts.judging.rankings import agreement
 from darts.searching.expected_cost import MEASURES, ExpectedCost
 from darts.spaces import AnyGenotype, Space
+
+if TYPE_CHECKING:
+    from sklearn.base import RegressorMixin
 
 Array = NDArray[np.float64]
 
@@ -39,9 +42,6 @@ STRENGTHS = tuple(10.0 ** (exponent / 2) for exponent in range(-4, 7))  # of the
 
 COUNTS = {"parameters": "parameters", "macs": "flops"}
 """By name of a trivial predictor, the cost in ``MEASURES`` that it is proportional to."""
-
-Solver = Callable[[Array, Array], tuple[Array, float]]
-"""Maps features ``(n, k)`` and latencies ``(n,)`` to weights ``(k,)`` and an intercept."""
 
 
 @dataclass(frozen=True)
@@ -57,81 +57,64 @@ def fit_latency(
 ) -> dict[Kind, Fit]:
     """Fit both kinds of models; the one with the smaller error in the cross-validation comes first.
 
-    Args:
-        genotypes: Genotypes of one space, n of them.
-        latencies: Their latencies in milliseconds, ``(n,)``.
-        device: Name of the device.
-        seed: Seed of the folds of the cross-validation.
+    The genotypes are of one space; the latencies are in milliseconds, ``(n,)``.
     """
+    from sklearn.linear_model import LinearRegression, Ridge
+    from sklearn.model_selection import cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     if len(genotypes) < MIN_NETWORKS:
         raise ValueError(
             f"{len(genotypes)} networks are too few; at least {MIN_NETWORKS} are needed"
         )
     order = np.random.default_rng(seed).permutation(len(genotypes))
     folds = [order[start::FOLDS] for start in range(FOLDS)]
+    splits = [(np.setdiff1d(order, fold), fold) for fold in folds]
 
-    def best(kind: Kind, encodings: Sequence[Encoding], solvers: Sequence[Solver]) -> Fit:
-        found: list[tuple[float, Encoding, Solver]] = []
+    def best(kind: Kind, encodings: Sequence[Encoding], models: Sequence[RegressorMixin]) -> Fit:
+        found: list[tuple[float, Encoding, RegressorMixin]] = []
         for encoding in encodings:
             _, rows = rows_of(genotypes, encoding)
-            for solve in solvers:
-                error = cross_validation_error(rows, latencies, folds, solve)
-                found.append((error, encoding, solve))
-        error, encoding, solve = min(found, key=lambda item: item[0])
+            for model in models:
+                predictions = cross_val_predict(model, rows, latencies, cv=splits)
+                found.append((root_mean_square(predictions - latencies), encoding, model))
+        error, encoding, model = min(found, key=lambda item: item[0])
         names, rows = rows_of(genotypes, encoding)
-        weights, intercept = solve(rows, latencies)
-        named = {name: float(w) for name, w in zip(names, weights, strict=True) if w != 0}
+        # A linear model is known by its predictions without features and with each of them.
+        count = len(names)
+        probes = np.column_stack([np.eye(count + 1, count, k=-1), np.ones(count + 1)])
+        intercept, *values = model.fit(rows, latencies).predict(probes).tolist()
+        pairs = zip(names, values, strict=True)
+        weights = {name: value - intercept for name, value in pairs if value != intercept}
         trained_on = [str(genotype) for genotype in genotypes]
         space = genotypes[0].space
-        return Fit(LinearModel(space, device, kind, encoding, intercept, named, trained_on), error)
+        fitted = LinearModel(space, device, kind, encoding, intercept, weights, trained_on)
+        return Fit(fitted, error)
 
+    non_negative = LinearRegression(positive=True, fit_intercept=False)
+    ridges = [make_pipeline(StandardScaler(), Ridge(alpha=strength)) for strength in STRENGTHS]
     fits: dict[Kind, Fit] = {
         "additive": best("additive", ["places"], [non_negative]),
-        "ridge": best("ridge", RIDGE_ENCODINGS, [ridge(strength) for strength in STRENGTHS]),
+        "ridge": best("ridge", RIDGE_ENCODINGS, ridges),
     }
     return dict(sorted(fits.items(), key=lambda item: item[1].error))
 
 
 def rows_of(genotypes: Sequence[AnyGenotype], encoding: Encoding) -> tuple[list[str], Array]:
-    """Return the names of all features that occur, sorted, and their values ``(n, features)``."""
+    """Return the names of all features that occur, sorted, and their values ``(n, features + 1)``.
+
+    The last column is 1.
+    """
     encoded = [encode(genotype, encoding) for genotype in genotypes]
     names = sorted(set().union(*encoded))
-    return names, np.array([[features.get(name, 0.0) for name in names] for features in encoded])
+    rows = [[*(features.get(name, 0.0) for name in names), 1.0] for features in encoded]
+    return names, np.array(rows)
 
 
-def cross_validation_error(
-    rows: Array, latencies: Array, folds: Sequence[NDArray[np.int64]], solve: Solver
-) -> float:
-    """Return the root mean square error of predictions for each fold from all others, in ms."""
-    errors = np.zeros(len(latencies))
-    for fold in folds:
-        others = np.setdiff1d(np.arange(len(latencies)), fold)
-        weights, intercept = solve(rows[others], latencies[others])
-        errors[fold] = rows[fold] @ weights + intercept - latencies[fold]
+def root_mean_square(errors: Array) -> float:
+    """Return the square root of the mean of the squares."""
     return float(np.sqrt(np.mean(errors**2)))
-
-
-def non_negative(rows: Array, latencies: Array) -> tuple[Array, float]:
-    """Solve least squares with weights and an intercept that are not negative."""
-    from scipy.optimize import nnls
-
-    solution, _ = nnls(np.column_stack([rows, np.ones(len(rows))]), latencies)
-    return solution[:-1], float(solution[-1])
-
-
-def ridge(strength: float) -> Solver:
-    """Return a ridge regression on features that are scaled to unit variance."""
-
-    def solve(rows: Array, latencies: Array) -> tuple[Array, float]:
-        from sklearn.linear_model import Ridge
-
-        deviation = rows.std(axis=0)
-        scale = np.where(deviation > 0, deviation, 1.0)
-        regression = Ridge(alpha=strength).fit(rows / scale, latencies)
-        weights: Array = np.where(deviation > 0, regression.coef_ / scale, 0.0)
-        return weights, float(latencies.mean() - rows.mean(axis=0) @ weights)
-
-    return solve
 
 
 @dataclass(frozen=True)
@@ -146,8 +129,7 @@ class Accuracy:
     def of(cls, predictions: Array, latencies: Array) -> Accuracy:
         """Compare predictions with measurements, both ``(n,)`` in milliseconds."""
         ranks = agreement(predictions, latencies)
-        rmse = float(np.sqrt(np.mean((predictions - latencies) ** 2)))
-        return cls(ranks.spearman, ranks.kendall, rmse)
+        return cls(ranks.spearman, ranks.kendall, root_mean_square(predictions - latencies))
 
 
 @dataclass(frozen=True)
@@ -177,14 +159,9 @@ def fit_and_test(
 ) -> FittedLatency:
     """Fit latency models to ``train`` random networks, and test them on all others.
 
-    Args:
-        genotypes: Genotypes of one space, n of them. The draw depends on their order.
-        latencies: Their latencies in milliseconds, ``(n,)``.
-        counts: Results of ``count``. A line that is fitted to the training networks turns them into
-            milliseconds.
-        train: Number of networks to fit to.
-        device: Name of the device.
-        seed: Seed of the draw and of the cross-validation.
+    The genotypes are of one space, and the draw depends on their order; the latencies are in
+    milliseconds, ``(n,)``. A line that is fitted to the training networks turns each of ``counts``,
+    ``(n,)``, into milliseconds.
     """
     if train > len(genotypes) - 2:
         raise ValueError(
@@ -209,16 +186,12 @@ def count(
     space: Space, genotypes: Sequence[AnyGenotype], *, classes: int, sample_shape: Sequence[int]
 ) -> dict[str, Array]:
     """Return the parameters and the MACs of the networks of genotypes, each ``(n,)``."""
-    candidates = candidates_of(space, classes=classes, sample_shape=tuple(sample_shape))
+    channels = space.in_channels(tuple(sample_shape))
+    candidates = candidates_of(space, classes=classes, in_channels=channels)
     counts: dict[str, Array] = {}
     for name, measure in COUNTS.items():
         cost = ExpectedCost.measured(
-            space,
-            candidates,
-            classes=classes,
-            sample_shape=sample_shape,
-            measure=MEASURES[measure],
-            device=torch.device("cpu"),
+            space, candidates, classes=classes, sample_shape=sample_shape, measure=MEASURES[measure]
         )
         counts[name] = np.array(list(map(cost.of_genotype, genotypes)))
     return counts

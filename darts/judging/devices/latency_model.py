@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Protocol, TypeAlias
 from msgspec import Meta
 
 from darts.judging.devices.cell_features import Encoding, encode
-from darts.judging.devices.lookup_table import LookupTable
+from darts.judging.devices.lookup_table import LookupTable, require_space_of
 from darts.reading import FileError, StrPath, read_json_object
 from darts.spaces import AnyGenotype
 from darts.typed_values import Misfit, Name, Number, typed
@@ -34,35 +34,23 @@ class LatencyModel(Protocol):
 class LinearModel:
     """Latency as a weighted sum of the features of a genotype, for one space and one device.
 
-    Attributes:
-        space: Name of the space.
-        device: Name of the device; the column of its measurements.
-        kind: ``additive`` for non-negative weights of operations on edges, ``ridge`` for a ridge
-            regression.
-        encoding: Which features of a genotype it reads, see ``cell_features.encode``.
-        intercept: Latency without any feature, in milliseconds.
-        weights: Milliseconds per unit of each feature.
-        trained_on: The genotypes whose measurements it was fitted to, as text.
+    ``additive`` models have non-negative weights of operations on edges.
     """
 
     space: Name
-    device: Name
+    device: Name  # the column of its measurements
     kind: Kind
-    encoding: Encoding
-    intercept: Number
-    weights: Annotated[dict[Name, Number], Meta(max_length=100_000)]
-    trained_on: Annotated[list[str], Meta(max_length=100_000)]
+    encoding: Encoding  # which features it reads, see ``cell_features.encode``
+    intercept: Number  # milliseconds
+    weights: Annotated[dict[Name, Number], Meta(max_length=100_000)]  # milliseconds by feature
+    trained_on: Annotated[list[str], Meta(max_length=100_000)]  # genotypes
 
     @property
     def space_name(self) -> str:
         return self.space
 
     def predict(self, genotype: AnyGenotype) -> float:
-        if genotype.space != self.space:
-            raise ValueError(
-                f"the latency model is for space={self.space}, and the genotype is of "
-                f"space={genotype.space}"
-            )
+        require_space_of(genotype, self.space, "latency model")
         features = encode(genotype, self.encoding)
         terms = (self.weights.get(name, 0.0) * value for name, value in features.items())
         return max(0.0, self.intercept + sum(terms))
@@ -84,9 +72,7 @@ class LinearModel:
 def load_model(path: str | Path) -> LookupTable | LinearModel:
     """Read a latency model: a lookup table (``.csv``) or a fitted model (``.json``).
 
-    Raises:
-        FileError: If the file is damaged, too large, or has another suffix.
-        OSError: If the file cannot be read.
+    Raise FileError if the file is damaged, too large, or has another suffix.
     """
     file = Path(path).expanduser()
     if file.suffix.lower() == ".csv":

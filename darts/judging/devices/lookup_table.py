@@ -105,8 +105,8 @@ class LookupTable:
     @cached_property
     def candidates(self) -> Candidates:
         """Names of the candidates of the space, by group and edge."""
-        shape = tuple(self.info.sample_shape)
-        return candidates_of(self.space, classes=self.info.classes, sample_shape=shape)
+        channels = self.space.in_channels(tuple(self.info.sample_shape))
+        return candidates_of(self.space, classes=self.info.classes, in_channels=channels)
 
     @cached_property
     def _cost(self) -> ExpectedCost:
@@ -130,16 +130,11 @@ class LookupTable:
             classes=self.info.classes,
             sample_shape=shape,
             measure=look_up,
-            device=torch.device("cpu"),
         )
 
     def predict(self, genotype: AnyGenotype) -> float:
         """Return the latency in milliseconds of a pass of one batch."""
-        if genotype.space != self.space.name:
-            raise ValueError(
-                f"the lookup table is for space={self.space.name}, and the genotype is of "
-                f"space={genotype.space}"
-            )
+        require_space_of(genotype, self.space.name, "lookup table")
         return self._cost.of_genotype(genotype)
 
     def save(self, path: Path) -> None:
@@ -170,6 +165,14 @@ class LookupTable:
             return cls(info, tuple(_row(cells, reader.line_num) for cells in reader))
         except (ValueError, csv.Error) as error:
             raise FileError(f"{path} is not a lookup table: {error}") from None
+
+
+def require_space_of(genotype: AnyGenotype, space: str, model: str) -> None:
+    """Raise ValueError unless a genotype is of the space that a latency model is for."""
+    if genotype.space != space:
+        raise ValueError(
+            f"the {model} is for space={space}, and the genotype is of space={genotype.space}"
+        )
 
 
 def info_file(path: Path) -> Path:
@@ -207,13 +210,8 @@ def measure(
 ) -> LookupTable:
     """Measure each operation of the networks of a space on the machine of this process.
 
-    Args:
-        space: The space, whose fields set the sizes of the networks.
-        operations: Result of ``operations_of`` for the same sizes.
-        settings: How to time passes.
-        classes: Number of classes.
-        sample_shape: Shape ``(C, H, W)`` of a sample.
-        after_round: Called after one pass of each operation.
+    ``operations`` are the result of ``operations_of`` for the same sizes. ``after_round`` is called
+    after one pass of each operation.
     """
     modules = [operation.make() for operation in operations]
     with timing(settings):

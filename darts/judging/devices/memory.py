@@ -25,6 +25,8 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from darts.training.scoring import evaluating
+
 IN_PLACE = frozenset(
     {
         "add",
@@ -54,15 +56,10 @@ LAYOUT = frozenset({"clone", "contiguous", "_to_copy"})
 
 @dataclass(frozen=True)
 class Memory:
-    """Memory of a network for one sample.
+    """Memory of a network for one sample."""
 
-    Attributes:
-        flash_bytes: Bytes of the weights, and of the statistics of norms.
-        ram_bytes: Largest number of bytes of activations at the same time, with the input.
-    """
-
-    flash_bytes: int
-    ram_bytes: int
+    flash_bytes: int  # of the weights, and of the statistics of norms
+    ram_bytes: int  # most bytes of activations at the same time, with the input
 
 
 @dataclass(frozen=True)
@@ -79,10 +76,8 @@ def memory(
 ) -> Memory:
     """Return the memory of a network in evaluation mode, without its auxiliary head.
 
-    Args:
-        network: The network; it is not changed, and nothing is computed.
-        shape: Shape of a sample, for example ``(C, H, W)``.
-        dtype: Type of weights and activations, for example ``torch.int8``.
+    The network is not changed, and nothing is computed. ``shape`` is of a sample, for example
+    ``(C, H, W)``; ``dtype`` is the type of weights and activations, for example ``torch.int8``.
     """
     elements, steps = trace(network, shape)
     weights = count_weights(network)
@@ -110,14 +105,9 @@ def trace(network: nn.Module, shape: Sequence[int]) -> tuple[int, list[Step]]:
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     weights = {name: torch.empty_like(t, device="meta") for name, t in tensors.items()}
     inputs = torch.empty(1, *shape, device="meta")
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        with torch.no_grad(), _Recorder(inputs, list(weights.values())) as recorder:
-            recorder.finish(functional_call(network, weights, (inputs,)))
-    finally:
-        for module, training in modes:
-            module.training = training
+    recorder = _Recorder(inputs, list(weights.values()))
+    with evaluating(network), torch.no_grad(), recorder:
+        recorder.finish(functional_call(network, weights, (inputs,)))
     return inputs.numel(), recorder.steps
 
 
@@ -212,6 +202,5 @@ def _storage(tensor: Tensor) -> int:
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:
-    """Yield the parameters and the floating-point buffers of a module, each once."""
     yield from module.parameters()
     yield from (buffer for buffer in module.buffers() if buffer.is_floating_point())

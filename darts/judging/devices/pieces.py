@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -28,11 +28,11 @@ class Operation:
     make: Callable[[], nn.Module]
 
 
-def candidates_of(space: Space, *, classes: int, sample_shape: Shape) -> Candidates:
-    """Return the names of the candidates of a space by group and edge."""
+def candidates_of(space: Space, **sizes: int) -> Candidates:
+    """Return the names of the candidates of a supernet of these sizes, by group and edge."""
+    own: dict[str, Any] = {**sizes}
     with torch.device("meta"):  # without memory for the weights
-        supernet = space.supernet(classes=classes, in_channels=space.in_channels(sample_shape))
-    return supernet.candidates
+        return space.supernet(**own).candidates
 
 
 def operations_of(space: Space, *, classes: int, sample_shape: Shape) -> list[Operation]:
@@ -40,7 +40,8 @@ def operations_of(space: Space, *, classes: int, sample_shape: Shape) -> list[Op
 
     Operations that do not compute anything are left out, see ``is_free``.
     """
-    candidates = candidates_of(space, classes=classes, sample_shape=sample_shape)
+    channels = space.in_channels(sample_shape)
+    candidates = candidates_of(space, classes=classes, in_channels=channels)
     found: dict[Key, Operation] = {}
     for piece in space.pieces(classes=classes, sample_shape=sample_shape):
         module, name = piece.make(), name_of(piece, candidates)

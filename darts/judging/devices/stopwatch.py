@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from darts.ops.float32 import float32_products
 from darts.tracking import environment
+from darts.training.device import synchronized_clock
 from darts.typed_values import Name
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -89,24 +89,14 @@ def time_passes(
     times = np.zeros((settings.warmup + settings.repeats, len(modules)))
     for row in times:
         for column, (module, batch) in enumerate(zip(modules, inputs, strict=True)):
-            _synchronize(batch.device)
-            start = time.perf_counter()
+            start = synchronized_clock(batch.device)
             module(batch)
-            _synchronize(batch.device)
-            row[column] = 1000 * (time.perf_counter() - start)
+            row[column] = 1000 * (synchronized_clock(batch.device) - start)
         after_round()
     quartiles = np.percentile(times[settings.warmup :], [25, 50, 75], axis=0)
     return [
         Timing(median, high - low, settings.repeats) for low, median, high in quartiles.T.tolist()
     ]
-
-
-def _synchronize(device: torch.device) -> None:
-    """Wait until a GPU has finished its work."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
 
 
 def device_name(device: torch.device) -> str:

@@ -20,11 +20,10 @@ from torch import Tensor
 from darts.searching.expected_cost import ExpectedCost
 from darts.spaces import AnyGenotype, SearchContext, Space
 from darts.spaces.deriving import Candidates
+from darts.spaces.sparse import NONE
 
 DROPPED = -1e6
 """Score of an operation with probability 0, which is chosen only if nothing else fits."""
-
-ZEROS = "none"  # the operation that outputs zeros; a kept edge never has it
 
 FURTHER_SAMPLES = 100
 """Random genotypes, in addition to those with each candidate, to which the sums are fitted."""
@@ -41,15 +40,11 @@ Choice = tuple[int, ...]
 
 @dataclass(frozen=True)
 class GenotypeDecisions:
-    """All decisions of the genotypes of a space.
-
-    Attributes:
-        options: For each decision, its options; an option consists of the candidates that it
-            chooses.
-    """
+    """All decisions of the genotypes of a space."""
 
     space: Space
     candidates: Candidates
+    # For each decision, its options; an option consists of the candidates that it chooses.
     options: tuple[tuple[tuple[Entry, ...], ...], ...]
 
     @classmethod
@@ -69,7 +64,7 @@ class GenotypeDecisions:
             targets = context.targets[group]
             for node in dict.fromkeys(targets):
                 edges = [
-                    [entry for entry in own if rows[entry[1]][entry[2]] != ZEROS]
+                    [entry for entry in own if rows[entry[1]][entry[2]] != NONE]
                     for own, target in zip(entries, targets, strict=True)
                     if target == node
                 ]
@@ -90,7 +85,7 @@ class GenotypeDecisions:
 
         Values are ``(candidates, ...)`` in the order of ``columns``, results ``(options, ...)``.
         """
-        return [values[index].sum(axis=1) for index in self._indices]
+        return [own @ values for own in self._contained]
 
     def restrict(self, choice: Choice) -> dict[str, Tensor]:
         """Return probabilities that are 1 for the candidates of a choice and 0 for all others."""
@@ -109,26 +104,17 @@ class GenotypeDecisions:
 
     def choice_of(self, masks: Mapping[str, Tensor]) -> Choice:
         """Return the choice of the candidates in masks ``(edges, operations)``."""
-        return tuple(
-            next(
-                number
-                for number, option in enumerate(options)
-                if all(bool(masks[group][edge, column]) for group, edge, column in option)
-            )
-            for options in self.options
-        )
+        kept = np.array([float(masks[group][edge, column]) for group, edge, column in self.columns])
+        return tuple(int((own @ kept == own.sum(axis=1)).argmax()) for own in self._contained)
 
     def features(self, choices: Sequence[Choice]) -> np.ndarray:
         """Return which candidates choices contain, ``(choices, candidates + 1)``.
 
         The last column is 1.
         """
-        table = np.zeros((len(choices), len(self.columns) + 1))
-        table[:, -1] = 1.0
-        for row, choice in zip(table, choices, strict=True):
-            for index, number in zip(self._indices, choice, strict=True):
-                row[index[number]] = 1.0
-        return table
+        picked = zip(self._contained, np.array(choices).T, strict=True)
+        table = np.sum([own[numbers] for own, numbers in picked], axis=0)
+        return np.column_stack([table, np.ones(len(choices))])
 
     @cached_property
     def columns(self) -> dict[Entry, int]:
@@ -137,37 +123,27 @@ class GenotypeDecisions:
         return {entry: column for column, entry in enumerate(entries)}
 
     @cached_property
-    def _indices(self) -> list[np.ndarray]:
-        """For each decision, the columns of the candidates of its options, ``(options, n)``."""
-        return [
-            np.array([[self.columns[entry] for entry in option] for option in own])
-            for own in self.options
-        ]
+    def _contained(self) -> list[np.ndarray]:
+        """For each decision, which candidates its options contain, ``(options, candidates)``."""
+        tables = [np.zeros((len(own), len(self.columns))) for own in self.options]
+        for table, own in zip(tables, self.options, strict=True):
+            for row, option in zip(table, own, strict=True):
+                row[[self.columns[entry] for entry in option]] = 1.0
+        return tables
 
 
 @dataclass(frozen=True)
 class Sums:
-    """Costs as a constant plus a sum over the candidates that a genotype chooses.
+    """Costs as a constant plus a sum over the candidates that a genotype chooses."""
 
-    Attributes:
-        weights: Costs of the candidates ``(candidates, costs)``, in the order of
-            ``GenotypeDecisions.columns``.
-        constants: The costs of what all genotypes share ``(costs,)``.
-        error: Largest error of each cost on the sampled genotypes ``(costs,)``.
-        exact: Whether the sums are the costs; otherwise they are close to them.
-    """
-
-    weights: np.ndarray
-    constants: np.ndarray
-    error: np.ndarray
-    exact: bool
+    weights: np.ndarray  # (candidates, costs), in the order of ``GenotypeDecisions.columns``
+    constants: np.ndarray  # (costs,), of what all genotypes share
+    exact: bool  # whether the sums are the costs; otherwise they are close to them
 
 
-def fit_sums(
-    decisions: GenotypeDecisions, costs: Callable[[AnyGenotype], Sequence[float]], *, seed: int = 0
-) -> Sums:
+def fit_sums(decisions: GenotypeDecisions, costs: Callable[[AnyGenotype], Sequence[float]]) -> Sums:
     """Fit sums to all costs of random genotypes by least squares."""
-    draw = Random(seed)
+    draw = Random(0)
     sizes = [len(own) for own in decisions.options]
     drawn = [tuple(map(draw.randrange, sizes)) for _ in range(FURTHER_SAMPLES)]
     for decision, options in enumerate(decisions.options):
@@ -184,7 +160,7 @@ def fit_sums(
     weights, *_ = np.linalg.lstsq(features, truth, rcond=None)
     error = np.abs(features @ weights - truth).max(axis=0)
     exact = bool((error <= EXACT * np.abs(truth).max(axis=0)).all())
-    return Sums(weights[:-1], weights[-1], error, exact)
+    return Sums(weights[:-1], weights[-1], exact)
 
 
 def expected_cost(context: SearchContext, cost: Callable[[AnyGenotype], float]) -> ExpectedCost:

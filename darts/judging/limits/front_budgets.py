@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from contextlib import suppress
 
 import numpy as np
 import torch
 
 from darts.config import ConfigError, FrontConfig, SearchConfig
 from darts.data_modules import DataModule
-from darts.data_modules.compatibility import data_kind
 from darts.judging.devices.cell_features import is_connected
-from darts.judging.limits.costs import CostMeter, find_model, require_sizes, require_space
+from darts.judging.limits.costs import CostMeter, find_model
 from darts.judging.limits.decisions import GenotypeDecisions, expected_cost
 from darts.judging.limits.genotype_limits import Cost, GenotypeLimits
-from darts.judging.limits.of_search import genotype_costs, search_costs, sized_space
+from darts.judging.limits.of_search import check_bounds, genotype_costs, search_costs
 from darts.searching.budget_alphas import BudgetPenalty
 from darts.spaces import AnyGenotype, SearchContext
 
@@ -49,11 +48,8 @@ def check_front(config: SearchConfig) -> None:
     ends_early = f"stopping={stopping.name}" if stops else f"collapse.action={action}"
     problems = {
         f"method={config.method} does not learn alphas; choose another": not learns,
-        f"discretize={discretize.name} cannot keep a budget; choose discretize=argmax": not (
-            discretize.supports_limits and discretize.reads_alphas
-        ),
-        f"discretize.edges={discretize.edge_rule} cannot keep a budget; set discretize.edges=two": (
-            discretize.edge_rule != "two"
+        f"discretize={discretize.name} cannot keep a budget; choose discretize=argmax": (
+            not discretize.reads_alphas
         ),
         f"the stages of method={config.method} drop candidates that other budgets need; set "
         "stages=[]": any(stage.keep < 1 for stage in config.stages),
@@ -61,40 +57,34 @@ def check_front(config: SearchConfig) -> None:
         f"last one; set {'stopping=never' if stops else 'collapse.action=warn'}": (
             stops or action != "warn"
         ),
-        "the costs of networks for sentence pairs are not known to a search": (
-            data_kind(config) == "pairs"
-        ),
-        "a search needs a latency model; set front.device=FILE, which darts.device writes": (
-            front.cost == "latency_ms" and front.device is None
-        ),
     }
     for problem, exists in problems.items():
         if exists:
             raise ConfigError(f"front.cost={front.cost}: {problem}")
-    if front.device is not None:
-        if front.cost != "latency_ms":
-            raise ConfigError(
-                f"front.device={front.device}: has no effect unless front.cost=latency_ms"
-            )
-        require_space("front.device", find_model(front.device, "front.device"), config.space)
+    if front.device is not None and front.cost != "latency_ms":
+        raise ConfigError(
+            f"front.device={front.device}: has no effect unless front.cost=latency_ms"
+        )
+    check_bounds(f"front.cost={front.cost}", config, "front.device", _front_meter(front))
     if front.least is not None and front.most is not None and front.least >= front.most:
         raise ConfigError(f"front.least={front.least:g}: must be below front.most={front.most:g}")
-    sized_space(config.space, config.limit)  # raises if limit.sizes do not fit
+
+
+def _front_meter(front: FrontConfig) -> CostMeter:
+    model = None if front.device is None else find_model(front.device, "front.device")
+    return CostMeter({front.cost: math.inf}, model=model)
 
 
 class Budgets:
-    """The budgets of a search.
-
-    Attributes:
-        least, most: Smallest and largest budget, in the unit of the cost.
-    """
+    """The budgets of a search, from ``least`` to ``most``, in the unit of the cost."""
 
     def __init__(self, config: SearchConfig, context: SearchContext, data: DataModule) -> None:
         front = self._config = config.front
         self._context, self._uniform = context, context.uniform()
         self._decisions = GenotypeDecisions.of(context)
         self._limits, self._costs = search_costs(config, context, data)
-        self.cost = _cost(config, context, data)
+        meter = _front_meter(front)
+        self.cost = genotype_costs(meter, "front.device", config, context, data)[front.cost]
         draw = torch.Generator().manual_seed(0)
         random = (context.space.random(draw).simplified() for _ in range(SAMPLES))
         sampled = [self.cost(genotype) for genotype in random if is_connected(genotype)]
@@ -128,36 +118,19 @@ class Budgets:
         Genotypes must exceed the smaller budget at ``above``, unless none was found that does. The
         result is None if none was found within the limits.
         """
-        costs = {**self._costs, BUDGET: self.cost}
-        limits = {**self._limits, BUDGET: self.at(share)}
+        whole = 2 * self.most
+        costs: dict[str, Cost] = {**self._costs, BUDGET: self.cost}
+        costs[UNUSED] = lambda genotype: whole - self.cost(genotype)
+        tried = [{**self._limits, BUDGET: self.at(share)}]
         if above is not None:
-            whole = 2 * self.most
-            unused = {**costs, UNUSED: lambda genotype: whole - self.cost(genotype)}
             left = whole - self.at(above)
-            bounded = self._limit(unused, {**limits, UNUSED: left * (1 - STRICT)})
-            if bounded is not None:
-                return bounded
-        return self._limit(costs, limits)
-
-    def _limit(
-        self, costs: Mapping[str, Cost], limits: Mapping[str, float]
-    ) -> GenotypeLimits | None:
-        try:
-            return GenotypeLimits(self._decisions, costs, limits, self._uniform, is_useful)
-        except ConfigError:
-            return None
+            tried.insert(0, {**tried[0], UNUSED: left * (1 - STRICT)})
+        for limits in tried:
+            with suppress(ConfigError):
+                return GenotypeLimits(self._decisions, costs, limits, self._uniform, is_useful)
+        return None
 
 
 def is_useful(genotype: AnyGenotype) -> bool:
     """Return whether all operations have an effect, and a path leads from input to output."""
     return is_connected(genotype) and genotype.simplified() == genotype
-
-
-def _cost(config: SearchConfig, context: SearchContext, data: DataModule) -> Cost:
-    front, model = config.front, None
-    if front.device is not None:
-        model = find_model(front.device, "front.device")
-        space = sized_space(config.space, config.limit)
-        require_sizes("front.device", model, space, data.sample_shape)
-    meter = CostMeter({front.cost: math.inf}, model=model)
-    return genotype_costs(meter, config, context, data)[front.cost]

@@ -39,14 +39,8 @@ POLISH = 300
 class GenotypeLimits:
     """Restricts discretization to genotypes within limits.
 
-    It implements ``darts.spaces.context.GenotypeLimit``.
-
-    Args:
-        decisions: The decisions that make up a genotype.
-        costs: Function that returns each limited cost of a genotype, by name.
-        limits: Largest value of each of these costs.
-        uniform: Equal probabilities of all candidates of the space.
-        useful: Whether a genotype may be chosen at all; by default, each may.
+    It implements ``darts.spaces.context.GenotypeLimit``. ``uniform`` are equal probabilities of all
+    candidates of the space; ``useful`` says whether a genotype may be chosen at all.
     """
 
     def __init__(
@@ -119,7 +113,6 @@ class GenotypeLimits:
 
     @cached_property
     def _sums(self) -> Sums:
-        """The costs as sums over the chosen candidates."""
         return fit_sums(self.decisions, lambda genotype: list(self.costs(genotype).values()))
 
     @cached_property
@@ -128,7 +121,6 @@ class GenotypeLimits:
         return self.decisions.sums(self._sums.weights)
 
     def _choose(self, scores: Sequence[np.ndarray]) -> Choice | None:
-        """Return the best choice within the limits; None if none was found."""
         limits = np.array(list(self.limits.values()))
         allowed = limits - self._sums.constants
         tried: list[Choice] = []
@@ -170,18 +162,13 @@ class GenotypeLimits:
 
     def _polish(self, choice: Choice, scores: Sequence[np.ndarray]) -> Choice:
         """Return the choice after changes of single decisions that raise its score."""
-        tried = 0
-        while tried < POLISH:
-            for other in self._changes(choice, scores, better=True):
-                tried += 1
-                if self._fits(other):
-                    choice = other
-                    break
-                if tried == POLISH:
-                    return choice
-            else:
+        left = iter(range(POLISH))
+        while True:
+            changes = zip(self._changes(choice, scores, better=True), left, strict=False)
+            better = next((other for other, _ in changes if self._fits(other)), None)
+            if better is None:
                 return choice
-        return choice
+            choice = better
 
     def _changes(
         self, choice: Choice, scores: Sequence[np.ndarray], *, better: bool = False
@@ -199,7 +186,6 @@ class GenotypeLimits:
             yield (*choice[:decision], option, *choice[decision + 1 :])
 
     def _impossible(self) -> str:
-        """Return why no genotype fits."""
         space, sums = self.decisions.space.name, self._sums
         smallest = sums.constants + np.sum([own.min(axis=0) for own in self._tables], axis=0)
         least = dict(zip(self.limits, smallest, strict=True))
@@ -220,15 +206,13 @@ def best_choice(
 ) -> tuple[int, ...] | None:
     """Return the option of each decision with the largest sum of scores within the limits.
 
+    The result is None if no choice is within the limits, or all such choices are excluded.
+
     Args:
         scores: For each decision, the scores of its options ``(options,)``.
         costs: For each decision, the costs of its options ``(options, costs)``.
-        limits: Largest sum of each cost ``(costs,)``; the solver may exceed it by about a
-            millionth.
+        limits: Largest sum of each cost ``(costs,)``; the solver may exceed it by a millionth.
         excluded: Choices that are not allowed.
-
-    Returns:
-        None if no choice is within the limits.
     """
     sizes = np.array([len(own) for own in scores])
     starts = np.cumsum(sizes) - sizes

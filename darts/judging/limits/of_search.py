@@ -12,6 +12,7 @@ import torch
 from darts.config import ConfigError, LimitConfig, SearchConfig, SearchLimitConfig, compose
 from darts.data_modules import DataModule, make_data_module
 from darts.data_modules.compatibility import data_kind
+from darts.judging.devices.pieces import candidates_of
 from darts.judging.limits.costs import (
     CostMeter,
     Measure,
@@ -26,13 +27,10 @@ from darts.judging.limits.decisions import GenotypeDecisions, expected_cost
 from darts.judging.limits.genotype_limits import Cost, GenotypeLimits
 from darts.searching.expected_cost import ExpectedCost
 from darts.spaces import AnyGenotype, SearchContext, Space
-from darts.spaces.deriving import Candidates
 from darts.training.distributed import Ranks
 
 DRAWS = 10_000
 """Random genotypes to draw until one is within the limits."""
-
-CPU = torch.device("cpu")
 
 
 def check_limits(config: SearchConfig) -> None:
@@ -50,27 +48,33 @@ def check_limits(config: SearchConfig) -> None:
         if config.limit.sizes and not config.front.enabled:
             raise ConfigError(f"limit.sizes={config.limit.sizes}: no limit uses it; leave it out")
         return
-    discretize = config.discretize
-    if not discretize.supports_limits or discretize.edge_rule != "two":
-        rule = f" discretize.edges={discretize.edge_rule}" if discretize.supports_limits else ""
+    check_bounds(str(meter), config, "limit.device", meter)
+    require_known_memory(config.limit, config.space)
+
+
+def check_bounds(key: str, config: SearchConfig, device_key: str, meter: CostMeter) -> None:
+    """Raise ConfigError if a search cannot keep the limits of a meter, which ``key`` sets."""
+    discretize, rule = config.discretize, config.discretize.edge_rule
+    if not discretize.supports_limits:
         raise ConfigError(
-            f"{meter}: discretize={discretize.name}{rule} cannot keep limits; choose "
-            "discretize=argmax"
+            f"{key}: discretize={discretize.name} cannot keep limits; choose discretize=argmax"
+        )
+    if rule != "two":
+        raise ConfigError(
+            f"{key}: discretize.edges={rule} cannot keep limits; set discretize.edges=two"
+        )
+    if data_kind(config) == "pairs":
+        raise ConfigError(
+            f"{key}: the costs of networks for sentence pairs are not known to a search"
         )
     if "latency_ms" in meter.limits and meter.model is None:
         raise ConfigError(
-            f"limit.latency_ms={config.limit.latency_ms:g}: a search needs a latency model; set "
-            "limit.device=FILE, which darts.device writes"
+            f"{key}: a search needs a latency model; set {device_key}=FILE, which darts.device "
+            "writes"
         )
     if meter.model is not None:
-        require_space("limit.device", meter.model, config.space)
-    if data_kind(config) == "pairs":
-        raise ConfigError(
-            f"{meter}: the costs of networks for sentence pairs are not known to a search; leave "
-            "the limits out"
-        )
-    require_known_memory(config.limit, config.space)
-    sized_space(config.space, config.limit)
+        require_space(device_key, meter.model, config.space)
+    sized_space(config.space, config.limit)  # raises if limit.sizes do not fit
 
 
 def sized_space(space: Space, limit: SearchLimitConfig) -> Space:
@@ -108,18 +112,22 @@ def search_costs(
     limits = dict(sorted(meter.limits.items(), key=lambda item: item[0] == "ram_kb"))
     if not limits:
         return {}, {}
-    space = sized_space(config.space, config.limit)
-    require_sizes("limit.device", meter.model, space, data.sample_shape)
-    return limits, genotype_costs(meter, config, context, data)
+    return limits, genotype_costs(meter, "limit.device", config, context, data)
 
 
 def genotype_costs(
-    meter: CostMeter, config: SearchConfig, context: SearchContext, data: DataModule
+    meter: CostMeter,
+    device_key: str,
+    config: SearchConfig,
+    context: SearchContext,
+    data: DataModule,
 ) -> dict[str, Cost]:
     """Return the functions that compute the costs of a meter for a genotype of a search."""
     space = sized_space(config.space, config.limit)
+    require_sizes(device_key, meter.model, space, data.sample_shape)
     classes, shape = len(data.target_names), tuple(data.sample_shape)
-    if config.limit.sizes and candidates_of(space, data) != context.candidates:
+    sizes = data.network_sizes(space)
+    if config.limit.sizes and candidates_of(space, **sizes) != context.candidates:
         raise ConfigError(
             f"limit.sizes={config.limit.sizes}: networks of these sizes have other candidates than "
             "the supernet; leave out the size that sets their number"
@@ -130,12 +138,7 @@ def genotype_costs(
             costs[name] = partial(_of_network, measure, space, data, shape)
         else:
             expected = ExpectedCost.measured(
-                space,
-                context.candidates,
-                classes=classes,
-                sample_shape=shape,
-                measure=measure,
-                device=CPU,
+                space, context.candidates, classes=classes, sample_shape=shape, measure=measure
             )
             costs[name] = expected.of_genotype
     if meter.model is not None:
@@ -176,13 +179,6 @@ def random_within_limits(config: SearchConfig, generator: torch.Generator) -> It
     while True:
         drawn = (space.random(generator) for _ in range(DRAWS))
         yield next((genotype for genotype in drawn if limit.allows(genotype)), best)
-
-
-def candidates_of(space: Space, data: DataModule) -> Candidates:
-    """Return the names of the candidates of a supernet for the data, by group and edge."""
-    with torch.device("meta"):  # without memory for the weights
-        sizes: dict[str, Any] = {**data.network_sizes(space)}
-        return space.supernet(**sizes).candidates
 
 
 def _of_network(

@@ -67,19 +67,6 @@ def test_features_equal_an_enumeration_of_paths(space: str) -> None:
         assert features == theirs
 
 
-def test_a_branch_without_a_reader_is_not_live() -> None:
-    # Node 1 is a convolution that only a `none` edge reads.
-    cell = Genotype.from_operations(
-        "nor_conv_3x3", "nor_conv_1x1", "none", "none", "none", "skip_connect"
-    )
-    features = encode(cell, "graph")
-    assert features["count.cell.nor_conv_3x3"] == features["fed.cell.nor_conv_3x3"] == 1
-    assert "live.cell.nor_conv_3x3" not in features
-    assert features["used.cell.nor_conv_1x1"] == 1
-    assert features["longest.cell.weights"] == 1
-    assert features["connected.cell"] == 1
-
-
 def test_places_have_one_operation_each() -> None:
     cell = Genotype.from_index(7777)
     names = [f"place.cell.{s}>{t}.{name}" for s, t, name in cell.edges()]

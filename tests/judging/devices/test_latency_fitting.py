@@ -116,10 +116,8 @@ def test_a_model_survives_its_file(tmp_path: Path) -> None:
     ("change", "named"),
     [
         ('"encoding": "pickle"', "encoding: Invalid enum value 'pickle'"),
-        ('"intercept": "0"', "intercept: Expected float, got str"),
         ('"intercept": 1e999', "too large"),
         ('"weights": {"a": true}', r"weights\[...\]: Expected float, got bool"),
-        ('"trained_on": 3', "trained_on: Expected array"),
     ],
 )
 def test_damaged_model_files_are_refused(change: str, named: str, tmp_path: Path) -> None:

@@ -18,8 +18,6 @@ from warm_python import WarmPython
 
 import darts
 from darts.api import SearchRun
-from darts.comparing.runs import RunLauncher
-from darts.config import ConfigError
 from darts.reading import read_json
 from darts.spaces import SearchContext, parse_genotype
 from darts.spaces.module import Genotype, Module, Network, Supernet, passed
@@ -207,13 +205,6 @@ def test_models_of_one_class_are_not_mixed_up(
         SearchRun(runs["a"].directory).network()
 
 
-def test_a_comparison_cannot_import_what_its_directory_names(tmp_path: Path) -> None:
-    launcher: Any = RunLauncher.__new__(RunLauncher)
-    for override in ("space.target=evil:Net", "++space.target=evil:Net", "+space.target=x:y"):
-        with pytest.raises(ConfigError, match=r"cannot start code|started by"):
-            launcher("search", tmp_path / "run", ["space=module", override])
-
-
 @pytest.fixture
 def run_own(warm_python: WarmPython) -> Callable[..., Any]:
     """Runs a command on the model of own_models.py; returns what it printed."""
@@ -261,6 +252,10 @@ def test_own_models_are_judged_and_compared(tmp_path: Path, run_own: Callable[..
     compared = run_own("compare", tmp_path / "c", "space=module", *OWN, *sizes)
     assert compared.returncode == 0, compared.stderr
     assert (tmp_path / "c" / "report.md").exists()
+    (tmp_path / "c" / "summary.json").unlink()  # as if it had been killed at its end
+    refused = run_own("compare", tmp_path / "c", f"resume={tmp_path / 'c'}")
+    assert refused.returncode == 2
+    assert "a run directory cannot start code" in refused.stderr
 
 
 @pytest.mark.slow
