@@ -15,7 +15,6 @@ from darts.writing import write_atomically
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
 
 ArtistStyle: TypeAlias = dict[str, Any]
 """Keyword arguments of matplotlib's drawing functions."""
@@ -78,20 +77,6 @@ def style_axes(axes: Axes) -> None:
     axes.grid(True, color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=8)
-
-
-def add_color_bar(figure: Figure, image: AxesImage, axes: Axes, label: str) -> None:
-    """Add a color bar without a frame to the right of a matrix."""
-    bar = figure.colorbar(image, ax=axes, pad=0.02, fraction=0.04)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=8, length=2)
-    bar.set_label(label, fontsize=9)
-
-
-def write_number(axes: Axes, row: int, column: int, text: str, *, dark: bool) -> None:
-    """Write a number into an entry of a matrix, in white if the entry is dark."""
-    color = "white" if dark else "#222222"
-    axes.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
 
 
 def add_legend(figure: Figure) -> None:
