@@ -14,6 +14,7 @@ from darts.plotting.run_figures import save_confusion
 from darts.plotting.style import save_figure
 from darts.reading import JsonObject
 from darts.recipes.trained import TrainedNetwork, build_on, open_data
+from darts.reporting.tables import importance_tables
 from darts.tasks import Objective
 from darts.tracking import Energy, grams_of_co2, print_summary
 from darts.tracking.formats import is_fraction
@@ -152,31 +153,29 @@ class Evaluation:
             (files.path / name).unlink(missing_ok=True)
         if self.importance is not None:
             files.write_json("importance.json", self.importance)
-            if figures:
-                file, percent = files.path / "importance.svg", is_fraction(self.metric)
-                unit = ", percentage points" if percent else ""
-                title = f"valid_{self.metric} lost without each edge{unit}"
-                with optional(file):
-                    edges = self.importance["edges"]
-                    figure = draw_edge_importances(
-                        trained.genotype, edges, percent=percent, title=title
-                    )
-                    save_figure(figure, file)
+        if self.importance is not None and figures:
+            with optional(file := files.path / "importance.svg"):
+                edges, percent = self.importance["edges"], is_fraction(self.metric)
+                title = f"{self._lost} each edge"
+                figure = draw_edge_importances(
+                    trained.genotype, edges, percent=percent, title=title
+                )
+                save_figure(figure, file)
         return files.finish(self.summary)
+
+    @property
+    def _lost(self) -> str:
+        """Title of the importances of edges."""
+        unit = "percentage points of " if is_fraction(self.metric) else ""
+        return f"{unit}valid_{self.metric} lost without"
 
     def print_results(self) -> None:
         """Print edges by descending importance, if measured, and the scores."""
         if self.importance is not None:
-            drops = {
-                f"{cell} {edge['source']}→{edge['target']} {edge['operation']}": edge["score_drop"]
-                for cell, edges in self.importance["edges"].items()
-                for edge in edges
-                if edge["score_drop"] is not None
-            }
-            rows = dict(sorted(drops.items(), key=lambda item: -item[1]))
-            rows |= {f"all {name}": drop for name, drop in self.importance["operations"].items()}
-            shown = {name: f"{drop:+.4g}" for name, drop in rows.items()}
-            print_summary(f"valid_{self.metric} lost without", shown)
+            tables = importance_tables(self.importance)
+            rows = {f"{row['edge']} {row['operation']}": row["drop"].text for row in tables.by_edge}
+            rows |= {f"all {row['operation']}": row["drop"].text for row in tables.by_operation}
+            print_summary(self._lost, rows)
         scores = {k: v for k, v in self.summary.items() if k.startswith(f"{self.split}_")}
         counts = {"samples": self.summary["samples"], "epoch": self.trained.epoch}
         print_summary("evaluate", {**scores, **counts})

@@ -19,6 +19,7 @@ from darts.reading import (
     MIB,
     FileError,
     JsonObject,
+    damage,
     one_line,
     read_bytes,
     read_json_object,
@@ -29,7 +30,6 @@ from darts.searching.alphas import GroupHistory, Label
 from darts.spaces import AnyGenotype, parse_genotype
 from darts.tracking import read_metrics
 from darts.tracking.ledger import Cost, PhaseCost
-from darts.tracking.optional import reason_of
 from darts.typed_values import Name, Number, entry, typed
 from darts.writing import is_machine_failure
 
@@ -84,17 +84,14 @@ class RunFiles:
         """
         path = self.directory / name
         try:
-            return parse(path)
+            with damage(f"{path} is damaged"):
+                return parse(path)
         except FileNotFoundError:
             return None
-        except (MemoryError, FileError):
-            raise
         except OSError as error:
             if is_machine_failure(error):
                 raise
             raise FileError(f"{path} cannot be read: {one_line(error)}") from None
-        except Exception as error:  # a damaged file may raise any error in a parser
-            raise FileError(f"{path} is damaged: {reason_of(error)}") from None
 
     def optional(self, name: str, parse: Callable[[Path], T]) -> T | None:
         """Return what ``parse`` reads from a file, or None if it does not exist or is damaged.
