@@ -368,11 +368,7 @@ HOSTILE = [
     "__import__('os').system('touch {mark}')",
     "Genotype(normal=[(__import__('os').system('touch {mark}'), 0)], normal_concat=[2], "
     "reduce=[('none', 0), ('none', 1)], reduce_concat=[2])",
-    "Genotype(normal=[('none', 0), ('none', 1)], normal_concat=open('{mark}', 'w').name, "
-    "reduce=[('none', 0), ('none', 1)], reduce_concat=[2])",
-    "exec(\"open('{mark}', 'w')\") or Genotype()",
     "genotypes.DARTS; open('{mark}', 'w')",
-    "[open('{mark}', 'w') for _ in 'Genotype(']",
     "{{\"normal\": \"open('{mark}', 'w')\"}}",
 ]
 

@@ -50,35 +50,29 @@ class Invocation:
     numbered: bool = False  # whether the run may use directory_2, ... if the directory is taken
 
 
+@dataclasses.dataclass(eq=False)
 class HydraJob(Generic[C, R]):
     """The function that Hydra calls with each composed configuration.
 
     With ``--multirun``, a launcher of Hydra may send the jobs to other processes, for example on a
-    cluster. Arguments as for ``launch``; ``remote`` means that the job runs in such a process, and
-    ``recorded`` are the overrides with which a resumed run began.
+    cluster.
     """
 
-    def __init__(
-        self,
-        command: str,
-        check: Callable[[C], None],
-        function: Callable[[C, Invocation], R],
-        *,
-        recorded: Sequence[str] = (),
-        remote: bool = False,
-    ) -> None:
-        self.command, self.check, self.function, self.remote = command, check, function, remote
-        self.recorded = recorded
-        self.directories: list[Path] = []  # of the jobs that ran in this process
-        self.results: list[R] = []
-        self.failure: list[Exception] = []  # at most one: later jobs do not start
+    command: str
+    check: Callable[[C], None]
+    function: Callable[[C, Invocation], R]
+    recorded: Sequence[str] = ()  # overrides with which a resumed run began
+    remote: bool = False  # whether a launcher of Hydra has sent the job to this process
+    directories: list[Path] = dataclasses.field(default_factory=list)  # of jobs in this process
+    results: list[R] = dataclasses.field(default_factory=list)
+    failure: Exception | None = None  # later jobs do not start
 
     def __reduce__(self) -> tuple[Callable[[str], HydraJob[object, object]], tuple[str]]:
         # Pickle by name: with ``python -m``, the functions of a command belong to ``__main__``.
         return _remote_job, (self.command,)
 
     def __call__(self, composed: DictConfig) -> None:
-        if self.failure:
+        if self.failure is not None:
             return
         self.directories.append(Path(HydraConfig.get().runtime.output_dir))
         try:
@@ -93,7 +87,7 @@ class HydraJob(Generic[C, R]):
             if self.remote:
                 traceback.print_exc()  # into the launcher's log
                 raise
-            self.failure.append(error)  # raised by the caller: Hydra would print its own lines
+            self.failure = error  # raised by the caller: Hydra would print its own lines
 
 
 def _is_default_folder() -> bool:

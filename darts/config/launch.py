@@ -97,8 +97,8 @@ def _run(job: HydraJob[C, R], given: Sequence[str]) -> None:
         sys.argv = [f"darts.{command}", *_rank_overrides(given), *overrides]
         existing = _existing_folders(sys.argv)
         run_job(job, None if resumed is None else resumed.node())
-        if job.failure:
-            raise job.failure[0]
+        if job.failure is not None:
+            raise job.failure
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader of the output, for example `head`, has exited. Discard the rest, or the

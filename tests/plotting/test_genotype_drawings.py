@@ -167,17 +167,6 @@ def test_curves_of_parallel_edges_do_not_touch() -> None:
     assert float((first - second).norm(dim=1).min()) > 0.05  # inches
 
 
-def test_operation_families_have_different_colors() -> None:
-    names = ("max_pool_3x3", "skip_connect", "sep_conv_5x5", "dil_conv_3x3", "none", "conv_7x1_1x7")
-    colors = {}
-    for name in names:
-        figure = draw_genotype(Genotype(((name, 0), (name, 1)), (2,), ((name, 0), (name, 1)), (2,)))
-        (_, box), *_ = patches_of(figure, "normal", "-box").items()
-        colors[name] = to_hex(box.get_edgecolor())
-    assert len(set(colors.values())) == len(names)
-    assert "#ffffff" not in colors.values()
-
-
 def test_comparison_draws_exactly_the_common_edges_faintly() -> None:
     figure = compare_genotypes(V1, V2, ("first", "second"))
     assert {text.get_text() for text in figure.texts} == {"first", "second"}
@@ -192,12 +181,6 @@ def test_comparison_draws_exactly_the_common_edges_faintly() -> None:
             same = [edge for edge in mine.edges(cell) if edge in other.edges(cell)]
             assert len(faint) == len(same)
             assert 0 < len(faint) < 8
-
-
-def test_comparison_of_different_spaces_raises() -> None:
-    with pytest.raises(ValueError, match="different spaces") as caught:
-        compare_genotypes(V1, nas201.Genotype.from_index(0), ("left", "right"))
-    assert "\n" not in str(caught.value)
 
 
 def test_equal_genotypes_give_equal_svg_files_with_selectable_text(tmp_path: Path) -> None:
