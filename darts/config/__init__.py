@@ -32,8 +32,8 @@ from darts.config.options import (
     WeightOptimizerConfig,
 )
 from darts.config.overrides import quoted, require_plain_overrides
-from darts.config.process import rank_and_size
 from darts.config.resumed_run import as_yaml, config_digest, rebuild
+from darts.process import rank_and_size
 
 __all__ = [
     "INT8",

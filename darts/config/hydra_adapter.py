@@ -30,8 +30,8 @@ from omegaconf.errors import OmegaConfBaseException
 from darts.config.commands import SearchConfig
 from darts.config.fields import ConfigError, check_fields
 from darts.config.groups import COMMANDS, TYPES, defaults_nodes
-from darts.config.process import raise_keyboard_interrupt
 from darts.plugins import conf_folder, group_options, plugin_conf_folders
+from darts.process import raise_keyboard_interrupt
 
 C = TypeVar("C")
 R = TypeVar("R")
