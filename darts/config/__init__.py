@@ -2,23 +2,20 @@
 
 from darts.config.commands import (
     INT8,
-    CompareConfig,
     DeviceConfig,
     EvaluateConfig,
     ExportConfig,
-    FindConfig,
     GenotypesConfig,
-    JudgeConfig,
     PredictConfig,
     ReportConfig,
     RetrainConfig,
     RunConfig,
     SearchConfig,
-    TuneConfig,
 )
 from darts.config.fields import ConfigError, check_fields, one_of, suggestion
 from darts.config.hydra_adapter import Invocation, values_of
 from darts.config.launch import compose, launch
+from darts.config.many_runs import CompareConfig, FindConfig, JudgeConfig, TuneConfig
 from darts.config.options import (
     BenchmarkConfig,
     EnergyConfig,
