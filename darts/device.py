@@ -81,13 +81,7 @@ def refuse_unused_keys(config: DeviceConfig) -> None:
 
 
 def device(config: DeviceConfig, invocation: Invocation) -> JsonObject:
-    """Run an action; return the summary, which is also in the run directory.
-
-    Raises:
-        ConfigError: If a file does not fit the action.
-        FileError: If a file is damaged.
-        ValueError: If an architecture is not in the space.
-    """
+    """Run an action; return the summary, which is also in the run directory."""
     keys = [item.partition("=")[0] for item in invocation.overrides]
     if config.action == "compare" and any(key.partition(".")[0] == "space" for key in keys):
         raise ConfigError("space: compare uses the space of the model; leave the key out")

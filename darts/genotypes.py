@@ -68,11 +68,7 @@ def describe(name: str, genotype: AnyGenotype) -> None:
 
 
 def compare(references: Sequence[str], out: str | None) -> None:
-    """Print the differences between two genotypes; draw both side by side if ``out`` is a file.
-
-    Raises:
-        ConfigError: If the genotypes are from different spaces.
-    """
+    """Print the differences between two genotypes; draw both side by side if ``out`` is a file."""
     (first, a), (second, b) = (find_genotype(reference) for reference in references)
     space, other = space_of(a).name, space_of(b).name
     if space != other:

@@ -26,11 +26,7 @@ class PluginError(ValueError):
 
 
 def load_plugins(group: str) -> list[object]:
-    """Import the entry points of a group, sorted by name; return their modules or objects.
-
-    Raises:
-        PluginError: If the import of one of them fails.
-    """
+    """Import the entry points of a group, sorted by name; return their modules or objects."""
     loaded = []
     for entry in _entries(group):
         try:
@@ -42,11 +38,7 @@ def load_plugins(group: str) -> list[object]:
 
 
 def plugin_conf_folders() -> list[Path]:
-    """Return the folders with the YAML files of all plug-ins; no plug-in is imported.
-
-    Raises:
-        PluginError: If a folder does not exist.
-    """
+    """Return the folders with the YAML files of all plug-ins; no plug-in is imported."""
     folders = []
     for entry in _entries(CONF):
         top, *rest = entry.value.split(".")

@@ -77,11 +77,7 @@ class Registry(Mapping[str, type[Component]]):
         self._complete = False
 
     def register(self, component: Class) -> Class:
-        """Register a class under the default of its field ``name``; a class decorator.
-
-        Raises:
-            ValueError: If another class has this name.
-        """
+        """Register a class under the default of its field ``name``; a class decorator."""
         name = component.name  # type: ignore[attr-defined]
         registered: object = self._components.setdefault(name, component)
         if registered is not component:

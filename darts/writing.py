@@ -146,9 +146,6 @@ def to_jsonable(obj: object) -> Jsonable:
 
     NaN and infinity become None, paths strings, and dataclasses dictionaries. NumPy and PyTorch
     scalars and arrays are converted by their method ``tolist()``.
-
-    Raises:
-        TypeError: If ``obj`` or a nested object has another type.
     """
     if obj is None or isinstance(obj, (bool, int, str)):
         return obj
@@ -168,11 +165,6 @@ def to_jsonable(obj: object) -> Jsonable:
 
 
 def write_json(path: StrPath, obj: object) -> None:
-    """Write ``obj`` to ``path`` atomically as indented JSON, converted by ``to_jsonable``.
-
-    Raises:
-        TypeError: If ``obj`` or a nested object cannot be converted.
-        WriteError: If the file cannot be written.
-    """
+    """Write ``obj`` to ``path`` atomically as indented JSON, converted by ``to_jsonable``."""
     text = json.dumps(to_jsonable(obj), indent=2, ensure_ascii=False, allow_nan=False)
     write_atomically(path, text + "\n")

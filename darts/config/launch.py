@@ -64,10 +64,6 @@ def launch(
         function: The command itself.
         arguments: Overrides and flags of Hydra; None for those of ``sys.argv``.
         worthless: Returns why a result is worthless, in one line, or None if it is not.
-
-    Raises:
-        SystemExit: After one line on standard error: code 2 for errors that the user can fix, 3
-            for a worthless result, 4 for failures of the machine, 130 after Ctrl-C.
     """
     end_silently()  # Ctrl-C, until the run begins
     given = list(sys.argv[1:] if arguments is None else arguments)

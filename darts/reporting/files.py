@@ -76,12 +76,7 @@ class RunFiles:
     notes: list[str] = field(default_factory=list)
 
     def required(self, name: str, parse: Callable[[Path], T]) -> T | None:
-        """Return what ``parse`` reads from a file, or None if the file does not exist.
-
-        Raises:
-            FileError: If the file is damaged.
-            OSError: If the disk fails.
-        """
+        """Return what ``parse`` reads from a file, or None if the file does not exist."""
         path = self.directory / name
         try:
             with damage(f"{path} is damaged"):
