@@ -38,27 +38,17 @@ from darts.config.python_call import (
 )
 from darts.config.resumed_run import ResumedRun
 from darts.recipes.commands import merge_overrides, resume_command, run_command
-from darts.recipes.model import CompleteRun, Model, load, predict
-from darts.recipes.search_run import SearchRun
+from darts.recipes.model import CompleteRun, Model
+from darts.recipes.model import load as load
+from darts.recipes.model import predict as predict
+from darts.recipes.search_run import SearchRun as SearchRun
 from darts.spaces import SPACES, AnyGenotype, space_of
 from darts.spaces.lookup import find_genotype
-from darts.spaces.module import Choice, InputChoice, Repeat, passed
+from darts.spaces.module import Choice as Choice
+from darts.spaces.module import InputChoice as InputChoice
+from darts.spaces.module import Repeat as Repeat
+from darts.spaces.module import passed
 from darts.tasks.own_loss import Loss, passed_loss
-
-__all__ = [
-    "Choice",
-    "FindRun",
-    "InputChoice",
-    "Repeat",
-    "RetrainRun",
-    "SearchRun",
-    "create_model",
-    "find",
-    "load",
-    "predict",
-    "retrain",
-    "search",
-]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ import importlib
 import os
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -28,7 +29,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from darts.config.commands import SearchConfig
-from darts.config.fields import ConfigError, check_fields
+from darts.config.fields import ConfigError, check_fields, flatten
 from darts.config.groups import COMMANDS, TYPES, defaults_nodes
 from darts.plugins import conf_folder, group_options, plugin_conf_folders
 from darts.process import raise_keyboard_interrupt
@@ -157,18 +158,10 @@ def known_keys(command: str) -> list[str]:
         groups = ["experiment" if g.startswith("experiment/") else g for g in groups]
         del composed.hydra
         plain = cast("dict[str, object]", OmegaConf.to_container(composed, resolve=False))
-        return sorted({*_dotted_keys(plain), *(g for g in groups if "/" not in g)})
+        keys = [*(key for key, _ in flatten(plain)), *(g for g in groups if "/" not in g)]
+        # The mappings around a key are keys as well.
+        return sorted({k for key in keys for k in accumulate(key.split("."), "{}.{}".format)})
     return []
-
-
-def _dotted_keys(config: Mapping[str, object], prefix: str = "") -> list[str]:
-    """Return all keys of a nested mapping, inner ones with dots, mappings included."""
-    keys = []
-    for name, value in config.items():
-        keys.append(prefix + str(name))
-        if isinstance(value, Mapping):
-            keys += _dotted_keys(value, f"{prefix}{name}.")
-    return keys
 
 
 @contextmanager

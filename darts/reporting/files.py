@@ -6,7 +6,7 @@ import csv
 import io
 import shlex
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, TypeAlias, TypedDict, TypeVar
@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 from msgspec import Meta
 
+from darts.config.fields import flatten
 from darts.config.overrides import is_plain_override
 from darts.reading import (
     MIB,
@@ -125,15 +126,6 @@ def read_environment(path: Path) -> JsonObject:
     """Return the environment of a run by dotted name, without the command."""
     env = dict(flatten(read_small(path)))
     return {name: value for name, value in env.items() if value is not None and name != "command"}
-
-
-def flatten(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield the dotted keys of nested dictionaries, with their values."""
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def read_genotype(path: Path) -> AnyGenotype:
