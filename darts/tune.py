@@ -172,8 +172,7 @@ def run_study(plan: StudyPlan, study: Study, run: RunDirectory) -> JsonObject:
 class Progress:
     """Console output and result files of a study.
 
-    Attributes:
-        console: Console with a progress bar of trials, or of seconds if only time limits the study.
+    The progress bar counts trials, or seconds if only time limits the study.
     """
 
     def __init__(self, plan: StudyPlan, study: Study, clock: StudyClock) -> None:

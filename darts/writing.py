@@ -104,12 +104,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_atomically(path: StrPath, data: bytes | str) -> None:
-    """Replace the content of ``path``; create its folder if it is missing.
-
-    Args:
-        path: The file.
-        data: Bytes, or text, which is written as UTF-8.
-    """
+    """Replace the content of ``path``, with text in UTF-8; create its folder if it is missing."""
     if isinstance(data, str):
         # A file name that is not UTF-8 becomes text with lone surrogates, which UTF-8 lacks.
         data = data.encode("utf-8", errors="backslashreplace")

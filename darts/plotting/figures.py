@@ -47,14 +47,9 @@ def draw_alpha_heatmap(
     chosen: Collection[tuple[int, int]] = (),
     title: str = "",
 ) -> Figure:
-    """Draw the probabilities of a group as a matrix with colors and numbers.
+    """Draw the probabilities of a group, ``(edges, operations)``, with colors and numbers.
 
-    Args:
-        probabilities: ``(edges, operations)``.
-        operations: Names of the columns.
-        edges: Names of the rows.
-        chosen: ``(row, column)`` of the operations that the genotype keeps; they are outlined.
-        title: Title of the figure.
+    The operations that the genotype keeps, ``(row, column)`` in ``chosen``, are outlined.
     """
     from matplotlib.patches import Rectangle
 
@@ -111,13 +106,8 @@ def draw_alpha_history(
 ) -> Figure:
     """Draw probabilities over the epochs, one panel per edge, one line per operation.
 
-    Args:
-        history: Probabilities of a group at each epoch, ``(edges, operations)``.
-        operations: Names of the lines.
-        edges: Names of the panels.
-        epochs: Numbers of the epochs.
-        chosen: ``(edge, operation)`` of the operations that the genotype keeps; they are thick.
-        title: Title of the figure.
+    The history has ``(edges, operations)`` for each epoch. The operations that the genotype keeps,
+    ``(edge, operation)`` in ``chosen``, are thick.
     """
     values = np.stack([p.detach().to("cpu").double().numpy() for p in history])  # (T, E, O)
     columns = min(len(edges), _COLUMNS)
@@ -157,14 +147,10 @@ def draw_curves(
     dots: bool = False,
     title: str = "",
 ) -> Figure:
-    """Draw panels of lines next to each other; several lines have a legend.
+    """Draw a panel of lines for each quantity; several lines have a legend.
 
-    Args:
-        panels: By quantity, the points of each line by name. Fractions, such as accuracies, are in
-            percent.
-        x: Name of the horizontal axis, whose values are integers.
-        dots: Whether to draw the points without lines between them.
-        title: Title of the figure.
+    Fractions, such as accuracies, are in percent. The values of ``x`` are integers. With ``dots``,
+    the points have no lines between them.
     """
     height = max(2.6, _legend_height(max(map(len, panels.values()), default=0)))
     figure = new_figure(0.4 + 4.4 * len(panels), height)
@@ -199,10 +185,7 @@ def _legend_height(entries: int) -> float:
 def draw_confusion(counts: Tensor, names: Sequence[str], *, title: str = "") -> Figure:
     """Draw which percentage of the samples of each true class is predicted as each class.
 
-    Args:
-        counts: Numbers of samples, ``(true classes, predicted classes)``.
-        names: Names of the classes.
-        title: Title of the figure.
+    The counts of samples are ``(true classes, predicted classes)``.
     """
     values = counts.detach().cpu().double()
     percent = (100 * values / values.sum(1, keepdim=True).clamp(min=1)).numpy()

@@ -60,11 +60,8 @@ def draw_edge_importances(
 ) -> Figure:
     """Draw a genotype. The more the score drops without an edge, the wider and darker the edge is.
 
-    Args:
-        genotype: Genotype of any space except ``recurrent``.
-        edges: Score drops by cell, from ``darts.judging.edge_importance``.
-        percent: Whether the score is a fraction. Its drops are then labeled in percentage points.
-        title: Title of the figure.
+    The score drops by cell are from ``darts.judging.edge_importance``. With ``percent``, drops of a
+    fraction are labeled in percentage points.
     """
     drops = {cell: [edge["score_drop"] for edge in members] for cell, members in edges.items()}
     positive = [drop for own in drops.values() for drop in own if drop and drop > 0]

@@ -98,14 +98,8 @@ def draw_race(
 
     The winner is highlighted. The best other candidate and the best baseline have a color, and all
     other candidates are gray. Scores far worse than all others, or not finite, are drawn at the
-    border of the axes.
-
-    Args:
-        slices: All slices, at least one, in the order of time.
-        metric: Name of the score.
-        winner: Name of the winner; None for a run that is not complete, whose last leader is then
-            highlighted.
-        baselines: Names of the candidates that are baselines.
+    border of the axes. The slices, at least one, are in the order of time. Of a run that is not
+    complete, ``winner`` is None, and the last leader is highlighted.
     """
     series = _series_of(slices)
     leader = slices[-1]["leader"]
