@@ -57,13 +57,9 @@ def launch(
     """Run a command and return the result of ``function``; with ``--multirun``, of the last run.
 
     With flags such as ``--cfg``, Hydra prints and does not call the function; the result is None.
-
-    Args:
-        command: Name of its YAML file in ``conf``.
-        check: Raises ValueError for configurations that the types allow but that cannot run.
-        function: The command itself.
-        arguments: Overrides and flags of Hydra; None for those of ``sys.argv``.
-        worthless: Returns why a result is worthless, in one line, or None if it is not.
+    ``check`` raises ValueError for configurations that the types allow but that cannot run.
+    ``worthless`` returns why a result is worthless, in one line, or None if it is not. The
+    arguments, overrides and flags of Hydra, are by default those of the process.
     """
     end_silently()  # Ctrl-C, until the run begins
     given = list(sys.argv[1:] if arguments is None else arguments)

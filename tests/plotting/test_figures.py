@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
 
 from darts.plotting.figures import (
     draw_alpha_heatmap,
@@ -20,7 +16,6 @@ from darts.plotting.figures import (
     draw_curves,
     points_of,
 )
-from darts.plotting.style import save_figure
 
 OPERATIONS = ("none", "skip_connect", "sep_conv_3x3")
 
@@ -127,35 +122,6 @@ def test_a_fraction_is_drawn_in_percent_and_a_single_point_as_a_dot() -> None:
     dotted = draw_curves({"loss": {"score": [(0, 1.0), (1, 2.0)]}}, dots=True)
     (dots,) = dotted.axes[0].get_lines()
     assert dots.get_linestyle() == "None"
-
-
-def draw_figures() -> list[Figure]:
-    return [
-        draw_alpha_heatmap(probabilities(), operations=OPERATIONS, edges=EDGES, chosen=[(0, 1)]),
-        draw_history([probabilities()]),
-        draw_curves({"loss": {"train": [(1, 2.0), (2, 3.0)], "valid": [(2, 1.0)]}}),
-    ]
-
-
-@pytest.mark.parametrize("suffix", ["svg", "png"])
-def test_equal_figures_give_equal_files(tmp_path: Path, suffix: str) -> None:
-    for index, pair in enumerate(zip(draw_figures(), draw_figures(), strict=True)):
-        paths = [tmp_path / f"{index}{name}.{suffix}" for name in "ab"]
-        for figure, path in zip(pair, paths, strict=True):
-            save_figure(figure, path, dpi=40)
-        first, second = (path.read_bytes() for path in paths)
-        assert first == second
-        if suffix == "svg":
-            assert ElementTree.fromstring(first).tag.endswith("svg")
-        else:
-            assert Image.open(io.BytesIO(first)).size[0] > 50
-    assert len(list(tmp_path.iterdir())) == 6
-
-
-def test_unknown_file_suffix_raises(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"\.svg, \.png, \.pdf"):
-        save_figure(draw_figures()[0], tmp_path / "a.jpg")
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("classes", [2, 30, 70])
