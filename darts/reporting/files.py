@@ -36,14 +36,13 @@ from darts.writing import is_machine_failure
 
 T = TypeVar("T")
 
-_SMALL_LIMIT = MIB  # bytes of summary.json and other small files
 _METRICS_LIMIT = 32 * MIB
 _TABLE_LIMIT = 16 * MIB
 _SVG_LIMIT = 4 * MIB
 _SPLIT_LIMIT = 128 * MIB
 _TRAINING = [["python", "-m", f"darts.{command}"] for command in ("search", "retrain")]
 _Row: TypeAlias = dict[Name, str | bool | int | Number | None]
-_Alphas: TypeAlias = Annotated[dict[Label, GroupHistory], Meta(max_length=8)]
+Alphas: TypeAlias = Annotated[dict[Label, GroupHistory], Meta(max_length=8)]
 
 
 @dataclass(frozen=True)
@@ -101,15 +100,14 @@ class RunFiles:
             warnings.warn(f"{one_line(error)}; {name} is left out", stacklevel=2)
             return None
 
-
-def read_small(path: Path) -> JsonObject:
-    """Return the object in a JSON file of at most a megabyte."""
-    return read_json_object(path, limit=_SMALL_LIMIT)
+    def json(self, name: str, kind: type[T]) -> T | None:
+        """Return the content of a JSON file, or None if it does not exist or is damaged."""
+        return self.optional(name, lambda path: typed(kind, read_json_object(path)))
 
 
 def read_summary(path: Path) -> JsonObject:
     """Return the results of a run."""
-    summary: JsonObject = typed(_Row, read_small(path), "summary")
+    summary: JsonObject = typed(_Row, read_json_object(path), "summary")
     entry(summary, "command", Name)
     return summary
 
@@ -124,23 +122,18 @@ def read_rows(path: Path) -> list[JsonObject]:
 
 def read_environment(path: Path) -> JsonObject:
     """Return the environment of a run by dotted name, without the command."""
-    env = dict(flatten(read_small(path)))
+    env = dict(flatten(read_json_object(path)))
     return {name: value for name, value in env.items() if value is not None and name != "command"}
 
 
 def read_genotype(path: Path) -> AnyGenotype:
     """Return the genotype in a small file."""
-    return parse_genotype(read_text(path, limit=_SMALL_LIMIT))
-
-
-def read_alphas(path: Path) -> dict[str, GroupHistory]:
-    """Return the probabilities over the epochs by group."""
-    return typed(_Alphas, read_json_object(path), "alphas")
+    return parse_genotype(read_text(path, limit=MIB))
 
 
 def read_best(path: Path) -> BestTrial:
     """Return the best trial of a study; ``ValueError`` if its command does more than train it."""
-    best = typed(BestTrial, read_small(path))
+    best = typed(BestTrial, read_json_object(path))
     if best.command is None:
         return best
     words = shlex.split(best.command)  # a reader will copy the command
