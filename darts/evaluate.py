@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 
@@ -25,9 +25,6 @@ from darts.training.distributed import Ranks, distributed
 from darts.training.run import energy_meter
 from darts.training.run_directory import RunDirectory
 from darts.training.scoring import evaluate as score
-
-Score = Callable[[Iterable[Batch]], dict[str, float]]
-"""Returns the metrics of the network for batches."""
 
 
 def check(config: EvaluateConfig) -> None:
@@ -56,7 +53,7 @@ class Evaluation:
     """The scores of a network on a split and, if configured, the importance of its edges."""
 
     def __init__(self, config: EvaluateConfig, ranks: Ranks) -> None:
-        self.split, self.ranks = config.split, ranks
+        self.split, self.precision, self.ranks = config.split, config.precision, ranks
         trained = self.trained = TrainedNetwork.load(config.checkpoint)
         # Read the split file first: an error should not come after the slow reading of the data.
         needs_subsets = config.split == "valid" or config.importance
@@ -73,18 +70,18 @@ class Evaluation:
         self.metric, names = trained.config.metric, self.objective.scores(ranks.device).metric_names
         one_of("metric", self.metric, names)
 
-        def scores(batches: Iterable[Batch]) -> dict[str, float]:
-            objective, precision = self.objective, config.precision
-            return score(self.net, batches, objective, device=ranks.device, precision=precision)
-
         self.importance: ImportanceFile | None = None
         with torch.inference_mode():
             if config.importance:
                 valid_loader = self.data.held_out_loader("valid", subsets)
-                self.importance = self._importance(valid_loader, scores)
-            self.summary = self._score_split(loader, scores)
+                self.importance = self._importance(valid_loader)
+            self.summary = self._score_split(loader)
 
-    def _score_split(self, loader: Loader, scores: Score) -> JsonObject:
+    def _scores(self, batches: Iterable[Batch]) -> dict[str, float]:
+        objective, device = self.objective, self.ranks.device
+        return score(self.net, batches, objective, device=device, precision=self.precision)
+
+    def _score_split(self, loader: Loader) -> JsonObject:
         """Return the summary: metrics, number of samples, own seconds, joules of all ranks."""
         trained, ranks, tracking = self.trained, self.ranks, self.trained.config.tracking
         meter = energy_meter(tracking.energy, ranks)
@@ -97,7 +94,7 @@ class Evaluation:
                 samples += self.objective.num_samples(batch)
                 yield batch
 
-        found = scores(counted(loader.epoch(0)))
+        found = self._scores(counted(loader.epoch(0)))
         own = meter.read()
         energy = Energy(own.seconds, ranks.all_reduce_sum(own.joules), own.source)
         return {
@@ -117,7 +114,7 @@ class Evaluation:
             "genotype": str(trained.genotype),
         }
 
-    def _importance(self, loader: Loader | None, scores: Score) -> ImportanceFile:
+    def _importance(self, loader: Loader | None) -> ImportanceFile:
         """Measure how much of the steering metric is lost on validation data without each edge."""
         trained, objective = self.trained, self.objective
         if not has_removable_edges(self.net):
@@ -133,7 +130,7 @@ class Evaluation:
         drops = edge_importances(
             self.net,
             trained.genotype,
-            lambda: scores(loader.epoch(0))[self.metric],
+            lambda: self._scores(loader.epoch(0))[self.metric],
             higher_is_better=objective.metrics[self.metric].higher_is_better,
         )
         samples = self.ranks.all_reduce_sum(sum(map(objective.num_samples, loader.epoch(0))))

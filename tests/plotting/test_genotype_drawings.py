@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
@@ -21,29 +20,10 @@ from matplotlib.transforms import Bbox
 
 from darts.plotting.genotype import compare_genotypes, draw_genotype, save_genotype
 from darts.plotting.style import save_figure
-from darts.spaces import nas201, recurrent, transformer
+from darts.spaces import macro, mlp, nas201, recurrent, transformer
 from darts.spaces.cnn import PUBLISHED
 from darts.spaces.cnn.encoding import random_genotype
 from darts.spaces.genotype import OPERATIONS, Genotype
-
-
-@dataclass(frozen=True)
-class Chain:
-    """Minimal genotype of a chain of operations, which belongs to no space."""
-
-    blocks: tuple[str, ...]
-    cells: ClassVar[tuple[str, ...]] = ("blocks",)
-    inputs: ClassVar[int] = 1
-
-    def nodes(self, cell: str) -> int:
-        return len(self.blocks)
-
-    def concat(self, cell: str) -> tuple[int, ...]:
-        return (len(self.blocks),)
-
-    def edges(self, cell: str) -> list[tuple[int, int, str]]:
-        return [(i, i + 1, name) for i, name in enumerate(self.blocks)]
-
 
 V1, V2 = PUBLISHED["DARTS_V1"].genotype, PUBLISHED["DARTS_V2"].genotype
 
@@ -60,7 +40,8 @@ def sample_genotypes() -> dict[str, Any]:
             f"transformer-{n}": transformer.Transformer(cells=n).random(generator)
             for n in (1, 2, 5)
         },
-        **{f"chain-{n}": Chain(("mb_k7_e6", "skip_connect", "none")[:n] * 3) for n in (1, 2, 3)},
+        **{f"macro-{n}": macro.Genotype(("mb_k5_e6", "skip_connect")[:n] * 3) for n in (1, 2)},
+        "mlp": mlp.Genotype(("relu_16",)),
     }
 
 
