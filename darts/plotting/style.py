@@ -101,16 +101,28 @@ def integer_ticks(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
 
 
-def outlier_bounds(values: Sequence[float]) -> tuple[float, float]:
-    """Return bounds three interquartile ranges below the first and above the third quartile.
+def leave_out_outliers(
+    figure: Figure, scores: Sequence[float], noun: str, shown: Sequence[float] = ()
+) -> None:
+    """Limit the vertical axis to the scores that are not outliers; a note counts the others.
 
-    Values outside are outliers, which would compress all other values on an axis. These are the
-    outer fences of Tukey, "Exploratory Data Analysis", 1977.
+    Outliers, which would compress all other values, are three interquartile ranges below the first
+    or above the third quartile, see Tukey, "Exploratory Data Analysis", 1977. The values in
+    ``shown`` are never left out.
     """
     import numpy as np
 
-    low, high = np.quantile(values, (0.25, 0.75))
-    return float(low - 3 * (high - low)), float(high + 3 * (high - low))
+    if not scores:
+        return
+    first, third = (float(value) for value in np.quantile(scores, (0.25, 0.75)))
+    reach = 3 * (third - first)
+    visible = [*shown, *(score for score in scores if first - reach <= score <= third + reach)]
+    low, high = min(visible), max(visible)
+    count = sum(not low <= score <= high for score in scores)
+    if count:
+        margin = 0.06 * (high - low) or 0.5
+        figure.axes[0].set_ylim(low - margin, high + margin)
+        add_note(figure, f"not drawn: {count} of {len(scores)} {noun} (outliers)")
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150) -> None:
