@@ -32,7 +32,6 @@ from darts.config.python_call import (
     loss_settings,
     model_settings,
     overrides_of,
-    refuse_other_arguments,
     resume_directory,
     run_directory,
 )
@@ -105,8 +104,8 @@ def search(
     """
     own = model_settings(model)
     if resume is not None:
-        refuse_other_arguments(resume, data, out, overrides, settings)
-        return SearchRun(_run("search", None, resume_directory(resume), model, loss), model, loss)
+        directory = resume_directory(resume, data, out, overrides, settings)
+        return SearchRun(_run("search", None, directory, model, loss), model, loss)
     given = {**own, **data_settings(data, {**own, **settings}, overrides), **settings}
     arguments = hydra_overrides("search", overrides_of(given, overrides))
     directory = _run("search", [*arguments, *loss_settings(loss)], out, model, loss)
@@ -148,8 +147,8 @@ def retrain(
         loss = genotype.loss if loss is None else loss
     own = model_settings(model)
     if resume is not None:
-        refuse_other_arguments(resume, genotype, data, out, overrides, settings)
-        return RetrainRun(_run("retrain", None, resume_directory(resume), model, loss), model)
+        directory = resume_directory(resume, genotype, data, out, overrides, settings)
+        return RetrainRun(_run("retrain", None, directory, model, loss), model)
     recommended: list[str] = []
     if isinstance(genotype, SearchRun) and "task" not in settings:
         settings["task"] = genotype.config.task.name
@@ -200,8 +199,7 @@ def find(
         directory = run_directory("find", out)
         config: FindConfig = compose("find", arguments)
     else:
-        refuse_other_arguments(resume, data, out, overrides, settings)
-        directory = run_directory("find", resume_directory(resume))
+        directory = resume_directory(resume, data, out, overrides, settings)
         saved = ResumedRun.load("find", str(directory))
         assert isinstance(saved.config, FindConfig)
         config = dataclasses.replace(saved.config, resume=str(saved.directory))
