@@ -125,16 +125,19 @@ def leave_out_outliers(
         add_note(figure, f"not drawn: {count} of {len(scores)} {noun} (outliers)")
 
 
-def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150) -> None:
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure atomically, in the format that the suffix of ``path`` names.
 
-    Equal figures give equal files, because they contain no dates and no random ids. ``dpi`` is the
-    resolution of a PNG file, in pixels per inch.
+    Equal figures give equal files, because they contain no dates and no random ids.
     """
-    write_atomically(path, render_figure(figure, file_format(path), dpi=dpi))
+    suffix = Path(path).suffix.lower().removeprefix(".")
+    if suffix not in _METADATA:
+        suffixes = ", ".join(f".{name}" for name in _METADATA)
+        raise ValueError(f"cannot draw to {str(path)!r}: the file name must end in {suffixes}")
+    write_atomically(path, render_figure(figure, suffix))
 
 
-def render_figure(figure: Figure, file_format: str, *, dpi: int = 150) -> bytes:
+def render_figure(figure: Figure, file_format: str) -> bytes:
     """Return a figure as the content of a file of format ``svg``, ``png`` or ``pdf``."""
     import matplotlib
 
@@ -145,14 +148,5 @@ def render_figure(figure: Figure, file_format: str, *, dpi: int = 150) -> bytes:
     ):
         # For characters that the font lacks, matplotlib draws boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(buffer, format=file_format, dpi=dpi, metadata=_METADATA[file_format])
+        figure.savefig(buffer, format=file_format, dpi=150, metadata=_METADATA[file_format])
     return buffer.getvalue()
-
-
-def file_format(path: str | os.PathLike[str]) -> str:
-    """Return the format that the suffix of a file name names; ``ValueError`` for another one."""
-    suffix = Path(path).suffix.lower().removeprefix(".")
-    if suffix not in _METADATA:
-        suffixes = ", ".join(f".{name}" for name in _METADATA)
-        raise ValueError(f"cannot draw to {str(path)!r}: the file name must end in {suffixes}")
-    return suffix
