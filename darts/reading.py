@@ -136,10 +136,7 @@ def read_json_object(path: StrPath, *, limit: int = JSON_LIMIT) -> JsonObject:
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON text; a ValueError in one line tells what is wrong.
-
-    NaN and infinity, which JSON does not have, are errors.
-    """
+    """Parse JSON text, without NaN and infinity; a ValueError says in one line what is wrong."""
     try:
         return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
@@ -209,11 +206,7 @@ def read_npz(path: StrPath, *, limit: int = NPZ_LIMIT) -> dict[str, np.ndarray]:
 
 
 def gunzip(data: bytes, *, limit: int) -> bytes:
-    """Decompress gzip data to at most ``limit`` bytes.
-
-    Raises:
-        ValueError: If the data is damaged or truncated, or decompresses to more bytes.
-    """
+    """Decompress gzip data to at most ``limit`` bytes; ValueError if it is damaged or longer."""
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             content = file.read(limit + 1)

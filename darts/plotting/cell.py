@@ -21,6 +21,7 @@ from darts.plotting.shapes import (
     HEADING,
     INK,
     MARGIN,
+    PALE,
     QUIET,
     RADIUS,
     STATE_HEIGHT,
@@ -101,7 +102,8 @@ def draw_cell(canvas: CellCanvas) -> None:
     if recurs and len(concat) > 1:
         canvas.label(right + STATE_WIDTH / 2, middle - 0.24, "mean", 7.5, color=QUIET)
     for source in concat:
-        canvas.output_arrow(source, states[source], right)
+        color, width = (INK, 2.4) if source in canvas.marked else (PALE, 1.4)
+        canvas.arrow([states[source], (right, states[source][1])], color, width)
 
 
 def _recurs(genotype: AnyGenotype) -> bool:

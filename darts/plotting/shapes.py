@@ -20,7 +20,7 @@ RADIUS = 0.165  # of nodes
 MARGIN, HEADING = 0.22, 0.42  # around a cell; height of its heading
 
 INK, QUIET = "#1f2933", "#7b8794"  # main and secondary text
-_OUTPUT_ARROW = "#b8c0cc"  # from nodes to the output of a cell
+PALE = "#b8c0cc"  # arrows from nodes to the output of a cell
 # Color of line and border, and fill, by a part of an operation's name. The first match counts.
 _FAMILIES = {
     "none": ("#7b8794", "#f5f7fa"),
@@ -169,11 +169,6 @@ class CellCanvas:
         head: ArtistStyle = {"arrowstyle": "-|>,head_length=4,head_width=2.2", "mutation_scale": 1}
         style: ArtistStyle = {"color": color, "alpha": alpha, "linewidth": width, "zorder": 2}
         self.axes.add_patch(FancyArrowPatch(path=path, **head, **style))
-
-    def output_arrow(self, state: int, start: Point, right: float) -> None:
-        """Draw the arrow from a state to the output, dark if the state is marked."""
-        color, width = (INK, 2.4) if state in self.marked else (_OUTPUT_ARROW, 1.4)
-        self.arrow([start, (right, start[1])], color, width)
 
 
 def make_path(points: Sequence[Point], codes: str) -> Path:

@@ -99,12 +99,7 @@ def read_run(directory: Path) -> RunRecord:
     """Read a run directory.
 
     A damaged file that a page can do without causes one warning and adds one of the ``notes``.
-
-    Raises:
-        FileError: If config.yaml, overrides.json, metrics.jsonl or summary.json is damaged, or the
-            run is of none of ``COMMANDS``.
-        ValueError: If it is not a run directory.
-        OSError: If the disk fails.
+    ``FileError`` if another file is damaged, or the run is of none of ``COMMANDS``.
     """
     files = RunFiles(directory)
     config_text = files.required("config.yaml", partial(read_text, limit=YAML_LIMIT))

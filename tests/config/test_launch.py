@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import yaml
-from warm_python import WarmPython
 
 from darts.config import (
     ConfigError,
@@ -64,14 +63,6 @@ def test_default_run_directory_names_command_and_run(tmp_path: Path) -> None:
     folder = call("search", lambda _, call: call.directory, "name=mine")
     assert folder.parent == tmp_path / "runs" / "search" / "mine"
     assert not (tmp_path / "runs").exists(), "a run without files leaves no folder"
-
-
-def test_run_directory_with_files_stays() -> None:
-    def task(_: Any, call: Invocation) -> Path:
-        (call.directory / "note").write_text("kept")
-        return call.directory / "note"
-
-    assert call("search", task).read_text() == "kept"
 
 
 @pytest.mark.parametrize("key", ["genotype", "draw", "validate"])
@@ -278,17 +269,6 @@ def test_flags_of_hydra_print_without_running(
         assert ("dataset: agnews, " in printed.out) == (
             command in ("find", "search", "retrain", "judge", "compare")
         )
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.slow
-def test_error_of_a_program_is_one_line(tmp_path: Path, warm_python: WarmPython) -> None:
-    """Errors raised by the module ``__main__`` belong to the package, too."""
-    words = ["-m", "darts.search", "precision=fp16", "device=cpu"]
-    done = warm_python.run(*words, folder=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert len(done.stderr.splitlines()) == 1
-    assert "precision=fp16" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
