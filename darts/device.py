@@ -61,7 +61,9 @@ def check(config: DeviceConfig) -> None:
             "compare needs measurements; set table=FILE and column=NAME, or networks=20 to measure "
             "random networks on this machine"
         )
-    refuse_unused_keys(config)
+    for key in UNUSED[config.action]:
+        if (value := getattr(config, key)) != getattr(DeviceConfig(), key):
+            raise ConfigError(f"{key}={value}: {config.action} does not use it; leave it out")
     suffix = SUFFIXES.get(config.action)
     if config.out is not None and suffix is None:
         raise ConfigError(f"out={config.out!r}: compare writes no file; leave it out")
@@ -69,15 +71,6 @@ def check(config: DeviceConfig) -> None:
         raise ConfigError(f"out={config.out!r}: must end in {suffix}")
     if config.action == "measure":
         check_precision(config.precision, resolve_device(config.device))
-
-
-def refuse_unused_keys(config: DeviceConfig) -> None:
-    """Raise ConfigError for keys that the action would ignore."""
-    defaults = DeviceConfig()
-    for key in UNUSED[config.action]:
-        value = getattr(config, key)
-        if value != getattr(defaults, key):
-            raise ConfigError(f"{key}={value}: {config.action} does not use it; leave it out")
 
 
 def device(config: DeviceConfig, invocation: Invocation) -> JsonObject:

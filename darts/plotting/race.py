@@ -126,7 +126,8 @@ def draw_race(
     axes.set_ylabel(label_text(f"valid {metric.replace('_', ' ')}", 40) + direction)
     style_axes(axes)
     labeled = [name for name in order if name in roles]
-    texts = [_label(name, roles[name], metric, series[name][-1]) for name in labeled]
+    last = {name: format_value(metric, series[name][-1]["score"]) for name in labeled}
+    texts = [f"{roles[n]}: {for_figure(last[n])}\n{label_text(n, 36)}" for n in labeled]
     handles = [lines[name] for name in labeled]
     figure.legend(handles, texts, loc="outside right upper", fontsize=8, frameon=False)
     add_title(figure, f"{len(series)} candidate{'s' if len(series) > 1 else ''}", size=11)
@@ -165,7 +166,3 @@ def _ranked(series: _Series, higher: bool) -> list[str]:
         return -math.inf if score is None else score if higher else -score
 
     return sorted(series, key=key, reverse=True)
-
-
-def _label(name: str, role: str, metric: str, last: Slice) -> str:
-    return f"{role}: {for_figure(format_value(metric, last['score']))}\n{label_text(name, 36)}"
