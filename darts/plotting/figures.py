@@ -5,6 +5,7 @@ The figures do not use pyplot, so they need no display and no global state.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -25,6 +26,7 @@ from darts.plotting.style import (
     style_axes,
 )
 from darts.reading import JsonObject
+from darts.searching.alphas import GroupHistory, column_names
 from darts.tracking.formats import is_fraction
 
 if TYPE_CHECKING:
@@ -37,23 +39,19 @@ Points: TypeAlias = Sequence[tuple[float, float]]
 # With more classes than these, a confusion matrix shows no numbers, or no names of classes.
 _MAX_CLASSES_WITH_NUMBERS, _MAX_CLASSES_WITH_NAMES = 20, 60
 _COLUMNS = 4  # of the panels in the history of the alphas
+_MAX_EPOCHS = 200  # that are drawn; a panel is about as many pixels wide
 
 
 def draw_alpha_heatmap(
-    probabilities: Tensor,
-    *,
-    operations: Sequence[str],
-    edges: Sequence[str],
-    chosen: Collection[tuple[int, int]] = (),
-    title: str = "",
+    history: GroupHistory, *, chosen: Collection[tuple[int, int]] = (), title: str = ""
 ) -> Figure:
-    """Draw the probabilities of a group, ``(edges, operations)``, with colors and numbers.
+    """Draw the last probabilities of a group as a matrix of edges and operations.
 
     The operations that the genotype keeps, ``(row, column)`` in ``chosen``, are outlined.
     """
     from matplotlib.patches import Rectangle
 
-    values = probabilities.detach().to("cpu").double().numpy()
+    values = np.array(history["epochs"][-1])
     rows, columns = values.shape
     figure = new_figure(1.9 + 0.72 * columns, 1.5 + 0.34 * rows)
     # At least twice the uniform probability, so that a search that has just begun looks undecided.
@@ -67,9 +65,9 @@ def draw_alpha_heatmap(
         style: ArtistStyle = {"fill": False, "edgecolor": HIGHLIGHT, "linewidth": 2.2, "zorder": 3}
         gid = f"chosen-{row}-{column}"
         axes.add_patch(Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, gid=gid, **style))
-    texts = [label_text(operation) for operation in operations]
+    texts = [label_text(operation) for operation in column_names(history["operations"])]
     axes.set_xticks(range(columns), texts, rotation=40, ha="left", rotation_mode="anchor")
-    axes.set_yticks(range(rows), [label_text(name) for name in edges])
+    axes.set_yticks(range(rows), [label_text(name) for name in history["edges"]])
     axes.xaxis.tick_top()
     axes.set_ylabel("edge")
     add_title(figure, title)
@@ -96,20 +94,17 @@ def _draw_matrix(
 
 
 def draw_alpha_history(
-    history: Sequence[Tensor],
-    *,
-    operations: Sequence[str],
-    edges: Sequence[str],
-    epochs: Sequence[int],
-    chosen: Collection[tuple[int, int]] = (),
-    title: str = "",
+    history: GroupHistory, *, chosen: Collection[tuple[int, int]] = (), title: str = ""
 ) -> Figure:
     """Draw probabilities over the epochs, one panel per edge, one line per operation.
 
-    The history has ``(edges, operations)`` for each epoch. The operations that the genotype keeps,
-    ``(edge, operation)`` in ``chosen``, are thick.
+    The operations that the genotype keeps, ``(edge, operation)`` in ``chosen``, are thick.
     """
-    values = np.stack([p.detach().to("cpu").double().numpy() for p in history])  # (T, E, O)
+    edges, operations = history["edges"], column_names(history["operations"])
+    count = len(history["epochs"])
+    # The last epoch is always among those that are drawn.
+    epochs = range(count, 0, -math.ceil(count / _MAX_EPOCHS))[::-1]
+    values = np.array([history["epochs"][epoch - 1] for epoch in epochs])  # (T, E, O)
     columns = min(len(edges), _COLUMNS)
     rows = -(-len(edges) // columns)
     height = max(1.0 + 1.45 * rows, _legend_height(len(operations)))
