@@ -278,7 +278,7 @@ def _run(
     model: nn.Module | None,
     loss: Loss | None,
 ) -> Path:
-    """Run a command, or resume the run in the directory without arguments; return the directory."""
+    """Run a command, or without arguments resume the run in the directory, which is returned."""
     directory = run_directory(command, directory)
     with interrupts_as_keyboard_interrupt(), passed(model), passed_loss(loss):
         if arguments is None:

@@ -65,13 +65,7 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         (V2, "averaging_patience=2", "validation=0", "selection=last"),
         ("averaging_patience=2 needs",),
     ),
-    (
-        RETRAIN,
-        (V2, "ema_decay=0.9", "averaging_patience=2"),
-        ("ema_decay=0.9", "averaging_patience=2", "are mutually exclusive"),
-    ),
     (RETRAIN, (V2, "max_seconds=60"), ("max_seconds=60", "optimizer.schedule=stable")),
-    (RETRAIN, (V2, "optimizer.cooldown=0.5"), ("optimizer.cooldown=0.5", "schedule=stable")),
     (RETRAIN, (V2, "dataset=fsdd", "mirror=true"), ("mirror=true", "dataset=fsdd", "no images")),
     (RETRAIN, (V2, "start=nowhere"), ("start='nowhere'", "retraining")),
     # Combinations.
