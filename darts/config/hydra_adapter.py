@@ -75,27 +75,24 @@ class HydraJob(Generic[C, R]):
     def __call__(self, composed: DictConfig) -> None:
         if self.failure is not None:
             return
-        self.directories.append(Path(HydraConfig.get().runtime.output_dir))
+        call = HydraConfig.get()
+        self.directories.append(Path(call.runtime.output_dir))
+        # Without a choice of the user, the run directory is named after the run.
+        is_chosen = any(item.startswith("hydra.run.dir=") for item in call.overrides.hydra)
+        numbered = call.mode == RunMode.RUN and not is_chosen
         try:
             config: Any = OmegaConf.to_object(composed)
             check_fields(config)
             self.check(config)
-            overrides = (*self.recorded, *HydraConfig.get().overrides.task)
-            invocation = Invocation(self.directories[-1], overrides, numbered=_is_default_folder())
+            overrides = (*self.recorded, *call.overrides.task)
             raise_keyboard_interrupt()
+            invocation = Invocation(self.directories[-1], overrides, numbered=numbered)
             self.results.append(self.function(config, invocation))
         except Exception as error:
             if self.remote:
                 traceback.print_exc()  # into the launcher's log
                 raise
             self.failure = error  # raised by the caller: Hydra would print its own lines
-
-
-def _is_default_folder() -> bool:
-    """Return whether the user chose no run directory, so that it is named after the run."""
-    hydra_config = HydraConfig.get()
-    chosen = any(override.startswith("hydra.run.dir=") for override in hydra_config.overrides.hydra)
-    return hydra_config.mode == RunMode.RUN and not chosen
 
 
 def _remote_job(command: str) -> HydraJob[object, object]:
