@@ -1,9 +1,7 @@
-"""Mistakes of the published DARTS code.
+"""Mistakes of the published DARTS code, with their numbers in a list of ten.
 
-The docstrings describe the published code; each test fails if this code does the same. Other
-mistakes are tested where they belong: steps that change the network in tests/methods/bilevel,
-odd sizes of images in tests/spaces/cnn, workers of loaders and last batches in tests/data, and
-genotypes with code in tests/spaces.
+The docstrings describe the published code; each test fails if this code does the same. That a step
+changes neither the network nor its optimizer, the first one, is tested in tests/methods/bilevel.
 """
 
 from __future__ import annotations
@@ -11,17 +9,22 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import multiprocessing
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
-from darts.bilevel import unrolled
+from darts.bilevel import first_order, unrolled
 from darts.config import Invocation, compose
-from darts.data import MemoryImages, load, load_split, stratified_split
+from darts.data import MemoryImages, SampleLoader, load, load_split, stratified_split
 from darts.data_modules import data_module
 from darts.methods.discretization import DISCRETIZATIONS
 from darts.methods.relaxation import RELAXATIONS
@@ -29,8 +32,9 @@ from darts.recipes import retrain as retrain_recipe
 from darts.recipes import search as search_recipe
 from darts.searching import searcher
 from darts.spaces import SearchContext
-from darts.spaces.cnn import PRIMITIVES, Cnn, EdgewiseSupernet
+from darts.spaces.cnn import PRIMITIVES, PUBLISHED, Cnn, EdgewiseSupernet, Network
 from darts.spaces.genotype import Genotype
+from darts.spaces.lookup import find_genotype
 from darts.training.checkpoint import load_checkpoint
 
 Batch = tuple[Tensor, Tensor]
@@ -84,7 +88,7 @@ def first_net(monkeypatch: pytest.MonkeyPatch) -> list[EdgewiseSupernet]:
 
 
 @pytest.mark.parametrize("updated", [False, True])
-def test_alphas_are_in_the_state_dict_and_in_one_optimizer(
+def test_2_alphas_are_in_the_state_dict_and_in_one_optimizer(
     tmp_path: Path, first_net: list[EdgewiseSupernet], updated: bool
 ) -> None:
     """Published: the alphas are plain tensors outside the state dict, so a saved search cannot be
@@ -111,7 +115,36 @@ def test_alphas_are_in_the_state_dict_and_in_one_optimizer(
     assert counts == [len(initial.weight_parameters()), 2]
 
 
-def test_edges_are_ranked_by_probability_and_none_is_never_selected() -> None:
+def test_3_the_first_order_gradient_computes_no_weight_gradient() -> None:
+    """Published: the first-order architecture step calls ``backward`` on the validation loss, which
+    also computes the gradient of every weight and discards it.
+    """
+    net = make_supernet()
+    optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1)
+    computed: list[bool] = []
+
+    class RecordGradient(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
+            computed.append(ctx.needs_input_grad[1])
+            return gradient, None
+
+    def recorded_loss(view: Any, batch: Batch) -> Tensor:
+        logits = view(batch[0])
+        for weight in view.weight_parameters():
+            logits = RecordGradient.apply(logits, weight)
+        return F.cross_entropy(logits, batch[1])
+
+    first_order(net, recorded_loss, make_batch(0), make_batch(1), optimizer)
+    assert computed == [False] * len(net.weight_parameters())
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_4_edges_are_ranked_by_probability_and_none_is_never_selected() -> None:
     """A common mistake: ``none`` is never selected, but it lowers the other probabilities of its
     edge and thereby the rank of the edge. Ranking by raw alphas, or a softmax without ``none``,
     gives another cell.
@@ -138,7 +171,7 @@ def test_edges_are_ranked_by_probability_and_none_is_never_selected() -> None:
     assert derive(alpha).count("none") == 0
 
 
-def test_both_subsets_are_shuffled_and_contain_every_class(
+def test_5_both_subsets_are_shuffled_and_contain_every_class(
     tmp_path: Path, first_net: list[EdgewiseSupernet]
 ) -> None:
     """Published: the first half of the training indices trains the weights, the second half the
@@ -162,6 +195,47 @@ def test_both_subsets_are_shuffled_and_contain_every_class(
     assert all(torch.equal(saved[n], subset) for n, subset in zip(saved, subsets, strict=True))
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    generator = np.random.default_rng(0)
+    for name in ("ant", "bee"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for number in range(4):
+            pixels = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "train" / name / f"{number}.png")
+    return tmp_path
+
+
+def test_6_loader_workers_start_once(folder: Path) -> None:
+    """Published: each step calls ``next(iter(valid_queue))``, which restarts all workers of the
+    loader for a single batch and draws it from a new shuffle.
+    """
+    source = load("imagefolder", root=folder, size=8, storage="disk")
+    others = set(multiprocessing.active_children())
+
+    def workers() -> set[int | None]:
+        return {child.pid for child in multiprocessing.active_children() if child not in others}
+
+    batches = SampleLoader(
+        source.train, torch.arange(8), batch_size=2, seed=0, name="alphas", mean=source.mean,
+        std=source.std, augmentation=None, shuffle=True, drop_last=True, device="cpu", workers=1,
+    )  # fmt: skip
+    try:
+        stream: Iterator[Batch] = batches.stream()
+        next(stream)
+        first = workers()
+        assert len(first) == 1
+        epochs = [[*islice(stream, 3)], *([*islice(stream, 4)] for _ in range(3))]
+        assert workers() == first
+        # Every epoch contains every image once.
+        for epoch in epochs[1:]:
+            assert len({tuple(image.flatten().tolist()) for x, _ in epoch for image in x}) == 8
+        next(batches.epoch(7))  # an iterator that is not exhausted
+        assert workers() == first
+    finally:
+        batches.close()
+
+
 class RecordedImages(MemoryImages):
     """Records the number of finished epochs at each access to the pixels."""
 
@@ -175,7 +249,7 @@ class RecordedImages(MemoryImages):
         return super().on(device)
 
 
-def test_validation_data_select_the_epoch_and_the_test_split_is_used_once(
+def test_7_validation_data_select_the_epoch_and_the_test_split_is_used_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Published: the training of the final network evaluates the test images after every epoch and
@@ -218,8 +292,31 @@ def test_validation_data_select_the_epoch_and_the_test_split_is_used_once(
     assert not any(key.startswith("test") for row in rows for key in row)
 
 
+@pytest.mark.parametrize("size", [(8, 8), (9, 9), (15, 10), (28, 28), (33, 31)])
+def test_8_odd_image_sizes_and_a_last_batch_of_one_image_work(size: tuple[int, int]) -> None:
+    """Published: FactorizedReduce concatenates halves of different sizes if a side is odd, the
+    auxiliary head pools 5x5 with stride 3 and expects 8x8 feature maps, and batch norm raises an
+    error for a last training batch of one image where one pixel is left.
+    """
+    x = torch.randn(2, 3, *size)
+    assert make_supernet()(x).shape == (2, 3)
+    net = Network(PUBLISHED["DARTS_V2"].genotype, channels=2, cells=3, classes=3)
+    logits, auxiliary = net(x, auxiliary=True)
+    assert logits.shape == auxiliary.shape == (2, 3)
+
+    source = load("synthetic", samples=9, classes=10, channels=3)
+    batches = SampleLoader(
+        source.train, torch.arange(9), batch_size=4, seed=0, name="train", mean=source.mean,
+        std=source.std, augmentation=None, shuffle=True, drop_last=True, device="cpu",
+    )  # fmt: skip
+    for images, _ in batches.epoch(0):
+        assert len(images) == 4
+        net(images, auxiliary=True)
+    assert net.eval()(x[:1]).isfinite().all()
+
+
 @pytest.mark.parametrize("hvp", ["finite_difference", "exact"])
-def test_a_second_order_step_builds_no_network(hvp: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_9_a_second_order_step_builds_no_network(hvp: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Published: each second-order step builds a new network for the weights after the virtual
     step, moves it to the GPU and loads a copied state dict.
     """
@@ -243,3 +340,19 @@ def test_a_second_order_step_builds_no_network(hvp: str, monkeypatch: pytest.Mon
     assert not built
     nn.Linear(1, 1)
     assert built == ["__init__"]
+
+
+def test_10_a_genotype_is_accepted_as_name_directory_file_and_text(tmp_path: Path) -> None:
+    """Published: ``eval("genotypes.%s" % name)`` executes text from the command line, and a
+    genotype must be pasted into a source file before it can be trained. That code is not executed
+    is tested in tests/spaces.
+    """
+    genotype = PUBLISHED["DARTS_V2"].genotype
+    (tmp_path / "genotype.json").write_text(genotype.to_json())
+    references = ["DARTS_V2", str(tmp_path), str(tmp_path / "genotype.json"), str(genotype),
+                  genotype.to_json()]  # fmt: skip
+    for reference in references:
+        assert find_genotype(reference)[1] == genotype
+        config = compose("retrain", [f"genotype={reference}"])
+        retrain_recipe.check(config)
+        assert find_genotype(config.genotype)[1] == genotype

@@ -17,6 +17,11 @@ from darts.config.overrides import is_plain_override, require_plain_overrides
 from darts.config.resumed_run import ResumedRun, as_yaml
 from darts.recipes import search
 
+HUB = """
+import pathlib
+pathlib.Path({marker!r}).write_text("code ran")
+"""
+
 
 def make_run(directory: Path, overrides: list[str] | None = None, **values: object) -> Path:
     """Write the files with which a search begins, with changed values of its configuration."""
@@ -71,6 +76,37 @@ def test_text_that_looks_like_an_interpolation_stays_text(tmp_path: Path) -> Non
         rebuild(SearchConfig, yaml.safe_load(as_yaml(compose("search"))) | {"name": secret}).name
         == secret
     )
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [
+            "+hydra.callbacks.x._target_=torch.hub.load",
+            "+hydra.callbacks.x.repo_or_dir=${hydra.run.dir}",
+            "+hydra.callbacks.x.model=x",
+            "+hydra.callbacks.x.source=local",
+        ],
+        ["--help"],
+        ["--multirun", "seed=1,2"],
+        ["hydra/job_logging=default"],
+        ["hydra.run.dir=elsewhere"],
+        ["hydra.searchpath=[file:///tmp]"],
+    ],
+)
+def test_saved_overrides_of_hydra_are_not_obeyed(tmp_path: Path, overrides: list[str]) -> None:
+    marker = tmp_path / "marker"
+    directory = make_run(tmp_path / "run", overrides)
+    (directory / "hubconf.py").write_text(HUB.format(marker=str(marker)))
+    done = resume(directory, "--cfg", "all")
+    assert done.code == 0, done.err
+    shown = yaml.safe_load(done.out)
+    assert shown["seed"] == 0
+    assert shown["hydra"]["run"]["dir"] == str(directory)
+    assert not shown["hydra"]["callbacks"]
+    assert shown["hydra"]["searchpath"] == []
+    assert not marker.exists()
+    assert not (Path.cwd() / "elsewhere").exists()
 
 
 def test_the_same_command_line_can_be_repeated_with_resume(tmp_path: Path) -> None:

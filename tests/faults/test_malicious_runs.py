@@ -23,7 +23,6 @@ EVERYDAY = (
     "run.lock is a link to precious file",
     "config: aliases",
     "config value: a secret as name",
-    "overrides: an added callback",
     "an archive of torch.save as checkpoint",
     "genotype: a call",
 )
