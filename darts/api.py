@@ -150,13 +150,12 @@ def retrain(
         directory = resume_directory(resume, genotype, data, out, overrides, settings)
         return RetrainRun(_run("retrain", None, directory, model, loss), model)
     recommended: list[str] = []
-    if isinstance(genotype, SearchRun) and "task" not in settings:
-        settings["task"] = genotype.config.task.name
-    given = {**own, **data_settings(data, {**own, **settings}, overrides), **settings}
     if isinstance(genotype, SearchRun):
+        settings.setdefault("task", genotype.config.task.name)
         if data is None and "dataset" not in settings:
             recommended = genotype.retrain_overrides()
         genotype = genotype.genotype
+    given = {**own, **data_settings(data, {**own, **settings}, overrides), **settings}
     if genotype is not None:
         found = _parsed(genotype)
         given |= {"genotype": str(genotype), "space": settings.get("space", found.space)}

@@ -78,6 +78,7 @@ SECTIONS = {
 """The keys of each command, with example values, by section."""
 
 TEXTS = {
+    "experiment": "values that belong together",
     "hydra.run.dir": "the run directory; by default a new one in runs/",
     "log": "what to print: auto, plain, quiet or json",
     "space.channels": "width of the network",
@@ -148,12 +149,10 @@ def _resolve(kind: str, key: str) -> Field | None:
 
 def describe(command: str, key: str) -> str:
     """Return the text of a key: the comment at its field, its choices, the options of its group."""
-    if key in TEXTS:
-        return TEXTS[key]
     owners = (f"{command.title()}Config", "SearchConfig")  # commands pass keys on to searches
     field = next((found for owner in owners if (found := _resolve(owner, key))), None)
     group = f"experiment/{command}" if key == "experiment" else key
-    text = "values that belong together" if key == "experiment" else field.text if field else ""
+    text = TEXTS.get(key, field.text if field else "")
     choices = [*(field.choices if field else []), *group_options(group)]
     text = text[:1].lower() + text[1:]
     return ": ".join(filter(None, [text, ", ".join(choices)]))
