@@ -154,19 +154,22 @@ def _finite(text: str) -> float:
     return value
 
 
-def read_yaml(path: StrPath, *, limit: int = YAML_LIMIT) -> Any:
-    """Return the plain values of a YAML file.
+def read_yaml(path: StrPath) -> JsonObject:
+    """Return the plain values of a YAML file by key.
 
     Aliases, Python tags, several documents and numbers of more than 100 characters are errors.
     """
-    text = read_text(path, limit=limit)
+    text = read_text(path, limit=YAML_LIMIT)
     try:
-        return yaml.load(text, Loader=_PlainLoader)
+        content = yaml.load(text, Loader=_PlainLoader)
     except RecursionError:
         raise FileError(f"{os.fspath(path)} is nested too deeply") from None
     except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
         reason = one_line(error)
         raise FileError(f"{os.fspath(path)} is not a YAML file of plain values: {reason}") from None
+    if not isinstance(content, dict):
+        raise FileError(f"{os.fspath(path)} is damaged: it does not hold YAML keys and values")
+    return content
 
 
 class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]

@@ -24,15 +24,7 @@ from darts.config.fields import ConfigError, check_fields, one_of
 from darts.config.groups import COMMANDS, TYPES
 from darts.config.overrides import is_plain_override, quoted
 from darts.process import rank_and_size
-from darts.reading import (
-    YAML_LIMIT,
-    FileError,
-    JsonObject,
-    one_line,
-    read_json_object,
-    read_text,
-    read_yaml,
-)
+from darts.reading import YAML_LIMIT, FileError, one_line, read_json_object, read_text, read_yaml
 from darts.typed_values import Misfit, Name, typed
 
 if TYPE_CHECKING:
@@ -65,7 +57,7 @@ class ResumedRun:
         with _reading(place, file):
             if record["config_digest"] != config_digest(read_text(file, limit=YAML_LIMIT)):
                 raise ConfigError(f"{place}: config.yaml was changed after the run began")
-            values = typed(JsonObject, read_yaml(file), "config")
+            values = read_yaml(file)
         try:
             config: DataclassInstance = rebuild(COMMANDS[command], {**values, "resume": None})
         except ConfigError as error:

@@ -114,9 +114,7 @@ def read_run(directory: Path) -> RunRecord:
             f"{', '.join(COMMANDS)}"
         )
     # Parsed after the check of the command: configurations of other commands have other types.
-    config = files.required(
-        "config.yaml", lambda path: typed(JsonObject, read_yaml(path), "config")
-    )
+    config = files.required("config.yaml", read_yaml)
     energy = files.json("energy.json", EnergyFile)
     confusion = f"confusion{'' if command == 'evaluate' else '_test'}.svg"
     return RunRecord(
