@@ -12,7 +12,6 @@ The functions of the Python API are imported when they are first used:
 
 import importlib
 import os
-import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -72,17 +71,9 @@ def _is_command() -> bool:
     return by_module or by_script
 
 
-def _end_silently_while_importing() -> None:
-    """Let Ctrl-C end a command without a traceback during its imports, which take seconds.
-
-    The command itself then handles Ctrl-C, see ``darts.config.launch``.
-    """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 if _is_command():
     from darts.cpu_sharing import choose_wait_policy
+    from darts.process import end_silently
 
-    _end_silently_while_importing()
+    end_silently()  # Ctrl-C during the imports, which take seconds
     choose_wait_policy()

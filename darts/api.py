@@ -8,11 +8,10 @@ the module, because Python binds a submodule to its name in the package.
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from torch import nn
 
@@ -22,9 +21,7 @@ from darts.config import (
     FindConfig,
     Invocation,
     RetrainConfig,
-    SearchConfig,
     compose,
-    one_of,
     quoted,
 )
 from darts.config.overrides import hydra_overrides
@@ -35,120 +32,22 @@ from darts.config.python_call import (
     loss_settings,
     model_settings,
     overrides_of,
-    refuse_other_arguments,
     resume_directory,
     run_directory,
 )
 from darts.config.resumed_run import ResumedRun
-from darts.data_modules import make_data_module
-from darts.judging.one_shot import OneShotScorer
-from darts.reading import read_text
 from darts.recipes.commands import merge_overrides, resume_command, run_command
-from darts.recipes.front import FOLDER
-from darts.recipes.model import CompleteRun, Model, load, predict
-from darts.recipes.retrain_command import retrain_command
-from darts.recipes.rules import DataFacts
-from darts.spaces import SPACES, AnyGenotype, parse_genotype, space_of
+from darts.recipes.model import CompleteRun, Model
+from darts.recipes.model import load as load
+from darts.recipes.model import predict as predict
+from darts.recipes.search_run import SearchRun as SearchRun
+from darts.spaces import SPACES, AnyGenotype, space_of
 from darts.spaces.lookup import find_genotype
-from darts.spaces.module import Choice, InputChoice, Repeat, passed
+from darts.spaces.module import Choice as Choice
+from darts.spaces.module import InputChoice as InputChoice
+from darts.spaces.module import Repeat as Repeat
+from darts.spaces.module import passed
 from darts.tasks.sample_objective import Loss, passed_loss
-from darts.training.distributed import Ranks
-
-__all__ = [
-    "Choice",
-    "FindRun",
-    "InputChoice",
-    "Repeat",
-    "RetrainRun",
-    "SearchRun",
-    "create_model",
-    "find",
-    "load",
-    "predict",
-    "retrain",
-    "search",
-]
-
-CALIBRATION_BATCHES = 20
-"""Training batches from which the batch norm statistics of an inherited network are computed."""
-
-
-@dataclass(frozen=True)
-class SearchRun(CompleteRun):
-    """A complete search.
-
-    Attributes:
-        model: The model whose choices were searched, or None.
-        loss: The loss function of the user's own, or None.
-    """
-
-    model: nn.Module | None = None
-    loss: Loss | None = None
-
-    @property
-    def genotype(self) -> AnyGenotype:
-        """The architecture that the search found."""
-        return parse_genotype(str(self.summary["genotype"]))
-
-    @property
-    def front(self) -> list[AnyGenotype]:
-        """The genotypes of a search with ``front.cost``, the one of the smallest budget first.
-
-        The rows of ``front.csv`` have their costs and scores.
-        """
-        count = int(self.summary.get("front_points", 0))
-        files = [self.directory / FOLDER / f"{number}.json" for number in range(1, count + 1)]
-        return [parse_genotype(read_text(file)) for file in files]
-
-    @property
-    def config(self) -> SearchConfig:
-        """The configuration of the search."""
-        config = ResumedRun.load("search", str(self.directory)).config
-        assert isinstance(config, SearchConfig)
-        return config
-
-    def retrain_overrides(self) -> list[str]:
-        """Return the overrides of the retraining that the search recommends.
-
-        They are the overrides in the retraining command that the search prints. They select the
-        data set of the search; for data of your own, they also set the values that follow from the
-        data. This method reads the data to compute them.
-        """
-        config = self.config
-        recorded = ResumedRun.load("search", str(self.directory)).recorded_overrides
-        data = make_data_module(config, Ranks())
-        data.search_loaders()
-        facts = DataFacts.read(config, data)
-        words = shlex.split(retrain_command(self.directory, recorded, config, facts))
-        return [word for word in words[3:] if not word.startswith("genotype=")]
-
-    def network(self, *, weights: str = "new", **sizes: int) -> nn.Module:
-        """Return the network of the genotype for the data of the search, untrained by default.
-
-        For a model of your own, the result is the model with the chosen candidates in place of all
-        choices. This method reads the data, which determines the sizes of input and output.
-
-        Args:
-            weights: "new", or "inherit" for the weights of the supernet, with the batch norm
-                statistics of this path. Only models of your own can inherit weights.
-            **sizes: Sizes of the space, for example ``channels=16, cells=8``; by default the
-                sizes of the supernet.
-
-        Raises:
-            ValueError: If networks of the space cannot inherit weights.
-        """
-        one_of("weights", weights, ("new", "inherit"))
-        if weights == "inherit":
-            if sizes:
-                raise ValueError(f"a network that inherits weights cannot have other {[*sizes]}")
-            with passed(self.model), passed_loss(self.loss):
-                scorer = OneShotScorer(self.directory, CALIBRATION_BATCHES)
-                return scorer.network(self.genotype).plain()
-        config = self.config
-        space = type(config.space)(**{**vars(config.space), **sizes})
-        fitting: dict[str, Any] = {**make_data_module(config, Ranks()).network_sizes(space)}
-        with passed(self.model):
-            return space.network(self.genotype, **fitting).plain()
 
 
 @dataclass(frozen=True)
@@ -205,8 +104,8 @@ def search(
     """
     own = model_settings(model)
     if resume is not None:
-        refuse_other_arguments(resume, data, out, overrides, settings)
-        return SearchRun(_resume("search", resume, model, loss), model, loss)
+        directory = resume_directory(resume, data, out, overrides, settings)
+        return SearchRun(_run("search", None, directory, model, loss), model, loss)
     given = {**own, **data_settings(data, {**own, **settings}, overrides), **settings}
     arguments = hydra_overrides("search", overrides_of(given, overrides))
     directory = _run("search", [*arguments, *loss_settings(loss)], out, model, loss)
@@ -248,16 +147,15 @@ def retrain(
         loss = genotype.loss if loss is None else loss
     own = model_settings(model)
     if resume is not None:
-        refuse_other_arguments(resume, genotype, data, out, overrides, settings)
-        return RetrainRun(_resume("retrain", resume, model, loss), model)
+        directory = resume_directory(resume, genotype, data, out, overrides, settings)
+        return RetrainRun(_run("retrain", None, directory, model, loss), model)
     recommended: list[str] = []
-    if isinstance(genotype, SearchRun) and "task" not in settings:
-        settings["task"] = genotype.config.task.name
-    given = {**own, **data_settings(data, {**own, **settings}, overrides), **settings}
     if isinstance(genotype, SearchRun):
+        settings.setdefault("task", genotype.config.task.name)
         if data is None and "dataset" not in settings:
             recommended = genotype.retrain_overrides()
         genotype = genotype.genotype
+    given = {**own, **data_settings(data, {**own, **settings}, overrides), **settings}
     if genotype is not None:
         found = _parsed(genotype)
         given |= {"genotype": str(genotype), "space": settings.get("space", found.space)}
@@ -300,8 +198,7 @@ def find(
         directory = run_directory("find", out)
         config: FindConfig = compose("find", arguments)
     else:
-        refuse_other_arguments(resume, data, out, overrides, settings)
-        directory = run_directory("find", resume_directory(resume))
+        directory = resume_directory(resume, data, out, overrides, settings)
         saved = ResumedRun.load("find", str(directory))
         assert isinstance(saved.config, FindConfig)
         config = dataclasses.replace(saved.config, resume=str(saved.directory))
@@ -375,20 +272,16 @@ def _parsed(genotype: object) -> AnyGenotype:
 
 def _run(
     command: str,
-    arguments: Sequence[str],
-    out: str | Path | None,
+    arguments: Sequence[str] | None,
+    directory: str | Path | None,
     model: nn.Module | None,
     loss: Loss | None,
 ) -> Path:
-    """Run a command with a model and a loss of the user's own; return the run directory."""
-    directory = run_directory(command, out)
+    """Run a command, or without arguments resume the run in the directory, which is returned."""
+    directory = run_directory(command, directory)
     with interrupts_as_keyboard_interrupt(), passed(model), passed_loss(loss):
-        run_command(command, arguments, directory)
-    return directory
-
-
-def _resume(command: str, resume: object, model: nn.Module | None, loss: Loss | None) -> Path:
-    directory = run_directory(command, resume_directory(resume))
-    with interrupts_as_keyboard_interrupt(), passed(model), passed_loss(loss):
-        resume_command(command, directory)
+        if arguments is None:
+            resume_command(command, directory)
+        else:
+            run_command(command, arguments, directory)
     return directory

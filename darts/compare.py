@@ -37,12 +37,7 @@ def check(config: CompareConfig) -> None:
 
 
 def compare(config: CompareConfig, call: Invocation) -> JsonObject:
-    """Execute all runs that are not complete, write the report, and return the summary.
-
-    Raises:
-        ConfigError: If runs failed. All runs that do not need them are complete then.
-        Interrupted: If a signal arrived. The runs have saved their state then.
-    """
+    """Execute all runs that are not complete, write the report, and return the summary."""
     with RunDirectory(call.directory.resolve(), "compare") as files:
         files.start_or_resume(config, call)
         for folder in files.path.glob("runs/*/*") if config.resume else ():
@@ -75,17 +70,7 @@ def compare(config: CompareConfig, call: Invocation) -> JsonObject:
 
 
 def execute_runs(plan: ComparisonPlan, launcher: RunLauncher, *, resume: str) -> None:
-    """Execute all runs that are not complete, and show progress on the console.
-
-    Args:
-        plan: Plan of the comparison.
-        launcher: Starts the runs.
-        resume: Override that resumes the comparison, quoted for a shell; messages contain it.
-
-    Raises:
-        ConfigError: If runs failed.
-        Interrupted: If a signal arrived before all runs were complete.
-    """
+    """Execute all runs that are not complete, and show progress on the console."""
     config, runs = plan.config, plan_runs(plan, launcher)
     done = sum(run.done() for run in runs)
     completed = itertools.count(done + 1)

@@ -61,7 +61,9 @@ def check(config: DeviceConfig) -> None:
             "compare needs measurements; set table=FILE and column=NAME, or networks=20 to measure "
             "random networks on this machine"
         )
-    refuse_unused_keys(config)
+    for key in UNUSED[config.action]:
+        if (value := getattr(config, key)) != getattr(DeviceConfig(), key):
+            raise ConfigError(f"{key}={value}: {config.action} does not use it; leave it out")
     suffix = SUFFIXES.get(config.action)
     if config.out is not None and suffix is None:
         raise ConfigError(f"out={config.out!r}: compare writes no file; leave it out")
@@ -71,23 +73,8 @@ def check(config: DeviceConfig) -> None:
         check_precision(config.precision, resolve_device(config.device))
 
 
-def refuse_unused_keys(config: DeviceConfig) -> None:
-    """Raise ConfigError for keys that the action would ignore."""
-    defaults = DeviceConfig()
-    for key in UNUSED[config.action]:
-        value = getattr(config, key)
-        if value != getattr(defaults, key):
-            raise ConfigError(f"{key}={value}: {config.action} does not use it; leave it out")
-
-
 def device(config: DeviceConfig, invocation: Invocation) -> JsonObject:
-    """Run an action; return the summary, which is also in the run directory.
-
-    Raises:
-        ConfigError: If a file does not fit the action.
-        FileError: If a file is damaged.
-        ValueError: If an architecture is not in the space.
-    """
+    """Run an action; return the summary, which is also in the run directory."""
     keys = [item.partition("=")[0] for item in invocation.overrides]
     if config.action == "compare" and any(key.partition(".")[0] == "space" for key in keys):
         raise ConfigError("space: compare uses the space of the model; leave the key out")

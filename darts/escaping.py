@@ -28,9 +28,7 @@ _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 def for_terminal(text: object, *, encoding: str = "utf-8") -> str:
     """Return text as one line for a terminal, a log file or a message.
 
-    Args:
-        text: Any text or object.
-        encoding: Encoding of the output. Characters that it lacks become escapes as well.
+    Characters that the encoding of the output lacks become escapes as well.
     """
     return _visible(text).encode(encoding, errors="backslashreplace").decode(encoding)
 
@@ -46,9 +44,7 @@ def for_figure(text: object) -> str:
 def for_html(text: object, *, keep_lines: bool = False) -> str:
     """Return text as HTML or XML markup, safe in elements and in quoted attributes.
 
-    Args:
-        text: Any text or object.
-        keep_lines: Whether line feeds and tabs stay, for preformatted text.
+    With ``keep_lines``, line feeds and tabs stay, for preformatted text.
     """
     return html.escape(_visible(text, keep="\n\t" if keep_lines else ""), quote=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 
@@ -14,6 +14,7 @@ from darts.plotting.run_figures import save_confusion
 from darts.plotting.style import save_figure
 from darts.reading import JsonObject
 from darts.recipes.trained import TrainedNetwork, build_on, open_data
+from darts.reporting.tables import importance_tables
 from darts.tasks import Objective
 from darts.tracking import Energy, grams_of_co2, print_summary
 from darts.tracking.formats import is_fraction
@@ -24,9 +25,6 @@ from darts.training.distributed import Ranks, distributed
 from darts.training.run import energy_meter
 from darts.training.run_directory import RunDirectory
 from darts.training.scoring import evaluate as score
-
-Score = Callable[[Iterable[Batch]], dict[str, float]]
-"""Returns the metrics of the network for batches."""
 
 
 def check(config: EvaluateConfig) -> None:
@@ -55,7 +53,7 @@ class Evaluation:
     """The scores of a network on a split and, if configured, the importance of its edges."""
 
     def __init__(self, config: EvaluateConfig, ranks: Ranks) -> None:
-        self.split, self.ranks = config.split, ranks
+        self.split, self.precision, self.ranks = config.split, config.precision, ranks
         trained = self.trained = TrainedNetwork.load(config.checkpoint)
         # Read the split file first: an error should not come after the slow reading of the data.
         needs_subsets = config.split == "valid" or config.importance
@@ -72,18 +70,18 @@ class Evaluation:
         self.metric, names = trained.config.metric, self.objective.scores(ranks.device).metric_names
         one_of("metric", self.metric, names)
 
-        def scores(batches: Iterable[Batch]) -> dict[str, float]:
-            objective, precision = self.objective, config.precision
-            return score(self.net, batches, objective, device=ranks.device, precision=precision)
-
         self.importance: ImportanceFile | None = None
         with torch.inference_mode():
             if config.importance:
                 valid_loader = self.data.held_out_loader("valid", subsets)
-                self.importance = self._importance(valid_loader, scores)
-            self.summary = self._score_split(loader, scores)
+                self.importance = self._importance(valid_loader)
+            self.summary = self._score_split(loader)
 
-    def _score_split(self, loader: Loader, scores: Score) -> JsonObject:
+    def _scores(self, batches: Iterable[Batch]) -> dict[str, float]:
+        objective, device = self.objective, self.ranks.device
+        return score(self.net, batches, objective, device=device, precision=self.precision)
+
+    def _score_split(self, loader: Loader) -> JsonObject:
         """Return the summary: metrics, number of samples, own seconds, joules of all ranks."""
         trained, ranks, tracking = self.trained, self.ranks, self.trained.config.tracking
         meter = energy_meter(tracking.energy, ranks)
@@ -96,7 +94,7 @@ class Evaluation:
                 samples += self.objective.num_samples(batch)
                 yield batch
 
-        found = scores(counted(loader.epoch(0)))
+        found = self._scores(counted(loader.epoch(0)))
         own = meter.read()
         energy = Energy(own.seconds, ranks.all_reduce_sum(own.joules), own.source)
         return {
@@ -116,7 +114,7 @@ class Evaluation:
             "genotype": str(trained.genotype),
         }
 
-    def _importance(self, loader: Loader | None, scores: Score) -> ImportanceFile:
+    def _importance(self, loader: Loader | None) -> ImportanceFile:
         """Measure how much of the steering metric is lost on validation data without each edge."""
         trained, objective = self.trained, self.objective
         if not has_removable_edges(self.net):
@@ -132,7 +130,7 @@ class Evaluation:
         drops = edge_importances(
             self.net,
             trained.genotype,
-            lambda: scores(loader.epoch(0))[self.metric],
+            lambda: self._scores(loader.epoch(0))[self.metric],
             higher_is_better=objective.metrics[self.metric].higher_is_better,
         )
         samples = self.ranks.all_reduce_sum(sum(map(objective.num_samples, loader.epoch(0))))
@@ -152,31 +150,29 @@ class Evaluation:
             (files.path / name).unlink(missing_ok=True)
         if self.importance is not None:
             files.write_json("importance.json", self.importance)
-            if figures:
-                file, percent = files.path / "importance.svg", is_fraction(self.metric)
-                unit = ", percentage points" if percent else ""
-                title = f"valid_{self.metric} lost without each edge{unit}"
-                with optional(file):
-                    edges = self.importance["edges"]
-                    figure = draw_edge_importances(
-                        trained.genotype, edges, percent=percent, title=title
-                    )
-                    save_figure(figure, file)
+        if self.importance is not None and figures:
+            with optional(file := files.path / "importance.svg"):
+                edges, percent = self.importance["edges"], is_fraction(self.metric)
+                title = f"{self._lost} each edge"
+                figure = draw_edge_importances(
+                    trained.genotype, edges, percent=percent, title=title
+                )
+                save_figure(figure, file)
         return files.finish(self.summary)
+
+    @property
+    def _lost(self) -> str:
+        """Title of the importances of edges."""
+        unit = "percentage points of " if is_fraction(self.metric) else ""
+        return f"{unit}valid_{self.metric} lost without"
 
     def print_results(self) -> None:
         """Print edges by descending importance, if measured, and the scores."""
         if self.importance is not None:
-            drops = {
-                f"{cell} {edge['source']}→{edge['target']} {edge['operation']}": edge["score_drop"]
-                for cell, edges in self.importance["edges"].items()
-                for edge in edges
-                if edge["score_drop"] is not None
-            }
-            rows = dict(sorted(drops.items(), key=lambda item: -item[1]))
-            rows |= {f"all {name}": drop for name, drop in self.importance["operations"].items()}
-            shown = {name: f"{drop:+.4g}" for name, drop in rows.items()}
-            print_summary(f"valid_{self.metric} lost without", shown)
+            tables = importance_tables(self.importance)
+            rows = {f"{row['edge']} {row['operation']}": row["drop"].text for row in tables.by_edge}
+            rows |= {f"all {row['operation']}": row["drop"].text for row in tables.by_operation}
+            print_summary(self._lost, rows)
         scores = {k: v for k, v in self.summary.items() if k.startswith(f"{self.split}_")}
         counts = {"samples": self.summary["samples"], "epoch": self.trained.epoch}
         print_summary("evaluate", {**scores, **counts})

@@ -9,13 +9,11 @@ from pathlib import Path
 from darts.config import ConfigError, GenotypesConfig, Invocation, launch
 from darts.plotting.genotype import compare_genotypes, save_genotype
 from darts.plotting.style import save_figure
-from darts.spaces import SPACES, AnyGenotype, PublishedGenotype, space_of
+from darts.spaces import SPACES, AnyGenotype, space_of
 from darts.spaces.describe import difference
 from darts.spaces.lookup import find_genotype
 from darts.tracking import print_lines, print_summary
 from darts.training.cost import count_parameters
-
-SUFFIXES = (".svg", ".png", ".pdf")
 
 
 def check(config: GenotypesConfig) -> None:
@@ -23,11 +21,8 @@ def check(config: GenotypesConfig) -> None:
     actions = [key for key in ("draw", "validate", "compare") if getattr(config, key) is not None]
     if len(actions) > 1:
         raise ConfigError(f"{' and '.join(actions)} are mutually exclusive; use one of them")
-    if config.out is not None:
-        if "draw" not in actions and "compare" not in actions:
-            raise ConfigError(f"out={config.out!r}: needs draw or compare")
-        if Path(config.out).suffix.lower() not in SUFFIXES:
-            raise ConfigError(f"out={config.out!r}: must end in {', '.join(SUFFIXES)}")
+    if config.out is not None and "draw" not in actions and "compare" not in actions:
+        raise ConfigError(f"out={config.out!r}: needs draw or compare")
     if config.compare is not None and len(config.compare) != 2:
         raise ConfigError(f"compare={config.compare}: must be two genotypes, as in compare=[A,B]")
 
@@ -68,11 +63,7 @@ def describe(name: str, genotype: AnyGenotype) -> None:
 
 
 def compare(references: Sequence[str], out: str | None) -> None:
-    """Print the differences between two genotypes; draw both side by side if ``out`` is a file.
-
-    Raises:
-        ConfigError: If the genotypes are from different spaces.
-    """
+    """Print the differences between two genotypes; draw both side by side if ``out`` is a file."""
     (first, a), (second, b) = (find_genotype(reference) for reference in references)
     space, other = space_of(a).name, space_of(b).name
     if space != other:
@@ -91,21 +82,19 @@ def compare(references: Sequence[str], out: str | None) -> None:
 def list_published() -> None:
     """Print the published genotypes of each space with their papers and reported results."""
     for space in SPACES.values():
-        if space.published:
-            _print_published(list(space.published.values()))
-
-
-def _print_published(entries: Sequence[PublishedGenotype]) -> None:
-    columns = ("name", entries[0].measure, "parameters", "paper")
-    rows = []
-    for entry in entries:
-        size = "" if entry.parameters_million is None else f"{entry.parameters_million:g} M"
-        paper = f"{entry.paper}, arXiv:{entry.arxiv}" + (f" ({entry.note})" if entry.note else "")
-        rows.append((entry.name, entry.result, size, paper))
-    widths = [max(len(row[i]) for row in (columns, *rows)) for i in range(3)]
-    for *cells, paper in (columns, *rows):
-        padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
-        print("  ".join([*padded, paper]))
+        rows = []
+        for entry in space.published.values():
+            paper = f"{entry.paper}, arXiv:{entry.arxiv}"
+            note = f" ({entry.note})" if entry.note else ""
+            size = "" if entry.parameters_million is None else f"{entry.parameters_million:g} M"
+            rows.append((entry.name, entry.result, size, paper + note))
+        if rows:
+            measure = next(iter(space.published.values())).measure
+            rows.insert(0, ("name", measure, "parameters", "paper"))
+            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+            for row in rows:
+                cells = zip(row, (*widths[:-1], 0), strict=True)
+                print("  ".join(cell.ljust(width) for cell, width in cells))
 
 
 def main() -> None:

@@ -40,15 +40,7 @@ def check(config: JudgeConfig) -> None:
 
 
 def judge(config: JudgeConfig, invocation: Invocation) -> JsonObject:
-    """Score all architectures; return the summary, which is also in the run directory.
-
-    Raises:
-        ConfigError: If the file of architectures is invalid, a score does not apply to the
-            networks, the data set has too few samples, or the run directory cannot be used or
-            resumed.
-        ValueError: If the benchmark table or the checkpoint of the supernet is unusable.
-        Interrupted: If a signal arrived; the scores so far are saved.
-    """
+    """Score all architectures; return the summary, which is also in the run directory."""
     plan, tools = JudgePlan.make(config), TrialTools("retrain", config.benchmark)
     if not config.judge.trains:  # find out before the run begins whether the judge applies
         config.judge(trial_of(plan, 0, Path()), tools)
@@ -77,12 +69,7 @@ def judge(config: JudgeConfig, invocation: Invocation) -> JsonObject:
 def score_architectures(
     config: JudgeConfig, plan: JudgePlan, tools: TrialTools, directory: Path, scored: ScoreFile
 ) -> None:
-    """Score the architectures that have no scores yet; show progress and save regularly.
-
-    Raises:
-        ConfigError: As ``judge``.
-        Interrupted: If a signal arrived before the last architecture was scored.
-    """
+    """Score the architectures that have no scores yet; show progress and save regularly."""
     genotypes = plan.genotypes
     left = [(n, text) for n, text in enumerate(genotypes) if text not in scored.rows]
     console = Console(total_steps=len(genotypes), name="judge", done=len(genotypes) - len(left))

@@ -78,6 +78,7 @@ SECTIONS = {
 """The keys of each command, with example values, by section."""
 
 TEXTS = {
+    "experiment": "values that belong together",
     "hydra.run.dir": "the run directory; by default a new one in runs/",
     "log": "what to print: auto, plain, quiet or json",
     "space.channels": "width of the network",
@@ -106,15 +107,17 @@ def purpose(command: str) -> str:
 
 
 @cache
-def _classes() -> dict[str, tuple[list[str], dict[str, Field]]]:
-    """Return the bases and the fields of each dataclass of the configuration."""
-    classes = {}
-    for name in ("commands", "options", "datasets"):
+def _classes() -> dict[str, dict[str, Field]]:
+    """Return the fields of each dataclass of the configuration, and of those derived from it."""
+    classes: dict[str, dict[str, Field]] = {}
+    for name in ("options", "datasets", "commands", "many_runs"):
         source = (_PACKAGE / "config" / f"{name}.py").read_text("utf-8")
         for node in ast.parse(source).body:
             if isinstance(node, ast.ClassDef):
-                bases = [ast.unparse(base) for base in node.bases]
-                classes[node.name] = (bases, dict(_fields(node, source.splitlines())))
+                own = classes[node.name] = dict(_fields(node, source.splitlines()))
+                for base in (classes.get(ast.unparse(base), {}) for base in node.bases):
+                    own.update({**base, **own})
+                    base.update({**own, **base})
     return classes
 
 
@@ -136,35 +139,20 @@ def _fields(node: ast.ClassDef, lines: list[str]) -> Iterator[tuple[str, Field]]
         yield ast.unparse(item.target), Field(ast.unparse(item.annotation), choices, text)
 
 
-def _find(kind: str, name: str) -> Field | None:
-    """Return a field of a dataclass, of its bases, or of a dataclass that it is the base of."""
-    classes = _classes()
-    if kind not in classes:
-        return None
-    bases, fields = classes[kind]
-    if name in fields:
-        return fields[name]
-    inherited = [found for base in bases if (found := _find(base, name))]
-    derived = [own[name] for parents, own in classes.values() if kind in parents and name in own]
-    return next(iter([*inherited, *derived]), None)
-
-
 def _resolve(kind: str, key: str) -> Field | None:
     """Return the field of a dataclass that a dotted key denotes."""
     field: Field | None = Field(kind, [], "")
     for name in key.split("."):
-        field = _find(field.kind, name) if field else None
+        field = _classes().get(field.kind, {}).get(name) if field else None
     return field
 
 
 def describe(command: str, key: str) -> str:
     """Return the text of a key: the comment at its field, its choices, the options of its group."""
-    if key in TEXTS:
-        return TEXTS[key]
     owners = (f"{command.title()}Config", "SearchConfig")  # commands pass keys on to searches
     field = next((found for owner in owners if (found := _resolve(owner, key))), None)
     group = f"experiment/{command}" if key == "experiment" else key
-    text = "values that belong together" if key == "experiment" else field.text if field else ""
+    text = TEXTS.get(key, field.text if field else "")
     choices = [*(field.choices if field else []), *group_options(group)]
     text = text[:1].lower() + text[1:]
     return ": ".join(filter(None, [text, ", ".join(choices)]))

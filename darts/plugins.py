@@ -2,7 +2,8 @@
 
 A plug-in declares entry points in its own ``setup.cfg`` or ``pyproject.toml``. The value of an
 entry point of ``darts.conf`` is a package that contains YAML files. The values of all other groups
-are modules, which register their components when they are imported, or objects in modules.
+(``darts.spaces``, ``methods``, ``tasks``, ``strategies``, ``datasets`` and ``trackers``) are
+modules, which register their components when they are imported, or objects in modules.
 
 This module is imported by every command, so it imports nothing but the standard library.
 """
@@ -14,10 +15,6 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-GROUPS = (
-    "darts.spaces", "darts.methods", "darts.tasks", "darts.strategies", "darts.datasets",
-    "darts.trackers",
-)  # fmt: skip
 CONF = "darts.conf"
 
 
@@ -26,11 +23,7 @@ class PluginError(ValueError):
 
 
 def load_plugins(group: str) -> list[object]:
-    """Import the entry points of a group, sorted by name; return their modules or objects.
-
-    Raises:
-        PluginError: If the import of one of them fails.
-    """
+    """Import the entry points of a group, sorted by name; return their modules or objects."""
     loaded = []
     for entry in _entries(group):
         try:
@@ -42,11 +35,7 @@ def load_plugins(group: str) -> list[object]:
 
 
 def plugin_conf_folders() -> list[Path]:
-    """Return the folders with the YAML files of all plug-ins; no plug-in is imported.
-
-    Raises:
-        PluginError: If a folder does not exist.
-    """
+    """Return the folders with the YAML files of all plug-ins; no plug-in is imported."""
     folders = []
     for entry in _entries(CONF):
         top, *rest = entry.value.split(".")

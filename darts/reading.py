@@ -136,10 +136,7 @@ def read_json_object(path: StrPath, *, limit: int = JSON_LIMIT) -> JsonObject:
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON text; a ValueError in one line tells what is wrong.
-
-    NaN and infinity, which JSON does not have, are errors.
-    """
+    """Parse JSON text, without NaN and infinity; a ValueError says in one line what is wrong."""
     try:
         return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
@@ -157,19 +154,22 @@ def _finite(text: str) -> float:
     return value
 
 
-def read_yaml(path: StrPath, *, limit: int = YAML_LIMIT) -> Any:
-    """Return the plain values of a YAML file.
+def read_yaml(path: StrPath) -> JsonObject:
+    """Return the plain values of a YAML file by key.
 
     Aliases, Python tags, several documents and numbers of more than 100 characters are errors.
     """
-    text = read_text(path, limit=limit)
+    text = read_text(path, limit=YAML_LIMIT)
     try:
-        return yaml.load(text, Loader=_PlainLoader)
+        content = yaml.load(text, Loader=_PlainLoader)
     except RecursionError:
         raise FileError(f"{os.fspath(path)} is nested too deeply") from None
     except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
         reason = one_line(error)
         raise FileError(f"{os.fspath(path)} is not a YAML file of plain values: {reason}") from None
+    if not isinstance(content, dict):
+        raise FileError(f"{os.fspath(path)} is damaged: it does not hold YAML keys and values")
+    return content
 
 
 class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
@@ -209,11 +209,7 @@ def read_npz(path: StrPath, *, limit: int = NPZ_LIMIT) -> dict[str, np.ndarray]:
 
 
 def gunzip(data: bytes, *, limit: int) -> bytes:
-    """Decompress gzip data to at most ``limit`` bytes.
-
-    Raises:
-        ValueError: If the data is damaged or truncated, or decompresses to more bytes.
-    """
+    """Decompress gzip data to at most ``limit`` bytes; ValueError if it is damaged or longer."""
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             content = file.read(limit + 1)

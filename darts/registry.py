@@ -58,15 +58,13 @@ class Registry(Mapping[str, type[Component]]):
     """A mapping from names to the component classes of one kind.
 
     Annotate it with the base class of the components, for example ``Registry[Relaxation]``. Access
-    to an unknown name raises a ``ValueError`` that lists the names.
+    to an unknown name raises a ``ValueError`` that lists the names. The registry imports the
+    modules of the package, which define the components, on first access, and then the plug-ins.
 
     Args:
-        group: Kind of component, for error messages; the config group of its YAML files, if there
-            is one, has the same name.
-        package: Package whose modules define the components. The registry imports them on first
-            access, and then the plug-ins.
-        plugins: Group of the plug-ins, see ``darts.plugins``; None for the name of the package, or
-            of the package of ``darts`` that contains it.
+        group: Kind of component, for error messages. It is also the name of the config group.
+        package: Package whose modules define the components.
+        plugins: Group of the plug-ins; by default the package of ``darts`` that contains them.
     """
 
     def __init__(self, group: str, package: str, *, plugins: str | None = None) -> None:
@@ -77,11 +75,7 @@ class Registry(Mapping[str, type[Component]]):
         self._complete = False
 
     def register(self, component: Class) -> Class:
-        """Register a class under the default of its field ``name``; a class decorator.
-
-        Raises:
-            ValueError: If another class has this name.
-        """
+        """Register a class under the default of its field ``name``; a class decorator."""
         name = component.name  # type: ignore[attr-defined]
         registered: object = self._components.setdefault(name, component)
         if registered is not component:

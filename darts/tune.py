@@ -59,12 +59,7 @@ def check(config: TuneConfig) -> None:
 
 
 def tune(config: TuneConfig, invocation: Invocation) -> JsonObject:
-    """Run a study and return its summary, which is also in the run directory.
-
-    Raises:
-        ConfigError: If the study cannot run, or was changed since it was stopped.
-        WriteError: If the disk is full or fails.
-    """
+    """Run a study and return its summary, which is also in the run directory."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with RunDirectory(invocation.directory, "tune") as run:
         if config.resume:
@@ -81,12 +76,7 @@ def tune(config: TuneConfig, invocation: Invocation) -> JsonObject:
 
 @contextmanager
 def _how_to_continue(directory: Path) -> Iterator[None]:
-    """Add the command that continues the study to errors that the study did not cause.
-
-    Raises:
-        WriteError: Instead of an error of a full or failing disk.
-        KeyboardInterrupt: After a second Ctrl-C.
-    """
+    """Add the command that continues the study to errors that the study did not cause."""
     command = f"python -m darts.tune {shlex.quote(f'resume={directory}')}"
     advice = f"; the study keeps all finished trials, continue with: {command}"
     try:
@@ -183,8 +173,7 @@ def run_study(plan: StudyPlan, study: Study, run: RunDirectory) -> JsonObject:
 class Progress:
     """Console output and result files of a study.
 
-    Attributes:
-        console: Console with a progress bar of trials, or of seconds if only time limits the study.
+    The progress bar counts trials, or seconds if only time limits the study.
     """
 
     def __init__(self, plan: StudyPlan, study: Study, clock: StudyClock) -> None:

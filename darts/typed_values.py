@@ -35,12 +35,7 @@ def typed(kind: type[T], value: object, name: str = "") -> T:
     Lists become what the type declares, keys of a dictionary become numbers if it declares numbers,
     and a dictionary with the fields of a dataclass becomes an object of this dataclass. Entries
     that it does not declare are left out. Strings, booleans and numbers are not converted into each
-    other, but ``1`` fits ``float``.
-
-    Args:
-        kind: Type, for example ``list[int]``, ``float | None``, a dataclass or a ``TypedDict``.
-        value: Nested plain values.
-        name: Name of the value for error messages.
+    other, but ``1`` fits ``float``. The name of the value is for error messages.
     """
     try:
         return msgspec.convert(value, kind, strict=True, str_keys=True, dec_hook=_instance)

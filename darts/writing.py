@@ -104,12 +104,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_atomically(path: StrPath, data: bytes | str) -> None:
-    """Replace the content of ``path``; create its folder if it is missing.
-
-    Args:
-        path: The file.
-        data: Bytes, or text, which is written as UTF-8.
-    """
+    """Replace the content of ``path``, with text in UTF-8; create its folder if it is missing."""
     if isinstance(data, str):
         # A file name that is not UTF-8 becomes text with lone surrogates, which UTF-8 lacks.
         data = data.encode("utf-8", errors="backslashreplace")
@@ -146,9 +141,6 @@ def to_jsonable(obj: object) -> Jsonable:
 
     NaN and infinity become None, paths strings, and dataclasses dictionaries. NumPy and PyTorch
     scalars and arrays are converted by their method ``tolist()``.
-
-    Raises:
-        TypeError: If ``obj`` or a nested object has another type.
     """
     if obj is None or isinstance(obj, (bool, int, str)):
         return obj
@@ -168,11 +160,6 @@ def to_jsonable(obj: object) -> Jsonable:
 
 
 def write_json(path: StrPath, obj: object) -> None:
-    """Write ``obj`` to ``path`` atomically as indented JSON, converted by ``to_jsonable``.
-
-    Raises:
-        TypeError: If ``obj`` or a nested object cannot be converted.
-        WriteError: If the file cannot be written.
-    """
+    """Write ``obj`` to ``path`` atomically as indented JSON, converted by ``to_jsonable``."""
     text = json.dumps(to_jsonable(obj), indent=2, ensure_ascii=False, allow_nan=False)
     write_atomically(path, text + "\n")

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import strategies as st
 
 from darts.reading import read_json
 from darts.writing import open_atomically, write_atomically, write_json
@@ -43,22 +42,6 @@ def test_killed_writer_keeps_the_old_content(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
     assert done.returncode == 9
     assert path.read_bytes() == b"old"
-
-
-def test_failed_rename_keeps_the_old_content(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "summary.json"
-    write_atomically(path, "old")
-
-    def refuse(source: object, target: object) -> None:
-        raise OSError("no rename")
-
-    monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(OSError, match="no rename"):
-        write_atomically(path, "new")
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["summary.json"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
@@ -120,10 +103,3 @@ def test_write_json_raises_for_other_types_and_keeps_the_file(tmp_path: Path) ->
     with pytest.raises(TypeError, match="set"):
         write_json(path, {"a": {1, 2}})
     assert read_json(path) == 1
-
-
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=10,
-)

@@ -1,78 +1,41 @@
 """Typed configuration of every command: dataclasses, composed from YAML and the command line."""
 
-from darts.config.commands import (
-    INT8,
-    CompareConfig,
-    DeviceConfig,
-    EvaluateConfig,
-    ExportConfig,
-    FindConfig,
-    GenotypesConfig,
-    JudgeConfig,
-    PredictConfig,
-    ReportConfig,
-    RetrainConfig,
-    RunConfig,
-    SearchConfig,
-    TuneConfig,
-)
-from darts.config.fields import ConfigError, check_fields, one_of, suggestion
-from darts.config.hydra_adapter import Invocation, values_of
-from darts.config.launch import compose, launch
-from darts.config.options import (
-    BenchmarkConfig,
-    EnergyConfig,
-    FindBudgetConfig,
-    FrontConfig,
-    LimitConfig,
-    PenaltyConfig,
-    SearchLimitConfig,
-    TrackingConfig,
-    TrialLimitConfig,
-    WeightOptimizerConfig,
-)
-from darts.config.overrides import quoted, require_plain_overrides, value_text
-from darts.config.process import rank_and_size
-from darts.config.resumed_run import as_yaml, config_digest, rebuild
-
-__all__ = [
-    "INT8",
-    "BenchmarkConfig",
-    "CompareConfig",
-    "ConfigError",
-    "DeviceConfig",
-    "EnergyConfig",
-    "EvaluateConfig",
-    "ExportConfig",
-    "FindBudgetConfig",
-    "FindConfig",
-    "FrontConfig",
-    "GenotypesConfig",
-    "Invocation",
-    "JudgeConfig",
-    "LimitConfig",
-    "PenaltyConfig",
-    "PredictConfig",
-    "ReportConfig",
-    "RetrainConfig",
-    "RunConfig",
-    "SearchConfig",
-    "SearchLimitConfig",
-    "TrackingConfig",
-    "TrialLimitConfig",
-    "TuneConfig",
-    "WeightOptimizerConfig",
-    "as_yaml",
-    "check_fields",
-    "compose",
-    "config_digest",
-    "launch",
-    "one_of",
-    "quoted",
-    "rank_and_size",
-    "rebuild",
-    "require_plain_overrides",
-    "suggestion",
-    "value_text",
-    "values_of",
-]
+from darts.config.commands import INT8 as INT8
+from darts.config.commands import DeviceConfig as DeviceConfig
+from darts.config.commands import EvaluateConfig as EvaluateConfig
+from darts.config.commands import ExportConfig as ExportConfig
+from darts.config.commands import GenotypesConfig as GenotypesConfig
+from darts.config.commands import PredictConfig as PredictConfig
+from darts.config.commands import ReportConfig as ReportConfig
+from darts.config.commands import RetrainConfig as RetrainConfig
+from darts.config.commands import RunConfig as RunConfig
+from darts.config.commands import SearchConfig as SearchConfig
+from darts.config.fields import ConfigError as ConfigError
+from darts.config.fields import check_fields as check_fields
+from darts.config.fields import one_of as one_of
+from darts.config.fields import suggestion as suggestion
+from darts.config.hydra_adapter import Invocation as Invocation
+from darts.config.hydra_adapter import values_of as values_of
+from darts.config.launch import compose as compose
+from darts.config.launch import launch as launch
+from darts.config.many_runs import CompareConfig as CompareConfig
+from darts.config.many_runs import FindConfig as FindConfig
+from darts.config.many_runs import JudgeConfig as JudgeConfig
+from darts.config.many_runs import TuneConfig as TuneConfig
+from darts.config.options import BenchmarkConfig as BenchmarkConfig
+from darts.config.options import EnergyConfig as EnergyConfig
+from darts.config.options import FindBudgetConfig as FindBudgetConfig
+from darts.config.options import FrontConfig as FrontConfig
+from darts.config.options import LimitConfig as LimitConfig
+from darts.config.options import PenaltyConfig as PenaltyConfig
+from darts.config.options import SearchLimitConfig as SearchLimitConfig
+from darts.config.options import TrackingConfig as TrackingConfig
+from darts.config.options import TrialLimitConfig as TrialLimitConfig
+from darts.config.options import WeightOptimizerConfig as WeightOptimizerConfig
+from darts.config.overrides import quoted as quoted
+from darts.config.overrides import require_plain_overrides as require_plain_overrides
+from darts.config.overrides import value_text as value_text
+from darts.config.resumed_run import as_yaml as as_yaml
+from darts.config.resumed_run import config_digest as config_digest
+from darts.config.resumed_run import rebuild as rebuild
+from darts.process import rank_and_size as rank_and_size

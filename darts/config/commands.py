@@ -8,25 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 from darts.config.datasets import DatasetConfig
 from darts.config.fields import MISSING
 from darts.config.options import (
-    AnalysisConfig,
     ArchOptimizerConfig,
     BenchmarkConfig,
-    FindBudgetConfig,
-    FindPlanConfig,
     FrontConfig,
-    LimitConfig,
     LoaderConfig,
     PenaltyConfig,
     RunBudgetConfig,
     SearchLimitConfig,
     TrackingConfig,
-    TrialLimitConfig,
-    TuneBudgetConfig,
     WeightOptimizerConfig,
 )
 from darts.methods.bilevel import ArchGradient
@@ -40,12 +34,7 @@ from darts.methods.stages import Stage
 from darts.methods.stopping import Stopping
 from darts.registry import choice, number
 from darts.spaces import Space
-from darts.strategies import Strategy
-from darts.strategies.judges import Judge
-from darts.strategies.pruners import Pruner
 from darts.tasks import Task
-
-Settings: TypeAlias = dict[str, Any]  # accepts any key
 
 DEVICE_ACTIONS = ("measure", "fit", "compare")
 
@@ -187,121 +176,6 @@ class RetrainConfig(RunConfig):
 
 
 @dataclass
-class ManyRunsConfig:
-    """Options of the commands that run searches and retrainings."""
-
-    name: str = "runs"
-    # Overrides of all runs, set by experiments. For judge, they choose the data; it ignores them if
-    # dataset= or experiment= is given.
-    base: list[str] = field(default_factory=list)
-    overrides: list[str] = field(default_factory=list)  # the same, set on the command line
-    seed: int = number(0, low=0, high=2**31)  # of all random numbers
-    resume: str | None = None  # run directory to continue
-
-
-@dataclass
-class TuneConfig(ManyRunsConfig):
-    """``python -m darts.tune``"""
-
-    may_change_on_resume: ClassVar[tuple[str, ...]] = (
-        "name", "resume", "budget.", "analysis.", "benchmark.", "tracking.", "workers", "heartbeat",
-        "retries",
-    )  # fmt: skip
-
-    name: str = "tune"
-    target: str = choice("retrain", "retrain", "search")  # command that a trial runs
-    parameters: Settings = field(default_factory=dict)  # what to vary: key -> domain
-    metric: str = "accuracy"  # measured on validation data
-    costs: list[str] = field(default_factory=list)  # minimized in addition to the metric
-    limit: TrialLimitConfig = field(default_factory=TrialLimitConfig)
-    strategy: Strategy = MISSING  # proposes the trials
-    pruner: Pruner = MISSING
-    judge: Judge = MISSING
-    budget: TuneBudgetConfig = field(default_factory=TuneBudgetConfig)
-    analysis: AnalysisConfig = field(default_factory=AnalysisConfig)
-    benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
-    tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    storage: str | None = None  # URL of a database; null: a file in the run directory
-    heartbeat: int = number(20, low=1, high=3600)  # seconds between a worker's heartbeats
-    retries: int = number(1, low=0, high=100)  # of a trial whose worker was killed
-    workers: int = number(1, low=0, high=1024)  # processes; 0: trials run in this process
-    # The proposal of trial n uses the results of the trials up to n - window only; null: number of
-    # workers.
-    window: int | None = number(None, low=1, high=1024)
-
-
-@dataclass
-class JudgeConfig(ManyRunsConfig):
-    """``python -m darts.judge``"""
-
-    may_change_on_resume: ClassVar[tuple[str, ...]] = ("name", "resume")
-
-    name: str = "judge"
-    judge: Judge = MISSING  # scores the architectures
-    genotypes: str | None = None  # file with architectures; null: random ones
-    truth: str | None = None  # column of that file with the true scores, larger is better
-    # Number of random architectures, or largest number of architectures from the file.
-    architectures: int = number(1000, low=2, high=100_000)
-    # Number of architectures whose truth decides how the judge weighs its scores; 0: equal weights.
-    calibration: int = number(0, low=0, high=10_000)
-    metric: str | None = None  # on validation data; null: the metric of the task
-    benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
-
-
-@dataclass
-class CompareConfig(ManyRunsConfig):
-    """``python -m darts.compare``"""
-
-    may_change_on_resume: ClassVar[tuple[str, ...]] = ("name", "resume", "workers", "draws")
-
-    name: str = "compare"
-    method_name: str = "darts_v1"  # file of conf/method; on the command line: method=
-    # Methods to compare with.
-    baselines: list[str] = field(default_factory=lambda: ["random", "random_sharing"])
-    searches: int = number(7, low=1, high=1000)  # runs of each method, with consecutive seeds
-    retrainings: int = number(2, low=1, high=100)  # runs of each genotype
-    metric: str = "accuracy"  # choices use validation data, results the test split
-    search: Settings = field(default_factory=dict)  # keys of all searches
-    retrain: Settings = field(default_factory=dict)  # keys of all retrainings
-    settings: Settings = field(default_factory=dict)  # method -> keys of its searches
-    draws: int = number(10_000, low=1000, high=10_000_000)  # resamples of the bootstrap
-    workers: int = number(1, low=1, high=1024)  # runs at the same time
-
-
-GRAPHS = ("onnx", "torch_export", "executorch", "litert")
-"""Formats of exported networks that a runtime executes."""
-
-INT8 = "_int8"
-EXPORTS = (*GRAPHS, *(f"{name}{INT8}" for name in GRAPHS), "safetensors")
-
-
-@dataclass
-class FindConfig(ManyRunsConfig):
-    """``python -m darts.find``"""
-
-    may_change_on_resume: ClassVar[tuple[str, ...]] = (
-        "name", "resume", "budget.", "benchmark.", "export", "workers",
-    )  # fmt: skip
-
-    name: str = "find"
-    metric: str | None = None  # on validation data; null: the metric of the task
-    budget: FindBudgetConfig = field(default_factory=FindBudgetConfig)
-    limit: LimitConfig = field(default_factory=LimitConfig)
-    plan: FindPlanConfig = field(default_factory=FindPlanConfig)
-    methods: list[str] = field(default_factory=lambda: ["drnas", "darts_v1"])  # of the searches
-    # Table whose accuracies the summary reports; it decides nothing.
-    benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
-    # Largest number of networks whose predictions are averaged; 1: a single network.
-    ensemble: int = number(1, low=1, high=100)
-    # Format of the file to export the network to, see darts.export, with an int8 variant of each
-    # graph; none: no file.
-    export: str = choice("none", "none", *EXPORTS)
-    # Processes that train at the same time; null: one per GPU, or two on a processor with two or
-    # more cores. 0: train in this process.
-    workers: int | None = number(None, low=0, high=1024)
-
-
-@dataclass
 class EvaluateConfig:
     """``python -m darts.evaluate``"""
 
@@ -326,6 +200,12 @@ class PredictConfig:
     output: str | None = None  # the table; null: predictions.csv in the run directory
     device: str = "auto"  # cpu, cuda, cuda:N or mps
     batch_size: int = number(64, low=1)
+
+
+GRAPHS = ("onnx", "torch_export", "executorch", "litert")
+"""Formats of exported networks that a runtime executes."""
+
+INT8 = "_int8"
 
 
 @dataclass

@@ -12,9 +12,7 @@ from darts.config.hydra_adapter import OverrideParseException
 def describe_error(error: BaseException, keys: Sequence[str]) -> str:
     """Return one line for an error of Hydra or OmegaConf.
 
-    Args:
-        error: The error.
-        keys: All keys of the command's default configuration, such as ``optimizer.lr``.
+    ``keys`` are all keys of the command's default configuration, such as ``optimizer.lr``.
     """
     return " ".join(_describe(error, keys).splitlines())
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import yaml
 
-from darts.config import commands, datasets
+from darts.config import commands, datasets, many_runs
 from darts.config.fields import one_of
 from darts.methods.bilevel import GRADIENTS
 from darts.methods.discretization import DISCRETIZATIONS
@@ -25,10 +25,10 @@ from darts.tasks import TASKS
 COMMANDS: dict[str, type] = {
     "search": commands.SearchConfig,
     "retrain": commands.RetrainConfig,
-    "judge": commands.JudgeConfig,
-    "find": commands.FindConfig,
-    "tune": commands.TuneConfig,
-    "compare": commands.CompareConfig,
+    "judge": many_runs.JudgeConfig,
+    "find": many_runs.FindConfig,
+    "tune": many_runs.TuneConfig,
+    "compare": many_runs.CompareConfig,
     "evaluate": commands.EvaluateConfig,
     "predict": commands.PredictConfig,
     "export": commands.ExportConfig,

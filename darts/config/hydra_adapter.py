@@ -8,8 +8,9 @@ import importlib
 import os
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -28,10 +29,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from darts.config.commands import SearchConfig
-from darts.config.fields import ConfigError, check_fields
+from darts.config.fields import ConfigError, check_fields, flatten
 from darts.config.groups import COMMANDS, TYPES, defaults_nodes
-from darts.config.process import raise_keyboard_interrupt
 from darts.plugins import conf_folder, group_options, plugin_conf_folders
+from darts.process import raise_keyboard_interrupt
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -50,57 +51,48 @@ class Invocation:
     numbered: bool = False  # whether the run may use directory_2, ... if the directory is taken
 
 
+@dataclasses.dataclass(eq=False)
 class HydraJob(Generic[C, R]):
     """The function that Hydra calls with each composed configuration.
 
     With ``--multirun``, a launcher of Hydra may send the jobs to other processes, for example on a
-    cluster. Arguments as for ``launch``; ``remote`` means that the job runs in such a process, and
-    ``recorded`` are the overrides with which a resumed run began.
+    cluster.
     """
 
-    def __init__(
-        self,
-        command: str,
-        check: Callable[[C], None],
-        function: Callable[[C, Invocation], R],
-        *,
-        recorded: Sequence[str] = (),
-        remote: bool = False,
-    ) -> None:
-        self.command, self.check, self.function, self.remote = command, check, function, remote
-        self.recorded = recorded
-        self.directories: list[Path] = []  # of the jobs that ran in this process
-        self.results: list[R] = []
-        self.failure: list[Exception] = []  # at most one: later jobs do not start
+    command: str
+    check: Callable[[C], None]
+    function: Callable[[C, Invocation], R]
+    recorded: Sequence[str] = ()  # overrides with which a resumed run began
+    remote: bool = False  # whether a launcher of Hydra has sent the job to this process
+    directories: list[Path] = dataclasses.field(default_factory=list)  # of jobs in this process
+    results: list[R] = dataclasses.field(default_factory=list)
+    failure: Exception | None = None  # later jobs do not start
 
     def __reduce__(self) -> tuple[Callable[[str], HydraJob[object, object]], tuple[str]]:
         # Pickle by name: with ``python -m``, the functions of a command belong to ``__main__``.
         return _remote_job, (self.command,)
 
     def __call__(self, composed: DictConfig) -> None:
-        if self.failure:
+        if self.failure is not None:
             return
-        self.directories.append(Path(HydraConfig.get().runtime.output_dir))
+        call = HydraConfig.get()
+        self.directories.append(Path(call.runtime.output_dir))
+        # Without a choice of the user, the run directory is named after the run.
+        is_chosen = any(item.startswith("hydra.run.dir=") for item in call.overrides.hydra)
+        numbered = call.mode == RunMode.RUN and not is_chosen
         try:
             config: Any = OmegaConf.to_object(composed)
             check_fields(config)
             self.check(config)
-            overrides = (*self.recorded, *HydraConfig.get().overrides.task)
-            invocation = Invocation(self.directories[-1], overrides, numbered=_is_default_folder())
+            overrides = (*self.recorded, *call.overrides.task)
             raise_keyboard_interrupt()
+            invocation = Invocation(self.directories[-1], overrides, numbered=numbered)
             self.results.append(self.function(config, invocation))
         except Exception as error:
             if self.remote:
                 traceback.print_exc()  # into the launcher's log
                 raise
-            self.failure.append(error)  # raised by the caller: Hydra would print its own lines
-
-
-def _is_default_folder() -> bool:
-    """Return whether the user chose no run directory, so that it is named after the run."""
-    hydra_config = HydraConfig.get()
-    chosen = any(override.startswith("hydra.run.dir=") for override in hydra_config.overrides.hydra)
-    return hydra_config.mode == RunMode.RUN and not chosen
+            self.failure = error  # raised by the caller: Hydra would print its own lines
 
 
 def _remote_job(command: str) -> HydraJob[object, object]:
@@ -163,18 +155,10 @@ def known_keys(command: str) -> list[str]:
         groups = ["experiment" if g.startswith("experiment/") else g for g in groups]
         del composed.hydra
         plain = cast("dict[str, object]", OmegaConf.to_container(composed, resolve=False))
-        return sorted({*_dotted_keys(plain), *(g for g in groups if "/" not in g)})
+        keys = [*(key for key, _ in flatten(plain)), *(g for g in groups if "/" not in g)]
+        # The mappings around a key are keys as well.
+        return sorted({k for key in keys for k in accumulate(key.split("."), "{}.{}".format)})
     return []
-
-
-def _dotted_keys(config: Mapping[str, object], prefix: str = "") -> list[str]:
-    """Return all keys of a nested mapping, inner ones with dots, mappings included."""
-    keys = []
-    for name, value in config.items():
-        keys.append(prefix + str(name))
-        if isinstance(value, Mapping):
-            keys += _dotted_keys(value, f"{prefix}{name}.")
-    return keys
 
 
 @contextmanager

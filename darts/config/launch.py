@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from darts.config import errors, process
+from darts.config import errors
 from darts.config.fields import ConfigError, check_fields
 from darts.config.hydra_adapter import (
     COMPOSITION_ERRORS,
@@ -29,10 +29,10 @@ from darts.config.hydra_adapter import (
     values_of,
 )
 from darts.config.overrides import hydra_overrides
-from darts.config.process import rank_and_size
 from darts.config.resumed_run import ResumedRun
 from darts.escaping import for_terminal
 from darts.log_mode import VARIABLE, take_log_mode
+from darts.process import end_silently, raise_keyboard_interrupt, rank_and_size
 from darts.reading import one_line
 from darts.spaces.module import allow_import
 from darts.writing import WriteError, is_machine_failure
@@ -57,19 +57,11 @@ def launch(
     """Run a command and return the result of ``function``; with ``--multirun``, of the last run.
 
     With flags such as ``--cfg``, Hydra prints and does not call the function; the result is None.
-
-    Args:
-        command: Name of its YAML file in ``conf``.
-        check: Raises ValueError for configurations that the types allow but that cannot run.
-        function: The command itself.
-        arguments: Overrides and flags of Hydra; None for those of ``sys.argv``.
-        worthless: Returns why a result is worthless, in one line, or None if it is not.
-
-    Raises:
-        SystemExit: After one line on standard error: code 2 for errors that the user can fix, 3
-            for a worthless result, 4 for failures of the machine, 130 after Ctrl-C.
+    ``check`` raises ValueError for configurations that the types allow but that cannot run.
+    ``worthless`` returns why a result is worthless, in one line, or None if it is not. The
+    arguments, overrides and flags of Hydra, are by default those of the process.
     """
-    process.end_silently()  # Ctrl-C, until the run begins
+    end_silently()  # Ctrl-C, until the run begins
     given = list(sys.argv[1:] if arguments is None else arguments)
     job = HydraJob(command, check, function)
     try:
@@ -81,7 +73,7 @@ def launch(
     except KeyboardInterrupt as error:
         _exit(command, str(error) or "aborted by Ctrl-C", code=130)
     finally:
-        process.raise_keyboard_interrupt()
+        raise_keyboard_interrupt()
 
 
 def _run(job: HydraJob[C, R], given: Sequence[str]) -> None:
@@ -97,8 +89,8 @@ def _run(job: HydraJob[C, R], given: Sequence[str]) -> None:
         sys.argv = [f"darts.{command}", *_rank_overrides(given), *overrides]
         existing = _existing_folders(sys.argv)
         run_job(job, None if resumed is None else resumed.node())
-        if job.failure:
-            raise job.failure[0]
+        if job.failure is not None:
+            raise job.failure
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader of the output, for example `head`, has exited. Discard the rest, or the

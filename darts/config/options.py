@@ -132,13 +132,8 @@ class FindBudgetConfig:
 class LimitConfig:
     """Hard upper limits of a network, for one sample."""
 
-    network: ClassVar[tuple[str, ...]] = (
-        "macs",
-        "parameters",
-        "latency_ms",
-        "flash_kb",
-        "ram_kb",
-    )  # limits that are known before training
+    # Limits that are known before training.
+    network: ClassVar[tuple[str, ...]] = ("macs", "parameters", "latency_ms", "flash_kb", "ram_kb")
 
     macs: float | None = number(None, above=0)  # largest number of multiply-accumulate operations
     parameters: float | None = number(None, above=0)  # largest number of weights

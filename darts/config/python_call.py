@@ -48,12 +48,20 @@ def run_directory(command: str, out: str | Path | None) -> Path:
     return next(path for path in paths if not path.exists()).absolute()
 
 
-def resume_directory(resume: object) -> str | Path:
-    """Return the directory of a run to resume, which may be given as a run."""
+def resume_directory(resume: object, *others: object) -> Path:
+    """Return the absolute directory of a run to resume, which may be given as a run.
+
+    Raise ConfigError if other arguments are given, because the run keeps its settings.
+    """
+    if any(value is not None and value != () and value != {} for value in others):
+        raise ConfigError(
+            f"resume={str(resume)!r}: a resumed run keeps its settings; leave out the other "
+            "arguments"
+        )
     directory = getattr(resume, "directory", resume)
     if not isinstance(directory, str | Path):
         raise ConfigError(f"resume={resume!r}: must be a run or its directory")
-    return directory
+    return Path(directory).absolute()
 
 
 @contextmanager
@@ -125,12 +133,3 @@ def loss_settings(loss: Loss | None) -> list[str]:
     if not callable(loss):
         raise ConfigError(f"loss={loss!r}: must be a function of outputs and targets")
     return ["task.loss=own"]
-
-
-def refuse_other_arguments(resume: object, *given: object) -> None:
-    """Raise ConfigError if a run that is resumed is given settings, because it keeps its own."""
-    if any(value is not None and value != () and value != {} for value in given):
-        raise ConfigError(
-            f"resume={str(resume)!r}: a resumed run keeps its settings; leave out the other "
-            "arguments"
-        )

@@ -23,7 +23,7 @@ from darts.config import errors
 from darts.config.fields import ConfigError, check_fields, one_of
 from darts.config.groups import COMMANDS, TYPES
 from darts.config.overrides import is_plain_override, quoted
-from darts.config.process import rank_and_size
+from darts.process import rank_and_size
 from darts.reading import YAML_LIMIT, FileError, one_line, read_json_object, read_text, read_yaml
 from darts.typed_values import Misfit, Name, typed
 
@@ -58,8 +58,6 @@ class ResumedRun:
             if record["config_digest"] != config_digest(read_text(file, limit=YAML_LIMIT)):
                 raise ConfigError(f"{place}: config.yaml was changed after the run began")
             values = read_yaml(file)
-        if not isinstance(values, Mapping):
-            raise ConfigError(f"{place}: config.yaml is damaged")
         try:
             config: DataclassInstance = rebuild(COMMANDS[command], {**values, "resume": None})
         except ConfigError as error:

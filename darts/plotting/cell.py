@@ -21,6 +21,7 @@ from darts.plotting.shapes import (
     HEADING,
     INK,
     MARGIN,
+    PALE,
     QUIET,
     RADIUS,
     STATE_HEIGHT,
@@ -85,14 +86,13 @@ def draw_cell(canvas: CellCanvas) -> None:
     for number, (x, y) in enumerate(states[inputs:], 0 if inputs == 2 else 1):
         canvas.node_circle(x - RADIUS, y, number)
     curves = _layout(genotype, cell, states)
-    for index, (curve, differs) in enumerate(zip(curves, canvas.edge_differs, strict=True)):
-        style, text = canvas.edge_style(index, differs)
-        if text:
+    for index, (curve, style) in enumerate(zip(curves, canvas.styles, strict=True)):
+        if style.text:
             x, y = curve.box
             # Above the arrow from the box to the node, or below it if the box is below the node.
             offset = 0.09 if y >= curve.node[1] else -0.09
-            canvas.label(x + BOX_WIDTH + 0.17, y + offset, text, 7.5, color=INK)
-        _draw_curve(canvas, curve, index, style, bool(differs))
+            canvas.label(x + BOX_WIDTH + 0.17, y + offset, style.text, 7.5, color=INK)
+        _draw_curve(canvas, curve, index, style)
 
     right = max(x for x, _ in states) + _BEND
     concat = genotype.concat(cell)
@@ -102,7 +102,8 @@ def draw_cell(canvas: CellCanvas) -> None:
     if recurs and len(concat) > 1:
         canvas.label(right + STATE_WIDTH / 2, middle - 0.24, "mean", 7.5, color=QUIET)
     for source in concat:
-        canvas.output_arrow(source, states[source], right)
+        color, width = (INK, 2.4) if source in canvas.marked else (PALE, 1.4)
+        canvas.arrow([states[source], (right, states[source][1])], color, width)
 
 
 def _recurs(genotype: AnyGenotype) -> bool:
@@ -186,20 +187,15 @@ def _layout(genotype: AnyGenotype, cell: str, states: Sequence[Point]) -> list[_
     return curves
 
 
-def _draw_curve(
-    canvas: CellCanvas, curve: _Curve, index: int, style: EdgeStyle, differs: bool
-) -> None:
-    """Draw an edge: the curve to the operation's box, the box, and the arrow to the node.
-
-    An edge that the other cell of a comparison lacks is drawn over the others.
-    """
+def _draw_curve(canvas: CellCanvas, curve: _Curve, index: int, style: EdgeStyle) -> None:
+    """Draw an edge: the curve to the operation's box, the box, and the arrow to the node."""
     (x0, y0), (x1, y1), (x2, y2) = curve.start, curve.box, curve.node
     left, gid = curve.bend_x, f"{canvas.gid}-edge-{index}"
     right = min(left + _BEND, x1)
     reach = (right - left) * 0.55  # distance of the Bezier curve's control points from its ends
     points = [(x0, y0), (left, y0), (left + reach, y0), (right - reach, y1), (right, y1), (x1, y1)]
     # A white border separates two curves of the same color where they cross.
-    order = 2.0 + 0.1 * differs
+    order = 2.0 + 0.1 * style.is_raised
     canvas.path(points, "MLCCCL", zorder=order, edgecolor="white", linewidth=style.width + 2.0)
     canvas.path(points, "MLCCCL", zorder=order, gid=f"{gid}-curve", **style.stroke)
     operation = canvas.genotype.edges(canvas.cell)[index][2]

@@ -5,9 +5,11 @@ The figures do not use pyplot, so they need no display and no global state.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
 from torch import Tensor
 
 from darts.escaping import for_figure
@@ -15,7 +17,6 @@ from darts.judging.pareto import has_number
 from darts.plotting.style import (
     HIGHLIGHT,
     ArtistStyle,
-    add_color_bar,
     add_title,
     integer_ticks,
     label_text,
@@ -23,12 +24,13 @@ from darts.plotting.style import (
     new_figure,
     shorten,
     style_axes,
-    write_number,
 )
 from darts.reading import JsonObject
+from darts.searching.alphas import GroupHistory, column_names
 from darts.tracking.formats import is_fraction
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Points: TypeAlias = Sequence[tuple[float, float]]
@@ -37,38 +39,25 @@ Points: TypeAlias = Sequence[tuple[float, float]]
 # With more classes than these, a confusion matrix shows no numbers, or no names of classes.
 _MAX_CLASSES_WITH_NUMBERS, _MAX_CLASSES_WITH_NAMES = 20, 60
 _COLUMNS = 4  # of the panels in the history of the alphas
+_MAX_EPOCHS = 200  # that are drawn; a panel is about as many pixels wide
 
 
 def draw_alpha_heatmap(
-    probabilities: Tensor,
-    *,
-    operations: Sequence[str],
-    edges: Sequence[str],
-    chosen: Collection[tuple[int, int]] = (),
-    title: str = "",
+    history: GroupHistory, *, chosen: Collection[tuple[int, int]] = (), title: str = ""
 ) -> Figure:
-    """Draw the probabilities of a group as a matrix with colors and numbers.
+    """Draw the last probabilities of a group as a matrix of edges and operations.
 
-    Args:
-        probabilities: ``(edges, operations)``.
-        operations: Names of the columns.
-        edges: Names of the rows.
-        chosen: ``(row, column)`` of the operations that the genotype keeps; they are outlined.
-        title: Title of the figure.
+    The operations that the genotype keeps, ``(row, column)`` in ``chosen``, are outlined.
     """
     from matplotlib.patches import Rectangle
 
-    values = probabilities.detach().to("cpu").double().numpy()
+    values = np.array(history["epochs"][-1])
     rows, columns = values.shape
     figure = new_figure(1.9 + 0.72 * columns, 1.5 + 0.34 * rows)
-    axes = figure.add_subplot()
     # At least twice the uniform probability, so that a search that has just begun looks undecided.
     darkest = max(float(values.max()), 2 / columns)
-    image = axes.imshow(values, cmap="YlGnBu", vmin=0.0, vmax=darkest, aspect="auto")
-    for row in range(rows):
-        for column in range(columns):
-            value = values[row, column]
-            write_number(axes, row, column, f"{value:.2f}", dark=value > 0.5 * darkest)
+    axes = _draw_matrix(figure, values, darkest, "probability", "{:.2f}".format)
+    axes.set_aspect("auto")
     axes.set_xticks([column + 0.5 for column in range(columns - 1)], minor=True)
     axes.set_yticks([row + 0.5 for row in range(rows - 1)], minor=True)
     axes.grid(which="minor", color="white", linewidth=0.6)  # between the entries
@@ -76,40 +65,46 @@ def draw_alpha_heatmap(
         style: ArtistStyle = {"fill": False, "edgecolor": HIGHLIGHT, "linewidth": 2.2, "zorder": 3}
         gid = f"chosen-{row}-{column}"
         axes.add_patch(Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, gid=gid, **style))
-    texts = [label_text(operation) for operation in operations]
+    texts = [label_text(operation) for operation in column_names(history["operations"])]
     axes.set_xticks(range(columns), texts, rotation=40, ha="left", rotation_mode="anchor")
-    axes.set_yticks(range(rows), [label_text(name) for name in edges])
+    axes.set_yticks(range(rows), [label_text(name) for name in history["edges"]])
     axes.xaxis.tick_top()
-    axes.tick_params(which="both", length=0, labelsize=9)
-    axes.spines[:].set_visible(False)
     axes.set_ylabel("edge")
-    add_color_bar(figure, image, axes, "probability")
     add_title(figure, title)
     return figure
 
 
+def _draw_matrix(
+    figure: Figure, values: np.ndarray, largest: float, label: str, text: Callable[[float], str]
+) -> Axes:
+    """Draw a matrix of values from 0 to the largest as colors and text, with a color bar."""
+    axes = figure.add_subplot()
+    image = axes.imshow(values, cmap="YlGnBu", vmin=0.0, vmax=largest)
+    for (row, column), value in np.ndenumerate(values):
+        color = "white" if value > 0.5 * largest else "#222222"
+        if shown := text(value):
+            axes.text(column, row, shown, ha="center", va="center", fontsize=8, color=color)
+    axes.tick_params(which="both", length=0, labelsize=8)
+    axes.spines[:].set_visible(False)
+    bar = figure.colorbar(image, ax=axes, pad=0.02, fraction=0.04)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=8, length=2)
+    bar.set_label(label, fontsize=9)
+    return axes
+
+
 def draw_alpha_history(
-    history: Sequence[Tensor],
-    *,
-    operations: Sequence[str],
-    edges: Sequence[str],
-    epochs: Sequence[int],
-    chosen: Collection[tuple[int, int]] = (),
-    title: str = "",
+    history: GroupHistory, *, chosen: Collection[tuple[int, int]] = (), title: str = ""
 ) -> Figure:
     """Draw probabilities over the epochs, one panel per edge, one line per operation.
 
-    Args:
-        history: Probabilities of a group at each epoch, ``(edges, operations)``.
-        operations: Names of the lines.
-        edges: Names of the panels.
-        epochs: Numbers of the epochs.
-        chosen: ``(edge, operation)`` of the operations that the genotype keeps; they are thick.
-        title: Title of the figure.
+    The operations that the genotype keeps, ``(edge, operation)`` in ``chosen``, are thick.
     """
-    import numpy as np
-
-    values = np.stack([p.detach().to("cpu").double().numpy() for p in history])  # (T, E, O)
+    edges, operations = history["edges"], column_names(history["operations"])
+    count = len(history["epochs"])
+    # The last epoch is always among those that are drawn.
+    epochs = range(count, 0, -math.ceil(count / _MAX_EPOCHS))[::-1]
+    values = np.array([history["epochs"][epoch - 1] for epoch in epochs])  # (T, E, O)
     columns = min(len(edges), _COLUMNS)
     rows = -(-len(edges) // columns)
     height = max(1.0 + 1.45 * rows, _legend_height(len(operations)))
@@ -147,14 +142,10 @@ def draw_curves(
     dots: bool = False,
     title: str = "",
 ) -> Figure:
-    """Draw panels of lines next to each other; several lines have a legend.
+    """Draw a panel of lines for each quantity; several lines have a legend.
 
-    Args:
-        panels: By quantity, the points of each line by name. Fractions, such as accuracies, are in
-            percent.
-        x: Name of the horizontal axis, whose values are integers.
-        dots: Whether to draw the points without lines between them.
-        title: Title of the figure.
+    Fractions, such as accuracies, are in percent. The values of ``x`` are integers. With ``dots``,
+    the points have no lines between them.
     """
     height = max(2.6, _legend_height(max(map(len, panels.values()), default=0)))
     figure = new_figure(0.4 + 4.4 * len(panels), height)
@@ -189,31 +180,25 @@ def _legend_height(entries: int) -> float:
 def draw_confusion(counts: Tensor, names: Sequence[str], *, title: str = "") -> Figure:
     """Draw which percentage of the samples of each true class is predicted as each class.
 
-    Args:
-        counts: Numbers of samples, ``(true classes, predicted classes)``.
-        names: Names of the classes.
-        title: Title of the figure.
+    The counts of samples are ``(true classes, predicted classes)``.
     """
     values = counts.detach().cpu().double()
     percent = (100 * values / values.sum(1, keepdim=True).clamp(min=1)).numpy()
+
+    def text(value: float) -> str:
+        if not value or len(names) > _MAX_CLASSES_WITH_NUMBERS:
+            return ""
+        return f"{value:.1f}" if value < 99.95 else "100"
+
     size = min(0.6 * len(names), 10.0)
     figure = new_figure(2.6 + size, 1.8 + size)
-    axes = figure.add_subplot()
-    image = axes.imshow(percent, cmap="YlGnBu", vmin=0, vmax=100)
-    if len(names) <= _MAX_CLASSES_WITH_NUMBERS:
-        for row, column in values.nonzero().tolist():
-            value = percent[row, column]
-            text = f"{value:.1f}" if value < 99.95 else "100"
-            write_number(axes, row, column, text, dark=bool(value > 50))
+    axes = _draw_matrix(figure, percent, 100, "percent of the true class", text)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
     if len(names) <= _MAX_CLASSES_WITH_NAMES:
         short_names = [label_text(name, 16) for name in names]
         slanted: ArtistStyle = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
         axes.set_xticks(range(len(names)), short_names, **slanted)
         axes.set_yticks(range(len(names)), short_names)
-    axes.tick_params(length=0, labelsize=8)
-    axes.spines[:].set_visible(False)
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
-    add_color_bar(figure, image, axes, "percent of the true class")
     add_title(figure, title)
     return figure

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from darts.plotting.cell import cell_size, draw_cell
 from darts.plotting.shapes import (
@@ -17,8 +17,7 @@ from darts.plotting.shapes import (
     QUIET,
     STATE_WIDTH,
     CellCanvas,
-    CommonEdges,
-    EdgeImportance,
+    EdgeStyle,
     Point,
 )
 from darts.plotting.style import MAX_TITLE, ArtistStyle, label_text, save_figure
@@ -34,13 +33,22 @@ _LINE, _GAP = 0.78, 0.36  # of a chain: height of a line; gap between boxes
 _BOXES_PER_LINE = 4
 
 
+class _Drawing(NamedTuple):
+    """A genotype to draw, with a style of each edge by cell."""
+
+    genotype: AnyGenotype
+    title: str | None
+    styles: Mapping[str, Sequence[EdgeStyle]]
+    other: AnyGenotype | None = None  # the one that it is compared with
+
+
 def draw_genotype(genotype: AnyGenotype, *, title: str | None = None) -> Figure:
     """Draw all cells of a genotype of any space.
 
     Colors distinguish the families of operations: pooling, skip connection, separable, dilated and
     other convolutions, none; kernel sizes of inverted residual blocks; attention; and activations.
     """
-    return _draw([genotype], [title] if title else [], {})
+    return _draw(_Drawing(genotype, title, _family_styles(genotype)))
 
 
 def draw_edge_importances(
@@ -52,18 +60,24 @@ def draw_edge_importances(
 ) -> Figure:
     """Draw a genotype. The more the score drops without an edge, the wider and darker the edge is.
 
-    Args:
-        genotype: Genotype of any space except ``recurrent``.
-        edges: Score drops by cell, from ``darts.judging.edge_importance``.
-        percent: Whether the score is a fraction. Its drops are then labeled in percentage points.
-        title: Title of the figure.
+    The score drops by cell are from ``darts.judging.edge_importance``. With ``percent``, drops of a
+    fraction are labeled in percentage points.
     """
-    drops = {
-        cell: [edge["score_drop"] for edge in cell_edges] for cell, cell_edges in edges.items()
+    drops = {cell: [edge["score_drop"] for edge in members] for cell, members in edges.items()}
+    positive = [drop for own in drops.values() for drop in own if drop and drop > 0]
+    largest = max(positive, default=1.0)
+
+    def style(drop: float | None, family: EdgeStyle) -> EdgeStyle:
+        if drop is None:  # the edge cannot be removed
+            return family
+        text = f"{100 * drop:+.1f}" if percent else f"{drop:+.3f}"
+        return EdgeStyle.for_importance(drop / largest, text)
+
+    styles = {
+        cell: list(map(style, drops[cell], families))
+        for cell, families in _family_styles(genotype).items()
     }
-    positive = [drop for cell_drops in drops.values() for drop in cell_drops if drop and drop > 0]
-    importance = EdgeImportance(drops, max(positive, default=1.0), percent)
-    return _draw([genotype], [title] if title else [], {}, importance)
+    return _draw(_Drawing(genotype, title, styles))
 
 
 def compare_genotypes(a: AnyGenotype, b: AnyGenotype, names: tuple[str, str]) -> Figure:
@@ -73,14 +87,29 @@ def compare_genotypes(a: AnyGenotype, b: AnyGenotype, names: tuple[str, str]) ->
     names are the titles of the two genotypes.
     """
     check_comparable(a, b)
-    common = {
-        cell: CommonEdges(
-            Counter(a.edges(cell)) & Counter(b.edges(cell)),
-            frozenset(a.concat(cell)) & frozenset(b.concat(cell)),
-        )
-        for cell in a.cells
+    sides = zip((a, b), (b, a), names, strict=True)
+    return _draw(
+        *(_Drawing(g, name, _compared_styles(g, other), other) for g, other, name in sides)
+    )
+
+
+def _family_styles(genotype: AnyGenotype) -> dict[str, list[EdgeStyle]]:
+    return {
+        cell: [EdgeStyle.for_operation(operation) for _, _, operation in genotype.edges(cell)]
+        for cell in genotype.cells
     }
-    return _draw([a, b], list(names), common)
+
+
+def _compared_styles(genotype: AnyGenotype, other: AnyGenotype) -> dict[str, list[EdgeStyle]]:
+    styles = _family_styles(genotype)
+    for cell, own in styles.items():
+        edges = genotype.edges(cell)
+        # Equal parallel edges are common as often as both cells have them.
+        common = Counter(edges) & Counter(other.edges(cell))
+        for index, edge in enumerate(edges):
+            own[index] = own[index].compared(is_common=common[edge] > 0)
+            common[edge] -= 1
+    return styles
 
 
 def save_genotype(genotype: AnyGenotype, path: str | Path, title: str | None = None) -> None:
@@ -88,41 +117,37 @@ def save_genotype(genotype: AnyGenotype, path: str | Path, title: str | None = N
     save_figure(draw_genotype(genotype, title=title), path)
 
 
-def _draw(
-    genotypes: list[AnyGenotype],
-    titles: list[str],
-    common: dict[str, CommonEdges],
-    importance: EdgeImportance | None = None,
-) -> Figure:
-    """Draw genotypes of one space side by side, each below its title.
-
-    ``titles`` has a title per genotype, or none. ``common`` has the common edges by cell, or none.
-    """
+def _draw(*drawings: _Drawing) -> Figure:
+    """Draw genotypes of one space side by side, each below its title, if it has one."""
     from matplotlib.figure import Figure
 
     # The unit of the axes is an inch, as CellCanvas requires.
-    cells = genotypes[0].cells
-    sizes = [{c: _drawing_functions(g, c)[0](g, c) for c in cells} for g in genotypes]
+    cells, count = drawings[0].genotype.cells, len(drawings)
+    sizes = [
+        {c: _drawing_functions(d.genotype, c)[0](d.genotype, c) for c in cells} for d in drawings
+    ]
     width = max(size[cell][0] for size in sizes for cell in cells)
     heights = {cell: max(size[cell][1] for size in sizes) for cell in cells}
-    banner = 0.5 if titles else 0.1
+    banner = 0.5 if drawings[0].title else 0.1
     total = sum(heights.values()) + banner
-    figure = Figure(figsize=(width * len(genotypes), total), facecolor="white")
+    figure = Figure(figsize=(width * count, total), facecolor="white")
     title_style: ArtistStyle = {"size": 15, "weight": "bold", "color": INK, "va": "center"}
-    for column, genotype in enumerate(genotypes):
-        if titles:
-            x = (column * width + MARGIN) / (width * len(genotypes))
-            figure.text(x, 1 - 0.3 / total, label_text(titles[column], MAX_TITLE), **title_style)
+    for column, (genotype, title, styles, other) in enumerate(drawings):
+        if title:
+            x = (column * width + MARGIN) / (width * count)
+            figure.text(x, 1 - 0.3 / total, label_text(title, MAX_TITLE), **title_style)
         top = total - banner
         for cell in cells:
             top -= heights[cell]
-            axes = figure.add_axes(
-                (column / len(genotypes), top / total, 1 / len(genotypes), heights[cell] / total)
-            )
+            axes = figure.add_axes((column / count, top / total, 1 / count, heights[cell] / total))
             axes.set_axis_off()
             axes.set(xlim=(0, width), ylim=(-heights[cell], 0))
-            gid = f"{cell}-{column}"
-            canvas = CellCanvas(axes, genotype, cell, common.get(cell), importance, gid)
+            marked = (
+                {*genotype.concat(cell)} - {*other.concat(cell)}
+                if other is not None
+                else set[int]()
+            )
+            canvas = CellCanvas(axes, genotype, cell, styles[cell], marked, f"{cell}-{column}")
             _drawing_functions(genotype, cell)[1](canvas)
     return figure
 
@@ -149,13 +174,12 @@ def _draw_chain(canvas: CellCanvas) -> None:
     first = -HEADING - _LINE / 2
     canvas.state_box(MARGIN, first, "input")
     end = (left, first)  # start of the arrow to the next operation
-    edges = zip(canvas.genotype.edges(canvas.cell), canvas.edge_differs, strict=True)
-    for index, ((_, number, operation), differs) in enumerate(edges):
+    edges = zip(canvas.genotype.edges(canvas.cell), canvas.styles, strict=True)
+    for index, ((_, number, operation), style) in enumerate(edges):
         line, column = divmod(index, _BOXES_PER_LINE)
         x, y = left + _GAP + column * (BOX_WIDTH + _GAP), first - line * _LINE
-        style, text = canvas.edge_style(index, differs)
-        if text:
-            canvas.label(x + BOX_WIDTH / 2, y - 0.22, text, 7.5, color=INK)
+        if style.text:
+            canvas.label(x + BOX_WIDTH / 2, y - 0.22, style.text, 7.5, color=INK)
         _draw_connection(canvas, end, (x, y), f"{canvas.gid}-edge-{index}-curve")
         canvas.operation_box((x, y), operation, style, f"{canvas.gid}-edge-{index}-box")
         canvas.label(x + BOX_WIDTH / 2, y + 0.22, str(number), 7.5, color=QUIET)

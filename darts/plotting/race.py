@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias, TypedDict
 
@@ -17,11 +18,10 @@ from darts.plotting.style import (
     NOTE,
     PRIMARY,
     ArtistStyle,
-    add_note,
     add_title,
     label_text,
+    leave_out_outliers,
     new_figure,
-    outlier_bounds,
     save_figure,
     style_axes,
 )
@@ -50,7 +50,6 @@ class Slice(TypedDict):
 _Series: TypeAlias = dict[str, list[Slice]]  # the slices of each candidate
 
 _LIMIT = MIB  # bytes of race.jsonl, about 6,000 slices
-_MARGIN = 0.05  # between the scores and the ends of the axis, relative to the scores
 # By the role of a candidate.
 _WINNER: ArtistStyle = {"color": HIGHLIGHT, "linewidth": 2.2, "markersize": 5, "zorder": 4}
 _STYLES: dict[str, ArtistStyle] = {
@@ -97,15 +96,9 @@ def draw_race(
     """Draw the score of each candidate over the time of the run, with a dot after each slice.
 
     The winner is highlighted. The best other candidate and the best baseline have a color, and all
-    other candidates are gray. Scores far worse than all others, or not finite, are drawn at the
-    border of the axes.
-
-    Args:
-        slices: All slices, at least one, in the order of time.
-        metric: Name of the score.
-        winner: Name of the winner; None for a run that is not complete, whose last leader is then
-            highlighted.
-        baselines: Names of the candidates that are baselines.
+    other candidates are gray. Outliers among the scores are left out, but none of the winner. The
+    slices, at least one, are in the order of time. Of a run that is not complete, ``winner`` is
+    None, and the last leader is highlighted.
     """
     series = _series_of(slices)
     leader = slices[-1]["leader"]
@@ -119,21 +112,13 @@ def draw_race(
         roles |= dict.fromkeys([n for n in others if n in baselines][:1], "best baseline")
     figure = new_figure(9.0, 4.2)
     axes = figure.add_subplot()
-    low, high = _score_limits(series, first, higher)
-    border = low if higher else high
     lines: dict[str, Line2D] = {}
-    is_outside = False
     for name, members in series.items():
-        known = [border if s["score"] is None else s["score"] for s in members]
-        scores = [min(max(score, low), high) for score in known]
-        times = [s["time"] / 60 for s in members]
+        times = [row["time"] / 60 for row in members]
+        known = [math.nan if row["score"] is None else row["score"] for row in members]
         style = _STYLES[roles.get(name, "")]
-        (lines[name],) = axes.plot(
-            times, scores, "o-", label=for_figure(name), clip_on=False, **style
-        )
-        is_outside |= border in scores
+        (lines[name],) = axes.plot(times, known, "o-", label=for_figure(name), **style)
     axes.set_xlim(0, 1.02 * max(s["time"] for s in slices) / 60 or 1)
-    axes.set_ylim(low, high)
     if is_fraction(metric):
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
     axes.set_xlabel("time of the run, minutes")
@@ -141,13 +126,19 @@ def draw_race(
     axes.set_ylabel(label_text(f"valid {metric.replace('_', ' ')}", 40) + direction)
     style_axes(axes)
     labeled = [name for name in order if name in roles]
-    texts = [_label(name, roles[name], metric, series[name][-1]) for name in labeled]
+    last = {name: format_value(metric, series[name][-1]["score"]) for name in labeled}
+    texts = [f"{roles[n]}: {for_figure(last[n])}\n{label_text(n, 36)}" for n in labeled]
     handles = [lines[name] for name in labeled]
     figure.legend(handles, texts, loc="outside right upper", fontsize=8, frameon=False)
     add_title(figure, f"{len(series)} candidate{'s' if len(series) > 1 else ''}", size=11)
-    if is_outside:
-        add_note(figure, "at the border: scores that are far worse than all others, or not finite")
+    shown = _scores([*series[first], *(series[name][-1] for name in labeled)])
+    leave_out_outliers(figure, _scores(chain.from_iterable(series.values())), "scores", shown)
     return figure
+
+
+def _scores(slices: Iterable[Slice]) -> list[float]:
+    """Return the finite scores."""
+    return [score for row in slices if (score := row["score"]) is not None]
 
 
 def _series_of(slices: Sequence[Slice]) -> _Series:
@@ -175,30 +166,3 @@ def _ranked(series: _Series, higher: bool) -> list[str]:
         return -math.inf if score is None else score if higher else -score
 
     return sorted(series, key=key, reverse=True)
-
-
-def _score_limits(series: _Series, first: str, higher: bool) -> tuple[float, float]:
-    """Return the ends of the axis, which shows all scores but outliers on the worse side.
-
-    The scores of the first candidate are never outliers.
-    """
-    known = {
-        name: [score for s in members if (score := s["score"]) is not None]
-        for name, members in series.items()
-    }
-    last = [scores[-1] for scores in known.values() if scores]
-    if not last:
-        return 0.0, 1.0
-    low, high = outlier_bounds(last)
-    visible = [
-        score
-        for name, scores in known.items()
-        for score in scores
-        if name == first or (score >= low if higher else score <= high)
-    ]
-    margin = _MARGIN * (max(visible) - min(visible)) or _MARGIN * abs(visible[0]) or 0.5
-    return min(visible) - margin, max(visible) + margin
-
-
-def _label(name: str, role: str, metric: str, last: Slice) -> str:
-    return f"{role}: {for_figure(format_value(metric, last['score']))}\n{label_text(name, 36)}"

@@ -22,14 +22,12 @@ from darts.plotting.figures import (
 from darts.plotting.genotype import draw_genotype, save_genotype
 from darts.plotting.style import save_figure
 from darts.reading import JsonObject
-from darts.searching.alphas import column_names, edge_names
+from darts.searching.alphas import named_history
 from darts.spaces import AnyGenotype, SearchContext
 from darts.tasks import Objective
 from darts.tracking.optional import optional
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from darts.tracking.trackers import Board
 
 
@@ -49,28 +47,20 @@ def log_alphas(
     """
     if not board.enabled:
         return
-    for group in probabilities:
+    for group, history in named_history([probabilities], context).items():
         with optional(f"the logged figure of alphas/{group}"):
-            title = f"{group}, epoch {epoch}"
-            figure = draw_group_heatmap(probabilities[group], genotype, group, context, title)
+            chosen = _chosen(genotype, group, context)
+            figure = draw_alpha_heatmap(history, chosen=chosen, title=f"{group}, epoch {epoch}")
             board.log_figure(f"alphas/{group}", figure, step)
     with optional("the logged figure of the genotype"):
         board.log_figure("genotype", draw_genotype(genotype, title=f"epoch {epoch}"), step)
     board.log_text("genotype", f"`{genotype}`", step)
 
 
-def draw_group_heatmap(
-    probabilities: Tensor, genotype: AnyGenotype, group: str, context: SearchContext, title: str
-) -> Figure:
-    """Draw the probabilities of a group, ``(edges, operations)``; outline the genotype."""
+def _chosen(genotype: AnyGenotype, group: str, context: SearchContext) -> list[tuple[int, int]]:
+    """Return edge and operation of the candidates of a group that the genotype keeps."""
     mask = context.space.mask(genotype, context.candidates)[group]
-    return draw_alpha_heatmap(
-        probabilities,
-        operations=column_names(context.candidates[group]),
-        edges=edge_names(context.edges[group]),
-        title=title,
-        chosen=[(row, column) for row, column in mask.nonzero().tolist()],
-    )
+    return [(edge, operation) for edge, operation in mask.nonzero().tolist()]
 
 
 def save_search_figures(
@@ -90,20 +80,14 @@ def save_search_figures(
     """
     with optional(directory / "genotype.svg"):
         save_genotype(genotype, directory / "genotype.svg", title=title)
-    for group in context.candidates:
+    for group, alphas in named_history(history, context).items():
         heading = f"{group}: {title}"
         with optional(path := directory / f"alphas_{group}.png"):
-            figure = draw_group_heatmap(history[-1][group], genotype, group, context, heading)
-            save_figure(figure, path)
+            chosen = _chosen(genotype, group, context)
+            save_figure(draw_alpha_heatmap(alphas, chosen=chosen, title=heading), path)
         with optional(path := directory / f"alphas_{group}_history.png"):
-            figure = draw_alpha_history(
-                [probabilities[group] for probabilities in history],
-                operations=column_names(context.candidates[group]),
-                edges=edge_names(context.edges[group]),
-                epochs=range(1, len(history) + 1),
-                title=heading,
-            )
-            save_figure(figure, path)
+            chosen = _chosen(genotype, group, context)
+            save_figure(draw_alpha_history(alphas, chosen=chosen, title=heading), path)
     save_training_figures(directory, rows, title=title)
 
 

@@ -58,14 +58,8 @@ def draw_scores(
 ) -> Figure:
     """Draw all scores of each method, its mean and the confidence interval of the mean.
 
-    Each method has a column; the first method is highlighted. A thin line joins the retraining runs
-    of one search.
-
-    Args:
-        scores: By method, the scores ``(searches, retraining runs)``.
-        intervals: By method, the mean and its interval.
-        label: Name of the score.
-        title: Title of the figure.
+    Each method has a column with its scores, ``(searches, retraining runs)``; the first method is
+    highlighted. A thin line joins the retraining runs of one search.
     """
     figure = new_figure(1.6 + 1.5 * len(scores), 3.8)
     axes = figure.add_subplot()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from darts.escaping import for_figure
@@ -21,7 +20,7 @@ RADIUS = 0.165  # of nodes
 MARGIN, HEADING = 0.22, 0.42  # around a cell; height of its heading
 
 INK, QUIET = "#1f2933", "#7b8794"  # main and secondary text
-_OUTPUT_ARROW = "#b8c0cc"  # from nodes to the output of a cell
+PALE = "#b8c0cc"  # arrows from nodes to the output of a cell
 # Color of line and border, and fill, by a part of an operation's name. The first match counts.
 _FAMILIES = {
     "none": ("#7b8794", "#f5f7fa"),
@@ -45,23 +44,6 @@ Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class CommonEdges:
-    """What a cell has in common with the cell that it is compared with."""
-
-    edges: Counter[tuple[int, int, str]]  # (source, target, operation); parallel edges are counted
-    concat: frozenset[int]  # states that both cells connect to their output
-
-
-@dataclass(frozen=True)
-class EdgeImportance:
-    """Importance of each edge: how much the score drops if the edge is removed."""
-
-    drops: Mapping[str, Sequence[float | None]]  # by cell; None: the edge cannot be removed
-    largest_drop: float
-    percent: bool  # whether the score is a fraction, and labels are percentage points
-
-
-@dataclass(frozen=True)
 class EdgeStyle:
     """Style of an edge: its curve, its arrow and the box of its operation."""
 
@@ -69,25 +51,25 @@ class EdgeStyle:
     fill: str  # color of the box
     ink: str  # color of the text
     width: float  # of the curve, in points
-    alpha: float  # opacity from 0 to 1
-    dashes: str  # line style of matplotlib
+    alpha: float = 1.0  # opacity
+    dashes: str = "-"  # line style of matplotlib
+    text: str = ""  # text at the edge
+    is_raised: bool = False  # whether to draw the edge over others
 
     @classmethod
-    def for_operation(cls, operation: str, differs: bool | None) -> EdgeStyle:
-        """Return the style of an operation's family.
-
-        Edges that the other cell of a comparison lacks stand out, and common edges are faint.
-        """
+    def for_operation(cls, operation: str) -> EdgeStyle:
+        """Return the style of an operation's family."""
         line, fill = next(colors for word, colors in _FAMILIES.items() if word in operation)
-        dashes = "--" if operation == "none" else "-"
-        if differs:
-            return cls(line, line, "white", 2.6, 1.0, dashes)
-        if differs is None:
-            return cls(line, fill, line, 1.7, 1.0, dashes)
-        return cls(line, fill, line, 1.4, 0.35, dashes)
+        return cls(line, fill, line, 1.7, dashes="--" if operation == "none" else "-")
+
+    def compared(self, *, is_common: bool) -> EdgeStyle:
+        """Return the style in a comparison: common edges are faint, others stand out."""
+        if is_common:
+            return replace(self, width=1.4, alpha=0.35)
+        return replace(self, fill=self.line, ink="white", width=2.6, is_raised=True)
 
     @classmethod
-    def for_importance(cls, fraction: float) -> EdgeStyle:
+    def for_importance(cls, fraction: float, text: str) -> EdgeStyle:
         """Return a style between thin and pale (0) and thick and dark (1)."""
         from matplotlib import colormaps
         from matplotlib.colors import to_hex
@@ -95,7 +77,7 @@ class EdgeStyle:
         fraction = min(max(fraction, 0.0), 1.0)
         color = to_hex(colormaps["YlOrRd"](0.25 + 0.7 * fraction))
         ink = "white" if fraction > 0.4 else INK
-        return cls(color, color, ink, 1.0 + 5.0 * fraction, 1.0, "-")
+        return cls(color, color, ink, 1.0 + 5.0 * fraction, text=text)
 
     @property
     def stroke(self) -> ArtistStyle:
@@ -114,33 +96,9 @@ class CellCanvas:
     axes: Axes
     genotype: AnyGenotype
     cell: str
-    common: CommonEdges | None  # edges to draw faintly; None: there is no comparison
-    importance: EdgeImportance | None  # replaces the style of families where it is known
+    styles: Sequence[EdgeStyle]  # of each edge
+    marked: Collection[int]  # states whose arrows to the output stand out
     gid: str  # prefix of the SVG ids of boxes and curves
-
-    @property
-    def edge_differs(self) -> list[bool | None]:
-        """For each edge, whether the other cell lacks it; None if there is no comparison."""
-        edges = self.genotype.edges(self.cell)
-        if self.common is None:
-            return [None] * len(edges)
-        all_differ: list[bool | None] = []
-        # Equal parallel edges are common as often as both cells have them.
-        remaining = self.common.edges.copy()
-        for edge in edges:
-            differs = remaining[edge] == 0
-            all_differ.append(differs)
-            remaining[edge] -= not differs
-        return all_differ
-
-    def edge_style(self, index: int, differs: bool | None) -> tuple[EdgeStyle, str]:
-        """Return the style of an edge, and the score drop without it as text; "" if unknown."""
-        drop = None if self.importance is None else self.importance.drops[self.cell][index]
-        if self.importance is None or drop is None:
-            operation = self.genotype.edges(self.cell)[index][2]
-            return EdgeStyle.for_operation(operation, differs), ""
-        text = f"{100 * drop:+.1f}" if self.importance.percent else f"{drop:+.3f}"
-        return EdgeStyle.for_importance(drop / self.importance.largest_drop), text
 
     def heading(self) -> None:
         """Draw the name of the cell above it."""
@@ -211,12 +169,6 @@ class CellCanvas:
         head: ArtistStyle = {"arrowstyle": "-|>,head_length=4,head_width=2.2", "mutation_scale": 1}
         style: ArtistStyle = {"color": color, "alpha": alpha, "linewidth": width, "zorder": 2}
         self.axes.add_patch(FancyArrowPatch(path=path, **head, **style))
-
-    def output_arrow(self, state: int, start: Point, right: float) -> None:
-        """Draw the arrow from a state to the output, dark if the other cell lacks it."""
-        differs = self.common is not None and state not in self.common.concat
-        color, width = (INK, 2.4) if differs else (_OUTPUT_ARROW, 1.4)
-        self.arrow([start, (right, start[1])], color, width)
 
 
 def make_path(points: Sequence[Point], codes: str) -> Path:

@@ -15,12 +15,11 @@ from darts.judging.factorial import LEVELS, Estimate, FactorialEffects
 from darts.judging.parameter_importance import ParameterImportances
 from darts.plotting.style import (
     add_legend,
-    add_note,
     add_title,
     label_text,
+    leave_out_outliers,
     line_style,
     new_figure,
-    outlier_bounds,
     save_figure,
     style_axes,
 )
@@ -187,13 +186,5 @@ def _drawn(plot: Callable[[], object], width: float, height: float) -> Figure:
 
 
 def _leave_out_outliers(figure: Figure, study: Study) -> None:
-    """Limit the vertical axis to the scores that are not outliers; a note counts the others."""
     trials = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-    scores = [trial.values[0] for trial in trials]
-    low, high = outlier_bounds(scores)
-    inside = [score for score in scores if low <= score <= high]
-    if len(inside) < len(scores):
-        margin = 0.06 * (max(inside) - min(inside)) or 0.5
-        figure.axes[0].set_ylim(min(inside) - margin, max(inside) + margin)
-        count = len(scores) - len(inside)
-        add_note(figure, f"not drawn: {count} of {len(scores)} trials (outliers)")
+    leave_out_outliers(figure, [trial.values[0] for trial in trials], "trials")

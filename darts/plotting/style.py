@@ -15,7 +15,6 @@ from darts.writing import write_atomically
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
 
 ArtistStyle: TypeAlias = dict[str, Any]
 """Keyword arguments of matplotlib's drawing functions."""
@@ -80,20 +79,6 @@ def style_axes(axes: Axes) -> None:
     axes.tick_params(labelsize=8)
 
 
-def add_color_bar(figure: Figure, image: AxesImage, axes: Axes, label: str) -> None:
-    """Add a color bar without a frame to the right of a matrix."""
-    bar = figure.colorbar(image, ax=axes, pad=0.02, fraction=0.04)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=8, length=2)
-    bar.set_label(label, fontsize=9)
-
-
-def write_number(axes: Axes, row: int, column: int, text: str, *, dark: bool) -> None:
-    """Write a number into an entry of a matrix, in white if the entry is dark."""
-    color = "white" if dark else "#222222"
-    axes.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
-
-
 def add_legend(figure: Figure) -> None:
     """Add a legend of all labeled lines and markers on the right side of the figure."""
     figure.legend(loc="outside right upper", fontsize=8, frameon=False)
@@ -116,28 +101,43 @@ def integer_ticks(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
 
 
-def outlier_bounds(values: Sequence[float]) -> tuple[float, float]:
-    """Return bounds three interquartile ranges below the first and above the third quartile.
+def leave_out_outliers(
+    figure: Figure, scores: Sequence[float], noun: str, shown: Sequence[float] = ()
+) -> None:
+    """Limit the vertical axis to the scores that are not outliers; a note counts the others.
 
-    Values outside are outliers, which would compress all other values on an axis. These are the
-    outer fences of Tukey, "Exploratory Data Analysis", 1977.
+    Outliers, which would compress all other values, are three interquartile ranges below the first
+    or above the third quartile, see Tukey, "Exploratory Data Analysis", 1977. The values in
+    ``shown`` are never left out.
     """
     import numpy as np
 
-    low, high = np.quantile(values, (0.25, 0.75))
-    return float(low - 3 * (high - low)), float(high + 3 * (high - low))
+    if not scores:
+        return
+    first, third = (float(value) for value in np.quantile(scores, (0.25, 0.75)))
+    reach = 3 * (third - first)
+    visible = [*shown, *(score for score in scores if first - reach <= score <= third + reach)]
+    low, high = min(visible), max(visible)
+    count = sum(not low <= score <= high for score in scores)
+    if count:
+        margin = 0.06 * (high - low) or 0.5
+        figure.axes[0].set_ylim(low - margin, high + margin)
+        add_note(figure, f"not drawn: {count} of {len(scores)} {noun} (outliers)")
 
 
-def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150) -> None:
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure atomically, in the format that the suffix of ``path`` names.
 
-    Equal figures give equal files, because they contain no dates and no random ids. ``dpi`` is the
-    resolution of a PNG file, in pixels per inch.
+    Equal figures give equal files, because they contain no dates and no random ids.
     """
-    write_atomically(path, render_figure(figure, file_format(path), dpi=dpi))
+    suffix = Path(path).suffix.lower().removeprefix(".")
+    if suffix not in _METADATA:
+        suffixes = ", ".join(f".{name}" for name in _METADATA)
+        raise ValueError(f"cannot draw to {str(path)!r}: the file name must end in {suffixes}")
+    write_atomically(path, render_figure(figure, suffix))
 
 
-def render_figure(figure: Figure, file_format: str, *, dpi: int = 150) -> bytes:
+def render_figure(figure: Figure, file_format: str) -> bytes:
     """Return a figure as the content of a file of format ``svg``, ``png`` or ``pdf``."""
     import matplotlib
 
@@ -148,14 +148,5 @@ def render_figure(figure: Figure, file_format: str, *, dpi: int = 150) -> bytes:
     ):
         # For characters that the font lacks, matplotlib draws boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(buffer, format=file_format, dpi=dpi, metadata=_METADATA[file_format])
+        figure.savefig(buffer, format=file_format, dpi=150, metadata=_METADATA[file_format])
     return buffer.getvalue()
-
-
-def file_format(path: str | os.PathLike[str]) -> str:
-    """Return the format that the suffix of a file name names; ``ValueError`` for another one."""
-    suffix = Path(path).suffix.lower().removeprefix(".")
-    if suffix not in _METADATA:
-        suffixes = ", ".join(f".{name}" for name in _METADATA)
-        raise ValueError(f"cannot draw to {str(path)!r}: the file name must end in {suffixes}")
-    return suffix

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
+from darts.config.fields import flatten
 from darts.reading import JsonObject
-from darts.reporting.files import flatten
 from darts.reporting.record import RunRecord
 from darts.reporting.tables import headline_metrics
 from darts.spaces import space_of

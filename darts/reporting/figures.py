@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -25,7 +24,6 @@ Panels: TypeAlias = dict[str, dict[str, Points]]
 
 _MAX_PANELS = 30  # of a section; each takes about a tenth of a second
 _MAX_EDGES, _MAX_OPERATIONS = 60, 40  # of a group that is drawn
-_MAX_EPOCHS = 200  # that are drawn; a panel is about as many pixels wide
 
 
 def learning_curves(record: RunRecord) -> tuple[Panels, Panels]:
@@ -94,20 +92,12 @@ def probabilities(record: RunRecord, group: str) -> Iterator[Figure]:
     The operations of the genotype are outlined or thick.
     """
     history = record.alphas[group]
-    operations, count = alphas.column_names(history["operations"]), len(history["epochs"])
-    if len(history["edges"]) > _MAX_EDGES or len(operations) > _MAX_OPERATIONS:
+    count = len(history["epochs"])
+    if len(history["edges"]) > _MAX_EDGES or len(history["operations"][0]) > _MAX_OPERATIONS:
         return
-    # The last epoch is always among them.
-    epochs = range(count, 0, -math.ceil(count / _MAX_EPOCHS))[::-1]
-    matrices = [torch.tensor(history["epochs"][epoch - 1]) for epoch in epochs]
     chosen = _chosen_operations(record, group)
-    edges = history["edges"]
-    yield draw_alpha_heatmap(
-        matrices[-1], operations=operations, edges=edges, chosen=chosen, title=f"epoch {count}"
-    )
-    yield draw_alpha_history(
-        matrices, operations=operations, edges=edges, chosen=chosen, epochs=epochs
-    )
+    yield draw_alpha_heatmap(history, chosen=chosen, title=f"epoch {count}")
+    yield draw_alpha_history(history, chosen=chosen)
 
 
 def differing_candidates(record: RunRecord, group: str) -> list[JsonObject]:

@@ -6,7 +6,7 @@ import csv
 import io
 import shlex
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, TypeAlias, TypedDict, TypeVar
@@ -14,11 +14,13 @@ from xml.etree import ElementTree
 
 from msgspec import Meta
 
+from darts.config.fields import flatten
 from darts.config.overrides import is_plain_override
 from darts.reading import (
     MIB,
     FileError,
     JsonObject,
+    damage,
     one_line,
     read_bytes,
     read_json_object,
@@ -29,20 +31,18 @@ from darts.searching.alphas import GroupHistory, Label
 from darts.spaces import AnyGenotype, parse_genotype
 from darts.tracking import read_metrics
 from darts.tracking.ledger import Cost, PhaseCost
-from darts.tracking.optional import reason_of
 from darts.typed_values import Name, Number, entry, typed
 from darts.writing import is_machine_failure
 
 T = TypeVar("T")
 
-_SMALL_LIMIT = MIB  # bytes of summary.json and other small files
 _METRICS_LIMIT = 32 * MIB
 _TABLE_LIMIT = 16 * MIB
 _SVG_LIMIT = 4 * MIB
 _SPLIT_LIMIT = 128 * MIB
 _TRAINING = [["python", "-m", f"darts.{command}"] for command in ("search", "retrain")]
 _Row: TypeAlias = dict[Name, str | bool | int | Number | None]
-_Alphas: TypeAlias = Annotated[dict[Label, GroupHistory], Meta(max_length=8)]
+Alphas: TypeAlias = Annotated[dict[Label, GroupHistory], Meta(max_length=8)]
 
 
 @dataclass(frozen=True)
@@ -76,25 +76,17 @@ class RunFiles:
     notes: list[str] = field(default_factory=list)
 
     def required(self, name: str, parse: Callable[[Path], T]) -> T | None:
-        """Return what ``parse`` reads from a file, or None if the file does not exist.
-
-        Raises:
-            FileError: If the file is damaged.
-            OSError: If the disk fails.
-        """
+        """Return what ``parse`` reads from a file, or None if the file does not exist."""
         path = self.directory / name
         try:
-            return parse(path)
+            with damage(f"{path} is damaged"):
+                return parse(path)
         except FileNotFoundError:
             return None
-        except (MemoryError, FileError):
-            raise
         except OSError as error:
             if is_machine_failure(error):
                 raise
             raise FileError(f"{path} cannot be read: {one_line(error)}") from None
-        except Exception as error:  # a damaged file may raise any error in a parser
-            raise FileError(f"{path} is damaged: {reason_of(error)}") from None
 
     def optional(self, name: str, parse: Callable[[Path], T]) -> T | None:
         """Return what ``parse`` reads from a file, or None if it does not exist or is damaged.
@@ -108,15 +100,14 @@ class RunFiles:
             warnings.warn(f"{one_line(error)}; {name} is left out", stacklevel=2)
             return None
 
-
-def read_small(path: Path) -> JsonObject:
-    """Return the object in a JSON file of at most a megabyte."""
-    return read_json_object(path, limit=_SMALL_LIMIT)
+    def json(self, name: str, kind: type[T]) -> T | None:
+        """Return the content of a JSON file, or None if it does not exist or is damaged."""
+        return self.optional(name, lambda path: typed(kind, read_json_object(path)))
 
 
 def read_summary(path: Path) -> JsonObject:
     """Return the results of a run."""
-    summary: JsonObject = typed(_Row, read_small(path), "summary")
+    summary: JsonObject = typed(_Row, read_json_object(path), "summary")
     entry(summary, "command", Name)
     return summary
 
@@ -131,32 +122,18 @@ def read_rows(path: Path) -> list[JsonObject]:
 
 def read_environment(path: Path) -> JsonObject:
     """Return the environment of a run by dotted name, without the command."""
-    env = dict(flatten(read_small(path)))
+    env = dict(flatten(read_json_object(path)))
     return {name: value for name, value in env.items() if value is not None and name != "command"}
-
-
-def flatten(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield the dotted keys of nested dictionaries, with their values."""
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def read_genotype(path: Path) -> AnyGenotype:
     """Return the genotype in a small file."""
-    return parse_genotype(read_text(path, limit=_SMALL_LIMIT))
-
-
-def read_alphas(path: Path) -> dict[str, GroupHistory]:
-    """Return the probabilities over the epochs by group."""
-    return typed(_Alphas, read_json_object(path), "alphas")
+    return parse_genotype(read_text(path, limit=MIB))
 
 
 def read_best(path: Path) -> BestTrial:
     """Return the best trial of a study; ``ValueError`` if its command does more than train it."""
-    best = typed(BestTrial, read_small(path))
+    best = typed(BestTrial, read_json_object(path))
     if best.command is None:
         return best
     words = shlex.split(best.command)  # a reader will copy the command

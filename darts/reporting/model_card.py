@@ -10,9 +10,9 @@ import re
 
 from markupsafe import Markup
 
+from darts.config.fields import flatten
 from darts.escaping import for_markdown, for_markdown_code
 from darts.reading import JsonObject
-from darts.reporting.files import flatten
 from darts.reporting.page import template_environment
 from darts.reporting.record import RunRecord
 from darts.reporting.tables import label

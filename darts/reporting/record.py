@@ -10,9 +10,9 @@ from pathlib import Path
 
 from darts.judging.edge_importance import ImportanceFile
 from darts.plotting.race import Slice, read_race
-from darts.reading import YAML_LIMIT, FileError, JsonObject, read_text, read_yaml
+from darts.reading import YAML_LIMIT, FileError, JsonObject, read_json_object, read_text, read_yaml
 from darts.reporting import files as reading
-from darts.reporting.files import BestTrial, EnergyFile, RunFiles, Start, read_small, read_table
+from darts.reporting.files import Alphas, BestTrial, EnergyFile, RunFiles, Start, read_table
 from darts.searching.alphas import GroupHistory
 from darts.spaces import AnyGenotype
 from darts.tracking.ledger import PhaseCost
@@ -99,19 +99,14 @@ def read_run(directory: Path) -> RunRecord:
     """Read a run directory.
 
     A damaged file that a page can do without causes one warning and adds one of the ``notes``.
-
-    Raises:
-        FileError: If config.yaml, overrides.json, metrics.jsonl or summary.json is damaged, or the
-            run is of none of ``COMMANDS``.
-        ValueError: If it is not a run directory.
-        OSError: If the disk fails.
+    ``FileError`` if another file is damaged, or the run is of none of ``COMMANDS``.
     """
     files = RunFiles(directory)
     config_text = files.required("config.yaml", partial(read_text, limit=YAML_LIMIT))
     if config_text is None:
         raise ValueError(f"{str(directory)!r} is not a run directory: it has no config.yaml")
     summary = files.required("summary.json", reading.read_summary) or {}
-    start = files.required("overrides.json", lambda path: typed(Start, read_small(path)))
+    start = files.required("overrides.json", lambda path: typed(Start, read_json_object(path)))
     command = summary.get("command") if start is None else start.command
     if command not in COMMANDS:
         raise FileError(
@@ -119,10 +114,8 @@ def read_run(directory: Path) -> RunRecord:
             f"{', '.join(COMMANDS)}"
         )
     # Parsed after the check of the command: configurations of other commands have other types.
-    config = files.required(
-        "config.yaml", lambda path: typed(JsonObject, read_yaml(path), "config")
-    )
-    energy = files.optional("energy.json", lambda path: typed(EnergyFile, read_small(path)))
+    config = files.required("config.yaml", read_yaml)
+    energy = files.json("energy.json", EnergyFile)
     confusion = f"confusion{'' if command == 'evaluate' else '_test'}.svg"
     return RunRecord(
         directory=directory,
@@ -136,12 +129,10 @@ def read_run(directory: Path) -> RunRecord:
         phases=energy["phases"] if energy else [],
         gco2_per_kwh=energy["gco2_per_kwh"] if energy else None,
         genotype=files.optional("genotype.json", reading.read_genotype),
-        alphas=files.optional("alphas.json", reading.read_alphas) or {},
+        alphas=files.json("alphas.json", Alphas) or {},
         samples=files.optional("split.npz", reading.count_samples) or {},
         confusion=files.optional(confusion, reading.read_svg),
-        importance=files.optional(
-            "importance.json", lambda path: typed(ImportanceFile, read_small(path))
-        ),
+        importance=files.json("importance.json", ImportanceFile),
         trials=files.optional("trials.csv", read_table) or [],
         best=files.optional("best.json", reading.read_best),
         candidates=files.optional("candidates.csv", read_table) or [],

@@ -24,8 +24,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from darts.config import ConfigError, EvaluateConfig, Invocation, RunConfig
-from darts.config.process import rank_and_size
 from darts.ops.sync_batch_norm import convert_sync_batch_norm
+from darts.process import rank_and_size
 from darts.training.device import resolve_device
 from darts.training.steps import Reduce
 

@@ -196,10 +196,7 @@ class RunDirectory:
 
     def saved_config(self) -> Mapping[str, object]:
         """Return the values of ``config.yaml``."""
-        values = read_yaml(self.path / "config.yaml")
-        if not isinstance(values, Mapping):
-            raise FileError(f"{self.path / 'config.yaml'} is damaged")
-        return values
+        return read_yaml(self.path / "config.yaml")
 
     def overrides(self) -> list[str]:
         """Return the overrides of the command line with which the run began."""

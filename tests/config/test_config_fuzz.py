@@ -21,7 +21,6 @@ FEW = settings(
 
 VALID = (
     "dataset=synthetic",
-    "dataset.samples=64",
     "dataset.root='/tmp/with space'",
     "dataset={name: cifar10, root: x}",
     "+dataset.size=32",
@@ -29,20 +28,11 @@ VALID = (
     "~optimizer.clip",
     "space.cells=3",
     "method=darts_v2",
-    "bilevel=unrolled",
-    "bilevel.epsilon=1e-2",
-    "method=gdas",
-    "space.candidates=s2",
-    "space=nas201",
-    "regularizer=anchor",
     "regularizer.name=anchor",
     "discretize.skip_limit=2",
     "stages=[{share: 1, keep: 0.5}, {fresh: true}]",
-    "optimizer.lr=0.1",
     "arch_optimizer.betas=[0.5,0.999]",
     "name=${dataset.name}-${oc.env:HOME}",
-    "metric=macro_f1",
-    "dry_run=true",
     "resume=null",
     "experiment=cifar10_cpu",
     "hydra.run.dir='x'",
@@ -128,28 +118,17 @@ def compose_or_none(command: str, given: list[str]) -> Any:
 @given(overrides)
 @example(["=3"])
 @example(["epochs=${oc.env:HOME}"])
-@example(["name=${oc.env:NO_SUCH_VARIABLE}"])
 @example(["name=${name}"])
 @example(["dataset=${dataset}"])
 @example(["dataset=[cifar10,digits]"])
 @example(["dataset=../method/darts_v1"])
-@example(["dataset=null"])
-@example(["method=null"])
 @example(["dataset/x=y"])
 @example(["~dataset"])
-@example(["~optimizer.clip"])
 @example(["epochs=1,2"])
-@example(["epochs=range(3)"])
-@example(["epochs=choice(1,2)"])
 @example(["name=" + "[" * 60 + "]" * 60])
-@example(["name=" + "a" * 5000])
 @example(["optimizer.lr=1" + "0" * 400])
 @example(["schema=search"])
-@example(["defaults/search/dataset=fsdd"])
-@example(["defaults=digits"])
-@example(["experiment/retrain=cifar10_cpu"])
 @example(["hydra=null"])
-@example(["hydra.run.dir=null"])
 @example(["hydra/launcher=foo"])
 @example(["_self_=3"])
 @example(["defaults=[]"])
@@ -168,9 +147,7 @@ def test_random_command_lines_of_a_search(given: list[str]) -> None:
     st.sampled_from(["{", "Genotype(", "x = Genotype("]),
     st.text("'\"\\${}()[]:, =an0\n", max_size=16) | texts,
 )
-@example("{", "\\'")
 @example("{", "\\\\'")
-@example("{", "\\")
 @example("{", "\\\\")
 @example("{", "\\${")
 @example("{", "\\\\${oc.env:HOME}")

@@ -34,18 +34,15 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     # Keys.
     (SEARCH, ("epoch=3",), ("'epoch'", "did you mean 'epochs'", "arch_optimizer", "seed")),
     (SEARCH, ("optimizer.lrr=1",), ("'optimizer.lrr'", "optimizer.lr,", "optimizer.momentum")),
-    (SEARCH, ("optimiser.lr=1",), ("'optimiser'", "did you mean 'optimizer'")),
     (SEARCH, ("bilevel.hvp=exact",), ("'bilevel.hvp'", "bilevel.name")),
     (
         SEARCH,
         ("discretize=sampling", "discretize.skip_limit=1"),
         ("'discretize.skip_limit'", "chosen"),
     ),
-    (SEARCH, ("epochs.lr=1",), ("epochs",)),
     (RETRAIN, (V2, "method=darts_v2"), ("'method'", "genotype", "epochs")),
     # Names of options.
     (SEARCH, ("dataset=cifar",), ("dataset='cifar'", *DATASETS, "did you mean 'cifar10'")),
-    (SEARCH, ("bilevel=foo",), ("bilevel='foo'", "first_order", "unrolled")),
     (SEARCH, ("method=null",), ("method=null", "darts_v1", "darts_v2")),
     (SEARCH, ("space.candidates=s5",), ("space.candidates='s5'", "all, s1, s2, s3, s4")),
     # The name of a component does not choose it.
@@ -54,36 +51,21 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         ("space.name=foo",),
         ("space.name='foo'", "no effect", "cnn, macro, mlp, module, nas201"),
     ),
-    (SEARCH, ("experiment=foo",), ("experiment='foo'",)),
     (SEARCH, ("metric=foo",), ("metric='foo'", "accuracy", "macro_f1", "loss")),
-    (SEARCH, ("precision=fp8",), ("precision='fp8'", "fp32, tf32, bf16, fp16")),
     (SEARCH, ("device=foo",), ("device='foo'", "auto, cpu, cuda, cuda:N, mps")),
     (SEARCH, ("device=cuda:99",), ("device='cuda:99'", "auto, cpu, cuda, cuda:N, mps")),
     # Types.
     (SEARCH, ("epochs=many",), ("epochs", "'many'", "nteger")),
-    (SEARCH, ("epochs=null",), ("epochs",)),
-    (SEARCH, ("optimizer=3",), ("optimizer",)),
-    (SEARCH, ("dry_run=perhaps",), ("dry_run", "'perhaps'", "ool")),
-    (SEARCH, ("arch_optimizer.betas=0.5",), ("arch_optimizer.betas",)),
     ("genotypes", ("compare=DARTS_V2",), ("compare: must be a list", "compare=[A,B]")),
     # Ranges.
     (SEARCH, ("epochs=0",), ("epochs=0", ">= 1")),
-    (SEARCH, ("train_portion=1.1",), ("train_portion=1.1", "> 0", "<= 1")),
     (SEARCH, ("optimizer.lr=nan",), ("optimizer.lr=nan", "finite and > 0")),
-    (SEARCH, ("arch_optimizer.betas=[0.5,1.0]",), ("arch_optimizer.betas=1.0", "< 1")),
-    (RETRAIN, (V2, "drop_path=1"), ("drop_path=1", "< 1")),
     (
         RETRAIN,
         (V2, "averaging_patience=2", "validation=0", "selection=last"),
         ("averaging_patience=2 needs",),
     ),
-    (
-        RETRAIN,
-        (V2, "ema_decay=0.9", "averaging_patience=2"),
-        ("ema_decay=0.9", "averaging_patience=2", "are mutually exclusive"),
-    ),
     (RETRAIN, (V2, "max_seconds=60"), ("max_seconds=60", "optimizer.schedule=stable")),
-    (RETRAIN, (V2, "optimizer.cooldown=0.5"), ("optimizer.cooldown=0.5", "schedule=stable")),
     (RETRAIN, (V2, "dataset=fsdd", "mirror=true"), ("mirror=true", "dataset=fsdd", "no images")),
     (RETRAIN, (V2, "start=nowhere"), ("start='nowhere'", "retraining")),
     # Combinations.
@@ -105,12 +87,7 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (RETRAIN, ("genotype=''",), ("genotype is empty",)),
     (RETRAIN, ("genotype=runs/search/x",), ("runs/search/x", "darts.genotypes")),
     (RETRAIN, ("genotype=.",), ("genotype='.'", "genotype.json")),
-    (RETRAIN, ("genotype={",), ("JSON",)),
-    (RETRAIN, ('genotype={"normal": []}',), ("normal",)),
-    (RETRAIN, ("genotype=Genotype(normal=[('conv', 0)])",), ("normal_concat",)),
     (RETRAIN, (f"genotype={NO_SUCH_OPERATION}",), ("'conv'", "sep_conv_3x3")),
-    (RETRAIN, ("genotype=Genotype(__import__('os').system('touch pwned'))",), ("enotype",)),
-    (RETRAIN, ("genotype=Genotype(${oc.env:HOME})",), ("enotype",)),
     ("evaluate", (), ("checkpoint must be given",)),
     ("export", ("checkpoint=nowhere.pt",), ("checkpoint='nowhere.pt'", "retrain")),
     ("compare", ("baselines=[luck]",), ("'luck'", "random, random_search", "random_sharing")),
@@ -133,11 +110,8 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (SEARCH, ("resume=nowhere",), ("resume='nowhere'", "overrides.json")),
     # Overrides with syntax errors.
     (SEARCH, ("epochs",), ("'epochs'", "missing EQUAL", "key=value")),
-    (SEARCH, ("epochs=[1,",), ("'epochs=[1,'",)),
     (SEARCH, ("=3",), ("'=3'",)),
-    (SEARCH, ("dataset={a:b",), ("'dataset={a:b'",)),
     (SEARCH, ("epochs=${nothing}",), ("nothing",)),
-    (SEARCH, ("name=${name}",), ("Recursive interpolation",)),
 )
 
 
@@ -175,15 +149,7 @@ def test_error_is_one_line(
 
 @pytest.mark.usefixtures("no_data")
 @pytest.mark.parametrize(
-    ("content", "named"),
-    [
-        ("{broken", "JSON"),
-        ("[]", "genotype"),
-        ("", "empty"),
-        ("Genotype(normal=1)", "normal"),
-        ("\x00\xff", "genotype"),
-        ('{"normal": ' * 5000, "genotype"),
-    ],
+    ("content", "named"), [("{broken", "JSON"), ("", "empty"), ("\x00\xff", "genotype")]
 )
 def test_invalid_genotype_file_is_named(
     refused: Any, tmp_path: Path, content: str, named: str
@@ -192,13 +158,6 @@ def test_invalid_genotype_file_is_named(
     line = refused("retrain", "genotype=g.json")
     assert "'g.json'" in line
     assert named in line
-
-
-@pytest.mark.usefixtures("no_data")
-def test_code_in_a_genotype_is_not_executed(refused: Any, tmp_path: Path) -> None:
-    for text in ("__import__('os').system('touch pwned')", "[open('pwned', 'w')]"):
-        refused("genotypes", f"validate=Genotype(normal={text})")
-    assert not (tmp_path / "pwned").exists()
 
 
 @pytest.mark.usefixtures("no_data")
@@ -219,13 +178,6 @@ def test_checkpoint_of_another_version_names_the_unknown_key(refused: Any, tmp_p
     file = tmp_path / "checkpoint.safetensors"
     save_checkpoint(file, "retrain", {"best": {}, "config": {"epochz": 3}})
     assert "epochz" in refused("evaluate", f"checkpoint={file}")
-
-
-@pytest.mark.parametrize("content", ["", "{", "3", '["epochs=1"]', '{"overrides": [1]}'])
-@pytest.mark.usefixtures("no_data")
-def test_damaged_run_directory_is_not_resumed(refused: Any, tmp_path: Path, content: str) -> None:
-    (tmp_path / "overrides.json").write_text(content)
-    assert "overrides.json" in refused("search", f"resume={tmp_path}")
 
 
 @pytest.mark.parametrize(
@@ -269,10 +221,7 @@ def test_empty_folder_of_the_user_is_not_removed(refused: Any, tmp_path: Path) -
     ("override", "key"),
     [
         ("optimizer.learning_rate=0.1", "optimizer.lr"),
-        ("arch_optimizer.learning_rate=0.1", "arch_optimizer.lr"),
         ("batch=32", "loader.batch_size"),
-        ("num_epochs=3", "epochs"),
-        ("space.width=3", "space.channels"),
         ("optimizer.lrr=3", "optimizer.lr"),
     ],
 )

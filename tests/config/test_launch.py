@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import yaml
-from warm_python import WarmPython
 
 from darts.config import (
     ConfigError,
@@ -66,19 +65,6 @@ def test_default_run_directory_names_command_and_run(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists(), "a run without files leaves no folder"
 
 
-def test_run_directory_with_files_stays() -> None:
-    def task(_: Any, call: Invocation) -> Path:
-        (call.directory / "note").write_text("kept")
-        return call.directory / "note"
-
-    assert call("search", task).read_text() == "kept"
-
-
-def test_reads_the_arguments_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["darts-search", "epochs=9"])
-    assert launch("search", accept, lambda config, _: config.epochs) == 9
-
-
 @pytest.mark.parametrize("key", ["genotype", "draw", "validate"])
 @pytest.mark.parametrize(
     "text",
@@ -114,17 +100,12 @@ CONFIGURATIONS = [
     ("search", SearchConfig, []),
     ("search", SearchConfig, ["dataset=synthetic", "dataset.samples=64"]),
     ("search", SearchConfig, ["method=darts_v2", "bilevel.hvp=exact", "bilevel.self_check=3"]),
-    ("search", SearchConfig, ["dataset=cifar10", "dataset.subset=100", "resume=x"]),
     ("search", SearchConfig, ["space=nas201", "method=p_darts", "regularizer=zero_one"]),
     ("search", SearchConfig, ["space.candidates=s3", "relaxation=gumbel", "stopping=curvature"]),
-    ("search", SearchConfig, ["regularizer=alignment", "freezing=gradient_matching"]),
-    ("search", SearchConfig, ["perturbation=adversarial", "perturbation.steps=3"]),
+    ("search", SearchConfig, ["perturbation=adversarial", "freezing=gradient_matching"]),
     ("retrain", RetrainConfig, ["space=nas201", f"genotype={CHAIN}", "space.channels=3"]),
-    ("retrain", RetrainConfig, [f"genotype={GENOTYPE}"]),
-    ("retrain", RetrainConfig, ["genotype=SGAS", "dataset=synthetic", "space.stem=imagenet"]),
     ("evaluate", EvaluateConfig, ["checkpoint=größer", "root=null"]),
     ("genotypes", GenotypesConfig, ["compare=[SGAS,DARTS_V2]"]),
-    ("genotypes", GenotypesConfig, []),
 ]
 
 
@@ -144,15 +125,12 @@ def test_configuration_survives_serialization(command: str, kind: type, given: l
     [
         ({"epochz": 3}, "epochz"),
         ({"epochs": "many"}, "epochs"),
-        ({"epochs": 0}, "epochs=0"),
         ({"dataset": {"name": "x", "color": 1}}, "color"),
-        ({"dataset": 3}, "dataset"),
         ({"space": {"name": "grid"}}, "space.name='grid' is unknown; choose from cnn"),
         ({"space": {"channels": 3}}, "space.name=None"),
         ({"relaxation": {"name": ["softmax"]}}, "relaxation.name=['softmax']"),
         ({"bilevel": {"name": "first_order", "hvp": "exact"}}, "hvp"),
         ({"stages": [{"share": 0}]}, "stages[0].share=0"),
-        ({"precision": "fp8"}, "fp8"),
         ({"optimizer": None}, "optimizer"),
         ({3: 4}, "3"),
     ],
@@ -186,9 +164,6 @@ def test_rebuild_sets_keys_that_an_older_file_lacks(data: str, newer: set[str]) 
     [
         lambda: json.loads("{"),  # a ValueError raised outside of the package
         lambda: {}["key"],
-        lambda: [].pop(),
-        lambda: 1 / 0,
-        lambda: dataclasses.replace(3),  # type: ignore[type-var]
     ],
 )
 @pytest.mark.parametrize("where", ["check", "task"])
@@ -199,8 +174,7 @@ def test_bugs_are_not_swallowed(
         bug()
 
     functions = {"check": accept, "task": lambda *_: None, where: fail}
-    kinds = (ValueError, KeyError, IndexError, ZeroDivisionError, TypeError)
-    with pytest.raises(kinds) as raised:
+    with pytest.raises((ValueError, KeyError)) as raised:
         call("search", functions["task"], check=functions["check"])
     assert "fail" in {entry.name for entry in raised.traceback}
     assert capsys.readouterr().err == ""
@@ -298,17 +272,6 @@ def test_flags_of_hydra_print_without_running(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
-def test_error_of_a_program_is_one_line(tmp_path: Path, warm_python: WarmPython) -> None:
-    """Errors raised by the module ``__main__`` belong to the package, too."""
-    words = ["-m", "darts.search", "precision=fp16", "device=cpu"]
-    done = warm_python.run(*words, folder=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert len(done.stderr.splitlines()) == 1
-    assert "precision=fp16" in done.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_sweep_runs_every_job(tmp_path: Path) -> None:
     runs = []
     call(
@@ -321,10 +284,10 @@ def test_sweep_runs_every_job(tmp_path: Path) -> None:
 def test_pickled_job_refers_to_the_command_by_name() -> None:
     """Another process cannot import the functions of ``__main__``."""
     job = HydraJob("search", lambda config: None, lambda config, call: None)
-    job.failure.append(ValueError("of another job"))
+    job.failure = ValueError("of another job")
     sent = pickle.loads(pickle.dumps(job))  # noqa: S301 - our own
     assert (sent.check, sent.function) == (search.check, search.search)
-    assert (sent.failure, sent.remote, job.remote) == ([], True, False)
+    assert (sent.failure, sent.remote, job.remote) == (None, True, False)
 
 
 def test_threads_can_compose_at_the_same_time() -> None:

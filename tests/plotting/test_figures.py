@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
-from PIL import Image
 
 from darts.plotting.figures import (
     draw_alpha_heatmap,
@@ -20,7 +15,7 @@ from darts.plotting.figures import (
     draw_curves,
     points_of,
 )
-from darts.plotting.style import save_figure
+from darts.searching.alphas import GroupHistory
 
 OPERATIONS = ("none", "skip_connect", "sep_conv_3x3")
 
@@ -34,26 +29,31 @@ def probabilities(seed: int = 0, edges: int = 5) -> torch.Tensor:
 EDGES = ("0→2", "1→2", "0→3", "1→3", "2→3")
 
 
+def group(*matrices: torch.Tensor) -> GroupHistory:
+    """Return the probabilities of a group at the end of each epoch."""
+    operations = [list(OPERATIONS)] * len(EDGES)
+    epochs = [matrix.tolist() for matrix in matrices]
+    return {"edges": list(EDGES), "operations": operations, "epochs": epochs}
+
+
 def strings(texts: list[Any]) -> list[str]:
     """Return the strings of text artists."""
     return [text.get_text() for text in texts]
 
 
 def test_heatmap_shows_names_and_numbers() -> None:
-    p = probabilities().requires_grad_()
-    figure = draw_alpha_heatmap(p, operations=OPERATIONS, edges=EDGES, title="normal")
+    p = probabilities()
+    figure = draw_alpha_heatmap(group(probabilities(1), p), title="normal")
     axes: Any = figure.axes[0]
     assert strings(axes.get_xticklabels()) == list(OPERATIONS)
     assert strings(axes.get_yticklabels()) == list(EDGES)
     assert [text.get_text() for text in axes.texts] == [f"{v:.2f}" for v in p.flatten().tolist()]
-    np.testing.assert_allclose(axes.images[0].get_array(), p.detach().numpy(), rtol=1e-6)
+    np.testing.assert_allclose(axes.images[0].get_array(), p.numpy(), rtol=1e-6)
     assert figure.get_suptitle() == "normal"
 
 
 def test_heatmap_outlines_chosen_operations() -> None:
-    figure = draw_alpha_heatmap(
-        probabilities(), operations=OPERATIONS, edges=EDGES, chosen=[(0, 1), (4, 2)]
-    )
+    figure = draw_alpha_heatmap(group(probabilities()), chosen=[(0, 1), (4, 2)])
     boxes = [patch for patch in figure.axes[0].patches if str(patch.get_gid()).startswith("chosen")]
     centers = [
         box.get_window_extent().transformed(figure.axes[0].transData.inverted()) for box in boxes
@@ -64,32 +64,25 @@ def test_heatmap_outlines_chosen_operations() -> None:
 
 def test_uniform_probabilities_have_a_medium_color_in_the_heatmap() -> None:
     uniform = torch.full((5, 3), 1 / 3)
-    figure = draw_alpha_heatmap(uniform, operations=OPERATIONS, edges=EDGES)
+    figure = draw_alpha_heatmap(group(uniform))
     image: Any = figure.axes[0].images[0]
     np.testing.assert_allclose(image.norm(1 / 3), 0.5)
 
 
-def draw_history(history: list[torch.Tensor], **options: Any) -> Figure:
-    epochs = range(1, len(history) + 1)
-    return draw_alpha_history(
-        history, operations=OPERATIONS, edges=EDGES, **{"epochs": epochs, **options}
-    )
-
-
 def test_history_has_one_panel_per_edge_and_one_line_per_operation() -> None:
     history = [probabilities(seed) for seed in range(4)]
-    figure = draw_history(history, epochs=[2, 4, 6, 8], title="normal")
+    figure = draw_alpha_history(group(*history), title="normal")
     panels: dict[str, Any] = {axes.get_title(): axes for axes in figure.axes if axes.get_visible()}
     assert list(panels) == list(EDGES)
     line = panels["1→3"].get_lines()[2]
-    np.testing.assert_array_equal(line.get_xdata(), [2, 4, 6, 8])
+    np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3, 4])
     np.testing.assert_allclose(line.get_ydata(), [p[3, 2].item() for p in history], rtol=1e-6)
     (legend,) = figure.legends
     assert strings(legend.get_texts()) == list(OPERATIONS)
 
 
 def test_chosen_operations_are_thick_in_the_history() -> None:
-    figure = draw_history([probabilities(0), probabilities(1)], chosen=[(0, 1), (1, 2)])
+    figure = draw_alpha_history(group(probabilities(0), probabilities(1)), chosen=[(0, 1), (1, 2)])
     panels: list[Any] = [axes for axes in figure.axes if axes.get_visible()]
     widths = [[line.get_linewidth() for line in axes.get_lines()] for axes in panels]
     assert [row.index(max(row)) for row in widths[:2]] == [1, 2]
@@ -127,35 +120,6 @@ def test_a_fraction_is_drawn_in_percent_and_a_single_point_as_a_dot() -> None:
     dotted = draw_curves({"loss": {"score": [(0, 1.0), (1, 2.0)]}}, dots=True)
     (dots,) = dotted.axes[0].get_lines()
     assert dots.get_linestyle() == "None"
-
-
-def draw_figures() -> list[Figure]:
-    return [
-        draw_alpha_heatmap(probabilities(), operations=OPERATIONS, edges=EDGES, chosen=[(0, 1)]),
-        draw_history([probabilities()]),
-        draw_curves({"loss": {"train": [(1, 2.0), (2, 3.0)], "valid": [(2, 1.0)]}}),
-    ]
-
-
-@pytest.mark.parametrize("suffix", ["svg", "png"])
-def test_equal_figures_give_equal_files(tmp_path: Path, suffix: str) -> None:
-    for index, pair in enumerate(zip(draw_figures(), draw_figures(), strict=True)):
-        paths = [tmp_path / f"{index}{name}.{suffix}" for name in "ab"]
-        for figure, path in zip(pair, paths, strict=True):
-            save_figure(figure, path, dpi=40)
-        first, second = (path.read_bytes() for path in paths)
-        assert first == second
-        if suffix == "svg":
-            assert ElementTree.fromstring(first).tag.endswith("svg")
-        else:
-            assert Image.open(io.BytesIO(first)).size[0] > 50
-    assert len(list(tmp_path.iterdir())) == 6
-
-
-def test_unknown_file_suffix_raises(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"\.svg, \.png, \.pdf"):
-        save_figure(draw_figures()[0], tmp_path / "a.jpg")
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("classes", [2, 30, 70])

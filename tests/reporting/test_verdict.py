@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,10 @@ from darts.reporting.verdict import next_command, verdict
 
 def record(command: str, **values: Any) -> RunRecord:
     """Return the record of a run whose other files are missing."""
-    empty: dict[str, Any] = {field.name: {} for field in fields(RunRecord)} | {"genotype": None}
     names = {"space": {"name": "mlp"}, "task": {"name": "classification"}}
     config = {"metric": "accuracy", "epochs": 20, **names, "dataset": {"name": "csv"}}
-    given = {"directory": Path("runs/my run"), "command": command, "config": config, "rows": []}
-    return RunRecord(**{**empty, "notes": (), "trials": [], **given, **values})
+    given = {"directory": Path("runs/my run"), "command": command, "config": config}
+    return RunRecord(**{**given, **values})
 
 
 SEARCH = {"valid_accuracy": 0.853}
