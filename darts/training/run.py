@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
@@ -27,7 +28,8 @@ from darts.tracking.ledger import (
     energy_report,
     summary_costs,
 )
-from darts.tracking.trackers import Board, TrackedRun, open_trackers
+from darts.tracking.tensorboard import event_offset
+from darts.tracking.trackers import Board, TrackedRun
 from darts.training.checkpoint import (
     FILE,
     CheckpointError,
@@ -183,18 +185,18 @@ class TrainingRun:
             self.write(name, text)
 
     def _open_logs(self) -> None:
+        self.board = Board()
+        if not self.ranks.main:
+            return
         saved = self.saved or {"metrics_offset": 0, "event_offset": 0}
-        if self.ranks.main:
-            path = self.path / "metrics.jsonl"
-            self.metrics = MetricsLog(path, resume_at=saved["metrics_offset"])
-        tracking, main = self.config.tracking, self.ranks.main
-        enabled = tracking.tensorboard and main
-        tensorboard = TensorBoard(self.path, enabled=enabled, resume_at=saved["event_offset"])
+        self.metrics = MetricsLog(self.path / "metrics.jsonl", resume_at=saved["metrics_offset"])
+        tracking, metric = self.config.tracking, self.config.metric
         resumed_at = None if self.saved is None else self._global_step
-        if resumed_at is None:
-            tensorboard.log_layout(self.config.metric)
         run = TrackedRun(self.path, self.config.name, hparams(self.config), resumed_at)
-        self.board = Board(tensorboard, open_trackers(tracking.trackers if main else (), run))
+        if tracking.tensorboard:
+            make = partial(TensorBoard, run, saved["event_offset"], metric)
+            self.board.open(TensorBoard.name, make)
+        self.board.open_named(tracking.trackers, run)
 
     def log(self, step: int, row: JsonObject, scalars: Mapping[str, float | None]) -> None:
         """Add a row to metrics.jsonl and scalars to all trackers at a global step."""
@@ -214,7 +216,7 @@ class TrainingRun:
         if not self.ranks.main:
             return
         self.metrics.sync()
-        self.board.tensorboard.flush()
+        self.board.flush()
         save_checkpoint(
             self.checkpoint,
             self.command,
@@ -223,7 +225,7 @@ class TrainingRun:
                 "config": dataclasses.asdict(self.config),
                 "global_step": global_step,
                 "metrics_offset": self.metrics.offset,
-                "event_offset": self.board.tensorboard.offset,
+                "event_offset": event_offset(self.path),
                 "split": self._split,
                 "random": random_states(self.ranks.device),
                 "energy": energy,
@@ -270,7 +272,7 @@ class TrainingRun:
         if not self.ranks.main:
             return complete
         scores = {name: value for name, value in complete.items() if isinstance(value, float)}
-        self.board.log_results(hparams(self.config), scores, self._global_step)
+        self.board.log_results(scores)
         self.board.close()
         self.metrics.close()
         self.files.write_json("energy.json", energy_report(entries, self._gco2_per_kwh))
