@@ -33,7 +33,7 @@ from darts.spaces import AnyGenotype, NetworkBase
 from darts.spaces.averaging import average_mirror_images
 from darts.spaces.lookup import find_genotype
 from darts.spaces.network import fit_layers
-from darts.tracking import Console, print_lines, print_summary, read_metrics
+from darts.tracking import print_lines, print_summary, read_metrics
 from darts.tracking.optional import optional
 from darts.training.averaging import Averaging
 from darts.training.checkpoint import checkpoint_errors, find_checkpoint, load_checkpoint
@@ -356,11 +356,7 @@ class Retraining(Recipe):
     def dry_run(self) -> JsonObject:
         """Measure some steps and validation batches, and print the predicted cost of the run."""
         estimate = estimate_cost(
-            self,
-            {0: self.config.epochs},
-            valid_loader=self.score_loader,
-            score=self.score,
-            show=Console(total_steps=0, name="dry run").info,
+            self, {0: self.config.epochs}, valid_loader=self.score_loader, score=self.score
         )
         return print_estimate(self.config, self.size, estimate, self.ranks.device)
 

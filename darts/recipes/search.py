@@ -45,7 +45,7 @@ from darts.searching.discretization import SupernetAdapter
 from darts.searching.flaws import FlawFinder
 from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype
-from darts.tracking import Console, print_lines, print_summary, read_metrics
+from darts.tracking import print_lines, print_summary, read_metrics
 from darts.tracking.optional import optional
 from darts.training.checkpoint import checkpoint_errors
 from darts.training.cost import count_macs, count_parameters
@@ -370,7 +370,6 @@ class Search(Recipe):
             {epochs[0]: len(epochs) for epochs in kinds.values()},
             valid_loader=self.loaders.scoring,
             score=searcher.score,
-            show=Console(total_steps=0, name="dry run").info,
         )
         slow = [] if config.discretize.reads_alphas else [f"discretize={config.discretize.name}"]
         uncounted = [part for callback in self.callbacks for part in callback.uncounted()]

@@ -275,7 +275,7 @@ def test_a_dry_run_prints_costs_and_writes_no_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     done = commands.run("search", None, "dry_run=true", "epochs=1000")
-    for word in ("parameters", "macs", "peak_memory_mb", "estimated_time"):
+    for word in ("parameters", "macs", "peak_memory_mb", "estimated_seconds"):
         assert word in done.out
         assert word in done.result
     assert list(tmp_path.iterdir()) == []
