@@ -24,12 +24,11 @@ import torch
 from darts.config import ConfigError, RetrainConfig, RunConfig, SearchConfig
 from darts.data import Batch, Loader
 from darts.reading import JsonObject
-from darts.tracking import Console, grams_of_co2, print_summary
+from darts.tracking import Console, EnergyMeter, grams_of_co2, print_summary
 from darts.tracking.tensorboard import preload_tensorboard
 from darts.training.device import peak_memory
 from darts.training.distributed import Ranks
 from darts.training.loop import Recipe
-from darts.training.run import energy_meter
 
 MAX_MEASUREMENTS = 5  # of equal work, after a warm-up
 MAX_SECONDS = 10.0  # when the measurements of equal work together take this long: stop
@@ -87,8 +86,7 @@ def estimate_cost(
     if tracking.figures or tracking.tensorboard:
         preload_tensorboard()  # its memory belongs to the base
     base = peak_memory(ranks.device)
-    meter = energy_meter(tracking.energy, ranks)
-    meter.start()
+    meter = EnergyMeter(tracking.energy, ranks.device, read_rapl=ranks.local_rank == 0)
     steps = cycle(range(len(train_loader)))
 
     def take_step(epoch: int) -> None:

@@ -16,18 +16,11 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-from darts.config import EnergyConfig, Invocation, RunConfig, check_fields
+from darts.config import Invocation, RunConfig, check_fields
 from darts.data import load_split, save_split
 from darts.reading import JsonObject, one_line
 from darts.tracking import EnergyMeter, Ledger, MetricsLog, TensorBoard
-from darts.tracking.ledger import (
-    PHASES,
-    CostSummary,
-    LedgerEntry,
-    LedgerState,
-    energy_report,
-    summary_costs,
-)
+from darts.tracking.ledger import CostSummary, LedgerState, energy_report, summary_costs
 from darts.tracking.tensorboard import event_offset
 from darts.tracking.trackers import Board, TrackedRun
 from darts.training.checkpoint import (
@@ -171,7 +164,9 @@ class TrainingRun:
                 )
             (self.path / DIVERGED).unlink(missing_ok=True)
             self.files.reopen()
-        self._ledger = Ledger(energy_meter(self.config.tracking.energy, self.ranks))
+        energy, ranks = self.config.tracking.energy, self.ranks
+        meter = EnergyMeter(energy, ranks.device, read_rapl=ranks.local_rank == 0)
+        self._ledger = Ledger(meter, ranks.all_reduce_sum)
         if saved is not None:
             with checkpoint_errors(self.checkpoint):
                 if main:  # other ranks start at 0; rank 0 adds their joules to the saved ones
@@ -179,7 +174,6 @@ class TrainingRun:
                 restore_random_states(saved["random"], self.ranks.device)
             self.ranks.align_generators()
             self._global_step = saved["global_step"]
-        self._ledger.start()
         self._open_logs()
         for name, text in (texts or {}).items():
             self.write(name, text)
@@ -211,7 +205,7 @@ class TrainingRun:
 
     def save(self, global_step: int, state: StateDict) -> None:
         """Write the checkpoint: training state, configuration, random states and costs."""
-        energy = {"entries": self._energy_entries()}
+        energy = self._ledger.state_dict()
         self._last_save, self._global_step = time.monotonic(), global_step
         if not self.ranks.main:
             return
@@ -246,13 +240,7 @@ class TrainingRun:
 
         Costs before a resume are included on rank 0 only.
         """
-        return summary_costs(self._energy_entries(), self._gco2_per_kwh)
-
-    def _energy_entries(self) -> list[LedgerEntry]:
-        """Return the ledger entries, with the joules of all ranks; complete on rank 0 only."""
-        own = self._ledger.joules_by_phase()
-        others = {phase: self.ranks.all_reduce_sum(own[phase]) - own[phase] for phase in PHASES}
-        return self._ledger.entries(others)
+        return summary_costs(self._ledger.entries(), self._gco2_per_kwh)
 
     def finish(
         self, summary: JsonObject, write_card: Callable[[JsonObject], None] | None = None
@@ -261,7 +249,7 @@ class TrainingRun:
 
         Return the complete summary. ``write_card`` writes files that depend on it.
         """
-        entries = self._energy_entries()
+        entries = self._ledger.entries()
         complete = {
             "command": self.command,
             **summary,
@@ -328,16 +316,6 @@ def _digest(subsets: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {len(indices)} ".encode())
         digest.update(indices.cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-def energy_meter(energy: EnergyConfig, ranks: Ranks) -> EnergyMeter:
-    """Return the energy meter of this rank's process."""
-    return EnergyMeter(
-        watts_per_core=energy.watts_per_core,
-        gpu_watts=energy.gpu_watts,
-        device=ranks.device,
-        read_rapl=ranks.local_rank == 0,
-    )
 
 
 def hparams(config: RunConfig) -> dict[str, object]:

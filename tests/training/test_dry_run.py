@@ -32,7 +32,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
 
     class Meter:
-        def start(self) -> None:
+        def __init__(self, *_: object, **__: object) -> None:
             self.since = clock.now
 
         def read(self) -> Energy:
@@ -40,7 +40,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
             return Energy(seconds, 50 * seconds, "rapl")
 
     monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: clock.now))
-    monkeypatch.setattr(module, "energy_meter", lambda *_: Meter())
+    monkeypatch.setattr(module, "EnergyMeter", Meter)
     return clock
 
 
