@@ -25,7 +25,7 @@ from darts.plotting.run_figures import log_confusion, save_confusion, save_train
 from darts.reading import JsonObject
 from darts.recipes.retrain_checks import check as check
 from darts.recipes.retrain_checks import graph_obstacle
-from darts.recipes.shared import ADVICE, LowerRateRestarts, first_samples
+from darts.recipes.shared import first_samples
 from darts.recipes.states import BestEpoch, RetrainState
 from darts.reporting import read_run, render_model_card
 from darts.searching.flaws import FlawFinder, chance_level
@@ -43,6 +43,7 @@ from darts.training.distributed import Ranks, distributed
 from darts.training.dry_run import estimate_cost, print_estimate
 from darts.training.graphs import graphed_step
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
+from darts.training.restarts import ADVICE, Restarts
 from darts.training.run import TrainingRun
 from darts.training.schedules import rate_of_epoch, stable_rate, warmup_cosine
 from darts.training.scoring import evaluate
@@ -117,7 +118,7 @@ class Retraining(Recipe):
 
     config: RetrainConfig
     state: RetrainState
-    restarts: LowerRateRestarts
+    restarts: Restarts
     loop: TrainingLoop
     _deadline: float | None = None  # by time.monotonic
     _time_left = 1.0  # share of config.max_seconds
@@ -164,7 +165,7 @@ class Retraining(Recipe):
         )
         if run.saved is None and config.start is not None:
             warm_start(self.state, config.start, best=config.start_epoch == "best")
-        self.restarts = LowerRateRestarts(self.state, config.restarts, net.parameters)
+        self.restarts = Restarts(self.state, config.restarts, net.parameters)
         obstacle = graph_obstacle(config, self.ranks)
         self.update = graphed_step(self._update, config, self.ranks, obstacle=obstacle)
         if self.ranks.size > 1:

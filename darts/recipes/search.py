@@ -37,7 +37,7 @@ from darts.recipes.search_callbacks import (
     SearchCallback,
     Table,
 )
-from darts.recipes.shared import LowerRateRestarts, first_samples
+from darts.recipes.shared import first_samples
 from darts.recipes.states import SearchState
 from darts.searching.alphas import alpha_scalars, genotype_counts, named_history
 from darts.searching.checks import check_components
@@ -53,6 +53,7 @@ from darts.training.device import seed_everything
 from darts.training.distributed import Ranks, distributed
 from darts.training.dry_run import check_budget, estimate_cost, print_estimate
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
+from darts.training.restarts import Restarts
 from darts.training.run import TrainingRun
 from darts.training.steps import set_learning_rate
 
@@ -133,7 +134,7 @@ class Search(Recipe):
 
     config: SearchConfig
     state: SearchState
-    restarts: LowerRateRestarts
+    restarts: Restarts
     loop: TrainingLoop
     callbacks: Sequence[SearchCallback] = ()
 
@@ -161,7 +162,7 @@ class Search(Recipe):
         self.flaw_finder = FlawFinder.of_search(config, self.data, self.objective)
         self.alpha_rate = AlphaRate(self.state, config)
         # The mixture may have a high loss although only sampled paths are trained, and converge.
-        self.restarts = LowerRateRestarts(
+        self.restarts = Restarts(
             self.state, config.restarts, lambda: self.searcher.net.parameters(), math.inf
         )
         self.update: Callable[[Batch, Batch], StepReport] = self._update

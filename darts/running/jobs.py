@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from darts.reading import FileError, JsonObject, read_json
-from darts.tracking import read_metrics
+from darts.reading import JsonObject, read_json
 from darts.training.run import DIVERGED
 
 if TYPE_CHECKING:
@@ -52,14 +51,6 @@ class Future(futures.Future[Outcome]):
         self.stopping = False  # whether ``cancel`` was called
         # Asks the run to stop; set by the executor before the run starts.
         self.stop: Callable[[], object] = lambda: None
-
-    def progress(self) -> JsonObject | None:
-        """Return the last row of ``metrics.jsonl``, or None before the first epoch has ended."""
-        try:
-            rows = read_metrics(self.job.directory / "metrics.jsonl")
-        except (FileError, OSError):
-            return None
-        return rows[-1] if rows else None
 
     def cancel(self) -> bool:
         """Drop a waiting job; ask a run to save a checkpoint and stop, without waiting for it.

@@ -36,13 +36,7 @@ from darts.training.distributed import Ranks
 from darts.training.schedules import rate_of_epoch
 from darts.training.scoring import evaluate
 from darts.training.state import load_optimizer, require_fitting_network
-from darts.training.steps import (
-    Update,
-    counts_on,
-    optimizer_steps,
-    set_learning_rate,
-    weight_optimizer,
-)
+from darts.training.steps import Update, optimizer_steps, set_learning_rate, weight_optimizer
 from darts.typed_values import Count, entry, typed
 
 
@@ -152,7 +146,7 @@ class Searcher:
             lr=arch.lr,
             betas=(arch.betas[0], arch.betas[1]),
             weight_decay=arch.weight_decay,
-            capturable=counts_on(device),
+            capturable=device.type == "cuda",  # as in weight_optimizer
         )
         self.scaler = loss_scaler(config.precision, device)
         self.arch_scaler = loss_scaler(config.precision, device)

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from darts.tracking import Console
 from darts.training.checkpoint import StateDict
 from darts.training.device import RandomStates, random_states, restore_random_states
 from darts.training.interrupt import Interrupt, Interrupted
+from darts.training.restarts import Restarts
 from darts.training.run import TrainingRun
 from darts.training.state import TrainState
 from darts.training.steps import Diverged, EpochMeans, require_finite
@@ -50,33 +51,13 @@ class EpochReport:
     warnings: list[str] = field(default_factory=list)
 
 
-class Restarts(Protocol):
-    """What a recipe does when its training diverges: it repeats the epoch with other settings."""
-
-    @property
-    def left(self) -> bool:
-        """Whether the training may restart once more."""
-
-    def require_convergence(self) -> None:
-        """Raise ``Diverged`` if the training has diverged and may restart.
-
-        This is called before each checkpoint that is written within an epoch.
-        """
-
-    def restart(self) -> str:
-        """Change what made the training diverge; return what changes, as the end of a message.
-
-        The earlier state has been restored.
-        """
-
-
 class Recipe(ABC):
     """A training procedure: what a ``TrainingLoop`` does in each epoch and step."""
 
     config: RunConfig
     run: TrainingRun  # run directory, checkpoint and logs
     state: TrainState  # what a checkpoint saves and restores
-    restarts: Restarts | None = None  # None: the run ends when the training diverges
+    restarts: Restarts
 
     @property
     def finished(self) -> bool:
@@ -187,23 +168,21 @@ class TrainingLoop:
 
     def _keep(self) -> None:
         """Keep the state from which the training continues if it diverges in the next epoch."""
-        self._kept, restarts = None, self.recipe.restarts
-        if restarts is not None and restarts.left:
-            self._kept = (
-                copy.deepcopy(self.state.state_dict()),
-                random_states(self.run.ranks.device),
-            )
+        self._kept = None
+        if self.recipe.restarts.left:
+            random = random_states(self.run.ranks.device)
+            self._kept = copy.deepcopy(self.state.state_dict()), random
 
     def _restart(self, error: Diverged) -> None:
         """Go back to the beginning of the epoch that diverged, or raise the error."""
-        restarts, before = self.recipe.restarts, self.global_step
-        if restarts is None or self._kept is None:
+        before = self.global_step
+        if self._kept is None:
             raise error
         self._pending = []
         state, random = self._kept
         self.state.load_state_dict(state)
         restore_random_states(random, self.run.ranks.device)
-        change = restarts.restart()
+        change = self.recipe.restarts.restart()
         self._keep()
         self.console.step(self.global_step - before)
         self.console.warn(f"{error.problem}; {change}")
@@ -299,7 +278,7 @@ class TrainingLoop:
         due = self.interrupt.take_save_request() or due
         if self.run.ranks.all_reduce_max(bool(self.interrupt.received) or due):
             self._read_steps()
-            if self.recipe.restarts is not None and self._kept is not None:
+            if self._kept is not None:
                 self.recipe.restarts.require_convergence()
             self.save()
 

@@ -9,12 +9,16 @@ import socket
 import time
 import warnings
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
+
+import msgspec
 
 from darts.config import ConfigError
-from darts.reading import FileError, JsonObject, read_json_object
+from darts.reading import read_json_object
+from darts.typed_values import typed
 from darts.writing import open_in_place, write_errors
 
 LOCK_FILE = "run.lock"
@@ -24,6 +28,18 @@ _POLL_SECONDS = 0.1
 
 class DirectoryInUse(ConfigError):
     """Another process, or another lock of this process, owns a run directory."""
+
+
+@dataclass(frozen=True)
+class _Owner:
+    """A process that owns a run directory: the content of the lock file."""
+
+    host: str
+    pid: Annotated[int, msgspec.Meta(gt=0)]
+    started: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}, started {self.started}"
 
 
 class RunLock:
@@ -39,12 +55,14 @@ class RunLock:
         while (file := self._try_lock()) is None:
             owner = _read_owner(self._path)
             if (owner is not None and _is_alive(owner)) or time.monotonic() > deadline:
-                raise DirectoryInUse(f"{directory} is in use by {_describe(owner)}")
+                raise DirectoryInUse(f"{directory} is in use by {owner or 'another process'}")
             time.sleep(_POLL_SECONDS)
         self._file = file
+        started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        this = _Owner(socket.gethostname(), os.getpid(), started)
         with write_errors(self._path):
             file.truncate(0)
-            file.write(json.dumps(_this_process()).encode())
+            file.write(json.dumps(asdict(this)).encode())
             file.flush()
 
     def _try_lock(self) -> BinaryIO | None:
@@ -86,34 +104,22 @@ def _flock(file: BinaryIO) -> None:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _this_process() -> JsonObject:
-    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return {"host": socket.gethostname(), "pid": os.getpid(), "started": started}
-
-
-def _read_owner(path: Path) -> JsonObject | None:
-    """Return the description of the owner, or None if it is missing or damaged."""
+def _read_owner(path: Path) -> _Owner | None:
+    """Return the owner that the file describes, or None if it is missing or damaged."""
     try:
-        owner = read_json_object(path, limit=4096)
-    except (FileError, OSError):
+        return typed(_Owner, read_json_object(path, limit=4096))
+    except (ValueError, OSError):
         return None
-    return owner if isinstance(owner.get("pid"), int) and owner["pid"] > 0 else None
 
 
-def _is_alive(owner: JsonObject) -> bool:
+def _is_alive(owner: _Owner) -> bool:
     """Return whether the owner may be running; True for another machine, where it is unknown."""
-    if owner.get("host") != socket.gethostname():
+    if owner.host != socket.gethostname():
         return True
     try:
-        os.kill(owner["pid"], 0)
+        os.kill(owner.pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:  # the process belongs to another user
         return True
     return True
-
-
-def _describe(owner: JsonObject | None) -> str:
-    if owner is None:
-        return "another process"
-    return f"process {owner['pid']} on {owner.get('host')}, started {owner.get('started')}"

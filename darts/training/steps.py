@@ -42,7 +42,9 @@ def weight_optimizer(
 ) -> Optimizer:
     """Return the configured optimizer of the weights: AdamW or SGD with (Nesterov) momentum.
 
-    For AdamW, ``momentum`` is the first beta; the second is 0.999.
+    For AdamW, ``momentum`` is the first beta; the second is 0.999. On a GPU it counts its steps on
+    the device (``capturable``), as a CUDA graph needs, so that steps with and without a graph have
+    equal results.
 
     References:
         Kingma and Ba, "Adam", arXiv:1412.6980; with the weight decay of Loshchilov and Hutter,
@@ -56,20 +58,11 @@ def weight_optimizer(
             lr=lr,
             betas=(momentum, 0.999),
             weight_decay=decay,
-            capturable=counts_on(parameters[0].device),
+            capturable=parameters[0].device.type == "cuda",
         )
     return torch.optim.SGD(
         parameters, lr=lr, momentum=momentum, weight_decay=decay, nesterov=config.nesterov
     )
-
-
-def counts_on(device: torch.device) -> bool:
-    """Return whether Adam counts its steps on the device: the option ``capturable``.
-
-    A CUDA graph can contain such a step, see ``darts.training.graphs``. Steps without a graph count
-    in the same way, so that both kinds have equal results.
-    """
-    return device.type == "cuda"
 
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:

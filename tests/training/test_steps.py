@@ -14,7 +14,6 @@ from darts.training.steps import (
     Diverged,
     EpochMeans,
     check_weight_optimizer,
-    counts_on,
     optimizer_step,
     require_finite,
     weight_optimizer,
@@ -43,11 +42,6 @@ def test_nesterov_momentum_looks_ahead_by_the_momentum() -> None:
 def test_nesterov_momentum_needs_sgd_with_momentum(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"nesterov=true: needs optimizer\.algorithm=sgd"):
         check_weight_optimizer(WeightOptimizerConfig(nesterov=True, **options))
-
-
-@pytest.mark.parametrize(("device", "counts"), [("cpu", False), ("meta", False), ("cuda", True)])
-def test_adam_counts_its_steps_on_a_gpu(device: str, counts: bool) -> None:
-    assert counts_on(torch.device(device)) == counts
 
 
 def equal_nets() -> tuple[nn.Linear, nn.Linear]:
