@@ -6,7 +6,6 @@ A new process takes seconds to import PyTorch, which is as long as a short run t
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -18,8 +17,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from queue import LifoQueue
 from weakref import WeakSet
-
-import torch
 
 from darts.running import worker_process
 from darts.running.execution import earlier_outcome
@@ -173,9 +170,7 @@ class ProcessExecutor(Executor):
 
     def __init__(self, workers: int, log_directory: Path) -> None:
         self.workers = workers
-        threads = None  # PyTorch reads OMP_NUM_THREADS
-        if "OMP_NUM_THREADS" not in os.environ:
-            threads = max(1, torch.get_num_threads() // workers)
+        threads = worker_process.threads_per_worker(workers)
         self._workers = [Worker(n, threads, log_directory) for n in range(workers)]
         self._idle: LifoQueue[Worker] = LifoQueue()
         self._threads = ThreadPoolExecutor(workers)  # each waits for the job of one worker

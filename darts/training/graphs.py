@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeAlias, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -25,9 +25,6 @@ from darts.training.device import RandomStates, random_states
 from darts.training.distributed import Ranks
 
 Result = TypeVar("Result")
-
-Layout: TypeAlias = list[tuple[torch.Size, tuple[int, ...], torch.dtype]]
-"""Shape, strides and dtype of each tensor of a step's batches."""
 
 DRAWS_ON_CPU = "its steps draw random numbers on the CPU"
 REPEATS_DRAWS = "its steps use random numbers of the GPU twice"
@@ -95,7 +92,7 @@ class GraphedStep(Generic[Result]):
 
     def discard(self) -> None:
         """Discard the graph, because the next step differs, and free its memory."""
-        self._layout: Layout | None = None
+        self._layout: list[object] | None = None  # shape, strides and dtype of each tensor
         self._capture: _Capture[Result] | None = None
 
     def __call__(self, *batches: Batch) -> Result:
@@ -106,7 +103,7 @@ class GraphedStep(Generic[Result]):
 
     def _graphed(self, batches: Sequence[SampleBatch]) -> Result:
         inputs = [x for batch in batches for x in batch]
-        layout = [(x.shape, x.stride(), x.dtype) for x in inputs]
+        layout: list[object] = [(x.shape, x.stride(), x.dtype) for x in inputs]
         if self._layout is None:
             self._layout = layout
             return self._warm_up(batches)
@@ -179,19 +176,9 @@ def capture_obstacle(config: RunConfig, ranks: Ranks, components: Sequence[str])
     return None
 
 
-def graphed_step(
-    step: Callable[..., Result],
-    config: RunConfig,
-    ranks: Ranks,
-    *,
-    obstacle: str | None,
-    repeats_draws: bool = False,
-) -> GraphedStep[Result]:
-    """Return a step that runs as a CUDA graph if ``graphs=auto``, on a GPU and without obstacle."""
-    enabled = config.graphs == "auto" and ranks.device.type == "cuda"
-    return GraphedStep(
-        step, ranks.device, enabled=enabled, obstacle=obstacle, repeats_draws=repeats_draws
-    )
+def graphs_enabled(config: RunConfig, ranks: Ranks) -> bool:
+    """Return whether steps run as CUDA graphs if nothing prevents it."""
+    return config.graphs == "auto" and ranks.device.type == "cuda"
 
 
 def _first_error(error: BaseException) -> BaseException:
