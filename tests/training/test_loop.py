@@ -120,13 +120,6 @@ def epoch_calls(epoch: int) -> list[str]:
     return [f"begin {epoch}", *steps, f"end {epoch}", f"write {epoch}"]
 
 
-def test_the_loop_calls_the_recipe_in_order(tmp_path: Path) -> None:
-    recipe = FakeRecipe(tmp_path / "run")
-    fit(recipe)
-    assert recipe.calls == [*epoch_calls(0), *epoch_calls(1)]
-    assert (recipe.state.epoch, recipe.state.step) == (2, 0)
-
-
 def test_a_checkpoint_is_written_after_each_epoch(tmp_path: Path) -> None:
     """No checkpoint is written during the end of an epoch, so a resumed run repeats that end."""
     recipe = FakeRecipe(tmp_path / "run", "save_minutes=10")

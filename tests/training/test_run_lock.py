@@ -85,30 +85,6 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     assert (tmp_path / "precious").read_text() == "kept"
 
 
-def claim(folder: Path, number: int, results: multiprocessing.Queue[str]) -> None:
-    files = RunDirectory(folder / "2026-01-01_00-00-00", "search")
-    files.claim_unused(numbered=True)
-    files.write("config.yaml", str(number))
-    results.put(files.path.name)
-    files.release()
-
-
-def test_runs_that_start_in_the_same_second_get_directories_of_their_own(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    results = context.Queue()
-    processes = [context.Process(target=claim, args=(tmp_path, n, results)) for n in range(8)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    names = sorted(results.get() for _ in processes)
-    first = "2026-01-01_00-00-00"
-    assert names == [first, *(f"{first}_{n}" for n in range(2, 9))]
-    assert sorted((tmp_path / name / "config.yaml").read_text() for name in names) == [
-        str(n) for n in range(8)
-    ]
-
-
 def test_a_claim_without_files_leaves_nothing(tmp_path: Path) -> None:
     files = RunDirectory(tmp_path / "run", "search")
     files.claim_unused()

@@ -10,14 +10,7 @@ from torch import nn
 
 from darts.config import ConfigError, WeightOptimizerConfig
 from darts.training.device import loss_scaler
-from darts.training.steps import (
-    Diverged,
-    EpochMeans,
-    check_weight_optimizer,
-    optimizer_step,
-    require_finite,
-    weight_optimizer,
-)
+from darts.training.steps import check_weight_optimizer, optimizer_step, weight_optimizer
 
 SCALER = loss_scaler("fp32", torch.device("cpu"))
 
@@ -101,25 +94,6 @@ def test_a_step_ignores_old_gradients_and_weights_without_gradients() -> None:
     again = optimizer_step(net(torch.ones(1, 4)).sum(), optimizer, SCALER, clip=0.0)
     assert float(first) == pytest.approx(float(again))
     assert unused.tolist() == [1, 1]
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_a_loss_that_is_not_finite_raises_an_error(value: float) -> None:
-    with pytest.raises(Diverged) as caught:
-        require_finite(torch.tensor(value), epoch=2, step=0)
-    text = str(caught.value)
-    assert f"the loss became {value} in epoch 3, step 1" in text
-    assert "optimizer.lr" in text
-    assert "\n" not in text
-    assert isinstance(caught.value, ValueError)
-
-
-def test_means_are_weighted_by_samples() -> None:
-    means = EpochMeans()
-    for count, loss, accuracy in [(4, 1.0, 0.5), (1, 6.0, 0.0), (3, 2.0, 1.0)]:
-        means.add(count, loss=loss, accuracy=accuracy)
-    assert means.compute() == {"loss": pytest.approx(2.0), "accuracy": pytest.approx(0.625)}
-    assert EpochMeans().compute() == {}
 
 
 def test_the_configured_optimizer_updates_the_weights() -> None:
