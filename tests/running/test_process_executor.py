@@ -237,7 +237,7 @@ def start_parent(folder: Path) -> subprocess.Popen[str]:
     """Start a process whose two workers execute long runs; wait for checkpoints."""
     script = folder / "parent.py"
     script.write_text(PARENT)
-    paths = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
+    paths = [str(Path(__file__).parents[n]) for n in range(3)]
     process = subprocess.Popen(
         [sys.executable, str(script), str(folder)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)},

@@ -70,7 +70,6 @@ def terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     """Standard output that claims to be a terminal."""
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setattr(console_module, "is_terminal", lambda _: True)
     return Output(capsys)
 
@@ -146,24 +145,6 @@ def test_long_message_is_not_wrapped(terminal: Output) -> None:
     with Console(total_steps=100, name="search") as console:
         console.info(command)
     assert command in terminal.getvalue()
-
-
-def colors(text: str) -> set[str]:
-    """Return the color codes in the escape sequences of a text."""
-    codes = {code for match in re.findall(r"\x1b\[([0-9;]*)m", text) for code in match.split(";")}
-    return {code for code in codes if code[:1] in "3479" and len(code) >= 2}
-
-
-@pytest.mark.parametrize("off", [False, True])
-def test_no_color_variable_disables_colors(
-    terminal: Output, monkeypatch: pytest.MonkeyPatch, off: bool
-) -> None:
-    if off:
-        monkeypatch.setenv("NO_COLOR", "1")
-    with Console(total_steps=100, name="search") as console:
-        console.step()
-        console.warn("careful")
-    assert bool(colors(terminal.getvalue())) is not off
 
 
 def test_cursor_is_restored_after_an_exception(terminal: Output) -> None:

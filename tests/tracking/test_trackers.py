@@ -8,13 +8,13 @@ import struct
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
 
 from darts.config import ConfigError
-from darts.tracking.trackers import TRACKERS, Board, TrackedRun, Tracker, check_trackers
+from darts.tracking.trackers import Board, TrackedRun, Tracker, check_trackers
 
 Scalars = dict[tuple[int, str], float]
 FIRST = {1: {"loss/train": 2.5, "lr/weights": 0.1}, 2: {"loss/train": 1.5}, 3: {"loss/train": 1.0}}
@@ -212,14 +212,12 @@ def test_wandb_without_a_key_asks_for_nothing(
 
 
 class Recorder(Tracker):
-    """Keeps the numbers; ``last`` is the newest recorder."""
+    """Keeps the numbers."""
 
     name = "recorder"
-    last: ClassVar[Recorder]
 
     def __init__(self, run: TrackedRun) -> None:
         self.found = Scalars()
-        Recorder.last = self
 
     def log_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         self.found |= {(step, tag): value for tag, value in scalars.items()}
@@ -263,29 +261,3 @@ def test_unknown_trackers_and_missing_packages_are_refused(monkeypatch: pytest.M
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="wandb is not installed; run pip install wandb"):
         check_trackers(["wandb"])
-
-
-def test_a_search_records_the_same_numbers_for_tensorboard_and_trackers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    import darts
-
-    monkeypatch.setitem(TRACKERS._components, "recorder", Recorder)
-    sizes = ["dataset.samples=64", "space.channels=2", "space.cells=2", "loader.batch_size=16"]
-    run = darts.search(
-        data="synthetic",
-        epochs=2,
-        out=tmp_path / "run",
-        overrides=[*sizes, "tracking.trackers=[recorder]", "tracking.figures=false"],
-    )
-    events: Any = EventAccumulator(str(run.directory), size_guidance={"scalars": 0}).Reload()
-    board = {
-        (event.step, tag): event.value
-        for tag in events.Tags()["scalars"]
-        for event in events.Scalars(tag)
-    }
-    assert len(Recorder.last.found) > 20
-    for key, value in Recorder.last.found.items():
-        assert board[key] == pytest.approx(value, rel=1e-6, nan_ok=True)
