@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-PROGRAM = Path(__file__).with_name("run_on_gpu.py")
 WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "then", "it", "ran")
 BASE = ("epochs=1", "collapse.every=0", "tracking.figures=false", "tracking.tensorboard=false")
 IMAGES = (*BASE, "dataset=synthetic", "dataset.samples=64", "loader.batch_size=8")
@@ -113,21 +112,26 @@ def write_data(folder: Path) -> None:
     (folder / "table.csv").write_text("\n".join(["kind,a,b", *rows]))
 
 
+def run_program(program: str, *arguments: object, given: object = None) -> Any:
+    """Run a program on the pretended GPU in a new process; return the JSON that it prints."""
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name(program)), *map(str, arguments)],
+        input=json.dumps(given),
+        capture_output=True,
+        text=True,
+        timeout=1800,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def run(cases: dict[str, Case], data: Path) -> dict[str, Any]:
-    """Run commands on the pretended GPU in a new process; return what a step of each costs."""
+    """Run commands on the pretended GPU; return what a step of each costs."""
     given = [
         (name, command, [item.replace("FOLDER", str(data)) for item in overrides])
         for name, (command, overrides, _, _) in cases.items()
     ]
-    done = subprocess.run(
-        [sys.executable, str(PROGRAM), str(data / "runs")],
-        input=json.dumps(given),
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    results: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    results: dict[str, Any] = run_program("run_on_gpu.py", data / "runs", given=given)
     return results
 
 

@@ -136,11 +136,3 @@ def test_a_full_disk_ends_the_records_with_one_warning(tmp_path: Path) -> None:
     assert not board.enabled
     board.log_scalars(2, {"loss": 1.0})  # without a further warning, which would be an error
     board.close()
-
-
-def test_a_link_to_another_file_is_not_written_to(tmp_path: Path) -> None:
-    (tmp_path / "precious").write_text("kept")
-    (tmp_path / "events.out.tfevents.0").symlink_to(tmp_path / "precious")
-    with pytest.warns(UserWarning, match="no more records for TensorBoard"):
-        open_board(tmp_path).log_scalars(1, {"loss": 1.0})
-    assert (tmp_path / "precious").read_text() == "kept"

@@ -193,24 +193,6 @@ def test_running_statistics_of_separate_norms_are_averaged(rank_results: Any) ->
         assert rank["statistics"]["0.running_var"].tolist() == [1.5, 1.5]
 
 
-def test_collective_operations_change_nothing_in_one_process() -> None:
-    ranks = Ranks("cpu")
-    loss, net = torch.tensor(2.0), torch.nn.Sequential(torch.nn.BatchNorm2d(2))
-    with ranks as entered:
-        assert entered is ranks
-        assert not torch.distributed.is_initialized()
-        assert (ranks.rank, ranks.size, ranks.main, ranks.reduce) == (0, 1, True, None)
-        assert ranks.loss_share(loss, 3) is loss
-        assert ranks.weighted_means(3, loss).tolist() == [3, 2]
-        ranks.prepare(net, sync_batchnorm=True)
-        assert type(net[0]) is torch.nn.BatchNorm2d
-        assert (ranks.all_reduce_max(2), ranks.all_reduce_sum(2.5), ranks.broadcast("x")) == (
-            2,
-            2.5,
-            "x",
-        )
-
-
 def test_ranks_and_devices_come_from_the_environment_of_torchrun(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -77,14 +77,6 @@ def test_a_lock_waits_for_the_loader_processes_of_a_killed_run(
     child.join()
 
 
-def test_a_link_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "precious").write_text("kept")
-    (tmp_path / LOCK_FILE).symlink_to(tmp_path / "precious")
-    with pytest.raises(OSError, match=rf"cannot write .*{LOCK_FILE}"):
-        RunLock(tmp_path)
-    assert (tmp_path / "precious").read_text() == "kept"
-
-
 def test_a_claim_without_files_leaves_nothing(tmp_path: Path) -> None:
     files = RunDirectory(tmp_path / "run", "search")
     files.claim_unused()
