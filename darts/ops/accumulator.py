@@ -26,13 +26,10 @@ _NHWC = torch.channels_last
 
 
 class SumAccumulator:
-    """An unfinished sum of feature maps.
-
-    Attributes:
-        value: Sum so far without the shifts, ``(B, C, H, W)``; None before the first term.
-    """
+    """An unfinished sum of feature maps."""
 
     def __init__(self) -> None:
+        # Sum so far without the shifts, (B, C, H, W); None before the first term.
         self.value: Tensor | None = None
         self.shift: Tensor | None = None  # (C,), sum of the shifts of all normalized terms
 

@@ -23,14 +23,9 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
     Ranks may hold different numbers of samples, at least one each. Under autocast the statistics
     are computed in float32. In evaluation mode, and without a process group, the module behaves
     like ``nn.BatchNorm2d``.
-
-    Attributes:
-        process_group: Ranks that share a batch, or None.
-
-    Shape: ``(B, C, H, W)`` -> the same.
     """
 
-    process_group: ProcessGroup | None = None
+    process_group: ProcessGroup | None = None  # ranks that share a batch
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or self.process_group is None:

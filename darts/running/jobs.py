@@ -55,10 +55,7 @@ class Future(futures.Future[Outcome]):
     def cancel(self) -> bool:
         """Drop a waiting job; ask a run to save a checkpoint and stop, without waiting for it.
 
-        To continue a stopped run, submit its job again.
-
-        Returns:
-            False if the job has ended.
+        Return False if the job has ended. To continue a stopped run, submit its job again.
         """
         self.stopping = True  # first: an executor sets `stop` and then reads `stopping`
         if super().cancel():

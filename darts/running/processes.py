@@ -61,10 +61,8 @@ class Worker:
     def run(self, future: Future) -> Outcome:
         """Execute a job, in new processes if necessary.
 
-        Raises:
-            CancelledError: If the job was cancelled.
-            ValueError: If the process dies repeatedly while it starts.
-            WriteError: If the machine failed, for example because the disk is full.
+        Raise CancelledError if the job was cancelled, ValueError if the process dies repeatedly
+        while it starts, and WriteError if the machine failed.
         """
         deaths = failed_starts = 0
         while not future.stopping:
@@ -161,11 +159,7 @@ class ProcessExecutor(Executor):
 
     Leaving the context cancels all jobs and ends the workers, at once after Ctrl-C. Workers ignore
     Ctrl-C, because this process stops them. If this process is killed, they save checkpoints and
-    exit.
-
-    Args:
-        workers: Number of processes.
-        log_directory: Folder for the output of workers outside of runs: ``0.log``, ``1.log``, ...
+    exit. ``log_directory`` gets the output of workers outside of runs: ``0.log``, ``1.log``, ...
     """
 
     def __init__(self, workers: int, log_directory: Path) -> None:

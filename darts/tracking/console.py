@@ -33,9 +33,6 @@ class RemainingTime:
     The seconds per step are an exponentially weighted mean. Its time constant is half the elapsed
     time, but at least 30 seconds. Slow first steps therefore soon lose their weight, and the work
     between epochs, whose time counts toward the next step, hardly changes the estimate.
-
-    Args:
-        remaining_steps: Steps that are left when this process starts.
     """
 
     def __init__(self, remaining_steps: int) -> None:
@@ -67,10 +64,7 @@ class RemainingTime:
 class Console:
     """Progress and messages of a command on standard output, as a context manager.
 
-    Args:
-        total_steps: Steps of the whole run, including those before a resume.
-        name: Name of the command, for example "search".
-        done: Steps taken before this process started.
+    ``done`` of the ``total_steps`` of the whole run were taken before this process started.
     """
 
     def __init__(self, *, total_steps: int, name: str, done: int = 0) -> None:

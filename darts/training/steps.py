@@ -101,17 +101,14 @@ def optimizer_steps(
 ) -> list[Tensor]:
     """Backpropagate the loss once and take one step of each optimizer.
 
+    Return the norms of their gradients before clipping, scalars.
+
     Args:
         loss: Scalar. Its graph must not contain parameters of other optimizers.
         exact_term: Scalar to add to the loss, whose backward pass is in true float32; its forward
             pass should also be.
-        updates: Optimizers of the parameters to update.
-        scaler: Scales the loss if it is enabled (fp16); else changes nothing.
         reduce: Sums the gradients over the ranks before clipping, so that all ranks clip alike
             and skip the same fp16 steps.
-
-    Returns:
-        For each optimizer, the norm of its gradient before clipping, a scalar.
     """
     for optimizer, _ in updates:
         optimizer.zero_grad(set_to_none=True)
