@@ -45,8 +45,8 @@ def stable_rate(
     half of it in the first quarter of these steps. Without a fall, no rate depends on the number of
     epochs, so the training can be continued.
 
-    ``steps`` is the number of steps per epoch, and ``time_left`` the share of the training time that
-    is left, if a time limit ends the training.
+    ``steps`` is the number of steps per epoch, and ``time_left`` the share of the training time
+    that is left, if a time limit ends the training.
 
     References:
         Zhai et al., "Scaling Vision Transformers", arXiv:2106.04560, section 3.5; Hägele et al.,
