@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import math
 import operator
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from darts.plugins import group_options
@@ -58,6 +58,15 @@ def suggestion(word: str, choices: Iterable[str]) -> str:
     match = sorted(named, key=lambda choice: choice.rpartition(".")[0] != prefix)
     match = match or difflib.get_close_matches(word, choices, n=1)
     return f" (did you mean {match[0]!r}?)" if match else ""
+
+
+def flatten(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the dotted keys of nested dictionaries, with their values."""
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def check_fields(config: DataclassInstance, prefix: str = "") -> None:

@@ -121,7 +121,7 @@ class GraphedStep(Generic[Result]):
         before = random_states(self._device)
         result = self._run(batches)
         after = random_states(self._device)
-        if not _same_on_cpu(before, after):
+        if _on_cpu(before) != _on_cpu(after):
             self._obstacle = DRAWS_ON_CPU
         elif self._repeats_draws and not torch.equal(before["cuda"], after["cuda"]):
             self._obstacle = REPEATS_DRAWS
@@ -188,10 +188,6 @@ def _first_error(error: BaseException) -> BaseException:
     return error
 
 
-def _same_on_cpu(before: RandomStates, after: RandomStates) -> bool:
-    """Return whether no generator of the CPU was used between two states."""
-    return (
-        before["python"] == after["python"]
-        and before["numpy"] == after["numpy"]
-        and torch.equal(before["torch"], after["torch"])
-    )
+def _on_cpu(states: RandomStates) -> tuple[object, ...]:
+    """Return the states of the generators of the CPU as values that can be compared."""
+    return states["python"], states["numpy"], states["torch"].tolist()

@@ -86,16 +86,6 @@ class Recipe(ABC):
         """Write files and figures of a completed epoch."""
 
 
-@dataclass(frozen=True)
-class _PendingStep:
-    """A step whose values have not been read from the device."""
-
-    epoch: int
-    step: int
-    names: list[str]
-    values: Tensor  # (1 + len(names),): the number of samples of all ranks, then the values
-
-
 class TrainingLoop:
     """Runs the epochs and steps of a recipe; a context manager.
 
@@ -112,7 +102,9 @@ class TrainingLoop:
         self.steps = len(self.state.train_loader)
         self.console = Console(total_steps=epochs * self.steps, name=name, done=self.global_step)
         self.interrupt = Interrupt("stopping after this step; Ctrl-C again to abort")
-        self._pending: list[_PendingStep] = []
+        # Steps of the epoch whose values have not been read from the device: the number of each,
+        # the names of its values, and the number of samples of all ranks followed by the values.
+        self._pending: list[tuple[int, list[str], Tensor]] = []
         self._steps_per_read = 1 if self.run.ranks.device.type == "cpu" else STEPS_PER_READ
         self._stack = ExitStack()
         self._kept: tuple[StateDict, RandomStates] | None = None  # training state, random states
@@ -204,8 +196,7 @@ class TrainingLoop:
         means = self.run.ranks.weighted_means(report.num_samples, *report.metrics.values())
         norms = [norm.to(means)[None] for norm in report.norms.values()]
         names = [*(f"train_{name}" for name in report.metrics), *report.norms]
-        values = torch.cat([means, *norms])
-        self._pending.append(_PendingStep(state.epoch, state.step, names, values))
+        self._pending.append((state.step, names, torch.cat([means, *norms])))
         shown: dict[str, object] = {"epoch": f"{state.epoch + 1}/{self.epochs}"}
         # Restarts need the loss of the first step.
         if len(self._pending) >= self._steps_per_read or state.first_loss is None:
@@ -219,14 +210,14 @@ class TrainingLoop:
         if not pending:
             return None
         # One copy from the device for all steps.
-        read = iter(torch.cat([step.values for step in pending]).tolist())
-        for step in pending:
+        read = iter(torch.cat([values for _, _, values in pending]).tolist())
+        for step, names, _ in pending:
             num_samples = int(next(read))
-            values = {name: next(read) for name in step.names}
-            loss = require_finite(values["train_loss"], step.epoch, step.step)
+            named = {name: next(read) for name in names}
+            loss = require_finite(named["train_loss"], state.epoch, step)
             if state.first_loss is None:
                 state.first_loss = loss
-            state.means.add(num_samples, **values)
+            state.means.add(num_samples, **named)
         return loss
 
     def _log_epoch(self, report: EpochReport) -> None:

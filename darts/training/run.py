@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from darts.config import Invocation, RunConfig, check_fields
+from darts.config.fields import flatten
 from darts.data import load_split, save_split
 from darts.reading import JsonObject, one_line
 from darts.tracking import EnergyMeter, Ledger, MetricsLog, TensorBoard
@@ -320,11 +321,5 @@ def _digest(subsets: Mapping[str, Tensor]) -> str:
 
 def hparams(config: RunConfig) -> dict[str, object]:
     """Return the values of those ``HPARAMS`` that a configuration has."""
-    values: dict[str, object] = {}
-    for key in HPARAMS:
-        value: object = config
-        for name in key.split("."):
-            value = getattr(value, name, None)
-        if value is not None:
-            values[key] = value
-    return values
+    values = dict(flatten(dataclasses.asdict(config)))
+    return {key: values[key] for key in HPARAMS if values.get(key) is not None}

@@ -216,7 +216,7 @@ SPECIAL = ("pipe", "socket", "folder", "link to zeros", "link to precious file",
 TARGET = "{_target_: builtins.exec, _args_: ['CODE']}"
 # tests/config/test_resumed_run.py and tests/test_reading.py try further ones.
 OVERRIDES = {
-    "a callback": f"hydra.callbacks.x={TARGET}",
+    "an added callback": f"+hydra.callbacks.x={TARGET}",
     "a resolver": "name=${oc.decode:MARKER}",
     "an absolute name": "name=/etc/cron.d/x",
     "an escape sequence": f"name={ESCAPE}",
