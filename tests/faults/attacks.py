@@ -33,15 +33,10 @@ ENV = "${oc.env:DARTS_SECRET}"
 
 @dataclass(frozen=True)
 class Trap:
-    """Files by which a test notices that an attack succeeded.
+    """Files by which a test notices that an attack succeeded."""
 
-    Attributes:
-        marker: A file that exists only if code of the adversary ran.
-        precious: A file of the user, which must keep its content.
-    """
-
-    marker: Path
-    precious: Path
+    marker: Path  # exists only if code of the adversary ran
+    precious: Path  # a file of the user, which must keep its content
 
     @property
     def code(self) -> str:
@@ -61,19 +56,12 @@ class Payload:
 
 @dataclass(frozen=True)
 class Attack:
-    """A change of a run directory, and the command that reads the directory afterwards.
-
-    Attributes:
-        change: Function that changes the directory.
-        command: Name of the command that reads it.
-        base: Which run is changed: the name of its command, and whether it is complete.
-        arguments: Arguments of the command; ``{}`` stands for the directory.
-    """
+    """A change of a run directory, and the command that reads the directory afterwards."""
 
     change: Callable[[Path, Trap], None]
     command: str = "search"
-    base: tuple[str, bool] = ("search", False)
-    arguments: tuple[str, ...] = ("resume={}",)
+    base: tuple[str, bool] = ("search", False)  # command of the run, and whether it is complete
+    arguments: tuple[str, ...] = ("resume={}",)  # of the command; ``{}`` is the directory
 
 
 def replace_by(kind: str, name: str, directory: Path, trap: Trap) -> None:

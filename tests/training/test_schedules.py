@@ -11,23 +11,11 @@ from torch import nn
 from darts.config import ConfigError, WeightOptimizerConfig
 from darts.training.schedules import (
     check_schedule,
-    cosine,
     linear,
     rate_of_epoch,
     stable_rate,
     warmup_cosine,
 )
-
-
-@pytest.mark.parametrize(("epochs", "high", "low"), [(50, 0.025, 0.001), (7, 0.1, 0.0), (1, 1, 0)])
-def test_the_cosine_schedule_equals_that_of_torch(epochs: int, high: float, low: float) -> None:
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=high)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs, eta_min=low)
-    for epoch in range(epochs):
-        assert cosine(epoch, epochs, high, low) == pytest.approx(schedule.get_last_lr()[0], 1e-9)
-        optimizer.step()
-        schedule.step()
-    assert cosine(epochs, epochs, high, low) == pytest.approx(low, abs=1e-15)
 
 
 @pytest.mark.parametrize(
