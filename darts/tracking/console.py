@@ -73,7 +73,11 @@ class Console:
         self._time = RemainingTime(total_steps - done)
         self._fields: dict[str, object] = {}
         self._live: Live | None = None
-        self._rich = _rich_console() if is_terminal(sys.stdout) else None
+        self._rich: RichConsole | None = None
+        if is_terminal(sys.stdout):
+            import rich.console
+
+            self._rich = rich.console.Console(file=sys.stdout, force_terminal=True)
         self._drawn = self._logged = time.monotonic()
 
     def __enter__(self) -> Console:
@@ -240,12 +244,6 @@ def _write_json(values: Mapping[str, object]) -> None:
 def is_terminal(stream: TextIO) -> bool:
     """Return whether the stream is a terminal on which bars and tables can be drawn."""
     return log_mode() == "auto" and stream.isatty() and os.environ.get("TERM", "") != "dumb"
-
-
-def _rich_console() -> RichConsole:
-    from rich.console import Console as RichConsole
-
-    return RichConsole(file=sys.stdout, force_terminal=True)
 
 
 def _escape(text: str) -> str:

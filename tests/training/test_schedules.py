@@ -9,13 +9,8 @@ import torch
 from torch import nn
 
 from darts.config import ConfigError, WeightOptimizerConfig
-from darts.training.schedules import (
-    check_schedule,
-    linear,
-    rate_of_epoch,
-    stable_rate,
-    warmup_cosine,
-)
+from darts.training.schedules import linear, rate_of_epoch, stable_rate, warmup_cosine
+from darts.training.steps import check_weight_optimizer
 
 
 @pytest.mark.parametrize(
@@ -82,7 +77,7 @@ def test_the_rate_rises_in_the_first_epochs_and_then_joins_the_schedule() -> Non
 
 def test_a_rate_that_would_rise_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"lr_min=0\.2: must not exceed optimizer\.lr=0\.1"):
-        check_schedule(WeightOptimizerConfig(lr=0.1, lr_min=0.2))
+        check_weight_optimizer(WeightOptimizerConfig(lr=0.1, lr_min=0.2))
 
 
 def stable(warmup: int, cooldown: float) -> WeightOptimizerConfig:
@@ -125,4 +120,4 @@ def test_with_a_time_limit_the_rate_falls_with_the_time() -> None:
 
 def test_a_cooldown_without_the_stable_schedule_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"cooldown=0\.5: set optimizer\.schedule=stable"):
-        check_schedule(WeightOptimizerConfig(cooldown=0.5))
+        check_weight_optimizer(WeightOptimizerConfig(cooldown=0.5))
