@@ -41,7 +41,7 @@ from darts.training.cost import count_macs, count_parameters
 from darts.training.device import autocast, loss_scaler, seed_everything
 from darts.training.distributed import Ranks, distributed
 from darts.training.dry_run import estimate_cost, print_estimate
-from darts.training.graphs import GraphedStep, graphs_enabled
+from darts.training.graphs import graphed_step
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.restarts import ADVICE, Restarts
 from darts.training.run import TrainingRun
@@ -166,12 +166,8 @@ class Retraining(Recipe):
         if run.saved is None and config.start is not None:
             warm_start(self.state, config.start, best=config.start_epoch == "best")
         self.restarts = Restarts(self.state, config.restarts, net.parameters)
-        self.update = GraphedStep(
-            self._update,
-            device,
-            enabled=graphs_enabled(config, self.ranks),
-            obstacle=graph_obstacle(config, self.ranks),
-        )
+        obstacle = graph_obstacle(config, self.ranks)
+        self.update = graphed_step(self._update, config, self.ranks, obstacle=obstacle)
         if self.ranks.size > 1:
             self.ranks.prepare(net, sync_batchnorm=config.sync_batchnorm)
             net.batch_share = train_loader.batch_share  # drop path draws the masks of all ranks

@@ -111,10 +111,10 @@ def graphed_step(
     step: Callable[..., Result], config: SearchConfig, ranks: Ranks
 ) -> GraphedStep[Result]:
     """Return a step that runs as a CUDA graph on a GPU, with ``graphs=auto``, if it can."""
-    return GraphedStep(
+    return graphs.graphed_step(
         step,
-        ranks.device,
-        enabled=graphs.graphs_enabled(config, ranks),
+        config,
+        ranks,
         obstacle=capture_obstacle(config, ranks),
         repeats_draws=config.bilevel.repeats_draws,
     )

@@ -176,9 +176,19 @@ def capture_obstacle(config: RunConfig, ranks: Ranks, components: Sequence[str])
     return None
 
 
-def graphs_enabled(config: RunConfig, ranks: Ranks) -> bool:
-    """Return whether steps run as CUDA graphs if nothing prevents it."""
-    return config.graphs == "auto" and ranks.device.type == "cuda"
+def graphed_step(
+    step: Callable[..., Result],
+    config: RunConfig,
+    ranks: Ranks,
+    *,
+    obstacle: str | None,
+    repeats_draws: bool = False,
+) -> GraphedStep[Result]:
+    """Return a step that runs as a CUDA graph if ``graphs=auto``, on a GPU and without obstacle."""
+    enabled = config.graphs == "auto" and ranks.device.type == "cuda"
+    return GraphedStep(
+        step, ranks.device, enabled=enabled, obstacle=obstacle, repeats_draws=repeats_draws
+    )
 
 
 def _first_error(error: BaseException) -> BaseException:
