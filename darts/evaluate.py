@@ -15,9 +15,8 @@ from darts.plotting.style import save_figure
 from darts.reading import JsonObject
 from darts.recipes.trained import TrainedNetwork, build_on, open_data
 from darts.tasks import Objective
-from darts.tracking import EnergyMeter, Ledger, print_summary
+from darts.tracking import Energy, EnergyMeter, grams_of_co2, print_summary
 from darts.tracking.formats import is_fraction
-from darts.tracking.ledger import summary_costs
 from darts.tracking.optional import optional
 from darts.training.checkpoint import find_checkpoint
 from darts.training.device import check_precision, resolve_device
@@ -87,7 +86,6 @@ class Evaluation:
         """Return the summary: metrics, number of samples, own seconds, joules of all ranks."""
         trained, ranks, tracking = self.trained, self.ranks, self.trained.config.tracking
         meter = EnergyMeter(tracking.energy, ranks.device, read_rapl=ranks.local_rank == 0)
-        ledger = Ledger(meter, ranks.all_reduce_sum)
         samples = 0
 
         def counted(batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -97,7 +95,8 @@ class Evaluation:
                 yield batch
 
         found = scores(counted(loader.epoch(0)))
-        cost = summary_costs(ledger.entries(), tracking.energy.gco2_per_kwh)
+        own = meter.read()
+        energy = Energy(own.seconds, ranks.all_reduce_sum(own.joules), own.source)
         return {
             "name": trained.config.name,
             "checkpoint": str(trained.file),
@@ -105,7 +104,10 @@ class Evaluation:
             "epoch": trained.epoch,
             **{f"{self.split}_{name}": value for name, value in found.items()},
             "samples": int(ranks.all_reduce_sum(samples)),
-            **cost,
+            "seconds": energy.seconds,
+            "joules": energy.joules,
+            "joules_source": energy.source,
+            "gco2e": grams_of_co2(energy.joules, tracking.energy.gco2_per_kwh),
             "seed": trained.config.seed,
             "device": str(ranks.device),
             "ranks": ranks.size,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from multiprocessing.process import BaseProcess
 
 import optuna
+import torch
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -22,8 +23,10 @@ from darts.hpo.study import StudyPlan
 from darts.hpo.trials import WORKER, failure_reason, finished_trials
 from darts.hpo.worker import Worker
 from darts.reading import one_line
+from darts.running.execution import redirect_output
 from darts.running.processes import describe_exit
-from darts.running.worker_process import threads_per_worker, worker_environment
+from darts.running.worker_process import exit_with_parent
+from darts.training.device import round_robin_gpu
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.writing import WriteError, is_machine_failure
 
@@ -114,7 +117,9 @@ class Supervisor:
     def _start(self, number: int) -> None:
         """Start the worker process ``number`` of this machine."""
         name = f"{number}-{secrets.token_hex(4)}"
-        threads = threads_per_worker(self._plan.config.workers)
+        threads = None  # PyTorch reads OMP_NUM_THREADS
+        if "OMP_NUM_THREADS" not in os.environ:
+            threads = max(1, torch.get_num_threads() // self._plan.config.workers)
         arguments = (self._plan, name, number, threads, self._deadline)
         process = multiprocessing.get_context("spawn").Process(target=worker_main, args=arguments)
         process.start()
@@ -164,12 +169,16 @@ def worker_main(
 ) -> None:
     """Evaluate trials of a study: the main function of a worker's process.
 
-    ``name`` is unique and stored in the worker's trials. All processes of a machine share
-    ``time.monotonic()``, see ``Supervisor``.
+    ``name`` is unique and stored in the worker's trials, ``number`` counts the workers on this
+    machine from 0. All processes of a machine share ``time.monotonic()``, see ``Supervisor``.
     """
+    os.environ.update(round_robin_gpu(number))  # before CUDA is initialized in this process
+    if threads is not None:
+        torch.set_num_threads(threads)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    exit_with_parent()
     log = plan.directory / "workers" / f"{number}.log"
-    with worker_environment(number, threads, log) as interrupt:
+    with redirect_output(log), Interrupt() as interrupt:
         try:
             with storage_errors(plan.storage):
                 worker = Worker(plan, plan.open(existing=True), name)

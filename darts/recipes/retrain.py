@@ -43,7 +43,7 @@ from darts.training.distributed import Ranks, distributed
 from darts.training.dry_run import estimate_cost, print_estimate
 from darts.training.graphs import graphed_step
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
-from darts.training.restarts import ADVICE, Restarts
+from darts.training.restarts import ADVICE, LowerRateRestarts
 from darts.training.run import TrainingRun
 from darts.training.schedules import rate_of_epoch, stable_rate, warmup_cosine
 from darts.training.scoring import evaluate
@@ -118,7 +118,7 @@ class Retraining(Recipe):
 
     config: RetrainConfig
     state: RetrainState
-    restarts: Restarts
+    restarts: LowerRateRestarts
     loop: TrainingLoop
     _deadline: float | None = None  # by time.monotonic
     _time_left = 1.0  # share of config.max_seconds
@@ -165,7 +165,7 @@ class Retraining(Recipe):
         )
         if run.saved is None and config.start is not None:
             warm_start(self.state, config.start, best=config.start_epoch == "best")
-        self.restarts = Restarts(self.state, config.restarts, net.parameters)
+        self.restarts = LowerRateRestarts(self.state, config.restarts, net.parameters)
         obstacle = graph_obstacle(config, self.ranks)
         self.update = graphed_step(self._update, config, self.ranks, obstacle=obstacle)
         if self.ranks.size > 1:

@@ -53,7 +53,7 @@ from darts.training.device import seed_everything
 from darts.training.distributed import Ranks, distributed
 from darts.training.dry_run import check_budget, estimate_cost, print_estimate
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
-from darts.training.restarts import Restarts
+from darts.training.restarts import LowerRateRestarts
 from darts.training.run import TrainingRun
 from darts.training.steps import set_learning_rate
 
@@ -134,7 +134,7 @@ class Search(Recipe):
 
     config: SearchConfig
     state: SearchState
-    restarts: Restarts
+    restarts: LowerRateRestarts
     loop: TrainingLoop
     callbacks: Sequence[SearchCallback] = ()
 
@@ -162,7 +162,7 @@ class Search(Recipe):
         self.flaw_finder = FlawFinder.of_search(config, self.data, self.objective)
         self.alpha_rate = AlphaRate(self.state, config)
         # The mixture may have a high loss although only sampled paths are trained, and converge.
-        self.restarts = Restarts(
+        self.restarts = LowerRateRestarts(
             self.state, config.restarts, lambda: self.searcher.net.parameters(), math.inf
         )
         self.update: Callable[[Batch, Batch], StepReport] = self._update

@@ -6,6 +6,7 @@ A new process takes seconds to import PyTorch, which is as long as a short run t
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -17,6 +18,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from queue import LifoQueue
 from weakref import WeakSet
+
+import torch
 
 from darts.running import worker_process
 from darts.running.execution import earlier_outcome
@@ -61,8 +64,10 @@ class Worker:
     def run(self, future: Future) -> Outcome:
         """Execute a job, in new processes if necessary.
 
-        Raise CancelledError if the job was cancelled, ValueError if the process dies repeatedly
-        while it starts, and WriteError if the machine failed.
+        Raises:
+            CancelledError: If the job was cancelled.
+            ValueError: If the process dies repeatedly while it starts.
+            WriteError: If the machine failed, for example because the disk is full.
         """
         deaths = failed_starts = 0
         while not future.stopping:
@@ -159,12 +164,18 @@ class ProcessExecutor(Executor):
 
     Leaving the context cancels all jobs and ends the workers, at once after Ctrl-C. Workers ignore
     Ctrl-C, because this process stops them. If this process is killed, they save checkpoints and
-    exit. ``log_directory`` gets the output of workers outside of runs: ``0.log``, ``1.log``, ...
+    exit.
+
+    Args:
+        workers: Number of processes.
+        log_directory: Folder for the output of workers outside of runs: ``0.log``, ``1.log``, ...
     """
 
     def __init__(self, workers: int, log_directory: Path) -> None:
         self.workers = workers
-        threads = worker_process.threads_per_worker(workers)
+        threads = None  # PyTorch reads OMP_NUM_THREADS
+        if "OMP_NUM_THREADS" not in os.environ:
+            threads = max(1, torch.get_num_threads() // workers)
         self._workers = [Worker(n, threads, log_directory) for n in range(workers)]
         self._idle: LifoQueue[Worker] = LifoQueue()
         self._threads = ThreadPoolExecutor(workers)  # each waits for the job of one worker

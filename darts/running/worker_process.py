@@ -7,8 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TypeAlias
@@ -34,13 +33,17 @@ def main(number: int, threads: int | None, log: Path, connection: Connection) ->
     """Execute the jobs that arrive on a connection, until its other end closes.
 
     SIGTERM stops the current job only. If the parent process is killed, the current run saves a
-    checkpoint, and this process exits. The connection receives ``Job`` and sends ``Reply``; the
-    first reply means that this process has started.
+    checkpoint, and this process exits. The log gets the output outside of runs. The connection
+    receives ``Job`` and sends ``Reply``; the first reply means that this process has started.
     """
+    os.environ.update(round_robin_gpu(number))  # before CUDA is initialized in this process
+    if threads is not None:
+        torch.set_num_threads(threads)
+    exit_with_parent()
     with suppress(EOFError, OSError):  # the other end has closed
         try:
             # This `Interrupt` records a signal that arrives just before or after a run.
-            with worker_environment(number, threads, log) as interrupt, keep_data():
+            with redirect_output(log), Interrupt() as interrupt, keep_data():
                 gc.collect()
                 gc.freeze()  # makes later collections fast
                 _serve(connection, interrupt)
@@ -63,30 +66,13 @@ def _serve(connection: Connection, interrupt: Interrupt) -> None:
             reply = error
 
 
-def threads_per_worker(workers: int) -> int | None:
-    """Return the threads of PyTorch in each of several workers; None for PyTorch's default."""
-    if "OMP_NUM_THREADS" in os.environ:  # PyTorch reads it
-        return None
-    return max(1, torch.get_num_threads() // workers)
-
-
-@contextmanager
-def worker_environment(number: int, threads: int | None, log: Path) -> Iterator[Interrupt]:
-    """Prepare the process of a worker: its GPU, threads and signals, and a log for its output.
-
-    ``number`` counts the workers of a machine from 0. When the parent process ends, even if it is
-    killed, this process gets SIGTERM.
-    """
-    os.environ.update(round_robin_gpu(number))  # before CUDA is initialized in this process
-    if threads is not None:
-        torch.set_num_threads(threads)
+def exit_with_parent() -> None:
+    """Send SIGTERM to this process when its parent process ends, even if that is killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    with redirect_output(log), Interrupt() as interrupt:
-        yield interrupt
 
+    def watch(sentinel: int) -> None:
+        wait([sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
 
-def _end_with(parent: int) -> None:
-    wait([parent])
-    os.kill(os.getpid(), signal.SIGTERM)
+    threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()

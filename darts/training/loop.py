@@ -19,7 +19,7 @@ from darts.tracking import Console
 from darts.training.checkpoint import StateDict
 from darts.training.device import RandomStates, random_states, restore_random_states
 from darts.training.interrupt import Interrupt, Interrupted
-from darts.training.restarts import Restarts
+from darts.training.restarts import LowerRateRestarts
 from darts.training.run import TrainingRun
 from darts.training.state import TrainState
 from darts.training.steps import Diverged, EpochMeans, require_finite
@@ -57,7 +57,7 @@ class Recipe(ABC):
     config: RunConfig
     run: TrainingRun  # run directory, checkpoint and logs
     state: TrainState  # what a checkpoint saves and restores
-    restarts: Restarts
+    restarts: LowerRateRestarts
 
     @property
     def finished(self) -> bool:

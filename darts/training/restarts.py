@@ -25,7 +25,7 @@ ADVICE = "Try a smaller optimizer.lr"
 
 
 @dataclass(frozen=True)
-class Restarts:
+class LowerRateRestarts:
     """The restarts of a search or a retraining, each at a lower learning rate of the weights.
 
     All decisions depend on values that are equal on all ranks.

@@ -25,7 +25,6 @@ from darts.judging.devices.latency_model import LinearModel
 from darts.running.execution import redirect_output
 from darts.strategies.history import RETRIED
 from darts.strategies.strategy import suggest_point
-from darts.training.interrupt import Interrupt
 from darts.writing import WriteError
 
 # These tests act as a worker, without its heartbeat thread.
@@ -240,7 +239,8 @@ def test_a_deadline_of_zero_has_passed(
     """The clock may start at 0 with the machine, and 0.0 is not the same as no deadline."""
     plan = planned(*TABLE, f"benchmark.table={table}", "budget.trials=2")
     study = plan.open()
-    monkeypatch.setattr(supervisors, "worker_environment", lambda *_: Interrupt())
+    monkeypatch.setattr(supervisors, "exit_with_parent", lambda: None)
+    monkeypatch.setattr(supervisors, "round_robin_gpu", lambda number: {})
     worker_main(plan, "name", 0, None, 0.0)
     assert study.trials == []
     worker_main(plan, "name", 0, None, None)

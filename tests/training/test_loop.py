@@ -15,7 +15,7 @@ from darts.tracking import read_metrics
 from darts.training.checkpoint import load_checkpoint
 from darts.training.distributed import Ranks
 from darts.training.loop import EpochReport, Recipe, StepReport, TrainingLoop
-from darts.training.restarts import Restarts
+from darts.training.restarts import LowerRateRestarts
 from darts.training.run import TrainingRun
 from darts.training.state import TrainState
 from darts.training.steps import Diverged
@@ -69,7 +69,7 @@ class FakeRecipe(Recipe):
         loader: Any = NumberedLoader()
         self.loader: NumberedLoader = loader
         self.state = TrainState(train_loader=loader)
-        self.restarts = Restarts(self.state, 0, list)
+        self.restarts = LowerRateRestarts(self.state, 0, list)
         self.on_step, self.last_epoch = on_step, last_epoch
         self.calls: list[str] = []
         self.saved_progress: dict[str, tuple[int, int]] = {}
