@@ -70,7 +70,7 @@ def test_an_installed_command_runs_in_any_folder(
     assert done.returncode == 0, done.stderr
     folder, _, out = done.stdout.partition("\n")
     assert Path(folder) == unpacked / "darts" / "conf"
-    assert "estimated_seconds" in out
+    assert "estimated_time" in out
 
 
 def test_the_files_of_the_time_series_library_are_noticed(unpacked: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ import torch
 from darts.config import ConfigError, RetrainConfig, RunConfig, SearchConfig
 from darts.data import Batch, Loader
 from darts.reading import JsonObject
-from darts.tracking import Console, EnergyMeter, grams_of_co2, print_summary
+from darts.tracking import Console, EnergyMeter, format_duration, grams_of_co2, print_summary
 from darts.tracking.tensorboard import preload_tensorboard
 from darts.training.device import peak_memory
 from darts.training.distributed import Ranks
@@ -49,7 +49,7 @@ def check_budget(config: RunConfig) -> None:
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """Predicted cost of the training steps and the validation of a whole run, as it is printed."""
+    """Predicted cost of the training steps and the validation of a whole run, by the printed names."""
 
     steps: int
     epochs: int
@@ -163,7 +163,9 @@ def print_estimate(
     omits. The result holds the advice as a list of lines.
     """
     values: JsonObject = {**size, **dataclasses.asdict(estimate)}
-    print_summary("dry run", values)
+    values["estimated_time"] = format_duration(estimate.estimated_seconds)
+    shown = {name: value for name, value in values.items() if name != "estimated_seconds"}
+    print_summary("dry run", shown)
     lines = advice(config, estimate, device.type)
     if lines:
         print("\n" + "\n".join(lines))

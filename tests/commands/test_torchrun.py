@@ -295,7 +295,7 @@ def test_a_dry_run_on_two_ranks_leaves_no_thread_behind(tmp_path: Path) -> None:
     folder = tmp_path / "empty"
     folder.mkdir()
     out, _ = run_on_two_ranks(str(script), *RUNS["search"], "dry_run=true", cwd=folder)
-    assert out.count("estimated_seconds") == 1
+    assert out.count("estimated_time") == 1
     assert list(folder.iterdir()) == []
 
 
