@@ -49,7 +49,7 @@ def check_budget(config: RunConfig) -> None:
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """Predicted cost of the training steps and the validation of a whole run, by the printed names."""
+    """Predicted cost of the training steps and the validation of a whole run."""
 
     steps: int
     epochs: int
