@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import tiny_runs
 from damage import mutate
+from end_states import COSTS
 from tiny_runs import DATA
 
 EVENTS = "events.out.tfevents.0"
@@ -44,7 +45,7 @@ def resumed(command: str) -> Callable[[Path, str], dict[str, object]]:
 
 
 def printed(directory: Path, out: str) -> dict[str, object]:
-    measured = tuple(tiny_runs.COSTS)
+    measured = tuple(COSTS)
     lines = [line.rstrip() for line in out.splitlines() if not line.startswith(measured)]
     return {"output": [line for line in lines if line and str(directory) not in line]}
 

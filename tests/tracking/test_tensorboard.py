@@ -71,7 +71,7 @@ def hparams_of(directory: Path) -> dict[str, Any]:
 
 
 def test_hparams_have_readable_values(tmp_path: Path) -> None:
-    params = {
+    params: dict[str, Any] = {
         "seed": 3,
         "dataset.name": "digits",
         "dataset.download": True,
