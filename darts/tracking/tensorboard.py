@@ -23,11 +23,6 @@ EVENT_FILE = "events.out.tfevents.0"  # TensorBoard reads files whose name conta
 _FLUSH_SECONDS = 10.0
 
 
-def preload_tensorboard() -> None:
-    """Import TensorBoard and matplotlib, so that a dry run measures their memory too."""
-    import torch.utils.tensorboard  # noqa: F401
-
-
 def event_offset(directory: Path) -> int:
     """Return the length of the event file in bytes; 0 without one. Flush the tracker before."""
     with suppress(OSError):

@@ -11,6 +11,7 @@ References:
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import math
 import statistics
 import time
@@ -25,7 +26,6 @@ from darts.config import ConfigError, RetrainConfig, RunConfig, SearchConfig
 from darts.data import Batch, Loader
 from darts.reading import JsonObject
 from darts.tracking import Console, EnergyMeter, format_duration, grams_of_co2, print_summary
-from darts.tracking.tensorboard import preload_tensorboard
 from darts.training.device import peak_memory
 from darts.training.distributed import Ranks
 from darts.training.loop import Recipe
@@ -84,7 +84,7 @@ def estimate_cost(
     ranks, tracking = recipe.run.ranks, recipe.config.tracking
     train_loader = recipe.state.train_loader
     if tracking.figures or tracking.tensorboard:
-        preload_tensorboard()  # its memory belongs to the base
+        importlib.import_module("torch.utils.tensorboard")  # its memory belongs to the base
     base = peak_memory(ranks.device)
     meter = EnergyMeter(tracking.energy, ranks.device, read_rapl=ranks.local_rank == 0)
     steps = cycle(range(len(train_loader)))
