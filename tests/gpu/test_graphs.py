@@ -78,20 +78,6 @@ def captured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return compare_all(CAPTURED, tmp_path_factory.mktemp("captured"))
 
 
-def test_the_emulation_behaves_like_a_gpu() -> None:
-    found = run_program("try_captures.py")
-    errors = found.pop("errors")
-    assert errors.pop("nothing") == ""
-    assert all("not permitted when stream is capturing" in error for error in errors.values())
-    assert found == {
-        "after the capture": [[0, 0], [None, None]],
-        "launches": {"graph": 2, "fill_": 1},
-        "after two replays": [[3, 3], [30, 30]],
-        "draws": True,
-        "after failures": [2, 2],
-    }
-
-
 @pytest.mark.parametrize("name", CAPTURED)
 def test_a_training_with_graphs_equals_one_without(name: str, captured: dict[str, Any]) -> None:
     result = captured[name]
