@@ -16,13 +16,12 @@ from darts.reading import JsonObject
 from darts.recipes.trained import TrainedNetwork, build_on, open_data
 from darts.reporting.tables import importance_tables
 from darts.tasks import Objective
-from darts.tracking import Energy, grams_of_co2, print_summary
+from darts.tracking import Energy, EnergyMeter, grams_of_co2, print_summary
 from darts.tracking.formats import is_fraction
 from darts.tracking.optional import optional
 from darts.training.checkpoint import find_checkpoint
 from darts.training.device import check_precision, resolve_device
 from darts.training.distributed import Ranks, distributed
-from darts.training.run import energy_meter
 from darts.training.run_directory import RunDirectory
 from darts.training.scoring import evaluate as score
 
@@ -84,8 +83,7 @@ class Evaluation:
     def _score_split(self, loader: Loader) -> JsonObject:
         """Return the summary: metrics, number of samples, own seconds, joules of all ranks."""
         trained, ranks, tracking = self.trained, self.ranks, self.trained.config.tracking
-        meter = energy_meter(tracking.energy, ranks)
-        meter.start()
+        meter = EnergyMeter(tracking.energy, ranks.device, read_rapl=ranks.local_rank == 0)
         samples = 0
 
         def counted(batches: Iterable[Batch]) -> Iterator[Batch]:

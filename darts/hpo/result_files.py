@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from contextlib import closing
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -13,6 +14,7 @@ from darts.hpo.trials import (
     failure_reason,
     finished_trials,
     trial_results,
+    trial_scores,
     trial_seconds,
     trial_state,
 )
@@ -20,6 +22,8 @@ from darts.reading import JsonObject, read_json
 from darts.recipes.commands import merge_overrides
 from darts.tracking import TensorBoard, read_metrics
 from darts.tracking.ledger import sum_costs
+from darts.tracking.optional import optional
+from darts.tracking.trackers import TrackedRun
 from darts.writing import write_atomically, write_json
 
 
@@ -102,6 +106,8 @@ def log_hparams(plan: StudyPlan, trials: Sequence[FrozenTrial], logged: set[int]
         if trial.number in logged:
             continue
         logged.add(trial.number)
-        with TensorBoard(plan.directory / "hparams" / f"{trial.number:04d}") as board:
-            scores = {f"hparam/{name}": value for name, value in trial_results(trial).items()}
-            board.log_hparams(plan.space.row(trial.params), scores, step=trial.number)
+        directory = plan.directory / "hparams" / f"{trial.number:04d}"
+        run = TrackedRun(directory, directory.name, plan.space.row(trial.params), trial.number)
+        scores = {f"hparam/{name}": value for name, value in trial_scores(trial).items()}
+        with optional(directory), closing(TensorBoard(run)) as board:
+            board.log_results(scores)

@@ -20,19 +20,16 @@ from darts.ops.batch_norm import (
     repeat_per_fold,
     values_per_channel,
 )
-from darts.ops.pixels import fold
+from darts.ops.pixels import fold, repeat_per_channel
 
 _NHWC = torch.channels_last
 
 
 class SumAccumulator:
-    """An unfinished sum of feature maps.
-
-    Attributes:
-        value: Sum so far without the shifts, ``(B, C, H, W)``; None before the first term.
-    """
+    """An unfinished sum of feature maps."""
 
     def __init__(self) -> None:
+        # Sum so far without the shifts, (B, C, H, W); None before the first term.
         self.value: Tensor | None = None
         self.shift: Tensor | None = None  # (C,), sum of the shifts of all normalized terms
 
@@ -138,8 +135,7 @@ class _AddNormalized(SeveralOutputs):
         groups = len(ctx.targets)
         per_group = [gradients[target] for target in ctx.targets]
         gradient = per_group[0] if groups == 1 else torch.cat(per_group, dim=1)
-        weight = scale[:, None].expand(-1, y.shape[1] // groups).reshape(-1)
-        weight = weight.contiguous()  # batch norm is three times slower with a view of stride 0
+        weight = repeat_per_channel(scale, y.shape[1] // groups)
         need = [need_y, need_scale, False]
         grad_y, grad_weight, _ = torch.ops.aten.native_batch_norm_backward(
             gradient, y, weight, None, None, mean, inverse, True, ctx.eps, need

@@ -21,11 +21,12 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor
 
-from darts.ops.autograd import Context, SeveralOutputs
+from darts.ops.autograd import Context, OneOutput, SeveralOutputs
 from darts.ops.pixels import fold
-from darts.ops.sync_batch_norm import Statistics, synced_statistics
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -79,33 +80,33 @@ def normalize(
         running: Running statistics to update, or None.
         group: Ranks that share the batch; None for one process.
     """
-    if group is not None:
-        return normalize_together([NormInput(x, scale, eps, running)], group)[0]
-    count = values_per_channel(x)
-    if (folds := num_folds(x)) > 1:
-        output, mean, variance = folded_batch_norm(x, scale, eps, folds)
-        if running is not None:
-            running.update(mean, variance * (count / (count - 1)))
-        return output
-    means, variances, momentum = running or (None, None, 0.0)
-    scale = _float_scale(x, scale)
-    return torch.native_batch_norm(x, scale, None, means, variances, True, momentum, eps)[0]
+    if group is None and num_folds(x) == 1:
+        values_per_channel(x)
+        means, variances, momentum = running or (None, None, 0.0)
+        scale = _float_scale(x, scale)
+        return torch.native_batch_norm(x, scale, None, means, variances, True, momentum, eps)[0]
+    output, mean, variance = normalize_shared(x, eps, group, scale)
+    if running is not None:
+        running.update(mean, variance)
+    return output
 
 
-def normalize_shared(x: Tensor, eps: float, group: ProcessGroup | None = None) -> Normalized:
-    """Normalize like ``normalize``, without a scale, and return the statistics.
+def normalize_shared(
+    x: Tensor, eps: float, group: ProcessGroup | None = None, scale: Tensor | None = None
+) -> Normalized:
+    """Normalize like ``normalize``, and return the statistics.
 
     The caller updates the running statistics of every edge that shares the normalization.
     """
     if group is not None:
-        (statistics,) = synced_statistics([_full(x)], group)
-        return _normalized(x, None, eps, statistics)
+        (statistics,) = synced_statistics([full_precision(x)], group)
+        return _normalized(x, scale, eps, statistics)
     count = values_per_channel(x)
     if (folds := num_folds(x)) > 1:
-        output, mean, variance = folded_batch_norm(x, None, eps, folds)
+        output, mean, variance = folded_batch_norm(x, scale, eps, folds)
         return Normalized(output, mean, variance * (count / (count - 1)))
     output, mean, inverse = torch.native_batch_norm(
-        x, _float_scale(x, None), None, None, None, True, 0.0, eps
+        x, _float_scale(x, scale), None, None, None, True, 0.0, eps
     )
     with torch.no_grad():
         variance = (inverse.double().pow(-2) - eps) * (count / (count - 1))
@@ -138,7 +139,7 @@ class NormInput(NamedTuple):
 
 def normalize_together(inputs: Sequence[NormInput], group: ProcessGroup) -> list[Tensor]:
     """Call ``normalize`` for each input; the ranks exchange one message for all of them."""
-    statistics = synced_statistics([_full(item.x) for item in inputs], group)
+    statistics = synced_statistics([full_precision(item.x) for item in inputs], group)
     outputs = []
     for (x, scale, eps, running), own in zip(inputs, statistics, strict=True):
         output, mean, variance = _normalized(x, scale, eps, own)
@@ -148,13 +149,14 @@ def normalize_together(inputs: Sequence[NormInput], group: ProcessGroup) -> list
     return outputs
 
 
-def _full(x: Tensor) -> Tensor:
+def full_precision(x: Tensor) -> Tensor:
+    """Return a tensor of reduced precision in float32, and any other one as it is."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def _normalized(x: Tensor, scale: Tensor | None, eps: float, statistics: Statistics) -> Normalized:
     """Normalize by given statistics."""
-    full, (mean, variance, count) = _full(x), statistics
+    full, (mean, variance, count) = full_precision(x), statistics
     factor = (variance + eps).rsqrt()
     if scale is not None:
         factor = factor * scale
@@ -162,6 +164,61 @@ def _normalized(x: Tensor, scale: Tensor | None, eps: float, statistics: Statist
     with torch.no_grad():
         unbiased = variance * (count / (count - 1))
     return Normalized(output.to(x.dtype), mean.detach(), unbiased)
+
+
+class AllReduceSum(OneOutput):
+    """A sum over the ranks of a group, differentiable any number of times.
+
+    Gradients belong to the sum of the losses of all ranks: the gradient of each summand is the sum
+    of the gradients of all ranks. Every rank must call ``backward`` on its own loss, because the
+    backward pass communicates as well. Shape and dtype are the same on every rank.
+    """
+
+    @staticmethod
+    def forward(ctx: Context, x: Tensor, group: ProcessGroup) -> Tensor:
+        ctx.group = group
+        total = x.detach().clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total, group=group)
+        return total
+
+    @staticmethod
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor, None]:
+        return AllReduceSum.apply(gradients[0], ctx.group), None
+
+
+class Statistics(NamedTuple):
+    """Statistics of the channels over the samples of all ranks."""
+
+    mean: Tensor  # (C,)
+    variance: Tensor  # biased, (C,)
+    number: Tensor  # of values per channel, (1,)
+
+
+def synced_statistics(xs: Sequence[Tensor], group: ProcessGroup) -> list[Statistics]:
+    """Return the statistics of several feature maps with one message; differentiable.
+
+    Each rank computes mean and variance of its own samples, ``(B, C, H, W)``, in two passes.
+    Combining them loses no precision even if the mean is large. B may differ between ranks, and C,
+    H and W between feature maps.
+    """
+    own = []
+    for x in xs:
+        variance, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
+        own += [mean.new_full((1,), x.numel() // x.shape[1]), mean, variance]
+    row = torch.cat(own)
+    # Each rank fills its own row of a table of zeros, so that the sum gathers all rows and
+    # gradients flow through it.
+    rank, ranks = dist.get_rank(group), dist.get_world_size(group)
+    table = AllReduceSum.apply(F.pad(row[None], (0, 0, rank, ranks - 1 - rank)), group)
+    parts = torch.split(table, [len(part) for part in own], dim=1)
+    results = []
+    for counts, means, variances in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        count = counts.sum(0)
+        share = counts / count  # (ranks, 1)
+        mean = (share * means).sum(0)
+        variance = (share * (variances + (means - mean).square())).sum(0)
+        results.append(Statistics(mean, variance, count))
+    return results
 
 
 def values_per_channel(x: Tensor) -> int:

@@ -46,16 +46,9 @@ def convolution_backward(
     groups: int,
     need: list[bool],
 ) -> tuple[Tensor, Tensor]:
-    """Call PyTorch's backward kernel of a convolution without bias.
+    """Return the gradients of input and weight of a convolution without bias, by PyTorch's kernel.
 
-    Args:
-        gradient: Gradient of the output.
-        x, weight: Input and weight.
-        stride, padding, dilation, groups: As in ``F.conv2d``; the padding of height and width.
-        need: Whether to compute the gradients of the input and of the weight.
-
-    Returns:
-        Both gradients; only those that ``need`` asks for are tensors.
+    ``padding`` is of height and width. Only gradients that ``need`` asks for are tensors.
     """
     strides, dilations, mask = [stride, stride], [dilation, dilation], [*need, False]
     grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(

@@ -18,17 +18,12 @@ UNLIMITED = 2**62
 
 @dataclass(frozen=True)
 class KernelPlan:
-    """How the edges of a bundle are computed.
+    """How the edges of a bundle are computed."""
 
-    Attributes:
-        max_bytes: Upper limit on the input bytes of the edges that run as one grouped operation;
-            at least one edge runs. On a CPU, tensors that fit into the cache are fastest; on a
-            GPU, few large kernels are fastest.
-        fused: Run a depthwise and a pointwise convolution as one dense convolution.
-    """
-
+    # Upper limit on the input bytes of the edges that run as one grouped operation; at least one
+    # edge runs. On a CPU, tensors that fit into the cache are fastest; on a GPU, few large kernels.
     max_bytes: int
-    fused: bool = False
+    fused: bool = False  # run a depthwise and a pointwise convolution as one dense convolution
 
     @property
     def batched(self) -> bool:

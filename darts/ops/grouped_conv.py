@@ -56,21 +56,15 @@ def is_differentiable_twice() -> bool:
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a convolution reads its input.
-
-    Attributes:
-        stride, padding, dilation, groups: As in ``F.conv2d``.
-        x, w: Shapes of the input and the weight.
-        fast: Whether the gradients use ``darts.ops.depthwise_gradients``.
-    """
+    """How a convolution reads its input, as in ``F.conv2d``."""
 
     stride: int
     padding: int
     dilation: int
     groups: int
-    x: torch.Size
-    w: torch.Size
-    fast: bool = False
+    x: torch.Size  # shape of the input
+    w: torch.Size  # shape of the weight
+    fast: bool = False  # whether the gradients use ``darts.ops.depthwise_gradients``
 
     def evaluate(self, function: str, a: Tensor, b: Tensor) -> Tensor:
         """Return one of the three functions; the name is a key of ``DERIVATIVES``."""

@@ -27,13 +27,7 @@ def to_device(x: Tensor, device: torch.device) -> Tensor:
 
 
 def constant_on(x: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
-    """Return ``x`` on a device; repeated calls return the same copy until ``x`` changes.
-
-    Args:
-        x: Tensor that is kept, and rarely or never changes.
-        device: Device of the result.
-        dtype: Data type of the result; None for the type of ``x``.
-    """
+    """Return ``x`` on a device; repeated calls return the same copy until ``x`` changes."""
     dtype = dtype or x.dtype
     if x.device.type == device.type:
         return x.to(dtype)

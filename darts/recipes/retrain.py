@@ -25,7 +25,7 @@ from darts.plotting.run_figures import log_confusion, save_confusion, save_train
 from darts.reading import JsonObject
 from darts.recipes.retrain_checks import check as check
 from darts.recipes.retrain_checks import graph_obstacle
-from darts.recipes.shared import ADVICE, LowerRateRestarts, first_samples
+from darts.recipes.shared import first_samples
 from darts.recipes.states import BestEpoch, RetrainState
 from darts.reporting import read_run, render_model_card
 from darts.searching.flaws import FlawFinder, chance_level
@@ -33,7 +33,7 @@ from darts.spaces import AnyGenotype, NetworkBase
 from darts.spaces.averaging import average_mirror_images
 from darts.spaces.lookup import find_genotype
 from darts.spaces.network import fit_layers
-from darts.tracking import Console, print_lines, print_summary, read_metrics
+from darts.tracking import print_lines, print_summary, read_metrics
 from darts.tracking.optional import optional
 from darts.training.averaging import Averaging
 from darts.training.checkpoint import checkpoint_errors, find_checkpoint, load_checkpoint
@@ -43,6 +43,7 @@ from darts.training.distributed import Ranks, distributed
 from darts.training.dry_run import estimate_cost, print_estimate
 from darts.training.graphs import graphed_step
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
+from darts.training.restarts import ADVICE, LowerRateRestarts
 from darts.training.run import TrainingRun
 from darts.training.schedules import rate_of_epoch, stable_rate, warmup_cosine
 from darts.training.scoring import evaluate
@@ -356,11 +357,7 @@ class Retraining(Recipe):
     def dry_run(self) -> JsonObject:
         """Measure some steps and validation batches, and print the predicted cost of the run."""
         estimate = estimate_cost(
-            self,
-            {0: self.config.epochs},
-            valid_loader=self.score_loader,
-            score=self.score,
-            show=Console(total_steps=0, name="dry run").info,
+            self, {0: self.config.epochs}, valid_loader=self.score_loader, score=self.score
         )
         return print_estimate(self.config, self.size, estimate, self.ranks.device)
 

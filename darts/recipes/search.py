@@ -38,7 +38,7 @@ from darts.recipes.search_callbacks import (
     SearchCallback,
     Table,
 )
-from darts.recipes.shared import LowerRateRestarts, first_samples
+from darts.recipes.shared import first_samples
 from darts.recipes.states import SearchState
 from darts.searching.alphas import alpha_scalars, genotype_counts, named_history
 from darts.searching.checks import check_components
@@ -46,7 +46,7 @@ from darts.searching.discretization import SupernetAdapter
 from darts.searching.flaws import FlawFinder
 from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype
-from darts.tracking import Console, print_lines, print_summary, read_metrics
+from darts.tracking import print_lines, print_summary, read_metrics
 from darts.tracking.optional import optional
 from darts.training.checkpoint import checkpoint_errors
 from darts.training.cost import count_macs, count_parameters
@@ -54,6 +54,7 @@ from darts.training.device import seed_everything
 from darts.training.distributed import Ranks, distributed
 from darts.training.dry_run import check_budget, estimate_cost, print_estimate
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
+from darts.training.restarts import LowerRateRestarts
 from darts.training.run import TrainingRun
 from darts.training.steps import set_learning_rate
 
@@ -371,7 +372,6 @@ class Search(Recipe):
             {epochs[0]: len(epochs) for epochs in kinds.values()},
             valid_loader=self.loaders.scoring,
             score=searcher.score,
-            show=Console(total_steps=0, name="dry run").info,
         )
         slow = [] if config.discretize.reads_alphas else [f"discretize={config.discretize.name}"]
         uncounted = [part for callback in self.callbacks for part in callback.uncounted()]

@@ -1,28 +1,11 @@
-"""What searches and retrainings share: restarts after a divergence, and samples that fit layers."""
+"""Samples that fit layers of the networks of searches and retrainings."""
 
 from __future__ import annotations
-
-import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from darts.data import Loader
-from darts.training.state import TrainState
-from darts.training.steps import Diverged
-
-RESTART_FACTOR = 0.3
-"""Factor of the learning rate after each restart."""
-
-SETTLING_STEPS = 50
-"""Steps after which the running statistics of batch norm describe the data."""
-
-DIVERGENCE_FACTOR = 10.0
-"""Largest mean loss of an epoch relative to the first step; above it, a run has diverged."""
-
-ADVICE = "Try a smaller optimizer.lr"
 
 FITTED_SAMPLES = 512
 """Samples that fit layers such as ``WhitenedPatches``; 512 images of 32x32 have 131,072 patches."""
@@ -41,64 +24,3 @@ def first_samples(loader: Loader) -> Tensor:
         if sum(map(len, batches)) >= FITTED_SAMPLES:
             break
     return torch.cat(batches)
-
-
-@dataclass(frozen=True)
-class LowerRateRestarts:
-    """The restarts of a search or a retraining, each at a lower learning rate of the weights.
-
-    All decisions depend on values that are equal on all ranks.
-    """
-
-    state: TrainState  # it counts the restarts
-    allowed: int
-    weights: Callable[[], Iterable[Tensor]]  # all trained tensors, on one device
-    # Largest validation loss, relative to the loss of the first step.
-    valid_factor: float = DIVERGENCE_FACTOR
-
-    @property
-    def left(self) -> bool:
-        return self.state.restarts < self.allowed
-
-    @property
-    def lr_factor(self) -> float:
-        """The factor of the learning rate after all restarts so far."""
-        return float(RESTART_FACTOR**self.state.restarts)
-
-    def restart(self) -> str:
-        self.state.restarts += 1
-        return (
-            f"repeating the epoch at {RESTART_FACTOR:g} times the learning rate "
-            f"(restart {self.state.restarts} of {self.allowed})"
-        )
-
-    def require_convergence(self) -> None:
-        """Raise Diverged for weights that are not finite, or a mean loss far above the first."""
-        state = self.state
-        if not self.left or state.first_loss is None:
-            return
-        place = f"in epoch {state.epoch + 1}"
-        loss = state.means.compute().get("train_loss", 0.0)
-        if not loss <= DIVERGENCE_FACTOR * state.first_loss:
-            raise Diverged(
-                f"train_loss rose from {state.first_loss:.4g} in the first step to {loss:.4g} "
-                f"{place}",
-                ADVICE,
-            )
-        if not bool(torch.stack([tensor.isfinite().all() for tensor in self.weights()]).all()):
-            raise Diverged(f"the weights became infinite or NaN {place}", ADVICE)
-
-    def require_valid_loss(self, loss: float) -> None:
-        """Raise Diverged for a validation loss that is not finite, or too far above the first loss.
-
-        A high loss is accepted in the first ``SETTLING_STEPS`` steps, since the statistics of batch
-        norm settle slowly.
-        """
-        state = self.state
-        if not self.left or state.first_loss is None:
-            return
-        steps, limit = state.epoch * len(state.train_loader) + state.step, sys.float_info.max
-        if steps >= SETTLING_STEPS:
-            limit = min(limit, self.valid_factor * state.first_loss)
-        if not loss <= limit:
-            raise Diverged(f"valid_loss became {loss:.4g} in epoch {state.epoch + 1}", ADVICE)

@@ -45,11 +45,7 @@ class InlineExecutor(Executor):
     workers = 1
 
     def submit(self, job: Job) -> Future:
-        """Execute a job.
-
-        Raises:
-            Interrupted: After a signal. A run that had started has saved a checkpoint.
-        """
+        """Execute a job; raise Interrupted after a signal, see ``execute``."""
         future = Future(job)
         try:
             future.set_result(execute(job))
@@ -79,11 +75,9 @@ def _is_to_continue(job: Job) -> bool:
 def execute(job: Job) -> Outcome:
     """Start or resume a run in this process, and wait for its end.
 
-    If another process owns the run directory, wait until it has ended.
-
-    Raises:
-        Interrupted: After a signal. A run that had started has saved a checkpoint.
-        WriteError: If the machine failed, for example because the disk is full.
+    If another process owns the run directory, wait until it has ended. Raise Interrupted after a
+    signal, when a run that had started has saved a checkpoint, and WriteError if the machine
+    failed, for example because the disk is full.
     """
     with redirect_output(log_file(job.directory)), _unchanged_process(job.threads):
         try:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from darts.reading import FileError, JsonObject, read_json
-from darts.tracking import read_metrics
+from darts.reading import JsonObject, read_json
 from darts.training.run import DIVERGED
 
 if TYPE_CHECKING:
@@ -53,21 +52,10 @@ class Future(futures.Future[Outcome]):
         # Asks the run to stop; set by the executor before the run starts.
         self.stop: Callable[[], object] = lambda: None
 
-    def progress(self) -> JsonObject | None:
-        """Return the last row of ``metrics.jsonl``, or None before the first epoch has ended."""
-        try:
-            rows = read_metrics(self.job.directory / "metrics.jsonl")
-        except (FileError, OSError):
-            return None
-        return rows[-1] if rows else None
-
     def cancel(self) -> bool:
         """Drop a waiting job; ask a run to save a checkpoint and stop, without waiting for it.
 
-        To continue a stopped run, submit its job again.
-
-        Returns:
-            False if the job has ended.
+        Return False if the job has ended. To continue a stopped run, submit its job again.
         """
         self.stopping = True  # first: an executor sets `stop` and then reads `stopping`
         if super().cancel():

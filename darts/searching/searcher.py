@@ -36,13 +36,7 @@ from darts.training.distributed import Ranks
 from darts.training.schedules import rate_of_epoch
 from darts.training.scoring import evaluate
 from darts.training.state import load_optimizer, require_fitting_network
-from darts.training.steps import (
-    Update,
-    counts_on,
-    optimizer_steps,
-    set_learning_rate,
-    weight_optimizer,
-)
+from darts.training.steps import optimizer_steps, set_learning_rate, weight_optimizer
 from darts.typed_values import Count, entry, typed
 
 
@@ -152,7 +146,7 @@ class Searcher:
             lr=arch.lr,
             betas=(arch.betas[0], arch.betas[1]),
             weight_decay=arch.weight_decay,
-            capturable=counts_on(device),
+            capturable=device.type == "cuda",  # as in weight_optimizer
         )
         self.scaler = loss_scaler(config.precision, device)
         self.arch_scaler = loss_scaler(config.precision, device)
@@ -322,10 +316,10 @@ class Searcher:
             # In true float32, because the term may be a finite difference.
             loss_of = self._mixture_loss(batch, "fp32")
             term = config.regularizer.weight_term(constant, loss_of, self.context)
-            updates = [Update(self.optimizer, config.optimizer.clip)]
+            updates = [(self.optimizer, config.optimizer.clip)]
             if updates_alphas:
                 total = total + self._alpha_terms(self.net)
-                updates.append(Update(self.arch_optimizer, config.arch_optimizer.clip))
+                updates.append((self.arch_optimizer, config.arch_optimizer.clip))
         norms = optimizer_steps(
             total, updates, self.scaler, exact_term=term, reduce=self.ranks.reduce
         )

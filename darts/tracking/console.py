@@ -33,9 +33,6 @@ class RemainingTime:
     The seconds per step are an exponentially weighted mean. Its time constant is half the elapsed
     time, but at least 30 seconds. Slow first steps therefore soon lose their weight, and the work
     between epochs, whose time counts toward the next step, hardly changes the estimate.
-
-    Args:
-        remaining_steps: Steps that are left when this process starts.
     """
 
     def __init__(self, remaining_steps: int) -> None:
@@ -67,10 +64,7 @@ class RemainingTime:
 class Console:
     """Progress and messages of a command on standard output, as a context manager.
 
-    Args:
-        total_steps: Steps of the whole run, including those before a resume.
-        name: Name of the command, for example "search".
-        done: Steps taken before this process started.
+    ``done`` of the ``total_steps`` of the whole run were taken before this process started.
     """
 
     def __init__(self, *, total_steps: int, name: str, done: int = 0) -> None:
@@ -79,7 +73,11 @@ class Console:
         self._time = RemainingTime(total_steps - done)
         self._fields: dict[str, object] = {}
         self._live: Live | None = None
-        self._rich = _rich_console() if is_terminal(sys.stdout) else None
+        self._rich: RichConsole | None = None
+        if is_terminal(sys.stdout):
+            import rich.console
+
+            self._rich = rich.console.Console(file=sys.stdout, force_terminal=True)
         self._drawn = self._logged = time.monotonic()
 
     def __enter__(self) -> Console:
@@ -246,12 +244,6 @@ def _write_json(values: Mapping[str, object]) -> None:
 def is_terminal(stream: TextIO) -> bool:
     """Return whether the stream is a terminal on which bars and tables can be drawn."""
     return log_mode() == "auto" and stream.isatty() and os.environ.get("TERM", "") != "dumb"
-
-
-def _rich_console() -> RichConsole:
-    from rich.console import Console as RichConsole
-
-    return RichConsole(file=sys.stdout, force_terminal=True)
 
 
 def _escape(text: str) -> str:

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import torch
 
+from darts.config import EnergyConfig
+
 POWERCAP = Path("/sys/class/powercap")
 _UNKNOWN_WATTS = 250.0  # assumed power of a GPU whose rated power is unknown
 # Rated power in watts, from the data sheets, by a part of the name of the card; the first entry
@@ -79,52 +81,36 @@ def is_shared_counter(source: str, processes: int, gpus: int) -> bool:
 
 
 class EnergyMeter:
-    """Meter of the wall-clock seconds and the joules that this process uses from ``start`` on.
+    """Meter of the wall-clock seconds and the joules that this process uses from now on.
 
-    RAPL counters wrap around, at full load within an hour. Call ``read`` more often than that, for
-    example once per epoch; otherwise joules are lost.
+    The first available source of docs/cost.md is used. RAPL counters wrap around, at full load
+    within an hour. Call ``read`` more often than that, for example once per epoch; otherwise joules
+    are lost.
 
     Args:
+        config: Assumed power for the estimates.
         device: Device of the run.
-        watts_per_core: Assumed power of a busy core in watts. The estimate without a counter is
-            this power times processor seconds.
-        gpu_watts: Assumed power of a GPU in watts; None for the rated power of the card. The
-            estimate for a GPU without a readable counter is this power times wall-clock seconds.
         read_rapl: Whether to read the RAPL counters where the machine has them. They cover the
             whole machine, so only one of several processes on a machine should read them.
     """
 
     def __init__(
-        self,
-        *,
-        device: torch.device,
-        watts_per_core: float = 10.0,
-        gpu_watts: float | None = None,
-        read_rapl: bool = True,
+        self, config: EnergyConfig, device: torch.device, *, read_rapl: bool = True
     ) -> None:
-        self._watts_per_core, self._gpu_watts = watts_per_core, gpu_watts
-        self._device, self._read_rapl = device, read_rapl
-        self._seconds = self._joules = 0.0
-        self._counters: list[_Counter] = []
-        self._since: float | None = None
-
-    def start(self) -> None:
-        """Start to measure, with the first available source of docs/cost.md."""
+        self._config, self._device, self._read_rapl = config, device, read_rapl
         self._counters = self._find_counters()
         for counter in self._counters:
             counter.last = counter.read()
         self._since = time.monotonic()
 
     def read(self) -> Energy:
-        """Return the energy used since ``start``; before ``start``, zero from the source "none"."""
-        if self._since is not None:
-            now = time.monotonic()
-            self._seconds += now - self._since
-            self._since = now
-            self._joules += sum(counter.advance() for counter in self._counters)
+        """Return the energy used since the last call, or since the start of the meter."""
+        now = time.monotonic()
+        seconds, self._since = now - self._since, now
+        joules = sum(counter.advance() for counter in self._counters)
         # Several counters measure different devices, so their sum counts no joule twice.
         source = " and ".join(dict.fromkeys(counter.name for counter in self._counters))
-        return Energy(self._seconds, self._joules, source or "none")
+        return Energy(seconds, joules, source or "none")
 
     def _find_counters(self) -> list[_Counter]:
         on_gpu = self._device.type == "cuda"
@@ -134,19 +120,19 @@ class EnergyMeter:
         if counters and not self._read_rapl:
             counters = []
         elif not counters:
-            watts = self._watts_per_core
+            watts = self._config.watts_per_core
             name = f"estimate: {watts:g} W per busy core"
             counters = [_Counter(name, lambda: watts * _processor_seconds())]
         if on_gpu:
-            power = self._gpu_watts
-            rate = rated_watts(torch.cuda.get_device_name(self._device)) if power is None else power
+            power = self._config.gpu_watts
+            rate = _rated_watts(self._device) if power is None else power
             name = f"estimate: {rate:g} W per GPU"
             counters.append(_Counter(name, lambda: rate * time.monotonic()))
         return counters
 
 
-def rated_watts(name: str) -> float:
-    """Return the rated power of a GPU in watts by its name, as PyTorch gives it."""
+def _rated_watts(device: torch.device) -> float:
+    name = torch.cuda.get_device_name(device)
     return next((float(w) for part, w in _RATED_WATTS.items() if part in name), _UNKNOWN_WATTS)
 
 

@@ -25,16 +25,18 @@ def environment() -> dict[str, object]:
     current time in UTC. The host name is omitted, because run directories may be published.
     """
     revision, dirty = git_state() or (None, None)
+    # The cores that this process may use; a container's CPU quota is ignored.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": {
             "torch": str(torch.__version__),
-            "torchvision": _version("torchvision"),
-            "numpy": _version("numpy"),
+            "torchvision": metadata.version("torchvision"),
+            "numpy": metadata.version("numpy"),
             "darts-nas": darts.__version__,
         },
-        "cpu": {"model": _cpu_model(), "cores": _cores(), "threads": torch.get_num_threads()},
+        "cpu": {"model": _cpu_model(), "cores": cores, "threads": torch.get_num_threads()},
         "cuda": _cuda(),
         "git_revision": revision,
         "git_dirty": dirty,
@@ -76,20 +78,6 @@ def _output(command: list[str], variables: dict[str, str] | None = None) -> str 
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.decode("utf-8", errors="replace").strip()
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _cores() -> int | None:
-    """Return the number of cores that this process may use, ignoring a container's CPU quota."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
 
 
 def _cpu_model() -> str | None:

@@ -8,14 +8,14 @@ The source of a sum over several sources is "mixed: ...", and such a sum must no
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, TypeAlias, TypedDict
 
 import msgspec
 
 from darts.reading import JsonObject
-from darts.tracking.energy import Energy, EnergyMeter
+from darts.tracking.energy import EnergyMeter
 from darts.typed_values import Name, typed
 
 PHASES = ("training", "validation", "collapse", "discretization", "test")
@@ -65,18 +65,14 @@ class Ledger:
     """Record of the costs of a run by phase and source.
 
     It assigns what the energy meter of this process measures to the current phase, which is
-    training unless ``phase`` sets another one.
+    training unless ``phase`` sets another one. ``total`` returns the sum of a number over the
+    ranks of the run; all ranks must call the methods that return costs.
     """
 
-    def __init__(self, meter: EnergyMeter) -> None:
-        self._meter = meter
-        self._phase = PHASES[0]
+    def __init__(self, meter: EnergyMeter, total: Callable[[float], float]) -> None:
+        self._meter, self._total = meter, total
+        self._phase, self._source = PHASES[0], "none"
         self._accounts: dict[tuple[str, str], list[float]] = {}  # (phase, source): seconds, joules
-        self._last = Energy(0.0, 0.0, "none")
-
-    def start(self) -> None:
-        """Start the meter."""
-        self._meter.start()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -89,39 +85,32 @@ class Ledger:
             self._charge()
             self._phase = outer
 
-    def entries(self, others: Mapping[str, float] | None = None) -> list[LedgerEntry]:
+    def entries(self) -> list[LedgerEntry]:
         """Return all entries in the order of the phases.
 
-        ``others`` are the joules that the other ranks have used in each phase since they started.
-        They are added to the result under the current source of this rank, but not stored.
+        They include the joules that the other ranks have used since they started, under the current
+        source of this rank. If this is not rank 0, costs before a resume are missing.
         """
         self._charge()
-        accounts = {key: list(account) for key, account in self._accounts.items()}
-        for phase, joules in (others or {}).items():
-            if joules:
-                accounts.setdefault((phase, self._last.source), [0.0, 0.0])[1] += joules
-        order = {phase: number for number, phase in enumerate(PHASES)}
-        return [
-            {"phase": phase, "source": source, "seconds": seconds, "joules": joules}
-            for (phase, source), (seconds, joules) in sorted(
-                accounts.items(), key=lambda account: order[account[0][0]]
-            )
-        ]
-
-    def joules_by_phase(self) -> dict[str, float]:
-        """Return the joules of each phase that this ledger has recorded, over all sources."""
-        self._charge()
-        return {
-            phase: sum(account[1] for (name, _), account in self._accounts.items() if name == phase)
-            for phase in PHASES
-        }
+        entries: list[LedgerEntry] = []
+        for phase in PHASES:
+            own = {source: c for (name, source), c in self._accounts.items() if name == phase}
+            joules = sum(cost[1] for cost in own.values())
+            if others := self._total(joules) - joules:
+                seconds, before = own.get(self._source, (0.0, 0.0))
+                own[self._source] = [seconds, before + others]
+            entries += [
+                {"phase": phase, "source": source, "seconds": seconds, "joules": joules}
+                for source, (seconds, joules) in own.items()
+            ]
+        return entries
 
     def state_dict(self) -> LedgerState:
         """Return the entries for a checkpoint."""
         return {"entries": self.entries()}
 
     def load_state_dict(self, state: object) -> None:
-        """Replace all entries by the entries of a checkpoint. Call it before ``start``."""
+        """Replace all entries by the entries of a checkpoint."""
         self._accounts = {
             (saved["phase"], saved["source"]): [saved["seconds"], saved["joules"]]
             for saved in typed(LedgerState, state, "energy")["entries"]
@@ -129,13 +118,12 @@ class Ledger:
 
     def _charge(self) -> None:
         """Assign what the meter has measured since the last call to the current phase."""
-        now = self._meter.read()
-        account = self._accounts.setdefault((self._phase, now.source), [0.0, 0.0])
-        account[0] += now.seconds - self._last.seconds
-        account[1] += now.joules - self._last.joules
-        self._last = now
-        if account == [0.0, 0.0]:
-            del self._accounts[self._phase, now.source]
+        used = self._meter.read()
+        self._source = used.source
+        if used.seconds or used.joules:
+            account = self._accounts.setdefault((self._phase, used.source), [0.0, 0.0])
+            account[0] += used.seconds
+            account[1] += used.joules
 
 
 def sum_phases(phases: Sequence[PhaseCost]) -> list[PhaseCost]:

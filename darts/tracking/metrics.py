@@ -21,16 +21,10 @@ LIMIT = 64 * MIB  # bytes of a file whose rows are read into memory
 
 
 class MetricsLog:
-    """An append-only file of JSON lines.
+    """An append-only file of JSON lines; its folder is created if missing.
 
-    Args:
-        path: The file. Its folder is created if missing.
-        resume_at: The ``offset`` in the checkpoint from which the run resumes. Rows after it are
-            removed. 0 empties the file if it exists.
-
-    Raises:
-        FileError: If the file is shorter than ``resume_at``.
-        WriteError: If the file cannot be opened.
+    ``resume_at`` is the ``offset`` in the checkpoint from which the run resumes. Rows after it are
+    removed. Raise FileError if the file is shorter.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, resume_at: int = 0) -> None:
@@ -72,20 +66,11 @@ class MetricsLog:
                 with write_errors(self.path):
                     self._file.close()
 
-    def __enter__(self) -> MetricsLog:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 def read_metrics(path: StrPath, *, limit: int = LIMIT) -> list[JsonObject]:
     """Return all rows of a metrics file. A last row that a kill left incomplete is skipped.
 
-    Raises:
-        OSError: If the file cannot be read.
-        FileError: If the file has more than ``limit`` bytes, or another line is not a JSON object;
-            the message names file and line.
+    Raise FileError if the file has more than ``limit`` bytes, or another line is not a JSON object.
     """
     lines = read_bytes(path, limit=limit).split(b"\n")
     rows: list[JsonObject] = []

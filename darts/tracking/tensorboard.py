@@ -1,183 +1,88 @@
-"""TensorBoard logging. A writer puts all its records into one event file."""
+"""TensorBoard: the tracker that writes the event file of the run directory."""
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, SupportsFloat
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from darts.reading import one_line
-from darts.writing import open_in_place, to_jsonable
+from darts.tracking.trackers import TrackedRun, Tracker
+from darts.writing import open_in_place, to_jsonable, write_errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-def preload_tensorboard() -> None:
-    """Import TensorBoard and matplotlib, so that a dry run measures their memory too."""
-    import torch.utils.tensorboard  # noqa: F401
-
 
 EVENT_FILE = "events.out.tfevents.0"  # TensorBoard reads files whose name contains "tfevents"
 _FLUSH_SECONDS = 10.0
 
 
-class TensorBoard:
-    """Writer of scalars, texts, figures and hyperparameters.
+def event_offset(directory: Path) -> int:
+    """Return the length of the event file in bytes; 0 without one. Flush the tracker before."""
+    with suppress(OSError):
+        return (directory / EVENT_FILE).stat().st_size
+    return 0
 
-    A run does not need these records: if the file cannot be written, there is one warning, and the
-    run goes on.
+
+class TensorBoard(Tracker):
+    """Writer of scalars, texts, figures and hyperparameters to one event file.
+
     The writers of PyTorch and TensorBoard are not used, because they write in a thread, which
     reports a full disk by a traceback, and start another file when a run is resumed.
 
     Args:
-        directory: Folder of the event file, usually the run directory.
-        enabled: Whether to write anything. Disabled on all ranks but rank 0 and in dry runs.
-        resume_at: The ``offset`` in the checkpoint from which the run resumes. Records after it
-            are removed, so that no step appears twice. None empties the file if it exists.
+        run: The run; its directory gets the event file.
+        offset: Length of the file in the checkpoint from which the run resumes. Records after it
+            are removed, so that no step appears twice.
+        metric: The page Custom Scalars of a new file shows curves of this metric; none if empty.
     """
 
-    def __init__(
-        self,
-        directory: str | os.PathLike[str],
-        *,
-        enabled: bool = True,
-        resume_at: int | None = None,
-    ) -> None:
-        self._path = Path(directory) / EVENT_FILE
-        self._step = 0
-        self._file: BinaryIO | None = None
-        self._flushed = time.monotonic()
-        if enabled:
-            with self._optional():
-                self._open(resume_at or 0)
+    name: ClassVar[str] = "TensorBoard"
 
-    def _open(self, offset: int) -> None:
+    def __init__(self, run: TrackedRun, offset: int = 0, metric: str = "") -> None:
         # This import takes a second, which commands without TensorBoard should not spend.
         from tensorboard.summary.writer.record_writer import RecordWriter
 
+        self._params, self._step = run.params, run.resumed_at or 0
+        self._flushed = time.monotonic()
+        self._path = run.directory / EVENT_FILE
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        file = open_in_place(self._path)
-        size = os.fstat(file.fileno()).st_size
-        if size < offset:
-            problem = "is damaged: the records of earlier steps are missing"
-            warnings.warn(f"{self._path} {problem}", stacklevel=4)
-            offset = 0
-        file.truncate(offset)
-        self._file, self._records = file, RecordWriter(file)
-        if offset == 0:
-            self._write(file_version="brain.Event:2")
-
-    @contextmanager
-    def _optional(self) -> Iterator[None]:
-        """Turn an error in the ``with`` block into a warning; later calls then write nothing."""
+        self._file = open_in_place(self._path)
         try:
-            yield
-        except Exception as error:
-            file, self._file = self._file, None
-            if file is not None:
-                with suppress(OSError):
-                    file.close()
-            reason = one_line(error)
-            warnings.warn(f"no more TensorBoard records in {self._path}: {reason}", stacklevel=4)
+            if os.fstat(self._file.fileno()).st_size < offset:
+                problem = "is damaged: the records of earlier steps are missing"
+                warnings.warn(f"{self._path} {problem}", stacklevel=2)
+                offset = 0
+            self._file.truncate(offset)
+            self._records = RecordWriter(self._file)
+            if offset == 0:
+                self._write(file_version="brain.Event:2")
+                if metric:
+                    self._write_layout(metric)
+        except BaseException:
+            self.abandon()
+            raise
 
     def _write(self, step: int = 0, **content: object) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
 
         event = Event(wall_time=time.time(), step=step, **content)
-        self._records.write(event.SerializeToString())
+        with write_errors(self._path):
+            self._records.write(event.SerializeToString())
         self._step = max(self._step, step)
         if time.monotonic() - self._flushed >= _FLUSH_SECONDS:
             self.flush()
 
-    @property
-    def enabled(self) -> bool:
-        """Whether records are written. If False, callers need not draw figures."""
-        return self._file is not None
+    def _write_layout(self, metric: str) -> None:
+        """Write the charts of the page Custom Scalars: several curves in each."""
+        from torch.utils.tensorboard.summary import custom_scalars
 
-    @property
-    def offset(self) -> int:
-        """Length of the event file in bytes. Call ``flush`` before storing it in a checkpoint."""
-        try:
-            return self._path.stat().st_size
-        except OSError:
-            return 0
-
-    def _log(self, step: int, make: Callable[[], Iterable[object]]) -> None:
-        """Write the records that a function makes, unless the writer is disabled."""
-        if self._file is not None:
-            with self._optional():
-                for record in make():
-                    self._write(step, summary=record)
-
-    def log_scalars(self, step: int, scalars: Mapping[str, SupportsFloat | None]) -> None:
-        """Write one number per tag. A value of None was not measured and is skipped."""
-
-        def make() -> Iterator[object]:
-            from torch.utils.tensorboard.summary import scalar
-
-            for tag, value in scalars.items():
-                if value is not None:
-                    yield scalar(tag, float(value))  # type: ignore[no-untyped-call]
-
-        self._log(step, make)
-
-    def log_text(self, tag: str, text: str, step: int) -> None:
-        """Write a text, which TensorBoard renders as Markdown."""
-
-        def make() -> Iterator[object]:
-            from torch.utils.tensorboard.summary import text as text_summary
-
-            yield text_summary(tag, _encodable(text))  # type: ignore[no-untyped-call]
-
-        self._log(step, make)
-
-    def log_figure(self, tag: str, figure: Figure, step: int) -> None:
-        """Write a matplotlib figure as an image. Always clear the figure, to free its memory."""
-
-        def make() -> Iterator[object]:
-            from matplotlib.backends.backend_agg import FigureCanvasAgg
-            from torch.utils.tensorboard.summary import image
-
-            canvas = FigureCanvasAgg(figure)
-            canvas.draw()  # type: ignore[no-untyped-call]
-            rgba = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
-            yield image(tag, rgba[..., :3], dataformats="HWC")  # type: ignore[no-untyped-call]
-
-        self._log(step, make)
-        figure.clear()
-
-    def log_hparams(
-        self, params: Mapping[str, object], metrics: Mapping[str, object], step: int | None = None
-    ) -> None:
-        """Write the row of this run in the HPARAMS page of TensorBoard to the same event file.
-
-        Metrics that are not numbers are skipped. The others are also written as scalars at
-        ``step``, by default the last step logged so far.
-        """
-        values = {tag: to_jsonable(metric) for tag, metric in metrics.items()}
-        numbers = {tag: float(v) for tag, v in values.items() if isinstance(v, (int, float))}
-
-        def make() -> Iterable[object]:
-            from torch.utils.tensorboard.summary import hparams
-
-            plain = {name: _plain(value) for name, value in params.items()}
-            # SummaryWriter.add_hparams would write these records to a subfolder, and TensorBoard
-            # would show the subfolder as a second run.
-            records: Iterable[object] = hparams(plain, numbers)  # type: ignore[no-untyped-call]
-            return records
-
-        self._log(0, make)
-        self.log_scalars(self._step if step is None else step, numbers)
-
-    def log_layout(self, metric: str) -> None:
-        """Write the charts of TensorBoard's page Custom Scalars: several curves in each."""
         tags = {
             "loss": "loss/.*",
             metric: f"{metric}/.*",
@@ -187,33 +92,57 @@ class TensorBoard:
             "operations without weights in the genotype": "genotype/.*",
         }
         charts = {title: ["Multiline", [pattern]] for title, pattern in tags.items()}
+        self._write(summary=custom_scalars({"overview": charts}))  # type: ignore[no-untyped-call]
 
-        def make() -> Iterator[object]:
-            from torch.utils.tensorboard.summary import custom_scalars
+    def log_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        from torch.utils.tensorboard.summary import scalar
 
-            yield custom_scalars({"overview": charts})  # type: ignore[no-untyped-call]
+        for tag, value in scalars.items():
+            self._write(step, summary=scalar(tag, value))  # type: ignore[no-untyped-call]
 
-        self._log(0, make)
+    def log_text(self, tag: str, text: str, step: int) -> None:
+        from torch.utils.tensorboard.summary import text as text_summary
+
+        summary = text_summary(tag, _encodable(text))  # type: ignore[no-untyped-call]
+        self._write(step, summary=summary)
+
+    def log_figure(self, tag: str, figure: Figure, step: int) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from torch.utils.tensorboard.summary import image
+
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()  # type: ignore[no-untyped-call]
+        rgba = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+        summary = image(tag, rgba[..., :3], dataformats="HWC")  # type: ignore[no-untyped-call]
+        self._write(step, summary=summary)
+
+    def log_results(self, metrics: Mapping[str, float]) -> None:
+        """Write the row of this run in TensorBoard's page HPARAMS to the same event file.
+
+        The metrics that are finite are also written as scalars at the last step so far.
+        """
+        from torch.utils.tensorboard.summary import hparams
+
+        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        plain = {name: _plain(value) for name, value in self._params.items()}
+        # SummaryWriter.add_hparams would write these records to a subfolder, and TensorBoard
+        # would show the subfolder as a second run.
+        for record in hparams(plain, finite):  # type: ignore[no-untyped-call]
+            self._write(summary=record)
+        self.log_scalars(self._step, finite)
 
     def flush(self) -> None:
-        """Write buffered records to the file."""
-        if self._file is not None:
-            with self._optional():
-                self._file.flush()
-            self._flushed = time.monotonic()
+        with write_errors(self._path):
+            self._file.flush()
+        self._flushed = time.monotonic()
 
     def close(self) -> None:
-        """Flush and close the event file. Later calls of any method write nothing."""
-        file, self._file = self._file, None
-        if file is not None:
-            with self._optional():
-                file.close()
+        with write_errors(self._path):
+            self._file.close()
 
-    def __enter__(self) -> TensorBoard:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def abandon(self) -> None:
+        with suppress(OSError):
+            self._file.close()
 
 
 def _plain(value: object) -> int | float | str:

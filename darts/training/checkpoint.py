@@ -49,12 +49,7 @@ def save_checkpoint(path: Path, kind: str, content: StateDict, *, prefix: str = 
 
     Tensors that are the same memory, such as tied weights, are stored once. Keys become strings and
     tuples become lists.
-
-    Args:
-        path: The file.
-        kind: Command that writes it, one of ``FORMATS``.
-        content: Tensors and plain values by name.
-        prefix: Left out of the names of tensors.
+    ``kind`` is one of ``FORMATS``; ``prefix`` is left out of the names of tensors.
     """
     tensors: dict[str, Tensor] = {}
     names: dict[object, str] = {}
@@ -88,10 +83,8 @@ def load_checkpoint(path: Path, *kinds: str) -> StateDict:
 
     The memory is bounded by the size of the file. One of the commands ``kinds`` must have written
     it, as in ``FORMATS``; any by default.
-
-    Raises:
-        CheckpointError: When the file is missing, damaged, not a checkpoint of this version of
-            darts-nas, or from another command.
+    Raise CheckpointError if the file is missing, damaged, of another version, or from another
+    command.
     """
     try:
         return _read(path, kinds)

@@ -115,8 +115,9 @@ class Ranks:
         """
         if self.size > 1:
             tensors = list(net.state_dict().values())
+            copies = _flatten_apply(tensors, lambda tensor: dist.broadcast(tensor, 0))
             with torch.no_grad():
-                for tensor, main in zip(tensors, _flatten_apply(tensors, _broadcast), strict=True):
+                for tensor, main in zip(tensors, copies, strict=True):
                     tensor.copy_(main)
             if sync_batchnorm:
                 convert_sync_batch_norm(net, dist.group.WORLD)
@@ -228,10 +229,6 @@ def distributed(
                 raise error.with_traceback(None) from None
 
     return command
-
-
-def _broadcast(tensor: Tensor) -> None:
-    dist.broadcast(tensor, 0)
 
 
 def _flatten_apply(

@@ -10,6 +10,8 @@ References:
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,12 +24,10 @@ import torch
 from darts.config import ConfigError, RetrainConfig, RunConfig, SearchConfig
 from darts.data import Batch, Loader
 from darts.reading import JsonObject
-from darts.tracking import format_duration, grams_of_co2, print_summary
-from darts.tracking.tensorboard import preload_tensorboard
+from darts.tracking import Console, EnergyMeter, format_duration, grams_of_co2, print_summary
 from darts.training.device import peak_memory, synchronized_clock
 from darts.training.distributed import Ranks
 from darts.training.loop import Recipe
-from darts.training.run import energy_meter
 
 MAX_MEASUREMENTS = 5  # of equal work, after a warm-up
 MAX_SECONDS = 10.0  # when the measurements of equal work together take this long: stop
@@ -55,10 +55,10 @@ class CostEstimate:
     seconds_per_step: float  # mean over all training steps
     base_memory_mb: float  # MB of 2**20 bytes before the first step; see peak_memory
     peak_memory_mb: float
-    seconds: float
-    joules: float
+    estimated_seconds: float
+    estimated_joules: float
     joules_source: str
-    gco2e: float  # grams of CO2-equivalent
+    estimated_gco2e: float  # grams of CO2-equivalent
 
 
 def estimate_cost(
@@ -67,7 +67,6 @@ def estimate_cost(
     *,
     valid_loader: Loader | None,
     score: Callable[[Iterable[Batch]], object],
-    show: Callable[[str], None] = lambda text: None,
 ) -> CostEstimate:
     """Measure a few steps and validation batches, and extrapolate to the whole run.
 
@@ -79,15 +78,14 @@ def estimate_cost(
             equal cost.
         valid_loader: Validation data, scored at the end of each epoch, or None.
         score: Scores batches of validation data.
-        show: Called with a line that says what is measured next.
     """
+    console = Console(total_steps=0, name="dry run")
     ranks, tracking = recipe.run.ranks, recipe.config.tracking
     train_loader = recipe.state.train_loader
     if tracking.figures or tracking.tensorboard:
-        preload_tensorboard()  # its memory belongs to the base
+        importlib.import_module("torch.utils.tensorboard")  # its memory belongs to the base
     base = peak_memory(ranks.device)
-    meter = energy_meter(tracking.energy, ranks)
-    meter.start()
+    meter = EnergyMeter(tracking.energy, ranks.device, read_rapl=ranks.local_rank == 0)
     steps = cycle(range(len(train_loader)))
 
     def take_step(epoch: int) -> None:
@@ -97,11 +95,11 @@ def estimate_cost(
 
     training = validation = 0.0  # seconds
     for number, (epoch, count) in enumerate(epochs.items(), 1):
-        show(f"measuring steps of epoch kind {number} of {len(epochs)}")
+        console.info(f"measuring steps of epoch kind {number} of {len(epochs)}")
         seconds = _median_seconds(partial(take_step, epoch), ranks)
         training += count * len(train_loader) * seconds
         if valid_loader is not None:
-            show("measuring validation")
+            console.info("measuring validation")
             validation += count * _validation_seconds(valid_loader, score, ranks)
     energy, total = meter.read(), sum(epochs.values())
     joules = energy.joules / energy.seconds * (training + validation) if energy.seconds else 0.0
@@ -111,10 +109,10 @@ def estimate_cost(
         seconds_per_step=training / (total * len(train_loader)),
         base_memory_mb=base / 2**20,
         peak_memory_mb=peak_memory(ranks.device) / 2**20,
-        seconds=training + validation,
-        joules=joules,
+        estimated_seconds=training + validation,
+        estimated_joules=joules,
         joules_source=energy.source,
-        gco2e=grams_of_co2(joules, tracking.energy.gco2_per_kwh),
+        estimated_gco2e=grams_of_co2(joules, tracking.energy.gco2_per_kwh),
     )
 
 
@@ -154,19 +152,10 @@ def print_estimate(
     ``size`` are parameters and MACs of the network, ``not_counted`` is work that the estimate
     omits. The result holds the advice as a list of lines.
     """
-    values = {
-        **size,
-        "steps": estimate.steps,
-        "epochs": estimate.epochs,
-        "seconds_per_step": estimate.seconds_per_step,
-        "base_memory_mb": estimate.base_memory_mb,
-        "peak_memory_mb": estimate.peak_memory_mb,
-        "estimated_time": format_duration(estimate.seconds),
-        "estimated_joules": estimate.joules,
-        "joules_source": estimate.joules_source,
-        "estimated_gco2e": estimate.gco2e,
-    }
-    print_summary("dry run", values)
+    values: JsonObject = {**size, **dataclasses.asdict(estimate)}
+    values["estimated_time"] = format_duration(estimate.estimated_seconds)
+    shown = {name: value for name, value in values.items() if name != "estimated_seconds"}
+    print_summary("dry run", shown)
     lines = advice(config, estimate, device.type)
     if lines:
         print("\n" + "\n".join(lines))
@@ -175,12 +164,7 @@ def print_estimate(
         print(f"\n{counted} fits the budget.")
     if not_counted:
         print(f"\nnot counted: {', '.join(not_counted)}")
-    return {
-        **values,
-        "estimated_seconds": estimate.seconds,
-        "not_counted": list(not_counted),
-        "advice": lines,
-    }
+    return {**values, "not_counted": list(not_counted), "advice": lines}
 
 
 def advice(config: SearchConfig | RetrainConfig, estimate: CostEstimate, device: str) -> list[str]:
@@ -192,11 +176,11 @@ def advice(config: SearchConfig | RetrainConfig, estimate: CostEstimate, device:
             f"memory: the estimate of {estimate.peak_memory_mb:,.0f} MB exceeds "
             f"budget.memory_mb={memory_mb:g}; {_smaller_batch(config, estimate, memory_mb)}"
         )
-    if hours is not None and estimate.seconds > 3600 * hours:
-        fit = math.floor(config.epochs * 3600 * hours / estimate.seconds)
+    if hours is not None and estimate.estimated_seconds > 3600 * hours:
+        fit = math.floor(config.epochs * 3600 * hours / estimate.estimated_seconds)
         change = f"set epochs={fit}" if fit else "not even one epoch fits: reduce dataset.subset"
         lines.append(
-            f"time: the estimate of {estimate.seconds / 3600:.2g} hours exceeds "
+            f"time: the estimate of {estimate.estimated_seconds / 3600:.2g} hours exceeds "
             f"budget.hours={hours:g}; {change}"
         )
     if lines:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeAlias, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -25,9 +25,6 @@ from darts.training.device import RandomStates, random_states
 from darts.training.distributed import Ranks
 
 Result = TypeVar("Result")
-
-Layout: TypeAlias = list[tuple[torch.Size, tuple[int, ...], torch.dtype]]
-"""Shape, strides and dtype of each tensor of a step's batches."""
 
 DRAWS_ON_CPU = "its steps draw random numbers on the CPU"
 REPEATS_DRAWS = "its steps use random numbers of the GPU twice"
@@ -95,7 +92,7 @@ class GraphedStep(Generic[Result]):
 
     def discard(self) -> None:
         """Discard the graph, because the next step differs, and free its memory."""
-        self._layout: Layout | None = None
+        self._layout: list[object] | None = None  # shape, strides and dtype of each tensor
         self._capture: _Capture[Result] | None = None
 
     def __call__(self, *batches: Batch) -> Result:
@@ -106,7 +103,7 @@ class GraphedStep(Generic[Result]):
 
     def _graphed(self, batches: Sequence[SampleBatch]) -> Result:
         inputs = [x for batch in batches for x in batch]
-        layout = [(x.shape, x.stride(), x.dtype) for x in inputs]
+        layout: list[object] = [(x.shape, x.stride(), x.dtype) for x in inputs]
         if self._layout is None:
             self._layout = layout
             return self._warm_up(batches)
@@ -124,7 +121,7 @@ class GraphedStep(Generic[Result]):
         before = random_states(self._device)
         result = self._run(batches)
         after = random_states(self._device)
-        if not _same_on_cpu(before, after):
+        if _on_cpu(before) != _on_cpu(after):
             self._obstacle = DRAWS_ON_CPU
         elif self._repeats_draws and not torch.equal(before["cuda"], after["cuda"]):
             self._obstacle = REPEATS_DRAWS
@@ -201,10 +198,6 @@ def _first_error(error: BaseException) -> BaseException:
     return error
 
 
-def _same_on_cpu(before: RandomStates, after: RandomStates) -> bool:
-    """Return whether no generator of the CPU was used between two states."""
-    return (
-        before["python"] == after["python"]
-        and before["numpy"] == after["numpy"]
-        and torch.equal(before["torch"], after["torch"])
-    )
+def _on_cpu(states: RandomStates) -> tuple[object, ...]:
+    """Return the states of the generators of the CPU as values that can be compared."""
+    return states["python"], states["numpy"], states["torch"].tolist()

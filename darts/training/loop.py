@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from darts.tracking import Console
 from darts.training.checkpoint import StateDict
 from darts.training.device import RandomStates, random_states, restore_random_states
 from darts.training.interrupt import Interrupt, Interrupted
+from darts.training.restarts import LowerRateRestarts
 from darts.training.run import TrainingRun
 from darts.training.state import TrainState
 from darts.training.steps import Diverged, EpochMeans, require_finite
@@ -50,33 +51,13 @@ class EpochReport:
     warnings: list[str] = field(default_factory=list)
 
 
-class Restarts(Protocol):
-    """What a recipe does when its training diverges: it repeats the epoch with other settings."""
-
-    @property
-    def left(self) -> bool:
-        """Whether the training may restart once more."""
-
-    def require_convergence(self) -> None:
-        """Raise ``Diverged`` if the training has diverged and may restart.
-
-        This is called before each checkpoint that is written within an epoch.
-        """
-
-    def restart(self) -> str:
-        """Change what made the training diverge; return what changes, as the end of a message.
-
-        The earlier state has been restored.
-        """
-
-
 class Recipe(ABC):
     """A training procedure: what a ``TrainingLoop`` does in each epoch and step."""
 
     config: RunConfig
     run: TrainingRun  # run directory, checkpoint and logs
     state: TrainState  # what a checkpoint saves and restores
-    restarts: Restarts | None = None  # None: the run ends when the training diverges
+    restarts: LowerRateRestarts
 
     @property
     def finished(self) -> bool:
@@ -105,16 +86,6 @@ class Recipe(ABC):
         """Write files and figures of a completed epoch."""
 
 
-@dataclass(frozen=True)
-class _PendingStep:
-    """A step whose values have not been read from the device."""
-
-    epoch: int
-    step: int
-    names: list[str]
-    values: Tensor  # (1 + len(names),): the number of samples of all ranks, then the values
-
-
 class TrainingLoop:
     """Runs the epochs and steps of a recipe; a context manager.
 
@@ -131,7 +102,9 @@ class TrainingLoop:
         self.steps = len(self.state.train_loader)
         self.console = Console(total_steps=epochs * self.steps, name=name, done=self.global_step)
         self.interrupt = Interrupt("stopping after this step; Ctrl-C again to abort")
-        self._pending: list[_PendingStep] = []
+        # Steps of the epoch whose values have not been read from the device: the number of each,
+        # the names of its values, and the number of samples of all ranks followed by the values.
+        self._pending: list[tuple[int, list[str], Tensor]] = []
         self._steps_per_read = 1 if self.run.ranks.device.type == "cpu" else STEPS_PER_READ
         self._stack = ExitStack()
         self._kept: tuple[StateDict, RandomStates] | None = None  # training state, random states
@@ -187,23 +160,21 @@ class TrainingLoop:
 
     def _keep(self) -> None:
         """Keep the state from which the training continues if it diverges in the next epoch."""
-        self._kept, restarts = None, self.recipe.restarts
-        if restarts is not None and restarts.left:
-            self._kept = (
-                copy.deepcopy(self.state.state_dict()),
-                random_states(self.run.ranks.device),
-            )
+        self._kept = None
+        if self.recipe.restarts.left:
+            random = random_states(self.run.ranks.device)
+            self._kept = copy.deepcopy(self.state.state_dict()), random
 
     def _restart(self, error: Diverged) -> None:
         """Go back to the beginning of the epoch that diverged, or raise the error."""
-        restarts, before = self.recipe.restarts, self.global_step
-        if restarts is None or self._kept is None:
+        before = self.global_step
+        if self._kept is None:
             raise error
         self._pending = []
         state, random = self._kept
         self.state.load_state_dict(state)
         restore_random_states(random, self.run.ranks.device)
-        change = restarts.restart()
+        change = self.recipe.restarts.restart()
         self._keep()
         self.console.step(self.global_step - before)
         self.console.warn(f"{error.problem}; {change}")
@@ -225,8 +196,7 @@ class TrainingLoop:
         means = self.run.ranks.weighted_means(report.num_samples, *report.metrics.values())
         norms = [norm.to(means)[None] for norm in report.norms.values()]
         names = [*(f"train_{name}" for name in report.metrics), *report.norms]
-        values = torch.cat([means, *norms])
-        self._pending.append(_PendingStep(state.epoch, state.step, names, values))
+        self._pending.append((state.step, names, torch.cat([means, *norms])))
         shown: dict[str, object] = {"epoch": f"{state.epoch + 1}/{self.epochs}"}
         # Restarts need the loss of the first step.
         if len(self._pending) >= self._steps_per_read or state.first_loss is None:
@@ -240,14 +210,14 @@ class TrainingLoop:
         if not pending:
             return None
         # One copy from the device for all steps.
-        read = iter(torch.cat([step.values for step in pending]).tolist())
-        for step in pending:
+        read = iter(torch.cat([values for _, _, values in pending]).tolist())
+        for step, names, _ in pending:
             num_samples = int(next(read))
-            values = {name: next(read) for name in step.names}
-            loss = require_finite(values["train_loss"], step.epoch, step.step)
+            named = {name: next(read) for name in names}
+            loss = require_finite(named["train_loss"], state.epoch, step)
             if state.first_loss is None:
                 state.first_loss = loss
-            state.means.add(num_samples, **values)
+            state.means.add(num_samples, **named)
         return loss
 
     def _log_epoch(self, report: EpochReport) -> None:
@@ -299,7 +269,7 @@ class TrainingLoop:
         due = self.interrupt.take_save_request() or due
         if self.run.ranks.all_reduce_max(bool(self.interrupt.received) or due):
             self._read_steps()
-            if self.recipe.restarts is not None and self._kept is not None:
+            if self._kept is not None:
                 self.recipe.restarts.require_convergence()
             self.save()
 

@@ -9,25 +9,21 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
 import torch
 from torch import Tensor
 
-from darts.config import EnergyConfig, Invocation, RunConfig, check_fields
+from darts.config import Invocation, RunConfig, check_fields
+from darts.config.fields import flatten
 from darts.data import load_split, save_split
 from darts.reading import JsonObject, one_line
 from darts.tracking import EnergyMeter, Ledger, MetricsLog, TensorBoard
-from darts.tracking.ledger import (
-    PHASES,
-    CostSummary,
-    LedgerEntry,
-    LedgerState,
-    energy_report,
-    summary_costs,
-)
-from darts.tracking.trackers import Board, TrackedRun, open_trackers
+from darts.tracking.ledger import CostSummary, LedgerState, energy_report, summary_costs
+from darts.tracking.tensorboard import event_offset
+from darts.tracking.trackers import Board, TrackedRun
 from darts.training.checkpoint import (
     FILE,
     CheckpointError,
@@ -169,7 +165,9 @@ class TrainingRun:
                 )
             (self.path / DIVERGED).unlink(missing_ok=True)
             self.files.reopen()
-        self._ledger = Ledger(energy_meter(self.config.tracking.energy, self.ranks))
+        energy, ranks = self.config.tracking.energy, self.ranks
+        meter = EnergyMeter(energy, ranks.device, read_rapl=ranks.local_rank == 0)
+        self._ledger = Ledger(meter, ranks.all_reduce_sum)
         if saved is not None:
             with checkpoint_errors(self.checkpoint):
                 if main:  # other ranks start at 0; rank 0 adds their joules to the saved ones
@@ -177,24 +175,23 @@ class TrainingRun:
                 restore_random_states(saved["random"], self.ranks.device)
             self.ranks.align_generators()
             self._global_step = saved["global_step"]
-        self._ledger.start()
         self._open_logs()
         for name, text in (texts or {}).items():
             self.write(name, text)
 
     def _open_logs(self) -> None:
+        self.board = Board()
+        if not self.ranks.main:
+            return
         saved = self.saved or {"metrics_offset": 0, "event_offset": 0}
-        if self.ranks.main:
-            path = self.path / "metrics.jsonl"
-            self.metrics = MetricsLog(path, resume_at=saved["metrics_offset"])
-        tracking, main = self.config.tracking, self.ranks.main
-        enabled = tracking.tensorboard and main
-        tensorboard = TensorBoard(self.path, enabled=enabled, resume_at=saved["event_offset"])
+        self.metrics = MetricsLog(self.path / "metrics.jsonl", resume_at=saved["metrics_offset"])
+        tracking, metric = self.config.tracking, self.config.metric
         resumed_at = None if self.saved is None else self._global_step
-        if resumed_at is None:
-            tensorboard.log_layout(self.config.metric)
         run = TrackedRun(self.path, self.config.name, hparams(self.config), resumed_at)
-        self.board = Board(tensorboard, open_trackers(tracking.trackers if main else (), run))
+        if tracking.tensorboard:
+            make = partial(TensorBoard, run, saved["event_offset"], metric)
+            self.board.open(TensorBoard.name, make)
+        self.board.open_named(tracking.trackers, run)
 
     def log(self, step: int, row: JsonObject, scalars: Mapping[str, float | None]) -> None:
         """Add a row to metrics.jsonl and scalars to all trackers at a global step."""
@@ -209,12 +206,12 @@ class TrainingRun:
 
     def save(self, global_step: int, state: StateDict) -> None:
         """Write the checkpoint: training state, configuration, random states and costs."""
-        energy = {"entries": self._energy_entries()}
+        energy = self._ledger.state_dict()
         self._last_save, self._global_step = time.monotonic(), global_step
         if not self.ranks.main:
             return
         self.metrics.sync()
-        self.board.tensorboard.flush()
+        self.board.flush()
         save_checkpoint(
             self.checkpoint,
             self.command,
@@ -223,7 +220,7 @@ class TrainingRun:
                 "config": dataclasses.asdict(self.config),
                 "global_step": global_step,
                 "metrics_offset": self.metrics.offset,
-                "event_offset": self.board.tensorboard.offset,
+                "event_offset": event_offset(self.path),
                 "split": self._split,
                 "random": random_states(self.ranks.device),
                 "energy": energy,
@@ -244,13 +241,7 @@ class TrainingRun:
 
         Costs before a resume are included on rank 0 only.
         """
-        return summary_costs(self._energy_entries(), self._gco2_per_kwh)
-
-    def _energy_entries(self) -> list[LedgerEntry]:
-        """Return the ledger entries, with the joules of all ranks; complete on rank 0 only."""
-        own = self._ledger.joules_by_phase()
-        others = {phase: self.ranks.all_reduce_sum(own[phase]) - own[phase] for phase in PHASES}
-        return self._ledger.entries(others)
+        return summary_costs(self._ledger.entries(), self._gco2_per_kwh)
 
     def finish(
         self, summary: JsonObject, write_card: Callable[[JsonObject], None] | None = None
@@ -259,7 +250,7 @@ class TrainingRun:
 
         Return the complete summary. ``write_card`` writes files that depend on it.
         """
-        entries = self._energy_entries()
+        entries = self._ledger.entries()
         complete = {
             "command": self.command,
             **summary,
@@ -270,7 +261,7 @@ class TrainingRun:
         if not self.ranks.main:
             return complete
         scores = {name: value for name, value in complete.items() if isinstance(value, float)}
-        self.board.log_results(hparams(self.config), scores, self._global_step)
+        self.board.log_results(scores)
         self.board.close()
         self.metrics.close()
         self.files.write_json("energy.json", energy_report(entries, self._gco2_per_kwh))
@@ -328,23 +319,7 @@ def _digest(subsets: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def energy_meter(energy: EnergyConfig, ranks: Ranks) -> EnergyMeter:
-    """Return the energy meter of this rank's process."""
-    return EnergyMeter(
-        watts_per_core=energy.watts_per_core,
-        gpu_watts=energy.gpu_watts,
-        device=ranks.device,
-        read_rapl=ranks.local_rank == 0,
-    )
-
-
 def hparams(config: RunConfig) -> dict[str, object]:
     """Return the values of those ``HPARAMS`` that a configuration has."""
-    values: dict[str, object] = {}
-    for key in HPARAMS:
-        value: object = config
-        for name in key.split("."):
-            value = getattr(value, name, None)
-        if value is not None:
-            values[key] = value
-    return values
+    values = dict(flatten(dataclasses.asdict(config)))
+    return {key: values[key] for key in HPARAMS if values.get(key) is not None}

@@ -6,12 +6,13 @@ import dataclasses
 import itertools
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from darts.config import ConfigError, Invocation, as_yaml, config_digest
+from darts.config.fields import flatten
 from darts.reading import FileError, JsonObject, read_json_object, read_yaml
 from darts.tracking import environment
 from darts.training.run_lock import RunLock
@@ -147,14 +148,18 @@ class RunDirectory:
         """
         # Convert both to JSON and back, which makes tuples and lists equal: a saved configuration
         # may come from a file.
-        before, now = (json.loads(json.dumps(x)) for x in (saved, dataclasses.asdict(config)))
+        before, now = (
+            dict(flatten(json.loads(json.dumps(values))))
+            for values in (saved, dataclasses.asdict(config))
+        )
         allowed = (*type(config).may_change_on_resume, *changed)
-        differing = list(_differences(before, now, allowed))
-        if differing:
-            key, old, new = differing[0]
+        keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+        if differing := [key for key in keys if not key.startswith(allowed)]:
+            key = differing[0]
             more = f" (and {len(differing) - 1} more keys)" if len(differing) > 1 else ""
             raise ConfigError(
-                f"cannot resume {self.path}: {key} is {old!r} in the run and {new!r} here{more}"
+                f"cannot resume {self.path}: {key} is {before.get(key)!r} in the run and "
+                f"{now.get(key)!r} here{more}"
             )
 
     def warn_of_other_threads(self, now: int) -> None:
@@ -217,19 +222,3 @@ class RunDirectory:
             write_card(complete)
         self.write_json("summary.json", complete)
         return complete
-
-
-def _differences(
-    saved: Mapping[str, object],
-    given: Mapping[str, object],
-    ignored: tuple[str, ...],
-    prefix: str = "",
-) -> Iterator[tuple[str, object, object]]:
-    """Yield the dotted keys whose values differ, with both values; skip ``ignored`` prefixes."""
-    for name in dict.fromkeys([*saved, *given]):
-        key = prefix + name
-        old, new = saved.get(name), given.get(name)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from _differences(old, new, ignored, key + ".")
-        elif old != new and not key.startswith(ignored):
-            yield key, old, new

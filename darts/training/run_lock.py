@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import socket
 import time
@@ -12,14 +11,15 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import BinaryIO
+from weakref import WeakSet
 
 from darts.config import ConfigError
-from darts.reading import FileError, JsonObject, read_json_object
+from darts.reading import FileError, read_text
 from darts.writing import open_in_place, write_errors
 
 LOCK_FILE = "run.lock"
-_ORPHAN_SECONDS = 15.0  # loader processes of a killed run hold its lock until they notice its end
-_POLL_SECONDS = 0.1
+_NAMING_SECONDS = 1.0  # longest time in which a new owner writes its name
+_POLL_SECONDS = 0.05
 
 
 class DirectoryInUse(ConfigError):
@@ -27,7 +27,7 @@ class DirectoryInUse(ConfigError):
 
 
 class RunLock:
-    """An exclusive lock on a run directory; the file ``run.lock`` describes its owner.
+    """An exclusive lock on a run directory; the file ``run.lock`` names its owner.
 
     The operating system releases the lock when the process ends, however it ends, so a killed run
     can be resumed at once. ``release`` also removes the file.
@@ -35,16 +35,19 @@ class RunLock:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / LOCK_FILE
-        deadline = time.monotonic() + _ORPHAN_SECONDS
+        deadline = time.monotonic() + _NAMING_SECONDS
         while (file := self._try_lock()) is None:
             owner = _read_owner(self._path)
-            if (owner is not None and _is_alive(owner)) or time.monotonic() > deadline:
-                raise DirectoryInUse(f"{directory} is in use by {_describe(owner)}")
+            if owner or time.monotonic() > deadline:
+                raise DirectoryInUse(f"{directory} is in use by {owner or 'another process'}")
             time.sleep(_POLL_SECONDS)
         self._file = file
+        _held.add(self)
+        started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        name = f"process {os.getpid()} on {socket.gethostname()}, started {started}"
         with write_errors(self._path):
             file.truncate(0)
-            file.write(json.dumps(_this_process()).encode())
+            file.write(name.encode(errors="backslashreplace"))
             file.flush()
 
     def _try_lock(self) -> BinaryIO | None:
@@ -86,34 +89,20 @@ def _flock(file: BinaryIO) -> None:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _this_process() -> JsonObject:
-    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return {"host": socket.gethostname(), "pid": os.getpid(), "started": started}
-
-
-def _read_owner(path: Path) -> JsonObject | None:
-    """Return the description of the owner, or None if it is missing or damaged."""
+def _read_owner(path: Path) -> str:
+    """Return the name of the owner; empty if it is missing or damaged."""
     try:
-        owner = read_json_object(path, limit=4096)
+        return " ".join(read_text(path, limit=4096).split())
     except (FileError, OSError):
-        return None
-    return owner if isinstance(owner.get("pid"), int) and owner["pid"] > 0 else None
+        return ""
 
 
-def _is_alive(owner: JsonObject) -> bool:
-    """Return whether the owner may be running; True for another machine, where it is unknown."""
-    if owner.get("host") != socket.gethostname():
-        return True
-    try:
-        os.kill(owner["pid"], 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:  # the process belongs to another user
-        return True
-    return True
+def _close_in_fork() -> None:
+    """Close the locks in a fork: a loader process of a killed run must not keep its directory."""
+    for lock in _held:
+        lock._file.close()
 
 
-def _describe(owner: JsonObject | None) -> str:
-    if owner is None:
-        return "another process"
-    return f"process {owner['pid']} on {owner.get('host')}, started {owner.get('started')}"
+_held: WeakSet[RunLock] = WeakSet()
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_close_in_fork)

@@ -4,21 +4,10 @@ from __future__ import annotations
 
 import math
 
-from darts.config import ConfigError, WeightOptimizerConfig
+from darts.config import WeightOptimizerConfig
 
 FLAT_EPOCHS = 5
 """Epochs at the end of the linear schedule in which the rate falls more slowly."""
-
-
-def check_schedule(config: WeightOptimizerConfig) -> None:
-    """Raise ConfigError if ``lr_min`` exceeds ``lr``, or ``cooldown`` has no effect."""
-    if config.cooldown and config.schedule != "stable":
-        raise ConfigError(f"optimizer.cooldown={config.cooldown:g}: set optimizer.schedule=stable")
-    if config.lr_min > config.lr:
-        raise ConfigError(
-            f"optimizer.lr_min={config.lr_min}: must not exceed optimizer.lr={config.lr}, "
-            "because the schedule falls from lr to lr_min"
-        )
 
 
 def rate_of_epoch(config: WeightOptimizerConfig, epoch: int, epochs: int) -> float:
@@ -45,12 +34,8 @@ def stable_rate(
     half of it in the first quarter of these steps. Without a fall, no rate depends on the number of
     epochs, so the training can be continued.
 
-    Args:
-        config: Optimizer of the weights.
-        step: Step of the whole training.
-        epochs: Number of epochs.
-        steps: Number of steps per epoch.
-        time_left: Share of the training time that is left, if a time limit ends the training.
+    ``steps`` is the number of steps per epoch, and ``time_left`` the share of the training time
+    that is left, if a time limit ends the training.
 
     References:
         Zhai et al., "Scaling Vision Transformers", arXiv:2106.04560, section 3.5; Hägele et al.,

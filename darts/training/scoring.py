@@ -38,14 +38,9 @@ def evaluate(
 ) -> dict[str, float]:
     """Return all metrics of the objective, by name; the network is in evaluation mode meanwhile.
 
-    Args:
-        net: Network.
-        batches: Batches to score, on ``device``.
-        objective: Computes predictions and metrics.
-        device: Device of the batches and the network.
-        precision: Precision of the forward passes; metrics are computed in float32.
-        forward: Called instead of ``net``, for example with fixed mixing weights.
-        observe: Called with the predictions for each batch and the batch.
+    The network and the batches are on ``device``. ``precision`` is for the forward passes only.
+    ``forward`` is called instead of ``net``, for example with fixed mixing weights, and ``observe``
+    with the predictions for each batch and the batch.
     """
     scores = objective.scores(device)
     with evaluating(net):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,6 @@ from torch.optim import Optimizer
 
 from darts.config import ConfigError, WeightOptimizerConfig
 from darts.ops.float32 import exact_float32
-from darts.training.schedules import check_schedule
 from darts.typed_values import Count
 
 Reduce = Callable[[Sequence[Tensor]], Sequence[Tensor]]
@@ -29,12 +27,18 @@ class Diverged(ValueError):
 
 
 def check_weight_optimizer(config: WeightOptimizerConfig) -> None:
-    """Raise ConfigError if the rate would rise, or for Nesterov momentum without momentum."""
+    """Raise ConfigError for values that have no effect together, or a rate that would rise."""
     if config.nesterov and (config.algorithm != "sgd" or config.momentum == 0):
         raise ConfigError(
             "optimizer.nesterov=true: needs optimizer.algorithm=sgd and optimizer.momentum > 0"
         )
-    check_schedule(config)
+    if config.cooldown and config.schedule != "stable":
+        raise ConfigError(f"optimizer.cooldown={config.cooldown:g}: set optimizer.schedule=stable")
+    if config.lr_min > config.lr:
+        raise ConfigError(
+            f"optimizer.lr_min={config.lr_min}: must not exceed optimizer.lr={config.lr}, "
+            "because the schedule falls from lr to lr_min"
+        )
 
 
 def weight_optimizer(
@@ -42,7 +46,9 @@ def weight_optimizer(
 ) -> Optimizer:
     """Return the configured optimizer of the weights: AdamW or SGD with (Nesterov) momentum.
 
-    For AdamW, ``momentum`` is the first beta; the second is 0.999.
+    For AdamW, ``momentum`` is the first beta; the second is 0.999. On a GPU it counts its steps on
+    the device (``capturable``), as a CUDA graph needs, so that steps with and without a graph have
+    equal results.
 
     References:
         Kingma and Ba, "Adam", arXiv:1412.6980; with the weight decay of Loshchilov and Hutter,
@@ -56,33 +62,17 @@ def weight_optimizer(
             lr=lr,
             betas=(momentum, 0.999),
             weight_decay=decay,
-            capturable=counts_on(parameters[0].device),
+            capturable=parameters[0].device.type == "cuda",
         )
     return torch.optim.SGD(
         parameters, lr=lr, momentum=momentum, weight_decay=decay, nesterov=config.nesterov
     )
 
 
-def counts_on(device: torch.device) -> bool:
-    """Return whether Adam counts its steps on the device: the option ``capturable``.
-
-    A CUDA graph can contain such a step, see ``darts.training.graphs``. Steps without a graph count
-    in the same way, so that both kinds have equal results.
-    """
-    return device.type == "cuda"
-
-
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
     """Set the learning rate of all parameter groups."""
     for group in optimizer.param_groups:
         group["lr"] = lr
-
-
-class Update(NamedTuple):
-    """An optimizer that takes a step, and the largest norm of its whole gradient (0: no limit)."""
-
-    optimizer: Optimizer
-    clip: float
 
 
 def optimizer_step(
@@ -94,13 +84,13 @@ def optimizer_step(
     reduce: Reduce | None = None,
 ) -> Tensor:
     """Backpropagate the loss and take one step; return the norm of the gradient before clipping."""
-    (norm,) = optimizer_steps(loss, [Update(optimizer, clip)], scaler, reduce=reduce)
+    (norm,) = optimizer_steps(loss, [(optimizer, clip)], scaler, reduce=reduce)
     return norm
 
 
 def optimizer_steps(
     loss: Tensor,
-    updates: Sequence[Update],
+    updates: Sequence[tuple[Optimizer, float]],
     scaler: torch.amp.GradScaler,
     *,
     exact_term: Tensor | None = None,
@@ -108,17 +98,15 @@ def optimizer_steps(
 ) -> list[Tensor]:
     """Backpropagate the loss once and take one step of each optimizer.
 
+    Return the norms of their gradients before clipping, scalars.
+
     Args:
         loss: Scalar. Its graph must not contain parameters of other optimizers.
+        updates: Optimizers, each with the largest norm of its whole gradient (0: no limit).
         exact_term: Scalar to add to the loss, whose backward pass is in true float32; its forward
             pass should also be.
-        updates: Optimizers of the parameters to update.
-        scaler: Scales the loss if it is enabled (fp16); else changes nothing.
         reduce: Sums the gradients over the ranks before clipping, so that all ranks clip alike
             and skip the same fp16 steps.
-
-    Returns:
-        For each optimizer, the norm of its gradient before clipping, a scalar.
     """
     for optimizer, _ in updates:
         optimizer.zero_grad(set_to_none=True)

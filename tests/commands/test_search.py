@@ -268,14 +268,3 @@ def test_a_search_supports_other_sizes_precisions_and_options(
     done = commands.run("search", tmp_path / "run", NO_TENSORBOARD, "epochs=1", *overrides)
     assert math.isfinite(done.result["valid_loss"])
     assert not list(tmp_path.glob("run/events*"))
-
-
-def test_a_dry_run_prints_costs_and_writes_no_file(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    done = commands.run("search", None, "dry_run=true", "epochs=1000")
-    for word in ("parameters", "macs", "peak_memory_mb", "estimated_time"):
-        assert word in done.out
-        assert word in done.result
-    assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-import darts.recipes.shared as divergence
+import darts.training.restarts as divergence
 from darts.recipes.search import Search
 
 DATA = (

@@ -29,20 +29,12 @@ def forks() -> Iterator[ForkServer]:
 
 @dataclass(frozen=True)
 class Uninterrupted:
-    """A run without faults.
-
-    Attributes:
-        directory: Its directory.
-        end: What a run that is resumed after a fault must also end with.
-        code: Its exit code.
-        err: Its standard error: a line that says why the result of so small a run is worthless.
-        calls: Its file-system calls.
-    """
+    """A run without faults."""
 
     directory: Path
-    end: dict[str, object]
+    end: dict[str, object]  # what a run that is resumed after a fault must also end with
     code: int
-    err: str
+    err: str  # a line that says why the result of so small a run is worthless
     calls: list[Call]
 
 

@@ -149,15 +149,10 @@ def _watch_sqlite(inside: Callable[[object], str | None], report: Callable[..., 
 
 @dataclass(frozen=True)
 class Kill:
-    """Kills this process before a call, or in the middle of it if it is a write.
-
-    Attributes:
-        number: The call.
-        torn: Whether a write writes half of its bytes before the kill.
-    """
+    """Kills this process before a call, or in the middle of it if it is a write."""
 
     number: int
-    torn: bool = False
+    torn: bool = False  # whether a write writes half of its bytes before the kill
 
     def __call__(self, call: Call) -> None:
         if call.number == self.number:
@@ -180,15 +175,10 @@ class Send:
 
 @dataclass(frozen=True)
 class Fail:
-    """Makes a call fail. With ``errno.ENOSPC``, a full disk, all later writes fail, too.
-
-    Attributes:
-        number: The call.
-        code: The ``errno`` of the error, for example ``errno.EIO``.
-    """
+    """Makes a call fail. With ``errno.ENOSPC``, a full disk, all later writes also fail."""
 
     number: int
-    code: int
+    code: int  # ``errno`` of the error, for example ``errno.EIO``
 
     def __call__(self, call: Call) -> None:
         full = self.code == errno.ENOSPC
@@ -217,20 +207,14 @@ class Snapshots:
 
     For a write there is a second copy, into which half of its bytes have been written (torn). Equal
     states are copied once.
-
-    Attributes:
-        root: The watched folder.
-        store: Folder of the copies.
-        calls: By name of each copy, the first call before which the folder was in this state.
-        count: Number of crash points, equal states included.
-        skipped: Calls for paths that begin with this text are no crash points; empty for none.
     """
 
-    root: Path
-    store: Path
+    root: Path  # the watched folder
+    store: Path  # folder of the copies
+    # By name of each copy, the first call before which the folder was in this state.
     calls: dict[str, str] = field(default_factory=dict)
-    count: int = 0
-    skipped: str = ""
+    count: int = 0  # crash points, equal states included
+    skipped: str = ""  # calls for paths that begin with this text are not crash points
     _seen: set[str] = field(default_factory=set)
 
     def __call__(self, call: Call) -> None:

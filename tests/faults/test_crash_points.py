@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 import tiny_runs
-from file_calls import Kill, Snapshots
+from file_calls import Snapshots
 
 COMMANDS = ("search", "retrain", "tune", "find", "compare")
 # The trainings of darts.find are those of darts.retrain, whose crash points are tested, too.
 SKIPPED = {"find": "runs/"}
 STEP = {"find": 9}  # every ninth state, because each continuation runs several trainings
-SAMPLE = {"search": 1, "retrain": 1}  # crash points of the everyday tests
 
 
 def crash_states(forks: Any, command: str, folder: Path) -> Snapshots:
@@ -39,23 +38,6 @@ def check_states(continuation: Any, command: str, states: Snapshots, names: list
         shutil.rmtree(directory)
     print(f"{command}: {states.count} crash points, {len(names)} different states checked")
     assert not failed, "\n".join(f"{call}: {problems[:3]}" for call, problems in failed.items())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("command", ["retrain", "search"])
-def test_some_crash_points(
-    forks: Any, continuation: Any, uninterrupted: Any, tmp_path: Path, command: str
-) -> None:
-    """Kill runs at calls that are spread over the run; the first kill is within a write."""
-    calls = uninterrupted(command).calls
-    for index in range(SAMPLE[command]):
-        number = (2 * index + 1) * len(calls) // (2 * SAMPLE[command])
-        if torn := index == 0:
-            number = next(call.number for call in calls[number:] if call.kind == "write")
-        root = tmp_path / str(index)
-        ended = forks.call(tiny_runs.start, command, root, watched=(root, Kill(number, torn)))
-        assert ended.code == -9, (calls[number], ended.err)
-        assert continuation.problems(command, root) == [], calls[number]
 
 
 @pytest.mark.slow

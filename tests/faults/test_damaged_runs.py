@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import tiny_runs
 from damage import mutate
+from end_states import COSTS
 from tiny_runs import DATA
 
 EVENTS = "events.out.tfevents.0"
@@ -27,23 +28,15 @@ DIVERGED = b'{"reason": "the loss became nan", "seconds": 1.0, "joules": 4.0}'
 
 @dataclass(frozen=True)
 class Case:
-    """A command that reads a run directory.
-
-    Attributes:
-        command: Name of the command.
-        arguments: Its command line; ``{}`` stands for the directory.
-        base: Whose directory it reads: the name of a command, and whether its run is complete.
-        files: The files to damage; a file that the directory lacks is created.
-        result: Returns what must be the same as without damage, given the directory and the output.
-        ignored: Pairs of a file and the part of the result that is made from it. This part may
-            differ if the file is damaged.
-    """
+    """A command that reads a run directory."""
 
     command: str
-    arguments: tuple[str, ...]
-    base: tuple[str, bool]
-    files: tuple[str, ...]
+    arguments: tuple[str, ...]  # ``{}`` stands for the directory
+    base: tuple[str, bool]  # command of the run, and whether it is complete
+    files: tuple[str, ...]  # to damage; a file that the directory lacks is created
+    # Given directory and output, returns what must be the same as without damage.
     result: Callable[[Path, str], dict[str, object]]
+    # Pairs of a file and the part of the result that may differ if the file is damaged.
     ignored: tuple[tuple[str, str], ...] = ()
 
 
@@ -52,7 +45,7 @@ def resumed(command: str) -> Callable[[Path, str], dict[str, object]]:
 
 
 def printed(directory: Path, out: str) -> dict[str, object]:
-    measured = tuple(tiny_runs.COSTS)
+    measured = tuple(COSTS)
     lines = [line.rstrip() for line in out.splitlines() if not line.startswith(measured)]
     return {"output": [line for line in lines if line and str(directory) not in line]}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import traceback
 from pathlib import Path
 from typing import Any
@@ -12,44 +11,6 @@ from typing import Any
 import pytest
 import tiny_runs
 from file_calls import Kill
-from fork_server import one_line_problems
-from real_processes import LONG, end, launch, wait_for
-
-
-@pytest.mark.slow
-def test_a_suspended_run_keeps_its_directory(forks: Any, tmp_path: Path) -> None:
-    """Neither a new nor a resumed search may take the directory, until the owner is killed."""
-    directory = tmp_path / "run"
-    owner = launch("search", *tiny_runs.RUNS["search"], LONG, f"hydra.run.dir={directory}")
-    try:
-        wait_for(directory / "checkpoint.safetensors", owner)
-        owner.send_signal(signal.SIGSTOP)
-        for function in (tiny_runs.start, tiny_runs.resume):
-            refused = forks.call(function, "search", directory)
-            assert one_line_problems(refused, {2}, f"in use by process {owner.pid} on ") == []
-        before = {path.name: path.read_bytes() for path in directory.iterdir()}
-        owner.kill()
-        owner.communicate()
-        assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
-        resumed = forks.call(resume_for_a_step, directory)
-        assert resumed.code == 143, resumed.err
-    finally:
-        end([owner])
-
-
-def resume_for_a_step(directory: Path) -> None:
-    """Resume a search, and stop it with SIGTERM as soon as it handles signals."""
-    from darts.training.interrupt import Interrupt
-
-    enter = Interrupt.__enter__
-
-    def enter_and_end(self: Interrupt) -> Interrupt:
-        enter(self)
-        os.kill(os.getpid(), signal.SIGTERM)
-        return self
-
-    Interrupt.__enter__ = enter_and_end  # type: ignore[method-assign]
-    tiny_runs.resume("search", directory)
 
 
 def start_three(cwd: Path, command: str, *arguments: str) -> list[tuple[int, str]]:

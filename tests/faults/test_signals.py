@@ -62,11 +62,8 @@ def stderr_line(process: Any) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_a_real_process(number: int, tmp_path: Path) -> None:
-    end_by_signal(number, tmp_path / "run")
-
-
-def end_by_signal(number: int, directory: Path) -> None:
-    """Check that a run prints the notice at once, saves and exits with 128 plus the number."""
+    """The run prints the notice at once, saves and exits with 128 plus the number."""
+    directory = tmp_path / "run"
     process = launch("search", *tiny_runs.RUNS["search"], LONG, f"hydra.run.dir={directory}")
     try:
         wait_for(directory / "checkpoint.safetensors", process)

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import csv
 import functools
-import hashlib
 import importlib
 import os
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from end_states import COSTS, checkpoint_end, training_end, without
 from fake_executor import FakeExecutor
 from fast_composition import compose_faster
 from file_calls import Watcher, watch
-from torch import Tensor
 
-from darts.reading import FileError, read_json
-from darts.tracking import read_metrics
+from darts.reading import read_json
 
 DATA = ("dataset=synthetic", "dataset.samples=24", "dataset.size=8", "loader.batch_size=4")
 GENOTYPE = 'genotype={"space": "mlp", "layers": ["relu_8"]}'
@@ -57,11 +55,9 @@ RUNS: dict[str, tuple[str, ...]] = {
     ),
 }
 
-COSTS = {"seconds", "joules", "joules_source", "gco2e", "collapse_seconds", "peak_memory_mb"}
 # Values that also differ between equal runs: they depend on time, folder or number of attempts.
 MEASURED = COSTS | {"wall_seconds", "trials", "failed", "trial", "git_revision", "outlook"}
 MEASURED |= {"winner_seconds", "baseline_seconds"}
-NOT_REPRODUCIBLE = {"energy", "config", "metrics_offset", "event_offset"}
 
 
 def run(command: str, *arguments: str, watched: tuple[Path, Watcher] | None = None) -> Any:
@@ -130,29 +126,12 @@ def prepare_process() -> None:
 def end_state(command: str, directory: Path) -> dict[str, object]:
     """Return what must be the same at the end of a run, however often it was interrupted."""
     kind = "training" if command in ("search", "retrain") else command
-    state = {"summary": _without(MEASURED, read_json(directory / "summary.json"))}
+    state = {"summary": without(MEASURED, read_json(directory / "summary.json"))}
     state |= _STATES[kind](command, directory)
     events = list(directory.glob("events*"))
     if events and stat.S_ISREG(events[0].lstat().st_mode):
         state["TensorBoard"] = _tensorboard(events)
     return state
-
-
-def _training(command: str, directory: Path) -> dict[str, object]:
-    from darts.training.checkpoint import load_checkpoint
-
-    try:
-        rows = read_metrics(directory / "metrics.jsonl")
-    except FileError:  # its rows before the checkpoint were damaged
-        rows = []
-    saved: Mapping[str, Any] = load_checkpoint(directory / "checkpoint.safetensors", command)
-    files = {path.name for path in directory.iterdir()}
-    return {
-        "files": sorted(files),
-        "genotype.json": (directory / "genotype.json").read_text(),
-        "metrics.jsonl": [_without(COSTS, row) for row in rows],
-        **{f"checkpoint {k}": _plain(v) for k, v in saved.items() if k not in NOT_REPRODUCIBLE},
-    }
 
 
 def _tensorboard(files: list[Path]) -> list[object]:
@@ -174,26 +153,23 @@ def _tensorboard(files: list[Path]) -> list[object]:
 def _tune(command: str, directory: Path) -> dict[str, object]:
     """Return points and scores of the complete trials; killed attempts do not count."""
     with (directory / "trials.csv").open(encoding="utf-8", newline="") as file:
-        rows = [_without(MEASURED, row) for row in csv.DictReader(file)]
-    best = _without(MEASURED, read_json(directory / "best.json"))
+        rows = [without(MEASURED, row) for row in csv.DictReader(file)]
+    best = without(MEASURED, read_json(directory / "best.json"))
     best.pop("command", None)
     return {"trials.csv": [row for row in rows if row["state"] == "complete"], "best.json": best}
 
 
 def _find(command: str, directory: Path) -> dict[str, object]:
     """Return scores of all trainings, and the checkpoint of the network."""
-    from darts.training.checkpoint import load_checkpoint
-
     with (directory / "candidates.csv").open(encoding="utf-8", newline="") as file:
-        rows = [_without(MEASURED, row) for row in csv.DictReader(file)]
-    saved: Mapping[str, Any] = load_checkpoint(directory / "checkpoint.safetensors", "retrain")
+        rows = [without(MEASURED, row) for row in csv.DictReader(file)]
     # A run that is killed at its very end leaves its lock behind.
     names = {path.name for path in directory.iterdir()} - {"run.lock"}
     return {
         "files": sorted(names),
         "candidates.csv": rows,
         "genotype.json": (directory / "genotype.json").read_text(),
-        **{f"checkpoint {k}": _plain(v) for k, v in saved.items() if k not in NOT_REPRODUCIBLE},
+        **checkpoint_end(directory, "retrain"),
     }
 
 
@@ -207,27 +183,11 @@ def _compare(command: str, directory: Path) -> dict[str, object]:
 
 
 _STATES: dict[str, Callable[[str, Path], dict[str, object]]] = {
-    "training": _training,
+    "training": training_end,
     "tune": _tune,
     "find": _find,
     "compare": _compare,
 }
-
-
-def _without(names: set[str], row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key not in names}
-
-
-def _plain(value: Any) -> Any:
-    """Return nested values with tensors as text that is equal only for equal bits."""
-    if isinstance(value, Tensor):
-        data = value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        return f"{value.dtype} {tuple(value.shape)} {hashlib.sha256(data).hexdigest()}"
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return repr(value)
 
 
 def differences(actual: object, expected: object, name: str = "") -> list[str]:

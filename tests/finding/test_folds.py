@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +30,7 @@ def training(
 ) -> FoldRun:
     """Write the metrics of a training; an accuracy of None is missing in the file."""
     folder.mkdir()
-    with MetricsLog(folder / "metrics.jsonl") as log:
+    with closing(MetricsLog(folder / "metrics.jsonl")) as log:
         for epoch, (accuracy, loss) in enumerate(zip(accuracies, losses, strict=True), start=1):
             known = {} if accuracy is None else {"valid_accuracy": accuracy}
             log.write(epoch=epoch, train_loss=0.0, valid_loss=loss, **known)

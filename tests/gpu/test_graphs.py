@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_budgets import IMAGES
+from test_budgets import IMAGES, run_program
 
-FOLDER = Path(__file__).parent
 TWO_EPOCHS = (*IMAGES, "epochs=2", "arch_optimizer.warmup=0")
 CNN = (*TWO_EPOCHS, "space.channels=4", "space.cells=2")
 NAS201 = (*TWO_EPOCHS, "space=nas201", "space.channels=4", "space.cells=1")
@@ -64,23 +60,10 @@ CAPTURED: dict[str, Case] = {
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")]
 
 
-def run(program: str, *arguments: str, given: str = "") -> Any:
-    """Run a program on the pretended GPU in a new process; return the JSON that it prints."""
-    done = subprocess.run(
-        [sys.executable, str(FOLDER / program), *arguments],
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=1800,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def compare_all(cases: dict[str, Case], folder: Path) -> dict[str, Any]:
     """Run each case with and without graphs; return by name what ``compare`` returns."""
     given = [[name, {**case, "overrides": list(case["overrides"])}] for name, case in cases.items()]
-    results: dict[str, Any] = run("compare_graphs.py", str(folder), given=json.dumps(given))
+    results: dict[str, Any] = run_program("compare_graphs.py", folder, given=given)
     assert all(result["compared"] > 250 for result in results.values())
     return results
 
@@ -93,20 +76,6 @@ def compare(case: Case, folder: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def captured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return compare_all(CAPTURED, tmp_path_factory.mktemp("captured"))
-
-
-def test_the_emulation_behaves_like_a_gpu() -> None:
-    found = run("try_captures.py")
-    errors = found.pop("errors")
-    assert errors.pop("nothing") == ""
-    assert all("not permitted when stream is capturing" in error for error in errors.values())
-    assert found == {
-        "after the capture": [[0, 0], [None, None]],
-        "launches": {"graph": 2, "fill_": 1},
-        "after two replays": [[3, 3], [30, 30]],
-        "draws": True,
-        "after failures": [2, 2],
-    }
 
 
 @pytest.mark.parametrize("name", CAPTURED)

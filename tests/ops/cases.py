@@ -1,12 +1,14 @@
-"""Selection of test cases for the everyday run."""
+"""Selection of test cases for the everyday run, random tensors, and checks of gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
+import torch
 from _pytest.mark.structures import ParameterSet
+from torch import Tensor
 
 
 def mark_slow(cases: Iterable[tuple[Any, ...]], *, except_every: int) -> list[ParameterSet]:
@@ -22,3 +24,26 @@ def mark_slow(cases: Iterable[tuple[Any, ...]], *, except_every: int) -> list[Pa
         else pytest.param(*case, marks=pytest.mark.slow)
         for index, case in enumerate(all_cases)
     ]
+
+
+def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Return normal random numbers that depend on the seed only."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def assert_same_gradients(
+    actual: Tensor, expected: Tensor, inputs: Sequence[Tensor], tolerance: float = 1e-9
+) -> None:
+    """Compare two results, and their gradients with respect to the inputs."""
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+    out = draw(*expected.shape, seed=99)
+    gradients = [torch.autograd.grad(y, inputs, out) for y in (actual, expected)]
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
+
+
+def check_derivatives(function: Callable[..., Any], *inputs: Tensor, fast: bool = False) -> None:
+    """Compare first and second derivatives with finite differences."""
+    assert torch.autograd.gradcheck(function, inputs, fast_mode=fast)
+    assert torch.autograd.gradgradcheck(function, inputs, fast_mode=fast)

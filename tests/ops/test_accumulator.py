@@ -79,23 +79,6 @@ def test_sum_statistics_and_gradients_match_separate_norms(
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
-def test_normalized_and_plain_terms_can_be_mixed() -> None:
-    (y,), (scale,) = images([2], (3, 4))
-    first, last = (draw(2, 4, 3, 4, seed=seed).requires_grad_() for seed in (7, 8))
-    total = SumAccumulator()
-    total.add(first * 2)
-    add_normalized([total] * 2, y, scale, EPS, statistics(y.detach()))
-    total.add(last * 3)
-    actual = total.result()
-    assert actual is not None
-    with torch.no_grad():
-        norms = plain_sum([y], [scale], [statistics(y)])
-        torch.testing.assert_close(actual, 2 * first + norms + 3 * last)
-    out = draw(2, 4, 3, 4, seed=9)
-    gradients = torch.autograd.grad(actual, [first, last], out)
-    torch.testing.assert_close(gradients, (2 * out, 3 * out))
-
-
 def test_each_edge_is_added_to_its_own_sum() -> None:
     """Edges 0 and 2 share a sum; the sum of edge 1 begins with another term."""
     (y,), (scale,) = images([3], (3, 4))

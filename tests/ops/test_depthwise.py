@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import mark_slow
+from cases import check_derivatives, draw, mark_slow
 from torch import Tensor
 
 from darts.ops.grouped_conv import depthwise_conv2d
@@ -17,11 +17,6 @@ KERNELS = [3, 5, 7]
 # Even and odd sizes, down to feature maps that are smaller than a window.
 SIZES = [(8, 8), (9, 7), (6, 11), (10, 4), (5, 3), (4, 2), (2, 4), (3, 1), (1, 3), (2, 2), (1, 1)]
 STRIDES = [(1, 1), (2, 1), (1, 2), (2, 2), (1, 3)]  # (stride, dilation)
-
-
-def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
 
 
 def convolve(x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
@@ -78,16 +73,9 @@ def test_values_and_gradients_match_explicit_taps(
 def test_first_and_second_derivatives(
     kernel: int, stride: int, dilation: int, size: tuple[int, int]
 ) -> None:
-    inputs = (
-        draw(1, 2, *size).requires_grad_(),
-        draw(2, 1, kernel, kernel, seed=1).requires_grad_(),
-    )
-
-    def function(x: Tensor, weight: Tensor) -> Tensor:
-        return depthwise_conv2d(x, weight, stride, dilation)
-
-    assert torch.autograd.gradcheck(function, inputs, fast_mode=True)
-    assert torch.autograd.gradgradcheck(function, inputs, fast_mode=True)
+    x = draw(1, 2, *size).requires_grad_()
+    weight = draw(2, 1, kernel, kernel, seed=1).requires_grad_()
+    check_derivatives(lambda x, w: depthwise_conv2d(x, w, stride, dilation), x, weight, fast=True)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import check_derivatives, draw
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -25,13 +26,9 @@ OPTIONS = [
 ]
 
 
-def draw(*shape: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
-
-
 def inputs(groups: int) -> tuple[Tensor, Tensor]:
-    return draw(2, 4, 7, 6, seed=0), draw(8, 4 // groups, 3, 3, seed=1)
+    x, weight = draw(2, 4, 7, 6), draw(8, 4 // groups, 3, 3, seed=1)
+    return x.requires_grad_(), weight.requires_grad_()
 
 
 @pytest.mark.parametrize("options", OPTIONS)
@@ -54,12 +51,7 @@ def test_values_and_derivatives_up_to_the_second_are_those_of_pytorch(
 def test_finite_differences_confirm_both_derivatives(options: dict[str, int]) -> None:
     pair = inputs(options["groups"])
     with differentiable_twice():
-        assert torch.autograd.gradcheck(
-            lambda x, w: grouped_conv2d(x, w, **options), pair, fast_mode=True
-        )
-        assert torch.autograd.gradgradcheck(
-            lambda x, w: grouped_conv2d(x, w, **options), pair, fast_mode=True
-        )
+        check_derivatives(lambda x, w: grouped_conv2d(x, w, **options), *pair, fast=True)
 
 
 class Convolutions(TorchDispatchMode):
@@ -78,7 +70,8 @@ class Convolutions(TorchDispatchMode):
 
 def count_of_second_derivatives(channels: int) -> int:
     """Return the convolutions of a second derivative of two depthwise convolutions."""
-    x, weight = draw(2, channels, 6, 6, seed=0), draw(channels, 1, 3, 3, seed=1)
+    x = draw(2, channels, 6, 6).requires_grad_()
+    weight = draw(channels, 1, 3, 3, seed=1).requires_grad_()
     with differentiable_twice():
         y = depthwise_conv2d(depthwise_conv2d(x, weight).relu(), weight, 2).sin().sum()
     (gradient,) = torch.autograd.grad(y, weight, create_graph=True)
@@ -98,23 +91,21 @@ def test_pooling_and_its_derivatives_match_pytorch(
 ) -> None:
     actual = []
     for pool in (avg_pool3x3, lambda x: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)):
-        x = draw(*shape, seed=0).detach().contiguous(memory_format=layout).requires_grad_()
+        x = draw(*shape).contiguous(memory_format=layout).requires_grad_()
         y = pool(x)
         (first,) = torch.autograd.grad(y.pow(3).sum(), x, create_graph=True)
-        (second,) = torch.autograd.grad((first * draw(*shape, seed=3).detach()).sum(), x)
+        (second,) = torch.autograd.grad((first * draw(*shape, seed=3)).sum(), x)
         actual.append((y, first, second))
     for a, b in zip(*actual, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
 def test_finite_differences_confirm_the_derivatives_of_pooling() -> None:
-    x = draw(1, 2, 4, 3, seed=0)
-    assert torch.autograd.gradcheck(avg_pool3x3, x)
-    assert torch.autograd.gradgradcheck(avg_pool3x3, x)
+    check_derivatives(avg_pool3x3, draw(1, 2, 4, 3).requires_grad_())
 
 
 def test_pooling_keeps_the_dtype_under_autocast() -> None:
-    x = draw(2, 3, 8, 8, seed=0).detach()
+    x = draw(2, 3, 8, 8)
     with torch.autocast("cpu", torch.bfloat16):
         for dtype in (torch.float32, torch.bfloat16):
             y = avg_pool3x3(x.to(dtype))

@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import mark_slow
+from cases import assert_same_gradients, check_derivatives, mark_slow
 from torch import Tensor
 
 from darts.ops.pixels import repeat_groups, repeat_per_channel, split_even_odd
@@ -45,8 +45,7 @@ def test_values_and_gradients_match_slices(
 @pytest.mark.parametrize("size", [(4, 4), (3, 5), (1, 2)], ids=lambda size: "{}x{}".format(*size))
 def test_first_and_second_derivatives(size: tuple[int, int]) -> None:
     x = torch.randn(1, 2, *size, dtype=torch.float64).requires_grad_()
-    assert torch.autograd.gradcheck(split_even_odd, x)
-    assert torch.autograd.gradgradcheck(split_even_odd, x)
+    check_derivatives(split_even_odd, x)
 
 
 @pytest.mark.parametrize("edges", [1, 3])
@@ -66,6 +65,4 @@ def test_groups_of_channels_are_repeated_in_channels_last_layout(groups: int, ti
     actual = repeat_groups(x, groups, times)
     assert torch.equal(actual, expected)
     assert actual.is_contiguous(memory_format=torch.channels_last)
-    out = torch.rand_like(expected)
-    gradients = [torch.autograd.grad(y, x, out)[0] for y in (actual, expected)]
-    torch.testing.assert_close(*gradients)
+    assert_same_gradients(actual, expected, [x])

@@ -8,16 +8,12 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import assert_same_gradients, check_derivatives, draw
 from torch import Tensor
 
 from darts.ops.pointwise import PointwiseConv2d, pointwise_conv2d
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
-
-
-def draw(*shape: int, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
 def product(x: Tensor, weight: Tensor, groups: int) -> Tensor:
@@ -37,27 +33,15 @@ def test_values_and_gradients_match_matrix_products(
     needed = {"x": [x], "weight": [weight], "both": [x, weight]}[wanted]
     for tensor in needed:
         tensor.requires_grad_()
-    out = draw(2, groups * outputs, 5, 3, seed=2)
     actual, expected = (f(x, weight, groups) for f in (pointwise_conv2d, product))
-    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
-    for a, b in zip(
-        torch.autograd.grad(actual, needed, out),
-        torch.autograd.grad(expected, needed, out),
-        strict=True,
-    ):
-        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+    assert_same_gradients(actual, expected, needed, 1e-12)
 
 
 @pytest.mark.parametrize("constant", [False, True])
 def test_first_and_second_derivatives(constant: bool) -> None:
     x = draw(1, 4, 2, 3).requires_grad_()
     weight = draw(6, 2, 1, 1, seed=1).requires_grad_(not constant)
-
-    def function(x: Tensor, weight: Tensor) -> Tensor:
-        return pointwise_conv2d(x, weight, 2).sin()
-
-    assert torch.autograd.gradcheck(function, (x, weight), fast_mode=True)
-    assert torch.autograd.gradgradcheck(function, (x, weight), fast_mode=True)
+    check_derivatives(lambda x, w: pointwise_conv2d(x, w, 2).sin(), x, weight, fast=True)
 
 
 @pytest.mark.parametrize("constant", [False, True])

@@ -7,17 +7,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import assert_same_gradients, check_derivatives, draw
 from torch import Tensor
 
 from darts.ops.dispatch import CPU, GPU, TENSOR_CORES, UNLIMITED, KernelPlan, plan_kernels
 from darts.ops.pointwise import fused_separable_conv2d, separable_conv
 
 PLANS = {"plain": KernelPlan(UNLIMITED), "fused": KernelPlan(UNLIMITED, fused=True)}
-
-
-def draw(*shape: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
 
 
 def separate_convolutions(
@@ -36,20 +32,16 @@ def test_all_kernel_plans_agree(
     plan: str, groups: int, stride: int, dilation: int, kernel: int
 ) -> None:
     inputs = [
-        draw(3, groups * 4, 7, 6, seed=0),
-        draw(groups * 4, 1, kernel, kernel, seed=1),
-        draw(groups * 3, 4, 1, 1, seed=2),
+        draw(3, groups * 4, 7, 6).requires_grad_(),
+        draw(groups * 4, 1, kernel, kernel, seed=1).requires_grad_(),
+        draw(groups * 3, 4, 1, 1, seed=2).requires_grad_(),
     ]
     actual = separable_conv(
         *inputs, stride=stride, dilation=dilation, groups=groups, plan=PLANS[plan]
     )
     expected = separate_convolutions(*inputs, stride=stride, dilation=dilation, groups=groups)
     torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
-    out = torch.randn_like(expected)
-    for a, b in zip(
-        *(torch.autograd.grad(y, inputs, out) for y in (actual, expected)), strict=True
-    ):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    assert_same_gradients(actual, expected, inputs)
 
 
 def test_plan_depends_on_device_and_precision() -> None:
@@ -78,26 +70,22 @@ def test_edges_per_kernel_depend_on_the_size_of_the_input(max_bytes: int, edges:
 
 
 def test_second_derivatives_of_the_fused_convolution() -> None:
-    inputs = (draw(1, 4, 4, 3, seed=0), draw(4, 1, 3, 3, seed=1), draw(4, 2, 1, 1, seed=2))
-    assert torch.autograd.gradgradcheck(
+    shapes = ((1, 4, 4, 3), (4, 1, 3, 3), (4, 2, 1, 1))
+    inputs = (draw(*shape, seed=seed).requires_grad_() for seed, shape in enumerate(shapes))
+    check_derivatives(
         lambda *arguments: fused_separable_conv2d(*arguments, stride=2, dilation=1, groups=2),
-        inputs,
-        fast_mode=True,
+        *inputs,
+        fast=True,
     )
 
 
 @pytest.mark.parametrize(("inputs", "groups"), [(1, 3), (2, 6), (2, 2)])
 def test_neighboring_groups_may_share_their_input(inputs: int, groups: int) -> None:
-    x, depthwise = draw(2, inputs * 3, 6, 5, seed=0), draw(groups * 3, 1, 3, 3, seed=1)
-    pointwise = draw(groups * 2, 3, 1, 1, seed=2)
+    shapes = ((2, inputs * 3, 6, 5), (groups * 3, 1, 3, 3), (groups * 2, 3, 1, 1))
+    leaves = [draw(*shape, seed=seed).requires_grad_() for seed, shape in enumerate(shapes)]
+    x, depthwise, pointwise = leaves
     options = {"stride": 1, "dilation": 2, "groups": groups}
     actual = fused_separable_conv2d(x, depthwise, pointwise, **options)
     own = [part for part in x.chunk(inputs, 1) for _ in range(groups // inputs)]
     expected = separate_convolutions(torch.cat(own, 1), depthwise, pointwise, **options)
-    torch.testing.assert_close(actual, expected)
-    leaves = [x, depthwise, pointwise]
-    out = torch.randn_like(expected)
-    for a, b in zip(
-        *(torch.autograd.grad(y, leaves, out) for y in (actual, expected)), strict=True
-    ):
-        torch.testing.assert_close(a, b)
+    assert_same_gradients(actual, expected, leaves)

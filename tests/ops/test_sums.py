@@ -6,16 +6,12 @@ from functools import reduce
 
 import pytest
 import torch
+from cases import check_derivatives, draw
 from torch import Tensor
 
 from darts.ops.sums import dense_gradient, weighted_sum
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
-
-
-def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
 
 
 def plain(terms: list[Tensor], weights: list[Tensor]) -> Tensor:
@@ -56,12 +52,7 @@ def test_weighted_sum_matches_plain_sum_in_all_layouts(
 def test_first_and_second_derivatives() -> None:
     inputs = [draw(1, 2, 2, 3, seed=seed).requires_grad_() for seed in (0, 1, 2)]
     inputs += [weight.requires_grad_() for weight in draw(3, seed=7).unbind()]
-
-    def function(*arguments: Tensor) -> Tensor:
-        return weighted_sum(arguments[:3], arguments[3:])
-
-    assert torch.autograd.gradcheck(function, inputs)
-    assert torch.autograd.gradgradcheck(function, inputs)
+    check_derivatives(lambda *each: weighted_sum(each[:3], each[3:]), *inputs)
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16], ids=str)
@@ -92,8 +83,7 @@ def test_dense_gradient_is_the_identity_with_a_contiguous_gradient() -> None:
     (gradient,) = torch.autograd.grad(dense_gradient(middle), x, gaps)
     assert torch.equal(gradient, gaps)
     assert received[0].is_contiguous(memory_format=torch.channels_last)
-    assert torch.autograd.gradcheck(dense_gradient, x)
-    assert torch.autograd.gradgradcheck(dense_gradient, x)
+    check_derivatives(dense_gradient, x)
 
 
 def test_dense_gradient_keeps_the_layout_of_a_single_sample_in_inference() -> None:

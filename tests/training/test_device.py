@@ -12,7 +12,6 @@ from darts.training.device import (
     autocast,
     check_precision,
     loss_scaler,
-    peak_memory,
     resolve_device,
     seed_everything,
 )
@@ -82,7 +81,3 @@ def test_one_seed_determines_all_global_generators() -> None:
     assert draw() == first
     seed_everything(2**40 + 2)
     assert all(a != b for a, b in zip(draw(), first, strict=True))
-
-
-def test_peak_memory_is_in_bytes() -> None:
-    assert 2**24 < peak_memory(CPU) < 2**40

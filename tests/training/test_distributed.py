@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
@@ -195,24 +194,6 @@ def test_running_statistics_of_separate_norms_are_averaged(rank_results: Any) ->
         assert rank["statistics"]["0.running_var"].tolist() == [1.5, 1.5]
 
 
-def test_collective_operations_change_nothing_in_one_process() -> None:
-    ranks = Ranks("cpu")
-    loss, net = torch.tensor(2.0), torch.nn.Sequential(torch.nn.BatchNorm2d(2))
-    with ranks as entered:
-        assert entered is ranks
-        assert not torch.distributed.is_initialized()
-        assert (ranks.rank, ranks.size, ranks.main, ranks.reduce) == (0, 1, True, None)
-        assert ranks.loss_share(loss, 3) is loss
-        assert ranks.weighted_means(3, loss).tolist() == [3, 2]
-        ranks.prepare(net, sync_batchnorm=True)
-        assert type(net[0]) is torch.nn.BatchNorm2d
-        assert (ranks.all_reduce_max(2), ranks.all_reduce_sum(2.5), ranks.broadcast("x")) == (
-            2,
-            2.5,
-            "x",
-        )
-
-
 def test_ranks_and_devices_come_from_the_environment_of_torchrun(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -257,56 +238,42 @@ def test_a_rank_that_sees_one_gpu_uses_it(monkeypatch: pytest.MonkeyPatch) -> No
     assert (connected["backend"], connected["device_id"]) == ("nccl", torch.device("cuda", 0))
 
 
-def make_loader(
-    images: Any, rank: int = 0, ranks: int = 1, workers: int = 0, **other: Any
-) -> SampleLoader:
+def make_loader(rank: int = 0, ranks: int = 1, *, drop_last: bool = True) -> SampleLoader:
     """Return the loader of a rank."""
-    options: dict[str, Any] = {
-        "batch_size": 5,
-        "seed": 3,
-        "name": "train",
-        "mean": (0.5,) * 3,
-        "std": (0.5,) * 3,
-        "augmentation": Augmentation(crop="pad", padding=1, flip=True, cutout=2),
-        "shuffle": True,
-        "drop_last": True,
-        "device": "cpu",
-    }
-    options |= other
-    indices = torch.arange(len(images))
-    return SampleLoader(images, indices, rank=rank, ranks=ranks, workers=workers, **options)
-
-
-def assert_shares_equal_the_batch(images: Any, **options: Any) -> None:
-    """Check that the batches of two ranks together are those of one process."""
-    expected_loader = make_loader(images, **options)
-    loaders = [make_loader(images, rank, 2, **options) for rank in range(2)]
-    try:
-        assert [len(loader) for loader in loaders] == [len(expected_loader)] * 2
-        assert [loader.batch_share for loader in loaders] == [(0, 5), (3, 5)]
-        for epoch in range(2):
-            for batch, *shares in zip(
-                expected_loader.epoch(epoch),
-                *(loader.epoch(epoch) for loader in loaders),
-                strict=True,
-            ):
-                assert [len(labels) for _, labels in shares] == [3, 2]
-                for i in (0, 1):
-                    assert torch.equal(torch.cat([share[i] for share in shares]), batch[i])
-    finally:
-        for loader in [expected_loader, *loaders]:
-            loader.close()
+    pixels = torch.arange(11 * 3 * 64).reshape(11, 3, 8, 8).to(torch.uint8)
+    return SampleLoader(
+        MemoryImages(pixels, torch.arange(11)),
+        torch.arange(11),
+        batch_size=5,
+        seed=3,
+        name="train",
+        mean=(0.5,) * 3,
+        std=(0.5,) * 3,
+        augmentation=Augmentation(crop="pad", padding=1, flip=True, cutout=2),
+        shuffle=True,
+        drop_last=drop_last,
+        device="cpu",
+        rank=rank,
+        ranks=ranks,
+    )
 
 
 def test_ranks_share_batches_of_images_in_memory() -> None:
-    pixels = torch.randint(256, (11, 3, 8, 8), dtype=torch.uint8)
-    assert_shares_equal_the_batch(MemoryImages(pixels, torch.arange(11)))
+    """The batches of two ranks together are those of one process."""
+    whole, loaders = make_loader(), [make_loader(rank, 2) for rank in range(2)]
+    assert [len(loader) for loader in loaders] == [len(whole)] * 2
+    assert [loader.batch_share for loader in loaders] == [(0, 5), (3, 5)]
+    for epoch in range(2):
+        epochs = [loader.epoch(epoch) for loader in (whole, *loaders)]
+        for batch, *shares in zip(*epochs, strict=True):
+            assert [len(labels) for _, labels in shares] == [3, 2]
+            for i in (0, 1):
+                assert torch.equal(torch.cat([share[i] for share in shares]), batch[i])
 
 
 def test_a_batch_with_fewer_samples_than_ranks_is_refused() -> None:
-    images = MemoryImages(torch.zeros(11, 3, 8, 8, dtype=torch.uint8), torch.arange(11))
     with pytest.raises(ValueError, match="batch of 5 samples cannot be shared by 6 ranks"):
-        make_loader(images, 0, 6)
+        make_loader(0, 6)
     with pytest.raises(ValueError, match="batch of 1 samples cannot be shared by 2 ranks"):
-        make_loader(images, 0, 2, drop_last=False)
-    assert len(make_loader(copy.copy(images), 4, 5)) == 2
+        make_loader(0, 2, drop_last=False)
+    assert len(make_loader(4, 5)) == 2

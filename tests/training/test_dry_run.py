@@ -32,7 +32,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
 
     class Meter:
-        def start(self) -> None:
+        def __init__(self, *_: object, **__: object) -> None:
             self.since = clock.now
 
         def read(self) -> Energy:
@@ -40,7 +40,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
             return Energy(seconds, 50 * seconds, "rapl")
 
     monkeypatch.setattr(module, "synchronized_clock", lambda device: clock.now)
-    monkeypatch.setattr(module, "energy_meter", lambda *_: Meter())
+    monkeypatch.setattr(module, "EnergyMeter", Meter)
     return clock
 
 
@@ -102,21 +102,22 @@ def estimate(recipe: FakeRecipe, epochs: dict[int, int], **options: Any) -> Cost
 
 
 def test_the_median_step_is_extrapolated_after_a_warm_up(clock: Clock) -> None:
-    seconds = iter([6.0, 0.25, 0.25, 9.0, 0.2, 0.25])  # the median ignores the 9
-    recipe = FakeRecipe(clock, steps=100, step_seconds=lambda *_: next(seconds))
+    durations = iter([6.0, 0.25, 0.25, 9.0, 0.2, 0.25])  # the median ignores the 9
+    recipe = FakeRecipe(clock, steps=100, step_seconds=lambda *_: next(durations))
     cost = estimate(recipe, {0: 50})
     assert recipe.taken == [(0, step) for step in range(6)]
     assert (cost.steps, cost.epochs, cost.seconds_per_step) == (5000, 50, 0.25)
-    assert cost.seconds == 50 * 100 * 0.25
-    assert cost.joules == pytest.approx(50 * cost.seconds)
+    seconds = 50 * 100 * 0.25
+    assert cost.estimated_seconds == seconds
+    assert cost.estimated_joules == pytest.approx(50 * seconds)
     assert cost.joules_source == "rapl"
-    assert cost.gco2e == pytest.approx(50 * cost.seconds / 1e4)  # 360 g for 3.6 MJ
+    assert cost.estimated_gco2e == pytest.approx(50 * seconds / 1e4)  # 360 g for 3.6 MJ
     assert cost.peak_memory_mb >= cost.base_memory_mb > 16
 
 
 def test_slow_steps_are_measured_once_after_a_warm_up(clock: Clock) -> None:
     recipe = FakeRecipe(clock, steps=100, step_seconds=lambda *_: 100.0)
-    assert estimate(recipe, {0: 1}).seconds == 10_000
+    assert estimate(recipe, {0: 1}).estimated_seconds == 10_000
     assert len(recipe.taken) == 2
 
 
@@ -131,17 +132,19 @@ def test_validation_is_extrapolated_from_a_few_batches(
 
     recipe = FakeRecipe(clock, steps=10, step_seconds=lambda *_: 1.0)
     cost = estimate(recipe, {0: 2}, valid_loader=FakeLoader(batches), score=score)
-    assert cost.seconds == 2 * (10 * 1.0 + batches * 0.5)
+    assert cost.estimated_seconds == 2 * (10 * 1.0 + batches * 0.5)
     assert cost.seconds_per_step == 1.0
 
 
-def test_each_kind_of_epoch_is_measured_and_announced(clock: Clock) -> None:
+def test_each_kind_of_epoch_is_measured_and_announced(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Three epochs have steps of one second; two have steps of four seconds."""
     recipe = FakeRecipe(clock, steps=10, step_seconds=lambda epoch, _: 1.0 if epoch < 3 else 4.0)
-    lines: list[str] = []
-    cost = estimate(recipe, {0: 3, 3: 2}, valid_loader=FakeLoader(1), show=lines.append)
-    assert cost.seconds == 3 * 10 * 1 + 2 * 10 * 4
+    cost = estimate(recipe, {0: 3, 3: 2}, valid_loader=FakeLoader(1))
+    assert cost.estimated_seconds == 3 * 10 * 1 + 2 * 10 * 4
     assert cost.seconds_per_step == pytest.approx((3 * 1 + 2 * 4) / 5)
+    lines = [line.partition(" ")[2] for line in capsys.readouterr().out.splitlines()]
     assert lines == [
         "measuring steps of epoch kind 1 of 2",
         "measuring validation",
@@ -167,10 +170,10 @@ ESTIMATE = CostEstimate(
     seconds_per_step=7.2,
     base_memory_mb=1000.0,
     peak_memory_mb=5000.0,
-    seconds=7200.0,
-    joules=1.0,
+    estimated_seconds=7200.0,
+    estimated_joules=1.0,
     joules_source="rapl",
-    gco2e=1.0,
+    estimated_gco2e=1.0,
 )
 
 

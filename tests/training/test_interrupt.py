@@ -40,20 +40,6 @@ def test_a_second_ctrl_c_raises_at_once() -> None:
     assert handlers() == before
 
 
-def test_handlers_are_restored_after_an_error_and_after_nesting() -> None:
-    before = handlers()
-    with pytest.raises(ZeroDivisionError), Interrupt():
-        raise ZeroDivisionError
-    assert handlers() == before
-    with Interrupt() as outer:
-        between = handlers()
-        with Interrupt() as inner:
-            send(signal.SIGTERM)
-        assert handlers() == between
-        assert (outer.received, inner.received) == (signal.SIGTERM, signal.SIGTERM)
-    assert handlers() == before
-
-
 def test_nested_interrupts_share_a_signal() -> None:
     """In a tuning run, a signal can arrive before the training of a trial or during it."""
     before = handlers()

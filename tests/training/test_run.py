@@ -63,20 +63,6 @@ def test_the_default_directory_of_a_second_run_gets_a_number(tmp_path: Path) -> 
             assert second.path == tmp_path / "run_2"
 
 
-def test_the_summary_is_the_last_file(tmp_path: Path) -> None:
-    files: list[set[str]] = []
-
-    def write_card(summary: dict[str, object]) -> None:
-        assert summary["command"] == "retrain"
-        files.append({file.name for file in (tmp_path / "run").iterdir()})
-
-    with make_run(tmp_path / "run") as run:
-        run.begin(SUBSETS)
-        run.finish({}, write_card)
-    assert "energy.json" in files[0]
-    assert "summary.json" not in files[0]
-
-
 def test_another_data_set_is_refused(tmp_path: Path) -> None:
     save_one_step(tmp_path)
     with make_run(tmp_path, resume=True) as run:

@@ -9,25 +9,8 @@ import torch
 from torch import nn
 
 from darts.config import ConfigError, WeightOptimizerConfig
-from darts.training.schedules import (
-    check_schedule,
-    cosine,
-    linear,
-    rate_of_epoch,
-    stable_rate,
-    warmup_cosine,
-)
-
-
-@pytest.mark.parametrize(("epochs", "high", "low"), [(50, 0.025, 0.001), (7, 0.1, 0.0), (1, 1, 0)])
-def test_the_cosine_schedule_equals_that_of_torch(epochs: int, high: float, low: float) -> None:
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=high)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs, eta_min=low)
-    for epoch in range(epochs):
-        assert cosine(epoch, epochs, high, low) == pytest.approx(schedule.get_last_lr()[0], 1e-9)
-        optimizer.step()
-        schedule.step()
-    assert cosine(epochs, epochs, high, low) == pytest.approx(low, abs=1e-15)
+from darts.training.schedules import linear, rate_of_epoch, stable_rate, warmup_cosine
+from darts.training.steps import check_weight_optimizer
 
 
 @pytest.mark.parametrize(
@@ -94,7 +77,7 @@ def test_the_rate_rises_in_the_first_epochs_and_then_joins_the_schedule() -> Non
 
 def test_a_rate_that_would_rise_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"lr_min=0\.2: must not exceed optimizer\.lr=0\.1"):
-        check_schedule(WeightOptimizerConfig(lr=0.1, lr_min=0.2))
+        check_weight_optimizer(WeightOptimizerConfig(lr=0.1, lr_min=0.2))
 
 
 def stable(warmup: int, cooldown: float) -> WeightOptimizerConfig:
@@ -137,4 +120,4 @@ def test_with_a_time_limit_the_rate_falls_with_the_time() -> None:
 
 def test_a_cooldown_without_the_stable_schedule_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"cooldown=0\.5: set optimizer\.schedule=stable"):
-        check_schedule(WeightOptimizerConfig(cooldown=0.5))
+        check_weight_optimizer(WeightOptimizerConfig(cooldown=0.5))

@@ -10,15 +10,7 @@ from torch import nn
 
 from darts.config import ConfigError, WeightOptimizerConfig
 from darts.training.device import loss_scaler
-from darts.training.steps import (
-    Diverged,
-    EpochMeans,
-    check_weight_optimizer,
-    counts_on,
-    optimizer_step,
-    require_finite,
-    weight_optimizer,
-)
+from darts.training.steps import check_weight_optimizer, optimizer_step, weight_optimizer
 
 SCALER = loss_scaler("fp32", torch.device("cpu"))
 
@@ -43,11 +35,6 @@ def test_nesterov_momentum_looks_ahead_by_the_momentum() -> None:
 def test_nesterov_momentum_needs_sgd_with_momentum(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"nesterov=true: needs optimizer\.algorithm=sgd"):
         check_weight_optimizer(WeightOptimizerConfig(nesterov=True, **options))
-
-
-@pytest.mark.parametrize(("device", "counts"), [("cpu", False), ("meta", False), ("cuda", True)])
-def test_adam_counts_its_steps_on_a_gpu(device: str, counts: bool) -> None:
-    assert counts_on(torch.device(device)) == counts
 
 
 def equal_nets() -> tuple[nn.Linear, nn.Linear]:
@@ -107,25 +94,6 @@ def test_a_step_ignores_old_gradients_and_weights_without_gradients() -> None:
     again = optimizer_step(net(torch.ones(1, 4)).sum(), optimizer, SCALER, clip=0.0)
     assert float(first) == pytest.approx(float(again))
     assert unused.tolist() == [1, 1]
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_a_loss_that_is_not_finite_raises_an_error(value: float) -> None:
-    with pytest.raises(Diverged) as caught:
-        require_finite(torch.tensor(value), epoch=2, step=0)
-    text = str(caught.value)
-    assert f"the loss became {value} in epoch 3, step 1" in text
-    assert "optimizer.lr" in text
-    assert "\n" not in text
-    assert isinstance(caught.value, ValueError)
-
-
-def test_means_are_weighted_by_samples() -> None:
-    means = EpochMeans()
-    for count, loss, accuracy in [(4, 1.0, 0.5), (1, 6.0, 0.0), (3, 2.0, 1.0)]:
-        means.add(count, loss=loss, accuracy=accuracy)
-    assert means.compute() == {"loss": pytest.approx(2.0), "accuracy": pytest.approx(0.625)}
-    assert EpochMeans().compute() == {}
 
 
 def test_the_configured_optimizer_updates_the_weights() -> None:

@@ -1,4 +1,4 @@
-"""The interface of experiment trackers, and the board of a run, which writes to all of them."""
+"""The interface of trackers, and the board of a run, which writes to all of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, SupportsFloat
 
@@ -17,7 +18,6 @@ from darts.config import ConfigError, one_of
 from darts.reading import FileError, read_json_object
 from darts.registry import Registry
 from darts.tracking.optional import reason_of
-from darts.tracking.tensorboard import TensorBoard
 from darts.writing import write_json
 
 if TYPE_CHECKING:
@@ -87,48 +87,63 @@ class Tracker(ABC):
     def log_results(self, metrics: Mapping[str, float]) -> None:
         """Record the scores of the complete run."""
 
+    def flush(self) -> None:  # noqa: B027  # optional
+        """Write what is buffered, because a checkpoint follows."""
+
     def close(self) -> None:  # noqa: B027  # optional
         """Write what is left. The run may be incomplete."""
 
+    def abandon(self) -> None:  # noqa: B027  # optional
+        """Close files after an exception, without writing or sending anything."""
+
 
 class Board:
-    """TensorBoard and the trackers of a run."""
+    """The trackers of a run."""
 
-    def __init__(self, tensorboard: TensorBoard, trackers: Sequence[Tracker] = ()) -> None:
-        self.tensorboard = tensorboard
-        self._trackers = list(trackers)
+    def __init__(self) -> None:
+        self._trackers: list[Tracker] = []
 
     @property
     def enabled(self) -> bool:
         """Whether anything is recorded. If False, callers need not draw figures."""
-        return self.tensorboard.enabled or bool(self._trackers)
+        return bool(self._trackers)
+
+    def open(self, name: str, make: Callable[[], Tracker]) -> None:
+        """Add a tracker; one that fails causes a warning instead."""
+        try:
+            self._trackers.append(make())
+        except Exception as error:
+            _warn(name, error)
+
+    def open_named(self, names: Sequence[str], run: TrackedRun) -> None:
+        """Add trackers of ``TRACKERS``."""
+        for name in dict.fromkeys(names):
+            self.open(name, partial(TRACKERS[name], run))
 
     def log_scalars(self, step: int, scalars: Mapping[str, SupportsFloat | None]) -> None:
         """Record one number per tag. A value of None was not measured and is skipped."""
-        self.tensorboard.log_scalars(step, scalars)
         known = {tag: float(value) for tag, value in scalars.items() if value is not None}
         self._each(lambda tracker: tracker.log_scalars(step, known))
 
     def log_text(self, tag: str, text: str, step: int) -> None:
         """Record a text in Markdown."""
-        self.tensorboard.log_text(tag, text, step)
         self._each(lambda tracker: tracker.log_text(tag, text, step))
 
     def log_figure(self, tag: str, figure: Figure, step: int) -> None:
         """Record a matplotlib figure. Always clear the figure, to free its memory."""
         self._each(lambda tracker: tracker.log_figure(tag, figure, step))
-        self.tensorboard.log_figure(tag, figure, step)
+        figure.clear()
 
-    def log_results(
-        self, params: Mapping[str, object], metrics: Mapping[str, float], step: int
-    ) -> None:
-        """Record the settings and the scores of the complete run."""
-        self.tensorboard.log_hparams(params, metrics, step)
+    def log_results(self, metrics: Mapping[str, float]) -> None:
+        """Record the scores of the complete run."""
         self._each(lambda tracker: tracker.log_results(metrics))
 
+    def flush(self) -> None:
+        """Write what is buffered, because a checkpoint follows."""
+        self._each(lambda tracker: tracker.flush())
+
     def close(self) -> None:
-        """Close all destinations. Later calls of any method record nothing."""
-        self.tensorboard.close()
+        """Close all trackers. Later calls of any method record nothing."""
         self._each(lambda tracker: tracker.close())
         self._trackers.clear()
 
@@ -139,6 +154,7 @@ class Board:
                 call(tracker)
             except Exception as error:
                 self._trackers.remove(tracker)
+                tracker.abandon()
                 _warn(tracker.name, error)
 
 
@@ -151,17 +167,6 @@ def check_trackers(names: Sequence[str]) -> None:
             raise ConfigError(
                 f"tracking.trackers={name}: {package} is not installed; run pip install {package}"
             )
-
-
-def open_trackers(names: Sequence[str], run: TrackedRun) -> list[Tracker]:
-    """Return the trackers of a run; one that fails causes a warning instead."""
-    opened = []
-    for name in dict.fromkeys(names):
-        try:
-            opened.append(TRACKERS[name](run))
-        except Exception as error:
-            _warn(name, error)
-    return opened
 
 
 def _warn(name: str, error: Exception) -> None:
