@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from darts.config import ConfigError, one_of
-from darts.data import IGNORE_INDEX, Batch, PairBatch, Window, load_split
+from darts.data import IGNORE_INDEX, Batch, PairBatch, Window
 from darts.data.words import PADDING
 from darts.judging.resampling import paired_interval, units_of
 from darts.judging.statistics import LEVEL
 from darts.reading import JsonObject
-from darts.recipes.trained import TrainedNetwork, build_on, open_data
+from darts.recipes.trained import TrainedNetwork, build_on, open_split
 from darts.tasks.metrics import Metric, Numbers
 from darts.training.checkpoint import find_checkpoint
 from darts.training.distributed import Ranks
@@ -82,7 +82,7 @@ class _Scores:
     """The scores of a network on a split."""
 
     task: str
-    target_names: tuple[str, ...]
+    target_names: list[str]
     scores: dict[str, float]  # all metrics by name
     metric: Metric  # the steering metric
     results: Numbers  # of all samples, (n, k)
@@ -130,15 +130,7 @@ def _score(
     trained: TrainedNetwork, metric: str, ranks: Ranks, split: str, batch_size: int | None = None
 ) -> _Scores:
     """Score a network on a split as ``darts.evaluate`` does; keep the results of samples."""
-    data = open_data(trained, ranks, batch_size=batch_size)
-    subsets = load_split(trained.file.parent / "split.npz") if split == "valid" else {}
-    loader = data.held_out_loader(split, subsets)
-    if loader is None:
-        raise ConfigError(
-            f"dataset={trained.config.dataset.name}: has no {split} split, on which networks could "
-            "be compared"
-        )
-    objective = data.objective()
+    objective, loader = open_split(trained, ranks, split, batch_size=batch_size)
     one_of("metric", metric, objective.scores(ranks.device).metric_names)
     steering = objective.metrics[metric]
     results: list[Tensor] = []

@@ -26,7 +26,7 @@ from darts.reading import JsonObject
 from darts.recipes.retrain_checks import check as check
 from darts.recipes.retrain_checks import graph_obstacle
 from darts.recipes.shared import ADVICE, LowerRateRestarts, first_samples
-from darts.recipes.states import BestEpoch, RetrainState
+from darts.recipes.states import BestEpoch, DataDescription, RetrainState
 from darts.reporting import read_run, render_model_card
 from darts.searching.flaws import FlawFinder, chance_level
 from darts.spaces import AnyGenotype, NetworkBase
@@ -135,8 +135,8 @@ class Retraining(Recipe):
         # Some metrics need a minimum number of classes.
         one_of("metric", config.metric, self.objective.scores(device).metric_names)
         self.metric = self.objective.metrics[config.metric]
-        sizes = self.data.network_sizes(config.space)
-        build = partial(build_network, genotype, config, sizes)
+        description = DataDescription.of(self.data, config.space)
+        build = partial(build_network, genotype, config, description.network_sizes)
         if run.saved is not None:  # its configuration may be untrusted and set huge sizes
             with checkpoint_errors(run.checkpoint):
                 require_fitting_network(build, entry(run.saved, "net", dict[str, Tensor]), "net")
@@ -156,11 +156,7 @@ class Retraining(Recipe):
                 patience=config.averaging_patience,
                 power=config.average_power,
             ),
-            target_names=list(self.data.target_names),
-            target_scale=self.data.target_scale,
-            network_sizes=dict(sizes),
-            input_specs=self.data.input_specs(),
-            encoding=self.data.encoding,
+            **vars(description),
         )
         if run.saved is None and config.start is not None:
             warm_start(self.state, config.start, best=config.start_epoch == "best")
