@@ -13,7 +13,7 @@ from darts.plotting.scores import draw_front
 from darts.plotting.style import save_figure
 from darts.reading import JsonObject
 from darts.recipes.search_callbacks import SearchCallback
-from darts.searching.diagnosis import path_masks, path_score
+from darts.searching.paths import path_masks, path_score
 from darts.spaces import AnyGenotype
 from darts.tracking import format_value, print_lines
 from darts.tracking.metrics import write_table

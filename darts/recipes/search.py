@@ -25,12 +25,12 @@ from darts.plotting.run_figures import log_alphas, save_search_figures
 from darts.reading import JsonObject
 from darts.recipes.alpha_rate import AlphaRate
 from darts.recipes.front import Front
+from darts.recipes.inspection import Inspection
 from darts.recipes.retrain_command import retrain_command
 from darts.recipes.rules import DataFacts
 from darts.recipes.search_callbacks import (
     NETWORK,
     Graphs,
-    Inspection,
     LatencyModels,
     Limits,
     Penalties,

@@ -12,7 +12,8 @@ from oracles import nas201_supernet
 from tiny_search import make_batch, make_searcher
 from torch import Tensor, nn
 
-from darts.searching.diagnosis import dominant_alpha_eigenvalue, path_masks, path_score
+from darts.recipes.inspection import dominant_alpha_eigenvalue
+from darts.searching.paths import path_masks, path_score
 from darts.searching.searcher import Searcher
 from darts.spaces import SearchContext, cnn
 from darts.spaces.cnn.candidates import CANDIDATE_SETS
