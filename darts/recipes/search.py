@@ -30,6 +30,7 @@ from darts.recipes.retrain_command import retrain_command
 from darts.recipes.rules import DataFacts
 from darts.recipes.search_callbacks import (
     NETWORK,
+    GradientReports,
     Graphs,
     LatencyModels,
     Limits,
@@ -120,7 +121,9 @@ def configured_callbacks(search: Search) -> list[SearchCallback]:
         (Penalties, (penalty.flops, penalty.parameters, penalty.latency) != (None, None, None)),
         (Front, config.front.enabled),
         (Inspection, has_checks or config.stopping.needs_curvature),
+        (AlphaRate, config.arch_optimizer.raises > 0 and config.relaxation.uses_alphas),
         (Graphs, config.graphs != "off"),
+        (GradientReports, config.bilevel.reports_at(0)),
     ]
     return [part(search) for part, is_configured in parts if is_configured]
 
@@ -159,7 +162,6 @@ class Search(Recipe):
             train_loader=loaders.weights, valid_loader=loaders.alphas, searcher=self.searcher
         )
         self.flaw_finder = FlawFinder.of_search(config, self.data, self.objective)
-        self.alpha_rate = AlphaRate(self.state, config)
         # The mixture may have a high loss although only sampled paths are trained, and converge.
         self.restarts = LowerRateRestarts(
             self.state, config.restarts, lambda: self.searcher.net.parameters(), math.inf
@@ -177,27 +179,27 @@ class Search(Recipe):
         """Whether the stopping rule or a collapse check ended the search."""
         return self.state.stopped_epoch is not None
 
+    @property
+    def step(self) -> int:
+        """Completed steps of the whole search."""
+        return self.state.epoch * len(self.state.train_loader) + self.state.step
+
     # One epoch of algorithm 1.
 
     def begin_epoch(self, epoch: int) -> None:
         """Set learning rates, stage and progress; find the validation batch of the first step."""
         self.lr = self.restarts.lr_factor * self.searcher.begin_epoch(epoch)
         set_learning_rate(self.searcher.optimizer, self.lr)
-        set_learning_rate(self.searcher.arch_optimizer, self.alpha_rate.lr)
         self.updates_alphas = self.searcher.updates_alphas(epoch)
-        self._step = epoch * len(self.state.train_loader) + self.state.step
-        self._valid_batches = self.state.valid_loader.stream(self._step)
+        step = epoch * len(self.state.train_loader) + self.state.step
+        self._valid_batches = self.state.valid_loader.stream(step)
         for callback in self.callbacks:
             callback.begin_epoch(epoch)
 
     def train_step(self, batch: Batch) -> StepReport:
         """Take an architecture step, then a weight step (DARTS, algorithm 1)."""
-        valid_batch = next(self._valid_batches)
-        if self.updates_alphas and not self.searcher.bilevel.joins_weight_step:
-            self._log_gradient(batch, valid_batch)
-        report = self.update(batch, valid_batch)  # calls _update, or replays it as a CUDA graph
-        self._step += 1
-        return report
+        # Calls _update, or replays it as a CUDA graph.
+        return self.update(batch, next(self._valid_batches))
 
     def _update(self, batch: Batch, valid_batch: Batch) -> StepReport:
         """Update the alphas, then the weights."""
@@ -207,7 +209,7 @@ class Search(Recipe):
         if self.updates_alphas and not joint:
             # 1. Update the alphas by a gradient step on the validation loss.
             arch_norm = searcher.arch_step(batch, valid_batch)
-        searcher.observe_gradients(self._step, batch, valid_batch)  # for the freezing rule
+        searcher.observe_gradients(self.step, batch, valid_batch)  # for the freezing rule
         # 2. Update the weights by a gradient step on the training loss.
         done = searcher.weight_step(batch, updates_alphas=self.updates_alphas and joint)
         return StepReport(
@@ -215,14 +217,6 @@ class Search(Recipe):
             {"loss": done.loss, **self.objective.train_metrics(done.outputs, batch)},
             {"grad_norm": done.norm, "arch_grad_norm": done.arch_norm if joint else arch_norm},
         )
-
-    def _log_gradient(self, batch: Batch, valid_batch: Batch) -> None:
-        """Log the diagnostics of the hypergradient in the steps for which they are due."""
-        values = self.searcher.gradient_diagnostics(self._step, batch, valid_batch)
-        if values and not self.config.dry_run:
-            # A row of its own, so that a run that resumes at an earlier step discards it.
-            scalars = {f"bilevel/{name}": value for name, value in values.items()}
-            self.run.log(self._step + 1, values, scalars)
 
     def end_epoch(self, epoch: int) -> EpochReport:
         """Score the supernet, and derive the genotype of the epoch."""
@@ -241,15 +235,13 @@ class Search(Recipe):
             callback.end_epoch(epoch, report)
         state.history.append({group: p.cpu() for group, p in probabilities.items()})
         state.genotypes.append(self.genotype.to_json())
-        if not self.finished and (line := self.alpha_rate.raise_if_slow(epoch, probabilities)):
-            report.warnings.append(line)
         report.row["genotype"] = str(self.genotype)
         report.console["genotype"] = self.genotype
         return report
 
     def _report(self, probabilities: Mapping[str, Tensor]) -> EpochReport:
         """Return the values to log after an epoch."""
-        arch_lr = self.alpha_rate.lr if self.updates_alphas else 0.0
+        arch_lr = self.searcher.arch_lr if self.updates_alphas else 0.0
         counts, measures = genotype_counts(self.genotype), self.measures(self.genotype)
         edges = self.config.tracking.edge_curves
         report = EpochReport(lr=self.lr, row={"arch_lr": arch_lr, **counts, **measures})
@@ -295,16 +287,7 @@ class Search(Recipe):
             loop.console.info(f"{early}the genotype is that of epoch {state.stopped_epoch + 1}")
             genotype = config.space.parse(state.genotypes[state.stopped_epoch])
         else:
-            adapter = SupernetAdapter(
-                self.searcher,
-                state.train_loader,
-                state.valid_loader,
-                self.loaders.scoring,
-                state=state.discretization,
-                save=loop.save,
-                save_if_due=loop.save_if_due,
-                info=loop.console.info,
-            )
+            adapter = SupernetAdapter(self.searcher, self.loaders, loop, state.discretization)
             with self.run.phase("discretization"):
                 genotype = config.discretize.final_genotype(adapter)
         for callback in self.callbacks:
@@ -328,7 +311,7 @@ class Search(Recipe):
             "flops": 2 * size["macs"],
             "epochs": config.epochs,
             "restarts": state.restarts,
-            "arch_lr": self.alpha_rate.lr if config.bilevel.updates_alphas else 0.0,
+            "arch_lr": self.searcher.arch_lr if config.bilevel.updates_alphas else 0.0,
             "seed": config.seed,
             "device": str(self.ranks.device),
             "genotype": str(genotype),

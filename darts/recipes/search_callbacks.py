@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from darts.config import ConfigError
+from darts.data import Batch
 from darts.judging.benchmark import Benchmark
 from darts.judging.devices.lookup_table import info_file
 from darts.judging.limits import describe_limits, predicted_costs, search_limits
 from darts.judging.limits.costs import find_model_file
+from darts.methods.bilevel.arch_gradient import GradientInputs
 from darts.reading import JsonObject
 from darts.searching.checks import graphed_step
 from darts.searching.expected_cost import Penalty
 from darts.spaces import AnyGenotype
-from darts.training.loop import EpochReport
+from darts.training.loop import EpochReport, StepReport
 from darts.typed_values import Misfit, typed
 
 if TYPE_CHECKING:
@@ -165,3 +167,29 @@ class Graphs(SearchCallback):
 
     def after_steps(self) -> None:
         self._step.discard()  # frees the memory of the graph
+
+
+class GradientReports(SearchCallback):
+    """Logs the diagnostics of the hypergradient before the steps for which they are due."""
+
+    def __init__(self, search: Search) -> None:
+        super().__init__(search)
+        self._step, search.update = search.update, self._report_and_step
+
+    def _report_and_step(self, batch: Batch, valid_batch: Batch) -> StepReport:
+        search, searcher = self.search, self.search.searcher
+        if search.updates_alphas and searcher.bilevel.reports_at(search.step):
+            inputs = GradientInputs(
+                searcher.net,
+                searcher.arch_loss,
+                batch,
+                valid_batch,
+                searcher.optimizer,
+                searcher.ranks.reduce,
+            )
+            values = searcher.bilevel.report(inputs)
+            if not search.config.dry_run:
+                # A row of its own, so that a run that resumes at an earlier step discards it.
+                scalars = {f"bilevel/{name}": value for name, value in values.items()}
+                search.run.log(search.step + 1, values, scalars)
+        return self._step(batch, valid_batch)

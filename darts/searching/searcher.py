@@ -206,6 +206,11 @@ class Searcher:
         self.net.train()
         return lr
 
+    @property
+    def arch_lr(self) -> float:
+        """The learning rate of the alphas."""
+        return float(self.arch_optimizer.param_groups[0]["lr"])
+
     def updates_alphas(self, epoch: int) -> bool:
         """Return whether the search takes architecture steps in an epoch."""
         position = stage_position(epoch, self.config.epochs, self.stages)
@@ -274,16 +279,6 @@ class Searcher:
         scaler.update()
         self.arch_optimizer.zero_grad(set_to_none=True)
         return norm
-
-    def gradient_diagnostics(self, step: int, batch: Batch, valid_batch: Batch) -> dict[str, float]:
-        """Return the diagnostics of the hypergradient; empty in steps for which none are due."""
-        if not self.bilevel.reports_at(step):
-            return {}
-        return self.bilevel.report(
-            GradientInputs(
-                self.net, self.arch_loss, batch, valid_batch, self.optimizer, self.ranks.reduce
-            )
-        )
 
     def observe_gradients(self, step: int, batch: Batch, valid_batch: Batch) -> None:
         """Pass the weight gradients of both batches to the freezing rule if it is due."""
