@@ -8,14 +8,14 @@ from pathlib import Path
 
 from darts.config import ConfigError, ExportConfig, Invocation
 from darts.data import InputSpec
-from darts.reading import JsonObject, one_line
+from darts.reading import JsonObject
 from darts.recipes.exporting.formats import FORMATS, require_packages
 from darts.recipes.exporting.graph_file import GraphFile
 from darts.recipes.exporting.network import ExportableNetwork
-from darts.recipes.exporting.validation import Validation, is_validated, takes_numbers
+from darts.recipes.exporting.validation import Validation, takes_numbers
 from darts.recipes.trained import TrainedNetwork
 from darts.spaces import NetworkBase
-from darts.tracking import print_lines, print_summary
+from darts.tracking import print_summary
 from darts.training.checkpoint import NETWORK, checkpoint_errors, find_checkpoint, save_checkpoint
 from darts.training.cost import count_parameters
 from darts.training.run_directory import RunDirectory
@@ -135,25 +135,9 @@ def write_graph(
     require_packages(config.format, int8=config.quantize == "int8")
     with checkpoint_errors(trained.file):
         network = ExportableNetwork(net, trained.input_specs, trained.target_scale).eval()
-    validation = open_validation(config, trained)
-    file, report = GraphFile(config, directory, network, net, validation).write()
+    validation = Validation.open(config, trained, net)
+    file, report = GraphFile(config, directory, network, validation).write()
     return Exported(file, network.inputs, network.outputs, report, one_sample)
-
-
-def open_validation(config: ExportConfig, trained: TrainedNetwork) -> Validation | None:
-    """Return the validation data; None if the file is not scored.
-
-    If the data cannot be read and the user did not ask for a score, print a line.
-    """
-    if not is_validated(config, trained):
-        return None
-    try:
-        return Validation.open(config, trained)
-    except (ValueError, OSError) as error:
-        if config.validate or config.quantize != "none":
-            raise
-        print_lines(f"the file is not scored on validation data: {one_line(error)}")
-        return None
 
 
 def describe(trained: TrainedNetwork, exported: Exported) -> JsonObject:
