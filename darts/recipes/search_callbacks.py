@@ -14,9 +14,10 @@ from darts.judging.limits import describe_limits, predicted_costs, search_limits
 from darts.judging.limits.costs import find_model_file
 from darts.methods.bilevel.arch_gradient import GradientInputs
 from darts.reading import JsonObject
-from darts.searching.checks import graphed_step
+from darts.searching.checks import capture_obstacle
 from darts.searching.expected_cost import Penalty
 from darts.spaces import AnyGenotype
+from darts.training.graphs import graphed_step
 from darts.training.loop import EpochReport, StepReport
 from darts.typed_values import Misfit, typed
 
@@ -156,7 +157,13 @@ class Graphs(SearchCallback):
 
     def __init__(self, search: Search) -> None:
         super().__init__(search)
-        self._step = graphed_step(search.update, search.config, search.ranks)
+        self._step = graphed_step(
+            search.update,
+            search.config,
+            search.ranks,
+            obstacle=capture_obstacle(search.config, search.ranks),
+            repeats_draws=search.config.bilevel.repeats_draws,
+        )
         search.update = self._step
 
     def start(self) -> None:

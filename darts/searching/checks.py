@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from darts.config import ConfigError, SearchConfig
 from darts.methods.stages import partial_of
 from darts.training import graphs
 from darts.training.device import check_precision, resolve_device
 from darts.training.distributed import Ranks
-from darts.training.graphs import GraphedStep, Result
 from darts.training.steps import check_weight_optimizer
 
 COMPONENTS = ("space", "task", "relaxation", "bilevel", "perturbation", "regularizer", "freezing")
@@ -33,7 +30,18 @@ def check_components(config: SearchConfig) -> None:
             f"bilevel={bilevel.name} stopping={config.stopping.name} have no gradient; choose "
             "bilevel=frozen stopping=never"
         )
-    check_collapse_action(config)
+    collapse = config.collapse
+    if collapse.action != "warn" and not relaxation.uses_alphas:
+        raise ConfigError(
+            f"collapse.action={collapse.action}: relaxation={relaxation.name} does not use the "
+            "alphas, so no collapse check runs; choose collapse.action=warn"
+        )
+    if collapse.action != "warn" and not 0 < collapse.every <= config.epochs:
+        raise ConfigError(
+            f"collapse.action={collapse.action}: collapse.every={collapse.every} checks none of "
+            f"epochs={config.epochs}; choose collapse.every from 1 to {config.epochs}, or "
+            "collapse.action=warn"
+        )
     if bilevel.requires_sgd and config.optimizer.algorithm != "sgd":
         raise ConfigError(
             f"bilevel={bilevel.name}: needs optimizer.algorithm=sgd, not "
@@ -80,24 +88,6 @@ def check_components(config: SearchConfig) -> None:
             raise ConfigError(str(error)) from None
 
 
-def check_collapse_action(config: SearchConfig) -> None:
-    """Raise ConfigError for a ``collapse.action`` that no collapse check can trigger."""
-    collapse = config.collapse
-    if collapse.action == "warn":
-        return
-    key = f"collapse.action={collapse.action}"
-    if not config.relaxation.uses_alphas:
-        raise ConfigError(
-            f"{key}: relaxation={config.relaxation.name} does not use the alphas, so no collapse "
-            "check runs; choose collapse.action=warn"
-        )
-    if not 0 < collapse.every <= config.epochs:
-        raise ConfigError(
-            f"{key}: collapse.every={collapse.every} checks none of epochs={config.epochs}; choose "
-            f"collapse.every from 1 to {config.epochs}, or collapse.action=warn"
-        )
-
-
 def capture_obstacle(config: SearchConfig, ranks: Ranks) -> str | None:
     """Return why a step of a search cannot be captured as a CUDA graph; None if it can."""
     if config.memory != "full":
@@ -105,16 +95,3 @@ def capture_obstacle(config: SearchConfig, ranks: Ranks) -> str | None:
     if config.front.enabled:
         return f"front.cost={config.front.cost}: every step draws a budget on the CPU"
     return graphs.capture_obstacle(config, ranks, COMPONENTS)
-
-
-def graphed_step(
-    step: Callable[..., Result], config: SearchConfig, ranks: Ranks
-) -> GraphedStep[Result]:
-    """Return a step that runs as a CUDA graph on a GPU, with ``graphs=auto``, if it can."""
-    return graphs.graphed_step(
-        step,
-        config,
-        ranks,
-        obstacle=capture_obstacle(config, ranks),
-        repeats_draws=config.bilevel.repeats_draws,
-    )

@@ -13,10 +13,10 @@ from darts.methods.relaxation import Softmax
 from darts.methods.relaxation_sampled import Concrete, Gumbel
 from darts.plugins import conf_folder
 from darts.registry import can_capture
-from darts.searching.checks import capture_obstacle, graphed_step
+from darts.searching.checks import capture_obstacle
 from darts.tasks.classification import Classification
 from darts.training.distributed import Ranks
-from darts.training.graphs import GraphedStep
+from darts.training.graphs import GraphedStep, graphed_step
 
 METHODS = sorted(path.stem for path in (conf_folder() / "method").glob("*.yaml"))
 OBSTACLES = {
@@ -86,8 +86,9 @@ def test_graphs_change_nothing_on_the_cpu(config: SearchConfig) -> None:
     calls, lines = list[Any](), list[str]()
     step: GraphedStep[None] = graphed_step(
         lambda *batches: calls.append(batches),
-        replace(config, graphs="auto", relaxation=Gumbel()),
+        replace(config, graphs="auto"),
         Ranks("cpu"),
+        obstacle="of a rule",
     )
     step.connect(lines.append)
     batch = (torch.zeros(1), torch.zeros(1))
