@@ -10,6 +10,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ def dominant_alpha_eigenvalue(
 
     ``before_product`` is as in ``dominant_eigenvalue``.
     """
-    loss, reduce = searcher.mean_mixture_loss, searcher.ranks.reduce
+    loss, reduce = partial(searcher.arch_loss, mean=True), searcher.ranks.reduce
     with preserved_state(searcher.net):
         hessian = AlphaHessian(searcher.net, loss, batch, reduce)
         return dominant_eigenvalue(hessian, before_product=before_product)
