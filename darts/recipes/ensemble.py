@@ -77,10 +77,8 @@ def greedy_selection(
     ends when no network improves the score. Among equal scores, a network that is already chosen
     comes first, then the one with the lower index. A score that is not a number is the worst.
 
-    Args:
-        size: Number of networks.
-        score: Returns the score of the mean with these counts; higher is better.
-        rounds: Maximum sum of the counts.
+    ``score`` returns the score of the mean with given counts; higher is better. ``rounds`` is the
+    largest sum of the counts.
     """
     counts, best = [0] * size, -math.inf
     for _ in range(rounds):

@@ -95,11 +95,7 @@ class Inspection(SearchCallback):
             self._judge(check, report, time.perf_counter() - start)
 
     def _poll(self, measurement: str) -> None:
-        """Show which measurement is running; called by all ranks together.
-
-        Raises:
-            CheckInterrupted: If any rank has received a signal.
-        """
+        """Show which measurement is running; called by all ranks together."""
         search = self.search
         if search.ranks.all_reduce_max(bool(search.loop.interrupt.received)):
             raise CheckInterrupted

@@ -45,14 +45,7 @@ def check(config: PredictConfig) -> None:
 
 
 def predict(config: PredictConfig, invocation: Invocation) -> JsonObject:
-    """Predict classes, labels or numbers and write them as a table; return the summary.
-
-    Raises:
-        CheckpointError: If the checkpoint is unusable.
-        ConfigError: If there are no samples.
-        FileError: If a file is damaged; the message names it.
-        ValueError: If a file does not fit the training data.
-    """
+    """Predict classes, labels or numbers and write them as a table; return the summary."""
     model = load(config.checkpoint, resolve_device(config.device))
     samples = read_samples(config.input, model.transform)
     _check_output(config, samples)
@@ -94,10 +87,6 @@ def read_samples(place: str, transform: Transform) -> Samples:
     Images and recordings are files. Rows are lines of a CSV file with the columns of the training
     table. Texts are the column of a CSV file that the training read, or the lines of another text
     file.
-
-    Raises:
-        ConfigError: If there are none.
-        ValueError: If a file does not fit the training data.
     """
     path = Path(place)
     if isinstance(transform, RecordingInput):

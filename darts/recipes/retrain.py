@@ -63,10 +63,6 @@ def retrain(
     """Train and score one network; return the summary, which is also in the run directory.
 
     ``on_epoch`` is called after each epoch, and may raise to end the run.
-
-    Raises:
-        Diverged: If a training loss is not finite, or no validation score is.
-        Interrupted: After a signal; a checkpoint is saved.
     """
     genotype_name, genotype = find_genotype(config.genotype)
     # Save the genotype itself: the file that it comes from may be deleted later.

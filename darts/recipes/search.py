@@ -79,10 +79,6 @@ def search(
     """Run a search and return its summary, which is also in the run directory.
 
     ``on_epoch`` is called after each epoch, and may raise to end the run.
-
-    Raises:
-        Diverged: If a training loss is not finite, and no restart is left.
-        Interrupted: After a signal; a checkpoint is saved.
     """
     with TrainingRun("search", invocation, config, ranks=ranks) as run:
         seed_everything(config.seed)

@@ -86,13 +86,8 @@ def calibrate(
     exception: from the second batch on it uses its own momentum, so that the weight of earlier
     batches decays as in training.
 
-    Args:
-        net: Supernet; it is left in training mode.
-        forward: Forward pass of the path.
-        batches: Training batches, equally many on all ranks.
-        objective: Objective of the search, which runs the path as in training.
-        device: Device of the batches.
-        precision: Precision of the forward passes, for example ``fp32``.
+    ``forward`` is the forward pass of the path. All ranks have equally many batches. The supernet
+    is left in training mode.
     """
     norms: list[_RunningNorm] = [
         module

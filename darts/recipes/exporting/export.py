@@ -44,11 +44,6 @@ def export(config: ExportConfig, invocation: Invocation) -> JsonObject:
 
     A graph is run by its runtime on random inputs and, if the run has validation data, on these. No
     file is written if its outputs or its score do not agree with the network.
-
-    Raises:
-        CheckpointError: If the checkpoint is unusable, or its inputs do not fit its network.
-        ConfigError: If networks of the task have no such file, or outputs or scores differ.
-        FileError: If the data cannot be read.
     """
     with RunDirectory(invocation.directory, "export") as files:
         files.claim_unused(numbered=invocation.numbered, repeatable=True)

@@ -120,11 +120,7 @@ class Validation:
         return scores[self.trained.config.metric]
 
     def compare(self, config: ExportConfig, before: float, graph: Graph) -> JsonObject:
-        """Return the scores of the network and of a file in its runtime.
-
-        Raises:
-            ConfigError: If the score of the file drops by more than ``max_drop``.
-        """
+        """Return the scores of the network and of a file, which may drop by ``max_drop``."""
         name, metric, after = self.score_name, self.trained.config.metric, self.score(graph)
         higher = self.data.objective().metrics[metric].higher_is_better
         drop = score_drop(metric, before, after, higher_is_better=higher)
