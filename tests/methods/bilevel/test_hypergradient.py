@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darts.methods.bilevel import compare_products, first_order, unrolled
+from darts.methods.bilevel import first_order, unrolled
 
 Smooth = Callable[..., Any]
 
@@ -105,37 +105,6 @@ def test_finite_difference_converges_to_the_exact_product(
     assert error(1e-4) < 1e-7
     # The error of a central difference is quadratic in the step length.
     assert error(0.1) / error(0.01) == pytest.approx(100, rel=0.2)
-
-
-def test_products_agree_on_a_smooth_network(smooth: Smooth) -> None:
-    net, train, valid = smooth()
-    optimizer = with_history(net, train, SETTINGS[1])
-    report = compare_products(net, loss_fn, train, valid, optimizer)
-    assert report["product_cosine"] == pytest.approx(1, abs=1e-5)
-    assert report["gradient_cosine"] == pytest.approx(1, abs=1e-6)
-    assert 0 < report["product_relative_difference"] < 1e-2
-    tighter = compare_products(net, loss_fn, train, valid, optimizer, epsilon=1e-3)
-    assert tighter["product_relative_difference"] < report["product_relative_difference"] / 50
-
-    # The product is the difference between the first term and the whole gradient.
-    whole = unrolled(net, loss_fn, train, valid, optimizer, hvp="exact")
-    stepped = copy.deepcopy(net)
-    again = torch.optim.SGD(stepped.weight_parameters(), **optimizer.defaults)
-    again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-    loss_fn(stepped, train).backward()
-    again.step()
-    first = flat(first_order(stepped, loss_fn, train, valid, again))
-    share = float((first - flat(whole)).norm() / first.norm())
-    assert report["product_share"] == pytest.approx(share, rel=1e-6)
-
-
-def test_zero_learning_rate_gives_the_first_order_gradient(smooth: Smooth) -> None:
-    net, train, valid = smooth()
-    optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.0)
-    wanted = flat(first_order(net, loss_fn, train, valid, optimizer))
-    for hvp in ("exact", "finite_difference"):
-        actual = flat(unrolled(net, loss_fn, train, valid, optimizer, hvp=hvp))
-        torch.testing.assert_close(actual, wanted, rtol=1e-12, atol=1e-15)
 
 
 def test_dropout_is_the_same_in_all_evaluations_of_the_training_loss(smooth: Smooth) -> None:
