@@ -120,7 +120,9 @@ class StandIn:
     def save(self, network: ExportableNetwork, path: Path) -> None:
         path.write_bytes(b"float")
 
-    def save_int8(self, network: ExportableNetwork, path: Path, samples: Tensor) -> None:
+    def save_int8(
+        self, network: ExportableNetwork, plain: Path, path: Path, samples: Tensor
+    ) -> None:
         self.samples.append(samples)
         path.write_bytes(b"int8")
 

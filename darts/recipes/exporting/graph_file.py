@@ -69,7 +69,7 @@ class GraphFile:
         before = float(str(report[f"float_{validation.score_name}"]))
         samples = validation.calibration_samples()
         with write_errors(path):
-            self.format.save_int8(self.network, path, samples)
+            self.format.save_int8(self.network, plain, path, samples)
         graph = self.format.load(path, self.network)
         scores = validation.compare(self.config, before, graph)
         float_ms, int8_ms = median_milliseconds([float_graph, graph], samples[:1])
