@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from darts.config import ConfigError, ExportConfig, Invocation
@@ -50,14 +49,30 @@ def export(config: ExportConfig, invocation: Invocation) -> JsonObject:
         trained = TrainedNetwork.load(config.checkpoint)
         net = trained.build().eval()
         net.auxiliary = None  # used in training only
-        write = write_weights if config.format == "safetensors" else write_graph
-        exported = write(config, files.path, trained, net)
-        files.write_json("network.json", describe(trained, exported))
+        inputs, outputs = trained.input_specs, list[str]()
+        report: JsonObject = {"difference": 0.0}
+        if config.format == "safetensors":
+            file = files.path / "network.safetensors"
+            save_network(trained, file)
+        else:
+            graph = graph_file(config, files.path, trained, net)
+            file, report = graph.write()
+            inputs, outputs = graph.network.inputs, graph.network.outputs
+        one_sample = config.format in FORMATS and FORMATS[config.format].one_sample
+        description = {
+            "task": trained.config.task.name,
+            "inputs": [describe_input(spec, one_sample) for spec in inputs],
+            "outputs": outputs,
+            "names": trained.target_names,
+            "encoding": None if trained.encoding is None else asdict(trained.encoding),
+            "genotype": str(trained.genotype),
+        }
+        files.write_json("network.json", description)
         files.begin(config, invocation.overrides)
         shown: JsonObject = {
-            "file": str(exported.file),
-            "bytes": exported.file.stat().st_size,
-            **exported.report,
+            "file": str(file),
+            "bytes": file.stat().st_size,
+            **report,
             "parameters": count_parameters(net.parameters()),
         }
         summary = files.finish(
@@ -76,26 +91,6 @@ def export(config: ExportConfig, invocation: Invocation) -> JsonObject:
     return summary
 
 
-@dataclass(frozen=True)
-class Exported:
-    """An exported network."""
-
-    file: Path
-    inputs: Sequence[InputSpec]
-    outputs: Sequence[str]  # names
-    report: JsonObject  # what was measured, for the summary
-    one_sample: bool = False  # whether the file takes one sample per pass
-
-
-def write_weights(
-    config: ExportConfig, directory: Path, trained: TrainedNetwork, net: NetworkBase
-) -> Exported:
-    """Write ``network.safetensors``, which ``darts.load`` reads."""
-    file = directory / "network.safetensors"
-    save_network(trained, file)
-    return Exported(file, trained.input_specs, [], {"difference": 0.0})
-
-
 def save_network(trained: TrainedNetwork, path: Path) -> None:
     """Write a network to a file, to share it without the state of its training.
 
@@ -112,17 +107,16 @@ def save_network(trained: TrainedNetwork, path: Path) -> None:
     save_checkpoint(path, NETWORK, {**entries, "best": best}, prefix="best.net.")
 
 
-def write_graph(
+def graph_file(
     config: ExportConfig, directory: Path, trained: TrainedNetwork, net: NetworkBase
-) -> Exported:
-    """Write the graph of a network in one of ``FORMATS``, in float32 or int8."""
+) -> GraphFile:
+    """Return the export of a network as a graph, in one of ``FORMATS``."""
     if not trained.input_specs:
         raise ConfigError(
             f"task={trained.config.task.name}: its networks generate text word by word, which a "
             "graph of tensors cannot express; choose format=safetensors"
         )
-    one_sample = FORMATS[config.format].one_sample
-    if one_sample and not takes_numbers(trained):
+    if FORMATS[config.format].one_sample and not takes_numbers(trained):
         raise ConfigError(
             f"format={config.format}: takes networks with one input of numbers (images, rows, "
             "spectrograms), not texts; choose onnx, torch_export or safetensors"
@@ -130,21 +124,7 @@ def write_graph(
     require_packages(config.format, int8=config.quantize == "int8")
     with checkpoint_errors(trained.file):
         network = ExportableNetwork(net, trained.input_specs, trained.target_scale).eval()
-    validation = Validation.open(config, trained, net)
-    file, report = GraphFile(config, directory, network, validation).write()
-    return Exported(file, network.inputs, network.outputs, report, one_sample)
-
-
-def describe(trained: TrainedNetwork, exported: Exported) -> JsonObject:
-    """Return the content of ``network.json``."""
-    return {
-        "task": trained.config.task.name,
-        "inputs": [describe_input(spec, exported.one_sample) for spec in exported.inputs],
-        "outputs": exported.outputs,
-        "names": trained.target_names,
-        "encoding": None if trained.encoding is None else asdict(trained.encoding),
-        "genotype": str(trained.genotype),
-    }
+    return GraphFile(config, directory, network, Validation.open(config, trained, net))
 
 
 def describe_input(spec: InputSpec, one_sample: bool) -> dict[str, object]:
