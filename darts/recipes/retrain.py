@@ -23,8 +23,7 @@ from darts.data_modules import DataModule, make_data_module
 from darts.plotting.genotype import draw_genotype, save_genotype
 from darts.plotting.run_figures import log_confusion, save_confusion, save_training_figures
 from darts.reading import JsonObject
-from darts.recipes.retrain_checks import check as check
-from darts.recipes.retrain_checks import graph_obstacle
+from darts.recipes.checks import check_retraining, retrain_obstacle
 from darts.recipes.shared import ADVICE, LowerRateRestarts, first_samples
 from darts.recipes.states import BestEpoch, DataDescription, RetrainState
 from darts.reporting import read_run, render_model_card
@@ -49,6 +48,8 @@ from darts.training.scoring import evaluate
 from darts.training.state import require_fitting_network
 from darts.training.steps import Diverged, optimizer_step, set_learning_rate, weight_optimizer
 from darts.typed_values import entry
+
+check = check_retraining
 
 COST_KEYS = ("seconds", "joules", "joules_source", "gco2e")
 
@@ -157,7 +158,7 @@ class Retraining(Recipe):
         if run.saved is None and config.start is not None:
             warm_start(self.state, config.start, best=config.start_epoch == "best")
         self.restarts = LowerRateRestarts(self.state, config.restarts, net.parameters)
-        obstacle = graph_obstacle(config, self.ranks)
+        obstacle = retrain_obstacle(config, self.ranks)
         self.update = graphed_step(self._update, config, self.ranks, obstacle=obstacle)
         if self.ranks.size > 1:
             self.ranks.prepare(net, sync_batchnorm=config.sync_batchnorm)

@@ -18,12 +18,12 @@ from torch import Tensor
 
 from darts.config import Invocation, SearchConfig, one_of
 from darts.data import Batch
-from darts.data_modules import DataModule, check_training, make_data_module
-from darts.judging.limits import check_front, check_limits
+from darts.data_modules import DataModule, make_data_module
 from darts.methods.stages import stage_position
 from darts.plotting.run_figures import log_alphas, save_search_figures
 from darts.reading import JsonObject
 from darts.recipes.alpha_rate import AlphaRate
+from darts.recipes.checks import check_search
 from darts.recipes.front import Front
 from darts.recipes.inspection import Inspection
 from darts.recipes.retrain_command import retrain_command
@@ -41,7 +41,6 @@ from darts.recipes.search_callbacks import (
 from darts.recipes.shared import LowerRateRestarts, first_samples
 from darts.recipes.states import SearchState
 from darts.searching.alphas import alpha_scalars, genotype_counts, named_history
-from darts.searching.checks import check_components
 from darts.searching.discretization import SupernetAdapter
 from darts.searching.flaws import FlawFinder
 from darts.searching.searcher import Searcher
@@ -52,21 +51,14 @@ from darts.training.checkpoint import checkpoint_errors
 from darts.training.cost import count_macs, count_parameters
 from darts.training.device import seed_everything
 from darts.training.distributed import Ranks, distributed
-from darts.training.dry_run import check_budget, estimate_cost, print_estimate
+from darts.training.dry_run import estimate_cost, print_estimate
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.run import TrainingRun
 from darts.training.steps import set_learning_rate
 
+check = check_search
+
 PRINTED_KEYS = ("true_accuracy", "true_rank", "seconds", "joules", "joules_source", "gco2e")
-
-
-def check(config: SearchConfig) -> None:
-    """Raise ConfigError for an invalid combination of values, before any data is read."""
-    check_training(config)
-    check_budget(config)
-    check_components(config)
-    check_limits(config)
-    check_front(config)
 
 
 @distributed

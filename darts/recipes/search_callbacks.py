@@ -14,7 +14,7 @@ from darts.judging.limits import describe_limits, predicted_costs, search_limits
 from darts.judging.limits.costs import find_model_file
 from darts.methods.bilevel.arch_gradient import GradientInputs
 from darts.reading import JsonObject
-from darts.searching.checks import capture_obstacle
+from darts.recipes.checks import search_obstacle
 from darts.searching.expected_cost import Penalty
 from darts.spaces import AnyGenotype
 from darts.training.graphs import graphed_step
@@ -161,7 +161,7 @@ class Graphs(SearchCallback):
             search.update,
             search.config,
             search.ranks,
-            obstacle=capture_obstacle(search.config, search.ranks),
+            obstacle=search_obstacle(search.config, search.ranks),
             repeats_draws=search.config.bilevel.repeats_draws,
         )
         search.update = self._step

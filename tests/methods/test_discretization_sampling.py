@@ -10,7 +10,7 @@ import pytest
 import torch
 from fake_supernet import FakeSupernet, Interrupted, Masks, random_values
 
-from darts.methods.discretization_sampling import Sampling
+from darts.methods.discretization import Sampling
 
 
 def value_of(values: Masks) -> Callable[[Masks], float]:

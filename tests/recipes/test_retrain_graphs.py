@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from darts.config import RetrainConfig, WeightOptimizerConfig, compose
-from darts.recipes.retrain_checks import graph_obstacle
+from darts.recipes.checks import retrain_obstacle
 from darts.tasks.classification import Classification
 from darts.training.distributed import Ranks
 
@@ -35,5 +35,5 @@ def config() -> RetrainConfig:
 def test_settings_that_cannot_be_captured_are_named(
     config: RetrainConfig, change: dict[str, Any], reason: str | None
 ) -> None:
-    found = graph_obstacle(replace(config, **change), Ranks("cpu"))
+    found = retrain_obstacle(replace(config, **change), Ranks("cpu"))
     assert found is None if reason is None else (found or "").startswith(reason)

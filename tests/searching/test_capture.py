@@ -12,8 +12,8 @@ from darts.config import SearchConfig, compose
 from darts.methods.relaxation import Softmax
 from darts.methods.relaxation_sampled import Concrete, Gumbel
 from darts.plugins import conf_folder
+from darts.recipes.checks import search_obstacle
 from darts.registry import can_capture
-from darts.searching.checks import capture_obstacle
 from darts.tasks.classification import Classification
 from darts.training.distributed import Ranks
 from darts.training.graphs import GraphedStep, graphed_step
@@ -32,7 +32,7 @@ OBSTACLES = {
 def config() -> SearchConfig:
     """Return the configuration of a search that can be captured."""
     found: SearchConfig = compose("search", ["dataset=synthetic"])
-    assert capture_obstacle(found, Ranks("cpu")) is None
+    assert search_obstacle(found, Ranks("cpu")) is None
     return found
 
 
@@ -41,7 +41,7 @@ def config() -> SearchConfig:
 def test_methods_that_cannot_be_captured_name_their_component(method: str) -> None:
     expected = OBSTACLES.get(method)
     config: SearchConfig = compose("search", ["dataset=synthetic", f"method={method}"])
-    found = capture_obstacle(config, Ranks("cpu"))
+    found = search_obstacle(config, Ranks("cpu"))
     assert found == (None if expected is None else f"{expected} does not support them")
 
 
@@ -59,7 +59,7 @@ def test_methods_that_cannot_be_captured_name_their_component(method: str) -> No
 def test_settings_that_cannot_be_captured_are_named(
     config: SearchConfig, change: dict[str, Any], reason: str
 ) -> None:
-    found = capture_obstacle(replace(config, **change), Ranks("cpu"))
+    found = search_obstacle(replace(config, **change), Ranks("cpu"))
     assert (found or "").startswith(reason)
     assert (found is None) == (not reason)
 
@@ -67,7 +67,7 @@ def test_settings_that_cannot_be_captured_are_named(
 def test_several_ranks_are_an_obstacle(config: SearchConfig) -> None:
     ranks = Ranks("cpu")
     ranks.size = 2
-    assert capture_obstacle(config, ranks) == "there are several ranks"
+    assert search_obstacle(config, ranks) == "there are several ranks"
 
 
 @dataclass

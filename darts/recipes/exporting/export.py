@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from darts.config import ConfigError, ExportConfig, Invocation
 from darts.data import InputSpec
 from darts.reading import JsonObject
-from darts.recipes.exporting.formats import FORMATS, require_packages
-from darts.recipes.exporting.graph_file import GraphFile
-from darts.recipes.exporting.network import ExportableNetwork
-from darts.recipes.exporting.validation import Validation, takes_numbers
+from darts.recipes.exporting.formats import FORMATS, GraphFormat, require_packages
+from darts.recipes.exporting.network import ExportableNetwork, Graph, max_error, max_error_on
+from darts.recipes.exporting.validation import Validation, median_milliseconds, takes_numbers
 from darts.recipes.trained import TrainedNetwork
 from darts.spaces import NetworkBase
 from darts.tracking import print_summary
 from darts.training.checkpoint import NETWORK, checkpoint_errors, find_checkpoint, save_checkpoint
 from darts.training.cost import count_parameters
 from darts.training.run_directory import RunDirectory
+from darts.writing import write_atomically, write_errors
 
 DEFAULT_ROOT = "data"
 
@@ -138,3 +139,71 @@ def describe_input(spec: InputSpec, one_sample: bool) -> dict[str, object]:
     if spec.mean is not None and spec.std is not None:
         description |= {"mean": list(spec.mean), "std": list(spec.std)}
     return description
+
+
+@dataclass
+class GraphFile:
+    """The graph of a network, which gets its name if it agrees with the network."""
+
+    config: ExportConfig
+    directory: Path
+    network: ExportableNetwork  # as a graph of tensors
+    validation: Validation | None  # None if the export reads no data
+
+    def write(self) -> tuple[Path, JsonObject]:
+        """Return the file and what was measured, or leave no file."""
+        suffix = self.format.suffix
+        self.directory.mkdir(parents=True, exist_ok=True)
+        target = self.directory / f"network{suffix}"
+        with TemporaryDirectory(dir=self.directory) as folder:
+            plain, quantized = Path(folder, f"float{suffix}"), Path(folder, f"int8{suffix}")
+            graph, report = self._write_float(plain)
+            if self.config.quantize == "int8":
+                report |= self._write_int8(quantized, plain, graph, report)
+            checked = quantized if self.config.quantize == "int8" else plain
+            write_atomically(target, checked.read_bytes())
+        return target, report
+
+    @property
+    def format(self) -> GraphFormat:
+        return FORMATS[self.config.format]
+
+    def _write_float(self, path: Path) -> tuple[Graph, JsonObject]:
+        """Write the network in float32 and compare outputs and, with data, the scores."""
+        with write_errors(path):
+            self.format.save(self.network, path)
+        graph = self.format.load(path, self.network)
+        error = max_error(self.network, graph)
+        if not error <= self.config.tolerance:
+            raise ConfigError(
+                f"the graph differs from the network by {error:.2g}, more than "
+                f"tolerance={self.config.tolerance:g}; nothing was written"
+            )
+        report: JsonObject = {"difference": error, "validated": self.validation is not None}
+        if self.validation is not None:
+            report |= self.validation.compare(self.config, self.validation.score(), graph)
+            (report["milliseconds"],) = median_milliseconds(
+                [graph], self.validation.calibration_samples()[:1]
+            )
+        return graph, report
+
+    def _write_int8(
+        self, path: Path, plain: Path, float_graph: Graph, report: JsonObject
+    ) -> JsonObject:
+        """Write the network in int8, and compare the scores."""
+        validation = self.validation
+        assert validation is not None  # quantize=int8 always reads data
+        before = float(str(report[f"float_{validation.score_name}"]))
+        samples = validation.calibration_samples()
+        with write_errors(path):
+            self.format.save_int8(self.network, plain, path, samples)
+        graph = self.format.load(path, self.network)
+        scores = validation.compare(self.config, before, graph)
+        float_ms, int8_ms = median_milliseconds([float_graph, graph], samples[:1])
+        return scores | {
+            "difference": max_error_on(self.network, graph, [samples]),
+            "float_bytes": plain.stat().st_size,
+            "float_milliseconds": float_ms,
+            "milliseconds": int8_ms,
+            "calibration_samples": len(samples),
+        }
