@@ -38,13 +38,6 @@ def test_best_sample_is_returned() -> None:
         assert trained.context.masks == {}
 
 
-def test_finalists_are_scored_on_all_batches() -> None:
-    trained = FakeSupernet("cnn", value_of(random_values("cnn", 0)))
-    Sampling(samples=30, batches=3, finalists=4).final_genotype(trained)
-    assert trained.log == [3] * 30 + [0] * 4 + ["save"]
-    assert trained.num_saves_if_due == 34
-
-
 def test_final_score_decides_among_finalists() -> None:
     """On all batches, the ranking of the best three is reversed."""
     values = random_values("nas201", 0)

@@ -1,4 +1,4 @@
-"""Which searches can run as CUDA graphs."""
+"""Which searches and retrainings can run as CUDA graphs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from darts.config import SearchConfig, compose
+from darts.config import RetrainConfig, SearchConfig, WeightOptimizerConfig, compose
 from darts.methods.relaxation import Softmax
 from darts.methods.relaxation_sampled import Concrete, Gumbel
 from darts.plugins import conf_folder
-from darts.recipes.checks import search_obstacle
+from darts.recipes.checks import retrain_obstacle, search_obstacle
 from darts.registry import can_capture
 from darts.tasks.classification import Classification
 from darts.training.distributed import Ranks
@@ -68,6 +68,26 @@ def test_several_ranks_are_an_obstacle(config: SearchConfig) -> None:
     ranks = Ranks("cpu")
     ranks.size = 2
     assert search_obstacle(config, ranks) == "there are several ranks"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({}, None),
+        ({"warmup": 0.1}, "warmup=0.1: the learning rate changes with each step"),
+        ({"ema_decay": 0.9}, "the CPU reads how many steps are averaged"),
+        ({"averaging_patience": 3}, "the CPU reads how many steps are averaged"),
+        ({"average_power": 8.0}, "the CPU reads how many steps are averaged"),
+        ({"optimizer": WeightOptimizerConfig(schedule="stable")}, "optimizer.schedule=stable"),
+        ({"precision": "fp16"}, "precision=fp16: the CPU reads whether a gradient overflows"),
+    ],
+)
+def test_settings_of_a_retraining_that_cannot_be_captured_are_named(
+    change: dict[str, Any], reason: str | None
+) -> None:
+    config: RetrainConfig = compose("retrain", ["dataset=synthetic", "genotype=DARTS_V2"])
+    found = retrain_obstacle(replace(config, **change), Ranks("cpu"))
+    assert found is None if reason is None else (found or "").startswith(reason)
 
 
 @dataclass
