@@ -202,14 +202,11 @@ class Sampling(Discretization):
 
     def _finalists_of(self, scores: Sequence[float]) -> list[int]:
         """Return the indices of the finalists of each round, in the order of their scores."""
-        size = math.ceil(len(scores) / self.rounds)
-        indices = range(len(scores))
-        rounds = [indices[start : start + size] for start in range(0, len(scores), size)]
-        return [
-            index
-            for part in rounds
-            for index in sorted(part, key=lambda i: -scores[i])[: self.finalists]
-        ]
+        size, finalists = math.ceil(len(scores) / self.rounds), list[int]()
+        for start in range(0, len(scores), size):
+            part = range(len(scores))[start : start + size]
+            finalists += sorted(part, key=lambda i: -scores[i])[: self.finalists]
+        return finalists
 
 
 def _draw(context: SearchContext, samples: int) -> list[AnyGenotype]:

@@ -244,10 +244,8 @@ class Search(Recipe):
 
     def measures(self, genotype: AnyGenotype) -> dict[str, float]:
         """Return what callbacks measure of a genotype, for example costs and the true accuracy."""
-        measures: dict[str, float] = {}
-        for callback in self.callbacks:
-            measures |= callback.measures(genotype)
-        return measures
+        measures = [callback.measures(genotype) for callback in self.callbacks]
+        return {name: value for own in measures for name, value in own.items()}
 
     def write_epoch(self, epoch: int) -> None:
         """Write the genotype, the alphas and the figures of the epoch."""

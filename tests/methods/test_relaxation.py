@@ -177,20 +177,6 @@ def test_mean_mixture_and_probabilities_are_deterministic(name: str) -> None:
     assert all(alphas[key].equal(before[key]) for key in alphas)
 
 
-def test_softmax_and_its_gradient_match_equation_two_of_the_paper() -> None:
-    alpha = torch.randn(14, 8, generator=GENERATOR).double().requires_grad_()
-    weights = Softmax().edge_probabilities(alpha, None)
-    for row, out in zip(alpha.tolist(), weights.tolist(), strict=True):
-        total = sum(math.exp(value) for value in row)
-        assert out == pytest.approx([math.exp(value) / total for value in row])
-    p = weights[2].detach()
-    wanted = torch.zeros(14, 8).double()
-    wanted[2] = p[1] * (torch.eye(8)[1].double() - p)
-    torch.testing.assert_close(torch.autograd.grad(weights[2, 1], alpha)[0], wanted)
-    large = torch.tensor([[1e4, 0.0], [-1e4, 0.0]])
-    assert Softmax().edge_probabilities(large, None).tolist() == [[1, 0], [0, 1]]
-
-
 def test_sigmoid_and_its_gradient_match_the_formula_and_keep_edges_independent() -> None:
     alpha = torch.tensor([[0.0, 2.0, -3.0], [1.0, -0.5, 0.25]]).double().requires_grad_()
     weights = Sigmoid().edge_probabilities(alpha, None)
