@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-import torch.nn.functional as F
-from tiny_search import context_and_supernet, make_batch, make_searcher
+from tiny_search import context_and_supernet, cross_entropy, make_batch, make_searcher
 
 from darts.methods.bilevel import GRADIENTS
 from darts.methods.bilevel.arch_gradient import GradientInputs
-
-
-def cross_entropy(net: Any, batch: Any) -> torch.Tensor:
-    return F.cross_entropy(net(batch[0]), batch[1])
 
 
 def test_single_level_is_the_gradient_of_the_training_loss() -> None:
