@@ -16,7 +16,7 @@ from torch import Tensor
 from darts.config import SearchConfig, rebuild
 from darts.data_modules import make_data_module
 from darts.reading import JsonObject
-from darts.searching.calibration import calibrate
+from darts.searching.paths import calibrate
 from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype, NetworkBase
 from darts.spaces.mixture import path_mixture

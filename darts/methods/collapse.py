@@ -44,9 +44,18 @@ class Measurements:
 
     @property
     def gap(self) -> float | None:
-        """Relative drop from the score of the supernet to the score of the path."""
-        higher = self.higher_is_better
-        return score_gap(self.supernet_score, self.path_score, higher_is_better=higher)
+        """The relative drop from the score of the supernet to the score of the path, at most 1.
+
+        If lower scores are better, the inverse scores are compared: a perplexity of 400 instead of
+        100 is a drop of 0.75. The gap is None for NaN, and if the divisor (the score of the
+        supernet, or of the path if lower scores are better) is not positive.
+        """
+        numerator, divisor = self.path_score, self.supernet_score
+        if not self.higher_is_better:
+            numerator, divisor = divisor, numerator
+        if not divisor > 0 or math.isnan(numerator):
+            return None
+        return 1 - numerator / divisor if math.isfinite(divisor) else 1.0
 
 
 @dataclass
@@ -196,16 +205,3 @@ def genotype_drift(genotype: AnyGenotype, before: AnyGenotype) -> float:
         for g in (genotype, before)
     )
     return (current - earlier).total() / max(1, current.total())
-
-
-def score_gap(supernet: float, path: float, *, higher_is_better: bool) -> float | None:
-    """Return the relative drop from the score of the supernet to the score of the path, at most 1.
-
-    If lower scores are better, the inverse scores are compared: a perplexity of 400 instead of 100
-    is a drop of 0.75. The gap is None for NaN, and if the divisor (the score of the supernet, or of
-    the path if lower scores are better) is not positive.
-    """
-    numerator, divisor = (path, supernet) if higher_is_better else (supernet, path)
-    if not divisor > 0 or math.isnan(numerator):
-        return None
-    return 1 - numerator / divisor if math.isfinite(divisor) else 1.0

@@ -3,13 +3,17 @@
 References:
     DARTS, arXiv:1806.09055, section 2.4; the limit: Chen et al., "Progressive DARTS",
     arXiv:1904.12760, section 3.3.2; pairs: the later code of GDAS, arXiv:1910.04465; all edges: the
-    code of SNAS, arXiv:1812.09926; the threshold: Chu et al., "Fair DARTS", arXiv:1911.12126.
+    code of SNAS, arXiv:1812.09926; the threshold: Chu et al., "Fair DARTS", arXiv:1911.12126;
+    sampling: Li and Talwalkar, "Random Search and Reproducibility for Neural Architecture Search",
+    arXiv:1902.07638, section 3.2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -19,6 +23,9 @@ from darts.registry import Registry, choice, number
 from darts.spaces import AnyGenotype, SearchContext
 
 DISCRETIZATIONS: Registry[Discretization] = Registry("discretize", "darts.methods")
+
+TRIES = 100
+"""Random architectures that sampling draws for each one that is within hard limits."""
 
 Masks = Mapping[str, Tensor]
 """By group, a mask ``(edges, operations)``."""
@@ -157,3 +164,70 @@ class Threshold(Discretization):
         # A fitted latency model may predict that a network with fewer edges is slower.
         fits = context.limit is None or context.limit.allows(smaller)
         return smaller if fits else genotype
+
+
+@DISCRETIZATIONS.register
+@dataclass
+class Sampling(Discretization):
+    """The best of many random architectures: all are scored on a few batches, the best on all.
+
+    The architectures are divided into equally large rounds. Each round has its own finalists, as in
+    the authors' code.
+    """
+
+    reads_alphas: ClassVar[bool] = False
+    name: str = "sampling"
+    samples: int = number(1000, low=1)
+    batches: int = number(1, low=1)  # validation batches of the first score
+    finalists: int = number(10, low=1)  # of each round, scored on all validation data
+    rounds: int = number(1, low=1)
+
+    def final_genotype(self, trained: SearchedSupernet) -> AnyGenotype:
+        space, state = trained.context.space, trained.state
+        if "genotypes" not in state:
+            samples = _draw(trained.context, self.samples)
+            texts = dict.fromkeys(genotype.to_json() for genotype in samples)
+            # The scores so far: on a few batches, and of the finalists on all data.
+            state.update(genotypes=list(texts), first=[], final=[])
+        genotypes = [space.parse(text) for text in state["genotypes"]]
+        first_scores: list[float] = state["first"]
+        final_scores: list[float] = state["final"]
+        done = f" ({len(first_scores)} scored before the interrupt)" if first_scores else ""
+        trained.info(f"scoring {len(genotypes)} random architectures with shared weights{done}")
+        _score_missing(trained, genotypes, self.batches, first_scores)
+        order = self._finalists_of(first_scores)
+        _score_missing(trained, [genotypes[i] for i in order], 0, final_scores)
+        trained.save()
+        return genotypes[order[max(range(len(order)), key=final_scores.__getitem__)]]
+
+    def _finalists_of(self, scores: Sequence[float]) -> list[int]:
+        """Return the indices of the finalists of each round, in the order of their scores."""
+        size, finalists = math.ceil(len(scores) / self.rounds), list[int]()
+        for start in range(0, len(scores), size):
+            part = range(len(scores))[start : start + size]
+            finalists += sorted(part, key=lambda i: -scores[i])[: self.finalists]
+        return finalists
+
+
+def _draw(context: SearchContext, samples: int) -> list[AnyGenotype]:
+    """Draw genotypes within the limits; fewer than ``samples`` if these are rare.
+
+    If none is within the limits, the result is the best one by uniform probabilities.
+    """
+    space, limit = context.space, context.limit
+    if limit is None:
+        return [space.random(torch.default_generator) for _ in range(samples)]
+    drawn = (space.random(torch.default_generator) for _ in range(TRIES * samples))
+    fitting = list(islice((genotype for genotype in drawn if limit.allows(genotype)), samples))
+    return fitting or [context.derive(context.uniform())]
+
+
+def _score_missing(
+    trained: SearchedSupernet, genotypes: Sequence[AnyGenotype], batches: int, scores: list[float]
+) -> None:
+    """Append the scores of the genotypes that have none yet."""
+    context = trained.context
+    for genotype in genotypes[len(scores) :]:
+        with context.masked(context.space.mask(genotype, context.candidates)):
+            scores.append(trained.score(batches))
+        trained.save_if_due()

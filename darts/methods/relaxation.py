@@ -12,7 +12,6 @@ References:
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
@@ -42,7 +41,7 @@ def edge_group(group: str) -> str:
 
 
 @dataclass
-class Relaxation(ABC):
+class Relaxation:
     """A relaxation and its options."""
 
     uses_alphas: ClassVar[bool] = True  # whether the output of the supernet depends on the alphas
@@ -55,13 +54,13 @@ class Relaxation(ABC):
     auxiliary_skip: float = number(0.0, low=0)
     auxiliary_decay: str = choice("linear", "linear", "cosine", "constant")
 
-    @abstractmethod
     def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
         """Return the probability of each operation of each edge of a group; 0 outside the mask.
 
         All are ``(edges, operations)``. The mask holds the candidates that are still in the search;
         None for all.
         """
+        return masked_softmax(alpha, mask)
 
     def sample_weights(
         self, alpha: Tensor, mask: Tensor | None, context: SearchContext
@@ -184,9 +183,6 @@ class Softmax(Relaxation):
 
     captures: ClassVar[bool] = True
     name: str = "softmax"
-
-    def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
-        return masked_softmax(alpha, mask)
 
 
 @RELAXATIONS.register

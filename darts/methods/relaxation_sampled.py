@@ -40,9 +40,6 @@ class Concrete(Relaxation):
     temperature: float = number(1.0, above=0)
     temperature_end: float = number(0.03, above=0)
 
-    def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
-        return masked_softmax(alpha, mask)
-
     def sample_weights(
         self, alpha: Tensor, mask: Tensor | None, context: SearchContext
     ) -> WeightsAndMask:
@@ -113,7 +110,7 @@ class Dirichlet(Relaxation):
 
     def edge_probabilities(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
         if self.ranking == "softmax":
-            return masked_softmax(alpha, mask)
+            return super().edge_probabilities(alpha, mask)
         return _normalize(concentration(alpha), mask)
 
     def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> WeightsAndMask:

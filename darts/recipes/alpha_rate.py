@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from torch import Tensor
 
-from darts.config import SearchConfig
 from darts.methods.stages import schedule_of
-from darts.recipes.states import SearchState
+from darts.recipes.search_callbacks import SearchCallback
+from darts.training.loop import EpochReport
+from darts.training.steps import set_learning_rate
 
 RAISE_FACTOR = 3.0
 """Factor of the learning rate of the alphas at each raise."""
@@ -66,38 +66,34 @@ def is_check_due(epoch: int, updated: Sequence[int], first: int, length: int) ->
     return (own.index(epoch) + 1) % math.ceil(len(own) / CHECKS) == 0
 
 
-@dataclass(frozen=True)
-class AlphaRate:
-    """The learning rate of the alphas of a search.
+class AlphaRate(SearchCallback):
+    """Sets the learning rate of the alphas in each epoch.
 
     All decisions depend on values that are equal on all ranks.
     """
 
-    state: SearchState  # it counts the raises
-    config: SearchConfig
-
     @property
     def lr(self) -> float:
         """The learning rate after all raises so far."""
-        return float(self.config.arch_optimizer.lr * RAISE_FACTOR**self.state.raises)
+        return float(self.search.config.arch_optimizer.lr * RAISE_FACTOR**self.search.state.raises)
 
-    def raise_if_slow(self, epoch: int, probabilities: Mapping[str, Tensor]) -> str | None:
-        """Raise the rate if a check is due at the end of an epoch and no edge has a preference.
+    def begin_epoch(self, epoch: int) -> None:
+        set_learning_rate(self.search.searcher.arch_optimizer, self.lr)
 
-        Return a line that says so, or None.
-        """
-        allowed, before = self.config.arch_optimizer.raises, self.lr
-        if self.state.raises >= allowed or not self.config.relaxation.uses_alphas:
-            return None
-        searcher, epochs = self.state.searcher, self.config.epochs
+    def end_epoch(self, epoch: int, report: EpochReport) -> None:
+        """Raise the rate if a check is due and no edge has a preference."""
+        search, searcher, epochs = self.search, self.search.searcher, self.search.config.epochs
+        allowed, before = search.config.arch_optimizer.raises, self.lr
+        if search.finished or search.state.raises >= allowed:
+            return
         updated = [other for other in range(epochs) if searcher.updates_alphas(other)]
         if not is_check_due(epoch, updated, *schedule_of(epoch, epochs, searcher.stages)):
-            return None
-        if not strongest_preference(probabilities) < MIN_PREFERENCE:
-            return None
-        self.state.raises += 1
-        return (
+            return
+        if not strongest_preference(searcher.probabilities()) < MIN_PREFERENCE:
+            return
+        search.state.raises += 1
+        report.warnings.append(
             f"after {epoch + 1} epochs, no edge prefers an operation: none is {MIN_PREFERENCE:.0%} "
             f"more probable than the second best; arch_optimizer.lr is raised from {before:.3g} to "
-            f"{self.lr:.3g} (raise {self.state.raises} of {allowed})"
+            f"{self.lr:.3g} (raise {search.state.raises} of {allowed})"
         )

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from darts.config import ConfigError
-from darts.data import Batch, load_split
-from darts.data.targets import CLASSES, LABELS
+from darts.data import Batch
 from darts.data_modules import load_options
-from darts.recipes.trained import Member, TrainedNetwork, build_on, open_data
-from darts.spaces.averaging import Ensemble
+from darts.recipes.states import DATA_FIELDS
+from darts.recipes.trained import Member, TrainedNetwork, build_on, open_split
+from darts.spaces.averaging import Ensemble, mean_outputs
 from darts.tasks import Objective
 from darts.tasks.sample_objective import SampleTask
 from darts.training.checkpoint import FILE, NETWORK, save_checkpoint
@@ -38,13 +38,12 @@ def choose_members(runs: Sequence[Path], metric: str, *, higher_is_better: bool)
     scoring = objective.metrics[metric]
     sign = 1 if higher_is_better else -1
 
-    def score(predictions: Tensor) -> float:
-        logits = _outputs(predictions, kind)
-        return sign * scoring.of(scoring.rows(objective, logits, (logits, targets)).numpy())
+    def score(counts: Sequence[int]) -> float:
+        chosen = [index for index, count in enumerate(counts) if count]
+        mean = mean_outputs([outputs[i] for i in chosen], [counts[i] for i in chosen], kind)
+        return sign * scoring.of(scoring.rows(objective, mean, (mean, targets)).numpy())
 
-    size = len(runs)
-    predictions = torch.stack([_predictions(own, kind) for own in outputs])
-    return greedy_selection(predictions, score, rounds=2 * size)
+    return greedy_selection(len(runs), score, rounds=2 * len(runs))
 
 
 def _validation_outputs(runs: Sequence[Path]) -> tuple[list[Tensor], Objective, Tensor, str]:
@@ -53,10 +52,7 @@ def _validation_outputs(runs: Sequence[Path]) -> tuple[list[Tensor], Objective, 
     outputs: list[Tensor] = []
     for run in runs:
         trained = TrainedNetwork.load(str(run))
-        data = open_data(trained, ranks)
-        loader = data.held_out_loader("valid", load_split(run / "split.npz"))
-        assert loader is not None  # each run has a validation score
-        objective = data.objective()
+        objective, loader = open_split(trained, ranks, "valid")
         rows: list[tuple[Tensor, Tensor]] = []
 
         def observe(output: object, batch: Batch, rows: list[tuple[Tensor, Tensor]] = rows) -> None:
@@ -71,55 +67,31 @@ def _validation_outputs(runs: Sequence[Path]) -> tuple[list[Tensor], Objective, 
     return outputs, objective, columns[1], trained.config.task.targets
 
 
-def _predictions(outputs: Tensor, targets: str) -> Tensor:
-    """Return probabilities or numbers for the outputs of a network, of the same shape."""
-    if targets == CLASSES:
-        return outputs.softmax(-1)
-    return outputs.sigmoid() if targets == LABELS else outputs
-
-
-def _outputs(predictions: Tensor, targets: str) -> Tensor:
-    """Return outputs that give these predictions."""
-    smallest = torch.finfo(torch.float32).tiny  # a probability of 0 would have infinite outputs
-    if targets == CLASSES:
-        return predictions.clamp_min(smallest).log()
-    return predictions.logit(smallest) if targets == LABELS else predictions
-
-
 def greedy_selection(
-    predictions: Tensor, score: Callable[[Tensor], float], *, rounds: int
+    size: int, score: Callable[[Sequence[int]], float], *, rounds: int
 ) -> list[int]:
-    """Return how often each network counts in the mean prediction, a list of whole numbers.
+    """Return how often each of ``size`` networks counts in the mean prediction.
 
     The first round chooses the network with the best score. Each further round adds the network
     that improves the score of the mean most; it may be one that was added before. The selection
     ends when no network improves the score. Among equal scores, a network that is already chosen
     comes first, then the one with the lower index. A score that is not a number is the worst.
 
-    Args:
-        predictions: Probabilities or numbers that each network predicts, ``(networks, samples, K)``
-            of a floating-point type.
-        score: Returns the score of predictions ``(samples, K)``; higher is better.
-        rounds: Maximum sum of the counts.
+    ``score`` returns the score of the mean with given counts; higher is better. ``rounds`` is the
+    largest sum of the counts.
     """
-    counts = [0] * len(predictions)
-    total, best = predictions.new_zeros(predictions.shape[1:]), -math.inf
-    for size in range(1, rounds + 1):
-        chosen = [index for index, count in enumerate(counts) if count]
-        others = [index for index, count in enumerate(counts) if not count]
-        candidates = chosen + others
-        scores = [_ranked(score((total + predictions[index]) / size)) for index in candidates]
-        if size > 1 and max(scores) <= best:
+    counts, best = [0] * size, -math.inf
+    for _ in range(rounds):
+        options = [[n + (i == index) for i, n in enumerate(counts)] for index in range(size)]
+        # Those without a new network first.
+        options.sort(key=lambda option: option.count(0), reverse=True)
+        scores = [score(option) for option in options]
+        scores = [-math.inf if math.isnan(own) else own for own in scores]
+        if any(counts) and max(scores) <= best:
             break
         best = max(scores)
-        added = candidates[scores.index(best)]
-        counts[added] += 1
-        total = total + predictions[added]
+        counts = options[scores.index(best)]
     return counts
-
-
-def _ranked(score: float) -> float:
-    return -math.inf if math.isnan(score) else score
 
 
 def fits_together(first: TrainedNetwork, other: TrainedNetwork) -> bool:
@@ -165,8 +137,7 @@ def _difference(first: TrainedNetwork, other: TrainedNetwork) -> str | None:
         return f"networks of task={task.name} do not return one row of outputs for each sample"
     if task.name != other.config.task.name:
         return f"task is {task.name} and {other.config.task.name}"
-    names = ("target_names", "target_scale", "network_sizes", "input_specs", "encoding")
-    for name in names:
+    for name in DATA_FIELDS:
         if getattr(first, name) != getattr(other, name):
             return f"{name} differs"
     data, other_data = (

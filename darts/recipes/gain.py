@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from darts.config import ConfigError, one_of
-from darts.data import IGNORE_INDEX, Batch, PairBatch, Window, load_split
+from darts.data import IGNORE_INDEX, Batch, PairBatch, Window
 from darts.data.words import PADDING
 from darts.judging.resampling import paired_interval, units_of
 from darts.judging.statistics import LEVEL
 from darts.reading import JsonObject
-from darts.recipes.trained import TrainedNetwork, build_on, open_data
+from darts.recipes.trained import TrainedNetwork, build_on, open_split
 from darts.tasks.metrics import Metric, Numbers
 from darts.training.checkpoint import find_checkpoint
 from darts.training.distributed import Ranks
@@ -81,14 +81,12 @@ def validation_interval(
 class _Scores:
     """The scores of a network on a split."""
 
-    task: str
-    target_names: tuple[str, ...]
+    trained: TrainedNetwork
     scores: dict[str, float]  # all metrics by name
     metric: Metric  # the steering metric
     results: Numbers  # of all samples, (n, k)
     targets: Tensor  # of all samples in the same order, (m,) int64, or (m, K) float32
     samples: int  # or target tokens
-    batch_size: int
 
 
 def _interval(pairs: Sequence[tuple[_Scores, _Scores]], level: float) -> tuple[float, float] | None:
@@ -116,9 +114,12 @@ def _score_both(
     if files[0] != files[1]:
         network = TrainedNetwork.load(str(files[1]))
         # The order of sentences depends on the batch size.
-        theirs = _score(network, metric, ranks, split, batch_size=ours.batch_size)
-    same_task = (ours.task, ours.target_names) == (theirs.task, theirs.target_names)
-    if not same_task or not torch.equal(ours.targets, theirs.targets):
+        batch_size = ours.trained.config.loader.eval_batch_size
+        theirs = _score(network, metric, ranks, split, batch_size=batch_size)
+    first, second = (
+        (own.trained.config.task.name, own.trained.target_names) for own in (ours, theirs)
+    )
+    if first != second or not torch.equal(ours.targets, theirs.targets):
         raise ConfigError(
             f"{files[0]} and {files[1]} have different tasks or {split} data; compare retrainings "
             "with the same dataset and task settings"
@@ -130,15 +131,7 @@ def _score(
     trained: TrainedNetwork, metric: str, ranks: Ranks, split: str, batch_size: int | None = None
 ) -> _Scores:
     """Score a network on a split as ``darts.evaluate`` does; keep the results of samples."""
-    data = open_data(trained, ranks, batch_size=batch_size)
-    subsets = load_split(trained.file.parent / "split.npz") if split == "valid" else {}
-    loader = data.held_out_loader(split, subsets)
-    if loader is None:
-        raise ConfigError(
-            f"dataset={trained.config.dataset.name}: has no {split} split, on which networks could "
-            "be compared"
-        )
-    objective = data.objective()
+    objective, loader = open_split(trained, ranks, split, batch_size=batch_size)
     one_of("metric", metric, objective.scores(ranks.device).metric_names)
     steering = objective.metrics[metric]
     results: list[Tensor] = []
@@ -155,14 +148,12 @@ def _score(
     with torch.inference_mode():
         scores = evaluate(net, loader.epoch(0), objective, device=ranks.device, observe=observe)
     return _Scores(
-        task=trained.config.task.name,
-        target_names=trained.target_names,
+        trained=trained,
         scores=scores,
         metric=steering,
         results=np.asarray(torch.cat(results).numpy(), dtype=np.float64),
         targets=torch.cat(targets),
         samples=samples,
-        batch_size=trained.config.loader.eval_batch_size,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -28,6 +28,7 @@ from darts.recipes.trained import TrainedNetwork
 from darts.spaces import NetworkBase
 from darts.spaces.module import passed
 from darts.tracking import read_metrics
+from darts.training.scoring import evaluating
 
 
 @dataclass(frozen=True)
@@ -216,23 +217,14 @@ def predict(
         samples = [samples]
     if not isinstance(model, Model):
         model = load(model)
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        return _predict(model, samples, batch_size)
-    finally:
-        for module, was_training in modes:
-            module.training = was_training
-
-
-def _predict(model: Model, samples: Iterable[object], batch_size: int) -> Predictions:
-    device = next(model.parameters()).device
-    rows = []
-    for batch in _batches(map(model.transform, samples), batch_size):
-        outputs = model.network(model.transform.batch(batch).to(device)).float().cpu()
-        if model.scale is not None:  # in float64, since numbers may be large and differ little
-            outputs = model.scale.restore(outputs.double())
-        rows.append(_VALUES[model.targets](outputs))
+    device, rows = next(model.parameters()).device, []
+    with evaluating(model):
+        inputs = map(model.transform, samples)
+        while batch := list(islice(inputs, batch_size)):
+            outputs = model.network(model.transform.batch(batch).to(device)).float().cpu()
+            if model.scale is not None:  # in float64, since numbers may be large and differ little
+                outputs = model.scale.restore(outputs.double())
+            rows.append(_VALUES[model.targets](outputs))
     values = torch.cat(rows) if rows else torch.zeros(0, len(model.classes))
     return Predictions(model.classes, model.targets, values)
 
@@ -243,9 +235,3 @@ _VALUES: Mapping[str, Callable[[Tensor], Tensor]] = {
     NUMBERS: lambda outputs: outputs,
 }
 """Functions from the outputs of a model to its predictions, by kind of the targets."""
-
-
-def _batches(items: Iterable[Tensor], size: int) -> Iterator[list[Tensor]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

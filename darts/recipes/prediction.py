@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-
-import torch
 
 from darts.config import ConfigError, Invocation, PredictConfig
 from darts.data.audio import SUFFIXES as RECORDING_SUFFIXES
@@ -48,28 +45,22 @@ def check(config: PredictConfig) -> None:
 
 
 def predict(config: PredictConfig, invocation: Invocation) -> JsonObject:
-    """Predict classes, labels or numbers and write them as a table; return the summary.
-
-    Raises:
-        CheckpointError: If the checkpoint is unusable.
-        ConfigError: If there are no samples.
-        FileError: If a file is damaged; the message names it.
-        ValueError: If a file does not fit the training data.
-    """
+    """Predict classes, labels or numbers and write them as a table; return the summary."""
     model = load(config.checkpoint, resolve_device(config.device))
     samples = read_samples(config.input, model.transform)
     _check_output(config, samples)
     with RunDirectory(invocation.directory, "predict") as files:
         files.claim_unused(numbered=invocation.numbered, repeatable=True)
-        remaining, values = iter(samples.values), []
         with Console(total_steps=len(samples.values), name="predict") as console:
-            while batch := list(islice(remaining, config.batch_size)):
-                found = predict_samples(model, batch, batch_size=config.batch_size)
-                values.append(found.values)
-                console.step(len(batch))
+
+            def counted() -> Iterator[object]:
+                for value in samples.values:
+                    yield value
+                    console.step()
+
+            predictions = predict_samples(model, counted(), batch_size=config.batch_size)
         output = Path(config.output) if config.output else files.path / "predictions.csv"
         files.begin(config, invocation.overrides)
-        predictions = Predictions(model.classes, model.targets, torch.cat(values))
         write_atomically(output, _table(samples, predictions))
         summary = files.finish({"samples": len(samples.values), "file": str(output)})
     print_summary("predict", {key: summary[key] for key in ("samples", "file")})
@@ -96,10 +87,6 @@ def read_samples(place: str, transform: Transform) -> Samples:
     Images and recordings are files. Rows are lines of a CSV file with the columns of the training
     table. Texts are the column of a CSV file that the training read, or the lines of another text
     file.
-
-    Raises:
-        ConfigError: If there are none.
-        ValueError: If a file does not fit the training data.
     """
     path = Path(place)
     if isinstance(transform, RecordingInput):

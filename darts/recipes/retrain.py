@@ -23,10 +23,9 @@ from darts.data_modules import DataModule, make_data_module
 from darts.plotting.genotype import draw_genotype, save_genotype
 from darts.plotting.run_figures import log_confusion, save_confusion, save_training_figures
 from darts.reading import JsonObject
-from darts.recipes.retrain_checks import check as check
-from darts.recipes.retrain_checks import graph_obstacle
+from darts.recipes.checks import check_retraining, retrain_obstacle
 from darts.recipes.shared import first_samples
-from darts.recipes.states import BestEpoch, RetrainState
+from darts.recipes.states import BestEpoch, DataDescription, RetrainState
 from darts.reporting import read_run, render_model_card
 from darts.searching.flaws import FlawFinder, chance_level
 from darts.spaces import AnyGenotype, NetworkBase
@@ -51,6 +50,8 @@ from darts.training.state import require_fitting_network
 from darts.training.steps import Diverged, optimizer_step, set_learning_rate, weight_optimizer
 from darts.typed_values import entry
 
+check = check_retraining
+
 COST_KEYS = ("seconds", "joules", "joules_source", "gco2e")
 
 
@@ -64,10 +65,6 @@ def retrain(
     """Train and score one network; return the summary, which is also in the run directory.
 
     ``on_epoch`` is called after each epoch, and may raise to end the run.
-
-    Raises:
-        Diverged: If a training loss is not finite, or no validation score is.
-        Interrupted: After a signal; a checkpoint is saved.
     """
     genotype_name, genotype = find_genotype(config.genotype)
     # Save the genotype itself: the file that it comes from may be deleted later.
@@ -136,8 +133,8 @@ class Retraining(Recipe):
         # Some metrics need a minimum number of classes.
         one_of("metric", config.metric, self.objective.scores(device).metric_names)
         self.metric = self.objective.metrics[config.metric]
-        sizes = self.data.network_sizes(config.space)
-        build = partial(build_network, genotype, config, sizes)
+        description = DataDescription.of(self.data, config.space)
+        build = partial(build_network, genotype, config, description.network_sizes)
         if run.saved is not None:  # its configuration may be untrusted and set huge sizes
             with checkpoint_errors(run.checkpoint):
                 require_fitting_network(build, entry(run.saved, "net", dict[str, Tensor]), "net")
@@ -157,16 +154,12 @@ class Retraining(Recipe):
                 patience=config.averaging_patience,
                 power=config.average_power,
             ),
-            target_names=list(self.data.target_names),
-            target_scale=self.data.target_scale,
-            network_sizes=dict(sizes),
-            input_specs=self.data.input_specs(),
-            encoding=self.data.encoding,
+            **vars(description),
         )
         if run.saved is None and config.start is not None:
             warm_start(self.state, config.start, best=config.start_epoch == "best")
         self.restarts = LowerRateRestarts(self.state, config.restarts, net.parameters)
-        obstacle = graph_obstacle(config, self.ranks)
+        obstacle = retrain_obstacle(config, self.ranks)
         self.update = graphed_step(self._update, config, self.ranks, obstacle=obstacle)
         if self.ranks.size > 1:
             self.ranks.prepare(net, sync_batchnorm=config.sync_batchnorm)
@@ -185,16 +178,13 @@ class Retraining(Recipe):
             left = self.config.max_seconds - self.ranks.all_reduce_max(run.cost()["seconds"])
             self._deadline = time.monotonic() + left
             self._time_left = left / self.config.max_seconds
+        run.write("genotype.json", self.genotype.to_json())
         if run.saved is None and self.ranks.main and self.config.tracking.figures:
             run.board.log_text("genotype", f"`{self.genotype}`", 0)
-            with optional("TensorBoard's figure of the genotype"):
+            with optional(run.path / "genotype.svg"):
+                save_genotype(self.genotype, run.path / "genotype.svg", title=genotype_name)
                 figure = draw_genotype(self.genotype, title=genotype_name)
                 run.board.log_figure("genotype", figure, 0)
-        run.write("genotype.json", self.genotype.to_json())
-        drawing = run.path / "genotype.svg"
-        if self.ranks.main and self.config.tracking.figures and not drawing.exists():
-            with optional(drawing):
-                save_genotype(self.genotype, drawing, title=genotype_name)
 
     @property
     def out_of_time(self) -> bool:

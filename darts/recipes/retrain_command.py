@@ -22,12 +22,7 @@ def retrain_command(
     On the user's own data, the hyperparameters follow from the data, and the network has the size
     of the supernet. On a published data set, hyperparameters and size are the defaults. For a model
     that was passed in Python, which a command line cannot know, the result is a call in Python.
-
-    Args:
-        directory: Run directory of the search.
-        overrides: Overrides of its command line.
-        config: Its configuration.
-        facts: Facts of the data; None for the defaults.
+    Directory, overrides and configuration belong to the search.
     """
     if is_passed():
         return "darts.retrain(run)"
@@ -57,10 +52,7 @@ def limited_sizes(config: SearchConfig) -> list[str]:
 def adapted_values(arguments: Sequence[str], config: SearchConfig, facts: DataFacts) -> list[str]:
     """Return overrides for the values that follow from the data and differ from the defaults.
 
-    Args:
-        arguments: The other overrides of the retraining; their keys keep their values.
-        config: Configuration of the search.
-        facts: Facts of the data.
+    The keys of ``arguments``, the other overrides of the retraining, keep their values.
     """
     defaults: RetrainConfig = compose("retrain", [*arguments, "genotype=any"])
     values: Values = recipe(facts) | {"epochs": max_epochs(facts)}

@@ -226,21 +226,11 @@ def _audio(facts: DataFacts) -> Values:
 
 
 def _rows(facts: DataFacts) -> Values:
-    own: Values = {
-        "optimizer.algorithm": "adam",
-        "optimizer.lr": 0.004,
-        "optimizer.weight_decay": 0.05,
-        "space.dropout": 0.1,
-    }
-    return own | _UNREGULARIZED
+    return _adam(0.004, 0.05) | {"space.dropout": 0.1} | _UNREGULARIZED
 
 
 def _text(facts: DataFacts) -> Values:
-    return {
-        "optimizer.algorithm": "adam",
-        "optimizer.lr": 0.004,
-        "optimizer.weight_decay": 0.01,
-        "optimizer.clip": 1.0,
+    return _adam(0.004, 0.01) | {
         "space.dropout": 0.1 if facts.samples > SHORT_TEXT else 0.3,
         "task.window": WINDOW,
         "loader.eval_batch_size": 8,
@@ -249,11 +239,7 @@ def _text(facts: DataFacts) -> Values:
 
 def _documents(facts: DataFacts) -> Values:
     is_large = facts.samples > 20_000
-    return {
-        "optimizer.algorithm": "adam",
-        "optimizer.lr": 0.002,
-        "optimizer.weight_decay": 0.05,
-        "optimizer.clip": 1.0,
+    return _adam(0.002, 0.05) | {
         "space.dropout": 0.2 if is_large else 0.4,
         "dataset.lowercase": True,
         "dataset.min_count": 2 if is_large else 1,
@@ -262,10 +248,14 @@ def _documents(facts: DataFacts) -> Values:
 
 
 def _pairs(facts: DataFacts) -> Values:
+    return _adam(0.002, 1e-5)
+
+
+def _adam(lr: float, decay: float) -> Values:
     return {
         "optimizer.algorithm": "adam",
-        "optimizer.lr": 0.002,
-        "optimizer.weight_decay": 1e-5,
+        "optimizer.lr": lr,
+        "optimizer.weight_decay": decay,
         "optimizer.clip": 1.0,
     }
 

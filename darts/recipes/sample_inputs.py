@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,22 @@ Image: TypeAlias = object
 or ``(C, H, W)``; arrays also ``(H, W, C)``, for the C of the network."""
 
 
-class Preprocessing:
+class Transform(ABC):
+    """The function from a sample to the input of a network, as in the evaluation.
+
+    It raises a ``ValueError`` for a sample of another kind, shape or range.
+    """
+
+    @abstractmethod
+    def __call__(self, sample: object) -> Tensor:
+        """Return the input of one sample."""
+
+    def batch(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Return the inputs of several samples, with a batch axis in front."""
+        return torch.stack(list(inputs))
+
+
+class Preprocessing(Transform):
     """The function from an image to the input of a network, as in training without augmentation.
 
     Args:
@@ -41,8 +57,7 @@ class Preprocessing:
         margin: float | None = None,
     ) -> None:
         self.shape, self.margin = shape, margin
-        self._mean = torch.tensor(mean).view(-1, 1, 1)
-        self._std = torch.tensor(std).view(-1, 1, 1)
+        self._mean, self._std = (torch.tensor(values).view(-1, 1, 1) for values in (mean, std))
 
     def __call__(self, image: Image) -> Tensor:
         """Return the input ``(C, H, W)`` float of one image.
@@ -55,40 +70,23 @@ class Preprocessing:
             ValueError: If the image has another number of channels, or is not an image.
             OSError: If a file cannot be read.
         """
-        pixels = self._cropped(image)
-        if pixels is None:
+        from PIL import Image as pillow
+
+        channels, height, width = self.shape
+        if self.margin is not None and isinstance(image, str | Path):
+            pixels = decode(str(image), height, self.margin)
+        elif self.margin is not None and isinstance(image, pillow.Image):
+            pixels = center_crop(image, height, self.margin)
+        else:
             pixels = self._pixels(image)
-            _, height, width = self.shape
             if pixels.shape[1:] != (height, width):
-                pixels = self._fitted(pixels)
+                if self.margin is None or channels != 3:
+                    pixels = _resized(pixels, height, width)
+                else:
+                    picture = pillow.fromarray(pixels.permute(1, 2, 0).numpy())
+                    pixels = center_crop(picture, height, self.margin)
         normalized: Tensor = (pixels.float() / 255 - self._mean) / self._std
         return normalized
-
-    def _cropped(self, image: Image) -> Tensor | None:
-        """Return the center of a file or PIL image, if the network was trained on image files."""
-        from PIL import Image as pillow
-
-        if self.margin is None:
-            return None
-        if isinstance(image, str | Path):
-            return decode(str(image), self.shape[1], self.margin)
-        if isinstance(image, pillow.Image):
-            return center_crop(image, self.shape[1], self.margin)
-        return None
-
-    def _fitted(self, pixels: Tensor) -> Tensor:
-        """Return pixels ``(C, H, W)`` uint8 of any size in the size of the input."""
-        from PIL import Image as pillow
-
-        _, height, width = self.shape
-        if self.margin is None or pixels.shape[0] != 3:
-            return _resized(pixels, height, width)
-        image = pillow.fromarray(pixels.permute(1, 2, 0).numpy())
-        return center_crop(image, height, self.margin)
-
-    def batch(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Return the inputs of several images, ``(B, C, H, W)``."""
-        return torch.stack(list(inputs))
 
     def _pixels(self, image: Image) -> Tensor:
         """Return an image as ``(C, H, W)`` uint8."""
@@ -129,7 +127,7 @@ def _resized(pixels: Tensor, height: int, width: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class RowInput:
+class RowInput(Transform):
     """Standardizes and encodes a row of a table.
 
     A sample is a mapping from the names of the columns to numbers, or a sequence, array or tensor
@@ -156,24 +154,14 @@ class RowInput:
         if row.shape != (len(columns),):
             raise ValueError(f"a row must have {len(columns)} numbers, not the shape {row.shape}")
         encoded = self.encoding(row[None])[0]
-        unusable = [
-            name
-            for name, number, value in zip(columns, row, encoded[:, 0, 0], strict=False)
-            if not (np.isfinite(number) and value.isfinite())
-        ]
-        if unusable:
-            raise ValueError(
-                f"column {unusable[0]!r}: the number is missing, infinite or too large"
-            )
+        for name, number, value in zip(columns, row, encoded[:, 0, 0], strict=False):
+            if not (np.isfinite(number) and value.isfinite()):
+                raise ValueError(f"column {name!r}: the number is missing, infinite or too large")
         return encoded
-
-    def batch(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Return the inputs of several rows, ``(B, width, 1, 1)``."""
-        return torch.stack(list(inputs))
 
 
 @dataclass(frozen=True)
-class TextInput:
+class TextInput(Transform):
     """Turns a text, a string, into the indices of its words.
 
     Attributes:
@@ -195,7 +183,7 @@ class TextInput:
         return torch.nn.utils.rnn.pad_sequence(list(inputs), padding_value=PADDING)
 
 
-class RecordingInput:
+class RecordingInput(Transform):
     """Turns a recording, an audio file, into a normalized spectrogram.
 
     Args:
@@ -215,14 +203,3 @@ class RecordingInput:
             raise ValueError(f"a recording must be a file name, not {type(sample).__name__}")
         normalized: Tensor = (spectrograms([sample], self.spectrogram)[0] - self._mean) / self._std
         return normalized
-
-    def batch(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Return the inputs of several recordings, ``(B, 1, bands, frames)``."""
-        return torch.stack(list(inputs))
-
-
-Transform: TypeAlias = Preprocessing | RowInput | TextInput | RecordingInput
-"""The function from a sample to the input of a network, as in the evaluation.
-
-It raises a ``ValueError`` for a sample of another kind, shape or range.
-"""

@@ -18,20 +18,20 @@ from torch import Tensor
 
 from darts.config import Invocation, SearchConfig, one_of
 from darts.data import Batch
-from darts.data_modules import DataModule, check_training, make_data_module
-from darts.judging.limits.front_budgets import check_front
-from darts.judging.limits.of_search import check_limits
+from darts.data_modules import DataModule, make_data_module
 from darts.methods.stages import stage_position
 from darts.plotting.run_figures import log_alphas, save_search_figures
 from darts.reading import JsonObject
 from darts.recipes.alpha_rate import AlphaRate
+from darts.recipes.checks import check_search
 from darts.recipes.front import Front
+from darts.recipes.inspection import Inspection
 from darts.recipes.retrain_command import retrain_command
 from darts.recipes.rules import DataFacts
 from darts.recipes.search_callbacks import (
     NETWORK,
+    GradientReports,
     Graphs,
-    Inspection,
     LatencyModels,
     Limits,
     Penalties,
@@ -41,7 +41,6 @@ from darts.recipes.search_callbacks import (
 from darts.recipes.shared import first_samples
 from darts.recipes.states import SearchState
 from darts.searching.alphas import alpha_scalars, genotype_counts, named_history
-from darts.searching.checks import check_components
 from darts.searching.discretization import SupernetAdapter
 from darts.searching.flaws import FlawFinder
 from darts.searching.searcher import Searcher
@@ -52,22 +51,15 @@ from darts.training.checkpoint import checkpoint_errors
 from darts.training.cost import count_macs, count_parameters
 from darts.training.device import seed_everything
 from darts.training.distributed import Ranks, distributed
-from darts.training.dry_run import check_budget, estimate_cost, print_estimate
+from darts.training.dry_run import estimate_cost, print_estimate
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.restarts import LowerRateRestarts
 from darts.training.run import TrainingRun
 from darts.training.steps import set_learning_rate
 
+check = check_search
+
 PRINTED_KEYS = ("true_accuracy", "true_rank", "seconds", "joules", "joules_source", "gco2e")
-
-
-def check(config: SearchConfig) -> None:
-    """Raise ConfigError for an invalid combination of values, before any data is read."""
-    check_training(config)
-    check_budget(config)
-    check_components(config)
-    check_limits(config)
-    check_front(config)
 
 
 @distributed
@@ -80,10 +72,6 @@ def search(
     """Run a search and return its summary, which is also in the run directory.
 
     ``on_epoch`` is called after each epoch, and may raise to end the run.
-
-    Raises:
-        Diverged: If a training loss is not finite, and no restart is left.
-        Interrupted: After a signal; a checkpoint is saved.
     """
     with TrainingRun("search", invocation, config, ranks=ranks) as run:
         seed_everything(config.seed)
@@ -122,7 +110,9 @@ def configured_callbacks(search: Search) -> list[SearchCallback]:
         (Penalties, (penalty.flops, penalty.parameters, penalty.latency) != (None, None, None)),
         (Front, config.front.enabled),
         (Inspection, has_checks or config.stopping.needs_curvature),
+        (AlphaRate, config.arch_optimizer.raises > 0 and config.relaxation.uses_alphas),
         (Graphs, config.graphs != "off"),
+        (GradientReports, config.bilevel.reports_at(0)),
     ]
     return [part(search) for part, is_configured in parts if is_configured]
 
@@ -161,7 +151,6 @@ class Search(Recipe):
             train_loader=loaders.weights, valid_loader=loaders.alphas, searcher=self.searcher
         )
         self.flaw_finder = FlawFinder.of_search(config, self.data, self.objective)
-        self.alpha_rate = AlphaRate(self.state, config)
         # The mixture may have a high loss although only sampled paths are trained, and converge.
         self.restarts = LowerRateRestarts(
             self.state, config.restarts, lambda: self.searcher.net.parameters(), math.inf
@@ -179,27 +168,27 @@ class Search(Recipe):
         """Whether the stopping rule or a collapse check ended the search."""
         return self.state.stopped_epoch is not None
 
+    @property
+    def step(self) -> int:
+        """Completed steps of the whole search."""
+        return self.state.epoch * len(self.state.train_loader) + self.state.step
+
     # One epoch of algorithm 1.
 
     def begin_epoch(self, epoch: int) -> None:
         """Set learning rates, stage and progress; find the validation batch of the first step."""
         self.lr = self.restarts.lr_factor * self.searcher.begin_epoch(epoch)
         set_learning_rate(self.searcher.optimizer, self.lr)
-        set_learning_rate(self.searcher.arch_optimizer, self.alpha_rate.lr)
         self.updates_alphas = self.searcher.updates_alphas(epoch)
-        self._step = epoch * len(self.state.train_loader) + self.state.step
-        self._valid_batches = self.state.valid_loader.stream(self._step)
+        step = epoch * len(self.state.train_loader) + self.state.step
+        self._valid_batches = self.state.valid_loader.stream(step)
         for callback in self.callbacks:
             callback.begin_epoch(epoch)
 
     def train_step(self, batch: Batch) -> StepReport:
         """Take an architecture step, then a weight step (DARTS, algorithm 1)."""
-        valid_batch = next(self._valid_batches)
-        if self.updates_alphas and not self.searcher.bilevel.joins_weight_step:
-            self._log_gradient(batch, valid_batch)
-        report = self.update(batch, valid_batch)  # calls _update, or replays it as a CUDA graph
-        self._step += 1
-        return report
+        # Calls _update, or replays it as a CUDA graph.
+        return self.update(batch, next(self._valid_batches))
 
     def _update(self, batch: Batch, valid_batch: Batch) -> StepReport:
         """Update the alphas, then the weights."""
@@ -209,7 +198,7 @@ class Search(Recipe):
         if self.updates_alphas and not joint:
             # 1. Update the alphas by a gradient step on the validation loss.
             arch_norm = searcher.arch_step(batch, valid_batch)
-        searcher.observe_gradients(self._step, batch, valid_batch)  # for the freezing rule
+        searcher.observe_gradients(self.step, batch, valid_batch)  # for the freezing rule
         # 2. Update the weights by a gradient step on the training loss.
         done = searcher.weight_step(batch, updates_alphas=self.updates_alphas and joint)
         return StepReport(
@@ -217,14 +206,6 @@ class Search(Recipe):
             {"loss": done.loss, **self.objective.train_metrics(done.outputs, batch)},
             {"grad_norm": done.norm, "arch_grad_norm": done.arch_norm if joint else arch_norm},
         )
-
-    def _log_gradient(self, batch: Batch, valid_batch: Batch) -> None:
-        """Log the diagnostics of the hypergradient in the steps for which they are due."""
-        values = self.searcher.gradient_diagnostics(self._step, batch, valid_batch)
-        if values and not self.config.dry_run:
-            # A row of its own, so that a run that resumes at an earlier step discards it.
-            scalars = {f"bilevel/{name}": value for name, value in values.items()}
-            self.run.log(self._step + 1, values, scalars)
 
     def end_epoch(self, epoch: int) -> EpochReport:
         """Score the supernet, and derive the genotype of the epoch."""
@@ -243,15 +224,13 @@ class Search(Recipe):
             callback.end_epoch(epoch, report)
         state.history.append({group: p.cpu() for group, p in probabilities.items()})
         state.genotypes.append(self.genotype.to_json())
-        if not self.finished and (line := self.alpha_rate.raise_if_slow(epoch, probabilities)):
-            report.warnings.append(line)
         report.row["genotype"] = str(self.genotype)
         report.console["genotype"] = self.genotype
         return report
 
     def _report(self, probabilities: Mapping[str, Tensor]) -> EpochReport:
         """Return the values to log after an epoch."""
-        arch_lr = self.alpha_rate.lr if self.updates_alphas else 0.0
+        arch_lr = self.searcher.arch_lr if self.updates_alphas else 0.0
         counts, measures = genotype_counts(self.genotype), self.measures(self.genotype)
         edges = self.config.tracking.edge_curves
         report = EpochReport(lr=self.lr, row={"arch_lr": arch_lr, **counts, **measures})
@@ -266,10 +245,8 @@ class Search(Recipe):
 
     def measures(self, genotype: AnyGenotype) -> dict[str, float]:
         """Return what callbacks measure of a genotype, for example costs and the true accuracy."""
-        measures: dict[str, float] = {}
-        for callback in self.callbacks:
-            measures |= callback.measures(genotype)
-        return measures
+        measures = [callback.measures(genotype) for callback in self.callbacks]
+        return {name: value for own in measures for name, value in own.items()}
 
     def write_epoch(self, epoch: int) -> None:
         """Write the genotype, the alphas and the figures of the epoch."""
@@ -297,16 +274,7 @@ class Search(Recipe):
             loop.console.info(f"{early}the genotype is that of epoch {state.stopped_epoch + 1}")
             genotype = config.space.parse(state.genotypes[state.stopped_epoch])
         else:
-            adapter = SupernetAdapter(
-                self.searcher,
-                state.train_loader,
-                state.valid_loader,
-                self.loaders.scoring,
-                state=state.discretization,
-                save=loop.save,
-                save_if_due=loop.save_if_due,
-                info=loop.console.info,
-            )
+            adapter = SupernetAdapter(self.searcher, self.loaders, loop, state.discretization)
             with self.run.phase("discretization"):
                 genotype = config.discretize.final_genotype(adapter)
         for callback in self.callbacks:
@@ -330,7 +298,7 @@ class Search(Recipe):
             "flops": 2 * size["macs"],
             "epochs": config.epochs,
             "restarts": state.restarts,
-            "arch_lr": self.alpha_rate.lr if config.bilevel.updates_alphas else 0.0,
+            "arch_lr": self.searcher.arch_lr if config.bilevel.updates_alphas else 0.0,
             "seed": config.seed,
             "device": str(self.ranks.device),
             "genotype": str(genotype),

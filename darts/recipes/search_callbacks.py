@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from darts.config import ConfigError, SearchConfig
+from darts.config import ConfigError
+from darts.data import Batch
 from darts.judging.benchmark import Benchmark
 from darts.judging.devices.lookup_table import info_file
 from darts.judging.limits.costs import describe_limits, find_model_file
 from darts.judging.limits.of_search import predicted_costs, search_limits
+from darts.methods.bilevel.arch_gradient import GradientInputs
 from darts.reading import JsonObject
-from darts.searching.checks import graphed_step
-from darts.searching.diagnosis import CheckInterrupted, Diagnosis, DiagnosisReport
+from darts.recipes.checks import search_obstacle
 from darts.searching.expected_cost import Penalty
 from darts.spaces import AnyGenotype
-from darts.training.device import random_states, restore_random_states
-from darts.training.loop import EpochReport
-from darts.training.run import TrainingRun
+from darts.training.graphs import graphed_step
+from darts.training.loop import EpochReport, StepReport
+from darts.typed_values import Misfit, typed
 
 if TYPE_CHECKING:
     from darts.recipes.search import Search
 
 NETWORK = "network_"
 """Prefix of the costs of the genotype's network; costs without it belong to the supernet."""
-
-LATENCY_MODELS = "latency_models.json"
 
 
 class SearchCallback:
@@ -72,35 +70,31 @@ class SearchCallback:
 
 
 class LatencyModels(SearchCallback):
-    """Keeps digests of the latency models, see ``keep_latency_models``."""
+    """Raises an error if the file of a latency model has changed when a search is resumed.
+
+    The files belong to the user and may be replaced in between. The genotypes of both parts of the
+    search would then keep different limits. A checkpoint contains what penalties need.
+    """
 
     def __init__(self, search: Search) -> None:
         super().__init__(search)
-        self._files = keep_latency_models(search.run, search.config)
+        config = search.config
+        devices = {"limit.device": config.limit.device, "front.device": config.front.device}
+        self._devices = {key: device for key, device in devices.items() if device is not None}
+        self._digests = {key: _digest(device) for key, device in self._devices.items()}
+        search.state.parts["latency_models"] = self
 
-    def start(self) -> None:
-        for name, text in self._files.items():
-            self.search.run.write(name, text)
+    def state_dict(self) -> dict[str, str]:
+        return self._digests
 
-
-def keep_latency_models(run: TrainingRun, config: SearchConfig) -> dict[str, str]:
-    """Return the file with the SHA-256 digests of the latency models; compare it when resuming.
-
-    The files of the models belong to the user and may be replaced in between. The genotypes of both
-    parts of the search would then keep different limits.
-    """
-    # A checkpoint contains what penalties need.
-    devices = {"limit.device": config.limit.device, "front.device": config.front.device}
-    digests = {key: _digest(device) for key, device in devices.items() if device is not None}
-    known = run.saved is not None and (run.path / LATENCY_MODELS).is_file()
-    before = run.files.read_json(LATENCY_MODELS) if known else digests
-    for key, digest in digests.items():
-        if before.get(key) != digest:
-            raise ConfigError(
-                f"cannot resume {run.path}: the file of {key}={devices[key]} has changed since the "
-                "run began; restore it, or start a new run"
-            )
-    return {LATENCY_MODELS: json.dumps(digests, indent=2)} if digests else {}
+    def load_state_dict(self, state: object) -> None:
+        saved = typed(dict[str, str], state, "latency_models")
+        for key, digest in self._digests.items():
+            if saved.get(key) != digest:
+                raise Misfit(
+                    f"the file of {key}={self._devices[key]} has changed since the run began; "
+                    "restore it, or start a new run"
+                )
 
 
 def _digest(device: str) -> str:
@@ -163,7 +157,13 @@ class Graphs(SearchCallback):
 
     def __init__(self, search: Search) -> None:
         super().__init__(search)
-        self._step = graphed_step(search.update, search.config, search.ranks)
+        self._step = graphed_step(
+            search.update,
+            search.config,
+            search.ranks,
+            obstacle=search_obstacle(search.config, search.ranks),
+            repeats_draws=search.config.bilevel.repeats_draws,
+        )
         search.update = self._step
 
     def start(self) -> None:
@@ -176,81 +176,27 @@ class Graphs(SearchCallback):
         self._step.discard()  # frees the memory of the graph
 
 
-class Inspection(SearchCallback):
-    """Collapse checks and the eigenvalue of the stopping rule; both may end the search."""
+class GradientReports(SearchCallback):
+    """Logs the diagnostics of the hypergradient before the steps for which they are due."""
 
     def __init__(self, search: Search) -> None:
         super().__init__(search)
-        loaders = search.loaders
-        self._diagnosis = Diagnosis(
-            search.searcher,
-            loaders.weights,
-            loaders.alphas,
-            loaders.scoring,
-            search.flaw_finder,
-            self._poll,
-        )
-        search.state.parts["diagnosis"] = self._diagnosis
+        self._step, search.update = search.update, self._report_and_step
 
-    def _poll(self, measurement: str) -> None:
-        """Show which measurement is running; called by all ranks together.
-
-        Raises:
-            CheckInterrupted: If any rank has received a signal.
-        """
-        search = self.search
-        if search.ranks.all_reduce_max(bool(search.loop.interrupt.received)):
-            raise CheckInterrupted
-        search.loop.console.status(f"collapse check: {measurement}")
-
-    def after_steps(self) -> None:
-        self._random = random_states(self.search.ranks.device)
-
-    def end_epoch(self, epoch: int, report: EpochReport) -> None:
-        search, state = self.search, self.search.state
-        try:
-            eigenvalue, check = self._measure(epoch)
-        except CheckInterrupted:
-            restore_random_states(self._random, search.ranks.device)
-            search.loop.save()  # exits; a resumed search repeats the end of the epoch
-            raise
-        if eigenvalue is not None:
-            state.eigenvalues.append(eigenvalue)
-            state.stopped_epoch = search.config.stopping.stop_epoch(state.eigenvalues)
-            report.row["eigenvalue"] = report.scalars["measured/eigenvalue"] = eigenvalue
-        if check is not None:
-            if state.stopped_epoch is None:
-                state.stopped_epoch = check.stop_at
-            means = {tag: value for tag, value in report.scalars.items() if tag.endswith("/mean")}
-            report.row |= {**means, **check.row}
-            report.scalars |= check.scalars
-            report.console["collapse"] = check.verdict
-            report.warnings += check.warnings
-            step = (epoch + 1) * len(state.train_loader)
-            search.run.board.log_text("collapse", check.text, step)
-
-    def _measure(self, epoch: int) -> tuple[float | None, DiagnosisReport | None]:
-        """Return the eigenvalue for the stopping rule, and the collapse check, if they are due."""
-        search, state = self.search, self.search.state
-        eigenvalue, check = None, None
-        try:
-            with search.run.phase("collapse"):
-                if search.config.stopping.is_due(epoch):
-                    eigenvalue = self._diagnosis.eigenvalue(epoch)
-                if self._diagnosis.is_due(epoch):
-                    genotypes = [*state.genotypes, search.genotype.to_json()]
-                    check = self._diagnosis.check(genotypes, state.scores, eigenvalue)
-        finally:
-            search.loop.console.status("")
-        return eigenvalue, check
-
-    def summary(self, flaws: Sequence[str]) -> JsonObject:
-        return self._diagnosis.summary(flaws)
-
-    def uncounted(self) -> list[str]:
-        config = self.search.config
-        parts = {
-            "collapse checks": any(map(self._diagnosis.is_due, range(config.epochs))),
-            f"eigenvalues (stopping={config.stopping.name})": config.stopping.needs_curvature,
-        }
-        return [part for part, exists in parts.items() if exists]
+    def _report_and_step(self, batch: Batch, valid_batch: Batch) -> StepReport:
+        search, searcher = self.search, self.search.searcher
+        if search.updates_alphas and searcher.bilevel.reports_at(search.step):
+            inputs = GradientInputs(
+                searcher.net,
+                searcher.arch_loss,
+                batch,
+                valid_batch,
+                searcher.optimizer,
+                searcher.ranks.reduce,
+            )
+            values = searcher.bilevel.report(inputs)
+            if not search.config.dry_run:
+                # A row of its own, so that a run that resumes at an earlier step discards it.
+                scalars = {f"bilevel/{name}": value for name, value in values.items()}
+                search.run.log(search.step + 1, values, scalars)
+        return self._step(batch, valid_batch)

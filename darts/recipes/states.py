@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Protocol, TypedDict
+from typing import Annotated, Any, Protocol, TypedDict, get_type_hints
 
 import msgspec
 import torch
 from torch import Tensor
 
 from darts.data import InputSpec, Loader
-from darts.data.encodings import RowEncoding
+from darts.data.encodings import Encoding, RowEncoding
 from darts.data.targets import TargetScale
 from darts.data.words import WordEncoding
+from darts.data_modules import DataModule
 from darts.searching.searcher import Searcher
-from darts.spaces import NetworkBase
+from darts.spaces import NetworkBase, Space
 from darts.training.averaging import Averaging
 from darts.training.checkpoint import StateDict
 from darts.training.state import TrainState
@@ -69,12 +71,48 @@ class BestEpoch(TypedDict):
     net: dict[str, Tensor]  # state dict of the network
 
 
-DATA_FIELDS = ("target_names", "target_scale", "network_sizes", "input_specs", "encoding")
-"""Fields of a checkpoint that describe the data."""
+@dataclass(kw_only=True)
+class DataDescription:
+    """What a network must know of its data, to be built again and to read new samples."""
+
+    target_names: list[str]  # classes, labels, numbers or words
+    target_scale: TargetScale | None  # of numbers to predict
+    # See DataModule.network_sizes. The bool says whether two vocabularies are the same.
+    network_sizes: dict[str, int | bool]
+    input_specs: list[InputSpec]  # empty if the network cannot be exported
+    encoding: Encoding | None  # of rows of a table, or of texts
+
+    @staticmethod
+    def of(data: DataModule, space: Space) -> DataDescription:
+        """Return the description of loaded data for networks of a space."""
+        return DataDescription(
+            target_names=list(data.target_names),
+            target_scale=data.target_scale,
+            network_sizes=dict(data.network_sizes(space)),
+            input_specs=data.input_specs(),
+            encoding=data.encoding,
+        )
+
+    @staticmethod
+    def read(content: Mapping[str, object]) -> DataDescription:
+        """Return the description that a checkpoint contains."""
+        encoding = entry(content, "encoding", object)
+        is_text = isinstance(encoding, Mapping) and "words" in encoding
+        kind: Any = WordEncoding if is_text else RowEncoding
+        hints: dict[str, Any] = {**get_type_hints(DataDescription), "encoding": kind | None}
+        return DataDescription(**{name: entry(content, name, hints[name]) for name in DATA_FIELDS})
+
+    def entries(self) -> StateDict:
+        """Return the description as entries of a checkpoint."""
+        own = DataDescription(**{name: getattr(self, name) for name in DATA_FIELDS})
+        return dataclasses.asdict(own)
+
+
+DATA_FIELDS = tuple(each.name for each in dataclasses.fields(DataDescription))
 
 
 @dataclass(kw_only=True)
-class RetrainState(TrainState):
+class RetrainState(TrainState, DataDescription):
     """Checkpoint of a retraining."""
 
     net: NetworkBase
@@ -82,12 +120,6 @@ class RetrainState(TrainState):
     scaler: torch.amp.GradScaler
     averaging: Averaging
     best: BestEpoch | None = None  # None until an epoch is selected
-    target_names: list[str] = field(default_factory=list)  # classes, labels, numbers or words
-    target_scale: TargetScale | None = None  # of numbers to predict
-    # See DataModule.network_sizes. The bool says whether two vocabularies are the same.
-    network_sizes: dict[str, int | bool] = field(default_factory=dict)
-    input_specs: list[InputSpec] = field(default_factory=list)
-    encoding: RowEncoding | WordEncoding | None = None  # of rows of a table, or of texts
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Restore every field; those that describe the data must equal the current ones."""

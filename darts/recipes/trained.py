@@ -12,17 +12,16 @@ import msgspec
 import torch
 from torch import Tensor
 
-from darts.config import RetrainConfig, rebuild
-from darts.data import InputSpec
-from darts.data.encodings import Encoding, RowEncoding
-from darts.data.targets import CLASSES, TargetScale
-from darts.data.words import WordEncoding
+from darts.config import ConfigError, RetrainConfig, rebuild
+from darts.data import Loader, load_split
+from darts.data.targets import CLASSES
 from darts.data_modules import DataModule, check_data_kind, make_data_module
 from darts.reading import JsonObject
 from darts.recipes.retrain import build_network
-from darts.recipes.states import BestEpoch
+from darts.recipes.states import BestEpoch, DataDescription
 from darts.spaces import AnyGenotype, NetworkBase, parse_genotype
 from darts.spaces.averaging import Ensemble
+from darts.tasks import Objective
 from darts.tasks.sample_objective import SampleTask
 from darts.training.checkpoint import (
     NETWORK,
@@ -45,21 +44,6 @@ class _MemberEntries(TypedDict):
     count: Annotated[int, msgspec.Meta(ge=1)]
 
 
-class _Entries(TypedDict):
-    """Entries of a checkpoint that describe a network, in addition to its configuration."""
-
-    best: BestEpoch | None
-    target_names: tuple[str, ...]
-    target_scale: TargetScale | None
-    network_sizes: dict[str, int | bool]
-    input_specs: tuple[InputSpec, ...]
-    encoding: JsonObject | None
-
-
-class _AllEntries(_Entries, total=False):
-    members: list[_MemberEntries]  # of an ensemble
-
-
 @dataclass(frozen=True)
 class Member:
     """A network of an ensemble: the configuration of its retraining, and how often it counts."""
@@ -68,8 +52,8 @@ class Member:
     count: int
 
 
-@dataclass(frozen=True)
-class TrainedNetwork:
+@dataclass(kw_only=True)
+class TrainedNetwork(DataDescription):
     """The result of a retraining: weights, genotype, configuration and description of the data.
 
     For an ensemble, these are the values of its first member, and the weights of all members.
@@ -80,11 +64,6 @@ class TrainedNetwork:
     genotype: AnyGenotype
     epoch: int  # of the selected weights, from 1
     weights: Mapping[str, Tensor]  # state dict of the network
-    target_names: tuple[str, ...]  # classes, labels, numbers or words
-    target_scale: TargetScale | None  # of numbers to predict
-    network_sizes: Mapping[str, int]  # arguments that fit the network to the data
-    input_specs: tuple[InputSpec, ...]  # empty if the network cannot be exported
-    encoding: Encoding | None  # of rows of a table, or of texts
     members: tuple[Member, ...] = ()  # of an ensemble, including the first
 
     @classmethod
@@ -98,22 +77,18 @@ class TrainedNetwork:
         with checkpoint_errors(file):
             config = rebuild(RetrainConfig, entry(content, "config", JsonObject))
             check_data_kind(config)
-            saved = typed(_AllEntries, content)
-            best = saved["best"]
-            if best is None:
+            if content.get("best") is None:
                 raise CheckpointError(f"{file}: the retraining has not completed an epoch")
+            best = entry(content, "best", BestEpoch)
+            members = typed(list[_MemberEntries], content.get("members", []), "members")
             trained = cls(
+                **vars(DataDescription.read(content)),
                 file=file,
                 config=config,
                 genotype=_parse(config),
                 epoch=best["epoch"],
                 weights=best["net"],
-                target_names=saved["target_names"],
-                target_scale=saved["target_scale"],
-                network_sizes=saved["network_sizes"],
-                input_specs=saved["input_specs"],
-                encoding=_encoding(saved["encoding"]),
-                members=_members(saved.get("members", []), config),
+                members=_members(members, config),
             )
             require_fitting_network(trained._untrained, trained.weights, "best.net")
             require_finite_weights(trained.weights, "best.net")
@@ -130,15 +105,8 @@ class TrainedNetwork:
 
     def entries(self) -> StateDict:
         """Return the entries of a checkpoint that describe the network, without its weights."""
-        return {
-            "config": asdict(self.config),
-            "target_names": list(self.target_names),
-            "target_scale": None if self.target_scale is None else asdict(self.target_scale),
-            "network_sizes": dict(self.network_sizes),
-            "input_specs": [asdict(spec) for spec in self.input_specs],
-            "encoding": None if self.encoding is None else asdict(self.encoding),
-            "members": [asdict(member) for member in self.members],
-        }
+        members = [asdict(member) for member in self.members]
+        return {"config": asdict(self.config), **super().entries(), "members": members}
 
     def _untrained(self) -> NetworkBase:
         if not self.members:
@@ -149,14 +117,6 @@ class TrainedNetwork:
             [member.count for member in self.members],
             self.config.task.targets,
         )
-
-
-def _encoding(saved: JsonObject | None) -> Encoding | None:
-    if saved is None:
-        return None
-    if "words" in saved:
-        return typed(WordEncoding, saved, "encoding")
-    return typed(RowEncoding, saved, "encoding")
 
 
 def _members(saved: list[_MemberEntries], config: RetrainConfig) -> tuple[Member, ...]:
@@ -195,7 +155,7 @@ def open_data(
     loader.workers = workers
     seed_everything(trained.config.seed)
     data = make_data_module(trained.config, ranks)
-    if tuple(data.target_names) != trained.target_names:
+    if list(data.target_names) != trained.target_names:
         noun = data.target_noun if trained.config.task.targets == CLASSES else "targets"
         raise CheckpointError(
             f"{trained.file}: trained on {len(trained.target_names)} {noun}, which "
@@ -207,6 +167,21 @@ def open_data(
             "or targets would be encoded in another way than in the training"
         )
     return data
+
+
+def open_split(
+    trained: TrainedNetwork, ranks: Ranks, split: str, *, batch_size: int | None = None
+) -> tuple[Objective, Loader]:
+    """Return objective and batches with which ``darts.evaluate`` scores a split."""
+    data = open_data(trained, ranks, batch_size=batch_size)
+    subsets = load_split(trained.file.parent / "split.npz") if split == "valid" else {}
+    loader = data.held_out_loader(split, subsets)
+    if loader is None:
+        raise ConfigError(
+            f"dataset={trained.config.dataset.name}: has no {split} split, on which networks could "
+            "be compared"
+        )
+    return data.objective(), loader
 
 
 def build_on(trained: TrainedNetwork, device: torch.device) -> NetworkBase:

@@ -13,6 +13,7 @@ import msgspec
 import torch
 from torch import Tensor
 
+from darts.methods.collapse import count_edges
 from darts.spaces import AnyGenotype, SearchContext, space_of
 
 Label: TypeAlias = Annotated[str, msgspec.Meta(max_length=60)]
@@ -115,9 +116,7 @@ def genotype_counts(genotype: AnyGenotype) -> dict[str, int]:
     """
     operations = [name for name in (space_of(genotype).skip_operation, "none") if name]
     return {
-        f"genotype/{cell}/{operation}": sum(
-            name == operation for _, _, name in genotype.edges(cell)
-        )
-        for cell in genotype.cells
+        f"genotype/{cell}/{operation}": count
         for operation in operations
+        for cell, count in count_edges(genotype, [operation]).items()
     }

@@ -27,7 +27,7 @@ from darts.methods.stages import (
 )
 from darts.searching.budget_alphas import add_anchors, alphas_at
 from darts.searching.mixture_loss import SupernetMixtureLoss, masked, run_mixture
-from darts.spaces import Mixture, SearchContext, SupernetBase
+from darts.spaces import SearchContext, SupernetBase
 from darts.spaces.network import fit_layers
 from darts.tasks import Objective
 from darts.training.checkpoint import StateDict
@@ -104,10 +104,9 @@ class Searcher:
         # Functions that map probabilities by group to terms of the loss of the alphas.
         self.alpha_costs: list[Callable[[Mapping[str, Tensor]], Tensor]] = []
         self.position = StagePosition(stage, 0, 1)
-        self.net = self._build_net(stage)
-        self.context = SearchContext.from_supernet(config.space, self.net)
-        self._build_optimizers()
-        self.frozen = FrozenOperations(self.net)
+        net = self._build_net(stage)
+        self.context = SearchContext.from_supernet(config.space, net)
+        self._use(net)
 
     def _initial_net(self, index: int) -> SupernetBase:
         """Return the supernet of a stage on the default device."""
@@ -138,7 +137,10 @@ class Searcher:
             net.recompute_cells()
         return net
 
-    def _build_optimizers(self) -> None:
+    def _use(self, net: SupernetBase) -> None:
+        """Search with a supernet, with new optimizers."""
+        self.net, self.context.counts = net, net.counts
+        self.frozen = FrozenOperations(net)
         config, arch, device = self.config, self.config.arch_optimizer, self.ranks.device
         self.optimizer = weight_optimizer(self.net.weight_parameters(), config.optimizer)
         self.arch_optimizer = torch.optim.Adam(
@@ -160,18 +162,11 @@ class Searcher:
         net = self._build_net(index)
         if not stage.fresh:
             net.load_state_dict(net.widened(self.net.state_dict()))
-        self._replace_net(net)
-
-    def _replace_net(self, net: SupernetBase) -> None:
-        """Use the supernet of another stage, with new optimizers."""
-        self.net, self.context.counts = net, net.counts
-        self.frozen = FrozenOperations(net)
-        self._build_optimizers()
+        self._use(net)
 
     def _alphas(self, net: SupernetBase) -> Mapping[str, Tensor]:
         """Return the alphas by group; in a search for a front, those for the current budget."""
-        front = self.config.front.enabled
-        return alphas_at(net, self.context.budget) if front else dict(net.alphas.items())
+        return alphas_at(net, self.context.budget)
 
     def _drawn_budget(self) -> AbstractContextManager[None]:
         """In a search for a front, draw the budget of a step.
@@ -200,22 +195,23 @@ class Searcher:
         self.net.train()
         return lr
 
+    @property
+    def arch_lr(self) -> float:
+        """The learning rate of the alphas."""
+        return float(self.arch_optimizer.param_groups[0]["lr"])
+
     def updates_alphas(self, epoch: int) -> bool:
         """Return whether the search takes architecture steps in an epoch."""
         position = stage_position(epoch, self.config.epochs, self.stages)
         return updates_alphas(self.config, position, epoch)
 
-    def arch_loss(self, net: SupernetBase, batch: Batch) -> Tensor:
-        """Return this rank's share of the loss of the alphas: validation loss plus all terms."""
-        mixture = self.relaxation.mixture(self._alphas(net), self.context)
-        return self._alpha_loss(net, batch, mixture)
+    def arch_loss(self, net: SupernetBase, batch: Batch, *, mean: bool = False) -> Tensor:
+        """Return this rank's share of the loss of the alphas: validation loss plus all terms.
 
-    def mean_mixture_loss(self, net: SupernetBase, batch: Batch) -> Tensor:
-        """Return ``arch_loss`` for the mixture without random draws; for second derivatives."""
-        mixture = self.relaxation.mean_mixture(self._alphas(net), self.context)
-        return self._alpha_loss(net, batch, mixture)
-
-    def _alpha_loss(self, net: SupernetBase, batch: Batch, mixture: Mixture) -> Tensor:
+        ``mean`` is for second derivatives: the mixture has no random draws.
+        """
+        relax = self.relaxation.mean_mixture if mean else self.relaxation.mixture
+        mixture = relax(self._alphas(net), self.context)
         loss = self.objective.alpha_loss(partial(run_mixture, net, mixture), batch)
         share = self.ranks.loss_share(loss, self.objective.num_samples(batch))
         return share + self._alpha_terms(net)
@@ -223,14 +219,13 @@ class Searcher:
     def _alpha_terms(self, net: SupernetBase) -> Tensor:
         """Return this rank's share of the terms of the regularizer and of ``alpha_costs``."""
         alphas = self._alphas(net)
-        terms = [self.config.regularizer.alpha_term(alphas, self.context)]
+        total = torch.zeros((), device=self.ranks.device)
+        if (term := self.config.regularizer.alpha_term(alphas, self.context)) is not None:
+            total = total + term / self.ranks.size
         if self.alpha_costs:
             probabilities = self.relaxation.probabilities(alphas, self.context)
-            terms.extend(cost(probabilities) for cost in self.alpha_costs)
-        total = torch.zeros((), device=self.ranks.device)
-        for term in terms:
-            if term is not None:
-                total = total + term / self.ranks.size
+            for cost in self.alpha_costs:
+                total = total + cost(probabilities) / self.ranks.size
         return total
 
     def arch_step(self, batch: Batch, valid_batch: Batch) -> Tensor:
@@ -240,18 +235,18 @@ class Searcher:
         divided by the scale before it is used. A step whose gradient overflows is skipped, and the
         scale is reduced.
         """
-        scaler, is_scaled = self.arch_scaler, self.arch_scaler.is_enabled()
-        scale = scaler.scale(torch.ones((), device=self.ranks.device))
+        scaler, alphas = self.arch_scaler, list(self.net.alphas.values())
+        scale: Tensor | None = None
+        if scaler.is_enabled():
+            scale = scaler.scale(torch.ones((), device=self.ranks.device))
 
         def loss_fn(net: SupernetBase, batch: Batch) -> Tensor:
             loss = self.arch_loss(net, batch)
-            if is_scaled:
-                loss = scale * loss
-            return loss
+            return loss if scale is None else scale * loss
 
         def reduce(gradients: Sequence[Tensor]) -> Sequence[Tensor]:
             total = self.ranks.all_reduce(gradients)
-            return [gradient / scale for gradient in total] if is_scaled else total
+            return total if scale is None else [gradient / scale for gradient in total]
 
         with self._drawn_budget(), autocast(self.config.precision, self.ranks.device):
             by_group = self.bilevel.gradient(
@@ -260,24 +255,14 @@ class Searcher:
         for name, alpha in self.net.alphas.items():
             # The scaler looks for overflows while it unscales, so the gradients are scaled again.
             # This is exact, because the scale is a power of two.
-            alpha.grad = by_group[name] * scale if is_scaled else by_group[name]
+            alpha.grad = by_group[name] if scale is None else by_group[name] * scale
         scaler.unscale_(self.arch_optimizer)
         limit = self.config.arch_optimizer.clip or math.inf
-        norm = torch.nn.utils.clip_grad_norm_(list(self.net.alphas.values()), limit)
+        norm = torch.nn.utils.clip_grad_norm_(alphas, limit)
         scaler.step(self.arch_optimizer)
         scaler.update()
         self.arch_optimizer.zero_grad(set_to_none=True)
         return norm
-
-    def gradient_diagnostics(self, step: int, batch: Batch, valid_batch: Batch) -> dict[str, float]:
-        """Return the diagnostics of the hypergradient; empty in steps for which none are due."""
-        if not self.bilevel.reports_at(step):
-            return {}
-        return self.bilevel.report(
-            GradientInputs(
-                self.net, self.arch_loss, batch, valid_batch, self.optimizer, self.ranks.reduce
-            )
-        )
 
     def observe_gradients(self, step: int, batch: Batch, valid_batch: Batch) -> None:
         """Pass the weight gradients of both batches to the freezing rule if it is due."""
@@ -382,7 +367,7 @@ class Searcher:
         saved = typed(SavedSearcher, state, "searcher")
         if saved["stage"] < self.position.stage:  # restart after a divergence
             self.position = StagePosition(saved["stage"], 0, 1)
-            self._replace_net(self._build_net(saved["stage"]))
+            self._use(self._build_net(saved["stage"]))
         self.net.load_state_dict(saved["net"])
         load_optimizer(self.optimizer, saved["optimizer"], "searcher.optimizer")
         load_optimizer(self.arch_optimizer, saved["arch_optimizer"], "searcher.arch_optimizer")

@@ -16,8 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from darts.methods.bilevel.curvature import AlphaHessian
 from darts.methods.collapse import CollapseChecks
-from darts.recipes import search
-from darts.searching import diagnosis
+from darts.recipes import inspection, search
 from darts.searching.flaws import FlawFinder
 from darts.tracking import Console
 from darts.training.loop import TrainingLoop
@@ -227,7 +226,7 @@ def test_checks_reuse_the_eigenvalue_of_the_stopping_rule(
 ) -> None:
     """The stopping rule needs an eigenvalue per epoch; the fifth call would fail."""
     values = iter([0.25, 0.5, 0.75, 1.0])
-    monkeypatch.setattr(diagnosis, "dominant_alpha_eigenvalue", lambda *_: next(values))
+    monkeypatch.setattr(inspection, "dominant_alpha_eigenvalue", lambda *_: next(values))
     overrides = (*FAST, "collapse.every=2", "stopping=curvature", NO_TENSORBOARD)
     done = commands.run("search", tmp_path / "run", *overrides)
     assert [row["eigenvalue"] for row in done.rows] == [0.25, 0.5, 0.75, 1.0]

@@ -7,13 +7,7 @@ from typing import Any
 
 import pytest
 
-from darts.methods.collapse import (
-    CollapseChecks,
-    Measurements,
-    count_edges,
-    genotype_drift,
-    score_gap,
-)
+from darts.methods.collapse import CollapseChecks, Measurements, count_edges, genotype_drift
 from darts.spaces import SPACES
 from darts.spaces.cnn import PUBLISHED
 from darts.spaces.cnn.operations import FACTORIES
@@ -171,14 +165,23 @@ def test_only_the_last_check_of_the_warm_up_counts_as_healthy() -> None:
     assert rules.last_healthy_epoch(history[:2], 50) is None
 
 
-def test_score_gap_in_both_directions_of_the_metric() -> None:
-    assert score_gap(0.8, 0.6, higher_is_better=True) == pytest.approx(0.25)
-    assert score_gap(0.5, 0.6, higher_is_better=True) == pytest.approx(-0.2)
-    assert score_gap(100.0, 400.0, higher_is_better=False) == pytest.approx(0.75)
-    assert score_gap(100.0, math.inf, higher_is_better=False) == 1.0
-    assert score_gap(100.0, math.nan, higher_is_better=False) is None
-    assert score_gap(0.0, 0.0, higher_is_better=True) is None
-    assert score_gap(0.5, math.nan, higher_is_better=True) is None
+@pytest.mark.parametrize(
+    ("supernet", "path", "higher", "gap"),
+    [
+        (0.8, 0.6, True, 0.25),
+        (0.5, 0.6, True, -0.2),
+        (100.0, 400.0, False, 0.75),
+        (100.0, math.inf, False, 1.0),
+        (100.0, math.nan, False, None),
+        (0.0, 0.0, True, None),
+        (0.5, math.nan, True, None),
+    ],
+)
+def test_the_gap_in_both_directions_of_the_metric(
+    supernet: float, path: float, higher: bool, gap: float | None
+) -> None:
+    own = check(5, supernet_score=supernet, path_score=path, higher_is_better=higher)
+    assert own.gap == (None if gap is None else pytest.approx(gap))
 
 
 def test_edge_counts_and_genotype_drift() -> None:

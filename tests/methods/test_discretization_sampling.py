@@ -10,7 +10,7 @@ import pytest
 import torch
 from fake_supernet import FakeSupernet, Interrupted, Masks, random_values
 
-from darts.methods.discretization_sampling import Sampling
+from darts.methods.discretization import Sampling
 
 
 def value_of(values: Masks) -> Callable[[Masks], float]:
@@ -36,13 +36,6 @@ def test_best_sample_is_returned() -> None:
         scores = [value(trained.context.space.mask(genotype, candidates)) for genotype in genotypes]
         assert actual == genotypes[scores.index(max(scores))]
         assert trained.context.masks == {}
-
-
-def test_finalists_are_scored_on_all_batches() -> None:
-    trained = FakeSupernet("cnn", value_of(random_values("cnn", 0)))
-    Sampling(samples=30, batches=3, finalists=4).final_genotype(trained)
-    assert trained.log == [3] * 30 + [0] * 4 + ["save"]
-    assert trained.num_saves_if_due == 34
 
 
 def test_final_score_decides_among_finalists() -> None:

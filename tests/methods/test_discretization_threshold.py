@@ -8,8 +8,8 @@ from tiny_search import context_and_supernet, make_searcher
 
 from darts.config import ConfigError, compose
 from darts.methods.discretization import Threshold
-from darts.searching.checks import check_components
-from darts.searching.diagnosis import path_masks
+from darts.recipes.checks import check_components
+from darts.searching.paths import path_masks
 
 CONTEXT, _ = context_and_supernet("cnn")
 SEP = 4  # column of sep_conv_3x3

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from tiny_search import make_batch
 from torch import Tensor
 
-from darts.methods.regularizer import Alignment, agreement, agreement_gradient
+from darts.methods.regularizer import Alignment, agreement
 from darts.spaces import SearchContext
 from darts.spaces.cnn import EdgewiseSupernet
 from darts.spaces.mixture import Mixture
@@ -41,17 +41,6 @@ def test_agreement_is_the_mean_cosine_over_pairs_of_cells() -> None:
     assert float(agreement(alike)) == pytest.approx(1)
     assert float(agreement(torch.stack([gradients[0], -gradients[0]]))) == pytest.approx(-1)
     assert float(agreement(gradients[:1])) == 0
-
-
-def test_agreement_gradient_matches_finite_differences() -> None:
-    gradients = torch.randn(3, 2, 4, generator=GENERATOR, dtype=torch.float64)
-    actual = agreement_gradient(gradients)
-    step = 1e-6
-    for place in ((0, 0, 0), (1, 1, 2), (2, 0, 3)):
-        change = torch.zeros_like(gradients)
-        change[place] = step
-        difference = (naive(gradients + change) - naive(gradients - change)) / (2 * step)
-        assert float(actual[place]) == pytest.approx(difference, rel=1e-5)
 
 
 class SmallProblem:

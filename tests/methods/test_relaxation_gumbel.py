@@ -58,11 +58,6 @@ def test_soft_sample_matches_the_formula_of_the_paper() -> None:
     torch.testing.assert_close(weights, ((alpha + noise) / 1.75).softmax(1))
 
 
-def test_temperature_falls_linearly() -> None:
-    assert [Gumbel().temperature_at(p) for p in (0, 0.5, 1)] == pytest.approx([10, 5.05, 0.1])
-    assert [Concrete().temperature_at(p) for p in (0, 0.5, 1)] == pytest.approx([1, 0.515, 0.03])
-
-
 @pytest.mark.parametrize("epochs", [2, 8, 250])
 def test_the_last_epoch_has_the_last_temperature(epochs: int) -> None:
     """GDAS code: 10 in the first epoch and 0.1 in the last one, in equal steps."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from darts.config import SearchConfig, compose
+from darts.config import compose
 from darts.recipes.alpha_rate import MIN_PREFERENCE, AlphaRate, is_check_due, strongest_preference
-from darts.recipes.states import SearchState
+from darts.recipes.search import configured_callbacks
 from darts.searching.flaws import uniform_alphas
+from darts.training.loop import EpochReport
 from tests.tiny_search import make_searcher
 
 
@@ -63,14 +66,25 @@ def test_checks_count_anew_in_a_stage_with_new_alphas() -> None:
     assert due_epochs(updated, 30, 30) == [41, 43, 45, 47, 49, 51, 53, 55, 57]
 
 
-def make_rate(*overrides: str) -> tuple[AlphaRate, SearchState]:
-    """Return the rate of a search of 20 epochs, and its state."""
-    options = ("epochs=20", "arch_optimizer.lr=0.001", *overrides)
-    config: SearchConfig = compose("search", ["dataset=synthetic", *options])
-    unused: Any = None
-    searcher = make_searcher(*options)
-    state = SearchState(train_loader=unused, valid_loader=unused, searcher=searcher)
-    return AlphaRate(state, config), state
+def make_rate(*overrides: str) -> tuple[AlphaRate, Callable[[int, dict[str, Tensor]], list[str]]]:
+    """Return the rate of a search of 20 epochs, and a function that ends an epoch.
+
+    The function returns the warnings, given the probabilities.
+    """
+    searcher = make_searcher("epochs=20", "arch_optimizer.lr=0.001", *overrides)
+    state = SimpleNamespace(raises=0)
+    search: Any = SimpleNamespace(
+        config=searcher.config, searcher=searcher, state=state, finished=False
+    )
+    rate = AlphaRate(search)
+
+    def end_epoch(epoch: int, probabilities: dict[str, Tensor]) -> list[str]:
+        search.searcher.probabilities = lambda: probabilities
+        report = EpochReport(lr=0.1)
+        rate.end_epoch(epoch, report)
+        return report.warnings
+
+    return rate, end_epoch
 
 
 def flat(strength: float) -> dict[str, Tensor]:
@@ -81,27 +95,36 @@ def flat(strength: float) -> dict[str, Tensor]:
 
 
 def test_the_rate_is_tripled_while_no_edge_has_a_preference() -> None:
-    rate, state = make_rate()
-    assert rate.raise_if_slow(0, flat(0.0)) is None  # half of a tenth
-    assert rate.raise_if_slow(1, flat(0.051)) is None
-    line = rate.raise_if_slow(3, flat(0.049))
-    assert line is not None
+    rate, end_epoch = make_rate()
+    assert end_epoch(0, flat(0.0)) == []  # half of a tenth
+    assert end_epoch(1, flat(0.051)) == []
+    (line,) = end_epoch(3, flat(0.049))
     assert "after 4 epochs, no edge prefers an operation" in line
     assert "from 0.001 to 0.003 (raise 1 of 3)" in line
     for epoch, lr in ((5, 0.009), (7, 0.027)):
-        assert rate.raise_if_slow(epoch, flat(0.0)) is not None
-        assert rate.lr == pytest.approx(lr)
-    assert rate.raise_if_slow(9, flat(0.0)) is None  # all three are used
-    assert (state.raises, rate.lr) == (3, pytest.approx(0.027))
+        assert len(end_epoch(epoch, flat(0.0))) == 1
+        rate.begin_epoch(epoch + 1)
+        assert rate.search.searcher.arch_lr == pytest.approx(lr)
+    assert end_epoch(9, flat(0.0)) == []  # all three are used
 
 
 @pytest.mark.parametrize(
-    "override", ["arch_optimizer.raises=0", "method=random_sharing", "relaxation=uniform"]
+    ("override", "raises"),
+    [
+        (None, True),
+        ("arch_optimizer.raises=0", False),
+        ("method=random_sharing", False),
+        ("relaxation=uniform", False),
+    ],
 )
-def test_the_rate_is_never_raised_if_turned_off_or_without_alphas(override: str) -> None:
-    rate, _ = make_rate(override)
-    assert not [epoch for epoch in range(20) if rate.raise_if_slow(epoch, flat(0.0))]
-    assert rate.lr == 0.001
+def test_the_rate_is_never_raised_if_turned_off_or_without_alphas(
+    override: str | None, raises: bool
+) -> None:
+    search: Any = SimpleNamespace(
+        config=compose("search", ["dataset=synthetic", *([] if override is None else [override])]),
+        state=SimpleNamespace(parts={}),
+    )
+    assert any(isinstance(part, AlphaRate) for part in configured_callbacks(search)) == raises
 
 
 def test_a_weaker_preference_after_a_tenth_of_the_updates_ends_uniform() -> None:

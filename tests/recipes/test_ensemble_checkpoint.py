@@ -17,16 +17,14 @@ import torch
 import darts
 from darts import evaluate
 from darts.config import ConfigError, launch
-from darts.data import load_split
 from darts.reading import read_json
 from darts.recipes import retrain
 from darts.recipes.ensemble import fits_together, save_ensemble
 from darts.recipes.exporting import export
 from darts.recipes.exporting.formats import FORMATS
 from darts.recipes.exporting.network import ExportableNetwork
-from darts.recipes.trained import TrainedNetwork, open_data
+from darts.recipes.trained import TrainedNetwork
 from darts.training.checkpoint import NETWORK, CheckpointError, load_checkpoint, save_checkpoint
-from darts.training.distributed import Ranks
 
 QUIET = ["tracking.tensorboard=false", "tracking.figures=false", "evaluate_test=false"]
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|skip_connect~0|none~1|nor_conv_1x1~2|"
@@ -94,25 +92,6 @@ def test_predictions_are_the_mean_of_those_of_the_members(runs: list[Path], ense
     found = darts.predict(ensemble, images)
     torch.testing.assert_close(found.probabilities, expected)
     assert found.names == darts.load(runs[0]).classes
-
-
-def test_its_scores_are_those_of_the_mean_prediction(
-    runs: list[Path], ensemble: Path, tmp_path: Path
-) -> None:
-    found = call(evaluate, tmp_path / "e", f"checkpoint={ensemble}", "split=valid")
-    trained = [TrainedNetwork.load(str(run)) for run in runs]
-    loader = open_data(trained[0], Ranks()).held_out_loader(
-        "valid", load_split(runs[0] / "split.npz")
-    )
-    assert loader is not None
-    images, classes = map(torch.cat, zip(*loader.epoch(0), strict=True))
-    with torch.no_grad():
-        mean = weighted_mean([own.build().eval()(images).softmax(-1) for own in trained])
-    accuracy = (mean.argmax(1) == classes).float().mean()
-    loss = -mean[torch.arange(len(classes)), classes].log().mean()
-    assert found["valid_accuracy"] == pytest.approx(float(accuracy))
-    assert found["valid_loss"] == pytest.approx(float(loss), rel=1e-5)
-    assert found["samples"] == len(classes)
 
 
 def test_a_shared_file_has_the_same_network(ensemble: Path, tmp_path: Path) -> None:

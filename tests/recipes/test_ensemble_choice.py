@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -11,6 +11,17 @@ from torch import Tensor
 from darts.recipes.ensemble import greedy_selection
 
 Score = Callable[[Tensor], float]
+
+
+def selected(predictions: Tensor, score: Score, rounds: int) -> list[int]:
+    """Return the selection for a score of the mean of predictions ``(networks, samples, K)``."""
+
+    def of_counts(counts: Sequence[int]) -> float:
+        weights = torch.tensor(counts, dtype=predictions.dtype) / sum(counts)
+        used = weights > 0  # also if another prediction is not a number
+        return score((weights[used].view(-1, 1, 1) * predictions[used]).sum(0))
+
+    return greedy_selection(len(predictions), of_counts, rounds=rounds)
 
 
 def obvious_selection(predictions: Tensor, score: Score, rounds: int) -> list[int]:
@@ -50,7 +61,7 @@ def test_it_chooses_like_the_obvious_implementation(
     predictions = logits.softmax(-1)
     for rounds in (1, 5, 12):
         expected = obvious_selection(predictions, make_score(classes), rounds)
-        found = greedy_selection(predictions, make_score(classes), rounds=rounds)
+        found = selected(predictions, make_score(classes), rounds)
         assert found == expected
         assert 1 <= sum(found) <= rounds
 
@@ -63,16 +74,16 @@ def test_a_network_counts_as_often_as_it_helps() -> None:
         return -float((mean - target).square().mean())
 
     # The best single network has an error of 1; the mean (2 * 1 - 2) / 3 has none.
-    assert greedy_selection(predictions, score, rounds=10) == [2, 1, 0]
+    assert selected(predictions, score, 10) == [2, 1, 0]
 
 
 def test_equal_scores_keep_the_smaller_ensemble() -> None:
     same = torch.full((3, 4, 2), 0.5)
-    assert greedy_selection(same, lambda mean: 1.0, rounds=10) == [1, 0, 0]
+    assert selected(same, lambda mean: 1.0, 10) == [1, 0, 0]
 
 
 def test_a_score_that_is_not_a_number_is_the_worst() -> None:
     predictions = torch.tensor([[[torch.nan]], [[1.0]], [[2.0]]])
-    assert greedy_selection(predictions, lambda mean: float(mean.sum()), rounds=5) == [0, 0, 1]
-    never = greedy_selection(predictions, lambda mean: torch.nan, rounds=5)
+    assert selected(predictions, lambda mean: float(mean.sum()), 5) == [0, 0, 1]
+    never = selected(predictions, lambda mean: torch.nan, 5)
     assert never == [1, 0, 0]

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from darts.recipes.exporting.network import one_by_one, quiet, without_layouts
-from darts.recipes.exporting.validation import Validation
-
-
-def validation(metric: str, *, higher_is_better: bool) -> Any:
-    objective = SimpleNamespace(
-        metrics={metric: SimpleNamespace(higher_is_better=higher_is_better)}
-    )
-    data: Any = SimpleNamespace(objective=lambda: objective)
-    trained: Any = SimpleNamespace(config=SimpleNamespace(metric=metric))
-    nothing: Any = None
-    return Validation(trained, data, "valid", nothing, torch.arange(0))
+from darts.recipes.exporting.validation import score_drop
 
 
 @pytest.mark.parametrize(
@@ -39,8 +27,8 @@ def validation(metric: str, *, higher_is_better: bool) -> Any:
 def test_the_drop_is_positive_if_the_file_is_worse(
     metric: str, higher: bool, before: float, after: float, expected: float
 ) -> None:
-    own = validation(metric, higher_is_better=higher)
-    assert own.loss(before, after) == pytest.approx(expected)
+    drop = score_drop(metric, before, after, higher_is_better=higher)
+    assert drop == pytest.approx(expected)
 
 
 class Layouts(nn.Module):

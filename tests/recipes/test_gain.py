@@ -57,27 +57,12 @@ def gain(runs: tuple[Path, Path]) -> Gain:
     return measure_gain(*runs, metric="accuracy", device="cpu")
 
 
-def test_the_scores_equal_those_of_evaluate(
-    runs: tuple[Path, Path], gain: Gain, tmp_path: Path
-) -> None:
-    for run, actual in zip(runs, (gain.found, gain.baseline), strict=True):
-        assert actual == scores_of_evaluate(tmp_path / run.name, run)
-
-
 def test_a_better_network_has_a_positive_gain_and_interval(gain: Gain) -> None:
     assert gain.difference == gain.found["accuracy"] - gain.baseline["accuracy"] > 0.3
     assert gain.low is not None
     assert gain.high is not None
     assert 0 < gain.low < gain.difference < gain.high < 1
     assert gain.samples == 128
-
-
-def test_a_lower_loss_is_a_positive_difference(runs: tuple[Path, Path]) -> None:
-    gain = measure_gain(*runs, metric="loss", device="cpu")
-    assert gain.difference == gain.baseline["loss"] - gain.found["loss"] > 0
-    assert gain.low is not None
-    assert gain.high is not None
-    assert 0 < gain.low < gain.difference < gain.high
 
 
 @pytest.mark.parametrize("metric", ["accuracy", pytest.param("loss", marks=pytest.mark.slow)])

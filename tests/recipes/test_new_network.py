@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
 
 import darts
 from darts.config import ConfigError
-from darts.spaces.cnn import PUBLISHED
 from darts.training.cost import count_parameters
 
 PLAIN = json.dumps({"space": "macro", "blocks": ["conv_3x3", "skip_connect"] * 3})
@@ -35,17 +33,6 @@ def test_other_spaces(genotype: str, size: int) -> None:
     sizes: dict[str, object] = {"skeleton": "plain"} if "macro" in genotype else {}
     net = darts.create_model(genotype, classes=3, in_channels=5, **sizes).eval()
     assert net(torch.zeros(2, 5, size, size)).shape == (2, 3)
-
-
-def test_a_genotype_may_be_an_object_or_a_file(tmp_path: Path) -> None:
-    genotype = PUBLISHED["DARTS_V1"].genotype
-    (tmp_path / "genotype.json").write_text(genotype.to_json())
-    nets = [
-        darts.create_model(reference, channels=4, cells=2)
-        for reference in (genotype, str(tmp_path), "DARTS_V1")
-    ]
-    shapes = [{name: w.shape for name, w in net.state_dict().items()} for net in nets]
-    assert shapes[0] == shapes[1] == shapes[2]
 
 
 @pytest.mark.parametrize(

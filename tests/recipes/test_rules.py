@@ -63,17 +63,6 @@ def test_the_learning_rate_rises_in_about_a_hundred_steps(
     assert recipe(facts(kind, samples))["optimizer.warmup_epochs"] == epochs
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_recipe_can_be_continued(kind: str) -> None:
-    """The rate does not depend on the number of epochs, and an average takes part of the fall."""
-    values = recipe(facts(kind))
-    assert (values["optimizer.schedule"], values["warmup"]) == ("stable", 0)
-    assert "optimizer.cooldown" not in values
-    assert values["average_power"] == 8
-    uses_sgd = kind in ("images", "audio")
-    assert values["optimizer.algorithm"] == ("sgd" if uses_sgd else "adam")
-
-
 @pytest.mark.parametrize("flip", [False, True])
 def test_mirroring_and_its_opposite_are_compared(flip: bool) -> None:
     """Images are mirrored in training and in evaluation, or in neither."""

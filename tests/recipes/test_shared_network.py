@@ -25,25 +25,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ).directory
 
 
-@pytest.fixture(scope="module")
-def file(run: Path) -> Path:
-    path = run.parent / "network.safetensors"
-    save_network(TrainedNetwork.load(str(run)), path)
-    return path
-
-
-def test_the_network_is_the_same(run: Path, file: Path) -> None:
-    first, second = TrainedNetwork.load(str(run)), TrainedNetwork.load(str(file))
-    assert first.weights.keys() == second.weights.keys()
-    assert all(second.weights[name].equal(weight) for name, weight in first.weights.items())
-    assert (first.genotype, first.target_names, first.input_specs, first.epoch) == (
-        second.genotype, second.target_names, second.input_specs, second.epoch,
-    )  # fmt: skip
-    images = torch.rand(5, 3, 8, 8)
-    expected = darts.predict(darts.load(run), images)
-    assert darts.predict(str(file), images).probabilities.equal(expected.probabilities)
-
-
 def test_no_path_of_this_machine_is_in_the_file(run: Path, tmp_path: Path) -> None:
     trained = TrainedNetwork.load(str(run))
     trained.config.dataset.root = "/home/me/secret"

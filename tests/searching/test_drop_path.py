@@ -8,7 +8,7 @@ from tiny_search import make_batch, make_searcher
 from torch import Tensor
 
 from darts.config import ConfigError, compose
-from darts.searching.checks import check_components
+from darts.recipes.checks import check_components
 from darts.spaces.cnn import edgewise
 from darts.spaces.cnn.edgewise import EdgewiseSupernet
 from darts.spaces.rank_dropout import drop_path

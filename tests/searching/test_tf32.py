@@ -121,7 +121,7 @@ def test_a_run_sets_the_rounding_and_restores_it(
 
     monkeypatch.setattr(loop, "require_finite", record)
     if tf32:  # as if there were an NVIDIA GPU
-        monkeypatch.setattr("darts.searching.checks.check_precision", lambda *arguments: None)
+        monkeypatch.setattr("darts.recipes.checks.check_precision", lambda *arguments: None)
     with float32_products(tf32=not tf32):
         overrides = [*SMALL, "dataset.samples=32", "tracking.figures=false"]
         overrides += ["loader.batch_size=8", f"precision={'tf32' if tf32 else 'fp32'}"]

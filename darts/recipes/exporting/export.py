@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from darts.config import ConfigError, ExportConfig, Invocation
 from darts.data import InputSpec
-from darts.reading import JsonObject, one_line
-from darts.recipes.exporting.formats import FORMATS, require_packages
-from darts.recipes.exporting.graph_file import GraphFile
-from darts.recipes.exporting.network import ExportableNetwork
-from darts.recipes.exporting.validation import Validation, is_validated, takes_numbers
+from darts.reading import JsonObject
+from darts.recipes.exporting.formats import FORMATS, GraphFormat, require_packages
+from darts.recipes.exporting.network import ExportableNetwork, Graph, max_error, max_error_on
+from darts.recipes.exporting.validation import Validation, median_milliseconds, takes_numbers
 from darts.recipes.trained import TrainedNetwork
 from darts.spaces import NetworkBase
-from darts.tracking import print_lines, print_summary
+from darts.tracking import print_summary
 from darts.training.checkpoint import NETWORK, checkpoint_errors, find_checkpoint, save_checkpoint
 from darts.training.cost import count_parameters
 from darts.training.run_directory import RunDirectory
+from darts.writing import write_atomically, write_errors
 
 DEFAULT_ROOT = "data"
 
@@ -44,25 +44,36 @@ def export(config: ExportConfig, invocation: Invocation) -> JsonObject:
 
     A graph is run by its runtime on random inputs and, if the run has validation data, on these. No
     file is written if its outputs or its score do not agree with the network.
-
-    Raises:
-        CheckpointError: If the checkpoint is unusable, or its inputs do not fit its network.
-        ConfigError: If networks of the task have no such file, or outputs or scores differ.
-        FileError: If the data cannot be read.
     """
     with RunDirectory(invocation.directory, "export") as files:
         files.claim_unused(numbered=invocation.numbered, repeatable=True)
         trained = TrainedNetwork.load(config.checkpoint)
         net = trained.build().eval()
         net.auxiliary = None  # used in training only
-        write = write_weights if config.format == "safetensors" else write_graph
-        exported = write(config, files.path, trained, net)
-        files.write_json("network.json", describe(trained, exported))
+        inputs, outputs = trained.input_specs, list[str]()
+        report: JsonObject = {"difference": 0.0}
+        if config.format == "safetensors":
+            file = files.path / "network.safetensors"
+            save_network(trained, file)
+        else:
+            graph = graph_file(config, files.path, trained, net)
+            file, report = graph.write()
+            inputs, outputs = graph.network.inputs, graph.network.outputs
+        one_sample = config.format in FORMATS and FORMATS[config.format].one_sample
+        description = {
+            "task": trained.config.task.name,
+            "inputs": [describe_input(spec, one_sample) for spec in inputs],
+            "outputs": outputs,
+            "names": trained.target_names,
+            "encoding": None if trained.encoding is None else asdict(trained.encoding),
+            "genotype": str(trained.genotype),
+        }
+        files.write_json("network.json", description)
         files.begin(config, invocation.overrides)
         shown: JsonObject = {
-            "file": str(exported.file),
-            "bytes": exported.file.stat().st_size,
-            **exported.report,
+            "file": str(file),
+            "bytes": file.stat().st_size,
+            **report,
             "parameters": count_parameters(net.parameters()),
         }
         summary = files.finish(
@@ -81,26 +92,6 @@ def export(config: ExportConfig, invocation: Invocation) -> JsonObject:
     return summary
 
 
-@dataclass(frozen=True)
-class Exported:
-    """An exported network."""
-
-    file: Path
-    inputs: Sequence[InputSpec]
-    outputs: Sequence[str]  # names
-    report: JsonObject  # what was measured, for the summary
-    one_sample: bool = False  # whether the file takes one sample per pass
-
-
-def write_weights(
-    config: ExportConfig, directory: Path, trained: TrainedNetwork, net: NetworkBase
-) -> Exported:
-    """Write ``network.safetensors``, which ``darts.load`` reads."""
-    file = directory / "network.safetensors"
-    save_network(trained, file)
-    return Exported(file, trained.input_specs, [], {"difference": 0.0})
-
-
 def save_network(trained: TrainedNetwork, path: Path) -> None:
     """Write a network to a file, to share it without the state of its training.
 
@@ -117,17 +108,16 @@ def save_network(trained: TrainedNetwork, path: Path) -> None:
     save_checkpoint(path, NETWORK, {**entries, "best": best}, prefix="best.net.")
 
 
-def write_graph(
+def graph_file(
     config: ExportConfig, directory: Path, trained: TrainedNetwork, net: NetworkBase
-) -> Exported:
-    """Write the graph of a network in one of ``FORMATS``, in float32 or int8."""
+) -> GraphFile:
+    """Return the export of a network as a graph, in one of ``FORMATS``."""
     if not trained.input_specs:
         raise ConfigError(
             f"task={trained.config.task.name}: its networks generate text word by word, which a "
             "graph of tensors cannot express; choose format=safetensors"
         )
-    one_sample = FORMATS[config.format].one_sample
-    if one_sample and not takes_numbers(trained):
+    if FORMATS[config.format].one_sample and not takes_numbers(trained):
         raise ConfigError(
             f"format={config.format}: takes networks with one input of numbers (images, rows, "
             "spectrograms), not texts; choose onnx, torch_export or safetensors"
@@ -135,37 +125,7 @@ def write_graph(
     require_packages(config.format, int8=config.quantize == "int8")
     with checkpoint_errors(trained.file):
         network = ExportableNetwork(net, trained.input_specs, trained.target_scale).eval()
-    validation = open_validation(config, trained)
-    file, report = GraphFile(config, directory, network, net, validation).write()
-    return Exported(file, network.inputs, network.outputs, report, one_sample)
-
-
-def open_validation(config: ExportConfig, trained: TrainedNetwork) -> Validation | None:
-    """Return the validation data; None if the file is not scored.
-
-    If the data cannot be read and the user did not ask for a score, print a line.
-    """
-    if not is_validated(config, trained):
-        return None
-    try:
-        return Validation.open(config, trained)
-    except (ValueError, OSError) as error:
-        if config.validate or config.quantize != "none":
-            raise
-        print_lines(f"the file is not scored on validation data: {one_line(error)}")
-        return None
-
-
-def describe(trained: TrainedNetwork, exported: Exported) -> JsonObject:
-    """Return the content of ``network.json``."""
-    return {
-        "task": trained.config.task.name,
-        "inputs": [describe_input(spec, exported.one_sample) for spec in exported.inputs],
-        "outputs": exported.outputs,
-        "names": trained.target_names,
-        "encoding": None if trained.encoding is None else asdict(trained.encoding),
-        "genotype": str(trained.genotype),
-    }
+    return GraphFile(config, directory, network, Validation.open(config, trained, net))
 
 
 def describe_input(spec: InputSpec, one_sample: bool) -> dict[str, object]:
@@ -179,3 +139,71 @@ def describe_input(spec: InputSpec, one_sample: bool) -> dict[str, object]:
     if spec.mean is not None and spec.std is not None:
         description |= {"mean": list(spec.mean), "std": list(spec.std)}
     return description
+
+
+@dataclass
+class GraphFile:
+    """The graph of a network, which gets its name if it agrees with the network."""
+
+    config: ExportConfig
+    directory: Path
+    network: ExportableNetwork  # as a graph of tensors
+    validation: Validation | None  # None if the export reads no data
+
+    def write(self) -> tuple[Path, JsonObject]:
+        """Return the file and what was measured, or leave no file."""
+        suffix = self.format.suffix
+        self.directory.mkdir(parents=True, exist_ok=True)
+        target = self.directory / f"network{suffix}"
+        with TemporaryDirectory(dir=self.directory) as folder:
+            plain, quantized = Path(folder, f"float{suffix}"), Path(folder, f"int8{suffix}")
+            graph, report = self._write_float(plain)
+            if self.config.quantize == "int8":
+                report |= self._write_int8(quantized, plain, graph, report)
+            checked = quantized if self.config.quantize == "int8" else plain
+            write_atomically(target, checked.read_bytes())
+        return target, report
+
+    @property
+    def format(self) -> GraphFormat:
+        return FORMATS[self.config.format]
+
+    def _write_float(self, path: Path) -> tuple[Graph, JsonObject]:
+        """Write the network in float32 and compare outputs and, with data, the scores."""
+        with write_errors(path):
+            self.format.save(self.network, path)
+        graph = self.format.load(path, self.network)
+        error = max_error(self.network, graph)
+        if not error <= self.config.tolerance:
+            raise ConfigError(
+                f"the graph differs from the network by {error:.2g}, more than "
+                f"tolerance={self.config.tolerance:g}; nothing was written"
+            )
+        report: JsonObject = {"difference": error, "validated": self.validation is not None}
+        if self.validation is not None:
+            report |= self.validation.compare(self.config, self.validation.score(), graph)
+            (report["milliseconds"],) = median_milliseconds(
+                [graph], self.validation.calibration_samples()[:1]
+            )
+        return graph, report
+
+    def _write_int8(
+        self, path: Path, plain: Path, float_graph: Graph, report: JsonObject
+    ) -> JsonObject:
+        """Write the network in int8, and compare the scores."""
+        validation = self.validation
+        assert validation is not None  # quantize=int8 always reads data
+        before = float(str(report[f"float_{validation.score_name}"]))
+        samples = validation.calibration_samples()
+        with write_errors(path):
+            self.format.save_int8(self.network, plain, path, samples)
+        graph = self.format.load(path, self.network)
+        scores = validation.compare(self.config, before, graph)
+        float_ms, int8_ms = median_milliseconds([float_graph, graph], samples[:1])
+        return scores | {
+            "difference": max_error_on(self.network, graph, [samples]),
+            "float_bytes": plain.stat().st_size,
+            "float_milliseconds": float_ms,
+            "milliseconds": int8_ms,
+            "calibration_samples": len(samples),
+        }

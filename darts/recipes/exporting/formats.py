@@ -21,8 +21,9 @@ class GraphFormat:
 
     suffix: str
     save: Callable[[ExportableNetwork, Path], None]  # in float32
-    # In int8, given samples for calibration (N, C, H, W) float32.
-    save_int8: Callable[[ExportableNetwork, Path, Tensor], None]
+    # In int8, given the file in float32, the new file, and samples for calibration (N, C, H, W)
+    # float32. The folder is temporary: other files in it are removed.
+    save_int8: Callable[[ExportableNetwork, Path, Path, Tensor], None]
     load: Callable[[Path, ExportableNetwork], Graph]  # runs a file in its runtime
     imports: tuple[str, ...] = ()  # packages that it needs, besides PyTorch
     int8_imports: tuple[str, ...] = ()  # further packages for int8

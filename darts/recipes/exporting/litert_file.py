@@ -25,36 +25,31 @@ def save(network: ExportableNetwork, path: Path) -> None:
         litert_torch.convert(module, tuple(network.examples(1))).export(str(path))
 
 
-def save_int8(network: ExportableNetwork, path: Path, samples: Tensor) -> None:
+def save_int8(network: ExportableNetwork, plain: Path, path: Path, samples: Tensor) -> None:
     """Write the network with weights in int8 per channel and activations in int8 per tensor.
 
     The input and the output of the file stay float32.
     """
-    plain = path.with_suffix(".float.tflite")
-    try:
-        save(network, plain)
-        with quiet():
-            from ai_edge_litert.interpreter import Interpreter
-            from ai_edge_quantizer import quantizer, recipe
-            from ai_edge_quantizer.qtyping import TFLOperationName
+    with quiet():
+        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_quantizer import quantizer, recipe
+        from ai_edge_quantizer.qtyping import TFLOperationName
 
-            ((signature, names),) = Interpreter(str(plain)).get_signature_list().items()
-            (name,) = names["inputs"]
-            tool = quantizer.Quantizer(str(plain), recipe.static_wi8_ai8())
-            for scope, operation in [
-                (".*", TFLOperationName.INPUT),
-                (".*", TFLOperationName.OUTPUT),
-                *((scope, TFLOperationName.ALL_SUPPORTED) for scope in _inner_scopes(plain)),
-            ]:
-                tool.update_quantization_recipe(
-                    regex=scope, operation_name=operation, algorithm_key="no_quantize"
-                )
-            ranges = tool.calibrate(
-                {signature: [{name: sample.numpy()} for sample in torch.split(samples, 1)]}
+        ((signature, names),) = Interpreter(str(plain)).get_signature_list().items()
+        (name,) = names["inputs"]
+        tool = quantizer.Quantizer(str(plain), recipe.static_wi8_ai8())
+        for scope, operation in [
+            (".*", TFLOperationName.INPUT),
+            (".*", TFLOperationName.OUTPUT),
+            *((scope, TFLOperationName.ALL_SUPPORTED) for scope in _inner_scopes(plain)),
+        ]:
+            tool.update_quantization_recipe(
+                regex=scope, operation_name=operation, algorithm_key="no_quantize"
             )
-            tool.quantize(ranges).export_model(str(path))
-    finally:
-        plain.unlink(missing_ok=True)
+        ranges = tool.calibrate(
+            {signature: [{name: sample.numpy()} for sample in torch.split(samples, 1)]}
+        )
+        tool.quantize(ranges).export_model(str(path))
 
 
 def _inner_scopes(path: Path) -> list[str]:

@@ -37,7 +37,7 @@ def one_by_one(run: Callable[[Tensor], Tensor]) -> Graph:
 class ExportableNetwork(nn.Module):
     """A network whose inputs and outputs are only tensors.
 
-    The inputs of a language model include its hidden state. ``scale`` tells how the numbers that
+    The inputs of a language model include its hidden state. ``scale`` says how the numbers that
     the network predicts were standardized; the graph returns them in their own units.
     """
 

@@ -44,7 +44,7 @@ def save(network: ExportableNetwork, path: Path) -> None:
         onnx_program.save(path, external_data=False)
 
 
-def save_int8(network: ExportableNetwork, path: Path, samples: Tensor) -> None:
+def save_int8(network: ExportableNetwork, plain: Path, path: Path, samples: Tensor) -> None:
     """Write the network with weights and activations in int8 ("QDQ").
 
     Weights have a scale per output channel, activations a scale and a zero point per tensor, from
@@ -66,24 +66,19 @@ def save_int8(network: ExportableNetwork, path: Path, samples: Tensor) -> None:
             batch = next(self._batches, None)
             return None if batch is None else {spec.name: batch.numpy()}
 
-    plain = path.with_suffix(".float.onnx")
-    try:
-        save(network, plain)
-        with quiet():
-            quant_pre_process(plain, plain, skip_symbolic_shape=True)
-            float_nodes = _float_nodes(onnx.load(plain).graph)
-            quantization.quantize_static(
-                plain,
-                path,
-                Reader(),
-                quant_format=quantization.QuantFormat.QDQ,
-                per_channel=True,
-                activation_type=quantization.QuantType.QInt8,
-                weight_type=quantization.QuantType.QInt8,
-                nodes_to_exclude=float_nodes,
-            )
-    finally:
-        plain.unlink(missing_ok=True)
+    prepared = plain.with_suffix(".prepared.onnx")
+    with quiet():
+        quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+        quantization.quantize_static(
+            prepared,
+            path,
+            Reader(),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=quantization.QuantType.QInt8,
+            weight_type=quantization.QuantType.QInt8,
+            nodes_to_exclude=_float_nodes(onnx.load(prepared).graph),
+        )
 
 
 def _float_nodes(graph: GraphProto) -> list[str]:

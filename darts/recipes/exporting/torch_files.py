@@ -30,7 +30,7 @@ def save_torch(network: ExportableNetwork, path: Path) -> None:
         _save(network.trace(), path)
 
 
-def save_torch_int8(network: ExportableNetwork, path: Path, samples: Tensor) -> None:
+def save_torch_int8(network: ExportableNetwork, plain: Path, path: Path, samples: Tensor) -> None:
     """Write the network with weights in int8 per channel and activations in uint8 per tensor.
 
     The program contains the quantization as operations of its own. PyTorch computes them in
@@ -87,7 +87,9 @@ def save_executorch(network: ExportableNetwork, path: Path) -> None:
         _lower(network.trace_sample(), path)
 
 
-def save_executorch_int8(network: ExportableNetwork, path: Path, samples: Tensor) -> None:
+def save_executorch_int8(
+    network: ExportableNetwork, plain: Path, path: Path, samples: Tensor
+) -> None:
     """Write the network with weights in int8 per channel and activations in int8 per tensor."""
     with quiet(), torch.no_grad():
         from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (

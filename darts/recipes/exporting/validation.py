@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from darts.config import ConfigError, ExportConfig
 from darts.data import Loader, load_split
 from darts.data.randomness import permutation
 from darts.data_modules.samples import SampleDataModule
-from darts.reading import FileError
+from darts.judging.devices.stopwatch import TimingSettings, time_passes, timing
+from darts.reading import FileError, JsonObject, one_line
 from darts.recipes.exporting.network import Graph
 from darts.recipes.trained import TrainedNetwork, open_data
 from darts.spaces import NetworkBase
-from darts.tasks import Forward, Objective
-from darts.tracking.formats import is_fraction
+from darts.tasks import Forward
+from darts.tracking import print_lines
+from darts.tracking.formats import format_value, is_fraction
 from darts.training.distributed import Ranks
 from darts.training.scoring import evaluate
-
-WARMUP, PASSES = 10, 100  # untimed and timed passes of each graph
 
 
 def takes_numbers(trained: TrainedNetwork) -> bool:
@@ -32,25 +29,11 @@ def takes_numbers(trained: TrainedNetwork) -> bool:
     return len(trained.input_specs) == 1 and trained.input_specs[0].num_tokens is None
 
 
-def is_validated(config: ExportConfig, trained: TrainedNetwork) -> bool:
-    """Return whether an export scores its file: see ``ExportConfig.validate``."""
-    if config.quantize != "none":
-        return True
-    if config.validate is not None:
-        return config.validate
-    held_out = trained.config.validation > 0 and split_file(trained).is_file()
-    return held_out and takes_numbers(trained)
-
-
-def split_file(trained: TrainedNetwork) -> Path:
-    """Return the split of a retraining, which is next to its checkpoint."""
-    return trained.file.parent / "split.npz"
-
-
 @dataclass(frozen=True)
 class Validation:
     """The data with which the files of one network are calibrated and scored."""
 
+    net: NetworkBase
     trained: TrainedNetwork
     data: SampleDataModule  # of its retraining
     # "valid"; "train" if no validation data was held out, as in the last run of ``darts.find``.
@@ -61,15 +44,41 @@ class Validation:
     calibration: Tensor  # indices of the training samples that calibrate, (n,) int64
 
     @classmethod
-    def open(cls, config: ExportConfig, trained: TrainedNetwork) -> Validation:
-        """Read the data of a retraining and the split that it saved."""
+    def open(
+        cls, config: ExportConfig, trained: TrainedNetwork, net: NetworkBase
+    ) -> Validation | None:
+        """Read the data of a retraining and the split that it saved; None to score no file.
+
+        If the data cannot be read and the user did not ask for a score, print a line.
+        """
+        is_asked = config.quantize != "none" or config.validate is True
+        split = trained.file.parent / "split.npz"
+        if not is_asked:
+            held_out = trained.config.validation > 0 and split.is_file()
+            if config.validate is False or not (held_out and takes_numbers(trained)):
+                return None
         if not takes_numbers(trained):
             raise ConfigError(
                 f"task={trained.config.task.name}: only networks with one input of numbers "
                 "(images, rows, spectrograms) can be quantized or scored as a file; set "
                 "quantize=none validate=false"
             )
-        subsets = load_split(split_file(trained))
+        try:
+            return cls._read(config, trained, net, load_split(split))
+        except (ValueError, OSError) as error:
+            if is_asked:
+                raise
+            print_lines(f"the file is not scored on validation data: {one_line(error)}")
+            return None
+
+    @classmethod
+    def _read(
+        cls,
+        config: ExportConfig,
+        trained: TrainedNetwork,
+        net: NetworkBase,
+        subsets: Mapping[str, Tensor],
+    ) -> Validation:
         data = open_data(trained, Ranks(), root=config.root, workers=config.workers)
         assert isinstance(data, SampleDataModule)  # the data module of networks with such an input
         train = subsets.get("train", torch.tensor([]))
@@ -81,28 +90,19 @@ class Validation:
         if loader is None:
             split = "train"
             loader = data.evaluation_loader(data.source.train, rest if len(rest) else order)
-        return cls(trained, data, split, loader, calibration)
+        return cls(net, trained, data, split, loader, calibration)
 
     @property
     def score_name(self) -> str:
         """Name of the score in the summary."""
-        return f"{self.split}_{self.metric}"
-
-    @property
-    def metric(self) -> str:
-        """Steering metric of the retraining."""
-        return self.trained.config.metric
-
-    @property
-    def objective(self) -> Objective:
-        return self.data.objective()
+        return f"{self.split}_{self.trained.config.metric}"
 
     def calibration_samples(self) -> Tensor:
         """Return the samples that calibrate, without augmentation, ``(n, ...)`` float32."""
         loader = self.data.evaluation_loader(self.data.source.train, self.calibration)
         return torch.cat([samples for samples, _ in loader.epoch(0)]).contiguous()
 
-    def score(self, net: NetworkBase, graph: Graph | None = None) -> float:
+    def score(self, graph: Graph | None = None) -> float:
         """Return the steering metric of the network, or of a graph in its place."""
         forward: Forward | None = None
         if graph is not None:
@@ -112,46 +112,56 @@ class Validation:
                 (out,) = graph([samples.contiguous()])
                 return out if scale is None else scale.standardize(out).float()
 
+        objective, device = self.data.objective(), torch.device("cpu")
         with torch.inference_mode():
             scores = evaluate(
-                net,
-                self.loader.epoch(0),
-                self.objective,
-                device=torch.device("cpu"),
-                forward=forward,
+                self.net, self.loader.epoch(0), objective, device=device, forward=forward
             )
-        return scores[self.metric]
+        return scores[self.trained.config.metric]
 
-    def loss(self, before: float, after: float) -> float:
-        """Return by how much a score is worse than another one; negative if it is better.
+    def compare(self, config: ExportConfig, before: float, graph: Graph) -> JsonObject:
+        """Return the scores of the network and of a file, which may drop by ``max_drop``."""
+        name, metric, after = self.score_name, self.trained.config.metric, self.score(graph)
+        higher = self.data.objective().metrics[metric].higher_is_better
+        drop = score_drop(metric, before, after, higher_is_better=higher)
+        if not drop <= config.max_drop:
+            advice = "; calibrate with more samples" if config.quantize == "int8" else ""
+            raise ConfigError(
+                f"max_drop={config.max_drop:g}: {name} goes from {format_value(name, before)} to "
+                f"{format_value(name, after)}, a drop of {drop:.2g}; nothing was written{advice}"
+            )
+        return {f"float_{name}": before, name: after, "drop": drop}
 
-        It is a difference for fractions such as the accuracy, and relative to ``before`` for other
-        metrics.
-        """
-        lost = before - after
-        if not self.objective.metrics[self.metric].higher_is_better:
-            lost = -lost
-        if is_fraction(self.metric) or lost == 0:
-            return lost
-        return lost / max(abs(before), torch.finfo(torch.float32).tiny)
+
+def score_drop(metric: str, before: float, after: float, *, higher_is_better: bool) -> float:
+    """Return by how much a score is worse than another one; negative if it is better.
+
+    It is a difference for fractions such as the accuracy, and relative to ``before`` for other
+    metrics.
+    """
+    lost = before - after if higher_is_better else after - before
+    if is_fraction(metric) or lost == 0:
+        return lost
+    return lost / max(abs(before), torch.finfo(torch.float32).tiny)
+
+
+class _Pass(nn.Module):
+    """A graph as a module that can be timed."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self._graph = graph
+
+    def forward(self, sample: Tensor) -> list[Tensor]:
+        return self._graph([sample])
 
 
 def median_milliseconds(graphs: Sequence[Graph], sample: Tensor) -> list[float]:
     """Return the median time of a pass of each graph, on one thread.
 
-    The graphs take turns, so that slow phases of the machine affect all of them alike. ``sample``
-    is a batch of one sample.
+    ``sample`` is a batch of one sample.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    times = np.zeros((WARMUP + PASSES, len(graphs)))
-    try:
-        for row in times:
-            for column, graph in enumerate(graphs):
-                start = time.perf_counter()
-                graph([sample])
-                row[column] = 1000 * (time.perf_counter() - start)
-    finally:
-        torch.set_num_threads(threads)
-    medians: list[float] = np.median(times[WARMUP:], axis=0).tolist()
-    return medians
+    settings = TimingSettings("cpu", 1, 1, "fp32", warmup=10, repeats=100)
+    with timing(settings):
+        times = time_passes(list(map(_Pass, graphs)), [sample] * len(graphs), settings)
+    return [own.median_ms for own in times]

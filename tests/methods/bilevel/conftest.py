@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 Batch = tuple[Tensor, Tensor]
@@ -43,11 +42,6 @@ class SmoothSupernet(nn.Module):
             x = mix[0] * x + mix[1] * layer[0](x) + mix[2] * layer[1](x)
             x = self.dropout(x)
         return self.classifier(x.mean((2, 3)))
-
-
-def cross_entropy(net: Any, batch: Batch) -> Tensor:
-    images, labels = batch
-    return F.cross_entropy(net(images), labels)
 
 
 def make_batch(seed: int, size: int = 6, channels: int = 2, classes: int = 3) -> Batch:

@@ -1,4 +1,4 @@
-"""Which searches can run as CUDA graphs."""
+"""Which searches and retrainings can run as CUDA graphs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import torch
 
-from darts.config import SearchConfig, compose
+from darts.config import RetrainConfig, SearchConfig, WeightOptimizerConfig, compose
 from darts.methods.relaxation import Softmax
 from darts.methods.relaxation_sampled import Concrete, Gumbel
 from darts.plugins import conf_folder
+from darts.recipes.checks import retrain_obstacle, search_obstacle
 from darts.registry import can_capture
-from darts.searching.checks import capture_obstacle, graphed_step
 from darts.tasks.classification import Classification
 from darts.training.distributed import Ranks
-from darts.training.graphs import GraphedStep
+from darts.training.graphs import GraphedStep, graphed_step
 
 METHODS = sorted(path.stem for path in (conf_folder() / "method").glob("*.yaml"))
 OBSTACLES = {
@@ -32,7 +32,7 @@ OBSTACLES = {
 def config() -> SearchConfig:
     """Return the configuration of a search that can be captured."""
     found: SearchConfig = compose("search", ["dataset=synthetic"])
-    assert capture_obstacle(found, Ranks("cpu")) is None
+    assert search_obstacle(found, Ranks("cpu")) is None
     return found
 
 
@@ -41,7 +41,7 @@ def config() -> SearchConfig:
 def test_methods_that_cannot_be_captured_name_their_component(method: str) -> None:
     expected = OBSTACLES.get(method)
     config: SearchConfig = compose("search", ["dataset=synthetic", f"method={method}"])
-    found = capture_obstacle(config, Ranks("cpu"))
+    found = search_obstacle(config, Ranks("cpu"))
     assert found == (None if expected is None else f"{expected} does not support them")
 
 
@@ -59,7 +59,7 @@ def test_methods_that_cannot_be_captured_name_their_component(method: str) -> No
 def test_settings_that_cannot_be_captured_are_named(
     config: SearchConfig, change: dict[str, Any], reason: str
 ) -> None:
-    found = capture_obstacle(replace(config, **change), Ranks("cpu"))
+    found = search_obstacle(replace(config, **change), Ranks("cpu"))
     assert (found or "").startswith(reason)
     assert (found is None) == (not reason)
 
@@ -67,7 +67,27 @@ def test_settings_that_cannot_be_captured_are_named(
 def test_several_ranks_are_an_obstacle(config: SearchConfig) -> None:
     ranks = Ranks("cpu")
     ranks.size = 2
-    assert capture_obstacle(config, ranks) == "there are several ranks"
+    assert search_obstacle(config, ranks) == "there are several ranks"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({}, None),
+        ({"warmup": 0.1}, "warmup=0.1: the learning rate changes with each step"),
+        ({"ema_decay": 0.9}, "the CPU reads how many steps are averaged"),
+        ({"averaging_patience": 3}, "the CPU reads how many steps are averaged"),
+        ({"average_power": 8.0}, "the CPU reads how many steps are averaged"),
+        ({"optimizer": WeightOptimizerConfig(schedule="stable")}, "optimizer.schedule=stable"),
+        ({"precision": "fp16"}, "precision=fp16: the CPU reads whether a gradient overflows"),
+    ],
+)
+def test_settings_of_a_retraining_that_cannot_be_captured_are_named(
+    change: dict[str, Any], reason: str | None
+) -> None:
+    config: RetrainConfig = compose("retrain", ["dataset=synthetic", "genotype=DARTS_V2"])
+    found = retrain_obstacle(replace(config, **change), Ranks("cpu"))
+    assert found is None if reason is None else (found or "").startswith(reason)
 
 
 @dataclass
@@ -86,8 +106,9 @@ def test_graphs_change_nothing_on_the_cpu(config: SearchConfig) -> None:
     calls, lines = list[Any](), list[str]()
     step: GraphedStep[None] = graphed_step(
         lambda *batches: calls.append(batches),
-        replace(config, graphs="auto", relaxation=Gumbel()),
+        replace(config, graphs="auto"),
         Ranks("cpu"),
+        obstacle="of a rule",
     )
     step.connect(lines.append)
     batch = (torch.zeros(1), torch.zeros(1))

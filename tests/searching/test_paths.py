@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import random
 from typing import Any
 
 import pytest
@@ -12,7 +10,7 @@ from oracles import nas201_supernet
 from tiny_search import make_batch, make_searcher
 from torch import Tensor, nn
 
-from darts.searching.diagnosis import dominant_alpha_eigenvalue, path_masks, path_score
+from darts.searching.paths import path_masks, path_score
 from darts.searching.searcher import Searcher
 from darts.spaces import SearchContext, cnn
 from darts.spaces.cnn.candidates import CANDIDATE_SETS
@@ -99,34 +97,3 @@ def test_path_masks_keep_skipped_layers_in_their_positions() -> None:
     other = searcher.config.space.parse('{"layers": ["relu_4"]}')
     assert other.to_json() != genotype.to_json()
     assert int(path_masks(other, probabilities, searcher.context)["rest"][0].nonzero()) > 0
-
-
-@pytest.mark.parametrize("space", ["cnn", "nas201", "macro"])
-def test_a_check_does_not_change_the_searcher_or_random_states(space: str) -> None:
-    searcher = trained_searcher(f"space={space}", "space.channels=2", "space.cells=1")
-    searcher.net.skip_dropout = 0.25
-    before = copy.deepcopy(searcher.state_dict())
-    gradients = [None if p.grad is None else p.grad.clone() for p in searcher.net.parameters()]
-    states = random.getstate(), torch.get_rng_state()
-    genotype = searcher.config.discretize.genotype(searcher.probabilities(), searcher.context)
-    masks = path_masks(genotype, searcher.probabilities(), searcher.context)
-    first = (
-        path_score(searcher, masks, CALIBRATION, SCORED),
-        dominant_alpha_eigenvalue(searcher, make_batch(1)),
-    )
-    again = (
-        path_score(searcher, masks, CALIBRATION, SCORED),
-        dominant_alpha_eigenvalue(searcher, make_batch(1)),
-    )
-    assert first == again
-    after = searcher.state_dict()["net"]
-    assert all(after[name].equal(value) for name, value in before["net"].items())
-    for parameter, gradient in zip(searcher.net.parameters(), gradients, strict=True):
-        assert (gradient is None) == (parameter.grad is None)
-        assert gradient is None or gradient.equal(parameter.grad)
-    assert searcher.net.training
-    assert searcher.net.skip_dropout == 0.25
-    assert random.getstate() == states[0]
-    assert torch.get_rng_state().equal(states[1])
-    momenta = {getattr(module, "momentum", 0.1) for module in searcher.net.modules()}
-    assert momenta == {0.1}

@@ -1,24 +1,64 @@
-"""Calibration of batch norm: running statistics for one path of a supernet.
+"""The path of one genotype in a supernet: its operations, statistics of batch norm, and its score.
 
 References:
     Guo et al., "Single Path One-Shot Neural Architecture Search with Uniform Sampling",
-    arXiv:1904.00420, section 3.4.
+    arXiv:1904.00420, section 3.4: calibration of batch norm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from darts.data import Batch
-from darts.spaces import SupernetBase
+from darts.searching.mixture_loss import run_mixture
+from darts.searching.searcher import Searcher
+from darts.spaces import AnyGenotype, SearchContext, SupernetBase
+from darts.spaces.mixture import path_mixture
 from darts.tasks import Objective
 from darts.tasks.task import Forward
 from darts.training.device import autocast, random_states, restore_random_states
+from darts.training.scoring import evaluate
+
+
+def path_masks(
+    genotype: AnyGenotype, probabilities: Mapping[str, Tensor], context: SearchContext
+) -> dict[str, Tensor]:
+    """Return the masks ``(edges, operations)`` of a genotype by group.
+
+    They follow from the probabilities if the space derives this genotype from them, because a
+    genotype does not record everything, for example which layers of a supernet are skipped.
+    """
+    if context.derive(probabilities).to_json() == genotype.to_json():
+        return context.derived_mask(probabilities)
+    return context.space.mask(genotype, context.candidates)
+
+
+@torch.no_grad()
+def path_score(
+    searcher: Searcher,
+    masks: Mapping[str, Tensor],
+    calibration: Sequence[Batch],
+    batches: Iterable[Batch],
+) -> dict[str, float]:
+    """Return the metrics of the path of one genotype, by name.
+
+    The operations of the path have the mixing weight 1, as in the discrete network. Batch norm uses
+    statistics of the path, which come from the calibration batches.
+    """
+    net, precision, device = searcher.net, searcher.config.precision, searcher.ranks.device
+    forward = partial(run_mixture, net, path_mixture(masks, net.shapes, device))
+    objective = searcher.objective
+    with preserved_state(net):
+        calibrate(net, forward, calibration, objective, device=device, precision=precision)
+        return evaluate(
+            net, batches, objective, device=device, precision=precision, forward=forward
+        )
 
 
 @runtime_checkable
@@ -46,13 +86,8 @@ def calibrate(
     exception: from the second batch on it uses its own momentum, so that the weight of earlier
     batches decays as in training.
 
-    Args:
-        net: Supernet; it is left in training mode.
-        forward: Forward pass of the path.
-        batches: Training batches, equally many on all ranks.
-        objective: Objective of the search, which runs the path as in training.
-        device: Device of the batches.
-        precision: Precision of the forward passes, for example ``fp32``.
+    ``forward`` is the forward pass of the path. All ranks have equally many batches. The supernet
+    is left in training mode.
     """
     norms: list[_RunningNorm] = [
         module
