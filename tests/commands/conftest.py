@@ -134,12 +134,6 @@ class Commands:
             **options,
         )
 
-    def flip_bit(self, file: Path) -> None:
-        """Flip a bit of a number in a tensor of a checkpoint; the numbers follow the header."""
-        content = bytearray(file.read_bytes())
-        content[-len(content) // 10] ^= 4
-        file.write_bytes(content)
-
     def crash(self, steps: int, call: Callable[[], Any]) -> None:
         """Call a command and raise ``Crash`` after ``steps`` complete steps."""
         original, remaining = loop.require_finite, iter(range(steps))

@@ -191,31 +191,6 @@ def test_a_cross_validation_holds_out_each_sample_once(commands: Any, tmp_path: 
     assert len(held_out) == len(set(held_out)) == 64
 
 
-def test_a_diverged_run_writes_its_reason_and_cost(commands: Any, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    line = commands.error_of(
-        "retrain",
-        "dataset=synthetic",
-        "dataset.samples=64",
-        "space=mlp",
-        'genotype={"space":"mlp","layers":["relu_8"]}',
-        "epochs=2",
-        "seed=0",
-        "loader.workers=0",
-        "optimizer.lr=1.0e30",
-        "optimizer.clip=0",
-        NO_TENSORBOARD,
-        "tracking.figures=false",
-        f"hydra.run.dir={folder}",
-    )
-    record = read_json(folder / "diverged.json")
-    assert record["reason"] in line
-    assert record["seconds"] > 0
-    assert record["joules"] >= 0
-    assert record["joules_source"] != "none"
-    assert not (folder / "summary.json").exists()
-
-
 WARMUP = (
     *SMALL_MLP,
     "dataset=synthetic",
