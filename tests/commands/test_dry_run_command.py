@@ -50,6 +50,9 @@ def test_a_dry_run_advises_changes_that_fit_the_budget(commands: Any) -> None:
     assert any(line.startswith("or memory=checkpoint: ") for line in savings)
     assert all(line in done.out for line in done.result["advice"])
     assert done.result["estimated_joules"] > 0
+    for word in ("parameters", "macs", "peak_memory_mb", "estimated_time"):
+        assert word in done.out
+        assert word in done.result
     wide = ("dry_run=true", "budget.memory_mb=1e6", "budget.hours=1e6")
     done = commands.run("retrain", None, "genotype=DARTS_V2", *wide)
     assert done.result["advice"] == []
