@@ -230,3 +230,13 @@ def retrain_run(commands: Commands, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("retrain") / "run"
     more = ("epochs=3", "dataset.samples=128", "tracking.figures=true")
     return commands.run("retrain", folder, "genotype=DARTS_V2", *more)
+
+
+@pytest.fixture(scope="session")
+def importance_run(
+    commands: Commands, retrain_run: CommandResult, tmp_path_factory: pytest.TempPathFactory
+) -> CommandResult:
+    """An evaluation of the retraining on validation data, with the importance of its edges."""
+    folder = tmp_path_factory.mktemp("importance") / "with space"
+    arguments = [f"checkpoint={retrain_run.directory}", "split=valid", "importance=true"]
+    return commands.call("evaluate", [*arguments, f"hydra.run.dir='{folder}'"], folder)
