@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import random
 import re
-import wave
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_wine
+from tiny_tasks import write_documents, write_tones
 
 import darts
 from darts.reading import read_json
@@ -43,7 +42,7 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_folder_of_images_becomes_a_table(
+def test_a_folder_of_images_or_one_file_becomes_a_table(
     commands: Any, trained: Path, photos: Path, tmp_path: Path
 ) -> None:
     run = commands.call(
@@ -62,14 +61,9 @@ def test_a_folder_of_images_becomes_a_table(
     actual = np.array([[float(value) for value in row[2:]] for row in rows])
     np.testing.assert_allclose(actual, expected.probabilities.numpy(), atol=1e-5)
     assert run.result["samples"] == 5
-
-
-def test_one_file_and_a_chosen_output(
-    commands: Any, trained: Path, photos: Path, tmp_path: Path
-) -> None:
     output = tmp_path / "table.csv"
     arguments = [f"checkpoint={trained}", f"input={photos / '0.bmp'}", f"output={output}"]
-    commands.call("predict", [*arguments, f"hydra.run.dir={tmp_path}/p"])
+    commands.call("predict", [*arguments, f"hydra.run.dir={tmp_path}/q"])
     assert len(output.read_text().splitlines()) == 2
 
 
@@ -267,19 +261,9 @@ def test_wrong_rows_are_refused(table: tuple[Path, Path]) -> None:
 
 
 def test_texts_get_the_classes_of_the_evaluation(commands: Any, tmp_path: Path) -> None:
-    draw = random.Random(0)
-    words = {"cold": ("ice", "snow", "frost"), "hot": ("fire", "sun", "flame")}
-    rows = []
-    for number in range(200):
-        label = ("cold", "hot")[number % 2]
-        text = [*draw.choices(("The", "a", "of", "and"), k=draw.randrange(2, 7))]
-        text.insert(draw.randrange(len(text)), draw.choice(words[label]))
-        rows.append({"topic": label, "body": " ".join(text)})
-    for split, chosen in (("train", rows[:140]), ("test", rows[140:])):
-        with (tmp_path / f"{split}.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, ["topic", "body"])
-            writer.writeheader()
-            writer.writerows(chosen)
+    write_documents(tmp_path)
+    for file in (tmp_path / "train.csv", tmp_path / "test.csv"):
+        file.write_text(file.read_text().replace("label,text", "topic,body"))
     keys = (
         "task=text_classification", "dataset=documents",
         f"dataset.root={tmp_path}", "dataset.label=topic", "dataset.text=body", "space=transformer",
@@ -289,15 +273,15 @@ def test_texts_get_the_classes_of_the_evaluation(commands: Any, tmp_path: Path) 
     commands.call("retrain", [*keys, f"hydra.run.dir={tmp_path}/run"])
     summary = read_json(tmp_path / "run" / "summary.json")
     found = predictions(commands, tmp_path / "run", tmp_path / "test.csv", tmp_path / "p")
-    truth = [row["topic"] for row in rows[140:]]
-    accuracy = np.mean([row["class"] == name for row, name in zip(found, truth, strict=True)])
-    assert accuracy == pytest.approx(summary["test_accuracy"])
+    with (tmp_path / "test.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    right = [row["class"] == own["topic"] for row, own in zip(found, rows, strict=True)]
+    assert np.mean(right) == pytest.approx(summary["test_accuracy"])
     model = darts.load(tmp_path / "run")
     assert isinstance(model.transform, TextInput)
     upper, lower = (darts.predict(model, text) for text in ("the SNOW and ice", "the snow and ice"))
     assert upper.probabilities.equal(lower.probabilities)
-    texts = [row["body"] for row in rows[140:]]
-    (tmp_path / "lines.txt").write_text("\n\n".join(texts) + "\n")
+    (tmp_path / "lines.txt").write_text("\n\n".join(row["body"] for row in rows) + "\n")
     lines = predictions(commands, tmp_path / "run", tmp_path / "lines.txt", tmp_path / "q")
     assert [row["class"] for row in lines] == [row["class"] for row in found]
     assert [row["line"] for row in lines[:3]] == ["1", "3", "5"]
@@ -310,17 +294,7 @@ def test_texts_get_the_classes_of_the_evaluation(commands: Any, tmp_path: Path) 
 
 
 def test_recordings_get_the_classes_of_the_evaluation(commands: Any, tmp_path: Path) -> None:
-    generator = np.random.default_rng(0)
-    time = np.arange(4000) / 8000
-    for split, count in (("train", 12), ("test", 8)):
-        for name, frequency in (("high", 1500), ("low", 300)):
-            folder = tmp_path / "tones" / split / name
-            folder.mkdir(parents=True)
-            for number in range(count):
-                tone = np.sin(2 * np.pi * frequency * time) + generator.normal(0, 0.3, len(time))
-                with wave.open(str(folder / f"{number}.wav"), "wb") as file:
-                    file.setparams((1, 2, 8000, 0, "NONE", ""))
-                    file.writeframes((tone * 8000).astype("<i2").tobytes())
+    write_tones(tmp_path / "tones")
     keys = (
         "task=speech", "dataset=audiofolder",
         f"dataset.root={tmp_path / 'tones'}", "dataset.rate=8000", "dataset.mels=16",
@@ -328,11 +302,9 @@ def test_recordings_get_the_classes_of_the_evaluation(commands: Any, tmp_path: P
     )  # fmt: skip
     commands.call("retrain", [*keys, f"hydra.run.dir={tmp_path}/run"])
     summary = read_json(tmp_path / "run" / "summary.json")
-    place = tmp_path / "tones" / "test"
-    found = predictions(commands, tmp_path / "run", place, tmp_path / "p")
-    assert len(found) == 16
-    truth = [Path(row["file"]).parent.name for row in found]
-    accuracy = np.mean([row["class"] == name for row, name in zip(found, truth, strict=True)])
-    assert accuracy == pytest.approx(summary["test_accuracy"])
+    found = predictions(commands, tmp_path / "run", tmp_path / "tones" / "test", tmp_path / "p")
+    assert len(found) == 20
+    right = [row["class"] == Path(row["file"]).parent.name for row in found]
+    assert np.mean(right) == pytest.approx(summary["test_accuracy"])
     with pytest.raises(ValueError, match="a recording must be a file name, not ndarray"):
         darts.predict(darts.load(tmp_path / "run"), [np.zeros(4000)])
