@@ -36,18 +36,6 @@ def run(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return commands.run("retrain", folder, "space=mlp", LAYERS, *sizes, *QUIET)
 
 
-@pytest.fixture(scope="module")
-def convolutions(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A network of cells with every kind of operation, trained until it is good."""
-    folder = tmp_path_factory.mktemp("cnn") / "run"
-    edges = [("sep_conv_3x3", 0), ("dil_conv_3x3", 1), ("skip_connect", 0), ("avg_pool_3x3", 1)]
-    edges += [("max_pool_3x3", 0), ("sep_conv_5x5", 2), ("dil_conv_5x5", 3), ("skip_connect", 0)]
-    cell = f"normal={edges}, normal_concat=[2,3,4,5], reduce={edges}, reduce_concat=[2,3,4,5]"
-    sizes = ("space.cells=3", "space.channels=8", "auxiliary=0.4", "epochs=8", "cutout=0")
-    data = ("dataset=synthetic", "dataset.samples=600", "validation=0.3", "loader.batch_size=32")
-    return commands.run("retrain", folder, f"genotype=Genotype({cell})", *sizes, *data, *QUIET)
-
-
 def validation_data(directory: Path) -> tuple[Tensor, Tensor]:
     """Return the validation samples and classes of a retraining."""
     config = rebuild(

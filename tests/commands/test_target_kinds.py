@@ -164,13 +164,7 @@ def test_a_resumed_retraining_ends_like_an_unbroken_one(
         "task=regression", "dataset=csv", f"dataset.root={houses}", "space=mlp", "epochs=3",
         'genotype={"space": "mlp", "layers": ["relu_16"]}', *QUIET,
     ]  # fmt: skip
-    unbroken = commands.call("retrain", [*arguments, f"hydra.run.dir={tmp_path / 'a'}"])
-    commands.crash(
-        9, lambda: commands.call("retrain", [*arguments, f"hydra.run.dir={tmp_path / 'b'}"])
-    )
-    resumed = commands.call("retrain", [f"resume={tmp_path / 'b'}"])
-    for name in ("valid_rmse", "test_r2", "test_mae"):
-        assert resumed.result[name] == unbroken.result[name]
+    commands.assert_resume_is_exact("retrain", arguments, tmp_path, steps=9)
 
 
 @pytest.fixture

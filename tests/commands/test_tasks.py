@@ -72,8 +72,12 @@ def test_a_resumed_run_ends_like_an_unbroken_one(
     ("method", "more"),
     [
         ("darts_v2", []),
-        ("gdas", []),
-        ("drnas", ["stages=[]", "relaxation.partial=1", "arch_optimizer.warmup=0"]),
+        pytest.param("gdas", [], marks=pytest.mark.slow),
+        pytest.param(
+            "drnas",
+            ["stages=[]", "relaxation.partial=1", "arch_optimizer.warmup=0"],
+            marks=pytest.mark.slow,
+        ),
         ("random_sharing", ["discretize.samples=3"]),
         pytest.param(
             "darts_pt", ["discretize.tune=0", "discretize.batches=1"], marks=pytest.mark.slow
@@ -87,19 +91,6 @@ def test_each_method_searches_language_models(
     done = commands.call("search", [*small, f"hydra.run.dir={tmp_path}"], tmp_path)
     assert done.result["valid_perplexity"] > 1
     assert len(done.json("genotype.json")["recurrent"]) == 2
-
-
-def test_ag_news_files_can_be_searched(commands: Any, tmp_path: Path) -> None:
-    rows = [
-        f'"{i % 4 + 1}","Title {i}","Some words about {("war", "sport", "money", "code")[i % 4]}"'
-        for i in range(80)
-    ]
-    (tmp_path / "test.csv").write_text("\n".join(rows) + "\n")
-    start = ["task=text_classification", "dataset=agnews", f"dataset.root={tmp_path}"]
-    size = ["space.hidden=16", "space.cells=1", "epochs=1", "loader.batch_size=8", NO_TENSORBOARD]
-    run = tmp_path / "run"
-    done = commands.call("search", [*start, *size, f"hydra.run.dir={run}"], run)
-    assert 0 <= done.result["valid_macro_f1"] <= 1
 
 
 def test_summaries_are_scored_with_rouge(commands: Any, tmp_path: Path) -> None:
