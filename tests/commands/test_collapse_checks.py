@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny_tasks import CASES
 
 from darts.methods.bilevel.curvature import AlphaHessian
 from darts.methods.collapse import CollapseChecks
@@ -100,10 +100,6 @@ def test_checks_do_not_change_the_search(commands: Any, checked: Any, tmp_path: 
     rows, expected_rows = map(commands.rows_without_costs, (checked, unchecked))
     for row, expected_row in zip(rows, expected_rows, strict=True):
         assert {name: row[name] for name in expected_row} == expected_row
-
-
-class Crash(RuntimeError):
-    """Simulated failure right after a checkpoint."""
 
 
 def test_a_search_that_crashes_between_two_checks_ends_like_an_unbroken_one(
@@ -212,10 +208,10 @@ def test_a_search_that_crashes_after_its_rollback_is_not_continued(
         def save(loop: TrainingLoop) -> None:
             original(loop)
             if next(calls) == 2:
-                raise Crash
+                raise RuntimeError("crashed")
 
         patch.setattr(TrainingLoop, "save", save)
-        with pytest.raises(Crash):
+        with pytest.raises(RuntimeError, match="crashed"):
             commands.run("search", folder, *overrides)
     done = commands.call("search", [f"resume={folder}"], folder)
     assert len(done.rows) == 3
@@ -262,26 +258,14 @@ def test_checks_work_with_every_space_and_relaxation(
         assert row["collapse/gap"] == pytest.approx(1 - before / after)
 
 
-def write_texts(folder: Path) -> list[str]:
-    """Write a language modeling data set and return the overrides that use it."""
-    draw = random.Random(0)
-    for split, lines in (("train", 60), ("valid", 20), ("test", 20)):
-        rows = [" ".join(draw.choices("abcdef", k=6)) for _ in range(lines)]
-        (folder / f"{split}.txt").write_text("\n".join(rows) + "\n")
-    sizes = ("space.embedding=8", "space.hidden=8", "task.window=9", "loader.batch_size=6")
-    return ["task=language_model", "dataset=text", *sizes, "space.nodes=3"]
-
-
 def test_checks_do_not_change_searches_of_text_tasks(commands: Any, tmp_path: Path) -> None:
     """They score by the metric of the task and do not advance the random draws of dropout."""
-    data = tmp_path / "data"
-    data.mkdir()
-    root = f"dataset.root={data}"
-    overrides = [*write_texts(data), root, NO_TENSORBOARD, "tracking.figures=false", "epochs=2"]
+    case = CASES["language_model"]
+    overrides = [*case.data(tmp_path / "data"), *case.search, "tracking.figures=false", CURVATURE]
     runs = []
     for every in (1, 0):
         folder = tmp_path / str(every)
-        own = [f"collapse.every={every}", CURVATURE, f"hydra.run.dir={folder}"]
+        own = [f"collapse.every={every}", f"hydra.run.dir={folder}"]
         runs.append(commands.call("search", [*overrides, *own], folder))
     with_checks, without = runs
     metric = with_checks.result["metric"]
@@ -290,20 +274,6 @@ def test_checks_do_not_change_searches_of_text_tasks(commands: Any, tmp_path: Pa
         assert row["collapse/eigenvalue"] is not None
     for key in ("searcher", "random", "valid_loader", "train_loader", "history"):
         assert commands.identical(with_checks.checkpoint[key], without.checkpoint[key]), key
-
-
-def test_random_search_is_not_checked(commands: Any, tmp_path: Path) -> None:
-    overrides = (
-        *DATA,
-        "epochs=1",
-        "space=nas201",
-        "space.cells=1",
-        "method=random_sharing",
-        NO_TENSORBOARD,
-    )
-    few = ("discretize.samples=2", "discretize.finalists=1", "collapse.every=1")
-    done = commands.run("search", tmp_path / "run", *overrides, *few)
-    assert not collapse_values(done.result)
 
 
 @pytest.mark.parametrize(

@@ -210,17 +210,10 @@ def test_a_signal_within_a_step_saves_a_checkpoint_after_the_step(
 def test_an_interrupted_random_sampling_scores_no_architecture_twice(
     commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run ends between two scores and continues with the next one."""
-    small = (
-        *DATA,
-        "dataset.size=8",
-        "epochs=1",
-        "space=nas201",
-        "space.channels=1",
-        "space.cells=1",
-        NO_TENSORBOARD,
-    )
+    """The run ends between two scores and continues with the next one. It checks no collapse."""
+    small = (*DATA, "epochs=1", "space=nas201", "space.channels=1", "space.cells=1", NO_TENSORBOARD)
     few = ("method=random_sharing", "discretize.samples=4", "discretize.finalists=2")
+    few = (*few, "collapse.every=1")
     original, scored = SupernetAdapter.score, []
 
     def count_and_interrupt(*arguments: Any) -> float:
@@ -232,6 +225,7 @@ def test_an_interrupted_random_sampling_scores_no_architecture_twice(
     monkeypatch.setattr(SupernetAdapter, "score", count_and_interrupt)
     unbroken_run = commands.run("search", tmp_path / "unbroken", *small, *few)
     assert len(scored) == 6
+    assert not [name for name in unbroken_run.result if name.startswith("collapse")]
     folder = tmp_path / "run"
     with pytest.raises(SystemExit) as exit_info:
         commands.run("search", folder, *small, *few)
