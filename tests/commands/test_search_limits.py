@@ -15,16 +15,10 @@ from darts.spaces import parse_genotype
 from darts.spaces.nas201 import Nas201
 from darts.training.cost import count_macs, count_parameters
 
-QUIET = ("tracking.tensorboard=false", "tracking.figures=false", "collapse.every=0")
 TINY = (
-    *QUIET,
-    "dataset=synthetic",
-    "dataset.samples=64",
-    "space=nas201",
-    "space.channels=2",
-    "space.cells=1",
-    "epochs=2",
-    "loader.batch_size=16",
+    *("tracking.tensorboard=false", "tracking.figures=false", "collapse.every=0"),
+    *("dataset=synthetic", "dataset.samples=64", "space=nas201", "space.channels=2"),
+    *("space.cells=1", "epochs=2", "loader.batch_size=16"),
 )
 SIZES: dict[str, Any] = {"classes": 10, "in_channels": 3}
 

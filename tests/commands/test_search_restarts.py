@@ -28,8 +28,14 @@ def run(commands: Any, folder: Path, *overrides: str) -> Any:
     return commands.call("search", [*overrides, f"hydra.run.dir={folder}"], folder)
 
 
-def test_a_search_that_diverges_restarts_at_a_lower_rate(commands: Any, tmp_path: Path) -> None:
-    done = run(commands, tmp_path / "run", *DIVERGING)
+@pytest.fixture(scope="module")
+def restarted(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A search that diverges and restarts."""
+    return run(commands, tmp_path_factory.mktemp("restarted") / "run", *DIVERGING)
+
+
+def test_a_search_that_diverges_restarts_at_a_lower_rate(restarted: Any) -> None:
+    done = restarted
     count = done.result["restarts"]
     assert count == done.checkpoint["restarts"] > 0
     assert done.out.count("at 0.3 times the learning rate") == count
@@ -40,9 +46,8 @@ def test_a_search_that_diverges_restarts_at_a_lower_rate(commands: Any, tmp_path
 
 
 def test_a_restarted_search_that_is_killed_continues_with_the_same_result(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    commands: Any, restarted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = run(commands, tmp_path / "whole", *DIVERGING)
     original, killed = Search.train_step, False
 
     def crash(self: Search, batch: Any) -> Any:
@@ -57,7 +62,7 @@ def test_a_restarted_search_that_is_killed_continues_with_the_same_result(
         run(commands, tmp_path / "run", *DIVERGING)
     done = commands.call("search", [f"resume={tmp_path / 'run'}"], tmp_path / "run")
     assert killed
-    commands.assert_same_run(done, whole)
+    commands.assert_same_run(done, restarted)
 
 
 @pytest.mark.parametrize(
