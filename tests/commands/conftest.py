@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,6 +149,20 @@ class Commands:
             patch.setattr(loop, "require_finite", fail_in_time)
             with pytest.raises(Crash):
                 call()
+
+    @contextmanager
+    def signal_in_step(self, step: int, number: int) -> Iterator[None]:
+        """Send a signal to this process in a training step, counted from 1 in the block."""
+        original, steps = loop.require_finite, itertools.count(1)
+
+        def count(*arguments: Any) -> float:
+            if next(steps) == step:
+                signal.raise_signal(number)
+            return float(original(*arguments))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop, "require_finite", count)
+            yield
 
     def assert_resume_is_exact(
         self, command: str, arguments: Iterable[str], folder: Path, steps: int = 4

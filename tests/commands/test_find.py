@@ -26,7 +26,6 @@ from darts.judging.devices.latency_model import LinearModel
 from darts.reading import read_json
 from darts.recipes import ensemble
 from darts.spaces import parse_genotype
-from darts.training import loop
 from darts.training.checkpoint import load_checkpoint
 
 PLAN = (
@@ -356,25 +355,15 @@ def test_wrong_settings_end_in_one_line(
     assert not (tmp_path / "run").exists()
 
 
-def interrupt(commands: Any, directory: Path, steps: int, *more: str) -> str:
+def interrupt(commands: Any, directory: Path, steps: int) -> str:
     """Start the tiny run and stop it by a signal after some steps; return what it printed."""
-    original, count = loop.require_finite, itertools.count(1)
-
-    def counted(*arguments: Any) -> float:
-        if next(count) == steps:
-            signal.raise_signal(signal.SIGTERM)
-        return float(original(*arguments))
-
-    printed = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
-        patch.setattr(loop, "require_finite", counted)
-        with pytest.raises(SystemExit, match="143"):
-            launch(
-                "find",
-                find_command.check,
-                find_command.find,
-                [*TINY, *more, f"hydra.run.dir={directory}"],
-            )
+    printed, arguments = io.StringIO(), [*TINY, f"hydra.run.dir={directory}"]
+    with (
+        commands.signal_in_step(steps, signal.SIGTERM),
+        redirect_stdout(printed),
+        pytest.raises(SystemExit, match="143"),
+    ):
+        launch("find", find_command.check, find_command.find, arguments)
     return printed.getvalue()
 
 

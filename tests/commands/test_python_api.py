@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import os
 import signal
 import subprocess
 import sys
@@ -20,7 +19,6 @@ import darts
 from darts.config import ConfigError
 from darts.recipes.model import Model, Preprocessing
 from darts.tracking import read_metrics
-from darts.training import loop
 
 TINY = ["dataset.samples=64", "space.channels=2", "space.cells=2", "loader.batch_size=16"]
 QUIET = ["tracking.figures=false", "tracking.tensorboard=false"]
@@ -157,19 +155,9 @@ def test_errors_are_those_of_the_commands(call: Any, message: str) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_an_interrupt_can_be_handled_and_the_search_resumed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original, calls = loop.require_finite, iter(range(10**6))
-
-    def interrupt(*arguments: Any) -> float:
-        if next(calls) == 2:
-            os.kill(os.getpid(), signal.SIGINT)
-        return float(original(*arguments))
-
-    monkeypatch.setattr(loop, "require_finite", interrupt)
+def test_an_interrupt_can_be_handled_and_the_search_resumed(commands: Any, tmp_path: Path) -> None:
     overrides = [*TINY, *QUIET]
-    with pytest.raises(KeyboardInterrupt):
+    with commands.signal_in_step(3, signal.SIGINT), pytest.raises(KeyboardInterrupt):
         darts.search(data="synthetic", space="nas201", epochs=2, out=tmp_path, overrides=overrides)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     run = darts.search(resume=tmp_path)

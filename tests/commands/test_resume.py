@@ -16,7 +16,6 @@ import pytest
 from darts.data import load_split, save_split
 from darts.reading import read_json
 from darts.searching.discretization import SupernetAdapter
-from darts.training import loop
 from darts.training.checkpoint import load_checkpoint
 
 NO_TENSORBOARD = "tracking.tensorboard=false"
@@ -186,21 +185,11 @@ def test_a_run_with_a_loss_that_is_not_finite_writes_its_reason_and_cost(
 
 
 def test_a_signal_within_a_step_saves_a_checkpoint_after_the_step(
-    commands: Any, unbroken: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    commands: Any, unbroken: Any, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    original, steps = loop.require_finite, iter(range(5))
-
-    def interrupt_in_fifth_step(*arguments: Any) -> float:
-        if next(steps, None) == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return float(original(*arguments))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "require_finite", interrupt_in_fifth_step)
-        with pytest.raises(SystemExit) as exit_info:
-            commands.run("search", folder, NO_TENSORBOARD, *RUNS["search"])
-    assert exit_info.value.code == 143
+    with commands.signal_in_step(5, signal.SIGTERM), pytest.raises(SystemExit, match="143"):
+        commands.run("search", folder, NO_TENSORBOARD, *RUNS["search"])
     saved = load_checkpoint(folder / "checkpoint.safetensors", "search")
     assert (saved["epoch"], saved["step"]) == (1, 2)
     done = commands.call("search", [f"resume={folder}"], folder)

@@ -23,7 +23,6 @@ from darts.judging import nas201_table
 from darts.judging.devices.latency_model import LinearModel
 from darts.reading import read_json
 from darts.recipes import retrain
-from darts.training import loop
 from darts.training.run_directory import RunDirectory
 
 IN_PROCESS = "workers=0"  # trials run in the test process
@@ -342,22 +341,10 @@ def test_two_machines_share_a_study(commands: Any, tmp_path: Path) -> None:
     assert "has different parameters; choose another name" in line
 
 
-def test_ctrl_c_saves_the_study_for_resuming(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "run"
-    original, steps = loop.require_finite, iter(range(20))
-
-    def interrupt_in_sixth_step(*arguments: Any) -> float:
-        if next(steps, None) == 5:
-            os.kill(os.getpid(), signal.SIGINT)
-        return float(original(*arguments))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "require_finite", interrupt_in_sixth_step)
-        with pytest.raises(SystemExit) as exit_info:
-            commands.run("tune", folder, *STUDY, *BARE, IN_PROCESS, "budget.trials=4", "retries=0")
-    assert exit_info.value.code == 130
+def test_ctrl_c_saves_the_study_for_resuming(commands: Any, tmp_path: Path) -> None:
+    folder, options = tmp_path / "run", (*BARE, IN_PROCESS, "budget.trials=4", "retries=0")
+    with commands.signal_in_step(6, signal.SIGINT), pytest.raises(SystemExit, match="130"):
+        commands.run("tune", folder, *STUDY, *options)
     states = [trial.state.name for trial in trials_of(folder)]
     assert states == ["COMPLETE", "COMPLETE", "FAIL", "WAITING"]
     assert not (folder / "summary.json").exists()
