@@ -7,6 +7,7 @@ import wave
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,6 +64,15 @@ def write_tones(folder: Path) -> None:
                 with wave.open(str(folder / split / label / f"{number}.wav"), "wb") as file:
                     file.setparams((1, 2, rate, 0, "NONE", ""))
                     file.writeframes(sound.astype("<i2").tobytes())
+
+
+def wine() -> Any:
+    """Return the wine data set of scikit-learn as a data frame with the column ``cultivar``."""
+    from sklearn import datasets
+
+    bunch = datasets.load_wine(as_frame=True)
+    table = bunch.data.rename(columns=lambda name: name.replace("/", "_"))
+    return table.assign(cultivar=bunch.target_names[bunch.target])
 
 
 def write_iris(folder: Path) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_tasks
 import torch
-from sklearn.datasets import load_wine
 
 from darts import find_command, predict
 from darts.config import launch
@@ -48,12 +48,8 @@ STEPS = (3, 23, 38, 43)
 @pytest.fixture(scope="module")
 def wine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wine data of scikit-learn as a CSV file."""
-    data, file = load_wine(), tmp_path_factory.mktemp("data") / "wine.csv"
-    with file.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow([*(name.replace("/", "_") for name in data.feature_names), "cultivar"])
-        for row, label in zip(data.data, data.target, strict=True):
-            writer.writerow([*map(float, row), data.target_names[label]])
+    file = tmp_path_factory.mktemp("data") / "wine.csv"
+    tiny_tasks.wine().to_csv(file, index=False)
     return file
 
 
@@ -201,7 +197,7 @@ def test_an_ensemble_averages_the_probabilities_of_its_members(
     assert len(chosen) == 3
     assert list(summary["ensemble"].values()) == [2, 1]
     assert {row["epochs"] for row in rows_of(run.directory) if row["directory"] in members} == {"3"}
-    samples = list(load_wine().data[:20])
+    samples = tiny_tasks.wine().drop(columns="cultivar").to_numpy()[:20]
     first, third = (predict(path, samples).probabilities for path in members.values())
     averaged = predict(run.directory, samples).probabilities
     torch.testing.assert_close(averaged, (2 * first + third) / 3)

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.datasets import load_wine
-from tiny_tasks import write_documents, write_tones
+from tiny_tasks import wine, write_documents, write_tones
 
 import darts
 from darts.reading import read_json
@@ -150,12 +149,9 @@ def predictions(commands: Any, run: Path, place: Path, folder: Path) -> list[dic
 def table(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A folder with the wine data of scikit-learn, and a network trained on it."""
     folder = tmp_path_factory.mktemp("table")
-    data = load_wine()
-    header = [*(name.replace("/", "_") for name in data.feature_names), "cultivar"]
-    rows = [[*row, data.target_names[c]] for row, c in zip(data.data, data.target, strict=True)]
-    for split, chosen in (("train", rows[::2]), ("test", rows[1::2])):
-        with (folder / f"{split}.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([header, *chosen])
+    rows = wine()
+    rows[::2].to_csv(folder / "train.csv", index=False)
+    rows[1::2].to_csv(folder / "test.csv", index=False)
     keys = ("dataset=csv", f"dataset.root={folder}", "dataset.bins=4", *MLP, *SMALL, WITHOUT_RISE)
     commands.call("retrain", [*keys, f"hydra.run.dir={folder}/run"])
     return folder, folder / "run"
@@ -229,7 +225,7 @@ def test_an_evaluation_with_other_training_rows_is_refused(
 def test_a_table_that_does_not_fit_ends_in_one_line(
     commands: Any, table: tuple[Path, Path], tmp_path: Path, content: str, message: str
 ) -> None:
-    names = [name.replace("/", "_") for name in load_wine().feature_names]
+    names = list(wine())[:-1]
     ones = ["1"] * 12
     text = content.format(
         header=",".join(names),
