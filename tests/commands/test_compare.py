@@ -236,10 +236,7 @@ def test_too_few_searches_show_no_difference(commands: Any, tmp_path: Path) -> N
     assert "No difference between darts_v1 and random is shown: 4 searches are too few" in verdict
     assert "at least 6 are needed" in verdict
     assert not done.result["difference_random_significant"]
-    for name in (
-        "darts_v1",
-        "random",
-    ):  # both methods use the same seed for retraining j of search i
+    for name in ("darts_v1", "random"):  # with the same seed for retraining j of search i
         folder = done.directory / "runs" / name
         runs = [folder / str(i) / f"retrain-{j}" for i in range(4) for j in range(2)]
         assert [overrides_of(run)["seed"] for run in runs] == [str(n) for n in range(8)]
@@ -459,18 +456,10 @@ def test_settings_become_overrides() -> None:
 @pytest.mark.slow  # real runs
 def test_killed_comparison_with_real_runs_is_resumed(commands: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    overrides = [
-        *NET,
-        "epochs=1",
-        "search.epochs=6",
-        "settings.random_search.epochs=4",
-        ALL_BASELINES,
-        "settings.random_sharing.discretize.samples=1",
-        "searches=1",
-        "retrainings=1",
-        "workers=2",
-        f"hydra.run.dir={folder}",
-    ]
+    settings = ("random_search.epochs=4", "random_sharing.discretize.samples=1")
+    overrides = [*NET, "epochs=1", "search.epochs=6", *(f"settings.{text}" for text in settings)]
+    overrides += [ALL_BASELINES, "searches=1", "retrainings=1", "workers=2"]
+    overrides.append(f"hydra.run.dir={folder}")
     process = commands.start("compare", *overrides, start_new_session=True)
     while not (folder / "runs/darts_v1/0/search/summary.json").exists():
         assert process.poll() is None

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as pillow
+from tiny_tasks import CASES
 from torch import Tensor
 
 from darts.config import RetrainConfig, rebuild
@@ -170,13 +171,9 @@ def test_without_validation_data_other_training_samples_are_scored(
 
 
 def test_a_network_of_tokens_is_not_quantized(commands: Any, tmp_path: Path) -> None:
-    rows = "\n".join(f"{'ab'[i % 2]},{'w ' * (i % 5 + 1)}v{i % 3}" for i in range(60))
-    for split in ("train", "test"):
-        (tmp_path / f"{split}.csv").write_text(f"label,text\n{rows}\n")
-    blocks = 'genotype={"space": "transformer", "blocks": [["attention_2","gelu_1"]]}'
-    own = ["task=text_classification", "dataset=documents", f"dataset.root={tmp_path}", blocks]
-    small = ["space.hidden=8", "loader.batch_size=8", "epochs=1", *QUIET]
-    commands.call("retrain", [*own, *small, f"hydra.run.dir={tmp_path / 'run'}"])
+    case = CASES["text_classification"]
+    own = [*case.data(tmp_path / "data"), f"genotype={case.genotype}", "epochs=1", *QUIET]
+    commands.call("retrain", [*own, f"hydra.run.dir={tmp_path / 'run'}"])
     checkpoint = f"checkpoint={tmp_path / 'run'}"
     line = commands.error_of("export", checkpoint, "quantize=int8")
     assert "task=text_classification: only networks with one input of numbers" in line
