@@ -85,42 +85,23 @@ def digest(folder: Path) -> dict[str, str]:
     }
 
 
-def test_prepared_files_are_reproducible(own_data, args, tmp_path):
-    for name in ("wine", "noisy", "words_60k", "news_2000", "spoken_digits", "voices"):
-        first, second = tmp_path / "first" / name, tmp_path / "second" / name
-        for folder in (first, second):
-            assert own_data.DATA_SETS[name].prepare(args.data, folder)
-        assert digest(first) == digest(second)
-        assert digest(first)
-
-
-def test_training_and_test_parts_are_disjoint(own_data, args):
-    args.only = ["noisy", "news_2000", "spoken_digits"]
+def test_prepared_files_are_reproducible_disjoint_and_readable(own_data, args, tmp_path):
+    args.only = ["wine", "noisy", "words_60k", "chars_60k", "news_2000", "spoken_digits", "voices"]
     for dataset, folder in own_data.prepared(args):
-        if dataset.kind == "recordings":
-            parts = [
-                {path.name for path in folder.glob(f"{part}/*/*")}
-                for part in ("train", "valid", "test")
-            ]
-            assert [len(part) for part in parts] == [12, 4, 4]
-        else:
-            parts = [
-                set((folder / f"{part}.csv").read_text().splitlines()[1:])
-                for part in ("train", "test")
-            ]
-        assert not set.intersection(*parts)
-
-
-def test_the_package_reads_the_prepared_folders(own_data, args):
-    args.only = ["wine", "voices", "chars_60k", "news_2000", "spoken_digits"]
-    for dataset, folder in own_data.prepared(args):
+        again = tmp_path / "again" / dataset.name
+        assert dataset.prepare(args.data, again)
+        assert digest(again) == digest(folder) != {}
         overrides = dict(text.split("=") for text in own_data.OVERRIDES[dataset.kind])
-        source = load(
-            overrides["dataset"],
-            root=folder,
-            **({"level": overrides["dataset.level"]} if "dataset.level" in overrides else {}),
-        )
+        level = overrides.get("dataset.level")
+        source = load(overrides["dataset"], root=folder, **({"level": level} if level else {}))
         assert len(source.train) > len(source.test) > 0
+        if dataset.kind == "recordings":
+            parts = [{f.name for f in folder.glob(f"{p}/*/*")} for p in ("train", "valid", "test")]
+            assert [len(part) for part in parts] == [12, 4, 4]
+            assert not set.intersection(*parts)
+        elif dataset.name in ("noisy", "news_2000"):
+            files = (folder / "train.csv", folder / "test.csv")
+            assert not set.intersection(*(set(f.read_text().splitlines()[1:]) for f in files))
 
 
 def test_baselines_are_recorded_once(own_data, args, tmp_path, monkeypatch):
@@ -159,33 +140,18 @@ def test_find_gets_the_path_and_the_budget_only(own_data, args, tmp_path, monkey
 
     def run(command, directory, *overrides):
         calls.append((command, *overrides))
-        return {
-            "test_perplexity": 5.0,
-            "test_accuracy": 0.75,
-            "seconds": 8.0,
-            "parameters": 10,
-            "gain": 0.05,
-            "gain_low": -0.01,
-            "gain_high": 0.11,
-            "baseline_wins": False,
-            "baseline_test_accuracy": 0.5,
-            "winner_seconds": 2.0,
-            "valid_accuracy": 0.9,
-        }
+        scores = {"test_perplexity": 5.0, "test_accuracy": 0.75, "valid_accuracy": 0.9}
+        costs = {"seconds": 8.0, "winner_seconds": 2.0, "parameters": 10}
+        baseline = {"baseline_wins": False, "baseline_test_accuracy": 0.5}
+        return {**scores, **costs, **baseline, "gain": 0.05, "gain_low": -0.01, "gain_high": 0.11}
 
     correct = np.arange(54) % 4 > 0
     monkeypatch.setattr(own_data, "run", run)
     monkeypatch.setattr(own_data, "correct_samples", lambda run, device: correct)
     own_data.run_find(args)
     root = (args.out / "data" / "wine").resolve()
-    assert calls[1] == (
-        "find",
-        "dataset=csv",
-        f"dataset.root={root}",
-        "budget.minutes=0.1",
-        "seed=0",
-        "device=cpu",
-    )
+    own = ("dataset=csv", f"dataset.root={root}", "budget.minutes=0.1", "seed=0", "device=cpu")
+    assert calls[1] == ("find", *own)
     args.only = ["wine"]
     own_data.run_models(args, "baseline", own_data.run_baseline)
     own_data.write_table(args.only)
@@ -288,16 +254,11 @@ def test_correct_samples_are_in_the_order_of_the_file(own_data, tmp_path, kind):
     summary = run(
         "retrain",
         tmp_path / "run",
-        *own_data.OVERRIDES[kind],
-        f"dataset.root={folder}",
+        *(*own_data.OVERRIDES[kind], f"dataset.root={folder}"),
         f"space={'mlp' if kind == 'table' else 'transformer'}",
         f"genotype={tmp_path / 'genotype.json'}",
-        "epochs=8",
-        "optimizer.lr=0.02",
-        "loader.batch_size=16",
-        "tracking.figures=false",
-        "tracking.tensorboard=false",
-        "device=cpu",
+        *("epochs=8", "optimizer.lr=0.02", "loader.batch_size=16", "device=cpu"),
+        *("tracking.figures=false", "tracking.tensorboard=false"),
     )
     correct = correct_samples(tmp_path / "run", "cpu")
     assert np.array_equal(correct, ~swapped)
