@@ -100,51 +100,33 @@ def test_networks_without_edges_have_no_importances(commands: Any, tmp_path: Pat
     assert "space=mlp" in line
 
 
-def test_a_killed_evaluation_can_be_repeated_in_its_directory(
+def test_a_killed_evaluation_has_all_files_but_its_summary_and_can_be_repeated(
     retrain_run: Any, commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Files of the killed evaluation that the new one does not write are removed."""
+    """A figure may fail. Files that the repeated evaluation does not write are removed."""
     folder = tmp_path / "run"
     arguments = [f"checkpoint={retrain_run.directory}", f"hydra.run.dir={folder}"]
-    finish = RunDirectory.finish
 
     def killed(files: RunDirectory, summary: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(RunDirectory, "finish", killed)
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
-        commands.call("evaluate", [*arguments, "importance=true"])
-    assert (folder / "importance.json").exists()
-    assert (folder / "config.yaml").exists()
-    assert not (folder / "summary.json").exists()
-    monkeypatch.setattr(RunDirectory, "finish", finish)
+    def fail(*_: Any, **__: Any) -> None:
+        raise ValueError("no font")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "finish", killed)
+        patch.setattr(evaluate, "draw_edge_importances", fail)
+        with (
+            pytest.warns(UserWarning, match="importance.svg was not made: no font"),
+            pytest.raises((KeyboardInterrupt, SystemExit)),
+        ):
+            commands.call("evaluate", [*arguments, "importance=true"])
+    written = {file.name for file in folder.iterdir()}
+    files = {"confusion.svg", "importance.json", "genotype.json", "env.json", "config.yaml"}
+    assert files <= written
+    assert not {"summary.json", "importance.svg"} & written
     commands.call("evaluate", arguments)
     assert (folder / "summary.json").exists()
     assert not (folder / "importance.json").exists()
     assert "already holds a run" in commands.error_of("evaluate", *arguments)
     assert "already holds a run" in commands.error_of("export", *arguments)
-
-
-def test_pictures_and_samples_come_first_and_may_fail(
-    retrain_run: Any, commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "run"
-    written: list[str] = []
-    finish = RunDirectory.finish
-
-    def record(files: RunDirectory, summary: Any) -> Any:
-        written.extend(file.name for file in folder.iterdir())
-        return finish(files, summary)
-
-    def fail(*_: Any, **__: Any) -> None:
-        raise ValueError("no font")
-
-    monkeypatch.setattr(RunDirectory, "finish", record)
-    monkeypatch.setattr(evaluate, "draw_edge_importances", fail)
-    arguments = [f"checkpoint={retrain_run.directory}", f"hydra.run.dir={folder}"]
-    with pytest.warns(UserWarning, match="importance.svg was not made: no font"):
-        commands.call("evaluate", [*arguments, "importance=true"])
-    assert {"confusion.svg", "importance.json", "genotype.json", "env.json"} <= {*written}
-    assert "summary.json" not in written
-    assert (folder / "summary.json").exists()
-    assert not (folder / "importance.svg").exists()

@@ -229,6 +229,7 @@ def test_without_an_ensemble_the_winner_is_the_answer(
     assert "No ensemble has a better validation score" in run.out
 
 
+@pytest.mark.slow
 def test_sentence_pairs_have_baselines(commands: Any, tmp_path: Path) -> None:
     """The targets are the words of short sentences in reverse order."""
     words = ["one", "two", "three", "four"]

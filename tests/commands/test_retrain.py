@@ -14,7 +14,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import darts.recipes.retrain as retrain_recipe
 from darts.config import RetrainConfig, rebuild
 from darts.data import load_split
-from darts.recipes.retrain import Retraining
 from darts.spaces import Genotype
 from darts.spaces.cnn import PUBLISHED, Network
 
@@ -235,14 +234,8 @@ DIVERGING = (
 )
 
 
-@pytest.fixture(scope="module")
-def restarted(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A retraining that diverges and restarts."""
-    return commands.run("retrain", tmp_path_factory.mktemp("restarted") / "run", *DIVERGING)
-
-
-def test_a_training_that_diverges_restarts_at_a_lower_rate(restarted: Any) -> None:
-    done = restarted
+def test_a_training_that_diverges_restarts_at_a_lower_rate(commands: Any, tmp_path: Path) -> None:
+    done = commands.run("retrain", tmp_path / "run", *DIVERGING)
     assert done.result["restarts"] == done.checkpoint["restarts"] == 3
     assert done.out.count("at 0.3 times the learning rate") == 3
     assert "train_loss rose from" in done.out
@@ -250,24 +243,3 @@ def test_a_training_that_diverges_restarts_at_a_lower_rate(restarted: Any) -> No
     assert [row["epoch"] for row in done.rows] == [1, 2, 3]
     assert rates[0] == pytest.approx(0.3**3 * 10)
     assert not (done.directory / "diverged.json").exists()
-
-
-def test_a_restarted_training_that_is_killed_continues_with_the_same_result(
-    commands: Any, restarted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original, restarts = Retraining.train_step, 0
-
-    def crash(self: Retraining, batch: Any) -> Any:
-        nonlocal restarts
-        if self.state.restarts == 2 and restarts == 0:
-            restarts = self.state.restarts
-            raise RuntimeError("killed")
-        return original(self, batch)
-
-    monkeypatch.setattr(Retraining, "train_step", crash)
-    with pytest.raises(RuntimeError, match="killed"):
-        commands.run("retrain", tmp_path / "run", *DIVERGING)
-    done = commands.call("retrain", [f"resume={tmp_path / 'run'}"], tmp_path / "run")
-    assert restarts == 2
-    for name in ("net", "optimizer", "best", "restarts"):
-        assert commands.identical(done.checkpoint[name], restarted.checkpoint[name])

@@ -219,7 +219,6 @@ def test_the_self_check_reports_the_error_of_finite_differences(
         ("train_portion=0.8", "dataset.subset=40", "optimizer.clip=0", "metric=loss"),
         pytest.param(("space.candidates=s1", "space.cells=2"), marks=pytest.mark.slow),
         ("space.candidates=s4", "memory=checkpoint"),  # random draws within cells
-        pytest.param(("space=nas201", "space.cells=1"), marks=pytest.mark.slow),
     ],
 )
 def test_a_search_supports_other_sizes_precisions_and_options(
