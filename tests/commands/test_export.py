@@ -179,7 +179,9 @@ def test_a_graph_with_other_outputs_is_refused_and_deleted(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_translation_network_is_refused(commands: Any, retrained: Any, tmp_path: Path) -> None:
-    arguments = (f"checkpoint={retrained('translation')}", f"hydra.run.dir={tmp_path / 'run'}")
-    line = commands.error_of("export", *arguments)
-    assert "task=translation: its networks generate text word by word" in line
+def test_a_network_of_tokens_is_not_quantized(commands: Any, retrained: Any) -> None:
+    checkpoint = f"checkpoint={retrained('text_classification')}"
+    line = commands.error_of("export", checkpoint, "quantize=int8")
+    assert "task=text_classification: only networks with one input of numbers" in line
+    line = commands.error_of("export", checkpoint, "format=litert")
+    assert "format=litert: takes networks with one input of numbers" in line

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as pillow
-from tiny_tasks import CASES
 from torch import Tensor
 
 from darts.config import RetrainConfig, rebuild
@@ -168,17 +167,6 @@ def test_without_validation_data_other_training_samples_are_scored(
     int8 = commands.run("export", tmp_path / "y", checkpoint, "quantize=int8", "calibration=40")
     assert int8.result["train_accuracy"] == int8.result["float_train_accuracy"] > 0
     assert "valid_accuracy" not in int8.result
-
-
-def test_a_network_of_tokens_is_not_quantized(commands: Any, tmp_path: Path) -> None:
-    case = CASES["text_classification"]
-    own = [*case.data(tmp_path / "data"), f"genotype={case.genotype}", "epochs=1", *QUIET]
-    commands.call("retrain", [*own, f"hydra.run.dir={tmp_path / 'run'}"])
-    checkpoint = f"checkpoint={tmp_path / 'run'}"
-    line = commands.error_of("export", checkpoint, "quantize=int8")
-    assert "task=text_classification: only networks with one input of numbers" in line
-    line = commands.error_of("export", checkpoint, "format=litert")
-    assert "format=litert: takes networks with one input of numbers" in line
 
 
 def test_a_missing_extra_is_named(

@@ -1,4 +1,4 @@
-"""The command that classifies images, rows of a table, texts and recordings."""
+"""The command that classifies images, rows of a table and texts; test_tasks has recordings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_tasks import wine, write_documents, write_tones
+from tiny_tasks import wine, write_documents
 
 import darts
 from darts.reading import read_json
@@ -287,20 +287,3 @@ def test_texts_get_the_classes_of_the_evaluation(commands: Any, tmp_path: Path) 
     arguments = (f"input={tmp_path / 'other.csv'}", f"hydra.run.dir={tmp_path}/r")
     line = commands.error_of("predict", f"checkpoint={tmp_path / 'run'}", *arguments)
     assert "has no column 'body' for dataset.text; its columns are text" in line
-
-
-def test_recordings_get_the_classes_of_the_evaluation(commands: Any, tmp_path: Path) -> None:
-    write_tones(tmp_path / "tones")
-    keys = (
-        "task=speech", "dataset=audiofolder",
-        f"dataset.root={tmp_path / 'tones'}", "dataset.rate=8000", "dataset.mels=16",
-        "dataset.seconds=0.5", "loader.batch_size=8", *MLP, *SMALL,
-    )  # fmt: skip
-    commands.call("retrain", [*keys, f"hydra.run.dir={tmp_path}/run"])
-    summary = read_json(tmp_path / "run" / "summary.json")
-    found = predictions(commands, tmp_path / "run", tmp_path / "tones" / "test", tmp_path / "p")
-    assert len(found) == 20
-    right = [row["class"] == Path(row["file"]).parent.name for row in found]
-    assert np.mean(right) == pytest.approx(summary["test_accuracy"])
-    with pytest.raises(ValueError, match="a recording must be a file name, not ndarray"):
-        darts.predict(darts.load(tmp_path / "run"), [np.zeros(4000)])

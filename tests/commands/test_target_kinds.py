@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -29,11 +30,8 @@ def houses(tmp_path_factory: pytest.TempPathFactory) -> Path:
     price = 300_000 + 50_000 * (columns @ [1.0, 0.5, -0.5]) + rng.normal(size=200) * 5_000
     size = 90 + 20 * columns[:, 0]
     path: Path = tmp_path_factory.mktemp("houses") / "houses.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["price", "a", "b", "c", "size"])
-        for row, own, other in zip(columns.tolist(), price, size, strict=True):
-            writer.writerow([own, *row, other])
+    table = np.column_stack([price, columns, size])
+    pd.DataFrame(table, columns=["price", *"abc", "size"]).to_csv(path, index=False)
     return path
 
 

@@ -1,16 +1,19 @@
-"""Every kind of data except images in every command: search, retrain, evaluate and resume.
+"""Every kind of data except images: search, retrain, evaluate, resume, predict and export.
 
 ``test_target_kinds`` has numbers and labels, ``test_spaces`` the spaces for images.
 """
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tiny_tasks import CASES
 
+import darts
 from darts.reading import read_json
 from darts.spaces import SPACES
 
@@ -49,10 +52,21 @@ def test_a_searched_network_learns_and_is_evaluated_with_equal_scores(
         table = (folder / "samples_test.md").read_text()
         assert table.startswith("| reference | generated |")
         assert any(line.split("|")[1] == line.split("|")[2] for line in table.splitlines()[2:])
+        place = f"hydra.run.dir={tmp_path / 'export'}"
+        error = commands.error_of("export", f"checkpoint={folder}", place)
+        assert "task=translation: its networks generate text word by word" in error
     assert (folder / "vocabulary.json").exists() == (name not in ("speech", "table"))
     if name == "speech":  # each label is one word
-        error = pytest.approx(1 - evaluation.result["test_accuracy"])
-        assert evaluation.result["test_word_error_rate"] == error
+        accuracy = evaluation.result["test_accuracy"]
+        assert evaluation.result["test_word_error_rate"] == pytest.approx(1 - accuracy)
+        place = own[-2].removeprefix("dataset.root=") + "/test"
+        commands.run("predict", tmp_path / "p", f"checkpoint={folder}", f"input={place}")
+        with (tmp_path / "p" / "predictions.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        right = [row["class"] == Path(row["file"]).parent.name for row in rows]
+        assert (len(right), np.mean(right)) == (20, pytest.approx(accuracy))
+        with pytest.raises(ValueError, match="a recording must be a file name, not ndarray"):
+            darts.predict(darts.load(folder), [np.zeros(4000)])
 
 
 @pytest.mark.slow
