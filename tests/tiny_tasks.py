@@ -101,11 +101,15 @@ class Case:
     genotype: str  # for a retraining without a search
 
     def data(self, folder: Path) -> list[str]:
-        """Write the data set to a new folder; return the overrides of a tiny run on it."""
+        """Write the data set to a new folder; return the overrides of a tiny run on it.
+
+        The run has neither figures nor TensorBoard. The second last override is the root.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.write(folder)
         root = folder / "the iris.csv" if self.write is write_iris else folder
-        return [*self.overrides, f"dataset.root={root}", "tracking.tensorboard=false"]
+        own = (*self.overrides, "tracking.figures=false")
+        return [*own, f"dataset.root={root}", "tracking.tensorboard=false"]
 
 
 CASES = {

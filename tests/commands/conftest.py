@@ -42,11 +42,9 @@ ENTRY_POINTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "compare": (compare.check, compare.compare),
     "device": (device.check, device.device),
 }
-TINY = {
-    "search": ("dataset=synthetic", "dataset.samples=64"),
-    "retrain": ("dataset=synthetic", "dataset.samples=64", "tracking.figures=false"),
-}
-NO_TENSORBOARD = "tracking.tensorboard=false"
+QUIET = ("tracking.tensorboard=false", "tracking.figures=false")
+LOUD = ("tracking.tensorboard=true", "tracking.figures=true")
+TINY = dict.fromkeys(("search", "retrain"), ("dataset=synthetic", "dataset.samples=64", *QUIET))
 # Measured costs, which differ between a run and its repetition.
 COSTS = ("seconds", "joules", "joules_source", "gco2e", "collapse_seconds", "peak_memory_mb")
 
@@ -93,7 +91,10 @@ class Commands:
     not_reproducible = frozenset({"energy", "config", "metrics_offset", "event_offset"})
 
     def run(self, command: str, directory: Path | None, *overrides: str) -> CommandResult:
-        """Call a command on tiny data; ``directory=None`` uses the default run directory."""
+        """Call a command on tiny data, without figures and TensorBoard.
+
+        ``directory=None`` uses the default run directory.
+        """
         arguments = [*TINY.get(command, ()), *overrides]
         if directory is not None:
             arguments.append(f"hydra.run.dir={directory}")
@@ -228,24 +229,18 @@ def drawn_figures() -> None:
     """Draw the figures of a test."""
 
 
-@pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Skip the figures at the end of a search, which take longer than a tiny search."""
-    monkeypatch.setattr(search, "save_search_figures", lambda *_, **__: None)
-
-
 @pytest.fixture(scope="session")
 def search_run(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> CommandResult:
     """A complete search with all its files."""
-    return commands.run("search", tmp_path_factory.mktemp("search") / "run", "seed=3")
+    return commands.run("search", tmp_path_factory.mktemp("search") / "run", "seed=3", *LOUD)
 
 
 @pytest.fixture(scope="session")
 def retrain_run(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> CommandResult:
     """A complete retraining with all its files."""
     folder = tmp_path_factory.mktemp("retrain") / "run"
-    more = ("epochs=3", "dataset.samples=128", "tracking.figures=true")
-    return commands.run("retrain", folder, "genotype=DARTS_V2", *more)
+    more = ("genotype=DARTS_V2", "epochs=3", "dataset.samples=128")
+    return commands.run("retrain", folder, *more, *LOUD)
 
 
 @pytest.fixture(scope="session")

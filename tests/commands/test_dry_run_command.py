@@ -66,15 +66,8 @@ def test_a_budget_without_a_dry_run_is_refused(commands: Any) -> None:
 
 
 SMALL = (
-    "dry_run=true",
-    "dataset.samples=48",
-    "loader.batch_size=8",
-    "space=nas201",
-    "space.channels=4",
-    "space.cells=1",
-    "epochs=1",
-    "tracking.tensorboard=false",
-    "tracking.figures=false",
+    *("dry_run=true", "dataset.samples=48", "loader.batch_size=8", "epochs=1"),
+    *("space=nas201", "space.channels=4", "space.cells=1"),
 )
 
 

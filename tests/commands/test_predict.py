@@ -23,7 +23,7 @@ from darts.recipes.sample_inputs import Preprocessing, RowInput, TextInput
 def trained(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("trained")
     small = ["genotype=DARTS_V2", "space.channels=4", "space.cells=2", "auxiliary=0", "epochs=1"]
-    commands.run("retrain", folder, *small, "tracking.tensorboard=false")
+    commands.run("retrain", folder, *small)
     return folder
 
 

@@ -84,7 +84,6 @@ def test_a_retraining_of_a_search_uses_its_data(
     assert trained.model().transform.shape == (3, 8, 8)
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_command_and_function_give_the_same_run_and_resume_each_other(
     commands: Any, tmp_path: Path
 ) -> None:

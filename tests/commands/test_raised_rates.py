@@ -17,7 +17,6 @@ SLOW = (
     *("space=nas201", "space.channels=1", "space.cells=1", "collapse.every=0"),
     *("epochs=5", "arch_optimizer.lr=1e-5", "tracking.figures=false"),
 )
-pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def test_the_raised_rate_is_used_and_reported(commands: Any, tmp_path: Path) -> None:

@@ -18,11 +18,7 @@ from darts.reading import read_json
 from darts.searching.discretization import SupernetAdapter
 from darts.training.checkpoint import load_checkpoint
 
-NO_TENSORBOARD = "tracking.tensorboard=false"
-DATA = (
-    *("dataset=synthetic", "dataset.samples=48", "loader.batch_size=8", "seed=7"),
-    "tracking.figures=false",
-)
+DATA = ("dataset.samples=48", "loader.batch_size=8", "seed=7")
 # Drop path draws from the global generators, so a resumed run needs their states.
 RUNS = {
     "search": (*DATA, "epochs=4", "space.channels=1", "space.cells=1"),
@@ -35,9 +31,7 @@ STEPS = {"search": 3, "retrain": 4}  # per epoch: 24 and 38 images in batches of
 def unbroken(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Runs without an interruption, by command."""
     return {
-        command: commands.run(
-            command, tmp_path_factory.mktemp(command) / "run", NO_TENSORBOARD, *overrides
-        )
+        command: commands.run(command, tmp_path_factory.mktemp(command) / "run", *overrides)
         for command, overrides in RUNS.items()
     }
 
@@ -48,9 +42,7 @@ def crashed(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folders = {}
     for command, overrides in RUNS.items():
         folders[command] = tmp_path_factory.mktemp(f"crashed_{command}") / "run"
-        start = partial(
-            commands.run, command, folders[command], NO_TENSORBOARD, "save_minutes=0", *overrides
-        )
+        start = partial(commands.run, command, folders[command], "save_minutes=0", *overrides)
         commands.crash(STEPS[command] + 2, start)
     return folders
 
@@ -108,7 +100,7 @@ def test_a_crash_between_epochs_or_before_a_checkpoint_can_be_resumed(
     commands: Any, unbroken: Any, tmp_path: Path, command: str, steps: int
 ) -> None:
     folder = tmp_path / "run"
-    start = partial(commands.run, command, folder, NO_TENSORBOARD, "save_minutes=0", *RUNS[command])
+    start = partial(commands.run, command, folder, "save_minutes=0", *RUNS[command])
     commands.crash(steps, start)
     assert (folder / "checkpoint.safetensors").exists() == (steps > 0)
     done = commands.call(command, [f"resume={folder}"], folder)
@@ -164,14 +156,9 @@ def test_a_run_with_a_loss_that_is_not_finite_writes_its_reason_and_cost(
     commands: Any, tmp_path: Path, command: str
 ) -> None:
     folder = tmp_path / "run"
-    overrides = [
-        *RUNS[command],
-        NO_TENSORBOARD,
-        "optimizer.lr=1e30",
-        "optimizer.clip=0",
-        "save_minutes=0",
-    ]
-    line = commands.error_of(command, *overrides, f"hydra.run.dir={folder}")
+    overrides = [*RUNS[command], "optimizer.lr=1e30", "optimizer.clip=0", "save_minutes=0"]
+    own = ["dataset=synthetic", "tracking.tensorboard=false", "tracking.figures=false"]
+    line = commands.error_of(command, *own, *overrides, f"hydra.run.dir={folder}")
     assert "loss became" in line
     assert "optimizer.lr" in line
     record = read_json(folder / "diverged.json")
@@ -189,7 +176,7 @@ def test_a_signal_within_a_step_saves_a_checkpoint_after_the_step(
 ) -> None:
     folder = tmp_path / "run"
     with commands.signal_in_step(5, signal.SIGTERM), pytest.raises(SystemExit, match="143"):
-        commands.run("search", folder, NO_TENSORBOARD, *RUNS["search"])
+        commands.run("search", folder, *RUNS["search"])
     saved = load_checkpoint(folder / "checkpoint.safetensors", "search")
     assert (saved["epoch"], saved["step"]) == (1, 2)
     done = commands.call("search", [f"resume={folder}"], folder)
@@ -200,7 +187,7 @@ def test_an_interrupted_random_sampling_scores_no_architecture_twice(
     commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run ends between two scores and continues with the next one. It checks no collapse."""
-    small = (*DATA, "epochs=1", "space=nas201", "space.channels=1", "space.cells=1", NO_TENSORBOARD)
+    small = (*DATA, "epochs=1", "space=nas201", "space.channels=1", "space.cells=1")
     few = ("method=random_sharing", "discretize.samples=4", "discretize.finalists=2")
     few = (*few, "collapse.every=1")
     original, scored = SupernetAdapter.score, []

@@ -17,7 +17,6 @@ from darts.data import load_split
 from darts.spaces import Genotype
 from darts.spaces.cnn import PUBLISHED, Network
 
-NO_TENSORBOARD = "tracking.tensorboard=false"
 V2 = "genotype=DARTS_V2"
 SMALL_MLP = ("space=mlp", 'genotype={"space": "mlp", "layers": ["relu_8"]}')
 REQUIRED_FILES = {
@@ -108,7 +107,7 @@ def test_tensorboard_shows_metrics_figures_and_hyperparameters(retrain_run: Any)
 def test_a_retraining_supports_other_sizes_precisions_and_options(
     commands: Any, tmp_path: Path, overrides: tuple[str, ...]
 ) -> None:
-    done = commands.run("retrain", tmp_path / "run", V2, NO_TENSORBOARD, "epochs=2", *overrides)
+    done = commands.run("retrain", tmp_path / "run", V2, "epochs=2", *overrides)
     assert math.isfinite(done.rows[-1]["train_loss"])
     assert ("test_accuracy" in done.result) == ("evaluate_test=false" not in overrides)
     assert ("valid_accuracy" in done.result) == ("validation=0" not in overrides)
@@ -119,21 +118,12 @@ def test_a_retraining_supports_other_sizes_precisions_and_options(
 def test_averaged_weights_are_scored_and_do_not_influence_the_training(
     commands: Any, tmp_path: Path
 ) -> None:
-    done = commands.run(
-        "retrain",
-        tmp_path / "run",
-        V2,
-        NO_TENSORBOARD,
-        "ema_decay=0.9",
-        "selection=last",
-        "epochs=2",
-    )
+    own = (V2, "selection=last", "epochs=2")
+    done = commands.run("retrain", tmp_path / "run", *own, "ema_decay=0.9")
     selected, trained = done.checkpoint["best"]["net"], done.checkpoint["net"]
     assert selected.keys() == trained.keys()
     assert not commands.identical(selected, trained)
-    plain = commands.run(
-        "retrain", tmp_path / "plain", V2, NO_TENSORBOARD, "selection=last", "epochs=2"
-    )
+    plain = commands.run("retrain", tmp_path / "plain", *own)
     assert commands.identical(plain.checkpoint["net"], trained)
     assert commands.identical(plain.checkpoint["best"]["net"], trained)
 
@@ -150,9 +140,8 @@ def test_the_steering_metric_selects_the_epoch(
     for metric, epoch in (("accuracy", 1), ("macro_f1", 2), ("loss", 3)):
         remaining = iter([*scores, {"accuracy": 0.0}])
         monkeypatch.setattr(retrain_recipe, "evaluate", lambda *_, it=remaining, **__: next(it))
-        done = commands.run(
-            "retrain", tmp_path / metric, *SMALL_MLP, NO_TENSORBOARD, "epochs=3", f"metric={metric}"
-        )
+        own = (*SMALL_MLP, "epochs=3", f"metric={metric}")
+        done = commands.run("retrain", tmp_path / metric, *own)
         assert done.result["epoch"] == epoch
         assert done.result["metric"] == metric
         assert done.result[f"valid_{metric}"] == scores[epoch - 1][metric]
@@ -161,7 +150,7 @@ def test_the_steering_metric_selects_the_epoch(
 
 def test_a_cross_validation_holds_out_each_sample_once(commands: Any, tmp_path: Path) -> None:
     held_out: list[int] = []
-    keys = (*SMALL_MLP, NO_TENSORBOARD, "epochs=1", "validation=0.5")
+    keys = (*SMALL_MLP, "epochs=1", "validation=0.5")
     for fold in range(2):
         done = commands.run("retrain", tmp_path / str(fold), *keys, f"validation_fold={fold}")
         subsets = load_split(done.directory / "split.npz")
@@ -172,15 +161,9 @@ def test_a_cross_validation_holds_out_each_sample_once(commands: Any, tmp_path: 
 
 
 WARMUP = (
-    *SMALL_MLP,
-    "dataset=synthetic",
-    "dataset.samples=64",
-    "loader.batch_size=8",
-    "epochs=3",
-    "warmup=0.4",
-    "optimizer.lr_min=0.001",
-    "tracking.figures=false",
-    NO_TENSORBOARD,
+    *(*SMALL_MLP, "dataset=synthetic", "dataset.samples=64", "loader.batch_size=8", "epochs=3"),
+    *("warmup=0.4", "optimizer.lr_min=0.001", "tracking.figures=false"),
+    "tracking.tensorboard=false",
 )
 
 
@@ -222,15 +205,8 @@ def test_restarts_lower_all_rates_of_a_warm_up(commands: Any, tmp_path: Path) ->
 
 
 DIVERGING = (
-    "space=mlp",
-    'genotype={"space":"mlp","layers":["relu_8"]}',
-    "space.normalization=none",
-    "epochs=3",
-    "loader.workers=0",
-    "loader.batch_size=4",
-    "optimizer.lr=10",
-    "optimizer.clip=0",
-    NO_TENSORBOARD,
+    *(*SMALL_MLP, "space.normalization=none", "epochs=3", "loader.workers=0"),
+    *("loader.batch_size=4", "optimizer.lr=10", "optimizer.clip=0"),
 )
 
 

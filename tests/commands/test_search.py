@@ -17,7 +17,6 @@ from darts.data import load_split
 from darts.recipes.retrain_command import retrain_command
 from darts.spaces import Genotype
 
-NO_TENSORBOARD = "tracking.tensorboard=false"
 REQUIRED_FILES = {
     "config.yaml",
     "genotype.json",
@@ -143,8 +142,7 @@ def test_the_printed_commands_retrain_and_evaluate_the_genotype(
     The search writes no figures, and its genotype file is not needed after the retraining.
     """
     folder = tmp_path / "it's (1) größer=better"
-    small = ("epochs=1", NO_TENSORBOARD, "tracking.figures=false")
-    done = commands.run("search", folder, "space.channels=1", "seed=3", *small)
+    done = commands.run("search", folder, "space.channels=1", "seed=3", "epochs=1")
     names = {file.name for file in folder.iterdir()}
     assert {"alphas.json", "summary.json"} <= names
     assert not [name for name in names if name.endswith((".svg", ".png"))]
@@ -152,7 +150,7 @@ def test_the_printed_commands_retrain_and_evaluate_the_genotype(
     expected = {f"genotype={folder}", "dataset=synthetic", "dataset.samples=64", "seed=3"}
     assert expected <= set(arguments)
     retrain_folder = tmp_path / "it's (2) größer=better"
-    trained = commands.call("retrain", [*arguments, *small, f"hydra.run.dir={retrain_folder}"])
+    trained = commands.run("retrain", retrain_folder, *arguments, "epochs=1")
     file = folder / "genotype.json"
     genotype = Genotype.parse(file.read_text(encoding="utf-8"))
     assert (trained.result["genotype"], trained.result["seed"]) == (str(genotype), 3)
@@ -181,14 +179,13 @@ def test_the_printed_command_repeats_options_that_are_not_sizes(
     assert (set(words) <= set(printed)) == repeated
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_the_self_check_reports_the_error_of_finite_differences(
     commands: Any, tmp_path: Path
 ) -> None:
     exact = ("method=darts_v2", "bilevel.hvp=exact", "loader.batch_size=16", "epochs=1")
-    exact = (*exact, "space.channels=1", "space.cells=1", "tracking.figures_every=0")
-    exact = (*exact, "tracking.edge_curves=true")
-    done = commands.run("search", tmp_path / "run", *exact, "bilevel.self_check=1")
+    exact = (*exact, "space.channels=1", "space.cells=1")
+    more = ("bilevel.self_check=1", "tracking.tensorboard=true", "tracking.edge_curves=true")
+    done = commands.run("search", tmp_path / "run", *exact, *more)
     checks = [row for row in done.rows if "product_cosine" in row]
     assert [row["step"] for row in checks] == [1, 2]
     for row in checks:
@@ -203,13 +200,12 @@ def test_the_self_check_reports_the_error_of_finite_differences(
     tags = read_events(done.directory).Tags()["scalars"]
     assert {"bilevel/product_cosine", "bilevel/gradient_cosine"} <= set(tags)
     assert {"alpha/reduce/0→2/none", "entropy/reduce/1→3", "margin/reduce/0→2"} <= set(tags)
-    plain = commands.run("search", tmp_path / "plain", *exact, NO_TENSORBOARD)
+    plain = commands.run("search", tmp_path / "plain", *exact)
     # The check does not change the search.
     assert commands.identical(plain.checkpoint["searcher"], done.checkpoint["searcher"])
     assert "product_cosine" not in plain.rows[0]
 
 
-@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -224,6 +220,6 @@ def test_the_self_check_reports_the_error_of_finite_differences(
 def test_a_search_supports_other_sizes_precisions_and_options(
     commands: Any, tmp_path: Path, overrides: tuple[str, ...]
 ) -> None:
-    done = commands.run("search", tmp_path / "run", NO_TENSORBOARD, "epochs=1", *overrides)
+    done = commands.run("search", tmp_path / "run", "epochs=1", *overrides)
     assert math.isfinite(done.result["valid_loss"])
     assert not list(tmp_path.glob("run/events*"))

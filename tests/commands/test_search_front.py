@@ -21,7 +21,7 @@ from darts.training.cost import count_macs
 TINY = (
     *("tracking.tensorboard=false", "collapse.every=0", "dataset=synthetic", "dataset.samples=64"),
     *("space=nas201", "space.channels=2", "space.cells=1", "epochs=2", "loader.batch_size=16"),
-    *("front.cost=macs", "front.points=4"),
+    *("front.cost=macs", "front.points=4", "tracking.figures=true"),
 )
 
 

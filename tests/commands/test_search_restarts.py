@@ -21,7 +21,6 @@ DIVERGING = (
     *("optimizer.lr=10", "optimizer.clip=0"),
 )
 CELLS = (*DATA, "space.channels=4", "space.cells=1", "loader.batch_size=8", "seed=7")
-pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def run(commands: Any, folder: Path, *overrides: str) -> Any:

@@ -26,9 +26,9 @@ SPACES_WITHOUT_CNN = [
 def test_a_space_can_be_searched_retrained_evaluated_and_drawn(
     space: str, commands: Any, tmp_path: Path
 ) -> None:
-    override, no_tensorboard = f"space={space}", "tracking.tensorboard=false"
+    override, figures = f"space={space}", "tracking.figures=true"
     search_result = commands.run(
-        "search", tmp_path / "search", override, "epochs=1", "space.cells=1"
+        "search", tmp_path / "search", override, "epochs=1", "space.cells=1", figures
     )
     genotype = parse_genotype(
         (search_result.directory / "genotype.json").read_text(encoding="utf-8")
@@ -41,7 +41,7 @@ def test_a_space_can_be_searched_retrained_evaluated_and_drawn(
     assert search_result.rows[-1]["genotype"] == str(genotype)
 
     genotype_override = f"genotype={search_result.directory}"
-    sizes = ["epochs=1", "space.cells=1", "auxiliary=0", no_tensorboard]
+    sizes = ["epochs=1", "space.cells=1", "auxiliary=0"]
     sizes += ["space.channels=4"] if hasattr(SPACES[space], "channels") else []
     retrain_result = commands.run(
         "retrain", tmp_path / "retrain", genotype_override, override, *sizes

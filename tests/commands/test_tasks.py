@@ -17,9 +17,6 @@ import darts
 from darts.reading import read_json
 from darts.spaces import SPACES
 
-NO_TENSORBOARD = "tracking.tensorboard=false"
-pytestmark = pytest.mark.usefixtures("no_figures")
-
 
 @pytest.fixture(scope="module")
 def overrides(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
@@ -40,8 +37,8 @@ def test_a_searched_network_learns_and_is_evaluated_with_equal_scores(
     assert own[-2] in printed  # dataset.root
 
     folder = tmp_path / "retrain"
-    more = [*case.retrain, f"genotype={found.directory}", "tracking.figures=false"]
-    trained = commands.call("retrain", [*own, *more, f"hydra.run.dir={folder}"], folder)
+    more = [*case.retrain, f"genotype={found.directory}", f"hydra.run.dir={folder}"]
+    trained = commands.call("retrain", [*own, *more], folder)
     assert trained.result["genotype"] == found.result["genotype"]
     assert case.learned(trained.result)
     evaluation = commands.run("evaluate", tmp_path / "evaluate", f"checkpoint={folder}")
@@ -75,7 +72,7 @@ def test_a_searched_network_learns_and_is_evaluated_with_equal_scores(
 def test_a_resumed_run_ends_like_an_unbroken_one(
     name: str, command: str, commands: Any, overrides: dict[str, list[str]], tmp_path: Path
 ) -> None:
-    case, arguments = CASES[name], [*overrides[name], "tracking.figures=false"]
+    case, arguments = CASES[name], [*overrides[name]]
     arguments += case.search if command == "search" else case.retrain
     if command == "retrain":
         arguments += [f"genotype={case.genotype}", "evaluate_test=false"]
@@ -110,7 +107,8 @@ def test_each_method_searches_language_models(
 def test_summaries_are_scored_with_rouge(commands: Any, tmp_path: Path) -> None:
     rows = [f'"{n % 4 + 1}","one {n % 5} two","a text of {n % 5} words"' for n in range(80)]
     (tmp_path / "test.csv").write_text("\n".join(rows) + "\n")
-    start = ["task=summarization", f"dataset.root={tmp_path}", NO_TENSORBOARD, "epochs=1"]
+    start = ["task=summarization", f"dataset.root={tmp_path}", "epochs=1"]
+    start += ["tracking.tensorboard=false", "tracking.figures=false"]
     small = ["space.embedding=8", "space.hidden=8", "space.nodes=2", "dataset.subset=null"]
     size = ["loader.batch_size=8", "task.max_length=5", f"hydra.run.dir={tmp_path / 'run'}"]
     done = commands.call("search", [*start, *small, *size], tmp_path / "run")
