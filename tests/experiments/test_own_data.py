@@ -7,35 +7,27 @@ import csv
 import hashlib
 import json
 import wave
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
+import own_data
+import own_data_baselines as baselines
+import own_data_table
 import pytest
+import records
+import runs
 import torch
+from own_data_result import Limits
+from own_data_samples import correct_samples, paired_interval, unpaired_interval
 
 from darts.data import load
-
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-
-
-@pytest.fixture(scope="module")
-def own_data() -> Iterator[ModuleType]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(EXPERIMENTS))
-        import own_data
-
-        yield own_data
+from darts.running.jobs import Future, Outcome
 
 
 @pytest.fixture
-def args(own_data, tmp_path, monkeypatch) -> argparse.Namespace:
+def args(tmp_path, monkeypatch) -> argparse.Namespace:
     """Arguments of a command whose results are written to a temporary folder."""
-    import own_data_table
-    import records
-
     (tmp_path / "README.md").write_text("<!-- own_data -->\n<!-- end of own_data -->\n")
     monkeypatch.setattr(records, "HERE", tmp_path)
     monkeypatch.setattr(own_data_table, "HERE", tmp_path)
@@ -85,7 +77,7 @@ def digest(folder: Path) -> dict[str, str]:
     }
 
 
-def test_prepared_files_are_reproducible_disjoint_and_readable(own_data, args, tmp_path):
+def test_prepared_files_are_reproducible_disjoint_and_readable(args, tmp_path):
     args.only = ["wine", "noisy", "words_60k", "chars_60k", "news_2000", "spoken_digits", "voices"]
     for dataset, folder in own_data.prepared(args):
         again = tmp_path / "again" / dataset.name
@@ -104,9 +96,7 @@ def test_prepared_files_are_reproducible_disjoint_and_readable(own_data, args, t
             assert not set.intersection(*(set(f.read_text().splitlines()[1:]) for f in files))
 
 
-def test_baselines_are_recorded_once(own_data, args, tmp_path, monkeypatch):
-    import own_data_baselines as baselines
-
+def test_baselines_are_recorded_once(args, tmp_path, monkeypatch):
     monkeypatch.setattr(baselines, "MIN_STEPS", 2)
     args.only = ["wine", "diabetes", "voices", "words_60k", "news_2000", "spoken_digits"]
     sets = own_data.DATA_SETS
@@ -135,7 +125,7 @@ def test_baselines_are_recorded_once(own_data, args, tmp_path, monkeypatch):
         own_data.run_models(args, "baseline", fail)
 
 
-def test_find_gets_the_path_and_the_budget_only(own_data, args, tmp_path, monkeypatch):
+def test_find_gets_the_path_and_the_budget_only(args, tmp_path, monkeypatch):
     args.only, calls = ["chars_60k", "wine"], []
 
     def run(command, directory, *overrides):
@@ -172,17 +162,13 @@ def test_find_gets_the_path_and_the_budget_only(own_data, args, tmp_path, monkey
     assert "| `wine` | table | 124 | 54 |" in (tmp_path / "README.md").read_text()
 
 
-def test_the_unpaired_interval_is_that_of_newcombe(own_data):
+def test_the_unpaired_interval_is_that_of_newcombe():
     # Newcombe 1998, table II, method 10: 56 of 70 and 48 of 80; 10 of 10 and 0 of 20.
-    from own_data_samples import unpaired_interval as interval
-
-    assert interval(0.8, 0.6, 70, 80) == pytest.approx((0.0524, 0.3339), abs=1e-4)
-    assert interval(1.0, 0.0, 10, 20) == pytest.approx((0.6791, 1.0), abs=1e-4)
+    assert unpaired_interval(0.8, 0.6, 70, 80) == pytest.approx((0.0524, 0.3339), abs=1e-4)
+    assert unpaired_interval(1.0, 0.0, 10, 20) == pytest.approx((0.6791, 1.0), abs=1e-4)
 
 
-def test_the_paired_interval_has_its_coverage(own_data):
-    from own_data_samples import paired_interval
-
+def test_the_paired_interval_has_its_coverage():
     random = np.random.default_rng(0)
     covered = 0
     for _ in range(2000):
@@ -194,9 +180,7 @@ def test_the_paired_interval_has_its_coverage(own_data):
     assert covered / 2000 == pytest.approx(0.95, abs=0.02)
 
 
-def test_the_baseline_of_find_trains_alone(own_data, args, tmp_path, monkeypatch, capsys):
-    from darts.running.jobs import Future, Outcome
-
+def test_the_baseline_of_find_trains_alone(args, tmp_path, monkeypatch, capsys):
     args.only, jobs = ["wine", "chars_60k"], []
     for name, part in (("wine", ".fold0"), ("chars_60k", "")):
         found = args.out / "find" / "0.1_minutes" / f"{name}-0"
@@ -231,10 +215,7 @@ def test_the_baseline_of_find_trains_alone(own_data, args, tmp_path, monkeypatch
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["table", "documents"])
-def test_correct_samples_are_in_the_order_of_the_file(own_data, tmp_path, kind):
-    from own_data_samples import correct_samples
-    from runs import run
-
+def test_correct_samples_are_in_the_order_of_the_file(tmp_path, kind):
     random = np.random.default_rng(0)
     labels = random.integers(0, 2, 200)
     swapped = random.random(200) < 0.3  # of the test file only
@@ -251,7 +232,7 @@ def test_correct_samples_are_in_the_order_of_the_file(own_data, tmp_path, kind):
         "documents": '{"space":"transformer","blocks":[["identity","gelu_1"]]}',
     }[kind]
     (tmp_path / "genotype.json").write_text(genotype)
-    summary = run(
+    summary = runs.run(
         "retrain",
         tmp_path / "run",
         *(*own_data.OVERRIDES[kind], f"dataset.root={folder}"),
@@ -265,10 +246,7 @@ def test_correct_samples_are_in_the_order_of_the_file(own_data, tmp_path, kind):
     assert correct.mean() == pytest.approx(summary["test_accuracy"])
 
 
-def test_training_keeps_the_best_epoch_and_the_time_limit(own_data):
-    import own_data_baselines as baselines
-    from own_data_result import Limits
-
+def test_training_keeps_the_best_epoch_and_the_time_limit():
     limits = Limits(seconds=1e9, epochs=5, seed=0, clock=lambda: 0.0)
     net = torch.nn.Linear(1, 1)
     seen, scores = [], iter([(3.0,), (1.0,), (2.0,), (1.0,), (4.0,)])
