@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from darts import compare, device, evaluate, find_command, genotypes, judge, report, tune
@@ -71,6 +72,13 @@ class CommandResult:
     def rows(self) -> list[dict[str, Any]]:
         """Rows of ``metrics.jsonl``."""
         return read_metrics(self.directory / "metrics.jsonl")
+
+    @property
+    def board(self) -> EventAccumulator:
+        """Its TensorBoard records."""
+        board = EventAccumulator(str(self.directory), size_guidance={"tensors": 0, "images": 0})
+        board.Reload()
+        return board
 
     @property
     def checkpoint(self) -> dict[str, Any]:

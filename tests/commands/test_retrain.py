@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import darts.recipes.retrain as retrain_recipe
 from darts.config import RetrainConfig, rebuild
@@ -83,8 +82,7 @@ def test_the_epoch_with_the_best_validation_score_is_selected(retrain_run: Any) 
 
 
 def test_tensorboard_shows_metrics_figures_and_hyperparameters(retrain_run: Any) -> None:
-    board = EventAccumulator(str(retrain_run.directory), size_guidance={"tensors": 0})
-    board.Reload()
+    board = retrain_run.board
     tags = board.Tags()
     assert {"genotype", "confusion"} <= set(tags["images"])
     expected = {"loss/train", "loss/valid", "accuracy/valid", "lr/weights", "norm/grad"}

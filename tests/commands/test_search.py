@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import yaml
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from darts.config import SearchConfig, compose, rebuild
 from darts.data import load_split
@@ -28,12 +27,6 @@ REQUIRED_FILES = {
     "genotype.svg",
     "alphas.json",
 }
-
-
-def read_events(directory: Path) -> EventAccumulator:
-    accumulator = EventAccumulator(str(directory), size_guidance={"tensors": 0, "images": 0})
-    accumulator.Reload()
-    return accumulator
 
 
 def test_the_run_directory_contains_all_files(search_run: Any) -> None:
@@ -106,7 +99,7 @@ def test_the_first_lines_say_what_the_run_will_do(search_run: Any, retrain_run: 
 
 
 def test_tensorboard_shows_metrics_alphas_and_genotypes(search_run: Any) -> None:
-    board = read_events(search_run.directory)
+    board = search_run.board
     tags = board.Tags()
     assert {"alphas/normal", "alphas/reduce", "genotype"} <= set(tags["images"])
     assert len(board.Images("alphas/normal")) == 2
@@ -197,7 +190,7 @@ def test_the_self_check_reports_the_error_of_finite_differences(
         # The two gradients differ by the difference of the products only.
         sine = share * difference / (1 - share)
         assert math.sqrt(1 - sine**2) - 1e-4 <= row["gradient_cosine"] <= 1 + 1e-5
-    tags = read_events(done.directory).Tags()["scalars"]
+    tags = done.board.Tags()["scalars"]
     assert {"bilevel/product_cosine", "bilevel/gradient_cosine"} <= set(tags)
     assert {"alpha/reduce/0→2/none", "entropy/reduce/1→3", "margin/reduce/0→2"} <= set(tags)
     plain = commands.run("search", tmp_path / "plain", *exact)
