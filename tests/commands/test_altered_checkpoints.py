@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,11 @@ import torch
 
 from darts.training.checkpoint import load_checkpoint, save_checkpoint
 
-DATA = ("dataset=synthetic", "dataset.samples=32", "loader.batch_size=8", "epochs=2")
-PLAIN = ("tracking.figures=false", "tracking.tensorboard=false", "save_minutes=0")
+DATA = ("dataset.samples=32", "loader.batch_size=8", "epochs=2", "save_minutes=0")
 SIZE = ("space.channels=1", "space.cells=1")
 RUNS = {
-    "search": (*DATA, *PLAIN, *SIZE, "collapse.every=1"),
-    "retrain": (*DATA, *PLAIN, *SIZE, "genotype=DARTS_V2", "validation=0.4", "cutout=0"),
+    "search": (*DATA, *SIZE, "collapse.every=1"),
+    "retrain": (*DATA, *SIZE, "genotype=DARTS_V2", "validation=0.4", "cutout=0"),
 }
 
 
@@ -27,8 +27,7 @@ def crashed(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     """Directories of runs that crashed in their second epoch."""
     folders = {name: tmp_path_factory.mktemp(name) / "run" for name in RUNS}
     for name, overrides in RUNS.items():
-        arguments = [*overrides, f"hydra.run.dir={folders[name]}"]
-        commands.crash(3, lambda name=name, given=arguments: commands.call(name, given))
+        commands.crash(3, partial(commands.run, name, folders[name], *overrides))
     return folders
 
 

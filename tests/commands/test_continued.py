@@ -24,14 +24,14 @@ GENOTYPE = (
 SMALL = (
     *(GENOTYPE, "space=macro", "space.skeleton=fast", "space.channels=2"),
     *("dataset=synthetic", "dataset.samples=48", "loader.batch_size=8", "seed=7"),
-    *("auxiliary=0", "drop_path=0", "tracking.figures=false", "tracking.tensorboard=false"),
+    *("auxiliary=0", "drop_path=0"),
     *("optimizer.schedule=stable", "optimizer.warmup_epochs=1", "average_power=4"),
 )
 STEPS = 5  # per epoch: 38 images in batches of 8
 
 
 def run(commands: Any, folder: Path, *overrides: str) -> Any:
-    return commands.call("retrain", [*SMALL, *overrides, f"hydra.run.dir={folder}"], folder)
+    return commands.run("retrain", folder, *SMALL, *overrides)
 
 
 def resume(commands: Any, folder: Path, *overrides: str) -> Any:
