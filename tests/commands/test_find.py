@@ -276,6 +276,7 @@ def test_limits_are_hard_and_without_a_refit_validation_samples_stay_held_out(
     done = commands.run("find", tmp_path / "run", *TINY, *words)
     assert done.json("summary.json")["macs"] <= limit
     assert "final_epochs" not in done.json("summary.json")
+    assert not (done.directory / "runs" / "final").exists()
     with np.load(done.directory / "split.npz") as split:
         assert len(split["valid"]) > 0
     assert all(float(row["macs"]) <= limit for row in rows_of(done.directory))
