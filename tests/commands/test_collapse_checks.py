@@ -220,7 +220,6 @@ def test_checks_reuse_the_eigenvalue_of_the_stopping_rule(
     "overrides",
     [
         ("space=nas201", "method=gdas"),
-        pytest.param(("space=macro",), marks=pytest.mark.slow),
         ("space=mlp", "space.widths=[4,8]", "metric=loss"),
         ("space.candidates=s2", "method=p_darts", "epochs=3", "space.channels=1", "space.cells=1"),
         pytest.param(

@@ -128,18 +128,6 @@ def test_a_run_of_another_command_is_refused(commands: Any, copy_crashed: Any) -
         assert f"is a run of darts.{command}; resume it with that command" in line
 
 
-def test_a_changed_configuration_is_refused(commands: Any, copy_crashed: Any) -> None:
-    folder = copy_crashed("search")
-    before = {file: file.read_bytes() for file in folder.iterdir()}
-    for override, message in (
-        ("epochs=3", "epochs is 4 in the run and 3 here"),
-        ("method=darts_v2", "method is 'darts_v1' in the run and 'darts_v2' here"),
-        ("epochz=3", "did you mean 'epochs'"),
-    ):
-        assert message in commands.error_of("search", override, f"resume={folder}")
-    assert {file: file.read_bytes() for file in folder.iterdir()} == before
-
-
 def test_a_changed_or_missing_split_file_is_refused(commands: Any, copy_crashed: Any) -> None:
     folder = copy_crashed("search")
     split = load_split(folder / "split.npz")
