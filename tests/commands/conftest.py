@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -118,10 +119,19 @@ class Commands:
         return CommandResult(directory or Path(), result, out.getvalue())
 
     def error_of(self, command: str, *arguments: str) -> str:
-        """Return the error of a command, which must be one line with exit code 2."""
-        err, out = io.StringIO(), io.StringIO()
-        with redirect_stderr(err), redirect_stdout(out), pytest.raises(SystemExit) as exit_info:
-            launch(command, *ENTRY_POINTS[command], list(arguments))
+        """Return the error of a command, which must be one line with exit code 2.
+
+        It must not leave a run directory behind, unless the arguments name one.
+        """
+        err, out, given = io.StringIO(), io.StringIO(), list(arguments)
+        named = any(word.startswith(("hydra.run.dir=", "resume=", "--")) for word in given)
+        with tempfile.TemporaryDirectory() as folder:
+            directory = Path(folder) / "run"
+            if not named and command not in ("genotypes", "report"):
+                given.append(f"hydra.run.dir={directory}")
+            with redirect_stderr(err), redirect_stdout(out), pytest.raises(SystemExit) as exit_info:
+                launch(command, *ENTRY_POINTS[command], given)
+            assert not directory.exists()
         assert exit_info.value.code == 2
         assert len(err.getvalue().splitlines()) == 1, err.getvalue()
         return err.getvalue()

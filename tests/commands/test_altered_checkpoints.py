@@ -90,21 +90,14 @@ NETWORKS: list[tuple[tuple[Any, ...], Callable[[Any], Any], str]] = [
 
 @pytest.mark.parametrize(("keys", "change", "message"), NETWORKS)
 def test_an_evaluation_names_the_entry_that_does_not_fit(
-    commands: Any, altered: Any, tmp_path: Path, keys: Any, change: Any, message: str
+    commands: Any, altered: Any, keys: Any, change: Any, message: str
 ) -> None:
     folder = altered("retrain", keys, change)
-    output = tmp_path / "evaluation"
-    line = commands.error_of("evaluate", f"checkpoint={folder}", f"hydra.run.dir={output}")
-    assert message in line
-    assert not output.exists()
+    assert message in commands.error_of("evaluate", f"checkpoint={folder}")
 
 
-def test_an_export_refuses_inputs_that_the_network_cannot_take(
-    commands: Any, altered: Any, tmp_path: Path
-) -> None:
+def test_an_export_refuses_inputs_that_the_network_cannot_take(commands: Any, altered: Any) -> None:
     change: Any = lambda spec: {**spec, "shape": (2, 5, 8, 8), "mean": None, "std": None}  # noqa: E731
     folder = altered("retrain", ("input_specs", 0), change)
-    output = tmp_path / "export"
-    line = commands.error_of("export", f"checkpoint={folder}", f"hydra.run.dir={output}")
+    line = commands.error_of("export", f"checkpoint={folder}")
     assert str(folder / "checkpoint.safetensors") in line
-    assert not output.exists()

@@ -67,9 +67,7 @@ def test_validation_data_need_the_split_file_which_is_read_before_the_data(
     assert done.result["test_accuracy"] == retrain_run.result["test_accuracy"]
     monkeypatch.setattr(evaluate, "open_data", unexpected)
     for option in ("split=valid", "importance=true"):
-        place = f"hydra.run.dir={tmp_path / 'run'}"
-        assert "split.npz" in commands.error_of("evaluate", f"checkpoint={file}", option, place)
-    assert not (tmp_path / "run").exists()
+        assert "split.npz" in commands.error_of("evaluate", f"checkpoint={file}", option)
 
 
 def test_edge_importances_are_score_drops_on_validation_data(

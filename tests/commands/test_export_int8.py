@@ -131,14 +131,12 @@ def test_calibration_uses_training_samples_only(
 
 
 def test_a_file_whose_score_drops_is_refused_and_deleted(
-    commands: Any, run: Any, tmp_path: Path, stand_in: StandIn
+    commands: Any, run: Any, stand_in: StandIn
 ) -> None:
     stand_in.wrong = True
-    arguments = [f"checkpoint={run.directory}", "quantize=int8"]
-    line = commands.error_of("export", *arguments, f"hydra.run.dir={tmp_path / 'x'}")
+    line = commands.error_of("export", f"checkpoint={run.directory}", "quantize=int8")
     assert "max_drop=0.01: valid_accuracy goes from " in line
     assert "nothing was written; calibrate with more samples" in line
-    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize(
@@ -226,5 +224,4 @@ def test_a_float_file_needs_no_data(commands: Any, tmp_path: Path, stand_in: Sta
     assert "the file is not scored on validation data: " in done.out
     assert str(data) in done.out
     for key in ("validate=true", "quantize=int8"):
-        where = f"hydra.run.dir={tmp_path / 'b'}"
-        assert str(data) in commands.error_of("export", f"checkpoint={run}", key, where)
+        assert str(data) in commands.error_of("export", f"checkpoint={run}", key)

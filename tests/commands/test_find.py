@@ -304,8 +304,8 @@ def test_networks_keep_a_predicted_latency(commands: Any, tmp_path: Path) -> Non
 def test_a_latency_model_of_another_space_is_refused(commands: Any, tmp_path: Path) -> None:
     model = tmp_path / "phone.json"
     LinearModel("nas201", "phone", "ridge", "operations", 1.0, {}, []).save(model)
-    own = ("limit.latency_ms=8", f"limit.device={model}", f"hydra.run.dir={tmp_path / 'run'}")
-    assert "is for space=nas201; set space=nas201" in commands.error_of("find", *TINY, *own)
+    line = commands.error_of("find", *TINY, "limit.latency_ms=8", f"limit.device={model}")
+    assert "is for space=nas201; set space=nas201" in line
 
 
 @pytest.mark.parametrize(
@@ -346,11 +346,9 @@ def test_a_latency_model_of_another_space_is_refused(commands: Any, tmp_path: Pa
     ],
 )
 def test_wrong_settings_end_in_one_line(
-    commands: Any, tmp_path: Path, arguments: tuple[str, ...], message: str
+    commands: Any, arguments: tuple[str, ...], message: str
 ) -> None:
-    line = commands.error_of("find", *arguments, f"hydra.run.dir={tmp_path / 'run'}")
-    assert message in line
-    assert not (tmp_path / "run").exists()
+    assert message in commands.error_of("find", *arguments)
 
 
 def interrupt(commands: Any, directory: Path, steps: int) -> str:

@@ -82,11 +82,8 @@ def test_limits_refer_to_the_sizes_of_the_retraining(commands: Any, tmp_path: Pa
         (("penalty.device=pixel",), "penalty.device=pixel: has no effect unless"),
     ],
 )
-def test_wrong_limits_end_in_one_line(
-    commands: Any, tmp_path: Path, words: tuple[str, ...], message: str
-) -> None:
-    assert message in commands.error_of("search", *TINY, *words, f"hydra.run.dir={tmp_path / 'a'}")
-    assert not (tmp_path / "a").exists()
+def test_wrong_limits_end_in_one_line(commands: Any, words: tuple[str, ...], message: str) -> None:
+    assert message in commands.error_of("search", *TINY, *words)
 
 
 def test_a_lookup_table_of_other_sizes_is_refused(commands: Any, tmp_path: Path) -> None:
@@ -101,7 +98,7 @@ def test_a_lookup_table_of_other_sizes_is_refused(commands: Any, tmp_path: Path)
         ("space.channels=4", "measured with space.channels=2, and the networks have"),
         ("dataset.size=12", "samples of shape [3, 8, 8], and the data has [3, 12, 12]"),
     ):
-        assert message in commands.error_of("search", *own, word, f"hydra.run.dir={tmp_path / 'b'}")
+        assert message in commands.error_of("search", *own, word)
 
 
 @pytest.mark.slow

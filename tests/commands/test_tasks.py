@@ -49,8 +49,7 @@ def test_a_searched_network_learns_and_is_evaluated_with_equal_scores(
         table = (folder / "samples_test.md").read_text()
         assert table.startswith("| reference | generated |")
         assert any(line.split("|")[1] == line.split("|")[2] for line in table.splitlines()[2:])
-        place = f"hydra.run.dir={tmp_path / 'export'}"
-        error = commands.error_of("export", f"checkpoint={folder}", place)
+        error = commands.error_of("export", f"checkpoint={folder}")
         assert "task=translation: its networks generate text word by word" in error
     assert (folder / "vocabulary.json").exists() == (name not in ("speech", "table"))
     if name == "speech":  # each label is one word
@@ -156,7 +155,6 @@ def test_invalid_combinations_are_refused_in_one_line(
     message: str,
     commands: Any,
     overrides: dict[str, list[str]],
-    tmp_path: Path,
 ) -> None:
     keys = {change.partition("=")[0] for change in changes}
     # A key of another data set, space or task would be an error of its own.
@@ -167,8 +165,7 @@ def test_invalid_combinations_are_refused_in_one_line(
         for word in overrides[name]
         if word.partition("=")[0] not in keys and not (owners and word.startswith(owners))
     ]
-    line = commands.error_of(command, *others, *changes, f"hydra.run.dir={tmp_path / 'run'}")
-    assert message in line
+    assert message in commands.error_of(command, *others, *changes)
 
 
 def test_missing_audio_files_are_refused_with_a_hint(commands: Any, tmp_path: Path) -> None:

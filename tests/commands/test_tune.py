@@ -366,49 +366,42 @@ def test_no_trial_starts_after_budget_hours(commands: Any, tmp_path: Path) -> No
     assert "no trial was completed; budget.hours=1e-09 may be too short" in line
 
 
-HPO = (*STUDY, "hydra.run.dir=unused")
-ON_TABLE = (TABLE, "hydra.run.dir=unused")
-
-
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         ((*DATA, *NET), "parameters is empty; name the keys to vary"),
-        ((*HPO, "parameters.optimizer.lrr=[1]"), "did you mean 'optimizer.lr'"),
-        ((*HPO, "parameters.epochs={low: 0, high: 3}"), "epochs=0: must be"),
-        ((*HPO, "parameters.drop_path=[0, 1.5]"), "drop_path=1.5: must be"),
-        ((*HPO, "metric=acc"), "metric='acc' is unknown; choose from accuracy,"),
-        ((*HPO, "costs=[flop]"), "costs: 'flop' is unknown"),
-        ((*HPO, "costs=[latency_ms]"), "costs: 'latency_ms' is measured only if"),
-        ((*HPO, "limit.latency_ms=1", "limit.device=phone"), "no such latency model"),
-        ((*HPO, "pruner=median", "costs=[flops]"), "pruner=median cannot be combined with costs"),
-        ((*HPO, "budget.trials=null"), "budget.trials and budget.hours are both null"),
-        ((*HPO, "benchmark.table=x"), "benchmark.table needs parameters={genotype: {"),
+        ((*STUDY, "parameters.optimizer.lrr=[1]"), "did you mean 'optimizer.lr'"),
+        ((*STUDY, "parameters.epochs={low: 0, high: 3}"), "epochs=0: must be"),
+        ((*STUDY, "parameters.drop_path=[0, 1.5]"), "drop_path=1.5: must be"),
+        ((*STUDY, "metric=acc"), "metric='acc' is unknown; choose from accuracy,"),
+        ((*STUDY, "costs=[flop]"), "costs: 'flop' is unknown"),
+        ((*STUDY, "costs=[latency_ms]"), "costs: 'latency_ms' is measured only if"),
+        ((*STUDY, "limit.latency_ms=1", "limit.device=phone"), "no such latency model"),
+        ((*STUDY, "pruner=median", "costs=[flops]"), "pruner=median cannot be combined with costs"),
+        ((*STUDY, "budget.trials=null"), "budget.trials and budget.hours are both null"),
+        ((*STUDY, "benchmark.table=x"), "benchmark.table needs parameters={genotype: {"),
         (
-            (*HPO, "judge=supernet", "judge.checkpoint=x"),
+            (*STUDY, "judge=supernet", "judge.checkpoint=x"),
             "judge=supernet scores architectures only",
         ),
         (
             ("experiment=simplenet", "analysis.factorial_seeds=1"),
             "which base must describe completely: genotype",
         ),
-        (ON_TABLE, "judge=table needs benchmark.table=FILE"),
+        ((TABLE,), "judge=table needs benchmark.table=FILE"),
         (
-            (*ON_TABLE, "benchmark.table=x", "metric=macro_f1"),
+            (TABLE, "benchmark.table=x", "metric=macro_f1"),
             "judge=table returns accuracy, not metric=macro_f1",
         ),
         (
-            (*ON_TABLE, "benchmark.table=x", "parameters.genotype.space=macro"),
+            (TABLE, "benchmark.table=x", "parameters.genotype.space=macro"),
             "{space: nas201} or {space: macro, skeleton: nasbench}",
         ),
-        ((*ON_TABLE, "benchmark.table=x", "analysis.factorial_seeds=1"), "judge=table does not"),
-        (
-            (*ON_TABLE, "benchmark.table={table}", "benchmark.epochs=9"),
-            "no column 'cifar10_test_ep9'",
-        ),
+        ((TABLE, "benchmark.table=x", "analysis.factorial_seeds=1"), "judge=table does not"),
+        ((TABLE, "benchmark.table={table}", "benchmark.epochs=9"), "no column 'cifar10_test_ep9'"),
         ((TABLE, "judge=training_free"), "judge=training_free compares architectures with each"),
         (("experiment=digits_oneshot", "judge.checkpoint=no"), "judge.checkpoint='no'"),
-        ((*HPO, IN_PROCESS, "storage=study.log"), "storage='study.log' cannot be opened"),
+        ((*STUDY, IN_PROCESS, "storage=study.log"), "storage='study.log' cannot be opened"),
     ],
 )
 def test_invalid_studies_are_refused_before_the_first_trial(
@@ -441,9 +434,9 @@ def test_a_latency_model_is_for_networks_of_one_space_and_size(
     model = tmp_path / "phone.json"
     LinearModel("nas201", "phone", "ridge", "operations", 1.0, {}, []).save(model)
     limit = ("limit.latency_ms=3", f"limit.device={model}")
-    line = commands.error_of("tune", *STUDY, *limit, f"hydra.run.dir={tmp_path / 'run'}")
+    line = commands.error_of("tune", *STUDY, *limit)
     assert "the latency model is for space=nas201, not space=mlp" in line
     cell = "genotype=|none~0|+|none~0|none~1|+|none~0|none~1|nor_conv_3x3~2|"
     varied = ("space=nas201", cell, "parameters.space.channels=[2, 4]", *DATA)
-    line = commands.error_of("tune", *varied, *limit, f"hydra.run.dir={tmp_path / 'run'}")
+    line = commands.error_of("tune", *varied, *limit)
     assert "networks of one size; leave parameters.space.channels out" in line
