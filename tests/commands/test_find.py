@@ -167,15 +167,14 @@ def test_the_found_network_can_be_used(
     commands: Any, found: Any, wine: Path, tmp_path: Path
 ) -> None:
     arguments = commands.printed_arguments(found.out, "evaluate")
-    done = commands.call("evaluate", [*arguments, f"hydra.run.dir={tmp_path / 'run'}"])
+    done = commands.run("evaluate", tmp_path / "run", *arguments)
     assert done.result["test_accuracy"] == found.json("summary.json")["test_accuracy"]
     (checkpoint, _) = commands.printed_arguments(found.out, "predict")
-    folder = f"hydra.run.dir={tmp_path / 'predict'}"
-    commands.call("predict", [checkpoint, f"input={wine}", folder])
+    commands.run("predict", tmp_path / "predict", checkpoint, f"input={wine}")
     with (tmp_path / "predict" / "predictions.csv").open(encoding="utf-8", newline="") as file:
         assert len(list(csv.DictReader(file))) == 178
     arguments = commands.printed_arguments(found.out, "export")
-    commands.call("export", [*arguments, "format=safetensors", f"hydra.run.dir={tmp_path / 'e'}"])
+    commands.run("export", tmp_path / "e", *arguments, "format=safetensors")
     assert (tmp_path / "e" / "network.safetensors").exists()
 
 
@@ -202,8 +201,8 @@ def test_an_ensemble_averages_the_probabilities_of_its_members(
     averaged = predict(run.directory, samples).probabilities
     torch.testing.assert_close(averaged, (2 * first + third) / 3)
     for split in ("test", "valid"):
-        place = f"hydra.run.dir={tmp_path / split}"
-        done = commands.call("evaluate", [f"checkpoint={run.directory}", f"split={split}", place])
+        words = (f"checkpoint={run.directory}", f"split={split}")
+        done = commands.run("evaluate", tmp_path / split, *words)
         assert split == "valid" or done.result["test_accuracy"] == summary["test_accuracy"]
     assert summary["single_test_accuracy"] <= 1
     gain = summary["test_accuracy"] - summary["single_test_accuracy"]

@@ -44,11 +44,8 @@ def photos(tmp_path: Path) -> Path:
 def test_a_folder_of_images_or_one_file_becomes_a_table(
     commands: Any, trained: Path, photos: Path, tmp_path: Path
 ) -> None:
-    run = commands.call(
-        "predict",
-        [f"checkpoint={trained}", f"input={photos}", "batch_size=2", f"hydra.run.dir={tmp_path}/p"],
-        tmp_path / "p",
-    )
+    arguments = (f"checkpoint={trained}", f"input={photos}", "batch_size=2")
+    run = commands.run("predict", tmp_path / "p", *arguments)
     with (tmp_path / "p" / "predictions.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     model = darts.load(trained)
@@ -61,8 +58,8 @@ def test_a_folder_of_images_or_one_file_becomes_a_table(
     np.testing.assert_allclose(actual, expected.probabilities.numpy(), atol=1e-5)
     assert run.result["samples"] == 5
     output = tmp_path / "table.csv"
-    arguments = [f"checkpoint={trained}", f"input={photos / '0.bmp'}", f"output={output}"]
-    commands.call("predict", [*arguments, f"hydra.run.dir={tmp_path}/q"])
+    arguments = (f"checkpoint={trained}", f"input={photos / '0.bmp'}", f"output={output}")
+    commands.run("predict", tmp_path / "q", *arguments)
     assert len(output.read_text().splitlines()) == 2
 
 
@@ -130,8 +127,7 @@ WITHOUT_RISE = "optimizer.warmup_epochs=0"
 
 def predictions(commands: Any, run: Path, place: Path, folder: Path) -> list[dict[str, str]]:
     """Return the rows of the table that the command writes."""
-    arguments = [f"checkpoint={run}", f"input={place}", "batch_size=7", f"hydra.run.dir={folder}"]
-    commands.call("predict", arguments, folder)
+    commands.run("predict", folder, f"checkpoint={run}", f"input={place}", "batch_size=7")
     with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 

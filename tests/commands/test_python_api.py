@@ -91,11 +91,7 @@ def test_command_and_function_give_the_same_run_and_resume_each_other(
     settings: dict[str, Any] = {"space": "nas201", "method": "gdas", "epochs": 2, "seed": 3}
     keys = [*TINY, *QUIET, "save_minutes=0"]
     command_line = [f"{key}={value}" for key, value in settings.items()]
-    by_command = commands.call(
-        "search",
-        ["dataset=synthetic", *command_line, *keys, f"hydra.run.dir={tmp_path / 'command'}"],
-        tmp_path / "command",
-    )
+    by_command = commands.run("search", tmp_path / "command", *command_line, *keys)
     directory = tmp_path / "function"
     darts.search(data="synthetic", out=directory, overrides=keys, **settings)
     commands.assert_same_run(type(by_command)(directory, None, ""), by_command)
@@ -107,8 +103,7 @@ def test_command_and_function_give_the_same_run_and_resume_each_other(
     commands.assert_same_run(resumed, by_command)
 
     crashed = tmp_path / "crashed_command"
-    arguments = ["dataset=synthetic", *command_line, *keys, f"hydra.run.dir={crashed}"]
-    commands.crash(3, lambda: commands.call("search", arguments))
+    commands.crash(3, lambda: commands.run("search", crashed, *command_line, *keys))
     again = darts.search(resume=crashed)
     assert again.directory == crashed
     commands.assert_same_run(type(by_command)(crashed, None, ""), by_command)

@@ -40,17 +40,10 @@ def trained(houses: Path, commands: Any, tmp_path_factory: pytest.TempPathFactor
     """A network that was searched and retrained for two numbers."""
     folder: Path = tmp_path_factory.mktemp("trained")
     table = ["dataset=csv", f"dataset.root={houses}", "dataset.labels=[price,size]", "space=mlp"]
-    search = commands.call(
-        "search",
-        ["task=regression", *table, "epochs=2", *QUIET, f"hydra.run.dir={folder / 'search'}"],
-        folder / "search",
-    )
+    words = ["task=regression", *table, "epochs=2", *QUIET, f"hydra.run.dir={folder / 'search'}"]
+    search = commands.call("search", words)
     printed = commands.printed_arguments(search.out, "retrain")
-    commands.call(
-        "retrain",
-        [*printed, "epochs=15", *QUIET, f"hydra.run.dir={folder / 'retrain'}"],
-        folder / "retrain",
-    )
+    commands.call("retrain", [*printed, "epochs=15", *QUIET, f"hydra.run.dir={folder / 'retrain'}"])
     return folder / "retrain"
 
 
