@@ -66,16 +66,8 @@ def comparison(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("compare") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs_module, "command_arguments", fake_command)
-        return commands.run(
-            "compare",
-            folder,
-            *SMALL,
-            ALL_BASELINES,
-            "searches=7",
-            "retrainings=1",
-            "workers=2",
-            "seed=5",
-        )
+        counts = ("searches=7", "retrainings=1", "workers=2", "seed=5")
+        return commands.run("compare", folder, *SMALL, ALL_BASELINES, *counts)
 
 
 def test_run_directory_contains_summary_report_and_rows(comparison: Any) -> None:
@@ -287,12 +279,8 @@ def test_stopped_comparison_is_resumed(
 def test_failed_run_prevents_only_runs_that_need_it(commands: Any, tmp_path: Path) -> None:
     overrides = (*SMALL, "baselines=[random,random_sharing]", "searches=2", "retrainings=1")
     folder = tmp_path / "run"
-    line = commands.error_of(
-        "compare",
-        *overrides,
-        "settings.random_sharing.name=random_sharing",
-        f"hydra.run.dir={folder}",
-    )
+    failing = "settings.random_sharing.name=random_sharing"
+    line = commands.error_of("compare", *overrides, failing, f"hydra.run.dir={folder}")
     assert "1 of 13 runs failed" in line  # the pilot; four others need it
     assert "darts.search: it diverged" in line
     assert "pilot.log" in line
@@ -306,9 +294,8 @@ def test_failed_run_prevents_only_runs_that_need_it(commands: Any, tmp_path: Pat
 def test_diverged_short_training_counts_with_its_cost(commands: Any, tmp_path: Path) -> None:
     """The budget of 40 J pays for three trainings of 10 J and three diverged ones of 4 J."""
     overrides = (*SMALL, "baselines=[random_search]", "searches=1", "retrainings=1")
-    done = commands.run(
-        "compare", tmp_path / "run", *overrides, "settings.random_search.optimizer.lr=9"
-    )
+    diverging = "settings.random_search.optimizer.lr=9"
+    done = commands.run("compare", tmp_path / "run", *overrides, diverging)
     folder = done.directory / "runs/random_search/0"
     chosen = read_json(folder / "chosen.json")
     assert (chosen["trained"], chosen["joules"], chosen["seconds"]) == (6, 42.0, 6.0)

@@ -118,11 +118,8 @@ def test_compare_leaves_out_the_networks_of_the_fit(
 def test_compare_measures_networks_on_this_machine(
     commands: Any, laptop: Path, latencies: Path, tmp_path: Path
 ) -> None:
-    run = commands.run(
-        "device",
-        tmp_path / "run",
-        *("compare", f"model={laptop}", "networks=4", f"table={latencies}", "column=phone"),
-    )
+    given = (f"model={laptop}", "networks=4", f"table={latencies}", "column=phone")
+    run = commands.run("device", tmp_path / "run", "compare", *given)
     summary = run.json("summary.json")
     assert summary["networks"] == 4
     assert summary["networks_rmse_ms"] > 0
@@ -190,11 +187,8 @@ def test_models_of_real_devices_rank_their_cells(commands: Any, tmp_path: Path) 
     """A few devices of different kinds; experiments/device_fits.py fits all of them."""
     table = Path(os.environ["DARTS_DATA"]) / "nasbench201" / "latency.csv"
     for column in ("raspi4", "samsung_s7", "2080ti_1", "eyeriss"):
-        run = commands.run(
-            "device",
-            tmp_path / column,
-            *("fit", "space=nas201", f"table={table}", f"column={column}"),
-        )
+        given = ("fit", "space=nas201", f"table={table}", f"column={column}")
+        run = commands.run("device", tmp_path / column, *given)
         summary = run.json("summary.json")
         assert summary["tested"] == 15425
         assert summary["spearman"] >= 0.90, column

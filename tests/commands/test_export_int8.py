@@ -65,9 +65,7 @@ def test_the_file_holds_int8_weights_and_the_summary_its_own_score(
     arguments = (f"checkpoint={run.directory}", "quantize=int8", "calibration=64", "max_drop=0.2")
     summary = commands.run("export", folder, *arguments).result
     assert summary == read_json(folder / "summary.json")
-    own = commands.run(
-        "evaluate", tmp_path / "e", f"checkpoint={run.directory}", "split=valid"
-    ).result
+    own = commands.run("evaluate", tmp_path / "e", arguments[0], "split=valid").result
     assert summary["float_valid_accuracy"] == own["valid_accuracy"]
     file = folder / "network.onnx"
     accuracy = onnx_accuracy(file, *validation_data(run.directory))

@@ -237,18 +237,9 @@ def test_sentence_pairs_have_baselines(commands: Any, tmp_path: Path) -> None:
         (tmp_path / f"{split}.a").write_text("\n".join(sentences) + "\n")
         reversed_ = [" ".join(sentence.split()[::-1]) for sentence in sentences]
         (tmp_path / f"{split}.b").write_text("\n".join(reversed_) + "\n")
-    run = commands.run(
-        "find",
-        tmp_path / "run",
-        "task=translation",
-        "dataset=pairs",
-        f"dataset.root={tmp_path}",
-        "dataset.source=a",
-        "dataset.target=b",
-        *PLAN,
-        "plan.rounds=1",
-        "plan.epochs=1",
-    )
+    data = ("task=translation", "dataset=pairs", f"dataset.root={tmp_path}", "dataset.source=a")
+    short = ("dataset.target=b", *PLAN, "plan.rounds=1", "plan.epochs=1")
+    run = commands.run("find", tmp_path / "run", *data, *short)
     summary = run.json("summary.json")
     assert summary["baseline_wins"]
     assert "final_epochs" not in summary  # the files have a validation split
