@@ -78,7 +78,7 @@ def copy_run(run: Any, target: Path) -> Path:
 def test_page_of_a_search_shows_results_edges_and_command(
     commands: Any, search_run: Any, tmp_path: Path
 ) -> None:
-    """The directory has a name like those of a Hydra sweep: after the overrides of the run."""
+    """The directory is named after the overrides of the run, as Hydra names runs of a sweep."""
     run = copy_run(search_run, tmp_path / "seed=3, it's [1]")
     before = {file: file.read_bytes() for file in run.iterdir()}
     done = commands.call("report", [str(run)])
