@@ -7,6 +7,7 @@ import wave
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,6 +66,15 @@ def write_tones(folder: Path) -> None:
                     file.writeframes(sound.astype("<i2").tobytes())
 
 
+def wine() -> Any:
+    """Return the wine data set of scikit-learn as a data frame with the column ``cultivar``."""
+    from sklearn import datasets
+
+    bunch = datasets.load_wine(as_frame=True)
+    table = bunch.data.rename(columns=lambda name: name.replace("/", "_"))
+    return table.assign(cultivar=bunch.target_names[bunch.target])
+
+
 def write_iris(folder: Path) -> None:
     """Write the Iris data set with semicolons."""
     from sklearn import datasets
@@ -91,11 +101,15 @@ class Case:
     genotype: str  # for a retraining without a search
 
     def data(self, folder: Path) -> list[str]:
-        """Write the data set to a new folder; return the overrides of a tiny run on it."""
+        """Write the data set to a new folder; return the overrides of a tiny run on it.
+
+        The run has neither figures nor TensorBoard. The second last override is the root.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.write(folder)
         root = folder / "the iris.csv" if self.write is write_iris else folder
-        return [*self.overrides, f"dataset.root={root}", "tracking.tensorboard=false"]
+        own = (*self.overrides, "tracking.figures=false")
+        return [*own, f"dataset.root={root}", "tracking.tensorboard=false"]
 
 
 CASES = {

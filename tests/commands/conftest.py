@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import redirect_stderr, redirect_stdout
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from darts import compare, device, evaluate, find_command, genotypes, judge, report, tune
@@ -40,11 +44,9 @@ ENTRY_POINTS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "compare": (compare.check, compare.compare),
     "device": (device.check, device.device),
 }
-TINY = {
-    "search": ("dataset=synthetic", "dataset.samples=64"),
-    "retrain": ("dataset=synthetic", "dataset.samples=64", "tracking.figures=false"),
-}
-NO_TENSORBOARD = "tracking.tensorboard=false"
+QUIET = ("tracking.tensorboard=false", "tracking.figures=false")
+LOUD = ("tracking.tensorboard=true", "tracking.figures=true")
+TINY = dict.fromkeys(("search", "retrain"), ("dataset=synthetic", "dataset.samples=64", *QUIET))
 # Measured costs, which differ between a run and its repetition.
 COSTS = ("seconds", "joules", "joules_source", "gco2e", "collapse_seconds", "peak_memory_mb")
 
@@ -73,6 +75,13 @@ class CommandResult:
         return read_metrics(self.directory / "metrics.jsonl")
 
     @property
+    def board(self) -> EventAccumulator:
+        """Its TensorBoard records."""
+        board = EventAccumulator(str(self.directory), size_guidance={"tensors": 0, "images": 0})
+        board.Reload()
+        return board
+
+    @property
     def checkpoint(self) -> dict[str, Any]:
         """Content of ``checkpoint.safetensors``."""
         content: dict[str, Any] = load_checkpoint(self.directory / "checkpoint.safetensors")
@@ -91,7 +100,10 @@ class Commands:
     not_reproducible = frozenset({"energy", "config", "metrics_offset", "event_offset"})
 
     def run(self, command: str, directory: Path | None, *overrides: str) -> CommandResult:
-        """Call a command on tiny data; ``directory=None`` uses the default run directory."""
+        """Call a command on tiny data, without figures and TensorBoard.
+
+        ``directory=None`` uses the default run directory.
+        """
         arguments = [*TINY.get(command, ()), *overrides]
         if directory is not None:
             arguments.append(f"hydra.run.dir={directory}")
@@ -107,10 +119,19 @@ class Commands:
         return CommandResult(directory or Path(), result, out.getvalue())
 
     def error_of(self, command: str, *arguments: str) -> str:
-        """Return the error of a command, which must be one line with exit code 2."""
-        err, out = io.StringIO(), io.StringIO()
-        with redirect_stderr(err), redirect_stdout(out), pytest.raises(SystemExit) as exit_info:
-            launch(command, *ENTRY_POINTS[command], list(arguments))
+        """Return the error of a command, which must be one line with exit code 2.
+
+        It must not leave a run directory behind, unless the arguments name one.
+        """
+        err, out, given = io.StringIO(), io.StringIO(), list(arguments)
+        named = any(word.startswith(("hydra.run.dir=", "resume=", "--")) for word in given)
+        with tempfile.TemporaryDirectory() as folder:
+            directory = Path(folder) / "run"
+            if not named and command not in ("genotypes", "report"):
+                given.append(f"hydra.run.dir={directory}")
+            with redirect_stderr(err), redirect_stdout(out), pytest.raises(SystemExit) as exit_info:
+                launch(command, *ENTRY_POINTS[command], given)
+            assert not directory.exists()
         assert exit_info.value.code == 2
         assert len(err.getvalue().splitlines()) == 1, err.getvalue()
         return err.getvalue()
@@ -134,12 +155,6 @@ class Commands:
             **options,
         )
 
-    def flip_bit(self, file: Path) -> None:
-        """Flip a bit of a number in a tensor of a checkpoint; the numbers follow the header."""
-        content = bytearray(file.read_bytes())
-        content[-len(content) // 10] ^= 4
-        file.write_bytes(content)
-
     def crash(self, steps: int, call: Callable[[], Any]) -> None:
         """Call a command and raise ``Crash`` after ``steps`` complete steps."""
         original, remaining = loop.require_finite, iter(range(steps))
@@ -153,6 +168,20 @@ class Commands:
             patch.setattr(loop, "require_finite", fail_in_time)
             with pytest.raises(Crash):
                 call()
+
+    @contextmanager
+    def signal_in_step(self, step: int, number: int) -> Iterator[None]:
+        """Send a signal to this process in a training step, counted from 1 in the block."""
+        original, steps = loop.require_finite, itertools.count(1)
+
+        def count(*arguments: Any) -> float:
+            if next(steps) == step:
+                signal.raise_signal(number)
+            return float(original(*arguments))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop, "require_finite", count)
+            yield
 
     def assert_resume_is_exact(
         self, command: str, arguments: Iterable[str], folder: Path, steps: int = 4
@@ -218,21 +247,25 @@ def drawn_figures() -> None:
     """Draw the figures of a test."""
 
 
-@pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Skip the figures at the end of a search, which take longer than a tiny search."""
-    monkeypatch.setattr(search, "save_search_figures", lambda *_, **__: None)
-
-
 @pytest.fixture(scope="session")
 def search_run(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> CommandResult:
     """A complete search with all its files."""
-    return commands.run("search", tmp_path_factory.mktemp("search") / "run", "seed=3")
+    return commands.run("search", tmp_path_factory.mktemp("search") / "run", "seed=3", *LOUD)
 
 
 @pytest.fixture(scope="session")
 def retrain_run(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> CommandResult:
     """A complete retraining with all its files."""
     folder = tmp_path_factory.mktemp("retrain") / "run"
-    more = ("epochs=3", "dataset.samples=128", "tracking.figures=true")
-    return commands.run("retrain", folder, "genotype=DARTS_V2", *more)
+    more = ("genotype=DARTS_V2", "epochs=3", "dataset.samples=128")
+    return commands.run("retrain", folder, *more, *LOUD)
+
+
+@pytest.fixture(scope="session")
+def importance_run(
+    commands: Commands, retrain_run: CommandResult, tmp_path_factory: pytest.TempPathFactory
+) -> CommandResult:
+    """An evaluation of the retraining on validation data, with the importance of its edges."""
+    folder = tmp_path_factory.mktemp("importance") / "with space"
+    arguments = [f"checkpoint={retrain_run.directory}", "split=valid", "importance=true"]
+    return commands.call("evaluate", [*arguments, f"hydra.run.dir='{folder}'"], folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,11 @@ import torch
 
 from darts.training.checkpoint import load_checkpoint, save_checkpoint
 
-DATA = ("dataset=synthetic", "dataset.samples=32", "loader.batch_size=8", "epochs=2")
-PLAIN = ("tracking.figures=false", "tracking.tensorboard=false", "save_minutes=0")
+DATA = ("dataset.samples=32", "loader.batch_size=8", "epochs=2", "save_minutes=0")
 SIZE = ("space.channels=1", "space.cells=1")
 RUNS = {
-    "search": (*DATA, *PLAIN, *SIZE, "collapse.every=1"),
-    "retrain": (*DATA, *PLAIN, *SIZE, "genotype=DARTS_V2", "validation=0.4", "cutout=0"),
+    "search": (*DATA, *SIZE, "collapse.every=1"),
+    "retrain": (*DATA, *SIZE, "genotype=DARTS_V2", "validation=0.4", "cutout=0"),
 }
 
 
@@ -27,8 +27,7 @@ def crashed(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     """Directories of runs that crashed in their second epoch."""
     folders = {name: tmp_path_factory.mktemp(name) / "run" for name in RUNS}
     for name, overrides in RUNS.items():
-        arguments = [*overrides, f"hydra.run.dir={folders[name]}"]
-        commands.crash(3, lambda name=name, given=arguments: commands.call(name, given))
+        commands.crash(3, partial(commands.run, name, folders[name], *overrides))
     return folders
 
 
@@ -49,34 +48,19 @@ def altered(crashed: dict[str, Path], tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
-
-
-def first_key(values: dict[Any, Any]) -> Any:
-    return next(iter(values))
-
-
-def with_first(change: Callable[[Any], Any]) -> Callable[[dict[Any, Any]], dict[Any, Any]]:
-    """Return a function that changes the first value of a dictionary."""
-    return lambda values: {**values, first_key(values): change(values[first_key(values)])}
-
-
-def nan(tensor: torch.Tensor) -> torch.Tensor:
-    return torch.full_like(tensor, torch.nan)
+def with_nan(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return weights in which the first tensor is NaN."""
+    first = next(iter(weights))
+    return weights | {first: torch.full_like(weights[first], torch.nan)}
 
 
 CHANGES: list[tuple[str, tuple[Any, ...], Callable[[Any], Any], str]] = [
     ("search", ("epoch",), lambda _: -1, "epoch: Expected int >= 0"),
-    ("search", ("epoch",), lambda _: 10**9, "epoch"),
     ("search", ("config",), lambda _: None, "config: Expected object, got null"),
-    ("search", ("searcher", "net"), with_first(lambda t: t[None]), "do not fit the network"),
     ("search", ("searcher", "optimizer", "param_groups"), lambda _: [], "does not fit its run"),
     ("search", ("diagnosis", 0, "edges"), lambda _: 3, "diagnosis[0].edges: Expected object"),
-    ("search", ("split",), lambda _: "", "the data set is not the one with which"),
     ("retrain", ("network_sizes", "classes"), lambda _: 10**9, "network_sizes differs"),
     ("retrain", ("averaging",), lambda _: {"average": {}, "active": True, "scores": []}, "another"),
-    ("retrain", ("means", "samples"), lambda _: None, "means.samples: Expected int, got null"),
 ]
 
 
@@ -85,23 +69,20 @@ def test_a_resumed_run_names_the_entry_that_does_not_fit(
     commands: Any, altered: Any, command: str, keys: Any, change: Any, message: str
 ) -> None:
     folder = altered(command, keys, change)
-    before = files_of(folder)
+    before = {file: file.read_bytes() for file in folder.iterdir()}
     line = commands.error_of(command, f"resume={folder}")
     assert message in line
     assert str(folder) in line
-    assert files_of(folder) == before
+    assert {file: file.read_bytes() for file in folder.iterdir()} == before
 
 
 NETWORKS: list[tuple[tuple[Any, ...], Callable[[Any], Any], str]] = [
-    (("best", "net"), with_first(nan), "the weights are not finite"),
-    (("best", "net"), lambda _: {}, "do not fit the network"),
+    (("best", "net"), with_nan, "the weights are not finite"),
     (("best",), lambda _: {"epoch": 1}, "best: Object missing required field scores"),
-    (("network_sizes", "classes"), lambda _: 10**9, "do not fit the network"),
     (("network_sizes",), lambda _: {"words": 3}, "does not fit its run"),
     (("config", "space", "channels"), lambda _: 10**5, "do not fit the network"),
     (("config", "space", "cells"), lambda _: 10**9, "cells"),
     (("config", "metric"), lambda _: "bleu", "metric='bleu'"),
-    (("config", "genotype"), lambda _: "[" * 10**6, "genotype"),
     (("config", "genotype"), lambda _: '{"space": "mlp", "layers": ["relu_16"]}', "space=mlp"),
     (("input_specs", 0, "shape"), lambda _: (2, 3, 10**6, 10**6), "input_specs[0].shape"),
 ]
@@ -109,21 +90,14 @@ NETWORKS: list[tuple[tuple[Any, ...], Callable[[Any], Any], str]] = [
 
 @pytest.mark.parametrize(("keys", "change", "message"), NETWORKS)
 def test_an_evaluation_names_the_entry_that_does_not_fit(
-    commands: Any, altered: Any, tmp_path: Path, keys: Any, change: Any, message: str
+    commands: Any, altered: Any, keys: Any, change: Any, message: str
 ) -> None:
     folder = altered("retrain", keys, change)
-    output = tmp_path / "evaluation"
-    line = commands.error_of("evaluate", f"checkpoint={folder}", f"hydra.run.dir={output}")
-    assert message in line
-    assert not output.exists()
+    assert message in commands.error_of("evaluate", f"checkpoint={folder}")
 
 
-def test_an_export_refuses_inputs_that_the_network_cannot_take(
-    commands: Any, altered: Any, tmp_path: Path
-) -> None:
+def test_an_export_refuses_inputs_that_the_network_cannot_take(commands: Any, altered: Any) -> None:
     change: Any = lambda spec: {**spec, "shape": (2, 5, 8, 8), "mean": None, "std": None}  # noqa: E731
     folder = altered("retrain", ("input_specs", 0), change)
-    output = tmp_path / "export"
-    line = commands.error_of("export", f"checkpoint={folder}", f"hydra.run.dir={output}")
+    line = commands.error_of("export", f"checkpoint={folder}")
     assert str(folder / "checkpoint.safetensors") in line
-    assert not output.exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -12,42 +11,31 @@ from typing import Any
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny_tasks import CASES
 
 from darts.methods.bilevel.curvature import AlphaHessian
 from darts.methods.collapse import CollapseChecks
-from darts.recipes import inspection, search
+from darts.recipes import inspection
 from darts.searching.flaws import FlawFinder
 from darts.tracking import Console
 from darts.training.loop import TrainingLoop
 
-NO_TENSORBOARD = "tracking.tensorboard=false"
 CURVATURE = "collapse.ratio=0.75"
 DATA = ("dataset=synthetic", "dataset.samples=48", "loader.batch_size=8", "seed=7", CURVATURE)
 # The noise of S4 draws from the random generators that a check must not change.
 SMALL = (
-    *DATA,
-    "epochs=4",
-    "space.channels=1",
-    "space.cells=1",
-    "space.candidates=s4",
-    "arch_optimizer.lr=0.1",
-    "loader.eval_batch_size=8",
-    "collapse.batches=2",
+    *(*DATA, "epochs=4", "space.channels=1", "space.cells=1", "space.candidates=s4"),
+    *("arch_optimizer.lr=0.1", "loader.eval_batch_size=8", "collapse.batches=2"),
     "collapse.warmup=0",
 )
 FAST = (*DATA, "epochs=4", "space=nas201", "space.channels=1", "space.cells=1", "collapse.warmup=0")
-
-pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.fixture(scope="module")
 def checked(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A search with a collapse check in every second epoch."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "save_search_figures", lambda *_, **__: None)
-        folder = tmp_path_factory.mktemp("checked") / "run"
-        return commands.run("search", folder, *SMALL, "collapse.every=2")
+    folder = tmp_path_factory.mktemp("checked") / "run"
+    return commands.run("search", folder, *SMALL, "collapse.every=2", "tracking.tensorboard=true")
 
 
 def collapse_values(values: dict[str, Any]) -> dict[str, Any]:
@@ -77,8 +65,7 @@ def test_checks_add_scores_and_a_verdict_to_rows_and_summary(checked: Any) -> No
 
 
 def test_tensorboard_shows_eigenvalue_gap_and_verdict(checked: Any) -> None:
-    board = EventAccumulator(str(checked.directory), size_guidance={"tensors": 0})
-    board.Reload()
+    board = checked.board
     tags = board.Tags()
     assert {"collapse/gap", "collapse/eigenvalue", "collapse/seconds"} <= set(tags["scalars"])
     assert "margin/normal/mean" in tags["scalars"]
@@ -89,7 +76,7 @@ def test_tensorboard_shows_eigenvalue_gap_and_verdict(checked: Any) -> None:
 
 def test_checks_do_not_change_the_search(commands: Any, checked: Any, tmp_path: Path) -> None:
     """Alphas, weights, statistics, optimizers, random states and rows are equal bit for bit."""
-    unchecked = commands.run("search", tmp_path / "off", *SMALL, "collapse.every=0", NO_TENSORBOARD)
+    unchecked = commands.run("search", tmp_path / "off", *SMALL, "collapse.every=0")
     saved, expected = checked.checkpoint, unchecked.checkpoint
     for key in saved.keys() - commands.not_reproducible - {"diagnosis"}:
         assert commands.identical(saved[key], expected[key]), key
@@ -101,15 +88,11 @@ def test_checks_do_not_change_the_search(commands: Any, checked: Any, tmp_path: 
         assert {name: row[name] for name in expected_row} == expected_row
 
 
-class Crash(RuntimeError):
-    """Simulated failure right after a checkpoint."""
-
-
 def test_a_search_that_crashes_between_two_checks_ends_like_an_unbroken_one(
     commands: Any, checked: Any, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    overrides = (*SMALL, "collapse.every=2", "save_minutes=0", NO_TENSORBOARD)
+    overrides = (*SMALL, "collapse.every=2", "save_minutes=0")
     commands.crash(10, partial(commands.run, "search", folder, *overrides))  # in the last epoch
     done = commands.call("search", [f"resume={folder}"], folder)
     commands.assert_same_run(done, checked)
@@ -135,7 +118,7 @@ def test_a_check_that_a_signal_ends_is_repeated_on_resume(
         patch.setattr(AlphaHessian, "times", times)
         patch.setattr(Console, "status", lambda console, text: shown.append(text))
         with pytest.raises(SystemExit) as exit_info:
-            commands.run("search", folder, *SMALL, "collapse.every=2", NO_TENSORBOARD)
+            commands.run("search", folder, *SMALL, "collapse.every=2")
     assert exit_info.value.code == 128 + signal.SIGINT
     assert len(products) == 2
     shown = [text for text, _ in groupby(shown)]
@@ -171,7 +154,7 @@ def test_the_action_decides_whether_the_search_ends_and_with_which_genotype(
 ) -> None:
     monkeypatch.setattr(CollapseChecks, "findings", warn_from(3))
     folder = tmp_path / "run"
-    overrides = (*FAST, "collapse.every=1", f"collapse.action={action}", NO_TENSORBOARD)
+    overrides = (*FAST, "collapse.every=1", f"collapse.action={action}")
     done = commands.run("search", folder, *overrides)
     assert len(done.rows) == epochs
     assert done.out.count("warning: collapse: collapsed") == epochs - 2
@@ -188,7 +171,7 @@ def test_a_rollback_without_a_healthy_epoch_continues_the_search(
     commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(CollapseChecks, "findings", warn_from(0))
-    overrides = (*FAST, "collapse.every=2", "collapse.action=rollback", NO_TENSORBOARD)
+    overrides = (*FAST, "collapse.every=2", "collapse.action=rollback")
     done = commands.run("search", tmp_path / "run", *overrides)
     assert len(done.rows) == done.result["genotype_epoch"] == 4
     assert done.out.count("no healthy epoch to roll back to; the search continues") == 2
@@ -202,7 +185,7 @@ def test_a_search_that_crashes_after_its_rollback_is_not_continued(
     """The crash comes right after the checkpoint that contains the decision."""
     monkeypatch.setattr(CollapseChecks, "findings", warn_from(3))
     folder = tmp_path / "run"
-    overrides = (*FAST, "collapse.every=1", "collapse.action=rollback", NO_TENSORBOARD)
+    overrides = (*FAST, "collapse.every=1", "collapse.action=rollback")
 
     with monkeypatch.context() as patch:
         original = TrainingLoop.save
@@ -211,10 +194,10 @@ def test_a_search_that_crashes_after_its_rollback_is_not_continued(
         def save(loop: TrainingLoop) -> None:
             original(loop)
             if next(calls) == 2:
-                raise Crash
+                raise RuntimeError("crashed")
 
         patch.setattr(TrainingLoop, "save", save)
-        with pytest.raises(Crash):
+        with pytest.raises(RuntimeError, match="crashed"):
             commands.run("search", folder, *overrides)
     done = commands.call("search", [f"resume={folder}"], folder)
     assert len(done.rows) == 3
@@ -227,7 +210,7 @@ def test_checks_reuse_the_eigenvalue_of_the_stopping_rule(
     """The stopping rule needs an eigenvalue per epoch; the fifth call would fail."""
     values = iter([0.25, 0.5, 0.75, 1.0])
     monkeypatch.setattr(inspection, "dominant_alpha_eigenvalue", lambda *_: next(values))
-    overrides = (*FAST, "collapse.every=2", "stopping=curvature", NO_TENSORBOARD)
+    overrides = (*FAST, "collapse.every=2", "stopping=curvature")
     done = commands.run("search", tmp_path / "run", *overrides)
     assert [row["eigenvalue"] for row in done.rows] == [0.25, 0.5, 0.75, 1.0]
     assert [row.get("collapse/eigenvalue") for row in done.rows] == [None, 0.5, None, 1.0]
@@ -237,7 +220,6 @@ def test_checks_reuse_the_eigenvalue_of_the_stopping_rule(
     "overrides",
     [
         ("space=nas201", "method=gdas"),
-        pytest.param(("space=macro",), marks=pytest.mark.slow),
         ("space=mlp", "space.widths=[4,8]", "metric=loss"),
         ("space.candidates=s2", "method=p_darts", "epochs=3", "space.channels=1", "space.cells=1"),
         pytest.param(
@@ -249,7 +231,7 @@ def test_checks_reuse_the_eigenvalue_of_the_stopping_rule(
 def test_checks_work_with_every_space_and_relaxation(
     commands: Any, tmp_path: Path, overrides: tuple[str, ...]
 ) -> None:
-    small = [*DATA, "dataset.size=8", NO_TENSORBOARD, "epochs=2", "collapse.every=1"]
+    small = [*DATA, "dataset.size=8", "epochs=2", "collapse.every=1"]
     if "space=mlp" not in overrides:
         small.append("space.cells=1")
     done = commands.run("search", tmp_path / "run", *small, *overrides)
@@ -261,26 +243,14 @@ def test_checks_work_with_every_space_and_relaxation(
         assert row["collapse/gap"] == pytest.approx(1 - before / after)
 
 
-def write_texts(folder: Path) -> list[str]:
-    """Write a language modeling data set and return the overrides that use it."""
-    draw = random.Random(0)
-    for split, lines in (("train", 60), ("valid", 20), ("test", 20)):
-        rows = [" ".join(draw.choices("abcdef", k=6)) for _ in range(lines)]
-        (folder / f"{split}.txt").write_text("\n".join(rows) + "\n")
-    sizes = ("space.embedding=8", "space.hidden=8", "task.window=9", "loader.batch_size=6")
-    return ["task=language_model", "dataset=text", *sizes, "space.nodes=3"]
-
-
 def test_checks_do_not_change_searches_of_text_tasks(commands: Any, tmp_path: Path) -> None:
     """They score by the metric of the task and do not advance the random draws of dropout."""
-    data = tmp_path / "data"
-    data.mkdir()
-    root = f"dataset.root={data}"
-    overrides = [*write_texts(data), root, NO_TENSORBOARD, "tracking.figures=false", "epochs=2"]
+    case = CASES["language_model"]
+    overrides = [*case.data(tmp_path / "data"), *case.search, CURVATURE]
     runs = []
     for every in (1, 0):
         folder = tmp_path / str(every)
-        own = [f"collapse.every={every}", CURVATURE, f"hydra.run.dir={folder}"]
+        own = [f"collapse.every={every}", f"hydra.run.dir={folder}"]
         runs.append(commands.call("search", [*overrides, *own], folder))
     with_checks, without = runs
     metric = with_checks.result["metric"]
@@ -289,20 +259,6 @@ def test_checks_do_not_change_searches_of_text_tasks(commands: Any, tmp_path: Pa
         assert row["collapse/eigenvalue"] is not None
     for key in ("searcher", "random", "valid_loader", "train_loader", "history"):
         assert commands.identical(with_checks.checkpoint[key], without.checkpoint[key]), key
-
-
-def test_random_search_is_not_checked(commands: Any, tmp_path: Path) -> None:
-    overrides = (
-        *DATA,
-        "epochs=1",
-        "space=nas201",
-        "space.cells=1",
-        "method=random_sharing",
-        NO_TENSORBOARD,
-    )
-    few = ("discretize.samples=2", "discretize.finalists=1", "collapse.every=1")
-    done = commands.run("search", tmp_path / "run", *overrides, *few)
-    assert not collapse_values(done.result)
 
 
 @pytest.mark.parametrize(

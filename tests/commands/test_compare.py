@@ -61,16 +61,8 @@ def comparison(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("compare") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compare, "ProcessExecutor", FakeExecutor)
-        return commands.run(
-            "compare",
-            folder,
-            *SMALL,
-            ALL_BASELINES,
-            "searches=7",
-            "retrainings=1",
-            "workers=2",
-            "seed=5",
-        )
+        counts = ("searches=7", "retrainings=1", "workers=2", "seed=5")
+        return commands.run("compare", folder, *SMALL, ALL_BASELINES, *counts)
 
 
 def test_run_directory_contains_summary_report_and_rows(comparison: Any) -> None:
@@ -231,10 +223,7 @@ def test_too_few_searches_show_no_difference(commands: Any, tmp_path: Path) -> N
     assert "No difference between darts_v1 and random is shown: 4 searches are too few" in verdict
     assert "at least 6 are needed" in verdict
     assert not done.result["difference_random_significant"]
-    for name in (
-        "darts_v1",
-        "random",
-    ):  # both methods use the same seed for retraining j of search i
+    for name in ("darts_v1", "random"):  # with the same seed for retraining j of search i
         folder = done.directory / "runs" / name
         runs = [folder / str(i) / f"retrain-{j}" for i in range(4) for j in range(2)]
         assert [overrides_of(run)["seed"] for run in runs] == [str(n) for n in range(8)]
@@ -285,12 +274,8 @@ def test_stopped_comparison_is_resumed(
 def test_failed_run_prevents_only_runs_that_need_it(commands: Any, tmp_path: Path) -> None:
     overrides = (*SMALL, "baselines=[random,random_sharing]", "searches=2", "retrainings=1")
     folder = tmp_path / "run"
-    line = commands.error_of(
-        "compare",
-        *overrides,
-        "settings.random_sharing.name=random_sharing",
-        f"hydra.run.dir={folder}",
-    )
+    failing = "settings.random_sharing.name=random_sharing"
+    line = commands.error_of("compare", *overrides, failing, f"hydra.run.dir={folder}")
     assert "1 of 13 runs failed" in line  # the pilot; four others need it
     assert "darts.search: it diverged" in line
     assert "pilot.log" in line
@@ -304,9 +289,8 @@ def test_failed_run_prevents_only_runs_that_need_it(commands: Any, tmp_path: Pat
 def test_diverged_short_training_counts_with_its_cost(commands: Any, tmp_path: Path) -> None:
     """The budget of 40 J pays for three trainings of 10 J and three diverged ones of 4 J."""
     overrides = (*SMALL, "baselines=[random_search]", "searches=1", "retrainings=1")
-    done = commands.run(
-        "compare", tmp_path / "run", *overrides, "settings.random_search.optimizer.lr=9"
-    )
+    diverging = "settings.random_search.optimizer.lr=9"
+    done = commands.run("compare", tmp_path / "run", *overrides, diverging)
     folder = done.directory / "runs/random_search/0"
     chosen = read_json(folder / "chosen.json")
     assert (chosen["trained"], chosen["joules"], chosen["seconds"]) == (6, 42.0, 6.0)
@@ -427,18 +411,10 @@ def test_settings_become_overrides() -> None:
 @pytest.mark.slow  # real runs
 def test_killed_comparison_with_real_runs_is_resumed(commands: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    overrides = [
-        *NET,
-        "epochs=1",
-        "search.epochs=6",
-        "settings.random_search.epochs=4",
-        ALL_BASELINES,
-        "settings.random_sharing.discretize.samples=1",
-        "searches=1",
-        "retrainings=1",
-        "workers=2",
-        f"hydra.run.dir={folder}",
-    ]
+    settings = ("random_search.epochs=4", "random_sharing.discretize.samples=1")
+    overrides = [*NET, "epochs=1", "search.epochs=6", *(f"settings.{text}" for text in settings)]
+    overrides += [ALL_BASELINES, "searches=1", "retrainings=1", "workers=2"]
+    overrides.append(f"hydra.run.dir={folder}")
     process = commands.start("compare", *overrides, start_new_session=True)
     while not (folder / "runs/darts_v1/0/search/summary.json").exists():
         assert process.poll() is None

@@ -24,14 +24,14 @@ GENOTYPE = (
 SMALL = (
     *(GENOTYPE, "space=macro", "space.skeleton=fast", "space.channels=2"),
     *("dataset=synthetic", "dataset.samples=48", "loader.batch_size=8", "seed=7"),
-    *("auxiliary=0", "drop_path=0", "tracking.figures=false", "tracking.tensorboard=false"),
+    *("auxiliary=0", "drop_path=0"),
     *("optimizer.schedule=stable", "optimizer.warmup_epochs=1", "average_power=4"),
 )
 STEPS = 5  # per epoch: 38 images in batches of 8
 
 
 def run(commands: Any, folder: Path, *overrides: str) -> Any:
-    return commands.call("retrain", [*SMALL, *overrides, f"hydra.run.dir={folder}"], folder)
+    return commands.run("retrain", folder, *SMALL, *overrides)
 
 
 def resume(commands: Any, folder: Path, *overrides: str) -> Any:
@@ -254,17 +254,16 @@ def test_a_retraining_begins_with_the_state_of_another_one(
     ],
 )
 def test_a_start_that_does_not_fit_is_refused(
-    commands: Any, two_epochs: Path, tmp_path: Path, overrides: list[str], message: str
+    commands: Any, two_epochs: Path, overrides: list[str], message: str
 ) -> None:
-    arguments = [*SMALL, *overrides, f"start={two_epochs}", f"hydra.run.dir={tmp_path / 'run'}"]
-    line = commands.error_of("retrain", *arguments)
+    line = commands.error_of("retrain", *SMALL, *overrides, f"start={two_epochs}")
     assert str(two_epochs / "checkpoint.safetensors") in line
     assert message in line
 
 
-def test_a_start_that_is_missing_is_refused(commands: Any, tmp_path: Path) -> None:
-    line = commands.error_of("retrain", *SMALL, "start=nowhere", f"hydra.run.dir={tmp_path}/run")
+def test_a_start_that_is_missing_is_refused(commands: Any) -> None:
+    line = commands.error_of("retrain", *SMALL, "start=nowhere")
     assert "start='nowhere'" in line
     assert "retraining" in line
-    line = commands.error_of("retrain", *SMALL, "start_epoch=best", f"hydra.run.dir={tmp_path}/run")
+    line = commands.error_of("retrain", *SMALL, "start_epoch=best")
     assert "start_epoch=best needs start=DIR" in line

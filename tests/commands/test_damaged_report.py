@@ -53,20 +53,16 @@ CASES = [(command, name) for command, names in FILES.items() for name in names]
 
 @pytest.fixture(scope="module")
 def runs(
-    commands: Any, search_run: Any, retrain_run: Any, tmp_path_factory: pytest.TempPathFactory
+    search_run: Any, retrain_run: Any, importance_run: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """Copies of complete runs of each command, without the files that a page does not read."""
-    evaluation, study, find = (
-        tmp_path_factory.mktemp(name) / "run" for name in ("evaluate", "tune", "find")
-    )
-    arguments = (f"checkpoint={retrain_run.directory}", "split=valid", "importance=true")
-    commands.run("evaluate", evaluation, *arguments)
+    study, find = (tmp_path_factory.mktemp(name) / "run" for name in ("tune", "find"))
     for folder, files in ((study, STUDY), (find, FIND)):
         folder.mkdir()
         for name, content in files.items():
             (folder / name).write_text(content)
     sources = {"search": search_run.directory, "retrain": retrain_run.directory}
-    sources |= {"evaluate": evaluation, "tune": study, "find": find}
+    sources |= {"evaluate": importance_run.directory, "tune": study, "find": find}
     copies = {}
     for command, source in sources.items():
         copies[command] = tmp_path_factory.mktemp("copy") / command
@@ -100,10 +96,27 @@ def check_page(run: Path, how: str) -> str | None:
     return page
 
 
-def mutate(runs: dict[str, Path], command: str, name: str, seeds: range) -> int:
-    """Damage a file in many ways; return the number of pages that could be written."""
+@pytest.mark.parametrize(
+    "seeds", [range(10), pytest.param(range(10, 525), marks=pytest.mark.slow)], ids=["10", "515"]
+)
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [pytest.param(*case, marks=[pytest.mark.slow] * (case[0] != "search")) for case in CASES],
+)
+def test_any_damage_is_left_out_or_refused(
+    runs: dict[str, Path], command: str, name: str, seeds: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a required file is refused. A few damages are read without drawing figures."""
+    if len(seeds) == 10:
+        for function in ("draw_alpha_heatmap", "draw_alpha_history"):
+            monkeypatch.setattr(figures, function, lambda *_, **__: None)
+        for function in ("draw_genotype", "draw_edge_importances"):
+            monkeypatch.setattr(page_module, function, lambda *_, **__: None)
+        monkeypatch.setattr(page_module, "render_figure", lambda *_: b"<svg></svg>")
+    elif name != "alphas.json":  # the figures of the alphas take longest
+        monkeypatch.setattr(figures, "probabilities", lambda *_: iter(()))
     file = runs[command] / name
-    original, pages = file.read_bytes(), 0
+    original = file.read_bytes()
     for seed in seeds:
         how = f"{name}: {damage(file, seed)}"
         try:
@@ -111,51 +124,18 @@ def mutate(runs: dict[str, Path], command: str, name: str, seeds: range) -> int:
         finally:
             restore(file, original)
         assert page is not None or name in REQUIRED, how
-        pages += page is not None
-    return pages
-
-
-@pytest.mark.parametrize(
-    ("command", "name"),
-    [pytest.param(*case, marks=[pytest.mark.slow] * (case[0] != "search")) for case in CASES],
-)
-def test_damaged_file_is_left_out_or_refused(
-    runs: dict[str, Path], command: str, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module, functions in (
-        (figures, ("draw_alpha_heatmap", "draw_alpha_history")),
-        (page_module, ("draw_genotype", "draw_edge_importances")),
-    ):
-        for function in functions:
-            monkeypatch.setattr(module, function, lambda *_, **__: None)
-    monkeypatch.setattr(page_module, "render_figure", lambda *_: b"<svg></svg>")
-    pages = mutate(runs, command, name, range(10))
-    assert pages == 10 or name in REQUIRED
     assert check_page(runs[command], "restored") is not None
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("command", "name"), CASES)
-def test_any_damage_is_left_out_or_refused(
-    runs: dict[str, Path], command: str, name: str, monkeypatch: pytest.MonkeyPatch
+def test_command_says_what_it_leaves_out(
+    commands: Any, runs: dict[str, Path], tmp_path: Path
 ) -> None:
-    if name != "alphas.json":  # the figures of the alphas take longest
-        monkeypatch.setattr(figures, "probabilities", lambda *_: iter(()))
-    mutate(runs, command, name, range(10, 525))
-
-
-def test_command_says_what_it_leaves_out(commands: Any, runs: dict[str, Path]) -> None:
-    run = runs["retrain"]
+    run = Path(shutil.copytree(runs["retrain"], tmp_path / "run"))
     file = run / "confusion_test.svg"
-    original = file.read_bytes()
-    file.write_bytes(original[:-20])
-    try:
-        with pytest.warns(UserWarning, match="confusion_test.svg is left out"):
-            commands.call("report", [str(run)])
-    finally:
-        restore(file, original)
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.warns(UserWarning, match="confusion_test.svg is left out"):
+        commands.call("report", [str(run)])
     page = (run / "report.html").read_text(encoding="utf-8")
-    (run / "report.html").unlink()
     assert "This page leaves confusion_test.svg out." in page
     assert "<h3>confusion matrix</h3>" not in page
     assert "<h3>cost</h3>" in page
@@ -171,53 +151,41 @@ def test_command_says_what_it_leaves_out(commands: Any, runs: dict[str, Path]) -
     ],
 )
 def test_damaged_required_file_is_one_line(
-    commands: Any, runs: dict[str, Path], name: str, content: str, message: str
+    commands: Any, runs: dict[str, Path], name: str, content: str, message: str, tmp_path: Path
 ) -> None:
-    file = runs["search"] / name
-    original = file.read_bytes()
-    file.write_text(content)
-    try:
-        line = commands.error_of("report", str(runs["search"]))
-    finally:
-        restore(file, original)
+    run = Path(shutil.copytree(runs["search"], tmp_path / "run"))
+    (run / name).write_text(content)
+    line = commands.error_of("report", str(run))
     assert message in line
     assert name in line
 
 
-def test_an_untrusted_figure_cannot_run_scripts(runs: dict[str, Path]) -> None:
+def test_an_untrusted_figure_cannot_run_scripts(runs: dict[str, Path], tmp_path: Path) -> None:
     """It is an image without access to the page."""
-    file = runs["retrain"] / "confusion_test.svg"
-    original = file.read_bytes()
-    file.write_text('<svg xmlns="http://www.w3.org/2000/svg"><script>alert(7)</script></svg>')
-    try:
-        page = check_page(runs["retrain"], "script")
-    finally:
-        restore(file, original)
+    run = Path(shutil.copytree(runs["retrain"], tmp_path / "run"))
+    svg = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(7)</script></svg>'
+    (run / "confusion_test.svg").write_text(svg)
+    page = check_page(run, "script")
     assert page is not None
     assert "alert(7)" not in page
     assert page.count('src="data:image/svg+xml;base64,') == 1
 
 
-def test_commands_to_copy_only_set_keys(runs: dict[str, Path]) -> None:
-    run = runs["tune"]
-    saved = {name: (run / name).read_bytes() for name in ("overrides.json", "best.json")}
+def test_commands_to_copy_only_set_keys(runs: dict[str, Path], tmp_path: Path) -> None:
+    run = Path(shutil.copytree(runs["tune"], tmp_path / "run"))
     harmful = ["hydra/launcher=x", "name=${oc.env:HOME}", "hydra.callbacks={}", "~optimizer"]
     overrides = ["name=a; rm -rf \x1b[2J", *harmful]
     (run / "overrides.json").write_text(json.dumps({"command": "tune", "overrides": overrides}))
-    best = json.loads(saved["best.json"])
-    try:
-        page = check_page(run, "overrides")
-        for command in ("rm -rf /", "python -m darts.retrain hydra/launcher=x", "python -m os x=1"):
-            (run / "best.json").write_text(json.dumps({**best, "command": command}))
-            with pytest.warns(UserWarning, match=r"best.json is left out"):
-                record = read_run(run)
-            assert record.best is None
-    finally:
-        for name, content in saved.items():
-            restore(run / name, content)
+    page = check_page(run, "overrides")
     assert page is not None
     text = html.unescape(page)
     assert "python -m darts.tune 'name=a; rm -rf \\x1b[2J'" in text
     assert "they do more than set a key: 4 overrides" in text
     for override in harmful[:3]:
         assert override not in text
+    best = json.loads((run / "best.json").read_bytes())
+    for command in ("rm -rf /", "python -m darts.retrain hydra/launcher=x", "python -m os x=1"):
+        (run / "best.json").write_text(json.dumps({**best, "command": command}))
+        with pytest.warns(UserWarning, match=r"best.json is left out"):
+            record = read_run(run)
+        assert record.best is None

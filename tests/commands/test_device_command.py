@@ -19,6 +19,7 @@ from darts.spaces.nas201 import Genotype
 
 SMALL = ("space=nas201", "space.channels=2", "space.cells=1", "shape=[3,8,8]")
 QUICK = ("device=cpu", "warmup=1", "repeats=3", "threads=1")
+FIT = ("fit", *SMALL, "column=phone", "train=100")
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +37,27 @@ def latencies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def laptop(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("laptop")
-    out = folder / "laptop.csv"
-    commands.run("device", folder / "run", "measure", *SMALL, *QUICK, f"out={out}")
-    return out
+def measured(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A run that writes its table into its run directory."""
+    folder = tmp_path_factory.mktemp("laptop") / "run"
+    return commands.run("device", folder, *SMALL, *QUICK)
 
 
-def test_measure_writes_a_table_and_its_description(laptop: Path) -> None:
+@pytest.fixture(scope="module")
+def laptop(measured: Any) -> Path:
+    return Path(measured.directory / "latencies.csv")
+
+
+@pytest.fixture(scope="module")
+def fitted(commands: Any, latencies: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("fit") / "run"
+    return commands.run("device", folder, *FIT, f"table={latencies}")
+
+
+def test_measure_writes_a_table_and_its_description(measured: Any, laptop: Path) -> None:
+    summary = measured.json("summary.json")
+    assert (summary["action"], summary["operations"]) == ("measure", 13)
+    assert summary["file"] == str(laptop)
     with laptop.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 13
@@ -60,21 +74,8 @@ def test_measure_writes_a_table_and_its_description(laptop: Path) -> None:
     assert load_model(laptop).predict(genotype) > 0
 
 
-def test_measure_writes_into_its_run_directory(commands: Any, tmp_path: Path) -> None:
-    run = commands.run("device", tmp_path / "run", *SMALL, *QUICK, "space.channels=1")
-    summary = run.json("summary.json")
-    assert summary["action"] == "measure"
-    assert summary["operations"] == 13
-    assert summary["file"] == str(tmp_path / "run" / "latencies.csv")
-    assert (tmp_path / "run" / "latencies.yaml").exists()
-
-
-def test_fit_writes_a_model_and_its_accuracy(
-    commands: Any, latencies: Path, tmp_path: Path
-) -> None:
-    given = ("fit", *SMALL, f"table={latencies}", "column=phone", "train=100")
-    run = commands.run("device", tmp_path / "run", *given)
-    summary = run.json("summary.json")
+def test_fit_writes_a_model_and_its_accuracy(fitted: Any) -> None:
+    summary = fitted.json("summary.json")
     assert summary["tested"] == 301
     assert summary["spearman"] == pytest.approx(1, abs=1e-3)
     assert summary["rmse_ms"] < 0.05
@@ -82,76 +83,49 @@ def test_fit_writes_a_model_and_its_accuracy(
         for key in ("spearman", "kendall", "rmse_ms"):
             assert f"{name}_{key}" in summary
     assert summary["parameters_spearman"] < summary["spearman"]
-    assert re.search(r"ridge +\+1\.000 +\+1\.000", run.out) or "+0.99" in run.out
-    model = load_model(tmp_path / "run" / "model.json")
+    assert re.search(r"ridge +\+1\.000 +\+1\.000", fitted.out) or "+0.99" in fitted.out
+    model = load_model(fitted.directory / "model.json")
     cell = Genotype.from_operations(*["nor_conv_3x3"] * 6)
     assert model.predict(cell) == pytest.approx(26, abs=0.2)
-    again = commands.run("device", tmp_path / "again", *given)
-    assert (tmp_path / "again" / "model.json").read_bytes() == (
-        tmp_path / "run" / "model.json"
-    ).read_bytes()
-    assert again.json("summary.json")["spearman"] == summary["spearman"]
 
 
 def test_the_order_of_the_rows_does_not_matter(
-    commands: Any, latencies: Path, tmp_path: Path
+    commands: Any, fitted: Any, latencies: Path, tmp_path: Path
 ) -> None:
+    """A plain file with the same rows in another order, and another place for the model."""
     with gzip.open(latencies, "rt") as file:
         header, *lines = file.read().splitlines()
-    plain = tmp_path / "plain.csv"
+    plain, out = tmp_path / "plain.csv", tmp_path / "out.json"
     plain.write_text("\n".join([header, *reversed(lines)]))
-    models = []
-    for table in (latencies, plain):
-        out = tmp_path / f"{table.name}.json"
-        commands.run(
-            "device",
-            tmp_path / f"run of {table.name}",
-            *("fit", *SMALL, f"table={table}", "column=phone", "train=50", f"out={out}"),
-        )
-        models.append(out.read_text())
-    assert models[0] == models[1]
+    commands.run("device", tmp_path / "run", *FIT, f"table={plain}", f"out={out}")
+    assert out.read_bytes() == (fitted.directory / "model.json").read_bytes()
 
 
 def test_compare_leaves_out_the_networks_of_the_fit(
-    commands: Any, latencies: Path, tmp_path: Path
+    commands: Any, fitted: Any, latencies: Path, tmp_path: Path
 ) -> None:
-    model = tmp_path / "model.json"
+    model = f"model={fitted.directory / 'model.json'}"
     table = (f"table={latencies}", "column=phone")
-    fitted = commands.run(
-        "device", tmp_path / "fit", "fit", *SMALL, *table, "train=100", f"out={model}"
-    )
-    run = commands.run("device", tmp_path / "run", "compare", f"model={model}", *table)
+    run = commands.run("device", tmp_path / "run", "compare", model, *table)
     summary = run.json("summary.json")
     assert summary["tested"] == 301
     for key in ("spearman", "kendall", "rmse_ms"):
         assert summary[key] == summary[f"table_{key}"] == fitted.json("summary.json")[key]
+    error = commands.error_of("device", "compare", model, "networks=2")
+    assert "networks=2: needs a lookup table" in error
 
 
 def test_compare_measures_networks_on_this_machine(
     commands: Any, laptop: Path, latencies: Path, tmp_path: Path
 ) -> None:
-    run = commands.run(
-        "device",
-        tmp_path / "run",
-        *("compare", f"model={laptop}", "networks=4", f"table={latencies}", "column=phone"),
-    )
+    given = (f"model={laptop}", "networks=4", f"table={latencies}", "column=phone")
+    run = commands.run("device", tmp_path / "run", "compare", *given)
     summary = run.json("summary.json")
     assert summary["networks"] == 4
     assert summary["networks_rmse_ms"] > 0
     assert summary["table_spearman"] > 0.3  # convolutions take longer than poolings on any machine
     assert "networks " in run.out
     assert "table " in run.out
-
-
-def test_python_needs_only_the_file(laptop: Path, latencies: Path) -> None:
-    """The example of docs/devices.md."""
-    from darts.judging.devices import memory
-
-    model = load_model(laptop)
-    genotype = Genotype.from_index(15000)
-    network = SPACES["nas201"]().network(genotype, classes=10, in_channels=3)
-    assert model.predict(genotype) > 0
-    assert memory(network, (3, 32, 32)).ram_bytes > 0
 
 
 ERRORS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
@@ -203,14 +177,6 @@ def test_errors_name_key_and_choices(
     assert not list(tmp_path.rglob("*")), "the command left files"
 
 
-def test_networks_need_a_lookup_table(commands: Any, latencies: Path, tmp_path: Path) -> None:
-    model = tmp_path / "model.json"
-    given = (f"table={latencies}", "column=phone", "train=50", f"out={model}")
-    commands.run("device", tmp_path / "fit", "fit", *SMALL, *given)
-    error = commands.error_of("device", "compare", f"model={model}", "networks=2")
-    assert "networks=2: needs a lookup table" in error
-
-
 @pytest.mark.data
 @pytest.mark.slow
 @pytest.mark.skipif(
@@ -221,11 +187,8 @@ def test_models_of_real_devices_rank_their_cells(commands: Any, tmp_path: Path) 
     """A few devices of different kinds; experiments/device_fits.py fits all of them."""
     table = Path(os.environ["DARTS_DATA"]) / "nasbench201" / "latency.csv"
     for column in ("raspi4", "samsung_s7", "2080ti_1", "eyeriss"):
-        run = commands.run(
-            "device",
-            tmp_path / column,
-            *("fit", "space=nas201", f"table={table}", f"column={column}"),
-        )
+        given = ("fit", "space=nas201", f"table={table}", f"column={column}")
+        run = commands.run("device", tmp_path / column, *given)
         summary = run.json("summary.json")
         assert summary["tested"] == 15425
         assert summary["spearman"] >= 0.90, column

@@ -45,143 +45,86 @@ def test_the_run_directory_contains_all_files(evaluation: Any) -> None:
     assert f"{100 * summary['test_accuracy']:.2f}" in evaluation.out
 
 
-def test_the_validation_split_can_be_evaluated(
-    retrain_run: Any, commands: Any, tmp_path: Path
-) -> None:
-    arguments = [f"checkpoint={retrain_run.directory}", "split=valid"]
-    done = commands.call("evaluate", [*arguments, f"hydra.run.dir={tmp_path / 'run'}"])
-    scores = {k: v for k, v in retrain_run.result.items() if k.startswith("valid_")}
-    assert {k: done.result[k] for k in scores} == scores
-    assert done.result["samples"] == 10
-    assert not [key for key in done.result if key.startswith("test")]
-
-
-def test_a_checkpoint_file_batch_size_and_precision_can_be_chosen(
+def test_a_file_batch_size_and_precision_can_be_chosen(
     retrain_run: Any, commands: Any, tmp_path: Path
 ) -> None:
     file = retrain_run.directory / "checkpoint.safetensors"
-    for index, more in enumerate((["batch_size=7"], ["precision=bf16"])):
-        directory = f"hydra.run.dir={tmp_path / str(index)}"
-        done = commands.call("evaluate", [f"checkpoint={file}", *more, directory])
-        assert abs(done.result["test_accuracy"] - retrain_run.result["test_accuracy"]) < 0.1
-        assert done.result["samples"] == 128
+    arguments = [f"checkpoint={file}", "batch_size=7", "precision=bf16"]
+    done = commands.call("evaluate", [*arguments, f"hydra.run.dir={tmp_path / 'run'}"])
+    assert abs(done.result["test_accuracy"] - retrain_run.result["test_accuracy"]) < 0.1
+    assert done.result["samples"] == 128
 
 
-def test_an_evaluation_does_not_change_the_retraining(retrain_run: Any, evaluation: Any) -> None:
-    summary = retrain_run.json("summary.json")
-    assert summary["command"] == "retrain"
-    assert evaluation.json("summary.json")["command"] == "evaluate"
-
-
-@pytest.mark.parametrize("split", ["test", "valid"])
-def test_only_the_validation_split_needs_the_split_file(
-    retrain_run: Any, commands: Any, tmp_path: Path, split: str
+def test_validation_data_need_the_split_file_which_is_read_before_the_data(
+    retrain_run: Any, commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def unexpected(*_: Any) -> None:
+        raise AssertionError("the data was read")
+
     file = tmp_path / "weights.safetensors"
     shutil.copy(retrain_run.directory / "checkpoint.safetensors", file)
-    arguments = [f"checkpoint={file}", f"split={split}", f"hydra.run.dir={tmp_path / 'run'}"]
-    if split == "test":
-        result = commands.call("evaluate", arguments).result
-        assert result["test_accuracy"] == retrain_run.result["test_accuracy"]
-    else:
-        assert "split.npz" in commands.error_of("evaluate", *arguments)
-        assert not (tmp_path / "run").exists()
+    done = commands.run("evaluate", tmp_path / "test", f"checkpoint={file}")
+    assert done.result["test_accuracy"] == retrain_run.result["test_accuracy"]
+    monkeypatch.setattr(evaluate, "open_data", unexpected)
+    for option in ("split=valid", "importance=true"):
+        assert "split.npz" in commands.error_of("evaluate", f"checkpoint={file}", option)
 
 
 def test_edge_importances_are_score_drops_on_validation_data(
-    retrain_run: Any, commands: Any, tmp_path: Path
+    retrain_run: Any, importance_run: Any
 ) -> None:
-    folder = tmp_path / "run"
-    arguments = [f"checkpoint={retrain_run.directory}", "split=valid", "importance=true"]
-    done = commands.call("evaluate", [*arguments, f"hydra.run.dir={folder}"], folder)
-    importance = done.json("importance.json")
+    scores = {k: v for k, v in retrain_run.result.items() if k.startswith("valid_")}
+    assert {k: importance_run.result[k] for k in scores} == scores
+    assert importance_run.result["samples"] == 10
+    assert not [key for key in importance_run.result if key.startswith("test")]
+    importance = importance_run.json("importance.json")
     assert (importance["metric"], importance["split"]) == ("accuracy", "valid")
-    assert (
-        importance["score"] == done.result["valid_accuracy"] == retrain_run.result["valid_accuracy"]
-    )
-    genotype = Genotype.parse((folder / "genotype.json").read_text())
+    assert importance["score"] == scores["valid_accuracy"]
+    genotype = Genotype.parse((importance_run.directory / "genotype.json").read_text())
     for cell in genotype.cells:
         edges = importance["edges"][cell]
         names = [(edge["source"], edge["target"], edge["operation"]) for edge in edges]
         assert names == genotype.edges(cell)
         tenths = [10 * edge["score_drop"] for edge in edges]  # the accuracy of ten samples
         assert tenths == pytest.approx([round(value) for value in tenths], abs=1e-5)
-    assert (folder / "importance.svg").is_file()
-    assert "lost without" in done.out
-    assert not [key for key in done.result if key.startswith("test")]
+    assert (importance_run.directory / "importance.svg").is_file()
+    assert "lost without" in importance_run.out
 
 
 def test_networks_without_edges_have_no_importances(commands: Any, tmp_path: Path) -> None:
-    arguments = [
-        "space=mlp",
-        'genotype={"space": "mlp", "layers": ["relu_16"]}',
-        "epochs=1",
-        "dataset.samples=64",
-    ]
-    run = commands.run("retrain", tmp_path / "mlp", *arguments)
+    network = ("space=mlp", 'genotype={"space": "mlp", "layers": ["relu_16"]}', "epochs=1")
+    run = commands.run("retrain", tmp_path / "mlp", *network)
     line = commands.error_of("evaluate", f"checkpoint={run.directory}", "importance=true")
     assert "space=mlp" in line
 
 
-def test_a_killed_evaluation_can_be_repeated_in_its_directory(
+def test_a_killed_evaluation_has_all_files_but_its_summary_and_can_be_repeated(
     retrain_run: Any, commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Files of the killed evaluation that the new one does not write are removed."""
+    """A figure may fail. Files that the repeated evaluation does not write are removed."""
     folder = tmp_path / "run"
     arguments = [f"checkpoint={retrain_run.directory}", f"hydra.run.dir={folder}"]
-    finish = RunDirectory.finish
 
     def killed(files: RunDirectory, summary: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(RunDirectory, "finish", killed)
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
-        commands.call("evaluate", [*arguments, "importance=true"])
-    assert (folder / "importance.json").exists()
-    assert (folder / "config.yaml").exists()
-    assert not (folder / "summary.json").exists()
-    monkeypatch.setattr(RunDirectory, "finish", finish)
+    def fail(*_: Any, **__: Any) -> None:
+        raise ValueError("no font")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "finish", killed)
+        patch.setattr(evaluate, "draw_edge_importances", fail)
+        with (
+            pytest.warns(UserWarning, match="importance.svg was not made: no font"),
+            pytest.raises((KeyboardInterrupt, SystemExit)),
+        ):
+            commands.call("evaluate", [*arguments, "importance=true"])
+    written = {file.name for file in folder.iterdir()}
+    files = {"confusion.svg", "importance.json", "genotype.json", "env.json", "config.yaml"}
+    assert files <= written
+    assert not {"summary.json", "importance.svg"} & written
     commands.call("evaluate", arguments)
     assert (folder / "summary.json").exists()
     assert not (folder / "importance.json").exists()
     assert "already holds a run" in commands.error_of("evaluate", *arguments)
     assert "already holds a run" in commands.error_of("export", *arguments)
-
-
-def test_pictures_and_samples_come_first_and_may_fail(
-    retrain_run: Any, commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "run"
-    written: list[str] = []
-    finish = RunDirectory.finish
-
-    def record(files: RunDirectory, summary: Any) -> Any:
-        written.extend(file.name for file in folder.iterdir())
-        return finish(files, summary)
-
-    def fail(*_: Any, **__: Any) -> None:
-        raise ValueError("no font")
-
-    monkeypatch.setattr(RunDirectory, "finish", record)
-    monkeypatch.setattr(evaluate, "draw_edge_importances", fail)
-    arguments = [f"checkpoint={retrain_run.directory}", f"hydra.run.dir={folder}"]
-    with pytest.warns(UserWarning, match="importance.svg was not made: no font"):
-        commands.call("evaluate", [*arguments, "importance=true"])
-    assert {"confusion.svg", "importance.json", "genotype.json", "env.json"} <= {*written}
-    assert "summary.json" not in written
-    assert (folder / "summary.json").exists()
-    assert not (folder / "importance.svg").exists()
-
-
-def test_the_split_file_is_read_before_the_data(
-    retrain_run: Any, commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def unexpected(*_: Any) -> None:
-        raise AssertionError("the data was read")
-
-    file = tmp_path / "checkpoint.safetensors"
-    shutil.copy(retrain_run.directory / "checkpoint.safetensors", file)
-    monkeypatch.setattr(evaluate, "open_data", unexpected)
-    for option in ("split=valid", "importance=true"):
-        line = commands.error_of("evaluate", f"checkpoint={file}", option)
-        assert "split.npz" in line

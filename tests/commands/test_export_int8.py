@@ -36,18 +36,6 @@ def run(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return commands.run("retrain", folder, "space=mlp", LAYERS, *sizes, *QUIET)
 
 
-@pytest.fixture(scope="module")
-def convolutions(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A network of cells with every kind of operation, trained until it is good."""
-    folder = tmp_path_factory.mktemp("cnn") / "run"
-    edges = [("sep_conv_3x3", 0), ("dil_conv_3x3", 1), ("skip_connect", 0), ("avg_pool_3x3", 1)]
-    edges += [("max_pool_3x3", 0), ("sep_conv_5x5", 2), ("dil_conv_5x5", 3), ("skip_connect", 0)]
-    cell = f"normal={edges}, normal_concat=[2,3,4,5], reduce={edges}, reduce_concat=[2,3,4,5]"
-    sizes = ("space.cells=3", "space.channels=8", "auxiliary=0.4", "epochs=8", "cutout=0")
-    data = ("dataset=synthetic", "dataset.samples=600", "validation=0.3", "loader.batch_size=32")
-    return commands.run("retrain", folder, f"genotype=Genotype({cell})", *sizes, *data, *QUIET)
-
-
 def validation_data(directory: Path) -> tuple[Tensor, Tensor]:
     """Return the validation samples and classes of a retraining."""
     config = rebuild(
@@ -77,9 +65,7 @@ def test_the_file_holds_int8_weights_and_the_summary_its_own_score(
     arguments = (f"checkpoint={run.directory}", "quantize=int8", "calibration=64", "max_drop=0.2")
     summary = commands.run("export", folder, *arguments).result
     assert summary == read_json(folder / "summary.json")
-    own = commands.run(
-        "evaluate", tmp_path / "e", f"checkpoint={run.directory}", "split=valid"
-    ).result
+    own = commands.run("evaluate", tmp_path / "e", arguments[0], "split=valid").result
     assert summary["float_valid_accuracy"] == own["valid_accuracy"]
     file = folder / "network.onnx"
     accuracy = onnx_accuracy(file, *validation_data(run.directory))
@@ -145,14 +131,12 @@ def test_calibration_uses_training_samples_only(
 
 
 def test_a_file_whose_score_drops_is_refused_and_deleted(
-    commands: Any, run: Any, tmp_path: Path, stand_in: StandIn
+    commands: Any, run: Any, stand_in: StandIn
 ) -> None:
     stand_in.wrong = True
-    arguments = [f"checkpoint={run.directory}", "quantize=int8"]
-    line = commands.error_of("export", *arguments, f"hydra.run.dir={tmp_path / 'x'}")
+    line = commands.error_of("export", f"checkpoint={run.directory}", "quantize=int8")
     assert "max_drop=0.01: valid_accuracy goes from " in line
     assert "nothing was written; calibrate with more samples" in line
-    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize(
@@ -181,21 +165,6 @@ def test_without_validation_data_other_training_samples_are_scored(
     int8 = commands.run("export", tmp_path / "y", checkpoint, "quantize=int8", "calibration=40")
     assert int8.result["train_accuracy"] == int8.result["float_train_accuracy"] > 0
     assert "valid_accuracy" not in int8.result
-
-
-def test_a_network_of_tokens_is_not_quantized(commands: Any, tmp_path: Path) -> None:
-    rows = "\n".join(f"{'ab'[i % 2]},{'w ' * (i % 5 + 1)}v{i % 3}" for i in range(60))
-    for split in ("train", "test"):
-        (tmp_path / f"{split}.csv").write_text(f"label,text\n{rows}\n")
-    blocks = 'genotype={"space": "transformer", "blocks": [["attention_2","gelu_1"]]}'
-    own = ["task=text_classification", "dataset=documents", f"dataset.root={tmp_path}", blocks]
-    small = ["space.hidden=8", "loader.batch_size=8", "epochs=1", *QUIET]
-    commands.call("retrain", [*own, *small, f"hydra.run.dir={tmp_path / 'run'}"])
-    checkpoint = f"checkpoint={tmp_path / 'run'}"
-    line = commands.error_of("export", checkpoint, "quantize=int8")
-    assert "task=text_classification: only networks with one input of numbers" in line
-    line = commands.error_of("export", checkpoint, "format=litert")
-    assert "format=litert: takes networks with one input of numbers" in line
 
 
 def test_a_missing_extra_is_named(
@@ -255,5 +224,4 @@ def test_a_float_file_needs_no_data(commands: Any, tmp_path: Path, stand_in: Sta
     assert "the file is not scored on validation data: " in done.out
     assert str(data) in done.out
     for key in ("validate=true", "quantize=int8"):
-        where = f"hydra.run.dir={tmp_path / 'b'}"
-        assert str(data) in commands.error_of("export", f"checkpoint={run}", key, where)
+        assert str(data) in commands.error_of("export", f"checkpoint={run}", key)

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_tasks
 import torch
-from sklearn.datasets import load_wine
 
 from darts import find_command, predict
 from darts.config import launch
@@ -26,7 +26,6 @@ from darts.judging.devices.latency_model import LinearModel
 from darts.reading import read_json
 from darts.recipes import ensemble
 from darts.spaces import parse_genotype
-from darts.training import loop
 from darts.training.checkpoint import load_checkpoint
 
 PLAN = (
@@ -49,12 +48,8 @@ STEPS = (3, 23, 38, 43)
 @pytest.fixture(scope="module")
 def wine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wine data of scikit-learn as a CSV file."""
-    data, file = load_wine(), tmp_path_factory.mktemp("data") / "wine.csv"
-    with file.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow([*(name.replace("/", "_") for name in data.feature_names), "cultivar"])
-        for row, label in zip(data.data, data.target, strict=True):
-            writer.writerow([*map(float, row), data.target_names[label]])
+    file = tmp_path_factory.mktemp("data") / "wine.csv"
+    tiny_tasks.wine().to_csv(file, index=False)
     return file
 
 
@@ -172,53 +167,43 @@ def test_the_found_network_can_be_used(
     commands: Any, found: Any, wine: Path, tmp_path: Path
 ) -> None:
     arguments = commands.printed_arguments(found.out, "evaluate")
-    done = commands.call("evaluate", [*arguments, f"hydra.run.dir={tmp_path / 'run'}"])
+    done = commands.run("evaluate", tmp_path / "run", *arguments)
     assert done.result["test_accuracy"] == found.json("summary.json")["test_accuracy"]
     (checkpoint, _) = commands.printed_arguments(found.out, "predict")
-    folder = f"hydra.run.dir={tmp_path / 'predict'}"
-    commands.call("predict", [checkpoint, f"input={wine}", folder])
+    commands.run("predict", tmp_path / "predict", checkpoint, f"input={wine}")
     with (tmp_path / "predict" / "predictions.csv").open(encoding="utf-8", newline="") as file:
         assert len(list(csv.DictReader(file))) == 178
     arguments = commands.printed_arguments(found.out, "export")
-    commands.call("export", [*arguments, "format=safetensors", f"hydra.run.dir={tmp_path / 'e'}"])
+    commands.run("export", tmp_path / "e", *arguments, "format=safetensors")
     assert (tmp_path / "e" / "network.safetensors").exists()
-
-
-@pytest.mark.parametrize("key", ["plan.refit=false", "validation=0.3"])
-def test_no_run_trains_on_validation_samples_if_the_user_forbids_it(
-    commands: Any, tmp_path: Path, key: str
-) -> None:
-    run = commands.run("find", tmp_path / "run", *TINY, "plan.rounds=1", key)
-    assert not (run.directory / "runs" / "final").exists()
-    assert "final_epochs" not in run.json("summary.json")
-    with np.load(run.directory / "split.npz") as split:
-        assert len(split["valid"]) > 0
-
-
-def test_few_samples_are_held_out_in_turn(commands: Any, wine: Path, tmp_path: Path) -> None:
-    words = ("dataset=csv", f"dataset.root={wine}", *PLAN, "plan.rounds=1", "space=mlp")
-    rows = rows_of(commands.run("find", tmp_path / "run", *words, "limit.macs=500").directory)
-    assert {row["runs"] for row in rows} == {"5"}
 
 
 def test_an_ensemble_averages_the_probabilities_of_its_members(
     commands: Any, wine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ensemble, "greedy_selection", lambda *_, **__: [2, 0, 1])
+    choose = ensemble.greedy_selection
+    chosen: list[int] = []
+
+    def choose_first_and_third(*arguments: Any, **options: Any) -> list[int]:
+        chosen.extend(choose(*arguments, **options))
+        return [2, 0, 1]
+
+    monkeypatch.setattr(ensemble, "greedy_selection", choose_first_and_third)
     words = ("dataset=csv", f"dataset.root={wine}", "space=mlp", *PLAN, "plan.rounds=1")
     run = commands.run("find", tmp_path / "run", *words, "plan.folds=1", "ensemble=3")
     summary = run.json("summary.json")
     members = {name: run.directory / "runs" / name for name in summary["ensemble"]}
+    assert len(chosen) == 3
     assert list(summary["ensemble"].values()) == [2, 1]
     assert {row["epochs"] for row in rows_of(run.directory) if row["directory"] in members} == {"3"}
-    samples = list(load_wine().data[:20])
+    samples = tiny_tasks.wine().drop(columns="cultivar").to_numpy()[:20]
     first, third = (predict(path, samples).probabilities for path in members.values())
     averaged = predict(run.directory, samples).probabilities
     torch.testing.assert_close(averaged, (2 * first + third) / 3)
-    done = commands.call(
-        "evaluate", [f"checkpoint={run.directory}", f"hydra.run.dir={tmp_path / 'evaluation'}"]
-    )
-    assert done.result["test_accuracy"] == summary["test_accuracy"]
+    for split in ("test", "valid"):
+        words = (f"checkpoint={run.directory}", f"split={split}")
+        done = commands.run("evaluate", tmp_path / split, *words)
+        assert split == "valid" or done.result["test_accuracy"] == summary["test_accuracy"]
     assert summary["single_test_accuracy"] <= 1
     gain = summary["test_accuracy"] - summary["single_test_accuracy"]
     assert summary["ensemble_gain"] == pytest.approx(gain, abs=1e-6)
@@ -243,18 +228,7 @@ def test_without_an_ensemble_the_winner_is_the_answer(
     assert "No ensemble has a better validation score" in run.out
 
 
-def test_an_ensemble_is_at_least_as_good_on_validation_data(
-    commands: Any, wine: Path, tmp_path: Path
-) -> None:
-    words = ("dataset=csv", f"dataset.root={wine}", "space=mlp", *PLAN, "plan.rounds=1")
-    run = commands.run("find", tmp_path / "run", *words, "plan.folds=1", "ensemble=4")
-    arguments = [f"checkpoint={run.directory}", "split=valid"]
-    done = commands.call("evaluate", [*arguments, f"hydra.run.dir={tmp_path / 'evaluation'}"])
-    summary = run.json("summary.json")
-    assert done.result["valid_accuracy"] >= summary["valid_accuracy"]
-    assert 1 <= len(summary["ensemble"]) <= 4
-
-
+@pytest.mark.slow
 def test_sentence_pairs_have_baselines(commands: Any, tmp_path: Path) -> None:
     """The targets are the words of short sentences in reverse order."""
     words = ["one", "two", "three", "four"]
@@ -263,18 +237,9 @@ def test_sentence_pairs_have_baselines(commands: Any, tmp_path: Path) -> None:
         (tmp_path / f"{split}.a").write_text("\n".join(sentences) + "\n")
         reversed_ = [" ".join(sentence.split()[::-1]) for sentence in sentences]
         (tmp_path / f"{split}.b").write_text("\n".join(reversed_) + "\n")
-    run = commands.run(
-        "find",
-        tmp_path / "run",
-        "task=translation",
-        "dataset=pairs",
-        f"dataset.root={tmp_path}",
-        "dataset.source=a",
-        "dataset.target=b",
-        *PLAN,
-        "plan.rounds=1",
-        "plan.epochs=1",
-    )
+    data = ("task=translation", "dataset=pairs", f"dataset.root={tmp_path}", "dataset.source=a")
+    short = ("dataset.target=b", *PLAN, "plan.rounds=1", "plan.epochs=1")
+    run = commands.run("find", tmp_path / "run", *data, *short)
     summary = run.json("summary.json")
     assert summary["baseline_wins"]
     assert "final_epochs" not in summary  # the files have a validation split
@@ -293,10 +258,17 @@ def test_a_run_exports_its_network(commands: Any, tmp_path: Path) -> None:
     assert "python -m darts.export 'checkpoint=" in done.out
 
 
-def test_limits_are_hard(commands: Any, tmp_path: Path) -> None:
+def test_limits_are_hard_and_without_a_refit_validation_samples_stay_held_out(
+    commands: Any, tmp_path: Path
+) -> None:
     limit = 1700  # relu_8 on 8x8x3 pixels has 1,536 MACs in its first layer
-    done = commands.run("find", tmp_path / "run", *TINY, f"limit.macs={limit}")
+    words = (f"limit.macs={limit}", "plan.refit=false")
+    done = commands.run("find", tmp_path / "run", *TINY, *words)
     assert done.json("summary.json")["macs"] <= limit
+    assert "final_epochs" not in done.json("summary.json")
+    assert not (done.directory / "runs" / "final").exists()
+    with np.load(done.directory / "split.npz") as split:
+        assert len(split["valid"]) > 0
     assert all(float(row["macs"]) <= limit for row in rows_of(done.directory))
 
 
@@ -319,33 +291,11 @@ def test_networks_keep_a_predicted_latency(commands: Any, tmp_path: Path) -> Non
     assert search["network_latency_ms"] <= 8
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("limit.latency_ms=8", "limit.device=MODEL"), "is for space=nas201; set space=nas201"),
-        (("limit.device=MODEL",), "has no effect unless limit.latency_ms is set"),
-    ],
-)
-def test_a_latency_model_that_does_not_fit_is_refused(
-    commands: Any, tmp_path: Path, words: tuple[str, ...], message: str
-) -> None:
+def test_a_latency_model_of_another_space_is_refused(commands: Any, tmp_path: Path) -> None:
     model = tmp_path / "phone.json"
     LinearModel("nas201", "phone", "ridge", "operations", 1.0, {}, []).save(model)
-    own = [word.replace("MODEL", str(model)) for word in words]
-    line = commands.error_of("find", *TINY, *own, f"hydra.run.dir={tmp_path / 'run'}")
-    assert message in line
-
-
-def test_a_limit_without_any_network_ends_in_one_line(commands: Any, tmp_path: Path) -> None:
-    line = commands.error_of("find", *TINY, "limit.macs=10", f"hydra.run.dir={tmp_path / 'run'}")
-    assert "limit.macs=10" in line
-    assert not (tmp_path / "run").exists()
-
-
-def test_missing_data_leaves_no_run_behind(commands: Any, tmp_path: Path) -> None:
-    words = ("dataset=csv", f"dataset.root={tmp_path / 'missing.csv'}")
-    assert "missing.csv" in commands.error_of("find", *words, f"hydra.run.dir={tmp_path / 'run'}")
-    assert not (tmp_path / "run").exists()
+    line = commands.error_of("find", *TINY, "limit.latency_ms=8", f"limit.device={model}")
+    assert "is for space=nas201; set space=nas201" in line
 
 
 @pytest.mark.parametrize(
@@ -366,6 +316,8 @@ def test_missing_data_leaves_no_run_behind(commands: Any, tmp_path: Path) -> Non
             ("dataset=synthetic", "space=mlp", "plan.folds=11"),
             "plan.folds=11: validation=0.2 gives at most 5",
         ),
+        (("dataset=csv", "dataset.root=missing.csv"), "missing.csv"),
+        ((*TINY, "limit.macs=10"), "limit.macs=10"),
         (("dataset=ptb",), "task"),
         (
             ("dataset=ptb", "task=language_model", "export=onnx_int8"),
@@ -384,32 +336,20 @@ def test_missing_data_leaves_no_run_behind(commands: Any, tmp_path: Path) -> Non
     ],
 )
 def test_wrong_settings_end_in_one_line(
-    commands: Any, tmp_path: Path, arguments: tuple[str, ...], message: str
+    commands: Any, arguments: tuple[str, ...], message: str
 ) -> None:
-    line = commands.error_of("find", *arguments, f"hydra.run.dir={tmp_path / 'run'}")
-    assert message in line
-    assert not (tmp_path / "run" / "config.yaml").exists()
+    assert message in commands.error_of("find", *arguments)
 
 
-def interrupt(commands: Any, directory: Path, steps: int, *more: str) -> str:
+def interrupt(commands: Any, directory: Path, steps: int) -> str:
     """Start the tiny run and stop it by a signal after some steps; return what it printed."""
-    original, count = loop.require_finite, itertools.count(1)
-
-    def counted(*arguments: Any) -> float:
-        if next(count) == steps:
-            signal.raise_signal(signal.SIGTERM)
-        return float(original(*arguments))
-
-    printed = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
-        patch.setattr(loop, "require_finite", counted)
-        with pytest.raises(SystemExit, match="143"):
-            launch(
-                "find",
-                find_command.check,
-                find_command.find,
-                [*TINY, *more, f"hydra.run.dir={directory}"],
-            )
+    printed, arguments = io.StringIO(), [*TINY, f"hydra.run.dir={directory}"]
+    with (
+        commands.signal_in_step(steps, signal.SIGTERM),
+        redirect_stdout(printed),
+        pytest.raises(SystemExit, match="143"),
+    ):
+        launch("find", find_command.check, find_command.find, arguments)
     return printed.getvalue()
 
 
@@ -440,7 +380,9 @@ def whole(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(directory)
 
 
-@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize(
+    "steps", [pytest.param(n, marks=[pytest.mark.slow] * (n not in STEPS[1::2])) for n in STEPS]
+)
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     commands: Any, whole: Path, tmp_path: Path, steps: int
 ) -> None:
@@ -448,6 +390,10 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     printed = interrupt(commands, run, steps)
     assert commands.printed_arguments(printed, "find") == [f"resume={run}"]
     assert not (run / "summary.json").exists()
+    decisions = (run / FILE).read_bytes()
+    (run / FILE).unlink()
+    assert "is missing; start a new run" in commands.error_of("find", f"resume={run}")
+    (run / FILE).write_bytes(decisions)
     if steps > STEPS[0]:  # after the first round, there is an answer
         arguments = commands.printed_arguments(printed, "evaluate")
         done = commands.call("evaluate", [*arguments, f"hydra.run.dir={tmp_path / 'scores'}"])
@@ -464,17 +410,6 @@ def test_a_complete_run_is_resumed_only_with_a_larger_budget(
         assert "complete" in commands.error_of("find", f"resume={run}", *more)
     commands.call("find", [f"resume={run}", "budget.minutes=20"])
     assert_same(commands, run, whole)  # with plan.equal=epochs, there is nothing left to do
-
-
-def test_a_damaged_decision_ends_in_one_line(commands: Any, tmp_path: Path) -> None:
-    directory = tmp_path / "run"
-    interrupt(commands, directory, steps=STEPS[1])
-    for content in ('{"budget": "x"}', "[]", "{"):
-        copy = Path(shutil.copytree(directory, tmp_path / f"copy{len(content)}"))
-        (copy / FILE).write_text(content, encoding="utf-8")
-        assert FILE in commands.error_of("find", f"resume={copy}")
-    (directory / FILE).unlink()
-    assert "is missing; start a new run" in commands.error_of("find", f"resume={directory}")
 
 
 @pytest.mark.slow

@@ -54,11 +54,6 @@ def test_draw_defaults_to_the_working_directory(commands: Any, tmp_path: Path) -
     assert [file.name for file in tmp_path.iterdir()] == ["SGAS.svg"]
 
 
-def test_draw_accepts_a_search_directory(commands: Any, search_run: Any, tmp_path: Path) -> None:
-    commands.run("genotypes", None, f"draw={search_run.directory}", "out=drawing.svg")
-    assert (tmp_path / "drawing.svg").read_text(encoding="utf-8").lstrip().startswith("<")
-
-
 @pytest.mark.parametrize("reference", ["DARTS_V2", str(PUBLISHED["DARTS_V2"].genotype)])
 def test_validate_prints_cells_and_parameters(commands: Any, reference: str) -> None:
     out = commands.run("genotypes", None, f"validate={reference}").out

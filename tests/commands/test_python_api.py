@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import os
 import signal
 import subprocess
 import sys
@@ -20,7 +19,6 @@ import darts
 from darts.config import ConfigError
 from darts.recipes.model import Model, Preprocessing
 from darts.tracking import read_metrics
-from darts.training import loop
 
 TINY = ["dataset.samples=64", "space.channels=2", "space.cells=2", "loader.batch_size=16"]
 QUIET = ["tracking.figures=false", "tracking.tensorboard=false"]
@@ -86,7 +84,6 @@ def test_a_retraining_of_a_search_uses_its_data(
     assert trained.model().transform.shape == (3, 8, 8)
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_command_and_function_give_the_same_run_and_resume_each_other(
     commands: Any, tmp_path: Path
 ) -> None:
@@ -94,11 +91,7 @@ def test_command_and_function_give_the_same_run_and_resume_each_other(
     settings: dict[str, Any] = {"space": "nas201", "method": "gdas", "epochs": 2, "seed": 3}
     keys = [*TINY, *QUIET, "save_minutes=0"]
     command_line = [f"{key}={value}" for key, value in settings.items()]
-    by_command = commands.call(
-        "search",
-        ["dataset=synthetic", *command_line, *keys, f"hydra.run.dir={tmp_path / 'command'}"],
-        tmp_path / "command",
-    )
+    by_command = commands.run("search", tmp_path / "command", *command_line, *keys)
     directory = tmp_path / "function"
     darts.search(data="synthetic", out=directory, overrides=keys, **settings)
     commands.assert_same_run(type(by_command)(directory, None, ""), by_command)
@@ -110,8 +103,7 @@ def test_command_and_function_give_the_same_run_and_resume_each_other(
     commands.assert_same_run(resumed, by_command)
 
     crashed = tmp_path / "crashed_command"
-    arguments = ["dataset=synthetic", *command_line, *keys, f"hydra.run.dir={crashed}"]
-    commands.crash(3, lambda: commands.call("search", arguments))
+    commands.crash(3, lambda: commands.run("search", crashed, *command_line, *keys))
     again = darts.search(resume=crashed)
     assert again.directory == crashed
     commands.assert_same_run(type(by_command)(crashed, None, ""), by_command)
@@ -157,19 +149,9 @@ def test_errors_are_those_of_the_commands(call: Any, message: str) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_an_interrupt_can_be_handled_and_the_search_resumed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original, calls = loop.require_finite, iter(range(10**6))
-
-    def interrupt(*arguments: Any) -> float:
-        if next(calls) == 2:
-            os.kill(os.getpid(), signal.SIGINT)
-        return float(original(*arguments))
-
-    monkeypatch.setattr(loop, "require_finite", interrupt)
+def test_an_interrupt_can_be_handled_and_the_search_resumed(commands: Any, tmp_path: Path) -> None:
     overrides = [*TINY, *QUIET]
-    with pytest.raises(KeyboardInterrupt):
+    with commands.signal_in_step(3, signal.SIGINT), pytest.raises(KeyboardInterrupt):
         darts.search(data="synthetic", space="nas201", epochs=2, out=tmp_path, overrides=overrides)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     run = darts.search(resume=tmp_path)

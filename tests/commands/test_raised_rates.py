@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from darts.config import compose
 from darts.spaces import SPACES
@@ -17,7 +16,6 @@ SLOW = (
     *("space=nas201", "space.channels=1", "space.cells=1", "collapse.every=0"),
     *("epochs=5", "arch_optimizer.lr=1e-5", "tracking.figures=false"),
 )
-pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def test_the_raised_rate_is_used_and_reported(commands: Any, tmp_path: Path) -> None:
@@ -32,9 +30,7 @@ def test_the_raised_rate_is_used_and_reported(commands: Any, tmp_path: Path) -> 
     assert saved["raises"] == 3
     rates = [group["lr"] for group in saved["searcher"]["arch_optimizer"]["param_groups"]]
     assert rates == pytest.approx([27e-5])
-    board = EventAccumulator(str(folder))
-    board.Reload()
-    values = [event.value for event in board.Scalars("lr/alphas")]
+    values = [event.value for event in done.board.Scalars("lr/alphas")]
     assert values == pytest.approx(expected)
 
 

@@ -78,7 +78,8 @@ def copy_run(run: Any, target: Path) -> Path:
 def test_page_of_a_search_shows_results_edges_and_command(
     commands: Any, search_run: Any, tmp_path: Path
 ) -> None:
-    run = copy_run(search_run, tmp_path / "run")
+    """The directory is named after the overrides of the run, as Hydra names runs of a sweep."""
+    run = copy_run(search_run, tmp_path / "seed=3, it's [1]")
     before = {file: file.read_bytes() for file in run.iterdir()}
     done = commands.call("report", [str(run)])
     page = run / "report.html"
@@ -107,35 +108,12 @@ def test_page_of_a_search_shows_results_edges_and_command(
     assert (run / "config.yaml").read_text().splitlines()[-1] in content
 
 
-def test_page_of_a_retraining_shows_scores_and_cost(
-    commands: Any, retrain_run: Any, tmp_path: Path
-) -> None:
-    out = tmp_path / "page.html"
-    commands.call("report", [str(retrain_run.directory), f"out={out}"])
-    assert not (retrain_run.directory / "report.html").exists()
-    text, _ = read(out)
-    summary = retrain_run.json("summary.json")
-    for name in ("test_accuracy", "valid_accuracy"):
-        assert format_value(name, summary[name]) in text
-    assert "data:image/svg+xml;base64," in out.read_text()  # the confusion matrix
-    for phase in retrain_run.json("energy.json")["phases"]:
-        assert phase["phase"] in text
-
-
-@pytest.fixture(scope="module")
-def evaluation(retrain_run: Any, commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """An evaluation of the retraining with edge importances."""
-    folder = tmp_path_factory.mktemp("evaluate") / "with space"
-    arguments = [f"checkpoint={retrain_run.directory}", "split=valid", "importance=true"]
-    return commands.call("evaluate", [*arguments, f"hydra.run.dir='{folder}'"], folder)
-
-
 @drawn
 def test_evaluation_is_shown_in_the_article_of_its_retraining(
-    commands: Any, search_run: Any, retrain_run: Any, evaluation: Any, tmp_path: Path
+    commands: Any, search_run: Any, retrain_run: Any, importance_run: Any, tmp_path: Path
 ) -> None:
     out = tmp_path / "page.html"
-    runs = [str(run.directory) for run in (search_run, evaluation, retrain_run)]
+    runs = [str(run.directory) for run in (search_run, importance_run, retrain_run)]
     commands.call("report", [*runs, f"out={out}"])
     text, reader = read(out)
     page = out.read_text()
@@ -146,7 +124,7 @@ def test_evaluation_is_shown_in_the_article_of_its_retraining(
     assert page.count("<h3>edge importance</h3>") == 1
     article = page.split('id="run-2"')[1]
     section = article.split("<h3>edge importance</h3>")[1].split("</section>")[0]
-    importance = evaluation.json("importance.json")
+    importance = importance_run.json("importance.json")
     assert f"Scored on {importance['samples']} samples" in section
     rows = re.findall(r"<tr><td>(\w+ \d→\d)</td><td>(\w+)</td><td[^>]*>([^<]+)</td>", section)
     expected = {
@@ -166,16 +144,16 @@ def test_evaluation_is_shown_in_the_article_of_its_retraining(
         for number in range(len(edges)):
             assert len([i for i in reader.ids if i.endswith(f"{cell}-0-edge-{number}-box")]) == 3
     listed = article.split('id="run-2-evaluations"')[1].split("</section>")[0]
-    assert format_value("valid_accuracy", evaluation.result["valid_accuracy"]) in listed
+    assert format_value("valid_accuracy", importance_run.result["valid_accuracy"]) in listed
     assert "python -m darts.evaluate" in html.unescape(listed)
 
 
 def test_evaluation_of_another_network_has_its_own_article(
-    commands: Any, retrain_run: Any, evaluation: Any, tmp_path: Path
+    commands: Any, retrain_run: Any, importance_run: Any, tmp_path: Path
 ) -> None:
     """A copy of the retraining counts as another network. The page needs no importances."""
     other = copy_run(retrain_run, tmp_path / "other")
-    plain = copy_run(evaluation, tmp_path / "plain")
+    plain = copy_run(importance_run, tmp_path / "plain")
     (plain / "importance.json").unlink()
     (plain / "overrides.json").unlink()
     out = tmp_path / "page.html"
@@ -205,10 +183,17 @@ def test_a_part_that_cannot_be_made_is_left_out_with_a_note(
 def test_page_of_several_runs_compares_them(
     commands: Any, search_run: Any, retrain_run: Any, tmp_path: Path
 ) -> None:
+    """It also shows the scores and costs of the retraining."""
     out = tmp_path / "page.html"
-    a, b = copy_run(search_run, tmp_path / "a"), copy_run(retrain_run, tmp_path / "b")
-    commands.call("report", [str(a), str(b), f"out={out}"])
+    commands.call("report", [str(search_run.directory), str(retrain_run.directory), f"out={out}"])
+    assert not (search_run.directory / "report.html").exists()
     text, reader = read(out)
+    summary = retrain_run.json("summary.json")
+    for name in ("test_accuracy", "valid_accuracy"):
+        assert format_value(name, summary[name]) in text
+    assert "data:image/svg+xml;base64," in out.read_text()  # the confusion matrix
+    for phase in retrain_run.json("energy.json")["phases"]:
+        assert phase["phase"] in text
     assert {"comparison", "run-1", "run-2"} <= set(reader.ids)
     assert "search: finished" in text
     assert "retrain: finished" in text
@@ -353,12 +338,3 @@ def test_directories_without_a_supported_run_are_refused(
     run = copy_run(search_run, tmp_path / "run")
     (run / "metrics.jsonl").write_text("{}\n[]\n")
     assert "metrics.jsonl, line 2" in commands.error_of("report", str(run))
-
-
-def test_directory_names_may_look_like_overrides(
-    commands: Any, search_run: Any, tmp_path: Path
-) -> None:
-    """A Hydra sweep names the directories of its runs after their overrides."""
-    run = copy_run(search_run, tmp_path / "seed=3, it's [1]")
-    commands.call("report", [str(run)])
-    assert (run / "report.html").is_file()

@@ -9,17 +9,13 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import darts.recipes.retrain as retrain_recipe
 from darts.config import RetrainConfig, rebuild
 from darts.data import load_split
-from darts.reading import read_json
-from darts.recipes.retrain import Retraining
 from darts.spaces import Genotype
 from darts.spaces.cnn import PUBLISHED, Network
 
-NO_TENSORBOARD = "tracking.tensorboard=false"
 V2 = "genotype=DARTS_V2"
 SMALL_MLP = ("space=mlp", 'genotype={"space": "mlp", "layers": ["relu_8"]}')
 REQUIRED_FILES = {
@@ -77,17 +73,8 @@ def test_a_retraining_writes_one_row_per_epoch(retrain_run: Any) -> None:
         assert not [key for key in row if key.startswith("test")]
 
 
-def test_the_epoch_with_the_best_validation_score_is_selected(retrain_run: Any) -> None:
-    """The latest epoch wins a tie, and the summary contains its scores."""
-    best = max(retrain_run.rows, key=lambda row: (row["valid_accuracy"], row["epoch"]))
-    assert retrain_run.result["epoch"] == best["epoch"]
-    assert retrain_run.result["valid_accuracy"] == best["valid_accuracy"]
-    assert retrain_run.checkpoint["best"]["epoch"] == best["epoch"]
-
-
 def test_tensorboard_shows_metrics_figures_and_hyperparameters(retrain_run: Any) -> None:
-    board = EventAccumulator(str(retrain_run.directory), size_guidance={"tensors": 0})
-    board.Reload()
+    board = retrain_run.board
     tags = board.Tags()
     assert {"genotype", "confusion"} <= set(tags["images"])
     expected = {"loss/train", "loss/valid", "accuracy/valid", "lr/weights", "norm/grad"}
@@ -97,23 +84,11 @@ def test_tensorboard_shows_metrics_figures_and_hyperparameters(retrain_run: Any)
     assert "_hparams_/experiment" in board.summary_metadata
 
 
-def test_a_run_does_not_need_its_genotype_file_afterwards(commands: Any, tmp_path: Path) -> None:
-    file = tmp_path / "mine.json"
-    file.write_text(PUBLISHED["SGAS"].genotype.to_json(), encoding="utf-8")
-    folder = tmp_path / "run"
-    done = commands.run("retrain", folder, f"genotype={file}", "epochs=1", NO_TENSORBOARD)
-    file.unlink()
-    arguments = [f"checkpoint={folder}", f"hydra.run.dir={tmp_path / 'evaluation'}"]
-    result = commands.call("evaluate", arguments).result
-    assert result["test_accuracy"] == done.result["test_accuracy"]
-
-
 @pytest.mark.parametrize(
     "overrides",
     [
         ("ema_decay=0.5", "label_smoothing=0.1"),
         pytest.param(("averaging_patience=1", "epochs=4"), marks=pytest.mark.slow),
-        pytest.param(("auxiliary=0", "cutout=0", "drop_path=0.5"), marks=pytest.mark.slow),
         pytest.param(("precision=bf16",), marks=pytest.mark.slow),
         ("dataset.size=9", "dataset.channels=1", "dataset.classes=3", "auxiliary=0.4"),
         ("evaluate_test=false", "selection=last", "validation=0"),
@@ -122,7 +97,7 @@ def test_a_run_does_not_need_its_genotype_file_afterwards(commands: Any, tmp_pat
 def test_a_retraining_supports_other_sizes_precisions_and_options(
     commands: Any, tmp_path: Path, overrides: tuple[str, ...]
 ) -> None:
-    done = commands.run("retrain", tmp_path / "run", V2, NO_TENSORBOARD, "epochs=2", *overrides)
+    done = commands.run("retrain", tmp_path / "run", V2, "epochs=2", *overrides)
     assert math.isfinite(done.rows[-1]["train_loss"])
     assert ("test_accuracy" in done.result) == ("evaluate_test=false" not in overrides)
     assert ("valid_accuracy" in done.result) == ("validation=0" not in overrides)
@@ -133,21 +108,12 @@ def test_a_retraining_supports_other_sizes_precisions_and_options(
 def test_averaged_weights_are_scored_and_do_not_influence_the_training(
     commands: Any, tmp_path: Path
 ) -> None:
-    done = commands.run(
-        "retrain",
-        tmp_path / "run",
-        V2,
-        NO_TENSORBOARD,
-        "ema_decay=0.9",
-        "selection=last",
-        "epochs=2",
-    )
+    own = (V2, "selection=last", "epochs=2")
+    done = commands.run("retrain", tmp_path / "run", *own, "ema_decay=0.9")
     selected, trained = done.checkpoint["best"]["net"], done.checkpoint["net"]
     assert selected.keys() == trained.keys()
     assert not commands.identical(selected, trained)
-    plain = commands.run(
-        "retrain", tmp_path / "plain", V2, NO_TENSORBOARD, "selection=last", "epochs=2"
-    )
+    plain = commands.run("retrain", tmp_path / "plain", *own)
     assert commands.identical(plain.checkpoint["net"], trained)
     assert commands.identical(plain.checkpoint["best"]["net"], trained)
 
@@ -155,18 +121,17 @@ def test_averaged_weights_are_scored_and_do_not_influence_the_training(
 def test_the_steering_metric_selects_the_epoch(
     commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The highest accuracy or F1 score is the best, and the lowest loss."""
+    """The highest F1 score is the best, and the lowest loss; test_pitfalls has the accuracy."""
     scores = [
         {"accuracy": 0.5, "macro_f1": 0.1, "loss": 3.0},
         {"accuracy": 0.4, "macro_f1": 0.9, "loss": 2.0},
         {"accuracy": 0.3, "macro_f1": 0.2, "loss": 1.0},
     ]
-    for metric, epoch in (("accuracy", 1), ("macro_f1", 2), ("loss", 3)):
+    for metric, epoch in (("macro_f1", 2), ("loss", 3)):
         remaining = iter([*scores, {"accuracy": 0.0}])
         monkeypatch.setattr(retrain_recipe, "evaluate", lambda *_, it=remaining, **__: next(it))
-        done = commands.run(
-            "retrain", tmp_path / metric, *SMALL_MLP, NO_TENSORBOARD, "epochs=3", f"metric={metric}"
-        )
+        own = (*SMALL_MLP, "epochs=3", f"metric={metric}")
+        done = commands.run("retrain", tmp_path / metric, *own)
         assert done.result["epoch"] == epoch
         assert done.result["metric"] == metric
         assert done.result[f"valid_{metric}"] == scores[epoch - 1][metric]
@@ -175,15 +140,9 @@ def test_the_steering_metric_selects_the_epoch(
 
 def test_a_cross_validation_holds_out_each_sample_once(commands: Any, tmp_path: Path) -> None:
     held_out: list[int] = []
-    for fold in range(4):
-        keys = (
-            *SMALL_MLP,
-            NO_TENSORBOARD,
-            "epochs=1",
-            "validation=0.25",
-            f"validation_fold={fold}",
-        )
-        done = commands.run("retrain", tmp_path / str(fold), *keys)
+    keys = (*SMALL_MLP, "epochs=1", "validation=0.5")
+    for fold in range(2):
+        done = commands.run("retrain", tmp_path / str(fold), *keys, f"validation_fold={fold}")
         subsets = load_split(done.directory / "split.npz")
         assert not set(subsets["train"].tolist()) & set(subsets["valid"].tolist())
         assert len(subsets["train"]) + len(subsets["valid"]) == 64
@@ -191,41 +150,10 @@ def test_a_cross_validation_holds_out_each_sample_once(commands: Any, tmp_path: 
     assert len(held_out) == len(set(held_out)) == 64
 
 
-def test_a_diverged_run_writes_its_reason_and_cost(commands: Any, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    line = commands.error_of(
-        "retrain",
-        "dataset=synthetic",
-        "dataset.samples=64",
-        "space=mlp",
-        'genotype={"space":"mlp","layers":["relu_8"]}',
-        "epochs=2",
-        "seed=0",
-        "loader.workers=0",
-        "optimizer.lr=1.0e30",
-        "optimizer.clip=0",
-        NO_TENSORBOARD,
-        "tracking.figures=false",
-        f"hydra.run.dir={folder}",
-    )
-    record = read_json(folder / "diverged.json")
-    assert record["reason"] in line
-    assert record["seconds"] > 0
-    assert record["joules"] >= 0
-    assert record["joules_source"] != "none"
-    assert not (folder / "summary.json").exists()
-
-
 WARMUP = (
-    *SMALL_MLP,
-    "dataset=synthetic",
-    "dataset.samples=64",
-    "loader.batch_size=8",
-    "epochs=3",
-    "warmup=0.4",
-    "optimizer.lr_min=0.001",
-    "tracking.figures=false",
-    NO_TENSORBOARD,
+    *(*SMALL_MLP, "dataset=synthetic", "dataset.samples=64", "loader.batch_size=8", "epochs=3"),
+    *("warmup=0.4", "optimizer.lr_min=0.001", "tracking.figures=false"),
+    "tracking.tensorboard=false",
 )
 
 
@@ -267,15 +195,8 @@ def test_restarts_lower_all_rates_of_a_warm_up(commands: Any, tmp_path: Path) ->
 
 
 DIVERGING = (
-    "space=mlp",
-    'genotype={"space":"mlp","layers":["relu_8"]}',
-    "space.normalization=none",
-    "epochs=3",
-    "loader.workers=0",
-    "loader.batch_size=4",
-    "optimizer.lr=10",
-    "optimizer.clip=0",
-    NO_TENSORBOARD,
+    *(*SMALL_MLP, "space.normalization=none", "epochs=3", "loader.workers=0"),
+    *("loader.batch_size=4", "optimizer.lr=10", "optimizer.clip=0"),
 )
 
 
@@ -288,25 +209,3 @@ def test_a_training_that_diverges_restarts_at_a_lower_rate(commands: Any, tmp_pa
     assert [row["epoch"] for row in done.rows] == [1, 2, 3]
     assert rates[0] == pytest.approx(0.3**3 * 10)
     assert not (done.directory / "diverged.json").exists()
-
-
-def test_a_restarted_training_that_is_killed_continues_with_the_same_result(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = commands.run("retrain", tmp_path / "whole", *DIVERGING)
-    original, restarts = Retraining.train_step, 0
-
-    def crash(self: Retraining, batch: Any) -> Any:
-        nonlocal restarts
-        if self.state.restarts == 2 and restarts == 0:
-            restarts = self.state.restarts
-            raise RuntimeError("killed")
-        return original(self, batch)
-
-    monkeypatch.setattr(Retraining, "train_step", crash)
-    with pytest.raises(RuntimeError, match="killed"):
-        commands.run("retrain", tmp_path / "run", *DIVERGING)
-    done = commands.call("retrain", [f"resume={tmp_path / 'run'}"], tmp_path / "run")
-    assert restarts == 2
-    for name in ("net", "optimizer", "best", "restarts"):
-        assert commands.identical(done.checkpoint[name], whole.checkpoint[name])

@@ -19,17 +19,9 @@ from darts.training.checkpoint import load_checkpoint
 from darts.training.cost import count_macs
 
 TINY = (
-    "tracking.tensorboard=false",
-    "collapse.every=0",
-    "dataset=synthetic",
-    "dataset.samples=64",
-    "space=nas201",
-    "space.channels=2",
-    "space.cells=1",
-    "epochs=2",
-    "loader.batch_size=16",
-    "front.cost=macs",
-    "front.points=4",
+    *("tracking.tensorboard=false", "collapse.every=0", "dataset=synthetic", "dataset.samples=64"),
+    *("space=nas201", "space.channels=2", "space.cells=1", "epochs=2", "loader.batch_size=16"),
+    *("front.cost=macs", "front.points=4", "tracking.figures=true"),
 )
 
 
@@ -38,34 +30,40 @@ def rows_of(directory: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.fixture(scope="module")
+def whole(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A search for a front without an interruption."""
+    return commands.run("search", tmp_path_factory.mktemp("front") / "run", *TINY)
+
+
 @pytest.mark.slow
-def test_a_search_writes_its_front(commands: Any, tmp_path: Path) -> None:
-    done = commands.run("search", tmp_path / "run", *TINY)
-    rows, summary = rows_of(tmp_path / "run"), done.json("summary.json")
+def test_a_search_writes_its_front(commands: Any, whole: Any, tmp_path: Path) -> None:
+    folder, out = whole.directory, whole.out
+    rows, summary = rows_of(folder), whole.json("summary.json")
     assert len(rows) >= 2
     assert len({row["genotype"] for row in rows}) == len(rows)
     assert summary["front_points"] == len(rows)
     for row in rows:
-        file = tmp_path / "run" / "front" / f"{row['point']}.json"
+        file = folder / "front" / f"{row['point']}.json"
         genotype = parse_genotype(file.read_text())
         assert str(genotype) == row["genotype"]
         assert float(row["macs"]) <= float(row["budget"])
         network = Nas201(channels=2, cells=1).network(genotype, classes=10, in_channels=3)
         assert float(row["macs"]) == count_macs(network.eval(), torch.zeros(1, 3, 8, 8))
-        assert f"front/{row['point']}.json" in done.out
-    assert [str(g) for g in SearchRun(tmp_path / "run").front] == [row["genotype"] for row in rows]
+        assert f"front/{row['point']}.json" in out
+    assert [str(g) for g in SearchRun(folder).front] == [row["genotype"] for row in rows]
     on_front = [row for row in rows if row["on_front"] == "True"]
     costs = [float(row["macs"]) for row in on_front]
     scores = [float(row["valid_accuracy"]) for row in on_front]
     order = sorted(range(len(costs)), key=costs.__getitem__)
     assert [scores[n] for n in order] == sorted(scores)
-    assert (tmp_path / "run" / "front.svg").read_text().lstrip().startswith("<?xml")
+    assert (folder / "front.svg").read_text().lstrip().startswith("<?xml")
     # Other commands read the files of the front, and the report reads the run.
-    file = f"genotype={tmp_path / 'run' / 'front' / '1.json'}"
     words = [word for word in TINY if not word.startswith(("front.", "collapse."))]
-    commands.run("retrain", tmp_path / "trained", *words, file, "auxiliary=0", "drop_path=0")
+    words += [f"genotype={folder / 'front' / '1.json'}", "auxiliary=0", "drop_path=0"]
+    commands.run("retrain", tmp_path / "trained", *words)
     page = tmp_path / "page.html"
-    commands.call("report", [str(tmp_path / "run"), f"out={page}"])
+    commands.call("report", [str(folder), f"out={page}"])
     assert all(f"<td>{for_html(row['genotype'])}</td>" in page.read_text() for row in rows)
 
 
@@ -82,16 +80,15 @@ def test_points_use_up_their_budgets_even_if_the_alphas_do_not(
 
 
 @pytest.mark.slow
-def test_a_resumed_search_finds_the_same_front(commands: Any, tmp_path: Path) -> None:
-    commands.run("search", tmp_path / "whole", *TINY)
+def test_a_resumed_search_finds_the_same_front(commands: Any, whole: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     words = [*TINY, "save_minutes=0", f"hydra.run.dir={folder}"]
     commands.crash(3, partial(commands.call, "search", words))
     commands.call("search", [f"resume={folder}"], folder)
-    assert rows_of(folder) == rows_of(tmp_path / "whole")
+    assert rows_of(folder) == rows_of(whole.directory)
     nets = [
         load_checkpoint(directory / "checkpoint.safetensors")["searcher"]["net"]
-        for directory in (folder, tmp_path / "whole")
+        for directory in (folder, whole.directory)
     ]
     assert torch.equal(*(net["alphas.cell_offsets"] for net in nets))
     assert nets[0]["alphas.cell_offsets"].abs().max() > 0

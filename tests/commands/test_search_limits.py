@@ -15,16 +15,9 @@ from darts.spaces import parse_genotype
 from darts.spaces.nas201 import Nas201
 from darts.training.cost import count_macs, count_parameters
 
-QUIET = ("tracking.tensorboard=false", "tracking.figures=false", "collapse.every=0")
 TINY = (
-    *QUIET,
-    "dataset=synthetic",
-    "dataset.samples=64",
-    "space=nas201",
-    "space.channels=2",
-    "space.cells=1",
-    "epochs=2",
-    "loader.batch_size=16",
+    *("collapse.every=0", "dataset=synthetic", "dataset.samples=64", "space=nas201"),
+    *("space.channels=2", "space.cells=1", "epochs=2", "loader.batch_size=16"),
 )
 SIZES: dict[str, Any] = {"classes": 10, "in_channels": 3}
 
@@ -89,11 +82,8 @@ def test_limits_refer_to_the_sizes_of_the_retraining(commands: Any, tmp_path: Pa
         (("penalty.device=pixel",), "penalty.device=pixel: has no effect unless"),
     ],
 )
-def test_wrong_limits_end_in_one_line(
-    commands: Any, tmp_path: Path, words: tuple[str, ...], message: str
-) -> None:
-    assert message in commands.error_of("search", *TINY, *words, f"hydra.run.dir={tmp_path / 'a'}")
-    assert not (tmp_path / "a").exists()
+def test_wrong_limits_end_in_one_line(commands: Any, words: tuple[str, ...], message: str) -> None:
+    assert message in commands.error_of("search", *TINY, *words)
 
 
 def test_a_lookup_table_of_other_sizes_is_refused(commands: Any, tmp_path: Path) -> None:
@@ -108,7 +98,7 @@ def test_a_lookup_table_of_other_sizes_is_refused(commands: Any, tmp_path: Path)
         ("space.channels=4", "measured with space.channels=2, and the networks have"),
         ("dataset.size=12", "samples of shape [3, 8, 8], and the data has [3, 12, 12]"),
     ):
-        assert message in commands.error_of("search", *own, word, f"hydra.run.dir={tmp_path / 'b'}")
+        assert message in commands.error_of("search", *own, word)
 
 
 @pytest.mark.slow
@@ -129,7 +119,7 @@ def test_a_penalty_by_a_latency_model_prefers_fast_operations(
 @pytest.mark.parametrize("method", ["darts_v1", "gdas", "drnas", "pc_darts", "fair_darts"])
 def test_searches_of_every_kind_keep_a_limit(commands: Any, tmp_path: Path, method: str) -> None:
     words = ("space=cnn", "space.channels=4", "space.cells=2", "epochs=4", f"method={method}")
-    done = commands.run("search", tmp_path / "run", *TINY[:5], *words, "limit.macs=1e5")
+    done = commands.run("search", tmp_path / "run", *TINY[:3], *words, "limit.macs=1e5")
     assert done.json("summary.json")["network_macs"] <= 1e5
 
 

@@ -12,24 +12,22 @@ import torch
 import darts.training.restarts as divergence
 from darts.recipes.search import Search
 
-DATA = (
-    *("dataset=synthetic", "dataset.samples=48", "loader.workers=0", "collapse.every=0"),
-    *("tracking.tensorboard=false", "tracking.figures=false"),
-)
+DATA = ("dataset.samples=48", "loader.workers=0", "collapse.every=0")
 DIVERGING = (
     *(*DATA, "space=mlp", "space.normalization=none", "epochs=3", "loader.batch_size=4"),
     *("optimizer.lr=10", "optimizer.clip=0"),
 )
 CELLS = (*DATA, "space.channels=4", "space.cells=1", "loader.batch_size=8", "seed=7")
-pytestmark = pytest.mark.usefixtures("no_figures")
 
 
-def run(commands: Any, folder: Path, *overrides: str) -> Any:
-    return commands.call("search", [*overrides, f"hydra.run.dir={folder}"], folder)
+@pytest.fixture(scope="module")
+def restarted(commands: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A search that diverges and restarts."""
+    return commands.run("search", tmp_path_factory.mktemp("restarted") / "run", *DIVERGING)
 
 
-def test_a_search_that_diverges_restarts_at_a_lower_rate(commands: Any, tmp_path: Path) -> None:
-    done = run(commands, tmp_path / "run", *DIVERGING)
+def test_a_search_that_diverges_restarts_at_a_lower_rate(restarted: Any) -> None:
+    done = restarted
     count = done.result["restarts"]
     assert count == done.checkpoint["restarts"] > 0
     assert done.out.count("at 0.3 times the learning rate") == count
@@ -40,9 +38,8 @@ def test_a_search_that_diverges_restarts_at_a_lower_rate(commands: Any, tmp_path
 
 
 def test_a_restarted_search_that_is_killed_continues_with_the_same_result(
-    commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    commands: Any, restarted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = run(commands, tmp_path / "whole", *DIVERGING)
     original, killed = Search.train_step, False
 
     def crash(self: Search, batch: Any) -> Any:
@@ -54,28 +51,23 @@ def test_a_restarted_search_that_is_killed_continues_with_the_same_result(
 
     monkeypatch.setattr(Search, "train_step", crash)
     with pytest.raises(RuntimeError, match="killed"):
-        run(commands, tmp_path / "run", *DIVERGING)
+        commands.run("search", tmp_path / "run", *DIVERGING)
     done = commands.call("search", [f"resume={tmp_path / 'run'}"], tmp_path / "run")
     assert killed
-    commands.assert_same_run(done, whole)
+    commands.assert_same_run(done, restarted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "epoch"),
     [
-        pytest.param(("epochs=3",), 1, marks=pytest.mark.slow),
+        (("epochs=3",), 1),
         # The epoch begins a stage with wider channels and fewer candidates.
-        pytest.param(
-            ("method=drnas", "epochs=4", "arch_optimizer.warmup=0"), 2, marks=pytest.mark.slow
-        ),
-        pytest.param(
-            # The epoch begins a stage with a deeper network and new weights.
-            ("method=p_darts", "epochs=3", "arch_optimizer.warmup=0", "space.cells=1"),
-            1,
-            marks=pytest.mark.slow,
-        ),
+        (("method=drnas", "epochs=4", "arch_optimizer.warmup=0"), 2),
+        # The epoch begins a stage with a deeper network and new weights.
+        (("method=p_darts", "epochs=3", "arch_optimizer.warmup=0", "space.cells=1"), 1),
         # An operation may be frozen within the epoch.
-        pytest.param(("method=oles", "epochs=3", "freezing.window=4"), 1, marks=pytest.mark.slow),
+        (("method=oles", "epochs=3", "freezing.window=4"), 1),
     ],
 )
 def test_a_restart_restores_everything(
@@ -86,7 +78,7 @@ def test_a_restart_restores_everything(
     epoch: int,
 ) -> None:
     """Without a lower rate, a search whose weights became NaN ends like one without the failure."""
-    whole = run(commands, tmp_path / "whole", *CELLS, *overrides)
+    whole = commands.run("search", tmp_path / "whole", *CELLS, *overrides)
     original, failed = Search.train_step, False
 
     def fail(self: Search, batch: Any) -> Any:
@@ -102,7 +94,7 @@ def test_a_restart_restores_everything(
 
     monkeypatch.setattr(Search, "train_step", fail)
     monkeypatch.setattr(divergence, "RESTART_FACTOR", 1.0)
-    done = run(commands, tmp_path / "run", *CELLS, *overrides)
+    done = commands.run("search", tmp_path / "run", *CELLS, *overrides)
     assert failed
     assert f"the weights became infinite or NaN in epoch {epoch + 1}" in done.out
     saved, expected = done.checkpoint, whole.checkpoint

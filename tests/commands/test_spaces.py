@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_search import BUILT_IN, IMAGE, small_space
+from tiny_search import BUILT_IN
 
 from darts.spaces import SPACES, parse_genotype, space_of
 
@@ -26,41 +26,27 @@ SPACES_WITHOUT_CNN = [
 def test_a_space_can_be_searched_retrained_evaluated_and_drawn(
     space: str, commands: Any, tmp_path: Path
 ) -> None:
-    override, no_tensorboard = f"space={space}", "tracking.tensorboard=false"
-    search_result = commands.run(
-        "search", tmp_path / "search", override, "epochs=1", "space.cells=1"
-    )
-    genotype = parse_genotype(
-        (search_result.directory / "genotype.json").read_text(encoding="utf-8")
-    )
+    own = (f"space={space}", "epochs=1", "space.cells=1")
+    found = commands.run("search", tmp_path / "search", *own, "tracking.figures=true")
+    genotype = parse_genotype((found.directory / "genotype.json").read_text(encoding="utf-8"))
     assert space_of(genotype).name == space
-    for group in genotype_groups(space):
+    for group in found.json("alphas.json"):
         for figure in (f"alphas_{group}.png", f"alphas_{group}_history.png"):
-            assert (search_result.directory / figure).stat().st_size > 1000
-    assert "</text>" in (search_result.directory / "genotype.svg").read_text(encoding="utf-8")
-    assert search_result.rows[-1]["genotype"] == str(genotype)
+            assert (found.directory / figure).stat().st_size > 1000
+    assert "</text>" in (found.directory / "genotype.svg").read_text(encoding="utf-8")
+    assert found.rows[-1]["genotype"] == str(genotype)
 
-    genotype_override = f"genotype={search_result.directory}"
-    sizes = ["epochs=1", "space.cells=1", "auxiliary=0", no_tensorboard]
-    sizes += ["space.channels=4"] if hasattr(SPACES[space], "channels") else []
-    retrain_result = commands.run(
-        "retrain", tmp_path / "retrain", genotype_override, override, *sizes
-    )
-    evaluation = commands.run(
-        "evaluate", tmp_path / "evaluate", f"checkpoint={retrain_result.directory}"
-    )
-    assert evaluation.result["test_accuracy"] == retrain_result.result["test_accuracy"]
+    sizes = ["space.channels=4"] if hasattr(SPACES[space], "channels") else []
+    words = (f"genotype={found.directory}", *own, "auxiliary=0", *sizes)
+    trained = commands.run("retrain", tmp_path / "retrain", *words)
+    checkpoint = f"checkpoint={trained.directory}"
+    evaluation = commands.run("evaluate", tmp_path / "evaluate", checkpoint)
+    assert evaluation.result["test_accuracy"] == trained.result["test_accuracy"]
     assert evaluation.result["genotype"] == str(genotype)
 
-    out = commands.run("genotypes", None, f"validate={search_result.directory}").out
+    out = commands.run("genotypes", None, f"validate={found.directory}").out
     assert f"space       {space}" in out
     figure = tmp_path / "both.png"
-    compared = [f"compare=[{search_result.directory},{search_result.directory}]", f"out={figure}"]
+    compared = [f"compare=[{found.directory},{found.directory}]", f"out={figure}"]
     assert "search and search: equal" in commands.run("genotypes", None, *compared).out
     assert figure.stat().st_size > 10_000
-
-
-def genotype_groups(space: str) -> list[str]:
-    """Return the names of the groups of a space."""
-    small = small_space(space, channels=2, cells=1)
-    return list(small.supernet(classes=2, in_channels=small.in_channels(IMAGE)).alphas)

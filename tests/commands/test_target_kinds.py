@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -29,11 +30,8 @@ def houses(tmp_path_factory: pytest.TempPathFactory) -> Path:
     price = 300_000 + 50_000 * (columns @ [1.0, 0.5, -0.5]) + rng.normal(size=200) * 5_000
     size = 90 + 20 * columns[:, 0]
     path: Path = tmp_path_factory.mktemp("houses") / "houses.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["price", "a", "b", "c", "size"])
-        for row, own, other in zip(columns.tolist(), price, size, strict=True):
-            writer.writerow([own, *row, other])
+    table = np.column_stack([price, columns, size])
+    pd.DataFrame(table, columns=["price", *"abc", "size"]).to_csv(path, index=False)
     return path
 
 
@@ -42,17 +40,10 @@ def trained(houses: Path, commands: Any, tmp_path_factory: pytest.TempPathFactor
     """A network that was searched and retrained for two numbers."""
     folder: Path = tmp_path_factory.mktemp("trained")
     table = ["dataset=csv", f"dataset.root={houses}", "dataset.labels=[price,size]", "space=mlp"]
-    search = commands.call(
-        "search",
-        ["task=regression", *table, "epochs=2", *QUIET, f"hydra.run.dir={folder / 'search'}"],
-        folder / "search",
-    )
+    words = ["task=regression", *table, "epochs=2", *QUIET, f"hydra.run.dir={folder / 'search'}"]
+    search = commands.call("search", words)
     printed = commands.printed_arguments(search.out, "retrain")
-    commands.call(
-        "retrain",
-        [*printed, "epochs=15", *QUIET, f"hydra.run.dir={folder / 'retrain'}"],
-        folder / "retrain",
-    )
+    commands.call("retrain", [*printed, "epochs=15", *QUIET, f"hydra.run.dir={folder / 'retrain'}"])
     return folder / "retrain"
 
 
@@ -140,9 +131,7 @@ def test_a_changed_table_is_refused(
     changed = [f"{float(row.partition(',')[0]) + 1000},{row.partition(',')[2]}" for row in rows]
     other = tmp_path / "other.csv"
     other.write_text("\n".join([header, *changed]))
-    error = commands.error_of(
-        "evaluate", f"checkpoint={trained}", f"root={other}", f"hydra.run.dir={tmp_path / 'e'}"
-    )
+    error = commands.error_of("evaluate", f"checkpoint={trained}", f"root={other}")
     assert "targets would be encoded in another way" in error
 
 

@@ -1,21 +1,21 @@
-"""Every kind of data except images in every command: search, retrain, evaluate and resume.
+"""Every kind of data except images: search, retrain, evaluate, resume, predict and export.
 
 ``test_target_kinds`` has numbers and labels, ``test_spaces`` the spaces for images.
 """
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tiny_tasks import CASES
 
+import darts
 from darts.reading import read_json
 from darts.spaces import SPACES
-
-NO_TENSORBOARD = "tracking.tensorboard=false"
-pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,8 @@ def test_a_searched_network_learns_and_is_evaluated_with_equal_scores(
     assert own[-2] in printed  # dataset.root
 
     folder = tmp_path / "retrain"
-    more = [*case.retrain, f"genotype={found.directory}", "tracking.figures=false"]
-    trained = commands.call("retrain", [*own, *more, f"hydra.run.dir={folder}"], folder)
+    more = [*case.retrain, f"genotype={found.directory}", f"hydra.run.dir={folder}"]
+    trained = commands.call("retrain", [*own, *more], folder)
     assert trained.result["genotype"] == found.result["genotype"]
     assert case.learned(trained.result)
     evaluation = commands.run("evaluate", tmp_path / "evaluate", f"checkpoint={folder}")
@@ -49,10 +49,20 @@ def test_a_searched_network_learns_and_is_evaluated_with_equal_scores(
         table = (folder / "samples_test.md").read_text()
         assert table.startswith("| reference | generated |")
         assert any(line.split("|")[1] == line.split("|")[2] for line in table.splitlines()[2:])
+        error = commands.error_of("export", f"checkpoint={folder}")
+        assert "task=translation: its networks generate text word by word" in error
     assert (folder / "vocabulary.json").exists() == (name not in ("speech", "table"))
     if name == "speech":  # each label is one word
-        error = pytest.approx(1 - evaluation.result["test_accuracy"])
-        assert evaluation.result["test_word_error_rate"] == error
+        accuracy = evaluation.result["test_accuracy"]
+        assert evaluation.result["test_word_error_rate"] == pytest.approx(1 - accuracy)
+        place = own[-2].removeprefix("dataset.root=") + "/test"
+        commands.run("predict", tmp_path / "p", f"checkpoint={folder}", f"input={place}")
+        with (tmp_path / "p" / "predictions.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        right = [row["class"] == Path(row["file"]).parent.name for row in rows]
+        assert (len(right), np.mean(right)) == (20, pytest.approx(accuracy))
+        with pytest.raises(ValueError, match="a recording must be a file name, not ndarray"):
+            darts.predict(darts.load(folder), [np.zeros(4000)])
 
 
 @pytest.mark.slow
@@ -61,19 +71,22 @@ def test_a_searched_network_learns_and_is_evaluated_with_equal_scores(
 def test_a_resumed_run_ends_like_an_unbroken_one(
     name: str, command: str, commands: Any, overrides: dict[str, list[str]], tmp_path: Path
 ) -> None:
-    case, arguments = CASES[name], [*overrides[name], "tracking.figures=false"]
-    arguments += case.search if command == "search" else case.retrain
-    if command == "retrain":
-        arguments += [f"genotype={case.genotype}", "evaluate_test=false"]
-    commands.assert_resume_is_exact(command, [*arguments, "epochs=2"], tmp_path)
+    case = CASES[name]
+    retrain = (*case.retrain, f"genotype={case.genotype}", "evaluate_test=false")
+    own = case.search if command == "search" else retrain
+    commands.assert_resume_is_exact(command, [*overrides[name], *own, "epochs=2"], tmp_path)
 
 
 @pytest.mark.parametrize(
     ("method", "more"),
     [
         ("darts_v2", []),
-        ("gdas", []),
-        ("drnas", ["stages=[]", "relaxation.partial=1", "arch_optimizer.warmup=0"]),
+        pytest.param("gdas", [], marks=pytest.mark.slow),
+        pytest.param(
+            "drnas",
+            ["stages=[]", "relaxation.partial=1", "arch_optimizer.warmup=0"],
+            marks=pytest.mark.slow,
+        ),
         ("random_sharing", ["discretize.samples=3"]),
         pytest.param(
             "darts_pt", ["discretize.tune=0", "discretize.batches=1"], marks=pytest.mark.slow
@@ -92,7 +105,8 @@ def test_each_method_searches_language_models(
 def test_summaries_are_scored_with_rouge(commands: Any, tmp_path: Path) -> None:
     rows = [f'"{n % 4 + 1}","one {n % 5} two","a text of {n % 5} words"' for n in range(80)]
     (tmp_path / "test.csv").write_text("\n".join(rows) + "\n")
-    start = ["task=summarization", f"dataset.root={tmp_path}", NO_TENSORBOARD, "epochs=1"]
+    start = ["task=summarization", f"dataset.root={tmp_path}", "epochs=1"]
+    start += ["tracking.tensorboard=false", "tracking.figures=false"]
     small = ["space.embedding=8", "space.hidden=8", "space.nodes=2", "dataset.subset=null"]
     size = ["loader.batch_size=8", "task.max_length=5", f"hydra.run.dir={tmp_path / 'run'}"]
     done = commands.call("search", [*start, *small, *size], tmp_path / "run")
@@ -107,7 +121,6 @@ ERRORS: list[tuple[str, str, list[str], str]] = [
     ("language_model", "search", ["dataset=digits"], "learns from text, but dataset=digits"),
     ("language_model", "search", ["task=classification"], "dataset=text contains text; choose"),
     ("language_model", "search", ["metric=accuracy"], "choose from perplexity"),
-    ("language_model", "search", ["loader.batch_size=400"], "too few for windows of 9; choose"),
     ("language_model", "search", ["dataset.subset=999999"], "more than the 840 training tokens"),
     ("language_model", "search", ["method=pc_darts"], "space=recurrent has no partial channels"),
     ("language_model", "search", ["discretize.skip_limit=2"], "has no skip connections"),
@@ -139,7 +152,6 @@ def test_invalid_combinations_are_refused_in_one_line(
     message: str,
     commands: Any,
     overrides: dict[str, list[str]],
-    tmp_path: Path,
 ) -> None:
     keys = {change.partition("=")[0] for change in changes}
     # A key of another data set, space or task would be an error of its own.
@@ -150,5 +162,9 @@ def test_invalid_combinations_are_refused_in_one_line(
         for word in overrides[name]
         if word.partition("=")[0] not in keys and not (owners and word.startswith(owners))
     ]
-    line = commands.error_of(command, *others, *changes, f"hydra.run.dir={tmp_path / 'run'}")
-    assert message in line
+    assert message in commands.error_of(command, *others, *changes)
+
+
+def test_missing_audio_files_are_refused_with_a_hint(commands: Any, tmp_path: Path) -> None:
+    line = commands.error_of("search", "dataset=fsdd", f"dataset.root={tmp_path}")
+    assert f"into {tmp_path / 'recordings'}, or set dataset.root" in line

@@ -7,35 +7,27 @@ import csv
 import hashlib
 import json
 import wave
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
+import own_data
+import own_data_baselines as baselines
+import own_data_table
 import pytest
+import records
+import runs
 import torch
+from own_data_result import Limits
+from own_data_samples import correct_samples, paired_interval, unpaired_interval
 
 from darts.data import load
-
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-
-
-@pytest.fixture(scope="module")
-def own_data() -> Iterator[ModuleType]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(EXPERIMENTS))
-        import own_data
-
-        yield own_data
+from darts.running.jobs import Future, Outcome
 
 
 @pytest.fixture
-def args(own_data, tmp_path, monkeypatch) -> argparse.Namespace:
+def args(tmp_path, monkeypatch) -> argparse.Namespace:
     """Arguments of a command whose results are written to a temporary folder."""
-    import own_data_table
-    import records
-
     (tmp_path / "README.md").write_text("<!-- own_data -->\n<!-- end of own_data -->\n")
     monkeypatch.setattr(records, "HERE", tmp_path)
     monkeypatch.setattr(own_data_table, "HERE", tmp_path)
@@ -85,47 +77,26 @@ def digest(folder: Path) -> dict[str, str]:
     }
 
 
-def test_prepared_files_are_reproducible(own_data, args, tmp_path):
-    for name in ("wine", "noisy", "words_60k", "news_2000", "spoken_digits", "voices"):
-        first, second = tmp_path / "first" / name, tmp_path / "second" / name
-        for folder in (first, second):
-            assert own_data.DATA_SETS[name].prepare(args.data, folder)
-        assert digest(first) == digest(second)
-        assert digest(first)
-
-
-def test_training_and_test_parts_are_disjoint(own_data, args):
-    args.only = ["noisy", "news_2000", "spoken_digits"]
+def test_prepared_files_are_reproducible_disjoint_and_readable(args, tmp_path):
+    args.only = ["wine", "noisy", "words_60k", "chars_60k", "news_2000", "spoken_digits", "voices"]
     for dataset, folder in own_data.prepared(args):
-        if dataset.kind == "recordings":
-            parts = [
-                {path.name for path in folder.glob(f"{part}/*/*")}
-                for part in ("train", "valid", "test")
-            ]
-            assert [len(part) for part in parts] == [12, 4, 4]
-        else:
-            parts = [
-                set((folder / f"{part}.csv").read_text().splitlines()[1:])
-                for part in ("train", "test")
-            ]
-        assert not set.intersection(*parts)
-
-
-def test_the_package_reads_the_prepared_folders(own_data, args):
-    args.only = ["wine", "voices", "chars_60k", "news_2000", "spoken_digits"]
-    for dataset, folder in own_data.prepared(args):
+        again = tmp_path / "again" / dataset.name
+        assert dataset.prepare(args.data, again)
+        assert digest(again) == digest(folder) != {}
         overrides = dict(text.split("=") for text in own_data.OVERRIDES[dataset.kind])
-        source = load(
-            overrides["dataset"],
-            root=folder,
-            **({"level": overrides["dataset.level"]} if "dataset.level" in overrides else {}),
-        )
+        level = overrides.get("dataset.level")
+        source = load(overrides["dataset"], root=folder, **({"level": level} if level else {}))
         assert len(source.train) > len(source.test) > 0
+        if dataset.kind == "recordings":
+            parts = [{f.name for f in folder.glob(f"{p}/*/*")} for p in ("train", "valid", "test")]
+            assert [len(part) for part in parts] == [12, 4, 4]
+            assert not set.intersection(*parts)
+        elif dataset.name in ("noisy", "news_2000"):
+            files = (folder / "train.csv", folder / "test.csv")
+            assert not set.intersection(*(set(f.read_text().splitlines()[1:]) for f in files))
 
 
-def test_baselines_are_recorded_once(own_data, args, tmp_path, monkeypatch):
-    import own_data_baselines as baselines
-
+def test_baselines_are_recorded_once(args, tmp_path, monkeypatch):
     monkeypatch.setattr(baselines, "MIN_STEPS", 2)
     args.only = ["wine", "diabetes", "voices", "words_60k", "news_2000", "spoken_digits"]
     sets = own_data.DATA_SETS
@@ -154,38 +125,23 @@ def test_baselines_are_recorded_once(own_data, args, tmp_path, monkeypatch):
         own_data.run_models(args, "baseline", fail)
 
 
-def test_find_gets_the_path_and_the_budget_only(own_data, args, tmp_path, monkeypatch):
+def test_find_gets_the_path_and_the_budget_only(args, tmp_path, monkeypatch):
     args.only, calls = ["chars_60k", "wine"], []
 
     def run(command, directory, *overrides):
         calls.append((command, *overrides))
-        return {
-            "test_perplexity": 5.0,
-            "test_accuracy": 0.75,
-            "seconds": 8.0,
-            "parameters": 10,
-            "gain": 0.05,
-            "gain_low": -0.01,
-            "gain_high": 0.11,
-            "baseline_wins": False,
-            "baseline_test_accuracy": 0.5,
-            "winner_seconds": 2.0,
-            "valid_accuracy": 0.9,
-        }
+        scores = {"test_perplexity": 5.0, "test_accuracy": 0.75, "valid_accuracy": 0.9}
+        costs = {"seconds": 8.0, "winner_seconds": 2.0, "parameters": 10}
+        baseline = {"baseline_wins": False, "baseline_test_accuracy": 0.5}
+        return {**scores, **costs, **baseline, "gain": 0.05, "gain_low": -0.01, "gain_high": 0.11}
 
     correct = np.arange(54) % 4 > 0
     monkeypatch.setattr(own_data, "run", run)
     monkeypatch.setattr(own_data, "correct_samples", lambda run, device: correct)
     own_data.run_find(args)
     root = (args.out / "data" / "wine").resolve()
-    assert calls[1] == (
-        "find",
-        "dataset=csv",
-        f"dataset.root={root}",
-        "budget.minutes=0.1",
-        "seed=0",
-        "device=cpu",
-    )
+    own = ("dataset=csv", f"dataset.root={root}", "budget.minutes=0.1", "seed=0", "device=cpu")
+    assert calls[1] == ("find", *own)
     args.only = ["wine"]
     own_data.run_models(args, "baseline", own_data.run_baseline)
     own_data.write_table(args.only)
@@ -206,17 +162,13 @@ def test_find_gets_the_path_and_the_budget_only(own_data, args, tmp_path, monkey
     assert "| `wine` | table | 124 | 54 |" in (tmp_path / "README.md").read_text()
 
 
-def test_the_unpaired_interval_is_that_of_newcombe(own_data):
+def test_the_unpaired_interval_is_that_of_newcombe():
     # Newcombe 1998, table II, method 10: 56 of 70 and 48 of 80; 10 of 10 and 0 of 20.
-    from own_data_samples import unpaired_interval as interval
-
-    assert interval(0.8, 0.6, 70, 80) == pytest.approx((0.0524, 0.3339), abs=1e-4)
-    assert interval(1.0, 0.0, 10, 20) == pytest.approx((0.6791, 1.0), abs=1e-4)
+    assert unpaired_interval(0.8, 0.6, 70, 80) == pytest.approx((0.0524, 0.3339), abs=1e-4)
+    assert unpaired_interval(1.0, 0.0, 10, 20) == pytest.approx((0.6791, 1.0), abs=1e-4)
 
 
-def test_the_paired_interval_has_its_coverage(own_data):
-    from own_data_samples import paired_interval
-
+def test_the_paired_interval_has_its_coverage():
     random = np.random.default_rng(0)
     covered = 0
     for _ in range(2000):
@@ -228,9 +180,7 @@ def test_the_paired_interval_has_its_coverage(own_data):
     assert covered / 2000 == pytest.approx(0.95, abs=0.02)
 
 
-def test_the_baseline_of_find_trains_alone(own_data, args, tmp_path, monkeypatch, capsys):
-    from darts.running.jobs import Future, Outcome
-
+def test_the_baseline_of_find_trains_alone(args, tmp_path, monkeypatch, capsys):
     args.only, jobs = ["wine", "chars_60k"], []
     for name, part in (("wine", ".fold0"), ("chars_60k", "")):
         found = args.out / "find" / "0.1_minutes" / f"{name}-0"
@@ -265,10 +215,7 @@ def test_the_baseline_of_find_trains_alone(own_data, args, tmp_path, monkeypatch
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["table", "documents"])
-def test_correct_samples_are_in_the_order_of_the_file(own_data, tmp_path, kind):
-    from own_data_samples import correct_samples
-    from runs import run
-
+def test_correct_samples_are_in_the_order_of_the_file(tmp_path, kind):
     random = np.random.default_rng(0)
     labels = random.integers(0, 2, 200)
     swapped = random.random(200) < 0.3  # of the test file only
@@ -285,29 +232,21 @@ def test_correct_samples_are_in_the_order_of_the_file(own_data, tmp_path, kind):
         "documents": '{"space":"transformer","blocks":[["identity","gelu_1"]]}',
     }[kind]
     (tmp_path / "genotype.json").write_text(genotype)
-    summary = run(
+    summary = runs.run(
         "retrain",
         tmp_path / "run",
-        *own_data.OVERRIDES[kind],
-        f"dataset.root={folder}",
+        *(*own_data.OVERRIDES[kind], f"dataset.root={folder}"),
         f"space={'mlp' if kind == 'table' else 'transformer'}",
         f"genotype={tmp_path / 'genotype.json'}",
-        "epochs=8",
-        "optimizer.lr=0.02",
-        "loader.batch_size=16",
-        "tracking.figures=false",
-        "tracking.tensorboard=false",
-        "device=cpu",
+        *("epochs=8", "optimizer.lr=0.02", "loader.batch_size=16", "device=cpu"),
+        *("tracking.figures=false", "tracking.tensorboard=false"),
     )
     correct = correct_samples(tmp_path / "run", "cpu")
     assert np.array_equal(correct, ~swapped)
     assert correct.mean() == pytest.approx(summary["test_accuracy"])
 
 
-def test_training_keeps_the_best_epoch_and_the_time_limit(own_data):
-    import own_data_baselines as baselines
-    from own_data_result import Limits
-
+def test_training_keeps_the_best_epoch_and_the_time_limit():
     limits = Limits(seconds=1e9, epochs=5, seed=0, clock=lambda: 0.0)
     net = torch.nn.Linear(1, 1)
     seen, scores = [], iter([(3.0,), (1.0,), (2.0,), (1.0,), (4.0,)])

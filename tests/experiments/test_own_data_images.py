@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from argparse import Namespace
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import own_data_expert
+import own_data_images
 import pytest
 import torch
+from own_data_result import Limits
 from PIL import Image
 from torch import nn
-
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-
-
-@pytest.fixture(scope="module")
-def modules() -> Iterator[Namespace]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(EXPERIMENTS))
-        import own_data_expert
-        import own_data_images
-        import own_data_result
-
-        yield Namespace(
-            images=own_data_images, expert=own_data_expert, Limits=own_data_result.Limits
-        )
 
 
 def read(folder: Path) -> list[tuple[str, np.ndarray]]:
@@ -35,11 +21,11 @@ def read(folder: Path) -> list[tuple[str, np.ndarray]]:
     return [(path.parent.name, np.asarray(Image.open(path))) for path in files]
 
 
-def test_the_class_of_added_images_is_the_sum_of_their_labels(modules, tmp_path):
+def test_the_class_of_added_images_is_the_sum_of_their_labels(tmp_path):
     labels = np.arange(10)
     images = np.broadcast_to(10 * labels[:, None, None], (10, 4, 4)).astype(np.uint8)
     splits = {"train": (images[:8], labels[:8]), "test": (images[8:], labels[8:])}
-    modules.images._write_added(tmp_path, splits, {"train": 200, "test": 0})
+    own_data_images._write_added(tmp_path, splits, {"train": 200, "test": 0})
     written = read(tmp_path / "train")
     assert len(written) == 200
     assert len({name for name, _ in written}) > 15
@@ -50,8 +36,8 @@ def test_the_class_of_added_images_is_the_sum_of_their_labels(modules, tmp_path)
     assert any(len(set(pixels[0, 0])) == 3 for _, pixels in written)
 
 
-def test_added_digits_share_no_digit_between_splits(modules):
-    splits = modules.images.large_digits()
+def test_added_digits_share_no_digit_between_splits():
+    splits = own_data_images.large_digits()
     train, test = (
         {image.tobytes() for image in images} for images, _ in (splits["train"], splits["test"])
     )
@@ -60,11 +46,11 @@ def test_added_digits_share_no_digit_between_splits(modules):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_first_layer_whitens(modules, channels):
+def test_the_first_layer_whitens(channels):
     torch.manual_seed(0)
     images = torch.randn(500, channels, 8, 8).cumsum(3)
     images = (images - images.mean()) / images.std()
-    net = modules.expert.ExpertNet(images, 10)
+    net = own_data_expert.ExpertNet(images, 10)
     filters = net[0].weight
     assert filters.shape == (8 * channels, channels, 2, 2)
     assert not filters.requires_grad
@@ -78,7 +64,7 @@ def test_the_first_layer_whitens(modules, channels):
 
 
 @pytest.mark.parametrize("shape", [(12, 11), (12, 12, 3), (34, 34)])
-def test_the_expert_learns(modules, tmp_path, shape):
+def test_the_expert_learns(tmp_path, shape):
     random = np.random.default_rng(0)
     for split, count in (("train", 70), ("test", 20)):
         for name, value in (("bright", 140), ("dark", 110)):
@@ -87,8 +73,8 @@ def test_the_expert_learns(modules, tmp_path, shape):
                 pixels = random.normal(value, 20, shape).clip(0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(tmp_path / split / name / f"{index}.png")
     ticks = itertools.count()
-    limits = modules.Limits(30.0, 0, 0, clock=lambda: float(next(ticks)))
-    result = modules.expert.train_expert(None, tmp_path, limits)
+    limits = Limits(30.0, 0, 0, clock=lambda: float(next(ticks)))
+    result = own_data_expert.train_expert(None, tmp_path, limits)
     assert result.test > 0.9
     assert (result.samples, result.train_samples) == (40, 140)
     assert result.correct is not None

@@ -5,37 +5,22 @@ from __future__ import annotations
 import itertools
 import json
 from argparse import Namespace
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import record_curves
+import replay
+import replay_curves
+import replay_policies as policies
 
 from darts.finding.candidates import Candidate
 from darts.finding.results import Result
 from darts.spaces import parse_genotype
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-
-
-@pytest.fixture(scope="module")
-def modules() -> Iterator[Namespace]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(EXPERIMENTS))
-        import record_curves
-        import records
-        import replay
-        import replay_curves
-        import replay_policies
-
-        yield Namespace(
-            records=records,
-            recorder=record_curves,
-            replay=replay,
-            curves=replay_curves,
-            policies=replay_policies,
-        )
+# A small table is prepared in the same format.
+WINE = record_curves.DATA_SETS["wine"]
 
 
 def row(name: str, scores: list[float], seconds: float = 1.0, **changes: str) -> dict[str, Any]:
@@ -60,7 +45,7 @@ def power_law(limit: float, rate: float, seconds: int = 100) -> list[float]:
     return [1 - (1 - limit) * (seconds / second) ** rate for second in range(1, seconds + 1)]
 
 
-def write(folder: Path, rows: list[dict[str, Any]], modules: Namespace, **changes: Any) -> Any:
+def write(folder: Path, rows: list[dict[str, Any]]) -> Any:
     table = {
         "data": "made_up",
         "metric": "accuracy",
@@ -68,26 +53,25 @@ def write(folder: Path, rows: list[dict[str, Any]], modules: Namespace, **change
         "seconds": 100.0,
         "first_epochs": 3,
         "candidates": rows,
-        **changes,
     }
-    path = folder / f"{table['data']}.json"
-    modules.recorder.write_curves(path, table)
+    path = folder / "made_up.json"
+    record_curves.write_curves(path, table)
     assert json.loads(path.read_text()) == table
-    return modules.curves.Recording.read(path)
+    return replay_curves.Recording.read(path)
 
 
 @pytest.fixture
-def recording(modules, tmp_path) -> Any:
+def recording(tmp_path) -> Any:
     """Eight candidates; the fifth one is the best after 3 seconds and at the end."""
     rows = [row(f"baseline_{k}", power_law(0.5 + 0.02 * k, 0.3)) for k in range(4)]
     rows += [row(f"setting_{k}", power_law(0.9 - 0.3 * k, 0.2), setting="lr") for k in range(2)]
     rows += [row(f"neighbor_{k}", power_law(0.6, 0.2), origin="neighbor") for k in range(2)]
-    return write(tmp_path, rows, modules)
+    return write(tmp_path, rows)
 
 
-def test_a_curve_has_the_best_score_within_a_time(modules, tmp_path):
+def test_a_curve_has_the_best_score_within_a_time(tmp_path):
     rows = [row("a", [0.2, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0]), row("b", [0.1, 0.9])]
-    recording = write(tmp_path, rows, modules)
+    recording = write(tmp_path, rows)
     curve = recording.curves[0]
     scores = [recording.score(curve.value(seconds)) for seconds in (0.5, 1, 2.5, 100)]
     assert scores == pytest.approx([0.1, 0.2, 0.6, 0.6])  # first the worst of all first epochs
@@ -101,14 +85,13 @@ def test_a_curve_has_the_best_score_within_a_time(modules, tmp_path):
     assert curve.rank(3) == pytest.approx((-0.4, -0.4))
 
 
-def test_the_forecast_of_a_power_law_is_exact(modules, recording):
+def test_the_forecast_of_a_power_law_is_exact(recording):
     for curve in recording.curves:
         assert curve.forecast(20, 90) == pytest.approx(curve.value(90), rel=1e-3)
         assert curve.forecast(1, 90) == curve.value(1)  # too few epochs
 
 
-def test_policies_choose_as_described(modules, recording):
-    policies = modules.policies
+def test_policies_choose_as_described(recording):
     order = recording.curves
     best = order[4]
     assert policies.uniform(order, 80) == best.value(10)
@@ -120,27 +103,25 @@ def test_policies_choose_as_described(modules, recording):
         assert best.value(40) < value <= best.value(100)
 
 
-def test_no_policy_uses_more_than_the_budget(modules, recording, monkeypatch):
-    curves = modules.curves
+def test_no_policy_uses_more_than_the_budget(recording, monkeypatch):
     longest: dict[str, float] = {}
-    value = curves.Curve.value
+    value = replay_curves.Curve.value
 
     def spy(curve: Any, seconds: float) -> float:
         longest[curve.name] = max(longest.get(curve.name, 0.0), seconds)
         return float(value(curve, seconds))
 
-    monkeypatch.setattr(curves.Curve, "value", spy)
-    for (name, policy), budget in itertools.product(modules.policies.POLICIES.items(), (5, 40, 90)):
+    monkeypatch.setattr(replay_curves.Curve, "value", spy)
+    for (name, policy), budget in itertools.product(policies.POLICIES.items(), (5, 40, 90)):
         for seed in range(10):
             longest.clear()
-            policy(modules.replay.draw_order(recording.curves, 0.7, seed), budget)
+            policy(replay.draw_order(recording.curves, 0.7, seed), budget)
             if name != "stages":  # it trains each network several times
                 assert sum(longest.values()) <= budget * (1 + 1e-6)
 
 
-def test_the_race_is_that_of_find(modules, recording, monkeypatch):
+def test_the_race_is_that_of_find(recording, monkeypatch):
     """A better candidate stays open, and each stage doubles the time."""
-    policies = modules.policies
     race = policies.Halving(64, recording.curves[:4], recording.curves[4:])
     race.explore(0.4 * 64)
     slices = {round(seconds / 3, 6) for seconds in race.trained.values()}
@@ -165,16 +146,11 @@ def table_file(tmp_path) -> Path:
     return folder
 
 
-def data_set(modules: Namespace) -> Any:
-    """Return a data set of the same format."""
-    return modules.recorder.DATA_SETS["wine"]
-
-
-def test_candidates_are_the_same_in_each_process(modules, table_file):
+def test_candidates_are_the_same_in_each_process(table_file):
     names = []
     for _ in range(2):
-        pool = modules.recorder.make_pool(data_set(modules), table_file, 0)
-        candidates = modules.recorder.draw(pool, 20)
+        pool = record_curves.make_pool(WINE, table_file, 0)
+        candidates = record_curves.draw(pool, 20)
         names.append([candidate.name for candidate in candidates])
         assert len({candidate.key for candidate in candidates}) == 20
     assert names[0] == names[1]
@@ -184,20 +160,20 @@ def test_candidates_are_the_same_in_each_process(modules, table_file):
 
 
 @pytest.mark.slow
-def test_curves_are_recorded_and_resumed(modules, table_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(modules.recorder, "HERE", tmp_path)
+def test_curves_are_recorded_and_resumed(table_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(record_curves, "HERE", tmp_path)
     args = Namespace(out=tmp_path / "out", seconds=0.5, count=3, workers=1, seed=0)
-    modules.recorder.record_curves(args, data_set(modules), table_file)
+    record_curves.record_curves(args, WINE, table_file)
     file = tmp_path / "results" / "curves" / "wine.json"
     first = json.loads(file.read_text())
     assert len(first["candidates"]) == 3
     for candidate in first["candidates"]:
         assert candidate["seconds"] == sorted(candidate["seconds"])
         assert max(candidate["scores"]) > 0.7
-    modules.recorder.record_curves(args, data_set(modules), table_file)
+    record_curves.record_curves(args, WINE, table_file)
     assert json.loads(file.read_text())["candidates"] == first["candidates"]
     args.seconds = 1.0
-    modules.recorder.record_curves(args, data_set(modules), table_file)
+    record_curves.record_curves(args, WINE, table_file)
     for candidate, before in zip(
         json.loads(file.read_text())["candidates"], first["candidates"], strict=True
     ):
