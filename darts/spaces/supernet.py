@@ -8,7 +8,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -113,15 +113,13 @@ class SupernetBase(nn.Module):
     def widened(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Widen the state dict of a supernet with narrower operations to this one's shapes."""
         new = self.state_dict()
-        wide: dict[str, Tensor] = {}
-        # Each operation in a stack repeats its own channels.
-        for prefix, count in self.stacks().items():
-            before, after = (
-                separated({name: s[name] for name in new if name.startswith(prefix)}, count)
-                for s in (state, new)
-            )
-            wide |= concatenated([widen(*pair) for pair in zip(before, after, strict=True)])
-        return wide | widen(state, {name: new[name] for name in new if name not in wide})
+        copies = {
+            name: count
+            for prefix, count in self.stacks().items()
+            for name in new
+            if name.startswith(prefix)
+        }
+        return widen(state, new, copies)
 
     def stacks(self) -> dict[str, int]:
         """Return how many operations share tensors, by the prefix of their names in the state."""
@@ -145,47 +143,29 @@ class SupernetBase(nn.Module):
         self.recomputes = True
 
 
-def concatenated(copies: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Join the state dicts of the copies into the state dict of the stacked module.
-
-    Batch counters are scalars: copies that always ran together have equal ones; otherwise the
-    largest is used.
-    """
-    return {
-        name: torch.cat([state[name] for state in copies])
-        if value.ndim
-        else torch.stack([state[name] for state in copies]).amax()
-        for name, value in copies[0].items()
-    }
-
-
-def separated(stacked: Mapping[str, Tensor], count: int) -> list[dict[str, Tensor]]:
-    """Split the state dict of a stacked module into one per copy; the tensors are cloned."""
-    return [
-        {
-            name: value.chunk(count)[index].clone() if value.ndim else value.clone()
-            for name, value in stacked.items()
-        }
-        for index in range(count)
-    ]
-
-
-def widen(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def widen(
+    old: Mapping[str, Tensor], new: Mapping[str, Tensor], copies: Mapping[str, int] | None = None
+) -> dict[str, Tensor]:
     """Widen the tensors of a state dict to the shapes of a wider network.
 
     Channel ``i`` of a wider tensor is channel ``i`` modulo the old width; the two halves of a
-    ``FactorizedReduce`` are widened separately. Where a convolution reads repeated channels, its
-    weights are divided by the number of repetitions, so its output stays the same.
+    ``FactorizedReduce`` are widened separately, and so are the operations that share a tensor.
+    Where a convolution reads repeated channels, its weights are divided by the number of
+    repetitions, so its output stays the same.
+
+    Args:
+        copies: How many operations share a tensor, by its name; 1 by default.
     """
+    copies = copies or {}
     return {
         name: old[name]
         if old[name].shape == tensor.shape
-        else _widened(old[name], tensor.shape, _rows(name, old, new))
+        else _widened(old[name], tensor.shape, _rows(name, old, new, copies.get(name, 1)))
         for name, tensor in new.items()
     }
 
 
-def _rows(name: str, old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> Tensor:
+def _rows(name: str, old: Mapping[str, Tensor], new: Mapping[str, Tensor], copies: int) -> Tensor:
     """Return the old channel of each channel of a wider tensor."""
     path = name.split(".")
     # The norm of a FactorizedReduce follows two convolutions, each of which repeats its channels.
@@ -193,9 +173,9 @@ def _rows(name: str, old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> Te
     if "norm" not in path[-2:] or not all(source in old for source in sources):
         sources = [name]
     rows, first = [], 0
-    for source in sources:
-        width = len(old[source])
-        rows.append(first + torch.arange(len(new[source])) % width)
+    for source in sources * copies:
+        width = len(old[source]) // copies
+        rows.append(first + torch.arange(len(new[source]) // copies) % width)
         first += width
     return torch.cat(rows)
 

@@ -13,16 +13,13 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from darts.spaces.cnn.skeleton import count_nodes
 from darts.spaces.sparse import all_edges
-from darts.spaces.supernet import concatenated, separated
-
-Pair: TypeAlias = tuple[int, int]
 
 _EDGE = re.compile(r"cells\.(\d+)\.edges\.(\d+)\.(.+)")
 _BUNDLE = re.compile(r"cells\.(\d+)\.groups\.(\d+)\.(.+)")
@@ -32,54 +29,28 @@ CellTensors: TypeAlias = dict[int, dict[str, Tensor]]
 """Tensors of one cell: by index of the edge or bundle, then by name."""
 
 
+@torch.no_grad()
 def stack(copies: Sequence[nn.Module]) -> nn.Module:
     """Return one module for equal copies of an operation.
 
     The convolutions of all copies become one with ``len(copies)`` times as many groups; the batch
-    norms become one over all channels. Modules without weights stay as they are.
+    norms become one over all channels.
     """
     first = copies[0]
-    if isinstance(first, nn.Conv2d):
-        return _stack_convolutions(cast(Sequence[nn.Conv2d], copies))
-    if isinstance(first, nn.BatchNorm2d):
-        return _stack_norms(cast(Sequence[nn.BatchNorm2d], copies))
-    if not first.state_dict():
-        return copy.deepcopy(first)
     stacked = copy.copy(first)
+    for name in ("in_channels", "out_channels", "groups", "num_features"):
+        if hasattr(first, name):
+            setattr(stacked, name, len(copies) * getattr(first, name))
+    weights = concatenated([dict(module.named_parameters(recurse=False)) for module in copies])
+    buffers = concatenated([dict(module.named_buffers(recurse=False)) for module in copies])
+    stacked._parameters = {
+        **first._parameters,
+        **{name: nn.Parameter(weight) for name, weight in weights.items()},
+    }
+    stacked._buffers = {**first._buffers, **buffers}
     stacked._modules = {
         name: stack([module.get_submodule(name) for module in copies]) for name in first._modules
     }
-    return stacked
-
-
-def _stack_convolutions(copies: Sequence[nn.Conv2d]) -> nn.Conv2d:
-    first, count = copies[0], len(copies)
-    with torch.device("meta"):
-        stacked = nn.Conv2d(
-            count * first.in_channels,
-            count * first.out_channels,
-            cast(Pair, first.kernel_size),
-            stride=cast(Pair, first.stride),
-            padding=cast(Pair, first.padding),
-            dilation=cast(Pair, first.dilation),
-            groups=count * first.groups,
-            bias=first.bias is not None,
-        )
-    stacked.__class__ = type(first)  # same attributes, another forward method
-    stacked.weight = nn.Parameter(torch.cat([module.weight.detach() for module in copies]))
-    if first.bias is not None:
-        biases = [cast(Tensor, module.bias).detach() for module in copies]
-        stacked.bias = nn.Parameter(torch.cat(biases))
-    return stacked
-
-
-def _stack_norms(copies: Sequence[nn.BatchNorm2d]) -> nn.BatchNorm2d:
-    first = copies[0]
-    stacked = nn.BatchNorm2d(
-        len(copies) * first.num_features, first.eps, first.momentum, first.affine
-    )
-    stacked.to(cast(Tensor, first.running_mean))  # the dtype and device of the copies
-    stacked.load_state_dict(concatenated([module.state_dict() for module in copies]))
     return stacked
 
 
@@ -128,6 +99,31 @@ def unfuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 for name, value in tensors.items():
                     unfused[f"cells.{cell}.edges.{edge}.{name}"] = value
     return unfused
+
+
+def concatenated(copies: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Join the state dicts of the copies into the state dict of the stacked module.
+
+    Batch counters are scalars: copies that always ran together have equal ones; otherwise the
+    largest is used.
+    """
+    return {
+        name: torch.cat([state[name] for state in copies])
+        if value.ndim
+        else torch.stack([state[name] for state in copies]).amax()
+        for name, value in copies[0].items()
+    }
+
+
+def separated(stacked: Mapping[str, Tensor], count: int) -> list[dict[str, Tensor]]:
+    """Split the state dict of a stacked module into one per copy; the tensors are cloned."""
+    return [
+        {
+            name: value.chunk(count)[index].clone() if value.ndim else value.clone()
+            for name, value in stacked.items()
+        }
+        for index in range(count)
+    ]
 
 
 def _split(
