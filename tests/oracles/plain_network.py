@@ -68,13 +68,9 @@ class PlainNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.drop_path = drop_path
-        self.stem, width = make_stem(stem, in_channels, channels)
+        self.stem = make_stem(stem, in_channels, channels)
         outputs = {"normal": len(genotype.normal_concat), "reduce": len(genotype.reduce_concat)}
-        plans = list(
-            plan_cells(
-                channels, cells, stem_width=width, stem_reduces=self.stem.reduces, outputs=outputs
-            )
-        )
+        plans = plan_cells(channels, cells, self.stem, outputs)
         self.cells = nn.ModuleList(PlainCell(plan, genotype) for plan in plans)
         widths = [outputs[plan.group] * plan.channels for plan in plans]
         self.auxiliary_at = 2 * cells // 3

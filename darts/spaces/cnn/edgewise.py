@@ -180,16 +180,8 @@ class EdgewiseSupernet(SupernetBase):
         check_positive(in_channels=in_channels, nodes=nodes, partial=partial)
         self.candidates = candidates_of(operations, nodes)
         self.edges = dict.fromkeys(CELLS, tuple(all_edges(nodes)))
-        self.stem, width = make_stem(stem, in_channels, channels, in_supernet=True)
-        plans = list(
-            plan_cells(
-                channels,
-                cells,
-                stem_width=width,
-                stem_reduces=self.stem.reduces,
-                outputs=dict.fromkeys(CELLS, nodes),
-            )
-        )
+        self.stem = make_stem(stem, in_channels, channels, in_supernet=True)
+        plans = plan_cells(channels, cells, self.stem, dict.fromkeys(CELLS, nodes))
         self.cell_groups = [plan.group for plan in plans]
         self.counts = {group: self.cell_groups.count(group) for group in CELLS}
         extra = (SKIP,) if auxiliary_skip else ()

@@ -137,13 +137,9 @@ class Network(NetworkBase):
     ) -> None:
         super().__init__(genotype, drop_path)
         check_positive(channels=channels, cells=cells, classes=classes, in_channels=in_channels)
-        self.stem, width = make_stem(stem, in_channels, channels)
+        self.stem = make_stem(stem, in_channels, channels)
         outputs = {cell: len(genotype.concat(cell)) for cell in genotype.cells}
-        plans = list(
-            plan_cells(
-                channels, cells, stem_width=width, stem_reduces=self.stem.reduces, outputs=outputs
-            )
-        )
+        plans = plan_cells(channels, cells, self.stem, outputs)
         self.cells = nn.ModuleList(Cell(plan, genotype) for plan in plans)
         self.auxiliary_at = 2 * cells // 3
         widths = [outputs[plan.group] * plan.channels for plan in plans]

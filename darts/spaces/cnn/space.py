@@ -183,22 +183,15 @@ class Cnn(Space):
 
     def pieces(self, *, classes: int, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
         in_channels, *size = sample_shape
-        first, width = make_stem(self.stem, in_channels, self.channels)
-        yield NetworkPiece(
-            lambda: make_stem(self.stem, in_channels, self.channels)[0], tuple(sample_shape)
-        )
+        new_stem = partial(make_stem, self.stem, in_channels, self.channels)
+        yield NetworkPiece(new_stem, tuple(sample_shape))
+        stem = new_stem()
         sizes = [tuple(size)] * 2  # of the two inputs of a cell, (H, W)
-        if first.reduces:
+        if stem.reduces:
             quarter = _halved(_halved(tuple(size)))
             sizes = [quarter, _halved(quarter)]
-        last_width = 0
-        for plan in plan_cells(
-            self.channels,
-            self.cells,
-            stem_width=width,
-            stem_reduces=first.reduces,
-            outputs=dict.fromkeys(CELLS, NODES),
-        ):
+        plans = plan_cells(self.channels, self.cells, stem, dict.fromkeys(CELLS, NODES))
+        for plan in plans:
             for index, inputs in enumerate((plan.before_previous, plan.previous)):
                 make = partial(_preprocessing, plan, index)
                 yield NetworkPiece(make, (inputs, *sizes[index]))
@@ -211,8 +204,8 @@ class Cnn(Space):
                     make_candidate = partial(make_operation, name, plan.channels, stride)
                     yield NetworkPiece(make_candidate, shape, (plan.group, edge, column))
             sizes = [outer, inner]
-            last_width = NODES * plan.channels
-        yield NetworkPiece(lambda: nn.Linear(last_width, classes), (last_width,))
+        width = NODES * plans[-1].channels
+        yield NetworkPiece(partial(nn.Linear, width, classes), (width,))
 
     def expected_usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
