@@ -79,13 +79,11 @@ class SearchContext:
     @contextmanager
     def masked(self, masks: Mapping[str, Tensor]) -> Iterator[None]:
         """Replace the masks of some groups for the duration of a ``with`` block."""
-        before = dict(self.masks)
-        self.masks.update(masks)
+        before, self.masks = self.masks, {**self.masks, **masks}
         try:
             yield
         finally:
-            self.masks.clear()
-            self.masks.update(before)
+            self.masks = before
 
     @contextmanager
     def at_budget(self, budget: float) -> Iterator[None]:

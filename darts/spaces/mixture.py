@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -91,6 +91,18 @@ class Mixture(dict[str, Tensor]):
 def as_mixture(weights: Mapping[str, Tensor]) -> Mixture:
     """Return mixing weights as a mixture."""
     return weights if isinstance(weights, Mixture) else Mixture(weights)
+
+
+def consecutive_runs(indices: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Split sorted indices into runs of consecutive ones, each of at most ``size``."""
+    run: list[int] = []
+    for index in indices:
+        if run and (index != run[-1] + 1 or len(run) == size):
+            yield run
+            run = []
+        run.append(index)
+    if run:
+        yield run
 
 
 def path_mixture(

@@ -25,6 +25,7 @@ from darts.spaces.cnn.node_sums import Branch, NodeSums, NormRequest, run_branch
 from darts.spaces.cnn.operations import DepthwiseConv2d, FactorizedReduce, Noise, Zero
 from darts.spaces.cnn.stacking import stack
 from darts.spaces.cnn.states import BundleInputs, Copies, Pool, State
+from darts.spaces.mixture import consecutive_runs
 from darts.spaces.supernet import ParameterRows
 
 
@@ -135,7 +136,7 @@ class EdgeBundle(nn.Module):
                 continue
             wanted = [c for c, e in enumerate(owners) if active is None or column in active[e]]
             drop = dropout if self.training and name == "skip_connect" else 0.0
-            for run in _consecutive_runs(wanted, max_edges):
+            for run in consecutive_runs(wanted, max_edges):
                 edges = [owners[copy] for copy in run]
                 copies = Copies(inputs, column, edges, run[0], len(owners), counters)
                 shared = self.training and not plan.batched and not synchronized
@@ -249,15 +250,3 @@ def _is_separable(convolutions: Sequence[nn.Conv2d]) -> bool:
     first, second = convolutions
     square = first.kernel_size[0] == first.kernel_size[1]
     return square and first.groups == first.in_channels and second.kernel_size == (1, 1)
-
-
-def _consecutive_runs(indices: Sequence[int], size: int) -> Iterator[list[int]]:
-    """Split sorted indices into runs of consecutive ones, each of at most ``size``."""
-    run: list[int] = []
-    for index in indices:
-        if run and (index != run[-1] + 1 or len(run) == size):
-            yield run
-            run = []
-        run.append(index)
-    if run:
-        yield run

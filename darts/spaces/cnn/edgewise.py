@@ -48,25 +48,23 @@ class MixedOperation(nn.Module):
         self.stride = stride
 
     def forward(
-        self,
-        x: Tensor,
-        weights: Tensor,
-        active: Sequence[int] | None = None,
-        dropout: Mapping[int, float] | None = None,
+        self, x: Tensor, weights: Tensor, active: Sequence[int] | None = None, dropout: float = 0.0
     ) -> Tensor:
         """Return the weighted sum.
 
         Args:
             active: Columns of the operations to run; all by default.
-            dropout: By column, the probability of dropping an output element in training.
+            dropout: Probability of dropping an output element of an identity in training.
         """
         columns = range(len(self.operations)) if active is None else active
         terms = []
-        for column, weight in enumerate(weights.unbind()):
+        for column, (operation, weight) in enumerate(
+            zip(self.operations, weights.unbind(), strict=True)
+        ):
             if column in columns:
-                y = self.operations[column](x)
-                if dropout and column in dropout:
-                    y = F.dropout(y, dropout[column], self.training)
+                y = operation(x)
+                if dropout and isinstance(operation, nn.Identity):
+                    y = F.dropout(y, dropout, self.training)
                 terms.append(weight * y)
         total: Tensor = reduce(torch.add, terms) if terms else Zero(self.stride)(x)
         return total
@@ -94,10 +92,6 @@ class SupernetCell(nn.Module):
         self.preprocess0, self.preprocess1 = make_preprocessing(plan, affine=False)
         self.connections = all_edges(count_nodes(len(candidates)))
         self.partial, self.width = partial, plan.channels // partial
-        self.identities = [
-            [c for c, name in enumerate(row) if name == SKIP and plan.stride(source) == 1]
-            for (source, _), row in zip(self.connections, candidates, strict=True)
-        ]
         self.edges = nn.ModuleList(
             MixedOperation(self.width, plan.stride(source), names)
             for (source, _), names in zip(self.connections, candidates, strict=True)
@@ -117,8 +111,7 @@ class SupernetCell(nn.Module):
             mixed = cast(MixedOperation, self.edges[edge])
             x = states[source][:, : self.width]
             active = None if mixture.active is None else mixture.active[edge]
-            drop = dict.fromkeys(self.identities[edge], dropout) if dropout else None
-            y = mixed(x, mixture.weights[edge], active, drop)
+            y = mixed(x, mixture.weights[edge], active, dropout)
             if self.training and drop_path_rate > 0:
                 y = drop_path(y, drop_path_rate)
             if self.partial > 1:

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from darts.ops.grouped_conv import depthwise_conv2d
 from darts.ops.pixels import split_even_odd
-from darts.ops.pointwise import PointwiseConv2d
 from darts.spaces.genotype import Genotype
 
 
@@ -32,23 +31,30 @@ class FactorizedReduce(nn.Module):
     on the right and bottom if a side is odd. If ``outputs`` is odd, the first convolution has one
     channel less than the second.
 
+    Attributes:
+        rectifies: Whether the module applies the ReLU; False for a state after ReLU.
+
     Shape: ``(B, inputs, H, W) -> (B, outputs, ceil(H/2), ceil(W/2))``.
     """
+
+    rectifies: bool = True
 
     def __init__(self, inputs: int, outputs: int, *, affine: bool = True) -> None:
         super().__init__()
         if outputs < 2:
             raise ValueError(f"FactorizedReduce needs at least 2 output channels, got {outputs}")
-        self.even = PointwiseConv2d(inputs, outputs // 2, stride=2)
-        self.odd = PointwiseConv2d(inputs, outputs - outputs // 2, stride=2)
+        self.even = nn.Conv2d(inputs, outputs // 2, 1, bias=False)
+        self.odd = nn.Conv2d(inputs, outputs - outputs // 2, 1, bias=False)
         self.norm = nn.BatchNorm2d(outputs, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(x)
-        height, width = x.shape[-2:]
-        shifted = F.pad(x[..., 1:, 1:], (0, width % 2, 0, height % 2))
-        output: Tensor = self.norm(torch.cat([self.even(x), self.odd(shifted)], dim=1))
+        output: Tensor = self.norm(self.convolve(x))
         return output
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """Return what the norm reads."""
+        even, odd = split_even_odd(F.relu(x) if self.rectifies else x)
+        return torch.cat([self.even(even), self.odd(odd)], dim=1)
 
 
 def bypass_channels(state: Tensor, width: int, stride: int) -> Tensor:
@@ -206,19 +212,6 @@ class DepthwiseConv2d(nn.Conv2d):
         return depthwise_conv2d(input, self.weight, self.stride[0], self.dilation[0])
 
 
-class RectifiedReduce(FactorizedReduce):
-    """``FactorizedReduce`` of a rectified state; it processes only the pixels that it reads."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        output: Tensor = self.norm(self.convolve(x))
-        return output
-
-    def convolve(self, x: Tensor) -> Tensor:
-        """Return what the norm reads."""
-        even, odd = split_even_odd(x)
-        return torch.cat([F.conv2d(even, self.even.weight), F.conv2d(odd, self.odd.weight)], dim=1)
-
-
 def remove_leading_relu(operation: nn.Module) -> bool:
     """Remove the ReLU at the start of an operation, in place; return whether there was one.
 
@@ -231,10 +224,10 @@ def remove_leading_relu(operation: nn.Module) -> bool:
     if isinstance(operation, nn.Sequential) and isinstance(operation[0], nn.ReLU):
         operation[0], had_relu = nn.Identity(), True
     for module in operation.modules():
-        # A change of the class keeps the weights, their names and the random state.
-        if type(module) is FactorizedReduce:
-            module.__class__ = RectifiedReduce
+        if isinstance(module, FactorizedReduce):
+            module.rectifies = False
         elif type(module) is nn.Conv2d and module.groups == module.in_channels > 1:
+            # A change of the class keeps the weights, their names and the random state.
             height, width = module.kernel_size
             module.__class__ = DepthwiseConv2d if height == width else nn.Conv2d
     return had_relu

@@ -21,7 +21,7 @@ from darts.ops.sums import weighted_sum
 from darts.spaces.cnn.edge_bundle import EdgeBundle, Separate
 from darts.spaces.cnn.edgewise import SKIP, EdgewiseSupernet, MixedOperation, SupernetCell
 from darts.spaces.cnn.node_sums import NodeSums
-from darts.spaces.cnn.operations import RectifiedReduce, remove_leading_relu, shuffle_channels
+from darts.spaces.cnn.operations import FactorizedReduce, remove_leading_relu, shuffle_channels
 from darts.spaces.cnn.skeleton import CellPlan, count_nodes
 from darts.spaces.cnn.stacking import bundles_of
 from darts.spaces.cnn.states import State
@@ -115,7 +115,7 @@ class BundledCell(nn.Module):
 
 def _norm_input(preprocess: nn.Module, x: Tensor) -> NormInput:
     """Run a preprocessing up to its norm."""
-    if isinstance(preprocess, RectifiedReduce):
+    if isinstance(preprocess, FactorizedReduce):
         y, norm = preprocess.convolve(x), preprocess.norm
     else:
         *convolutions, last = cast(nn.Sequential, preprocess)

@@ -28,7 +28,7 @@ from darts.ops.grouped_conv import avg_pool3x3
 from darts.ops.pixels import repeat_per_channel
 from darts.ops.sums import weighted_sum
 from darts.spaces.cnn.operations import shuffle_channels
-from darts.spaces.mixture import CellMixture
+from darts.spaces.mixture import CellMixture, consecutive_runs
 from darts.spaces.nas201.genotype import EDGES, NODES, OUTGOING
 from darts.spaces.nas201.network import make_operation
 from darts.spaces.rank_dropout import rank_dropout
@@ -203,8 +203,10 @@ class SharedCell(nn.Module):
         sums: dict[tuple[int, int], Tensor] = {}
         for key, convolution in cast(nn.ModuleDict, self.leaving[source]).items():
             column = int(key)
-            for start, stop in _runs([column in selected[edge] for edge in edges]):
+            wanted = [i for i, edge in enumerate(edges) if column in selected[edge]]
+            for own in consecutive_runs(wanted, len(edges)):
                 rectified = F.relu(x) if rectified is None else rectified
+                start, stop = own[0], own[-1] + 1
                 run = slice(start, stop)
                 y = convolution(rectified, scales[run, column], run)
                 # No backward pass needs the output of a norm, so the sum may overwrite it. Summing
@@ -215,10 +217,3 @@ class SharedCell(nn.Module):
             for (start, stop), total in sums.items()
             for offset, y in enumerate(total.chunk(stop - start, dim=1))
         ]
-
-
-def _runs(wanted: Sequence[bool]) -> list[tuple[int, int]]:
-    """Return start and stop of each run of True."""
-    padded = [False, *wanted, False]
-    bounds = [i for i in range(len(padded) - 1) if padded[i] != padded[i + 1]]
-    return list(zip(bounds[::2], bounds[1::2], strict=True))
