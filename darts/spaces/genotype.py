@@ -26,7 +26,7 @@ from darts.spaces.genotype_text import (
     read_genotype,
     write_json,
 )
-from darts.spaces.sparse import NONE, is_complete, is_sparse, nodes_of, read_triples
+from darts.spaces.sparse import NONE, is_complete, nodes_of
 
 PRIMITIVES: tuple[str, ...] = (
     "none",
@@ -89,15 +89,16 @@ class Genotype(AnyGenotype):
             object.__setattr__(self, f"{cell}_concat", concat)
 
     def nodes(self, cell: str) -> int:
-        return self._nodes(cell)[-1] - 1
+        return self.edges(cell)[-1][1] - 1
 
     def concat(self, cell: str) -> tuple[int, ...]:
         states: tuple[int, ...] = getattr(self, f"{self.check_cell(cell)}_concat")
         return states
 
     def edges(self, cell: str) -> list[tuple[int, int, str]]:
-        pairs = zip(self._pairs(cell), self._nodes(cell), strict=True)
-        return [(source, node, name) for (name, source), node in pairs]
+        pairs: tuple[tuple[str, int], ...] = getattr(self, self.check_cell(cell))
+        nodes = nodes_of(pairs, self.concat(cell))
+        return [(source, node, name) for (name, source), node in zip(pairs, nodes, strict=True)]
 
     def canonical(self) -> Genotype:
         """Return the genotype with the edges of each node and the concatenations sorted.
@@ -108,7 +109,7 @@ class Genotype(AnyGenotype):
         """
         cells: list[tuple[tuple[tuple[str, int], ...], tuple[int, ...]]] = []
         for cell in CELLS:
-            edges = self._pairs(cell)
+            edges: tuple[tuple[str, int], ...] = getattr(self, cell)
             if not is_complete(edges, self.concat(cell)):
                 # An edge with the operation "none" does not exist, whatever its source is.
                 pairs = [(op, 0 if op == NONE else source) for op, source in edges]
@@ -121,8 +122,8 @@ class Genotype(AnyGenotype):
         """Return JSON text with one line per node."""
         values: dict[str, object] = {}
         for cell in CELLS:
-            by_node = groupby(zip(self._nodes(cell), self._pairs(cell), strict=True), itemgetter(0))
-            values[cell] = [[pair for _, pair in entering] for _, entering in by_node]
+            by_node = groupby(self.edges(cell), itemgetter(1))
+            values[cell] = [[(op, source) for source, _, op in edges] for _, edges in by_node]
             values[f"{cell}_concat"] = self.concat(cell)
         return write_json(self.space, values)
 
@@ -136,19 +137,6 @@ class Genotype(AnyGenotype):
         """Parse JSON or the classic ``Genotype(normal=[('sep_conv_3x3', 0), ...], ...)`` text.
 
         The classic text may be preceded by ``NAME =``, give its four fields by keyword or by
-        position, and write a concatenation as ``range(2, 6)``. A cell may consist of triples, see
-        ``darts.spaces.sparse``. The text is parsed, never evaluated.
+        position, and write a concatenation as ``range(2, 6)``. The text is parsed, never evaluated.
         """
-        fields = read_genotype(text, cls.space, FIELDS)
-        for cell in CELLS:
-            if is_sparse(fields[cell]):
-                pairs, concat = read_triples(cell, fields[cell], fields[f"{cell}_concat"])
-                fields |= {cell: pairs, f"{cell}_concat": concat}
-        return cls(**fields)
-
-    def _pairs(self, cell: str) -> tuple[tuple[str, int], ...]:
-        pairs: tuple[tuple[str, int], ...] = getattr(self, self.check_cell(cell))
-        return pairs
-
-    def _nodes(self, cell: str) -> list[int]:
-        return nodes_of(self._pairs(cell), self.concat(cell))
+        return cls(**read_genotype(text, cls.space, FIELDS))

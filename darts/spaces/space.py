@@ -6,7 +6,7 @@ its name; only ``CLASSIC_SPACE`` names the space that reads the classic notation
 
 from __future__ import annotations
 
-import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -259,7 +259,8 @@ def parse_genotype(text: str) -> AnyGenotype:
     Raises:
         ValueError: Any other text; the message has one line.
     """
-    name = _space_named_in(text) or space_recognizing(text) or CLASSIC_SPACE
+    named = re.search(r'"space"\s*:\s*"(\w+)"', text)
+    name = named[1] if named and named[1] in SPACES else space_recognizing(text) or CLASSIC_SPACE
     genotype: AnyGenotype = SPACES[name]().parse(text)
     return genotype
 
@@ -277,14 +278,3 @@ def space_recognizing(text: str) -> str | None:
     """
     names = [name for name in SPACES if SPACES[name].recognizes(text.strip())]
     return next((name for name in names if name != CLASSIC_SPACE), names[0] if names else None)
-
-
-def _space_named_in(text: str) -> str | None:
-    text = text.removeprefix("\ufeff").strip()
-    if not text.startswith("{"):
-        return None
-    try:
-        space = json.loads(text).get("space")
-    except (ValueError, RecursionError):
-        return None
-    return space if isinstance(space, str) and space in SPACES else None

@@ -7,16 +7,14 @@ which n is read. (A cell with two edges per node looks complete only if several 
 are neither concatenated nor read.)
 
 In cells with two edges per node, ``none`` also marks a missing edge, and a node without inputs is
-not concatenated. Published cells of Fair DARTS (arXiv:1911.12126) list only the
-edges that exist, as triples ``(operation, node, source)``; their nodes without inputs do not exist,
-and an edge from such a node is ignored.
+not concatenated, as in the cells of Fair DARTS (arXiv:1911.12126).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from darts.spaces.genotype_text import check_nodes, entries_of, is_integer, short_repr
+from darts.spaces.genotype_text import is_integer
 
 Pairs = tuple[tuple[str, int], ...]
 NONE = "none"
@@ -67,46 +65,3 @@ def nodes_of(pairs: Sequence[object], concat: object) -> list[int]:
         assert isinstance(concat, list | tuple | range)
         return [node for _, node in all_edges(max(concat) - 1)]
     return [index // 2 + 2 for index in range(len(pairs))]
-
-
-def is_sparse(cell: object) -> bool:
-    """Return whether a cell is a list with at least one triple."""
-    return isinstance(cell, list | tuple) and any(
-        isinstance(item, list | tuple) and len(item) == 3 for item in cell
-    )
-
-
-def read_triples(
-    name: str, triples: Sequence[object], concat: object
-) -> tuple[Pairs, tuple[int, ...]]:
-    """Return the edges and the concatenated nodes of a cell that is given as triples.
-
-    Args:
-        name: Name of the cell, for messages.
-        triples: ``(operation, node, source)`` of each edge; at most two into each node.
-    """
-    nodes: dict[int, list[tuple[str, int]]] = {}
-    for index, item in enumerate(triples):
-        place = f"edge {index} of {name}"
-        if not isinstance(item, list | tuple) or len(item) != 3:
-            raise ValueError(
-                f"{place} is {short_repr(item)}, not an (operation, node, source) triple"
-            )
-        operation, node, source = item
-        check_nodes(place, [node], 2, len(triples) + 5)
-        if any(source == other for _, other in nodes.get(node, [])):
-            raise ValueError(f"{place}: node {node} reads state {short_repr(source)} twice")
-        nodes.setdefault(node, []).append((operation, source))
-        if len(nodes[node]) > 2:
-            raise ValueError(f"{place}: node {node} has more than two inputs")
-    states = entries_of(f"{name}_concat", concat)
-    last = max([*nodes, *(node for node in states if is_integer(node) and node < 100)])
-    pairs: list[tuple[str, int]] = []
-    for node in range(2, last + 1):
-        entering = nodes.get(node, [])
-        unused = [source for source in (0, 1) if source not in [s for _, s in entering]]
-        pairs += [*entering, *((NONE, source) for source in unused)][:2]
-    edges, existing = drop_edges(tuple(pairs), states, [True] * len(pairs))
-    if not existing:
-        raise ValueError(f"{name}: no concatenated node has an input")
-    return edges, existing
