@@ -95,7 +95,7 @@ def list_published() -> None:
             _print_published(list(space.published.values()))
 
 
-def _print_published(entries: Sequence[PublishedGenotype]) -> None:
+def _print_published(entries: Sequence[PublishedGenotype[AnyGenotype]]) -> None:
     columns = ("name", entries[0].measure, "parameters", "paper")
     rows = []
     for entry in entries:

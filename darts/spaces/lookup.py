@@ -46,12 +46,14 @@ def find_genotype(reference: str) -> tuple[str, AnyGenotype]:
     return published.name, published.genotype
 
 
-def published_genotypes() -> dict[str, PublishedGenotype]:
+def published_genotypes() -> dict[str, PublishedGenotype[AnyGenotype]]:
     """Return the published genotypes of all spaces by name."""
     return {name: entry for space in SPACES.values() for name, entry in space.published.items()}
 
 
-def find_published(name: str, entries: Mapping[str, PublishedGenotype]) -> PublishedGenotype:
+def find_published(
+    name: str, entries: Mapping[str, PublishedGenotype[AnyGenotype]]
+) -> PublishedGenotype[AnyGenotype]:
     """Return the published genotype with a name; case is ignored, and ``-`` equals ``_``."""
     key = name.strip().upper().replace("-", "_")
     if key in entries:

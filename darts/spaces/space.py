@@ -80,7 +80,7 @@ class Space(ABC):
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "audio")
     skip_operations: ClassVar[tuple[str, ...]] = ("none", "skip_connect")
     weightless_operations: ClassVar[tuple[str, ...]] = ("none", "skip_connect")
-    published: ClassVar[Mapping[str, PublishedGenotype]] = {}
+    published: ClassVar[Mapping[str, PublishedGenotype[AnyGenotype]]] = {}
     cells: int = number(8, low=1)
 
     def in_channels(self, sample_shape: Sequence[int]) -> int:

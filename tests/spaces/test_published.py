@@ -7,19 +7,19 @@ import re
 import pytest
 import torch
 
-from darts.spaces.cnn import PUBLISHED, Network, Published
+from darts.spaces import PublishedGenotype
+from darts.spaces.cnn import PUBLISHED, Network
 from darts.spaces.genotype import Genotype
 from darts.spaces.lookup import find_published
 
 
 @pytest.mark.parametrize("entry", PUBLISHED.values(), ids=PUBLISHED)
-def test_published_entries_are_complete(entry: Published) -> None:
+def test_published_entries_are_complete(entry: PublishedGenotype[Genotype]) -> None:
     assert PUBLISHED[entry.name] is entry
     assert entry.name == entry.name.upper()
     assert re.fullmatch(r"\d{4}\.\d{5}", entry.arxiv)
     assert entry.paper
-    assert entry.test_error is None or 2 < entry.test_error < 4
-    assert entry.deviation is None or (entry.test_error and entry.deviation < 0.2)
+    assert re.fullmatch(r"([23]\.\d\d( ± 0\.[01]\d)?)?", entry.result)
     assert Genotype.parse(str(entry.genotype)) == entry.genotype
     for cell in Genotype.cells:
         assert entry.genotype.nodes(cell) == (5 if entry.name in ("NASNET", "AMOEBANET") else 4)
@@ -40,7 +40,7 @@ def test_darts_v2_matches_the_paper() -> None:
     )
     entry = PUBLISHED["DARTS_V2"]
     assert entry.genotype == published
-    assert (entry.test_error, entry.deviation, entry.parameters_million) == (2.76, 0.09, 3.3)
+    assert (entry.result, entry.parameters_million) == ("2.76 ± 0.09", 3.3)
 
 
 @pytest.mark.parametrize(

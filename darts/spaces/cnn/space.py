@@ -53,26 +53,7 @@ from darts.spaces.sparse import all_edges
 NODES = 4
 
 
-@dataclass(frozen=True, kw_only=True)
-class Published(PublishedGenotype):
-    """A published architecture, with its test error and the deviation of the error in percent."""
-
-    genotype: Genotype
-    test_error: float | None
-    deviation: float | None
-
-    measure: ClassVar[str] = "test error %"
-    title: ClassVar[str] = "Published genotypes; errors on CIFAR-10 as reported"
-
-    @property
-    def result(self) -> str:
-        if self.test_error is None:
-            return ""
-        spread = "" if self.deviation is None else f" ± {self.deviation:.2f}"
-        return f"{self.test_error:.2f}{spread}"
-
-
-PUBLISHED = read_published(__file__, Published, Genotype.parse)
+PUBLISHED = read_published(__file__, "test error %", Genotype.parse)
 
 
 @SPACES.register
@@ -103,7 +84,7 @@ class Cnn(Space):
         "avg_pool_3x3",
         "noise",
     )
-    published: ClassVar[Mapping[str, PublishedGenotype]] = PUBLISHED
+    published: ClassVar[Mapping[str, PublishedGenotype[AnyGenotype]]] = PUBLISHED
     channels: int = number(16, low=1)
     cells: int = number(8, low=1, high=1000)
     stem: str = choice("small", "small", "imagenet")
