@@ -44,11 +44,6 @@ def checked_rows(group: str, table: Tensor, shape: tuple[int, int]) -> list[list
     return rows
 
 
-def first_argmax(values: Sequence[float]) -> int:
-    """Return the lowest index of the largest value."""
-    return max(range(len(values)), key=values.__getitem__)
-
-
 def best_columns(
     probabilities: Mapping[str, Tensor], candidates: Candidates
 ) -> dict[str, list[int]]:
@@ -56,7 +51,7 @@ def best_columns(
     check_groups("probabilities", probabilities, candidates)
     return {
         group: [
-            first_argmax(row)
+            row.index(max(row))
             for row in checked_rows(group, probabilities[group], (len(names), len(names[0])))
         ]
         for group, names in candidates.items()

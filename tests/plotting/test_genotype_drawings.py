@@ -23,7 +23,6 @@ from darts.plotting.genotype import compare_genotypes, draw_genotype, save_genot
 from darts.plotting.style import save_figure
 from darts.spaces import nas201, recurrent, transformer
 from darts.spaces.cnn import PUBLISHED
-from darts.spaces.cnn.encoding import random_genotype
 from darts.spaces.genotype import OPERATIONS, Genotype
 
 
@@ -48,12 +47,26 @@ class Chain:
 V1, V2 = PUBLISHED["DARTS_V1"].genotype, PUBLISHED["DARTS_V2"].genotype
 
 
+def random_cells(generator: torch.Generator, nodes: int) -> Genotype:
+    """Draw two sources of each node and an operation for each."""
+    names = [name for name in OPERATIONS if name != "none"]
+    cells: list[Any] = []
+    for _ in Genotype.cells:
+        pairs = []
+        for node in range(2, nodes + 2):
+            for source in sorted(torch.randperm(node, generator=generator)[:2].tolist()):
+                drawn = int(torch.randint(len(names), (), generator=generator))
+                pairs.append((names[drawn], source))
+        cells += [pairs, range(2, nodes + 2)]
+    return Genotype(*cells)
+
+
 def sample_genotypes() -> dict[str, Any]:
     """Return published and random genotypes of several spaces and sizes by name."""
     generator = torch.Generator().manual_seed(0)
     known = {name: PUBLISHED[name].genotype for name in ("DARTS_V1", "NASNET", "AMOEBANET")}
     return known | {
-        **{f"random-{n}": random_genotype(generator, n, OPERATIONS) for n in (1, 2, 4, 7)},
+        **{f"random-{n}": random_cells(generator, n) for n in (1, 2, 4, 7)},
         **{f"nas201-{n}": nas201.Genotype.from_index(n) for n in (0, 4711, 15_624)},
         **{f"recurrent-{name}": genotype for name, genotype in recurrent_genotypes().items()},
         **{

@@ -1,7 +1,6 @@
 """The cell-based space of the DARTS paper (arXiv:1806.09055)."""
 
 from darts.spaces.cnn.edgewise import EdgewiseSupernet
-from darts.spaces.cnn.encoding import derive, random_genotype
 from darts.spaces.cnn.network import Network
 from darts.spaces.cnn.space import PUBLISHED, Cnn
 from darts.spaces.cnn.stacking import fuse_state_dict, unfuse_state_dict
@@ -15,8 +14,6 @@ __all__ = [
     "EdgewiseSupernet",
     "Network",
     "Supernet",
-    "derive",
     "fuse_state_dict",
-    "random_genotype",
     "unfuse_state_dict",
 ]

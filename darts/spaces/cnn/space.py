@@ -23,42 +23,26 @@ from darts.registry import choice, number
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.cnn.candidates import candidate_operations, candidates_of
 from darts.spaces.cnn.edgewise import EdgewiseSupernet
-from darts.spaces.cnn.encoding import (
-    EDGE_RULES,
-    decode,
-    derive,
-    encode,
-    parameters,
-    random_genotype,
-    without_improbable_edges,
-)
+from darts.spaces.cnn.encoding import CellSpace
 from darts.spaces.cnn.network import Network
 from darts.spaces.cnn.operations import make_operation
-from darts.spaces.cnn.skeleton import (
-    CellPlan,
-    count_nodes,
-    make_preprocessing,
-    make_stem,
-    plan_cells,
-)
+from darts.spaces.cnn.skeleton import CellPlan, make_preprocessing, make_stem, plan_cells
 from darts.spaces.cnn.supernet import Supernet
-from darts.spaces.deriving import Candidates, edge_mask
+from darts.spaces.deriving import Candidates
 from darts.spaces.genotype import CELLS, Genotype
 from darts.spaces.network import NetworkPiece
-from darts.spaces.parameters import Parameter, Point, Value
 from darts.spaces.published import PublishedGenotype, read_published
-from darts.spaces.space import SPACES, Space
+from darts.spaces.space import SPACES
 from darts.spaces.sparse import all_edges
 
 NODES = 4
-
 
 PUBLISHED = read_published(__file__, "test error %", Genotype.parse)
 
 
 @SPACES.register
 @dataclass
-class Cnn(Space):
+class Cnn(CellSpace):
     """A stack of ``cells`` normal and reduction cells with four nodes each.
 
     Attributes:
@@ -70,10 +54,6 @@ class Cnn(Space):
 
     captures: ClassVar[bool] = True
     name: str = "cnn"
-    genotype: ClassVar[type[AnyGenotype]] = Genotype
-    fan_in: ClassVar[int | None] = 2
-    supports_missing_edges: ClassVar[bool] = True
-    edge_rules: ClassVar[tuple[str, ...]] = EDGE_RULES
     supports_drop_path: ClassVar[bool] = True
     retrain_keys: ClassVar[tuple[str, ...]] = ("stem",)
     size_keys: ClassVar[tuple[str, ...]] = ("channels", "cells")
@@ -122,45 +102,9 @@ class Cnn(Space):
     def recognizes(cls, text: str) -> bool:
         return "Genotype(" in text
 
-    def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
-        return derive(probabilities, candidates)
-
-    def derive_by(
-        self, rule: str, probabilities: Mapping[str, Tensor], candidates: Candidates
-    ) -> Genotype:
-        return derive(probabilities, candidates, rule)
-
-    def without_improbable_edges(
-        self,
-        genotype: Genotype,
-        probabilities: Mapping[str, Tensor],
-        candidates: Candidates,
-        threshold: float,
-    ) -> Genotype:
-        return without_improbable_edges(genotype, probabilities, candidates, threshold)
-
-    def random(self, generator: torch.Generator) -> Genotype:
-        return random_genotype(generator, NODES, candidate_operations(self.candidates))
-
     @property
     def edge_candidates(self) -> Candidates:
-        """By group, the candidates of each edge."""
         return candidates_of(candidate_operations(self.candidates), NODES)
-
-    def parameters(self) -> list[Parameter]:
-        return parameters(self.edge_candidates)
-
-    def encode(self, genotype: Genotype) -> Point:
-        return encode(genotype, self.edge_candidates)
-
-    def decode(self, point: Mapping[str, Value]) -> Genotype:
-        return decode(point, self.edge_candidates)
-
-    def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
-        return {
-            cell: edge_mask(genotype.edges(cell), all_edges(count_nodes(len(names))), names, cell)
-            for cell, names in candidates.items()
-        }
 
     def pieces(self, *, classes: int, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
         in_channels, *size = sample_shape
