@@ -77,10 +77,6 @@ class AnyGenotype(ABC):
         """A text; if it is equal for two genotypes, their networks compute the same functions."""
         return str(self.simplified().canonical())
 
-    def same_as(self, other: object) -> bool:
-        """Return whether ``other`` describes the same architecture."""
-        return isinstance(other, type(self)) and self.canonical() == other.canonical()
-
     @classmethod
     def check_cell(cls, cell: str | None) -> str:
         """Return ``cell``, or the only cell for None; raise ValueError for an unknown cell."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import zip_longest
 
 from darts.spaces.any_genotype import AnyGenotype
 
@@ -64,9 +65,7 @@ def _cell_difference(a: AnyGenotype, b: AnyGenotype, cell: str) -> list[str]:
             [_edge_name(a, cell, source, op) for source, op in sorted(counter.elements())]
             for counter in (in_a - in_b, in_b - in_a)
         )
-        for index in range(max(len(only_a), len(only_b))):
-            left = only_a[index] if index < len(only_a) else "no edge"
-            right = only_b[index] if index < len(only_b) else "no edge"
+        for left, right in zip_longest(only_a, only_b, fillvalue="no edge"):
             lines.append(f"{name}, {state_name(state, a.inputs)}: {left} vs. {right}")
     outputs_a, outputs_b = sorted(a.concat(cell)), sorted(b.concat(cell))
     if outputs_a != outputs_b and not is_chain(a, cell):

@@ -130,7 +130,6 @@ def test_domains_distinguish_types_and_steps() -> None:
         (lambda: Range(1, 2, step=-0.1), r"step=-0\.1 must be > 0"),
         (lambda: Range(0.5, 2, integer=True), "must be integers"),
         (lambda: Range(0, 2, integer=True, step=0.5), "step=0.5 must be an integer"),
-        (lambda: Parameters([Parameter("a", Choice((1,)))] * 2), "parameter a occurs twice"),
         (
             lambda: Parameters([Parameter("a", Choice((1,)), (("b", (1,)),))]),
             "a depends on b, which is not an earlier parameter",

@@ -24,7 +24,7 @@ from darts.ops.pointwise import PointwiseConv2d, separable_conv
 from darts.spaces.cnn.node_sums import Branch, NodeSums, NormRequest, run_branches
 from darts.spaces.cnn.operations import DepthwiseConv2d, FactorizedReduce, Noise, Zero
 from darts.spaces.cnn.stacking import stack
-from darts.spaces.cnn.states import BundleInputs, Copies, Pool, State
+from darts.spaces.cnn.states import BundleInputs, Copies, Pool, State, run_pool
 from darts.spaces.mixture import consecutive_runs
 from darts.spaces.supernet import ParameterRows
 
@@ -195,7 +195,7 @@ class EdgeBundle(nn.Module):
 def _pool(operation: nn.Sequential, copies: Copies) -> Branch:
     """Run a pooling and its norm."""
     pool, norm = cast(Pool, operation[0]), cast(nn.BatchNorm2d, operation[1])
-    yield NormRequest(copies, copies.pooled(pool), norm, is_last=True)
+    yield NormRequest(copies, run_pool(pool, copies.read("value")), norm, is_last=True)
 
 
 def _reduce(operation: FactorizedReduce, copies: Copies) -> Branch:

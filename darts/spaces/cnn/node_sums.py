@@ -155,7 +155,8 @@ def _normalize(request: NormRequest, training: bool) -> Tensor:
     copies, y, norm, _ = request
     if training:
         return normalize(y, request.scale, norm.eps, copies.running_stats(norm))
-    return copies.normalize_by_running_stats(y, norm, request.scale)
+    mean, variance = copies.rows(norm.running_mean), copies.rows(norm.running_var)
+    return F.batch_norm(y, mean, variance, request.scale, None, False, 0.0, norm.eps)
 
 
 def _run_together(branches: Sequence[Branch], sums: NodeSums, group: ProcessGroup) -> None:

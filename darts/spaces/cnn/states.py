@@ -260,10 +260,6 @@ class Copies:
             return read("even"), 1, 1
         return read("rectified"), stride, dilation
 
-    def pooled(self, pool: Pool) -> Tensor:
-        """Return the pooled states of the copies, ``(B, count * C, H', W')``."""
-        return run_pool(pool, self.read("value"))
-
     def convolve(self, module: nn.Conv2d, x: Tensor | None) -> Tensor:
         """Run these copies of a stacked convolution on ``x``; None for the rectified states."""
         weight, groups = self.rows(module.weight), module.groups // self.total * self.count
@@ -271,10 +267,3 @@ class Copies:
         if x is None:
             x = self.read("rectified")
         return F.conv2d(x, weight, None, module.stride, padding, module.dilation, groups)
-
-    def normalize_by_running_stats(
-        self, x: Tensor, norm: nn.BatchNorm2d, factor: Tensor | None = None
-    ) -> Tensor:
-        """Apply batch norm with the running statistics of these copies, times ``factor``."""
-        mean, variance = self.rows(norm.running_mean), self.rows(norm.running_var)
-        return F.batch_norm(x, mean, variance, factor, None, False, 0.0, norm.eps)
