@@ -88,11 +88,6 @@ class Mixture(dict[str, Tensor]):
         return Mixture(weights, bypass=self.bypass, active=values.active)
 
 
-def as_mixture(weights: Mapping[str, Tensor]) -> Mixture:
-    """Return mixing weights as a mixture."""
-    return weights if isinstance(weights, Mixture) else Mixture(weights)
-
-
 def consecutive_runs(indices: Sequence[int], size: int) -> Iterator[list[int]]:
     """Split sorted indices into runs of consecutive ones, each of at most ``size``."""
     run: list[int] = []

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.mixture import Mixture, as_mixture
+from darts.spaces.mixture import Mixture
 
 INITIAL_DEVIATION = 1e-3
 """Standard deviation of the initial alphas."""
@@ -97,7 +97,8 @@ class SupernetBase(nn.Module):
                 a ``Mixture``; None for the softmax of the alphas, with weight 0 for auxiliary skip
                 connections.
         """
-        mixture = as_mixture(self._default_weights() if weights is None else weights)
+        weights = self._default_weights() if weights is None else weights
+        mixture = weights if isinstance(weights, Mixture) else Mixture(weights)
         mixture.check(self.shapes)
         return mixture
 

@@ -48,13 +48,9 @@ class FactorizedReduce(nn.Module):
         self.norm = nn.BatchNorm2d(outputs, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
-        output: Tensor = self.norm(self.convolve(x))
-        return output
-
-    def convolve(self, x: Tensor) -> Tensor:
-        """Return what the norm reads."""
         even, odd = split_even_odd(F.relu(x) if self.rectifies else x)
-        return torch.cat([self.even(even), self.odd(odd)], dim=1)
+        output: Tensor = self.norm(torch.cat([self.even(even), self.odd(odd)], dim=1))
+        return output
 
 
 def bypass_channels(state: Tensor, width: int, stride: int) -> Tensor:

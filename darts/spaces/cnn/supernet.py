@@ -11,17 +11,15 @@ from functools import partial
 from typing import cast
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.ops.batch_norm import NormInput, RunningStats, normalize_together
 from darts.ops.recomputation import recompute
 from darts.ops.sums import weighted_sum
 from darts.spaces.cnn.edge_bundle import EdgeBundle, Separate
 from darts.spaces.cnn.edgewise import SKIP, EdgewiseSupernet, MixedOperation, SupernetCell
 from darts.spaces.cnn.node_sums import NodeSums
-from darts.spaces.cnn.operations import FactorizedReduce, remove_leading_relu, shuffle_channels
+from darts.spaces.cnn.operations import remove_leading_relu, shuffle_channels
 from darts.spaces.cnn.skeleton import CellPlan, count_nodes
 from darts.spaces.cnn.stacking import bundles_of
 from darts.spaces.cnn.states import State
@@ -38,7 +36,6 @@ class BundledCell(nn.Module):
     Attributes:
         rectifies: Whether the output is rectified; False in the last cell, whose output the
             classifier reads.
-        process_group: Ranks that share a batch, see ``darts.ops.sync_batch_norm``, or None.
     """
 
     def __init__(
@@ -68,12 +65,12 @@ class BundledCell(nn.Module):
             [e for e, pair in enumerate(pairs) if pair[1] == n + 2] for n in range(self.nodes)
         ]
         self.stride = plan.node_stride
-        self.process_group: dist.ProcessGroup | None = None
 
     def forward(
         self, before_previous: Tensor, previous: Tensor, mixture: CellMixture, dropout: float = 0.0
     ) -> Tensor:
-        states = [State(x, self.width) for x in self._preprocess(before_previous, previous)]
+        inputs = self.preprocess0(before_previous), self.preprocess1(previous)
+        states = [State(x, self.width) for x in inputs]
         rows = mixture.weights.unbind()
         ordered = torch.stack([rows[edge] for members in self.members for edge in members])
         weights = torch.split(ordered, [len(members) for members in self.members])
@@ -92,17 +89,6 @@ class BundledCell(nn.Module):
             [node.rectified_whole() if self.rectifies else node.whole for node in states[2:]], dim=1
         )
 
-    def _preprocess(self, *inputs: Tensor) -> list[Tensor]:
-        """Return the two inputs of the cell after their preprocessing.
-
-        If ranks share a batch, they exchange one message for both norms.
-        """
-        pairs = list(zip((self.preprocess0, self.preprocess1), inputs, strict=True))
-        if self.process_group is None or not self.training:
-            return [preprocess(x) for preprocess, x in pairs]
-        norms = [_norm_input(preprocess, x) for preprocess, x in pairs]
-        return normalize_together(norms, self.process_group)
-
     def _bypass(self, states: Sequence[State], node: int, bypass: Tensor | None) -> Tensor:
         """Return the weighted sum of the channels of all states that bypass the operations."""
         edges = self.incoming[node]
@@ -111,21 +97,6 @@ class BundledCell(nn.Module):
             weights = bypass[edges[0] : edges[-1] + 1]
         terms = [s.bypass(self.stride if i < 2 else 1) for i, s in enumerate(states)]
         return weighted_sum(terms, weights.unbind())
-
-
-def _norm_input(preprocess: nn.Module, x: Tensor) -> NormInput:
-    """Run a preprocessing up to its norm."""
-    if isinstance(preprocess, FactorizedReduce):
-        y, norm = preprocess.convolve(x), preprocess.norm
-    else:
-        *convolutions, last = cast(nn.Sequential, preprocess)
-        y, norm = nn.Sequential(*convolutions)(x), cast(nn.BatchNorm2d, last)
-    running = None
-    if norm.running_mean is not None and norm.running_var is not None:
-        cast(Tensor, norm.num_batches_tracked).add_(1)
-        momentum = cast(float, norm.momentum)
-        running = RunningStats(norm.running_mean, norm.running_var, momentum)
-    return NormInput(y, None, norm.eps, running)
 
 
 class Supernet(EdgewiseSupernet):
