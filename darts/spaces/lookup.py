@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +27,7 @@ def find_genotype(reference: str) -> tuple[str, AnyGenotype]:
     if not text:
         raise ValueError("genotype is empty; name a published genotype, a file or a run directory")
     path = Path(text)
-    if _exists(path):
+    if os.path.exists(text):  # False for a name that is too long or contains NUL
         file = path / "genotype.json" if path.is_dir() else path
         if not file.is_file():
             raise ValueError(
@@ -64,10 +65,3 @@ def find_published(
         f"no published genotype is called {short_repr(name)}; {hint}choose from "
         f"{', '.join(entries)}"
     )
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # the name is too long or contains NUL
-        return False

@@ -12,6 +12,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -110,27 +111,25 @@ def relu_conv_norm(
     )
 
 
-def _separable(kernel: int, *, dilation: int = 1, count: int = 2) -> Factory:
-    """Return a factory of depthwise-separable convolutions; the first has the stride."""
-
-    def make(channels: int, stride: int, affine: bool) -> nn.Module:
-        layers: list[nn.Module] = []
-        for own_stride in (stride, 1)[:count]:
-            depthwise = nn.Conv2d(
-                channels,
-                channels,
-                kernel,
-                stride=own_stride,
-                padding=dilation * (kernel // 2),
-                dilation=dilation,
-                groups=channels,
-                bias=False,
-            )
-            pointwise = nn.Conv2d(channels, channels, 1, bias=False)
-            layers += [nn.ReLU(), depthwise, pointwise, nn.BatchNorm2d(channels, affine=affine)]
-        return nn.Sequential(*layers)
-
-    return make
+def _separable(
+    channels: int, stride: int, affine: bool, *, kernel: int, dilation: int = 1, count: int = 2
+) -> nn.Module:
+    """Return depthwise-separable convolutions; the first has the stride."""
+    layers: list[nn.Module] = []
+    for own_stride in (stride, 1)[:count]:
+        depthwise = nn.Conv2d(
+            channels,
+            channels,
+            kernel,
+            stride=own_stride,
+            padding=dilation * (kernel // 2),
+            dilation=dilation,
+            groups=channels,
+            bias=False,
+        )
+        pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        layers += [nn.ReLU(), depthwise, pointwise, nn.BatchNorm2d(channels, affine=affine)]
+    return nn.Sequential(*layers)
 
 
 def _skip(channels: int, stride: int, affine: bool) -> nn.Module:
@@ -159,11 +158,11 @@ FACTORIES: dict[str, Factory] = {
         3, stride, padding=1, count_include_pad=False
     ),
     "skip_connect": _skip,
-    "sep_conv_3x3": _separable(3),
-    "sep_conv_5x5": _separable(5),
-    "dil_conv_3x3": _separable(3, dilation=2, count=1),
-    "dil_conv_5x5": _separable(5, dilation=2, count=1),
-    "sep_conv_7x7": _separable(7),
+    "sep_conv_3x3": partial(_separable, kernel=3),
+    "sep_conv_5x5": partial(_separable, kernel=5),
+    "dil_conv_3x3": partial(_separable, kernel=3, dilation=2, count=1),
+    "dil_conv_5x5": partial(_separable, kernel=5, dilation=2, count=1),
+    "sep_conv_7x7": partial(_separable, kernel=7),
     "conv_7x1_1x7": _conv_7x1_1x7,
     "noise": lambda channels, stride, affine: Noise(stride),
 }

@@ -61,9 +61,6 @@ class BundledCell(nn.Module):
             )
             for members in self.members
         )
-        self.incoming = [
-            [e for e, pair in enumerate(pairs) if pair[1] == n + 2] for n in range(self.nodes)
-        ]
         self.stride = plan.node_stride
 
     def forward(
@@ -74,6 +71,9 @@ class BundledCell(nn.Module):
         rows = mixture.weights.unbind()
         ordered = torch.stack([rows[edge] for members in self.members for edge in members])
         weights = torch.split(ordered, [len(members) for members in self.members])
+        bypass: Sequence[Tensor | None] = [None] * self.nodes
+        if mixture.bypass is not None:
+            bypass = torch.split(mixture.bypass, [node + 2 for node in range(self.nodes)])
         sums = NodeSums(self.nodes)
         for node, members in enumerate(self.members):
             bundle = cast(EdgeBundle, self.groups[node])
@@ -83,18 +83,16 @@ class BundledCell(nn.Module):
             if value is None:  # no active operation has an output
                 value = torch.zeros_like(states[0].value[:, :, :: self.stride, :: self.stride])
             if self.partial > 1:
-                value = torch.cat([value, self._bypass(states, node, mixture.bypass)], dim=1)
+                value = torch.cat([value, self._bypass(states, bypass[node])], dim=1)
             states.append(State(shuffle_channels(value, self.partial), self.width))
         return torch.cat(
             [node.rectified_whole() if self.rectifies else node.whole for node in states[2:]], dim=1
         )
 
-    def _bypass(self, states: Sequence[State], node: int, bypass: Tensor | None) -> Tensor:
+    def _bypass(self, states: Sequence[State], weights: Tensor | None) -> Tensor:
         """Return the weighted sum of the channels of all states that bypass the operations."""
-        edges = self.incoming[node]
-        weights = torch.ones(len(edges), device=states[0].whole.device)
-        if bypass is not None:
-            weights = bypass[edges[0] : edges[-1] + 1]
+        if weights is None:
+            weights = torch.ones(len(states), device=states[0].whole.device)
         terms = [s.bypass(self.stride if i < 2 else 1) for i, s in enumerate(states)]
         return weighted_sum(terms, weights.unbind())
 
