@@ -17,17 +17,6 @@ def test_names_of_states_and_cells() -> None:
     assert cell_name(nas201.Genotype.from_index(0), "cell") == "cell"
 
 
-def test_difference_of_nas201_genotypes() -> None:
-    a = nas201.Genotype.from_operations(
-        "none", "none", "skip_connect", "none", "none", "nor_conv_3x3"
-    )
-    b = nas201.Genotype.from_operations("none", "none", "none", "none", "none", "nor_conv_1x1")
-    assert difference(a, b) == [
-        "cell, node 2: skip_connect from node 1 vs. none from node 1",
-        "cell, node 3: nor_conv_3x3 from node 2 vs. nor_conv_1x1 from node 2",
-    ]
-
-
 def test_difference_rejects_genotypes_of_different_spaces() -> None:
     with pytest.raises(ValueError, match="one has the cells normal, reduce, the other cell") as e:
         difference(V2, nas201.Genotype.from_index(0))

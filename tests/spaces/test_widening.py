@@ -74,13 +74,6 @@ def test_a_wider_factorized_reduce_repeats_the_channels_of_each_half(old: int, n
         torch.testing.assert_close(wide.train(training)(x), torch.cat(expected, dim=1))
 
 
-def test_tensors_of_equal_shape_are_unchanged() -> None:
-    state = chain(2, 3, 4).state_dict()
-    again = widen(state, chain(2, 3, 4).state_dict())
-    assert list(again) == list(state)
-    assert all(torch.equal(again[name], state[name]) for name in state)
-
-
 @pytest.mark.parametrize("cells", [1, 3])
 def test_widening_the_fast_supernet(cells: int) -> None:
     """The fast supernet, whose weights are stacked, is widened like the edge-wise one."""

@@ -112,42 +112,6 @@ def test_equal_seeds_give_equal_networks(options: dict[str, Any]) -> None:
         assert torch.equal(value, expected[name]), name
 
 
-def tables(name: str, edges: int) -> Weights:
-    """Return mixing weights that require gradients."""
-    generator = torch.Generator().manual_seed(3)
-    made = {}
-    for kind in ("normal", "reduce"):
-        table = torch.randn(edges, len(PRIMITIVES), generator=generator, dtype=torch.float64)
-        if name == "one operation an edge":
-            chosen = 1 + torch.randint(len(PRIMITIVES) - 1, (edges,), generator=generator)
-            table = F.one_hot(chosen, len(PRIMITIVES)).double()
-        elif name == "some edges zero":
-            table[1::2] = 0
-        made[kind] = table.requires_grad_()
-    return made
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "some edges zero",
-        "one operation an edge",
-        pytest.param("any numbers", marks=pytest.mark.slow),
-    ],
-)
-def test_given_mixing_weights(name: str) -> None:
-    pair, x = make_pair(nodes=3), images(3, 3, 9, 8)
-    given = tables(name, 9), tables(name, 9)
-    actual, expected = (backward(*three) for three in zip(pair, (x, x), given, strict=True))
-    torch.testing.assert_close(actual, expected, **EXACT)
-    assert_same_gradients(pair)
-    for kind, table in given[0].items():
-        assert table.grad is not None
-        assert table.grad.any()
-        torch.testing.assert_close(table.grad, given[1][kind].grad, **EXACT)
-    assert all(not gradients(net)[f"alphas.{kind}"].any() for net in pair for kind in given[0])
-
-
 def test_gradients_do_not_depend_on_which_parameters_require_them() -> None:
     x = images(3, 3, 9, 8)
     both = make_pair().fast

@@ -94,17 +94,6 @@ def test_the_auxiliary_skip_is_the_last_column() -> None:
     assert torch.equal(net(x), net(x, {"cell": padded}))
 
 
-def test_dropout_affects_skip_connections_in_training_only() -> None:
-    net = make_pair(auxiliary_skip=True, operations=("skip_connect",)).slow
-    x, only_auxiliary = images(3, 3, 8, 8), {"cell": torch.tensor([[0.0, 1.0]] * 6).double()}
-    kept = [net(x), net(x, only_auxiliary)]
-    net.skip_dropout = 0.5
-    assert not torch.allclose(net(x), kept[0])
-    torch.testing.assert_close(net(x, only_auxiliary), kept[1], **EXACT)
-    net.eval()
-    assert torch.equal(net(x), net(x))
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -1,10 +1,9 @@
-"""The NAS-Bench-201 space: derivation, points, sampling and the pieces of its network."""
+"""The NAS-Bench-201 space: derivation, points and sampling."""
 
 from __future__ import annotations
 
 from random import Random
 
-import pytest
 import torch
 
 from darts.spaces.nas201 import PRIMITIVES, Genotype, Nas201
@@ -41,9 +40,3 @@ def test_all_operations_are_drawn_as_by_the_index() -> None:
     for _ in range(20):
         index = int(torch.randint(5**6, (), generator=theirs))
         assert Nas201().random(ours) == Genotype.from_index(index)
-
-
-def test_unknown_and_repeated_candidates_are_rejected() -> None:
-    for names, problem in ((["conv"], "'conv' is unknown"), (["none", "none"], "more than once")):
-        with pytest.raises(ValueError, match=problem):
-            Nas201(candidates=names)

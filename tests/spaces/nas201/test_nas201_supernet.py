@@ -75,21 +75,6 @@ def test_both_supernets_agree_on_active_operations(kind: str, slices: tuple[int,
     assert_same(pair.fast.state_dict(), fused(pair.slow, {}))
 
 
-def test_inactive_operations_do_not_run() -> None:
-    mask = torch.zeros(6, 5, dtype=torch.bool)
-    mask[:, 1] = True
-    mixture = Mixture({"cell": torch.ones(6, 5).double()}, active={"cell": mask})
-    for net in make_pair():
-        net(images(3, 3, 8, 8), mixture)
-        counters = [
-            value
-            for name, value in net.named_buffers()
-            if name.endswith("num_batches_tracked") and ("edges" in name or "leaving" in name)
-        ]
-        assert counters
-        assert not any(counter.any() for counter in counters)
-
-
 def test_equal_seeds_give_equal_networks() -> None:
     nets, after = [], []
     for kind in (Supernet, EdgewiseSupernet):
