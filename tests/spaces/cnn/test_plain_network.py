@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from cnn_supernets import slow_except
 from oracles.plain_network import PlainNetwork
+from oracles.supernet_pairs import slow_except
 from torch import Tensor, nn
 
 from darts.spaces.cnn import PUBLISHED, Network

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from cnn_supernets import DEVICES, REPEATABLE, fused, make_pair, relative_error, slow_except
 from oracles.comparing import assert_same, gradients, images, labels
+from oracles.supernet_pairs import REPEATABLE, make_pair, slow_except
 from torch import Tensor, nn
 
 from darts.ops import dispatch
 from darts.ops.dispatch import UNLIMITED, KernelPlan
 from darts.spaces.cnn import PRIMITIVES
 
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=[
+            pytest.mark.cuda,
+            pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
+        ],
+    ),
+]
 BYTES = {"one edge": 1, "some edges": 10_000, "all edges": UNLIMITED}
 PLANS = {
     f"{name}{', fused' if fused else ''}": KernelPlan(max_bytes, fused)
@@ -24,6 +35,12 @@ PLANS = {
 }
 DEVICE_PLANS = {name: plan for name, plan in vars(dispatch).items() if isinstance(plan, KernelPlan)}
 EVERYDAY_PLANS = ("one edge", "some edges, fused", "all edges")
+
+
+def relative_error(actual: Iterable[Tensor], exact: Iterable[Tensor]) -> float:
+    """Return the norm of the difference of all tensors divided by the norm of the exact ones."""
+    a, b = (torch.cat([x.detach().double().flatten() for x in xs]) for xs in (actual, exact))
+    return float((a - b).norm() / b.norm())
 
 
 def use_plan(monkeypatch: pytest.MonkeyPatch, plan: KernelPlan) -> None:
@@ -54,10 +71,10 @@ def results(net: nn.Module, x: Tensor) -> dict[str, dict[str, Tensor]]:
 def edgewise_results(
     device: str, size: tuple[int, int], options: tuple[tuple[str, Any], ...]
 ) -> dict[str, dict[str, Tensor]]:
-    slow = make_pair(device=device, **dict(options)).slow
+    pair = make_pair(device=device, **dict(options))
     return {
-        name: values if name.startswith("logits") else fused(slow, values)
-        for name, values in results(slow, images(4, 3, *size).to(device)).items()
+        name: values if name.startswith("logits") else pair.fused(values)
+        for name, values in results(pair.slow, images(4, 3, *size).to(device)).items()
     }
 
 

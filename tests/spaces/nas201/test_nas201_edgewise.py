@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from nas201_supernets import make_pair
 from oracles.comparing import EXACT, images
 from oracles.nas201_supernet import EdgewiseCell
+from oracles.supernet_pairs import make_pair
 from torch import Tensor
 
 from darts.spaces.mixture import Mixture
@@ -26,7 +26,7 @@ def test_one_hot_weights_equal_the_discrete_network() -> None:
     genotype = Genotype.from_operations(
         "nor_conv_3x3", "avg_pool_3x3", "none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3"
     )
-    net = make_pair(cells=2).slow
+    net = make_pair("nas201", cells=2).slow
     discrete = Network(genotype, channels=4, cells=2, classes=4).double()
     state, kept = (
         discrete.state_dict(),
@@ -50,7 +50,7 @@ def test_one_hot_weights_equal_the_discrete_network() -> None:
 
 def test_a_cell_sums_all_paths_of_identities() -> None:
     # x1 = a x0, x2 = b x0 + c x1, x3 = d x0 + e x1 + f x2.
-    net = make_pair(operations=("skip_connect",)).slow
+    net = make_pair("nas201", operations=("skip_connect",)).slow
     a, b, c, d, e, f = table = images(6, seed=8)
     cell: Any = net.layers[0]
     x = images(2, 4, 5, 5)
@@ -76,7 +76,7 @@ def test_other_channels_bypass_the_operations() -> None:
 
 def test_the_auxiliary_skip_is_the_last_column() -> None:
     net, x = (
-        make_pair(auxiliary_skip=True, operations=("none", "skip_connect")).slow,
+        make_pair("nas201", auxiliary_skip=True, operations=("none", "skip_connect")).slow,
         images(3, 3, 8, 8),
     )
     assert net.alphas["cell"].shape == (6, 2)
@@ -92,6 +92,18 @@ def test_the_auxiliary_skip_is_the_last_column() -> None:
     torch.testing.assert_close(net(x, {"cell": own}), net(x, {"cell": auxiliary}), **EXACT)
     padded = F.pad(net.alphas["cell"].softmax(-1), (0, 1))
     assert torch.equal(net(x), net(x, {"cell": padded}))
+
+
+def test_skip_dropout_matches_the_fast_supernet() -> None:
+    pair = make_pair("nas201", operations=("skip_connect", "nor_conv_1x1"), auxiliary_skip=True)
+    actual = []
+    for net in pair:
+        net.skip_dropout = 0.5
+        torch.manual_seed(3)
+        actual.append(net(images(3, 3, 8, 8)))
+    torch.testing.assert_close(actual[1], actual[0], **EXACT)
+    pair.fast.skip_dropout = 0.0
+    assert not torch.allclose(pair.fast(images(3, 3, 8, 8)), actual[1])
 
 
 @pytest.mark.parametrize(
