@@ -99,7 +99,7 @@ def assert_same_state(pair: Pair) -> None:
 def backward(net: nn.Module, x: Tensor) -> Tensor:
     """Compute the gradients of the loss and return the logits."""
     logits = net(x)
-    F.cross_entropy(logits, labels(len(x))).backward()
+    F.cross_entropy(logits, labels(len(x)).to(x.device)).backward()
     return logits.detach()
 
 
@@ -113,5 +113,5 @@ def check(pair: Pair, x: Tensor) -> None:
         assert_same_gradients(pair)
         for seed in (5, 6):
             for net in pair:
-                net(images(*x.shape, seed=seed))
+                net(images(*x.shape, seed=seed).to(x.device))
         assert_same_state(pair)

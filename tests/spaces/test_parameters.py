@@ -65,6 +65,9 @@ def test_mutation_crossover_and_neighbors_respect_conditions(seed: int) -> None:
     a, b = TREE.draw(random), TREE.draw(random)
     mutant, child = TREE.mutate(a, random), TREE.crossover(a, b, random)
     assert point_key(mutant) != point_key(a)
+    for near in TREE.neighbors(a, random):
+        changed = {name for name in near if name in a and near[name] != a[name]}
+        assert len(changed) == 1
     for point in (a, b, mutant, child, *TREE.neighbors(a, random)):
         assert TREE.contains(point)
         assert ("momentum" in point) == (point["kind"] == "sgd")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import reduce
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -123,6 +124,8 @@ class Network(NetworkBase):
     ``(B, classes)``.
     """
 
+    cell_class: ClassVar[type[nn.Module]] = Cell
+
     def __init__(
         self,
         genotype: Genotype,
@@ -140,7 +143,7 @@ class Network(NetworkBase):
         self.stem = make_stem(stem, in_channels, channels)
         outputs = {cell: len(genotype.concat(cell)) for cell in genotype.cells}
         plans = plan_cells(channels, cells, self.stem, outputs)
-        self.cells = nn.ModuleList(Cell(plan, genotype) for plan in plans)
+        self.cells = nn.ModuleList(self.cell_class(plan, genotype) for plan in plans)
         self.auxiliary_at = 2 * cells // 3
         widths = [outputs[plan.group] * plan.channels for plan in plans]
         if auxiliary:
