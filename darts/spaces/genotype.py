@@ -3,8 +3,13 @@
 A cell has two inputs (states 0 and 1: the outputs of the two cells before it) and intermediate
 nodes (states 2, 3, ...). Two edges enter each node; each edge applies one operation to an earlier
 state. The node is the sum of both, and the cell's output concatenates some of the nodes. An edge
-with the operation ``none`` does not exist. In a complete cell, edges from all earlier states enter
-each node, as in the cells of SNAS (arXiv:1812.09926); see ``darts.spaces.sparse``.
+with the operation ``none`` does not exist, and a node without inputs is not concatenated, as in the
+cells of Fair DARTS (arXiv:1911.12126).
+
+In a complete cell, edges from all earlier states enter each node, as in the cells of SNAS
+(arXiv:1812.09926). The edges are ordered by node, then source, so n > 1 nodes have n (n + 3) / 2;
+the last node is among those that the output concatenates, from which n is read. (A cell with two
+edges per node looks complete only if several of its last nodes are neither concatenated nor read.)
 
 References:
     DARTS, arXiv:1806.09055, section 2.1 and figures 4-5. Two operations beyond the eight of DARTS
@@ -13,20 +18,21 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
 from operator import itemgetter
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.genotype_text import (
     check_edge,
     check_nodes,
     entries_of,
+    is_integer,
     read_genotype,
     write_json,
 )
-from darts.spaces.sparse import NONE, is_complete, nodes_of
 
 PRIMITIVES: tuple[str, ...] = (
     "none",
@@ -46,6 +52,11 @@ OPERATIONS: tuple[str, ...] = (*PRIMITIVES, "sep_conv_7x7", "conv_7x1_1x7", "noi
 
 CELLS: tuple[str, ...] = ("normal", "reduce")
 
+NONE = "none"
+
+Pairs: TypeAlias = tuple[tuple[str, int], ...]
+"""``(operation, source)`` of each edge of a cell."""
+
 FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
 
 
@@ -60,9 +71,9 @@ class Genotype(AnyGenotype):
         normal_concat: The nodes (states from 2 up) that the output concatenates, in this order.
     """
 
-    normal: tuple[tuple[str, int], ...]
+    normal: Pairs
     normal_concat: tuple[int, ...]
-    reduce: tuple[tuple[str, int], ...]
+    reduce: Pairs
     reduce_concat: tuple[int, ...]
 
     space: ClassVar[str] = "cnn"
@@ -96,7 +107,7 @@ class Genotype(AnyGenotype):
         return states
 
     def edges(self, cell: str) -> list[tuple[int, int, str]]:
-        pairs: tuple[tuple[str, int], ...] = getattr(self, self.check_cell(cell))
+        pairs: Pairs = getattr(self, self.check_cell(cell))
         nodes = nodes_of(pairs, self.concat(cell))
         return [(source, node, name) for (name, source), node in zip(pairs, nodes, strict=True)]
 
@@ -107,9 +118,9 @@ class Genotype(AnyGenotype):
         only permutes channels, so two genotypes with equal canonical forms describe the same family
         of functions.
         """
-        cells: list[tuple[tuple[tuple[str, int], ...], tuple[int, ...]]] = []
+        cells: list[tuple[Pairs, tuple[int, ...]]] = []
         for cell in CELLS:
-            edges: tuple[tuple[str, int], ...] = getattr(self, cell)
+            edges: Pairs = getattr(self, cell)
             if not is_complete(edges, self.concat(cell)):
                 # An edge with the operation "none" does not exist, whatever its source is.
                 pairs = [(op, 0 if op == NONE else source) for op, source in edges]
@@ -140,3 +151,50 @@ class Genotype(AnyGenotype):
         position, and write a concatenation as ``range(2, 6)``. The text is parsed, never evaluated.
         """
         return cls(**read_genotype(text, cls.space, FIELDS))
+
+
+def drop_edges(
+    pairs: Pairs, concat: Sequence[int], kept: Sequence[bool]
+) -> tuple[Pairs, tuple[int, ...]]:
+    """Remove edges of a cell, then nodes without inputs and the edges that leave them.
+
+    Returns:
+        The edges, in which ``none`` replaces removed operations, and the nodes to concatenate: an
+        empty tuple if none of them has an input.
+    """
+    existing = {0, 1}
+    edges: list[tuple[str, int]] = []
+    for index, ((name, source), keep) in enumerate(zip(pairs, kept, strict=True)):
+        if name != NONE and keep and source in existing:
+            edges.append((name, source))
+            existing.add(index // 2 + 2)
+        else:
+            edges.append((NONE, source))
+    return tuple(edges), tuple(node for node in concat if node in existing)
+
+
+def all_edges(nodes: int) -> list[tuple[int, int]]:
+    """Return ``(source, node)`` of all possible edges of a cell, ordered by node, then source.
+
+    States 0 and 1 are the outputs of the two cells before; nodes are states 2 and up. Four nodes
+    have 14 edges.
+    """
+    return [(source, node) for node in range(2, nodes + 2) for source in range(node)]
+
+
+def is_complete(pairs: Sequence[object], concat: object) -> bool:
+    """Return whether a cell lists the edges from all earlier states; values may be unchecked."""
+    states = concat if isinstance(concat, list | tuple | range) else ()
+    nodes = max((state for state in states if is_integer(state) and state < 1000), default=0) - 1
+    sources = [p[1] for p in pairs if isinstance(p, list | tuple) and len(p) == 2]
+    if nodes < 2 or len(pairs) != nodes * (nodes + 3) // 2:
+        return False
+    return sources == [source for source, _ in all_edges(nodes)]
+
+
+def nodes_of(pairs: Sequence[object], concat: object) -> list[int]:
+    """Return the node that each edge of a cell enters."""
+    if is_complete(pairs, concat):
+        assert isinstance(concat, list | tuple | range)
+        return [node for _, node in all_edges(max(concat) - 1)]
+    return [index // 2 + 2 for index in range(len(pairs))]

@@ -60,15 +60,6 @@ class Mixture(dict[str, Tensor]):
         bypass = None if self.bypass is None else self.bypass[group]
         return CellMixture(weights, bypass, self._columns.get(group))
 
-    def check(self, shapes: Mapping[str, tuple[int, int]]) -> None:
-        """Raise ValueError unless ``(edges, columns)`` are the last dimensions of all weights."""
-        for group, shape in shapes.items():
-            if group not in self:
-                raise ValueError(f"mixing weights of {group} are missing")
-            own = tuple(self[group].shape)
-            if own[-2:] != shape:
-                raise ValueError(f"mixing weights of {group} have shape {own}, not {shape}")
-
     def with_weights(self, weights: Mapping[str, Tensor]) -> Mixture:
         """Return a mixture with other mixing weights and the same bypass weights and masks."""
         return Mixture(weights, bypass=self.bypass, active=self.active)

@@ -97,18 +97,19 @@ class SupernetBase(nn.Module):
                 a ``Mixture``; None for the softmax of the alphas, with weight 0 for auxiliary skip
                 connections.
         """
-        weights = self._default_weights() if weights is None else weights
-        mixture = weights if isinstance(weights, Mixture) else Mixture(weights)
-        mixture.check(self.shapes)
-        return mixture
-
-    def _default_weights(self) -> dict[str, Tensor]:
-        weights = {}
-        for group, (_, columns) in self.shapes.items():
-            own = self.alphas[group].softmax(-1)
-            extra = columns - own.shape[1]
-            weights[group] = F.pad(own, (0, extra)) if extra else own
-        return weights
+        if weights is None:
+            own = {group: alpha.softmax(-1) for group, alpha in self.alphas.items()}
+            weights = {
+                group: F.pad(own[group], (0, columns - own[group].shape[1]))
+                for group, (_, columns) in self.shapes.items()
+            }
+        for group, shape in self.shapes.items():
+            if group not in weights:
+                raise ValueError(f"mixing weights of {group} are missing")
+            found = tuple(weights[group].shape)
+            if found[-2:] != shape:
+                raise ValueError(f"mixing weights of {group} have shape {found}, not {shape}")
+        return weights if isinstance(weights, Mixture) else Mixture(weights)
 
     def weight_parameters(self) -> list[nn.Parameter]:
         """Return all parameters except the alphas."""

@@ -13,8 +13,7 @@ from space_cases import parse_or_one_line
 
 from darts.spaces import nas201
 from darts.spaces.describe import cell_name, difference, state_name
-from darts.spaces.genotype import OPERATIONS, Genotype
-from darts.spaces.sparse import drop_edges
+from darts.spaces.genotype import OPERATIONS, Genotype, drop_edges
 
 NORMAL = [("sep_conv_3x3", 0), ("skip_connect", 1), ("dil_conv_5x5", 2), ("none", 0)]
 REDUCE = [("max_pool_3x3", 1), ("conv_7x1_1x7", 0)]

@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from darts.spaces.checks import check_candidates
-from darts.spaces.genotype import CELLS, PRIMITIVES, Genotype
-from darts.spaces.sparse import all_edges
+from darts.spaces.genotype import CELLS, PRIMITIVES, Genotype, all_edges
 
 Operations: TypeAlias = Sequence[str] | Mapping[str, Sequence[Sequence[str]]]
 """The same candidates for all edges, or the candidates of each edge by group."""

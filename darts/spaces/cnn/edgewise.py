@@ -27,10 +27,9 @@ from darts.spaces.cnn.skeleton import (
     make_stem,
     plan_cells,
 )
-from darts.spaces.genotype import CELLS, PRIMITIVES
+from darts.spaces.genotype import CELLS, PRIMITIVES, all_edges
 from darts.spaces.mixture import CellMixture
 from darts.spaces.rank_dropout import drop_path
-from darts.spaces.sparse import all_edges
 from darts.spaces.supernet import SupernetBase
 
 SKIP = "skip_connect"

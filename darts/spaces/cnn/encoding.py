@@ -27,10 +27,9 @@ from darts.spaces.deriving import (
     draw,
     edge_mask,
 )
-from darts.spaces.genotype import CELLS, Genotype
+from darts.spaces.genotype import CELLS, Genotype, Pairs, all_edges, drop_edges
 from darts.spaces.parameters import Choice, Parameter, Point, Value
 from darts.spaces.space import Space
-from darts.spaces.sparse import all_edges, drop_edges
 
 T = TypeVar("T")
 
@@ -96,7 +95,7 @@ class CellSpace(Space):
         If no edge of a cell remains, the cell keeps the most probable edge of the genotype that
         leaves an input of the cell.
         """
-        cells: list[tuple[tuple[tuple[str, int], ...], tuple[int, ...]]] = []
+        cells: list[tuple[Pairs, tuple[int, ...]]] = []
         for cell in CELLS:
             layout = all_edges(count_nodes(len(candidates[cell])))
             table = dict(zip(layout, probabilities[cell].tolist(), strict=True))

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from torch import Tensor, nn
 
 from darts.spaces.cnn.operations import FactorizedReduce, relu_conv_norm
-from darts.spaces.sparse import all_edges
+from darts.spaces.genotype import all_edges
 
 STEMS = ("small", "imagenet")
 

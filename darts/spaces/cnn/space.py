@@ -29,11 +29,10 @@ from darts.spaces.cnn.operations import make_operation
 from darts.spaces.cnn.skeleton import CellPlan, make_preprocessing, make_stem, plan_cells
 from darts.spaces.cnn.supernet import Supernet
 from darts.spaces.deriving import Candidates
-from darts.spaces.genotype import CELLS, Genotype
+from darts.spaces.genotype import CELLS, Genotype, all_edges
 from darts.spaces.network import NetworkPiece
 from darts.spaces.published import PublishedGenotype, read_published
 from darts.spaces.space import SPACES
-from darts.spaces.sparse import all_edges
 
 NODES = 4
 

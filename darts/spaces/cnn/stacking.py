@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from darts.spaces.cnn.skeleton import count_nodes
-from darts.spaces.sparse import all_edges
+from darts.spaces.genotype import all_edges
 
 _EDGE = re.compile(r"cells\.(\d+)\.edges\.(\d+)\.(.+)")
 _BUNDLE = re.compile(r"cells\.(\d+)\.groups\.(\d+)\.(.+)")
