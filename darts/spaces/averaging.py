@@ -48,15 +48,10 @@ def _average_mirror_images(net: nn.Module, inputs: object, outputs: Any) -> Any:
 
 
 class Ensemble(NetworkBase):
-    """The weighted mean of the predictions of several networks.
+    """The weighted mean of the predictions of several networks, ``(B, K)`` like each of them.
 
-    The members lose their auxiliary heads, which only training uses. The first member
-    defines the genotype.
-
-    Args:
-        targets: What a network predicts for each sample, see ``mean_outputs``.
-
-    Shape: a batch of samples -> ``(B, K)``, like each member.
+    The members lose their auxiliary heads, which only training uses. The first member defines the
+    genotype. For ``targets``, see ``mean_outputs``.
     """
 
     def __init__(self, members: Sequence[NetworkBase], counts: Sequence[int], targets: str) -> None:

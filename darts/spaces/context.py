@@ -35,8 +35,6 @@ class SearchContext:
         masks: By group, a mask ``(edges, operations)`` of the candidates that are still in the
             search; a missing group keeps all its candidates.
         epoch: Current epoch, counted from 0.
-        epochs: Epochs of the whole search.
-        limit: Hard limits of the genotypes, or None.
         budget: The budget in [0, 1] that the alphas are for, in a search for a front; 1 is the
             largest one.
     """

@@ -101,9 +101,6 @@ def edge_mask(
 
     An edge of the genotype with the operation ``none`` sets no entry if ``none`` is not a
     candidate: the edge is missing from the architecture.
-
-    Args:
-        layout: ``(source, target)`` of each edge of the supernet.
     """
     rows = {pair: row for row, pair in enumerate(layout)}
     mask = torch.zeros(len(names), len(names[0]), dtype=torch.bool)

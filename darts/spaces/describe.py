@@ -14,10 +14,9 @@ def cell_name(genotype: AnyGenotype, cell: str) -> str:
 
 
 def state_name(state: int, inputs: int = 2) -> str:
-    """Return the display name of a state.
+    """Return the display name of a state: ``node 0``, ``node 1``, ...
 
-    In cells with two inputs: ``c_{k-2}``, ``c_{k-1}``, then ``node 0``, ``node 1``, ...; in cells
-    with one input, the input is ``node 0``.
+    In cells with two inputs, ``c_{k-2}`` and ``c_{k-1}`` come first.
     """
     if inputs == 1:
         return f"node {state}"
@@ -33,10 +32,7 @@ def is_chain(genotype: AnyGenotype, cell: str) -> bool:
 
 
 def difference(a: AnyGenotype, b: AnyGenotype) -> list[str]:
-    """Return one line per difference between two genotypes of one space.
-
-    The order of a node's edges and of a concatenation is ignored.
-    """
+    """Return a line per difference of two genotypes; the order of edges and outputs is ignored."""
     check_comparable(a, b)
     a, b = a.canonical(), b.canonical()
     return [line for cell in a.cells for line in _cell_difference(a, b, cell)]

@@ -114,9 +114,8 @@ class Genotype(AnyGenotype):
     def canonical(self) -> Genotype:
         """Return the genotype with the edges of each node and the concatenations sorted.
 
-        Edges are sorted by source, then name. A node is a sum, and the order of a concatenation
-        only permutes channels, so two genotypes with equal canonical forms describe the same family
-        of functions.
+        A node is a sum, and the order of a concatenation only permutes channels, so two genotypes
+        with equal canonical forms describe the same family of functions.
         """
         cells: list[tuple[Pairs, tuple[int, ...]]] = []
         for cell in CELLS:
@@ -156,11 +155,10 @@ class Genotype(AnyGenotype):
 def drop_edges(
     pairs: Pairs, concat: Sequence[int], kept: Sequence[bool]
 ) -> tuple[Pairs, tuple[int, ...]]:
-    """Remove edges of a cell, then nodes without inputs and the edges that leave them.
+    """Return the edges and outputs of a cell without some edges, and without what depends on them.
 
-    Returns:
-        The edges, in which ``none`` replaces removed operations, and the nodes to concatenate: an
-        empty tuple if none of them has an input.
+    Nodes without inputs disappear, and so do the edges that leave them: ``none`` replaces their
+    operations. The outputs are empty if no concatenated node has an input.
     """
     existing = {0, 1}
     edges: list[tuple[str, int]] = []
@@ -174,11 +172,7 @@ def drop_edges(
 
 
 def all_edges(nodes: int) -> list[tuple[int, int]]:
-    """Return ``(source, node)`` of all possible edges of a cell, ordered by node, then source.
-
-    States 0 and 1 are the outputs of the two cells before; nodes are states 2 and up. Four nodes
-    have 14 edges.
-    """
+    """Return ``(source, node)`` of all edges of a cell, by node, then source: 14 for 4 nodes."""
     return [(source, node) for node in range(2, nodes + 2) for source in range(node)]
 
 

@@ -30,10 +30,7 @@ def short_repr(value: object, limit: int = 60) -> str:
 
 
 def strip_text(text: object) -> str:
-    """Return the text of a genotype without byte order mark and surrounding white space.
-
-    Raise ValueError if it is not a string, empty or too long.
-    """
+    """Return the text of a genotype without byte order mark and surrounding white space."""
     if not isinstance(text, str):
         raise ValueError(f"a genotype is read from text, not from {short_repr(text)}")
     if len(text) > MAX_CHARACTERS:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from darts.spaces.any_genotype import AnyGenotype
@@ -18,7 +17,7 @@ def find_genotype(reference: str) -> tuple[str, AnyGenotype]:
     """Return a short name and the genotype that a reference denotes; text gets the name "given".
 
     Args:
-        reference: A published name, a JSON file, the run directory of a search or a retraining, or
+        reference: A published name in any case, a JSON file, the run directory of a search or a retraining, or
             the genotype as JSON or in the notation of its space.
     """
     text = reference.strip()
@@ -43,25 +42,17 @@ def find_genotype(reference: str) -> tuple[str, AnyGenotype]:
             f"genotype={reference!r} is neither a file, a directory nor a published name; "
             "python -m darts.genotypes lists the names"
         )
-    published = find_published(text, published_genotypes())
-    return published.name, published.genotype
+    name, entries = text.upper(), published_genotypes()
+    if name not in entries:
+        near = difflib.get_close_matches(name[:60], entries, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(
+            f"no published genotype is called {short_repr(text)}; {hint}choose from "
+            f"{', '.join(entries)}"
+        )
+    return name, entries[name].genotype
 
 
 def published_genotypes() -> dict[str, PublishedGenotype[AnyGenotype]]:
     """Return the published genotypes of all spaces by name."""
     return {name: entry for space in SPACES.values() for name, entry in space.published.items()}
-
-
-def find_published(
-    name: str, entries: Mapping[str, PublishedGenotype[AnyGenotype]]
-) -> PublishedGenotype[AnyGenotype]:
-    """Return the published genotype with a name; case is ignored, and ``-`` equals ``_``."""
-    key = name.strip().upper().replace("-", "_")
-    if key in entries:
-        return entries[key]
-    near = difflib.get_close_matches(key[:60], entries, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise ValueError(
-        f"no published genotype is called {short_repr(name)}; {hint}choose from "
-        f"{', '.join(entries)}"
-    )

@@ -39,10 +39,9 @@ class NetworkBase(nn.Module):
         return self
 
     def feature_blocks(self) -> list[nn.Module]:
-        """Return the modules, in order, whose outputs are the features of the network.
+        """Return the modules, in order, whose outputs ``(B, C, ...)`` are the network's features.
 
-        Their outputs are ``(B, C, ...)``. Empty if the network has no such modules; scores of
-        features then do not apply.
+        Without such modules, scores of features do not apply.
         """
         return []
 
@@ -96,7 +95,6 @@ class NetworkPiece(NamedTuple):
     """One module of a discrete network: a candidate of an edge, or a fixed module.
 
     Attributes:
-        make: Builds the module as the discrete network has it.
         shape: Shape of its input for one sample, for example ``(C, H, W)``.
         place: ``(group, edge, column)`` in the result of ``Space.expected_usage``; None for a fixed
             module.

@@ -281,10 +281,7 @@ class Parameters:
         return self.complete(values, random)
 
     def neighbors(self, point: Point, random: Random) -> list[Point]:
-        """Return the points that change one value to a neighbor in its domain, in random order.
-
-        The parameters that a change activates are drawn.
-        """
+        """Return the points that change one value to a neighbor of it, in random order."""
         points = [
             self.complete({**point, parameter.name: value}, random)
             for parameter in self.all

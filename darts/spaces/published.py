@@ -19,9 +19,8 @@ class PublishedGenotype(Generic[G]):
 
     Attributes:
         measure: What ``result`` measures; the same for all genotypes of a space.
-        result: The reported result, for example ``2.76 ± 0.09``, or ``""``.
-        parameters_million: Reported size in millions of parameters, or None.
-        note: Conditions of the reported result.
+        result: For example ``2.76 ± 0.09``, or ``""``.
+        note: Conditions of the result.
     """
 
     name: str

@@ -52,17 +52,13 @@ class Space(ABC):
     Attributes:
         cells: Depth of the networks, in a unit that each space defines.
         fan_in: Number of edges that a genotype keeps into each node; None for all.
-        skip_operation: Name of the operation that passes its input on, or None.
-        supports_drop_path: Whether there is a ``droppable_supernet``.
         clips_virtual_step: Whether second-order gradients clip the gradient of the virtual step.
-        supports_missing_edges: Whether genotypes may miss edges, see ``without_improbable_edges``.
         edge_rules: Rules of ``derive_by``.
         retrain_keys: Settings, besides the sizes, that a retraining takes over from its search.
         size_keys: Settings that set the size of a network whose genotype is known.
         data_kinds: Kinds of data that the networks accept, see ``darts.data.SourceSpec.kinds``.
         skip_operations: Operations that pass their input on unchanged, or output zeros.
         weightless_operations: Operations without weights, including ``skip_operations``.
-        published: Architectures from the literature by name.
     """
 
     name: str = ""
@@ -101,15 +97,10 @@ class Space(ABC):
         """
 
     def initial_masks(self, candidates: Candidates) -> dict[str, Tensor]:
-        """Return masks ``(edges, operations)`` by group of the candidates at the start of a search.
-
-        A missing group keeps all its candidates.
-        """
+        """Return the masks of ``SearchContext`` at the start of a search."""
         return {}
 
-    def droppable_supernet(
-        self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
-    ) -> SupernetBase:
+    def droppable_supernet(self, **options: Any) -> SupernetBase:
         """Return a supernet that drops edges with probability ``drop_path``; see ``supernet``."""
         raise ValueError(f"the supernet of space={self.name} cannot drop edges")
 
@@ -120,20 +111,14 @@ class Space(ABC):
         """Build the discrete network of a genotype, with the sizes of ``supernet``."""
 
     def reference_sizes(self) -> tuple[dict[str, int], list[str]]:
-        """Return sizes of a typical data set as arguments of ``network``, and their description.
-
-        The number of parameters of a genotype is reported for these sizes.
-        """
+        """Return typical sizes of data, for reported sizes of networks, and their description."""
         return (
             {"classes": 10, "in_channels": self.in_channels((3, 32, 32))},
             ["images of 3x32x32", "10 classes", "no auxiliary head"],
         )
 
     def inherit(self, genotype: Any, supernet: SupernetBase) -> NetworkBase:
-        """Return the network of a genotype with the weights of a supernet; they share no tensors.
-
-        Raise ValueError if networks of the space have other modules than its supernets.
-        """
+        """Return the network of a genotype with weights of a supernet; they share no tensors."""
         raise ValueError(
             f"networks of space={self.name} cannot inherit the weights of a supernet, whose "
             "operations have other norms; retrain the genotype"
@@ -146,10 +131,7 @@ class Space(ABC):
 
     @property
     def benchmark(self) -> str | None:
-        """Name of the benchmark table with every architecture of the space; None without one.
-
-        ``darts.judging.benchmark.TABLES`` lists the names.
-        """
+        """Name of the benchmark table of all architectures, see ``darts.judging.benchmark``."""
         return None
 
     @classmethod
@@ -204,17 +186,14 @@ class Space(ABC):
 
     @abstractmethod
     def mask(self, genotype: Any, candidates: Candidates) -> dict[str, Tensor]:
-        """Return which candidates a genotype uses: by group a mask ``(edges, operations)``.
-
-        Raise ValueError if the genotype is not among the candidates.
-        """
+        """Return which candidates a genotype uses: by group a mask ``(edges, operations)``."""
 
     @abstractmethod
     def pieces(self, *, classes: int, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
         """Yield all modules of the discrete network, with every candidate.
 
-        Together, the fixed modules and the candidates that a genotype uses have the parameters and
-        MACs of its network. The shape of one sample is ``(C, H, W)`` for images.
+        The fixed modules and the candidates that a genotype uses have the parameters and MACs of
+        its network. The shape of one sample is ``(C, H, W)`` for images.
         """
 
     def derived_mask(
@@ -241,8 +220,7 @@ class Space(ABC):
     def supported(self, options: Mapping[str, Any], **only: float) -> dict[str, Any]:
         """Return options of ``supernet`` or ``network`` without those that must have one value.
 
-        Args:
-            **only: The only value of an option that the space supports, for example ``depth=1``.
+        ``only`` gives that value, for example ``depth=1``.
         """
         for key, value in only.items():
             if options.get(key, value) != value:
@@ -254,11 +232,7 @@ class Space(ABC):
 
 
 def parse_genotype(text: str) -> AnyGenotype:
-    """Return the genotype of a text, which is JSON or in the notation of any space.
-
-    Raises:
-        ValueError: Any other text; the message has one line.
-    """
+    """Return the genotype of a text in any notation; raise ValueError, in one line, for others."""
     named = re.search(r'"space"\s*:\s*"(\w+)"', text)
     name = named[1] if named and named[1] in SPACES else space_recognizing(text) or CLASSIC_SPACE
     genotype: AnyGenotype = SPACES[name]().parse(text)

@@ -45,7 +45,6 @@ class SupernetBase(nn.Module):
         skip_dropout: Probability of dropping an output element of a skip connection in training.
         drop_path: Probability of dropping the output of an edge for a sample, in training; only
             some supernets drop them, see ``Space.droppable_supernet``.
-        recomputes: Whether the backward pass recomputes the tensors inside cells.
     """
 
     space: ClassVar[str]
@@ -90,12 +89,11 @@ class SupernetBase(nn.Module):
         )
 
     def make_mixture(self, weights: Mapping[str, Tensor] | None) -> Mixture:
-        """Return mixing weights as a mixture.
+        """Return mixing weights as a mixture; by default, the softmax of the alphas.
 
         Args:
-            weights: By group, ``(edges, columns)`` for all cells or ``(cells, edges, columns)``, or
-                a ``Mixture``; None for the softmax of the alphas, with weight 0 for auxiliary skip
-                connections.
+            weights: By group, ``(edges, columns)`` for all cells or ``(cells, edges, columns)``.
+                Auxiliary skip connections have weight 0 by default.
         """
         if weights is None:
             own = {group: alpha.softmax(-1) for group, alpha in self.alphas.items()}
@@ -155,12 +153,9 @@ def widen(
     """Widen the tensors of a state dict to the shapes of a wider network.
 
     Channel ``i`` of a wider tensor is channel ``i`` modulo the old width; the two halves of a
-    ``FactorizedReduce`` are widened separately, and so are the operations that share a tensor.
-    Where a convolution reads repeated channels, its weights are divided by the number of
-    repetitions, so its output stays the same.
-
-    Args:
-        copies: How many operations share a tensor, by its name; 1 by default.
+    ``FactorizedReduce`` are widened separately, and so are the operations that share a tensor,
+    whose number ``copies`` has by name. Where a convolution reads repeated channels, its weights
+    are divided by the number of repetitions, so its output stays the same.
     """
     copies = copies or {}
     return {

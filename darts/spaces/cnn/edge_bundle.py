@@ -34,11 +34,7 @@ class Separate(nn.ModuleList):
 
 
 def can_stack(operation: nn.Module) -> bool:
-    """Return whether a bundle can run the copies of a candidate together.
-
-    These are the candidates without weights of this project, ``FactorizedReduce``, a pooling with
-    its norm, and sequences that repeat ReLU, convolutions and batch norm.
-    """
+    """Return whether a bundle can run the copies of a candidate together."""
     if isinstance(operation, Zero | Noise | nn.Identity | FactorizedReduce):
         return True
     if type(operation) is not nn.Sequential:
@@ -63,11 +59,9 @@ def _letter(module: nn.Module) -> str:
 class EdgeBundle(nn.Module):
     """The edges of a cell that leave the same states, ordered by state, then node.
 
-    Args:
+    Attributes:
         nodes: The node that each edge enters, counted from 0; every state has the same number of
             edges.
-
-    Attributes:
         owners: For each stacked operation its name, its column and the edges that own its copies.
         process_group: Ranks that share a batch, see ``darts.ops.sync_batch_norm``, or None.
     """
@@ -96,10 +90,7 @@ class EdgeBundle(nn.Module):
         self.process_group: dist.ProcessGroup | None = None
 
     def operation_rows(self) -> Iterator[tuple[str, list[ParameterRows]]]:
-        """Yield the name and the parameter rows of each operation with weights, for each edge.
-
-        The name is ``{edge}.{column}.{operation}``, where ``edge`` counts the edges of the bundle.
-        """
+        """Yield the name and the parameter rows of each operation with weights, for each edge."""
         for (name, column, owners), operation in zip(self.owners, self.operations, strict=True):
             for copy, edge in enumerate(owners):
                 if isinstance(operation, Separate):
@@ -120,9 +111,8 @@ class EdgeBundle(nn.Module):
     ) -> None:
         """Add the outputs of all edges, times their mixing weights, to the sums of the nodes.
 
-        Args:
-            active: Columns of the operations to run for each edge; all by default.
-            dropout: Probability of dropping an output element of an identity in training.
+        ``active`` has the columns of the operations to run for each edge. In training, elements of
+        identities are dropped with probability ``dropout``.
         """
         plan = plan_kernels(states[0].value)
         inputs = BundleInputs(states, self.nodes, weights)
@@ -193,7 +183,6 @@ class EdgeBundle(nn.Module):
 
 
 def _pool(operation: nn.Sequential, copies: Copies) -> Branch:
-    """Run a pooling and its norm."""
     pool, norm = cast(Pool, operation[0]), cast(nn.BatchNorm2d, operation[1])
     yield NormRequest(copies, run_pool(pool, copies.read("value")), norm, is_last=True)
 
@@ -212,8 +201,7 @@ def _reduce(operation: FactorizedReduce, copies: Copies) -> Branch:
 def _add_shared_pools(operation: nn.Sequential, copies: Copies, sums: NodeSums) -> None:
     """Add pooled states, each of which is normalized only once for all edges that leave it.
 
-    This needs less memory than a norm of all edges, but more kernels. Each edge has its own running
-    statistics.
+    This needs less memory than a norm of all edges, but more kernels.
     """
     pool, norm = cast(Pool, operation[0]), cast(nn.BatchNorm2d, operation[1])
     running = copies.running_stats(norm)

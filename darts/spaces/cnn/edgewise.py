@@ -49,11 +49,9 @@ class MixedOperation(nn.Module):
     def forward(
         self, x: Tensor, weights: Tensor, active: Sequence[int] | None = None, dropout: float = 0.0
     ) -> Tensor:
-        """Return the weighted sum.
+        """Return the weighted sum of the operations in the active columns, by default of all.
 
-        Args:
-            active: Columns of the operations to run; all by default.
-            dropout: Probability of dropping an output element of an identity in training.
+        In training, elements of identities are dropped with probability ``dropout``.
         """
         columns = range(len(self.operations)) if active is None else active
         terms = []
@@ -142,12 +140,9 @@ class EdgewiseSupernet(SupernetBase):
     Shape: images ``(B, in_channels, H, W)`` with sides of at least 8 pixels -> logits
     ``(B, classes)``.
 
-    Attributes:
-        skip_dropout: Probability of dropping an output element of an identity in training
-            (P-DARTS, arXiv:1904.12760, section 3.3). A skip connection that halves the image keeps
-            all elements.
-        drop_path: Probability of setting the output of an edge to zero for a sample, in training
-            (Zela et al., arXiv:1909.09656; SNAS, arXiv:1812.09926).
+    References:
+        ``skip_dropout``: P-DARTS, arXiv:1904.12760, section 3.3; identities only. ``drop_path``:
+        Zela et al., arXiv:1909.09656; SNAS, arXiv:1812.09926.
     """
 
     space = "cnn"

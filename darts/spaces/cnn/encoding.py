@@ -90,10 +90,9 @@ class CellSpace(Space):
         candidates: Candidates,
         threshold: float,
     ) -> Genotype:
-        """Remove the edges whose operation has a probability below a threshold.
+        """Remove improbable edges.
 
-        If no edge of a cell remains, the cell keeps the most probable edge of the genotype that
-        leaves an input of the cell.
+        A cell of which no edge remains keeps its most probable edge that leaves an input.
         """
         cells: list[tuple[Pairs, tuple[int, ...]]] = []
         for cell in CELLS:
@@ -228,5 +227,4 @@ def _by_node(rows: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def _without_none(row: Sequence[str]) -> tuple[str, ...]:
-    """Return the candidates of an edge that a discrete cell may have."""
     return tuple(name for name in row if name != "none")

@@ -97,7 +97,6 @@ class NodeSums:
         return first
 
     def _merge_bundle(self) -> None:
-        """Add the outputs of the bundle's edges to the sums of the unfinished nodes."""
         if self._bundle is None:
             return
         # The edges are ordered by state, then node.
@@ -133,10 +132,7 @@ Branch: TypeAlias = Generator[NormRequest, Tensor, None]
 def run_branches(
     branches: Sequence[Branch], sums: NodeSums, group: ProcessGroup | None, *, training: bool
 ) -> None:
-    """Run branches to their ends and add the results to the sums of the nodes.
-
-    In training, ranks of a group share the batch and its statistics.
-    """
+    """Run branches to their ends and add the results to the sums of the nodes."""
     if group is not None and training:
         _run_together(branches, sums, group)
         return

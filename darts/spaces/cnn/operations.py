@@ -83,11 +83,7 @@ class Zero(nn.Module):
 
 
 class Noise(nn.Module):
-    """The operation ``noise``: standard normal draws that do not depend on the input.
-
-    References:
-        Zela et al., arXiv:1909.09656, section 3.1: the harmful candidate of the set S4.
-    """
+    """Standard normal draws (Zela et al., arXiv:1909.09656, section 3.1: the set S4)."""
 
     def __init__(self, stride: int) -> None:
         super().__init__()
@@ -139,7 +135,6 @@ def _skip(channels: int, stride: int, affine: bool) -> nn.Module:
 
 
 def _conv_7x1_1x7(channels: int, stride: int, affine: bool) -> nn.Module:
-    """Return a 1x7 and a 7x1 convolution, as in the AmoebaNet space."""
     return nn.Sequential(
         nn.ReLU(),
         nn.Conv2d(channels, channels, (1, 7), stride=(1, stride), padding=(0, 3), bias=False),
@@ -169,10 +164,9 @@ FACTORIES: dict[str, Factory] = {
 
 
 def register_operation(name: str, factory: Factory) -> None:
-    """Add an operation to genotypes and to the possible candidates of supernets.
+    """Add an operation, which keeps the number of channels, to genotypes and candidates.
 
-    Modules that call this are plug-ins of the group ``darts.spaces``, see ``darts.plugins``. The
-    operation must keep the number of channels.
+    Modules that call this are plug-ins of the group ``darts.spaces``, see ``darts.plugins``.
     """
     if name in FACTORIES:
         raise ValueError(f"the operation {name!r} exists already; choose another name")
@@ -210,8 +204,7 @@ class DepthwiseConv2d(nn.Conv2d):
 def remove_leading_relu(operation: nn.Module) -> bool:
     """Remove the ReLU at the start of an operation, in place; return whether there was one.
 
-    Convolutions, the skip connection of stride 2 and the preprocessing of a cell begin with a ReLU.
-    Several of them read the same state, which the caller then rectifies only once. Depthwise
+    Several operations read the same state, which the caller then rectifies only once. Depthwise
     convolutions switch to the kernels of ``darts.ops.grouped_conv``. Weights and their names do not
     change.
     """

@@ -31,11 +31,7 @@ CellTensors: TypeAlias = dict[int, dict[str, Tensor]]
 
 @torch.no_grad()
 def stack(copies: Sequence[nn.Module]) -> nn.Module:
-    """Return one module for equal copies of an operation.
-
-    The convolutions of all copies become one with ``len(copies)`` times as many groups; the batch
-    norms become one over all channels.
-    """
+    """Return one module for equal copies of an operation; its convolutions have more groups."""
     first = copies[0]
     stacked = copy.copy(first)
     for name in ("in_channels", "out_channels", "groups", "num_features"):
@@ -58,7 +54,7 @@ def bundles_of(nodes: int) -> list[list[int]]:
     """Return the edges of each bundle of a cell, ordered by source, then node.
 
     The first bundle has the edges that leave the two inputs of the cell; each other bundle has the
-    edges that leave one node. All edges of a bundle have the same stride.
+    edges that leave one node.
     """
     pairs = all_edges(nodes)
     sources = [(0, 1), *((node,) for node in range(2, nodes + 1))]
@@ -71,8 +67,7 @@ def bundles_of(nodes: int) -> list[list[int]]:
 def fuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert a state dict of ``EdgewiseSupernet`` to one of ``Supernet``; copies the tensors.
 
-    Raises:
-        ValueError: ``state`` is not a state dict of ``EdgewiseSupernet``.
+    Raise ValueError for the state dict of another network.
     """
     fused, cells, bundles = _split(state, _EDGE)
     for cell, edges in cells.items():
@@ -88,8 +83,7 @@ def fuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def unfuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert a state dict of ``Supernet`` to one of ``EdgewiseSupernet``; copies the tensors.
 
-    Raises:
-        ValueError: ``state`` is not a state dict of ``Supernet``.
+    Raise ValueError for the state dict of another network.
     """
     unfused, cells, bundles = _split(state, _BUNDLE)
     for cell, stacks in cells.items():

@@ -22,11 +22,8 @@ Pool: TypeAlias = nn.MaxPool2d | nn.AvgPool2d
 class State:
     """One state of a cell, ``(B, C, H, W)``; derived tensors are computed once.
 
-    Args:
-        width: Number of channels that pass through operations (the first ones); all by default.
-
     Attributes:
-        value: The channels that pass through operations.
+        value: The first ``width`` channels, which pass through operations; all by default.
     """
 
     def __init__(self, whole: Tensor, width: int | None = None) -> None:
@@ -88,10 +85,7 @@ def run_edge(
 ) -> Tensor:
     """Return the output of an edge of a discrete cell, dropped with some probability.
 
-    Args:
-        rectified: Whether the operation reads the state after ReLU.
-        probability: Probability of drop path; an identity is never dropped, so a path remains.
-        share: Position of these samples in the batch of all ranks.
+    An identity is never dropped, so a path remains.
     """
     if isinstance(operation, nn.MaxPool2d | nn.AvgPool2d):
         x = state.pooled_once(operation)
@@ -113,10 +107,8 @@ def run_pool(pool: Pool, x: Tensor) -> Tensor:
 class BundleInputs:
     """States and mixing weights of the edges of a bundle; derived tensors are computed once.
 
-    Args:
-        states: States that the edges leave. The edges are ordered by state, and each state has the
-            same number of edges.
-        weights: Mixing weights ``(edges, operations)``.
+    The edges are ordered by state, and each state has the same number of edges. The mixing weights
+    are ``(edges, operations)``.
     """
 
     def __init__(self, states: Sequence[State], nodes: Sequence[int], weights: Tensor) -> None:
@@ -170,10 +162,6 @@ class BundleInputs:
 
 class Copies:
     """Some consecutive copies of a stacked operation, see ``darts.spaces.cnn.stacking``.
-
-    Args:
-        edges: The edge of each copy.
-        counters: Takes the batch counters of the norms whose running statistics are used.
 
     Attributes:
         nodes: The node that the edge of each copy enters.

@@ -1,8 +1,4 @@
-"""Fast supernet: the function of ``EdgewiseSupernet`` with less work.
-
-References:
-    DARTS, arXiv:1806.09055, section 2.2, equation 2, and section 3.1.
-"""
+"""Fast supernet: the function of ``EdgewiseSupernet`` with less work."""
 
 from __future__ import annotations
 
@@ -90,7 +86,6 @@ class BundledCell(nn.Module):
         )
 
     def _bypass(self, states: Sequence[State], weights: Tensor | None) -> Tensor:
-        """Return the weighted sum of the channels of all states that bypass the operations."""
         if weights is None:
             weights = torch.ones(len(states), device=states[0].whole.device)
         terms = [s.bypass(self.stride if i < 2 else 1) for i, s in enumerate(states)]

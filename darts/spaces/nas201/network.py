@@ -123,8 +123,7 @@ class Network(NetworkBase):
 
     Args:
         channels: Width of the first stage; it doubles with each stage.
-        drop_path: Probability of dropping the output of an operation for a sample, in training;
-            identities are never dropped.
+        cells: Number of cells in each stage.
 
     Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.
     """

@@ -43,9 +43,7 @@ _SIZES = [len(edges) for edges in OUTGOING]  # number of edges that leave each n
 class ParallelConvNorm(nn.Module):
     """The convolutions and norms of several edges, without affine parameters.
 
-    Args:
-        copies: Results of ``relu_conv_norm``, one per edge; their weights and statistics are
-            concatenated.
+    The weights and statistics of the copies, results of ``relu_conv_norm``, are concatenated.
 
     Attributes:
         process_group: Ranks that share a batch, see ``darts.ops.sync_batch_norm``, or None.
@@ -76,9 +74,7 @@ class ParallelConvNorm(nn.Module):
     def forward(self, x: Tensor, scales: Tensor, selected: slice) -> Tensor:
         """Compute the weighted outputs of consecutive edges, ``(B, selected * C, H, W)``.
 
-        Args:
-            x: The rectified node, ``(B, C, H, W)``.
-            scales: Mixing weights of the selected edges, ``(selected,)``.
+        The rectified node is ``(B, C, H, W)``, and the mixing weights are ``(selected,)``.
         """
         channels = self.weight.shape[0] // self.edges
         rows = slice(selected.start * channels, selected.stop * channels)
@@ -94,10 +90,6 @@ class ParallelConvNorm(nn.Module):
 
 class SharedCell(nn.Module):
     """One cell in which each node is the sum of the mixed edges from all earlier nodes.
-
-    Args:
-        partial: The first ``1 / partial`` of the channels pass through the operations.
-        auxiliary_skip: Whether each edge has an auxiliary skip connection after its candidates.
 
     Attributes:
         leaving: By node and column, the convolutions of the edges that leave the node; the name is
@@ -128,11 +120,7 @@ class SharedCell(nn.Module):
         )
 
     def forward(self, x: Tensor, mixture: CellMixture, skip_dropout: float) -> Tensor:
-        """Compute the cell's last node from ``x``, ``(B, C, H, W)``.
-
-        Args:
-            skip_dropout: Probability of dropping an output element of a skip connection.
-        """
+        """Compute the cell's last node from ``x``, ``(B, C, H, W)``."""
         weights, bypass, active = mixture
         columns = tuple(range(weights.shape[1]))
         selected = (columns,) * len(EDGES) if active is None else active
@@ -232,8 +220,7 @@ class Supernet(SupernetBase):
     Args:
         cells: Number of cells in each of the three stages (5 in the benchmark).
         operations: Candidates of each edge; alphas are ``{"cell": (6, operations)}``.
-        auxiliary_skip: Whether each edge has an identity in addition to its candidates
-            (DARTS-); its weight is the last column of the mixing weights.
+        auxiliary_skip: Whether the last column of the mixing weights belongs to an identity.
 
     Shape: images ``(B, in_channels, H, W)`` -> logits ``(B, classes)``.
     """
