@@ -16,9 +16,8 @@ from darts.spaces.space import SPACES, parse_genotype, space_recognizing
 def find_genotype(reference: str) -> tuple[str, AnyGenotype]:
     """Return a short name and the genotype that a reference denotes; text gets the name "given".
 
-    Args:
-        reference: A published name in any case, a JSON file, the run directory of a search or a retraining, or
-            the genotype as JSON or in the notation of its space.
+    A reference is a published name in any case, a JSON file, the run directory of a search or a
+    retraining, or the genotype as JSON or in the notation of its space.
     """
     text = reference.strip()
     if text.startswith("{") or space_recognizing(text):

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from darts.ops.dispatch import UNLIMITED, KernelPlan, plan_kernels
 from darts.ops.grouped_conv import grouped_conv2d
-from darts.ops.pointwise import PointwiseConv2d, separable_conv
+from darts.ops.pointwise import separable_conv
 from darts.spaces.cnn.node_sums import Branch, NodeSums, NormRequest, run_branches
-from darts.spaces.cnn.operations import DepthwiseConv2d, FactorizedReduce, Noise, Zero
+from darts.spaces.cnn.operations import FactorizedReduce, Noise, Zero
 from darts.spaces.cnn.stacking import stack
 from darts.spaces.cnn.states import BundleInputs, Copies, Pool, State, run_pool
 from darts.spaces.mixture import consecutive_runs
@@ -50,8 +50,7 @@ def _letter(module: nn.Module) -> str:
         return "-" if module.affine else "N"
     if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
         return "P"
-    is_known = type(module) in (nn.Conv2d, DepthwiseConv2d, PointwiseConv2d)
-    if is_known and module.bias is None and getattr(module, "padding_mode", "zeros") == "zeros":
+    if type(module) is nn.Conv2d and module.bias is None and module.padding_mode == "zeros":
         return "C"
     return "-"
 

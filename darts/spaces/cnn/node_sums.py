@@ -9,9 +9,10 @@ the same number of norms before them.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -19,9 +20,6 @@ from darts.ops.accumulator import SumAccumulator, add_normalized, can_add_normal
 from darts.ops.batch_norm import NormInput, RunningStats, normalize, normalize_together
 from darts.ops.sums import weighted_sum
 from darts.spaces.cnn.states import Copies
-
-if TYPE_CHECKING:
-    from torch.distributed import ProcessGroup
 
 
 class NodeSums:
@@ -130,7 +128,7 @@ Branch: TypeAlias = Generator[NormRequest, Tensor, None]
 
 
 def run_branches(
-    branches: Sequence[Branch], sums: NodeSums, group: ProcessGroup | None, *, training: bool
+    branches: Sequence[Branch], sums: NodeSums, group: dist.ProcessGroup | None, *, training: bool
 ) -> None:
     """Run branches to their ends and add the results to the sums of the nodes."""
     if group is not None and training:
@@ -155,7 +153,7 @@ def _normalize(request: NormRequest, training: bool) -> Tensor:
     return F.batch_norm(y, mean, variance, request.scale, None, False, 0.0, norm.eps)
 
 
-def _run_together(branches: Sequence[Branch], sums: NodeSums, group: ProcessGroup) -> None:
+def _run_together(branches: Sequence[Branch], sums: NodeSums, group: dist.ProcessGroup) -> None:
     """Run branches norm by norm, with one message between the ranks for each."""
     waiting = [(branch, next(branch)) for branch in branches]
     while waiting:

@@ -1,9 +1,10 @@
 """The cell-based space.
 
 References:
-    DARTS, arXiv:1806.09055, section 3.1. Published cells (``published.json``): errors and sizes are the papers' claims for the CIFAR-10
-    network (36 channels, 20 cells, cutout, unless a note says otherwise), not measurements of this
-    code. Results of NASNet-A, AmoebaNet-A and DARTS: DARTS, table 1.
+    DARTS, arXiv:1806.09055, section 3.1. Published cells (``published.json``): errors and sizes are
+    the papers' claims for the CIFAR-10 network (36 channels, 20 cells, cutout, unless a note says
+    otherwise), not measurements of this code. Results of NASNet-A, AmoebaNet-A and DARTS: DARTS,
+    table 1.
 """
 
 from __future__ import annotations

@@ -73,7 +73,8 @@ def fuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for cell, edges in cells.items():
         for bundle, members in enumerate(bundles):
             copies = [edges.get(edge, {}) for edge in members]
-            if not all(_same_shapes(copies[0], copy) for copy in copies):
+            shapes = [{name: value.shape for name, value in copy.items()} for copy in copies]
+            if any(own != shapes[0] for own in shapes):
                 raise ValueError(f"edges {members} of cell {cell} have different candidates")
             for name, value in concatenated(copies).items():
                 fused[f"cells.{cell}.groups.{bundle}.{name}"] = value
@@ -136,7 +137,3 @@ def _split(
     if "alphas.normal" not in state or any(other.fullmatch(name) for name in state):
         raise ValueError(f"this is not the state dict of {_NAMES[pattern]}")
     return others, cells, bundles_of(count_nodes(len(state["alphas.normal"])))
-
-
-def _same_shapes(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(a[name].shape == b[name].shape for name in a)

@@ -113,16 +113,12 @@ class BundleInputs:
 
     def __init__(self, states: Sequence[State], nodes: Sequence[int], weights: Tensor) -> None:
         self.states, self.nodes = states, nodes
-        self._per_state = len(nodes) // len(states)
+        self.per_state = len(nodes) // len(states)
         self._weights = weights
         self._columns: tuple[Tensor, ...] | None = None
         self._channel_columns: tuple[Tensor, ...] | None = None
         self._joint: dict[str, Tensor] = {}
         self._repeated: dict[str, Tensor] = {}
-
-    def state(self, edge: int) -> State:
-        """Return the state that an edge leaves."""
-        return self.states[edge // self._per_state]
 
     def joint(self, name: str) -> Tensor:
         """Return ``State.input`` of all states, ``(B, states * C, H, W)``."""
@@ -135,7 +131,7 @@ class BundleInputs:
         """Return ``State.input`` of the state of each edge, ``(B, edges * C, H, W)``."""
         if name not in self._repeated:
             joint = self.joint(name)
-            self._repeated[name] = repeat_groups(joint, len(self.states), self._per_state)
+            self._repeated[name] = repeat_groups(joint, len(self.states), self.per_state)
         return self._repeated[name]
 
     def scale(self, column: int, edges: Sequence[int]) -> Tensor:
@@ -187,7 +183,7 @@ class Copies:
     @property
     def states(self) -> list[State]:
         """The state that each copy reads."""
-        return [self.inputs.state(edge) for edge in self._edges]
+        return [self.inputs.states[edge // self.inputs.per_state] for edge in self._edges]
 
     @property
     def scale(self) -> Tensor:

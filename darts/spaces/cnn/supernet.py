@@ -111,7 +111,6 @@ class Supernet(EdgewiseSupernet):
             if isinstance(module, EdgeBundle)
             for index, (_, _, owners) in enumerate(module.owners)
             if not isinstance(module.operations[index], Separate)
-            and module.operations[index].state_dict()
         }
 
     def operation_rows(self) -> dict[str, list[ParameterRows]]:
