@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypedDict
+from typing import ClassVar, NamedTuple, TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -12,12 +12,23 @@ from torch import Tensor, nn
 
 from darts.registry import Registry, choice, number
 from darts.spaces import SupernetBase
-from darts.spaces.supernet import ParameterRows
 
 FREEZING: Registry[Freezing] = Registry("freezing", "darts.methods")
 
 
-Operations = Mapping[str, Sequence[ParameterRows]]
+class ParameterSlice(NamedTuple):
+    """The rows ``first:end`` of a parameter, which belong to one operation of one edge."""
+
+    parameter: nn.Parameter
+    first: int
+    end: int
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """Return the rows of a tensor with the shape of the parameter."""
+        return tensor[self.first : self.end]
+
+
+Operations = Mapping[str, Sequence[ParameterSlice]]
 """For each operation of each edge, by its name, the parts of parameters that it owns."""
 
 Gradients = Mapping[nn.Parameter, Tensor]
@@ -104,7 +115,7 @@ class GradientMatching(Freezing):
             sums[name] = [total, count]
 
     def _agreement_and_size(
-        self, rows: ParameterRows, train: Gradients, valid: Gradients
+        self, rows: ParameterSlice, train: Gradients, valid: Gradients
     ) -> Tensor:
         """Return the agreement of both gradients and the product of their norms, ``(2,)``."""
         a, b = (rows.of(gradients[rows.parameter]) for gradients in (train, valid))
@@ -121,12 +132,12 @@ class FrozenOperations:
     def __init__(self, net: SupernetBase, state: FreezingState | None = None) -> None:
         self._net = net
         self.state: FreezingState = {} if state is None else state
-        self._stored: dict[str, list[tuple[ParameterRows, Tensor]]] = {}
+        self._stored: dict[str, list[tuple[ParameterSlice, Tensor]]] = {}
         self._store()
 
     def observe(self, rule: Freezing, train: Gradients, valid: Gradients) -> None:
         """Pass gradients of the training and the validation loss to the rule."""
-        rule.observe(self._net.operation_rows(), train, valid, self.state)
+        rule.observe(self._slices(), train, valid, self.state)
         self._store()
 
     @torch.no_grad()
@@ -136,15 +147,22 @@ class FrozenOperations:
             for rows, values in stored:
                 rows.of(rows.parameter).copy_(values)
 
+    def _slices(self) -> dict[str, list[ParameterSlice]]:
+        """Return the parts of parameters that each operation owns, by name of the operation."""
+        return {
+            name: [ParameterSlice(*row) for row in rows]
+            for name, rows in self._net.operation_rows().items()
+        }
+
     def _store(self) -> None:
         """Copy the weights of newly frozen operations."""
         frozen: list[str] = self.state.get("frozen", [])
         # Only some spaces implement ``operation_rows``, so it is called only if it is needed.
-        owned = self._net.operation_rows() if frozen else {}
+        slices = self._slices() if frozen else {}
         for name in frozen:
-            if name in owned and name not in self._stored:
+            if name in slices and name not in self._stored:
                 self._stored[name] = [
-                    (rows, rows.of(rows.parameter).detach().clone()) for rows in owned[name]
+                    (rows, rows.of(rows.parameter).detach().clone()) for rows in slices[name]
                 ]
 
 

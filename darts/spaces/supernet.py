@@ -28,10 +28,6 @@ class ParameterRows(NamedTuple):
     start: int
     stop: int
 
-    def of(self, tensor: Tensor) -> Tensor:
-        """Return the rows of a tensor with the shape of the parameter."""
-        return tensor[self.start : self.stop]
-
 
 class SupernetBase(nn.Module):
     """A network that contains and mixes all candidates of a space.

@@ -15,11 +15,11 @@ from darts.methods.freezing import (
     Freezing,
     FreezingState,
     GradientMatching,
+    ParameterSlice,
     agreement,
     agreement_with_sum,
 )
 from darts.searching.searcher import Searcher
-from darts.spaces.supernet import ParameterRows
 
 GENERATOR = torch.Generator().manual_seed(0)
 State = FreezingState
@@ -67,10 +67,10 @@ class Operations:
     def __init__(self) -> None:
         one, two = (nn.Parameter(torch.zeros(6, 2, 1, 1)) for _ in range(2))
         self.operations = {
-            "a": [ParameterRows(one, 0, 2)],
-            "b": [ParameterRows(one, 2, 4)],
-            "c": [ParameterRows(one, 4, 6)],
-            "d": [ParameterRows(two, 0, 3), ParameterRows(two, 3, 6)],
+            "a": [ParameterSlice(one, 0, 2)],
+            "b": [ParameterSlice(one, 2, 4)],
+            "c": [ParameterSlice(one, 4, 6)],
+            "d": [ParameterSlice(two, 0, 3), ParameterSlice(two, 3, 6)],
         }
         self.parameters = (one, two)
 

@@ -27,7 +27,8 @@ class PlainCell(nn.Module):
 
     def __init__(self, plan: CellPlan, genotype: Genotype) -> None:
         super().__init__()
-        self.preprocess0, self.preprocess1 = make_preprocessing(plan, affine=True)
+        self.preprocess0 = make_preprocessing(plan, 0, affine=True)
+        self.preprocess1 = make_preprocessing(plan, 1, affine=True)
         reduction = plan.group == "reduce"
         self.edges = genotype.reduce if reduction else genotype.normal
         self.concat = genotype.reduce_concat if reduction else genotype.normal_concat

@@ -86,7 +86,8 @@ class SupernetCell(nn.Module):
         super().__init__()
         if plan.channels % partial:
             raise ValueError(f"partial={partial} does not divide the {plan.channels} channels")
-        self.preprocess0, self.preprocess1 = make_preprocessing(plan, affine=False)
+        self.preprocess0 = make_preprocessing(plan, 0, affine=False)
+        self.preprocess1 = make_preprocessing(plan, 1, affine=False)
         self.connections = all_edges(count_nodes(len(candidates)))
         self.partial, self.width = partial, plan.channels // partial
         self.edges = nn.ModuleList(

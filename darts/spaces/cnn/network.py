@@ -36,7 +36,8 @@ class Cell(nn.Module):
     def __init__(self, plan: CellPlan, genotype: Genotype) -> None:
         super().__init__()
         self.group = plan.group
-        self.preprocess0, self.preprocess1 = make_preprocessing(plan, affine=True)
+        self.preprocess0 = make_preprocessing(plan, 0, affine=True)
+        self.preprocess1 = make_preprocessing(plan, 1, affine=True)
         edges = genotype.edges(plan.group)
         self.concat = genotype.concat(plan.group)
         self.sources = [source for source, _, _ in edges]

@@ -142,11 +142,9 @@ def plan_cells(channels: int, cells: int, stem: Stem, outputs: Mapping[str, int]
     return plans
 
 
-def make_preprocessing(plan: CellPlan, *, affine: bool) -> tuple[nn.Module, nn.Module]:
-    """Return the modules that bring the two inputs of a cell to one size and to its width."""
-    first: nn.Module
-    if plan.reduced_before:
-        first = FactorizedReduce(plan.before_previous, plan.channels, affine=affine)
-    else:
-        first = relu_conv_norm(plan.before_previous, plan.channels, affine=affine)
-    return first, relu_conv_norm(plan.previous, plan.channels, affine=affine)
+def make_preprocessing(plan: CellPlan, index: int, *, affine: bool) -> nn.Module:
+    """Return the module that brings input 0 or 1 of a cell to the common size and width."""
+    if index == 0 and plan.reduced_before:
+        return FactorizedReduce(plan.before_previous, plan.channels, affine=affine)
+    inputs = (plan.before_previous, plan.previous)[index]
+    return relu_conv_norm(inputs, plan.channels, affine=affine)

@@ -25,7 +25,7 @@ from darts.spaces.cnn.edgewise import EdgewiseSupernet
 from darts.spaces.cnn.encoding import CellSpace
 from darts.spaces.cnn.network import Network
 from darts.spaces.cnn.operations import make_operation
-from darts.spaces.cnn.skeleton import CellPlan, make_preprocessing, make_stem, plan_cells
+from darts.spaces.cnn.skeleton import make_preprocessing, make_stem, plan_cells
 from darts.spaces.cnn.supernet import Supernet
 from darts.spaces.deriving import Candidates
 from darts.spaces.genotype import CELLS, Genotype, all_edges
@@ -116,7 +116,7 @@ class Cnn(CellSpace):
         plans = plan_cells(self.channels, self.cells, stem, dict.fromkeys(CELLS, NODES))
         for plan in plans:
             for index, inputs in enumerate((plan.before_previous, plan.previous)):
-                make = partial(_preprocessing, plan, index)
+                make = partial(make_preprocessing, plan, index, affine=True)
                 yield NetworkPiece(make, (inputs, *sizes[index]))
             outer = sizes[1]  # the size of both inputs after preprocessing
             inner = _halved(outer) if plan.group == "reduce" else outer  # the size of the nodes
@@ -151,10 +151,6 @@ def _possible(rows: tuple[tuple[str, ...], ...]) -> Tensor:
     """Return which candidates a kept edge may have, ``(edges, operations)`` bool."""
     with torch.inference_mode(False):  # so that later calls may use the tensor in training
         return torch.tensor([[name != "none" for name in row] for row in rows])
-
-
-def _preprocessing(plan: CellPlan, index: int) -> nn.Module:
-    return make_preprocessing(plan, affine=True)[index]
 
 
 def _halved(size: tuple[int, ...]) -> tuple[int, ...]:
