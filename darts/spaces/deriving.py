@@ -20,12 +20,12 @@ def check_groups(name: str, mapping: Mapping[str, object], groups: Collection[st
         raise ValueError(f"{name}: groups {sorted(mapping)} must be {sorted(groups)}")
 
 
-def checked_rows(group: str, table: Tensor, shape: tuple[int, int]) -> list[list[float]]:
+def checked_rows(group: str, table: Tensor, names: Sequence[Sequence[str]]) -> list[list[float]]:
     """Return probabilities ``(edges, operations)`` as one list per edge.
 
     Raise ValueError for another shape, or values that are not finite or not within 0 and 1.
     """
-    table = table.detach()
+    table, shape = table.detach(), (len(names), len(names[0]))
     if tuple(table.shape) != shape:
         raise ValueError(
             f"probabilities of {group} have shape {tuple(table.shape)}, not "
@@ -50,10 +50,7 @@ def best_columns(
     """Return the most probable column of each edge by group; ties go to the lower column."""
     check_groups("probabilities", probabilities, candidates)
     return {
-        group: [
-            row.index(max(row))
-            for row in checked_rows(group, probabilities[group], (len(names), len(names[0])))
-        ]
+        group: [row.index(max(row)) for row in checked_rows(group, probabilities[group], names)]
         for group, names in candidates.items()
     }
 

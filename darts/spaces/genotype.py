@@ -57,8 +57,6 @@ NONE = "none"
 Pairs: TypeAlias = tuple[tuple[str, int], ...]
 """``(operation, source)`` of each edge of a cell."""
 
-FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
-
 
 @dataclass(frozen=True)
 class Genotype(AnyGenotype):
@@ -149,7 +147,7 @@ class Genotype(AnyGenotype):
         The classic text may be preceded by ``NAME =``, give its four fields by keyword or by
         position, and write a concatenation as ``range(2, 6)``. The text is parsed, never evaluated.
         """
-        return cls(**read_genotype(text, cls.space, FIELDS))
+        return cls(**read_genotype(text, cls.space, [field.name for field in fields(cls)]))
 
 
 def drop_edges(

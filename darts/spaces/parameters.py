@@ -50,8 +50,7 @@ class Choice:
 
     def perturb(self, value: Value, random: Random) -> Value:
         """Draw another value; return the same value if there is no other."""
-        others = self.neighbors(value)
-        return others[random.randrange(len(others))] if others else value
+        return random.choice(self.neighbors(value) or [value])
 
 
 @dataclass(frozen=True)
@@ -159,8 +158,7 @@ class Range:
             perturbed = self.at(self.fraction(value) + random.gauss(0, 0.2))
             if perturbed != value:
                 return perturbed
-        others = self.neighbors(value)
-        return others[random.randrange(len(others))] if others else value
+        return random.choice(self.neighbors(value) or [value])
 
     def _level(self, level: int) -> int | float:
         return self._nearest(self.low + level * (self.step or 1))

@@ -187,7 +187,7 @@ def _derive_cell(
     cell: str, table: Tensor, names: Sequence[Sequence[str]], rule: str
 ) -> list[tuple[str, int]]:
     """Return ``(operation, source)`` of each kept edge of one cell."""
-    rows = checked_rows(cell, table, (len(names), len(names[0])))
+    rows = checked_rows(cell, table, names)
     kept: list[tuple[str, int]] = []
     for node in _by_node(list(zip(names, rows, strict=True))):
         operations = [

@@ -75,32 +75,23 @@ class NodeSums:
         """Return the sum of the next node, ``(B, C, H, W)``; None if nothing was added to it."""
         node = self._finished
         self._finished += 1
-        self._merge_bundle()
+        if self._bundle is not None:
+            # The edges are ordered by state, then node.
+            for part in self._bundle.chunk(self._states, dim=1):
+                self._rest = part if self._rest is None else self._rest + part
+            self._bundle = None
+        batched, unfinished = self._rest, len(self._totals) - node
+        if batched is not None and unfinished > 1:
+            width = batched.shape[1] // unfinished
+            batched, self._rest = torch.split(batched, [width, batched.shape[1] - width], dim=1)
         total = self._totals[node]
         if self._terms[node]:
             total.add(weighted_sum(self._terms[node], self._factors[node]))
             self._terms[node], self._factors[node] = [], []
-        own, batched = total.result(), self._next_of_rest(len(self._totals) - node)
+        own = total.result()
         if own is None or batched is None:
             return batched if own is None else own
         return own.add_(batched)
-
-    def _next_of_rest(self, unfinished: int) -> Tensor | None:
-        """Split the sum of the next node from the sums of all unfinished nodes."""
-        rest, self._rest = self._rest, None
-        if rest is None or unfinished == 1:
-            return rest
-        width = rest.shape[1] // unfinished
-        first, self._rest = torch.split(rest, [width, rest.shape[1] - width], dim=1)
-        return first
-
-    def _merge_bundle(self) -> None:
-        if self._bundle is None:
-            return
-        # The edges are ordered by state, then node.
-        for part in self._bundle.chunk(self._states, dim=1):
-            self._rest = part if self._rest is None else self._rest + part
-        self._bundle = None
 
 
 class NormRequest(NamedTuple):

@@ -128,12 +128,6 @@ def _separable(
     return nn.Sequential(*layers)
 
 
-def _skip(channels: int, stride: int, affine: bool) -> nn.Module:
-    if stride == 1:
-        return nn.Identity()
-    return FactorizedReduce(channels, channels, affine=affine)
-
-
 def _conv_7x1_1x7(channels: int, stride: int, affine: bool) -> nn.Module:
     return nn.Sequential(
         nn.ReLU(),
@@ -152,7 +146,9 @@ FACTORIES: dict[str, Factory] = {
     "avg_pool_3x3": lambda channels, stride, affine: nn.AvgPool2d(
         3, stride, padding=1, count_include_pad=False
     ),
-    "skip_connect": _skip,
+    "skip_connect": lambda channels, stride, affine: (
+        nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, affine=affine)
+    ),
     "sep_conv_3x3": partial(_separable, kernel=3),
     "sep_conv_5x5": partial(_separable, kernel=5),
     "dil_conv_3x3": partial(_separable, kernel=3, dilation=2, count=1),

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from darts.spaces.cnn.operations import FactorizedReduce, relu_conv_norm
 from darts.spaces.genotype import all_edges
 
-STEMS = ("small", "imagenet")
-
 
 @dataclass(frozen=True)
 class CellPlan:
@@ -118,7 +116,7 @@ def make_stem(name: str, in_channels: int, channels: int, *, in_supernet: bool =
         return SmallStem(in_channels, 3 * channels)
     if name == "imagenet":
         return ImageNetStem(in_channels, 3 * channels if in_supernet else channels)
-    raise ValueError(f"unknown stem {name!r}; choose from {', '.join(STEMS)}")
+    raise ValueError(f"unknown stem {name!r}; choose from small, imagenet")
 
 
 def plan_cells(channels: int, cells: int, stem: Stem, outputs: Mapping[str, int]) -> list[CellPlan]:

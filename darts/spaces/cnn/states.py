@@ -46,8 +46,7 @@ class State:
 
     def rectified_whole(self) -> Tensor:
         """Return all channels after ReLU."""
-        bypassed = self.width < self.whole.shape[1]
-        return F.relu(self.whole) if bypassed else self.input("rectified")
+        return self.input("rectified") if self.value is self.whole else F.relu(self.whole)
 
     def input(self, name: str) -> Tensor:
         """Return a tensor that operations read.
@@ -115,7 +114,7 @@ class BundleInputs:
         self.states, self.nodes = states, nodes
         self.per_state = len(nodes) // len(states)
         self._weights = weights
-        self._columns: tuple[Tensor, ...] | None = None
+        self._columns = weights.unbind(1)
         self._channel_columns: tuple[Tensor, ...] | None = None
         self._joint: dict[str, Tensor] = {}
         self._repeated: dict[str, Tensor] = {}
@@ -136,8 +135,6 @@ class BundleInputs:
 
     def scale(self, column: int, edges: Sequence[int]) -> Tensor:
         """Return the mixing weights of an operation, ``(len(edges),)``."""
-        if self._columns is None:
-            self._columns = self._weights.unbind(1)
         weights, first, last = self._columns[column], edges[0], edges[-1]
         if last - first + 1 == len(edges):
             return weights[first : last + 1]

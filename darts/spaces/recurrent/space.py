@@ -164,7 +164,7 @@ class Recurrent(Space):
         """
         check_groups("probabilities", probabilities, (GROUP,))
         names = candidates[GROUP]
-        rows = checked_rows(GROUP, probabilities[GROUP], (len(names), len(names[0])))
+        rows = checked_rows(GROUP, probabilities[GROUP], names)
         layout = edges_of(_count_nodes(len(rows)))
         nodes: dict[int, tuple[float, str, int]] = {}
         for (source, node), row, operations in zip(layout, rows, names, strict=True):
