@@ -24,8 +24,7 @@ from darts.spaces.network import NetworkBase
 def average_mirror_images(net: nn.Module) -> None:
     """Make a network for images ``(B, C, H, W)`` average its outputs for mirror images.
 
-    In evaluation mode, the output for an image is the mean of the outputs for the image and its
-    mirror image, so an evaluation takes twice as long. Training and state dict do not change.
+    This takes twice as long, in evaluation mode only. The state dict does not change.
     """
     net.register_forward_pre_hook(_add_mirror_images)
     net.register_forward_hook(_average_mirror_images)

@@ -21,10 +21,7 @@ def check_groups(name: str, mapping: Mapping[str, object], groups: Collection[st
 
 
 def checked_rows(group: str, table: Tensor, names: Sequence[Sequence[str]]) -> list[list[float]]:
-    """Return probabilities ``(edges, operations)`` as one list per edge.
-
-    Raise ValueError for another shape, or values that are not finite or not within 0 and 1.
-    """
+    """Return probabilities ``(edges, operations)`` as one list per edge, after checking them."""
     table, shape = table.detach(), (len(names), len(names[0]))
     if tuple(table.shape) != shape:
         raise ValueError(

@@ -57,10 +57,7 @@ def read_genotype(text: object, space: str, names: Sequence[str]) -> JsonObject:
 
 
 def read_json(text: str, space: str, names: Sequence[str]) -> JsonObject:
-    """Return the fields with these names of a genotype's JSON object, unchecked.
-
-    Raise ValueError for invalid JSON, other fields, or another value of ``"space"``.
-    """
+    """Return the fields with these names of a genotype's JSON object, or raise ValueError."""
     try:
         fields = json.loads(text)
     except json.JSONDecodeError as error:

@@ -28,8 +28,7 @@ class Mixture(dict[str, Tensor]):
     """A dictionary of mixing weights by group, with bypass weights and masks.
 
     Each tensor is ``(edges, columns)``, the same for all cells of the group, or ``(cells, edges,
-    columns)``. A column is a candidate; in a supernet with auxiliary skip connections, the last
-    column is their weight.
+    columns)``. A column is a candidate, or in the last place an auxiliary skip connection.
 
     Args:
         bypass: By group ``(edges,)``, see ``CellMixture``.

@@ -18,8 +18,7 @@ class NetworkBase(nn.Module):
     """The discrete network of a genotype, for training from scratch.
 
     Attributes:
-        drop_path: Probability of dropping a path for a sample, in training; callers may change it
-            between epochs.
+        drop_path: Probability of dropping a path for a sample, in training; may change.
         batch_share: Position of this rank's samples in the batch of all ranks.
     """
 
@@ -46,11 +45,10 @@ class NetworkBase(nn.Module):
         return []
 
     def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]] | None:
-        """Return where the operation of edge number ``edge`` of ``genotype.edges(cell)`` is stored.
+        """Return ``(parent module, attribute)`` of an edge's operation in each copy of the cell.
 
-        Returns:
-            ``(parent module, attribute name)`` for each copy of the cell; empty for an operation
-            without a module; None if the network cannot work without the edge.
+        ``edge`` is the number in ``genotype.edges(cell)``. The list is empty for an operation
+        without a module; None if the network cannot work without the edge.
         """
         return None
 

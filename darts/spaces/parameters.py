@@ -55,12 +55,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Range:
-    """A domain of numbers between two bounds.
+    """A domain of numbers between two bounds; the steps from ``low`` may miss ``high``.
 
     Attributes:
-        high: Upper bound. It is a number of the domain unless the steps from ``low`` miss it.
-        step: Restricts the numbers to ``low``, ``low + step`` and so on; None for all numbers or
-            all integers.
+        step: Restricts the numbers to ``low``, ``low + step`` and so on; None for no restriction.
     """
 
     low: float
@@ -179,9 +177,8 @@ Domain: TypeAlias = Choice | Range
 class Parameter:
     """An architecture choice or hyperparameter.
 
-    Attributes:
-        conditions: Pairs ``(name of an earlier parameter, values)``. The parameter is active if
-            each of the named parameters is active and has one of the values of its pair.
+    It is active if, of each pair ``(earlier parameter, values)`` of its conditions, the parameter
+    is active and has one of the values.
     """
 
     name: str

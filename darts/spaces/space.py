@@ -207,9 +207,8 @@ class Space(ABC):
     ) -> dict[str, Tensor]:
         """Return the probability that a network has each piece: by group ``(edges, operations)``.
 
-        The result is differentiable. The probabilities of each edge are normalized to sum to one,
-        since the strength of an edge does not affect its cost once it is kept. A space may add
-        groups for pieces that depend on several alphas.
+        The result is differentiable. The probabilities of each edge are normalized, since the
+        strength of an edge does not affect its cost once it is kept. A space may add groups.
         """
         return {g: p / p.sum(-1, keepdim=True).clamp_min(1e-12) for g, p in probabilities.items()}
 

@@ -126,10 +126,7 @@ class SupernetBase(nn.Module):
         return {}
 
     def operation_rows(self) -> dict[str, list[ParameterRows]]:
-        """Return the parameter rows of each operation of each edge, by a unique name.
-
-        Skip connections are left out. Raise ValueError if operations share parameters.
-        """
+        """Return the parameter rows of each operation except skip connections, by a unique name."""
         raise ValueError(
             f"freezing: the {self.space} space cannot freeze single operations; set freezing=none"
         )

@@ -1,36 +1,11 @@
-"""Encoding of genotypes as points, for every space."""
+"""Genotypes that no point of their space encodes."""
 
 from __future__ import annotations
-
-import math
-from typing import Any
 
 import pytest
 
 from darts.spaces import cnn, macro
 from darts.spaces.genotype import Genotype
-from darts.spaces.parameters import Parameters
-
-
-class TwoNodes(cnn.Cnn):
-    """Cells of two nodes, whose edges have two operations each."""
-
-    @property
-    def edge_candidates(self) -> Any:
-        row = ("none", "skip_connect", "max_pool_3x3")
-        return dict.fromkeys(("normal", "reduce"), (row,) * 5)
-
-
-def test_number_of_points_of_a_cell_with_two_nodes() -> None:
-    """The two cells are independent, so the number of points is the square of one cell's."""
-    space = TwoNodes()
-    # Node 2 has one pair of sources, node 3 has three; each of two edges has two operations.
-    per_cell = math.comb(2, 2) * 2**2 * math.comb(3, 2) * 2**2
-    points = list(Parameters(space.parameters()).points(2))
-    assert len(points) == per_cell**2
-    genotypes = {space.decode(point) for point in points}
-    assert len(genotypes) == per_cell**2
-    assert all(space.encode(genotype) in points for genotype in list(genotypes)[::97])
 
 
 def test_genotypes_of_other_candidates_or_depths_are_rejected() -> None:

@@ -1,8 +1,7 @@
 """Candidates of the edges of a supernet cell, and the candidate sets on which plain DARTS fails.
 
 References:
-    Zela et al., "Understanding and Robustifying Differentiable Architecture Search",
-    arXiv:1909.09656, section 3.1 and appendix B: the sets S1 to S4.
+    Zela et al., arXiv:1909.09656, section 3.1 and appendix B: the sets S1 to S4.
 """
 
 from __future__ import annotations

@@ -59,8 +59,7 @@ class EdgeBundle(nn.Module):
     """The edges of a cell that leave the same states, ordered by state, then node.
 
     Attributes:
-        nodes: The node that each edge enters, counted from 0; every state has the same number of
-            edges.
+        nodes: The node that each edge enters, counted from 0; as many for each state.
         owners: For each stacked operation its name, its column and the edges that own its copies.
         process_group: Ranks that share a batch, see ``darts.ops.sync_batch_norm``, or None.
     """

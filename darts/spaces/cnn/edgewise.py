@@ -1,7 +1,6 @@
 """Reference supernet that runs each operation of each edge separately.
 
-It defines the continuous relaxation of the space. It is slow; the fast supernet is tested against
-it.
+It defines the continuous relaxation of the space; the fast supernet is tested against it.
 
 References:
     DARTS, arXiv:1806.09055, section 2.2, equation 2, and section 3.1.

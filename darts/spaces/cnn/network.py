@@ -27,8 +27,6 @@ from darts.spaces.rank_dropout import BatchShare
 class Cell(nn.Module):
     """One discrete cell: each node is the sum of its operations.
 
-    The ReLU and the pools of a state are computed once for all operations that use them.
-
     Shape: two rectified states ``(B, C, H, W)`` -> ``(B, len(concat) * channels, H', W')``, not
     rectified.
     """
@@ -88,9 +86,8 @@ def pool_to_two(x: Tensor) -> Tensor:
 class AuxiliaryHead(nn.Module):
     """A second classifier at two thirds of the depth, for training only.
 
-    Args:
-        second_norm: Whether a batch norm follows the second convolution. The networks that DARTS
-            and PC-DARTS train on ImageNet have none (the authors' model.py says so).
+    The networks that DARTS and PC-DARTS train on ImageNet have no ``second_norm`` (the authors'
+    model.py says so).
 
     Shape: ``(B, C, H, W)`` of any size -> logits ``(B, classes)``.
     """

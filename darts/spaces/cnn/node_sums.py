@@ -95,12 +95,10 @@ class NodeSums:
 
 
 class NormRequest(NamedTuple):
-    """A batch norm that a branch needs.
+    """A batch norm that a branch needs, for ``y``, ``(B, edges * C, H, W)``.
 
-    Attributes:
-        y: What to normalize, ``(B, edges * C, H, W)``.
-        is_last: Whether the branch ends here. If so, the result, times the mixing weights, is added
-            to the nodes; otherwise the branch continues with it after ReLU.
+    If it ``is_last``, the result, times the mixing weights, is added to the nodes; otherwise the
+    branch continues with it after ReLU.
     """
 
     copies: Copies

@@ -5,8 +5,7 @@ An operation keeps the number of channels and has stride 1 or 2. With stride 2 i
 a node have equal shapes for images of any size.
 
 References:
-    Liu, Simonyan and Yang, "DARTS: Differentiable Architecture Search", arXiv:1806.09055,
-    section 3.1 and appendix A.
+    DARTS, arXiv:1806.09055, section 3.1 and appendix A.
 """
 
 from __future__ import annotations

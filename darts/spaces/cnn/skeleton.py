@@ -106,11 +106,10 @@ Stem: TypeAlias = SmallStem | ImageNetStem
 
 
 def make_stem(name: str, in_channels: int, channels: int, *, in_supernet: bool = False) -> Stem:
-    """Return a stem.
+    """Return a stem with ``3 * channels`` outputs; ``channels`` is the width of the first nodes.
 
-    The stem "small" has ``3 * channels`` output channels, where ``channels`` is the width of the
-    first cell's nodes. The stem "imagenet" has ``channels`` in a network (DARTS,
-    cnn/model.py) and ``3 * channels`` in a supernet (PC-DARTS, model_search_imagenet.py).
+    The stem "imagenet" has ``channels`` outputs in a network (DARTS, cnn/model.py) and
+    ``3 * channels`` in a supernet (PC-DARTS, model_search_imagenet.py).
     """
     if name == "small":
         return SmallStem(in_channels, 3 * channels)
@@ -122,9 +121,8 @@ def make_stem(name: str, in_channels: int, channels: int, *, in_supernet: bool =
 def plan_cells(channels: int, cells: int, stem: Stem, outputs: Mapping[str, int]) -> list[CellPlan]:
     """Return the plan of each cell; those at one and two thirds of the depth are reduction cells.
 
-    Args:
-        channels: Width of the first cell's nodes; doubles at each reduction.
-        outputs: By group, the number of nodes that a cell concatenates.
+    A reduction cell doubles the width of the nodes, ``channels``. By group, ``outputs`` has the
+    number of nodes that a cell concatenates.
     """
     before_previous = previous = stem.width
     reduced_before = stem.reduces

@@ -3,9 +3,7 @@
 The k edges of a bundle each have a copy of a candidate. ``stack`` turns the k copies into one
 module of the same structure and names; the weights and batch-norm statistics of the copies are
 concatenated along the first dimension.
-
-The conversion of state dicts requires that all edges have the same candidates, which is not true
-for the candidate set S1.
+State dicts can be converted if all edges have the same candidates, unlike in the candidate set S1.
 """
 
 from __future__ import annotations
@@ -99,8 +97,7 @@ def unfuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def concatenated(copies: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Join the state dicts of the copies into the state dict of the stacked module.
 
-    Batch counters are scalars: copies that always ran together have equal ones; otherwise the
-    largest is used.
+    Of batch counters, which are scalars, the largest is used.
     """
     return {
         name: torch.cat([state[name] for state in copies])

@@ -82,10 +82,7 @@ class State:
 def run_edge(
     operation: nn.Module, state: State, rectified: bool, probability: float, share: BatchShare
 ) -> Tensor:
-    """Return the output of an edge of a discrete cell, dropped with some probability.
-
-    An identity is never dropped, so a path remains.
-    """
+    """Return the output of an edge of a discrete cell; drop path never drops an identity."""
     if isinstance(operation, nn.MaxPool2d | nn.AvgPool2d):
         x = state.pooled_once(operation)
     else:
@@ -104,10 +101,9 @@ def run_pool(pool: Pool, x: Tensor) -> Tensor:
 
 
 class BundleInputs:
-    """States and mixing weights of the edges of a bundle; derived tensors are computed once.
+    """States and mixing weights ``(edges, operations)`` of a bundle, and tensors from them.
 
-    The edges are ordered by state, and each state has the same number of edges. The mixing weights
-    are ``(edges, operations)``.
+    The edges are ordered by state, and each state has the same number of edges.
     """
 
     def __init__(self, states: Sequence[State], nodes: Sequence[int], weights: Tensor) -> None:
@@ -154,12 +150,7 @@ class BundleInputs:
 
 
 class Copies:
-    """Some consecutive copies of a stacked operation, see ``darts.spaces.cnn.stacking``.
-
-    Attributes:
-        nodes: The node that the edge of each copy enters.
-        is_whole_bundle: Whether there is a copy for each edge of the bundle.
-    """
+    """Some consecutive copies of a stacked operation, see ``darts.spaces.cnn.stacking``."""
 
     def __init__(
         self,
@@ -219,10 +210,7 @@ class Copies:
         return tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim=1)
 
     def read_shared(self, name: str) -> Tensor:
-        """Return an input for a convolution whose groups may share channels.
-
-        For a whole bundle, each state occurs only once; otherwise this is ``read``.
-        """
+        """Return what ``read`` does, but each state of a whole bundle only once."""
         return self.inputs.joint(name) if self.is_whole_bundle else self.read(name)
 
     def separable_input(
@@ -230,8 +218,7 @@ class Copies:
     ) -> tuple[Tensor, int, int]:
         """Return the input, stride and dilation of a depthwise convolution.
 
-        The input is ``x``, or the rectified states if ``x`` is None. With ``fused``, edges may
-        share the channels of a state.
+        ``x`` is None for the rectified states. With ``fused``, edges may share their channels.
         """
         stride, dilation = module.stride[0], module.dilation[0]
         if x is not None:

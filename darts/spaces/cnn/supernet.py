@@ -96,8 +96,7 @@ class Supernet(EdgewiseSupernet):
     """The supernet of the DARTS paper.
 
     It has the arguments, alphas, initial weights and, up to rounding, the results of
-    ``EdgewiseSupernet``. ``fuse_state_dict`` and ``unfuse_state_dict`` convert state dicts. See
-    ``darts.spaces.cnn.edge_bundle`` and ``darts.ops`` for the differences.
+    ``EdgewiseSupernet``. ``fuse_state_dict`` and ``unfuse_state_dict`` convert state dicts.
     """
 
     make_cell = BundledCell

@@ -30,10 +30,7 @@ PRIMITIVES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_
 """The five candidates, in the order of the alphas' columns."""
 
 ZEROS, SKIP = "none", "skip_connect"
-"""The operations that output zeros and their input."""
-
 CONVOLUTIONS = ("nor_conv_1x1", "nor_conv_3x3")
-"""The operations with weights."""
 
 NODES = 4
 EDGES: tuple[tuple[int, int], ...] = tuple((s, t) for t in range(1, NODES) for s in range(t))
@@ -56,8 +53,8 @@ class Genotype(AnyGenotype):
     """An architecture of the benchmark.
 
     Attributes:
-        arch: The benchmark's notation, ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``: for each node the
-            operation from each node before it. Spaces are removed.
+        arch: ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``: for each node the operation from each node
+            before it. Spaces are removed.
     """
 
     arch: str

@@ -1,8 +1,7 @@
 """Discrete network of a NAS-Bench-201 genotype, and the layers that it shares with the supernet.
 
 References:
-    Dong and Yang, "NAS-Bench-201", arXiv:2001.00326, section 2.1 and figure 1: a stem, three
-    stages of cells with a residual block of stride 2 between them, and a classifier.
+    Dong and Yang, "NAS-Bench-201", arXiv:2001.00326, section 2.1 and figure 1.
     He et al., "Deep Residual Learning", arXiv:1512.03385: the residual block.
 """
 
@@ -92,10 +91,7 @@ def plan_layers(channels: int, cells: int) -> list[tuple[int, int]]:
 
 
 class Cell(nn.Module):
-    """One discrete cell, ``(B, channels, H, W)`` -> the same.
-
-    The ReLU and the pooling of a node are computed once.
-    """
+    """One discrete cell, ``(B, channels, H, W)`` -> the same."""
 
     def __init__(self, channels: int, genotype: Genotype) -> None:
         super().__init__()
@@ -119,11 +115,7 @@ class Cell(nn.Module):
 
 
 class Network(NetworkBase):
-    """Three stages of cells with residual blocks in between.
-
-    Args:
-        channels: Width of the first stage; it doubles with each stage.
-        cells: Number of cells in each stage.
+    """Three stages of ``cells`` cells; the width, ``channels``, doubles with each stage.
 
     Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.
     """

@@ -44,9 +44,7 @@ class ParallelConvNorm(nn.Module):
     """The convolutions and norms of several edges, without affine parameters.
 
     The weights and statistics of the copies, results of ``relu_conv_norm``, are concatenated.
-
-    Attributes:
-        process_group: Ranks that share a batch, see ``darts.ops.sync_batch_norm``, or None.
+    Ranks of ``process_group`` share a batch, see ``darts.ops.sync_batch_norm``.
     """
 
     running_mean: Tensor
@@ -91,9 +89,8 @@ class ParallelConvNorm(nn.Module):
 class SharedCell(nn.Module):
     """One cell in which each node is the sum of the mixed edges from all earlier nodes.
 
-    Attributes:
-        leaving: By node and column, the convolutions of the edges that leave the node; the name is
-            part of the state dict.
+    By node and column, ``leaving`` has the convolutions of the edges that leave the node; the name
+    is part of the state dict.
 
     Shape: ``(B, C, H, W)`` -> the same.
     """

@@ -94,9 +94,11 @@ def test_float32_errors_are_as_small_as_those_of_the_edgewise_supernet(
         assert 0 < fast < 3 * slow + 1e-6, (name, slow, fast)
 
 
-def check_bfloat16(operations: tuple[str, ...]) -> None:
-    """Check the error of bfloat16 logits, and that every parameter gets a finite gradient."""
-    options: dict[str, Any] = {"cells": 3, "channels": 4, "operations": operations}
+@pytest.mark.parametrize("plan", slow_except(PLANS, EVERYDAY_PLANS))
+def test_every_plan_in_bfloat16(plan: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error of the logits is small, and every parameter gets a finite gradient."""
+    use_plan(monkeypatch, PLANS[plan])
+    options: dict[str, Any] = {"cells": 3, "channels": 4, "operations": REPEATABLE[3:]}
     pair = make_pair(dtype=torch.float32, **options)
     x = images(8, 3, 8, 9)
     exact = backward(make_pair(**options).slow, x)
@@ -114,14 +116,3 @@ def check_bfloat16(operations: tuple[str, ...]) -> None:
             assert parameter.grad.isfinite().all()
     slow, fast = errors
     assert 0 < fast < 2 * slow + 0.01, errors
-
-
-@pytest.mark.parametrize("plan", slow_except(PLANS, EVERYDAY_PLANS))
-@pytest.mark.parametrize(
-    "operations", [REPEATABLE[3:], pytest.param(PRIMITIVES, marks=pytest.mark.slow)], ids=len
-)
-def test_every_plan_in_bfloat16(
-    operations: tuple[str, ...], plan: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use_plan(monkeypatch, PLANS[plan])
-    check_bfloat16(operations)

@@ -48,17 +48,6 @@ def test_one_hot_weights_equal_the_discrete_network() -> None:
         torch.testing.assert_close(actual, expected, **EXACT)
 
 
-def test_a_cell_sums_all_paths_of_identities() -> None:
-    # x1 = a x0, x2 = b x0 + c x1, x3 = d x0 + e x1 + f x2.
-    net = make_pair("nas201", operations=("skip_connect",)).slow
-    a, b, c, d, e, f = table = images(6, seed=8)
-    cell: Any = net.layers[0]
-    x = images(2, 4, 5, 5)
-    mixture = Mixture({"cell": table[:, None]}).of_cell("cell", 0)
-    expected = (d + e * a + f * (b + c * a)) * x
-    torch.testing.assert_close(cell(x, mixture, 0.0), expected, **EXACT)
-
-
 def test_other_channels_bypass_the_operations() -> None:
     cell = EdgewiseCell(4, ("skip_connect",), 2, False).double()
     x, weights, bypass = images(2, 4, 3, 3), images(6, 1, seed=5), images(6, seed=6)
