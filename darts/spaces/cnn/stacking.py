@@ -2,8 +2,8 @@
 
 The k edges of a bundle each have a copy of a candidate. ``stack`` turns the k copies into one
 module of the same structure and names; the weights and batch-norm statistics of the copies are
-concatenated along the first dimension.
-State dicts can be converted if all edges have the same candidates, unlike in the candidate set S1.
+concatenated along the first dimension. State dicts can be converted if all edges have the same
+candidates, unlike in the candidate set S1.
 """
 
 from __future__ import annotations
