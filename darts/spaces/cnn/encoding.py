@@ -92,7 +92,7 @@ class CellSpace(Space):
     ) -> Genotype:
         """Remove improbable edges.
 
-        A cell of which no edge remains keeps its most probable edge that leaves an input.
+        If no edge of a cell remains, the cell keeps its most probable edge from an input.
         """
         cells: list[tuple[Pairs, tuple[int, ...]]] = []
         for cell in CELLS:
