@@ -73,8 +73,7 @@ def mean_outputs(outputs: Sequence[Tensor], counts: Sequence[int], targets: str)
     For classes, it is the logarithm of the mean of the softmax probabilities; for labels, the logit
     of the mean of the sigmoids; for numbers, the mean. See ``darts.data.targets``.
     """
-    total = sum(counts)
-    shares = [count / total for count in counts]
+    shares = [count / sum(counts) for count in counts]
     if targets == NUMBERS:
         return torch.stack([share * own for share, own in zip(shares, outputs, strict=True)]).sum(0)
     if targets == CLASSES:

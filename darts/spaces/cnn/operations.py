@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from darts.ops.grouped_conv import depthwise_conv2d
 from darts.ops.pixels import split_even_odd
+from darts.ops.pointwise import PointwiseConv2d
 from darts.spaces.genotype import Genotype
 
 
@@ -43,13 +44,14 @@ class FactorizedReduce(nn.Module):
         super().__init__()
         if outputs < 2:
             raise ValueError(f"FactorizedReduce needs at least 2 output channels, got {outputs}")
-        self.even = nn.Conv2d(inputs, outputs // 2, 1, bias=False)
-        self.odd = nn.Conv2d(inputs, outputs - outputs // 2, 1, bias=False)
+        self.even = PointwiseConv2d(inputs, outputs // 2, stride=2)
+        self.odd = PointwiseConv2d(inputs, outputs - outputs // 2, stride=2)
         self.norm = nn.BatchNorm2d(outputs, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
         even, odd = split_even_odd(F.relu(x) if self.rectifies else x)
-        output: Tensor = self.norm(torch.cat([self.even(even), self.odd(odd)], dim=1))
+        halves = [F.conv2d(even, self.even.weight), F.conv2d(odd, self.odd.weight)]
+        output: Tensor = self.norm(torch.cat(halves, dim=1))
         return output
 
 

@@ -140,8 +140,7 @@ class Cnn(CellSpace):
             p = p * constant_on(_possible(candidates[group]), p.device)
             strength = p.sum(-1)
             per_node = torch.split(strength, [node + 2 for node in range(NODES)])
-            kept = torch.cat([2 * s / s.sum().clamp_min(1e-12) for s in per_node])
-            kept = kept.clamp_max(1.0)
+            kept = torch.cat([2 * s / s.sum().clamp_min(1e-12) for s in per_node]).clamp_max(1.0)
             usage[group] = kept[:, None] * p / strength[:, None].clamp_min(1e-12)
         return usage
 
