@@ -54,7 +54,7 @@ def main() -> None:
     rows = [{**retrain, "name": "search", "channels": CHANNELS}]
     for index in range(args.random):
         generator = torch.Generator().manual_seed(args.seed * 1000 + index)
-        genotype = cnn.random_genotype(generator)
+        genotype = cnn.Cnn().random(generator)
         channels = min(
             range(4, 41), key=lambda c: abs(count_weights(genotype, c) - retrain["parameters"])
         )

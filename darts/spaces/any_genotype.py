@@ -48,11 +48,7 @@ class AnyGenotype(ABC):
     @classmethod
     @abstractmethod
     def parse(cls, text: str) -> AnyGenotype:
-        """Parse text in a notation of the space; no text is ever evaluated.
-
-        Raises:
-            ValueError: The text is not such a genotype; the message has one line.
-        """
+        """Parse text in a notation of the space; raise ValueError, in one line, for other text."""
 
     def count(self, operation: str, cell: str | None = None) -> int:
         """Return the number of edges of a cell, or of all cells, with an operation."""
@@ -65,10 +61,9 @@ class AnyGenotype(ABC):
         return self
 
     def simplified(self) -> AnyGenotype:
-        """Return a genotype of the same function, without operations that have no effect.
+        """Return a genotype of the same function, with fewer operations that have no effect.
 
-        An operation has no effect if no path of operations leads from it to the output, or none
-        leads from an input to it. Most spaces have no such operations.
+        These are not on any path of operations from an input to the output.
         """
         return self
 
@@ -76,10 +71,6 @@ class AnyGenotype(ABC):
     def function(self) -> str:
         """A text; if it is equal for two genotypes, their networks compute the same functions."""
         return str(self.simplified().canonical())
-
-    def same_as(self, other: object) -> bool:
-        """Return whether ``other`` describes the same architecture."""
-        return isinstance(other, type(self)) and self.canonical() == other.canonical()
 
     @classmethod
     def check_cell(cls, cell: str | None) -> str:

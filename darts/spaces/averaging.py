@@ -24,8 +24,7 @@ from darts.spaces.network import NetworkBase
 def average_mirror_images(net: nn.Module) -> None:
     """Make a network for images ``(B, C, H, W)`` average its outputs for mirror images.
 
-    In evaluation mode, the output for an image is the mean of the outputs for the image and its
-    mirror image, so an evaluation takes twice as long. Training and state dict do not change.
+    This takes twice as long, in evaluation mode only. The state dict does not change.
     """
     net.register_forward_pre_hook(_add_mirror_images)
     net.register_forward_hook(_average_mirror_images)
@@ -48,15 +47,10 @@ def _average_mirror_images(net: nn.Module, inputs: object, outputs: Any) -> Any:
 
 
 class Ensemble(NetworkBase):
-    """The weighted mean of the predictions of several networks.
+    """The weighted mean of the predictions of several networks, ``(B, K)`` like each of them.
 
-    The members lose their auxiliary heads, which only training uses. The first member
-    defines the genotype.
-
-    Args:
-        targets: What a network predicts for each sample, see ``mean_outputs``.
-
-    Shape: a batch of samples -> ``(B, K)``, like each member.
+    The members lose their auxiliary heads, which only training uses. The first member defines the
+    genotype. For ``targets``, see ``mean_outputs``.
     """
 
     def __init__(self, members: Sequence[NetworkBase], counts: Sequence[int], targets: str) -> None:
@@ -79,8 +73,7 @@ def mean_outputs(outputs: Sequence[Tensor], counts: Sequence[int], targets: str)
     For classes, it is the logarithm of the mean of the softmax probabilities; for labels, the logit
     of the mean of the sigmoids; for numbers, the mean. See ``darts.data.targets``.
     """
-    total = sum(counts)
-    shares = [count / total for count in counts]
+    shares = [count / sum(counts) for count in counts]
     if targets == NUMBERS:
         return torch.stack([share * own for share, own in zip(shares, outputs, strict=True)]).sum(0)
     if targets == CLASSES:

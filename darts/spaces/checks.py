@@ -30,10 +30,7 @@ def check_drop_probability(**values: float) -> None:
 
 
 def check_candidates(candidates: object, known: Collection[str]) -> tuple[str, ...]:
-    """Return ``space.candidates`` as a tuple.
-
-    Raise ValueError unless it is a list of different known operations, not only ``none``.
-    """
+    """Return a list of different known operations as a tuple; raise ValueError for other values."""
     key = "space.candidates"
     if not isinstance(candidates, list | tuple) or not candidates:
         raise ValueError(f"{key}={candidates!r}: must be a list of operations")
@@ -48,12 +45,7 @@ def check_candidates(candidates: object, known: Collection[str]) -> tuple[str, .
 
 
 def check_subset(subset: Sequence[str], choices: Mapping[str, Sequence[str]]) -> None:
-    """Raise ValueError if a list leaves a choice without operations.
-
-    Args:
-        choices: The operations of each choice, by its name in error messages, for example "the
-            first block of a stage".
-    """
+    """Raise ValueError if a list leaves one of the choices, given by name, without operations."""
     if not subset:
         return
     check_candidates(subset, list(dict.fromkeys(name for row in choices.values() for name in row)))

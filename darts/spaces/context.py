@@ -35,8 +35,6 @@ class SearchContext:
         masks: By group, a mask ``(edges, operations)`` of the candidates that are still in the
             search; a missing group keeps all its candidates.
         epoch: Current epoch, counted from 0.
-        epochs: Epochs of the whole search.
-        limit: Hard limits of the genotypes, or None.
         budget: The budget in [0, 1] that the alphas are for, in a search for a front; 1 is the
             largest one.
     """
@@ -79,13 +77,11 @@ class SearchContext:
     @contextmanager
     def masked(self, masks: Mapping[str, Tensor]) -> Iterator[None]:
         """Replace the masks of some groups for the duration of a ``with`` block."""
-        before = dict(self.masks)
-        self.masks.update(masks)
+        before, self.masks = self.masks, {**self.masks, **masks}
         try:
             yield
         finally:
-            self.masks.clear()
-            self.masks.update(before)
+            self.masks = before
 
     @contextmanager
     def at_budget(self, budget: float) -> Iterator[None]:

@@ -20,12 +20,9 @@ def check_groups(name: str, mapping: Mapping[str, object], groups: Collection[st
         raise ValueError(f"{name}: groups {sorted(mapping)} must be {sorted(groups)}")
 
 
-def checked_rows(group: str, table: Tensor, shape: tuple[int, int]) -> list[list[float]]:
-    """Return probabilities ``(edges, operations)`` as one list per edge.
-
-    Raise ValueError for another shape, or values that are not finite or not within 0 and 1.
-    """
-    table = table.detach()
+def checked_rows(group: str, table: Tensor, names: Sequence[Sequence[str]]) -> list[list[float]]:
+    """Return probabilities ``(edges, operations)`` as one list per edge, after checking them."""
+    table, shape = table.detach(), (len(names), len(names[0]))
     if tuple(table.shape) != shape:
         raise ValueError(
             f"probabilities of {group} have shape {tuple(table.shape)}, not "
@@ -44,21 +41,13 @@ def checked_rows(group: str, table: Tensor, shape: tuple[int, int]) -> list[list
     return rows
 
 
-def first_argmax(values: Sequence[float]) -> int:
-    """Return the lowest index of the largest value."""
-    return max(range(len(values)), key=values.__getitem__)
-
-
 def best_columns(
     probabilities: Mapping[str, Tensor], candidates: Candidates
 ) -> dict[str, list[int]]:
     """Return the most probable column of each edge by group; ties go to the lower column."""
     check_groups("probabilities", probabilities, candidates)
     return {
-        group: [
-            first_argmax(row)
-            for row in checked_rows(group, probabilities[group], (len(names), len(names[0])))
-        ]
+        group: [row.index(max(row)) for row in checked_rows(group, probabilities[group], names)]
         for group, names in candidates.items()
     }
 
@@ -106,9 +95,6 @@ def edge_mask(
 
     An edge of the genotype with the operation ``none`` sets no entry if ``none`` is not a
     candidate: the edge is missing from the architecture.
-
-    Args:
-        layout: ``(source, target)`` of each edge of the supernet.
     """
     rows = {pair: row for row, pair in enumerate(layout)}
     mask = torch.zeros(len(names), len(names[0]), dtype=torch.bool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import zip_longest
 
 from darts.spaces.any_genotype import AnyGenotype
 
@@ -13,10 +14,9 @@ def cell_name(genotype: AnyGenotype, cell: str) -> str:
 
 
 def state_name(state: int, inputs: int = 2) -> str:
-    """Return the display name of a state.
+    """Return the display name of a state: ``node 0``, ``node 1``, ...
 
-    In cells with two inputs: ``c_{k-2}``, ``c_{k-1}``, then ``node 0``, ``node 1``, ...; in cells
-    with one input, the input is ``node 0``.
+    In cells with two inputs, ``c_{k-2}`` and ``c_{k-1}`` come first.
     """
     if inputs == 1:
         return f"node {state}"
@@ -32,10 +32,7 @@ def is_chain(genotype: AnyGenotype, cell: str) -> bool:
 
 
 def difference(a: AnyGenotype, b: AnyGenotype) -> list[str]:
-    """Return one line per difference between two genotypes of one space.
-
-    The order of a node's edges and of a concatenation is ignored.
-    """
+    """Return a line per difference of two genotypes; the order of edges and outputs is ignored."""
     check_comparable(a, b)
     a, b = a.canonical(), b.canonical()
     return [line for cell in a.cells for line in _cell_difference(a, b, cell)]
@@ -64,9 +61,7 @@ def _cell_difference(a: AnyGenotype, b: AnyGenotype, cell: str) -> list[str]:
             [_edge_name(a, cell, source, op) for source, op in sorted(counter.elements())]
             for counter in (in_a - in_b, in_b - in_a)
         )
-        for index in range(max(len(only_a), len(only_b))):
-            left = only_a[index] if index < len(only_a) else "no edge"
-            right = only_b[index] if index < len(only_b) else "no edge"
+        for left, right in zip_longest(only_a, only_b, fillvalue="no edge"):
             lines.append(f"{name}, {state_name(state, a.inputs)}: {left} vs. {right}")
     outputs_a, outputs_b = sorted(a.concat(cell)), sorted(b.concat(cell))
     if outputs_a != outputs_b and not is_chain(a, cell):

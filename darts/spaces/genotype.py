@@ -3,8 +3,13 @@
 A cell has two inputs (states 0 and 1: the outputs of the two cells before it) and intermediate
 nodes (states 2, 3, ...). Two edges enter each node; each edge applies one operation to an earlier
 state. The node is the sum of both, and the cell's output concatenates some of the nodes. An edge
-with the operation ``none`` does not exist. In a complete cell, edges from all earlier states enter
-each node, as in the cells of SNAS (arXiv:1812.09926); see ``darts.spaces.sparse``.
+with the operation ``none`` does not exist, and a node without inputs is not concatenated, as in the
+cells of Fair DARTS (arXiv:1911.12126).
+
+In a complete cell, edges from all earlier states enter each node, as in the cells of SNAS
+(arXiv:1812.09926). The edges are ordered by node, then source, so n > 1 nodes have n (n + 3) / 2;
+the last node is among those that the output concatenates, from which n is read. (A cell with two
+edges per node looks complete only if several of its last nodes are neither concatenated nor read.)
 
 References:
     DARTS, arXiv:1806.09055, section 2.1 and figures 4-5. Two operations beyond the eight of DARTS
@@ -13,20 +18,21 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
 from operator import itemgetter
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.genotype_text import (
     check_edge,
     check_nodes,
     entries_of,
+    is_integer,
     read_genotype,
     write_json,
 )
-from darts.spaces.sparse import NONE, is_complete, is_sparse, nodes_of, read_triples
 
 PRIMITIVES: tuple[str, ...] = (
     "none",
@@ -46,7 +52,10 @@ OPERATIONS: tuple[str, ...] = (*PRIMITIVES, "sep_conv_7x7", "conv_7x1_1x7", "noi
 
 CELLS: tuple[str, ...] = ("normal", "reduce")
 
-FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
+NONE = "none"
+
+Pairs: TypeAlias = tuple[tuple[str, int], ...]
+"""``(operation, source)`` of each edge of a cell."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +69,9 @@ class Genotype(AnyGenotype):
         normal_concat: The nodes (states from 2 up) that the output concatenates, in this order.
     """
 
-    normal: tuple[tuple[str, int], ...]
+    normal: Pairs
     normal_concat: tuple[int, ...]
-    reduce: tuple[tuple[str, int], ...]
+    reduce: Pairs
     reduce_concat: tuple[int, ...]
 
     space: ClassVar[str] = "cnn"
@@ -89,26 +98,26 @@ class Genotype(AnyGenotype):
             object.__setattr__(self, f"{cell}_concat", concat)
 
     def nodes(self, cell: str) -> int:
-        return self._nodes(cell)[-1] - 1
+        return self.edges(cell)[-1][1] - 1
 
     def concat(self, cell: str) -> tuple[int, ...]:
         states: tuple[int, ...] = getattr(self, f"{self.check_cell(cell)}_concat")
         return states
 
     def edges(self, cell: str) -> list[tuple[int, int, str]]:
-        pairs = zip(self._pairs(cell), self._nodes(cell), strict=True)
-        return [(source, node, name) for (name, source), node in pairs]
+        pairs: Pairs = getattr(self, self.check_cell(cell))
+        nodes = nodes_of(pairs, self.concat(cell))
+        return [(source, node, name) for (name, source), node in zip(pairs, nodes, strict=True)]
 
     def canonical(self) -> Genotype:
         """Return the genotype with the edges of each node and the concatenations sorted.
 
-        Edges are sorted by source, then name. A node is a sum, and the order of a concatenation
-        only permutes channels, so two genotypes with equal canonical forms describe the same family
-        of functions.
+        A node is a sum, and the order of a concatenation only permutes channels, so two genotypes
+        with equal canonical forms describe the same family of functions.
         """
-        cells: list[tuple[tuple[tuple[str, int], ...], tuple[int, ...]]] = []
+        cells: list[tuple[Pairs, tuple[int, ...]]] = []
         for cell in CELLS:
-            edges = self._pairs(cell)
+            edges: Pairs = getattr(self, cell)
             if not is_complete(edges, self.concat(cell)):
                 # An edge with the operation "none" does not exist, whatever its source is.
                 pairs = [(op, 0 if op == NONE else source) for op, source in edges]
@@ -121,8 +130,8 @@ class Genotype(AnyGenotype):
         """Return JSON text with one line per node."""
         values: dict[str, object] = {}
         for cell in CELLS:
-            by_node = groupby(zip(self._nodes(cell), self._pairs(cell), strict=True), itemgetter(0))
-            values[cell] = [[pair for _, pair in entering] for _, entering in by_node]
+            by_node = groupby(self.edges(cell), itemgetter(1))
+            values[cell] = [[(op, source) for source, _, op in edges] for _, edges in by_node]
             values[f"{cell}_concat"] = self.concat(cell)
         return write_json(self.space, values)
 
@@ -136,19 +145,48 @@ class Genotype(AnyGenotype):
         """Parse JSON or the classic ``Genotype(normal=[('sep_conv_3x3', 0), ...], ...)`` text.
 
         The classic text may be preceded by ``NAME =``, give its four fields by keyword or by
-        position, and write a concatenation as ``range(2, 6)``. A cell may consist of triples, see
-        ``darts.spaces.sparse``. The text is parsed, never evaluated.
+        position, and write a concatenation as ``range(2, 6)``. The text is parsed, never evaluated.
         """
-        fields = read_genotype(text, cls.space, FIELDS)
-        for cell in CELLS:
-            if is_sparse(fields[cell]):
-                pairs, concat = read_triples(cell, fields[cell], fields[f"{cell}_concat"])
-                fields |= {cell: pairs, f"{cell}_concat": concat}
-        return cls(**fields)
+        return cls(**read_genotype(text, cls.space, [field.name for field in fields(cls)]))
 
-    def _pairs(self, cell: str) -> tuple[tuple[str, int], ...]:
-        pairs: tuple[tuple[str, int], ...] = getattr(self, self.check_cell(cell))
-        return pairs
 
-    def _nodes(self, cell: str) -> list[int]:
-        return nodes_of(self._pairs(cell), self.concat(cell))
+def drop_edges(
+    pairs: Pairs, concat: Sequence[int], kept: Sequence[bool]
+) -> tuple[Pairs, tuple[int, ...]]:
+    """Return the edges and outputs of a cell without some edges, and without what depends on them.
+
+    Nodes without inputs disappear, and so do the edges that leave them: ``none`` replaces their
+    operations. The outputs are empty if no concatenated node has an input.
+    """
+    existing = {0, 1}
+    edges: list[tuple[str, int]] = []
+    for index, ((name, source), keep) in enumerate(zip(pairs, kept, strict=True)):
+        if name != NONE and keep and source in existing:
+            edges.append((name, source))
+            existing.add(index // 2 + 2)
+        else:
+            edges.append((NONE, source))
+    return tuple(edges), tuple(node for node in concat if node in existing)
+
+
+def all_edges(nodes: int) -> list[tuple[int, int]]:
+    """Return ``(source, node)`` of all edges of a cell, by node, then source: 14 for 4 nodes."""
+    return [(source, node) for node in range(2, nodes + 2) for source in range(node)]
+
+
+def is_complete(pairs: Sequence[object], concat: object) -> bool:
+    """Return whether a cell lists the edges from all earlier states; values may be unchecked."""
+    states = concat if isinstance(concat, list | tuple | range) else ()
+    nodes = max((state for state in states if is_integer(state) and state < 1000), default=0) - 1
+    sources = [p[1] for p in pairs if isinstance(p, list | tuple) and len(p) == 2]
+    if nodes < 2 or len(pairs) != nodes * (nodes + 3) // 2:
+        return False
+    return sources == [source for source, _ in all_edges(nodes)]
+
+
+def nodes_of(pairs: Sequence[object], concat: object) -> list[int]:
+    """Return the node that each edge of a cell enters."""
+    if is_complete(pairs, concat):
+        assert isinstance(concat, list | tuple | range)
+        return [node for _, node in all_edges(max(concat) - 1)]
+    return [index // 2 + 2 for index in range(len(pairs))]

@@ -30,10 +30,7 @@ def short_repr(value: object, limit: int = 60) -> str:
 
 
 def strip_text(text: object) -> str:
-    """Return the text of a genotype without byte order mark and surrounding white space.
-
-    Raise ValueError if it is not a string, empty or too long.
-    """
+    """Return the text of a genotype without byte order mark and surrounding white space."""
     if not isinstance(text, str):
         raise ValueError(f"a genotype is read from text, not from {short_repr(text)}")
     if len(text) > MAX_CHARACTERS:
@@ -60,10 +57,7 @@ def read_genotype(text: object, space: str, names: Sequence[str]) -> JsonObject:
 
 
 def read_json(text: str, space: str, names: Sequence[str]) -> JsonObject:
-    """Return the fields with these names of a genotype's JSON object, unchecked.
-
-    Raise ValueError for invalid JSON, other fields, or another value of ``"space"``.
-    """
+    """Return the fields with these names of a genotype's JSON object, or raise ValueError."""
     try:
         fields = json.loads(text)
     except json.JSONDecodeError as error:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from darts.spaces.any_genotype import AnyGenotype
@@ -16,9 +16,8 @@ from darts.spaces.space import SPACES, parse_genotype, space_recognizing
 def find_genotype(reference: str) -> tuple[str, AnyGenotype]:
     """Return a short name and the genotype that a reference denotes; text gets the name "given".
 
-    Args:
-        reference: A published name, a JSON file, the run directory of a search or a retraining, or
-            the genotype as JSON or in the notation of its space.
+    A reference is a published name in any case, a JSON file, the run directory of a search or a
+    retraining, or the genotype as JSON or in the notation of its space.
     """
     text = reference.strip()
     if text.startswith("{") or space_recognizing(text):
@@ -26,7 +25,7 @@ def find_genotype(reference: str) -> tuple[str, AnyGenotype]:
     if not text:
         raise ValueError("genotype is empty; name a published genotype, a file or a run directory")
     path = Path(text)
-    if _exists(path):
+    if os.path.exists(text):  # False for a name that is too long or contains NUL
         file = path / "genotype.json" if path.is_dir() else path
         if not file.is_file():
             raise ValueError(
@@ -42,30 +41,17 @@ def find_genotype(reference: str) -> tuple[str, AnyGenotype]:
             f"genotype={reference!r} is neither a file, a directory nor a published name; "
             "python -m darts.genotypes lists the names"
         )
-    published = find_published(text, published_genotypes())
-    return published.name, published.genotype
+    name, entries = text.upper(), published_genotypes()
+    if name not in entries:
+        near = difflib.get_close_matches(name[:60], entries, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(
+            f"no published genotype is called {short_repr(text)}; {hint}choose from "
+            f"{', '.join(entries)}"
+        )
+    return name, entries[name].genotype
 
 
-def published_genotypes() -> dict[str, PublishedGenotype]:
+def published_genotypes() -> dict[str, PublishedGenotype[AnyGenotype]]:
     """Return the published genotypes of all spaces by name."""
     return {name: entry for space in SPACES.values() for name, entry in space.published.items()}
-
-
-def find_published(name: str, entries: Mapping[str, PublishedGenotype]) -> PublishedGenotype:
-    """Return the published genotype with a name; case is ignored, and ``-`` equals ``_``."""
-    key = name.strip().upper().replace("-", "_")
-    if key in entries:
-        return entries[key]
-    near = difflib.get_close_matches(key[:60], entries, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise ValueError(
-        f"no published genotype is called {short_repr(name)}; {hint}choose from "
-        f"{', '.join(entries)}"
-    )
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # the name is too long or contains NUL
-        return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -28,8 +28,7 @@ class Mixture(dict[str, Tensor]):
     """A dictionary of mixing weights by group, with bypass weights and masks.
 
     Each tensor is ``(edges, columns)``, the same for all cells of the group, or ``(cells, edges,
-    columns)``. A column is a candidate; in a supernet with auxiliary skip connections, the last
-    column is their weight.
+    columns)``. A column is a candidate, or in the last place an auxiliary skip connection.
 
     Args:
         bypass: By group ``(edges,)``, see ``CellMixture``.
@@ -60,15 +59,6 @@ class Mixture(dict[str, Tensor]):
         bypass = None if self.bypass is None else self.bypass[group]
         return CellMixture(weights, bypass, self._columns.get(group))
 
-    def check(self, shapes: Mapping[str, tuple[int, int]]) -> None:
-        """Raise ValueError unless ``(edges, columns)`` are the last dimensions of all weights."""
-        for group, shape in shapes.items():
-            if group not in self:
-                raise ValueError(f"mixing weights of {group} are missing")
-            own = tuple(self[group].shape)
-            if own[-2:] != shape:
-                raise ValueError(f"mixing weights of {group} have shape {own}, not {shape}")
-
     def with_weights(self, weights: Mapping[str, Tensor]) -> Mixture:
         """Return a mixture with other mixing weights and the same bypass weights and masks."""
         return Mixture(weights, bypass=self.bypass, active=self.active)
@@ -88,9 +78,16 @@ class Mixture(dict[str, Tensor]):
         return Mixture(weights, bypass=self.bypass, active=values.active)
 
 
-def as_mixture(weights: Mapping[str, Tensor]) -> Mixture:
-    """Return mixing weights as a mixture."""
-    return weights if isinstance(weights, Mixture) else Mixture(weights)
+def consecutive_runs(indices: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Split sorted indices into runs of consecutive ones, each of at most ``size``."""
+    run: list[int] = []
+    for index in indices:
+        if run and (index != run[-1] + 1 or len(run) == size):
+            yield run
+            run = []
+        run.append(index)
+    if run:
+        yield run
 
 
 def path_mixture(

@@ -18,8 +18,7 @@ class NetworkBase(nn.Module):
     """The discrete network of a genotype, for training from scratch.
 
     Attributes:
-        drop_path: Probability of dropping a path for a sample, in training; callers may change it
-            between epochs.
+        drop_path: Probability of dropping a path for a sample, in training; may change.
         batch_share: Position of this rank's samples in the batch of all ranks.
     """
 
@@ -39,19 +38,17 @@ class NetworkBase(nn.Module):
         return self
 
     def feature_blocks(self) -> list[nn.Module]:
-        """Return the modules, in order, whose outputs are the features of the network.
+        """Return the modules, in order, whose outputs ``(B, C, ...)`` are the network's features.
 
-        Their outputs are ``(B, C, ...)``. Empty if the network has no such modules; scores of
-        features then do not apply.
+        Without such modules, scores of features do not apply.
         """
         return []
 
     def edge_modules(self, cell: str, edge: int) -> list[tuple[nn.Module, str]] | None:
-        """Return where the operation of edge number ``edge`` of ``genotype.edges(cell)`` is stored.
+        """Return ``(parent module, attribute)`` of an edge's operation in each copy of the cell.
 
-        Returns:
-            ``(parent module, attribute name)`` for each copy of the cell; empty for an operation
-            without a module; None if the network cannot work without the edge.
+        ``edge`` is the number in ``genotype.edges(cell)``. The list is empty for an operation
+        without a module; None if the network cannot work without the edge.
         """
         return None
 
@@ -96,7 +93,6 @@ class NetworkPiece(NamedTuple):
     """One module of a discrete network: a candidate of an edge, or a fixed module.
 
     Attributes:
-        make: Builds the module as the discrete network has it.
         shape: Shape of its input for one sample, for example ``(C, H, W)``.
         place: ``(group, edge, column)`` in the result of ``Space.expected_usage``; None for a fixed
             module.

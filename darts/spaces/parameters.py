@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
@@ -34,34 +34,31 @@ class Choice:
             raise ValueError(f"{list(self.values)} repeats a value")
 
     def __contains__(self, value: object) -> bool:
-        return any(type(value) is type(v) and value == v for v in self.values)
+        return len(self.neighbors(value)) < len(self.values)
 
     def draw(self, random: Random) -> Value:
         """Draw a value from the uniform distribution."""
-        return self.values[random.randrange(len(self.values))]
+        return random.choice(self.values)
 
     def grid(self, levels: int) -> Sequence[Value]:
         """Return all values; ``levels`` is ignored."""
         return self.values
 
-    def neighbors(self, value: Value) -> Sequence[Value]:
-        """Return all other values."""
+    def neighbors(self, value: object) -> Sequence[Value]:
+        """Return all other values; 1 and True are different."""
         return [v for v in self.values if type(v) is not type(value) or v != value]
 
     def perturb(self, value: Value, random: Random) -> Value:
         """Draw another value; return the same value if there is no other."""
-        others = self.neighbors(value)
-        return others[random.randrange(len(others))] if others else value
+        return random.choice(self.neighbors(value) or [value])
 
 
 @dataclass(frozen=True)
 class Range:
-    """A domain of numbers between two bounds.
+    """A domain of numbers between two bounds; the steps from ``low`` may miss ``high``.
 
     Attributes:
-        high: Upper bound. It is a number of the domain unless the steps from ``low`` miss it.
-        step: Restricts the numbers to ``low``, ``low + step`` and so on; None for all numbers or
-            all integers.
+        step: Restricts the numbers to ``low``, ``low + step`` and so on; None for no restriction.
     """
 
     low: float
@@ -159,8 +156,7 @@ class Range:
             perturbed = self.at(self.fraction(value) + random.gauss(0, 0.2))
             if perturbed != value:
                 return perturbed
-        others = self.neighbors(value)
-        return others[random.randrange(len(others))] if others else value
+        return random.choice(self.neighbors(value) or [value])
 
     def _level(self, level: int) -> int | float:
         return self._nearest(self.low + level * (self.step or 1))
@@ -181,9 +177,8 @@ Domain: TypeAlias = Choice | Range
 class Parameter:
     """An architecture choice or hyperparameter.
 
-    Attributes:
-        conditions: Pairs ``(name of an earlier parameter, values)``. The parameter is active if
-            each of the named parameters is active and has one of the values of its pair.
+    It is active if, of each pair ``(earlier parameter, values)`` of its conditions, the parameter
+    is active and has one of the values.
     """
 
     name: str
@@ -197,6 +192,15 @@ class Parameter:
             for name, values in self.conditions
         )
 
+    def extended(self, points: Iterable[Point], levels: int) -> Iterator[Point]:
+        """Yield each point with each value of the grid, if the parameter is active in it."""
+        for point in points:
+            if self.active(point):
+                for value in self.domain.grid(levels):
+                    yield {**point, self.name: value}
+            else:
+                yield point
+
 
 class Parameters:
     """A search space: parameters whose conditions refer to earlier parameters only."""
@@ -205,8 +209,6 @@ class Parameters:
         self.all = tuple(parameters)
         self.by_name: dict[str, Parameter] = {}
         for parameter in self.all:
-            if parameter.name in self.by_name:
-                raise ValueError(f"parameter {parameter.name} occurs twice")
             for name, values in parameter.conditions:
                 if name not in self.by_name:
                     earlier = ", ".join(self.by_name) or "none"
@@ -274,10 +276,7 @@ class Parameters:
         return self.complete(values, random)
 
     def neighbors(self, point: Point, random: Random) -> list[Point]:
-        """Return the points that change one value to a neighbor in its domain, in random order.
-
-        The parameters that a change activates are drawn.
-        """
+        """Return the points that change one value to a neighbor of it, in random order."""
         points = [
             self.complete({**point, parameter.name: value}, random)
             for parameter in self.all
@@ -289,18 +288,10 @@ class Parameters:
 
     def points(self, levels: int) -> Iterator[Point]:
         """Yield the points of the grid with at most ``levels`` values per range."""
-        yield from self._points({}, 0, levels)
-
-    def _points(self, point: Point, index: int, levels: int) -> Iterator[Point]:
-        if index == len(self.all):
-            yield point
-            return
-        parameter = self.all[index]
-        if not parameter.active(point):
-            yield from self._points(point, index + 1, levels)
-            return
-        for value in parameter.domain.grid(levels):
-            yield from self._points({**point, parameter.name: value}, index + 1, levels)
+        points: Iterator[Point] = iter([{}])
+        for parameter in self.all:
+            points = parameter.extended(points, levels)
+        return points
 
     def size(self, levels: int, limit: int | None = None) -> int:
         """Return the number of points that ``points`` yields, at most ``limit``."""

@@ -1,50 +1,44 @@
-"""Published genotypes: their base class, and a reader of their files."""
+"""Published genotypes, and a reader of their files."""
 
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Generic, TypeVar
 
 from darts.spaces.any_genotype import AnyGenotype
 
+G = TypeVar("G", bound=AnyGenotype, covariant=True)
+
 
 @dataclass(frozen=True, kw_only=True)
-class PublishedGenotype(ABC):
-    """A genotype from the literature with the results that its authors report.
+class PublishedGenotype(Generic[G]):
+    """A genotype from the literature with the result that its authors report.
 
     Attributes:
-        parameters_million: Reported size in millions of parameters, or None.
-        note: Conditions of the reported results.
         measure: What ``result`` measures; the same for all genotypes of a space.
-        title: Title of the table of all published genotypes of a space.
+        result: For example ``2.76 ± 0.09``, or ``""``.
+        note: Conditions of the result.
     """
 
     name: str
-    genotype: AnyGenotype
+    genotype: G
     paper: str
     arxiv: str
+    measure: str
+    result: str
     parameters_million: float | None
     note: str = ""
 
-    measure: ClassVar[str]
-    title: ClassVar[str]
-
-    @property
-    @abstractmethod
-    def result(self) -> str:
-        """The reported result as text, or ``""``."""
-
-
-Entry = TypeVar("Entry", bound=PublishedGenotype)
-
 
 def read_published(
-    module: str, entry: type[Entry], parse: Callable[[str], AnyGenotype]
-) -> dict[str, Entry]:
+    module: str, measure: str, parse: Callable[[str], G]
+) -> dict[str, PublishedGenotype[G]]:
     """Return the entries of the file ``published.json`` next to a module, by name."""
     rows = json.loads(Path(module).with_name("published.json").read_text(encoding="utf-8"))
-    return {row["name"]: entry(**{**row, "genotype": parse(row["genotype"])}) for row in rows}
+    return {
+        row["name"]: PublishedGenotype(genotype=parse(row.pop("genotype")), measure=measure, **row)
+        for row in rows
+    }

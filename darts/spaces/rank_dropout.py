@@ -16,14 +16,11 @@ None if the process holds the whole batch.
 def dropout_mask(
     x: Tensor, shape: Sequence[int], probability: float, batch_share: BatchShare = None
 ) -> Tensor:
-    """Draw a dropout mask: 0 with ``probability``, else ``1 / (1 - probability)``.
+    """Draw a dropout mask ``(B, ...)``: 0 with ``probability``, else ``1 / (1 - probability)``.
 
     Every rank draws the mask of the whole batch and returns its own share, so the result is the
     same for any number of ranks. Masks come from PyTorch's default generator of the device, whose
     state is in the checkpoint.
-
-    Args:
-        shape: Shape of the mask, ``(B, ...)`` for the samples of this rank.
     """
     keep = 1.0 - probability
     first, total = batch_share or (0, shape[0])

@@ -6,7 +6,7 @@ its name; only ``CLASSIC_SPACE`` names the space that reads the classic notation
 
 from __future__ import annotations
 
-import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,17 +55,13 @@ class Space(ABC):
     Attributes:
         cells: Depth of the networks, in a unit that each space defines.
         fan_in: Number of edges that a genotype keeps into each node; None for all.
-        skip_operation: Name of the operation that passes its input on, or None.
-        supports_drop_path: Whether there is a ``droppable_supernet``.
         clips_virtual_step: Whether second-order gradients clip the gradient of the virtual step.
-        supports_missing_edges: Whether genotypes may miss edges, see ``without_improbable_edges``.
         edge_rules: Rules of ``derive_by``.
         retrain_keys: Settings, besides the sizes, that a retraining takes over from its search.
         size_keys: Settings that set the size of a network whose genotype is known.
         data_kinds: Kinds of data that the networks accept, see ``darts.data.SourceSpec.kinds``.
         skip_operations: Operations that pass their input on unchanged, or output zeros.
         weightless_operations: Operations without weights, including ``skip_operations``.
-        published: Architectures from the literature by name.
     """
 
     name: str = ""
@@ -83,7 +79,7 @@ class Space(ABC):
     data_kinds: ClassVar[tuple[str, ...]] = ("images", "audio")
     skip_operations: ClassVar[tuple[str, ...]] = ("none", "skip_connect")
     weightless_operations: ClassVar[tuple[str, ...]] = ("none", "skip_connect")
-    published: ClassVar[Mapping[str, PublishedGenotype]] = {}
+    published: ClassVar[Mapping[str, PublishedGenotype[AnyGenotype]]] = {}
     cells: int = number(8, low=1)
 
     def in_channels(self, sample_shape: Sequence[int]) -> int:
@@ -104,15 +100,10 @@ class Space(ABC):
         """
 
     def initial_masks(self, candidates: Candidates) -> dict[str, Tensor]:
-        """Return masks ``(edges, operations)`` by group of the candidates at the start of a search.
-
-        A missing group keeps all its candidates.
-        """
+        """Return the masks of ``SearchContext`` at the start of a search."""
         return {}
 
-    def droppable_supernet(
-        self, *, depth: float = 1.0, partial: int = 1, auxiliary_skip: bool = False, **sizes: int
-    ) -> SupernetBase:
+    def droppable_supernet(self, **options: Any) -> SupernetBase:
         """Return a supernet that drops edges with probability ``drop_path``; see ``supernet``."""
         raise ValueError(f"the supernet of space={self.name} cannot drop edges")
 
@@ -136,10 +127,7 @@ class Space(ABC):
         )
 
     def inherit(self, genotype: Any, supernet: SupernetBase) -> NetworkBase:
-        """Return the network of a genotype with the weights of a supernet; they share no tensors.
-
-        Raise ValueError if networks of the space have other modules than its supernets.
-        """
+        """Return the network of a genotype with weights of a supernet; they share no tensors."""
         raise ValueError(
             f"networks of space={self.name} cannot inherit the weights of a supernet, whose "
             "operations have other norms; retrain the genotype"
@@ -152,10 +140,7 @@ class Space(ABC):
 
     @property
     def benchmark(self) -> str | None:
-        """Name of the benchmark table with every architecture of the space; None without one.
-
-        ``darts.judging.benchmark.TABLES`` lists the names.
-        """
+        """Name of the benchmark table of all architectures, see ``darts.judging.benchmark``."""
         return None
 
     @classmethod
@@ -210,17 +195,14 @@ class Space(ABC):
 
     @abstractmethod
     def mask(self, genotype: Any, candidates: Candidates) -> dict[str, Tensor]:
-        """Return which candidates a genotype uses: by group a mask ``(edges, operations)``.
-
-        Raise ValueError if the genotype is not among the candidates.
-        """
+        """Return which candidates a genotype uses: by group a mask ``(edges, operations)``."""
 
     @abstractmethod
     def pieces(self, *, classes: int, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
         """Yield all modules of the discrete network, with every candidate.
 
-        Together, the fixed modules and the candidates that a genotype uses have the parameters and
-        MACs of its network. The shape of one sample is ``(C, H, W)`` for images.
+        The fixed modules and the candidates that a genotype uses have the parameters and MACs of
+        its network. The shape of one sample is ``(C, H, W)`` for images.
         """
 
     def derived_mask(
@@ -234,9 +216,8 @@ class Space(ABC):
     ) -> dict[str, Tensor]:
         """Return the probability that a network has each piece: by group ``(edges, operations)``.
 
-        The result is differentiable. The probabilities of each edge are normalized to sum to one,
-        since the strength of an edge does not affect its cost once it is kept. A space may add
-        groups for pieces that depend on several alphas.
+        The result is differentiable. The probabilities of each edge are normalized, since the
+        strength of an edge does not affect its cost once it is kept. A space may add groups.
         """
         return {g: p / p.sum(-1, keepdim=True).clamp_min(1e-12) for g, p in probabilities.items()}
 
@@ -247,8 +228,7 @@ class Space(ABC):
     def supported(self, options: Mapping[str, Any], **only: float) -> dict[str, Any]:
         """Return options of ``supernet`` or ``network`` without those that must have one value.
 
-        Args:
-            **only: The only value of an option that the space supports, for example ``depth=1``.
+        ``only`` gives that value, for example ``depth=1``.
         """
         for key, value in only.items():
             if options.get(key, value) != value:
@@ -260,12 +240,9 @@ class Space(ABC):
 
 
 def parse_genotype(text: str) -> AnyGenotype:
-    """Return the genotype of a text, which is JSON or in the notation of any space.
-
-    Raises:
-        ValueError: Any other text; the message has one line.
-    """
-    name = _space_named_in(text) or space_recognizing(text) or CLASSIC_SPACE
+    """Return the genotype of a text in any notation; raise ValueError, in one line, for others."""
+    named = re.search(r'"space"\s*:\s*"(\w+)"', text)
+    name = named[1] if named and named[1] in SPACES else space_recognizing(text) or CLASSIC_SPACE
     genotype: AnyGenotype = SPACES[name]().parse(text)
     return genotype
 
@@ -283,14 +260,3 @@ def space_recognizing(text: str) -> str | None:
     """
     names = [name for name in SPACES if SPACES[name].recognizes(text.strip())]
     return next((name for name in names if name != CLASSIC_SPACE), names[0] if names else None)
-
-
-def _space_named_in(text: str) -> str | None:
-    text = text.removeprefix("\ufeff").strip()
-    if not text.startswith("{"):
-        return None
-    try:
-        space = json.loads(text).get("space")
-    except (ValueError, RecursionError):
-        return None
-    return space if isinstance(space, str) and space in SPACES else None

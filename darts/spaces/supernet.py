@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.mixture import Mixture, as_mixture
+from darts.spaces.mixture import Mixture
 
 INITIAL_DEVIATION = 1e-3
 """Standard deviation of the initial alphas."""
@@ -42,7 +42,6 @@ class SupernetBase(nn.Module):
         skip_dropout: Probability of dropping an output element of a skip connection in training.
         drop_path: Probability of dropping the output of an edge for a sample, in training; only
             some supernets drop them, see ``Space.droppable_supernet``.
-        recomputes: Whether the backward pass recomputes the tensors inside cells.
     """
 
     space: ClassVar[str]
@@ -105,24 +104,25 @@ class SupernetBase(nn.Module):
         )
 
     def make_mixture(self, weights: Mapping[str, Tensor] | None) -> Mixture:
-        """Return mixing weights as a mixture.
+        """Return mixing weights as a mixture; by default, the softmax of the alphas.
 
         Args:
-            weights: By group, ``(edges, columns)`` for all cells or ``(cells, edges, columns)``, or
-                a ``Mixture``; None for the softmax of the alphas, with weight 0 for auxiliary skip
-                connections.
+            weights: By group, ``(edges, columns)`` for all cells or ``(cells, edges, columns)``.
+                Auxiliary skip connections have weight 0 by default.
         """
-        mixture = as_mixture(self._default_weights() if weights is None else weights)
-        mixture.check(self.shapes)
-        return mixture
-
-    def _default_weights(self) -> dict[str, Tensor]:
-        weights = {}
-        for group, (_, columns) in self.shapes.items():
-            own = self.alphas[group].softmax(-1)
-            extra = columns - own.shape[1]
-            weights[group] = F.pad(own, (0, extra)) if extra else own
-        return weights
+        if weights is None:
+            own = {group: alpha.softmax(-1) for group, alpha in self.alphas.items()}
+            weights = {
+                group: F.pad(own[group], (0, columns - own[group].shape[1]))
+                for group, (_, columns) in self.shapes.items()
+            }
+        for group, shape in self.shapes.items():
+            if group not in weights:
+                raise ValueError(f"mixing weights of {group} are missing")
+            found = tuple(weights[group].shape)
+            if found[-2:] != shape:
+                raise ValueError(f"mixing weights of {group} have shape {found}, not {shape}")
+        return weights if isinstance(weights, Mixture) else Mixture(weights)
 
     def weight_parameters(self) -> list[nn.Parameter]:
         """Return all parameters except the alphas."""
@@ -132,25 +132,20 @@ class SupernetBase(nn.Module):
     def widened(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Widen the state dict of a supernet with narrower operations to this one's shapes."""
         new = self.state_dict()
-        wide: dict[str, Tensor] = {}
-        # Each operation in a stack repeats its own channels.
-        for prefix, count in self.stacks().items():
-            before, after = (
-                separated({name: s[name] for name in new if name.startswith(prefix)}, count)
-                for s in (state, new)
-            )
-            wide |= concatenated([widen(*pair) for pair in zip(before, after, strict=True)])
-        return wide | widen(state, {name: new[name] for name in new if name not in wide})
+        copies = {
+            name: count
+            for prefix, count in self.stacks().items()
+            for name in new
+            if name.startswith(prefix)
+        }
+        return widen(state, new, copies)
 
     def stacks(self) -> dict[str, int]:
         """Return how many operations share tensors, by the prefix of their names in the state."""
         return {}
 
     def operation_rows(self) -> dict[str, list[ParameterRows]]:
-        """Return the parameter rows of each operation of each edge, by a unique name.
-
-        Skip connections are left out. Raise ValueError if operations share parameters.
-        """
+        """Return the parameter rows of each operation except skip connections, by a unique name."""
         raise ValueError(
             f"freezing: the {self.space} space cannot freeze single operations; set freezing=none"
         )
@@ -164,47 +159,26 @@ class SupernetBase(nn.Module):
         self.recomputes = True
 
 
-def concatenated(copies: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Join the state dicts of the copies into the state dict of the stacked module.
-
-    Batch counters are scalars: copies that always ran together have equal ones; otherwise the
-    largest is used.
-    """
-    return {
-        name: torch.cat([state[name] for state in copies])
-        if value.ndim
-        else torch.stack([state[name] for state in copies]).amax()
-        for name, value in copies[0].items()
-    }
-
-
-def separated(stacked: Mapping[str, Tensor], count: int) -> list[dict[str, Tensor]]:
-    """Split the state dict of a stacked module into one per copy; the tensors are cloned."""
-    return [
-        {
-            name: value.chunk(count)[index].clone() if value.ndim else value.clone()
-            for name, value in stacked.items()
-        }
-        for index in range(count)
-    ]
-
-
-def widen(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def widen(
+    old: Mapping[str, Tensor], new: Mapping[str, Tensor], copies: Mapping[str, int] | None = None
+) -> dict[str, Tensor]:
     """Widen the tensors of a state dict to the shapes of a wider network.
 
     Channel ``i`` of a wider tensor is channel ``i`` modulo the old width; the two halves of a
-    ``FactorizedReduce`` are widened separately. Where a convolution reads repeated channels, its
-    weights are divided by the number of repetitions, so its output stays the same.
+    ``FactorizedReduce`` are widened separately, and so are the operations that share a tensor,
+    whose number ``copies`` has by name. Where a convolution reads repeated channels, its weights
+    are divided by the number of repetitions, so its output stays the same.
     """
+    copies = copies or {}
     return {
         name: old[name]
         if old[name].shape == tensor.shape
-        else _widened(old[name], tensor.shape, _rows(name, old, new))
+        else _widened(old[name], tensor.shape, _rows(name, old, new, copies.get(name, 1)))
         for name, tensor in new.items()
     }
 
 
-def _rows(name: str, old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> Tensor:
+def _rows(name: str, old: Mapping[str, Tensor], new: Mapping[str, Tensor], copies: int) -> Tensor:
     """Return the old channel of each channel of a wider tensor."""
     path = name.split(".")
     # The norm of a FactorizedReduce follows two convolutions, each of which repeats its channels.
@@ -212,9 +186,9 @@ def _rows(name: str, old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> Te
     if "norm" not in path[-2:] or not all(source in old for source in sources):
         sources = [name]
     rows, first = [], 0
-    for source in sources:
-        width = len(old[source])
-        rows.append(first + torch.arange(len(new[source])) % width)
+    for source in sources * copies:
+        width = len(old[source]) // copies
+        rows.append(first + torch.arange(len(new[source]) // copies) % width)
         first += width
     return torch.cat(rows)
 

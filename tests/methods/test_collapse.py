@@ -13,8 +13,8 @@ from darts.spaces.cnn import PUBLISHED
 from darts.spaces.cnn.operations import FACTORIES
 from darts.spaces.genotype import OPERATIONS
 from darts.spaces.lookup import published_genotypes
-from darts.spaces.nas201 import Genotype
-from darts.spaces.nas201.network import FACTORIES as CELL_FACTORIES
+from darts.spaces.nas201 import PRIMITIVES, Genotype
+from darts.spaces.nas201.network import make_operation
 
 
 def check(epoch: int, skips: int = 0, weightless: int | None = None, **values: Any) -> Measurements:
@@ -202,8 +202,8 @@ def test_weightless_operations_of_a_space_have_no_parameters() -> None:
     for name in OPERATIONS:
         weights = list(FACTORIES[name](4, 1, False).parameters())
         assert (not weights) == (name in SPACES["cnn"].weightless_operations), name
-    for name, make in CELL_FACTORIES.items():
-        weights = list(make(4, False).parameters())
+    for name in PRIMITIVES:
+        weights = list(make_operation(name, 4, affine=False).parameters())
         assert (not weights) == (name in SPACES["nas201"].weightless_operations), name
     for space in SPACES.values():
         assert set(space.skip_operations) <= set(space.weightless_operations)

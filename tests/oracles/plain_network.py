@@ -2,7 +2,7 @@
 
 Every operation starts with its own ReLU, every convolution is a plain PyTorch call, a node adds its
 two inputs and a cell concatenates its nodes, as in the published code. It uses random numbers in
-the same order as ``Network`` and has the same names in its state dict.
+the same order as ``Network``, and its cells have the same names in their state dicts.
 
 References:
     DARTS, arXiv:1806.09055, section 3.2 and appendix A.
@@ -13,9 +13,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from darts.spaces.cnn.network import AuxiliaryHead
+from darts.spaces.cnn import Network
 from darts.spaces.cnn.operations import make_operation
-from darts.spaces.cnn.skeleton import CellPlan, make_preprocessing, make_stem, plan_cells
+from darts.spaces.cnn.skeleton import CellPlan, make_preprocessing
 from darts.spaces.genotype import Genotype
 
 
@@ -27,7 +27,8 @@ class PlainCell(nn.Module):
 
     def __init__(self, plan: CellPlan, genotype: Genotype) -> None:
         super().__init__()
-        self.preprocess0, self.preprocess1 = make_preprocessing(plan, affine=True)
+        self.preprocess0 = make_preprocessing(plan, 0, affine=True)
+        self.preprocess1 = make_preprocessing(plan, 1, affine=True)
         reduction = plan.group == "reduce"
         self.edges = genotype.reduce if reduction else genotype.normal
         self.concat = genotype.reduce_concat if reduction else genotype.normal_concat
@@ -51,39 +52,10 @@ class PlainCell(nn.Module):
         return torch.cat([states[node] for node in self.concat], dim=1)
 
 
-class PlainNetwork(nn.Module):
-    """A stack of cells with the arguments and results of ``darts.spaces.cnn.Network``."""
+class PlainNetwork(Network):
+    """``Network`` with plain cells; it keeps the memory layout of the images."""
 
-    def __init__(
-        self,
-        genotype: Genotype,
-        *,
-        channels: int = 36,
-        cells: int = 20,
-        classes: int = 10,
-        auxiliary: bool = True,
-        in_channels: int = 3,
-        stem: str = "small",
-        drop_path: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.drop_path = drop_path
-        self.stem, width = make_stem(stem, in_channels, channels)
-        outputs = {"normal": len(genotype.normal_concat), "reduce": len(genotype.reduce_concat)}
-        plans = list(
-            plan_cells(
-                channels, cells, stem_width=width, stem_reduces=self.stem.reduces, outputs=outputs
-            )
-        )
-        self.cells = nn.ModuleList(PlainCell(plan, genotype) for plan in plans)
-        widths = [outputs[plan.group] * plan.channels for plan in plans]
-        self.auxiliary_at = 2 * cells // 3
-        self.auxiliary: AuxiliaryHead | None = None
-        if auxiliary:
-            norm = stem != "imagenet"
-            width = widths[self.auxiliary_at]
-            self.auxiliary = AuxiliaryHead(width, classes, second_norm=norm)
-        self.classifier = nn.Linear(widths[-1], classes)
+    cell_class = PlainCell
 
     def forward(
         self, images: Tensor, auxiliary: bool = False

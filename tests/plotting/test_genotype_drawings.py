@@ -22,10 +22,23 @@ from darts.plotting.genotype import compare_genotypes, draw_genotype, save_genot
 from darts.plotting.style import save_figure
 from darts.spaces import macro, mlp, nas201, recurrent, transformer
 from darts.spaces.cnn import PUBLISHED
-from darts.spaces.cnn.encoding import random_genotype
 from darts.spaces.genotype import OPERATIONS, Genotype
 
 V1, V2 = PUBLISHED["DARTS_V1"].genotype, PUBLISHED["DARTS_V2"].genotype
+
+
+def random_cells(generator: torch.Generator, nodes: int) -> Genotype:
+    """Draw two sources of each node and an operation for each."""
+    names = [name for name in OPERATIONS if name != "none"]
+    cells: list[Any] = []
+    for _ in Genotype.cells:
+        pairs = []
+        for node in range(2, nodes + 2):
+            for source in sorted(torch.randperm(node, generator=generator)[:2].tolist()):
+                drawn = int(torch.randint(len(names), (), generator=generator))
+                pairs.append((names[drawn], source))
+        cells += [pairs, range(2, nodes + 2)]
+    return Genotype(*cells)
 
 
 def sample_genotypes() -> dict[str, Any]:
@@ -33,7 +46,7 @@ def sample_genotypes() -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
     known = {name: PUBLISHED[name].genotype for name in ("DARTS_V1", "NASNET", "AMOEBANET")}
     return known | {
-        **{f"random-{n}": random_genotype(generator, n, OPERATIONS) for n in (1, 2, 4, 7)},
+        **{f"random-{n}": random_cells(generator, n) for n in (1, 2, 4, 7)},
         **{f"nas201-{n}": nas201.Genotype.from_index(n) for n in (0, 4711, 15_624)},
         **{f"recurrent-{name}": genotype for name, genotype in recurrent_genotypes().items()},
         **{

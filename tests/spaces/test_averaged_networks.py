@@ -96,19 +96,6 @@ def test_mirror_images_do_not_change_the_training(images: Tensor) -> None:
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(*results, strict=True))
 
 
-def test_the_probabilities_are_the_mean_of_those_of_the_members(
-    members: tuple[Network, Network], images: Tensor
-) -> None:
-    first, second = (net(images).softmax(-1) for net in members)
-    ensemble = Ensemble(members, (3, 1), CLASSES).eval()
-    outputs = ensemble(images)
-    torch.testing.assert_close(outputs.softmax(-1), (3 * first + second) / 4)
-    torch.testing.assert_close(outputs.exp().sum(-1), torch.ones(3))
-    logits, auxiliary = ensemble(images, auxiliary=True)
-    assert logits.equal(outputs)
-    assert auxiliary is None
-
-
 def test_it_costs_what_its_members_cost_without_auxiliary_heads(
     members: tuple[Network, Network],
 ) -> None:

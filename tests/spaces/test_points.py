@@ -1,37 +1,11 @@
-"""Encoding of genotypes as points, for every space."""
+"""Genotypes that no point of their space encodes."""
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
-from darts.spaces import cnn, macro, nas201
+from darts.spaces import cnn, macro
 from darts.spaces.genotype import Genotype
-from darts.spaces.parameters import Parameters
-
-
-def test_every_genotype_is_exactly_one_point() -> None:
-    space = macro.Macro(cells=1)
-    genotypes = [space.decode(point) for point in Parameters(space.parameters()).points(2)]
-    assert len(set(genotypes)) == len(genotypes) == 6**3
-    benchmark = nas201.Nas201()
-    grid = Parameters(benchmark.parameters())
-    indices = [benchmark.decode(point).index for point in grid.points(2)]
-    assert indices == list(range(15625))
-
-
-def test_number_of_points_of_a_cell_with_two_nodes() -> None:
-    """The two cells are independent, so the number of points is the square of one cell's."""
-    rows = dict.fromkeys(("normal", "reduce"), (("none", "skip_connect", "max_pool_3x3"),) * 5)
-    space = Parameters(cnn.encoding.parameters(rows))
-    # Node 2 has one pair of sources, node 3 has three; each of two edges has two operations.
-    per_cell = math.comb(2, 2) * 2**2 * math.comb(3, 2) * 2**2
-    points = list(space.points(2))
-    assert len(points) == per_cell**2
-    genotypes = {cnn.encoding.decode(point, rows) for point in points}
-    assert len(genotypes) == per_cell**2
-    assert all(cnn.encoding.encode(genotype, rows) in points for genotype in list(genotypes)[::97])
 
 
 def test_genotypes_of_other_candidates_or_depths_are_rejected() -> None:

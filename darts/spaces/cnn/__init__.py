@@ -1,9 +1,8 @@
 """The cell-based space of the DARTS paper (arXiv:1806.09055)."""
 
 from darts.spaces.cnn.edgewise import EdgewiseSupernet
-from darts.spaces.cnn.encoding import derive, random_genotype
 from darts.spaces.cnn.network import Network
-from darts.spaces.cnn.space import PUBLISHED, Cnn, Published
+from darts.spaces.cnn.space import PUBLISHED, Cnn
 from darts.spaces.cnn.stacking import fuse_state_dict, unfuse_state_dict
 from darts.spaces.cnn.supernet import Supernet
 from darts.spaces.genotype import PRIMITIVES
@@ -14,10 +13,7 @@ __all__ = [
     "Cnn",
     "EdgewiseSupernet",
     "Network",
-    "Published",
     "Supernet",
-    "derive",
     "fuse_state_dict",
-    "random_genotype",
     "unfuse_state_dict",
 ]

@@ -1,8 +1,7 @@
 """Candidates of the edges of a supernet cell, and the candidate sets on which plain DARTS fails.
 
 References:
-    Zela et al., "Understanding and Robustifying Differentiable Architecture Search",
-    arXiv:1909.09656, section 3.1 and appendix B: the sets S1 to S4.
+    Zela et al., arXiv:1909.09656, section 3.1 and appendix B: the sets S1 to S4.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from darts.spaces.checks import check_candidates
-from darts.spaces.genotype import CELLS, PRIMITIVES, Genotype
-from darts.spaces.sparse import all_edges
+from darts.spaces.genotype import CELLS, PRIMITIVES, Genotype, all_edges
 
 Operations: TypeAlias = Sequence[str] | Mapping[str, Sequence[Sequence[str]]]
 """The same candidates for all edges, or the candidates of each edge by group."""

@@ -20,11 +20,12 @@ from torch import Tensor, nn
 
 from darts.ops.dispatch import UNLIMITED, KernelPlan, plan_kernels
 from darts.ops.grouped_conv import grouped_conv2d
-from darts.ops.pointwise import PointwiseConv2d, separable_conv
+from darts.ops.pointwise import separable_conv
 from darts.spaces.cnn.node_sums import Branch, NodeSums, NormRequest, run_branches
-from darts.spaces.cnn.operations import DepthwiseConv2d, FactorizedReduce, Noise, Zero
+from darts.spaces.cnn.operations import FactorizedReduce, Noise, Zero
 from darts.spaces.cnn.stacking import stack
-from darts.spaces.cnn.states import BundleInputs, Copies, Pool, State
+from darts.spaces.cnn.states import BundleInputs, Copies, Pool, State, run_pool
+from darts.spaces.mixture import consecutive_runs
 from darts.spaces.supernet import ParameterRows
 
 
@@ -33,11 +34,7 @@ class Separate(nn.ModuleList):
 
 
 def can_stack(operation: nn.Module) -> bool:
-    """Return whether a bundle can run the copies of a candidate together.
-
-    These are the candidates without weights of this project, ``FactorizedReduce``, a pooling with
-    its norm, and sequences that repeat ReLU, convolutions and batch norm.
-    """
+    """Return whether a bundle can run the copies of a candidate together."""
     if isinstance(operation, Zero | Noise | nn.Identity | FactorizedReduce):
         return True
     if type(operation) is not nn.Sequential:
@@ -53,8 +50,7 @@ def _letter(module: nn.Module) -> str:
         return "-" if module.affine else "N"
     if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
         return "P"
-    is_known = type(module) in (nn.Conv2d, DepthwiseConv2d, PointwiseConv2d)
-    if is_known and module.bias is None and getattr(module, "padding_mode", "zeros") == "zeros":
+    if type(module) is nn.Conv2d and module.bias is None and module.padding_mode == "zeros":
         return "C"
     return "-"
 
@@ -62,11 +58,8 @@ def _letter(module: nn.Module) -> str:
 class EdgeBundle(nn.Module):
     """The edges of a cell that leave the same states, ordered by state, then node.
 
-    Args:
-        nodes: The node that each edge enters, counted from 0; every state has the same number of
-            edges.
-
     Attributes:
+        nodes: The node that each edge enters, counted from 0; as many for each state.
         owners: For each stacked operation its name, its column and the edges that own its copies.
         process_group: Ranks that share a batch, see ``darts.ops.sync_batch_norm``, or None.
     """
@@ -95,10 +88,7 @@ class EdgeBundle(nn.Module):
         self.process_group: dist.ProcessGroup | None = None
 
     def operation_rows(self) -> Iterator[tuple[str, list[ParameterRows]]]:
-        """Yield the name and the parameter rows of each operation with weights, for each edge.
-
-        The name is ``{edge}.{column}.{operation}``, where ``edge`` counts the edges of the bundle.
-        """
+        """Yield the name and the parameter rows of each operation with weights, for each edge."""
         for (name, column, owners), operation in zip(self.owners, self.operations, strict=True):
             for copy, edge in enumerate(owners):
                 if isinstance(operation, Separate):
@@ -119,9 +109,8 @@ class EdgeBundle(nn.Module):
     ) -> None:
         """Add the outputs of all edges, times their mixing weights, to the sums of the nodes.
 
-        Args:
-            active: Columns of the operations to run for each edge; all by default.
-            dropout: Probability of dropping an output element of an identity in training.
+        ``active`` has the columns of the operations to run for each edge. In training, elements of
+        identities are dropped with probability ``dropout``.
         """
         plan = plan_kernels(states[0].value)
         inputs = BundleInputs(states, self.nodes, weights)
@@ -135,7 +124,7 @@ class EdgeBundle(nn.Module):
                 continue
             wanted = [c for c, e in enumerate(owners) if active is None or column in active[e]]
             drop = dropout if self.training and name == "skip_connect" else 0.0
-            for run in _consecutive_runs(wanted, max_edges):
+            for run in consecutive_runs(wanted, max_edges):
                 edges = [owners[copy] for copy in run]
                 copies = Copies(inputs, column, edges, run[0], len(owners), counters)
                 shared = self.training and not plan.batched and not synchronized
@@ -192,9 +181,8 @@ class EdgeBundle(nn.Module):
 
 
 def _pool(operation: nn.Sequential, copies: Copies) -> Branch:
-    """Run a pooling and its norm."""
     pool, norm = cast(Pool, operation[0]), cast(nn.BatchNorm2d, operation[1])
-    yield NormRequest(copies, copies.pooled(pool), norm, is_last=True)
+    yield NormRequest(copies, run_pool(pool, copies.read("value")), norm, is_last=True)
 
 
 def _reduce(operation: FactorizedReduce, copies: Copies) -> Branch:
@@ -211,8 +199,7 @@ def _reduce(operation: FactorizedReduce, copies: Copies) -> Branch:
 def _add_shared_pools(operation: nn.Sequential, copies: Copies, sums: NodeSums) -> None:
     """Add pooled states, each of which is normalized only once for all edges that leave it.
 
-    This needs less memory than a norm of all edges, but more kernels. Each edge has its own running
-    statistics.
+    This needs less memory than a norm of all edges, but more kernels.
     """
     pool, norm = cast(Pool, operation[0]), cast(nn.BatchNorm2d, operation[1])
     running = copies.running_stats(norm)
@@ -249,15 +236,3 @@ def _is_separable(convolutions: Sequence[nn.Conv2d]) -> bool:
     first, second = convolutions
     square = first.kernel_size[0] == first.kernel_size[1]
     return square and first.groups == first.in_channels and second.kernel_size == (1, 1)
-
-
-def _consecutive_runs(indices: Sequence[int], size: int) -> Iterator[list[int]]:
-    """Split sorted indices into runs of consecutive ones, each of at most ``size``."""
-    run: list[int] = []
-    for index in indices:
-        if run and (index != run[-1] + 1 or len(run) == size):
-            yield run
-            run = []
-        run.append(index)
-    if run:
-        yield run

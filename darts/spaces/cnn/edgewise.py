@@ -1,7 +1,6 @@
 """Reference supernet that runs each operation of each edge separately.
 
-It defines the continuous relaxation of the space. It is slow; the fast supernet is tested against
-it.
+It defines the continuous relaxation of the space; the fast supernet is tested against it.
 
 References:
     DARTS, arXiv:1806.09055, section 2.2, equation 2, and section 3.1.
@@ -27,10 +26,9 @@ from darts.spaces.cnn.skeleton import (
     make_stem,
     plan_cells,
 )
-from darts.spaces.genotype import CELLS, PRIMITIVES
+from darts.spaces.genotype import CELLS, PRIMITIVES, all_edges
 from darts.spaces.mixture import CellMixture
 from darts.spaces.rank_dropout import drop_path
-from darts.spaces.sparse import all_edges
 from darts.spaces.supernet import SupernetBase
 
 SKIP = "skip_connect"
@@ -48,25 +46,21 @@ class MixedOperation(nn.Module):
         self.stride = stride
 
     def forward(
-        self,
-        x: Tensor,
-        weights: Tensor,
-        active: Sequence[int] | None = None,
-        dropout: Mapping[int, float] | None = None,
+        self, x: Tensor, weights: Tensor, active: Sequence[int] | None = None, dropout: float = 0.0
     ) -> Tensor:
-        """Return the weighted sum.
+        """Return the weighted sum of the operations in the active columns, by default of all.
 
-        Args:
-            active: Columns of the operations to run; all by default.
-            dropout: By column, the probability of dropping an output element in training.
+        In training, elements of identities are dropped with probability ``dropout``.
         """
         columns = range(len(self.operations)) if active is None else active
         terms = []
-        for column, weight in enumerate(weights.unbind()):
+        for column, (operation, weight) in enumerate(
+            zip(self.operations, weights.unbind(), strict=True)
+        ):
             if column in columns:
-                y = self.operations[column](x)
-                if dropout and column in dropout:
-                    y = F.dropout(y, dropout[column], self.training)
+                y = operation(x)
+                if dropout and isinstance(operation, nn.Identity):
+                    y = F.dropout(y, dropout, self.training)
                 terms.append(weight * y)
         total: Tensor = reduce(torch.add, terms) if terms else Zero(self.stride)(x)
         return total
@@ -91,13 +85,10 @@ class SupernetCell(nn.Module):
         super().__init__()
         if plan.channels % partial:
             raise ValueError(f"partial={partial} does not divide the {plan.channels} channels")
-        self.preprocess0, self.preprocess1 = make_preprocessing(plan, affine=False)
+        self.preprocess0 = make_preprocessing(plan, 0, affine=False)
+        self.preprocess1 = make_preprocessing(plan, 1, affine=False)
         self.connections = all_edges(count_nodes(len(candidates)))
         self.partial, self.width = partial, plan.channels // partial
-        self.identities = [
-            [c for c, name in enumerate(row) if name == SKIP and plan.stride(source) == 1]
-            for (source, _), row in zip(self.connections, candidates, strict=True)
-        ]
         self.edges = nn.ModuleList(
             MixedOperation(self.width, plan.stride(source), names)
             for (source, _), names in zip(self.connections, candidates, strict=True)
@@ -117,8 +108,7 @@ class SupernetCell(nn.Module):
             mixed = cast(MixedOperation, self.edges[edge])
             x = states[source][:, : self.width]
             active = None if mixture.active is None else mixture.active[edge]
-            drop = dict.fromkeys(self.identities[edge], dropout) if dropout else None
-            y = mixed(x, mixture.weights[edge], active, drop)
+            y = mixed(x, mixture.weights[edge], active, dropout)
             if self.training and drop_path_rate > 0:
                 y = drop_path(y, drop_path_rate)
             if self.partial > 1:
@@ -150,12 +140,9 @@ class EdgewiseSupernet(SupernetBase):
     Shape: images ``(B, in_channels, H, W)`` with sides of at least 8 pixels -> logits
     ``(B, classes)``.
 
-    Attributes:
-        skip_dropout: Probability of dropping an output element of an identity in training
-            (P-DARTS, arXiv:1904.12760, section 3.3). A skip connection that halves the image keeps
-            all elements.
-        drop_path: Probability of setting the output of an edge to zero for a sample, in training
-            (Zela et al., arXiv:1909.09656; SNAS, arXiv:1812.09926).
+    References:
+        ``skip_dropout``: P-DARTS, arXiv:1904.12760, section 3.3; identities only. ``drop_path``:
+        Zela et al., arXiv:1909.09656; SNAS, arXiv:1812.09926.
     """
 
     space = "cnn"
@@ -180,16 +167,8 @@ class EdgewiseSupernet(SupernetBase):
         check_positive(in_channels=in_channels, nodes=nodes, partial=partial)
         self.candidates = candidates_of(operations, nodes)
         self.edges = dict.fromkeys(CELLS, tuple(all_edges(nodes)))
-        self.stem, width = make_stem(stem, in_channels, channels, in_supernet=True)
-        plans = list(
-            plan_cells(
-                channels,
-                cells,
-                stem_width=width,
-                stem_reduces=self.stem.reduces,
-                outputs=dict.fromkeys(CELLS, nodes),
-            )
-        )
+        self.stem = make_stem(stem, in_channels, channels, in_supernet=True)
+        plans = plan_cells(channels, cells, self.stem, dict.fromkeys(CELLS, nodes))
         self.cell_groups = [plan.group for plan in plans]
         self.counts = {group: self.cell_groups.count(group) for group in CELLS}
         extra = (SKIP,) if auxiliary_skip else ()

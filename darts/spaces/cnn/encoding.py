@@ -1,9 +1,5 @@
 """Cell genotypes: derivation from probabilities, random sampling, and conversion to points.
 
-In a point, each node has a parameter for the pair of states that it reads. Each edge has a
-parameter for its operation, which is active if the pair contains the edge's source. So each
-genotype is exactly one point.
-
 References:
     DARTS, arXiv:1806.09055, section 2.4 (derivation) and section 3.2. "Random Search and
     Reproducibility for NAS", arXiv:1902.07638: uniformly sampled cells as a baseline.
@@ -12,198 +8,205 @@ References:
 from __future__ import annotations
 
 import itertools
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
-from darts.spaces.cnn.candidates import Operations, candidates_of
+from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.cnn.skeleton import count_nodes
-from darts.spaces.deriving import Candidates, check_groups, checked_rows, draw, first_argmax
-from darts.spaces.genotype import CELLS, PRIMITIVES, Genotype
+from darts.spaces.deriving import (
+    Candidates,
+    check_candidate,
+    check_groups,
+    checked_rows,
+    draw,
+    edge_mask,
+)
+from darts.spaces.genotype import CELLS, Genotype, Pairs, all_edges, drop_edges
 from darts.spaces.parameters import Choice, Parameter, Point, Value
-from darts.spaces.sparse import all_edges, drop_edges
+from darts.spaces.space import Space
 
 T = TypeVar("T")
 
 
-EDGE_RULES = ("pairs", "all")
-"""Rules of ``derive`` in addition to the one of DARTS."""
+@dataclass
+class CellSpace(Space):
+    """A space of cells whose nodes keep two edges each, and one operation on each of them.
 
-
-def derive(
-    probabilities: Mapping[str, Tensor], candidates: Candidates | None = None, rule: str = "two"
-) -> Genotype:
-    """Keep the two strongest edges into each node and the strongest operation of each.
-
-    The strength of an edge is the probability of its most probable operation other than ``none``.
-    ``none`` takes part in the softmax, so edges must be ranked by probability: the edge with the
-    largest alpha need not be the edge with the largest probability.
-
-    Args:
-        probabilities: For ``"normal"`` and ``"reduce"``, a tensor ``(edges, operations)`` of
-            probabilities (after the softmax, not the alphas), on any device. Edges are ordered by
-            node, then by source: 14 rows for 4 nodes.
-        rule: "two": as above. "pairs": the two strongest operations of all edges into a node, which
-            may be on one edge (the later code of GDAS). "all": the strongest operation of every
-            edge, ``none`` included (the code of SNAS).
-
-    Returns:
-        A genotype that concatenates all nodes; the stronger edge of a node comes first, except with
-        the rule "all". Ties go to the lower index, for edges and for operations.
+    In a point, each node has a parameter for the pair of states that it reads. Each edge has a
+    parameter for its operation, which is active if the pair contains the edge's source. So each
+    genotype is exactly one point.
     """
-    check_groups("probabilities", probabilities, CELLS)
-    return _genotype(
-        {
-            cell: _derive_cell(
-                cell,
-                probabilities[cell],
-                candidates[cell] if candidates else [PRIMITIVES] * len(probabilities[cell]),
-                rule,
-            )
-            for cell in CELLS
-        },
-        {cell: count_nodes(len(probabilities[cell])) for cell in CELLS},
-    )
+
+    genotype: ClassVar[type[AnyGenotype]] = Genotype
+    fan_in: ClassVar[int | None] = 2
+    supports_missing_edges: ClassVar[bool] = True
+    edge_rules: ClassVar[tuple[str, ...]] = ("pairs", "all")
+
+    @property
+    @abstractmethod
+    def edge_candidates(self) -> Candidates:
+        """By group, the candidates of each edge; edges are ordered by node, then by source."""
+
+    def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
+        """Keep the two strongest edges into each node and the strongest operation of each.
+
+        The strength of an edge is the probability of its most probable operation other than
+        ``none``. ``none`` takes part in the softmax, so edges must be ranked by probability: the
+        edge with the largest alpha need not be the edge with the largest probability. The genotype
+        concatenates all nodes; the stronger edge of a node comes first. Ties go to the lower index,
+        for edges and for operations.
+        """
+        return self.derive_by("two", probabilities, candidates)
+
+    def derive_by(
+        self, rule: str, probabilities: Mapping[str, Tensor], candidates: Candidates
+    ) -> Genotype:
+        """Derive a genotype by a rule.
+
+        Args:
+            rule: "two": see ``derive``. "pairs": the two strongest operations of all edges into a
+                node, which may be on one edge (the later code of GDAS). "all": the strongest
+                operation of every edge, ``none`` included (the code of SNAS).
+        """
+        check_groups("probabilities", probabilities, CELLS)
+        return _genotype(
+            {
+                cell: _derive_cell(cell, probabilities[cell], candidates[cell], rule)
+                for cell in CELLS
+            },
+            {cell: count_nodes(len(probabilities[cell])) for cell in CELLS},
+        )
+
+    def without_improbable_edges(
+        self,
+        genotype: Genotype,
+        probabilities: Mapping[str, Tensor],
+        candidates: Candidates,
+        threshold: float,
+    ) -> Genotype:
+        """Remove improbable edges.
+
+        If no edge of a cell remains, the cell keeps its most probable edge from an input.
+        """
+        cells: list[tuple[Pairs, tuple[int, ...]]] = []
+        for cell in CELLS:
+            layout = all_edges(count_nodes(len(candidates[cell])))
+            table = dict(zip(layout, probabilities[cell].tolist(), strict=True))
+            names = dict(zip(layout, candidates[cell], strict=True))
+            values = [
+                table[source, target][names[source, target].index(name)]
+                for source, target, name in genotype.edges(cell)
+            ]
+            pairs, concat = getattr(genotype, cell), genotype.concat(cell)
+            from_inputs = [index for index, (_, source) in enumerate(pairs) if source < 2]
+            best = max(from_inputs, key=values.__getitem__)
+            sparse = drop_edges(pairs, concat, [value >= threshold for value in values])
+            if not sparse[1]:
+                sparse = drop_edges(pairs, concat, [index == best for index in range(len(pairs))])
+            cells.append(sparse)
+        return Genotype(*cells[0], *cells[1])
+
+    def random(self, generator: torch.Generator) -> Genotype:
+        """Draw two distinct sources per node and an operation other than ``none`` for each."""
+
+        def draw_cell(rows: Sequence[Sequence[str]]) -> Iterator[tuple[str, int]]:
+            for edges in _by_node(rows):
+                order = torch.randperm(len(edges), generator=generator, device=generator.device)
+                for source in sorted(order[:2].tolist()):
+                    yield draw(generator, _without_none(edges[source])), source
+
+        return _genotype({cell: list(draw_cell(self.edge_candidates[cell])) for cell in CELLS})
+
+    def parameters(self) -> list[Parameter]:
+        parameters: list[Parameter] = []
+        for cell, rows in self.edge_candidates.items():
+            for node, edges in enumerate(_by_node(rows), 2):
+                usable = [source for source, row in enumerate(edges) if _without_none(row)]
+                pairs = tuple(f"{a}+{b}" for a, b in itertools.combinations(usable, 2))
+                inputs = f"{cell}.{node}"
+                parameters.append(Parameter(inputs, Choice(pairs)))
+                for source in usable:
+                    with_edge = tuple(pair for pair in pairs if str(source) in pair.split("+"))
+                    condition = (inputs, with_edge)
+                    domain = Choice(_without_none(edges[source]))
+                    parameters.append(Parameter(f"{cell}.{source}>{node}", domain, (condition,)))
+        return parameters
+
+    def encode(self, genotype: Genotype) -> Point:
+        point: Point = {}
+        for cell, rows in self.edge_candidates.items():
+            nodes = list(_by_node(rows))
+            states = tuple(range(2, len(nodes) + 2))
+            if genotype.nodes(cell) != len(nodes) or tuple(sorted(genotype.concat(cell))) != states:
+                raise ValueError(
+                    f"the {cell} cell must have {len(nodes)} nodes and concatenate all of them"
+                )
+            edges = genotype.edges(cell)
+            for node in states:
+                own = sorted((source, name) for source, target, name in edges if target == node)
+                if len(own) != 2:
+                    raise ValueError(
+                        f"node {node} of the {cell} cell has {len(own)} edges; the points of "
+                        f"space={self.name} describe cells with two edges per node"
+                    )
+                a, b = (source for source, _ in own)
+                if a == b:
+                    raise ValueError(f"node {node} of the {cell} cell reads state {a} twice")
+                point[f"{cell}.{node}"] = f"{a}+{b}"
+                for source, name in own:
+                    place = f"the edge from {source} to {node} of the {cell} cell"
+                    check_candidate(name, _without_none(nodes[node - 2][source]), place)
+                    point[f"{cell}.{source}>{node}"] = name
+        return point
+
+    def decode(self, point: Mapping[str, Value]) -> Genotype:
+        cells = {
+            cell: [
+                (str(point[f"{cell}.{source}>{node}"]), int(source))
+                for node, _ in enumerate(_by_node(rows), 2)
+                for source in str(point[f"{cell}.{node}"]).split("+")
+            ]
+            for cell, rows in self.edge_candidates.items()
+        }
+        return _genotype(cells)
+
+    def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
+        return {
+            cell: edge_mask(genotype.edges(cell), all_edges(count_nodes(len(names))), names, cell)
+            for cell, names in candidates.items()
+        }
 
 
 def _derive_cell(
     cell: str, table: Tensor, names: Sequence[Sequence[str]], rule: str
 ) -> list[tuple[str, int]]:
     """Return ``(operation, source)`` of each kept edge of one cell."""
-    rows = checked_rows(cell, table, (len(names), len(names[0])))
+    rows = checked_rows(cell, table, names)
     kept: list[tuple[str, int]] = []
     for node in _by_node(list(zip(names, rows, strict=True))):
+        operations = [
+            (-value, source, name)
+            for source, (row, p) in enumerate(node)
+            for name, value in zip(row, p, strict=True)
+            if name != "none" or rule == "all"
+        ]
+        operations.sort(key=itemgetter(0))  # keeps the order of ties
+        best: dict[int, str] = {}  # of each edge, the strongest edge first
+        for _, source, name in operations:
+            best.setdefault(source, name)
         if rule == "all":
-            kept += [(row[first_argmax(p)], source) for source, (row, p) in enumerate(node)]
-            continue
-        if rule == "pairs":
-            pairs = [
-                (-value, source, name)
-                for source, (row, p) in enumerate(node)
-                for name, value in zip(row, p, strict=True)
-                if name != "none"
-            ]
-            strongest = sorted(pairs, key=lambda pair: pair[0])[:2]  # keeps the order of ties
-            kept += [(name, source) for _, source, name in strongest]
-            continue
-        # max() and sorted() both keep the first of equal elements.
-        best = [
-            max((c for c, n in enumerate(row) if n != "none"), key=p.__getitem__) for row, p in node
-        ]
-        ranked = sorted(range(len(node)), key=lambda source: -node[source][1][best[source]])
-        kept += [(node[source][0][best[source]], source) for source in ranked[:2]]
+            kept += [(best[source], source) for source in sorted(best)]
+        elif rule == "pairs":
+            kept += [(name, source) for _, source, name in operations[:2]]
+        else:
+            kept += [(name, source) for source, name in itertools.islice(best.items(), 2)]
     return kept
-
-
-def without_improbable_edges(
-    genotype: Genotype,
-    probabilities: Mapping[str, Tensor],
-    candidates: Candidates,
-    threshold: float,
-) -> Genotype:
-    """Return the genotype without the edges whose operation is less probable than a threshold.
-
-    If no edge of a cell remains, the cell keeps the most probable edge of the genotype that leaves
-    an input of the cell. See ``derive`` for ``probabilities`` and ``candidates``.
-    """
-    cells: list[tuple[tuple[tuple[str, int], ...], tuple[int, ...]]] = []
-    for cell in CELLS:
-        rows = {pair: row for row, pair in enumerate(all_edges(count_nodes(len(candidates[cell]))))}
-        table = probabilities[cell].tolist()
-        values = []
-        for source, target, name in genotype.edges(cell):
-            row = rows[source, target]
-            values.append(table[row][candidates[cell][row].index(name)])
-        pairs, concat = getattr(genotype, cell), genotype.concat(cell)
-        from_inputs = [index for index, (_, source) in enumerate(pairs) if source < 2]
-        best = max(from_inputs, key=values.__getitem__)
-        sparse = drop_edges(pairs, concat, [value >= threshold for value in values])
-        if not sparse[1]:
-            sparse = drop_edges(pairs, concat, [index == best for index in range(len(pairs))])
-        cells.append(sparse)
-    return Genotype(*cells[0], *cells[1])
-
-
-def random_genotype(
-    generator: torch.Generator, nodes: int = 4, operations: Operations = PRIMITIVES
-) -> Genotype:
-    """Draw both cells uniformly: two distinct sources per node and an operation for each.
-
-    All nodes are concatenated, and ``none`` is never drawn.
-    """
-    candidates = candidates_of(operations, nodes)
-
-    def draw_cell(rows: Sequence[Sequence[str]]) -> Iterator[tuple[str, int]]:
-        for edges in _by_node(rows):
-            order = torch.randperm(len(edges), generator=generator, device=generator.device)
-            for source in sorted(order[:2].tolist()):
-                yield draw(generator, _without_none(edges[source])), source
-
-    return _genotype({cell: list(draw_cell(candidates[cell])) for cell in CELLS})
-
-
-def parameters(candidates: Candidates) -> list[Parameter]:
-    """Return the parameters of both cells for the candidates of each edge."""
-    parameters: list[Parameter] = []
-    for cell, rows in candidates.items():
-        for node, edges in enumerate(_by_node(rows), 2):
-            usable = [source for source, row in enumerate(edges) if _without_none(row)]
-            pairs = tuple(f"{a}+{b}" for a, b in itertools.combinations(usable, 2))
-            inputs = f"{cell}.{node}"
-            parameters.append(Parameter(inputs, Choice(pairs)))
-            for source in usable:
-                with_edge = tuple(pair for pair in pairs if str(source) in pair.split("+"))
-                condition = (inputs, with_edge)
-                domain = Choice(_without_none(edges[source]))
-                parameters.append(Parameter(f"{cell}.{source}>{node}", domain, (condition,)))
-    return parameters
-
-
-def encode(genotype: Genotype, candidates: Candidates) -> Point:
-    """Return the point of a genotype; raise ValueError if the space does not contain it."""
-    point: Point = {}
-    for cell, rows in candidates.items():
-        nodes = list(_by_node(rows))
-        states = tuple(range(2, len(nodes) + 2))
-        if genotype.nodes(cell) != len(nodes) or tuple(sorted(genotype.concat(cell))) != states:
-            raise ValueError(
-                f"the {cell} cell must have {len(nodes)} nodes and concatenate all of them"
-            )
-        edges = genotype.edges(cell)
-        for node in states:
-            own = sorted((source, name) for source, target, name in edges if target == node)
-            if len(own) != 2:
-                raise ValueError(
-                    f"node {node} of the {cell} cell has {len(own)} edges; the points of space=cnn "
-                    "describe cells with two edges per node"
-                )
-            (a, first), (b, second) = own
-            if a == b:
-                raise ValueError(f"node {node} of the {cell} cell reads state {a} twice")
-            point[f"{cell}.{node}"] = f"{a}+{b}"
-            for source, name in ((a, first), (b, second)):
-                row = _without_none(nodes[node - 2][source])
-                if name not in row:
-                    raise ValueError(
-                        f"{name} is not a candidate of the edge from {source} to {node} of the "
-                        f"{cell} cell; its candidates are {', '.join(row) or 'none'}"
-                    )
-                point[f"{cell}.{source}>{node}"] = name
-    return point
-
-
-def decode(point: Mapping[str, Value], candidates: Candidates) -> Genotype:
-    """Return the genotype of a point; the inverse of ``encode``."""
-    cells: dict[str, list[tuple[str, int]]] = {}
-    for cell, rows in candidates.items():
-        cells[cell] = [
-            (str(point[f"{cell}.{source}>{node}"]), int(source))
-            for node, _ in enumerate(_by_node(rows), 2)
-            for source in str(point[f"{cell}.{node}"]).split("+")
-        ]
-    return _genotype(cells)
 
 
 def _genotype(
@@ -224,5 +227,4 @@ def _by_node(rows: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def _without_none(row: Sequence[str]) -> tuple[str, ...]:
-    """Return the candidates of an edge that a discrete cell may have."""
     return tuple(name for name in row if name != "none")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import reduce
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -26,8 +27,6 @@ from darts.spaces.rank_dropout import BatchShare
 class Cell(nn.Module):
     """One discrete cell: each node is the sum of its operations.
 
-    The ReLU and the pools of a state are computed once for all operations that use them.
-
     Shape: two rectified states ``(B, C, H, W)`` -> ``(B, len(concat) * channels, H', W')``, not
     rectified.
     """
@@ -35,7 +34,8 @@ class Cell(nn.Module):
     def __init__(self, plan: CellPlan, genotype: Genotype) -> None:
         super().__init__()
         self.group = plan.group
-        self.preprocess0, self.preprocess1 = make_preprocessing(plan, affine=True)
+        self.preprocess0 = make_preprocessing(plan, 0, affine=True)
+        self.preprocess1 = make_preprocessing(plan, 1, affine=True)
         edges = genotype.edges(plan.group)
         self.concat = genotype.concat(plan.group)
         self.sources = [source for source, _, _ in edges]
@@ -86,9 +86,8 @@ def pool_to_two(x: Tensor) -> Tensor:
 class AuxiliaryHead(nn.Module):
     """A second classifier at two thirds of the depth, for training only.
 
-    Args:
-        second_norm: Whether a batch norm follows the second convolution. The networks that DARTS
-            and PC-DARTS train on ImageNet have none (the authors' model.py says so).
+    The networks that DARTS and PC-DARTS train on ImageNet have no ``second_norm`` (the authors'
+    model.py says so).
 
     Shape: ``(B, C, H, W)`` of any size -> logits ``(B, classes)``.
     """
@@ -123,6 +122,8 @@ class Network(NetworkBase):
     ``(B, classes)``.
     """
 
+    cell_class: ClassVar[type[nn.Module]] = Cell
+
     def __init__(
         self,
         genotype: Genotype,
@@ -137,14 +138,10 @@ class Network(NetworkBase):
     ) -> None:
         super().__init__(genotype, drop_path)
         check_positive(channels=channels, cells=cells, classes=classes, in_channels=in_channels)
-        self.stem, width = make_stem(stem, in_channels, channels)
+        self.stem = make_stem(stem, in_channels, channels)
         outputs = {cell: len(genotype.concat(cell)) for cell in genotype.cells}
-        plans = list(
-            plan_cells(
-                channels, cells, stem_width=width, stem_reduces=self.stem.reduces, outputs=outputs
-            )
-        )
-        self.cells = nn.ModuleList(Cell(plan, genotype) for plan in plans)
+        plans = plan_cells(channels, cells, self.stem, outputs)
+        self.cells = nn.ModuleList(self.cell_class(plan, genotype) for plan in plans)
         self.auxiliary_at = 2 * cells // 3
         widths = [outputs[plan.group] * plan.channels for plan in plans]
         if auxiliary:

@@ -9,9 +9,10 @@ the same number of norms before them.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -19,9 +20,6 @@ from darts.ops.accumulator import SumAccumulator, add_normalized, can_add_normal
 from darts.ops.batch_norm import NormInput, RunningStats, normalize, normalize_together
 from darts.ops.sums import weighted_sum
 from darts.spaces.cnn.states import Copies
-
-if TYPE_CHECKING:
-    from torch.distributed import ProcessGroup
 
 
 class NodeSums:
@@ -77,42 +75,30 @@ class NodeSums:
         """Return the sum of the next node, ``(B, C, H, W)``; None if nothing was added to it."""
         node = self._finished
         self._finished += 1
-        self._merge_bundle()
+        if self._bundle is not None:
+            # The edges are ordered by state, then node.
+            for part in self._bundle.chunk(self._states, dim=1):
+                self._rest = part if self._rest is None else self._rest + part
+            self._bundle = None
+        batched, unfinished = self._rest, len(self._totals) - node
+        if batched is not None and unfinished > 1:
+            width = batched.shape[1] // unfinished
+            batched, self._rest = torch.split(batched, [width, batched.shape[1] - width], dim=1)
         total = self._totals[node]
         if self._terms[node]:
             total.add(weighted_sum(self._terms[node], self._factors[node]))
             self._terms[node], self._factors[node] = [], []
-        own, batched = total.result(), self._next_of_rest(len(self._totals) - node)
+        own = total.result()
         if own is None or batched is None:
             return batched if own is None else own
         return own.add_(batched)
 
-    def _next_of_rest(self, unfinished: int) -> Tensor | None:
-        """Split the sum of the next node from the sums of all unfinished nodes."""
-        rest, self._rest = self._rest, None
-        if rest is None or unfinished == 1:
-            return rest
-        width = rest.shape[1] // unfinished
-        first, self._rest = torch.split(rest, [width, rest.shape[1] - width], dim=1)
-        return first
-
-    def _merge_bundle(self) -> None:
-        """Add the outputs of the bundle's edges to the sums of the unfinished nodes."""
-        if self._bundle is None:
-            return
-        # The edges are ordered by state, then node.
-        for part in self._bundle.chunk(self._states, dim=1):
-            self._rest = part if self._rest is None else self._rest + part
-        self._bundle = None
-
 
 class NormRequest(NamedTuple):
-    """A batch norm that a branch needs.
+    """A batch norm that a branch needs, for ``y``, ``(B, edges * C, H, W)``.
 
-    Attributes:
-        y: What to normalize, ``(B, edges * C, H, W)``.
-        is_last: Whether the branch ends here. If so, the result, times the mixing weights, is added
-            to the nodes; otherwise the branch continues with it after ReLU.
+    If it ``is_last``, the result, times the mixing weights, is added to the nodes; otherwise the
+    branch continues with it after ReLU.
     """
 
     copies: Copies
@@ -131,12 +117,9 @@ Branch: TypeAlias = Generator[NormRequest, Tensor, None]
 
 
 def run_branches(
-    branches: Sequence[Branch], sums: NodeSums, group: ProcessGroup | None, *, training: bool
+    branches: Sequence[Branch], sums: NodeSums, group: dist.ProcessGroup | None, *, training: bool
 ) -> None:
-    """Run branches to their ends and add the results to the sums of the nodes.
-
-    In training, ranks of a group share the batch and its statistics.
-    """
+    """Run branches to their ends and add the results to the sums of the nodes."""
     if group is not None and training:
         _run_together(branches, sums, group)
         return
@@ -155,10 +138,11 @@ def _normalize(request: NormRequest, training: bool) -> Tensor:
     copies, y, norm, _ = request
     if training:
         return normalize(y, request.scale, norm.eps, copies.running_stats(norm))
-    return copies.normalize_by_running_stats(y, norm, request.scale)
+    mean, variance = copies.rows(norm.running_mean), copies.rows(norm.running_var)
+    return F.batch_norm(y, mean, variance, request.scale, None, False, 0.0, norm.eps)
 
 
-def _run_together(branches: Sequence[Branch], sums: NodeSums, group: ProcessGroup) -> None:
+def _run_together(branches: Sequence[Branch], sums: NodeSums, group: dist.ProcessGroup) -> None:
     """Run branches norm by norm, with one message between the ranks for each."""
     waiting = [(branch, next(branch)) for branch in branches]
     while waiting:

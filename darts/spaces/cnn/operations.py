@@ -5,13 +5,13 @@ An operation keeps the number of channels and has stride 1 or 2. With stride 2 i
 a node have equal shapes for images of any size.
 
 References:
-    Liu, Simonyan and Yang, "DARTS: Differentiable Architecture Search", arXiv:1806.09055,
-    section 3.1 and appendix A.
+    DARTS, arXiv:1806.09055, section 3.1 and appendix A.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -32,8 +32,13 @@ class FactorizedReduce(nn.Module):
     on the right and bottom if a side is odd. If ``outputs`` is odd, the first convolution has one
     channel less than the second.
 
+    Attributes:
+        rectifies: Whether the module applies the ReLU; False for a state after ReLU.
+
     Shape: ``(B, inputs, H, W) -> (B, outputs, ceil(H/2), ceil(W/2))``.
     """
+
+    rectifies: bool = True
 
     def __init__(self, inputs: int, outputs: int, *, affine: bool = True) -> None:
         super().__init__()
@@ -44,10 +49,9 @@ class FactorizedReduce(nn.Module):
         self.norm = nn.BatchNorm2d(outputs, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(x)
-        height, width = x.shape[-2:]
-        shifted = F.pad(x[..., 1:, 1:], (0, width % 2, 0, height % 2))
-        output: Tensor = self.norm(torch.cat([self.even(x), self.odd(shifted)], dim=1))
+        even, odd = split_even_odd(F.relu(x) if self.rectifies else x)
+        halves = [F.conv2d(even, self.even.weight), F.conv2d(odd, self.odd.weight)]
+        output: Tensor = self.norm(torch.cat(halves, dim=1))
         return output
 
 
@@ -80,11 +84,7 @@ class Zero(nn.Module):
 
 
 class Noise(nn.Module):
-    """The operation ``noise``: standard normal draws that do not depend on the input.
-
-    References:
-        Zela et al., arXiv:1909.09656, section 3.1: the harmful candidate of the set S4.
-    """
+    """Standard normal draws (Zela et al., arXiv:1909.09656, section 3.1: the set S4)."""
 
     def __init__(self, stride: int) -> None:
         super().__init__()
@@ -108,37 +108,28 @@ def relu_conv_norm(
     )
 
 
-def _separable(kernel: int, *, dilation: int = 1, count: int = 2) -> Factory:
-    """Return a factory of depthwise-separable convolutions; the first has the stride."""
-
-    def make(channels: int, stride: int, affine: bool) -> nn.Module:
-        layers: list[nn.Module] = []
-        for own_stride in (stride, 1)[:count]:
-            depthwise = nn.Conv2d(
-                channels,
-                channels,
-                kernel,
-                stride=own_stride,
-                padding=dilation * (kernel // 2),
-                dilation=dilation,
-                groups=channels,
-                bias=False,
-            )
-            pointwise = nn.Conv2d(channels, channels, 1, bias=False)
-            layers += [nn.ReLU(), depthwise, pointwise, nn.BatchNorm2d(channels, affine=affine)]
-        return nn.Sequential(*layers)
-
-    return make
-
-
-def _skip(channels: int, stride: int, affine: bool) -> nn.Module:
-    if stride == 1:
-        return nn.Identity()
-    return FactorizedReduce(channels, channels, affine=affine)
+def _separable(
+    channels: int, stride: int, affine: bool, *, kernel: int, dilation: int = 1, count: int = 2
+) -> nn.Module:
+    """Return depthwise-separable convolutions; the first has the stride."""
+    layers: list[nn.Module] = []
+    for own_stride in (stride, 1)[:count]:
+        depthwise = nn.Conv2d(
+            channels,
+            channels,
+            kernel,
+            stride=own_stride,
+            padding=dilation * (kernel // 2),
+            dilation=dilation,
+            groups=channels,
+            bias=False,
+        )
+        pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        layers += [nn.ReLU(), depthwise, pointwise, nn.BatchNorm2d(channels, affine=affine)]
+    return nn.Sequential(*layers)
 
 
 def _conv_7x1_1x7(channels: int, stride: int, affine: bool) -> nn.Module:
-    """Return a 1x7 and a 7x1 convolution, as in the AmoebaNet space."""
     return nn.Sequential(
         nn.ReLU(),
         nn.Conv2d(channels, channels, (1, 7), stride=(1, stride), padding=(0, 3), bias=False),
@@ -156,22 +147,23 @@ FACTORIES: dict[str, Factory] = {
     "avg_pool_3x3": lambda channels, stride, affine: nn.AvgPool2d(
         3, stride, padding=1, count_include_pad=False
     ),
-    "skip_connect": _skip,
-    "sep_conv_3x3": _separable(3),
-    "sep_conv_5x5": _separable(5),
-    "dil_conv_3x3": _separable(3, dilation=2, count=1),
-    "dil_conv_5x5": _separable(5, dilation=2, count=1),
-    "sep_conv_7x7": _separable(7),
+    "skip_connect": lambda channels, stride, affine: (
+        nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, affine=affine)
+    ),
+    "sep_conv_3x3": partial(_separable, kernel=3),
+    "sep_conv_5x5": partial(_separable, kernel=5),
+    "dil_conv_3x3": partial(_separable, kernel=3, dilation=2, count=1),
+    "dil_conv_5x5": partial(_separable, kernel=5, dilation=2, count=1),
+    "sep_conv_7x7": partial(_separable, kernel=7),
     "conv_7x1_1x7": _conv_7x1_1x7,
     "noise": lambda channels, stride, affine: Noise(stride),
 }
 
 
 def register_operation(name: str, factory: Factory) -> None:
-    """Add an operation to genotypes and to the possible candidates of supernets.
+    """Add an operation, which keeps the number of channels, to genotypes and candidates.
 
-    Modules that call this are plug-ins of the group ``darts.spaces``, see ``darts.plugins``. The
-    operation must keep the number of channels.
+    Modules that call this are plug-ins of the group ``darts.spaces``, see ``darts.plugins``.
     """
     if name in FACTORIES:
         raise ValueError(f"the operation {name!r} exists already; choose another name")
@@ -206,24 +198,10 @@ class DepthwiseConv2d(nn.Conv2d):
         return depthwise_conv2d(input, self.weight, self.stride[0], self.dilation[0])
 
 
-class RectifiedReduce(FactorizedReduce):
-    """``FactorizedReduce`` of a rectified state; it processes only the pixels that it reads."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        output: Tensor = self.norm(self.convolve(x))
-        return output
-
-    def convolve(self, x: Tensor) -> Tensor:
-        """Return what the norm reads."""
-        even, odd = split_even_odd(x)
-        return torch.cat([F.conv2d(even, self.even.weight), F.conv2d(odd, self.odd.weight)], dim=1)
-
-
 def remove_leading_relu(operation: nn.Module) -> bool:
     """Remove the ReLU at the start of an operation, in place; return whether there was one.
 
-    Convolutions, the skip connection of stride 2 and the preprocessing of a cell begin with a ReLU.
-    Several of them read the same state, which the caller then rectifies only once. Depthwise
+    Several operations read the same state, which the caller then rectifies only once. Depthwise
     convolutions switch to the kernels of ``darts.ops.grouped_conv``. Weights and their names do not
     change.
     """
@@ -231,10 +209,10 @@ def remove_leading_relu(operation: nn.Module) -> bool:
     if isinstance(operation, nn.Sequential) and isinstance(operation[0], nn.ReLU):
         operation[0], had_relu = nn.Identity(), True
     for module in operation.modules():
-        # A change of the class keeps the weights, their names and the random state.
-        if type(module) is FactorizedReduce:
-            module.__class__ = RectifiedReduce
+        if isinstance(module, FactorizedReduce):
+            module.rectifies = False
         elif type(module) is nn.Conv2d and module.groups == module.in_channels > 1:
+            # A change of the class keeps the weights, their names and the random state.
             height, width = module.kernel_size
             module.__class__ = DepthwiseConv2d if height == width else nn.Conv2d
     return had_relu

@@ -7,15 +7,14 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from torch import Tensor, nn
 
 from darts.spaces.cnn.operations import FactorizedReduce, relu_conv_norm
-from darts.spaces.sparse import all_edges
-
-STEMS = ("small", "imagenet")
+from darts.spaces.genotype import all_edges
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,7 @@ class SmallStem(nn.Module):
 
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
+        self.width = width
         self.layers = nn.Sequential(
             nn.Conv2d(in_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
         )
@@ -82,6 +82,7 @@ class ImageNetStem(nn.Module):
 
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
+        self.width = width
         half = max(width // 2, 1)
         self.quarter = nn.Sequential(
             nn.Conv2d(in_channels, half, 3, stride=2, padding=1, bias=False),
@@ -101,54 +102,45 @@ class ImageNetStem(nn.Module):
         return quarter, self.eighth(quarter)
 
 
-def make_stem(
-    name: str, in_channels: int, channels: int, *, in_supernet: bool = False
-) -> tuple[SmallStem | ImageNetStem, int]:
-    """Return a stem and its output channels.
+Stem: TypeAlias = SmallStem | ImageNetStem
 
-    The stem "small" has ``3 * channels`` output channels, where ``channels`` is the width of the
-    first cell's nodes. The stem "imagenet" has ``channels`` in a network (DARTS,
-    cnn/model.py) and ``3 * channels`` in a supernet (PC-DARTS, model_search_imagenet.py).
+
+def make_stem(name: str, in_channels: int, channels: int, *, in_supernet: bool = False) -> Stem:
+    """Return a stem with ``3 * channels`` outputs; ``channels`` is the width of the first nodes.
+
+    The stem "imagenet" has ``channels`` outputs in a network (DARTS, cnn/model.py) and
+    ``3 * channels`` in a supernet (PC-DARTS, model_search_imagenet.py).
     """
     if name == "small":
-        return SmallStem(in_channels, 3 * channels), 3 * channels
+        return SmallStem(in_channels, 3 * channels)
     if name == "imagenet":
-        width = 3 * channels if in_supernet else channels
-        return ImageNetStem(in_channels, width), width
-    raise ValueError(f"unknown stem {name!r}; choose from {', '.join(STEMS)}")
+        return ImageNetStem(in_channels, 3 * channels if in_supernet else channels)
+    raise ValueError(f"unknown stem {name!r}; choose from small, imagenet")
 
 
-def group_of(index: int, cells: int) -> str:
-    """Return the group of a cell: "reduce" at one and two thirds of the depth, else "normal"."""
-    return "reduce" if index in (cells // 3, 2 * cells // 3) else "normal"
+def plan_cells(channels: int, cells: int, stem: Stem, outputs: Mapping[str, int]) -> list[CellPlan]:
+    """Return the plan of each cell; those at one and two thirds of the depth are reduction cells.
 
-
-def plan_cells(
-    channels: int, cells: int, *, stem_width: int, stem_reduces: bool, outputs: dict[str, int]
-) -> Iterator[CellPlan]:
-    """Yield the plan of each cell; ``group_of`` says which cells are reduction cells.
-
-    Args:
-        channels: Width of the first cell's nodes; doubles at each reduction.
-        outputs: By group, the number of nodes that a cell concatenates.
+    A reduction cell doubles the width of the nodes, ``channels``. By group, ``outputs`` has the
+    number of nodes that a cell concatenates.
     """
-    before_previous = previous = stem_width
-    reduced_before = stem_reduces
+    before_previous = previous = stem.width
+    reduced_before = stem.reduces
+    plans = []
     for index in range(cells):
-        group = group_of(index, cells)
+        group = "reduce" if index in (cells // 3, 2 * cells // 3) else "normal"
         if group == "reduce":
             channels *= 2
         is_last = index == cells - 1
-        yield CellPlan(group, before_previous, previous, channels, reduced_before, is_last)
+        plans.append(CellPlan(group, before_previous, previous, channels, reduced_before, is_last))
         before_previous, previous = previous, outputs[group] * channels
         reduced_before = group == "reduce"
+    return plans
 
 
-def make_preprocessing(plan: CellPlan, *, affine: bool) -> tuple[nn.Module, nn.Module]:
-    """Return the modules that bring the two inputs of a cell to one size and to its width."""
-    first: nn.Module
-    if plan.reduced_before:
-        first = FactorizedReduce(plan.before_previous, plan.channels, affine=affine)
-    else:
-        first = relu_conv_norm(plan.before_previous, plan.channels, affine=affine)
-    return first, relu_conv_norm(plan.previous, plan.channels, affine=affine)
+def make_preprocessing(plan: CellPlan, index: int, *, affine: bool) -> nn.Module:
+    """Return the module that brings input 0 or 1 of a cell to the common size and width."""
+    if index == 0 and plan.reduced_before:
+        return FactorizedReduce(plan.before_previous, plan.channels, affine=affine)
+    inputs = (plan.before_previous, plan.previous)[index]
+    return relu_conv_norm(inputs, plan.channels, affine=affine)

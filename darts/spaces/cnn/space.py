@@ -1,11 +1,10 @@
 """The cell-based space.
 
 References:
-    DARTS, arXiv:1806.09055, section 3.1. Candidate sets S1 to S4: Zela et al., "Understanding and
-    Robustifying Differentiable Architecture Search", arXiv:1909.09656, section 3.1.
-    Published cells (``published.json``): errors and sizes are the papers' claims for the CIFAR-10
-    network (36 channels, 20 cells, cutout, unless a note says otherwise), not measurements of this
-    code. Results of NASNet-A, AmoebaNet-A and DARTS: DARTS, table 1.
+    DARTS, arXiv:1806.09055, section 3.1. Published cells (``published.json``): errors and sizes are
+    the papers' claims for the CIFAR-10 network (36 channels, 20 cells, cutout, unless a note says
+    otherwise), not measurements of this code. Results of NASNet-A, AmoebaNet-A and DARTS: DARTS,
+    table 1.
 """
 
 from __future__ import annotations
@@ -23,61 +22,25 @@ from darts.registry import choice, number
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.cnn.candidates import candidate_operations, candidates_of
 from darts.spaces.cnn.edgewise import EdgewiseSupernet
-from darts.spaces.cnn.encoding import (
-    EDGE_RULES,
-    decode,
-    derive,
-    encode,
-    parameters,
-    random_genotype,
-    without_improbable_edges,
-)
+from darts.spaces.cnn.encoding import CellSpace
 from darts.spaces.cnn.network import Network
 from darts.spaces.cnn.operations import make_operation
-from darts.spaces.cnn.skeleton import (
-    CellPlan,
-    count_nodes,
-    make_preprocessing,
-    make_stem,
-    plan_cells,
-)
+from darts.spaces.cnn.skeleton import make_preprocessing, make_stem, plan_cells
 from darts.spaces.cnn.supernet import Supernet
-from darts.spaces.deriving import Candidates, edge_mask
-from darts.spaces.genotype import CELLS, Genotype
+from darts.spaces.deriving import Candidates
+from darts.spaces.genotype import CELLS, Genotype, all_edges
 from darts.spaces.network import NetworkPiece
-from darts.spaces.parameters import Parameter, Point, Value
 from darts.spaces.published import PublishedGenotype, read_published
-from darts.spaces.space import SPACES, Space
-from darts.spaces.sparse import all_edges
+from darts.spaces.space import SPACES
 
 NODES = 4
 
-
-@dataclass(frozen=True, kw_only=True)
-class Published(PublishedGenotype):
-    """A published architecture, with its test error and the deviation of the error in percent."""
-
-    genotype: Genotype
-    test_error: float | None
-    deviation: float | None
-
-    measure: ClassVar[str] = "test error %"
-    title: ClassVar[str] = "Published genotypes; errors on CIFAR-10 as reported"
-
-    @property
-    def result(self) -> str:
-        if self.test_error is None:
-            return ""
-        spread = "" if self.deviation is None else f" ± {self.deviation:.2f}"
-        return f"{self.test_error:.2f}{spread}"
-
-
-PUBLISHED = read_published(__file__, Published, Genotype.parse)
+PUBLISHED = read_published(__file__, "test error %", Genotype.parse)
 
 
 @SPACES.register
 @dataclass
-class Cnn(Space):
+class Cnn(CellSpace):
     """A stack of ``cells`` normal and reduction cells with four nodes each.
 
     Attributes:
@@ -89,10 +52,6 @@ class Cnn(Space):
 
     captures: ClassVar[bool] = True
     name: str = "cnn"
-    genotype: ClassVar[type[AnyGenotype]] = Genotype
-    fan_in: ClassVar[int | None] = 2
-    supports_missing_edges: ClassVar[bool] = True
-    edge_rules: ClassVar[tuple[str, ...]] = EDGE_RULES
     supports_drop_path: ClassVar[bool] = True
     retrain_keys: ClassVar[tuple[str, ...]] = ("stem",)
     size_keys: ClassVar[tuple[str, ...]] = ("channels", "cells")
@@ -103,7 +62,7 @@ class Cnn(Space):
         "avg_pool_3x3",
         "noise",
     )
-    published: ClassVar[Mapping[str, PublishedGenotype]] = PUBLISHED
+    published: ClassVar[Mapping[str, PublishedGenotype[AnyGenotype]]] = PUBLISHED
     channels: int = number(16, low=1)
     cells: int = number(8, low=1, high=1000)
     stem: str = choice("small", "small", "imagenet")
@@ -141,66 +100,23 @@ class Cnn(Space):
     def recognizes(cls, text: str) -> bool:
         return "Genotype(" in text
 
-    def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
-        return derive(probabilities, candidates)
-
-    def derive_by(
-        self, rule: str, probabilities: Mapping[str, Tensor], candidates: Candidates
-    ) -> Genotype:
-        return derive(probabilities, candidates, rule)
-
-    def without_improbable_edges(
-        self,
-        genotype: Genotype,
-        probabilities: Mapping[str, Tensor],
-        candidates: Candidates,
-        threshold: float,
-    ) -> Genotype:
-        return without_improbable_edges(genotype, probabilities, candidates, threshold)
-
-    def random(self, generator: torch.Generator) -> Genotype:
-        return random_genotype(generator, NODES, candidate_operations(self.candidates))
-
     @property
     def edge_candidates(self) -> Candidates:
-        """By group, the candidates of each edge."""
         return candidates_of(candidate_operations(self.candidates), NODES)
-
-    def parameters(self) -> list[Parameter]:
-        return parameters(self.edge_candidates)
-
-    def encode(self, genotype: Genotype) -> Point:
-        return encode(genotype, self.edge_candidates)
-
-    def decode(self, point: Mapping[str, Value]) -> Genotype:
-        return decode(point, self.edge_candidates)
-
-    def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
-        return {
-            cell: edge_mask(genotype.edges(cell), all_edges(count_nodes(len(names))), names, cell)
-            for cell, names in candidates.items()
-        }
 
     def pieces(self, *, classes: int, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
         in_channels, *size = sample_shape
-        first, width = make_stem(self.stem, in_channels, self.channels)
-        yield NetworkPiece(
-            lambda: make_stem(self.stem, in_channels, self.channels)[0], tuple(sample_shape)
-        )
+        new_stem = partial(make_stem, self.stem, in_channels, self.channels)
+        yield NetworkPiece(new_stem, tuple(sample_shape))
+        stem = new_stem()
         sizes = [tuple(size)] * 2  # of the two inputs of a cell, (H, W)
-        if first.reduces:
+        if stem.reduces:
             quarter = _halved(_halved(tuple(size)))
             sizes = [quarter, _halved(quarter)]
-        last_width = 0
-        for plan in plan_cells(
-            self.channels,
-            self.cells,
-            stem_width=width,
-            stem_reduces=first.reduces,
-            outputs=dict.fromkeys(CELLS, NODES),
-        ):
+        plans = plan_cells(self.channels, self.cells, stem, dict.fromkeys(CELLS, NODES))
+        for plan in plans:
             for index, inputs in enumerate((plan.before_previous, plan.previous)):
-                make = partial(_preprocessing, plan, index)
+                make = partial(make_preprocessing, plan, index, affine=True)
                 yield NetworkPiece(make, (inputs, *sizes[index]))
             outer = sizes[1]  # the size of both inputs after preprocessing
             inner = _halved(outer) if plan.group == "reduce" else outer  # the size of the nodes
@@ -211,8 +127,8 @@ class Cnn(Space):
                     make_candidate = partial(make_operation, name, plan.channels, stride)
                     yield NetworkPiece(make_candidate, shape, (plan.group, edge, column))
             sizes = [outer, inner]
-            last_width = NODES * plan.channels
-        yield NetworkPiece(lambda: nn.Linear(last_width, classes), (last_width,))
+        width = NODES * plans[-1].channels
+        yield NetworkPiece(partial(nn.Linear, width, classes), (width,))
 
     def expected_usage(
         self, probabilities: Mapping[str, Tensor], candidates: Candidates
@@ -224,8 +140,7 @@ class Cnn(Space):
             p = p * constant_on(_possible(candidates[group]), p.device)
             strength = p.sum(-1)
             per_node = torch.split(strength, [node + 2 for node in range(NODES)])
-            kept = torch.cat([2 * s / s.sum().clamp_min(1e-12) for s in per_node])
-            kept = kept.clamp_max(1.0)
+            kept = torch.cat([2 * s / s.sum().clamp_min(1e-12) for s in per_node]).clamp_max(1.0)
             usage[group] = kept[:, None] * p / strength[:, None].clamp_min(1e-12)
         return usage
 
@@ -235,10 +150,6 @@ def _possible(rows: tuple[tuple[str, ...], ...]) -> Tensor:
     """Return which candidates a kept edge may have, ``(edges, operations)`` bool."""
     with torch.inference_mode(False):  # so that later calls may use the tensor in training
         return torch.tensor([[name != "none" for name in row] for row in rows])
-
-
-def _preprocessing(plan: CellPlan, index: int) -> nn.Module:
-    return make_preprocessing(plan, affine=True)[index]
 
 
 def _halved(size: tuple[int, ...]) -> tuple[int, ...]:

@@ -2,10 +2,8 @@
 
 The k edges of a bundle each have a copy of a candidate. ``stack`` turns the k copies into one
 module of the same structure and names; the weights and batch-norm statistics of the copies are
-concatenated along the first dimension.
-
-The conversion of state dicts requires that all edges have the same candidates, which is not true
-for the candidate set S1.
+concatenated along the first dimension. State dicts can be converted if all edges have the same
+candidates, unlike in the candidate set S1.
 """
 
 from __future__ import annotations
@@ -13,16 +11,13 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from darts.spaces.cnn.skeleton import count_nodes
-from darts.spaces.sparse import all_edges
-from darts.spaces.supernet import concatenated, separated
-
-Pair: TypeAlias = tuple[int, int]
+from darts.spaces.genotype import all_edges
 
 _EDGE = re.compile(r"cells\.(\d+)\.edges\.(\d+)\.(.+)")
 _BUNDLE = re.compile(r"cells\.(\d+)\.groups\.(\d+)\.(.+)")
@@ -32,54 +27,24 @@ CellTensors: TypeAlias = dict[int, dict[str, Tensor]]
 """Tensors of one cell: by index of the edge or bundle, then by name."""
 
 
+@torch.no_grad()
 def stack(copies: Sequence[nn.Module]) -> nn.Module:
-    """Return one module for equal copies of an operation.
-
-    The convolutions of all copies become one with ``len(copies)`` times as many groups; the batch
-    norms become one over all channels. Modules without weights stay as they are.
-    """
+    """Return one module for equal copies of an operation; its convolutions have more groups."""
     first = copies[0]
-    if isinstance(first, nn.Conv2d):
-        return _stack_convolutions(cast(Sequence[nn.Conv2d], copies))
-    if isinstance(first, nn.BatchNorm2d):
-        return _stack_norms(cast(Sequence[nn.BatchNorm2d], copies))
-    if not first.state_dict():
-        return copy.deepcopy(first)
     stacked = copy.copy(first)
+    for name in ("in_channels", "out_channels", "groups", "num_features"):
+        if hasattr(first, name):
+            setattr(stacked, name, len(copies) * getattr(first, name))
+    weights = concatenated([dict(module.named_parameters(recurse=False)) for module in copies])
+    buffers = concatenated([dict(module.named_buffers(recurse=False)) for module in copies])
+    stacked._parameters = {
+        **first._parameters,
+        **{name: nn.Parameter(weight) for name, weight in weights.items()},
+    }
+    stacked._buffers = {**first._buffers, **buffers}
     stacked._modules = {
         name: stack([module.get_submodule(name) for module in copies]) for name in first._modules
     }
-    return stacked
-
-
-def _stack_convolutions(copies: Sequence[nn.Conv2d]) -> nn.Conv2d:
-    first, count = copies[0], len(copies)
-    with torch.device("meta"):
-        stacked = nn.Conv2d(
-            count * first.in_channels,
-            count * first.out_channels,
-            cast(Pair, first.kernel_size),
-            stride=cast(Pair, first.stride),
-            padding=cast(Pair, first.padding),
-            dilation=cast(Pair, first.dilation),
-            groups=count * first.groups,
-            bias=first.bias is not None,
-        )
-    stacked.__class__ = type(first)  # same attributes, another forward method
-    stacked.weight = nn.Parameter(torch.cat([module.weight.detach() for module in copies]))
-    if first.bias is not None:
-        biases = [cast(Tensor, module.bias).detach() for module in copies]
-        stacked.bias = nn.Parameter(torch.cat(biases))
-    return stacked
-
-
-def _stack_norms(copies: Sequence[nn.BatchNorm2d]) -> nn.BatchNorm2d:
-    first = copies[0]
-    stacked = nn.BatchNorm2d(
-        len(copies) * first.num_features, first.eps, first.momentum, first.affine
-    )
-    stacked.to(cast(Tensor, first.running_mean))  # the dtype and device of the copies
-    stacked.load_state_dict(concatenated([module.state_dict() for module in copies]))
     return stacked
 
 
@@ -87,7 +52,7 @@ def bundles_of(nodes: int) -> list[list[int]]:
     """Return the edges of each bundle of a cell, ordered by source, then node.
 
     The first bundle has the edges that leave the two inputs of the cell; each other bundle has the
-    edges that leave one node. All edges of a bundle have the same stride.
+    edges that leave one node.
     """
     pairs = all_edges(nodes)
     sources = [(0, 1), *((node,) for node in range(2, nodes + 1))]
@@ -100,14 +65,14 @@ def bundles_of(nodes: int) -> list[list[int]]:
 def fuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert a state dict of ``EdgewiseSupernet`` to one of ``Supernet``; copies the tensors.
 
-    Raises:
-        ValueError: ``state`` is not a state dict of ``EdgewiseSupernet``.
+    Raise ValueError for the state dict of another network.
     """
     fused, cells, bundles = _split(state, _EDGE)
     for cell, edges in cells.items():
         for bundle, members in enumerate(bundles):
             copies = [edges.get(edge, {}) for edge in members]
-            if not all(_same_shapes(copies[0], copy) for copy in copies):
+            shapes = [{name: value.shape for name, value in copy.items()} for copy in copies]
+            if any(own != shapes[0] for own in shapes):
                 raise ValueError(f"edges {members} of cell {cell} have different candidates")
             for name, value in concatenated(copies).items():
                 fused[f"cells.{cell}.groups.{bundle}.{name}"] = value
@@ -117,8 +82,7 @@ def fuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def unfuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert a state dict of ``Supernet`` to one of ``EdgewiseSupernet``; copies the tensors.
 
-    Raises:
-        ValueError: ``state`` is not a state dict of ``Supernet``.
+    Raise ValueError for the state dict of another network.
     """
     unfused, cells, bundles = _split(state, _BUNDLE)
     for cell, stacks in cells.items():
@@ -128,6 +92,30 @@ def unfuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 for name, value in tensors.items():
                     unfused[f"cells.{cell}.edges.{edge}.{name}"] = value
     return unfused
+
+
+def concatenated(copies: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Join the state dicts of the copies into the state dict of the stacked module.
+
+    Of batch counters, which are scalars, the largest is used.
+    """
+    return {
+        name: torch.cat([state[name] for state in copies])
+        if value.ndim
+        else torch.stack([state[name] for state in copies]).amax()
+        for name, value in copies[0].items()
+    }
+
+
+def separated(stacked: Mapping[str, Tensor], count: int) -> list[dict[str, Tensor]]:
+    """Split the state dict of a stacked module into one per copy; the tensors are cloned."""
+    return [
+        {
+            name: value.chunk(count)[index].clone() if value.ndim else value.clone()
+            for name, value in stacked.items()
+        }
+        for index in range(count)
+    ]
 
 
 def _split(
@@ -146,7 +134,3 @@ def _split(
     if "alphas.normal" not in state or any(other.fullmatch(name) for name in state):
         raise ValueError(f"this is not the state dict of {_NAMES[pattern]}")
     return others, cells, bundles_of(count_nodes(len(state["alphas.normal"])))
-
-
-def _same_shapes(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(a[name].shape == b[name].shape for name in a)

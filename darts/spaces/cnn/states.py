@@ -22,11 +22,8 @@ Pool: TypeAlias = nn.MaxPool2d | nn.AvgPool2d
 class State:
     """One state of a cell, ``(B, C, H, W)``; derived tensors are computed once.
 
-    Args:
-        width: Number of channels that pass through operations (the first ones); all by default.
-
     Attributes:
-        value: The channels that pass through operations.
+        value: The first ``width`` channels, which pass through operations; all by default.
     """
 
     def __init__(self, whole: Tensor, width: int | None = None) -> None:
@@ -49,8 +46,7 @@ class State:
 
     def rectified_whole(self) -> Tensor:
         """Return all channels after ReLU."""
-        bypassed = self.width < self.whole.shape[1]
-        return F.relu(self.whole) if bypassed else self.input("rectified")
+        return self.input("rectified") if self.value is self.whole else F.relu(self.whole)
 
     def input(self, name: str) -> Tensor:
         """Return a tensor that operations read.
@@ -86,13 +82,7 @@ class State:
 def run_edge(
     operation: nn.Module, state: State, rectified: bool, probability: float, share: BatchShare
 ) -> Tensor:
-    """Return the output of an edge of a discrete cell, dropped with some probability.
-
-    Args:
-        rectified: Whether the operation reads the state after ReLU.
-        probability: Probability of drop path; an identity is never dropped, so a path remains.
-        share: Position of these samples in the batch of all ranks.
-    """
+    """Return the output of an edge of a discrete cell; drop path never drops an identity."""
     if isinstance(operation, nn.MaxPool2d | nn.AvgPool2d):
         x = state.pooled_once(operation)
     else:
@@ -111,26 +101,19 @@ def run_pool(pool: Pool, x: Tensor) -> Tensor:
 
 
 class BundleInputs:
-    """States and mixing weights of the edges of a bundle; derived tensors are computed once.
+    """States and mixing weights ``(edges, operations)`` of a bundle, and tensors from them.
 
-    Args:
-        states: States that the edges leave. The edges are ordered by state, and each state has the
-            same number of edges.
-        weights: Mixing weights ``(edges, operations)``.
+    The edges are ordered by state, and each state has the same number of edges.
     """
 
     def __init__(self, states: Sequence[State], nodes: Sequence[int], weights: Tensor) -> None:
         self.states, self.nodes = states, nodes
-        self._per_state = len(nodes) // len(states)
+        self.per_state = len(nodes) // len(states)
         self._weights = weights
-        self._columns: tuple[Tensor, ...] | None = None
+        self._columns = weights.unbind(1)
         self._channel_columns: tuple[Tensor, ...] | None = None
         self._joint: dict[str, Tensor] = {}
         self._repeated: dict[str, Tensor] = {}
-
-    def state(self, edge: int) -> State:
-        """Return the state that an edge leaves."""
-        return self.states[edge // self._per_state]
 
     def joint(self, name: str) -> Tensor:
         """Return ``State.input`` of all states, ``(B, states * C, H, W)``."""
@@ -143,13 +126,11 @@ class BundleInputs:
         """Return ``State.input`` of the state of each edge, ``(B, edges * C, H, W)``."""
         if name not in self._repeated:
             joint = self.joint(name)
-            self._repeated[name] = repeat_groups(joint, len(self.states), self._per_state)
+            self._repeated[name] = repeat_groups(joint, len(self.states), self.per_state)
         return self._repeated[name]
 
     def scale(self, column: int, edges: Sequence[int]) -> Tensor:
         """Return the mixing weights of an operation, ``(len(edges),)``."""
-        if self._columns is None:
-            self._columns = self._weights.unbind(1)
         weights, first, last = self._columns[column], edges[0], edges[-1]
         if last - first + 1 == len(edges):
             return weights[first : last + 1]
@@ -169,16 +150,7 @@ class BundleInputs:
 
 
 class Copies:
-    """Some consecutive copies of a stacked operation, see ``darts.spaces.cnn.stacking``.
-
-    Args:
-        edges: The edge of each copy.
-        counters: Takes the batch counters of the norms whose running statistics are used.
-
-    Attributes:
-        nodes: The node that the edge of each copy enters.
-        is_whole_bundle: Whether there is a copy for each edge of the bundle.
-    """
+    """Some consecutive copies of a stacked operation, see ``darts.spaces.cnn.stacking``."""
 
     def __init__(
         self,
@@ -199,7 +171,7 @@ class Copies:
     @property
     def states(self) -> list[State]:
         """The state that each copy reads."""
-        return [self.inputs.state(edge) for edge in self._edges]
+        return [self.inputs.states[edge // self.inputs.per_state] for edge in self._edges]
 
     @property
     def scale(self) -> Tensor:
@@ -238,10 +210,7 @@ class Copies:
         return tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim=1)
 
     def read_shared(self, name: str) -> Tensor:
-        """Return an input for a convolution whose groups may share channels.
-
-        For a whole bundle, each state occurs only once; otherwise this is ``read``.
-        """
+        """Return what ``read`` does, but each state of a whole bundle only once."""
         return self.inputs.joint(name) if self.is_whole_bundle else self.read(name)
 
     def separable_input(
@@ -249,8 +218,7 @@ class Copies:
     ) -> tuple[Tensor, int, int]:
         """Return the input, stride and dilation of a depthwise convolution.
 
-        The input is ``x``, or the rectified states if ``x`` is None. With ``fused``, edges may
-        share the channels of a state.
+        ``x`` is None for the rectified states. With ``fused``, edges may share their channels.
         """
         stride, dilation = module.stride[0], module.dilation[0]
         if x is not None:
@@ -260,10 +228,6 @@ class Copies:
             return read("even"), 1, 1
         return read("rectified"), stride, dilation
 
-    def pooled(self, pool: Pool) -> Tensor:
-        """Return the pooled states of the copies, ``(B, count * C, H', W')``."""
-        return run_pool(pool, self.read("value"))
-
     def convolve(self, module: nn.Conv2d, x: Tensor | None) -> Tensor:
         """Run these copies of a stacked convolution on ``x``; None for the rectified states."""
         weight, groups = self.rows(module.weight), module.groups // self.total * self.count
@@ -271,10 +235,3 @@ class Copies:
         if x is None:
             x = self.read("rectified")
         return F.conv2d(x, weight, None, module.stride, padding, module.dilation, groups)
-
-    def normalize_by_running_stats(
-        self, x: Tensor, norm: nn.BatchNorm2d, factor: Tensor | None = None
-    ) -> Tensor:
-        """Apply batch norm with the running statistics of these copies, times ``factor``."""
-        mean, variance = self.rows(norm.running_mean), self.rows(norm.running_var)
-        return F.batch_norm(x, mean, variance, factor, None, False, 0.0, norm.eps)

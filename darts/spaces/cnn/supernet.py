@@ -1,8 +1,4 @@
-"""Fast supernet: the function of ``EdgewiseSupernet`` with less work.
-
-References:
-    DARTS, arXiv:1806.09055, section 2.2, equation 2, and section 3.1.
-"""
+"""Fast supernet: the function of ``EdgewiseSupernet`` with less work."""
 
 from __future__ import annotations
 
@@ -11,17 +7,15 @@ from functools import partial
 from typing import cast
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.ops.batch_norm import NormInput, RunningStats, normalize_together
 from darts.ops.recomputation import recompute
 from darts.ops.sums import weighted_sum
 from darts.spaces.cnn.edge_bundle import EdgeBundle, Separate
 from darts.spaces.cnn.edgewise import SKIP, EdgewiseSupernet, MixedOperation, SupernetCell
 from darts.spaces.cnn.node_sums import NodeSums
-from darts.spaces.cnn.operations import RectifiedReduce, remove_leading_relu, shuffle_channels
+from darts.spaces.cnn.operations import remove_leading_relu, shuffle_channels
 from darts.spaces.cnn.skeleton import CellPlan, count_nodes
 from darts.spaces.cnn.stacking import bundles_of
 from darts.spaces.cnn.states import State
@@ -38,7 +32,6 @@ class BundledCell(nn.Module):
     Attributes:
         rectifies: Whether the output is rectified; False in the last cell, whose output the
             classifier reads.
-        process_group: Ranks that share a batch, see ``darts.ops.sync_batch_norm``, or None.
     """
 
     def __init__(
@@ -64,19 +57,19 @@ class BundledCell(nn.Module):
             )
             for members in self.members
         )
-        self.incoming = [
-            [e for e, pair in enumerate(pairs) if pair[1] == n + 2] for n in range(self.nodes)
-        ]
         self.stride = plan.node_stride
-        self.process_group: dist.ProcessGroup | None = None
 
     def forward(
         self, before_previous: Tensor, previous: Tensor, mixture: CellMixture, dropout: float = 0.0
     ) -> Tensor:
-        states = [State(x, self.width) for x in self._preprocess(before_previous, previous)]
+        inputs = self.preprocess0(before_previous), self.preprocess1(previous)
+        states = [State(x, self.width) for x in inputs]
         rows = mixture.weights.unbind()
         ordered = torch.stack([rows[edge] for members in self.members for edge in members])
         weights = torch.split(ordered, [len(members) for members in self.members])
+        bypass: Sequence[Tensor | None] = [None] * self.nodes
+        if mixture.bypass is not None:
+            bypass = torch.split(mixture.bypass, [node + 2 for node in range(self.nodes)])
         sums = NodeSums(self.nodes)
         for node, members in enumerate(self.members):
             bundle = cast(EdgeBundle, self.groups[node])
@@ -86,54 +79,24 @@ class BundledCell(nn.Module):
             if value is None:  # no active operation has an output
                 value = torch.zeros_like(states[0].value[:, :, :: self.stride, :: self.stride])
             if self.partial > 1:
-                value = torch.cat([value, self._bypass(states, node, mixture.bypass)], dim=1)
+                value = torch.cat([value, self._bypass(states, bypass[node])], dim=1)
             states.append(State(shuffle_channels(value, self.partial), self.width))
         return torch.cat(
             [node.rectified_whole() if self.rectifies else node.whole for node in states[2:]], dim=1
         )
 
-    def _preprocess(self, *inputs: Tensor) -> list[Tensor]:
-        """Return the two inputs of the cell after their preprocessing.
-
-        If ranks share a batch, they exchange one message for both norms.
-        """
-        pairs = list(zip((self.preprocess0, self.preprocess1), inputs, strict=True))
-        if self.process_group is None or not self.training:
-            return [preprocess(x) for preprocess, x in pairs]
-        norms = [_norm_input(preprocess, x) for preprocess, x in pairs]
-        return normalize_together(norms, self.process_group)
-
-    def _bypass(self, states: Sequence[State], node: int, bypass: Tensor | None) -> Tensor:
-        """Return the weighted sum of the channels of all states that bypass the operations."""
-        edges = self.incoming[node]
-        weights = torch.ones(len(edges), device=states[0].whole.device)
-        if bypass is not None:
-            weights = bypass[edges[0] : edges[-1] + 1]
+    def _bypass(self, states: Sequence[State], weights: Tensor | None) -> Tensor:
+        if weights is None:
+            weights = torch.ones(len(states), device=states[0].whole.device)
         terms = [s.bypass(self.stride if i < 2 else 1) for i, s in enumerate(states)]
         return weighted_sum(terms, weights.unbind())
-
-
-def _norm_input(preprocess: nn.Module, x: Tensor) -> NormInput:
-    """Run a preprocessing up to its norm."""
-    if isinstance(preprocess, RectifiedReduce):
-        y, norm = preprocess.convolve(x), preprocess.norm
-    else:
-        *convolutions, last = cast(nn.Sequential, preprocess)
-        y, norm = nn.Sequential(*convolutions)(x), cast(nn.BatchNorm2d, last)
-    running = None
-    if norm.running_mean is not None and norm.running_var is not None:
-        cast(Tensor, norm.num_batches_tracked).add_(1)
-        momentum = cast(float, norm.momentum)
-        running = RunningStats(norm.running_mean, norm.running_var, momentum)
-    return NormInput(y, None, norm.eps, running)
 
 
 class Supernet(EdgewiseSupernet):
     """The supernet of the DARTS paper.
 
     It has the arguments, alphas, initial weights and, up to rounding, the results of
-    ``EdgewiseSupernet``. ``fuse_state_dict`` and ``unfuse_state_dict`` convert state dicts. See
-    ``darts.spaces.cnn.edge_bundle`` and ``darts.ops`` for the differences.
+    ``EdgewiseSupernet``. ``fuse_state_dict`` and ``unfuse_state_dict`` convert state dicts.
     """
 
     make_cell = BundledCell
@@ -147,7 +110,6 @@ class Supernet(EdgewiseSupernet):
             if isinstance(module, EdgeBundle)
             for index, (_, _, owners) in enumerate(module.owners)
             if not isinstance(module.operations[index], Separate)
-            and module.operations[index].state_dict()
         }
 
     def operation_rows(self) -> dict[str, list[ParameterRows]]:

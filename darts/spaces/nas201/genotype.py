@@ -10,6 +10,7 @@ References:
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -29,10 +30,7 @@ PRIMITIVES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_
 """The five candidates, in the order of the alphas' columns."""
 
 ZEROS, SKIP = "none", "skip_connect"
-"""The operations that output zeros and their input."""
-
 CONVOLUTIONS = ("nor_conv_1x1", "nor_conv_3x3")
-"""The operations with weights."""
 
 NODES = 4
 EDGES: tuple[tuple[int, int], ...] = tuple((s, t) for t in range(1, NODES) for s in range(t))
@@ -55,8 +53,8 @@ class Genotype(AnyGenotype):
     """An architecture of the benchmark.
 
     Attributes:
-        arch: The benchmark's notation, ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``: for each node the
-            operation from each node before it. Spaces are removed.
+        arch: ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``: for each node the operation from each node
+            before it. Spaces are removed.
     """
 
     arch: str
@@ -117,16 +115,10 @@ class Genotype(AnyGenotype):
     def simplified(self) -> Genotype:
         """Return the genotype with ``none`` in place of all operations without effect."""
         edges = dict(zip(EDGES, self.operations, strict=True))
-        fed, live = {0}, {NODES - 1}
-        for source, target in EDGES:  # ordered by target
-            if source in fed and edges[source, target] != ZEROS:
-                fed.add(target)
-        for source, target in reversed(EDGES):
-            if target in live and edges[source, target] != ZEROS:
-                live.add(source)
+        paths, onward = _count_paths(edges)
         return self.from_operations(
             *(
-                name if source in fed and target in live else ZEROS
+                name if paths[source] and onward[target] else ZEROS
                 for (source, target), name in edges.items()
             )
         )
@@ -140,21 +132,16 @@ class Genotype(AnyGenotype):
         """
         edges = dict(zip(EDGES, self.simplified().operations, strict=True))
         terms: list[list[str]] = [["x"]]  # of each node
-        paths = [1]  # from the input to each node
         for target in range(1, NODES):
-            own, count = [], 0
+            own: list[str] = []
             for source in range(target):
                 name = edges[source, target]
                 if name == SKIP:
                     own += terms[source]
                 elif name != ZEROS:
                     own.append(f"{name}({'+'.join(terms[source])})")
-                count += paths[source] * (name != ZEROS)
             terms.append(sorted(own))
-            paths.append(count)
-        onward = [0] * (NODES - 1) + [1]  # paths from each node to the output
-        for source, target in sorted(EDGES, reverse=True):
-            onward[source] += onward[target] * (edges[source, target] != ZEROS)
+        paths, onward = _count_paths(edges)
         shared = sorted(
             f"{name} on {paths[source] * onward[target]}"
             for (source, target), name in edges.items()
@@ -185,3 +172,13 @@ class Genotype(AnyGenotype):
         """Parse the benchmark's notation, or ``{"space": "nas201", "arch": "|..."}``."""
         text = strip_text(text)
         return cls(read_json(text, cls.space, ("arch",))["arch"] if is_json(text) else text)
+
+
+def _count_paths(edges: Mapping[tuple[int, int], str]) -> tuple[list[int], list[int]]:
+    """Return the number of paths from the input to each node, and from each node to the output."""
+    paths, onward = [1] + [0] * (NODES - 1), [0] * (NODES - 1) + [1]
+    for source, target in EDGES:  # ordered by target
+        paths[target] += paths[source] * (edges[source, target] != ZEROS)
+    for source, target in reversed(EDGES):
+        onward[source] += onward[target] * (edges[source, target] != ZEROS)
+    return paths, onward

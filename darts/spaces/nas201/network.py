@@ -1,50 +1,36 @@
 """Discrete network of a NAS-Bench-201 genotype, and the layers that it shares with the supernet.
 
 References:
-    Dong and Yang, "NAS-Bench-201", arXiv:2001.00326, section 2.1 and figure 1: a stem, three
-    stages of cells with a residual block of stride 2 between them, and a classifier.
+    Dong and Yang, "NAS-Bench-201", arXiv:2001.00326, section 2.1 and figure 1.
     He et al., "Deep Residual Learning", arXiv:1512.03385: the residual block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import reduce
-from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.spaces.checks import check_positive
-from darts.spaces.cnn.operations import Zero, relu_conv_norm, remove_leading_relu
+from darts.spaces.cnn import operations
+from darts.spaces.cnn.operations import relu_conv_norm, remove_leading_relu
 from darts.spaces.cnn.states import State, run_edge
-from darts.spaces.nas201.genotype import NODES, PRIMITIVES, Genotype
+from darts.spaces.nas201.genotype import CONVOLUTIONS, NODES, PRIMITIVES, Genotype
 from darts.spaces.network import NetworkBase
 from darts.spaces.rank_dropout import BatchShare
 
 STAGES = 3
 
 
-Factory: TypeAlias = Callable[[int, bool], nn.Module]
-"""Builds an operation from its channels and whether batch norms are affine."""
-
-FACTORIES: dict[str, Factory] = {
-    "none": lambda channels, affine: Zero(1),
-    "skip_connect": lambda channels, affine: nn.Identity(),
-    "nor_conv_1x1": lambda channels, affine: relu_conv_norm(channels, channels, 1, affine=affine),
-    "nor_conv_3x3": lambda channels, affine: relu_conv_norm(channels, channels, 3, affine=affine),
-    "avg_pool_3x3": lambda channels, affine: nn.AvgPool2d(
-        3, stride=1, padding=1, count_include_pad=False
-    ),
-}
-
-
 def make_operation(name: str, channels: int, *, affine: bool = True) -> nn.Module:
     """Build one of ``PRIMITIVES``; all of them keep the shape ``(B, channels, H, W)``."""
-    if name not in FACTORIES:
+    if name not in PRIMITIVES:
         raise ValueError(f"unknown operation {name!r}; choose from {', '.join(PRIMITIVES)}")
-    return FACTORIES[name](channels, affine)
+    if name in CONVOLUTIONS:
+        return relu_conv_norm(channels, channels, int(name[-1]), affine=affine)
+    return operations.make_operation(name, channels, 1, affine=affine)
 
 
 class ResidualBlock(nn.Module):
@@ -105,10 +91,7 @@ def plan_layers(channels: int, cells: int) -> list[tuple[int, int]]:
 
 
 class Cell(nn.Module):
-    """One discrete cell, ``(B, channels, H, W)`` -> the same.
-
-    The ReLU and the pooling of a node are computed once.
-    """
+    """One discrete cell, ``(B, channels, H, W)`` -> the same."""
 
     def __init__(self, channels: int, genotype: Genotype) -> None:
         super().__init__()
@@ -132,12 +115,7 @@ class Cell(nn.Module):
 
 
 class Network(NetworkBase):
-    """Three stages of cells with residual blocks in between.
-
-    Args:
-        channels: Width of the first stage; it doubles with each stage.
-        drop_path: Probability of dropping the output of an operation for a sample, in training;
-            identities are never dropped.
+    """Three stages of ``cells`` cells; the width, ``channels``, doubles with each stage.
 
     Shape: images ``(B, in_channels, H, W)`` of any size -> logits ``(B, classes)``.
     """

@@ -1,8 +1,7 @@
 """The space of NAS-Bench-201. A point has one parameter for each edge: its operation.
 
 References:
-    Dong and Yang, "NAS-Bench-201", arXiv:2001.00326, sections 2 and 5: all edges are kept, and
-    ``none`` competes with the other operations.
+    Dong and Yang, "NAS-Bench-201", arXiv:2001.00326, sections 2 and 5: all edges are kept.
 """
 
 from __future__ import annotations
@@ -35,12 +34,7 @@ from darts.spaces.space import SPACES
 @SPACES.register
 @dataclass
 class Nas201(ChoiceSpace):
-    """Three stages of ``cells`` equal cells each.
-
-    Attributes:
-        channels: Width of the first stage; it doubles with each stage.
-        cells: Number of cells in each stage.
-    """
+    """Three stages of ``cells`` equal cells; ``channels`` doubles with each stage."""
 
     captures: ClassVar[bool] = True
     name: str = "nas201"

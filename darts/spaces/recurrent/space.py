@@ -47,24 +47,7 @@ from darts.spaces.recurrent.supernet import Supernet, TranslationSupernet
 from darts.spaces.space import SPACES, Space
 from darts.spaces.transformer.frame import Embedding
 
-
-@dataclass(frozen=True, kw_only=True)
-class Published(PublishedGenotype):
-    """A published cell, with its perplexities on the splits of Penn Treebank."""
-
-    genotype: Genotype
-    valid_perplexity: float
-    test_perplexity: float
-
-    measure: ClassVar[str] = "test perplexity"
-    title: ClassVar[str] = "Published recurrent cells; perplexities on Penn Treebank as reported"
-
-    @property
-    def result(self) -> str:
-        return f"{self.test_perplexity:.1f}"
-
-
-PUBLISHED = read_published(__file__, Published, Genotype.parse)
+PUBLISHED = read_published(__file__, "test perplexity", Genotype.parse)
 
 
 @SPACES.register
@@ -97,7 +80,7 @@ class Recurrent(Space):
     # "identity" is an activation; its edge has weights like all others.
     skip_operations: ClassVar[tuple[str, ...]] = ("none",)
     weightless_operations: ClassVar[tuple[str, ...]] = ("none",)
-    published: ClassVar[Mapping[str, PublishedGenotype]] = PUBLISHED
+    published: ClassVar[Mapping[str, PublishedGenotype[AnyGenotype]]] = PUBLISHED
     cells: int = number(1, low=1, high=1)
     nodes: int = number(8, low=1, high=64)
     embedding: int = number(300, low=1)
@@ -173,7 +156,7 @@ class Recurrent(Space):
         """
         check_groups("probabilities", probabilities, (GROUP,))
         names = candidates[GROUP]
-        rows = checked_rows(GROUP, probabilities[GROUP], (len(names), len(names[0])))
+        rows = checked_rows(GROUP, probabilities[GROUP], names)
         layout = edges_of(_count_nodes(len(rows)))
         nodes: dict[int, tuple[float, str, int]] = {}
         for (source, node), row, operations in zip(layout, rows, names, strict=True):

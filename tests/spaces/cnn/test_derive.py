@@ -1,7 +1,8 @@
-"""Derivation of cell genotypes against a literal implementation, and masks."""
+"""Derivation of cell genotypes against a literal implementation, random genotypes, and masks."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -10,9 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from darts.spaces.cnn import Cnn, derive, random_genotype
-from darts.spaces.cnn.candidates import candidates_of
-from darts.spaces.genotype import PRIMITIVES
+from darts.spaces.cnn import Cnn
+from darts.spaces.genotype import PRIMITIVES, Genotype
+
+
+def derive(probabilities: dict[str, Tensor], candidates: Any = None) -> Genotype:
+    """Derive a genotype; the candidates of each edge are the ones of DARTS by default."""
+    rows = {cell: [PRIMITIVES] * len(table) for cell, table in probabilities.items()}
+    return Cnn().derive(probabilities, candidates or rows)
 
 
 def node_source_pairs(nodes: int) -> list[tuple[int, int]]:
@@ -111,11 +117,28 @@ def test_invalid_probabilities_are_rejected(
 
 
 def test_mask_rejects_operations_outside_the_candidates() -> None:
-    genotype = random_genotype(torch.Generator().manual_seed(0), 4, ["sep_conv_7x7"])
+    space = Cnn()
+    other = Cnn(candidates=["sep_conv_7x7"]).random(torch.Generator().manual_seed(0))
     with pytest.raises(
         ValueError, match=r"^sep_conv_7x7 from \d to \d is not a candidate of normal$"
     ):
-        Cnn().mask(genotype, candidates_of(PRIMITIVES, 4))
-    larger = random_genotype(torch.Generator().manual_seed(0), 5)
-    with pytest.raises(ValueError, match="to 6 is not a candidate"):
-        Cnn().mask(larger, candidates_of(PRIMITIVES, 4))
+        space.mask(other, space.edge_candidates)
+    pairs, nodes = (("skip_connect", 0), ("skip_connect", 1)) * 5, tuple(range(2, 7))
+    with pytest.raises(ValueError, match="from 0 to 6 is not a candidate"):
+        space.mask(Genotype(pairs, nodes, pairs, nodes), space.edge_candidates)
+
+
+def test_random_sources_and_operations_are_uniform() -> None:
+    generator = torch.Generator().manual_seed(7)
+    draws = 1500
+    pairs: Counter[Any] = Counter()
+    names: Counter[str] = Counter()
+    for _ in range(draws):
+        edges = Cnn().random(generator).edges("normal")[:4]
+        pairs[edges[2][0], edges[3][0]] += 1
+        names.update(name for _, _, name in edges)
+    assert set(pairs) == {(0, 1), (0, 2), (1, 2)}
+    assert set(names) == set(PRIMITIVES) - {"none"}
+    # Five standard deviations of a binomial count around its mean.
+    assert all(abs(n - draws / 3) < 5 * (draws * 2 / 9) ** 0.5 for n in pairs.values())
+    assert all(abs(n - 4 * draws / 7) < 5 * (4 * draws * 6 / 49) ** 0.5 for n in names.values())

@@ -1,81 +1,17 @@
-"""Partial channels, active operations, weights per cell and auxiliary skips of both supernets."""
+"""Partial channels, auxiliary skips, dropout and candidates per edge of both supernets."""
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from cnn_supernets import assert_same_gradients, assert_same_state, make_pair, slow_except
-from oracles.comparing import EXACT, images, labels
-from torch import Tensor
+from oracles.comparing import EXACT, images
+from oracles.supernet_pairs import make_pair
 
 from darts.spaces.cnn import PRIMITIVES, EdgewiseSupernet, Supernet
 from darts.spaces.mixture import Mixture
-
-OPTIONS: dict[str, dict[str, Any]] = {
-    "all": {},
-    "partial": {"channels": 8, "partial": 4},
-    "auxiliary": {"auxiliary_skip": True},
-    "both": {"channels": 4, "partial": 2, "auxiliary_skip": True},
-}
-
-
-def mixture_of(net: EdgewiseSupernet, kind: str) -> Mixture:
-    """Return a mixture of one kind with random weights that require gradients."""
-    generator = torch.Generator().manual_seed(3)
-
-    def draw(*shape: int) -> Tensor:
-        return torch.rand(shape, generator=generator, dtype=torch.float64).requires_grad_()
-
-    shapes = net.shapes
-    if kind == "by cell":
-        return Mixture({g: draw(net.counts[g], *shape) for g, shape in shapes.items()})
-    weights = {g: draw(*shape) for g, shape in shapes.items()}
-    if kind == "bypass":
-        return Mixture(weights, bypass={g: draw(shape[0]) for g, shape in shapes.items()})
-    if kind == "sampled":
-        chosen = {g: torch.randint(c, (e,), generator=generator) for g, (e, c) in shapes.items()}
-        active = {g: F.one_hot(chosen[g], c).bool() for g, (_, c) in shapes.items()}
-        return Mixture(weights, active=active)
-    if kind == "some":
-        active = {g: torch.rand(s, generator=generator) < 0.5 for g, s in shapes.items()}
-        return Mixture(weights, active=active)
-    return Mixture(weights)
-
-
-KINDS = ("plain", "by cell", "bypass", "sampled", "some")
-
-
-def leaves(mixture: Mixture) -> list[Tensor]:
-    return [*mixture.values(), *(mixture.bypass or {}).values()]
-
-
-CASES = list(itertools.product(OPTIONS, KINDS, ("train", "eval")))
-EVERYDAY_CASES = [
-    *(("both", kind, "train") for kind in KINDS),
-    *(("all", kind, "train") for kind in ("plain", "some")),
-    *(("both", kind, "eval") for kind in ("by cell", "sampled")),
-]
-
-
-@pytest.mark.parametrize(("options", "kind", "mode"), slow_except(CASES, EVERYDAY_CASES))
-def test_both_supernets_agree_on_every_mixture(options: str, kind: str, mode: str) -> None:
-    pair, x = make_pair(**OPTIONS[options]), images(3, 3, 9, 10)
-    given = []
-    for net in pair:
-        net.train(mode == "train")
-        mixture = mixture_of(net, kind)
-        loss = F.cross_entropy(net(x, mixture), labels(3))
-        loss.backward()
-        given.append((loss, *(leaf.grad for leaf in leaves(mixture))))
-    for slow, fast in zip(*given, strict=True):
-        torch.testing.assert_close(fast, slow, **EXACT)
-    assert_same_gradients(pair)
-    if kind not in ("sampled", "some"):  # only active norms have updated their statistics
-        assert_same_state(pair)
 
 
 def test_auxiliary_skip_adds_the_state() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from nas201_supernets import make_pair
 from oracles.comparing import EXACT, images
 from oracles.nas201_supernet import EdgewiseCell
+from oracles.supernet_pairs import make_pair
 from torch import Tensor
 
 from darts.spaces.mixture import Mixture
@@ -26,7 +26,7 @@ def test_one_hot_weights_equal_the_discrete_network() -> None:
     genotype = Genotype.from_operations(
         "nor_conv_3x3", "avg_pool_3x3", "none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3"
     )
-    net = make_pair(cells=2).slow
+    net = make_pair("nas201", cells=2).slow
     discrete = Network(genotype, channels=4, cells=2, classes=4).double()
     state, kept = (
         discrete.state_dict(),
@@ -48,17 +48,6 @@ def test_one_hot_weights_equal_the_discrete_network() -> None:
         torch.testing.assert_close(actual, expected, **EXACT)
 
 
-def test_a_cell_sums_all_paths_of_identities() -> None:
-    # x1 = a x0, x2 = b x0 + c x1, x3 = d x0 + e x1 + f x2.
-    net = make_pair(operations=("skip_connect",)).slow
-    a, b, c, d, e, f = table = images(6, seed=8)
-    cell: Any = net.layers[0]
-    x = images(2, 4, 5, 5)
-    mixture = Mixture({"cell": table[:, None]}).of_cell("cell", 0)
-    expected = (d + e * a + f * (b + c * a)) * x
-    torch.testing.assert_close(cell(x, mixture, 0.0), expected, **EXACT)
-
-
 def test_other_channels_bypass_the_operations() -> None:
     cell = EdgewiseCell(4, ("skip_connect",), 2, False).double()
     x, weights, bypass = images(2, 4, 3, 3), images(6, 1, seed=5), images(6, seed=6)
@@ -76,7 +65,7 @@ def test_other_channels_bypass_the_operations() -> None:
 
 def test_the_auxiliary_skip_is_the_last_column() -> None:
     net, x = (
-        make_pair(auxiliary_skip=True, operations=("none", "skip_connect")).slow,
+        make_pair("nas201", auxiliary_skip=True, operations=("none", "skip_connect")).slow,
         images(3, 3, 8, 8),
     )
     assert net.alphas["cell"].shape == (6, 2)
@@ -94,15 +83,16 @@ def test_the_auxiliary_skip_is_the_last_column() -> None:
     assert torch.equal(net(x), net(x, {"cell": padded}))
 
 
-def test_dropout_affects_skip_connections_in_training_only() -> None:
-    net = make_pair(auxiliary_skip=True, operations=("skip_connect",)).slow
-    x, only_auxiliary = images(3, 3, 8, 8), {"cell": torch.tensor([[0.0, 1.0]] * 6).double()}
-    kept = [net(x), net(x, only_auxiliary)]
-    net.skip_dropout = 0.5
-    assert not torch.allclose(net(x), kept[0])
-    torch.testing.assert_close(net(x, only_auxiliary), kept[1], **EXACT)
-    net.eval()
-    assert torch.equal(net(x), net(x))
+def test_skip_dropout_matches_the_fast_supernet() -> None:
+    pair = make_pair("nas201", operations=("skip_connect", "nor_conv_1x1"), auxiliary_skip=True)
+    actual = []
+    for net in pair:
+        net.skip_dropout = 0.5
+        torch.manual_seed(3)
+        actual.append(net(images(3, 3, 8, 8)))
+    torch.testing.assert_close(actual[1], actual[0], **EXACT)
+    pair.fast.skip_dropout = 0.0
+    assert not torch.allclose(pair.fast(images(3, 3, 8, 8)), actual[1])
 
 
 @pytest.mark.parametrize(
