@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from darts.spaces import SPACES, AnyGenotype
-from darts.spaces.sparse import NONE
+from darts.spaces.genotype import NONE
 
 Features: TypeAlias = dict[str, float]
 """The features of a genotype by name; a missing name stands for 0."""

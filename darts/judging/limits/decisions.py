@@ -20,7 +20,7 @@ from torch import Tensor
 from darts.searching.expected_cost import ExpectedCost
 from darts.spaces import AnyGenotype, SearchContext, Space
 from darts.spaces.deriving import Candidates
-from darts.spaces.sparse import NONE
+from darts.spaces.genotype import NONE
 
 DROPPED = -1e6
 """Score of an operation with probability 0, which is chosen only if nothing else fits."""
