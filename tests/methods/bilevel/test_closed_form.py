@@ -73,7 +73,8 @@ def test_first_order_is_the_direct_term() -> None:
 @pytest.mark.parametrize("hvp", HVP)
 @pytest.mark.parametrize("weight_decay", [0.0, 0.2])
 @pytest.mark.parametrize(
-    ("momentum", "dampening", "nesterov"), [(0.9, 0.0, False), (0.9, 0.4, False), (0.5, 0.0, True)]
+    ("momentum", "dampening", "nesterov"),
+    [(0.0, 0.0, False), (0.9, 0.0, False), (0.9, 0.4, False), (0.5, 0.0, True)],
 )
 def test_momentum_dampening_nesterov_and_weight_decay(
     momentum: float, dampening: float, nesterov: bool, weight_decay: float, hvp: str
