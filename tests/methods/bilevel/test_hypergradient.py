@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from tiny_search import cross_entropy
 from torch import Tensor
 
-from darts.methods.bilevel import first_order, unrolled
+from darts.methods.bilevel import compare_products, first_order, unrolled
 
 Smooth = Callable[..., Any]
 
@@ -101,6 +101,35 @@ def test_finite_difference_converges_to_the_exact_product(
     assert error(1e-4) < 1e-7
     # The error of a central difference is quadratic in the step length.
     assert error(0.1) / error(0.01) == pytest.approx(100, rel=0.2)
+
+
+def test_the_comparison_of_both_products_is_that_of_both_gradients(smooth: Smooth) -> None:
+    """The products are the differences between the first term and the gradients."""
+    net, train, valid = smooth()
+    optimizer = with_history(net, train, SETTINGS[1])
+    arguments = (net, cross_entropy, train, valid, optimizer)
+    exact = flat(unrolled(*arguments, hvp="exact"))
+    finite = flat(unrolled(*arguments, epsilon=0.3))
+    report = compare_products(*arguments, epsilon=0.3)
+    cross_entropy(net, train).backward()
+    optimizer.step()
+    first = flat(first_order(*arguments))
+    expected = {
+        "product_cosine": F.cosine_similarity(first - exact, first - finite, dim=0),
+        "product_relative_difference": (finite - exact).norm() / (first - exact).norm(),
+        "gradient_cosine": F.cosine_similarity(exact, finite, dim=0),
+        "product_share": (first - exact).norm() / first.norm(),
+    }
+    assert report == pytest.approx({name: float(value) for name, value in expected.items()})
+
+
+def test_zero_learning_rate_gives_the_first_order_gradient(smooth: Smooth) -> None:
+    net, train, valid = smooth()
+    optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.0)
+    wanted = flat(first_order(net, cross_entropy, train, valid, optimizer))
+    for hvp in ("exact", "finite_difference"):
+        actual = flat(unrolled(net, cross_entropy, train, valid, optimizer, hvp=hvp))
+        torch.testing.assert_close(actual, wanted, rtol=1e-12, atol=1e-15)
 
 
 def test_dropout_is_the_same_in_all_evaluations_of_the_training_loss(smooth: Smooth) -> None:
