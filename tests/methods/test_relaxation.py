@@ -43,6 +43,15 @@ def test_edge_weights_into_a_node_sum_to_one() -> None:
                 actual = mixture.bypass[group][first : first + count]
                 torch.testing.assert_close(actual, wanted)
                 assert float(actual.detach().sum()) == pytest.approx(1)
+                # The weights of the operations of an edge sum to the weight of the edge.
+                jacobian = torch.diag(wanted) - wanted.outer(wanted)
+                for weights in (mixture.bypass[group], mixture[group].sum(1)):
+                    for row, weight in enumerate(weights[first : first + count]):
+                        (gradient,) = torch.autograd.grad(
+                            weight, alphas[edge_group(group)], retain_graph=True
+                        )
+                        own = gradient[first : first + count]
+                        torch.testing.assert_close(own, jacobian[row])
                 first += count
             assert first == len(raw)
 
@@ -124,6 +133,22 @@ def random_mask() -> Tensor:
     kept[:, 4] = True
     kept[5] = False  # an edge without candidates
     return kept
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_softmax_and_its_gradient_match_equation_two_of_the_paper(masked: bool) -> None:
+    alpha = torch.randn(14, 8, generator=GENERATOR).double().requires_grad_()
+    kept = random_mask() if masked else torch.ones(14, 8, dtype=torch.bool)
+    weights = Softmax().edge_probabilities(alpha, kept if masked else None)
+    for row, mask, out in zip(alpha.tolist(), kept.tolist(), weights.tolist(), strict=True):
+        powers = [math.exp(a) if present else 0.0 for a, present in zip(row, mask, strict=True)]
+        assert out == pytest.approx([p / (sum(powers) or 1) for p in powers])
+    p = weights[2].detach()
+    wanted = torch.zeros(14, 8).double()
+    wanted[2] = p[4] * (torch.eye(8)[4].double() - p)
+    torch.testing.assert_close(torch.autograd.grad(weights[2, 4], alpha)[0], wanted)
+    large = torch.tensor([[1e4, 0.0], [-1e4, 0.0]])
+    assert Softmax().edge_probabilities(large, None).tolist() == [[1, 0], [0, 1]]
 
 
 @pytest.mark.parametrize("options", [{}, {"edge_normalization": True, "auxiliary_skip": 1.0}])
