@@ -105,16 +105,25 @@ def test_radius_grows_linearly() -> None:
     assert Adversarial(radius=0.1, radius_end=0.2).radius_at(0.25) == pytest.approx(0.125)
 
 
+def test_noise_has_the_radius_of_the_progress() -> None:
+    mixture, smoothing = mixture_of(), RandomSmoothing(radius=0.1, radius_end=0.2)
+    torch.manual_seed(0)
+    actual = smoothing(mixture, NO_LOSS, 0.5)
+    torch.manual_seed(0)
+    wanted = perturb(mixture, uniform_noise(mixture, 0.15))
+    torch.testing.assert_close(actual["cell"], wanted["cell"])
+
+
 def test_adversarial_change_of_a_linear_loss_is_the_sign_of_the_gradient() -> None:
     """The gradients are balanced and the weights exceed the radius: a corner of the ball."""
     weights = torch.full((3, 4), 0.25, dtype=torch.float64)
     gradient_value = torch.tensor(
         [[1.0, -2, 3, -0.1], [-1, -1, 5, 5], [0.2, 0.1, -0.3, -7]]
     ).double()
-    attack = Adversarial(radius=0.1, radius_end=0.1)
+    attack = Adversarial(radius=0.05, radius_end=0.15)
     for seed in range(3):
         torch.manual_seed(seed)
-        actual = attack(Mixture({"cell": weights}), linear(gradient_value), 0.0)["cell"]
+        actual = attack(Mixture({"cell": weights}), linear(gradient_value), 0.5)["cell"]
         torch.testing.assert_close(actual, weights + 0.1 * gradient_value.sign())
 
 
