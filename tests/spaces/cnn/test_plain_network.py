@@ -105,6 +105,14 @@ def test_operations_match_the_plain_network(
     assert_same(net.train(training), plain.train(training), size)
 
 
+@pytest.mark.parametrize(
+    "name", slow_except(PUBLISHED, ("NASNET", "AMOEBANET", "DARTS_V2", "GDAS"))
+)
+def test_published_genotypes_match_the_plain_network(name: str) -> None:
+    net, plain = pair(PUBLISHED[name].genotype, cells=4)
+    assert_same(net, plain, (9, 8))
+
+
 def test_drop_path_matches_the_plain_network() -> None:
     net, plain = pair(ALL_OPERATIONS, cells=4, drop_path=0.4)
     assert_same(net, plain, (9, 8))

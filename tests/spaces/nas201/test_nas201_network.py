@@ -1,4 +1,4 @@
-"""The discrete network of NAS-Bench-201: published sizes, and nodes without edges."""
+"""The discrete network of NAS-Bench-201: published sizes, nodes without edges, drop path."""
 
 from __future__ import annotations
 
@@ -27,3 +27,20 @@ def test_a_node_without_edges_is_zero() -> None:
         Genotype.from_operations("none", *["nor_conv_1x1"] * 5), channels=2, cells=1
     ).double()
     assert torch.isfinite(net(images(2, 3, 8, 8))).all()
+
+
+@pytest.mark.parametrize(("name", "drops"), [("skip_connect", False), ("avg_pool_3x3", True)])
+def test_drop_path_draws_for_the_whole_batch_and_ignores_identities(name: str, drops: bool) -> None:
+    genotype, x = Genotype.from_operations(*[name] * 6), images(6, 3, 8, 8)
+    net = Network(genotype, channels=2, cells=1, drop_path=0.5).double()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()  # so that samples are independent
+    torch.manual_seed(1)
+    whole = net(x)
+    torch.manual_seed(1)
+    net.batch_share = (4, 6)
+    torch.testing.assert_close(net(x[4:]), whole[4:])
+    net.batch_share = None
+    assert torch.allclose(net(x), whole) != drops
+    assert torch.equal(net.eval()(x), net(x))
