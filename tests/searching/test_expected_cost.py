@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from tiny_search import BUILT_IN, context_and_supernet
-from torch import Tensor
+from torch import Tensor, nn
 
 from darts.searching.expected_cost import MEASURES, ExpectedCost, Penalty
 from darts.spaces import SPACES, SearchContext
@@ -173,3 +173,19 @@ def test_a_checkpoint_restores_measured_tables() -> None:
     p = random_probabilities(context)
     other.load_state_dict(saved.state_dict())
     assert float(other(p)) == float(saved(p))
+
+
+def test_equal_modules_are_measured_once() -> None:
+    calls = []
+
+    def measure(module: nn.Module, example: Tensor) -> float:
+        calls.append((str(module), tuple(example.shape)))
+        return 1.0
+
+    context, _ = context_and_supernet("nas201", cells=2)
+    cost = ExpectedCost.measured(
+        context.space, context.candidates, classes=3, sample_shape=(3, 8, 8), measure=measure
+    )
+    assert len(calls) == len(set(calls))
+    assert (cost.tables["cell"] == 6).all()  # two cells in each of three stages
+    assert cost.fixed == 4  # stem, two residual blocks, head

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 import darts
 from darts.judging.devices.memory import count_weights
+from darts.judging.limits.decisions import GenotypeDecisions
+from darts.judging.limits.genotype_limits import GenotypeLimits
 from darts.searching.expected_cost import MEASURES, ExpectedCost
-from darts.spaces import SearchContext
+from darts.spaces import AnyGenotype, SearchContext
 from darts.spaces.module import Module, Network, passed
 from darts.training.cost import count_macs, count_parameters
 
@@ -154,3 +156,23 @@ class Ambiguous(nn.Module):
 def test_shared_choices_in_different_candidates_are_rejected() -> None:
     with passed(Ambiguous()), pytest.raises(ValueError, match="'shared' are in different candid"):
         expected_cost(Module(), "flops")
+
+
+def test_limits_hold_for_own_models() -> None:
+    with passed(SmallNet()):
+        space = Module()
+        expected, context = expected_cost(space, "flash")
+
+        def masks(genotype: AnyGenotype) -> dict[str, Tensor]:
+            return {g: m.double() for g, m in space.mask(genotype, context.candidates).items()}
+
+        def cost(genotype: AnyGenotype) -> float:
+            return float(expected(masks(genotype)))
+
+        draw = torch.Generator().manual_seed(0)
+        sample = sorted((space.random(draw) for _ in range(10)), key=cost)
+        bound, decisions = cost(sample[2]), GenotypeDecisions.of(context)
+        context.limit = GenotypeLimits(
+            decisions, {"flash_kb": cost}, {"flash_kb": bound}, context.uniform()
+        )
+        assert cost(context.derive(masks(sample[-1]))) <= bound < cost(sample[-1])
