@@ -76,10 +76,11 @@ def test_a_second_ctrl_c_ends_supervisor_and_workers(tmp_path: Path) -> None:
 def start_limited(directory: Path, limit: int) -> None:
     """Start a study with a worker whose files cannot grow beyond a limit."""
     limit_file_size(limit)
-    tiny_runs.start("tune", directory, WIDE, "workers=1")
+    tiny_runs.start("tune", directory, WIDE, "workers=1", "retries=0")
 
 
 def test_a_worker_that_cannot_save_a_checkpoint(forks: Any, tmp_path: Path) -> None:
+    """Its trial waits for the resumed study, whatever the number of retries."""
     directory = tmp_path / "run"
     ended = forks.call(start_limited, directory, FILE_LIMIT, timeout=120)
     log = directory / "workers" / "0.log"

@@ -115,6 +115,14 @@ def test_an_invalid_description_raises_one_line(described: Any, match: str) -> N
     assert "\n" not in str(caught.value)
 
 
+def test_a_design_of_one_factor_has_half_the_corners() -> None:
+    space = SearchSpace({"epochs": {"low": 1, "high": 9}})
+    design = FactorialDesign(space, {"epochs": 7}, range(3, 5))
+    assert design.factors == ["hyperparameters"]
+    found = [design.overrides(point) for point in design.parameters.points(2)]
+    assert found == [["seed=3"], ["epochs=7", "seed=3"], ["seed=4"], ["epochs=7", "seed=4"]]
+
+
 def test_corners_override_only_the_best_factors() -> None:
     space = SearchSpace({"genotype": {"space": "nas201"}, "optimizer.lr": [0.1, 0.2]})
     best = {p.name: p.domain.grid(2)[-1] for p in space.parameters}
