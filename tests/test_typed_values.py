@@ -37,6 +37,7 @@ class Record(Required, total=False):
         (dict[str, Point], {"a": {"x": "y"}}, "value[...].x: Expected int, got str"),
         (Number, 1e101, "value: Expected float <= 1e+100"),
         (Count, -1, "value: Expected int >= 0"),
+        (Annotated[float, Meta(ge=0)], float("nan"), "value: Expected float >= 0.0"),
         (Point, {"x": 1}, "value: Object missing required field names"),
         (Record, {"count": 0, "share": 2}, "value.share: Expected float <= 1.0"),
         (Tensor, [1.0], "value: Expected Tensor, got list"),

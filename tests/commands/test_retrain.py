@@ -209,3 +209,12 @@ def test_a_training_that_diverges_restarts_at_a_lower_rate(commands: Any, tmp_pa
     assert [row["epoch"] for row in done.rows] == [1, 2, 3]
     assert rates[0] == pytest.approx(0.3**3 * 10)
     assert not (done.directory / "diverged.json").exists()
+
+
+def test_a_restarted_training_that_is_killed_continues_with_the_same_result(
+    commands: Any, tmp_path: Path
+) -> None:
+    """It is killed after the last restart: the three attempts before have up to 13 steps each."""
+    data = ("dataset=synthetic", "dataset.samples=64")
+    quiet = ("tracking.tensorboard=false", "tracking.figures=false")
+    commands.assert_resume_is_exact("retrain", (*data, *quiet, *DIVERGING), tmp_path, steps=40)

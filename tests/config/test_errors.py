@@ -59,7 +59,9 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("genotypes", ("compare=DARTS_V2",), ("compare: must be a list", "compare=[A,B]")),
     # Ranges.
     (SEARCH, ("epochs=0",), ("epochs=0", ">= 1")),
+    (SEARCH, ("train_portion=1.1",), ("train_portion=1.1", "> 0", "<= 1")),
     (SEARCH, ("optimizer.lr=nan",), ("optimizer.lr=nan", "finite and > 0")),
+    (SEARCH, ("arch_optimizer.betas=[0.5,1.0]",), ("arch_optimizer.betas=1.0", "< 1")),
     (
         RETRAIN,
         (V2, "averaging_patience=2", "validation=0", "selection=last"),
@@ -88,6 +90,7 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (RETRAIN, ("genotype=runs/search/x",), ("runs/search/x", "darts.genotypes")),
     (RETRAIN, ("genotype=.",), ("genotype='.'", "genotype.json")),
     (RETRAIN, (f"genotype={NO_SUCH_OPERATION}",), ("'conv'", "sep_conv_3x3")),
+    (RETRAIN, ("genotype=Genotype(${oc.env:HOME})",), ("enotype",)),
     ("evaluate", (), ("checkpoint must be given",)),
     ("export", ("checkpoint=nowhere.pt",), ("checkpoint='nowhere.pt'", "retrain")),
     ("compare", ("baselines=[luck]",), ("'luck'", "random, random_search", "random_sharing")),
@@ -158,6 +161,14 @@ def test_invalid_genotype_file_is_named(
     line = refused("retrain", "genotype=g.json")
     assert "'g.json'" in line
     assert named in line
+
+
+@pytest.mark.usefixtures("no_data")
+def test_code_in_a_genotype_is_not_executed(refused: Any, tmp_path: Path) -> None:
+    for text in ("__import__('os').system('touch pwned')", "[open('pwned', 'w')]"):
+        refused("genotypes", f"validate=Genotype(normal={text})")
+        refused("retrain", f"genotype=Genotype(normal={text})")
+    assert not (tmp_path / "pwned").exists()
 
 
 @pytest.mark.usefixtures("no_data")

@@ -105,6 +105,12 @@ def test_without_a_known_winner_the_leader_is_highlighted(winner: str | None, ro
     assert labels(figure)[0].startswith(role)
 
 
+def test_of_a_perplexity_the_lowest_is_best() -> None:
+    scores: Scores = {"lstm": [900.0, 150.0, 120.0], "transformer": [1500.0], "linear": [800.0]}
+    figure = draw_race(race(scores, higher=False), "perplexity", winner="lstm")
+    assert labels(figure) == ["winner: 120\nlstm", "best other: 800\nlinear"]
+
+
 @pytest.mark.parametrize("higher", [True, False])
 def test_outliers_are_not_drawn_but_counted(higher: bool) -> None:
     sign = 1 if higher else -1

@@ -12,7 +12,7 @@ import torch
 from matplotlib.figure import Figure
 
 from darts.tracking import TensorBoard
-from darts.tracking.tensorboard import event_offset
+from darts.tracking.tensorboard import EVENT_FILE, event_offset
 from darts.tracking.trackers import Board, TrackedRun
 
 
@@ -121,6 +121,15 @@ def test_a_missing_event_file_is_replaced_with_a_warning(tmp_path: Path) -> None
     board.log_scalars(2, {"loss": 5.0})
     board.close()
     assert series(load(tmp_path), "loss") == [(2, 5.0)]
+
+
+def test_a_link_to_another_file_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / EVENT_FILE).symlink_to(tmp_path / "precious")
+    with pytest.warns(UserWarning, match=rf"no more records for TensorBoard: .*{EVENT_FILE}"):
+        board = open_board(tmp_path)
+    board.log_scalars(1, {"loss": 1.0})
+    assert (tmp_path / "precious").read_text() == "kept"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -13,6 +13,7 @@ from darts.training.device import (
     check_precision,
     loss_scaler,
     resolve_device,
+    round_robin_gpu,
     seed_everything,
 )
 
@@ -55,6 +56,21 @@ def test_missing_and_unknown_devices_are_refused(
     assert repr(name) in text
     assert "choose from auto, cpu, cuda, cuda:N, mps" in text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("visible", "count", "expected"),
+    [("3,5", 8, ["3", "5", "3"]), (None, 2, ["0", "1", "0"]), ("3", 8, [None] * 3)],
+)
+def test_child_processes_get_the_visible_gpus_in_turn(
+    visible: str | None, count: int, expected: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_devices(monkeypatch, cuda=count, mps=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    variables = [round_robin_gpu(number) for number in range(3)]
+    assert [own.get("CUDA_VISIBLE_DEVICES") for own in variables] == expected
 
 
 def test_a_precision_sets_the_dtype_and_fp16_needs_a_gpu() -> None:
