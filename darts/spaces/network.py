@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.checks import check_drop_probability
-from darts.spaces.rank_dropout import BatchShare
 
 
 class NetworkBase(nn.Module):
@@ -19,7 +18,6 @@ class NetworkBase(nn.Module):
 
     Attributes:
         drop_path: Probability of dropping a path for a sample, in training; may change.
-        batch_share: Position of this rank's samples in the batch of all ranks.
     """
 
     genotype: AnyGenotype
@@ -30,7 +28,6 @@ class NetworkBase(nn.Module):
         check_drop_probability(drop_path=drop_path)
         self.genotype = genotype
         self.drop_path = drop_path
-        self.batch_share: BatchShare = None
         self.auxiliary = None
 
     def plain(self) -> nn.Module:

@@ -490,7 +490,7 @@ def test_networks_share_their_base(case: Case) -> None:
     net = case.network(genotype)
     assert isinstance(net, NetworkBase)
     assert net.genotype is genotype
-    assert (net.drop_path, net.batch_share, net.auxiliary) == (0.0, None, None)
+    assert (net.drop_path, net.auxiliary) == (0.0, None)
     net.eval()
     logits = outputs(net, case.batch())
     assert logits.isfinite().all()

@@ -109,8 +109,7 @@ class SupernetCell(nn.Module):
             x = states[source][:, : self.width]
             active = None if mixture.active is None else mixture.active[edge]
             y = mixed(x, mixture.weights[edge], active, dropout)
-            if self.training and drop_path_rate > 0:
-                y = drop_path(y, drop_path_rate)
+            y = drop_path(self, y, drop_path_rate)
             if self.partial > 1:
                 bypassing = bypass_channels(states[source], self.width, mixed.stride)
                 factor = 1.0 if mixture.bypass is None else mixture.bypass[edge]

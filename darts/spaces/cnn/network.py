@@ -21,7 +21,6 @@ from darts.spaces.cnn.skeleton import CellPlan, make_preprocessing, make_stem, p
 from darts.spaces.cnn.states import State, run_edge
 from darts.spaces.genotype import Genotype
 from darts.spaces.network import NetworkBase
-from darts.spaces.rank_dropout import BatchShare
 
 
 class Cell(nn.Module):
@@ -48,19 +47,13 @@ class Cell(nn.Module):
             remove_leading_relu(preprocess)
         self.reads_rectified = [remove_leading_relu(operation) for operation in self.operations]
 
-    def forward(
-        self,
-        before_previous: Tensor,
-        previous: Tensor,
-        probability: float,
-        batch_share: BatchShare = None,
-    ) -> Tensor:
+    def forward(self, before_previous: Tensor, previous: Tensor, probability: float) -> Tensor:
         states = [State(self.preprocess0(before_previous)), State(self.preprocess1(previous))]
         terms: list[Tensor] = []
         for source, rectified, operation, is_last in zip(
             self.sources, self.reads_rectified, self.operations, self.is_last, strict=True
         ):
-            terms.append(run_edge(operation, states[source], rectified, probability, batch_share))
+            terms.append(run_edge(operation, states[source], rectified, probability))
             if is_last:
                 states.append(State(reduce(torch.add, terms)))
                 terms = []
@@ -159,7 +152,7 @@ class Network(NetworkBase):
         auxiliary_logits = None
         for index, cell in enumerate(self.cells):
             before_previous, previous = previous, F.relu(output)
-            output = cell(before_previous, previous, self.drop_path, self.batch_share)
+            output = cell(before_previous, previous, self.drop_path)
             if auxiliary and self.auxiliary is not None and index == self.auxiliary_at:
                 auxiliary_logits = self.auxiliary(output)
         logits = self.classifier(output.mean(dim=(2, 3)))

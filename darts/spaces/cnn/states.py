@@ -14,7 +14,7 @@ from darts.ops.grouped_conv import avg_pool3x3
 from darts.ops.pixels import repeat_groups, repeat_per_channel, split_even_odd
 from darts.ops.sums import dense_gradient
 from darts.spaces.cnn.operations import bypass_channels
-from darts.spaces.rank_dropout import BatchShare, drop_path
+from darts.spaces.rank_dropout import drop_path
 
 Pool: TypeAlias = nn.MaxPool2d | nn.AvgPool2d
 
@@ -79,17 +79,13 @@ class State:
         return self._pooled[key]
 
 
-def run_edge(
-    operation: nn.Module, state: State, rectified: bool, probability: float, share: BatchShare
-) -> Tensor:
+def run_edge(operation: nn.Module, state: State, rectified: bool, probability: float) -> Tensor:
     """Return the output of an edge of a discrete cell; drop path never drops an identity."""
     if isinstance(operation, nn.MaxPool2d | nn.AvgPool2d):
         x = state.pooled_once(operation)
     else:
         x = operation(state.input("rectified") if rectified else state.value)
-    if probability > 0 and operation.training and not isinstance(operation, nn.Identity):
-        x = drop_path(x, probability, share)
-    return x
+    return x if isinstance(operation, nn.Identity) else drop_path(operation, x, probability)
 
 
 def run_pool(pool: Pool, x: Tensor) -> Tensor:

@@ -69,10 +69,7 @@ class Network(NetworkBase):
     def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
-            if isinstance(block, Residual):
-                x = block(x, self.drop_path, self.batch_share)
-            else:
-                x = block(x)
+            x = block(x, self.drop_path) if isinstance(block, Residual) else block(x)
         logits: Tensor = self.head(x)
         return (logits, None) if auxiliary else logits
 

@@ -69,7 +69,7 @@ class Network(NetworkBase):
     def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
         x = images.flatten(1)
         for layer in self.layers:
-            x = rank_dropout(layer(x), self.dropout, self.training, self.batch_share)
+            x = rank_dropout(self, layer(x), self.dropout)
         logits: Tensor = self.classifier(x)
         return (logits, None) if auxiliary else logits
 

@@ -19,7 +19,6 @@ from darts.spaces.cnn.operations import relu_conv_norm, remove_leading_relu
 from darts.spaces.cnn.states import State, run_edge
 from darts.spaces.nas201.genotype import CONVOLUTIONS, NODES, PRIMITIVES, Genotype
 from darts.spaces.network import NetworkBase
-from darts.spaces.rank_dropout import BatchShare
 
 STAGES = 3
 
@@ -101,12 +100,12 @@ class Cell(nn.Module):
         self.operations = nn.ModuleList(make_operation(name, channels) for _, (_, _, name) in used)
         self.reads_rectified = [remove_leading_relu(operation) for operation in self.operations]
 
-    def forward(self, x: Tensor, probability: float, batch_share: BatchShare) -> Tensor:
+    def forward(self, x: Tensor, probability: float) -> Tensor:
         nodes = [State(x)]
         edges = list(zip(self.connections, self.reads_rectified, self.operations, strict=True))
         for node in range(1, NODES):
             terms = [
-                run_edge(operation, nodes[source], rectified, probability, batch_share)
+                run_edge(operation, nodes[source], rectified, probability)
                 for (source, target), rectified, operation in edges
                 if target == node
             ]
@@ -144,7 +143,7 @@ class Network(NetworkBase):
         """Return logits, or ``(logits, None)`` with ``auxiliary``: the space has no such head."""
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for layer in self.layers:
-            x = layer(x, self.drop_path, self.batch_share) if isinstance(layer, Cell) else layer(x)
+            x = layer(x, self.drop_path) if isinstance(layer, Cell) else layer(x)
         logits = self.head(x)
         return (logits, None) if auxiliary else logits
 

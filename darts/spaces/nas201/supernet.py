@@ -148,7 +148,7 @@ class SharedCell(nn.Module):
                             pools[edge_source] = avg_pool3x3(value)
                         value = pools[edge_source]
                     elif name == "skip_connect":
-                        value = rank_dropout(value, skip_dropout, self.training)
+                        value = rank_dropout(self, value, skip_dropout)
                     terms.append(value)
                     factors.append(scalars[edge][column])
             if terms:

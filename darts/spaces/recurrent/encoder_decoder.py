@@ -28,7 +28,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.data.words import BEGIN, END, PADDING, UNKNOWN
-from darts.spaces.rank_dropout import BatchShare
 from darts.spaces.recurrent.cell import DropoutRates, RecurrentCell, locked_dropout
 
 CellArguments = Sequence[tuple[object, ...]]
@@ -102,7 +101,6 @@ class EncoderDecoder(nn.Module):
                 "set dataset.joint=true, or space.copy=false"
             )
         self.dropouts = dropouts
-        self.batch_share: BatchShare = None
         self.source_words = None if joint else nn.Parameter(torch.empty(sources, embedding))
         self.target_words = nn.Parameter(torch.empty(targets, embedding))
         self.decoder = None if tied else nn.Parameter(torch.empty(targets, embedding))
@@ -174,7 +172,7 @@ class EncoderDecoder(nn.Module):
         context = weights.to(encoded.values.dtype) @ encoded.values
         features = torch.cat([queries, context], dim=2)  # (B, T, 3H)
         mixed = torch.tanh(self.mix(features)).transpose(0, 1)
-        mixed = locked_dropout(mixed, self.dropouts.output, self.training, self.batch_share)
+        mixed = locked_dropout(self, mixed, self.dropouts.output)
         table = self.target_words if self.decoder is None else self.decoder
         logits = F.linear(mixed, table, self.bias)
         if self.pointer is not None:
@@ -183,8 +181,7 @@ class EncoderDecoder(nn.Module):
         return logits, state
 
     def _embed(self, tokens: Tensor, table: Tensor) -> Tensor:
-        embedded = F.embedding(tokens, table)
-        return locked_dropout(embedded, self.dropouts.embedding, self.training, self.batch_share)
+        return locked_dropout(self, F.embedding(tokens, table), self.dropouts.embedding)
 
 
 def reversed_positions(lengths: Tensor, steps: int) -> Tensor:

@@ -24,13 +24,12 @@ from torch import Tensor, nn
 
 from darts.ops.batch_norm import RunningStats, normalize_shared
 from darts.ops.transfer import to_device
-from darts.spaces.rank_dropout import BatchShare
+from darts.spaces.rank_dropout import apply_mask
 from darts.spaces.recurrent.cell import (
     FUNCTIONS,
     NO_DROPOUT,
     DropoutRates,
     RecurrentCell,
-    apply_mask,
     highway,
     init_preserving_variance,
 )
@@ -84,12 +83,7 @@ class MixedCell(RecurrentCell):
         init_preserving_variance(self.input_weight)
 
     def forward(
-        self,
-        inputs: Tensor,
-        hidden: Tensor | None,
-        weights: Tensor,
-        active: ActiveColumns = None,
-        batch_share: BatchShare = None,
+        self, inputs: Tensor, hidden: Tensor | None, weights: Tensor, active: ActiveColumns = None
     ) -> tuple[Tensor, Tensor]:
         """Run the cell over a sequence with mixing weights ``(edges, 5)``; see ``DiscreteCell``.
 
@@ -97,7 +91,7 @@ class MixedCell(RecurrentCell):
         candidate are not computed.
         """
         hidden = self.initial_hidden(inputs, hidden)
-        prepared = self.prepare(inputs, hidden, batch_share)
+        prepared = self.prepare(inputs, hidden)
         all_inputs = node_inputs(weights, active, self.nodes)
         node_weights = self.node_weights.unbind()
         outputs = []

@@ -83,17 +83,17 @@ class Network(NetworkBase):
         self, tokens: Tensor, hidden: Tensor | None = None, auxiliary: bool = False
     ) -> LanguageModelOutput | Tensor | tuple[LanguageModelOutput | Tensor, None]:
         mask = self.frame.attention_mask(tokens)
-        x = self.frame.embed(tokens, self.batch_share)
+        x = self.frame.embed(tokens)
         before: Sequence[Tensor | None] = [None] * len(self.blocks)
         if hidden is not None and any(self.state_sizes):
             before = torch.split(hidden, self.state_sizes, dim=1)
         after = []
         for block, state in zip(self.blocks, before, strict=True):
-            x, state = block(x, mask, state, self.drop_path, self.batch_share)
+            x, state = block(x, mask, state, self.drop_path)
             if state is not None:
                 after.append(state)
         hidden = torch.cat(after, dim=1) if after else x.new_zeros(x.shape[0], 0)
-        output = self.frame.finish(x, mask, hidden, self.batch_share)
+        output = self.frame.finish(x, mask, hidden)
         return (output, None) if auxiliary else output
 
 

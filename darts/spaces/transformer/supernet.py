@@ -88,10 +88,10 @@ class MixedBlock(nn.Module):
             y = self.mixer_norm(x)
             terms = [self.mix_attention(y, mask, attention)] if attention else []
             terms += [self.mix_convolutions(y, mask, kernels)] if kernels else []
-            x = x + rank_dropout(reduce(torch.add, terms), self.dropout, self.training)
+            x = x + rank_dropout(self, reduce(torch.add, terms), self.dropout)
         if feed_forwards:
             y = self.mix_feed_forwards(self.feed_norm(x), feed_forwards)
-            x = x + rank_dropout(y, self.dropout, self.training)
+            x = x + rank_dropout(self, y, self.dropout)
         return x
 
     def mix_attention(
