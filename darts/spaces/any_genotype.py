@@ -26,16 +26,19 @@ class AnyGenotype(ABC):
     vocabulary: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
-    def nodes(self, cell: str) -> int:
+    def edges(self, cell: str | None = None) -> list[tuple[int, int, str]]:
+        """Return ``(source state, target state, operation)`` of each edge of a cell.
+
+        The edges are ordered by target. None stands for the only cell.
+        """
+
+    def nodes(self, cell: str | None = None) -> int:
         """Return the number of nodes of a cell, without its inputs."""
+        return self.edges(cell)[-1][1] - self.inputs + 1
 
-    @abstractmethod
-    def concat(self, cell: str) -> tuple[int, ...]:
-        """Return the states that form the output of a cell."""
-
-    @abstractmethod
-    def edges(self, cell: str) -> list[tuple[int, int, str]]:
-        """Return ``(source state, target state, operation)`` of each edge of a cell."""
+    def concat(self, cell: str | None = None) -> tuple[int, ...]:
+        """Return the states that form the output of a cell, by default the last one."""
+        return (self.edges(cell)[-1][1],)
 
     @abstractmethod
     def to_json(self) -> str:
@@ -49,12 +52,6 @@ class AnyGenotype(ABC):
     @abstractmethod
     def parse(cls, text: str) -> AnyGenotype:
         """Parse text in a notation of the space; raise ValueError, in one line, for other text."""
-
-    def count(self, operation: str, cell: str | None = None) -> int:
-        """Return the number of edges of a cell, or of all cells, with an operation."""
-        self.check_operation(operation)
-        cells = self.cells if cell is None else (self.check_cell(cell),)
-        return sum(name == operation for c in cells for _, _, name in self.edges(c))
 
     def canonical(self) -> AnyGenotype:
         """Return the standard form, which is equal for all genotypes of one architecture."""
@@ -105,13 +102,6 @@ class ChainGenotype(AnyGenotype):
         """Names of the operations, from input to output."""
         names: tuple[str, ...] = getattr(self, self.cells[0])
         return names
-
-    def nodes(self, cell: str | None = None) -> int:
-        self.check_cell(cell)
-        return len(self.operations)
-
-    def concat(self, cell: str | None = None) -> tuple[int, ...]:
-        return (self.nodes(cell),)
 
     def edges(self, cell: str | None = None) -> list[tuple[int, int, str]]:
         self.check_cell(cell)

@@ -97,14 +97,11 @@ class Genotype(AnyGenotype):
             object.__setattr__(self, cell, edges)
             object.__setattr__(self, f"{cell}_concat", concat)
 
-    def nodes(self, cell: str) -> int:
-        return self.edges(cell)[-1][1] - 1
-
-    def concat(self, cell: str) -> tuple[int, ...]:
+    def concat(self, cell: str | None = None) -> tuple[int, ...]:
         states: tuple[int, ...] = getattr(self, f"{self.check_cell(cell)}_concat")
         return states
 
-    def edges(self, cell: str) -> list[tuple[int, int, str]]:
+    def edges(self, cell: str | None = None) -> list[tuple[int, int, str]]:
         pairs: Pairs = getattr(self, self.check_cell(cell))
         nodes = nodes_of(pairs, self.concat(cell))
         return [(source, node, name) for (name, source), node in zip(pairs, nodes, strict=True)]

@@ -64,11 +64,10 @@ def test_invalid_fields_are_rejected_in_one_line(change: dict[str, Any], match: 
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_nodes_edges_concat_and_counts() -> None:
+def test_nodes_and_edges() -> None:
     assert Genotype.cells == ("normal", "reduce")
     assert (SMALL.nodes("normal"), SMALL.nodes("reduce")) == (2, 1)
     assert SMALL.edges("normal")[1:3] == [(1, 2, "skip_connect"), (2, 3, "dil_conv_5x5")]
-    assert (SMALL.count("none"), SMALL.count("none", "reduce")) == (1, 0)
 
 
 @pytest.mark.parametrize(

@@ -149,14 +149,7 @@ class Genotype(AnyGenotype):
         )
         return f"{'+'.join(terms[-1])}; {', '.join(shared)}"
 
-    def nodes(self, cell: str = "cell") -> int:
-        self.check_cell(cell)
-        return NODES - 1
-
-    def concat(self, cell: str = "cell") -> tuple[int, ...]:
-        return (self.nodes(cell),)
-
-    def edges(self, cell: str = "cell") -> list[tuple[int, int, str]]:
+    def edges(self, cell: str | None = None) -> list[tuple[int, int, str]]:
         self.check_cell(cell)
         return [(s, t, name) for (s, t), name in zip(EDGES, self.operations, strict=True)]
 

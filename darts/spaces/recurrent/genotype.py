@@ -70,15 +70,11 @@ class Genotype(AnyGenotype):
         object.__setattr__(self, "recurrent", nodes)
         object.__setattr__(self, "outputs", check_nodes("concat", concat, 1, len(nodes)))
 
-    def nodes(self, cell: str = "recurrent") -> int:
-        self.check_cell(cell)
-        return len(self.recurrent)
-
-    def concat(self, cell: str = "recurrent") -> tuple[int, ...]:
+    def concat(self, cell: str | None = None) -> tuple[int, ...]:
         self.check_cell(cell)
         return self.outputs
 
-    def edges(self, cell: str = "recurrent") -> list[tuple[int, int, str]]:
+    def edges(self, cell: str | None = None) -> list[tuple[int, int, str]]:
         self.check_cell(cell)
         return [(source, node, name) for node, (name, source) in enumerate(self.recurrent, 1)]
 

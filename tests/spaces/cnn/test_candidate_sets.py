@@ -53,7 +53,6 @@ def test_candidate_sets_limit_supernet_and_genotypes(name: str) -> None:
         genotype = DISCRETIZATIONS["argmax"]().genotype(probabilities, context)
         for drawn in (genotype, of.random(torch.default_generator)):
             assert allowed(drawn, net)
-            assert drawn.count("none") == 0
             actual |= {
                 operation for cell in Genotype.cells for _, _, operation in drawn.edges(cell)
             }

@@ -91,7 +91,7 @@ def test_one_hot_weights_equal_the_discrete_network(training: bool) -> None:
     net = make(3)
     space = Macro(channels=2, cells=3)
     genotype = space.random(torch.Generator().manual_seed(3))
-    assert 0 < genotype.count("skip_connect") < 6
+    assert 0 < genotype.blocks.count("skip_connect") < 6
     masks = space.mask(genotype, net.candidates)
     discrete = Network(genotype, channels=2, classes=CLASSES).double()
     state = discrete.state_dict()
