@@ -9,12 +9,13 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from darts.ops.recomputation import recompute
 from darts.spaces.mixture import Mixture
 
 INITIAL_DEVIATION = 1e-3
@@ -157,6 +158,10 @@ class SupernetBase(nn.Module):
                 f"memory=checkpoint: the {self.space} space does not support it; remove the setting"
             )
         self.recomputes = True
+
+    def run(self, module: nn.Module, *inputs: Any) -> Any:
+        """Return ``module(*inputs)`` for a part of the supernet; see ``recompute_cells``."""
+        return recompute(module, *inputs) if self.recomputes else module(*inputs)
 
 
 def widen(

@@ -15,7 +15,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial, reduce
+from functools import reduce
 from typing import ClassVar, cast
 
 import torch
@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from darts.ops.batch_norm import RunningStats, normalize
 from darts.ops.grouped_conv import avg_pool3x3
 from darts.ops.pixels import repeat_per_channel
-from darts.ops.recomputation import recompute
 from darts.ops.sums import weighted_sum
 from darts.spaces.checks import check_positive
 from darts.spaces.cnn.operations import shuffle_channels
@@ -268,9 +267,7 @@ class Supernet(SupernetBase):
             if isinstance(layer, ResidualBlock):
                 x = layer(x)
             else:
-                random = self.skip_dropout > 0
-                run = partial(recompute, layer, random=random) if self.recomputes else layer
-                x = run(x, mixture.of_cell("cell", index), self.skip_dropout)
+                x = self.run(layer, x, mixture.of_cell("cell", index), self.skip_dropout)
                 index += 1
         logits: Tensor = self.head(x)
         return logits
