@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from darts.spaces.any_genotype import AnyGenotype
-from darts.spaces.checks import check_drop_probability
 
 
 class NetworkBase(nn.Module):
@@ -25,7 +24,8 @@ class NetworkBase(nn.Module):
 
     def __init__(self, genotype: AnyGenotype, drop_path: float = 0.0) -> None:
         super().__init__()
-        check_drop_probability(drop_path=drop_path)
+        if not 0.0 <= drop_path < 1.0:
+            raise ValueError(f"drop_path={drop_path}: must be >= 0 and < 1")
         self.genotype = genotype
         self.drop_path = drop_path
         self.auxiliary = None

@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.checks import check_positive
 from darts.spaces.cnn.candidates import Operations, candidates_of
 from darts.spaces.cnn.operations import Zero, bypass_channels, make_operation, shuffle_channels
 from darts.spaces.cnn.skeleton import (
     CellPlan,
+    check_positive,
     count_nodes,
     make_preprocessing,
     make_stem,

@@ -15,9 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.checks import check_positive
 from darts.spaces.cnn.operations import make_operation, remove_leading_relu
-from darts.spaces.cnn.skeleton import CellPlan, make_preprocessing, make_stem, plan_cells
+from darts.spaces.cnn.skeleton import (
+    CellPlan,
+    check_positive,
+    make_preprocessing,
+    make_stem,
+    plan_cells,
+)
 from darts.spaces.cnn.states import State, run_edge
 from darts.spaces.genotype import Genotype
 from darts.spaces.network import NetworkBase

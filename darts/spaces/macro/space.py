@@ -21,9 +21,8 @@ from torch import Tensor, nn
 
 from darts.registry import choice, number
 from darts.spaces.any_genotype import AnyGenotype
-from darts.spaces.checks import allowed, check_subset, subset_masks
 from darts.spaces.choice_space import ChoiceSpace
-from darts.spaces.deriving import Candidates
+from darts.spaces.deriving import Candidates, allowed, check_subset, subset_masks
 from darts.spaces.macro.fast_layers import Residual
 from darts.spaces.macro.genotype import CONVOLUTIONS, RESIDUALS, Genotype
 from darts.spaces.macro.skeleton import (

@@ -13,20 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.checks import check_positive
 from darts.spaces.cnn import operations
 from darts.spaces.cnn.operations import relu_conv_norm, remove_leading_relu
 from darts.spaces.cnn.states import State, run_edge
-from darts.spaces.nas201.genotype import CONVOLUTIONS, NODES, PRIMITIVES, Genotype
+from darts.spaces.nas201.genotype import CONVOLUTIONS, NODES, Genotype
 from darts.spaces.network import NetworkBase
 
 STAGES = 3
 
 
 def make_operation(name: str, channels: int, *, affine: bool = True) -> nn.Module:
-    """Build one of ``PRIMITIVES``; all of them keep the shape ``(B, channels, H, W)``."""
-    if name not in PRIMITIVES:
-        raise ValueError(f"unknown operation {name!r}; choose from {', '.join(PRIMITIVES)}")
+    """Build a candidate; all of them keep the shape ``(B, channels, H, W)``."""
     if name in CONVOLUTIONS:
         return relu_conv_norm(channels, channels, int(name[-1]), affine=affine)
     return operations.make_operation(name, channels, 1, affine=affine)
@@ -130,7 +127,6 @@ class Network(NetworkBase):
         drop_path: float = 0.0,
     ) -> None:
         super().__init__(genotype, drop_path)
-        check_positive(channels=channels, cells=cells, classes=classes, in_channels=in_channels)
         self.stem = make_stem(in_channels, channels)
         plan = plan_layers(channels, cells)
         self.layers = nn.ModuleList(

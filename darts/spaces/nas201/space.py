@@ -15,8 +15,8 @@ import torch
 
 from darts.registry import number
 from darts.spaces.any_genotype import AnyGenotype
-from darts.spaces.checks import check_candidates
 from darts.spaces.choice_space import ChoiceSpace
+from darts.spaces.deriving import check_candidates
 from darts.spaces.nas201.genotype import EDGES, PRIMITIVES, Genotype
 from darts.spaces.nas201.network import (
     Head,

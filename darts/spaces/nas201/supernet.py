@@ -27,7 +27,6 @@ from darts.ops.batch_norm import RunningStats, normalize
 from darts.ops.grouped_conv import avg_pool3x3
 from darts.ops.pixels import repeat_per_channel
 from darts.ops.sums import weighted_sum
-from darts.spaces.checks import check_positive
 from darts.spaces.cnn.operations import shuffle_channels
 from darts.spaces.mixture import CellMixture, consecutive_runs
 from darts.spaces.nas201.genotype import EDGES, NODES, OUTGOING, PRIMITIVES
@@ -237,8 +236,6 @@ class Supernet(SupernetBase):
         auxiliary_skip: bool = False,
     ) -> None:
         super().__init__()
-        check_positive(channels=channels, cells=cells, classes=classes)
-        check_positive(in_channels=in_channels, partial=partial)
         if channels % partial:
             raise ValueError(f"partial={partial} does not divide channels={channels}")
         self.operations = tuple(operations)

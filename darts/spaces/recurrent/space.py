@@ -21,14 +21,16 @@ from torch import Tensor, nn
 
 from darts.registry import number
 from darts.spaces.any_genotype import AnyGenotype
-from darts.spaces.checks import allowed, check_subset, subset_masks
 from darts.spaces.deriving import (
     Candidates,
+    allowed,
     check_candidate,
     check_groups,
+    check_subset,
     checked_rows,
     draw,
     edge_mask,
+    subset_masks,
 )
 from darts.spaces.network import NetworkPiece
 from darts.spaces.parameters import Choice, Parameter, Point, Value
