@@ -228,6 +228,6 @@ def _score_missing(
     """Append the scores of the genotypes that have none yet."""
     context = trained.context
     for genotype in genotypes[len(scores) :]:
-        with context.masked(context.space.mask(genotype, context.candidates)):
+        with context.changed(masks=context.space.mask(genotype, context.candidates)):
             scores.append(trained.score(batches))
         trained.save_if_due()

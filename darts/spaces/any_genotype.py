@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
-from darts.spaces.genotype_text import read_json, short_repr, strip_text, write_json
+from darts.spaces.genotype_text import check_name, read_json, strip_text, write_json
 
 
 class AnyGenotype(ABC):
@@ -74,17 +74,7 @@ class AnyGenotype(ABC):
         """Return ``cell``, or the only cell for None; raise ValueError for an unknown cell."""
         if cell is None and len(cls.cells) == 1:
             return cls.cells[0]
-        if cell not in cls.cells:
-            raise ValueError(f"unknown cell {short_repr(cell)}; choose from {', '.join(cls.cells)}")
-        return cell
-
-    @classmethod
-    def check_operation(cls, name: object) -> None:
-        """Raise ValueError for a name not in ``vocabulary``; an empty ``vocabulary`` allows all."""
-        if cls.vocabulary and name not in cls.vocabulary:
-            raise ValueError(
-                f"unknown operation {short_repr(name)}; choose from {', '.join(cls.vocabulary)}"
-            )
+        return check_name("unknown cell", cell, cls.cells)
 
 
 class ChainGenotype(AnyGenotype):

@@ -10,7 +10,7 @@ import ast
 import json
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, NoReturn
 
@@ -151,15 +151,19 @@ def entries_of(key: str, value: object) -> tuple[Any, ...]:
     return tuple(value)
 
 
+def check_name(problem: str, name: object, names: Collection[str]) -> str:
+    """Return a name; raise ValueError, which states the problem, if it is not one of ``names``."""
+    if not isinstance(name, str) or name not in names:
+        raise ValueError(f"{problem} {short_repr(name)}; choose from {', '.join(names)}")
+    return name
+
+
 def check_edge(place: str, pair: object, names: Sequence[str], states: int) -> tuple[str, int]:
     """Return an ``(operation, source)`` pair whose source is less than ``states``."""
     if not isinstance(pair, (list, tuple)) or len(pair) != 2:
         raise ValueError(f"{place} is {short_repr(pair)}, not an (operation, source) pair")
-    name, source = pair
-    if name not in names:
-        raise ValueError(
-            f"{place}: unknown operation {short_repr(name)}; choose from {', '.join(names)}"
-        )
+    source = pair[1]
+    name = check_name(f"{place}: unknown operation", pair[0], names)
     if not is_integer(source) or not 0 <= source < states:
         raise ValueError(
             f"{place}: source {short_repr(source)} is not a state from 0 to {states - 1}"

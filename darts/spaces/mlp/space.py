@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from darts.registry import choice, number
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.deriving import Candidates, best_columns, chain_mask, draw
+from darts.spaces.genotype_text import check_name
 from darts.spaces.mlp.genotype import ACTIVATIONS, MAX_WIDTH, Genotype
 from darts.spaces.mlp.supernet import SKIP, Supernet, make_linear, make_norm
 from darts.spaces.network import NetworkBase, NetworkPiece
@@ -105,10 +106,7 @@ class Mlp(Space):
 
     def __post_init__(self) -> None:
         for name in self.activations:
-            if name not in ACTIVATIONS:
-                raise ValueError(
-                    f"space.activations: unknown {name!r}; choose from {', '.join(ACTIVATIONS)}"
-                )
+            check_name("space.activations: unknown", name, ACTIVATIONS)
         for key in ("activations", "widths"):
             values = getattr(self, key)
             if not values or len(set(values)) != len(values):
