@@ -16,7 +16,7 @@ from torch import Tensor
 from darts.spaces.recurrent import DiscreteCell, MixedCell
 from darts.spaces.recurrent.cell import FUNCTIONS, locked_dropout, locked_mask
 from darts.spaces.recurrent.genotype import PRIMITIVES
-from darts.spaces.recurrent.mixed_cell import ActiveColumns
+from darts.spaces.recurrent.supernet import ActiveColumns
 
 
 def _first_state(x: Tensor, hidden: Tensor, weight: Tensor, mask: Tensor | None) -> Tensor:

@@ -1,11 +1,13 @@
-"""Base classes of genotypes."""
+"""Base classes of genotypes, and genotypes from the literature."""
 
 from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
 
 from darts.spaces.genotype_text import check_name, read_json, strip_text, write_json
 
@@ -113,3 +115,35 @@ class ChainGenotype(AnyGenotype):
 
 
 Chain = TypeVar("Chain", bound=ChainGenotype)
+G = TypeVar("G", bound=AnyGenotype, covariant=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedGenotype(Generic[G]):
+    """A genotype from the literature with the result that its authors report.
+
+    Attributes:
+        measure: What ``result`` measures; the same for all genotypes of a space.
+        result: For example ``2.76 ± 0.09``, or ``""``.
+        note: Conditions of the result.
+    """
+
+    name: str
+    genotype: G
+    paper: str
+    arxiv: str
+    measure: str
+    result: str
+    parameters_million: float | None
+    note: str = ""
+
+
+def read_published(
+    module: str, measure: str, parse: Callable[[str], G]
+) -> dict[str, PublishedGenotype[G]]:
+    """Return the entries of the file ``published.json`` next to a module, by name."""
+    rows = json.loads(Path(module).with_name("published.json").read_text(encoding="utf-8"))
+    return {
+        row["name"]: PublishedGenotype(genotype=parse(row.pop("genotype")), measure=measure, **row)
+        for row in rows
+    }

@@ -16,11 +16,10 @@ import torch
 from torch import Tensor
 
 from darts.registry import Registry, number
-from darts.spaces.any_genotype import AnyGenotype
+from darts.spaces.any_genotype import AnyGenotype, PublishedGenotype
 from darts.spaces.deriving import Candidates
 from darts.spaces.network import NetworkBase, NetworkPiece
 from darts.spaces.parameters import Parameter, Point, Value
-from darts.spaces.published import PublishedGenotype
 from darts.spaces.supernet import SupernetBase
 
 SPACES: Registry[Space] = Registry("space", "darts.spaces")

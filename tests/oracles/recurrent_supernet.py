@@ -14,8 +14,7 @@ from torch import Tensor
 
 from darts.spaces.recurrent.cell import locked_mask
 from darts.spaces.recurrent.genotype import PRIMITIVES
-from darts.spaces.recurrent.mixed_cell import ActiveColumns, MixedCell
-from darts.spaces.recurrent.supernet import Supernet
+from darts.spaces.recurrent.supernet import ActiveColumns, MixedCell, Supernet
 
 
 class EdgewiseCell(MixedCell):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from darts.ops.transfer import constant_on
 from darts.registry import choice, number
-from darts.spaces.any_genotype import AnyGenotype
+from darts.spaces.any_genotype import AnyGenotype, PublishedGenotype, read_published
 from darts.spaces.cnn.candidates import candidate_operations, candidates_of
 from darts.spaces.cnn.edgewise import EdgewiseSupernet
 from darts.spaces.cnn.encoding import CellSpace
@@ -30,7 +30,6 @@ from darts.spaces.cnn.supernet import Supernet
 from darts.spaces.deriving import Candidates
 from darts.spaces.genotype import CELLS, Genotype, all_edges
 from darts.spaces.network import NetworkPiece
-from darts.spaces.published import PublishedGenotype, read_published
 from darts.spaces.space import SPACES
 
 NODES = 4

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from darts.registry import number
-from darts.spaces.any_genotype import AnyGenotype
+from darts.spaces.any_genotype import AnyGenotype, PublishedGenotype, read_published
 from darts.spaces.deriving import (
     Candidates,
     allowed,
@@ -34,7 +34,6 @@ from darts.spaces.deriving import (
 )
 from darts.spaces.network import NetworkPiece
 from darts.spaces.parameters import Choice, Parameter, Point, Value
-from darts.spaces.published import PublishedGenotype, read_published
 from darts.spaces.recurrent.cell import FUNCTIONS, DropoutRates, highway
 from darts.spaces.recurrent.genotype import (
     ACTIVATIONS,

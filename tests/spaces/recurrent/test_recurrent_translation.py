@@ -16,6 +16,7 @@ from darts.data.words import BEGIN, END, PADDING, UNKNOWN
 from darts.spaces.recurrent import (
     DropoutRates,
     Genotype,
+    MixedCell,
     Recurrent,
     TranslationNetwork,
     TranslationSupernet,
@@ -23,7 +24,6 @@ from darts.spaces.recurrent import (
 from darts.spaces.recurrent.cell import RecurrentCell
 from darts.spaces.recurrent.encoder_decoder import EMBEDDING_STD, reversed_positions
 from darts.spaces.recurrent.genotype import PRIMITIVES
-from darts.spaces.recurrent.mixed_cell import MixedCell
 
 CELL = Genotype(recurrent=[("tanh", 0), ("relu", 1), ("sigmoid", 1)], concat=range(1, 4))
 SIZES: dict[str, Any] = {"embedding": 6, "hidden": 5}
