@@ -78,6 +78,11 @@ class AnyGenotype(ABC):
             return cls.cells[0]
         return check_name("unknown cell", cell, cls.cells)
 
+    @classmethod
+    def check_operation(cls, name: object) -> None:
+        """Raise ValueError for a name that is not in ``vocabulary``."""
+        check_name("unknown operation", name, cls.vocabulary)
+
 
 class ChainGenotype(AnyGenotype):
     """Base class of genotypes with one cell that is a sequence of operations.

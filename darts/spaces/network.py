@@ -16,6 +16,8 @@ class NetworkBase(nn.Module):
     """The discrete network of a genotype, for training from scratch.
 
     Attributes:
+        auxiliary: A second classifier, which helps training, or None. A network that has one
+            returns ``(outputs, auxiliary outputs)`` if it is called with ``auxiliary=True``.
         drop_path: Probability of dropping a path for a sample, in training; may change.
     """
 

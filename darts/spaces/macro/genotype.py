@@ -13,7 +13,7 @@ from itertools import chain, islice
 from typing import ClassVar
 
 from darts.spaces.any_genotype import ChainGenotype
-from darts.spaces.genotype_text import check_name, entries_of
+from darts.spaces.genotype_text import entries_of
 
 STAGES = 3
 
@@ -68,7 +68,7 @@ class Genotype(ChainGenotype):
             depths = tuple(map(len, blocks))
             blocks = tuple(chain.from_iterable(blocks))
         for name in blocks:
-            check_name("unknown operation", name, self.vocabulary)
+            self.check_operation(name)
         object.__setattr__(self, "blocks", blocks)
         object.__setattr__(self, "depths", _checked_depths(len(blocks), depths))
         starts = {sum(self.depths[:stage]) for stage in range(STAGES)}

@@ -65,12 +65,12 @@ class Network(NetworkBase):
         )
         self.head = make_head(channels, classes, shared)
 
-    def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
+    def forward(self, images: Tensor) -> Tensor:
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
             x = block(x, self.drop_path) if isinstance(block, Residual) else block(x)
         logits: Tensor = self.head(x)
-        return (logits, None) if auxiliary else logits
+        return logits
 
     def feature_blocks(self) -> list[nn.Module]:
         return list(self.blocks)

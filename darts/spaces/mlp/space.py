@@ -67,12 +67,12 @@ class Network(NetworkBase):
             inputs = width
         self.classifier = nn.Linear(inputs, classes)
 
-    def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
+    def forward(self, images: Tensor) -> Tensor:
         x = images.flatten(1)
         for layer in self.layers:
             x = rank_dropout(self, layer(x), self.dropout)
         logits: Tensor = self.classifier(x)
-        return (logits, None) if auxiliary else logits
+        return logits
 
     def feature_blocks(self) -> list[nn.Module]:
         return list(self.layers)

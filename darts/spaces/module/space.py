@@ -75,11 +75,8 @@ class Network(NetworkBase):
         chosen = {id(choice): names[row.key] for row in rows for choice in row.choices}
         self.model, self.classes = with_chosen(model, chosen), classes
 
-    def forward(
-        self, samples: Tensor, auxiliary: bool = False
-    ) -> Tensor | tuple[Tensor, Tensor | None]:
-        logits = _checked(self.model(samples), samples, self.classes, self.model)
-        return (logits, None) if auxiliary else logits
+    def forward(self, samples: Tensor) -> Tensor:
+        return _checked(self.model(samples), samples, self.classes, self.model)
 
     def plain(self) -> nn.Module:
         return self.model

@@ -18,7 +18,6 @@ import numpy as np
 
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.genotype_text import (
-    check_name,
     is_integer,
     is_json,
     read_json,
@@ -74,7 +73,7 @@ class Genotype(AnyGenotype):
                 "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
             )
         for name in match.groups():
-            check_name("unknown operation", name, PRIMITIVES)
+            self.check_operation(name)
         object.__setattr__(self, "arch", arch)
 
     @property

@@ -135,13 +135,12 @@ class Network(NetworkBase):
         )
         self.head = Head(plan[-1][1], classes)
 
-    def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
-        """Return logits, or ``(logits, None)`` with ``auxiliary``: the space has no such head."""
+    def forward(self, images: Tensor) -> Tensor:
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for layer in self.layers:
             x = layer(x, self.drop_path) if isinstance(layer, Cell) else layer(x)
-        logits = self.head(x)
-        return (logits, None) if auxiliary else logits
+        logits: Tensor = self.head(x)
+        return logits
 
     def feature_blocks(self) -> list[nn.Module]:
         return list(self.layers)

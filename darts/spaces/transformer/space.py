@@ -78,9 +78,7 @@ class Network(NetworkBase):
         is_identity = isinstance(getattr(self.blocks[block], name), nn.Identity)
         return [] if is_identity else [(self.blocks[block], name)]
 
-    def forward(
-        self, tokens: Tensor, hidden: Tensor | None = None, auxiliary: bool = False
-    ) -> LanguageModelOutput | Tensor | tuple[LanguageModelOutput | Tensor, None]:
+    def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput | Tensor:
         mask = self.frame.attention_mask(tokens)
         x = self.frame.embed(tokens)
         before: Sequence[Tensor | None] = [None] * len(self.blocks)
@@ -92,8 +90,7 @@ class Network(NetworkBase):
             if state is not None:
                 after.append(state)
         hidden = torch.cat(after, dim=1) if after else x.new_zeros(x.shape[0], 0)
-        output = self.frame.finish(x, mask, hidden)
-        return (output, None) if auxiliary else output
+        return self.frame.finish(x, mask, hidden)
 
 
 @SPACES.register
