@@ -7,8 +7,6 @@ References:
 
 from __future__ import annotations
 
-from functools import reduce
-from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -23,7 +21,7 @@ from darts.spaces.cnn.skeleton import (
     make_stem,
     plan_cells,
 )
-from darts.spaces.cnn.states import State, run_edge
+from darts.spaces.cnn.states import State, add_nodes
 from darts.spaces.genotype import Genotype
 from darts.spaces.network import NetworkBase
 
@@ -41,10 +39,8 @@ class Cell(nn.Module):
         self.preprocess0 = make_preprocessing(plan, 0, affine=True)
         self.preprocess1 = make_preprocessing(plan, 1, affine=True)
         edges = genotype.edges(plan.group)
-        self.concat = genotype.concat(plan.group)
-        self.sources = [source for source, _, _ in edges]
-        nodes = [node for _, node, _ in edges]
-        self.is_last = [a != b for a, b in pairwise([*nodes, None])]  # of the edges of its node
+        self.nodes, self.concat = genotype.nodes(plan.group), genotype.concat(plan.group)
+        self.connections = [(source, node) for source, node, _ in edges]
         self.operations = nn.ModuleList(
             make_operation(name, plan.channels, plan.stride(source)) for source, _, name in edges
         )
@@ -54,14 +50,8 @@ class Cell(nn.Module):
 
     def forward(self, before_previous: Tensor, previous: Tensor, probability: float) -> Tensor:
         states = [State(self.preprocess0(before_previous)), State(self.preprocess1(previous))]
-        terms: list[Tensor] = []
-        for source, rectified, operation, is_last in zip(
-            self.sources, self.reads_rectified, self.operations, self.is_last, strict=True
-        ):
-            terms.append(run_edge(operation, states[source], rectified, probability))
-            if is_last:
-                states.append(State(reduce(torch.add, terms)))
-                terms = []
+        edges = list(zip(self.connections, self.reads_rectified, self.operations, strict=True))
+        add_nodes(states, self.nodes, edges, probability)
         return torch.cat([states[node].value for node in self.concat], dim=1)
 
 

@@ -50,6 +50,7 @@ class Cnn(CellSpace):
     """
 
     captures: ClassVar[bool] = True
+    notation: ClassVar[str | None] = r"Genotype\("
     name: str = "cnn"
     supports_drop_path: ClassVar[bool] = True
     retrain_keys: ClassVar[tuple[str, ...]] = ("stem",)
@@ -94,10 +95,6 @@ class Cnn(CellSpace):
     @classmethod
     def reference(cls, genotype: Genotype) -> Cnn:
         return cls(channels=36, cells=20)
-
-    @classmethod
-    def recognizes(cls, text: str) -> bool:
-        return "Genotype(" in text
 
     @property
     def edge_candidates(self) -> Candidates:

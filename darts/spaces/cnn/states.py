@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import TypeAlias, cast
 
 import torch
@@ -79,8 +80,30 @@ class State:
         return self._pooled[key]
 
 
-def run_edge(operation: nn.Module, state: State, rectified: bool, probability: float) -> Tensor:
-    """Return the output of an edge of a discrete cell; drop path never drops an identity."""
+def add_nodes(
+    states: list[State],
+    count: int,
+    edges: Sequence[tuple[tuple[int, int], bool, nn.Module]],
+    probability: float,
+) -> None:
+    """Append the nodes of a discrete cell to the states; a node is the sum of its edges.
+
+    Args:
+        edges: Source and target, whether the operation reads the rectified source, and the
+            operation.
+        probability: Drop path probability; identities are never dropped.
+    """
+    for node in range(len(states), len(states) + count):
+        terms = [
+            _run_edge(operation, states[source], rectified, probability)
+            for (source, target), rectified, operation in edges
+            if target == node
+        ]
+        total = reduce(torch.add, terms) if terms else torch.zeros_like(states[0].value)
+        states.append(State(total))
+
+
+def _run_edge(operation: nn.Module, state: State, rectified: bool, probability: float) -> Tensor:
     if isinstance(operation, nn.MaxPool2d | nn.AvgPool2d):
         x = state.pooled_once(operation)
     else:

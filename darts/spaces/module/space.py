@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from darts.registry import number
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.choice_space import ChoiceSpace
-from darts.spaces.deriving import Candidates, chain_mask
+from darts.spaces.deriving import Candidates
 from darts.spaces.module.costs import pieces
 from darts.spaces.module.genotype import Genotype, rows_of, with_chosen
 from darts.spaces.module.targets import build, example
@@ -126,9 +126,6 @@ class Module(ChoiceSpace):
         require_keys(genotype, self.choices())
         chosen = dict(genotype.choices)
         return tuple(chosen[key] for key in self.choices())
-
-    def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
-        return chain_mask(self.operations_of(genotype), self.rows(candidates), candidates)
 
     def rows(self, candidates: Candidates) -> list[tuple[str, int]]:
         return [(row.group, row.index) for row in example(self.target).rows]

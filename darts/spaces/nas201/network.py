@@ -7,15 +7,13 @@ References:
 
 from __future__ import annotations
 
-from functools import reduce
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.spaces.cnn import operations
 from darts.spaces.cnn.operations import relu_conv_norm, remove_leading_relu
-from darts.spaces.cnn.states import State, run_edge
+from darts.spaces.cnn.states import State, add_nodes
 from darts.spaces.nas201.genotype import CONVOLUTIONS, NODES, Genotype
 from darts.spaces.network import NetworkBase
 
@@ -98,16 +96,10 @@ class Cell(nn.Module):
         self.reads_rectified = [remove_leading_relu(operation) for operation in self.operations]
 
     def forward(self, x: Tensor, probability: float) -> Tensor:
-        nodes = [State(x)]
+        states = [State(x)]
         edges = list(zip(self.connections, self.reads_rectified, self.operations, strict=True))
-        for node in range(1, NODES):
-            terms = [
-                run_edge(operation, nodes[source], rectified, probability)
-                for (source, target), rectified, operation in edges
-                if target == node
-            ]
-            nodes.append(State(reduce(torch.add, terms) if terms else torch.zeros_like(x)))
-        return nodes[-1].value
+        add_nodes(states, NODES - 1, edges, probability)
+        return states[-1].value
 
 
 class Network(NetworkBase):

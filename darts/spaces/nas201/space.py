@@ -37,6 +37,7 @@ class Nas201(ChoiceSpace):
     """Three stages of ``cells`` equal cells; ``channels`` doubles with each stage."""
 
     captures: ClassVar[bool] = True
+    notation: ClassVar[str | None] = r"^\|"
     name: str = "nas201"
     genotype: ClassVar[type[AnyGenotype]] = Genotype
     size_keys: ClassVar[tuple[str, ...]] = ("channels", "cells")
@@ -63,10 +64,6 @@ class Nas201(ChoiceSpace):
     @property
     def benchmark(self) -> str:
         return "nas201"
-
-    @classmethod
-    def recognizes(cls, text: str) -> bool:
-        return text.startswith("|")
 
     def choices(self) -> dict[str, list[str]]:
         return {f"{source}>{target}": self.candidates for source, target in EDGES}

@@ -9,7 +9,6 @@ References:
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -31,7 +30,7 @@ ACTIVATIONS: tuple[str, ...] = PRIMITIVES[1:]
 GROUP = "recurrent"
 """The only group of alphas."""
 
-CLASSIC_PATTERN = re.compile(
+CLASSIC_PATTERN = (
     rf"Genotype\(\s*(recurrent\s*=|concat\s*=|[\[(]\s*[\[(]\s*['\"]({'|'.join(ACTIVATIONS)})['\"])"
 )
 """Finds classic text that describes a recurrent cell, valid or not."""

@@ -68,6 +68,7 @@ class Recurrent(Space):
         candidates: Operations to choose from; [] for all operations of the space.
     """
 
+    notation: ClassVar[str | None] = CLASSIC_PATTERN
     name: str = "recurrent"
     genotype: ClassVar[type[AnyGenotype]] = Genotype
     supports_partial: ClassVar[bool] = False
@@ -143,10 +144,6 @@ class Recurrent(Space):
     @classmethod
     def reference(cls, genotype: Genotype) -> Recurrent:
         return cls(nodes=genotype.nodes(), embedding=850, hidden=850)
-
-    @classmethod
-    def recognizes(cls, text: str) -> bool:
-        return CLASSIC_PATTERN.search(text) is not None
 
     def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
         """Keep the strongest edge into each node, and its strongest activation.
