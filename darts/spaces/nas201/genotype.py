@@ -79,9 +79,7 @@ class Genotype(AnyGenotype):
     @property
     def operations(self) -> tuple[str, ...]:
         """The operation of each edge, in the order of ``EDGES``."""
-        match = _NOTATION.fullmatch(self.arch)
-        assert match is not None
-        return match.groups()
+        return tuple(re.findall(r"(\w+)~", self.arch))
 
     @property
     def index(self) -> int:

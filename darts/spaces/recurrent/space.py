@@ -155,9 +155,8 @@ class Recurrent(Space):
         check_groups("probabilities", probabilities, (GROUP,))
         names = candidates[GROUP]
         rows = checked_rows(GROUP, probabilities[GROUP], names)
-        layout = edges_of(_count_nodes(len(rows)))
         nodes: dict[int, tuple[float, str, int]] = {}
-        for (source, node), row, operations in zip(layout, rows, names, strict=True):
+        for (source, node), row, operations in zip(edges_of(self.nodes), rows, names, strict=True):
             for value, name in zip(row, operations, strict=True):
                 if name != "none" and (node not in nodes or value > nodes[node][0]):
                     nodes[node] = value, name, source
@@ -202,9 +201,8 @@ class Recurrent(Space):
         return Genotype(pairs, nodes)
 
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
-        names = candidates[GROUP]
-        layout = edges_of(_count_nodes(len(names)))
-        return {GROUP: edge_mask(genotype.edges(), layout, names, GROUP)}
+        layout = edges_of(self.nodes)
+        return {GROUP: edge_mask(genotype.edges(), layout, candidates[GROUP], GROUP)}
 
     def pieces(self, *, classes: int, sample_shape: Sequence[int] = ()) -> Iterator[NetworkPiece]:
         """Yield the modules of the language model, with every candidate; costs are per token.
@@ -235,13 +233,9 @@ class Recurrent(Space):
         usable = torch.tensor([[name != "none" for name in row] for row in candidates[GROUP]])
         p = probabilities[GROUP]
         p = p * usable.to(p.device)
-        fan_ins = list(range(1, _count_nodes(len(p)) + 1))  # edges into each node
+        fan_ins = list(range(1, self.nodes + 1))  # edges into each node
         normalized = [rows / rows.sum().clamp_min(1e-12) for rows in torch.split(p, fan_ins)]
         return {GROUP: torch.cat(normalized)}
-
-
-def _count_nodes(num_edges: int) -> int:
-    return int((2 * num_edges) ** 0.5)  # n nodes have n (n + 1) / 2 edges
 
 
 class CellState(nn.Module):
