@@ -20,11 +20,9 @@ class GenotypeLimit(Protocol):
 
     def restrict(self, probabilities: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return probabilities from which the space derives the best genotype within the limits."""
-        ...
 
     def allows(self, genotype: AnyGenotype) -> bool:
         """Return whether a genotype is within all limits."""
-        ...
 
 
 @dataclass

@@ -18,9 +18,8 @@ Operations: TypeAlias = Sequence[str] | Mapping[str, Sequence[Sequence[str]]]
 
 def candidates_of(operations: Operations, nodes: int) -> dict[str, tuple[tuple[str, ...], ...]]:
     """Return the candidates of each edge by group."""
-    count = len(all_edges(nodes))
     if not isinstance(operations, Mapping):
-        return dict.fromkeys(CELLS, (tuple(operations),) * count)
+        return dict.fromkeys(CELLS, (tuple(operations),) * len(all_edges(nodes)))
     return {group: tuple(map(tuple, operations[group])) for group in CELLS}
 
 

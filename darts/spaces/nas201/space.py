@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
-import torch
-
 from darts.registry import number
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.choice_space import ChoiceSpace
@@ -70,12 +68,6 @@ class Nas201(ChoiceSpace):
 
     def genotype_of(self, operations: Sequence[str]) -> Genotype:
         return Genotype.from_operations(*operations)
-
-    def random(self, generator: torch.Generator) -> Genotype:
-        count, edges = len(self.candidates), len(EDGES)
-        drawn = int(torch.randint(count**edges, (), generator=generator, device=generator.device))
-        digits = [drawn // count**place % count for place in reversed(range(edges))]
-        return self.genotype_of([self.candidates[digit] for digit in digits])
 
     def pieces(self, *, classes: int, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
         in_channels, height, width = sample_shape

@@ -71,17 +71,6 @@ def locked_dropout(module: nn.Module, x: Tensor, probability: float) -> Tensor:
     return apply_mask(x, locked_mask(module, x, probability))
 
 
-def embed_with_word_dropout(
-    tokens: Tensor, weight: Tensor, probability: float, training: bool
-) -> Tensor:
-    """Embed int64 tokens ``(T, B)`` with a table ``weight``, ``(V, E)``, as ``(T, B, E)``."""
-    embeddings = F.embedding(tokens, weight)
-    if not training or probability == 0:
-        return embeddings
-    mask = F.dropout(weight.new_ones(len(weight), 1), probability)
-    return embeddings * F.embedding(tokens, mask)
-
-
 def highway(state: Tensor, new: Tensor, gate: Tensor) -> Tensor:
     """Return ``state + gate * (new - state)``, under autocast in the precision of ``state``."""
     return torch.lerp(state, new.to(state.dtype), gate.to(state.dtype))

@@ -19,7 +19,6 @@ from darts.spaces.recurrent.cell import (
     NO_DROPOUT,
     DiscreteCell,
     DropoutRates,
-    embed_with_word_dropout,
     locked_dropout,
 )
 from darts.spaces.recurrent.encoder_decoder import EncoderDecoder
@@ -52,7 +51,10 @@ class EmbeddingDecoder(nn.Module):
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Embed int64 tokens ``(T, B)`` as ``(T, B, E)``."""
-        x = embed_with_word_dropout(tokens, self.embedding, self.dropouts.word, self.training)
+        x = F.embedding(tokens, self.embedding)
+        if self.training and self.dropouts.word > 0:
+            kept = F.dropout(self.bias.new_ones(len(self.bias), 1), self.dropouts.word)
+            x = x * F.embedding(tokens, kept)
         return locked_dropout(self, x, self.dropouts.embedding)
 
     def decode(self, raw: Tensor, hidden: Tensor) -> LanguageModelOutput:

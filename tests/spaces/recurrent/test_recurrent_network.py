@@ -18,7 +18,8 @@ from darts.spaces.recurrent import (
     Network,
     Recurrent,
 )
-from darts.spaces.recurrent.cell import embed_with_word_dropout, locked_dropout, locked_mask
+from darts.spaces.recurrent.cell import locked_dropout, locked_mask
+from darts.spaces.recurrent.network import EmbeddingDecoder
 
 FUNCTIONS: dict[str, Any] = {
     "tanh": torch.tanh,
@@ -156,17 +157,15 @@ def test_a_rank_uses_its_rows_of_the_mask_of_the_whole_batch() -> None:
 
 def test_word_dropout_drops_a_word_at_all_positions() -> None:
     torch.manual_seed(0)
-    weight = torch.rand(9, 4, dtype=torch.float64) + 1
-    tokens = torch.randint(9, (30, 5))
-    actual = embed_with_word_dropout(tokens, weight, 0.4, training=True)
+    words = EmbeddingDecoder(9, 4, 4, True, DropoutRates(word=0.4)).double()
+    weight, tokens = words.embedding.detach(), torch.randint(9, (30, 5))
+    actual = words.embed(tokens).detach()
     dropped = {word for word in range(9) if not actual[tokens == word].any()}
     assert 0 < len(dropped) < 9
     for word in set(range(9)) - dropped:
         expected = (weight[word] / 0.6).expand(int((tokens == word).sum()), -1)
         torch.testing.assert_close(actual[tokens == word], expected, **EXACT)
-    torch.testing.assert_close(
-        embed_with_word_dropout(tokens, weight, 0.4, training=False), weight[tokens]
-    )
+    assert torch.equal(words.eval().embed(tokens), weight[tokens])
 
 
 ALL = ("word", "embedding", "input", "hidden", "output", "weight")
