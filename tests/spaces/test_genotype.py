@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from space_cases import parse_or_one_line
+from space_cases import one_line, parse_or_one_line
 
-from darts.spaces import nas201
+from darts.spaces import mlp, nas201, parse_genotype
 from darts.spaces.describe import difference
 from darts.spaces.genotype import OPERATIONS, Genotype, drop_edges
 
@@ -119,6 +119,41 @@ def test_invalid_text_is_rejected_with_a_reason(text: Any, match: str) -> None:
     assert parse_or_one_line(text, Genotype.parse) is None
     with pytest.raises(ValueError, match=match):
         Genotype.parse(text)
+
+
+RECURRENT = "Genotype(recurrent=[('{}', {})], concat=[{}])"
+BLOCKS = '{{"space": "transformer", "blocks": [{}]}}'
+ARCH = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|none~0|skip_connect~1|nor_conv_3x3~2|"
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "match"),
+    [
+        (mlp.Genotype.parse, '{"layers": ["relu"]}', "unknown layer 'relu'.*relu, leaky_relu, elu"),
+        (mlp.Genotype.parse, '{"layers": ["relu_064"]}', "unknown layer 'relu_064'"),
+        # A digit, but not an ASCII one.
+        (mlp.Genotype.parse, '{"layers": ["relu_\\u0664"]}', "unknown layer"),
+        (mlp.Genotype.parse, '{"layers": [64]}', "unknown layer 64"),
+        (mlp.Genotype.parse, '{"layers": ["relu_65537"]}', "the width must be at most 65536"),
+        (nas201.Genotype.parse, "|none~0|", "not a NAS-Bench-201 architecture"),
+        (nas201.Genotype.parse, ARCH.replace("none", "conv"), "unknown operation 'conv'; choose"),
+        (nas201.Genotype.parse, '{"space": "nas201", "arch": 3}', "read from text, not from 3"),
+        (parse_genotype, "Genotype([('none', 0)], [1])", "normal"),
+        (parse_genotype, RECURRENT.format("gelu", 0, 1), "node 1: unknown operation 'gelu'"),
+        (parse_genotype, RECURRENT.format("tanh", 1, 1), "node 1: source 1 is not a state from 0"),
+        (parse_genotype, RECURRENT.format("tanh", 0, 2), "concat: 2 is not a node; nodes are the"),
+        (parse_genotype, BLOCKS.format('"conv_3"'), "block 0 is 'conv_3', not a pair of mixer"),
+        (parse_genotype, BLOCKS.format('["conv_3", "relu_1"], ["identity", "identity"]'),
+         "block 1 has neither a mixer nor a feed-"),
+        (parse_genotype, BLOCKS.format('["relu_1", "conv_3"]'), "block 0: unknown mixer 'relu_1'"),
+        (parse_genotype, BLOCKS.format('["conv_3", "lstm"]'), "unknown feed-forward layer 'lstm'"),
+        (parse_genotype, BLOCKS.format('["conv_3", ["relu_1"]]'), r"forward layer \['relu_1'\]"),
+    ],
+)  # fmt: skip
+def test_invalid_text_of_other_spaces_is_rejected(parse: Any, text: str, match: str) -> None:
+    with pytest.raises(ValueError, match=match) as caught:
+        parse(text)
+    one_line(caught.value)
 
 
 @pytest.mark.parametrize("template", ["{}", "Genotype({})", "Genotype(normal=[{}])", "x = {}"])

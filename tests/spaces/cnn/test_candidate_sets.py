@@ -9,54 +9,13 @@ import pytest
 import torch
 
 from darts.config import ConfigError, compose
-from darts.methods.discretization import DISCRETIZATIONS
-from darts.methods.relaxation import RELAXATIONS
-from darts.spaces import Genotype, SearchContext
 from darts.spaces.cnn.candidates import CANDIDATE_SETS
 from darts.spaces.cnn.operations import make_operation
-
-S = ("s1", "s2", "s3", "s4")
 
 
 def space(name: str) -> Any:
     small = ["space.channels=2", "space.cells=3", f"space.candidates={name}"]
     return compose("search", small).space
-
-
-def allowed(genotype: Genotype, net: Any) -> bool:
-    """Return whether each edge has one of its candidates."""
-    return all(
-        operation in dict(zip(net.edges[cell], net.candidates[cell], strict=True))[source, target]
-        for cell in Genotype.cells
-        for source, target, operation in genotype.edges(cell)
-    )
-
-
-@pytest.mark.parametrize("name", S)
-def test_candidate_sets_limit_supernet_and_genotypes(name: str) -> None:
-    torch.manual_seed(0)
-    of = space(name)
-    net = of.supernet(classes=3, in_channels=3)
-    rows = {kind: net.candidates[kind] for kind in Genotype.cells}
-    columns = 3 if name == "s3" else 2
-    for kind, names in rows.items():
-        assert [len(row) for row in names] == [columns] * 14
-        assert net.alphas[kind].shape == (14, columns)
-    assert net(torch.randn(2, 3, 8, 8)).shape == (2, 3)
-    context = SearchContext.from_supernet(of, net)
-    actual = set()
-    for _ in range(20):
-        alphas = {kind: torch.randn(14, columns) for kind in Genotype.cells}
-        probabilities = RELAXATIONS["softmax"]().probabilities(alphas, context)
-        genotype = DISCRETIZATIONS["argmax"]().genotype(probabilities, context)
-        for drawn in (genotype, of.random(torch.default_generator)):
-            assert allowed(drawn, net)
-            actual |= {
-                operation for cell in Genotype.cells for _, _, operation in drawn.edges(cell)
-            }
-            assert all(int(mask.sum()) == 8 for mask in of.mask(drawn, net.candidates).values())
-    named = {op for kind in rows.values() for row in kind for op in row}
-    assert actual == named - {"none"}
 
 
 def test_candidate_sets_match_the_paper() -> None:
