@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from oracles.comparing import images
 from torch import Tensor
 
 from darts.spaces.cnn import PUBLISHED, Network
@@ -21,10 +22,6 @@ def make(cells_of: Genotype = V2, **options: Any) -> Network:
     torch.manual_seed(0)
     small = {"channels": 2, "cells": 3, "classes": 4, "auxiliary": False}
     return Network(cells_of, **(small | options))
-
-
-def images(*shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize(
@@ -49,7 +46,7 @@ def test_the_auxiliary_head_runs_only_on_request() -> None:
     assert net.auxiliary is not None
     calls: list[int] = []
     net.auxiliary.register_forward_hook(lambda m, inputs, output: calls.append(1))
-    x = images(3, 3, 8, 8)
+    x = images(3, 3, 8, 8).float()
     for training in (True, False):
         net.train(training)
         logits = net(x)
@@ -65,7 +62,7 @@ def test_the_auxiliary_head_runs_only_on_request() -> None:
 
 @pytest.mark.parametrize(("side", "stride"), [(8, 3), (7, 2)])
 def test_pool_to_two_equals_the_published_pooling(side: int, stride: int) -> None:
-    x = images(2, 3, side, side).double()
+    x = images(2, 3, side, side)
     torch.testing.assert_close(pool_to_two(x), F.avg_pool2d(x, 5, stride))
 
 

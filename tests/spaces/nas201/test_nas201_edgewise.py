@@ -22,8 +22,8 @@ def one_hot(genotype: Genotype) -> dict[str, Tensor]:
 
 def test_one_hot_weights_equal_the_discrete_network() -> None:
     genotype = Genotype.from_operations(
-        "nor_conv_3x3", "avg_pool_3x3", "none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3"
-    )
+        *("nor_conv_3x3", "none", "none", "avg_pool_3x3", "skip_connect", "nor_conv_1x1")
+    )  # no edge enters node 2
     net = make_pair("nas201", cells=2).slow
     discrete = Network(genotype, channels=4, cells=2, classes=4).double()
     state, kept = (
