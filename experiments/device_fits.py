@@ -41,8 +41,7 @@ def devices_of(path: Path) -> list[str]:
 
 def same_operations(genotypes: list[AnyGenotype], latencies: NDArray[np.float64]) -> float:
     """Return how well the other cells with the same operations predict the rank of a cell."""
-    cells = [[name for _, _, name in genotype.edges()] for genotype in genotypes]
-    keys = [[cell.count(name) for name in genotypes[0].vocabulary] for cell in cells]
+    keys = [tuple(genotype.count(name) for name in genotype.vocabulary) for genotype in genotypes]
     _, groups = np.unique(np.array(keys), axis=0, return_inverse=True)
     groups = groups.reshape(-1)
     sums, sizes = np.bincount(groups, latencies)[groups], np.bincount(groups)[groups]

@@ -55,6 +55,12 @@ class AnyGenotype(ABC):
     def parse(cls, text: str) -> AnyGenotype:
         """Parse text in a notation of the space; raise ValueError, in one line, for other text."""
 
+    def count(self, operation: str, cell: str | None = None) -> int:
+        """Return the number of edges of a cell, or of all cells, with an operation."""
+        self.check_operation(operation)
+        cells = self.cells if cell is None else (cell,)
+        return sum(name == operation for c in cells for _, _, name in self.edges(c))
+
     def canonical(self) -> AnyGenotype:
         """Return the standard form, which is equal for all genotypes of one architecture."""
         return self
@@ -80,8 +86,9 @@ class AnyGenotype(ABC):
 
     @classmethod
     def check_operation(cls, name: object) -> None:
-        """Raise ValueError for a name that is not in ``vocabulary``."""
-        check_name("unknown operation", name, cls.vocabulary)
+        """Raise ValueError for a name not in ``vocabulary``; an empty ``vocabulary`` allows all."""
+        if cls.vocabulary:
+            check_name("unknown operation", name, cls.vocabulary)
 
 
 class ChainGenotype(AnyGenotype):

@@ -78,9 +78,14 @@ def test_cells_consist_of_edges_from_earlier_states(case: Case) -> None:
         edges = genotype.edges(cell)
         assert all(0 <= source < target < states for source, target, _ in edges)
         assert set(genotype.concat(cell)) <= set(range(genotype.inputs, states))
+        names = [name for _, _, name in edges]
+        assert all(genotype.count(name, cell) == names.count(name) for name in names)
     for ask in (genotype.nodes, genotype.concat, genotype.edges):
         with pytest.raises(ValueError, match=f"unknown cell 'x'; choose from {genotype.cells[0]}"):
             ask("x")
+    if genotype.vocabulary:
+        with pytest.raises(ValueError, match="unknown operation 'x'; choose from"):
+            genotype.count("x")
     assert genotype.canonical().canonical() == genotype.canonical()
     assert difference(genotype, genotype) == []
     assert bool(difference(genotype, other)) == (genotype.canonical() != other.canonical())

@@ -13,7 +13,7 @@ from space_cases import one_line, parse_or_one_line
 
 from darts.spaces import mlp, nas201, parse_genotype
 from darts.spaces.describe import difference
-from darts.spaces.genotype import OPERATIONS, Genotype, drop_edges
+from darts.spaces.genotype import OPERATIONS, Genotype
 
 NORMAL = [("sep_conv_3x3", 0), ("skip_connect", 1), ("dil_conv_5x5", 2), ("none", 0)]
 REDUCE = [("max_pool_3x3", 1), ("conv_7x1_1x7", 0)]
@@ -93,7 +93,6 @@ def test_all_notations_parse_to_the_same_genotype(text: str) -> None:
          "normal must be a list with at least one entry, not {'none': 0}"),
         ("[" * 50_000, "not a genotype"),
         (CLASSIC.replace("normal_concat", "concat"), "its fields are .*'concat'"),
-        (CLASSIC.replace("normal_concat", "reduce"), "its fields are"),
         (CLASSIC.replace("normal=", "", 1).replace("normal_concat", "normal"), "its fields are"),
         (CLASSIC.replace("[2, 3]", "range(2, 10 ** 9)"), r"unexpected '\*' at character"),
         (CLASSIC.replace("[2, 3]", "range(2, 1000000000000)"), "up to 10000"),
@@ -227,14 +226,6 @@ def test_a_cell_with_other_sources_or_nodes_is_not_complete() -> None:
         genotype = Genotype(pairs, range(2, last + 1), REDUCE, [2])  # type: ignore[arg-type]
         assert genotype.nodes("normal") == 7
         assert genotype.edges("normal")[4][1] == 4
-
-
-def test_edges_from_removed_nodes_are_removed() -> None:
-    pairs = tuple(("skip_connect", source) for source in (0, 1, 2, 2, 3, 0))
-    edges, concat = drop_edges(pairs, (2, 3, 4), [False, False, True, True, True, True])
-    assert edges == (*(("none", s) for s in (0, 1, 2, 2, 3)), ("skip_connect", 0))
-    assert concat == (4,)
-    assert drop_edges(pairs, (2, 3), [False] * 6)[1] == ()
 
 
 def test_the_source_of_a_missing_edge_does_not_matter() -> None:

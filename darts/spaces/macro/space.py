@@ -81,8 +81,7 @@ class Network(NetworkBase):
         block = self.blocks[edge]
         if isinstance(block, nn.Identity):
             return []
-        has_bypass = isinstance(block, Residual) and block.residual
-        return [(block, "layers")] if has_bypass else None
+        return [(block, "layers")] if isinstance(block, Residual) and block.residual else None
 
 
 @SPACES.register

@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from darts.methods.discretization import Argmax
-from darts.spaces import SearchContext
 from darts.spaces.mlp import Genotype, Mlp
 from darts.spaces.mlp.genotype import ACTIVATIONS
 
@@ -53,20 +51,6 @@ def test_the_number_of_networks_may_exceed_the_range_of_floats() -> None:
 def test_encode_rejects_genotypes_outside_the_space(layers: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Mlp(cells=2, **SMALL).encode(Genotype(layers))
-
-
-@pytest.mark.parametrize("limit", [0, 1, 2])
-def test_skip_limit_drops_the_weakest_skips(limit: int) -> None:
-    """Skipped layers count at any position, although a genotype does not record the position."""
-    space = Mlp(cells=4, **SMALL)
-    context = SearchContext.from_supernet(space, space.supernet(**SIZES))
-    rest = torch.tensor(
-        [[0.0, 0.1, 0.0, 0.0, 0.9], [0.0, 0.0, 0.3, 0.0, 0.7], [0.9, 0.0, 0.0, 0.0, 0.1]]
-    )
-    p = {"first": torch.full((1, 4), 0.25), "rest": rest}
-    actual = Argmax(skip_limit=limit).genotype(p, context)
-    expected = {0: ("relu_2", "tanh_4"), 1: ("tanh_4",), 2: ()}[limit]
-    assert actual.layers == ("relu_4", *expected, "relu_4")
 
 
 @pytest.mark.parametrize("key", ["widths", "activations"])
