@@ -29,7 +29,6 @@ from darts.spaces.genotype_text import (
     check_edge,
     check_nodes,
     entries_of,
-    is_integer,
     read_genotype,
     write_json,
 )
@@ -174,7 +173,7 @@ def all_edges(nodes: int) -> list[tuple[int, int]]:
 def is_complete(pairs: Sequence[object], concat: object) -> bool:
     """Return whether a cell lists the edges from all earlier states; values may be unchecked."""
     states = concat if isinstance(concat, list | tuple | range) else ()
-    nodes = max((state for state in states if is_integer(state) and state < 1000), default=0) - 1
+    nodes = max((state for state in states if type(state) is int and state < 1000), default=0) - 1
     sources = [p[1] for p in pairs if isinstance(p, list | tuple) and len(p) == 2]
     if nodes < 2 or len(pairs) != nodes * (nodes + 3) // 2:
         return False

@@ -118,7 +118,7 @@ def _read_value(name: str, node: ast.expr) -> object:
         if not isinstance(node, ast.Call):
             return ast.literal_eval(node)
         bounds = [ast.literal_eval(argument) for argument in node.args]
-        small = all(is_integer(bound) and bound <= _MAX_STATE for bound in bounds)
+        small = all(type(bound) is int and bound <= _MAX_STATE for bound in bounds)
         if getattr(node.func, "id", "") != "range" or node.keywords or not small:
             raise ValueError
         return range(*bounds)
@@ -137,11 +137,6 @@ def _check_names(found: Iterable[object], names: Sequence[str]) -> None:
 
 def _reject(reason: str) -> NoReturn:
     raise ValueError(f"not a genotype: {reason}") from None
-
-
-def is_integer(value: object) -> bool:
-    """Return whether a value is an int and not a bool."""
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def entries_of(key: str, value: object) -> tuple[Any, ...]:
@@ -164,7 +159,7 @@ def check_edge(place: str, pair: object, names: Sequence[str], states: int) -> t
         raise ValueError(f"{place} is {short_repr(pair)}, not an (operation, source) pair")
     source = pair[1]
     name = check_name(f"{place}: unknown operation", pair[0], names)
-    if not is_integer(source) or not 0 <= source < states:
+    if type(source) is not int or not 0 <= source < states:
         raise ValueError(
             f"{place}: source {short_repr(source)} is not a state from 0 to {states - 1}"
         )
@@ -175,7 +170,7 @@ def check_nodes(key: str, states: object, first: int, last: int) -> tuple[int, .
     """Return a list of different nodes from ``first`` to ``last`` as a tuple."""
     nodes = entries_of(key, states)
     for state in nodes:
-        if not is_integer(state) or not first <= state <= last:
+        if type(state) is not int or not first <= state <= last:
             raise ValueError(
                 f"{key}: {short_repr(state)} is not a node; nodes are the states from {first} to "
                 f"{last}"

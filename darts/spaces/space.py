@@ -235,14 +235,12 @@ def parse_genotype(text: str) -> AnyGenotype:
     """Return the genotype of a text in any notation; raise ValueError, in one line, for others."""
     named = re.search(r'"space"\s*:\s*"(\w+)"', text)
     name = named[1] if named and named[1] in SPACES else space_recognizing(text) or CLASSIC_SPACE
-    genotype: AnyGenotype = SPACES[name].genotype.parse(text)
-    return genotype
+    return SPACES[name].genotype.parse(text)
 
 
 def space_of(genotype: AnyGenotype) -> Space:
     """Return the space of a genotype at its reference size."""
-    space: Space = SPACES[genotype.space].reference(genotype)
-    return space
+    return SPACES[genotype.space].reference(genotype)
 
 
 def space_recognizing(text: str) -> str | None:

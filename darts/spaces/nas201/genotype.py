@@ -17,14 +17,7 @@ from typing import ClassVar
 import numpy as np
 
 from darts.spaces.any_genotype import AnyGenotype
-from darts.spaces.genotype_text import (
-    is_integer,
-    is_json,
-    read_json,
-    short_repr,
-    strip_text,
-    write_json,
-)
+from darts.spaces.genotype_text import is_json, read_json, short_repr, strip_text, write_json
 
 PRIMITIVES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """The five candidates, in the order of the alphas' columns."""
@@ -94,7 +87,7 @@ class Genotype(AnyGenotype):
     @classmethod
     def from_index(cls, index: int) -> Genotype:
         """Return the genotype with an ``index`` (``ValueError`` for one out of range)."""
-        if not is_integer(index) or not 0 <= index < ARCHITECTURES:
+        if type(index) is not int or not 0 <= index < ARCHITECTURES:
             raise ValueError(
                 f"index must be an integer from 0 to {ARCHITECTURES - 1}, not {short_repr(index)}"
             )

@@ -108,13 +108,12 @@ class EncoderDecoder(nn.Module):
         for table in (self.source_words, self.target_words, self.decoder):
             if table is not None:
                 nn.init.normal_(table, std=EMBEDDING_STD)
-        self.forward_encoder = make_cell(embedding)
-        self.backward_encoder = make_cell(embedding)
-        self.decoder_cell = make_cell(embedding)
+        cells = [make_cell(embedding) for _ in range(3)]
+        self.forward_encoder, self.backward_encoder, self.decoder_cell = cells
         # The default initialization of cells suits the large SGD steps of a language model. With
         # it, matrix products shrink their inputs, so with Adam's small steps the network would
         # learn only word frequencies.
-        for cell in (self.forward_encoder, self.backward_encoder, self.decoder_cell):
+        for cell in cells:
             cell.init_preserving_variance()
         self.initial_state = nn.Linear(2 * hidden, hidden)
         self.key = nn.Linear(2 * hidden, hidden, bias=False)
