@@ -8,17 +8,9 @@ import pytest
 import torch
 
 from darts.spaces.mlp import Genotype, Mlp
-from darts.spaces.mlp.genotype import ACTIVATIONS
 
 SIZES: dict[str, Any] = {"classes": 4, "in_channels": 12}
 SMALL: dict[str, Any] = {"widths": [4, 2], "activations": ["relu", "tanh"]}
-
-
-def test_every_activation_has_its_module() -> None:
-    x = torch.linspace(-2, 2, 9)
-    for name, module in ACTIVATIONS.items():
-        expected = x if name == "identity" else getattr(torch.nn.functional, name)(x)
-        assert torch.equal(module()(x), expected)
 
 
 def test_derive_keeps_the_most_probable_candidates_and_drops_skipped_layers() -> None:
