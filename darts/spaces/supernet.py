@@ -9,7 +9,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -159,9 +159,10 @@ class SupernetBase(nn.Module):
             )
         self.recomputes = True
 
-    def run(self, module: nn.Module, *inputs: Any) -> Any:
+    def run(self, module: nn.Module, *inputs: object) -> Tensor:
         """Return ``module(*inputs)`` for a part of the supernet; see ``recompute_cells``."""
-        return recompute(module, *inputs) if self.recomputes else module(*inputs)
+        output: Tensor = recompute(module, *inputs) if self.recomputes else module(*inputs)
+        return output
 
 
 def widen(

@@ -126,5 +126,4 @@ class Supernet(EdgewiseSupernet):
     def run_cell(
         self, cell: nn.Module, before_previous: Tensor, previous: Tensor, mixture: CellMixture
     ) -> Tensor:
-        output: Tensor = self.run(cell, before_previous, previous, mixture, self.skip_dropout)
-        return output
+        return self.run(cell, before_previous, previous, mixture, self.skip_dropout)
