@@ -13,11 +13,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from darts.spaces.rank_dropout import BatchShare
 from darts.spaces.recurrent import DiscreteCell, MixedCell
-from darts.spaces.recurrent.cell import FUNCTIONS
+from darts.spaces.recurrent.cell import FUNCTIONS, locked_dropout, locked_mask
 from darts.spaces.recurrent.genotype import PRIMITIVES
-from darts.spaces.recurrent.mixed_cell import ActiveColumns
+from darts.spaces.recurrent.supernet import ActiveColumns
 
 
 def _first_state(x: Tensor, hidden: Tensor, weight: Tensor, mask: Tensor | None) -> Tensor:
@@ -38,17 +37,13 @@ class PlainMixedCell(MixedCell):
     """A supernet's cell: one product for all edges into a node, then one candidate at a time."""
 
     def forward(
-        self,
-        inputs: Tensor,
-        hidden: Tensor | None,
-        weights: Tensor,
-        active: ActiveColumns = None,
-        batch_share: BatchShare = None,
+        self, inputs: Tensor, hidden: Tensor | None, weights: Tensor, active: ActiveColumns = None
     ) -> tuple[Tensor, Tensor]:
         if active is not None:
             raise ValueError("PlainMixedCell computes all candidates; active must be None")
         hidden = self.initial_hidden(inputs, hidden)
-        inputs, mask = self.apply_dropout(inputs, hidden, batch_share)
+        inputs = locked_dropout(self, inputs, self.dropouts.input)
+        mask = locked_mask(self, hidden, self.dropouts.hidden)
         first = torch.cat([self.input_weight, self.hidden_weight])
         outputs = []
         for x in inputs:
@@ -80,11 +75,10 @@ class PlainMixedCell(MixedCell):
 class PlainCell(DiscreteCell):
     """A genotype's cell: one product per node."""
 
-    def forward(
-        self, inputs: Tensor, hidden: Tensor | None = None, batch_share: BatchShare = None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, inputs: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
         hidden = self.initial_hidden(inputs, hidden)
-        inputs, mask = self.apply_dropout(inputs, hidden, batch_share)
+        inputs = locked_dropout(self, inputs, self.dropouts.input)
+        mask = locked_mask(self, hidden, self.dropouts.hidden)
         first = torch.cat([self.input_weight, self.hidden_weight])
         outputs = []
         for x in inputs:

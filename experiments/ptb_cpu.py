@@ -58,7 +58,7 @@ class LstmNetwork(nn.Module):
     def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput:
         """Predict the next tokens, as ``Network.forward``; ``hidden`` is ``(B, 2 * width)``."""
         inputs = self.embedding.embed(tokens)
-        inputs = locked_dropout(inputs, self.dropouts.input, self.training)
+        inputs = locked_dropout(self, inputs, self.dropouts.input)
         state = None if hidden is None else tuple(x[None].contiguous() for x in hidden.chunk(2, 1))
         outputs, (last, memory) = self.lstm(inputs, state)
         return self.embedding.decode(outputs, torch.cat([last[0], memory[0]], dim=1))

@@ -189,7 +189,7 @@ class Sampling(Discretization):
             texts = dict.fromkeys(genotype.to_json() for genotype in samples)
             # The scores so far: on a few batches, and of the finalists on all data.
             state.update(genotypes=list(texts), first=[], final=[])
-        genotypes = [space.parse(text) for text in state["genotypes"]]
+        genotypes = [space.genotype.parse(text) for text in state["genotypes"]]
         first_scores: list[float] = state["first"]
         final_scores: list[float] = state["final"]
         done = f" ({len(first_scores)} scored before the interrupt)" if first_scores else ""
@@ -228,6 +228,6 @@ def _score_missing(
     """Append the scores of the genotypes that have none yet."""
     context = trained.context
     for genotype in genotypes[len(scores) :]:
-        with context.masked(context.space.mask(genotype, context.candidates)):
+        with context.changed(masks=context.space.mask(genotype, context.candidates)):
             scores.append(trained.score(batches))
         trained.save_if_due()

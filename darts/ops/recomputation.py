@@ -18,12 +18,12 @@ from torch.utils.checkpoint import checkpoint
 from darts.ops.grouped_conv import differentiable_twice, is_differentiable_twice
 
 
-def recompute(module: nn.Module, *inputs: Any, random: bool = False) -> Any:
+def recompute(module: nn.Module, *inputs: Any) -> Any:
     """Compute ``module(*inputs)`` and keep only the inputs for the backward pass.
 
     The backward pass computes the module again, with the weights of the first computation even if
-    ``functional_call`` replaced them temporarily, and without updating running statistics. With
-    ``random=True`` it draws the same random numbers again.
+    ``functional_call`` replaced them temporarily, with the same random numbers, and without
+    updating running statistics.
     """
     if not torch.is_grad_enabled():
         return module(*inputs)
@@ -42,7 +42,7 @@ def recompute(module: nn.Module, *inputs: Any, random: bool = False) -> Any:
         with _removed(missing), differentiable_twice() if twice else nullcontext():
             return functional_call(module, {**weights, **copies}, inputs)
 
-    return checkpoint(compute, *inputs, use_reentrant=False, preserve_rng_state=random)
+    return checkpoint(compute, *inputs, use_reentrant=False)
 
 
 @contextmanager

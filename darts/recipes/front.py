@@ -63,7 +63,7 @@ class Front(SearchCallback):
             if limit is None:
                 continue
             limited = dataclasses.replace(context, limit=limit)
-            with context.at_budget(share):
+            with context.changed(budget=share):
                 probabilities = searcher.probabilities()
             genotype = config.discretize.genotype(probabilities, limited)
             if genotype.function in self._found:

@@ -117,7 +117,7 @@ class Inspection(SearchCallback):
         if eigenvalue is None and self._rules.ratio:
             eigenvalue = self._eigenvalue(epoch)
         if self._checks:
-            before = space.parse(search.state.genotypes[self._checks[-1].epoch - 1])
+            before = space.genotype.parse(search.state.genotypes[self._checks[-1].epoch - 1])
             drift = genotype_drift(genotype, before)
         return Measurements(
             epoch=epoch + 1,

@@ -32,6 +32,7 @@ from darts.spaces import AnyGenotype, NetworkBase
 from darts.spaces.averaging import average_mirror_images
 from darts.spaces.lookup import find_genotype
 from darts.spaces.network import fit_layers
+from darts.spaces.rank_dropout import set_batch_share
 from darts.tracking import print_lines, print_summary, read_metrics
 from darts.tracking.optional import optional
 from darts.training.averaging import Averaging
@@ -163,7 +164,7 @@ class Retraining(Recipe):
         self.update = graphed_step(self._update, config, self.ranks, obstacle=obstacle)
         if self.ranks.size > 1:
             self.ranks.prepare(net, sync_batchnorm=config.sync_batchnorm)
-            net.batch_share = train_loader.batch_share  # drop path draws the masks of all ranks
+            set_batch_share(net, *train_loader.batch_share)
         auxiliary = [] if net.auxiliary is None else list(net.auxiliary.parameters())
         parameters = count_parameters(net.parameters()) - count_parameters(auxiliary)
         macs = count_macs(net, self.data.example_input())

@@ -175,7 +175,7 @@ class Searcher:
         """
         if not self.config.front.enabled:
             return nullcontext()
-        return self.context.at_budget(float(torch.rand(())))
+        return self.context.changed(budget=float(torch.rand(())))
 
     def begin_epoch(self, epoch: int) -> float:
         """Set stage, progress and learning rate of an epoch; return the learning rate."""

@@ -1,13 +1,15 @@
-"""Base classes of genotypes."""
+"""Base classes of genotypes, and genotypes from the literature."""
 
 from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
 
-from darts.spaces.genotype_text import read_json, short_repr, strip_text, write_json
+from darts.spaces.genotype_text import check_name, read_json, strip_text, write_json
 
 
 class AnyGenotype(ABC):
@@ -26,16 +28,19 @@ class AnyGenotype(ABC):
     vocabulary: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
-    def nodes(self, cell: str) -> int:
+    def edges(self, cell: str | None = None) -> list[tuple[int, int, str]]:
+        """Return ``(source state, target state, operation)`` of each edge of a cell.
+
+        The edges are ordered by target. None stands for the only cell.
+        """
+
+    def nodes(self, cell: str | None = None) -> int:
         """Return the number of nodes of a cell, without its inputs."""
+        return self.edges(cell)[-1][1] - self.inputs + 1
 
-    @abstractmethod
-    def concat(self, cell: str) -> tuple[int, ...]:
-        """Return the states that form the output of a cell."""
-
-    @abstractmethod
-    def edges(self, cell: str) -> list[tuple[int, int, str]]:
-        """Return ``(source state, target state, operation)`` of each edge of a cell."""
+    def concat(self, cell: str | None = None) -> tuple[int, ...]:
+        """Return the states that form the output of a cell, by default the last one."""
+        return (self.edges(cell)[-1][1],)
 
     @abstractmethod
     def to_json(self) -> str:
@@ -53,7 +58,7 @@ class AnyGenotype(ABC):
     def count(self, operation: str, cell: str | None = None) -> int:
         """Return the number of edges of a cell, or of all cells, with an operation."""
         self.check_operation(operation)
-        cells = self.cells if cell is None else (self.check_cell(cell),)
+        cells = self.cells if cell is None else (cell,)
         return sum(name == operation for c in cells for _, _, name in self.edges(c))
 
     def canonical(self) -> AnyGenotype:
@@ -77,17 +82,13 @@ class AnyGenotype(ABC):
         """Return ``cell``, or the only cell for None; raise ValueError for an unknown cell."""
         if cell is None and len(cls.cells) == 1:
             return cls.cells[0]
-        if cell not in cls.cells:
-            raise ValueError(f"unknown cell {short_repr(cell)}; choose from {', '.join(cls.cells)}")
-        return cell
+        return check_name("unknown cell", cell, cls.cells)
 
     @classmethod
     def check_operation(cls, name: object) -> None:
         """Raise ValueError for a name not in ``vocabulary``; an empty ``vocabulary`` allows all."""
-        if cls.vocabulary and name not in cls.vocabulary:
-            raise ValueError(
-                f"unknown operation {short_repr(name)}; choose from {', '.join(cls.vocabulary)}"
-            )
+        if cls.vocabulary:
+            check_name("unknown operation", name, cls.vocabulary)
 
 
 class ChainGenotype(AnyGenotype):
@@ -105,13 +106,6 @@ class ChainGenotype(AnyGenotype):
         """Names of the operations, from input to output."""
         names: tuple[str, ...] = getattr(self, self.cells[0])
         return names
-
-    def nodes(self, cell: str | None = None) -> int:
-        self.check_cell(cell)
-        return len(self.operations)
-
-    def concat(self, cell: str | None = None) -> tuple[int, ...]:
-        return (self.nodes(cell),)
 
     def edges(self, cell: str | None = None) -> list[tuple[int, int, str]]:
         self.check_cell(cell)
@@ -133,3 +127,35 @@ class ChainGenotype(AnyGenotype):
 
 
 Chain = TypeVar("Chain", bound=ChainGenotype)
+G = TypeVar("G", bound=AnyGenotype, covariant=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedGenotype(Generic[G]):
+    """A genotype from the literature with the result that its authors report.
+
+    Attributes:
+        measure: What ``result`` measures; the same for all genotypes of a space.
+        result: For example ``2.76 ± 0.09``, or ``""``.
+        note: Conditions of the result.
+    """
+
+    name: str
+    genotype: G
+    paper: str
+    arxiv: str
+    measure: str
+    result: str
+    parameters_million: float | None
+    note: str = ""
+
+
+def read_published(
+    module: str, measure: str, parse: Callable[[str], G]
+) -> dict[str, PublishedGenotype[G]]:
+    """Return the entries of the file ``published.json`` next to a module, by name."""
+    rows = json.loads(Path(module).with_name("published.json").read_text(encoding="utf-8"))
+    return {
+        row["name"]: PublishedGenotype(genotype=parse(row.pop("genotype")), measure=measure, **row)
+        for row in rows
+    }

@@ -60,11 +60,9 @@ class Ensemble(NetworkBase):
         for member in members:
             member.auxiliary = None
 
-    def forward(self, samples: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
-        """Return the outputs, or ``(outputs, None)`` if ``auxiliary``."""
+    def forward(self, samples: Tensor) -> Tensor:
         outputs = [member(samples) for member in self.members]
-        mean = mean_outputs(outputs, self.counts, self.targets)
-        return (mean, None) if auxiliary else mean
+        return mean_outputs(outputs, self.counts, self.targets)
 
 
 def mean_outputs(outputs: Sequence[Tensor], counts: Sequence[int], targets: str) -> Tensor:

@@ -66,4 +66,4 @@ class ChoiceSpace(Space):
         return self.genotype_of([str(point[name]) for name in self.choices()])
 
     def mask(self, genotype: Any, candidates: Candidates) -> dict[str, Tensor]:
-        return chain_mask(genotype.operations, self.rows(candidates), candidates)
+        return chain_mask(self.operations_of(genotype), self.rows(candidates), candidates)

@@ -20,11 +20,9 @@ class GenotypeLimit(Protocol):
 
     def restrict(self, probabilities: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return probabilities from which the space derives the best genotype within the limits."""
-        ...
 
     def allows(self, genotype: AnyGenotype) -> bool:
         """Return whether a genotype is within all limits."""
-        ...
 
 
 @dataclass
@@ -75,22 +73,17 @@ class SearchContext:
         return probabilities if self.limit is None else self.limit.restrict(probabilities)
 
     @contextmanager
-    def masked(self, masks: Mapping[str, Tensor]) -> Iterator[None]:
-        """Replace the masks of some groups for the duration of a ``with`` block."""
-        before, self.masks = self.masks, {**self.masks, **masks}
+    def changed(
+        self, *, masks: dict[str, Tensor] | None = None, budget: float | None = None
+    ) -> Iterator[None]:
+        """Use other masks or another budget for the duration of a ``with`` block."""
+        before = self.masks, self.budget
+        self.masks = self.masks if masks is None else masks
+        self.budget = self.budget if budget is None else budget
         try:
             yield
         finally:
-            self.masks = before
-
-    @contextmanager
-    def at_budget(self, budget: float) -> Iterator[None]:
-        """Use another budget for the duration of a ``with`` block."""
-        before, self.budget = self.budget, budget
-        try:
-            yield
-        finally:
-            self.budget = before
+            self.masks, self.budget = before
 
     @property
     def progress(self) -> float:

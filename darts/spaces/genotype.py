@@ -29,7 +29,6 @@ from darts.spaces.genotype_text import (
     check_edge,
     check_nodes,
     entries_of,
-    is_integer,
     read_genotype,
     write_json,
 )
@@ -97,14 +96,11 @@ class Genotype(AnyGenotype):
             object.__setattr__(self, cell, edges)
             object.__setattr__(self, f"{cell}_concat", concat)
 
-    def nodes(self, cell: str) -> int:
-        return self.edges(cell)[-1][1] - 1
-
-    def concat(self, cell: str) -> tuple[int, ...]:
+    def concat(self, cell: str | None = None) -> tuple[int, ...]:
         states: tuple[int, ...] = getattr(self, f"{self.check_cell(cell)}_concat")
         return states
 
-    def edges(self, cell: str) -> list[tuple[int, int, str]]:
+    def edges(self, cell: str | None = None) -> list[tuple[int, int, str]]:
         pairs: Pairs = getattr(self, self.check_cell(cell))
         nodes = nodes_of(pairs, self.concat(cell))
         return [(source, node, name) for (name, source), node in zip(pairs, nodes, strict=True)]
@@ -177,7 +173,7 @@ def all_edges(nodes: int) -> list[tuple[int, int]]:
 def is_complete(pairs: Sequence[object], concat: object) -> bool:
     """Return whether a cell lists the edges from all earlier states; values may be unchecked."""
     states = concat if isinstance(concat, list | tuple | range) else ()
-    nodes = max((state for state in states if is_integer(state) and state < 1000), default=0) - 1
+    nodes = max((state for state in states if type(state) is int and state < 1000), default=0) - 1
     sources = [p[1] for p in pairs if isinstance(p, list | tuple) and len(p) == 2]
     if nodes < 2 or len(pairs) != nodes * (nodes + 3) // 2:
         return False

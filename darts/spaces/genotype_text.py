@@ -10,7 +10,7 @@ import ast
 import json
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, NoReturn
 
@@ -118,7 +118,7 @@ def _read_value(name: str, node: ast.expr) -> object:
         if not isinstance(node, ast.Call):
             return ast.literal_eval(node)
         bounds = [ast.literal_eval(argument) for argument in node.args]
-        small = all(is_integer(bound) and bound <= _MAX_STATE for bound in bounds)
+        small = all(type(bound) is int and bound <= _MAX_STATE for bound in bounds)
         if getattr(node.func, "id", "") != "range" or node.keywords or not small:
             raise ValueError
         return range(*bounds)
@@ -139,11 +139,6 @@ def _reject(reason: str) -> NoReturn:
     raise ValueError(f"not a genotype: {reason}") from None
 
 
-def is_integer(value: object) -> bool:
-    """Return whether a value is an int and not a bool."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def entries_of(key: str, value: object) -> tuple[Any, ...]:
     """Return a list that is not empty as a tuple; raise ValueError for other values."""
     if not isinstance(value, (list, tuple, range)) or len(value) == 0:
@@ -151,16 +146,20 @@ def entries_of(key: str, value: object) -> tuple[Any, ...]:
     return tuple(value)
 
 
+def check_name(problem: str, name: object, names: Collection[str]) -> str:
+    """Return a name; raise ValueError, which states the problem, if it is not one of ``names``."""
+    if not isinstance(name, str) or name not in names:
+        raise ValueError(f"{problem} {short_repr(name)}; choose from {', '.join(names)}")
+    return name
+
+
 def check_edge(place: str, pair: object, names: Sequence[str], states: int) -> tuple[str, int]:
     """Return an ``(operation, source)`` pair whose source is less than ``states``."""
     if not isinstance(pair, (list, tuple)) or len(pair) != 2:
         raise ValueError(f"{place} is {short_repr(pair)}, not an (operation, source) pair")
-    name, source = pair
-    if name not in names:
-        raise ValueError(
-            f"{place}: unknown operation {short_repr(name)}; choose from {', '.join(names)}"
-        )
-    if not is_integer(source) or not 0 <= source < states:
+    source = pair[1]
+    name = check_name(f"{place}: unknown operation", pair[0], names)
+    if type(source) is not int or not 0 <= source < states:
         raise ValueError(
             f"{place}: source {short_repr(source)} is not a state from 0 to {states - 1}"
         )
@@ -171,7 +170,7 @@ def check_nodes(key: str, states: object, first: int, last: int) -> tuple[int, .
     """Return a list of different nodes from ``first`` to ``last`` as a tuple."""
     nodes = entries_of(key, states)
     for state in nodes:
-        if not is_integer(state) or not first <= state <= last:
+        if type(state) is not int or not first <= state <= last:
             raise ValueError(
                 f"{key}: {short_repr(state)} is not a node; nodes are the states from {first} to "
                 f"{last}"

@@ -7,9 +7,8 @@ import os
 import re
 from pathlib import Path
 
-from darts.spaces.any_genotype import AnyGenotype
+from darts.spaces.any_genotype import AnyGenotype, PublishedGenotype
 from darts.spaces.genotype_text import short_repr
-from darts.spaces.published import PublishedGenotype
 from darts.spaces.space import SPACES, parse_genotype, space_recognizing
 
 

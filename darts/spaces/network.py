@@ -10,16 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from darts.spaces.any_genotype import AnyGenotype
-from darts.spaces.checks import check_drop_probability
-from darts.spaces.rank_dropout import BatchShare
 
 
 class NetworkBase(nn.Module):
     """The discrete network of a genotype, for training from scratch.
 
     Attributes:
+        auxiliary: A second classifier, which helps training, or None. A network that has one
+            returns ``(outputs, auxiliary outputs)`` if it is called with ``auxiliary=True``.
         drop_path: Probability of dropping a path for a sample, in training; may change.
-        batch_share: Position of this rank's samples in the batch of all ranks.
     """
 
     genotype: AnyGenotype
@@ -27,10 +26,10 @@ class NetworkBase(nn.Module):
 
     def __init__(self, genotype: AnyGenotype, drop_path: float = 0.0) -> None:
         super().__init__()
-        check_drop_probability(drop_path=drop_path)
+        if not 0.0 <= drop_path < 1.0:
+            raise ValueError(f"drop_path={drop_path}: must be >= 0 and < 1")
         self.genotype = genotype
         self.drop_path = drop_path
-        self.batch_share: BatchShare = None
         self.auxiliary = None
 
     def plain(self) -> nn.Module:

@@ -206,9 +206,8 @@ class Parameters:
     """A search space: parameters whose conditions refer to earlier parameters only."""
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
-        self.all = tuple(parameters)
         self.by_name: dict[str, Parameter] = {}
-        for parameter in self.all:
+        for parameter in parameters:
             for name, values in parameter.conditions:
                 if name not in self.by_name:
                     earlier = ", ".join(self.by_name) or "none"
@@ -225,15 +224,15 @@ class Parameters:
             self.by_name[parameter.name] = parameter
 
     def __iter__(self) -> Iterator[Parameter]:
-        return iter(self.all)
+        return iter(self.by_name.values())
 
     def __len__(self) -> int:
-        return len(self.all)
+        return len(self.by_name)
 
     def contains(self, point: Mapping[str, Value]) -> bool:
         """Return whether a point has valid values for all active parameters and no others."""
         checked: Point = {}
-        for parameter in self.all:
+        for parameter in self:
             if parameter.active(checked):
                 if parameter.name not in point or point[parameter.name] not in parameter.domain:
                     return False
@@ -243,7 +242,7 @@ class Parameters:
     def complete(self, values: Mapping[str, Value], random: Random) -> Point:
         """Return a point with the given values where they are valid; draw the others."""
         point: Point = {}
-        for parameter in self.all:
+        for parameter in self:
             if parameter.active(point):
                 value = values.get(parameter.name)
                 valid = parameter.name in values and value in parameter.domain
@@ -258,7 +257,7 @@ class Parameters:
         """Return a point with one changed value; draw the parameters that the change activates."""
         variable = [
             parameter
-            for parameter in self.all
+            for parameter in self
             if parameter.name in point and len(parameter.domain.grid(2)) > 1
         ]
         if not variable:
@@ -270,7 +269,7 @@ class Parameters:
     def crossover(self, a: Point, b: Point, random: Random) -> Point:
         """Return a point with values of both parents, chosen at random where both have one."""
         values = {**b, **a}
-        for parameter in self.all:
+        for parameter in self:
             if parameter.name in a and parameter.name in b and random.random() < 0.5:
                 values[parameter.name] = b[parameter.name]
         return self.complete(values, random)
@@ -279,7 +278,7 @@ class Parameters:
         """Return the points that change one value to a neighbor of it, in random order."""
         points = [
             self.complete({**point, parameter.name: value}, random)
-            for parameter in self.all
+            for parameter in self
             if parameter.name in point
             for value in parameter.domain.neighbors(point[parameter.name])
         ]
@@ -289,14 +288,14 @@ class Parameters:
     def points(self, levels: int) -> Iterator[Point]:
         """Yield the points of the grid with at most ``levels`` values per range."""
         points: Iterator[Point] = iter([{}])
-        for parameter in self.all:
+        for parameter in self:
             points = parameter.extended(points, levels)
         return points
 
     def size(self, levels: int, limit: int | None = None) -> int:
         """Return the number of points that ``points`` yields, at most ``limit``."""
-        if not any(parameter.conditions for parameter in self.all):
-            size = math.prod(len(parameter.domain.grid(levels)) for parameter in self.all)
+        if not any(parameter.conditions for parameter in self):
+            size = math.prod(len(parameter.domain.grid(levels)) for parameter in self)
             return size if limit is None else min(size, limit)
         return sum(1 for _ in itertools.islice(self.points(levels), limit))
 

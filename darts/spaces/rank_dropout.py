@@ -4,40 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
-BatchShare = tuple[int, int] | None
-"""Index of this rank's first sample in the whole batch, and the size of the whole batch.
 
-None if the process holds the whole batch.
-"""
+def set_batch_share(net: nn.Module, first: int, total: int) -> None:
+    """Let a network draw the masks of batches that several ranks share.
+
+    Args:
+        first: Index of this rank's first sample in the whole batch.
+        total: Size of the whole batch.
+    """
+    for module in net.modules():
+        vars(module)["batch_share"] = first, total
 
 
 def dropout_mask(
-    x: Tensor, shape: Sequence[int], probability: float, batch_share: BatchShare = None
-) -> Tensor:
+    module: nn.Module, x: Tensor, shape: Sequence[int], probability: float
+) -> Tensor | None:
     """Draw a dropout mask ``(B, ...)``: 0 with ``probability``, else ``1 / (1 - probability)``.
 
-    Every rank draws the mask of the whole batch and returns its own share, so the result is the
-    same for any number of ranks. Masks come from PyTorch's default generator of the device, whose
-    state is in the checkpoint.
+    It is None if ``module``, which applies it, is not in training or drops nothing. Every rank
+    draws the mask of the whole batch and returns its own share, so the result is the same for any
+    number of ranks. Masks come from PyTorch's default generator of the device, whose state is in
+    the checkpoint.
     """
+    if not module.training or probability == 0:
+        return None
     keep = 1.0 - probability
-    first, total = batch_share or (0, shape[0])
+    first, total = getattr(module, "batch_share", (0, shape[0]))
     mask = x.new_empty(total, *shape[1:]).bernoulli_(keep).div_(keep)
     return mask[first : first + shape[0]]
 
 
-def rank_dropout(
-    x: Tensor, probability: float, training: bool, batch_share: BatchShare = None
-) -> Tensor:
-    """Apply dropout to ``x``, ``(B, ...)``, with the mask of ``dropout_mask``."""
-    if not training or probability == 0:
-        return x
-    return x * dropout_mask(x, x.shape, probability, batch_share)
+def apply_mask(x: Tensor, mask: Tensor | None) -> Tensor:
+    return x if mask is None else x * mask
 
 
-def drop_path(x: Tensor, probability: float, batch_share: BatchShare = None) -> Tensor:
+def rank_dropout(module: nn.Module, x: Tensor, probability: float) -> Tensor:
+    """Apply the dropout of a module to ``x``, ``(B, ...)``."""
+    return apply_mask(x, dropout_mask(module, x, x.shape, probability))
+
+
+def drop_path(module: nn.Module, x: Tensor, probability: float) -> Tensor:
     """Set whole samples of ``x``, ``(B, ...)``, to zero and scale the others to keep the mean."""
-    shape = (len(x), *[1] * (x.ndim - 1))
-    return x * dropout_mask(x, shape, probability, batch_share)
+    return apply_mask(x, dropout_mask(module, x, (len(x), *[1] * (x.ndim - 1)), probability))

@@ -16,11 +16,10 @@ import torch
 from torch import Tensor
 
 from darts.registry import Registry, number
-from darts.spaces.any_genotype import AnyGenotype
+from darts.spaces.any_genotype import AnyGenotype, PublishedGenotype
 from darts.spaces.deriving import Candidates
 from darts.spaces.network import NetworkBase, NetworkPiece
 from darts.spaces.parameters import Parameter, Point, Value
-from darts.spaces.published import PublishedGenotype
 from darts.spaces.supernet import SupernetBase
 
 SPACES: Registry[Space] = Registry("space", "darts.spaces")
@@ -60,12 +59,15 @@ class Space(ABC):
         retrain_keys: Settings, besides the sizes, that a retraining takes over from its search.
         size_keys: Settings that set the size of a network whose genotype is known.
         data_kinds: Kinds of data that the networks accept, see ``darts.data.SourceSpec.kinds``.
+        notation: Regular expression that finds text of this space in its own notation, valid or
+            not; None if the space has JSON text only.
         skip_operations: Operations that pass their input on unchanged, or output zeros.
         weightless_operations: Operations without weights, including ``skip_operations``.
     """
 
     name: str = ""
     genotype: ClassVar[type[AnyGenotype]]
+    notation: ClassVar[str | None] = None
     fan_in: ClassVar[int | None] = None
     skip_operation: ClassVar[str | None] = "skip_connect"
     supports_drop_path: ClassVar[bool] = False
@@ -142,15 +144,6 @@ class Space(ABC):
     def benchmark(self) -> str | None:
         """Name of the benchmark table of all architectures, see ``darts.judging.benchmark``."""
         return None
-
-    @classmethod
-    def recognizes(cls, text: str) -> bool:
-        """Return whether text that is not JSON is in this space's notation, valid or not."""
-        return False
-
-    def parse(self, text: str) -> AnyGenotype:
-        """Parse the text of a genotype; see ``AnyGenotype.parse``."""
-        return self.genotype.parse(text)
 
     @abstractmethod
     def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> AnyGenotype:
@@ -243,20 +236,19 @@ def parse_genotype(text: str) -> AnyGenotype:
     """Return the genotype of a text in any notation; raise ValueError, in one line, for others."""
     named = re.search(r'"space"\s*:\s*"(\w+)"', text)
     name = named[1] if named and named[1] in SPACES else space_recognizing(text) or CLASSIC_SPACE
-    genotype: AnyGenotype = SPACES[name]().parse(text)
-    return genotype
+    return SPACES[name].genotype.parse(text)
 
 
 def space_of(genotype: AnyGenotype) -> Space:
     """Return the space of a genotype at its reference size."""
-    space: Space = SPACES[genotype.space].reference(genotype)
-    return space
+    return SPACES[genotype.space].reference(genotype)
 
 
 def space_recognizing(text: str) -> str | None:
     """Return the name of the space that has a text's notation; None for JSON and other text.
 
-    ``CLASSIC_SPACE`` recognizes every ``Genotype(...)``; any other space takes precedence.
+    ``CLASSIC_SPACE`` has the notation of every ``Genotype(...)``; any other space takes precedence.
     """
-    names = [name for name in SPACES if SPACES[name].recognizes(text.strip())]
+    notations = {name: space.notation for name, space in SPACES.items() if space.notation}
+    names = [name for name, notation in notations.items() if re.search(notation, text.strip())]
     return next((name for name in names if name != CLASSIC_SPACE), names[0] if names else None)

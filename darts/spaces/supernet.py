@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from darts.ops.recomputation import recompute
 from darts.spaces.mixture import Mixture
 
 INITIAL_DEVIATION = 1e-3
@@ -157,6 +158,11 @@ class SupernetBase(nn.Module):
                 f"memory=checkpoint: the {self.space} space does not support it; remove the setting"
             )
         self.recomputes = True
+
+    def run(self, module: nn.Module, *inputs: object) -> Tensor:
+        """Return ``module(*inputs)`` for a part of the supernet; see ``recompute_cells``."""
+        output: Tensor = recompute(module, *inputs) if self.recomputes else module(*inputs)
+        return output
 
 
 def widen(

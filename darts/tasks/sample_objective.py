@@ -92,12 +92,11 @@ class SampleObjective(BaseObjective[SampleBatch, Tensor]):
         return self.loss(outputs, targets), outputs
 
     def network_loss(self, net: NetworkBase, batch: SampleBatch) -> tuple[Tensor, Tensor]:
+        if net.auxiliary is None:
+            return self.supernet_loss(net, batch)
         samples, targets = batch
         outputs, auxiliary = net(samples, auxiliary=True)
-        loss = self.loss(outputs, targets)
-        if auxiliary is not None:
-            loss = loss + self.auxiliary * self.loss(auxiliary, targets)
-        return loss, outputs
+        return self.loss(outputs, targets) + self.auxiliary * self.loss(auxiliary, targets), outputs
 
     def predict(self, forward: Forward, batch: SampleBatch) -> Tensor:
         return cast(Tensor, forward(batch[0]))

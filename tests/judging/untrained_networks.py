@@ -22,11 +22,10 @@ class Chain(NetworkBase):
         super().__init__(_genotype())
         self.chain = nn.ModuleList(blocks)
 
-    def forward(self, x: Tensor, auxiliary: bool = False) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         for block in self.chain:
             x = block(x)
-        logits = x.flatten(2).mean(2) if x.ndim > 2 else x
-        return (logits, None) if auxiliary else logits
+        return x.flatten(2).mean(2) if x.ndim > 2 else x
 
     def feature_blocks(self) -> list[nn.Module]:
         return list(self.chain)

@@ -146,7 +146,9 @@ def test_method_searches_a_space(
     method: str, space: str, texts: tuple[str, ...], tmp_path: Path
 ) -> None:
     summary = run_method(method, space, texts, tmp_path)
-    genotype = SPACES[space]().parse((tmp_path / "genotype.json").read_text(encoding="utf-8"))
+    genotype = SPACES[space].genotype.parse(
+        (tmp_path / "genotype.json").read_text(encoding="utf-8")
+    )
     assert str(genotype) == summary["genotype"]
     assert summary == read_json(tmp_path / "summary.json")
     assert math.isfinite(summary["valid_loss"])
@@ -186,7 +188,7 @@ def error_of(search: Callable[[], object]) -> str:
 def test_components_combine_freely(overrides: list[str], tmp_path: Path) -> None:
     names = ("space=nas201", f"hydra.run.dir={tmp_path}")
     summary = run(*TINY, *ONE_CELL, *names, *overrides)
-    SPACES["nas201"]().parse(summary["genotype"])
+    SPACES["nas201"].genotype.parse(summary["genotype"])
     assert math.isfinite(summary["valid_loss"])
 
 

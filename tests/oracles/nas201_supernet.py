@@ -44,7 +44,7 @@ class MixedEdge(nn.Module):
         for column in active:
             y = self.operations[column](x)
             if self.names[column] == "skip_connect":
-                y = rank_dropout(y, skip_dropout, self.training)
+                y = rank_dropout(self, y, skip_dropout)
             terms.append(factors[column] * y)
         return reduce(torch.add, terms)
 

@@ -12,34 +12,26 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from darts.spaces.rank_dropout import BatchShare
 from darts.spaces.recurrent.cell import locked_mask
 from darts.spaces.recurrent.genotype import PRIMITIVES
-from darts.spaces.recurrent.mixed_cell import ActiveColumns, MixedCell
-from darts.spaces.recurrent.supernet import Supernet
+from darts.spaces.recurrent.supernet import ActiveColumns, MixedCell, Supernet
 
 
 class EdgewiseCell(MixedCell):
     """All candidates of all edges of a recurrent cell; see ``MixedCell``."""
 
     def forward(
-        self,
-        inputs: Tensor,
-        hidden: Tensor | None,
-        weights: Tensor,
-        active: ActiveColumns = None,
-        batch_share: BatchShare = None,
+        self, inputs: Tensor, hidden: Tensor | None, weights: Tensor, active: ActiveColumns = None
     ) -> tuple[Tensor, Tensor]:
         steps, batch, _ = inputs.shape
         if hidden is None:
             hidden = torch.zeros(batch, self.hidden, dtype=inputs.dtype, device=inputs.device)
-        input_mask = torch.ones_like(inputs[0])
-        hidden_mask = torch.ones_like(hidden)
-        if self.training:
-            if self.dropouts.input > 0:
-                input_mask = locked_mask(inputs, self.dropouts.input, batch_share)
-            if self.dropouts.hidden > 0:
-                hidden_mask = locked_mask(hidden, self.dropouts.hidden, batch_share)
+        input_mask = locked_mask(self, inputs, self.dropouts.input)
+        hidden_mask = locked_mask(self, hidden, self.dropouts.hidden)
+        if input_mask is None:
+            input_mask = torch.ones_like(inputs[0])
+        if hidden_mask is None:
+            hidden_mask = torch.ones_like(hidden)
         outputs = []
         for step in range(steps):
             hidden = self.step(inputs[step] * input_mask, hidden, hidden_mask, weights, active)

@@ -35,7 +35,7 @@ class EdgewiseBlock(MixedBlock):
             elif operation == "conv":
                 total = total + weight * self.convolution(self.mixer_norm(x), mask, int(number))
         if set(mixers) - {"identity"}:
-            total = rank_dropout(total, self.dropout, self.training)
+            total = rank_dropout(self, total, self.dropout)
         x = x + total
         total = torch.zeros_like(x)
         for name, weight in feed_forwards.items():
@@ -45,7 +45,7 @@ class EdgewiseBlock(MixedBlock):
             hidden = F.relu(hidden) if activation == "relu" else F.gelu(hidden)
             total = total + weight * (hidden @ self.down.weight[:, :units].t())
         if feed_forwards:
-            total = rank_dropout(total, self.dropout, self.training)
+            total = rank_dropout(self, total, self.dropout)
         return x + total
 
     def attention(self, y: Tensor, mask: AttentionMask, heads: int) -> Tensor:

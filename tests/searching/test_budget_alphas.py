@@ -58,7 +58,7 @@ def test_the_penalty_is_the_relative_difference_from_the_budget() -> None:
     own, p = penalty(searcher, 3.0), searcher.probabilities()
     cost = float(own.cost(p))
     for budget in (0.0, 0.2, 0.9):
-        with searcher.context.at_budget(budget):
+        with searcher.context.changed(budget=budget):
             expected = 3.0 * abs(cost / (cost * (0.5 + budget)) - 1)
             assert float(own(p)) == pytest.approx(expected, rel=1e-5)
 
@@ -74,7 +74,7 @@ def test_one_search_ends_with_cheap_alphas_for_small_budgets_only() -> None:
         searcher.weight_step(make_batch(step))
     costs = []
     for budget in (0.0, 0.5, 1.0):
-        with searcher.context.at_budget(budget):
+        with searcher.context.changed(budget=budget):
             costs.append(float(own.cost(searcher.probabilities())))
     assert costs[0] < 0.8 * min(costs[1:])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from tiny_search import make_batch, make_searcher
-from torch import Tensor
+from torch import Tensor, nn
 
 from darts.config import ConfigError, compose
 from darts.recipes.checks import check_components
@@ -30,8 +30,8 @@ def test_dropped_edges_are_zero_and_the_others_keep_the_mean(
     """Each sample of each edge is either 0 or multiplied by 1 / (1 - rate)."""
     factors: list[Tensor] = []
 
-    def recorded(x: Tensor, rate: float) -> Tensor:
-        y = drop_path(x, rate)
+    def recorded(module: nn.Module, x: Tensor, rate: float) -> Tensor:
+        y = drop_path(module, x, rate)
         factors.append(y.flatten(1).norm(dim=1) / x.flatten(1).norm(dim=1))
         return y
 

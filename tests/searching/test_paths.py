@@ -94,6 +94,6 @@ def test_path_masks_keep_skipped_layers_in_their_positions() -> None:
     assert len(genotype.layers) == 2
     masks = path_masks(genotype, probabilities, searcher.context)
     assert [row.nonzero().item() for row in masks["rest"]] == [masks["rest"].shape[1] - 1, 0]
-    other = searcher.config.space.parse('{"layers": ["relu_4"]}')
+    other = searcher.config.space.genotype.parse('{"layers": ["relu_4"]}')
     assert other.to_json() != genotype.to_json()
     assert int(path_masks(other, probabilities, searcher.context)["rest"][0].nonzero()) > 0

@@ -44,10 +44,6 @@ def test_a_search_neither_runs_nor_chooses_other_operations(method: str) -> None
         (lambda: Macro(candidates=["mb_k9_e3"]), "'mb_k9_e3' is unknown; choose from mb_k3_e3"),
         (lambda: Macro(candidates=["skip_connect"]), "nothing for the first block of a stage"),
         (lambda: Macro(candidates=["mb_k3_e3"] * 2), "'mb_k3_e3' occurs more than once"),
-        (
-            lambda: Macro(skeleton="nasbench", candidates=["conv_1x1"]),
-            "nothing for the other blocks",
-        ),
         (lambda: Recurrent(candidates=["none"]), "'none' alone is not a network"),
         (lambda: Transformer(candidates=["conv_3"]), "nothing for the feed-forward layers"),
     ],

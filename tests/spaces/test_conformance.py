@@ -490,15 +490,12 @@ def test_networks_share_their_base(case: Case) -> None:
     net = case.network(genotype)
     assert isinstance(net, NetworkBase)
     assert net.genotype is genotype
-    assert (net.drop_path, net.batch_share, net.auxiliary) == (0.0, None, None)
+    assert (net.drop_path, net.auxiliary) == (0.0, None)
     net.eval()
     logits = outputs(net, case.batch())
     assert logits.isfinite().all()
     if "classes" in case.sizes:
         assert logits.shape == (4, 4)
-        same, auxiliary = net(case.batch(), auxiliary=True)
-        assert torch.equal(same, logits)
-        assert auxiliary is None
     for cell in genotype.cells:
         for edge in range(len(genotype.edges(cell))):
             modules = net.edge_modules(cell, edge)

@@ -38,7 +38,6 @@ CASES = [
     *(
         case("cnn", (9, 11), slow=number % 2 == 0, operations=(name,))
         for number, name in enumerate(REPEATABLE)
-        if number > 0
     ),
     case("cnn", (9, 11), slow=True, operations=cnn.PRIMITIVES),
     case("cnn", (9, 11), operations=REPEATABLE),
@@ -53,9 +52,7 @@ CASES = [
     case("cnn", (8, 8), stem="imagenet", operations=REPEATABLE),
     *(case("nas201", (9, 7), operations=(name,)) for name in nas201.PRIMITIVES),
     case("nas201", (9, 7), operations=("nor_conv_3x3", "none", "skip_connect")),
-    case("nas201", (9, 7)),
     case("nas201", (8, 9), cells=2),
-    case("nas201", (8, 9), partial=2),
     case("nas201", (8, 9), partial=4),
     case("nas201", (8, 9), auxiliary_skip=True),
     case("nas201", (8, 9), auxiliary_skip=True, partial=2, operations=("none", "nor_conv_1x1")),
@@ -66,13 +63,6 @@ CASES = [
 @pytest.mark.parametrize(("space", "size", "options"), CASES)
 def test_both_supernets_agree(space: str, size: tuple[int, int], options: dict[str, Any]) -> None:
     check(make_pair(space, **options), images(5, options.get("in_channels", 3), *size))
-
-
-def test_supernet_of_none_outputs_the_bias() -> None:
-    for net in make_pair(operations=("none",)):
-        logits = backward(net, images(3, 3, 9, 8))
-        torch.testing.assert_close(logits, net.classifier.bias.detach().expand(3, -1))
-        assert not any(gradients(net)[f"alphas.{kind}"].any() for kind in net.alphas)
 
 
 @pytest.mark.parametrize(

@@ -64,14 +64,11 @@ def test_reported_sizes_match_the_cells(name: str, size: float) -> None:
     assert total / 1e6 == pytest.approx(size, rel=0.08)
 
 
-def test_names_are_found_in_any_case() -> None:
-    assert find_genotype(" darts_v2 ") == ("DARTS_V2", PUBLISHED["DARTS_V2"].genotype)
-
-
 @pytest.mark.parametrize(
     ("name", "match"),
     [
         ("DARTS_V3", r"'DARTS_V3'; did you mean DARTS_V[12]\? choose from NASNET, AMOEBANET"),
+        ("darts_rnn_v3", "did you mean DARTS_RNN_V2"),
         ("qqq", "called 'qqq'; choose from NASNET"),
         ("z" * 1000, r"zzz\.\.\.; choose"),
     ],

@@ -6,11 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import nas201_supernet
+from oracles.supernet_pairs import ORACLES
 from torch import Tensor, nn
 
-from darts.spaces import nas201
-from darts.spaces.cnn import EdgewiseSupernet, Supernet, unfuse_state_dict
+from darts.spaces.cnn import Supernet
 from darts.spaces.cnn.candidates import candidate_operations
 from darts.spaces.cnn.edge_bundle import EdgeBundle
 from darts.spaces.cnn.operations import FactorizedReduce
@@ -74,29 +73,16 @@ def test_a_wider_factorized_reduce_repeats_the_channels_of_each_half(old: int, n
         torch.testing.assert_close(wide.train(training)(x), torch.cat(expected, dim=1))
 
 
-@pytest.mark.parametrize("cells", [1, 3])
-def test_widening_the_fast_supernet(cells: int) -> None:
-    """The fast supernet, whose weights are stacked, is widened like the edge-wise one."""
-    options = {"channels": 8, "cells": cells, "nodes": 2, "classes": 3}
-    narrow, wide = Supernet(**options, partial=4), Supernet(**options, partial=2)
-    state = wide.widened(narrow.state_dict())
-    wide.load_state_dict(state)
-    before, after = unfuse_state_dict(narrow.state_dict()), unfuse_state_dict(state)
-    assert after.keys() == EdgewiseSupernet(**options, partial=2).state_dict().keys()
-    grown = 0
-    for name, value in before.items():
-        if value.shape == after[name].shape:
-            assert torch.equal(after[name], value), name
-        else:
-            grown += 1
-            assert ".edges." in name
-            rows = torch.arange(len(after[name])) % len(value)
-            expected = value[rows]
-            if value.ndim == 4 and value.shape[1] != after[name].shape[1]:
-                expected = torch.cat([expected, expected], dim=1) / 2  # channels occur twice
-            torch.testing.assert_close(after[name], expected, msg=name)
-    assert grown
-    assert wide(torch.randn(2, 3, 8, 8)).isfinite().all()
+@pytest.mark.parametrize("space", ORACLES)
+def test_a_fast_supernet_is_widened_like_the_edgewise_one(space: str) -> None:
+    oracle = ORACLES[space]
+    narrow, wide = (oracle.slow(**oracle.small | {"channels": 8, "partial": n}) for n in (4, 2))
+    narrow(torch.randn(3, 3, 8, 8))  # changes the running statistics
+    expected = oracle.fuse(widen(narrow.state_dict(), wide.state_dict()))
+    fast = oracle.fast(**oracle.small | {"channels": 8, "partial": 2})
+    actual = fast.widened(oracle.fuse(narrow.state_dict()))
+    assert actual.keys() == expected.keys()
+    assert all(torch.equal(actual[name], value) for name, value in expected.items())
 
 
 def test_each_edge_repeats_its_own_channels_if_edges_have_different_candidates() -> None:
@@ -127,15 +113,3 @@ def _convolutions(operation: nn.Module) -> list[Tensor]:
     if isinstance(operation, FactorizedReduce):
         return []
     return [m.weight.detach() for m in operation.modules() if isinstance(m, nn.Conv2d)]
-
-
-def test_the_nas201_supernet_is_widened_edge_by_edge() -> None:
-    narrow, wide = (
-        nas201_supernet.EdgewiseSupernet(channels=4, cells=1, partial=partial) for partial in (4, 2)
-    )
-    narrow(torch.randn(3, 3, 8, 8))  # changes the running statistics
-    expected = nas201_supernet.fuse_state_dict(widen(narrow.state_dict(), wide.state_dict()))
-    fast = nas201.Supernet(channels=4, cells=1, partial=2)
-    actual = fast.widened(nas201_supernet.fuse_state_dict(narrow.state_dict()))
-    assert actual.keys() == expected.keys()
-    assert all(torch.equal(actual[name], value) for name, value in expected.items())

@@ -31,12 +31,12 @@ def by_hand(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> float:
 class ConstantNetwork(torch.nn.Module):
     """Returns constant logits."""
 
-    def __init__(self, auxiliary: Tensor | None) -> None:
+    def __init__(self, auxiliary: torch.nn.Module | None) -> None:
         super().__init__()
-        self.auxiliary_logits = auxiliary
+        self.auxiliary = auxiliary
 
     def forward(self, images: Tensor, auxiliary: bool = False) -> Any:
-        return (LOGITS, self.auxiliary_logits) if auxiliary else LOGITS
+        return (LOGITS, AUXILIARY) if auxiliary else LOGITS
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
@@ -52,7 +52,7 @@ def test_loss_is_the_mean_cross_entropy_with_label_smoothing(smoothing: float) -
 def test_the_auxiliary_loss_is_added_with_its_factor() -> None:
     objective = TASKS["classification"]().objective("abcde", label_smoothing=0.1, auxiliary=0.4)
     batch = (torch.zeros(6, 1), LABELS)
-    loss, logits = objective.network_loss(ConstantNetwork(AUXILIARY), batch)
+    loss, logits = objective.network_loss(ConstantNetwork(torch.nn.Identity()), batch)
     main, extra = by_hand(LOGITS, LABELS, 0.1), by_hand(AUXILIARY, LABELS, 0.1)
     assert float(loss) == pytest.approx(main + 0.4 * extra, rel=1e-12)
     assert logits is LOGITS

@@ -15,6 +15,7 @@ from darts.config import rank_and_size
 from darts.data import Augmentation, MemoryImages, SampleLoader, rank_slice
 from darts.methods.bilevel import first_order, unrolled
 from darts.spaces.cnn import PUBLISHED, EdgewiseSupernet, Network
+from darts.spaces.rank_dropout import set_batch_share
 from darts.tasks import TASKS
 from darts.training.distributed import Ranks
 from darts.training.scoring import evaluate
@@ -77,7 +78,7 @@ def drop_path_outputs(ranks: Ranks) -> Tensor:
     net = Network(
         PUBLISHED["DARTS_V2"].genotype, channels=2, cells=2, auxiliary=False, drop_path=0.5
     )
-    net.batch_share = None if ranks.size == 1 else (rank_slice(6, ranks.rank, ranks.size).start, 6)
+    set_batch_share(net, rank_slice(6, ranks.rank, ranks.size).start, 6)
     for module in net.modules():  # batch statistics would mix the samples
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from darts.spaces.checks import check_candidates
+from darts.spaces.deriving import check_candidates
 from darts.spaces.genotype import CELLS, PRIMITIVES, Genotype, all_edges
 
 Operations: TypeAlias = Sequence[str] | Mapping[str, Sequence[Sequence[str]]]
@@ -18,17 +18,9 @@ Operations: TypeAlias = Sequence[str] | Mapping[str, Sequence[Sequence[str]]]
 
 def candidates_of(operations: Operations, nodes: int) -> dict[str, tuple[tuple[str, ...], ...]]:
     """Return the candidates of each edge by group."""
-    count = len(all_edges(nodes))
     if not isinstance(operations, Mapping):
-        return dict.fromkeys(CELLS, (tuple(operations),) * count)
-    rows = {group: tuple(map(tuple, operations[group])) for group in CELLS}
-    for group, names in rows.items():
-        if len(names) != count or len({len(row) for row in names}) != 1:
-            raise ValueError(
-                f"operations of the {group} cell must be {count} lists of equal length, one per "
-                "edge"
-            )
-    return rows
+        return dict.fromkeys(CELLS, (tuple(operations),) * len(all_edges(nodes)))
+    return {group: tuple(map(tuple, operations[group])) for group in CELLS}
 
 
 _SKIP, _MAX, _AVG = "skip_connect", "max_pool_3x3", "avg_pool_3x3"

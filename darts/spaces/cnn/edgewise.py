@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.checks import check_positive
 from darts.spaces.cnn.candidates import Operations, candidates_of
 from darts.spaces.cnn.operations import Zero, bypass_channels, make_operation, shuffle_channels
 from darts.spaces.cnn.skeleton import (
     CellPlan,
+    check_positive,
     count_nodes,
     make_preprocessing,
     make_stem,
@@ -109,8 +109,7 @@ class SupernetCell(nn.Module):
             x = states[source][:, : self.width]
             active = None if mixture.active is None else mixture.active[edge]
             y = mixed(x, mixture.weights[edge], active, dropout)
-            if self.training and drop_path_rate > 0:
-                y = drop_path(y, drop_path_rate)
+            y = drop_path(self, y, drop_path_rate)
             if self.partial > 1:
                 bypassing = bypass_channels(states[source], self.width, mixed.stride)
                 factor = 1.0 if mixture.bypass is None else mixture.bypass[edge]

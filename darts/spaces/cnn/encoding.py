@@ -75,13 +75,8 @@ class CellSpace(Space):
                 operation of every edge, ``none`` included (the code of SNAS).
         """
         check_groups("probabilities", probabilities, CELLS)
-        return _genotype(
-            {
-                cell: _derive_cell(cell, probabilities[cell], candidates[cell], rule)
-                for cell in CELLS
-            },
-            {cell: count_nodes(len(probabilities[cell])) for cell in CELLS},
-        )
+        cells = [_derive_cell(cell, probabilities[cell], candidates[cell], rule) for cell in CELLS]
+        return Genotype(*cells[0], *cells[1])
 
     def without_improbable_edges(
         self,
@@ -185,8 +180,8 @@ class CellSpace(Space):
 
 def _derive_cell(
     cell: str, table: Tensor, names: Sequence[Sequence[str]], rule: str
-) -> list[tuple[str, int]]:
-    """Return ``(operation, source)`` of each kept edge of one cell."""
+) -> tuple[Pairs, tuple[int, ...]]:
+    """Return ``(operation, source)`` of each kept edge of one cell, and all its nodes."""
     rows = checked_rows(cell, table, names)
     kept: list[tuple[str, int]] = []
     for node in _by_node(list(zip(names, rows, strict=True))):
@@ -206,15 +201,12 @@ def _derive_cell(
             kept += [(name, source) for _, source, name in operations[:2]]
         else:
             kept += [(name, source) for source, name in itertools.islice(best.items(), 2)]
-    return kept
+    return tuple(kept), tuple(range(2, count_nodes(len(names)) + 2))
 
 
-def _genotype(
-    cells: Mapping[str, Sequence[tuple[str, int]]], nodes: Mapping[str, int] | None = None
-) -> Genotype:
-    """Return the genotype that concatenates all nodes: by default, one for every two edges."""
-    nodes = nodes or {cell: len(edges) // 2 for cell, edges in cells.items()}
-    fields = [(tuple(cells[cell]), tuple(range(2, nodes[cell] + 2))) for cell in CELLS]
+def _genotype(cells: Mapping[str, Sequence[tuple[str, int]]]) -> Genotype:
+    """Return the genotype of cells with two edges per node, which concatenate all nodes."""
+    fields = [(tuple(cells[cell]), tuple(range(2, len(cells[cell]) // 2 + 2))) for cell in CELLS]
     return Genotype(*fields[0], *fields[1])
 
 

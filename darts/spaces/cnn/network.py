@@ -7,21 +7,23 @@ References:
 
 from __future__ import annotations
 
-from functools import reduce
-from itertools import pairwise
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.checks import check_positive
 from darts.spaces.cnn.operations import make_operation, remove_leading_relu
-from darts.spaces.cnn.skeleton import CellPlan, make_preprocessing, make_stem, plan_cells
-from darts.spaces.cnn.states import State, run_edge
+from darts.spaces.cnn.skeleton import (
+    CellPlan,
+    check_positive,
+    make_preprocessing,
+    make_stem,
+    plan_cells,
+)
+from darts.spaces.cnn.states import State, add_nodes
 from darts.spaces.genotype import Genotype
 from darts.spaces.network import NetworkBase
-from darts.spaces.rank_dropout import BatchShare
 
 
 class Cell(nn.Module):
@@ -37,10 +39,8 @@ class Cell(nn.Module):
         self.preprocess0 = make_preprocessing(plan, 0, affine=True)
         self.preprocess1 = make_preprocessing(plan, 1, affine=True)
         edges = genotype.edges(plan.group)
-        self.concat = genotype.concat(plan.group)
-        self.sources = [source for source, _, _ in edges]
-        nodes = [node for _, node, _ in edges]
-        self.is_last = [a != b for a, b in pairwise([*nodes, None])]  # of the edges of its node
+        self.nodes, self.concat = genotype.nodes(plan.group), genotype.concat(plan.group)
+        self.connections = [(source, node) for source, node, _ in edges]
         self.operations = nn.ModuleList(
             make_operation(name, plan.channels, plan.stride(source)) for source, _, name in edges
         )
@@ -48,22 +48,10 @@ class Cell(nn.Module):
             remove_leading_relu(preprocess)
         self.reads_rectified = [remove_leading_relu(operation) for operation in self.operations]
 
-    def forward(
-        self,
-        before_previous: Tensor,
-        previous: Tensor,
-        probability: float,
-        batch_share: BatchShare = None,
-    ) -> Tensor:
+    def forward(self, before_previous: Tensor, previous: Tensor, probability: float) -> Tensor:
         states = [State(self.preprocess0(before_previous)), State(self.preprocess1(previous))]
-        terms: list[Tensor] = []
-        for source, rectified, operation, is_last in zip(
-            self.sources, self.reads_rectified, self.operations, self.is_last, strict=True
-        ):
-            terms.append(run_edge(operation, states[source], rectified, probability, batch_share))
-            if is_last:
-                states.append(State(reduce(torch.add, terms)))
-                terms = []
+        edges = list(zip(self.connections, self.reads_rectified, self.operations, strict=True))
+        add_nodes(states, self.nodes, edges, probability)
         return torch.cat([states[node].value for node in self.concat], dim=1)
 
 
@@ -159,7 +147,7 @@ class Network(NetworkBase):
         auxiliary_logits = None
         for index, cell in enumerate(self.cells):
             before_previous, previous = previous, F.relu(output)
-            output = cell(before_previous, previous, self.drop_path, self.batch_share)
+            output = cell(before_previous, previous, self.drop_path)
             if auxiliary and self.auxiliary is not None and index == self.auxiliary_at:
                 auxiliary_logits = self.auxiliary(output)
         logits = self.classifier(output.mean(dim=(2, 3)))

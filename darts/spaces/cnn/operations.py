@@ -22,6 +22,7 @@ from darts.ops.grouped_conv import depthwise_conv2d
 from darts.ops.pixels import split_even_odd
 from darts.ops.pointwise import PointwiseConv2d
 from darts.spaces.genotype import Genotype
+from darts.spaces.genotype_text import check_name
 
 
 class FactorizedReduce(nn.Module):
@@ -180,8 +181,7 @@ def make_operation(
     mixing weights, and a batch norm follows a pooling (``normalize_pool``), so that all candidates
     of an edge have the same scale.
     """
-    if name not in FACTORIES:
-        raise ValueError(f"unknown operation {name!r}; choose from {', '.join(FACTORIES)}")
+    check_name("unknown operation", name, FACTORIES)
     operation = FACTORIES[name](channels, stride, affine)
     if normalize_pool and "pool" in name:
         return nn.Sequential(operation, nn.BatchNorm2d(channels, affine=False))

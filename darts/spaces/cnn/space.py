@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from darts.ops.transfer import constant_on
 from darts.registry import choice, number
-from darts.spaces.any_genotype import AnyGenotype
+from darts.spaces.any_genotype import AnyGenotype, PublishedGenotype, read_published
 from darts.spaces.cnn.candidates import candidate_operations, candidates_of
 from darts.spaces.cnn.edgewise import EdgewiseSupernet
 from darts.spaces.cnn.encoding import CellSpace
@@ -30,7 +30,6 @@ from darts.spaces.cnn.supernet import Supernet
 from darts.spaces.deriving import Candidates
 from darts.spaces.genotype import CELLS, Genotype, all_edges
 from darts.spaces.network import NetworkPiece
-from darts.spaces.published import PublishedGenotype, read_published
 from darts.spaces.space import SPACES
 
 NODES = 4
@@ -51,6 +50,7 @@ class Cnn(CellSpace):
     """
 
     captures: ClassVar[bool] = True
+    notation: ClassVar[str | None] = r"Genotype\("
     name: str = "cnn"
     supports_drop_path: ClassVar[bool] = True
     retrain_keys: ClassVar[tuple[str, ...]] = ("stem",)
@@ -95,10 +95,6 @@ class Cnn(CellSpace):
     @classmethod
     def reference(cls, genotype: Genotype) -> Cnn:
         return cls(channels=36, cells=20)
-
-    @classmethod
-    def recognizes(cls, text: str) -> bool:
-        return "Genotype(" in text
 
     @property
     def edge_candidates(self) -> Candidates:

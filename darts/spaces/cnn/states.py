@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import TypeAlias, cast
 
 import torch
@@ -14,7 +15,7 @@ from darts.ops.grouped_conv import avg_pool3x3
 from darts.ops.pixels import repeat_groups, repeat_per_channel, split_even_odd
 from darts.ops.sums import dense_gradient
 from darts.spaces.cnn.operations import bypass_channels
-from darts.spaces.rank_dropout import BatchShare, drop_path
+from darts.spaces.rank_dropout import drop_path
 
 Pool: TypeAlias = nn.MaxPool2d | nn.AvgPool2d
 
@@ -79,17 +80,35 @@ class State:
         return self._pooled[key]
 
 
-def run_edge(
-    operation: nn.Module, state: State, rectified: bool, probability: float, share: BatchShare
-) -> Tensor:
-    """Return the output of an edge of a discrete cell; drop path never drops an identity."""
+def add_nodes(
+    states: list[State],
+    count: int,
+    edges: Sequence[tuple[tuple[int, int], bool, nn.Module]],
+    probability: float,
+) -> None:
+    """Append the nodes of a discrete cell to the states; a node is the sum of its edges.
+
+    Args:
+        edges: Source and target, whether the operation reads the rectified source, and the
+            operation.
+        probability: Drop path probability; identities are never dropped.
+    """
+    for node in range(len(states), len(states) + count):
+        terms = [
+            _run_edge(operation, states[source], rectified, probability)
+            for (source, target), rectified, operation in edges
+            if target == node
+        ]
+        total = reduce(torch.add, terms) if terms else torch.zeros_like(states[0].value)
+        states.append(State(total))
+
+
+def _run_edge(operation: nn.Module, state: State, rectified: bool, probability: float) -> Tensor:
     if isinstance(operation, nn.MaxPool2d | nn.AvgPool2d):
         x = state.pooled_once(operation)
     else:
         x = operation(state.input("rectified") if rectified else state.value)
-    if probability > 0 and operation.training and not isinstance(operation, nn.Identity):
-        x = drop_path(x, probability, share)
-    return x
+    return x if isinstance(operation, nn.Identity) else drop_path(operation, x, probability)
 
 
 def run_pool(pool: Pool, x: Tensor) -> Tensor:

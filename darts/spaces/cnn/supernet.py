@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.ops.recomputation import recompute
 from darts.ops.sums import weighted_sum
 from darts.spaces.cnn.edge_bundle import EdgeBundle, Separate
 from darts.spaces.cnn.edgewise import SKIP, EdgewiseSupernet, MixedOperation, SupernetCell
@@ -44,7 +42,6 @@ class BundledCell(nn.Module):
         for preprocess in (self.preprocess0, self.preprocess1):
             remove_leading_relu(preprocess)
         self.rectifies = not plan.is_last
-        self.has_noise = any("noise" in row for row in candidates)
         self.partial, self.width = partial, edgewise.width
         pairs = edgewise.connections
         self.nodes = count_nodes(len(candidates))
@@ -129,7 +126,4 @@ class Supernet(EdgewiseSupernet):
     def run_cell(
         self, cell: nn.Module, before_previous: Tensor, previous: Tensor, mixture: CellMixture
     ) -> Tensor:
-        random = self.skip_dropout > 0 or cast(BundledCell, cell).has_noise
-        run = partial(recompute, cell, random=random) if self.recomputes else cell
-        output: Tensor = run(before_previous, previous, mixture, self.skip_dropout)
-        return output
+        return self.run(cell, before_previous, previous, mixture, self.skip_dropout)

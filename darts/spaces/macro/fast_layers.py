@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from darts.ops.pointwise import PointwiseConv2d
 from darts.spaces.cnn.operations import DepthwiseConv2d
 from darts.spaces.network import FittedLayer
-from darts.spaces.rank_dropout import BatchShare, drop_path
+from darts.spaces.rank_dropout import drop_path
 
 Activation = Callable[[], nn.Module]
 """Builds an activation function."""
@@ -81,15 +81,9 @@ class Residual(nn.Module):
         self.residual = residual
         self.layers = nn.Sequential(*layers)
 
-    def forward(
-        self, x: Tensor, probability: float = 0.0, batch_share: BatchShare = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, probability: float = 0.0) -> Tensor:
         y: Tensor = self.layers(x)
-        if not self.residual:
-            return y
-        if probability > 0 and self.training:
-            y = drop_path(y, probability, batch_share)
-        return x + y
+        return x + drop_path(self, y, probability) if self.residual else y
 
 
 def convnext_block(channels: int, activation: Activation, *, affine: bool) -> Residual:

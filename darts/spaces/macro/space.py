@@ -21,9 +21,8 @@ from torch import Tensor, nn
 
 from darts.registry import choice, number
 from darts.spaces.any_genotype import AnyGenotype
-from darts.spaces.checks import allowed, check_subset, subset_masks
 from darts.spaces.choice_space import ChoiceSpace
-from darts.spaces.deriving import Candidates
+from darts.spaces.deriving import Candidates, allowed, check_subset, subset_masks
 from darts.spaces.macro.fast_layers import Residual
 from darts.spaces.macro.genotype import CONVOLUTIONS, RESIDUALS, Genotype
 from darts.spaces.macro.skeleton import (
@@ -66,15 +65,12 @@ class Network(NetworkBase):
         )
         self.head = make_head(channels, classes, shared)
 
-    def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
+    def forward(self, images: Tensor) -> Tensor:
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
-            if isinstance(block, Residual):
-                x = block(x, self.drop_path, self.batch_share)
-            else:
-                x = block(x)
+            x = block(x, self.drop_path) if isinstance(block, Residual) else block(x)
         logits: Tensor = self.head(x)
-        return (logits, None) if auxiliary else logits
+        return logits
 
     def feature_blocks(self) -> list[nn.Module]:
         return list(self.blocks)
@@ -85,8 +81,7 @@ class Network(NetworkBase):
         block = self.blocks[edge]
         if isinstance(block, nn.Identity):
             return []
-        has_bypass = isinstance(block, Residual) and block.residual
-        return [(block, "layers")] if has_bypass else None
+        return [(block, "layers")] if isinstance(block, Residual) and block.residual else None
 
 
 @SPACES.register

@@ -9,14 +9,12 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.ops.recomputation import recompute
 from darts.ops.sums import weighted_sum
 from darts.spaces.macro.parallel import can_run_together, run_together
 from darts.spaces.macro.skeleton import (
@@ -139,7 +137,6 @@ class Supernet(SupernetBase):
         dropout = self.skip_dropout if self.training else 0.0
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for block, (block_weights, active) in zip(self.blocks, chain, strict=True):
-            run = partial(recompute, block, random=dropout > 0) if self.recomputes else block
-            x = run(x, block_weights, active, dropout)
+            x = self.run(block, x, block_weights, active, dropout)
         logits: Tensor = self.head(x)
         return logits

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from darts.registry import choice, number
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.deriving import Candidates, best_columns, chain_mask, draw
+from darts.spaces.genotype_text import check_name
 from darts.spaces.mlp.genotype import ACTIVATIONS, MAX_WIDTH, Genotype
 from darts.spaces.mlp.supernet import SKIP, Supernet, make_linear, make_norm
 from darts.spaces.network import NetworkBase, NetworkPiece
@@ -66,12 +67,12 @@ class Network(NetworkBase):
             inputs = width
         self.classifier = nn.Linear(inputs, classes)
 
-    def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
+    def forward(self, images: Tensor) -> Tensor:
         x = images.flatten(1)
         for layer in self.layers:
-            x = rank_dropout(layer(x), self.dropout, self.training, self.batch_share)
+            x = rank_dropout(self, layer(x), self.dropout)
         logits: Tensor = self.classifier(x)
-        return (logits, None) if auxiliary else logits
+        return logits
 
     def feature_blocks(self) -> list[nn.Module]:
         return list(self.layers)
@@ -105,10 +106,7 @@ class Mlp(Space):
 
     def __post_init__(self) -> None:
         for name in self.activations:
-            if name not in ACTIVATIONS:
-                raise ValueError(
-                    f"space.activations: unknown {name!r}; choose from {', '.join(ACTIVATIONS)}"
-                )
+            check_name("space.activations: unknown", name, ACTIVATIONS)
         for key in ("activations", "widths"):
             values = getattr(self, key)
             if not values or len(set(values)) != len(values):

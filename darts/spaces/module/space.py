@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from darts.registry import number
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.choice_space import ChoiceSpace
-from darts.spaces.deriving import Candidates, chain_mask
+from darts.spaces.deriving import Candidates
 from darts.spaces.module.costs import pieces
 from darts.spaces.module.genotype import Genotype, rows_of, with_chosen
 from darts.spaces.module.targets import build, example
@@ -75,11 +75,8 @@ class Network(NetworkBase):
         chosen = {id(choice): names[row.key] for row in rows for choice in row.choices}
         self.model, self.classes = with_chosen(model, chosen), classes
 
-    def forward(
-        self, samples: Tensor, auxiliary: bool = False
-    ) -> Tensor | tuple[Tensor, Tensor | None]:
-        logits = _checked(self.model(samples), samples, self.classes, self.model)
-        return (logits, None) if auxiliary else logits
+    def forward(self, samples: Tensor) -> Tensor:
+        return _checked(self.model(samples), samples, self.classes, self.model)
 
     def plain(self) -> nn.Module:
         return self.model
@@ -129,9 +126,6 @@ class Module(ChoiceSpace):
         require_keys(genotype, self.choices())
         chosen = dict(genotype.choices)
         return tuple(chosen[key] for key in self.choices())
-
-    def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
-        return chain_mask(self.operations_of(genotype), self.rows(candidates), candidates)
 
     def rows(self, candidates: Candidates) -> list[tuple[str, int]]:
         return [(row.group, row.index) for row in example(self.target).rows]

@@ -82,9 +82,9 @@ def _allowed() -> list[str]:
 
 def build(target: str, sizes: Mapping[str, int]) -> nn.Module:
     """Return a new model; of the ``sizes`` of the data, its class gets the ones that it takes."""
-    model = _passed.get()
-    if model is not None:
-        return copy.deepcopy(model.model)
+    given = _passed.get()
+    if given is not None:
+        return copy.deepcopy(given.model)
     if not target:
         raise ValueError(
             "space=module searches a model of your own: set space.target=package.module:Class, or "
@@ -95,22 +95,6 @@ def build(target: str, sizes: Mapping[str, int]) -> nn.Module:
             f"space.target={target!r}: a run directory cannot start code. Pass the model to the "
             "Python function, or give space.target=package.module:Class on the command line"
         )
-    return _construct(target, sizes)
-
-
-def example(target: str) -> PassedModel:
-    """Return a model that is not run; the state of random generators stays as it is."""
-    return _passed.get() or _imported(target)
-
-
-@cache
-def _imported(target: str) -> PassedModel:
-    with torch.random.fork_rng(devices=[]):
-        # The choices do not depend on the sizes of the data.
-        return PassedModel(build(target, {"classes": 2, "in_channels": 1}))
-
-
-def _construct(target: str, sizes: Mapping[str, int]) -> nn.Module:
     try:
         value = pkgutil.resolve_name(target)
     except (ImportError, AttributeError) as error:
@@ -127,3 +111,15 @@ def _construct(target: str, sizes: Mapping[str, int]) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise ValueError(f"space.target={target!r} does not return a torch.nn.Module")
     return model
+
+
+def example(target: str) -> PassedModel:
+    """Return a model that is not run; the state of random generators stays as it is."""
+    return _passed.get() or _imported(target)
+
+
+@cache
+def _imported(target: str) -> PassedModel:
+    with torch.random.fork_rng(devices=[]):
+        # The choices do not depend on the sizes of the data.
+        return PassedModel(build(target, {"classes": 2, "in_channels": 1}))

@@ -17,14 +17,7 @@ from typing import ClassVar
 import numpy as np
 
 from darts.spaces.any_genotype import AnyGenotype
-from darts.spaces.genotype_text import (
-    is_integer,
-    is_json,
-    read_json,
-    short_repr,
-    strip_text,
-    write_json,
-)
+from darts.spaces.genotype_text import is_json, read_json, short_repr, strip_text, write_json
 
 PRIMITIVES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """The five candidates, in the order of the alphas' columns."""
@@ -79,9 +72,7 @@ class Genotype(AnyGenotype):
     @property
     def operations(self) -> tuple[str, ...]:
         """The operation of each edge, in the order of ``EDGES``."""
-        match = _NOTATION.fullmatch(self.arch)
-        assert match is not None
-        return match.groups()
+        return tuple(re.findall(r"(\w+)~", self.arch))
 
     @property
     def index(self) -> int:
@@ -96,7 +87,7 @@ class Genotype(AnyGenotype):
     @classmethod
     def from_index(cls, index: int) -> Genotype:
         """Return the genotype with an ``index`` (``ValueError`` for one out of range)."""
-        if not is_integer(index) or not 0 <= index < ARCHITECTURES:
+        if type(index) is not int or not 0 <= index < ARCHITECTURES:
             raise ValueError(
                 f"index must be an integer from 0 to {ARCHITECTURES - 1}, not {short_repr(index)}"
             )
@@ -149,14 +140,7 @@ class Genotype(AnyGenotype):
         )
         return f"{'+'.join(terms[-1])}; {', '.join(shared)}"
 
-    def nodes(self, cell: str = "cell") -> int:
-        self.check_cell(cell)
-        return NODES - 1
-
-    def concat(self, cell: str = "cell") -> tuple[int, ...]:
-        return (self.nodes(cell),)
-
-    def edges(self, cell: str = "cell") -> list[tuple[int, int, str]]:
+    def edges(self, cell: str | None = None) -> list[tuple[int, int, str]]:
         self.check_cell(cell)
         return [(s, t, name) for (s, t), name in zip(EDGES, self.operations, strict=True)]
 

@@ -7,27 +7,21 @@ References:
 
 from __future__ import annotations
 
-from functools import reduce
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.checks import check_positive
 from darts.spaces.cnn import operations
 from darts.spaces.cnn.operations import relu_conv_norm, remove_leading_relu
-from darts.spaces.cnn.states import State, run_edge
-from darts.spaces.nas201.genotype import CONVOLUTIONS, NODES, PRIMITIVES, Genotype
+from darts.spaces.cnn.states import State, add_nodes
+from darts.spaces.nas201.genotype import CONVOLUTIONS, NODES, Genotype
 from darts.spaces.network import NetworkBase
-from darts.spaces.rank_dropout import BatchShare
 
 STAGES = 3
 
 
 def make_operation(name: str, channels: int, *, affine: bool = True) -> nn.Module:
-    """Build one of ``PRIMITIVES``; all of them keep the shape ``(B, channels, H, W)``."""
-    if name not in PRIMITIVES:
-        raise ValueError(f"unknown operation {name!r}; choose from {', '.join(PRIMITIVES)}")
+    """Build a candidate; all of them keep the shape ``(B, channels, H, W)``."""
     if name in CONVOLUTIONS:
         return relu_conv_norm(channels, channels, int(name[-1]), affine=affine)
     return operations.make_operation(name, channels, 1, affine=affine)
@@ -101,17 +95,11 @@ class Cell(nn.Module):
         self.operations = nn.ModuleList(make_operation(name, channels) for _, (_, _, name) in used)
         self.reads_rectified = [remove_leading_relu(operation) for operation in self.operations]
 
-    def forward(self, x: Tensor, probability: float, batch_share: BatchShare) -> Tensor:
-        nodes = [State(x)]
+    def forward(self, x: Tensor, probability: float) -> Tensor:
+        states = [State(x)]
         edges = list(zip(self.connections, self.reads_rectified, self.operations, strict=True))
-        for node in range(1, NODES):
-            terms = [
-                run_edge(operation, nodes[source], rectified, probability, batch_share)
-                for (source, target), rectified, operation in edges
-                if target == node
-            ]
-            nodes.append(State(reduce(torch.add, terms) if terms else torch.zeros_like(x)))
-        return nodes[-1].value
+        add_nodes(states, NODES - 1, edges, probability)
+        return states[-1].value
 
 
 class Network(NetworkBase):
@@ -131,7 +119,6 @@ class Network(NetworkBase):
         drop_path: float = 0.0,
     ) -> None:
         super().__init__(genotype, drop_path)
-        check_positive(channels=channels, cells=cells, classes=classes, in_channels=in_channels)
         self.stem = make_stem(in_channels, channels)
         plan = plan_layers(channels, cells)
         self.layers = nn.ModuleList(
@@ -140,13 +127,12 @@ class Network(NetworkBase):
         )
         self.head = Head(plan[-1][1], classes)
 
-    def forward(self, images: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, None]:
-        """Return logits, or ``(logits, None)`` with ``auxiliary``: the space has no such head."""
+    def forward(self, images: Tensor) -> Tensor:
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for layer in self.layers:
-            x = layer(x, self.drop_path, self.batch_share) if isinstance(layer, Cell) else layer(x)
-        logits = self.head(x)
-        return (logits, None) if auxiliary else logits
+            x = layer(x, self.drop_path) if isinstance(layer, Cell) else layer(x)
+        logits: Tensor = self.head(x)
+        return logits
 
     def feature_blocks(self) -> list[nn.Module]:
         return list(self.layers)

@@ -11,12 +11,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
-import torch
-
 from darts.registry import number
 from darts.spaces.any_genotype import AnyGenotype
-from darts.spaces.checks import check_candidates
 from darts.spaces.choice_space import ChoiceSpace
+from darts.spaces.deriving import check_candidates
 from darts.spaces.nas201.genotype import EDGES, PRIMITIVES, Genotype
 from darts.spaces.nas201.network import (
     Head,
@@ -37,6 +35,7 @@ class Nas201(ChoiceSpace):
     """Three stages of ``cells`` equal cells; ``channels`` doubles with each stage."""
 
     captures: ClassVar[bool] = True
+    notation: ClassVar[str | None] = r"^\|"
     name: str = "nas201"
     genotype: ClassVar[type[AnyGenotype]] = Genotype
     size_keys: ClassVar[tuple[str, ...]] = ("channels", "cells")
@@ -64,21 +63,11 @@ class Nas201(ChoiceSpace):
     def benchmark(self) -> str:
         return "nas201"
 
-    @classmethod
-    def recognizes(cls, text: str) -> bool:
-        return text.startswith("|")
-
     def choices(self) -> dict[str, list[str]]:
         return {f"{source}>{target}": self.candidates for source, target in EDGES}
 
     def genotype_of(self, operations: Sequence[str]) -> Genotype:
         return Genotype.from_operations(*operations)
-
-    def random(self, generator: torch.Generator) -> Genotype:
-        count, edges = len(self.candidates), len(EDGES)
-        drawn = int(torch.randint(count**edges, (), generator=generator, device=generator.device))
-        digits = [drawn // count**place % count for place in reversed(range(edges))]
-        return self.genotype_of([self.candidates[digit] for digit in digits])
 
     def pieces(self, *, classes: int, sample_shape: Sequence[int]) -> Iterator[NetworkPiece]:
         in_channels, height, width = sample_shape

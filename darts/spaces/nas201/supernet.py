@@ -15,7 +15,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial, reduce
+from functools import reduce
 from typing import ClassVar, cast
 
 import torch
@@ -26,9 +26,7 @@ from torch import Tensor, nn
 from darts.ops.batch_norm import RunningStats, normalize
 from darts.ops.grouped_conv import avg_pool3x3
 from darts.ops.pixels import repeat_per_channel
-from darts.ops.recomputation import recompute
 from darts.ops.sums import weighted_sum
-from darts.spaces.checks import check_positive
 from darts.spaces.cnn.operations import shuffle_channels
 from darts.spaces.mixture import CellMixture, consecutive_runs
 from darts.spaces.nas201.genotype import EDGES, NODES, OUTGOING, PRIMITIVES
@@ -148,7 +146,7 @@ class SharedCell(nn.Module):
                             pools[edge_source] = avg_pool3x3(value)
                         value = pools[edge_source]
                     elif name == "skip_connect":
-                        value = rank_dropout(value, skip_dropout, self.training)
+                        value = rank_dropout(self, value, skip_dropout)
                     terms.append(value)
                     factors.append(scalars[edge][column])
             if terms:
@@ -238,8 +236,6 @@ class Supernet(SupernetBase):
         auxiliary_skip: bool = False,
     ) -> None:
         super().__init__()
-        check_positive(channels=channels, cells=cells, classes=classes)
-        check_positive(in_channels=in_channels, partial=partial)
         if channels % partial:
             raise ValueError(f"partial={partial} does not divide channels={channels}")
         self.operations = tuple(operations)
@@ -268,9 +264,7 @@ class Supernet(SupernetBase):
             if isinstance(layer, ResidualBlock):
                 x = layer(x)
             else:
-                random = self.skip_dropout > 0
-                run = partial(recompute, layer, random=random) if self.recomputes else layer
-                x = run(x, mixture.of_cell("cell", index), self.skip_dropout)
+                x = self.run(layer, x, mixture.of_cell("cell", index), self.skip_dropout)
                 index += 1
         logits: Tensor = self.head(x)
         return logits

@@ -2,10 +2,9 @@
 
 from darts.spaces.recurrent.cell import DiscreteCell, DropoutRates
 from darts.spaces.recurrent.genotype import Genotype
-from darts.spaces.recurrent.mixed_cell import MixedCell
 from darts.spaces.recurrent.network import Network, TranslationNetwork
 from darts.spaces.recurrent.space import PUBLISHED, Recurrent
-from darts.spaces.recurrent.supernet import Supernet, TranslationSupernet
+from darts.spaces.recurrent.supernet import MixedCell, Supernet, TranslationSupernet
 
 __all__ = [
     "PUBLISHED",

@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.rank_dropout import BatchShare, dropout_mask
+from darts.spaces.rank_dropout import apply_mask, dropout_mask
 from darts.spaces.recurrent.genotype import Genotype
 
 INITIAL_RANGE = 0.04  # initial weights are uniform between minus and plus this value
@@ -61,27 +61,14 @@ class DropoutRates:
 NO_DROPOUT = DropoutRates()
 
 
-def locked_mask(x: Tensor, probability: float, batch_share: BatchShare = None) -> Tensor:
+def locked_mask(module: nn.Module, x: Tensor, probability: float) -> Tensor | None:
     """Draw a mask ``(B, D)`` that all steps of ``x``, ``(T, B, D)`` or ``(B, D)``, share."""
-    return dropout_mask(x, x.shape[-2:], probability, batch_share)
+    return dropout_mask(module, x, x.shape[-2:], probability)
 
 
-def locked_dropout(
-    x: Tensor, probability: float, training: bool, batch_share: BatchShare = None
-) -> Tensor:
+def locked_dropout(module: nn.Module, x: Tensor, probability: float) -> Tensor:
     """Drop the same dimensions of ``x``, ``(T, B, D)``, at every step."""
-    return x * locked_mask(x, probability, batch_share) if training and probability > 0 else x
-
-
-def embed_with_word_dropout(
-    tokens: Tensor, weight: Tensor, probability: float, training: bool
-) -> Tensor:
-    """Embed int64 tokens ``(T, B)`` with a table ``weight``, ``(V, E)``, as ``(T, B, E)``."""
-    embeddings = F.embedding(tokens, weight)
-    if not training or probability == 0:
-        return embeddings
-    mask = dropout_mask(weight, (weight.shape[0], 1), probability)
-    return embeddings * F.embedding(tokens, mask)
+    return apply_mask(x, locked_mask(module, x, probability))
 
 
 def highway(state: Tensor, new: Tensor, gate: Tensor) -> Tensor:
@@ -128,18 +115,10 @@ class RecurrentCell(nn.Module):
     def initial_hidden(self, inputs: Tensor, hidden: Tensor | None) -> Tensor:
         return inputs.new_zeros(inputs.shape[1], self.hidden) if hidden is None else hidden
 
-    def apply_dropout(
-        self, inputs: Tensor, hidden: Tensor, batch_share: BatchShare
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the inputs after dropout, and the dropout mask of the states or None."""
-        rates = self.dropouts
-        inputs = locked_dropout(inputs, rates.input, self.training, batch_share)
-        masks = self.training and rates.hidden > 0
-        return inputs, locked_mask(hidden, rates.hidden, batch_share) if masks else None
-
-    def prepare(self, inputs: Tensor, hidden: Tensor, batch_share: BatchShare) -> SequenceInput:
+    def prepare(self, inputs: Tensor, hidden: Tensor) -> SequenceInput:
         """Apply dropout to ``inputs``, ``(T, B, E)``, and compute what all steps share."""
-        inputs, mask = self.apply_dropout(inputs, hidden, batch_share)
+        inputs = locked_dropout(self, inputs, self.dropouts.input)
+        mask = locked_mask(self, hidden, self.dropouts.hidden)
         steps, batch, _ = inputs.shape
         projected = inputs.reshape(steps * batch, -1) @ self.input_weight
         weight = F.dropout(self.hidden_weight, self.dropouts.weight, self.training)
@@ -150,10 +129,6 @@ def init_preserving_variance(weight: Tensor) -> None:
     """Draw ``weight``, ``(..., inputs, outputs)``, so that ``x @ weight`` keeps the variance."""
     bound = math.sqrt(3 / weight.shape[-2])
     nn.init.uniform_(weight, -bound, bound)
-
-
-def apply_mask(state: Tensor, mask: Tensor | None) -> Tensor:
-    return state if mask is None else state * mask
 
 
 class DiscreteCell(RecurrentCell):
@@ -169,15 +144,13 @@ class DiscreteCell(RecurrentCell):
         for source, node, name in sorted(genotype.edges()):
             self.successors.setdefault(source, []).append((name, node))
 
-    def forward(
-        self, inputs: Tensor, hidden: Tensor | None = None, batch_share: BatchShare = None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, inputs: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Run the cell over inputs ``(T, B, E)``, from an output ``(B, H)``; None for zeros.
 
         Return the outputs of all steps ``(T, B, H)``, and the last output ``(B, H)``.
         """
         hidden = self.initial_hidden(inputs, hidden)
-        prepared = self.prepare(inputs, hidden, batch_share)
+        prepared = self.prepare(inputs, hidden)
         weights = self.node_weights.unbind()
         joint_weights = {
             source: concat_weights([weights[node - 1] for _, node in successors])

@@ -28,7 +28,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.data.words import BEGIN, END, PADDING, UNKNOWN
-from darts.spaces.rank_dropout import BatchShare
 from darts.spaces.recurrent.cell import DropoutRates, RecurrentCell, locked_dropout
 
 CellArguments = Sequence[tuple[object, ...]]
@@ -102,7 +101,6 @@ class EncoderDecoder(nn.Module):
                 "set dataset.joint=true, or space.copy=false"
             )
         self.dropouts = dropouts
-        self.batch_share: BatchShare = None
         self.source_words = None if joint else nn.Parameter(torch.empty(sources, embedding))
         self.target_words = nn.Parameter(torch.empty(targets, embedding))
         self.decoder = None if tied else nn.Parameter(torch.empty(targets, embedding))
@@ -110,13 +108,12 @@ class EncoderDecoder(nn.Module):
         for table in (self.source_words, self.target_words, self.decoder):
             if table is not None:
                 nn.init.normal_(table, std=EMBEDDING_STD)
-        self.forward_encoder = make_cell(embedding)
-        self.backward_encoder = make_cell(embedding)
-        self.decoder_cell = make_cell(embedding)
+        cells = [make_cell(embedding) for _ in range(3)]
+        self.forward_encoder, self.backward_encoder, self.decoder_cell = cells
         # The default initialization of cells suits the large SGD steps of a language model. With
         # it, matrix products shrink their inputs, so with Adam's small steps the network would
         # learn only word frequencies.
-        for cell in (self.forward_encoder, self.backward_encoder, self.decoder_cell):
+        for cell in cells:
             cell.init_preserving_variance()
         self.initial_state = nn.Linear(2 * hidden, hidden)
         self.key = nn.Linear(2 * hidden, hidden, bias=False)
@@ -174,7 +171,7 @@ class EncoderDecoder(nn.Module):
         context = weights.to(encoded.values.dtype) @ encoded.values
         features = torch.cat([queries, context], dim=2)  # (B, T, 3H)
         mixed = torch.tanh(self.mix(features)).transpose(0, 1)
-        mixed = locked_dropout(mixed, self.dropouts.output, self.training, self.batch_share)
+        mixed = locked_dropout(self, mixed, self.dropouts.output)
         table = self.target_words if self.decoder is None else self.decoder
         logits = F.linear(mixed, table, self.bias)
         if self.pointer is not None:
@@ -183,8 +180,7 @@ class EncoderDecoder(nn.Module):
         return logits, state
 
     def _embed(self, tokens: Tensor, table: Tensor) -> Tensor:
-        embedded = F.embedding(tokens, table)
-        return locked_dropout(embedded, self.dropouts.embedding, self.training, self.batch_share)
+        return locked_dropout(self, F.embedding(tokens, table), self.dropouts.embedding)
 
 
 def reversed_positions(lengths: Tensor, steps: int) -> Tensor:

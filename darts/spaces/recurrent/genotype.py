@@ -9,7 +9,6 @@ References:
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -31,7 +30,7 @@ ACTIVATIONS: tuple[str, ...] = PRIMITIVES[1:]
 GROUP = "recurrent"
 """The only group of alphas."""
 
-CLASSIC_PATTERN = re.compile(
+CLASSIC_PATTERN = (
     rf"Genotype\(\s*(recurrent\s*=|concat\s*=|[\[(]\s*[\[(]\s*['\"]({'|'.join(ACTIVATIONS)})['\"])"
 )
 """Finds classic text that describes a recurrent cell, valid or not."""
@@ -70,15 +69,11 @@ class Genotype(AnyGenotype):
         object.__setattr__(self, "recurrent", nodes)
         object.__setattr__(self, "outputs", check_nodes("concat", concat, 1, len(nodes)))
 
-    def nodes(self, cell: str = "recurrent") -> int:
-        self.check_cell(cell)
-        return len(self.recurrent)
-
-    def concat(self, cell: str = "recurrent") -> tuple[int, ...]:
+    def concat(self, cell: str | None = None) -> tuple[int, ...]:
         self.check_cell(cell)
         return self.outputs
 
-    def edges(self, cell: str = "recurrent") -> list[tuple[int, int, str]]:
+    def edges(self, cell: str | None = None) -> list[tuple[int, int, str]]:
         self.check_cell(cell)
         return [(source, node, name) for node, (name, source) in enumerate(self.recurrent, 1)]
 

@@ -14,13 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts.spaces.network import LanguageModelOutput, NetworkBase
-from darts.spaces.rank_dropout import BatchShare
 from darts.spaces.recurrent.cell import (
     INITIAL_RANGE,
     NO_DROPOUT,
     DiscreteCell,
     DropoutRates,
-    embed_with_word_dropout,
     locked_dropout,
 )
 from darts.spaces.recurrent.encoder_decoder import EncoderDecoder
@@ -51,15 +49,16 @@ class EmbeddingDecoder(nn.Module):
             if weight is not None:
                 nn.init.uniform_(weight, -INITIAL_RANGE, INITIAL_RANGE)
 
-    def embed(self, tokens: Tensor, batch_share: BatchShare = None) -> Tensor:
+    def embed(self, tokens: Tensor) -> Tensor:
         """Embed int64 tokens ``(T, B)`` as ``(T, B, E)``."""
-        x = embed_with_word_dropout(tokens, self.embedding, self.dropouts.word, self.training)
-        return locked_dropout(x, self.dropouts.embedding, self.training, batch_share)
+        x = F.embedding(tokens, self.embedding)
+        if self.training and self.dropouts.word > 0:
+            kept = F.dropout(self.bias.new_ones(len(self.bias), 1), self.dropouts.word)
+            x = x * F.embedding(tokens, kept)
+        return locked_dropout(self, x, self.dropouts.embedding)
 
-    def decode(
-        self, raw: Tensor, hidden: Tensor, batch_share: BatchShare = None
-    ) -> LanguageModelOutput:
-        dropped = locked_dropout(raw, self.dropouts.output, self.training, batch_share)
+    def decode(self, raw: Tensor, hidden: Tensor) -> LanguageModelOutput:
+        dropped = locked_dropout(self, raw, self.dropouts.output)
         weight = self.embedding if self.decoder is None else self.decoder
         return LanguageModelOutput(F.linear(dropped, weight, self.bias), hidden, raw, dropped)
 
@@ -87,10 +86,7 @@ class Network(NetworkBase):
         self.cell = DiscreteCell(genotype, embedding, hidden, dropouts)
 
     def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput:
-        raw, hidden = self.cell(
-            self.words.embed(tokens, self.batch_share), hidden, self.batch_share
-        )
-        return self.words.decode(raw, hidden, self.batch_share)
+        return self.words.decode(*self.cell(self.words.embed(tokens), hidden))
 
 
 class TranslationNetwork(EncoderDecoder, NetworkBase):
@@ -130,5 +126,4 @@ class TranslationNetwork(EncoderDecoder, NetworkBase):
         beam: int = 1,
     ) -> Tensor:
         """Compute logits or decode; see ``EncoderDecoder.translate``."""
-        arguments = [(self.batch_share,)] * 3
-        return self.translate(sources, inputs, arguments, max_length, beam)
+        return self.translate(sources, inputs, [()] * 3, max_length, beam)

@@ -20,19 +20,20 @@ import torch
 from torch import Tensor, nn
 
 from darts.registry import number
-from darts.spaces.any_genotype import AnyGenotype
-from darts.spaces.checks import allowed, check_subset, subset_masks
+from darts.spaces.any_genotype import AnyGenotype, PublishedGenotype, read_published
 from darts.spaces.deriving import (
     Candidates,
+    allowed,
     check_candidate,
     check_groups,
+    check_subset,
     checked_rows,
     draw,
     edge_mask,
+    subset_masks,
 )
 from darts.spaces.network import NetworkPiece
 from darts.spaces.parameters import Choice, Parameter, Point, Value
-from darts.spaces.published import PublishedGenotype, read_published
 from darts.spaces.recurrent.cell import FUNCTIONS, DropoutRates, highway
 from darts.spaces.recurrent.genotype import (
     ACTIVATIONS,
@@ -67,6 +68,7 @@ class Recurrent(Space):
         candidates: Operations to choose from; [] for all operations of the space.
     """
 
+    notation: ClassVar[str | None] = CLASSIC_PATTERN
     name: str = "recurrent"
     genotype: ClassVar[type[AnyGenotype]] = Genotype
     supports_partial: ClassVar[bool] = False
@@ -143,10 +145,6 @@ class Recurrent(Space):
     def reference(cls, genotype: Genotype) -> Recurrent:
         return cls(nodes=genotype.nodes(), embedding=850, hidden=850)
 
-    @classmethod
-    def recognizes(cls, text: str) -> bool:
-        return CLASSIC_PATTERN.search(text) is not None
-
     def derive(self, probabilities: Mapping[str, Tensor], candidates: Candidates) -> Genotype:
         """Keep the strongest edge into each node, and its strongest activation.
 
@@ -157,9 +155,8 @@ class Recurrent(Space):
         check_groups("probabilities", probabilities, (GROUP,))
         names = candidates[GROUP]
         rows = checked_rows(GROUP, probabilities[GROUP], names)
-        layout = edges_of(_count_nodes(len(rows)))
         nodes: dict[int, tuple[float, str, int]] = {}
-        for (source, node), row, operations in zip(layout, rows, names, strict=True):
+        for (source, node), row, operations in zip(edges_of(self.nodes), rows, names, strict=True):
             for value, name in zip(row, operations, strict=True):
                 if name != "none" and (node not in nodes or value > nodes[node][0]):
                     nodes[node] = value, name, source
@@ -204,9 +201,8 @@ class Recurrent(Space):
         return Genotype(pairs, nodes)
 
     def mask(self, genotype: Genotype, candidates: Candidates) -> dict[str, Tensor]:
-        names = candidates[GROUP]
-        layout = edges_of(_count_nodes(len(names)))
-        return {GROUP: edge_mask(genotype.edges(), layout, names, GROUP)}
+        layout = edges_of(self.nodes)
+        return {GROUP: edge_mask(genotype.edges(), layout, candidates[GROUP], GROUP)}
 
     def pieces(self, *, classes: int, sample_shape: Sequence[int] = ()) -> Iterator[NetworkPiece]:
         """Yield the modules of the language model, with every candidate; costs are per token.
@@ -237,13 +233,9 @@ class Recurrent(Space):
         usable = torch.tensor([[name != "none" for name in row] for row in candidates[GROUP]])
         p = probabilities[GROUP]
         p = p * usable.to(p.device)
-        fan_ins = list(range(1, _count_nodes(len(p)) + 1))  # edges into each node
+        fan_ins = list(range(1, self.nodes + 1))  # edges into each node
         normalized = [rows / rows.sum().clamp_min(1e-12) for rows in torch.split(p, fan_ins)]
         return {GROUP: torch.cat(normalized)}
-
-
-def _count_nodes(num_edges: int) -> int:
-    return int((2 * num_edges) ** 0.5)  # n nodes have n (n + 1) / 2 edges
 
 
 class CellState(nn.Module):

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from darts.data.words import PADDING
 from darts.ops.transfer import to_device
 from darts.spaces.network import LanguageModelOutput
-from darts.spaces.rank_dropout import BatchShare, rank_dropout
+from darts.spaces.rank_dropout import rank_dropout
 from darts.spaces.transformer.layers import AttentionMask
 
 POSITIONS = ("sinusoidal", "learned")
@@ -43,21 +42,11 @@ def sinusoidal_table(length: int, width: int, dtype: torch.dtype, device: torch.
 
     The wavelengths range from 2 pi to 20,000 pi.
     """
-    if torch.compiler.is_compiling():  # no cache: an export traces the length as a dynamic axis
-        return _sinusoidal_table(length, width, dtype, device)
-    return _cached_sinusoidal_table(length, width, dtype, device)
-
-
-def _sinusoidal_table(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     positions = torch.arange(length, dtype=torch.float64)[:, None]
     exponents = torch.arange(0, width, 2, dtype=torch.float64) / width
     angles = positions * torch.exp(-math.log(10_000.0) * exponents)  # (length, width / 2)
     table = torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
     return to_device(table.to(dtype), device)  # dtype first, because some devices have no float64
-
-
-# The batches of a search have only a few different lengths.
-_cached_sinusoidal_table = lru_cache(maxsize=16)(_sinusoidal_table)
 
 
 class PositionalEncoding(nn.Module):
@@ -144,24 +133,21 @@ class Frame(nn.Module):
         is_token = tokens.t() != PADDING  # (B, T)
         return AttentionMask(~is_token[:, None, None], is_token[..., None])
 
-    def embed(self, tokens: Tensor, batch_share: BatchShare = None) -> Tensor:
+    def embed(self, tokens: Tensor) -> Tensor:
         """Embed tokens ``(T, B)`` as ``(B, T, D)``."""
-        x = self.positional_encoding(self.embedding(tokens.t()))
-        return self._dropped(x, batch_share)
+        x: Tensor = self.positional_encoding(self.embedding(tokens.t()))
+        return rank_dropout(self, x, self.dropout)
 
     def finish(
-        self, x: Tensor, mask: AttentionMask, hidden: Tensor, batch_share: BatchShare = None
+        self, x: Tensor, mask: AttentionMask, hidden: Tensor
     ) -> LanguageModelOutput | Tensor:
-        raw = self.norm(x)
+        raw: Tensor = self.norm(x)
         if mask.tokens is not None:
             counts = mask.tokens.sum(1).clamp_min(1)  # (B, 1); a text may be empty
             means = (raw * mask.tokens).sum(1) / counts
-            logits: Tensor = self.classifier(self._dropped(means, batch_share))
+            logits: Tensor = self.classifier(rank_dropout(self, means, self.dropout))
             return logits
-        dropped = self._dropped(raw, batch_share)
+        dropped = rank_dropout(self, raw, self.dropout)
         raw, dropped = raw.transpose(0, 1), dropped.transpose(0, 1)  # (T, B, D)
         logits = F.linear(dropped, self.embedding.table, self.bias)
         return LanguageModelOutput(logits, hidden, raw, dropped)
-
-    def _dropped(self, x: Tensor, batch_share: BatchShare) -> Tensor:
-        return rank_dropout(x, self.dropout, self.training, batch_share)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from darts.spaces.any_genotype import ChainGenotype
-from darts.spaces.genotype_text import entries_of, short_repr
+from darts.spaces.genotype_text import check_name, entries_of, short_repr
 
 MIXERS: tuple[str, ...] = (
     "attention_2",
@@ -67,8 +67,8 @@ class Genotype(ChainGenotype):
                     "layer"
                 )
             names = MIXERS + NETWORK_MIXERS, FEED_FORWARDS + NETWORK_FEED_FORWARDS
-            _check_name(f"block {number}: unknown mixer", pair[0], names[0])
-            _check_name(f"block {number}: unknown feed-forward layer", pair[1], names[1])
+            check_name(f"block {number}: unknown mixer", pair[0], names[0])
+            check_name(f"block {number}: unknown feed-forward layer", pair[1], names[1])
             if tuple(pair) == NO_LAYERS and len(blocks) > 1:
                 raise ValueError(f"block {number} has neither a mixer nor a feed-forward layer")
         object.__setattr__(self, "blocks", tuple(tuple(pair) for pair in blocks))
@@ -96,8 +96,3 @@ class Genotype(ChainGenotype):
     @property
     def json_lines(self) -> Sequence[Sequence[object]]:
         return [[pair] for pair in self.blocks]
-
-
-def _check_name(problem: str, name: object, names: tuple[str, ...]) -> None:
-    if not isinstance(name, str) or name not in names:
-        raise ValueError(f"{problem} {short_repr(name)}; choose from {', '.join(names)}")

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.spaces.rank_dropout import BatchShare, drop_path, rank_dropout
+from darts.spaces.rank_dropout import drop_path, rank_dropout
 from darts.spaces.transformer.genotype import FEED_FORWARDS, MIXERS
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu}
@@ -245,7 +245,6 @@ class Block(nn.Module):
         mask: AttentionMask,
         state: Tensor | None = None,
         drop_probability: float = 0.0,
-        batch_share: BatchShare = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Compute the block's output and next state, which is None without an LSTM.
 
@@ -255,15 +254,12 @@ class Block(nn.Module):
         after = None
         if isinstance(self.mixer, Lstm):
             y, after = self.mixer(x, state)
-            x = rank_dropout(y, self.dropout, self.training, batch_share)
+            x = rank_dropout(self, y, self.dropout)
         elif not isinstance(self.mixer, nn.Identity):
-            x = x + self._drop(self.mixer(x, mask), drop_probability, batch_share)
+            x = x + self._drop(self.mixer(x, mask), drop_probability)
         if not isinstance(self.feed_forward, nn.Identity):
-            x = x + self._drop(self.feed_forward(x), drop_probability, batch_share)
+            x = x + self._drop(self.feed_forward(x), drop_probability)
         return x, after
 
-    def _drop(self, y: Tensor, probability: float, batch_share: BatchShare) -> Tensor:
-        y = rank_dropout(y, self.dropout, self.training, batch_share)
-        if probability > 0 and self.training:
-            y = drop_path(y, probability, batch_share)
-        return y
+    def _drop(self, y: Tensor, probability: float) -> Tensor:
+        return drop_path(self, rank_dropout(self, y, self.dropout), probability)

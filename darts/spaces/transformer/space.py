@@ -21,9 +21,8 @@ from torch import Tensor, nn
 
 from darts.registry import choice, number
 from darts.spaces.any_genotype import AnyGenotype
-from darts.spaces.checks import allowed, check_subset, subset_masks
 from darts.spaces.choice_space import ChoiceSpace
-from darts.spaces.deriving import Candidates
+from darts.spaces.deriving import Candidates, allowed, check_subset, subset_masks
 from darts.spaces.network import LanguageModelOutput, NetworkBase, NetworkPiece
 from darts.spaces.space import SPACES
 from darts.spaces.transformer.frame import (
@@ -79,22 +78,19 @@ class Network(NetworkBase):
         is_identity = isinstance(getattr(self.blocks[block], name), nn.Identity)
         return [] if is_identity else [(self.blocks[block], name)]
 
-    def forward(
-        self, tokens: Tensor, hidden: Tensor | None = None, auxiliary: bool = False
-    ) -> LanguageModelOutput | Tensor | tuple[LanguageModelOutput | Tensor, None]:
+    def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> LanguageModelOutput | Tensor:
         mask = self.frame.attention_mask(tokens)
-        x = self.frame.embed(tokens, self.batch_share)
+        x = self.frame.embed(tokens)
         before: Sequence[Tensor | None] = [None] * len(self.blocks)
         if hidden is not None and any(self.state_sizes):
             before = torch.split(hidden, self.state_sizes, dim=1)
         after = []
         for block, state in zip(self.blocks, before, strict=True):
-            x, state = block(x, mask, state, self.drop_path, self.batch_share)
+            x, state = block(x, mask, state, self.drop_path)
             if state is not None:
                 after.append(state)
         hidden = torch.cat(after, dim=1) if after else x.new_zeros(x.shape[0], 0)
-        output = self.frame.finish(x, mask, hidden, self.batch_share)
-        return (output, None) if auxiliary else output
+        return self.frame.finish(x, mask, hidden)
 
 
 @SPACES.register

@@ -24,14 +24,13 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial, reduce
+from functools import reduce
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts.ops.recomputation import recompute
 from darts.spaces.network import LanguageModelOutput
 from darts.spaces.rank_dropout import rank_dropout
 from darts.spaces.supernet import SupernetBase
@@ -88,10 +87,10 @@ class MixedBlock(nn.Module):
             y = self.mixer_norm(x)
             terms = [self.mix_attention(y, mask, attention)] if attention else []
             terms += [self.mix_convolutions(y, mask, kernels)] if kernels else []
-            x = x + rank_dropout(reduce(torch.add, terms), self.dropout, self.training)
+            x = x + rank_dropout(self, reduce(torch.add, terms), self.dropout)
         if feed_forwards:
             y = self.mix_feed_forwards(self.feed_norm(x), feed_forwards)
-            x = x + rank_dropout(y, self.dropout, self.training)
+            x = x + rank_dropout(self, y, self.dropout)
         return x
 
     def mix_attention(
@@ -179,11 +178,9 @@ class Supernet(SupernetBase):
             _by_name(GROUPS[group], *mixture)
             for group, mixture in zip(self.chain, self.chain_weights(weights), strict=True)
         ]
-        uses_dropout = self.training and self.frame.dropout > 0
         x = self.frame.embed(tokens)
         for block, mixers, feed_forwards in zip(self.blocks, chain[::2], chain[1::2], strict=True):
-            run = partial(recompute, block, random=uses_dropout) if self.recomputes else block
-            x = run(x, mask, mixers, feed_forwards)
+            x = self.run(block, x, mask, mixers, feed_forwards)
         return self.frame.finish(x, mask, x.new_zeros(x.shape[0], 0))
 
 

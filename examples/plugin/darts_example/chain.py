@@ -88,9 +88,8 @@ class Network(NetworkBase):
         self.body = nn.Sequential(stem(in_channels, channels), *layers)
         self.classifier = nn.Linear(channels, classes)
 
-    def forward(self, images: Tensor, auxiliary: bool = False) -> Any:
-        logits = self.classifier(self.body(images).mean((2, 3)))
-        return (logits, None) if auxiliary else logits
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.body(images).mean((2, 3)))
 
 
 @SPACES.register

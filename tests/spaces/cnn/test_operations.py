@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.spaces.cnn.operations import FactorizedReduce, make_operation
+from darts.spaces.cnn.operations import make_operation
 from darts.spaces.genotype import OPERATIONS
 
 SIZES = [(8, 8), (9, 9), (8, 11), (13, 10), (16, 17), (1, 1), (1, 4), (3, 2)]
@@ -35,14 +35,6 @@ def test_none_outputs_zeros_for_nan_and_inf() -> None:
         y = make_operation("none", 3, stride)(x)
         assert y.shape == (2, 3, math.ceil(7 / stride), 8 // stride)
         assert torch.equal(y, torch.zeros_like(y))
-
-
-def test_factorized_reduce_gives_an_odd_channel_to_the_second_half() -> None:
-    reduce = FactorizedReduce(3, 5)
-    assert (reduce.even.out_channels, reduce.odd.out_channels) == (2, 3)
-    assert reduce(images(2, 3, 5, 6)).shape == (2, 5, 3, 3)
-    with pytest.raises(ValueError, match="at least 2 output channels, got 1"):
-        FactorizedReduce(3, 1)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from typing import Any
 
@@ -117,8 +116,3 @@ def test_drop_path_matches_the_plain_network() -> None:
     net, plain = pair(ALL_OPERATIONS, cells=4, drop_path=0.4)
     assert_same(net, plain, (9, 8))
     assert not torch.equal(results(net, (9, 8))["logits"], results(net, (9, 8), seed=4)["logits"])
-
-
-def test_a_deep_copy_computes_the_same() -> None:
-    net, plain = pair(ALL_OPERATIONS, cells=3, auxiliary=False)
-    assert_same(copy.deepcopy(net), plain, (8, 8))

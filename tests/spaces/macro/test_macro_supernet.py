@@ -11,7 +11,7 @@ from oracles.comparing import EXACT, images
 from oracles.macro_supernet import EdgewiseSupernet
 from torch import Tensor
 
-from darts.spaces.macro import PRIMITIVES, Macro, Network, Supernet
+from darts.spaces.macro import PRIMITIVES, Supernet
 from darts.spaces.macro.skeleton import SKELETONS, InvertedResidual
 from darts.spaces.mixture import Mixture
 
@@ -84,29 +84,6 @@ def test_outputs_gradients_and_statistics_equal_the_oracle(
     assert list(actual) == list(expected)
     for name, value in expected.items():
         torch.testing.assert_close(actual[name], value, **EXACT, msg=lambda m, n=name: n + m)
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_one_hot_weights_equal_the_discrete_network(training: bool) -> None:
-    net = make(3)
-    space = Macro(channels=2, cells=3)
-    genotype = space.random(torch.Generator().manual_seed(3))
-    assert 0 < genotype.count("skip_connect") < 6
-    masks = space.mask(genotype, net.candidates)
-    discrete = Network(genotype, channels=2, classes=CLASSES).double()
-    state = discrete.state_dict()
-    for name, value in net.state_dict().items():
-        words = name.split(".")
-        if words[0] == "blocks":
-            if genotype.blocks[int(words[1])] == PRIMITIVES[int(words[3])]:
-                state[".".join([*words[:2], *words[4:]])] = value
-        elif words[0] != "alphas":
-            state[name] = value
-    discrete.load_state_dict(state)  # the norms keep their initial ones and zeros
-    x = images(3, 3, 9, 11)
-    one_hot = {group: mask.double() for group, mask in masks.items()}
-    actual = discrete.train(training)(x)
-    torch.testing.assert_close(actual, net.train(training)(x, one_hot), **EXACT)
 
 
 def test_inactive_blocks_do_not_run() -> None:

@@ -7,36 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from darts.methods.discretization import Argmax
-from darts.spaces import SearchContext
 from darts.spaces.mlp import Genotype, Mlp
-from darts.spaces.mlp.genotype import ACTIVATIONS
 
 SIZES: dict[str, Any] = {"classes": 4, "in_channels": 12}
 SMALL: dict[str, Any] = {"widths": [4, 2], "activations": ["relu", "tanh"]}
-
-
-def test_every_activation_has_its_module() -> None:
-    x = torch.linspace(-2, 2, 9)
-    for name, module in ACTIVATIONS.items():
-        expected = x if name == "identity" else getattr(torch.nn.functional, name)(x)
-        assert torch.equal(module()(x), expected)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('{"layers": ["relu"]}', "unknown layer 'relu'.*relu, leaky_relu, elu"),
-        ('{"layers": ["relu_064"]}', "unknown layer 'relu_064'"),
-        ('{"layers": ["relu_\\u0664"]}', "unknown layer"),  # a digit, but not an ASCII one
-        ('{"layers": [64]}', "unknown layer 64"),
-        ('{"layers": ["relu_65537"]}', "'relu_65537': the width must be at most 65536"),
-    ],
-)
-def test_invalid_text_is_rejected_in_one_line(text: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message) as caught:
-        Genotype.parse(text)
-    assert "\n" not in str(caught.value)
 
 
 def test_derive_keeps_the_most_probable_candidates_and_drops_skipped_layers() -> None:
@@ -69,20 +43,6 @@ def test_the_number_of_networks_may_exceed_the_range_of_floats() -> None:
 def test_encode_rejects_genotypes_outside_the_space(layers: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Mlp(cells=2, **SMALL).encode(Genotype(layers))
-
-
-@pytest.mark.parametrize("limit", [0, 1, 2])
-def test_skip_limit_drops_the_weakest_skips(limit: int) -> None:
-    """Skipped layers count at any position, although a genotype does not record the position."""
-    space = Mlp(cells=4, **SMALL)
-    context = SearchContext.from_supernet(space, space.supernet(**SIZES))
-    rest = torch.tensor(
-        [[0.0, 0.1, 0.0, 0.0, 0.9], [0.0, 0.0, 0.3, 0.0, 0.7], [0.9, 0.0, 0.0, 0.0, 0.1]]
-    )
-    p = {"first": torch.full((1, 4), 0.25), "rest": rest}
-    actual = Argmax(skip_limit=limit).genotype(p, context)
-    expected = {0: ("relu_2", "tanh_4"), 1: ("tanh_4",), 2: ()}[limit]
-    assert actual.layers == ("relu_4", *expected, "relu_4")
 
 
 @pytest.mark.parametrize("key", ["widths", "activations"])

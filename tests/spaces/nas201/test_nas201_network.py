@@ -1,4 +1,4 @@
-"""The discrete network of NAS-Bench-201: published sizes, nodes without edges, drop path."""
+"""The discrete network of NAS-Bench-201: published sizes and drop path."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import torch
 from oracles.comparing import images
 
 from darts.spaces.nas201 import Genotype, Network
+from darts.spaces.rank_dropout import set_batch_share
 
 
 @pytest.mark.parametrize(
@@ -19,16 +20,6 @@ def test_parameters_match_the_benchmark(operation: str, parameters: int) -> None
     assert sum(p.numel() for p in net.parameters()) == parameters
 
 
-def test_a_node_without_edges_is_zero() -> None:
-    net = Network(Genotype.from_index(0), channels=2, cells=1).double().eval()
-    first, second = net(images(2, 3, 8, 8))
-    torch.testing.assert_close(first, second)
-    net = Network(
-        Genotype.from_operations("none", *["nor_conv_1x1"] * 5), channels=2, cells=1
-    ).double()
-    assert torch.isfinite(net(images(2, 3, 8, 8))).all()
-
-
 @pytest.mark.parametrize(("name", "drops"), [("skip_connect", False), ("avg_pool_3x3", True)])
 def test_drop_path_draws_for_the_whole_batch_and_ignores_identities(name: str, drops: bool) -> None:
     genotype, x = Genotype.from_operations(*[name] * 6), images(6, 3, 8, 8)
@@ -38,9 +29,8 @@ def test_drop_path_draws_for_the_whole_batch_and_ignores_identities(name: str, d
             module.eval()  # so that samples are independent
     torch.manual_seed(1)
     whole = net(x)
-    torch.manual_seed(1)
-    net.batch_share = (4, 6)
-    torch.testing.assert_close(net(x[4:]), whole[4:])
-    net.batch_share = None
     assert torch.allclose(net(x), whole) != drops
+    torch.manual_seed(1)
+    set_batch_share(net, 4, 6)
+    torch.testing.assert_close(net(x[4:]), whole[4:])
     assert torch.equal(net.eval()(x), net(x))

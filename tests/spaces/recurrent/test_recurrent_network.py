@@ -9,6 +9,7 @@ import torch
 from oracles.comparing import EXACT
 from torch import Tensor
 
+from darts.spaces.rank_dropout import set_batch_share
 from darts.spaces.recurrent import (
     PUBLISHED,
     DiscreteCell,
@@ -17,7 +18,8 @@ from darts.spaces.recurrent import (
     Network,
     Recurrent,
 )
-from darts.spaces.recurrent.cell import embed_with_word_dropout, locked_mask
+from darts.spaces.recurrent.cell import locked_dropout, locked_mask
+from darts.spaces.recurrent.network import EmbeddingDecoder
 
 FUNCTIONS: dict[str, Any] = {
     "tanh": torch.tanh,
@@ -73,7 +75,9 @@ def test_the_cell_equals_the_node_by_node_computation(genotype: Genotype, traini
         leaf.requires_grad_()
     torch.manual_seed(2)
     one = torch.ones((), dtype=torch.float64)
-    masks = (locked_mask(inputs, 0.4), locked_mask(hidden, 0.3)) if training else (one, one)
+    masks = (
+        (locked_mask(cell, inputs, 0.4), locked_mask(cell, hidden, 0.3)) if training else (one, one)
+    )
     expected = reference_outputs(cell, inputs, hidden, *masks)
     torch.manual_seed(2)
     actual, last = cell(inputs, hidden)
@@ -138,31 +142,28 @@ def test_splitting_a_sequence_does_not_change_the_outputs() -> None:
     second = net(tokens[3:], first.hidden)
     torch.testing.assert_close(torch.cat([first.logits, second.logits]), whole.logits, **EXACT)
     torch.testing.assert_close(second.hidden, whole.hidden, **EXACT)
-    cut = net(tokens[3:], first.hidden.detach())
-    torch.testing.assert_close(cut.logits, second.logits, **EXACT)
 
 
 def test_a_rank_uses_its_rows_of_the_mask_of_the_whole_batch() -> None:
-    x = torch.ones(2, 7, 5)
+    x, module = torch.ones(2, 7, 5), torch.nn.Identity()
     torch.manual_seed(0)
-    whole = locked_mask(x, 0.5)
+    whole = locked_dropout(module, x, 0.5)
     torch.manual_seed(0)
-    torch.testing.assert_close(locked_mask(x[:, :3], 0.5, (4, 7)), whole[4:7], rtol=0, atol=0)
+    set_batch_share(module, 4, 7)
+    assert torch.equal(locked_dropout(module, x[:, :3], 0.5), whole[:, 4:7])
 
 
 def test_word_dropout_drops_a_word_at_all_positions() -> None:
     torch.manual_seed(0)
-    weight = torch.rand(9, 4, dtype=torch.float64) + 1
-    tokens = torch.randint(9, (30, 5))
-    actual = embed_with_word_dropout(tokens, weight, 0.4, training=True)
+    words = EmbeddingDecoder(9, 4, 4, True, DropoutRates(word=0.4)).double()
+    weight, tokens = words.embedding.detach(), torch.randint(9, (30, 5))
+    actual = words.embed(tokens).detach()
     dropped = {word for word in range(9) if not actual[tokens == word].any()}
     assert 0 < len(dropped) < 9
     for word in set(range(9)) - dropped:
         expected = (weight[word] / 0.6).expand(int((tokens == word).sum()), -1)
         torch.testing.assert_close(actual[tokens == word], expected, **EXACT)
-    torch.testing.assert_close(
-        embed_with_word_dropout(tokens, weight, 0.4, training=False), weight[tokens]
-    )
+    assert torch.equal(words.eval().embed(tokens), weight[tokens])
 
 
 ALL = ("word", "embedding", "input", "hidden", "output", "weight")

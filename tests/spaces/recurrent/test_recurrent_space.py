@@ -45,22 +45,6 @@ def test_derive_keeps_the_most_probable_candidate_of_each_node(seed: int) -> Non
     assert actual.outputs == (1, 2, 3)
 
 
-def test_a_one_hot_mixture_equals_the_discrete_network() -> None:
-    """Mixing weights of 1 on the candidates of a genotype, 0 elsewhere."""
-    context, net = context_and_supernet(
-        input_dropout=0.0, hidden_dropout=0.0, output_dropout=0.0, embedding_dropout=0.0
-    )
-    genotype = context.space.random(torch.Generator().manual_seed(3))
-    network = context.space.network(genotype, vocab_size=WORDS)
-    network.load_state_dict({name: net.state_dict()[name] for name in network.state_dict()})
-    with torch.no_grad():
-        net.eval()
-        net.cell.norm.eps = 0.0  # with initial statistics, the norm is the identity
-        mask = context.space.mask(genotype, context.candidates)["recurrent"].float()
-        tokens = torch.randint(WORDS, (5, 2))
-        torch.testing.assert_close(net(tokens, {"recurrent": mask}).raw, network(tokens).raw)
-
-
 def test_encode_rejects_genotypes_of_other_sizes() -> None:
     for genotype in (PUBLISHED["ENAS_RNN"].genotype, Genotype([("tanh", 0)] * 8, (1, 2))):
         with pytest.raises(ValueError, match=r"must have space\.nodes=8 nodes, and its output"):

@@ -16,14 +16,14 @@ from darts.data.words import BEGIN, END, PADDING, UNKNOWN
 from darts.spaces.recurrent import (
     DropoutRates,
     Genotype,
+    MixedCell,
     Recurrent,
     TranslationNetwork,
     TranslationSupernet,
 )
 from darts.spaces.recurrent.cell import RecurrentCell
-from darts.spaces.recurrent.encoder_decoder import EMBEDDING_STD, reversed_positions
+from darts.spaces.recurrent.encoder_decoder import EMBEDDING_STD
 from darts.spaces.recurrent.genotype import PRIMITIVES
-from darts.spaces.recurrent.mixed_cell import MixedCell
 
 CELL = Genotype(recurrent=[("tanh", 0), ("relu", 1), ("sigmoid", 1)], concat=range(1, 4))
 SIZES: dict[str, Any] = {"embedding": 6, "hidden": 5}
@@ -177,13 +177,6 @@ def test_copying_needs_a_joint_vocabulary(method: str) -> None:
     with pytest.raises(ValueError, match="a language model has no source to copy words from"):
         build(vocab_size=WORDS)
     assert build(sources=WORDS, targets=WORDS, joint=True)
-
-
-def test_reversing_sentences_twice_restores_them() -> None:
-    lengths = torch.tensor([1, 4, 6, 3])
-    reverse = reversed_positions(lengths, 6)
-    assert reverse.gather(0, reverse).tolist() == [[row] * 4 for row in range(6)]
-    assert reverse[:, 1].tolist() == [3, 2, 1, 0, 4, 5]
 
 
 @pytest.mark.parametrize(("mixed", "low", "high"), [(True, 0.5, 5.0), (False, 10.0, 1e4)])

@@ -56,22 +56,3 @@ def test_differences_are_described_by_node() -> None:
         "blocks, node 3: conv_7 vs. no edge",
         "blocks, node 4: relu_1 vs. no edge",
     ]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('{"blocks": ["conv_3"]}', "block 0 is 'conv_3', not a pair of mixer and feed-forward"),
-        (
-            '{"blocks": [["conv_3", "relu_1"], ["identity", "identity"]]}',
-            "block 1 has neither a mixer nor a feed-",
-        ),
-        ('{"blocks": [["relu_1", "conv_3"]]}', "block 0: unknown mixer 'relu_1'; choose from att"),
-        ('{"blocks": [["conv_3", "lstm"]]}', "unknown feed-forward layer 'lstm'; choose from"),
-        ('{"blocks": [["conv_3", ["relu_1"]]]}', r"unknown feed-forward layer \['relu_1'\]"),
-    ],
-)
-def test_invalid_text_is_rejected_in_one_line(text: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message) as caught:
-        Genotype.parse(text)
-    assert "\n" not in str(caught.value)

@@ -12,14 +12,13 @@ from oracles.comparing import EXACT
 from torch import Tensor
 from transformer_supernets import CLASSES, WORDS, randomized, texts
 
-from darts.data import InputSpec, WindowLoader
+from darts.data import InputSpec
 from darts.judging.edge_importance import without_edges
 from darts.recipes.exporting.formats import FORMATS
 from darts.recipes.exporting.network import ExportableNetwork, max_error
 from darts.spaces.transformer import Genotype, ModelConfig, Network
 from darts.spaces.transformer.frame import Frame
 from darts.spaces.transformer.layers import Block, Lstm
-from darts.tasks import TASKS
 from darts.training.cost import count_macs, count_parameters
 
 WIDTH = 8
@@ -92,33 +91,6 @@ def test_two_windows_equal_one(genotype: Genotype) -> None:
     torch.testing.assert_close(torch.cat([first.logits, second.logits]), whole.logits, **EXACT)
     torch.testing.assert_close(second.hidden, whole.hidden, **EXACT)
     assert not torch.allclose(net(tokens[4:]).logits, second.logits)
-
-
-def test_only_lstms_have_a_state() -> None:
-    tokens = torch.randint(WORDS, (4, 3))
-    net = language_model(WITH_ATTENTION)
-    assert net(tokens).hidden.shape == (3, 2 * WIDTH)
-    net = language_model(Genotype((("attention_2", "gelu_1"), ("conv_3", "identity"))))
-    out = net(tokens)
-    assert out.hidden.shape == (3, 0)
-    assert torch.equal(net(tokens, hidden=out.hidden).logits, out.logits)
-
-
-def test_the_task_carries_the_state_through_the_text() -> None:
-    """The perplexity of a text does not depend on the window."""
-    net = language_model(PLAIN).eval()
-    tokens = torch.randint(WORDS, (41,))
-    losses = []
-    for length in (40, 7):
-        loader = WindowLoader(
-            tokens, columns=1, length=length, seed=0, name="test", shift=False, device=tokens.device
-        )
-        objective = TASKS["language_model"]().objective(list(map(str, range(WORDS))))
-        scores = objective.scores(tokens.device)
-        for batch in loader.epoch(0):
-            scores.update(objective.predict(net, batch), batch)
-        losses.append(scores.compute()["loss"])
-    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
 @pytest.mark.parametrize("genotype", [PLAIN, MIXED, WITH_ATTENTION], ids=["plain", "mixed", "all"])

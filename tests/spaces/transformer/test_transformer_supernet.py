@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from oracles.comparing import EXACT, assert_same, gradients
 from torch import Tensor
 from torch.optim import SGD
-from transformer_supernets import TASKS, Batch, batch, loss_of, make_pair, texts
+from transformer_supernets import TASKS, Batch, batch, loss_of, make_pair
 
 from darts.data.words import PADDING
 from darts.methods.bilevel import first_order, unrolled
@@ -72,31 +71,6 @@ def test_hypergradients_equal_the_oracle(task: str, method: str) -> None:
     exact = EXACT if method != "finite_difference" else {"rtol": 1e-6, "atol": 1e-8}
     assert_same(actual[1], actual[0], **exact)
     assert all(bool(gradient.all()) for gradient in actual[1].values())
-
-
-@both_tasks
-def test_recomputation_repeats_the_dropout_masks(task: str) -> None:
-    actual = []
-    for recomputes in (False, True):
-        net = make_pair(task, dropout=0.3)[1]
-        if recomputes:
-            net.recompute_cells()
-        optimizer = SGD(net.weight_parameters(), lr=0.05)
-        backward(net, batch(task))
-        own = gradients(net)
-        torch.manual_seed(7)
-        data = batch(task, 1), batch(task, 2)
-        actual.append(own | unrolled(net, loss_of, *data, optimizer, hvp="exact"))
-    assert_same(actual[1], actual[0])
-
-
-def test_a_text_does_not_depend_on_padding_or_other_texts() -> None:
-    net = make_pair("classifier")[1].eval()
-    together = net(texts(9, 1, 6))
-    for number, length in enumerate((9, 1, 6)):
-        for padding in (0, 4):
-            alone = F.pad(texts(9, 1, 6)[:length, [number]], (0, 0, 0, padding), value=PADDING)
-            torch.testing.assert_close(net(alone)[0], together[number], **EXACT)
 
 
 def test_an_empty_text_gives_finite_logits_and_gradients() -> None:
