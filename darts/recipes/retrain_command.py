@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from darts.config import RetrainConfig, SearchConfig, compose
+from darts.config.fields import flatten
 from darts.config.overrides import repeated_overrides
 from darts.data import SOURCES
 from darts.recipes.rules import DataFacts, Values, max_epochs, recipe
@@ -54,7 +55,8 @@ def adapted_values(arguments: Sequence[str], config: SearchConfig, facts: DataFa
 
     The keys of ``arguments``, the other overrides of the retraining, keep their values.
     """
-    defaults: RetrainConfig = compose("retrain", [*arguments, "genotype=any"])
+    retraining: RetrainConfig = compose("retrain", [*arguments, "genotype=any"])
+    defaults = dict(flatten(dataclasses.asdict(retraining)))
     values: Values = recipe(facts) | {"epochs": max_epochs(facts)}
     if facts.validation > 0:
         values["validation"] = facts.validation
@@ -63,14 +65,5 @@ def adapted_values(arguments: Sequence[str], config: SearchConfig, facts: DataFa
     return [
         f"{key}={value}"
         for key, value in values.items()
-        if key not in fixed and _differs(defaults, key, value)
+        if key not in fixed and defaults.get(key, value) != value  # some spaces lack a key
     ]
-
-
-def _differs(defaults: object, key: str, value: object) -> bool:
-    """Return whether a configuration has a dotted key with another value."""
-    *parents, name = key.split(".")
-    for parent in parents:
-        defaults = getattr(defaults, parent)
-    names = [field.name for field in dataclasses.fields(defaults)]  # type: ignore[arg-type]
-    return name in names and getattr(defaults, name) != value
