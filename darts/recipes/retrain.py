@@ -24,7 +24,6 @@ from darts.plotting.genotype import draw_genotype, save_genotype
 from darts.plotting.run_figures import log_confusion, save_confusion, save_training_figures
 from darts.reading import JsonObject
 from darts.recipes.checks import check_retraining, retrain_obstacle
-from darts.recipes.shared import first_samples
 from darts.recipes.states import BestEpoch, DataDescription, RetrainState
 from darts.reporting import read_run, render_model_card
 from darts.searching.flaws import FlawFinder, chance_level
@@ -140,7 +139,7 @@ class Retraining(Recipe):
                 require_fitting_network(build, entry(run.saved, "net", dict[str, Tensor]), "net")
         net = build().to(device)
         if run.saved is None and config.start is None:
-            fit_layers(net, partial(first_samples, train_loader))
+            fit_layers(net, train_loader)
         # Convolutions run fastest in this memory format.
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.state = RetrainState(

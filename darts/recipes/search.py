@@ -11,7 +11,6 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -38,7 +37,6 @@ from darts.recipes.search_callbacks import (
     SearchCallback,
     Table,
 )
-from darts.recipes.shared import first_samples
 from darts.recipes.states import SearchState
 from darts.searching.alphas import alpha_scalars, genotype_counts, named_history
 from darts.searching.discretization import SupernetAdapter
@@ -144,7 +142,7 @@ class Search(Recipe):
                 self.ranks,
                 self.data.network_sizes(config.space),
                 saved=run.saved,
-                samples=partial(first_samples, loaders.weights),
+                loader=loaders.weights,
             )
         self.context = self.searcher.context
         self.state = SearchState(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from darts.config import SearchConfig
-from darts.data import Batch
+from darts.data import Batch, Loader
 from darts.methods.bilevel.arch_gradient import GradientInputs
 from darts.methods.bilevel.functional import FunctionalLoss, gradients
 from darts.methods.freezing import FreezingState, FrozenOperations
@@ -76,7 +76,7 @@ class Searcher:
         sizes: Arguments that fit the supernet to the data, see ``DataModule.network_sizes``.
         saved: Checkpoint from which the searcher will be restored, or None. It sets the stage to
             start with.
-        samples: Returns samples that fit the ``FittedLayer`` modules of a new supernet, or None.
+        loader: Training samples that fit the ``FittedLayer`` modules of a new supernet, or None.
     """
 
     def __init__(
@@ -87,9 +87,9 @@ class Searcher:
         sizes: Mapping[str, int],
         *,
         saved: Mapping[str, object] | None = None,
-        samples: Callable[[], Tensor] | None = None,
+        loader: Loader | None = None,
     ) -> None:
-        self._samples = samples
+        self._loader = loader
         self.config, self.objective, self.ranks = config, objective, ranks
         self.relaxation = config.relaxation
         clip = config.optimizer.clip if config.space.clips_virtual_step else 0.0
@@ -128,8 +128,8 @@ class Searcher:
     def _build_net(self, index: int) -> SupernetBase:
         config, net = self.config, self._initial_net(index)
         net.to(self.ranks.device)
-        if self._samples is not None:
-            fit_layers(net, self._samples)
+        if self._loader is not None:
+            fit_layers(net, self._loader)
         # Convolutions run fastest in this memory format.
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ranks.prepare(net, sync_batchnorm=config.sync_batchnorm)
