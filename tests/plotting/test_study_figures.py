@@ -17,7 +17,7 @@ from darts.judging.factorial import factorial_effects
 from darts.judging.parameter_importance import ParameterImportances
 from darts.judging.pareto import pareto_front
 from darts.judging.statistics import bootstrap
-from darts.plotting.scores import draw_front, draw_scores
+from darts.plotting.figures import draw_front, draw_scores
 from darts.plotting.study_figures import (
     draw_factorial,
     draw_history,
