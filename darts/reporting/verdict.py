@@ -1,4 +1,4 @@
-"""What a run found, whether to trust it, and the commands that repeat and continue it."""
+"""The score of a run, its last collapse check, and the commands that repeat and continue it."""
 
 from __future__ import annotations
 
@@ -11,59 +11,13 @@ from darts.reporting.tables import label
 from darts.spaces import SPACES
 from darts.tracking import format_value
 
-_SUBJECTS = {
-    "retrain": "The trained network",
-    "evaluate": "The evaluated network",
-    "tune": "The best trial",
-    "find": "The network of the result",
-}
 
-
-def verdict(record: RunRecord) -> tuple[str, bool]:
-    """Return what a run found and whether to trust it, and whether there is doubt."""
-    if not record.finished:
-        return f"This run is {record.progress}, so its numbers are preliminary.", True
-    summary = record.summary
-    if reason := summary.get("worthless"):
-        return f"The result is worthless: {reason}.", True
-    if text := summary.get("verdict"):  # darts.find writes its own
-        return str(text), False
-    score = _score(record)
-    if record.command == "search":
-        return _search_verdict(record, score)
-    subject = _SUBJECTS[record.command]
-    found = f"{subject} has a {score}" if score else f"{subject} has no score"
-    samples = summary.get("samples")
-    if record.command == "evaluate" and isinstance(samples, int):
-        return f"{found}, measured on {samples:,} samples.", False
-    epoch, epochs = summary.get("epoch"), record.config.get("epochs")
-    if record.command == "retrain" and epoch is not None:
-        return f"{found}, with the weights of epoch {epoch} of {epochs}.", False
-    return f"{found}.", False
-
-
-def _score(record: RunRecord) -> str:
+def score(record: RunRecord) -> str:
     """Return the score of the result with its name; empty if there is none."""
     numbers = record.summary
     names = (f"test_{record.metric}", f"valid_{record.metric}", record.metric, "score")
     name = next((name for name in names if numbers.get(name) is not None), None)
     return "" if name is None else f"{label(name)} of {format_value(name, numbers[name])}"
-
-
-def _search_verdict(record: RunRecord, score: str) -> tuple[str, bool]:
-    """Return the verdict on a search, which depends on its last collapse check."""
-    found = "The search found an architecture."
-    if score:
-        found += (
-            f" The supernet has a {score}, which says little about the network: train it from "
-            "scratch."
-        )
-    last, _ = last_collapse_check(record)
-    if not last:
-        return f"{found} The search was not checked for collapse.", False
-    if last == "healthy":
-        return f"{found} The last check found no sign of collapse.", False
-    return f"{found} Do not trust the architecture: the last collapse check says {last}.", True
 
 
 def last_collapse_check(record: RunRecord) -> tuple[str, object]:

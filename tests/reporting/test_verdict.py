@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import html
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from darts.reporting.record import RunRecord
-from darts.reporting.verdict import next_command, verdict
+from darts.reporting import RunRecord, render_page
+from darts.reporting.verdict import next_command
 
 
 def record(command: str, **values: Any) -> RunRecord:
@@ -17,6 +19,14 @@ def record(command: str, **values: Any) -> RunRecord:
     config = {"metric": "accuracy", "epochs": 20, **names, "dataset": {"name": "csv"}}
     given = {"directory": Path("runs/my run"), "command": command, "config": config}
     return RunRecord(**{**given, **values})
+
+
+def verdict(run: RunRecord) -> tuple[str, bool]:
+    """Return the first paragraph of the article of a run, and whether it is a warning."""
+    page = html.unescape(render_page([run]))
+    found = re.search(r'</span>\s*<p( class="warn")?>(.*?)</p>', page, re.DOTALL)
+    assert found is not None
+    return found[2], found[1] is not None
 
 
 SEARCH = {"valid_accuracy": 0.853}
