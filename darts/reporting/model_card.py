@@ -39,6 +39,7 @@ def render_model_card(record: RunRecord, *, exports: bool = True) -> str:
         "code": lambda text: Markup(for_markdown_code(text)),
         "format_genotype": format_genotype,
         "format_value": format_value,
+        "sum_phases": sum_phases,
     }
     text = templates.get_template("model_card.md").render(
         run=record,
@@ -50,14 +51,6 @@ def render_model_card(record: RunRecord, *, exports: bool = True) -> str:
             if key.startswith(_SETTINGS) and value is not None
         ],
         scores=_score_rows(record.summary),
-        samples=[(name, f"{count:,}") for name, count in record.samples.items()],
-        costs=[
-            (
-                cost["source"],
-                *(format_value(name, cost[name]) for name in ("seconds", "joules", "gco2e")),
-            )
-            for cost in sum_phases(record.phases)
-        ],
         validated=any(name.startswith("valid_") for name in record.summary),
         tested=any(name.startswith("test_") for name in record.summary),
     )
