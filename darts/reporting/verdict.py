@@ -56,16 +56,6 @@ def start_command(record: RunRecord) -> tuple[str, int]:
     return shlex.join(words), len(overrides) - len(plain)
 
 
-def origin(record: RunRecord) -> dict[str, object]:
-    """Return seed, git revision and environment of a run."""
-    values = {
-        "seed": record.config.get("seed"),
-        "git_revision": record.summary.get("git_revision"),
-        **record.env,
-    }
-    return {name: value for name, value in values.items() if value is not None}
-
-
 def _plain(overrides: Iterable[str]) -> list[str]:
     """Return the overrides that only set a key.
 
