@@ -304,8 +304,6 @@ class Retraining(Recipe):
         flaws = finder.find(scores, state.averaging.scored_net.state_dict())
         return run.finish(
             {
-                "name": config.name,
-                "metric": config.metric,
                 "epoch": best["epoch"],
                 **{f"valid_{name}": score for name, score in best["scores"].items()},
                 **{f"test_{name}": score for name, score in test_scores.items()},
@@ -313,8 +311,6 @@ class Retraining(Recipe):
                 "flops": 2 * self.size["macs"],
                 "epochs": state.epoch,
                 "restarts": state.restarts,
-                "seed": config.seed,
-                "device": str(self.ranks.device),
                 "genotype": str(self.genotype),
                 "worthless": "; ".join(flaws) or None,
             },

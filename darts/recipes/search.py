@@ -289,16 +289,12 @@ class Search(Recipe):
         flaws = self.flaw_finder.find(state.scores, self.searcher.net.state_dict(), probabilities)
         size = self.size()
         summary = {
-            "name": config.name,
-            "metric": config.metric,
             **{f"valid_{name}": score for name, score in state.scores.items()},
             **size,
             "flops": 2 * size["macs"],
             "epochs": config.epochs,
             "restarts": state.restarts,
             "arch_lr": self.searcher.arch_lr if config.bilevel.updates_alphas else 0.0,
-            "seed": config.seed,
-            "device": str(self.ranks.device),
             "genotype": str(genotype),
             "genotype_epoch": config.epochs if stopped is None else stopped + 1,
             "worthless": "; ".join(flaws) or None,
