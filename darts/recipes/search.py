@@ -21,7 +21,6 @@ from darts.data_modules import DataModule, make_data_module
 from darts.methods.stages import stage_position
 from darts.plotting.run_figures import log_alphas, save_search_figures
 from darts.reading import JsonObject
-from darts.recipes.alpha_rate import AlphaRate
 from darts.recipes.checks import check_search
 from darts.recipes.front import Front
 from darts.recipes.inspection import Inspection
@@ -29,6 +28,7 @@ from darts.recipes.retrain_command import retrain_command
 from darts.recipes.rules import DataFacts
 from darts.recipes.search_callbacks import (
     NETWORK,
+    AlphaRate,
     GradientReports,
     Graphs,
     LatencyModels,

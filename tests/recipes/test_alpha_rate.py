@@ -12,8 +12,13 @@ import torch
 from torch import Tensor
 
 from darts.config import compose
-from darts.recipes.alpha_rate import MIN_PREFERENCE, AlphaRate, is_check_due, strongest_preference
 from darts.recipes.search import configured_callbacks
+from darts.recipes.search_callbacks import (
+    MIN_PREFERENCE,
+    AlphaRate,
+    is_check_due,
+    strongest_preference,
+)
 from darts.searching.flaws import uniform_alphas
 from darts.training.loop import EpochReport
 from tests.tiny_search import make_searcher
