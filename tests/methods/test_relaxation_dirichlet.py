@@ -58,26 +58,6 @@ def test_probabilities_and_mean_weights_are_the_mean(kept: Tensor | None) -> Non
     assert mean[0].equal(actual)
 
 
-def second_moments(alpha: Tensor) -> Tensor:
-    """Return ``E[theta_i ** 2]`` in closed form."""
-    beta = torch.where(alpha > 0, alpha + 1, alpha.exp())
-    total = beta.sum()
-    return beta * (beta + 1) / (total * (total + 1))
-
-
-def test_pathwise_gradient_matches_the_gradient_of_the_expectation() -> None:
-    factors = torch.tensor([1.0, -2.0, 0.5, 3.0, -1.0], dtype=torch.float64)
-    alpha = ROW.clone().requires_grad_()
-    (sample(alpha).square().mean(0) * factors).sum().backward()
-    step = 1e-5
-    exact = []
-    for column in range(5):
-        change = step * torch.eye(5, dtype=torch.float64)[column]
-        up, down = ((second_moments(ROW + s * change) * factors).sum() for s in (1, -1))
-        exact.append((up - down) / (2 * step))
-    torch.testing.assert_close(alpha.grad, torch.stack(exact), rtol=0.05, atol=5e-3)
-
-
 @pytest.mark.parametrize("kept", [None, KEPT])
 def test_the_authors_code_ranks_by_the_softmax_of_the_alphas(kept: Tensor | None) -> None:
     """The mixing weights of evaluation stay the mean of the distribution."""

@@ -102,16 +102,6 @@ def test_outliers_are_not_drawn_but_counted() -> None:
     assert draw_history(make_study(), "loss").get_supxlabel() == ""
 
 
-def test_marginals_show_trials_against_each_parameter() -> None:
-    study = make_study()
-    kind, rate = draw_marginals(study, ["rate", "kind"], "loss").axes[:2]
-    assert [kind.get_xlabel(), rate.get_xlabel(), kind.get_ylabel()] == ["kind", "rate", "loss"]
-    assert rate.get_xscale() == "log"
-    alone, _ = draw_marginals(study, ["momentum"], "loss").axes
-    active = sum("momentum" in trial.params for trial in study.trials if trial.values)
-    assert len(alone.collections[0].get_offsets()) == active  # type: ignore[arg-type]
-
-
 def test_figures_of_optuna_do_not_change_the_style_of_others() -> None:
     before = dict(mpl.rcParams)
     draw_history(make_study(), "loss")
