@@ -191,38 +191,26 @@ def test_a_damaged_checkpoint_is_refused(
     assert "\n" not in str(caught.value)
 
 
-# Numbers and labels, and files that run without this package.
-
-TABLES = {"regression": ["price", "size"], "multi_label": ["tall", "wide"]}
+# Files that run without this package.
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table of 80 rows with two numbers and two labels to predict from two columns."""
-    columns = np.random.default_rng(0).normal(size=(80, 2))
-    path: Path = tmp_path_factory.mktemp("table") / "houses.csv"
-    with path.open("w", newline="") as file:
+def mlp_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two retrainings that predict two numbers from two columns of a table, and their ensemble."""
+    folder = tmp_path_factory.mktemp("regression")
+    with (folder / "houses.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["price", "size", "tall", "wide", "a", "b"])
-        for a, b in columns.tolist():
-            writer.writerow([300_000 + 50_000 * a, 90 + 20 * b, int(a > 0), int(b > 0), a, b])
-    return path
-
-
-@pytest.fixture(scope="module", params=list(TABLES))
-def mlp_runs(
-    request: pytest.FixtureRequest, table: Path, tmp_path_factory: pytest.TempPathFactory
-) -> list[Path]:
-    """Two retrainings on the table, and their ensemble."""
-    folder, task = tmp_path_factory.mktemp(request.param), request.param
+        writer.writerow(["price", "size", "a", "b"])
+        for a, b in np.random.default_rng(0).normal(size=(80, 2)).tolist():
+            writer.writerow([300_000 + 50_000 * a, 90 + 20 * b, a, b])
     overrides = [
-        *QUIET, "dataset=csv", f"dataset.root={table}", "space=mlp",
-        f"dataset.labels=[{','.join(TABLES[task])}]",
+        *QUIET, "dataset=csv", f"dataset.root={folder / 'houses.csv'}", "space=mlp",
+        "dataset.labels=[price,size]",
     ]  # fmt: skip
     made = [
         darts.retrain(
             f'{{"space": "mlp", "layers": ["relu_{width}"]}}',
-            task=task,
+            task="regression",
             epochs=2,
             seed=width,
             out=folder / f"run{width}",
@@ -234,14 +222,6 @@ def mlp_runs(
     return [*made, folder / "ensemble"]
 
 
-def test_numbers_and_labels_are_averaged(mlp_runs: list[Path]) -> None:
-    rows = torch.randn(6, 4)
-    *members, ensemble = (darts.predict(run, rows) for run in mlp_runs)
-    expected = weighted_mean([own.values for own in members])
-    torch.testing.assert_close(ensemble.values, expected, rtol=1e-5, atol=1e-6)
-    assert ensemble.names == members[0].names
-
-
 @pytest.mark.parametrize("name", ["onnx", "torch_export"])
 def test_an_exported_file_computes_the_same(
     name: str, mlp_runs: list[Path], tmp_path: Path
@@ -249,7 +229,7 @@ def test_an_exported_file_computes_the_same(
     pytest.importorskip("onnxruntime")
     summary = call(export, tmp_path, f"checkpoint={mlp_runs[-1]}", f"format={name}")
     assert summary["difference"] < 1e-5
-    model, rows = darts.load(mlp_runs[-1]), torch.randn(5, 4, 1, 1)
+    model, rows = darts.load(mlp_runs[-1]), torch.randn(5, 2, 1, 1)
     exported = FORMATS[name]
     trained = TrainedNetwork.load(str(mlp_runs[-1]))
     network = ExportableNetwork(trained.build().eval(), trained.input_specs, trained.target_scale)
