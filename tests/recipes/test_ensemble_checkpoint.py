@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import io
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,8 @@ import torch
 
 import darts
 from darts import evaluate
-from darts.config import ConfigError, launch
+from darts.config import ConfigError, Invocation, compose
 from darts.reading import read_json
-from darts.recipes import retrain
 from darts.recipes.ensemble import fits_together, save_ensemble
 from darts.recipes.exporting import export
 from darts.recipes.exporting.formats import FORMATS
@@ -30,23 +27,6 @@ QUIET = ["tracking.tensorboard=false", "tracking.figures=false", "evaluate_test=
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|skip_connect~0|none~1|nor_conv_1x1~2|"
 SMALL = ["dataset.samples=96", "space.channels=4", "space.cells=1", "loader.batch_size=16"]
 COUNTS = (2, 3, 1)
-
-
-def call(command: Any, directory: Path, *arguments: str) -> Any:
-    """Return the result of a command without its output."""
-    name = command.__name__.rpartition(".")[2]
-    run = getattr(command, name)
-    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        return launch(name, command.check, run, [*arguments, f"hydra.run.dir={directory}"])
-
-
-def error_of(command: Any, *arguments: str) -> str:
-    """Return the error of a command, one line."""
-    name, err = command.__name__.rpartition(".")[2], io.StringIO()
-    with redirect_stdout(io.StringIO()), redirect_stderr(err), pytest.raises(SystemExit):
-        launch(name, command.check, getattr(command, name), list(arguments))
-    (line,) = err.getvalue().splitlines()
-    return line
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +74,14 @@ def test_predictions_are_the_mean_of_those_of_the_members(runs: list[Path], ense
     assert found.names == darts.load(runs[0]).classes
 
 
+def exported(checkpoint: Path, directory: Path, name: str) -> Any:
+    """Export a network; return the summary."""
+    config = compose("export", [f"checkpoint={checkpoint}", f"format={name}"])
+    return export.export(config, Invocation(directory, ()))
+
+
 def test_a_shared_file_has_the_same_network(ensemble: Path, tmp_path: Path) -> None:
-    call(export, tmp_path, f"checkpoint={ensemble}", "format=safetensors")
+    exported(ensemble, tmp_path, "safetensors")
     images = torch.rand(3, 3, 8, 8)
     expected = darts.predict(ensemble, images).probabilities
     assert darts.predict(tmp_path / "network.safetensors", images).probabilities.equal(expected)
@@ -114,14 +100,14 @@ def test_no_training_continues_from_it(runs: list[Path], ensemble: Path, tmp_pat
         )
     continued = Path(shutil.copytree(runs[0], tmp_path / "run"))
     shutil.copy(ensemble / "checkpoint.safetensors", continued)
-    assert message in error_of(retrain, f"resume={continued}", "epochs=3")
+    with pytest.raises(CheckpointError, match=message):
+        darts.retrain(resume=continued)
 
 
 def test_it_has_no_edges_to_remove(ensemble: Path, tmp_path: Path) -> None:
-    error = error_of(
-        evaluate, f"checkpoint={ensemble}", "importance=true", f"hydra.run.dir={tmp_path}"
-    )
-    assert "importance=true: an ensemble has no edges to remove" in error
+    config = compose("evaluate", [f"checkpoint={ensemble}", "importance=true"])
+    with pytest.raises(ConfigError, match="importance=true: an ensemble has no edges to remove"):
+        evaluate.evaluate(config, Invocation(tmp_path, ()))
 
 
 # Networks that do not fit together.
@@ -227,13 +213,13 @@ def test_an_exported_file_computes_the_same(
     name: str, mlp_runs: list[Path], tmp_path: Path
 ) -> None:
     pytest.importorskip("onnxruntime")
-    summary = call(export, tmp_path, f"checkpoint={mlp_runs[-1]}", f"format={name}")
+    summary = exported(mlp_runs[-1], tmp_path, name)
     assert summary["difference"] < 1e-5
     model, rows = darts.load(mlp_runs[-1]), torch.randn(5, 2, 1, 1)
-    exported = FORMATS[name]
+    chosen = FORMATS[name]
     trained = TrainedNetwork.load(str(mlp_runs[-1]))
     network = ExportableNetwork(trained.build().eval(), trained.input_specs, trained.target_scale)
-    (found,) = exported.load(tmp_path / f"network{exported.suffix}", network)([rows])
+    (found,) = chosen.load(tmp_path / f"network{chosen.suffix}", network)([rows])
     torch.testing.assert_close(found, model(rows), rtol=1e-5, atol=1e-4)
     assert read_json(tmp_path / "network.json")["names"] == list(trained.target_names)
     assert summary["parameters"] == sum(
