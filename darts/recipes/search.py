@@ -18,7 +18,6 @@ from torch import Tensor
 from darts.config import Invocation, SearchConfig, one_of
 from darts.data import Batch
 from darts.data_modules import DataModule, make_data_module
-from darts.methods.stages import stage_position
 from darts.plotting.run_figures import log_alphas, save_search_figures
 from darts.reading import JsonObject
 from darts.recipes.checks import check_search
@@ -41,7 +40,7 @@ from darts.recipes.states import SearchState
 from darts.searching.alphas import alpha_scalars, genotype_counts, named_history
 from darts.searching.discretization import SupernetAdapter
 from darts.searching.flaws import FlawFinder
-from darts.searching.searcher import Searcher
+from darts.searching.searcher import Searcher, epoch_kind
 from darts.spaces import AnyGenotype
 from darts.tracking import print_lines, print_summary, read_metrics
 from darts.tracking.optional import optional
@@ -327,8 +326,7 @@ class Search(Recipe):
         config, searcher = self.config, self.searcher
         kinds: dict[tuple[int, bool], list[int]] = {}  # by stage and whether the alphas learn
         for epoch in range(config.epochs):
-            stage = stage_position(epoch, config.epochs, searcher.stages).stage
-            kinds.setdefault((stage, searcher.updates_alphas(epoch)), []).append(epoch)
+            kinds.setdefault(epoch_kind(config, epoch, config.epochs), []).append(epoch)
         estimate = estimate_cost(
             self,
             {epochs[0]: len(epochs) for epochs in kinds.values()},

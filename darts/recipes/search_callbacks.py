@@ -15,7 +15,6 @@ from darts.judging.benchmark import Benchmark
 from darts.judging.devices.lookup_table import info_file
 from darts.judging.limits.costs import describe_limits, find_model_file
 from darts.judging.limits.of_search import predicted_costs, search_limits
-from darts.methods.bilevel.arch_gradient import GradientInputs
 from darts.methods.stages import schedule_of
 from darts.reading import JsonObject
 from darts.recipes.checks import search_obstacle
@@ -191,15 +190,7 @@ class GradientReports(SearchCallback):
     def _report_and_step(self, batch: Batch, valid_batch: Batch) -> StepReport:
         search, searcher = self.search, self.search.searcher
         if search.updates_alphas and searcher.bilevel.reports_at(search.step):
-            inputs = GradientInputs(
-                searcher.net,
-                searcher.arch_loss,
-                batch,
-                valid_batch,
-                searcher.optimizer,
-                searcher.ranks.reduce,
-            )
-            values = searcher.bilevel.report(inputs)
+            values = searcher.gradient_report(batch, valid_batch)
             if not search.config.dry_run:
                 # A row of its own, so that a run that resumes at an earlier step discards it.
                 scalars = {f"bilevel/{name}": value for name, value in values.items()}

@@ -22,7 +22,6 @@ from darts.spaces import AnyGenotype, SearchContext, SupernetBase
 from darts.spaces.mixture import path_mixture
 from darts.tasks import Forward
 from darts.training.device import autocast, random_states, restore_random_states
-from darts.training.scoring import evaluate
 
 
 def path_masks(
@@ -51,15 +50,7 @@ def path_score(
     statistics of the path, which come from the calibration batches.
     """
     with preserved_state(searcher.net):
-        forward = calibrate(searcher, masks, calibration)
-        return evaluate(
-            searcher.net,
-            batches,
-            searcher.objective,
-            device=searcher.ranks.device,
-            precision=searcher.config.precision,
-            forward=forward,
-        )
+        return searcher.evaluate(batches, calibrate(searcher, masks, calibration))
 
 
 @runtime_checkable
