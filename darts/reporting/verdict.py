@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 
+from darts.config.fields import flatten
 from darts.config.overrides import is_plain_override, repeated_overrides
 from darts.reporting.record import RunRecord
 from darts.reporting.tables import label
@@ -66,7 +67,9 @@ def _plain(overrides: Iterable[str]) -> list[str]:
 
 def _retrain_overrides(record: RunRecord) -> list[str]:
     """Return the overrides of a search that its retraining must also have."""
-    space, task, dataset = (_name_of(record, key) for key in ("space", "task", "dataset"))
+    config = dict(flatten(record.config))
+    names = (str(config.get(f"{group}.name", "")) for group in ("space", "task", "dataset"))
+    space, task, dataset = names
     if space not in SPACES:
         return []
     repeated = repeated_overrides(
@@ -77,9 +80,3 @@ def _retrain_overrides(record: RunRecord) -> list[str]:
         dataset=dataset,
     )
     return _plain(repeated)
-
-
-def _name_of(record: RunRecord, group: str) -> str:
-    """Return the name of the component of a group; empty if the configuration has none."""
-    component = record.config.get(group)
-    return str(component.get("name", "")) if isinstance(component, dict) else ""

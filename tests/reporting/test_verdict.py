@@ -80,14 +80,6 @@ def test_a_complete_run_says_what_it_found(
     assert verdict(record(command, summary=summary)) == (expected, False)
 
 
-def test_an_unfinished_run_is_resumed_next() -> None:
-    run = record("retrain", rows=[{"epoch": 3}])
-    text, doubtful = verdict(run)
-    assert text == "This run is not finished: epoch 3 of 20, so its numbers are preliminary."
-    assert doubtful
-    assert next_command(run) == "python -m darts.retrain resume='runs/my run'"
-
-
 def test_the_next_command_of_a_search_retrains_on_the_same_data() -> None:
     overrides = ["dataset=csv", "dataset.root=a b.csv", "space=mlp", "space.cells=2", "epochs=3"]
     run = record("search", summary=SEARCH, overrides=overrides)
