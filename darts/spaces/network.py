@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from darts.data import Loader
 from darts.spaces.any_genotype import AnyGenotype
 from darts.spaces.checks import check_drop_probability
 from darts.spaces.rank_dropout import BatchShare
+
+if TYPE_CHECKING:
+    from darts.data import Loader
 
 
 class NetworkBase(nn.Module):
