@@ -79,9 +79,9 @@ def straight_through(soft: Tensor) -> Tensor:
     Both are ``(edges, operations)``. An edge whose weights are all 0, because none of its
     candidates is left, selects no operation.
     """
-    mask = F.one_hot(soft.argmax(-1), soft.shape[-1]).bool() & (soft > 0)
+    selected = F.one_hot(soft.argmax(-1), soft.shape[-1]) * (soft > 0)
     # The difference is exactly 0, so that the weights are exactly ones and zeros.
-    return mask.to(soft.dtype) + (soft - soft.detach())
+    return selected.to(soft.dtype) + (soft - soft.detach())
 
 
 def concentration(alpha: Tensor) -> Tensor:
