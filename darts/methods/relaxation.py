@@ -139,11 +139,9 @@ class Relaxation:
 
     def auxiliary_weight(self, progress: float) -> float:
         """Return the weight of the auxiliary skip connection at a search progress in [0, 1)."""
-        if self.auxiliary_decay == "constant":
-            return self.auxiliary_skip
-        if self.auxiliary_decay == "linear":
-            return self.auxiliary_skip * (1 - progress)
-        return self.auxiliary_skip * 0.5 * (1 + math.cos(math.pi * progress))
+        cosine = 0.5 * (1 + math.cos(math.pi * progress))
+        factors = {"constant": 1.0, "linear": 1 - progress, "cosine": cosine}
+        return self.auxiliary_skip * factors[self.auxiliary_decay]
 
     def _edge_weights(
         self, alphas: Mapping[str, Tensor], context: SearchContext
