@@ -34,7 +34,6 @@ from darts.config import FindConfig, compose
 from darts.data import Loader
 from darts.finding.setup import make_networks
 from darts.recipes.retrain import build_network
-from darts.recipes.shared import first_samples
 from darts.spaces.network import fit_layers
 from darts.training.averaging import Averaging
 from darts.training.device import autocast
@@ -73,7 +72,7 @@ def train(name: str, folder: Path, schedule: str, seed: int) -> Row:
     assert scored is not None
     genotype = networks.baselines[baseline]
     net = build_network(genotype, config, data.network_sizes(config.space))
-    fit_layers(net, lambda: first_samples(loader))
+    fit_layers(net, loader)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     objective = data.objective(label_smoothing=config.label_smoothing)
     optimizer: Any = weight_optimizer(net.parameters(), config.optimizer)

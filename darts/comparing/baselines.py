@@ -16,11 +16,11 @@ from pathlib import Path
 from darts.comparing.plan import RANDOM, RANDOM_SEARCH, ComparisonPlan
 from darts.comparing.runs import RunFailed, RunLauncher
 from darts.config import SearchConfig
-from darts.methods.stages import Stage, stage_position
+from darts.methods.stages import stage_position
 from darts.reading import JsonObject, read_json
 from darts.recipes.commands import merge_overrides, search_config
 from darts.running.jobs import read_divergence, read_summary
-from darts.searching.searcher import updates_alphas
+from darts.searching.searcher import epoch_kind, search_stages
 from darts.spaces import AnyGenotype
 from darts.tracking import format_duration, format_value, read_metrics
 from darts.tracking.ledger import common_source
@@ -166,10 +166,6 @@ def pilot_overrides(config: SearchConfig) -> list[str]:
     return overrides
 
 
-def search_stages(config: SearchConfig) -> list[Stage]:
-    return config.stages or [Stage()]
-
-
 class CostModel:
     """Predicted energy of the searches of a method as a function of their number of epochs.
 
@@ -194,7 +190,7 @@ class CostModel:
             position = stage_position(epoch, config.epochs, search_stages(config))
             if epoch > position.first:  # the first epoch of a stage includes the stage's setup
                 check = self._check if _is_checked(config, epoch) else 0.0
-                measured[_epoch_kind(config, epoch, config.epochs)].append(after - before - check)
+                measured[epoch_kind(config, epoch, config.epochs)].append(after - before - check)
         self._epochs = {kind: sum(costs) / len(costs) for kind, costs in measured.items()}
         if not self._epochs or not min(self._epochs.values()) > 0:
             raise RunFailed("the energy of the pilot's epochs was not measured")
@@ -205,7 +201,7 @@ class CostModel:
     def joules(self, config: SearchConfig, epochs: int) -> float:
         """Return the predicted joules of a search with ``epochs`` instead of ``config.epochs``."""
         joules = self._constant + self._check * _count_checks(config, epochs)
-        for kind, count in Counter(_epoch_kind(config, e, epochs) for e in range(epochs)).items():
+        for kind, count in Counter(epoch_kind(config, e, epochs) for e in range(epochs)).items():
             if kind not in self._epochs:
                 stage, updated = kind
                 state = "updated" if updated else "frozen"
@@ -233,11 +229,6 @@ class CostModel:
         over = bisect_right(lengths, budget, key=lambda epochs: self.joules(config, epochs))
         nearest = (min_epochs + over, min_epochs + over - 1)
         return min(nearest, key=lambda epochs: abs(self.joules(config, epochs) - budget))
-
-
-def _epoch_kind(config: SearchConfig, epoch: int, epochs: int) -> EpochKind:
-    position = stage_position(epoch, epochs, search_stages(config))
-    return position.stage, updates_alphas(config, position, epoch)
 
 
 def _is_checked(config: SearchConfig, epoch: int) -> bool:

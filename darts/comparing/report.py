@@ -10,7 +10,7 @@ from darts.comparing.plan import RANDOM
 from darts.comparing.results import ComparisonResults
 from darts.escaping import for_markdown, for_terminal
 from darts.judging.statistics import ALPHA, Comparison, Interval, delta_magnitude
-from darts.plotting.scores import draw_scores
+from darts.plotting.figures import draw_scores
 from darts.plotting.style import save_figure
 from darts.reporting.page import template_environment
 from darts.tracking import format_duration

@@ -25,6 +25,14 @@ PARALLEL_PIXELS = 2**14
 """Pixels of an image from which on parallel threads decode faster than one."""
 
 
+def resize(images: Tensor, height: int, width: int) -> Tensor:
+    """Return images ``(N, C, H, W)`` uint8 in another size, bilinear, antialiased."""
+    smooth = F.interpolate(
+        images.float(), (height, width), mode="bilinear", antialias=True, align_corners=False
+    )
+    return smooth.round_().clamp_(0, 255).to(torch.uint8)
+
+
 class MemoryImages:
     """Images, spectrograms or rows in one tensor, copied to each device at most once.
 
@@ -64,16 +72,11 @@ class MemoryImages:
         return MemoryImages(self.pixels[indices], self.labels[indices])
 
     def resized(self, size: int) -> MemoryImages:
-        """Return uint8 images resized to ``size`` by ``size`` pixels, bilinear, antialiased."""
+        """Return uint8 images resized to ``size`` by ``size`` pixels, see ``resize``."""
         if self.shape[1:] == (size, size):
             return self
-        chunks = []
-        for chunk in torch.split(self.pixels, 4096):
-            smooth = F.interpolate(
-                chunk.float(), (size, size), mode="bilinear", antialias=True, align_corners=False
-            )
-            chunks.append(smooth.round_().clamp_(0, 255).to(torch.uint8))
-        return MemoryImages(torch.cat(chunks), self.labels)
+        chunks = torch.split(self.pixels, 4096)
+        return MemoryImages(torch.cat([resize(chunk, size, size) for chunk in chunks]), self.labels)
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return mean and standard deviation by channel, of uint8 pixels scaled to [0, 1].

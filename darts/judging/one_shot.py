@@ -8,7 +8,6 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor
@@ -16,14 +15,11 @@ from torch import Tensor
 from darts.config import SearchConfig, rebuild
 from darts.data_modules import make_data_module
 from darts.reading import JsonObject
-from darts.searching.paths import calibrate
+from darts.searching.paths import calibrate, path_score
 from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype, NetworkBase
-from darts.spaces.mixture import path_mixture
 from darts.training.checkpoint import FILE, checkpoint_errors, load_checkpoint
-from darts.training.device import resolve_device
 from darts.training.distributed import Ranks
-from darts.training.scoring import evaluate
 from darts.typed_values import entry
 
 
@@ -43,16 +39,14 @@ class OneShotScorer:
             )
         state = load_checkpoint(file, "search")
         with checkpoint_errors(file):
-            self.config = config = rebuild(SearchConfig, entry(state, "config", JsonObject))
-        self._device = resolve_device(config.device)
+            config = rebuild(SearchConfig, entry(state, "config", JsonObject))
         ranks = Ranks(config.device)
         data_module = make_data_module(config, ranks)
         train, _, self._valid = data_module.search_loaders()
         self._calibration = [train.batch(0, n) for n in range(min(calibration, len(train)))]
-        self._objective = data_module.objective()
-        sizes = data_module.network_sizes(config.space)
+        objective, sizes = data_module.objective(), data_module.network_sizes(config.space)
         with checkpoint_errors(file):
-            self._searcher = Searcher(config, self._objective, ranks, sizes, saved=state)
+            self._searcher = Searcher(config, objective, ranks, sizes, saved=state)
             self._searcher.load_state_dict(state["searcher"])
 
     def scores(self, genotype: AnyGenotype) -> dict[str, float]:
@@ -60,15 +54,8 @@ class OneShotScorer:
 
         A genotype that is not from the supernet's space raises ``ValueError``.
         """
-        net, forward = self._searcher.net, self._calibrated(genotype)
-        scores = evaluate(
-            net,
-            self._valid.epoch(0),
-            self._objective,
-            device=self._device,
-            precision=self.config.precision,
-            forward=forward,
-        )
+        masks, batches = self._masks(genotype), self._valid.epoch(0)
+        scores = path_score(self._searcher, masks, self._calibration, batches)
         return {f"valid_{name}": value for name, value in scores.items()}
 
     def network(self, genotype: AnyGenotype) -> NetworkBase:
@@ -77,23 +64,15 @@ class OneShotScorer:
         Its batch norm statistics come from the calibration. Raises ``ValueError`` for spaces
         whose networks cannot inherit weights, see ``darts.spaces.Space.inherit``.
         """
-        self._calibrated(genotype)
-        return self._searcher.context.space.inherit(genotype, self._searcher.net)
+        searcher = self._searcher
+        calibrate(searcher, self._masks(genotype), self._calibration)
+        return searcher.context.space.inherit(genotype, searcher.net)
 
-    def _calibrated(self, genotype: AnyGenotype) -> Callable[..., Tensor]:
-        """Recompute the batch norm statistics for a genotype; return the forward pass."""
-        context, net = self._searcher.context, self._searcher.net
+    def _masks(self, genotype: AnyGenotype) -> dict[str, Tensor]:
+        """Return the masks of a genotype; ``ValueError`` if it is of another space."""
+        context = self._searcher.context
         if genotype.space != context.space.name:
             raise ValueError(
                 f"the supernet has space={context.space.name}, the genotype space={genotype.space}"
             )
-        active = context.space.mask(genotype, context.candidates)
-        mixture = path_mixture(active, net.shapes, self._device)
-
-        def forward(samples: Tensor, /, **options: object) -> Tensor:
-            outputs: Tensor = net(samples, mixture, **options)
-            return outputs
-
-        objective, device, precision = self._objective, self._device, self.config.precision
-        calibrate(net, forward, self._calibration, objective, device=device, precision=precision)
-        return forward
+        return context.space.mask(genotype, context.candidates)

@@ -46,7 +46,7 @@ class PerturbationSelection(Discretization):
     def final_genotype(self, trained: SearchedSupernet) -> AnyGenotype:
         context = trained.context
         if "decisions" not in trained.state:
-            context.masks.update(_current_masks(context))
+            context.masks.update(context.all_masks())
             trained.state["decisions"] = self._decisions(context)
         decisions: list[Decision] = trained.state["decisions"]
         total, together = len(decisions), _decided_together(context)
@@ -134,11 +134,3 @@ def _decided_together(context: SearchContext) -> int:
 
 def _shuffled(decisions: Sequence[Decision]) -> list[Decision]:
     return [decisions[i] for i in torch.randperm(len(decisions)).tolist()]
-
-
-def _current_masks(context: SearchContext) -> dict[str, Tensor]:
-    """Return the masks ``(edges, operations)`` of all groups; all True where none is set."""
-    return {
-        group: context.masks.get(group, torch.ones(len(names), len(names[0]), dtype=torch.bool))
-        for group, names in context.candidates.items()
-    }

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -28,13 +28,6 @@ from darts.spaces.supernet import INITIAL_DEVIATION
 RELAXATIONS: Registry[Relaxation] = Registry("relaxation", "darts.methods")
 
 
-WeightsAndMask: TypeAlias = tuple[Tensor, Tensor | None]
-"""Mixing weights and a mask of the operations to run, both ``(edges, operations)``.
-
-If the mask is None, all candidates that are still in the search run.
-"""
-
-
 def edge_group(group: str) -> str:
     """Return the name of the group whose alphas give the edge weights of ``group``."""
     return f"{group}_edges"
@@ -45,6 +38,8 @@ class Relaxation:
     """A relaxation and its options."""
 
     uses_alphas: ClassVar[bool] = True  # whether the output of the supernet depends on the alphas
+    # Whether operations with weight 0 do not run. Otherwise all remaining candidates run.
+    is_sparse: ClassVar[bool] = False
     name: str = ""
     partial: int = number(1, low=1)  # 1/partial of the channels pass through the candidates
     # Whether each edge has an additional alpha. A softmax over the edges into a node turns these
@@ -62,15 +57,13 @@ class Relaxation:
         """
         return masked_softmax(alpha, mask)
 
-    def sample_weights(
-        self, alpha: Tensor, mask: Tensor | None, context: SearchContext
-    ) -> WeightsAndMask:
+    def sample_weights(self, alpha: Tensor, mask: Tensor | None, context: SearchContext) -> Tensor:
         """Return mixing weights for training, which may draw from PyTorch's global generator."""
-        return self.edge_probabilities(alpha, mask), None
+        return self.edge_probabilities(alpha, mask)
 
-    def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> WeightsAndMask:
+    def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
         """Return mixing weights for evaluation, without random draws: here the probabilities."""
-        return self.edge_probabilities(alpha, mask), None
+        return self.edge_probabilities(alpha, mask)
 
     def prepare(self, net: SupernetBase) -> None:
         """Add the alphas of the edges to a supernet, if ``edge_normalization`` is set."""
@@ -112,16 +105,23 @@ class Relaxation:
 
     def _mixture(
         self,
-        weights_and_masks: Mapping[str, WeightsAndMask],
+        own_weights: Mapping[str, Tensor],
         alphas: Mapping[str, Tensor],
         context: SearchContext,
+        masks: Mapping[str, Tensor] | None = None,
     ) -> Mixture:
-        """Apply edge weights, also to bypassing channels, and add the auxiliary skip connection."""
+        """Apply edge weights, also to bypassing channels, and add the auxiliary skip connection.
+
+        ``masks`` select the operations to run; None for those that follow from ``is_sparse``.
+        """
+        if masks is None and self.is_sparse:
+            masks = {group: weight.detach() != 0 for group, weight in own_weights.items()}
+        masks = context.masks if masks is None else masks
         edges = self._edge_weights(alphas, context)
         weights: dict[str, Tensor] = {}
         active: dict[str, Tensor] = {}
-        for group, (weight, mask) in weights_and_masks.items():
-            mask = context.masks.get(group) if mask is None else mask
+        for group, weight in own_weights.items():
+            mask = masks.get(group)
             if edges is not None:
                 weight = weight * edges[group][:, None]
             if self.auxiliary_skip > 0:
@@ -139,11 +139,9 @@ class Relaxation:
 
     def auxiliary_weight(self, progress: float) -> float:
         """Return the weight of the auxiliary skip connection at a search progress in [0, 1)."""
-        if self.auxiliary_decay == "constant":
-            return self.auxiliary_skip
-        if self.auxiliary_decay == "linear":
-            return self.auxiliary_skip * (1 - progress)
-        return self.auxiliary_skip * 0.5 * (1 + math.cos(math.pi * progress))
+        cosine = 0.5 * (1 + math.cos(math.pi * progress))
+        factors = {"constant": 1.0, "linear": 1 - progress, "cosine": cosine}
+        return self.auxiliary_skip * factors[self.auxiliary_decay]
 
     def _edge_weights(
         self, alphas: Mapping[str, Tensor], context: SearchContext

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Dirichlet as DirichletDistribution
 
-from darts.methods.relaxation import RELAXATIONS, Relaxation, WeightsAndMask, masked_softmax
+from darts.methods.relaxation import RELAXATIONS, Relaxation, masked_softmax
 from darts.ops.transfer import to_device
 from darts.registry import choice, number
 from darts.spaces import Mixture, SearchContext
@@ -40,14 +40,12 @@ class Concrete(Relaxation):
     temperature: float = number(1.0, above=0)
     temperature_end: float = number(0.03, above=0)
 
-    def sample_weights(
-        self, alpha: Tensor, mask: Tensor | None, context: SearchContext
-    ) -> WeightsAndMask:
+    def sample_weights(self, alpha: Tensor, mask: Tensor | None, context: SearchContext) -> Tensor:
         # The clamp excludes exponential draws of 0, whose Gumbel noise would be infinite.
         tiny = torch.finfo(alpha.dtype).tiny
         noise = -torch.empty_like(alpha).exponential_().clamp_min(tiny).log()
         logits = (alpha.log_softmax(-1) + noise) / self.temperature_at(context.schedule)
-        return masked_softmax(logits, mask), None
+        return masked_softmax(logits, mask)
 
     def temperature_at(self, schedule: float) -> float:
         """Return the temperature, where ``schedule`` is ``SearchContext.schedule``."""
@@ -63,29 +61,27 @@ class Gumbel(Concrete):
     the outputs of the other operations are unknown.
     """
 
+    is_sparse: ClassVar[bool] = True
     name: str = "gumbel"
     temperature: float = number(10.0, above=0)
     temperature_end: float = number(0.1, above=0)
 
-    def sample_weights(
-        self, alpha: Tensor, mask: Tensor | None, context: SearchContext
-    ) -> WeightsAndMask:
-        soft, _ = super().sample_weights(alpha, mask, context)
-        return straight_through(soft)
+    def sample_weights(self, alpha: Tensor, mask: Tensor | None, context: SearchContext) -> Tensor:
+        return straight_through(super().sample_weights(alpha, mask, context))
 
-    def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> WeightsAndMask:
+    def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
         return straight_through(self.edge_probabilities(alpha, mask))
 
 
-def straight_through(soft: Tensor) -> tuple[Tensor, Tensor]:
-    """Return one-hot weights at the maximum, with the gradient of ``soft``, and their mask.
+def straight_through(soft: Tensor) -> Tensor:
+    """Return one-hot weights at the maximum, with the gradient of ``soft``.
 
-    All are ``(edges, operations)``. An edge whose weights are all 0, because none of its candidates
-    is left, selects no operation.
+    Both are ``(edges, operations)``. An edge whose weights are all 0, because none of its
+    candidates is left, selects no operation.
     """
-    mask = F.one_hot(soft.argmax(-1), soft.shape[-1]).bool() & (soft > 0)
+    selected = F.one_hot(soft.argmax(-1), soft.shape[-1]) * (soft > 0)
     # The difference is exactly 0, so that the weights are exactly ones and zeros.
-    return mask.to(soft.dtype) + (soft - soft.detach()), mask
+    return selected.to(soft.dtype) + (soft - soft.detach())
 
 
 def concentration(alpha: Tensor) -> Tensor:
@@ -113,16 +109,14 @@ class Dirichlet(Relaxation):
             return super().edge_probabilities(alpha, mask)
         return _normalize(concentration(alpha), mask)
 
-    def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> WeightsAndMask:
-        return _normalize(concentration(alpha), mask), None
+    def mean_weights(self, alpha: Tensor, mask: Tensor | None) -> Tensor:
+        return _normalize(concentration(alpha), mask)
 
-    def sample_weights(
-        self, alpha: Tensor, mask: Tensor | None, context: SearchContext
-    ) -> WeightsAndMask:
+    def sample_weights(self, alpha: Tensor, mask: Tensor | None, context: SearchContext) -> Tensor:
         # A subset of the entries of a sample, divided by its sum, is also a Dirichlet sample.
         # The validation of the arguments would wait for the device.
         distribution = DirichletDistribution(concentration(alpha), validate_args=False)
-        return _normalize(distribution.rsample(), mask), None
+        return _normalize(distribution.rsample(), mask)
 
 
 def _normalize(values: Tensor, mask: Tensor | None) -> Tensor:
@@ -145,15 +139,15 @@ class Uniform(Relaxation):
 
     def mixture(self, alphas: Mapping[str, Tensor], context: SearchContext) -> Mixture:
         genotype = context.space.random(torch.default_generator)
-        masks = context.space.mask(genotype, context.candidates)
-        weights: dict[str, WeightsAndMask] = {}
-        for group, alpha in alphas.items():
-            if group in masks:
-                mask = masks[group]
-                if group in context.masks:
-                    mask = _replace_dropped(mask, context.masks[group])
-                weights[group] = (to_device(mask.to(alpha.dtype), alpha.device), mask)
-        return self._mixture(weights, alphas, context)
+        masks = {
+            group: _replace_dropped(mask, context.masks[group]) if group in context.masks else mask
+            for group, mask in context.space.mask(genotype, context.candidates).items()
+        }
+        weights = {
+            group: to_device(mask.to(alphas[group].dtype), alphas[group].device)
+            for group, mask in masks.items()
+        }
+        return self._mixture(weights, alphas, context, masks)
 
 
 def _replace_dropped(mask: Tensor, candidates: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class _Drawing(NamedTuple):
     genotype: AnyGenotype
     title: str | None
     styles: Mapping[str, Sequence[EdgeStyle]]
-    other: AnyGenotype | None = None  # the one that it is compared with
+    other: AnyGenotype  # the one that it is compared with, or itself
 
 
 def draw_genotype(genotype: AnyGenotype, *, title: str | None = None) -> Figure:
@@ -48,7 +48,7 @@ def draw_genotype(genotype: AnyGenotype, *, title: str | None = None) -> Figure:
     Colors distinguish the families of operations: pooling, skip connection, separable, dilated and
     other convolutions, none; kernel sizes of inverted residual blocks; attention; and activations.
     """
-    return _draw(_Drawing(genotype, title, _family_styles(genotype)))
+    return _draw(_Drawing(genotype, title, _family_styles(genotype), genotype))
 
 
 def draw_edge_importances(
@@ -77,7 +77,7 @@ def draw_edge_importances(
         cell: list(map(style, drops[cell], families))
         for cell, families in _family_styles(genotype).items()
     }
-    return _draw(_Drawing(genotype, title, styles))
+    return _draw(_Drawing(genotype, title, styles, genotype))
 
 
 def compare_genotypes(a: AnyGenotype, b: AnyGenotype, names: tuple[str, str]) -> Figure:
@@ -142,11 +142,7 @@ def _draw(*drawings: _Drawing) -> Figure:
             axes = figure.add_axes((column / count, top / total, 1 / count, heights[cell] / total))
             axes.set_axis_off()
             axes.set(xlim=(0, width), ylim=(-heights[cell], 0))
-            marked = (
-                {*genotype.concat(cell)} - {*other.concat(cell)}
-                if other is not None
-                else set[int]()
-            )
+            marked = {*genotype.concat(cell)} - {*other.concat(cell)}
             canvas = CellCanvas(axes, genotype, cell, styles[cell], marked, f"{cell}-{column}")
             _drawing_functions(genotype, cell)[1](canvas)
     return figure

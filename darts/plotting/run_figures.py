@@ -81,13 +81,10 @@ def save_search_figures(
     with optional(directory / "genotype.svg"):
         save_genotype(genotype, directory / "genotype.svg", title=title)
     for group, alphas in named_history(history, context).items():
-        heading = f"{group}: {title}"
-        with optional(path := directory / f"alphas_{group}.png"):
-            chosen = _chosen(genotype, group, context)
-            save_figure(draw_alpha_heatmap(alphas, chosen=chosen, title=heading), path)
-        with optional(path := directory / f"alphas_{group}_history.png"):
-            chosen = _chosen(genotype, group, context)
-            save_figure(draw_alpha_history(alphas, chosen=chosen, title=heading), path)
+        for draw, suffix in ((draw_alpha_heatmap, ""), (draw_alpha_history, "_history")):
+            with optional(path := directory / f"alphas_{group}{suffix}.png"):
+                chosen = _chosen(genotype, group, context)
+                save_figure(draw(alphas, chosen=chosen, title=f"{group}: {title}"), path)
     save_training_figures(directory, rows, title=title)
 
 

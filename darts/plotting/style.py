@@ -89,11 +89,6 @@ def add_title(figure: Figure, title: str, size: float = 12) -> None:
     figure.suptitle(label_text(title, MAX_TITLE), fontsize=size)
 
 
-def add_note(figure: Figure, text: str) -> None:
-    """Add a small note below the figure."""
-    figure.supxlabel(for_figure(text), fontsize=8, color=NOTE)
-
-
 def integer_ticks(axes: Axes) -> None:
     """Use integer ticks on the horizontal axis, because epochs and trials are integers."""
     from matplotlib.ticker import MaxNLocator
@@ -122,7 +117,8 @@ def leave_out_outliers(
     if count:
         margin = 0.06 * (high - low) or 0.5
         figure.axes[0].set_ylim(low - margin, high + margin)
-        add_note(figure, f"not drawn: {count} of {len(scores)} {noun} (outliers)")
+        note = f"not drawn: {count} of {len(scores)} {noun} (outliers)"
+        figure.supxlabel(note, fontsize=8, color=NOTE)
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:

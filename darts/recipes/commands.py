@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from darts.config import (
-    Invocation,
-    RetrainConfig,
-    SearchConfig,
-    check_fields,
-    compose,
-    require_plain_overrides,
-)
+from darts.config import Invocation, RetrainConfig, SearchConfig, compose, require_plain_overrides
 from darts.config.resumed_run import ResumedRun
 from darts.reading import JsonObject
 from darts.recipes import retrain, search
@@ -24,12 +17,18 @@ from darts.typed_values import entry
 
 TrialConfig = RetrainConfig | SearchConfig
 
+_COMMANDS: Mapping[str, tuple[Callable[..., None], Callable[..., JsonObject]]] = {
+    "search": (search.check, search.search),
+    "retrain": (retrain.check, retrain.retrain),
+}
+"""The check and the function of each command, by name."""
+
 
 def trial_config(target: str, overrides: Sequence[str]) -> TrialConfig:
     """Return the checked configuration of a trial that runs the command ``target``."""
-    require_plain_overrides(target, overrides)
-    config: TrialConfig = compose(target, overrides)
-    _check(config)
+    config = _composed(target, overrides)
+    check, _ = _COMMANDS[target]
+    check(config)
     return config
 
 
@@ -51,7 +50,8 @@ def run_command(
     ``on_epoch`` is called after each epoch, see ``darts.strategies.judges.TrialSpec``.
     """
     config = trial_config(target, overrides)
-    return _run(config, Invocation(directory, tuple(overrides)), on_epoch)
+    _, command = _COMMANDS[target]
+    return command(config, Invocation(directory, tuple(overrides)), on_epoch=on_epoch)
 
 
 def resume_command(target: str, directory: Path, changes: Sequence[str] = ()) -> JsonObject:
@@ -60,39 +60,24 @@ def resume_command(target: str, directory: Path, changes: Sequence[str] = ()) ->
     ``changes`` are overrides of the saved configuration, such as ``["epochs=20"]``.
     """
     run = ResumedRun.load(target, str(directory))
-    config = dataclasses.replace(_changed(run, target, changes), resume=str(run.directory))
-    check_fields(config)
-    _check(config)
-    return _run(config, Invocation(run.directory, (*run.recorded_overrides, *changes)))
+    config = dataclasses.replace(_composed(target, changes, run), resume=str(run.directory))
+    check, command = _COMMANDS[target]
+    check(config)
+    return command(config, Invocation(run.directory, (*run.recorded_overrides, *changes)))
 
 
 def would_continue(target: str, directory: Path, changes: Sequence[str]) -> bool:
     """Return whether a complete run would train longer with these changes of its configuration."""
-    config = _changed(ResumedRun.load(target, str(directory)), target, changes)
+    config = _composed(target, changes, ResumedRun.load(target, str(directory)))
     saved = load_checkpoint(directory / FILE, target)
     with checkpoint_errors(directory):
         return config.extends(entry(saved, "config", JsonObject))
 
 
-def _changed(run: ResumedRun, target: str, changes: Sequence[str]) -> TrialConfig:
-    require_plain_overrides(target, changes)
-    config: TrialConfig = compose(target, changes, run)
+def _composed(target: str, overrides: Sequence[str], run: ResumedRun | None = None) -> TrialConfig:
+    require_plain_overrides(target, overrides)
+    config: TrialConfig = compose(target, overrides, run)
     return config
-
-
-def _check(config: TrialConfig) -> None:
-    if isinstance(config, SearchConfig):
-        search.check(config)
-    else:
-        retrain.check(config)
-
-
-def _run(
-    config: TrialConfig, invocation: Invocation, on_epoch: EpochCallback | None = None
-) -> JsonObject:
-    if isinstance(config, SearchConfig):
-        return search.search(config, invocation, on_epoch=on_epoch)
-    return retrain.retrain(config, invocation, on_epoch=on_epoch)
 
 
 def merge_overrides(overrides: Sequence[str]) -> list[str]:

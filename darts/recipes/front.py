@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from darts.judging.limits.front_budgets import Budgets
 from darts.judging.pareto import pareto_front
-from darts.plotting.scores import draw_front
+from darts.plotting.figures import draw_front
 from darts.plotting.style import save_figure
 from darts.reading import JsonObject
 from darts.recipes.search_callbacks import SearchCallback

@@ -96,18 +96,16 @@ def read_samples(place: str, transform: Transform) -> Samples:
     if not path.is_file():
         kind = "a CSV file" if isinstance(transform, RowInput) else "a CSV or text file"
         raise ConfigError(f"input={place!r}: must be {kind}, as the network was trained on one")
-    lines: Sequence[int]
-    values: Sequence[object]
+    numbered: Sequence[tuple[int, object]]
     if isinstance(transform, RowInput):
-        table = read_table(path)
-        table.check_columns(transform.encoding.columns, " of the training table")
-        lines, values = table.lines(), list(table.numbers(transform.encoding.columns))
+        table, columns = read_table(path), transform.encoding.columns
+        table.check_columns(columns, " of the training table")
+        numbered = list(zip(table.lines(), table.numbers(columns), strict=True))
     else:
         numbered = _read_texts(path, transform.column)
-        lines, values = [line for line, _ in numbered], [text for _, text in numbered]
-    if not values:
+    if not numbered:
         raise ConfigError(f"input={place!r}: has no samples")
-    return Samples("line", [str(line) for line in lines], values)
+    return Samples("line", [str(n) for n, _ in numbered], [value for _, value in numbered])
 
 
 def _files(place: str, suffixes: tuple[str, ...], noun: str, plural: str) -> Samples:

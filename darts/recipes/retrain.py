@@ -24,7 +24,6 @@ from darts.plotting.genotype import draw_genotype, save_genotype
 from darts.plotting.run_figures import log_confusion, save_confusion, save_training_figures
 from darts.reading import JsonObject
 from darts.recipes.checks import check_retraining, retrain_obstacle
-from darts.recipes.shared import first_samples
 from darts.recipes.states import BestEpoch, DataDescription, RetrainState
 from darts.reporting import read_run, render_model_card
 from darts.searching.flaws import FlawFinder, chance_level
@@ -141,7 +140,7 @@ class Retraining(Recipe):
                 require_fitting_network(build, entry(run.saved, "net", dict[str, Tensor]), "net")
         net = build().to(device)
         if run.saved is None and config.start is None:
-            fit_layers(net, partial(first_samples, train_loader))
+            fit_layers(net, train_loader)
         # Convolutions run fastest in this memory format.
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.state = RetrainState(
@@ -306,8 +305,6 @@ class Retraining(Recipe):
         flaws = finder.find(scores, state.averaging.scored_net.state_dict())
         return run.finish(
             {
-                "name": config.name,
-                "metric": config.metric,
                 "epoch": best["epoch"],
                 **{f"valid_{name}": score for name, score in best["scores"].items()},
                 **{f"test_{name}": score for name, score in test_scores.items()},
@@ -315,8 +312,6 @@ class Retraining(Recipe):
                 "flops": 2 * self.size["macs"],
                 "epochs": state.epoch,
                 "restarts": state.restarts,
-                "seed": config.seed,
-                "device": str(self.ranks.device),
                 "genotype": str(self.genotype),
                 "worthless": "; ".join(flaws) or None,
             },

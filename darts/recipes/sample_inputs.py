@@ -10,12 +10,12 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from darts.data.audio import spectrograms
 from darts.data.decode import center_crop, decode, read_rgb
 from darts.data.encodings import RowEncoding
+from darts.data.images import resize
 from darts.data.mel import Spectrogram
 from darts.data.words import PADDING, WordEncoding
 
@@ -81,7 +81,7 @@ class Preprocessing(Transform):
             pixels = self._pixels(image)
             if pixels.shape[1:] != (height, width):
                 if self.margin is None or channels != 3:
-                    pixels = _resized(pixels, height, width)
+                    pixels = resize(pixels[None], height, width)[0]
                 else:
                     picture = pillow.fromarray(pixels.permute(1, 2, 0).numpy())
                     pixels = center_crop(picture, height, self.margin)
@@ -116,14 +116,6 @@ class Preprocessing(Transform):
         elif pixels.dtype != torch.uint8:
             raise ValueError(f"an image must be uint8, or float from 0 to 1, not {pixels.dtype}")
         return pixels.to(torch.uint8)
-
-
-def _resized(pixels: Tensor, height: int, width: int) -> Tensor:
-    """Return an image (C, H, W) uint8 resized like ``MemoryImages``."""
-    smooth = F.interpolate(
-        pixels[None].float(), (height, width), mode="bilinear", antialias=True, align_corners=False
-    )
-    return smooth[0].round().clamp(0, 255).to(torch.uint8)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -19,17 +18,15 @@ from torch import Tensor
 from darts.config import Invocation, SearchConfig, one_of
 from darts.data import Batch
 from darts.data_modules import DataModule, make_data_module
-from darts.methods.stages import stage_position
 from darts.plotting.run_figures import log_alphas, save_search_figures
 from darts.reading import JsonObject
-from darts.recipes.alpha_rate import AlphaRate
 from darts.recipes.checks import check_search
 from darts.recipes.front import Front
 from darts.recipes.inspection import Inspection
-from darts.recipes.retrain_command import retrain_command
 from darts.recipes.rules import DataFacts
 from darts.recipes.search_callbacks import (
     NETWORK,
+    AlphaRate,
     GradientReports,
     Graphs,
     LatencyModels,
@@ -38,12 +35,12 @@ from darts.recipes.search_callbacks import (
     SearchCallback,
     Table,
 )
-from darts.recipes.shared import first_samples
+from darts.recipes.search_run import retrain_command
 from darts.recipes.states import SearchState
 from darts.searching.alphas import alpha_scalars, genotype_counts, named_history
 from darts.searching.discretization import SupernetAdapter
 from darts.searching.flaws import FlawFinder
-from darts.searching.searcher import Searcher
+from darts.searching.searcher import Searcher, epoch_kind
 from darts.spaces import AnyGenotype
 from darts.tracking import print_lines, print_summary, read_metrics
 from darts.tracking.optional import optional
@@ -144,7 +141,7 @@ class Search(Recipe):
                 self.ranks,
                 self.data.network_sizes(config.space),
                 saved=run.saved,
-                samples=partial(first_samples, loaders.weights),
+                loader=loaders.weights,
             )
         self.context = self.searcher.context
         self.state = SearchState(
@@ -291,16 +288,12 @@ class Search(Recipe):
         flaws = self.flaw_finder.find(state.scores, self.searcher.net.state_dict(), probabilities)
         size = self.size()
         summary = {
-            "name": config.name,
-            "metric": config.metric,
             **{f"valid_{name}": score for name, score in state.scores.items()},
             **size,
             "flops": 2 * size["macs"],
             "epochs": config.epochs,
             "restarts": state.restarts,
             "arch_lr": self.searcher.arch_lr if config.bilevel.updates_alphas else 0.0,
-            "seed": config.seed,
-            "device": str(self.ranks.device),
             "genotype": str(genotype),
             "genotype_epoch": config.epochs if stopped is None else stopped + 1,
             "worthless": "; ".join(flaws) or None,
@@ -333,8 +326,7 @@ class Search(Recipe):
         config, searcher = self.config, self.searcher
         kinds: dict[tuple[int, bool], list[int]] = {}  # by stage and whether the alphas learn
         for epoch in range(config.epochs):
-            stage = stage_position(epoch, config.epochs, searcher.stages).stage
-            kinds.setdefault((stage, searcher.updates_alphas(epoch)), []).append(epoch)
+            kinds.setdefault(epoch_kind(config, epoch, config.epochs), []).append(epoch)
         estimate = estimate_cost(
             self,
             {epochs[0]: len(epochs) for epochs in kinds.values()},

@@ -1,7 +1,6 @@
 """Reports about runs: HTML pages and model cards, made from the files of run directories."""
 
-from darts.reporting.model_card import render_model_card
-from darts.reporting.page import render_page
+from darts.reporting.page import render_model_card, render_page
 from darts.reporting.record import COMMANDS, RunRecord, read_run
 
 __all__ = ["COMMANDS", "RunRecord", "read_run", "render_model_card", "render_page"]

@@ -1,4 +1,8 @@
-"""The HTML page about one or more runs. Its text is in the folder ``templates``."""
+"""The HTML page about one or more runs, and model cards. Their text is in the folder ``templates``.
+
+References:
+    Mitchell et al., "Model Cards for Model Reporting", arXiv:1810.03993.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import darts
-from darts.escaping import for_html
+from darts.config.fields import flatten
+from darts.escaping import for_html, for_markdown, for_markdown_code
 from darts.plotting.figures import draw_curves
 from darts.plotting.genotype import draw_edge_importances, draw_genotype
 from darts.plotting.style import render_figure
+from darts.reading import JsonObject
 from darts.reporting import comparison, figures, tables, verdict
 from darts.reporting.record import RunRecord, group_evaluations, short_run_names
 from darts.tracking import format_genotype, format_value
@@ -141,3 +147,55 @@ def _inline_svg(figure: Figure, prefix: str) -> Markup:
     text = re.sub(r'(url\(|href=")#', rf"\g<1>#{prefix}", text)
     # The removed style had these two properties for all elements, which now inherit them.
     return Markup(text.replace("<svg", '<svg stroke-linejoin="round" stroke-linecap="butt"', 1))
+
+
+# Beginnings of the keys of the configuration that a card shows.
+_SETTINGS = (
+    *("epochs", "precision", "optimizer.", "loader.batch_size", "auxiliary", "drop_path", "cutout"),
+    *("label_smoothing", "ema_decay", "averaging_patience", "space.channels", "space.cells"),
+)
+
+
+def render_model_card(record: RunRecord, *, exports: bool = True) -> str:
+    """Return a model card in Markdown for a finished retraining.
+
+    ``exports`` says whether ``darts.export`` supports networks of this task.
+    """
+    if record.command != "retrain" or not record.finished or record.genotype is None:
+        raise ValueError(f"{str(record.directory)!r} is not a finished retraining")
+    config = dict(flatten(record.config))
+    templates = template_environment(for_markdown)
+    templates.globals |= {
+        "code": lambda text: Markup(for_markdown_code(text)),
+        "format_genotype": format_genotype,
+        "format_value": format_value,
+        "sum_phases": sum_phases,
+    }
+    text = templates.get_template("model_card.md").render(
+        run=record,
+        exports=exports,
+        setting=lambda key: config.get(f"{key}.name"),
+        settings=[
+            (key, value)
+            for key, value in config.items()
+            if key.startswith(_SETTINGS) and value is not None
+        ],
+        scores=_score_rows(record.summary),
+        validated=any(name.startswith("valid_") for name in record.summary),
+        tested=any(name.startswith("test_") for name in record.summary),
+    )
+    # What is left out leaves empty lines.
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def _score_rows(summary: JsonObject) -> list[tuple[str, ...]]:
+    """Return for each metric its label, validation score and test score."""
+    scores = {
+        name: format_value(name, value)
+        for name, value in summary.items()
+        if name.startswith(("valid_", "test_"))
+    }
+    return [
+        (tables.label(metric), scores.get(f"valid_{metric}", ""), scores.get(f"test_{metric}", ""))
+        for metric in dict.fromkeys(name.partition("_")[2] for name in scores)
+    ]

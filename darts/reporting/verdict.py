@@ -1,69 +1,24 @@
-"""What a run found, whether to trust it, and the commands that repeat and continue it."""
+"""The score of a run, its last collapse check, and the commands that repeat and continue it."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
 
+from darts.config.fields import flatten
 from darts.config.overrides import is_plain_override, repeated_overrides
 from darts.reporting.record import RunRecord
 from darts.reporting.tables import label
 from darts.spaces import SPACES
 from darts.tracking import format_value
 
-_SUBJECTS = {
-    "retrain": "The trained network",
-    "evaluate": "The evaluated network",
-    "tune": "The best trial",
-    "find": "The network of the result",
-}
 
-
-def verdict(record: RunRecord) -> tuple[str, bool]:
-    """Return what a run found and whether to trust it, and whether there is doubt."""
-    if not record.finished:
-        return f"This run is {record.progress}, so its numbers are preliminary.", True
-    summary = record.summary
-    if reason := summary.get("worthless"):
-        return f"The result is worthless: {reason}.", True
-    if text := summary.get("verdict"):  # darts.find writes its own
-        return str(text), False
-    score = _score(record)
-    if record.command == "search":
-        return _search_verdict(record, score)
-    subject = _SUBJECTS[record.command]
-    found = f"{subject} has a {score}" if score else f"{subject} has no score"
-    samples = summary.get("samples")
-    if record.command == "evaluate" and isinstance(samples, int):
-        return f"{found}, measured on {samples:,} samples.", False
-    epoch, epochs = summary.get("epoch"), record.config.get("epochs")
-    if record.command == "retrain" and epoch is not None:
-        return f"{found}, with the weights of epoch {epoch} of {epochs}.", False
-    return f"{found}.", False
-
-
-def _score(record: RunRecord) -> str:
+def score(record: RunRecord) -> str:
     """Return the score of the result with its name; empty if there is none."""
     numbers = record.summary
     names = (f"test_{record.metric}", f"valid_{record.metric}", record.metric, "score")
     name = next((name for name in names if numbers.get(name) is not None), None)
     return "" if name is None else f"{label(name)} of {format_value(name, numbers[name])}"
-
-
-def _search_verdict(record: RunRecord, score: str) -> tuple[str, bool]:
-    """Return the verdict on a search, which depends on its last collapse check."""
-    found = "The search found an architecture."
-    if score:
-        found += (
-            f" The supernet has a {score}, which says little about the network: train it from "
-            "scratch."
-        )
-    last, _ = last_collapse_check(record)
-    if not last:
-        return f"{found} The search was not checked for collapse.", False
-    if last == "healthy":
-        return f"{found} The last check found no sign of collapse.", False
-    return f"{found} Do not trust the architecture: the last collapse check says {last}.", True
 
 
 def last_collapse_check(record: RunRecord) -> tuple[str, object]:
@@ -102,16 +57,6 @@ def start_command(record: RunRecord) -> tuple[str, int]:
     return shlex.join(words), len(overrides) - len(plain)
 
 
-def origin(record: RunRecord) -> dict[str, object]:
-    """Return seed, git revision and environment of a run."""
-    values = {
-        "seed": record.config.get("seed"),
-        "git_revision": record.summary.get("git_revision"),
-        **record.env,
-    }
-    return {name: value for name, value in values.items() if value is not None}
-
-
 def _plain(overrides: Iterable[str]) -> list[str]:
     """Return the overrides that only set a key.
 
@@ -122,7 +67,9 @@ def _plain(overrides: Iterable[str]) -> list[str]:
 
 def _retrain_overrides(record: RunRecord) -> list[str]:
     """Return the overrides of a search that its retraining must also have."""
-    space, task, dataset = (_name_of(record, key) for key in ("space", "task", "dataset"))
+    config = dict(flatten(record.config))
+    names = (str(config.get(f"{group}.name", "")) for group in ("space", "task", "dataset"))
+    space, task, dataset = names
     if space not in SPACES:
         return []
     repeated = repeated_overrides(
@@ -133,9 +80,3 @@ def _retrain_overrides(record: RunRecord) -> list[str]:
         dataset=dataset,
     )
     return _plain(repeated)
-
-
-def _name_of(record: RunRecord, group: str) -> str:
-    """Return the name of the component of a group; empty if the configuration has none."""
-    component = record.config.get(group)
-    return str(component.get("name", "")) if isinstance(component, dict) else ""

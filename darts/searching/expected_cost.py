@@ -28,16 +28,6 @@ Measure = Callable[[nn.Module, Tensor], float]
 """Maps a module and an example input of one sample to the cost of the module."""
 
 
-def flops_of(module: nn.Module, example: Tensor) -> float:
-    """Return the floating-point operations of a forward pass: two per multiply-accumulate."""
-    return 2.0 * count_macs(module, example)
-
-
-def parameters_of(module: nn.Module, example: Tensor) -> float:
-    """Return the number of weights; ``example`` is ignored."""
-    return float(count_parameters(module.parameters()))
-
-
 @torch.inference_mode()
 def latency_of(module: nn.Module, example: Tensor, repeats: int = 11) -> float:
     """Return the median seconds of a forward pass in evaluation mode, on the example's device."""
@@ -51,8 +41,8 @@ def latency_of(module: nn.Module, example: Tensor, repeats: int = 11) -> float:
 
 
 MEASURES: dict[str, Measure] = {
-    "flops": flops_of,
-    "parameters": parameters_of,
+    "flops": lambda module, example: 2.0 * count_macs(module, example),  # two per MAC
+    "parameters": lambda module, example: float(count_parameters(module.parameters())),
     "latency": latency_of,
 }
 

@@ -20,10 +20,8 @@ from darts.searching.mixture_loss import run_mixture
 from darts.searching.searcher import Searcher
 from darts.spaces import AnyGenotype, SearchContext, SupernetBase
 from darts.spaces.mixture import path_mixture
-from darts.tasks import Objective
-from darts.tasks.task import Forward
+from darts.tasks import Forward
 from darts.training.device import autocast, random_states, restore_random_states
-from darts.training.scoring import evaluate
 
 
 def path_masks(
@@ -51,14 +49,8 @@ def path_score(
     The operations of the path have the mixing weight 1, as in the discrete network. Batch norm uses
     statistics of the path, which come from the calibration batches.
     """
-    net, precision, device = searcher.net, searcher.config.precision, searcher.ranks.device
-    forward = partial(run_mixture, net, path_mixture(masks, net.shapes, device))
-    objective = searcher.objective
-    with preserved_state(net):
-        calibrate(net, forward, calibration, objective, device=device, precision=precision)
-        return evaluate(
-            net, batches, objective, device=device, precision=precision, forward=forward
-        )
+    with preserved_state(searcher.net):
+        return searcher.evaluate(batches, calibrate(searcher, masks, calibration))
 
 
 @runtime_checkable
@@ -71,24 +63,19 @@ class _RunningNorm(Protocol):
 
 
 @torch.no_grad()
-def calibrate(
-    net: SupernetBase,
-    forward: Forward,
-    batches: Iterable[Batch],
-    objective: Objective,
-    *,
-    device: torch.device,
-    precision: str,
-) -> None:
+def calibrate(searcher: Searcher, masks: Mapping[str, Tensor], batches: Iterable[Batch]) -> Forward:
     """Replace the running statistics of batch norm by the mean of the statistics of some batches.
+
+    Return the forward pass of the path with the operations in the masks.
 
     A batch norm that each batch updates several times, for example in a recurrent cell, is an
     exception: from the second batch on it uses its own momentum, so that the weight of earlier
     batches decays as in training.
 
-    ``forward`` is the forward pass of the path. All ranks have equally many batches. The supernet
-    is left in training mode.
+    All ranks have equally many batches. The supernet is left in training mode.
     """
+    net, device = searcher.net, searcher.ranks.device
+    forward = partial(run_mixture, net, path_mixture(masks, net.shapes, device))
     norms: list[_RunningNorm] = [
         module
         for module in net.modules()
@@ -104,11 +91,12 @@ def calibrate(
             for norm, momentum, start in zip(norms, momenta, updates, strict=True):
                 repeated = _num_updates(norm) - start > number - 1
                 norm.momentum = momentum if repeated else 1 / number
-            with autocast(precision, device):
-                objective.supernet_loss(forward, batch)
+            with autocast(searcher.config.precision, device):
+                searcher.objective.supernet_loss(forward, batch)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
+    return forward
 
 
 def _num_updates(norm: _RunningNorm) -> int:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from darts.config import SearchConfig
-from darts.data import Batch
+from darts.data import Batch, Loader
 from darts.methods.bilevel.arch_gradient import GradientInputs
 from darts.methods.bilevel.functional import FunctionalLoss, gradients
 from darts.methods.freezing import FreezingState, FrozenOperations
@@ -29,7 +29,7 @@ from darts.searching.budget_alphas import add_anchors, alphas_at
 from darts.searching.mixture_loss import SupernetMixtureLoss, masked, run_mixture
 from darts.spaces import SearchContext, SupernetBase
 from darts.spaces.network import fit_layers
-from darts.tasks import Objective
+from darts.tasks import Forward, Objective
 from darts.training.checkpoint import StateDict
 from darts.training.device import autocast, loss_scaler
 from darts.training.distributed import Ranks
@@ -40,10 +40,19 @@ from darts.training.steps import optimizer_steps, set_learning_rate, weight_opti
 from darts.typed_values import Count, entry, typed
 
 
-def updates_alphas(config: SearchConfig, position: StagePosition, epoch: int) -> bool:
-    """Return whether a search takes architecture steps in an epoch."""
-    progress = position.progress(epoch)
-    return config.bilevel.updates_alphas and progress >= config.arch_optimizer.warmup
+def search_stages(config: SearchConfig) -> list[Stage]:
+    """Return the stages of a search; one by default."""
+    return config.stages or [Stage()]
+
+
+def epoch_kind(config: SearchConfig, epoch: int, epochs: int) -> tuple[int, bool]:
+    """Return the stage of one of ``epochs`` epochs, and whether it takes architecture steps.
+
+    Epochs of one kind have equal cost.
+    """
+    position = stage_position(epoch, epochs, search_stages(config))
+    is_warm = position.progress(epoch) >= config.arch_optimizer.warmup
+    return position.stage, config.bilevel.updates_alphas and is_warm
 
 
 class SavedSearcher(TypedDict):
@@ -76,7 +85,7 @@ class Searcher:
         sizes: Arguments that fit the supernet to the data, see ``DataModule.network_sizes``.
         saved: Checkpoint from which the searcher will be restored, or None. It sets the stage to
             start with.
-        samples: Returns samples that fit the ``FittedLayer`` modules of a new supernet, or None.
+        loader: Training samples that fit the ``FittedLayer`` modules of a new supernet, or None.
     """
 
     def __init__(
@@ -87,14 +96,14 @@ class Searcher:
         sizes: Mapping[str, int],
         *,
         saved: Mapping[str, object] | None = None,
-        samples: Callable[[], Tensor] | None = None,
+        loader: Loader | None = None,
     ) -> None:
-        self._samples = samples
+        self._loader = loader
         self.config, self.objective, self.ranks = config, objective, ranks
         self.relaxation = config.relaxation
         clip = config.optimizer.clip if config.space.clips_virtual_step else 0.0
         self.bilevel = config.bilevel.with_clip(clip)
-        self.stages: list[Stage] = config.stages or [Stage()]
+        self.stages = search_stages(config)
         stage_position(0, config.epochs, self.stages)  # raises if there are too few epochs
         stage = 0 if saved is None else entry(saved, "searcher.stage", Count)
         self._sizes = dict(sizes)
@@ -128,8 +137,8 @@ class Searcher:
     def _build_net(self, index: int) -> SupernetBase:
         config, net = self.config, self._initial_net(index)
         net.to(self.ranks.device)
-        if self._samples is not None:
-            fit_layers(net, self._samples)
+        if self._loader is not None:
+            fit_layers(net, self._loader)
         # Convolutions run fastest in this memory format.
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ranks.prepare(net, sync_batchnorm=config.sync_batchnorm)
@@ -202,8 +211,7 @@ class Searcher:
 
     def updates_alphas(self, epoch: int) -> bool:
         """Return whether the search takes architecture steps in an epoch."""
-        position = stage_position(epoch, self.config.epochs, self.stages)
-        return updates_alphas(self.config, position, epoch)
+        return epoch_kind(self.config, epoch, self.config.epochs)[1]
 
     def arch_loss(self, net: SupernetBase, batch: Batch, *, mean: bool = False) -> Tensor:
         """Return this rank's share of the loss of the alphas: validation loss plus all terms.
@@ -263,6 +271,13 @@ class Searcher:
         scaler.update()
         self.arch_optimizer.zero_grad(set_to_none=True)
         return norm
+
+    def gradient_report(self, batch: Batch, valid_batch: Batch) -> dict[str, float]:
+        """Return the diagnostics of the hypergradient."""
+        loss, reduce = self.arch_loss, self.ranks.reduce
+        return self.bilevel.report(
+            GradientInputs(self.net, loss, batch, valid_batch, self.optimizer, reduce)
+        )
 
     def observe_gradients(self, step: int, batch: Batch, valid_batch: Batch) -> None:
         """Pass the weight gradients of both batches to the freezing rule if it is due."""
@@ -341,13 +356,17 @@ class Searcher:
         if only is not None:
             kept = {group: masked(mixture[group], mask) for group, mask in only.items()}
             mixture = mixture.with_weights({**mixture, **kept})
+        return self.evaluate(batches, partial(run_mixture, self.net, mixture))
+
+    def evaluate(self, batches: Iterable[Batch], forward: Forward) -> dict[str, float]:
+        """Return all metrics of the supernet for a forward pass, in evaluation mode."""
         return evaluate(
             self.net,
             batches,
             self.objective,
             device=self.ranks.device,
             precision=self.config.precision,
-            forward=partial(run_mixture, self.net, mixture),
+            forward=forward,
         )
 
     def state_dict(self) -> SavedSearcher:

@@ -63,11 +63,17 @@ class SearchContext:
 
     def uniform(self) -> dict[str, Tensor]:
         """Return equal probabilities of all candidates in the masks, ``(edges, operations)``."""
-        found = {}
-        for group, rows in self.candidates.items():
-            mask = self.masks.get(group, torch.ones(len(rows), len(rows[0]), dtype=torch.bool))
-            found[group] = mask.double() / mask.sum(-1, keepdim=True).clamp_min(1)
-        return found
+        return {
+            group: mask.double() / mask.sum(-1, keepdim=True).clamp_min(1)
+            for group, mask in self.all_masks().items()
+        }
+
+    def all_masks(self) -> dict[str, Tensor]:
+        """Return the masks of all groups; all True where none is set."""
+        return {
+            group: self.masks.get(group, torch.ones(len(rows), len(rows[0]), dtype=torch.bool))
+            for group, rows in self.candidates.items()
+        }
 
     def _limited(self, probabilities: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         return probabilities if self.limit is None else self.limit.restrict(probabilities)

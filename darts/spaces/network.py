@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from darts.spaces.any_genotype import AnyGenotype
+
+if TYPE_CHECKING:
+    from darts.data import Loader
 
 
 class NetworkBase(nn.Module):
@@ -78,14 +81,33 @@ class FittedLayer(nn.Module, ABC):
         """Compute the values from inputs of the network, for example images ``(N, C, H, W)``."""
 
 
+FITTED_SAMPLES = 512
+"""Samples that fit layers such as ``WhitenedPatches``; 512 images of 32x32 have 131,072 patches."""
+
+
 @torch.no_grad()
-def fit_layers(net: nn.Module, inputs: Callable[[], Tensor]) -> None:
-    """Fit all ``FittedLayer`` modules of a network; without any, the inputs are not read."""
+def fit_layers(net: nn.Module, loader: Loader) -> None:
+    """Fit all ``FittedLayer`` modules of a network to the first training samples.
+
+    Without such modules, no sample is read.
+    """
     layers = [module for module in net.modules() if isinstance(module, FittedLayer)]
     if layers:
-        samples = inputs()
+        samples = first_samples(loader)
         for layer in layers:
             layer.fit(samples)
+
+
+def first_samples(loader: Loader) -> Tensor:
+    """Return the samples of the first batches, at least ``FITTED_SAMPLES`` if there are as many."""
+    batches: list[Tensor] = []
+    for step in range(len(loader)):
+        samples = loader.batch(0, step)[0]
+        assert isinstance(samples, Tensor)
+        batches.append(samples)
+        if sum(map(len, batches)) >= FITTED_SAMPLES:
+            break
+    return torch.cat(batches)
 
 
 class NetworkPiece(NamedTuple):

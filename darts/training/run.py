@@ -253,7 +253,11 @@ class TrainingRun:
         entries = self._ledger.entries()
         complete = {
             "command": self.command,
+            "name": self.config.name,
+            "metric": self.config.metric,
             **summary,
+            "seed": self.config.seed,
+            "device": str(self.ranks.device),
             "ranks": self.ranks.size,
             **summary_costs(entries, self._gco2_per_kwh),
             "peak_memory_mb": peak_memory(self.ranks.device) / 2**20,

@@ -13,7 +13,7 @@ import yaml
 
 from darts.config import SearchConfig, compose, rebuild
 from darts.data import load_split
-from darts.recipes.retrain_command import retrain_command
+from darts.recipes.search_run import retrain_command
 from darts.spaces import Genotype
 
 REQUIRED_FILES = {

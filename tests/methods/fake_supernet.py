@@ -46,25 +46,16 @@ class FakeSupernet:
         self.num_saves_if_due = 0
         self.log: list[Any] = []
 
-    def masks(self) -> Masks:
-        """Return the masks of all groups."""
-        return {
-            group: self.context.masks.get(
-                group, torch.ones(len(rows), len(rows[0]), dtype=torch.bool)
-            )
-            for group, rows in self.context.candidates.items()
-        }
-
     def probabilities(self) -> Masks:
         """Return equal probabilities for all operations inside the masks."""
         return {
             group: mask / mask.sum(1, keepdim=True).clamp_min(1)
-            for group, mask in self.masks().items()
+            for group, mask in self.context.all_masks().items()
         }
 
     def score(self, batches: int = 0, only: Masks | None = None) -> float:
         self.log.append(batches)
-        return self.value(self.masks() | (only or {}))
+        return self.value(self.context.all_masks() | (only or {}))
 
     def train(self, epochs: int, lr: float) -> None:
         self.log.append(("train", epochs, lr))

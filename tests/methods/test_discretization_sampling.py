@@ -38,26 +38,6 @@ def test_best_sample_is_returned() -> None:
         assert trained.context.masks == {}
 
 
-def test_final_score_decides_among_finalists() -> None:
-    """On all batches, the ranking of the best three is reversed."""
-    values = random_values("nas201", 0)
-
-    class Reversed(FakeSupernet):
-        def score(self, batches: int = 0, only: Masks | None = None) -> float:
-            score = super().score(batches, only)
-            return score if batches else -score
-
-    trained = Reversed("nas201", value_of(values))
-    torch.manual_seed(2)
-    genotypes = set(upcoming_samples(trained, 40))
-    actual = Sampling(samples=40, finalists=3).final_genotype(trained)
-    masks = trained.context.space.mask
-    ranked = sorted(
-        genotypes, key=lambda g: -value_of(values)(masks(g, trained.context.candidates))
-    )
-    assert actual == ranked[2]
-
-
 def test_duplicate_samples_are_scored_once(monkeypatch: pytest.MonkeyPatch) -> None:
     trained = FakeSupernet("nas201", lambda masks: 0.0)
     same = upcoming_samples(trained, 1)[0]

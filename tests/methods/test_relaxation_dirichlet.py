@@ -18,9 +18,7 @@ SAMPLES = 40_000
 def sample(alpha: Tensor, kept: Tensor | None = None) -> Tensor:
     torch.manual_seed(0)
     mask = None if kept is None else kept.expand(SAMPLES, -1)
-    weights, active = Dirichlet().sample_weights(alpha.expand(SAMPLES, -1), mask, CONTEXT)
-    assert active is None
-    return weights
+    return Dirichlet().sample_weights(alpha.expand(SAMPLES, -1), mask, CONTEXT)
 
 
 def test_concentration_is_elu_plus_one_and_positive() -> None:
@@ -56,29 +54,8 @@ def test_probabilities_and_mean_weights_are_the_mean(kept: Tensor | None) -> Non
         b / total if kept is None or present else 0.0 for b, present in zip(beta, KEPT, strict=True)
     ]
     torch.testing.assert_close(actual, torch.tensor(wanted, dtype=torch.float64))
-    mean, active = Dirichlet().mean_weights(ROW[None], None if kept is None else kept[None])
+    mean = Dirichlet().mean_weights(ROW[None], None if kept is None else kept[None])
     assert mean[0].equal(actual)
-    assert active is None
-
-
-def second_moments(alpha: Tensor) -> Tensor:
-    """Return ``E[theta_i ** 2]`` in closed form."""
-    beta = torch.where(alpha > 0, alpha + 1, alpha.exp())
-    total = beta.sum()
-    return beta * (beta + 1) / (total * (total + 1))
-
-
-def test_pathwise_gradient_matches_the_gradient_of_the_expectation() -> None:
-    factors = torch.tensor([1.0, -2.0, 0.5, 3.0, -1.0], dtype=torch.float64)
-    alpha = ROW.clone().requires_grad_()
-    (sample(alpha).square().mean(0) * factors).sum().backward()
-    step = 1e-5
-    exact = []
-    for column in range(5):
-        change = step * torch.eye(5, dtype=torch.float64)[column]
-        up, down = ((second_moments(ROW + s * change) * factors).sum() for s in (1, -1))
-        exact.append((up - down) / (2 * step))
-    torch.testing.assert_close(alpha.grad, torch.stack(exact), rtol=0.05, atol=5e-3)
 
 
 @pytest.mark.parametrize("kept", [None, KEPT])
@@ -88,5 +65,5 @@ def test_the_authors_code_ranks_by_the_softmax_of_the_alphas(kept: Tensor | None
     relaxation = Dirichlet(ranking="softmax")
     logits = ROW if kept is None else ROW.masked_fill(~kept, -torch.inf)
     torch.testing.assert_close(relaxation.edge_probabilities(ROW[None], mask)[0], logits.softmax(0))
-    mean, _ = relaxation.mean_weights(ROW[None], mask)
+    mean = relaxation.mean_weights(ROW[None], mask)
     torch.testing.assert_close(mean, Dirichlet().edge_probabilities(ROW[None], mask))

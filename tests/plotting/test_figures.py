@@ -52,16 +52,6 @@ def test_heatmap_shows_names_and_numbers() -> None:
     assert figure.get_suptitle() == "normal"
 
 
-def test_heatmap_outlines_chosen_operations() -> None:
-    figure = draw_alpha_heatmap(group(probabilities()), chosen=[(0, 1), (4, 2)])
-    boxes = [patch for patch in figure.axes[0].patches if str(patch.get_gid()).startswith("chosen")]
-    centers = [
-        box.get_window_extent().transformed(figure.axes[0].transData.inverted()) for box in boxes
-    ]
-    found = [((c.y0 + c.y1) / 2, (c.x0 + c.x1) / 2) for c in centers]
-    np.testing.assert_allclose(found, [(0, 1), (4, 2)], atol=1e-6)
-
-
 def test_uniform_probabilities_have_a_medium_color_in_the_heatmap() -> None:
     uniform = torch.full((5, 3), 1 / 3)
     figure = draw_alpha_heatmap(group(uniform))

@@ -70,18 +70,6 @@ def write(directory: Path, slices: list[Slice]) -> None:
 RACE: Scores = {"small": [0.6, 0.61], "found": [0.5, 0.7, 0.8], "large": [0.4]}
 
 
-def test_each_candidate_has_a_line_with_a_dot_after_each_slice() -> None:
-    figure = draw_race(race(RACE), "accuracy", winner="found")
-    assert lines(figure) == {
-        "small": [[1, 0.6], [2, 0.61]],
-        "found": [[1, 0.5], [2, 0.7], [3, 0.8]],
-        "large": [[1, 0.4]],
-    }
-    assert {line.get_marker() for line in figure.axes[0].get_lines()} == {"o"}
-    assert figure.axes[0].get_xlabel() == "time of the run, minutes"
-    assert figure.axes[0].get_ylabel() == "valid accuracy"
-
-
 def test_winner_best_other_and_best_baseline_have_colors_and_labels() -> None:
     scores: Scores = {"found": [0.9], "other": [0.8], "plain": [0.7], "linear": [0.2]}
     figure = draw_race(race(scores), "accuracy", winner="found", baselines=["linear", "plain"])

@@ -17,7 +17,7 @@ from darts.judging.factorial import factorial_effects
 from darts.judging.parameter_importance import ParameterImportances
 from darts.judging.pareto import pareto_front
 from darts.judging.statistics import bootstrap
-from darts.plotting.scores import draw_front, draw_scores
+from darts.plotting.figures import draw_front, draw_scores
 from darts.plotting.study_figures import (
     draw_factorial,
     draw_history,
@@ -100,16 +100,6 @@ def test_outliers_are_not_drawn_but_counted() -> None:
         assert figure.get_supxlabel() == "not drawn: 1 of 40 trials (outliers)"
         assert figure.axes[0].get_ylim()[1] < 10
     assert draw_history(make_study(), "loss").get_supxlabel() == ""
-
-
-def test_marginals_show_trials_against_each_parameter() -> None:
-    study = make_study()
-    kind, rate = draw_marginals(study, ["rate", "kind"], "loss").axes[:2]
-    assert [kind.get_xlabel(), rate.get_xlabel(), kind.get_ylabel()] == ["kind", "rate", "loss"]
-    assert rate.get_xscale() == "log"
-    alone, _ = draw_marginals(study, ["momentum"], "loss").axes
-    active = sum("momentum" in trial.params for trial in study.trials if trial.values)
-    assert len(alone.collections[0].get_offsets()) == active  # type: ignore[arg-type]
 
 
 def test_figures_of_optuna_do_not_change_the_style_of_others() -> None:

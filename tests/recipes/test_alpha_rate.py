@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,11 +11,14 @@ import torch
 from torch import Tensor
 
 from darts.config import compose
-from darts.recipes.alpha_rate import MIN_PREFERENCE, AlphaRate, is_check_due, strongest_preference
 from darts.recipes.search import configured_callbacks
+from darts.recipes.search_callbacks import (
+    MIN_PREFERENCE,
+    AlphaRate,
+    is_check_due,
+    strongest_preference,
+)
 from darts.searching.flaws import uniform_alphas
-from darts.training.loop import EpochReport
-from tests.tiny_search import make_searcher
 
 
 def slow_preference(probabilities: dict[str, Tensor]) -> float:
@@ -64,48 +66,6 @@ def test_checks_count_anew_in_a_stage_with_new_alphas() -> None:
     updated = [*range(10, 30), *range(40, 60)]
     assert due_epochs(updated, 0, 30) == [11, 13, 15, 17, 19, 21, 23, 25, 27]
     assert due_epochs(updated, 30, 30) == [41, 43, 45, 47, 49, 51, 53, 55, 57]
-
-
-def make_rate(*overrides: str) -> tuple[AlphaRate, Callable[[int, dict[str, Tensor]], list[str]]]:
-    """Return the rate of a search of 20 epochs, and a function that ends an epoch.
-
-    The function returns the warnings, given the probabilities.
-    """
-    searcher = make_searcher("epochs=20", "arch_optimizer.lr=0.001", *overrides)
-    state = SimpleNamespace(raises=0)
-    search: Any = SimpleNamespace(
-        config=searcher.config, searcher=searcher, state=state, finished=False
-    )
-    rate = AlphaRate(search)
-
-    def end_epoch(epoch: int, probabilities: dict[str, Tensor]) -> list[str]:
-        search.searcher.probabilities = lambda: probabilities
-        report = EpochReport(lr=0.1)
-        rate.end_epoch(epoch, report)
-        return report.warnings
-
-    return rate, end_epoch
-
-
-def flat(strength: float) -> dict[str, Tensor]:
-    """Return probabilities of one edge whose best candidate leads by ``strength``."""
-    p = torch.ones(1, 4, dtype=torch.float64)
-    p[0, 2] += strength
-    return {"a": p / p.sum()}
-
-
-def test_the_rate_is_tripled_while_no_edge_has_a_preference() -> None:
-    rate, end_epoch = make_rate()
-    assert end_epoch(0, flat(0.0)) == []  # half of a tenth
-    assert end_epoch(1, flat(0.051)) == []
-    (line,) = end_epoch(3, flat(0.049))
-    assert "after 4 epochs, no edge prefers an operation" in line
-    assert "from 0.001 to 0.003 (raise 1 of 3)" in line
-    for epoch, lr in ((5, 0.009), (7, 0.027)):
-        assert len(end_epoch(epoch, flat(0.0))) == 1
-        rate.begin_epoch(epoch + 1)
-        assert rate.search.searcher.arch_lr == pytest.approx(lr)
-    assert end_epoch(9, flat(0.0)) == []  # all three are used
 
 
 @pytest.mark.parametrize(

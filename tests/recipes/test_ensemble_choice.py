@@ -66,17 +66,6 @@ def test_it_chooses_like_the_obvious_implementation(
         assert 1 <= sum(found) <= rounds
 
 
-def test_a_network_counts_as_often_as_it_helps() -> None:
-    target = torch.tensor([[0.0], [0.0]])
-    predictions = torch.tensor([[[1.0], [1.0]], [[-2.0], [-2.0]], [[9.0], [-9.0]]])
-
-    def score(mean: Tensor) -> float:
-        return -float((mean - target).square().mean())
-
-    # The best single network has an error of 1; the mean (2 * 1 - 2) / 3 has none.
-    assert selected(predictions, score, 10) == [2, 1, 0]
-
-
 def test_equal_scores_keep_the_smaller_ensemble() -> None:
     same = torch.full((3, 4, 2), 0.5)
     assert selected(same, lambda mean: 1.0, 10) == [1, 0, 0]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +21,17 @@ MLP = ("dataset=synthetic", "dataset.samples=64", "space=mlp")
 
 def trained(directory: Path, *overrides: str) -> Path:
     """Retrain a tiny network without scoring the test split; return its run directory."""
-    with redirect_stdout(io.StringIO()):
-        arguments = [*FAST, *overrides, f"hydra.run.dir={directory}"]
-        summary = launch("retrain", retrain.check, retrain.retrain, arguments)
+    arguments = [*FAST, *overrides, f"hydra.run.dir={directory}"]
+    summary = launch("retrain", retrain.check, retrain.retrain, arguments)
     assert not [key for key in summary if key.startswith("test_")]
     return directory
 
 
-def scores_of_evaluate(directory: Path, run: Path, split: str = "test") -> dict[str, float]:
-    """Return the scores of ``darts.evaluate`` on a split."""
-    with redirect_stdout(io.StringIO()):
-        arguments = [f"checkpoint={run}", f"split={split}", f"hydra.run.dir={directory}"]
-        summary = launch("evaluate", evaluate.check, evaluate.evaluate, arguments)
-    prefix = f"{split}_"
-    return {k[len(prefix) :]: value for k, value in summary.items() if k.startswith(prefix)}
+def scores_of_evaluate(directory: Path, run: Path) -> dict[str, float]:
+    """Return the scores of ``darts.evaluate`` on the test split."""
+    arguments = [f"checkpoint={run}", f"hydra.run.dir={directory}"]
+    summary = launch("evaluate", evaluate.check, evaluate.evaluate, arguments)
+    return {k[5:]: value for k, value in summary.items() if k.startswith("test_")}
 
 
 def mlp(units: int) -> str:

@@ -41,19 +41,3 @@ def test_a_changed_model_is_refused_on_resume(tmp_path: Path, changed: str, key:
     (tmp_path / changed).write_text("other")
     with pytest.raises(Misfit, match=rf"the file of {key}\.device=\S+ has changed since"):
         part(*words).load_state_dict(saved)
-
-
-def test_another_file_of_the_same_name_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A name stands for a fitted model or, if there is none, for a lookup table."""
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "devices"
-    folder.mkdir()
-    models(folder)
-    (folder / "phone.json").unlink()
-    words = ["limit.latency_ms=3", "limit.device=phone"]
-    saved = part(*words).state_dict()
-    models(folder)
-    with pytest.raises(Misfit, match=r"limit\.device=phone has changed since the run began"):
-        part(*words).load_state_dict(saved)

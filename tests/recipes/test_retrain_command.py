@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pytest
 
 from darts.config import SearchConfig, compose
-from darts.recipes.retrain_command import retrain_command
 from darts.recipes.rules import DataFacts, max_epochs, recipe
+from darts.recipes.search_run import retrain_command
 from darts.spaces import SPACES
 
 DIRECTORY = Path("run")
@@ -69,22 +68,6 @@ def test_the_retraining_has_the_recipe_of_the_data(facts: DataFacts, overrides: 
     assert seen >= 10
     for key in config.space.size_keys:
         assert getattr(retraining.space, key) == getattr(config.space, key)
-
-
-def test_small_data_gets_a_small_network_and_small_batches() -> None:
-    given = printed(SMALL, "dataset=imagefolder")
-    assert given == {
-        "genotype": "run",
-        "dataset": "imagefolder",
-        "optimizer.warmup_epochs": "15",
-        "loader.batch_size": "16",
-        "optimizer.lr": "0.05",
-        "epochs": "300",
-    }
-    retraining = compose("retrain", [f"{key}={value}" for key, value in given.items()])
-    assert (retraining.space.channels, retraining.space.cells) == (16, 8)
-    assert retraining.auxiliary == retraining.drop_path == retraining.cutout == 0
-    assert math.ceil(SMALL.samples / 16) * 300 > 2000  # steps
 
 
 def test_keys_of_the_user_keep_their_values() -> None:

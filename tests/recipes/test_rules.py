@@ -40,13 +40,6 @@ def test_settings_differ_from_the_recipe(kind: str) -> None:
     assert rates[0] < float(str(values["optimizer.lr"])) < rates[-1]
 
 
-def test_settings_never_change_what_the_user_has_set() -> None:
-    given = {"optimizer.lr", "dataset.flip"}
-    options = settings(facts(), recipe(facts()), given)
-    assert options
-    assert not any(given & option.values.keys() for option in options)
-
-
 @pytest.mark.parametrize(
     ("kind", "samples", "epochs"),
     [

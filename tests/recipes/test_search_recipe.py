@@ -9,8 +9,8 @@ import torch
 
 from darts.config import Invocation, SearchConfig, compose
 from darts.recipes.search import Search
-from darts.recipes.shared import FITTED_SAMPLES, first_samples
 from darts.spaces.macro.fast_layers import WhitenedPatches
+from darts.spaces.network import FITTED_SAMPLES, first_samples
 from darts.training.distributed import Ranks
 from darts.training.run import TrainingRun
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import html
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from darts.reporting.record import RunRecord
-from darts.reporting.verdict import next_command, verdict
+from darts.reporting import RunRecord, render_page
+from darts.reporting.verdict import next_command
 
 
 def record(command: str, **values: Any) -> RunRecord:
@@ -17,6 +19,14 @@ def record(command: str, **values: Any) -> RunRecord:
     config = {"metric": "accuracy", "epochs": 20, **names, "dataset": {"name": "csv"}}
     given = {"directory": Path("runs/my run"), "command": command, "config": config}
     return RunRecord(**{**given, **values})
+
+
+def verdict(run: RunRecord) -> tuple[str, bool]:
+    """Return the first paragraph of the article of a run, and whether it is a warning."""
+    page = html.unescape(render_page([run]))
+    found = re.search(r'</span>\s*<p( class="warn")?>(.*?)</p>', page, re.DOTALL)
+    assert found is not None
+    return found[2], found[1] is not None
 
 
 SEARCH = {"valid_accuracy": 0.853}
@@ -68,14 +78,6 @@ def test_a_complete_run_says_what_it_found(
     command: str, summary: dict[str, Any], expected: str
 ) -> None:
     assert verdict(record(command, summary=summary)) == (expected, False)
-
-
-def test_an_unfinished_run_is_resumed_next() -> None:
-    run = record("retrain", rows=[{"epoch": 3}])
-    text, doubtful = verdict(run)
-    assert text == "This run is not finished: epoch 3 of 20, so its numbers are preliminary."
-    assert doubtful
-    assert next_command(run) == "python -m darts.retrain resume='runs/my run'"
 
 
 def test_the_next_command_of_a_search_retrains_on_the_same_data() -> None:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from darts.searching.alphas import alpha_scalars, entropy, genotype_counts, margin
+from darts.searching.alphas import alpha_scalars, genotype_counts
 from darts.spaces import Genotype, SearchContext
 
 OPERATIONS = ("none", "skip_connect", "sep_conv_3x3", "max_pool_3x3")
@@ -18,17 +18,6 @@ def make_context(**edges: tuple[tuple[int, int], ...]) -> SearchContext:
     """Return a search context with these edges by group."""
     candidates = {group: (OPERATIONS,) * len(pairs) for group, pairs in edges.items()}
     return SearchContext(None, candidates, edges, dict.fromkeys(edges, 1))
-
-
-def test_entropy_is_zero_for_one_operation_and_log_n_for_a_uniform_choice() -> None:
-    p = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25], [0.5, 0.5, 0.0, 0.0]])
-    torch.testing.assert_close(entropy(p), torch.tensor([0.0, math.log(4), math.log(2)]))
-
-
-def test_the_margin_ignores_none() -> None:
-    p = torch.tensor([[0.9, 0.06, 0.03, 0.01]])
-    torch.testing.assert_close(margin(p), torch.tensor([0.03]))
-    torch.testing.assert_close(margin(p, none=None), torch.tensor([0.84]))
 
 
 def test_scalars_have_a_tag_for_each_edge_and_operation() -> None:

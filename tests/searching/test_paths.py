@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from oracles import nas201_supernet
 from tiny_search import make_batch, make_searcher
 from torch import Tensor, nn
 
@@ -59,21 +58,14 @@ def one_hot(genotype: Any, context: SearchContext) -> dict[str, Tensor]:
     return weights
 
 
-@pytest.mark.parametrize("space", ["cnn", "nas201"])
-def test_path_scores_equal_those_of_the_edgewise_supernet(space: str) -> None:
-    options = {"cnn": ("space.candidates=s2", "space.channels=2"), "nas201": ()}[space]
-    searcher = trained_searcher(f"space={space}", *options)
+def test_path_scores_equal_those_of_the_edgewise_supernet() -> None:
+    searcher = trained_searcher("space.candidates=s2", "space.channels=2")
     genotype = searcher.config.discretize.genotype(searcher.probabilities(), searcher.context)
     masks = path_masks(genotype, searcher.probabilities(), searcher.context)
     score = path_score(searcher, masks, CALIBRATION, SCORED)
-    sizes = {"channels": searcher.config.space.channels, "cells": 2, "classes": 3}
-    net: Any
-    if space == "cnn":
-        net = cnn.EdgewiseSupernet(**sizes, operations=CANDIDATE_SETS["s2"])
-        net.load_state_dict(cnn.unfuse_state_dict(searcher.net.state_dict()))
-    else:
-        net = nas201_supernet.EdgewiseSupernet(**sizes, in_channels=3)
-        net.load_state_dict(nas201_supernet.unfuse_state_dict(searcher.net.state_dict()))
+    operations = CANDIDATE_SETS["s2"]
+    net = cnn.EdgewiseSupernet(channels=2, cells=2, classes=3, operations=operations)
+    net.load_state_dict(cnn.unfuse_state_dict(searcher.net.state_dict()))
     accuracy, loss = slow_path_score(net, one_hot(genotype, searcher.context))
     assert score["accuracy"] == pytest.approx(accuracy)
     assert score["loss"] == pytest.approx(loss, rel=1e-3)

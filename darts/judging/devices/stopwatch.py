@@ -74,23 +74,25 @@ def place(module: nn.Module, settings: TimingSettings) -> nn.Module:
 
 
 def time_passes(
-    modules: Sequence[nn.Module],
+    passes: Sequence[Callable[[Tensor], object]],
     inputs: Sequence[Tensor],
     settings: TimingSettings,
     after_round: Callable[[], None] = lambda: None,
 ) -> list[Timing]:
-    """Time forward passes of several modules in evaluation mode.
+    """Time forward passes of several modules in evaluation mode, or other functions of a batch.
 
-    The modules run in rounds, one pass of each per round. Phases in which the machine is slow
-    therefore affect all of them alike, and a module finds the caches as other modules left them,
-    as in a network. Call it within ``timing(settings)``.
+    They run in rounds, one pass of each per round. Phases in which the machine is slow therefore
+    affect all of them alike, and a module finds the caches as other modules left them, as in a
+    network. Call it within ``timing(settings)``.
     """
-    modules = [place(module, settings) for module in modules]
-    times = np.zeros((settings.warmup + settings.repeats, len(modules)))
+    for forward in passes:
+        if isinstance(forward, nn.Module):
+            place(forward, settings)
+    times = np.zeros((settings.warmup + settings.repeats, len(passes)))
     for row in times:
-        for column, (module, batch) in enumerate(zip(modules, inputs, strict=True)):
+        for column, (forward, batch) in enumerate(zip(passes, inputs, strict=True)):
             start = synchronized_clock(batch.device)
-            module(batch)
+            forward(batch)
             row[column] = 1000 * (synchronized_clock(batch.device) - start)
         after_round()
     quartiles = np.percentile(times[settings.warmup :], [25, 50, 75], axis=0)

@@ -10,7 +10,7 @@ from darts.config import ConfigError, ExportConfig, Invocation
 from darts.data import InputSpec
 from darts.reading import JsonObject
 from darts.recipes.exporting.formats import FORMATS, GraphFormat, require_packages
-from darts.recipes.exporting.network import ExportableNetwork, Graph, max_error, max_error_on
+from darts.recipes.exporting.network import ExportableNetwork, Graph, max_error
 from darts.recipes.exporting.validation import Validation, median_milliseconds, takes_numbers
 from darts.recipes.trained import TrainedNetwork
 from darts.spaces import NetworkBase
@@ -201,7 +201,7 @@ class GraphFile:
         scores = validation.compare(self.config, before, graph)
         float_ms, int8_ms = median_milliseconds([float_graph, graph], samples[:1])
         return scores | {
-            "difference": max_error_on(self.network, graph, [samples]),
+            "difference": max_error(self.network, graph, [samples]),
             "float_bytes": plain.stat().st_size,
             "float_milliseconds": float_ms,
             "milliseconds": int8_ms,

@@ -104,27 +104,25 @@ class ExportableNetwork(nn.Module):
         )
 
 
-def max_error(
-    network: ExportableNetwork, graph: Graph, lengths: Sequence[int] = (1, 3, 8)
-) -> float:
-    """Return the largest error of all outputs for random inputs of several lengths."""
-    examples = (network.examples(length, seed) for seed, length in enumerate(lengths))
-    return max(max_error_on(network, graph, tensors) for tensors in examples)
-
-
 @torch.no_grad()
-def max_error_on(network: ExportableNetwork, graph: Graph, tensors: Sequence[Tensor]) -> float:
+def max_error(
+    network: ExportableNetwork, graph: Graph, samples: Sequence[Tensor] | None = None
+) -> float:
     """Return the largest ``|expected - actual| / max(1, |expected|)`` of all outputs.
 
-    Numbers in their own units are compared after they were standardized again. The error is
-    infinite if it is not a number.
+    ``samples`` are inputs; None for random ones of several lengths. Numbers in their own units are
+    compared after they were standardized again. The error is infinite if it is not a number.
     """
+    inputs: list[Sequence[Tensor]] = [] if samples is None else [samples]
+    if samples is None:
+        inputs += [network.examples(length, seed) for seed, length in enumerate((1, 3, 8))]
     worst = 0.0
-    for expected, actual in zip(network(*tensors), graph(tensors), strict=True):
-        if network.scale is not None:
-            expected, actual = map(network.scale.standardize, (expected, actual))
-        error = (expected - actual).abs() / expected.abs().clamp(min=1)
-        worst = max(worst, float(error.max().nan_to_num(float("inf"))))
+    for tensors in inputs:
+        for expected, actual in zip(network(*tensors), graph(tensors), strict=True):
+            if network.scale is not None:
+                expected, actual = map(network.scale.standardize, (expected, actual))
+            error = (expected - actual).abs() / expected.abs().clamp(min=1)
+            worst = max(worst, float(error.max().nan_to_num(float("inf"))))
     return worst
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from darts.config import ConfigError, ExportConfig
 from darts.data import Loader, load_split
@@ -145,23 +145,16 @@ def score_drop(metric: str, before: float, after: float, *, higher_is_better: bo
     return lost / max(abs(before), torch.finfo(torch.float32).tiny)
 
 
-class _Pass(nn.Module):
-    """A graph as a module that can be timed."""
-
-    def __init__(self, graph: Graph) -> None:
-        super().__init__()
-        self._graph = graph
-
-    def forward(self, sample: Tensor) -> list[Tensor]:
-        return self._graph([sample])
-
-
 def median_milliseconds(graphs: Sequence[Graph], sample: Tensor) -> list[float]:
     """Return the median time of a pass of each graph, on one thread.
 
     ``sample`` is a batch of one sample.
     """
+
+    def pass_of(graph: Graph) -> Callable[[Tensor], object]:
+        return lambda batch: graph([batch])
+
     settings = TimingSettings("cpu", 1, 1, "fp32", warmup=10, repeats=100)
     with timing(settings):
-        times = time_passes(list(map(_Pass, graphs)), [sample] * len(graphs), settings)
+        times = time_passes(list(map(pass_of, graphs)), [sample] * len(graphs), settings)
     return [own.median_ms for own in times]

@@ -137,55 +137,32 @@ def test_negative_clipping_is_refused() -> None:
 
 
 @pytest.mark.parametrize("hvp", HVP)
-def test_each_parameter_group_uses_its_own_options(hvp: str) -> None:
+@pytest.mark.parametrize(
+    ("first", "second", "rates", "decays"),
+    [
+        ({"lr": 0.01}, {"lr": 0.5, "weight_decay": 0.1}, (0.01, 0.5), (0.0, 0.1)),
+        ({"lr": 0.2}, None, (0.2, 0.0), (0.0, 0.0)),  # outside the optimizer
+        ({"maximize": True}, {"maximize": True}, (-0.2, -0.2), (0.0, 0.0)),
+    ],
+)
+def test_each_weight_steps_with_the_options_of_its_group(
+    first: dict[str, Any],
+    second: dict[str, Any] | None,
+    rates: tuple[float, float],
+    decays: tuple[float, float],
+    hvp: str,
+) -> None:
     net = Toy()
-    groups: list[dict[str, Any]] = [
-        {"params": [net.second], "lr": 0.5, "momentum": 0.0, "weight_decay": 0.1},
-        {"params": [net.first]},
-    ]
-    optimizer = torch.optim.SGD(groups, lr=0.01)
+    groups: list[dict[str, Any]] = [{"params": [net.first], **first}]
+    groups += [] if second is None else [{"params": [net.second], **second}]
+    optimizer = torch.optim.SGD(groups, lr=0.2)
     w, a = net.w.detach(), net.a.detach()
-    lr = torch.tensor([0.01] * 3 + [0.5] * 2, dtype=torch.float64)
-    decay = torch.tensor([0.0] * 3 + [0.1] * 2, dtype=torch.float64)
-    stepped = w - lr * (w - net.A @ a + decay * w)
-    wanted = net.c + net.A.T @ (lr * (stepped - net.b))
-    torch.testing.assert_close(gradient(net, optimizer, hvp), wanted, rtol=1e-9, atol=1e-11)
-
-
-@pytest.mark.parametrize("hvp", HVP)
-def test_weights_outside_the_optimizer_do_not_change(hvp: str) -> None:
-    net, lr = Toy(), 0.2
-    optimizer = torch.optim.SGD([net.first], lr=lr)
-    w, a = net.w.detach(), net.a.detach()
-    rate = torch.tensor([lr] * 3 + [0.0] * 2, dtype=torch.float64)
-    stepped = w - rate * (w - net.A @ a)
+    rate, decay = (
+        torch.tensor([pair[0]] * 3 + [pair[1]] * 2, dtype=torch.float64) for pair in (rates, decays)
+    )
+    stepped = w - rate * (w - net.A @ a + decay * w)
     wanted = net.c + net.A.T @ (rate * (stepped - net.b))
     torch.testing.assert_close(gradient(net, optimizer, hvp), wanted, rtol=1e-9, atol=1e-11)
-
-
-@pytest.mark.parametrize("hvp", HVP)
-def test_maximize_reverses_the_step(hvp: str) -> None:
-    net, lr = Toy(), 0.2
-    optimizer = torch.optim.SGD(net.weight_parameters(), lr=lr, maximize=True)
-    w, a = net.w.detach(), net.a.detach()
-    stepped = w + lr * (w - net.A @ a)
-    wanted = net.c - lr * net.A.T @ (stepped - net.b)
-    torch.testing.assert_close(gradient(net, optimizer, hvp), wanted, rtol=1e-9, atol=1e-11)
-
-
-@pytest.mark.parametrize("hvp", HVP)
-def test_validation_loss_without_weights_has_no_second_order_term(hvp: str) -> None:
-    net = Toy()
-    optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.2)
-    batches: list[str] = []
-
-    def loss(net: Any, batch: str) -> Tensor:
-        batches.append(batch)
-        return loss_fn(net, batch) if batch == "train" else net.c @ net.a
-
-    actual = flat(unrolled(net, loss, "train", "valid", optimizer, hvp=hvp))
-    assert torch.equal(actual, net.c)
-    assert batches == ["train", "valid"]  # a zero vector needs no finite difference
 
 
 def test_both_products_agree_on_a_quadratic_problem() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from darts.searching.expected_cost import ExpectedCost, flops_of, parameters_of
+from darts.searching.expected_cost import MEASURES, ExpectedCost
 from darts.spaces.mlp import Genotype, Mlp, Network
 from darts.training.cost import count_macs, count_parameters
 
@@ -79,13 +79,13 @@ def test_expected_costs_are_the_mean_over_all_networks(normalization: str, cells
         net = space.network(Genotype(layers), classes=4, in_channels=6)
         expected["flops"] += probability * 2 * count_macs(net, torch.zeros(1, 6))
         expected["parameters"] += probability * count_parameters(net.parameters())
-    for name, measure in (("flops", flops_of), ("parameters", parameters_of)):
+    for name in expected:
         cost = ExpectedCost.measured(
             space,
             candidates,
             classes=4,
             sample_shape=(6, 1, 1),
-            measure=measure,
+            measure=MEASURES[name],
             device=torch.device("cpu"),
         )
         leaves = {group: value.clone().requires_grad_() for group, value in p.items()}
