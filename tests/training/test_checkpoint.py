@@ -204,19 +204,6 @@ def test_a_missing_file_is_refused(tmp_path: Path, path: Path) -> None:
         assert_refused(missing, "no checkpoint at")
 
 
-def test_a_pipe_is_refused_at_once(path: Path) -> None:
-    os.mkfifo(path)
-    assert_refused(path, "is not a regular file")
-
-
-def test_offsets_beyond_the_file_allocate_no_memory(path: Path) -> None:
-    tensor = {"dtype": "F32", "shape": [2**38], "data_offsets": [0, 2**40]}
-    text = json.dumps({"format": FORMATS["search"], "kind": "search"})
-    header = json.dumps({"__metadata__": {"darts": text, "crc32": "0"}, "a": tensor}).encode()
-    path.write_bytes(len(header).to_bytes(8, "little") + header)
-    assert_refused(path, "is damaged, or not a checkpoint of darts-nas")
-
-
 def test_a_checkpoint_of_another_command_is_refused(path: Path) -> None:
     save_checkpoint(path, "search", {"epoch": 1})
     assert_refused(path, "was written by search, not by retrain", "retrain")
