@@ -64,20 +64,3 @@ def test_a_different_configuration_is_refused_with_its_key(
     with pytest.raises(ConfigError, match=message) as error_info:
         directory.require_same_config(saved, make_config(*overrides))
     assert str(error_info.value).startswith(f"cannot resume {directory.path}: ")
-
-
-def test_keys_that_may_change_on_resume_are_ignored(directory: RunDirectory) -> None:
-    saved = dataclasses.asdict(make_config())
-    directory.require_same_config(saved, make_config())
-    changed = make_config(
-        "resume=elsewhere",
-        "device=cpu",
-        "save_minutes=1",
-        "loader.workers=3",
-        "tracking.figures=false",
-        "tracking.energy.watts_per_core=7",
-    )
-    assert dataclasses.asdict(changed) != saved
-    directory.require_same_config(saved, changed)
-    with pytest.raises(ConfigError, match=r"loader\.batch_size is"):
-        directory.require_same_config(saved, make_config("loader.workers=3", "loader.batch_size=7"))
