@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from fake_loader import FakeLoader
 
 from darts.config import Invocation, RetrainConfig, compose
 from darts.tracking import read_metrics
@@ -19,29 +20,6 @@ from darts.training.run import TrainingRun
 from darts.training.state import TrainState
 
 STEPS = 2  # per epoch
-
-
-class NumberedLoader:
-    """A loader whose batches are pairs (epoch, step)."""
-
-    batch_share = (0, 4)
-
-    def __init__(self) -> None:
-        self.delivered = 0
-
-    def __len__(self) -> int:
-        return STEPS
-
-    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Any]:
-        for step in range(first_step, STEPS):
-            self.delivered += 1
-            yield epoch, step
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"delivered": self.delivered}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.delivered = state["delivered"]
 
 
 class FakeRecipe(Recipe):
@@ -64,8 +42,7 @@ class FakeRecipe(Recipe):
         common = ("dataset=synthetic", "genotype=DARTS_V2", "tracking.tensorboard=false")
         self.config: RetrainConfig = compose("retrain", [*common, *overrides])
         self.run = TrainingRun("retrain", Invocation(path, ()), self.config, ranks=Ranks("cpu"))
-        loader: Any = NumberedLoader()
-        self.loader: NumberedLoader = loader
+        loader: Any = FakeLoader(STEPS)
         self.state = TrainState(train_loader=loader)
         self.restarts = LowerRateRestarts(self.state, 0, list)
         self.on_step, self.last_epoch = on_step, last_epoch
