@@ -23,7 +23,8 @@ from records import Row, parser_of, put_rows, record
 from torch import Tensor, nn
 
 from darts.config import WeightOptimizerConfig
-from darts.data import Corpus, Window, WindowLoader, load
+from darts.data import Window, WindowLoader, load
+from darts.data.corpus import Corpus
 from darts.spaces.lookup import find_genotype
 from darts.spaces.network import LanguageModelOutput
 from darts.spaces.recurrent import DropoutRates, Genotype, Network

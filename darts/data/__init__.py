@@ -1,6 +1,8 @@
 """Data sets, splits, augmentation and loaders.
 
-Example::
+This package has the names that many modules use; import all others from their modules. Example::
+
+    from darts.data.augment import Augmentation
 
     source = load("cifar10", root="data")
     train, valid = stratified_split(source.train.labels, (0.5, 0.5), seed=0)
@@ -13,36 +15,20 @@ Example::
         ...
 """
 
-from darts.data.augment import Augmentation as Augmentation
 from darts.data.catalog import SOURCES as SOURCES
 from darts.data.catalog import load as load
-from darts.data.corpus import Corpus as Corpus
-from darts.data.documents import Documents as Documents
-from darts.data.documents import LabeledTexts as LabeledTexts
-from darts.data.images import DiskImages as DiskImages
-from darts.data.images import Images as Images
 from darts.data.images import MemoryImages as MemoryImages
 from darts.data.loader import Batch as Batch
-from darts.data.loader import Carry as Carry
 from darts.data.loader import Loader as Loader
 from darts.data.loader import PairBatch as PairBatch
 from darts.data.loader import SampleBatch as SampleBatch
 from darts.data.loader import Window as Window
 from darts.data.loader import rank_slice as rank_slice
-from darts.data.pairs import Pairs as Pairs
-from darts.data.pairs import SentencePairs as SentencePairs
 from darts.data.sample_loader import SampleLoader as SampleLoader
-from darts.data.sentence_loader import DocumentLoader as DocumentLoader
-from darts.data.sentence_loader import PairLoader as PairLoader
 from darts.data.source import InputSpec as InputSpec
-from darts.data.source import Source as Source
-from darts.data.source import SourceSpec as SourceSpec
-from darts.data.spec_augment import SpecAugment as SpecAugment
 from darts.data.split import count_folds as count_folds
 from darts.data.split import load_split as load_split
 from darts.data.split import save_split as save_split
-from darts.data.split import stratified_fold as stratified_fold
 from darts.data.split import stratified_split as stratified_split
-from darts.data.split import stratified_subset as stratified_subset
 from darts.data.window_loader import IGNORE_INDEX as IGNORE_INDEX
 from darts.data.window_loader import WindowLoader as WindowLoader

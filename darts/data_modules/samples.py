@@ -6,8 +6,12 @@ import torch
 from torch import Tensor
 
 from darts.config.datasets import ImagesConfig
-from darts.data import Augmentation, Images, InputSpec, SampleLoader, Source, SpecAugment
+from darts.data import InputSpec, SampleLoader
+from darts.data.augment import Augmentation
 from darts.data.encodings import Encoding
+from darts.data.images import Images
+from darts.data.source import Source
+from darts.data.spec_augment import SpecAugment
 from darts.data.targets import TargetScale
 from darts.data_modules.data_module import DATA_MODULES
 from darts.data_modules.labeled import LabeledDataModule

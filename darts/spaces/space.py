@@ -59,7 +59,7 @@ class Space(ABC):
         edge_rules: Rules of ``derive_by``.
         retrain_keys: Settings, besides the sizes, that a retraining takes over from its search.
         size_keys: Settings that set the size of a network whose genotype is known.
-        data_kinds: Kinds of data that the networks accept, see ``darts.data.SourceSpec.kinds``.
+        data_kinds: Kinds of data that the networks accept, see ``darts.data.source.SourceSpec``.
         skip_operations: Operations that pass their input on unchanged, or output zeros.
         weightless_operations: Operations without weights, including ``skip_operations``.
     """

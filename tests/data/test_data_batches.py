@@ -12,7 +12,8 @@ import torch
 from default_augmentation import augmentation, sample_loader
 from torch import Tensor
 
-from darts.data import MemoryImages, SampleLoader, Source, load
+from darts.data import MemoryImages, SampleLoader, load
+from darts.data.source import Source
 
 Pair = tuple[Tensor, Tensor]
 

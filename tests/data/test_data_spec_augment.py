@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.data import SpecAugment
 from darts.data.augment import Normalization
 from darts.data.mel import SILENCE
 from darts.data.randomness import generator
+from darts.data.spec_augment import SpecAugment
 
 BANDS, FRAMES = 12, 9
 MEAN, STD = -40.0, 15.0

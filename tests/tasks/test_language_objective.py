@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.data import IGNORE_INDEX, Carry, Window
+from darts.data import IGNORE_INDEX, Window
+from darts.data.loader import Carry
 from darts.spaces.network import LanguageModelOutput
 from darts.tasks import TASKS
 
