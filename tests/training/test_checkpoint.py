@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +23,6 @@ from darts.training.checkpoint import (
 )
 from darts.training.device import random_states
 from darts.typed_values import Misfit
-from darts.writing import WriteError
 
 CPU = torch.device("cpu")
 
@@ -124,25 +121,6 @@ def test_tied_weights_stay_tied_and_other_views_are_copied(path: Path) -> None:
     assert identical(loaded, net)
     with safe_open(path, "pt") as file:
         assert sorted(file.keys()) == ["empty.0", "net.encoder", "net.row", "net.transposed"]
-
-
-def test_a_failed_write_keeps_the_previous_checkpoint(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save_checkpoint(path, "search", {"epoch": 1})
-    before = path.read_bytes()
-    with pytest.raises(TypeError, match="not JSON serializable"):
-        save_checkpoint(path, "search", {"epoch": 2, "bad": object()})
-
-    def fail(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(WriteError, match=r"checkpoint.safetensors: No space left on device"):
-        save_checkpoint(path, "search", {"epoch": 3})
-    assert path.read_bytes() == before
-    assert load_checkpoint(path)["epoch"] == 1
-    assert [file.name for file in path.parent.iterdir()] == ["checkpoint.safetensors"]
 
 
 def test_any_flipped_bit_is_detected(path: Path) -> None:
