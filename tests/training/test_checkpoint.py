@@ -1,4 +1,4 @@
-"""Checkpoints are written atomically, verified, and never execute code."""
+"""Checkpoints are loaded unchanged, verified, and never execute code."""
 
 from __future__ import annotations
 
