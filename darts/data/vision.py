@@ -183,7 +183,7 @@ class _Pickled:
         data = raw.encode("latin-1") if isinstance(raw, str) else raw
         # Unlike NumPy's own unpickling, this fails for arrays of objects.
         flat = np.frombuffer(data, np.dtype(dtype.arguments[0]).newbyteorder(dtype.state[1]))
-        return flat.reshape(shape, order="F" if fortran else "C")
+        return np.reshape(flat, shape, order="F" if fortran else "C")
 
 
 def _encode(text: str, codec: str) -> bytes:  # how protocol 2 writes bytes

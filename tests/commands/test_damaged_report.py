@@ -145,7 +145,7 @@ def test_command_says_what_it_leaves_out(
     ("name", "content", "message"),
     [
         ("summary.json", '{"command": "search", "loss": [1]}', "Expected"),
-        ("config.yaml", "[1]", "Expected object, got array"),
+        ("config.yaml", "[1]", "it does not hold YAML keys and values"),
         ("overrides.json", '{"command": "search"}', "missing required field overrides"),
         ("metrics.jsonl", '{"epoch": [1]}\n', "Expected"),
     ],

@@ -1,6 +1,7 @@
 """The oracle of ``darts.spaces.nas201.Supernet``: it runs each operation of each edge separately.
 
-Random draws and initial weights are equal; ``fuse_state_dict`` converts its state dict.
+Random draws and initial weights are equal; ``fuse_state_dict`` and ``unfuse_state_dict``
+convert its state dict.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from torch import Tensor, nn
 from darts.spaces.cnn.operations import shuffle_channels
 from darts.spaces.mixture import CellMixture
 from darts.spaces.nas201 import Supernet
-from darts.spaces.nas201.genotype import EDGES, NODES
+from darts.spaces.nas201.genotype import EDGES, NODES, OUTGOING
 from darts.spaces.nas201.network import make_operation
 from darts.spaces.rank_dropout import rank_dropout
 
 _EDGE = re.compile(r"(layers\.\d+)\.edges\.(\d+)\.operations\.(\d+)\.[12]\.(.+)")
+_NODE = re.compile(r"(layers\.\d+)\.leaving\.(\d+)\.(\d+)\.(.+)")
 
 
 class MixedEdge(nn.Module):
@@ -97,3 +99,20 @@ def fuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, values in shares.items():
         fused[name] = torch.cat(values) if values[0].ndim else torch.stack(values)
     return fused
+
+
+def unfuse_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Convert a state dict of ``Supernet`` to one of ``EdgewiseSupernet``; copies the tensors."""
+    unfused: dict[str, Tensor] = {}
+    for name, value in state.items():
+        if match := _NODE.fullmatch(name):
+            layer, source, column, inner = match.groups()
+            edges = OUTGOING[int(source)]
+            is_counter = inner == "num_batches_tracked"
+            shares = value.unbind() if is_counter else value.chunk(len(edges))
+            path = f"operations.{column}.{1 if inner == 'weight' else 2}.{inner}"
+            for edge, share in zip(edges, shares, strict=True):
+                unfused[f"{layer}.edges.{edge}.{path}"] = share.clone()
+        else:
+            unfused[name] = value.clone()
+    return unfused

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -20,7 +21,8 @@ from darts.spaces.module.genotype import Row, rows_of
 from darts.spaces.network import NetworkPiece
 
 
-class Condition(NamedTuple):
+@dataclass(frozen=True)
+class Condition:
     """A row of the alphas, and the columns of the candidates that contain another choice."""
 
     group: str
