@@ -18,7 +18,7 @@ from darts.spaces.cnn import PUBLISHED, EdgewiseSupernet, Network
 from darts.tasks import TASKS
 from darts.training.distributed import Ranks
 from darts.training.scoring import evaluate
-from darts.training.steps import optimizer_step
+from darts.training.steps import optimizer_steps
 
 SAMPLES = 5  # three on the first rank, two on the second
 GRADIENTS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -48,7 +48,8 @@ def alpha_gradients(ranks: Ranks) -> dict[str, Any]:
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     net.alphas.requires_grad_(False)
-    norm = optimizer_step(loss_fn(net, train), optimizer, scaler, clip=0.5, reduce=ranks.reduce)
+    loss = loss_fn(net, train)
+    (norm,) = optimizer_steps(loss, [(optimizer, 0.5)], scaler, reduce=ranks.reduce)
     net.alphas.requires_grad_(True)
     results: dict[str, Any] = {"norm": norm}
     for name, (gradient, options) in GRADIENTS.items():
