@@ -23,7 +23,7 @@ from darts.reading import JsonObject, one_line
 from darts.tracking import EnergyMeter, Ledger, MetricsLog, TensorBoard
 from darts.tracking.ledger import CostSummary, LedgerEntry, energy_report, summary_costs
 from darts.tracking.tensorboard import event_offset
-from darts.tracking.trackers import Board, TrackedRun
+from darts.tracking.trackers import TRACKERS, Board, TrackedRun
 from darts.training.checkpoint import (
     FILE,
     CheckpointError,
@@ -191,7 +191,8 @@ class TrainingRun:
         if tracking.tensorboard:
             make = partial(TensorBoard, run, saved["event_offset"], metric)
             self.board.open(TensorBoard.name, make)
-        self.board.open_named(tracking.trackers, run)
+        for name in dict.fromkeys(tracking.trackers):
+            self.board.open(name, partial(TRACKERS[name], run))
 
     def log(self, step: int, row: JsonObject, scalars: Mapping[str, float | None]) -> None:
         """Add a row to metrics.jsonl and scalars to all trackers at a global step."""

@@ -8,6 +8,7 @@ import shutil
 import struct
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from darts.config import ConfigError
-from darts.tracking.trackers import Board, TrackedRun, Tracker, check_trackers
+from darts.tracking.trackers import TRACKERS, Board, TrackedRun, Tracker, check_trackers
 from darts.writing import write_json
 
 Scalars = dict[tuple[int, str], float]
@@ -114,7 +115,9 @@ def tracked(folder: Path, resumed_at: int | None = None) -> TrackedRun:
 
 def open_board(folder: Path, *names: str, resumed_at: int | None = None) -> Board:
     board = Board()
-    board.open_named(names, tracked(folder, resumed_at))
+    run = tracked(folder, resumed_at)
+    for name in names:
+        board.open(name, partial(TRACKERS[name], run))
     return board
 
 

@@ -8,7 +8,6 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, SupportsFloat
 
@@ -101,11 +100,6 @@ class Board:
             self._trackers.append(make())
         except Exception as error:
             _warn(name, error)
-
-    def open_named(self, names: Sequence[str], run: TrackedRun) -> None:
-        """Add trackers of ``TRACKERS``."""
-        for name in dict.fromkeys(names):
-            self.open(name, partial(TRACKERS[name], run))
 
     def log_scalars(self, step: int, scalars: Mapping[str, SupportsFloat | None]) -> None:
         """Record one number per tag. A value of None was not measured and is skipped."""
