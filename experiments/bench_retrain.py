@@ -24,7 +24,7 @@ from records import hardware, parser_of, put_rows, record
 
 from darts.spaces.cnn import PUBLISHED, Network
 from darts.tasks import TASKS
-from darts.training.steps import optimizer_step
+from darts.training.steps import optimizer_steps
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from oracles.plain_network import PlainNetwork
@@ -58,7 +58,7 @@ def make_steps(
 
         def step() -> None:
             loss, _ = objective.network_loss(net, (images, labels))
-            optimizer_step(loss, optimizer, scaler, clip=5.0)
+            optimizer_steps(loss, [(optimizer, 5.0)], scaler)
 
         return step
 

@@ -34,7 +34,8 @@ from records import Row, hardware, parser_of, put_rows, record
 from torch import Tensor
 
 from darts.bilevel import first_order, unrolled
-from darts.data import Augmentation, MemoryImages, SampleLoader
+from darts.data import MemoryImages, SampleLoader
+from darts.data.augment import Augmentation
 from darts.spaces import cnn
 
 IMPLEMENTATIONS = ("published", "edgewise", "fast")

@@ -15,7 +15,9 @@ from pathlib import Path
 import torch
 from records import Row, parser_of, put_table, record, table
 
-from darts.data import Documents, LabeledTexts, Pairs, load
+from darts.data import load
+from darts.data.documents import Documents, LabeledTexts
+from darts.data.pairs import Pairs
 from darts.data.words import END, PADDING, detokenize
 from darts.tasks.translation import ROUGE
 

@@ -28,7 +28,10 @@ from own_data_sets import DataSet
 from PIL import Image
 from torch import Tensor, nn
 
-from darts.data import Corpus, Images, MemoryImages, Source, load, stratified_split
+from darts.data import MemoryImages, load, stratified_split
+from darts.data.corpus import Corpus
+from darts.data.images import Images
+from darts.data.source import Source
 
 MIN_STEPS = 50  # per epoch; a small data set is read several times per epoch
 Samples = tuple[Tensor, Tensor]

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import darts
-from darts.data import DocumentLoader, SampleBatch
+from darts.data import SampleBatch
+from darts.data.sentence_loader import DocumentLoader
 from darts.recipes.trained import TrainedNetwork, build_on, open_data
 from darts.training.distributed import Ranks
 

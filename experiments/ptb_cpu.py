@@ -23,7 +23,8 @@ from records import Row, parser_of, put_rows, record
 from torch import Tensor, nn
 
 from darts.config import WeightOptimizerConfig
-from darts.data import Corpus, Window, WindowLoader, load
+from darts.data import Window, WindowLoader, load
+from darts.data.corpus import Corpus
 from darts.spaces.lookup import find_genotype
 from darts.spaces.network import LanguageModelOutput
 from darts.spaces.recurrent import DropoutRates, Genotype, Network
@@ -34,7 +35,7 @@ from darts.training.cost import count_parameters
 from darts.training.device import loss_scaler, seed_everything
 from darts.training.schedules import cosine
 from darts.training.scoring import evaluate
-from darts.training.steps import optimizer_step, set_learning_rate, weight_optimizer
+from darts.training.steps import optimizer_steps, set_learning_rate, weight_optimizer
 
 KEY = ("network", "minutes", "seed", "units")
 CPU = torch.device("cpu")
@@ -129,7 +130,7 @@ def train(net: Any, corpus: Corpus, args: argparse.Namespace) -> Row:
         set_learning_rate(optimizer, cosine(int(spent), int(budget) + 1, args.lr, 0.0))
         net.train()
         loss, _ = objective.network_loss(net, window)
-        optimizer_step(loss, optimizer, scaler, clip=args.clip)
+        optimizer_steps(loss, [(optimizer, args.clip)], scaler)
         steps += 1
     net.load_state_dict(best_weights)
     test = evaluate(net, windows(corpus, "test", 1, args).epoch(0), objective, device=CPU)

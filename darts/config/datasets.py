@@ -12,6 +12,7 @@ from darts.data.corpus import CorpusOptions
 from darts.data.documents import DocumentOptions
 from darts.data.mel import SpectrogramOptions
 from darts.data.pairs import PairOptions
+from darts.data.spec_augment import SpecAugment
 from darts.data.split import HoldOutOptions
 from darts.data.synthetic import SyntheticOptions
 from darts.data.tables import TableOptions
@@ -87,14 +88,8 @@ class PairsConfig(PairOptions, SentencesConfig):
 
 
 @dataclass
-class AudioConfig(SpectrogramOptions, DatasetConfig):
+class AudioConfig(SpecAugment, SpectrogramOptions, DatasetConfig):
     """Recordings, their mel spectrograms, and the augmentation of the spectrograms."""
-
-    frequency_masks: int = number(2, low=0, high=100)
-    frequency_width: int = number(8, low=0)  # largest width of a mask in bands
-    time_masks: int = number(2, low=0, high=100)
-    time_width: int = number(8, low=0)  # largest width of a mask in frames
-    shift: int = number(4, low=0)  # largest shift in frames, in either direction
 
 
 @dataclass

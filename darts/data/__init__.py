@@ -1,6 +1,8 @@
 """Data sets, splits, augmentation and loaders.
 
-Example::
+This package has the names that many modules use; import all others from their modules. Example::
+
+    from darts.data.augment import Augmentation
 
     source = load("cifar10", root="data")
     train, valid = stratified_split(source.train.labels, (0.5, 0.5), seed=0)
@@ -13,71 +15,20 @@ Example::
         ...
 """
 
-from __future__ import annotations
-
-from darts.data.augment import Augmentation
-from darts.data.catalog import SOURCES, load
-from darts.data.corpus import Corpus
-from darts.data.documents import Documents, LabeledTexts
-from darts.data.images import DiskImages, Images, MemoryImages
-from darts.data.loader import (
-    Batch,
-    Carry,
-    Loader,
-    LoaderState,
-    PairBatch,
-    SampleBatch,
-    Window,
-    rank_slice,
-)
-from darts.data.pairs import Pairs, SentencePairs
-from darts.data.sample_loader import SampleLoader
-from darts.data.sentence_loader import DocumentLoader, PairLoader
-from darts.data.source import InputSpec, Source, SourceSpec
-from darts.data.spec_augment import SpecAugment
-from darts.data.split import (
-    count_folds,
-    load_split,
-    save_split,
-    stratified_fold,
-    stratified_split,
-    stratified_subset,
-)
-from darts.data.window_loader import IGNORE_INDEX, WindowLoader
-
-__all__ = [
-    "IGNORE_INDEX",
-    "SOURCES",
-    "Augmentation",
-    "Batch",
-    "Carry",
-    "Corpus",
-    "DiskImages",
-    "DocumentLoader",
-    "Documents",
-    "Images",
-    "InputSpec",
-    "LabeledTexts",
-    "Loader",
-    "LoaderState",
-    "MemoryImages",
-    "PairBatch",
-    "PairLoader",
-    "Pairs",
-    "SampleBatch",
-    "SampleLoader",
-    "SentencePairs",
-    "Source",
-    "SourceSpec",
-    "SpecAugment",
-    "Window",
-    "WindowLoader",
-    "count_folds",
-    "load",
-    "load_split",
-    "rank_slice",
-    "save_split",
-    "stratified_fold",
-    "stratified_split",
-    "stratified_subset",
-]
+from darts.data.catalog import SOURCES as SOURCES
+from darts.data.catalog import load as load
+from darts.data.images import MemoryImages as MemoryImages
+from darts.data.loader import Batch as Batch
+from darts.data.loader import Loader as Loader
+from darts.data.loader import PairBatch as PairBatch
+from darts.data.loader import SampleBatch as SampleBatch
+from darts.data.loader import Window as Window
+from darts.data.loader import rank_slice as rank_slice
+from darts.data.sample_loader import SampleLoader as SampleLoader
+from darts.data.source import InputSpec as InputSpec
+from darts.data.split import count_folds as count_folds
+from darts.data.split import load_split as load_split
+from darts.data.split import save_split as save_split
+from darts.data.split import stratified_split as stratified_split
+from darts.data.window_loader import IGNORE_INDEX as IGNORE_INDEX
+from darts.data.window_loader import WindowLoader as WindowLoader

@@ -138,22 +138,13 @@ def _waveform(path: StrPath, transform: Spectrogram) -> Tensor:
             f"{path} cannot be resampled from {rate} to {transform.rate} samples per second; "
             "convert it to a rate that has a large factor in common"
         )
-    length = math.ceil(transform.samples * rate / transform.rate)
-    resampled = resample(fit_length(samples, length), rate, transform.rate)
-    return fit_length(resampled, transform.samples)
+    if rate != transform.rate:
+        from scipy.signal import resample_poly
 
-
-def resample(samples: Tensor, old: int, new: int) -> Tensor:
-    """Resample a recording (N,) from ``old`` to ``new`` samples per second.
-
-    Returns:
-        (ceil(N * new / old),) float; sample ``n`` is at time ``n / new`` in seconds.
-    """
-    if old == new:
-        return samples
-    from scipy.signal import resample_poly
-
-    return torch.from_numpy(resample_poly(samples.numpy(), new, old))
+        length = math.ceil(transform.samples * rate / transform.rate)
+        samples = fit_length(samples, length)
+        samples = torch.from_numpy(resample_poly(samples.numpy(), transform.rate, rate))
+    return fit_length(samples, transform.samples)
 
 
 def read_recording(path: StrPath) -> tuple[Tensor, int]:

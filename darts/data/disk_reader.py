@@ -12,6 +12,7 @@ import os
 import signal
 import weakref
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,14 +26,14 @@ Answer = Tensor | OSError | ValueError
 """Pixels, or the error of a damaged file."""
 
 
-class _Batches(Dataset[Answer]):
-    """Decodes the files of the batch at a position, in a worker."""
+@dataclass(frozen=True, eq=False)
+class DiskBatches(Dataset[Answer]):
+    """The pixels of each batch by its position, ``(B, 3, H, W)`` uint8; workers decode them."""
 
-    def __init__(
-        self, images: DiskImages, schedule: Schedule, random_crops: bool, ranks: tuple[int, int]
-    ) -> None:
-        self.images, self.schedule = images, schedule
-        self.random_crops, self.ranks = random_crops, ranks
+    images: DiskImages
+    schedule: Schedule
+    random_crops: bool  # random resized crops instead of center crops
+    ranks: tuple[int, int]  # index of this process, and number of processes that share a batch
 
     def __getitem__(self, position: int) -> Answer:
         chosen = self.schedule.indices_at(position).tolist()
@@ -67,25 +68,15 @@ def _end_workers(answers: Any, owner: int) -> None:  # PyTorch's iterator, a pri
 class DiskReader:
     """Decodes batches of image files, ahead of time if there are workers.
 
-    With ``random_crops``, it takes random resized crops instead of center crops. With
-    ``pin_memory``, it returns page-locked memory, for copies to a GPU.
+    With ``pin_memory``, it returns page-locked memory, for copies to a GPU.
     """
 
-    def __init__(
-        self,
-        images: DiskImages,
-        schedule: Schedule,
-        *,
-        workers: int,
-        random_crops: bool,
-        pin_memory: bool,
-        rank: int,
-        ranks: int,
-    ) -> None:
-        self._batches = _Batches(images, schedule, random_crops, (rank, ranks))
+    def __init__(self, batches: DiskBatches, *, workers: int, pin_memory: bool) -> None:
+        self._batches = batches
         self._positions = _Positions()
         # Positions that differ by a multiple of the period have the same pixels; 0: no two do.
-        self._period = 0 if schedule.shuffle or random_crops else schedule.steps
+        schedule = batches.schedule
+        self._period = 0 if schedule.shuffle or batches.random_crops else schedule.steps
         self._next = 0  # position of the workers' next answer
         self._answers: Iterator[Answer] | None = None
         self._loader: DataLoader[Answer] | None = None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from darts.data.augment import Augmentation, Normalization
-from darts.data.disk_reader import DiskReader
+from darts.data.disk_reader import DiskBatches, DiskReader
 from darts.data.images import Images, MemoryImages
 from darts.data.loader import PositionLoader, SampleBatch, Schedule, rank_slice
 from darts.data.randomness import generator
@@ -69,15 +69,9 @@ class SampleLoader(PositionLoader[SampleBatch]):
         if isinstance(images, MemoryImages):
             self._memory = images.on(self.device)
         else:
-            self._disk = DiskReader(
-                images,
-                self._schedule,
-                workers=workers,
-                random_crops=augmentation is not None and augmentation.crops_files,
-                pin_memory=self.device.type == "cuda",
-                rank=rank,
-                ranks=ranks,
-            )
+            random_crops = augmentation is not None and augmentation.crops_files
+            batches = DiskBatches(images, self._schedule, random_crops, self._ranks)
+            self._disk = DiskReader(batches, workers=workers, pin_memory=self.device.type == "cuda")
 
     def read(self, position: int) -> SampleBatch:
         return self._read(position, prefetch=False)

@@ -19,29 +19,23 @@ from torch import Tensor
 
 from darts.data.augment import Normalization, within
 from darts.data.mel import SILENCE
+from darts.registry import number
 
 
-@dataclass(frozen=True)
+@dataclass
 class SpecAugment:
     """Augmentation of spectrograms.
 
     The width of a mask is uniform between 0 and the maximum. Its position is uniform among those
     where it fits. Masks may overlap. A masked value is 0 after normalization, the mean of the data
     set.
-
-    Attributes:
-        frequency_masks: Number of masks on bands.
-        frequency_width: Maximum width of these masks, in bands.
-        time_masks: Number of masks on frames.
-        time_width: Maximum width of these masks, in frames.
-        shift: Maximum shift in frames, to later or earlier; silence fills the gap.
     """
 
-    frequency_masks: int
-    frequency_width: int
-    time_masks: int
-    time_width: int
-    shift: int
+    frequency_masks: int = number(2, low=0, high=100)
+    frequency_width: int = number(8, low=0)  # largest width of a mask in bands
+    time_masks: int = number(2, low=0, high=100)
+    time_width: int = number(8, low=0)  # largest width of a mask in frames
+    shift: int = number(4, low=0)  # largest shift in frames, in either direction, filled by silence
 
     crops_files: ClassVar[bool] = False
 
@@ -85,8 +79,8 @@ class SpecAugment:
         if self.shift:
             pixels = _shifted(pixels, draws[0])
         images = normalize(pixels)
-        for number, (width, first) in enumerate(zip(draws[1::2], draws[2::2], strict=True)):
-            if number < self.frequency_masks:
+        for index, (width, first) in enumerate(zip(draws[1::2], draws[2::2], strict=True)):
+            if index < self.frequency_masks:
                 masked = within(first, width, images.shape[2])[:, None, :, None]
             else:
                 masked = within(first, width, images.shape[3])[:, None, None, :]

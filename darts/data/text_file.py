@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,26 +28,21 @@ def open_text(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def read_lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a text file, which end with a newline; see ``read_pieces``."""
-    for number, line in enumerate(read_pieces(path, LINE_LIMIT + 1), 1):
-        if len(line) > LINE_LIMIT:
-            raise FileError(f"{path}, line {number}: more than {LINE_LIMIT:,} characters")
-        yield line
+def read_lines(path: Path, limit: int = LINE_LIMIT) -> Iterator[str]:
+    """Yield the lines of a text file, which end with a newline.
 
-
-def read_pieces(path: Path, size: int) -> Iterator[str]:
-    """Yield the lines of a text file; a line of more than ``size`` characters in several pieces.
-
-    The file may have a byte order mark. Errors name the file and, if possible, the place.
+    The file may have a byte order mark. Raise FileError, with the place if possible, for text that
+    is not UTF-8, and for a line of more than ``limit`` characters.
     """
     with open_text(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8-sig")
         try:
-            while piece := text.readline(size):
-                if "\0" in piece:
+            for number, line in enumerate(iter(partial(text.readline, limit + 1), ""), 1):
+                if len(line) > limit:
+                    raise FileError(f"{path}, line {number}: more than {limit:,} characters")
+                if "\0" in line:
                     raise FileError(f"{path} is not text: it contains a NUL character")
-                yield piece
+                yield line
         except UnicodeDecodeError as error:
             byte = file.tell() - len(error.object) + error.start
             raise FileError(f"{path} is not UTF-8 text: byte {byte}") from None

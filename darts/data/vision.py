@@ -66,7 +66,7 @@ def load_cifar(request: Request[NoOptions]) -> Source:
     *batches, meta = _find_files(request)
     content = load_pickled_arrays(meta)
     with damage(f"the file {meta} is damaged"):
-        classes = tuple(_as_text(name) for name in content[f"{key}_names"])
+        classes = tuple(map(str, content[f"{key}_names"]))
     *train, test = (_read_cifar(path, f"{key}s", len(classes)) for path in batches)
     joined = MemoryImages(
         torch.cat([batch.pixels for batch in train]), torch.cat([batch.labels for batch in train])
@@ -186,23 +186,11 @@ class _Pickled:
         return np.reshape(flat, shape, order="F" if fortran else "C")
 
 
-def _from_buffer(raw: object, dtype: _Pickled, shape: object, order: str) -> _Pickled:
-    array = _Pickled()
-    array.state = (1, shape, dtype, order == "F", raw)
-    return array
-
-
 def _encode(text: str, codec: str) -> bytes:  # how protocol 2 writes bytes
     return text.encode("latin-1")
 
 
-_NAMES = {
-    "ndarray": _Pickled,
-    "_reconstruct": _Pickled,
-    "_frombuffer": _from_buffer,  # protocol 5
-    "dtype": _Pickled,
-    "encode": _encode,
-}
+_NAMES = {"ndarray": _Pickled, "_reconstruct": _Pickled, "dtype": _Pickled, "encode": _encode}
 
 
 class _Reader(pickle.Unpickler):
@@ -213,15 +201,11 @@ class _Reader(pickle.Unpickler):
 
 
 def load_pickled_arrays(path: StrPath) -> dict[str, Any]:
-    """Return a pickled dictionary of arrays, strings, numbers and lists; keys become strings."""
+    """Return a dictionary of arrays, strings, numbers and lists, pickled by protocol 0 to 4."""
     data = read_bytes(path, limit=_PICKLE_LIMIT)
     with damage(f"the file {path!s} is damaged or not a data file"):
         content = _Reader(io.BytesIO(data), encoding="latin1").load()
         return {
-            _as_text(key): value.to_array() if isinstance(value, _Pickled) else value
+            key: value.to_array() if isinstance(value, _Pickled) else value
             for key, value in content.items()
         }
-
-
-def _as_text(value: object) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from darts.config import ConfigError, RetrainConfig, RunConfig, one_of
-from darts.data import SOURCES, SourceSpec, count_folds
+from darts.data import SOURCES, count_folds
+from darts.data.source import SourceSpec
 from darts.spaces import SPACES
 from darts.tasks import TASKS, Task
 from darts.tracking.trackers import check_trackers

@@ -64,7 +64,7 @@ class DataModule(ABC):
     ``source`` is the data set, if it is loaded already with the same ``load_options``.
 
     Attributes:
-        data_kinds: Kinds of data sets that the class handles, see ``darts.data.SourceSpec``.
+        data_kinds: Kinds of data sets that the class handles, see ``darts.data.source.SourceSpec``.
         target_noun, sample_noun: Plural nouns for targets and samples in messages and logs.
         source: The loaded data set.
         subsets: Indices of the samples of each subset, ``(n,)`` int64, for ``split.npz``.

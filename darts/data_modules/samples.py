@@ -5,16 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from darts.data import Augmentation, Images, InputSpec, SampleLoader, Source, SpecAugment
+from darts.config.datasets import ImagesConfig
+from darts.data import InputSpec, SampleLoader
+from darts.data.augment import Augmentation
 from darts.data.encodings import Encoding
+from darts.data.images import Images
+from darts.data.source import Source
+from darts.data.spec_augment import SpecAugment
 from darts.data.targets import TargetScale
 from darts.data_modules.data_module import DATA_MODULES
 from darts.data_modules.labeled import LabeledDataModule
 from darts.spaces import Space
-
-# Keys of a data set's configuration that set the augmentation.
-_IMAGE_KEYS = ("crop", "padding", "flip", "color_jitter")
-_SPECTROGRAM_KEYS = ("frequency_masks", "frequency_width", "time_masks", "time_width", "shift")
 
 
 @DATA_MODULES.register
@@ -67,11 +68,8 @@ class SampleDataModule(LabeledDataModule[Images]):
         )
 
     def _augmentation(self) -> Augmentation | SpecAugment | None:
-        """Return the augmentation that the keys of the data set's configuration describe."""
-        dataset = self.config.dataset
-        if all(hasattr(dataset, key) for key in _IMAGE_KEYS):
-            options = {key: getattr(dataset, key) for key in _IMAGE_KEYS}
-            return Augmentation(**options, cutout=self.config.cutout)
-        if all(hasattr(dataset, key) for key in _SPECTROGRAM_KEYS):
-            return SpecAugment(**{key: getattr(dataset, key) for key in _SPECTROGRAM_KEYS})
-        return None
+        """Return the augmentation that the configuration of the data set describes."""
+        own, cutout = self.config.dataset, self.config.cutout
+        if isinstance(own, ImagesConfig):
+            return Augmentation(own.crop, own.padding, own.flip, cutout, own.color_jitter)
+        return own if isinstance(own, SpecAugment) else None

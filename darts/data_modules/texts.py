@@ -8,18 +8,12 @@ import torch
 from torch import Tensor
 
 from darts.config import RetrainConfig, SearchConfig
-from darts.data import (
-    Corpus,
-    DocumentLoader,
-    Documents,
-    InputSpec,
-    LabeledTexts,
-    PairLoader,
-    Pairs,
-    SentencePairs,
-    WindowLoader,
-)
+from darts.data import InputSpec, WindowLoader
+from darts.data.corpus import Corpus
+from darts.data.documents import Documents, LabeledTexts
+from darts.data.pairs import Pairs, SentencePairs
 from darts.data.randomness import permutation
+from darts.data.sentence_loader import DocumentLoader, PairLoader
 from darts.data.words import PADDING, WordEncoding
 from darts.data_modules.data_module import DATA_MODULES, DataModule, SearchLoaders
 from darts.data_modules.labeled import LabeledDataModule

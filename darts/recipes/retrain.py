@@ -47,7 +47,7 @@ from darts.training.run import TrainingRun
 from darts.training.schedules import rate_of_epoch, stable_rate, warmup_cosine
 from darts.training.scoring import evaluate
 from darts.training.state import require_fitting_network
-from darts.training.steps import Diverged, optimizer_step, set_learning_rate, weight_optimizer
+from darts.training.steps import Diverged, optimizer_steps, set_learning_rate, weight_optimizer
 from darts.typed_values import entry
 
 check = check_retraining
@@ -228,11 +228,10 @@ class Retraining(Recipe):
         with autocast(config.precision, self.ranks.device):
             loss, outputs = objective.network_loss(state.net, batch)
         num_samples = objective.num_samples(batch)
-        norm = optimizer_step(
+        (norm,) = optimizer_steps(
             self.ranks.loss_share(loss, num_samples),
-            state.optimizer,
+            [(state.optimizer, config.optimizer.clip)],
             state.scaler,
-            clip=config.optimizer.clip,
             reduce=self.ranks.reduce,
         )
         state.averaging.step()

@@ -34,7 +34,7 @@ def validation_share(samples: int) -> float:
 class DataFacts:
     """Kind and size of a data set."""
 
-    kind: str  # see ``darts.data.SourceSpec.kinds``
+    kind: str  # see ``darts.data.source.SourceSpec.kinds``
     samples: int  # of training, without held-out validation samples; for a text, training tokens
     targets: int  # number of classes, words or tokens
     shape: tuple[int, ...]  # of one sample, for images and spectrograms (C, H, W); () for texts

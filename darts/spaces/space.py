@@ -58,7 +58,7 @@ class Space(ABC):
         edge_rules: Rules of ``derive_by``.
         retrain_keys: Settings, besides the sizes, that a retraining takes over from its search.
         size_keys: Settings that set the size of a network whose genotype is known.
-        data_kinds: Kinds of data that the networks accept, see ``darts.data.SourceSpec.kinds``.
+        data_kinds: Kinds of data that the networks accept, see ``darts.data.source.SourceSpec``.
         notation: Regular expression that finds text of this space in its own notation, valid or
             not; None if the space has JSON text only.
         skip_operations: Operations that pass their input on unchanged, or output zeros.

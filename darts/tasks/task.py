@@ -107,7 +107,7 @@ class Task(ABC):
     """What networks learn: a component whose fields are the options of the task.
 
     Attributes:
-        data_kinds: Kinds of data sets that the task accepts, see ``darts.data.SourceSpec.kinds``.
+        data_kinds: Kinds of data sets that the task accepts, see ``darts.data.source.SourceSpec``.
         metrics: All metrics that the task can report, by name.
         targets: What each sample has, see ``darts.data.targets``.
     """

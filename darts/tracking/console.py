@@ -6,7 +6,6 @@ Everything is escaped here, because names and messages may contain untrusted tex
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 import time
@@ -27,40 +26,6 @@ _LOG_INTERVAL = 30.0  # seconds between log lines within an epoch
 _DRAW_INTERVAL = 0.1  # seconds between redraws of the bar
 
 
-class RemainingTime:
-    """Estimate of the time left, from the speed of the steps that this process has taken.
-
-    The seconds per step are an exponentially weighted mean. Its time constant is half the elapsed
-    time, but at least 30 seconds. Slow first steps therefore soon lose their weight, and the work
-    between epochs, whose time counts toward the next step, hardly changes the estimate.
-    """
-
-    def __init__(self, remaining_steps: int) -> None:
-        self.remaining_steps = remaining_steps
-        self._start = self._last = time.monotonic()
-        self._weighted_seconds = self._weighted_steps = 0.0
-
-    def advance(self, steps: int) -> None:
-        """Count steps that have just ended; a negative number takes steps back."""
-        now = time.monotonic()
-        passed = now - self._last
-        decay = math.exp(-passed / max(30.0, (now - self._start) / 2))
-        self._weighted_seconds = self._weighted_seconds * decay + passed
-        self._weighted_steps = self._weighted_steps * decay + max(steps, 0)
-        self._last = now
-        self.remaining_steps = max(self.remaining_steps - steps, 0)
-
-    def elapsed(self) -> float:
-        """Return the seconds since this object was created."""
-        return time.monotonic() - self._start
-
-    def seconds_left(self) -> float | None:
-        """Return the estimated seconds left, or None before the first step."""
-        if self._weighted_steps == 0:
-            return None
-        return self.remaining_steps * self._weighted_seconds / self._weighted_steps
-
-
 class Console:
     """Progress and messages of a command on standard output, as a context manager.
 
@@ -70,7 +35,7 @@ class Console:
     def __init__(self, *, total_steps: int, name: str, done: int = 0) -> None:
         self._mode = log_mode()
         self._total, self._done, self._name = total_steps, done, name
-        self._time = RemainingTime(total_steps - done)
+        self._taken = 0  # steps in this process, including those that are repeated
         self._fields: dict[str, object] = {}
         self._live: Live | None = None
         self._rich: RichConsole | None = None
@@ -78,7 +43,7 @@ class Console:
             import rich.console
 
             self._rich = rich.console.Console(file=sys.stdout, force_terminal=True)
-        self._drawn = self._logged = time.monotonic()
+        self._start = self._drawn = self._logged = time.monotonic()
 
     def __enter__(self) -> Console:
         if self._rich is not None:
@@ -103,7 +68,7 @@ class Console:
         for example ``loss=0.3``.
         """
         self._done += n
-        self._time.advance(n)
+        self._taken += max(n, 0)
         self._fields.update(fields)
         if self._live is None:
             self._log_if_due()
@@ -163,7 +128,7 @@ class Console:
 
     def _log(self, fields: Mapping[str, object]) -> None:
         self._logged = time.monotonic()
-        left = self._time.seconds_left()
+        left = self._seconds_left()
         if self._mode == "json":
             self._write_json({**fields, "percent": self._percent(), "seconds_left": left})
         elif self._mode != "quiet":
@@ -177,6 +142,13 @@ class Console:
     def _write_line(self, text: str) -> None:
         # Flush, so that `tail -f` shows the line, and a kill does not lose it.
         print(f"{time.strftime('%H:%M:%S')} {_escape(text)}", flush=True)
+
+    def _seconds_left(self) -> float | None:
+        """Return the estimated seconds left, or None before the first step."""
+        if not self._taken:
+            return None
+        left, elapsed = max(self._total - self._done, 0), time.monotonic() - self._start
+        return left * elapsed / self._taken
 
     def _percent(self) -> int:
         return min(100 * self._done // self._total, 100) if self._total else 100
@@ -197,8 +169,8 @@ class Console:
             ProgressBar(total=max(self._total, 1), completed=min(self._done, self._total)),
             Text(f"{self._percent()} %", style="magenta"),
             f"{self._done:,}/{self._total:,}",
-            Text(f"left {format_duration(self._time.seconds_left())}", style="cyan"),
-            Text(f"elapsed {format_duration(self._time.elapsed())}", style="dim"),
+            Text(f"left {format_duration(self._seconds_left())}", style="cyan"),
+            Text(f"elapsed {format_duration(time.monotonic() - self._start)}", style="dim"),
         )
         fields = {key: value for key, value in self._fields.items() if key != "genotype"}
         lines: list[RenderableType] = [row]

@@ -16,7 +16,7 @@ import msgspec
 
 from darts.reading import JsonObject
 from darts.tracking.energy import EnergyMeter
-from darts.typed_values import Name, typed
+from darts.typed_values import Name
 
 PHASES = ("training", "validation", "collapse", "discretization", "test")
 """Phases of a run, see docs/cost.md. Whatever belongs to no other phase counts as training."""
@@ -33,12 +33,6 @@ class LedgerEntry(TypedDict):
     source: Name  # of the joules
     seconds: Cost  # wall-clock time
     joules: Cost
-
-
-class LedgerState(TypedDict):
-    """What a checkpoint saves of a ledger."""
-
-    entries: list[LedgerEntry]
 
 
 class PhaseCost(LedgerEntry):
@@ -105,15 +99,11 @@ class Ledger:
             ]
         return entries
 
-    def state_dict(self) -> LedgerState:
-        """Return the entries for a checkpoint."""
-        return {"entries": self.entries()}
-
-    def load_state_dict(self, state: object) -> None:
+    def restore(self, entries: Iterable[LedgerEntry]) -> None:
         """Replace all entries by the entries of a checkpoint."""
         self._accounts = {
             (saved["phase"], saved["source"]): [saved["seconds"], saved["joules"]]
-            for saved in typed(LedgerState, state, "energy")["entries"]
+            for saved in entries
         }
 
     def _charge(self) -> None:

@@ -21,9 +21,9 @@ from darts.config.fields import flatten
 from darts.data import load_split, save_split
 from darts.reading import JsonObject, one_line
 from darts.tracking import EnergyMeter, Ledger, MetricsLog, TensorBoard
-from darts.tracking.ledger import CostSummary, LedgerState, energy_report, summary_costs
+from darts.tracking.ledger import CostSummary, LedgerEntry, energy_report, summary_costs
 from darts.tracking.tensorboard import event_offset
-from darts.tracking.trackers import Board, TrackedRun
+from darts.tracking.trackers import TRACKERS, Board, TrackedRun
 from darts.training.checkpoint import (
     FILE,
     CheckpointError,
@@ -59,7 +59,7 @@ class RunEntries(TypedDict):
     event_offset: Count  # bytes of the event file
     split: str  # digest of the content of split.npz
     random: RandomStates
-    energy: LedgerState
+    energy: list[LedgerEntry]
 
 
 class TrainingRun:
@@ -171,7 +171,7 @@ class TrainingRun:
         if saved is not None:
             with checkpoint_errors(self.checkpoint):
                 if main:  # other ranks start at 0; rank 0 adds their joules to the saved ones
-                    self._ledger.load_state_dict(saved["energy"])
+                    self._ledger.restore(saved["energy"])
                 restore_random_states(saved["random"], self.ranks.device)
             self.ranks.align_generators()
             self._global_step = saved["global_step"]
@@ -191,7 +191,8 @@ class TrainingRun:
         if tracking.tensorboard:
             make = partial(TensorBoard, run, saved["event_offset"], metric)
             self.board.open(TensorBoard.name, make)
-        self.board.open_named(tracking.trackers, run)
+        for name in dict.fromkeys(tracking.trackers):
+            self.board.open(name, partial(TRACKERS[name], run))
 
     def log(self, step: int, row: JsonObject, scalars: Mapping[str, float | None]) -> None:
         """Add a row to metrics.jsonl and scalars to all trackers at a global step."""
@@ -206,7 +207,7 @@ class TrainingRun:
 
     def save(self, global_step: int, state: StateDict) -> None:
         """Write the checkpoint: training state, configuration, random states and costs."""
-        energy = self._ledger.state_dict()
+        energy = self._ledger.entries()
         self._last_save, self._global_step = time.monotonic(), global_step
         if not self.ranks.main:
             return

@@ -75,19 +75,6 @@ def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
         group["lr"] = lr
 
 
-def optimizer_step(
-    loss: Tensor,
-    optimizer: Optimizer,
-    scaler: torch.amp.GradScaler,
-    *,
-    clip: float,
-    reduce: Reduce | None = None,
-) -> Tensor:
-    """Backpropagate the loss and take one step; return the norm of the gradient before clipping."""
-    (norm,) = optimizer_steps(loss, [(optimizer, clip)], scaler, reduce=reduce)
-    return norm
-
-
 def optimizer_steps(
     loss: Tensor,
     updates: Sequence[tuple[Optimizer, float]],

@@ -71,7 +71,7 @@ def test_the_energy_of_a_resumed_run_includes_the_crashed_part(
     commands: Any, copy_crashed: Callable[[str], Path]
 ) -> None:
     folder = copy_crashed("retrain")
-    saved = load_checkpoint(folder / "checkpoint.safetensors")["energy"]["entries"]
+    saved = load_checkpoint(folder / "checkpoint.safetensors")["energy"]
     before = {entry["phase"]: entry for entry in saved}
     assert before["training"]["joules"] > 0
     done = commands.call("retrain", [f"resume={folder}"], folder)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 
 import darts.recipes.retrain as retrain_recipe
@@ -162,13 +161,14 @@ def test_a_warm_up_sets_the_rate_of_each_step(
 ) -> None:
     """6 steps per epoch: the rate rises in the first 7 of 18 steps, and falls in the other 11."""
     rates: list[float] = []
-    original = retrain_recipe.optimizer_step
+    original = retrain_recipe.optimizer_steps
 
-    def record(loss: Any, optimizer: torch.optim.Optimizer, *rest: Any, **options: Any) -> Any:
+    def record(loss: Any, updates: Any, *rest: Any, **options: Any) -> Any:
+        ((optimizer, _),) = updates
         rates.append(optimizer.param_groups[0]["lr"])
-        return original(loss, optimizer, *rest, **options)
+        return original(loss, updates, *rest, **options)
 
-    monkeypatch.setattr(retrain_recipe, "optimizer_step", record)
+    monkeypatch.setattr(retrain_recipe, "optimizer_steps", record)
     folder = tmp_path / "run"
     done = commands.call("retrain", [*WARMUP, f"hydra.run.dir={folder}"], folder)
     rise = [0.025 * step / 8 for step in range(1, 8)]

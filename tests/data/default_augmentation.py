@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
-from darts.data import Augmentation, SampleLoader, Source
+from darts.data import SampleLoader
+from darts.data.augment import Augmentation
+from darts.data.source import Source
 
 
 def augmentation(**options: Any) -> Augmentation:

@@ -18,7 +18,7 @@ def make_cifar10(root: Path) -> None:
     folder = root / "cifar-10-batches-py"
     folder.mkdir(parents=True)
     for k, name in enumerate([f"data_batch_{n}" for n in range(1, 6)] + ["test_batch"]):
-        content = {b"data": rows(4, k), b"labels": [k, 9, 0, 1]}
+        content = {"data": rows(4, k), "labels": [k, 9, 0, 1]}
         (folder / name).write_bytes(pickle.dumps(content, protocol=2))
     names = {"label_names": [f"class {n}" for n in range(10)]}
     (folder / "batches.meta").write_bytes(pickle.dumps(names, protocol=2))

@@ -201,13 +201,9 @@ def test_invalid_options_of_fsdd_are_refused(
         (lambda top: [p.unlink() for p in top.glob("3_*_[56].wav")], "digit 3 for split 'train'"),
         (lambda top: [p.unlink() for p in top.glob("*_[0-4].wav")], "digit 0 for split 'test'"),
         (lambda top: (top / "ten_ann_0.wav").touch(), r"ten_ann_0\.wav must be named <digit>_"),
-        (
-            lambda top: (top / "4_cy_1.wav").write_bytes(b"RIFF"),
-            r"4_cy_1\.wav: Format not recognised",
-        ),
     ],
 )
-def test_missing_and_damaged_recordings_are_named(
+def test_missing_and_misnamed_recordings_are_named(
     change: Callable[[Path], Any], message: str, digits: Path
 ) -> None:
     change(digits / "recordings")

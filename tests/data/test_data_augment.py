@@ -9,8 +9,7 @@ import torch
 from default_augmentation import augmentation
 from torch import Tensor
 
-from darts.data import Augmentation
-from darts.data.augment import Normalization, resized_box
+from darts.data.augment import Augmentation, Normalization, resized_box
 from darts.data.randomness import generator, seed_for
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)

@@ -12,7 +12,8 @@ import torch
 from default_augmentation import augmentation, sample_loader
 from torch import Tensor
 
-from darts.data import MemoryImages, SampleLoader, Source, load
+from darts.data import MemoryImages, SampleLoader, load
+from darts.data.source import Source
 
 Pair = tuple[Tensor, Tensor]
 
@@ -110,6 +111,26 @@ def test_labels_belong_to_their_images(source: Source) -> None:
     batches = make(replace(source, train=images), drop_last=False, **options)
     for pixels, labels in batches.epoch(2):
         assert torch.equal(pixels.amax(dim=(1, 2, 3)).round().long(), labels)
+
+
+def test_the_batches_of_two_ranks_together_are_those_of_one_process(source: Source) -> None:
+    whole = make(source, batch_size=5)
+    parts = [make(source, batch_size=5, rank=rank, ranks=2) for rank in (0, 1)]
+    assert [part.batch_share for part in parts] == [(0, 5), (3, 5)]
+    for epoch in range(2):
+        epochs = [loader.epoch(epoch) for loader in (whole, *parts)]
+        for batch, *shares in zip(*epochs, strict=True):
+            assert [len(labels) for _, labels in shares] == [3, 2]
+            for i in (0, 1):
+                assert torch.equal(torch.cat([share[i] for share in shares]), batch[i])
+
+
+def test_a_batch_with_fewer_samples_than_ranks_is_refused(source: Source) -> None:
+    with pytest.raises(ValueError, match="batch of 5 samples cannot be shared by 6 ranks"):
+        make(source, batch_size=5, ranks=6)
+    with pytest.raises(ValueError, match="batch of 1 samples cannot be shared by 2 ranks"):
+        make(source, 11, batch_size=5, ranks=2, drop_last=False)
+    assert len(make(source, 11, batch_size=5, rank=4, ranks=5)) == 2
 
 
 def test_samples_that_cannot_be_loaded_are_refused_at_once(source: Source) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from darts.data import load
 
-TEXT = {"train": "a b a\n\nc a b\n", "valid": "b d a\n", "test": "a c\n"}
+TEXT = {"train": "a b a\n\nc a b\n", "valid": "b d a\n", "test": " a  c"}
 
 
 def folder(path: Path, **texts: str | bytes) -> Path:

@@ -13,8 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.data import MemoryImages, Source, load, stratified_split
+from darts.data import MemoryImages, load, stratified_split
 from darts.data.randomness import seed_for
+from darts.data.source import Source
 from darts.data.table_file import read_table
 
 Write = Callable[..., Path]

@@ -15,7 +15,9 @@ import torch
 from default_augmentation import augmentation, sample_loader
 from torch import Tensor
 
-from darts.data import DiskImages, SampleLoader, Source, load
+from darts.data import SampleLoader, load
+from darts.data.images import DiskImages
+from darts.data.source import Source
 
 Build = Callable[..., SampleLoader]
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from darts.data import DocumentLoader, load
+from darts.data import load
+from darts.data.sentence_loader import DocumentLoader
 from darts.data.words import PADDING
 
 CPU = torch.device("cpu")

@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from darts.data import DiskImages, MemoryImages, load
+from darts.data import MemoryImages, load
+from darts.data.images import DiskImages
 
 MakeFolder = Callable[..., Path]
 

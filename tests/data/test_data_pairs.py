@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from darts.data import PairLoader, load
+from darts.data import load
+from darts.data.sentence_loader import PairLoader
 from darts.data.words import BEGIN, END, PADDING
 
 CPU = torch.device("cpu")

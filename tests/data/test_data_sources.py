@@ -20,6 +20,9 @@ def test_importing_and_listing_import_no_heavy_libraries() -> None:
         " == set(darts.data.SOURCES)\n"
         "heavy = {'sklearn', 'scipy', 'PIL', 'torchvision.datasets', 'pandas', 'matplotlib'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "import darts.tracking, darts.searching.alphas, darts.plotting.figures\n"
+        "heavy = {'tensorboard', 'matplotlib', 'rich', 'sklearn', 'PIL'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

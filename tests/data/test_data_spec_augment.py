@@ -6,20 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.data import SpecAugment
 from darts.data.augment import Normalization
 from darts.data.mel import SILENCE
 from darts.data.randomness import generator
+from darts.data.spec_augment import SpecAugment
 
 BANDS, FRAMES = 12, 9
 MEAN, STD = -40.0, 15.0
-DEFAULTS = {
-    "frequency_masks": 2,
-    "frequency_width": 8,
-    "time_masks": 2,
-    "time_width": 8,
-    "shift": 0,
-}
 
 
 def spectrograms(count: int = 20) -> Tensor:
@@ -98,5 +91,5 @@ def test_widths_and_positions_of_masks_are_uniform() -> None:
 )
 def test_invalid_options_are_refused_in_one_line(options: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        SpecAugment(**{**DEFAULTS, **options}).check((1, BANDS, FRAMES), in_memory=True)
+        SpecAugment(**options).check((1, BANDS, FRAMES), in_memory=True)
     assert "\n" not in str(caught.value)

@@ -152,7 +152,7 @@ def test_invalid_labels_are_reported_as_damage(tmp_path: Path) -> None:
     make_cifar10(tmp_path)
     path = tmp_path / "cifar-10-batches-py" / "test_batch"
     for labels in ([0, 1, 2, 10], [0, 1, 2], [0, 1, 2, "three"], [-1, 0, 0, 0]):
-        path.write_bytes(pickle.dumps({"data": rows(4, 0), "labels": labels}))
+        path.write_bytes(pickle.dumps({"data": rows(4, 0), "labels": labels}, protocol=2))
         with (
             pytest.warns(UserWarning, match="differ"),
             pytest.raises(ValueError, match="test_batch is damaged"),

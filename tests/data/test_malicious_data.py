@@ -118,7 +118,6 @@ ATTACKS: dict[str, tuple[str, bytes, Read, str]] = {
     "many columns": ("x.csv", b"a," * 1_100_000 + b"b\n", read_table, "1,048,576 columns"),
     "equal columns": ("x.csv", b"a,a,b\n1,2,c\n", read_table, "2 columns 'a'"),
     "NUL in a text": ("train.txt", b"a b\nc \0 d\n", read_text, "NUL"),
-    "a long word": ("train.txt", b"a" * 1_000_000, read_text, "a word of more than 65,536"),
     "bytes in a text": ("train.txt", b"a" * 20_000 + b"\xff", read_text, "UTF-8 text: byte 20000"),
     "NUL in pairs": ("train.src", b"a\0\n", read_pairs, "NUL"),
     "a quote without end": (
@@ -237,19 +236,6 @@ def test_a_text_larger_than_the_limit_is_refused(tmp_path: Path) -> None:
     path, read = make_text(tmp_path)
     os.truncate(path, TEXT_LIMIT + 1)
     refused(path, read, "train.txt is too large: more than 2,147,483,648 bytes of text")
-
-
-def test_a_word_may_continue_after_the_end_of_a_piece(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, read = make_text(tmp_path)
-    path.write_text("the cat sät  on a mat\n\nword \nlast  words")
-    whole = read(path)
-    for size in range(5, 20):
-        monkeypatch.setattr("darts.data.corpus._PIECE", size)
-        pieces = read(path)
-        assert pieces.vocabulary == whole.vocabulary  # type: ignore[attr-defined]
-        assert pieces.train.tolist() == whole.train.tolist()  # type: ignore[attr-defined]
 
 
 def test_names_that_are_not_text_are_loaded(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Audio files: supported formats and errors; resampling."""
+"""Audio files: supported formats and errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 
-from darts.data.audio import SUFFIXES, read_recording, resample
+from darts.data.audio import SUFFIXES, read_recording
 
 Place = Callable[[bytes], Path]
 
@@ -93,18 +93,3 @@ def test_a_long_recording_is_refused_before_it_is_read(
     monkeypatch.setattr("darts.data.audio._MAX_SAMPLES", 3)
     with pytest.raises(ValueError, match="it is too long: more than 3 samples"):
         read_recording(place(riff(format_chunk(), DATA)))
-
-
-@pytest.mark.parametrize(("old", "new"), [(44100, 16000), (8000, 22050)])
-def test_a_resampled_tone_is_the_same_tone(old: int, new: int) -> None:
-    time = torch.arange(old) / old
-    tone = torch.sin(2 * torch.pi * 1000 * time)
-    wanted = torch.sin(2 * torch.pi * 1000 * torch.arange(new) / new)
-    found = resample(tone, old, new)
-    middle = slice(new // 10, -new // 10)  # without the steps to silence at both ends
-    assert (found - wanted)[middle].abs().max() < 2e-3
-
-
-def test_frequencies_above_the_new_nyquist_frequency_are_removed() -> None:
-    tone = torch.sin(2 * torch.pi * 7000 * torch.arange(44100) / 44100)
-    assert resample(tone, 44100, 8000)[800:-800].abs().max() < 2e-3

@@ -38,14 +38,14 @@ def python2_pickle(rows: np.ndarray) -> bytes:
     return b"\x80\x02}(" + text(b"data") + array + labels + b"u."
 
 
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("protocol", range(5))
 @pytest.mark.parametrize("dtype", ["u1", "<i8", ">i4", "<f4"])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_arrays_of_each_protocol_are_read(
     tmp_path: Path, protocol: int, dtype: str, order: str
 ) -> None:
     rows = np.asarray(np.arange(12).reshape(3, 4) * 17 % 251, dtype=dtype, order=order)  # type: ignore[call-overload]
-    content = {"data": rows, b"labels": [1, 2, 3], "names": ["a", "b"], "count": 3}
+    content = {"data": rows, "labels": [1, 2, 3], "names": ["a", "b"], "count": 3}
     path = tmp_path / "batch"
     path.write_bytes(pickle.dumps(content, protocol=protocol))
     read = load_pickled_arrays(path)

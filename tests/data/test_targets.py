@@ -109,7 +109,6 @@ def test_a_table_has_labels(tmp_path: Path) -> None:
         (ROWS, {"labels": ["first", "first"]}, "has a column twice"),
         (ROWS, {"labels": ["first", "wrong"]}, "no column 'wrong' for dataset.labels"),
         (["1,2,3,many"], {}, "line 2, column 'second': 'many' is not a number"),
-        (ROWS, {"labels": ["a", "b", "first", "second"]}, "no columns are left for the inputs"),
     ],
 )
 def test_wrong_number_columns_are_refused(

@@ -100,7 +100,6 @@ IMAGE = torch.zeros(3, 4, 4)
     ("data", "message"),
     [
         (Samples([]), "train has no samples"),
-        (iter([]), "list_iterator is not a map-style dataset"),
         (Samples([IMAGE[0, 0, 0]]), "sample 0 of train is not a pair"),
         (pair(IMAGE - 2.5), r"float32 values from -2\.5 to -2\.5; give uint8"),
         (pair(IMAGE.long()), "int64 values"),

@@ -37,12 +37,6 @@ def test_an_accuracy_must_beat_a_lucky_guess_of_the_most_frequent_class() -> Non
     assert not unbalanced.explains(0.95)
 
 
-def test_more_samples_move_the_limit_to_the_share_of_the_class() -> None:
-    limits = [guessed_class(torch.arange(n) % 4).limit for n in (8, 80, 800, 80_000)]
-    assert limits == sorted(limits, reverse=True)
-    assert limits[-1] == pytest.approx(0.25, abs=0.005)
-
-
 def test_one_class_says_nothing() -> None:
     assert guessed_class(torch.zeros(5, dtype=torch.int64)).explains(1.0)
 

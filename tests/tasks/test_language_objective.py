@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from darts.data import IGNORE_INDEX, Carry, Window
+from darts.data import IGNORE_INDEX, Window
+from darts.data.loader import Carry
 from darts.spaces.network import LanguageModelOutput
 from darts.tasks import TASKS
 
@@ -104,8 +105,3 @@ def test_labels_are_smoothed_for_networks_but_not_for_supernets() -> None:
     keep = TARGETS.flatten() != IGNORE_INDEX
     rows = OUTPUT.logits.flatten(0, 1)[keep].log_softmax(1)
     assert float(smooth) == pytest.approx(0.9 * float(plain) - 0.1 * float(rows.mean()), rel=1e-9)
-
-
-def test_an_auxiliary_loss_is_rejected() -> None:
-    with pytest.raises(ValueError, match="no auxiliary head; set auxiliary=0"):
-        TASKS["language_model"]().objective("ab", auxiliary=0.4)

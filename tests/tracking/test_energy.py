@@ -96,12 +96,6 @@ def test_temporary_read_failure_loses_no_energy(tmp_path: Path) -> None:
     assert meter.read().joules == pytest.approx(2.0)
 
 
-def test_unreadable_counter_falls_back_to_the_estimate(tmp_path: Path) -> None:
-    add_domain(tmp_path, "intel-rapl:0", "package-0", 1_000_000).unlink()
-    meter = EnergyMeter(EnergyConfig(), CPU)
-    assert meter.read().source == "estimate: 10 W per busy core"
-
-
 def test_estimate_uses_processor_time_of_process_and_children(tmp_path: Path, clock: Time) -> None:
     meter = EnergyMeter(EnergyConfig(watts_per_core=12.5), CPU)
     clock.wall, clock.own, clock.children = clock.wall + 10, clock.own + 6, clock.children + 2

@@ -1,9 +1,8 @@
-"""Environment and revision of a run, and the packages that an import of darts.tracking loads."""
+"""Environment and revision of a run."""
 
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import socket
@@ -101,19 +100,3 @@ def test_revision_ignores_the_variables_of_a_git_hook(
     git(tmp_path, "init", "-q", "other")
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "other" / ".git"))
     assert git_state(checkout / "mine") == (head, False)
-
-
-def test_import_of_tracking_loads_no_heavy_package() -> None:
-    code = (
-        "import sys, darts.tracking, darts.searching.alphas, darts.plotting.figures\n"
-        "heavy = {'tensorboard', 'matplotlib', 'rich', 'sklearn', 'PIL'}\n"
-        "print(sorted(heavy & set(sys.modules)))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        check=True,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.stdout.strip() == "[]"

@@ -33,13 +33,12 @@ class Meter:
 
 
 def start_ledger(
-    source: str = "rapl", state: object = None, total: Callable[[float], float] = float
+    source: str = "rapl", entries: Any = (), total: Callable[[float], float] = float
 ) -> tuple[Any, Ledger]:
-    """Return a meter and a ledger that reads it; ``state`` is of an earlier process."""
+    """Return a meter and a ledger that reads it; ``entries`` are of an earlier process."""
     meter: Any = Meter(source)
     ledger = Ledger(meter, total)
-    if state is not None:
-        ledger.load_state_dict(state)
+    ledger.restore(entries)
     return meter, ledger
 
 
@@ -87,19 +86,19 @@ uses = st.lists(
 @given(uses)
 def test_sum_contains_each_use_exactly_once(used: list[tuple[str, str, int, int]]) -> None:
     """Each use happens in a new process that continues from the previous state."""
-    state: dict[str, Any] = {"entries": []}
+    entries: list[Any] = []
     for phase, source, seconds, joules in used:
-        meter, ledger = start_ledger(source, json.loads(json.dumps(state)))
+        meter, ledger = start_ledger(source, json.loads(json.dumps(entries)))
         with ledger.phase(phase):
             meter.use(seconds, joules)
-        state = ledger.state_dict()
+        entries = [*ledger.entries()]
     for phase in PHASES:
         for source in ("rapl", "nvml"):
             wanted = sum(j for p, s, _, j in used if (p, s) == (phase, source))
-            found = [e for e in state["entries"] if (e["phase"], e["source"]) == (phase, source)]
+            found = [e for e in entries if (e["phase"], e["source"]) == (phase, source)]
             assert sum(entry["joules"] for entry in found) == wanted
             assert len(found) <= 1
-    whole = summary_costs(state["entries"], 480)
+    whole = summary_costs(entries, 480)
     assert whole["seconds"] == sum(seconds for _, _, seconds, _ in used)
     assert whole["joules"] == sum(joules for *_, joules in used)
     sources = {source for _, source, seconds, joules in used if seconds or joules}
@@ -153,19 +152,19 @@ def plus(*others: float) -> Callable[[float], float]:
 def test_joules_of_other_ranks_get_the_current_source() -> None:
     """A run with two ranks is resumed twice; the source changes from rapl to nvml and back."""
     ours = [("rapl", 10.0), ("nvml", 20.0), ("rapl", 30.0)]
-    state: dict[str, Any] = {"entries": []}
+    entries: list[Any] = []
     for source, joules in ours:
-        meter, ledger = start_ledger(source, state, plus(100.0, 0.0, 0.0, 0.0, 5.0))
+        meter, ledger = start_ledger(source, entries, plus(100.0, 0.0, 0.0, 0.0, 5.0))
         meter.use(1, joules)
-        state = {"entries": ledger.entries()}
-    found = {(e["phase"], e["source"]): (e["seconds"], e["joules"]) for e in state["entries"]}
+        entries = [*ledger.entries()]
+    found = {(e["phase"], e["source"]): (e["seconds"], e["joules"]) for e in entries}
     assert found == {
         ("training", "rapl"): (2, 10 + 30 + 200),
         ("training", "nvml"): (1, 20 + 100),
         ("test", "rapl"): (0, 10),  # this rank has used nothing here
         ("test", "nvml"): (0, 5),
     }
-    assert [e["phase"] for e in state["entries"]] == ["training"] * 2 + ["test"] * 2
+    assert [e["phase"] for e in entries] == ["training"] * 2 + ["test"] * 2
 
 
 def test_joules_of_other_ranks_are_not_stored() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import struct
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from darts.config import ConfigError
-from darts.tracking.trackers import Board, TrackedRun, Tracker, check_trackers
+from darts.tracking.trackers import TRACKERS, Board, TrackedRun, Tracker, check_trackers
+from darts.writing import write_json
 
 Scalars = dict[tuple[int, str], float]
 FIRST = {1: {"loss/train": 2.5, "lr/weights": 0.1}, 2: {"loss/train": 1.5}, 3: {"loss/train": 1.0}}
@@ -102,14 +105,19 @@ def local(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 def tracked(folder: Path, resumed_at: int | None = None) -> TrackedRun:
+    """Return a run as its trackers see it; one that is not resumed begins at another time."""
     directory = folder / "run"
     directory.mkdir(exist_ok=True)
+    if resumed_at is None:
+        write_json(directory / "env.json", {"started": time.monotonic_ns()})
     return TrackedRun(directory, "digits", {"optimizer.lr": 0.1, "method": "gdas"}, resumed_at)
 
 
 def open_board(folder: Path, *names: str, resumed_at: int | None = None) -> Board:
     board = Board()
-    board.open_named(names, tracked(folder, resumed_at))
+    run = tracked(folder, resumed_at)
+    for name in names:
+        board.open(name, partial(TRACKERS[name], run))
     return board
 
 
@@ -149,8 +157,7 @@ def test_a_directory_cannot_go_on_with_the_records_of_another_run(tmp_path: Path
     (tmp_path / "a").mkdir()
     victim = tracked(tmp_path / "a").key()
     (tmp_path / "b" / "run").mkdir(parents=True)
-    copied = (tmp_path / "a" / "run" / "tracker.json").read_text()
-    (tmp_path / "b" / "run" / "tracker.json").write_text(copied)
+    shutil.copy(tmp_path / "a" / "run" / "env.json", tmp_path / "b" / "run")
     assert tracked(tmp_path / "b", resumed_at=3).key() != victim
 
 
@@ -193,10 +200,8 @@ def test_a_metric_of_the_last_known_step_is_not_lost(tmp_path: Path) -> None:
     assert found == {(5, "bilevel/cosine"): 0.5, (5, "loss/train"): 1.5}
 
 
-def test_a_damaged_key_stops_the_tracker_and_not_the_run(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "tracker.json").write_text('{"nonce": "../../other"}')
-    with pytest.warns(UserWarning, match=r"no more records for mlflow: .*has no random number"):
+def test_a_run_without_a_key_stops_the_tracker_and_not_the_run(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"no more records for mlflow: .*env\.json"):
         assert not open_board(tmp_path, "mlflow", resumed_at=3).enabled
 
 

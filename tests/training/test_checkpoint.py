@@ -1,11 +1,8 @@
-"""Checkpoints are written atomically, verified, and never execute code."""
+"""Checkpoints are loaded unchanged, verified, and never execute code."""
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import pickle
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +23,6 @@ from darts.training.checkpoint import (
 )
 from darts.training.device import random_states
 from darts.typed_values import Misfit
-from darts.writing import WriteError
 
 CPU = torch.device("cpu")
 
@@ -127,25 +123,6 @@ def test_tied_weights_stay_tied_and_other_views_are_copied(path: Path) -> None:
         assert sorted(file.keys()) == ["empty.0", "net.encoder", "net.row", "net.transposed"]
 
 
-def test_a_failed_write_keeps_the_previous_checkpoint(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save_checkpoint(path, "search", {"epoch": 1})
-    before = path.read_bytes()
-    with pytest.raises(TypeError, match="not JSON serializable"):
-        save_checkpoint(path, "search", {"epoch": 2, "bad": object()})
-
-    def fail(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(WriteError, match=r"checkpoint.safetensors: No space left on device"):
-        save_checkpoint(path, "search", {"epoch": 3})
-    assert path.read_bytes() == before
-    assert load_checkpoint(path)["epoch"] == 1
-    assert [file.name for file in path.parent.iterdir()] == ["checkpoint.safetensors"]
-
-
 def test_any_flipped_bit_is_detected(path: Path) -> None:
     save_checkpoint(path, "search", {"weights": torch.arange(40.0), "epoch": 7})
     data = path.read_bytes()
@@ -169,22 +146,14 @@ def test_a_truncated_file_is_refused(path: Path) -> None:
     assert_refused(path, "is damaged, or not a checkpoint of darts-nas")
 
 
-def write_pickle(path: Path) -> None:
-    with path.open("wb") as file:
-        pickle.dump({"format": 1, "kind": "search"}, file)
-
-
 def with_text(text: str) -> Callable[[Path], object]:
     return lambda path: path.write_bytes(save({}, {"darts": text, "crc32": "0"}))
 
 
 FOREIGN: dict[str, Callable[[Path], object]] = {
-    "pickle": write_pickle,
-    "torch.save": lambda path: torch.save({"format": 1, "kind": "search"}, path),
     "other metadata": lambda path: path.write_bytes(save({}, {"format": "pt"})),
     "huge header": lambda path: path.write_bytes(b"\xff" * 8 + b"{}"),
     "nested header": lambda path: path.write_bytes((2**20).to_bytes(8, "little") + b"[" * 2**20),
-    "nested text": with_text("[" * 10**6),
     "no kind": with_text('{"format": 1}'),
     "unknown kind": with_text('{"format": 1, "kind": "holiday"}'),
     "no such tensor": with_text(
@@ -202,19 +171,6 @@ def test_files_that_are_not_checkpoints_are_refused(path: Path, name: str) -> No
 def test_a_missing_file_is_refused(tmp_path: Path, path: Path) -> None:
     for missing in (path, tmp_path, path / "below"):
         assert_refused(missing, "no checkpoint at")
-
-
-def test_a_pipe_is_refused_at_once(path: Path) -> None:
-    os.mkfifo(path)
-    assert_refused(path, "is not a regular file")
-
-
-def test_offsets_beyond_the_file_allocate_no_memory(path: Path) -> None:
-    tensor = {"dtype": "F32", "shape": [2**38], "data_offsets": [0, 2**40]}
-    text = json.dumps({"format": FORMATS["search"], "kind": "search"})
-    header = json.dumps({"__metadata__": {"darts": text, "crc32": "0"}, "a": tensor}).encode()
-    path.write_bytes(len(header).to_bytes(8, "little") + header)
-    assert_refused(path, "is damaged, or not a checkpoint of darts-nas")
 
 
 def test_a_checkpoint_of_another_command_is_refused(path: Path) -> None:

@@ -12,14 +12,14 @@ from several_ranks import on_ranks
 from torch import Tensor
 
 from darts.config import rank_and_size
-from darts.data import Augmentation, MemoryImages, SampleLoader, rank_slice
+from darts.data import rank_slice
 from darts.methods.bilevel import first_order, unrolled
 from darts.spaces.cnn import PUBLISHED, EdgewiseSupernet, Network
 from darts.spaces.rank_dropout import set_batch_share
 from darts.tasks import TASKS
 from darts.training.distributed import Ranks
 from darts.training.scoring import evaluate
-from darts.training.steps import optimizer_step
+from darts.training.steps import optimizer_steps
 
 SAMPLES = 5  # three on the first rank, two on the second
 GRADIENTS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -49,7 +49,8 @@ def alpha_gradients(ranks: Ranks) -> dict[str, Any]:
     optimizer = torch.optim.SGD(net.weight_parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     net.alphas.requires_grad_(False)
-    norm = optimizer_step(loss_fn(net, train), optimizer, scaler, clip=0.5, reduce=ranks.reduce)
+    loss = loss_fn(net, train)
+    (norm,) = optimizer_steps(loss, [(optimizer, 0.5)], scaler, reduce=ranks.reduce)
     net.alphas.requires_grad_(True)
     results: dict[str, Any] = {"norm": norm}
     for name, (gradient, options) in GRADIENTS.items():
@@ -237,44 +238,3 @@ def test_a_rank_that_sees_one_gpu_uses_it(monkeypatch: pytest.MonkeyPatch) -> No
     with Ranks("auto") as ranks:
         assert (ranks.rank, ranks.device) == (1, torch.device("cuda", 0))
     assert (connected["backend"], connected["device_id"]) == ("nccl", torch.device("cuda", 0))
-
-
-def make_loader(rank: int = 0, ranks: int = 1, *, drop_last: bool = True) -> SampleLoader:
-    """Return the loader of a rank."""
-    pixels = torch.arange(11 * 3 * 64).reshape(11, 3, 8, 8).to(torch.uint8)
-    return SampleLoader(
-        MemoryImages(pixels, torch.arange(11)),
-        torch.arange(11),
-        batch_size=5,
-        seed=3,
-        name="train",
-        mean=(0.5,) * 3,
-        std=(0.5,) * 3,
-        augmentation=Augmentation(crop="pad", padding=1, flip=True, cutout=2),
-        shuffle=True,
-        drop_last=drop_last,
-        device="cpu",
-        rank=rank,
-        ranks=ranks,
-    )
-
-
-def test_ranks_share_batches_of_images_in_memory() -> None:
-    """The batches of two ranks together are those of one process."""
-    whole, loaders = make_loader(), [make_loader(rank, 2) for rank in range(2)]
-    assert [len(loader) for loader in loaders] == [len(whole)] * 2
-    assert [loader.batch_share for loader in loaders] == [(0, 5), (3, 5)]
-    for epoch in range(2):
-        epochs = [loader.epoch(epoch) for loader in (whole, *loaders)]
-        for batch, *shares in zip(*epochs, strict=True):
-            assert [len(labels) for _, labels in shares] == [3, 2]
-            for i in (0, 1):
-                assert torch.equal(torch.cat([share[i] for share in shares]), batch[i])
-
-
-def test_a_batch_with_fewer_samples_than_ranks_is_refused() -> None:
-    with pytest.raises(ValueError, match="batch of 5 samples cannot be shared by 6 ranks"):
-        make_loader(0, 6)
-    with pytest.raises(ValueError, match="batch of 1 samples cannot be shared by 2 ranks"):
-        make_loader(0, 2, drop_last=False)
-    assert len(make_loader(4, 5)) == 2

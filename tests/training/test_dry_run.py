@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fake_loader import FakeLoader
 
 from darts.config import TrackingConfig, compose
 from darts.tracking import Energy
@@ -42,22 +43,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(module, "synchronized_clock", lambda device: clock.now)
     monkeypatch.setattr(module, "EnergyMeter", Meter)
     return clock
-
-
-class FakeLoader:
-    """A loader of numbered batches."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def batch(self, epoch: int, step: int) -> Any:
-        return epoch, step
-
-    def epoch(self, epoch: int) -> Iterator[Any]:
-        return iter([(epoch, step) for step in range(self.steps)])
 
 
 class FakeRecipe(Recipe):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from fake_loader import FakeLoader
 
 from darts.config import Invocation, RetrainConfig, compose
 from darts.tracking import read_metrics
@@ -18,32 +18,8 @@ from darts.training.loop import EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.restarts import LowerRateRestarts
 from darts.training.run import TrainingRun
 from darts.training.state import TrainState
-from darts.training.steps import Diverged
 
 STEPS = 2  # per epoch
-
-
-class NumberedLoader:
-    """A loader whose batches are pairs (epoch, step)."""
-
-    batch_share = (0, 4)
-
-    def __init__(self) -> None:
-        self.delivered = 0
-
-    def __len__(self) -> int:
-        return STEPS
-
-    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Any]:
-        for step in range(first_step, STEPS):
-            self.delivered += 1
-            yield epoch, step
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"delivered": self.delivered}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.delivered = state["delivered"]
 
 
 class FakeRecipe(Recipe):
@@ -66,8 +42,7 @@ class FakeRecipe(Recipe):
         common = ("dataset=synthetic", "genotype=DARTS_V2", "tracking.tensorboard=false")
         self.config: RetrainConfig = compose("retrain", [*common, *overrides])
         self.run = TrainingRun("retrain", Invocation(path, ()), self.config, ranks=Ranks("cpu"))
-        loader: Any = NumberedLoader()
-        self.loader: NumberedLoader = loader
+        loader: Any = FakeLoader(STEPS)
         self.state = TrainState(train_loader=loader)
         self.restarts = LowerRateRestarts(self.state, 0, list)
         self.on_step, self.last_epoch = on_step, last_epoch
@@ -181,16 +156,3 @@ def test_the_values_of_many_steps_are_read_at_once_on_a_gpu(tmp_path: Path) -> N
         loop.fit()
     rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert [row["train_loss"] for row in rows] == [pytest.approx((4 + 3 * 2) / 4)] * 2
-
-
-def test_a_loss_that_is_not_finite_ends_the_loop(tmp_path: Path) -> None:
-    """The checkpoint of the last complete epoch remains."""
-    recipe = FakeRecipe(
-        tmp_path / "run", on_step=lambda epoch, step: float("nan") if epoch else 1.0
-    )
-    with pytest.raises(Diverged, match="the loss became nan in epoch 2, step 1"):
-        fit(recipe)
-    assert recipe.calls == [*epoch_calls(0), "begin 1", "step 1 0"]
-    assert load_checkpoint(recipe.run.checkpoint)["epoch"] == 1
-    record = json.loads((tmp_path / "run" / "diverged.json").read_text())
-    assert "the loss became nan" in record["reason"]

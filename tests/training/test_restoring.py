@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from darts.training.checkpoint import load_checkpoint, save_checkpoint
-from darts.training.state import load_optimizer, require_finite_weights, require_fitting_network
+from darts.training.state import load_optimizer, require_fitting_network
 from darts.typed_values import Misfit
 
 
@@ -99,12 +99,6 @@ def test_an_optimizer_state_that_does_not_fit_is_refused(
     alter(state)
     with pytest.raises(ValueError, match=message):
         load_optimizer(trained(adamw)[1], state, "optimizer")
-
-
-def test_weights_that_are_not_finite_are_refused() -> None:
-    weights = {"weight": torch.zeros(3), "count": torch.tensor(1), "bias": torch.tensor([1e39])}
-    with pytest.raises(Misfit, match="net: the weights are not finite, in bias"):
-        require_finite_weights(weights, "net")
 
 
 @pytest.mark.parametrize(

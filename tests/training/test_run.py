@@ -26,13 +26,10 @@ def base_config() -> RetrainConfig:
     return config
 
 
-def make_run(
-    path: Path, *, resume: bool = False, dry_run: bool = False, numbered: bool = False
-) -> TrainingRun:
+def make_run(path: Path, *, resume: bool = False, dry_run: bool = False) -> TrainingRun:
     reference = str(path) if resume else None
     config = dataclasses.replace(base_config(), resume=reference, dry_run=dry_run)
-    invocation = Invocation(path, (), numbered=numbered)
-    return TrainingRun("retrain", invocation, config, ranks=Ranks("cpu"))
+    return TrainingRun("retrain", Invocation(path, ()), config, ranks=Ranks("cpu"))
 
 
 def save_one_step(path: Path) -> None:
@@ -53,14 +50,6 @@ def test_a_run_is_owned_from_its_first_to_its_last_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is complete; nothing to resume"):
         make_run(tmp_path / "run", resume=True)
     assert not (tmp_path / "run" / "run.lock").exists()
-
-
-def test_the_default_directory_of_a_second_run_gets_a_number(tmp_path: Path) -> None:
-    with make_run(tmp_path / "run", numbered=True) as first:
-        first.begin(SUBSETS)
-        with make_run(tmp_path / "run", numbered=True) as second:
-            second.begin(SUBSETS)
-            assert second.path == tmp_path / "run_2"
 
 
 def test_another_data_set_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from darts.config import ConfigError, SearchConfig, compose, rebuild
-from darts.reading import read_json
 from darts.training.run_directory import RunDirectory
 
 OVERRIDES = ["dataset=synthetic", "epochs=3", "resume=elsewhere"]
@@ -65,33 +64,3 @@ def test_a_different_configuration_is_refused_with_its_key(
     with pytest.raises(ConfigError, match=message) as error_info:
         directory.require_same_config(saved, make_config(*overrides))
     assert str(error_info.value).startswith(f"cannot resume {directory.path}: ")
-
-
-def test_keys_that_may_change_on_resume_are_ignored(directory: RunDirectory) -> None:
-    saved = dataclasses.asdict(make_config())
-    directory.require_same_config(saved, make_config())
-    changed = make_config(
-        "resume=elsewhere",
-        "device=cpu",
-        "save_minutes=1",
-        "loader.workers=3",
-        "tracking.figures=false",
-        "tracking.energy.watts_per_core=7",
-    )
-    assert dataclasses.asdict(changed) != saved
-    directory.require_same_config(saved, changed)
-    with pytest.raises(ConfigError, match=r"loader\.batch_size is"):
-        directory.require_same_config(saved, make_config("loader.workers=3", "loader.batch_size=7"))
-
-
-def test_finish_adds_command_and_git_revision(directory: RunDirectory) -> None:
-    directory.begin(make_config(), OVERRIDES)
-    directory.write_json("env.json", {"git_revision": "abc123"})
-    assert not directory.is_complete
-    directory.require_incomplete()
-    summary = directory.finish({"valid_accuracy": 0.5})
-    assert summary == {"command": "search", "valid_accuracy": 0.5, "git_revision": "abc123"}
-    assert read_json(directory.path / "summary.json") == summary
-    assert directory.is_complete
-    with pytest.raises(ConfigError, match="is complete; nothing to resume"):
-        directory.require_incomplete()

@@ -75,11 +75,6 @@ def test_the_rate_rises_in_the_first_epochs_and_then_joins_the_schedule() -> Non
     assert rates[49] == pytest.approx(4.9e-4, rel=0.01)
 
 
-def test_a_rate_that_would_rise_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"lr_min=0\.2: must not exceed optimizer\.lr=0\.1"):
-        check_weight_optimizer(WeightOptimizerConfig(lr=0.1, lr_min=0.2))
-
-
 def stable(warmup: int, cooldown: float) -> WeightOptimizerConfig:
     return WeightOptimizerConfig(
         lr=0.1, schedule="stable", warmup_epochs=warmup, cooldown=cooldown, lr_min=0.0

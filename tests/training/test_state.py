@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from fake_loader import FakeLoader
 from torch import Tensor, nn
 
 from darts.data import InputSpec
@@ -21,22 +22,6 @@ from darts.training.state import TrainState
 from darts.typed_values import Misfit
 
 
-class FakeLoader:
-    """A loader with a position."""
-
-    def __init__(self, position: int = 0) -> None:
-        self.position = position
-
-    def __len__(self) -> int:
-        return 5
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"position": self.position}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.position = state["position"]
-
-
 @dataclass(kw_only=True)
 class ExampleState(TrainState):
     """A training state with stateful objects, a tensor and plain values."""
@@ -48,13 +33,13 @@ class ExampleState(TrainState):
     threshold: Tensor | None = None
 
 
-def make_state(position: int = 0) -> ExampleState:
-    loader: Any = FakeLoader(position)
+def make_state(delivered: int = 0) -> ExampleState:
+    loader: Any = FakeLoader(5, delivered)
     return ExampleState(train_loader=loader, net=nn.Linear(2, 1))
 
 
 def test_stateful_fields_are_restored_in_place_and_others_replaced(tmp_path: Path) -> None:
-    saved = make_state(position=7)
+    saved = make_state(delivered=7)
     saved.epoch, saved.step, saved.scores = 3, 2, {"accuracy": 0.5}
     saved.history, saved.best, saved.threshold = [1, 2], {"epoch": 2}, torch.tensor(0.25)
     saved.means.add(4, train_loss=2.0)
@@ -66,7 +51,7 @@ def test_stateful_fields_are_restored_in_place_and_others_replaced(tmp_path: Pat
     restored.load_state_dict(load_checkpoint(tmp_path / "checkpoint.safetensors"))
     assert (restored.train_loader, restored.net) == objects
     loader: Any = restored.train_loader
-    assert loader.position == 7
+    assert loader.delivered == 7
     assert all(
         value.equal(restored.net.state_dict()[name])
         for name, value in saved.net.state_dict().items()

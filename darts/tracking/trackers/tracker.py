@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import re
-import secrets
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, SupportsFloat
 
 from darts.config import ConfigError, one_of
-from darts.reading import FileError, read_json_object
+from darts.reading import read_text
 from darts.registry import Registry
 from darts.tracking.optional import reason_of
-from darts.writing import write_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,8 +22,6 @@ if TYPE_CHECKING:
 TRACKERS: Registry[Tracker] = Registry(
     "tracker", "darts.tracking.trackers", plugins="darts.trackers"
 )
-KEY_FILE = "tracker.json"
-_NONCE = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -42,21 +36,13 @@ class TrackedRun:
     def key(self) -> str:
         """Return the identifier under which trackers know this run, 32 hexadecimal digits.
 
-        It is a hash of the place of the directory and of a random number in ``tracker.json``. A
-        resumed run has the same identifier, and another run in the same place has another one. No
-        file of a directory can choose it, so a directory cannot go on with the records of another
-        run; a directory that was moved begins new records.
+        It is a hash of the place of the directory and of ``env.json``, which says when and by which
+        command the run began. A resumed run has the same identifier, and another run in the same
+        place has another one. No file of a directory can choose it, so a directory cannot go on
+        with the records of another run; a directory that was moved begins new records.
         """
-        path = self.directory / KEY_FILE
-        if self.resumed_at is not None and path.exists():
-            nonce = read_json_object(path).get("nonce")
-            if not isinstance(nonce, str) or not _NONCE.fullmatch(nonce):
-                raise FileError(f"{path} is damaged: it has no random number")
-        else:
-            nonce = secrets.token_hex(16)
-            write_json(path, {"nonce": nonce})
-        text = f"{nonce}\n{self.directory.resolve()}"
-        return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()[:32]
+        text = f"{read_text(self.directory / 'env.json')}\n{self.directory.resolve()}"
+        return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:32]
 
 
 class Tracker(ABC):
@@ -114,11 +100,6 @@ class Board:
             self._trackers.append(make())
         except Exception as error:
             _warn(name, error)
-
-    def open_named(self, names: Sequence[str], run: TrackedRun) -> None:
-        """Add trackers of ``TRACKERS``."""
-        for name in dict.fromkeys(names):
-            self.open(name, partial(TRACKERS[name], run))
 
     def log_scalars(self, step: int, scalars: Mapping[str, SupportsFloat | None]) -> None:
         """Record one number per tag. A value of None was not measured and is skipped."""
