@@ -33,10 +33,10 @@ from darts.hpo.study import StudyPlan, best_trial, make_plan
 from darts.hpo.supervisor import Supervisor
 from darts.hpo.trials import (
     BEYOND,
+    WALL_SECONDS,
     failure_reason,
     finished_trials,
     trial_scores,
-    trial_seconds,
     trial_state,
 )
 from darts.judging.limits.costs import describe_limits
@@ -233,9 +233,8 @@ def format_trial(plan: StudyPlan, trial: FrozenTrial, best: FrozenTrial | None) 
         text = "" if genotype is None else format_value("genotype", genotype)
         if 0 < len(text) <= MAX_GENOTYPE_LENGTH:  # trials.csv contains all genotypes
             words.append(text)
-    seconds = trial_seconds(trial)
-    if seconds is not None:
-        words.append(format_duration(seconds))
+    if WALL_SECONDS in trial.user_attrs:
+        words.append(format_duration(trial.user_attrs[WALL_SECONDS]))
     return " ".join(words)
 
 

@@ -17,8 +17,8 @@ from darts.hpo.result_files import best_overrides
 from darts.hpo.search_space import FACTORS, FactorialDesign, SearchSpace
 from darts.hpo.study import StudyPlan, best_trial
 from darts.hpo.supervisor import Supervisor
-from darts.hpo.trial_tools import TrialTools, table_covers
 from darts.hpo.trials import complete_trials, failure_reason
+from darts.judging.benchmark import Benchmark
 from darts.judging.factorial import FactorialEffects, factorial_effects
 from darts.judging.parameter_importance import ParameterImportances
 from darts.judging.rankings import agreement
@@ -77,19 +77,20 @@ def _true_scores(
     """Return the best trial's scores in the benchmark table, and two rank correlations.
 
     The correlations compare the scores of all complete trials with the true test accuracies. They
-    are left out if the scores or the accuracies are all equal. Without a table that covers the
-    space, return {}.
+    are left out if the scores or the accuracies are all equal. Without a table, return {}.
     """
-    if not table_covers(plan.config, space.architecture):
+    if space.architecture is None:
         return {}
-    tools = TrialTools(plan.config.target, plan.config.benchmark)
+    benchmark = Benchmark.from_config(plan.config.benchmark, space.architecture)
+    if benchmark is None:
+        return {}
 
     def true_scores(trial: FrozenTrial) -> dict[str, float]:
         genotype = space.genotype(trial.params)
         assert genotype is not None
-        return tools.true_scores(genotype)
+        return benchmark.scores(genotype)
 
-    summary: JsonObject = dict(true_scores(best))
+    summary: JsonObject = {**true_scores(best), "architectures": len(benchmark.table)}
     complete = complete_trials(trials)
     scores = [trial.values[0] for trial in complete]
     accuracies = [true_scores(trial)["true_accuracy"] for trial in complete]
