@@ -124,7 +124,7 @@ def fit_model(config: DeviceConfig, directory: Path) -> JsonObject:
     counts = count(
         config.space, genotypes, classes=config.classes, sample_shape=tuple(config.shape)
     )
-    result = fit_and_test(
+    fits, accuracies = fit_and_test(
         genotypes,
         latencies,
         counts,
@@ -132,10 +132,10 @@ def fit_model(config: DeviceConfig, directory: Path) -> JsonObject:
         device=str(config.column),
         seed=config.seed,
     )
-    chosen = next(iter(result.fits.values()))
+    chosen, tested = next(iter(fits.values())), len(genotypes) - config.train
     out = Path(config.out) if config.out else directory / "model.json"
     chosen.model.save(out)
-    print_accuracies(f"agreement on the other {result.tested} networks", result.accuracies)
+    print_accuracies(f"agreement on the other {tested} networks", accuracies)
     print_lines(f"wrote {out}: {chosen.model.kind}, {chosen.model.encoding}")
     summary: JsonObject = {
         "file": str(out),
@@ -143,11 +143,11 @@ def fit_model(config: DeviceConfig, directory: Path) -> JsonObject:
         "kind": chosen.model.kind,
         "encoding": chosen.model.encoding,
         "train": config.train,
-        "tested": result.tested,
+        "tested": tested,
         "validation_rmse_ms": chosen.error,
         "seed": config.seed,
     }
-    return summary | entries(result.accuracies, chosen.model.kind)
+    return summary | entries(accuracies, chosen.model.kind)
 
 
 def compare_model(config: DeviceConfig, directory: Path) -> JsonObject:
