@@ -43,7 +43,7 @@ class EdgeImportances(TypedDict):
 
     score: Number  # of the whole network
     edges: dict[str, list[EdgeDrop]]  # by name of the cell, in the order of ``genotype.edges``
-    # By operation, the score drop without all removable edges that have it.
+    # By operation, the score drop without all removable edges that have it; empty without any.
     operations: Annotated[dict[Name, Number], msgspec.Meta(max_length=1000)]
 
 
@@ -67,15 +67,6 @@ class ZeroOutput(nn.Module):
         if isinstance(outputs, Tensor):
             return torch.zeros_like(outputs)
         return tuple(torch.zeros_like(output) for output in outputs)
-
-
-def has_removable_edges(net: NetworkBase) -> bool:
-    """Return whether at least one edge of a network can be removed."""
-    return any(
-        net.edge_modules(cell, index) is not None
-        for cell in net.genotype.cells
-        for index in range(len(net.genotype.edges(cell)))
-    )
 
 
 @contextmanager
