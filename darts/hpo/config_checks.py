@@ -136,7 +136,6 @@ def _check_factorial_design(config: TuneConfig, space: SearchSpace) -> None:
 
 def check_judge(plan: StudyPlan) -> None:
     """Score one architecture; raise ``ValueError`` if the table or the supernet is unusable."""
-    assert isinstance(plan.space, SearchSpace)
     tools, judge = TrialTools(plan.config.target, plan.config.benchmark), plan.config.judge
     _, point = next(plan.space.extremes())
     if plan.space.architecture is not None:

@@ -12,7 +12,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from darts.config import ConfigError, LimitConfig, TuneConfig
-from darts.hpo.search_space import SearchSpace, TrialSpace
+from darts.hpo.search_space import SearchSpace
 from darts.hpo.store import damaged, machine_failure, open_storage, storage_errors
 from darts.hpo.trial_networks import LimitedPoints
 from darts.hpo.trials import complete_trials, trial_scores
@@ -36,7 +36,7 @@ class StudyPlan:
     directory: Path
     storage: str  # URL of the database
     name: str  # of the study in its database
-    space: TrialSpace
+    space: SearchSpace
     fixed_overrides: tuple[str, ...]  # of all trials
     epochs: int  # of a trial whose point does not set them; the pruner needs them
     higher_is_better: bool

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from darts.config import ConfigError, LimitConfig, RetrainConfig
 from darts.data_modules import DataModule, make_data_module
-from darts.hpo.search_space import TrialSpace
+from darts.hpo.search_space import SearchSpace
 from darts.judging.devices.latency_model import LinearModel
 from darts.judging.limits.costs import CostMeter, require_sizes
 from darts.judging.training_free import SCORES, score_network, why_unsupported
@@ -61,7 +61,7 @@ class LimitedPoints:
     """Measures the limited costs of the networks that a study's trials would train."""
 
     limit: LimitConfig
-    space: TrialSpace
+    space: SearchSpace
     overrides: Callable[[Point], Sequence[str]]  # returns all overrides of a point's retraining
     _costs: dict[object, dict[str, float]] = field(default_factory=dict, init=False)
     _networks: TrialNetworks = field(default_factory=TrialNetworks, init=False)
