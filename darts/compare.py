@@ -14,12 +14,13 @@ from __future__ import annotations
 import itertools
 import shlex
 
-from darts.comparing.plan import ComparisonPlan, check_comparison
+from darts.comparing.plan import ComparisonPlan
+from darts.comparing.plan import check_comparison as check
 from darts.comparing.report import write_report
 from darts.comparing.results import ComparisonResults
 from darts.comparing.runs import RunFailed, RunLauncher
 from darts.comparing.scheduler import PlannedRun, execute, plan_runs
-from darts.config import CompareConfig, ConfigError, Invocation, launch, rank_and_size
+from darts.config import CompareConfig, ConfigError, Invocation, launch
 from darts.judging.statistics import pairs_needed
 from darts.reading import JsonObject
 from darts.running.processes import ProcessExecutor
@@ -27,13 +28,6 @@ from darts.tracking import Console, print_lines, print_summary
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
 from darts.writing import remove_temporary_files
-
-
-def check(config: CompareConfig) -> None:
-    """Raise ``ConfigError`` if the configuration of the comparison or of a run is invalid."""
-    if rank_and_size()[1] > 1:
-        raise ConfigError("darts.compare starts its own processes: use workers=N, not torchrun")
-    check_comparison(config)
 
 
 def compare(config: CompareConfig, call: Invocation) -> JsonObject:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from darts.config import ConfigError, Invocation, JudgeConfig, launch, rank_and_size
+from darts.config import Invocation, JudgeConfig, launch
 from darts.hpo.judge_plan import JudgePlan, check_networks, network_overrides
 from darts.hpo.judge_scores import FILE, ScoreAnalysis, ScoreFile, Training
 from darts.hpo.trial_tools import TrialTools
@@ -34,8 +34,6 @@ _HEADER = "spearman  kendall top 10 % recall"
 
 def check(config: JudgeConfig) -> None:
     """Check the settings that do not depend on files."""
-    if rank_and_size()[1] > 1:
-        raise ConfigError("darts.judge does not run with torchrun")
     check_networks(config, network_overrides(config))
 
 

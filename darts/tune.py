@@ -21,10 +21,11 @@ import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.config import ConfigError, Invocation, TuneConfig, launch, rank_and_size
+from darts.config import ConfigError, Invocation, TuneConfig, launch
 from darts.hpo.analysis import analyze
 from darts.hpo.clock import StudyClock
-from darts.hpo.config_checks import check_config, check_judge
+from darts.hpo.config_checks import check_config as check
+from darts.hpo.config_checks import check_judge
 from darts.hpo.digests import read_trials
 from darts.hpo.queue import is_over
 from darts.hpo.result_files import log_hparams, total_energy, trial_rows, write_best
@@ -49,13 +50,6 @@ from darts.writing import WriteError, is_machine_failure, remove_temporary_files
 
 SAVE_INTERVAL = 5.0  # seconds between updates of the result files while the study runs
 MAX_GENOTYPE_LENGTH = 80  # characters; longer genotypes are not printed
-
-
-def check(config: TuneConfig) -> None:
-    """Raise ``ConfigError`` if trials or analysis cannot run; no data is read."""
-    if rank_and_size()[1] > 1:
-        raise ConfigError("darts.tune does not run with torchrun; set workers=N instead")
-    check_config(config)
 
 
 def tune(config: TuneConfig, invocation: Invocation) -> JsonObject:
