@@ -16,7 +16,7 @@ from darts.reading import JsonObject
 from darts.recipes.trained import TrainedNetwork, build_on, open_data
 from darts.reporting.tables import importance_tables
 from darts.tasks import Objective
-from darts.tracking import Energy, EnergyMeter, grams_of_co2, print_summary
+from darts.tracking import EnergyMeter, grams_of_co2, print_summary
 from darts.tracking.formats import is_fraction
 from darts.tracking.optional import optional
 from darts.training.checkpoint import find_checkpoint
@@ -94,7 +94,7 @@ class Evaluation:
 
         found = self._scores(counted(loader.epoch(0)))
         own = meter.read()
-        energy = Energy(own.seconds, ranks.all_reduce_sum(own.joules), own.source)
+        joules = ranks.all_reduce_sum(own.joules)
         return {
             "name": trained.config.name,
             "checkpoint": str(trained.file),
@@ -102,10 +102,10 @@ class Evaluation:
             "epoch": trained.epoch,
             **{f"{self.split}_{name}": value for name, value in found.items()},
             "samples": int(ranks.all_reduce_sum(samples)),
-            "seconds": energy.seconds,
-            "joules": energy.joules,
-            "joules_source": energy.source,
-            "gco2e": grams_of_co2(energy.joules, tracking.energy.gco2_per_kwh),
+            "seconds": own.seconds,
+            "joules": joules,
+            "joules_source": own.source,
+            "gco2e": grams_of_co2(joules, tracking.energy.gco2_per_kwh),
             "seed": trained.config.seed,
             "device": str(ranks.device),
             "ranks": ranks.size,
