@@ -19,7 +19,6 @@ from darts.hpo.study import StudyPlan
 from darts.hpo.supervisor import Supervisor
 from darts.hpo.trials import failure_reason
 from darts.judging.devices.latency_model import LinearModel
-from darts.running.execution import redirect_output
 
 # These tests act as a worker, without its heartbeat thread.
 pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
@@ -164,15 +163,3 @@ def test_a_predicted_latency_can_be_an_objective(
         genotype = plan.space.genotype(dict(trial.params))
         assert genotype is not None
         assert trial.values[1] == 1 + 2 * genotype.count("nor_conv_3x3")
-
-
-def test_output_of_python_and_child_processes_goes_to_the_log(tmp_path: Path, capfd: Any) -> None:
-    with redirect_output(tmp_path / "a" / "log.txt"):
-        os.system("echo from another process")
-        print("from Python")
-    print("outside")
-    assert (tmp_path / "a" / "log.txt").read_text().split("\n")[:2] == [
-        "from another process",
-        "from Python",
-    ]
-    assert capfd.readouterr().out == "outside\n"
