@@ -7,6 +7,11 @@ References:
     Yang, Esperança and Carlucci, "NAS evaluation is frustratingly hard", arXiv:1912.12522.
     Li and Talwalkar, "Random Search and Reproducibility for Neural Architecture Search",
     arXiv:1902.07638.
+
+Keys that people use first::
+
+    Keys: method=drnas baselines=[random] searches=5 retrainings=3 experiment=NAME
+    Run: workers=2 seed=0 hydra.run.dir=DIR resume=DIR
 """
 
 from __future__ import annotations

@@ -2,6 +2,15 @@
 
 ``measure`` times the operations of a space on this machine, ``fit`` fits a latency model to
 measurements of any device, and ``compare`` compares a model with measurements.
+
+Keys that people use first::
+
+    measure, which times the operations of a space on this machine: space=NAME shape=[3,32,32]
+        classes=10 device=auto threads=1 batch_size=1 out=FILE.csv
+    fit, which fits a latency model to measurements: space=NAME table=FILE.csv column=NAME
+        train=200 out=FILE.json
+    compare, which compares a model with measurements: model=FILE table=FILE.csv column=NAME
+        networks=20
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""Score a retrained network: ``python -m darts.evaluate checkpoint=runs/retrain/<run>``."""
+"""Score a retrained network: ``python -m darts.evaluate checkpoint=runs/retrain/<run>``.
+
+Keys that people use first::
+
+    Keys: checkpoint=runs/retrain/<run> split=test importance=true root=DIR
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,11 @@
 
 If the true scores of the architectures are known, the summary says how well the judge's ranking
 agrees with them, what it costs, and how well the numbers of parameters and MACs alone would do.
+
+Keys that people use first::
+
+    Keys: judge=NAME space=NAME dataset=NAME benchmark.table=FILE
+    Run: seed=0 hydra.run.dir=DIR resume=DIR
 """
 
 from __future__ import annotations

@@ -6,6 +6,13 @@ directory contains the best point and an analysis of the parameters.
 References:
     Akiba et al., "Optuna: A Next-generation Hyperparameter Optimization Framework",
     arXiv:1907.10902: storage, workers and several of the samplers.
+
+Keys that people use first::
+
+    What is varied, and how: parameters.optimizer.lr={low:1e-3,high:0.1,log:true}
+        parameters.genotype={space:cnn} strategy=NAME budget.trials=50 budget.hours=1
+        experiment=NAME
+    Run: workers=2 seed=0 hydra.run.dir=DIR resume=DIR
 """
 
 from __future__ import annotations
