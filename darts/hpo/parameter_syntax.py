@@ -15,8 +15,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
-from darts.config import ConfigError, check_fields, one_of, suggestion
-from darts.config.fields import flatten
+from darts.config.fields import ConfigError, check_fields, flatten, one_of, suggestion
 from darts.spaces import SPACES, Space
 from darts.spaces.parameters import Choice, Domain, Parameter, Range, Value
 from darts.typed_values import typed
