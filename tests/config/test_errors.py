@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-import torch
 
 from darts.config import ConfigError, compose
 from darts.data_modules import data_module
@@ -148,19 +147,6 @@ def test_invalid_genotype_file_is_named(
     line = refused("retrain", "genotype=g.json")
     assert "'g.json'" in line
     assert named in line
-
-
-@pytest.mark.usefixtures("no_data")
-def test_invalid_checkpoint_is_named(refused: Any, tmp_path: Path) -> None:
-    file = tmp_path / "checkpoint.safetensors"
-    file.write_text("not a checkpoint")
-    assert str(file) in refused("evaluate", f"checkpoint={file}")
-    torch.save({"weights": torch.zeros(3)}, file)
-    assert "darts-nas" in refused("evaluate", f"checkpoint={file}")
-    save_checkpoint(file, "search", {})
-    line = refused("evaluate", f"checkpoint={file}")
-    assert "search" in line
-    assert "retrain" in line
 
 
 @pytest.mark.usefixtures("no_data")

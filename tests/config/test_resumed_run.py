@@ -80,11 +80,8 @@ def test_text_that_looks_like_an_interpolation_stays_text(tmp_path: Path) -> Non
             "+hydra.callbacks.x.model=x",
             "+hydra.callbacks.x.source=local",
         ],
-        ["--help"],
         ["--multirun", "seed=1,2"],
-        ["hydra/job_logging=default"],
         ["hydra.run.dir=elsewhere"],
-        ["hydra.searchpath=[file:///tmp]"],
     ],
 )
 def test_saved_overrides_of_hydra_are_not_obeyed(tmp_path: Path, overrides: list[str]) -> None:

@@ -27,19 +27,6 @@ def test_order_of_a_search(overrides: list[str], epochs: int) -> None:
     assert compose("search", overrides[::-1]).epochs == epochs
 
 
-@pytest.mark.parametrize(
-    ("overrides", "cells"),
-    [
-        (["dataset=cifar10"], 20),  # the published network of the space
-        (["dataset=imagenet"], 14),  # the data set
-        (["dataset=imagenet", "experiment=cifar10_cpu"], 5),  # the experiment
-        (["space.cells=3", "dataset=imagenet", "experiment=cifar10_cpu"], 3),
-    ],
-)
-def test_order_of_a_retraining(overrides: list[str], cells: int) -> None:
-    assert compose("retrain", ["genotype=DARTS_V2", *overrides]).space.cells == cells
-
-
 def test_defaults_of_the_data_set_follow_the_defaults_of_the_task() -> None:
     config = compose("search", ["task=translation"])
     assert (config.metric, config.dataset.name, config.dataset.subset) == ("bleu", "multi30k", 6000)

@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,29 +98,6 @@ def test_a_missing_score_fails_the_trial(
     assert failure_reason(trial) == (
         "ValueError: judge=train returned no valid_top5_accuracy, only valid_accuracy"
     )
-
-
-@pytest.mark.slow
-def test_pruned_trials_end_early(planned: Callable[..., StudyPlan], short: list[str]) -> None:
-    """Successive halving ends some trials before their last epoch."""
-    plan = planned(
-        *short,
-        "budget.trials=6",
-        "pruner=halving",
-        "pruner.factor=2",
-        "metric=loss",
-        "workers=0",
-        "epochs=3",
-    )
-    trials = run(plan)
-    states = Counter(trial.state for trial in trials)
-    assert set(states) == {TrialState.COMPLETE, TrialState.PRUNED}
-    for trial in trials:
-        assert list(trial.intermediate_values) == list(range(1, len(trial.intermediate_values) + 1))
-        if trial.state == TrialState.PRUNED:
-            assert len(trial.intermediate_values) < 3
-        else:
-            assert len(trial.intermediate_values) == 3
 
 
 def test_a_stopped_worker_requeues_its_trial(
