@@ -96,11 +96,11 @@ class LimitedPoints:
 
     def _measure(self, point: Point) -> dict[str, float]:
         meter, genotype = self.meter, self.space.genotype(point)
-        model = meter.model
-        if isinstance(model, LinearModel) and not meter.needs_network and genotype is not None:
+        model, without_network = meter.model, meter.limits.keys() == {"latency_ms"}
+        if isinstance(model, LinearModel) and without_network and genotype is not None:
             return {"latency_ms": model.predict(genotype)}
         built = self._networks.build(self.overrides(point))
-        require_sizes("limit.device", meter.model, built.space, built.data.sample_shape)
+        require_sizes("limit.device", model, built.space, built.data.sample_shape)
         return meter(built.genotype, built.network, built.example)
 
 
