@@ -2,7 +2,8 @@
 
 The docstrings describe the published code; each test fails if this code does the same. That a step
 changes neither the network nor its optimizer, the first one, is tested in tests/methods/bilevel,
-and that the workers of a loader start once, the sixth one, in tests/data/test_data_disk.py.
+and that the workers of a loader start once, the sixth one, in tests/data/test_data_disk.py. That
+the text of a genotype is never executed, the tenth one, is tested in tests/spaces/test_genotype.py.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ from darts.searching import searcher
 from darts.spaces import SearchContext
 from darts.spaces.cnn import PRIMITIVES, PUBLISHED, Cnn, EdgewiseSupernet, Network
 from darts.spaces.genotype import Genotype
-from darts.spaces.lookup import find_genotype
 from darts.training.checkpoint import load_checkpoint
 
 Batch = tuple[Tensor, Tensor]
@@ -281,19 +281,3 @@ def test_9_a_second_order_step_builds_no_network(hvp: str, monkeypatch: pytest.M
     assert not built
     nn.Linear(1, 1)
     assert built == ["__init__"]
-
-
-def test_10_a_genotype_is_accepted_as_name_directory_file_and_text(tmp_path: Path) -> None:
-    """Published: ``eval("genotypes.%s" % name)`` executes text from the command line, and a
-    genotype must be pasted into a source file before it can be trained. That code is not executed
-    is tested in tests/spaces.
-    """
-    genotype = PUBLISHED["DARTS_V2"].genotype
-    (tmp_path / "genotype.json").write_text(genotype.to_json())
-    references = ["DARTS_V2", str(tmp_path), str(tmp_path / "genotype.json"), str(genotype),
-                  genotype.to_json()]  # fmt: skip
-    for reference in references:
-        assert find_genotype(reference)[1] == genotype
-        config = compose("retrain", [f"genotype={reference}"])
-        retrain_recipe.check(config)
-        assert find_genotype(config.genotype)[1] == genotype

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from darts.config import ConfigError, RetrainConfig, compose
-from darts.hpo.search_space import FactorialDesign, SearchSpace
+from darts.hpo.search_space import SearchSpace
 from darts.spaces.parameters import Choice, Range
 
 WHOLE: dict[str, Any] = {
@@ -113,20 +113,3 @@ def test_an_invalid_description_raises_one_line(described: Any, match: str) -> N
     with pytest.raises(ConfigError, match=match) as caught:
         SearchSpace(described)
     assert "\n" not in str(caught.value)
-
-
-def test_corners_override_only_the_best_factors() -> None:
-    space = SearchSpace({"genotype": {"space": "nas201"}, "optimizer.lr": [0.1, 0.2]})
-    best = {p.name: p.domain.grid(2)[-1] for p in space.parameters}
-    design = FactorialDesign(space, best, range(1))
-    overrides = {
-        (point["architecture"], point["hyperparameters"]): design.overrides(point)
-        for point in design.parameters.points(2)
-    }
-    genotype = f"genotype='{space.genotype(best)}'"
-    assert overrides == {
-        ("default", "default"): ["seed=0"],
-        ("best", "default"): ["space=nas201", genotype, "seed=0"],
-        ("default", "best"): ["optimizer.lr=0.2", "seed=0"],
-        ("best", "best"): ["space=nas201", genotype, "optimizer.lr=0.2", "seed=0"],
-    }

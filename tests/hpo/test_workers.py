@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,26 +94,6 @@ def test_a_missing_score_fails_the_trial(
     assert failure_reason(trial) == (
         "ValueError: judge=train returned no valid_top5_accuracy, only valid_accuracy"
     )
-
-
-def test_a_stopped_worker_requeues_its_trial(
-    planned: Callable[..., StudyPlan], short: list[str]
-) -> None:
-    """After SIGTERM, the trial waits in the queue, even with retries=0."""
-    plan = planned(*short, "budget.trials=2", "workers=0", "retries=0", "epochs=400")
-    study = plan.open()
-
-    def stop() -> None:
-        while not list(plan.directory.glob("trials/0000/metrics.jsonl")):
-            time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=stop).start()
-    assert Supervisor(plan, study, ignore).run() == signal.SIGTERM
-    first, second = study.trials
-    assert first.state == TrialState.FAIL
-    assert failure_reason(first) == "its worker was stopped"
-    assert (second.state, second.params) == (TrialState.WAITING, first.params)
 
 
 def test_a_predicted_latency_can_be_an_objective(
