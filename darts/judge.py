@@ -122,11 +122,11 @@ def judge_scores(
     """Return the scores of one architecture; after a run that diverges, the worst score."""
     if trial.directory.exists():  # of an interrupted run
         shutil.rmtree(trial.directory)
-    names = config.judge.ranked_scores(plan.metric)
+    names = config.judge.ranked_scores(plan.metric.name)
     try:
         results = config.judge(trial, tools)
     except Diverged:
-        worst = -math.inf if plan.higher_is_better else math.inf
+        worst = -math.inf if plan.metric.higher_is_better else math.inf
         return dict.fromkeys(names, worst)
     return {name: typed(float, results[name], name) for name in names}
 
@@ -135,7 +135,7 @@ def train_shortly(plan: JudgePlan, trial: TrialSpec, tools: TrialTools) -> Train
     """Train an architecture for the calibration; its score takes the place of the truth."""
     start = time.perf_counter()
     try:
-        score = typed(float, tools.train(trial)[f"valid_{plan.metric}"], plan.metric)
+        score = typed(float, tools.train(trial)[f"valid_{plan.metric.name}"], plan.metric.name)
     except Diverged:
         return {"score": None, "seconds": time.perf_counter() - start}
     finite = score if math.isfinite(score) else None
