@@ -28,7 +28,6 @@ from darts.judging.devices import load_model
 from darts.judging.devices.fitting import Accuracy, count, fit_and_test
 from darts.judging.devices.latency_model import LinearModel
 from darts.judging.devices.lookup_table import LookupTable, info_file, measure, measure_networks
-from darts.judging.devices.pieces import operations_of
 from darts.judging.devices.stopwatch import Precision, TimingSettings
 from darts.reading import JsonObject
 from darts.spaces import SPACES
@@ -105,20 +104,17 @@ def measure_space(config: DeviceConfig, directory: Path) -> JsonObject:
         warmup=config.warmup,
         repeats=config.repeats,
     )
-    shape = tuple(config.shape)
-    operations = operations_of(config.space, classes=config.classes, sample_shape=shape)
     with Console(total_steps=config.warmup + config.repeats, name="measure") as console:
         table = measure(
             config.space,
-            operations,
             settings,
             classes=config.classes,
-            sample_shape=shape,
+            sample_shape=config.shape,
             after_round=console.step,
         )
     out = Path(config.out) if config.out else directory / "latencies.csv"
     table.save(out)
-    summary = {"file": str(out), "device": table.info.name, "operations": len(operations)}
+    summary = {"file": str(out), "device": table.info.name, "operations": len(table.rows)}
     print_summary("measure", summary)
     print_lines(f"wrote {out} and {info_file(out)}")
     return summary

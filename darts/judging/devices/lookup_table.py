@@ -26,7 +26,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from darts.config import rebuild
-from darts.judging.devices.pieces import Key, Operation, candidates_of, key_of, operations_of
+from darts.judging.devices.pieces import Key, candidates_of, key_of, operations_of
 from darts.judging.devices.stopwatch import (
     Timing,
     TimingSettings,
@@ -201,7 +201,6 @@ def _row(cells: dict[str, str], line: int) -> Row:
 
 def measure(
     space: Space,
-    operations: Sequence[Operation],
     settings: TimingSettings,
     *,
     classes: int,
@@ -210,9 +209,9 @@ def measure(
 ) -> LookupTable:
     """Measure each operation of the networks of a space on the machine of this process.
 
-    ``operations`` are the result of ``operations_of`` for the same sizes. ``after_round`` is called
-    after one pass of each operation.
+    ``after_round`` is called after one pass of each operation.
     """
+    operations = operations_of(space, classes=classes, sample_shape=tuple(sample_shape))
     modules = [operation.make() for operation in operations]
     with timing(settings):
         inputs = [example(operation.key[1], settings) for operation in operations]

@@ -33,8 +33,7 @@ SMALL: dict[str, Space] = {
 
 
 def table_of(space: Space, settings: TimingSettings = SETTINGS) -> LookupTable:
-    operations = operations_of(space, classes=3, sample_shape=SHAPE)
-    return measure(space, operations, settings, classes=3, sample_shape=SHAPE)
+    return measure(space, settings, classes=3, sample_shape=SHAPE)
 
 
 def with_medians(table: LookupTable, base: float = 2.0) -> LookupTable:
