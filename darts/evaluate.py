@@ -126,7 +126,6 @@ class Evaluation:
             )
         drops = edge_importances(
             self.net,
-            trained.genotype,
             lambda: self._scores(loader.epoch(0))[self.metric],
             higher_is_better=objective.metrics[self.metric].higher_is_better,
         )
