@@ -198,7 +198,7 @@ def _process_state(command: str) -> Iterator[None]:
 def _rank_overrides(command: str, given: Sequence[str]) -> list[str]:
     """Return an override for ranks other than 0, because only rank 0 creates a run directory."""
     rank, size = rank_and_size()
-    if size > 1 and command in _PASSES_KEYS_ON:
+    if size > 1 and command in _PASSES_KEYS_ON:  # it starts runs itself
         raise ConfigError(
             f"darts.{command} does not run with torchrun; tune and compare have workers=N instead"
         )

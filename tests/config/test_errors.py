@@ -10,18 +10,10 @@ import pytest
 
 from darts.config import ConfigError, compose
 from darts.data_modules import data_module
+from darts.plugins import group_options
 from darts.training.checkpoint import save_checkpoint
 
-DATASETS = (
-    "cifar10",
-    "cifar100",
-    "digits",
-    "fashion_mnist",
-    "imagefolder",
-    "imagenet",
-    "npz",
-    "svhn",
-)
+DATASETS = group_options("dataset")
 SEARCH = "search"
 RETRAIN = "retrain"
 V2 = "genotype=DARTS_V2"
