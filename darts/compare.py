@@ -23,7 +23,7 @@ from darts.comparing.plan import ComparisonPlan
 from darts.comparing.plan import check_comparison as check
 from darts.comparing.report import write_report
 from darts.comparing.results import ComparisonResults
-from darts.comparing.runs import RunFailed, RunLauncher
+from darts.comparing.runs import RunLauncher
 from darts.comparing.scheduler import PlannedRun, execute, plan_runs
 from darts.config import CompareConfig, ConfigError, Invocation, launch
 from darts.judging.statistics import pairs_needed
@@ -45,10 +45,7 @@ def compare(config: CompareConfig, call: Invocation) -> JsonObject:
         plan = ComparisonPlan(config, files.path)
         launcher = RunLauncher(ProcessExecutor(config.workers, files.path / "workers"))
         execute_runs(plan, launcher, resume=shlex.quote(f"resume={files.path}"))
-        try:
-            results = ComparisonResults(plan)
-        except RunFailed as error:
-            raise ConfigError(str(error)) from None
+        results = ComparisonResults(plan)
         write_report(results, files.overrides())
         summary = files.finish(
             {

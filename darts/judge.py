@@ -137,7 +137,7 @@ def train_shortly(plan: JudgePlan, trial: TrialSpec, tools: TrialTools) -> Train
     try:
         score = typed(float, tools.train(trial)[f"valid_{plan.metric.name}"], plan.metric.name)
     except Diverged:
-        return {"score": None, "seconds": time.perf_counter() - start}
+        score = math.nan
     finite = score if math.isfinite(score) else None
     return {"score": finite, "seconds": time.perf_counter() - start}
 
