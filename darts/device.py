@@ -162,8 +162,7 @@ def compare_model(config: DeviceConfig, directory: Path) -> JsonObject:
     accuracies: dict[str, Accuracy] = {}
     summary: JsonObject = {"model": config.model}
     if config.table is not None:
-        space = model.space if isinstance(model, LinearModel) else model.space.name
-        architectures = read_latencies(config, space)
+        architectures = read_latencies(config, model.space_name)
         if isinstance(model, LinearModel):  # the networks that it was fitted to prove nothing
             fitted_to = set(model.trained_on)
             architectures = [a for a in architectures if str(a.genotype) not in fitted_to]

@@ -207,7 +207,7 @@ def test_a_table_imports_no_code(nas201: LookupTable, tmp_path: Path) -> None:
     table = load_model(tmp_path / "x.csv")
     assert isinstance(table, LookupTable)
     with pytest.raises(ValueError, match=r"space\.target='os:system'"):
-        assert table.candidates
+        table.space.supernet(classes=3, in_channels=3)
 
 
 class OwnNet(nn.Module):
