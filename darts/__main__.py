@@ -6,9 +6,12 @@ import importlib
 import sys
 
 import darts
-from darts.key_help import SECTIONS, key_help, purpose
+from darts.key_help import key_help, purpose
 
-COMMANDS = tuple(SECTIONS)
+COMMANDS = (
+    "find", "search", "retrain", "evaluate", "predict", "export", "report", "judge", "tune",
+    "compare", "genotypes", "device",
+)  # fmt: skip
 
 
 def usage() -> str:

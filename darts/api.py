@@ -7,7 +7,6 @@ the module, because Python binds a submodule to its name in the package.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +14,7 @@ from typing import cast
 
 from torch import nn
 
-from darts.config import (
-    ConfigError,
-    FindBudgetConfig,
-    FindConfig,
-    Invocation,
-    RetrainConfig,
-    compose,
-    quoted,
-)
+from darts.config import ConfigError, FindConfig, Invocation, RetrainConfig, compose, quoted
 from darts.config.overrides import hydra_overrides
 from darts.config.python_call import (
     Data,
@@ -200,10 +191,9 @@ def find(
     else:
         directory = resume_directory(resume, data, out, overrides, settings)
         saved = ResumedRun.load("find", str(directory))
-        assert isinstance(saved.config, FindConfig)
-        config = dataclasses.replace(saved.config, resume=str(saved.directory))
-        if minutes is not None:
-            config.budget = FindBudgetConfig(minutes=minutes)
+        changes = overrides_of({**budget, "budget.hours": None}) if budget else []
+        config = compose("find", changes, saved)
+        config.resume = str(saved.directory)
         arguments = list(saved.recorded_overrides)
     find_command.check(config)
     with interrupts_as_keyboard_interrupt():

@@ -7,6 +7,11 @@ References:
     Yang, Esperança and Carlucci, "NAS evaluation is frustratingly hard", arXiv:1912.12522.
     Li and Talwalkar, "Random Search and Reproducibility for Neural Architecture Search",
     arXiv:1902.07638.
+
+Keys that people use first::
+
+    Keys: method=drnas baselines=[random] searches=5 retrainings=3 experiment=NAME
+    Run: workers=2 seed=0 hydra.run.dir=DIR resume=DIR
 """
 
 from __future__ import annotations
@@ -14,12 +19,13 @@ from __future__ import annotations
 import itertools
 import shlex
 
-from darts.comparing.plan import ComparisonPlan, check_comparison
+from darts.comparing.plan import ComparisonPlan
+from darts.comparing.plan import check_comparison as check
 from darts.comparing.report import write_report
 from darts.comparing.results import ComparisonResults
-from darts.comparing.runs import RunFailed, RunLauncher
+from darts.comparing.runs import RunLauncher
 from darts.comparing.scheduler import PlannedRun, execute, plan_runs
-from darts.config import CompareConfig, ConfigError, Invocation, launch, rank_and_size
+from darts.config import CompareConfig, ConfigError, Invocation, launch
 from darts.judging.statistics import pairs_needed
 from darts.reading import JsonObject
 from darts.running.processes import ProcessExecutor
@@ -27,13 +33,6 @@ from darts.tracking import Console, print_lines, print_summary
 from darts.training.interrupt import Interrupt, Interrupted
 from darts.training.run_directory import RunDirectory
 from darts.writing import remove_temporary_files
-
-
-def check(config: CompareConfig) -> None:
-    """Raise ``ConfigError`` if the configuration of the comparison or of a run is invalid."""
-    if rank_and_size()[1] > 1:
-        raise ConfigError("darts.compare starts its own processes: use workers=N, not torchrun")
-    check_comparison(config)
 
 
 def compare(config: CompareConfig, call: Invocation) -> JsonObject:
@@ -46,10 +45,7 @@ def compare(config: CompareConfig, call: Invocation) -> JsonObject:
         plan = ComparisonPlan(config, files.path)
         launcher = RunLauncher(ProcessExecutor(config.workers, files.path / "workers"))
         execute_runs(plan, launcher, resume=shlex.quote(f"resume={files.path}"))
-        try:
-            results = ComparisonResults(plan)
-        except RunFailed as error:
-            raise ConfigError(str(error)) from None
+        results = ComparisonResults(plan)
         write_report(results, files.overrides())
         summary = files.finish(
             {

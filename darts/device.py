@@ -2,6 +2,15 @@
 
 ``measure`` times the operations of a space on this machine, ``fit`` fits a latency model to
 measurements of any device, and ``compare`` compares a model with measurements.
+
+Keys that people use first::
+
+    measure, which times the operations of a space on this machine: space=NAME shape=[3,32,32]
+        classes=10 device=auto threads=1 batch_size=1 out=FILE.csv
+    fit, which fits a latency model to measurements: space=NAME table=FILE.csv column=NAME
+        train=200 out=FILE.json
+    compare, which compares a model with measurements: model=FILE table=FILE.csv column=NAME
+        networks=20
 """
 
 from __future__ import annotations
@@ -19,7 +28,6 @@ from darts.judging.devices import load_model
 from darts.judging.devices.fitting import Accuracy, count, fit_and_test
 from darts.judging.devices.latency_model import LinearModel
 from darts.judging.devices.lookup_table import LookupTable, info_file, measure, measure_networks
-from darts.judging.devices.pieces import operations_of
 from darts.judging.devices.stopwatch import Precision, TimingSettings
 from darts.reading import JsonObject
 from darts.spaces import SPACES
@@ -96,20 +104,17 @@ def measure_space(config: DeviceConfig, directory: Path) -> JsonObject:
         warmup=config.warmup,
         repeats=config.repeats,
     )
-    shape = tuple(config.shape)
-    operations = operations_of(config.space, classes=config.classes, sample_shape=shape)
     with Console(total_steps=config.warmup + config.repeats, name="measure") as console:
         table = measure(
             config.space,
-            operations,
             settings,
             classes=config.classes,
-            sample_shape=shape,
+            sample_shape=config.shape,
             after_round=console.step,
         )
     out = Path(config.out) if config.out else directory / "latencies.csv"
     table.save(out)
-    summary = {"file": str(out), "device": table.info.name, "operations": len(operations)}
+    summary = {"file": str(out), "device": table.info.name, "operations": len(table.rows)}
     print_summary("measure", summary)
     print_lines(f"wrote {out} and {info_file(out)}")
     return summary
@@ -124,7 +129,7 @@ def fit_model(config: DeviceConfig, directory: Path) -> JsonObject:
     counts = count(
         config.space, genotypes, classes=config.classes, sample_shape=tuple(config.shape)
     )
-    result = fit_and_test(
+    fits, accuracies = fit_and_test(
         genotypes,
         latencies,
         counts,
@@ -132,10 +137,10 @@ def fit_model(config: DeviceConfig, directory: Path) -> JsonObject:
         device=str(config.column),
         seed=config.seed,
     )
-    chosen = next(iter(result.fits.values()))
+    chosen, tested = next(iter(fits.values())), len(genotypes) - config.train
     out = Path(config.out) if config.out else directory / "model.json"
     chosen.model.save(out)
-    print_accuracies(f"agreement on the other {result.tested} networks", result.accuracies)
+    print_accuracies(f"agreement on the other {tested} networks", accuracies)
     print_lines(f"wrote {out}: {chosen.model.kind}, {chosen.model.encoding}")
     summary: JsonObject = {
         "file": str(out),
@@ -143,11 +148,11 @@ def fit_model(config: DeviceConfig, directory: Path) -> JsonObject:
         "kind": chosen.model.kind,
         "encoding": chosen.model.encoding,
         "train": config.train,
-        "tested": result.tested,
+        "tested": tested,
         "validation_rmse_ms": chosen.error,
         "seed": config.seed,
     }
-    return summary | entries(result.accuracies, chosen.model.kind)
+    return summary | entries(accuracies, chosen.model.kind)
 
 
 def compare_model(config: DeviceConfig, directory: Path) -> JsonObject:
@@ -157,8 +162,7 @@ def compare_model(config: DeviceConfig, directory: Path) -> JsonObject:
     accuracies: dict[str, Accuracy] = {}
     summary: JsonObject = {"model": config.model}
     if config.table is not None:
-        space = model.space if isinstance(model, LinearModel) else model.space.name
-        architectures = read_latencies(config, space)
+        architectures = read_latencies(config, model.space_name)
         if isinstance(model, LinearModel):  # the networks that it was fitted to prove nothing
             fitted_to = set(model.trained_on)
             architectures = [a for a in architectures if str(a.genotype) not in fitted_to]

@@ -19,7 +19,8 @@ _UNSAFE = re.compile(
     "\ud800-\udfff\ufffe\uffff]"
 )
 _MARKDOWN = re.compile(r"[\\`*_\[\]<>|#~$&]")
-_MARKDOWN_LINK = re.compile(r"://|\bwww\.", re.IGNORECASE)
+# The character of a web address without which Markdown does not make it a link.
+_MARKDOWN_LINK = re.compile(r":(?=//)|(?<=\bwww)\.", re.IGNORECASE)
 # A spreadsheet reads a cell that begins with one of these characters as a formula; the last four
 # are full-width forms.
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
@@ -52,8 +53,7 @@ def for_html(text: object, *, keep_lines: bool = False) -> str:
 def for_markdown(text: object) -> str:
     """Return text as one line of Markdown without markup, links or HTML; also for table cells."""
     line = _visible(" ".join(str(text).split()))
-    line = _MARKDOWN.sub(r"\\\g<0>", line)
-    return _MARKDOWN_LINK.sub(lambda match: _break_link(match[0]), line)
+    return _MARKDOWN_LINK.sub(r"\\\g<0>", _MARKDOWN.sub(r"\\\g<0>", line))
 
 
 def for_markdown_code(text: object) -> str:
@@ -82,11 +82,6 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _break_link(text: str) -> str:
-    """Return the start of a web address, escaped so that Markdown does not make it a link."""
-    return text.replace(":", r"\:") if ":" in text else text.replace(".", r"\.")
 
 
 def _visible(text: object, *, keep: str = "") -> str:

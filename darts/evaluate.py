@@ -1,4 +1,9 @@
-"""Score a retrained network: ``python -m darts.evaluate checkpoint=runs/retrain/<run>``."""
+"""Score a retrained network: ``python -m darts.evaluate checkpoint=runs/retrain/<run>``.
+
+Keys that people use first::
+
+    Keys: checkpoint=runs/retrain/<run> split=test importance=true root=DIR
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ import torch
 
 from darts.config import ConfigError, EvaluateConfig, Invocation, launch, one_of
 from darts.data import Batch, Loader, load_split
-from darts.judging.edge_importance import ImportanceFile, edge_importances, has_removable_edges
+from darts.judging.edge_importance import ImportanceFile, edge_importances
 from darts.plotting.genotype import draw_edge_importances
 from darts.plotting.run_figures import save_confusion
 from darts.plotting.style import save_figure
@@ -16,7 +21,7 @@ from darts.reading import JsonObject
 from darts.recipes.trained import TrainedNetwork, build_on, open_data
 from darts.reporting.tables import importance_tables
 from darts.tasks import Objective
-from darts.tracking import Energy, EnergyMeter, grams_of_co2, print_summary
+from darts.tracking import EnergyMeter, grams_of_co2, print_summary
 from darts.tracking.formats import is_fraction
 from darts.tracking.optional import optional
 from darts.training.checkpoint import find_checkpoint
@@ -94,7 +99,7 @@ class Evaluation:
 
         found = self._scores(counted(loader.epoch(0)))
         own = meter.read()
-        energy = Energy(own.seconds, ranks.all_reduce_sum(own.joules), own.source)
+        joules = ranks.all_reduce_sum(own.joules)
         return {
             "name": trained.config.name,
             "checkpoint": str(trained.file),
@@ -102,10 +107,10 @@ class Evaluation:
             "epoch": trained.epoch,
             **{f"{self.split}_{name}": value for name, value in found.items()},
             "samples": int(ranks.all_reduce_sum(samples)),
-            "seconds": energy.seconds,
-            "joules": energy.joules,
-            "joules_source": energy.source,
-            "gco2e": grams_of_co2(energy.joules, tracking.energy.gco2_per_kwh),
+            "seconds": own.seconds,
+            "joules": joules,
+            "joules_source": own.source,
+            "gco2e": grams_of_co2(joules, tracking.energy.gco2_per_kwh),
             "seed": trained.config.seed,
             "device": str(ranks.device),
             "ranks": ranks.size,
@@ -115,22 +120,21 @@ class Evaluation:
     def _importance(self, loader: Loader | None) -> ImportanceFile:
         """Measure how much of the steering metric is lost on validation data without each edge."""
         trained, objective = self.trained, self.objective
-        if not has_removable_edges(self.net):
-            noun = f"a network of space={trained.config.space.name}"
-            raise ConfigError(
-                f"importance=true: {'an ensemble' if trained.members else noun} has no edges to "
-                "remove; set importance=false"
-            )
         if loader is None:
             raise ConfigError(
                 "importance=true: needs validation data; the retraining held none out"
             )
         drops = edge_importances(
             self.net,
-            trained.genotype,
             lambda: self._scores(loader.epoch(0))[self.metric],
             higher_is_better=objective.metrics[self.metric].higher_is_better,
         )
+        if not drops["operations"]:
+            noun = f"a network of space={trained.config.space.name}"
+            raise ConfigError(
+                f"importance=true: {'an ensemble' if trained.members else noun} has no edges to "
+                "remove; set importance=false"
+            )
         samples = self.ranks.all_reduce_sum(sum(map(objective.num_samples, loader.epoch(0))))
         return {"metric": self.metric, "split": "valid", "samples": int(samples), **drops}
 

@@ -1,4 +1,9 @@
-"""Export a trained network as a graph for a runtime: ``python -m darts.export checkpoint=RUN``."""
+"""Export a trained network as a graph for a runtime: ``python -m darts.export checkpoint=RUN``.
+
+Keys that people use first::
+
+    Keys: checkpoint=runs/retrain/<run> format=onnx quantize=int8 max_drop=0.01 root=DIR
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""List, draw, validate and compare genotypes: ``python -m darts.genotypes``."""
+"""List, draw, validate and compare genotypes: ``python -m darts.genotypes``.
+
+Keys that people use first::
+
+    Keys: validate=GENOTYPE draw=GENOTYPE compare=[A,B] out=FILE.svg
+"""
 
 from __future__ import annotations
 

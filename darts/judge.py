@@ -2,6 +2,11 @@
 
 If the true scores of the architectures are known, the summary says how well the judge's ranking
 agrees with them, what it costs, and how well the numbers of parameters and MACs alone would do.
+
+Keys that people use first::
+
+    Keys: judge=NAME space=NAME dataset=NAME benchmark.table=FILE
+    Run: seed=0 hydra.run.dir=DIR resume=DIR
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from darts.config import ConfigError, Invocation, JudgeConfig, launch, rank_and_size
+from darts.config import Invocation, JudgeConfig, launch
 from darts.hpo.judge_plan import JudgePlan, check_networks, network_overrides
 from darts.hpo.judge_scores import FILE, ScoreAnalysis, ScoreFile, Training
 from darts.hpo.trial_tools import TrialTools
@@ -34,8 +39,6 @@ _HEADER = "spearman  kendall top 10 % recall"
 
 def check(config: JudgeConfig) -> None:
     """Check the settings that do not depend on files."""
-    if rank_and_size()[1] > 1:
-        raise ConfigError("darts.judge does not run with torchrun")
     check_networks(config, network_overrides(config))
 
 
@@ -119,11 +122,11 @@ def judge_scores(
     """Return the scores of one architecture; after a run that diverges, the worst score."""
     if trial.directory.exists():  # of an interrupted run
         shutil.rmtree(trial.directory)
-    names = config.judge.ranked_scores(plan.metric)
+    names = config.judge.ranked_scores(plan.metric.name)
     try:
         results = config.judge(trial, tools)
     except Diverged:
-        worst = -math.inf if plan.higher_is_better else math.inf
+        worst = -math.inf if plan.metric.higher_is_better else math.inf
         return dict.fromkeys(names, worst)
     return {name: typed(float, results[name], name) for name in names}
 
@@ -132,9 +135,9 @@ def train_shortly(plan: JudgePlan, trial: TrialSpec, tools: TrialTools) -> Train
     """Train an architecture for the calibration; its score takes the place of the truth."""
     start = time.perf_counter()
     try:
-        score = typed(float, tools.train(trial)[f"valid_{plan.metric}"], plan.metric)
+        score = typed(float, tools.train(trial)[f"valid_{plan.metric.name}"], plan.metric.name)
     except Diverged:
-        return {"score": None, "seconds": time.perf_counter() - start}
+        score = math.nan
     finite = score if math.isfinite(score) else None
     return {"score": finite, "seconds": time.perf_counter() - start}
 

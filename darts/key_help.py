@@ -1,7 +1,8 @@
 """The help of ``darts COMMAND --help``: the keys that people use first.
 
-The text of a key is the comment at its field in ``darts/config``, and the purpose of a command is
-the first line of its module. Both are read from the source: an import would take seconds.
+The text of a key is the comment at its field in ``darts/config``. The docstring of a command's
+module begins with its purpose and ends with these keys. Both are read from the source: an import
+would take seconds.
 """
 
 from __future__ import annotations
@@ -14,68 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from darts.plugins import group_options
-
-SECTIONS = {
-    "find": """
-        Data: dataset=NAME dataset.root=DIR dataset.size=32 dataset.subset=1000 task=NAME
-        Budget: budget.minutes=10 budget.hours=1
-        Limits of the result: limit.parameters=1e6 limit.macs=1e8
-        Run: workers=2 seed=0 hydra.run.dir=DIR resume=DIR
-    """,
-    "search": """
-        What is searched, and how: space=NAME method=NAME experiment=NAME space.channels=16
-            space.cells=8 arch_optimizer.lr=3e-4 penalty.flops=1e8 limit.macs=1e8 front.cost=macs
-        Data: dataset=NAME dataset.root=DIR dataset.size=32 dataset.subset=1000 task=NAME
-        Training: epochs=50 loader.batch_size=64 optimizer.lr=0.025 optimizer.weight_decay=3e-4
-        Run: seed=0 device=auto precision=fp32 hydra.run.dir=DIR resume=DIR log=plain dry_run=true
-    """,
-    "retrain": """
-        Network: genotype=runs/search/<run> space=NAME experiment=NAME space.channels=36
-            space.cells=20
-        Data: dataset=NAME dataset.root=DIR dataset.size=32 dataset.subset=1000 task=NAME
-        Training: epochs=50 loader.batch_size=64 optimizer.lr=0.025 optimizer.weight_decay=3e-4
-            validation=0.1 selection=best cutout=16 drop_path=0.2
-        Run: seed=0 device=auto precision=fp32 hydra.run.dir=DIR resume=DIR log=plain dry_run=true
-    """,
-    "evaluate": """
-        Keys: checkpoint=runs/retrain/<run> split=test importance=true root=DIR
-    """,
-    "predict": """
-        Keys: checkpoint=runs/retrain/<run> input=PATH output=FILE.csv device=auto
-    """,
-    "export": """
-        Keys: checkpoint=runs/retrain/<run> format=onnx quantize=int8 max_drop=0.01 root=DIR
-    """,
-    "report": """
-        Keys: runs/search/<run> out=FILE.html
-    """,
-    "judge": """
-        Keys: judge=NAME space=NAME dataset=NAME benchmark.table=FILE
-        Run: seed=0 hydra.run.dir=DIR resume=DIR
-    """,
-    "tune": """
-        What is varied, and how: parameters.optimizer.lr={low:1e-3,high:0.1,log:true}
-            parameters.genotype={space:cnn} strategy=NAME budget.trials=50 budget.hours=1
-            experiment=NAME
-        Run: workers=2 seed=0 hydra.run.dir=DIR resume=DIR
-    """,
-    "compare": """
-        Keys: method=drnas baselines=[random] searches=5 retrainings=3 experiment=NAME
-        Run: workers=2 seed=0 hydra.run.dir=DIR resume=DIR
-    """,
-    "genotypes": """
-        Keys: validate=GENOTYPE draw=GENOTYPE compare=[A,B] out=FILE.svg
-    """,
-    "device": """
-        measure, which times the operations of a space on this machine: space=NAME shape=[3,32,32]
-            classes=10 device=auto threads=1 batch_size=1 out=FILE.csv
-        fit, which fits a latency model to measurements: space=NAME table=FILE.csv column=NAME
-            train=200 out=FILE.json
-        compare, which compares a model with measurements: model=FILE table=FILE.csv column=NAME
-            networks=20
-    """,
-}
-"""The keys of each command, with example values, by section."""
 
 TEXTS = {
     "experiment": "values that belong together",
@@ -102,8 +41,12 @@ class Field(NamedTuple):
 
 def purpose(command: str) -> str:
     """Return what a command does: the first line of its module, without the example."""
+    return _docstring(command).partition(": ``python")[0]
+
+
+def _docstring(command: str) -> str:
     module = ast.parse((_PACKAGE / f"{command}.py").read_text("utf-8"))
-    return (ast.get_docstring(module) or "").partition(": ``python")[0]
+    return ast.get_docstring(module) or ""
 
 
 @cache
@@ -160,10 +103,10 @@ def describe(command: str, key: str) -> str:
 
 def sections(command: str) -> Iterator[tuple[str, list[str]]]:
     """Yield the titles of the sections of a command, and their keys with example values."""
-    for line in SECTIONS[command].replace("\n            ", " ").split("\n        "):
-        title, colon, keys = line.partition(": ")
-        if colon:
-            yield title, keys.split()
+    text = _docstring(command).partition("Keys that people use first::")[2].strip()
+    for line in text.replace("\n        ", " ").splitlines():
+        title, _, keys = line.strip().partition(": ")
+        yield title, keys.split()
 
 
 def key_help(command: str) -> str:

@@ -1,4 +1,9 @@
-"""Predict with a trained network: ``python -m darts.predict checkpoint=RUN input=PATH``."""
+"""Predict with a trained network: ``python -m darts.predict checkpoint=RUN input=PATH``.
+
+Keys that people use first::
+
+    Keys: checkpoint=runs/retrain/<run> input=PATH output=FILE.csv device=auto
+"""
 
 from __future__ import annotations
 

@@ -138,19 +138,15 @@ def read_json_object(path: StrPath, *, limit: int = JSON_LIMIT) -> JsonObject:
 def parse_json(text: str) -> Any:
     """Parse JSON text, without NaN and infinity; a ValueError says in one line what is wrong."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        return json.loads(text, parse_constant=_finite, parse_float=_finite)
     except RecursionError:
         raise ValueError("its values are nested too deeply") from None
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON value")
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"the number {text[:20]} is too large")
+        raise ValueError(f"the number {text[:20]} is not finite, or too large")
     return value
 
 
@@ -162,9 +158,7 @@ def read_yaml(path: StrPath) -> JsonObject:
     text = read_text(path, limit=YAML_LIMIT)
     try:
         content = yaml.load(text, Loader=_PlainLoader)
-    except RecursionError:
-        raise FileError(f"{os.fspath(path)} is nested too deeply") from None
-    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError, OverflowError) as error:
         reason = one_line(error)
         raise FileError(f"{os.fspath(path)} is not a YAML file of plain values: {reason}") from None
     if not isinstance(content, dict):

@@ -12,6 +12,7 @@ import dataclasses
 import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, TypeVar
 
 from darts.plugins import load_plugins
@@ -72,7 +73,6 @@ class Registry(Mapping[str, type[Component]]):
         self._package = package
         self._plugins = plugins or ".".join(package.split(".")[:2])
         self._components: dict[str, type[Component]] = {}
-        self._complete = False
 
     def register(self, component: Class) -> Class:
         """Register a class under the default of its field ``name``; a class decorator."""
@@ -82,27 +82,25 @@ class Registry(Mapping[str, type[Component]]):
             raise ValueError(f"{self.group} {name!r} is already registered; choose another name")
         return component
 
+    @cached_property
     def _all(self) -> dict[str, type[Component]]:
-        if not self._complete:
-            package = importlib.import_module(self._package)
-            for module in pkgutil.iter_modules(package.__path__, f"{self._package}."):
-                importlib.import_module(module.name)
-            load_plugins(self._plugins)
-            self._complete = True  # set last, so that the next access retries a failed import
+        """The components of the package and the plug-ins; an import that fails is retried."""
+        package = importlib.import_module(self._package)
+        for module in pkgutil.iter_modules(package.__path__, f"{self._package}."):
+            importlib.import_module(module.name)
+        load_plugins(self._plugins)
         return self._components
 
     def __getitem__(self, name: str) -> type[Component]:
-        components = self._all()
-        if name not in components:
-            names = ", ".join(sorted(components))
-            raise ValueError(f"unknown {self.group} {name!r}; choose from {names}")
-        return components[name]
+        if name not in self._all:
+            raise ValueError(f"unknown {self.group} {name!r}; choose from {', '.join(self)}")
+        return self._all[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._all()
+        return name in self._all
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._all()))
+        return iter(sorted(self._all))
 
     def __len__(self) -> int:
-        return len(self._all())
+        return len(self._all)

@@ -1,4 +1,9 @@
-"""Write an HTML page about one or more runs: ``python -m darts.report runs/search/<run>``."""
+"""Write an HTML page about one or more runs: ``python -m darts.report runs/search/<run>``.
+
+Keys that people use first::
+
+    Keys: runs/search/<run> out=FILE.html
+"""
 
 from __future__ import annotations
 

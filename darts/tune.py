@@ -6,6 +6,13 @@ directory contains the best point and an analysis of the parameters.
 References:
     Akiba et al., "Optuna: A Next-generation Hyperparameter Optimization Framework",
     arXiv:1907.10902: storage, workers and several of the samplers.
+
+Keys that people use first::
+
+    What is varied, and how: parameters.optimizer.lr={low:1e-3,high:0.1,log:true}
+        parameters.genotype={space:cnn} strategy=NAME budget.trials=50 budget.hours=1
+        experiment=NAME
+    Run: workers=2 seed=0 hydra.run.dir=DIR resume=DIR
 """
 
 from __future__ import annotations
@@ -21,10 +28,11 @@ import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from darts.config import ConfigError, Invocation, TuneConfig, launch, rank_and_size
+from darts.config import ConfigError, Invocation, TuneConfig, launch
 from darts.hpo.analysis import analyze
 from darts.hpo.clock import StudyClock
-from darts.hpo.config_checks import check_config, check_judge
+from darts.hpo.config_checks import check_config as check
+from darts.hpo.config_checks import check_judge
 from darts.hpo.digests import read_trials
 from darts.hpo.queue import is_over
 from darts.hpo.result_files import log_hparams, total_energy, trial_rows, write_best
@@ -33,10 +41,10 @@ from darts.hpo.study import StudyPlan, best_trial, make_plan
 from darts.hpo.supervisor import Supervisor
 from darts.hpo.trials import (
     BEYOND,
+    WALL_SECONDS,
     failure_reason,
     finished_trials,
     trial_scores,
-    trial_seconds,
     trial_state,
 )
 from darts.judging.limits.costs import describe_limits
@@ -49,13 +57,6 @@ from darts.writing import WriteError, is_machine_failure, remove_temporary_files
 
 SAVE_INTERVAL = 5.0  # seconds between updates of the result files while the study runs
 MAX_GENOTYPE_LENGTH = 80  # characters; longer genotypes are not printed
-
-
-def check(config: TuneConfig) -> None:
-    """Raise ``ConfigError`` if trials or analysis cannot run; no data is read."""
-    if rank_and_size()[1] > 1:
-        raise ConfigError("darts.tune does not run with torchrun; set workers=N instead")
-    check_config(config)
 
 
 def tune(config: TuneConfig, invocation: Invocation) -> JsonObject:
@@ -233,9 +234,8 @@ def format_trial(plan: StudyPlan, trial: FrozenTrial, best: FrozenTrial | None) 
         text = "" if genotype is None else format_value("genotype", genotype)
         if 0 < len(text) <= MAX_GENOTYPE_LENGTH:  # trials.csv contains all genotypes
             words.append(text)
-    seconds = trial_seconds(trial)
-    if seconds is not None:
-        words.append(format_duration(seconds))
+    if WALL_SECONDS in trial.user_attrs:
+        words.append(format_duration(trial.user_attrs[WALL_SECONDS]))
     return " ".join(words)
 
 

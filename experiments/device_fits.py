@@ -70,20 +70,20 @@ def main() -> None:
         counts = counts or count(SPACE, genotypes, classes=10, sample_shape=(3, 32, 32))
         for seed in range(args.seeds):
             begin = time.perf_counter()
-            result = fit_and_test(
+            fits, accuracies = fit_and_test(
                 genotypes, latencies, counts, train=args.train, device=device, seed=seed
             )
-            chosen = next(iter(result.fits.values())).model
+            chosen = next(iter(fits.values())).model
             rows.append(
                 {
                     "device": device,
                     "seed": seed,
                     "train": args.train,
-                    "tested": result.tested,
+                    "tested": len(genotypes) - args.train,
                     "kind": chosen.kind,
                     "encoding": chosen.encoding,
-                    "model": vars(result.accuracies[chosen.kind]),
-                    **{name: vars(accuracy) for name, accuracy in result.accuracies.items()},
+                    "model": vars(accuracies[chosen.kind]),
+                    **{name: vars(accuracy) for name, accuracy in accuracies.items()},
                     "same_operations": same_operations(genotypes, latencies),
                     "different_latencies": len(np.unique(latencies)),
                     "median_ms": float(np.median(latencies)),

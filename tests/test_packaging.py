@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from warm_python import WarmPython
 
+from darts.__main__ import COMMANDS
+
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("find", "search", "retrain", "evaluate", "judge", "tune", "compare")
-COMMANDS += ("device", "export", "genotypes", "predict", "report")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,9 @@
 """Mistakes of the published DARTS code, with their numbers in a list of ten.
 
 The docstrings describe the published code; each test fails if this code does the same. That a step
-changes neither the network nor its optimizer, the first one, is tested in tests/methods/bilevel.
+changes neither the network nor its optimizer, the first one, is tested in tests/methods/bilevel,
+and that the workers of a loader start once, the sixth one, in tests/data/test_data_disk.py. That
+the text of a genotype is never executed, the tenth one, is tested in tests/spaces/test_genotype.py.
 """
 
 from __future__ import annotations
@@ -9,22 +11,17 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-import multiprocessing
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
 from darts.bilevel import first_order, unrolled
 from darts.config import Invocation, compose
-from darts.data import MemoryImages, SampleLoader, load, load_split, stratified_split
+from darts.data import MemoryImages, load, load_split, stratified_split
 from darts.data_modules import data_module
 from darts.methods.discretization import DISCRETIZATIONS
 from darts.methods.relaxation import RELAXATIONS
@@ -34,7 +31,6 @@ from darts.searching import searcher
 from darts.spaces import SearchContext
 from darts.spaces.cnn import PRIMITIVES, PUBLISHED, Cnn, EdgewiseSupernet, Network
 from darts.spaces.genotype import Genotype
-from darts.spaces.lookup import find_genotype
 from darts.training.checkpoint import load_checkpoint
 
 Batch = tuple[Tensor, Tensor]
@@ -171,20 +167,13 @@ def test_4_edges_are_ranked_by_probability_and_none_is_never_selected() -> None:
     assert derive(alpha).count("none") == 0
 
 
-def test_5_both_subsets_are_shuffled_and_contain_every_class(
+def test_5_the_subsets_of_a_search_are_shuffled_and_stratified(
     tmp_path: Path, first_net: list[EdgewiseSupernet]
 ) -> None:
     """Published: the first half of the training indices trains the weights, the second half the
-    alphas. In a folder, whose files are sorted by class, the halves have different classes.
+    alphas. In a folder, whose files are sorted by class, the halves have different classes. That
+    other splits are stratified is tested in tests/data/test_data_split.py.
     """
-    labels = torch.arange(10).repeat_interleave(20)  # sorted by class, like a folder
-    weights, alphas = stratified_split(labels, (0.5, 0.5), seed=0)
-    for subset in (weights, alphas):
-        assert labels[subset].bincount().tolist() == [10] * 10
-        assert not torch.equal(subset, subset.sort().values)
-        assert len(labels[subset][:20].unique()) > 2
-    assert torch.equal(torch.cat([weights, alphas]).sort().values, torch.arange(200))
-
     summary = run("search", tmp_path, "epochs=1", "dataset.samples=64", "space.channels=2",
                   "space.cells=2", "loader.batch_size=32")  # fmt: skip
     assert summary["command"] == "search"
@@ -193,47 +182,6 @@ def test_5_both_subsets_are_shuffled_and_contain_every_class(
     subsets = stratified_split(labels, (0.5, 0.5), seed=0)
     assert list(saved) == ["weights", "alphas"]
     assert all(torch.equal(saved[n], subset) for n, subset in zip(saved, subsets, strict=True))
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    generator = np.random.default_rng(0)
-    for name in ("ant", "bee"):
-        (tmp_path / "train" / name).mkdir(parents=True)
-        for number in range(4):
-            pixels = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "train" / name / f"{number}.png")
-    return tmp_path
-
-
-def test_6_loader_workers_start_once(folder: Path) -> None:
-    """Published: each step calls ``next(iter(valid_queue))``, which restarts all workers of the
-    loader for a single batch and draws it from a new shuffle.
-    """
-    source = load("imagefolder", root=folder, size=8, storage="disk")
-    others = set(multiprocessing.active_children())
-
-    def workers() -> set[int | None]:
-        return {child.pid for child in multiprocessing.active_children() if child not in others}
-
-    batches = SampleLoader(
-        source.train, torch.arange(8), batch_size=2, seed=0, name="alphas", mean=source.mean,
-        std=source.std, augmentation=None, shuffle=True, drop_last=True, device="cpu", workers=1,
-    )  # fmt: skip
-    try:
-        stream: Iterator[Batch] = batches.stream()
-        next(stream)
-        first = workers()
-        assert len(first) == 1
-        epochs = [[*islice(stream, 3)], *([*islice(stream, 4)] for _ in range(3))]
-        assert workers() == first
-        # Every epoch contains every image once.
-        for epoch in epochs[1:]:
-            assert len({tuple(image.flatten().tolist()) for x, _ in epoch for image in x}) == 8
-        next(batches.epoch(7))  # an iterator that is not exhausted
-        assert workers() == first
-    finally:
-        batches.close()
 
 
 class RecordedImages(MemoryImages):
@@ -293,10 +241,11 @@ def test_7_validation_data_select_the_epoch_and_the_test_split_is_used_once(
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 9), (15, 10), (28, 28), (33, 31)])
-def test_8_odd_image_sizes_and_a_last_batch_of_one_image_work(size: tuple[int, int]) -> None:
+def test_8_odd_image_sizes_work(size: tuple[int, int]) -> None:
     """Published: FactorizedReduce concatenates halves of different sizes if a side is odd, the
     auxiliary head pools 5x5 with stride 3 and expects 8x8 feature maps, and batch norm raises an
-    error for a last training batch of one image where one pixel is left.
+    error for a last training batch of one image where one pixel is left. That such a batch is
+    dropped is tested in tests/data/test_data_batches.py.
     """
     x = torch.randn(2, 3, *size)
     assert make_supernet()(x).shape == (2, 3)
@@ -304,14 +253,6 @@ def test_8_odd_image_sizes_and_a_last_batch_of_one_image_work(size: tuple[int, i
     logits, auxiliary = net(x, auxiliary=True)
     assert logits.shape == auxiliary.shape == (2, 3)
 
-    source = load("synthetic", samples=9, classes=10, channels=3)
-    batches = SampleLoader(
-        source.train, torch.arange(9), batch_size=4, seed=0, name="train", mean=source.mean,
-        std=source.std, augmentation=None, shuffle=True, drop_last=True, device="cpu",
-    )  # fmt: skip
-    for images, _ in batches.epoch(0):
-        assert len(images) == 4
-        net(images, auxiliary=True)
     assert net.eval()(x[:1]).isfinite().all()
 
 
@@ -340,19 +281,3 @@ def test_9_a_second_order_step_builds_no_network(hvp: str, monkeypatch: pytest.M
     assert not built
     nn.Linear(1, 1)
     assert built == ["__init__"]
-
-
-def test_10_a_genotype_is_accepted_as_name_directory_file_and_text(tmp_path: Path) -> None:
-    """Published: ``eval("genotypes.%s" % name)`` executes text from the command line, and a
-    genotype must be pasted into a source file before it can be trained. That code is not executed
-    is tested in tests/spaces.
-    """
-    genotype = PUBLISHED["DARTS_V2"].genotype
-    (tmp_path / "genotype.json").write_text(genotype.to_json())
-    references = ["DARTS_V2", str(tmp_path), str(tmp_path / "genotype.json"), str(genotype),
-                  genotype.to_json()]  # fmt: skip
-    for reference in references:
-        assert find_genotype(reference)[1] == genotype
-        config = compose("retrain", [f"genotype={reference}"])
-        retrain_recipe.check(config)
-        assert find_genotype(config.genotype)[1] == genotype

@@ -5,9 +5,6 @@ from __future__ import annotations
 import errno
 import gzip
 import io
-import json
-import os
-import threading
 import zipfile
 from pathlib import Path
 
@@ -29,19 +26,6 @@ def refused(path: Path, read: object = reading.read_json) -> str:
 
 
 # Regular files of limited size.
-
-
-def test_a_pipe_without_a_writer_is_refused_at_once(tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    done = threading.Event()
-
-    def attempt() -> None:
-        refused(pipe, lambda path: reading.read_bytes(path, limit=10))
-        done.set()
-
-    threading.Thread(target=attempt, daemon=True).start()
-    assert done.wait(5)
 
 
 def test_an_endless_device_is_refused() -> None:
@@ -116,8 +100,6 @@ def test_yaml_of_plain_values_is_read(tmp_path: Path) -> None:
         "a: !!python/object/apply:os.system [true]\n",
         "a: 1\n--- \nb: 2\n",
         "[" * 5_000,
-        "a: '\n",
-        "? [a]\n: b\n",
         "a: 2024-99-99\n",
         "a: 1" + 100_000 * ":1",
         "a: 0x" + 100_000 * "f",
@@ -156,10 +138,8 @@ def write_npy(file: Path, header: str, data: bytes = b"") -> None:
     ("header", "data"),
     [
         ("{'descr': '<i8', 'fortran_order': False, 'shape': (1000000000000,), }\n", b""),
-        ("{'descr': '<i8', 'fortran_order': False, 'shape': (-1, -1), }\n", b"12345678"),
         ("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n", b"12345678"),
         ("{'descr': '<i8', 'fortran_order': False, 'shape': (1,), }\n", b"1234567"),
-        ("__import__('os').system('true')\n", b""),
     ],
 )
 def test_arrays_with_a_wrong_header_are_refused(tmp_path: Path, header: str, data: bytes) -> None:
@@ -174,15 +154,6 @@ def test_an_archive_that_expands_beyond_the_limit_is_refused(tmp_path: Path) -> 
     assert "too large" in refused(tmp_path / "a.npz", lambda path: read(path, limit=10**6))
 
 
-def test_a_flipped_bit_of_an_archive_is_detected(tmp_path: Path) -> None:
-    file = tmp_path / "a.npz"
-    np.savez(file, array=np.arange(100))
-    content = bytearray(file.read_bytes())
-    content[400] ^= 1
-    file.write_bytes(content)
-    assert "damaged" in refused(file, reading.read_npz)
-
-
 def test_gunzip_joins_members_and_stops_at_its_limit() -> None:
     data = gzip.compress(b"ab") + gzip.compress(b"c") + b"\0\0"
     assert reading.gunzip(data, limit=3) == b"abc"
@@ -192,7 +163,3 @@ def test_gunzip_joins_members_and_stops_at_its_limit() -> None:
         reading.gunzip(gzip.compress(b"abc")[:-1], limit=10)
     with pytest.raises(ValueError, match="damaged"):
         reading.gunzip(b"no gzip data", limit=10)
-
-
-def test_json_numbers_of_many_digits_are_exact_integers() -> None:
-    assert reading.parse_json(json.dumps({"a": 2**62})) == {"a": 2**62}

@@ -11,10 +11,7 @@ from typing import Any
 import pytest
 
 from darts.config import ConfigError, check_fields
-from darts.config.groups import TYPES
-from darts.registry import Registry, choice, number
-
-REGISTRIES = {group: types for group, types in TYPES.items() if isinstance(types, Registry)}
+from darts.registry import choice, number
 
 
 @pytest.fixture

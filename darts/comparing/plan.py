@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 
 from darts.config import CompareConfig, ConfigError, one_of, value_text
+from darts.config.fields import flatten
 from darts.judging.limits.of_search import random_within_limits
 from darts.plugins import group_options
 from darts.reading import JsonObject, read_json, read_yaml
@@ -183,17 +184,6 @@ def check_comparison(config: CompareConfig) -> None:
     retrain_config(plan.short_run_overrides(genotype, 0))
 
 
-def as_overrides(settings: Mapping[str, object], prefix: str = "") -> list[str]:
-    """Return nested settings as overrides, with dotted keys and quotes where Hydra needs them.
-
-    >>> as_overrides({"epochs": 3, "optimizer": {"lr": 0.1}})
-    ['epochs=3', 'optimizer.lr=0.1']
-    """
-    overrides = []
-    for name, value in settings.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, Mapping):
-            overrides += as_overrides(value, f"{key}.")
-        else:
-            overrides.append(f"{key}={value_text(key, value)}")
-    return overrides
+def as_overrides(settings: Mapping[str, object]) -> list[str]:
+    """Return nested settings as overrides, with dotted keys and quotes where Hydra needs them."""
+    return [f"{key}={value_text(key, value)}" for key, value in flatten(settings)]

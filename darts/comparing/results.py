@@ -98,10 +98,8 @@ class ComparisonResults:
                     retraining=number,
                     test_score=summary[self.score],
                     valid_score=summary.get(f"valid_{self.plan.metric.name}"),
-                    search_seconds=cost.seconds,
-                    search_joules=cost.joules,
-                    search_joules_source=cost.joules_source,
                     directory=directory.relative_to(self.plan.directory).as_posix(),
+                    **{f"search_{key}": value for key, value in cost._asdict().items()},
                     **{key: summary[key] for key in _COPIED},
                 )
                 networks.append(network)

@@ -11,7 +11,7 @@ from darts.reading import JsonObject
 from darts.running.jobs import Executor, Job, log_file
 
 
-class RunFailed(Exception):
+class RunFailed(ValueError):
     """A run ended without a summary, or its results cannot be used; the message says why."""
 
 

@@ -13,7 +13,6 @@ from darts.config.commands import SearchConfig as SearchConfig
 from darts.config.fields import ConfigError as ConfigError
 from darts.config.fields import check_fields as check_fields
 from darts.config.fields import one_of as one_of
-from darts.config.fields import suggestion as suggestion
 from darts.config.hydra_adapter import Invocation as Invocation
 from darts.config.hydra_adapter import values_of as values_of
 from darts.config.launch import compose as compose
@@ -23,13 +22,10 @@ from darts.config.many_runs import FindConfig as FindConfig
 from darts.config.many_runs import JudgeConfig as JudgeConfig
 from darts.config.many_runs import TuneConfig as TuneConfig
 from darts.config.options import BenchmarkConfig as BenchmarkConfig
-from darts.config.options import EnergyConfig as EnergyConfig
 from darts.config.options import FindBudgetConfig as FindBudgetConfig
 from darts.config.options import FrontConfig as FrontConfig
 from darts.config.options import LimitConfig as LimitConfig
-from darts.config.options import PenaltyConfig as PenaltyConfig
 from darts.config.options import SearchLimitConfig as SearchLimitConfig
-from darts.config.options import TrackingConfig as TrackingConfig
 from darts.config.options import TrialLimitConfig as TrialLimitConfig
 from darts.config.options import WeightOptimizerConfig as WeightOptimizerConfig
 from darts.config.overrides import quoted as quoted

@@ -86,7 +86,7 @@ def _run(job: HydraJob[C, R], given: Sequence[str]) -> None:
         if resumed is not None:
             job.recorded = resumed.recorded_overrides
             overrides = resumed.hydra_arguments(overrides)
-        sys.argv = [f"darts.{command}", *_rank_overrides(given), *overrides]
+        sys.argv = [f"darts.{command}", *_rank_overrides(command, given), *overrides]
         existing = _existing_folders(sys.argv)
         run_job(job, None if resumed is None else resumed.node())
         if job.failure is not None:
@@ -195,9 +195,13 @@ def _process_state(command: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _rank_overrides(given: Sequence[str]) -> list[str]:
+def _rank_overrides(command: str, given: Sequence[str]) -> list[str]:
     """Return an override for ranks other than 0, because only rank 0 creates a run directory."""
     rank, size = rank_and_size()
+    if size > 1 and command in _PASSES_KEYS_ON:  # it starts runs itself
+        raise ConfigError(
+            f"darts.{command} does not run with torchrun; tune and compare have workers=N instead"
+        )
     if size > 1 and {"-m", "--multirun"}.intersection(given):
         raise ConfigError("--multirun starts runs one by one; call torchrun for each of them")
     return ["hydra.run.dir=."] if rank > 0 else []

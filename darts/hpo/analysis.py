@@ -14,11 +14,11 @@ from optuna.trial import FrozenTrial, TrialState
 from darts.config import TrialLimitConfig, quoted
 from darts.hpo.digests import check_trials
 from darts.hpo.result_files import best_overrides
-from darts.hpo.search_space import FACTORS, FactorialDesign, SearchSpace
+from darts.hpo.search_space import FACTORS, FactorialDesign
 from darts.hpo.study import StudyPlan, best_trial
 from darts.hpo.supervisor import Supervisor
-from darts.hpo.trial_tools import TrialTools, table_covers
 from darts.hpo.trials import complete_trials, failure_reason
+from darts.judging.benchmark import Benchmark
 from darts.judging.factorial import FactorialEffects, factorial_effects
 from darts.judging.parameter_importance import ParameterImportances
 from darts.judging.rankings import agreement
@@ -39,11 +39,10 @@ def analyze(plan: StudyPlan, study: Study) -> JsonObject:
     """
     trials = study.get_trials(deepcopy=False)
     check_trials(plan, trials)
-    assert isinstance(plan.space, SearchSpace)
     options = plan.config.analysis
     best = best_trial(plan, trials)
     assert best is not None
-    summary = _true_scores(plan, plan.space, trials, best)
+    summary = _true_scores(plan, trials, best)
     details: JsonObject = {}
     importances, complete = None, complete_trials(trials)
     if len(complete) >= MIN_TRIALS:
@@ -53,7 +52,7 @@ def analyze(plan: StudyPlan, study: Study) -> JsonObject:
             summary[f"share_{group}"] = sum(importances.by_name[name] for name in names)
     effects = None
     if options.factorial_seeds:
-        effects = _run_factorial_design(plan, plan.space, best)
+        effects = _run_factorial_design(plan, best)
         details["factorial"] = dataclasses.asdict(effects)
         summary |= effects.as_scalars()
     if options.retrain_best and plan.config.judge.name != "table":
@@ -71,25 +70,24 @@ def analyze(plan: StudyPlan, study: Study) -> JsonObject:
     return summary
 
 
-def _true_scores(
-    plan: StudyPlan, space: SearchSpace, trials: Sequence[FrozenTrial], best: FrozenTrial
-) -> JsonObject:
+def _true_scores(plan: StudyPlan, trials: Sequence[FrozenTrial], best: FrozenTrial) -> JsonObject:
     """Return the best trial's scores in the benchmark table, and two rank correlations.
 
     The correlations compare the scores of all complete trials with the true test accuracies. They
-    are left out if the scores or the accuracies are all equal. Without a table that covers the
-    space, return {}.
+    are left out if the scores or the accuracies are all equal. Without a table, return {}.
     """
-    if not table_covers(plan.config, space.architecture):
+    if plan.space.architecture is None:
         return {}
-    tools = TrialTools(plan.config.target, plan.config.benchmark)
+    benchmark = Benchmark.from_config(plan.config.benchmark, plan.space.architecture)
+    if benchmark is None:
+        return {}
 
     def true_scores(trial: FrozenTrial) -> dict[str, float]:
-        genotype = space.genotype(trial.params)
+        genotype = plan.space.genotype(trial.params)
         assert genotype is not None
-        return tools.true_scores(genotype)
+        return benchmark.scores(genotype)
 
-    summary: JsonObject = dict(true_scores(best))
+    summary: JsonObject = {**true_scores(best), "architectures": len(benchmark.table)}
     complete = complete_trials(trials)
     scores = [trial.values[0] for trial in complete]
     accuracies = [true_scores(trial)["true_accuracy"] for trial in complete]
@@ -101,12 +99,10 @@ def _true_scores(
     return summary
 
 
-def _run_factorial_design(
-    plan: StudyPlan, space: SearchSpace, best: FrozenTrial
-) -> FactorialEffects:
+def _run_factorial_design(plan: StudyPlan, best: FrozenTrial) -> FactorialEffects:
     first_seed = plan.config.seed + 1
     seeds = range(first_seed, first_seed + plan.config.analysis.factorial_seeds)
-    design = FactorialDesign(space, best.params, seeds)
+    design = FactorialDesign(plan.space, best.params, seeds)
     grid = Grid(order="written")
     design_plan = dataclasses.replace(
         plan,

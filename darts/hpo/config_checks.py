@@ -7,8 +7,8 @@ from pathlib import Path
 from darts.config import BenchmarkConfig, ConfigError, TuneConfig, one_of
 from darts.hpo.search_space import HYPERPARAMETERS, FactorialDesign, SearchSpace
 from darts.hpo.study import StudyPlan, example_config, fixed_overrides
-from darts.hpo.trial_tools import TrialTools, table_covers
-from darts.judging.benchmark import TABLES
+from darts.hpo.trial_tools import TrialTools
+from darts.judging.benchmark import TABLES, Benchmark
 from darts.judging.limits.costs import CostMeter, require_known_memory, require_space
 from darts.recipes.commands import TrialConfig, merge_overrides, trial_config
 from darts.searching.expected_cost import MEASURES
@@ -74,10 +74,11 @@ def _check_judge(config: TuneConfig, space: SearchSpace) -> None:
             f"judge={judge.name} compares architectures with each other and gives a trial no "
             "metric; use it with darts.judge"
         )
-    if config.benchmark.table is not None and not table_covers(config, space.architecture):
+    covered = space.architecture is not None and space.architecture.benchmark is not None
+    if config.benchmark.table is not None and not covered:
         pairs = (", ".join(f"{k}: {v}" for k, v in own.items()) for own in TABLES.values())
-        covered = " or ".join(f"{{{text}}}" for text in pairs)
-        raise ConfigError(f"benchmark.table needs parameters={{genotype: {covered}}}")
+        spaces = " or ".join(f"{{{text}}}" for text in pairs)
+        raise ConfigError(f"benchmark.table needs parameters={{genotype: {spaces}}}")
 
 
 def check_judge_settings(
@@ -135,11 +136,9 @@ def _check_factorial_design(config: TuneConfig, space: SearchSpace) -> None:
 
 def check_judge(plan: StudyPlan) -> None:
     """Score one architecture; raise ``ValueError`` if the table or the supernet is unusable."""
-    assert isinstance(plan.space, SearchSpace)
     tools, judge = TrialTools(plan.config.target, plan.config.benchmark), plan.config.judge
     _, point = next(plan.space.extremes())
-    genotype = plan.space.genotype(point)
-    if genotype is not None and table_covers(plan.config, plan.space.architecture):
-        tools.true_scores(genotype)
+    if plan.space.architecture is not None:
+        Benchmark.from_config(plan.config.benchmark, plan.space.architecture)
     if not judge.trains:
-        judge(TrialSpec(plan.overrides(point), genotype, Path()), tools)
+        judge(TrialSpec(plan.overrides(point), plan.space.genotype(point), Path()), tools)

@@ -20,7 +20,6 @@ from optuna.trial import FrozenTrial, TrialState
 from darts.hpo.store import damaged, machine_failure
 from darts.hpo.trials import FAILURE, REPEAT, SCORES, WALL_SECONDS, trial_results
 from darts.reading import one_line
-from darts.spaces.parameters import Parameters, Point
 from darts.strategies.history import RETRIED, RETRY_HISTORY, retry_history
 from darts.strategies.strategy import distribution
 
@@ -84,7 +83,8 @@ def _problem(plan: StudyPlan, trial: FrozenTrial, number: int) -> str | None:
     if repeats != history[:1] or not all(0 <= lost < number for lost in history):
         return "does not say which trial it repeats"
     point = trial.params
-    if not _is_part_of_a_point(point, plan.space.parameters):
+    # A worker that dies while it stores a point leaves a part of it.
+    if not plan.space.parameters.contains(point, partly=True):
         return f"has a point outside the search space: {str(point)[:200]}"
     for name, stored in trial.distributions.items():
         if stored != distribution(plan.space.parameters.by_name[name].domain):
@@ -103,20 +103,6 @@ def _problem(plan: StudyPlan, trial: FrozenTrial, number: int) -> str | None:
     if values != trial.values or not all(map(math.isfinite, values)):
         return "has objective values that differ from its scores"
     return None
-
-
-def _is_part_of_a_point(values: Point, parameters: Parameters) -> bool:
-    """Return whether values are a valid point or a part of one.
-
-    A worker that dies while it stores a point leaves a part of it.
-    """
-    checked: Point = {}
-    for parameter in parameters:
-        if parameter.name in values and parameter.active(checked):
-            if values[parameter.name] not in parameter.domain:
-                return False
-            checked[parameter.name] = values[parameter.name]
-    return len(checked) == len(values)
 
 
 def _content(trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> object:

@@ -20,6 +20,7 @@ from darts.judging.training_free import SCORES
 from darts.recipes.commands import retrain_config
 from darts.spaces import AnyGenotype, Space
 from darts.strategies.judges import TrainingFreeJudge
+from darts.tasks.metrics import Metric
 
 MIN_CALIBRATION = 3
 """Smallest number of architectures whose truth calibrates scores."""
@@ -43,8 +44,7 @@ class JudgePlan:
     architectures: tuple[Architecture, ...]
     space: Space
     calibrating: NDArray[np.bool_]
-    metric: str
-    higher_is_better: bool
+    metric: Metric
 
     @property
     def genotypes(self) -> list[str]:
@@ -95,14 +95,7 @@ class JudgePlan:
         draw = np.random.default_rng(config.seed).permutation(len(unique))
         calibrating = np.isin(np.arange(len(unique)), draw[: config.calibration])
         metric = networks.task.metrics[networks.metric]
-        return cls(
-            tuple(overrides),
-            tuple(unique),
-            space,
-            calibrating,
-            metric.name,
-            metric.higher_is_better,
-        )
+        return cls(tuple(overrides), tuple(unique), space, calibrating, metric)
 
 
 def network_overrides(config: JudgeConfig) -> list[str]:

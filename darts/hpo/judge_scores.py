@@ -129,7 +129,7 @@ class ScoreAnalysis:
     def make(cls, config: JudgeConfig, plan: JudgePlan, scored: ScoreFile) -> ScoreAnalysis:
         """Combine the scores of all architectures of a plan."""
         genotypes, judge = plan.genotypes, config.judge
-        ranked = judge.ranked_scores(plan.metric)
+        ranked = judge.ranked_scores(plan.metric.name)
         names = dict.fromkeys((*ranked, *BASELINES))
         columns = {n: np.array([scored.score(text, n) for text in genotypes]) for n in names}
         own = {name: columns[name] for name in ranked}
@@ -144,7 +144,7 @@ class ScoreAnalysis:
             values, deviation = predict(parameters, points, own, truth, some, seed=config.seed)
         elif len(ranked) == 1 and not some.any():
             values = columns[ranked[0]]
-            if judge.absolute and not plan.higher_is_better:
+            if judge.absolute and not plan.metric.higher_is_better:
                 columns[ranked[0]] = np.where(np.isfinite(values), values, np.inf)
                 values = -columns[ranked[0]]
         else:
@@ -223,6 +223,6 @@ def calibration_truth(plan: JudgePlan, rows: Sequence[Row]) -> Values:
     truth = plan.truth()
     if truth is not None:
         return truth
-    sign = 1 if plan.higher_is_better else -1
+    sign = 1 if plan.metric.higher_is_better else -1
     scores = [None if row["training"] is None else row["training"]["score"] for row in rows]
     return np.array([-np.inf if score is None else sign * score for score in scores])

@@ -15,7 +15,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
-from darts.config import ConfigError, check_fields, one_of, suggestion
+from darts.config.fields import ConfigError, check_fields, flatten, one_of, suggestion
 from darts.spaces import SPACES, Space
 from darts.spaces.parameters import Choice, Domain, Parameter, Range, Value
 from darts.typed_values import typed
@@ -128,15 +128,9 @@ def _domain(values: _Description) -> Domain:
     return Range(low, high, integer, step, values.get("log", False))
 
 
-def _conditions(
-    when: Mapping[str, object], prefix: str = ""
-) -> Iterator[tuple[str, tuple[Value, ...]]]:
-    for name, value in when.items():
-        if isinstance(value, Mapping):
-            yield from _conditions(value, f"{prefix}{name}.")
-        else:
-            values = value if isinstance(value, list) else [value]
-            yield f"{prefix}{name}", tuple(map(_scalar, values))
+def _conditions(when: Mapping[str, object]) -> Iterator[tuple[str, tuple[Value, ...]]]:
+    for name, value in flatten(when):
+        yield name, tuple(map(_scalar, value if isinstance(value, list) else [value]))
 
 
 def _scalar(value: object) -> Value:

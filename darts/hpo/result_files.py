@@ -10,12 +10,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from darts.hpo.study import StudyPlan, best_trial
 from darts.hpo.trials import (
+    WALL_SECONDS,
     complete_trials,
     failure_reason,
     finished_trials,
     trial_results,
     trial_scores,
-    trial_seconds,
     trial_state,
 )
 from darts.reading import JsonObject, read_json
@@ -39,7 +39,8 @@ def trial_rows(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> list[dict[str,
             point = plan.space.row(point)
         failure = failure_reason(trial) if trial.state == TrialState.FAIL else None
         own = {"trial": trial.number, "state": trial_state(trial), **trial_results(trial)}
-        rows.append({**own, "wall_seconds": trial_seconds(trial), **point, "failure": failure})
+        seconds = {WALL_SECONDS: trial.user_attrs.get(WALL_SECONDS)}
+        rows.append({**own, **seconds, **point, "failure": failure})
     return rows
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 
 from darts.config import ConfigError, quoted, value_text, values_of
@@ -23,30 +22,7 @@ FACTORS = ARCHITECTURE, HYPERPARAMETERS = "architecture", "hyperparameters"
 _PREFIX = "genotype."
 
 
-class TrialSpace(ABC):
-    """Base class of the spaces that contain the points of a study."""
-
-    parameters: Parameters
-
-    @abstractmethod
-    def genotype(self, point: Mapping[str, Value]) -> AnyGenotype | None:
-        """Return the architecture of a point; None if the point does not set it."""
-
-    @abstractmethod
-    def overrides(self, point: Mapping[str, Value]) -> list[str]:
-        """Return the overrides that a point adds to the command line of a trial."""
-
-    def settings(self, point: Mapping[str, Value]) -> Point:
-        """Return the parameters of a point that are not part of the architecture."""
-        return dict(point)
-
-    def row(self, point: Mapping[str, Value]) -> Point:
-        """Return a point as part of a row of ``trials.csv``: settings, and the genotype as text."""
-        genotype = self.genotype(point)
-        return self.settings(point) | ({} if genotype is None else {"genotype": str(genotype)})
-
-
-class SearchSpace(TrialSpace):
+class SearchSpace:
     """The hyperparameters and the architecture that a study varies.
 
     Args:
@@ -79,6 +55,7 @@ class SearchSpace(TrialSpace):
             raise ConfigError(f"parameters: {error}") from None
 
     def genotype(self, point: Mapping[str, Value]) -> AnyGenotype | None:
+        """Return the architecture of a point; None if the point does not set it."""
         if self.architecture is None:
             return None
         prefix = len(_PREFIX)
@@ -87,6 +64,7 @@ class SearchSpace(TrialSpace):
         return genotype
 
     def overrides(self, point: Mapping[str, Value]) -> list[str]:
+        """Return the overrides that a point adds to the command line of a trial."""
         return [*self.architecture_overrides(point), *self.hyperparameter_overrides(point)]
 
     def architecture_overrides(self, point: Mapping[str, Value]) -> list[str]:
@@ -105,7 +83,13 @@ class SearchSpace(TrialSpace):
         ]
 
     def settings(self, point: Mapping[str, Value]) -> Point:
+        """Return the parameters of a point that are not part of the architecture."""
         return {name: value for name, value in point.items() if not name.startswith(_PREFIX)}
+
+    def row(self, point: Mapping[str, Value]) -> Point:
+        """Return a point as part of a row of ``trials.csv``: settings, and the genotype as text."""
+        genotype = self.genotype(point)
+        return self.settings(point) | ({} if genotype is None else {"genotype": str(genotype)})
 
     def groups(self) -> dict[str, list[str]]:
         """Return the parameter names by group: ``architecture`` and ``hyperparameters``.
@@ -150,7 +134,7 @@ class SearchSpace(TrialSpace):
         return point
 
 
-class FactorialDesign(TrialSpace):
+class FactorialDesign(SearchSpace):
     """The space ``{default, best} x {default, best} x seeds``, trained after a study.
 
     It separates the gain of the architecture from the gain of the hyperparameters. The seeds are
@@ -162,7 +146,7 @@ class FactorialDesign(TrialSpace):
     """
 
     def __init__(self, space: SearchSpace, best: Point, seeds: range) -> None:
-        self._space, self._best = space, best
+        self._space, self._best, self.architecture = space, best, None
         groups = space.groups()
         self.factors = [name for name in FACTORS if name in groups]
         levels = Choice(LEVELS)

@@ -78,7 +78,7 @@ def _sqlite_file(url: str) -> Path | None:
         parsed = make_url(url)
     except ArgumentError:
         return None  # Optuna describes the error
-    is_file = parsed.get_backend_name() == "sqlite" and parsed.database
+    is_file = parsed.get_backend_name() == "sqlite"
     return Path(parsed.database) if is_file and parsed.database else None
 
 

@@ -12,7 +12,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from darts.config import ConfigError, LimitConfig, TuneConfig
-from darts.hpo.search_space import SearchSpace, TrialSpace
+from darts.hpo.search_space import SearchSpace
 from darts.hpo.store import damaged, machine_failure, open_storage, storage_errors
 from darts.hpo.trial_networks import LimitedPoints
 from darts.hpo.trials import complete_trials, trial_scores
@@ -36,7 +36,7 @@ class StudyPlan:
     directory: Path
     storage: str  # URL of the database
     name: str  # of the study in its database
-    space: TrialSpace
+    space: SearchSpace
     fixed_overrides: tuple[str, ...]  # of all trials
     epochs: int  # of a trial whose point does not set them; the pruner needs them
     higher_is_better: bool
@@ -64,7 +64,7 @@ class StudyPlan:
             seed=self.config.seed,
             window=window,
             objectives=len(self.objectives),
-            constraints=self._excess if self._limits else None,
+            constraints=self.excess if self._limits else None,
             allows=self.limited_points().may_propose,
         )
 
@@ -77,16 +77,12 @@ class StudyPlan:
         limit = self.config.limit if self.config.target == "retrain" else LimitConfig()
         return LimitedPoints(limit, self.space, self.overrides)
 
-    def _excess(self, trial: FrozenTrial) -> list[float]:
+    def excess(self, trial: FrozenTrial) -> list[float]:
         """Return the relative excess over each limit: 0.1 is 10 % too much, up to 0 is allowed."""
         scores = trial_scores(trial)
         # A pruned trial has only the costs that were known before its training.
         missing = 0.0 if trial.state == TrialState.PRUNED else math.inf
         return [scores.get(name, missing) / limit - 1 for name, limit in self._limits.items()]
-
-    def is_within_limits(self, trial: FrozenTrial) -> bool:
-        """Return whether a finished trial exceeds no limit."""
-        return all(excess <= 0 for excess in self._excess(trial))
 
     def overrides(self, point: Point) -> tuple[str, ...]:
         """Return all overrides of a trial: the fixed ones and the ones of its point."""
@@ -216,8 +212,8 @@ def trial_overrides(
     target: str, seed: int, configured: Sequence[str], required: Sequence[str]
 ) -> list[str]:
     """Return the overrides of the runs of a study or a judge: defaults, configured, required."""
-    # Restarts and raises would hide that a learning rate is too high or too low.
     defaults = [f"seed={seed}", "tracking.tensorboard=false", "tracking.figures=false"]
+    # Restarts and raises would hide that a learning rate is too high or too low.
     defaults.append("restarts=0")
     if target == "search":
         defaults.append("arch_optimizer.raises=0")
@@ -234,6 +230,6 @@ def best_trial(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> FrozenTrial | 
     sign = 1 if plan.higher_is_better else -1
     return max(  # the first of equally good trials
         complete_trials(trials),
-        key=lambda trial: (plan.is_within_limits(trial), sign * trial.values[0]),
+        key=lambda trial: (max(plan.excess(trial), default=0) <= 0, sign * trial.values[0]),
         default=None,
     )

@@ -55,7 +55,8 @@ class Supervisor:
         self._on_trial_end, self._deadline = on_trial_end, deadline
         self._reported = set(reported)
         self._workers: dict[str, tuple[int, BaseProcess]] = {}
-        self._local_worker: Worker | None = None
+        in_process = plan.config.workers == 0
+        self._local_worker = Worker(plan, study, secrets.token_hex(4)) if in_process else None
         self._lost_in_a_row = 0
 
     def run(self, on_poll: Callable[[list[FrozenTrial]], object] = lambda trials: None) -> int:
@@ -99,12 +100,10 @@ class Supervisor:
 
     def _work(self, *, start_workers: bool) -> None:
         """Start missing workers and wait briefly; with ``workers=0``, step a local worker."""
-        count = self._plan.config.workers
-        if count == 0:
-            if self._local_worker is None:
-                self._local_worker = Worker(self._plan, self._study, secrets.token_hex(4))
+        if self._local_worker is not None:
             self._local_worker.step()
             return
+        count = self._plan.config.workers
         free = set(range(count)) - {number for number, _ in self._workers.values()}
         for number in sorted(free) if start_workers else ():
             self._start(number)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from darts.config import ConfigError, LimitConfig, RetrainConfig
 from darts.data_modules import DataModule, make_data_module
-from darts.hpo.search_space import TrialSpace
+from darts.hpo.search_space import SearchSpace
 from darts.judging.devices.latency_model import LinearModel
 from darts.judging.limits.costs import CostMeter, require_sizes
 from darts.judging.training_free import SCORES, score_network, why_unsupported
@@ -61,7 +61,7 @@ class LimitedPoints:
     """Measures the limited costs of the networks that a study's trials would train."""
 
     limit: LimitConfig
-    space: TrialSpace
+    space: SearchSpace
     overrides: Callable[[Point], Sequence[str]]  # returns all overrides of a point's retraining
     _costs: dict[object, dict[str, float]] = field(default_factory=dict, init=False)
     _networks: TrialNetworks = field(default_factory=TrialNetworks, init=False)
@@ -96,11 +96,11 @@ class LimitedPoints:
 
     def _measure(self, point: Point) -> dict[str, float]:
         meter, genotype = self.meter, self.space.genotype(point)
-        model = meter.model
-        if isinstance(model, LinearModel) and not meter.needs_network and genotype is not None:
+        model, without_network = meter.model, meter.limits.keys() == {"latency_ms"}
+        if isinstance(model, LinearModel) and without_network and genotype is not None:
             return {"latency_ms": model.predict(genotype)}
         built = self._networks.build(self.overrides(point))
-        require_sizes("limit.device", meter.model, built.space, built.data.sample_shape)
+        require_sizes("limit.device", model, built.space, built.data.sample_shape)
         return meter(built.genotype, built.network, built.example)
 
 

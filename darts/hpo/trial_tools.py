@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
-from darts.config import BenchmarkConfig, TuneConfig
+from darts.config import BenchmarkConfig
 from darts.hpo.trial_networks import TrialNetworks, UntrainedSetup
 from darts.judging.benchmark import Benchmark
 from darts.judging.one_shot import OneShotScorer
 from darts.reading import JsonObject
 from darts.recipes.commands import retrain_config, run_command
 from darts.searching.expected_cost import MEASURES
-from darts.spaces import AnyGenotype, Space, space_of
+from darts.spaces import AnyGenotype, space_of
 from darts.strategies.judges import TrialSpec
-
-
-def table_covers(config: TuneConfig, architecture: Space | None) -> bool:
-    """Return whether a benchmark table is configured and contains the space ``architecture``."""
-    in_table = architecture is not None and architecture.benchmark is not None
-    return config.benchmark.table is not None and in_table
 
 
 class TrialTools:
@@ -33,39 +28,24 @@ class TrialTools:
         self._target, self._benchmark_config = target, benchmark
         self._benchmark: Benchmark | None = None
         self._untrained: dict[tuple[str, ...], UntrainedSetup] = {}
-        self._supernets: dict[tuple[str, int], OneShotScorer] = {}
+        self._scorer = cache(OneShotScorer)
         self._networks = TrialNetworks()
 
     def train(self, trial: TrialSpec) -> JsonObject:
         return run_command(self._target, trial.overrides, trial.directory, trial.on_epoch)
 
-    def _loaded(self, genotype: AnyGenotype) -> Benchmark:
-        """Return the benchmark of a genotype; all genotypes of a worker share a space."""
-        if self._benchmark is None:
-            self._benchmark = Benchmark.from_config(self._benchmark_config, space_of(genotype))
-            assert self._benchmark is not None
-        return self._benchmark
-
-    def true_scores(self, genotype: AnyGenotype) -> dict[str, float]:
-        """Look up the results of a full training of ``genotype`` in the benchmark table.
-
-        These are ``true_accuracy`` and ``true_regret`` as fractions, ``true_rank``, and the number
-        of ``architectures`` in the table.
-        """
-        benchmark = self._loaded(genotype)
-        return {**benchmark.scores(genotype), "architectures": len(benchmark.table)}
-
     def table_accuracy(self, genotype: AnyGenotype, *, split: str, epochs: int) -> float:
-        dataset, table = self._benchmark_config.dataset, self._loaded(genotype).table
-        return table.accuracy(genotype, dataset=dataset, split=split, epochs=epochs)
+        config = self._benchmark_config
+        if self._benchmark is None:  # all genotypes of a worker share a space
+            self._benchmark = Benchmark.from_config(config, space_of(genotype))
+            assert self._benchmark is not None
+        table = self._benchmark.table
+        return table.accuracy(genotype, dataset=config.dataset, split=split, epochs=epochs)
 
     def supernet_scores(
         self, checkpoint: str, genotype: AnyGenotype, calibration: int
     ) -> Mapping[str, float]:
-        key = (checkpoint, calibration)
-        if key not in self._supernets:
-            self._supernets[key] = OneShotScorer(Path(checkpoint), calibration)
-        return self._supernets[key].scores(genotype)
+        return self._scorer(Path(checkpoint), calibration).scores(genotype)
 
     def training_free_scores(
         self, trial: TrialSpec, names: Sequence[str], samples: int

@@ -10,7 +10,7 @@ from darts.strategies.history import RETRIED, latest_attempts
 
 # Names of user attributes of a trial.
 SCORES = "scores"  # scores and costs by name
-WALL_SECONDS = "wall_seconds"  # duration of the evaluation, by a monotonic clock
+WALL_SECONDS = "wall_seconds"  # duration of the evaluation; missing if its worker was lost
 FAILURE = "failure"  # why the trial failed, in one line
 BEYOND = "beyond_limits"  # why its network was not trained, in one line
 REPEAT = "repeat"  # whether a failed trial has to be repeated
@@ -32,12 +32,6 @@ def trial_scores(trial: FrozenTrial) -> dict[str, float]:
     """Return the numeric scores and costs of a trial by name; empty if there are none yet."""
     results = trial_results(trial)
     return {name: value for name, value in results.items() if not isinstance(value, str)}
-
-
-def trial_seconds(trial: FrozenTrial) -> float | None:
-    """Return how long the evaluation of a finished trial took; None if its worker was lost."""
-    seconds: float | None = trial.user_attrs.get(WALL_SECONDS)
-    return seconds
 
 
 def failure_reason(trial: FrozenTrial) -> str:

@@ -20,7 +20,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from darts.spaces import AnyGenotype, NetworkBase
+from darts.spaces import NetworkBase
 from darts.typed_values import Count, Name, Number
 
 Edge = tuple[str, int]  # name of a cell, and index of an edge in ``genotype.edges(cell)``
@@ -43,7 +43,7 @@ class EdgeImportances(TypedDict):
 
     score: Number  # of the whole network
     edges: dict[str, list[EdgeDrop]]  # by name of the cell, in the order of ``genotype.edges``
-    # By operation, the score drop without all removable edges that have it.
+    # By operation, the score drop without all removable edges that have it; empty without any.
     operations: Annotated[dict[Name, Number], msgspec.Meta(max_length=1000)]
 
 
@@ -69,15 +69,6 @@ class ZeroOutput(nn.Module):
         return tuple(torch.zeros_like(output) for output in outputs)
 
 
-def has_removable_edges(net: NetworkBase) -> bool:
-    """Return whether at least one edge of a network can be removed."""
-    return any(
-        net.edge_modules(cell, index) is not None
-        for cell in net.genotype.cells
-        for index in range(len(net.genotype.edges(cell)))
-    )
-
-
 @contextmanager
 def without_edges(net: NetworkBase, edges: Iterable[Edge]) -> Iterator[None]:
     """Replace the outputs of some removable edges by zeros inside a ``with`` block."""
@@ -96,11 +87,7 @@ def without_edges(net: NetworkBase, edges: Iterable[Edge]) -> Iterator[None]:
 
 
 def edge_importances(
-    net: NetworkBase,
-    genotype: AnyGenotype,
-    score: Callable[[], float],
-    *,
-    higher_is_better: bool = True,
+    net: NetworkBase, score: Callable[[], float], *, higher_is_better: bool = True
 ) -> EdgeImportances:
     """Measure the score drop of a trained network without each edge and without each operation.
 
@@ -116,9 +103,9 @@ def edge_importances(
 
     drops: dict[str, list[EdgeDrop]] = {}
     removable: dict[str, list[Edge]] = {}
-    for cell in genotype.cells:
+    for cell in net.genotype.cells:
         drops[cell] = []
-        for index, (source, target, operation) in enumerate(genotype.edges(cell)):
+        for index, (source, target, operation) in enumerate(net.genotype.edges(cell)):
             score_drop = None
             if net.edge_modules(cell, index) is not None:
                 score_drop = drop([(cell, index)])

@@ -60,24 +60,17 @@ def rank_fractions(scores: Values) -> Values:
     return ranks / len(ranks)
 
 
-def log_ranks(scores: Values) -> Values:
-    """Return the logarithm of ``rank_fractions``: 0 for the best, ``-log n`` for the worst.
+def combined(scores: Mapping[str, Values], weights: Mapping[str, float] | None = None) -> Values:
+    """Return the weighted sum of the logarithms of ``rank_fractions`` of scores, each ``(n,)``.
 
     The logarithm separates bad architectures more than good ones, so an architecture must be good
-    by every score to be good by their sum.
-    """
-    return np.log(rank_fractions(scores))
-
-
-def combined(scores: Mapping[str, Values], weights: Mapping[str, float] | None = None) -> Values:
-    """Return the weighted sum of log ranks of several scores, each ``(n,)``.
-
-    Without weights, each score has weight 1. A negative weight ranks a score in reverse.
+    by every score to be good by their sum. Without weights, each score has weight 1. A negative
+    weight ranks a score in reverse.
     """
     total = np.zeros(len(next(iter(scores.values()))))
     for name, values in scores.items():
         weight = 1.0 if weights is None else weights[name]
-        total += abs(weight) * log_ranks(values if weight >= 0 else -values)
+        total += abs(weight) * np.log(rank_fractions(values if weight >= 0 else -values))
     return total
 
 

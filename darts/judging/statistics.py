@@ -107,17 +107,12 @@ def sign_flip_test(differences: Sequence[float], *, seed: int = 0) -> float:
     return float(found.pvalue)
 
 
-def min_p_value(pairs: int) -> float:
-    """Return the smallest p-value of ``sign_flip_test`` for a number of pairs: all signs equal."""
-    return min(1.0, 2.0 ** (1 - pairs))
+def pairs_needed(comparisons: int) -> int:
+    """Return how many pairs each comparison needs so that p <= ALPHA is possible after ``holm``.
 
-
-def pairs_needed(comparisons: int = 1, *, alpha: float = ALPHA) -> int:
-    """Return how many pairs each comparison needs so that p <= alpha is possible after ``holm``."""
-    pairs = 1
-    while comparisons * min_p_value(pairs) > alpha:
-        pairs += 1
-    return pairs
+    The smallest p-value of ``sign_flip_test`` is ``2^(1 - pairs)``, if all signs are equal.
+    """
+    return 1 + math.ceil(math.log2(comparisons / ALPHA))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -166,7 +161,7 @@ class Comparison:
         pairs, needed = self.difference.count, pairs_needed(self.comparisons)
         reasons = []
         if pairs < needed:
-            min_p = min(1.0, self.comparisons * min_p_value(pairs))
+            min_p = min(1.0, self.comparisons * 2.0 ** (1 - pairs))
             searches = "1 search is" if pairs == 1 else f"{pairs} searches are"
             reasons.append(
                 f"{searches} too few, as p cannot be below {min_p:.3g}; "

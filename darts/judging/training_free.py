@@ -109,30 +109,17 @@ def naswot(network: UntrainedNetwork) -> float:
     codes differ much. It is ``-inf`` if two samples have the same code, and for a network without
     ReLU units.
     """
-    kernel = agreement_kernel(network.first_pass.codes)
-    if kernel is None:
-        return -math.inf
-    sign, log_determinant = torch.linalg.slogdet(kernel)
-    return float(log_determinant) if sign > 0 else -math.inf
-
-
-def agreement_kernel(codes: list[Tensor]) -> Tensor | None:
-    """Return the number of units that agree for each pair of samples, ``(B, B)`` float64.
-
-    Codes say which units are active, ``(B, units)`` bool for each ReLU. Without ReLUs, the result
-    is None.
-    """
-    kernel: Tensor | None = None
-    for code in codes:
+    kernel = torch.zeros(1, 1, dtype=torch.float64)
+    for code in network.first_pass.codes:  # (B, units) bool for each ReLU
         # Samples a and b agree in the units that are active for both or for neither:
         # units - |a| - |b| + 2 |a and b|. Single precision is exact up to 2^24 units.
         units = code.shape[1]
         active = code.cpu().to(torch.float32 if units <= 2**24 else torch.float64)
         both = (active @ active.T).double()
         count = both.diagonal()
-        agreement = units - count[:, None] - count[None, :] + 2 * both
-        kernel = agreement if kernel is None else kernel + agreement
-    return kernel
+        kernel = kernel + units - count[:, None] - count[None, :] + 2 * both
+    sign, log_determinant = torch.linalg.slogdet(kernel)
+    return float(log_determinant) if sign > 0 else -math.inf
 
 
 def expressivity(network: UntrainedNetwork) -> float:

@@ -14,7 +14,7 @@ from typing import TypedDict
 import torch
 from torch import Tensor, nn
 
-from darts.config import PenaltyConfig
+from darts.config.options import PenaltyConfig
 from darts.data_modules import DataModule
 from darts.ops.transfer import constant_on
 from darts.spaces import AnyGenotype, SearchContext, Space

@@ -229,14 +229,18 @@ class Parameters:
     def __len__(self) -> int:
         return len(self.by_name)
 
-    def contains(self, point: Mapping[str, Value]) -> bool:
-        """Return whether a point has valid values for all active parameters and no others."""
+    def contains(self, point: Mapping[str, Value], *, partly: bool = False) -> bool:
+        """Return whether a point has valid values for all active parameters and no others.
+
+        With ``partly``, values may be missing.
+        """
         checked: Point = {}
         for parameter in self:
-            if parameter.active(checked):
-                if parameter.name not in point or point[parameter.name] not in parameter.domain:
+            name = parameter.name
+            if parameter.active(checked) and (name in point or not partly):
+                if name not in point or point[name] not in parameter.domain:
                     return False
-                checked[parameter.name] = point[parameter.name]
+                checked[name] = point[name]
         return len(checked) == len(point)
 
     def complete(self, values: Mapping[str, Value], random: Random) -> Point:

@@ -19,7 +19,7 @@ import numpy as np
 from cmaes import CMA
 
 from darts.registry import number
-from darts.spaces.parameters import Parameter, Range, Value
+from darts.spaces.parameters import Range, Value
 from darts.strategies.point_sampler import History, Observation, Proposal, ProposalStrategy
 from darts.strategies.strategy import STRATEGIES, Setup
 
@@ -30,10 +30,8 @@ _STEP = 1 / 6  # initial standard deviation, as a fraction of each range
 def adapted_ranges(setup: Setup) -> dict[str, Range]:
     """Return the ranges without conditions that have more than one number, by parameter."""
 
-    def is_adapted(parameter: Parameter) -> bool:
-        return not parameter.conditions and len(parameter.domain.grid(2)) > 1
-
-    return {p.name: p.domain for p in setup.space if isinstance(p.domain, Range) and is_adapted(p)}
+    free = [p for p in setup.space if not p.conditions and len(p.domain.grid(2)) > 1]
+    return {p.name: p.domain for p in free if isinstance(p.domain, Range)}
 
 
 @STRATEGIES.register

@@ -17,6 +17,7 @@ takes the position of the first attempt. Without kills, a position equals the nu
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial, TrialState
@@ -74,18 +75,11 @@ def visible_history(
 
 def _copy(trial: FrozenTrial, number: int, *, shown: bool) -> FrozenTrial:
     """Copy a trial under another number; unless ``shown``, as a running one without results."""
-    attributes = {k: v for k, v in trial.system_attrs.items() if shown or not k.startswith(RUNG)}
-    return FrozenTrial(
-        number=number,
-        trial_id=number,
-        state=trial.state if shown else TrialState.RUNNING,
-        value=None,
-        values=trial.values if shown else None,
-        datetime_start=trial.datetime_start,
-        datetime_complete=trial.datetime_complete if shown else None,
-        params=trial.params,
-        distributions=trial.distributions,
-        user_attrs=trial.user_attrs if shown else {},
-        system_attrs=attributes,
-        intermediate_values=trial.intermediate_values if shown else {},
-    )
+    copied = copy.copy(trial)
+    copied.number = copied._trial_id = number
+    attributes = trial.system_attrs.items()
+    copied.system_attrs = {k: v for k, v in attributes if shown or not k.startswith(RUNG)}
+    if not shown:
+        copied.state, copied.values, copied.datetime_complete = TrialState.RUNNING, None, None
+        copied.user_attrs, copied.intermediate_values = {}, {}
+    return copied

@@ -80,15 +80,9 @@ def suggest_point(trial: Trial, parameters: Parameters) -> Point:
     """Ask the sampler of the study for a value of each active parameter, and store the values."""
     point: Point = {}
     for parameter in parameters:
-        if not parameter.active(point):
-            continue
-        name, d = parameter.name, distribution(parameter.domain)
-        if isinstance(d, CategoricalDistribution):
-            point[name] = trial.suggest_categorical(name, d.choices)
-        elif isinstance(d, IntDistribution):
-            point[name] = trial.suggest_int(name, d.low, d.high, step=d.step, log=d.log)
-        else:
-            point[name] = trial.suggest_float(name, d.low, d.high, step=d.step, log=d.log)
+        if parameter.active(point):
+            name, domain = parameter.name, parameter.domain
+            point[name] = trial._suggest(name, distribution(domain))
     return point
 
 

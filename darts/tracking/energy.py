@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from darts.config import EnergyConfig
+from darts.config.options import EnergyConfig
 
 POWERCAP = Path("/sys/class/powercap")
 _UNKNOWN_WATTS = 250.0  # assumed power of a GPU whose rated power is unknown

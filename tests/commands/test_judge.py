@@ -21,6 +21,7 @@ from darts.hpo.judge_scores import ScoreAnalysis, ScoreFile
 from darts.judging.training_free import SCORES
 from darts.spaces import SPACES
 from darts.strategies.judges import TrainingJudge, extrapolate
+from darts.tasks.metrics import CLASSIFICATION_METRICS
 
 SMALL = ("space=nas201", "space.channels=2", "space.cells=1", "dataset.size=8")
 TINY = (*SMALL, "judge.samples=4")
@@ -281,8 +282,7 @@ def test_a_loss_is_better_if_it_is_lower(tmp_path: Path) -> None:
         architectures=tuple(architectures),
         space=SPACES["nas201"](),
         calibrating=np.zeros(4, dtype=bool),
-        metric="loss",
-        higher_is_better=False,
+        metric=CLASSIFICATION_METRICS["loss"],
     )
     scored = ScoreFile(tmp_path / "scores.json", "")
     for text, loss in zip(texts, (math.inf, 3.0, 2.0, 1.0), strict=True):

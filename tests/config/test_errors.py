@@ -7,27 +7,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-import torch
 
 from darts.config import ConfigError, compose
 from darts.data_modules import data_module
-from darts.spaces.cnn import PUBLISHED
+from darts.plugins import group_options
 from darts.training.checkpoint import save_checkpoint
 
-DATASETS = (
-    "cifar10",
-    "cifar100",
-    "digits",
-    "fashion_mnist",
-    "imagefolder",
-    "imagenet",
-    "npz",
-    "svhn",
-)
+DATASETS = group_options("dataset")
 SEARCH = "search"
 RETRAIN = "retrain"
 V2 = "genotype=DARTS_V2"
-NO_SUCH_OPERATION = str(PUBLISHED["DARTS_V2"].genotype).replace("dil_conv_3x3", "conv")
 
 # Command, arguments, what the line must contain.
 ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
@@ -53,7 +42,6 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ),
     (SEARCH, ("metric=foo",), ("metric='foo'", "accuracy", "macro_f1", "loss")),
     (SEARCH, ("device=foo",), ("device='foo'", "auto, cpu, cuda, cuda:N, mps")),
-    (SEARCH, ("device=cuda:99",), ("device='cuda:99'", "auto, cpu, cuda, cuda:N, mps")),
     # Types.
     (SEARCH, ("epochs=many",), ("epochs", "'many'", "nteger")),
     ("genotypes", ("compare=DARTS_V2",), ("compare: must be a list", "compare=[A,B]")),
@@ -72,9 +60,6 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (RETRAIN, (V2, "start=nowhere"), ("start='nowhere'", "retraining")),
     # Combinations.
     (SEARCH, ("optimizer.schedule=stable",), ("optimizer.schedule=stable", "cosine, linear")),
-    (SEARCH, ("optimizer.lr_min=0.2",), ("optimizer.lr_min=0.2", "optimizer.lr=0.05")),
-    (SEARCH, ("precision=fp16", "device=cpu"), ("precision=fp16", "fp32 or bf16")),
-    (SEARCH, ("stages=[{share: 0}]",), ("stages[0].share=0", "> 0")),
     (SEARCH, ("stages=[{shape: 1}]",), ("shape",)),
     (RETRAIN, (V2, "space=nas201"), ("'DARTS_V2'", "space=cnn", "space=nas201")),
     (SEARCH, ("arch_optimizer.betas=[0.5]",), ("arch_optimizer.betas=[0.5]", "2 numbers")),
@@ -85,11 +70,9 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("genotypes", ("draw=SGAS", "validate=SGAS"), ("draw and validate", "use one")),
     # Genotypes and checkpoints.
     (RETRAIN, (), ("genotype must be given",)),
-    (RETRAIN, ("genotype=DARTSV2",), ("'DARTSV2'", "did you mean DARTS_V2?", *PUBLISHED)),
     (RETRAIN, ("genotype=''",), ("genotype is empty",)),
     (RETRAIN, ("genotype=runs/search/x",), ("runs/search/x", "darts.genotypes")),
     (RETRAIN, ("genotype=.",), ("genotype='.'", "genotype.json")),
-    (RETRAIN, (f"genotype={NO_SUCH_OPERATION}",), ("'conv'", "sep_conv_3x3")),
     (RETRAIN, ("genotype=Genotype(${oc.env:HOME})",), ("enotype",)),
     ("evaluate", (), ("checkpoint must be given",)),
     ("export", ("checkpoint=nowhere.pt",), ("checkpoint='nowhere.pt'", "retrain")),
@@ -98,7 +81,6 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("compare", ("baselines=[]",), ("baselines=[]", "one or more of random")),
     ("compare", ("baselines=[random,random]",), ("each at most once",)),
     ("compare", ("search.epoch=3",), ("'epoch'", "did you mean 'epochs'")),
-    ("compare", ("retrain.method=x",), ("'method'",)),
     (
         "compare",
         ("retrain.evaluate_test=false",),
@@ -108,7 +90,6 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("evaluate", ("checkpoint=.",), ("checkpoint='.'", "retrain")),
     # Run directories that cannot be resumed.
     (SEARCH, ("name=a/../../../x",), ("name='a/../../../x'", "a folder gets this name")),
-    (SEARCH, ("name=..",), ("name='..'", "a folder gets this name")),
     (SEARCH, (f"name={'x' * 300}",), ("name='xxx", "at most 200 bytes")),
     (SEARCH, ("resume=nowhere",), ("resume='nowhere'", "overrides.json")),
     # Overrides with syntax errors.
@@ -172,19 +153,6 @@ def test_code_in_a_genotype_is_not_executed(refused: Any, tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("no_data")
-def test_invalid_checkpoint_is_named(refused: Any, tmp_path: Path) -> None:
-    file = tmp_path / "checkpoint.safetensors"
-    file.write_text("not a checkpoint")
-    assert str(file) in refused("evaluate", f"checkpoint={file}")
-    torch.save({"weights": torch.zeros(3)}, file)
-    assert "darts-nas" in refused("evaluate", f"checkpoint={file}")
-    save_checkpoint(file, "search", {})
-    line = refused("evaluate", f"checkpoint={file}")
-    assert "search" in line
-    assert "retrain" in line
-
-
-@pytest.mark.usefixtures("no_data")
 def test_checkpoint_of_another_version_names_the_unknown_key(refused: Any, tmp_path: Path) -> None:
     file = tmp_path / "checkpoint.safetensors"
     save_checkpoint(file, "retrain", {"best": {}, "config": {"epochz": 3}})
@@ -230,11 +198,7 @@ def test_empty_folder_of_the_user_is_not_removed(refused: Any, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("override", "key"),
-    [
-        ("optimizer.learning_rate=0.1", "optimizer.lr"),
-        ("batch=32", "loader.batch_size"),
-        ("optimizer.lrr=3", "optimizer.lr"),
-    ],
+    [("optimizer.learning_rate=0.1", "optimizer.lr"), ("batch=32", "loader.batch_size")],
 )
 def test_names_of_other_projects_lead_to_ours(override: str, key: str) -> None:
     with pytest.raises(ConfigError, match=f"did you mean '{re.escape(key)}'"):

@@ -181,16 +181,6 @@ def test_bugs_are_not_swallowed(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_errors_of_the_package_end_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    def task(*_: Any) -> None:
-        find_genotype("no_such_genotype")
-
-    with pytest.raises(SystemExit) as exit_info:
-        call("search", task)
-    assert exit_info.value.code == 2
-    assert "no_such_genotype" in capsys.readouterr().err
-
-
 def test_messages_of_several_lines_are_joined(capsys: pytest.CaptureFixture[str]) -> None:
     def check(_: Any) -> None:
         raise ConfigError("one\ntwo\r\nthree\u2028four")
@@ -230,15 +220,6 @@ def test_missing_files_are_errors_of_the_user(
         call("search", task)
     assert exit_info.value.code == 2
     assert str(tmp_path / "gone") in capsys.readouterr().err
-
-
-def test_exit_code_of_the_task_is_kept() -> None:
-    def task(*_: Any) -> None:
-        raise SystemExit(143)
-
-    with pytest.raises(SystemExit) as exit_info:
-        call("search", task)
-    assert exit_info.value.code == 143
 
 
 @pytest.mark.parametrize(

@@ -121,20 +121,3 @@ def test_a_design_of_one_factor_has_half_the_corners() -> None:
     assert design.factors == ["hyperparameters"]
     found = [design.overrides(point) for point in design.parameters.points(2)]
     assert found == [["seed=3"], ["epochs=7", "seed=3"], ["seed=4"], ["epochs=7", "seed=4"]]
-
-
-def test_corners_override_only_the_best_factors() -> None:
-    space = SearchSpace({"genotype": {"space": "nas201"}, "optimizer.lr": [0.1, 0.2]})
-    best = {p.name: p.domain.grid(2)[-1] for p in space.parameters}
-    design = FactorialDesign(space, best, range(1))
-    overrides = {
-        (point["architecture"], point["hyperparameters"]): design.overrides(point)
-        for point in design.parameters.points(2)
-    }
-    genotype = f"genotype='{space.genotype(best)}'"
-    assert overrides == {
-        ("default", "default"): ["seed=0"],
-        ("best", "default"): ["space=nas201", genotype, "seed=0"],
-        ("default", "best"): ["optimizer.lr=0.2", "seed=0"],
-        ("best", "best"): ["space=nas201", genotype, "optimizer.lr=0.2", "seed=0"],
-    }

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +14,6 @@ from darts.hpo.study import StudyPlan
 from darts.hpo.supervisor import Supervisor
 from darts.hpo.trials import failure_reason
 from darts.judging.devices.latency_model import LinearModel
-from darts.running.execution import redirect_output
 
 # These tests act as a worker, without its heartbeat thread.
 pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
@@ -102,49 +96,6 @@ def test_a_missing_score_fails_the_trial(
     )
 
 
-@pytest.mark.slow
-def test_pruned_trials_end_early(planned: Callable[..., StudyPlan], short: list[str]) -> None:
-    """Successive halving ends some trials before their last epoch."""
-    plan = planned(
-        *short,
-        "budget.trials=6",
-        "pruner=halving",
-        "pruner.factor=2",
-        "metric=loss",
-        "workers=0",
-        "epochs=3",
-    )
-    trials = run(plan)
-    states = Counter(trial.state for trial in trials)
-    assert set(states) == {TrialState.COMPLETE, TrialState.PRUNED}
-    for trial in trials:
-        assert list(trial.intermediate_values) == list(range(1, len(trial.intermediate_values) + 1))
-        if trial.state == TrialState.PRUNED:
-            assert len(trial.intermediate_values) < 3
-        else:
-            assert len(trial.intermediate_values) == 3
-
-
-def test_a_stopped_worker_requeues_its_trial(
-    planned: Callable[..., StudyPlan], short: list[str]
-) -> None:
-    """After SIGTERM, the trial waits in the queue, even with retries=0."""
-    plan = planned(*short, "budget.trials=2", "workers=0", "retries=0", "epochs=400")
-    study = plan.open()
-
-    def stop() -> None:
-        while not list(plan.directory.glob("trials/0000/metrics.jsonl")):
-            time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=stop).start()
-    assert Supervisor(plan, study, ignore).run() == signal.SIGTERM
-    first, second = study.trials
-    assert first.state == TrialState.FAIL
-    assert failure_reason(first) == "its worker was stopped"
-    assert (second.state, second.params) == (TrialState.WAITING, first.params)
-
-
 def test_a_predicted_latency_can_be_an_objective(
     planned: Callable[..., StudyPlan], table: Path, tmp_path: Path
 ) -> None:
@@ -164,15 +115,3 @@ def test_a_predicted_latency_can_be_an_objective(
         genotype = plan.space.genotype(dict(trial.params))
         assert genotype is not None
         assert trial.values[1] == 1 + 2 * genotype.count("nor_conv_3x3")
-
-
-def test_output_of_python_and_child_processes_goes_to_the_log(tmp_path: Path, capfd: Any) -> None:
-    with redirect_output(tmp_path / "a" / "log.txt"):
-        os.system("echo from another process")
-        print("from Python")
-    print("outside")
-    assert (tmp_path / "a" / "log.txt").read_text().split("\n")[:2] == [
-        "from another process",
-        "from Python",
-    ]
-    assert capfd.readouterr().out == "outside\n"

@@ -108,7 +108,7 @@ def test_edges_without_a_bypass_have_no_score_drop() -> None:
     def score() -> float:
         return float(outputs_of(net).sum().detach())
 
-    found = edge_importances(net, net.genotype, score)
+    found = edge_importances(net, score)
     drops = [edge["score_drop"] for edge in found["edges"]["blocks"]]
     assert [drop is None for drop in drops] == [False, False, True, False, True, False]
     assert drops[3] == 0  # identity
@@ -117,7 +117,7 @@ def test_edges_without_a_bypass_have_no_score_drop() -> None:
         reduced = score()
     assert found["operations"]["mb_k3_e3"] == pytest.approx(found["score"] - reduced)
     net = text_network()
-    drops = [e["score_drop"] for e in edge_importances(net, net.genotype, score)["edges"]["blocks"]]
+    drops = [e["score_drop"] for e in edge_importances(net, score)["edges"]["blocks"]]
     assert [drop == 0 for drop in drops] == [False, False, False, False, True, False]
 
 
@@ -142,7 +142,7 @@ def test_the_score_drop_is_the_difference_of_scores(better: bool) -> None:
         distance = float((net(images()) - target).square().mean().detach())
         return -distance if better else distance
 
-    found = edge_importances(net, net.genotype, score, higher_is_better=better)
+    found = edge_importances(net, score, higher_is_better=better)
     (cell,) = net.genotype.cells
     assert found["score"] == score()
     for number, (source, target_node, operation) in enumerate(net.genotype.edges(cell)):

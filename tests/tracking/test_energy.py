@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from darts.config import EnergyConfig
+from darts.config.options import EnergyConfig
 from darts.tracking import EnergyMeter, energy
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from fake_loader import FakeLoader
 
-from darts.config import TrackingConfig, compose
+from darts.config import compose
+from darts.config.options import TrackingConfig
 from darts.tracking import Energy
 from darts.training import dry_run as module
 from darts.training.distributed import Ranks

@@ -132,22 +132,6 @@ class Accuracy:
         return cls(ranks.spearman, ranks.kendall, root_mean_square(predictions - latencies))
 
 
-@dataclass(frozen=True)
-class FittedLatency:
-    """Fitted models, and how well they and trivial predictors predict the other networks.
-
-    Attributes:
-        fits: The best model of each kind, the chosen kind first.
-        accuracies: By kind, and by name of a trivial predictor, the accuracy on the networks that
-            no model was fitted to.
-        tested: Number of these networks.
-    """
-
-    fits: dict[Kind, Fit]
-    accuracies: dict[str, Accuracy]
-    tested: int
-
-
 def fit_and_test(
     genotypes: Sequence[AnyGenotype],
     latencies: Array,
@@ -156,8 +140,11 @@ def fit_and_test(
     train: int,
     device: str,
     seed: int,
-) -> FittedLatency:
+) -> tuple[dict[Kind, Fit], dict[str, Accuracy]]:
     """Fit latency models to ``train`` random networks, and test them on all others.
+
+    Return the best model of each kind, the chosen kind first; and by kind, and by name of a trivial
+    predictor, the accuracy on the other networks.
 
     The genotypes are of one space, and the draw depends on their order; the latencies are in
     milliseconds, ``(n,)``. A line that is fitted to the training networks turns each of ``counts``,
@@ -179,7 +166,7 @@ def fit_and_test(
         line = np.column_stack([values[known], np.ones(train)])
         (slope, intercept), *_ = np.linalg.lstsq(line, latencies[known], rcond=None)
         accuracies[name] = Accuracy.of(slope * values[rest] + intercept, latencies[rest])
-    return FittedLatency(fits, accuracies, len(rest))
+    return fits, accuracies
 
 
 def count(

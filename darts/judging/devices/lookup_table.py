@@ -26,7 +26,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from darts.config import rebuild
-from darts.judging.devices.pieces import Key, Operation, candidates_of, key_of, operations_of
+from darts.judging.devices.pieces import Key, candidates_of, key_of, operations_of
 from darts.judging.devices.stopwatch import (
     Timing,
     TimingSettings,
@@ -39,7 +39,6 @@ from darts.judging.devices.stopwatch import (
 from darts.reading import MIB, FileError, JsonObject, read_text, read_yaml
 from darts.searching.expected_cost import ExpectedCost
 from darts.spaces import AnyGenotype, Space
-from darts.spaces.deriving import Candidates
 from darts.typed_values import Misfit, Name, typed
 from darts.writing import write_atomically
 
@@ -103,16 +102,10 @@ class LookupTable:
         return rebuild(MeasuredSpace, {"space": self.info.space}).space
 
     @cached_property
-    def candidates(self) -> Candidates:
-        """Names of the candidates of the space, by group and edge."""
-        channels = self.space.in_channels(tuple(self.info.sample_shape))
-        return candidates_of(self.space, classes=self.info.classes, in_channels=channels)
-
-    @cached_property
     def _cost(self) -> ExpectedCost:
         medians = {row.key: row.timing.median_ms for row in self.rows}
-        shape = tuple(self.info.sample_shape)
-        for operation in operations_of(self.space, classes=self.info.classes, sample_shape=shape):
+        classes, shape = self.info.classes, tuple(self.info.sample_shape)
+        for operation in operations_of(self.space, classes=classes, sample_shape=shape):
             if operation.key not in medians:
                 module, inputs = operation.key
                 raise ValueError(
@@ -124,12 +117,11 @@ class LookupTable:
             key = key_of(module, tuple(example.shape[1:]))
             return medians.get(key, 0.0)  # all others are free
 
+        candidates = candidates_of(
+            self.space, classes=classes, in_channels=self.space.in_channels(shape)
+        )
         return ExpectedCost.measured(
-            self.space,
-            self.candidates,
-            classes=self.info.classes,
-            sample_shape=shape,
-            measure=look_up,
+            self.space, candidates, classes=classes, sample_shape=shape, measure=look_up
         )
 
     def predict(self, genotype: AnyGenotype) -> float:
@@ -201,7 +193,6 @@ def _row(cells: dict[str, str], line: int) -> Row:
 
 def measure(
     space: Space,
-    operations: Sequence[Operation],
     settings: TimingSettings,
     *,
     classes: int,
@@ -210,9 +201,9 @@ def measure(
 ) -> LookupTable:
     """Measure each operation of the networks of a space on the machine of this process.
 
-    ``operations`` are the result of ``operations_of`` for the same sizes. ``after_round`` is called
-    after one pass of each operation.
+    ``after_round`` is called after one pass of each operation.
     """
+    operations = operations_of(space, classes=classes, sample_shape=tuple(sample_shape))
     modules = [operation.make() for operation in operations]
     with timing(settings):
         inputs = [example(operation.key[1], settings) for operation in operations]

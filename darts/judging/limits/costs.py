@@ -78,11 +78,6 @@ class CostMeter:
         }
         return {name: measure for name, measure in known.items() if name in self.limits}
 
-    @property
-    def needs_network(self) -> bool:
-        """Whether a limited cost depends on more than the genotype."""
-        return self.model is None or self.limits.keys() != {"latency_ms"}
-
     def __call__(
         self, genotype: AnyGenotype, network: nn.Module, example: Tensor
     ) -> dict[str, float]:
