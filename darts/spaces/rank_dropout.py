@@ -47,4 +47,5 @@ def rank_dropout(module: nn.Module, x: Tensor, probability: float) -> Tensor:
 
 def drop_path(module: nn.Module, x: Tensor, probability: float) -> Tensor:
     """Set whole samples of ``x``, ``(B, ...)``, to zero and scale the others to keep the mean."""
-    return apply_mask(x, dropout_mask(module, x, (len(x), *[1] * (x.ndim - 1)), probability))
+    shape = x.shape[:1] + (1,) * (x.ndim - 1)  # len(x) would fix the size of exported batches
+    return apply_mask(x, dropout_mask(module, x, shape, probability))
