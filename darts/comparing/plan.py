@@ -186,4 +186,4 @@ def check_comparison(config: CompareConfig) -> None:
 
 def as_overrides(settings: Mapping[str, object]) -> list[str]:
     """Return nested settings as overrides, with dotted keys and quotes where Hydra needs them."""
-    return [f"{key}={value_text(key, value)}" for key, value in flatten(settings)]
+    return [f"{key}={value_text(key, value)}" for key, value in flatten(settings) if value != {}]

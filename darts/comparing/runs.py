@@ -44,7 +44,10 @@ class RunLauncher:
             if self._stopped:
                 raise CancelledError
             future = self.executor.submit(Job(str(directory), command, directory, (*overrides,)))
-        outcome = future.result()
+        try:
+            outcome = future.result()
+        except ValueError as error:  # its worker did not start
+            raise RunFailed(str(error)) from None
         if outcome.summary is None:
             raise RunFailed(f"{outcome.problem} (see {log_file(directory)})")
         self.sources.add(str(outcome.summary.get("joules_source")))

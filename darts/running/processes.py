@@ -32,15 +32,16 @@ MAX_FAILED_STARTS = 3  # in a row, until a job raises an error
 class Worker:
     """A process that executes jobs, one after the other, and its successor if it dies.
 
-    ``threads`` is the number of threads of PyTorch; None stands for PyTorch's default.
+    ``number`` decides which GPU it sees, see ``prepare_process``. ``threads`` is the number of
+    threads of PyTorch; None stands for PyTorch's default.
     """
 
     process: BaseProcess
     _connection: Connection
     _ready: bool  # whether the process has finished its imports
 
-    def __init__(self, number: int, threads: int | None, log_directory: Path) -> None:
-        self._arguments = (number, threads, log_directory / f"{number}.log")
+    def __init__(self, number: int | None, threads: int | None, log: Path) -> None:
+        self._arguments = (number, threads, log)
 
     def start(self) -> None:
         """Start the process, without waiting for its imports."""
@@ -164,8 +165,8 @@ class ProcessExecutor(Executor):
 
     Entering the context starts the workers, which import PyTorch while this process continues. Each
     worker gets an equal share of the threads of this process, unless ``OMP_NUM_THREADS`` sets the
-    number of threads of each worker. The GPUs are assigned to the workers in turn. A job whose
-    worker dies is continued once in a new worker.
+    number of threads of each worker. The GPUs are assigned to several workers in turn; a single one
+    sees all of them. A job whose worker dies is continued once in a new worker.
 
     Leaving the context cancels all jobs and ends the workers, at once after Ctrl-C. Workers ignore
     Ctrl-C, because this process stops them. If this process is killed, they save checkpoints and
@@ -179,7 +180,10 @@ class ProcessExecutor(Executor):
     def __init__(self, workers: int, log_directory: Path) -> None:
         self.workers = workers
         threads = threads_per_worker(workers)
-        self._workers = [Worker(n, threads, log_directory) for n in range(workers)]
+        self._workers = [
+            Worker(n if workers > 1 else None, threads, log_directory / f"{n}.log")
+            for n in range(workers)
+        ]
         self._idle: LifoQueue[Worker] = LifoQueue()
         self._threads = ThreadPoolExecutor(workers)  # each waits for the job of one worker
         self._futures = WeakSet[Future]()

@@ -29,7 +29,7 @@ Reply: TypeAlias = "Outcome | OSError | None"
 """How a job ended: None if a signal has stopped it, an error if the machine failed."""
 
 
-def main(number: int, threads: int | None, log: Path, connection: Connection) -> None:
+def main(number: int | None, threads: int | None, log: Path, connection: Connection) -> None:
     """Execute the jobs that arrive on a connection, until its other end closes.
 
     SIGTERM stops the current job only. If the parent process is killed, the current run saves a
@@ -63,16 +63,17 @@ def _serve(connection: Connection, interrupt: Interrupt) -> None:
             reply = error
 
 
-def prepare_process(number: int, threads: int | None) -> None:
+def prepare_process(number: int | None, threads: int | None) -> None:
     """Set the GPU and the threads of a worker; end it with its parent.
 
     The process receives SIGTERM when its parent process ends, even if that is killed.
 
     Args:
-        number: Number of the worker on this machine, from 0.
+        number: Number of the worker on this machine, from 0; None to see all GPUs.
         threads: Threads of PyTorch; None for PyTorch's default.
     """
-    os.environ.update(round_robin_gpu(number))  # before CUDA is initialized in this process
+    if number is not None:
+        os.environ.update(round_robin_gpu(number))  # before CUDA is initialized in this process
     if threads is not None:
         torch.set_num_threads(threads)
     parent = multiprocessing.parent_process()
