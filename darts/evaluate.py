@@ -13,7 +13,7 @@ import torch
 
 from darts.config import ConfigError, EvaluateConfig, Invocation, launch, one_of
 from darts.data import Batch, Loader, load_split
-from darts.judging.edge_importance import ImportanceFile, edge_importances
+from darts.judging.edge_importance import ImportanceFile, edge_importances, has_removable_edges
 from darts.plotting.genotype import draw_edge_importances
 from darts.plotting.run_figures import save_confusion
 from darts.plotting.style import save_figure
@@ -120,6 +120,12 @@ class Evaluation:
     def _importance(self, loader: Loader | None) -> ImportanceFile:
         """Measure how much of the steering metric is lost on validation data without each edge."""
         trained, objective = self.trained, self.objective
+        if not has_removable_edges(self.net):
+            noun = f"a network of space={trained.config.space.name}"
+            raise ConfigError(
+                f"importance=true: {'an ensemble' if trained.members else noun} has no edges to "
+                "remove; set importance=false"
+            )
         if loader is None:
             raise ConfigError(
                 "importance=true: needs validation data; the retraining held none out"
@@ -129,12 +135,6 @@ class Evaluation:
             lambda: self._scores(loader.epoch(0))[self.metric],
             higher_is_better=objective.metrics[self.metric].higher_is_better,
         )
-        if not drops["operations"]:
-            noun = f"a network of space={trained.config.space.name}"
-            raise ConfigError(
-                f"importance=true: {'an ensemble' if trained.members else noun} has no edges to "
-                "remove; set importance=false"
-            )
         samples = self.ranks.all_reduce_sum(sum(map(objective.num_samples, loader.epoch(0))))
         return {"metric": self.metric, "split": "valid", "samples": int(samples), **drops}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from darts.config import ConfigError, GenotypesConfig, Invocation, launch
 from darts.plotting.genotype import compare_genotypes, save_genotype
-from darts.plotting.style import save_figure
+from darts.plotting.style import figure_format, save_figure
 from darts.spaces import SPACES, AnyGenotype, space_of
 from darts.spaces.describe import difference
 from darts.spaces.lookup import find_genotype
@@ -28,6 +28,8 @@ def check(config: GenotypesConfig) -> None:
         raise ConfigError(f"{' and '.join(actions)} are mutually exclusive; use one of them")
     if config.out is not None and "draw" not in actions and "compare" not in actions:
         raise ConfigError(f"out={config.out!r}: needs draw or compare")
+    if config.out is not None:
+        figure_format(config.out)
     if config.compare is not None and len(config.compare) != 2:
         raise ConfigError(f"compare={config.compare}: must be two genotypes, as in compare=[A,B]")
 

@@ -58,8 +58,8 @@ def launch(
 
     With flags such as ``--cfg``, Hydra prints and does not call the function; the result is None.
     ``check`` raises ValueError for configurations that the types allow but that cannot run.
-    ``worthless`` returns why a result is worthless, in one line, or None if it is not. The
-    arguments, overrides and flags of Hydra, are by default those of the process.
+    ``worthless`` returns why a result is worthless, in one line, or None if it is not.
+    ``arguments`` are overrides and flags of Hydra; None stands for the arguments of the process.
     """
     end_silently()  # Ctrl-C, until the run begins
     given = list(sys.argv[1:] if arguments is None else arguments)

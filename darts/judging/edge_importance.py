@@ -86,6 +86,15 @@ def without_edges(net: NetworkBase, edges: Iterable[Edge]) -> Iterator[None]:
             setattr(module, name, operation)
 
 
+def has_removable_edges(net: NetworkBase) -> bool:
+    """Return whether the genotype has an edge that is an operation of the network."""
+    return any(
+        net.edge_modules(cell, index) is not None
+        for cell in net.genotype.cells
+        for index in range(len(net.genotype.edges(cell)))
+    )
+
+
 def edge_importances(
     net: NetworkBase, score: Callable[[], float], *, higher_is_better: bool = True
 ) -> EdgeImportances:

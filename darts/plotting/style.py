@@ -126,11 +126,16 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
 
     Equal figures give equal files, because they contain no dates and no random ids.
     """
+    write_atomically(path, render_figure(figure, figure_format(path)))
+
+
+def figure_format(path: str | os.PathLike[str]) -> str:
+    """Return the format that the suffix of a path names; raise ValueError for another suffix."""
     suffix = Path(path).suffix.lower().removeprefix(".")
     if suffix not in _METADATA:
         suffixes = ", ".join(f".{name}" for name in _METADATA)
         raise ValueError(f"cannot draw to {str(path)!r}: the file name must end in {suffixes}")
-    write_atomically(path, render_figure(figure, suffix))
+    return suffix
 
 
 def render_figure(figure: Figure, file_format: str) -> bytes:

@@ -66,6 +66,7 @@ ERRORS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (RETRAIN, (V2, "validation=0"), ("selection=best", "validation=0", "selection=last")),
     ("genotypes", ("compare=[DARTS_V2]",), ("['DARTS_V2']", "compare=[A,B]")),
     ("genotypes", ("draw=DARTS_V2", "out=x.gif"), ("'x.gif'", ".svg, .png, .pdf")),
+    ("genotypes", ("compare=[SGAS,GDAS]", "out=x.txt"), ("'x.txt'", ".svg, .png, .pdf")),
     ("genotypes", ("out=x.svg",), ("out", "draw or compare")),
     ("genotypes", ("draw=SGAS", "validate=SGAS"), ("draw and validate", "use one")),
     # Genotypes and checkpoints.
