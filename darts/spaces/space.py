@@ -234,7 +234,7 @@ class Space(ABC):
 
 def parse_genotype(text: str) -> AnyGenotype:
     """Return the genotype of a text in any notation; raise ValueError, in one line, for others."""
-    named = re.search(r'"space"\s*:\s*"(\w+)"', text)
+    named = re.search(r'"space"\s*:\s*"([^"]+)"', text)
     name = named[1] if named and named[1] in SPACES else space_recognizing(text) or CLASSIC_SPACE
     return SPACES[name].genotype.parse(text)
 

@@ -99,7 +99,10 @@ class Choice(BaseChoice):
         super().__init__(tuple(candidates), key)
         for name in candidates:
             self._check_identifier(name)
-        self.candidates = nn.ModuleDict(dict(candidates))
+        try:
+            self.candidates = nn.ModuleDict(dict(candidates))
+        except (KeyError, TypeError) as error:  # a name of ModuleDict, or not a module
+            raise ValueError(f"{self._name()}: {error.args[0]}") from None
 
     def chosen(self, name: str) -> nn.Module:
         return self.candidates[name]
@@ -204,7 +207,10 @@ class Repeat(BaseChoice):
                   for number in range(max)]  # fmt: skip
         if len({id(block) for block in blocks}) < max:
             raise ValueError("make_block of a Repeat must return a new block in each call")
-        self.blocks = nn.ModuleList(blocks)
+        try:
+            self.blocks = nn.ModuleList(blocks)
+        except TypeError as error:
+            raise ValueError(f"make_block of a Repeat: {error}") from None
 
     def chosen(self, name: str) -> nn.Module:
         return nn.Sequential(*self.blocks[: int(name)])

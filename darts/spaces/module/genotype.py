@@ -33,6 +33,8 @@ class Genotype(ChainGenotype):
         for pair in pairs:
             if not all(isinstance(text, str) and 0 < len(text) <= 1000 for text in pair):
                 raise ValueError(f"a choice must be a key and a name, not {short_repr(pair)}")
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError("a key of the genotype occurs twice")
 
     @property
     def operations(self) -> tuple[str, ...]:

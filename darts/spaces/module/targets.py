@@ -97,6 +97,8 @@ def build(target: str, sizes: Mapping[str, int]) -> nn.Module:
         )
     try:
         value = pkgutil.resolve_name(target)
+        if not callable(value):
+            raise AttributeError("is not a class or a function")
     except (ImportError, AttributeError) as error:
         raise ValueError(f"space.target={target!r}: {error}") from None
     try:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -42,11 +43,21 @@ def sinusoidal_table(length: int, width: int, dtype: torch.dtype, device: torch.
 
     The wavelengths range from 2 pi to 20,000 pi.
     """
+    if torch.compiler.is_compiling():  # no cache: an export traces the length as a dynamic axis
+        return _sinusoidal_table(length, width, dtype, device)
+    return _cached_sinusoidal_table(length, width, dtype, device)
+
+
+def _sinusoidal_table(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     positions = torch.arange(length, dtype=torch.float64)[:, None]
     exponents = torch.arange(0, width, 2, dtype=torch.float64) / width
     angles = positions * torch.exp(-math.log(10_000.0) * exponents)  # (length, width / 2)
     table = torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
     return to_device(table.to(dtype), device)  # dtype first, because some devices have no float64
+
+
+# The batches of a search have only a few different lengths.
+_cached_sinusoidal_table = lru_cache(maxsize=16)(_sinusoidal_table)
 
 
 class PositionalEncoding(nn.Module):

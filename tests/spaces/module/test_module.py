@@ -314,6 +314,11 @@ def test_wrong_choices_are_rejected() -> None:
         darts.Choice({"one": nn.Identity()})
     with pytest.raises(ValueError, match=r"the name 'a\.b' must be an identifier"):
         darts.Choice({"a.b": nn.Identity(), "c": nn.Identity()})
+    with pytest.raises(ValueError, match=r"Choice\(keys, c\): attribute 'keys' already exists"):
+        darts.Choice({"keys": nn.Identity(), "c": nn.Identity()})
+    not_modules: Any = {"a": 3, "c": nn.Identity()}
+    with pytest.raises(ValueError, match=r"Choice\(a, c\): int is not a Module subclass"):
+        darts.Choice(not_modules)
     different = nn.ModuleList(
         darts.Choice({"a": nn.Identity(), name: nn.Identity()}, key="k") for name in "bc"
     )
