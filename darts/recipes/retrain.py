@@ -181,10 +181,13 @@ class Retraining(Recipe):
         run.write("genotype.json", self.genotype.to_json())
         if run.saved is None and self.ranks.main and self.config.tracking.figures:
             run.board.log_text("genotype", f"`{self.genotype}`", 0)
-            with optional(run.path / "genotype.svg"):
-                save_genotype(self.genotype, run.path / "genotype.svg", title=genotype_name)
+            with optional("TensorBoard's figure of the genotype"):
                 figure = draw_genotype(self.genotype, title=genotype_name)
                 run.board.log_figure("genotype", figure, 0)
+        drawing = run.path / "genotype.svg"
+        if self.ranks.main and self.config.tracking.figures and not drawing.exists():
+            with optional(drawing):
+                save_genotype(self.genotype, drawing, title=genotype_name)
 
     @property
     def out_of_time(self) -> bool:
