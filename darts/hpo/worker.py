@@ -102,8 +102,10 @@ class Worker:
         send = partial(record_heartbeat, self.study, claimed)
         try:
             with in_background(self.study, config.heartbeat, send):
+                # Before the trial is created, which proposes a point and takes time: the supervisor
+                # finds the trial of a dead worker by this name.
+                self.study._storage.set_trial_user_attr(claimed._trial_id, WORKER, self.name)
                 trial = optuna.Trial(self.study, claimed._trial_id)
-                trial.set_user_attr(WORKER, self.name)
                 with log:
                     state, values = self._outcome(trial, directory)
             finish_trial(self.study, claimed._trial_id, state, values)

@@ -125,9 +125,12 @@ def test_killed_workers_do_not_change_the_table(
     supervisor.run(kill)
     assert not counts
     assert table_of(plan) == whole
-    lost = [trial for trial in plan.open().trials if trial_state(trial) == "failed"]
-    reasons = {failure_reason(trial) for trial in lost}
-    assert reasons <= {"its worker was killed by SIGKILL (out of memory?)"}
+    for trial in plan.open().trials:
+        if trial_state(trial) == "failed":
+            # The supervisor cannot know who claimed a trial that does not have a name yet.
+            named = "its worker was killed by SIGKILL (out of memory?)"
+            unnamed = "its worker sends no heartbeats"
+            assert failure_reason(trial) == (named if WORKER in trial.user_attrs else unnamed)
 
 
 @pytest.mark.slow
