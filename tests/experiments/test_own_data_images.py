@@ -73,10 +73,10 @@ def test_the_expert_learns(tmp_path, shape):
                 pixels = random.normal(value, 20, shape).clip(0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(tmp_path / split / name / f"{index}.png")
     ticks = itertools.count()
-    limits = Limits(30.0, 0, 0, clock=lambda: float(next(ticks)))
+    limits = Limits(60.0, 0, 0, clock=lambda: float(next(ticks)))
     result = own_data_expert.train_expert(None, tmp_path, limits)
     assert result.test > 0.9
     assert (result.samples, result.train_samples) == (40, 140)
     assert result.correct is not None
     assert result.correct.mean() == result.test
-    assert result.epochs == 9  # the clock ticks three times per epoch of two batches
+    assert result.epochs == 19  # the clock ticks three times per epoch of two batches
