@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,10 +38,24 @@ def hardware(device: str) -> str:
     return name if device.startswith("cuda") else f"{torch.get_num_threads()} CPU threads, {name}"
 
 
+def commit() -> str:
+    """Return the commit of the code that is measured, with ``-dirty`` if files differ from it."""
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["git", "-C", HERE, *arguments], check=False, capture_output=True, text=True
+        )
+
+    name = git("rev-parse", "--short=8", "HEAD").stdout.strip()
+    changed = git("diff", "--quiet", "HEAD", "--", "../darts", "../conf", "*.py").returncode
+    return f"{name}-dirty" if name and changed else name
+
+
 def record(name: str, key: Sequence[str], rows: Sequence[Row]) -> list[Row]:
     """Write rows to ``results/<name>.json``; a row replaces the row with the same key.
 
-    Rows without ``command`` or ``hardware`` get the command line and the processor.
+    Rows without ``command``, ``hardware`` or ``commit`` get the command line, the processor and the
+    commit.
 
     Args:
         name: File name without suffix.
@@ -50,7 +65,8 @@ def record(name: str, key: Sequence[str], rows: Sequence[Row]) -> list[Row]:
     Returns:
         All rows of the file.
     """
-    rows = [{"command": command(), "hardware": hardware("cpu"), **row} for row in rows]
+    origin = {"command": command(), "hardware": hardware("cpu"), "commit": commit()} if rows else {}
+    rows = [{**origin, **row} for row in rows]
     path = HERE / "results" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     with FileLock(path.with_suffix(".lock")):  # several jobs may write rows at the same time
