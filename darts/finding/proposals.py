@@ -56,7 +56,7 @@ class Pool:
             start: The training of the leader, for those that continue it.
             known: All candidates so far.
         """
-        keys = {candidate.key for candidate in known}
+        keys, names = {c.key for c in known}, {c.name for c in known}
         number = len(known)
         changes = self._settings(leader, start) if self.config.plan.settings else iter(())
         sources = [
@@ -70,7 +70,10 @@ class Pool:
             candidate = next((c for c in source if c.key not in keys), None)
             if candidate is not None:
                 keys.add(candidate.key)
+                # Not the next number, because earlier candidates may have been left out.
                 number += 1
+                while f"{candidate.name}-{number}" in names:
+                    number += 1
                 yield dataclasses.replace(candidate, name=f"{candidate.name}-{number}")
                 sources.append(source)
 
