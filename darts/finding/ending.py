@@ -8,10 +8,10 @@ from pathlib import Path
 from darts.finding.candidates import Networks
 from darts.finding.conclusion import Conclusion
 from darts.finding.ensemble import FOLDER, describe_ensemble, make_ensemble, train_finalists
-from darts.finding.final_run import PLANNED, anew_seconds, final_run, held_out_share
+from darts.finding.final_run import anew_seconds, final_run, held_out_share, seconds_left
 from darts.finding.race import EXPLORED, Race
 from darts.finding.results import Result, ranked
-from darts.finding.winner import DUEL, Duel, duel, duel_seconds, is_better, train_winner
+from darts.finding.winner import DUEL, Duel, duel, duel_again, duel_seconds, is_better, train_winner
 from darts.reading import read_json_object
 from darts.recipes.gain import Gain, measure_gain
 
@@ -27,21 +27,21 @@ def run_to_the_end(race: Race) -> Conclusion:
         networks = race.pool.networks[chosen.winner.candidate.family]
         reserve = scoring_seconds(networks, chosen)
         refits = plan.refit and held_out_share(race, chosen.winner.candidate) > 0
-        winner = train_winner(race, chosen, reserve)
-        # If more training does not help, the time that is left belongs to further candidates and
-        # their duels.
-        left = race.stopwatch.until(PLANNED) - reserve
-        left -= anew_seconds(race, winner) if refits else 0.0
-        if plan.equal == "epochs" or not winner.is_exhausted or left <= 0:
+        winner = train_winner(race, chosen, reserve, refits=refits)
+        if plan.equal == "epochs" or not winner.is_exhausted:
             break
+        # More training does not help, so the time that is left belongs to further candidates and
+        # their duels.
+        kept = reserve + (anew_seconds(race, winner) if refits else 0.0)
         before = race.rounds
-        race.explore((race.stopwatch.seconds + left / 2) / race.stopwatch.total)
+        for share in (0.5, 1.0):  # all of it only if no round fits into half of it
+            if race.rounds == before:
+                seconds = race.stopwatch.seconds + share * seconds_left(race, kept)
+                race.explore(seconds / race.stopwatch.total)
         if race.rounds == before:
             break
-        if is_better(race, race.best(), winner) and duel_seconds(race) < left / 2:
-            again = duel(race)
-            if is_better(race, again.winner, winner):
-                chosen = again
+        if is_better(race, race.best(), winner) and duel_seconds(race) < seconds_left(race, kept):
+            chosen = duel_again(race, chosen, winner)
     final = final_run(race, winner, reserve, refits=refits)
     if final is not None and not refits and ranked([winner, final], race.metric[1])[0] is winner:
         final = None

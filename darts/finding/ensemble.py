@@ -93,12 +93,12 @@ def train_finalists(race: Race, winner: Result, reserve: float) -> list[Result]:
         while (left := (end - race.stopwatch.seconds) / waves) > 1:
             before = max(race.results[name].seconds for name in names)
             seconds = before + min(left, before)
-            race.train_together({name: timed(race.candidates[name], seconds) for name in names})
+            race.train_up_to({name: timed(race.candidates[name], seconds) for name in names})
         results = final_runs(race, [race.results[name] for name in names], reserve)
         return ranked(results, race.metric[1])
     if plan.epochs is not None:
         begun = {name: race.candidates[name].start.epochs for name in names}
-        race.train_together(
+        race.train_up_to(
             {n: (f"epochs={max(plan.epochs - epochs, 1)}",) for n, epochs in begun.items()}
         )
     return ranked([race.results[name] for name in names], race.metric[1])

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from darts.config import quoted
 from darts.finding.candidates import Candidate, Start
@@ -27,11 +28,26 @@ PLANNED = 0.97
 """Share of the budget after which nothing trains; test scores and files take the rest."""
 
 
+class Run(NamedTuple):
+    """A final run.
+
+    Attributes:
+        candidate: What trains.
+        length: Overrides that end the run.
+        before: The training that it continues; None for random weights.
+    """
+
+    candidate: Candidate
+    length: Sequence[str]
+    before: Result | None
+
+
 def final_run(race: Race, winner: Result, reserve: float, *, refits: bool) -> Result | None:
     """Execute the last run of the winner; return its result, or None if there is no such run.
 
     If more training of the winner does not help, its final run begins with random weights, uses all
-    samples and ends at the best epoch; without time for this, there is no final run.
+    samples and ends at the best epoch; without time for this, there is no final run. If the winner
+    has continued other candidates, their training is repeated first, with their settings.
 
     Args:
         race: The race.
@@ -51,16 +67,29 @@ def final_run(race: Race, winner: Result, reserve: float, *, refits: bool) -> Re
         return _continued(winner, seconds)
 
     # A run that is continued with a larger budget ends with another final run.
-    name = f"final-{race.stopwatch.total:.0f}" if is_timed else "final"
+    name = f"final-{race.stopwatch.total:.0f}-{winner.candidate.name}" if is_timed else "final"
     length = race.decisions.decide(name, list[str], choose)
     if not length:
         return None
     how = " with the validation samples" if refits else ""
-    until = format_duration(seconds) if is_timed else f"{winner.best_epoch} epochs"
+    is_anew = len(length) == 1
+    until = f"{winner.best_epoch} epochs" if is_anew else format_duration(seconds)
     race.execution.console.info(f"final run of {winner.candidate.name}{how}: {until}")
     values: Values = {"validation": 0, "selection": "last"} if refits else {}
-    threads = race.execution.threads if is_timed else 1
-    return _train(race, {name: winner}, {name: length}, values, threads).get(name)
+    train = partial(_train, race, values=values, threads=race.execution.threads if is_timed else 1)
+    if not is_anew:
+        return train({name: Run(winner.candidate, length, winner)}).get(name)
+
+    def repeat(candidate: Candidate, end: int, name: str) -> Result | None:
+        """Train a candidate anew up to an epoch, after the candidate that it has continued."""
+        begin, before = candidate.start.epochs, None
+        if parent := candidate.start.parent:
+            before = repeat(race.candidates[parent], begin, f"{name}-{parent}")
+            if before is None:
+                return None
+        return train({name: Run(candidate, [f"epochs={max(end - begin, 1)}"], before)}).get(name)
+
+    return repeat(winner.candidate, winner.best_epoch, name)
 
 
 def final_runs(race: Race, finalists: Sequence[Result], reserve: float) -> list[Result]:
@@ -75,15 +104,14 @@ def final_runs(race: Race, finalists: Sequence[Result], reserve: float) -> list[
         name: race.decisions.decide(name, list[str], partial(_continued, result, seconds))
         for name, result in names.items()
     }
-    finished = _train(race, names, lengths, {}, None)
+    runs = {n: Run(result.candidate, lengths[n], result) for n, result in names.items()}
+    finished = _train(race, runs, values={}, threads=None)
     return [finished.get(name, result) for name, result in names.items()]
 
 
 def _continued(result: Result, seconds: float) -> list[str]:
     """Return the overrides that continue a run for seconds, with a falling rate if this helps."""
     return [
-        f"start={quoted(str(result.directory.resolve()))}",
-        "optimizer.warmup_epochs=0",
         f"optimizer.cooldown={0 if memorizes(result.directory) else 1}",
         f"epochs={ENDLESS}",
         f"max_seconds={seconds:.1f}",
@@ -105,30 +133,30 @@ def memorizes(run: Path) -> bool:
 
 
 def _train(
-    race: Race,
-    results: Mapping[str, Result],
-    lengths: Mapping[str, Sequence[str]],
-    values: Values,
-    threads: int | None,
+    race: Race, runs: Mapping[str, Run], *, values: Values, threads: int | None
 ) -> dict[str, Result]:
     """Execute final runs; return the results of those that have not failed, by name."""
     jobs = []
-    for name, result in results.items():
-        candidate = result.candidate
-        networks = race.pool.networks[candidate.family]
-        overrides = networks.overrides(candidate.genotype, {**candidate.setting.values, **values})
+    for name, run in runs.items():
+        networks = race.pool.networks[run.candidate.family]
+        setting = {**run.candidate.setting.values, **values}
+        overrides = networks.overrides(run.candidate.genotype, setting)
+        if run.before is not None:
+            file = quoted(str(run.before.directory.resolve()))
+            overrides += (f"start={file}", "optimizer.warmup_epochs=0")
         directory = race.directory / "runs" / name
-        jobs.append(Job(name, "retrain", directory, (*overrides, *lengths[name]), threads=threads))
+        jobs.append(Job(name, "retrain", directory, (*overrides, *run.length), threads=threads))
     outcomes = race.execution.run(jobs)
     finished = {}
-    for job, (name, result) in zip(jobs, results.items(), strict=True):
+    for job, (name, run) in zip(jobs, runs.items(), strict=True):
         summary = outcomes[name].summary
         if summary is not None:
-            begun = Start(result.candidate.name, 0, result.seconds, result.epochs)
-            start = begun if any(word.startswith("start=") for word in lengths[name]) else Start()
-            candidate = replace(result.candidate, start=start)
-            runs = [FoldRun(job.directory, summary)]
-            finished[name] = combine(candidate, runs, race.metric, selection="last")
+            before, start = run.before, Start()
+            if before is not None:
+                start = Start(before.candidate.name, 0, before.seconds, before.epochs)
+            candidate = replace(run.candidate, start=start)
+            fold = FoldRun(job.directory, summary)
+            finished[name] = combine(candidate, [fold], race.metric, selection="last")
     return finished
 
 

@@ -101,13 +101,18 @@ class Race:
                 self.decisions.record(name, planned)
             entries = self.decisions.decide(name, list[Entry], list)
             self._read_candidates()
-            total, is_first = self.stopwatch.total, self.rounds == 1  # round that has a leader
-            self.train(entries, self.searches.start(self.best(), total) if is_first else [])
+            self.train(entries, self._searches() if self.rounds == 1 else [])
             if not self.results:  # before the round is saved: a resumed run repeats it
                 raise ConfigError(f"all runs failed: {self._problem}")
             self.rounds += 1
             self._save()
             self._report_round()
+
+    def _searches(self) -> list[Job]:
+        """Start the searches in the family that leads; all workers together, ``LONGEST`` each."""
+        workers, searches = self.execution.executor.workers, len(self.config.methods)
+        seconds = LONGEST * self.stopwatch.total * min(1.0, workers / max(searches, 1))
+        return self.searches.start(self.best(), seconds)
 
     def _has_time(self, until: float) -> bool:
         plan = self.config.plan
@@ -159,19 +164,22 @@ class Race:
         return chosen
 
     def _newcomers(self, known: Sequence[Candidate]) -> Collection[Candidate]:
+        """Return the baselines, later variants of the leader, and of the next if it has too few."""
         if not known:
             return self.pool.baselines()
-        best = self.best()
-        leader, keys = best.candidate, {candidate.key for candidate in known}
-        found = [
+        keys = {candidate.key for candidate in known}
+        new = [
             candidate
-            for candidate in self.searches.candidates(leader)
+            for candidate in self.searches.candidates(self.best().candidate)
             if candidate.key not in keys and candidate.name not in self.candidates
         ]
-        start = self.slices.start(best, self.standings[leader.name].stage)
         count = self.config.plan.newcomers
-        variants = self.pool.variants(leader, start, [*known, *found])
-        return [*found, *itertools.islice(variants, NEWCOMERS if count is None else count)]
+        size = len(new) + (NEWCOMERS if count is None else count)
+        for result in ranked(self.results.values(), self.metric[1]):
+            start = self.slices.start(result, self.standings[result.candidate.name].stage)
+            variants = self.pool.variants(result.candidate, start, [*known, *new])
+            new += itertools.islice(variants, size - len(new))
+        return new
 
     def restore(self) -> None:
         """Restore the state after the last complete round of an earlier process, if any.
@@ -262,21 +270,19 @@ class Race:
         results = (self.results[name] for name in names if name in self.results)
         return sum(float(run.summary["seconds"]) for result in results for run in result.runs)
 
-    def train_alone(self, candidate: Candidate, length: Sequence[str]) -> Result | None:
-        """Train a candidate up to a length, with all threads; return its result."""
-        threads = self.execution.threads if self.folds == 1 else None
-        jobs = self.slices.jobs(candidate, length, threads)
-        return self.record(candidate, jobs, self.execution.run(jobs))
-
-    def train_together(self, lengths: Mapping[str, Sequence[str]]) -> None:
+    def train_up_to(self, lengths: Mapping[str, Sequence[str]]) -> None:
         """Train candidates up to lengths at the same time; one that fails keeps its result."""
-        slices = {name: self.slices.jobs(self.candidates[name], to) for name, to in lengths.items()}
+        threads = self.execution.threads if len(lengths) == self.folds == 1 else None
+        slices = {
+            name: self.slices.jobs(self.candidates[name], length, threads)
+            for name, length in lengths.items()
+        }
         outcomes = self.execution.run(list(itertools.chain.from_iterable(slices.values())))
         for name, jobs in slices.items():
             before = self.results[name]
             self.results[name] = self.record(self.candidates[name], jobs, outcomes) or before
 
-    def train_for(self, candidate: Candidate, seconds: float) -> Result | None:
+    def train_for(self, candidate: Candidate, seconds: float) -> Result:
         """Train a candidate alone to its next stage, or for some seconds if it is not reached."""
         before = self.results[candidate.name]
         stage = self.standings[candidate.name].stage
@@ -284,8 +290,9 @@ class Race:
             self._enter(candidate, stage, before)
             stage += 1
         total = min(self.slices.seconds_after(stage), before.seconds + seconds)
-        result = self.train_alone(candidate, timed(candidate, total))
-        if result is not None and total == self.slices.seconds_after(stage):
+        self.train_up_to({candidate.name: timed(candidate, total)})
+        result = self.results[candidate.name]
+        if result != before and total == self.slices.seconds_after(stage):
             self._enter(candidate, stage, result)
             self._save()
         return result

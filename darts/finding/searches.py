@@ -13,7 +13,6 @@ from darts.finding.candidates import Candidate, Networks
 from darts.finding.decisions import Decisions
 from darts.finding.proposals import Pool
 from darts.finding.results import Result
-from darts.finding.slices import LONGEST
 from darts.judging.devices.cell_features import is_connected
 from darts.judging.limits.of_search import overrides_of_limits
 from darts.recipes.commands import merge_overrides, run_command
@@ -47,16 +46,16 @@ class GradientSearches:
     directory: Path
     log: Callable[[str], None]
 
-    def start(self, leader: Result, budget: float) -> list[Job]:
+    def start(self, leader: Result, limit: float) -> list[Job]:
         """Decide on the searches; return their jobs, none if there is no time.
 
         Args:
             leader: The best result so far.
-            budget: Seconds of the whole run.
+            limit: Maximum of seconds of each search.
         """
         self.decisions.decide("search_family", str, lambda: leader.candidate.family)
         seconds = leader.seconds / max(leader.epochs, 1)
-        epochs = self.decisions.decide("search_epochs", int, lambda: self._epochs(seconds, budget))
+        epochs = self.decisions.decide("search_epochs", int, lambda: self._epochs(seconds, limit))
         return self._jobs(epochs) if epochs else []
 
     def candidates(self, leader: Candidate) -> Iterator[Candidate]:
@@ -81,17 +80,17 @@ class GradientSearches:
         directories = {method: self._directory(method) for method in self.config.methods}
         return {method: path for method, path in directories.items() if is_complete(path)}
 
-    def _epochs(self, seconds_per_epoch: float, budget: float) -> int:
+    def _epochs(self, seconds_per_epoch: float, limit: float) -> int:
         """Return the number of epochs of each search; 0 if there is time for too few.
 
         Args:
             seconds_per_epoch: Of a retraining of the leader, which is faster than a supernet.
-            budget: Seconds of the whole run.
+            limit: Maximum of seconds of each search.
         """
-        plan, seconds = self.config.plan, LONGEST * budget
+        plan = self.config.plan
         if plan.search_epochs is not None:
             return plan.search_epochs
-        if plan.equal == "epochs" or seconds < MIN_EPOCHS * seconds_per_epoch:
+        if plan.equal == "epochs" or limit < MIN_EPOCHS * seconds_per_epoch:
             return 0
         slowest = seconds_per_epoch
         for job in self._jobs(MIN_EPOCHS):
@@ -99,7 +98,7 @@ class GradientSearches:
                 words, folder = (*job.overrides, "dry_run=true"), self.directory / "measure"
                 values = run_command("search", words, folder)
             slowest = max(slowest, float(str(values["estimated_seconds"])) / MIN_EPOCHS)
-        epochs = int(seconds / slowest)
+        epochs = int(limit / slowest)
         return epochs if epochs >= MIN_EPOCHS else 0
 
     def _jobs(self, epochs: int) -> list[Job]:

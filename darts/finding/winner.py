@@ -12,7 +12,7 @@ import shutil
 from dataclasses import dataclass
 
 from darts.finding.answer import write_answer
-from darts.finding.final_run import begin_of_final_runs, memorizes
+from darts.finding.final_run import begin_of_final_runs, memorizes, seconds_left
 from darts.finding.race import Race
 from darts.finding.results import Result, ranked
 from darts.reading import JsonObject
@@ -44,9 +44,10 @@ class Duel:
 
 @dataclass(frozen=True)
 class SavedDuel:
-    """A ``Duel`` in ``decisions.json``, with the round after which it took place."""
+    """A ``Duel`` in ``decisions.json``, with the round after which it took place and the budget."""
 
     rounds: int
+    budget: float
     winner: str
     baseline: str
     baseline_summary: JsonObject
@@ -57,16 +58,27 @@ def duel(race: Race) -> Duel:
     """Train the best candidate and the best baseline for equally long, and compare both.
 
     The best of several networks often has the best score by chance, and the baseline is known to
-    work. The duel of a winner is not repeated, because the winner trains on and the other does not.
+    work. With the same budget, the duel of a winner is not repeated, because the winner trains on
+    and the other does not.
     """
-    saved = race.decisions.decide("duel", SavedDuel, lambda: _decide(race))
+    saved = _decided(race)
     winner = race.results.get(saved.winner)
-    if winner is None or (saved.rounds != race.rounds and winner != race.best()):
-        saved = _decide(race)
+    has_grown = saved.rounds != race.rounds and saved.budget != race.stopwatch.total
+    if winner is None or (has_grown and winner != race.best()):
+        saved = _saved(race, *_compare(race))
         race.decisions.record("duel", saved)
         winner = race.results[saved.winner]
     baseline = Result(race.candidates[saved.baseline], (), saved.baseline_summary, math.nan)
     return Duel(winner, baseline, saved.doubtful)
+
+
+def duel_again(race: Race, chosen: Duel, winner: Result) -> Duel:
+    """Return a new duel if its winner is clearly better than the winner so far."""
+    compared = _compare(race)
+    if not is_better(race, compared[0], winner):
+        return chosen
+    race.decisions.record("duel", _saved(race, *compared))
+    return duel(race)
 
 
 def duel_seconds(race: Race) -> float:
@@ -78,30 +90,40 @@ def duel_seconds(race: Race) -> float:
 
 def answer_so_far(race: Race) -> Result:
     """Return the winner of the duel, or the best candidate before it."""
-    known = "duel" in race.decisions
-    winner = race.decisions.decide("duel", SavedDuel, lambda: _decide(race)).winner if known else ""
-    return race.results.get(winner) or race.best()
+    winner = race.results.get(_decided(race).winner) if "duel" in race.decisions else None
+    return winner or race.best()
 
 
-def _decide(race: Race) -> SavedDuel:
+def _decided(race: Race) -> SavedDuel:
+    return race.decisions.decide("duel", SavedDuel, lambda: _saved(race, *_compare(race)))
+
+
+def _compare(race: Race) -> tuple[Result, Result, Result]:
+    """Return the winner, the best candidate and the best baseline after equal training."""
     best, baseline = race.best(), race.best(baseline=True)
     stage = max(race.standings[r.candidate.name].stage for r in (best, baseline)) - 1
     baseline = race.train_to(baseline.candidate, stage) or race.best(baseline=True)
     best = race.train_to(best.candidate, stage) or race.best()
-    winner = best = ranked([best, baseline], race.metric[1])[0]
+    best = ranked([best, baseline], race.metric[1])[0]
+    winner = best if best == baseline or is_better(race, best, baseline) else baseline
+    return augmented(race, winner), best, baseline
+
+
+def _saved(race: Race, winner: Result, best: Result, baseline: Result) -> SavedDuel:
+    """Keep the checkpoints of both networks; return what ``decisions.json`` holds of the duel."""
     if best != baseline:
         for name, result in (("found", best), ("baseline", baseline)):
             target = race.directory / DUEL / name
             target.mkdir(parents=True, exist_ok=True)
             for file in ("checkpoint.safetensors", "split.npz"):  # what scores a network
                 shutil.copyfile(result.directory / file, target / file)
-        winner = best if is_better(race, best, baseline) else baseline
     return SavedDuel(
         rounds=race.rounds,
-        winner=augmented(race, winner).candidate.name,
+        budget=race.stopwatch.total,
+        winner=winner.candidate.name,
         baseline=baseline.candidate.name,
         baseline_summary=dict(baseline.summary),
-        doubtful=winner != best,
+        doubtful=winner.candidate.is_baseline and not best.candidate.is_baseline,
     )
 
 
@@ -122,7 +144,7 @@ def augmented(race: Race, best: Result) -> Result:
     return next((o for o in ranked(others, race.metric[1]) if not is_better(race, best, o)), best)
 
 
-def train_winner(race: Race, chosen: Duel, reserve: float) -> Result:
+def train_winner(race: Race, chosen: Duel, reserve: float, *, refits: bool) -> Result:
     """Train the winner until its final run begins; return its result.
 
     The final run begins early if the winner does not memorize the training samples. On
@@ -132,39 +154,41 @@ def train_winner(race: Race, chosen: Duel, reserve: float) -> Result:
         race: The race.
         chosen: The winner.
         reserve: Seconds to keep for test scores.
+        refits: Whether the final run trains on the validation samples. Otherwise, only a final run
+            with a falling rate differs from this training.
     """
-    result, plan = chosen.winner, race.config.plan
+    plan = race.config.plan
+    result = race.results.get(chosen.winner.candidate.name, chosen.winner)
     if plan.equal == "epochs":
         if plan.epochs is not None:
             epochs = max(plan.epochs - result.candidate.start.epochs, 1)
-            longer = race.train_alone(result.candidate, (f"epochs={epochs}",))
-            result = _kept(race, result, longer)
+            race.train_up_to({result.candidate.name: (f"epochs={epochs}",)})
+            result = _saved_answer(race, race.results[result.candidate.name])
         return result
     waves = math.ceil(race.folds / race.execution.executor.workers)  # of the runs of the candidate
     end = race.decisions.decide(
         f"end-{race.stopwatch.total:.0f}-{result.candidate.name}",
         float,
-        lambda: begin_of_final_runs(race, result.seconds, reserve, waves),
+        lambda: (
+            begin_of_final_runs(race, result.seconds, reserve, waves)
+            if refits
+            else race.stopwatch.seconds + seconds_left(race, reserve)
+        ),
     )
     while not result.is_exhausted and (left := (end - race.stopwatch.seconds) / waves) > 1:
         if race.folds == 1 and not memorizes(result.directory):
             break
         # Lengths double, so that the answer so far is saved and the training may end early.
-        longer = _kept(race, result, race.train_for(result.candidate, left))
-        if longer == result:  # the run has failed
+        before, result = result, _saved_answer(race, race.train_for(result.candidate, left))
+        if result == before:  # the run has failed
             break
-        result = longer
     return result
 
 
-def _kept(race: Race, result: Result, longer: Result | None) -> Result:
-    """Make the result of a longer training the answer; keep the old result if it has failed."""
-    if longer is None:
-        race.results[result.candidate.name] = result
-        return result
-    race.console.info(f"winner: {race.describe(longer)}")
-    write_answer(race.directory, longer.directory, longer.candidate.genotype)
-    return longer
+def _saved_answer(race: Race, result: Result) -> Result:
+    race.console.info(f"winner: {race.describe(result)}")
+    write_answer(race.directory, result.directory, result.candidate.genotype)
+    return result
 
 
 def is_better(race: Race, new: Result, old: Result) -> bool:

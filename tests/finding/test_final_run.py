@@ -98,7 +98,7 @@ def test_without_a_refit_the_samples_of_the_winner_stay_held_out(tmp_path: Path)
     race, executor = explored(tmp_path, *TIMED)
     run = final_run(race, race.results[LEADER], 0.0, refits=False)
     assert run is not None
-    assert run.score == run.summary["valid_accuracy"] == 0.1
+    assert run.score == run.summary["valid_accuracy"] == 0.9
     keys = {item.partition("=")[0] for item in executor.jobs[-1].overrides}
     assert "optimizer.cooldown" in keys
     assert "selection" not in keys
@@ -138,3 +138,33 @@ def test_the_networks_of_an_ensemble_share_the_time_that_is_left(tmp_path: Path)
     assert first.candidate.name == LEADER
     assert first.directory != finalists[0].directory
     assert failed == finalists[2]
+
+
+def test_a_final_run_repeats_the_training_that_the_winner_has_continued(tmp_path: Path) -> None:
+    """A setting continued the best epoch of the leader, and was best two epochs later."""
+    executor = FakeExecutor(
+        scores=lambda name, _: 0.9 if "flip" in name else float(name == LEADER) / 2, peaks=Peaks()
+    )
+    race = make_race(tmp_path, *TIMED, "plan.rounds=3", executor=executor)
+    race.explore(EXPLORED)
+    fork = race.best()
+    assert fork.candidate.start.epochs == 3
+    assert fork.best_epoch == 5
+    final = final_run(race, fork, 0.0, refits=True)
+    assert final is not None
+    first, second = executor.jobs[-2:]
+    keys = [dict(item.split("=", 1) for item in job.overrides) for job in (first, second)]
+    assert [values["epochs"] for values in keys] == ["3", "2"]
+    assert "start" not in keys[0]
+    assert keys[1]["start"] == f"'{first.directory.resolve()}'"
+    assert [values.get("dataset.flip") for values in keys] == ["false", "true"]
+    assert [values["validation"] for values in keys] == ["0", "0"]
+    assert final.directory == second.directory
+    assert final.epochs == 5
+
+
+class Peaks(dict[str, int]):
+    """The leader has its best epoch after 3 epochs, a setting after 2 more, others after one."""
+
+    def get(self, name: str, default: object = None) -> int:  # type: ignore[override]
+        return 3 if name == LEADER else 2 if "flip" in name else 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from fake_race import BASELINES, SHORT, Crash, FakeExecutor, make_race
 
 from darts.config import ConfigError
 from darts.finding import winner
-from darts.finding.candidates import Start
+from darts.finding.candidates import Candidate, Start
 from darts.finding.execution import Stopped
 from darts.finding.final_run import final_run
+from darts.finding.proposals import Pool
 from darts.finding.race import EXPLORED, SLICES, Race
 from darts.finding.winner import duel, train_winner
 
@@ -115,6 +117,24 @@ def test_a_setting_continues_the_best_epoch_of_a_leader_that_gets_worse(tmp_path
     assert (leader, 2 * first) not in executor.ended
 
 
+def test_without_variants_of_the_leader_the_next_candidate_has_newcomers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variants = Pool.variants
+    leaders: list[str] = []
+
+    def none_of_the_best(pool: Pool, leader: Candidate, *rest: Any) -> Iterator[Candidate]:
+        leaders.append(leader.name)
+        return iter(()) if leader.name == "mlp-linear" else variants(pool, leader, *rest)
+
+    monkeypatch.setattr(Pool, "variants", none_of_the_best)
+    scores = dict(zip(BASELINES, (0.1, 0.9, 0.8, 0.3), strict=True))
+    race, _ = explored(tmp_path, *SHORT, scores=lambda name, _: scores.get(name, 0.0))
+    assert leaders[:2] == ["mlp-linear", "mlp-mlp_256x2"]
+    assert len(race.standings) == 6
+    assert len(set(race.standings)) == 6
+
+
 def test_a_candidate_has_a_run_for_each_part_and_fails_with_one_of_them(tmp_path: Path) -> None:
     parts = {"fold0": 0.4, "fold1": 0.8}
     executor = FakeExecutor(
@@ -173,7 +193,7 @@ def run_all(folder: Path, words: tuple[str, ...], **options: Any) -> list[Any]:
     race.restore()
     race.explore(EXPLORED)
     chosen = duel(race)
-    trained = train_winner(race, chosen, 0.0)
+    trained = train_winner(race, chosen, 0.0, refits=True)
     final = final_run(race, trained, 0.0, refits=True)
     assert final is not None
     copies = [(p.parent.name, p.read_text()) for p in sorted(folder.glob("duel/*/*.safetensors"))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from fake_race import BASELINES, SHORT, FakeExecutor, make_race
 from darts.finding import winner
 from darts.finding.final_run import PLANNED
 from darts.finding.race import EXPLORED, Race
-from darts.finding.winner import duel, train_winner
+from darts.finding.winner import duel, duel_again, train_winner
 
 TIMED = ("plan.newcomers=2", "plan.settings=false", "methods=[]")
 LEADER = BASELINES[3]
@@ -101,7 +102,7 @@ def test_with_more_time_a_winner_does_not_compete_again_with_less_trained_baseli
     race, executor = explored(tmp_path, *TIMED, scores=led_by_a_neighbor)
     first = duel(race)
     epochs = first.winner.epochs
-    assert train_winner(race, first, 0.0).epochs > epochs
+    assert train_winner(race, first, 0.0, refits=True).epochs > epochs
     again = make_race(tmp_path, *TIMED, executor=executor, total=2 * race.stopwatch.total)
     again.restore()
     again.explore(0.6)
@@ -113,10 +114,42 @@ def test_with_more_time_a_winner_does_not_compete_again_with_less_trained_baseli
     assert copy == f"{first.winner.candidate.name} {epochs}"
 
 
+def test_a_duel_without_a_clearly_better_winner_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A found network ranks higher than the winner later, but this may be chance."""
+    scores = {"neighbor": 0.0}
+
+    def score(name: str, epochs: int) -> float:
+        return scores["neighbor"] if "neighbor" in name else led_by_a_baseline(name, epochs)
+
+    monkeypatch.setattr(winner, "validation_interval", lambda *_, **__: (-0.1, 0.1))
+    race, _ = explored(tmp_path, *TIMED, scores=score)
+    first = duel(race)
+    decided = (tmp_path / "decisions.json").read_text()
+    scores["neighbor"] = 0.95
+    race.explore(0.5)
+    assert not race.best().candidate.is_baseline
+    assert duel_again(race, first, race.results[LEADER]) == first
+    assert not (tmp_path / "duel").exists()
+    saved = [json.loads(text) for text in (decided, (tmp_path / "decisions.json").read_text())]
+    assert saved[0]["decisions"]["duel"] == saved[1]["decisions"]["duel"]
+    monkeypatch.setattr(winner, "validation_interval", lambda *_, **__: (0.1, 0.2))
+    second = duel_again(race, first, race.results[LEADER])
+    assert "neighbor" in second.winner.candidate.name
+    assert duel(race) == second
+
+
+def test_without_a_refit_the_winner_trains_for_the_rest_of_the_time(tmp_path: Path) -> None:
+    race, _ = explored(tmp_path, *TIMED)
+    train_winner(race, duel(race), 0.0, refits=False)
+    assert -1 <= race.stopwatch.until(PLANNED) <= 1
+
+
 def test_the_winner_has_the_epochs_of_the_plan(tmp_path: Path) -> None:
     for folder, words, epochs in (("a", (), 2), ("b", ("plan.epochs=7",), 7)):
         race, _ = explored(tmp_path / folder, *SHORT, "plan.settings=false", *words)
-        trained = train_winner(race, duel(race), 0.0)
+        trained = train_winner(race, duel(race), 0.0, refits=True)
         assert (trained.candidate.name, trained.epochs) == (LEADER, epochs)
 
 
@@ -127,7 +160,7 @@ def test_the_length_of_the_winner_doubles_until_its_time_is_used(
     race, executor = explored(tmp_path, *TIMED)
     chosen = duel(race)
     begin, before = race.stopwatch.seconds, len(executor.ended)
-    trained = train_winner(race, chosen, reserve)
+    trained = train_winner(race, chosen, reserve, refits=True)
     lengths = [chosen.winner.epochs, *(epochs for _, epochs in executor.ended[before:])]
     left = PLANNED * race.stopwatch.total - reserve - begin
     end = begin + (left - chosen.winner.seconds) / 2  # the final run doubles the training
@@ -140,13 +173,13 @@ def test_the_length_of_the_winner_doubles_until_its_time_is_used(
 def test_the_final_run_of_a_winner_that_does_not_memorize_begins_at_once(tmp_path: Path) -> None:
     race, executor = explored(tmp_path, *TIMED, trained=lambda name: 0.0)
     chosen, before = duel(race), len(executor.ended)
-    assert train_winner(race, chosen, 0.0) == chosen.winner
+    assert train_winner(race, chosen, 0.0, refits=True) == chosen.winner
     assert len(executor.ended) == before
 
 
 def test_a_winner_that_no_longer_improves_stops_early(tmp_path: Path) -> None:
     race, _ = explored(tmp_path, *TIMED, peaks={LEADER: 25})
-    trained = train_winner(race, duel(race), 0.0)
+    trained = train_winner(race, duel(race), 0.0, refits=True)
     assert trained.is_exhausted
     assert 2 * 25 < trained.epochs <= 4 * 25 + 6
     assert race.stopwatch.until(PLANNED) > 0
@@ -156,4 +189,4 @@ def test_a_winner_that_fails_keeps_its_result(tmp_path: Path) -> None:
     race, executor = explored(tmp_path, *SHORT, "plan.settings=false", "plan.epochs=7")
     executor.failing = frozenset({LEADER})
     chosen = duel(race)
-    assert train_winner(race, chosen, 0.0) == chosen.winner == race.best()
+    assert train_winner(race, chosen, 0.0, refits=True) == chosen.winner == race.best()
