@@ -68,7 +68,7 @@ class Conclusion:
             "setting": setting.name,
             **{name: winner.summary[name] for name in copied},
             "epochs": winner.epochs,
-            **({} if self.final is None else {"final_epochs": self.final.summary["epochs"]}),
+            **({} if self.final is None else {"final_epochs": self._final_training()[0]}),
             **({} if self.ensemble is None else self.ensemble.summary()),
             "winner_seconds": self._winner_seconds(),
             "baseline": baseline.candidate.name,
@@ -81,8 +81,16 @@ class Conclusion:
         }
 
     def _winner_seconds(self) -> float:
-        final = 0.0 if self.final is None else float(self.final.summary["seconds"])
-        return final + self.winner.seconds * len(self.winner.runs)
+        return self._final_training()[1] + self.winner.seconds * len(self.winner.runs)
+
+    def _final_training(self) -> tuple[int, float]:
+        """Return epochs and seconds of the final run, without those of the winner's own run."""
+        final, winner = self.final, self.winner
+        if final is None:
+            return 0, 0.0
+        if final.candidate.start.parent == winner.candidate.name:
+            return final.epochs - winner.epochs, final.seconds - winner.seconds
+        return final.epochs, final.seconds
 
     def verdict(self) -> str:
         """Return one sentence that compares the winner with the best baseline."""
