@@ -301,14 +301,10 @@ class Searcher:
         with self._drawn_budget():
             with torch.set_grad_enabled(updates_alphas):
                 mixture = self.relaxation.mixture(self._alphas(self.net), self.context)
-            constant = mixture.detached()
             with torch.no_grad():
                 loss_of = self._mixture_loss(batch, config.precision)
-                perturbed = config.perturbation(constant, loss_of, self.context.progress)
-            if updates_alphas:
-                mixture = mixture.with_values(perturbed)
-            else:
-                mixture = constant = perturbed
+                constant = config.perturbation(mixture.detached(), loss_of, self.context.progress)
+            mixture = mixture.with_values(constant) if updates_alphas else constant
             forward = partial(run_mixture, self.net, mixture)
             with autocast(config.precision, self.ranks.device):
                 loss, outputs = self.objective.supernet_loss(forward, batch)

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from tiny_search import make_batch, make_searcher
 from torch import Tensor
 
+from darts.methods.perturbation import Perturbation
+from darts.methods.regularizer import Regularizer
 from darts.searching.budget_alphas import LARGEST, alphas_at
 from darts.searching.mixture_loss import SupernetMixtureLoss
 from darts.spaces import Mixture
@@ -109,3 +111,27 @@ def test_a_single_level_step_updates_weights_and_alphas_from_one_draw(perturbati
         rate = 2.0 if new is parameters[-1] else lr
         change = torch.zeros_like(old) if gradient is None else -rate * gradient
         torch.testing.assert_close(new.detach() - old, change, rtol=2e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("updates_alphas", [False, True])
+def test_the_term_of_a_regularizer_is_taken_at_the_perturbed_mixture(
+    updates_alphas: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The term and the loss belong to one mixture, whether or not the step updates the alphas."""
+    searcher = make_searcher("space=nas201", "space.cells=1", "space.channels=4")
+    searcher.begin_epoch(0)
+    seen: list[Mixture] = []
+
+    def halve(_: Perturbation, mixture: Mixture, *others: object) -> Mixture:
+        return mixture.with_weights({group: weight / 2 for group, weight in mixture.items()})
+
+    def record(_: Regularizer, mixture: Mixture, *others: object) -> None:
+        seen.append(mixture)
+
+    monkeypatch.setattr(Perturbation, "__call__", halve)
+    monkeypatch.setattr(Regularizer, "weight_term", record)
+    expected = searcher.net.alphas["cell"].detach().softmax(-1) / 2
+    searcher.weight_step(make_batch(0), updates_alphas=updates_alphas)
+    (mixture,) = seen
+    torch.testing.assert_close(mixture["cell"], expected)
+    assert not mixture["cell"].requires_grad
