@@ -76,7 +76,7 @@ class Step:
         dist.barrier()
         start = time.perf_counter()
         if self.ranks.main or self.case != "alone":
-            self.searcher.train_step(*self.batches)
+            self.searcher.train_step(*self.batches, updates_alphas=True)
         dist.barrier()
         return time.perf_counter() - start
 

@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 
-import torch
 from torch import Tensor
 
 from darts.config import Invocation, SearchConfig, one_of
@@ -188,20 +187,13 @@ class Search(Recipe):
         return self.update(batch, next(self._valid_batches))
 
     def _update(self, batch: Batch, valid_batch: Batch) -> StepReport:
-        """Update the alphas, then the weights."""
-        searcher = self.searcher
-        arch_norm = torch.zeros((), device=self.ranks.device)
-        joint = searcher.bilevel.joins_weight_step
-        if self.updates_alphas and not joint:
-            # 1. Update the alphas by a gradient step on the validation loss.
-            arch_norm = searcher.arch_step(batch, valid_batch)
-        searcher.observe_gradients(self.step, batch, valid_batch)  # for the freezing rule
-        # 2. Update the weights by a gradient step on the training loss.
-        done = searcher.weight_step(batch, updates_alphas=self.updates_alphas and joint)
+        done = self.searcher.train_step(
+            batch, valid_batch, updates_alphas=self.updates_alphas, step=self.step
+        )
         return StepReport(
             self.objective.num_samples(batch),
             {"loss": done.loss, **self.objective.train_metrics(done.outputs, batch)},
-            {"grad_norm": done.norm, "arch_grad_norm": done.arch_norm if joint else arch_norm},
+            {"grad_norm": done.norm, "arch_grad_norm": done.arch_norm},
         )
 
     def end_epoch(self, epoch: int) -> EpochReport:

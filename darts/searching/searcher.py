@@ -69,12 +69,12 @@ class SavedSearcher(TypedDict):
 
 
 class WeightStep(NamedTuple):
-    """What a weight step reports; all but the outputs are scalars."""
+    """What a step of the search reports; all but the outputs are scalars."""
 
     loss: Tensor  # of this rank
     outputs: Any  # of the supernet
     norm: Tensor  # of the gradient of the weights before clipping
-    arch_norm: Tensor  # of the gradient of the alphas; 0 if the step does not update them
+    arch_norm: Tensor  # of the gradient of the alphas; 0 if they are not updated
 
 
 class Searcher:
@@ -324,12 +324,24 @@ class Searcher:
         arch_norm = norms[1] if updates_alphas else torch.zeros_like(norms[0])
         return WeightStep(loss.detach(), outputs, norms[0], arch_norm)
 
-    def train_step(self, batch: Batch, valid_batch: Batch) -> None:
-        """Update the alphas, if the method does, and the weights."""
+    def train_step(
+        self, batch: Batch, valid_batch: Batch, *, updates_alphas: bool, step: int | None = None
+    ) -> WeightStep:
+        """Take an architecture step, then a weight step (DARTS, algorithm 1).
+
+        Some methods update the alphas in the weight step instead. ``step`` is the number of the
+        step, from 0, for the freezing rule; without it, no further operations are frozen.
+        """
         joint = self.bilevel.joins_weight_step
-        if self.bilevel.updates_alphas and not joint:
-            self.arch_step(batch, valid_batch)
-        self.weight_step(batch, updates_alphas=joint)
+        arch_norm: Tensor | None = None
+        if updates_alphas and not joint:
+            # 1. Update the alphas by a gradient step on the validation loss.
+            arch_norm = self.arch_step(batch, valid_batch)
+        if step is not None:
+            self.observe_gradients(step, batch, valid_batch)
+        # 2. Update the weights by a gradient step on the training loss.
+        done = self.weight_step(batch, updates_alphas=updates_alphas and joint)
+        return done if arch_norm is None else done._replace(arch_norm=arch_norm)
 
     def _mixture_loss(self, batch: Batch, precision: str) -> SupernetMixtureLoss:
         return SupernetMixtureLoss(self.net, self.objective, self.ranks, batch, precision)
