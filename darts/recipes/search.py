@@ -51,7 +51,6 @@ from darts.training.dry_run import estimate_cost, print_estimate
 from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, TrainingLoop
 from darts.training.restarts import LowerRateRestarts
 from darts.training.run import TrainingRun
-from darts.training.steps import set_learning_rate
 
 check = check_search
 
@@ -173,8 +172,7 @@ class Search(Recipe):
 
     def begin_epoch(self, epoch: int) -> None:
         """Set learning rates, stage and progress; find the validation batch of the first step."""
-        self.lr = self.restarts.lr_factor * self.searcher.begin_epoch(epoch)
-        set_learning_rate(self.searcher.optimizer, self.lr)
+        self.lr = self.searcher.begin_epoch(epoch, self.restarts.lr_factor)
         self.updates_alphas = self.searcher.updates_alphas(epoch)
         step = epoch * len(self.state.train_loader) + self.state.step
         self._valid_batches = self.state.valid_loader.stream(step)

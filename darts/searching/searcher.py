@@ -186,8 +186,11 @@ class Searcher:
             return nullcontext()
         return self.context.changed(budget=float(torch.rand(())))
 
-    def begin_epoch(self, epoch: int) -> float:
-        """Set stage, progress and learning rate of an epoch; return the learning rate."""
+    def begin_epoch(self, epoch: int, lr_factor: float = 1.0) -> float:
+        """Set stage, progress and learning rate of an epoch; return the learning rate.
+
+        ``lr_factor`` multiplies the learning rate of the schedule.
+        """
         epochs, optimizer = self.config.epochs, self.config.optimizer
         position = stage_position(epoch, epochs, self.stages)
         if position.stage != self.position.stage:
@@ -199,7 +202,7 @@ class Searcher:
         share = 1.0 if self.config.drop_path_schedule == "constant" else epoch / max(epochs - 1, 1)
         self.net.drop_path = self.config.drop_path * share
         first, length = schedule_of(epoch, epochs, self.stages)
-        lr = rate_of_epoch(optimizer, epoch - first, length)
+        lr = lr_factor * rate_of_epoch(optimizer, epoch - first, length)
         set_learning_rate(self.optimizer, lr)
         self.net.train()
         return lr
