@@ -121,7 +121,7 @@ class Inspection(SearchCallback):
             drift = genotype_drift(genotype, before)
         return Measurements(
             epoch=epoch + 1,
-            stage=searcher.position.stage,
+            stage=searcher.stage,
             edges=count_edges(genotype),
             skips=count_edges(genotype, space.skip_operations),
             weightless=count_edges(genotype, space.weightless_operations),

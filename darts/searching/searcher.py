@@ -18,7 +18,6 @@ from darts.methods.bilevel.functional import FunctionalLoss, gradients
 from darts.methods.freezing import FreezingState, FrozenOperations
 from darts.methods.stages import (
     Stage,
-    StagePosition,
     best_candidates,
     partial_of,
     schedule_of,
@@ -100,35 +99,34 @@ class Searcher:
     ) -> None:
         self._loader = loader
         self.config, self.objective, self.ranks = config, objective, ranks
-        self.relaxation = config.relaxation
         clip = config.optimizer.clip if config.space.clips_virtual_step else 0.0
+        # ``config.bilevel``, in some spaces with a limit on the gradient in its virtual step.
         self.bilevel = config.bilevel.with_clip(clip)
         self.stages = search_stages(config)
         stage_position(0, config.epochs, self.stages)  # raises if there are too few epochs
-        stage = 0 if saved is None else entry(saved, "searcher.stage", Count)
+        self.stage = 0 if saved is None else entry(saved, "searcher.stage", Count)
         self._sizes = dict(sizes)
         if saved is not None:  # its configuration may be untrusted and set huge sizes
             weights = entry(saved, "searcher.net", dict[str, Tensor])
-            require_fitting_network(partial(self._initial_net, stage), weights, "searcher.net")
+            require_fitting_network(partial(self._initial_net, self.stage), weights, "searcher.net")
         # Functions that map probabilities by group to terms of the loss of the alphas.
         self.alpha_costs: list[Callable[[Mapping[str, Tensor]], Tensor]] = []
-        self.position = StagePosition(stage, 0, 1)
-        net = self._build_net(stage)
+        net = self._build_net(self.stage)
         self.context = SearchContext.from_supernet(config.space, net)
         self._use(net)
 
     def _initial_net(self, index: int) -> SupernetBase:
         """Return the supernet of a stage on the default device."""
         stage = self.stages[index]
-        space = self.config.space
+        space, relaxation = self.config.space, self.config.relaxation
         build = space.droppable_supernet if self.config.drop_path > 0 else space.supernet
         net = build(
             **self._sizes,
-            partial=partial_of(self.relaxation.partial, stage),
-            auxiliary_skip=self.relaxation.auxiliary_skip > 0,
+            partial=partial_of(relaxation.partial, stage),
+            auxiliary_skip=relaxation.auxiliary_skip > 0,
             depth=stage.depth,
         )
-        self.relaxation.prepare(net)
+        relaxation.prepare(net)
         if self.config.front.enabled:
             add_anchors(net, self.config.front.anchors)
         net.scale_alphas(self.config.arch_optimizer.initial_deviation)
@@ -193,9 +191,9 @@ class Searcher:
         """
         epochs, optimizer = self.config.epochs, self.config.optimizer
         position = stage_position(epoch, epochs, self.stages)
-        if position.stage != self.position.stage:
+        if position.stage != self.stage:
             self._enter_stage(position.stage)
-        self.position = position
+        self.stage = position.stage
         self.context.epoch, self.context.epochs = epoch, epochs
         stage, warmup = self.stages[position.stage], self.config.arch_optimizer.warmup
         self.net.skip_dropout = skip_dropout_at(stage, position, epoch, warmup)
@@ -221,7 +219,7 @@ class Searcher:
 
         ``mean`` is for second derivatives: the mixture has no random draws.
         """
-        relax = self.relaxation.mean_mixture if mean else self.relaxation.mixture
+        relax = self.config.relaxation.mean_mixture if mean else self.config.relaxation.mixture
         mixture = relax(self._alphas(net), self.context)
         loss = self.objective.alpha_loss(partial(run_mixture, net, mixture), batch)
         share = self.ranks.loss_share(loss, self.objective.num_samples(batch))
@@ -234,7 +232,7 @@ class Searcher:
         if (term := self.config.regularizer.alpha_term(alphas, self.context)) is not None:
             total = total + term / self.ranks.size
         if self.alpha_costs:
-            probabilities = self.relaxation.probabilities(alphas, self.context)
+            probabilities = self.config.relaxation.probabilities(alphas, self.context)
             for cost in self.alpha_costs:
                 total = total + cost(probabilities) / self.ranks.size
         return total
@@ -303,7 +301,7 @@ class Searcher:
         config = self.config
         with self._drawn_budget():
             with torch.set_grad_enabled(updates_alphas):
-                mixture = self.relaxation.mixture(self._alphas(self.net), self.context)
+                mixture = self.config.relaxation.mixture(self._alphas(self.net), self.context)
             with torch.no_grad():
                 loss_of = self._mixture_loss(batch, config.precision)
                 constant = config.perturbation(mixture.detached(), loss_of, self.context.progress)
@@ -352,7 +350,7 @@ class Searcher:
     @torch.no_grad()
     def probabilities(self) -> dict[str, Tensor]:
         """Return the probabilities that discretization uses, ``(edges, operations)`` by group."""
-        return self.relaxation.probabilities(self._alphas(self.net), self.context)
+        return self.config.relaxation.probabilities(self._alphas(self.net), self.context)
 
     @torch.no_grad()
     def score(
@@ -363,7 +361,7 @@ class Searcher:
         Mixing weights outside the masks ``only``, ``(edges, operations)`` by group, become 0. A
         group without a mask keeps its mixing weights.
         """
-        mixture = self.relaxation.mean_mixture(self._alphas(self.net), self.context)
+        mixture = self.config.relaxation.mean_mixture(self._alphas(self.net), self.context)
         if only is not None:
             kept = {group: masked(mixture[group], mask) for group, mask in only.items()}
             mixture = mixture.with_weights({**mixture, **kept})
@@ -382,7 +380,7 @@ class Searcher:
 
     def state_dict(self) -> SavedSearcher:
         return {
-            "stage": self.position.stage,
+            "stage": self.stage,
             "masks": dict(self.context.masks),
             "freezing": self.frozen.state,
             "net": self.net.state_dict(),
@@ -395,9 +393,9 @@ class Searcher:
     def load_state_dict(self, state: object) -> None:
         """Continue from the result of ``state_dict``, which may be of an earlier stage."""
         saved = typed(SavedSearcher, state, "searcher")
-        if saved["stage"] < self.position.stage:  # restart after a divergence
-            self.position = StagePosition(saved["stage"], 0, 1)
-            self._use(self._build_net(saved["stage"]))
+        if saved["stage"] < self.stage:  # restart after a divergence
+            self.stage = saved["stage"]
+            self._use(self._build_net(self.stage))
         self.net.load_state_dict(saved["net"])
         load_optimizer(self.optimizer, saved["optimizer"], "searcher.optimizer")
         load_optimizer(self.arch_optimizer, saved["arch_optimizer"], "searcher.arch_optimizer")

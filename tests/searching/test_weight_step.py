@@ -54,7 +54,7 @@ def test_the_loss_of_a_mixture_has_no_side_effects_and_the_gradient_of_autograd(
     loss = SupernetMixtureLoss(
         searcher.net, searcher.objective, searcher.ranks, make_batch(0), "fp32"
     )
-    mixture = searcher.relaxation.mixture(alphas_at(searcher.net, LARGEST), searcher.context)
+    mixture = searcher.config.relaxation.mixture(alphas_at(searcher.net, LARGEST), searcher.context)
     mixture = mixture.with_weights({g: w.detach().requires_grad_() for g, w in mixture.items()})
     before = copy.deepcopy(searcher.net.state_dict())
     with loss.evaluating():
@@ -91,7 +91,7 @@ def test_a_single_level_step_updates_weights_and_alphas_from_one_draw(perturbati
     before = [parameter.detach().clone() for parameter in parameters]
 
     torch.manual_seed(3)
-    weights = searcher.relaxation.mixture(alphas_at(net, LARGEST), searcher.context)["cell"]
+    weights = searcher.config.relaxation.mixture(alphas_at(net, LARGEST), searcher.context)["cell"]
     noise = torch.zeros_like(weights)
     if perturbation == "random":
         loss = SupernetMixtureLoss(net, searcher.objective, searcher.ranks, batch, "fp32")
