@@ -163,11 +163,6 @@ class Search(Recipe):
         """Whether the stopping rule or a collapse check ended the search."""
         return self.state.stopped_epoch is not None
 
-    @property
-    def step(self) -> int:
-        """Completed steps of the whole search."""
-        return self.state.epoch * len(self.state.train_loader) + self.state.step
-
     # One epoch of algorithm 1.
 
     def begin_epoch(self, epoch: int) -> None:
@@ -186,7 +181,7 @@ class Search(Recipe):
 
     def _update(self, batch: Batch, valid_batch: Batch) -> StepReport:
         done = self.searcher.train_step(
-            batch, valid_batch, updates_alphas=self.updates_alphas, step=self.step
+            batch, valid_batch, updates_alphas=self.updates_alphas, step=self.state.global_step
         )
         return StepReport(
             self.objective.num_samples(batch),

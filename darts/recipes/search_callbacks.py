@@ -188,13 +188,13 @@ class GradientReports(SearchCallback):
         self._step, search.update = search.update, self._report_and_step
 
     def _report_and_step(self, batch: Batch, valid_batch: Batch) -> StepReport:
-        search, searcher = self.search, self.search.searcher
-        if search.updates_alphas and searcher.bilevel.reports_at(search.step):
+        search, searcher, step = self.search, self.search.searcher, self.search.state.global_step
+        if search.updates_alphas and searcher.bilevel.reports_at(step):
             values = searcher.gradient_report(batch, valid_batch)
             if not search.config.dry_run:
                 # A row of its own, so that a run that resumes at an earlier step discards it.
                 scalars = {f"bilevel/{name}": value for name, value in values.items()}
-                search.run.log(search.step + 1, values, scalars)
+                search.run.log(step + 1, values, scalars)
         return self._step(batch, valid_batch)
 
 
