@@ -52,6 +52,8 @@ from darts.training.loop import EpochCallback, EpochReport, Recipe, StepReport, 
 from darts.training.restarts import LowerRateRestarts
 from darts.training.run import TrainingRun
 
+# darts/search.py exports it under this name, by which a launcher of Hydra finds the check of a
+# command (``_remote_job`` in config/hydra_adapter.py).
 check = check_search
 
 PRINTED_KEYS = ("true_accuracy", "true_rank", "seconds", "joules", "joules_source", "gco2e")
@@ -95,7 +97,11 @@ def search(
 
 
 def configured_callbacks(search: Search) -> list[SearchCallback]:
-    """Return the callbacks that the configuration of a search asks for."""
+    """Return the callbacks that the configuration of a search asks for.
+
+    Two rules for their order: ``AlphaRate`` reads whether ``Inspection`` has ended the search, and
+    ``GradientReports`` wraps the step of ``Graphs``, because a graph cannot contain a report.
+    """
     config, penalty = search.config, search.config.penalty
     has_checks = config.collapse.every > 0 and config.relaxation.uses_alphas
     parts: list[tuple[type[SearchCallback], bool]] = [
@@ -107,7 +113,7 @@ def configured_callbacks(search: Search) -> list[SearchCallback]:
         (Inspection, has_checks or config.stopping.needs_curvature),
         (AlphaRate, config.arch_optimizer.raises > 0 and config.relaxation.uses_alphas),
         (Graphs, config.graphs != "off"),
-        (GradientReports, config.bilevel.reports_at(0)),
+        (GradientReports, config.bilevel.reports_at(0)),  # the first report is due at once
     ]
     return [part(search) for part, is_configured in parts if is_configured]
 
@@ -146,10 +152,15 @@ class Search(Recipe):
             train_loader=loaders.weights, valid_loader=loaders.alphas, searcher=self.searcher
         )
         self.flaw_finder = FlawFinder.of_search(config, self.data, self.objective)
-        # The mixture may have a high loss although only sampled paths are trained, and converge.
+        # The validation loss has no bound: the whole mixture, which is scored, may have a high loss
+        # although the paths that a method trains, one per step, converge.
         self.restarts = LowerRateRestarts(
-            self.state, config.restarts, lambda: self.searcher.net.parameters(), math.inf
+            self.state,
+            config.restarts,
+            lambda: self.searcher.net.parameters(),
+            valid_factor=math.inf,
         )
+        # The callbacks ``Graphs`` and ``GradientReports`` wrap this function.
         self.update: Callable[[Batch, Batch], StepReport] = self._update
         self._sample_outputs = ""
 
@@ -176,7 +187,7 @@ class Search(Recipe):
 
     def train_step(self, batch: Batch) -> StepReport:
         """Take an architecture step, then a weight step (DARTS, algorithm 1)."""
-        # Calls _update, or replays it as a CUDA graph.
+        # Calls ``_update``, or replays it as a CUDA graph.
         return self.update(batch, next(self._valid_batches))
 
     def _update(self, batch: Batch, valid_batch: Batch) -> StepReport:

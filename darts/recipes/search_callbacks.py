@@ -1,4 +1,7 @@
-"""What a search does only if it is configured: limits, penalties, collapse checks and more."""
+"""Parts of a search that its configuration turns on and off: limits, penalties and more.
+
+``AlphaRate`` and the collapse checks of ``darts.recipes.inspection`` are on by default.
+"""
 
 from __future__ import annotations
 
@@ -180,7 +183,7 @@ class Graphs(SearchCallback):
 
 
 class GradientReports(SearchCallback):
-    """Logs the diagnostics of the hypergradient before the steps for which they are due."""
+    """Logs the diagnostics of the gradient of the alphas before the steps at which they are due."""
 
     def __init__(self, search: Search) -> None:
         super().__init__(search)
