@@ -238,7 +238,7 @@ class Searcher:
         return total
 
     def arch_step(self, batch: Batch, valid_batch: Batch) -> Tensor:
-        """Take one optimizer step of the alphas; return the norm of the hypergradient.
+        """Take one optimizer step of the alphas; return the norm of their gradient.
 
         In fp16 the loss is scaled up so that no intermediate gradient underflows. Every gradient is
         divided by the scale before it is used. A step whose gradient overflows is skipped, and the
@@ -274,7 +274,7 @@ class Searcher:
         return norm
 
     def gradient_report(self, batch: Batch, valid_batch: Batch) -> dict[str, float]:
-        """Return the diagnostics of the hypergradient."""
+        """Return the diagnostics of the gradient of the alphas."""
         loss, reduce = self.arch_loss, self.ranks.reduce
         return self.bilevel.report(
             GradientInputs(self.net, loss, batch, valid_batch, self.optimizer, reduce)

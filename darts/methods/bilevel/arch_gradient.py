@@ -44,7 +44,7 @@ class GradientInputs(Generic[Net, BatchT]):
 
 @dataclass
 class ArchGradient(ABC):
-    """A way to compute the gradient of the alphas."""
+    """A way to compute the gradient of the alphas; the component ``bilevel`` of a method."""
 
     name: str = ""
     updates_alphas: ClassVar[bool] = True

@@ -113,7 +113,7 @@ class FunctionalLoss(Generic[Net, BatchT]):
     """``loss_fn(net, batch)`` evaluated at given weights and alphas.
 
     It works like ``torch.func.functional_call`` but finds the modules that hold the tensors only
-    once for all evaluations. The modules of the network must not change afterwards.
+    once for the evaluations of one gradient. The modules of the network must not change in between.
     """
 
     def __init__(self, net: Net, loss_fn: LossFunction[Net, BatchT]) -> None:
