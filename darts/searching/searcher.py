@@ -275,7 +275,7 @@ class Searcher:
 
     def gradient_report(self, batch: Batch, valid_batch: Batch) -> dict[str, float]:
         """Return the diagnostics of the gradient of the alphas."""
-        loss, reduce = self.arch_loss, self.ranks.reduce
+        loss, reduce = self.arch_loss, self.ranks.all_reduce
         return self.bilevel.report(
             GradientInputs(self.net, loss, batch, valid_batch, self.optimizer, reduce)
         )
@@ -318,7 +318,7 @@ class Searcher:
                 total = total + self._alpha_terms(self.net)
                 updates.append((self.arch_optimizer, config.arch_optimizer.clip))
         norms = optimizer_steps(
-            total, updates, self.scaler, exact_term=term, reduce=self.ranks.reduce
+            total, updates, self.scaler, exact_term=term, reduce=self.ranks.all_reduce
         )
         self.arch_optimizer.zero_grad(set_to_none=True)
         self.frozen.restore()

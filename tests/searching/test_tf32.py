@@ -40,7 +40,7 @@ def exact() -> Iterator[EmulatedTf32]:
 
 def inputs_of(searcher: Searcher) -> GradientInputs[Any, Any]:
     batches = make_batch(0), make_batch(1)
-    return GradientInputs(searcher.net, searcher.arch_loss, *batches, searcher.optimizer, None)
+    return GradientInputs(searcher.net, searcher.arch_loss, *batches, searcher.optimizer)
 
 
 def weights_of(searcher: Searcher) -> list[Tensor]:

@@ -37,7 +37,12 @@ LossFunction = Callable[[Net, BatchT], Tensor]
 """Scalar loss of a network and a batch. It must not change the mode of the network."""
 
 Reduce = Callable[[Sequence[Tensor]], Sequence[Tensor]]
-"""Sums each tensor over the ranks."""
+"""Returns the sum of each tensor over the ranks of a run."""
+
+
+def unreduced(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Return the tensors: the ``Reduce`` of a run with one rank."""
+    return tensors
 
 
 class MixtureLoss(Protocol):
