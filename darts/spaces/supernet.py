@@ -35,6 +35,8 @@ class SupernetBase(nn.Module):
 
     Attributes:
         alphas: By group ``(edges, operations)``; they are parameters and part of the state dict.
+            ``Relaxation.prepare`` may add ``<group>_edges``, ``(edges,)``, and in a search for a
+            front ``add_anchors`` adds ``<group>_offsets``, ``(anchors - 1, *alphas)``.
         candidates: By group and edge, the names of the candidates, one per column of the alphas.
         edges: By group, source and target of each edge.
         counts: By group, the number of cells that share its alphas.
