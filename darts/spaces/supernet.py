@@ -19,7 +19,7 @@ from darts.ops.recomputation import recompute
 from darts.spaces.mixture import Mixture
 
 INITIAL_DEVIATION = 1e-3
-"""Standard deviation of the initial alphas."""
+"""Standard deviation of the initial alphas, unless a search scales them."""
 
 
 class ParameterRows(NamedTuple):
